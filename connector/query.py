@@ -1,0 +1,112 @@
+"""A sparse query as an OpenSearch query body: pure functions from values to a dict, no server."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from connector.sparsify import SMALLEST_WEIGHT
+
+FEATURES_FIELD = "features"
+MAX_CLAUSES = 1024
+"""The server's default of `indices.query.bool.max_clause_count`."""
+
+
+def check_features(features: Mapping[str, float]) -> None:
+    """Refuse features that `rank_features` cannot hold or that would silently match nothing.
+
+    Raises:
+        ValueError: There are none, a name is empty or holds a dot, or a weight is not a normal float above 0.
+    """
+    if not features:
+        raise ValueError("the vector has no features; encode a text that is not empty.")
+    for name, weight in features.items():
+        if not name or "." in name:
+            raise ValueError(f"feature name {name!r} is empty or holds a dot; rank_features cannot find it again.")
+        if not (math.isfinite(weight) and weight >= SMALLEST_WEIGHT) or weight > 3.4028234663852886e38:
+            raise ValueError(
+                f"feature {name!r} weighs {weight!r}; rank_features holds normal floats above 0 only "
+                f"({SMALLEST_WEIGHT:.3g} or more)."
+            )
+
+
+def build_query(
+    features: Mapping[str, float],
+    *,
+    filters: Sequence[Mapping[str, Any]] = (),
+    field: str = FEATURES_FIELD,
+) -> dict[str, Any]:
+    """Build a bool query whose score is the dot product of the query's and the document's features.
+
+    Args:
+        features: From feature name to weight in the query, 1 to 1,024 of them.
+        filters: Query clauses that a document must match; they don't change its score.
+        field: The `rank_features` field.
+
+    Returns:
+        The value for `query` of a search body. Each clause is sent with `linear`: without a function the server
+        would apply `saturation`, which is not a dot product.
+
+    Raises:
+        ValueError: A weight or a name cannot be searched, or there are more features than clauses.
+    """
+    check_features(features)
+    if len(features) > MAX_CLAUSES:
+        raise ValueError(
+            f"the query has {len(features)} features, a bool query takes {MAX_CLAUSES} clauses; "
+            "keep fewer with k_query."
+        )
+    clauses = [
+        {"rank_feature": {"field": f"{field}.{name}", "boost": weight, "linear": {}}}
+        for name, weight in features.items()
+    ]
+    query: dict[str, Any] = {"should": clauses, "minimum_should_match": 1}
+    if filters:
+        query["filter"] = [dict(clause) for clause in filters]
+    return {"bool": query}
+
+
+def build_search(
+    query: Mapping[str, Any],
+    *,
+    top_k: int,
+    source: Sequence[str] | bool = True,
+) -> dict[str, Any]:
+    """Build a search body around a query.
+
+    Args:
+        query: A query clause, such as `build_query` returns.
+        top_k: Hits asked for, at least 1.
+        source: Names of the fields to return, or whether to return any.
+
+    Raises:
+        ValueError: `top_k` is not between 1 and 10,000, the server's `index.max_result_window`.
+    """
+    if not 1 <= top_k <= 10_000:
+        raise ValueError(f"top_k must be between 1 and 10,000 (index.max_result_window), got {top_k}.")
+    return {
+        "query": dict(query),
+        "size": top_k,
+        # Without it the first 10,000 hits are counted and no block of postings can be skipped.
+        "track_total_hits": False,
+        "_source": list(source) if not isinstance(source, bool) else source,
+    }
+
+
+def parse_filter(expression: str, *, fields: Sequence[str] = ()) -> dict[str, Any]:
+    """Turn `name=value` into a term clause.
+
+    Args:
+        expression: As typed, e.g. `lang=en`.
+        fields: The top-level fields that the index declares. Any other name is looked up under `metadata`.
+
+    Raises:
+        ValueError: The expression has no `=`, or nothing in front of it.
+    """
+    name, separator, value = expression.partition("=")
+    name = name.strip()
+    if not separator or not name:
+        raise ValueError(f"filter {expression!r} is not of the form NAME=VALUE, e.g. lang=en.")
+    path = name if name in fields or name.startswith("metadata.") else f"metadata.{name}"
+    return {"term": {path: {"value": value.strip()}}}

@@ -1,0 +1,137 @@
+"""The values that travel between the rooms. Imports NumPy and the errors, nothing else of ours."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document to encode and index.
+
+    Attributes:
+        doc_id: Becomes the server's `_id`, 1 to 512 bytes.
+        text: The body. Title and text are encoded together, joined by a space.
+        title: May be empty.
+        metadata: Free keys for filters, stored under `metadata`.
+        fields: Values of further top-level fields that the index's mapping declares.
+    """
+
+    doc_id: str
+    text: str
+    title: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def content(self) -> str:
+        """What the encoder reads: title and text, joined by a space (as BEIR does)."""
+        return f"{self.title} {self.text}".strip()
+
+
+@dataclass(frozen=True, slots=True)
+class MalformedRecord:
+    """A record of the input that is no document: where it stands, what is wrong with it, and its bytes."""
+
+    location: str
+    reason: str
+    raw: str
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A query of a retrieval set."""
+
+    query_id: str
+    text: str
+
+
+class SparseVectors(NamedTuple):
+    """n sparse vectors of at most k features each, strongest first.
+
+    Attributes:
+        features: int32 (n, k), column numbers in the encoder's output.
+        weights: float32 (n, k), 0 where a slot is unused; used slots are above 0.
+    """
+
+    features: NDArray[np.int32]
+    weights: NDArray[np.float32]
+
+    def as_mappings(self) -> list[dict[str, float]]:
+        """Return a dictionary from feature name to weight for each vector, strongest first."""
+        return [
+            {str(feature): weight for feature, weight in zip(features, weights, strict=True) if weight != 0.0}
+            for features, weights in zip(self.features.tolist(), self.weights.tolist(), strict=True)
+        ]
+
+    @property
+    def active_dims(self) -> NDArray[np.int64]:
+        """int64 (n,): the used features of each vector."""
+        return np.count_nonzero(self.weights, axis=1)
+
+
+@dataclass(frozen=True, slots=True)
+class SparseDocument:
+    """A document as it goes into the index.
+
+    Attributes:
+        doc_id: The server's `_id`.
+        features: From feature name to weight. Names hold no dot; weights are normal floats above 0.
+        source: The fields kept beside the features: title, text, metadata and declared fields.
+    """
+
+    doc_id: str
+    features: Mapping[str, float]
+    source: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A document found, with its score and the fields that were asked for."""
+
+    doc_id: str
+    score: float
+    source: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderFingerprint:
+    """What must be equal for a query to meet documents in the same space. Kept in the mapping's `_meta`.
+
+    Attributes:
+        base_model: The dense or masked-language model in front.
+        revision: Its revision on the hub, empty for a local folder.
+        weights_sha256: Over every tensor of the whole model, names included.
+        k: Features kept per document; None where the encoder decides.
+        num_latents: Width of the encoder's output.
+        pooling: How tokens become one vector.
+        max_seq_length: Tokens after which a text is cut; None where the model sets no limit.
+        prompts: Put in front of texts, by task.
+    """
+
+    base_model: str
+    revision: str
+    weights_sha256: str
+    k: int | None
+    num_latents: int
+    pooling: str
+    max_seq_length: int | None
+    prompts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over all fields but the names, which differ between copies of the same weights (16 hex digits)."""
+        facts = asdict(self)
+        del facts["base_model"], facts["revision"]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+    def __str__(self) -> str:
+        cut = f"top {self.k} of {self.num_latents}" if self.k is not None else f"{self.num_latents} features"
+        return f"{self.digest} ({self.base_model}, {cut}, weights {self.weights_sha256[:12]})"
