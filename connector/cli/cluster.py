@@ -1,0 +1,119 @@
+"""`ksparse up`, `ksparse down` and `ksparse status`."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from connector import cluster
+from connector.cluster.node import check_heap
+
+
+def _heap(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    try:
+        check_heap(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+    return value
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  ksparse up                        one node on port 9200, kept until `ksparse down`
+  ksparse up --port 9300 --heap 4g  another port, more memory
+  ksparse up --nodes 3 --heap 1g    three embedded nodes
+"""
+)
+@click.option("--nodes", type=click.Choice(["1", "3"]), default="1", show_default=True, help="Nodes of the cluster.")
+@click.option("--heap", default="2g", show_default=True, callback=_heap, help="Java heap of each node.")
+@click.option("--port", type=click.IntRange(1, 65535), help="HTTP port.  [default: 9200, or a free one]")
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(min=1),
+    default=180,
+    show_default=True,
+    help="Seconds until it must be ready.",
+)
+@click.option(
+    "--compose-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="For Docker.  [default: docker-compose.yml of the repository]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def up(nodes: str, heap: str, port: int | None, timeout_s: float, compose_file: Path | None, as_json: bool) -> None:
+    """Start an OpenSearch on this machine and leave it running.
+
+    Uses OPENSEARCH_URL (with OPENSEARCH_USERNAME, OPENSEARCH_PASSWORD) if set, and starts nothing; else Docker if an
+    engine answers; else a real OpenSearch, downloaded once, without Docker. It listens on 127.0.0.1 only, without
+    passwords.
+    """
+    started = cluster.up(
+        nodes=int(nodes),
+        heap=heap,
+        port=port,
+        timeout_s=timeout_s,
+        compose_file=compose_file,
+        on_progress=lambda step: click.echo(step, err=True),
+    )
+    found = started.cluster
+    if as_json:
+        click.echo(json.dumps({"url": found.url, "kind": found.kind, "was_up": started.was_up}))
+    else:
+        click.echo(f"OpenSearch {'is already' if started.was_up else 'is'} up at {found.url} ({found.kind})")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  ksparse down           stop it; the next `ksparse up` finds the data again
+  ksparse down --purge   stop it and delete its data
+"""
+)
+@click.option("--purge", is_flag=True, help="Delete the data as well.")
+def down(purge: bool) -> None:
+    """Stop the OpenSearch that `ksparse up` started.
+
+    One that OPENSEARCH_URL names is left alone.
+    """
+    url = cluster.down(purge=purge)
+    what = "Nothing was up" if url is None else f"OpenSearch at {url} is down"
+    click.echo(f"{what}{'; data deleted' if purge else ''}")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  ksparse status
+  ksparse status --json | jq .health
+"""
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def status(as_json: bool) -> None:
+    """Show the OpenSearch that the other commands would use."""
+    found = cluster.read_status(cluster.find_cluster())
+    if as_json:
+        click.echo(json.dumps(asdict(found), indent=2))
+        return
+    simd = {True: "yes", False: "no (dense search is slow; do not compare its latencies)", None: "unknown"}[found.simd]
+    lines = {
+        "url": found.url,
+        "kind": found.kind,
+        "version": found.version,
+        "health": found.health or "unknown",
+        "nodes": "unknown" if found.nodes is None else str(found.nodes),
+        "plugins": "unknown" if found.plugins is None else ", ".join(found.plugins) or "none",
+        "java": found.java or "unknown",
+        "simd": simd,
+        "heap": f"{_megabytes(found.heap_used_bytes)} of {_megabytes(found.heap_max_bytes)}",
+        "disk": f"{_megabytes(found.disk_used_bytes)} in indexes, {_megabytes(found.disk_free_bytes)} free",
+        "documents": "unknown" if found.documents is None else str(found.documents),
+    }
+    for name, value in lines.items():
+        click.echo(f"{name:<10} {value}")
+
+
+def _megabytes(size_bytes: int | None) -> str:
+    return "unknown" if size_bytes is None else f"{size_bytes / 1e6:,.1f} MB"

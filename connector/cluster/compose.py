@@ -1,0 +1,80 @@
+"""OpenSearch by `docker compose`, where a Docker engine answers."""
+
+import os
+import subprocess
+from pathlib import Path
+
+from connector.errors import ClusterError
+
+_PROBE_TIMEOUT_S = 5.0
+_FILE = "docker-compose.yml"
+
+
+def docker_answers() -> bool:
+    """Tell whether a Docker engine answers within seconds and `docker compose` is installed."""
+    try:
+        for arguments in (["info", "--format", "{{.ServerVersion}}"], ["compose", "version"]):
+            done = subprocess.run(["docker", *arguments], capture_output=True, timeout=_PROBE_TIMEOUT_S)
+            if done.returncode:
+                return False
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return True
+
+
+def find_compose_file() -> Path | None:
+    """Return our docker-compose.yml, at the root of the repository or in the current folder; a wheel has none."""
+    for folder in (Path(__file__).parents[2], Path.cwd()):
+        path = folder / _FILE
+        # The current folder may well have a file of this name that is about something else.
+        if path.is_file() and "opensearchproject/opensearch" in path.read_text(errors="replace"):
+            return path
+    return None
+
+
+def compose_up(file: Path, *, port: int, heap: str, timeout_s: float) -> str:
+    """Start the service, wait until Docker calls it healthy, and return its URL.
+
+    Args:
+        file: The compose file; it reads OPENSEARCH_PORT and OPENSEARCH_HEAP.
+        port: On 127.0.0.1.
+        heap: Java heap, such as "2g".
+        timeout_s: Seconds until it must be healthy; the download of the image counts.
+
+    Raises:
+        ClusterError: Docker refused, or it took too long.
+    """
+    settings = {"OPENSEARCH_PORT": str(port), "OPENSEARCH_HEAP": heap}
+    _compose(file, ["up", "--detach", "--wait"], settings=settings, timeout_s=timeout_s)
+    return f"http://127.0.0.1:{port}"
+
+
+def compose_down(file: Path, *, purge: bool) -> None:
+    """Stop the service and remove its container, with `purge` its data as well.
+
+    Raises:
+        ClusterError: Docker refused.
+    """
+    _compose(file, ["down", *(["--volumes"] if purge else [])], settings={}, timeout_s=120.0)
+
+
+def _compose(file: Path, arguments: list[str], *, settings: dict[str, str], timeout_s: float) -> None:
+    command = ["docker", "compose", "--file", str(file), *arguments]
+    try:
+        done = subprocess.run(
+            command,
+            env=os.environ | settings,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ClusterError(
+            f"`{' '.join(command)}` was not done after {timeout_s:g} s. Give it a longer --timeout."
+        ) from error
+    except OSError as error:
+        raise ClusterError(f"Cannot run docker ({error}). Start Docker, or run `ksparse down` where it is.") from error
+    if done.returncode:
+        last_line = (done.stderr or done.stdout).strip().rpartition("\n")[2]
+        raise ClusterError(f"`{' '.join(command)}` failed: {last_line or f'exit status {done.returncode}'}")

@@ -1,0 +1,153 @@
+"""The OpenSearch that an embedded node runs: downloaded, checked and unpacked once."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from connector.cluster.folders import cache_folder, locked
+from connector.cluster.java import Java
+from connector.errors import ClusterError
+
+VERSION = "3.6.0"
+_SETUP_TIMEOUT_S = 900.0
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A published zip: its Maven coordinate, and the SHA-256 it had when this release was made."""
+
+    group: str
+    name: str
+    version: str
+    sha256: str
+
+
+# 3.6.0 is the newest release of which all three are published.
+SERVER = Artifact(
+    "org.opensearch.distribution.integ-test-zip",
+    "opensearch",
+    VERSION,
+    "a91faa1dc1cadc78cb278b4f63847e19e1627a4e9de698e14e7efc14ee37b286",
+)
+# In the order of installation: neural-search extends k-NN.
+PLUGINS = (
+    Artifact(
+        "org.opensearch.plugin",
+        "opensearch-knn",
+        f"{VERSION}.0",
+        "ac392ca28a39b3bf290648a422ef30cb149dda2963a9d7feb26060e932341c9a",
+    ),
+    Artifact(
+        "org.opensearch.plugin",
+        "neural-search",
+        f"{VERSION}.0",
+        "6ef1b206e79391e2e36268e32dc34d27fd8b8a59a8eb0a7393c97d53b038e433",
+    ),
+)
+DIGEST = hashlib.sha256("".join(part.sha256 for part in (SERVER, *PLUGINS)).encode()).hexdigest()[:12]
+
+
+def prepare(java: Java, *, on_progress: Callable[[str], None]) -> Path:
+    """Return the folder of a distribution with both plugins, which nobody writes to; the first call sets it up.
+
+    Args:
+        java: Runs the plugin installer. Without locale data it gets a distribution without analysis-common.
+        on_progress: Is told, in a sentence, about each slow step.
+
+    Raises:
+        ClusterError: A part cannot be downloaded, is not the expected one, or cannot be installed.
+    """
+    cache = cache_folder()
+    complete = cache / f"opensearch-{VERSION}-{DIGEST}"
+    reduced = complete.with_name(f"{complete.name}-reduced")
+    wanted = complete if java.locale_data else reduced
+    if wanted.exists():
+        return wanted
+    with locked(cache / "setup.lock", timeout_s=_SETUP_TIMEOUT_S):
+        if not complete.exists():
+            _set_up(complete, java, on_progress)
+        if not wanted.exists():
+            _reduce(complete, reduced)
+    return wanted
+
+
+def _set_up(target: Path, java: Java, on_progress: Callable[[str], None]) -> None:
+    """Build in a folder of another name and rename it at the end: what has the final name is complete."""
+    downloads = target.with_name("downloads")
+    on_progress(f"Downloading OpenSearch {VERSION}, k-NN and neural-search (180 MB, once)")
+    server, *plugins = [_download(artifact, downloads) for artifact in (SERVER, *PLUGINS)]
+    on_progress("Unpacking and installing the plugins")
+    unfinished = target.with_name(f"{target.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    _unpack(server, unfinished)
+    home = unfinished / f"opensearch-{VERSION}"
+    done = subprocess.run(
+        [home / "bin" / "opensearch-plugin", "install", "--batch", *(plugin.as_uri() for plugin in plugins)],
+        env={"PATH": os.environ.get("PATH", os.defpath), "OPENSEARCH_JAVA_HOME": str(java.home)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        last_line = (done.stdout + done.stderr).strip().rpartition("\n")[2]
+        raise ClusterError(f"opensearch-plugin could not install {[part.name for part in PLUGINS]}: {last_line}")
+    home.rename(target)
+    shutil.rmtree(unfinished)
+    shutil.rmtree(downloads)
+
+
+def _download(artifact: Artifact, folder: Path) -> Path:
+    """Fetch an artifact into `folder`, a repository of our own: one without any unchecked files of other programs."""
+    try:
+        from jgo.maven import MavenContext
+    except ImportError as error:
+        raise ClusterError(
+            "An embedded OpenSearch needs jgo to be downloaded. Run: pip install 'ksparse[cluster]', or start Docker, "
+            "or set OPENSEARCH_URL."
+        ) from error
+    coordinate = f"{artifact.group}:{artifact.name}:{artifact.version}"
+    # Twice, since an interrupted download leaves a part of a file, which jgo takes for the whole.
+    for _ in range(2):
+        try:
+            project = MavenContext(repo_cache=folder, timeout=60).project(artifact.group, artifact.name)
+            path = Path(project.at_version(artifact.version).artifact(packaging="zip").resolve())
+        except Exception as error:  # jgo passes on what requests raises, and raises bare RuntimeErrors.
+            raise ClusterError(
+                f"Cannot download {coordinate} ({type(error).__name__}: {error}). Check the network and try again, "
+                "or set OPENSEARCH_URL."
+            ) from error
+        with path.open("rb") as handle:
+            digest = hashlib.file_digest(handle, "sha256").hexdigest()
+        if digest == artifact.sha256:
+            return path
+        path.unlink()
+    raise ClusterError(
+        f"{coordinate} was downloaded with SHA-256 {digest}, not {artifact.sha256}. Nothing of it was used; "
+        "check where Maven artifacts come from on this machine."
+    )
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    with zipfile.ZipFile(archive) as parts:
+        for part in parts.infolist():
+            path = parts.extract(part, folder)
+            # extract() drops the mode, and with it the scripts' permission to run.
+            if mode := part.external_attr >> 16 & 0o777:
+                os.chmod(path, mode)
+
+
+def _reduce(complete: Path, reduced: Path) -> None:
+    """Link the distribution without analysis-common, whose Thai tokenizer needs locale data that the Java lacks."""
+    unfinished = reduced.with_name(f"{reduced.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+
+    def unwanted(folder: str, names: list[str]) -> list[str]:
+        return ["analysis-common"] if Path(folder) == complete / "modules" else []
+
+    shutil.copytree(complete, unfinished, copy_function=os.link, ignore=unwanted)
+    unfinished.rename(reduced)

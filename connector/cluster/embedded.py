@@ -1,0 +1,167 @@
+"""Embedded OpenSearch: one or three nodes, started by this process and gone with it."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+from connector.cluster import processes
+from connector.cluster.connection import Cluster
+from connector.cluster.distribution import prepare
+from connector.cluster.folders import cache_folder
+from connector.cluster.java import find_java
+from connector.cluster.node import HOST, Node, free_ports
+from connector.cluster.probe import wait_until_ready
+from connector.errors import ClusterError
+
+_NODE_COUNTS = (1, 3)
+
+
+def _say_nothing(_: str) -> None:
+    pass
+
+
+@contextmanager
+def embedded_cluster(
+    nodes: int = 1,
+    *,
+    heap: str = "1g",
+    port: int | None = None,
+    timeout_s: float = 180.0,
+    settings: Mapping[str, object] | None = None,
+    on_progress: Callable[[str], None] = _say_nothing,
+) -> Iterator[Cluster]:
+    """Run an OpenSearch with k-NN and neural-search for the length of a with block; its data goes with it.
+
+    When this process ends in any way, SIGKILL included, a watchdog stops the nodes and removes their folder.
+
+    Args:
+        nodes: 1 or 3.
+        heap: Java heap of each node, such as "512m" or "2g".
+        port: HTTP port of the first node; a free one by default.
+        timeout_s: Seconds until the cluster must be ready, downloads not counted.
+        settings: Further lines of every node's opensearch.yml.
+        on_progress: Is told, in a sentence, about each slow step.
+
+    Yields:
+        The ready cluster. Its `nodes` can be stopped, killed, paused and started again one by one.
+
+    Raises:
+        ClusterError: Something is missing on this machine, or a node did not start.
+    """
+    _require_psutil()
+    root = cache_folder() / "run"
+    root.mkdir(exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=root))
+    folder.chmod(0o755)  # mkdtemp closes it to the node's user
+    with _watchdog(folder):
+        handles = create_nodes(nodes, folder, heap=heap, port=port, settings=settings or {}, on_progress=on_progress)
+        try:
+            yield start_nodes(handles, timeout_s=timeout_s)
+        finally:
+            stop_nodes(handles)
+
+
+def create_nodes(
+    count: int,
+    folder: Path,
+    *,
+    heap: str,
+    port: int | None,
+    settings: Mapping[str, object],
+    on_progress: Callable[[str], None],
+) -> list[Node]:
+    """Write the folders of the nodes of one cluster, below `folder`; data in them is kept.
+
+    Raises:
+        ValueError: `count` is neither 1 nor 3, or the heap is not like 2g.
+        ClusterError: Java or the distribution is missing and cannot be had.
+    """
+    if count not in _NODE_COUNTS:
+        raise ValueError(f"A cluster has {count} nodes; it must be one of {_NODE_COUNTS}.")
+    _require_psutil()
+    java = find_java()
+    distribution = prepare(java, on_progress=on_progress)
+    if not java.simd:
+        on_progress(
+            f"Java {java.version} in {java.home} lacks jdk.incubator.vector: dense search is slow, so its latencies do "
+            "not count"
+        )
+    ports = free_ports(2 * count)
+    http_ports, transport_ports = ports[:count], ports[count:]
+    if port is not None:
+        http_ports[0] = port
+    names = [f"node-{number}" for number in range(count)]
+    discovery: dict[str, object] = {"discovery.type": "single-node"}
+    if count > 1:
+        discovery = {
+            "discovery.seed_hosts": [f"{HOST}:{transport_port}" for transport_port in transport_ports],
+            "cluster.initial_cluster_manager_nodes": names,
+        }
+    handles = []
+    for name, http_port, transport_port in zip(names, http_ports, transport_ports, strict=True):
+        (folder / name).mkdir(exist_ok=True)
+        handles.append(
+            Node(
+                name,
+                folder / name,
+                distribution=distribution,
+                java=java,
+                heap=heap,
+                port=http_port,
+                transport_port=transport_port,
+                settings={"cluster.name": "ksparse", **discovery, **settings},
+            )
+        )
+    return handles
+
+
+def start_nodes(nodes: Sequence[Node], *, timeout_s: float, on_started: Callable[[], None] = lambda: None) -> Cluster:
+    """Start the nodes and return the cluster once it is ready.
+
+    Args:
+        nodes: All nodes of the cluster.
+        timeout_s: Seconds until it must be ready.
+        on_started: Is called as soon as the processes run.
+
+    Raises:
+        ClusterError: A node ended, or they were not ready in time. They are left to the caller to stop.
+    """
+    for node in nodes:
+        node.start()
+    on_started()
+
+    def check_alive() -> None:
+        for node in nodes:
+            node.check_alive()
+
+    cluster = Cluster(nodes[0].url, kind="embedded", nodes=tuple(nodes))
+    wait_until_ready(cluster, nodes=len(nodes), timeout_s=timeout_s, check_alive=check_alive)
+    return cluster
+
+
+def stop_nodes(nodes: Sequence[Node]) -> None:
+    """Stop all nodes cleanly."""
+    for node in nodes:
+        node.stop()
+
+
+def _require_psutil() -> None:
+    if find_spec("psutil") is None:
+        raise ClusterError(
+            "An embedded OpenSearch needs psutil. Run: pip install 'ksparse[cluster]', or start Docker, "
+            "or set OPENSEARCH_URL."
+        )
+
+
+@contextmanager
+def _watchdog(folder: Path) -> Iterator[None]:
+    """Have the folder removed and its processes stopped at the end of the block, or of this process."""
+    # -P: as a script it would find this room's modules in place of the standard library's.
+    command = [sys.executable, "-P", processes.__file__, str(folder), str(os.getpid())]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True):
+        yield

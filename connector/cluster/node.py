@@ -1,0 +1,240 @@
+"""One embedded OpenSearch node: its folder, its process, and how that is started, paused and stopped."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from random import SystemRandom
+
+from connector.cluster.folders import ServiceUser, service_user
+from connector.cluster.java import Java
+from connector.cluster.processes import MARK
+from connector.errors import ClusterError
+
+HOST = "127.0.0.1"
+_CONSOLE = "console.log"
+# Below the ports that Linux and macOS give to outgoing connections, so that none of these takes one meanwhile.
+_PORTS = range(20_000, 32_000)
+# A dropped Popen of a running process warns; a node that outlives its handle leaves it here.
+_left_running: list[subprocess.Popen[bytes]] = []
+
+
+class Node:
+    """A node that runs as a child of this process. A stopped one can be started again, on the same ports and data."""
+
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        *,
+        distribution: Path,
+        java: Java,
+        heap: str,
+        port: int,
+        transport_port: int,
+        settings: Mapping[str, object],
+    ) -> None:
+        """Write the node's folder; what it holds from an earlier node of this name (data) is kept.
+
+        Args:
+            name: Unique in its cluster.
+            folder: Gets config, data, logs and tmp.
+            distribution: An unpacked OpenSearch, which the node only reads.
+            java: What it runs on.
+            heap: Size of the Java heap, such as "512m" or "2g".
+            port: For HTTP, on 127.0.0.1.
+            transport_port: For the other nodes, on 127.0.0.1.
+            settings: Further lines of opensearch.yml; the values are written as JSON.
+        """
+        check_heap(heap)
+        self.name = name
+        self.folder = folder
+        self.url = f"http://{HOST}:{port}"
+        self._distribution = distribution
+        self._java = java
+        self._heap = heap
+        self._user = service_user()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._write_folder(
+            {
+                "node.name": name,
+                "path.data": str(folder / "data"),
+                "path.logs": str(folder / "logs"),
+                "network.host": HOST,
+                "http.port": port,
+                "transport.port": transport_port,
+                # On a nearly full disk the default thresholds make every index read-only.
+                "cluster.routing.allocation.disk.threshold_enabled": False,
+                **settings,
+            }
+        )
+
+    def __repr__(self) -> str:
+        return f"Node({self.name!r}, {self.url!r}, pid={self._process.pid if self._process else None})"
+
+    @property
+    def pid(self) -> int:
+        """The process id of the running node.
+
+        Raises:
+            ClusterError: It does not run.
+        """
+        return self._running_process().pid
+
+    @property
+    def running(self) -> bool:
+        """Whether the process runs (a paused one does)."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start the process and return at once.
+
+        Raises:
+            ClusterError: It runs already.
+        """
+        if self.running:
+            raise ClusterError(f"{self.name} runs already, with process id {self.pid}. Stop it first.")
+        logs = self.folder / "logs"
+        environment = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
+        environment |= {
+            MARK: str(self.folder),
+            "OPENSEARCH_JAVA_HOME": str(self._java.home),
+            "OPENSEARCH_PATH_CONF": str(self.folder / "config"),
+            "OPENSEARCH_TMPDIR": str(self.folder / "tmp"),
+            "OPENSEARCH_JAVA_OPTS": f"-Xms{self._heap} -Xmx{self._heap}",
+        }
+        with (logs / _CONSOLE).open("wb") as console:
+            # A session of its own: Ctrl-C in our terminal is for us, and one signal reaches the whole launcher.
+            self._process = subprocess.Popen(
+                [self._distribution / "bin" / "opensearch"],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                user=self._user.uid if self._user else None,
+                group=self._user.gid if self._user else None,
+                extra_groups=[] if self._user else None,
+            )
+
+    def stop(self, *, timeout_s: float = 20.0) -> None:
+        """Stop the node cleanly: SIGTERM, and SIGKILL after `timeout_s` seconds. A stopped node is left as it is."""
+        if not self.running:
+            return
+        process = self._running_process()
+        self._signal(signal.SIGTERM)
+        self._signal(signal.SIGCONT)
+        try:
+            process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self) -> None:
+        """End the process at once (SIGKILL), as a crash would."""
+        process = self._running_process()
+        self._signal(signal.SIGKILL)
+        process.wait()
+
+    def pause(self) -> None:
+        """Freeze the process (SIGSTOP): its connections stay open and nothing answers."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a paused process go on (SIGCONT)."""
+        self._signal(signal.SIGCONT)
+
+    def leave_running(self) -> None:
+        """Let the process outlive this handle and this program."""
+        _left_running.append(self._running_process())
+
+    def check_alive(self) -> None:
+        """Raise when the process has ended by itself.
+
+        Raises:
+            ClusterError: One line with the reason; the end of the log is attached as a note.
+        """
+        if self._process is None or self._process.poll() is None:
+            return
+        tail = self._log_tail()
+        telling = [line for line in tail if re.search("Exception|ERROR|Error:|error:", line)]
+        reason = (telling or tail or ["it wrote nothing"])[0].strip()
+        error = ClusterError(
+            f"{self.name} ended while starting (exit status {self._process.returncode}): {reason[:300]} "
+            f"Look into {self.folder / 'logs'}."
+        )
+        error.add_note("\n".join(tail))
+        raise error
+
+    def _running_process(self) -> "subprocess.Popen[bytes]":
+        if self._process is None or self._process.poll() is not None:
+            raise ClusterError(f"{self.name} does not run. Start it first.")
+        return self._process
+
+    def _signal(self, number: signal.Signals) -> None:
+        try:
+            os.killpg(self._running_process().pid, number)
+        except ProcessLookupError:  # it ended just now
+            pass
+
+    def _log_tail(self) -> list[str]:
+        """The last lines of what it printed, which include its log."""
+        try:
+            return (self.folder / "logs" / _CONSOLE).read_text(errors="replace").splitlines()[-30:]
+        except OSError:
+            return []
+
+    def _write_folder(self, settings: Mapping[str, object]) -> None:
+        config = self.folder / "config"
+        logs = self.folder / "logs"
+        shutil.rmtree(config, ignore_errors=True)
+        shutil.copytree(self._distribution / "config", config)
+        for name in ("data", "logs", "tmp"):
+            (self.folder / name).mkdir(exist_ok=True)
+        lines = [f"{name}: {json.dumps(value)}\n" for name, value in settings.items()]
+        (config / "opensearch.yml").write_text("".join(lines))
+        options = (config / "jvm.options").read_text()
+        # Relative ones would be in the distribution, which belongs to somebody else and to all nodes.
+        options = options.replace("HeapDumpPath=data", f"HeapDumpPath={logs}").replace("=logs/", f"={logs}/")
+        if not self._java.simd:
+            options = re.sub(r"(?m)^.*--add-modules=jdk\.incubator\.vector$", "", options)
+        (config / "jvm.options").write_text(options)
+        if self._user is not None:
+            _hand_over(self.folder, self._user)
+
+
+def check_heap(heap: str) -> None:
+    """Raise a ValueError for a heap size that is not like 512m or 2g."""
+    if not re.fullmatch(r"[1-9]\d*[mg]", heap):
+        raise ValueError(f"The heap is {heap!r}; it must be a whole number of m or g, such as 512m or 2g.")
+
+
+def is_free(port: int) -> bool:
+    """Tell whether a server may listen on this port of 127.0.0.1."""
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports of 127.0.0.1 on which nobody listens."""
+    candidates = SystemRandom().sample(_PORTS, len(_PORTS))
+    ports = [port for port, _ in zip(filter(is_free, candidates), range(count), strict=False)]
+    if len(ports) < count:
+        raise ClusterError(f"No {count} free ports between {_PORTS.start} and {_PORTS.stop}. End some servers.")
+    return ports
+
+
+def _hand_over(folder: Path, user: ServiceUser) -> None:
+    os.chown(folder, user.uid, user.gid)
+    for parent, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            os.chown(os.path.join(parent, name), user.uid, user.gid, follow_symlinks=False)
