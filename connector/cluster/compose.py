@@ -32,8 +32,8 @@ def find_compose_file() -> Path | None:
     return None
 
 
-def compose_up(file: Path, *, port: int, heap: str, timeout_s: float) -> str:
-    """Start the service, wait until Docker calls it healthy, and return its URL.
+def compose_up(file: Path, *, port: int, heap: str, timeout_s: float) -> None:
+    """Start the service and wait until Docker calls it healthy.
 
     Args:
         file: The compose file; it reads OPENSEARCH_PORT and OPENSEARCH_HEAP.
@@ -46,7 +46,6 @@ def compose_up(file: Path, *, port: int, heap: str, timeout_s: float) -> str:
     """
     settings = {"OPENSEARCH_PORT": str(port), "OPENSEARCH_HEAP": heap}
     _compose(file, ["up", "--detach", "--wait"], settings=settings, timeout_s=timeout_s)
-    return f"http://127.0.0.1:{port}"
 
 
 def compose_down(file: Path, *, purge: bool) -> None:

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -163,5 +163,10 @@ def _watchdog(folder: Path) -> Iterator[None]:
     """Have the folder removed and its processes stopped at the end of the block, or of this process."""
     # -P: as a script it would find this room's modules in place of the standard library's.
     command = [sys.executable, "-P", processes.__file__, str(folder), str(os.getpid())]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True):
-        yield
+    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as watchdog:
+        try:
+            yield
+        finally:
+            # A byte, since closing the pipe says nothing while a forked child of ours holds it as well.
+            with suppress(BrokenPipeError):
+                watchdog.communicate(b".")

@@ -61,7 +61,7 @@ def inspect_java(home: Path) -> Java | str:
         version = parse_version(_output(binary, "-version"))
         if version is None:
             return "does not tell its version"
-        if int(version.split(".")[0]) < MINIMUM_VERSION:
+        if int(re.split(r"\D", version)[0]) < MINIMUM_VERSION:
             return f"is version {version}"
         modules = {line.partition("@")[0] for line in _output(binary, "--list-modules").splitlines()}
     except (OSError, subprocess.SubprocessError) as error:

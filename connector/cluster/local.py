@@ -9,7 +9,7 @@ from connector.cluster.compose import compose_down, compose_up, docker_answers, 
 from connector.cluster.connection import Cluster, connection_from_environment
 from connector.cluster.embedded import create_nodes, start_nodes, stop_nodes
 from connector.cluster.folders import cache_folder, locked
-from connector.cluster.node import Node, free_ports, is_free
+from connector.cluster.node import HOST, Node, free_ports, is_free
 from connector.cluster.probe import get_json, wait_until_ready
 from connector.cluster.processes import stop_processes
 from connector.cluster.state import State, describe_process, read_state, remove_state, still_runs, write_state
@@ -65,13 +65,16 @@ def up(
             cluster = Cluster(state.url, kind=state.kind)
             wait_until_ready(cluster, nodes=nodes, timeout_s=timeout_s)
             return Started(cluster, was_up=True)
+        for folder in _data_folders():
+            stop_processes(folder)  # what is left of a cluster of which a part has ended
         chosen_port = _choose_port(port)
         file = (compose_file or find_compose_file()) if nodes == 1 and docker_answers() else None
         if file is not None:
             on_progress(f"Starting OpenSearch with Docker ({file})")
-            url = compose_up(file, port=chosen_port, heap=heap, timeout_s=timeout_s)
-            cluster = Cluster(url, kind="compose")
-            write_state(State("compose", url, compose_file=str(file.absolute())))
+            cluster = Cluster(f"http://{HOST}:{chosen_port}", kind="compose")
+            # Before it runs, so that `down` also stops one that did not become healthy.
+            write_state(State("compose", cluster.url, compose_file=str(file.absolute())))
+            compose_up(file, port=chosen_port, heap=heap, timeout_s=timeout_s)
             wait_until_ready(cluster, nodes=1, timeout_s=timeout_s)
             return Started(cluster, was_up=False)
         return Started(_start_embedded(nodes, heap, chosen_port, timeout_s, on_progress), was_up=False)
@@ -91,7 +94,7 @@ def down(*, purge: bool = False) -> str | None:
         if state is not None and state.kind == "compose":
             compose_down(Path(state.compose_file), purge=purge)
         stopped = 0
-        for folder in cache_folder().glob("up-*"):
+        for folder in _data_folders():
             stopped += stop_processes(folder)
             if purge:
                 shutil.rmtree(folder)
@@ -117,8 +120,18 @@ def find_cluster() -> Cluster:
 
 
 def _is_up(state: State) -> bool:
-    """Tell whether all its processes run; Docker's container is left to Docker."""
-    return state.kind == "compose" or all(still_runs(node) for node in state.nodes)
+    """Tell whether all its processes run, or Docker's container answers."""
+    if state.kind == "embedded":
+        return all(still_runs(node) for node in state.nodes)
+    try:
+        get_json(Cluster(state.url), "/", timeout_s=5.0)
+    except ClusterError:
+        return False
+    return True
+
+
+def _data_folders() -> list[Path]:
+    return list(cache_folder().glob("up-*"))
 
 
 def _choose_port(port: int | None) -> int:
@@ -133,7 +146,6 @@ def _start_embedded(count: int, heap: str, port: int, timeout_s: float, on_progr
     # One folder per size: a node of three does not start alone.
     folder = cache_folder() / f"up-{count}"
     folder.mkdir(exist_ok=True)
-    stop_processes(folder)  # what is left of a cluster of which a part has ended
     nodes = create_nodes(count, folder, heap=heap, port=port, settings={}, on_progress=on_progress)
 
     def remember() -> None:

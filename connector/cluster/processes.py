@@ -3,9 +3,9 @@
 Every process of a node carries its folder in the environment variable `MARK`, so one that was forgotten can be found,
 and a stranger who got a recycled process id is never taken for ours.
 
-The watchdog outlives the process that started it only to clean up: its standard input is a pipe from that process, and
-ends when that process does, however it ends. (PR_SET_PDEATHSIG would fire when a mere thread ends, and exists on Linux
-alone.) As a script it imports nothing of this library, so it stays small.
+The watchdog outlives the process that started it only to clean up: its standard input is a pipe from that process,
+which says by a byte that it is done, and ends when that process does, however it ends. (PR_SET_PDEATHSIG would fire
+when a mere thread ends, and exists on Linux alone.) As a script it imports nothing of this library, so it stays small.
 """
 
 import os
@@ -95,7 +95,7 @@ def _watch(folder: Path, parent: int) -> None:
     # A child that the parent forked holds the pipe as well, hence the second look.
     while os.getppid() == parent:
         readable, _, _ = select.select([sys.stdin], [], [], 1.0)
-        if readable and not os.read(sys.stdin.fileno(), 1):
+        if readable:
             break
     stop_processes(folder)
     shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,53 @@
+"""A real OpenSearch for the tests marked `opensearch`: given, by Docker, or an embedded node; started once per run."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from connector.cluster import Cluster, connection_from_environment, docker_answers, embedded_cluster, wait_until_ready
+from connector.cluster.node import free_ports
+from connector.errors import ClusterError
+
+_HEAP = "1g"
+_TIMEOUT_S = 180.0
+
+
+@pytest.fixture(scope="session")
+def docker_compose_file() -> str:
+    """Where pytest-docker looks."""
+    return str(Path(__file__).parents[1] / "docker-compose.yml")
+
+
+@pytest.fixture(scope="session")
+def opensearch_cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """A ready cluster. Tests of one run share it, so each takes index names of its own."""
+    try:
+        given = connection_from_environment()
+        if given is not None:
+            wait_until_ready(given, nodes=1, timeout_s=10.0)
+            yield given
+        elif docker_answers():
+            yield _docker_cluster(request)
+        else:
+            with embedded_cluster(heap=_HEAP, timeout_s=_TIMEOUT_S) as cluster:
+                yield cluster
+    except ClusterError as error:
+        pytest.fail(f"No OpenSearch for the tests. {error}", pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def opensearch_url(opensearch_cluster: Cluster) -> str:
+    return opensearch_cluster.url
+
+
+def _docker_cluster(request: pytest.FixtureRequest) -> Cluster:
+    with pytest.MonkeyPatch.context() as patch:
+        # Another port than that of a cluster of `ksparse up`.
+        patch.setenv("OPENSEARCH_PORT", str(free_ports(1)[0]))
+        patch.setenv("OPENSEARCH_HEAP", _HEAP)
+        # By name: asked for as an argument it would want Docker on every machine.
+        services = request.getfixturevalue("docker_services")
+        cluster = Cluster(f"http://127.0.0.1:{services.port_for('opensearch', 9200)}", kind="compose")
+    wait_until_ready(cluster, nodes=1, timeout_s=_TIMEOUT_S)
+    return cluster

@@ -1,0 +1,185 @@
+"""The commands with a server that only answers GETs, in place of OpenSearch."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from connector.cli.cluster import down, status, up
+from connector.cluster import Cluster, local, read_status
+from connector.cluster.state import State, read_state, write_state
+from connector.errors import ClusterError
+
+CLI = click.Group("ksparse", commands={"up": up, "down": down, "status": status})
+
+REPLIES = {
+    "/": {"version": {"number": "3.6.0"}},
+    "/_cluster/health": {"status": "green", "number_of_nodes": 1},
+    "/_nodes/plugins,jvm": {
+        "nodes": {
+            "a": {
+                "plugins": [{"name": "opensearch-neural-search"}, {"name": "opensearch-knn"}],
+                "jvm": {"version": "25.0.3", "input_arguments": ["-Xmx1g", "--add-modules=jdk.incubator.vector"]},
+            }
+        }
+    },
+    "/_cluster/stats": {
+        "indices": {"store": {"size_in_bytes": 1_500_000}, "docs": {"count": 7}},
+        "nodes": {
+            "jvm": {"mem": {"heap_used_in_bytes": 500_000_000, "heap_max_in_bytes": 1_000_000_000}},
+            "fs": {"available_in_bytes": 9_000_000_000},
+        },
+    },
+}
+
+
+class Answers(BaseHTTPRequestHandler):
+    """Answers as one node does; what is under /closed/ as a service that keeps its nodes to itself."""
+
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0]
+        if path.startswith("/closed/"):
+            path = path.removeprefix("/closed")
+            reply = REPLIES.get(path) if path == "/" else None
+        else:
+            reply = REPLIES.get(path)
+        body = json.dumps(reply or {}).encode()
+        self.send_response(200 if reply else 403)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def server_url() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("local", "state"):
+        monkeypatch.setattr(f"connector.cluster.{module}.cache_folder", lambda: tmp_path)
+    for name in ("OPENSEARCH_URL", "OPENSEARCH_USERNAME", "OPENSEARCH_PASSWORD"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(CLI, arguments)
+
+
+def test_up_with_a_url_starts_nothing(server_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENSEARCH_URL", server_url)
+    assert run("up").output == f"OpenSearch is already up at {server_url} (given)\n"
+    assert read_state() is None
+
+
+def test_up_with_a_url_that_nobody_answers_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENSEARCH_URL", "http://127.0.0.1:1")
+    error = run("up").exception
+    assert isinstance(error, ClusterError)
+    assert str(error).startswith("No OpenSearch answers at http://127.0.0.1:1")
+
+
+def test_up_prints_json(server_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENSEARCH_URL", server_url)
+    assert json.loads(run("up", "--json").output) == {"url": server_url, "kind": "given", "was_up": True}
+
+
+@pytest.mark.parametrize("arguments", [["--heap", "two"], ["--nodes", "2"], ["--port", "0"], ["--timeout", "0"]])
+def test_a_wrong_option_is_a_usage_error(arguments: list[str]) -> None:
+    assert run("up", *arguments).exit_code == 2
+
+
+def test_up_on_a_port_that_is_taken_is_refused(server_url: str) -> None:
+    port = server_url.rpartition(":")[2]
+    error = run("up", "--port", port).exception
+    assert isinstance(error, ClusterError)
+    assert str(error).startswith(f"Port {port} of 127.0.0.1 is taken. Choose another --port")
+
+
+def test_up_uses_docker_where_it_answers(server_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    port = int(server_url.rpartition(":")[2])
+    calls: list[str] = []
+    monkeypatch.setattr(local, "docker_answers", lambda: True)
+    monkeypatch.setattr(local, "_choose_port", lambda _: port)
+    monkeypatch.setattr(local, "compose_up", lambda *_, **options: calls.append(f"up {options['heap']}"))
+    monkeypatch.setattr(local, "compose_down", lambda _, purge: calls.append(f"down {purge}"))
+    assert f"OpenSearch is up at {server_url} (compose)\n" in run("up", "--heap", "4g").output
+    assert f"OpenSearch is already up at {server_url} (compose)\n" in run("up").output
+    assert run("down", "--purge").output == f"OpenSearch at {server_url} is down; data deleted\n"
+    assert calls == ["up 4g", "down True"]
+
+
+def test_down_without_a_cluster_says_so() -> None:
+    result = run("down")
+    assert (result.exit_code, result.output) == (0, "Nothing was up\n")
+
+
+def test_purge_deletes_the_data_of_a_stopped_cluster(tmp_path: Path) -> None:
+    (tmp_path / "up-1" / "node-0").mkdir(parents=True)
+    assert run("down", "--purge").output == "Nothing was up; data deleted\n"
+    assert not (tmp_path / "up-1").exists()
+
+
+def test_status_without_a_cluster_says_what_to_do() -> None:
+    error = run("status").exception
+    assert str(error) == "No OpenSearch is up. Start one with `ksparse up`, or set OPENSEARCH_URL."
+
+
+def test_status_of_a_cluster_whose_process_has_ended_is_down() -> None:
+    write_state(State("compose", "http://127.0.0.1:1"))
+    assert isinstance(run("status").exception, ClusterError)
+
+
+def test_status_shows_what_the_server_says(server_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENSEARCH_URL", server_url)
+    lines = dict(line.split(maxsplit=1) for line in run("status").output.splitlines())
+    assert lines == {
+        "url": server_url,
+        "kind": "given",
+        "version": "3.6.0",
+        "health": "green",
+        "nodes": "1",
+        "plugins": "opensearch-knn, opensearch-neural-search",
+        "java": "25.0.3",
+        "simd": "yes",
+        "heap": "500.0 MB of 1,000.0 MB",
+        "disk": "1.5 MB in indexes, 9,000.0 MB free",
+        "documents": "7",
+    }
+
+
+def test_status_as_json_has_units_in_its_names(server_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENSEARCH_URL", server_url)
+    found = json.loads(run("status", "--json").output)
+    assert found["heap_used_bytes"] == 500_000_000
+    assert found["plugins"] == ["opensearch-knn", "opensearch-neural-search"]
+    assert found["simd"] is True
+
+
+def test_what_a_service_keeps_to_itself_is_unknown(server_url: str) -> None:
+    found = read_status(Cluster(f"{server_url}/closed"))
+    assert (found.version, found.health, found.plugins, found.simd, found.documents) == ("3.6.0", *[None] * 4)
+
+
+def test_what_is_no_opensearch_is_refused(server_url: str) -> None:
+    with pytest.raises(ClusterError, match="is no OpenSearch"):
+        read_status(Cluster(f"{server_url}/_cluster/health?"))
+
+
+@pytest.mark.parametrize("command", ["up", "down", "status"])
+def test_help_has_examples(command: str) -> None:
+    assert f"Examples:\n    ksparse {command}" in run(command, "--help").output

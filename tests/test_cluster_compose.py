@@ -1,0 +1,77 @@
+from pathlib import Path
+
+import pytest
+
+from connector.cluster import compose
+from connector.cluster.compose import compose_down, compose_up, docker_answers, find_compose_file
+from connector.errors import ClusterError
+
+FILE = Path("/somewhere/docker-compose.yml")
+
+
+def install_docker(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a docker on the path that runs `script` instead of talking to an engine."""
+    binary = folder / "docker"
+    binary.write_text(f"#!/bin/sh\n{script}\n")
+    binary.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+
+
+def test_no_docker_on_the_path_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert not docker_answers()
+
+
+def test_a_client_without_an_engine_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install_docker(tmp_path, '[ "$1" != info ]', monkeypatch)
+    assert not docker_answers()
+
+
+def test_an_engine_without_compose_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install_docker(tmp_path, '[ "$1" != compose ]', monkeypatch)
+    assert not docker_answers()
+
+
+def test_a_client_that_hangs_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compose, "_PROBE_TIMEOUT_S", 0.2)
+    install_docker(tmp_path, "exec sleep 60", monkeypatch)
+    assert not docker_answers()
+
+
+def test_an_engine_with_compose_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install_docker(tmp_path, "exit 0", monkeypatch)
+    assert docker_answers()
+
+
+def test_up_waits_for_health_on_the_port_and_heap_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = tmp_path / "log"
+    install_docker(tmp_path, f'echo "$OPENSEARCH_PORT $OPENSEARCH_HEAP $*" > {log}', monkeypatch)
+    compose_up(FILE, port=9300, heap="4g", timeout_s=10.0)
+    assert log.read_text() == f"9300 4g compose --file {FILE} up --detach --wait\n"
+
+
+@pytest.mark.parametrize(("purge", "arguments"), [(False, "down"), (True, "down --volumes")])
+def test_down_deletes_the_data_only_when_asked(
+    purge: bool, arguments: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "log"
+    install_docker(tmp_path, f'echo "$*" > {log}', monkeypatch)
+    compose_down(FILE, purge=purge)
+    assert log.read_text() == f"compose --file {FILE} {arguments}\n"
+
+
+def test_what_docker_says_last_is_the_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install_docker(tmp_path, "echo pulling >&2; echo 'port is already allocated' >&2; exit 1", monkeypatch)
+    with pytest.raises(ClusterError, match="up --detach --wait` failed: port is already allocated$"):
+        compose_up(FILE, port=9200, heap="2g", timeout_s=10.0)
+
+
+def test_the_repository_has_a_compose_file() -> None:
+    assert find_compose_file() == Path(__file__).parents[1] / "docker-compose.yml"
+
+
+def test_the_compose_file_of_another_project_is_not_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compose, "__file__", str(tmp_path / "site-packages" / "connector" / "cluster" / "compose.py"))
+    (tmp_path / "docker-compose.yml").write_text("services: {db: {image: postgres}}\n")
+    monkeypatch.chdir(tmp_path)
+    assert find_compose_file() is None
