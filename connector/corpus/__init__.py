@@ -1,0 +1,6 @@
+"""Corpus files and iterables -> `Document` or `MalformedRecord`: what is read is checked here and nowhere else."""
+
+from connector.corpus.read import CorpusRecord, check_documents, count_records, read_corpus
+from connector.corpus.source import Format
+
+__all__ = ["CorpusRecord", "Format", "check_documents", "count_records", "read_corpus"]

@@ -1,0 +1,158 @@
+"""From the parts of a record to a `Document`: every rule on what a document may hold stands here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from connector.types import Document
+
+MAX_ID_BYTES = 512
+"""The server's limit on `_id`, in bytes of UTF-8."""
+
+RESERVED = ("_id", "title", "text", "metadata")
+"""The keys of a record that the mapping's extra fields cannot have."""
+
+
+class RecordChecker:
+    """Turns records into documents and refuses those that cannot be indexed.
+
+    A checker that refuses repeated ids remembers a 64-bit hash of each id, about 80 bytes of memory (80 MB for a
+    million documents). That two ids among a hundred million share a hash has a chance of 0.03 %.
+    """
+
+    def __init__(
+        self, fields: Collection[str] = (), *, generate_ids: bool = False, refuse_repeated: bool = True
+    ) -> None:
+        """Prepare for one corpus.
+
+        Args:
+            fields: Top-level fields that the index declares besides title, text and metadata.
+            generate_ids: Give a record without `_id` the SHA-256 of its content, instead of refusing it.
+            refuse_repeated: Refuse the second and later records of an id.
+
+        Raises:
+            ValueError: `fields` is a single string.
+        """
+        if isinstance(fields, str):
+            raise ValueError(f"fields must be a collection of names, got the string {fields!r}; pass [{fields!r}].")
+        self._fields = frozenset(fields) - set(RESERVED)
+        self._generate_ids = generate_ids
+        self._seen: set[int] | None = set() if refuse_repeated else None
+
+    def check(self, record: Mapping[str, Any]) -> Document:
+        """Return the record as a document.
+
+        Args:
+            record: `_id` (string or integer), `text` and the optional `title` (strings; None counts as absent),
+                `metadata` (an object), and declared fields. Title and text must not both be blank.
+
+        Raises:
+            ValueError: The record breaks a rule; the message is the reason, fit for a `MalformedRecord`.
+        """
+        doc_id = self._doc_id(record)
+        title, text = _string(record, "title"), _string(record, "text")
+        if not title.strip() and not text.strip():
+            raise ValueError("has an empty 'text' and no 'title'; there is nothing to encode")
+        metadata = _object(record, "metadata")
+        fields = {key: value for key, value in record.items() if key not in RESERVED}
+        for key in fields:
+            if key not in self._fields:
+                raise ValueError(
+                    f"field {key!r} is not in the mapping; put it under 'metadata' or declare it with "
+                    f"--field {key}:keyword"
+                )
+        written = _write(title, text, metadata, fields)
+        if doc_id is None:
+            doc_id = hashlib.sha256(written).hexdigest()
+        self._refuse_repeated(doc_id)
+        return Document(doc_id, text, title, metadata, fields)
+
+    def _doc_id(self, record: Mapping[str, Any]) -> str | None:
+        doc_id = record.get("_id")
+        if isinstance(doc_id, int) and not isinstance(doc_id, bool):
+            doc_id = str(doc_id)
+        if doc_id is not None and not isinstance(doc_id, str):
+            raise ValueError(f"'_id' is {_kind(doc_id)}, not a string or an integer")
+        if doc_id is None or not doc_id.strip():
+            if self._generate_ids:
+                return None
+            raise ValueError("has no '_id'; give it one, or have ids generated from the content")
+        try:
+            size = len(doc_id.encode())
+        except UnicodeEncodeError as error:
+            raise ValueError(f"'_id' cannot be sent as UTF-8: {error}") from None
+        if size > MAX_ID_BYTES:
+            raise ValueError(f"'_id' is {size} bytes long, the server takes {MAX_ID_BYTES}; shorten it")
+        return doc_id
+
+    def _refuse_repeated(self, doc_id: str) -> None:
+        if self._seen is None:
+            return
+        # Not hash(), which differs between processes: a resumed run must refuse what the first one refused.
+        digest = int.from_bytes(hashlib.blake2b(doc_id.encode(), digest_size=8).digest(), "little")
+        if digest in self._seen:
+            raise ValueError(f"'_id' {doc_id!r} is repeated, an earlier record has it; give each document its own")
+        self._seen.add(digest)
+
+
+def _string(record: Mapping[str, Any], key: str) -> str:
+    value = record.get(key)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise ValueError(f"{key!r} is {_kind(value)}, not a string")
+    return value
+
+
+def _object(record: Mapping[str, Any], key: str) -> dict[str, Any]:
+    value = record.get(key)
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{key!r} is {_kind(value)}, not an object")
+    for name in value:
+        if not isinstance(name, str):
+            raise ValueError(f"{key!r} has the key {name!r}, which is not a string")
+    return dict(value)
+
+
+def _write(title: str, text: str, metadata: dict[str, Any], fields: dict[str, Any]) -> bytes:
+    """Write the content as canonical JSON, which fails on all that no server can be sent."""
+    content = {"title": title, "text": text, "metadata": metadata, "fields": fields}
+    try:
+        return _canonical(content)
+    except (ValueError, TypeError, RecursionError) as error:
+        # Only for a record that is refused is it worth finding the part at fault.
+        parts: dict[str, Any] = {"title": title, "text": text, **fields}
+        parts |= {f"metadata.{key}": {key: value} for key, value in metadata.items()}
+        for name, value in parts.items():
+            _refuse_unwritable(name, value)
+        raise ValueError(f"cannot be written as JSON: {error}") from None
+
+
+def _refuse_unwritable(name: str, value: object) -> None:
+    try:
+        _canonical(value)
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{name!r} cannot be sent as UTF-8: {error}") from None
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ValueError(f"{name!r} cannot be written as JSON: {error}") from None
+
+
+def _canonical(value: object) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def _kind(value: object) -> str:
+    names = {
+        bool: "a boolean",
+        int: "an integer",
+        float: "a float",
+        str: "a string",
+        list: "an array",
+        dict: "an object",
+    }
+    return names.get(type(value), f"of type {type(value).__name__}")

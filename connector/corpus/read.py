@@ -1,0 +1,160 @@
+"""Read a corpus, from wherever it comes, as documents and malformed records."""
+
+from __future__ import annotations
+
+import json
+import reprlib
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from connector.corpus.check import RESERVED, RecordChecker
+from connector.corpus.jsonl import read_jsonl
+from connector.corpus.parquet import count_rows, read_parquet
+from connector.corpus.source import Format, Source, find_source, read_lines
+from connector.corpus.tables import read_table
+from connector.errors import CorpusError
+from connector.types import Document, MalformedRecord
+
+CorpusRecord = Document | MalformedRecord
+
+_MAX_COUNTED_BYTES = 200 * 1000 * 1000
+"""A larger gzip file would take seconds to unpack only to count its lines."""
+
+
+def read_corpus(
+    path: str | Path,
+    *,
+    fields: Collection[str] = (),
+    format: Format | None = None,
+    generate_ids: bool = False,
+    refuse_repeated: bool = True,
+) -> Iterator[CorpusRecord]:
+    """Read a corpus file record by record; memory does not grow with it, but for the ids (see `refuse_repeated`).
+
+    JSONL has the keys `_id`, `text` and the optional `title` and `metadata`; any other key must be a declared field.
+    In CSV, TSV and Parquet, columns that are none of these (`id` also stands for `_id`) become keys of the metadata.
+    Blank lines are skipped. Gzip is recognised by its first bytes, whatever the name.
+
+    Args:
+        path: A file, a folder in BEIR's layout (`corpus.jsonl` or `corpus.jsonl.gz`), or `-` for standard input.
+        fields: Top-level fields that the index declares; their values go to `Document.fields`.
+        format: Overrules the suffix. Standard input is JSONL without it.
+        generate_ids: Give a record without `_id` the SHA-256 of its content, instead of refusing it.
+        refuse_repeated: Refuse the second and later records of an id. This takes about 80 bytes of memory per id.
+
+    Returns:
+        A `Document` for each record that can be indexed, a `MalformedRecord` with file, line and whole content for
+        each that cannot, in the file's order. The first is read at once, so that a file that cannot be read as a
+        corpus is refused here; the others as they are asked for.
+
+    Raises:
+        CorpusError: The file does not exist, has no known format, or lacks a column; while iterating, it cannot be
+            read to its end.
+        ValueError: `format` is unknown, or `fields` is a single string.
+    """
+    checker = RecordChecker(fields, generate_ids=generate_ids, refuse_repeated=refuse_repeated)
+    records = _read(find_source(path, format), checker, fields, generate_ids)
+    first = next(records, None)
+    return iter(()) if first is None else chain((first,), records)
+
+
+def check_documents(
+    documents: Iterable[Document | Mapping[str, Any]],
+    *,
+    fields: Collection[str] = (),
+    generate_ids: bool = False,
+    refuse_repeated: bool = True,
+) -> Iterator[CorpusRecord]:
+    """Check documents that come from Python by the rules of `read_corpus`, one at a time.
+
+    Args:
+        documents: Documents, or mappings with the keys of a JSONL record.
+        fields: As for `read_corpus`, like the other arguments.
+        generate_ids: For a document whose `doc_id` is empty as well.
+        refuse_repeated: The location of a malformed record is `document 17`, counted from 1.
+
+    Returns:
+        What `read_corpus` returns. Metadata and fields are copied, not deeply.
+
+    Raises:
+        ValueError: `fields` is a single string.
+    """
+    checker = RecordChecker(fields, generate_ids=generate_ids, refuse_repeated=refuse_repeated)
+    return _check(documents, checker)
+
+
+def count_records(path: str | Path, *, format: Format | None = None) -> int | None:
+    """Count the records of a corpus for a progress bar, quickly and not exactly: blank lines count.
+
+    Returns:
+        The lines of a JSONL file or the rows of a Parquet file. None for standard input, for CSV (whose cells may
+        hold line feeds) and for files above 200 MB, where counting takes long; Parquet of any size is counted.
+
+    Raises:
+        CorpusError: The file does not exist, has no known format or cannot be read.
+        ValueError: `format` is unknown.
+    """
+    source = find_source(path, format)
+    if source.path is None or source.format in ("csv", "tsv"):
+        return None
+    if source.format == "parquet":
+        return count_rows(source.path)
+    if source.path.stat().st_size > _MAX_COUNTED_BYTES:
+        return None
+    try:
+        return sum(1 for _ in read_lines(source.path))
+    except CorpusError:
+        # What is wrong is said when it is read; up to there it is a corpus.
+        return None
+
+
+def _read(
+    source: Source, checker: RecordChecker, fields: Collection[str], generate_ids: bool
+) -> Iterator[CorpusRecord]:
+    if source.format == "jsonl":
+        return read_jsonl(source, checker)
+    if source.format == "parquet" and source.path is not None:
+        return read_parquet(source.path, checker, fields, generate_ids=generate_ids)
+    return read_table(source, checker, fields, generate_ids=generate_ids)
+
+
+def _check(documents: Iterable[Document | Mapping[str, Any]], checker: RecordChecker) -> Iterator[CorpusRecord]:
+    for number, document in enumerate(documents, 1):
+        record: CorpusRecord
+        try:
+            record = checker.check(_as_record(document))
+        except ValueError as error:
+            record = MalformedRecord(f"document {number}", str(error), _raw(document))
+        yield record
+
+
+def _as_record(document: Document | Mapping[str, Any]) -> Mapping[str, Any]:
+    if isinstance(document, Mapping):
+        return document
+    if not isinstance(document, Document):
+        raise ValueError(f"is of type {type(document).__name__}, not a Document or a mapping")
+    for name in RESERVED:
+        if name in document.fields:
+            raise ValueError(f"'fields' has the key {name!r}, which is not a field of its own; rename it")
+    return {
+        **document.fields,
+        "_id": document.doc_id,
+        "title": document.title,
+        "text": document.text,
+        "metadata": document.metadata,
+    }
+
+
+def _raw(document: Document | Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(dict(_as_record(document)), default=str)
+    except RecursionError:
+        # What is nested too deeply can only be abridged; the texts are kept whole.
+        record = _as_record(document)
+        return json.dumps(
+            {str(key): item if isinstance(item, str) else reprlib.repr(item) for key, item in record.items()}
+        )
+    except (ValueError, TypeError):
+        return repr(document)

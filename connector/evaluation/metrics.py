@@ -1,0 +1,101 @@
+"""A run and judgements -> metrics, computed by ir-measures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import ir_measures
+
+from connector.types import Hit
+
+_MEASURES = {
+    "ndcg@10": ir_measures.nDCG @ 10,
+    "mrr@10": ir_measures.RR @ 10,
+    "recall@100": ir_measures.R @ 100,
+}
+
+METRICS = tuple(_MEASURES)
+"""The names of what `evaluate_run` returns, in order."""
+
+
+def evaluate_run(run: Mapping[str, Sequence[Hit]], qrels: Mapping[str, Mapping[str, int]]) -> dict[str, float]:
+    """Compute NDCG@10, MRR@10 and Recall@100 over all judged queries.
+
+    Args:
+        run: From query id to hits, best first. The order counts, not the scores: trec_eval would break ties by
+            document id. A judged query that is missing or has no hits counts as 0.
+        qrels: From query id to document id to relevance; a document is relevant from 1 on.
+
+    Returns:
+        From `ndcg@10`, `mrr@10` and `recall@100` to a value between 0 and 1.
+
+    Raises:
+        ValueError: There are no judgements, a query of the run has none, a judged query has none above 0, or a
+            document stands twice among a query's hits.
+    """
+    if not qrels:
+        raise ValueError("there are no judgements; without them a run has no metrics.")
+    for query_id, judged in qrels.items():
+        if max(judged.values(), default=0) <= 0:
+            raise ValueError(f"query {query_id!r} has no judgement above 0; leave it out of the judgements.")
+    _check_queries(run, qrels, "the judgements")
+    scored = []
+    for query_id, hits in run.items():
+        if len({hit.doc_id for hit in hits}) < len(hits):
+            raise ValueError(f"query {query_id!r} has a document twice among its hits; keep its best rank only.")
+        scored += [ir_measures.ScoredDoc(query_id, hit.doc_id, -float(rank)) for rank, hit in enumerate(hits)]
+    judgements = [
+        ir_measures.Qrel(query_id, doc_id, relevance)
+        for query_id, judged in qrels.items()
+        for doc_id, relevance in judged.items()
+    ]
+    values = ir_measures.calc_aggregate(list(_MEASURES.values()), judgements, scored)
+    return {name: float(values[measure]) for name, measure in _MEASURES.items()}
+
+
+def overlap_at(run: Mapping[str, Sequence[Hit]], reference_run: Mapping[str, Sequence[Hit]], cutoff: int) -> float:
+    """Return the share of the reference's first `cutoff` documents that the run has among its own, mean over queries.
+
+    Args:
+        run: From query id to hits, best first. A query that is missing here counts as 0.
+        reference_run: From query id to the true hits, best first, at least one each.
+        cutoff: How many hits count in both, at least 1.
+
+    Returns:
+        Between 0 and 1.
+
+    Raises:
+        ValueError: `cutoff` is below 1, the reference has no queries, one without hits, or lacks one of the run's.
+    """
+    if cutoff < 1:
+        raise ValueError(f"cutoff must be at least 1, got {cutoff}.")
+    if not reference_run:
+        raise ValueError("the reference has no queries; there is nothing to compare with.")
+    _check_queries(run, reference_run, "the reference's queries")
+    total = 0.0
+    for query_id, reference_hits in reference_run.items():
+        reference = {hit.doc_id for hit in reference_hits[:cutoff]}
+        if not reference:
+            raise ValueError(f"query {query_id!r} has no hits in the reference; leave it out of both runs.")
+        found = {hit.doc_id for hit in run.get(query_id, ())[:cutoff]}
+        total += len(reference & found) / len(reference)
+    return total / len(reference_run)
+
+
+def share(value: float, reference: float) -> float:
+    """Return what part of the reference the value reaches, 1 where they are equal.
+
+    Raises:
+        ValueError: `reference` is not above 0.
+    """
+    if not reference > 0:
+        raise ValueError(f"reference must be above 0 for a share of it, got {reference}.")
+    return value / reference
+
+
+def _check_queries(run: Mapping[str, object], known: Mapping[str, object], what: str) -> None:
+    unknown = [query_id for query_id in run if query_id not in known]
+    if unknown:
+        raise ValueError(
+            f"the run has {len(unknown)} queries, {unknown[0]!r} among them, that {what} lack; search the same queries."
+        )

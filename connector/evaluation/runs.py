@@ -1,0 +1,70 @@
+"""Runs, and their files in TREC's format: `query_id Q0 doc_id rank score tag`, separated by spaces."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from connector.corpus.jsonl import decode
+from connector.corpus.source import read_lines
+from connector.errors import CorpusError
+from connector.types import Hit
+
+Run = dict[str, list[Hit]]
+"""From query id to hits, best first."""
+
+
+def write_run(run: Mapping[str, Sequence[Hit]], path: str | Path, *, tag: str = "ksparse") -> None:
+    """Write a run, ranks counted from 1. Queries without hits leave no line; the format cannot hold them.
+
+    Raises:
+        ValueError: An id or the tag is empty or holds whitespace, or a score is not finite. Nothing is written then.
+    """
+    _check_word("tag", tag)
+    for query_id, hits in run.items():
+        _check_word("query id", query_id)
+        for hit in hits:
+            _check_word("document id", hit.doc_id)
+            if not math.isfinite(hit.score):
+                raise ValueError(
+                    f"document {hit.doc_id!r} of query {query_id!r} scores {hit.score}; it must be finite."
+                )
+    with Path(path).open("w", encoding="utf-8", newline="\n") as file:
+        for query_id, hits in run.items():
+            for rank, hit in enumerate(hits, 1):
+                file.write(f"{query_id} Q0 {hit.doc_id} {rank} {float(hit.score)!r} {tag}\n")
+
+
+def read_run(path: str | Path) -> Run:
+    """Read a run, in the order of its ranks; gzip is recognised.
+
+    Raises:
+        CorpusError: The file cannot be read, a line has not six parts, or a rank or score is no number.
+    """
+    path = Path(path)
+    ranked: dict[str, list[tuple[int, Hit]]] = {}
+    for number, line in read_lines(path):
+        if line.isspace():
+            continue
+        try:
+            parts = decode(line).split()
+            if len(parts) != 6:
+                raise ValueError(f"has {len(parts)} parts, not query_id Q0 doc_id rank score tag")
+            query_id, _, doc_id, rank, score, _ = parts
+            entry = int(rank), Hit(doc_id, float(score))
+            if not math.isfinite(entry[1].score):
+                raise ValueError(f"has the score {score}, which is not finite")
+        except ValueError as error:
+            raise CorpusError(f"{path}:{number} is no line of a TREC run: {error}.") from None
+        ranked.setdefault(query_id, []).append(entry)
+    # By rank and not by score: where scores tie, the rank says what the system returned first.
+    return {
+        query_id: [hit for _, hit in sorted(entries, key=lambda entry: entry[0])]
+        for query_id, entries in ranked.items()
+    }
+
+
+def _check_word(what: str, word: str) -> None:
+    if word.split() != [word]:
+        raise ValueError(f"{what} {word!r} is empty or holds whitespace, which a TREC run cannot hold; rename it.")

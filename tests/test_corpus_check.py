@@ -1,0 +1,196 @@
+"""What a document may hold, checked through `check_documents`, where no file stands in between."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from connector.corpus import check_documents
+from connector.types import Document, MalformedRecord
+
+
+def check(record: Mapping[str, Any] | Document, **options: Any) -> Document | MalformedRecord:  # noqa: ANN401
+    [found] = check_documents([record], **options)
+    return found
+
+
+def reason(record: Mapping[str, Any] | Document, **options: Any) -> str:  # noqa: ANN401
+    found = check(record, **options)
+    assert isinstance(found, MalformedRecord)
+    return found.reason
+
+
+def test_a_whole_record_becomes_a_document() -> None:
+    record = {"_id": "d1", "title": "T", "text": "body", "metadata": {"year": 2020}, "lang": "en"}
+    assert check(record, fields=["lang"]) == Document("d1", "body", "T", {"year": 2020}, {"lang": "en"})
+
+
+def test_an_integer_id_becomes_a_string() -> None:
+    assert check({"_id": 7, "text": "body"}) == Document("7", "body")
+
+
+def test_a_title_without_text_is_a_document() -> None:
+    assert check({"_id": "d1", "title": "T"}) == Document("d1", "", "T")
+
+
+def test_null_title_and_metadata_count_as_absent() -> None:
+    assert check({"_id": "d1", "title": None, "text": "body", "metadata": None}) == Document("d1", "body")
+
+
+@pytest.mark.parametrize("text", ["", " \n", None])
+def test_blank_text_without_title_is_refused(text: str | None) -> None:
+    assert reason({"_id": "d1", "text": text}).startswith("has an empty 'text' and no 'title'")
+
+
+@pytest.mark.parametrize("doc_id", [None, "", "  "])
+def test_a_missing_id_is_refused(doc_id: str | None) -> None:
+    assert reason({"_id": doc_id, "text": "body"}).startswith("has no '_id'")
+
+
+def test_a_float_id_is_refused() -> None:
+    assert reason({"_id": 1.0, "text": "body"}) == "'_id' is a float, not a string or an integer"
+
+
+def test_a_boolean_id_is_refused() -> None:
+    assert reason({"_id": True, "text": "body"}) == "'_id' is a boolean, not a string or an integer"
+
+
+def test_an_id_of_512_bytes_is_taken() -> None:
+    assert check({"_id": "é" * 256, "text": "body"}) == Document("é" * 256, "body")
+
+
+def test_an_id_is_measured_in_bytes_not_characters() -> None:
+    assert reason({"_id": "é" * 256 + "e", "text": "body"}).startswith("'_id' is 513 bytes long")
+
+
+def test_a_generated_id_is_the_hash_of_the_canonical_content() -> None:
+    content = '{"fields":{},"metadata":{"a":1,"b":2},"text":"é","title":""}'
+    found = check({"text": "é", "metadata": {"b": 2, "a": 1}}, generate_ids=True)
+    assert isinstance(found, Document)
+    assert found.doc_id == hashlib.sha256(content.encode()).hexdigest()
+
+
+def test_a_given_id_is_kept_when_ids_are_generated() -> None:
+    assert check({"_id": "d1", "text": "body"}, generate_ids=True) == Document("d1", "body")
+
+
+def test_a_text_that_is_no_string_is_refused() -> None:
+    assert reason({"_id": "d1", "text": ["body"]}) == "'text' is an array, not a string"
+
+
+def test_metadata_that_is_no_object_is_refused() -> None:
+    assert reason({"_id": "d1", "text": "body", "metadata": "x"}) == "'metadata' is a string, not an object"
+
+
+def test_an_undeclared_field_is_named_with_the_next_step() -> None:
+    assert reason({"_id": "d1", "text": "body", "lang": "en"}) == (
+        "field 'lang' is not in the mapping; put it under 'metadata' or declare it with --field lang:keyword"
+    )
+
+
+def test_a_lone_surrogate_is_refused() -> None:
+    assert reason({"_id": "d1", "text": "a\ud800"}).startswith("'text' cannot be sent as UTF-8")
+
+
+def test_a_lone_surrogate_in_an_id_is_refused() -> None:
+    assert reason({"_id": "\ud800", "text": "body"}).startswith("'_id' cannot be sent as UTF-8")
+
+
+def test_nan_in_the_metadata_is_refused_by_its_key() -> None:
+    record = {"_id": "d1", "text": "body", "metadata": {"good": 1.0, "bad": float("nan")}}
+    assert reason(record).startswith("'metadata.bad' cannot be written as JSON")
+
+
+def test_a_value_that_json_lacks_is_refused_by_its_key() -> None:
+    record = {"_id": "d1", "text": "body", "day": datetime.date(2020, 1, 1)}
+    assert reason(record, fields=["day"]) == (
+        "'day' cannot be written as JSON: Object of type date is not JSON serializable"
+    )
+
+
+def test_metadata_nested_beyond_what_json_writes_is_refused() -> None:
+    nested: list[Any] = []
+    for _ in range(100_000):
+        nested = [nested]
+    found = check({"_id": "d1", "text": "x" * 1000, "metadata": {"deep": nested}})
+    assert isinstance(found, MalformedRecord) and "recursion" in found.reason
+    assert json.loads(found.raw)["text"] == "x" * 1000
+
+
+def test_metadata_that_holds_itself_is_refused() -> None:
+    metadata: dict[str, Any] = {}
+    metadata["self"] = metadata
+    assert "Circular reference" in reason({"_id": "d1", "text": "body", "metadata": metadata})
+
+
+def test_a_metadata_key_that_is_no_string_is_refused() -> None:
+    assert reason({"_id": "d1", "text": "b", "metadata": {1: "x"}}) == "'metadata' has the key 1, which is not a string"
+
+
+def test_later_records_of_an_id_are_refused() -> None:
+    found = list(check_documents([Document("a", "1"), Document("b", "2"), Document("a", "3"), Document("a", "4")]))
+    assert [type(record) for record in found] == [Document, Document, MalformedRecord, MalformedRecord]
+
+
+def test_a_repeated_id_is_located_where_it_repeats() -> None:
+    _, second = check_documents([Document("a", "1"), Document("a", "2")])
+    assert isinstance(second, MalformedRecord)
+    assert (second.location, second.reason[:19]) == ("document 2", "'_id' 'a' is repeat")
+
+
+def test_a_refused_record_does_not_take_its_id() -> None:
+    _, second = check_documents([Document("a", ""), Document("a", "body")])
+    assert second == Document("a", "body")
+
+
+def test_repeated_ids_pass_when_asked_for() -> None:
+    found = list(check_documents([Document("a", "1"), Document("a", "2")], refuse_repeated=False))
+    assert found == [Document("a", "1"), Document("a", "2")]
+
+
+def test_equal_content_without_ids_is_repeated() -> None:
+    _, second = check_documents([{"text": "body"}, {"text": "body"}], generate_ids=True)
+    assert isinstance(second, MalformedRecord)
+
+
+def test_a_document_passes_unchanged() -> None:
+    document = Document("d1", "body", "T", {"a": [1]}, {"lang": "en"})
+    assert check(document, fields=["lang"]) == document
+
+
+def test_a_documents_field_called_text_is_refused() -> None:
+    assert reason(Document("d1", "body", fields={"text": "other"})).startswith("'fields' has the key 'text'")
+
+
+def test_something_else_than_a_document_is_refused() -> None:
+    [found] = check_documents(["body"])  # type: ignore[list-item]
+    assert found == MalformedRecord("document 1", "is of type str, not a Document or a mapping", "'body'")
+
+
+def test_the_raw_record_is_whole() -> None:
+    record = {"_id": "d1", "text": "\ud800" + "x" * 20_000}
+    found = check(record)
+    assert isinstance(found, MalformedRecord)
+    assert json.loads(found.raw) == record
+
+
+def test_documents_are_read_lazily() -> None:
+    taken: list[int] = []
+
+    def documents() -> Any:  # noqa: ANN401
+        for number in range(3):
+            taken.append(number)
+            yield Document(str(number), "body")
+
+    next(check_documents(documents()))
+    assert taken == [0]
+
+
+def test_fields_as_one_string_are_refused() -> None:
+    with pytest.raises(ValueError, match="collection of names, got the string 'lang'"):
+        check_documents([], fields="lang")
