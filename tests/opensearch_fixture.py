@@ -30,7 +30,7 @@ def opensearch_cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
         elif docker_answers():
             yield _docker_cluster(request)
         else:
-            with embedded_cluster(heap=_HEAP, timeout_s=_TIMEOUT_S) as cluster:
+            with embedded_cluster(heap=_HEAP, timeout_s=_TIMEOUT_S, quick_start=True) as cluster:
                 yield cluster
     except ClusterError as error:
         pytest.fail(f"No OpenSearch for the tests. {error}", pytrace=False)

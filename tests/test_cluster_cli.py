@@ -111,13 +111,12 @@ def test_up_on_a_port_that_is_taken_is_refused(server_url: str) -> None:
 
 
 def test_up_uses_docker_where_it_answers(server_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    port = int(server_url.rpartition(":")[2])
+    port = server_url.rpartition(":")[2]
     calls: list[str] = []
     monkeypatch.setattr(local, "docker_answers", lambda: True)
-    monkeypatch.setattr(local, "_choose_port", lambda _: port)
     monkeypatch.setattr(local, "compose_up", lambda *_, **options: calls.append(f"up {options['heap']}"))
     monkeypatch.setattr(local, "compose_down", lambda _, purge: calls.append(f"down {purge}"))
-    assert f"OpenSearch is up at {server_url} (compose)\n" in run("up", "--heap", "4g").output
+    assert f"OpenSearch is up at {server_url} (compose)\n" in run("up", "--heap", "4g", "--port", port).output
     assert f"OpenSearch is already up at {server_url} (compose)\n" in run("up").output
     assert run("down", "--purge").output == f"OpenSearch at {server_url} is down; data deleted\n"
     assert calls == ["up 4g", "down True"]

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -109,16 +110,22 @@ def test_pausing_a_stopped_node_is_refused(make_node: Callable[..., Node]) -> No
         make_node().pause()
 
 
+# As OpenSearch 3.6.0 printed it.
+UNKNOWN_SETTING = """warning: no-jdk distributions that do not bundle a JDK are deprecated
+uncaught exception in thread [main]
+SettingsException[unknown setting [no.such] please check that any required plugins are installed]
+\tat org.opensearch.common.settings.AbstractScopedSettings.validate(AbstractScopedSettings.java:614)
+For complete error details, refer to the log at /somewhere/ksparse.log"""
+
+
 def test_a_node_that_ends_while_starting_gives_its_reason(make_node: Callable[..., Node]) -> None:
-    failing = make_node(
-        "echo warning; echo 'java.lang.IllegalArgumentException: unknown setting [x]'; echo at; exit 64"
-    )
+    failing = make_node(f"echo '{UNKNOWN_SETTING}'; exit 64")
     failing.start()
     wait_for(lambda: not failing.running)
-    with pytest.raises(ClusterError, match=r"\(exit status 64\): java.*unknown setting \[x\] Look into") as caught:
+    with pytest.raises(ClusterError, match=r"\(exit status 64\): SettingsException\[unknown setting.* Look") as caught:
         failing.check_alive()
     assert "\n" not in str(caught.value)
-    assert "warning" in caught.value.__notes__[0]
+    assert "refer to the log" in caught.value.__notes__[0]
 
 
 def test_dumps_and_logs_go_into_the_folder_of_the_node(make_node: Callable[..., Node]) -> None:
@@ -155,6 +162,17 @@ def test_free_ports_are_free_and_differ() -> None:
 def test_two_nodes_are_neither_one_nor_three(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="has 2 nodes"):
         embedded.create_nodes(2, tmp_path, heap="1g", port=None, settings={}, on_progress=print)
+
+
+def test_a_port_that_is_taken_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded, "find_java", lambda: JAVA)
+    monkeypatch.setattr(embedded, "prepare", lambda *_, **__: tmp_path)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        with pytest.raises(ClusterError, match=f"Port {port} of 127.0.0.1 is taken"):
+            embedded.create_nodes(1, tmp_path, heap="1g", port=port, settings={}, on_progress=print)
 
 
 def test_a_lock_that_is_held_is_waited_for_and_then_named(tmp_path: Path) -> None:

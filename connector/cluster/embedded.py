@@ -14,8 +14,8 @@ from connector.cluster.connection import Cluster
 from connector.cluster.distribution import prepare
 from connector.cluster.folders import cache_folder
 from connector.cluster.java import find_java
-from connector.cluster.node import HOST, Node, free_ports
-from connector.cluster.probe import wait_until_ready
+from connector.cluster.node import HOST, Node, free_ports, is_free
+from connector.cluster.probe import get_json, wait_until_ready
 from connector.errors import ClusterError
 
 _NODE_COUNTS = (1, 3)
@@ -33,6 +33,7 @@ def embedded_cluster(
     port: int | None = None,
     timeout_s: float = 180.0,
     settings: Mapping[str, object] | None = None,
+    quick_start: bool = False,
     on_progress: Callable[[str], None] = _say_nothing,
 ) -> Iterator[Cluster]:
     """Run an OpenSearch with k-NN and neural-search for the length of a with block; its data goes with it.
@@ -45,6 +46,7 @@ def embedded_cluster(
         port: HTTP port of the first node; a free one by default.
         timeout_s: Seconds until the cluster must be ready, downloads not counted.
         settings: Further lines of every node's opensearch.yml.
+        quick_start: For tests: half the time to start, but without SIMD, and slower, so never for a benchmark.
         on_progress: Is told, in a sentence, about each slow step.
 
     Yields:
@@ -59,7 +61,15 @@ def embedded_cluster(
     folder = Path(tempfile.mkdtemp(dir=root))
     folder.chmod(0o755)  # mkdtemp closes it to the node's user
     with _watchdog(folder):
-        handles = create_nodes(nodes, folder, heap=heap, port=port, settings=settings or {}, on_progress=on_progress)
+        handles = create_nodes(
+            nodes,
+            folder,
+            heap=heap,
+            port=port,
+            settings=settings or {},
+            quick_start=quick_start,
+            on_progress=on_progress,
+        )
         try:
             yield start_nodes(handles, timeout_s=timeout_s)
         finally:
@@ -73,6 +83,7 @@ def create_nodes(
     heap: str,
     port: int | None,
     settings: Mapping[str, object],
+    quick_start: bool = False,
     on_progress: Callable[[str], None],
 ) -> list[Node]:
     """Write the folders of the nodes of one cluster, below `folder`; data in them is kept.
@@ -91,6 +102,8 @@ def create_nodes(
             f"Java {java.version} in {java.home} lacks jdk.incubator.vector: dense search is slow, so its latencies do "
             "not count"
         )
+    if port is not None and not is_free(port):
+        raise ClusterError(f"Port {port} of 127.0.0.1 is taken. Choose another --port, or end what listens there.")
     ports = free_ports(2 * count)
     http_ports, transport_ports = ports[:count], ports[count:]
     if port is not None:
@@ -115,6 +128,7 @@ def create_nodes(
                 port=http_port,
                 transport_port=transport_port,
                 settings={"cluster.name": "ksparse", **discovery, **settings},
+                quick_start=quick_start,
             )
         )
     return handles
@@ -141,6 +155,10 @@ def start_nodes(nodes: Sequence[Node], *, timeout_s: float, on_started: Callable
 
     cluster = Cluster(nodes[0].url, kind="embedded", nodes=tuple(nodes))
     wait_until_ready(cluster, nodes=len(nodes), timeout_s=timeout_s, check_alive=check_alive)
+    # A stranger who took the port meanwhile would have answered as well.
+    members = get_json(cluster, "/_nodes/process")["nodes"].values()
+    if {member["process"]["id"] for member in members} != {node.pid for node in nodes}:
+        raise ClusterError(f"Another OpenSearch answers at {cluster.url}. Choose another port.")
     return cluster
 
 

@@ -67,17 +67,18 @@ def up(
             return Started(cluster, was_up=True)
         for folder in _data_folders():
             stop_processes(folder)  # what is left of a cluster of which a part has ended
-        chosen_port = _choose_port(port)
+        if port is None:
+            port = DEFAULT_PORT if is_free(DEFAULT_PORT) else free_ports(1)[0]
         file = (compose_file or find_compose_file()) if nodes == 1 and docker_answers() else None
         if file is not None:
             on_progress(f"Starting OpenSearch with Docker ({file})")
-            cluster = Cluster(f"http://{HOST}:{chosen_port}", kind="compose")
+            cluster = Cluster(f"http://{HOST}:{port}", kind="compose")
             # Before it runs, so that `down` also stops one that did not become healthy.
             write_state(State("compose", cluster.url, compose_file=str(file.absolute())))
-            compose_up(file, port=chosen_port, heap=heap, timeout_s=timeout_s)
+            compose_up(file, port=port, heap=heap, timeout_s=timeout_s)
             wait_until_ready(cluster, nodes=1, timeout_s=timeout_s)
             return Started(cluster, was_up=False)
-        return Started(_start_embedded(nodes, heap, chosen_port, timeout_s, on_progress), was_up=False)
+        return Started(_start_embedded(nodes, heap, port, timeout_s, on_progress), was_up=False)
 
 
 def down(*, purge: bool = False) -> str | None:
@@ -132,14 +133,6 @@ def _is_up(state: State) -> bool:
 
 def _data_folders() -> list[Path]:
     return list(cache_folder().glob("up-*"))
-
-
-def _choose_port(port: int | None) -> int:
-    if port is None:
-        return DEFAULT_PORT if is_free(DEFAULT_PORT) else free_ports(1)[0]
-    if not is_free(port):
-        raise ClusterError(f"Port {port} of 127.0.0.1 is taken. Choose another --port, or end what listens there.")
-    return port
 
 
 def _start_embedded(count: int, heap: str, port: int, timeout_s: float, on_progress: Callable[[str], None]) -> Cluster:

@@ -30,7 +30,7 @@ click.Group("ksparse", commands={"up": up, "down": down, "status": status})()
 PARENT = """
 import time
 from connector.cluster import embedded_cluster
-with embedded_cluster(heap="512m") as cluster:
+with embedded_cluster(heap="512m", quick_start=True) as cluster:
     print(cluster.url, flush=True)
     time.sleep(600)
 """
@@ -121,7 +121,7 @@ def test_no_java_is_left_of_a_killed_parent(own_cache: Path) -> None:
 
 
 def test_three_nodes_turn_green_again_after_one_was_killed() -> None:
-    with embedded_cluster(nodes=3, heap="512m", timeout_s=240.0) as cluster:
+    with embedded_cluster(nodes=3, heap="512m", timeout_s=240.0, quick_start=True) as cluster:
         assert get_json(cluster, "/_cluster/health")["status"] == "green"
         put(cluster.url, "/books", {"settings": {"number_of_replicas": 2}})
         put(cluster.url, "/books/_doc/1?refresh=true", {"title": "Sparse"})
@@ -142,11 +142,3 @@ def test_three_nodes_turn_green_again_after_one_was_killed() -> None:
         assert get_json(Cluster(lost.url), "/books/_doc/1")["found"]
         folder = lost.folder.parent
     assert not folder.exists()
-
-
-def test_a_wrong_setting_gives_the_servers_reason() -> None:
-    with (
-        pytest.raises(ClusterError, match=r"ended while starting .*unknown setting \[no\.such\]"),
-        embedded_cluster(heap="512m", settings={"no.such": 1}),
-    ):
-        pass
