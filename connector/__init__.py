@@ -1,0 +1,107 @@
+"""Semantic search on the inverted index that OpenSearch already has.
+
+Names are imported when they are first used: torch takes seconds, and `ksparse status` does not need it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from connector.corpus.read import check_documents, read_corpus
+    from connector.encoders.base import Encoder
+    from connector.encoders.load import load_encoder, shipped_heads
+    from connector.encoders.text import TextEncoder
+    from connector.errors import (
+        BulkWriteError,
+        ClusterError,
+        ConnectorError,
+        CorpusError,
+        EncoderError,
+        EncoderMismatchError,
+        IndexMappingError,
+        SearchError,
+    )
+    from connector.index.client import connect
+    from connector.index.schema import prepare_index
+    from connector.index.searcher import Searcher
+    from connector.index.writer import BulkWriter
+    from connector.ingest.pipeline import IngestResult, ingest
+    from connector.query import build_query
+    from connector.retriever import Retriever
+    from connector.types import Document, EncoderFingerprint, Hit, MalformedRecord, Query, SparseDocument, SparseVectors
+
+_HOMES = {
+    "BulkWriteError": "connector.errors",
+    "BulkWriter": "connector.index.writer",
+    "ClusterError": "connector.errors",
+    "ConnectorError": "connector.errors",
+    "CorpusError": "connector.errors",
+    "Document": "connector.types",
+    "Encoder": "connector.encoders.base",
+    "EncoderError": "connector.errors",
+    "EncoderFingerprint": "connector.types",
+    "EncoderMismatchError": "connector.errors",
+    "Hit": "connector.types",
+    "IndexMappingError": "connector.errors",
+    "IngestResult": "connector.ingest.pipeline",
+    "MalformedRecord": "connector.types",
+    "Query": "connector.types",
+    "Retriever": "connector.retriever",
+    "SearchError": "connector.errors",
+    "Searcher": "connector.index.searcher",
+    "SparseDocument": "connector.types",
+    "SparseVectors": "connector.types",
+    "TextEncoder": "connector.encoders.text",
+    "build_query": "connector.query",
+    "check_documents": "connector.corpus.read",
+    "connect": "connector.index.client",
+    "ingest": "connector.ingest.pipeline",
+    "load_encoder": "connector.encoders.load",
+    "prepare_index": "connector.index.schema",
+    "read_corpus": "connector.corpus.read",
+    "shipped_heads": "connector.encoders.load",
+}
+
+__all__ = [
+    "BulkWriteError",
+    "BulkWriter",
+    "ClusterError",
+    "ConnectorError",
+    "CorpusError",
+    "Document",
+    "Encoder",
+    "EncoderError",
+    "EncoderFingerprint",
+    "EncoderMismatchError",
+    "Hit",
+    "IndexMappingError",
+    "IngestResult",
+    "MalformedRecord",
+    "Query",
+    "Retriever",
+    "SearchError",
+    "Searcher",
+    "SparseDocument",
+    "SparseVectors",
+    "TextEncoder",
+    "build_query",
+    "check_documents",
+    "connect",
+    "ingest",
+    "load_encoder",
+    "prepare_index",
+    "read_corpus",
+    "shipped_heads",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'connector' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

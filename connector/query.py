@@ -6,11 +6,22 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from connector.errors import SearchError
 from connector.sparsify import SMALLEST_WEIGHT
 
 FEATURES_FIELD = "features"
 MAX_CLAUSES = 1024
 """The server's default of `indices.query.bool.max_clause_count`."""
+
+
+def check_text(query: str) -> None:
+    """Refuse a query that says nothing.
+
+    Raises:
+        SearchError: It is empty or blank.
+    """
+    if not query.strip():
+        raise SearchError("The query is empty; say what to look for.")
 
 
 def check_features(features: Mapping[str, float]) -> None:

@@ -48,3 +48,20 @@ def prune(vectors: SparseVectors, k: int) -> SparseVectors:
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}.")
     return SparseVectors(vectors.features[:, :k], vectors.weights[:, :k])
+
+
+def round_to_stored(weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Round to the nearest values that `rank_features` can hold, so that the score is exact and not biased.
+
+    The server keeps a float's bits >> 15, which is 9 significant bits, and cuts the rest off: left to itself it
+    makes each weight up to 2^-8 smaller. The nearest such value is at most 2^-9 away.
+
+    Args:
+        weights: Of any shape, 0 or above.
+
+    Returns:
+        float32 of the same shape, at most the largest value that can be held.
+    """
+    bits = np.ascontiguousarray(weights, dtype=np.float32).view(np.uint32)
+    rounded = np.minimum((bits + np.uint32(1 << 14)) & np.uint32(0xFFFF_8000), np.uint32(0x7F7F_8000))
+    return np.asarray(rounded.view(np.float32))

@@ -74,7 +74,7 @@ class SparseVectors(NamedTuple):
     @property
     def active_dims(self) -> NDArray[np.int64]:
         """int64 (n,): the used features of each vector."""
-        return np.count_nonzero(self.weights, axis=1)
+        return np.asarray(np.count_nonzero(self.weights, axis=1), dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)

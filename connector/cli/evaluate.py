@@ -1,0 +1,103 @@
+"""`ksparse evaluate`."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from connector.cli.connection import connection_options, open_client
+from connector.cli.progress import documents
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  ksparse evaluate beir/scifact
+  ksparse evaluate beir/scifact --index scifact --k-query 16     an index that is there already
+  ksparse evaluate beir/scifact --run scifact.trec --json
+"""
+)
+@click.argument("dataset", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--split", default="test", show_default=True, help="Judgements to use: qrels/SPLIT.tsv.")
+@click.option("--index", help="An index that holds the corpus.  [default: a new one, deleted afterwards]")
+@click.option("--encoder", default="all-MiniLM-L6-v2", show_default=True, help="As for `ksparse ingest`.")
+@click.option("--k", type=click.IntRange(1), help="Features kept per document.  [default: the encoder's]")
+@click.option("--k-query", type=click.IntRange(1, 1024), help="Features kept per query.  [default: the encoder's]")
+@click.option("--run", "run_file", type=click.Path(dir_okay=False, path_type=Path), help="Write a TREC run file.")
+@click.option("--device", help="cuda, mps or cpu.  [default: the best there is]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+@connection_options
+def evaluate(
+    dataset: Path,
+    split: str,
+    index: str | None,
+    encoder: str,
+    k: int | None,
+    k_query: int | None,
+    run_file: Path | None,
+    device: str | None,
+    as_json: bool,
+    quiet: bool,
+    insecure: bool,
+    ca_certs: str | None,
+) -> None:
+    """Measure NDCG@10, MRR@10 and Recall@100 on a BEIR folder: sparse search beside exact dense search."""
+    from connector.cli.encoder import open_encoder
+    from connector.corpus.read import read_corpus
+    from connector.evaluate import evaluate as measure
+    from connector.evaluation.datasets import load_retrieval_set
+    from connector.evaluation.runs import write_run
+    from connector.index.schema import prepare_index, require_schema
+    from connector.types import Document
+
+    judged = load_retrieval_set(dataset, split)
+    client = open_client(insecure=insecure, ca_certs=ca_certs)
+    loaded = open_encoder(encoder, device=device, k=k)
+    corpus = [record for record in read_corpus(dataset) if isinstance(record, Document)]
+    name = index or f"ksparse-evaluate-{uuid.uuid4().hex[:8]}"
+    if index is None:
+        prepare_index(client, name, loaded.fingerprint, settings={"number_of_shards": 1, "number_of_replicas": 0})
+    else:
+        require_schema(client, name, loaded.fingerprint)
+    try:
+        with documents(quiet, len(corpus), f"encoding {judged.name}") as progress:
+            result = measure(
+                corpus,
+                judged,
+                loaded,
+                client,
+                name,
+                write=index is None,
+                k_query=k_query,
+                progress=progress,
+            )
+    finally:
+        if index is None:
+            client.indices.delete(index=name, ignore_unavailable=True)
+    if run_file is not None:
+        write_run(result.sparse_run, run_file)
+    if as_json:
+        click.echo(json.dumps({"dataset": judged.name, "split": split, **result.figures}))
+    else:
+        _print_table(
+            f"{judged.name}, {split}: {len(judged.queries):,} queries, {len(corpus):,} documents", result.figures
+        )
+
+
+def _print_table(title: str, figures: Mapping[str, Mapping[str, float]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    metrics = list(next(iter(figures.values())))
+    table.add_column("system")
+    for metric in metrics:
+        table.add_column(metric, justify="right")
+    for system, values in figures.items():
+        table.add_row(system, *(f"{values[metric]:.4f}" for metric in metrics))
+    Console().print(table)

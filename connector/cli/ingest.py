@@ -1,0 +1,151 @@
+"""`ksparse ingest`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from connector.cli.connection import connection_options, open_client
+from connector.cli.progress import documents
+from connector.errors import BulkWriteError
+
+_HEADS_HELP = "A shipped head, a folder (ksparse train, SparseEncoder), or a SparseEncoder on the hub."
+
+
+def _parse_field(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    fields: dict[str, str] = {}
+    for value in values:
+        name, separator, kind = value.partition(":")
+        if not (name and separator and kind):
+            raise click.BadParameter(f"{value!r} is not of the form NAME:TYPE, e.g. lang:keyword.")
+        fields[name] = kind
+    return fields
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  ksparse ingest corpus.jsonl --index docs
+  ksparse ingest beir/scifact --index scifact
+  ksparse ingest articles.csv --index articles --field year:integer
+  zcat dump.jsonl.gz | ksparse ingest - --index docs
+\b
+JSONL has the keys _id, text and, if you like, title and metadata. In CSV, TSV and Parquet every other column
+becomes metadata. Exit status 3: finished, but some records are in the dead letters.
+"""
+)
+@click.argument("corpus")
+@click.option("--index", required=True, help="Index to write; made if it does not exist.")
+@click.option("--encoder", default="all-MiniLM-L6-v2", show_default=True, help=_HEADS_HELP)
+@click.option("--k", type=click.IntRange(1), help="Features kept per document.  [default: the encoder's]")
+@click.option(
+    "--field",
+    "fields",
+    multiple=True,
+    callback=_parse_field,
+    metavar="NAME:TYPE",
+    help="Declare a top-level field, e.g. year:integer. Repeatable.",
+)
+@click.option(
+    "--format",
+    "file_format",
+    type=click.Choice(["jsonl", "csv", "tsv", "parquet"]),
+    help="Of the input.  [default: by its suffix; jsonl for -]",
+)
+@click.option("--generate-ids", is_flag=True, help="Give records without _id the SHA-256 of their content.")
+@click.option("--strict", is_flag=True, help="Stop at the first record that fails.")
+@click.option(
+    "--dead-letters",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Keep what fails in this file.  [default: INDEX.dead-letters.jsonl]",
+)
+@click.option("--shards", type=click.IntRange(1), help="Of a new index.  [default: the server's]")
+@click.option("--replicas", type=click.IntRange(0), help="Of a new index.  [default: the server's]")
+@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Texts per forward pass.")
+@click.option("--chunk-size", type=click.IntRange(1), default=1_000, show_default=True, help="Documents per request.")
+@click.option("--max-in-flight", type=click.IntRange(1), default=4, show_default=True, help="Requests at a time.")
+@click.option("--device", help="cuda, mps or cpu.  [default: the best there is]")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+@connection_options
+def ingest(
+    corpus: str,
+    index: str,
+    encoder: str,
+    k: int | None,
+    fields: dict[str, str],
+    file_format: str | None,
+    generate_ids: bool,
+    strict: bool,
+    dead_letters: Path | None,
+    shards: int | None,
+    replicas: int | None,
+    batch_size: int,
+    chunk_size: int,
+    max_in_flight: int,
+    device: str | None,
+    as_json: bool,
+    quiet: bool,
+    insecure: bool,
+    ca_certs: str | None,
+) -> None:
+    """Encode a corpus and index it.
+
+    CORPUS is a BEIR folder, or a JSONL, CSV, TSV or Parquet file, gzipped or not, or - for standard input.
+    """
+    from connector.cli.encoder import open_encoder
+    from connector.cli.main import EXIT_DEAD_LETTERS, EXIT_RESUMABLE
+    from connector.corpus.read import count_records, read_corpus
+    from connector.corpus.source import Format
+    from connector.index.schema import prepare_index, read_schema
+    from connector.index.writer import BulkWriter
+    from connector.ingest.pipeline import ingest as run
+
+    kind: Format | None = file_format  # type: ignore[assignment]
+    client = open_client(insecure=insecure, ca_certs=ca_certs)
+    declared = read_schema(client, index)
+    records = read_corpus(
+        corpus, fields={*fields, *(declared.fields if declared else ())}, format=kind, generate_ids=generate_ids
+    )
+    loaded = open_encoder(encoder, device=device, k=k)
+    settings = {"number_of_shards": shards, "number_of_replicas": replicas}
+    prepare_index(
+        client,
+        index,
+        loaded.fingerprint,
+        fields=fields,
+        settings={name: value for name, value in settings.items() if value is not None},
+    )
+    writer = BulkWriter(client, index, chunk_size=chunk_size)
+    try:
+        with documents(quiet, count_records(corpus, format=kind), f"{corpus} -> {index}") as progress:
+            result = run(
+                records,
+                loaded,
+                writer,
+                dead_letters=dead_letters or Path(f"{index}.dead-letters.jsonl"),
+                strict=strict,
+                batch_size=batch_size,
+                max_in_flight=max_in_flight,
+                progress=progress,
+            )
+    except BulkWriteError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(EXIT_RESUMABLE)
+    if as_json:
+        click.echo(json.dumps({"index": index, **asdict(result)}, default=str))
+    else:
+        rate = result.read / max(result.elapsed_s, 1e-9)
+        click.echo(
+            f"{index}: {result.indexed:,} indexed + {result.dead_lettered:,} dead-lettered = {result.read:,} read "
+            f"in {result.elapsed_s:.1f} s ({rate:,.0f} documents/s)"
+        )
+    for reason in result.reasons:
+        click.echo(f"dead-lettered: {reason}", err=True)
+    if result.dead_letters:
+        click.echo(f"All {result.dead_lettered:,} are kept in {result.dead_letters}", err=True)
+        sys.exit(EXIT_DEAD_LETTERS)

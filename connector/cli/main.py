@@ -1,0 +1,71 @@
+"""The `ksparse` command: a group whose commands are imported when they are asked for."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from connector.errors import ConnectorError, EncoderMismatchError
+
+EXIT_FAILED = 1
+EXIT_DEAD_LETTERS = 3
+EXIT_RESUMABLE = 4
+EXIT_WRONG_ENCODER = 5
+
+_COMMANDS = {
+    "up": "connector.cli.cluster",
+    "down": "connector.cli.cluster",
+    "status": "connector.cli.cluster",
+    "train": "connector.cli.train",
+    "ingest": "connector.cli.ingest",
+    "search": "connector.cli.search",
+    "evaluate": "connector.cli.evaluate",
+}
+
+
+class _LazyGroup(click.Group):
+    """Torch takes seconds to import; only the commands that encode wait for it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(_COMMANDS[cmd_name]), cmd_name)
+        return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except EncoderMismatchError as error:
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(EXIT_WRONG_ENCODER)
+        except ConnectorError as error:
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(EXIT_FAILED)
+        except KeyboardInterrupt:
+            click.echo("Stopped. Run the same command again; nothing is doubled.", err=True)
+            sys.exit(130)
+
+
+@click.group(
+    cls=_LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="""\b
+Examples:
+  ksparse up                                   start an OpenSearch on this machine
+  ksparse ingest corpus.jsonl --index docs     encode and index a corpus
+  ksparse search "how do plants eat" --index docs
+  ksparse down
+""",
+)
+@click.version_option(package_name="ksparse")
+def cli() -> None:
+    """Semantic search on the inverted index that OpenSearch already has.
+
+    Exit status: 0 all is accounted for, 1 failed, 2 wrong usage, 3 finished with dead letters, 4 stopped and safe to
+    run again, 5 wrong encoder.
+    """

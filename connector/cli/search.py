@@ -1,0 +1,88 @@
+"""`ksparse search`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import click
+
+from connector.cli.connection import connection_options, open_client
+from connector.types import Hit
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  ksparse search "how do plants eat" --index docs
+  ksparse search "how do plants eat" --index docs --filter lang=en --top-k 3
+  ksparse search "how do plants eat" --index docs --json | jq .hits
+  ksparse search - --index docs < queries.txt     one query a line, in batches
+"""
+)
+@click.argument("query")
+@click.option("--index", required=True, help="Index or alias to search.")
+@click.option("--encoder", default="all-MiniLM-L6-v2", show_default=True, help="The one that wrote the index.")
+@click.option("--k-query", type=click.IntRange(1, 1024), help="Features kept of the query.  [default: the encoder's]")
+@click.option("--top-k", type=click.IntRange(1, 10_000), default=10, show_default=True, help="Hits asked for.")
+@click.option("--filter", "filters", multiple=True, metavar="NAME=VALUE", help="Keep matching documents. Repeatable.")
+@click.option("--device", help="cuda, mps or cpu.  [default: the best there is]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@connection_options
+def search(
+    query: str,
+    index: str,
+    encoder: str,
+    k_query: int | None,
+    top_k: int,
+    filters: tuple[str, ...],
+    device: str | None,
+    as_json: bool,
+    insecure: bool,
+    ca_certs: str | None,
+) -> None:
+    """Search an index by meaning. QUERY may be - for one query a line from standard input."""
+    from connector.cli.encoder import open_encoder
+    from connector.index.schema import existing_schema
+    from connector.query import check_text, parse_filter
+    from connector.retriever import Retriever
+
+    check_text(query)
+    client = open_client(insecure=insecure, ca_certs=ca_certs)
+    schema = existing_schema(client, index)
+    retriever = Retriever(client, index, open_encoder(encoder, device=device, k=schema.encoder.k))
+    try:
+        clauses = [parse_filter(expression, fields=tuple(retriever.schema.fields)) for expression in filters]
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    if query == "-":
+        queries = [line.strip() for line in sys.stdin if line.strip()]
+        found = retriever.search_many(queries, top_k=top_k, k_query=k_query, filters=clauses)
+    else:
+        queries = [query]
+        found = [retriever.search(query, top_k=top_k, k_query=k_query, filters=clauses)]
+    for text, hits in zip(queries, found, strict=True):
+        if as_json:
+            click.echo(json.dumps({"query": text, "hits": [asdict(hit) for hit in hits]}, ensure_ascii=False))
+        else:
+            _print_table(text if query == "-" else None, hits)
+
+
+def _print_table(title: str | None, hits: Sequence[Hit]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    if not hits:
+        click.echo("No hits.")
+        return
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for name, justify in (("score", "right"), ("id", "left"), ("text", "left")):
+        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for hit in hits:
+        words = " ".join(f"{hit.source.get('title', '')} {hit.source.get('text', '')}".split())
+        snippet = words if len(words) <= 200 else f"{words[:199]}…"
+        table.add_row(f"{hit.score:.3f}", Text(hit.doc_id), Text(snippet))
+    Console(width=None if sys.stdout.isatty() else 120).print(table)

@@ -1,0 +1,110 @@
+"""`ksparse train`."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from connector.cli.progress import stages
+from connector.errors import CorpusError
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  ksparse train corpus.jsonl --output my-head                documents alone
+  ksparse train beir/scifact beir/nfcorpus --output my-head  with the queries of their train splits
+  ksparse train corpus.jsonl --output my-head --max-minutes 10
+  ksparse train embeddings.npz --output my-head              arrays documents, queries, positives
+  ksparse ingest corpus.jsonl --index docs --encoder my-head
+"""
+)
+@click.argument("corpus", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--output", "-o", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder to write."
+)
+@click.option("--base-model", default=None, help="Dense model.  [default: sentence-transformers/all-MiniLM-L6-v2]")
+@click.option("--recipe", type=click.Choice(["retrieval", "paper"]), default="retrieval", show_default=True)
+@click.option("--split", "splits", multiple=True, default=("train",), show_default=True, help="Qrels to learn from.")
+@click.option("--latents", "num_latents", type=click.IntRange(2), default=8192, show_default=True)
+@click.option("--k", type=click.IntRange(1), default=64, show_default=True, help="Features kept per document.")
+@click.option("--k-query", type=click.IntRange(1), default=32, show_default=True, help="Features kept per query.")
+@click.option("--steps", type=click.IntRange(1), default=3_000, show_default=True)
+@click.option("--max-minutes", type=click.FloatRange(min=0, min_open=True), help="Stop in time.  [default: no limit]")
+@click.option("--batch-size", type=click.IntRange(8), default=512, show_default=True)
+@click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), default=1e-3, show_default=True)
+@click.option(
+    "--balance",
+    "balance_weight",
+    type=click.FloatRange(min=0),
+    default=0.05,
+    show_default=True,
+    help="More of it: fewer postings per query, a little less quality.",
+)
+@click.option("--alpha-mse", type=click.FloatRange(min=0), default=1.0, show_default=True, help="alpha_1 of the paper.")
+@click.option(
+    "--alpha-distance", type=click.FloatRange(min=0), default=1.0, show_default=True, help="alpha_2 of the paper."
+)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--device", help="cuda, mps or cpu.  [default: the best there is]")
+@click.option("--cache", type=click.Path(file_okay=False, path_type=Path), help="Keep embeddings in this folder.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+def train(
+    corpus: tuple[Path, ...],
+    output: Path,
+    base_model: str | None,
+    splits: tuple[str, ...],
+    max_minutes: float | None,
+    device: str | None,
+    cache: Path | None,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Train a K-sparse head on your own texts, or on embeddings (.npy, .npz).
+
+    A corpus is a BEIR folder (its train queries are used too) or a JSONL, CSV or Parquet file. The head goes into a
+    folder of a few MB with a card; --encoder takes it from there.
+    """
+    from sentence_transformers.util import get_device_name
+
+    from connector.encoders.base_model import DEFAULT_BASE_MODEL, find_base_model, load_base_model
+    from connector.encoders.training.card import save_head
+    from connector.encoders.training.data import concatenate
+    from connector.encoders.training.embeddings import EmbeddingCache
+    from connector.encoders.training.settings import TrainingSettings
+    from connector.encoders.training.sources import load_embeddings, read_texts
+    from connector.encoders.training.trainer import train_head
+
+    try:
+        settings = TrainingSettings(max_seconds=max_minutes * 60 if max_minutes else None, **options)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    device = device or get_device_name()
+    base_model = base_model or DEFAULT_BASE_MODEL
+    of_embeddings = [path for path in corpus if path.suffix in (".npy", ".npz")]
+    if of_embeddings and len(of_embeddings) < len(corpus):
+        raise CorpusError(f"{of_embeddings[0]} holds embeddings and other inputs are texts; train on one kind.")
+    counts: dict[str, dict[str, int]] = {}
+    with stages(quiet) as report:
+        if of_embeddings:
+            parts = [load_embeddings(path) for path in corpus]
+            names = [path.name for path in corpus]
+        else:
+            dense = find_base_model(base_model)
+            embedder = EmbeddingCache(load_base_model(dense, device), dense.name, cache)
+            sources = [read_texts(path, splits=splits) for path in corpus]
+            names = [source.name for source in sources]
+            parts = [source.embed(embedder, partial(report, f"embedding {source.name}")) for source in sources]
+        for name, part in zip(names, parts, strict=True):
+            counts[name] = {"documents": len(part.documents), "queries": len(part.queries)}
+        trained = train_head(concatenate(parts), settings, base_model=base_model, device=device, progress=report)
+    save_head(trained, output, settings, data=counts)
+    best = trained.best
+    click.echo(
+        f"{output}: {trained.steps:,} steps in {trained.elapsed_s / 60:.1f} min; on held-out queries "
+        f"{best.overlap_at_10:.1%} of the dense top 10 in the top 10, {best.recall_at_100:.1%} in the first 100, "
+        f"{best.postings:.2f} N postings per query, {best.dead_latents:.1%} dead latents"
+    )

@@ -1,0 +1,1 @@
+"""Train a head on the embeddings of a dense model."""

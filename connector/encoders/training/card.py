@@ -1,0 +1,73 @@
+"""Write a trained head into a folder, with a card that says where it comes from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+from connector.encoders.training.settings import TrainingSettings
+from connector.encoders.training.trainer import TrainedHead
+
+
+def save_head(
+    trained: TrainedHead, folder: Path, settings: TrainingSettings, *, data: Mapping[str, Mapping[str, int]]
+) -> None:
+    """Write `model.safetensors` (half precision), `config.json`, `training.json` and `README.md`.
+
+    Args:
+        trained: The head and its history.
+        folder: Made if it is not there; files of these names are overwritten.
+        settings: What it was trained with.
+        data: From corpus name to its counts (documents, queries).
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    trained.head.save_config(str(folder))
+    weights = {name: tensor.half().contiguous() for name, tensor in trained.head.state_dict().items()}
+    save_file(weights, folder / "model.safetensors")
+    report = {
+        "settings": asdict(settings),
+        "data": {name: dict(counts) for name, counts in data.items()},
+        "steps": trained.steps,
+        "elapsed_s": round(trained.elapsed_s, 1),
+        "losses": trained.losses,
+        "validations": [asdict(result) for result in trained.validations],
+        "versions": {name: version(name) for name in ("torch", "sentence-transformers", "numpy")},
+    }
+    (folder / "training.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    (folder / "README.md").write_text(_card(trained, settings, data), encoding="utf-8")
+
+
+def _card(trained: TrainedHead, settings: TrainingSettings, data: Mapping[str, Mapping[str, int]]) -> str:
+    head, best = trained.head, trained.best
+    corpora = "\n".join(
+        f"| {name} | {counts['documents']:,} | {counts['queries']:,} |" for name, counts in data.items()
+    )
+    return f"""# K-sparse head for {head.base_model or "precomputed embeddings"}
+
+Turns a dense embedding of {head.dim} dimensions into {head.k} of {head.num_latents} latents for a document and
+{head.k_query} for a query, to be searched by their dot product.
+
+Trained by `ksparse train` with the recipe `{settings.recipe}`, seed {settings.seed}, {trained.steps:,} steps of
+{settings.batch_size} documents in {trained.elapsed_s / 60:.0f} minutes. All settings, losses and versions are in
+`training.json`.
+
+| corpus | documents | training queries |
+| --- | --- | --- |
+{corpora}
+
+On queries that were held out from training, each searched among at most 20,000 documents of its corpus, at
+{head.k} features a document and {head.k_query} a query:
+
+| figure | value |
+| --- | --- |
+| dense top 10 found in the sparse top 10 | {best.overlap_at_10:.1%} |
+| dense top 10 found in the sparse first 100 | {best.recall_at_100:.1%} |
+| postings read per query, per document of the corpus | {best.postings:.2f} |
+| highest document frequency of a latent | {best.highest_document_frequency:.1%} |
+| dead latents | {best.dead_latents:.1%} |
+"""

@@ -1,0 +1,139 @@
+"""Embeddings to learn from, and batches of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingData:
+    """Embeddings of documents and, where there are any, of queries.
+
+    Attributes:
+        documents: float32 (n, dim), grouped by corpus.
+        queries: float32 (m, dim); m may be 0.
+        positives: int64 (m,), the document (row) that each query asks for.
+        corpus_starts: int64 (c,), the first row of each corpus, ascending from 0. Neighbours and batches stay
+            within a corpus.
+    """
+
+    documents: NDArray[np.float32]
+    queries: NDArray[np.float32]
+    positives: NDArray[np.int64]
+    corpus_starts: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        if self.documents.ndim != 2 or len(self.documents) < 2:
+            raise ValueError(f"documents must have shape (n, dim) with n of 2 or more, got {self.documents.shape}.")
+        if self.queries.shape[1:] != self.documents.shape[1:]:
+            raise ValueError(f"queries {self.queries.shape} and documents {self.documents.shape} differ in width.")
+        if len(self.positives) != len(self.queries):
+            raise ValueError(f"{len(self.queries)} queries need as many positives, got {len(self.positives)}.")
+        if len(self.positives) and not (0 <= self.positives.min() and self.positives.max() < len(self.documents)):
+            raise ValueError(f"positives must be rows of the {len(self.documents)} documents.")
+
+    @property
+    def corpora(self) -> list[slice]:
+        """The rows of each corpus."""
+        stops = [*self.corpus_starts[1:].tolist(), len(self.documents)]
+        return [slice(start, stop) for start, stop in zip(self.corpus_starts.tolist(), stops, strict=True)]
+
+    def without_queries(self, rows: NDArray[np.int64]) -> TrainingData:
+        """Return the same data less some of its queries."""
+        keep = np.ones(len(self.queries), dtype=bool)
+        keep[rows] = False
+        return TrainingData(self.documents, self.queries[keep], self.positives[keep], self.corpus_starts)
+
+
+def concatenate(parts: Sequence[TrainingData]) -> TrainingData:
+    """Join the data of several corpora.
+
+    Raises:
+        ValueError: There are no parts.
+    """
+    if not parts:
+        raise ValueError("there is nothing to train on: give at least one corpus.")
+    shifts = np.cumsum([0, *(len(part.documents) for part in parts[:-1])])
+    return TrainingData(
+        documents=np.concatenate([part.documents for part in parts]),
+        queries=np.concatenate([part.queries for part in parts]),
+        positives=np.concatenate([part.positives + shift for part, shift in zip(parts, shifts, strict=True)]),
+        corpus_starts=np.concatenate(
+            [part.corpus_starts + shift for part, shift in zip(parts, shifts, strict=True)]
+        ).astype(np.int64),
+    )
+
+
+class Batch(NamedTuple):
+    """Rows of one step, both float32 (batch_size, dim); query i asks for document i."""
+
+    documents: NDArray[np.float32]
+    queries: NDArray[np.float32]
+
+
+class NeighbourBatches:
+    """Draws batches in which every document has near neighbours, since only their order is hard to keep.
+
+    A document's query is one of its own, or, where it has none, a made-up one: the document moved up to half-way
+    to one of its neighbours, plus noise of norm 0.5.
+
+    Args:
+        data: What to draw from.
+        neighbours: int32 (n, c), rows of each document's nearest neighbours in the same corpus.
+        batch_size: Documents per batch.
+        neighbours_per_seed: Documents per seed, itself included.
+        seed: Of the draws.
+    """
+
+    def __init__(
+        self,
+        data: TrainingData,
+        neighbours: NDArray[np.int32],
+        *,
+        batch_size: int,
+        neighbours_per_seed: int,
+        seed: int,
+    ) -> None:
+        self._data = data
+        self._neighbours = neighbours
+        self._batch_size = batch_size
+        self._per_seed = neighbours_per_seed
+        self._random = np.random.default_rng(seed)
+        self._by_document = np.argsort(data.positives, kind="stable")
+        self._first_query = np.searchsorted(data.positives[self._by_document], np.arange(len(data.documents) + 1))
+        # Large corpora count more, but the small ones are not forgotten.
+        sizes = np.sqrt([rows.stop - rows.start for rows in data.corpora])
+        self._shares = sizes / sizes.sum()
+
+    def draw(self) -> Batch:
+        """Draw one batch from one corpus."""
+        corpus = self._data.corpora[int(self._random.choice(len(self._shares), p=self._shares))]
+        seeds = self._random.integers(corpus.start, corpus.stop, size=self._batch_size // self._per_seed)
+        columns = self._random.integers(0, self._neighbours.shape[1], size=(len(seeds), self._per_seed - 1))
+        near = np.take_along_axis(self._neighbours[seeds], columns, axis=1)
+        rows = np.concatenate([seeds[:, None], near], axis=1).ravel()
+        return Batch(self._data.documents[rows], self._queries_for(rows))
+
+    def _queries_for(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        first, count = self._first_query[rows], self._first_query[rows + 1] - self._first_query[rows]
+        queries = self.make_queries(rows)
+        own = np.nonzero(count)[0]
+        picked = first[own] + (self._random.random(len(own)) * count[own]).astype(np.int64)
+        queries[own] = self._data.queries[self._by_document[picked]]
+        return queries
+
+    def make_queries(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Make up a query for each document: float32 (len(rows), dim), normalized."""
+        documents = self._data.documents[rows]
+        column = self._random.integers(0, self._neighbours.shape[1], size=len(rows))
+        neighbours = self._data.documents[self._neighbours[rows, column]]
+        way = self._random.uniform(0.0, 0.5, size=(len(rows), 1)).astype(np.float32)
+        noise = self._random.standard_normal(documents.shape).astype(np.float32)
+        noise *= 0.5 / np.linalg.norm(noise, axis=1, keepdims=True)
+        queries = documents + way * (neighbours - documents) + noise
+        return np.asarray(queries / np.linalg.norm(queries, axis=1, keepdims=True), dtype=np.float32)

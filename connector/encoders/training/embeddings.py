@@ -1,0 +1,76 @@
+"""Texts to dense embeddings, kept on disk so that the next training run begins at once."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from sentence_transformers import SentenceTransformer
+
+_BLOCK = 4_096
+"""Texts embedded between two calls of `progress`."""
+
+
+class EmbeddingCache:
+    """Embeds texts with one dense model and remembers the result under the hash of model and texts.
+
+    Args:
+        model: The dense model.
+        model_name: Stands for the model in the hash.
+        folder: Where to keep the embeddings, None to keep none.
+    """
+
+    def __init__(self, model: SentenceTransformer, model_name: str, folder: Path | None) -> None:
+        self._model = model
+        self._model_name = model_name
+        self._folder = folder
+
+    def embed(
+        self,
+        texts: Sequence[str],
+        *,
+        batch_size: int = 64,
+        progress: Callable[[float], None] | None = None,
+    ) -> NDArray[np.float32]:
+        """Embed n texts: float32 (n, dim), in the order of the texts.
+
+        Args:
+            texts: Each is cut after the model's `max_seq_length`.
+            batch_size: Texts per forward pass.
+            progress: Told the share that is done.
+        """
+        dim = int(self._model.get_embedding_dimension() or 0)
+        if not texts:
+            return np.empty((0, dim), dtype=np.float32)
+        path = self.path_for(texts)
+        if path is not None and path.is_file():
+            return np.asarray(np.load(path), dtype=np.float32)
+        embeddings = np.empty((len(texts), dim), dtype=np.float32)
+        # Blocks of similar length, so that a batch holds little padding.
+        order = np.argsort([-len(text) for text in texts], kind="stable")
+        for start in range(0, len(texts), _BLOCK):
+            rows = order[start : start + _BLOCK]
+            embeddings[rows] = self._model.encode(
+                [texts[row] for row in rows], batch_size=batch_size, convert_to_numpy=True, show_progress_bar=False
+            )
+            if progress is not None:
+                progress((start + len(rows)) / len(texts))
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            unfinished = path.with_suffix(f".{os.getpid()}.tmp.npy")
+            np.save(unfinished, embeddings)
+            unfinished.replace(path)
+        return embeddings
+
+    def path_for(self, texts: Sequence[str]) -> Path | None:
+        """The file that keeps the embeddings of these texts, whether it exists or not."""
+        if self._folder is None:
+            return None
+        digest = hashlib.sha256(f"{self._model_name}\n{self._model.max_seq_length}\n".encode())
+        for text in texts:
+            digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
+        return self._folder / f"{digest.hexdigest()[:32]}.npy"

@@ -1,0 +1,61 @@
+"""The terms of both recipes, as functions of tensors."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def distance_loss(dense: Tensor, sparse: Tensor) -> Tensor:
+    """Keep relative distances: eq. 2 of the K-sparse paper.
+
+    (1/N) || diag(X X^T)^-1 X X^T - diag(Z Z^T)^-1 Z Z^T ||_F
+
+    Args:
+        dense: X (N, dim).
+        sparse: Z (N, num_latents). A row of zeros counts as unrelated to all others.
+    """
+    difference: Tensor = torch.linalg.norm(_relative_similarity(dense) - _relative_similarity(sparse))
+    return difference / len(dense)
+
+
+def _relative_similarity(vectors: Tensor) -> Tensor:
+    similarity = vectors @ vectors.T
+    return similarity / similarity.diagonal().clamp_min(1e-12).unsqueeze(1)
+
+
+def reconstruction_loss(embeddings: Tensor, decoded: Tensor) -> Tensor:
+    """Mean squared error between embeddings and their reconstruction, both (N, dim): L_MSE of eq. 3."""
+    return F.mse_loss(decoded, embeddings)
+
+
+def ranking_loss(
+    dense_scores: Tensor, sparse_scores: Tensor, temperature: float, *, mask_diagonal: bool = False
+) -> Tensor:
+    """KL divergence of the ranking by sparse scores from the ranking by dense scores, mean over rows.
+
+    Args:
+        dense_scores: (n, m), row i holds the scores of m documents for query i.
+        sparse_scores: (n, m), already on the scale of the dense ones.
+        temperature: Divides both before the softmax. Small values look at near neighbours only.
+        mask_diagonal: Leave out each row's own column (documents compared with themselves).
+    """
+    target, predicted = dense_scores / temperature, sparse_scores / temperature
+    if mask_diagonal:
+        own = torch.eye(len(target), dtype=torch.bool, device=target.device)
+        target, predicted = target.masked_fill(own, -1e4), predicted.masked_fill(own, -1e4)
+    return F.kl_div(predicted.log_softmax(dim=1), target.log_softmax(dim=1), reduction="batchmean", log_target=True)
+
+
+def balance_loss(document_usage: Tensor, query_usage: Tensor) -> Tensor:
+    """FLOPS between documents and queries (after Paria et al., arXiv:2004.05665): what a query costs on the index.
+
+    Args:
+        document_usage: (num_latents,), the share of the documents' weight that each latent carries; sums to 1.
+        query_usage: (num_latents,), the same of the queries.
+
+    Returns:
+        num_latents x sum of products: 1 where usage is even, num_latents where one latent carries all.
+    """
+    return len(document_usage) * (document_usage * query_usage).sum()

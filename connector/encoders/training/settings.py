@@ -1,0 +1,72 @@
+"""Everything that decides what a training run yields, as one value that is stored beside its result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Recipe = Literal["retrieval", "paper"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSettings:
+    """Settings of a training run.
+
+    Raises:
+        ValueError: Two settings contradict each other, or one is out of range.
+    """
+
+    recipe: Recipe = "retrieval"
+    """`paper`: reconstruction and distance loss on random batches. `retrieval`: ranking among near neighbours."""
+    num_latents: int = 8192
+    """Width of the sparse space. Postings per query fall as it grows."""
+    k: int = 64
+    """Features kept per document."""
+    k_query: int = 32
+    """Features kept per query, by default, at search time."""
+    train_k_query: tuple[int, ...] = (64, 16)
+    """Features kept per query in training: the ranking loss is averaged over these (`retrieval`)."""
+    steps: int = 3_000
+    """Updates of the weights."""
+    batch_size: int = 512
+    """Documents per step; as many queries come with them (`retrieval`)."""
+    neighbours_per_seed: int = 8
+    """Documents of a batch that are near each other: one seed and its neighbours (`retrieval`)."""
+    num_neighbours: int = 50
+    """Nearest neighbours of each document to draw from (`retrieval`)."""
+    learning_rate: float = 1e-3
+    """Of Adam, after a warm-up over the first hundredth of the steps, falling linearly to 0."""
+    temperature: float = 0.03
+    """Of the dense scores that the sparse ones are taught by (`retrieval`)."""
+    document_weight: float = 0.5
+    """Weight of the order of documents among each other, beside that of documents for queries (`retrieval`)."""
+    balance_weight: float = 0.05
+    """Weight of the FLOPS term that spreads documents and queries evenly over the latents (`retrieval`)."""
+    alpha_mse: float = 1.0
+    """alpha_1 of the paper's eq. 3: weight of the reconstruction (`paper`)."""
+    alpha_distance: float = 1.0
+    """alpha_2 of the paper's eq. 3: weight of the distance loss (`paper`)."""
+    validation_queries: int = 1_000
+    """Queries held out for validation, at most a tenth of all."""
+    validations: int = 6
+    """Times that the held-out queries are searched, evenly spread over the steps."""
+    patience: int = 3
+    """Validations without a gain after which training stops."""
+    max_seconds: float | None = None
+    """Train no longer than this; the learning rate then falls with the time, not with the steps."""
+    seed: int = 0
+    """Of the weights, the batches and the held-out queries."""
+
+    def __post_init__(self) -> None:
+        for name in ("num_latents", "k", "k_query", "steps", "batch_size", "neighbours_per_seed", "validations"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        widest = max(self.k, self.k_query, *self.train_k_query)
+        if widest > self.num_latents:
+            raise ValueError(f"{widest} features cannot be kept of num_latents = {self.num_latents}.")
+        if self.batch_size % self.neighbours_per_seed:
+            raise ValueError(
+                f"batch_size {self.batch_size} must be a multiple of neighbours_per_seed {self.neighbours_per_seed}."
+            )
+        if self.max_seconds is not None and self.max_seconds <= 0:
+            raise ValueError(f"max_seconds must be above 0, got {self.max_seconds}.")

@@ -1,0 +1,107 @@
+"""What a training run learns from: corpora of text, or embeddings that exist already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from connector.corpus.read import read_corpus
+from connector.encoders.training.data import TrainingData
+from connector.encoders.training.embeddings import EmbeddingCache
+from connector.errors import CorpusError
+from connector.evaluation.datasets import load_retrieval_set
+from connector.types import Document
+
+
+@dataclass(frozen=True, slots=True)
+class TextSource:
+    """The texts of one corpus.
+
+    Attributes:
+        name: For the card.
+        documents: Title and text of each document.
+        queries: Training queries; may be empty.
+        positives: The document (position in `documents`) that each query asks for.
+        skipped: Records that were no documents.
+    """
+
+    name: str
+    documents: tuple[str, ...]
+    queries: tuple[str, ...]
+    positives: tuple[int, ...]
+    skipped: int
+
+    def embed(self, cache: EmbeddingCache, progress: Callable[[float], None] | None = None) -> TrainingData:
+        """Embed documents and queries."""
+        return TrainingData(
+            documents=cache.embed(self.documents, progress=progress),
+            queries=cache.embed(self.queries, progress=progress),
+            positives=np.asarray(self.positives, dtype=np.int64),
+            corpus_starts=np.zeros(1, dtype=np.int64),
+        )
+
+
+def read_texts(path: Path, *, splits: Sequence[str] = ("train",)) -> TextSource:
+    """Read the documents of a corpus and, from a BEIR folder, the queries of its training splits.
+
+    Args:
+        path: Anything that `read_corpus` takes.
+        splits: Names of qrels to learn from; one that the folder lacks is left out. A query counts once for each
+            document that is relevant to it.
+
+    Raises:
+        CorpusError: The corpus cannot be read, or has fewer than two documents.
+    """
+    documents: dict[str, str] = {}
+    skipped = 0
+    for record in read_corpus(path):
+        if isinstance(record, Document):
+            documents[record.doc_id] = record.content
+        else:
+            skipped += 1
+    if len(documents) < 2:
+        raise CorpusError(f"{path} has {len(documents)} documents; training needs two at least, better thousands.")
+    position = {doc_id: row for row, doc_id in enumerate(documents)}
+    queries: list[str] = []
+    positives: list[int] = []
+    for split in splits if path.is_dir() else ():
+        if not list(path.glob(f"qrels/{split}.tsv*")):
+            continue
+        judged = load_retrieval_set(path, split)
+        for query in judged.queries:
+            relevant = [doc_id for doc_id, grade in judged.qrels[query.query_id].items() if grade > 0]
+            for row in (position[doc_id] for doc_id in relevant if doc_id in position):
+                queries.append(query.text)
+                positives.append(row)
+    return TextSource(path.resolve().name, tuple(documents.values()), tuple(queries), tuple(positives), skipped)
+
+
+def load_embeddings(path: Path) -> TrainingData:
+    """Load embeddings of one corpus: `.npy` with documents, or `.npz` with documents, queries and positives.
+
+    Raises:
+        CorpusError: The file is of another kind, or its arrays do not fit each other.
+    """
+    try:
+        loaded = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise CorpusError(
+            f"{path} cannot be read as NumPy arrays ({error}); save it by np.save or np.savez."
+        ) from error
+    arrays: dict[str, NDArray[np.generic]] = {"documents": loaded} if path.suffix == ".npy" else dict(loaded)
+    if "documents" not in arrays or arrays["documents"].ndim != 2:
+        raise CorpusError(f"{path} holds {sorted(arrays)}; it needs an array `documents` of shape (n, dim).")
+    dim = arrays["documents"].shape[1]
+    try:
+        return TrainingData(
+            documents=np.asarray(arrays["documents"], dtype=np.float32),
+            queries=np.asarray(arrays.get("queries", np.empty((0, dim))), dtype=np.float32),
+            positives=np.asarray(arrays.get("positives", np.empty(0)), dtype=np.int64),
+            corpus_starts=np.zeros(1, dtype=np.int64),
+        )
+    except ValueError as error:
+        raise CorpusError(f"{path}: {error}") from error

@@ -1,0 +1,175 @@
+"""Create an index from `mappings/`, and check that an index is one of ours and of our encoder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib import resources
+from typing import Any
+
+from opensearchpy import OpenSearch
+from opensearchpy.exceptions import NotFoundError, RequestError
+
+from connector.errors import ClusterError, EncoderMismatchError, IndexMappingError
+from connector.index.client import explained, reason_of
+from connector.query import FEATURES_FIELD
+from connector.types import EncoderFingerprint
+
+META_KEY = "ksparse"
+_RESERVED_FIELDS = ("_id", "title", "text", "metadata", FEATURES_FIELD)
+_PROBE_ID = "ksparse:write-probe"
+
+
+@dataclass(frozen=True, slots=True)
+class IndexSchema:
+    """What an index says of itself.
+
+    Attributes:
+        index: Its name, or the alias that was asked for.
+        encoder: Fingerprint of the encoder that wrote it.
+        fields: Further top-level fields that it declares, with their types.
+    """
+
+    index: str
+    encoder: EncoderFingerprint
+    fields: Mapping[str, str]
+
+
+def load_mapping(name: str) -> dict[str, Any]:
+    """Read an index body of `mappings/`, e.g. `rank_features`."""
+    text = (resources.files("mappings") / f"{name}.json").read_text(encoding="utf-8")
+    body: dict[str, Any] = json.loads(text)
+    return body
+
+
+def index_body(
+    encoder: EncoderFingerprint, *, fields: Mapping[str, str] | None = None, settings: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Build the body that creates an index for one encoder.
+
+    Args:
+        encoder: Recorded in the mapping's `_meta`.
+        fields: Further top-level fields, from name to mapping type (keyword, integer, date, ...).
+        settings: Index settings such as `number_of_shards`.
+
+    Raises:
+        ValueError: A field has the name of one of ours, or a dot in it.
+    """
+    body = load_mapping("rank_features")
+    for name, kind in (fields or {}).items():
+        if name in _RESERVED_FIELDS or not name or "." in name or name.startswith("_"):
+            raise ValueError(
+                f"field {name!r} cannot be declared: {', '.join(_RESERVED_FIELDS)}, names with a dot and names that "
+                "begin with _ are taken. Rename it."
+            )
+        body["mappings"]["properties"][name] = {"type": kind}
+    body["mappings"]["_meta"] = {META_KEY: {"encoder": asdict(encoder) | {"digest": encoder.digest}}}
+    if settings:
+        body["settings"] = {"index": dict(settings)}
+    return body
+
+
+def read_schema(client: OpenSearch, index: str) -> IndexSchema | None:
+    """Read an index's schema, or None where there is no such index.
+
+    Raises:
+        ClusterError: The server is away or does not permit it.
+        IndexMappingError: The index is not one of ours, or an alias joins indices of several encoders.
+    """
+    try:
+        with explained(client):
+            replies = client.indices.get_mapping(index=index)
+    except NotFoundError:
+        return None
+    schemas = [_parse(name, reply["mappings"]) for name, reply in sorted(replies.items())]
+    digests = {schema.encoder.digest for schema in schemas}
+    if len(digests) > 1:
+        raise IndexMappingError(f"{index} joins indices of {len(digests)} encoders; name one of {', '.join(replies)}.")
+    return IndexSchema(index, schemas[0].encoder, schemas[0].fields)
+
+
+def existing_schema(client: OpenSearch, index: str) -> IndexSchema:
+    """Read the schema of an index that must exist.
+
+    Raises:
+        IndexMappingError: There is no such index, or it is not one of ours.
+    """
+    schema = read_schema(client, index)
+    if schema is None:
+        raise IndexMappingError(f"There is no index {index!r}. Make it with `ksparse ingest CORPUS --index {index}`.")
+    return schema
+
+
+def require_schema(client: OpenSearch, index: str, encoder: EncoderFingerprint) -> IndexSchema:
+    """Read the schema of an index that must exist and be of this encoder.
+
+    Raises:
+        IndexMappingError: There is no such index, or it is not one of ours.
+        EncoderMismatchError: It was written by another encoder.
+    """
+    schema = existing_schema(client, index)
+    if schema.encoder.digest != encoder.digest:
+        raise EncoderMismatchError(
+            f"Index {index!r} was written by encoder {schema.encoder}, this is {encoder}: their features do not match. "
+            "Load the encoder that wrote the index (--encoder, --k), or ingest into a new index."
+        )
+    return schema
+
+
+def prepare_index(
+    client: OpenSearch,
+    index: str,
+    encoder: EncoderFingerprint,
+    *,
+    fields: Mapping[str, str] | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> IndexSchema:
+    """Create an index unless it exists, and make sure that it can be written to. Before any encoding.
+
+    Raises:
+        ClusterError: The server is away, or does not permit to create the index or to write into it.
+        IndexMappingError: The index exists with another mapping, or its name or a field is refused.
+        EncoderMismatchError: It was written by another encoder.
+    """
+    schema = read_schema(client, index)
+    if schema is None:
+        body = index_body(encoder, fields=fields, settings=settings)
+        try:
+            with explained(client):
+                client.indices.create(index=index, body=body)
+        except RequestError as error:
+            raise IndexMappingError(f"The server refuses to create index {index!r}: {reason_of(error)}") from error
+        return IndexSchema(index, encoder, dict(fields or {}))
+    schema = require_schema(client, index, encoder)
+    missing = {name: kind for name, kind in (fields or {}).items() if schema.fields.get(name) != kind}
+    if missing:
+        wanted = ", ".join(f"{name}:{kind}" for name, kind in missing.items())
+        raise IndexMappingError(
+            f"Index {index!r} exists and does not declare {wanted}. Leave --field out, or ingest into a new index."
+        )
+    _probe_write(client, index)
+    return schema
+
+
+def _parse(name: str, mappings: Mapping[str, Any]) -> IndexSchema:
+    meta = mappings.get("_meta", {}).get(META_KEY)
+    properties = mappings.get("properties", {})
+    kind = properties.get(FEATURES_FIELD, {}).get("type")
+    if meta is None or kind != "rank_features":
+        found = f"its field {FEATURES_FIELD!r} is {kind or 'missing'}" if meta is None else f"{kind} features"
+        raise IndexMappingError(
+            f"Index {name!r} was not made by ksparse ({found}); choose another name, or delete it first."
+        )
+    facts = {key: value for key, value in meta["encoder"].items() if key != "digest"}
+    declared = {field: facts_of["type"] for field, facts_of in properties.items() if field not in _RESERVED_FIELDS}
+    return IndexSchema(name, EncoderFingerprint(**facts), declared)
+
+
+def _probe_write(client: OpenSearch, index: str) -> None:
+    """Delete a document that is not there, in a bulk: the cheapest request that needs the right to write."""
+    with explained(client):
+        reply = client.bulk(body=[{"delete": {"_index": index, "_id": _PROBE_ID}}])
+    item = reply["items"][0]["delete"]
+    if item["status"] == 403:
+        raise ClusterError(f"Index {index!r} cannot be written to: {item['error']['reason']}. Lift the block.")

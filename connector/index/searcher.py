@@ -1,0 +1,94 @@
+"""Sparse queries to hits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from opensearchpy import OpenSearch
+from opensearchpy.exceptions import NotFoundError, RequestError, TransportError
+
+from connector.errors import SearchError
+from connector.index.client import explained, reason_of
+from connector.query import build_query, build_search
+from connector.types import Hit
+
+
+class Searcher:
+    """Searches one index (or alias) by features.
+
+    Args:
+        client: A ready client.
+        index: The index or alias.
+        source: Fields to return with each hit.
+    """
+
+    def __init__(
+        self, client: OpenSearch, index: str, *, source: Sequence[str] | bool = ("title", "text", "metadata")
+    ) -> None:
+        self._client = client
+        self.index = index
+        self._source = source
+
+    def search(
+        self, features: Mapping[str, float], *, top_k: int = 10, filters: Sequence[Mapping[str, Any]] = ()
+    ) -> list[Hit]:
+        """Return the `top_k` documents with the highest dot product.
+
+        Args:
+            features: From feature name to weight in the query.
+            top_k: Hits asked for, 1 to 10,000.
+            filters: Query clauses that a document must match; they don't change its score.
+
+        Raises:
+            SearchError: There is no such index, or the server refuses the query.
+            ClusterError: The server is away or does not permit it.
+            ValueError: A feature cannot be searched, or `top_k` is out of range.
+        """
+        body = build_search(build_query(features, filters=filters), top_k=top_k, source=self._source)
+        try:
+            with explained(self._client):
+                reply = self._client.search(index=self.index, body=body)
+        except TransportError as error:
+            raise _search_error(self.index, error) from error
+        return _hits(reply)
+
+    def search_many(
+        self, queries: Sequence[Mapping[str, float]], *, top_k: int = 10, filters: Sequence[Mapping[str, Any]] = ()
+    ) -> list[list[Hit]]:
+        """Run several queries in one `_msearch` request; the rest as in `search`.
+
+        A query without features has no hits.
+        """
+        lines: list[dict[str, Any]] = []
+        asked = [bool(features) for features in queries]
+        for features in queries:
+            if features:
+                query = build_query(features, filters=filters)
+                lines += [{}, build_search(query, top_k=top_k, source=self._source)]
+        if not lines:
+            return [[] for _ in queries]
+        try:
+            with explained(self._client):
+                replies = iter(self._client.msearch(index=self.index, body=lines)["responses"])
+        except TransportError as error:
+            raise _search_error(self.index, error) from error
+        found: list[list[Hit]] = []
+        for has_features in asked:
+            reply = next(replies) if has_features else {"hits": {"hits": []}}
+            if "error" in reply:
+                raise SearchError(f"Index {self.index!r} refuses a query: {reply['error'].get('reason')}")
+            found.append(_hits(reply))
+        return found
+
+
+def _hits(reply: Mapping[str, Any]) -> list[Hit]:
+    return [Hit(hit["_id"], float(hit["_score"]), hit.get("_source", {})) for hit in reply["hits"]["hits"]]
+
+
+def _search_error(index: str, error: TransportError) -> Exception:
+    if isinstance(error, NotFoundError):
+        return SearchError(f"There is no index {index!r}. Make it with `ksparse ingest CORPUS --index {index}`.")
+    if isinstance(error, RequestError):
+        return SearchError(f"Index {index!r} refuses the query: {reason_of(error)}")
+    return SearchError(f"The search in {index!r} failed ({error.status_code}): {reason_of(error)}. Try again.")

@@ -1,0 +1,72 @@
+"""Keep what could not be indexed, whole, so that it can be mended and sent again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from connector.index.writer import Refusal
+from connector.types import Document, MalformedRecord
+
+_REASONS_KEPT = 10
+"""Failures that a summary names; all of them are in the file."""
+
+
+class DeadLetters:
+    """A JSONL file, made when the first record fails; `None` as a path counts and keeps nothing.
+
+    Each line holds `location` or `_id`, `status`, `type`, `reason`, `attempts`, and the `document` as it was read or
+    the `raw` input where it was none.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self.count = 0
+        self.reasons: list[str] = []
+        self._file: IO[str] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def add_malformed(self, record: MalformedRecord) -> None:
+        """Keep a record that is no document."""
+        line = {"location": record.location, "status": 0, "type": "malformed_record", "reason": record.reason}
+        self._add(line | {"attempts": 0, "raw": record.raw}, f"{record.location}: {record.reason}")
+
+    def add_refusal(self, document: Document, refusal: Refusal) -> None:
+        """Keep a document that the index does not hold."""
+        line: dict[str, Any] = {
+            "_id": document.doc_id,
+            "status": refusal.status,
+            "type": refusal.kind,
+            "reason": refusal.reason,
+            "attempts": refusal.attempts,
+            "document": {
+                "_id": document.doc_id,
+                "title": document.title,
+                "text": document.text,
+                "metadata": dict(document.metadata),
+                **document.fields,
+            },
+        }
+        self._add(line, f"document {document.doc_id!r}: {refusal.reason}")
+
+    def _add(self, line: dict[str, Any], summary: str) -> None:
+        self.count += 1
+        if len(self.reasons) < _REASONS_KEPT:
+            self.reasons.append(summary)
+        if self.path is None:
+            return
+        if self._file is None:
+            self._file = self.path.open("w", encoding="utf-8", errors="backslashreplace")
+        self._file.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
+        self._file.flush()
