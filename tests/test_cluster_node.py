@@ -20,7 +20,7 @@ from connector.errors import ClusterError
 
 ROOT = Path(__file__).parents[1]
 SLEEP = "sleep 600 & exec sleep 600"
-JAVA = Java(Path("/java"), "25.0.3", simd=True, locale_data=True)
+JAVA = Java(Path("/java"), "25.0.3", simd=True, thai=True)
 JVM_OPTIONS = """-XX:HeapDumpPath=data
 -XX:ErrorFile=logs/hs_err_pid%p.log
 20-:--add-modules=jdk.incubator.vector
@@ -137,7 +137,7 @@ def test_dumps_and_logs_go_into_the_folder_of_the_node(make_node: Callable[..., 
 
 
 def test_a_java_without_the_vector_module_is_not_asked_for_it(make_node: Callable[..., Node]) -> None:
-    made = make_node(java=Java(Path("/java"), "25.0.3", simd=False, locale_data=False))
+    made = make_node(java=Java(Path("/java"), "25.0.3", simd=False, thai=False))
     assert "jdk.incubator.vector" not in (made.folder / "config" / "jvm.options").read_text()
 
 
@@ -191,7 +191,7 @@ from connector.cluster import embedded, node
 from connector.cluster.java import Java
 node.service_user = lambda: None
 embedded.cache_folder = lambda: Path(sys.argv[1])
-embedded.find_java = lambda: Java(Path("/java"), "25", simd=True, locale_data=True)
+embedded.find_java = lambda: Java(Path("/java"), "25", simd=True, thai=True)
 embedded.prepare = lambda java, on_progress: Path(sys.argv[2])
 with embedded.embedded_cluster():
     pass  # never reached: what sleeps does not answer

@@ -56,7 +56,7 @@ def prepare(java: Java, *, on_progress: Callable[[str], None]) -> Path:
     """Return the folder of a distribution with both plugins, which nobody writes to; the first call sets it up.
 
     Args:
-        java: Runs the plugin installer. Without locale data it gets a distribution without analysis-common.
+        java: Runs the plugin installer. One without Thai locale data gets a distribution without analysis-common.
         on_progress: Is told, in a sentence, about each slow step.
 
     Raises:
@@ -65,7 +65,7 @@ def prepare(java: Java, *, on_progress: Callable[[str], None]) -> Path:
     cache = cache_folder()
     complete = cache / f"opensearch-{VERSION}-{DIGEST}"
     reduced = complete.with_name(f"{complete.name}-reduced")
-    wanted = complete if java.locale_data else reduced
+    wanted = complete if java.thai else reduced
     if wanted.exists():
         return wanted
     with locked(cache / "setup.lock", timeout_s=_SETUP_TIMEOUT_S):

