@@ -1,1 +1,77 @@
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from opensearchpy import OpenSearch
+
+from connector.index.client import connect
+from connector.types import EncoderFingerprint
+
+if TYPE_CHECKING:
+    from connector.encoders.text import TextEncoder
+
 pytest_plugins = ["tests.opensearch_fixture"]
+
+# Read when huggingface_hub is imported: no test may wait for a network.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+@pytest.fixture(scope="session")
+def transformer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny BERT behind all dense models here."""
+    from tests.tiny import build_transformer
+
+    return build_transformer(tmp_path_factory.mktemp("models") / "transformer")
+
+
+@pytest.fixture(scope="session")
+def dense_folder(transformer_folder: Path) -> Path:
+    """A saved dense SentenceTransformer of 16 dimensions."""
+    from tests.tiny import build_dense
+
+    folder = transformer_folder.parent / "dense"
+    build_dense(transformer_folder).save_pretrained(str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def head_folder(dense_folder: Path) -> Path:
+    """A head (8 of 64 latents, 4 for a query) that names the tiny dense model; what `--encoder` takes."""
+    from tests.tiny import build_head
+
+    folder = dense_folder.parent / "head"
+    folder.mkdir()
+    build_head(str(dense_folder)).save(str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def encoder(head_folder: Path) -> TextEncoder:
+    from connector.encoders.load import load_encoder
+
+    return load_encoder(str(head_folder), device="cpu")
+
+
+@pytest.fixture
+def fingerprint() -> EncoderFingerprint:
+    """Of an encoder that need not exist."""
+    return EncoderFingerprint("tiny", "", "ab" * 32, 8, 64, "mean", 12, {"query": "ask: "})
+
+
+@pytest.fixture(scope="session")
+def client(opensearch_url: str) -> Iterator[OpenSearch]:
+    with connect(opensearch_url) as client:
+        yield client
+
+
+@pytest.fixture
+def index(client: OpenSearch) -> Iterator[str]:
+    """A name that no other test uses; whatever index has it at the end is deleted."""
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    yield name
+    client.indices.delete(index=name, ignore_unavailable=True)

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from connector.errors import SearchError
+from connector.query import build_query, build_search, check_features, check_text, parse_filter
+from connector.sparsify import SMALLEST_WEIGHT
+
+
+def clause(name: str, weight: float) -> dict[str, object]:
+    return {"rank_feature": {"field": f"features.{name}", "boost": weight, "linear": {}}}
+
+
+def test_a_query_is_one_linear_clause_a_feature() -> None:
+    assert build_query({"3": 0.5, "9": 2.0}) == {
+        "bool": {"should": [clause("3", 0.5), clause("9", 2.0)], "minimum_should_match": 1}
+    }
+
+
+def test_filters_stand_inside_the_bool() -> None:
+    term = {"term": {"metadata.lang": {"value": "en"}}}
+    assert build_query({"3": 1.0}, filters=[term]) == {
+        "bool": {"should": [clause("3", 1.0)], "minimum_should_match": 1, "filter": [term]}
+    }
+
+
+def test_the_field_can_be_another() -> None:
+    [only] = build_query({"3": 1.0}, field="sparse")["bool"]["should"]
+    assert only["rank_feature"]["field"] == "sparse.3"
+
+
+def test_1024_features_are_taken_and_1025_are_refused() -> None:
+    features = {str(number): 1.0 for number in range(1024)}
+    assert len(build_query(features)["bool"]["should"]) == 1024
+    with pytest.raises(ValueError, match=r"has 1025 features, a bool query takes 1024 clauses.*k_query"):
+        build_query(features | {"1024": 1.0})
+
+
+def test_no_features_are_refused() -> None:
+    with pytest.raises(ValueError, match="has no features"):
+        build_query({})
+
+
+@pytest.mark.parametrize("name", ["", "a.b", "."])
+def test_a_name_that_cannot_be_found_again_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="is empty or holds a dot"):
+        build_query({name: 1.0})
+
+
+@pytest.mark.parametrize("weight", [0.0, -0.0, -1.0, math.nan, math.inf, -math.inf, SMALLEST_WEIGHT * 0.99, 3.5e38])
+def test_a_weight_that_cannot_be_held_is_refused(weight: float) -> None:
+    with pytest.raises(ValueError, match="'3' weighs .*; rank_features holds normal floats above 0 only"):
+        build_query({"3": weight})
+
+
+@pytest.mark.parametrize("weight", [SMALLEST_WEIGHT, 1.0, 3.4028234663852886e38])
+def test_the_whole_range_of_normal_floats_is_taken(weight: float) -> None:
+    check_features({"3": weight})
+
+
+def test_a_search_asks_for_hits_without_counting_them() -> None:
+    assert build_search({"match_all": {}}, top_k=3, source=("title",)) == {
+        "query": {"match_all": {}},
+        "size": 3,
+        "track_total_hits": False,
+        "_source": ["title"],
+    }
+    assert build_search({}, top_k=1, source=False)["_source"] is False
+
+
+@pytest.mark.parametrize("top_k", [0, -1, 10_001])
+def test_top_k_out_of_range_is_refused(top_k: int) -> None:
+    with pytest.raises(ValueError, match=rf"between 1 and 10,000 .*, got {top_k}"):
+        build_search({}, top_k=top_k)
+
+
+@pytest.mark.parametrize("query", ["", "  \n\t"])
+def test_a_blank_query_is_refused(query: str) -> None:
+    with pytest.raises(SearchError, match="The query is empty"):
+        check_text(query)
+
+
+@pytest.mark.parametrize(
+    ("expression", "path", "value"),
+    [
+        ("lang=en", "metadata.lang", "en"),
+        ("metadata.lang=en", "metadata.lang", "en"),
+        ("author.name=Li", "metadata.author.name", "Li"),
+        ("year=1999", "year", "1999"),
+        (" lang = en us ", "metadata.lang", "en us"),
+        ("lang=a=b", "metadata.lang", "a=b"),
+        ("lang=", "metadata.lang", ""),
+    ],
+)
+def test_a_filter_is_a_term_on_a_declared_field_or_else_on_metadata(expression: str, path: str, value: str) -> None:
+    assert parse_filter(expression, fields=("year",)) == {"term": {path: {"value": value}}}
+
+
+@pytest.mark.parametrize("expression", ["lang", "=en", " =en", ""])
+def test_a_filter_of_another_form_is_refused(expression: str) -> None:
+    with pytest.raises(ValueError, match="is not of the form NAME=VALUE"):
+        parse_filter(expression)
