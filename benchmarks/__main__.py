@@ -1,0 +1,165 @@
+"""`python -m benchmarks`."""
+
+from __future__ import annotations
+
+import json
+import time
+from functools import partial
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from connector.cli.progress import stages
+from connector.errors import ConnectorError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def benchmarks() -> None:
+    """Compare systems on a live OpenSearch."""
+
+
+@benchmarks.command(
+    epilog="""\b
+Examples:
+  python -m benchmarks demo
+  python -m benchmarks demo --corpus beir/scifact
+  python -m benchmarks demo --keep      leave OpenSearch up, with the index ksparse-demo to search in
+"""
+)
+@click.option(
+    "--corpus",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A BEIR folder.  [default: docstrings of the installed packages]",
+)
+@click.option("--encoder", default="all-MiniLM-L6-v2", show_default=True, help="A dense model with a K-sparse head.")
+@click.option("--documents", type=click.IntRange(100), default=12_000, show_default=True, help="Docstrings at most.")
+@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Timed rounds, after a warm-up.")
+@click.option(
+    "--cache",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(".cache/demo"),
+    show_default=True,
+    help="Corpus and embeddings are kept here.",
+)
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path(".cache/demo/demo.json"),
+    show_default=True,
+    help="Result as JSON; the plot lies beside it.",
+)
+@click.option("--keep", is_flag=True, help="Leave OpenSearch and the demo's index as they are.")
+def demo(corpus: Path | None, encoder: str, documents: int, rounds: int, cache: Path, output: Path, keep: bool) -> None:
+    """Index a real corpus, answer three questions, and compare with HNSW."""
+    from benchmarks import demo as job
+    from benchmarks.datasets import cached_embed, encode_set
+    from benchmarks.docstrings import write_docstrings
+    from benchmarks.report import columns, plot, to_cells
+    from connector.cli.encoder import open_encoder
+    from connector.index.client import connect
+
+    started = time.monotonic()
+    console = Console(width=None if Console().is_terminal else 130)
+    if corpus is None:
+        corpus = cache / f"docstrings-{documents}"
+        if not (corpus / "qrels" / "test.tsv").is_file():
+            console.print("Collecting the docstrings of Python's library and the installed packages ...")
+            count = write_docstrings(corpus, documents=documents)
+            console.print(f"{count:,} docstrings in {corpus}; the first sentence of some is a query for the rest.")
+    loaded = open_encoder(encoder)
+    with job.running_cluster(keep=keep, say=console.print) as cluster:
+        client = connect(cluster.url, username=cluster.username, password=cluster.password, timeout_s=120)
+        with stages(quiet=False) as report:
+            embed = cached_embed(loaded, cache / "embeddings", report)
+            data = encode_set(corpus, loaded, embed, k_query=max(job.K_QUERIES))
+            answers = job.answer_questions(client, data, loaded, job.QUESTIONS)
+            rows = job.compare(client, data, loaded, rounds=rounds, report=report)
+        job.save_result(output, data, loaded, cluster, rows)
+        if not keep:
+            client.indices.delete(index=job.DEMO_INDEX, ignore_unavailable=True)
+    for question, hits in zip(job.QUESTIONS, answers, strict=True):
+        console.print(f"\n[bold]{question}[/bold]")
+        for hit in hits:
+            text = " ".join(f"{hit.source.get('title', '')} {hit.source.get('text', '')}".split())
+            console.print(f"  {hit.score:.3f}  {hit.doc_id}: {text[:100]}", markup=False, highlight=False)
+    table = Table(
+        title=f"\n{data.name}: {len(data.documents):,} documents, {len(data.judged.queries):,} queries",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+    )
+    for name in columns():
+        table.add_column(name, justify="left" if name == "system" else "right")
+    for cells in to_cells(rows):
+        table.add_row(*cells)
+    console.print(table)
+    picture = output.with_suffix(".png")
+    plot(rows, f"{data.name}, {len(data.documents):,} documents", picture)
+    console.print(f"\n{output} and {picture} hold the figures and the plot. {time.monotonic() - started:.0f} s in all.")
+    if keep:
+        console.print(f'OpenSearch stays up. Try: ksparse search "..." --index {job.DEMO_INDEX}; stop: ksparse down')
+
+
+@benchmarks.command(
+    "encoder-frontier",
+    epilog="""\b
+Examples:
+  python -m benchmarks encoder-frontier beir/scifact beir/nfcorpus
+  python -m benchmarks encoder-frontier beir/scifact --encoder my-head --output my-head.json
+""",
+)
+@click.argument("datasets", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--encoder", default="all-MiniLM-L6-v2", show_default=True, help="A dense model with a K-sparse head.")
+@click.option("--split", default="test", show_default=True, help="Judgements to use.")
+@click.option("--most-queries", type=click.IntRange(1), default=2_000, show_default=True)
+@click.option(
+    "--cache",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(".cache/embeddings"),
+    show_default=True,
+    help="Embeddings are kept here.",
+)
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the rows as JSON.")
+def encoder_frontier(
+    datasets: tuple[Path, ...], encoder: str, split: str, most_queries: int, cache: Path, output: Path | None
+) -> None:
+    """Measure what an encoder keeps of dense quality, and at how many postings. Needs no server."""
+    from benchmarks.datasets import cached_embed, encode_set
+    from benchmarks.frontier import POINTS
+    from benchmarks.frontier import encoder_frontier as measure
+    from benchmarks.report import frontier_to_markdown
+    from connector.cli.encoder import open_encoder
+
+    loaded = open_encoder(encoder)
+    results = {}
+    with stages(quiet=False) as report:
+        for folder in datasets:
+            data = encode_set(
+                folder,
+                loaded,
+                cached_embed(loaded, cache, report),
+                split=split,
+                most_queries=most_queries,
+                k_doc=max(k_doc for k_doc, _ in POINTS),
+                k_query=max(k_query for _, k_query in POINTS),
+            )
+            results[data.name] = measure(data, loaded.num_latents, progress=partial(report, f"searching {data.name}"))
+    for name, rows in results.items():
+        click.echo(f"\n{name}\n\n{frontier_to_markdown(rows)}")
+    if output is not None:
+        params = {"encoder": str(loaded.fingerprint), "split": split, "most_queries": most_queries}
+        output.write_text(json.dumps({"params": params, "results": results}, indent=2) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    """Run the command; an error that we foresaw is one line."""
+    try:
+        benchmarks(prog_name="python -m benchmarks")
+    except ConnectorError as error:
+        raise SystemExit(f"Error: {error}") from error
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""A retrieval set, encoded once, so that every system gets the same vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from connector.corpus.read import read_corpus
+from connector.encoders.text import TextEncoder
+from connector.encoders.training.embeddings import EmbeddingCache
+from connector.evaluation.datasets import RetrievalSet, load_retrieval_set
+from connector.types import Document, SparseVectors
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedSet:
+    """A retrieval set with its vectors, dense and sparse, row by row.
+
+    Attributes:
+        name: The folder's name.
+        documents: The corpus.
+        judged: Queries and judgements.
+        document_embeddings: float32 (n, dim).
+        query_embeddings: float32 (m, dim).
+        document_vectors: n sparse vectors.
+        query_vectors: m sparse vectors with as many features as may be asked for.
+    """
+
+    name: str
+    documents: tuple[Document, ...]
+    judged: RetrievalSet
+    document_embeddings: NDArray[np.float32]
+    query_embeddings: NDArray[np.float32]
+    document_vectors: SparseVectors
+    query_vectors: SparseVectors
+
+    @property
+    def doc_ids(self) -> list[str]:
+        """Ids in the order of the rows."""
+        return [document.doc_id for document in self.documents]
+
+
+Embed = Callable[[list[str]], NDArray[np.float32]]
+"""Texts to embeddings, from a cache where there is one."""
+
+
+def cached_embed(encoder: TextEncoder, folder: Path | None, report: Callable[[str, float], None]) -> Embed:
+    """Return a function that embeds with the encoder's dense model and keeps the result in a folder."""
+    cache = EmbeddingCache(encoder.dense_model(), encoder.fingerprint.base_model, folder)
+    return lambda texts: cache.embed(texts, progress=partial(report, f"encoding {len(texts):,} texts"))
+
+
+def encode_set(
+    folder: Path,
+    encoder: TextEncoder,
+    embed: Embed,
+    *,
+    split: str = "test",
+    most_queries: int = 1_000,
+    k_doc: int | None = None,
+    k_query: int = 64,
+) -> EncodedSet:
+    """Read a BEIR folder and encode it.
+
+    Args:
+        folder: With corpus, queries and judgements.
+        encoder: A dense model with a head.
+        embed: The dense model alone.
+        split: Judgements to use.
+        most_queries: Queries used at most: the first ones.
+        k_doc: Features kept per document; the encoder's own number if None.
+        k_query: Features kept per query, at most; a system may use fewer.
+    """
+    documents = tuple(record for record in read_corpus(folder) if isinstance(record, Document))
+    judged = load_retrieval_set(folder, split)
+    if len(judged.queries) > most_queries:
+        queries = judged.queries[:most_queries]
+        judged = RetrievalSet(judged.name, queries, {query.query_id: judged.qrels[query.query_id] for query in queries})
+    document_embeddings = embed([document.content for document in documents])
+    query_embeddings = embed([query.text for query in judged.queries])
+    return EncodedSet(
+        name=folder.resolve().name,
+        documents=documents,
+        judged=judged,
+        document_embeddings=document_embeddings,
+        query_embeddings=query_embeddings,
+        document_vectors=encoder.sparsify_embeddings(document_embeddings, k=k_doc),
+        query_vectors=encoder.sparsify_embeddings(query_embeddings, k=k_query),
+    )

@@ -1,0 +1,39 @@
+"""What a figure depends on beside the systems: versions and machine, written into every result."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from connector.cluster import Cluster, read_status
+
+
+def describe(cluster: Cluster) -> dict[str, Any]:
+    """Return server, plugins, Java, SIMD, heap, cores, processor and library versions."""
+    status = read_status(cluster)
+    return {
+        "opensearch": status.version,
+        "cluster": status.kind,
+        "plugins": status.plugins,
+        "java": status.java,
+        "simd": status.simd,
+        "heap_bytes": status.heap_max_bytes,
+        "cores": os.cpu_count(),
+        "processor": _processor(),
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("ksparse", "opensearch-py", "sentence-transformers", "torch")},
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    facts = dict(line.split(":", 1) for line in lines if ":" in line)
+    facts = {key.strip(): value.strip() for key, value in facts.items()}
+    simd = [flag for flag in ("avx2", "avx512f", "avx512_bf16") if flag in facts.get("flags", "").split()]
+    return f"{facts.get('model name', platform.machine())}, model {facts.get('model', '?')} ({' '.join(simd)})"

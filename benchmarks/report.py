@@ -1,0 +1,96 @@
+"""Results to a table and a plot. Pure but for the file that the plot goes to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+_COLUMNS = ("system", "NDCG@10", "of dense", "index MB", "of HNSW", "p50 ms", "p99 ms", "p50 of HNSW", "postings")
+
+
+def to_markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """Return the rows of a result as a Markdown table."""
+    lines = ["| " + " | ".join(_COLUMNS) + " |", "| --- |" + " ---: |" * (len(_COLUMNS) - 1)]
+    lines += ["| " + " | ".join(cells) + " |" for cells in to_cells(rows)]
+    return "\n".join(lines) + "\n"
+
+
+def to_cells(rows: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
+    """Return the rows of a result as text, one cell per column of `_COLUMNS`."""
+    hnsw = next(row for row in rows if row["system"] == "HNSW")
+    return [
+        (
+            f"{row['system']} {row['knob']}".strip(),
+            f"{row['ndcg@10']:.3f}",
+            f"{row['ndcg_share']:.1%}",
+            _cell(row, "index_bytes", lambda value: f"{value / 1e6:.1f}"),
+            _cell(row, "index_bytes", lambda value: f"{value / hnsw['index_bytes']:.2f}"),
+            _cell(row, "p50_ms", lambda value: f"{value:.2f}"),
+            _cell(row, "p99_ms", lambda value: f"{value:.2f}"),
+            _cell(row, "p50_ratio", lambda value: f"{value:.2f}"),
+            _cell(row, "postings_per_document", lambda value: f"{value:.2f} N"),
+        )
+        for row in rows
+    ]
+
+
+def columns() -> tuple[str, ...]:
+    """The heads of the table."""
+    return _COLUMNS
+
+
+def _cell(row: dict[str, Any], key: str, form: Any) -> str:  # noqa: ANN401
+    return form(row[key]) if key in row else ""
+
+
+def frontier_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """Return the rows of an encoder's frontier as a Markdown table."""
+    heads = (
+        "k_doc/k_query",
+        "NDCG@10",
+        "of dense",
+        "dense top 10 in first 100",
+        "rescored, of dense",
+        "postings",
+        "highest df",
+        "dead",
+    )
+    lines = ["| " + " | ".join(heads) + " |", "|" + " ---: |" * len(heads)]
+    for row in rows:
+        cells = (
+            f"{row['k_doc']}/{row['k_query']}",
+            f"{row['ndcg@10']:.3f}",
+            f"{row['ndcg_share']:.1%}",
+            f"{row['recall_of_dense_top_10@100']:.1%}",
+            f"{row['rescored_ndcg_share']:.1%}",
+            f"{row['postings_per_document']:.2f} N",
+            f"{row['highest_document_frequency']:.1%}",
+            f"{row['dead_latents']:.1%}",
+        )
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def plot(rows: Sequence[dict[str, Any]], title: str, path: Path) -> None:
+    """Draw quality against latency, the area of a point being the index's size."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.5, 4.5), layout="constrained")
+    axes = figure.subplots()
+    timed = [row for row in rows if "p50_ms" in row]
+    largest = max(row["index_bytes"] for row in timed)
+    for system, colour in (("HNSW", "#b3542e"), ("k-sparse", "#1f6f8b")):
+        points = [row for row in timed if row["system"] == system]
+        x, y = [row["p50_ms"] for row in points], [row["ndcg@10"] for row in points]
+        axes.plot(x, y, color=colour, linewidth=1, alpha=0.5)
+        sizes = [1500 * row["index_bytes"] / largest for row in points]
+        axes.scatter(x, y, s=sizes, color=colour, alpha=0.6, label=f"{system}, {points[0]['index_bytes'] / 1e6:.1f} MB")
+        for row in points:
+            axes.annotate(row["knob"], (row["p50_ms"], row["ndcg@10"]), textcoords="offset points", xytext=(8, -12))
+    dense = next(row for row in rows if row["system"] == "exact dense")
+    axes.axhline(dense["ndcg@10"], color="#555555", linestyle=":", label="exact dense")
+    axes.set(xlabel="p50 of one request, ms (query encoding apart)", ylabel="NDCG@10", title=title)
+    axes.margins(0.15)
+    axes.legend(loc="lower right", frameon=False, markerscale=0.4)
+    figure.savefig(path, dpi=120)

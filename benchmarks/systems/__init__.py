@@ -1,0 +1,1 @@
+"""One file per system, behind the Protocol of `base`."""
