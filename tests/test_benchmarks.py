@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.datasets import EncodedSet
+from benchmarks.docstrings import _split
+from benchmarks.frontier import encoder_frontier
+from benchmarks.report import frontier_to_markdown, plot, to_cells, to_markdown
+from connector.evaluation.datasets import RetrievalSet
+from connector.sparsify import sparsify
+from connector.types import Document, Query
+
+
+def encoded(activations: np.ndarray, embeddings: np.ndarray) -> EncodedSet:
+    """Each document is also a query, which has itself as its one relevant document."""
+    ids = [str(row) for row in range(len(embeddings))]
+    vectors = sparsify(activations, activations.shape[1])
+    return EncodedSet(
+        name="small",
+        documents=tuple(Document(doc_id, "text") for doc_id in ids),
+        judged=RetrievalSet("small", tuple(Query(i, "text") for i in ids), {i: {i: 1} for i in ids}),
+        document_embeddings=embeddings,
+        query_embeddings=embeddings,
+        document_vectors=vectors,
+        query_vectors=vectors,
+    )
+
+
+def test_frontier_of_activations_that_equal_the_embeddings_keeps_everything() -> None:
+    embeddings = np.eye(4, dtype=np.float32) + 0.1
+    for row in encoder_frontier(encoded(embeddings, embeddings), num_latents=4):
+        assert row["ndcg_share"] == pytest.approx(1.0)
+        assert row["rescored_ndcg_share"] == pytest.approx(1.0)
+        assert row["recall_of_dense_top_10@100"] == pytest.approx(1.0)
+        assert row["dead_latents"] == 0.0
+
+
+def test_frontier_counts_postings_of_the_query_s_features() -> None:
+    activations = np.zeros((4, 8), dtype=np.float32)
+    activations[:, 0] = 1.0
+    activations[np.arange(4), np.arange(1, 5)] = 2.0
+    [first, *_] = encoder_frontier(encoded(activations, np.eye(4, dtype=np.float32)), num_latents=8)
+    # Each query reads the latent that all four documents have, and one that is its own: 5 postings of 4 documents.
+    assert first["postings_per_document"] == pytest.approx(5 / 4)
+    assert first["highest_document_frequency"] == 1.0
+    assert first["dead_latents"] == pytest.approx(3 / 8)
+
+
+def test_frontier_loses_what_shares_no_feature() -> None:
+    activations = np.zeros((2, 4), dtype=np.float32)
+    activations[np.arange(2), np.arange(2)] = 1.0
+    embeddings = np.array([[1.0, 0.0], [0.9, 0.1]], dtype=np.float32)
+    rows = encoder_frontier(encoded(activations, embeddings), num_latents=4)
+    assert rows[0]["recall_of_dense_top_10@100"] == pytest.approx(0.5)
+
+
+def test_a_docstring_s_first_sentence_is_not_in_its_body() -> None:
+    body = "It counts every word of the text, whatever its language, and says how often each of them occurs."
+    assert _split(f"Count the words of a text.\n\n{body}") == ("Count the words of a text.", body)
+
+
+@pytest.mark.parametrize("docstring", ["", "Too short.", "Count the words of a text.", "No end of a sentence " * 20])
+def test_a_docstring_that_says_too_little_is_left_out(docstring: str) -> None:
+    assert _split(docstring) is None
+
+
+def rows_of_a_result() -> list[dict[str, Any]]:
+    quality = {"ndcg@10": 0.5, "mrr@10": 0.4, "ndcg_share": 1.0}
+    timed = {"p50_ms": 2.0, "p99_ms": 4.0, "index_bytes": 8_000_000, "p50_ratio": 1.0, "p99_ratio": 1.0}
+    half = timed | {"p50_ms": 1.0, "index_bytes": 1_000_000, "p50_ratio": 0.5, "postings_per_document": 0.25}
+    return [
+        {"system": "exact dense", "knob": "", **quality},
+        {"system": "HNSW", "knob": "default", **quality, **timed},
+        {"system": "k-sparse", "knob": "k_query=8", **quality, **half},
+    ]
+
+
+def test_table_puts_each_system_beside_hnsw() -> None:
+    assert to_cells(rows_of_a_result())[2] == (
+        "k-sparse k_query=8", "0.500", "100.0%", "1.0", "0.12", "1.00", "4.00", "0.50", "0.25 N",
+    )  # fmt: skip
+    assert to_markdown(rows_of_a_result()).count("\n") == 5
+
+
+def test_plot_is_a_picture(tmp_path: Path) -> None:
+    plot(rows_of_a_result(), "title", tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_frontier_table_has_a_row_per_point() -> None:
+    embeddings = np.eye(4, dtype=np.float32) + 0.1
+    rows = encoder_frontier(encoded(embeddings, embeddings), num_latents=4)
+    assert frontier_to_markdown(rows).count("\n") == len(rows) + 2
+
+
+def test_docstrings_become_a_beir_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from benchmarks import docstrings
+
+    body = "It counts every word of the text, whatever its language, and says how often each of them occurs"
+    found = [docstrings.Docstring(f"module.f{n}", f"Count the words of text {n}.", f"{body} {n}.") for n in range(3)]
+    monkeypatch.setattr(docstrings, "_docstrings", lambda: iter([*found, found[0]]))
+    assert docstrings.write_docstrings(tmp_path, queries=2) == 3
+    with gzip.open(tmp_path / "corpus.jsonl.gz", "rt") as corpus:
+        assert {json.loads(line)["_id"] for line in corpus} == {"module.f0", "module.f1", "module.f2"}
+    assert (tmp_path / "qrels" / "test.tsv").read_text().count("\n") == 3
