@@ -98,14 +98,14 @@ def test_a_file_in_half_precision_is_widened(tmp_path: Path, head: KSparseAutoEn
     assert torch.equal(loaded.encoder.weight, head.encoder.weight.half().float())
 
 
-@pytest.mark.parametrize("sizes", [(0, 64, 8), (16, 0, 8), (16, 64, 0), (16, 64, 8, -1)])
-def test_a_size_below_1_is_refused(sizes: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("sizes", [(0, 64, 8, 4), (16, 0, 8, 4), (16, 64, 0, 4), (16, 64, 8, -1)])
+def test_a_size_below_1_is_refused(sizes: tuple[int, int, int, int]) -> None:
     with pytest.raises(ValueError, match="must be at least 1"):
         KSparseAutoEncoder(*sizes)
 
 
-@pytest.mark.parametrize("sizes", [(16, 64, 65), (16, 64, 8, 65)])
-def test_more_features_than_latents_are_refused(sizes: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("sizes", [(16, 64, 65, 8), (16, 64, 8, 65)])
+def test_more_features_than_latents_are_refused(sizes: tuple[int, int, int, int]) -> None:
     with pytest.raises(ValueError, match="cannot exceed num_latents 64"):
         KSparseAutoEncoder(*sizes)
 

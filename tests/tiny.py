@@ -10,7 +10,7 @@ from sentence_transformers import SentenceTransformer, SparseEncoder
 from sentence_transformers.base.modules import Normalize, Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
 from sentence_transformers.sparse_encoder.modules import SparseAutoEncoder, SpladePooling
-from transformers import BertConfig, BertForMaskedLM, BertModel, BertTokenizerFast
+from transformers import BertConfig, BertForMaskedLM, BertModel, BertTokenizer
 
 from connector.encoders.autoencoder import KSparseAutoEncoder
 
@@ -31,7 +31,7 @@ def build_transformer(folder: Path, *, masked: bool = False) -> Path:
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ":", *WORDS]
     folder.mkdir(parents=True)
     (folder / "vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
-    BertTokenizerFast(vocab=str(folder / "vocab.txt"), model_max_length=MAX_TOKENS).save_pretrained(str(folder))
+    BertTokenizer(vocab=str(folder / "vocab.txt"), model_max_length=MAX_TOKENS).save_pretrained(str(folder))
     torch.manual_seed(1)
     config = BertConfig(
         vocab_size=len(vocabulary),
