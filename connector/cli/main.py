@@ -46,6 +46,9 @@ class _LazyGroup(click.Group):
         except ConnectorError as error:
             click.echo(f"Error: {error}", err=True)
             ctx.exit(EXIT_FAILED)
+        except OSError as error:
+            click.echo(f"Error: {error}. Mend it and run the same command again; nothing is doubled.", err=True)
+            ctx.exit(EXIT_FAILED)
         except KeyboardInterrupt:
             click.echo("Stopped. Run the same command again; nothing is doubled.", err=True)
             sys.exit(130)

@@ -15,7 +15,7 @@ _REASONS_KEPT = 10
 
 
 class DeadLetters:
-    """A JSONL file, made when the first record fails; `None` as a path counts and keeps nothing.
+    """A JSONL file, made or appended to when a record fails; `None` as a path counts and keeps nothing.
 
     Each line holds `location` or `_id`, `status`, `type`, `reason`, `attempts`, and the `document` as it was read or
     the `raw` input where it was none.
@@ -67,6 +67,6 @@ class DeadLetters:
         if self.path is None:
             return
         if self._file is None:
-            self._file = self.path.open("w", encoding="utf-8", errors="backslashreplace")
+            self._file = self.path.open("a", encoding="utf-8", errors="backslashreplace")
         self._file.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
         self._file.flush()

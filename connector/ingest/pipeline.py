@@ -61,7 +61,7 @@ def ingest(
         records: Read lazily. Malformed ones go to the dead letters.
         encoder: Documents to sparse vectors.
         writer: Knows the index.
-        dead_letters: A file for what could not be indexed; overwritten when the first record fails.
+        dead_letters: A file that what could not be indexed is appended to.
         strict: Stop at the first record that fails.
         batch_size: Texts per forward pass.
         write_size: Documents encoded before they are handed to the writer, at least 1.
