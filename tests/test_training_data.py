@@ -1,0 +1,262 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from sentence_transformers import SentenceTransformer
+
+from connector.encoders.training.data import NeighbourBatches, TrainingData, concatenate
+from connector.encoders.training.embeddings import EmbeddingCache
+from connector.encoders.training.neighbours import nearest_neighbours
+from connector.encoders.training.sources import load_embeddings, read_texts
+from connector.errors import CorpusError
+from tests.tiny import DIM, build_dense
+
+CPU = torch.device("cpu")
+
+
+def unit_rows(count: int, dim: int = 6, seed: int = 0) -> NDArray[np.float32]:
+    rows = np.random.default_rng(seed).standard_normal((count, dim)).astype(np.float32)
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))
+
+
+def data_of(
+    documents: NDArray[np.float32], queries: NDArray[np.float32] | None = None, positives: tuple[int, ...] = ()
+) -> TrainingData:
+    return TrainingData(
+        documents,
+        np.empty((0, documents.shape[1]), np.float32) if queries is None else queries,
+        np.array(positives, np.int64),
+        np.zeros(1, np.int64),
+    )
+
+
+def test_neighbours_are_those_of_brute_force() -> None:
+    rows = unit_rows(40)
+    scores = rows @ rows.T
+    np.fill_diagonal(scores, -np.inf)
+    expected = np.argsort(-scores, axis=1)[:, :5]
+    np.testing.assert_array_equal(nearest_neighbours(data_of(rows), 5, CPU), expected)
+
+
+def test_neighbours_stay_within_their_corpus() -> None:
+    # The same rows twice: each one's nearest is its twin in the other corpus, which must not be found.
+    rows = unit_rows(10)
+    joined = concatenate([data_of(rows), data_of(rows)])
+    alone = nearest_neighbours(data_of(rows), 3, CPU)
+    np.testing.assert_array_equal(nearest_neighbours(joined, 3, CPU), np.concatenate([alone, alone + 10]))
+
+
+def test_a_small_corpus_repeats_its_neighbours() -> None:
+    assert nearest_neighbours(data_of(unit_rows(2)), 3, CPU).tolist() == [[1, 1, 1], [0, 0, 0]]
+
+
+def test_the_search_for_neighbours_says_how_far_it_is() -> None:
+    shares: list[float] = []
+    nearest_neighbours(concatenate([data_of(unit_rows(10)), data_of(unit_rows(30))]), 3, CPU, progress=shares.append)
+    assert shares == [0.25, 1.0]
+
+
+def test_concatenate_shifts_positives_and_keeps_the_corpora_apart() -> None:
+    joined = concatenate([data_of(unit_rows(3), unit_rows(1), (2,)), data_of(unit_rows(4), unit_rows(2), (0, 3))])
+    assert joined.positives.tolist() == [2, 3, 6]
+    assert joined.corpora == [slice(0, 3), slice(3, 7)]
+
+
+def test_nothing_to_concatenate_is_refused() -> None:
+    with pytest.raises(ValueError, match="nothing to train on"):
+        concatenate([])
+
+
+@pytest.mark.parametrize(
+    ("documents", "queries", "positives", "message"),
+    [
+        (unit_rows(1), unit_rows(0), (), r"n of 2 or more, got \(1, 6\)"),
+        (unit_rows(2), unit_rows(1, dim=5), (0,), "differ in width"),
+        (unit_rows(2), unit_rows(2), (0,), "2 queries need as many positives, got 1"),
+        (unit_rows(2), unit_rows(1), (2,), "must be rows of the 2 documents"),
+        (unit_rows(2), unit_rows(1), (-1,), "must be rows of the 2 documents"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(
+    documents: NDArray[np.float32], queries: NDArray[np.float32], positives: tuple[int, ...], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        data_of(documents, queries, positives)
+
+
+def test_without_queries_drops_them_with_their_positives() -> None:
+    queries = unit_rows(3)
+    left = data_of(unit_rows(5), queries, (4, 0, 2)).without_queries(np.array([1]))
+    np.testing.assert_array_equal(left.queries, queries[[0, 2]])
+    assert left.positives.tolist() == [4, 2]
+
+
+def batches(data: TrainingData, seed: int = 0, batch_size: int = 8) -> NeighbourBatches:
+    neighbours = nearest_neighbours(data, 3, CPU)
+    return NeighbourBatches(data, neighbours, batch_size=batch_size, neighbours_per_seed=4, seed=seed)
+
+
+def test_a_batch_gives_each_document_one_of_its_own_queries() -> None:
+    documents, queries = unit_rows(6, seed=1), unit_rows(12, seed=2)
+    data = data_of(documents, queries, (0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5))
+    batch = batches(data).draw()
+    for document, query in zip(batch.documents, batch.queries, strict=True):
+        row = int(np.argmax(documents @ document))
+        assert any(np.array_equal(query, own) for own in queries[2 * row : 2 * row + 2])
+
+
+def test_a_document_without_a_query_gets_one_that_is_near_it() -> None:
+    documents, query = unit_rows(40, dim=32, seed=1), unit_rows(1, dim=32, seed=2)
+    batch = batches(data_of(documents, query, (7,)), batch_size=64).draw()
+    own = np.all(batch.documents == documents[7], axis=1)
+    assert own.any() and not own.all()
+    np.testing.assert_array_equal(batch.queries[own], np.repeat(query, own.sum(), axis=0))
+    np.testing.assert_allclose(np.linalg.norm(batch.queries[~own], axis=1), 1.0, atol=1e-5)
+    assert np.min(np.sum(batch.queries[~own] * batch.documents[~own], axis=1)) > 0.3
+
+
+def test_a_batch_holds_seeds_and_their_neighbours_of_one_corpus() -> None:
+    data = concatenate([data_of(unit_rows(10, seed=1)), data_of(unit_rows(10, seed=2))])
+    neighbours = nearest_neighbours(data, 3, CPU)
+    maker = batches(data)
+    for _ in range(20):
+        drawn = maker.draw().documents
+        rows = np.argmax(drawn @ data.documents.T, axis=1)
+        assert len({int(row) // 10 for row in rows}) == 1
+        for seed, *near in rows.reshape(2, 4).tolist():
+            assert set(near) <= set(neighbours[seed].tolist())
+
+
+def test_batches_repeat_with_their_seed() -> None:
+    data = data_of(unit_rows(20))
+    one, same, other = batches(data).draw(), batches(data).draw(), batches(data, seed=1).draw()
+    np.testing.assert_array_equal(one.queries, same.queries)
+    assert not np.array_equal(one.documents, other.documents)
+
+
+class CountingModel(SentenceTransformer):
+    """Counts the texts that it encodes."""
+
+    encoded = 0
+
+    def encode(self, inputs, *args, **kwargs):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN002, ANN003, ANN201
+        self.encoded += len(inputs)
+        return super().encode(inputs, *args, **kwargs)
+
+    def plain(self, texts: list[str]) -> NDArray[np.float32]:
+        return np.asarray(super().encode(texts), np.float32)
+
+
+@pytest.fixture
+def model(transformer_folder: Path) -> CountingModel:
+    return CountingModel(modules=list(build_dense(transformer_folder)), device="cpu")
+
+
+def test_the_cache_hits_the_second_time(model: CountingModel, tmp_path: Path) -> None:
+    texts = ["stars", "rivers carry sand to the sea"]
+    first = EmbeddingCache(model, "tiny", tmp_path / "cache").embed(texts)
+    second = EmbeddingCache(model, "tiny", tmp_path / "cache").embed(texts)
+    assert model.encoded == 2
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_allclose(first, model.plain(texts), atol=1e-6)
+
+
+def test_the_cache_tells_texts_order_model_and_length_apart(model: CountingModel, tmp_path: Path) -> None:
+    cache = EmbeddingCache(model, "tiny", tmp_path)
+    paths = {cache.path_for(texts) for texts in (["a", "b"], ["b", "a"], ["ab"], ["a", "b", ""])}
+    paths.add(EmbeddingCache(model, "other", tmp_path).path_for(["a", "b"]))
+    model.max_seq_length = 5
+    paths.add(cache.path_for(["a", "b"]))
+    assert len(paths) == 6
+
+
+@pytest.mark.xfail(strict=True, reason="path_for ends a text by a NUL, which a text may hold")
+def test_the_cache_tells_a_nul_from_the_end_of_a_text(model: CountingModel, tmp_path: Path) -> None:
+    cache = EmbeddingCache(model, "tiny", tmp_path)
+    assert cache.path_for(["a", "b"]) != cache.path_for(["a\0b"])
+
+
+def test_without_a_folder_nothing_is_kept(model: CountingModel, tmp_path: Path) -> None:
+    cache = EmbeddingCache(model, "tiny", None)
+    assert cache.path_for(["stars"]) is None
+    shares: list[float] = []
+    assert cache.embed(["stars"], progress=shares.append).shape == (1, DIM)
+    assert shares == [1.0]
+    assert cache.embed([]).shape == (0, DIM)
+
+
+def beir_folder(folder: Path) -> Path:
+    (folder / "qrels").mkdir()
+    documents = [("d1", "stars burn"), ("d2", "cats sleep"), ("d1", "twice")]
+    (folder / "corpus.jsonl").write_text("".join(f'{{"_id": "{i}", "text": "{t}"}}\n' for i, t in documents))
+    (folder / "queries.jsonl").write_text('{"_id": "q1", "text": "why stars"}\n{"_id": "q2", "text": "why cats"}\n')
+    header = "query-id\tcorpus-id\tscore\n"
+    (folder / "qrels" / "train.tsv").write_text(header + "q1\td1\t1\nq1\td2\t0\nq1\tgone\t2\nq2\td2\t1\n")
+    (folder / "qrels" / "test.tsv").write_text(header + "q2\td1\t1\n")
+    return folder
+
+
+def test_texts_and_train_queries_come_from_a_beir_folder(tmp_path: Path) -> None:
+    source = read_texts(beir_folder(tmp_path))
+    assert source.documents == ("stars burn", "cats sleep")
+    assert (source.queries, source.positives) == (("why stars", "why cats"), (0, 1))
+    assert (source.name, source.skipped) == (tmp_path.name, 1)
+
+
+def test_a_split_that_is_not_there_is_left_out(tmp_path: Path) -> None:
+    assert read_texts(beir_folder(tmp_path), splits=("dev",)).queries == ()
+    assert read_texts(tmp_path, splits=("dev", "test")).queries == ("why cats",)
+
+
+def test_a_file_has_no_queries(tmp_path: Path) -> None:
+    assert read_texts(beir_folder(tmp_path) / "corpus.jsonl").queries == ()
+
+
+def test_a_corpus_of_one_document_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "c.jsonl").write_text('{"_id": "d1", "text": "alone"}\n')
+    with pytest.raises(CorpusError, match="has 1 documents; training needs two at least"):
+        read_texts(tmp_path / "c.jsonl")
+
+
+def test_a_source_embeds_what_it_holds(model: CountingModel, tmp_path: Path) -> None:
+    data = read_texts(beir_folder(tmp_path)).embed(EmbeddingCache(model, "tiny", None))
+    assert (data.documents.shape, data.queries.shape) == ((2, DIM), (2, DIM))
+    assert data.positives.tolist() == [0, 1]
+    np.testing.assert_allclose(data.queries[1], model.plain(["why cats"])[0], atol=1e-6)
+
+
+def test_embeddings_load_from_npy_and_npz(tmp_path: Path) -> None:
+    documents, queries = unit_rows(4), unit_rows(2, seed=1)
+    np.save(tmp_path / "a.npy", documents)
+    np.savez(tmp_path / "b.npz", documents=documents, queries=queries, positives=np.array([3, 0]))
+    alone, all_three = load_embeddings(tmp_path / "a.npy"), load_embeddings(tmp_path / "b.npz")
+    np.testing.assert_array_equal(alone.documents, documents)
+    assert (alone.queries.shape, alone.corpora) == ((0, 6), [slice(0, 4)])
+    np.testing.assert_array_equal(all_three.queries, queries)
+    assert all_three.positives.tolist() == [3, 0]
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"rows": unit_rows(3)}, r"holds \['rows'\]; it needs an array `documents`"),
+        ({"documents": np.ones(3)}, "it needs an array `documents` of shape"),
+        ({"documents": unit_rows(3), "queries": unit_rows(2)}, "b.npz: 2 queries need as many positives"),
+    ],
+)
+def test_arrays_of_another_kind_are_refused(
+    tmp_path: Path, arrays: dict[str, NDArray[np.floating]], message: str
+) -> None:
+    np.savez(tmp_path / "b.npz", **arrays)  # type: ignore[arg-type]
+    with pytest.raises(CorpusError, match=message):
+        load_embeddings(tmp_path / "b.npz")
+
+
+def test_a_file_that_is_no_array_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.npy").write_text("no array")
+    with pytest.raises(CorpusError, match="cannot be read as NumPy arrays"):
+        load_embeddings(tmp_path / "a.npy")
