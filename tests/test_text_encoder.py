@@ -122,6 +122,12 @@ def test_embed_and_sparsify_are_encode_in_two_steps(with_prompts: TextEncoder) -
     assert with_prompts.sparsify_embeddings(embeddings, k=3).weights.shape == (5, 3)
 
 
+def test_the_dense_model_is_what_embed_runs(with_prompts: TextEncoder) -> None:
+    dense = with_prompts.dense_model()
+    np.testing.assert_allclose(dense.encode_document(TEXTS), with_prompts.embed(TEXTS), atol=1e-6)
+    np.testing.assert_allclose(dense.encode_query(TEXTS), with_prompts.embed(TEXTS, task="query"), atol=1e-6)
+
+
 @pytest.mark.parametrize("shape", [(16,), (2, 15)])
 def test_embeddings_of_another_width_are_refused(encoder: TextEncoder, shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"must have shape \(n, 16\)"):

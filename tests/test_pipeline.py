@@ -1,0 +1,282 @@
+"""The pipeline with an encoder and a writer that are told what to do; the real ones meet in tests/opensearch."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pytest
+
+from connector.errors import BulkWriteError, CorpusError
+from connector.index.writer import BulkWriter, Refusal, WriteResult
+from connector.ingest.pipeline import IngestResult, ingest, to_sparse_documents
+from connector.types import Document, EncoderFingerprint, MalformedRecord, SparseDocument, SparseVectors
+
+TIMEOUT_S = 5.0
+
+
+class LengthEncoder:
+    """Weighs feature 7 by the length of the text."""
+
+    def __init__(self, before: Callable[[], object] = lambda: None) -> None:
+        self.before = before
+        self.calls = 0
+
+    @property
+    def fingerprint(self) -> EncoderFingerprint:
+        raise NotImplementedError
+
+    def encode_document(self, texts: Sequence[str], *, batch_size: int = 32) -> SparseVectors:
+        self.calls += 1
+        self.before()
+        weights = np.array([[len(text)] for text in texts], np.float32)
+        return SparseVectors(np.full((len(texts), 1), 7, np.int32), weights)
+
+    def encode_query(self, texts: Sequence[str], *, batch_size: int = 32, k: int | None = None) -> SparseVectors:
+        raise NotImplementedError
+
+
+class ListWriter:
+    """Keeps documents in a list, refuses those whose id begins with `bad`, and can be held up."""
+
+    def __init__(self, before: Callable[[], object] = lambda: None) -> None:
+        self.before = before
+        self.written: list[SparseDocument] = []
+        self.refreshes = 0
+
+    def write(self, documents: Sequence[SparseDocument]) -> WriteResult:
+        self.before()
+        refused = [each for each in documents if each.doc_id.startswith("bad")]
+        self.written += [each for each in documents if each not in refused]
+        refusals = tuple(Refusal(each, 400, "mapper_parsing_exception", "no such field", 1) for each in refused)
+        return WriteResult(len(documents) - len(refused), refusals)
+
+    def refresh(self) -> None:
+        self.refreshes += 1
+
+
+def run(
+    records: Iterable[Document | MalformedRecord],
+    writer: ListWriter,
+    encoder: LengthEncoder | None = None,
+    *,
+    dead_letters: Path | None = None,
+    strict: bool = False,
+    write_size: int = 2,
+    max_in_flight: int = 2,
+    refresh: bool = True,
+    progress: Callable[[int], None] | None = None,
+) -> IngestResult:
+    return ingest(
+        records,
+        encoder or LengthEncoder(),
+        cast(BulkWriter, writer),
+        dead_letters=dead_letters,
+        strict=strict,
+        write_size=write_size,
+        max_in_flight=max_in_flight,
+        refresh=refresh,
+        progress=progress,
+    )
+
+
+def documents(*ids: str) -> list[Document | MalformedRecord]:
+    return [Document(doc_id, f"text of {doc_id}") for doc_id in ids]
+
+
+MALFORMED = MalformedRecord("c.jsonl:4", "not valid JSON", '{"_id"')
+
+
+def test_read_is_indexed_and_dead_lettered(tmp_path: Path) -> None:
+    writer = ListWriter()
+    records = [*documents("d1", "bad1", "d2"), MALFORMED, *documents("d3", "bad2"), MALFORMED]
+    result = run(records, writer, dead_letters=tmp_path / "dead.jsonl")
+    assert (result.read, result.indexed, result.dead_lettered) == (7, 3, 4)
+    assert sorted(each.doc_id for each in writer.written) == ["d1", "d2", "d3"]
+    assert result.dead_letters == tmp_path / "dead.jsonl"
+    lines = [json.loads(line) for line in (tmp_path / "dead.jsonl").read_text().splitlines()]
+    assert sorted(line.get("_id", line.get("location")) for line in lines) == ["bad1", "bad2", *["c.jsonl:4"] * 2]
+    assert set(result.reasons) == {
+        "c.jsonl:4: not valid JSON",
+        "document 'bad1': no such field",
+        "document 'bad2': no such field",
+    }
+
+
+def test_no_failure_makes_no_file(tmp_path: Path) -> None:
+    result = run(documents("d1"), ListWriter(), dead_letters=tmp_path / "dead.jsonl")
+    assert (result.dead_letters, result.reasons, list(tmp_path.iterdir())) == (None, (), [])
+
+
+def test_nothing_to_read_is_nothing_indexed() -> None:
+    result = run([], ListWriter())
+    assert (result.read, result.indexed, result.dead_lettered) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(("refresh", "refreshes"), [(True, 1), (False, 0)])
+def test_documents_are_made_visible_once_if_asked(refresh: bool, refreshes: int) -> None:
+    writer = ListWriter()
+    run(documents("d1", "d2", "d3"), writer, refresh=refresh)
+    assert writer.refreshes == refreshes
+
+
+def test_malformed_records_alone_are_not_encoded() -> None:
+    encoder = LengthEncoder()
+    assert run([MALFORMED] * 3, ListWriter(), encoder).dead_lettered == 3
+    assert encoder.calls == 0
+
+
+def test_strict_stops_at_a_malformed_record() -> None:
+    writer = ListWriter()
+    with pytest.raises(CorpusError, match=r"Stopped, as --strict asks: c\.jsonl:4: not valid JSON"):
+        run([*documents("d1", "d2"), MALFORMED, *documents("d3", "d4")], writer, strict=True)
+    assert {each.doc_id for each in writer.written} == {"d1", "d2"}
+
+
+def test_strict_stops_at_a_refused_document() -> None:
+    read: list[str] = []
+
+    def records() -> Iterator[Document]:
+        for doc_id in ("bad1", *(f"d{number}" for number in range(100))):
+            read.append(doc_id)
+            yield Document(doc_id, "text")
+
+    with pytest.raises(CorpusError, match="Stopped, as --strict asks: document 'bad1': no such field"):
+        run(records(), ListWriter(), strict=True)
+    # 2 batches of 2 may be in flight and another one encoded before the first reply is looked at.
+    assert len(read) <= 8
+
+
+def test_the_next_batch_is_encoded_while_one_is_being_written() -> None:
+    second_encoding = threading.Event()
+
+    def tell() -> None:
+        if encoder.calls == 2:
+            second_encoding.set()
+
+    encoder = LengthEncoder(before=tell)
+    seen: list[bool] = []
+    writer = ListWriter(before=lambda: seen.append(second_encoding.wait(TIMEOUT_S)))
+    run(documents("d1", "d2", "d3", "d4"), writer, encoder)
+    assert seen[0], "the first write ended only after a timeout: encoding waits for writing"
+
+
+@pytest.mark.parametrize("max_in_flight", [1, 3])
+def test_batches_in_flight_are_bounded(max_in_flight: int) -> None:
+    may_write = threading.Event()
+    writer = ListWriter(before=lambda: may_write.wait(TIMEOUT_S))
+    encoder = LengthEncoder()
+    thread = threading.Thread(
+        target=run,
+        args=(documents(*(f"d{number}" for number in range(40))), writer, encoder),
+        kwargs={"max_in_flight": max_in_flight},
+    )
+    thread.start()
+    try:
+        deadline = time.monotonic() + TIMEOUT_S
+        while encoder.calls < max_in_flight + 1 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.1)  # time to go further than it should
+        # The one that was encoded last waits for a place.
+        assert encoder.calls == max_in_flight + 1
+    finally:
+        may_write.set()
+        thread.join()
+    assert len(writer.written) == 40
+
+
+def test_at_most_max_in_flight_writes_run_at_a_time() -> None:
+    lock, running, highest = threading.Lock(), 0, 0
+
+    def busy() -> None:
+        nonlocal running, highest
+        with lock:
+            running += 1
+            highest = max(highest, running)
+        time.sleep(0.02)
+        with lock:
+            running -= 1
+
+    run(documents(*(f"d{number}" for number in range(40))), ListWriter(before=busy), max_in_flight=3)
+    assert 2 <= highest <= 3
+
+
+def test_records_are_read_lazily() -> None:
+    writer = ListWriter()
+    taken = 0
+
+    def endless() -> Iterator[Document]:
+        nonlocal taken
+        while True:
+            taken += 1
+            if taken > 100:
+                raise CorpusError("the file ends early")
+            yield Document(f"d{taken}", "text")
+
+    with pytest.raises(CorpusError, match="the file ends early"):
+        run(endless(), writer)
+    assert len(writer.written) == 100, "what was read before the end is lost"
+
+
+def test_a_bulk_write_error_ends_the_run() -> None:
+    def fail() -> None:
+        raise BulkWriteError("the disk is full")
+
+    encoder = LengthEncoder()
+    with pytest.raises(BulkWriteError, match="the disk is full"):
+        run(documents(*(f"d{number}" for number in range(40))), ListWriter(before=fail), encoder)
+    assert encoder.calls <= 4
+
+
+def test_progress_counts_up_to_all_records() -> None:
+    told: list[int] = []
+    run([*documents("d1", "bad1", "d2"), MALFORMED], ListWriter(), progress=told.append)
+    assert told == sorted(told)
+    assert told[-1] == 4
+
+
+@pytest.mark.parametrize("sizes", [(0, 1), (1, 0)])
+def test_sizes_below_1_are_refused(sizes: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="must be at least 1"):
+        run([], ListWriter(), write_size=sizes[0], max_in_flight=sizes[1])
+
+
+def test_title_and_text_are_encoded_and_all_fields_are_kept() -> None:
+    document = Document("d1", "body", "head", {"lang": "en"}, {"year": 1999})
+    vectors = SparseVectors(np.array([[7, 3]], np.int32), np.array([[0.3, 0.0]], np.float32))
+    [sparse] = to_sparse_documents([document], vectors)
+    assert sparse.source == {"title": "head", "text": "body", "metadata": {"lang": "en"}, "year": 1999}
+    writer = ListWriter()
+    run([document], writer)
+    assert writer.written[0].features == {"7": len("head body")}
+
+
+def test_weights_are_rounded_to_what_the_server_holds() -> None:
+    vectors = SparseVectors(np.array([[7]], np.int32), np.array([[0.3]], np.float32))
+    [sparse] = to_sparse_documents([Document("d1", "body")], vectors)
+    # 0.3 = 1.2 * 2^-2; of 1.2 with 8 bits behind the point the nearest is 307/256.
+    assert sparse.features == {"7": 307 / 256 / 4}
+    assert sparse.source == {"text": "body"}
+
+
+@pytest.mark.parametrize("weight", [float("nan"), float("inf"), -1.0])
+@pytest.mark.xfail(strict=True, reason="round_to_stored turns NaN, infinity and negative weights into 3.39e38")
+def test_a_weight_that_cannot_be_held_is_not_made_one_that_can(weight: float) -> None:
+    vectors = SparseVectors(np.array([[7]], np.int32), np.array([[weight]], np.float32))
+    [sparse] = to_sparse_documents([Document("d1", "body")], vectors)
+    assert not 0 < sparse.features["7"] < float("inf")
+
+
+@pytest.mark.xfail(strict=True, reason="ingest counts records of other types as read and drops them")
+def test_a_record_of_another_type_is_not_dropped_silently() -> None:
+    records = cast(list[Document | MalformedRecord], [{"_id": "d1", "text": "a mapping"}, *documents("d2")])
+    try:
+        result = run(records, ListWriter())
+    except (TypeError, ValueError):
+        return
+    assert result.read == result.indexed + result.dead_lettered
