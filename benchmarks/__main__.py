@@ -122,14 +122,25 @@ Examples:
     help="Embeddings are kept here.",
 )
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the rows as JSON.")
+@click.option(
+    "--card",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Put the scores into a head's README.md.",
+)
 def encoder_frontier(
-    datasets: tuple[Path, ...], encoder: str, split: str, most_queries: int, cache: Path, output: Path | None
+    datasets: tuple[Path, ...],
+    encoder: str,
+    split: str,
+    most_queries: int,
+    cache: Path,
+    output: Path | None,
+    card: Path | None,
 ) -> None:
     """Measure what an encoder keeps of dense quality, and at how many postings. Needs no server."""
     from benchmarks.datasets import cached_embed, encode_set
     from benchmarks.frontier import POINTS
     from benchmarks.frontier import encoder_frontier as measure
-    from benchmarks.report import frontier_to_markdown
+    from benchmarks.report import SCORES_HEADING, frontier_to_markdown, scores_section
     from connector.cli.encoder import open_encoder
 
     loaded = open_encoder(encoder)
@@ -151,6 +162,9 @@ def encoder_frontier(
     if output is not None:
         params = {"encoder": str(loaded.fingerprint), "split": split, "most_queries": most_queries}
         output.write_text(json.dumps({"params": params, "results": results}, indent=2) + "\n", encoding="utf-8")
+    if card is not None:
+        above, *_ = card.read_text(encoding="utf-8").split(f"\n{SCORES_HEADING}")
+        card.write_text(f"{above}\n{scores_section(results)}", encoding="utf-8")
 
 
 def main() -> None:

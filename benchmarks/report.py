@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+SCORES_HEADING = "## Scores"
 
 _COLUMNS = ("system", "NDCG@10", "of dense", "index MB", "of HNSW", "p50 ms", "p99 ms", "p50 of HNSW", "postings")
 
@@ -70,6 +72,30 @@ def frontier_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
         )
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def scores_section(results: Mapping[str, Sequence[dict[str, Any]]]) -> str:
+    """Return the section `Scores` of a head's card: the frontier of each set at 64 features a document."""
+    heads = ("set", "exact dense", "64/16", "64/32", "64/32 rescored", "dense top 10 in first 100", "postings at 64/32")
+    lines = ["| " + " | ".join(heads) + " |", "| --- |" + " ---: |" * (len(heads) - 1)]
+    for name, rows in results.items():
+        at = {(row["k_doc"], row["k_query"]): row for row in rows}
+        short, full = at[64, 16], at[64, 32]
+        cells = (
+            name,
+            f"{full['dense_ndcg@10']:.3f}",
+            f"{short['ndcg_share']:.1%}",
+            f"{full['ndcg_share']:.1%}",
+            f"{full['rescored_ndcg_share']:.1%}",
+            f"{full['recall_of_dense_top_10@100']:.1%}",
+            f"{full['postings_per_document']:.2f} N",
+        )
+        lines.append("| " + " | ".join(cells) + " |")
+    explanation = (
+        "NDCG@10 on test queries as a share of exact dense search, by features alone (documents/query) and after\n"
+        "exact rescoring of the first 100; `python -m benchmarks encoder-frontier` writes this."
+    )
+    return "\n\n".join((SCORES_HEADING, explanation, "\n".join(lines))) + "\n"
 
 
 def plot(rows: Sequence[dict[str, Any]], title: str, path: Path) -> None:
