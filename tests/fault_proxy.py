@@ -1,0 +1,189 @@
+"""An HTTP proxy in front of a real node that breaks `_bulk` requests as told; all else passes through unchanged."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import urlsplit
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a client sees. `declared` is the Content-Length if it is to be a lie; `broken` closes without a reply."""
+
+    status: int
+    body: bytes
+    content_type: str = "application/json"
+    declared: int | None = None
+    broken: bool = False
+
+
+Forward = Callable[[bytes], Reply]
+Fault = Callable[[bytes, Forward], Reply]
+"""Takes the body of a request and a way to pass a body on to the real node."""
+
+
+def status(code: int, reason: str = "scripted") -> Fault:
+    """Answer with an error, without asking the node."""
+    error = {"error": {"type": "scripted", "reason": reason, "root_cause": []}, "status": code}
+    return lambda _body, _forward: Reply(code, json.dumps(error).encode())
+
+
+def broken_before(_body: bytes, _forward: Forward) -> Reply:
+    """Close the connection; the node saw nothing."""
+    return Reply(0, b"", broken=True)
+
+
+def broken_after(body: bytes, forward: Forward) -> Reply:
+    """Close the connection after the node has done its work."""
+    forward(body)
+    return Reply(0, b"", broken=True)
+
+
+def truncated(body: bytes, forward: Forward) -> Reply:
+    """Half of the node's reply, then the connection ends."""
+    reply = forward(body)
+    return Reply(200, reply.body[: len(reply.body) // 2], declared=len(reply.body))
+
+
+def half_json(body: bytes, forward: Forward) -> Reply:
+    """Half of the node's reply, as if that were all."""
+    reply = forward(body)
+    return Reply(200, reply.body[: len(reply.body) // 2])
+
+
+def empty(body: bytes, forward: Forward) -> Reply:
+    """200 and nothing."""
+    forward(body)
+    return Reply(200, b"")
+
+
+def page(body: bytes, forward: Forward) -> Reply:
+    """200 and a page for people."""
+    forward(body)
+    return Reply(200, b"<html>Please wait</html>", content_type="text/html")
+
+
+def without_last_item(body: bytes, forward: Forward) -> Reply:
+    """The node's reply without what became of the last document."""
+    parsed = json.loads(forward(body).body)
+    parsed["items"].pop()
+    return Reply(200, json.dumps(parsed).encode())
+
+
+def slow(seconds: float) -> Fault:
+    """The node's reply, late."""
+
+    def wait(body: bytes, forward: Forward) -> Reply:
+        time.sleep(seconds)
+        return forward(body)
+
+    return wait
+
+
+def busy_for(doc_id: str) -> Fault:
+    """Keep one document from the node and say that a queue was full; the others are really written."""
+
+    def hold_back(body: bytes, forward: Forward) -> Reply:
+        lines = body.splitlines(keepends=True)
+        ids = [json.loads(line)["index"]["_id"] for line in lines[::2]]
+        place = ids.index(doc_id)
+        rest = b"".join(lines[: 2 * place] + lines[2 * place + 2 :])
+        items: list[Any] = json.loads(forward(rest).body)["items"] if rest else []
+        error = {"type": "rejected_execution_exception", "reason": "queue is full"}
+        items.insert(place, {"index": {"status": 429, "error": error}})
+        return Reply(200, json.dumps({"items": items}).encode())
+
+    return hold_back
+
+
+def at_most(limit: int) -> Fault:
+    """Refuse larger bodies, as http.max_content_length does."""
+    return lambda body, forward: status(413)(body, forward) if len(body) > limit else forward(body)
+
+
+@dataclass
+class FaultProxy:
+    """What was asked, and what is to go wrong.
+
+    Attributes:
+        url: Its address.
+        bulks: Bodies of the `_bulk` requests, in order.
+        faults: One for each of the next `_bulk` requests.
+        always: For those after them.
+    """
+
+    url: str = ""
+    bulks: list[bytes] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+    faults: deque[Fault] = field(default_factory=deque)
+    always: Fault | None = None
+
+    def ids(self) -> list[list[str]]:
+        """The document ids of each `_bulk` request."""
+        return [[json.loads(line)["index"]["_id"] for line in body.splitlines()[::2]] for body in self.bulks]
+
+
+@contextmanager
+def fault_proxy(node_url: str) -> Iterator[FaultProxy]:
+    node = urlsplit(node_url)
+    proxy = FaultProxy()
+    lock = threading.Lock()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def answer(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+
+            def forward(content: bytes) -> Reply:
+                connection = HTTPConnection(str(node.hostname), node.port, timeout=30)
+                try:
+                    kind = {"Content-Type": self.headers.get("Content-Type", "application/json")}
+                    connection.request(self.command, self.path, content or None, kind)
+                    reply = connection.getresponse()
+                    return Reply(reply.status, reply.read(), reply.headers.get("Content-Type", ""))
+                finally:
+                    connection.close()
+
+            fault: Fault | None = None
+            with lock:
+                proxy.paths.append(self.path)
+                if "/_bulk" in self.path:
+                    proxy.bulks.append(body)
+                    fault = proxy.faults.popleft() if proxy.faults else proxy.always
+            self.send(fault(body, forward) if fault else forward(body))
+
+        def send(self, reply: Reply) -> None:
+            self.close_connection = reply.broken or reply.declared is not None
+            if reply.broken:
+                return
+            self.send_response(reply.status)
+            self.send_header("Content-Type", reply.content_type)
+            self.send_header("Content-Length", str(len(reply.body) if reply.declared is None else reply.declared))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(reply.body)
+
+        do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = answer
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        proxy.url = f"http://127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield proxy
+        finally:
+            server.shutdown()
+            thread.join()
