@@ -74,4 +74,7 @@ def index(client: OpenSearch) -> Iterator[str]:
     """A name that no other test uses; whatever index has it at the end is deleted."""
     name = f"test-{uuid.uuid4().hex[:12]}"
     yield name
+    blocks = ("write", "read_only", "read_only_allow_delete")
+    lifted = {f"index.blocks.{block}": None for block in blocks}
+    client.indices.put_settings(index=name, body=lifted, ignore_unavailable=True)
     client.indices.delete(index=name, ignore_unavailable=True)

@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from opensearchpy import OpenSearch
+
+from connector.errors import ClusterError, EncoderMismatchError, IndexMappingError
+from connector.index.client import check_server, connect
+from connector.index.schema import IndexSchema, existing_schema, index_body, prepare_index, read_schema, require_schema
+from connector.types import EncoderFingerprint
+
+pytestmark = pytest.mark.opensearch
+
+
+@pytest.fixture
+def other(fingerprint: EncoderFingerprint) -> EncoderFingerprint:
+    return replace(fingerprint, base_model="other", weights_sha256="cd" * 32)
+
+
+def test_the_server_is_new_enough(client: OpenSearch) -> None:
+    assert check_server(client).version.startswith("3.")
+
+
+def test_a_missing_index_is_made_with_our_mapping(
+    client: OpenSearch, index: str, fingerprint: EncoderFingerprint
+) -> None:
+    schema = prepare_index(client, index, fingerprint, fields={"year": "integer"}, settings={"number_of_shards": 2})
+    assert schema == IndexSchema(index, fingerprint, {"year": "integer"})
+    mapping = client.indices.get_mapping(index=index)[index]["mappings"]
+    assert mapping["dynamic"] == "strict"
+    assert mapping["_source"] == {"excludes": ["features"], "recovery_source_excludes": ["features"]}
+    assert {name: facts["type"] for name, facts in mapping["properties"].items()} == {
+        "title": "text",
+        "text": "text",
+        "metadata": "flat_object",
+        "features": "rank_features",
+        "year": "integer",
+    }
+    settings = client.indices.get_settings(index=index)[index]["settings"]["index"]
+    assert settings["number_of_shards"] == "2"
+
+
+@pytest.mark.parametrize("k", [8, None])
+def test_the_fingerprint_comes_back_whole(
+    client: OpenSearch, index: str, fingerprint: EncoderFingerprint, k: int | None
+) -> None:
+    written = replace(fingerprint, k=k, max_seq_length=k, revision="abc")
+    prepare_index(client, index, written)
+    assert existing_schema(client, index).encoder == written
+    meta = client.indices.get_mapping(index=index)[index]["mappings"]["_meta"]
+    assert meta["ksparse"]["encoder"]["digest"] == written.digest
+
+
+def test_an_index_that_is_there_is_taken_again(client: OpenSearch, index: str, fingerprint: EncoderFingerprint) -> None:
+    first = prepare_index(client, index, fingerprint, fields={"year": "integer"})
+    assert prepare_index(client, index, fingerprint) == first
+    assert prepare_index(client, index, replace(fingerprint, base_model="copy"), fields={"year": "integer"}) == first
+    assert client.count(index=index)["count"] == 0, "the probe left a document"
+
+
+def test_another_encoder_is_refused_with_both_named(
+    client: OpenSearch, index: str, fingerprint: EncoderFingerprint, other: EncoderFingerprint
+) -> None:
+    prepare_index(client, index, fingerprint)
+    for check in (prepare_index, require_schema):
+        with pytest.raises(EncoderMismatchError, match="their features do not match") as caught:
+            check(client, index, other)
+        assert str(fingerprint) in str(caught.value)
+        assert str(other) in str(caught.value)
+
+
+def test_a_missing_index_is_none_or_an_error_with_the_next_step(
+    client: OpenSearch, index: str, fingerprint: EncoderFingerprint
+) -> None:
+    assert read_schema(client, index) is None
+    with pytest.raises(IndexMappingError, match=f"no index '{index}'. Make it with `ksparse ingest CORPUS --index"):
+        existing_schema(client, index)
+    with pytest.raises(IndexMappingError, match=f"no index '{index}'"):
+        require_schema(client, index, fingerprint)
+    assert not client.indices.exists(index=index)
+
+
+@pytest.mark.parametrize(
+    ("properties", "found"),
+    [
+        ({"title": {"type": "text"}}, "its field 'features' is missing"),
+        ({"features": {"type": "keyword"}}, "its field 'features' is keyword"),
+        ({"features": {"type": "rank_features"}}, "its field 'features' is rank_features"),
+    ],
+)
+def test_an_index_of_somebody_else_is_refused(
+    client: OpenSearch,
+    index: str,
+    fingerprint: EncoderFingerprint,
+    properties: dict[str, dict[str, str]],
+    found: str,
+) -> None:
+    client.indices.create(index=index, body={"mappings": {"properties": properties}})
+    with pytest.raises(IndexMappingError, match=rf"was not made by ksparse \({found}\); choose another name"):
+        prepare_index(client, index, fingerprint)
+
+
+@pytest.mark.parametrize("fields", [{"year": "keyword"}, {"colour": "keyword"}])
+def test_fields_that_an_index_does_not_declare_are_refused(
+    client: OpenSearch, index: str, fingerprint: EncoderFingerprint, fields: dict[str, str]
+) -> None:
+    prepare_index(client, index, fingerprint, fields={"year": "integer"})
+    [(name, kind)] = fields.items()
+    with pytest.raises(IndexMappingError, match=f"exists and does not declare {name}:{kind}"):
+        prepare_index(client, index, fingerprint, fields=fields)
+
+
+@pytest.mark.parametrize("name", ["Upper", "with space", "a,b", "-minus", "a/b", "#x", "a:b", "x" * 256])
+def test_a_bad_name_is_refused_in_one_line(client: OpenSearch, fingerprint: EncoderFingerprint, name: str) -> None:
+    with pytest.raises(IndexMappingError, match="The server refuses to create index .* [Ii]nvalid index name"):
+        prepare_index(client, name, fingerprint)
+
+
+@pytest.mark.xfail(strict=True, reason="read_schema: RequestError for _x, IndexError for a pattern that matches none")
+@pytest.mark.parametrize("name", ["_under", "no-such-index-*"])
+def test_more_bad_names_are_refused_in_one_line(client: OpenSearch, fingerprint: EncoderFingerprint, name: str) -> None:
+    with pytest.raises(IndexMappingError, match="index"):
+        prepare_index(client, name, fingerprint)
+
+
+@pytest.mark.xfail(strict=True, reason="an empty name and patterns stand for whatever indices there are")
+@pytest.mark.parametrize(("pattern", "message"), [("", "empty"), ("{index}*", r"\*")])
+def test_a_pattern_is_no_index_to_write_to(
+    client: OpenSearch, index: str, fingerprint: EncoderFingerprint, pattern: str, message: str
+) -> None:
+    prepare_index(client, index, fingerprint)
+    with pytest.raises(IndexMappingError, match=message):
+        prepare_index(client, pattern.format(index=index), fingerprint)
+
+
+@pytest.mark.parametrize("name", ["title", "text", "metadata", "features", "_id", "a.b", "", "_x"])
+def test_a_field_with_a_name_that_is_taken_is_refused(fingerprint: EncoderFingerprint, name: str) -> None:
+    with pytest.raises(ValueError, match=f"field '{name}' cannot be declared: .* Rename it"):
+        index_body(fingerprint, fields={name: "keyword"})
+
+
+@pytest.mark.parametrize(
+    ("fields", "settings", "reason"),
+    [({"x": "nothing"}, {}, "No handler for type .nothing."), ({}, {"number_of_shards": 0}, "number_of_shards")],
+)
+def test_what_the_server_does_not_know_is_refused_in_one_line(
+    client: OpenSearch,
+    index: str,
+    fingerprint: EncoderFingerprint,
+    fields: dict[str, str],
+    settings: dict[str, int],
+    reason: str,
+) -> None:
+    with pytest.raises(IndexMappingError, match=f"refuses to create index '{index}': .*{reason}"):
+        prepare_index(client, index, fingerprint, fields=fields, settings=settings)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        "write",
+        "read_only",
+        pytest.param(
+            "read_only_allow_delete",
+            marks=pytest.mark.xfail(strict=True, reason="_probe_write looks for 403; the flood stage answers 429"),
+        ),
+    ],
+)
+def test_a_block_is_found_before_anything_is_encoded(
+    client: OpenSearch, index: str, fingerprint: EncoderFingerprint, block: str
+) -> None:
+    prepare_index(client, index, fingerprint)
+    client.indices.put_settings(index=index, body={f"index.blocks.{block}": True})
+    with pytest.raises(ClusterError, match=f"Index '{index}' cannot be written to: .* Lift the block"):
+        prepare_index(client, index, fingerprint)
+
+
+@pytest.mark.xfail(strict=True, reason="_probe_write looks for 403; a closed index answers 400")
+def test_a_closed_index_is_found_before_anything_is_encoded(
+    client: OpenSearch, index: str, fingerprint: EncoderFingerprint
+) -> None:
+    prepare_index(client, index, fingerprint)
+    client.indices.close(index=index)
+    with pytest.raises(ClusterError, match=index):
+        prepare_index(client, index, fingerprint)
+
+
+@pytest.fixture
+def second(client: OpenSearch, index: str) -> Iterator[str]:
+    yield f"{index}-2"
+    client.indices.delete(index=f"{index}-2", ignore_unavailable=True)
+
+
+def put_alias(client: OpenSearch, alias: str, *indices: str) -> None:
+    client.indices.update_aliases(body={"actions": [{"add": {"index": each, "alias": alias}} for each in indices]})
+
+
+def test_an_alias_stands_for_its_index(client: OpenSearch, index: str, fingerprint: EncoderFingerprint) -> None:
+    prepare_index(client, index, fingerprint, fields={"year": "integer"})
+    put_alias(client, f"{index}-alias", index)
+    assert prepare_index(client, f"{index}-alias", fingerprint) == IndexSchema(
+        f"{index}-alias", fingerprint, {"year": "integer"}
+    )
+
+
+def test_an_alias_of_two_encoders_is_refused(
+    client: OpenSearch, index: str, second: str, fingerprint: EncoderFingerprint, other: EncoderFingerprint
+) -> None:
+    prepare_index(client, index, fingerprint)
+    prepare_index(client, second, other)
+    put_alias(client, f"{index}-alias", index, second)
+    with pytest.raises(IndexMappingError, match=f"joins indices of 2 encoders; name one of .*{second}"):
+        read_schema(client, f"{index}-alias")
+
+
+@pytest.mark.xfail(strict=True, reason="_probe_write looks for 403; an alias without a write index answers 400")
+def test_an_alias_that_cannot_be_written_to_is_found_before_anything_is_encoded(
+    client: OpenSearch, index: str, second: str, fingerprint: EncoderFingerprint
+) -> None:
+    for name in (index, second):
+        prepare_index(client, name, fingerprint)
+    put_alias(client, f"{index}-alias", index, second)
+    with pytest.raises((ClusterError, IndexMappingError), match="write index"):
+        prepare_index(client, f"{index}-alias", fingerprint)
+
+
+def test_a_server_that_is_away_is_a_cluster_error(fingerprint: EncoderFingerprint) -> None:
+    with (
+        connect("http://127.0.0.1:1") as nobody,
+        pytest.raises(ClusterError, match=r"No OpenSearch answers at http://127\.0\.0\.1:1"),
+    ):
+        prepare_index(nobody, "docs", fingerprint)

@@ -1,0 +1,146 @@
+"""What a client says of servers that are not as they should be; a small HTTP server stands in for them."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from connector.errors import ClusterError
+from connector.index.client import address_of, check_server, connect
+
+Serve = Callable[..., str]
+
+INFO = {"cluster_name": "books", "version": {"distribution": "opensearch", "number": "3.6.0"}}
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Starts servers that give one answer to everything, and stops them."""
+    with ExitStack() as stack:
+
+        def start(body: object = INFO, *, status: int = 200, content_type: str = "application/json") -> str:
+            content = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+
+            class Handler(BaseHTTPRequestHandler):
+                def do_GET(self) -> None:
+                    asked.append(self.path)
+                    self.send_response(status)
+                    self.send_header("Content-Type", content_type)
+                    self.send_header("Content-Length", str(len(content)))
+                    self.end_headers()
+                    self.wfile.write(content)
+
+                def log_message(self, format: str, *args: object) -> None:
+                    pass
+
+            asked: list[str] = []
+            server = stack.enter_context(HTTPServer(("127.0.0.1", 0), Handler))
+            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(server.shutdown)
+            return f"http://127.0.0.1:{server.server_port}"
+
+        yield start
+
+
+def check(url: str) -> object:
+    with connect(url, username="me", password="s3cret", timeout_s=2.0) as client:
+        return check_server(client)
+
+
+def test_a_server_says_who_it_is(serve: Serve) -> None:
+    url = serve()
+    with connect(url) as client:
+        server = check_server(client)
+    assert (server.url, server.cluster_name, server.version) == (url, "books", "3.6.0")
+
+
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [
+        ({"distribution": "opensearch", "number": "2.19.1"}, r"runs OpenSearch 2\.19\.1; 3\.0 or newer is needed"),
+        ({"number": "8.15.0"}, r"is elasticsearch 8\.15\.0, not OpenSearch; set OPENSEARCH_URL"),
+        ({}, "not OpenSearch; set OPENSEARCH_URL"),
+    ],
+)
+def test_another_or_an_older_server_is_refused(serve: Serve, version: dict[str, str], message: str) -> None:
+    with pytest.raises(ClusterError, match=message):
+        check(serve({"version": version}))
+
+
+def test_a_server_that_is_away_is_named_with_the_next_step() -> None:
+    with pytest.raises(ClusterError, match=r"No OpenSearch answers at http://127\.0\.0\.1:1\. Start one with `ksparse"):
+        check("http://127.0.0.1:1")
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (401, r"refuses the credentials \(401\); set OPENSEARCH_USERNAME and OPENSEARCH_PASSWORD"),
+        (403, r"does not permit this \(403\): no right to look"),
+    ],
+)
+def test_what_is_not_permitted_is_said(serve: Serve, status: int, message: str) -> None:
+    body = {"error": {"root_cause": [{"reason": "no right to look"}], "type": "security_exception"}, "status": status}
+    with pytest.raises(ClusterError, match=message) as caught:
+        check(serve(body, status=status))
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.xfail(strict=True, reason="explained() lets other statuses and what is no JSON through as they are")
+@pytest.mark.parametrize(
+    ("body", "status", "content_type"),
+    [
+        ("<html>a shop</html>", 200, "text/html"),
+        ("<html>gone</html>", 404, "text/html"),
+        ({"error": "no upstream"}, 503, "application/json"),
+        ("not json", 200, "application/json"),
+        ([1], 200, "application/json"),
+    ],
+)
+def test_what_is_no_opensearch_is_refused_in_one_line(
+    serve: Serve, body: object, status: int, content_type: str
+) -> None:
+    url = serve(body, status=status, content_type=content_type)
+    with pytest.raises(ClusterError, match=url):
+        check(url)
+
+
+@pytest.mark.parametrize("url", ["localhost:9200", "ftp://host", "http://", ""])
+def test_what_is_no_address_is_refused(url: str) -> None:
+    with pytest.raises(ClusterError, match="is not an address such as http://localhost:9200"):
+        connect(url)
+
+
+def test_a_password_in_an_address_is_not_shown() -> None:
+    with pytest.raises(ClusterError, match="'ftp://host' is not an address"):
+        connect("ftp://me:s3cret@host")
+    client = connect("http://me:s3cret@host:9200")
+    assert address_of(client) == "http://host:9200"
+    assert "s3cret" not in repr(client)
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [("http://host", "http://host:9200"), ("https://host", "https://host:443"), ("https://h:1", "https://h:1")],
+)
+def test_ports_have_their_defaults(url: str, address: str) -> None:
+    assert address_of(connect(url)) == address
+
+
+@pytest.mark.xfail(strict=True, reason="connect drops the path of an address")
+def test_a_path_in_the_address_is_kept() -> None:
+    [host] = connect("http://host/search/").transport.hosts
+    assert host.get("url_prefix", "").strip("/") == "search"
+
+
+@pytest.mark.xfail(strict=True, reason="the connection pool holds 1: four writers open a connection for each request")
+def test_the_pool_has_a_connection_for_each_write_in_flight() -> None:
+    pool = connect("http://host").transport.get_connection().pool
+    assert pool.pool.maxsize >= 4
