@@ -83,8 +83,9 @@ def slow(seconds: float) -> Fault:
     """The node's reply, late."""
 
     def wait(body: bytes, forward: Forward) -> Reply:
+        reply = forward(body)
         time.sleep(seconds)
-        return forward(body)
+        return reply
 
     return wait
 
