@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -63,25 +64,26 @@ class RetrievalObjective(nn.Module):
         """Draw documents with their queries and return the ranking and balance terms, weighted."""
         settings, batch = self._settings, self._batches.draw()
         documents, queries = _to_device(batch.documents, self.head), _to_device(batch.queries, self.head)
-        document_activations = self.head.activations(documents, settings.k)
-        latents, values = self.head.strongest(queries, max(settings.train_k_query))
+        documents_at, document_values = self.head.strongest(documents, settings.k)
+        queries_at, query_values = self.head.strongest(queries, max(settings.train_k_query))
+        columns = _as_columns(documents_at, document_values, self.head.num_latents)
         scale = self.log_scale.exp()
         dense_scores = queries @ documents.T
         loss = torch.zeros((), device=documents.device)
         for k in settings.train_k_query:
-            sparse_scores = scale * _scatter(latents[:, :k], values[:, :k], self.head) @ document_activations.T
+            sparse_scores = scale * _dot_products(queries_at[:, :k], query_values[:, :k], columns)
             loss = loss + ranking_loss(dense_scores, sparse_scores, settings.temperature) / len(settings.train_k_query)
         if settings.document_weight:
             loss = loss + settings.document_weight * ranking_loss(
                 documents @ documents.T,
-                scale * document_activations @ document_activations.T,
+                scale * _dot_products(documents_at, document_values, columns),
                 settings.temperature,
                 mask_diagonal=True,
             )
         if settings.balance_weight:
-            query_activations = _scatter(latents, values, self.head)
             loss = loss + settings.balance_weight * balance_loss(
-                _usage(document_activations), _usage(query_activations)
+                _usage(documents_at, document_values, self.head.num_latents),
+                _usage(queries_at, query_values, self.head.num_latents),
             )
         return loss
 
@@ -98,10 +100,23 @@ def _to_device(rows: NDArray[np.float32], head: KSparseAutoEncoder) -> Tensor:
     return torch.from_numpy(rows).to(head.encoder.weight.device, non_blocking=True)
 
 
-def _scatter(latents: Tensor, values: Tensor, head: KSparseAutoEncoder) -> Tensor:
-    return values.new_zeros(len(values), head.num_latents).scatter(1, latents, values)
+def _as_columns(latents: Tensor, values: Tensor, num_latents: int) -> Tensor:
+    """Sparse rows (n, k) as the columns of a dense matrix (num_latents, n)."""
+    return values.new_zeros(num_latents, len(values)).scatter(0, latents.T, values.T)
 
 
-def _usage(activations: Tensor) -> Tensor:
+def _dot_products(latents: Tensor, values: Tensor, columns: Tensor) -> Tensor:
+    """Dot products of sparse rows (m, k) with the columns of (num_latents, n): (m, n).
+
+    Only the rows of `columns` that occur are read: five times faster, gradients included, than a dense product of
+    512 x 512 rows over 8,192 latents on two cores.
+    """
+    if columns.device.type == "mps":  # has no embedding_bag
+        return _as_columns(latents, values, len(columns)).T @ columns
+    return F.embedding_bag(latents, columns, per_sample_weights=values, mode="sum")
+
+
+def _usage(latents: Tensor, values: Tensor, num_latents: int) -> Tensor:
     """The share of the rows' weight that each latent carries: (num_latents,), sums to 1."""
-    return (activations / activations.sum(dim=1, keepdim=True).clamp_min(1e-12)).mean(dim=0)
+    shares = values / values.sum(dim=1, keepdim=True).clamp_min(1e-12) / len(values)
+    return values.new_zeros(num_latents).index_add(0, latents.flatten(), shares.flatten())
