@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from opensearchpy import OpenSearch
+
+from connector.encoders.text import TextEncoder
+from connector.errors import EncoderMismatchError, IndexMappingError, SearchError
+from connector.index.client import connect
+from connector.index.schema import prepare_index
+from connector.index.writer import BulkWriter
+from connector.ingest.pipeline import ingest
+from connector.retriever import Retriever
+from connector.types import Document
+from tests.fault_proxy import fault_proxy
+from tests.tiny import MAX_TOKENS, build_splade
+
+pytestmark = pytest.mark.opensearch
+
+TEXTS = {
+    "plants": "plants eat light with green leaves",
+    "cats": "cats sleep on warm stones",
+    "rivers": "rivers carry sand to the sea",
+}
+
+
+@pytest.fixture
+def retriever(client: OpenSearch, index: str, encoder: TextEncoder) -> Iterator[Retriever]:
+    prepare_index(client, index, encoder.fingerprint, fields={"year": "integer"})
+    documents = [
+        Document(doc_id, text, metadata={"of": doc_id}, fields={"year": 1999}) for doc_id, text in TEXTS.items()
+    ]
+    ingest(documents, encoder, BulkWriter(client, index))
+    yield Retriever(client, index, encoder)
+
+
+def test_a_text_finds_itself_first(retriever: Retriever) -> None:
+    for doc_id, text in TEXTS.items():
+        assert retriever.search(text, top_k=1)[0].doc_id == doc_id
+
+
+def test_the_schema_of_the_index_is_at_hand(retriever: Retriever) -> None:
+    assert retriever.schema.fields == {"year": "integer"}
+
+
+def test_many_queries_find_what_each_finds(retriever: Retriever) -> None:
+    batch = retriever.search_many(iter(TEXTS.values()), top_k=2, queries_per_request=2)
+    single = [retriever.search(text, top_k=2) for text in TEXTS.values()]
+    assert [[hit.doc_id for hit in hits] for hits in batch] == [[hit.doc_id for hit in hits] for hits in single]
+
+
+def test_fewer_features_of_a_query_can_be_kept(retriever: Retriever, encoder: TextEncoder) -> None:
+    [(_, strongest)] = encoder.encode_query([TEXTS["cats"]], k=1).as_mappings()[0].items()
+    scores = {hit.doc_id: hit.score for hit in retriever.search(TEXTS["cats"], k_query=1)}
+    # The document holds the same feature at the same weight.
+    assert scores["cats"] == pytest.approx(strongest**2, rel=2**-8)
+
+
+def test_filters_apply(retriever: Retriever) -> None:
+    of_cats = [{"term": {"metadata.of": "cats"}}]
+    assert [hit.doc_id for hit in retriever.search(TEXTS["plants"], filters=of_cats)] in ([], ["cats"])
+    assert [hit.doc_id for hit in retriever.search(TEXTS["cats"], filters=of_cats)] == ["cats"]
+    assert retriever.search_many([TEXTS["cats"]], filters=[{"term": {"year": 2000}}]) == [[]]
+
+
+@pytest.mark.parametrize("query", ["", "  "])
+def test_an_empty_query_is_refused(retriever: Retriever, query: str) -> None:
+    with pytest.raises(SearchError, match="The query is empty"):
+        retriever.search(query)
+
+
+def test_an_overlong_query_is_refused_with_both_lengths(retriever: Retriever) -> None:
+    longest = " ".join(["cats"] * (MAX_TOKENS - 2))
+    retriever.search(longest)
+    with pytest.raises(SearchError, match=f"has {MAX_TOKENS + 1} tokens, the encoder reads {MAX_TOKENS}; shorten it"):
+        retriever.search(f"{longest} cats")
+
+
+def test_an_overlong_query_of_many_is_cut(retriever: Retriever) -> None:
+    longest = " ".join(["cats"] * (MAX_TOKENS - 2))
+    cut, whole = retriever.search_many([longest, f"{longest} cats sea"])
+    assert [hit.doc_id for hit in cut] == [hit.doc_id for hit in whole]
+
+
+def test_another_encoder_is_refused_before_any_search(
+    retriever: Retriever, client: OpenSearch, index: str, encoder: TextEncoder, opensearch_url: str
+) -> None:
+    other = TextEncoder(encoder.model, k=4)
+    with fault_proxy(opensearch_url) as proxy, connect(proxy.url) as through:
+        with pytest.raises(EncoderMismatchError, match="their features do not match") as caught:
+            Retriever(through, index, other)
+        assert proxy.paths == [f"/{index}/_mapping"]
+    assert encoder.fingerprint.digest in str(caught.value)
+    assert other.fingerprint.digest in str(caught.value)
+
+
+def test_a_missing_index_is_refused(client: OpenSearch, index: str, encoder: TextEncoder) -> None:
+    with pytest.raises(IndexMappingError, match=f"There is no index '{index}'"):
+        Retriever(client, index, encoder)
+
+
+def test_copies_of_the_same_weights_search_the_index(
+    retriever: Retriever, client: OpenSearch, index: str, encoder: TextEncoder
+) -> None:
+    copy = TextEncoder(encoder.model, base_model="under another name")
+    assert copy.fingerprint == replace(encoder.fingerprint, base_model="under another name")
+    assert Retriever(client, index, copy).search(TEXTS["cats"])[0].doc_id == "cats"
+
+
+def test_a_splade_indexes_and_searches(
+    client: OpenSearch, index: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    splade = TextEncoder(build_splade(tmp_path_factory.mktemp("splade") / "transformer"))
+    prepare_index(client, index, splade.fingerprint)
+    documents = [Document(doc_id, text) for doc_id, text in TEXTS.items()]
+    assert ingest(documents, splade, BulkWriter(client, index)).indexed == 3
+    [vector] = splade.encode_query([TEXTS["cats"]]).as_mappings()
+    hits = {hit.doc_id: hit.score for hit in Retriever(client, index, splade).search(TEXTS["cats"])}
+    assert hits["cats"] == pytest.approx(sum(weight**2 for weight in vector.values()), rel=2**-8)
