@@ -36,7 +36,7 @@ def write_docstrings(folder: Path, *, documents: int = 12_000, queries: int = 50
 
     Args:
         folder: Made if it is not there.
-        documents: Most documents; which ones are taken is decided by the hash of their content, not by chance.
+        documents: Most documents; which files they come from is decided by the hash of their names, not by chance.
         queries: Most queries.
 
     Returns:
@@ -44,8 +44,10 @@ def write_docstrings(folder: Path, *, documents: int = 12_000, queries: int = 50
     """
     chosen: dict[str, Docstring] = {}
     for found in _docstrings():
-        chosen.setdefault(hashlib.sha256(found.body.encode("utf-8", "replace")).hexdigest(), found)
-    kept = [chosen[digest] for digest in sorted(chosen)[:documents]]
+        chosen.setdefault(found.body, found)
+        if len(chosen) == documents:
+            break
+    kept = sorted(chosen.values(), key=lambda docstring: _hash(docstring.doc_id))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "qrels").mkdir(exist_ok=True)
     with gzip.open(folder / "corpus.jsonl.gz", "wt", encoding="utf-8") as corpus:
@@ -65,16 +67,24 @@ def write_docstrings(folder: Path, *, documents: int = 12_000, queries: int = 50
 
 def _docstrings() -> Iterator[Docstring]:
     seen: set[str] = set()
+    for module, path in sorted(_modules(), key=lambda found: _hash(found[0])):
+        for docstring in _docstrings_of(path, module):
+            if docstring.doc_id not in seen:
+                seen.add(docstring.doc_id)
+                yield docstring
+
+
+def _modules() -> Iterator[tuple[str, Path]]:
     for name in ("stdlib", "purelib"):
         root = Path(sysconfig.get_path(name))
-        for path in sorted(root.rglob("*.py")):
+        for path in root.rglob("*.py"):
             inside = path.relative_to(root).parts
-            if _SKIPPED.intersection(inside) or (name == "stdlib" and "site-packages" in inside):
-                continue
-            for docstring in _docstrings_of(path, ".".join([*inside[:-1], path.stem]).removesuffix(".__init__")):
-                if docstring.doc_id not in seen:
-                    seen.add(docstring.doc_id)
-                    yield docstring
+            if not _SKIPPED.intersection(inside) and not (name == "stdlib" and "site-packages" in inside):
+                yield ".".join([*inside[:-1], path.stem]).removesuffix(".__init__"), path
+
+
+def _hash(name: str) -> str:
+    return hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()
 
 
 def _docstrings_of(path: Path, module: str) -> Iterator[Docstring]:
