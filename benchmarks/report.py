@@ -117,6 +117,6 @@ def plot(rows: Sequence[dict[str, Any]], title: str, path: Path) -> None:
     dense = next(row for row in rows if row["system"] == "exact dense")
     axes.axhline(dense["ndcg@10"], color="#555555", linestyle=":", label="exact dense")
     axes.set(xlabel="p50 of one request, ms (query encoding apart)", ylabel="NDCG@10", title=title)
-    axes.margins(0.15)
+    axes.margins(x=0.2, y=0.15)
     axes.legend(loc="lower right", frameon=False, markerscale=0.4)
     figure.savefig(path, dpi=120)
