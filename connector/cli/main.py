@@ -6,6 +6,7 @@ import sys
 from importlib import import_module
 
 import click
+from opensearchpy.exceptions import OpenSearchException
 
 from connector.errors import ConnectorError, EncoderMismatchError
 
@@ -48,6 +49,9 @@ class _LazyGroup(click.Group):
             ctx.exit(EXIT_FAILED)
         except OSError as error:
             click.echo(f"Error: {error}. Mend it and run the same command again; nothing is doubled.", err=True)
+            ctx.exit(EXIT_FAILED)
+        except OpenSearchException as error:
+            click.echo(f"Error: the server's answer was not foreseen: {error}. See `ksparse status`.", err=True)
             ctx.exit(EXIT_FAILED)
         except KeyboardInterrupt:
             click.echo("Stopped. Run the same command again; nothing is doubled.", err=True)

@@ -13,7 +13,7 @@ from opensearchpy import OpenSearch
 from opensearchpy.exceptions import ConnectionError, ConnectionTimeout, TransportError
 
 from connector.errors import BulkWriteError
-from connector.index.client import address_of, reason_of
+from connector.index.client import address_of, explained, reason_of
 from connector.query import FEATURES_FIELD, check_features
 from connector.types import SparseDocument
 
@@ -112,7 +112,8 @@ class BulkWriter:
 
     def refresh(self) -> None:
         """Make everything written so far visible to searches."""
-        self._client.indices.refresh(index=self.index)
+        with explained(self._client):
+            self._client.indices.refresh(index=self.index)
 
     def _chunks(self, actions: Sequence[_Action]) -> Iterator[list[_Action]]:
         chunk: list[_Action] = []
