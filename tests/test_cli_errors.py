@@ -1,0 +1,126 @@
+"""The commands where no OpenSearch answers, or none is needed."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from connector.cli.main import cli
+from connector.errors import ConnectorError, EncoderMismatchError
+
+CLOSED = "http://127.0.0.1:1"
+
+Command = Callable[..., Result]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Holds a BEIR set of one document, and is the working directory."""
+    (tmp_path / "corpus.jsonl").write_text('{"_id": "d1", "text": "stars burn"}\n')
+    (tmp_path / "queries.jsonl").write_text('{"_id": "q1", "text": "stars"}\n')
+    (tmp_path / "qrels").mkdir()
+    (tmp_path / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq1\td1\t1\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+COMMANDS = {
+    "ingest": ["ingest", "corpus.jsonl", "--index", "docs"],
+    "search": ["search", "stars", "--index", "docs"],
+    "evaluate": ["evaluate", "."],
+}
+each_command = pytest.mark.parametrize("arguments", COMMANDS.values(), ids=COMMANDS)
+
+
+@each_command
+def test_no_server_is_one_line_with_the_next_step_and_no_password(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    monkeypatch.setenv("OPENSEARCH_URL", CLOSED)
+    monkeypatch.setenv("OPENSEARCH_USERNAME", "me")
+    monkeypatch.setenv("OPENSEARCH_PASSWORD", "s3cret")
+    result = CliRunner().invoke(cli, arguments)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == (
+        f"Error: No OpenSearch answers at {CLOSED}. Start one with `ksparse up`, or set OPENSEARCH_URL.\n"
+    )
+    assert list(folder.glob("*dead*")) == []
+
+
+@each_command
+def test_nothing_that_is_logged_holds_the_password(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, arguments: list[str]
+) -> None:
+    monkeypatch.setenv("OPENSEARCH_URL", CLOSED)
+    monkeypatch.setenv("OPENSEARCH_USERNAME", "me")
+    monkeypatch.setenv("OPENSEARCH_PASSWORD", "s3cret")
+    caplog.set_level(0)
+    result = CliRunner().invoke(cli, arguments)
+    assert CLOSED in caplog.text, "nothing was logged: the test proves nothing"
+    for secret in ("s3cret", base64.b64encode(b"me:s3cret").decode()):
+        assert secret not in caplog.text + result.output
+
+
+@each_command
+def test_a_password_in_the_url_is_refused_and_not_shown(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    monkeypatch.setenv("OPENSEARCH_URL", "http://me:s3cret@127.0.0.1:1")
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code == 1
+    assert "OPENSEARCH_URL holds a user name or password" in result.stderr
+    assert "s3cret" not in result.output
+
+
+def test_an_empty_query_needs_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENSEARCH_URL", CLOSED)
+    result = CliRunner().invoke(cli, ["search", " ", "--index", "docs"])
+    assert (result.exit_code, result.stderr) == (1, "Error: The query is empty; say what to look for.\n")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["search", "stars"], ["ingest"], ["evaluate", "missing"], ["nothing"], ["--nothing"], ["train"]]
+)
+def test_wrong_usage_is_exit_status_2(arguments: list[str]) -> None:
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Usage: ")
+
+
+@pytest.mark.parametrize("name", ["up", "down", "status", "train", "ingest", "search", "evaluate"])
+def test_every_command_has_help_with_examples(name: str) -> None:
+    result = CliRunner().invoke(cli, [name, "-h"])
+    assert result.exit_code == 0
+    assert f"Examples:\n    ksparse {name}" in result.output
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert "0.1.0" in CliRunner().invoke(cli, ["--version"]).output
+
+
+@pytest.mark.parametrize(
+    ("error", "exit_code", "shown"),
+    [
+        (EncoderMismatchError("the features do not match"), 5, "Error: the features do not match\n"),
+        (ConnectorError("it went wrong"), 1, "Error: it went wrong\n"),
+        (OSError(28, "No space left on device"), 1, "Error: [Errno 28] No space left on device. Mend it and run"),
+        (KeyboardInterrupt(), 130, "Stopped. Run the same command again; nothing is doubled.\n"),
+    ],
+)
+def test_errors_become_one_line_and_an_exit_status(
+    monkeypatch: pytest.MonkeyPatch, error: BaseException, exit_code: int, shown: str
+) -> None:
+    @click.command()
+    def broken() -> None:
+        raise error
+
+    monkeypatch.setattr("connector.cli.search.search", broken)
+    result = CliRunner().invoke(cli, ["search"])
+    assert (result.exit_code, result.stdout) == (exit_code, "")
+    assert result.stderr.startswith(shown)
+    assert len(result.stderr.splitlines()) == 1
