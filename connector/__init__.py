@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from connector.index.schema import prepare_index
     from connector.index.searcher import Searcher
     from connector.index.writer import BulkWriter
-    from connector.ingest.pipeline import IngestResult, ingest
+    from connector.ingest.pipeline import IngestResult, ingest_documents
     from connector.query import build_query
     from connector.retriever import Retriever
     from connector.types import Document, EncoderFingerprint, Hit, MalformedRecord, Query, SparseDocument, SparseVectors
@@ -57,7 +57,7 @@ _HOMES = {
     "build_query": "connector.query",
     "check_documents": "connector.corpus.read",
     "connect": "connector.index.client",
-    "ingest": "connector.ingest.pipeline",
+    "ingest_documents": "connector.ingest.pipeline",
     "load_encoder": "connector.encoders.load",
     "prepare_index": "connector.index.schema",
     "read_corpus": "connector.corpus.read",
@@ -89,7 +89,7 @@ __all__ = [
     "build_query",
     "check_documents",
     "connect",
-    "ingest",
+    "ingest_documents",
     "load_encoder",
     "prepare_index",
     "read_corpus",

@@ -14,7 +14,7 @@ import pytest
 
 from connector.errors import BulkWriteError, CorpusError
 from connector.index.writer import BulkWriter, Refusal, WriteResult
-from connector.ingest.pipeline import IngestResult, ingest, to_sparse_documents
+from connector.ingest.pipeline import IngestResult, ingest_documents, to_sparse_documents
 from connector.types import Document, EncoderFingerprint, MalformedRecord, SparseDocument, SparseVectors
 
 TIMEOUT_S = 5.0
@@ -72,7 +72,7 @@ def run(
     refresh: bool = True,
     progress: Callable[[int], None] | None = None,
 ) -> IngestResult:
-    return ingest(
+    return ingest_documents(
         records,
         encoder or LengthEncoder(),
         cast(BulkWriter, writer),

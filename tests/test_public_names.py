@@ -19,18 +19,7 @@ def loaded_by(code: str) -> set[str]:
     return set(run.stdout.splitlines()[-1].split())
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(
-            name,
-            marks=pytest.mark.xfail(strict=True, reason="importing the room connector.ingest hides the function")
-            if name == "ingest"
-            else (),
-        )
-        for name in connector.__all__
-    ],
-)
+@pytest.mark.parametrize("name", connector.__all__)
 def test_a_public_name_is_the_same_however_often_it_is_imported(name: str) -> None:
     first, second = getattr(connector, name), getattr(connector, name)
     assert first is second

@@ -103,7 +103,7 @@ def ingest(
     from connector.corpus.source import Format
     from connector.index.schema import prepare_index, read_schema
     from connector.index.writer import BulkWriter
-    from connector.ingest.pipeline import ingest as run
+    from connector.ingest.pipeline import ingest_documents
 
     kind: Format | None = file_format  # type: ignore[assignment]
     client = open_client(insecure=insecure, ca_certs=ca_certs)
@@ -123,7 +123,7 @@ def ingest(
     writer = BulkWriter(client, index, chunk_size=chunk_size)
     try:
         with documents(quiet, count_records(corpus, format=kind), f"{corpus} -> {index}") as progress:
-            result = run(
+            result = ingest_documents(
                 records,
                 loaded,
                 writer,

@@ -42,7 +42,7 @@ class IngestResult:
     elapsed_s: float
 
 
-def ingest(
+def ingest_documents(
     records: Iterable[Document | MalformedRecord],
     encoder: Encoder,
     writer: BulkWriter,

@@ -17,7 +17,7 @@ from connector.index.client import connect
 from connector.index.schema import prepare_index
 from connector.index.searcher import Searcher
 from connector.index.writer import BulkWriter
-from connector.ingest.pipeline import IngestResult, ingest
+from connector.ingest.pipeline import IngestResult, ingest_documents
 from connector.sparsify import round_to_stored
 from connector.types import Document, MalformedRecord, SparseVectors
 from tests.fault_proxy import fault_proxy, status
@@ -45,7 +45,9 @@ def run(
     strict: bool = False,
 ) -> IngestResult:
     writer = BulkWriter(client, index, chunk_size=7)
-    return ingest(records, encoder, writer, dead_letters=dead_letters, strict=strict, write_size=10, max_in_flight=2)
+    return ingest_documents(
+        records, encoder, writer, dead_letters=dead_letters, strict=strict, write_size=10, max_in_flight=2
+    )
 
 
 def test_every_document_can_be_found_by_its_own_vector(encoder: TextEncoder, client: OpenSearch, index: str) -> None:

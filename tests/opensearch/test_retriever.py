@@ -11,7 +11,7 @@ from connector.errors import EncoderMismatchError, IndexMappingError, SearchErro
 from connector.index.client import connect
 from connector.index.schema import prepare_index
 from connector.index.writer import BulkWriter
-from connector.ingest.pipeline import ingest
+from connector.ingest.pipeline import ingest_documents
 from connector.retriever import Retriever
 from connector.types import Document
 from tests.fault_proxy import fault_proxy
@@ -32,7 +32,7 @@ def retriever(client: OpenSearch, index: str, encoder: TextEncoder) -> Iterator[
     documents = [
         Document(doc_id, text, metadata={"of": doc_id}, fields={"year": 1999}) for doc_id, text in TEXTS.items()
     ]
-    ingest(documents, encoder, BulkWriter(client, index))
+    ingest_documents(documents, encoder, BulkWriter(client, index))
     yield Retriever(client, index, encoder)
 
 
@@ -115,7 +115,7 @@ def test_a_splade_indexes_and_searches(
     splade = TextEncoder(build_splade(tmp_path_factory.mktemp("splade") / "transformer"))
     prepare_index(client, index, splade.fingerprint)
     documents = [Document(doc_id, text) for doc_id, text in TEXTS.items()]
-    assert ingest(documents, splade, BulkWriter(client, index)).indexed == 3
+    assert ingest_documents(documents, splade, BulkWriter(client, index)).indexed == 3
     [vector] = splade.encode_query([TEXTS["cats"]]).as_mappings()
     hits = {hit.doc_id: hit.score for hit in Retriever(client, index, splade).search(TEXTS["cats"])}
     assert hits["cats"] == pytest.approx(sum(weight**2 for weight in vector.values()), rel=2**-8)
