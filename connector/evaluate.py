@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import nan
 
 import numpy as np
 from opensearchpy import OpenSearch
@@ -92,5 +93,5 @@ def evaluate(
         dense = evaluate_run({q.query_id: hits for q, hits in zip(judged.queries, truth, strict=True)}, judged.qrels)
         sparse = figures["k-sparse"]
         figures["exact dense"] = dense
-        figures["share of dense"] = {name: share(sparse[name], dense[name]) for name in dense}
+        figures["share of dense"] = {name: share(sparse[name], dense[name]) if dense[name] else nan for name in dense}
     return Evaluation(figures, sparse_run)

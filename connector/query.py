@@ -10,6 +10,9 @@ from connector.errors import SearchError
 from connector.sparsify import SMALLEST_WEIGHT
 
 FEATURES_FIELD = "features"
+PRESENCE_FEATURE = "present"
+"""Every document has it, beside those of its encoder: `rank_features` cannot be asked by `exists` which have any."""
+
 MAX_CLAUSES = 1024
 """The server's default of `indices.query.bool.max_clause_count`."""
 
@@ -63,10 +66,10 @@ def build_query(
         ValueError: A weight or a name cannot be searched, or there are more features than clauses.
     """
     check_features(features)
-    if len(features) > MAX_CLAUSES:
+    if len(features) + len(filters) > MAX_CLAUSES:
         raise ValueError(
-            f"the query has {len(features)} features, a bool query takes {MAX_CLAUSES} clauses; "
-            "keep fewer with k_query."
+            f"the query has {len(features)} features and {len(filters)} filters, a bool query takes {MAX_CLAUSES} "
+            "clauses; keep fewer features with k_query."
         )
     clauses = [
         {"rank_feature": {"field": f"{field}.{name}", "boost": weight, "linear": {}}}
@@ -76,6 +79,11 @@ def build_query(
     if filters:
         query["filter"] = [dict(clause) for clause in filters]
     return {"bool": query}
+
+
+def without_features(field: str = FEATURES_FIELD) -> dict[str, Any]:
+    """Build a query for documents that lost their features, as a partial `_update` makes them do."""
+    return {"bool": {"must_not": {"rank_feature": {"field": f"{field}.{PRESENCE_FEATURE}", "linear": {}}}}}
 
 
 def build_search(

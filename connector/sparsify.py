@@ -57,11 +57,13 @@ def round_to_stored(weights: NDArray[np.float32]) -> NDArray[np.float32]:
     makes each weight up to 2^-8 smaller. The nearest such value is at most 2^-9 away.
 
     Args:
-        weights: Of any shape, 0 or above.
+        weights: float32 of any shape.
 
     Returns:
-        float32 of the same shape, at most the largest value that can be held.
+        float32 of the same shape, at most the largest value that can be held; NaN, infinity and values below 0 as
+        they were.
     """
     bits = np.ascontiguousarray(weights, dtype=np.float32).view(np.uint32)
     rounded = np.minimum((bits + np.uint32(1 << 14)) & np.uint32(0xFFFF_8000), np.uint32(0x7F7F_8000))
-    return np.asarray(rounded.view(np.float32))
+    # What cannot be held is left for the writer to refuse by its own value.
+    return np.where(np.isfinite(weights) & (weights >= 0), rounded.view(np.float32), weights)

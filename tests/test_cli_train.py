@@ -140,7 +140,6 @@ def test_a_corpus_that_cannot_be_read_is_one_line(train: Train, tmp_path: Path) 
     assert result.stderr.endswith("Error: c.jsonl has 0 documents; training needs two at least, better thousands.\n")
 
 
-@pytest.mark.xfail(strict=True, reason="train does not turn off the bar of transformers, as open_encoder does")
 def test_quiet_is_quiet(train: Train, corpus: Path) -> None:
     from transformers.utils import logging
 
@@ -153,7 +152,6 @@ def test_quiet_is_quiet(train: Train, corpus: Path) -> None:
             logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-@pytest.mark.xfail(strict=True, reason="train_k_query stays (64, 16), and no option changes it")
 def test_fewer_than_64_latents_can_be_trained(tmp_path: Path, dense_folder: Path, corpus: Path) -> None:
     options = ["--output", str(tmp_path / "head"), "--base-model", str(dense_folder), *SMALL, "--latents", "32"]
     result = CliRunner().invoke(cli, ["train", str(corpus), "--quiet", *options])

@@ -93,7 +93,6 @@ def test_what_is_not_permitted_is_said(serve: Serve, status: int, message: str) 
     assert "s3cret" not in str(caught.value)
 
 
-@pytest.mark.xfail(strict=True, reason="explained() lets other statuses and what is no JSON through as they are")
 @pytest.mark.parametrize(
     ("body", "status", "content_type"),
     [
@@ -134,13 +133,11 @@ def test_ports_have_their_defaults(url: str, address: str) -> None:
     assert address_of(connect(url)) == address
 
 
-@pytest.mark.xfail(strict=True, reason="connect drops the path of an address")
 def test_a_path_in_the_address_is_kept() -> None:
     [host] = connect("http://host/search/").transport.hosts
     assert host.get("url_prefix", "").strip("/") == "search"
 
 
-@pytest.mark.xfail(strict=True, reason="the connection pool holds 1: four writers open a connection for each request")
 def test_the_pool_has_a_connection_for_each_write_in_flight() -> None:
     pool = connect("http://host").transport.get_connection().pool
     assert pool.pool.maxsize >= 4

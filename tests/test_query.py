@@ -34,7 +34,7 @@ def test_the_field_can_be_another() -> None:
 def test_1024_features_are_taken_and_1025_are_refused() -> None:
     features = {str(number): 1.0 for number in range(1024)}
     assert len(build_query(features)["bool"]["should"]) == 1024
-    with pytest.raises(ValueError, match=r"has 1025 features, a bool query takes 1024 clauses.*k_query"):
+    with pytest.raises(ValueError, match=r"has 1025 features and 0 filters, a bool query takes 1024 clauses.*k_query"):
         build_query(features | {"1024": 1.0})
 
 

@@ -171,7 +171,6 @@ def test_any_csr_is_taken(transformer_folder: Path) -> None:
     np.testing.assert_allclose(rows, plain(model.encode_document(TEXTS)), atol=1e-6)
 
 
-@pytest.mark.xfail(strict=True, reason="TextEncoder ignores the max_active_dims that a SparseEncoder is saved with")
 def test_a_model_with_max_active_dims_is_cut_as_it_cuts_itself(splade: SparseEncoder) -> None:
     model = SparseEncoder(modules=list(splade), device="cpu", max_active_dims=4)
     assert TextEncoder(model).encode_document(TEXTS).active_dims.tolist() == [4] * 5

@@ -8,7 +8,12 @@ from connector.encoders.load import load_encoder
 from connector.encoders.text import TextEncoder
 
 
-def open_encoder(name: str, *, device: str | None = None, k: int | None = None) -> TextEncoder:
-    """Load an encoder without the progress bar of its weights, which takes longer to draw than to finish."""
+def hide_loading() -> None:
+    """Draw no progress bar for a model's weights: it takes longer to draw than they take to load."""
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def open_encoder(name: str, *, device: str | None = None, k: int | None = None) -> TextEncoder:
+    """Load an encoder quietly."""
+    hide_loading()
     return load_encoder(name, device=device, k=k)

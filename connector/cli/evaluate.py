@@ -47,18 +47,22 @@ def evaluate(
     ca_certs: str | None,
 ) -> None:
     """Measure NDCG@10, MRR@10 and Recall@100 on a BEIR folder: sparse search beside exact dense search."""
+    client = open_client(insecure=insecure, ca_certs=ca_certs)
     from connector.cli.encoder import open_encoder
     from connector.corpus.read import read_corpus
     from connector.evaluate import evaluate as measure
     from connector.evaluation.datasets import load_retrieval_set
     from connector.evaluation.runs import write_run
     from connector.index.schema import prepare_index, require_schema
-    from connector.types import Document
+    from connector.types import Document, MalformedRecord
 
     judged = load_retrieval_set(dataset, split)
-    client = open_client(insecure=insecure, ca_certs=ca_certs)
     loaded = open_encoder(encoder, device=device, k=k)
-    corpus = [record for record in read_corpus(dataset) if isinstance(record, Document)]
+    records = list(read_corpus(dataset))
+    corpus = [record for record in records if isinstance(record, Document)]
+    for record in records:
+        if isinstance(record, MalformedRecord):
+            click.echo(f"left out: {record.location}: {record.reason}", err=True)
     name = index or f"ksparse-evaluate-{uuid.uuid4().hex[:8]}"
     if index is None:
         prepare_index(client, name, loaded.fingerprint, settings={"number_of_shards": 1, "number_of_replicas": 0})
@@ -93,7 +97,8 @@ def _print_table(title: str, figures: Mapping[str, Mapping[str, float]]) -> None
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    click.echo(title)
+    table = Table(box=None, pad_edge=False)
     metrics = list(next(iter(figures.values())))
     table.add_column("system")
     for metric in metrics:

@@ -97,6 +97,7 @@ def ingest(
 
     CORPUS is a BEIR folder, or a JSONL, CSV, TSV or Parquet file, gzipped or not, or - for standard input.
     """
+    client = open_client(insecure=insecure, ca_certs=ca_certs)
     from connector.cli.encoder import open_encoder
     from connector.cli.main import EXIT_DEAD_LETTERS, EXIT_RESUMABLE
     from connector.corpus.read import count_records, read_corpus
@@ -106,20 +107,22 @@ def ingest(
     from connector.ingest.pipeline import ingest_documents
 
     kind: Format | None = file_format  # type: ignore[assignment]
-    client = open_client(insecure=insecure, ca_certs=ca_certs)
     declared = read_schema(client, index)
     records = read_corpus(
         corpus, fields={*fields, *(declared.fields if declared else ())}, format=kind, generate_ids=generate_ids
     )
     loaded = open_encoder(encoder, device=device, k=k)
     settings = {"number_of_shards": shards, "number_of_replicas": replicas}
-    prepare_index(
-        client,
-        index,
-        loaded.fingerprint,
-        fields=fields,
-        settings={name: value for name, value in settings.items() if value is not None},
-    )
+    try:
+        prepare_index(
+            client,
+            index,
+            loaded.fingerprint,
+            fields=fields,
+            settings={name: value for name, value in settings.items() if value is not None},
+        )
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
     writer = BulkWriter(client, index, chunk_size=chunk_size)
     try:
         with documents(quiet, count_records(corpus, format=kind), f"{corpus} -> {index}") as progress:

@@ -10,6 +10,8 @@ from dataclasses import asdict
 import click
 
 from connector.cli.connection import connection_options, open_client
+from connector.index.schema import existing_schema
+from connector.query import check_text
 from connector.types import Hit
 
 
@@ -44,14 +46,13 @@ def search(
     ca_certs: str | None,
 ) -> None:
     """Search an index by meaning. QUERY may be - for one query a line from standard input."""
-    from connector.cli.encoder import open_encoder
-    from connector.index.schema import existing_schema
-    from connector.query import check_text, parse_filter
-    from connector.retriever import Retriever
-
     check_text(query)
     client = open_client(insecure=insecure, ca_certs=ca_certs)
     schema = existing_schema(client, index)
+    from connector.cli.encoder import open_encoder
+    from connector.query import parse_filter
+    from connector.retriever import Retriever
+
     retriever = Retriever(client, index, open_encoder(encoder, device=device, k=schema.encoder.k))
     try:
         clauses = [parse_filter(expression, fields=tuple(retriever.schema.fields)) for expression in filters]

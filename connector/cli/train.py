@@ -70,6 +70,7 @@ def train(
     """
     from sentence_transformers.util import get_device_name
 
+    from connector.cli.encoder import hide_loading
     from connector.encoders.base_model import DEFAULT_BASE_MODEL, find_base_model, load_base_model
     from connector.encoders.training.card import save_head
     from connector.encoders.training.data import concatenate
@@ -93,6 +94,7 @@ def train(
             parts = [load_embeddings(path) for path in corpus]
             names = [path.name for path in corpus]
         else:
+            hide_loading()
             dense = find_base_model(base_model)
             embedder = EmbeddingCache(load_base_model(dense, device), dense.name, cache)
             sources = [read_texts(path, splits=splits) for path in corpus]

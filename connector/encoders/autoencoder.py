@@ -44,14 +44,15 @@ class KSparseAutoEncoder(Module):
         base_model: str = "",
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        if min(dim, num_latents, k, k_query or k) < 1:
+        k_query = k if k_query is None else k_query
+        if min(dim, num_latents, k, k_query) < 1:
             raise ValueError(f"dim {dim}, num_latents {num_latents}, k {k} and k_query {k_query} must be at least 1.")
-        if max(k, k_query or k) > num_latents:
+        if max(k, k_query) > num_latents:
             raise ValueError(f"k {k} and k_query {k_query} cannot exceed num_latents {num_latents}.")
         self.dim = dim
         self.num_latents = num_latents
         self.k = k
-        self.k_query = k_query or k
+        self.k_query = k_query
         self.with_decoder = with_decoder
         self.base_model = base_model
         self.encoder = nn.Linear(dim, num_latents)

@@ -7,6 +7,7 @@ from importlib import resources
 from pathlib import Path
 
 from sentence_transformers import SentenceTransformer, SparseEncoder
+from sentence_transformers.util import load_file_path
 
 from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.base_model import BaseModel, find_base_model, load_base_model
@@ -15,6 +16,10 @@ from connector.errors import EncoderError
 
 DEFAULT_ENCODER = "all-MiniLM-L6-v2"
 """The shipped head: documents 64 and queries 32 of its latents, over the dense model of that name."""
+
+_OUR_MODULE = f"{KSparseAutoEncoder.__module__}.{KSparseAutoEncoder.__qualname__}"
+_SPARSE_MODULES = ("KSparseAutoEncoder", "SparseAutoEncoder", "SpladePooling", "SparseStaticEmbedding")
+"""Without one of these, sentence-transformers would put an untrained autoencoder behind a dense model."""
 
 
 def shipped_heads() -> dict[str, Path]:
@@ -52,7 +57,21 @@ def load_encoder(
             "Give a folder written by `ksparse train` or by SparseEncoder.save_pretrained."
         )
     source = BaseModel(name, name) if folder.exists() else find_base_model(name)
-    model = SparseEncoder(source.path, device=device, revision=source.revision or None)
+    types = _module_types(source)
+    if not any(kind.rsplit(".")[-1] in _SPARSE_MODULES for kind in types):
+        raise EncoderError(
+            f"{name} has no sparse module ({', '.join(kind.rsplit('.')[-1] for kind in types) or 'no modules.json'}). "
+            f"To search with a dense model, train a head: ksparse train CORPUS --base-model {name} --output HEAD."
+        )
+    foreign = {kind for kind in types if not kind.startswith("sentence_transformers.")}
+    # The flag lets a model run code of its own; ours brings none, it names a class that is installed here.
+    trusted = foreign == {_OUR_MODULE} and folder.is_dir() and not list(folder.rglob("*.py"))
+    try:
+        model = SparseEncoder(source.path, device=device, revision=source.revision or None, trust_remote_code=trusted)
+    except ValueError as error:
+        raise EncoderError(
+            f"{name} cannot be loaded: {error} If you trust it, load it yourself and wrap it: TextEncoder(model)."
+        ) from error
     return TextEncoder(model, k=k, k_query=k_query, base_model=source.name, revision=source.revision)
 
 
@@ -73,4 +92,17 @@ def join(dense: SentenceTransformer, head: KSparseAutoEncoder) -> SparseEncoder:
 
 def _is_head(folder: Path) -> bool:
     config = folder / "config.json"
-    return config.is_file() and "num_latents" in json.loads(config.read_text(encoding="utf-8"))
+    if not config.is_file():
+        return False
+    try:
+        return "num_latents" in json.loads(config.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise EncoderError(f"{config} is not valid JSON ({error}); write the head again.") from error
+
+
+def _module_types(source: BaseModel) -> list[str]:
+    """The classes that a saved model names, empty where it names none."""
+    path = load_file_path(source.path, "modules.json", revision=source.revision or None)
+    if path is None:
+        return []
+    return [str(module["type"]) for module in json.loads(Path(path).read_text(encoding="utf-8"))]

@@ -23,7 +23,7 @@ class TextEncoder:
 
     Args:
         model: Any `SparseEncoder` of sentence-transformers.
-        k: Features kept per document; None keeps what the model leaves above 0.
+        k: Features kept per document; if None, the head's or the model's own number, else all that are above 0.
         k_query: Features kept per query; None as above.
         base_model: The name to record in the fingerprint; the model's own if None.
         revision: The revision to record in the fingerprint.
@@ -47,8 +47,8 @@ class TextEncoder:
         self.model = model.eval()
         head = next((module for module in model if isinstance(module, KSparseAutoEncoder)), None)
         self._head = head
-        self.k = k if k is not None else (head.k if head is not None else None)
-        self.k_query = k_query if k_query is not None else (head.k_query if head is not None else None)
+        self.k = k or (head.k if head is not None else model.max_active_dims)
+        self.k_query = k_query or (head.k_query if head is not None else model.max_active_dims)
         self._base_model = base_model or (head.base_model if head is not None else "") or _name_of(model)
         self._revision = revision
 
@@ -76,13 +76,14 @@ class TextEncoder:
         """Hashes every tensor once (90 MB in 0.1 s) and remembers the result."""
         pooling = next((module for module in self.model if "Pooling" in type(module).__name__), None)
         mode = getattr(pooling, "pooling_mode", None) or getattr(pooling, "pooling_strategy", None)
+        activation = getattr(pooling, "activation_function", None)
         return EncoderFingerprint(
             base_model=self._base_model,
             revision=self._revision,
             weights_sha256=_hash_weights(self.model),
             k=self.k,
             num_latents=self.num_latents,
-            pooling=str(mode or type(pooling).__name__),
+            pooling="/".join(str(part) for part in (mode, activation) if part) or type(pooling).__name__,
             max_seq_length=self.max_seq_length,
             prompts=self._prompts,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,11 +15,14 @@ from opensearchpy.exceptions import (
     AuthorizationException,
     ConnectionError,
     ConnectionTimeout,
+    SerializationError,
     SSLError,
     TransportError,
 )
 
 from connector.errors import ClusterError
+
+_ADVICE = "see `ksparse status`, or set OPENSEARCH_URL."
 
 MINIMUM_VERSION = (3, 0)
 """`recovery_source_excludes` keeps the features from being stored twice; it is tested here with 3.6."""
@@ -42,6 +45,7 @@ def connect(
     timeout_s: float = 30.0,
     verify_certs: bool = True,
     ca_certs: str | None = None,
+    max_connections: int = 16,
     **options: Any,
 ) -> OpenSearch:
     """Make a client. Nothing is sent yet.
@@ -53,6 +57,7 @@ def connect(
         timeout_s: Longest wait for one reply.
         verify_certs: Check the server's certificate (https).
         ca_certs: A file of certificates to trust.
+        max_connections: Kept open for requests at the same time.
         **options: Passed on to opensearch-py's `OpenSearch`.
 
     Raises:
@@ -67,11 +72,18 @@ def connect(
         secure = {"verify_certs": verify_certs, "ssl_show_warn": False}
         if ca_certs:
             secure["ca_certs"] = ca_certs
+    host: dict[str, Any] = {
+        "host": parts.hostname,
+        "port": parts.port or (443 if parts.scheme == "https" else 9200),
+    }
+    if parts.path.strip("/"):
+        host["url_prefix"] = parts.path.strip("/")
     return OpenSearch(
-        hosts=[{"host": parts.hostname, "port": parts.port or (443 if parts.scheme == "https" else 9200)}],
+        hosts=[host],
         use_ssl=parts.scheme == "https",
         http_auth=(username, password) if username and password else None,
         timeout=timeout_s,
+        pool_maxsize=max_connections,
         # The writer decides what is sent again, and how long.
         max_retries=0,
         # Replies are small and loopback is common: compressing them costs more than it saves.
@@ -86,19 +98,25 @@ def check_server(client: OpenSearch) -> Server:
     Raises:
         ClusterError: It is away, refuses the credentials, is too old, or is no OpenSearch.
     """
-    with explained(client):
-        reply = client.info()
+    url = address_of(client)
+    try:
+        with explained(client):
+            reply = client.info()
+    except (TransportError, SerializationError) as error:
+        raise ClusterError(f"{url} does not answer as OpenSearch does ({_first_line(error)}); {_ADVICE}") from error
+    if not isinstance(reply, dict):
+        raise ClusterError(f"{url} does not answer as OpenSearch does; {_ADVICE}")
     version = str(reply.get("version", {}).get("number", ""))
     distribution = reply.get("version", {}).get("distribution", "elasticsearch")
     if distribution != "opensearch":
-        raise ClusterError(f"{address_of(client)} is {distribution} {version}, not OpenSearch; set OPENSEARCH_URL.")
+        raise ClusterError(f"{url} is {distribution} {version}, not OpenSearch; set OPENSEARCH_URL.")
     if _version_tuple(version) < MINIMUM_VERSION:
         needed = ".".join(map(str, MINIMUM_VERSION))
         raise ClusterError(
-            f"{address_of(client)} runs OpenSearch {version}; {needed} or newer is needed. "
+            f"{url} runs OpenSearch {version}; {needed} or newer is needed. "
             "Upgrade it, or start one here with `ksparse up`."
         )
-    return Server(address_of(client), str(reply.get("cluster_name", "")), version)
+    return Server(url, str(reply.get("cluster_name", "")), version)
 
 
 def address_of(client: OpenSearch) -> str:
@@ -136,14 +154,20 @@ def explained(client: OpenSearch) -> Iterator[None]:
 
 def reason_of(error: TransportError) -> str:
     """The server's own words for an error, in one line."""
-    info = error.info
-    if isinstance(info, dict):
-        cause = info.get("error", info)
-        if isinstance(cause, dict):
-            roots = cause.get("root_cause") or [cause]
-            return str(roots[0].get("reason") or cause.get("reason") or cause.get("type"))
-        return str(cause)
-    return str(error.error)
+    if not isinstance(error.info, dict):
+        return str(error.error)
+    cause = error.info.get("error", error.info)
+    return root_cause(cause) if isinstance(cause, dict) else str(cause)
+
+
+def root_cause(error: Mapping[str, Any]) -> str:
+    """The first reason that the server gives under `all shards failed`, else its reason for the whole request."""
+    [first, *_] = error.get("root_cause") or [error]
+    return str(first.get("reason") or error.get("reason") or error.get("type"))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
 def _version_tuple(version: str) -> tuple[int, ...]:

@@ -82,6 +82,10 @@ def read_schema(client: OpenSearch, index: str) -> IndexSchema | None:
             replies = client.indices.get_mapping(index=index)
     except NotFoundError:
         return None
+    except RequestError as error:
+        raise IndexMappingError(f"The server refuses index {index!r}: {reason_of(error)}") from error
+    if not replies:
+        return None
     schemas = [_parse(name, reply["mappings"]) for name, reply in sorted(replies.items())]
     digests = {schema.encoder.digest for schema in schemas}
     if len(digests) > 1:
@@ -132,6 +136,8 @@ def prepare_index(
         IndexMappingError: The index exists with another mapping, or its name or a field is refused.
         EncoderMismatchError: It was written by another encoder.
     """
+    if not index or set(index) & set("*?"):
+        raise IndexMappingError(f"{index!r} is no index to write to: a name is not empty and holds no * and no ?.")
     schema = read_schema(client, index)
     if schema is None:
         body = index_body(encoder, fields=fields, settings=settings)
@@ -162,8 +168,14 @@ def _parse(name: str, mappings: Mapping[str, Any]) -> IndexSchema:
             f"Index {name!r} was not made by ksparse ({found}); choose another name, or delete it first."
         )
     facts = {key: value for key, value in meta["encoder"].items() if key != "digest"}
-    declared = {field: facts_of["type"] for field, facts_of in properties.items() if field not in _RESERVED_FIELDS}
-    return IndexSchema(name, EncoderFingerprint(**facts), declared)
+    try:
+        encoder = EncoderFingerprint(**facts)
+    except TypeError as error:
+        raise IndexMappingError(f"Index {name!r} was made by another version of ksparse ({error}).") from error
+    declared = {
+        field: facts_of.get("type", "object") for field, facts_of in properties.items() if field not in _RESERVED_FIELDS
+    }
+    return IndexSchema(name, encoder, declared)
 
 
 def _probe_write(client: OpenSearch, index: str) -> None:
@@ -171,5 +183,7 @@ def _probe_write(client: OpenSearch, index: str) -> None:
     with explained(client):
         reply = client.bulk(body=[{"delete": {"_index": index, "_id": _PROBE_ID}}])
     item = reply["items"][0]["delete"]
-    if item["status"] == 403:
-        raise ClusterError(f"Index {index!r} cannot be written to: {item['error']['reason']}. Lift the block.")
+    if "error" in item:
+        blocked = item["error"]["type"] == "cluster_block_exception"
+        advice = "Lift the block." if blocked else "Name an open index, or an alias with a write index."
+        raise ClusterError(f"Index {index!r} cannot be written to: {item['error']['reason']}. {advice}")

@@ -9,7 +9,7 @@ from opensearchpy import OpenSearch
 from opensearchpy.exceptions import NotFoundError, RequestError, TransportError
 
 from connector.errors import SearchError
-from connector.index.client import explained, reason_of
+from connector.index.client import explained, reason_of, root_cause
 from connector.query import build_query, build_search
 from connector.types import Hit
 
@@ -77,7 +77,7 @@ class Searcher:
         for has_features in asked:
             reply = next(replies) if has_features else {"hits": {"hits": []}}
             if "error" in reply:
-                raise SearchError(f"Index {self.index!r} refuses a query: {reply['error'].get('reason')}")
+                raise SearchError(f"Index {self.index!r} refuses a query: {root_cause(reply['error'])}")
             found.append(_hits(reply))
         return found
 

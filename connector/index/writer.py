@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from opensearchpy import OpenSearch
-from opensearchpy.exceptions import ConnectionError, ConnectionTimeout, TransportError
+from opensearchpy.exceptions import ConnectionError, ConnectionTimeout, SerializationError, TransportError
 
 from connector.errors import BulkWriteError
 from connector.index.client import address_of, explained, reason_of
-from connector.query import FEATURES_FIELD, check_features
+from connector.query import FEATURES_FIELD, PRESENCE_FEATURE, check_features
 from connector.types import SparseDocument
 
 _RETRIED_STATUS = (408, 429, 500, 502, 503, 504)
@@ -135,12 +135,15 @@ class BulkWriter:
         while chunk:
             for action in chunk:
                 action.attempts += 1
+            self._check_index()
             try:
                 reply = self._client.bulk(
                     body=b"".join(action.payload for action in chunk),
                     index=self.index,
                     params={"filter_path": "items.*.status,items.*.error.type,items.*.error.reason"},
                 )
+            except SerializationError:
+                cause = "a reply that cannot be read"
             except TransportError as error:
                 if error.status_code == 413:
                     return refused + self._send_halves(chunk, error)
@@ -158,6 +161,16 @@ class BulkWriter:
             time.sleep(random.uniform(0, backoff))  # noqa: S311 - jitter, not a secret
             backoff = min(2 * backoff, self._max_backoff)
         return refused
+
+    def _check_index(self) -> None:
+        """Stop where the index is gone: the server would make it again, with a mapping that it guesses."""
+        try:
+            if self._client.indices.exists(index=self.index):
+                return
+        except TransportError as error:
+            self._retryable_cause(error)
+            return
+        raise BulkWriteError(f"Index {self.index!r} is gone; nothing more was written. Ingest into a new one.")
 
     def _send_halves(self, chunk: list[_Action], error: TransportError) -> list[Refusal]:
         if len(chunk) == 1:
@@ -180,8 +193,10 @@ class BulkWriter:
             f"{reason_of(error)}. Mend it and run the same again; nothing is doubled."
         ) from error
 
-    def _sort_out(self, chunk: list[_Action], reply: dict[str, Any]) -> tuple[list[_Action], list[Refusal], str]:
+    def _sort_out(self, chunk: list[_Action], reply: Any) -> tuple[list[_Action], list[Refusal], str]:  # noqa: ANN401
         """Split a chunk by its reply: to send again, refused, and why some are to be sent again."""
+        if not isinstance(reply, dict):
+            return chunk, [], "a reply that cannot be read"
         items = [next(iter(item.values())) for item in reply.get("items", [])]
         if len(items) != len(chunk):
             return chunk, [], f"the reply names {len(items)} of {len(chunk)} documents"
@@ -193,8 +208,6 @@ class BulkWriter:
                 continue
             error = item.get("error", {})
             kind, reason = str(error.get("type", "")), str(error.get("reason", ""))
-            if kind == "index_not_found_exception":
-                raise BulkWriteError(f"Index {self.index!r} is gone; nothing more was written. Ingest into a new one.")
             if item["status"] in _RETRIED_STATUS or kind == "cluster_block_exception":
                 again.append(action)
                 cause = f"{kind}: {reason}"
@@ -212,7 +225,9 @@ def _serialize(document: SparseDocument) -> bytes:
     if not 1 <= len(document.doc_id.encode()) <= 512:
         raise ValueError(f"_id {document.doc_id[:40]!r} must be 1 to 512 bytes long.")
     check_features(document.features)
-    body = {**document.source, FEATURES_FIELD: dict(document.features)}
+    if PRESENCE_FEATURE in document.features:
+        raise ValueError(f"feature name {PRESENCE_FEATURE!r} is taken; every document gets it.")
+    body = {**document.source, FEATURES_FIELD: {**document.features, PRESENCE_FEATURE: 1}}
     lines = ({"index": {"_id": document.doc_id}}, body)
     return "".join(
         json.dumps(line, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n" for line in lines

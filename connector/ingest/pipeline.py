@@ -71,6 +71,7 @@ def ingest_documents(
 
     Raises:
         CorpusError: `strict`, and a record failed. What was written before stays.
+        TypeError: A record is neither a document nor a malformed one.
         BulkWriteError: The server takes no more. What was accepted stays indexed; the same run again is safe.
     """
     if write_size < 1 or max_in_flight < 1:
@@ -93,10 +94,14 @@ def ingest_documents(
 
         for batch in _batches(_stop_at_malformed(records) if strict else records, write_size):
             read += len(batch)
-            documents = [record for record in batch if isinstance(record, Document)]
+            documents: list[Document] = []
             for record in batch:
-                if isinstance(record, MalformedRecord):
+                if isinstance(record, Document):
+                    documents.append(record)
+                elif isinstance(record, MalformedRecord):
                     letters.add_malformed(record)
+                else:
+                    raise TypeError(f"{type(record).__name__} is no Document; send records through check_documents.")
             if documents:
                 vectors = encoder.encode_document([each.content for each in documents], batch_size=batch_size)
                 pending.append((documents, pool.submit(writer.write, to_sparse_documents(documents, vectors))))

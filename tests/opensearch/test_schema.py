@@ -118,14 +118,12 @@ def test_a_bad_name_is_refused_in_one_line(client: OpenSearch, fingerprint: Enco
         prepare_index(client, name, fingerprint)
 
 
-@pytest.mark.xfail(strict=True, reason="read_schema: RequestError for _x, IndexError for a pattern that matches none")
 @pytest.mark.parametrize("name", ["_under", "no-such-index-*"])
 def test_more_bad_names_are_refused_in_one_line(client: OpenSearch, fingerprint: EncoderFingerprint, name: str) -> None:
     with pytest.raises(IndexMappingError, match="index"):
         prepare_index(client, name, fingerprint)
 
 
-@pytest.mark.xfail(strict=True, reason="an empty name and patterns stand for whatever indices there are")
 @pytest.mark.parametrize(("pattern", "message"), [("", "empty"), ("{index}*", r"\*")])
 def test_a_pattern_is_no_index_to_write_to(
     client: OpenSearch, index: str, fingerprint: EncoderFingerprint, pattern: str, message: str
@@ -162,10 +160,7 @@ def test_what_the_server_does_not_know_is_refused_in_one_line(
     [
         "write",
         "read_only",
-        pytest.param(
-            "read_only_allow_delete",
-            marks=pytest.mark.xfail(strict=True, reason="_probe_write looks for 403; the flood stage answers 429"),
-        ),
+        "read_only_allow_delete",
     ],
 )
 def test_a_block_is_found_before_anything_is_encoded(
@@ -177,7 +172,6 @@ def test_a_block_is_found_before_anything_is_encoded(
         prepare_index(client, index, fingerprint)
 
 
-@pytest.mark.xfail(strict=True, reason="_probe_write looks for 403; a closed index answers 400")
 def test_a_closed_index_is_found_before_anything_is_encoded(
     client: OpenSearch, index: str, fingerprint: EncoderFingerprint
 ) -> None:
@@ -215,7 +209,6 @@ def test_an_alias_of_two_encoders_is_refused(
         read_schema(client, f"{index}-alias")
 
 
-@pytest.mark.xfail(strict=True, reason="_probe_write looks for 403; an alias without a write index answers 400")
 def test_an_alias_that_cannot_be_written_to_is_found_before_anything_is_encoded(
     client: OpenSearch, index: str, second: str, fingerprint: EncoderFingerprint
 ) -> None:

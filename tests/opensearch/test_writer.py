@@ -16,6 +16,7 @@ from connector.errors import BulkWriteError
 from connector.index.client import connect
 from connector.index.schema import prepare_index
 from connector.index.writer import BulkWriter
+from connector.query import without_features
 from connector.types import EncoderFingerprint, SparseDocument
 from tests.fault_proxy import (
     Fault,
@@ -189,9 +190,6 @@ def test_a_request_that_a_busy_server_refuses_is_sent_again(
     assert ids_in(client, ready_index) == {"d1", "d2"}
 
 
-unhandled = pytest.mark.xfail(strict=True, reason="BulkWriter passes on what it cannot read as a reply")
-
-
 @pytest.mark.parametrize(
     ("fault", "writes"),
     [
@@ -199,9 +197,9 @@ unhandled = pytest.mark.xfail(strict=True, reason="BulkWriter passes on what it 
         (broken_after, 2),
         (truncated, 2),
         (without_last_item, 2),
-        pytest.param(half_json, 2, marks=unhandled),
-        pytest.param(empty, 2, marks=unhandled),
-        pytest.param(page, 2, marks=unhandled),
+        (half_json, 2),
+        (empty, 2),
+        (page, 2),
     ],
 )
 def test_an_unclear_reply_is_answered_by_sending_again(
@@ -299,7 +297,6 @@ def test_the_real_limit_of_the_server_is_met_by_halving(
     assert ids_in(client, ready_index) == {"d0", "d1", "d2"}
 
 
-@pytest.mark.xfail(strict=True, reason="the server makes a missing index by itself, with dynamic mapping")
 def test_an_index_that_is_gone_is_not_made_again_by_writing(
     make_writer: MakeWriter, client: OpenSearch, ready_index: str
 ) -> None:
@@ -322,5 +319,19 @@ def test_a_line_holds_compact_json(make_writer: MakeWriter, proxy: FaultProxy) -
     make_writer().write([SparseDocument("dé", {"3": 0.5}, {"text": "é\n"})])
     action, body = proxy.bulks[0].decode().splitlines()
     assert action == '{"index":{"_id":"dé"}}'
-    assert json.loads(body) == {"text": "é\n", "features": {"3": 0.5}}
+    assert json.loads(body) == {"text": "é\n", "features": {"3": 0.5, "present": 1}}
     assert "é" in body
+
+
+def test_a_document_that_lost_its_features_is_found(
+    make_writer: MakeWriter, client: OpenSearch, ready_index: str
+) -> None:
+    make_writer().write(documents("d1", "d2"))
+    client.update(index=ready_index, id="d2", body={"doc": {"text": "changed"}}, params={"refresh": "true"})
+    hits = client.search(index=ready_index, body={"query": without_features()})["hits"]["hits"]
+    assert [hit["_id"] for hit in hits] == ["d2"]
+
+
+def test_a_feature_may_not_take_the_name_that_marks_presence(make_writer: MakeWriter) -> None:
+    [refusal] = make_writer().write([SparseDocument("d1", {"present": 0.5})]).refused
+    assert "'present' is taken" in refusal.reason

@@ -72,5 +72,6 @@ class EmbeddingCache:
             return None
         digest = hashlib.sha256(f"{self._model_name}\n{self._model.max_seq_length}\n".encode())
         for text in texts:
-            digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
+            encoded = text.encode("utf-8", "surrogatepass")
+            digest.update(len(encoded).to_bytes(8, "little") + encoded)
         return self._folder / f"{digest.hexdigest()[:32]}.npy"

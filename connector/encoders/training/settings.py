@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+_AT_LEAST_ONE = (
+    "num_latents", "k", "k_query", "steps", "batch_size", "neighbours_per_seed", "num_neighbours",
+    "validation_queries", "validations", "patience",
+)  # fmt: skip
+
 Recipe = Literal["retrieval", "paper"]
 
 
@@ -24,8 +29,9 @@ class TrainingSettings:
     """Features kept per document."""
     k_query: int = 32
     """Features kept per query, by default, at search time."""
-    train_k_query: tuple[int, ...] = (64, 16)
-    """Features kept per query in training: the ranking loss is averaged over these (`retrieval`)."""
+    train_k_query: tuple[int, ...] = ()
+    """Features kept per query in training, which the ranking loss is averaged over; `k` and half of `k_query` if
+    none are given (`retrieval`)."""
     steps: int = 3_000
     """Updates of the weights."""
     batch_size: int = 512
@@ -58,9 +64,16 @@ class TrainingSettings:
     """Of the weights, the batches and the held-out queries."""
 
     def __post_init__(self) -> None:
-        for name in ("num_latents", "k", "k_query", "steps", "batch_size", "neighbours_per_seed", "validations"):
+        for name in _AT_LEAST_ONE:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        for name in ("learning_rate", "temperature"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}.")
+        if self.train_k_query and min(self.train_k_query) < 1:
+            raise ValueError(f"train_k_query must be at least 1, got {self.train_k_query}.")
+        if not self.train_k_query:
+            object.__setattr__(self, "train_k_query", (self.k, max(1, self.k_query // 2)))
         widest = max(self.k, self.k_query, *self.train_k_query)
         if widest > self.num_latents:
             raise ValueError(f"{widest} features cannot be kept of num_latents = {self.num_latents}.")

@@ -21,6 +21,9 @@ from connector.errors import EncoderError
 Progress = Callable[[str, float], None]
 """Called with what is being done and the share of it that is done, 0 to 1."""
 
+FEWEST_QUERIES = 10
+"""With fewer, none is held out: validation then asks made-up queries."""
+
 _WARM_UP = 0.01
 
 
@@ -117,7 +120,7 @@ def _set_up(
     neighbours = nearest_neighbours(
         data, settings.num_neighbours, device, progress=lambda share: report("finding neighbours", share)
     )
-    if len(data.queries) == 0:
+    if len(data.queries) < FEWEST_QUERIES:
         maker = NeighbourBatches(data, neighbours, batch_size=8, neighbours_per_seed=8, seed=settings.seed + 1)
         rows = np.random.default_rng(settings.seed).permutation(len(data.documents))[: settings.validation_queries]
         made_up = TrainingData(data.documents, maker.make_queries(rows), rows, data.corpus_starts)
