@@ -133,3 +133,9 @@ def test_a_broken_configuration_is_refused(head_folder: Path, tmp_path: Path) ->
     (tmp_path / "head" / "config.json").write_text('{"num_latents": 64')
     with pytest.raises(EncoderError, match=r"config\.json"):
         load_encoder(str(tmp_path / "head"))
+
+
+@pytest.mark.parametrize("device", ["tpu", "cuda:99", "nonsense"])
+def test_a_device_that_is_not_there_is_refused(head_folder: Path, device: str) -> None:
+    with pytest.raises(EncoderError, match=f"no device '{device}' here; leave it out"):
+        load_encoder(str(head_folder), device=device)

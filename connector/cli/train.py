@@ -68,10 +68,9 @@ def train(
     A corpus is a BEIR folder (its train queries are used too) or a JSONL, CSV or Parquet file. The head goes into a
     folder of a few MB with a card; --encoder takes it from there.
     """
-    from sentence_transformers.util import get_device_name
-
     from connector.cli.encoder import hide_loading
     from connector.encoders.base_model import DEFAULT_BASE_MODEL, find_base_model, load_base_model
+    from connector.encoders.device import choose_device
     from connector.encoders.training.card import save_head
     from connector.encoders.training.data import concatenate
     from connector.encoders.training.embeddings import EmbeddingCache
@@ -83,7 +82,7 @@ def train(
         settings = TrainingSettings(max_seconds=max_minutes * 60 if max_minutes else None, **options)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    device = device or get_device_name()
+    device = choose_device(device)
     base_model = base_model or DEFAULT_BASE_MODEL
     of_embeddings = [path for path in corpus if path.suffix in (".npy", ".npz")]
     if of_embeddings and len(of_embeddings) < len(corpus):

@@ -11,6 +11,7 @@ from sentence_transformers.util import load_file_path
 
 from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.base_model import BaseModel, find_base_model, load_base_model
+from connector.encoders.device import choose_device
 from connector.encoders.text import TextEncoder
 from connector.errors import EncoderError
 
@@ -41,8 +42,9 @@ def load_encoder(
         k_query: Features kept per query, instead of the head's.
 
     Raises:
-        EncoderError: There is no such encoder, or its parts do not fit each other.
+        EncoderError: There is no such encoder or device, or its parts do not fit each other.
     """
+    device = choose_device(device)
     folder = shipped_heads().get(name, Path(name))
     if _is_head(folder):
         head = KSparseAutoEncoder.load(str(folder))
