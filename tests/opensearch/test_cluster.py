@@ -115,7 +115,7 @@ def test_no_java_is_left_of_a_killed_parent(own_cache: Path) -> None:
         assert java.name() == "java"
         parent.kill()
     deadline = time.monotonic() + 10.0
-    while find_processes(own_cache) or list((own_cache / "run").iterdir()):
+    while find_processes(own_cache) or any((own_cache / "run").iterdir()):
         assert time.monotonic() < deadline, find_processes(own_cache)
         time.sleep(0.1)
 
