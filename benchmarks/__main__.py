@@ -74,9 +74,9 @@ def demo(corpus: Path | None, encoder: str, documents: int, rounds: int, cache: 
         with stages(quiet=False) as report:
             embed = cached_embed(loaded, cache / "embeddings", report)
             data = encode_set(corpus, loaded, embed, k_query=max(job.K_QUERIES))
-            answers = job.answer_questions(client, data, loaded, job.QUESTIONS)
-            rows = job.compare(client, data, loaded, rounds=rounds, report=report)
-        job.save_result(output, data, loaded, cluster, rows)
+            answers = job.answer_questions(client, data, job.QUESTIONS)
+            rows = job.compare(client, data, rounds=rounds, report=report)
+        job.save_result(output, data, cluster, rows)
         if not keep:
             client.indices.delete(index=job.DEMO_INDEX, ignore_unavailable=True)
     for question, hits in zip(job.QUESTIONS, answers, strict=True):
@@ -115,6 +115,12 @@ Examples:
 @click.option("--split", default="test", show_default=True, help="Judgements to use.")
 @click.option("--most-queries", type=click.IntRange(1), default=2_000, show_default=True)
 @click.option(
+    "--calibrate/--no-calibrate",
+    default=True,
+    show_default=True,
+    help="Tell the encoder the statistics of each corpus, as `ksparse ingest` does.",
+)
+@click.option(
     "--cache",
     type=click.Path(file_okay=False, path_type=Path),
     default=Path(".cache/embeddings"),
@@ -132,6 +138,7 @@ def encoder_frontier(
     encoder: str,
     split: str,
     most_queries: int,
+    calibrate: bool,
     cache: Path,
     output: Path | None,
     card: Path | None,
@@ -155,12 +162,23 @@ def encoder_frontier(
                 most_queries=most_queries,
                 k_doc=max(k_doc for k_doc, _ in POINTS),
                 k_query=max(k_query for _, k_query in POINTS),
+                calibrate=calibrate,
             )
-            results[data.name] = measure(data, loaded.num_latents, progress=partial(report, f"searching {data.name}"))
+            results[data.name] = measure(
+                data,
+                loaded.num_latents,
+                num_latents=loaded.head.num_latents if loaded.head is not None else None,
+                progress=partial(report, f"searching {data.name}"),
+            )
     for name, rows in results.items():
         click.echo(f"\n{name}\n\n{frontier_to_markdown(rows)}")
     if output is not None:
-        params = {"encoder": str(loaded.fingerprint), "split": split, "most_queries": most_queries}
+        params = {
+            "encoder": str(loaded.fingerprint),
+            "split": split,
+            "most_queries": most_queries,
+            "calibrate": calibrate,
+        }
         output.write_text(json.dumps({"params": params, "results": results}, indent=2) + "\n", encoding="utf-8")
     if card is not None:
         above, *_ = card.read_text(encoding="utf-8").split(f"\n{SCORES_HEADING}")

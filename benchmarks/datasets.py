@@ -29,6 +29,7 @@ class EncodedSet:
         query_embeddings: float32 (m, dim).
         document_vectors: n sparse vectors.
         query_vectors: m sparse vectors with as many features as may be asked for.
+        encoder: Which encoded it, told its statistics.
     """
 
     name: str
@@ -38,6 +39,7 @@ class EncodedSet:
     query_embeddings: NDArray[np.float32]
     document_vectors: SparseVectors
     query_vectors: SparseVectors
+    encoder: TextEncoder
 
     @property
     def doc_ids(self) -> list[str]:
@@ -64,6 +66,7 @@ def encode_set(
     most_queries: int = 1_000,
     k_doc: int | None = None,
     k_query: int = 64,
+    calibrate: bool = True,
 ) -> EncodedSet:
     """Read a BEIR folder and encode it.
 
@@ -75,20 +78,24 @@ def encode_set(
         most_queries: Queries used at most: the first ones.
         k_doc: Features kept per document; the encoder's own number if None.
         k_query: Features kept per query, at most; a system may use fewer.
+        calibrate: Tell the encoder the statistics of the corpus, as `ksparse ingest` does.
     """
     documents = tuple(record for record in read_corpus(folder) if isinstance(record, Document))
     judged = load_retrieval_set(folder, split)
     if len(judged.queries) > most_queries:
         queries = judged.queries[:most_queries]
         judged = RetrievalSet(judged.name, queries, {query.query_id: judged.qrels[query.query_id] for query in queries})
-    document_embeddings = embed([document.content for document in documents])
-    query_embeddings = embed([query.text for query in judged.queries])
+    texts, questions = [document.content for document in documents], [query.text for query in judged.queries]
+    document_embeddings, query_embeddings = embed(texts), embed(questions)
+    if calibrate:
+        encoder = encoder.with_statistics(encoder.measure_statistics(texts, document_embeddings))
     return EncodedSet(
         name=folder.resolve().name,
         documents=documents,
         judged=judged,
         document_embeddings=document_embeddings,
         query_embeddings=query_embeddings,
-        document_vectors=encoder.sparsify_embeddings(document_embeddings, k=k_doc),
-        query_vectors=encoder.sparsify_embeddings(query_embeddings, k=k_query),
+        document_vectors=encoder.sparsify_embeddings(document_embeddings, texts, k=k_doc),
+        query_vectors=encoder.sparsify_embeddings(query_embeddings, questions, task="query", k=k_query),
+        encoder=encoder,
     )

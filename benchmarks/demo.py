@@ -18,7 +18,6 @@ from benchmarks.systems.base import System
 from benchmarks.systems.lucene_hnsw import LuceneHnsw
 from benchmarks.systems.rank_features import RankFeatures
 from connector.cluster import Cluster, down, up
-from connector.encoders.text import TextEncoder
 from connector.evaluation.exact import document_frequencies, exact_search, postings_read
 from connector.evaluation.metrics import evaluate_run, overlap_at
 from connector.index.schema import prepare_index
@@ -51,27 +50,29 @@ def running_cluster(*, keep: bool, say: Callable[[str], None]) -> Iterator[Clust
             say("Stopped OpenSearch and deleted its data.")
 
 
-def answer_questions(
-    client: OpenSearch, data: EncodedSet, encoder: TextEncoder, questions: Sequence[str]
-) -> list[list[Hit]]:
+def answer_questions(client: OpenSearch, data: EncodedSet, questions: Sequence[str]) -> list[list[Hit]]:
     """Index the corpus with its text, and search the questions as any user would. The index stays."""
     client.indices.delete(index=DEMO_INDEX, ignore_unavailable=True)
-    prepare_index(client, DEMO_INDEX, encoder.fingerprint, settings={"number_of_shards": 1, "number_of_replicas": 0})
+    prepare_index(
+        client,
+        DEMO_INDEX,
+        data.encoder.fingerprint,
+        statistics=data.encoder.statistics,
+        settings={"number_of_shards": 1, "number_of_replicas": 0},
+    )
     writer = BulkWriter(client, DEMO_INDEX)
     writer.write(to_sparse_documents(data.documents, data.document_vectors))
     writer.refresh()
-    retriever = Retriever(client, DEMO_INDEX, encoder)
+    retriever = Retriever(client, DEMO_INDEX, data.encoder)
     return [retriever.search(question, top_k=3) for question in questions]
 
 
-def compare(
-    client: OpenSearch, data: EncodedSet, encoder: TextEncoder, *, rounds: int, report: Report
-) -> list[dict[str, Any]]:
+def compare(client: OpenSearch, data: EncodedSet, *, rounds: int, report: Report) -> list[dict[str, Any]]:
     """Index features and embeddings side by side, search both in turns, and return one row per system and setting."""
     dim = data.document_embeddings.shape[1]
     sparse_index, dense_index = "ksparse-demo-features", "ksparse-demo-hnsw"
     systems: list[System] = [LuceneHnsw(dense_index, dim)]
-    systems += [RankFeatures(sparse_index, encoder.fingerprint, k) for k in K_QUERIES]
+    systems += [RankFeatures(sparse_index, data.encoder.fingerprint, k) for k in K_QUERIES]
     index_bytes: dict[str, int] = {}
     try:
         for step, system in enumerate(systems):
@@ -88,17 +89,15 @@ def compare(
         )
     finally:
         client.indices.delete(index=f"{sparse_index},{dense_index}", ignore_unavailable=True)
-    return _rows(data, encoder, measured, index_bytes)
+    return _rows(data, measured, index_bytes)
 
 
-def _rows(
-    data: EncodedSet, encoder: TextEncoder, measured: Sequence[Measured], index_bytes: dict[str, int]
-) -> list[dict[str, Any]]:
+def _rows(data: EncodedSet, measured: Sequence[Measured], index_bytes: dict[str, int]) -> list[dict[str, Any]]:
     ids = [query.query_id for query in data.judged.queries]
     truth = dict(zip(ids, exact_search(data.document_embeddings, data.query_embeddings, data.doc_ids, 10), strict=True))
     dense = evaluate_run(truth, data.judged.qrels)
     rows: list[dict[str, Any]] = [{"system": "exact dense", "knob": "", **_quality(dense, dense), "overlap@10": 1.0}]
-    frequencies = document_frequencies(data.document_vectors, encoder.num_latents)
+    frequencies = document_frequencies(data.document_vectors, data.encoder.num_latents)
     reference = measured[0].latency
     for each in measured:
         run = dict(zip(ids, each.hits, strict=True))
@@ -125,15 +124,13 @@ def _quality(values: dict[str, float], dense: dict[str, float]) -> dict[str, flo
     }
 
 
-def save_result(
-    path: Path, data: EncodedSet, encoder: TextEncoder, cluster: Cluster, rows: list[dict[str, Any]]
-) -> None:
+def save_result(path: Path, data: EncodedSet, cluster: Cluster, rows: list[dict[str, Any]]) -> None:
     """Write the rows with what they depend on."""
     params = {
         "dataset": data.name,
         "documents": len(data.documents),
         "queries": len(data.judged.queries),
-        "encoder": str(encoder.fingerprint),
+        "encoder": str(data.encoder.fingerprint),
         "environment": describe(cluster),
     }
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -20,13 +20,18 @@ _CANDIDATES = 100
 
 
 def encoder_frontier(
-    data: EncodedSet, num_latents: int, *, progress: Callable[[float], None] | None = None
+    data: EncodedSet,
+    num_features: int,
+    *,
+    num_latents: int | None = None,
+    progress: Callable[[float], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Measure every point of `POINTS`.
 
     Args:
         data: Encoded with 128 features a document and 64 a query.
-        num_latents: Width of the encoder's output.
+        num_features: Width of the encoder's output.
+        num_latents: The first so many features may be dead; a word that no document has is not. All, if None.
         progress: Told the share that is done.
 
     Returns:
@@ -42,11 +47,11 @@ def encoder_frontier(
     rows: list[dict[str, Any]] = []
     for done, (k_doc, k_query) in enumerate(POINTS):
         documents, queries = prune(data.document_vectors, k_doc), prune(data.query_vectors, k_query)
-        found = exact_sparse_search(documents, queries, data.doc_ids, num_latents, _CANDIDATES)
+        found = exact_sparse_search(documents, queries, data.doc_ids, num_features, _CANDIDATES)
         run = dict(zip(ids, found, strict=True))
         alone = evaluate_run(run, data.judged.qrels)["ndcg@10"]
         rescored = evaluate_run(dict(zip(ids, _rescore(found, data), strict=True)), data.judged.qrels)["ndcg@10"]
-        frequencies = document_frequencies(documents, num_latents)
+        frequencies = document_frequencies(documents, num_features)
         rows.append(
             {
                 "k_doc": k_doc,
@@ -59,7 +64,7 @@ def encoder_frontier(
                 "overlap@10": overlap_at(run, top_10, 10),
                 "postings_per_document": float(postings_read(queries, frequencies).mean()) / len(data.documents),
                 "highest_document_frequency": float(frequencies.max()) / len(data.documents),
-                "dead_latents": float((frequencies == 0).mean()),
+                "dead_latents": float((frequencies[:num_latents] == 0).mean()),
             }
         )
         if progress is not None:

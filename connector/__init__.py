@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from connector.index.searcher import Searcher
     from connector.index.writer import BulkWriter
     from connector.ingest.pipeline import IngestResult, ingest_documents
+    from connector.ingest.prepare import prepare_encoder
     from connector.query import build_query
     from connector.retriever import Retriever
+    from connector.statistics import CorpusStatistics
     from connector.types import Document, EncoderFingerprint, Hit, MalformedRecord, Query, SparseDocument, SparseVectors
 
 _HOMES = {
@@ -38,6 +40,7 @@ _HOMES = {
     "ClusterError": "connector.errors",
     "ConnectorError": "connector.errors",
     "CorpusError": "connector.errors",
+    "CorpusStatistics": "connector.statistics",
     "Document": "connector.types",
     "Encoder": "connector.encoders.base",
     "EncoderError": "connector.errors",
@@ -59,6 +62,7 @@ _HOMES = {
     "connect": "connector.index.client",
     "ingest_documents": "connector.ingest.pipeline",
     "load_encoder": "connector.encoders.load",
+    "prepare_encoder": "connector.ingest.prepare",
     "prepare_index": "connector.index.schema",
     "read_corpus": "connector.corpus.read",
     "shipped_heads": "connector.encoders.load",
@@ -70,6 +74,7 @@ __all__ = [
     "ClusterError",
     "ConnectorError",
     "CorpusError",
+    "CorpusStatistics",
     "Document",
     "Encoder",
     "EncoderError",
@@ -91,6 +96,7 @@ __all__ = [
     "connect",
     "ingest_documents",
     "load_encoder",
+    "prepare_encoder",
     "prepare_index",
     "read_corpus",
     "shipped_heads",

@@ -65,6 +65,7 @@ def evaluate(
         BulkWriteError: A document of the corpus was refused: figures would be of another corpus.
     """
     retriever = Retriever(client, index, encoder, source=False)
+    encoder = retriever.encoder
     writer = BulkWriter(client, index)
     has_dense = encoder.head is not None
     embeddings = []
@@ -73,7 +74,7 @@ def evaluate(
         texts = [document.content for document in block]
         if has_dense:
             embeddings.append(encoder.embed(texts))
-            vectors = encoder.sparsify_embeddings(embeddings[-1])
+            vectors = encoder.sparsify_embeddings(embeddings[-1], texts)
         else:
             vectors = encoder.encode_document(texts)
         if write and (refused := writer.write(to_sparse_documents(block, vectors)).refused):

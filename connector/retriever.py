@@ -7,9 +7,9 @@ from typing import Any
 
 from opensearchpy import OpenSearch
 
-from connector.encoders.text import TextEncoder
+from connector.encoders.text import TextEncoder, adapt
 from connector.errors import SearchError
-from connector.index.schema import require_schema
+from connector.index.schema import existing_schema, require_schema
 from connector.index.searcher import Searcher
 from connector.query import check_text
 from connector.types import Hit
@@ -21,7 +21,7 @@ class Retriever:
     Args:
         client: A ready client.
         index: The index or alias.
-        encoder: Must have the fingerprint that the index records.
+        encoder: Of the fingerprint that the index records, once it is told the statistics that the index keeps.
         source: Fields to return with each hit.
 
     Raises:
@@ -38,8 +38,8 @@ class Retriever:
         *,
         source: Sequence[str] | bool = ("title", "text", "metadata"),
     ) -> None:
-        self.schema = require_schema(client, index, encoder.fingerprint)
-        self._encoder = encoder
+        self.encoder = adapt(encoder, existing_schema(client, index).statistics)
+        self.schema = require_schema(client, index, self.encoder.fingerprint)
         self._searcher = Searcher(client, index, source=source)
 
     def search(
@@ -62,7 +62,7 @@ class Retriever:
             SearchError: The query is empty or too long, or the server refuses it.
         """
         self._check_length(query)
-        [features] = self._encoder.encode_query([query], k=k_query).as_mappings()
+        [features] = self.encoder.encode_query([query], k=k_query).as_mappings()
         if not features:
             raise SearchError(f"The query {query!r} excites no feature of the encoder; put it in other words.")
         return self._searcher.search(features, top_k=top_k, filters=filters)
@@ -77,7 +77,7 @@ class Retriever:
         queries_per_request: int = 64,
     ) -> list[list[Hit]]:
         """Search many queries by `_msearch`; one that is too long is cut as a document would be."""
-        vectors = self._encoder.encode_query(list(queries), k=k_query).as_mappings()
+        vectors = self.encoder.encode_query(list(queries), k=k_query).as_mappings()
         found: list[list[Hit]] = []
         for start in range(0, len(vectors), queries_per_request):
             batch = vectors[start : start + queries_per_request]
@@ -86,7 +86,7 @@ class Retriever:
 
     def _check_length(self, query: str) -> None:
         check_text(query)
-        limit = self._encoder.max_seq_length
-        tokens = self._encoder.count_tokens(query)
+        limit = self.encoder.max_seq_length
+        tokens = self.encoder.count_tokens(query)
         if limit is not None and tokens > limit:
             raise SearchError(f"The query has {tokens} tokens, the encoder reads {limit}; shorten it.")

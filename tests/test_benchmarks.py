@@ -12,12 +12,13 @@ from benchmarks.datasets import EncodedSet
 from benchmarks.docstrings import _split
 from benchmarks.frontier import encoder_frontier
 from benchmarks.report import frontier_to_markdown, plot, to_cells, to_markdown
+from connector.encoders.text import TextEncoder
 from connector.evaluation.datasets import RetrievalSet
 from connector.sparsify import sparsify
 from connector.types import Document, Query
 
 
-def encoded(activations: np.ndarray, embeddings: np.ndarray) -> EncodedSet:
+def encoded(activations: np.ndarray, embeddings: np.ndarray, encoder: TextEncoder) -> EncodedSet:
     """Each document is also a query, which has itself as its one relevant document."""
     ids = [str(row) for row in range(len(embeddings))]
     vectors = sparsify(activations, activations.shape[1])
@@ -29,35 +30,45 @@ def encoded(activations: np.ndarray, embeddings: np.ndarray) -> EncodedSet:
         query_embeddings=embeddings,
         document_vectors=vectors,
         query_vectors=vectors,
+        encoder=encoder,
     )
 
 
-def test_frontier_of_activations_that_equal_the_embeddings_keeps_everything() -> None:
+def test_frontier_of_activations_that_equal_the_embeddings_keeps_everything(encoder: TextEncoder) -> None:
     embeddings = np.eye(4, dtype=np.float32) + 0.1
-    for row in encoder_frontier(encoded(embeddings, embeddings), num_latents=4):
+    for row in encoder_frontier(encoded(embeddings, embeddings, encoder), num_features=4):
         assert row["ndcg_share"] == pytest.approx(1.0)
         assert row["rescored_ndcg_share"] == pytest.approx(1.0)
         assert row["recall_of_dense_top_10@100"] == pytest.approx(1.0)
         assert row["dead_latents"] == 0.0
 
 
-def test_frontier_counts_postings_of_the_query_s_features() -> None:
+def test_frontier_counts_postings_of_the_query_s_features(encoder: TextEncoder) -> None:
     activations = np.zeros((4, 8), dtype=np.float32)
     activations[:, 0] = 1.0
     activations[np.arange(4), np.arange(1, 5)] = 2.0
-    [first, *_] = encoder_frontier(encoded(activations, np.eye(4, dtype=np.float32)), num_latents=8)
+    [first, *_] = encoder_frontier(encoded(activations, np.eye(4, dtype=np.float32), encoder), num_features=8)
     # Each query reads the latent that all four documents have, and one that is its own: 5 postings of 4 documents.
     assert first["postings_per_document"] == pytest.approx(5 / 4)
     assert first["highest_document_frequency"] == 1.0
     assert first["dead_latents"] == pytest.approx(3 / 8)
 
 
-def test_frontier_loses_what_shares_no_feature() -> None:
+def test_frontier_loses_what_shares_no_feature(encoder: TextEncoder) -> None:
     activations = np.zeros((2, 4), dtype=np.float32)
     activations[np.arange(2), np.arange(2)] = 1.0
     embeddings = np.array([[1.0, 0.0], [0.9, 0.1]], dtype=np.float32)
-    rows = encoder_frontier(encoded(activations, embeddings), num_latents=4)
+    rows = encoder_frontier(encoded(activations, embeddings, encoder), num_features=4)
     assert rows[0]["recall_of_dense_top_10@100"] == pytest.approx(0.5)
+
+
+def test_only_latents_can_be_dead(encoder: TextEncoder) -> None:
+    activations = np.zeros((4, 8), dtype=np.float32)
+    activations[:, [0, 6]] = 1.0
+    [first, *_] = encoder_frontier(
+        encoded(activations, np.eye(4, dtype=np.float32), encoder), num_features=8, num_latents=4
+    )
+    assert first["dead_latents"] == pytest.approx(3 / 4)
 
 
 def test_a_docstring_s_first_sentence_is_not_in_its_body() -> None:
@@ -93,9 +104,9 @@ def test_plot_is_a_picture(tmp_path: Path) -> None:
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_frontier_table_has_a_row_per_point() -> None:
+def test_frontier_table_has_a_row_per_point(encoder: TextEncoder) -> None:
     embeddings = np.eye(4, dtype=np.float32) + 0.1
-    rows = encoder_frontier(encoded(embeddings, embeddings), num_latents=4)
+    rows = encoder_frontier(encoded(embeddings, embeddings, encoder), num_features=4)
     assert frontier_to_markdown(rows).count("\n") == len(rows) + 2
 
 

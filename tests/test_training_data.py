@@ -1,17 +1,19 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 from sentence_transformers import SentenceTransformer
 
 from connector.encoders.training.data import NeighbourBatches, TrainingData, concatenate
 from connector.encoders.training.embeddings import EmbeddingCache
 from connector.encoders.training.neighbours import nearest_neighbours
-from connector.encoders.training.sources import load_embeddings, read_texts
+from connector.encoders.training.sources import TextSource, load_embeddings, read_texts
 from connector.errors import CorpusError
 from tests.tiny import DIM, build_dense
 
@@ -138,6 +140,45 @@ def test_batches_repeat_with_their_seed() -> None:
     assert not np.array_equal(one.documents, other.documents)
 
 
+def test_a_batch_says_where_its_rows_come_from() -> None:
+    data = concatenate(
+        [data_of(unit_rows(10, seed=1)), data_of(unit_rows(10, seed=2), unit_rows(2, seed=3), tuple(range(2)))]
+    )
+    maker = batches(data)
+    for _ in range(10):
+        batch = maker.draw()
+        np.testing.assert_array_equal(batch.documents, data.documents[batch.document_rows])
+        assert set((batch.document_rows // 10).tolist()) == {batch.corpus}
+        own = batch.query_rows >= 0
+        np.testing.assert_array_equal(batch.queries[own], data.queries[batch.query_rows[own]])
+        np.testing.assert_array_equal(data.positives[batch.query_rows[own]], batch.document_rows[own])
+        assert not np.isin(batch.document_rows[~own], data.positives).any()
+
+
+def test_tokens_are_joined_and_dropped_with_their_rows() -> None:
+    one = replace(
+        data_of(unit_rows(2), unit_rows(2), (0, 1)),
+        document_tokens=csr_matrix(np.array([[1.0, 0], [0, 1]])),
+        query_tokens=csr_matrix(np.array([[2.0, 0], [0, 3]])),
+    )
+    joined = concatenate([one, one]).without_queries(np.array([0, 3]))
+    assert joined.document_tokens is not None and joined.query_tokens is not None
+    assert joined.document_tokens.toarray().tolist() == [[1, 0], [0, 1], [1, 0], [0, 1]]
+    assert joined.query_tokens.toarray().tolist() == [[0, 3], [2, 0]]
+    with pytest.raises(ValueError, match="either all parts have tokens, or none has"):
+        concatenate([one, data_of(unit_rows(2))])
+    with pytest.raises(ValueError, match="document_tokens must have 2 rows, got 1"):
+        replace(one, document_tokens=csr_matrix((1, 2)))
+    with pytest.raises(ValueError, match="must be given together"):
+        replace(one, query_tokens=None)
+
+
+def test_statistics_are_those_of_each_corpus() -> None:
+    parts = [data_of(unit_rows(3, seed=1)), data_of(unit_rows(5, seed=2))]
+    found = [statistics.mean for statistics in concatenate(parts).statistics()]
+    np.testing.assert_allclose(found, [part.documents.mean(axis=0) for part in parts], rtol=1e-3)
+
+
 class CountingModel(SentenceTransformer):
     """Counts the texts that it encodes."""
 
@@ -226,6 +267,33 @@ def test_a_source_embeds_what_it_holds(model: CountingModel, tmp_path: Path) -> 
     assert (data.documents.shape, data.queries.shape) == ((2, DIM), (2, DIM))
     assert data.positives.tolist() == [0, 1]
     np.testing.assert_allclose(data.queries[1], model.plain(["why cats"])[0], atol=1e-6)
+
+
+def test_a_source_counts_the_tokens_of_what_it_holds(model: CountingModel, tmp_path: Path) -> None:
+    source = read_texts(beir_folder(tmp_path))
+    data = source.embed(EmbeddingCache(model, "tiny", None))
+    assert data.document_tokens is not None and data.query_tokens is not None
+    vocabulary = model.tokenizer.get_vocab()
+    assert data.document_tokens[0].nonzero()[1].tolist() == sorted(
+        vocabulary[token] for token in ("[CLS]", "stars", "burn", "[SEP]")
+    )
+    assert data.query_tokens.shape == (2, len(vocabulary))
+    assert source.embed(EmbeddingCache(model, "tiny", None), lexical=False).document_tokens is None
+
+
+def test_a_source_without_queries_asks_with_a_sentence_of_each_document() -> None:
+    texts = ("Stars burn for years. Music has a rhythm! Cats sleep on stones.", "one two three four")
+    source = TextSource("two", texts, (), (), 0).with_queries(seed=1)
+    assert source.positives == (0, 1)
+    assert source.queries[0] in ("Stars burn for years.", "Music has a rhythm!", "Cats sleep on stones.")
+    assert source.queries[1] in ("one two", "two three", "three four")
+    assert TextSource("two", texts, (), (), 0).with_queries(seed=1) == source
+    assert len(TextSource("two", texts, (), (), 0).with_queries(1).queries) == 1
+
+
+def test_queries_that_are_there_are_kept(tmp_path: Path) -> None:
+    source = read_texts(beir_folder(tmp_path))
+    assert source.with_queries() is source
 
 
 def test_embeddings_load_from_npy_and_npz(tmp_path: Path) -> None:

@@ -12,8 +12,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
+from scipy.sparse import csr_matrix
 
 from connector.encoders.autoencoder import KSparseAutoEncoder
+from connector.encoders.lexical import pad_counts
 from connector.encoders.training.card import save_head
 from connector.encoders.training.data import TrainingData
 from connector.encoders.training.settings import Recipe, TrainingSettings
@@ -72,7 +74,8 @@ def test_validations_are_spread_over_the_steps(trained: TrainedHead) -> None:
 
 def test_the_head_has_the_weights_of_the_best_validation(trained: TrainedHead, data: TrainingData) -> None:
     assert trained.best.score == max(result.score for result in trained.validations)
-    _, validation = hold_out(replace(data, queries=clustered(100, 2), positives=np.arange(100)), 30, 0)
+    asked = replace(data, queries=clustered(100, 2), positives=np.arange(100))
+    _, validation = hold_out(asked, asked.statistics(), 30, 0)
     # Other queries than those of the run, hence about.
     assert validation.run(trained.head, 0).overlap_at_10 == pytest.approx(trained.best.overlap_at_10, abs=0.15)
 
@@ -80,7 +83,8 @@ def test_the_head_has_the_weights_of_the_best_validation(trained: TrainedHead, d
 def test_the_head_is_better_than_an_untrained_one(trained: TrainedHead, data: TrainingData) -> None:
     torch.manual_seed(0)
     untrained = KSparseAutoEncoder(16, 64, 8, 4)
-    _, validation = hold_out(replace(data, queries=clustered(100, 2), positives=np.arange(100)), 30, 0)
+    asked = replace(data, queries=clustered(100, 2), positives=np.arange(100))
+    _, validation = hold_out(asked, asked.statistics(), 30, 0)
     assert validation.run(trained.head, 0).score > validation.run(untrained, 0).score
 
 
@@ -112,7 +116,7 @@ def test_the_weights_of_a_worse_last_step_are_not_returned(data: TrainingData, m
 
     def falling(self: Validation, head: KSparseAutoEncoder, step: int) -> Any:  # noqa: ANN401
         seen.append(head.encoder.weight.detach().clone())
-        return replace(real(self, head, step), overlap_at_10=1.0 / step, recall_at_100=0.0)
+        return replace(real(self, head, step), ndcg_share=1.0 / step, recall_at_100=0.0)
 
     monkeypatch.setattr(Validation, "run", falling)
     trained = train_head(data, replace(SMALL, recipe="paper", patience=2))
@@ -155,15 +159,63 @@ def test_the_card_and_the_report_are_written(trained: TrainedHead, tmp_path: Pat
     assert report["losses"] == trained.losses
     assert {"torch", "sentence-transformers", "numpy"} == set(report["versions"])
     card = (tmp_path / "head" / "README.md").read_text()
-    assert "16 dimensions into 8 of 64 latents" in card
+    assert "16 dimensions into 8 features for a document and 4 for a query" in card
     assert "| stars | 200 | 0 |" in card
     assert f"| dense top 10 found in the sparse top 10 | {trained.best.overlap_at_10:.1%} |" in card
 
 
+def test_a_large_corpus_is_sampled_with_the_documents_that_are_asked_for(
+    data_with_queries: TrainingData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connector.encoders.training.validation.MAX_DOCUMENTS", 30)
+    head = KSparseAutoEncoder(16, 64, 64, 64)
+    torch.nn.init.normal_(head.encoder.weight)
+    _, validation = hold_out(data_with_queries, [head.statistics], 20, 0, share=0.2)
+    # Document i is near query i; were it missing, no ranking could gain anything.
+    assert validation.run(head).ndcg_share > 0.5
+
+
+def tokens(count: int, seed: int) -> csr_matrix:
+    """Each text has the token of its cluster, 10 of 20, two of ten others, and one that all have."""
+    random = np.random.default_rng(seed)
+    rows = np.zeros((count, 31), np.float32)
+    rows[np.arange(count), np.arange(count) % 20] = 1
+    rows[np.arange(count), 20 + random.integers(10, size=count)] += 1
+    rows[:, 30] = 1
+    return csr_matrix(rows)
+
+
+def test_tokens_become_features(data_with_queries: TrainingData) -> None:
+    with_tokens = replace(data_with_queries, document_tokens=tokens(200, 3), query_tokens=tokens(100, 4))
+    settings = replace(SMALL, document_lexical_scale=0.3, query_lexical_scale=0.3)
+    head = train_head(with_tokens, settings).head
+    assert head.lexical is not None
+    assert head.lexical.token_weights[30] == 0, "a token of every document tells nothing"
+    assert head.num_features == 64 + 31
+    rows = torch.from_numpy(data_with_queries.documents)
+    features, values = head.strongest(rows, 8, tokens=pad_counts(tokens(200, 3)))
+    kept = features[values > 0]
+    assert (kept >= 64).any() and (kept < 64).any()
+    assert not (kept == 64 + 30).any()
+
+
+def test_without_their_scale_tokens_are_no_features(data_with_queries: TrainingData) -> None:
+    with_tokens = replace(data_with_queries, document_tokens=tokens(200, 3), query_tokens=tokens(100, 4))
+    for settings in (replace(SMALL, query_lexical_scale=0.0), replace(SMALL, recipe="paper")):
+        assert train_head(with_tokens, replace(settings, steps=2)).head.lexical is None
+
+
+def test_the_mean_of_the_corpus_is_taken_off(data: TrainingData) -> None:
+    shifted = replace(data, documents=data.documents + np.float32(1.0))
+    head = train_head(shifted, replace(SMALL, steps=2)).head
+    np.testing.assert_allclose(head.mean.numpy(), shifted.documents.mean(axis=0), rtol=1e-3)
+    assert not train_head(shifted, replace(SMALL, steps=2, recipe="paper")).head.mean.any()
+
+
 def test_hold_out_takes_a_tenth_at_most(data_with_queries: TrainingData) -> None:
-    left, _ = hold_out(data_with_queries, 1_000, 0)
+    left, _ = hold_out(data_with_queries, data_with_queries.statistics(), 1_000, 0)
     assert (len(left.queries), len(left.positives), len(left.documents)) == (90, 90, 200)
-    left, _ = hold_out(data_with_queries, 4, 0)
+    left, _ = hold_out(data_with_queries, data_with_queries.statistics(), 4, 0)
     assert len(left.queries) == 96
 
 
@@ -175,9 +227,11 @@ def test_validation_by_hand() -> None:
         head.encoder.bias.zero_()
     documents = np.array([[1, 0, 0], [1, 0, 0], [0, 1, 0]], np.float32)
     queries = np.array([[1, 0, 0]], np.float32)
-    result = Validation([documents, documents], [queries, queries[:0]]).run(head, 7)
+    asked = TrainingData(documents, queries, np.array([1]), np.zeros(1, np.int64))
+    result = Validation([asked, asked.without_queries(np.array([0]))], [head.statistics] * 2).run(head, 7)
     # The dense top 10 are all three documents; the sparse ones are the two that share a latent with the query.
     assert result.step == 7
+    assert result.ndcg_share == pytest.approx(1.0), "document 1 is second in both"
     assert result.overlap_at_10 == pytest.approx(2 / 3)
     assert result.recall_at_100 == pytest.approx(2 / 3)
     assert result.postings == pytest.approx(2 / 3)
@@ -194,6 +248,7 @@ def test_validation_by_hand() -> None:
         ({"k": 65}, "65 features cannot be kept of num_latents = 64"),
         ({"train_k_query": (65, 4)}, "65 features cannot be kept of num_latents = 64"),
         ({"batch_size": 30}, "batch_size 30 must be a multiple of neighbours_per_seed 4"),
+        ({"query_lexical_scale": -0.1}, "query_lexical_scale -0.1 must be at least 0"),
         ({"max_seconds": 0.0}, "max_seconds must be above 0, got 0.0"),
     ],
 )

@@ -28,6 +28,9 @@ Examples:
 @click.option("--k", type=click.IntRange(1), help="Features kept per document.  [default: the encoder's]")
 @click.option("--k-query", type=click.IntRange(1, 1024), help="Features kept per query.  [default: the encoder's]")
 @click.option("--run", "run_file", type=click.Path(dir_okay=False, path_type=Path), help="Write a TREC run file.")
+@click.option(
+    "--calibrate/--no-calibrate", default=True, show_default=True, help="Of a new index, as for `ksparse ingest`."
+)
 @click.option("--device", help="cuda, mps or cpu.  [default: the best there is]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--quiet", is_flag=True, help="No progress.")
@@ -40,6 +43,7 @@ def evaluate(
     k: int | None,
     k_query: int | None,
     run_file: Path | None,
+    calibrate: bool,
     device: str | None,
     as_json: bool,
     quiet: bool,
@@ -53,7 +57,7 @@ def evaluate(
     from connector.evaluate import evaluate as measure
     from connector.evaluation.datasets import load_retrieval_set
     from connector.evaluation.runs import write_run
-    from connector.index.schema import prepare_index, require_schema
+    from connector.ingest.prepare import prepare_encoder
     from connector.types import Document, MalformedRecord
 
     judged = load_retrieval_set(dataset, split)
@@ -65,9 +69,13 @@ def evaluate(
             click.echo(f"left out: {record.location}: {record.reason}", err=True)
     name = index or f"ksparse-evaluate-{uuid.uuid4().hex[:8]}"
     if index is None:
-        prepare_index(client, name, loaded.fingerprint, settings={"number_of_shards": 1, "number_of_replicas": 0})
-    else:
-        require_schema(client, name, loaded.fingerprint)
+        prepare_encoder(
+            client,
+            name,
+            loaded,
+            sample=[document.content for document in corpus] if calibrate else (),
+            settings={"number_of_shards": 1, "number_of_replicas": 0},
+        )
     try:
         with documents(quiet, len(corpus), f"encoding {judged.name}") as progress:
             result = measure(

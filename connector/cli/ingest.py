@@ -63,6 +63,12 @@ becomes metadata. Exit status 3: finished, but some records are in the dead lett
     type=click.Path(dir_okay=False, path_type=Path),
     help="Keep what fails in this file.  [default: INDEX.dead-letters.jsonl]",
 )
+@click.option(
+    "--calibrate/--no-calibrate",
+    default=True,
+    show_default=True,
+    help="Tell the encoder of a new index how common words are, and where the documents lie, from the first 10,000.",
+)
 @click.option("--shards", type=click.IntRange(1), help="Of a new index.  [default: the server's]")
 @click.option("--replicas", type=click.IntRange(0), help="Of a new index.  [default: the server's]")
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Texts per forward pass.")
@@ -82,6 +88,7 @@ def ingest(
     generate_ids: bool,
     strict: bool,
     dead_letters: Path | None,
+    calibrate: bool,
     shards: int | None,
     replicas: int | None,
     batch_size: int,
@@ -102,22 +109,24 @@ def ingest(
     from connector.cli.main import EXIT_DEAD_LETTERS, EXIT_RESUMABLE
     from connector.corpus.read import count_records, read_corpus
     from connector.corpus.source import Format
-    from connector.index.schema import prepare_index, read_schema
+    from connector.index.schema import read_schema
     from connector.index.writer import BulkWriter
     from connector.ingest.pipeline import ingest_documents
+    from connector.ingest.prepare import prepare_encoder
+    from connector.ingest.sample import Sampled
 
     kind: Format | None = file_format  # type: ignore[assignment]
     declared = read_schema(client, index)
-    records = read_corpus(
-        corpus, fields={*fields, *(declared.fields if declared else ())}, format=kind, generate_ids=generate_ids
-    )
+    known_fields = {*fields, *(declared.fields if declared else ())}
+    records = Sampled(read_corpus(corpus, fields=known_fields, format=kind, generate_ids=generate_ids))
     loaded = open_encoder(encoder, device=device, k=k)
     settings = {"number_of_shards": shards, "number_of_replicas": replicas}
     try:
-        prepare_index(
+        loaded = prepare_encoder(
             client,
             index,
-            loaded.fingerprint,
+            loaded,
+            sample=records.sample if calibrate else (),
             fields=fields,
             settings={name: value for name, value in settings.items() if value is not None},
         )

@@ -44,6 +44,12 @@ Examples:
     show_default=True,
     help="More of it: fewer postings per query, a little less quality.",
 )
+@click.option(
+    "--lexical/--no-lexical",
+    default=True,
+    show_default=True,
+    help="Let a text's rarer tokens be features beside the latents.",
+)
 @click.option("--alpha-mse", type=click.FloatRange(min=0), default=1.0, show_default=True, help="alpha_1 of the paper.")
 @click.option(
     "--alpha-distance", type=click.FloatRange(min=0), default=1.0, show_default=True, help="alpha_2 of the paper."
@@ -58,6 +64,7 @@ def train(
     base_model: str | None,
     splits: tuple[str, ...],
     max_minutes: float | None,
+    lexical: bool,
     device: str | None,
     cache: Path | None,
     quiet: bool,
@@ -78,6 +85,8 @@ def train(
     from connector.encoders.training.sources import load_embeddings, read_texts
     from connector.encoders.training.trainer import train_head
 
+    if not lexical:
+        options |= {"document_lexical_scale": 0.0, "query_lexical_scale": 0.0}
     try:
         settings = TrainingSettings(max_seconds=max_minutes * 60 if max_minutes else None, **options)
     except ValueError as error:
@@ -88,6 +97,7 @@ def train(
     if of_embeddings and len(of_embeddings) < len(corpus):
         raise CorpusError(f"{of_embeddings[0]} holds embeddings and other inputs are texts; train on one kind.")
     counts: dict[str, dict[str, int]] = {}
+    special_ids: list[int] = []
     with stages(quiet) as report:
         if of_embeddings:
             parts = [load_embeddings(path) for path in corpus]
@@ -96,16 +106,27 @@ def train(
             hide_loading()
             dense = find_base_model(base_model)
             embedder = EmbeddingCache(load_base_model(dense, device), dense.name, cache)
-            sources = [read_texts(path, splits=splits) for path in corpus]
+            sources = [read_texts(path, splits=splits).with_queries(seed=settings.seed) for path in corpus]
             names = [source.name for source in sources]
-            parts = [source.embed(embedder, partial(report, f"embedding {source.name}")) for source in sources]
+            parts = [
+                source.embed(embedder, partial(report, f"embedding {source.name}"), lexical=settings.lexical)
+                for source in sources
+            ]
+            special_ids = embedder.special_ids
         for name, part in zip(names, parts, strict=True):
             counts[name] = {"documents": len(part.documents), "queries": len(part.queries)}
-        trained = train_head(concatenate(parts), settings, base_model=base_model, device=device, progress=report)
+        trained = train_head(
+            concatenate(parts),
+            settings,
+            base_model=base_model,
+            special_ids=special_ids,
+            device=device,
+            progress=report,
+        )
     save_head(trained, output, settings, data=counts)
     best = trained.best
     click.echo(
         f"{output}: {trained.steps:,} steps in {trained.elapsed_s / 60:.1f} min; on held-out queries "
-        f"{best.overlap_at_10:.1%} of the dense top 10 in the top 10, {best.recall_at_100:.1%} in the first 100, "
+        f"{best.ndcg_share:.1%} of dense NDCG@10, {best.recall_at_100:.1%} of the dense top 10 in the first 100, "
         f"{best.postings:.2f} N postings per query, {best.dead_latents:.1%} dead latents"
     )

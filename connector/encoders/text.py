@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any, cast
@@ -13,9 +15,17 @@ from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer, SparseEncoder
 from sentence_transformers.util import batch_to_device
 
-from connector.encoders.autoencoder import KSparseAutoEncoder, Task
+from connector.encoders.autoencoder import KSparseAutoEncoder
+from connector.encoders.lexical import Task, count_texts, pad_counts
 from connector.sparsify import SMALLEST_WEIGHT
+from connector.statistics import CorpusStatistics
 from connector.types import EncoderFingerprint, SparseVectors
+
+_BLOCK = 2_048
+"""Embeddings per pass of a head alone."""
+
+_MOST_EMBEDDED = 1_000
+"""Documents whose mean embedding stands for that of all."""
 
 
 class TextEncoder:
@@ -58,6 +68,11 @@ class TextEncoder:
         return self._head
 
     @property
+    def statistics(self) -> CorpusStatistics | None:
+        """What the head knows of the corpus; None where there is no head."""
+        return self._head.statistics if self._head is not None else None
+
+    @property
     def num_latents(self) -> int:
         """Width of the encoder's output."""
         return int(self.model.get_embedding_dimension() or 0)
@@ -80,7 +95,7 @@ class TextEncoder:
         return EncoderFingerprint(
             base_model=self._base_model,
             revision=self._revision,
-            weights_sha256=_hash_weights(self.model),
+            weights_sha256=_hash_weights(self.model, self._head),
             k=self.k,
             num_latents=self.num_latents,
             pooling="/".join(str(part) for part in (mode, activation) if part) or type(pooling).__name__,
@@ -129,25 +144,104 @@ class TextEncoder:
         modules = [module for module in self.model if module is not head]
         return SentenceTransformer(modules=modules, device=str(self.model.device), prompts=self._prompts)
 
-    def sparsify_embeddings(self, embeddings: NDArray[np.float32], *, k: int | None = None) -> SparseVectors:
+    def measure_statistics(
+        self, texts: Sequence[str], embeddings: NDArray[np.float32] | None = None
+    ) -> CorpusStatistics:
+        """Take the statistics of a corpus from a sample of its documents.
+
+        Args:
+            texts: Thousands are good, hundreds will do.
+            embeddings: (n, dim), of these texts; if None, up to 1,000 of them are embedded.
+
+        Raises:
+            ValueError: The model is no dense model with a head, or there are no texts.
+        """
+        head = self._require_head()
+        if not texts:
+            raise ValueError("texts must hold one document at least.")
+        if embeddings is None:
+            embeddings = self.embed(texts[:: -(-len(texts) // _MOST_EMBEDDED)])
+        if head.lexical is None:
+            return CorpusStatistics.measure(embeddings, prior=head.statistics)
+        prompt, tokenizer = self.model.prompts.get("document") or "", self.model.tokenizer
+        counts = count_texts(tokenizer, [prompt + text for text in texts], self.max_seq_length)
+        return CorpusStatistics.measure(embeddings, counts, tokenizer.all_special_ids, prior=head.statistics)
+
+    def with_statistics(self, statistics: CorpusStatistics | None) -> TextEncoder:
+        """The same encoder for another corpus; the dense model is shared.
+
+        Args:
+            statistics: Of that corpus; None returns this encoder.
+
+        Raises:
+            ValueError: The model has no head, or one of other sizes.
+        """
+        if statistics is None:
+            return self
+        head = copy.deepcopy(self._require_head())
+        head.use_statistics(statistics)
+        modules = [head if module is self._head else module for module in self.model]
+        return TextEncoder(
+            SparseEncoder(modules=modules, device=str(self.model.device), prompts=self._prompts),
+            k=self.k,
+            k_query=self.k_query,
+            base_model=self._base_model,
+            revision=self._revision,
+        )
+
+    def calibrate(self, texts: Sequence[str]) -> TextEncoder:
+        """The same encoder, told the statistics of a sample of the documents it will encode.
+
+        Common words then weigh nothing and the mean document is taken off, as any ranking may; it is worth more
+        than most training. The index keeps the statistics (`prepare_index`), so that every `Retriever` finds them.
+        """
+        return self.with_statistics(self.measure_statistics(texts))
+
+    def sparsify_embeddings(
+        self,
+        embeddings: NDArray[np.float32],
+        texts: Sequence[str] | None = None,
+        *,
+        task: Task = "document",
+        k: int | None = None,
+    ) -> SparseVectors:
         """Run the head alone on dense embeddings.
 
         Args:
             embeddings: (n, dim), from the same dense model (`embed`).
-            k: Features kept; the document's `k` if None.
+            texts: The n texts, for a head with lexical features.
+            task: What the texts are.
+            k: Features kept; the task's own number if None.
 
         Raises:
-            ValueError: The model has no such head, or the width is another.
+            ValueError: The model has no such head, the shapes do not fit, or `texts` are missing.
         """
         head = self._require_head()
         if embeddings.ndim != 2 or embeddings.shape[1] != head.dim:
             raise ValueError(f"embeddings must have shape (n, {head.dim}), got {embeddings.shape}.")
-        kept = min(k if k is not None else self.k or head.k, head.num_latents)
+        if head.lexical is not None and (texts is None or len(texts) != len(embeddings)):
+            raise ValueError(
+                f"this head has lexical features: it needs the texts of all {len(embeddings)} embeddings, "
+                f"got {'none' if texts is None else len(texts)}."
+            )
+        if k is not None and k < 1:
+            raise ValueError(f"k must be at least 1, got {k}.")
+        own = self.k_query if task == "query" else self.k
+        kept = min(k or own or head.k, head.num_latents)
+        device = head.encoder.weight.device
         parts = []
         with torch.inference_mode():
-            for block in torch.split(torch.from_numpy(embeddings), 4096):
-                latents, values = head.strongest(block.to(head.encoder.weight.device), kept)
-                parts.append(_to_vectors(latents, values))
+            for start in range(0, len(embeddings), _BLOCK):
+                rows = slice(start, start + _BLOCK)
+                block = torch.from_numpy(embeddings[rows]).to(device)
+                tokens = None
+                if head.lexical is not None and texts is not None:
+                    prompt = self.model.prompts.get(task) or ""
+                    counts = count_texts(
+                        self.model.tokenizer, [prompt + text for text in texts[rows]], self.max_seq_length
+                    )
+                    tokens = pad_counts(counts).to(device)
+                parts.append(_to_vectors(*head.strongest(block, kept, task=task, tokens=tokens)))
         return _stack(parts, kept)
 
     @property
@@ -204,6 +298,15 @@ class TextEncoder:
             return cast("dict[str, Any]", self.model(features, **kwargs))
 
 
+def adapt(encoder: TextEncoder, statistics: CorpusStatistics | None) -> TextEncoder:
+    """The encoder, told the statistics that an index keeps; as it is where they are none, or not of its sizes."""
+    own = encoder.statistics
+    if own is None or statistics is None:
+        return encoder
+    same = (own.mean.shape, own.token_weights.shape) == (statistics.mean.shape, statistics.token_weights.shape)
+    return encoder.with_statistics(statistics) if same else encoder
+
+
 def _to_vectors(latents: torch.Tensor, values: torch.Tensor) -> SparseVectors:
     weights = values.float().cpu().numpy()
     weights[weights < SMALLEST_WEIGHT] = 0.0
@@ -224,8 +327,10 @@ def _stack(parts: Sequence[SparseVectors], k: int | None) -> SparseVectors:
     return stacked
 
 
-def _hash_weights(model: SparseEncoder) -> str:
+def _hash_weights(model: SparseEncoder, head: KSparseAutoEncoder | None) -> str:
     digest = hashlib.sha256()
+    if head is not None and head.lexical_config is not None:
+        digest.update(json.dumps(head.lexical_config, sort_keys=True).encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name}:{tuple(tensor.shape)}:".encode())
         digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import resources
 from typing import Any
 
@@ -14,6 +14,7 @@ from opensearchpy.exceptions import NotFoundError, RequestError
 from connector.errors import ClusterError, EncoderMismatchError, IndexMappingError
 from connector.index.client import explained, reason_of
 from connector.query import FEATURES_FIELD
+from connector.statistics import CorpusStatistics
 from connector.types import EncoderFingerprint
 
 META_KEY = "ksparse"
@@ -29,11 +30,13 @@ class IndexSchema:
         index: Its name, or the alias that was asked for.
         encoder: Fingerprint of the encoder that wrote it.
         fields: Further top-level fields that it declares, with their types.
+        statistics: What the encoder was told of the corpus, None if nothing.
     """
 
     index: str
     encoder: EncoderFingerprint
     fields: Mapping[str, str]
+    statistics: CorpusStatistics | None = None
 
 
 def load_mapping(name: str) -> dict[str, Any]:
@@ -44,12 +47,17 @@ def load_mapping(name: str) -> dict[str, Any]:
 
 
 def index_body(
-    encoder: EncoderFingerprint, *, fields: Mapping[str, str] | None = None, settings: Mapping[str, Any] | None = None
+    encoder: EncoderFingerprint,
+    *,
+    statistics: CorpusStatistics | None = None,
+    fields: Mapping[str, str] | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Build the body that creates an index for one encoder.
 
     Args:
         encoder: Recorded in the mapping's `_meta`.
+        statistics: Kept there, too (about 20 KB), so that queries are encoded as the documents are.
         fields: Further top-level fields, from name to mapping type (keyword, integer, date, ...).
         settings: Index settings such as `number_of_shards`.
 
@@ -64,7 +72,10 @@ def index_body(
                 "begin with _ are taken. Rename it."
             )
         body["mappings"]["properties"][name] = {"type": kind}
-    body["mappings"]["_meta"] = {META_KEY: {"encoder": asdict(encoder) | {"digest": encoder.digest}}}
+    meta: dict[str, Any] = {"encoder": asdict(encoder) | {"digest": encoder.digest}}
+    if statistics is not None:
+        meta["statistics"] = statistics.to_json()
+    body["mappings"]["_meta"] = {META_KEY: meta}
     if settings:
         body["settings"] = {"index": dict(settings)}
     return body
@@ -90,7 +101,7 @@ def read_schema(client: OpenSearch, index: str) -> IndexSchema | None:
     digests = {schema.encoder.digest for schema in schemas}
     if len(digests) > 1:
         raise IndexMappingError(f"{index} joins indices of {len(digests)} encoders; name one of {', '.join(replies)}.")
-    return IndexSchema(index, schemas[0].encoder, schemas[0].fields)
+    return replace(schemas[0], index=index)
 
 
 def existing_schema(client: OpenSearch, index: str) -> IndexSchema:
@@ -126,10 +137,19 @@ def prepare_index(
     index: str,
     encoder: EncoderFingerprint,
     *,
+    statistics: CorpusStatistics | None = None,
     fields: Mapping[str, str] | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> IndexSchema:
     """Create an index unless it exists, and make sure that it can be written to. Before any encoding.
+
+    Args:
+        client: A ready client.
+        index: Its name.
+        encoder: Whose features it shall hold.
+        statistics: What this encoder was told of the corpus.
+        fields: Further top-level fields, from name to mapping type.
+        settings: Index settings, for a new index.
 
     Raises:
         ClusterError: The server is away, or does not permit to create the index or to write into it.
@@ -140,13 +160,13 @@ def prepare_index(
         raise IndexMappingError(f"{index!r} is no index to write to: a name is not empty and holds no * and no ?.")
     schema = read_schema(client, index)
     if schema is None:
-        body = index_body(encoder, fields=fields, settings=settings)
+        body = index_body(encoder, statistics=statistics, fields=fields, settings=settings)
         try:
             with explained(client):
                 client.indices.create(index=index, body=body)
         except RequestError as error:
             raise IndexMappingError(f"The server refuses to create index {index!r}: {reason_of(error)}") from error
-        return IndexSchema(index, encoder, dict(fields or {}))
+        return IndexSchema(index, encoder, dict(fields or {}), statistics)
     schema = require_schema(client, index, encoder)
     missing = {name: kind for name, kind in (fields or {}).items() if schema.fields.get(name) != kind}
     if missing:
@@ -170,12 +190,13 @@ def _parse(name: str, mappings: Mapping[str, Any]) -> IndexSchema:
     facts = {key: value for key, value in meta["encoder"].items() if key != "digest"}
     try:
         encoder = EncoderFingerprint(**facts)
-    except TypeError as error:
+        statistics = CorpusStatistics.from_json(meta["statistics"]) if "statistics" in meta else None
+    except (TypeError, ValueError) as error:
         raise IndexMappingError(f"Index {name!r} was made by another version of ksparse ({error}).") from error
     declared = {
         field: facts_of.get("type", "object") for field, facts_of in properties.items() if field not in _RESERVED_FIELDS
     }
-    return IndexSchema(name, encoder, declared)
+    return IndexSchema(name, encoder, declared, statistics)
 
 
 def _probe_write(client: OpenSearch, index: str) -> None:

@@ -42,10 +42,8 @@ def demo_index(client: OpenSearch) -> Iterator[str]:
     client.indices.delete(index=demo.DEMO_INDEX, ignore_unavailable=True)
 
 
-def test_comparison_has_all_systems_and_leaves_no_index(
-    client: OpenSearch, data: EncodedSet, encoder: TextEncoder
-) -> None:
-    rows = demo.compare(client, data, encoder, rounds=1, report=lambda _what, _share: None)
+def test_comparison_has_all_systems_and_leaves_no_index(client: OpenSearch, data: EncodedSet) -> None:
+    rows = demo.compare(client, data, rounds=1, report=lambda _what, _share: None)
     assert [row["system"] for row in rows] == ["exact dense", "HNSW"] + ["k-sparse"] * len(demo.K_QUERIES)
     # Six documents: the graph misses none of them, and each sentence finds itself.
     assert rows[1]["overlap@10"] == 1.0
@@ -55,10 +53,8 @@ def test_comparison_has_all_systems_and_leaves_no_index(
     assert not client.indices.exists(index="ksparse-demo-features")
 
 
-def test_questions_are_answered_with_text(
-    client: OpenSearch, data: EncodedSet, encoder: TextEncoder, demo_index: str
-) -> None:
-    [[first, *_]] = demo.answer_questions(client, data, encoder, [SENTENCES[1]])
+def test_questions_are_answered_with_text(client: OpenSearch, data: EncodedSet, demo_index: str) -> None:
+    [[first, *_]] = demo.answer_questions(client, data, [SENTENCES[1]])
     assert first.source["text"] == SENTENCES[1]
     assert client.indices.exists(index=demo_index)
 
@@ -71,14 +67,14 @@ def test_settle_refuses_an_index_that_lacks_documents(client: OpenSearch, index:
 
 
 def test_result_says_what_it_depends_on(
-    client: OpenSearch, data: EncodedSet, encoder: TextEncoder, opensearch_cluster: object, tmp_path: Path
+    client: OpenSearch, data: EncodedSet, opensearch_cluster: object, tmp_path: Path
 ) -> None:
     import json
 
     from connector.cluster import Cluster
 
     assert isinstance(opensearch_cluster, Cluster)
-    demo.save_result(tmp_path / "result.json", data, encoder, opensearch_cluster, [])
+    demo.save_result(tmp_path / "result.json", data, opensearch_cluster, [])
     environment = json.loads((tmp_path / "result.json").read_text())["params"]["environment"]
     assert environment["opensearch"].startswith("3.")
     assert environment["simd"] in (True, False, None)

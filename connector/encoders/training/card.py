@@ -10,6 +10,7 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
+from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.training.settings import TrainingSettings
 from connector.encoders.training.trainer import TrainedHead
 
@@ -49,8 +50,8 @@ def _card(trained: TrainedHead, settings: TrainingSettings, data: Mapping[str, M
     )
     return f"""# K-sparse head for {head.base_model or "precomputed embeddings"}
 
-Turns a dense embedding of {head.dim} dimensions into {head.k} of {head.num_latents} latents for a document and
-{head.k_query} for a query, to be searched by their dot product.
+Turns a dense embedding of {head.dim} dimensions into {head.k} features for a document and {head.k_query} for a query,
+to be searched by their dot product: {_features(head)}.
 
 Trained by `ksparse train` with the recipe `{settings.recipe}`, seed {settings.seed}, {trained.steps:,} steps of
 {settings.batch_size} documents in {trained.elapsed_s / 60:.0f} minutes. All settings, losses and versions are in
@@ -65,9 +66,17 @@ On queries that were held out from training, each searched among at most 20,000 
 
 | figure | value |
 | --- | --- |
+| NDCG@10, as a share of that of exact dense search | {best.ndcg_share:.1%} |
 | dense top 10 found in the sparse top 10 | {best.overlap_at_10:.1%} |
 | dense top 10 found in the sparse first 100 | {best.recall_at_100:.1%} |
 | postings read per query, per document of the corpus | {best.postings:.2f} |
 | highest document frequency of a latent | {best.highest_document_frequency:.1%} |
 | dead latents | {best.dead_latents:.1%} |
 """
+
+
+def _features(head: KSparseAutoEncoder) -> str:
+    latents = f"{head.num_latents:,} latents"
+    if head.lexical is None:
+        return latents
+    return f"{latents}, and the {int((head.lexical.token_weights > 0).sum()):,} rarer ones of the model's tokens"

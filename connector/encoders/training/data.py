@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix, vstack
+
+from connector.statistics import CorpusStatistics
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +23,17 @@ class TrainingData:
         positives: int64 (m,), the document (row) that each query asks for.
         corpus_starts: int64 (c,), the first row of each corpus, ascending from 0. Neighbours and batches stay
             within a corpus.
+        document_tokens: float32 (n, vocabulary), how often each document has each token; None without lexical
+            features.
+        query_tokens: float32 (m, vocabulary), the same of the queries.
     """
 
     documents: NDArray[np.float32]
     queries: NDArray[np.float32]
     positives: NDArray[np.int64]
     corpus_starts: NDArray[np.int64]
+    document_tokens: csr_matrix | None = None
+    query_tokens: csr_matrix | None = None
 
     def __post_init__(self) -> None:
         if self.documents.ndim != 2 or len(self.documents) < 2:
@@ -36,6 +44,14 @@ class TrainingData:
             raise ValueError(f"{len(self.queries)} queries need as many positives, got {len(self.positives)}.")
         if len(self.positives) and not (0 <= self.positives.min() and self.positives.max() < len(self.documents)):
             raise ValueError(f"positives must be rows of the {len(self.documents)} documents.")
+        for name, tokens, rows in (
+            ("document_tokens", self.document_tokens, self.documents),
+            ("query_tokens", self.query_tokens, self.queries),
+        ):
+            if tokens is not None and tokens.shape[0] != len(rows):
+                raise ValueError(f"{name} must have {len(rows)} rows, got {tokens.shape[0]}.")
+        if (self.document_tokens is None) != (self.query_tokens is None):
+            raise ValueError("document_tokens and query_tokens must be given together.")
 
     @property
     def corpora(self) -> list[slice]:
@@ -47,17 +63,40 @@ class TrainingData:
         """Return the same data less some of its queries."""
         keep = np.ones(len(self.queries), dtype=bool)
         keep[rows] = False
-        return TrainingData(self.documents, self.queries[keep], self.positives[keep], self.corpus_starts)
+        return replace(
+            self,
+            queries=self.queries[keep],
+            positives=self.positives[keep],
+            query_tokens=None if self.query_tokens is None else self.query_tokens[keep],
+        )
+
+    def statistics(self, special_ids: Sequence[int] = ()) -> list[CorpusStatistics]:
+        """The statistics of each corpus.
+
+        Args:
+            special_ids: Tokens that the tokenizer adds by itself.
+        """
+        return [
+            CorpusStatistics.measure(
+                self.documents[rows],
+                None if self.document_tokens is None else self.document_tokens[rows],
+                special_ids,
+            )
+            for rows in self.corpora
+        ]
 
 
 def concatenate(parts: Sequence[TrainingData]) -> TrainingData:
     """Join the data of several corpora.
 
     Raises:
-        ValueError: There are no parts.
+        ValueError: There are no parts, or only some of them have tokens.
     """
     if not parts:
         raise ValueError("there is nothing to train on: give at least one corpus.")
+    with_tokens = [part.document_tokens is not None for part in parts]
+    if any(with_tokens) and not all(with_tokens):
+        raise ValueError("either all parts have tokens, or none has.")
     shifts = np.cumsum([0, *(len(part.documents) for part in parts[:-1])])
     return TrainingData(
         documents=np.concatenate([part.documents for part in parts]),
@@ -66,14 +105,27 @@ def concatenate(parts: Sequence[TrainingData]) -> TrainingData:
         corpus_starts=np.concatenate(
             [part.corpus_starts + shift for part, shift in zip(parts, shifts, strict=True)]
         ).astype(np.int64),
+        document_tokens=vstack([part.document_tokens for part in parts], format="csr") if any(with_tokens) else None,
+        query_tokens=vstack([part.query_tokens for part in parts], format="csr") if any(with_tokens) else None,
     )
 
 
 class Batch(NamedTuple):
-    """Rows of one step, both float32 (batch_size, dim); query i asks for document i."""
+    """Rows of one step, all of one corpus; query i asks for document i.
+
+    Attributes:
+        documents: float32 (batch_size, dim).
+        queries: float32 (batch_size, dim).
+        corpus: The corpus that they are drawn from.
+        document_rows: int64 (batch_size,), where the documents stand in the data.
+        query_rows: int64 (batch_size,), where the queries stand; -1 for one that was made up.
+    """
 
     documents: NDArray[np.float32]
     queries: NDArray[np.float32]
+    corpus: int
+    document_rows: NDArray[np.int64]
+    query_rows: NDArray[np.int64]
 
 
 class NeighbourBatches:
@@ -112,20 +164,26 @@ class NeighbourBatches:
 
     def draw(self) -> Batch:
         """Draw one batch from one corpus."""
-        corpus = self._data.corpora[int(self._random.choice(len(self._shares), p=self._shares))]
+        number = int(self._random.choice(len(self._shares), p=self._shares))
+        corpus = self._data.corpora[number]
         seeds = self._random.integers(corpus.start, corpus.stop, size=self._batch_size // self._per_seed)
         columns = self._random.integers(0, self._neighbours.shape[1], size=(len(seeds), self._per_seed - 1))
         near = np.take_along_axis(self._neighbours[seeds], columns, axis=1)
         rows = np.concatenate([seeds[:, None], near], axis=1).ravel()
-        return Batch(self._data.documents[rows], self._queries_for(rows))
+        queries, query_rows = self._queries_for(rows)
+        return Batch(self._data.documents[rows], queries, number, rows, query_rows)
 
-    def _queries_for(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    def _queries_for(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         first, count = self._first_query[rows], self._first_query[rows + 1] - self._first_query[rows]
-        queries = self.make_queries(rows)
         own = np.nonzero(count)[0]
-        picked = first[own] + (self._random.random(len(own)) * count[own]).astype(np.int64)
-        queries[own] = self._data.queries[self._by_document[picked]]
-        return queries
+        query_rows = np.full(len(rows), -1, dtype=np.int64)
+        query_rows[own] = self._by_document[first[own] + (self._random.random(len(own)) * count[own]).astype(np.int64)]
+        queries = np.empty((len(rows), self._data.documents.shape[1]), dtype=np.float32)
+        queries[own] = self._data.queries[query_rows[own]]
+        without = np.nonzero(count == 0)[0]
+        if len(without):
+            queries[without] = self.make_queries(rows[without])
+        return queries, query_rows
 
     def make_queries(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Make up a query for each document: float32 (len(rows), dim), normalized."""

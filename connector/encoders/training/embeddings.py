@@ -9,7 +9,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 from sentence_transformers import SentenceTransformer
+
+from connector.encoders.lexical import count_texts
 
 _BLOCK = 4_096
 """Texts embedded between two calls of `progress`."""
@@ -65,6 +68,15 @@ class EmbeddingCache:
             np.save(unfinished, embeddings)
             unfinished.replace(path)
         return embeddings
+
+    def count_tokens(self, texts: Sequence[str]) -> csr_matrix:
+        """Count the tokens of n texts as the model reads them: (n, vocabulary size)."""
+        return count_texts(self._model.tokenizer, texts, self._model.max_seq_length)
+
+    @property
+    def special_ids(self) -> list[int]:
+        """Tokens that the tokenizer adds by itself."""
+        return list(self._model.tokenizer.all_special_ids)
 
     def path_for(self, texts: Sequence[str]) -> Path | None:
         """The file that keeps the embeddings of these texts, whether it exists or not."""

@@ -48,14 +48,16 @@ def ranking_loss(
     return F.kl_div(predicted.log_softmax(dim=1), target.log_softmax(dim=1), reduction="batchmean", log_target=True)
 
 
-def balance_loss(document_usage: Tensor, query_usage: Tensor) -> Tensor:
+def balance_loss(document_usage: Tensor, query_usage: Tensor, num_latents: int) -> Tensor:
     """FLOPS between documents and queries (after Paria et al., arXiv:2004.05665): what a query costs on the index.
 
     Args:
-        document_usage: (num_latents,), the share of the documents' weight that each latent carries; sums to 1.
-        query_usage: (num_latents,), the same of the queries.
+        document_usage: (m,), the share of the documents' weight that each feature carries; sums to 1. Features that
+            do not occur may be left out.
+        query_usage: (m,), the same of the queries.
+        num_latents: Width of the latent space.
 
     Returns:
         num_latents x sum of products: 1 where usage is even, num_latents where one latent carries all.
     """
-    return len(document_usage) * (document_usage * query_usage).sum()
+    return num_latents * (document_usage * query_usage).sum()

@@ -48,6 +48,11 @@ class TrainingSettings:
     """Weight of the order of documents among each other, beside that of documents for queries (`retrieval`)."""
     balance_weight: float = 0.05
     """Weight of the FLOPS term that spreads documents and queries evenly over the latents (`retrieval`)."""
+    document_lexical_scale: float = 0.07
+    """Weight of a document's tokens beside its latents; 0 for latents alone (`retrieval`, where there are texts)."""
+    query_lexical_scale: float = 0.12
+    """Weight of a query's tokens. The product with `document_lexical_scale` is the weight of BM25 beside the dense
+    score in what is taught; 0.006 to 0.008 ranked the training queries of four corpora best."""
     alpha_mse: float = 1.0
     """alpha_1 of the paper's eq. 3: weight of the reconstruction (`paper`)."""
     alpha_distance: float = 1.0
@@ -63,6 +68,11 @@ class TrainingSettings:
     seed: int = 0
     """Of the weights, the batches and the held-out queries."""
 
+    @property
+    def lexical(self) -> bool:
+        """Whether tokens are features."""
+        return self.recipe == "retrieval" and min(self.document_lexical_scale, self.query_lexical_scale) > 0
+
     def __post_init__(self) -> None:
         for name in _AT_LEAST_ONE:
             if getattr(self, name) < 1:
@@ -70,6 +80,11 @@ class TrainingSettings:
         for name in ("learning_rate", "temperature"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)}.")
+        if min(self.document_lexical_scale, self.query_lexical_scale) < 0:
+            raise ValueError(
+                f"document_lexical_scale {self.document_lexical_scale} and query_lexical_scale "
+                f"{self.query_lexical_scale} must be at least 0."
+            )
         if self.train_k_query and min(self.train_k_query) < 1:
             raise ValueError(f"train_k_query must be at least 1, got {self.train_k_query}.")
         if not self.train_k_query:

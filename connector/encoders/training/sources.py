@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,12 @@ from connector.encoders.training.embeddings import EmbeddingCache
 from connector.errors import CorpusError
 from connector.evaluation.datasets import load_retrieval_set
 from connector.types import Document
+
+MOST_MADE_UP_QUERIES = 20_000
+"""Enough to learn from; they have to be embedded, too."""
+
+_LONGEST_MADE_UP = 32
+_SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|\n+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +42,32 @@ class TextSource:
     positives: tuple[int, ...]
     skipped: int
 
-    def embed(self, cache: EmbeddingCache, progress: Callable[[float], None] | None = None) -> TrainingData:
-        """Embed documents and queries."""
+    def embed(
+        self, cache: EmbeddingCache, progress: Callable[[float], None] | None = None, *, lexical: bool = True
+    ) -> TrainingData:
+        """Embed documents and queries, and count their tokens if `lexical`."""
         return TrainingData(
             documents=cache.embed(self.documents, progress=progress),
             queries=cache.embed(self.queries, progress=progress),
             positives=np.asarray(self.positives, dtype=np.int64),
             corpus_starts=np.zeros(1, dtype=np.int64),
+            document_tokens=cache.count_tokens(self.documents) if lexical else None,
+            query_tokens=cache.count_tokens(self.queries) if lexical else None,
         )
+
+    def with_queries(self, most: int = MOST_MADE_UP_QUERIES, *, seed: int = 0) -> TextSource:
+        """Make up queries where there are none: a sentence of a document asks for it.
+
+        Args:
+            most: Documents at most that get one.
+            seed: Of the documents and sentences picked.
+        """
+        if self.queries:
+            return self
+        random = np.random.default_rng(seed)
+        rows = np.sort(random.permutation(len(self.documents))[:most])
+        queries = tuple(_sentence_of(self.documents[row], random) for row in rows)
+        return replace(self, queries=queries, positives=tuple(rows.tolist()))
 
 
 def read_texts(path: Path, *, splits: Sequence[str] = ("train",)) -> TextSource:
@@ -105,3 +130,14 @@ def load_embeddings(path: Path) -> TrainingData:
         )
     except ValueError as error:
         raise CorpusError(f"{path}: {error}") from error
+
+
+def _sentence_of(text: str, random: np.random.Generator) -> str:
+    """A sentence of the text; half of its words, in a row, where it has no more than one."""
+    sentences = [sentence for sentence in _SENTENCE_END.split(text) if len(sentence.split()) > 2]
+    if len(sentences) > 1:
+        return " ".join(sentences[random.integers(len(sentences))].split()[:_LONGEST_MADE_UP])
+    words = text.split()
+    length = min(_LONGEST_MADE_UP, (len(words) + 1) // 2)
+    start = random.integers(len(words) - length + 1)
+    return " ".join(words[start : start + length])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from connector.encoders.training.objectives import PaperObjective, RetrievalObje
 from connector.encoders.training.settings import TrainingSettings
 from connector.encoders.training.validation import Validation, ValidationResult, hold_out
 from connector.errors import EncoderError
+from connector.statistics import CorpusStatistics
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the share of it that is done, 0 to 1."""
@@ -56,6 +57,7 @@ def train_head(
     settings: TrainingSettings,
     *,
     base_model: str = "",
+    special_ids: Sequence[int] = (),
     device: str | torch.device = "cpu",
     progress: Progress | None = None,
 ) -> TrainedHead:
@@ -65,6 +67,7 @@ def train_head(
         data: Embeddings of the dense model. Neither recipe needs queries; `retrieval` gains by them.
         settings: The recipe and all that decides the result.
         base_model: Name of the dense model, kept in the head's configuration.
+        special_ids: Tokens that the dense model's tokenizer adds by itself.
         device: Where to train.
         progress: Told how far it is.
 
@@ -74,8 +77,11 @@ def train_head(
     started = time.monotonic()
     report = progress or (lambda _task, _share: None)
     torch.manual_seed(settings.seed)
+    if not settings.lexical:
+        data = replace(data, document_tokens=None, query_tokens=None)
+    statistics = data.statistics(special_ids) if settings.recipe == "retrieval" else None
     head = _new_head(data, settings, base_model).to(device)
-    objective, validation = _set_up(head, data, settings, report)
+    objective, validation = _set_up(head, data, statistics, settings, report)
     optimizer = torch.optim.Adam(objective.parameters(), lr=settings.learning_rate)
 
     losses: list[float] = []
@@ -114,9 +120,14 @@ def train_head(
 
 
 def _set_up(
-    head: KSparseAutoEncoder, data: TrainingData, settings: TrainingSettings, report: Progress
+    head: KSparseAutoEncoder,
+    data: TrainingData,
+    statistics: Sequence[CorpusStatistics] | None,
+    settings: TrainingSettings,
+    report: Progress,
 ) -> tuple[PaperObjective | RetrievalObjective, Validation]:
     device = head.encoder.weight.device
+    known = statistics or [head.statistics] * len(data.corpora)
     neighbours = nearest_neighbours(
         data, settings.num_neighbours, device, progress=lambda share: report("finding neighbours", share)
     )
@@ -124,15 +135,22 @@ def _set_up(
         maker = NeighbourBatches(data, neighbours, batch_size=8, neighbours_per_seed=8, seed=settings.seed + 1)
         rows = np.random.default_rng(settings.seed).permutation(len(data.documents))[: settings.validation_queries]
         made_up = TrainingData(data.documents, maker.make_queries(rows), rows, data.corpus_starts)
-        _, validation = hold_out(made_up, settings.validation_queries, settings.seed, share=1.0)
+        _, validation = hold_out(made_up, known, settings.validation_queries, settings.seed, share=1.0)
     else:
-        data, validation = hold_out(data, settings.validation_queries, settings.seed)
-    if settings.recipe == "paper":
+        data, validation = hold_out(data, known, settings.validation_queries, settings.seed)
+    if statistics is None:
         return PaperObjective(head, data, settings), validation
-    return RetrievalObjective(head, data, neighbours, settings), validation
+    return RetrievalObjective(head, data, neighbours, statistics, settings), validation
 
 
 def _new_head(data: TrainingData, settings: TrainingSettings, base_model: str) -> KSparseAutoEncoder:
+    lexical = None
+    if data.document_tokens is not None:
+        lexical = {
+            "num_tokens": data.document_tokens.shape[1],
+            "document_scale": settings.document_lexical_scale,
+            "query_scale": settings.query_lexical_scale,
+        }
     head = KSparseAutoEncoder(
         dim=data.documents.shape[1],
         num_latents=settings.num_latents,
@@ -140,6 +158,7 @@ def _new_head(data: TrainingData, settings: TrainingSettings, base_model: str) -
         k_query=settings.k_query,
         with_decoder=settings.recipe == "paper",
         base_model=base_model,
+        lexical_config=lexical,
     )
     with torch.no_grad():
         # Directions of equal length: no latent starts with an advantage.

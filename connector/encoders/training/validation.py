@@ -8,15 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
 from connector.encoders.autoencoder import KSparseAutoEncoder
+from connector.encoders.lexical import Task, pad_counts
 from connector.encoders.training.data import TrainingData
 from connector.evaluation.exact import document_frequencies, exact_search, exact_sparse_search, postings_read
 from connector.sparsify import prune
-from connector.types import Hit, SparseVectors
+from connector.statistics import CorpusStatistics
+from connector.types import SparseVectors
 
 MAX_DOCUMENTS = 20_000
 """Documents of a corpus that are searched at most: enough to tell heads apart, few enough to be quick."""
+
+_BLOCK = 2_048
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +30,7 @@ class ValidationResult:
 
     Attributes:
         step: Steps taken before.
+        ndcg_share: NDCG@10 of the documents that the queries ask for, as a share of that of exact dense search.
         overlap_at_10: Share of the dense top 10 in the sparse top 10.
         recall_at_100: Share of the dense top 10 in the sparse first 100: what a first phase owes.
         postings: Postings that a query reads, per document of the corpus.
@@ -33,6 +39,7 @@ class ValidationResult:
     """
 
     step: int
+    ndcg_share: float
     overlap_at_10: float
     recall_at_100: float
     postings: float
@@ -42,51 +49,53 @@ class ValidationResult:
     @property
     def score(self) -> float:
         """What the best step is chosen by."""
-        return (self.overlap_at_10 + self.recall_at_100) / 2
-
-
-@dataclass(frozen=True, slots=True)
-class _HeldOutCorpus:
-    documents: NDArray[np.float32]
-    queries: NDArray[np.float32]
-    dense_top_10: list[set[str]]
+        return (self.ndcg_share + self.recall_at_100) / 2
 
 
 class Validation:
     """Held-out queries with the documents that they are searched in.
 
     Args:
-        documents: float32 (n, dim) of each corpus.
-        queries: float32 (m, dim) held out of each corpus, m may be 0.
+        corpora: A corpus each, with its held-out queries and, in `positives`, the documents that they ask for.
+            Corpora without a query are left out.
+        statistics: What the head is told of each corpus.
     """
 
-    def __init__(self, documents: Sequence[NDArray[np.float32]], queries: Sequence[NDArray[np.float32]]) -> None:
-        self._corpora = []
-        for rows, asked in zip(documents, queries, strict=True):
-            if len(asked) == 0:
-                continue
-            hits = exact_search(rows, asked, _row_names(rows), 10)
-            self._corpora.append(_HeldOutCorpus(rows, asked, [{hit.doc_id for hit in top} for top in hits]))
+    def __init__(self, corpora: Sequence[TrainingData], statistics: Sequence[CorpusStatistics]) -> None:
+        known = zip(corpora, statistics, strict=True)
+        self._corpora = [(corpus, facts) for corpus, facts in known if len(corpus.queries)]
+        self._dense_top_10 = []
+        for corpus, _ in self._corpora:
+            hits = exact_search(corpus.documents, corpus.queries, _row_names(corpus.documents), 10)
+            self._dense_top_10.append([[hit.doc_id for hit in top] for top in hits])
 
-    def run(self, head: KSparseAutoEncoder, step: int) -> ValidationResult:
+    def run(self, head: KSparseAutoEncoder, step: int = 0) -> ValidationResult:
         """Search all held-out queries with the head as it is."""
+        gains: list[float] = []
+        dense_gains: list[float] = []
         overlaps: list[float] = []
         recalls: list[float] = []
         postings: list[float] = []
         fires = np.zeros(head.num_latents, dtype=bool)
         highest = 0.0
-        for corpus in self._corpora:
-            documents = _encode(head, corpus.documents, head.k)
-            queries = _encode(head, corpus.queries, head.k_query)
-            found = exact_sparse_search(documents, queries, _row_names(corpus.documents), head.num_latents, 100)
-            overlaps += [_recall(hits[:10], top) for hits, top in zip(found, corpus.dense_top_10, strict=True)]
-            recalls += [_recall(hits, top) for hits, top in zip(found, corpus.dense_top_10, strict=True)]
-            frequencies = document_frequencies(documents, head.num_latents)
+        for (corpus, statistics), dense_top_10 in zip(self._corpora, self._dense_top_10, strict=True):
+            head.use_statistics(statistics)
+            documents = _encode(head, corpus.documents, "document", corpus.document_tokens)
+            queries = _encode(head, corpus.queries, "query", corpus.query_tokens)
+            hits = exact_sparse_search(documents, queries, _row_names(corpus.documents), head.num_features, 100)
+            for asked, found, dense in zip(corpus.positives, hits, dense_top_10, strict=True):
+                ranking = [hit.doc_id for hit in found]
+                gains.append(_gain(ranking[:10], str(asked)))
+                dense_gains.append(_gain(dense, str(asked)))
+                overlaps.append(_recall(ranking[:10], dense))
+                recalls.append(_recall(ranking, dense))
+            frequencies = document_frequencies(documents, head.num_features)
             postings += (postings_read(queries, frequencies) / len(corpus.documents)).tolist()
-            fires |= frequencies > 0
+            fires |= frequencies[: head.num_latents] > 0
             highest = max(highest, float(frequencies.max()) / len(corpus.documents))
         return ValidationResult(
             step=step,
+            ndcg_share=float(np.sum(gains) / np.sum(dense_gains)) if any(dense_gains) else 0.0,
             overlap_at_10=float(np.mean(overlaps)),
             recall_at_100=float(np.mean(recalls)),
             postings=float(np.mean(postings)),
@@ -95,37 +104,60 @@ class Validation:
         )
 
 
-def hold_out(data: TrainingData, count: int, seed: int, *, share: float = 0.1) -> tuple[TrainingData, Validation]:
+def hold_out(
+    data: TrainingData, statistics: Sequence[CorpusStatistics], count: int, seed: int, *, share: float = 0.1
+) -> tuple[TrainingData, Validation]:
     """Set aside queries for validation: `count`, but at most `share` of all.
 
-    Documents stay in the training data; a corpus of more than `MAX_DOCUMENTS` is searched in a sample of these.
+    Documents stay in the training data; a corpus of more than `MAX_DOCUMENTS` is searched in a sample of these, the
+    ones that are asked for among them.
     """
     random = np.random.default_rng(seed)
     held = random.permutation(len(data.queries))[: min(count, int(share * len(data.queries)))]
-    documents, queries = [], []
+    corpora = []
     for rows in data.corpora:
+        own = held[(data.positives[held] >= rows.start) & (data.positives[held] < rows.stop)]
         sample = np.arange(rows.start, rows.stop)
         if len(sample) > MAX_DOCUMENTS:
-            sample = np.sort(random.permutation(sample)[:MAX_DOCUMENTS])
-        own = held[(data.positives[held] >= rows.start) & (data.positives[held] < rows.stop)]
-        documents.append(data.documents[sample])
-        queries.append(data.queries[own])
-    return data.without_queries(held), Validation(documents, queries)
+            wanted = np.unique(data.positives[own])
+            others = random.permutation(np.setdiff1d(sample, wanted))[: MAX_DOCUMENTS - len(wanted)]
+            sample = np.sort(np.concatenate([wanted, others]))
+        corpora.append(
+            TrainingData(
+                data.documents[sample],
+                data.queries[own],
+                np.searchsorted(sample, data.positives[own]),
+                np.zeros(1, dtype=np.int64),
+                None if data.document_tokens is None else data.document_tokens[sample],
+                None if data.query_tokens is None else data.query_tokens[own],
+            )
+        )
+    return data.without_queries(held), Validation(corpora, statistics)
 
 
-def _encode(head: KSparseAutoEncoder, embeddings: NDArray[np.float32], k: int) -> SparseVectors:
-    device = head.encoder.weight.device
-    latents, values = [], []
+def _encode(
+    head: KSparseAutoEncoder, embeddings: NDArray[np.float32], task: Task, counts: csr_matrix | None
+) -> SparseVectors:
+    device, k = head.encoder.weight.device, head.k_query if task == "query" else head.k
+    features, values = [], []
     with torch.inference_mode():
-        for block in torch.split(torch.from_numpy(embeddings), 4096):
-            found = head.strongest(block.to(device), k)
-            latents.append(found[0].to(torch.int32).cpu().numpy())
+        for start in range(0, len(embeddings), _BLOCK):
+            rows = slice(start, start + _BLOCK)
+            tokens = None if counts is None else pad_counts(counts[rows]).to(device)
+            block = torch.from_numpy(embeddings[rows]).to(device)
+            found = head.strongest(block, k, task=task, tokens=tokens)
+            features.append(found[0].to(torch.int32).cpu().numpy())
             values.append(found[1].float().cpu().numpy())
-    return prune(SparseVectors(np.concatenate(latents), np.concatenate(values)), k)
+    return prune(SparseVectors(np.concatenate(features), np.concatenate(values)), k)
 
 
-def _recall(hits: Sequence[Hit], relevant: set[str]) -> float:
-    return len(relevant & {hit.doc_id for hit in hits}) / len(relevant)
+def _gain(ranking: Sequence[str], wanted: str) -> float:
+    """NDCG of a ranking where one document is relevant."""
+    return 1.0 / float(np.log2(ranking.index(wanted) + 2)) if wanted in ranking else 0.0
+
+
+def _recall(found: Sequence[str], relevant: Sequence[str]) -> float:
+    return len(set(relevant) & set(found)) / len(relevant)
 
 
 def _row_names(rows: NDArray[np.float32]) -> list[str]:

@@ -1,0 +1,118 @@
+"""What an encoder takes from the corpus that it encodes, without any training: as BM25 takes its idf."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+TOKEN_WEIGHT_STEP = 1 / 64
+"""Token weights are multiples of this: one byte each, and exact in half precision."""
+
+_PRIOR_DOCUMENTS = 50
+"""A prior mean counts as much as that many documents."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CorpusStatistics:
+    """Statistics of a corpus that a head with `mean` and lexical features is told.
+
+    All values are exact in half precision, as heads are stored.
+
+    Attributes:
+        mean: float32 (dim,), the mean embedding of the documents.
+        token_weights: float32 (vocabulary,), sqrt(idf) of each token; empty for a head without lexical features.
+        average_length: Tokens of an average document that weigh something, 1 or more.
+    """
+
+    mean: NDArray[np.float32]
+    token_weights: NDArray[np.float32]
+    average_length: float = 1.0
+
+    @classmethod
+    def measure(
+        cls,
+        embeddings: NDArray[np.float32],
+        counts: csr_matrix | None = None,
+        special_ids: Sequence[int] = (),
+        *,
+        prior: CorpusStatistics | None = None,
+    ) -> Self:
+        """Take the statistics of a corpus, or of a sample of it.
+
+        Tokens in more than a tenth of the documents weigh nothing: they cost most and tell least.
+
+        Args:
+            embeddings: (n, dim), of documents.
+            counts: (m, vocabulary), how often each document has each token; not necessarily the same documents.
+            special_ids: Tokens that the tokenizer adds by itself; they weigh nothing.
+            prior: Its mean is mixed in, which matters where `n` is small.
+        """
+        mean = embeddings.mean(axis=0, dtype=np.float64)
+        if prior is not None:
+            share = len(embeddings) / (len(embeddings) + _PRIOR_DOCUMENTS)
+            mean = share * mean + (1 - share) * prior.mean
+        if counts is None:
+            return cls(_as_half(mean), np.empty(0, np.float32))
+        documents = counts.shape[0]
+        frequencies = np.bincount(counts.indices[counts.data > 0], minlength=counts.shape[1])
+        weights = np.sqrt(np.log1p((documents - frequencies + 0.5) / (frequencies + 0.5)))
+        weights[frequencies > max(1, documents // 10)] = 0.0
+        weights[list(special_ids)] = 0.0
+        length = float((counts @ (weights > 0)).mean())
+        return cls(
+            _as_half(mean), _to_steps(weights) * np.float32(TOKEN_WEIGHT_STEP), float(np.float16(max(1, length)))
+        )
+
+    @classmethod
+    def average(cls, parts: Sequence[CorpusStatistics]) -> Self:
+        """The middle of several corpora, each counting the same: for texts of which nothing is known yet."""
+        return cls(
+            _as_half(np.mean([part.mean for part in parts], axis=0)),
+            _to_steps(np.mean([part.token_weights for part in parts], axis=0)) * np.float32(TOKEN_WEIGHT_STEP),
+            float(np.float16(np.mean([part.average_length for part in parts]))),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """For an index's mapping: about 20 KB."""
+        return {
+            "mean": _pack(self.mean.astype("<f2").tobytes()),
+            "token_weights": _pack(_to_steps(self.token_weights).astype(np.uint8).tobytes()),
+            "average_length": self.average_length,
+        }
+
+    @classmethod
+    def from_json(cls, facts: Mapping[str, Any]) -> Self:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ValueError: It is damaged.
+        """
+        try:
+            mean = np.frombuffer(_unpack(facts["mean"]), "<f2").astype(np.float32)
+            steps = np.frombuffer(_unpack(facts["token_weights"]), np.uint8).astype(np.float32)
+            return cls(mean, steps * np.float32(TOKEN_WEIGHT_STEP), float(facts["average_length"]))
+        except (KeyError, TypeError, zlib.error) as error:
+            raise ValueError(f"corpus statistics are damaged: {error!r}") from error
+
+
+def _as_half(values: NDArray[np.float64]) -> NDArray[np.float32]:
+    return values.astype(np.float16).astype(np.float32)
+
+
+def _to_steps(weights: NDArray[Any]) -> NDArray[np.float32]:
+    return np.clip(np.rint(weights / TOKEN_WEIGHT_STEP), 0, 255).astype(np.float32)
+
+
+def _pack(data: bytes) -> str:
+    return base64.b64encode(zlib.compress(data, 9)).decode("ascii")
+
+
+def _unpack(text: str) -> bytes:
+    return zlib.decompress(base64.b64decode(text))
