@@ -145,10 +145,10 @@ def encoder_frontier(
 ) -> None:
     """Measure what an encoder keeps of dense quality, and at how many postings. Needs no server."""
     from benchmarks.datasets import cached_embed, encode_set
-    from benchmarks.frontier import POINTS
     from benchmarks.frontier import encoder_frontier as measure
     from benchmarks.report import SCORES_HEADING, frontier_to_markdown, scores_section
     from connector.cli.encoder import open_encoder
+    from connector.encoders.training.validation import FRONTIER
 
     loaded = open_encoder(encoder)
     results = {}
@@ -160,8 +160,8 @@ def encoder_frontier(
                 cached_embed(loaded, cache, report),
                 split=split,
                 most_queries=most_queries,
-                k_doc=max(k_doc for k_doc, _ in POINTS),
-                k_query=max(k_query for _, k_query in POINTS),
+                k_doc=max(k_doc for k_doc, _ in FRONTIER),
+                k_query=max(k_query for _, k_query in FRONTIER),
                 calibrate=calibrate,
             )
             results[data.name] = measure(

@@ -8,13 +8,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.datasets import EncodedSet
+from connector.encoders.training.validation import FRONTIER
 from connector.evaluation.exact import document_frequencies, exact_search, exact_sparse_search, postings_read
 from connector.evaluation.metrics import evaluate_run, overlap_at, share
 from connector.sparsify import prune
 from connector.types import Hit
-
-POINTS = ((32, 8), (32, 16), (64, 8), (64, 16), (64, 32), (64, 64), (128, 32), (128, 64))
-"""Features kept per document and per query."""
 
 _CANDIDATES = 100
 
@@ -26,7 +24,7 @@ def encoder_frontier(
     num_latents: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> list[dict[str, Any]]:
-    """Measure every point of `POINTS`.
+    """Measure every point of `FRONTIER`.
 
     Args:
         data: Encoded with 128 features a document and 64 a query.
@@ -45,7 +43,7 @@ def encoder_frontier(
     dense = evaluate_run(dense_run, data.judged.qrels)["ndcg@10"]
     top_10 = {query_id: hits[:10] for query_id, hits in dense_run.items()}
     rows: list[dict[str, Any]] = []
-    for done, (k_doc, k_query) in enumerate(POINTS):
+    for done, (k_doc, k_query) in enumerate(FRONTIER):
         documents, queries = prune(data.document_vectors, k_doc), prune(data.query_vectors, k_query)
         found = exact_sparse_search(documents, queries, data.doc_ids, num_features, _CANDIDATES)
         run = dict(zip(ids, found, strict=True))
@@ -68,7 +66,7 @@ def encoder_frontier(
             }
         )
         if progress is not None:
-            progress((done + 1) / len(POINTS))
+            progress((done + 1) / len(FRONTIER))
     return rows
 
 

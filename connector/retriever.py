@@ -9,7 +9,7 @@ from opensearchpy import OpenSearch
 
 from connector.encoders.text import TextEncoder, adapt
 from connector.errors import SearchError
-from connector.index.schema import existing_schema, require_schema
+from connector.index.schema import check_encoder, existing_schema
 from connector.index.searcher import Searcher
 from connector.query import check_text
 from connector.types import Hit
@@ -38,8 +38,9 @@ class Retriever:
         *,
         source: Sequence[str] | bool = ("title", "text", "metadata"),
     ) -> None:
-        self.encoder = adapt(encoder, existing_schema(client, index).statistics)
-        self.schema = require_schema(client, index, self.encoder.fingerprint)
+        self.schema = existing_schema(client, index)
+        self.encoder = adapt(encoder, self.schema.statistics)
+        check_encoder(self.schema, self.encoder.fingerprint)
         self._searcher = Searcher(client, index, source=source)
 
     def search(

@@ -60,6 +60,7 @@ def test_a_head_trained_on_texts_loads_and_encodes(
         "config.json",
         "model.safetensors",
         "training.json",
+        "training.png",
     ]
     encoder = load_encoder(str(tmp_path / "head"), device="cpu")
     assert encoder.fingerprint.base_model == str(dense_folder)

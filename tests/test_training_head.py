@@ -114,7 +114,9 @@ def test_the_weights_of_a_worse_last_step_are_not_returned(data: TrainingData, m
     seen: list[torch.Tensor] = []
     real = Validation.run
 
-    def falling(self: Validation, head: KSparseAutoEncoder, step: int) -> Any:  # noqa: ANN401
+    def falling(self: Validation, head: KSparseAutoEncoder, step: int, **points: int) -> Any:  # noqa: ANN401
+        if points:  # of the frontier, when the run is over
+            return real(self, head, step, **points)
         seen.append(head.encoder.weight.detach().clone())
         return replace(real(self, head, step), ndcg_share=1.0 / step, recall_at_100=0.0)
 
@@ -265,3 +267,63 @@ def test_settings_that_cannot_work_are_refused(change: dict[str, Any], message: 
 def test_more_settings_that_cannot_work_are_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(change))):
         replace(SMALL, **change)
+
+
+class Stopped(Exception):
+    """Raised in the middle of a run."""
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_stopped_run_goes_on_as_if_nothing_had_happened(
+    data_with_queries: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recipe: Recipe
+) -> None:
+    monkeypatch.setattr("connector.encoders.training.trainer._SAVE_EVERY_S", 0.0)
+    settings, checkpoint = replace(SMALL, recipe=recipe), tmp_path / "head" / "checkpoint.pt"
+    whole = train_head(data_with_queries, settings)
+
+    def stop_at_half(what: str, share: float) -> None:
+        if what == "training" and share > 0.6:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        train_head(data_with_queries, settings, checkpoint=checkpoint, progress=stop_at_half)
+    assert checkpoint.is_file()
+    with pytest.raises(EncoderError, match="is of a run with another learning_rate and seed"):
+        train_head(data_with_queries, replace(settings, learning_rate=1e-3, seed=5), checkpoint=checkpoint)
+    resumed = train_head(data_with_queries, settings, checkpoint=checkpoint)
+    assert resumed.validations == whole.validations
+    assert resumed.losses == whole.losses
+    assert torch.equal(resumed.head.encoder.weight, whole.head.encoder.weight)
+    assert not checkpoint.exists(), "the run is over"
+
+
+def test_a_damaged_checkpoint_is_refused(data: TrainingData, tmp_path: Path) -> None:
+    (tmp_path / "checkpoint.pt").write_bytes(b"PK, but no more")
+    with pytest.raises(EncoderError, match="cannot be read"):
+        train_head(data, SMALL, checkpoint=tmp_path / "checkpoint.pt")
+
+
+def test_a_run_may_go_on_from_a_head(data_with_queries: TrainingData) -> None:
+    first = train_head(data_with_queries, SMALL).head
+    again = train_head(data_with_queries, replace(SMALL, steps=1, validations=1, learning_rate=1e-12), start=first)
+    assert again.started_from is not None
+    assert again.validations[0] == again.started_from
+    assert again.validations[1].score == pytest.approx(again.started_from.score, abs=0.02)
+    ruined = train_head(data_with_queries, replace(SMALL, learning_rate=1e3), start=first)
+    assert ruined.best == ruined.started_from, "nothing better was found"
+    assert torch.equal(ruined.head.encoder.weight, first.encoder.weight)
+    other = train_head(data_with_queries, replace(SMALL, num_latents=32), start=first)
+    assert other.started_from == again.started_from
+    assert other.head.num_latents == 32
+
+
+def test_the_frontier_is_measured_where_there_are_latents_enough(trained: TrainedHead) -> None:
+    assert [(result.k, result.k_query) for result in trained.frontier] == [
+        (32, 8), (32, 16), (64, 8), (64, 16), (64, 32), (64, 64)
+    ]  # fmt: skip
+    fewest, most = trained.frontier[0], trained.frontier[-1]
+    assert fewest.postings < most.postings
+    # Among 200 documents the first 100 of the sparse ranking hold nearly all of the dense top 10.
+    assert most.recall_at_100 > 0.9 and most.rescored_ndcg_share > 0.9
+    assert trained.document_frequencies.shape == (64,)
+    assert 0 < trained.document_frequencies.max() <= 1

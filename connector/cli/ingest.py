@@ -11,8 +11,9 @@ import click
 
 from connector.cli.connection import connection_options, open_client
 from connector.cli.progress import documents
-from connector.errors import BulkWriteError
+from connector.errors import BulkWriteError, IndexMappingError
 
+_MOST_FITTED = 50_000
 _HEADS_HELP = "A shipped head, a folder (ksparse train, SparseEncoder), or a SparseEncoder on the hub."
 
 
@@ -33,6 +34,7 @@ Examples:
   ksparse ingest beir/scifact --index scifact
   ksparse ingest articles.csv --index articles --field year:integer
   zcat dump.jsonl.gz | ksparse ingest - --index docs
+  ksparse ingest corpus.jsonl --index docs --fit my-head      then: ksparse search ... --encoder my-head
 \b
 JSONL has the keys _id, text and, if you like, title and metadata. In CSV, TSV and Parquet every other column
 becomes metadata. Exit status 3: finished, but some records are in the dead letters.
@@ -69,6 +71,12 @@ becomes metadata. Exit status 3: finished, but some records are in the dead lett
     show_default=True,
     help="Tell the encoder of a new index how common words are, and where the documents lie, from the first 10,000.",
 )
+@click.option(
+    "--fit",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Fit the head to the corpus first and keep it in this folder; one that is there is taken as it is.",
+)
+@click.option("--fit-minutes", type=click.FloatRange(min=0, min_open=True), default=10, show_default=True)
 @click.option("--shards", type=click.IntRange(1), help="Of a new index.  [default: the server's]")
 @click.option("--replicas", type=click.IntRange(0), help="Of a new index.  [default: the server's]")
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Texts per forward pass.")
@@ -89,6 +97,8 @@ def ingest(
     strict: bool,
     dead_letters: Path | None,
     calibrate: bool,
+    fit: Path | None,
+    fit_minutes: float,
     shards: int | None,
     replicas: int | None,
     batch_size: int,
@@ -119,14 +129,33 @@ def ingest(
     declared = read_schema(client, index)
     known_fields = {*fields, *(declared.fields if declared else ())}
     records = Sampled(read_corpus(corpus, fields=known_fields, format=kind, generate_ids=generate_ids))
-    loaded = open_encoder(encoder, device=device, k=k)
+    in_folder = fit is not None and (fit / "config.json").is_file()
+    loaded = open_encoder(str(fit) if in_folder else encoder, device=device, k=k)
+    if fit is not None and not in_folder:
+        if declared is not None:
+            raise IndexMappingError(
+                f"Index {index!r} exists, written by encoder {declared.encoder}; a head that is fitted now would not "
+                "be its encoder. Leave --fit out, or ingest into a new index."
+            )
+        from connector.cli.fit import fitted_encoder
+
+        loaded = fitted_encoder(
+            fit,
+            loaded,
+            records.sample(_MOST_FITTED),
+            name=corpus,
+            documents=count_records(corpus, format=kind),
+            minutes=fit_minutes,
+            device=device,
+            quiet=quiet,
+        )
     settings = {"number_of_shards": shards, "number_of_replicas": replicas}
     try:
         loaded = prepare_encoder(
             client,
             index,
             loaded,
-            sample=records.sample if calibrate else (),
+            sample=records.sample if calibrate and fit is None else (),
             fields=fields,
             settings={name: value for name, value in settings.items() if value is not None},
         )

@@ -73,7 +73,8 @@ def train(
     """Train a K-sparse head on your own texts, or on embeddings (.npy, .npz).
 
     A corpus is a BEIR folder (its train queries are used too) or a JSONL, CSV or Parquet file. The head goes into a
-    folder of a few MB with a card; --encoder takes it from there.
+    folder of a few MB with a card and a plot; --encoder takes it from there. A run that was stopped goes on if the
+    same command is given again (with --cache, without embedding the texts again).
     """
     from connector.cli.encoder import hide_loading
     from connector.encoders.base_model import DEFAULT_BASE_MODEL, find_base_model, load_base_model
@@ -121,6 +122,7 @@ def train(
             base_model=base_model,
             special_ids=special_ids,
             device=device,
+            checkpoint=output / "checkpoint.pt",
             progress=report,
         )
     save_head(trained, output, settings, data=counts)

@@ -116,20 +116,17 @@ def existing_schema(client: OpenSearch, index: str) -> IndexSchema:
     return schema
 
 
-def require_schema(client: OpenSearch, index: str, encoder: EncoderFingerprint) -> IndexSchema:
-    """Read the schema of an index that must exist and be of this encoder.
+def check_encoder(schema: IndexSchema, encoder: EncoderFingerprint) -> None:
+    """Make sure that an index is of this encoder.
 
     Raises:
-        IndexMappingError: There is no such index, or it is not one of ours.
         EncoderMismatchError: It was written by another encoder.
     """
-    schema = existing_schema(client, index)
     if schema.encoder.digest != encoder.digest:
         raise EncoderMismatchError(
-            f"Index {index!r} was written by encoder {schema.encoder}, this is {encoder}: their features do not match. "
-            "Load the encoder that wrote the index (--encoder, --k), or ingest into a new index."
+            f"Index {schema.index!r} was written by encoder {schema.encoder}, this is {encoder}: their features do not "
+            "match. Load the encoder that wrote the index (--encoder, --k), or ingest into a new index."
         )
-    return schema
 
 
 def prepare_index(
@@ -165,9 +162,11 @@ def prepare_index(
             with explained(client):
                 client.indices.create(index=index, body=body)
         except RequestError as error:
+            if error.error == "resource_already_exists_exception":  # by another job, just now
+                return prepare_index(client, index, encoder, fields=fields)
             raise IndexMappingError(f"The server refuses to create index {index!r}: {reason_of(error)}") from error
         return IndexSchema(index, encoder, dict(fields or {}), statistics)
-    schema = require_schema(client, index, encoder)
+    check_encoder(schema, encoder)
     missing = {name: kind for name, kind in (fields or {}).items() if schema.fields.get(name) != kind}
     if missing:
         wanted = ", ".join(f"{name}:{kind}" for name, kind in missing.items())

@@ -8,7 +8,8 @@ from typing import Any
 from opensearchpy import OpenSearch
 
 from connector.encoders.text import TextEncoder, adapt
-from connector.index.schema import prepare_index, read_schema
+from connector.errors import EncoderMismatchError
+from connector.index.schema import existing_schema, prepare_index, read_schema
 
 
 def prepare_encoder(
@@ -37,14 +38,17 @@ def prepare_encoder(
         EncoderMismatchError: It was written by another encoder.
     """
     schema = read_schema(client, index)
-    if schema is not None:
-        encoder = adapt(encoder, schema.statistics)
-        prepare_index(client, index, encoder.fingerprint, fields=fields, settings=settings)
-        return encoder
-    statistics = None
-    if encoder.head is not None:
-        texts = sample() if callable(sample) else sample
+    if schema is None:
+        texts = () if encoder.head is None else sample() if callable(sample) else sample
         statistics = encoder.measure_statistics(texts) if texts else None
-        encoder = encoder.with_statistics(statistics)
-    prepare_index(client, index, encoder.fingerprint, statistics=statistics, fields=fields, settings=settings)
+        told = encoder.with_statistics(statistics)
+        try:
+            prepare_index(client, index, told.fingerprint, statistics=statistics, fields=fields, settings=settings)
+        except EncoderMismatchError:
+            # Another job made it in the meantime, from another sample.
+            schema = existing_schema(client, index)
+        else:
+            return told
+    encoder = adapt(encoder, schema.statistics)
+    prepare_index(client, index, encoder.fingerprint, fields=fields)
     return encoder

@@ -10,11 +10,11 @@ from connector.types import Document, MalformedRecord
 MOST_DOCUMENTS = 10_000
 """Enough for the frequency of a word that one document in a hundred has."""
 
-_MOST_CHARACTERS = 64 * 2**20
+_MOST_CHARACTERS = 256 * 2**20
 
 
 class Sampled:
-    """A stream of records that may be sampled once and is then still whole.
+    """A stream of records whose beginning may be looked at; it is still whole then.
 
     Args:
         records: Read lazily.
@@ -24,11 +24,15 @@ class Sampled:
         self._records = iter(records)
         self._taken: deque[Document | MalformedRecord] = deque()
 
-    def sample(self) -> list[str]:
-        """The texts of the first documents: up to `MOST_DOCUMENTS`, or 64 MB."""
-        texts: list[str] = []
-        characters = 0
-        while len(texts) < MOST_DOCUMENTS and characters < _MOST_CHARACTERS:
+    def sample(self, most: int = MOST_DOCUMENTS) -> list[str]:
+        """The texts of the first documents, before any is iterated over.
+
+        Args:
+            most: How many; fewer once they hold 256 million characters.
+        """
+        texts = [record.content for record in self._taken if isinstance(record, Document)][:most]
+        characters = sum(map(len, texts))
+        while len(texts) < most and characters < _MOST_CHARACTERS:
             record = next(self._records, None)
             if record is None:
                 break

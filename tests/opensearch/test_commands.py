@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from opensearchpy import OpenSearch
@@ -15,7 +16,7 @@ from opensearchpy import OpenSearch
 from connector.cli.main import cli
 from connector.evaluation.runs import read_run
 from tests.fault_proxy import fault_proxy, status
-from tests.tiny import MAX_TOKENS, build_head
+from tests.tiny import MAX_TOKENS, WORDS, build_head
 
 pytestmark = pytest.mark.opensearch
 
@@ -383,3 +384,53 @@ def test_evaluate_says_that_the_corpus_has_malformed_records(command: Command, d
         file.write("broken\n")
     result = command("evaluate", str(dataset), "--quiet", index=None)
     assert "corpus.jsonl:4" in result.output or result.exit_code == 1
+
+
+@pytest.fixture
+def large_corpus(tmp_path: Path) -> Path:
+    path = tmp_path / "large.jsonl"
+    random = np.random.default_rng(0)
+    texts = [" ".join(random.choice(WORDS, 8)) for _ in range(260)]
+    path.write_text("".join(json.dumps({"_id": str(row), "text": text}) + "\n" for row, text in enumerate(texts)))
+    return path
+
+
+def test_ingest_fits_a_head_first_and_search_takes_it(
+    command: Command, large_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connector.encoders.training.fit.latents_for", lambda _documents: 64)
+    first = command("ingest", str(large_corpus), "--fit", "mine", "--fit-minutes", "0.03", "--quiet")
+    assert first.exit_code == 0, first.output
+    assert "mine: fitted to 260 documents in 0." in first.stderr
+    assert "of dense NDCG@10" in first.stderr and "before" in first.stderr
+    assert "260 indexed + 0 dead-lettered = 260 read" in first.stdout
+    written = (tmp_path / "mine" / "model.safetensors").read_bytes()
+    text = json.loads(large_corpus.read_text().splitlines()[7])["text"]
+    found = command("search", text, "--json", "--k-query", "8", encoder=tmp_path / "mine")
+    assert "7" in [hit["doc_id"] for hit in json.loads(found.stdout)["hits"]]
+    again = command("ingest", str(large_corpus), "--fit", "mine", "--quiet")
+    assert again.exit_code == 0, again.output
+    assert "fitted" not in again.stderr, "a head that is there is taken"
+    assert (tmp_path / "mine" / "model.safetensors").read_bytes() == written
+    other = command("ingest", str(large_corpus), "--fit", "other", "--quiet")
+    assert "a head that is fitted now would not be its encoder" in one_line(other, 1)
+    assert not (tmp_path / "other").exists()
+
+
+def test_too_few_documents_cannot_be_fitted_to(command: Command, corpus: Path) -> None:
+    result = command("ingest", str(corpus), "--fit", "mine", "--quiet")
+    assert "3 documents are too few to fit a head to; 200 are needed" in one_line(result, 1)
+
+
+def test_calibration_is_for_new_indices_and_can_be_left_out(
+    command: Command, client: OpenSearch, index: str, large_corpus: Path
+) -> None:
+    assert command("ingest", str(large_corpus), "--no-calibrate", "--quiet").exit_code == 0
+    assert "statistics" not in client.indices.get_mapping(index=index)[index]["mappings"]["_meta"]["ksparse"]
+    assert command("ingest", str(large_corpus), "--quiet").exit_code == 0, "written to as it is"
+    client.indices.delete(index=index)
+    assert command("ingest", str(large_corpus), "--quiet").exit_code == 0
+    assert "statistics" in client.indices.get_mapping(index=index)[index]["mappings"]["_meta"]["ksparse"]
+    text = json.loads(large_corpus.read_text().splitlines()[9])["text"]
+    found = command("search", text, "--json", "--k-query", "8")
+    assert "9" in [hit["doc_id"] for hit in json.loads(found.stdout)["hits"]]

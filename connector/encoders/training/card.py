@@ -8,9 +8,12 @@ from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from connector.encoders.autoencoder import KSparseAutoEncoder
+from connector.encoders.training.picture import plot_training
 from connector.encoders.training.settings import TrainingSettings
 from connector.encoders.training.trainer import TrainedHead
 
@@ -18,7 +21,7 @@ from connector.encoders.training.trainer import TrainedHead
 def save_head(
     trained: TrainedHead, folder: Path, settings: TrainingSettings, *, data: Mapping[str, Mapping[str, int]]
 ) -> None:
-    """Write `model.safetensors` (half precision), `config.json`, `training.json` and `README.md`.
+    """Write `model.safetensors` (half precision), `config.json`, `training.json`, `README.md` and `training.png`.
 
     Args:
         trained: The head and its history.
@@ -37,10 +40,13 @@ def save_head(
         "elapsed_s": round(trained.elapsed_s, 1),
         "losses": trained.losses,
         "validations": [asdict(result) for result in trained.validations],
+        "frontier": [asdict(result) for result in trained.frontier],
+        "document_frequencies": _histogram(trained.document_frequencies),
         "versions": {name: version(name) for name in ("torch", "sentence-transformers", "numpy")},
     }
     (folder / "training.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     (folder / "README.md").write_text(_card(trained, settings, data), encoding="utf-8")
+    plot_training(trained, folder / "training.png")
 
 
 def _card(trained: TrainedHead, settings: TrainingSettings, data: Mapping[str, Mapping[str, int]]) -> str:
@@ -67,12 +73,36 @@ On queries that were held out from training, each searched among at most 20,000 
 | figure | value |
 | --- | --- |
 | NDCG@10, as a share of that of exact dense search | {best.ndcg_share:.1%} |
+| the same, once the first 100 are put in the order of their dense scores | {best.rescored_ndcg_share:.1%} |
 | dense top 10 found in the sparse top 10 | {best.overlap_at_10:.1%} |
 | dense top 10 found in the sparse first 100 | {best.recall_at_100:.1%} |
 | postings read per query, per document of the corpus | {best.postings:.2f} |
 | highest document frequency of a latent | {best.highest_document_frequency:.1%} |
 | dead latents | {best.dead_latents:.1%} |
+
+The same queries with other numbers of features (document/query):
+
+| features | NDCG@10, of dense | rescored, of dense | dense top 10 in first 100 | postings | highest frequency |
+| --- | ---: | ---: | ---: | ---: | ---: |
+{_frontier(trained)}
+
+![Losses, document frequencies and the frontier](training.png)
 """
+
+
+def _frontier(trained: TrainedHead) -> str:
+    return "\n".join(
+        f"| {each.k}/{each.k_query} | {each.ndcg_share:.1%} | {each.rescored_ndcg_share:.1%} | "
+        f"{each.recall_at_100:.1%} | {each.postings:.2f} N | {each.highest_document_frequency:.1%} |"
+        for each in trained.frontier
+    )
+
+
+def _histogram(frequencies: NDArray[np.float32]) -> dict[str, list[float]]:
+    """Latents per document frequency; the first class holds the dead ones."""
+    bounds = [0.0, *(10.0**exponent for exponent in np.arange(-5, 0.01, 0.25))]
+    counts, _ = np.histogram(frequencies[frequencies > 0], bins=bounds)
+    return {"above": bounds[:-1], "latents": counts.tolist(), "dead": [int((frequencies == 0).sum())]}
 
 
 def _features(head: KSparseAutoEncoder) -> str:

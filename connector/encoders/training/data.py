@@ -155,7 +155,7 @@ class NeighbourBatches:
         self._neighbours = neighbours
         self._batch_size = batch_size
         self._per_seed = neighbours_per_seed
-        self._random = np.random.default_rng(seed)
+        self.random = np.random.default_rng(seed)
         self._by_document = np.argsort(data.positives, kind="stable")
         self._first_query = np.searchsorted(data.positives[self._by_document], np.arange(len(data.documents) + 1))
         # Large corpora count more, but the small ones are not forgotten.
@@ -164,10 +164,10 @@ class NeighbourBatches:
 
     def draw(self) -> Batch:
         """Draw one batch from one corpus."""
-        number = int(self._random.choice(len(self._shares), p=self._shares))
+        number = int(self.random.choice(len(self._shares), p=self._shares))
         corpus = self._data.corpora[number]
-        seeds = self._random.integers(corpus.start, corpus.stop, size=self._batch_size // self._per_seed)
-        columns = self._random.integers(0, self._neighbours.shape[1], size=(len(seeds), self._per_seed - 1))
+        seeds = self.random.integers(corpus.start, corpus.stop, size=self._batch_size // self._per_seed)
+        columns = self.random.integers(0, self._neighbours.shape[1], size=(len(seeds), self._per_seed - 1))
         near = np.take_along_axis(self._neighbours[seeds], columns, axis=1)
         rows = np.concatenate([seeds[:, None], near], axis=1).ravel()
         queries, query_rows = self._queries_for(rows)
@@ -177,7 +177,7 @@ class NeighbourBatches:
         first, count = self._first_query[rows], self._first_query[rows + 1] - self._first_query[rows]
         own = np.nonzero(count)[0]
         query_rows = np.full(len(rows), -1, dtype=np.int64)
-        query_rows[own] = self._by_document[first[own] + (self._random.random(len(own)) * count[own]).astype(np.int64)]
+        query_rows[own] = self._by_document[first[own] + (self.random.random(len(own)) * count[own]).astype(np.int64)]
         queries = np.empty((len(rows), self._data.documents.shape[1]), dtype=np.float32)
         queries[own] = self._data.queries[query_rows[own]]
         without = np.nonzero(count == 0)[0]
@@ -188,10 +188,10 @@ class NeighbourBatches:
     def make_queries(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Make up a query for each document: float32 (len(rows), dim), normalized."""
         documents = self._data.documents[rows]
-        column = self._random.integers(0, self._neighbours.shape[1], size=len(rows))
+        column = self.random.integers(0, self._neighbours.shape[1], size=len(rows))
         neighbours = self._data.documents[self._neighbours[rows, column]]
-        way = self._random.uniform(0.0, 0.5, size=(len(rows), 1)).astype(np.float32)
-        noise = self._random.standard_normal(documents.shape).astype(np.float32)
+        way = self.random.uniform(0.0, 0.5, size=(len(rows), 1)).astype(np.float32)
+        noise = self.random.standard_normal(documents.shape).astype(np.float32)
         noise *= 0.5 / np.linalg.norm(noise, axis=1, keepdims=True)
         queries = documents + way * (neighbours - documents) + noise
         return np.asarray(queries / np.linalg.norm(queries, axis=1, keepdims=True), dtype=np.float32)

@@ -45,6 +45,11 @@ class PaperObjective(nn.Module):
     def finish(self) -> None:
         """Nothing was learned beside the head."""
 
+    @property
+    def generators(self) -> list[np.random.Generator]:
+        """What batches are drawn by."""
+        return [self._random]
+
 
 class RetrievalObjective(nn.Module):
     """The order of near neighbours, kept by sparse scores at as few postings as possible.
@@ -132,6 +137,11 @@ class RetrievalObjective(nn.Module):
                 self.head.lexical.query_scale *= float(root)
             self.head.use_statistics(self._average)
             self.log_scale.zero_()
+
+    @property
+    def generators(self) -> list[np.random.Generator]:
+        """What batches are drawn by."""
+        return [self._random, self._batches.random]
 
     def _tokens(self, counts: csr_matrix | None, rows: NDArray[np.int64]) -> TokenCounts | None:
         """Tokens of some rows; none for rows below 0, which are made up."""

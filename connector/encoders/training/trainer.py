@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from connector.encoders.autoencoder import KSparseAutoEncoder
+from connector.encoders.training.checkpoint import Checkpoint, Progressed
 from connector.encoders.training.data import NeighbourBatches, TrainingData
 from connector.encoders.training.neighbours import nearest_neighbours
 from connector.encoders.training.objectives import PaperObjective, RetrievalObjective
 from connector.encoders.training.settings import TrainingSettings
-from connector.encoders.training.validation import Validation, ValidationResult, hold_out
+from connector.encoders.training.validation import FRONTIER, Validation, ValidationResult, hold_out
 from connector.errors import EncoderError
 from connector.statistics import CorpusStatistics
 
@@ -26,6 +29,7 @@ FEWEST_QUERIES = 10
 """With fewer, none is held out: validation then asks made-up queries."""
 
 _WARM_UP = 0.01
+_SAVE_EVERY_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +38,24 @@ class TrainedHead:
 
     Attributes:
         head: The weights of the best validation, rounded to half precision (as they are stored), in float32.
-        losses: Mean loss since the validation before, one per validation.
-        validations: The held-out results, in the order of the steps.
+        losses: Mean loss before each validation.
+        validations: The held-out results, in the order of the steps; first that of the head that it went on from,
+            where there was one of the same sizes.
+        frontier: The head's held-out results at the points of `FRONTIER` that it has enough latents for.
+        document_frequencies: float32 (num_latents,), the share of the documents that each latent fires in.
         steps: Steps taken.
         elapsed_s: Time of the whole run, neighbours and validations included.
+        started_from: The held-out result of the head that it went on from, None where there was none.
     """
 
     head: KSparseAutoEncoder
     losses: list[float]
     validations: list[ValidationResult]
+    frontier: list[ValidationResult]
+    document_frequencies: NDArray[np.float32]
     steps: int
     elapsed_s: float
+    started_from: ValidationResult | None = None
 
     @property
     def best(self) -> ValidationResult:
@@ -59,6 +70,8 @@ def train_head(
     base_model: str = "",
     special_ids: Sequence[int] = (),
     device: str | torch.device = "cpu",
+    start: KSparseAutoEncoder | None = None,
+    checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> TrainedHead:
     """Train a head on embeddings.
@@ -69,10 +82,13 @@ def train_head(
         base_model: Name of the dense model, kept in the head's configuration.
         special_ids: Tokens that the dense model's tokenizer adds by itself.
         device: Where to train.
+        start: A head to compare with, and, if it is of the same sizes, to go on from.
+        checkpoint: A file that keeps the state every minute. Where there is one, the run goes on from it; it is
+            deleted at the end.
         progress: Told how far it is.
 
     Raises:
-        EncoderError: The loss is no longer finite.
+        EncoderError: The loss is no longer finite, or the checkpoint is of another run.
     """
     started = time.monotonic()
     report = progress or (lambda _task, _share: None)
@@ -80,43 +96,84 @@ def train_head(
     if not settings.lexical:
         data = replace(data, document_tokens=None, query_tokens=None)
     statistics = data.statistics(special_ids) if settings.recipe == "retrieval" else None
-    head = _new_head(data, settings, base_model).to(device)
+    head = _new_head(data, settings, base_model, start).to(device)
     objective, validation = _set_up(head, data, statistics, settings, report)
     optimizer = torch.optim.Adam(objective.parameters(), lr=settings.learning_rate)
+    started_from = validation.run(copy.deepcopy(start).to(device)) if start is not None else None
 
-    losses: list[float] = []
-    validations: list[ValidationResult] = []
-    best: dict[str, Tensor] = {}
-    recent: list[float] = []
-    steps, done, loop_started = 0, 0.0, time.monotonic()
-    while done < 1.0:
+    kept = Checkpoint(checkpoint, settings) if checkpoint is not None else None
+    run = kept.load(objective, optimizer, objective.generators) if kept is not None else Progressed()
+    if started_from is not None and not run.steps and _fits(start, head):
+        # It may turn out that nothing is better.
+        run.validations.append(started_from)
+        run.best = _copy_state(objective)
+    loop_started = saved = time.monotonic() - run.elapsed_s
+    while (done := _done(run, settings)) < 1.0 and not _stalled(run, settings):
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * min(1.0, (done + 1e-3) / _WARM_UP) * (1.0 - done)
         loss = objective.loss()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        steps += 1
-        recent.append(loss.item())
-        if not np.isfinite(recent[-1]):
-            raise EncoderError(f"The loss became {recent[-1]} at step {steps}; lower learning_rate and train again.")
-        elapsed_s = time.monotonic() - loop_started
-        done = min(1.0, max(steps / settings.steps, elapsed_s / (settings.max_seconds or float("inf"))))
-        report("training", done)
-        if done * settings.validations < len(validations) + 1:
-            continue
-        losses.append(float(np.mean(recent)))
-        recent.clear()
-        validations.append(validation.run(head, steps))
-        scores = [result.score for result in validations]
-        if scores[-1] == max(scores):
-            best = {name: tensor.detach().clone() for name, tensor in objective.state_dict().items()}
-        elif len(scores) - 1 - int(np.argmax(scores)) >= settings.patience:
-            break
-    objective.load_state_dict(best)
+        run.steps += 1
+        run.recent.append(loss.item())
+        if not np.isfinite(run.recent[-1]):
+            raise EncoderError(
+                f"The loss became {run.recent[-1]} at step {run.steps}; lower learning_rate and train again."
+            )
+        run.elapsed_s = time.monotonic() - loop_started
+        report("training", _done(run, settings))
+        if _done(run, settings) * settings.validations >= len(run.losses) + 1:
+            run.losses.append(float(np.mean(run.recent)))
+            run.recent.clear()
+            run.validations.append(validation.run(head, run.steps))
+            scores = [result.score for result in run.validations]
+            if scores[-1] == max(scores):
+                run.best = _copy_state(objective)
+            run.elapsed_s = time.monotonic() - loop_started
+        if kept is not None and time.monotonic() - saved > _SAVE_EVERY_S:
+            kept.save(run, objective, optimizer, objective.generators)
+            saved = time.monotonic()
+    objective.load_state_dict(run.best)
     objective.finish()
-    head = head.cpu().half().float().eval()
-    return TrainedHead(head, losses, validations, steps, time.monotonic() - started)
+    average = head.statistics
+    frontier = [
+        validation.run(head, run.steps, k=k, k_query=k_query)
+        for k, k_query in FRONTIER
+        if max(k, k_query) <= head.num_latents
+    ]
+    frequencies = validation.document_frequencies(head)
+    head.use_statistics(average)
+    if kept is not None:
+        kept.clear()
+    return TrainedHead(
+        head=head.cpu().half().float().eval(),
+        losses=run.losses,
+        validations=run.validations,
+        frontier=frontier,
+        document_frequencies=frequencies,
+        steps=run.steps,
+        elapsed_s=time.monotonic() - started,
+        started_from=started_from,
+    )
+
+
+def _fits(start: KSparseAutoEncoder | None, head: KSparseAutoEncoder) -> bool:
+    return start is not None and start.encoder.weight.shape == head.encoder.weight.shape
+
+
+def _copy_state(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
+
+
+def _done(run: Progressed, settings: TrainingSettings) -> float:
+    """The share of the run that is over, by steps or by time."""
+    return min(1.0, max(run.steps / settings.steps, run.elapsed_s / (settings.max_seconds or float("inf"))))
+
+
+def _stalled(run: Progressed, settings: TrainingSettings) -> bool:
+    scores = [result.score for result in run.validations]
+    return bool(scores) and len(scores) - 1 - int(np.argmax(scores)) >= settings.patience
 
 
 def _set_up(
@@ -143,7 +200,9 @@ def _set_up(
     return RetrievalObjective(head, data, neighbours, statistics, settings), validation
 
 
-def _new_head(data: TrainingData, settings: TrainingSettings, base_model: str) -> KSparseAutoEncoder:
+def _new_head(
+    data: TrainingData, settings: TrainingSettings, base_model: str, start: KSparseAutoEncoder | None
+) -> KSparseAutoEncoder:
     lexical = None
     if data.document_tokens is not None:
         lexical = {
@@ -151,6 +210,8 @@ def _new_head(data: TrainingData, settings: TrainingSettings, base_model: str) -
             "document_scale": settings.document_lexical_scale,
             "query_scale": settings.query_lexical_scale,
         }
+    if start is not None and start.lexical_config is not None and lexical is not None:
+        lexical |= {name: start.lexical_config[name] for name in ("document_scale", "query_scale")}
     head = KSparseAutoEncoder(
         dim=data.documents.shape[1],
         num_latents=settings.num_latents,
@@ -160,6 +221,9 @@ def _new_head(data: TrainingData, settings: TrainingSettings, base_model: str) -
         base_model=base_model,
         lexical_config=lexical,
     )
+    if start is not None and _fits(start, head):
+        head.encoder.load_state_dict(start.encoder.state_dict())
+        return head
     with torch.no_grad():
         # Directions of equal length: no latent starts with an advantage.
         head.encoder.weight.copy_(torch.nn.functional.normalize(torch.randn_like(head.encoder.weight), dim=1))

@@ -21,6 +21,9 @@ from connector.types import SparseVectors
 MAX_DOCUMENTS = 20_000
 """Documents of a corpus that are searched at most: enough to tell heads apart, few enough to be quick."""
 
+FRONTIER = ((32, 8), (32, 16), (64, 8), (64, 16), (64, 32), (64, 64), (128, 32), (128, 64))
+"""Features kept per document and per query that encoders are compared at."""
+
 _BLOCK = 2_048
 
 
@@ -33,18 +36,24 @@ class ValidationResult:
         ndcg_share: NDCG@10 of the documents that the queries ask for, as a share of that of exact dense search.
         overlap_at_10: Share of the dense top 10 in the sparse top 10.
         recall_at_100: Share of the dense top 10 in the sparse first 100: what a first phase owes.
+        rescored_ndcg_share: As `ndcg_share`, once the sparse first 100 are put in the order of their dense scores.
         postings: Postings that a query reads, per document of the corpus.
         highest_document_frequency: Share of the documents that the commonest latent fires in.
         dead_latents: Share of the latents that fire in no document.
+        k: Features kept per document.
+        k_query: Features kept per query.
     """
 
     step: int
     ndcg_share: float
     overlap_at_10: float
     recall_at_100: float
+    rescored_ndcg_share: float
     postings: float
     highest_document_frequency: float
     dead_latents: float
+    k: int
+    k_query: int
 
     @property
     def score(self) -> float:
@@ -69,39 +78,66 @@ class Validation:
             hits = exact_search(corpus.documents, corpus.queries, _row_names(corpus.documents), 10)
             self._dense_top_10.append([[hit.doc_id for hit in top] for top in hits])
 
-    def run(self, head: KSparseAutoEncoder, step: int = 0) -> ValidationResult:
-        """Search all held-out queries with the head as it is."""
+    def run(
+        self, head: KSparseAutoEncoder, step: int = 0, *, k: int | None = None, k_query: int | None = None
+    ) -> ValidationResult:
+        """Search all held-out queries with the head as it is.
+
+        Args:
+            head: It is told the statistics of each corpus, and keeps the last ones.
+            step: Steps taken before.
+            k: Features kept per document; the head's own number if None.
+            k_query: Features kept per query; the head's own number if None.
+        """
+        k, k_query = k or head.k, k_query or head.k_query
         gains: list[float] = []
         dense_gains: list[float] = []
         overlaps: list[float] = []
         recalls: list[float] = []
+        rescored_gains: list[float] = []
         postings: list[float] = []
         fires = np.zeros(head.num_latents, dtype=bool)
         highest = 0.0
         for (corpus, statistics), dense_top_10 in zip(self._corpora, self._dense_top_10, strict=True):
             head.use_statistics(statistics)
-            documents = _encode(head, corpus.documents, "document", corpus.document_tokens)
-            queries = _encode(head, corpus.queries, "query", corpus.query_tokens)
+            documents = _encode(head, corpus.documents, "document", corpus.document_tokens, k)
+            queries = _encode(head, corpus.queries, "query", corpus.query_tokens, k_query)
             hits = exact_sparse_search(documents, queries, _row_names(corpus.documents), head.num_features, 100)
-            for asked, found, dense in zip(corpus.positives, hits, dense_top_10, strict=True):
+            for query, asked, found, dense in zip(corpus.queries, corpus.positives, hits, dense_top_10, strict=True):
                 ranking = [hit.doc_id for hit in found]
                 gains.append(_gain(ranking[:10], str(asked)))
                 dense_gains.append(_gain(dense, str(asked)))
                 overlaps.append(_recall(ranking[:10], dense))
                 recalls.append(_recall(ranking, dense))
+                candidates = np.array([int(row) for row in ranking], dtype=np.int64)
+                order = np.argsort(-(corpus.documents[candidates] @ query), kind="stable")[:10]
+                rescored_gains.append(_gain([ranking[place] for place in order], str(asked)))
             frequencies = document_frequencies(documents, head.num_features)
             postings += (postings_read(queries, frequencies) / len(corpus.documents)).tolist()
             fires |= frequencies[: head.num_latents] > 0
             highest = max(highest, float(frequencies.max()) / len(corpus.documents))
         return ValidationResult(
             step=step,
-            ndcg_share=float(np.sum(gains) / np.sum(dense_gains)) if any(dense_gains) else 0.0,
+            ndcg_share=_share(gains, dense_gains),
             overlap_at_10=float(np.mean(overlaps)),
             recall_at_100=float(np.mean(recalls)),
+            rescored_ndcg_share=_share(rescored_gains, dense_gains),
             postings=float(np.mean(postings)),
             highest_document_frequency=highest,
             dead_latents=float(1.0 - fires.mean()),
+            k=k,
+            k_query=k_query,
         )
+
+    def document_frequencies(self, head: KSparseAutoEncoder) -> NDArray[np.float32]:
+        """The share of all corpora's documents that each latent fires in: float32 (num_latents,)."""
+        counts, documents = np.zeros(head.num_latents, dtype=np.int64), 0
+        for corpus, statistics in self._corpora:
+            head.use_statistics(statistics)
+            vectors = _encode(head, corpus.documents, "document", corpus.document_tokens, head.k)
+            counts += document_frequencies(vectors, head.num_features)[: head.num_latents]
+            documents += len(corpus.documents)
+        return (counts / max(1, documents)).astype(np.float32)
 
 
 def hold_out(
@@ -136,9 +172,9 @@ def hold_out(
 
 
 def _encode(
-    head: KSparseAutoEncoder, embeddings: NDArray[np.float32], task: Task, counts: csr_matrix | None
+    head: KSparseAutoEncoder, embeddings: NDArray[np.float32], task: Task, counts: csr_matrix | None, k: int
 ) -> SparseVectors:
-    device, k = head.encoder.weight.device, head.k_query if task == "query" else head.k
+    device, k = head.encoder.weight.device, min(k, head.num_latents)
     features, values = [], []
     with torch.inference_mode():
         for start in range(0, len(embeddings), _BLOCK):
@@ -154,6 +190,10 @@ def _encode(
 def _gain(ranking: Sequence[str], wanted: str) -> float:
     """NDCG of a ranking where one document is relevant."""
     return 1.0 / float(np.log2(ranking.index(wanted) + 2)) if wanted in ranking else 0.0
+
+
+def _share(gains: Sequence[float], dense_gains: Sequence[float]) -> float:
+    return float(np.sum(gains) / np.sum(dense_gains)) if any(dense_gains) else 0.0
 
 
 def _recall(found: Sequence[str], relevant: Sequence[str]) -> float:

@@ -1,0 +1,64 @@
+"""`--fit`: an encoder fitted to a corpus before it is ingested."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from connector.cli.encoder import open_encoder
+from connector.cli.progress import stages
+from connector.encoders.text import TextEncoder
+from connector.encoders.training.fit import FittedHead, fit_head
+from connector.encoders.training.validation import ValidationResult
+
+
+def fitted_encoder(
+    folder: Path,
+    encoder: TextEncoder,
+    texts: Sequence[str],
+    *,
+    name: str,
+    documents: int | None,
+    minutes: float,
+    device: str | None,
+    quiet: bool,
+) -> TextEncoder:
+    """Fit an encoder's head to a corpus, keep it in a folder, and load it from there.
+
+    Args:
+        folder: Gets the head, its card and a plot.
+        encoder: To go on from.
+        texts: A sample of the documents.
+        name: Of the corpus, for the card.
+        documents: How many it has, if that is known.
+        minutes: Time for everything.
+        device: To load the result on.
+        quiet: Show no progress.
+    """
+    with stages(quiet) as report:
+        fitted = fit_head(encoder, texts, documents=documents, seconds=60 * minutes, progress=report)
+    fitted.save(folder, name)
+    click.echo(_summary(folder, fitted), err=True)
+    return open_encoder(str(folder), device=device, k=encoder.k)
+
+
+def _summary(folder: Path, fitted: FittedHead) -> str:
+    before, after = fitted.trained.started_from, fitted.trained.best
+    learned = (
+        f"{folder}: fitted to {fitted.documents:,} documents in {fitted.trained.elapsed_s / 60:.1f} min. On held-out "
+        f"sentences: {_figures(after)}"
+    )
+    if before is None:
+        return learned
+    if before == after:
+        return f"{learned}; nothing better than the head before was found, and that is kept"
+    return f"{learned}; before: {_figures(before)}"
+
+
+def _figures(result: ValidationResult) -> str:
+    return (
+        f"{result.ndcg_share:.1%} of dense NDCG@10, {result.recall_at_100:.1%} of the dense top 10 in the first 100, "
+        f"{result.postings:.2f} N postings"
+    )

@@ -1,0 +1,113 @@
+"""A run's state on disk, so that one that was stopped goes on where it was."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import numpy as np
+import torch
+
+from connector.encoders.training.settings import TrainingSettings
+from connector.encoders.training.validation import ValidationResult
+from connector.errors import EncoderError
+
+
+@dataclass(slots=True)
+class Progressed:
+    """How far a run has come.
+
+    Attributes:
+        steps: Steps taken.
+        elapsed_s: Time of these steps, validations included.
+        recent: Losses since the last validation.
+        losses: Mean loss before each validation.
+        validations: The held-out results.
+        best: The objective's weights at the best of them.
+    """
+
+    steps: int = 0
+    elapsed_s: float = 0.0
+    recent: list[float] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    validations: list[ValidationResult] = field(default_factory=list)
+    best: dict[str, torch.Tensor] = field(default_factory=dict)
+
+
+class Checkpoint:
+    """One file that holds the state of one run.
+
+    Args:
+        path: Written to a neighbour first and then renamed: whole at any moment.
+        settings: Of the run; another run's file is refused.
+    """
+
+    def __init__(self, path: Path, settings: TrainingSettings) -> None:
+        self.path = path
+        self._settings = asdict(settings)
+
+    def save(
+        self,
+        progressed: Progressed,
+        objective: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+        generators: list[np.random.Generator],
+    ) -> None:
+        """Write everything that the next step depends on."""
+        state = {
+            "settings": self._settings,
+            "steps": progressed.steps,
+            "elapsed_s": progressed.elapsed_s,
+            "recent": progressed.recent,
+            "losses": progressed.losses,
+            "validations": [asdict(result) for result in progressed.validations],
+            "best": progressed.best,
+            "objective": objective.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "generators": [generator.bit_generator.state for generator in generators],
+        }
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = self.path.with_suffix(f".{os.getpid()}.tmp")
+        torch.save(state, unfinished)
+        unfinished.replace(self.path)
+
+    def load(
+        self, objective: torch.nn.Module, optimizer: torch.optim.Optimizer, generators: list[np.random.Generator]
+    ) -> Progressed:
+        """Take up the state where there is one; else start from nothing.
+
+        Raises:
+            EncoderError: The file is of a run with other settings, or cannot be read.
+        """
+        if not self.path.is_file():
+            return Progressed()
+        try:
+            state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
+            kept = state["settings"]
+        except (OSError, RuntimeError, KeyError, ValueError, EOFError, UnpicklingError) as error:
+            raise EncoderError(f"{self.path} cannot be read ({error}); delete it to train from the start.") from error
+        other = [name for name, value in self._settings.items() if kept.get(name) != value]
+        if other:
+            raise EncoderError(
+                f"{self.path} is of a run with another {' and '.join(other)}; give the same options to go on, or "
+                "delete the file to train from the start."
+            )
+        objective.load_state_dict(state["objective"])
+        optimizer.load_state_dict(state["optimizer"])
+        for generator, kept_state in zip(generators, state["generators"], strict=True):
+            generator.bit_generator.state = kept_state
+        return Progressed(
+            steps=state["steps"],
+            elapsed_s=state["elapsed_s"],
+            recent=state["recent"],
+            losses=state["losses"],
+            validations=[ValidationResult(**result) for result in state["validations"]],
+            best=state["best"],
+        )
+
+    def clear(self) -> None:
+        """Delete the file: the run is over."""
+        self.path.unlink(missing_ok=True)

@@ -1,0 +1,125 @@
+"""An index that keeps the statistics of its encoder, on a real node."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+
+import numpy as np
+import pytest
+from opensearchpy import OpenSearch
+
+from connector.encoders.autoencoder import KSparseAutoEncoder
+from connector.encoders.load import join
+from connector.encoders.text import TextEncoder
+from connector.errors import EncoderMismatchError
+from connector.index.schema import existing_schema, prepare_index
+from connector.index.writer import BulkWriter
+from connector.ingest.pipeline import ingest_documents
+from connector.ingest.prepare import prepare_encoder
+from connector.retriever import Retriever
+from connector.types import Document
+from tests.tiny import DIM, NUM_LATENTS, WORDS, K, build_dense, build_splade
+
+pytestmark = pytest.mark.opensearch
+
+RANDOM = np.random.default_rng(0)
+TEXTS = [" ".join(RANDOM.choice(WORDS, 6)) for _ in range(60)]
+
+
+@pytest.fixture(scope="module")
+def lexical(dense_folder: Path) -> TextEncoder:
+    dense = build_dense(dense_folder.parent / "transformer")
+    sizes = {"num_tokens": len(dense.tokenizer), "document_scale": 1.0, "query_scale": 1.0}
+    head = KSparseAutoEncoder(DIM, NUM_LATENTS, K, base_model=str(dense_folder), lexical_config=sizes)
+    return TextEncoder(join(dense, head))
+
+
+def test_the_index_keeps_the_statistics_and_tells_them(client: OpenSearch, index: str, lexical: TextEncoder) -> None:
+    told = prepare_encoder(client, index, lexical, sample=TEXTS)
+    assert told.statistics is not None and told.statistics.token_weights.any()
+    documents = [Document(str(row), text) for row, text in enumerate(TEXTS)]
+    assert ingest_documents(documents, told, BulkWriter(client, index)).indexed == 60
+    # One who knows nothing of the statistics: they come from the index.
+    retriever = Retriever(client, index, lexical)
+    assert retriever.encoder.fingerprint.digest == told.fingerprint.digest != lexical.fingerprint.digest
+    found = retriever.search(TEXTS[3], top_k=1, k_query=K)
+    [expected] = told.encode_query([TEXTS[3]], k=K).as_mappings()
+    [kept] = told.encode_document([TEXTS[3]]).as_mappings()
+    assert found[0].doc_id == "3"
+    score = sum(weight * kept.get(feature, 0.0) for feature, weight in expected.items())
+    assert found[0].score == pytest.approx(score, rel=2**-8)
+    again = prepare_encoder(client, index, lexical, sample=["another corpus"])
+    assert again.fingerprint.digest == told.fingerprint.digest, "the first documents decide"
+
+
+def test_the_sample_is_drawn_only_for_a_new_index(client: OpenSearch, index: str, lexical: TextEncoder) -> None:
+    drawn = 0
+
+    def sample() -> list[str]:
+        nonlocal drawn
+        drawn += 1
+        return TEXTS
+
+    for _ in range(2):
+        prepare_encoder(client, index, lexical, sample=sample)
+    assert drawn == 1
+
+
+def test_jobs_that_start_together_agree(client: OpenSearch, index: str, lexical: TextEncoder) -> None:
+    together = Barrier(2)
+
+    def start(texts: list[str]) -> str:
+        def sample() -> list[str]:
+            together.wait(timeout=30)
+            return texts
+
+        return prepare_encoder(client, index, lexical, sample=sample).fingerprint.digest
+
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(start, (TEXTS[:30], TEXTS[30:]))
+    assert one == other == existing_schema(client, index).encoder.digest
+
+
+def test_without_a_sample_the_encoder_stays_as_it_is(client: OpenSearch, index: str, lexical: TextEncoder) -> None:
+    assert prepare_encoder(client, index, lexical) is lexical
+    assert existing_schema(client, index).statistics is None
+    assert Retriever(client, index, lexical).encoder is lexical
+
+
+def test_an_encoder_without_a_head_has_no_statistics(client: OpenSearch, index: str, tmp_path: Path) -> None:
+    splade = TextEncoder(build_splade(tmp_path / "splade"))
+    assert prepare_encoder(client, index, splade, sample=TEXTS) is splade
+    assert existing_schema(client, index).statistics is None
+
+
+def test_another_encoder_is_refused_with_statistics_or_without(
+    client: OpenSearch, index: str, lexical: TextEncoder, encoder: TextEncoder, tmp_path: Path
+) -> None:
+    prepare_encoder(client, index, lexical, sample=TEXTS)
+    for other in (encoder, TextEncoder(build_splade(tmp_path / "splade"))):
+        with pytest.raises(EncoderMismatchError, match="their features do not match"):
+            Retriever(client, index, other)
+        with pytest.raises(EncoderMismatchError, match="their features do not match"):
+            prepare_encoder(client, index, other, sample=TEXTS)
+
+
+def test_the_settings_and_fields_are_passed_on(client: OpenSearch, index: str, lexical: TextEncoder) -> None:
+    prepare_encoder(client, index, lexical, sample=TEXTS, fields={"year": "integer"}, settings={"number_of_shards": 2})
+    assert existing_schema(client, index).fields == {"year": "integer"}
+    assert client.indices.get_settings(index=index)[index]["settings"]["index"]["number_of_shards"] == "2"
+
+
+def test_statistics_of_the_real_vocabulary_fit_into_a_mapping(
+    client: OpenSearch, index: str, lexical: TextEncoder
+) -> None:
+    from connector.statistics import CorpusStatistics
+
+    steps = np.random.default_rng(0).integers(0, 256, 30_522)
+    weights = np.asarray(steps / 64, dtype=np.float32)
+    statistics = CorpusStatistics(np.ones(384, np.float32), weights, 30.0)
+    prepare_index(client, index, lexical.fingerprint, statistics=statistics)
+    kept = existing_schema(client, index).statistics
+    assert kept is not None and np.array_equal(kept.token_weights, weights)
+    assert len(statistics.to_json()["token_weights"]) < 45_000

@@ -1,0 +1,68 @@
+"""A head fitted to a corpus, with the tiny dense model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from connector.encoders.autoencoder import KSparseAutoEncoder
+from connector.encoders.load import join, load_encoder
+from connector.encoders.text import TextEncoder
+from connector.encoders.training.fit import fit_head, latents_for
+from connector.errors import CorpusError, EncoderError
+from tests.tiny import DIM, NUM_LATENTS, WORDS, K, build_dense, build_splade
+
+
+def texts(count: int) -> list[str]:
+    """Two sentences each."""
+    random = np.random.default_rng(0)
+    return [f"{' '.join(random.choice(WORDS, 5))}. {' '.join(random.choice(WORDS, 5))}." for _ in range(count)]
+
+
+@pytest.fixture(scope="module")
+def lexical(dense_folder: Path) -> TextEncoder:
+    """An untrained head with tokens beside its latents."""
+    dense = build_dense(dense_folder.parent / "transformer")
+    sizes = {"num_tokens": len(dense.tokenizer), "document_scale": 0.07, "query_scale": 0.12}
+    head = KSparseAutoEncoder(DIM, NUM_LATENTS, K, base_model=str(dense_folder), lexical_config=sizes)
+    return TextEncoder(join(dense, head))
+
+
+@pytest.mark.parametrize("name", ["encoder", "lexical"])
+def test_a_fitted_head_is_better_on_held_out_sentences(
+    request: pytest.FixtureRequest, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connector.encoders.training.fit.latents_for", lambda _documents: NUM_LATENTS)
+    encoder: TextEncoder = request.getfixturevalue(name)
+    told: list[str] = []
+    fitted = fit_head(encoder, texts(600), seconds=6, progress=lambda what, _share: told.append(what))
+    assert list(dict.fromkeys(told)) == ["embedding documents", "embedding sentences", "finding neighbours", "training"]
+    assert (fitted.documents, fitted.queries) == (600, 600)
+    assert fitted.trained.started_from is not None
+    assert fitted.trained.best.score > fitted.trained.started_from.score
+    fitted.save(tmp_path / "head", "mine")
+    again = load_encoder(str(tmp_path / "head"), device="cpu")
+    assert "| mine | 600 | 600 |" in (tmp_path / "head" / "README.md").read_text()
+    assert again.statistics is not None and again.statistics.mean.any()
+    assert (again.head is not None and again.head.lexical is not None) == (name == "lexical")
+    assert again.encode_document(["stars burn"]).active_dims.tolist() == [K]
+
+
+def test_no_more_is_embedded_than_time_allows(encoder: TextEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("connector.encoders.training.fit.latents_for", lambda _documents: NUM_LATENTS)
+    fitted = fit_head(encoder, texts(2_000), seconds=0.01)
+    assert fitted.documents == fitted.queries == 256, "one block, whatever the time"
+
+
+def test_a_large_corpus_gets_more_latents() -> None:
+    sizes = [latents_for(documents) for documents in (1_000, 200_000, 200_001, 10**6, 10**8)]
+    assert sizes == [16_384, 16_384, 32_768, 32_768, 65_536]
+
+
+def test_what_cannot_be_fitted_is_named(encoder: TextEncoder, tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="199 documents are too few to fit a head to; 200 are needed"):
+        fit_head(encoder, texts(199))
+    with pytest.raises(EncoderError, match="this encoder is of another kind"):
+        fit_head(TextEncoder(build_splade(tmp_path / "splade")), texts(300))
