@@ -37,7 +37,11 @@ SMALL = TrainingSettings(
     validations=4,
     patience=10,
 )
-RECIPES: tuple[Recipe, ...] = ("retrieval", "paper")
+RECIPES: tuple[Recipe, ...] = ("retrieval", "paper", "ivae")
+
+
+def small(recipe: Recipe) -> TrainingSettings:
+    return replace(SMALL, recipe=recipe, learning_rate=1e-3 if recipe == "ivae" else SMALL.learning_rate)
 
 
 def clustered(count: int, seed: int) -> NDArray[np.float32]:
@@ -59,7 +63,7 @@ def data_with_queries(data: TrainingData) -> TrainingData:
 
 @pytest.fixture(scope="module", params=RECIPES)
 def trained(request: pytest.FixtureRequest, data: TrainingData) -> TrainedHead:
-    return train_head(data, replace(SMALL, recipe=request.param))
+    return train_head(data, small(request.param))
 
 
 def test_the_loss_falls(trained: TrainedHead) -> None:
@@ -82,7 +86,7 @@ def test_the_head_has_the_weights_of_the_best_validation(trained: TrainedHead, d
 
 def test_the_head_is_better_than_an_untrained_one(trained: TrainedHead, data: TrainingData) -> None:
     torch.manual_seed(0)
-    untrained = KSparseAutoEncoder(16, 64, 8, 4)
+    untrained = type(trained.head)(16, 64, 8, 4)
     asked = replace(data, queries=clustered(100, 2), positives=np.arange(100))
     _, validation = hold_out(asked, asked.statistics(), 30, 0)
     assert validation.run(trained.head, 0).score > validation.run(untrained, 0).score
@@ -96,16 +100,16 @@ def test_the_weights_are_those_of_half_precision(trained: TrainedHead) -> None:
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_one_seed_gives_one_head(data: TrainingData, recipe: Recipe) -> None:
-    settings = replace(SMALL, recipe=recipe, steps=8)
-    weights = [train_head(data, settings).head.encoder.weight for _ in range(2)]
+    settings = replace(small(recipe), steps=8)
+    weights = [torch.cat([each.flatten() for each in train_head(data, settings).head.parameters()]) for _ in range(2)]
     assert torch.equal(*weights)
-    other = train_head(data, replace(settings, seed=1)).head.encoder.weight
-    assert not torch.equal(weights[0], other)
+    other = train_head(data, replace(settings, seed=1)).head
+    assert not torch.equal(weights[0], torch.cat([each.flatten() for each in other.parameters()]))
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_queries_are_learned_from_and_held_out(data_with_queries: TrainingData, recipe: Recipe) -> None:
-    trained = train_head(data_with_queries, replace(SMALL, recipe=recipe), base_model="some/model")
+    trained = train_head(data_with_queries, small(recipe), base_model="some/model")
     assert trained.losses[-1] < trained.losses[0]
     assert (trained.head.base_model, trained.head.k, trained.head.k_query) == ("some/model", 8, 4)
 
@@ -152,9 +156,10 @@ def test_a_few_queries_are_enough(data: TrainingData) -> None:
 
 def test_the_card_and_the_report_are_written(trained: TrainedHead, tmp_path: Path) -> None:
     save_head(trained, tmp_path / "head", SMALL, data={"stars": {"documents": 200, "queries": 0}})
-    loaded = KSparseAutoEncoder.load(str(tmp_path / "head"))
-    assert torch.equal(loaded.encoder.weight, trained.head.encoder.weight)
-    assert load_file(tmp_path / "head" / "model.safetensors")["encoder.weight"].dtype == torch.float16
+    loaded = type(trained.head).load(str(tmp_path / "head"))
+    for name, tensor in trained.head.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor), name
+    assert {each.dtype for each in load_file(tmp_path / "head" / "model.safetensors").values()} == {torch.float16}
     report = json.loads((tmp_path / "head" / "training.json").read_text())
     assert report["settings"] == json.loads(json.dumps(asdict(SMALL)))
     assert report["data"] == {"stars": {"documents": 200, "queries": 0}}
@@ -278,7 +283,7 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_happened(
     data_with_queries: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recipe: Recipe
 ) -> None:
     monkeypatch.setattr("connector.encoders.training.trainer._SAVE_EVERY_S", 0.0)
-    settings, checkpoint = replace(SMALL, recipe=recipe), tmp_path / "head" / "checkpoint.pt"
+    settings, checkpoint = small(recipe), tmp_path / "head" / "checkpoint.pt"
     whole = train_head(data_with_queries, settings)
 
     def stop_at_half(what: str, share: float) -> None:
@@ -289,11 +294,12 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_happened(
         train_head(data_with_queries, settings, checkpoint=checkpoint, progress=stop_at_half)
     assert checkpoint.is_file()
     with pytest.raises(EncoderError, match="is of a run with another learning_rate and seed"):
-        train_head(data_with_queries, replace(settings, learning_rate=1e-3, seed=5), checkpoint=checkpoint)
+        train_head(data_with_queries, replace(settings, learning_rate=1e-4, seed=5), checkpoint=checkpoint)
     resumed = train_head(data_with_queries, settings, checkpoint=checkpoint)
     assert resumed.validations == whole.validations
     assert resumed.losses == whole.losses
-    assert torch.equal(resumed.head.encoder.weight, whole.head.encoder.weight)
+    for name, tensor in whole.head.state_dict().items():
+        assert torch.equal(resumed.head.state_dict()[name], tensor), name
     assert not checkpoint.exists(), "the run is over"
 
 

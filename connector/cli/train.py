@@ -27,7 +27,7 @@ Examples:
     "--output", "-o", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder to write."
 )
 @click.option("--base-model", default=None, help="Dense model.  [default: sentence-transformers/all-MiniLM-L6-v2]")
-@click.option("--recipe", type=click.Choice(["retrieval", "paper"]), default="retrieval", show_default=True)
+@click.option("--recipe", type=click.Choice(["retrieval", "paper", "ivae"]), default="retrieval", show_default=True)
 @click.option("--split", "splits", multiple=True, default=("train",), show_default=True, help="Qrels to learn from.")
 @click.option("--latents", "num_latents", type=click.IntRange(2), default=8192, show_default=True)
 @click.option("--k", type=click.IntRange(1), default=64, show_default=True, help="Features kept per document.")
@@ -50,9 +50,15 @@ Examples:
     show_default=True,
     help="Let a text's rarer tokens be features beside the latents.",
 )
-@click.option("--alpha-mse", type=click.FloatRange(min=0), default=1.0, show_default=True, help="alpha_1 of the paper.")
 @click.option(
-    "--alpha-distance", type=click.FloatRange(min=0), default=1.0, show_default=True, help="alpha_2 of the paper."
+    "--alpha-mse", type=click.FloatRange(min=0), default=1.0, show_default=True, help="alpha_1 of the paper's eq. 3."
+)
+@click.option(
+    "--alpha-distance",
+    type=click.FloatRange(min=0),
+    default=1.0,
+    show_default=True,
+    help="alpha_2 of the paper's eq. 1 and 3.",
 )
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--device", help="cuda, mps or cpu.  [default: the best there is]")
@@ -86,6 +92,8 @@ def train(
     from connector.encoders.training.sources import load_embeddings, read_texts
     from connector.encoders.training.trainer import train_head
 
+    if options["alpha_distance"] is None:
+        del options["alpha_distance"]
     if not lexical:
         options |= {"document_lexical_scale": 0.0, "query_lexical_scale": 0.0}
     try:

@@ -12,6 +12,7 @@ from sentence_transformers.util import load_file_path
 from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.base_model import BaseModel, find_base_model, load_base_model
 from connector.encoders.device import choose_device
+from connector.encoders.ivae import IdentifiableVAE
 from connector.encoders.text import TextEncoder
 from connector.errors import EncoderError
 
@@ -47,7 +48,7 @@ def load_encoder(
     device = choose_device(device)
     folder = shipped_heads().get(name, Path(name))
     if _is_head(folder):
-        head = KSparseAutoEncoder.load(str(folder))
+        head = _head_class(folder).load(str(folder))
         if not head.base_model:
             raise EncoderError(f"{folder / 'config.json'} names no base_model; say which dense model the head is for.")
         base_model = find_base_model(head.base_model)
@@ -100,6 +101,11 @@ def _is_head(folder: Path) -> bool:
         return "num_latents" in json.loads(config.read_text(encoding="utf-8"))
     except ValueError as error:
         raise EncoderError(f"{config} is not valid JSON ({error}); write the head again.") from error
+
+
+def _head_class(folder: Path) -> type[KSparseAutoEncoder]:
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return IdentifiableVAE if "num_clusters" in config else KSparseAutoEncoder
 
 
 def _module_types(source: BaseModel) -> list[str]:

@@ -228,7 +228,7 @@ class TextEncoder:
             raise ValueError(f"k must be at least 1, got {k}.")
         own = self.k_query if task == "query" else self.k
         kept = min(k or own or head.k, head.num_latents)
-        device = head.encoder.weight.device
+        device = head.mean.device
         parts = []
         with torch.inference_mode():
             for start in range(0, len(embeddings), _BLOCK):

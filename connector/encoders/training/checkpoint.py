@@ -68,6 +68,7 @@ class Checkpoint:
             "objective": objective.state_dict(),
             "optimizer": optimizer.state_dict(),
             "generators": [generator.bit_generator.state for generator in generators],
+            "torch_generators": [torch.get_rng_state(), *torch.cuda.get_rng_state_all()],
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = self.path.with_suffix(f".{os.getpid()}.tmp")
@@ -99,6 +100,10 @@ class Checkpoint:
         optimizer.load_state_dict(state["optimizer"])
         for generator, kept_state in zip(generators, state["generators"], strict=True):
             generator.bit_generator.state = kept_state
+        of_cpu, *of_gpus = state["torch_generators"]
+        torch.set_rng_state(of_cpu)
+        if len(of_gpus) == torch.cuda.device_count():
+            torch.cuda.set_rng_state_all(of_gpus)
         return Progressed(
             steps=state["steps"],
             elapsed_s=state["elapsed_s"],

@@ -61,3 +61,8 @@ def balance_loss(document_usage: Tensor, query_usage: Tensor, num_latents: int) 
         num_latents x sum of products: 1 where usage is even, num_latents where one latent carries all.
     """
     return num_latents * (document_usage * query_usage).sum()
+
+
+def flops_loss(vectors: Tensor) -> Tensor:
+    """Sum over the columns of (n, width) of their squared mean magnitude (Paria et al., arXiv:2004.05665, eq. 3)."""
+    return vectors.abs().mean(dim=0).square().sum()

@@ -148,7 +148,7 @@ class RetrievalObjective(nn.Module):
         if counts is None or self.head.lexical is None:
             return None
         kept = diags((rows >= 0).astype(np.float32)) @ counts[np.maximum(rows, 0)]
-        return pad_counts(kept.tocsr()).to(self.head.encoder.weight.device)
+        return pad_counts(kept.tocsr()).to(self.head.mean.device)
 
     def _lexical_scores(self, queries: TokenCounts, documents: TokenCounts) -> Tensor:
         """BM25 of all tokens, on the head's scales: (n, m)."""
@@ -161,7 +161,7 @@ class RetrievalObjective(nn.Module):
 
 
 def _to_device(rows: NDArray[np.float32], head: KSparseAutoEncoder) -> Tensor:
-    return torch.from_numpy(rows).to(head.encoder.weight.device, non_blocking=True)
+    return torch.from_numpy(rows).to(head.mean.device, non_blocking=True)
 
 
 def _as_columns(features: Tensor, values: Tensor, other_features: Tensor) -> tuple[Tensor, Tensor, Tensor]:

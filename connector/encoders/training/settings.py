@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,7 +11,7 @@ _AT_LEAST_ONE = (
     "validation_queries", "validations", "patience",
 )  # fmt: skip
 
-Recipe = Literal["retrieval", "paper"]
+Recipe = Literal["retrieval", "paper", "ivae"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,8 @@ class TrainingSettings:
     """
 
     recipe: Recipe = "retrieval"
-    """`paper`: reconstruction and distance loss on random batches. `retrieval`: ranking among near neighbours."""
+    """`paper`: reconstruction and distance loss on random batches. `ivae`: the variational autoencoder of the earlier
+    work. `retrieval`: ranking among near neighbours."""
     num_latents: int = 8192
     """Width of the sparse space. Postings per query fall as it grows."""
     k: int = 64
@@ -55,8 +57,13 @@ class TrainingSettings:
     score in what is taught; 0.006 to 0.008 ranked the training queries of four corpora best."""
     alpha_mse: float = 1.0
     """alpha_1 of the paper's eq. 3: weight of the reconstruction (`paper`)."""
-    alpha_distance: float = 1.0
-    """alpha_2 of the paper's eq. 3: weight of the distance loss (`paper`)."""
+    alpha_distance: float = math.nan
+    """alpha_2 of the paper's eq. 1 and 3: weight of the distance loss; 1 unless given (`paper`), or
+    30,000 as in the earlier work (`ivae`)."""
+    alpha_elbo: float = 1e-4
+    """alpha_1 of the paper's eq. 1 (`ivae`)."""
+    alpha_flops: float = 5.0
+    """alpha_3 of the paper's eq. 1 (`ivae`)."""
     validation_queries: int = 1_000
     """Queries held out for validation, at most a tenth of all."""
     validations: int = 6
@@ -89,6 +96,8 @@ class TrainingSettings:
             raise ValueError(f"train_k_query must be at least 1, got {self.train_k_query}.")
         if not self.train_k_query:
             object.__setattr__(self, "train_k_query", (self.k, max(1, self.k_query // 2)))
+        if math.isnan(self.alpha_distance):
+            object.__setattr__(self, "alpha_distance", 30_000.0 if self.recipe == "ivae" else 1.0)
         widest = max(self.k, self.k_query, *self.train_k_query)
         if widest > self.num_latents:
             raise ValueError(f"{widest} features cannot be kept of num_latents = {self.num_latents}.")

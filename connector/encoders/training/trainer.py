@@ -1,4 +1,4 @@
-"""The training loop of both recipes, on embeddings that were computed before."""
+"""The training loop of all recipes, on embeddings that were computed before."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ import torch
 from numpy.typing import NDArray
 
 from connector.encoders.autoencoder import KSparseAutoEncoder
+from connector.encoders.ivae import IdentifiableVAE
 from connector.encoders.training.checkpoint import Checkpoint, Progressed
 from connector.encoders.training.data import NeighbourBatches, TrainingData
+from connector.encoders.training.ivae import IVAEObjective
 from connector.encoders.training.neighbours import nearest_neighbours
 from connector.encoders.training.objectives import PaperObjective, RetrievalObjective
 from connector.encoders.training.settings import TrainingSettings
@@ -182,8 +184,8 @@ def _set_up(
     statistics: Sequence[CorpusStatistics] | None,
     settings: TrainingSettings,
     report: Progress,
-) -> tuple[PaperObjective | RetrievalObjective, Validation]:
-    device = head.encoder.weight.device
+) -> tuple[PaperObjective | RetrievalObjective | IVAEObjective, Validation]:
+    device = head.mean.device
     known = statistics or [head.statistics] * len(data.corpora)
     neighbours = nearest_neighbours(
         data, settings.num_neighbours, device, progress=lambda share: report("finding neighbours", share)
@@ -195,6 +197,8 @@ def _set_up(
         _, validation = hold_out(made_up, known, settings.validation_queries, settings.seed, share=1.0)
     else:
         data, validation = hold_out(data, known, settings.validation_queries, settings.seed)
+    if isinstance(head, IdentifiableVAE):
+        return IVAEObjective(head, data, settings), validation
     if statistics is None:
         return PaperObjective(head, data, settings), validation
     return RetrievalObjective(head, data, neighbours, statistics, settings), validation
@@ -203,6 +207,10 @@ def _set_up(
 def _new_head(
     data: TrainingData, settings: TrainingSettings, base_model: str, start: KSparseAutoEncoder | None
 ) -> KSparseAutoEncoder:
+    if settings.recipe == "ivae":
+        return IdentifiableVAE(
+            data.documents.shape[1], settings.num_latents, settings.k, settings.k_query, base_model=base_model
+        )
     lexical = None
     if data.document_tokens is not None:
         lexical = {

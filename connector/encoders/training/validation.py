@@ -174,7 +174,7 @@ def hold_out(
 def _encode(
     head: KSparseAutoEncoder, embeddings: NDArray[np.float32], task: Task, counts: csr_matrix | None, k: int
 ) -> SparseVectors:
-    device, k = head.encoder.weight.device, min(k, head.num_latents)
+    device, k = head.mean.device, min(k, head.num_latents)
     features, values = [], []
     with torch.inference_mode():
         for start in range(0, len(embeddings), _BLOCK):
