@@ -48,7 +48,7 @@ def load_encoder(
     device = choose_device(device)
     folder = shipped_heads().get(name, Path(name))
     if _is_head(folder):
-        head = _head_class(folder).load(str(folder))
+        head = load_head(folder)
         if not head.base_model:
             raise EncoderError(f"{folder / 'config.json'} names no base_model; say which dense model the head is for.")
         base_model = find_base_model(head.base_model)
@@ -103,9 +103,10 @@ def _is_head(folder: Path) -> bool:
         raise EncoderError(f"{config} is not valid JSON ({error}); write the head again.") from error
 
 
-def _head_class(folder: Path) -> type[KSparseAutoEncoder]:
+def load_head(folder: Path) -> KSparseAutoEncoder:
+    """Load a head alone, of whichever kind the folder holds."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    return IdentifiableVAE if "num_clusters" in config else KSparseAutoEncoder
+    return (IdentifiableVAE if "num_clusters" in config else KSparseAutoEncoder).load(str(folder))
 
 
 def _module_types(source: BaseModel) -> list[str]:

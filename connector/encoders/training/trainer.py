@@ -187,9 +187,11 @@ def _set_up(
 ) -> tuple[PaperObjective | RetrievalObjective | IVAEObjective, Validation]:
     device = head.mean.device
     known = statistics or [head.statistics] * len(data.corpora)
-    neighbours = nearest_neighbours(
-        data, settings.num_neighbours, device, progress=lambda share: report("finding neighbours", share)
-    )
+    neighbours = np.empty((0, 0), np.int32)
+    if statistics is not None or len(data.queries) < FEWEST_QUERIES:
+        neighbours = nearest_neighbours(
+            data, settings.num_neighbours, device, progress=lambda share: report("finding neighbours", share)
+        )
     if len(data.queries) < FEWEST_QUERIES:
         maker = NeighbourBatches(data, neighbours, batch_size=8, neighbours_per_seed=8, seed=settings.seed + 1)
         rows = np.random.default_rng(settings.seed).permutation(len(data.documents))[: settings.validation_queries]

@@ -1,0 +1,75 @@
+"""Tables 1 to 3 of the K-sparse paper, on a corpus of a few sentences."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import ksparse_tables
+from benchmarks.ksparse_tables import Bench, to_markdown
+from connector.encoders.base_model import find_base_model, load_base_model
+from connector.encoders.training.data import TrainingData
+from connector.encoders.training.embeddings import EmbeddingCache
+from tests.tiny import WORDS
+
+
+@pytest.fixture
+def bench(dense_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    monkeypatch.setattr(ksparse_tables, "LATENTS", 64)
+    monkeypatch.setattr(ksparse_tables, "K", 16)
+    monkeypatch.setattr(ksparse_tables, "TABLE_2", {4: 0.41, 16: 0.57})
+    random = np.random.default_rng(0)
+    texts = [" ".join(random.choice(WORDS, 6)) for _ in range(80)]
+    folder = tmp_path / "judged"
+    (folder / "qrels").mkdir(parents=True)
+    lines = [json.dumps({"_id": str(row), "text": text}) + "\n" for row, text in enumerate(texts)]
+    (folder / "corpus.jsonl").write_text("".join(lines))
+    (folder / "queries.jsonl").write_text("".join(lines[:20]))
+    judgements = "".join(f"{row}\t{row}\t1\n" for row in range(20))
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + judgements)
+    embedder = EmbeddingCache(load_base_model(find_base_model(str(dense_folder)), "cpu"), "tiny", None)
+    embeddings = embedder.embed(texts)
+    data = TrainingData(embeddings, embeddings[:20], np.arange(20), np.zeros(1, np.int64))
+    return Bench(data, folder, str(dense_folder), embedder.embed, tmp_path / "heads", 30, lambda _what, _share: None)
+
+
+def test_table_1_has_all_systems(bench: Bench) -> None:
+    rows = ksparse_tables.table_1(bench)
+    assert [row["system"] for row in rows] == ["iVAE, signed values", "iVAE, as rank_features", "K-sparse", "dense"]
+    assert rows[-1]["ndcg@10"] == pytest.approx(1.0), "each query is a document"
+    assert rows[-1]["of dense"] == pytest.approx(1.0)
+    assert rows[2]["of dense, paper"] == pytest.approx(0.57 / 0.59)
+    assert 0.5 < rows[2]["ndcg@10"] <= 1.0
+    assert rows[1]["postings"] > 0
+
+
+def test_more_features_keep_more(bench: Bench) -> None:
+    few, many = ksparse_tables.table_2(bench)
+    assert (few["k"], many["k"]) == (4, 16)
+    assert few["ndcg@10"] < many["ndcg@10"]
+    assert few["postings"] < many["postings"]
+
+
+def test_heads_are_trained_once(bench: Bench) -> None:
+    told: list[str] = []
+    again = Bench(
+        bench.data, bench.test, bench.base_model, bench.embed, bench.heads, 30, lambda what, _share: told.append(what)
+    )
+    first = ksparse_tables.table_2(bench)
+    rows = ksparse_tables.table_3(again)
+    trained = {what for what in told if what.startswith("training")}
+    assert len(trained) == 4, "alphas of 1 and 1 are in Table 2"
+    assert rows[-1]["ndcg@10"] == first[-1]["ndcg@10"]
+
+
+def test_a_table_is_readable() -> None:
+    table = to_markdown([{"k": 4, "of dense": 0.5, "postings": 1.234}, {"k": 8, "ndcg@10": 0.12345}])
+    assert table.splitlines() == [
+        "| k | of dense | postings | ndcg@10 |",
+        "| --- | ---: | ---: | ---: |",
+        "| 4 | 50.0% | 1.23 N |  |",
+        "| 8 |  |  | 0.1235 |",
+    ]
