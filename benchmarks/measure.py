@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from opensearchpy import OpenSearch
 
-from benchmarks.systems.base import System, search
+from benchmarks.systems.base import Request, System
 from connector.errors import ClusterError
 from connector.types import Hit
 
@@ -54,7 +53,7 @@ def settle(client: OpenSearch, index: str, documents: int) -> int:
 def measure(
     client: OpenSearch,
     systems: Sequence[System],
-    bodies: Sequence[Sequence[dict[str, Any]]],
+    requests: Sequence[Sequence[Request]],
     *,
     rounds: int = 3,
     block: int = 50,
@@ -65,21 +64,21 @@ def measure(
     Args:
         client: One client, one connection.
         systems: Settled before.
-        bodies: The search bodies of each system, in the order of the queries.
+        requests: Those of each system, in the order of the queries.
         rounds: Times that every query is sent to every system after one round of warm-up, which is not timed.
         block: Queries that a system gets in one turn.
         progress: Told the share that is done.
     """
-    queries = len(bodies[0])
+    queries = len(requests[0])
     hits: list[list[list[Hit]]] = [[] for _ in systems]
     times: list[list[float]] = [[] for _ in systems]
     for turn in range(rounds + 1):
         for start in range(0, queries, block):
             # The order changes with every turn: nobody always comes after the same neighbour.
             for which in np.roll(np.arange(len(systems)), turn + start // block).tolist():
-                for body in bodies[which][start : start + block]:
+                for request in requests[which][start : start + block]:
                     begun = time.perf_counter()
-                    found = search(client, systems[which].index, body)
+                    found = systems[which].search(client, request)
                     elapsed = time.perf_counter() - begun
                     if turn == 0:
                         hits[which].append(found)

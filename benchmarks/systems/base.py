@@ -1,16 +1,21 @@
-"""What a system must do to be measured, and the index bodies that all of them share."""
+"""What a system must do to be measured, and what all of them share."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 from opensearchpy import OpenSearch
+from opensearchpy.helpers import bulk
 
 from benchmarks.datasets import EncodedSet
 from connector.types import Hit
 
 INDEX_SETTINGS = {"number_of_shards": 1, "number_of_replicas": 0, "refresh_interval": "-1"}
 """One shard, no copies, for every system alike; refreshed by hand."""
+
+Request = dict[str, Any]
+"""A query that is ready to be sent: everything that needs no server is done before the clock starts."""
 
 
 class System(Protocol):
@@ -28,7 +33,7 @@ class System(Protocol):
 
     @property
     def knob(self) -> str:
-        """The setting that trades quality for latency."""
+        """The setting that trades quality for latency; empty where there is none."""
         ...
 
     def configure(self, client: OpenSearch) -> None:
@@ -39,12 +44,33 @@ class System(Protocol):
         """Write all documents, and fail if one is refused."""
         ...
 
-    def prepare(self, data: EncodedSet) -> list[dict[str, Any]]:
-        """Build the search bodies of all queries, before the clock starts."""
+    def prepare(self, data: EncodedSet) -> list[Request]:
+        """Build the requests of all queries."""
+        ...
+
+    def search(self, client: OpenSearch, request: Request) -> list[Hit]:
+        """Answer one request: what the clock measures."""
         ...
 
 
-def search(client: OpenSearch, index: str, body: dict[str, Any]) -> list[Hit]:
-    """Run one body as every system does: no request cache, ids and scores only."""
-    reply = client.search(index=index, body=body, params={"request_cache": "false"})
+def send(client: OpenSearch, index: str, body: Request) -> dict[str, Any]:
+    """Send one body as every system does: no request cache, no count of hits, no source."""
+    reply: dict[str, Any] = client.search(
+        index=index, body={"track_total_hits": False, "_source": False, **body}, params={"request_cache": "false"}
+    )
+    return reply
+
+
+def to_hits(reply: dict[str, Any]) -> list[Hit]:
+    """Ids and scores of a reply."""
     return [Hit(hit["_id"], float(hit["_score"])) for hit in reply["hits"]["hits"]]
+
+
+def write(client: OpenSearch, index: str, doc_ids: Iterable[str], sources: Iterable[dict[str, Any]]) -> None:
+    """Write documents by opensearch-py's own helper; one that is refused is an error."""
+    bulk(client, ({"_index": index, "_id": i, **source} for i, source in zip(doc_ids, sources, strict=True)))
+
+
+def without_source(*fields: str) -> dict[str, Any]:
+    """`_source` less some fields, without the hidden copy that the server keeps for recovery."""
+    return {"excludes": list(fields), "recovery_source_excludes": list(fields)}

@@ -1,27 +1,42 @@
-"""The k-NN plugin's Lucene HNSW graph on fp32 embeddings: what we are compared with."""
+"""The k-NN plugin's Lucene HNSW graph, on fp32 or byte embeddings: what we are compared with."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from opensearchpy import OpenSearch
-from opensearchpy.helpers import bulk
 
 from benchmarks.datasets import EncodedSet
-from benchmarks.systems.base import INDEX_SETTINGS
+from benchmarks.systems.base import INDEX_SETTINGS, Request, send, to_hits, write
 from connector.index.schema import load_mapping
+from connector.types import Hit
 
 
 @dataclass(frozen=True, slots=True)
 class LuceneHnsw:
-    """Approximate nearest neighbours at the server's default settings, unless `ef_search` is given."""
+    """Approximate nearest neighbours at the server's default settings, unless `ef_search` is given.
+
+    Attributes:
+        index: Its index.
+        dim: Of the embeddings.
+        ef_search: Candidates that the graph search keeps; the server's default if None.
+        data_type: `byte` keeps a quarter of the bytes.
+        top_k: Hits per query.
+    """
 
     index: str
     dim: int
     ef_search: int | None = None
+    data_type: Literal["float", "byte"] = "float"
     top_k: int = 10
-    name: str = "HNSW"
+
+    @property
+    def name(self) -> str:
+        """What it is called in tables."""
+        return "HNSW" if self.data_type == "float" else "HNSW byte"
 
     @property
     def knob(self) -> str:
@@ -31,29 +46,37 @@ class LuceneHnsw:
     def configure(self, client: OpenSearch) -> None:
         """Create an index that holds the embeddings and nothing beside them."""
         body = load_mapping("lucene_hnsw")
-        body["mappings"]["properties"]["embedding"]["dimension"] = self.dim
+        body["mappings"]["properties"]["embedding"] |= {"dimension": self.dim, "data_type": self.data_type}
         body["settings"] = {"index": {"knn": True, **INDEX_SETTINGS}}
         client.indices.create(index=self.index, body=body)
 
     def upload(self, client: OpenSearch, data: EncodedSet) -> None:
         """Write the embeddings alone."""
-        bulk(
-            client,
-            (
-                {"_index": self.index, "_id": doc_id, "embedding": embedding.tolist()}
-                for doc_id, embedding in zip(data.doc_ids, data.document_embeddings, strict=True)
-            ),
-        )
+        embeddings = self._stored(data.document_embeddings, data)
+        write(client, self.index, data.doc_ids, ({"embedding": embedding.tolist()} for embedding in embeddings))
 
-    def prepare(self, data: EncodedSet) -> list[dict[str, Any]]:
+    def prepare(self, data: EncodedSet) -> list[Request]:
         """One k-NN query each."""
-        extra = {} if self.ef_search is None else {"method_parameters": {"ef_search": self.ef_search}}
+        extra: dict[str, Any] = {}
+        if self.ef_search is not None:
+            extra["method_parameters"] = {"ef_search": self.ef_search}
         return [
             {
                 "size": self.top_k,
-                "_source": False,
-                "track_total_hits": False,
                 "query": {"knn": {"embedding": {"vector": embedding.tolist(), "k": self.top_k, **extra}}},
             }
-            for embedding in data.query_embeddings
+            for embedding in self._stored(data.query_embeddings, data)
         ]
+
+    def search(self, client: OpenSearch, request: Request) -> list[Hit]:
+        """Answer one request."""
+        return to_hits(send(client, self.index, request))
+
+    def _stored(self, embeddings: NDArray[np.float32], data: EncodedSet) -> NDArray[Any]:
+        return embeddings if self.data_type == "float" else to_bytes(embeddings, data.document_embeddings)
+
+
+def to_bytes(embeddings: NDArray[np.float32], documents: NDArray[np.float32]) -> NDArray[np.int8]:
+    """Round embeddings to int8, (n, dim), so that the largest value of the documents becomes 127."""
+    scale = 127.0 / float(np.abs(documents).max())
+    return np.asarray(np.clip(np.rint(embeddings * scale), -127, 127), dtype=np.int8)

@@ -1,36 +1,50 @@
-"""K-sparse vectors in `rank_features`, by a bool query of `rank_feature` clauses."""
+"""Sparse vectors in `rank_features`, by a bool query of `rank_feature` clauses."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from opensearchpy import OpenSearch
 
 from benchmarks.datasets import EncodedSet
-from benchmarks.systems.base import INDEX_SETTINGS
+from benchmarks.systems.base import INDEX_SETTINGS, Request, send, to_hits
 from connector.errors import BulkWriteError
 from connector.index.schema import index_body
 from connector.index.writer import BulkWriter
-from connector.query import build_query, build_search
+from connector.query import build_query
 from connector.sparsify import prune, round_to_stored
-from connector.types import EncoderFingerprint, SparseDocument
+from connector.types import EncoderFingerprint, Hit, SparseDocument, SparseVectors
 
 
 @dataclass(frozen=True, slots=True)
 class RankFeatures:
-    """`k_query` features of a query against all features of the documents."""
+    """`k_query` features of a query against `k_doc` features of the documents.
+
+    Attributes:
+        index: Its index.
+        fingerprint: Of the encoder.
+        k_query: Features of a query that are searched.
+        k_doc: Features of a document that are kept; all that there are if None.
+        window: If given, these features only collect candidates: the first `window` of them are scored by the rest
+            of the query's features as well.
+        vectors: Of documents and queries, instead of the set's own: another encoder's.
+        name: In tables.
+        top_k: Hits per query.
+    """
 
     index: str
     fingerprint: EncoderFingerprint
     k_query: int
-    top_k: int = 10
+    k_doc: int | None = None
+    window: int | None = None
+    vectors: tuple[SparseVectors, SparseVectors] | None = None
     name: str = "k-sparse"
+    top_k: int = 10
 
     @property
     def knob(self) -> str:
         """The setting that trades quality for latency."""
-        return f"k_query={self.k_query}"
+        return f"k_query={self.k_query}" + (f", {self.window} rescored by all" if self.window else "")
 
     def configure(self, client: OpenSearch) -> None:
         """Create an index that holds the features and nothing beside them."""
@@ -38,10 +52,13 @@ class RankFeatures:
 
     def upload(self, client: OpenSearch, data: EncodedSet) -> None:
         """Write the features alone: text would weigh the same in every system."""
-        vectors = data.document_vectors._replace(weights=round_to_stored(data.document_vectors.weights))
+        vectors = self._of(data)[0]
+        if self.k_doc is not None:
+            vectors = prune(vectors, self.k_doc)
+        rounded = vectors._replace(weights=round_to_stored(vectors.weights))
         documents = [
-            SparseDocument(doc_id, features)
-            for doc_id, features in zip(data.doc_ids, vectors.as_mappings(), strict=True)
+            SparseDocument(doc_id, features, {})
+            for doc_id, features in zip(data.doc_ids, rounded.as_mappings(), strict=True)
         ]
         result = BulkWriter(client, self.index).write(documents)
         if result.refused:
@@ -49,9 +66,21 @@ class RankFeatures:
                 f"{self.index} refused {result.refused[0].document.doc_id!r}: {result.refused[0].reason}"
             )
 
-    def prepare(self, data: EncodedSet) -> list[dict[str, Any]]:
+    def prepare(self, data: EncodedSet) -> list[Request]:
         """One bool query each."""
-        return [
-            build_search(build_query(features), top_k=self.top_k, source=False)
-            for features in prune(data.query_vectors, self.k_query).as_mappings()
-        ]
+        requests: list[Request] = []
+        for features in self._of(data)[1].as_mappings():
+            strongest = dict(list(features.items())[: self.k_query])
+            rest = dict(list(features.items())[self.k_query :])
+            request: Request = {"size": self.top_k, "query": build_query(strongest)}
+            if self.window and rest:
+                request["rescore"] = {"window_size": self.window, "query": {"rescore_query": build_query(rest)}}
+            requests.append(request)
+        return requests
+
+    def search(self, client: OpenSearch, request: Request) -> list[Hit]:
+        """Answer one request."""
+        return to_hits(send(client, self.index, request))
+
+    def _of(self, data: EncodedSet) -> tuple[SparseVectors, SparseVectors]:
+        return self.vectors or (data.document_vectors, data.query_vectors)

@@ -1,0 +1,107 @@
+"""Words: OpenSearch's own BM25, alone and added to sparse scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from opensearchpy import OpenSearch
+
+from benchmarks.datasets import EncodedSet
+from benchmarks.systems.base import INDEX_SETTINGS, Request, send, to_hits, without_source, write
+from connector.query import FEATURES_FIELD, build_query
+from connector.sparsify import prune, round_to_stored
+from connector.types import Hit
+
+_FIELD = "content"
+
+
+@dataclass(frozen=True, slots=True)
+class BM25:
+    """Title and text in one field of the standard analyzer, by `match`.
+
+    Attributes:
+        index: Its index.
+        top_k: Hits per query.
+    """
+
+    index: str
+    top_k: int = 10
+    name: str = "BM25"
+    knob: str = ""
+
+    def configure(self, client: OpenSearch) -> None:
+        """Create an index that holds the words and no text."""
+        properties = {_FIELD: {"type": "text"}}
+        mappings = {"dynamic": "strict", "_source": without_source(_FIELD), "properties": properties}
+        client.indices.create(index=self.index, body={"settings": {"index": INDEX_SETTINGS}, "mappings": mappings})
+
+    def upload(self, client: OpenSearch, data: EncodedSet) -> None:
+        """Write titles and texts."""
+        write(client, self.index, data.doc_ids, ({_FIELD: document.content} for document in data.documents))
+
+    def prepare(self, data: EncodedSet) -> list[Request]:
+        """One `match` query each."""
+        return [{"size": self.top_k, "query": {"match": {_FIELD: query.text}}} for query in data.judged.queries]
+
+    def search(self, client: OpenSearch, request: Request) -> list[Hit]:
+        """Answer one request."""
+        return to_hits(send(client, self.index, request))
+
+
+@dataclass(frozen=True, slots=True)
+class Hybrid:
+    """BM25, weighted, plus the dot product of features, in one bool query.
+
+    Attributes:
+        index: Its index.
+        weight: Of BM25 beside the dot product.
+        k_query: Features of a query that are searched.
+        k_doc: Features of a document that are kept; all that there are if None.
+        top_k: Hits per query.
+    """
+
+    index: str
+    weight: float
+    k_query: int
+    k_doc: int | None = None
+    top_k: int = 10
+    name: str = "BM25 + k-sparse"
+
+    @property
+    def knob(self) -> str:
+        """The setting that trades quality for latency."""
+        return f"k_query={self.k_query}, BM25 x {self.weight:g}"
+
+    def configure(self, client: OpenSearch) -> None:
+        """Create an index that holds words and features."""
+        properties = {_FIELD: {"type": "text"}, FEATURES_FIELD: {"type": "rank_features"}}
+        mappings = {
+            "dynamic": "strict",
+            "_source": without_source(_FIELD, FEATURES_FIELD),
+            "properties": properties,
+        }
+        client.indices.create(index=self.index, body={"settings": {"index": INDEX_SETTINGS}, "mappings": mappings})
+
+    def upload(self, client: OpenSearch, data: EncodedSet) -> None:
+        """Write texts and features."""
+        vectors = data.document_vectors if self.k_doc is None else prune(data.document_vectors, self.k_doc)
+        rounded = vectors._replace(weights=round_to_stored(vectors.weights))
+        sources = (
+            {_FIELD: document.content, FEATURES_FIELD: features}
+            for document, features in zip(data.documents, rounded.as_mappings(), strict=True)
+        )
+        write(client, self.index, data.doc_ids, sources)
+
+    def prepare(self, data: EncodedSet) -> list[Request]:
+        """One bool query each."""
+        requests: list[Request] = []
+        features = prune(data.query_vectors, self.k_query).as_mappings()
+        for query, found in zip(data.judged.queries, features, strict=True):
+            both = build_query(found)
+            both["bool"]["should"].append({"match": {_FIELD: {"query": query.text, "boost": self.weight}}})
+            requests.append({"size": self.top_k, "query": both})
+        return requests
+
+    def search(self, client: OpenSearch, request: Request) -> list[Hit]:
+        """Answer one request."""
+        return to_hits(send(client, self.index, request))

@@ -1,0 +1,85 @@
+"""The neural-search plugin's approximate index for sparse vectors, SEISMIC (Bruch et al. 2024, arXiv:2404.18812)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from opensearchpy import OpenSearch
+
+from benchmarks.datasets import EncodedSet
+from benchmarks.systems.base import INDEX_SETTINGS, Request, send, to_hits, without_source, write
+from connector.sparsify import prune
+from connector.types import Hit
+
+_FIELD = "vector"
+
+
+@dataclass(frozen=True, slots=True)
+class Seismic:
+    """The set's sparse vectors in a `sparse_vector` field.
+
+    Attributes:
+        index: Its index.
+        top_n: Strongest features of a query that choose the clusters; all of them score.
+        k_doc: Features of a document that are kept; all that there are if None.
+        n_postings: Documents kept per feature.
+        cluster_ratio: Clusters per document of a posting list.
+        top_k: Hits per query.
+    """
+
+    index: str
+    top_n: int
+    k_doc: int | None = None
+    n_postings: int = 300
+    cluster_ratio: float = 0.1
+    top_k: int = 10
+    name: str = "SEISMIC"
+
+    @property
+    def knob(self) -> str:
+        """The setting that trades quality for latency."""
+        return f"top_n={self.top_n}"
+
+    def configure(self, client: OpenSearch) -> None:
+        """Create an index that is approximate from the first document on."""
+        method = {
+            "name": "seismic",
+            "parameters": {
+                "n_postings": self.n_postings,
+                "cluster_ratio": self.cluster_ratio,
+                "approximate_threshold": 0,
+            },
+        }
+        mappings = {
+            "dynamic": "strict",
+            "_source": without_source(_FIELD),
+            "properties": {_FIELD: {"type": "sparse_vector", "method": method}},
+        }
+        settings = {"index": {"sparse": True, **INDEX_SETTINGS}}
+        client.indices.create(index=self.index, body={"settings": settings, "mappings": mappings})
+
+    def upload(self, client: OpenSearch, data: EncodedSet) -> None:
+        """Write the vectors alone."""
+        vectors = data.document_vectors if self.k_doc is None else prune(data.document_vectors, self.k_doc)
+        write(client, self.index, data.doc_ids, ({_FIELD: features} for features in vectors.as_mappings()))
+
+    def prepare(self, data: EncodedSet) -> list[Request]:
+        """One query each, with all of its features."""
+        return [
+            {
+                "size": self.top_k,
+                "query": {
+                    "neural_sparse": {
+                        _FIELD: {
+                            "query_tokens": features,
+                            "method_parameters": {"k": self.top_k, "top_n": self.top_n},
+                        }
+                    }
+                },
+            }
+            for features in data.query_vectors.as_mappings()
+        ]
+
+    def search(self, client: OpenSearch, request: Request) -> list[Hit]:
+        """Answer one request."""
+        return to_hits(send(client, self.index, request))

@@ -1,0 +1,119 @@
+"""Every system that is compared, on a real node: each document's text finds it first."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from opensearchpy import OpenSearch
+
+from benchmarks.datasets import EncodedSet, encode_set
+from benchmarks.systems.base import System
+from benchmarks.systems.bm25 import BM25, Hybrid
+from benchmarks.systems.lucene_hnsw import LuceneHnsw, to_bytes
+from benchmarks.systems.neural_sparse import NeuralSparse
+from benchmarks.systems.rank_features import RankFeatures
+from benchmarks.systems.seismic import Seismic
+from connector.encoders.text import TextEncoder
+from connector.evaluation.exact import exact_sparse_search
+from connector.types import EncoderFingerprint
+from tests.tiny import DIM, WORDS, K
+
+pytestmark = pytest.mark.opensearch
+
+COUNT = 40
+
+
+@pytest.fixture(scope="module")
+def data(encoder: TextEncoder, tmp_path_factory: pytest.TempPathFactory) -> EncodedSet:
+    folder = tmp_path_factory.mktemp("set")
+    random = np.random.default_rng(0)
+    texts = [" ".join(random.choice(WORDS, 6, replace=False)) for _ in range(COUNT)]
+    lines = [json.dumps({"_id": f"d{row}", "text": text}) + "\n" for row, text in enumerate(texts)]
+    (folder / "corpus.jsonl").write_text("".join(lines))
+    (folder / "queries.jsonl").write_text("".join(lines))
+    (folder / "qrels").mkdir()
+    judgements = "".join(f"d{row}\td{row}\t1\n" for row in range(COUNT))
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + judgements)
+    return encode_set(folder, encoder, lambda texts: encoder.embed(texts), k_query=K)
+
+
+FINGERPRINT = EncoderFingerprint("tiny", "", "ab" * 32, 8, 64, "mean", 12, {})
+SYSTEMS: dict[str, Callable[[str], System]] = {
+    "hnsw": lambda index: LuceneHnsw(index, DIM),
+    "hnsw ef": lambda index: LuceneHnsw(index, DIM, ef_search=40),
+    "hnsw byte": lambda index: LuceneHnsw(index, DIM, data_type="byte"),
+    "bm25": BM25,
+    "features": lambda index: RankFeatures(index, FINGERPRINT, K),
+    "features, two phases": lambda index: RankFeatures(index, FINGERPRINT, 3, window=COUNT),
+    "neural_sparse": lambda index: NeuralSparse(RankFeatures(index, FINGERPRINT, K)),
+    "neural_sparse, two phases": lambda index: NeuralSparse(RankFeatures(index, FINGERPRINT, K), two_phase=True),
+    "seismic": lambda index: Seismic(index, top_n=K),
+    "hybrid": lambda index: Hybrid(index, 0.01, K),
+}
+
+
+def fill(client: OpenSearch, system: System, data: EncodedSet) -> None:
+    system.configure(client)
+    system.upload(client, data)
+    client.indices.refresh(index=system.index)
+    assert client.count(index=system.index)["count"] == COUNT
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_each_text_finds_its_document(client: OpenSearch, index: str, data: EncodedSet, name: str) -> None:
+    system = SYSTEMS[name](index)
+    fill(client, system, data)
+    requests = system.prepare(data)
+    assert len(requests) == COUNT
+    found = [system.search(client, request) for request in requests]
+    firsts = [hits[0].doc_id for hits in found]
+    right = sum(first == query.query_id for first, query in zip(firsts, data.judged.queries, strict=True))
+    # Cosines of an untrained model, and products of its features, which have no unit length.
+    assert right >= 0.6 * COUNT, name
+    assert all(len(hits) == 10 for hits in found) or name in ("features", "seismic", "neural_sparse, two phases")
+
+
+def test_the_second_phase_adds_what_the_first_left_out(client: OpenSearch, index: str, data: EncodedSet) -> None:
+    one, two = RankFeatures(index, FINGERPRINT, K), RankFeatures(index, FINGERPRINT, 2, window=COUNT)
+    fill(client, one, data)
+    whole = one.search(client, one.prepare(data)[0])
+    rescored = two.search(client, two.prepare(data)[0])
+    scores = {hit.doc_id: hit.score for hit in whole}
+    assert rescored[0].doc_id == whole[0].doc_id
+    assert rescored[0].score == pytest.approx(scores[rescored[0].doc_id], rel=1e-5)
+
+
+def test_all_ways_to_ask_the_same_index_agree(client: OpenSearch, index: str, data: EncodedSet) -> None:
+    storage = RankFeatures(index, FINGERPRINT, K)
+    fill(client, storage, data)
+    truth = exact_sparse_search(data.document_vectors, data.query_vectors, data.doc_ids, 64, 10)
+    for system in (storage, NeuralSparse(storage)):
+        for request, expected in zip(system.prepare(data), truth, strict=True):
+            found = system.search(client, request)
+            assert [hit.score for hit in found] == pytest.approx([hit.score for hit in expected], rel=2**-7)
+
+
+def test_bm25_scores_add_to_those_of_features(client: OpenSearch, index: str, data: EncodedSet) -> None:
+    heavy, light = Hybrid(index, 1_000.0, K), Hybrid(index, 1e-6, K)
+    fill(client, heavy, data)
+    by_words = heavy.search(client, heavy.prepare(data)[0])
+    by_features = light.search(client, light.prepare(data)[0])
+    assert by_words[0].score > 500 > by_features[0].score
+
+
+def test_documents_may_keep_fewer_features(client: OpenSearch, index: str, data: EncodedSet) -> None:
+    system = RankFeatures(index, FINGERPRINT, K, k_doc=1)
+    fill(client, system, data)
+    request = system.prepare(data)[0]
+    scores = {hit.doc_id: hit.score for hit in system.search(client, request)}
+    strongest = float(data.document_vectors.weights[0, 0])
+    assert scores["d0"] == pytest.approx(strongest**2, rel=2**-7)
+
+
+def test_bytes_span_the_documents() -> None:
+    documents = np.array([[0.5, -0.25], [0.1, 0.0]], np.float32)
+    assert to_bytes(documents, documents).tolist() == [[127, -64], [25, 0]]
+    assert to_bytes(np.array([[9.0, -9.0]], np.float32), documents).tolist() == [[127, -127]]
