@@ -70,12 +70,15 @@ def demo(corpus: Path | None, encoder: str, documents: int, rounds: int, cache: 
             console.print(f"{count:,} docstrings in {corpus}; the first sentence of some is a query for the rest.")
     loaded = open_encoder(encoder)
     with job.running_cluster(keep=keep, say=console.print) as cluster:
-        client = connect(cluster.url, username=cluster.username, password=cluster.password, timeout_s=120)
+        make_client = partial(
+            connect, cluster.url, username=cluster.username, password=cluster.password, timeout_s=1_800
+        )
+        client = make_client()
         with stages(quiet=False) as report:
             embed = cached_embed(loaded, cache / "embeddings", report)
             data = encode_set(corpus, loaded, embed, k_query=max(job.K_QUERIES))
             answers = job.answer_questions(client, data, job.QUESTIONS)
-            rows = job.compare(client, data, rounds=rounds, report=report)
+            rows = job.compare_with_hnsw(make_client, data, rounds=rounds, report=report)
         job.save_result(output, data, cluster, rows)
         if not keep:
             client.indices.delete(index=job.DEMO_INDEX, ignore_unavailable=True)

@@ -1,17 +1,21 @@
-"""Index bytes, and latency of systems that take turns. The only clock."""
+"""Latency of systems that take turns, and throughput. The only clock."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Barrier
 
 import numpy as np
+from numpy.typing import NDArray
 from opensearchpy import OpenSearch
 
 from benchmarks.systems.base import Request, System
-from connector.errors import ClusterError
 from connector.types import Hit
+
+_PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +23,7 @@ class Latency:
     """Of single requests by one client, query encoding apart, in milliseconds."""
 
     p50_ms: float
+    p90_ms: float
     p99_ms: float
     mean_ms: float
     requests: int
@@ -31,23 +36,8 @@ class Measured:
     system: System
     hits: list[list[Hit]]
     latency: Latency
-
-
-def settle(client: OpenSearch, index: str, documents: int) -> int:
-    """Merge an index to one segment, flush it, and return its size in bytes (primaries).
-
-    Raises:
-        ClusterError: It does not hold as many documents as were written.
-    """
-    client.indices.refresh(index=index)
-    client.indices.forcemerge(index=index, max_num_segments=1, request_timeout=600)
-    client.indices.flush(index=index, force=True, wait_if_ongoing=True)
-    client.indices.refresh(index=index)
-    found = client.count(index=index)["count"]
-    if found != documents:
-        raise ClusterError(f"Index {index!r} holds {found} documents, {documents} were written; do not time it.")
-    stats = client.indices.stats(index=index, metric="store")
-    return int(stats["indices"][index]["primaries"]["store"]["size_in_bytes"])
+    times_ms: NDArray[np.float64]
+    """(rounds, queries)"""
 
 
 def measure(
@@ -86,9 +76,72 @@ def measure(
                         times[which].append(1000 * elapsed)
             if progress is not None:
                 progress((turn * queries + min(start + block, queries)) / ((rounds + 1) * queries))
-    return [Measured(system, found, _latency(taken)) for system, found, taken in zip(systems, hits, times, strict=True)]
+    return [
+        Measured(system, found, _latency(np.array(taken)), np.array(taken).reshape(rounds, queries))
+        for system, found, taken in zip(systems, hits, times, strict=True)
+    ]
 
 
-def _latency(times_ms: Sequence[float]) -> Latency:
-    p50, p99 = np.percentile(times_ms, [50, 99])
-    return Latency(float(p50), float(p99), float(np.mean(times_ms)), len(times_ms))
+def ratio_interval(
+    times_ms: NDArray[np.float64], reference_ms: NDArray[np.float64], percentile: float, *, resamples: int = 500
+) -> tuple[float, float]:
+    """The 95 % interval of a ratio of two systems' percentiles, by resampling the queries that both answered.
+
+    Args:
+        times_ms: (rounds, queries) of the system.
+        reference_ms: (rounds, queries) of the one it is compared with.
+        percentile: 50 for the median.
+        resamples: Of the bootstrap.
+    """
+    random = np.random.default_rng(0)
+    ratios = []
+    for _ in range(resamples):
+        some = random.integers(0, times_ms.shape[1], size=times_ms.shape[1])
+        own, other = np.percentile(times_ms[:, some], percentile), np.percentile(reference_ms[:, some], percentile)
+        ratios.append(own / other)
+    low, high = np.percentile(ratios, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def throughput(
+    connect: Callable[[], OpenSearch],
+    system: System,
+    requests: Sequence[Request],
+    clients: int,
+    *,
+    seconds: float = 3.0,
+) -> float:
+    """Requests answered per second when several clients ask at once, each over a connection of its own.
+
+    Args:
+        connect: Makes a client.
+        system: Settled before.
+        requests: Asked in turn, each client beginning elsewhere.
+        clients: Threads that ask.
+        seconds: How long.
+    """
+    begin, answered = Barrier(clients + 1), [0] * clients
+
+    def ask(number: int) -> None:
+        with connect() as client:
+            system.search(client, requests[number % len(requests)])
+            begin.wait(_PATIENCE_S)
+            until = time.perf_counter() + seconds
+            place = number * len(requests) // clients
+            while time.perf_counter() < until:
+                system.search(client, requests[place % len(requests)])
+                place += 1
+                answered[number] += 1
+
+    with ThreadPoolExecutor(clients) as pool:
+        asking = [pool.submit(ask, number) for number in range(clients)]
+        begin.wait(_PATIENCE_S)
+        started = time.perf_counter()
+        for future in asking:
+            future.result()
+        return sum(answered) / (time.perf_counter() - started)
+
+
+def _latency(times_ms: NDArray[np.float64]) -> Latency:
+    p50, p90, p99 = np.percentile(times_ms, [50, 90, 99])
+    return Latency(float(p50), float(p90), float(p99), float(np.mean(times_ms)), times_ms.size)

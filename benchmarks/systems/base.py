@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from opensearchpy import OpenSearch
@@ -16,6 +16,10 @@ INDEX_SETTINGS = {"number_of_shards": 1, "number_of_replicas": 0, "refresh_inter
 
 Request = dict[str, Any]
 """A query that is ready to be sent: everything that needs no server is done before the clock starts."""
+
+
+Probe = tuple[Request, float | None]
+"""A request and the score that its document must have; None where that is the server's secret."""
 
 
 class System(Protocol):
@@ -46,6 +50,10 @@ class System(Protocol):
 
     def prepare(self, data: EncodedSet) -> list[Request]:
         """Build the requests of all queries."""
+        ...
+
+    def probes(self, data: EncodedSet, rows: Sequence[int]) -> list[Probe]:
+        """Build a query for each of some documents that the document itself must answer, and its score."""
         ...
 
     def search(self, client: OpenSearch, request: Request) -> list[Hit]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from opensearchpy import OpenSearch
 
 from benchmarks.datasets import EncodedSet
-from benchmarks.systems.base import INDEX_SETTINGS, Request, send, to_hits, without_source, write
+from benchmarks.systems.base import INDEX_SETTINGS, Probe, Request, send, to_hits, without_source, write
+from benchmarks.systems.rank_features import feature_probes, stored_features
 from connector.query import FEATURES_FIELD, build_query
-from connector.sparsify import prune, round_to_stored
+from connector.sparsify import prune
 from connector.types import Hit
 
 _FIELD = "content"
@@ -42,6 +44,10 @@ class BM25:
     def prepare(self, data: EncodedSet) -> list[Request]:
         """One `match` query each."""
         return [{"size": self.top_k, "query": {"match": {_FIELD: query.text}}} for query in data.judged.queries]
+
+    def probes(self, data: EncodedSet, rows: Sequence[int]) -> list[Probe]:
+        """The first words of a document."""
+        return [({"query": {"match": {_FIELD: data.documents[row].content[:200]}}}, None) for row in rows]
 
     def search(self, client: OpenSearch, request: Request) -> list[Hit]:
         """Answer one request."""
@@ -84,11 +90,10 @@ class Hybrid:
 
     def upload(self, client: OpenSearch, data: EncodedSet) -> None:
         """Write texts and features."""
-        vectors = data.document_vectors if self.k_doc is None else prune(data.document_vectors, self.k_doc)
-        rounded = vectors._replace(weights=round_to_stored(vectors.weights))
+        stored = stored_features(data.document_vectors, self.k_doc)
         sources = (
             {_FIELD: document.content, FEATURES_FIELD: features}
-            for document, features in zip(data.documents, rounded.as_mappings(), strict=True)
+            for document, features in zip(data.documents, stored, strict=True)
         )
         write(client, self.index, data.doc_ids, sources)
 
@@ -101,6 +106,10 @@ class Hybrid:
             both["bool"]["should"].append({"match": {_FIELD: {"query": query.text, "boost": self.weight}}})
             requests.append({"size": self.top_k, "query": both})
         return requests
+
+    def probes(self, data: EncodedSet, rows: Sequence[int]) -> list[Probe]:
+        """The sum of a document's stored weights."""
+        return feature_probes(data.document_vectors, self.k_doc, rows)
 
     def search(self, client: OpenSearch, request: Request) -> list[Hit]:
         """Answer one request."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from opensearchpy import OpenSearch
 
 from benchmarks.datasets import EncodedSet
-from benchmarks.systems.base import INDEX_SETTINGS, Request, send, to_hits, write
+from benchmarks.systems.base import INDEX_SETTINGS, Probe, Request, send, to_hits, write
 from connector.index.schema import load_mapping
 from connector.types import Hit
 
@@ -67,6 +68,17 @@ class LuceneHnsw:
             }
             for embedding in self._stored(data.query_embeddings, data)
         ]
+
+    def probes(self, data: EncodedSet, rows: Sequence[int]) -> list[Probe]:
+        """The inner product of a stored vector with itself, which the plugin raises by 1."""
+        stored = self._stored(data.document_embeddings[np.asarray(rows)], data)
+        probes: list[Probe] = []
+        for vector in stored:
+            params = {"field": "embedding", "query_value": vector.tolist(), "space_type": "innerproduct"}
+            script = {"source": "knn_score", "lang": "knn", "params": params}
+            product = float(np.square(vector.astype(np.float64)).sum())
+            probes.append(({"query": {"script_score": {"query": {"match_all": {}}, "script": script}}}, product + 1.0))
+        return probes
 
     def search(self, client: OpenSearch, request: Request) -> list[Hit]:
         """Answer one request."""

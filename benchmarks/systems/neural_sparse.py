@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from opensearchpy import OpenSearch
 
 from benchmarks.datasets import EncodedSet
-from benchmarks.systems.base import Request, send, to_hits
+from benchmarks.systems.base import Probe, Request, send, to_hits
 from benchmarks.systems.rank_features import RankFeatures
 from connector.query import FEATURES_FIELD
 from connector.sparsify import prune
@@ -61,6 +62,10 @@ class NeuralSparse:
                 }
             requests.append(request)
         return requests
+
+    def probes(self, data: EncodedSet, rows: Sequence[int]) -> list[Probe]:
+        """As `storage` has them."""
+        return self.storage.probes(data, rows)
 
     def search(self, client: OpenSearch, request: Request) -> list[Hit]:
         """Answer one request."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from opensearchpy import OpenSearch
 
 from benchmarks.datasets import EncodedSet
-from benchmarks.systems.base import INDEX_SETTINGS, Request, send, to_hits
+from benchmarks.systems.base import INDEX_SETTINGS, Probe, Request, send, to_hits
 from connector.errors import BulkWriteError
 from connector.index.schema import index_body
 from connector.index.writer import BulkWriter
@@ -53,12 +54,9 @@ class RankFeatures:
     def upload(self, client: OpenSearch, data: EncodedSet) -> None:
         """Write the features alone: text would weigh the same in every system."""
         vectors = self._of(data)[0]
-        if self.k_doc is not None:
-            vectors = prune(vectors, self.k_doc)
-        rounded = vectors._replace(weights=round_to_stored(vectors.weights))
+        stored = stored_features(vectors, self.k_doc)
         documents = [
-            SparseDocument(doc_id, features, {})
-            for doc_id, features in zip(data.doc_ids, rounded.as_mappings(), strict=True)
+            SparseDocument(doc_id, features, {}) for doc_id, features in zip(data.doc_ids, stored, strict=True)
         ]
         result = BulkWriter(client, self.index).write(documents)
         if result.refused:
@@ -78,9 +76,29 @@ class RankFeatures:
             requests.append(request)
         return requests
 
+    def probes(self, data: EncodedSet, rows: Sequence[int]) -> list[Probe]:
+        """The sum of a document's stored weights."""
+        return feature_probes(self._of(data)[0], self.k_doc, rows)
+
     def search(self, client: OpenSearch, request: Request) -> list[Hit]:
         """Answer one request."""
         return to_hits(send(client, self.index, request))
 
     def _of(self, data: EncodedSet) -> tuple[SparseVectors, SparseVectors]:
         return self.vectors or (data.document_vectors, data.query_vectors)
+
+
+def stored_features(vectors: SparseVectors, k_doc: int | None) -> list[dict[str, float]]:
+    """The features of documents as an index keeps them, a mapping each."""
+    if k_doc is not None:
+        vectors = prune(vectors, k_doc)
+    return vectors._replace(weights=round_to_stored(vectors.weights)).as_mappings()
+
+
+def feature_probes(vectors: SparseVectors, k_doc: int | None, rows: Sequence[int]) -> list[Probe]:
+    """Ask for every feature of a document with weight 1: the score is the sum of its weights."""
+    some = SparseVectors(vectors.features[list(rows)], vectors.weights[list(rows)])
+    return [
+        ({"query": build_query(dict.fromkeys(features, 1.0))}, sum(features.values()))
+        for features in stored_features(some, k_doc)
+    ]

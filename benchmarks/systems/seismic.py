@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from opensearchpy import OpenSearch
 
 from benchmarks.datasets import EncodedSet
-from benchmarks.systems.base import INDEX_SETTINGS, Request, send, to_hits, without_source, write
+from benchmarks.systems.base import INDEX_SETTINGS, Probe, Request, send, to_hits, without_source, write
 from connector.sparsify import prune
-from connector.types import Hit
+from connector.types import Hit, SparseVectors
 
 _FIELD = "vector"
 
@@ -78,6 +79,15 @@ class Seismic:
                 },
             }
             for features in data.query_vectors.as_mappings()
+        ]
+
+    def probes(self, data: EncodedSet, rows: Sequence[int]) -> list[Probe]:
+        """A document's own vector; weights are quantized to bytes, so any score will do."""
+        some = SparseVectors(data.document_vectors.features[list(rows)], data.document_vectors.weights[list(rows)])
+        vectors = some if self.k_doc is None else prune(some, self.k_doc)
+        return [
+            ({"query": {"neural_sparse": {_FIELD: {"query_tokens": features}}}}, None)
+            for features in vectors.as_mappings()
         ]
 
     def search(self, client: OpenSearch, request: Request) -> list[Hit]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,10 @@ from opensearchpy import OpenSearch
 
 from benchmarks import demo
 from benchmarks.datasets import EncodedSet, encode_set
-from benchmarks.measure import settle
+from benchmarks.storage import settle
 from connector.encoders.text import TextEncoder
 from connector.errors import ClusterError
+from connector.index.client import connect
 
 pytestmark = pytest.mark.opensearch
 
@@ -42,8 +44,10 @@ def demo_index(client: OpenSearch) -> Iterator[str]:
     client.indices.delete(index=demo.DEMO_INDEX, ignore_unavailable=True)
 
 
-def test_comparison_has_all_systems_and_leaves_no_index(client: OpenSearch, data: EncodedSet) -> None:
-    rows = demo.compare(client, data, rounds=1, report=lambda _what, _share: None)
+def test_comparison_has_all_systems_and_leaves_no_index(
+    client: OpenSearch, opensearch_url: str, data: EncodedSet
+) -> None:
+    rows = demo.compare_with_hnsw(partial(connect, opensearch_url), data, rounds=1, report=lambda _what, _share: None)
     assert [row["system"] for row in rows] == ["exact dense", "HNSW"] + ["k-sparse"] * len(demo.K_QUERIES)
     # Six documents: the graph misses none of them, and each sentence finds itself.
     assert rows[1]["overlap@10"] == 1.0

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 from opensearchpy import OpenSearch
 
+from benchmarks.compare import Plan, compare
 from benchmarks.datasets import EncodedSet, encode_set
+from benchmarks.storage import build
 from benchmarks.systems.base import System
 from benchmarks.systems.bm25 import BM25, Hybrid
 from benchmarks.systems.lucene_hnsw import LuceneHnsw, to_bytes
@@ -17,7 +21,9 @@ from benchmarks.systems.neural_sparse import NeuralSparse
 from benchmarks.systems.rank_features import RankFeatures
 from benchmarks.systems.seismic import Seismic
 from connector.encoders.text import TextEncoder
+from connector.errors import ClusterError, ConnectorError
 from connector.evaluation.exact import exact_sparse_search
+from connector.index.client import connect
 from connector.types import EncoderFingerprint
 from tests.tiny import DIM, WORDS, K
 
@@ -117,3 +123,43 @@ def test_bytes_span_the_documents() -> None:
     documents = np.array([[0.5, -0.25], [0.1, 0.0]], np.float32)
     assert to_bytes(documents, documents).tolist() == [[127, -64], [25, 0]]
     assert to_bytes(np.array([[9.0, -9.0]], np.float32), documents).tolist() == [[127, -127]]
+
+
+def test_a_comparison_measures_everything(client: OpenSearch, opensearch_url: str, data: EncodedSet) -> None:
+    systems: list[System] = [LuceneHnsw("test-compare-hnsw", DIM), BM25("test-compare-bm25")]
+    systems += [RankFeatures("test-compare-features", FINGERPRINT, k) for k in (2, K)]
+    systems += [NeuralSparse(RankFeatures("test-compare-features", FINGERPRINT, K)), Seismic("test-compare-seismic", 4)]
+    plan = Plan(rounds=2, clients=(1, 2), seconds=0.3, deep=True)
+    rows = compare(partial(connect, opensearch_url), data, systems, plan, report=lambda _what, _share: None)
+    assert [row["system"] for row in rows[1:]] == [system.name for system in systems]
+    for row in rows[1:]:
+        assert sum(row["files"].values()) <= row["index_bytes"] and len(row["files"]) > 1
+        assert row["p50_ms"] <= row["p90_ms"] <= row["p99_ms"]
+        low, high = row["p50_interval"]
+        assert low <= row["p50_ratio"] <= high or row["p50_ratio"] == pytest.approx(low, rel=0.2)
+        assert set(row["requests_per_s"]) == {"1", "2"} and min(row["requests_per_s"].values()) > 10
+        assert row["recall@100"] >= row["ndcg@10"] - 1e-9
+    few, many = (row["postings_per_document"] for row in rows[3:5])
+    assert 0 < few < many == rows[5]["postings_per_document"]
+    assert not client.indices.exists(index="test-compare-*", params={"allow_no_indices": "false"})
+
+
+def test_what_was_not_stored_is_not_timed(client: OpenSearch, index: str, data: EncodedSet) -> None:
+    class Forgetful(RankFeatures):
+        """Stores other weights than it was given."""
+
+        def upload(self, client: OpenSearch, data: EncodedSet) -> None:
+            wrong = data.document_vectors._replace(weights=data.document_vectors.weights * np.float32(1.5))
+            super().upload(client, replace(data, document_vectors=wrong))
+
+    with pytest.raises(ClusterError, match=r"document 'd0' scores \S+ for itself, \S+ was written; do not time it"):
+        build(client, Forgetful(index, FINGERPRINT, K), data)
+
+
+def test_a_setting_that_changes_nothing_is_an_error(
+    opensearch_url: str, index: str, data: EncodedSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.compare._FEWEST_FOR_KNOBS", 10)
+    systems = [LuceneHnsw(index, DIM, ef_search=ef) for ef in (200, 400)]
+    with pytest.raises(ConnectorError, match="HNSW finds the same with ef_search=200, ef_search=400"):
+        compare(partial(connect, opensearch_url), data, systems, Plan(rounds=1), report=lambda _what, _share: None)

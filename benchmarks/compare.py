@@ -1,0 +1,166 @@
+"""Systems side by side on one set and one node: one row for each system and setting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from opensearchpy import OpenSearch
+
+from benchmarks.datasets import EncodedSet
+from benchmarks.measure import Measured, measure, ratio_interval, throughput
+from benchmarks.storage import Stored, build
+from benchmarks.systems.base import System
+from benchmarks.systems.neural_sparse import NeuralSparse
+from benchmarks.systems.rank_features import RankFeatures
+from connector.errors import ConnectorError
+from connector.evaluation.exact import document_frequencies, exact_search, postings_read
+from connector.evaluation.metrics import evaluate_run, overlap_at
+from connector.evaluation.runs import Run
+from connector.sparsify import prune
+from connector.types import Hit
+
+Report = Callable[[str, float], None]
+
+_DEPTH = 100
+_FEWEST_FOR_KNOBS = 1_000
+"""In a smaller corpus every setting may well find the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How systems are compared.
+
+    Attributes:
+        rounds: Times that every query is sent to every system, after a warm-up.
+        clients: Numbers of clients that throughput is measured with; empty for none.
+        seconds: How long each of these measurements takes.
+        deep: Measure Recall@100 as well, in a pass of its own that is not timed.
+    """
+
+    rounds: int = 3
+    clients: tuple[int, ...] = ()
+    seconds: float = 3.0
+    deep: bool = False
+
+
+def compare(
+    connect: Callable[[], OpenSearch],
+    data: EncodedSet,
+    systems: Sequence[System],
+    plan: Plan,
+    *,
+    report: Report,
+) -> list[dict[str, Any]]:
+    """Index, check, and search in turns; the first system is the one that others are compared with.
+
+    Indices are deleted afterwards.
+
+    Args:
+        connect: Makes a client.
+        data: Encoded, with judgements.
+        systems: Those with the same index share it; the first of them fills it.
+        plan: What to measure.
+        report: Told what is being done, and the share of it.
+
+    Raises:
+        ConnectorError: An index does not hold what it should, or the settings of a system make no difference.
+    """
+    stored: dict[str, Stored] = {}
+    with connect() as client:
+        try:
+            for step, system in enumerate(systems):
+                report("indexing", step / len(systems))
+                if system.index not in stored:
+                    stored[system.index] = build(client, system, data)
+            report("indexing", 1.0)
+            requests = [system.prepare(data) for system in systems]
+            measured = measure(
+                client, systems, requests, rounds=plan.rounds, progress=lambda done: report("searching, in turns", done)
+            )
+            if len(data.documents) >= _FEWEST_FOR_KNOBS:
+                _check_knobs(measured)
+            rows = _rows(data, measured, stored)
+            for step, (system, row) in enumerate(zip(systems, rows[1:], strict=True)):
+                report("asking from many clients", step / len(systems))
+                if plan.clients:
+                    row["requests_per_s"] = {
+                        str(clients): throughput(connect, system, requests[step], clients, seconds=plan.seconds)
+                        for clients in plan.clients
+                    }
+                if plan.deep:
+                    row["recall@100"] = _recall_100(client, system, data)
+            report("asking from many clients", 1.0)
+        finally:
+            for index in {system.index for system in systems}:
+                client.indices.delete(index=index, ignore_unavailable=True)
+    return rows
+
+
+def _rows(data: EncodedSet, measured: Sequence[Measured], stored: dict[str, Stored]) -> list[dict[str, Any]]:
+    truth = _run(data, exact_search(data.document_embeddings, data.query_embeddings, data.doc_ids, _DEPTH))
+    dense = evaluate_run(truth, data.judged.qrels)
+    exact = {"system": "exact dense", "knob": "", **_quality(dense, dense)}
+    rows: list[dict[str, Any]] = [exact | {"recall@100": dense["recall@100"], "overlap@10": 1.0}]
+    reference = measured[0]
+    for each in measured:
+        run = _run(data, each.hits)
+        index = stored[each.system.index]
+        row: dict[str, Any] = {"system": each.system.name, "knob": each.system.knob}
+        row |= _quality(evaluate_run(run, data.judged.qrels), dense)
+        row["overlap@10"] = overlap_at(run, {query: hits[:10] for query, hits in truth.items()}, 10)
+        row |= {"index_bytes": index.bytes, "bytes_per_document": index.bytes / len(data.documents)}
+        row |= {"files": index.files, "build_s": index.build_s, "documents_per_s": len(data.documents) / index.write_s}
+        row |= asdict(each.latency)
+        for percentile, name in ((50, "p50"), (99, "p99")):
+            row[f"{name}_ratio"] = getattr(each.latency, f"{name}_ms") / getattr(reference.latency, f"{name}_ms")
+            row[f"{name}_interval"] = ratio_interval(each.times_ms, reference.times_ms, percentile)
+        row |= _postings(data, each.system)
+        rows.append(row)
+    return rows
+
+
+def _postings(data: EncodedSet, system: System) -> dict[str, float]:
+    """Postings that a query's features hold, over the number of documents, as far as we know what is stored."""
+    storage = system.storage if isinstance(system, NeuralSparse) else system
+    if not isinstance(storage, RankFeatures):
+        return {}
+    documents, queries = storage.vectors or (data.document_vectors, data.query_vectors)
+    width = int(max(documents.features.max(), queries.features.max())) + 1
+    frequencies = document_frequencies(prune(documents, storage.k_doc) if storage.k_doc else documents, width)
+    read = postings_read(prune(queries, storage.k_query), frequencies)
+    return {"postings_per_document": float(read.mean()) / len(data.documents)}
+
+
+def _recall_100(client: OpenSearch, system: System, data: EncodedSet) -> float:
+    """Recall@100 against the judgements, with 100 hits asked for."""
+    deeper: Any = system
+    if isinstance(system, NeuralSparse):
+        deeper = replace(system, storage=replace(system.storage, top_k=_DEPTH))
+    else:
+        deeper = replace(deeper, top_k=_DEPTH)
+    hits = [deeper.search(client, request) for request in deeper.prepare(data)]
+    return evaluate_run(_run(data, hits), data.judged.qrels)["recall@100"]
+
+
+def _check_knobs(measured: Sequence[Measured]) -> None:
+    """A setting that changes no hit is not obeyed by the server, or is none."""
+    for name in {each.system.name for each in measured}:
+        settings = [each for each in measured if each.system.name == name]
+        answers = {tuple(tuple(hit.doc_id for hit in hits) for hits in each.hits) for each in settings}
+        if len(settings) > 1 and len(answers) == 1:
+            knobs = ", ".join(each.system.knob for each in settings)
+            raise ConnectorError(f"{name} finds the same with {knobs}: the server does not obey this setting.")
+
+
+def _run(data: EncodedSet, hits: Sequence[list[Hit]]) -> Run:
+    return dict(zip([query.query_id for query in data.judged.queries], hits, strict=True))
+
+
+def _quality(values: dict[str, float], dense: dict[str, float]) -> dict[str, float]:
+    return {
+        "ndcg@10": values["ndcg@10"],
+        "mrr@10": values["mrr@10"],
+        "ndcg_share": values["ndcg@10"] / dense["ndcg@10"],
+    }

@@ -1,0 +1,92 @@
+"""What an index weighs and whether it holds what was written, before anything is timed."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from opensearchpy import OpenSearch
+
+from benchmarks.datasets import EncodedSet
+from benchmarks.systems.base import System
+from connector.errors import ClusterError
+
+_SAMPLED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An index that is ready to be timed.
+
+    Attributes:
+        bytes: Of its primaries, merged to one segment and flushed.
+        files: Bytes by kind of file (the suffix Lucene gives it).
+        build_s: Seconds from the first document to the merged index.
+        write_s: Of these, until the last document was accepted.
+    """
+
+    bytes: int
+    files: dict[str, int] = field(default_factory=dict)
+    build_s: float = 0.0
+    write_s: float = 0.0
+
+
+def build(client: OpenSearch, system: System, data: EncodedSet) -> Stored:
+    """Create a system's index anew, fill it, merge it, and look whether it holds what it should.
+
+    Raises:
+        ClusterError: It does not hold as many documents as were written, or a sampled one cannot be found.
+    """
+    client.indices.delete(index=system.index, ignore_unavailable=True)
+    system.configure(client)
+    started = time.perf_counter()
+    system.upload(client, data)
+    written = time.perf_counter()
+    size = settle(client, system.index, len(data.documents))
+    stored = Stored(size, file_bytes(client, system.index), time.perf_counter() - started, written - started)
+    _check_sample(client, system, data)
+    return stored
+
+
+def settle(client: OpenSearch, index: str, documents: int) -> int:
+    """Merge an index to one segment, flush it, and return its size in bytes (primaries).
+
+    Raises:
+        ClusterError: It does not hold as many documents as were written.
+    """
+    client.indices.refresh(index=index)
+    client.indices.forcemerge(index=index, max_num_segments=1, request_timeout=1_800)
+    client.indices.flush(index=index, force=True, wait_if_ongoing=True)
+    client.indices.refresh(index=index)
+    found = client.count(index=index)["count"]
+    if found != documents:
+        raise ClusterError(f"Index {index!r} holds {found} documents, {documents} were written; do not time it.")
+    stats = client.indices.stats(index=index, metric="store")
+    return int(stats["indices"][index]["primaries"]["store"]["size_in_bytes"])
+
+
+def file_bytes(client: OpenSearch, index: str) -> dict[str, int]:
+    """Bytes of an index's primaries by kind of file, largest first."""
+    stats = client.indices.stats(
+        index=index, metric="segments", params={"include_segment_file_sizes": "true", "level": "indices"}
+    )
+    sizes: defaultdict[str, int] = defaultdict(int)
+    for kind, facts in stats["indices"][index]["primaries"]["segments"]["file_sizes"].items():
+        sizes[kind] += int(facts["size_in_bytes"])
+    return dict(sorted(sizes.items(), key=lambda each: -each[1]))
+
+
+def _check_sample(client: OpenSearch, system: System, data: EncodedSet) -> None:
+    """A document that asks for itself, among nothing but itself, must be found with the score it should have."""
+    rows = range(0, len(data.documents), max(1, len(data.documents) // _SAMPLED))
+    for row, (request, expected) in zip(rows, system.probes(data, rows), strict=True):
+        doc_id = data.doc_ids[row]
+        query = {"bool": {"must": [request["query"]], "filter": [{"ids": {"values": [doc_id]}}]}}
+        found = client.search(index=system.index, body={"size": 1, "_source": False, "query": query})["hits"]["hits"]
+        score = float(found[0]["_score"]) if found else 0.0
+        if not found or (expected is not None and abs(score - expected) > 2**-6 * expected):
+            raise ClusterError(
+                f"Index {system.index!r}: document {doc_id!r} scores {score} for itself, "
+                f"{'something' if expected is None else expected} was written; do not time it."
+            )
