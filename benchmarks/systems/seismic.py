@@ -82,11 +82,12 @@ class Seismic:
         ]
 
     def probes(self, data: EncodedSet, rows: Sequence[int]) -> list[Probe]:
-        """A document's own vector; weights are quantized to bytes, so any score will do."""
+        """A document's own vector, which is among the first 100; weights are quantized, so any score will do."""
         some = SparseVectors(data.document_vectors.features[list(rows)], data.document_vectors.weights[list(rows)])
         vectors = some if self.k_doc is None else prune(some, self.k_doc)
+        deep = {"k": 100, "top_n": 64}
         return [
-            ({"query": {"neural_sparse": {_FIELD: {"query_tokens": features}}}}, None)
+            ({"query": {"neural_sparse": {_FIELD: {"query_tokens": features, "method_parameters": deep}}}}, None)
             for features in vectors.as_mappings()
         ]
 

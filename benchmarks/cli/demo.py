@@ -1,0 +1,98 @@
+"""`demo`."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from connector.cli.progress import stages
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  python -m benchmarks demo
+  python -m benchmarks demo --corpus beir/scifact
+  python -m benchmarks demo --keep      leave OpenSearch up, with the index ksparse-demo to search in
+"""
+)
+@click.option(
+    "--corpus",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A BEIR folder.  [default: docstrings of the installed packages]",
+)
+@click.option("--encoder", default="all-MiniLM-L6-v2", show_default=True, help="A dense model with a K-sparse head.")
+@click.option("--documents", type=click.IntRange(100), default=12_000, show_default=True, help="Docstrings at most.")
+@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Timed rounds, after a warm-up.")
+@click.option(
+    "--cache",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(".cache/demo"),
+    show_default=True,
+    help="Corpus and embeddings are kept here.",
+)
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path(".cache/demo/demo.json"),
+    show_default=True,
+    help="Result as JSON; the plot lies beside it.",
+)
+@click.option("--keep", is_flag=True, help="Leave OpenSearch and the demo's index as they are.")
+def demo(corpus: Path | None, encoder: str, documents: int, rounds: int, cache: Path, output: Path, keep: bool) -> None:
+    """Index a real corpus, answer three questions, and compare with HNSW."""
+    from benchmarks import demo as job
+    from benchmarks.datasets import cached_embed, encode_set
+    from benchmarks.docstrings import write_docstrings
+    from benchmarks.report import columns, plot, to_cells
+    from connector.cli.encoder import open_encoder
+    from connector.index.client import connect
+
+    started = time.monotonic()
+    console = Console(width=None if Console().is_terminal else 130)
+    if corpus is None:
+        corpus = cache / f"docstrings-{documents}"
+        if not (corpus / "qrels" / "test.tsv").is_file():
+            console.print("Collecting the docstrings of Python's library and the installed packages ...")
+            count = write_docstrings(corpus, documents=documents)
+            console.print(f"{count:,} docstrings in {corpus}; the first sentence of some is a query for the rest.")
+    loaded = open_encoder(encoder)
+    with job.running_cluster(keep=keep, say=console.print) as cluster:
+        make_client = partial(
+            connect, cluster.url, username=cluster.username, password=cluster.password, timeout_s=1_800
+        )
+        client = make_client()
+        with stages(quiet=False) as report:
+            embed = cached_embed(loaded, cache / "embeddings", report)
+            data = encode_set(corpus, loaded, embed, k_query=max(job.K_QUERIES))
+            answers = job.answer_questions(client, data, job.QUESTIONS)
+            rows = job.compare_with_hnsw(make_client, data, rounds=rounds, report=report)
+        job.save_result(output, data, cluster, rows)
+        if not keep:
+            client.indices.delete(index=job.DEMO_INDEX, ignore_unavailable=True)
+    for question, hits in zip(job.QUESTIONS, answers, strict=True):
+        console.print(f"\n[bold]{question}[/bold]")
+        for hit in hits:
+            text = " ".join(f"{hit.source.get('title', '')} {hit.source.get('text', '')}".split())
+            console.print(f"  {hit.score:.3f}  {hit.doc_id}: {text[:100]}", markup=False, highlight=False)
+    table = Table(
+        title=f"\n{data.name}: {len(data.documents):,} documents, {len(data.judged.queries):,} queries",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+    )
+    for name in columns():
+        table.add_column(name, justify="left" if name == "system" else "right")
+    for cells in to_cells(rows):
+        table.add_row(*cells)
+    console.print(table)
+    picture = output.with_suffix(".png")
+    plot(rows, f"{data.name}, {len(data.documents):,} documents", picture)
+    console.print(f"\n{output} and {picture} hold the figures and the plot. {time.monotonic() - started:.0f} s in all.")
+    if keep:
+        console.print(f'OpenSearch stays up. Try: ksparse search "..." --index {job.DEMO_INDEX}; stop: ksparse down')

@@ -1,0 +1,67 @@
+"""`ksparse-table1` to `ksparse-table3`."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+
+import click
+
+from connector.cli.progress import stages
+
+
+def table_command(number: int, what: str) -> click.Command:
+    """Make `ksparse-tableN`; the tables differ in nothing but their rows."""
+
+    @click.command(f"ksparse-table{number}", help=f"Table {number} of the K-sparse paper: {what}. Needs no server.")
+    @click.argument("corpora", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+    @click.option(
+        "--test",
+        required=True,
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        help="The judged set (the paper: SciFact); not to be among the CORPORA that heads are trained on.",
+    )
+    @click.option("--steps", type=click.IntRange(1), default=1_200, show_default=True, help="Updates of each head.")
+    @click.option(
+        "--cache",
+        type=click.Path(file_okay=False, path_type=Path),
+        default=Path(".cache/embeddings"),
+        show_default=True,
+        help="Embeddings and trained heads are kept here.",
+    )
+    @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the rows as JSON.")
+    def table(corpora: tuple[Path, ...], test: Path, steps: int, cache: Path, output: Path | None) -> None:
+        from benchmarks import ksparse_tables
+        from connector.encoders.base_model import DEFAULT_BASE_MODEL, find_base_model, load_base_model
+        from connector.encoders.training.data import concatenate
+        from connector.encoders.training.embeddings import EmbeddingCache
+        from connector.encoders.training.sources import read_texts
+
+        dense = find_base_model(DEFAULT_BASE_MODEL)
+        embedder = EmbeddingCache(load_base_model(dense, "cpu"), dense.name, cache)
+        with stages(quiet=False) as report:
+            parts = [
+                read_texts(path).embed(embedder, partial(report, f"embedding {path.name}"), lexical=False)
+                for path in corpora
+            ]
+            bench = ksparse_tables.Bench(
+                data=concatenate(parts),
+                test=test,
+                base_model=DEFAULT_BASE_MODEL,
+                embed=lambda texts: embedder.embed(texts, progress=partial(report, "embedding the test set")),
+                heads=cache / "heads",
+                steps=steps,
+                report=report,
+            )
+            rows = ksparse_tables.TABLES[number](bench)
+        click.echo(ksparse_tables.to_markdown(rows))
+        if output is not None:
+            params: dict[str, object] = {
+                "trained on": [path.name for path in corpora],
+                "documents": len(bench.data.documents),
+            }
+            params |= {"test": test.name, "steps": steps, "base_model": DEFAULT_BASE_MODEL}
+            output.write_text(json.dumps({"params": params, "results": rows}, indent=2) + "\n", encoding="utf-8")
+
+    return table

@@ -1,0 +1,120 @@
+"""Which systems a suite compares, at which settings, on which documents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from benchmarks.datasets import EncodedSet
+from benchmarks.systems.base import System
+from benchmarks.systems.bm25 import BM25, Hybrid
+from benchmarks.systems.lucene_hnsw import LuceneHnsw
+from benchmarks.systems.neural_sparse import NeuralSparse
+from benchmarks.systems.rank_features import RankFeatures
+from benchmarks.systems.seismic import Seismic
+from connector.errors import ConnectorError
+from connector.evaluation.datasets import RetrievalSet
+from connector.types import EncoderFingerprint, SparseVectors
+
+EF_SEARCH = (10, 50, 100, 200)
+PREFIX = "ksparse-bench"
+
+Splade = tuple[EncoderFingerprint, SparseVectors, SparseVectors]
+"""A SPLADE's fingerprint, documents and queries."""
+
+
+def all_systems(data: EncodedSet, *, splade: Splade | None = None) -> list[System]:
+    """Every system at every setting, HNSW at its default first: the suite `frontier`.
+
+    Args:
+        data: Encoded with 128 features a document and 64 a query.
+        splade: The set in another encoder's features.
+    """
+    dim, fingerprint = data.document_embeddings.shape[1], data.encoder.fingerprint
+    hnsw = LuceneHnsw(f"{PREFIX}-hnsw", dim)
+    in_bytes = LuceneHnsw(f"{PREFIX}-hnsw-byte", dim, data_type="byte")
+    features = RankFeatures(f"{PREFIX}-features", fingerprint, 64, k_doc=64)
+    more = RankFeatures(f"{PREFIX}-features-128", fingerprint, 64, k_doc=128, name="k-sparse, 128 a document")
+    systems: list[System] = [hnsw, in_bytes, BM25(f"{PREFIX}-bm25")]
+    systems += [replace(each, ef_search=ef) for each in (hnsw, in_bytes) for ef in EF_SEARCH]
+    systems += [replace(features, k_query=k) for k in (8, 16, 32, 64)]
+    systems += [replace(more, k_query=k) for k in (16, 32, 64)]
+    systems += [replace(features, name="k-sparse, two phases", k_query=k, window=100) for k in (8, 16)]
+    systems += [NeuralSparse(replace(features, k_query=k)) for k in (16, 32, 64)]
+    systems += [NeuralSparse(features, two_phase=True)]
+    systems += [Seismic(f"{PREFIX}-seismic", top_n, k_doc=64) for top_n in (4, 8, 16)]
+    systems += [Hybrid(f"{PREFIX}-hybrid", 0.005, k, k_doc=64) for k in (16, 32)]
+    if splade is not None:
+        own, documents, queries = splade
+        cut = RankFeatures(f"{PREFIX}-splade", own, 32, vectors=(documents, queries), name="SPLADE")
+        systems += [replace(cut, k_query=k) for k in (8, 16, 32, 64)]
+    return systems
+
+
+def subset(data: EncodedSet, documents: int, *, queries: int, seed: int = 0) -> EncodedSet:
+    """Take some documents, those among them that some queries ask for, and these queries.
+
+    Args:
+        data: The whole set.
+        documents: How many to keep.
+        queries: How many to keep at most.
+        seed: Of the documents drawn beside the relevant ones.
+
+    Raises:
+        ConnectorError: The set is smaller, or the queries ask for more documents.
+    """
+    judged = RetrievalSet(
+        data.judged.name,
+        data.judged.queries[:queries],
+        {query.query_id: data.judged.qrels[query.query_id] for query in data.judged.queries[:queries]},
+    )
+    row_of = {doc_id: row for row, doc_id in enumerate(data.doc_ids)}
+    wanted = {
+        row_of[doc_id]
+        for grades in judged.qrels.values()
+        for doc_id, grade in grades.items()
+        if grade and doc_id in row_of
+    }
+    if not len(wanted) <= documents <= len(data.documents):
+        raise ConnectorError(
+            f"{documents:,} of {data.name}'s {len(data.documents):,} documents cannot be taken; the queries ask for "
+            f"{len(wanted):,}."
+        )
+    others = np.setdiff1d(np.arange(len(data.documents)), sorted(wanted))
+    drawn = np.random.default_rng(seed).permutation(others)[: documents - len(wanted)]
+    rows = np.sort(np.concatenate([np.array(sorted(wanted), dtype=np.int64), drawn]))
+    asked = len(judged.queries)
+    return replace(
+        data,
+        documents=tuple(data.documents[row] for row in rows),
+        judged=judged,
+        document_embeddings=data.document_embeddings[rows],
+        query_embeddings=data.query_embeddings[:asked],
+        document_vectors=_rows(data.document_vectors, rows),
+        query_vectors=_rows(data.query_vectors, np.arange(asked)),
+    )
+
+
+def _rows(vectors: SparseVectors, rows: np.ndarray) -> SparseVectors:
+    return SparseVectors(vectors.features[rows], vectors.weights[rows])
+
+
+def table_4_systems(
+    data: EncodedSet, papers: Mapping[int, EncodedSet], *, name: Callable[[int], str] = "K-sparse, k = {}".format
+) -> list[System]:
+    """HNSW, the paper's encoders at each k, and ours: Table 4 of the K-sparse paper.
+
+    Args:
+        data: The subset in our encoder's features.
+        papers: From k to the subset in the features of the paper's encoder for that k.
+        name: Of the paper's encoders in tables.
+    """
+    systems: list[System] = [LuceneHnsw(f"{PREFIX}-hnsw", data.document_embeddings.shape[1])]
+    for k, other in papers.items():
+        vectors = other.document_vectors, other.query_vectors
+        index = f"{PREFIX}-paper-{k}"
+        systems.append(RankFeatures(index, other.encoder.fingerprint, k, vectors=vectors, name=name(k)))
+    ours = RankFeatures(f"{PREFIX}-features", data.encoder.fingerprint, 32, k_doc=64, name="ours")
+    return [*systems, replace(ours, k_query=16), ours]

@@ -1,0 +1,85 @@
+"""A tiny run of every suite of `python -m benchmarks` that talks to OpenSearch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from benchmarks import ksparse_tables
+from benchmarks.__main__ import benchmarks
+from benchmarks.suites import EF_SEARCH
+from tests.tiny import WORDS, build_splade
+
+pytestmark = pytest.mark.opensearch
+
+COUNT = 150
+
+
+@pytest.fixture
+def dataset(tmp_path: Path, opensearch_url: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """150 documents; 20 of them are test queries, 20 others train queries."""
+    monkeypatch.setenv("OPENSEARCH_URL", opensearch_url)
+    monkeypatch.chdir(tmp_path)
+    random = np.random.default_rng(0)
+    folder = tmp_path / "tiny"
+    (folder / "qrels").mkdir(parents=True)
+    texts = [" ".join(random.choice(WORDS, 8)) for _ in range(COUNT)]
+    lines = [json.dumps({"_id": str(row), "text": text}) + "\n" for row, text in enumerate(texts)]
+    (folder / "corpus.jsonl").write_text("".join(lines))
+    (folder / "queries.jsonl").write_text("".join(lines[:40]))
+    for split, rows in (("test", range(20)), ("train", range(20, 40))):
+        judgements = "".join(f"{row}\t{row}\t1\n" for row in rows)
+        (folder / "qrels" / f"{split}.tsv").write_text("query-id\tcorpus-id\tscore\n" + judgements)
+    return folder
+
+
+def run(*arguments: str) -> Result:
+    result = CliRunner().invoke(benchmarks, list(arguments), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def test_the_frontier_has_every_system_and_goes_on_where_it_was(
+    dataset: Path, head_folder: Path, tmp_path: Path
+) -> None:
+    build_splade(tmp_path / "transformer").save_pretrained(str(tmp_path / "splade"))
+    options = ("--encoder", str(head_folder), "--rounds", "1", "--cache", "cache", "--output", "frontier.json")
+    printed = run("frontier", str(dataset), "--splade", str(tmp_path / "splade"), *options).stdout
+    result = json.loads((tmp_path / "frontier.json").read_text())
+    [rows] = result["results"].values()
+    assert {row["system"] for row in rows} == {
+        "exact dense", "HNSW", "HNSW byte", "BM25", "k-sparse", "k-sparse, 128 a document", "k-sparse, two phases",
+        "neural_sparse", "neural_sparse, two phases", "SEISMIC", "BM25 + k-sparse", "SPLADE",
+    }  # fmt: skip
+    assert {row["knob"] for row in rows if row["system"] == "HNSW"} == {
+        "default",
+        *map("ef_search={}".format, EF_SEARCH),
+    }
+    assert result["environment"]["opensearch"].startswith("3.")
+    assert printed.count("\n| ") == len(rows) + 1
+    # The result is there: nothing is measured again.
+    before = (tmp_path / "frontier.json").stat().st_mtime_ns
+    again = run("frontier", str(dataset), "--splade", str(tmp_path / "splade"), *options).stdout
+    assert again == printed and (tmp_path / "frontier.json").stat().st_mtime_ns == before
+
+
+def test_table_4_has_each_subset(
+    dataset: Path, head_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ksparse_tables, "LATENTS", 64)
+    monkeypatch.setattr(ksparse_tables, "K", 16)
+    sizes = [option for size in (100, 120, 999) for option in ("--documents", str(size))]
+    options = ("--encoder", str(head_folder), "--rounds", "1", "--cache", "cache", "--output", "table4.json")
+    printed = run("ksparse-table4", str(dataset), *sizes, "--k", "4", "--k", "16", "--steps", "5", *options).stdout
+    result = json.loads((tmp_path / "table4.json").read_text())
+    assert list(result["results"]) == ["100", "120"], "999 documents are not there"
+    for rows in result["results"].values():
+        names = [row["system"] for row in rows]
+        assert names == ["exact dense", "HNSW", "K-sparse, k = 4", "K-sparse, k = 16", "ours", "ours"]
+        assert rows[2]["postings_per_document"] < rows[3]["postings_per_document"]
+        assert rows[2]["index_bytes"] < rows[3]["index_bytes"]
+    assert "tiny, 100 documents" in printed
