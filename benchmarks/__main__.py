@@ -7,7 +7,8 @@ import click
 from benchmarks.cli.demo import demo
 from benchmarks.cli.encoder_frontier import encoder_frontier
 from benchmarks.cli.ksparse_tables import table_command
-from benchmarks.cli.suites import frontier, ksparse_table4
+from benchmarks.cli.report import report
+from benchmarks.cli.suites import frontier, growth, ksparse_table4
 from connector.errors import ConnectorError
 
 
@@ -23,6 +24,8 @@ benchmarks.add_command(table_command(1, "iVAE, K-sparse and dense"))
 benchmarks.add_command(table_command(2, "quality by k"))
 benchmarks.add_command(table_command(3, "quality by the weights of the loss"))
 benchmarks.add_command(ksparse_table4)
+benchmarks.add_command(growth)
+benchmarks.add_command(report)
 
 
 def main() -> None:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.plots import exponent, growth_lines
+
 SCORES_HEADING = "## Scores"
 
 _COLUMNS = ("system", "NDCG@10", "of dense", "index MB", "of HNSW", "p50 ms", "p99 ms", "p50 of HNSW", "postings")
@@ -44,6 +46,82 @@ def columns() -> tuple[str, ...]:
 
 def _cell(row: dict[str, Any], key: str, form: Any) -> str:  # noqa: ANN401
     return form(row[key]) if key in row else ""
+
+
+def cheapest_to_markdown(rows: Sequence[dict[str, Any]], shares: Sequence[float] = (0.9, 0.95, 0.98, 1.0)) -> str:
+    """Return, for some shares of dense NDCG@10, each system's fastest setting that reaches it: p50 and bytes.
+
+    Both are given as ratios to the first system with a clock, HNSW at its default.
+    """
+    timed = [row for row in rows if "p50_ms" in row]
+    lines = ["| system | " + " | ".join(f"{share:.0%}: p50, bytes" for share in shares) + " |"]
+    lines.append("| --- |" + " ---: |" * len(shares))
+    for system in dict.fromkeys(row["system"] for row in timed):
+        cells = []
+        for share in shares:
+            enough = [row for row in timed if row["system"] == system and row["ndcg_share"] >= share]
+            best = min(enough, key=lambda row: float(row["p50_ratio"]), default=None)
+            size = best["index_bytes"] / timed[0]["index_bytes"] if best else 0.0
+            cells.append(f"{best['p50_ratio']:.2f}, {size:.2f} ({best['knob']})" if best else "not reached")
+        lines.append(f"| {system} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+_PAPER_TABLE_4: dict[str, dict[int, dict[str, float]]] = {
+    "MB": {
+        25_000: {"k = 100": 13, "k = 200": 25, "k = 600": 60, "HNSW": 75},
+        50_000: {"k = 100": 24, "k = 200": 43, "k = 600": 113, "HNSW": 149},
+        100_000: {"k = 100": 46, "k = 200": 85, "k = 600": 224, "HNSW": 298},
+    },
+    "ms": {
+        25_000: {"k = 100": 37.3, "k = 200": 57.5, "k = 600": 225.8, "HNSW": 30.6},
+        50_000: {"k = 100": 48.1, "k = 200": 97.0, "k = 600": 366.5, "HNSW": 33.6},
+        100_000: {"k = 100": 58.0, "k = 200": 128.1, "k = 600": 755.6, "HNSW": 38.0},
+    },
+    "NDCG@10": {
+        25_000: {"k = 100": 0.2268, "k = 200": 0.2451, "k = 600": 0.2535, "HNSW": 0.2410},
+        50_000: {"k = 100": 0.2183, "k = 200": 0.2973, "k = 600": 0.3404, "HNSW": 0.3513},
+        100_000: {"k = 100": 0.2887, "k = 200": 0.3485, "k = 600": 0.3616, "HNSW": 0.3710},
+    },
+}
+"""Of the K-sparse paper: MS MARCO, 768 dimensions, query encoding included in the times."""
+
+
+def table_4_to_markdown(groups: Mapping[str, Sequence[dict[str, Any]]]) -> str:
+    """Return Table 4 of the K-sparse paper, ours and, in brackets, the paper's figure as a ratio to its HNSW."""
+    keys = {"MB": "index_bytes", "ms": "p50_ms", "NDCG@10": "ndcg@10"}
+    lines = [
+        "| figure | documents | system | value | of HNSW | of HNSW, paper |",
+        "| --- | ---: | --- |" + " ---: |" * 3,
+    ]
+    for figure, key in keys.items():
+        for count, rows in groups.items():
+            timed = [row for row in rows if "p50_ms" in row]
+            paper = _PAPER_TABLE_4[figure].get(int(count), {})
+            for row in timed:
+                name = row["system"].removeprefix("K-sparse, ")
+                value = row[key] / 1e6 if figure == "MB" else row[key]
+                of_paper = f"{paper[name] / paper['HNSW']:.2f}" if name in paper else ""
+                label = f"{row['system']} {row['knob']}" if row["system"] == "ours" else row["system"]
+                cells = (figure, f"{int(count):,}", label, f"{value:.4g}", f"{row[key] / timed[0][key]:.2f}", of_paper)
+                lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def growth_to_markdown(groups: Mapping[str, Sequence[dict[str, Any]]]) -> str:
+    """Return p50, p99 and bytes per document by the number of documents, and the exponents of p50 and p99."""
+    kinds = (("p50, ms", "p50_ms"), ("p99, ms", "p99_ms"), ("bytes a document", "bytes_per_document"))
+    counts = sorted(map(int, groups))
+    lines = ["| figure | system | " + " | ".join(f"{count:,}" for count in counts) + " | exponent |"]
+    lines.append("| --- | --- |" + " ---: |" * (len(counts) + 1))
+    for name, key in kinds:
+        for system, at, values in growth_lines(groups, key):
+            cells = {count: f"{value:.4g}" for count, value in zip(at, values, strict=True)}
+            power = f"{exponent(at, values):.2f}"
+            lines.append(
+                f"| {name} | {system} | " + " | ".join(cells.get(count, "") for count in counts) + f" | {power} |"
+            )
+    return "\n".join(lines) + "\n"
 
 
 def frontier_to_markdown(rows: Sequence[dict[str, Any]]) -> str:

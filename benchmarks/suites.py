@@ -118,3 +118,15 @@ def table_4_systems(
         systems.append(RankFeatures(index, other.encoder.fingerprint, k, vectors=vectors, name=name(k)))
     ours = RankFeatures(f"{PREFIX}-features", data.encoder.fingerprint, 32, k_doc=64, name="ours")
     return [*systems, replace(ours, k_query=16), ours]
+
+
+def growth_systems(data: EncodedSet) -> list[System]:
+    """What the suite `growth` compares: the graph on floats and on bytes, and features."""
+    dim, fingerprint = data.document_embeddings.shape[1], data.encoder.fingerprint
+    features = RankFeatures(f"{PREFIX}-features", fingerprint, 32)
+    return [
+        LuceneHnsw(f"{PREFIX}-hnsw", dim),
+        LuceneHnsw(f"{PREFIX}-hnsw-byte", dim, data_type="byte"),
+        replace(features, k_query=16),
+        features,
+    ]

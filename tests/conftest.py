@@ -58,6 +58,20 @@ def encoder(head_folder: Path) -> TextEncoder:
     return load_encoder(str(head_folder), device="cpu")
 
 
+@pytest.fixture(scope="session")
+def lexical(dense_folder: Path) -> TextEncoder:
+    """An untrained head with tokens beside its 64 latents, and no statistics yet."""
+    from connector.encoders.autoencoder import KSparseAutoEncoder
+    from connector.encoders.load import join
+    from connector.encoders.text import TextEncoder
+    from tests.tiny import DIM, NUM_LATENTS, K, build_dense
+
+    dense = build_dense(dense_folder.parent / "transformer")
+    sizes = {"num_tokens": len(dense.tokenizer), "document_scale": 0.3, "query_scale": 0.5}
+    head = KSparseAutoEncoder(DIM, NUM_LATENTS, K, base_model=str(dense_folder), lexical_config=sizes)
+    return TextEncoder(join(dense, head))
+
+
 @pytest.fixture
 def fingerprint() -> EncoderFingerprint:
     """Of an encoder that need not exist."""

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,8 @@ import pytest
 from benchmarks.datasets import EncodedSet
 from benchmarks.docstrings import _split
 from benchmarks.frontier import encoder_frontier
-from benchmarks.report import frontier_to_markdown, plot, to_cells, to_markdown
+from benchmarks.plots import exponent, growth_lines
+from benchmarks.report import cheapest_to_markdown, frontier_to_markdown, plot, to_cells, to_markdown
 from connector.encoders.text import TextEncoder
 from connector.evaluation.datasets import RetrievalSet
 from connector.sparsify import sparsify
@@ -120,3 +123,37 @@ def test_docstrings_become_a_beir_folder(tmp_path: Path, monkeypatch: pytest.Mon
     with gzip.open(tmp_path / "corpus.jsonl.gz", "rt") as corpus:
         assert {json.loads(line)["_id"] for line in corpus} == {"module.f0", "module.f1", "module.f2"}
     assert (tmp_path / "qrels" / "test.tsv").read_text().count("\n") == 3
+
+
+def test_the_exponent_is_a_slope() -> None:
+    assert exponent([10, 100, 1_000], [2.0, 4.0, 8.0]) == pytest.approx(np.log10(2))
+    assert np.isnan(exponent([10], [1.0]))
+
+
+def test_growth_is_by_number_not_by_name() -> None:
+    groups = {count: [{"system": "HNSW", "knob": "", "p50_ms": ms}] for count, ms in (("1000", 3.0), ("90", 1.0))}
+    assert growth_lines(groups, "p50_ms") == [("HNSW", [90, 1000], [1.0, 3.0])]
+
+
+def test_the_cheapest_setting_that_is_good_enough() -> None:
+    rows = [
+        {"system": "exact dense", "knob": "", "ndcg_share": 1.0},
+        {"system": "HNSW", "knob": "default", "ndcg_share": 0.99, "p50_ms": 2.0, "p50_ratio": 1.0, "index_bytes": 100},
+        {"system": "ours", "knob": "k=8", "ndcg_share": 0.91, "p50_ms": 1.0, "p50_ratio": 0.5, "index_bytes": 25},
+        {"system": "ours", "knob": "k=16", "ndcg_share": 0.96, "p50_ms": 1.5, "p50_ratio": 0.75, "index_bytes": 25},
+    ]
+    lines = cheapest_to_markdown(rows, (0.9, 0.95, 1.0)).splitlines()
+    assert lines[2] == "| HNSW | 1.00, 1.00 (default) | 1.00, 1.00 (default) | not reached |"
+    assert lines[3] == "| ours | 0.50, 0.25 (k=8) | 0.75, 0.25 (k=16) | not reached |"
+
+
+def test_bench_is_the_command_of_the_source_tree(tmp_path: Path) -> None:
+    code = "from connector.cli.main import cli; cli()"
+    ran = subprocess.run(
+        [sys.executable, "-c", code, "bench", "report", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+    )
+    assert "Turn results of suites into Markdown tables" in ran.stdout

@@ -7,27 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from connector.encoders.autoencoder import KSparseAutoEncoder
-from connector.encoders.load import join, load_encoder
+from connector.encoders.load import load_encoder
 from connector.encoders.text import TextEncoder
 from connector.encoders.training.fit import fit_head, latents_for
 from connector.errors import CorpusError, EncoderError
-from tests.tiny import DIM, NUM_LATENTS, WORDS, K, build_dense, build_splade
+from tests.tiny import NUM_LATENTS, WORDS, K, build_splade
 
 
 def texts(count: int) -> list[str]:
     """Two sentences each."""
     random = np.random.default_rng(0)
     return [f"{' '.join(random.choice(WORDS, 5))}. {' '.join(random.choice(WORDS, 5))}." for _ in range(count)]
-
-
-@pytest.fixture(scope="module")
-def lexical(dense_folder: Path) -> TextEncoder:
-    """An untrained head with tokens beside its latents."""
-    dense = build_dense(dense_folder.parent / "transformer")
-    sizes = {"num_tokens": len(dense.tokenizer), "document_scale": 0.07, "query_scale": 0.12}
-    head = KSparseAutoEncoder(DIM, NUM_LATENTS, K, base_model=str(dense_folder), lexical_config=sizes)
-    return TextEncoder(join(dense, head))
 
 
 @pytest.mark.parametrize("name", ["encoder", "lexical"])

@@ -88,7 +88,8 @@ def encoder_frontier(
             "most_queries": most_queries,
             "calibrate": calibrate,
         }
-        output.write_text(json.dumps({"params": params, "results": results}, indent=2) + "\n", encoding="utf-8")
+        content = {"suite": "encoder-frontier", "params": params, "results": results}
+        output.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     if card is not None:
         above, *_ = card.read_text(encoding="utf-8").split(f"\n{SCORES_HEADING}")
         card.write_text(f"{above}\n{scores_section(results)}", encoding="utf-8")

@@ -62,6 +62,7 @@ def table_command(number: int, what: str) -> click.Command:
                 "documents": len(bench.data.documents),
             }
             params |= {"test": test.name, "steps": steps, "base_model": DEFAULT_BASE_MODEL}
-            output.write_text(json.dumps({"params": params, "results": rows}, indent=2) + "\n", encoding="utf-8")
+            content = {"suite": f"ksparse-table{number}", "params": params, "results": {test.name: rows}}
+            output.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
     return table

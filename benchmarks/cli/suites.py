@@ -206,3 +206,57 @@ def _positions(positives: tuple[int, ...]) -> tuple[Any, Any]:
     import numpy as np
 
     return np.asarray(positives, dtype=np.int64), np.zeros(1, dtype=np.int64)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  python -m benchmarks growth beir/msmarco
+  python -m benchmarks growth beir/msmarco --documents 10000 --documents 100000
+"""
+)
+@click.argument("dataset", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--documents",
+    "sizes",
+    multiple=True,
+    type=click.IntRange(10),
+    default=(10_000, 30_000, 100_000, 300_000, 1_000_000),
+    show_default=True,
+    help="Repeatable; beyond the set's size, documents are resampled.",
+)
+@_common
+def growth(
+    dataset: Path,
+    sizes: tuple[int, ...],
+    encoder: str,
+    most_queries: int,
+    rounds: int,
+    cache: Path,
+    output: Path | None,
+) -> None:
+    """Bytes and latency by the number of documents, beside HNSW, with the exponents that fit."""
+    from benchmarks.compare import Plan, compare
+    from benchmarks.datasets import cached_embed, encode_set
+    from benchmarks.environment import describe
+    from benchmarks.growth import grown
+    from benchmarks.report import to_markdown
+    from benchmarks.results import ResultFile
+    from benchmarks.suites import growth_systems
+    from connector.cli.encoder import open_encoder
+
+    loaded = open_encoder(encoder)
+    with _node(_say) as (cluster, connect), stages(quiet=False) as report:
+        embed = cached_embed(loaded, cache, report)
+        data = encode_set(dataset, loaded, embed, most_queries=most_queries, k_doc=64, k_query=32)
+        params: dict[str, Any] = {"dataset": data.name, "queries": len(data.judged.queries), "rounds": rounds}
+        params |= {"real documents": len(data.documents), "encoder": str(data.encoder.fingerprint)}
+        result = ResultFile(output or Path(f".cache/growth-{data.name}.json"), "growth", params, describe(cluster))
+        for size in sorted(sizes):
+            if f"{size}" not in result.groups:
+                larger = grown(data, size, progress=partial(report, f"resampling to {size:,} documents"))
+                rows = compare(connect, larger, growth_systems(larger), Plan(rounds=rounds), report=report)
+                result.add(f"{size}", rows)
+    for group, rows in result.groups.items():
+        click.echo(f"\n{int(group):,} documents\n\n{to_markdown(rows)}")
+    click.echo(f"{result.path}; python -m benchmarks report {result.path} draws it.")

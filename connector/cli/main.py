@@ -23,6 +23,7 @@ _COMMANDS = {
     "ingest": "connector.cli.ingest",
     "search": "connector.cli.search",
     "evaluate": "connector.cli.evaluate",
+    "bench": "connector.cli.bench",
 }
 
 

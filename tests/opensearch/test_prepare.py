@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 from opensearchpy import OpenSearch
 
-from connector.encoders.autoencoder import KSparseAutoEncoder
-from connector.encoders.load import join
 from connector.encoders.text import TextEncoder
 from connector.errors import EncoderMismatchError
 from connector.index.schema import existing_schema, prepare_index
@@ -20,20 +18,12 @@ from connector.ingest.pipeline import ingest_documents
 from connector.ingest.prepare import prepare_encoder
 from connector.retriever import Retriever
 from connector.types import Document
-from tests.tiny import DIM, NUM_LATENTS, WORDS, K, build_dense, build_splade
+from tests.tiny import WORDS, K, build_splade
 
 pytestmark = pytest.mark.opensearch
 
 RANDOM = np.random.default_rng(0)
 TEXTS = [" ".join(RANDOM.choice(WORDS, 6)) for _ in range(60)]
-
-
-@pytest.fixture(scope="module")
-def lexical(dense_folder: Path) -> TextEncoder:
-    dense = build_dense(dense_folder.parent / "transformer")
-    sizes = {"num_tokens": len(dense.tokenizer), "document_scale": 1.0, "query_scale": 1.0}
-    head = KSparseAutoEncoder(DIM, NUM_LATENTS, K, base_model=str(dense_folder), lexical_config=sizes)
-    return TextEncoder(join(dense, head))
 
 
 def test_the_index_keeps_the_statistics_and_tells_them(client: OpenSearch, index: str, lexical: TextEncoder) -> None:

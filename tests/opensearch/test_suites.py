@@ -62,6 +62,9 @@ def test_the_frontier_has_every_system_and_goes_on_where_it_was(
     assert result["environment"]["opensearch"].startswith("3.")
     assert printed.count("\n| ") == len(rows) + 1
     # The result is there: nothing is measured again.
+    reported = run("report", "frontier.json", "--output", "report").stdout
+    assert reported.startswith("## frontier: frontier.json") and "| SEISMIC | " in reported
+    assert (tmp_path / "report" / "frontier.png").read_bytes().startswith(b"\x89PNG")
     before = (tmp_path / "frontier.json").stat().st_mtime_ns
     again = run("frontier", str(dataset), "--splade", str(tmp_path / "splade"), *options).stdout
     assert again == printed and (tmp_path / "frontier.json").stat().st_mtime_ns == before
@@ -83,3 +86,21 @@ def test_table_4_has_each_subset(
         assert rows[2]["postings_per_document"] < rows[3]["postings_per_document"]
         assert rows[2]["index_bytes"] < rows[3]["index_bytes"]
     assert "tiny, 100 documents" in printed
+    reported = run("report", "table4.json").stdout
+    assert "| MB | 100 | HNSW | " in reported
+    assert (tmp_path / "table4.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_growth_goes_beyond_the_set(dataset: Path, head_folder: Path, tmp_path: Path) -> None:
+    sizes = ("--documents", "400", "--documents", "100")
+    options = ("--encoder", str(head_folder), "--rounds", "1", "--cache", "cache", "--output", "growth.json")
+    run("growth", str(dataset), *sizes, *options)
+    result = json.loads((tmp_path / "growth.json").read_text())
+    assert list(result["results"]) == ["100", "400"]
+    assert result["params"]["real documents"] == COUNT
+    small, large = result["results"].values()
+    assert [row["system"] for row in large] == ["exact dense", "HNSW", "HNSW byte", "k-sparse", "k-sparse"]
+    assert all(more["index_bytes"] > less["index_bytes"] for less, more in zip(small[1:], large[1:], strict=True))
+    reported = run("report", "growth.json").stdout
+    assert "| p50, ms | HNSW default | " in reported
+    assert (tmp_path / "growth.png").read_bytes().startswith(b"\x89PNG")

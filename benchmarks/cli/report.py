@@ -1,0 +1,79 @@
+"""`report`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  python -m benchmarks report .cache/frontier-scifact.json
+  python -m benchmarks report benchmarks/results/*.json --output report
+"""
+)
+@click.argument("results", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for the plots.  [default: as the results]",
+)
+def report(results: tuple[Path, ...], output: Path | None) -> None:
+    """Turn results of suites into Markdown tables (printed) and plots (PNG)."""
+    from benchmarks.results import read_result
+
+    for path in results:
+        result = read_result(path)
+        folder = output or path.parent
+        folder.mkdir(parents=True, exist_ok=True)
+        click.echo(f"## {result['suite']}: {path.name}\n")
+        _WRITERS.get(result["suite"], _plain)(result, folder / f"{path.stem}.png")
+
+
+def _frontier(result: dict[str, Any], picture: Path) -> None:
+    from benchmarks.plots import plot_frontier
+    from benchmarks.report import cheapest_to_markdown, to_markdown
+
+    for name, rows in result["results"].items():
+        click.echo(to_markdown(rows))
+        click.echo("The cheapest setting of each system that reaches a share of dense NDCG@10:\n")
+        click.echo(cheapest_to_markdown(rows))
+        plot_frontier(rows, f"{name}, {result['params']['documents']:,} documents", picture)
+        click.echo(f"![{result['suite']}]({picture.name})\n")
+
+
+def _table_4(result: dict[str, Any], picture: Path) -> None:
+    from benchmarks.plots import plot_growth
+    from benchmarks.report import table_4_to_markdown
+
+    click.echo(table_4_to_markdown(result["results"]))
+    plot_growth(result["results"], f"{result['params']['dataset']}: Table 4 of the K-sparse paper", picture)
+    click.echo(f"![{result['suite']}]({picture.name})\n")
+
+
+def _growth(result: dict[str, Any], picture: Path) -> None:
+    from benchmarks.plots import plot_growth
+    from benchmarks.report import growth_to_markdown
+
+    click.echo(growth_to_markdown(result["results"]))
+    real = result["params"]["real documents"]
+    plot_growth(result["results"], f"{result['params']['dataset']}: {real:,} documents, beyond that resampled", picture)
+    click.echo(f"![{result['suite']}]({picture.name})\n")
+
+
+def _plain(result: dict[str, Any], _picture: Path) -> None:
+    from benchmarks.ksparse_tables import to_markdown
+
+    for name, rows in result["results"].items():
+        click.echo(f"{name}\n\n{to_markdown(rows)}")
+
+
+_WRITERS: dict[str, Callable[[dict[str, Any], Path], None]] = {
+    "frontier": _frontier,
+    "ksparse-table4": _table_4,
+    "growth": _growth,
+}

@@ -1,0 +1,91 @@
+"""A set of any size, for what a search costs: real documents first, then resampled ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import torch
+from scipy.sparse import csr_matrix
+
+from benchmarks.datasets import EncodedSet
+from connector.encoders.lexical import count_texts, pad_counts
+from connector.sparsify import SMALLEST_WEIGHT
+from connector.types import Document, SparseVectors
+
+_NOISE = 0.75
+"""Norm of the noise that is added to an embedding of unit length: cosines of about 0.8 with the original."""
+
+_SWAPPED = 0.3
+"""Share of a document's tokens that come from another one."""
+
+_BLOCK = 2_048
+
+
+def grown(
+    data: EncodedSet, documents: int, *, seed: int = 0, progress: Callable[[float], None] | None = None
+) -> EncodedSet:
+    """Take the first documents of a set, or, beyond its size, add resampled ones.
+
+    A resampled document is a real one whose embedding got noise and whose tokens were in part swapped for those of
+    another, encoded by the set's head. It says what an index of that size costs, nothing of quality.
+
+    Args:
+        data: Encoded, with as many features per document as there shall be.
+        documents: How many.
+        seed: Of the draws.
+        progress: Told the share of the resampled documents that is done.
+    """
+    real = len(data.documents)
+    if documents <= real:
+        rows = np.sort(np.random.default_rng(seed).permutation(real)[:documents])
+        return replace(
+            data,
+            documents=tuple(data.documents[row] for row in rows),
+            document_embeddings=data.document_embeddings[rows],
+            document_vectors=SparseVectors(data.document_vectors.features[rows], data.document_vectors.weights[rows]),
+        )
+    random = np.random.default_rng(seed)
+    head = data.encoder.head
+    assert head is not None, "encode_set takes dense models with a head only"
+    tokens = None
+    if head.lexical is not None:
+        texts = [document.content for document in data.documents]
+        tokens = count_texts(data.encoder.model.tokenizer, texts, data.encoder.max_seq_length)
+    width = data.document_vectors.weights.shape[1]
+    embeddings = [data.document_embeddings]
+    features, weights = [data.document_vectors.features], [data.document_vectors.weights]
+    for start in range(real, documents, _BLOCK):
+        count = min(_BLOCK, documents - start)
+        rows = random.integers(real, size=count)
+        noise = random.standard_normal((count, data.document_embeddings.shape[1])).astype(np.float32)
+        block = data.document_embeddings[rows] + _NOISE * noise / np.linalg.norm(noise, axis=1, keepdims=True)
+        block /= np.linalg.norm(block, axis=1, keepdims=True)
+        padded = None
+        if tokens is not None:
+            padded = pad_counts(_mixed(tokens[rows], tokens[random.integers(real, size=count)], random))
+        with torch.inference_mode():
+            found, values = head.strongest(torch.from_numpy(block), width, tokens=padded)
+        embeddings.append(block)
+        features.append(found.to(torch.int32).numpy())
+        weights.append(np.where(values.numpy() < SMALLEST_WEIGHT, 0.0, values.numpy()).astype(np.float32))
+        if progress is not None:
+            progress((start + count - real) / (documents - real))
+    return replace(
+        data,
+        documents=data.documents + tuple(Document(f"resampled-{row}", "-") for row in range(real, documents)),
+        document_embeddings=np.concatenate(embeddings),
+        document_vectors=SparseVectors(np.concatenate(features), np.concatenate(weights)),
+    )
+
+
+def _mixed(own: csr_matrix, other: csr_matrix, random: np.random.Generator) -> csr_matrix:
+    """Most tokens of some documents, and a few of others."""
+    parts = []
+    for counts, share in ((own, 1 - _SWAPPED), (other, _SWAPPED)):
+        kept = counts.copy()
+        kept.data = kept.data * (random.random(len(kept.data)) < share)
+        kept.eliminate_zeros()
+        parts.append(kept)
+    return (parts[0] + parts[1]).tocsr()

@@ -1,0 +1,94 @@
+"""Results of suites as pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_COLOURS = {
+    "HNSW": "#b3542e", "HNSW byte": "#d99a6c", "BM25": "#7a7a7a", "k-sparse": "#1f6f8b",
+    "k-sparse, 128 a document": "#12455a", "k-sparse, two phases": "#4fa3bd", "neural_sparse": "#5b8c3a",
+    "neural_sparse, two phases": "#9cc47c", "SEISMIC": "#8c4a8c", "BM25 + k-sparse": "#c9a227", "SPLADE": "#a03050",
+    "ours": "#1f6f8b",
+}  # fmt: skip
+
+
+def plot_frontier(rows: Sequence[dict[str, Any]], title: str, path: Path) -> None:
+    """Draw quality against latency and against bytes, a line for each system, beside exact dense search.
+
+    Args:
+        rows: Of `compare`.
+        title: Of the picture.
+        path: To write, e.g. a PNG.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12.5, 5), layout="constrained")
+    by_latency, by_bytes = figure.subplots(1, 2, sharey=True)
+    timed = [row for row in rows if "p50_ms" in row]
+    for number, system in enumerate(dict.fromkeys(row["system"] for row in timed)):
+        points = sorted((row for row in timed if row["system"] == system), key=lambda row: row["p50_ms"])
+        colour = _COLOURS.get(system, f"C{number}")
+        quality = [row["ndcg@10"] for row in points]
+        marker = "s" if system.startswith("HNSW") else "o"
+        by_latency.plot(
+            [row["p50_ms"] for row in points], quality, marker=marker, color=colour, label=system, linewidth=1
+        )
+        by_bytes.plot([row["bytes_per_document"] for row in points], quality, marker=marker, color=colour, linewidth=1)
+    dense = next(row for row in rows if row["system"] == "exact dense")
+    for axes in (by_latency, by_bytes):
+        axes.axhline(dense["ndcg@10"], color="#555555", linestyle=":", label="exact dense")
+        axes.grid(alpha=0.25)
+    by_latency.set(xlabel="p50 of one request, ms (query encoding apart)", ylabel="NDCG@10")
+    by_bytes.set(xlabel="index, bytes per document", xscale="log")
+    figure.suptitle(title)
+    figure.legend(*by_latency.get_legend_handles_labels(), loc="outside right center", frameon=False)
+    figure.savefig(path, dpi=110)
+
+
+def plot_growth(groups: Mapping[str, Sequence[dict[str, Any]]], title: str, path: Path) -> None:
+    """Draw p50, p99 and bytes against the number of documents, with the exponent that fits each line.
+
+    Args:
+        groups: From the number of documents to the rows of `compare`.
+        title: Of the picture.
+        path: To write, e.g. a PNG.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13, 4.3), layout="constrained")
+    for axes, (key, label) in zip(
+        figure.subplots(1, 3),
+        (("p50_ms", "p50, ms"), ("p99_ms", "p99, ms"), ("index_bytes", "index, bytes")),
+        strict=True,
+    ):
+        for number, (system, counts, values) in enumerate(growth_lines(groups, key)):
+            power = exponent(counts, values)
+            axes.plot(counts, values, marker="o", color=f"C{number}", label=f"{system}: N^{power:.2f}")
+        axes.set(xscale="log", yscale="log", xlabel="documents", title=label)
+        axes.grid(alpha=0.25)
+        axes.legend(fontsize="small")
+    figure.suptitle(title)
+    figure.savefig(path, dpi=110)
+
+
+def growth_lines(groups: Mapping[str, Sequence[dict[str, Any]]], key: str) -> list[tuple[str, list[int], list[float]]]:
+    """One figure of every system and setting, by the number of documents."""
+    lines: dict[str, tuple[list[int], list[float]]] = {}
+    for count, rows in sorted(groups.items(), key=lambda each: int(each[0])):
+        for row in rows:
+            if key in row:
+                counts, values = lines.setdefault(f"{row['system']} {row['knob']}".strip(), ([], []))
+                counts.append(int(count))
+                values.append(float(row[key]))
+    return [(name, counts, values) for name, (counts, values) in lines.items()]
+
+
+def exponent(counts: Sequence[int], values: Sequence[float]) -> float:
+    """The power of N that fits best: the slope of a line through the logarithms."""
+    if len(counts) < 2:
+        return float("nan")
+    return float(np.polyfit(np.log(counts), np.log(values), 1)[0])
