@@ -1,0 +1,85 @@
+"""Codes of unit vectors with a common mean, as embeddings have one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from connector.codes import Bits, RotatedCode, _pack, _unpack
+
+DIM = 128
+
+
+def embeddings(count: int, seed: int) -> NDArray[np.float32]:
+    random = np.random.default_rng(seed)
+    common = np.random.default_rng(0).standard_normal(DIM)
+    rows = random.standard_normal((count, DIM)) * np.linspace(0.2, 2.0, DIM) + 0.5 * common
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), dtype=np.float32)
+
+
+DOCUMENTS, QUERIES = embeddings(2_000, 1), embeddings(50, 2)
+
+
+def code(bits: Bits) -> RotatedCode:
+    return RotatedCode(DOCUMENTS.mean(axis=0), bits)
+
+
+@pytest.mark.parametrize(("bits", "largest_error"), [(1, 0.08), (2, 0.045), (4, 0.012), (8, 0.0025)])
+def test_products_are_near_the_true_ones(bits: Bits, largest_error: float) -> None:
+    own = code(bits)
+    codes = own.encode(DOCUMENTS)
+    assert codes.shape == (2_000, own.num_bytes) and codes.dtype == np.uint8
+    errors = []
+    for query in QUERIES:
+        exact = DOCUMENTS @ query - own.mean @ query
+        errors.append(own.score(codes, query) - exact)
+    assert np.sqrt(np.mean(np.square(errors))) < largest_error
+    assert abs(np.mean(errors)) < largest_error / 5, "right on average"
+
+
+def test_more_bits_are_better_and_longer() -> None:
+    errors, sizes = [], []
+    every: tuple[Bits, ...] = (1, 2, 4, 8)
+    for bits in every:
+        own = code(bits)
+        codes = own.encode(DOCUMENTS)
+        exact = (DOCUMENTS - own.mean) @ QUERIES[0]
+        errors.append(float(np.square(own.score(codes, QUERIES[0]) - exact).mean()))
+        sizes.append(own.num_bytes)
+    assert errors == sorted(errors, reverse=True)
+    assert sizes == [18, 34, 66, 130]
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_levels_survive_packing(bits: int) -> None:
+    levels = np.random.default_rng(0).integers(0, 2**bits, (5, 16)).astype(np.uint8)
+    packed = _pack(levels, bits)
+    assert packed.shape == (5, 2 * bits)
+    np.testing.assert_array_equal(_unpack(packed, bits), levels)
+
+
+def test_the_rotation_is_one_and_the_same() -> None:
+    one, other = code(4), code(4)
+    np.testing.assert_array_equal(one.rotation, other.rotation)
+    np.testing.assert_allclose(one.rotation @ one.rotation.T, np.eye(DIM), atol=1e-5)
+    assert not np.allclose(RotatedCode(one.mean, 4, seed=1).rotation, one.rotation)
+
+
+def test_a_document_at_the_mean_scores_nothing() -> None:
+    own = code(4)
+    assert own.score(own.encode(own.mean[None]), QUERIES[0]).tolist() == [0.0]
+
+
+def test_no_documents_have_no_codes() -> None:
+    own = code(4)
+    empty = own.encode(np.empty((0, DIM), np.float32))
+    assert empty.shape == (0, own.num_bytes)
+    assert own.score(empty, QUERIES[0]).shape == (0,)
+
+
+def test_what_fits_no_bytes_is_refused() -> None:
+    with pytest.raises(ValueError, match="bits must be 1, 2, 4 or 8, got 3"):
+        RotatedCode(np.zeros(8, np.float32), 3)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="7 dimensions of 4 bits fill no whole bytes"):
+        RotatedCode(np.zeros(7, np.float32), 4)
