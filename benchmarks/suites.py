@@ -13,6 +13,7 @@ from benchmarks.systems.bm25 import BM25, Hybrid
 from benchmarks.systems.lucene_hnsw import LuceneHnsw
 from benchmarks.systems.neural_sparse import NeuralSparse
 from benchmarks.systems.rank_features import RankFeatures
+from benchmarks.systems.rescored import Kind, Rescored
 from benchmarks.systems.seismic import Seismic
 from connector.errors import ConnectorError
 from connector.evaluation.datasets import RetrievalSet
@@ -46,6 +47,12 @@ def all_systems(data: EncodedSet, *, splade: Splade | None = None) -> list[Syste
     systems += [NeuralSparse(features, two_phase=True)]
     systems += [Seismic(f"{PREFIX}-seismic", top_n, k_doc=64) for top_n in (4, 8, 16)]
     systems += [Hybrid(f"{PREFIX}-hybrid", 0.005, k, k_doc=64) for k in (16, 32)]
+    kinds: tuple[Kind, ...] = ("2 bits", "4 bits", "knn byte")
+    for kind in kinds:
+        index = f"{PREFIX}-{kind.replace(' ', '-')}"
+        systems += [
+            Rescored(index, kind, k, window, k_doc=64) for k, window in ((8, 100), (16, 100), (16, 200), (32, 100))
+        ]
     if splade is not None:
         own, documents, queries = splade
         cut = RankFeatures(f"{PREFIX}-splade", own, 32, vectors=(documents, queries), name="SPLADE")

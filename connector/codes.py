@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 Bits = Literal[1, 2, 4, 8]
 
 _FACTOR_BYTES = 2
-"""A half-precision number at the end of each code."""
+"""An unsigned number at the end of each code, high byte first, in units of `factor_unit`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +28,7 @@ class RotatedCode:
         mean: float32 (dim,), of the documents.
         bits: For each dimension.
         seed: Of the rotation.
+        norm: Of an embedding; documents that are more than twice as long lose precision.
 
     Raises:
         ValueError: `bits` is not 1, 2, 4 or 8, or the dimensions do not fill whole bytes.
@@ -35,6 +37,7 @@ class RotatedCode:
     mean: NDArray[np.float32]
     bits: Bits
     seed: int = 0
+    norm: float = 1.0
     rotation: NDArray[np.float32] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -51,6 +54,11 @@ class RotatedCode:
     def dim(self) -> int:
         """Dimensions of an embedding."""
         return len(self.mean)
+
+    @property
+    def factor_unit(self) -> float:
+        """What the last two bytes of a code count in; their whole range is three times what is usual."""
+        return 8 * _STEPS[self.bits] * self.norm / math.sqrt(self.dim) / 0xFFFF
 
     @property
     def num_bytes(self) -> int:
@@ -73,7 +81,8 @@ class RotatedCode:
         squares = np.einsum("nd,nd->n", rest, rest)
         factors = np.divide(squares, along, out=np.zeros_like(squares), where=along > 1e-12)
         packed = _pack(levels, self.bits)
-        ends = np.ascontiguousarray(factors.astype("<f2")).view(np.uint8).reshape(len(packed), _FACTOR_BYTES)
+        counts = np.clip(np.rint(factors / self.factor_unit), 0, 0xFFFF).astype(">u2")
+        ends = counts.view(np.uint8).reshape(len(packed), _FACTOR_BYTES)
         return np.concatenate([packed, ends], axis=1)
 
     def score(self, codes: NDArray[np.uint8], query: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -87,7 +96,8 @@ class RotatedCode:
             float32 (n,).
         """
         levels = _unpack(codes[:, :-_FACTOR_BYTES], self.bits)
-        factors = np.ascontiguousarray(codes[:, -_FACTOR_BYTES:]).view("<f2")[:, 0].astype(np.float32)
+        counts = np.ascontiguousarray(codes[:, -_FACTOR_BYTES:]).view(">u2")[:, 0]
+        factors = counts.astype(np.float32) * np.float32(self.factor_unit)
         return np.asarray(factors * (self._to_points(levels) @ (query @ self.rotation)), dtype=np.float32)
 
     def _to_levels(self, rest: NDArray[np.float32]) -> NDArray[np.uint8]:

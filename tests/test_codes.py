@@ -66,6 +66,13 @@ def test_the_rotation_is_one_and_the_same() -> None:
     assert not np.allclose(RotatedCode(one.mean, 4, seed=1).rotation, one.rotation)
 
 
+def test_longer_embeddings_need_their_norm() -> None:
+    long = 30 * DOCUMENTS
+    own = RotatedCode(long.mean(axis=0), 4, norm=30.0)
+    exact = (long - own.mean) @ QUERIES[0]
+    assert np.corrcoef(own.score(own.encode(long), QUERIES[0]), exact)[0, 1] > 0.99
+
+
 def test_a_document_at_the_mean_scores_nothing() -> None:
     own = code(4)
     assert own.score(own.encode(own.mean[None]), QUERIES[0]).tolist() == [0.0]

@@ -53,7 +53,10 @@ class System(Protocol):
         ...
 
     def probes(self, data: EncodedSet, rows: Sequence[int]) -> list[Probe]:
-        """Build a query for each of some documents that the document itself must answer, and its score."""
+        """Build a query for each of some documents that the document itself must answer, and its score.
+
+        Empty where a system cannot promise to find it.
+        """
         ...
 
     def search(self, client: OpenSearch, request: Request) -> list[Hit]:

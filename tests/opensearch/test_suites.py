@@ -54,6 +54,7 @@ def test_the_frontier_has_every_system_and_goes_on_where_it_was(
     assert {row["system"] for row in rows} == {
         "exact dense", "HNSW", "HNSW byte", "BM25", "k-sparse", "k-sparse, 128 a document", "k-sparse, two phases",
         "neural_sparse", "neural_sparse, two phases", "SEISMIC", "BM25 + k-sparse", "SPLADE",
+        "k-sparse + 2 bits", "k-sparse + 4 bits", "k-sparse + knn byte",
     }  # fmt: skip
     assert {row["knob"] for row in rows if row["system"] == "HNSW"} == {
         "default",

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from benchmarks.systems.bm25 import BM25, Hybrid
 from benchmarks.systems.lucene_hnsw import LuceneHnsw, to_bytes
 from benchmarks.systems.neural_sparse import NeuralSparse
 from benchmarks.systems.rank_features import RankFeatures
+from benchmarks.systems.rescored import Rescored
 from benchmarks.systems.seismic import Seismic
 from connector.encoders.text import TextEncoder
 from connector.errors import ClusterError, ConnectorError
@@ -57,6 +59,8 @@ SYSTEMS: dict[str, Callable[[str], System]] = {
     "neural_sparse": lambda index: NeuralSparse(RankFeatures(index, FINGERPRINT, K)),
     "neural_sparse, two phases": lambda index: NeuralSparse(RankFeatures(index, FINGERPRINT, K), two_phase=True),
     "seismic": lambda index: Seismic(index, top_n=K),
+    "rescored, 4 bits": lambda index: Rescored(index, "4 bits", K),
+    "rescored, knn byte": lambda index: Rescored(index, "knn byte", K),
     "hybrid": lambda index: Hybrid(index, 0.01, K),
 }
 
@@ -108,6 +112,21 @@ def test_bm25_scores_add_to_those_of_features(client: OpenSearch, index: str, da
     by_words = heavy.search(client, heavy.prepare(data)[0])
     by_features = light.search(client, light.prepare(data)[0])
     assert by_words[0].score > 500 > by_features[0].score
+
+
+@pytest.mark.parametrize("kind", ["4 bits", "knn byte"])
+def test_codes_put_all_candidates_into_the_dense_order(
+    client: OpenSearch, index: str, data: EncodedSet, kind: Literal["4 bits", "knn byte"]
+) -> None:
+    system = Rescored(index, kind, K, window=COUNT)
+    fill(client, system, data)
+    dense = data.query_embeddings @ data.document_embeddings.T
+    agree = 0
+    for row, request in enumerate(system.prepare(data)):
+        found = [data.doc_ids.index(hit.doc_id) for hit in system.search(client, request)]
+        agree += found[0] == int(dense[row].argmax())
+        assert np.diff(dense[row, found]).max() < 0.1, "in order, but for what a code loses"
+    assert agree >= 0.9 * COUNT
 
 
 def test_documents_may_keep_fewer_features(client: OpenSearch, index: str, data: EncodedSet) -> None:

@@ -1,0 +1,113 @@
+"""A few features collect candidates, and a compact code of the dense vector puts them in order."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from opensearchpy import OpenSearch
+
+from benchmarks.datasets import EncodedSet
+from benchmarks.systems.base import INDEX_SETTINGS, Probe, Request, send, to_hits, without_source, write
+from benchmarks.systems.lucene_hnsw import to_bytes
+from benchmarks.systems.rank_features import feature_probes, stored_features
+from connector.codes import RotatedCode
+from connector.query import FEATURES_FIELD, build_query
+from connector.rescore import CODE_FIELD, build_rescore, code_mapping
+from connector.sparsify import prune
+from connector.types import Hit
+
+Kind = Literal["1 bit", "2 bits", "4 bits", "knn byte"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rescored:
+    """The server scores the first `window` hits again, by a script over our codes or by the k-NN plugin's own.
+
+    Attributes:
+        index: Its index.
+        kind: Of the code; `knn byte` is a byte vector without a graph, scored by `knn_score`.
+        k_query: Features of a query that collect.
+        window: Candidates.
+        k_doc: Features of a document that are kept; all that there are if None.
+        top_k: Hits per query.
+    """
+
+    index: str
+    kind: Kind
+    k_query: int
+    window: int = 100
+    k_doc: int | None = None
+    top_k: int = 10
+
+    @property
+    def name(self) -> str:
+        """What it is called in tables."""
+        return f"k-sparse + {self.kind}"
+
+    @property
+    def knob(self) -> str:
+        """The setting that trades quality for latency."""
+        return f"k_query={self.k_query}, {self.window} rescored"
+
+    def configure(self, client: OpenSearch) -> None:
+        """Create an index that holds features and codes."""
+        properties: dict[str, Any] = {FEATURES_FIELD: {"type": "rank_features"}}
+        if self.kind != "knn byte":  # whose dimension comes with the documents
+            properties[CODE_FIELD] = code_mapping()
+        source = without_source(FEATURES_FIELD, CODE_FIELD)
+        mappings = {"dynamic": "strict", "_source": source, "properties": properties}
+        client.indices.create(index=self.index, body={"settings": {"index": INDEX_SETTINGS}, "mappings": mappings})
+
+    def upload(self, client: OpenSearch, data: EncodedSet) -> None:
+        """Write features and codes."""
+        embeddings = data.document_embeddings
+        codes: Any
+        if self.kind == "knn byte":
+            field = {"type": "knn_vector", "dimension": embeddings.shape[1], "data_type": "byte"}
+            client.indices.put_mapping(index=self.index, body={"properties": {CODE_FIELD: field}})
+            codes = (row.tolist() for row in to_bytes(embeddings, embeddings))
+        else:
+            codes = (base64.b64encode(row.tobytes()).decode() for row in self._code(data).encode(embeddings))
+        stored = stored_features(data.document_vectors, self.k_doc)
+        sources = ({FEATURES_FIELD: features, CODE_FIELD: code} for features, code in zip(stored, codes, strict=True))
+        write(client, self.index, data.doc_ids, sources)
+
+    def prepare(self, data: EncodedSet) -> list[Request]:
+        """One bool query each, and its rescoring."""
+        code = None if self.kind == "knn byte" else self._code(data)
+        in_bytes = to_bytes(data.query_embeddings, data.document_embeddings)
+        requests: list[Request] = []
+        features = prune(data.query_vectors, self.k_query).as_mappings()
+        for found, embedding, rounded in zip(features, data.query_embeddings, in_bytes, strict=True):
+            again = _by_plugin(rounded, self.window) if code is None else build_rescore(code, embedding, self.window)
+            requests.append({"size": self.top_k, "query": build_query(found), "rescore": again})
+        return requests
+
+    def probes(self, data: EncodedSet, rows: Sequence[int]) -> list[Probe]:
+        """The sum of a document's stored weights."""
+        return feature_probes(data.document_vectors, self.k_doc, rows)
+
+    def search(self, client: OpenSearch, request: Request) -> list[Hit]:
+        """Answer one request."""
+        return to_hits(send(client, self.index, request))
+
+    def _code(self, data: EncodedSet) -> RotatedCode:
+        bits: Any = int(self.kind[0])
+        return RotatedCode(data.document_embeddings.mean(axis=0), bits)
+
+
+def _by_plugin(query: np.ndarray, window: int) -> Request:
+    params = {"field": CODE_FIELD, "query_value": query.tolist(), "space_type": "innerproduct"}
+    script = {"source": "knn_score", "lang": "knn", "params": params}
+    return {
+        "window_size": window,
+        "query": {
+            "rescore_query": {"script_score": {"query": {"match_all": {}}, "script": script}},
+            "query_weight": 0,
+            "rescore_query_weight": 1,
+        },
+    }

@@ -1,0 +1,49 @@
+"""Codes that are scored by a script, on a real node."""
+
+from __future__ import annotations
+
+import base64
+
+import numpy as np
+import pytest
+from opensearchpy import OpenSearch
+
+from benchmarks.systems.base import write
+from connector.codes import Bits, RotatedCode
+from connector.rescore import CODE_FIELD, build_rescore, code_mapping
+from tests.test_codes import DOCUMENTS, QUERIES
+
+pytestmark = pytest.mark.opensearch
+
+COUNT = 60
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_the_server_scores_as_we_do(client: OpenSearch, index: str, bits: Bits) -> None:
+    code = RotatedCode(DOCUMENTS.mean(axis=0), bits)
+    properties = {CODE_FIELD: code_mapping(), "n": {"type": "integer"}}
+    client.indices.create(
+        index=index, body={"settings": {"number_of_shards": 1}, "mappings": {"properties": properties}}
+    )
+    codes = code.encode(DOCUMENTS[:COUNT])
+    sources = ({CODE_FIELD: base64.b64encode(each.tobytes()).decode(), "n": row} for row, each in enumerate(codes))
+    write(client, index, map(str, range(COUNT)), sources)
+    client.index(index=index, id="without", body={"n": -1}, refresh=True)
+    for query in QUERIES[:5]:
+        body = {
+            "query": {"range": {"n": {"gte": -1}}},
+            "rescore": build_rescore(code, query, 100),
+            "size": 100,
+        }
+        found = {hit["_id"]: hit["_score"] for hit in client.search(index=index, body=body)["hits"]["hits"]}
+        assert found.pop("without") == 0
+        expected = 1 + code.mean @ query + code.score(codes, query)
+        np.testing.assert_allclose([found[str(row)] for row in range(COUNT)], expected, atol=2e-3)
+
+
+def test_what_cannot_be_rescored_is_refused() -> None:
+    code = RotatedCode(DOCUMENTS.mean(axis=0), 4)
+    with pytest.raises(ValueError, match="the window must be at least 1, got 0"):
+        build_rescore(code, QUERIES[0], 0)
+    with pytest.raises(ValueError, match=r"must have shape \(128,\), got \(5,\)"):
+        build_rescore(code, QUERIES[0][:5], 10)
