@@ -75,6 +75,8 @@ def evaluate(
         if has_dense:
             embeddings.append(encoder.embed(texts))
             vectors = encoder.sparsify_embeddings(embeddings[-1], texts)
+            if encoder.code is not None:
+                vectors = vectors._replace(codes=encoder.code.encode(embeddings[-1]))
         else:
             vectors = encoder.encode_document(texts)
         if write and (refused := writer.write(to_sparse_documents(block, vectors)).refused):

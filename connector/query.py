@@ -91,6 +91,7 @@ def build_search(
     *,
     top_k: int,
     source: Sequence[str] | bool = True,
+    rescore: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Build a search body around a query.
 
@@ -98,13 +99,15 @@ def build_search(
         query: A query clause, such as `build_query` returns.
         top_k: Hits asked for, at least 1.
         source: Names of the fields to return, or whether to return any.
+        rescore: How the first hits are scored again.
 
     Raises:
         ValueError: `top_k` is not between 1 and 10,000, the server's `index.max_result_window`.
     """
     if not 1 <= top_k <= 10_000:
         raise ValueError(f"top_k must be between 1 and 10,000 (index.max_result_window), got {top_k}.")
-    return {
+    again = {"rescore": dict(rescore)} if rescore is not None else {}
+    return again | {
         "query": dict(query),
         "size": top_k,
         # Without it the first 10,000 hits are counted and no block of postings can be skipped.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from connector.codes import Bits, RotatedCode
 
-CODE_FIELD = "code"
+CODE_FIELD = "dense_code"
 
 _FIRST, _LAST = 0x80, 0x7FF
 """Characters that UTF-8 writes in two bytes: the query goes to the script as a string of them, since a script reads a

@@ -12,7 +12,10 @@ from connector.errors import SearchError
 from connector.index.schema import check_encoder, existing_schema
 from connector.index.searcher import Searcher
 from connector.query import check_text
-from connector.types import Hit
+from connector.rescore import build_rescore
+from connector.types import Hit, SparseVectors
+
+_WINDOW = 100
 
 
 class Retriever:
@@ -39,7 +42,7 @@ class Retriever:
         source: Sequence[str] | bool = ("title", "text", "metadata"),
     ) -> None:
         self.schema = existing_schema(client, index)
-        self.encoder = adapt(encoder, self.schema.statistics)
+        self.encoder = adapt(encoder, self.schema.statistics, self.schema.code)
         check_encoder(self.schema, self.encoder.fingerprint)
         self._searcher = Searcher(client, index, source=source)
 
@@ -50,6 +53,7 @@ class Retriever:
         top_k: int = 10,
         k_query: int | None = None,
         filters: Sequence[Mapping[str, Any]] = (),
+        window: int | None = None,
     ) -> list[Hit]:
         """Return the documents nearest to a query.
 
@@ -58,15 +62,19 @@ class Retriever:
             top_k: Hits asked for, 1 to 10,000.
             k_query: Features kept of the query; the encoder's own number if None.
             filters: Query clauses that a document must match; they don't change its score.
+            window: Hits that are put into the dense order by the index's codes, 0 for none; if None, 100 or ten times
+                `top_k` where the index has codes. Scores are then 1 plus the estimated inner product.
 
         Raises:
-            SearchError: The query is empty or too long, or the server refuses it.
+            SearchError: The query is empty or too long, the server refuses it, or a window is asked for and the index
+                has no codes.
         """
         self._check_length(query)
-        [features] = self.encoder.encode_query([query], k=k_query).as_mappings()
+        vectors, rescorings = self._encode([query], k_query, self._window(window, top_k))
+        [features] = vectors.as_mappings()
         if not features:
             raise SearchError(f"The query {query!r} excites no feature of the encoder; put it in other words.")
-        return self._searcher.search(features, top_k=top_k, filters=filters)
+        return self._searcher.search(features, top_k=top_k, filters=filters, rescore=rescorings[0])
 
     def search_many(
         self,
@@ -75,15 +83,35 @@ class Retriever:
         top_k: int = 10,
         k_query: int | None = None,
         filters: Sequence[Mapping[str, Any]] = (),
+        window: int | None = None,
         queries_per_request: int = 64,
     ) -> list[list[Hit]]:
         """Search many queries by `_msearch`; one that is too long is cut as a document would be."""
-        vectors = self.encoder.encode_query(list(queries), k=k_query).as_mappings()
+        vectors, rescorings = self._encode(list(queries), k_query, self._window(window, top_k))
+        features = vectors.as_mappings()
         found: list[list[Hit]] = []
-        for start in range(0, len(vectors), queries_per_request):
-            batch = vectors[start : start + queries_per_request]
-            found += self._searcher.search_many(batch, top_k=top_k, filters=filters)
+        for start in range(0, len(features), queries_per_request):
+            rows = slice(start, start + queries_per_request)
+            found += self._searcher.search_many(features[rows], top_k=top_k, filters=filters, rescores=rescorings[rows])
         return found
+
+    def _window(self, window: int | None, top_k: int) -> int:
+        if self.encoder.code is not None:
+            return max(_WINDOW, 10 * top_k) if window is None else window
+        if window:
+            raise SearchError(
+                f"Index {self.schema.index!r} has no codes to rescore {window} hits by; ingest it anew with --rescore."
+            )
+        return 0
+
+    def _encode(
+        self, queries: list[str], k_query: int | None, window: int
+    ) -> tuple[SparseVectors, list[dict[str, Any] | None]]:
+        code = self.encoder.code
+        if code is None or not window:
+            return self.encoder.encode_query(queries, k=k_query), [None] * len(queries)
+        vectors, embeddings = self.encoder.encode_query_for_rescoring(queries, k=k_query)
+        return vectors, [build_rescore(code, embedding, window) for embedding in embeddings]
 
     def _check_length(self, query: str) -> None:
         check_text(query)

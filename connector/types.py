@@ -59,10 +59,12 @@ class SparseVectors(NamedTuple):
     Attributes:
         features: int32 (n, k), column numbers in the encoder's output.
         weights: float32 (n, k), 0 where a slot is unused; used slots are above 0.
+        codes: uint8 (n, bytes), compact codes of the dense embeddings, where documents get some.
     """
 
     features: NDArray[np.int32]
     weights: NDArray[np.float32]
+    codes: NDArray[np.uint8] | None = None
 
     def as_mappings(self) -> list[dict[str, float]]:
         """Return a dictionary from feature name to weight for each vector, strongest first."""
@@ -85,11 +87,13 @@ class SparseDocument:
         doc_id: The server's `_id`.
         features: From feature name to weight. Names hold no dot; weights are normal floats above 0.
         source: The fields kept beside the features: title, text, metadata and declared fields.
+        code: The compact code of its dense embedding, None where the index keeps none.
     """
 
     doc_id: str
     features: Mapping[str, float]
     source: Mapping[str, Any] = field(default_factory=dict)
+    code: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,13 @@ becomes metadata. Exit status 3: finished, but some records are in the dead lett
     help="Fit the head to the corpus first and keep it in this folder; one that is there is taken as it is.",
 )
 @click.option("--fit-minutes", type=click.FloatRange(min=0, min_open=True), default=10, show_default=True)
+@click.option(
+    "--rescore",
+    type=click.Choice(["none", "1", "2", "4", "8"]),
+    default="none",
+    show_default=True,
+    help="Bits a dimension of a code that puts the first hits into the dense order. Of a new index.",
+)
 @click.option("--shards", type=click.IntRange(1), help="Of a new index.  [default: the server's]")
 @click.option("--replicas", type=click.IntRange(0), help="Of a new index.  [default: the server's]")
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Texts per forward pass.")
@@ -99,6 +106,7 @@ def ingest(
     calibrate: bool,
     fit: Path | None,
     fit_minutes: float,
+    rescore: str,
     shards: int | None,
     replicas: int | None,
     batch_size: int,
@@ -115,7 +123,7 @@ def ingest(
     CORPUS is a BEIR folder, or a JSONL, CSV, TSV or Parquet file, gzipped or not, or - for standard input.
     """
     client = open_client(insecure=insecure, ca_certs=ca_certs)
-    from connector.cli.encoder import open_encoder
+    from connector.cli.encoder import open_encoder, parse_bits
     from connector.cli.main import EXIT_DEAD_LETTERS, EXIT_RESUMABLE
     from connector.corpus.read import count_records, read_corpus
     from connector.corpus.source import Format
@@ -156,6 +164,7 @@ def ingest(
             index,
             loaded,
             sample=records.sample if calibrate and fit is None else (),
+            rescore=parse_bits(rescore),
             fields=fields,
             settings={name: value for name, value in settings.items() if value is not None},
         )

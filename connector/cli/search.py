@@ -29,6 +29,11 @@ Examples:
 @click.option("--encoder", default="all-MiniLM-L6-v2", show_default=True, help="The one that wrote the index.")
 @click.option("--k-query", type=click.IntRange(1, 1024), help="Features kept of the query.  [default: the encoder's]")
 @click.option("--top-k", type=click.IntRange(1, 10_000), default=10, show_default=True, help="Hits asked for.")
+@click.option(
+    "--window",
+    type=click.IntRange(0, 10_000),
+    help="Hits rescored by the index's codes, 0 for none.  [default: 100 if it has codes]",
+)
 @click.option("--filter", "filters", multiple=True, metavar="NAME=VALUE", help="Keep matching documents. Repeatable.")
 @click.option("--device", help="cuda, mps or cpu.  [default: the best there is]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -39,6 +44,7 @@ def search(
     encoder: str,
     k_query: int | None,
     top_k: int,
+    window: int | None,
     filters: tuple[str, ...],
     device: str | None,
     as_json: bool,
@@ -60,10 +66,10 @@ def search(
         raise click.UsageError(str(error)) from error
     if query == "-":
         queries = [line.strip() for line in sys.stdin if line.strip()]
-        found = retriever.search_many(queries, top_k=top_k, k_query=k_query, filters=clauses)
+        found = retriever.search_many(queries, top_k=top_k, k_query=k_query, filters=clauses, window=window)
     else:
         queries = [query]
-        found = [retriever.search(query, top_k=top_k, k_query=k_query, filters=clauses)]
+        found = [retriever.search(query, top_k=top_k, k_query=k_query, filters=clauses, window=window)]
     for text, hits in zip(queries, found, strict=True):
         if as_json:
             click.echo(json.dumps({"query": text, "hits": [asdict(hit) for hit in hits]}, ensure_ascii=False))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer, SparseEncoder
 from sentence_transformers.util import batch_to_device
 
+from connector.codes import RotatedCode
 from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.lexical import Task, count_texts, pad_counts
 from connector.sparsify import SMALLEST_WEIGHT
@@ -37,6 +38,7 @@ class TextEncoder:
         k_query: Features kept per query; None as above.
         base_model: The name to record in the fingerprint; the model's own if None.
         revision: The revision to record in the fingerprint.
+        code: If given, documents get a compact code of their dense embedding beside their features.
 
     Raises:
         ValueError: `k` or `k_query` is below 1.
@@ -50,6 +52,7 @@ class TextEncoder:
         k_query: int | None = None,
         base_model: str | None = None,
         revision: str = "",
+        code: RotatedCode | None = None,
     ) -> None:
         for name, value in (("k", k), ("k_query", k_query)):
             if value is not None and value < 1:
@@ -61,6 +64,7 @@ class TextEncoder:
         self.k_query = k_query or (head.k_query if head is not None else model.max_active_dims)
         self._base_model = base_model or (head.base_model if head is not None else "") or _name_of(model)
         self._revision = revision
+        self.code = code
 
     @property
     def head(self) -> KSparseAutoEncoder | None:
@@ -111,16 +115,29 @@ class TextEncoder:
             batch_size: Texts per forward pass, at least 1.
 
         Returns:
-            `features` int32 and `weights` float32, both (n, k), strongest first; unused slots weigh 0.
+            `features` int32 and `weights` float32, both (n, k), strongest first; unused slots weigh 0. `codes` if
+            the encoder has a `code`.
 
         Raises:
             ValueError: `batch_size` is below 1, or `texts` is a single string.
         """
-        return self._encode(texts, "document", self.k, batch_size)
+        vectors, embeddings = self._encode(texts, "document", self.k, batch_size, dense=self.code is not None)
+        return vectors if self.code is None else vectors._replace(codes=self.code.encode(embeddings))
 
     def encode_query(self, texts: Sequence[str], *, batch_size: int = 32, k: int | None = None) -> SparseVectors:
         """Encode n queries and keep the `k` (else `k_query`) strongest features of each, as `encode_document` does."""
-        return self._encode(texts, "query", k if k is not None else self.k_query, batch_size)
+        return self._encode(texts, "query", k if k is not None else self.k_query, batch_size, dense=False)[0]
+
+    def encode_query_for_rescoring(
+        self, texts: Sequence[str], *, batch_size: int = 32, k: int | None = None
+    ) -> tuple[SparseVectors, NDArray[np.float32]]:
+        """Encode n queries, and return their dense embeddings (n, dim) as well, in one pass of the model.
+
+        Raises:
+            ValueError: The model is no dense model with a head.
+        """
+        self._require_head()
+        return self._encode(texts, "query", k if k is not None else self.k_query, batch_size, dense=True)
 
     def embed(self, texts: Sequence[str], *, task: Task = "document", batch_size: int = 32) -> NDArray[np.float32]:
         """Run the dense model alone: float32 (n, dim), normalized if the model does so.
@@ -187,6 +204,24 @@ class TextEncoder:
             k_query=self.k_query,
             base_model=self._base_model,
             revision=self._revision,
+            code=self.code,
+        )
+
+    def with_code(self, code: RotatedCode | None) -> TextEncoder:
+        """The same encoder, giving documents such codes.
+
+        Raises:
+            ValueError: The model is no dense model with a head, or the codes are of another width.
+        """
+        if code is not None and code.dim != self._require_head().dim:
+            raise ValueError(f"codes of {code.dim} dimensions do not fit embeddings of {self._require_head().dim}.")
+        return TextEncoder(
+            self.model,
+            k=self.k,
+            k_query=self.k_query,
+            base_model=self._base_model,
+            revision=self._revision,
+            code=code,
         )
 
     def calibrate(self, texts: Sequence[str]) -> TextEncoder:
@@ -255,13 +290,18 @@ class TextEncoder:
             )
         return self._head
 
-    def _encode(self, texts: Sequence[str], task: Task, k: int | None, batch_size: int) -> SparseVectors:
+    def _encode(
+        self, texts: Sequence[str], task: Task, k: int | None, batch_size: int, *, dense: bool
+    ) -> tuple[SparseVectors, NDArray[np.float32]]:
+        """Sparse vectors, and the embeddings that they come from if `dense`."""
         if k is not None and k < 1:
             raise ValueError(f"k must be at least 1, got {k}.")
         order: list[NDArray[np.int64]] = []
         parts: list[SparseVectors] = []
+        embeddings: list[NDArray[np.float32]] = [np.empty((0, self._require_head().dim if dense else 0), np.float32)]
         for rows, features in self._batches(texts, task, batch_size):
-            activations = self._forward(features, task, k)["sentence_embedding"]
+            output = self._forward(features, task, k)
+            activations = output["sentence_embedding"]
             if activations.is_sparse:
                 activations = activations.to_dense()
             # Only (rows, kept) values leave the device, never a matrix as wide as the latents.
@@ -269,11 +309,14 @@ class TextEncoder:
             values, latents = activations.topk(min(max(kept, 1), activations.shape[1]), dim=1)
             order.append(rows)
             parts.append(_to_vectors(latents, values))
-        stacked = _stack(parts, k)
+            if dense:
+                embeddings.append(output["dense_embedding"].float().cpu().numpy())
+        stacked, found = _stack(parts, k), np.concatenate(embeddings)
         if order:
             back = np.argsort(np.concatenate(order))
             stacked = SparseVectors(stacked.features[back], stacked.weights[back])
-        return stacked
+            found = found[back] if dense else found
+        return stacked, found
 
     def _batches(
         self, texts: Sequence[str], task: Task, batch_size: int
@@ -298,13 +341,17 @@ class TextEncoder:
             return cast("dict[str, Any]", self.model(features, **kwargs))
 
 
-def adapt(encoder: TextEncoder, statistics: CorpusStatistics | None) -> TextEncoder:
-    """The encoder, told the statistics that an index keeps; as it is where they are none, or not of its sizes."""
+def adapt(encoder: TextEncoder, statistics: CorpusStatistics | None, code: RotatedCode | None) -> TextEncoder:
+    """The encoder, told what an index keeps of it; as it is where that is nothing, or not of its sizes."""
     own = encoder.statistics
-    if own is None or statistics is None:
+    if own is None:
         return encoder
-    same = (own.mean.shape, own.token_weights.shape) == (statistics.mean.shape, statistics.token_weights.shape)
-    return encoder.with_statistics(statistics) if same else encoder
+    if statistics is not None:
+        same = (own.mean.shape, own.token_weights.shape) == (statistics.mean.shape, statistics.token_weights.shape)
+        encoder = encoder.with_statistics(statistics) if same else encoder
+    if code is encoder.code or (code is not None and code.dim != len(own.mean)):
+        return encoder
+    return encoder.with_code(code)
 
 
 def _to_vectors(latents: torch.Tensor, values: torch.Tensor) -> SparseVectors:

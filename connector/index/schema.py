@@ -11,14 +11,16 @@ from typing import Any
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import NotFoundError, RequestError
 
+from connector.codes import RotatedCode
 from connector.errors import ClusterError, EncoderMismatchError, IndexMappingError
 from connector.index.client import explained, reason_of
 from connector.query import FEATURES_FIELD
+from connector.rescore import CODE_FIELD, code_mapping
 from connector.statistics import CorpusStatistics
 from connector.types import EncoderFingerprint
 
 META_KEY = "ksparse"
-_RESERVED_FIELDS = ("_id", "title", "text", "metadata", FEATURES_FIELD)
+_RESERVED_FIELDS = ("_id", "title", "text", "metadata", FEATURES_FIELD, CODE_FIELD)
 _PROBE_ID = "ksparse:write-probe"
 
 
@@ -31,12 +33,14 @@ class IndexSchema:
         encoder: Fingerprint of the encoder that wrote it.
         fields: Further top-level fields that it declares, with their types.
         statistics: What the encoder was told of the corpus, None if nothing.
+        code: The compact codes that documents have, None if they have none.
     """
 
     index: str
     encoder: EncoderFingerprint
     fields: Mapping[str, str]
     statistics: CorpusStatistics | None = None
+    code: RotatedCode | None = None
 
 
 def load_mapping(name: str) -> dict[str, Any]:
@@ -50,6 +54,7 @@ def index_body(
     encoder: EncoderFingerprint,
     *,
     statistics: CorpusStatistics | None = None,
+    code: RotatedCode | None = None,
     fields: Mapping[str, str] | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -58,6 +63,7 @@ def index_body(
     Args:
         encoder: Recorded in the mapping's `_meta`.
         statistics: Kept there, too (about 20 KB), so that queries are encoded as the documents are.
+        code: Codes of the dense embeddings that documents will have, to be rescored by; described there, too.
         fields: Further top-level fields, from name to mapping type (keyword, integer, date, ...).
         settings: Index settings such as `number_of_shards`.
 
@@ -75,6 +81,11 @@ def index_body(
     meta: dict[str, Any] = {"encoder": asdict(encoder) | {"digest": encoder.digest}}
     if statistics is not None:
         meta["statistics"] = statistics.to_json()
+    if code is not None:
+        meta["code"] = code.to_json()
+        body["mappings"]["properties"][CODE_FIELD] = code_mapping()
+        for excludes in body["mappings"]["_source"].values():
+            excludes.append(CODE_FIELD)
     body["mappings"]["_meta"] = {META_KEY: meta}
     if settings:
         body["settings"] = {"index": dict(settings)}
@@ -135,6 +146,7 @@ def prepare_index(
     encoder: EncoderFingerprint,
     *,
     statistics: CorpusStatistics | None = None,
+    code: RotatedCode | None = None,
     fields: Mapping[str, str] | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> IndexSchema:
@@ -145,6 +157,7 @@ def prepare_index(
         index: Its name.
         encoder: Whose features it shall hold.
         statistics: What this encoder was told of the corpus.
+        code: Codes that a new index's documents will have.
         fields: Further top-level fields, from name to mapping type.
         settings: Index settings, for a new index.
 
@@ -157,7 +170,7 @@ def prepare_index(
         raise IndexMappingError(f"{index!r} is no index to write to: a name is not empty and holds no * and no ?.")
     schema = read_schema(client, index)
     if schema is None:
-        body = index_body(encoder, statistics=statistics, fields=fields, settings=settings)
+        body = index_body(encoder, statistics=statistics, code=code, fields=fields, settings=settings)
         try:
             with explained(client):
                 client.indices.create(index=index, body=body)
@@ -165,7 +178,7 @@ def prepare_index(
             if error.error == "resource_already_exists_exception":  # by another job, just now
                 return prepare_index(client, index, encoder, fields=fields)
             raise IndexMappingError(f"The server refuses to create index {index!r}: {reason_of(error)}") from error
-        return IndexSchema(index, encoder, dict(fields or {}), statistics)
+        return IndexSchema(index, encoder, dict(fields or {}), statistics, code)
     check_encoder(schema, encoder)
     missing = {name: kind for name, kind in (fields or {}).items() if schema.fields.get(name) != kind}
     if missing:
@@ -190,12 +203,13 @@ def _parse(name: str, mappings: Mapping[str, Any]) -> IndexSchema:
     try:
         encoder = EncoderFingerprint(**facts)
         statistics = CorpusStatistics.from_json(meta["statistics"]) if "statistics" in meta else None
+        code = RotatedCode.from_json(meta["code"]) if "code" in meta else None
     except (TypeError, ValueError) as error:
         raise IndexMappingError(f"Index {name!r} was made by another version of ksparse ({error}).") from error
     declared = {
         field: facts_of.get("type", "object") for field, facts_of in properties.items() if field not in _RESERVED_FIELDS
     }
-    return IndexSchema(name, encoder, declared, statistics)
+    return IndexSchema(name, encoder, declared, statistics, code)
 
 
 def _probe_write(client: OpenSearch, index: str) -> None:

@@ -31,7 +31,12 @@ class Searcher:
         self._source = source
 
     def search(
-        self, features: Mapping[str, float], *, top_k: int = 10, filters: Sequence[Mapping[str, Any]] = ()
+        self,
+        features: Mapping[str, float],
+        *,
+        top_k: int = 10,
+        filters: Sequence[Mapping[str, Any]] = (),
+        rescore: Mapping[str, Any] | None = None,
     ) -> list[Hit]:
         """Return the `top_k` documents with the highest dot product.
 
@@ -39,13 +44,14 @@ class Searcher:
             features: From feature name to weight in the query.
             top_k: Hits asked for, 1 to 10,000.
             filters: Query clauses that a document must match; they don't change its score.
+            rescore: How the first hits are scored again (`build_rescore`).
 
         Raises:
             SearchError: There is no such index, or the server refuses the query.
             ClusterError: The server is away or does not permit it.
             ValueError: A feature cannot be searched, or `top_k` is out of range.
         """
-        body = build_search(build_query(features, filters=filters), top_k=top_k, source=self._source)
+        body = build_search(build_query(features, filters=filters), top_k=top_k, source=self._source, rescore=rescore)
         try:
             with explained(self._client):
                 reply = self._client.search(index=self.index, body=body)
@@ -54,7 +60,12 @@ class Searcher:
         return _hits(reply)
 
     def search_many(
-        self, queries: Sequence[Mapping[str, float]], *, top_k: int = 10, filters: Sequence[Mapping[str, Any]] = ()
+        self,
+        queries: Sequence[Mapping[str, float]],
+        *,
+        top_k: int = 10,
+        filters: Sequence[Mapping[str, Any]] = (),
+        rescores: Sequence[Mapping[str, Any] | None] = (),
     ) -> list[list[Hit]]:
         """Run several queries in one `_msearch` request; the rest as in `search`.
 
@@ -62,10 +73,10 @@ class Searcher:
         """
         lines: list[dict[str, Any]] = []
         asked = [bool(features) for features in queries]
-        for features in queries:
+        for features, rescore in zip(queries, rescores or [None] * len(queries), strict=True):
             if features:
                 query = build_query(features, filters=filters)
-                lines += [{}, build_search(query, top_k=top_k, source=self._source)]
+                lines += [{}, build_search(query, top_k=top_k, source=self._source, rescore=rescore)]
         if not lines:
             return [[] for _ in queries]
         try:

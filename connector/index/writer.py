@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import random
 import time
@@ -15,6 +16,7 @@ from opensearchpy.exceptions import ConnectionError, ConnectionTimeout, Serializ
 from connector.errors import BulkWriteError
 from connector.index.client import address_of, explained, reason_of
 from connector.query import FEATURES_FIELD, PRESENCE_FEATURE, check_features
+from connector.rescore import CODE_FIELD
 from connector.types import SparseDocument
 
 _RETRIED_STATUS = (408, 429, 500, 502, 503, 504)
@@ -228,6 +230,8 @@ def _serialize(document: SparseDocument) -> bytes:
     if PRESENCE_FEATURE in document.features:
         raise ValueError(f"feature name {PRESENCE_FEATURE!r} is taken; every document gets it.")
     body = {**document.source, FEATURES_FIELD: {**document.features, PRESENCE_FEATURE: 1}}
+    if document.code is not None:
+        body[CODE_FIELD] = base64.b64encode(document.code).decode("ascii")
     lines = ({"index": {"_id": document.doc_id}}, body)
     return "".join(
         json.dumps(line, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n" for line in lines

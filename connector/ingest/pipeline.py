@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
 
 from connector.encoders.base import Encoder
@@ -128,9 +128,10 @@ def ingest_documents(
 def to_sparse_documents(documents: Iterable[Document], vectors: SparseVectors) -> list[SparseDocument]:
     """Join documents with their vectors, weights rounded to what the server can hold."""
     rounded = vectors._replace(weights=round_to_stored(vectors.weights))
+    codes = repeat(None) if vectors.codes is None else (code.tobytes() for code in vectors.codes)
     return [
-        SparseDocument(document.doc_id, features, _source(document))
-        for document, features in zip(documents, rounded.as_mappings(), strict=True)
+        SparseDocument(document.doc_id, features, _source(document), code)
+        for (document, features), code in zip(zip(documents, rounded.as_mappings(), strict=True), codes, strict=False)
     ]
 
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from opensearchpy import OpenSearch
 
+from connector.codes import Bits, RotatedCode
 from connector.encoders.text import TextEncoder, adapt
-from connector.errors import EncoderMismatchError
+from connector.errors import EncoderError, EncoderMismatchError
 from connector.index.schema import existing_schema, prepare_index, read_schema
+
+_MEASURED = 64
+"""Embeddings that tell how long they are."""
 
 
 def prepare_encoder(
@@ -18,6 +23,7 @@ def prepare_encoder(
     encoder: TextEncoder,
     *,
     sample: Callable[[], Sequence[str]] | Sequence[str] = (),
+    rescore: Bits | None = None,
     fields: Mapping[str, str] | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> TextEncoder:
@@ -29,6 +35,8 @@ def prepare_encoder(
         encoder: To encode with.
         sample: Texts of documents, thousands at best, that a new index's statistics are taken from; or a function
             that returns some, called if they are needed. Without any, a new index has none.
+        rescore: Keep a code of the dense embedding, so many bits a dimension, with each document of a new index, to
+            put the first hits into the dense order.
         fields: Further top-level fields, from name to mapping type.
         settings: Index settings, for a new index.
 
@@ -36,19 +44,37 @@ def prepare_encoder(
         ClusterError: The server is away, or does not permit to create the index or to write into it.
         IndexMappingError: The index exists with another mapping, or its name or a field is refused.
         EncoderMismatchError: It was written by another encoder.
+        EncoderError: `rescore` is asked for, and the encoder has no dense embedding.
     """
     schema = read_schema(client, index)
     if schema is None:
         texts = () if encoder.head is None else sample() if callable(sample) else sample
         statistics = encoder.measure_statistics(texts) if texts else None
         told = encoder.with_statistics(statistics)
+        code = _code_for(told, texts, rescore) if rescore is not None else None
         try:
-            prepare_index(client, index, told.fingerprint, statistics=statistics, fields=fields, settings=settings)
+            prepare_index(
+                client,
+                index,
+                told.fingerprint,
+                statistics=statistics,
+                code=code,
+                fields=fields,
+                settings=settings,
+            )
         except EncoderMismatchError:
             # Another job made it in the meantime, from another sample.
             schema = existing_schema(client, index)
         else:
-            return told
-    encoder = adapt(encoder, schema.statistics)
+            return told.with_code(code) if code is not None else told
+    encoder = adapt(encoder, schema.statistics, schema.code)
     prepare_index(client, index, encoder.fingerprint, fields=fields)
     return encoder
+
+
+def _code_for(encoder: TextEncoder, texts: Sequence[str], bits: Bits) -> RotatedCode:
+    if encoder.statistics is None:
+        raise EncoderError("rescoring needs a dense model with a K-sparse head; this encoder is of another kind.")
+    some = encoder.embed(list(texts[:_MEASURED])) if texts else None
+    norm = float(np.linalg.norm(some, axis=1).max()) if some is not None else 1.0
+    return RotatedCode(encoder.statistics.mean, bits, norm=norm)

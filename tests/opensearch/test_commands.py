@@ -434,3 +434,12 @@ def test_calibration_is_for_new_indices_and_can_be_left_out(
     text = json.loads(large_corpus.read_text().splitlines()[9])["text"]
     found = command("search", text, "--json", "--k-query", "8")
     assert "9" in [hit["doc_id"] for hit in json.loads(found.stdout)["hits"]]
+
+
+def test_hits_are_rescored_by_the_codes_of_the_index(command: Command, large_corpus: Path) -> None:
+    assert command("ingest", str(large_corpus), "--rescore", "4", "--quiet").exit_code == 0
+    text = json.loads(large_corpus.read_text().splitlines()[9])["text"]
+    [first, *_] = json.loads(command("search", text, "--json", "--k-query", "8").stdout)["hits"]
+    assert first["doc_id"] == "9" and first["score"] == pytest.approx(2.0, abs=0.1), "1 plus the cosine"
+    alone = json.loads(command("search", text, "--json", "--k-query", "8", "--window", "0").stdout)["hits"]
+    assert alone[0]["score"] != pytest.approx(first["score"], rel=1e-3)

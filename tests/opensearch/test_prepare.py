@@ -5,13 +5,14 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
+from typing import Literal
 
 import numpy as np
 import pytest
 from opensearchpy import OpenSearch
 
 from connector.encoders.text import TextEncoder
-from connector.errors import EncoderMismatchError
+from connector.errors import EncoderError, EncoderMismatchError, SearchError
 from connector.index.schema import existing_schema, prepare_index
 from connector.index.writer import BulkWriter
 from connector.ingest.pipeline import ingest_documents
@@ -113,3 +114,37 @@ def test_statistics_of_the_real_vocabulary_fit_into_a_mapping(
     kept = existing_schema(client, index).statistics
     assert kept is not None and np.array_equal(kept.token_weights, weights)
     assert len(statistics.to_json()["token_weights"]) < 45_000
+
+
+@pytest.mark.parametrize("bits", [2, 8])
+def test_codes_put_hits_into_the_dense_order(
+    client: OpenSearch, index: str, lexical: TextEncoder, bits: Literal[2, 8]
+) -> None:
+    told = prepare_encoder(client, index, lexical, sample=TEXTS, rescore=bits)
+    assert told.code is not None and told.code.bits == bits
+    documents = [Document(str(row), text) for row, text in enumerate(TEXTS)]
+    assert ingest_documents(documents, told, BulkWriter(client, index)).indexed == 60
+    retriever = Retriever(client, index, lexical)
+    assert retriever.encoder.code is not None and np.array_equal(retriever.encoder.code.mean, told.code.mean)
+    dense = lexical.embed(TEXTS) @ lexical.embed(TEXTS, task="query").T
+    largest = 0.0
+    for row in range(10):
+        found = retriever.search(TEXTS[row], top_k=5, k_query=K)
+        scores = {int(hit.doc_id): hit.score for hit in found}
+        largest = max(largest, *(abs(score - 1 - dense[doc, row]) for doc, score in scores.items()))
+        assert found == retriever.search_many([TEXTS[row]], top_k=5, k_query=K)[0]
+        alone = retriever.search(TEXTS[row], top_k=5, k_query=K, window=0)
+        assert alone[0].score != pytest.approx(found[0].score, rel=1e-3), "features alone have other scores"
+    assert largest < {2: 0.5, 8: 0.03}[bits]
+    source = client.get(index=index, id="0")["_source"]
+    assert set(source) == {"text"}, "the code is kept once, as a doc value"
+
+
+def test_a_window_needs_codes(client: OpenSearch, index: str, lexical: TextEncoder, tmp_path: Path) -> None:
+    prepare_encoder(client, index, lexical, sample=TEXTS)
+    with pytest.raises(SearchError, match=f"Index '{index}' has no codes to rescore 50 hits by; ingest it anew with"):
+        Retriever(client, index, lexical).search("stars burn", window=50)
+    splade = TextEncoder(build_splade(tmp_path / "splade"))
+    with pytest.raises(EncoderError, match="rescoring needs a dense model"):
+        prepare_encoder(client, f"{index}-other", splade, rescore=4)
+    assert not client.indices.exists(index=f"{index}-other")
