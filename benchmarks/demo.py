@@ -16,6 +16,7 @@ from benchmarks.environment import describe
 from benchmarks.systems.base import System
 from benchmarks.systems.lucene_hnsw import LuceneHnsw
 from benchmarks.systems.rank_features import RankFeatures
+from benchmarks.systems.rescored import Rescored
 from connector.cluster import Cluster, down, up
 from connector.index.schema import prepare_index
 from connector.index.writer import BulkWriter
@@ -65,8 +66,11 @@ def compare_with_hnsw(
     connect: Callable[[], OpenSearch], data: EncodedSet, *, rounds: int, report: Report
 ) -> list[dict[str, Any]]:
     """Index features and embeddings side by side, search both in turns, and return one row per system and setting."""
-    systems: list[System] = [LuceneHnsw("ksparse-demo-hnsw", data.document_embeddings.shape[1])]
+    dim = data.document_embeddings.shape[1]
+    systems: list[System] = [LuceneHnsw("ksparse-demo-hnsw", dim)]
+    systems += [LuceneHnsw("ksparse-demo-hnsw-byte", dim, data_type="byte")]
     systems += [RankFeatures("ksparse-demo-features", data.encoder.fingerprint, k) for k in K_QUERIES]
+    systems += [Rescored("ksparse-demo-codes", "4 bits", k) for k in K_QUERIES[:2]]
     return compare(connect, data, systems, Plan(rounds=rounds), report=report)
 
 

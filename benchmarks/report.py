@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from benchmarks.plots import exponent, growth_lines
@@ -174,27 +173,3 @@ def scores_section(results: Mapping[str, Sequence[dict[str, Any]]]) -> str:
         "exact rescoring of the first 100; `python -m benchmarks encoder-frontier` writes this."
     )
     return "\n\n".join((SCORES_HEADING, explanation, "\n".join(lines))) + "\n"
-
-
-def plot(rows: Sequence[dict[str, Any]], title: str, path: Path) -> None:
-    """Draw quality against latency, the area of a point being the index's size."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.5, 4.5), layout="constrained")
-    axes = figure.subplots()
-    timed = [row for row in rows if "p50_ms" in row]
-    largest = max(row["index_bytes"] for row in timed)
-    for system, colour in (("HNSW", "#b3542e"), ("k-sparse", "#1f6f8b")):
-        points = [row for row in timed if row["system"] == system]
-        x, y = [row["p50_ms"] for row in points], [row["ndcg@10"] for row in points]
-        axes.plot(x, y, color=colour, linewidth=1, alpha=0.5)
-        sizes = [1500 * row["index_bytes"] / largest for row in points]
-        axes.scatter(x, y, s=sizes, color=colour, alpha=0.6, label=f"{system}, {points[0]['index_bytes'] / 1e6:.1f} MB")
-        for row in points:
-            axes.annotate(row["knob"], (row["p50_ms"], row["ndcg@10"]), textcoords="offset points", xytext=(8, -12))
-    dense = next(row for row in rows if row["system"] == "exact dense")
-    axes.axhline(dense["ndcg@10"], color="#555555", linestyle=":", label="exact dense")
-    axes.set(xlabel="p50 of one request, ms (query encoding apart)", ylabel="NDCG@10", title=title)
-    axes.margins(x=0.2, y=0.15)
-    axes.legend(loc="lower right", frameon=False, markerscale=0.4)
-    figure.savefig(path, dpi=120)

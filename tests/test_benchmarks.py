@@ -13,8 +13,8 @@ import pytest
 from benchmarks.datasets import EncodedSet
 from benchmarks.docstrings import _split
 from benchmarks.frontier import encoder_frontier
-from benchmarks.plots import exponent, growth_lines
-from benchmarks.report import cheapest_to_markdown, frontier_to_markdown, plot, to_cells, to_markdown
+from benchmarks.plots import exponent, growth_lines, plot_frontier
+from benchmarks.report import cheapest_to_markdown, frontier_to_markdown, to_cells, to_markdown
 from connector.encoders.text import TextEncoder
 from connector.evaluation.datasets import RetrievalSet
 from connector.sparsify import sparsify
@@ -86,8 +86,10 @@ def test_a_docstring_that_says_too_little_is_left_out(docstring: str) -> None:
 
 def rows_of_a_result() -> list[dict[str, Any]]:
     quality = {"ndcg@10": 0.5, "mrr@10": 0.4, "ndcg_share": 1.0}
-    timed = {"p50_ms": 2.0, "p99_ms": 4.0, "index_bytes": 8_000_000, "p50_ratio": 1.0, "p99_ratio": 1.0}
-    half = timed | {"p50_ms": 1.0, "index_bytes": 1_000_000, "p50_ratio": 0.5, "postings_per_document": 0.25}
+    timed = {"p50_ms": 2.0, "p99_ms": 4.0, "p50_ratio": 1.0, "p99_ratio": 1.0}
+    timed |= {"index_bytes": 8_000_000, "bytes_per_document": 800.0}
+    half = timed | {"p50_ms": 1.0, "p50_ratio": 0.5, "postings_per_document": 0.25}
+    half |= {"index_bytes": 1_000_000, "bytes_per_document": 100.0}
     return [
         {"system": "exact dense", "knob": "", **quality},
         {"system": "HNSW", "knob": "default", **quality, **timed},
@@ -103,7 +105,7 @@ def test_table_puts_each_system_beside_hnsw() -> None:
 
 
 def test_plot_is_a_picture(tmp_path: Path) -> None:
-    plot(rows_of_a_result(), "title", tmp_path / "plot.png")
+    plot_frontier(rows_of_a_result(), "title", tmp_path / "plot.png")
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
 
 

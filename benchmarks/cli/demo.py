@@ -49,7 +49,8 @@ def demo(corpus: Path | None, encoder: str, documents: int, rounds: int, cache: 
     from benchmarks import demo as job
     from benchmarks.datasets import cached_embed, encode_set
     from benchmarks.docstrings import write_docstrings
-    from benchmarks.report import columns, plot, to_cells
+    from benchmarks.plots import plot_frontier
+    from benchmarks.report import columns, to_cells
     from connector.cli.encoder import open_encoder
     from connector.index.client import connect
 
@@ -92,7 +93,7 @@ def demo(corpus: Path | None, encoder: str, documents: int, rounds: int, cache: 
         table.add_row(*cells)
     console.print(table)
     picture = output.with_suffix(".png")
-    plot(rows, f"{data.name}, {len(data.documents):,} documents", picture)
+    plot_frontier(rows, f"{data.name}, {len(data.documents):,} documents", picture)
     console.print(f"\n{output} and {picture} hold the figures and the plot. {time.monotonic() - started:.0f} s in all.")
     if keep:
         console.print(f'OpenSearch stays up. Try: ksparse search "..." --index {job.DEMO_INDEX}; stop: ksparse down')
