@@ -19,6 +19,7 @@ def plot_training(trained: TrainedHead, path: Path) -> None:
         return
     matplotlib.use("agg")
     from matplotlib import pyplot
+    from matplotlib.ticker import FormatStrFormatter, NullFormatter
 
     figure, (curves, usage, frontier) = pyplot.subplots(1, 3, figsize=_SIZE, layout="constrained")
     steps = [result.step for result in trained.validations]
@@ -46,6 +47,8 @@ def plot_training(trained: TrainedHead, path: Path) -> None:
             frontier.annotate(name, (x, y), textcoords="offset points", xytext=(4, -9), fontsize="x-small")
     frontier.axhline(1.0, color="grey", linewidth=0.8)
     frontier.set(xscale="log", xlabel="postings read per query / N", ylabel="NDCG@10, of dense", title="Frontier")
+    frontier.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+    frontier.xaxis.set_minor_formatter(NullFormatter())
     frontier.legend(fontsize="small", loc="lower right")
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
