@@ -89,7 +89,9 @@ def test_the_head_is_better_than_an_untrained_one(trained: TrainedHead, data: Tr
     untrained = type(trained.head)(16, 64, 8, 4)
     asked = replace(data, queries=clustered(100, 2), positives=np.arange(100))
     _, validation = hold_out(asked, asked.statistics(), 30, 0)
-    assert validation.run(trained.head, 0).score > validation.run(untrained, 0).score
+    # Among 200 documents anything finds much; what training gives is to find it in fewer postings.
+    after, before = validation.run(trained.head, 0), validation.run(untrained, 0)
+    assert after.overlap_at_10 / after.postings > before.overlap_at_10 / before.postings
 
 
 def test_the_weights_are_those_of_half_precision(trained: TrainedHead) -> None:
