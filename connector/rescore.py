@@ -13,8 +13,8 @@ from connector.codes import Bits, RotatedCode
 CODE_FIELD = "dense_code"
 
 _FIRST, _LAST = 0x80, 0x7FF
-"""Characters that UTF-8 writes in two bytes: the query goes to the script as a string of them, since a script reads a
-string's characters several times faster than a list's numbers."""
+"""Characters that UTF-8 writes in two bytes: the query goes to the script as a string of them, since the numbers of a
+list are boxed objects to a script."""
 _ZERO = (_FIRST + _LAST) // 2
 
 
