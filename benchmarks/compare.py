@@ -103,13 +103,14 @@ def _rows(data: EncodedSet, measured: Sequence[Measured], stored: dict[str, Stor
     dense = evaluate_run(truth, data.judged.qrels)
     exact = {"system": "exact dense", "knob": "", **_quality(dense, dense)}
     rows: list[dict[str, Any]] = [exact | {"recall@100": dense["recall@100"], "overlap@10": 1.0}]
+    top_10 = {query: hits[:10] for query, hits in truth.items()}
     reference = measured[0]
     for each in measured:
         run = _run(data, each.hits)
         index = stored[each.system.index]
         row: dict[str, Any] = {"system": each.system.name, "knob": each.system.knob}
         row |= _quality(evaluate_run(run, data.judged.qrels), dense)
-        row["overlap@10"] = overlap_at(run, {query: hits[:10] for query, hits in truth.items()}, 10)
+        row["overlap@10"] = overlap_at(run, top_10, 10)
         row |= {"index_bytes": index.bytes, "bytes_per_document": index.bytes / len(data.documents)}
         row |= {"files": index.files, "build_s": index.build_s, "documents_per_s": len(data.documents) / index.write_s}
         row |= asdict(each.latency)

@@ -81,10 +81,7 @@ def encode_set(
         calibrate: Tell the encoder the statistics of the corpus, as `ksparse ingest` does.
     """
     documents = tuple(record for record in read_corpus(folder) if isinstance(record, Document))
-    judged = load_retrieval_set(folder, split)
-    if len(judged.queries) > most_queries:
-        queries = judged.queries[:most_queries]
-        judged = RetrievalSet(judged.name, queries, {query.query_id: judged.qrels[query.query_id] for query in queries})
+    judged = load_retrieval_set(folder, split).first(most_queries)
     texts, questions = [document.content for document in documents], [query.text for query in judged.queries]
     document_embeddings, query_embeddings = embed(texts), embed(questions)
     if calibrate:

@@ -44,7 +44,7 @@ def grown(
             data,
             documents=tuple(data.documents[row] for row in rows),
             document_embeddings=data.document_embeddings[rows],
-            document_vectors=SparseVectors(data.document_vectors.features[rows], data.document_vectors.weights[rows]),
+            document_vectors=data.document_vectors.take(rows),
         )
     random = np.random.default_rng(seed)
     head = data.encoder.head

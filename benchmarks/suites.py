@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +16,6 @@ from benchmarks.systems.rank_features import RankFeatures
 from benchmarks.systems.rescored import Kind, Rescored
 from benchmarks.systems.seismic import Seismic
 from connector.errors import ConnectorError
-from connector.evaluation.datasets import RetrievalSet
 from connector.types import EncoderFingerprint, SparseVectors
 
 EF_SEARCH = (10, 50, 100, 200)
@@ -72,11 +71,7 @@ def subset(data: EncodedSet, documents: int, *, queries: int, seed: int = 0) -> 
     Raises:
         ConnectorError: The set is smaller, or the queries ask for more documents.
     """
-    judged = RetrievalSet(
-        data.judged.name,
-        data.judged.queries[:queries],
-        {query.query_id: data.judged.qrels[query.query_id] for query in data.judged.queries[:queries]},
-    )
+    judged = data.judged.first(queries)
     row_of = {doc_id: row for row, doc_id in enumerate(data.doc_ids)}
     wanted = {
         row_of[doc_id]
@@ -99,30 +94,23 @@ def subset(data: EncodedSet, documents: int, *, queries: int, seed: int = 0) -> 
         judged=judged,
         document_embeddings=data.document_embeddings[rows],
         query_embeddings=data.query_embeddings[:asked],
-        document_vectors=_rows(data.document_vectors, rows),
-        query_vectors=_rows(data.query_vectors, np.arange(asked)),
+        document_vectors=data.document_vectors.take(rows),
+        query_vectors=data.query_vectors.take(np.arange(asked)),
     )
 
 
-def _rows(vectors: SparseVectors, rows: np.ndarray) -> SparseVectors:
-    return SparseVectors(vectors.features[rows], vectors.weights[rows])
-
-
-def table_4_systems(
-    data: EncodedSet, papers: Mapping[int, EncodedSet], *, name: Callable[[int], str] = "K-sparse, k = {}".format
-) -> list[System]:
+def table_4_systems(data: EncodedSet, papers: Mapping[int, EncodedSet]) -> list[System]:
     """HNSW, the paper's encoders at each k, and ours: Table 4 of the K-sparse paper.
 
     Args:
         data: The subset in our encoder's features.
         papers: From k to the subset in the features of the paper's encoder for that k.
-        name: Of the paper's encoders in tables.
     """
     systems: list[System] = [LuceneHnsw(f"{PREFIX}-hnsw", data.document_embeddings.shape[1])]
     for k, other in papers.items():
         vectors = other.document_vectors, other.query_vectors
         index = f"{PREFIX}-paper-{k}"
-        systems.append(RankFeatures(index, other.encoder.fingerprint, k, vectors=vectors, name=name(k)))
+        systems.append(RankFeatures(index, other.encoder.fingerprint, k, vectors=vectors, name=f"K-sparse, k = {k}"))
     ours = RankFeatures(f"{PREFIX}-features", data.encoder.fingerprint, 32, k_doc=64, name="ours")
     return [*systems, replace(ours, k_query=16), ours]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -46,10 +47,15 @@ def build_rescore(code: RotatedCode, query: NDArray[np.float32], window: int) ->
     text = "".join(map(chr, (np.rint(turned / step).astype(np.int64) + _ZERO).tolist()))
     params = {"q": text, "scale": step * code.factor_unit / 2, "shift": 1.0 + float(code.mean @ query)}
     script = {"lang": "painless", "source": script_source(code.dim, code.bits), "params": params}
+    return rescore_by(script, window)
+
+
+def rescore_by(script: Mapping[str, Any], window: int) -> dict[str, Any]:
+    """Build the value of `rescore` that replaces the score of the first `window` hits by that of a script."""
     return {
         "window_size": window,
         "query": {
-            "rescore_query": {"script_score": {"query": {"match_all": {}}, "script": script}},
+            "rescore_query": {"script_score": {"query": {"match_all": {}}, "script": dict(script)}},
             "query_weight": 0,
             "rescore_query_weight": 1,
         },

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
@@ -65,6 +65,12 @@ class SparseVectors(NamedTuple):
     features: NDArray[np.int32]
     weights: NDArray[np.float32]
     codes: NDArray[np.uint8] | None = None
+
+    def take(self, rows: Sequence[int] | NDArray[np.int64]) -> SparseVectors:
+        """Some of the vectors, in the order of `rows`."""
+        picked = np.asarray(rows, dtype=np.int64)
+        codes = None if self.codes is None else self.codes[picked]
+        return SparseVectors(self.features[picked], self.weights[picked], codes)
 
     def as_mappings(self) -> list[dict[str, float]]:
         """Return a dictionary from feature name to weight for each vector, strongest first."""

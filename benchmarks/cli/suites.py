@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from benchmarks.compare import Report
     from connector.cluster import Cluster
 
-_RESULTS = Path("benchmarks/results")
-
 
 def _common(command: Callable[..., None]) -> Callable[..., None]:
     options = (
@@ -161,7 +159,7 @@ def ksparse_table4(
     from benchmarks.results import ResultFile
     from benchmarks.suites import subset, table_4_systems
     from connector.cli.encoder import open_encoder
-    from connector.encoders.training.data import TrainingData
+    from connector.encoders.training.embeddings import EmbeddingCache
     from connector.encoders.training.sources import read_texts
 
     loaded = open_encoder(encoder)
@@ -175,10 +173,8 @@ def ksparse_table4(
         )
         open_sizes = [size for size in sizes if size <= len(data.documents) and f"{size}" not in result.groups]
         if open_sizes:
-            texts = read_texts(dataset)
-            training = TrainingData(
-                embed(list(texts.documents)), embed(list(texts.queries)), *_positions(texts.positives)
-            )
+            embedder = EmbeddingCache(loaded.dense_model(), loaded.fingerprint.base_model, cache)
+            training = read_texts(dataset).embed(embedder, lexical=False)
             bench = Bench(training, dataset, loaded.fingerprint.base_model, embed, cache / "heads", steps, report)
             papers = {
                 k: encode_set(
@@ -200,12 +196,6 @@ def ksparse_table4(
     for group, rows in result.groups.items():
         click.echo(f"\n{data.name}, {int(group):,} documents\n\n{to_markdown(rows)}")
     click.echo(f"{result.path}; python -m benchmarks report {result.path} draws it.")
-
-
-def _positions(positives: tuple[int, ...]) -> tuple[Any, Any]:
-    import numpy as np
-
-    return np.asarray(positives, dtype=np.int64), np.zeros(1, dtype=np.int64)
 
 
 @click.command(

@@ -97,8 +97,7 @@ def stored_features(vectors: SparseVectors, k_doc: int | None) -> list[dict[str,
 
 def feature_probes(vectors: SparseVectors, k_doc: int | None, rows: Sequence[int]) -> list[Probe]:
     """Ask for every feature of a document with weight 1: the score is the sum of its weights."""
-    some = SparseVectors(vectors.features[list(rows)], vectors.weights[list(rows)])
     return [
         ({"query": build_query(dict.fromkeys(features, 1.0))}, sum(features.values()))
-        for features in stored_features(some, k_doc)
+        for features in stored_features(vectors.take(rows), k_doc)
     ]

@@ -16,7 +16,7 @@ from benchmarks.systems.lucene_hnsw import to_bytes
 from benchmarks.systems.rank_features import feature_probes, stored_features
 from connector.codes import RotatedCode
 from connector.query import FEATURES_FIELD, build_query
-from connector.rescore import CODE_FIELD, build_rescore, code_mapping
+from connector.rescore import CODE_FIELD, build_rescore, code_mapping, rescore_by
 from connector.sparsify import prune
 from connector.types import Hit
 
@@ -102,12 +102,4 @@ class Rescored:
 
 def _by_plugin(query: np.ndarray, window: int) -> Request:
     params = {"field": CODE_FIELD, "query_value": query.tolist(), "space_type": "innerproduct"}
-    script = {"source": "knn_score", "lang": "knn", "params": params}
-    return {
-        "window_size": window,
-        "query": {
-            "rescore_query": {"script_score": {"query": {"match_all": {}}, "script": script}},
-            "query_weight": 0,
-            "rescore_query_weight": 1,
-        },
-    }
+    return rescore_by({"source": "knn_score", "lang": "knn", "params": params}, window)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from transformers.utils import logging
 
-from connector.codes import Bits
 from connector.encoders.load import load_encoder
 from connector.encoders.text import TextEncoder
 
@@ -18,9 +17,3 @@ def open_encoder(name: str, *, device: str | None = None, k: int | None = None) 
     """Load an encoder quietly."""
     hide_loading()
     return load_encoder(name, device=device, k=k)
-
-
-def parse_bits(value: str) -> Bits | None:
-    """The value of `--rescore`."""
-    bits: dict[str, Bits] = {"1": 1, "2": 2, "4": 4, "8": 8}
-    return bits.get(value)

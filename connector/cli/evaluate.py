@@ -11,6 +11,8 @@ import click
 
 from connector.cli.connection import connection_options, open_client
 from connector.cli.progress import documents
+from connector.cli.rescore import rescore_option
+from connector.codes import Bits
 
 
 @click.command(
@@ -31,13 +33,7 @@ Examples:
 @click.option(
     "--calibrate/--no-calibrate", default=True, show_default=True, help="Of a new index, as for `ksparse ingest`."
 )
-@click.option(
-    "--rescore",
-    type=click.Choice(["none", "1", "2", "4", "8"]),
-    default="none",
-    show_default=True,
-    help="Bits a dimension of a code that puts the first hits into the dense order. Of a new index.",
-)
+@rescore_option
 @click.option("--device", help="cuda, mps or cpu.  [default: the best there is]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--quiet", is_flag=True, help="No progress.")
@@ -51,7 +47,7 @@ def evaluate(
     k_query: int | None,
     run_file: Path | None,
     calibrate: bool,
-    rescore: str,
+    rescore: Bits | None,
     device: str | None,
     as_json: bool,
     quiet: bool,
@@ -60,7 +56,7 @@ def evaluate(
 ) -> None:
     """Measure NDCG@10, MRR@10 and Recall@100 on a BEIR folder: sparse search beside exact dense search."""
     client = open_client(insecure=insecure, ca_certs=ca_certs)
-    from connector.cli.encoder import open_encoder, parse_bits
+    from connector.cli.encoder import open_encoder
     from connector.corpus.read import read_corpus
     from connector.evaluate import evaluate as measure
     from connector.evaluation.datasets import load_retrieval_set
@@ -82,7 +78,7 @@ def evaluate(
             name,
             loaded,
             sample=[document.content for document in corpus] if calibrate else (),
-            rescore=parse_bits(rescore),
+            rescore=rescore,
             settings={"number_of_shards": 1, "number_of_replicas": 0},
         )
     try:

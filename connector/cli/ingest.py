@@ -11,6 +11,8 @@ import click
 
 from connector.cli.connection import connection_options, open_client
 from connector.cli.progress import documents
+from connector.cli.rescore import rescore_option
+from connector.codes import Bits
 from connector.errors import BulkWriteError, IndexMappingError
 
 _MOST_FITTED = 50_000
@@ -77,13 +79,7 @@ becomes metadata. Exit status 3: finished, but some records are in the dead lett
     help="Fit the head to the corpus first and keep it in this folder; one that is there is taken as it is.",
 )
 @click.option("--fit-minutes", type=click.FloatRange(min=0, min_open=True), default=10, show_default=True)
-@click.option(
-    "--rescore",
-    type=click.Choice(["none", "1", "2", "4", "8"]),
-    default="none",
-    show_default=True,
-    help="Bits a dimension of a code that puts the first hits into the dense order. Of a new index.",
-)
+@rescore_option
 @click.option("--shards", type=click.IntRange(1), help="Of a new index.  [default: the server's]")
 @click.option("--replicas", type=click.IntRange(0), help="Of a new index.  [default: the server's]")
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Texts per forward pass.")
@@ -106,7 +102,7 @@ def ingest(
     calibrate: bool,
     fit: Path | None,
     fit_minutes: float,
-    rescore: str,
+    rescore: Bits | None,
     shards: int | None,
     replicas: int | None,
     batch_size: int,
@@ -123,7 +119,7 @@ def ingest(
     CORPUS is a BEIR folder, or a JSONL, CSV, TSV or Parquet file, gzipped or not, or - for standard input.
     """
     client = open_client(insecure=insecure, ca_certs=ca_certs)
-    from connector.cli.encoder import open_encoder, parse_bits
+    from connector.cli.encoder import open_encoder
     from connector.cli.main import EXIT_DEAD_LETTERS, EXIT_RESUMABLE
     from connector.corpus.read import count_records, read_corpus
     from connector.corpus.source import Format
@@ -164,7 +160,7 @@ def ingest(
             index,
             loaded,
             sample=records.sample if calibrate and fit is None else (),
-            rescore=parse_bits(rescore),
+            rescore=rescore,
             fields=fields,
             settings={name: value for name, value in settings.items() if value is not None},
         )

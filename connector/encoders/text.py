@@ -314,7 +314,7 @@ class TextEncoder:
         stacked, found = _stack(parts, k), np.concatenate(embeddings)
         if order:
             back = np.argsort(np.concatenate(order))
-            stacked = SparseVectors(stacked.features[back], stacked.weights[back])
+            stacked = stacked.take(back)
             found = found[back] if dense else found
         return stacked, found
 

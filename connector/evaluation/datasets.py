@@ -28,6 +28,11 @@ class RetrievalSet:
     queries: tuple[Query, ...]
     qrels: Mapping[str, Mapping[str, int]]
 
+    def first(self, count: int) -> RetrievalSet:
+        """The first queries of the set, and what was judged of them."""
+        queries = self.queries[:count]
+        return RetrievalSet(self.name, queries, {query.query_id: self.qrels[query.query_id] for query in queries})
+
 
 def load_retrieval_set(folder: str | Path, split: str = "test") -> RetrievalSet:
     """Load `queries.jsonl` and `qrels/{split}.tsv`, either with or without `.gz`.
