@@ -6,9 +6,12 @@ import click
 
 from benchmarks.cli.demo import demo
 from benchmarks.cli.encoder_frontier import encoder_frontier
+from benchmarks.cli.frontier import frontier
+from benchmarks.cli.growth import growth
+from benchmarks.cli.ingest import ingest
+from benchmarks.cli.ksparse_table4 import ksparse_table4
 from benchmarks.cli.ksparse_tables import table_command
 from benchmarks.cli.report import report
-from benchmarks.cli.suites import frontier, growth, ksparse_table4
 from connector.errors import ConnectorError
 
 
@@ -25,6 +28,7 @@ benchmarks.add_command(table_command(2, "quality by k"))
 benchmarks.add_command(table_command(3, "quality by the weights of the loss"))
 benchmarks.add_command(ksparse_table4)
 benchmarks.add_command(growth)
+benchmarks.add_command(ingest)
 benchmarks.add_command(report)
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from opensearchpy import OpenSearch
 
 from benchmarks.datasets import EncodedSet
-from benchmarks.measure import Measured, measure, ratio_interval, throughput
+from benchmarks.encoding import Kind, query_encodings
+from benchmarks.measure import Answers, Measured, measure, ratio_interval, throughput, to_latency
+from benchmarks.memory import memory_by_index
 from benchmarks.storage import Stored, build
 from benchmarks.systems.base import System
 from benchmarks.systems.neural_sparse import NeuralSparse
@@ -36,12 +41,16 @@ class Plan:
         rounds: Times that every query is sent to every system, after a warm-up.
         clients: Numbers of clients that throughput is measured with; empty for none.
         seconds: How long each of these measurements takes.
+        encoding: Time the encoding of every query as well, in the same turns.
+        memory: Read what the node holds for each index alone.
         deep: Measure Recall@100 as well, in a pass of its own that is not timed.
     """
 
     rounds: int = 3
     clients: tuple[int, ...] = ()
     seconds: float = 3.0
+    encoding: bool = False
+    memory: bool = False
     deep: bool = False
 
 
@@ -76,13 +85,19 @@ def compare(
                     stored[system.index] = build(client, system, data)
             report("indexing", 1.0)
             requests = [system.prepare(data) for system in systems]
+            encoders, texts = query_encodings(data) if plan.encoding else ([], [])
+            answers: list[Answers] = [*systems, *encoders]
             measured = measure(
-                client, systems, requests, rounds=plan.rounds, progress=lambda done: report("searching, in turns", done)
+                client, answers, requests + texts, rounds=plan.rounds, progress=partial(report, "searching, in turns")
             )
             if len(data.documents) >= _FEWEST_FOR_KNOBS:
-                _check_knobs(measured)
-            rows = _rows(data, measured, stored)
-            for step, (system, row) in enumerate(zip(systems, rows[1:], strict=True)):
+                _check_knobs(systems, measured)
+            truth, *rows = _rows(data, systems, measured, stored)
+            encoded = {
+                each.kind: found.times_ms for each, found in zip(encoders, measured[len(systems) :], strict=True)
+            }
+            _add_encoding(rows, systems, measured, encoded)
+            for step, (system, row) in enumerate(zip(systems, rows, strict=True)):
                 report("asking from many clients", step / len(systems))
                 if plan.clients:
                     row["requests_per_s"] = {
@@ -92,23 +107,32 @@ def compare(
                 if plan.deep:
                     row["recall@100"] = _recall_100(client, system, data)
             report("asking from many clients", 1.0)
+            if plan.memory:
+                held = memory_by_index(
+                    client, systems, requests, progress=partial(report, "opening indices one by one")
+                )
+                for system, row in zip(systems, rows, strict=True):
+                    row |= {"memory": held[system.index]} if system.index in held else {}
         finally:
             for index in {system.index for system in systems}:
                 client.indices.delete(index=index, ignore_unavailable=True)
-    return rows
+    return [truth, *rows]
 
 
-def _rows(data: EncodedSet, measured: Sequence[Measured], stored: dict[str, Stored]) -> list[dict[str, Any]]:
+def _rows(
+    data: EncodedSet, systems: Sequence[System], measured: Sequence[Measured], stored: dict[str, Stored]
+) -> list[dict[str, Any]]:
     truth = _run(data, exact_search(data.document_embeddings, data.query_embeddings, data.doc_ids, _DEPTH))
     dense = evaluate_run(truth, data.judged.qrels)
     exact = {"system": "exact dense", "knob": "", **_quality(dense, dense)}
     rows: list[dict[str, Any]] = [exact | {"recall@100": dense["recall@100"], "overlap@10": 1.0}]
     top_10 = {query: hits[:10] for query, hits in truth.items()}
     reference = measured[0]
-    for each in measured:
+    frequencies: dict[str, NDArray[np.int64]] = {}
+    for system, each in zip(systems, measured, strict=False):
         run = _run(data, each.hits)
-        index = stored[each.system.index]
-        row: dict[str, Any] = {"system": each.system.name, "knob": each.system.knob}
+        index = stored[system.index]
+        row: dict[str, Any] = {"system": system.name, "knob": system.knob}
         row |= _quality(evaluate_run(run, data.judged.qrels), dense)
         row["overlap@10"] = overlap_at(run, top_10, 10)
         row |= {"index_bytes": index.bytes, "bytes_per_document": index.bytes / len(data.documents)}
@@ -117,20 +141,42 @@ def _rows(data: EncodedSet, measured: Sequence[Measured], stored: dict[str, Stor
         for percentile, name in ((50, "p50"), (99, "p99")):
             row[f"{name}_ratio"] = getattr(each.latency, f"{name}_ms") / getattr(reference.latency, f"{name}_ms")
             row[f"{name}_interval"] = ratio_interval(each.times_ms, reference.times_ms, percentile)
-        row |= _postings(data, each.system)
+        row |= _postings(data, system, frequencies)
         rows.append(row)
     return rows
 
 
-def _postings(data: EncodedSet, system: System) -> dict[str, float]:
-    """Postings that a query's features hold, over the number of documents, as far as we know what is stored."""
+def _add_encoding(
+    rows: Sequence[dict[str, Any]],
+    systems: Sequence[System],
+    measured: Sequence[Measured],
+    encoded: Mapping[Kind, NDArray[np.float64]],
+) -> None:
+    """Add, under `with_encoding`, the latencies of text to hits: what follows each other takes the sum of both."""
+    for row, system, each in zip(rows, systems, measured, strict=False):
+        if system.encoding == "none":
+            row["with_encoding"] = asdict(each.latency)
+        elif system.encoding is not None and system.encoding in encoded:
+            row["with_encoding"] = asdict(to_latency(each.times_ms + encoded[system.encoding]))
+
+
+def _postings(data: EncodedSet, system: System, frequencies: dict[str, NDArray[np.int64]]) -> dict[str, float]:
+    """Postings that a query's features hold, over the number of documents, as far as we know what is stored.
+
+    Args:
+        data: The set.
+        system: Any.
+        frequencies: Document frequencies, counted once for each index and kept here.
+    """
     storage = system.storage if isinstance(system, NeuralSparse) else system
     if not isinstance(storage, RankFeatures):
         return {}
     documents, queries = storage.vectors or (data.document_vectors, data.query_vectors)
-    width = int(max(documents.features.max(), queries.features.max())) + 1
-    frequencies = document_frequencies(prune(documents, storage.k_doc) if storage.k_doc else documents, width)
-    read = postings_read(prune(queries, storage.k_query), frequencies)
+    if storage.index not in frequencies:
+        width = int(max(documents.features.max(), queries.features.max())) + 1
+        kept = prune(documents, storage.k_doc) if storage.k_doc else documents
+        frequencies[storage.index] = document_frequencies(kept, width)
+    read = postings_read(prune(queries, storage.k_query), frequencies[storage.index])
     return {"postings_per_document": float(read.mean()) / len(data.documents)}
 
 
@@ -145,13 +191,13 @@ def _recall_100(client: OpenSearch, system: System, data: EncodedSet) -> float:
     return evaluate_run(_run(data, hits), data.judged.qrels)["recall@100"]
 
 
-def _check_knobs(measured: Sequence[Measured]) -> None:
+def _check_knobs(systems: Sequence[System], measured: Sequence[Measured]) -> None:
     """A setting that changes no hit is not obeyed by the server, or is none."""
-    for name in {each.system.name for each in measured}:
-        settings = [each for each in measured if each.system.name == name]
-        answers = {tuple(tuple(hit.doc_id for hit in hits) for hits in each.hits) for each in settings}
+    for name in {system.name for system in systems}:
+        settings = [(system, each) for system, each in zip(systems, measured, strict=False) if system.name == name]
+        answers = {tuple(tuple(hit.doc_id for hit in hits) for hits in each.hits) for _, each in settings}
         if len(settings) > 1 and len(answers) == 1:
-            knobs = ", ".join(each.system.knob for each in settings)
+            knobs = ", ".join(system.knob for system, _ in settings)
             raise ConnectorError(f"{name} finds the same with {knobs}: the server does not obey this setting.")
 
 

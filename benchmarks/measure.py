@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Barrier
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +19,17 @@ from connector.types import Hit
 _PATIENCE_S = 60.0
 
 
+class Answers(Protocol):
+    """Whatever answers requests: a system, or the encoder in front of one."""
+
+    def search(self, client: OpenSearch, request: Request) -> list[Hit]:
+        """Answer one request: what the clock measures."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Of single requests by one client, query encoding apart, in milliseconds."""
+    """Of single requests by one client, in milliseconds."""
 
     p50_ms: float
     p90_ms: float
@@ -31,9 +40,8 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One system at one setting."""
+    """What one system answered, and how fast."""
 
-    system: System
     hits: list[list[Hit]]
     latency: Latency
     times_ms: NDArray[np.float64]
@@ -42,7 +50,7 @@ class Measured:
 
 def measure(
     client: OpenSearch,
-    systems: Sequence[System],
+    systems: Sequence[Answers],
     requests: Sequence[Sequence[Request]],
     *,
     rounds: int = 3,
@@ -77,8 +85,8 @@ def measure(
             if progress is not None:
                 progress((turn * queries + min(start + block, queries)) / ((rounds + 1) * queries))
     return [
-        Measured(system, found, _latency(np.array(taken)), np.array(taken).reshape(rounds, queries))
-        for system, found, taken in zip(systems, hits, times, strict=True)
+        Measured(found, to_latency(np.array(taken)), np.array(taken).reshape(rounds, queries))
+        for found, taken in zip(hits, times, strict=True)
     ]
 
 
@@ -142,6 +150,7 @@ def throughput(
         return sum(answered) / (time.perf_counter() - started)
 
 
-def _latency(times_ms: NDArray[np.float64]) -> Latency:
+def to_latency(times_ms: NDArray[np.float64]) -> Latency:
+    """Percentiles and mean of any number of times."""
     p50, p90, p99 = np.percentile(times_ms, [50, 90, 99])
     return Latency(float(p50), float(p90), float(p99), float(np.mean(times_ms)), times_ms.size)

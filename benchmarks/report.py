@@ -47,6 +47,31 @@ def _cell(row: dict[str, Any], key: str, form: Any) -> str:  # noqa: ANN401
     return form(row[key]) if key in row else ""
 
 
+def details_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """Return what the table of `to_markdown` leaves out, as far as it was measured."""
+    clients = list(dict.fromkeys(count for row in rows for count in row.get("requests_per_s", ())))
+    heads = ["system", "Recall@100", "of dense top 10", "p50 with encoding, ms", "p99", "mapped MB", "heap MB"]
+    heads += [f"requests/s, {count} client{'s' if count != '1' else ''}" for count in clients]
+    heads += ["documents/s", "merged after, s"]
+    lines = ["| " + " | ".join(heads) + " |", "| --- |" + " ---: |" * (len(heads) - 1)]
+    for row in rows:
+        encoded, memory, answered = (row.get(key, {}) for key in ("with_encoding", "memory", "requests_per_s"))
+        cells = [
+            f"{row['system']} {row['knob']}".strip(),
+            _cell(row, "recall@100", lambda value: f"{value:.3f}"),
+            _cell(row, "overlap@10", lambda value: f"{value:.3f}"),
+            _cell(encoded, "p50_ms", lambda value: f"{value:.2f}"),
+            _cell(encoded, "p99_ms", lambda value: f"{value:.2f}"),
+            _cell(memory, "mapped_bytes", lambda value: f"{value / 1e6:.0f}"),
+            _cell(memory, "heap_bytes", lambda value: f"{value / 1e6:.0f}"),
+            *(_cell(answered, count, lambda value: f"{value:,.0f}") for count in clients),
+            _cell(row, "documents_per_s", lambda value: f"{value:,.0f}"),
+            _cell(row, "build_s", lambda value: f"{value:.0f}"),
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
 def cheapest_to_markdown(rows: Sequence[dict[str, Any]], shares: Sequence[float] = (0.9, 0.95, 0.98, 1.0)) -> str:
     """Return, for some shares of dense NDCG@10, each system's fastest setting that reaches it: p50 and bytes.
 
@@ -120,6 +145,20 @@ def growth_to_markdown(groups: Mapping[str, Sequence[dict[str, Any]]]) -> str:
             lines.append(
                 f"| {name} | {system} | " + " | ".join(cells.get(count, "") for count in counts) + f" | {power} |"
             )
+    return "\n".join(lines) + "\n"
+
+
+def ingest_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """Return the rows of the suite `ingest` as a Markdown table."""
+    lines = ["| way | documents/s | until merged | memory of the client, MB |", "| --- |" + " ---: |" * 3]
+    for row in rows:
+        cells = (
+            row["way"],
+            f"{row['documents_per_s']:,.0f}",
+            _cell(row, "documents_per_s_merged", lambda value: f"{value:,.0f}"),
+            _cell(row, "client_bytes", lambda value: f"{value / 1e6:.0f}"),
+        )
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 

@@ -36,10 +36,11 @@ def report(results: tuple[Path, ...], output: Path | None) -> None:
 
 def _frontier(result: dict[str, Any], picture: Path) -> None:
     from benchmarks.plots import plot_frontier
-    from benchmarks.report import cheapest_to_markdown, to_markdown
+    from benchmarks.report import cheapest_to_markdown, details_to_markdown, to_markdown
 
     for name, rows in result["results"].items():
         click.echo(to_markdown(rows))
+        click.echo(details_to_markdown(rows))
         click.echo("The cheapest setting of each system that reaches a share of dense NDCG@10:\n")
         click.echo(cheapest_to_markdown(rows))
         plot_frontier(rows, f"{name}, {result['params']['documents']:,} documents", picture)
@@ -60,9 +61,16 @@ def _growth(result: dict[str, Any], picture: Path) -> None:
     from benchmarks.report import growth_to_markdown
 
     click.echo(growth_to_markdown(result["results"]))
-    real = result["params"]["real documents"]
+    real = result["params"]["documents"]
     plot_growth(result["results"], f"{result['params']['dataset']}: {real:,} documents, beyond that resampled", picture)
     click.echo(f"![{result['suite']}]({picture.name})\n")
+
+
+def _ingest(result: dict[str, Any], _picture: Path) -> None:
+    from benchmarks.report import ingest_to_markdown
+
+    for name, rows in result["results"].items():
+        click.echo(f"{name}, {result['params']['documents']:,} documents\n\n{ingest_to_markdown(rows)}")
 
 
 def _plain(result: dict[str, Any], _picture: Path) -> None:
@@ -76,4 +84,5 @@ _WRITERS: dict[str, Callable[[dict[str, Any], Path], None]] = {
     "frontier": _frontier,
     "ksparse-table4": _table_4,
     "growth": _growth,
+    "ingest": _ingest,
 }

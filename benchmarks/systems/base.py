@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from opensearchpy import OpenSearch
 from opensearchpy.helpers import bulk
@@ -17,6 +17,8 @@ INDEX_SETTINGS = {"number_of_shards": 1, "number_of_replicas": 0, "refresh_inter
 Request = dict[str, Any]
 """A query that is ready to be sent: everything that needs no server is done before the clock starts."""
 
+Encoding = Literal["none", "dense", "features"]
+"""How the text of a query becomes a request: as it is, by the dense model, or by the head behind it."""
 
 Probe = tuple[Request, float | None]
 """A request and the score that its document must have; None where that is the server's secret."""
@@ -38,6 +40,11 @@ class System(Protocol):
     @property
     def knob(self) -> str:
         """The setting that trades quality for latency; empty where there is none."""
+        ...
+
+    @property
+    def encoding(self) -> Encoding | None:
+        """What it takes to encode a query; None where the set's encoder cannot tell."""
         ...
 
     def configure(self, client: OpenSearch) -> None:

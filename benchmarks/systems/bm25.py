@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from opensearchpy import OpenSearch
 
 from benchmarks.datasets import EncodedSet
-from benchmarks.systems.base import INDEX_SETTINGS, Probe, Request, send, to_hits, without_source, write
+from benchmarks.systems.base import INDEX_SETTINGS, Encoding, Probe, Request, send, to_hits, without_source, write
 from benchmarks.systems.rank_features import feature_probes, stored_features
 from connector.query import FEATURES_FIELD, build_query
 from connector.sparsify import prune
@@ -30,6 +30,11 @@ class BM25:
     top_k: int = 10
     name: str = "BM25"
     knob: str = ""
+
+    @property
+    def encoding(self) -> Encoding:
+        """Words need none."""
+        return "none"
 
     def configure(self, client: OpenSearch) -> None:
         """Create an index that holds the words and no text."""
@@ -77,6 +82,11 @@ class Hybrid:
     def knob(self) -> str:
         """The setting that trades quality for latency."""
         return f"k_query={self.k_query}, BM25 x {self.weight:g}"
+
+    @property
+    def encoding(self) -> Encoding:
+        """The head's."""
+        return "features"
 
     def configure(self, client: OpenSearch) -> None:
         """Create an index that holds words and features."""

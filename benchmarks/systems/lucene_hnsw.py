@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from opensearchpy import OpenSearch
 
 from benchmarks.datasets import EncodedSet
-from benchmarks.systems.base import INDEX_SETTINGS, Probe, Request, send, to_hits, write
+from benchmarks.systems.base import INDEX_SETTINGS, Encoding, Probe, Request, send, to_hits, write
 from connector.index.schema import load_mapping
 from connector.types import Hit
 
@@ -43,6 +43,11 @@ class LuceneHnsw:
     def knob(self) -> str:
         """The setting that trades quality for latency."""
         return "default" if self.ef_search is None else f"ef_search={self.ef_search}"
+
+    @property
+    def encoding(self) -> Encoding:
+        """The dense model's."""
+        return "dense"
 
     def configure(self, client: OpenSearch) -> None:
         """Create an index that holds the embeddings and nothing beside them."""

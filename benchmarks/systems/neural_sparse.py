@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from opensearchpy import OpenSearch
 
 from benchmarks.datasets import EncodedSet
-from benchmarks.systems.base import Probe, Request, send, to_hits
+from benchmarks.systems.base import Encoding, Probe, Request, send, to_hits
 from benchmarks.systems.rank_features import RankFeatures
 from connector.query import FEATURES_FIELD
 from connector.sparsify import prune
@@ -41,6 +41,11 @@ class NeuralSparse:
     def knob(self) -> str:
         """The setting that trades quality for latency."""
         return f"k_query={self.storage.k_query}"
+
+    @property
+    def encoding(self) -> Encoding | None:
+        """As `storage` has it."""
+        return self.storage.encoding
 
     def configure(self, client: OpenSearch) -> None:
         """As `storage` does."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from opensearchpy import OpenSearch
 
 from benchmarks.datasets import EncodedSet
-from benchmarks.systems.base import INDEX_SETTINGS, Probe, Request, send, to_hits
+from benchmarks.systems.base import INDEX_SETTINGS, Encoding, Probe, Request, send, to_hits
 from connector.errors import BulkWriteError
 from connector.index.schema import index_body
 from connector.index.writer import BulkWriter
@@ -46,6 +46,11 @@ class RankFeatures:
     def knob(self) -> str:
         """The setting that trades quality for latency."""
         return f"k_query={self.k_query}" + (f", {self.window} rescored by all" if self.window else "")
+
+    @property
+    def encoding(self) -> Encoding | None:
+        """The head's."""
+        return None if self.vectors else "features"
 
     def configure(self, client: OpenSearch) -> None:
         """Create an index that holds the features and nothing beside them."""

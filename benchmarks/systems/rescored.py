@@ -11,7 +11,7 @@ import numpy as np
 from opensearchpy import OpenSearch
 
 from benchmarks.datasets import EncodedSet
-from benchmarks.systems.base import INDEX_SETTINGS, Probe, Request, send, to_hits, without_source, write
+from benchmarks.systems.base import INDEX_SETTINGS, Encoding, Probe, Request, send, to_hits, without_source, write
 from benchmarks.systems.lucene_hnsw import to_bytes
 from benchmarks.systems.rank_features import feature_probes, stored_features
 from connector.codes import RotatedCode
@@ -52,6 +52,11 @@ class Rescored:
     def knob(self) -> str:
         """The setting that trades quality for latency."""
         return f"k_query={self.k_query}, {self.window} rescored"
+
+    @property
+    def encoding(self) -> Encoding:
+        """The head's, which leaves the dense embedding as well."""
+        return "features"
 
     def configure(self, client: OpenSearch) -> None:
         """Create an index that holds features and codes."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from opensearchpy import OpenSearch
 
 from benchmarks.datasets import EncodedSet
-from benchmarks.systems.base import INDEX_SETTINGS, Probe, Request, send, to_hits, without_source, write
+from benchmarks.systems.base import INDEX_SETTINGS, Encoding, Probe, Request, send, to_hits, without_source, write
 from connector.sparsify import prune
 from connector.types import Hit
 
@@ -40,6 +40,11 @@ class Seismic:
     def knob(self) -> str:
         """The setting that trades quality for latency."""
         return f"top_n={self.top_n}"
+
+    @property
+    def encoding(self) -> Encoding:
+        """The head's."""
+        return "features"
 
     def configure(self, client: OpenSearch) -> None:
         """Create an index that is approximate from the first document on."""

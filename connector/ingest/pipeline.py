@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import islice, repeat
 from pathlib import Path
 
-from connector.encoders.base import Encoder
+from connector.encoders.base import DocumentEncoder
 from connector.errors import CorpusError
 from connector.index.writer import BulkWriter, WriteResult
 from connector.ingest.dead_letters import DeadLetters
@@ -44,7 +44,7 @@ class IngestResult:
 
 def ingest_documents(
     records: Iterable[Document | MalformedRecord],
-    encoder: Encoder,
+    encoder: DocumentEncoder,
     writer: BulkWriter,
     *,
     dead_letters: Path | None = None,

@@ -61,10 +61,16 @@ def test_the_frontier_has_every_system_and_goes_on_where_it_was(
         *map("ef_search={}".format, EF_SEARCH),
     }
     assert result["environment"]["opensearch"].startswith("3.")
-    assert printed.count("\n| ") == len(rows) + 1
+    for row in rows[1:]:
+        assert ("with_encoding" in row) == (row["system"] != "SPLADE"), "its encoder is not the set's"
+        assert row["system"] == "SEISMIC" or row["memory"]["heap_bytes"] > 1e6
+    by_name = {row["system"]: row for row in rows}
+    assert by_name["BM25"]["with_encoding"]["p50_ms"] == by_name["BM25"]["p50_ms"]
+    assert by_name["HNSW"]["with_encoding"]["p50_ms"] > by_name["HNSW"]["p50_ms"]
+    assert printed.count("\n| ") == len(rows) + 2
     # The result is there: nothing is measured again.
     reported = run("report", "frontier.json", "--output", "report").stdout
-    assert reported.startswith("## frontier: frontier.json") and "| SEISMIC | " in reported
+    assert reported.startswith("## frontier: frontier.json") and "| SEISMIC | " in reported and "mapped MB" in reported
     assert (tmp_path / "report" / "frontier.png").read_bytes().startswith(b"\x89PNG")
     before = (tmp_path / "frontier.json").stat().st_mtime_ns
     again = run("frontier", str(dataset), "--splade", str(tmp_path / "splade"), *options).stdout
@@ -86,10 +92,27 @@ def test_table_4_has_each_subset(
         assert names == ["exact dense", "HNSW", "K-sparse, k = 4", "K-sparse, k = 16", "ours", "ours"]
         assert rows[2]["postings_per_document"] < rows[3]["postings_per_document"]
         assert rows[2]["index_bytes"] < rows[3]["index_bytes"]
-    assert "tiny, 100 documents" in printed
+    assert "\n100 documents\n" in printed
     reported = run("report", "table4.json").stdout
     assert "| MB | 100 | HNSW | " in reported
     assert (tmp_path / "table4.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_ingest_times_every_way(dataset: Path, head_folder: Path, tmp_path: Path) -> None:
+    options = ("--encoder", str(head_folder), "--rounds", "2", "--cache", "cache", "--output", "ingest.json")
+    printed = run("ingest", str(dataset), "--documents", "120", "--encoded", "30", *options).stdout
+    [rows] = json.loads((tmp_path / "ingest.json").read_text())["results"].values()
+    assert [row["way"] for row in rows] == [
+        "encoding alone",
+        "encoding and writing, ksparse",
+        "features, ksparse",
+        "features, streaming_bulk",
+        "features, parallel_bulk, 2 threads",
+        "features, parallel_bulk, 4 threads",
+        "HNSW, parallel_bulk, 4 threads",
+    ]
+    assert all(row["documents_per_s"] > row["documents_per_s_merged"] > 0 for row in rows[2:])
+    assert run("report", "ingest.json").stdout.endswith(printed.rsplit("\n", 2)[0] + "\n")
 
 
 def test_growth_goes_beyond_the_set(dataset: Path, head_folder: Path, tmp_path: Path) -> None:
@@ -98,7 +121,7 @@ def test_growth_goes_beyond_the_set(dataset: Path, head_folder: Path, tmp_path: 
     run("growth", str(dataset), *sizes, *options)
     result = json.loads((tmp_path / "growth.json").read_text())
     assert list(result["results"]) == ["100", "400"]
-    assert result["params"]["real documents"] == COUNT
+    assert result["params"]["documents"] == COUNT
     small, large = result["results"].values()
     assert [row["system"] for row in large] == ["exact dense", "HNSW", "HNSW byte", "k-sparse", "k-sparse"]
     assert all(more["index_bytes"] > less["index_bytes"] for less, more in zip(small[1:], large[1:], strict=True))

@@ -1,0 +1,53 @@
+"""`frontier`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from benchmarks.cli.stage import Options, Stage, common, on_stage, print_result
+
+if TYPE_CHECKING:
+    from benchmarks.datasets import EncodedSet
+    from benchmarks.suites import Splade
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  python -m benchmarks frontier beir/scifact
+  python -m benchmarks frontier beir/scifact --clients 1 --clients 8 --splade folder-of-a-splade
+"""
+)
+@click.argument("dataset", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--split", default="test", show_default=True, help="Judgements to use.")
+@click.option("--splade", help="A SPLADE (folder or name) to compare with as well.")
+@click.option("--clients", multiple=True, type=click.IntRange(1), help="Measure throughput with so many. Repeatable.")
+@common
+def frontier(dataset: Path, split: str, splade: str | None, clients: tuple[int, ...], options: Options) -> None:
+    """Compare all systems at all their settings on one judged set."""
+    from benchmarks.compare import Plan
+    from benchmarks.suites import all_systems
+
+    with on_stage(options) as stage:
+        data = stage.encode(dataset, split=split, k_doc=128, k_query=64)
+        result = stage.result("frontier", data, split=split, clients=clients, splade=splade)
+        if data.name not in result.groups:
+            systems = all_systems(data, splade=_encode(splade, data, stage) if splade else None)
+            plan = Plan(rounds=options.rounds, clients=clients, encoding=True, memory=True, deep=True)
+            result.add(data.name, stage.compare(data, systems, plan))
+    print_result(result)
+
+
+def _encode(splade: str, data: EncodedSet, stage: Stage) -> Splade:
+    from connector.encoders.load import load_encoder
+
+    model = load_encoder(splade, k=100, k_query=64)
+    texts = [document.content for document in data.documents]
+    stage.report("encoding by SPLADE", 0.0)
+    documents = model.encode_document(texts, batch_size=32)
+    queries = model.encode_query([query.text for query in data.judged.queries])
+    stage.report("encoding by SPLADE", 1.0)
+    return model.fingerprint, documents, queries

@@ -1,0 +1,45 @@
+"""`growth`."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import click
+
+from benchmarks.cli.stage import Options, common, on_stage, print_result
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  python -m benchmarks growth beir/msmarco
+  python -m benchmarks growth beir/msmarco --documents 10000 --documents 100000
+"""
+)
+@click.argument("dataset", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--documents",
+    "sizes",
+    multiple=True,
+    type=click.IntRange(10),
+    default=(10_000, 30_000, 100_000, 300_000, 1_000_000),
+    show_default=True,
+    help="Repeatable; beyond the set's size, documents are resampled.",
+)
+@common
+def growth(dataset: Path, sizes: tuple[int, ...], options: Options) -> None:
+    """Bytes, memory and latency by the number of documents, beside HNSW, with the exponents that fit."""
+    from benchmarks.compare import Plan
+    from benchmarks.growth import grown
+    from benchmarks.suites import growth_systems
+
+    with on_stage(options) as stage:
+        data = stage.encode(dataset, k_doc=64, k_query=32)
+        result = stage.result("growth", data)
+        for size in sorted(sizes):
+            if f"{size}" not in result.groups:
+                larger = grown(data, size, progress=partial(stage.report, f"resampling to {size:,} documents"))
+                plan = Plan(rounds=options.rounds, memory=True)
+                result.add(f"{size}", stage.compare(larger, growth_systems(larger), plan))
+    print_result(result)

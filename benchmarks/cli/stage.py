@@ -1,0 +1,141 @@
+"""What the suites on a live node have in common: their options, the node, the encoder, the result file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial, wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from connector.cli.progress import stages
+
+if TYPE_CHECKING:
+    from opensearchpy import OpenSearch
+
+    from benchmarks.compare import Plan, Report
+    from benchmarks.datasets import Embed, EncodedSet
+    from benchmarks.results import ResultFile
+    from benchmarks.systems.base import System
+    from connector.cluster import Cluster
+    from connector.encoders.text import TextEncoder
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Given to every suite."""
+
+    encoder: str
+    most_queries: int
+    rounds: int
+    cache: Path
+    output: Path | None
+
+
+def common(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that every suite has; the command gets them as `options`."""
+
+    @wraps(command)
+    def packed(
+        *, encoder: str, most_queries: int, rounds: int, cache: Path, output: Path | None, **own: object
+    ) -> None:
+        command(options=Options(encoder, most_queries, rounds, cache, output), **own)
+
+    for option in reversed(
+        (
+            click.option("--encoder", default="all-MiniLM-L6-v2", show_default=True, help="A dense model with a head."),
+            click.option("--most-queries", type=click.IntRange(1), default=500, show_default=True),
+            click.option(
+                "--rounds", type=click.IntRange(1), default=3, show_default=True, help="Timed, after a warm-up."
+            ),
+            click.option(
+                "--cache",
+                type=click.Path(file_okay=False, path_type=Path),
+                default=Path(".cache/embeddings"),
+                show_default=True,
+                help="Embeddings and trained heads are kept here.",
+            ),
+            click.option(
+                "--output",
+                type=click.Path(dir_okay=False, path_type=Path),
+                help="Result as JSON; a run that was stopped goes on with it.  [default: .cache/SUITE-DATASET.json]",
+            ),
+        )
+    ):
+        packed = option(packed)
+    return packed
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A node that is up and an encoder that is loaded.
+
+    Attributes:
+        options: As given.
+        encoder: A dense model with a head.
+        cluster: Where systems are compared.
+        connect: Makes a client of it.
+        embed: The dense model, with a cache.
+        report: Told what is being done, and the share of it.
+    """
+
+    options: Options
+    encoder: TextEncoder
+    cluster: Cluster
+    connect: Callable[[], OpenSearch]
+    embed: Embed
+    report: Report
+
+    def encode(self, dataset: Path, **how: Any) -> EncodedSet:  # noqa: ANN401
+        """Read and encode a judged set; see `encode_set`."""
+        from benchmarks.datasets import encode_set
+
+        return encode_set(dataset, self.encoder, self.embed, most_queries=self.options.most_queries, **how)
+
+    def result(self, suite: str, data: EncodedSet, **params: object) -> ResultFile:
+        """Open the result of a suite, or go on with it where it has the same parameters."""
+        from benchmarks.environment import describe
+        from benchmarks.results import ResultFile
+
+        path = self.options.output or Path(f".cache/{suite}-{data.name}.json")
+        shared = {
+            "dataset": data.name,
+            "documents": len(data.documents),
+            "queries": len(data.judged.queries),
+            "rounds": self.options.rounds,
+            "encoder": str(data.encoder.fingerprint),
+        }
+        return ResultFile(path, suite, shared | params, describe(self.cluster))
+
+    def compare(self, data: EncodedSet, systems: Sequence[System], plan: Plan) -> list[dict[str, Any]]:
+        """Compare systems on the node; see `benchmarks.compare`."""
+        from benchmarks.compare import compare
+
+        return compare(self.connect, data, systems, plan, report=self.report)
+
+
+@contextmanager
+def on_stage(options: Options) -> Iterator[Stage]:
+    """Load the encoder, start a node unless one is up, and stop what was started."""
+    from benchmarks.datasets import cached_embed
+    from benchmarks.demo import running_cluster
+    from connector.cli.encoder import open_encoder
+    from connector.index.client import connect
+
+    loaded = open_encoder(options.encoder)
+    with running_cluster(keep=False, say=partial(click.echo, err=True)) as cluster, stages(quiet=False) as report:
+        client = partial(connect, cluster.url, username=cluster.username, password=cluster.password, timeout_s=1_800)
+        yield Stage(options, loaded, cluster, client, cached_embed(loaded, options.cache, report), report)
+
+
+def print_result(result: ResultFile) -> None:
+    """Print the table of each group, and say what comes next."""
+    from benchmarks.report import to_markdown
+
+    for group, rows in result.groups.items():
+        title = f"{int(group):,} documents" if group.isdigit() else group
+        click.echo(f"\n{title}\n\n{to_markdown(rows)}")
+    click.echo(f"{result.path}; python -m benchmarks report {result.path} draws it.")

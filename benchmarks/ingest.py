@@ -1,0 +1,199 @@
+"""How fast an index takes documents: our pipeline, opensearch-py's helpers, and HNSW, in turns on one node."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import psutil
+from opensearchpy import OpenSearch
+from opensearchpy.helpers import parallel_bulk, streaming_bulk
+
+from benchmarks.datasets import EncodedSet
+from benchmarks.storage import settle
+from benchmarks.systems.base import INDEX_SETTINGS
+from benchmarks.systems.lucene_hnsw import LuceneHnsw
+from benchmarks.systems.rank_features import stored_features
+from connector.index.schema import index_body
+from connector.index.writer import BulkWriter
+from connector.ingest.pipeline import ingest_documents
+from connector.query import FEATURES_FIELD
+from connector.types import Document, SparseVectors
+
+INDEX = "ksparse-bench-ingest"
+_POLL_S = 0.02
+
+Write = Callable[[OpenSearch, EncodedSet], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A way to fill an index.
+
+    Attributes:
+        name: In tables.
+        configure: Creates the index.
+        write: Writes all documents.
+    """
+
+    name: str
+    configure: Callable[[OpenSearch, EncodedSet], None]
+    write: Write
+
+
+class _Recorded:
+    """An encoder that has done its work before: it gives out rows in the order of the documents."""
+
+    def __init__(self, vectors: SparseVectors) -> None:
+        self._vectors = vectors
+        self._given = 0
+
+    def encode_document(self, texts: Sequence[str], *, batch_size: int = 32) -> SparseVectors:
+        """The next rows."""
+        rows = np.arange(self._given, self._given + len(texts))
+        self._given += len(texts)
+        return self._vectors.take(rows)
+
+
+def ways() -> list[Way]:
+    """All ways that are compared: features by us and by the helpers, then embeddings by the helpers."""
+    return [
+        Way("features, ksparse", _features_index, _by_us),
+        Way("features, streaming_bulk", _features_index, _helper(streaming_bulk, _features)),
+        *(
+            Way(
+                f"features, parallel_bulk, {threads} threads",
+                _features_index,
+                _helper(parallel_bulk, _features, thread_count=threads),
+            )
+            for threads in (2, 4)
+        ),
+        Way("HNSW, parallel_bulk, 4 threads", _hnsw_index, _helper(parallel_bulk, _embeddings, thread_count=4)),
+    ]
+
+
+def compare_writing(
+    client: OpenSearch, data: EncodedSet, *, rounds: int, report: Callable[[str, float], None]
+) -> list[dict[str, Any]]:
+    """Fill an index in each way, in turns, and return one row for each way.
+
+    A row holds documents per second until the last reply, those until the index is merged, and the memory that this
+    process took meanwhile; medians over the rounds.
+    """
+    taken: dict[str, list[tuple[float, float, int]]] = {}
+    chosen = ways()
+    for turn in range(rounds):
+        for step, way in enumerate(chosen):
+            report("writing", (turn * len(chosen) + step) / (rounds * len(chosen)))
+            client.indices.delete(index=INDEX, ignore_unavailable=True)
+            try:
+                way.configure(client, data)
+                with _Peak() as peak:
+                    started = time.perf_counter()
+                    way.write(client, data)
+                    written = time.perf_counter() - started
+                settle(client, INDEX, len(data.documents))
+                taken.setdefault(way.name, []).append((written, time.perf_counter() - started, peak.bytes))
+            finally:
+                client.indices.delete(index=INDEX, ignore_unavailable=True)
+    report("writing", 1.0)
+    rows = []
+    for name, runs in taken.items():
+        written, merged, memory = np.median(np.array(runs, dtype=np.float64), axis=0).tolist()
+        count = len(data.documents)
+        rows.append(
+            {
+                "way": name,
+                "documents_per_s": count / written,
+                "documents_per_s_merged": count / merged,
+                "client_bytes": int(memory),
+            }
+        )
+    return rows
+
+
+def encode_and_write(client: OpenSearch, data: EncodedSet, documents: int) -> list[dict[str, Any]]:
+    """Encode some documents alone, then encode and write them, and return a row for each."""
+    some = data.documents[:documents]
+    started = time.perf_counter()
+    data.encoder.encode_document([document.content for document in some])
+    alone = time.perf_counter() - started
+    client.indices.delete(index=INDEX, ignore_unavailable=True)
+    try:
+        _features_index(client, data)
+        started = time.perf_counter()
+        ingest_documents(_id_and_text(some), data.encoder, BulkWriter(client, INDEX), refresh=False)
+        both = time.perf_counter() - started
+    finally:
+        client.indices.delete(index=INDEX, ignore_unavailable=True)
+    return [
+        {"way": "encoding alone", "documents_per_s": len(some) / alone},
+        {"way": "encoding and writing, ksparse", "documents_per_s": len(some) / both},
+    ]
+
+
+class _Peak:
+    """The most memory that this process took beyond what it had."""
+
+    def __enter__(self) -> _Peak:
+        self._process, self._done = psutil.Process(), threading.Event()
+        self._before = self._most = self._process.memory_info().rss
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    @property
+    def bytes(self) -> int:
+        return self._most - self._before
+
+    def _watch(self) -> None:
+        while not self._done.wait(_POLL_S):
+            self._most = max(self._most, self._process.memory_info().rss)
+
+
+def _features_index(client: OpenSearch, data: EncodedSet) -> None:
+    client.indices.create(index=INDEX, body=index_body(data.encoder.fingerprint, settings=INDEX_SETTINGS))
+
+
+def _hnsw_index(client: OpenSearch, data: EncodedSet) -> None:
+    LuceneHnsw(INDEX, data.document_embeddings.shape[1]).configure(client)
+    client.indices.put_mapping(index=INDEX, body={"properties": {"text": {"type": "text"}}})
+
+
+def _by_us(client: OpenSearch, data: EncodedSet) -> None:
+    writer = BulkWriter(client, INDEX)
+    ingest_documents(_id_and_text(data.documents), _Recorded(data.document_vectors), writer, refresh=False)
+
+
+def _id_and_text(documents: Sequence[Document]) -> Iterator[Document]:
+    """What every way writes beside its vectors."""
+    return (Document(document.doc_id, document.text) for document in documents)
+
+
+def _helper(
+    helper: Callable[..., Iterator[Any]], actions: Callable[[EncodedSet], Iterator[dict[str, Any]]], **options: object
+) -> Write:
+    def write(client: OpenSearch, data: EncodedSet) -> None:
+        deque(helper(client, actions(data), **options), maxlen=0)
+
+    return write
+
+
+def _features(data: EncodedSet) -> Iterator[dict[str, Any]]:
+    stored = stored_features(data.document_vectors, None)
+    for document, features in zip(data.documents, stored, strict=True):
+        yield {"_index": INDEX, "_id": document.doc_id, "text": document.text, FEATURES_FIELD: features}
+
+
+def _embeddings(data: EncodedSet) -> Iterator[dict[str, Any]]:
+    for document, embedding in zip(data.documents, data.document_embeddings, strict=True):
+        yield {"_index": INDEX, "_id": document.doc_id, "text": document.text, "embedding": embedding.tolist()}

@@ -1,0 +1,43 @@
+"""What a node holds in memory, read from a real one."""
+
+from __future__ import annotations
+
+import psutil
+import pytest
+from opensearchpy import OpenSearch
+
+from benchmarks.memory import memory_by_index, read_memory
+from benchmarks.systems.bm25 import BM25
+
+pytestmark = pytest.mark.opensearch
+
+
+def node_processes() -> list[psutil.Process]:
+    return [each for each in psutil.process_iter(["cmdline"]) if "opensearch" in " ".join(each.info["cmdline"] or [])]
+
+
+def test_memory_is_that_of_the_node(client: OpenSearch) -> None:
+    memory = read_memory(client)
+    assert 10e6 < memory.heap < 8e9
+    if memory.resident is not None:
+        assert memory.resident >= memory.heap / 4
+        assert any(memory.resident == pytest.approx(each.memory_info().rss, rel=0.2) for each in node_processes())
+    if memory.mapped is not None and memory.resident is not None:
+        assert 0 < memory.mapped < memory.resident
+
+
+def test_indices_are_open_again_afterwards(client: OpenSearch, index: str) -> None:
+    systems = [BM25(index), BM25(f"{index}-other")]
+    try:
+        for system in systems:
+            system.configure(client)
+            client.index(index=system.index, body={"content": "one"}, params={"refresh": "true"})
+        requests = [[{"query": {"match": {"content": "one"}}}] for _ in systems]
+        shares: list[float] = []
+        held = memory_by_index(client, systems, requests, progress=shares.append)
+        assert set(held) == {system.index for system in systems}
+        assert all(figures["heap_bytes"] > 0 for figures in held.values())
+        assert shares == [0.0, 0.5, 1.0]
+        assert all(len(system.search(client, requests[0][0])) == 1 for system in systems)
+    finally:
+        client.indices.delete(index=f"{index}-other", ignore_unavailable=True)
