@@ -17,6 +17,9 @@ MAX_CLAUSES = 1024
 """The server's default of `indices.query.bool.max_clause_count`."""
 
 
+_LARGEST = 3.4028234663852886e38
+
+
 def check_text(query: str) -> None:
     """Refuse a query that says nothing.
 
@@ -27,8 +30,12 @@ def check_text(query: str) -> None:
         raise SearchError("The query is empty; say what to look for.")
 
 
-def check_features(features: Mapping[str, float]) -> None:
+def check_features(features: Mapping[str, float], *, largest: float = _LARGEST) -> None:
     """Refuse features that `rank_features` cannot hold or that would silently match nothing.
+
+    Args:
+        features: From name to weight.
+        largest: The largest weight allowed; by default that of a float.
 
     Raises:
         ValueError: There are none, a name is empty or holds a dot, or a weight is not a normal float above 0.
@@ -38,10 +45,10 @@ def check_features(features: Mapping[str, float]) -> None:
     for name, weight in features.items():
         if not name or "." in name:
             raise ValueError(f"feature name {name!r} is empty or holds a dot; rank_features cannot find it again.")
-        if not (math.isfinite(weight) and weight >= SMALLEST_WEIGHT) or weight > 3.4028234663852886e38:
+        if not (math.isfinite(weight) and SMALLEST_WEIGHT <= weight <= largest):
             raise ValueError(
                 f"feature {name!r} weighs {weight!r}; rank_features holds normal floats above 0 only "
-                f"({SMALLEST_WEIGHT:.3g} or more)."
+                f"({SMALLEST_WEIGHT:.3g} to {largest:.3g})."
             )
 
 
@@ -50,6 +57,7 @@ def build_query(
     *,
     filters: Sequence[Mapping[str, Any]] = (),
     field: str = FEATURES_FIELD,
+    weight_exponent: int = 0,
 ) -> dict[str, Any]:
     """Build a bool query whose score is the dot product of the query's and the document's features.
 
@@ -57,6 +65,7 @@ def build_query(
         features: From feature name to weight in the query, 1 to 1,024 of them.
         filters: Query clauses that a document must match; they don't change its score.
         field: The `rank_features` field.
+        weight_exponent: The power of two that the documents' weights were multiplied by; boosts undo it.
 
     Returns:
         The value for `query` of a search body. Each clause is sent with `linear`: without a function the server
@@ -65,14 +74,16 @@ def build_query(
     Raises:
         ValueError: A weight or a name cannot be searched, or there are more features than clauses.
     """
-    check_features(features)
+    unscale = 2.0**-weight_exponent
+    check_features(features, largest=_LARGEST / unscale)
     if len(features) + len(filters) > MAX_CLAUSES:
         raise ValueError(
             f"the query has {len(features)} features and {len(filters)} filters, a bool query takes {MAX_CLAUSES} "
             "clauses; keep fewer features with k_query."
         )
     clauses = [
-        {"rank_feature": {"field": f"{field}.{name}", "boost": weight, "linear": {}}}
+        # Nine digits tell a float apart; more would be sent and read for nothing.
+        {"rank_feature": {"field": f"{field}.{name}", "boost": float(f"{weight * unscale:.9g}"), "linear": {}}}
         for name, weight in features.items()
     ]
     query: dict[str, Any] = {"should": clauses, "minimum_should_match": 1}

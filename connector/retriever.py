@@ -9,13 +9,16 @@ from opensearchpy import OpenSearch
 
 from connector.encoders.text import TextEncoder, adapt
 from connector.errors import SearchError
+from connector.index.frequencies import DocumentFrequencies
 from connector.index.schema import check_encoder, existing_schema
 from connector.index.searcher import Searcher
+from connector.pruning import Pruning, prune_query
 from connector.query import check_text
 from connector.rescore import build_rescore
 from connector.types import Hit, SparseVectors
 
 _WINDOW = 100
+_EVERYTHING = Pruning()
 
 
 class Retriever:
@@ -44,7 +47,8 @@ class Retriever:
         self.schema = existing_schema(client, index)
         self.encoder = adapt(encoder, self.schema.statistics, self.schema.code)
         check_encoder(self.schema, self.encoder.fingerprint)
-        self._searcher = Searcher(client, index, source=source)
+        self._searcher = Searcher(client, index, source=source, weight_exponent=self.schema.weight_exponent)
+        self.frequencies = DocumentFrequencies(client, index)
 
     def search(
         self,
@@ -52,6 +56,7 @@ class Retriever:
         *,
         top_k: int = 10,
         k_query: int | None = None,
+        pruning: Pruning = _EVERYTHING,
         filters: Sequence[Mapping[str, Any]] = (),
         window: int | None = None,
     ) -> list[Hit]:
@@ -61,6 +66,7 @@ class Retriever:
             query: At most as many tokens as the encoder reads.
             top_k: Hits asked for, 1 to 10,000.
             k_query: Features kept of the query; the encoder's own number if None.
+            pruning: Which of these are left out.
             filters: Query clauses that a document must match; they don't change its score.
             window: Hits that are put into the dense order by the index's codes, 0 for none; if None, 100 or ten times
                 `top_k` where the index has codes. Scores are then 1 plus the estimated inner product.
@@ -71,7 +77,7 @@ class Retriever:
         """
         self._check_length(query)
         vectors, rescorings = self._encode([query], k_query, self._window(window, top_k))
-        [features] = vectors.as_mappings()
+        [features] = self._prune(vectors, pruning)
         if not features:
             raise SearchError(f"The query {query!r} excites no feature of the encoder; put it in other words.")
         return self._searcher.search(features, top_k=top_k, filters=filters, rescore=rescorings[0])
@@ -82,13 +88,14 @@ class Retriever:
         *,
         top_k: int = 10,
         k_query: int | None = None,
+        pruning: Pruning = _EVERYTHING,
         filters: Sequence[Mapping[str, Any]] = (),
         window: int | None = None,
         queries_per_request: int = 64,
     ) -> list[list[Hit]]:
         """Search many queries by `_msearch`; one that is too long is cut as a document would be."""
         vectors, rescorings = self._encode(list(queries), k_query, self._window(window, top_k))
-        features = vectors.as_mappings()
+        features = self._prune(vectors, pruning)
         found: list[list[Hit]] = []
         for start in range(0, len(features), queries_per_request):
             rows = slice(start, start + queries_per_request)
@@ -103,6 +110,14 @@ class Retriever:
                 f"Index {self.schema.index!r} has no codes to rescore {window} hits by; ingest it anew with --rescore."
             )
         return 0
+
+    def _prune(self, vectors: SparseVectors, pruning: Pruning) -> list[dict[str, float]]:
+        queries, shares = vectors.as_mappings(), None
+        if pruning.prune_type == "none":
+            return queries
+        if pruning.prune_type == "posting_budget":
+            shares = self.frequencies.shares(name for features in queries for name in features)
+        return [prune_query(features, pruning, shares=shares) for features in queries]
 
     def _encode(
         self, queries: list[str], k_query: int | None, window: int

@@ -50,6 +50,34 @@ def prune(vectors: SparseVectors, k: int) -> SparseVectors:
     return SparseVectors(vectors.features[:, :k], vectors.weights[:, :k])
 
 
+def find_weight_exponent(weights: NDArray[np.float32], *, margin: int = 0) -> int:
+    """Find the power of two that brings weights next to the smallest one that `rank_features` can hold.
+
+    The server writes a weight as its float's bits >> 15, an integer that grows with the exponent: a weight near 1
+    takes three bytes in a short list of postings, one near 2^-126 two. A query's boost undoes the power exactly.
+
+    Args:
+        weights: float32 of any shape, at least one of them above 0.
+        margin: Binary orders of magnitude left free for weights that are smaller than these.
+
+    Returns:
+        -120 to 0: a boost that undoes it is a float for query weights up to 256.
+    """
+    _, exponent = np.frexp(weights[weights > 0].min())
+    return int(np.clip(-125 - int(exponent) + margin, -120, 0))
+
+
+def scale_weights(weights: NDArray[np.float32], exponent: int) -> NDArray[np.float32]:
+    """Multiply by 2^exponent. What would fall below the smallest weight is raised to it; unused slots stay 0.
+
+    Args:
+        weights: float32 of any shape.
+        exponent: 0 or below.
+    """
+    scaled = np.ldexp(weights, exponent).astype(np.float32)
+    return np.where((weights > 0) & (scaled < SMALLEST_WEIGHT), np.float32(SMALLEST_WEIGHT), scaled)
+
+
 def round_to_stored(weights: NDArray[np.float32]) -> NDArray[np.float32]:
     """Round to the nearest values that `rank_features` can hold, so that the score is exact and not biased.
 

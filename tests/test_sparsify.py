@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from connector.sparsify import SMALLEST_WEIGHT, prune, round_to_stored, sparsify
+from connector.sparsify import SMALLEST_WEIGHT, find_weight_exponent, prune, round_to_stored, scale_weights, sparsify
 from connector.types import SparseVectors
 
 LARGEST = float(np.finfo(np.float32).max)
@@ -78,6 +78,26 @@ def test_round_to_stored_is_at_most_2_to_the_minus_9_off() -> None:
     rounded = round_to_stored(weights)
     assert np.max(np.abs(rounded.astype(np.float64) / weights - 1.0)) <= 2.0**-9
     assert np.abs(np.mean(rounded.astype(np.float64) / weights - 1.0)) < 2.0**-13, "it is biased"
+
+
+@pytest.mark.parametrize(("smallest", "margin"), [(2.0**-6, 0), (0.01, 0), (0.0153, 0), (2.0**-30, 0), (0.004, 2)])
+def test_the_smallest_weight_comes_next_to_the_smallest_float(smallest: float, margin: int) -> None:
+    weights = rows([0.0, 3.0, smallest, 2.0])
+    exponent = find_weight_exponent(weights, margin=margin)
+    scaled = scale_weights(weights, exponent)
+    assert SMALLEST_WEIGHT * 2**margin <= scaled[0, 2] < SMALLEST_WEIGHT * 2 ** (margin + 1)
+    assert scaled[0, 0] == 0.0
+    np.testing.assert_array_equal(scaled.astype(np.float64) / 2.0**exponent, weights)
+
+
+def test_what_falls_below_the_smallest_float_is_raised_to_it() -> None:
+    scaled = scale_weights(rows([1.0, 0.1, 0.0]), -126)
+    assert scaled.tolist() == [[SMALLEST_WEIGHT, SMALLEST_WEIGHT, 0.0]]
+
+
+@pytest.mark.parametrize(("smallest", "exponent"), [(SMALLEST_WEIGHT, 0), (0.5, -120), (100.0, -120)])
+def test_the_scale_has_ends(smallest: float, exponent: int) -> None:
+    assert find_weight_exponent(rows([smallest])) == exponent
 
 
 def test_what_can_be_held_is_left_as_it_is() -> None:

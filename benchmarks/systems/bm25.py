@@ -68,6 +68,7 @@ class Hybrid:
         weight: Of BM25 beside the dot product.
         k_query: Features of a query that are searched.
         k_doc: Features of a document that are kept; all that there are if None.
+        weight_exponent: The power of two that weights are stored multiplied by.
         top_k: Hits per query.
     """
 
@@ -75,6 +76,7 @@ class Hybrid:
     weight: float
     k_query: int
     k_doc: int | None = None
+    weight_exponent: int = 0
     top_k: int = 10
     name: str = "BM25 + k-sparse"
 
@@ -100,7 +102,7 @@ class Hybrid:
 
     def upload(self, client: OpenSearch, data: EncodedSet) -> None:
         """Write texts and features."""
-        stored = stored_features(data.document_vectors, self.k_doc)
+        stored = stored_features(data.document_vectors, self.k_doc, self.weight_exponent)
         sources = (
             {_FIELD: document.content, FEATURES_FIELD: features}
             for document, features in zip(data.documents, stored, strict=True)
@@ -112,14 +114,14 @@ class Hybrid:
         requests: list[Request] = []
         features = prune(data.query_vectors, self.k_query).as_mappings()
         for query, found in zip(data.judged.queries, features, strict=True):
-            both = build_query(found)
+            both = build_query(found, weight_exponent=self.weight_exponent)
             both["bool"]["should"].append({"match": {_FIELD: {"query": query.text, "boost": self.weight}}})
             requests.append({"size": self.top_k, "query": both})
         return requests
 
     def probes(self, data: EncodedSet, rows: Sequence[int]) -> list[Probe]:
         """The sum of a document's stored weights."""
-        return feature_probes(data.document_vectors, self.k_doc, rows)
+        return feature_probes(data.document_vectors, self.k_doc, rows, self.weight_exponent)
 
     def search(self, client: OpenSearch, request: Request) -> list[Hit]:
         """Answer one request."""

@@ -59,7 +59,8 @@ class NeuralSparse:
         """One query each, its pipeline with it."""
         requests: list[Request] = []
         for features in prune(data.query_vectors, self.storage.k_query).as_mappings():
-            query = {"neural_sparse": {FEATURES_FIELD: {"query_tokens": features}}}
+            boost = 2.0**-self.storage.weight_exponent
+            query = {"neural_sparse": {FEATURES_FIELD: {"query_tokens": features, "boost": boost}}}
             request: Request = {"size": self.storage.top_k, "query": query}
             if self.two_phase:
                 request["search_pipeline"] = {

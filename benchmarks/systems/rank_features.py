@@ -13,7 +13,7 @@ from connector.errors import BulkWriteError
 from connector.index.schema import index_body
 from connector.index.writer import BulkWriter
 from connector.query import build_query
-from connector.sparsify import prune, round_to_stored
+from connector.sparsify import prune, round_to_stored, scale_weights
 from connector.types import EncoderFingerprint, Hit, SparseDocument, SparseVectors
 
 
@@ -28,6 +28,7 @@ class RankFeatures:
         k_doc: Features of a document that are kept; all that there are if None.
         window: If given, these features only collect candidates: the first `window` of them are scored by the rest
             of the query's features as well.
+        weight_exponent: The power of two that weights are stored multiplied by.
         vectors: Of documents and queries, instead of the set's own: another encoder's.
         name: In tables.
         top_k: Hits per query.
@@ -38,6 +39,7 @@ class RankFeatures:
     k_query: int
     k_doc: int | None = None
     window: int | None = None
+    weight_exponent: int = 0
     vectors: tuple[SparseVectors, SparseVectors] | None = None
     name: str = "k-sparse"
     top_k: int = 10
@@ -54,7 +56,8 @@ class RankFeatures:
 
     def configure(self, client: OpenSearch) -> None:
         """Create an index that holds the features and nothing beside them."""
-        client.indices.create(index=self.index, body=index_body(self.fingerprint, settings=INDEX_SETTINGS))
+        body = index_body(self.fingerprint, weight_exponent=self.weight_exponent, settings=INDEX_SETTINGS)
+        client.indices.create(index=self.index, body=body)
 
     def upload(self, client: OpenSearch, data: EncodedSet) -> None:
         """Write the features alone: text would weigh the same in every system."""
@@ -75,15 +78,17 @@ class RankFeatures:
         for features in self._of(data)[1].as_mappings():
             strongest = dict(list(features.items())[: self.k_query])
             rest = dict(list(features.items())[self.k_query :])
-            request: Request = {"size": self.top_k, "query": build_query(strongest)}
+            first = build_query(strongest, weight_exponent=self.weight_exponent)
+            request: Request = {"size": self.top_k, "query": first}
             if self.window and rest:
-                request["rescore"] = {"window_size": self.window, "query": {"rescore_query": build_query(rest)}}
+                second = build_query(rest, weight_exponent=self.weight_exponent)
+                request["rescore"] = {"window_size": self.window, "query": {"rescore_query": second}}
             requests.append(request)
         return requests
 
     def probes(self, data: EncodedSet, rows: Sequence[int]) -> list[Probe]:
         """The sum of a document's stored weights."""
-        return feature_probes(self._of(data)[0], self.k_doc, rows)
+        return feature_probes(self._of(data)[0], self.k_doc, rows, self.weight_exponent)
 
     def search(self, client: OpenSearch, request: Request) -> list[Hit]:
         """Answer one request."""
@@ -93,16 +98,22 @@ class RankFeatures:
         return self.vectors or (data.document_vectors, data.query_vectors)
 
 
-def stored_features(vectors: SparseVectors, k_doc: int | None) -> list[dict[str, float]]:
+def stored_features(vectors: SparseVectors, k_doc: int | None, weight_exponent: int = 0) -> list[dict[str, float]]:
     """The features of documents as an index keeps them, a mapping each."""
     if k_doc is not None:
         vectors = prune(vectors, k_doc)
-    return vectors._replace(weights=round_to_stored(vectors.weights)).as_mappings()
+    stored = scale_weights(round_to_stored(vectors.weights), weight_exponent)
+    return vectors._replace(weights=stored).as_mappings()
 
 
-def feature_probes(vectors: SparseVectors, k_doc: int | None, rows: Sequence[int]) -> list[Probe]:
+def feature_probes(
+    vectors: SparseVectors, k_doc: int | None, rows: Sequence[int], weight_exponent: int = 0
+) -> list[Probe]:
     """Ask for every feature of a document with weight 1: the score is the sum of its weights."""
     return [
-        ({"query": build_query(dict.fromkeys(features, 1.0))}, sum(features.values()))
+        (
+            {"query": build_query(dict.fromkeys(features, 1.0), weight_exponent=weight_exponent)},
+            sum(features.values()),
+        )
         for features in stored_features(vectors.take(rows), k_doc)
     ]

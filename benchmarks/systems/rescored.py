@@ -33,6 +33,7 @@ class Rescored:
         k_query: Features of a query that collect.
         window: Candidates.
         k_doc: Features of a document that are kept; all that there are if None.
+        weight_exponent: The power of two that weights are stored multiplied by.
         top_k: Hits per query.
     """
 
@@ -41,6 +42,7 @@ class Rescored:
     k_query: int
     window: int = 100
     k_doc: int | None = None
+    weight_exponent: int = 0
     top_k: int = 10
 
     @property
@@ -77,7 +79,7 @@ class Rescored:
             codes = (row.tolist() for row in to_bytes(embeddings, embeddings))
         else:
             codes = (base64.b64encode(row.tobytes()).decode() for row in self._code(data).encode(embeddings))
-        stored = stored_features(data.document_vectors, self.k_doc)
+        stored = stored_features(data.document_vectors, self.k_doc, self.weight_exponent)
         sources = ({FEATURES_FIELD: features, CODE_FIELD: code} for features, code in zip(stored, codes, strict=True))
         write(client, self.index, data.doc_ids, sources)
 
@@ -89,12 +91,18 @@ class Rescored:
         features = prune(data.query_vectors, self.k_query).as_mappings()
         for found, embedding, rounded in zip(features, data.query_embeddings, in_bytes, strict=True):
             again = _by_plugin(rounded, self.window) if code is None else build_rescore(code, embedding, self.window)
-            requests.append({"size": self.top_k, "query": build_query(found), "rescore": again})
+            requests.append(
+                {
+                    "size": self.top_k,
+                    "query": build_query(found, weight_exponent=self.weight_exponent),
+                    "rescore": again,
+                }
+            )
         return requests
 
     def probes(self, data: EncodedSet, rows: Sequence[int]) -> list[Probe]:
         """The sum of a document's stored weights."""
-        return feature_probes(data.document_vectors, self.k_doc, rows)
+        return feature_probes(data.document_vectors, self.k_doc, rows, self.weight_exponent)
 
     def search(self, client: OpenSearch, request: Request) -> list[Hit]:
         """Answer one request."""

@@ -6,11 +6,13 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 import click
 
 from connector.cli.connection import connection_options, open_client
 from connector.index.schema import existing_schema
+from connector.pruning import PRUNE_TYPES, PruneType, Pruning
 from connector.query import check_text
 from connector.types import Hit
 
@@ -21,6 +23,7 @@ Examples:
   ksparse search "how do plants eat" --index docs
   ksparse search "how do plants eat" --index docs --filter lang=en --top-k 3
   ksparse search "how do plants eat" --index docs --json | jq .hits
+  ksparse search "how do plants eat" --index docs --prune-type posting_budget --prune-ratio 0.1
   ksparse search - --index docs < queries.txt     one query a line, in batches
 """
 )
@@ -28,6 +31,19 @@ Examples:
 @click.option("--index", required=True, help="Index or alias to search.")
 @click.option("--encoder", default="all-MiniLM-L6-v2", show_default=True, help="The one that wrote the index.")
 @click.option("--k-query", type=click.IntRange(1, 1024), help="Features kept of the query.  [default: the encoder's]")
+@click.option(
+    "--prune-type",
+    type=click.Choice(PRUNE_TYPES),
+    default="none",
+    show_default=True,
+    help="Leave features of the query out: names as in neural-search, and posting_budget.",
+)
+@click.option(
+    "--prune-ratio",
+    type=float,
+    default=0.0,
+    help="How many, which share of the strongest or of all weight, which weight, or how many postings per document.",
+)
 @click.option("--top-k", type=click.IntRange(1, 10_000), default=10, show_default=True, help="Hits asked for.")
 @click.option(
     "--window",
@@ -43,6 +59,8 @@ def search(
     index: str,
     encoder: str,
     k_query: int | None,
+    prune_type: PruneType,
+    prune_ratio: float,
     top_k: int,
     window: int | None,
     filters: tuple[str, ...],
@@ -53,6 +71,10 @@ def search(
 ) -> None:
     """Search an index by meaning. QUERY may be - for one query a line from standard input."""
     check_text(query)
+    try:
+        pruning = Pruning(prune_type, prune_ratio)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
     client = open_client(insecure=insecure, ca_certs=ca_certs)
     schema = existing_schema(client, index)
     from connector.cli.encoder import open_encoder
@@ -64,12 +86,14 @@ def search(
         clauses = [parse_filter(expression, fields=tuple(retriever.schema.fields)) for expression in filters]
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+    options: dict[str, Any] = {"top_k": top_k, "k_query": k_query, "pruning": pruning}
+    options |= {"filters": clauses, "window": window}
     if query == "-":
         queries = [line.strip() for line in sys.stdin if line.strip()]
-        found = retriever.search_many(queries, top_k=top_k, k_query=k_query, filters=clauses, window=window)
+        found = retriever.search_many(queries, **options)
     else:
         queries = [query]
-        found = [retriever.search(query, top_k=top_k, k_query=k_query, filters=clauses, window=window)]
+        found = [retriever.search(query, **options)]
     for text, hits in zip(queries, found, strict=True):
         if as_json:
             click.echo(json.dumps({"query": text, "hits": [asdict(hit) for hit in hits]}, ensure_ascii=False))

@@ -34,6 +34,7 @@ class IndexSchema:
         fields: Further top-level fields that it declares, with their types.
         statistics: What the encoder was told of the corpus, None if nothing.
         code: The compact codes that documents have, None if they have none.
+        weight_exponent: The power of two that its weights are stored multiplied by.
     """
 
     index: str
@@ -41,6 +42,7 @@ class IndexSchema:
     fields: Mapping[str, str]
     statistics: CorpusStatistics | None = None
     code: RotatedCode | None = None
+    weight_exponent: int = 0
 
 
 def load_mapping(name: str) -> dict[str, Any]:
@@ -55,6 +57,7 @@ def index_body(
     *,
     statistics: CorpusStatistics | None = None,
     code: RotatedCode | None = None,
+    weight_exponent: int = 0,
     fields: Mapping[str, str] | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -64,6 +67,7 @@ def index_body(
         encoder: Recorded in the mapping's `_meta`.
         statistics: Kept there, too (about 20 KB), so that queries are encoded as the documents are.
         code: Codes of the dense embeddings that documents will have, to be rescored by; described there, too.
+        weight_exponent: The power of two that writers multiply weights by and searches undo; kept there, too.
         fields: Further top-level fields, from name to mapping type (keyword, integer, date, ...).
         settings: Index settings such as `number_of_shards`.
 
@@ -86,6 +90,8 @@ def index_body(
         body["mappings"]["properties"][CODE_FIELD] = code_mapping()
         for excludes in body["mappings"]["_source"].values():
             excludes.append(CODE_FIELD)
+    if weight_exponent:
+        meta["weight_exponent"] = weight_exponent
     body["mappings"]["_meta"] = {META_KEY: meta}
     if settings:
         body["settings"] = {"index": dict(settings)}
@@ -112,7 +118,31 @@ def read_schema(client: OpenSearch, index: str) -> IndexSchema | None:
     digests = {schema.encoder.digest for schema in schemas}
     if len(digests) > 1:
         raise IndexMappingError(f"{index} joins indices of {len(digests)} encoders; name one of {', '.join(replies)}.")
+    if len({schema.weight_exponent for schema in schemas}) > 1:
+        raise IndexMappingError(
+            f"{index} joins indices that store weights on different scales; name one of {', '.join(replies)}."
+        )
     return replace(schemas[0], index=index)
+
+
+def read_weight_exponent(client: OpenSearch, index: str) -> int:
+    """Read the power of two that an index's weights are stored multiplied by: 0 where it says nothing.
+
+    Raises:
+        ClusterError: The server is away or does not permit it.
+        IndexMappingError: An alias joins indices of several powers.
+    """
+    try:
+        with explained(client):
+            replies = client.indices.get_mapping(
+                index=index, params={"filter_path": f"*.mappings._meta.{META_KEY}.weight_exponent"}
+            )
+    except (NotFoundError, RequestError):
+        return 0  # what comes next says so better
+    found = {reply["mappings"]["_meta"][META_KEY]["weight_exponent"] for reply in replies.values()}
+    if len(found) > 1:
+        raise IndexMappingError(f"{index} joins indices that store weights on different scales; name one of them.")
+    return int(found.pop()) if found else 0
 
 
 def existing_schema(client: OpenSearch, index: str) -> IndexSchema:
@@ -147,6 +177,7 @@ def prepare_index(
     *,
     statistics: CorpusStatistics | None = None,
     code: RotatedCode | None = None,
+    weight_exponent: int = 0,
     fields: Mapping[str, str] | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> IndexSchema:
@@ -158,6 +189,7 @@ def prepare_index(
         encoder: Whose features it shall hold.
         statistics: What this encoder was told of the corpus.
         code: Codes that a new index's documents will have.
+        weight_exponent: The power of two that a new index's weights are stored multiplied by.
         fields: Further top-level fields, from name to mapping type.
         settings: Index settings, for a new index.
 
@@ -170,7 +202,14 @@ def prepare_index(
         raise IndexMappingError(f"{index!r} is no index to write to: a name is not empty and holds no * and no ?.")
     schema = read_schema(client, index)
     if schema is None:
-        body = index_body(encoder, statistics=statistics, code=code, fields=fields, settings=settings)
+        body = index_body(
+            encoder,
+            statistics=statistics,
+            code=code,
+            weight_exponent=weight_exponent,
+            fields=fields,
+            settings=settings,
+        )
         try:
             with explained(client):
                 client.indices.create(index=index, body=body)
@@ -178,7 +217,7 @@ def prepare_index(
             if error.error == "resource_already_exists_exception":  # by another job, just now
                 return prepare_index(client, index, encoder, fields=fields)
             raise IndexMappingError(f"The server refuses to create index {index!r}: {reason_of(error)}") from error
-        return IndexSchema(index, encoder, dict(fields or {}), statistics, code)
+        return IndexSchema(index, encoder, dict(fields or {}), statistics, code, weight_exponent)
     check_encoder(schema, encoder)
     missing = {name: kind for name, kind in (fields or {}).items() if schema.fields.get(name) != kind}
     if missing:
@@ -209,7 +248,7 @@ def _parse(name: str, mappings: Mapping[str, Any]) -> IndexSchema:
     declared = {
         field: facts_of.get("type", "object") for field, facts_of in properties.items() if field not in _RESERVED_FIELDS
     }
-    return IndexSchema(name, encoder, declared, statistics, code)
+    return IndexSchema(name, encoder, declared, statistics, code, int(meta.get("weight_exponent", 0)))
 
 
 def _probe_write(client: OpenSearch, index: str) -> None:

@@ -10,6 +10,7 @@ from opensearchpy.exceptions import NotFoundError, RequestError, TransportError
 
 from connector.errors import SearchError
 from connector.index.client import explained, reason_of, root_cause
+from connector.index.schema import read_weight_exponent
 from connector.query import build_query, build_search
 from connector.types import Hit
 
@@ -21,14 +22,21 @@ class Searcher:
         client: A ready client.
         index: The index or alias.
         source: Fields to return with each hit.
+        weight_exponent: What the index's `_meta` says of it; read at the first search if None.
     """
 
     def __init__(
-        self, client: OpenSearch, index: str, *, source: Sequence[str] | bool = ("title", "text", "metadata")
+        self,
+        client: OpenSearch,
+        index: str,
+        *,
+        source: Sequence[str] | bool = ("title", "text", "metadata"),
+        weight_exponent: int | None = None,
     ) -> None:
         self._client = client
         self.index = index
         self._source = source
+        self._weight_exponent = weight_exponent
 
     def search(
         self,
@@ -51,7 +59,7 @@ class Searcher:
             ClusterError: The server is away or does not permit it.
             ValueError: A feature cannot be searched, or `top_k` is out of range.
         """
-        body = build_search(build_query(features, filters=filters), top_k=top_k, source=self._source, rescore=rescore)
+        body = self._body(features, top_k, filters, rescore)
         try:
             with explained(self._client):
                 reply = self._client.search(index=self.index, body=body)
@@ -75,8 +83,7 @@ class Searcher:
         asked = [bool(features) for features in queries]
         for features, rescore in zip(queries, rescores or [None] * len(queries), strict=True):
             if features:
-                query = build_query(features, filters=filters)
-                lines += [{}, build_search(query, top_k=top_k, source=self._source, rescore=rescore)]
+                lines += [{}, self._body(features, top_k, filters, rescore)]
         if not lines:
             return [[] for _ in queries]
         try:
@@ -91,6 +98,18 @@ class Searcher:
                 raise SearchError(f"Index {self.index!r} refuses a query: {root_cause(reply['error'])}")
             found.append(_hits(reply))
         return found
+
+    def _body(
+        self,
+        features: Mapping[str, float],
+        top_k: int,
+        filters: Sequence[Mapping[str, Any]],
+        rescore: Mapping[str, Any] | None,
+    ) -> dict[str, Any]:
+        if self._weight_exponent is None:
+            self._weight_exponent = read_weight_exponent(self._client, self.index)
+        query = build_query(features, filters=filters, weight_exponent=self._weight_exponent)
+        return build_search(query, top_k=top_k, source=self._source, rescore=rescore)
 
 
 def _hits(reply: Mapping[str, Any]) -> list[Hit]:

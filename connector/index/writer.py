@@ -15,8 +15,10 @@ from opensearchpy.exceptions import ConnectionError, ConnectionTimeout, Serializ
 
 from connector.errors import BulkWriteError
 from connector.index.client import address_of, explained, reason_of
+from connector.index.schema import read_weight_exponent
 from connector.query import FEATURES_FIELD, PRESENCE_FEATURE, check_features
 from connector.rescore import CODE_FIELD
+from connector.sparsify import SMALLEST_WEIGHT
 from connector.types import SparseDocument
 
 _RETRIED_STATUS = (408, 429, 500, 502, 503, 504)
@@ -65,12 +67,15 @@ class BulkWriter:
 
     Args:
         client: A ready client that does not retry by itself (`connect` makes one).
-        index: The index or alias; it must exist.
+        index: The index or alias; it must exist. Its mapping says on what scale weights are stored.
         chunk_size: Documents per request, at most.
         max_chunk_bytes: Serialized bytes per request, at most; a larger document goes alone.
         initial_backoff: Seconds of the first wait, at most; waits are random below a limit that doubles.
         max_backoff: Seconds of the longest wait.
         retry_deadline_s: How long one chunk is sent again before the writer gives up.
+
+    Raises:
+        ClusterError: The server is away or does not permit it.
     """
 
     def __init__(
@@ -93,6 +98,7 @@ class BulkWriter:
         self._initial_backoff = initial_backoff
         self._max_backoff = max_backoff
         self._retry_deadline_s = retry_deadline_s
+        self._scale = 2.0 ** read_weight_exponent(client, index)
 
     def write(self, documents: Sequence[SparseDocument]) -> WriteResult:
         """Index the documents; those that the server or `rank_features` cannot take come back as refusals.
@@ -105,7 +111,7 @@ class BulkWriter:
         refused: list[Refusal] = []
         for document in documents:
             try:
-                actions.append(_Action(document, _serialize(document)))
+                actions.append(_Action(document, _serialize(document, self._scale)))
             except (ValueError, TypeError) as error:
                 refused.append(Refusal(document, 0, "invalid_document", str(error), 0))
         for chunk in self._chunks(actions):
@@ -218,8 +224,12 @@ class BulkWriter:
         return again, refused, cause
 
 
-def _serialize(document: SparseDocument) -> bytes:
+def _serialize(document: SparseDocument, scale: float) -> bytes:
     """The two lines of a bulk request.
+
+    Args:
+        document: To write.
+        scale: A power of two that weights are multiplied by. What would fall below the smallest weight is raised to it.
 
     Raises:
         ValueError: A feature cannot be stored, the id is not 1 to 512 bytes, or a value is no JSON.
@@ -229,7 +239,10 @@ def _serialize(document: SparseDocument) -> bytes:
     check_features(document.features)
     if PRESENCE_FEATURE in document.features:
         raise ValueError(f"feature name {PRESENCE_FEATURE!r} is taken; every document gets it.")
-    body = {**document.source, FEATURES_FIELD: {**document.features, PRESENCE_FEATURE: 1}}
+    stored = {**document.features, PRESENCE_FEATURE: 1.0}
+    if scale != 1.0:
+        stored = {name: max(weight * scale, SMALLEST_WEIGHT) for name, weight in stored.items()}
+    body = {**document.source, FEATURES_FIELD: stored}
     if document.code is not None:
         body[CODE_FIELD] = base64.b64encode(document.code).decode("ascii")
     lines = ({"index": {"_id": document.doc_id}}, body)

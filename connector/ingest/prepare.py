@@ -12,9 +12,10 @@ from connector.codes import Bits, RotatedCode
 from connector.encoders.text import TextEncoder, adapt
 from connector.errors import EncoderError, EncoderMismatchError
 from connector.index.schema import existing_schema, prepare_index, read_schema
+from connector.sparsify import find_weight_exponent
 
 _MEASURED = 64
-"""Embeddings that tell how long they are."""
+"""Documents that tell how long embeddings are, and how small weights."""
 
 
 def prepare_encoder(
@@ -51,6 +52,7 @@ def prepare_encoder(
         texts = () if encoder.head is None else sample() if callable(sample) else sample
         statistics = encoder.measure_statistics(texts) if texts else None
         told = encoder.with_statistics(statistics)
+        some = told.encode_document(list(texts[:_MEASURED])) if texts else None
         code = _code_for(told, texts, rescore) if rescore is not None else None
         try:
             prepare_index(
@@ -59,6 +61,9 @@ def prepare_encoder(
                 told.fingerprint,
                 statistics=statistics,
                 code=code,
+                weight_exponent=find_weight_exponent(some.weights, margin=1)
+                if some is not None and some.weights.any()
+                else 0,
                 fields=fields,
                 settings=settings,
             )

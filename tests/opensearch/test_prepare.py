@@ -35,6 +35,7 @@ def test_the_index_keeps_the_statistics_and_tells_them(client: OpenSearch, index
     # One who knows nothing of the statistics: they come from the index.
     retriever = Retriever(client, index, lexical)
     assert retriever.encoder.fingerprint.digest == told.fingerprint.digest != lexical.fingerprint.digest
+    assert retriever.schema.weight_exponent < -100, "weights are stored in few bits"
     found = retriever.search(TEXTS[3], top_k=1, k_query=K)
     [expected] = told.encode_query([TEXTS[3]], k=K).as_mappings()
     [kept] = told.encode_document([TEXTS[3]]).as_mappings()

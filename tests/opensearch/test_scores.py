@@ -17,7 +17,7 @@ from connector.index.schema import prepare_index
 from connector.index.searcher import Searcher
 from connector.index.writer import BulkWriter
 from connector.ingest.pipeline import to_sparse_documents
-from connector.sparsify import SMALLEST_WEIGHT, prune, round_to_stored, sparsify
+from connector.sparsify import SMALLEST_WEIGHT, find_weight_exponent, prune, round_to_stored, sparsify
 from connector.types import Document, EncoderFingerprint, SparseDocument, SparseVectors
 
 pytestmark = pytest.mark.opensearch
@@ -119,6 +119,45 @@ def test_neural_sparse_gives_the_same_ranking_and_scores(client: OpenSearch, sco
         )["hits"]["hits"]
         assert [hit.doc_id for hit in ours] == [hit["_id"] for hit in theirs]
         assert [hit.score for hit in ours] == pytest.approx([hit["_score"] for hit in theirs], rel=2e-6)
+
+
+def test_scaled_weights_give_the_same_scores_in_fewer_bytes(
+    client: OpenSearch, index: str, fingerprint: EncoderFingerprint, scored: Scored
+) -> None:
+    exponent = find_weight_exponent(scored.documents.weights)
+    assert exponent < -100
+    settings = {"number_of_shards": 1, "number_of_replicas": 0}
+    sizes = []
+    for name, power in ((index, exponent), (f"{index}-plain", 0)):
+        prepare_index(client, name, fingerprint, weight_exponent=power, settings=settings)
+        writer = BulkWriter(client, name)
+        texts = [Document(doc_id, "text") for doc_id in DOC_IDS]
+        assert writer.write(to_sparse_documents(texts, scored.documents)).refused == ()
+        client.indices.forcemerge(index=name, max_num_segments=1, flush=True)
+        writer.refresh()
+        stats = client.indices.stats(index=name, metric="segments", params={"include_segment_file_sizes": "true"})
+        sizes.append(stats["_all"]["primaries"]["segments"]["file_sizes"]["doc"]["size_in_bytes"])
+    try:
+        found, plain = (search(client, name, scored.queries) for name in (index, f"{index}-plain"))
+        assert found == plain, "a power of two changes no bit of a score"
+        assert sizes[0] < 0.9 * sizes[1]
+    finally:
+        client.indices.delete(index=f"{index}-plain")
+
+
+def test_nothing_overflows_where_weights_are_scaled(
+    client: OpenSearch, index: str, fingerprint: EncoderFingerprint
+) -> None:
+    prepare_index(client, index, fingerprint, weight_exponent=-120)
+    writer = BulkWriter(client, index)
+    assert writer.write([SparseDocument("large", {"3": 200.0}), SparseDocument("small", {"3": 1e-9})]).refused == ()
+    writer.refresh()
+    found = Searcher(client, index).search({"3": 200.0})
+    assert [hit.doc_id for hit in found] == ["large", "small"]
+    assert found[0].score == pytest.approx(40_000, rel=2**-8)
+    assert found[1].score == pytest.approx(200 * 2.0**-6, rel=2**-8), "raised to the smallest weight"
+    with pytest.raises(ValueError, match=r"feature '3' weighs 300.0; .* above 0 only \(1.18e-38 to 256\)"):
+        Searcher(client, index).search({"3": 300.0})
 
 
 @pytest.mark.parametrize("weight", [SMALLEST_WEIGHT, 3.3895313892515355e38])

@@ -1,0 +1,67 @@
+"""How many documents have a feature, asked of the index itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from threading import Lock
+
+from opensearchpy import OpenSearch
+from opensearchpy.exceptions import TransportError
+
+from connector.errors import SearchError
+from connector.index.client import explained, reason_of
+from connector.query import FEATURES_FIELD
+
+_PER_REQUEST = 1_000
+
+
+class DocumentFrequencies:
+    """The share of an index's documents that has each feature. Safe to use from several threads.
+
+    A feature is counted when it is first asked for, which costs about as much as searching for it, and again after
+    `refresh_s`.
+
+    Args:
+        client: A ready client.
+        index: The index or alias.
+        refresh_s: How long a count is believed.
+    """
+
+    def __init__(self, client: OpenSearch, index: str, *, refresh_s: float = 600.0) -> None:
+        self._client = client
+        self._index = index
+        self._refresh_s = refresh_s
+        self._shares: dict[str, float] = {}
+        self._counted = -float("inf")
+        self._lock = Lock()
+
+    def shares(self, features: Iterable[str]) -> dict[str, float]:
+        """Return the share of the documents that has each of some features.
+
+        Raises:
+            SearchError: The index refuses to count.
+            ClusterError: The server is away or does not permit it.
+        """
+        wanted = list(dict.fromkeys(features))
+        with self._lock:
+            if time.monotonic() - self._counted > self._refresh_s:
+                self._shares = {}
+                self._counted = time.monotonic()
+            known = self._shares
+        missing = [name for name in wanted if name not in known]
+        for start in range(0, len(missing), _PER_REQUEST):
+            known.update(self._count(missing[start : start + _PER_REQUEST]))
+        return {name: known[name] for name in wanted}
+
+    def _count(self, features: list[str]) -> dict[str, float]:
+        clauses = [{"rank_feature": {"field": f"{FEATURES_FIELD}.{name}", "linear": {}}} for name in features]
+        body = {"size": 0, "track_total_hits": True, "aggs": {"df": {"filters": {"filters": clauses}}}}
+        try:
+            with explained(self._client):
+                reply = self._client.search(index=self._index, body=body)
+        except TransportError as error:
+            raise SearchError(f"Index {self._index!r} does not count its features: {reason_of(error)}") from error
+        documents = max(1, int(reply["hits"]["total"]["value"]))
+        counts = [int(bucket["doc_count"]) for bucket in reply["aggregations"]["df"]["buckets"]]
+        return {name: count / documents for name, count in zip(features, counts, strict=True)}
