@@ -18,9 +18,10 @@ from benchmarks.memory import memory_by_index
 from benchmarks.storage import Stored, build
 from benchmarks.systems.base import System
 from benchmarks.systems.neural_sparse import NeuralSparse
-from benchmarks.systems.rank_features import RankFeatures
+from benchmarks.systems.rank_features import RankFeatures, searched_features
+from benchmarks.systems.rescored import Rescored
 from connector.errors import ConnectorError
-from connector.evaluation.exact import document_frequencies, exact_search, postings_read
+from connector.evaluation.exact import document_frequencies, exact_search
 from connector.evaluation.metrics import evaluate_run, overlap_at
 from connector.evaluation.runs import Run
 from connector.sparsify import prune
@@ -169,15 +170,20 @@ def _postings(data: EncodedSet, system: System, frequencies: dict[str, NDArray[n
         frequencies: Document frequencies, counted once for each index and kept here.
     """
     storage = system.storage if isinstance(system, NeuralSparse) else system
-    if not isinstance(storage, RankFeatures):
+    if not isinstance(storage, RankFeatures | Rescored):
         return {}
-    documents, queries = storage.vectors or (data.document_vectors, data.query_vectors)
+    own = storage.vectors if isinstance(storage, RankFeatures) else None
+    documents, queries = own or (data.document_vectors, data.query_vectors)
     if storage.index not in frequencies:
         width = int(max(documents.features.max(), queries.features.max())) + 1
         kept = prune(documents, storage.k_doc) if storage.k_doc else documents
         frequencies[storage.index] = document_frequencies(kept, width)
-    read = postings_read(prune(queries, storage.k_query), frequencies[storage.index])
-    return {"postings_per_document": float(read.mean()) / len(data.documents)}
+    searched = searched_features(documents, queries, storage.k_doc, storage.k_query, storage.pruning)
+    read = [sum(int(frequencies[storage.index][int(name)]) for name in features) for features in searched]
+    return {
+        "postings_per_document": float(np.mean(read)) / len(data.documents),
+        "postings_per_document_p99": float(np.percentile(read, 99)) / len(data.documents),
+    }
 
 
 def _recall_100(client: OpenSearch, system: System, data: EncodedSet) -> float:

@@ -16,6 +16,8 @@ from benchmarks.systems.rank_features import RankFeatures
 from benchmarks.systems.rescored import Kind, Rescored
 from benchmarks.systems.seismic import Seismic
 from connector.errors import ConnectorError
+from connector.pruning import Pruning
+from connector.sparsify import find_weight_exponent, prune
 from connector.types import EncoderFingerprint, SparseVectors
 
 EF_SEARCH = (10, 50, 100, 200)
@@ -32,31 +34,81 @@ def all_systems(data: EncodedSet, *, splade: Splade | None = None) -> list[Syste
         data: Encoded with 128 features a document and 64 a query.
         splade: The set in another encoder's features.
     """
-    dim, fingerprint = data.document_embeddings.shape[1], data.encoder.fingerprint
+    dim = data.document_embeddings.shape[1]
     hnsw = LuceneHnsw(f"{PREFIX}-hnsw", dim)
     in_bytes = LuceneHnsw(f"{PREFIX}-hnsw-byte", dim, data_type="byte")
-    features = RankFeatures(f"{PREFIX}-features", fingerprint, 64, k_doc=64)
-    more = RankFeatures(f"{PREFIX}-features-128", fingerprint, 64, k_doc=128, name="k-sparse, 128 a document")
+    features, half = _features(data, 64), _features(data, 32)
+    more = replace(_features(data, 128), name="k-sparse, 128 a document")
+    exponent = features.weight_exponent
     systems: list[System] = [hnsw, in_bytes, BM25(f"{PREFIX}-bm25")]
     systems += [replace(each, ef_search=ef) for each in (hnsw, in_bytes) for ef in EF_SEARCH]
     systems += [replace(features, k_query=k) for k in (8, 16, 32, 64)]
+    systems += [replace(half, name="k-sparse, 32 a document", k_query=k) for k in (16, 32, 64)]
     systems += [replace(more, k_query=k) for k in (16, 32, 64)]
     systems += [replace(features, name="k-sparse, two phases", k_query=k, window=100) for k in (8, 16)]
     systems += [NeuralSparse(replace(features, k_query=k)) for k in (16, 32, 64)]
     systems += [NeuralSparse(features, two_phase=True)]
     systems += [Seismic(f"{PREFIX}-seismic", top_n, k_doc=64) for top_n in (4, 8, 16)]
-    systems += [Hybrid(f"{PREFIX}-hybrid", 0.005, k, k_doc=64) for k in (16, 32)]
+    systems += [Hybrid(f"{PREFIX}-hybrid", 0.005, k, k_doc=64, weight_exponent=exponent) for k in (16, 32)]
     kinds: tuple[Kind, ...] = ("2 bits", "4 bits", "knn byte")
     for kind in kinds:
-        index = f"{PREFIX}-{kind.replace(' ', '-')}"
         systems += [
-            Rescored(index, kind, k, window, k_doc=64) for k, window in ((8, 100), (16, 100), (16, 200), (32, 100))
+            _rescored(data, kind, k_doc, k_query, window)
+            for k_doc, k_query, window in ((32, 16, 100), (32, 32, 100), (64, 8, 100), (64, 16, 100), (64, 16, 200))
         ]
     if splade is not None:
         own, documents, queries = splade
         cut = RankFeatures(f"{PREFIX}-splade", own, 32, vectors=(documents, queries), name="SPLADE")
         systems += [replace(cut, k_query=k) for k in (8, 16, 32, 64)]
     return systems
+
+
+def lever_systems(data: EncodedSet) -> list[System]:
+    """What each lever on the query's side and on the postings does: the suite `levers`.
+
+    Args:
+        data: Encoded with 64 features a document and 64 a query.
+    """
+    dim = data.document_embeddings.shape[1]
+    features = _features(data, 64)
+    plain = replace(features, index=f"{PREFIX}-plain", weight_exponent=0, name="weights as they are")
+    systems: list[System] = [
+        LuceneHnsw(f"{PREFIX}-hnsw", dim),
+        LuceneHnsw(f"{PREFIX}-hnsw-byte", dim, data_type="byte"),
+    ]
+    systems += [replace(plain, k_query=k) for k in (16, 32)]
+    systems += [replace(features, name="scaled weights", k_query=k) for k in (8, 16, 32)]
+    systems += [NeuralSparse(replace(features, k_query=k)) for k in (16, 32)]
+    systems += [
+        replace(features, name="posting_budget", pruning=Pruning("posting_budget", budget))
+        for budget in (0.1, 0.15, 0.2)
+    ]
+    systems += [replace(features, name="max_ratio", pruning=Pruning("max_ratio", ratio)) for ratio in (0.4, 0.5)]
+    systems += [
+        replace(features, name="two phases", k_query=k, window=window) for k, window in ((8, 50), (8, 100), (16, 100))
+    ]
+    systems += [replace(_features(data, 32), name="32 a document", k_query=k) for k in (16, 32)]
+    kinds: tuple[Kind, ...] = ("1 bit", "2 bits", "4 bits", "knn byte")
+    systems += [_rescored(data, kind, 32, 16, 100) for kind in kinds]
+    systems += [_rescored(data, kind, 64, 16, 100) for kind in kinds]
+    several = _rescored(data, "4 bits", 32, 32, 100)
+    systems += [replace(several, k_query=k) for k in (8, 12, 24, 32)]
+    systems += [replace(several, window=window) for window in (50, 200)]
+    systems += [replace(several, pruning=Pruning("posting_budget", budget)) for budget in (0.08, 0.1)]
+    return systems
+
+
+def _features(data: EncodedSet, k_doc: int) -> RankFeatures:
+    """Features as `ksparse ingest` stores them."""
+    exponent = find_weight_exponent(prune(data.document_vectors, k_doc).weights, margin=1)
+    fingerprint = data.encoder.fingerprint
+    return RankFeatures(f"{PREFIX}-features-{k_doc}", fingerprint, 64, k_doc=k_doc, weight_exponent=exponent)
+
+
+def _rescored(data: EncodedSet, kind: Kind, k_doc: int, k_query: int, window: int) -> Rescored:
+    index = f"{PREFIX}-{kind.replace(' ', '-')}-{k_doc}"
+    exponent = _features(data, k_doc).weight_exponent
+    return Rescored(index, kind, k_query, window, k_doc=k_doc, weight_exponent=exponent)
 
 
 def subset(data: EncodedSet, documents: int, *, queries: int, seed: int = 0) -> EncodedSet:
@@ -111,17 +163,16 @@ def table_4_systems(data: EncodedSet, papers: Mapping[int, EncodedSet]) -> list[
         vectors = other.document_vectors, other.query_vectors
         index = f"{PREFIX}-paper-{k}"
         systems.append(RankFeatures(index, other.encoder.fingerprint, k, vectors=vectors, name=f"K-sparse, k = {k}"))
-    ours = RankFeatures(f"{PREFIX}-features", data.encoder.fingerprint, 32, k_doc=64, name="ours")
+    ours = replace(_features(data, 64), k_query=32, name="ours")
     return [*systems, replace(ours, k_query=16), ours]
 
 
 def growth_systems(data: EncodedSet) -> list[System]:
-    """What the suite `growth` compares: the graph on floats and on bytes, and features."""
-    dim, fingerprint = data.document_embeddings.shape[1], data.encoder.fingerprint
-    features = RankFeatures(f"{PREFIX}-features", fingerprint, 32)
+    """What the suite `growth` compares: the graph on floats and on bytes, features, features with codes."""
+    dim, features = data.document_embeddings.shape[1], _features(data, 64)
     return [
         LuceneHnsw(f"{PREFIX}-hnsw", dim),
         LuceneHnsw(f"{PREFIX}-hnsw-byte", dim, data_type="byte"),
-        replace(features, k_query=16),
-        features,
+        *(replace(features, k_query=k) for k in (16, 32)),
+        *(_rescored(data, "4 bits", 32, k, 100) for k in (8, 16)),
     ]

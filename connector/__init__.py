@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from connector.index.writer import BulkWriter
     from connector.ingest.pipeline import IngestResult, ingest_documents
     from connector.ingest.prepare import prepare_encoder
+    from connector.pruning import Pruning
     from connector.query import build_query
     from connector.retriever import Retriever
     from connector.statistics import CorpusStatistics
@@ -50,6 +51,7 @@ _HOMES = {
     "IndexMappingError": "connector.errors",
     "IngestResult": "connector.ingest.pipeline",
     "MalformedRecord": "connector.types",
+    "Pruning": "connector.pruning",
     "Query": "connector.types",
     "Retriever": "connector.retriever",
     "SearchError": "connector.errors",
@@ -84,6 +86,7 @@ __all__ = [
     "IndexMappingError",
     "IngestResult",
     "MalformedRecord",
+    "Pruning",
     "Query",
     "Retriever",
     "SearchError",

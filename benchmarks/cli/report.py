@@ -82,6 +82,7 @@ def _plain(result: dict[str, Any], _picture: Path) -> None:
 
 _WRITERS: dict[str, Callable[[dict[str, Any], Path], None]] = {
     "frontier": _frontier,
+    "levers": _frontier,
     "ksparse-table4": _table_4,
     "growth": _growth,
     "ingest": _ingest,

@@ -10,8 +10,10 @@ from opensearchpy import OpenSearch
 from benchmarks.datasets import EncodedSet
 from benchmarks.systems.base import INDEX_SETTINGS, Encoding, Probe, Request, send, to_hits
 from connector.errors import BulkWriteError
+from connector.evaluation.exact import document_frequencies
 from connector.index.schema import index_body
 from connector.index.writer import BulkWriter
+from connector.pruning import Pruning, prune_query
 from connector.query import build_query
 from connector.sparsify import prune, round_to_stored, scale_weights
 from connector.types import EncoderFingerprint, Hit, SparseDocument, SparseVectors
@@ -24,8 +26,9 @@ class RankFeatures:
     Attributes:
         index: Its index.
         fingerprint: Of the encoder.
-        k_query: Features of a query that are searched.
+        k_query: Features of a query that are searched, at most.
         k_doc: Features of a document that are kept; all that there are if None.
+        pruning: Which features of a query are left out.
         window: If given, these features only collect candidates: the first `window` of them are scored by the rest
             of the query's features as well.
         weight_exponent: The power of two that weights are stored multiplied by.
@@ -38,6 +41,7 @@ class RankFeatures:
     fingerprint: EncoderFingerprint
     k_query: int
     k_doc: int | None = None
+    pruning: Pruning = Pruning()
     window: int | None = None
     weight_exponent: int = 0
     vectors: tuple[SparseVectors, SparseVectors] | None = None
@@ -47,7 +51,12 @@ class RankFeatures:
     @property
     def knob(self) -> str:
         """The setting that trades quality for latency."""
-        return f"k_query={self.k_query}" + (f", {self.window} rescored by all" if self.window else "")
+        parts = [f"k_query={self.k_query}"]
+        if self.pruning.prune_type != "none":
+            parts.append(str(self.pruning))
+        if self.window:
+            parts.append(f"{self.window} rescored by all")
+        return ", ".join(parts)
 
     @property
     def encoding(self) -> Encoding | None:
@@ -75,9 +84,9 @@ class RankFeatures:
     def prepare(self, data: EncodedSet) -> list[Request]:
         """One bool query each."""
         requests: list[Request] = []
-        for features in self._of(data)[1].as_mappings():
-            strongest = dict(list(features.items())[: self.k_query])
-            rest = dict(list(features.items())[self.k_query :])
+        documents, queries = self._of(data)
+        for features, strongest in zip(queries.as_mappings(), self.searched(documents, queries), strict=True):
+            rest = {name: weight for name, weight in features.items() if name not in strongest}
             first = build_query(strongest, weight_exponent=self.weight_exponent)
             request: Request = {"size": self.top_k, "query": first}
             if self.window and rest:
@@ -94,8 +103,24 @@ class RankFeatures:
         """Answer one request."""
         return to_hits(send(client, self.index, request))
 
+    def searched(self, documents: SparseVectors, queries: SparseVectors) -> list[dict[str, float]]:
+        """The features of each query that are searched in the first phase."""
+        return searched_features(documents, queries, self.k_doc, self.k_query, self.pruning)
+
     def _of(self, data: EncodedSet) -> tuple[SparseVectors, SparseVectors]:
         return self.vectors or (data.document_vectors, data.query_vectors)
+
+
+def searched_features(
+    documents: SparseVectors, queries: SparseVectors, k_doc: int | None, k_query: int, pruning: Pruning
+) -> list[dict[str, float]]:
+    """The features of each query that are searched, from the document frequencies where a budget needs them."""
+    shares = None
+    if pruning.prune_type == "posting_budget":
+        kept = prune(documents, k_doc) if k_doc is not None else documents
+        frequencies = document_frequencies(kept, 1 + int(max(documents.features.max(), queries.features.max())))
+        shares = {str(feature): count / len(kept.weights) for feature, count in enumerate(frequencies.tolist())}
+    return [prune_query(features, pruning, shares=shares) for features in prune(queries, k_query).as_mappings()]
 
 
 def stored_features(vectors: SparseVectors, k_doc: int | None, weight_exponent: int = 0) -> list[dict[str, float]]:

@@ -13,11 +13,11 @@ from opensearchpy import OpenSearch
 from benchmarks.datasets import EncodedSet
 from benchmarks.systems.base import INDEX_SETTINGS, Encoding, Probe, Request, send, to_hits, without_source, write
 from benchmarks.systems.lucene_hnsw import to_bytes
-from benchmarks.systems.rank_features import feature_probes, stored_features
+from benchmarks.systems.rank_features import feature_probes, searched_features, stored_features
 from connector.codes import RotatedCode
+from connector.pruning import Pruning
 from connector.query import FEATURES_FIELD, build_query
 from connector.rescore import CODE_FIELD, build_rescore, code_mapping, rescore_by
-from connector.sparsify import prune
 from connector.types import Hit
 
 Kind = Literal["1 bit", "2 bits", "4 bits", "knn byte"]
@@ -33,6 +33,7 @@ class Rescored:
         k_query: Features of a query that collect.
         window: Candidates.
         k_doc: Features of a document that are kept; all that there are if None.
+        pruning: Which features of a query are left out.
         weight_exponent: The power of two that weights are stored multiplied by.
         top_k: Hits per query.
     """
@@ -42,18 +43,21 @@ class Rescored:
     k_query: int
     window: int = 100
     k_doc: int | None = None
+    pruning: Pruning = Pruning()
     weight_exponent: int = 0
     top_k: int = 10
 
     @property
     def name(self) -> str:
         """What it is called in tables."""
-        return f"k-sparse + {self.kind}"
+        many = "" if self.k_doc in (None, 64) else f", {self.k_doc} a document"
+        return f"k-sparse{many} + {self.kind}"
 
     @property
     def knob(self) -> str:
         """The setting that trades quality for latency."""
-        return f"k_query={self.k_query}, {self.window} rescored"
+        rule = "" if self.pruning.prune_type == "none" else f"{self.pruning}, "
+        return f"k_query={self.k_query}, {rule}{self.window} rescored"
 
     @property
     def encoding(self) -> Encoding:
@@ -88,7 +92,7 @@ class Rescored:
         code = None if self.kind == "knn byte" else self._code(data)
         in_bytes = to_bytes(data.query_embeddings, data.document_embeddings)
         requests: list[Request] = []
-        features = prune(data.query_vectors, self.k_query).as_mappings()
+        features = searched_features(data.document_vectors, data.query_vectors, self.k_doc, self.k_query, self.pruning)
         for found, embedding, rounded in zip(features, data.query_embeddings, in_bytes, strict=True):
             again = _by_plugin(rounded, self.window) if code is None else build_rescore(code, embedding, self.window)
             requests.append(

@@ -53,8 +53,9 @@ def test_the_frontier_has_every_system_and_goes_on_where_it_was(
     [rows] = result["results"].values()
     assert {row["system"] for row in rows} == {
         "exact dense", "HNSW", "HNSW byte", "BM25", "k-sparse", "k-sparse, 128 a document", "k-sparse, two phases",
-        "neural_sparse", "neural_sparse, two phases", "SEISMIC", "BM25 + k-sparse", "SPLADE",
-        "k-sparse + 2 bits", "k-sparse + 4 bits", "k-sparse + knn byte",
+        "k-sparse, 32 a document", "neural_sparse", "neural_sparse, two phases", "SEISMIC", "BM25 + k-sparse", "SPLADE",
+        "k-sparse + 2 bits", "k-sparse + 4 bits", "k-sparse + knn byte", "k-sparse, 32 a document + 2 bits",
+        "k-sparse, 32 a document + 4 bits", "k-sparse, 32 a document + knn byte",
     }  # fmt: skip
     assert {row["knob"] for row in rows if row["system"] == "HNSW"} == {
         "default",
@@ -75,6 +76,22 @@ def test_the_frontier_has_every_system_and_goes_on_where_it_was(
     before = (tmp_path / "frontier.json").stat().st_mtime_ns
     again = run("frontier", str(dataset), "--splade", str(tmp_path / "splade"), *options).stdout
     assert again == printed and (tmp_path / "frontier.json").stat().st_mtime_ns == before
+
+
+def test_every_lever_is_measured(dataset: Path, head_folder: Path, tmp_path: Path) -> None:
+    options = ("--encoder", str(head_folder), "--rounds", "1", "--cache", "cache", "--output", "levers.json")
+    run("levers", str(dataset), *options)
+    [rows] = json.loads((tmp_path / "levers.json").read_text())["results"].values()
+    by_name = {f"{row['system']} {row['knob']}": row for row in rows}
+    plain, scaled = by_name["weights as they are k_query=16"], by_name["scaled weights k_query=16"]
+    assert scaled["ndcg@10"] == plain["ndcg@10"] and scaled["files"]["doc"] < plain["files"]["doc"]
+    budget = by_name["posting_budget k_query=64, posting_budget 0.1"]
+    assert budget["postings_per_document_p99"] <= budget["postings_per_document"] + 1.0
+    assert {
+        "k-sparse, 32 a document + 1 bit k_query=16, 100 rescored",
+        "two phases k_query=8, 50 rescored by all",
+    } <= set(by_name)
+    assert "| max_ratio | " in run("report", "levers.json").stdout
 
 
 def test_table_4_has_each_subset(
@@ -123,7 +140,13 @@ def test_growth_goes_beyond_the_set(dataset: Path, head_folder: Path, tmp_path: 
     assert list(result["results"]) == ["100", "400"]
     assert result["params"]["documents"] == COUNT
     small, large = result["results"].values()
-    assert [row["system"] for row in large] == ["exact dense", "HNSW", "HNSW byte", "k-sparse", "k-sparse"]
+    assert [row["system"] for row in large] == [
+        "exact dense",
+        "HNSW",
+        "HNSW byte",
+        *["k-sparse"] * 2,
+        *["k-sparse, 32 a document + 4 bits"] * 2,
+    ]
     assert all(more["index_bytes"] > less["index_bytes"] for less, more in zip(small[1:], large[1:], strict=True))
     reported = run("report", "growth.json").stdout
     assert "| p50, ms | HNSW default | " in reported
