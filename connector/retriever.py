@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from opensearchpy import OpenSearch
@@ -29,6 +30,7 @@ class Retriever:
         index: The index or alias.
         encoder: Of the fingerprint that the index records, once it is told the statistics that the index keeps.
         source: Fields to return with each hit.
+        cached_queries: How many of the last single queries are kept encoded, since many are asked again; 0 for none.
 
     Raises:
         EncoderMismatchError: Another encoder wrote the index.
@@ -43,12 +45,14 @@ class Retriever:
         encoder: TextEncoder,
         *,
         source: Sequence[str] | bool = ("title", "text", "metadata"),
+        cached_queries: int = 1_024,
     ) -> None:
         self.schema = existing_schema(client, index)
         self.encoder = adapt(encoder, self.schema.statistics, self.schema.code)
         check_encoder(self.schema, self.encoder.fingerprint)
         self._searcher = Searcher(client, index, source=source, weight_exponent=self.schema.weight_exponent)
         self.frequencies = DocumentFrequencies(client, index)
+        self._encode_one = lru_cache(cached_queries)(lambda query, k, window: self._encode([query], k, window))
 
     def search(
         self,
@@ -76,7 +80,7 @@ class Retriever:
                 has no codes.
         """
         self._check_length(query)
-        vectors, rescorings = self._encode([query], k_query, self._window(window, top_k))
+        vectors, rescorings = self._encode_one(query, k_query, self._window(window, top_k))
         [features] = self._prune(vectors, pruning)
         if not features:
             raise SearchError(f"The query {query!r} excites no feature of the encoder; put it in other words.")

@@ -153,15 +153,17 @@ class KSparseAutoEncoder(Module):
         """
         embeddings = features["sentence_embedding"]
         k = max_active_dims or (self.k_query if task == "query" else self.k)
-        tokens = None
-        if self.lexical is not None:
-            tokens = count_tokens(features["input_ids"], features["attention_mask"])
+        tokens = self.tokens_of(features)
         activations = self.activations(embeddings, min(k, self.num_latents), task=task, tokens=tokens)
         features["dense_embedding"] = embeddings
         features["sentence_embedding"] = activations
         if self.decoder is not None and self.training:
             features["decoded_embedding"] = self.decoder(activations[:, : self.num_latents])
         return features
+
+    def tokens_of(self, features: Mapping[str, Any]) -> TokenCounts | None:
+        """Count what the tokenizer left, where tokens are features."""
+        return count_tokens(features["input_ids"], features["attention_mask"]) if self.lexical is not None else None
 
     def get_embedding_dimension(self) -> int:
         """Width of the output, of which at most `k` values are not zero."""

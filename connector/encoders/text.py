@@ -148,7 +148,8 @@ class TextEncoder:
         self._require_head()
         outputs = np.empty((len(texts), self._require_head().dim), dtype=np.float32)
         for rows, features in self._batches(texts, task, batch_size):
-            outputs[rows] = self._forward(features, task, 1)["dense_embedding"].float().cpu().numpy()
+            with torch.inference_mode():
+                outputs[rows] = self._embedding(features).float().cpu().numpy()
         return outputs
 
     def dense_model(self) -> SentenceTransformer:
@@ -300,23 +301,17 @@ class TextEncoder:
         parts: list[SparseVectors] = []
         embeddings: list[NDArray[np.float32]] = [np.empty((0, self._require_head().dim if dense else 0), np.float32)]
         for rows, features in self._batches(texts, task, batch_size):
-            output = self._forward(features, task, k)
-            activations = output["sentence_embedding"]
-            if activations.is_sparse:
-                activations = activations.to_dense()
-            # Only (rows, kept) values leave the device, never a matrix as wide as the latents.
-            kept = k if k is not None else int((activations > 0).sum(dim=1).max())
-            values, latents = activations.topk(min(max(kept, 1), activations.shape[1]), dim=1)
+            found, values, embedded = self._strongest(features, task, k)
             order.append(rows)
-            parts.append(_to_vectors(latents, values))
-            if dense:
-                embeddings.append(output["dense_embedding"].float().cpu().numpy())
-        stacked, found = _stack(parts, k), np.concatenate(embeddings)
+            parts.append(_to_vectors(found, values))
+            if dense and embedded is not None:
+                embeddings.append(embedded.float().cpu().numpy())
+        stacked, joined = _stack(parts, k), np.concatenate(embeddings)
         if order:
             back = np.argsort(np.concatenate(order))
             stacked = stacked.take(back)
-            found = found[back] if dense else found
-        return stacked, found
+            joined = joined[back] if dense else joined
+        return stacked, joined
 
     def _batches(
         self, texts: Sequence[str], task: Task, batch_size: int
@@ -333,12 +328,38 @@ class TextEncoder:
             features = self.model.preprocess([texts[row] for row in rows], prompt=prompt, task=task)
             yield rows, batch_to_device(features, self.model.device)
 
-    def _forward(self, features: dict[str, Any], task: Task, k: int | None) -> dict[str, Any]:
+    def _strongest(
+        self, features: dict[str, Any], task: Task, k: int | None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """Features and values, strongest first, both (rows, kept), and the dense embeddings where there are any.
+
+        With a head of ours nothing as wide as the latents is made beside the product with its weights.
+        """
+        head = self._head
+        if head is not None:
+            with torch.inference_mode():
+                embeddings = self._embedding(features)
+                kept = min(k or head.k, head.num_latents)
+                return *head.strongest(embeddings, kept, task=task, tokens=head.tokens_of(features)), embeddings
         kwargs: dict[str, Any] = {"task": task}
         if k is not None:
             kwargs["max_active_dims"] = k
         with torch.inference_mode():
-            return cast("dict[str, Any]", self.model(features, **kwargs))
+            output = self.model(features, **kwargs)
+        activations = output["sentence_embedding"]
+        if activations.is_sparse:
+            activations = activations.to_dense()
+        kept = k if k is not None else int((activations > 0).sum(dim=1).max())
+        values, found = activations.topk(min(max(kept, 1), activations.shape[1]), dim=1)
+        return found, values, output.get("dense_embedding")
+
+    def _embedding(self, features: dict[str, Any]) -> torch.Tensor:
+        """What the modules in front of the head make of a batch: (rows, dim)."""
+        for module in self.model:
+            if module is self._head:
+                break
+            features.update(module(features))
+        return cast("torch.Tensor", features["sentence_embedding"])
 
 
 def adapt(encoder: TextEncoder, statistics: CorpusStatistics | None, code: RotatedCode | None) -> TextEncoder:

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from opensearchpy import OpenSearch
@@ -13,7 +14,7 @@ from connector.index.schema import prepare_index
 from connector.index.writer import BulkWriter
 from connector.ingest.pipeline import ingest_documents
 from connector.retriever import Retriever
-from connector.types import Document
+from connector.types import Document, SparseVectors
 from tests.fault_proxy import fault_proxy
 from tests.tiny import MAX_TOKENS, build_splade
 
@@ -119,3 +120,24 @@ def test_a_splade_indexes_and_searches(
     [vector] = splade.encode_query([TEXTS["cats"]]).as_mappings()
     hits = {hit.doc_id: hit.score for hit in Retriever(client, index, splade).search(TEXTS["cats"])}
     assert hits["cats"] == pytest.approx(sum(weight**2 for weight in vector.values()), rel=2**-8)
+
+
+def test_a_query_that_is_asked_again_is_not_encoded_again(
+    client: OpenSearch, retriever: Retriever, encoder: TextEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded: list[str] = []
+    original = TextEncoder.encode_query
+
+    def encode_query(self: TextEncoder, texts: Sequence[str], **options: Any) -> SparseVectors:  # noqa: ANN401
+        encoded.extend(texts)
+        return original(self, texts, **options)
+
+    monkeypatch.setattr(TextEncoder, "encode_query", encode_query)
+    first = retriever.search(TEXTS["cats"])
+    assert retriever.search(TEXTS["cats"]) == first
+    assert encoded == [TEXTS["cats"]]
+    retriever.search(TEXTS["cats"], k_query=1)
+    assert len(encoded) == 2, "other features are another encoding"
+    forgetful = Retriever(client, retriever.schema.index, encoder, cached_queries=0)
+    assert forgetful.search(TEXTS["cats"]) == forgetful.search(TEXTS["cats"]) == first
+    assert len(encoded) == 4
