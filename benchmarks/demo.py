@@ -13,10 +13,7 @@ from opensearchpy import OpenSearch
 from benchmarks.compare import Plan, Report, compare
 from benchmarks.datasets import EncodedSet
 from benchmarks.environment import describe
-from benchmarks.systems.base import System
-from benchmarks.systems.lucene_hnsw import LuceneHnsw
-from benchmarks.systems.rank_features import RankFeatures
-from benchmarks.systems.rescored import Rescored
+from benchmarks.suites import demo_systems
 from connector.cluster import Cluster, down, up
 from connector.index.schema import prepare_index
 from connector.index.writer import BulkWriter
@@ -66,12 +63,7 @@ def compare_with_hnsw(
     connect: Callable[[], OpenSearch], data: EncodedSet, *, rounds: int, report: Report
 ) -> list[dict[str, Any]]:
     """Index features and embeddings side by side, search both in turns, and return one row per system and setting."""
-    dim = data.document_embeddings.shape[1]
-    systems: list[System] = [LuceneHnsw("ksparse-demo-hnsw", dim)]
-    systems += [LuceneHnsw("ksparse-demo-hnsw-byte", dim, data_type="byte")]
-    systems += [RankFeatures("ksparse-demo-features", data.encoder.fingerprint, k) for k in K_QUERIES]
-    systems += [Rescored("ksparse-demo-codes", "4 bits", k) for k in K_QUERIES[:2]]
-    return compare(connect, data, systems, Plan(rounds=rounds), report=report)
+    return compare(connect, data, demo_systems(data, K_QUERIES), Plan(rounds=rounds), report=report)
 
 
 def save_result(path: Path, data: EncodedSet, cluster: Cluster, rows: list[dict[str, Any]]) -> None:

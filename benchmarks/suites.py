@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -109,6 +109,23 @@ def _rescored(data: EncodedSet, kind: Kind, k_doc: int, k_query: int, window: in
     index = f"{PREFIX}-{kind.replace(' ', '-')}-{k_doc}"
     exponent = _features(data, k_doc).weight_exponent
     return Rescored(index, kind, k_query, window, k_doc=k_doc, weight_exponent=exponent)
+
+
+def demo_systems(data: EncodedSet, k_queries: Sequence[int]) -> list[System]:
+    """What `make demo` shows: HNSW on floats and on bytes, features, features with codes.
+
+    Args:
+        data: Encoded.
+        k_queries: Features of a query that are searched.
+    """
+    dim, features = data.document_embeddings.shape[1], _features(data, 64)
+    return [
+        LuceneHnsw(f"{PREFIX}-hnsw", dim),
+        LuceneHnsw(f"{PREFIX}-hnsw-byte", dim, data_type="byte"),
+        *(replace(features, k_query=k) for k in k_queries),
+        *(_rescored(data, "4 bits", 32, k, 100) for k in (8, 16)),
+        replace(_rescored(data, "4 bits", 32, 32, 100), pruning=Pruning("posting_budget", 0.08)),
+    ]
 
 
 def subset(data: EncodedSet, documents: int, *, queries: int, seed: int = 0) -> EncodedSet:

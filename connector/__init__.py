@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from connector.encoders.text import TextEncoder
     from connector.errors import (
         BulkWriteError,
+        CheckpointError,
         ClusterError,
         ConnectorError,
         CorpusError,
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from connector.index.schema import prepare_index
     from connector.index.searcher import Searcher
     from connector.index.writer import BulkWriter
-    from connector.ingest.pipeline import IngestResult, ingest_documents
+    from connector.ingest.checkpoint import Checkpoint
+    from connector.ingest.pipeline import IngestJob, IngestResult, ingest_documents
     from connector.ingest.prepare import prepare_encoder
     from connector.pruning import Pruning
     from connector.query import build_query
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "BulkWriteError": "connector.errors",
     "BulkWriter": "connector.index.writer",
+    "Checkpoint": "connector.ingest.checkpoint",
+    "CheckpointError": "connector.errors",
     "ClusterError": "connector.errors",
     "ConnectorError": "connector.errors",
     "CorpusError": "connector.errors",
@@ -49,6 +53,7 @@ _HOMES = {
     "EncoderMismatchError": "connector.errors",
     "Hit": "connector.types",
     "IndexMappingError": "connector.errors",
+    "IngestJob": "connector.ingest.pipeline",
     "IngestResult": "connector.ingest.pipeline",
     "MalformedRecord": "connector.types",
     "Pruning": "connector.pruning",
@@ -73,6 +78,8 @@ _HOMES = {
 __all__ = [
     "BulkWriteError",
     "BulkWriter",
+    "Checkpoint",
+    "CheckpointError",
     "ClusterError",
     "ConnectorError",
     "CorpusError",
@@ -84,6 +91,7 @@ __all__ = [
     "EncoderMismatchError",
     "Hit",
     "IndexMappingError",
+    "IngestJob",
     "IngestResult",
     "MalformedRecord",
     "Pruning",

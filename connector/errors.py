@@ -7,6 +7,7 @@
     │   └── EncoderMismatchError    an index was written by another encoder
     ├── IndexMappingError       an index is missing, or its mapping is not ours
     ├── BulkWriteError          a write was refused in a way that no retry mends
+    ├── CheckpointError         a run cannot go on where another one stood
     └── SearchError             a query cannot be run
 
 A wrong argument is a `ValueError`. Every message names the value, the rule and the next step.
@@ -39,6 +40,10 @@ class IndexMappingError(ConnectorError):
 
 class BulkWriteError(ConnectorError):
     """A write was refused in a way that no retry mends."""
+
+
+class CheckpointError(ConnectorError):
+    """A run cannot go on from a checkpoint."""
 
 
 class SearchError(ConnectorError):

@@ -40,14 +40,35 @@ def build_rescore(code: RotatedCode, query: NDArray[np.float32], window: int) ->
     """
     if window < 1:
         raise ValueError(f"the window must be at least 1, got {window}.")
+    return rescore_by(build_script(code, query), window)
+
+
+def build_scan(code: RotatedCode, query: NDArray[np.float32]) -> dict[str, Any]:
+    """Build a query clause that scores every document by its code: slow, and as near to the dense order as codes are.
+
+    Args:
+        code: Of the index.
+        query: float32 (dim,), the dense embedding.
+
+    Raises:
+        ValueError: The query has other dimensions.
+    """
+    return {"script_score": {"query": {"match_all": {}}, "script": build_script(code, query)}}
+
+
+def build_script(code: RotatedCode, query: NDArray[np.float32]) -> dict[str, Any]:
+    """Build the script that scores a document by its code: 1 plus the estimated inner product.
+
+    Raises:
+        ValueError: The query has other dimensions.
+    """
     if query.shape != (code.dim,):
         raise ValueError(f"the query's embedding must have shape ({code.dim},), got {query.shape}.")
     turned = query @ code.rotation
     step = float(np.abs(turned).max()) / (_LAST - _ZERO) or 1.0
     text = "".join(map(chr, (np.rint(turned / step).astype(np.int64) + _ZERO).tolist()))
     params = {"q": text, "scale": step * code.factor_unit / 2, "shift": 1.0 + float(code.mean @ query)}
-    script = {"lang": "painless", "source": script_source(code.dim, code.bits), "params": params}
-    return rescore_by(script, window)
+    return {"lang": "painless", "source": script_source(code.dim, code.bits), "params": params}
 
 
 def rescore_by(script: Mapping[str, Any], window: int) -> dict[str, Any]:

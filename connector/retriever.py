@@ -69,11 +69,12 @@ class Retriever:
         Args:
             query: At most as many tokens as the encoder reads.
             top_k: Hits asked for, 1 to 10,000.
-            k_query: Features kept of the query; the encoder's own number if None.
+            k_query: Features kept of the query; if None, what the index says of it, or the encoder's own number, or
+                half of that where hits are rescored: candidates need no order.
             pruning: Which of these are left out.
             filters: Query clauses that a document must match; they don't change its score.
-            window: Hits that are put into the dense order by the index's codes, 0 for none; if None, 100 or ten times
-                `top_k` where the index has codes. Scores are then 1 plus the estimated inner product.
+            window: Hits that are put into the dense order by the index's codes, 0 for none; if None, what the index
+                says of it, or 100, and at least ten times `top_k`. Scores are then 1 plus the estimated inner product.
 
         Raises:
             SearchError: The query is empty or too long, the server refuses it, or a window is asked for and the index
@@ -108,7 +109,8 @@ class Retriever:
 
     def _window(self, window: int | None, top_k: int) -> int:
         if self.encoder.code is not None:
-            return max(_WINDOW, 10 * top_k) if window is None else window
+            usual = self.schema.search.window if self.schema.search is not None else _WINDOW
+            return max(usual, 10 * top_k) if window is None else window
         if window:
             raise SearchError(
                 f"Index {self.schema.index!r} has no codes to rescore {window} hits by; ingest it anew with --rescore."
@@ -127,6 +129,10 @@ class Retriever:
         self, queries: list[str], k_query: int | None, window: int
     ) -> tuple[SparseVectors, list[dict[str, Any] | None]]:
         code = self.encoder.code
+        if k_query is None and self.schema.search is not None:
+            k_query = self.schema.search.k_query
+        elif k_query is None and window and self.encoder.k_query is not None:
+            k_query = max(1, self.encoder.k_query // 2)
         if code is None or not window:
             return self.encoder.encode_query(queries, k=k_query), [None] * len(queries)
         vectors, embeddings = self.encoder.encode_query_for_rescoring(queries, k=k_query)

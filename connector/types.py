@@ -22,6 +22,8 @@ class Document:
         title: May be empty.
         metadata: Free keys for filters, stored under `metadata`.
         fields: Values of further top-level fields that the index's mapping declares.
+        version: Of the document where it comes from; a document that is older than what the index holds is not
+            written. None writes in any case.
     """
 
     doc_id: str
@@ -29,6 +31,7 @@ class Document:
     title: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     fields: Mapping[str, Any] = field(default_factory=dict)
+    version: int | None = None
 
     @property
     def content(self) -> str:
@@ -94,12 +97,26 @@ class SparseDocument:
         features: From feature name to weight. Names hold no dot; weights are normal floats above 0.
         source: The fields kept beside the features: title, text, metadata and declared fields.
         code: The compact code of its dense embedding, None where the index keeps none.
+        version: As of the document.
     """
 
     doc_id: str
     features: Mapping[str, float]
     source: Mapping[str, Any] = field(default_factory=dict)
     code: bytes | None = None
+    version: int | None = None
+
+
+class SearchDefaults(NamedTuple):
+    """How an index is searched where a search does not say.
+
+    Attributes:
+        k_query: Features kept of a query.
+        window: Hits rescored by codes.
+    """
+
+    k_query: int
+    window: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,13 +17,17 @@ from urllib.parse import urlsplit
 
 @dataclass(frozen=True)
 class Reply:
-    """What a client sees. `declared` is the Content-Length if it is to be a lie; `broken` closes without a reply."""
+    """What a client sees.
+
+    `declared` is the Content-Length if it is to be a lie; `broken` closes without a reply; `retry_after` is a header.
+    """
 
     status: int
     body: bytes
     content_type: str = "application/json"
     declared: int | None = None
     broken: bool = False
+    retry_after: str | None = None
 
 
 Forward = Callable[[bytes], Reply]
@@ -31,10 +35,10 @@ Fault = Callable[[bytes, Forward], Reply]
 """Takes the body of a request and a way to pass a body on to the real node."""
 
 
-def status(code: int, reason: str = "scripted") -> Fault:
+def status(code: int, reason: str = "scripted", *, retry_after: str | None = None) -> Fault:
     """Answer with an error, without asking the node."""
     error = {"error": {"type": "scripted", "reason": reason, "root_cause": []}, "status": code}
-    return lambda _body, _forward: Reply(code, json.dumps(error).encode())
+    return lambda _body, _forward: Reply(code, json.dumps(error).encode(), retry_after=retry_after)
 
 
 def broken_before(_body: bytes, _forward: Forward) -> Reply:
@@ -170,6 +174,8 @@ def fault_proxy(node_url: str) -> Iterator[FaultProxy]:
             self.send_response(reply.status)
             self.send_header("Content-Type", reply.content_type)
             self.send_header("Content-Length", str(len(reply.body) if reply.declared is None else reply.declared))
+            if reply.retry_after is not None:
+                self.send_header("Retry-After", reply.retry_after)
             self.end_headers()
             if self.command != "HEAD":
                 self.wfile.write(reply.body)

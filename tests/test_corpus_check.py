@@ -194,3 +194,17 @@ def test_documents_are_read_lazily() -> None:
 def test_fields_as_one_string_are_refused() -> None:
     with pytest.raises(ValueError, match="collection of names, got the string 'lang'"):
         check_documents([], fields="lang")
+
+
+def test_a_version_may_come_with_a_record() -> None:
+    found = check({"_id": "d1", "text": "body", "_version": 7})
+    assert found == Document("d1", "body", version=7)
+    assert check(found) == found
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [("7", "'_version' is a string"), (True, "a boolean"), (1.5, "a float"), (-1, "takes 0 to"), (2**63, "takes 0 to")],
+)
+def test_a_version_is_an_integer_that_the_server_takes(version: object, expected: str) -> None:
+    assert expected in reason({"_id": "d1", "text": "body", "_version": version})

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from connector.corpus import count_records, read_corpus
+from connector.corpus.source import digest_source
 from connector.errors import CorpusError
 from connector.types import Document, MalformedRecord
 
@@ -113,3 +114,17 @@ def test_parquet_from_standard_input_is_refused() -> None:
 
 def test_standard_input_has_no_count() -> None:
     assert count_records("-") is None
+
+
+def test_a_digest_tells_contents_apart(tmp_path: Path) -> None:
+    path = tmp_path / "corpus.jsonl"
+    path.write_bytes(b"a" * 3_000_000)
+    first = digest_source(path)
+    assert digest_source(path) == first and len(first) == 16
+    for content in (b"a" * 3_000_001, b"b" + b"a" * 2_999_999, b"a" * 2_999_999 + b"b"):
+        path.write_bytes(content)
+        assert digest_source(path) != first
+    (tmp_path / "other.jsonl").write_bytes(b"a" * 3_000_000)
+    assert digest_source(tmp_path / "other.jsonl") == first, "the name does not count"
+    with pytest.raises(CorpusError, match="Standard input cannot be read again"):
+        digest_source("-")

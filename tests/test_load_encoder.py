@@ -139,3 +139,15 @@ def test_a_broken_configuration_is_refused(head_folder: Path, tmp_path: Path) ->
 def test_a_device_that_is_not_there_is_refused(head_folder: Path, device: str) -> None:
     with pytest.raises(EncoderError, match=f"no device '{device}' here; leave it out"):
         load_encoder(str(head_folder), device=device)
+
+
+def test_a_masked_language_model_alone_is_a_splade(tmp_path: Path) -> None:
+    model = build_splade(tmp_path / "transformer")
+    loaded = load_encoder(str(tmp_path / "transformer"), device="cpu")
+    expected = model.encode_document(TEXTS)
+    assert isinstance(expected, torch.Tensor)
+    rows, found = expected.to_dense().numpy(), loaded.encode_document(TEXTS)
+    np.testing.assert_array_equal((rows > 0).sum(axis=1), found.active_dims)
+    np.testing.assert_allclose(
+        np.take_along_axis(rows, found.features, axis=1)[found.weights > 0], found.weights[found.weights > 0], rtol=1e-5
+    )

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from connector.errors import BulkWriteError, CorpusError
 from connector.index.writer import BulkWriter, Refusal, WriteResult
-from connector.ingest.pipeline import IngestResult, ingest_documents, to_sparse_documents
+from connector.ingest.checkpoint import Checkpoint
+from connector.ingest.pipeline import IngestJob, IngestResult, ingest_documents, to_sparse_documents
 from connector.types import Document, EncoderFingerprint, MalformedRecord, SparseDocument, SparseVectors
 
 TIMEOUT_S = 5.0
@@ -48,6 +51,7 @@ class ListWriter:
         self.before = before
         self.written: list[SparseDocument] = []
         self.refreshes = 0
+        self.stopped = False
 
     def write(self, documents: Sequence[SparseDocument]) -> WriteResult:
         self.before()
@@ -58,6 +62,9 @@ class ListWriter:
 
     def refresh(self) -> None:
         self.refreshes += 1
+
+    def stop(self) -> None:
+        self.stopped = True
 
 
 def run(
@@ -278,3 +285,117 @@ def test_a_record_of_another_type_is_not_dropped_silently() -> None:
     except (TypeError, ValueError):
         return
     assert result.read == result.indexed + result.dead_lettered
+
+
+class Killed(BaseException):
+    """Nothing can be done any more, as after SIGKILL."""
+
+
+def job(writer: ListWriter, folder: Path, *, resume: bool = False, **options: Any) -> IngestJob:  # noqa: ANN401
+    return IngestJob(
+        cast(BulkWriter, writer),
+        LengthEncoder(),
+        dead_letters=folder / "dead.jsonl",
+        checkpoint=Checkpoint(folder / "run.json", {"input": "a"}),
+        resume=resume,
+        write_size=2,
+        **options,
+    )
+
+
+def test_documents_may_come_in_many_calls(tmp_path: Path) -> None:
+    writer = ListWriter()
+    vectors = SparseVectors(np.full((3, 1), 9, np.int32), np.ones((3, 1), np.float32))
+    with job(writer, tmp_path) as work:
+        for record in documents("d1", "d2", "d3"):
+            work.add([record])
+        work.add_vectors([Document(name, "text") for name in ("v1", "v2", "v3")], vectors)
+        work.add(documents("d4"))
+        with pytest.raises(RuntimeError, match="the job is not over"):
+            _ = work.result
+    assert (work.result.read, work.result.indexed) == (7, 7)
+    features = {each.doc_id: list(each.features) for each in writer.written}
+    assert features == {name: ["9"] if name[0] == "v" else ["7"] for name in ("d1", "d2", "d3", "v1", "v2", "v3", "d4")}
+    assert not (tmp_path / "run.json").exists(), "the job came to its end"
+
+
+def test_documents_may_come_one_by_one_from_elsewhere(tmp_path: Path) -> None:
+    async def stream() -> AsyncIterator[Document | MalformedRecord]:
+        for record in [*documents("d1", "d2", "bad1"), MALFORMED]:
+            await asyncio.sleep(0)
+            yield record
+
+    async def work() -> IngestResult:
+        with job(ListWriter(), tmp_path) as started:
+            await started.add_async(stream())
+        return started.result
+
+    result = asyncio.run(work())
+    assert (result.read, result.indexed, result.dead_lettered) == (4, 2, 2)
+
+
+def test_vectors_must_be_as_many_as_documents(tmp_path: Path) -> None:
+    vectors = SparseVectors(np.zeros((2, 1), np.int32), np.ones((2, 1), np.float32))
+    with (
+        pytest.raises(ValueError, match="1 documents need as many vectors, got 2"),
+        job(ListWriter(), tmp_path) as work,
+    ):
+        work.add_vectors([Document("d1", "text")], vectors)
+    with pytest.raises(TypeError, match="this job has no encoder"), IngestJob(cast(BulkWriter, ListWriter())) as other:
+        other.add(documents("d1"))
+        other._flush()
+
+
+@pytest.mark.parametrize("stop_at", range(1, 12))
+def test_a_run_that_was_stopped_goes_on_to_the_same_end(tmp_path: Path, stop_at: int) -> None:
+    records = [
+        *documents("d1", "bad1", "d2"),
+        MALFORMED,
+        *documents("d3", "d4", "bad2", "d5"),
+        MALFORMED,
+        *documents("d6"),
+    ]
+    writer = ListWriter()
+
+    def breaks() -> Iterator[Document | MalformedRecord]:
+        for number, record in enumerate(records):
+            if number == stop_at:
+                raise Killed
+            yield record
+
+    with pytest.raises(Killed) if stop_at < len(records) else nullcontext(), job(writer, tmp_path) as first:
+        first.add(breaks())
+    if stop_at >= len(records):
+        return
+    before = len(writer.written)
+    with job(writer, tmp_path, resume=True) as second:
+        second.add(records)
+    assert (second.result.read, second.result.indexed, second.result.dead_lettered) == (10, 6, 4)
+    assert len(writer.written) - before <= 6 - (stop_at // 2 - 2), "what was accounted for is not written again"
+    assert {each.doc_id for each in writer.written} == {"d1", "d2", "d3", "d4", "d5", "d6"}
+    letters = [json.loads(line) for line in (tmp_path / "dead.jsonl").read_text().splitlines()]
+    assert [each.get("_id", each.get("location")) for each in letters] == ["bad1", "c.jsonl:4", "bad2", "c.jsonl:4"]
+
+
+def test_dead_letters_that_the_checkpoint_does_not_know_are_taken_off(tmp_path: Path) -> None:
+    (tmp_path / "dead.jsonl").write_text("from another run\n")
+    with pytest.raises(Killed), job(ListWriter(), tmp_path) as first:
+        first.add(documents("bad1", "bad2"))
+        raise Killed
+    with (tmp_path / "dead.jsonl").open("a") as file:
+        file.write("half a lett")
+    with job(ListWriter(), tmp_path, resume=True) as second:
+        second.add(documents("bad1", "bad2", "bad3"))
+    lines = (tmp_path / "dead.jsonl").read_text().splitlines()
+    assert lines[0] == "from another run"
+    assert [json.loads(line)["_id"] for line in lines[1:]] == ["bad1", "bad2", "bad3"]
+    assert second.result.dead_lettered == 3
+
+
+def test_an_interrupt_stops_the_writer_and_keeps_the_checkpoint(tmp_path: Path) -> None:
+    writer = ListWriter()
+    with pytest.raises(KeyboardInterrupt), job(writer, tmp_path) as work:
+        work.add(documents("d1", "d2"))
+        raise KeyboardInterrupt
+    assert writer.stopped
+    assert (tmp_path / "run.json").exists()

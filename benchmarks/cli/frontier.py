@@ -12,6 +12,7 @@ from benchmarks.cli.stage import Options, Stage, common, on_stage, print_result
 if TYPE_CHECKING:
     from benchmarks.datasets import EncodedSet
     from benchmarks.suites import Splade
+    from connector.encoders.text import TextEncoder
 
 
 @click.command(
@@ -30,21 +31,20 @@ def frontier(dataset: Path, split: str, splade: str | None, clients: tuple[int, 
     """Compare all systems at all their settings on one judged set."""
     from benchmarks.compare import Plan
     from benchmarks.suites import all_systems
+    from connector.encoders.load import load_encoder
 
+    model = load_encoder(splade, k=100, k_query=64) if splade else None
     with on_stage(options) as stage:
         data = stage.encode(dataset, split=split, k_doc=128, k_query=64)
         result = stage.result("frontier", data, split=split, clients=clients, splade=splade)
         if data.name not in result.groups:
-            systems = all_systems(data, splade=_encode(splade, data, stage) if splade else None)
+            systems = all_systems(data, splade=_encode(model, data, stage) if model is not None else None)
             plan = Plan(rounds=options.rounds, clients=clients, encoding=True, memory=True, deep=True)
             result.add(data.name, stage.compare(data, systems, plan))
     print_result(result)
 
 
-def _encode(splade: str, data: EncodedSet, stage: Stage) -> Splade:
-    from connector.encoders.load import load_encoder
-
-    model = load_encoder(splade, k=100, k_query=64)
+def _encode(model: TextEncoder, data: EncodedSet, stage: Stage) -> Splade:
     texts = [document.content for document in data.documents]
     stage.report("encoding by SPLADE", 0.0)
     documents = model.encode_document(texts, batch_size=32)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -12,8 +10,9 @@ import click
 from connector.cli.connection import connection_options, open_client
 from connector.cli.progress import documents
 from connector.cli.rescore import rescore_option
+from connector.cli.stop import stoppable
 from connector.codes import Bits
-from connector.errors import BulkWriteError, IndexMappingError
+from connector.errors import IndexMappingError
 
 _MOST_FITTED = 50_000
 _HEADS_HELP = "A shipped head, a folder (ksparse train, SparseEncoder), or a SparseEncoder on the hub."
@@ -67,6 +66,12 @@ becomes metadata. Exit status 3: finished, but some records are in the dead lett
     type=click.Path(dir_okay=False, path_type=Path),
     help="Keep what fails in this file.  [default: INDEX.dead-letters.jsonl]",
 )
+@click.option("--resume", is_flag=True, help="Go on where the last run of the same command was stopped.")
+@click.option(
+    "--checkpoint",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where a run notes how far it is.  [default: INDEX.checkpoint.json; none for standard input]",
+)
 @click.option(
     "--calibrate/--no-calibrate",
     default=True,
@@ -99,6 +104,8 @@ def ingest(
     generate_ids: bool,
     strict: bool,
     dead_letters: Path | None,
+    resume: bool,
+    checkpoint: Path | None,
     calibrate: bool,
     fit: Path | None,
     fit_minutes: float,
@@ -120,16 +127,19 @@ def ingest(
     """
     client = open_client(insecure=insecure, ca_certs=ca_certs)
     from connector.cli.encoder import open_encoder
-    from connector.cli.main import EXIT_DEAD_LETTERS, EXIT_RESUMABLE
+    from connector.cli.main import EXIT_DEAD_LETTERS
+    from connector.cli.summary import print_summary
     from connector.corpus.read import count_records, read_corpus
-    from connector.corpus.source import Format
-    from connector.index.schema import read_schema
+    from connector.corpus.source import STANDARD_INPUT, Format, digest_source
+    from connector.index.schema import read_schema, read_uuid
     from connector.index.writer import BulkWriter
-    from connector.ingest.pipeline import ingest_documents
+    from connector.ingest.checkpoint import Checkpoint
+    from connector.ingest.pipeline import IngestJob
     from connector.ingest.prepare import prepare_encoder
     from connector.ingest.sample import Sampled
 
     kind: Format | None = file_format  # type: ignore[assignment]
+    source = "" if corpus == STANDARD_INPUT and not resume else digest_source(corpus, kind)
     declared = read_schema(client, index)
     known_fields = {*fields, *(declared.fields if declared else ())}
     records = Sampled(read_corpus(corpus, fields=known_fields, format=kind, generate_ids=generate_ids))
@@ -166,32 +176,24 @@ def ingest(
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    writer = BulkWriter(client, index, chunk_size=chunk_size)
-    try:
-        with documents(quiet, count_records(corpus, format=kind), f"{corpus} -> {index}") as progress:
-            result = ingest_documents(
-                records,
-                loaded,
-                writer,
-                dead_letters=dead_letters or Path(f"{index}.dead-letters.jsonl"),
-                strict=strict,
-                batch_size=batch_size,
-                max_in_flight=max_in_flight,
-                progress=progress,
-            )
-    except BulkWriteError as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(EXIT_RESUMABLE)
-    if as_json:
-        click.echo(json.dumps({"index": index, **asdict(result)}, default=str))
-    else:
-        rate = result.read / max(result.elapsed_s, 1e-9)
-        click.echo(
-            f"{index}: {result.indexed:,} indexed + {result.dead_lettered:,} dead-lettered = {result.read:,} read "
-            f"in {result.elapsed_s:.1f} s ({rate:,.0f} documents/s)"
-        )
-    for reason in result.reasons:
-        click.echo(f"dead-lettered: {reason}", err=True)
-    if result.dead_letters:
-        click.echo(f"All {result.dead_lettered:,} are kept in {result.dead_letters}", err=True)
+    run = {"input": source, "encoder": loaded.fingerprint.digest, "index": f"{index} {read_uuid(client, index)}"}
+    point = Checkpoint(checkpoint or Path(f"{index}.checkpoint.json"), run) if source else None
+    if point is not None and point.path.is_file() and not resume:
+        click.echo(f"{point.path} is of a run that was stopped; --resume goes on with it. Beginning anew.", err=True)
+    writer = BulkWriter(client, index, chunk_size=chunk_size, max_in_flight=max_in_flight)
+    with stoppable(), documents(quiet, count_records(corpus, format=kind), f"{corpus} -> {index}") as progress:
+        with IngestJob(
+            writer,
+            loaded,
+            dead_letters=dead_letters or Path(f"{index}.dead-letters.jsonl"),
+            checkpoint=point,
+            resume=resume,
+            strict=strict,
+            batch_size=batch_size,
+            max_in_flight=max_in_flight,
+            progress=progress,
+        ) as job:
+            job.add(records)
+    print_summary(index, job.result, as_json=as_json)
+    if job.result.dead_lettered:
         sys.exit(EXIT_DEAD_LETTERS)

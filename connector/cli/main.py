@@ -21,8 +21,10 @@ _COMMANDS = {
     "status": "connector.cli.cluster",
     "train": "connector.cli.train",
     "ingest": "connector.cli.ingest",
+    "replay": "connector.cli.replay",
     "search": "connector.cli.search",
     "evaluate": "connector.cli.evaluate",
+    "tune": "connector.cli.tune",
     "bench": "connector.cli.bench",
 }
 

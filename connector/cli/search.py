@@ -30,7 +30,11 @@ Examples:
 @click.argument("query")
 @click.option("--index", required=True, help="Index or alias to search.")
 @click.option("--encoder", default="all-MiniLM-L6-v2", show_default=True, help="The one that wrote the index.")
-@click.option("--k-query", type=click.IntRange(1, 1024), help="Features kept of the query.  [default: the encoder's]")
+@click.option(
+    "--k-query",
+    type=click.IntRange(1, 1024),
+    help="Features kept of the query.  [default: what `ksparse tune` saved, or the encoder's, half of it if rescored]",
+)
 @click.option(
     "--prune-type",
     type=click.Choice(PRUNE_TYPES),

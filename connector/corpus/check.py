@@ -12,7 +12,7 @@ from connector.types import Document
 MAX_ID_BYTES = 512
 """The server's limit on `_id`, in bytes of UTF-8."""
 
-RESERVED = ("_id", "title", "text", "metadata")
+RESERVED = ("_id", "_version", "title", "text", "metadata")
 """The keys of a record that the mapping's extra fields cannot have."""
 
 
@@ -47,7 +47,8 @@ class RecordChecker:
 
         Args:
             record: `_id` (string or integer), `text` and the optional `title` (strings; None counts as absent),
-                `metadata` (an object), and declared fields. Title and text must not both be blank.
+                `metadata` (an object), `_version` (an integer), and declared fields. Title and text must not both be
+                blank.
 
         Raises:
             ValueError: The record breaks a rule; the message is the reason, fit for a `MalformedRecord`.
@@ -57,6 +58,7 @@ class RecordChecker:
         if not title.strip() and not text.strip():
             raise ValueError("has an empty 'text' and no 'title'; there is nothing to encode")
         metadata = _object(record, "metadata")
+        version = _version(record)
         fields = {key: value for key, value in record.items() if key not in RESERVED}
         for key in fields:
             if key not in self._fields:
@@ -68,7 +70,7 @@ class RecordChecker:
         if doc_id is None:
             doc_id = hashlib.sha256(written).hexdigest()
         self._refuse_repeated(doc_id)
-        return Document(doc_id, text, title, metadata, fields)
+        return Document(doc_id, text, title, metadata, fields, version)
 
     def _doc_id(self, record: Mapping[str, Any]) -> str | None:
         doc_id = record.get("_id")
@@ -117,6 +119,17 @@ def _object(record: Mapping[str, Any], key: str) -> dict[str, Any]:
         if not isinstance(name, str):
             raise ValueError(f"{key!r} has the key {name!r}, which is not a string")
     return dict(value)
+
+
+def _version(record: Mapping[str, Any]) -> int | None:
+    value = record.get("_version")
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError(f"'_version' is {_kind(value)}, not an integer")
+    if not 0 <= value < 2**63:
+        raise ValueError(f"'_version' is {value}, the server takes 0 to 2^63 - 1")
+    return value
 
 
 def _write(title: str, text: str, metadata: dict[str, Any], fields: dict[str, Any]) -> bytes:

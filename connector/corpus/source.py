@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import sys
 import zlib
@@ -25,6 +26,7 @@ _SUFFIXES: dict[str, Format] = {
     ".parquet": "parquet",
 }
 _GZIP_MAGIC = b"\x1f\x8b"
+_DIGESTED_BYTES = 1 << 20
 _BEIR_NAMES = ("corpus.jsonl", "corpus.jsonl.gz")
 
 
@@ -65,6 +67,24 @@ def find_source(path: str | Path, format: Format | None = None) -> Source:
     if not path.exists():
         raise CorpusError(f"{path} does not exist; give a file, a BEIR folder, or - for standard input.")
     return Source(path, format or _format_of(path))
+
+
+def digest_source(path: str | Path, format: Format | None = None) -> str:
+    """Name the content of a corpus file by its size, beginning and end: SHA-256, 16 hexadecimal digits.
+
+    Raises:
+        CorpusError: The path does not exist, has no known format, or is standard input, which cannot be read again.
+    """
+    source = find_source(path, format)
+    if source.path is None:
+        raise CorpusError("Standard input cannot be read again from where it was left; give the path of a file.")
+    size = source.path.stat().st_size
+    digest = hashlib.sha256(f"{source.format} {size}".encode())
+    with source.path.open("rb") as stream:
+        digest.update(stream.read(_DIGESTED_BYTES))
+        stream.seek(max(0, size - _DIGESTED_BYTES))
+        digest.update(stream.read(_DIGESTED_BYTES))
+    return digest.hexdigest()[:16]
 
 
 def read_lines(path: Path | None) -> Iterator[tuple[int, bytes]]:

@@ -37,7 +37,8 @@ def load_encoder(
 
     Args:
         name: A shipped head (`shipped_heads`), the folder of a head as `ksparse train` writes it, the folder of a
-            whole `SparseEncoder`, or a `SparseEncoder` on the model hub.
+            whole `SparseEncoder`, or a `SparseEncoder` on the model hub. A masked-language model alone is a SPLADE:
+            the strongest logit of each token, max-pooled.
         device: cuda, mps or cpu; the best there is if None.
         k: Features kept per document, instead of the head's.
         k_query: Features kept per query, instead of the head's.
@@ -54,14 +55,14 @@ def load_encoder(
         base_model = find_base_model(head.base_model)
         model = join(load_base_model(base_model, device), head)
         return TextEncoder(model, k=k, k_query=k_query, base_model=base_model.name, revision=base_model.revision)
-    if folder.exists() and not (folder / "modules.json").is_file():
+    if folder.exists() and not (folder / "modules.json").is_file() and not _is_masked_lm(BaseModel(name, name)):
         raise EncoderError(
-            f"{name} holds neither a head (config.json with num_latents) nor a SparseEncoder (modules.json). "
-            "Give a folder written by `ksparse train` or by SparseEncoder.save_pretrained."
+            f"{name} holds neither a head (config.json with num_latents) nor a SparseEncoder (modules.json) nor a "
+            "masked-language model. Give a folder written by `ksparse train` or by SparseEncoder.save_pretrained."
         )
     source = BaseModel(name, name) if folder.exists() else find_base_model(name)
     types = _module_types(source)
-    if not any(kind.rsplit(".")[-1] in _SPARSE_MODULES for kind in types):
+    if not any(kind.rsplit(".")[-1] in _SPARSE_MODULES for kind in types) and (types or not _is_masked_lm(source)):
         raise EncoderError(
             f"{name} has no sparse module ({', '.join(kind.rsplit('.')[-1] for kind in types) or 'no modules.json'}). "
             f"To search with a dense model, train a head: ksparse train CORPUS --base-model {name} --output HEAD."
@@ -115,3 +116,12 @@ def _module_types(source: BaseModel) -> list[str]:
     if path is None:
         return []
     return [str(module["type"]) for module in json.loads(Path(path).read_text(encoding="utf-8"))]
+
+
+def _is_masked_lm(source: BaseModel) -> bool:
+    """Whether a folder or a model of the hub is a transformer that predicts tokens, as SPLADE is kept by many."""
+    path = load_file_path(source.path, "config.json", revision=source.revision or None)
+    if path is None:
+        return False
+    architectures = json.loads(Path(path).read_text(encoding="utf-8")).get("architectures") or []
+    return any(str(name).endswith("ForMaskedLM") for name in architectures)

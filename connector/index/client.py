@@ -21,6 +21,7 @@ from opensearchpy.exceptions import (
 )
 
 from connector.errors import ClusterError
+from connector.index.transport import PatientConnection
 
 _ADVICE = "see `ksparse status`, or set OPENSEARCH_URL."
 
@@ -88,7 +89,7 @@ def connect(
         max_retries=0,
         # Replies are small and loopback is common: compressing them costs more than it saves.
         http_compress=False,
-        **(secure | options),
+        **({"connection_class": PatientConnection} | secure | options),
     )
 
 

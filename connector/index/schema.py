@@ -17,7 +17,7 @@ from connector.index.client import explained, reason_of
 from connector.query import FEATURES_FIELD
 from connector.rescore import CODE_FIELD, code_mapping
 from connector.statistics import CorpusStatistics
-from connector.types import EncoderFingerprint
+from connector.types import EncoderFingerprint, SearchDefaults
 
 META_KEY = "ksparse"
 _RESERVED_FIELDS = ("_id", "title", "text", "metadata", FEATURES_FIELD, CODE_FIELD)
@@ -35,6 +35,7 @@ class IndexSchema:
         statistics: What the encoder was told of the corpus, None if nothing.
         code: The compact codes that documents have, None if they have none.
         weight_exponent: The power of two that its weights are stored multiplied by.
+        search: How it is searched where a search does not say, None if it says nothing.
     """
 
     index: str
@@ -43,6 +44,7 @@ class IndexSchema:
     statistics: CorpusStatistics | None = None
     code: RotatedCode | None = None
     weight_exponent: int = 0
+    search: SearchDefaults | None = None
 
 
 def load_mapping(name: str) -> dict[str, Any]:
@@ -123,6 +125,37 @@ def read_schema(client: OpenSearch, index: str) -> IndexSchema | None:
             f"{index} joins indices that store weights on different scales; name one of {', '.join(replies)}."
         )
     return replace(schemas[0], index=index)
+
+
+def save_search_defaults(client: OpenSearch, index: str, defaults: SearchDefaults) -> None:
+    """Write into an index (or all indices of an alias) how it is searched where a search does not say.
+
+    Raises:
+        ClusterError: The server is away or does not permit it.
+        IndexMappingError: There is no such index, or it is not one of ours.
+    """
+    existing_schema(client, index)
+    with explained(client):
+        for name, reply in client.indices.get_mapping(index=index).items():
+            # The server replaces `_meta` as a whole.
+            meta = reply["mappings"]["_meta"]
+            meta[META_KEY]["search"] = defaults._asdict()
+            client.indices.put_mapping(index=name, body={"_meta": meta})
+
+
+def read_uuid(client: OpenSearch, index: str) -> str:
+    """Read what tells an index from another one that later gets its name; several for an alias of several.
+
+    Raises:
+        ClusterError: The server is away or does not permit it.
+        IndexMappingError: There is no such index.
+    """
+    try:
+        with explained(client):
+            replies = client.indices.get_settings(index=index, params={"filter_path": "*.settings.index.uuid"})
+    except NotFoundError as error:
+        raise IndexMappingError(f"There is no index {index!r}.") from error
+    return ",".join(sorted(reply["settings"]["index"]["uuid"] for reply in replies.values()))
 
 
 def read_weight_exponent(client: OpenSearch, index: str) -> int:
@@ -243,12 +276,13 @@ def _parse(name: str, mappings: Mapping[str, Any]) -> IndexSchema:
         encoder = EncoderFingerprint(**facts)
         statistics = CorpusStatistics.from_json(meta["statistics"]) if "statistics" in meta else None
         code = RotatedCode.from_json(meta["code"]) if "code" in meta else None
+        search = SearchDefaults(**meta["search"]) if "search" in meta else None
     except (TypeError, ValueError) as error:
         raise IndexMappingError(f"Index {name!r} was made by another version of ksparse ({error}).") from error
     declared = {
         field: facts_of.get("type", "object") for field, facts_of in properties.items() if field not in _RESERVED_FIELDS
     }
-    return IndexSchema(name, encoder, declared, statistics, code, int(meta.get("weight_exponent", 0)))
+    return IndexSchema(name, encoder, declared, statistics, code, int(meta.get("weight_exponent", 0)), search)
 
 
 def _probe_write(client: OpenSearch, index: str) -> None:

@@ -59,13 +59,11 @@ class Searcher:
             ClusterError: The server is away or does not permit it.
             ValueError: A feature cannot be searched, or `top_k` is out of range.
         """
-        body = self._body(features, top_k, filters, rescore)
-        try:
-            with explained(self._client):
-                reply = self._client.search(index=self.index, body=body)
-        except TransportError as error:
-            raise _search_error(self.index, error) from error
-        return _hits(reply)
+        return self._send(self._body(features, top_k, filters, rescore))
+
+    def scan(self, clause: Mapping[str, Any], *, top_k: int = 10) -> list[Hit]:
+        """Return the `top_k` documents by any query clause, such as `build_scan` makes; errors as in `search`."""
+        return self._send(build_search(clause, top_k=top_k, source=self._source))
 
     def search_many(
         self,
@@ -98,6 +96,14 @@ class Searcher:
                 raise SearchError(f"Index {self.index!r} refuses a query: {root_cause(reply['error'])}")
             found.append(_hits(reply))
         return found
+
+    def _send(self, body: Mapping[str, Any]) -> list[Hit]:
+        try:
+            with explained(self._client):
+                reply = self._client.search(index=self.index, body=dict(body))
+        except TransportError as error:
+            raise _search_error(self.index, error) from error
+        return _hits(reply)
 
     def _body(
         self,

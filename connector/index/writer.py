@@ -7,7 +7,8 @@ import json
 import random
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Event
 from typing import Any
 
 from opensearchpy import OpenSearch
@@ -15,7 +16,9 @@ from opensearchpy.exceptions import ConnectionError, ConnectionTimeout, Serializ
 
 from connector.errors import BulkWriteError
 from connector.index.client import address_of, explained, reason_of
+from connector.index.limit import InFlightLimit
 from connector.index.schema import read_weight_exponent
+from connector.index.transport import retry_after
 from connector.query import FEATURES_FIELD, PRESENCE_FEATURE, check_features
 from connector.rescore import CODE_FIELD
 from connector.sparsify import SMALLEST_WEIGHT
@@ -45,10 +48,17 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class WriteResult:
-    """What became of the documents of one call: `indexed` plus the refused ones are all of them."""
+    """What became of the documents of one call: `indexed`, `superseded` and the refused ones are all of them.
+
+    Attributes:
+        indexed: Documents that the index holds as they were given.
+        refused: Those that it does not hold, and why.
+        superseded: Those of which the index holds a newer version.
+    """
 
     indexed: int
     refused: tuple[Refusal, ...] = ()
+    superseded: int = 0
 
 
 @dataclass(slots=True)
@@ -60,16 +70,26 @@ class _Action:
     attempts: int = 0
 
 
+@dataclass(slots=True)
+class _Outcome:
+    """What is known of a chunk so far."""
+
+    refused: list[Refusal] = field(default_factory=list)
+    superseded: int = 0
+
+
 class BulkWriter:
     """Writes documents by `_bulk` and accounts for every one of them. Safe to use from several threads.
 
-    `_id` is the document's id, so that writing again after an unclear reply changes nothing.
+    `_id` is the document's id, so that writing again after an unclear reply changes nothing. A document with a version
+    is sent as `external_gte`: it may be written again, and never over a newer one.
 
     Args:
         client: A ready client that does not retry by itself (`connect` makes one).
         index: The index or alias; it must exist. Its mapping says on what scale weights are stored.
         chunk_size: Documents per request, at most.
         max_chunk_bytes: Serialized bytes per request, at most; a larger document goes alone.
+        max_in_flight: Requests at a time, whatever the number of threads; fewer while the server is busy.
         initial_backoff: Seconds of the first wait, at most; waits are random below a limit that doubles.
         max_backoff: Seconds of the longest wait.
         retry_deadline_s: How long one chunk is sent again before the writer gives up.
@@ -85,6 +105,7 @@ class BulkWriter:
         *,
         chunk_size: int = 1_000,
         max_chunk_bytes: int = 10 * 1024 * 1024,
+        max_in_flight: int = 4,
         initial_backoff: float = 0.5,
         max_backoff: float = 30.0,
         retry_deadline_s: float = 600.0,
@@ -99,6 +120,8 @@ class BulkWriter:
         self._max_backoff = max_backoff
         self._retry_deadline_s = retry_deadline_s
         self._scale = 2.0 ** read_weight_exponent(client, index)
+        self._stopped = Event()
+        self.limit = InFlightLimit(max_in_flight)
 
     def write(self, documents: Sequence[SparseDocument]) -> WriteResult:
         """Index the documents; those that the server or `rank_features` cannot take come back as refusals.
@@ -114,9 +137,15 @@ class BulkWriter:
                 actions.append(_Action(document, _serialize(document, self._scale)))
             except (ValueError, TypeError) as error:
                 refused.append(Refusal(document, 0, "invalid_document", str(error), 0))
+        outcome = _Outcome(refused)
         for chunk in self._chunks(actions):
-            refused += self._send(chunk)
-        return WriteResult(len(documents) - len(refused), tuple(refused))
+            self._send(chunk, outcome)
+        indexed = len(documents) - len(outcome.refused) - outcome.superseded
+        return WriteResult(indexed, tuple(outcome.refused), outcome.superseded)
+
+    def stop(self) -> None:
+        """Let no thread send anything more: each raises `BulkWriteError` once its request is answered."""
+        self._stopped.set()
 
     def refresh(self) -> None:
         """Make everything written so far visible to searches."""
@@ -135,40 +164,47 @@ class BulkWriter:
         if chunk:
             yield chunk
 
-    def _send(self, chunk: list[_Action]) -> list[Refusal]:
-        """Send a chunk until each of its documents is indexed or refused."""
-        refused: list[Refusal] = []
+    def _send(self, chunk: list[_Action], outcome: _Outcome) -> None:
+        """Send a chunk until the fate of each of its documents is known."""
         deadline = time.monotonic() + self._retry_deadline_s
         backoff = self._initial_backoff
         while chunk:
-            for action in chunk:
-                action.attempts += 1
-            self._check_index()
+            wait = 0.0
             try:
-                reply = self._client.bulk(
-                    body=b"".join(action.payload for action in chunk),
-                    index=self.index,
-                    params={"filter_path": "items.*.status,items.*.error.type,items.*.error.reason"},
-                )
+                reply = self._request(chunk)
             except SerializationError:
                 cause = "a reply that cannot be read"
             except TransportError as error:
                 if error.status_code == 413:
-                    return refused + self._send_halves(chunk, error)
-                cause = self._retryable_cause(error)
+                    self._send_halves(chunk, outcome)
+                    return
+                cause, wait = self._retryable_cause(error), retry_after(error)
+                if error.status_code == 429:
+                    self.limit.busy()
             else:
-                chunk, found, cause = self._sort_out(chunk, reply)
-                refused += found
+                chunk, cause = self._sort_out(chunk, reply, outcome)
             if not chunk:
                 break
-            if time.monotonic() >= deadline:
+            if time.monotonic() + wait >= deadline:
                 raise BulkWriteError(
                     f"{address_of(self._client)} has not taken {len(chunk)} documents for index {self.index!r} within "
                     f"{self._retry_deadline_s:.0f} s ({cause}). Mend it and run the same again; nothing is doubled."
                 )
-            time.sleep(random.uniform(0, backoff))  # noqa: S311 - jitter, not a secret
+            self._stopped.wait(max(wait, random.uniform(0, backoff)))  # noqa: S311 - jitter, not a secret
             backoff = min(2 * backoff, self._max_backoff)
-        return refused
+
+    def _request(self, chunk: list[_Action]) -> Any:  # noqa: ANN401
+        with self.limit.slot():
+            if self._stopped.is_set():
+                raise BulkWriteError(f"Stopped; {len(chunk)} documents for index {self.index!r} were not sent.")
+            for action in chunk:
+                action.attempts += 1
+            self._check_index()
+            return self._client.bulk(
+                body=b"".join(action.payload for action in chunk),
+                index=self.index,
+                params={"filter_path": "items.*.status,items.*.error.type,items.*.error.reason"},
+            )
 
     def _check_index(self) -> None:
         """Stop where the index is gone: the server would make it again, with a mapping that it guesses."""
@@ -180,13 +216,15 @@ class BulkWriter:
             return
         raise BulkWriteError(f"Index {self.index!r} is gone; nothing more was written. Ingest into a new one.")
 
-    def _send_halves(self, chunk: list[_Action], error: TransportError) -> list[Refusal]:
+    def _send_halves(self, chunk: list[_Action], outcome: _Outcome) -> None:
         if len(chunk) == 1:
             size = len(chunk[0].payload)
             reason = f"{size} bytes are more than the server takes in one request (http.max_content_length)"
-            return [Refusal(chunk[0].document, 413, "content_too_long", reason, chunk[0].attempts)]
+            outcome.refused.append(Refusal(chunk[0].document, 413, "content_too_long", reason, chunk[0].attempts))
+            return
         middle = len(chunk) // 2
-        return self._send(chunk[:middle]) + self._send(chunk[middle:])
+        self._send(chunk[:middle], outcome)
+        self._send(chunk[middle:], outcome)
 
     def _retryable_cause(self, error: TransportError) -> str:
         """Say in a few words what happened, or raise where sending again cannot help."""
@@ -201,15 +239,14 @@ class BulkWriter:
             f"{reason_of(error)}. Mend it and run the same again; nothing is doubled."
         ) from error
 
-    def _sort_out(self, chunk: list[_Action], reply: Any) -> tuple[list[_Action], list[Refusal], str]:  # noqa: ANN401
-        """Split a chunk by its reply: to send again, refused, and why some are to be sent again."""
+    def _sort_out(self, chunk: list[_Action], reply: Any, outcome: _Outcome) -> tuple[list[_Action], str]:  # noqa: ANN401
+        """Note what became of a chunk by its reply; return what is to be sent again, and why."""
         if not isinstance(reply, dict):
-            return chunk, [], "a reply that cannot be read"
+            return chunk, "a reply that cannot be read"
         items = [next(iter(item.values())) for item in reply.get("items", [])]
         if len(items) != len(chunk):
-            return chunk, [], f"the reply names {len(items)} of {len(chunk)} documents"
+            return chunk, f"the reply names {len(items)} of {len(chunk)} documents"
         again: list[_Action] = []
-        refused: list[Refusal] = []
         cause = ""
         for action, item in zip(chunk, items, strict=True):
             if item["status"] < 300:
@@ -219,9 +256,15 @@ class BulkWriter:
             if item["status"] in _RETRIED_STATUS or kind == "cluster_block_exception":
                 again.append(action)
                 cause = f"{kind}: {reason}"
+            elif item["status"] == 409 and action.document.version is not None:
+                outcome.superseded += 1
             else:
-                refused.append(Refusal(action.document, item["status"], kind, reason, action.attempts))
-        return again, refused, cause
+                outcome.refused.append(Refusal(action.document, item["status"], kind, reason, action.attempts))
+        if any(item["status"] == 429 for item in items):
+            self.limit.busy()
+        elif not again:
+            self.limit.clean()
+        return again, cause
 
 
 def _serialize(document: SparseDocument, scale: float) -> bytes:
@@ -245,7 +288,10 @@ def _serialize(document: SparseDocument, scale: float) -> bytes:
     body = {**document.source, FEATURES_FIELD: stored}
     if document.code is not None:
         body[CODE_FIELD] = base64.b64encode(document.code).decode("ascii")
-    lines = ({"index": {"_id": document.doc_id}}, body)
+    head: dict[str, Any] = {"_id": document.doc_id}
+    if document.version is not None:
+        head |= {"version": document.version, "version_type": "external_gte"}
+    lines = ({"index": head}, body)
     return "".join(
         json.dumps(line, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n" for line in lines
     ).encode()

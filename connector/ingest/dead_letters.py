@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -21,9 +22,10 @@ class DeadLetters:
     the `raw` input where it was none.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, *, count: int = 0) -> None:
+        """Prepare for records that fail; `count` of them are in the file already."""
         self.path = path
-        self.count = 0
+        self.count = count
         self.reasons: list[str] = []
         self._file: IO[str] | None = None
 
@@ -33,6 +35,26 @@ class DeadLetters:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    @property
+    def bytes(self) -> int:
+        """Length of the file."""
+        return self.path.stat().st_size if self.path is not None and self.path.exists() else 0
+
+    def cut(self, length: int) -> None:
+        """Take off what was added after the file had some length: a run that goes on will add it again."""
+        if self.path is not None and self.bytes > length:
+            with self.path.open("r+b") as file:
+                file.truncate(length)
+
+    def sync(self) -> None:
+        """Bring what was added down to the disk."""
+        if self._file is not None:
+            os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Close the file."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -55,6 +77,7 @@ class DeadLetters:
                 "title": document.title,
                 "text": document.text,
                 "metadata": dict(document.metadata),
+                **({"_version": document.version} if document.version is not None else {}),
                 **document.fields,
             },
         }

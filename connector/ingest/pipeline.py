@@ -1,18 +1,21 @@
-"""Documents to an index: encode a batch while the ones before it are being written."""
+"""An ingestion: documents go in, in any number of calls, and every one of them is accounted for."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterable, Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice, repeat
+from itertools import repeat
 from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
 
 from connector.encoders.base import DocumentEncoder
-from connector.errors import CorpusError
+from connector.errors import BulkWriteError, CorpusError
 from connector.index.writer import BulkWriter, WriteResult
+from connector.ingest.checkpoint import Checkpoint, Watermark
 from connector.ingest.dead_letters import DeadLetters
 from connector.sparsify import round_to_stored
 from connector.types import Document, MalformedRecord, SparseDocument, SparseVectors
@@ -20,18 +23,21 @@ from connector.types import Document, MalformedRecord, SparseDocument, SparseVec
 Progress = Callable[[int], None]
 """Called with the number of records whose fate is known."""
 
+_BETWEEN_CHECKPOINTS_S = 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class IngestResult:
-    """What became of every record: `indexed` plus `dead_lettered` is `read`.
+    """What became of every record: `indexed`, `superseded` and `dead_lettered` add up to `read`.
 
     Attributes:
-        read: Records of the input, malformed ones among them.
+        read: Records of the input, malformed ones among them, and those of an earlier run that this one goes on with.
         indexed: Documents that the index holds.
         dead_lettered: Records that it does not hold.
         reasons: The first few failures, in words.
         dead_letters: The file that keeps them, None where nothing failed or no file was asked for.
         elapsed_s: Seconds from the first record to the last reply.
+        superseded: Documents of which the index holds a newer version.
     """
 
     read: int
@@ -40,28 +46,36 @@ class IngestResult:
     reasons: tuple[str, ...]
     dead_letters: Path | None
     elapsed_s: float
+    superseded: int = 0
 
 
-def ingest_documents(
-    records: Iterable[Document | MalformedRecord],
-    encoder: DocumentEncoder,
-    writer: BulkWriter,
-    *,
-    dead_letters: Path | None = None,
-    strict: bool = False,
-    batch_size: int = 32,
-    write_size: int = 256,
-    max_in_flight: int = 4,
-    refresh: bool = True,
-    progress: Progress | None = None,
-) -> IngestResult:
-    """Encode documents and write them, in batches that overlap, with bounded memory.
+@dataclass(slots=True)
+class _Batch:
+    """Records that follow each other in the input.
+
+    Attributes:
+        records: All of them.
+        documents: Those that are sent.
+        written: What becomes of these; None where there are none.
+    """
+
+    records: list[Document | MalformedRecord]
+    documents: list[Document]
+    written: Future[WriteResult] | None
+
+
+class IngestJob:
+    """Encodes documents and writes them, in batches that overlap, with bounded memory.
+
+    As a context manager: leaving it waits for the last reply, makes the documents visible and fills `result`; an
+    error on the way stops the writer, and what was accepted stays indexed.
 
     Args:
-        records: Read lazily. Malformed ones go to the dead letters.
-        encoder: Documents to sparse vectors.
         writer: Knows the index.
+        encoder: Documents to sparse vectors; may be left out where vectors are given.
         dead_letters: A file that what could not be indexed is appended to.
+        checkpoint: Kept while the job runs, and removed when it has come to its end.
+        resume: Go on from the checkpoint: as many records as it says are left out of what is added.
         strict: Stop at the first record that fails.
         batch_size: Texts per forward pass.
         write_size: Documents encoded before they are handed to the writer, at least 1.
@@ -70,59 +84,242 @@ def ingest_documents(
         progress: Told how many records are done.
 
     Raises:
+        CheckpointError: `resume`, and the checkpoint is missing or of another run.
+        ValueError: A size is below 1.
+    """
+
+    def __init__(
+        self,
+        writer: BulkWriter,
+        encoder: DocumentEncoder | None = None,
+        *,
+        dead_letters: Path | None = None,
+        checkpoint: Checkpoint | None = None,
+        resume: bool = False,
+        strict: bool = False,
+        batch_size: int = 32,
+        write_size: int = 256,
+        max_in_flight: int = 4,
+        refresh: bool = True,
+        progress: Progress | None = None,
+    ) -> None:
+        if write_size < 1 or max_in_flight < 1:
+            raise ValueError(f"write_size {write_size} and max_in_flight {max_in_flight} must be at least 1.")
+        self._writer = writer
+        self._encoder = encoder
+        self._checkpoint = checkpoint
+        self._strict = strict
+        self._batch_size = batch_size
+        self._write_size = write_size
+        self._max_in_flight = max_in_flight
+        self._refresh = refresh
+        self._progress = progress
+        self._done = checkpoint.load() if resume and checkpoint is not None else Watermark()
+        self._skip = self._done.read
+        self._letters = DeadLetters(dead_letters, count=self._done.dead_lettered)
+        self._waiting: list[Document | MalformedRecord] = []
+        self._pending: deque[_Batch] = deque()
+        self._pool = ThreadPoolExecutor(max_in_flight, "bulk")
+        self._started = time.monotonic()
+        self._saved = self._started
+        self._result: IngestResult | None = None
+        if resume:
+            self._letters.cut(self._done.dead_letter_bytes)
+
+    @property
+    def result(self) -> IngestResult:
+        """What became of every record, once the job is over.
+
+        Raises:
+            RuntimeError: It is not over.
+        """
+        if self._result is None:
+            raise RuntimeError("the job is not over, or was stopped by an error; leave its `with` first.")
+        return self._result
+
+    def add(self, records: Iterable[Document | MalformedRecord]) -> None:
+        """Encode and write documents, read lazily, a full batch at a time. Malformed records go to the dead letters.
+
+        Raises:
+            CorpusError: `strict`, and a record failed. What was written before stays.
+            TypeError: A record is neither a document nor a malformed one, or there is no encoder.
+            BulkWriteError: The server takes no more. What was accepted stays indexed; the same again is safe.
+        """
+        for record in records:
+            self._add(record)
+
+    async def add_async(self, records: AsyncIterable[Document | MalformedRecord]) -> None:
+        """Do as `add` does with documents that come one by one from elsewhere; encoding blocks the event loop.
+
+        Raises:
+            CorpusError, TypeError, BulkWriteError: As `add`.
+        """
+        async for record in records:
+            self._add(record)
+
+    def add_vectors(self, documents: Iterable[Document], vectors: SparseVectors) -> None:
+        """Write documents whose vectors are made already, by any encoder, row by row.
+
+        Raises:
+            ValueError: There are more or fewer documents than vectors.
+            CorpusError, BulkWriteError: As `add`.
+        """
+        listed = list(documents)
+        if len(listed) != len(vectors.weights):
+            raise ValueError(f"{len(listed)} documents need as many vectors, got {len(vectors.weights)}.")
+        self._flush()
+        skipped = min(self._skip, len(listed))
+        self._skip -= skipped
+        for start in range(skipped, len(listed), self._write_size):
+            rows = range(start, min(start + self._write_size, len(listed)))
+            self._take(list(listed[rows.start : rows.stop]), vectors.take(rows))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is not None:
+                self._abandon(error)
+            else:
+                try:
+                    self._flush()
+                    while self._pending:
+                        self._settle()
+                    if self._refresh:
+                        self._writer.refresh()
+                except BaseException as failure:
+                    self._abandon(failure)
+                    raise
+                self._finish()
+        finally:
+            self._letters.close()
+
+    def _add(self, record: Document | MalformedRecord) -> None:
+        if not isinstance(record, Document | MalformedRecord):
+            raise TypeError(f"{type(record).__name__} is no Document; send records through check_documents.")
+        if self._skip:
+            self._skip -= 1  # an earlier run has accounted for it
+            return
+        if self._strict and isinstance(record, MalformedRecord):
+            raise CorpusError(f"Stopped, as --strict asks: {record.location}: {record.reason}")
+        self._waiting.append(record)
+        if len(self._waiting) == self._write_size:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Encode what waits for a batch to be full."""
+        batch, self._waiting = self._waiting, []
+        if batch:
+            self._take(batch, None)
+
+    def _take(self, batch: list[Document | MalformedRecord], vectors: SparseVectors | None) -> None:
+        documents = [record for record in batch if isinstance(record, Document)]
+        written: Future[WriteResult] | None = None
+        if documents:
+            if vectors is None:
+                vectors = self._encode(documents)
+            written = self._pool.submit(self._writer.write, to_sparse_documents(documents, vectors))
+        self._pending.append(_Batch(batch, documents, written))
+        while self._pending and (len(self._pending) > self._max_in_flight or _is_over(self._pending[0])):
+            self._settle()
+
+    def _encode(self, documents: list[Document]) -> SparseVectors:
+        if self._encoder is None:
+            raise TypeError("this job has no encoder: give it one, or add documents with their vectors.")
+        return self._encoder.encode_document([each.content for each in documents], batch_size=self._batch_size)
+
+    def _settle(self) -> None:
+        """Wait for the oldest batch, and note what became of it."""
+        batch = self._pending[0]
+        result = batch.written.result() if batch.written is not None else WriteResult(0)
+        self._pending.popleft()
+        for record in batch.records:
+            if isinstance(record, MalformedRecord):
+                self._letters.add_malformed(record)
+        by_id = {document.doc_id: document for document in batch.documents}
+        for refusal in result.refused:
+            self._letters.add_refusal(by_id[refusal.document.doc_id], refusal)
+        self._done = Watermark(
+            read=self._done.read + len(batch.records),
+            indexed=self._done.indexed + result.indexed,
+            superseded=self._done.superseded + result.superseded,
+            dead_lettered=self._letters.count,
+            dead_letter_bytes=self._letters.bytes,
+        )
+        if self._strict and self._letters.count:
+            raise CorpusError(f"Stopped, as --strict asks: {self._letters.reasons[0]}")
+        if time.monotonic() - self._saved > _BETWEEN_CHECKPOINTS_S:
+            self._save()
+        if self._progress is not None:
+            self._progress(self._done.read)
+
+    def _save(self) -> None:
+        if self._checkpoint is not None:
+            self._letters.sync()
+            self._checkpoint.save(self._done)
+        self._saved = time.monotonic()
+
+    def _finish(self) -> None:
+        self._pool.shutdown()
+        if self._checkpoint is not None:
+            self._letters.sync()
+            self._checkpoint.remove()
+        self._result = IngestResult(
+            read=self._done.read,
+            indexed=self._done.indexed,
+            dead_lettered=self._done.dead_lettered,
+            reasons=tuple(self._letters.reasons),
+            dead_letters=self._letters.path if self._letters.count else None,
+            elapsed_s=time.monotonic() - self._started,
+            superseded=self._done.superseded,
+        )
+
+    def _abandon(self, error: BaseException) -> None:
+        """Let what is under way come to its end unless the writer itself fails, and keep what is known of it."""
+        interrupted = isinstance(error, KeyboardInterrupt)
+        if interrupted or isinstance(error, BulkWriteError):
+            self._writer.stop()
+        # Who interrupts does not want to wait for an answer that may take long.
+        self._pool.shutdown(wait=not interrupted)
+        self._strict = False
+        while self._pending and _is_over(self._pending[0]) and not _failed(self._pending[0]):
+            self._settle()
+        self._save()
+
+
+def ingest_documents(
+    records: Iterable[Document | MalformedRecord],
+    encoder: DocumentEncoder,
+    writer: BulkWriter,
+    **options: Any,
+) -> IngestResult:
+    """Encode documents and write them: an `IngestJob` from beginning to end.
+
+    Args:
+        records: Read lazily. Malformed ones go to the dead letters.
+        encoder: Documents to sparse vectors.
+        writer: Knows the index.
+        **options: As for `IngestJob`.
+
+    Raises:
         CorpusError: `strict`, and a record failed. What was written before stays.
         TypeError: A record is neither a document nor a malformed one.
         BulkWriteError: The server takes no more. What was accepted stays indexed; the same run again is safe.
     """
-    if write_size < 1 or max_in_flight < 1:
-        raise ValueError(f"write_size {write_size} and max_in_flight {max_in_flight} must be at least 1.")
-    started = time.monotonic()
-    read = indexed = 0
-    pending: deque[tuple[list[Document], Future[WriteResult]]] = deque()
+    with IngestJob(writer, encoder, **options) as job:
+        job.add(records)
+    return job.result
 
-    with DeadLetters(dead_letters) as letters, ThreadPoolExecutor(max_in_flight, "bulk") as pool:
 
-        def settle() -> int:
-            documents, future = pending.popleft()
-            result = future.result()
-            by_id = {document.doc_id: document for document in documents}
-            for refusal in result.refused:
-                letters.add_refusal(by_id[refusal.document.doc_id], refusal)
-            if strict and letters.count:
-                raise CorpusError(f"Stopped, as --strict asks: {letters.reasons[0]}")
-            return result.indexed
+def _is_over(batch: _Batch) -> bool:
+    return batch.written is None or batch.written.done()
 
-        for batch in _batches(_stop_at_malformed(records) if strict else records, write_size):
-            read += len(batch)
-            documents: list[Document] = []
-            for record in batch:
-                if isinstance(record, Document):
-                    documents.append(record)
-                elif isinstance(record, MalformedRecord):
-                    letters.add_malformed(record)
-                else:
-                    raise TypeError(f"{type(record).__name__} is no Document; send records through check_documents.")
-            if documents:
-                vectors = encoder.encode_document([each.content for each in documents], batch_size=batch_size)
-                pending.append((documents, pool.submit(writer.write, to_sparse_documents(documents, vectors))))
-            while len(pending) > max_in_flight or (pending and pending[0][1].done()):
-                indexed += settle()
-            if progress is not None:
-                progress(indexed + letters.count)
-        while pending:
-            indexed += settle()
-            if progress is not None:
-                progress(indexed + letters.count)
-        if refresh:
-            writer.refresh()
-        return IngestResult(
-            read=read,
-            indexed=indexed,
-            dead_lettered=letters.count,
-            reasons=tuple(letters.reasons),
-            dead_letters=dead_letters if letters.count else None,
-            elapsed_s=time.monotonic() - started,
-        )
+
+def _failed(batch: _Batch) -> bool:
+    return batch.written is not None and (batch.written.cancelled() or batch.written.exception() is not None)
 
 
 def to_sparse_documents(documents: Iterable[Document], vectors: SparseVectors) -> list[SparseDocument]:
@@ -130,7 +327,7 @@ def to_sparse_documents(documents: Iterable[Document], vectors: SparseVectors) -
     rounded = vectors._replace(weights=round_to_stored(vectors.weights))
     codes = repeat(None) if vectors.codes is None else (code.tobytes() for code in vectors.codes)
     return [
-        SparseDocument(document.doc_id, features, _source(document), code)
+        SparseDocument(document.doc_id, features, _source(document), code, document.version)
         for (document, features), code in zip(zip(documents, rounded.as_mappings(), strict=True), codes, strict=False)
     ]
 
@@ -142,16 +339,3 @@ def _source(document: Document) -> dict[str, object]:
     if document.metadata:
         source["metadata"] = dict(document.metadata)
     return source
-
-
-def _batches(records: Iterable[Document | MalformedRecord], size: int) -> Iterator[list[Document | MalformedRecord]]:
-    remaining = iter(records)
-    while batch := list(islice(remaining, size)):
-        yield batch
-
-
-def _stop_at_malformed(records: Iterable[Document | MalformedRecord]) -> Iterator[Document]:
-    for record in records:
-        if isinstance(record, MalformedRecord):
-            raise CorpusError(f"Stopped, as --strict asks: {record.location}: {record.reason}")
-        yield record

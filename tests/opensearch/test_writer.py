@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import math
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -21,6 +24,8 @@ from connector.types import EncoderFingerprint, SparseDocument
 from tests.fault_proxy import (
     Fault,
     FaultProxy,
+    Forward,
+    Reply,
     at_most,
     broken_after,
     broken_before,
@@ -335,3 +340,95 @@ def test_a_document_that_lost_its_features_is_found(
 def test_a_feature_may_not_take_the_name_that_marks_presence(make_writer: MakeWriter) -> None:
     [refusal] = make_writer().write([SparseDocument("d1", {"present": 0.5})]).refused
     assert "'present' is taken" in refusal.reason
+
+
+def test_an_older_version_is_superseded_and_the_same_one_is_written_again(
+    make_writer: MakeWriter, client: OpenSearch, ready_index: str
+) -> None:
+    writer = make_writer()
+
+    def versions(*numbers: int | None) -> list[SparseDocument]:
+        return [
+            SparseDocument(f"d{row}", {"3": 0.5}, {"text": f"version {number}"}, version=number)
+            for row, number in enumerate(numbers)
+        ]
+
+    assert writer.write(versions(5, 5, 5, None)).indexed == 4
+    result = writer.write(versions(4, 5, 6, None))
+    assert (result.indexed, result.superseded, result.refused) == (3, 1, ())
+    texts = [client.get(index=ready_index, id=f"d{row}")["_source"]["text"] for row in range(4)]
+    assert texts == ["version 5", "version 5", "version 6", "version None"]
+
+
+def test_fewer_requests_are_under_way_while_the_server_is_busy(make_writer: MakeWriter, proxy: FaultProxy) -> None:
+    writer = make_writer(max_in_flight=8)
+    proxy.faults.extend([status(429), busy_for("d2")])
+    assert writer.write(documents("d1", "d2")).indexed == 2
+    assert writer.limit.allowed == 2
+    for _ in range(20):
+        writer.write(documents("d1"))
+    assert writer.limit.allowed == 3
+
+
+@pytest.mark.parametrize("most", [1, 3])
+def test_no_more_requests_than_the_limit_are_under_way(make_writer: MakeWriter, proxy: FaultProxy, most: int) -> None:
+    writer = make_writer(max_in_flight=most)
+    lock, now, seen = threading.Lock(), 0, []
+
+    def counted(body: bytes, forward: Forward) -> Reply:
+        nonlocal now
+        with lock:
+            now += 1
+            seen.append(now)
+        reply = slow(0.05)(body, forward)
+        with lock:
+            now -= 1
+        return reply
+
+    proxy.always = counted
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(lambda number: writer.write(documents(f"d{number}")), range(24)))
+    assert sum(result.indexed for result in results) == 24
+    assert max(seen) == most
+
+
+@pytest.mark.parametrize(("header", "least"), [("0.6", 0.6), ("nonsense", 0.0), ("-5", 0.0)])
+def test_the_server_says_how_long_to_wait(
+    make_writer: MakeWriter, proxy: FaultProxy, header: str, least: float
+) -> None:
+    proxy.faults.append(status(503, retry_after=header))
+    started = time.monotonic()
+    assert make_writer().write(documents("d1")).indexed == 1
+    assert least <= time.monotonic() - started < least + 1.0
+
+
+def test_a_date_says_how_long_to_wait_as_well(make_writer: MakeWriter, proxy: FaultProxy) -> None:
+    until = format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True)
+    proxy.faults.append(status(429, retry_after=until))
+    started = time.monotonic()
+    assert make_writer().write(documents("d1")).indexed == 1
+    assert 0.5 < time.monotonic() - started < 4.0, "dates have whole seconds"
+
+
+def test_a_wait_beyond_the_deadline_is_not_waited(make_writer: MakeWriter, proxy: FaultProxy) -> None:
+    proxy.faults.append(status(503, retry_after="3600"))
+    with pytest.raises(BulkWriteError, match="has not taken 1 documents"):
+        make_writer().write(documents("d1"))
+
+
+def test_a_writer_that_was_stopped_sends_nothing_more(make_writer: MakeWriter, proxy: FaultProxy) -> None:
+    writer = make_writer(initial_backoff=30.0, max_backoff=30.0, retry_deadline_s=100.0)
+    proxy.always = status(503)
+    with ThreadPoolExecutor(1) as pool:
+        started = time.monotonic()
+        waiting = pool.submit(writer.write, documents("d1"))
+        while not proxy.bulks:
+            time.sleep(0.01)
+        writer.stop()
+        with pytest.raises(BulkWriteError, match="Stopped; 1 documents for index .* were not sent"):
+            waiting.result()
+        assert time.monotonic() - started < 10, "it did not sleep to the end"
+    sent = len(proxy.bulks)
+    with pytest.raises(BulkWriteError, match="Stopped"):
+        writer.write(documents("d2"))
+    assert len(proxy.bulks) == sent

@@ -1,0 +1,99 @@
+"""`ksparse replay`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from connector.cli.connection import connection_options, open_client
+from connector.cli.progress import documents
+from connector.cli.stop import stoppable
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  ksparse replay docs.dead-letters.jsonl --index docs
+  ksparse replay docs.dead-letters.jsonl --index docs --dead-letters still-bad.jsonl
+\b
+Mend what failed first: the line's `document`, its `raw`, or the index. What fails again is kept in a file of its own.
+"""
+)
+@click.argument("letters", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--index", required=True, help="The index that they were meant for.")
+@click.option("--encoder", default="all-MiniLM-L6-v2", show_default=True, help="The one that wrote the index.")
+@click.option(
+    "--dead-letters",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Keep what fails again in this file.  [default: LETTERS with .again before its suffix]",
+)
+@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Texts per forward pass.")
+@click.option("--device", help="cuda, mps or cpu.  [default: the best there is]")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+@connection_options
+def replay(
+    letters: Path,
+    index: str,
+    encoder: str,
+    dead_letters: Path | None,
+    batch_size: int,
+    device: str | None,
+    as_json: bool,
+    quiet: bool,
+    insecure: bool,
+    ca_certs: str | None,
+) -> None:
+    """Send dead letters again, once what made them fail is mended."""
+    from connector.cli.encoder import open_encoder
+    from connector.cli.main import EXIT_DEAD_LETTERS
+    from connector.cli.summary import print_summary
+    from connector.corpus.read import check_documents
+    from connector.encoders.text import adapt
+    from connector.index.schema import check_encoder, existing_schema
+    from connector.index.writer import BulkWriter
+    from connector.ingest.pipeline import IngestJob
+
+    again = dead_letters or letters.with_suffix(f".again{letters.suffix}")
+    if again.resolve() == letters.resolve():
+        raise click.UsageError(f"{again} is what is read; keep what fails again in another file.")
+    client = open_client(insecure=insecure, ca_certs=ca_certs)
+    schema = existing_schema(client, index)
+    records = list(_read(letters))
+    loaded = adapt(open_encoder(encoder, device=device, k=schema.encoder.k), schema.statistics, schema.code)
+    check_encoder(schema, loaded.fingerprint)
+    with stoppable(), documents(quiet, len(records), f"{letters} -> {index}") as progress:
+        writer = BulkWriter(client, index)
+        with IngestJob(writer, loaded, dead_letters=again, batch_size=batch_size, progress=progress) as job:
+            job.add(check_documents(records, fields=schema.fields))
+    print_summary(index, job.result, as_json=as_json)
+    if job.result.dead_lettered:
+        sys.exit(EXIT_DEAD_LETTERS)
+
+
+def _read(path: Path) -> Iterator[dict[str, Any]]:
+    """The documents of a file of dead letters; of a record that was none, what its raw text says now."""
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            letter = json.loads(line)
+            yield letter["document"] if "document" in letter else _parse(letter["raw"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise click.UsageError(
+                f"{path}:{number} is no dead letter ({error!r}); mend the line or take it out."
+            ) from error
+
+
+def _parse(raw: str) -> dict[str, Any]:
+    """A record that was malformed; if it still is, it becomes a dead letter again."""
+    try:
+        record = json.loads(raw)
+    except ValueError:
+        return {"text": raw}
+    return record if isinstance(record, dict) else {"text": raw}

@@ -1,0 +1,34 @@
+"""Stop a run that can go on later: at an interrupt, at SIGTERM, or where the server takes no more."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from connector.errors import BulkWriteError
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Take SIGTERM as an interrupt, and leave with the status of a run that can go on."""
+    from connector.cli.main import EXIT_RESUMABLE
+
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except BulkWriteError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(EXIT_RESUMABLE)
+    except KeyboardInterrupt:
+        click.echo("Stopped. Run the same command again with --resume; nothing is lost or doubled.", err=True)
+        sys.stderr.flush()
+        sys.stdout.flush()
+        # Threads may still wait for the server's answer, which the interpreter would wait for, too.
+        os._exit(EXIT_RESUMABLE)
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,121 @@
+"""`ksparse tune`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from connector.cli.connection import connection_options, open_client
+from connector.cli.progress import stages
+from connector.index.schema import existing_schema, save_search_defaults
+
+if TYPE_CHECKING:
+    from opensearchpy import OpenSearch
+
+    from connector.tune import Tuning
+
+_SAMPLED = 200
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  ksparse tune --index docs                              with sentences of the index's own documents as queries
+  ksparse tune --index docs --queries asked.txt --recall 0.95 --save
+"""
+)
+@click.option("--index", required=True, help="Index or alias, ingested with --rescore.")
+@click.option(
+    "--queries",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="One a line; a hundred that were really asked are best.  [default: sentences of documents]",
+)
+@click.option(
+    "--recall",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.9,
+    show_default=True,
+    help="Share to be found of the 10 that a scan of all codes puts first.",
+)
+@click.option("--save", is_flag=True, help="Keep the setting in the index: searches that do not say take it.")
+@click.option("--encoder", default="all-MiniLM-L6-v2", show_default=True, help="The one that wrote the index.")
+@click.option("--device", help="cuda, mps or cpu.  [default: the best there is]")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+@connection_options
+def tune(
+    index: str,
+    queries: Path | None,
+    recall: float,
+    save: bool,
+    encoder: str,
+    device: str | None,
+    as_json: bool,
+    quiet: bool,
+    insecure: bool,
+    ca_certs: str | None,
+) -> None:
+    """Find the fewest features and the smallest window that still find the nearest documents."""
+    client = open_client(insecure=insecure, ca_certs=ca_certs)
+    schema = existing_schema(client, index)
+    from connector.cli.encoder import open_encoder
+    from connector.tune import tune as measure
+
+    texts = _read(queries) if queries is not None else _sentences(client, index)
+    loaded = open_encoder(encoder, device=device, k=schema.encoder.k)
+    with stages(quiet) as report:
+        try:
+            tuning = measure(
+                client, index, loaded, texts, recall=recall, progress=lambda done: report("searching, in turns", done)
+            )
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
+    if save:
+        save_search_defaults(client, index, tuning.best.setting)
+    if as_json:
+        trials = [asdict(trial) | {"setting": trial.setting._asdict()} for trial in tuning.trials]
+        best = tuning.best.setting._asdict()
+        click.echo(json.dumps({"best": best, "reached": tuning.reached, "saved": save, "trials": trials}))
+    else:
+        _print(tuning, recall, len(texts), saved=save)
+
+
+def _read(path: Path) -> list[str]:
+    return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+def _sentences(client: OpenSearch, index: str) -> list[str]:
+    """A sentence of each of some documents, drawn at random."""
+    from connector.encoders.training.sources import TextSource
+
+    body = {"size": _SAMPLED, "_source": ["text"], "query": {"function_score": {"random_score": {}}}}
+    hits = client.search(index=index, body=body)["hits"]["hits"]
+    texts = tuple(str(hit["_source"]["text"]) for hit in hits if hit["_source"].get("text"))
+    return list(TextSource(index, texts, queries=(), positives=(), skipped=0).with_queries(_SAMPLED).queries)
+
+
+def _print(tuning: Tuning, recall: float, queries: int, *, saved: bool) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for name in ("k_query", "window", "recall", "p50 ms", "p99 ms"):
+        table.add_column(name, justify="right")
+    table.add_column("")
+    for trial in tuning.trials:
+        setting = trial.setting
+        figures = (f"{trial.recall:.3f}", f"{trial.p50_ms:.2f}", f"{trial.p99_ms:.2f}")
+        mark = "<-" if trial is tuning.best else ""
+        table.add_row(str(setting.k_query), str(setting.window), *figures, mark)
+    Console().print(table)
+    k_query, window = tuning.best.setting
+    what = f"k_query {k_query} and a window of {window}"
+    if tuning.reached:
+        click.echo(f"{what} reach {recall:g} on {queries} queries at the least latency.")
+    else:
+        click.echo(f"No setting reaches {recall:g} on {queries} queries; {what} find most. Ingest with a larger --k.")
+    click.echo("Kept in the index." if saved else "--save keeps it in the index.")

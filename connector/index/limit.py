@@ -1,0 +1,61 @@
+"""How many requests may be under way at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Condition
+
+_CLEAN_RUN = 20
+
+
+class InFlightLimit:
+    """Halved when the server is busy, one more after a run of clean requests, never above what it began with.
+
+    Safe to use from several threads.
+
+    Args:
+        most: Requests at a time, at least 1.
+    """
+
+    def __init__(self, most: int) -> None:
+        if most < 1:
+            raise ValueError(f"max_in_flight must be at least 1, got {most}.")
+        self._most = most
+        self._allowed = most
+        self._clean = 0
+        self._under_way = 0
+        self._changed = Condition()
+
+    @property
+    def allowed(self) -> int:
+        """Requests that may be under way at present."""
+        return self._allowed
+
+    @contextmanager
+    def slot(self) -> Iterator[None]:
+        """Wait until one more request may be under way, and count it while it is."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._under_way < self._allowed)
+            self._under_way += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._under_way -= 1
+                self._changed.notify_all()
+
+    def clean(self) -> None:
+        """A request was taken as it was."""
+        with self._changed:
+            self._clean += 1
+            if self._clean >= _CLEAN_RUN and self._allowed < self._most:
+                self._allowed += 1
+                self._clean = 0
+                self._changed.notify_all()
+
+    def busy(self) -> None:
+        """The server took a request, or some of its documents, back for later."""
+        with self._changed:
+            self._allowed = max(1, self._allowed // 2)
+            self._clean = 0

@@ -1,0 +1,117 @@
+"""The cheapest way to search an index that still finds what its codes say is nearest."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from opensearchpy import OpenSearch
+
+from connector.encoders.text import TextEncoder
+from connector.errors import SearchError
+from connector.index.searcher import Searcher
+from connector.rescore import build_rescore, build_scan
+from connector.retriever import Retriever
+from connector.types import Hit, SearchDefaults
+
+K_QUERIES = (4, 8, 12, 16, 24, 32, 48)
+WINDOWS = (50, 100, 200)
+_ROUNDS = 2
+_FEWEST = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One setting.
+
+    Attributes:
+        setting: Features of a query, and hits that are rescored.
+        recall: Share found of the hits that a scan of all codes puts first.
+        p50_ms: Median latency of a request, encoding apart.
+        p99_ms: The 99th percentile.
+    """
+
+    setting: SearchDefaults
+    recall: float
+    p50_ms: float
+    p99_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """All trials, and the fastest that reaches the target; where none does, the one that finds most."""
+
+    trials: tuple[Trial, ...]
+    best: Trial
+    reached: bool
+
+
+def tune(
+    client: OpenSearch,
+    index: str,
+    encoder: TextEncoder,
+    queries: Sequence[str],
+    *,
+    recall: float = 0.9,
+    top_k: int = 10,
+    progress: Callable[[float], None] | None = None,
+) -> Tuning:
+    """Search in turns with every setting, and compare what is found with a scan of all codes.
+
+    Args:
+        client: A ready client.
+        index: With codes (`rescore` at ingestion).
+        encoder: Of the index.
+        queries: Like those to come, 10 or more; a hundred is good.
+        recall: The target: share of the scan's first `top_k` to be found.
+        top_k: Hits that count.
+        progress: Told the share that is done.
+
+    Raises:
+        SearchError: The index has no codes.
+        ValueError: There are too few queries, or `recall` is not a share.
+    """
+    if len(queries) < _FEWEST or not 0 < recall <= 1:
+        raise ValueError(
+            f"tuning needs {_FEWEST} queries and a recall above 0 and up to 1, got {len(queries)} and {recall:g}."
+        )
+    retriever = Retriever(client, index, encoder, source=False)
+    code = retriever.encoder.code
+    if code is None:
+        raise SearchError(f"Index {index!r} has no codes to compare with; ingest it anew with --rescore.")
+    searcher = Searcher(client, index, source=False, weight_exponent=retriever.schema.weight_exponent)
+    vectors, embeddings = retriever.encoder.encode_query_for_rescoring(queries, k=max(K_QUERIES))
+    features = [list(each.items()) for each in vectors.as_mappings()]
+    settings = [SearchDefaults(*each) for each in product(K_QUERIES, WINDOWS) if each[1] >= top_k]
+    asked = [row for row, each in enumerate(features) if each]
+    steps = len(asked) * (_ROUNDS + 1)
+    found: dict[SearchDefaults, list[float]] = {setting: [] for setting in settings}
+    times: dict[SearchDefaults, list[float]] = {setting: [] for setting in settings}
+    for turn in range(_ROUNDS + 1):
+        for place, row in enumerate(asked):
+            truth = set() if turn else _ids(searcher.scan(build_scan(code, embeddings[row]), top_k=top_k))
+            for setting in settings:
+                rescore = build_rescore(code, embeddings[row], setting.window)
+                begun = time.perf_counter()
+                hits = searcher.search(dict(features[row][: setting.k_query]), top_k=top_k, rescore=rescore)
+                taken = 1000 * (time.perf_counter() - begun)
+                if turn:
+                    times[setting].append(taken)
+                else:
+                    found[setting].append(len(truth & _ids(hits)) / max(1, len(truth)))
+            if progress is not None:
+                progress((turn * len(asked) + place + 1) / steps)
+    trials = tuple(
+        Trial(setting, float(np.mean(found[setting])), *np.percentile(times[setting], [50, 99]).tolist())
+        for setting in settings
+    )
+    enough = [trial for trial in trials if trial.recall >= recall]
+    best = min(enough, key=lambda trial: trial.p50_ms) if enough else max(trials, key=lambda trial: trial.recall)
+    return Tuning(trials, best, bool(enough))
+
+
+def _ids(hits: Sequence[Hit]) -> set[str]:
+    return {hit.doc_id for hit in hits}

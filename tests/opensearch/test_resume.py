@@ -1,0 +1,186 @@
+"""Runs that are stopped and go on, and dead letters that are sent again: real processes, a real node."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from opensearchpy import OpenSearch
+
+from connector.cli.main import cli
+from tests.fault_proxy import FaultProxy, fault_proxy, slow, status
+
+pytestmark = pytest.mark.opensearch
+
+COUNT = 1_000
+OTHERS = {"gone", "mended"}
+
+
+@pytest.fixture
+def corpus(tmp_path: Path, opensearch_url: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """1,000 documents, every hundredth without a text."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OPENSEARCH_URL", opensearch_url)
+    records = [{"_id": f"d{row}", "text": f"cats sleep {row}" if row % 100 else ""} for row in range(COUNT)]
+    path = tmp_path / "corpus.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
+@pytest.fixture
+def options(index: str, head_folder: Path) -> list[str]:
+    return ["--index", index, "--encoder", str(head_folder), "--quiet"]
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, list(arguments), catch_exceptions=False)
+
+
+def contents(client: OpenSearch, index: str) -> dict[str, str]:
+    client.indices.refresh(index=index)
+    hits = client.search(index=index, body={"size": 2 * COUNT, "query": {"match_all": {}}})["hits"]["hits"]
+    return {hit["_id"]: hit["_source"]["text"] for hit in hits}
+
+
+@pytest.fixture
+def slowed(opensearch_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
+    """Every bulk takes half a second."""
+    with fault_proxy(opensearch_url) as proxy:
+        proxy.always = slow(0.5)
+        yield proxy
+
+
+def start(corpus: Path, options: list[str], url: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", "from connector.cli.main import cli; cli()", "ingest", str(corpus), *options]
+    environment = os.environ | {"OPENSEARCH_URL": url, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [*command, "--chunk-size", "50", "--max-in-flight", "1"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for_checkpoint(process: subprocess.Popen[str], path: Path) -> None:
+    until = time.monotonic() + 60
+    while not path.exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_a_run_that_was_stopped_goes_on(
+    corpus: Path, options: list[str], index: str, client: OpenSearch, slowed: FaultProxy, how: signal.Signals
+) -> None:
+    checkpoint = Path(f"{index}.checkpoint.json")
+    process = start(corpus, options, slowed.url)
+    wait_for_checkpoint(process, checkpoint)
+    asked = time.monotonic()
+    process.send_signal(how)
+    _, errors = process.communicate(timeout=30)
+    assert time.monotonic() - asked < 10
+    if how == signal.SIGTERM:
+        assert process.returncode == 4 and "Run the same command again with --resume" in errors
+    mark = json.loads(checkpoint.read_text())["watermark"]
+    assert 0 < mark["read"] < COUNT
+    slowed.bulks.clear()
+    result = run("ingest", str(corpus), *options, "--resume", "--json")
+    assert result.exit_code == 3, result.output
+    found = json.loads(result.stdout)
+    assert (found["read"], found["indexed"], found["dead_lettered"]) == (COUNT, COUNT - 10, 10)
+    assert contents(client, index) == {f"d{row}": f"cats sleep {row}" for row in range(COUNT) if row % 100}
+    letters = [json.loads(line)["location"] for line in Path(f"{index}.dead-letters.jsonl").read_text().splitlines()]
+    assert letters == [f"{corpus}:{row + 1}" for row in range(0, COUNT, 100)], "each once, in order"
+    assert not checkpoint.exists()
+
+
+def test_a_run_that_came_to_its_end_cannot_be_resumed(corpus: Path, options: list[str], index: str) -> None:
+    assert run("ingest", str(corpus), *options).exit_code == 3
+    result = run("ingest", str(corpus), *options, "--resume")
+    assert result.exit_code == 1 and "There is no checkpoint" in result.output
+
+
+def test_another_input_is_not_gone_on_with(
+    corpus: Path, options: list[str], index: str, opensearch_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with fault_proxy(opensearch_url) as proxy:
+        monkeypatch.setenv("OPENSEARCH_URL", proxy.url)
+        proxy.faults.append(status(400, "not today"))
+        stopped = run("ingest", str(corpus), *options)
+    assert stopped.exit_code == 4, stopped.output
+    monkeypatch.setenv("OPENSEARCH_URL", opensearch_url)
+    before = corpus.read_text()
+    corpus.write_text(before + json.dumps({"_id": "more", "text": "one more"}) + "\n")
+    other = run("ingest", str(corpus), *options, "--resume")
+    assert other.exit_code == 1 and "is of another input" in other.output
+    corpus.write_text(before)
+    anew = run("ingest", str(corpus), *options)
+    assert anew.exit_code == 3 and "--resume goes on with it. Beginning anew." in anew.stderr
+
+
+def test_standard_input_cannot_be_resumed(corpus: Path, options: list[str]) -> None:
+    result = CliRunner().invoke(cli, ["ingest", "-", *options, "--resume"], input=corpus.read_text())
+    assert result.exit_code == 1 and "Standard input cannot be read again" in result.output
+
+
+def test_older_versions_are_superseded(tmp_path: Path, corpus: Path, options: list[str], index: str) -> None:
+    def write(**versions: int) -> dict[str, Any]:
+        lines = [
+            json.dumps({"_id": name, "text": f"cats {number}", "_version": number}) for name, number in versions.items()
+        ]
+        corpus.write_text("\n".join(lines))
+        result = run("ingest", str(corpus), *options, "--json")
+        assert result.exit_code == 0, result.output
+        return dict(json.loads(result.stdout))
+
+    assert write(a=3, b=3)["indexed"] == 2
+    found = write(a=2, b=4)
+    assert (found["read"], found["indexed"], found["superseded"]) == (2, 1, 1)
+    shown = run("ingest", str(corpus), *options).stdout
+    assert "1 indexed + 1 superseded + 0 dead-lettered = 2 read" in shown
+
+
+def test_dead_letters_are_sent_again(
+    corpus: Path, options: list[str], index: str, client: OpenSearch, tmp_path: Path
+) -> None:
+    records = [
+        {"_id": "good", "text": "cats sleep"},
+        {"_id": "gone", "text": ""},
+        {"_id": "mended", "text": "cats run", "colour": "red"},
+    ]
+    corpus.write_text("".join(json.dumps(record) + "\n" for record in records) + "no json\n")
+    assert run("ingest", str(corpus), *options).exit_code == 3
+    letters = Path(f"{index}.dead-letters.jsonl")
+    first = run("replay", str(letters), *options, "--json")
+    assert first.exit_code == 3, first.output
+    assert json.loads(first.stdout)["dead_lettered"] == 3, "nothing was mended"
+    again = Path(f"{index}.dead-letters.again.jsonl")
+    assert len(again.read_text().splitlines()) == 3
+    mended = letters.read_text().replace('\\"colour\\": \\"red\\"', '\\"metadata\\": {\\"colour\\": \\"red\\"}')
+    mended = mended.replace('\\"text\\": \\"\\"', '\\"text\\": \\"no longer empty\\"')
+    letters.write_text("".join(line + "\n" for line in mended.splitlines() if "no json" not in line))
+    again.unlink()
+    done = run("replay", str(letters), *options)
+    assert done.exit_code == 0, done.output
+    assert set(contents(client, index)) == {"good", *OTHERS}
+    assert not again.exists()
+
+
+def test_a_file_of_something_else_is_not_sent(corpus: Path, options: list[str], index: str) -> None:
+    assert run("ingest", str(corpus), *options).exit_code == 3
+    refused = run("replay", str(corpus), *options)
+    assert refused.exit_code == 2 and "corpus.jsonl:1 is no dead letter" in refused.output
+    letters = f"{index}.dead-letters.jsonl"
+    same = run("replay", letters, *options, "--dead-letters", letters)
+    assert same.exit_code == 2 and "keep what fails again in another file" in same.output

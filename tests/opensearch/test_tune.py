@@ -1,0 +1,120 @@
+"""The cheapest search that finds enough, on a real node."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from opensearchpy import OpenSearch
+
+from connector.cli.main import cli
+from connector.encoders.text import TextEncoder
+from connector.errors import SearchError
+from connector.index.schema import existing_schema, prepare_index, save_search_defaults
+from connector.index.writer import BulkWriter
+from connector.ingest.pipeline import ingest_documents
+from connector.ingest.prepare import prepare_encoder
+from connector.retriever import Retriever
+from connector.tune import K_QUERIES, WINDOWS, tune
+from connector.types import Document, SearchDefaults
+from tests.tiny import WORDS, K
+
+pytestmark = pytest.mark.opensearch
+
+RANDOM = np.random.default_rng(0)
+TEXTS = [" ".join(RANDOM.choice(WORDS, 6)) for _ in range(120)]
+
+
+@pytest.fixture
+def coded(client: OpenSearch, index: str, lexical: TextEncoder) -> TextEncoder:
+    told = prepare_encoder(client, index, lexical, sample=TEXTS, rescore=4)
+    documents = [Document(str(row), text) for row, text in enumerate(TEXTS)]
+    assert ingest_documents(documents, told, BulkWriter(client, index)).indexed == len(TEXTS)
+    return told
+
+
+def test_more_features_and_wider_windows_find_more(client: OpenSearch, index: str, coded: TextEncoder) -> None:
+    shares: list[float] = []
+    tuning = tune(client, index, coded, TEXTS[:20], recall=0.8, progress=shares.append)
+    assert len(tuning.trials) == len(K_QUERIES) * len(WINDOWS)
+    by_setting = {trial.setting: trial for trial in tuning.trials}
+    few, many = by_setting[SearchDefaults(4, 50)], by_setting[SearchDefaults(48, 200)]
+    assert few.recall <= many.recall and many.recall > 0.9
+    assert tuning.reached and tuning.best.recall >= 0.8
+    assert tuning.best.p50_ms == min(trial.p50_ms for trial in tuning.trials if trial.recall >= 0.8)
+    assert shares == sorted(shares) and shares[-1] == 1.0
+
+
+def test_what_is_out_of_reach_is_said(client: OpenSearch, index: str, coded: TextEncoder) -> None:
+    tuning = tune(client, index, coded, TEXTS[:10], recall=1.0, top_k=50)
+    if not tuning.reached:
+        assert tuning.best.recall == max(trial.recall for trial in tuning.trials)
+    assert {trial.setting.window for trial in tuning.trials} == {50, 100, 200}
+
+
+def test_an_index_without_codes_cannot_be_tuned(client: OpenSearch, index: str, encoder: TextEncoder) -> None:
+    prepare_index(client, index, encoder.fingerprint)
+    with pytest.raises(SearchError, match="has no codes to compare with; ingest it anew with --rescore"):
+        tune(client, index, encoder, TEXTS[:10])
+    with pytest.raises(ValueError, match="10 queries and a recall above 0 and up to 1, got 3 and 2"):
+        tune(client, index, encoder, TEXTS[:3], recall=2.0)
+
+
+def test_candidates_need_half_of_the_features(client: OpenSearch, index: str, coded: TextEncoder) -> None:
+    assert coded.k_query is not None
+    retriever = Retriever(client, index, coded)
+    text, half = TEXTS[0], coded.k_query // 2
+    assert half >= 1
+    assert retriever.search(text, top_k=100) == retriever.search(text, top_k=100, k_query=half)
+    assert retriever.search(text, top_k=100, window=0) == retriever.search(
+        text, top_k=100, window=0, k_query=coded.k_query
+    )
+
+
+def test_what_is_saved_is_what_searches_take(client: OpenSearch, index: str, coded: TextEncoder) -> None:
+    before = existing_schema(client, index)
+    save_search_defaults(client, index, SearchDefaults(2, 7))
+    schema = existing_schema(client, index)
+    assert schema.search == SearchDefaults(2, 7)
+    assert schema.encoder == before.encoder and schema.weight_exponent == before.weight_exponent
+    assert schema.statistics is not None and schema.code is not None
+    retriever = Retriever(client, index, coded)
+    text = TEXTS[0]
+    assert retriever.search(text, top_k=1) == retriever.search(text, top_k=1, k_query=2, window=10)
+    [few], [many] = (retriever.search(text, top_k=1, window=0, k_query=k) for k in (2, K))
+    assert retriever.search(text, top_k=1, window=0) == [few]
+    assert few.score < many.score
+
+
+def test_the_command_prints_and_keeps_the_setting(
+    client: OpenSearch,
+    index: str,
+    head_folder: Path,
+    tmp_path: Path,
+    opensearch_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OPENSEARCH_URL", opensearch_url)
+    lines = [json.dumps({"_id": str(row), "text": f"{text}."}) for row, text in enumerate(TEXTS)]
+    corpus = tmp_path / "corpus.jsonl"
+    corpus.write_text("\n".join(lines))
+    run = CliRunner().invoke
+    options = ["--index", index, "--encoder", str(head_folder)]
+    done = run(cli, ["ingest", str(corpus), *options, "--rescore", "4", "--quiet"])
+    assert done.exit_code == 0, done.output
+    shown = run(cli, ["tune", *options, "--recall", "0.5", "--quiet"], catch_exceptions=False)
+    assert shown.exit_code == 0, shown.output
+    assert "reach 0.5 on 120 queries at the least latency" in shown.output and "--save keeps it" in shown.output
+    assert existing_schema(client, index).search is None
+    queries = tmp_path / "queries.txt"
+    queries.write_text("\n".join(TEXTS[:12]) + "\n\n")
+    saved = run(cli, ["tune", *options, "--queries", str(queries), "--save", "--json", "--quiet"])
+    found = json.loads(saved.stdout)
+    assert found["saved"] and len(found["trials"]) == 21
+    assert existing_schema(client, index).search == SearchDefaults(**found["best"])
+    queries.write_text("too few\n")
+    refused = run(cli, ["tune", *options, "--queries", str(queries), "--quiet"])
+    assert refused.exit_code == 2 and "tuning needs 10 queries" in refused.output

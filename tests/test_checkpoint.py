@@ -1,0 +1,63 @@
+"""Where a run stood, and going on from there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from connector.errors import CheckpointError
+from connector.ingest.checkpoint import Checkpoint, Watermark
+
+RUN = {"input": "a1", "encoder": "b2", "index": "docs c3"}
+MARK = Watermark(read=9, indexed=6, superseded=1, dead_lettered=2, dead_letter_bytes=321)
+
+
+def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path / "run.json", RUN)
+    checkpoint.save(Watermark(read=1, indexed=1))
+    checkpoint.save(MARK)
+    assert Checkpoint(tmp_path / "run.json", RUN).load() == MARK
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"], "nothing is left beside it"
+    checkpoint.remove()
+    checkpoint.remove()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_write_that_breaks_off_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = Checkpoint(tmp_path / "run.json", RUN)
+    checkpoint.save(MARK)
+
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        checkpoint.save(Watermark(read=99, indexed=99))
+    assert checkpoint.load() == MARK
+
+
+@pytest.mark.parametrize("name", list(RUN))
+def test_another_run_does_not_go_on(tmp_path: Path, name: str) -> None:
+    Checkpoint(tmp_path / "run.json", RUN).save(MARK)
+    with pytest.raises(CheckpointError, match=f"of another {name} .*now other.*nothing is doubled"):
+        Checkpoint(tmp_path / "run.json", RUN | {name: "other"}).load()
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"run": {}}', '{"run": {}, "watermark": {"read": 1, "what": 2}}'])
+def test_a_damaged_one_says_what_to_do(tmp_path: Path, content: str) -> None:
+    (tmp_path / "run.json").write_text(content)
+    with pytest.raises(CheckpointError, match="cannot be read .* Leave --resume out: nothing is doubled"):
+        Checkpoint(tmp_path / "run.json", RUN).load()
+
+
+def test_none_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"There is no checkpoint .*run.json: either the last run came"):
+        Checkpoint(tmp_path / "run.json", RUN).load()
+
+
+def test_it_holds_names_and_numbers_alone(tmp_path: Path) -> None:
+    Checkpoint(tmp_path / "run.json", RUN).save(MARK)
+    kept = json.loads((tmp_path / "run.json").read_text())
+    assert kept["run"] == RUN and set(kept) == {"run", "watermark"}
