@@ -126,7 +126,8 @@ def table_4_to_markdown(groups: Mapping[str, Sequence[dict[str, Any]]]) -> str:
                 name = row["system"].removeprefix("K-sparse, ")
                 value = row[key] / 1e6 if figure == "MB" else row[key]
                 of_paper = f"{paper[name] / paper['HNSW']:.2f}" if name in paper else ""
-                label = f"{row['system']} {row['knob']}" if row["system"] == "ours" else row["system"]
+                of_the_paper = row["system"].startswith(("K-sparse", "HNSW"))
+                label = row["system"] if of_the_paper else f"{row['system']} {row['knob']}"
                 cells = (figure, f"{int(count):,}", label, f"{value:.4g}", f"{row[key] / timed[0][key]:.2f}", of_paper)
                 lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"

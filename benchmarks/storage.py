@@ -44,7 +44,12 @@ def build(client: OpenSearch, system: System, data: EncodedSet) -> Stored:
     system.upload(client, data)
     written = time.perf_counter()
     size = settle(client, system.index, len(data.documents))
-    stored = Stored(size, file_bytes(client, system.index), time.perf_counter() - started, written - started)
+    built, files = time.perf_counter() - started, file_bytes(client, system.index)
+    if size < sum(files.values()):
+        raise ClusterError(
+            f"Index {system.index!r} weighs {size} bytes, its files {sum(files.values())}: stale figures."
+        )
+    stored = Stored(size, files, built, written - started)
     _check_sample(client, system, data)
     return stored
 

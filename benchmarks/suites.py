@@ -181,7 +181,7 @@ def table_4_systems(data: EncodedSet, papers: Mapping[int, EncodedSet]) -> list[
         index = f"{PREFIX}-paper-{k}"
         systems.append(RankFeatures(index, other.encoder.fingerprint, k, vectors=vectors, name=f"K-sparse, k = {k}"))
     ours = replace(_features(data, 64), k_query=32, name="ours")
-    return [*systems, replace(ours, k_query=16), ours]
+    return [*systems, replace(ours, k_query=16), ours, _rescored(data, "4 bits", 32, 16, 100)]
 
 
 def growth_systems(data: EncodedSet) -> list[System]:

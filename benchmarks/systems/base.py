@@ -11,8 +11,13 @@ from opensearchpy.helpers import bulk
 from benchmarks.datasets import EncodedSet
 from connector.types import Hit
 
-INDEX_SETTINGS = {"number_of_shards": 1, "number_of_replicas": 0, "refresh_interval": "-1"}
-"""One shard, no copies, for every system alike; refreshed by hand."""
+INDEX_SETTINGS = {
+    "number_of_shards": 1,
+    "number_of_replicas": 0,
+    "refresh_interval": "-1",
+    "store.stats_refresh_interval": "0s",
+}
+"""One shard, no copies, for every system alike; refreshed by hand, and weighed anew when asked for its size."""
 
 Request = dict[str, Any]
 """A query that is ready to be sent: everything that needs no server is done before the clock starts."""

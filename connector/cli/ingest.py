@@ -35,6 +35,7 @@ Examples:
   ksparse ingest beir/scifact --index scifact
   ksparse ingest articles.csv --index articles --field year:integer
   zcat dump.jsonl.gz | ksparse ingest - --index docs
+  ksparse ingest corpus.jsonl --index docs --dry-run          bytes, time and failures to be expected
   ksparse ingest corpus.jsonl --index docs --fit my-head      then: ksparse search ... --encoder my-head
 \b
 JSONL has the keys _id, text and, if you like, title and metadata. In CSV, TSV and Parquet every other column
@@ -66,6 +67,7 @@ becomes metadata. Exit status 3: finished, but some records are in the dead lett
     type=click.Path(dir_okay=False, path_type=Path),
     help="Keep what fails in this file.  [default: INDEX.dead-letters.jsonl]",
 )
+@click.option("--dry-run", is_flag=True, help="Write nothing: say what a run would come to, from 2,000 documents.")
 @click.option("--resume", is_flag=True, help="Go on where the last run of the same command was stopped.")
 @click.option(
     "--checkpoint",
@@ -104,6 +106,7 @@ def ingest(
     generate_ids: bool,
     strict: bool,
     dead_letters: Path | None,
+    dry_run: bool,
     resume: bool,
     checkpoint: Path | None,
     calibrate: bool,
@@ -163,6 +166,24 @@ def ingest(
             device=device,
             quiet=quiet,
         )
+    if dry_run:
+        from connector.cli.dry_run import print_prediction
+        from connector.ingest.predict import predict
+
+        with documents(quiet, count_records(corpus, format=kind), f"reading {corpus}") as progress:
+            prediction = predict(
+                client,
+                loaded,
+                records,
+                rescore=rescore,
+                calibrate=calibrate and fit is None,
+                fields=fields,
+                chunk_size=chunk_size,
+                batch_size=batch_size,
+                progress=progress,
+            )
+        print_prediction(index, prediction, as_json=as_json)
+        return
     settings = {"number_of_shards": shards, "number_of_replicas": replicas}
     try:
         loaded = prepare_encoder(

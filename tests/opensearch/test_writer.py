@@ -292,9 +292,9 @@ def test_one_document_that_is_too_long_does_not_stop_the_others(
 def test_the_real_limit_of_the_server_is_met_by_halving(
     make_writer: MakeWriter, client: OpenSearch, ready_index: str, opensearch_url: str
 ) -> None:
-    """http.max_content_length is 100 MB by default: three documents of 40 MB are too much at once."""
+    """http.max_content_length is 100 MB by default: three documents of 36 MB are too much at once."""
     large = [
-        SparseDocument(f"d{number}", {"3": 0.5}, {"metadata": {}, "text": " " * 40_000_000}) for number in range(3)
+        SparseDocument(f"d{number}", {"3": 0.5}, {"metadata": {}, "text": " " * 36_000_000}) for number in range(3)
     ]
     with connect(opensearch_url) as direct:
         result = BulkWriter(direct, ready_index, max_chunk_bytes=10**9, initial_backoff=0.01).write(large)

@@ -1,0 +1,180 @@
+"""What an ingestion would come to, from a sample that is really encoded, indexed and weighed."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from opensearchpy import OpenSearch
+
+from connector.codes import Bits
+from connector.encoders.text import TextEncoder
+from connector.index.client import explained
+from connector.index.writer import BulkWriter, Refusal
+from connector.ingest.pipeline import to_sparse_documents
+from connector.ingest.prepare import prepare_encoder
+from connector.types import Document, MalformedRecord
+
+_SAMPLED = 2_000
+_REASONS = 10
+_DICTIONARY = ("tim", "tip")
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a run would do.
+
+    Attributes:
+        documents: That would be sent.
+        malformed: Records that are no documents: all of them, since the whole input was read.
+        sampled: Documents that were encoded and indexed.
+        refused: Of these the index refused.
+        index_bytes: Of the primaries, merged.
+        requests: Bulk requests.
+        seconds: At the speed of the sample, if the server keeps up with the encoder.
+        reasons: The first few failures, in words.
+    """
+
+    documents: int
+    malformed: int
+    sampled: int
+    refused: int
+    index_bytes: int
+    requests: int
+    seconds: float
+    reasons: tuple[str, ...]
+
+
+def predict(
+    client: OpenSearch,
+    encoder: TextEncoder,
+    records: Iterable[Document | MalformedRecord],
+    *,
+    rescore: Bits | None = None,
+    calibrate: bool = True,
+    fields: Mapping[str, str] | None = None,
+    chunk_size: int = 1_000,
+    batch_size: int = 32,
+    progress: Callable[[int], None] | None = None,
+) -> Prediction:
+    """Read all records, index some documents drawn at random, and say what all of them would come to.
+
+    The index for it is deleted afterwards; no other is touched.
+
+    Args:
+        client: A ready client.
+        encoder: To encode with.
+        records: Read to their end.
+        rescore: As for `prepare_encoder`.
+        calibrate: Tell the encoder the statistics of the sample.
+        fields: As for `prepare_encoder`.
+        chunk_size: Documents per request.
+        batch_size: Texts per forward pass.
+        progress: Told how many records are read.
+
+    Raises:
+        ClusterError: The server is away, or does not permit to create an index.
+    """
+    sample, counted, malformed, reasons = _draw(records, progress)
+    name = f"ksparse-dry-run-{uuid.uuid4().hex[:12]}"
+    texts = [document.content for document in sample]
+    settings = {"number_of_shards": 1, "number_of_replicas": 0}
+    refused: list[Refusal] = []
+    sizes: list[dict[str, int]] = []
+    counts: list[int] = []
+    encoding_s = 0.0
+    try:
+        encoder = prepare_encoder(
+            client,
+            name,
+            encoder,
+            sample=texts if calibrate else (),
+            rescore=rescore,
+            fields=fields,
+            settings=settings,
+        )
+        writer = BulkWriter(client, name, chunk_size=chunk_size)
+        middle = len(sample) // 2
+        for part in (sample[:middle], sample[middle:]):
+            started = time.perf_counter()
+            vectors = encoder.encode_document([document.content for document in part], batch_size=batch_size)
+            encoding_s += time.perf_counter() - started
+            refused += writer.write(to_sparse_documents(part, vectors)).refused
+            sizes.append(_weigh(client, name))
+            counts.append(len(part))
+    finally:
+        client.indices.delete(index=name, ignore_unavailable=True)
+    reasons += [f"document {each.document.doc_id!r}: {each.reason}" for each in refused]
+    return Prediction(
+        documents=counted,
+        malformed=malformed,
+        sampled=len(sample),
+        refused=len(refused),
+        index_bytes=_extrapolate(sizes, (counts[0], len(sample)), counted),
+        requests=math.ceil(counted / chunk_size),
+        seconds=encoding_s / max(1, len(sample)) * counted,
+        reasons=tuple(reasons[:_REASONS]),
+    )
+
+
+def _draw(
+    records: Iterable[Document | MalformedRecord], progress: Callable[[int], None] | None
+) -> tuple[list[Document], int, int, list[str]]:
+    """Documents drawn evenly from all (reservoir sampling), and counts of both kinds of records."""
+    chosen: list[Document] = []
+    counted = malformed = 0
+    reasons: list[str] = []
+    draw = random.Random(0)  # noqa: S311 - a sample, not a secret
+    for number, record in enumerate(records, 1):
+        if isinstance(record, MalformedRecord):
+            malformed += 1
+            if len(reasons) < _REASONS:
+                reasons.append(f"{record.location}: {record.reason}")
+        else:
+            counted += 1
+            if len(chosen) < _SAMPLED:
+                chosen.append(record)
+            elif (place := draw.randrange(counted)) < _SAMPLED:
+                chosen[place] = record
+        if progress is not None:
+            progress(number)
+    draw.shuffle(chosen)
+    return chosen, counted, malformed, reasons
+
+
+def _weigh(client: OpenSearch, index: str) -> dict[str, int]:
+    """Bytes of the merged index by kind of file."""
+    with explained(client):
+        client.indices.forcemerge(index=index, max_num_segments=1, request_timeout=600)
+        client.indices.flush(index=index, force=True)
+        client.indices.refresh(index=index)
+        stats = client.indices.stats(index=index, metric="segments", params={"include_segment_file_sizes": "true"})
+    files: Mapping[str, Any] = stats["_all"]["primaries"]["segments"]["file_sizes"]
+    return {kind: int(facts["size_in_bytes"]) for kind, facts in files.items()}
+
+
+def _extrapolate(sizes: list[dict[str, int]], counts: tuple[int, int], documents: int) -> int:
+    """Bytes of an index of so many documents, from those of half of the sample and of all of it.
+
+    The dictionary of terms grows by a power of the number of documents (Heaps' law), any other file by as much for
+    each document as in the second half.
+    """
+    half, whole = counts
+    if not whole:
+        return 0
+    total = 0.0
+    for kind, size in sizes[1].items():
+        before = sizes[0].get(kind, 0)
+        if not before or whole == half:
+            total += size * documents / whole
+        elif kind in _DICTIONARY:
+            power = math.log(size / before) / math.log(whole / half)
+            total += size * (documents / whole) ** min(1.0, power)
+        else:
+            total += size + max(0, size - before) / (whole - half) * (documents - whole)
+    return round(total)

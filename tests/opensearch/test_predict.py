@@ -1,0 +1,85 @@
+"""What a run would come to, against what it comes to, on a real node."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from opensearchpy import OpenSearch
+
+from connector.cli.main import cli
+from connector.encoders.text import TextEncoder
+from connector.index.writer import BulkWriter
+from connector.ingest.pipeline import ingest_documents
+from connector.ingest.predict import predict
+from connector.ingest.prepare import prepare_encoder
+from connector.types import Document, MalformedRecord
+from tests.tiny import WORDS
+
+pytestmark = pytest.mark.opensearch
+
+
+def corpus(count: int) -> list[Document]:
+    random = np.random.default_rng(0)
+    return [Document(f"document-{row}", " ".join(random.choice(WORDS, 12))) for row in range(count)]
+
+
+def test_the_size_of_an_index_is_predicted_within_a_tenth(
+    client: OpenSearch, index: str, lexical: TextEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connector.ingest.predict._SAMPLED", 1_000)
+    documents = corpus(6_000)
+    shares: list[int] = []
+    prediction = predict(client, lexical, documents, rescore=4, progress=shares.append)
+    assert (prediction.documents, prediction.sampled, prediction.requests) == (6_000, 1_000, 6)
+    assert shares == list(range(1, 6_001))
+    assert not client.indices.exists(index="ksparse-dry-run-*", params={"allow_no_indices": "false"})
+    settings = {"number_of_shards": 1, "number_of_replicas": 0, "store.stats_refresh_interval": "0s"}
+    texts = [document.content for document in documents[:1_000]]
+    told = prepare_encoder(client, index, lexical, sample=texts, rescore=4, settings=settings)
+    ingest_documents(documents, told, BulkWriter(client, index))
+    client.indices.forcemerge(index=index, max_num_segments=1)
+    client.indices.flush(index=index, force=True)
+    client.indices.refresh(index=index)
+    stats = client.indices.stats(index=index, metric="store")
+    assert prediction.index_bytes == pytest.approx(stats["_all"]["primaries"]["store"]["size_in_bytes"], rel=0.1)
+
+
+def test_failures_are_foreseen(client: OpenSearch, encoder: TextEncoder) -> None:
+    documents: list[Document | MalformedRecord] = [*corpus(20), MalformedRecord("c.jsonl:9", "not valid JSON", "{")]
+    documents.append(Document("bad", "text", fields={"colour": "red"}))
+    prediction = predict(client, encoder, documents)
+    assert (prediction.documents, prediction.malformed, prediction.refused) == (21, 1, 1)
+    assert prediction.reasons[0] == "c.jsonl:9: not valid JSON"
+    assert prediction.reasons[1].startswith("document 'bad': ")
+
+
+def test_nothing_comes_to_nothing(client: OpenSearch, encoder: TextEncoder) -> None:
+    prediction = predict(client, encoder, [])
+    assert (prediction.documents, prediction.index_bytes, prediction.requests, prediction.seconds) == (0, 0, 0, 0.0)
+
+
+def test_the_command_writes_nothing(
+    client: OpenSearch,
+    index: str,
+    head_folder: Path,
+    tmp_path: Path,
+    opensearch_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OPENSEARCH_URL", opensearch_url)
+    monkeypatch.chdir(tmp_path)
+    lines = [json.dumps({"_id": each.doc_id, "text": each.text}) for each in corpus(30)] + ["no json"]
+    (tmp_path / "corpus.jsonl").write_text("\n".join(lines))
+    options = ["ingest", "corpus.jsonl", "--index", index, "--encoder", str(head_folder), "--dry-run", "--quiet"]
+    shown = CliRunner().invoke(cli, options, catch_exceptions=False)
+    assert shown.exit_code == 0, shown.output
+    assert "30 documents in 1 requests" in shown.stdout and "Nothing was written." in shown.stdout
+    assert "would be dead-lettered: corpus.jsonl:31: not valid JSON" in shown.stderr
+    found = json.loads(CliRunner().invoke(cli, [*options, "--json"], catch_exceptions=False).stdout)
+    assert (found["documents"], found["malformed"]) == (30, 1) and found["index_bytes"] > 1_000
+    assert not client.indices.exists(index=index)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus.jsonl"]
