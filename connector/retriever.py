@@ -70,7 +70,7 @@ class Retriever:
             query: At most as many tokens as the encoder reads.
             top_k: Hits asked for, 1 to 10,000.
             k_query: Features kept of the query; if None, what the index says of it, or the encoder's own number, or
-                half of that where hits are rescored: candidates need no order.
+                half of that where hits are rescored and no pruning is asked for: candidates need no order.
             pruning: Which of these are left out.
             filters: Query clauses that a document must match; they don't change its score.
             window: Hits that are put into the dense order by the index's codes, 0 for none; if None, what the index
@@ -81,7 +81,7 @@ class Retriever:
                 has no codes.
         """
         self._check_length(query)
-        vectors, rescorings = self._encode_one(query, k_query, self._window(window, top_k))
+        vectors, rescorings = self._encode_one(query, *self._sizes(k_query, window, top_k, pruning))
         [features] = self._prune(vectors, pruning)
         if not features:
             raise SearchError(f"The query {query!r} excites no feature of the encoder; put it in other words.")
@@ -99,7 +99,7 @@ class Retriever:
         queries_per_request: int = 64,
     ) -> list[list[Hit]]:
         """Search many queries by `_msearch`; one that is too long is cut as a document would be."""
-        vectors, rescorings = self._encode(list(queries), k_query, self._window(window, top_k))
+        vectors, rescorings = self._encode(list(queries), *self._sizes(k_query, window, top_k, pruning))
         features = self._prune(vectors, pruning)
         found: list[list[Hit]] = []
         for start in range(0, len(features), queries_per_request):
@@ -117,6 +117,15 @@ class Retriever:
             )
         return 0
 
+    def _sizes(self, k_query: int | None, window: int | None, top_k: int, pruning: Pruning) -> tuple[int | None, int]:
+        """Features of a query and hits to rescore, where a search does not say."""
+        window = self._window(window, top_k)
+        if k_query is None and self.schema.search is not None:
+            k_query = self.schema.search.k_query
+        elif k_query is None and window and pruning.prune_type == "none" and self.encoder.k_query is not None:
+            k_query = max(1, self.encoder.k_query // 2)
+        return k_query, window
+
     def _prune(self, vectors: SparseVectors, pruning: Pruning) -> list[dict[str, float]]:
         queries, shares = vectors.as_mappings(), None
         if pruning.prune_type == "none":
@@ -129,10 +138,6 @@ class Retriever:
         self, queries: list[str], k_query: int | None, window: int
     ) -> tuple[SparseVectors, list[dict[str, Any] | None]]:
         code = self.encoder.code
-        if k_query is None and self.schema.search is not None:
-            k_query = self.schema.search.k_query
-        elif k_query is None and window and self.encoder.k_query is not None:
-            k_query = max(1, self.encoder.k_query // 2)
         if code is None or not window:
             return self.encoder.encode_query(queries, k=k_query), [None] * len(queries)
         vectors, embeddings = self.encoder.encode_query_for_rescoring(queries, k=k_query)
