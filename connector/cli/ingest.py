@@ -141,12 +141,14 @@ def ingest(
     from connector.ingest.prepare import prepare_encoder
     from connector.ingest.sample import Sampled
 
+    in_folder = fit is not None and (fit / "config.json").is_file()
+    if dry_run and fit is not None and not in_folder:
+        raise click.UsageError("--dry-run writes nothing, and --fit would write a head; leave one of them out.")
     kind: Format | None = file_format  # type: ignore[assignment]
     source = "" if corpus == STANDARD_INPUT and not resume else digest_source(corpus, kind)
     declared = read_schema(client, index)
     known_fields = {*fields, *(declared.fields if declared else ())}
     records = Sampled(read_corpus(corpus, fields=known_fields, format=kind, generate_ids=generate_ids))
-    in_folder = fit is not None and (fit / "config.json").is_file()
     loaded = open_encoder(str(fit) if in_folder else encoder, device=device, k=k)
     if fit is not None and not in_folder:
         if declared is not None:

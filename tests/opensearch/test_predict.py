@@ -81,5 +81,7 @@ def test_the_command_writes_nothing(
     assert "would be dead-lettered: corpus.jsonl:31: not valid JSON" in shown.stderr
     found = json.loads(CliRunner().invoke(cli, [*options, "--json"], catch_exceptions=False).stdout)
     assert (found["documents"], found["malformed"]) == (30, 1) and found["index_bytes"] > 1_000
+    fitted = CliRunner().invoke(cli, [*options, "--fit", "my-head"])
+    assert fitted.exit_code == 2 and "--fit would write a head" in fitted.output
     assert not client.indices.exists(index=index)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus.jsonl"]
