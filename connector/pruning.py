@@ -21,7 +21,7 @@ class Pruning:
             `alpha_mass` the fewest that have a share of all weight, `abs_value` those of at least some weight: all as
             in neural-search. `posting_budget` keeps the strongest whose postings fit into a budget.
         prune_ratio: The number, share, weight or budget. A budget is given in multiples of the number of documents:
-            with 0.12 a query reads at most 12 postings for 100 documents, whatever its words.
+            with 0.12 a query reads at most 12 postings for 100 documents, unless its strongest feature alone has more.
 
     Raises:
         ValueError: The type is unknown, or the ratio is out of its range.

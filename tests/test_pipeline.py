@@ -399,3 +399,10 @@ def test_an_interrupt_stops_the_writer_and_keeps_the_checkpoint(tmp_path: Path) 
         raise KeyboardInterrupt
     assert writer.stopped
     assert (tmp_path / "run.json").exists()
+
+
+def test_a_job_without_a_checkpoint_cannot_go_on(tmp_path: Path) -> None:
+    (tmp_path / "dead.jsonl").write_text("of another run\n")
+    with pytest.raises(ValueError, match="resume needs the checkpoint"):
+        IngestJob(cast(BulkWriter, ListWriter()), LengthEncoder(), dead_letters=tmp_path / "dead.jsonl", resume=True)
+    assert (tmp_path / "dead.jsonl").read_text() == "of another run\n"

@@ -204,7 +204,8 @@ def ingest(
     if point is not None and point.path.is_file() and not resume:
         click.echo(f"{point.path} is of a run that was stopped; --resume goes on with it. Beginning anew.", err=True)
     writer = BulkWriter(client, index, chunk_size=chunk_size, max_in_flight=max_in_flight)
-    with stoppable(), documents(quiet, count_records(corpus, format=kind), f"{corpus} -> {index}") as progress:
+    going_on = stoppable(option="--resume" if point is not None else "")
+    with going_on, documents(quiet, count_records(corpus, format=kind), f"{corpus} -> {index}") as progress:
         with IngestJob(
             writer,
             loaded,

@@ -14,8 +14,12 @@ from connector.errors import BulkWriteError
 
 
 @contextmanager
-def stoppable() -> Iterator[None]:
-    """Take SIGTERM as an interrupt, and leave with the status of a run that can go on."""
+def stoppable(*, option: str = "") -> Iterator[None]:
+    """Take SIGTERM as an interrupt, and leave with the status of a run that can go on.
+
+    Args:
+        option: To add to the same command, so that it goes on where it was.
+    """
     from connector.cli.main import EXIT_RESUMABLE
 
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -25,7 +29,8 @@ def stoppable() -> Iterator[None]:
         click.echo(f"Error: {error}", err=True)
         sys.exit(EXIT_RESUMABLE)
     except KeyboardInterrupt:
-        click.echo("Stopped. Run the same command again with --resume; nothing is lost or doubled.", err=True)
+        again = f"again with {option}" if option else "again"
+        click.echo(f"Stopped. Run the same command {again}; nothing is lost or doubled.", err=True)
         sys.stderr.flush()
         sys.stdout.flush()
         # Threads may still wait for the server's answer, which the interpreter would wait for, too.

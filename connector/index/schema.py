@@ -120,10 +120,7 @@ def read_schema(client: OpenSearch, index: str) -> IndexSchema | None:
     digests = {schema.encoder.digest for schema in schemas}
     if len(digests) > 1:
         raise IndexMappingError(f"{index} joins indices of {len(digests)} encoders; name one of {', '.join(replies)}.")
-    if len({schema.weight_exponent for schema in schemas}) > 1:
-        raise IndexMappingError(
-            f"{index} joins indices that store weights on different scales; name one of {', '.join(replies)}."
-        )
+    _only_exponent(index, {schema.index: schema.weight_exponent for schema in schemas})
     return replace(schemas[0], index=index)
 
 
@@ -167,15 +164,14 @@ def read_weight_exponent(client: OpenSearch, index: str) -> int:
     """
     try:
         with explained(client):
-            replies = client.indices.get_mapping(
-                index=index, params={"filter_path": f"*.mappings._meta.{META_KEY}.weight_exponent"}
-            )
+            meta = f"*.mappings._meta.{META_KEY}"
+            # The digest stands in every index of ours; one without an exponent would be left out of the reply.
+            filter_path = f"{meta}.weight_exponent,{meta}.encoder.digest"
+            replies = client.indices.get_mapping(index=index, params={"filter_path": filter_path})
     except (NotFoundError, RequestError):
         return 0  # what comes next says so better
-    found = {reply["mappings"]["_meta"][META_KEY]["weight_exponent"] for reply in replies.values()}
-    if len(found) > 1:
-        raise IndexMappingError(f"{index} joins indices that store weights on different scales; name one of them.")
-    return int(found.pop()) if found else 0
+    metas = {name: reply["mappings"]["_meta"][META_KEY] for name, reply in replies.items()}
+    return _only_exponent(index, {name: int(meta.get("weight_exponent", 0)) for name, meta in metas.items()})
 
 
 def existing_schema(client: OpenSearch, index: str) -> IndexSchema:
@@ -260,6 +256,15 @@ def prepare_index(
         )
     _probe_write(client, index)
     return schema
+
+
+def _only_exponent(index: str, exponents: Mapping[str, int]) -> int:
+    """The exponent that all indices behind a name share; 0 if there are none."""
+    if len(set(exponents.values())) > 1:
+        raise IndexMappingError(
+            f"{index} joins indices that store weights on different scales; name one of {', '.join(exponents)}."
+        )
+    return next(iter(exponents.values()), 0)
 
 
 def _parse(name: str, mappings: Mapping[str, Any]) -> IndexSchema:

@@ -67,8 +67,9 @@ class _Batch:
 class IngestJob:
     """Encodes documents and writes them, in batches that overlap, with bounded memory.
 
-    As a context manager: leaving it waits for the last reply, makes the documents visible and fills `result`; an
-    error on the way stops the writer, and what was accepted stays indexed.
+    As a context manager: leaving it waits for the last reply, makes the documents visible and fills `result`. After an
+    error, what is under way comes to its end; an error of the writer or an interrupt stops the writer as well. What was
+    accepted stays indexed.
 
     Args:
         writer: Knows the index.
@@ -85,7 +86,7 @@ class IngestJob:
 
     Raises:
         CheckpointError: `resume`, and the checkpoint is missing or of another run.
-        ValueError: A size is below 1.
+        ValueError: A size is below 1, or `resume` comes without a checkpoint.
     """
 
     def __init__(
@@ -105,6 +106,9 @@ class IngestJob:
     ) -> None:
         if write_size < 1 or max_in_flight < 1:
             raise ValueError(f"write_size {write_size} and max_in_flight {max_in_flight} must be at least 1.")
+        if resume and checkpoint is None:
+            # Without one nothing is known of the dead letters, which a resumed job cuts to what is.
+            raise ValueError("resume needs the checkpoint of the run to go on with.")
         self._writer = writer
         self._encoder = encoder
         self._checkpoint = checkpoint
@@ -114,7 +118,7 @@ class IngestJob:
         self._max_in_flight = max_in_flight
         self._refresh = refresh
         self._progress = progress
-        self._done = checkpoint.load() if resume and checkpoint is not None else Watermark()
+        self._done = checkpoint.load() if resume and checkpoint else Watermark()
         self._skip = self._done.read
         self._letters = DeadLetters(dead_letters, count=self._done.dead_lettered)
         self._waiting: list[Document | MalformedRecord] = []

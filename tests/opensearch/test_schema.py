@@ -8,7 +8,16 @@ from opensearchpy import OpenSearch
 
 from connector.errors import ClusterError, EncoderMismatchError, IndexMappingError
 from connector.index.client import check_server, connect
-from connector.index.schema import IndexSchema, check_encoder, existing_schema, index_body, prepare_index, read_schema
+from connector.index.schema import (
+    IndexSchema,
+    check_encoder,
+    existing_schema,
+    index_body,
+    prepare_index,
+    read_schema,
+    read_weight_exponent,
+)
+from connector.index.writer import BulkWriter
 from connector.types import EncoderFingerprint
 
 pytestmark = pytest.mark.opensearch
@@ -221,3 +230,21 @@ def test_a_server_that_is_away_is_a_cluster_error(fingerprint: EncoderFingerprin
         pytest.raises(ClusterError, match=r"No OpenSearch answers at http://127\.0\.0\.1:1"),
     ):
         prepare_index(nobody, "docs", fingerprint)
+
+
+def test_an_alias_of_two_scales_is_refused_by_readers_and_writers(
+    client: OpenSearch, index: str, fingerprint: EncoderFingerprint
+) -> None:
+    """An index of an earlier version stores weights as they are."""
+    second, alias = f"{index}-old", f"{index}-alias"
+    prepare_index(client, index, fingerprint, weight_exponent=-120)
+    prepare_index(client, second, fingerprint)
+    try:
+        for name in (index, second):
+            client.indices.put_alias(index=name, name=alias)
+        assert (read_weight_exponent(client, index), read_weight_exponent(client, second)) == (-120, 0)
+        for read in (read_schema, read_weight_exponent, BulkWriter):
+            with pytest.raises(IndexMappingError, match=f"{alias} joins indices that store weights on different"):
+                read(client, alias)
+    finally:
+        client.indices.delete(index=second)

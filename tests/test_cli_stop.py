@@ -1,0 +1,19 @@
+"""What is said when a run is stopped, by whatever command."""
+
+from __future__ import annotations
+
+import pytest
+
+from connector.cli.stop import stoppable
+
+
+@pytest.mark.parametrize(("option", "words"), [("", "the same command again;"), ("--resume", "again with --resume;")])
+def test_only_what_can_be_resumed_is_said_to_be(
+    option: str, words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[int] = []
+    monkeypatch.setattr("os._exit", left.append)
+    with stoppable(option=option):
+        raise KeyboardInterrupt
+    assert left == [4]
+    assert words in capsys.readouterr().err
