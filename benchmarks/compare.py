@@ -18,13 +18,12 @@ from benchmarks.memory import memory_by_index
 from benchmarks.storage import Stored, build
 from benchmarks.systems.base import System
 from benchmarks.systems.neural_sparse import NeuralSparse
-from benchmarks.systems.rank_features import RankFeatures, searched_features
+from benchmarks.systems.rank_features import RankFeatures, document_shares, searched_features
 from benchmarks.systems.rescored import Rescored
 from connector.errors import ConnectorError
-from connector.evaluation.exact import document_frequencies, exact_search
+from connector.evaluation.exact import exact_search
 from connector.evaluation.metrics import evaluate_run, overlap_at
 from connector.evaluation.runs import Run
-from connector.sparsify import prune
 from connector.types import Hit
 
 Report = Callable[[str, float], None]
@@ -129,7 +128,7 @@ def _rows(
     rows: list[dict[str, Any]] = [exact | {"recall@100": dense["recall@100"], "overlap@10": 1.0}]
     top_10 = {query: hits[:10] for query, hits in truth.items()}
     reference = measured[0]
-    frequencies: dict[str, NDArray[np.int64]] = {}
+    shares: dict[str, dict[str, float]] = {}
     for system, each in zip(systems, measured, strict=False):
         run = _run(data, each.hits)
         index = stored[system.index]
@@ -142,7 +141,7 @@ def _rows(
         for percentile, name in ((50, "p50"), (99, "p99")):
             row[f"{name}_ratio"] = getattr(each.latency, f"{name}_ms") / getattr(reference.latency, f"{name}_ms")
             row[f"{name}_interval"] = ratio_interval(each.times_ms, reference.times_ms, percentile)
-        row |= _postings(data, system, frequencies)
+        row |= _postings(data, system, shares)
         rows.append(row)
     return rows
 
@@ -161,28 +160,27 @@ def _add_encoding(
             row["with_encoding"] = asdict(to_latency(each.times_ms + encoded[system.encoding]))
 
 
-def _postings(data: EncodedSet, system: System, frequencies: dict[str, NDArray[np.int64]]) -> dict[str, float]:
+def _postings(data: EncodedSet, system: System, shares: dict[str, dict[str, float]]) -> dict[str, float]:
     """Postings that a query's features hold, over the number of documents, as far as we know what is stored.
 
     Args:
         data: The set.
         system: Any.
-        frequencies: Document frequencies, counted once for each index and kept here.
+        shares: Of the documents that have a feature, counted once for each index and kept here.
     """
     storage = system.storage if isinstance(system, NeuralSparse) else system
     if not isinstance(storage, RankFeatures | Rescored):
         return {}
     own = storage.vectors if isinstance(storage, RankFeatures) else None
     documents, queries = own or (data.document_vectors, data.query_vectors)
-    if storage.index not in frequencies:
-        width = int(max(documents.features.max(), queries.features.max())) + 1
-        kept = prune(documents, storage.k_doc) if storage.k_doc else documents
-        frequencies[storage.index] = document_frequencies(kept, width)
-    searched = searched_features(documents, queries, storage.k_doc, storage.k_query, storage.pruning)
-    read = [sum(int(frequencies[storage.index][int(name)]) for name in features) for features in searched]
+    if storage.index not in shares:
+        shares[storage.index] = document_shares(documents, storage.k_doc)
+    own_shares = shares[storage.index]
+    searched = searched_features(queries, storage.k_query, storage.pruning, lambda: own_shares)
+    read = [sum(own_shares.get(name, 0.0) for name in features) for features in searched]
     return {
-        "postings_per_document": float(np.mean(read)) / len(data.documents),
-        "postings_per_document_p99": float(np.percentile(read, 99)) / len(data.documents),
+        "postings_per_document": float(np.mean(read)),
+        "postings_per_document_p99": float(np.percentile(read, 99)),
     }
 
 

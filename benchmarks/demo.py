@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from benchmarks.datasets import EncodedSet
 from benchmarks.environment import describe
 from benchmarks.suites import demo_systems
 from connector.cluster import Cluster, down, up
+from connector.index.client import connect
 from connector.index.schema import prepare_index
 from connector.index.writer import BulkWriter
 from connector.ingest.pipeline import to_sparse_documents
@@ -40,6 +42,11 @@ def running_cluster(*, keep: bool, say: Callable[[str], None]) -> Iterator[Clust
         if not started.was_up and not keep:
             down(purge=True)
             say("Stopped OpenSearch and deleted its data.")
+
+
+def client_maker(cluster: Cluster) -> Callable[[], OpenSearch]:
+    """Return a function that makes a client of a cluster, patient enough for a merge."""
+    return partial(connect, cluster.url, username=cluster.username, password=cluster.password, timeout_s=1_800)
 
 
 def answer_questions(client: OpenSearch, data: EncodedSet, questions: Sequence[str]) -> list[list[Hit]]:

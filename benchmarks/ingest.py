@@ -21,9 +21,9 @@ from benchmarks.systems.lucene_hnsw import LuceneHnsw
 from benchmarks.systems.rank_features import stored_features
 from connector.index.schema import index_body
 from connector.index.writer import BulkWriter
-from connector.ingest.pipeline import ingest_documents
+from connector.ingest.pipeline import IngestJob, ingest_documents
 from connector.query import FEATURES_FIELD
-from connector.types import Document, SparseVectors
+from connector.types import Document
 
 INDEX = "ksparse-bench-ingest"
 _POLL_S = 0.02
@@ -44,20 +44,6 @@ class Way:
     name: str
     configure: Callable[[OpenSearch, EncodedSet], None]
     write: Write
-
-
-class _Recorded:
-    """An encoder that has done its work before: it gives out rows in the order of the documents."""
-
-    def __init__(self, vectors: SparseVectors) -> None:
-        self._vectors = vectors
-        self._given = 0
-
-    def encode_document(self, texts: Sequence[str], *, batch_size: int = 32) -> SparseVectors:
-        """The next rows."""
-        rows = np.arange(self._given, self._given + len(texts))
-        self._given += len(texts)
-        return self._vectors.take(rows)
 
 
 def ways() -> list[Way]:
@@ -170,8 +156,8 @@ def _hnsw_index(client: OpenSearch, data: EncodedSet) -> None:
 
 
 def _by_us(client: OpenSearch, data: EncodedSet) -> None:
-    writer = BulkWriter(client, INDEX)
-    ingest_documents(_id_and_text(data.documents), _Recorded(data.document_vectors), writer, refresh=False)
+    with IngestJob(BulkWriter(client, INDEX), refresh=False) as job:
+        job.add_vectors(_id_and_text(data.documents), data.document_vectors)
 
 
 def _id_and_text(documents: Sequence[Document]) -> Iterator[Document]:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.datasets import Embed, EncodedSet, encode_set
+from benchmarks.report import to_table
 from connector.encoders.base_model import find_base_model, load_base_model
 from connector.encoders.ivae import IdentifiableVAE
 from connector.encoders.load import join, load_head
@@ -124,10 +125,7 @@ TABLES = {1: table_1, 2: table_2, 3: table_3}
 def to_markdown(rows: Sequence[dict[str, Any]]) -> str:
     """Return the rows of a table as Markdown."""
     names = list(dict.fromkeys(name for row in rows for name in row))
-    lines = ["| " + " | ".join(names) + " |", "| --- |" + " ---: |" * (len(names) - 1)]
-    for row in rows:
-        lines.append("| " + " | ".join(_cell(name, row.get(name)) for name in names) + " |")
-    return "\n".join(lines) + "\n"
+    return to_table(names, ([_cell(name, row.get(name)) for name in names] for row in rows))
 
 
 def _cell(name: str, value: Any) -> str:  # noqa: ANN401

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from benchmarks.plots import exponent, growth_lines
@@ -14,9 +14,20 @@ _COLUMNS = ("system", "NDCG@10", "of dense", "index MB", "of HNSW", "p50 ms", "p
 
 def to_markdown(rows: Sequence[dict[str, Any]]) -> str:
     """Return the rows of a result as a Markdown table."""
-    lines = ["| " + " | ".join(_COLUMNS) + " |", "| --- |" + " ---: |" * (len(_COLUMNS) - 1)]
-    lines += ["| " + " | ".join(cells) + " |" for cells in to_cells(rows)]
-    return "\n".join(lines) + "\n"
+    return to_table(_COLUMNS, to_cells(rows))
+
+
+def to_table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, left: Container[int] = (0,)) -> str:
+    """Return a Markdown table.
+
+    Args:
+        heads: Of the columns.
+        rows: Cells as text.
+        left: Columns that are aligned to the left; the others are to the right.
+    """
+    ruler = " | ".join("---" if column in left else "---:" for column in range(len(heads)))
+    lines = [" | ".join(heads), ruler, *(" | ".join(cells) for cells in rows)]
+    return "".join(f"| {line} |\n" for line in lines)
 
 
 def to_cells(rows: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
@@ -53,7 +64,7 @@ def details_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
     heads = ["system", "Recall@100", "of dense top 10", "p50 with encoding, ms", "p99", "mapped MB", "heap MB"]
     heads += [f"requests/s, {count} client{'s' if count != '1' else ''}" for count in clients]
     heads += ["documents/s", "merged after, s"]
-    lines = ["| " + " | ".join(heads) + " |", "| --- |" + " ---: |" * (len(heads) - 1)]
+    lines = []
     for row in rows:
         encoded, memory, answered = (row.get(key, {}) for key in ("with_encoding", "memory", "requests_per_s"))
         cells = [
@@ -68,8 +79,8 @@ def details_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
             _cell(row, "documents_per_s", lambda value: f"{value:,.0f}"),
             _cell(row, "build_s", lambda value: f"{value:.0f}"),
         ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+        lines.append(cells)
+    return to_table(heads, lines)
 
 
 def cheapest_to_markdown(rows: Sequence[dict[str, Any]], shares: Sequence[float] = (0.9, 0.95, 0.98, 1.0)) -> str:
@@ -78,17 +89,16 @@ def cheapest_to_markdown(rows: Sequence[dict[str, Any]], shares: Sequence[float]
     Both are given as ratios to the first system with a clock, HNSW at its default.
     """
     timed = [row for row in rows if "p50_ms" in row]
-    lines = ["| system | " + " | ".join(f"{share:.0%}: p50, bytes" for share in shares) + " |"]
-    lines.append("| --- |" + " ---: |" * len(shares))
+    lines = []
     for system in dict.fromkeys(row["system"] for row in timed):
-        cells = []
+        cells = [system]
         for share in shares:
             enough = [row for row in timed if row["system"] == system and row["ndcg_share"] >= share]
             best = min(enough, key=lambda row: float(row["p50_ratio"]), default=None)
             size = best["index_bytes"] / timed[0]["index_bytes"] if best else 0.0
             cells.append(f"{best['p50_ratio']:.2f}, {size:.2f} ({best['knob']})" if best else "not reached")
-        lines.append(f"| {system} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+        lines.append(cells)
+    return to_table(["system", *(f"{share:.0%}: p50, bytes" for share in shares)], lines)
 
 
 _PAPER_TABLE_4: dict[str, dict[int, dict[str, float]]] = {
@@ -114,10 +124,8 @@ _PAPER_TABLE_4: dict[str, dict[int, dict[str, float]]] = {
 def table_4_to_markdown(groups: Mapping[str, Sequence[dict[str, Any]]]) -> str:
     """Return Table 4 of the K-sparse paper, ours and, in brackets, the paper's figure as a ratio to its HNSW."""
     keys = {"MB": "index_bytes", "ms": "p50_ms", "NDCG@10": "ndcg@10"}
-    lines = [
-        "| figure | documents | system | value | of HNSW | of HNSW, paper |",
-        "| --- | ---: | --- |" + " ---: |" * 3,
-    ]
+    heads = ("figure", "documents", "system", "value", "of HNSW", "of HNSW, paper")
+    lines = []
     for figure, key in keys.items():
         for count, rows in groups.items():
             timed = [row for row in rows if "p50_ms" in row]
@@ -129,38 +137,35 @@ def table_4_to_markdown(groups: Mapping[str, Sequence[dict[str, Any]]]) -> str:
                 of_the_paper = row["system"].startswith(("K-sparse", "HNSW"))
                 label = row["system"] if of_the_paper else f"{row['system']} {row['knob']}"
                 cells = (figure, f"{int(count):,}", label, f"{value:.4g}", f"{row[key] / timed[0][key]:.2f}", of_paper)
-                lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+                lines.append(cells)
+    return to_table(heads, lines, left=(0, 2))
 
 
 def growth_to_markdown(groups: Mapping[str, Sequence[dict[str, Any]]]) -> str:
     """Return p50, p99 and bytes per document by the number of documents, and the exponents of p50 and p99."""
     kinds = (("p50, ms", "p50_ms"), ("p99, ms", "p99_ms"), ("bytes a document", "bytes_per_document"))
     counts = sorted(map(int, groups))
-    lines = ["| figure | system | " + " | ".join(f"{count:,}" for count in counts) + " | exponent |"]
-    lines.append("| --- | --- |" + " ---: |" * (len(counts) + 1))
+    lines = []
     for name, key in kinds:
         for system, at, values in growth_lines(groups, key):
             cells = {count: f"{value:.4g}" for count, value in zip(at, values, strict=True)}
             power = f"{exponent(at, values):.2f}"
-            lines.append(
-                f"| {name} | {system} | " + " | ".join(cells.get(count, "") for count in counts) + f" | {power} |"
-            )
-    return "\n".join(lines) + "\n"
+            lines.append([name, system, *(cells.get(count, "") for count in counts), power])
+    return to_table(["figure", "system", *(f"{count:,}" for count in counts), "exponent"], lines, left=(0, 1))
 
 
 def ingest_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
     """Return the rows of the suite `ingest` as a Markdown table."""
-    lines = ["| way | documents/s | until merged | memory of the client, MB |", "| --- |" + " ---: |" * 3]
-    for row in rows:
-        cells = (
+    lines = [
+        (
             row["way"],
             f"{row['documents_per_s']:,.0f}",
             _cell(row, "documents_per_s_merged", lambda value: f"{value:,.0f}"),
             _cell(row, "client_bytes", lambda value: f"{value / 1e6:.0f}"),
         )
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+        for row in rows
+    ]
+    return to_table(("way", "documents/s", "until merged", "memory of the client, MB"), lines)
 
 
 def frontier_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
@@ -175,9 +180,8 @@ def frontier_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
         "highest df",
         "dead",
     )
-    lines = ["| " + " | ".join(heads) + " |", "|" + " ---: |" * len(heads)]
-    for row in rows:
-        cells = (
+    lines = [
+        (
             f"{row['k_doc']}/{row['k_query']}",
             f"{row['ndcg@10']:.3f}",
             f"{row['ndcg_share']:.1%}",
@@ -187,14 +191,15 @@ def frontier_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
             f"{row['highest_document_frequency']:.1%}",
             f"{row['dead_latents']:.1%}",
         )
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+        for row in rows
+    ]
+    return to_table(heads, lines, left=())
 
 
 def scores_section(results: Mapping[str, Sequence[dict[str, Any]]]) -> str:
     """Return the section `Scores` of a head's card: the frontier of each set at 64 features a document."""
     heads = ("set", "exact dense", "64/16", "64/32", "64/32 rescored", "dense top 10 in first 100", "postings at 64/32")
-    lines = ["| " + " | ".join(heads) + " |", "| --- |" + " ---: |" * (len(heads) - 1)]
+    lines = []
     for name, rows in results.items():
         at = {(row["k_doc"], row["k_query"]): row for row in rows}
         short, full = at[64, 16], at[64, 32]
@@ -207,9 +212,9 @@ def scores_section(results: Mapping[str, Sequence[dict[str, Any]]]) -> str:
             f"{full['recall_of_dense_top_10@100']:.1%}",
             f"{full['postings_per_document']:.2f} N",
         )
-        lines.append("| " + " | ".join(cells) + " |")
+        lines.append(cells)
     explanation = (
         "NDCG@10 on test queries as a share of exact dense search, by features alone (documents/query) and after\n"
         "exact rescoring of the first 100; `python -m benchmarks encoder-frontier` writes this."
     )
-    return "\n\n".join((SCORES_HEADING, explanation, "\n".join(lines))) + "\n"
+    return "\n\n".join((SCORES_HEADING, explanation, to_table(heads, lines)))

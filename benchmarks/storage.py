@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from dataclasses import dataclass, field
 
 from opensearchpy import OpenSearch
@@ -11,6 +10,7 @@ from opensearchpy import OpenSearch
 from benchmarks.datasets import EncodedSet
 from benchmarks.systems.base import System
 from connector.errors import ClusterError
+from connector.index.sizes import file_bytes, merge_index
 
 _SAMPLED = 20
 
@@ -60,26 +60,12 @@ def settle(client: OpenSearch, index: str, documents: int) -> int:
     Raises:
         ClusterError: It does not hold as many documents as were written.
     """
-    client.indices.refresh(index=index)
-    client.indices.forcemerge(index=index, max_num_segments=1, request_timeout=1_800)
-    client.indices.flush(index=index, force=True, wait_if_ongoing=True)
-    client.indices.refresh(index=index)
+    merge_index(client, index)
     found = client.count(index=index)["count"]
     if found != documents:
         raise ClusterError(f"Index {index!r} holds {found} documents, {documents} were written; do not time it.")
     stats = client.indices.stats(index=index, metric="store")
     return int(stats["indices"][index]["primaries"]["store"]["size_in_bytes"])
-
-
-def file_bytes(client: OpenSearch, index: str) -> dict[str, int]:
-    """Bytes of an index's primaries by kind of file, largest first."""
-    stats = client.indices.stats(
-        index=index, metric="segments", params={"include_segment_file_sizes": "true", "level": "indices"}
-    )
-    sizes: defaultdict[str, int] = defaultdict(int)
-    for kind, facts in stats["indices"][index]["primaries"]["segments"]["file_sizes"].items():
-        sizes[kind] += int(facts["size_in_bytes"])
-    return dict(sorted(sizes.items(), key=lambda each: -each[1]))
 
 
 def _check_sample(client: OpenSearch, system: System, data: EncodedSet) -> None:

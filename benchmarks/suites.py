@@ -34,9 +34,7 @@ def all_systems(data: EncodedSet, *, splade: Splade | None = None) -> list[Syste
         data: Encoded with 128 features a document and 64 a query.
         splade: The set in another encoder's features.
     """
-    dim = data.document_embeddings.shape[1]
-    hnsw = LuceneHnsw(f"{PREFIX}-hnsw", dim)
-    in_bytes = LuceneHnsw(f"{PREFIX}-hnsw-byte", dim, data_type="byte")
+    hnsw, in_bytes = _graphs(data)
     features, half = _features(data, 64), _features(data, 32)
     more = replace(_features(data, 128), name="k-sparse, 128 a document")
     exponent = features.weight_exponent
@@ -69,13 +67,9 @@ def lever_systems(data: EncodedSet) -> list[System]:
     Args:
         data: Encoded with 64 features a document and 64 a query.
     """
-    dim = data.document_embeddings.shape[1]
     features = _features(data, 64)
     plain = replace(features, index=f"{PREFIX}-plain", weight_exponent=0, name="weights as they are")
-    systems: list[System] = [
-        LuceneHnsw(f"{PREFIX}-hnsw", dim),
-        LuceneHnsw(f"{PREFIX}-hnsw-byte", dim, data_type="byte"),
-    ]
+    systems: list[System] = [*_graphs(data)]
     systems += [replace(plain, k_query=k) for k in (16, 32)]
     systems += [replace(features, name="scaled weights", k_query=k) for k in (8, 16, 32)]
     systems += [NeuralSparse(replace(features, k_query=k)) for k in (16, 32)]
@@ -98,6 +92,12 @@ def lever_systems(data: EncodedSet) -> list[System]:
     return systems
 
 
+def _graphs(data: EncodedSet) -> tuple[LuceneHnsw, LuceneHnsw]:
+    """What all others are compared with: the graph on floats, at its default, and the one on bytes."""
+    dim = data.document_embeddings.shape[1]
+    return LuceneHnsw(f"{PREFIX}-hnsw", dim), LuceneHnsw(f"{PREFIX}-hnsw-byte", dim, data_type="byte")
+
+
 def _features(data: EncodedSet, k_doc: int) -> RankFeatures:
     """Features as `ksparse ingest` stores them."""
     exponent = find_weight_exponent(prune(data.document_vectors, k_doc).weights, margin=1)
@@ -118,10 +118,9 @@ def demo_systems(data: EncodedSet, k_queries: Sequence[int]) -> list[System]:
         data: Encoded.
         k_queries: Features of a query that are searched.
     """
-    dim, features = data.document_embeddings.shape[1], _features(data, 64)
+    features = _features(data, 64)
     return [
-        LuceneHnsw(f"{PREFIX}-hnsw", dim),
-        LuceneHnsw(f"{PREFIX}-hnsw-byte", dim, data_type="byte"),
+        *_graphs(data),
         *(replace(features, k_query=k) for k in k_queries),
         *(_rescored(data, "4 bits", 32, k, 100) for k in (8, 16)),
         replace(_rescored(data, "4 bits", 32, 32, 100), pruning=Pruning("posting_budget", 0.08)),
@@ -175,7 +174,7 @@ def table_4_systems(data: EncodedSet, papers: Mapping[int, EncodedSet]) -> list[
         data: The subset in our encoder's features.
         papers: From k to the subset in the features of the paper's encoder for that k.
     """
-    systems: list[System] = [LuceneHnsw(f"{PREFIX}-hnsw", data.document_embeddings.shape[1])]
+    systems: list[System] = [_graphs(data)[0]]
     for k, other in papers.items():
         vectors = other.document_vectors, other.query_vectors
         index = f"{PREFIX}-paper-{k}"
@@ -186,10 +185,9 @@ def table_4_systems(data: EncodedSet, papers: Mapping[int, EncodedSet]) -> list[
 
 def growth_systems(data: EncodedSet) -> list[System]:
     """What the suite `growth` compares: the graph on floats and on bytes, features, features with codes."""
-    dim, features = data.document_embeddings.shape[1], _features(data, 64)
+    features = _features(data, 64)
     return [
-        LuceneHnsw(f"{PREFIX}-hnsw", dim),
-        LuceneHnsw(f"{PREFIX}-hnsw-byte", dim, data_type="byte"),
+        *_graphs(data),
         *(replace(features, k_query=k) for k in (16, 32)),
         *(_rescored(data, "4 bits", 32, k, 100) for k in (8, 16)),
     ]

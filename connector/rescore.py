@@ -53,7 +53,7 @@ def build_scan(code: RotatedCode, query: NDArray[np.float32]) -> dict[str, Any]:
     Raises:
         ValueError: The query has other dimensions.
     """
-    return {"script_score": {"query": {"match_all": {}}, "script": build_script(code, query)}}
+    return score_by(build_script(code, query))
 
 
 def build_script(code: RotatedCode, query: NDArray[np.float32]) -> dict[str, Any]:
@@ -71,12 +71,17 @@ def build_script(code: RotatedCode, query: NDArray[np.float32]) -> dict[str, Any
     return {"lang": "painless", "source": script_source(code.dim, code.bits), "params": params}
 
 
+def score_by(script: Mapping[str, Any]) -> dict[str, Any]:
+    """Build a query clause that scores every document by a script."""
+    return {"script_score": {"query": {"match_all": {}}, "script": dict(script)}}
+
+
 def rescore_by(script: Mapping[str, Any], window: int) -> dict[str, Any]:
     """Build the value of `rescore` that replaces the score of the first `window` hits by that of a script."""
     return {
         "window_size": window,
         "query": {
-            "rescore_query": {"script_score": {"query": {"match_all": {}}, "script": dict(script)}},
+            "rescore_query": score_by(script),
             "query_weight": 0,
             "rescore_query_weight": 1,
         },

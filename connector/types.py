@@ -38,6 +38,12 @@ class Document:
         """What the encoder reads: title and text, joined by a space (as BEIR does)."""
         return f"{self.title} {self.text}".strip()
 
+    def to_record(self) -> dict[str, Any]:
+        """What a line of JSONL would hold of it."""
+        version = {} if self.version is None else {"_version": self.version}
+        own = {"_id": self.doc_id, "title": self.title, "text": self.text, "metadata": self.metadata}
+        return {**own, **version, **self.fields}
+
 
 @dataclass(frozen=True, slots=True)
 class MalformedRecord:

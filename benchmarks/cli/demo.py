@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from functools import partial
 from pathlib import Path
 
 import click
@@ -52,7 +51,6 @@ def demo(corpus: Path | None, encoder: str, documents: int, rounds: int, cache: 
     from benchmarks.plots import plot_frontier
     from benchmarks.report import columns, to_cells
     from connector.cli.encoder import open_encoder
-    from connector.index.client import connect
 
     started = time.monotonic()
     console = Console(width=None if Console().is_terminal else 130)
@@ -64,9 +62,7 @@ def demo(corpus: Path | None, encoder: str, documents: int, rounds: int, cache: 
             console.print(f"{count:,} docstrings in {corpus}; the first sentence of some is a query for the rest.")
     loaded = open_encoder(encoder)
     with job.running_cluster(keep=keep, say=console.print) as cluster:
-        make_client = partial(
-            connect, cluster.url, username=cluster.username, password=cluster.password, timeout_s=1_800
-        )
+        make_client = job.client_maker(cluster)
         client = make_client()
         with stages(quiet=False) as report:
             embed = cached_embed(loaded, cache / "embeddings", report)

@@ -121,14 +121,13 @@ class Stage:
 def on_stage(options: Options) -> Iterator[Stage]:
     """Load the encoder, start a node unless one is up, and stop what was started."""
     from benchmarks.datasets import cached_embed
-    from benchmarks.demo import running_cluster
+    from benchmarks.demo import client_maker, running_cluster
     from connector.cli.encoder import open_encoder
-    from connector.index.client import connect
 
     loaded = open_encoder(options.encoder)
     with running_cluster(keep=False, say=partial(click.echo, err=True)) as cluster, stages(quiet=False) as report:
-        client = partial(connect, cluster.url, username=cluster.username, password=cluster.password, timeout_s=1_800)
-        yield Stage(options, loaded, cluster, client, cached_embed(loaded, options.cache, report), report)
+        embed = cached_embed(loaded, options.cache, report)
+        yield Stage(options, loaded, cluster, client_maker(cluster), embed, report)
 
 
 def print_result(result: ResultFile) -> None:

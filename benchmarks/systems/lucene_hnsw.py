@@ -13,6 +13,7 @@ from opensearchpy import OpenSearch
 from benchmarks.datasets import EncodedSet
 from benchmarks.systems.base import INDEX_SETTINGS, Encoding, Probe, Request, send, to_hits, write
 from connector.index.schema import load_mapping
+from connector.rescore import score_by
 from connector.types import Hit
 
 
@@ -79,10 +80,8 @@ class LuceneHnsw:
         stored = self._stored(data.document_embeddings[np.asarray(rows)], data)
         probes: list[Probe] = []
         for vector in stored:
-            params = {"field": "embedding", "query_value": vector.tolist(), "space_type": "innerproduct"}
-            script = {"source": "knn_score", "lang": "knn", "params": params}
             product = float(np.square(vector.astype(np.float64)).sum())
-            probes.append(({"query": {"script_score": {"query": {"match_all": {}}, "script": script}}}, product + 1.0))
+            probes.append(({"query": score_by(knn_script("embedding", vector))}, product + 1.0))
         return probes
 
     def search(self, client: OpenSearch, request: Request) -> list[Hit]:
@@ -91,6 +90,12 @@ class LuceneHnsw:
 
     def _stored(self, embeddings: NDArray[np.float32], data: EncodedSet) -> NDArray[Any]:
         return embeddings if self.data_type == "float" else to_bytes(embeddings, data.document_embeddings)
+
+
+def knn_script(field: str, vector: NDArray[Any]) -> dict[str, Any]:
+    """The plugin's own script: 1 plus the inner product with a vector that need not be in a graph."""
+    params = {"field": field, "query_value": vector.tolist(), "space_type": "innerproduct"}
+    return {"source": "knn_score", "lang": "knn", "params": params}
 
 
 def to_bytes(embeddings: NDArray[np.float32], documents: NDArray[np.float32]) -> NDArray[np.int8]:

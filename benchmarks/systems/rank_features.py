@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
+import numpy as np
 from opensearchpy import OpenSearch
 
 from benchmarks.datasets import EncodedSet
 from benchmarks.systems.base import INDEX_SETTINGS, Encoding, Probe, Request, send, to_hits
 from connector.errors import BulkWriteError
-from connector.evaluation.exact import document_frequencies
 from connector.index.schema import index_body
 from connector.index.writer import BulkWriter
 from connector.pruning import Pruning, prune_query
@@ -85,7 +86,10 @@ class RankFeatures:
         """One bool query each."""
         requests: list[Request] = []
         documents, queries = self._of(data)
-        for features, strongest in zip(queries.as_mappings(), self.searched(documents, queries), strict=True):
+        searched = searched_features(
+            queries, self.k_query, self.pruning, partial(document_shares, documents, self.k_doc)
+        )
+        for features, strongest in zip(queries.as_mappings(), searched, strict=True):
             rest = {name: weight for name, weight in features.items() if name not in strongest}
             first = build_query(strongest, weight_exponent=self.weight_exponent)
             request: Request = {"size": self.top_k, "query": first}
@@ -103,23 +107,24 @@ class RankFeatures:
         """Answer one request."""
         return to_hits(send(client, self.index, request))
 
-    def searched(self, documents: SparseVectors, queries: SparseVectors) -> list[dict[str, float]]:
-        """The features of each query that are searched in the first phase."""
-        return searched_features(documents, queries, self.k_doc, self.k_query, self.pruning)
-
     def _of(self, data: EncodedSet) -> tuple[SparseVectors, SparseVectors]:
         return self.vectors or (data.document_vectors, data.query_vectors)
 
 
+def document_shares(documents: SparseVectors, k_doc: int | None) -> dict[str, float]:
+    """The share of the documents that has each feature, with so many kept of each."""
+    kept = prune(documents, k_doc) if k_doc is not None else documents
+    features, counts = np.unique(kept.features[kept.weights > 0], return_counts=True)
+    return {
+        str(name): count / len(kept.weights) for name, count in zip(features.tolist(), counts.tolist(), strict=True)
+    }
+
+
 def searched_features(
-    documents: SparseVectors, queries: SparseVectors, k_doc: int | None, k_query: int, pruning: Pruning
+    queries: SparseVectors, k_query: int, pruning: Pruning, count_shares: Callable[[], dict[str, float]]
 ) -> list[dict[str, float]]:
-    """The features of each query that are searched, from the document frequencies where a budget needs them."""
-    shares = None
-    if pruning.prune_type == "posting_budget":
-        kept = prune(documents, k_doc) if k_doc is not None else documents
-        frequencies = document_frequencies(kept, 1 + int(max(documents.features.max(), queries.features.max())))
-        shares = {str(feature): count / len(kept.weights) for feature, count in enumerate(frequencies.tolist())}
+    """The features of each query that are searched; documents are counted where a budget needs it."""
+    shares = count_shares() if pruning.prune_type == "posting_budget" else None
     return [prune_query(features, pruning, shares=shares) for features in prune(queries, k_query).as_mappings()]
 
 

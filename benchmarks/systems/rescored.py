@@ -5,15 +5,15 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
-import numpy as np
 from opensearchpy import OpenSearch
 
 from benchmarks.datasets import EncodedSet
 from benchmarks.systems.base import INDEX_SETTINGS, Encoding, Probe, Request, send, to_hits, without_source, write
-from benchmarks.systems.lucene_hnsw import to_bytes
-from benchmarks.systems.rank_features import feature_probes, searched_features, stored_features
+from benchmarks.systems.lucene_hnsw import knn_script, to_bytes
+from benchmarks.systems.rank_features import document_shares, feature_probes, searched_features, stored_features
 from connector.codes import RotatedCode
 from connector.pruning import Pruning
 from connector.query import FEATURES_FIELD, build_query
@@ -92,9 +92,13 @@ class Rescored:
         code = None if self.kind == "knn byte" else self._code(data)
         in_bytes = to_bytes(data.query_embeddings, data.document_embeddings)
         requests: list[Request] = []
-        features = searched_features(data.document_vectors, data.query_vectors, self.k_doc, self.k_query, self.pruning)
+        count = partial(document_shares, data.document_vectors, self.k_doc)
+        features = searched_features(data.query_vectors, self.k_query, self.pruning, count)
         for found, embedding, rounded in zip(features, data.query_embeddings, in_bytes, strict=True):
-            again = _by_plugin(rounded, self.window) if code is None else build_rescore(code, embedding, self.window)
+            if code is None:
+                again = rescore_by(knn_script(CODE_FIELD, rounded), self.window)
+            else:
+                again = build_rescore(code, embedding, self.window)
             requests.append(
                 {
                     "size": self.top_k,
@@ -115,8 +119,3 @@ class Rescored:
     def _code(self, data: EncodedSet) -> RotatedCode:
         bits: Any = int(self.kind[0])
         return RotatedCode(data.document_embeddings.mean(axis=0), bits)
-
-
-def _by_plugin(query: np.ndarray, window: int) -> Request:
-    params = {"field": CODE_FIELD, "query_value": query.tolist(), "space_type": "innerproduct"}
-    return rescore_by({"source": "knn_score", "lang": "knn", "params": params}, window)

@@ -10,8 +10,8 @@ from pathlib import Path
 import click
 
 from connector.cli.connection import connection_options, open_client
+from connector.cli.options import device_option, quiet_option, rescore_option
 from connector.cli.progress import documents
-from connector.cli.rescore import rescore_option
 from connector.codes import Bits
 
 
@@ -34,9 +34,9 @@ Examples:
     "--calibrate/--no-calibrate", default=True, show_default=True, help="Of a new index, as for `ksparse ingest`."
 )
 @rescore_option
-@click.option("--device", help="cuda, mps or cpu.  [default: the best there is]")
+@device_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--quiet", is_flag=True, help="No progress.")
+@quiet_option
 @connection_options
 def evaluate(
     dataset: Path,

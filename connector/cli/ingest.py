@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from connector.cli.connection import connection_options, open_client
+from connector.cli.options import device_option, quiet_option, rescore_option
 from connector.cli.progress import documents
-from connector.cli.rescore import rescore_option
 from connector.cli.stop import stoppable
 from connector.codes import Bits
 from connector.errors import IndexMappingError
@@ -92,9 +92,9 @@ becomes metadata. Exit status 3: finished, but some records are in the dead lett
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Texts per forward pass.")
 @click.option("--chunk-size", type=click.IntRange(1), default=1_000, show_default=True, help="Documents per request.")
 @click.option("--max-in-flight", type=click.IntRange(1), default=4, show_default=True, help="Requests at a time.")
-@click.option("--device", help="cuda, mps or cpu.  [default: the best there is]")
+@device_option
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-@click.option("--quiet", is_flag=True, help="No progress.")
+@quiet_option
 @connection_options
 def ingest(
     corpus: str,

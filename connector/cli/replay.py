@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from connector.cli.connection import connection_options, open_client
+from connector.cli.options import device_option, index_encoder_option, quiet_option
 from connector.cli.progress import documents
 from connector.cli.stop import stoppable
 
@@ -26,16 +27,16 @@ Mend what failed first: the line's `document`, its `raw`, or the index. What fai
 )
 @click.argument("letters", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--index", required=True, help="The index that they were meant for.")
-@click.option("--encoder", default="all-MiniLM-L6-v2", show_default=True, help="The one that wrote the index.")
+@index_encoder_option
 @click.option(
     "--dead-letters",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Keep what fails again in this file.  [default: LETTERS with .again before its suffix]",
 )
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Texts per forward pass.")
-@click.option("--device", help="cuda, mps or cpu.  [default: the best there is]")
+@device_option
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-@click.option("--quiet", is_flag=True, help="No progress.")
+@quiet_option
 @connection_options
 def replay(
     letters: Path,

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from connector.cli.connection import connection_options, open_client
+from connector.cli.options import device_option, index_encoder_option
 from connector.index.schema import existing_schema
 from connector.pruning import PRUNE_TYPES, PruneType, Pruning
 from connector.query import check_text
@@ -29,7 +30,7 @@ Examples:
 )
 @click.argument("query")
 @click.option("--index", required=True, help="Index or alias to search.")
-@click.option("--encoder", default="all-MiniLM-L6-v2", show_default=True, help="The one that wrote the index.")
+@index_encoder_option
 @click.option(
     "--k-query",
     type=click.IntRange(1, 1024),
@@ -55,7 +56,7 @@ Examples:
     help="Hits rescored by the index's codes, 0 for none.  [default: 100 if it has codes]",
 )
 @click.option("--filter", "filters", multiple=True, metavar="NAME=VALUE", help="Keep matching documents. Repeatable.")
-@click.option("--device", help="cuda, mps or cpu.  [default: the best there is]")
+@device_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @connection_options
 def search(

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from connector.cli.options import device_option, quiet_option
 from connector.cli.progress import stages
 from connector.errors import CorpusError
 
@@ -61,9 +62,9 @@ Examples:
     help="alpha_2 of the paper's eq. 1 and 3.",
 )
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--device", help="cuda, mps or cpu.  [default: the best there is]")
+@device_option
 @click.option("--cache", type=click.Path(file_okay=False, path_type=Path), help="Keep embeddings in this folder.")
-@click.option("--quiet", is_flag=True, help="No progress.")
+@quiet_option
 def train(
     corpus: tuple[Path, ...],
     output: Path,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from connector.cli.connection import connection_options, open_client
+from connector.cli.options import device_option, index_encoder_option, quiet_option
 from connector.cli.progress import stages
 from connector.index.schema import existing_schema, save_search_defaults
 
@@ -42,10 +43,10 @@ Examples:
     help="Share to be found of the 10 that a scan of all codes puts first.",
 )
 @click.option("--save", is_flag=True, help="Keep the setting in the index: searches that do not say take it.")
-@click.option("--encoder", default="all-MiniLM-L6-v2", show_default=True, help="The one that wrote the index.")
-@click.option("--device", help="cuda, mps or cpu.  [default: the best there is]")
+@index_encoder_option
+@device_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--quiet", is_flag=True, help="No progress.")
+@quiet_option
 @connection_options
 def tune(
     index: str,

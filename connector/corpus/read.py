@@ -139,14 +139,7 @@ def _as_record(document: Document | Mapping[str, Any]) -> Mapping[str, Any]:
     for name in RESERVED:
         if name in document.fields:
             raise ValueError(f"'fields' has the key {name!r}, which is not a field of its own; rename it")
-    return {
-        **document.fields,
-        "_id": document.doc_id,
-        "title": document.title,
-        "text": document.text,
-        "metadata": document.metadata,
-        **({"_version": document.version} if document.version is not None else {}),
-    }
+    return document.to_record()
 
 
 def _raw(document: Document | Mapping[str, Any]) -> str:

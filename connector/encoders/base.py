@@ -8,20 +8,16 @@ from typing import Protocol
 from connector.types import EncoderFingerprint, SparseVectors
 
 
-class DocumentEncoder(Protocol):
-    """All that ingestion asks for."""
-
-    def encode_document(self, texts: Sequence[str], *, batch_size: int = 32) -> SparseVectors:
-        """Encode n texts of documents."""
-        ...
-
-
-class Encoder(DocumentEncoder, Protocol):
+class Encoder(Protocol):
     """Text to sparse vectors. Documents and queries meet in the same features."""
 
     @property
     def fingerprint(self) -> EncoderFingerprint:
         """What must be equal for vectors to be comparable."""
+        ...
+
+    def encode_document(self, texts: Sequence[str], *, batch_size: int = 32) -> SparseVectors:
+        """Encode n texts of documents."""
         ...
 
     def encode_query(self, texts: Sequence[str], *, batch_size: int = 32, k: int | None = None) -> SparseVectors:

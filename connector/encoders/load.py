@@ -55,14 +55,15 @@ def load_encoder(
         base_model = find_base_model(head.base_model)
         model = join(load_base_model(base_model, device), head)
         return TextEncoder(model, k=k, k_query=k_query, base_model=base_model.name, revision=base_model.revision)
-    if folder.exists() and not (folder / "modules.json").is_file() and not _is_masked_lm(BaseModel(name, name)):
+    source = BaseModel(name, name) if folder.exists() else find_base_model(name)
+    types = _module_types(source)
+    is_sparse = any(kind.rsplit(".")[-1] in _SPARSE_MODULES for kind in types) or (not types and _is_masked_lm(source))
+    if not is_sparse and folder.exists() and not (folder / "modules.json").is_file():
         raise EncoderError(
             f"{name} holds neither a head (config.json with num_latents) nor a SparseEncoder (modules.json) nor a "
             "masked-language model. Give a folder written by `ksparse train` or by SparseEncoder.save_pretrained."
         )
-    source = BaseModel(name, name) if folder.exists() else find_base_model(name)
-    types = _module_types(source)
-    if not any(kind.rsplit(".")[-1] in _SPARSE_MODULES for kind in types) and (types or not _is_masked_lm(source)):
+    if not is_sparse:
         raise EncoderError(
             f"{name} has no sparse module ({', '.join(kind.rsplit('.')[-1] for kind in types) or 'no modules.json'}). "
             f"To search with a dense model, train a head: ksparse train CORPUS --base-model {name} --output HEAD."

@@ -351,7 +351,7 @@ class TextEncoder:
             activations = activations.to_dense()
         kept = k if k is not None else int((activations > 0).sum(dim=1).max())
         values, found = activations.topk(min(max(kept, 1), activations.shape[1]), dim=1)
-        return found, values, output.get("dense_embedding")
+        return found, values, None
 
     def _embedding(self, features: dict[str, Any]) -> torch.Tensor:
         """What the modules in front of the head make of a batch: (rows, dim)."""

@@ -97,10 +97,10 @@ class Searcher:
             found.append(_hits(reply))
         return found
 
-    def _send(self, body: Mapping[str, Any]) -> list[Hit]:
+    def _send(self, body: dict[str, Any]) -> list[Hit]:
         try:
             with explained(self._client):
-                reply = self._client.search(index=self.index, body=dict(body))
+                reply = self._client.search(index=self.index, body=body)
         except TransportError as error:
             raise _search_error(self.index, error) from error
         return _hits(reply)

@@ -72,7 +72,7 @@ class _Action:
 
 @dataclass(slots=True)
 class _Outcome:
-    """What is known of a chunk so far."""
+    """What is known of some documents so far."""
 
     refused: list[Refusal] = field(default_factory=list)
     superseded: int = 0
@@ -131,13 +131,12 @@ class BulkWriter:
                 indexed; writing the same documents again is safe.
         """
         actions: list[_Action] = []
-        refused: list[Refusal] = []
+        outcome = _Outcome()
         for document in documents:
             try:
                 actions.append(_Action(document, _serialize(document, self._scale)))
             except (ValueError, TypeError) as error:
-                refused.append(Refusal(document, 0, "invalid_document", str(error), 0))
-        outcome = _Outcome(refused)
+                outcome.refused.append(Refusal(document, 0, "invalid_document", str(error), 0))
         for chunk in self._chunks(actions):
             self._send(chunk, outcome)
         indexed = len(documents) - len(outcome.refused) - outcome.superseded

@@ -72,14 +72,8 @@ class DeadLetters:
             "type": refusal.kind,
             "reason": refusal.reason,
             "attempts": refusal.attempts,
-            "document": {
-                "_id": document.doc_id,
-                "title": document.title,
-                "text": document.text,
-                "metadata": dict(document.metadata),
-                **({"_version": document.version} if document.version is not None else {}),
-                **document.fields,
-            },
+            # As JSON can hold it, whatever kind of mapping it is.
+            "document": document.to_record() | {"metadata": dict(document.metadata)},
         }
         self._add(line, f"document {document.doc_id!r}: {refusal.reason}")
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import AsyncIterable, Callable, Iterable
+from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from connector.encoders.base import DocumentEncoder
+from connector.encoders.base import Encoder
 from connector.errors import BulkWriteError, CorpusError
 from connector.index.writer import BulkWriter, WriteResult
 from connector.ingest.checkpoint import Checkpoint, Watermark
@@ -55,12 +55,10 @@ class _Batch:
 
     Attributes:
         records: All of them.
-        documents: Those that are sent.
-        written: What becomes of these; None where there are none.
+        written: What becomes of the documents among them; None where there are none.
     """
 
-    records: list[Document | MalformedRecord]
-    documents: list[Document]
+    records: Sequence[Document | MalformedRecord]
     written: Future[WriteResult] | None
 
 
@@ -92,7 +90,7 @@ class IngestJob:
     def __init__(
         self,
         writer: BulkWriter,
-        encoder: DocumentEncoder | None = None,
+        encoder: Encoder | None = None,
         *,
         dead_letters: Path | None = None,
         checkpoint: Checkpoint | None = None,
@@ -176,7 +174,7 @@ class IngestJob:
         self._skip -= skipped
         for start in range(skipped, len(listed), self._write_size):
             rows = range(start, min(start + self._write_size, len(listed)))
-            self._take(list(listed[rows.start : rows.stop]), vectors.take(rows))
+            self._take(listed[rows.start : rows.stop], vectors.take(rows))
 
     def __enter__(self) -> Self:
         return self
@@ -219,14 +217,14 @@ class IngestJob:
         if batch:
             self._take(batch, None)
 
-    def _take(self, batch: list[Document | MalformedRecord], vectors: SparseVectors | None) -> None:
+    def _take(self, batch: Sequence[Document | MalformedRecord], vectors: SparseVectors | None) -> None:
         documents = [record for record in batch if isinstance(record, Document)]
         written: Future[WriteResult] | None = None
         if documents:
             if vectors is None:
                 vectors = self._encode(documents)
             written = self._pool.submit(self._writer.write, to_sparse_documents(documents, vectors))
-        self._pending.append(_Batch(batch, documents, written))
+        self._pending.append(_Batch(batch, written))
         while self._pending and (len(self._pending) > self._max_in_flight or _is_over(self._pending[0])):
             self._settle()
 
@@ -240,10 +238,12 @@ class IngestJob:
         batch = self._pending[0]
         result = batch.written.result() if batch.written is not None else WriteResult(0)
         self._pending.popleft()
+        by_id: dict[str, Document] = {}
         for record in batch.records:
             if isinstance(record, MalformedRecord):
                 self._letters.add_malformed(record)
-        by_id = {document.doc_id: document for document in batch.documents}
+            else:
+                by_id[record.doc_id] = record
         for refusal in result.refused:
             self._letters.add_refusal(by_id[refusal.document.doc_id], refusal)
         self._done = Watermark(
@@ -251,7 +251,6 @@ class IngestJob:
             indexed=self._done.indexed + result.indexed,
             superseded=self._done.superseded + result.superseded,
             dead_lettered=self._letters.count,
-            dead_letter_bytes=self._letters.bytes,
         )
         if self._strict and self._letters.count:
             raise CorpusError(f"Stopped, as --strict asks: {self._letters.reasons[0]}")
@@ -263,7 +262,7 @@ class IngestJob:
     def _save(self) -> None:
         if self._checkpoint is not None:
             self._letters.sync()
-            self._checkpoint.save(self._done)
+            self._checkpoint.save(replace(self._done, dead_letter_bytes=self._letters.bytes))
         self._saved = time.monotonic()
 
     def _finish(self) -> None:
@@ -296,7 +295,7 @@ class IngestJob:
 
 def ingest_documents(
     records: Iterable[Document | MalformedRecord],
-    encoder: DocumentEncoder,
+    encoder: Encoder,
     writer: BulkWriter,
     **options: Any,
 ) -> IngestResult:
@@ -323,7 +322,7 @@ def _is_over(batch: _Batch) -> bool:
 
 
 def _failed(batch: _Batch) -> bool:
-    return batch.written is not None and (batch.written.cancelled() or batch.written.exception() is not None)
+    return batch.written is not None and batch.written.exception() is not None
 
 
 def to_sparse_documents(documents: Iterable[Document], vectors: SparseVectors) -> list[SparseDocument]:

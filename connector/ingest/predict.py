@@ -8,13 +8,13 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from opensearchpy import OpenSearch
 
 from connector.codes import Bits
 from connector.encoders.text import TextEncoder
 from connector.index.client import explained
+from connector.index.sizes import file_bytes, merge_index
 from connector.index.writer import BulkWriter, Refusal
 from connector.ingest.pipeline import to_sparse_documents
 from connector.ingest.prepare import prepare_encoder
@@ -105,7 +105,9 @@ def predict(
             vectors = encoder.encode_document([document.content for document in part], batch_size=batch_size)
             encoding_s += time.perf_counter() - started
             refused += writer.write(to_sparse_documents(part, vectors)).refused
-            sizes.append(_weigh(client, name))
+            with explained(client):
+                merge_index(client, name)
+                sizes.append(file_bytes(client, name))
             counts.append(len(part))
     finally:
         client.indices.delete(index=name, ignore_unavailable=True)
@@ -145,17 +147,6 @@ def _draw(
             progress(number)
     draw.shuffle(chosen)
     return chosen, counted, malformed, reasons
-
-
-def _weigh(client: OpenSearch, index: str) -> dict[str, int]:
-    """Bytes of the merged index by kind of file."""
-    with explained(client):
-        client.indices.forcemerge(index=index, max_num_segments=1, request_timeout=600)
-        client.indices.flush(index=index, force=True)
-        client.indices.refresh(index=index)
-        stats = client.indices.stats(index=index, metric="segments", params={"include_segment_file_sizes": "true"})
-    files: Mapping[str, Any] = stats["_all"]["primaries"]["segments"]["file_sizes"]
-    return {kind: int(facts["size_in_bytes"]) for kind, facts in files.items()}
 
 
 def _extrapolate(sizes: list[dict[str, int]], counts: tuple[int, int], documents: int) -> int:

@@ -1,4 +1,4 @@
-"""The option `--rescore`, the same for every command that makes an index."""
+"""Options that are the same in every command that has them."""
 
 from __future__ import annotations
 
@@ -19,4 +19,12 @@ rescore_option = click.option(
     show_default=True,
     callback=_to_bits,
     help="Bits a dimension of a code that puts the first hits into the dense order. Of a new index.",
+)
+
+device_option = click.option("--device", help="cuda, mps or cpu.  [default: the best there is]")
+
+quiet_option = click.option("--quiet", is_flag=True, help="No progress.")
+
+index_encoder_option = click.option(
+    "--encoder", default="all-MiniLM-L6-v2", show_default=True, help="The one that wrote the index."
 )
