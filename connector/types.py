@@ -113,6 +113,20 @@ class SparseDocument:
     version: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """A document to take out of the index.
+
+    Attributes:
+        doc_id: The server's `_id`; one that the index does not hold is no error.
+        version: Of the deletion where it comes from; what the index holds in a newer version stays. None deletes in any
+            case.
+    """
+
+    doc_id: str
+    version: int | None = None
+
+
 class SearchDefaults(NamedTuple):
     """How an index is searched where a search does not say.
 

@@ -18,7 +18,7 @@ from connector.errors import BulkWriteError, CorpusError
 from connector.index.writer import BulkWriter, Refusal, WriteResult
 from connector.ingest.checkpoint import Checkpoint
 from connector.ingest.pipeline import IngestJob, IngestResult, ingest_documents, to_sparse_documents
-from connector.types import Document, EncoderFingerprint, MalformedRecord, SparseDocument, SparseVectors
+from connector.types import Deletion, Document, EncoderFingerprint, MalformedRecord, SparseDocument, SparseVectors
 
 TIMEOUT_S = 5.0
 
@@ -49,16 +49,22 @@ class ListWriter:
 
     def __init__(self, before: Callable[[], object] = lambda: None) -> None:
         self.before = before
-        self.written: list[SparseDocument] = []
+        self.taken: list[SparseDocument | Deletion] = []
         self.refreshes = 0
         self.stopped = False
 
-    def write(self, documents: Sequence[SparseDocument]) -> WriteResult:
+    def write(self, documents: Sequence[SparseDocument | Deletion]) -> WriteResult:
         self.before()
         refused = [each for each in documents if each.doc_id.startswith("bad")]
-        self.written += [each for each in documents if each not in refused]
+        taken = [each for each in documents if each not in refused]
+        self.taken += taken
         refusals = tuple(Refusal(each, 400, "mapper_parsing_exception", "no such field", 1) for each in refused)
-        return WriteResult(len(documents) - len(refused), refusals)
+        deleted = sum(isinstance(each, Deletion) for each in taken)
+        return WriteResult(len(taken) - deleted, refusals, deleted=deleted)
+
+    @property
+    def written(self) -> list[SparseDocument]:
+        return [each for each in self.taken if isinstance(each, SparseDocument)]
 
     def refresh(self) -> None:
         self.refreshes += 1
@@ -332,6 +338,42 @@ def test_documents_may_come_one_by_one_from_elsewhere(tmp_path: Path) -> None:
 
     result = asyncio.run(work())
     assert (result.read, result.indexed, result.dead_lettered) == (4, 2, 2)
+
+
+def test_the_last_word_on_an_id_is_written_last(tmp_path: Path) -> None:
+    """The first batch is held up: whatever is written beside it comes first."""
+    first = threading.Event()
+
+    def hold_up() -> None:
+        if not first.is_set():
+            first.set()
+            time.sleep(0.1)
+
+    writer = ListWriter(hold_up)
+    with job(writer, tmp_path, max_in_flight=4) as work:
+        work.add([Document("d1", "old"), Document("d2", "old"), Document("d1", "new"), Deletion("d2"), Deletion("d3")])
+    told = {name: [each for each in writer.taken if each.doc_id == name] for name in ("d1", "d2")}
+    assert [getattr(each, "source", None) for each in told["d1"]] == [{"text": "old"}, {"text": "new"}]
+    assert [type(each) for each in told["d2"]] == [SparseDocument, Deletion]
+    assert (work.result.read, work.result.indexed, work.result.deleted) == (5, 3, 2)
+
+
+def test_a_document_that_comes_again_among_vectors_is_written_again(tmp_path: Path) -> None:
+    writer = ListWriter()
+    vectors = SparseVectors(np.array([[1], [2], [3]], np.int32), np.ones((3, 1), np.float32))
+    with job(writer, tmp_path, max_in_flight=1) as work:
+        work.add_vectors([Document("d1", "a"), Document("d1", "b"), Document("d2", "c")], vectors)
+    features = [(each.doc_id, list(each.features)) for each in writer.written]
+    assert features == [("d1", ["1"]), ("d1", ["2"]), ("d2", ["3"])]
+
+
+def test_a_deletion_that_fails_is_in_the_dead_letters(tmp_path: Path) -> None:
+    letters = tmp_path / "dead.jsonl"
+    with job(ListWriter(), tmp_path) as work:
+        work.add([Deletion("bad1", 7)])
+    assert work.result.dead_lettered == 1
+    [line] = letters.read_text().splitlines()
+    assert json.loads(line)["deletion"] == {"doc_id": "bad1", "version": 7}
 
 
 def test_vectors_must_be_as_many_as_documents(tmp_path: Path) -> None:

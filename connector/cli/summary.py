@@ -17,12 +17,11 @@ def print_summary(index: str, result: IngestResult, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"index": index, **asdict(result)}, default=str))
     else:
-        superseded = f"{result.superseded:,} superseded + " if result.superseded else ""
+        counts = {"indexed": result.indexed, "deleted": result.deleted, "superseded": result.superseded}
+        parts = [f"{count:,} {name}" for name, count in counts.items() if count or name == "indexed"]
         rate = result.read / max(result.elapsed_s, 1e-9)
-        click.echo(
-            f"{index}: {result.indexed:,} indexed + {superseded}{result.dead_lettered:,} dead-lettered "
-            f"= {result.read:,} read in {result.elapsed_s:.1f} s ({rate:,.0f} documents/s)"
-        )
+        counted = f"{' + '.join(parts)} + {result.dead_lettered:,} dead-lettered = {result.read:,} read"
+        click.echo(f"{index}: {counted} in {result.elapsed_s:.1f} s ({rate:,.0f} documents/s)")
     for reason in result.reasons:
         click.echo(f"dead-lettered: {reason}", err=True)
     if result.dead_letters:

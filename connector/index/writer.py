@@ -1,9 +1,7 @@
-"""Write sparse documents into an index: chunks, retries and refusals are handled here and nowhere else."""
+"""Write documents into an index, and delete some: chunks, retries and refusals are handled here and nowhere else."""
 
 from __future__ import annotations
 
-import base64
-import json
 import random
 import time
 from collections.abc import Iterator, Sequence
@@ -15,31 +13,29 @@ from opensearchpy import OpenSearch
 from opensearchpy.exceptions import ConnectionError, ConnectionTimeout, SerializationError, TransportError
 
 from connector.errors import BulkWriteError
+from connector.index.bulk_lines import to_lines
 from connector.index.client import address_of, explained, reason_of
 from connector.index.limit import InFlightLimit
 from connector.index.schema import read_weight_exponent
 from connector.index.transport import retry_after
-from connector.query import FEATURES_FIELD, PRESENCE_FEATURE, check_features
-from connector.rescore import CODE_FIELD
-from connector.sparsify import SMALLEST_WEIGHT
-from connector.types import SparseDocument
+from connector.types import Deletion, SparseDocument
 
 _RETRIED_STATUS = (408, 429, 500, 502, 503, 504)
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A document that the index does not hold, and why.
+    """A document that the index does not hold, or did not give up, and why.
 
     Attributes:
-        document: As it was given.
+        document: As it was given, or its deletion.
         status: The server's status for it; 0 where it was never sent.
         kind: The server's type of error, or `invalid_document`.
         reason: In one line.
         attempts: Requests that carried it.
     """
 
-    document: SparseDocument
+    document: SparseDocument | Deletion
     status: int
     kind: str
     reason: str
@@ -48,24 +44,26 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class WriteResult:
-    """What became of the documents of one call: `indexed`, `superseded` and the refused ones are all of them.
+    """What became of what one call gave: `indexed`, `deleted`, `superseded` and the refused are all of it.
 
     Attributes:
         indexed: Documents that the index holds as they were given.
         refused: Those that it does not hold, and why.
         superseded: Those of which the index holds a newer version.
+        deleted: Deletions after which the index does not hold the document, whether it held it before or not.
     """
 
     indexed: int
     refused: tuple[Refusal, ...] = ()
     superseded: int = 0
+    deleted: int = 0
 
 
 @dataclass(slots=True)
 class _Action:
-    """A document as the bytes of a bulk request."""
+    """A document or a deletion as the bytes of a bulk request."""
 
-    document: SparseDocument
+    document: SparseDocument | Deletion
     payload: bytes
     attempts: int = 0
 
@@ -74,8 +72,10 @@ class _Action:
 class _Outcome:
     """What is known of some documents so far."""
 
-    refused: list[Refusal] = field(default_factory=list)
+    indexed: int = 0
+    deleted: int = 0
     superseded: int = 0
+    refused: list[Refusal] = field(default_factory=list)
 
 
 class BulkWriter:
@@ -123,8 +123,10 @@ class BulkWriter:
         self._stopped = Event()
         self.limit = InFlightLimit(max_in_flight)
 
-    def write(self, documents: Sequence[SparseDocument]) -> WriteResult:
-        """Index the documents; those that the server or `rank_features` cannot take come back as refusals.
+    def write(self, documents: Sequence[SparseDocument | Deletion]) -> WriteResult:
+        """Index or delete documents, those of one id in the order given.
+
+        Those that the server or `rank_features` cannot take come back as refusals.
 
         Raises:
             BulkWriteError: No retry helps, or none helped within `retry_deadline_s`. What was accepted stays
@@ -134,13 +136,12 @@ class BulkWriter:
         outcome = _Outcome()
         for document in documents:
             try:
-                actions.append(_Action(document, _serialize(document, self._scale)))
+                actions.append(_Action(document, to_lines(document, self._scale)))
             except (ValueError, TypeError) as error:
                 outcome.refused.append(Refusal(document, 0, "invalid_document", str(error), 0))
         for chunk in self._chunks(actions):
             self._send(chunk, outcome)
-        indexed = len(documents) - len(outcome.refused) - outcome.superseded
-        return WriteResult(indexed, tuple(outcome.refused), outcome.superseded)
+        return WriteResult(outcome.indexed, tuple(outcome.refused), outcome.superseded, outcome.deleted)
 
     def stop(self) -> None:
         """Let no thread send anything more: each raises `BulkWriteError` once its request is answered."""
@@ -153,12 +154,16 @@ class BulkWriter:
 
     def _chunks(self, actions: Sequence[_Action]) -> Iterator[list[_Action]]:
         chunk: list[_Action] = []
+        ids: set[str] = set()
         size = 0
         for action in actions:
-            if chunk and (len(chunk) == self._chunk_size or size + len(action.payload) > self._max_chunk_bytes):
+            full = len(chunk) == self._chunk_size or size + len(action.payload) > self._max_chunk_bytes
+            # Of two of the same id in one request, the first might be sent again after the second.
+            if chunk and (full or action.document.doc_id in ids):
                 yield chunk
-                chunk, size = [], 0
+                chunk, ids, size = [], set(), 0
             chunk.append(action)
+            ids.add(action.document.doc_id)
             size += len(action.payload)
         if chunk:
             yield chunk
@@ -248,7 +253,10 @@ class BulkWriter:
         again: list[_Action] = []
         cause = ""
         for action, item in zip(chunk, items, strict=True):
-            if item["status"] < 300:
+            gone = item["status"] == 404 and "error" not in item  # a deletion of what was not there
+            if item["status"] < 300 or gone:
+                outcome.deleted += isinstance(action.document, Deletion)
+                outcome.indexed += isinstance(action.document, SparseDocument)
                 continue
             error = item.get("error", {})
             kind, reason = str(error.get("type", "")), str(error.get("reason", ""))
@@ -264,33 +272,3 @@ class BulkWriter:
         elif not again:
             self.limit.clean()
         return again, cause
-
-
-def _serialize(document: SparseDocument, scale: float) -> bytes:
-    """The two lines of a bulk request.
-
-    Args:
-        document: To write.
-        scale: A power of two that weights are multiplied by. What would fall below the smallest weight is raised to it.
-
-    Raises:
-        ValueError: A feature cannot be stored, the id is not 1 to 512 bytes, or a value is no JSON.
-    """
-    if not 1 <= len(document.doc_id.encode()) <= 512:
-        raise ValueError(f"_id {document.doc_id[:40]!r} must be 1 to 512 bytes long.")
-    check_features(document.features)
-    if PRESENCE_FEATURE in document.features:
-        raise ValueError(f"feature name {PRESENCE_FEATURE!r} is taken; every document gets it.")
-    stored = {**document.features, PRESENCE_FEATURE: 1.0}
-    if scale != 1.0:
-        stored = {name: max(weight * scale, SMALLEST_WEIGHT) for name, weight in stored.items()}
-    body = {**document.source, FEATURES_FIELD: stored}
-    if document.code is not None:
-        body[CODE_FIELD] = base64.b64encode(document.code).decode("ascii")
-    head: dict[str, Any] = {"_id": document.doc_id}
-    if document.version is not None:
-        head |= {"version": document.version, "version_type": "external_gte"}
-    lines = ({"index": head}, body)
-    return "".join(
-        json.dumps(line, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n" for line in lines
-    ).encode()

@@ -14,11 +14,12 @@ from connector.errors import CheckpointError
 
 @dataclass(frozen=True, slots=True)
 class Watermark:
-    """The first records of the input, of which the fate is known: `read` is the sum of the next three.
+    """The first records of the input, of which the fate is known: `read` is the sum of the next four.
 
     Attributes:
         read: Records, counted from the beginning of the input.
         indexed: Of these the index holds.
+        deleted: Of these it was to give up, and did.
         superseded: Of these the index holds in a newer version.
         dead_lettered: Of these it does not hold.
         dead_letter_bytes: Length of the file that keeps the latter.
@@ -26,6 +27,7 @@ class Watermark:
 
     read: int = 0
     indexed: int = 0
+    deleted: int = 0
     superseded: int = 0
     dead_lettered: int = 0
     dead_letter_bytes: int = 0

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
 from connector.index.writer import Refusal
-from connector.types import Document, MalformedRecord
+from connector.types import Deletion, Document, MalformedRecord
 
 _REASONS_KEPT = 10
 """Failures that a summary names; all of them are in the file."""
@@ -64,17 +65,20 @@ class DeadLetters:
         line = {"location": record.location, "status": 0, "type": "malformed_record", "reason": record.reason}
         self._add(line | {"attempts": 0, "raw": record.raw}, f"{record.location}: {record.reason}")
 
-    def add_refusal(self, document: Document, refusal: Refusal) -> None:
-        """Keep a document that the index does not hold."""
+    def add_refusal(self, document: Document | Deletion, refusal: Refusal) -> None:
+        """Keep a document that the index does not hold, or a deletion that it did not make."""
         line: dict[str, Any] = {
             "_id": document.doc_id,
             "status": refusal.status,
             "type": refusal.kind,
             "reason": refusal.reason,
             "attempts": refusal.attempts,
-            # As JSON can hold it, whatever kind of mapping it is.
-            "document": document.to_record() | {"metadata": dict(document.metadata)},
         }
+        if isinstance(document, Document):
+            # As JSON can hold it, whatever kind of mapping it is.
+            line["document"] = document.to_record() | {"metadata": dict(document.metadata)}
+        else:
+            line["deletion"] = asdict(document)
         self._add(line, f"document {document.doc_id!r}: {refusal.reason}")
 
     def _add(self, line: dict[str, Any], summary: str) -> None:

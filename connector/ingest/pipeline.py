@@ -1,10 +1,10 @@
-"""An ingestion: documents go in, in any number of calls, and every one of them is accounted for."""
+"""An ingestion: documents go in, and out, in any number of calls, and every one of them is accounted for."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import AsyncIterable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import repeat
@@ -18,17 +18,19 @@ from connector.index.writer import BulkWriter, WriteResult
 from connector.ingest.checkpoint import Checkpoint, Watermark
 from connector.ingest.dead_letters import DeadLetters
 from connector.sparsify import round_to_stored
-from connector.types import Document, MalformedRecord, SparseDocument, SparseVectors
+from connector.types import Deletion, Document, MalformedRecord, SparseDocument, SparseVectors
 
 Progress = Callable[[int], None]
 """Called with the number of records whose fate is known."""
+
+Record = Document | Deletion | MalformedRecord
 
 _BETWEEN_CHECKPOINTS_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class IngestResult:
-    """What became of every record: `indexed`, `superseded` and `dead_lettered` add up to `read`.
+    """What became of every record: `indexed`, `deleted`, `superseded` and `dead_lettered` add up to `read`.
 
     Attributes:
         read: Records of the input, malformed ones among them, and those of an earlier run that this one goes on with.
@@ -38,6 +40,7 @@ class IngestResult:
         dead_letters: The file that keeps them, None where nothing failed or no file was asked for.
         elapsed_s: Seconds from the first record to the last reply.
         superseded: Documents of which the index holds a newer version.
+        deleted: Documents that the index holds no longer.
     """
 
     read: int
@@ -47,6 +50,7 @@ class IngestResult:
     dead_letters: Path | None
     elapsed_s: float
     superseded: int = 0
+    deleted: int = 0
 
 
 @dataclass(slots=True)
@@ -55,15 +59,17 @@ class _Batch:
 
     Attributes:
         records: All of them.
-        written: What becomes of the documents among them; None where there are none.
+        ids: Of the documents and deletions among them, each once.
+        written: What becomes of these; None where there are none.
     """
 
-    records: Sequence[Document | MalformedRecord]
+    records: Sequence[Record]
+    ids: frozenset[str]
     written: Future[WriteResult] | None
 
 
 class IngestJob:
-    """Encodes documents and writes them, in batches that overlap, with bounded memory.
+    """Encodes documents and writes them, in batches that overlap, with bounded memory. The last word on an id counts.
 
     As a context manager: leaving it waits for the last reply, makes the documents visible and fills `result`. After an
     error, what is under way comes to its end; an error of the writer or an interrupt stops the writer as well. What was
@@ -119,7 +125,7 @@ class IngestJob:
         self._done = checkpoint.load() if resume and checkpoint else Watermark()
         self._skip = self._done.read
         self._letters = DeadLetters(dead_letters, count=self._done.dead_lettered)
-        self._waiting: list[Document | MalformedRecord] = []
+        self._waiting: list[Record] = []
         self._pending: deque[_Batch] = deque()
         self._pool = ThreadPoolExecutor(max_in_flight, "bulk")
         self._started = time.monotonic()
@@ -139,18 +145,20 @@ class IngestJob:
             raise RuntimeError("the job is not over, or was stopped by an error; leave its `with` first.")
         return self._result
 
-    def add(self, records: Iterable[Document | MalformedRecord]) -> None:
+    def add(self, records: Iterable[Record]) -> None:
         """Encode and write documents, read lazily, a full batch at a time. Malformed records go to the dead letters.
+
+        Deletions among them take documents out again, in the order given.
 
         Raises:
             CorpusError: `strict`, and a record failed. What was written before stays.
-            TypeError: A record is neither a document nor a malformed one, or there is no encoder.
+            TypeError: A record is no document, deletion or malformed one, or there is no encoder.
             BulkWriteError: The server takes no more. What was accepted stays indexed; the same again is safe.
         """
         for record in records:
             self._add(record)
 
-    async def add_async(self, records: AsyncIterable[Document | MalformedRecord]) -> None:
+    async def add_async(self, records: AsyncIterable[Record]) -> None:
         """Do as `add` does with documents that come one by one from elsewhere; encoding blocks the event loop.
 
         Raises:
@@ -199,8 +207,8 @@ class IngestJob:
         finally:
             self._letters.close()
 
-    def _add(self, record: Document | MalformedRecord) -> None:
-        if not isinstance(record, Document | MalformedRecord):
+    def _add(self, record: Record) -> None:
+        if not isinstance(record, Record):
             raise TypeError(f"{type(record).__name__} is no Document; send records through check_documents.")
         if self._skip:
             self._skip -= 1  # an earlier run has accounted for it
@@ -217,14 +225,27 @@ class IngestJob:
         if batch:
             self._take(batch, None)
 
-    def _take(self, batch: Sequence[Document | MalformedRecord], vectors: SparseVectors | None) -> None:
+    def _take(self, batch: Sequence[Record], vectors: SparseVectors | None) -> None:
+        for part in _without_repeats(batch):
+            some = vectors.take(part) if vectors is not None else None
+            self._submit(batch[part.start : part.stop], some)
+
+    def _submit(self, batch: Sequence[Record], vectors: SparseVectors | None) -> None:
         documents = [record for record in batch if isinstance(record, Document)]
+        ids = frozenset(record.doc_id for record in batch if not isinstance(record, MalformedRecord))
+        # Batches are written side by side: what comes later for an id has to wait for what came before.
+        while any(not ids.isdisjoint(pending.ids) for pending in self._pending):
+            self._settle()
         written: Future[WriteResult] | None = None
-        if documents:
-            if vectors is None:
-                vectors = self._encode(documents)
-            written = self._pool.submit(self._writer.write, to_sparse_documents(documents, vectors))
-        self._pending.append(_Batch(batch, written))
+        if ids:
+            encoded = iter(to_sparse_documents(documents, self._encode(documents) if vectors is None else vectors))
+            actions = [
+                record if isinstance(record, Deletion) else next(encoded)
+                for record in batch
+                if not isinstance(record, MalformedRecord)
+            ]
+            written = self._pool.submit(self._writer.write, actions)
+        self._pending.append(_Batch(batch, ids, written))
         while self._pending and (len(self._pending) > self._max_in_flight or _is_over(self._pending[0])):
             self._settle()
 
@@ -238,7 +259,7 @@ class IngestJob:
         batch = self._pending[0]
         result = batch.written.result() if batch.written is not None else WriteResult(0)
         self._pending.popleft()
-        by_id: dict[str, Document] = {}
+        by_id: dict[str, Document | Deletion] = {}
         for record in batch.records:
             if isinstance(record, MalformedRecord):
                 self._letters.add_malformed(record)
@@ -250,6 +271,7 @@ class IngestJob:
             read=self._done.read + len(batch.records),
             indexed=self._done.indexed + result.indexed,
             superseded=self._done.superseded + result.superseded,
+            deleted=self._done.deleted + result.deleted,
             dead_lettered=self._letters.count,
         )
         if self._strict and self._letters.count:
@@ -278,6 +300,7 @@ class IngestJob:
             dead_letters=self._letters.path if self._letters.count else None,
             elapsed_s=time.monotonic() - self._started,
             superseded=self._done.superseded,
+            deleted=self._done.deleted,
         )
 
     def _abandon(self, error: BaseException) -> None:
@@ -294,7 +317,7 @@ class IngestJob:
 
 
 def ingest_documents(
-    records: Iterable[Document | MalformedRecord],
+    records: Iterable[Record],
     encoder: Encoder,
     writer: BulkWriter,
     **options: Any,
@@ -309,12 +332,25 @@ def ingest_documents(
 
     Raises:
         CorpusError: `strict`, and a record failed. What was written before stays.
-        TypeError: A record is neither a document nor a malformed one.
+        TypeError: A record is no document, deletion or malformed one.
         BulkWriteError: The server takes no more. What was accepted stays indexed; the same run again is safe.
     """
     with IngestJob(writer, encoder, **options) as job:
         job.add(records)
     return job.result
+
+
+def _without_repeats(batch: Sequence[Record]) -> Iterator[range]:
+    """Cut a batch where an id comes again."""
+    start, seen = 0, set[str]()
+    for place, record in enumerate(batch):
+        if isinstance(record, MalformedRecord):
+            continue
+        if record.doc_id in seen:
+            yield range(start, place)
+            start, seen = place, set()
+        seen.add(record.doc_id)
+    yield range(start, len(batch))
 
 
 def _is_over(batch: _Batch) -> bool:

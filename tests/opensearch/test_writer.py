@@ -20,7 +20,7 @@ from connector.index.client import connect
 from connector.index.schema import prepare_index
 from connector.index.writer import BulkWriter
 from connector.query import without_features
-from connector.types import EncoderFingerprint, SparseDocument
+from connector.types import Deletion, EncoderFingerprint, SparseDocument
 from tests.fault_proxy import (
     Fault,
     FaultProxy,
@@ -358,6 +358,41 @@ def test_an_older_version_is_superseded_and_the_same_one_is_written_again(
     assert (result.indexed, result.superseded, result.refused) == (3, 1, ())
     texts = [client.get(index=ready_index, id=f"d{row}")["_source"]["text"] for row in range(4)]
     assert texts == ["version 5", "version 5", "version 6", "version None"]
+
+
+def test_documents_are_deleted_whether_they_are_there_or_not(
+    make_writer: MakeWriter, client: OpenSearch, ready_index: str
+) -> None:
+    writer = make_writer()
+    writer.write(documents("d1", "d2"))
+    result = writer.write([Deletion("d1"), Deletion("never there"), *documents("d3")])
+    assert (result.indexed, result.deleted, result.refused) == (1, 2, ())
+    assert ids_in(client, ready_index) == {"d2", "d3"}
+
+
+def test_an_older_deletion_is_superseded(make_writer: MakeWriter, client: OpenSearch, ready_index: str) -> None:
+    writer = make_writer()
+    writer.write([SparseDocument("d1", {"3": 0.5}, {"text": "x"}, version=5)])
+    old = writer.write([Deletion("d1", 4)])
+    assert (old.deleted, old.superseded) == (0, 1) and ids_in(client, ready_index) == {"d1"}
+    assert writer.write([Deletion("d1", 6)]).deleted == 1
+    late = writer.write([SparseDocument("d1", {"3": 0.5}, {"text": "x"}, version=5)])
+    assert (late.indexed, late.superseded) == (0, 1) and ids_in(client, ready_index) == set()
+
+
+def test_a_deletion_in_an_index_that_is_gone_is_no_success(make_writer: MakeWriter, client: OpenSearch) -> None:
+    with pytest.raises(BulkWriteError, match="'never-made' is gone"):
+        make_writer("never-made").write([Deletion("d1")])
+
+
+def test_of_two_documents_with_one_id_the_later_one_stays(
+    make_writer: MakeWriter, proxy: FaultProxy, client: OpenSearch, ready_index: str
+) -> None:
+    proxy.faults.append(busy_for("d1"))
+    later = SparseDocument("d1", {"3": 0.5}, {"text": "later"})
+    assert make_writer().write([*documents("d1", "d2"), later]).indexed == 3
+    assert client.get(index=ready_index, id="d1")["_source"]["text"] == "later"
+    assert proxy.ids() == [["d1", "d2"], ["d1"], ["d1"]]
 
 
 def test_fewer_requests_are_under_way_while_the_server_is_busy(make_writer: MakeWriter, proxy: FaultProxy) -> None:

@@ -1,0 +1,73 @@
+"""Documents and deletions as the lines of a bulk request."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from functools import cache
+from json.encoder import encode_basestring
+from typing import Any
+
+import numpy as np
+
+from connector.query import FEATURES_FIELD, PRESENCE_FEATURE, check_features
+from connector.rescore import CODE_FIELD
+from connector.sparsify import SMALLEST_WEIGHT
+from connector.types import Deletion, SparseDocument
+
+_MOST_ID_BYTES = 512
+_DIGITS = 4
+"""Always tell two weights apart that `rank_features` does: it keeps 9 significant bits."""
+
+
+def to_lines(action: SparseDocument | Deletion, scale: float) -> bytes:
+    """What a bulk request holds of a document (two lines) or of a deletion (one).
+
+    Args:
+        action: To write.
+        scale: A power of two that weights are multiplied by. What would fall below the smallest weight is raised to it.
+
+    Raises:
+        ValueError: A feature cannot be stored, the id is not 1 to 512 bytes, or a value is no JSON.
+    """
+    if not 1 <= len(action.doc_id.encode()) <= _MOST_ID_BYTES:
+        raise ValueError(f"_id {action.doc_id[:40]!r} must be 1 to {_MOST_ID_BYTES} bytes long.")
+    head: dict[str, Any] = {"_id": action.doc_id}
+    if action.version is not None:
+        head |= {"version": action.version, "version_type": "external_gte"}
+    if isinstance(action, Deletion):
+        return (_to_json({"delete": head}) + "\n").encode()
+    if PRESENCE_FEATURE in action.features:
+        raise ValueError(f"feature name {PRESENCE_FEATURE!r} is taken; every document gets it.")
+    rest = dict(action.source)
+    if action.code is not None:
+        rest[CODE_FIELD] = base64.b64encode(action.code).decode("ascii")
+    features = _features(action.features, scale)
+    fields = f",{_to_json(rest)[1:]}" if rest else "}"
+    return f'{_to_json({"index": head})}\n{{"{FEATURES_FIELD}":{features}{fields}\n'.encode()
+
+
+def _features(features: Mapping[str, float], scale: float) -> str:
+    """The object of all features. Written by hand: json.dumps spells out 17 digits of each, for half of all time."""
+    check_features(features)
+    weights = np.fromiter(features.values(), np.float64, len(features)) * scale
+    cells = np.maximum(weights, SMALLEST_WEIGHT).astype(np.float32).view(np.uint32) >> 15
+    pairs = [f"{encode_basestring(name)}:{_spelled(cell)}" for name, cell in zip(features, cells.tolist(), strict=True)]
+    return f'{{{",".join(pairs)},"{PRESENCE_FEATURE}":{_spelled(_cell(max(scale, SMALLEST_WEIGHT)))}}}'
+
+
+@cache
+def _spelled(cell: int) -> str:
+    """The shortest number that the server keeps as these bits: it takes a float's bits >> 15 and drops the rest."""
+    middle = float(np.uint32((cell << 15) + (1 << 14)).view(np.float32))
+    texts = (f"{middle:.{digits}g}" for digits in range(1, _DIGITS + 1))
+    return next(text for text in texts if _cell(float(text)) == cell)
+
+
+def _cell(weight: float) -> int:
+    return int(np.float32(weight).view(np.uint32)) >> 15
+
+
+def _to_json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
