@@ -31,22 +31,35 @@ if TYPE_CHECKING:
     from connector.ingest.checkpoint import Checkpoint
     from connector.ingest.pipeline import IngestJob, IngestResult, ingest_documents
     from connector.ingest.prepare import prepare_encoder
+    from connector.ingest.update import Change, DocumentUpdater
     from connector.pruning import Pruning
     from connector.query import build_query
     from connector.retriever import Retriever
     from connector.statistics import CorpusStatistics
-    from connector.types import Document, EncoderFingerprint, Hit, MalformedRecord, Query, SparseDocument, SparseVectors
+    from connector.types import (
+        Deletion,
+        Document,
+        EncoderFingerprint,
+        Hit,
+        MalformedRecord,
+        Query,
+        SparseDocument,
+        SparseVectors,
+    )
 
 _HOMES = {
     "BulkWriteError": "connector.errors",
     "BulkWriter": "connector.index.writer",
+    "Change": "connector.ingest.update",
     "Checkpoint": "connector.ingest.checkpoint",
     "CheckpointError": "connector.errors",
     "ClusterError": "connector.errors",
     "ConnectorError": "connector.errors",
     "CorpusError": "connector.errors",
     "CorpusStatistics": "connector.statistics",
+    "Deletion": "connector.types",
     "Document": "connector.types",
+    "DocumentUpdater": "connector.ingest.update",
     "Encoder": "connector.encoders.base",
     "EncoderError": "connector.errors",
     "EncoderFingerprint": "connector.types",
@@ -78,13 +91,16 @@ _HOMES = {
 __all__ = [
     "BulkWriteError",
     "BulkWriter",
+    "Change",
     "Checkpoint",
     "CheckpointError",
     "ClusterError",
     "ConnectorError",
     "CorpusError",
     "CorpusStatistics",
+    "Deletion",
     "Document",
+    "DocumentUpdater",
     "Encoder",
     "EncoderError",
     "EncoderFingerprint",

@@ -94,6 +94,18 @@ class SparseVectors(NamedTuple):
         return np.asarray(np.count_nonzero(self.weights, axis=1), dtype=np.int64)
 
 
+class StoredState(NamedTuple):
+    """A write to a document, by the server's numbers for it; -1 says that there is no such document.
+
+    Attributes:
+        seq_no: Number of the write.
+        primary_term: Number of the primary that made it.
+    """
+
+    seq_no: int = -1
+    primary_term: int = -1
+
+
 @dataclass(frozen=True, slots=True)
 class SparseDocument:
     """A document as it goes into the index.
@@ -104,6 +116,7 @@ class SparseDocument:
         source: The fields kept beside the features: title, text, metadata and declared fields.
         code: The compact code of its dense embedding, None where the index keeps none.
         version: As of the document.
+        replaces: What the index must hold of it for it to be written; None writes in any case. Not with a version.
     """
 
     doc_id: str
@@ -111,6 +124,7 @@ class SparseDocument:
     source: Mapping[str, Any] = field(default_factory=dict)
     code: bytes | None = None
     version: int | None = None
+    replaces: StoredState | None = None
 
 
 @dataclass(frozen=True, slots=True)

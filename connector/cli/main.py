@@ -22,6 +22,8 @@ _COMMANDS = {
     "train": "connector.cli.train",
     "ingest": "connector.cli.ingest",
     "replay": "connector.cli.replay",
+    "update": "connector.cli.update",
+    "delete": "connector.cli.delete",
     "search": "connector.cli.search",
     "evaluate": "connector.cli.evaluate",
     "tune": "connector.cli.tune",

@@ -83,12 +83,12 @@ def search(
     client = open_client(insecure=insecure, ca_certs=ca_certs)
     schema = existing_schema(client, index)
     from connector.cli.encoder import open_encoder
-    from connector.query import parse_filter
+    from connector.query import parse_filters
     from connector.retriever import Retriever
 
     retriever = Retriever(client, index, open_encoder(encoder, device=device, k=schema.encoder.k))
     try:
-        clauses = [parse_filter(expression, fields=tuple(retriever.schema.fields)) for expression in filters]
+        clauses = parse_filters(filters, fields=tuple(retriever.schema.fields))
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     options: dict[str, Any] = {"top_k": top_k, "k_query": k_query, "pruning": pruning}

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from typing import Any, NoReturn
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn, TypeVar
 
-from connector.corpus.check import RecordChecker
 from connector.corpus.source import Source, name_of, read_lines
-from connector.types import Document, MalformedRecord
+from connector.types import MalformedRecord
+
+T = TypeVar("T")
 
 
-def read_jsonl(source: Source, checker: RecordChecker) -> Iterator[Document | MalformedRecord]:
-    """Read a document from each line that is not blank.
+def read_jsonl(source: Source, check: Callable[[dict[str, Any]], T]) -> Iterator[T | MalformedRecord]:
+    """Read a document, or something else, from each line that is not blank.
+
+    Args:
+        source: The file.
+        check: From an object to what it stands for; a `ValueError` tells why it is malformed.
 
     Raises:
         CorpusError: The file cannot be read to its end.
@@ -23,9 +28,9 @@ def read_jsonl(source: Source, checker: RecordChecker) -> Iterator[Document | Ma
         line = line.rstrip(b"\r\n")
         if not line.strip():
             continue
-        record: Document | MalformedRecord
+        record: T | MalformedRecord
         try:
-            record = checker.check(parse_object(decode(line)))
+            record = check(parse_object(decode(line)))
         except ValueError as error:
             raw = line.decode("utf-8", "backslashreplace")
             record = MalformedRecord(f"{name}:{number}", str(error), raw)

@@ -115,7 +115,7 @@ def _read(
     source: Source, checker: RecordChecker, fields: Collection[str], generate_ids: bool
 ) -> Iterator[CorpusRecord]:
     if source.format == "jsonl":
-        return read_jsonl(source, checker)
+        return read_jsonl(source, checker.check)
     if source.format == "parquet" and source.path is not None:
         return read_parquet(source.path, checker, fields, generate_ids=generate_ids)
     return read_table(source, checker, fields, generate_ids=generate_ids)

@@ -34,12 +34,14 @@ class KSparseAutoEncoder(Module):
         with_decoder: Keep a decoder, as reconstruction (eq. 3) needs it. Search does not.
         base_model: Name of the dense model that the weights were trained for.
         lexical_config: Arguments of `LexicalFeatures`, None for latents alone.
+        normalize: Scale the kept values to length 1. The distance loss (eq. 2) is divided by each vector's own length
+            and says nothing of lengths, which a dot product goes by.
 
     Raises:
         ValueError: A size is below 1, or `k` is above `num_latents`.
     """
 
-    config_keys = ["dim", "num_latents", "k", "k_query", "with_decoder", "base_model", "lexical_config"]
+    config_keys = ["dim", "num_latents", "k", "k_query", "with_decoder", "base_model", "lexical_config", "normalize"]
     forward_kwargs = {"task", "max_active_dims"}
     mean: Tensor
 
@@ -52,6 +54,7 @@ class KSparseAutoEncoder(Module):
         with_decoder: bool = False,
         base_model: str = "",
         lexical_config: Mapping[str, Any] | None = None,
+        normalize: bool = False,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         k_query = k if k_query is None else k_query
@@ -65,6 +68,7 @@ class KSparseAutoEncoder(Module):
         self.k_query = k_query
         self.with_decoder = with_decoder
         self.base_model = base_model
+        self.normalize = normalize
         self.encoder = nn.Linear(dim, num_latents)
         self.register_buffer("mean", torch.zeros(dim))
         self.lexical = LexicalFeatures(**lexical_config) if lexical_config is not None else None
@@ -131,10 +135,14 @@ class KSparseAutoEncoder(Module):
         centred = embeddings - self.mean
         values, latents = _StrongestLatents.apply(centred, self.encoder.weight, self.encoder.bias, k)
         if self.lexical is None or tokens is None:
-            return latents, values.relu()
+            return latents, self._finished(values)
         candidates = torch.cat([latents, self.num_latents + tokens.ids], dim=1)
         values, slots = torch.cat([values, self.lexical(tokens, task).to(values.dtype)], dim=1).topk(k, dim=-1)
-        return candidates.gather(1, slots), values.relu()
+        return candidates.gather(1, slots), self._finished(values)
+
+    def _finished(self, values: Tensor) -> Tensor:
+        positive = values.relu()
+        return torch.nn.functional.normalize(positive, dim=-1) if self.normalize else positive
 
     def forward(
         self,

@@ -43,9 +43,14 @@ def to_lines(action: SparseDocument | Deletion, scale: float) -> bytes:
     rest = dict(action.source)
     if action.code is not None:
         rest[CODE_FIELD] = base64.b64encode(action.code).decode("ascii")
+    operation = "index"
+    if action.replaces is not None and action.replaces.seq_no < 0:
+        operation = "create"
+    elif action.replaces is not None:
+        head |= {"if_seq_no": action.replaces.seq_no, "if_primary_term": action.replaces.primary_term}
     features = _features(action.features, scale)
     fields = f",{_to_json(rest)[1:]}" if rest else "}"
-    return f'{_to_json({"index": head})}\n{{"{FEATURES_FIELD}":{features}{fields}\n'.encode()
+    return f'{_to_json({operation: head})}\n{{"{FEATURES_FIELD}":{features}{fields}\n'.encode()
 
 
 def _features(features: Mapping[str, float], scale: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import repeat
@@ -15,6 +15,7 @@ from typing import Any, Self
 from connector.encoders.base import Encoder
 from connector.errors import BulkWriteError, CorpusError
 from connector.index.writer import BulkWriter, WriteResult
+from connector.ingest.batches import without_repeats
 from connector.ingest.checkpoint import Checkpoint, Watermark
 from connector.ingest.dead_letters import DeadLetters
 from connector.sparsify import round_to_stored
@@ -226,7 +227,7 @@ class IngestJob:
             self._take(batch, None)
 
     def _take(self, batch: Sequence[Record], vectors: SparseVectors | None) -> None:
-        for part in _without_repeats(batch):
+        for part in without_repeats(batch):
             some = vectors.take(part) if vectors is not None else None
             self._submit(batch[part.start : part.stop], some)
 
@@ -238,7 +239,9 @@ class IngestJob:
             self._settle()
         written: Future[WriteResult] | None = None
         if ids:
-            encoded = iter(to_sparse_documents(documents, self._encode(documents) if vectors is None else vectors))
+            if vectors is None and documents:
+                vectors = self._encode(documents)
+            encoded = iter(to_sparse_documents(documents, vectors) if vectors is not None else ())
             actions = [
                 record if isinstance(record, Deletion) else next(encoded)
                 for record in batch
@@ -338,19 +341,6 @@ def ingest_documents(
     with IngestJob(writer, encoder, **options) as job:
         job.add(records)
     return job.result
-
-
-def _without_repeats(batch: Sequence[Record]) -> Iterator[range]:
-    """Cut a batch where an id comes again."""
-    start, seen = 0, set[str]()
-    for place, record in enumerate(batch):
-        if isinstance(record, MalformedRecord):
-            continue
-        if record.doc_id in seen:
-            yield range(start, place)
-            start, seen = place, set()
-        seen.add(record.doc_id)
-    yield range(start, len(batch))
 
 
 def _is_over(batch: _Batch) -> bool:

@@ -230,6 +230,7 @@ def _new_head(
         with_decoder=settings.recipe == "paper",
         base_model=base_model,
         lexical_config=lexical,
+        normalize=settings.recipe == "paper",
     )
     if start is not None and _fits(start, head):
         head.encoder.load_state_dict(start.encoder.state_dict())

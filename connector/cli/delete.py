@@ -1,0 +1,75 @@
+"""`ksparse delete`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from connector.cli.connection import connection_options, open_client
+from connector.cli.options import quiet_option
+from connector.cli.progress import documents
+from connector.cli.stop import stoppable
+from connector.types import Deletion
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  ksparse delete --index docs --id plants --id cats
+  ksparse delete --index docs --ids gone.txt           one id a line; - for standard input
+  ksparse delete --index docs --filter lang=de         documents that match every filter, once you said yes
+"""
+)
+@click.option("--index", required=True, help="Index or alias to delete from.")
+@click.option("--id", "ids", multiple=True, help="Of a document; one that is not there is no error. Repeatable.")
+@click.option("--ids", "file", type=click.File("r", encoding="utf-8"), help="A file of ids, one a line.")
+@click.option("--filter", "filters", multiple=True, metavar="NAME=VALUE", help="Delete what matches. Repeatable.")
+@click.option("--yes", is_flag=True, help="Do not ask before deleting what a filter matches.")
+@quiet_option
+@connection_options
+def delete(
+    index: str,
+    ids: tuple[str, ...],
+    file: Iterator[str] | None,
+    filters: tuple[str, ...],
+    yes: bool,
+    quiet: bool,
+    insecure: bool,
+    ca_certs: str | None,
+) -> None:
+    """Delete documents of an index by their ids, or those that match filters."""
+    if bool(filters) == bool(ids or file):
+        raise click.UsageError("Name documents by --id or --ids, or describe them by --filter: one of both.")
+    client = open_client(insecure=insecure, ca_certs=ca_certs)
+    from connector.cli.main import EXIT_DEAD_LETTERS
+    from connector.cli.summary import print_summary
+    from connector.index.delete import count_matching, delete_matching
+    from connector.index.schema import existing_schema
+    from connector.index.writer import BulkWriter
+    from connector.ingest.pipeline import IngestJob
+    from connector.query import parse_filters
+
+    schema = existing_schema(client, index)
+    if filters:
+        try:
+            clauses = parse_filters(filters, fields=tuple(schema.fields))
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
+        matching = count_matching(client, index, clauses)
+        if not yes:
+            click.confirm(f"Delete {matching:,} documents of {index}?", abort=True)
+        with documents(quiet, matching, f"deleting from {index}") as progress:
+            done = delete_matching(client, index, clauses, progress=progress)
+        changed = f"; {done.changed:,} were changed meanwhile and stay" if done.changed else ""
+        click.echo(f"{index}: {done.deleted:,} deleted{changed}")
+        return
+    named = [*ids, *(line.strip() for line in file or () if line.strip())]
+    letters = Path(f"{index}.dead-letters.jsonl")
+    with stoppable(), documents(quiet, len(named), f"deleting from {index}") as progress:
+        with IngestJob(BulkWriter(client, index), dead_letters=letters, progress=progress) as job:
+            job.add(Deletion(name) for name in named)
+    print_summary(index, job.result, as_json=False)
+    if job.result.dead_lettered:
+        raise SystemExit(EXIT_DEAD_LETTERS)

@@ -1,0 +1,90 @@
+"""Delete the documents that a filter matches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from opensearchpy import OpenSearch
+from opensearchpy.exceptions import NotFoundError
+
+from connector.errors import ClusterError, IndexMappingError
+from connector.index.client import explained, root_cause
+
+_POLL_S = 0.2
+
+
+class Deleted(NamedTuple):
+    """What a deletion by filter did.
+
+    Attributes:
+        deleted: Documents that are gone.
+        changed: Documents that matched, and were changed by another writer before they could be deleted.
+    """
+
+    deleted: int
+    changed: int
+
+
+def count_matching(client: OpenSearch, index: str, filters: Sequence[Mapping[str, Any]]) -> int:
+    """Count the documents that match all filters.
+
+    Raises:
+        ClusterError: The server is away or does not permit it.
+        IndexMappingError: There is no such index.
+    """
+    try:
+        with explained(client):
+            return int(client.count(index=index, body=_query(filters))["count"])
+    except NotFoundError as error:
+        raise IndexMappingError(f"There is no index {index!r}.") from error
+
+
+def delete_matching(
+    client: OpenSearch,
+    index: str,
+    filters: Sequence[Mapping[str, Any]],
+    *,
+    progress: Callable[[int], None] | None = None,
+) -> Deleted:
+    """Delete the documents that match all filters, as a task of the server's, and wait for it.
+
+    An interrupt cancels the task; what it deleted stays deleted.
+
+    Args:
+        client: A ready client.
+        index: The index or alias.
+        filters: Query clauses, at least one.
+        progress: Told how many are gone.
+
+    Raises:
+        ClusterError: The server is away or does not permit it.
+        IndexMappingError: There is no such index.
+        ValueError: There is no filter.
+    """
+    if not filters:
+        raise ValueError("a deletion needs a filter; to delete all documents, delete the index.")
+    params = {"conflicts": "proceed", "wait_for_completion": "false", "refresh": "true"}
+    count_matching(client, index, filters)  # the task would fail where nobody reads it
+    with explained(client):
+        task = client.delete_by_query(index=index, body=_query(filters), params=params)["task"]
+    try:
+        while True:
+            with explained(client):
+                state = client.tasks.get(task_id=task)
+            status = state["task"]["status"]
+            if progress is not None:
+                progress(status["deleted"])
+            if "error" in state:
+                raise ClusterError(f"Deleting from {index!r} failed: {root_cause(state['error'])}. Run it again.")
+            if state["completed"]:
+                return Deleted(status["deleted"], status["version_conflicts"])
+            time.sleep(_POLL_S)
+    except KeyboardInterrupt:
+        client.tasks.cancel(task_id=task)
+        raise
+
+
+def _query(filters: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {"query": {"bool": {"filter": [dict(clause) for clause in filters]}}}

@@ -1,0 +1,220 @@
+"""Documents that are changed and deleted, by id and by filter, on a real node."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from opensearchpy import OpenSearch
+
+from connector.cli.main import cli
+from connector.encoders.text import TextEncoder
+from connector.errors import IndexMappingError
+from connector.index.delete import count_matching, delete_matching
+from connector.index.searcher import Searcher
+from connector.index.writer import BulkWriter
+from connector.ingest.pipeline import IngestJob
+from connector.ingest.prepare import prepare_encoder
+from connector.ingest.update import Change, DocumentUpdater
+from connector.query import parse_filters, without_features
+from connector.types import Document, SparseVectors
+
+pytestmark = pytest.mark.opensearch
+
+DOCUMENTS = [
+    Document("plants", "eat light with green leaves", "Plants", {"lang": "en", "kind": "life"}, {"year": 1999}, 3),
+    Document("cats", "cats sleep on warm stones", metadata={"lang": "de"}),
+    Document("rivers", "rivers carry sand to the sea", metadata={"lang": "de"}),
+]
+FIELDS = {"year": "integer"}
+Command = Callable[..., Result]
+
+
+@pytest.fixture
+def filled(client: OpenSearch, index: str, encoder: TextEncoder) -> str:
+    prepare_encoder(client, index, encoder, fields=FIELDS)
+    with IngestJob(BulkWriter(client, index), encoder) as job:
+        job.add(DOCUMENTS)
+    return index
+
+
+@pytest.fixture
+def command(opensearch_url: str, filled: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    monkeypatch.setenv("OPENSEARCH_URL", opensearch_url)
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments, **options: CliRunner().invoke(cli, [*arguments, "--index", filled], **options)
+
+
+def updater(client: OpenSearch, index: str, encoder: TextEncoder, **options: Any) -> DocumentUpdater:  # noqa: ANN401
+    return DocumentUpdater(client, BulkWriter(client, index), encoder, fields=tuple(FIELDS), **options)
+
+
+def source(client: OpenSearch, index: str, doc_id: str) -> dict[str, Any]:
+    return dict(client.get(index=index, id=doc_id)["_source"])
+
+
+def assert_found_by(client: OpenSearch, index: str, encoder: TextEncoder, text: str, doc_id: str) -> None:
+    """A document holds the features of a text: its score is the text's product with itself."""
+    [features] = encoder.encode_document([text]).as_mappings()
+    [hit, *_] = Searcher(client, index).search(features)
+    assert hit.doc_id == doc_id
+    assert hit.score == pytest.approx(sum(weight**2 for weight in features.values()), rel=2**-8)
+
+
+def test_what_a_change_does_not_name_stays(client: OpenSearch, filled: str, encoder: TextEncoder) -> None:
+    change = Change("plants", {"text": "drink water", "metadata": {"kind": None, "new": "x"}})
+    result = updater(client, filled, encoder).update([change])
+    assert (result.read, result.indexed, result.dead_lettered) == (1, 1, 0)
+    assert source(client, filled, "plants") == {
+        "title": "Plants",
+        "text": "drink water",
+        "metadata": {"lang": "en", "new": "x"},
+        "year": 1999,
+    }
+    assert_found_by(client, filled, encoder, "Plants drink water", "plants")
+
+
+def test_a_document_keeps_its_features_when_only_its_metadata_changes(
+    client: OpenSearch, filled: str, encoder: TextEncoder
+) -> None:
+    updater(client, filled, encoder).update([Change("cats", {"metadata": {"lang": "fr"}})])
+    assert client.count(index=filled, body={"query": without_features()})["count"] == 0
+    assert_found_by(client, filled, encoder, DOCUMENTS[1].content, "cats")
+
+
+def test_changes_of_one_document_follow_each_other(client: OpenSearch, filled: str, encoder: TextEncoder) -> None:
+    changes = [Change("cats", {"title": "A"}), Change("cats", {"metadata": {"x": 1}}), Change("cats", {"title": "B"})]
+    assert updater(client, filled, encoder).update(changes).indexed == 3
+    assert source(client, filled, "cats")["title"] == "B" and source(client, filled, "cats")["metadata"]["x"] == 1
+
+
+def test_a_document_that_is_not_there_is_a_dead_letter_or_made(
+    client: OpenSearch, filled: str, encoder: TextEncoder, tmp_path: Path
+) -> None:
+    change = Change("new", {"text": "mountains are high"})
+    refused = updater(client, filled, encoder, dead_letters=tmp_path / "letters.jsonl").update([change])
+    assert refused.reasons == ("change of 'new': the index does not hold it; an upsert would make it",)
+    assert json.loads((tmp_path / "letters.jsonl").read_text())["raw"] == '{"_id": "new", "text": "mountains are high"}'
+    assert updater(client, filled, encoder, upsert=True).update([change]).indexed == 1
+    assert source(client, filled, "new") == {"text": "mountains are high"}
+
+
+class Meddling:
+    """Encodes, while another writer changes the document that was just read: so many times."""
+
+    def __init__(self, encoder: TextEncoder, meddle: Callable[[], object], times: int) -> None:
+        self._encoder, self._meddle, self._left = encoder, meddle, times
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+        return getattr(self._encoder, name)
+
+    def encode_document(self, texts: Sequence[str], *, batch_size: int = 32) -> SparseVectors:
+        if self._left:
+            self._left -= 1
+            self._meddle()
+        return self._encoder.encode_document(texts, batch_size=batch_size)
+
+
+@pytest.mark.parametrize(("times", "indexed"), [(2, 1), (9, 0)])
+def test_what_another_writer_changes_meanwhile_is_not_lost(
+    client: OpenSearch, filled: str, encoder: TextEncoder, times: int, indexed: int
+) -> None:
+    def meddle() -> None:
+        client.index(index=filled, id="cats", body={"text": "cats sleep", "metadata": {"by": "another"}})
+
+    meddling = Meddling(encoder, meddle, times)
+    result = updater(client, filled, meddling).update([Change("cats", {"metadata": {"lang": "fr"}})])  # type: ignore[arg-type]
+    assert (result.indexed, result.dead_lettered) == (indexed, 1 - indexed)
+    mine = {"lang": "fr"} if indexed else {}
+    assert source(client, filled, "cats") == {"text": "cats sleep", "metadata": {"by": "another", **mine}}
+
+
+def test_a_document_that_appears_meanwhile_is_not_overwritten(
+    client: OpenSearch, filled: str, encoder: TextEncoder
+) -> None:
+    meddling = Meddling(encoder, lambda: client.index(index=filled, id="new", body={"text": "a", "title": "T"}), 1)
+    result = updater(client, filled, meddling, upsert=True).update([Change("new", {"text": "b"})])  # type: ignore[arg-type]
+    assert result.indexed == 1
+    assert source(client, filled, "new") == {"text": "b", "title": "T"}
+
+
+def test_an_older_change_is_superseded(client: OpenSearch, filled: str, encoder: TextEncoder) -> None:
+    old, new = Change("plants", {"title": "old"}, version=2), Change("plants", {"title": "new"}, version=4)
+    result = updater(client, filled, encoder).update([old, new])
+    assert (result.read, result.indexed, result.superseded) == (2, 1, 1)
+    assert source(client, filled, "plants")["title"] == "new"
+
+
+def test_update_reads_changes_from_a_file(command: Command, client: OpenSearch, filled: str, head_folder: Path) -> None:
+    lines = ['{"_id": "cats", "title": "Cats"}', '{"_id": "rivers"}', "no json", '{"title": "x"}']
+    Path("changes.jsonl").write_text("\n".join(lines))
+    result = command("update", "changes.jsonl", "--encoder", str(head_folder), "--json", "--quiet")
+    assert result.exit_code == 3, result.output
+    found = json.loads(result.stdout)
+    assert (found["read"], found["indexed"], found["dead_lettered"]) == (4, 1, 3)
+    assert "changes.jsonl:2: has nothing but an '_id'" in result.stderr
+    assert "changes.jsonl:4: '_id' is None" in result.stderr
+    assert source(client, filled, "cats")["title"] == "Cats"
+
+
+def test_update_changes_what_a_filter_matches(
+    command: Command, client: OpenSearch, filled: str, head_folder: Path
+) -> None:
+    options = ("--filter", "lang=de", "--set", "lang=de-AT", "--set", "year=2000", "--encoder", str(head_folder))
+    result = command("update", *options, "--quiet")
+    assert result.exit_code == 0 and "2 indexed + 0 dead-lettered = 2 read" in result.stdout, result.output
+    assert source(client, filled, "cats")["metadata"] == {"lang": "de-AT"}
+    assert source(client, filled, "rivers")["year"] == "2000"
+    assert "year" in source(client, filled, "plants") and source(client, filled, "plants")["year"] == 1999
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "Give a file of changes, or --filter with --set."),
+        (("--filter", "lang=de"), "Give a file of changes, or --filter with --set."),
+        (("--filter", "lang=de", "--set", "lang"), "--set 'lang' is not of the form NAME=VALUE"),
+        (("--filter", "lang", "--set", "a=b"), "filter 'lang' is not of the form NAME=VALUE"),
+    ],
+)
+def test_update_says_how_it_is_used(
+    command: Command, head_folder: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    result = command("update", *arguments, "--encoder", str(head_folder))
+    assert result.exit_code == 2 and message in result.stderr
+
+
+def test_delete_takes_documents_out_by_id(command: Command, client: OpenSearch, filled: str) -> None:
+    result = command("delete", "--id", "cats", "--ids", "-", "--quiet", input="rivers\n\nnever there\n")
+    assert result.exit_code == 0, result.output
+    assert "3 deleted + 0 dead-lettered = 3 read" in result.stdout
+    assert client.count(index=filled)["count"] == 1
+
+
+def test_delete_asks_before_it_deletes_what_a_filter_matches(command: Command, client: OpenSearch, filled: str) -> None:
+    refused = command("delete", "--filter", "lang=de", input="n\n")
+    assert refused.exit_code == 1 and f"Delete 2 documents of {filled}?" in refused.output
+    assert client.count(index=filled)["count"] == 3
+    done = command("delete", "--filter", "lang=de", "--yes", "--quiet")
+    assert done.exit_code == 0 and f"{filled}: 2 deleted" in done.output
+    assert client.count(index=filled)["count"] == 1
+
+
+def test_delete_says_how_it_is_used(command: Command) -> None:
+    for arguments in ((), ("--id", "a", "--filter", "lang=de")):
+        result = command("delete", *arguments)
+        assert result.exit_code == 2 and "one of both" in result.stderr
+
+
+def test_an_index_that_is_not_there_has_nothing_to_delete(client: OpenSearch) -> None:
+    clauses = parse_filters(["lang=de"])
+    with pytest.raises(IndexMappingError, match="There is no index 'never-made'"):
+        count_matching(client, "never-made", clauses)
+    with pytest.raises(IndexMappingError, match="There is no index 'never-made'"):
+        delete_matching(client, "never-made", clauses)
+    with pytest.raises(ValueError, match="a deletion needs a filter"):
+        delete_matching(client, "never-made", [])
