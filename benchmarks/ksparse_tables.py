@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from benchmarks.datasets import Embed, EncodedSet, encode_set
 from benchmarks.report import to_table
+from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.base_model import find_base_model, load_base_model
 from connector.encoders.ivae import IdentifiableVAE
 from connector.encoders.load import join, load_head
@@ -77,7 +79,18 @@ class Bench:
                 progress=lambda what, done: self.report(f"{what}: {name}", done),
             )
             save_head(trained, folder, settings, data={"all": {"documents": len(self.data.documents), "queries": 0}})
-        return TextEncoder(join(load_base_model(find_base_model(self.base_model), "cpu"), load_head(folder)))
+        return self._behind_dense(load_head(folder))
+
+    def untrained(self) -> TextEncoder:
+        """Random directions in place of trained ones: what TopK keeps by itself."""
+        torch.manual_seed(0)
+        head = KSparseAutoEncoder(
+            self.data.documents.shape[1], LATENTS, K, base_model=self.base_model, normalize=True
+        ).eval()
+        return self._behind_dense(head)
+
+    def _behind_dense(self, head: KSparseAutoEncoder) -> TextEncoder:
+        return TextEncoder(join(load_base_model(find_base_model(self.base_model), "cpu"), head))
 
     def encode(self, encoder: TextEncoder) -> EncodedSet:
         """The judged set in an encoder's features."""
@@ -88,11 +101,13 @@ def table_1(bench: Bench) -> list[dict[str, Any]]:
     """Quality of the earlier method, of this one, and of the dense model."""
     earlier = bench.settings(recipe="ivae", num_latents=2 * LATENTS, batch_size=384, learning_rate=1e-4)
     ivae, sparse = bench.encode(bench.encoder(earlier)), bench.encode(bench.encoder(bench.settings()))
+    random = bench.encode(bench.untrained())
     dense = _dense_ndcg(sparse)
     rows = [
         {"system": "iVAE, signed values", "paper": _IVAE_OF_PAPER, "ndcg@10": _signed_ndcg(ivae, LATENTS)},
         {"system": "iVAE, as rank_features", **_measure(ivae)},
         {"system": "K-sparse", "paper": TABLE_2[K], **_measure(sparse)},
+        {"system": "K-sparse, not trained", **_measure(random)},
         {"system": "dense", "paper": _DENSE_OF_PAPER, "ndcg@10": dense},
     ]
     return _with_shares(rows, dense)

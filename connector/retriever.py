@@ -27,7 +27,7 @@ class Retriever:
 
     Args:
         client: A ready client.
-        index: The index or alias.
+        index: The index, or the alias of those that are searched: what it names later needs a new retriever.
         encoder: Of the fingerprint that the index records, once it is told the statistics that the index keeps.
         source: Fields to return with each hit.
         cached_queries: How many of the last single queries are kept encoded, since many are asked again; 0 for none.
@@ -50,8 +50,10 @@ class Retriever:
         self.schema = existing_schema(client, index)
         self.encoder = adapt(encoder, self.schema.statistics, self.schema.code)
         check_encoder(self.schema, self.encoder.fingerprint)
-        self._searcher = Searcher(client, index, source=source, weight_exponent=self.schema.weight_exponent)
-        self.frequencies = DocumentFrequencies(client, index)
+        # Not the alias: once it is switched to an index of another encoder, features would match what they do not mean.
+        names = ",".join(self.schema.names)
+        self._searcher = Searcher(client, names, source=source, weight_exponent=self.schema.weight_exponent)
+        self.frequencies = DocumentFrequencies(client, names)
         self._encode_one = lru_cache(cached_queries)(lambda query, k, window: self._encode([query], k, window))
 
     def search(

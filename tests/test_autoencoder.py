@@ -40,6 +40,15 @@ def test_strongest_is_activations_without_the_zeros(head: KSparseAutoEncoder, em
     assert torch.equal(values, values.sort(dim=1, descending=True).values)
 
 
+def test_the_values_kept_have_length_1_where_that_is_asked_for(tmp_path: Path, embeddings: torch.Tensor) -> None:
+    head = KSparseAutoEncoder(DIM, NUM_LATENTS, K, normalize=True)
+    head.save(str(tmp_path))
+    with torch.inference_mode():
+        for k in (K, 2):
+            values = KSparseAutoEncoder.load(str(tmp_path)).activations(3 * embeddings, k)
+            torch.testing.assert_close(values.norm(dim=1), torch.ones(len(values)))
+
+
 def test_negative_activations_become_0_after_the_cut() -> None:
     head = KSparseAutoEncoder(1, 3, k=2)
     with torch.no_grad():

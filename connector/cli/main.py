@@ -24,6 +24,7 @@ _COMMANDS = {
     "replay": "connector.cli.replay",
     "update": "connector.cli.update",
     "delete": "connector.cli.delete",
+    "reencode": "connector.cli.reencode",
     "search": "connector.cli.search",
     "evaluate": "connector.cli.evaluate",
     "tune": "connector.cli.tune",

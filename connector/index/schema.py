@@ -30,6 +30,7 @@ class IndexSchema:
 
     Attributes:
         index: Its name, or the alias that was asked for.
+        names: Of the indices behind it.
         encoder: Fingerprint of the encoder that wrote it.
         fields: Further top-level fields that it declares, with their types.
         statistics: What the encoder was told of the corpus, None if nothing.
@@ -45,6 +46,7 @@ class IndexSchema:
     code: RotatedCode | None = None
     weight_exponent: int = 0
     search: SearchDefaults | None = None
+    names: tuple[str, ...] = ()
 
 
 def load_mapping(name: str) -> dict[str, Any]:
@@ -121,7 +123,7 @@ def read_schema(client: OpenSearch, index: str) -> IndexSchema | None:
     if len(digests) > 1:
         raise IndexMappingError(f"{index} joins indices of {len(digests)} encoders; name one of {', '.join(replies)}.")
     _only_exponent(index, {schema.index: schema.weight_exponent for schema in schemas})
-    return replace(schemas[0], index=index)
+    return replace(schemas[0], index=index, names=tuple(sorted(replies)))
 
 
 def save_search_defaults(client: OpenSearch, index: str, defaults: SearchDefaults) -> None:
@@ -246,7 +248,7 @@ def prepare_index(
             if error.error == "resource_already_exists_exception":  # by another job, just now
                 return prepare_index(client, index, encoder, fields=fields)
             raise IndexMappingError(f"The server refuses to create index {index!r}: {reason_of(error)}") from error
-        return IndexSchema(index, encoder, dict(fields or {}), statistics, code, weight_exponent)
+        return IndexSchema(index, encoder, dict(fields or {}), statistics, code, weight_exponent, names=(index,))
     check_encoder(schema, encoder)
     missing = {name: kind for name, kind in (fields or {}).items() if schema.fields.get(name) != kind}
     if missing:
@@ -287,7 +289,8 @@ def _parse(name: str, mappings: Mapping[str, Any]) -> IndexSchema:
     declared = {
         field: facts_of.get("type", "object") for field, facts_of in properties.items() if field not in _RESERVED_FIELDS
     }
-    return IndexSchema(name, encoder, declared, statistics, code, int(meta.get("weight_exponent", 0)), search)
+    exponent = int(meta.get("weight_exponent", 0))
+    return IndexSchema(name, encoder, declared, statistics, code, exponent, search, names=(name,))
 
 
 def _probe_write(client: OpenSearch, index: str) -> None:

@@ -36,7 +36,7 @@ def test_a_missing_index_is_made_with_our_mapping(
     client: OpenSearch, index: str, fingerprint: EncoderFingerprint
 ) -> None:
     schema = prepare_index(client, index, fingerprint, fields={"year": "integer"}, settings={"number_of_shards": 2})
-    assert schema == IndexSchema(index, fingerprint, {"year": "integer"})
+    assert schema == IndexSchema(index, fingerprint, {"year": "integer"}, names=(index,))
     mapping = client.indices.get_mapping(index=index)[index]["mappings"]
     assert mapping["dynamic"] == "strict"
     assert mapping["_source"] == {"excludes": ["features"], "recovery_source_excludes": ["features"]}
@@ -200,7 +200,7 @@ def test_an_alias_stands_for_its_index(client: OpenSearch, index: str, fingerpri
     prepare_index(client, index, fingerprint, fields={"year": "integer"})
     put_alias(client, f"{index}-alias", index)
     assert prepare_index(client, f"{index}-alias", fingerprint) == IndexSchema(
-        f"{index}-alias", fingerprint, {"year": "integer"}
+        f"{index}-alias", fingerprint, {"year": "integer"}, names=(index,)
     )
 
 

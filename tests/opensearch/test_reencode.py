@@ -1,0 +1,143 @@
+"""An index that takes the place of another one, on a real node."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from opensearchpy import OpenSearch
+
+from connector.cli.main import cli
+from connector.encoders.text import TextEncoder
+from connector.errors import SearchError
+from connector.ingest.reencode import Comparison
+from connector.retriever import Retriever
+from tests.tiny import WORDS, build_head
+
+pytestmark = pytest.mark.opensearch
+
+COUNT = 30
+Command = Callable[..., Result]
+
+
+@pytest.fixture
+def other_head(dense_folder: Path, tmp_path: Path) -> Path:
+    """Another head in front of the same dense model."""
+    folder = tmp_path / "other"
+    folder.mkdir()
+    build_head(str(dense_folder), seed=1).save(str(folder))
+    return folder
+
+
+@pytest.fixture
+def command(
+    opensearch_url: str, index: str, head_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Command:
+    """Runs `ksparse NAME ...`, on 30 documents in the index INDEX-1 with the alias INDEX."""
+    monkeypatch.setenv("OPENSEARCH_URL", opensearch_url)
+    monkeypatch.chdir(tmp_path)
+    words = sorted(WORDS)
+    records = [
+        {"_id": f"d{row}", "text": " ".join(words[(row + step) % len(words)] for step in (0, 1, 3)), "_version": 5}
+        for row in range(COUNT)
+    ]
+    Path("corpus.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+
+    def run(*arguments: str) -> Result:
+        return CliRunner().invoke(cli, list(arguments))
+
+    filled = run("ingest", "corpus.jsonl", "--index", f"{index}-1", "--encoder", str(head_folder), "--quiet")
+    assert filled.exit_code == 0, filled.output
+    return run
+
+
+@pytest.fixture
+def alias(client: OpenSearch, index: str, command: Command) -> Iterator[str]:
+    client.indices.put_alias(index=f"{index}-1", name=index)
+    yield index
+    client.indices.delete(index=f"{index}-*")
+
+
+def named(client: OpenSearch, alias: str) -> list[str]:
+    return sorted(client.indices.get_alias(name=alias))
+
+
+def test_a_new_index_takes_the_place_of_the_old_one(
+    command: Command, client: OpenSearch, alias: str, head_folder: Path, other_head: Path, encoder: TextEncoder
+) -> None:
+    before = Retriever(client, alias, encoder)
+    options = ("--to", f"{alias}-2", "--encoder", str(other_head), "--old-encoder", str(head_folder), "--quiet")
+    looked = command("reencode", alias, *options, "--no-switch", "--tolerance", "1")
+    assert looked.exit_code == 0, looked.output
+    assert named(client, alias) == [f"{alias}-1"]
+    done = command("reencode", alias, *options, "--tolerance", "1")
+    assert done.exit_code == 0, done.output
+    assert "30 documents compared: 0 differ" in done.stdout
+    assert f"{alias} is now {alias}-2; {alias}-1 is kept" in done.stdout
+    assert named(client, alias) == [f"{alias}-2"]
+    assert client.get(index=alias, id="d1")["_version"] == 5, "documents keep their versions"
+    found = command("search", "cats sleep", "--index", alias, "--encoder", str(other_head))
+    assert found.exit_code == 0, found.output
+    assert before.search("cats sleep"), "a search that began before goes on in the old index"
+
+
+def test_a_document_that_is_newer_in_the_new_index_stays(
+    command: Command, client: OpenSearch, alias: str, other_head: Path, head_folder: Path
+) -> None:
+    options = ("--to", f"{alias}-2", "--encoder", str(other_head), "--old-encoder", str(head_folder), "--quiet")
+    assert command("reencode", alias, *options, "--no-switch", "--tolerance", "1").exit_code == 0
+    Path("new.jsonl").write_text('{"_id": "d1", "text": "cats run", "_version": 6}\n')
+    for name, head in ((f"{alias}-2", other_head), (f"{alias}-1", head_folder)):
+        written = command("ingest", "new.jsonl", "--index", name, "--encoder", str(head), "--quiet")
+        assert written.exit_code == 0, written.output
+    again = command("reencode", alias, *options, "--tolerance", "1")
+    assert again.exit_code == 0, again.output
+    assert client.get(index=alias, id="d1")["_source"]["text"] == "cats run"
+
+
+def test_an_index_that_differs_does_not_take_the_place(
+    command: Command, client: OpenSearch, alias: str, head_folder: Path
+) -> None:
+    options = ("--to", f"{alias}-2", "--encoder", str(head_folder), "--quiet")
+    assert command("reencode", alias, *options, "--no-switch").exit_code == 0
+    Path("new.jsonl").write_text(
+        '{"_id": "extra", "text": "cats run"}\n{"_id": "d1", "text": "cats run", "_version": 9}\n'
+    )
+    command("ingest", "new.jsonl", "--index", f"{alias}-2", "--encoder", str(head_folder), "--quiet")
+    refused = command("reencode", alias, *options)
+    assert refused.exit_code == 1, refused.output
+    assert "it holds 31 documents instead of 30" in refused.stderr
+    assert "1 of 30 sampled documents are missing or differ (d1)" in refused.stderr
+    assert named(client, alias) == [f"{alias}-1"]
+
+
+def test_an_index_gives_its_name_to_an_alias_only_if_it_may_be_deleted(
+    command: Command, client: OpenSearch, alias: str, head_folder: Path
+) -> None:
+    old = f"{alias}-1"
+    options = ("--to", f"{alias}-2", "--encoder", str(head_folder), "--quiet")
+    refused = command("reencode", old, *options)
+    assert refused.exit_code == 1
+    assert f"{old} is an index, and no alias can have its name while it is there" in refused.stderr
+    done = command("reencode", old, *options, "--delete-old")
+    assert done.exit_code == 0 and f"{old} is now {alias}-2; {old} is deleted" in done.stdout, done.output
+    assert named(client, old) == [f"{alias}-2"]
+
+
+def test_a_search_in_an_index_that_was_deleted_says_so(
+    command: Command, client: OpenSearch, alias: str, head_folder: Path, encoder: TextEncoder
+) -> None:
+    before = Retriever(client, alias, encoder)
+    options = ("--to", f"{alias}-2", "--encoder", str(head_folder), "--quiet", "--delete-old")
+    assert command("reencode", alias, *options).exit_code == 0
+    with pytest.raises(SearchError, match=f"There is no index '{alias}-1'"):
+        before.search("cats sleep")
+
+
+def test_a_worse_index_is_objected_to() -> None:
+    found = Comparison(10, 10, 10, (), found=0.9, new_found=0.8)
+    assert found.objections(0.1) == []
+    assert found.objections(0.05) == ["it finds 80.0% of them by their own words, the old one 90.0%"]
