@@ -20,10 +20,10 @@ from benchmarks.systems.base import INDEX_SETTINGS
 from benchmarks.systems.lucene_hnsw import LuceneHnsw
 from benchmarks.systems.rank_features import stored_features
 from connector.index.schema import index_body
-from connector.index.writer import BulkWriter
+from connector.index.writer import BulkWriter, WriteResult
 from connector.ingest.pipeline import IngestJob, ingest_documents
 from connector.query import FEATURES_FIELD
-from connector.types import Document
+from connector.types import Deletion, Document, SparseDocument
 
 INDEX = "ksparse-bench-ingest"
 _POLL_S = 0.02
@@ -103,8 +103,31 @@ def compare_writing(
     return rows
 
 
-def encode_and_write(client: OpenSearch, data: EncodedSet, documents: int) -> list[dict[str, Any]]:
-    """Encode some documents alone, then encode and write them, and return a row for each."""
+class _SleepingWriter(BulkWriter):
+    """Takes as long as a server would, and none of the processor's time: encoder and server share no cores."""
+
+    def __init__(self, documents_per_s: float) -> None:
+        self._documents_per_s = documents_per_s
+
+    def write(self, documents: Sequence[SparseDocument | Deletion]) -> WriteResult:
+        time.sleep(len(documents) / self._documents_per_s)
+        return WriteResult(len(documents))
+
+    def stop(self) -> None:
+        """Nothing is sent."""
+
+
+def encode_and_write(
+    client: OpenSearch, data: EncodedSet, documents: int, *, written_per_s: float
+) -> list[dict[str, Any]]:
+    """Encode some documents alone, then write them as well, and return a row for each way.
+
+    Args:
+        client: Of the node.
+        data: Its encoder and documents.
+        documents: How many.
+        written_per_s: Documents that a server takes per second, for a sink that only waits.
+    """
     some = data.documents[:documents]
     started = time.perf_counter()
     data.encoder.encode_document([document.content for document in some])
@@ -117,9 +140,13 @@ def encode_and_write(client: OpenSearch, data: EncodedSet, documents: int) -> li
         both = time.perf_counter() - started
     finally:
         client.indices.delete(index=INDEX, ignore_unavailable=True)
+    started = time.perf_counter()
+    ingest_documents(_id_and_text(some), data.encoder, _SleepingWriter(written_per_s), refresh=False)
+    apart = time.perf_counter() - started
     return [
         {"way": "encoding alone", "documents_per_s": len(some) / alone},
         {"way": "encoding and writing, ksparse", "documents_per_s": len(some) / both},
+        {"way": "encoding and writing, a server on cores of its own", "documents_per_s": len(some) / apart},
     ]
 
 

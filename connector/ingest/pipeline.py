@@ -26,6 +26,9 @@ Progress = Callable[[int], None]
 
 Record = Document | Deletion | MalformedRecord
 
+WRITE_SIZE = 256
+"""Documents encoded before they are handed to the writer: as many as a request has, unless it may have fewer."""
+
 _BETWEEN_CHECKPOINTS_S = 1.0
 
 
@@ -104,7 +107,7 @@ class IngestJob:
         resume: bool = False,
         strict: bool = False,
         batch_size: int = 32,
-        write_size: int = 256,
+        write_size: int = WRITE_SIZE,
         max_in_flight: int = 4,
         refresh: bool = True,
         progress: Progress | None = None,

@@ -16,7 +16,7 @@ from connector.encoders.text import TextEncoder
 from connector.index.client import explained
 from connector.index.sizes import file_bytes, merge_index
 from connector.index.writer import BulkWriter, Refusal
-from connector.ingest.pipeline import to_sparse_documents
+from connector.ingest.pipeline import WRITE_SIZE, to_sparse_documents
 from connector.ingest.prepare import prepare_encoder
 from connector.types import Document, MalformedRecord
 
@@ -118,7 +118,7 @@ def predict(
         sampled=len(sample),
         refused=len(refused),
         index_bytes=_extrapolate(sizes, (counts[0], len(sample)), counted),
-        requests=math.ceil(counted / chunk_size),
+        requests=math.ceil(counted / min(chunk_size, WRITE_SIZE)),
         seconds=encoding_s / max(1, len(sample)) * counted,
         reasons=tuple(reasons[:_REASONS]),
     )

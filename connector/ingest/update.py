@@ -21,7 +21,7 @@ from connector.index.client import explained
 from connector.index.writer import BulkWriter, WriteResult
 from connector.ingest.batches import without_repeats
 from connector.ingest.dead_letters import DeadLetters
-from connector.ingest.pipeline import IngestResult, to_sparse_documents
+from connector.ingest.pipeline import WRITE_SIZE, IngestResult, to_sparse_documents
 from connector.types import Document, MalformedRecord, StoredState
 
 _CONFLICT = 409
@@ -109,7 +109,7 @@ class DocumentUpdater:
         upsert: bool = False,
         dead_letters: Path | None = None,
         batch_size: int = 32,
-        write_size: int = 256,
+        write_size: int = WRITE_SIZE,
     ) -> None:
         self._client = client
         self._writer = writer
