@@ -20,7 +20,7 @@ from tests.tiny import WORDS
 def bench(dense_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.setattr(ksparse_tables, "LATENTS", 64)
     monkeypatch.setattr(ksparse_tables, "K", 16)
-    monkeypatch.setattr(ksparse_tables, "TABLE_2", {4: 0.41, 16: 0.57})
+    monkeypatch.setattr(ksparse_tables, "TABLE_2", {1: 0.41, 16: 0.57})
     random = np.random.default_rng(0)
     texts = [" ".join(random.choice(WORDS, 6)) for _ in range(80)]
     folder = tmp_path / "judged"
@@ -49,7 +49,7 @@ def test_table_1_has_all_systems(bench: Bench) -> None:
 
 def test_more_features_keep_more(bench: Bench) -> None:
     few, many = ksparse_tables.table_2(bench)
-    assert (few["k"], many["k"]) == (4, 16)
+    assert (few["k"], many["k"]) == (1, 16)
     assert few["ndcg@10"] < many["ndcg@10"]
     assert few["postings"] < many["postings"]
 
