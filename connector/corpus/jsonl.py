@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NoReturn
 
 from connector.corpus.check import RecordChecker
@@ -18,7 +18,12 @@ def read_jsonl(source: Source, checker: RecordChecker) -> Iterator[Document | Ma
         CorpusError: The file cannot be read to its end.
     """
     name = name_of(source.path)
-    for number, line in read_lines(source.path):
+    yield from check_lines(((f"{name}:{number}", line) for number, line in read_lines(source.path)), checker)
+
+
+def check_lines(lines: Iterable[tuple[str, bytes]], checker: RecordChecker) -> Iterator[Document | MalformedRecord]:
+    """Read a document from each line that is not blank; lines come with the place where they stand."""
+    for location, line in lines:
         # The line feed would make a line that breaks off at its end break off in column 1 of a second one.
         line = line.rstrip(b"\r\n")
         if not line.strip():
@@ -27,8 +32,7 @@ def read_jsonl(source: Source, checker: RecordChecker) -> Iterator[Document | Ma
         try:
             record = checker.check(parse_object(decode(line)))
         except ValueError as error:
-            raw = line.decode("utf-8", "backslashreplace")
-            record = MalformedRecord(f"{name}:{number}", str(error), raw)
+            record = MalformedRecord(location, str(error), line.decode("utf-8", "backslashreplace"))
         yield record
 
 
