@@ -55,12 +55,17 @@ class Worker:
         if not self._ready:
             # Not on construction: Ray reports the death of an actor then, and not what it died of.
             self._prepare()
+        # A job that fails stops its writer: with one for all, the next batch would fail of that, and hide why.
+        writer = BulkWriter(
+            self._client, self._job.index, chunk_size=self._job.chunk_size, max_in_flight=self._job.max_in_flight
+        )
+        checker = RecordChecker(self._fields, generate_ids=self._job.generate_ids, refuse_repeated=False)
         with TemporaryDirectory() as folder:
             letters = Path(folder) / "letters.jsonl"
             with IngestJob(
-                self._writer, self._encoder, dead_letters=letters, batch_size=self._job.batch_size, refresh=False
+                writer, self._encoder, dead_letters=letters, batch_size=self._job.batch_size, refresh=False
             ) as job:
-                job.add(self._read(table, self._checker()))
+                job.add(self._read(table, checker))
             kept = letters.read_text(encoding="utf-8") if letters.exists() else ""
         counts = {name: [getattr(job.result, name)] for name in COUNTS}
         return counts | {"reasons": [json.dumps(job.result.reasons)], "letters": [kept]}
@@ -77,11 +82,8 @@ class Worker:
         self._encoder = adapt(load_encoder(job.encoder, k=schema.encoder.k), schema.statistics, schema.code)
         check_encoder(schema, self._encoder.fingerprint)
         self._fields = tuple(schema.fields)
-        self._writer = BulkWriter(client, job.index, chunk_size=job.chunk_size, max_in_flight=job.max_in_flight)
+        self._client = client
         self._ready = True
-
-    def _checker(self) -> RecordChecker:
-        return RecordChecker(self._fields, generate_ids=self._job.generate_ids, refuse_repeated=False)
 
 
 def read_rows(table: Any, checker: RecordChecker) -> Iterator[CorpusRecord]:  # noqa: ANN401

@@ -23,6 +23,7 @@ from connector.index.client import connect
 from connector.index.schema import read_schema
 from connector.ingest.ray_data import RayIngest, import_ray
 from tests.fault_proxy import fault_proxy, status
+from tests.tiny import NUM_LATENTS
 
 pytestmark = [
     pytest.mark.opensearch,
@@ -78,8 +79,12 @@ def record(number: int) -> dict[str, Any]:
 def contents(client: OpenSearch, index: str) -> dict[str, tuple[dict[str, Any], float]]:
     """From id to what is stored and the score for one query."""
     client.indices.refresh(index=index)
-    feature = {"rank_feature": {"field": "features.3", "linear": {}}}
-    body = {"size": 1_000, "query": {"bool": {"must": {"match_all": {}}, "should": feature}}}
+    # Each feature with a boost of its own, so that one weight for another would be seen.
+    features = [
+        {"rank_feature": {"field": f"features.{feature}", "boost": 1.0 + feature, "linear": {}}}
+        for feature in range(NUM_LATENTS)
+    ]
+    body = {"size": 1_000, "query": {"bool": {"should": features}}}
     hits = client.search(index=index, body=body)["hits"]["hits"]
     return {hit["_id"]: (hit["_source"], hit["_score"]) for hit in hits}
 
@@ -120,7 +125,7 @@ def test_the_command_writes_what_ingest_writes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    arguments = ["ingest-ray", str(corpus), "--index", index, "--encoder", str(head_folder), "--actors", "2"]
+    arguments = ["ingest-ray", str(corpus), "--index", index, "--encoder", str(head_folder), "--actors", "1"]
     result = CliRunner().invoke(cli, [*arguments, "--json"], catch_exceptions=False)
     assert result.exit_code == 3, result.output
     counts = json.loads(result.stdout)
