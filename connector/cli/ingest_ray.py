@@ -85,7 +85,7 @@ def ingest_ray(
     from connector.cli.encoder import hide_loading
     from connector.cli.main import EXIT_DEAD_LETTERS
     from connector.cli.summary import print_summary
-    from connector.ingest.ray_data import RayIngest
+    from connector.ingest.ray_data import RayIngest, import_ray
 
     hide_loading()
     _join(address)
@@ -112,6 +112,10 @@ def ingest_ray(
             result = job.ingest_corpus(corpus, format=kind, progress=progress)
         except ValueError as error:
             raise click.UsageError(str(error)) from error
+        except KeyboardInterrupt:
+            # Some processes of a Ray that was started for this run would outlive it by a minute.
+            import_ray().shutdown()
+            raise
     print_summary(index, result, as_json=as_json)
     if result.dead_lettered:
         sys.exit(EXIT_DEAD_LETTERS)
@@ -125,6 +129,8 @@ def _join(address: str | None) -> None:
     if not ray.is_initialized():
         # Or a Ray that we start would report to its makers.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        # Ray's core writes a line to standard error about how Ray Data makes its actors.
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, ValueError) as error:

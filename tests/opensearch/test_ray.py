@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,12 @@ from click.testing import CliRunner
 from opensearchpy import OpenSearch
 
 from connector.cli.main import cli
-from connector.errors import BulkWriteError, ConnectorError
+from connector.encoders.text import TextEncoder
+from connector.errors import BulkWriteError, ClusterError, ConnectorError
 from connector.index.client import connect
-from connector.index.schema import read_schema
+from connector.index.schema import prepare_index, read_schema, read_uuid
 from connector.ingest.ray_data import RayIngest, import_ray
+from connector.ingest.ray_worker import Worker, read_rows
 from tests.fault_proxy import fault_proxy, status
 from tests.tiny import NUM_LATENTS
 
@@ -162,7 +165,7 @@ class KilledOnce:
                 os.kill(os.getpid(), signal.SIGKILL)
             return reply
 
-        client.bulk = deadly  # type: ignore[method-assign]
+        client.bulk = deadly
         (self.folder / str(os.getpid())).touch()
         return client
 
@@ -255,6 +258,24 @@ def test_what_ends_a_worker_ends_the_run_in_its_own_words(
         job = RayIngest(index=index, connect=lambda: connect(url), encoder=str(head_folder), actors=1)
         with pytest.raises(BulkWriteError, match=r"refuses the write into .* \(400\): not today"):
             job.ingest_corpus(corpus)
+
+
+def test_a_worker_that_meets_another_index_than_the_driver_writes_nothing(
+    encoder: TextEncoder, head_folder: Path, index: str, client: OpenSearch, opensearch_url: str
+) -> None:
+    prepare_index(client, index, encoder.fingerprint)
+    job = RayIngest(index=index, connect=lambda: connect(opensearch_url), encoder=str(head_folder))
+    rows = pyarrow.table({"id": ["1"], "text": ["stars"]})
+    with pytest.raises(ClusterError, match="has another index .* than the one that the driver prepared"):
+        Worker(job, "the driver's", read_rows)(rows)
+    assert client.count(index=index)["count"] == 0
+    outcome = Worker(job, read_uuid(client, index), read_rows)(rows)
+    assert (outcome["read"], outcome["indexed"], outcome["letters"]) == ([1], [1], [""])
+
+
+def test_what_connects_is_not_shown() -> None:
+    job = RayIngest(index="docs", connect=partial(connect, "http://localhost:9200", password="secret"))
+    assert "secret" not in repr(job)
 
 
 def test_a_missing_ray_is_named_with_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
