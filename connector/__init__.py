@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from connector.ingest.checkpoint import Checkpoint
     from connector.ingest.pipeline import IngestJob, IngestResult, ingest_documents
     from connector.ingest.prepare import prepare_encoder
+    from connector.ingest.ray_data import RayIngest
     from connector.ingest.update import Change, DocumentUpdater
     from connector.pruning import Pruning
     from connector.query import build_query
@@ -71,6 +72,7 @@ _HOMES = {
     "MalformedRecord": "connector.types",
     "Pruning": "connector.pruning",
     "Query": "connector.types",
+    "RayIngest": "connector.ingest.ray_data",
     "Retriever": "connector.retriever",
     "SearchError": "connector.errors",
     "Searcher": "connector.index.searcher",
@@ -112,6 +114,7 @@ __all__ = [
     "MalformedRecord",
     "Pruning",
     "Query",
+    "RayIngest",
     "Retriever",
     "SearchError",
     "Searcher",

@@ -8,24 +8,20 @@ from pathlib import Path
 import click
 
 from connector.cli.connection import connection_options, open_client
-from connector.cli.options import device_option, quiet_option, rescore_option
+from connector.cli.options import (
+    device_option,
+    index_settings,
+    new_index_options,
+    quiet_option,
+    record_options,
+    writing_options,
+)
 from connector.cli.progress import documents
 from connector.cli.stop import stoppable
 from connector.codes import Bits
 from connector.errors import IndexMappingError
 
 _MOST_FITTED = 50_000
-_HEADS_HELP = "A shipped head, a folder (ksparse train, SparseEncoder), or a SparseEncoder on the hub."
-
-
-def _parse_field(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    fields: dict[str, str] = {}
-    for value in values:
-        name, separator, kind = value.partition(":")
-        if not (name and separator and kind):
-            raise click.BadParameter(f"{value!r} is not of the form NAME:TYPE, e.g. lang:keyword.")
-        fields[name] = kind
-    return fields
 
 
 @click.command(
@@ -43,30 +39,8 @@ becomes metadata. Exit status 3: finished, but some records are in the dead lett
 """
 )
 @click.argument("corpus")
-@click.option("--index", required=True, help="Index to write; made if it does not exist.")
-@click.option("--encoder", default="all-MiniLM-L6-v2", show_default=True, help=_HEADS_HELP)
-@click.option("--k", type=click.IntRange(1), help="Features kept per document.  [default: the encoder's]")
-@click.option(
-    "--field",
-    "fields",
-    multiple=True,
-    callback=_parse_field,
-    metavar="NAME:TYPE",
-    help="Declare a top-level field, e.g. year:integer. Repeatable.",
-)
-@click.option(
-    "--format",
-    "file_format",
-    type=click.Choice(["jsonl", "csv", "tsv", "parquet"]),
-    help="Of the input.  [default: by its suffix; jsonl for -]",
-)
-@click.option("--generate-ids", is_flag=True, help="Give records without _id the SHA-256 of their content.")
+@record_options
 @click.option("--strict", is_flag=True, help="Stop at the first record that fails.")
-@click.option(
-    "--dead-letters",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Keep what fails in this file.  [default: INDEX.dead-letters.jsonl]",
-)
 @click.option("--dry-run", is_flag=True, help="Write nothing: say what a run would come to, from 2,000 documents.")
 @click.option("--resume", is_flag=True, help="Go on where the last run of the same command was stopped.")
 @click.option(
@@ -75,22 +49,13 @@ becomes metadata. Exit status 3: finished, but some records are in the dead lett
     help="Where a run notes how far it is.  [default: INDEX.checkpoint.json; none for standard input]",
 )
 @click.option(
-    "--calibrate/--no-calibrate",
-    default=True,
-    show_default=True,
-    help="Tell the encoder of a new index how common words are, and where the documents lie, from the first 10,000.",
-)
-@click.option(
     "--fit",
     type=click.Path(file_okay=False, path_type=Path),
     help="Fit the head to the corpus first and keep it in this folder; one that is there is taken as it is.",
 )
 @click.option("--fit-minutes", type=click.FloatRange(min=0, min_open=True), default=10, show_default=True)
-@rescore_option
-@click.option("--shards", type=click.IntRange(1), help="Of a new index.  [default: the server's]")
-@click.option("--replicas", type=click.IntRange(0), help="Of a new index.  [default: the server's]")
-@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Texts per forward pass.")
-@click.option("--chunk-size", type=click.IntRange(1), default=1_000, show_default=True, help="Documents per request.")
+@new_index_options
+@writing_options
 @click.option("--max-in-flight", type=click.IntRange(1), default=4, show_default=True, help="Requests at a time.")
 @device_option
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
@@ -186,7 +151,6 @@ def ingest(
             )
         print_prediction(index, prediction, as_json=as_json)
         return
-    settings = {"number_of_shards": shards, "number_of_replicas": replicas}
     try:
         loaded = prepare_encoder(
             client,
@@ -195,7 +159,7 @@ def ingest(
             sample=records.sample if calibrate and fit is None else (),
             rescore=rescore,
             fields=fields,
-            settings={name: value for name, value in settings.items() if value is not None},
+            settings=index_settings(shards, replicas),
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from error

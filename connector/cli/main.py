@@ -21,6 +21,7 @@ _COMMANDS = {
     "status": "connector.cli.cluster",
     "train": "connector.cli.train",
     "ingest": "connector.cli.ingest",
+    "ingest-ray": "connector.cli.ingest_ray",
     "replay": "connector.cli.replay",
     "update": "connector.cli.update",
     "delete": "connector.cli.delete",
@@ -41,7 +42,7 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = getattr(import_module(_COMMANDS[cmd_name]), cmd_name)
+        command: click.Command = getattr(import_module(_COMMANDS[cmd_name]), cmd_name.replace("-", "_"))
         return command
 
     def invoke(self, ctx: click.Context) -> object:

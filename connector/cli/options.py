@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
 import click
 
 from connector.codes import Bits
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_HEADS_HELP = "A shipped head, a folder (ksparse train, SparseEncoder), or a SparseEncoder on the hub."
 
 
 def _to_bits(_context: click.Context, _option: click.Parameter, value: str) -> Bits | None:
@@ -28,3 +36,79 @@ quiet_option = click.option("--quiet", is_flag=True, help="No progress.")
 index_encoder_option = click.option(
     "--encoder", default="all-MiniLM-L6-v2", show_default=True, help="The one that wrote the index."
 )
+
+
+def _parse_field(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    fields: dict[str, str] = {}
+    for value in values:
+        name, separator, kind = value.partition(":")
+        if not (name and separator and kind):
+            raise click.BadParameter(f"{value!r} is not of the form NAME:TYPE, e.g. lang:keyword.")
+        fields[name] = kind
+    return fields
+
+
+def _together(*options: Callable[[F], F]) -> Callable[[F], F]:
+    """One decorator for options that go together, in their order."""
+
+    def add(command: F) -> F:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+record_options = _together(
+    click.option("--index", required=True, help="Index to write; made if it does not exist."),
+    click.option("--encoder", default="all-MiniLM-L6-v2", show_default=True, help=_HEADS_HELP),
+    click.option("--k", type=click.IntRange(1), help="Features kept per document.  [default: the encoder's]"),
+    click.option(
+        "--field",
+        "fields",
+        multiple=True,
+        callback=_parse_field,
+        metavar="NAME:TYPE",
+        help="Declare a top-level field, e.g. year:integer. Repeatable.",
+    ),
+    click.option(
+        "--format",
+        "file_format",
+        type=click.Choice(["jsonl", "csv", "tsv", "parquet"]),
+        help="Of the input.  [default: by its suffix; jsonl for -]",
+    ),
+    click.option("--generate-ids", is_flag=True, help="Give records without _id the SHA-256 of their content."),
+    click.option(
+        "--dead-letters",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Keep what fails in this file.  [default: INDEX.dead-letters.jsonl]",
+    ),
+)
+"""What is written, and from what."""
+
+new_index_options = _together(
+    click.option(
+        "--calibrate/--no-calibrate",
+        default=True,
+        show_default=True,
+        help="Tell the encoder of a new index how common words are, and where documents lie, from the first 10,000.",
+    ),
+    rescore_option,
+    click.option("--shards", type=click.IntRange(1), help="Of a new index.  [default: the server's]"),
+    click.option("--replicas", type=click.IntRange(0), help="Of a new index.  [default: the server's]"),
+)
+"""What a new index is like."""
+
+writing_options = _together(
+    click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Texts per forward pass."),
+    click.option(
+        "--chunk-size", type=click.IntRange(1), default=1_000, show_default=True, help="Documents per request."
+    ),
+)
+"""How much at a time."""
+
+
+def index_settings(shards: int | None, replicas: int | None) -> dict[str, int]:
+    """The settings of a new index, those left out that the server is to choose."""
+    settings = {"number_of_shards": shards, "number_of_replicas": replicas}
+    return {name: value for name, value in settings.items() if value is not None}

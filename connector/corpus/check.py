@@ -21,6 +21,10 @@ class RecordChecker:
 
     A checker that refuses repeated ids remembers a 64-bit hash of each id, about 80 bytes of memory (80 MB for a
     million documents). That two ids among a hundred million share a hash has a chance of 0.03 %.
+
+    Attributes:
+        fields: Top-level fields that documents may have besides title, text and metadata.
+        generate_ids: Whether records may do without `_id`.
     """
 
     def __init__(
@@ -38,8 +42,8 @@ class RecordChecker:
         """
         if isinstance(fields, str):
             raise ValueError(f"fields must be a collection of names, got the string {fields!r}; pass [{fields!r}].")
-        self._fields = frozenset(fields) - set(RESERVED)
-        self._generate_ids = generate_ids
+        self.fields = frozenset(fields) - set(RESERVED)
+        self.generate_ids = generate_ids
         self._seen: set[int] | None = set() if refuse_repeated else None
 
     def check(self, record: Mapping[str, Any]) -> Document:
@@ -61,7 +65,7 @@ class RecordChecker:
         version = _version(record)
         fields = {key: value for key, value in record.items() if key not in RESERVED}
         for key in fields:
-            if key not in self._fields:
+            if key not in self.fields:
                 raise ValueError(
                     f"field {key!r} is not in the mapping; put it under 'metadata' or declare it with "
                     f"--field {key}:keyword"
@@ -79,7 +83,7 @@ class RecordChecker:
         if doc_id is not None and not isinstance(doc_id, str):
             raise ValueError(f"'_id' is {_kind(doc_id)}, not a string or an integer")
         if doc_id is None or not doc_id.strip():
-            if self._generate_ids:
+            if self.generate_ids:
                 return None
             raise ValueError("has no '_id'; give it one, or have ids generated from the content")
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NoReturn, TypeVar
 
 from connector.corpus.source import Source, name_of, read_lines
@@ -23,7 +23,14 @@ def read_jsonl(source: Source, check: Callable[[dict[str, Any]], T]) -> Iterator
         CorpusError: The file cannot be read to its end.
     """
     name = name_of(source.path)
-    for number, line in read_lines(source.path):
+    yield from check_lines(((f"{name}:{number}", line) for number, line in read_lines(source.path)), check)
+
+
+def check_lines(
+    lines: Iterable[tuple[str, bytes]], check: Callable[[dict[str, Any]], T]
+) -> Iterator[T | MalformedRecord]:
+    """Do as `read_jsonl` does with lines that come with the place where they stand."""
+    for location, line in lines:
         # The line feed would make a line that breaks off at its end break off in column 1 of a second one.
         line = line.rstrip(b"\r\n")
         if not line.strip():
@@ -32,8 +39,7 @@ def read_jsonl(source: Source, check: Callable[[dict[str, Any]], T]) -> Iterator
         try:
             record = check(parse_object(decode(line)))
         except ValueError as error:
-            raw = line.decode("utf-8", "backslashreplace")
-            record = MalformedRecord(f"{name}:{number}", str(error), raw)
+            record = MalformedRecord(location, str(error), line.decode("utf-8", "backslashreplace"))
         yield record
 
 

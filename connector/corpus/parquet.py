@@ -6,6 +6,7 @@ import datetime
 import decimal
 import json
 from collections.abc import Collection, Iterator
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +19,31 @@ _BATCH_ROWS = 1000
 
 
 def read_parquet(
-    path: Path, checker: RecordChecker, fields: Collection[str], *, generate_ids: bool
+    path: Path,
+    checker: RecordChecker,
+    fields: Collection[str],
+    *,
+    generate_ids: bool,
+    start: int = 0,
+    stop: int | None = None,
 ) -> Iterator[Document | MalformedRecord]:
     """Read a document from each row. Dates and times become ISO 8601 strings, decimals strings.
+
+    Args:
+        path: The file.
+        checker: Knows the rules.
+        fields: Top-level fields that the index declares.
+        generate_ids: Whether the file may do without ids.
+        start: The first row that is read, from 0.
+        stop: The first row behind them; None reads to the end.
 
     Raises:
         CorpusError: pyarrow is missing, the file cannot be read to its end, or it lacks a column.
     """
-    number = 0
     with open_parquet(path) as file:
         columns = Columns(file.schema_arrow.names, fields, table=str(path), generate_ids=generate_ids)
-        batches = file.iter_batches(batch_size=_BATCH_ROWS)
+        groups, number = _groups(file, start, stop)
+        batches = file.iter_batches(batch_size=_BATCH_ROWS, row_groups=groups)
         while True:
             try:
                 batch = next(batches, None)
@@ -39,14 +54,46 @@ def read_parquet(
                 ) from error
             if batch is None:
                 return
-            for index in range(batch.num_rows):
-                number += 1
-                record: Document | MalformedRecord
-                try:
-                    record = checker.check(columns.record(_cells(batch, index)))
-                except ValueError as error:
-                    record = MalformedRecord(f"{path}:row {number}", str(error), _raw(batch, index))
-                yield record
+            skipped = max(0, start - number)
+            wanted = batch.slice(skipped, None if stop is None else max(0, stop - number - skipped))
+            yield from check_rows(wanted, columns, checker, place=f"{path}:row ", before=number + skipped)
+            number += batch.num_rows
+
+
+def check_rows(
+    batch: Any,  # noqa: ANN401
+    columns: Columns,
+    checker: RecordChecker,
+    *,
+    place: str,
+    before: int = 0,
+) -> Iterator[Document | MalformedRecord]:
+    """Read a document from each row of a pyarrow `RecordBatch`.
+
+    Args:
+        batch: With `columns`, in their order.
+        columns: Which column becomes what.
+        checker: Knows the rules.
+        place: What the location of a malformed record begins with; the row's number follows, from 1.
+        before: Rows before this batch.
+    """
+    for index in range(batch.num_rows):
+        record: Document | MalformedRecord
+        try:
+            record = checker.check(columns.record(_cells(batch, index)))
+        except ValueError as error:
+            record = MalformedRecord(f"{place}{before + index + 1}", str(error), _raw(batch, index))
+        yield record
+
+
+def row_groups(path: Path) -> list[range]:
+    """The rows of each row group.
+
+    Raises:
+        CorpusError: pyarrow is missing, or the file is no Parquet.
+    """
+    with open_parquet(path) as file:
+        return _row_groups(file)
 
 
 def count_rows(path: Path) -> int:
@@ -73,6 +120,21 @@ def open_parquet(path: Path) -> Any:  # noqa: ANN401
         return pyarrow.parquet.ParquetFile(path)
     except (OSError, ValueError) as error:
         raise CorpusError(f"{path} is no readable Parquet file: {error}. Write it again or name its format.") from error
+
+
+def _row_groups(file: Any) -> list[range]:  # noqa: ANN401
+    sizes = [int(file.metadata.row_group(group).num_rows) for group in range(file.metadata.num_row_groups)]
+    return [range(end - size, end) for end, size in zip(accumulate(sizes), sizes, strict=True)]
+
+
+def _groups(file: Any, start: int, stop: int | None) -> tuple[list[int], int]:  # noqa: ANN401
+    """The row groups that hold some rows, and the rows before the first of them."""
+    chosen = [
+        (group, rows.start)
+        for group, rows in enumerate(_row_groups(file))
+        if rows.stop > start and (stop is None or rows.start < stop)
+    ]
+    return [group for group, _ in chosen], chosen[0][1] if chosen else 0
 
 
 def _cells(batch: Any, index: int) -> list[Any]:  # noqa: ANN401

@@ -56,7 +56,7 @@ def read_corpus(
         ValueError: `format` is unknown, or `fields` is a single string.
     """
     checker = RecordChecker(fields, generate_ids=generate_ids, refuse_repeated=refuse_repeated)
-    records = _read(find_source(path, format), checker, fields, generate_ids)
+    records = read_source(find_source(path, format), checker, fields, generate_ids)
     first = next(records, None)
     return iter(()) if first is None else chain((first,), records)
 
@@ -111,9 +111,10 @@ def count_records(path: str | Path, *, format: Format | None = None) -> int | No
         return None
 
 
-def _read(
+def read_source(
     source: Source, checker: RecordChecker, fields: Collection[str], generate_ids: bool
 ) -> Iterator[CorpusRecord]:
+    """Read a corpus file record by record, as `read_corpus` does, with a checker that is given."""
     if source.format == "jsonl":
         return read_jsonl(source, checker.check)
     if source.format == "parquet" and source.path is not None:

@@ -26,6 +26,7 @@ _SUFFIXES: dict[str, Format] = {
     ".parquet": "parquet",
 }
 _GZIP_MAGIC = b"\x1f\x8b"
+_BOM = b"\xef\xbb\xbf"
 _DIGESTED_BYTES = 1 << 20
 _BEIR_NAMES = ("corpus.jsonl", "corpus.jsonl.gz")
 
@@ -69,6 +70,25 @@ def find_source(path: str | Path, format: Format | None = None) -> Source:
     return Source(path, format or _format_of(path))
 
 
+def find_sources(folder: Path, format: Format | None = None) -> list[Source]:
+    """Find all corpus files of a folder: the corpus of a BEIR folder, else every file of a known format, by name.
+
+    Args:
+        folder: Searched with the folders in it.
+        format: Overrules the suffixes: every file is of it.
+
+    Raises:
+        CorpusError: There is none.
+    """
+    if any((folder / name).is_file() for name in _BEIR_NAMES):
+        return [find_source(folder, format)]
+    names = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith((".", "_")))
+    sources = [Source(path, format or _format_of(path)) for path in names if format or _is_known(path)]
+    if not sources:
+        raise CorpusError(f"folder {folder} holds no corpus file; {', '.join(_SUFFIXES)} are known.")
+    return sources
+
+
 def digest_source(path: str | Path, format: Format | None = None) -> str:
     """Name the content of a corpus file by its size, beginning and end: SHA-256, 16 hexadecimal digits.
 
@@ -103,12 +123,55 @@ def read_lines(path: Path | None) -> Iterator[tuple[int, bytes]]:
     try:
         with _open(path) as stream:
             for number, line in enumerate(stream, 1):
-                yield number, line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+                yield number, line.removeprefix(_BOM) if number == 1 else line
     except (OSError, EOFError, zlib.error) as error:
         raise CorpusError(
             f"{name_of(path)} cannot be read after line {number}: {error}. What came before it was read; "
             "restore the file and read it again."
         ) from error
+
+
+def read_line_range(path: Path, start: int, stop: int) -> Iterator[tuple[int, bytes]]:
+    """Read the lines of a file that begin within a range of its bytes, so that ranges side by side share no line.
+
+    Args:
+        path: A file that is not packed.
+        start: The first byte.
+        stop: The first byte behind the range; a line that begins before it is read to its end.
+
+    Yields:
+        The place of the line's first byte, and its bytes as `read_lines` has them.
+
+    Raises:
+        CorpusError: The file cannot be read.
+    """
+    place = start
+    try:
+        with path.open("rb") as stream:
+            if start:
+                # From the byte before: it is a line feed where a line begins at `start`.
+                stream.seek(start - 1)
+                place += len(stream.readline()) - 1
+            while place < stop and (line := stream.readline()):
+                yield place, line if place else line.removeprefix(_BOM)
+                place += len(line)
+    except OSError as error:
+        raise CorpusError(
+            f"{path} cannot be read after byte {place}: {error}. Restore it and read it again."
+        ) from error
+
+
+def is_packed(path: Path) -> bool:
+    """Whether a file is gzip, by its first bytes.
+
+    Raises:
+        CorpusError: It cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            return stream.read(2) == _GZIP_MAGIC
+    except OSError as error:
+        raise CorpusError(f"{path} cannot be read: {error}. Restore it and read it again.") from error
 
 
 def name_of(path: Path | None) -> str:
@@ -145,10 +208,14 @@ def _format_of(path: Path) -> Format:
     return found
 
 
+def _is_known(path: Path) -> bool:
+    return path.name.lower().removesuffix(".gz").endswith(tuple(_SUFFIXES))
+
+
 def _beir_corpus(folder: Path) -> Path:
     for name in _BEIR_NAMES:
         if (folder / name).is_file():
             return folder / name
-    found = sorted(path.name for path in folder.iterdir() if path.name.removesuffix(".gz").endswith(tuple(_SUFFIXES)))
+    found = sorted(path.name for path in folder.iterdir() if _is_known(path))
     others = f"found {', '.join(found)}; give the path of one of them" if found else "nor any other corpus file"
     raise CorpusError(f"folder {folder} holds no {' or '.join(_BEIR_NAMES)}, {others}.")

@@ -1,0 +1,141 @@
+"""`ksparse ingest-ray`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from connector.cli.connection import connection_options, open_client
+from connector.cli.options import index_settings, new_index_options, quiet_option, record_options, writing_options
+from connector.cli.progress import documents
+from connector.cli.stop import stoppable
+from connector.codes import Bits
+
+if TYPE_CHECKING:
+    from connector.corpus.source import Format
+
+
+@click.command(
+    "ingest-ray",
+    epilog="""\b
+Examples:
+  ksparse ingest-ray corpus.jsonl --index docs --actors 2                    a Ray of its own on this machine
+  ksparse ingest-ray /shared/dump --index docs --actors 64 --address auto    a cluster that `ray start` made
+  ksparse ingest-ray /shared/dump --index docs --actors 16 --gpus-per-actor 0.5
+\b
+Every machine needs ksparse[ray], CORPUS and the encoder under the same path, and OPENSEARCH_URL (with _USERNAME and
+_PASSWORD) in the environment in which `ray start` ran. Exit status 3: finished, but some records are dead letters.
+""",
+)
+@click.argument("corpus")
+@record_options
+@click.option("--actors", type=click.IntRange(1), required=True, help="How many encode and write, a CPU each.")
+@click.option(
+    "--gpus-per-actor",
+    type=click.FloatRange(0),
+    default=0,
+    show_default=True,
+    help="At 0.5 two share one; 0 encodes on the CPU.",
+)
+@click.option("--address", help="Of the Ray cluster.  [default: RAY_ADDRESS, one that runs here, or a new one here]")
+@new_index_options
+@writing_options
+@click.option("--max-in-flight", type=click.IntRange(1), default=2, show_default=True, help="Requests of one actor.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@quiet_option
+@connection_options
+def ingest_ray(
+    corpus: str,
+    index: str,
+    encoder: str,
+    k: int | None,
+    fields: dict[str, str],
+    file_format: str | None,
+    generate_ids: bool,
+    dead_letters: Path | None,
+    actors: int,
+    gpus_per_actor: float,
+    address: str | None,
+    calibrate: bool,
+    rescore: Bits | None,
+    shards: int | None,
+    replicas: int | None,
+    batch_size: int,
+    chunk_size: int,
+    max_in_flight: int,
+    as_json: bool,
+    quiet: bool,
+    insecure: bool,
+    ca_certs: str | None,
+) -> None:
+    """Encode a corpus and index it on many machines, by Ray.
+
+    CORPUS is what `ksparse ingest` takes but for standard input, or a folder with any number of such files. JSONL and
+    Parquet are cut into parts, other files are read whole. A part whose machine is lost is done again; nothing is
+    doubled. Ids must be unique: a repeated one is not refused here, the record that is written last stays.
+    """
+    connect = partial(open_client, insecure=insecure, ca_certs=ca_certs)
+    connect()  # if that fails, before anything else takes its seconds
+    from connector.cli.encoder import hide_loading
+    from connector.cli.main import EXIT_DEAD_LETTERS
+    from connector.cli.summary import print_summary
+    from connector.ingest.ray_data import RayIngest, import_ray
+
+    hide_loading()
+    _join(address)
+    job = RayIngest(
+        index=index,
+        connect=connect,
+        encoder=encoder,
+        k=k,
+        actors=actors,
+        gpus_per_actor=gpus_per_actor,
+        dead_letters=dead_letters or Path(f"{index}.dead-letters.jsonl"),
+        calibrate=calibrate,
+        rescore=rescore,
+        fields=fields,
+        settings=index_settings(shards, replicas),
+        generate_ids=generate_ids,
+        batch_size=batch_size,
+        chunk_size=chunk_size,
+        max_in_flight=max_in_flight,
+    )
+    kind: Format | None = file_format  # type: ignore[assignment]
+    with stoppable(), documents(quiet, None, f"{corpus} -> {index}") as progress:
+        try:
+            result = job.ingest_corpus(corpus, format=kind, progress=progress)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
+        except KeyboardInterrupt:
+            # Some processes of a Ray that was started for this run would outlive it by a minute.
+            import_ray().shutdown()
+            raise
+    print_summary(index, result, as_json=as_json)
+    if result.dead_lettered:
+        sys.exit(EXIT_DEAD_LETTERS)
+
+
+def _join(address: str | None) -> None:
+    """Join a Ray cluster, or start one here, that says nothing beside what we say."""
+    from connector.ingest.ray_data import import_ray
+
+    ray = import_ray()
+    if not ray.is_initialized():
+        # Or a Ray that we start would report to its makers.
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        # Ray's core writes a line to standard error about how Ray Data makes its actors.
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        except (ConnectionError, ValueError) as error:
+            raise click.UsageError(f"--address {address}: {error}") from error
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
