@@ -6,7 +6,7 @@ import base64
 import json
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Event
 from typing import Any
@@ -14,17 +14,19 @@ from typing import Any
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import ConnectionError, ConnectionTimeout, SerializationError, TransportError
 
-from connector.errors import BulkWriteError
+from connector.errors import BulkWriteError, ClusterError
 from connector.index.client import address_of, explained, reason_of
 from connector.index.limit import InFlightLimit
 from connector.index.schema import read_weight_exponent
 from connector.index.transport import retry_after
+from connector.nesting import check_depth
 from connector.query import FEATURES_FIELD, PRESENCE_FEATURE, check_features
 from connector.rescore import CODE_FIELD
 from connector.sparsify import SMALLEST_WEIGHT
 from connector.types import SparseDocument
 
 _RETRIED_STATUS = (408, 429, 500, 502, 503, 504)
+_KEPT_OF_REPLIES = ",".join(f"items.*.{name}" for name in ("status", "error.type", "error.reason", "error.caused_by"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,7 @@ class BulkWriter:
         for document in documents:
             try:
                 actions.append(_Action(document, _serialize(document, self._scale)))
-            except (ValueError, TypeError) as error:
+            except (ValueError, TypeError, RecursionError) as error:
                 outcome.refused.append(Refusal(document, 0, "invalid_document", str(error), 0))
         for chunk in self._chunks(actions):
             self._send(chunk, outcome)
@@ -202,7 +204,7 @@ class BulkWriter:
             return self._client.bulk(
                 body=b"".join(action.payload for action in chunk),
                 index=self.index,
-                params={"filter_path": "items.*.status,items.*.error.type,items.*.error.reason"},
+                params={"filter_path": _KEPT_OF_REPLIES},
             )
 
     def _check_index(self) -> None:
@@ -230,7 +232,7 @@ class BulkWriter:
         if isinstance(error, ConnectionTimeout):
             return "no reply in time"
         if isinstance(error, ConnectionError):
-            return "no connection"
+            return str(error.info) if isinstance(error.info, ClusterError) else "no connection"
         if error.status_code in _RETRIED_STATUS:
             return f"status {error.status_code}: {reason_of(error)}"
         raise BulkWriteError(
@@ -251,7 +253,7 @@ class BulkWriter:
             if item["status"] < 300:
                 continue
             error = item.get("error", {})
-            kind, reason = str(error.get("type", "")), str(error.get("reason", ""))
+            kind, reason = str(error.get("type", "")), _reason_of_item(error)
             if item["status"] in _RETRIED_STATUS or kind == "cluster_block_exception":
                 again.append(action)
                 cause = f"{kind}: {reason}"
@@ -274,7 +276,9 @@ def _serialize(document: SparseDocument, scale: float) -> bytes:
         scale: A power of two that weights are multiplied by. What would fall below the smallest weight is raised to it.
 
     Raises:
-        ValueError: A feature cannot be stored, the id is not 1 to 512 bytes, or a value is no JSON.
+        ValueError: A feature cannot be stored, the id is not 1 to 512 bytes, the version is none that the server
+            takes, or a value is no JSON or nested too deeply.
+        TypeError, RecursionError: A value is no JSON.
     """
     if not 1 <= len(document.doc_id.encode()) <= 512:
         raise ValueError(f"_id {document.doc_id[:40]!r} must be 1 to 512 bytes long.")
@@ -289,8 +293,26 @@ def _serialize(document: SparseDocument, scale: float) -> bytes:
         body[CODE_FIELD] = base64.b64encode(document.code).decode("ascii")
     head: dict[str, Any] = {"_id": document.doc_id}
     if document.version is not None:
+        # The server refuses the whole request for one version that it cannot read.
+        if not isinstance(document.version, int) or not 0 <= document.version < 2**63:
+            raise ValueError(f"version {document.version!r} must be an integer from 0 to 2^63 - 1.")
         head |= {"version": document.version, "version_type": "external_gte"}
     lines = ({"index": head}, body)
-    return "".join(
+    payload = "".join(
         json.dumps(line, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n" for line in lines
     ).encode()
+    for name, value in document.source.items():
+        try:
+            check_depth(value, payload)
+        except ValueError as error:
+            raise ValueError(f"{name!r} {error}") from None
+    return payload
+
+
+def _reason_of_item(error: Mapping[str, Any]) -> str:
+    """The server's reason and the innermost one below it, which often says what the first one does not."""
+    reason, cause = str(error.get("reason", "")), error
+    while isinstance(cause.get("caused_by"), dict):
+        cause = cause["caused_by"]
+    innermost = str(cause.get("reason", ""))
+    return reason if innermost in reason else f"{reason}: {innermost}"
