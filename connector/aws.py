@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, get_args
@@ -40,12 +41,15 @@ def aws_signer(service: Service = "es", *, region: str | None = None) -> Signer:
         ) from error
     from opensearchpy import Urllib3AWSV4SignerAuth
 
+    logging.getLogger("botocore.auth").addFilter(_holds_no_token)
     session = Session()
     try:
         found = region or os.environ.get("AWS_REGION") or session.get_config_variable("region")
         credentials = session.get_credentials()
     except BotoCoreError as error:
-        raise ClusterError(f"botocore finds no credentials to sign with: {error} Correct AWS_PROFILE.") from error
+        raise ClusterError(
+            f"botocore finds no credentials to sign with ({str(error).strip()}); correct AWS_PROFILE."
+        ) from error
     if not found:
         raise ClusterError("Signing for AWS needs a region; set AWS_REGION.")
     if credentials is None:
@@ -65,6 +69,13 @@ def _explained(signer: Signer) -> Signer:
         try:
             return signer(method, url, body)
         except BotoCoreError as error:
-            raise ClusterError(f"The credentials to sign with cannot be renewed: {error} Sign in again.") from error
+            raise ClusterError(
+                f"Credentials to sign with cannot be renewed ({str(error).strip()}); sign in again."
+            ) from error
 
     return sign
+
+
+def _holds_no_token(record: logging.LogRecord) -> bool:
+    """At its finest level botocore logs the request that it signs, with AWS_SESSION_TOKEN in a header."""
+    return not str(record.msg).startswith("CanonicalRequest")
