@@ -79,6 +79,11 @@ def connect(
     username, password = username or _unquoted(parts.username), password or _unquoted(parts.password)
     if http_auth is not None and (username or password):
         raise ValueError("http_auth takes the place of username and password; leave one of them out.")
+    if username and password:
+        http_auth = username, password
+    if isinstance(http_auth, tuple):
+        # urllib3 writes Latin-1, OpenSearch reads UTF-8.
+        http_auth = http_auth[0].encode().decode("latin-1"), http_auth[1].encode().decode("latin-1")
     secure: dict[str, Any] = {}
     if parts.scheme == "https":
         secure = {"verify_certs": verify_certs, "ssl_show_warn": False}
@@ -93,7 +98,7 @@ def connect(
     return OpenSearch(
         hosts=[host],
         use_ssl=parts.scheme == "https",
-        http_auth=(username, password) if username and password else http_auth,
+        http_auth=http_auth,
         timeout=timeout_s,
         pool_maxsize=max_connections,
         # The writer decides what is sent again, and how long.
