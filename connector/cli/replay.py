@@ -14,6 +14,7 @@ from connector.cli.connection import connection_options, open_client
 from connector.cli.options import device_option, index_encoder_option, quiet_option
 from connector.cli.progress import documents
 from connector.cli.stop import stoppable
+from connector.corpus.jsonl import parse_object
 
 
 @click.command(
@@ -95,7 +96,6 @@ def _read(path: Path) -> Iterator[dict[str, Any]]:
 def _parse(raw: str) -> dict[str, Any]:
     """A record that was malformed; if it still is, it becomes a dead letter again."""
     try:
-        record = json.loads(raw)
-    except (ValueError, RecursionError):
+        return parse_object(raw)
+    except ValueError:
         return {"text": raw}
-    return record if isinstance(record, dict) else {"text": raw}

@@ -62,10 +62,12 @@ def connection_from_environment() -> Cluster | None:
         )
     try:
         parts = urlsplit(url)
-        known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        readable = parts.port != 0
     except ValueError:
-        known = False
-    if not known:
+        readable = False
+    if not readable:  # and not shown: what stands where a port should may be a password
+        raise ClusterError("OPENSEARCH_URL cannot be read: is its port a number? Correct it.")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ClusterError(f"OPENSEARCH_URL is {url!r}, not a URL such as http://127.0.0.1:9200. Correct it.")
     username = os.environ.get("OPENSEARCH_USERNAME") or None
     password = os.environ.get("OPENSEARCH_PASSWORD") or None

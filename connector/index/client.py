@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import (
@@ -69,11 +69,7 @@ def connect(
         ClusterError: The address is not one of http or https.
         ValueError: There are both a user name and `http_auth`.
     """
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:  # it names what it could not read, which may be a password
-        raise ClusterError(f"{_without_password(url)!r} is not an address such as http://localhost:9200.") from None
+    parts, port = _split(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ClusterError(f"{_without_password(url)!r} is not an address such as http://localhost:9200.")
     username, password = username or _unquoted(parts.username), password or _unquoted(parts.password)
@@ -189,6 +185,16 @@ def _first_line(error: Exception) -> str:
 
 def _version_tuple(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
+
+
+def _split(url: str) -> tuple[SplitResult, int | None]:
+    try:
+        parts = urlsplit(url)
+        return parts, parts.port
+    except ValueError:
+        pass
+    # Not while the error is handled: it shows what it could not read, and that may be a password.
+    raise ClusterError("The address cannot be read: is its port a number? It should be like http://localhost:9200.")
 
 
 def _unquoted(part: str | None) -> str | None:
