@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import ssl
 import threading
 import time
 from collections import deque
@@ -11,8 +13,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+TLS_FOLDER = Path(__file__).with_name("tls")
 
 
 @dataclass(frozen=True)
@@ -137,8 +142,17 @@ class FaultProxy:
         return [[json.loads(line)["index"]["_id"] for line in body.splitlines()[::2]] for body in self.bulks]
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
+        """A client that hangs up, as one that trusts no certificate does, is no news."""
+
+
 @contextmanager
-def fault_proxy(node_url: str) -> Iterator[FaultProxy]:
+def fault_proxy(
+    node_url: str, *, tls: bool = False, credentials: tuple[str, str] | None = None
+) -> Iterator[FaultProxy]:
+    """Run a proxy; `tls` with the certificate in `tests/tls`, for localhost alone; `credentials` are then asked for."""
+    expected = credentials and "Basic " + base64.b64encode(":".join(credentials).encode()).decode()
     node = urlsplit(node_url)
     proxy = FaultProxy()
     lock = threading.Lock()
@@ -148,6 +162,9 @@ def fault_proxy(node_url: str) -> Iterator[FaultProxy]:
 
         def answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            if expected and self.headers.get("Authorization") != expected:
+                self.send(Reply(401, b"Unauthorized", content_type="text/plain"))
+                return
 
             def forward(content: bytes) -> Reply:
                 connection = HTTPConnection(str(node.hostname), node.port, timeout=30)
@@ -185,8 +202,13 @@ def fault_proxy(node_url: str) -> Iterator[FaultProxy]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        proxy.url = f"http://127.0.0.1:{server.server_port}"
+    with _Server(("127.0.0.1", 0), Handler) as server:
+        proxy.url = f"http{'s://localhost' if tls else '://127.0.0.1'}:{server.server_port}"
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(TLS_FOLDER / "server.pem")
+            # The handshake is made in the thread of its connection.
+            server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from connector.cli.cluster import down, status, up
 from connector.cluster import Cluster, local, read_status
+from connector.cluster.probe import get_json
 from connector.cluster.state import State, read_state, write_state
 from connector.errors import ClusterError
 
@@ -182,3 +183,28 @@ def test_what_is_no_opensearch_is_refused(server_url: str) -> None:
 @pytest.mark.parametrize("command", ["up", "down", "status"])
 def test_help_has_examples(command: str) -> None:
     assert f"Examples:\n    ksparse {command}" in run(command, "--help").output
+
+
+def test_credentials_are_not_sent_on_to_where_a_redirect_leads() -> None:
+    """urllib follows redirects, and takes ordinary headers along."""
+    asked: list[tuple[str, str | None]] = []
+
+    class Redirects(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append((self.path, self.headers["Authorization"]))
+            self.send_response(302 if self.path == "/" else 200)
+            self.send_header("Location", "/elsewhere")
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Redirects) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        get_json(Cluster(f"http://127.0.0.1:{server.server_port}", "ada", "lace"), "/")
+        server.shutdown()
+        thread.join()
+    assert asked == [("/", "Basic YWRhOmxhY2U="), ("/elsewhere", None)]

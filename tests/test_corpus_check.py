@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from connector.corpus import check_documents
+from connector.nesting import MAX_DEPTH
 from connector.types import Document, MalformedRecord
 
 
@@ -208,3 +209,24 @@ def test_a_version_may_come_with_a_record() -> None:
 )
 def test_a_version_is_an_integer_that_the_server_takes(version: object, expected: str) -> None:
     assert expected in reason({"_id": "d1", "text": "body", "_version": version})
+
+
+def test_an_integer_that_python_does_not_write_is_refused_and_its_record_kept() -> None:
+    found = check({"_id": "d1", "text": "body", "metadata": {"a": 10**5_000, "b": 1}})
+    assert isinstance(found, MalformedRecord) and "4300 digits" in found.reason
+    assert json.loads(found.raw)["text"] == "body"
+
+
+@pytest.mark.parametrize("kind", [list, dict])
+def test_nesting_is_limited_because_a_server_may_die_of_it(kind: type) -> None:
+    def nested(depth: int) -> object:
+        return 1 if depth == 0 else [nested(depth - 1)] if kind is list else {"a": nested(depth - 1)}
+
+    assert isinstance(check({"_id": "d1", "text": "b", "metadata": {"a": nested(MAX_DEPTH - 1)}}), Document)
+    assert reason({"_id": "d1", "text": "b", "metadata": {"a": nested(MAX_DEPTH)}}) == (
+        "'metadata' is nested deeper than 100 arrays and objects, which can end a node; flatten it"
+    )
+
+
+def test_many_short_values_are_not_deep() -> None:
+    assert isinstance(check({"_id": "d1", "text": "b", "metadata": {"a": [[1]] * 1_000}}), Document)

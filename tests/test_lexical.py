@@ -7,7 +7,7 @@ import torch
 from scipy.sparse import csr_matrix
 
 from connector.encoders.autoencoder import KSparseAutoEncoder
-from connector.encoders.lexical import LexicalFeatures, TokenCounts, count_texts, count_tokens, pad_counts
+from connector.encoders.lexical import LexicalFeatures, TokenCounts, count_texts, count_tokens, pad_counts, readable
 from connector.encoders.load import join, load_encoder
 from connector.encoders.text import TextEncoder
 from connector.statistics import CorpusStatistics
@@ -155,3 +155,12 @@ def test_other_lexical_features_make_another_encoder(
     else:
         other.head.lexical.document_scale = 2.5
     assert other.fingerprint.digest != lexical_encoder.fingerprint.digest
+
+
+def test_a_text_is_cut_before_it_is_tokenized_and_gives_the_same_tokens(encoder: TextEncoder) -> None:
+    text = "cats sleep on warm stones " * 1_000
+    assert len(readable(text, encoder.max_seq_length)) == 100 * (encoder.max_seq_length or 0) < len(text)
+    cut, whole = (encoder.model.tokenizer(each, truncation=True)["input_ids"] for each in (readable(text, 12), text))
+    assert cut == whole
+    assert readable(text, None) == text
+    assert readable("half \ud800 a pair", 12) == "half ? a pair"

@@ -1,12 +1,13 @@
 """`ksparse up`, `ksparse down` and `ksparse status`."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import click
 
 from connector import cluster
+from connector.cli.connection import connection_options
 from connector.cluster.node import check_heap
 
 
@@ -91,9 +92,11 @@ Examples:
 """
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def status(as_json: bool) -> None:
+@connection_options
+def status(as_json: bool, insecure: bool, ca_certs: str | None) -> None:
     """Show the OpenSearch that the other commands would use."""
-    found = cluster.read_status(cluster.find_cluster())
+    used = replace(cluster.find_cluster(), verify_certs=not insecure, ca_certs=ca_certs)
+    found = cluster.read_status(used)
     if as_json:
         click.echo(json.dumps(asdict(found), indent=2))
         return

@@ -99,6 +99,7 @@ def ingest(
     from connector.cli.summary import print_summary
     from connector.corpus.read import count_records, read_corpus
     from connector.corpus.source import STANDARD_INPUT, Format, digest_source
+    from connector.index.names import check_index_name
     from connector.index.schema import read_schema, read_uuid
     from connector.index.writer import BulkWriter
     from connector.ingest.checkpoint import Checkpoint
@@ -111,7 +112,9 @@ def ingest(
         raise click.UsageError("--dry-run writes nothing, and --fit would write a head; leave one of them out.")
     kind: Format | None = file_format  # type: ignore[assignment]
     source = "" if corpus == STANDARD_INPUT and not resume else digest_source(corpus, kind)
+    check_index_name(index)
     declared = read_schema(client, index)
+    check_index_name(index, new=declared is None)
     known_fields = {*fields, *(declared.fields if declared else ())}
     records = Sampled(read_corpus(corpus, fields=known_fields, format=kind, generate_ids=generate_ids))
     loaded = open_encoder(str(fit) if in_folder else encoder, device=device, k=k)

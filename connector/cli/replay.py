@@ -14,6 +14,7 @@ from connector.cli.connection import connection_options, open_client
 from connector.cli.options import device_option, index_encoder_option, quiet_option
 from connector.cli.progress import documents
 from connector.cli.stop import stoppable
+from connector.corpus.jsonl import parse_object
 
 
 @click.command(
@@ -79,13 +80,14 @@ def replay(
 
 def _read(path: Path) -> Iterator[dict[str, Any]]:
     """The documents of a file of dead letters; of a record that was none, what its raw text says now."""
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    # Not splitlines(), which also splits at U+2028 and others that JSON leaves as they are.
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
         if not line.strip():
             continue
         try:
             letter = json.loads(line)
             yield letter["document"] if "document" in letter else _parse(letter["raw"])
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise click.UsageError(
                 f"{path}:{number} is no dead letter ({error!r}); mend the line or take it out."
             ) from error
@@ -94,7 +96,6 @@ def _read(path: Path) -> Iterator[dict[str, Any]]:
 def _parse(raw: str) -> dict[str, Any]:
     """A record that was malformed; if it still is, it becomes a dead letter again."""
     try:
-        record = json.loads(raw)
+        return parse_object(raw)
     except ValueError:
         return {"text": raw}
-    return record if isinstance(record, dict) else {"text": raw}

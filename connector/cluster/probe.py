@@ -2,17 +2,16 @@
 
 import base64
 import json
+import ssl
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from connector.cluster.connection import Cluster
 from connector.errors import ClusterError
-
-# A proxy of the environment is for other machines; opensearch-py uses none either.
-_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+from connector.tls import explain_tls
 
 
 def get_json(cluster: Cluster, path: str, *, timeout_s: float = 10.0) -> dict[str, Any]:
@@ -27,11 +26,11 @@ def get_json(cluster: Cluster, path: str, *, timeout_s: float = 10.0) -> dict[st
         ClusterError: Nothing answers, or it answers with an error; the message says what to do.
     """
     request = urllib.request.Request(cluster.url + path, headers={"Accept": "application/json"})
-    if cluster.username is not None:
-        credentials = base64.b64encode(f"{cluster.username}:{cluster.password}".encode()).decode()
-        request.add_header("Authorization", f"Basic {credentials}")
+    for name, value in _credentials(cluster, request.full_url).items():
+        # Not sent on to where a redirect leads.
+        request.add_unredirected_header(name, value)
     try:
-        with _OPENER.open(request, timeout=timeout_s) as reply:
+        with _opener(cluster).open(request, timeout=timeout_s) as reply:
             parsed = json.load(reply)
     except urllib.error.HTTPError as error:
         with error:
@@ -41,6 +40,9 @@ def get_json(cluster: Cluster, path: str, *, timeout_s: float = 10.0) -> dict[st
             }.get(error.code, "Look into its log.")
             raise ClusterError(f"{cluster.url} answered GET {path} with status {error.code}. {hint}") from error
     except (OSError, ValueError) as error:
+        told = explain_tls(cluster.url, error)
+        if told is not None:
+            raise ClusterError(told) from error
         reason = getattr(error, "reason", error)
         raise ClusterError(
             f"No OpenSearch answers at {cluster.url} ({reason}). "
@@ -81,3 +83,22 @@ def wait_until_ready(
                     f"Give it a longer --timeout. The last try: {error}"
                 ) from error
         time.sleep(0.2)
+
+
+def _opener(cluster: Cluster) -> urllib.request.OpenerDirector:
+    context = ssl.create_default_context(cafile=cluster.ca_certs)
+    if not cluster.verify_certs:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    # A proxy of the environment is for other machines; opensearch-py uses none either.
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
+
+
+def _credentials(cluster: Cluster, url: str) -> Mapping[str, str]:
+    """The headers that say who asks."""
+    auth = cluster.http_auth()
+    if auth is None:
+        return {}
+    if callable(auth):
+        return auth("GET", url)
+    return {"Authorization": "Basic " + base64.b64encode(":".join(auth).encode()).decode()}

@@ -7,6 +7,7 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from connector.nesting import check_depth
 from connector.types import Document
 
 MAX_ID_BYTES = 512
@@ -71,6 +72,11 @@ class RecordChecker:
                     f"--field {key}:keyword"
                 )
         written = _write(title, text, metadata, fields)
+        for name, value in {"metadata": metadata, **fields}.items():
+            try:
+                check_depth(value, written)
+            except ValueError as error:
+                raise ValueError(f"{name!r} {error}") from None
         if doc_id is None:
             doc_id = hashlib.sha256(written).hexdigest()
         self._refuse_repeated(doc_id)

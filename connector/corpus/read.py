@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import reprlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from connector.corpus.check import RESERVED, RecordChecker
 from connector.corpus.jsonl import read_jsonl
 from connector.corpus.parquet import count_rows, read_parquet
+from connector.corpus.raw import abridge
 from connector.corpus.source import Format, Source, find_source, read_lines
 from connector.corpus.tables import read_table
 from connector.errors import CorpusError
@@ -145,12 +145,10 @@ def _as_record(document: Document | Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _raw(document: Document | Mapping[str, Any]) -> str:
     try:
-        return json.dumps(dict(_as_record(document)), default=str)
-    except RecursionError:
-        # What is nested too deeply can only be abridged; the texts are kept whole.
         record = _as_record(document)
-        return json.dumps(
-            {str(key): item if isinstance(item, str) else reprlib.repr(item) for key, item in record.items()}
-        )
-    except (ValueError, TypeError):
+    except ValueError:
         return repr(document)
+    try:
+        return json.dumps(dict(record), default=str)
+    except (ValueError, TypeError, RecursionError):
+        return json.dumps(abridge(record))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 Task = Literal["query", "document"]
 
 _BLOCK = 4_096
+_CHARACTERS_PER_TOKEN = 100
 
 
 class TokenCounts(NamedTuple):
@@ -110,7 +111,7 @@ def count_texts(tokenizer: Any, texts: Sequence[str], max_length: int | None) ->
     size = len(tokenizer)
     parts = [csr_matrix((0, size), dtype=np.float32)]
     for start in range(0, len(texts), _BLOCK):
-        block = list(texts[start : start + _BLOCK])
+        block = [readable(text, max_length) for text in texts[start : start + _BLOCK]]
         ids = tokenizer(block, truncation=max_length is not None, max_length=max_length, verbose=False)["input_ids"]
         indices = np.fromiter((token for row in ids for token in row), dtype=np.int64)
         starts = np.cumsum([0, *(len(row) for row in ids)])
@@ -118,6 +119,20 @@ def count_texts(tokenizer: Any, texts: Sequence[str], max_length: int | None) ->
         counted.sum_duplicates()
         parts.append(counted)
     return vstack(parts, format="csr")
+
+
+def readable(text: str, max_length: int | None) -> str:
+    """The beginning of a text that a tokenizer needs: it reads a text whole, then cuts it.
+
+    100 MB of text would take it minutes and 15 GB. No word that BERT's tokenizers take apart is longer than
+    100 characters, so this keeps enough for any text whose tokens are not, on average, longer.
+
+    Args:
+        text: Half of a surrogate pair, which no tokenizer takes, becomes a question mark.
+        max_length: Tokens after which a text is cut; None keeps all of it.
+    """
+    cut = text if max_length is None else text[: _CHARACTERS_PER_TOKEN * max_length]
+    return cut.encode("utf-8", "replace").decode()
 
 
 def pad_counts(counts: csr_matrix) -> TokenCounts:

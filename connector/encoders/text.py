@@ -17,7 +17,7 @@ from sentence_transformers.util import batch_to_device
 
 from connector.codes import RotatedCode
 from connector.encoders.autoencoder import KSparseAutoEncoder
-from connector.encoders.lexical import Task, count_texts, pad_counts
+from connector.encoders.lexical import Task, count_texts, pad_counts, readable
 from connector.sparsify import SMALLEST_WEIGHT
 from connector.statistics import CorpusStatistics
 from connector.types import EncoderFingerprint, SparseVectors
@@ -325,7 +325,8 @@ class TextEncoder:
         order = np.argsort([-len(text) for text in texts], kind="stable")
         for start in range(0, len(texts), batch_size):
             rows = order[start : start + batch_size]
-            features = self.model.preprocess([texts[row] for row in rows], prompt=prompt, task=task)
+            block = [readable(texts[row], self.max_seq_length) for row in rows]
+            features = self.model.preprocess(block, prompt=prompt, task=task)
             yield rows, batch_to_device(features, self.model.device)
 
     def _strongest(

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from connector.nesting import check_depth
 from connector.query import FEATURES_FIELD, PRESENCE_FEATURE, check_features
 from connector.rescore import CODE_FIELD
 from connector.sparsify import SMALLEST_WEIGHT
@@ -29,12 +30,17 @@ def to_lines(action: SparseDocument | Deletion, scale: float) -> bytes:
         scale: A power of two that weights are multiplied by. What would fall below the smallest weight is raised to it.
 
     Raises:
-        ValueError: A feature cannot be stored, the id is not 1 to 512 bytes, or a value is no JSON.
+        ValueError: A feature cannot be stored, the id is not 1 to 512 bytes, the version is none that the server
+            takes, or a value is no JSON or nested too deeply.
+        TypeError, RecursionError: A value is no JSON.
     """
     if not 1 <= len(action.doc_id.encode()) <= _MOST_ID_BYTES:
         raise ValueError(f"_id {action.doc_id[:40]!r} must be 1 to {_MOST_ID_BYTES} bytes long.")
     head: dict[str, Any] = {"_id": action.doc_id}
     if action.version is not None:
+        # The server refuses the whole request for one version that it cannot read.
+        if not isinstance(action.version, int) or not 0 <= action.version < 2**63:
+            raise ValueError(f"version {action.version!r} must be an integer from 0 to 2^63 - 1.")
         head |= {"version": action.version, "version_type": "external_gte"}
     if isinstance(action, Deletion):
         return (_to_json({"delete": head}) + "\n").encode()
@@ -50,7 +56,13 @@ def to_lines(action: SparseDocument | Deletion, scale: float) -> bytes:
         head |= {"if_seq_no": action.replaces.seq_no, "if_primary_term": action.replaces.primary_term}
     features = _features(action.features, scale)
     fields = f",{_to_json(rest)[1:]}" if rest else "}"
-    return f'{_to_json({operation: head})}\n{{"{FEATURES_FIELD}":{features}{fields}\n'.encode()
+    payload = f'{_to_json({operation: head})}\n{{"{FEATURES_FIELD}":{features}{fields}\n'.encode()
+    for name, value in action.source.items():
+        try:
+            check_depth(value, payload)
+        except ValueError as error:
+            raise ValueError(f"{name!r} {error}") from None
+    return payload
 
 
 def _features(features: Mapping[str, float], scale: float) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import (
@@ -20,8 +20,10 @@ from opensearchpy.exceptions import (
     TransportError,
 )
 
+from connector.aws import Signer
 from connector.errors import ClusterError
 from connector.index.transport import PatientConnection
+from connector.tls import explain_tls
 
 _ADVICE = "see `ksparse status`, or set OPENSEARCH_URL."
 
@@ -43,6 +45,7 @@ def connect(
     *,
     username: str | None = None,
     password: str | None = None,
+    http_auth: tuple[str, str] | Signer | None = None,
     timeout_s: float = 30.0,
     verify_certs: bool = True,
     ca_certs: str | None = None,
@@ -55,6 +58,7 @@ def connect(
         url: e.g. `https://search.example:9200`.
         username: For basic authentication, with `password`.
         password: Never logged, shown or stored.
+        http_auth: Instead of them: such a pair, or what signs requests (`aws_signer`, opensearch-py's signers).
         timeout_s: Longest wait for one reply.
         verify_certs: Check the server's certificate (https).
         ca_certs: A file of certificates to trust.
@@ -63,11 +67,19 @@ def connect(
 
     Raises:
         ClusterError: The address is not one of http or https.
+        ValueError: There are both a user name and `http_auth`.
     """
-    parts = urlsplit(url)
+    parts, port = _split(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ClusterError(f"{_without_password(url)!r} is not an address such as http://localhost:9200.")
-    username, password = username or parts.username, password or parts.password
+    username, password = username or _unquoted(parts.username), password or _unquoted(parts.password)
+    if http_auth is not None and (username or password):
+        raise ValueError("http_auth takes the place of username and password; leave one of them out.")
+    if username and password:
+        http_auth = username, password
+    if isinstance(http_auth, tuple):
+        # urllib3 writes Latin-1, OpenSearch reads UTF-8.
+        http_auth = http_auth[0].encode().decode("latin-1"), http_auth[1].encode().decode("latin-1")
     secure: dict[str, Any] = {}
     if parts.scheme == "https":
         secure = {"verify_certs": verify_certs, "ssl_show_warn": False}
@@ -75,14 +87,14 @@ def connect(
             secure["ca_certs"] = ca_certs
     host: dict[str, Any] = {
         "host": parts.hostname,
-        "port": parts.port or (443 if parts.scheme == "https" else 9200),
+        "port": port or (443 if parts.scheme == "https" else 9200),
     }
     if parts.path.strip("/"):
         host["url_prefix"] = parts.path.strip("/")
     return OpenSearch(
         hosts=[host],
         use_ssl=parts.scheme == "https",
-        http_auth=(username, password) if username and password else None,
+        http_auth=http_auth,
         timeout=timeout_s,
         pool_maxsize=max_connections,
         # The writer decides what is sent again, and how long.
@@ -134,12 +146,12 @@ def explained(client: OpenSearch) -> Iterator[None]:
     try:
         yield
     except SSLError as error:
-        raise ClusterError(
-            f"{url} shows a certificate that cannot be verified; name its authority with --ca-certs."
-        ) from error
+        raise ClusterError(explain_tls(url, error) or f"{url} does not speak TLS: {error.error}") from error
     except ConnectionTimeout as error:
         raise ClusterError(f"{url} gave no answer in time; see `ksparse status`, or wait and try again.") from error
     except ConnectionError as error:
+        if isinstance(error.info, ClusterError):  # the signer's
+            raise error.info from None
         raise ClusterError(
             f"No OpenSearch answers at {url}. Start one with `ksparse up`, or set OPENSEARCH_URL."
         ) from error
@@ -175,5 +187,21 @@ def _version_tuple(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
 
 
+def _split(url: str) -> tuple[SplitResult, int | None]:
+    try:
+        parts = urlsplit(url)
+        return parts, parts.port
+    except ValueError:
+        pass
+    # Not while the error is handled: it shows what it could not read, and that may be a password.
+    raise ClusterError("The address cannot be read: is its port a number? It should be like http://localhost:9200.")
+
+
+def _unquoted(part: str | None) -> str | None:
+    """A part of an address, which writes a colon in a password as %3A."""
+    return None if part is None else unquote(part)
+
+
 def _without_password(url: str) -> str:
-    return re.sub(r"//[^@/]*@", "//", url)
+    # Up to the last @: a password that should have been quoted may hold slashes and others.
+    return re.sub(r"^(\w+://)?.*@", r"\1", url, flags=re.DOTALL)

@@ -14,6 +14,7 @@ from opensearchpy.exceptions import NotFoundError, RequestError
 from connector.codes import RotatedCode
 from connector.errors import ClusterError, EncoderMismatchError, IndexMappingError
 from connector.index.client import explained, reason_of
+from connector.index.names import check_field_name, check_index_name
 from connector.query import FEATURES_FIELD
 from connector.rescore import CODE_FIELD, code_mapping
 from connector.statistics import CorpusStatistics
@@ -76,15 +77,11 @@ def index_body(
         settings: Index settings such as `number_of_shards`.
 
     Raises:
-        ValueError: A field has the name of one of ours, or a dot in it.
+        ValueError: A field has the name of one of ours, or one that the server takes apart.
     """
     body = load_mapping("rank_features")
     for name, kind in (fields or {}).items():
-        if name in _RESERVED_FIELDS or not name or "." in name or name.startswith("_"):
-            raise ValueError(
-                f"field {name!r} cannot be declared: {', '.join(_RESERVED_FIELDS)}, names with a dot and names that "
-                "begin with _ are taken. Rename it."
-            )
+        check_field_name(name, _RESERVED_FIELDS)
         body["mappings"]["properties"][name] = {"type": kind}
     meta: dict[str, Any] = {"encoder": asdict(encoder) | {"digest": encoder.digest}}
     if statistics is not None:
@@ -229,10 +226,10 @@ def prepare_index(
         IndexMappingError: The index exists with another mapping, or its name or a field is refused.
         EncoderMismatchError: It was written by another encoder.
     """
-    if not index or set(index) & set("*?"):
-        raise IndexMappingError(f"{index!r} is no index to write to: a name is not empty and holds no * and no ?.")
+    check_index_name(index)
     schema = read_schema(client, index)
     if schema is None:
+        check_index_name(index, new=True)
         body = index_body(
             encoder,
             statistics=statistics,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Event
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import ConnectionError, ConnectionTimeout, SerializationError, TransportError
 
-from connector.errors import BulkWriteError
+from connector.errors import BulkWriteError, ClusterError
 from connector.index.bulk_lines import to_lines
 from connector.index.client import address_of, explained, reason_of
 from connector.index.limit import InFlightLimit
@@ -21,6 +21,7 @@ from connector.index.transport import retry_after
 from connector.types import Deletion, SparseDocument
 
 _RETRIED_STATUS = (408, 429, 500, 502, 503, 504)
+_KEPT_OF_REPLIES = ",".join(f"items.*.{name}" for name in ("status", "error.type", "error.reason", "error.caused_by"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,7 @@ class BulkWriter:
         for document in documents:
             try:
                 actions.append(_Action(document, to_lines(document, self._scale)))
-            except (ValueError, TypeError) as error:
+            except (ValueError, TypeError, RecursionError) as error:
                 outcome.refused.append(Refusal(document, 0, "invalid_document", str(error), 0))
         for chunk in self._chunks(actions):
             self._send(chunk, outcome)
@@ -207,7 +208,7 @@ class BulkWriter:
             return self._client.bulk(
                 body=b"".join(action.payload for action in chunk),
                 index=self.index,
-                params={"filter_path": "items.*.status,items.*.error.type,items.*.error.reason"},
+                params={"filter_path": _KEPT_OF_REPLIES},
             )
 
     def _check_index(self) -> None:
@@ -235,7 +236,7 @@ class BulkWriter:
         if isinstance(error, ConnectionTimeout):
             return "no reply in time"
         if isinstance(error, ConnectionError):
-            return "no connection"
+            return str(error.info) if isinstance(error.info, ClusterError) else "no connection"
         if error.status_code in _RETRIED_STATUS:
             return f"status {error.status_code}: {reason_of(error)}"
         raise BulkWriteError(
@@ -259,7 +260,7 @@ class BulkWriter:
                 outcome.indexed += isinstance(action.document, SparseDocument)
                 continue
             error = item.get("error", {})
-            kind, reason = str(error.get("type", "")), str(error.get("reason", ""))
+            kind, reason = str(error.get("type", "")), _reason_of_item(error)
             if item["status"] in _RETRIED_STATUS or kind == "cluster_block_exception":
                 again.append(action)
                 cause = f"{kind}: {reason}"
@@ -272,3 +273,12 @@ class BulkWriter:
         elif not again:
             self.limit.clean()
         return again, cause
+
+
+def _reason_of_item(error: Mapping[str, Any]) -> str:
+    """The server's reason and the innermost one below it, which often says what the first one does not."""
+    reason, cause = str(error.get("reason", "")), error
+    while isinstance(cause.get("caused_by"), dict):
+        cause = cause["caused_by"]
+    innermost = str(cause.get("reason", ""))
+    return reason if innermost in reason else f"{reason}: {innermost}"

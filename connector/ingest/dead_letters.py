@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+from connector.corpus.raw import abridge
 from connector.index.writer import Refusal
 from connector.types import Deletion, Document, MalformedRecord
 
@@ -89,5 +90,12 @@ class DeadLetters:
             return
         if self._file is None:
             self._file = self.path.open("a", encoding="utf-8", errors="backslashreplace")
-        self._file.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
+        self._file.write(_write(line) + "\n")
         self._file.flush()
+
+
+def _write(line: dict[str, Any]) -> str:
+    try:
+        return json.dumps(line, ensure_ascii=False, default=str)
+    except (ValueError, TypeError, RecursionError):
+        return json.dumps(line | {"document": abridge(line["document"])}, ensure_ascii=False)

@@ -30,6 +30,8 @@ WRITE_SIZE = 256
 """Documents encoded before they are handed to the writer: as many as a request has, unless it may have fewer."""
 
 _BETWEEN_CHECKPOINTS_S = 1.0
+_MOST_WAITING_CHARACTERS = 32 * 2**20
+"""Of a batch that is not full: 256 texts of 100 MB would be 25 GB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ class IngestJob:
         resume: Go on from the checkpoint: as many records as it says are left out of what is added.
         strict: Stop at the first record that fails.
         batch_size: Texts per forward pass.
-        write_size: Documents encoded before they are handed to the writer, at least 1.
+        write_size: Documents encoded before they are handed to the writer, at least 1; fewer if they are large.
         max_in_flight: Such batches that may wait for the server; then encoding waits too.
         refresh: Make the documents visible to searches at the end.
         progress: Told how many records are done.
@@ -130,6 +132,7 @@ class IngestJob:
         self._skip = self._done.read
         self._letters = DeadLetters(dead_letters, count=self._done.dead_lettered)
         self._waiting: list[Record] = []
+        self._waiting_characters = 0
         self._pending: deque[_Batch] = deque()
         self._pool = ThreadPoolExecutor(max_in_flight, "bulk")
         self._started = time.monotonic()
@@ -220,12 +223,14 @@ class IngestJob:
         if self._strict and isinstance(record, MalformedRecord):
             raise CorpusError(f"Stopped, as --strict asks: {record.location}: {record.reason}")
         self._waiting.append(record)
-        if len(self._waiting) == self._write_size:
+        if not isinstance(record, Deletion):
+            self._waiting_characters += len(record.raw if isinstance(record, MalformedRecord) else record.text)
+        if len(self._waiting) == self._write_size or self._waiting_characters > _MOST_WAITING_CHARACTERS:
             self._flush()
 
     def _flush(self) -> None:
         """Encode what waits for a batch to be full."""
-        batch, self._waiting = self._waiting, []
+        batch, self._waiting, self._waiting_characters = self._waiting, [], 0
         if batch:
             self._take(batch, None)
 

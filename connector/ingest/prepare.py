@@ -11,7 +11,8 @@ from opensearchpy import OpenSearch
 from connector.codes import Bits, RotatedCode
 from connector.encoders.text import TextEncoder, adapt
 from connector.errors import EncoderError, EncoderMismatchError
-from connector.index.schema import existing_schema, prepare_index, read_schema
+from connector.index.names import check_index_name
+from connector.index.schema import existing_schema, index_body, prepare_index, read_schema
 from connector.sparsify import find_weight_exponent
 
 _MEASURED = 64
@@ -45,10 +46,15 @@ def prepare_encoder(
         ClusterError: The server is away, or does not permit to create the index or to write into it.
         IndexMappingError: The index exists with another mapping, or its name or a field is refused.
         EncoderMismatchError: It was written by another encoder.
+        ValueError: A field cannot have its name.
         EncoderError: `rescore` is asked for, and the encoder has no dense embedding.
     """
+    check_index_name(index)
     schema = read_schema(client, index)
     if schema is None:
+        # Before what takes long.
+        check_index_name(index, new=True)
+        index_body(encoder.fingerprint, fields=fields)
         texts = () if encoder.head is None else sample() if callable(sample) else sample
         statistics = encoder.measure_statistics(texts) if texts else None
         told = encoder.with_statistics(statistics)

@@ -1,0 +1,52 @@
+"""Names that an index and its fields can have: the server's rules, before anything is encoded. Imports the errors."""
+
+from __future__ import annotations
+
+from connector.errors import IndexMappingError
+
+_MAX_BYTES = 255
+_FORBIDDEN = '\\/*?"<>| ,#:'
+
+
+def check_index_name(name: str, *, new: bool = False) -> None:
+    """Make sure that a name can be written to.
+
+    Args:
+        name: Of an index or an alias.
+        new: An index of this name shall be made; only aliases may have capital letters.
+
+    Raises:
+        IndexMappingError: It breaks one of the server's rules.
+    """
+    rule = _broken_rule(name)
+    if rule is None and new and name != name.lower():
+        rule = "must be lowercase"
+    if rule is not None:
+        raise IndexMappingError(f"{name[:80]!r} is no index to write to: a name {rule}. Choose another --index.")
+
+
+def check_field_name(name: str, taken: tuple[str, ...]) -> None:
+    """Make sure that a further top-level field may have a name.
+
+    Raises:
+        ValueError: It is one of the taken ones, or one that the server would take apart or keep for itself.
+    """
+    if name in taken or not name.strip() or "." in name or name.startswith("_") or not name.isprintable():
+        raise ValueError(
+            f"field {name[:80]!r} cannot be declared: {', '.join(taken)}, names with a dot or a control character and "
+            "names that begin with _ are taken. Rename it."
+        )
+
+
+def _broken_rule(name: str) -> str | None:
+    if not name or name in (".", ".."):
+        return "is not empty and not . or .."
+    if name[0] in "_-+":
+        return "begins with none of _ - +"
+    for character in name:
+        if character in _FORBIDDEN or "\ud800" <= character <= "\udfff":  # half of a pair, which no address can hold
+            return f"holds no {character!r}"
+    size = len(name.encode())
+    if size > _MAX_BYTES:
+        return f"has at most {_MAX_BYTES} bytes, this one {size}"
+    return None

@@ -1,0 +1,38 @@
+"""How deep a document may be nested: a rule of two rooms. Imports nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+MAX_DEPTH = 100
+"""Arrays and objects inside of each other. Near 900 of them, with the default stack, a node that maps them as
+`flat_object` ends itself (StackOverflowError, OpenSearch 3.6)."""
+
+
+def check_depth(value: object, written: bytes) -> None:
+    """Make sure that a value may be sent.
+
+    Args:
+        value: As it was given, of objects, arrays and what they hold.
+        written: The same as JSON, which is searched first: it takes a walk to know the depth for sure.
+
+    Raises:
+        ValueError: It is nested deeper than MAX_DEPTH.
+    """
+    if written.count(b"{") + written.count(b"[") > MAX_DEPTH and _is_deeper(value):
+        raise ValueError(f"is nested deeper than {MAX_DEPTH} arrays and objects, which can end a node; flatten it")
+
+
+def _is_deeper(value: object) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        level = [item for each in level for item in _items(each)]
+        if not level:
+            return False
+    return True
+
+
+def _items(value: object) -> list[object]:
+    if isinstance(value, Mapping):
+        return list(value.values())
+    return list(value) if isinstance(value, list | tuple) else []
