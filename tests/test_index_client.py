@@ -141,3 +141,20 @@ def test_a_path_in_the_address_is_kept() -> None:
 def test_the_pool_has_a_connection_for_each_write_in_flight() -> None:
     pool = connect("http://host").transport.get_connection().pool
     assert pool.pool.maxsize >= 4
+
+
+@pytest.mark.parametrize(
+    ("url", "asked", "compressed"),
+    [
+        ("http://localhost:9200", None, False),
+        ("http://127.0.0.1:9200", None, False),
+        ("http://[::1]:9200", None, False),
+        ("https://search.example", None, True),
+        ("http://10.0.0.7:9200", None, True),
+        ("http://10.0.0.7:9200", False, False),
+        ("http://localhost:9200", True, True),
+    ],
+)
+def test_what_leaves_the_machine_is_compressed(url: str, asked: bool | None, compressed: bool) -> None:
+    client = connect(url, http_compress=asked)
+    assert client.transport.get_connection().http_compress is compressed

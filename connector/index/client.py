@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -50,6 +51,7 @@ def connect(
     verify_certs: bool = True,
     ca_certs: str | None = None,
     max_connections: int = 16,
+    http_compress: bool | None = None,
     **options: Any,
 ) -> OpenSearch:
     """Make a client. Nothing is sent yet.
@@ -63,6 +65,7 @@ def connect(
         verify_certs: Check the server's certificate (https).
         ca_certs: A file of certificates to trust.
         max_connections: Kept open for requests at the same time.
+        http_compress: Send and receive gzip; if None, wherever the server is not on this machine.
         **options: Passed on to opensearch-py's `OpenSearch`.
 
     Raises:
@@ -99,10 +102,16 @@ def connect(
         pool_maxsize=max_connections,
         # The writer decides what is sent again, and how long.
         max_retries=0,
-        # Replies are small and loopback is common: compressing them costs more than it saves.
-        http_compress=False,
+        http_compress=not _is_loopback(parts.hostname) if http_compress is None else http_compress,
         **({"connection_class": PatientConnection} | secure | options),
     )
+
+
+def _is_loopback(hostname: str) -> bool:
+    try:
+        return ip_address(hostname).is_loopback
+    except ValueError:
+        return hostname == "localhost"
 
 
 def check_server(client: OpenSearch) -> Server:

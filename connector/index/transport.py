@@ -1,7 +1,8 @@
-"""opensearch-py's connection, which also tells how long the server asked to wait."""
+"""opensearch-py's connection, which also tells how long the server asked to wait, and compresses fast."""
 
 from __future__ import annotations
 
+import gzip
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from threading import local
@@ -26,6 +27,10 @@ class PatientConnection(Urllib3HttpConnection):
             return response
 
         self.pool.urlopen = urlopen
+
+    def _gzip_compress(self, body: Any) -> bytes:  # noqa: ANN401
+        # opensearch-py's level is 9: 54 ms instead of 5 ms for 256 documents, which get a fifth smaller by it.
+        return gzip.compress(body, compresslevel=1)
 
     def _raise_error(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         try:

@@ -467,3 +467,9 @@ def test_a_writer_that_was_stopped_sends_nothing_more(make_writer: MakeWriter, p
     with pytest.raises(BulkWriteError, match="Stopped"):
         writer.write(documents("d2"))
     assert len(proxy.bulks) == sent
+
+
+def test_compressed_requests_are_read_by_the_server(client: OpenSearch, opensearch_url: str, ready_index: str) -> None:
+    with connect(opensearch_url, http_compress=True) as compressing:
+        assert BulkWriter(compressing, ready_index).write(documents("d1", "d2")).indexed == 2
+    assert ids_in(client, ready_index) == {"d1", "d2"}
