@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, cast
 
@@ -18,6 +18,7 @@ from sentence_transformers.util import batch_to_device
 from connector.codes import RotatedCode
 from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.lexical import Task, count_texts, pad_counts, readable
+from connector.encoders.prefetch import prefetched
 from connector.sparsify import SMALLEST_WEIGHT
 from connector.statistics import CorpusStatistics
 from connector.types import EncoderFingerprint, SparseVectors
@@ -26,6 +27,8 @@ _BLOCK = 2_048
 """Embeddings per pass of a head alone."""
 
 _MOST_EMBEDDED = 1_000
+_AHEAD = 4
+"""Batches tokenized and sent to a GPU while it computes."""
 """Documents whose mean embedding stands for that of all."""
 
 
@@ -297,16 +300,21 @@ class TextEncoder:
         """Sparse vectors, and the embeddings that they come from if `dense`."""
         if k is not None and k < 1:
             raise ValueError(f"k must be at least 1, got {k}.")
+        batches: Iterable[tuple[NDArray[np.int64], dict[str, Any]]] = self._batches(texts, task, batch_size)
+        if self.model.device.type != "cpu":
+            batches = prefetched(batches, _AHEAD)
         order: list[NDArray[np.int64]] = []
-        parts: list[SparseVectors] = []
-        embeddings: list[NDArray[np.float32]] = [np.empty((0, self._require_head().dim if dense else 0), np.float32)]
-        for rows, features in self._batches(texts, task, batch_size):
-            found, values, embedded = self._strongest(features, task, k)
+        made: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]] = []
+        for rows, features in batches:
             order.append(rows)
-            parts.append(_to_vectors(found, values))
-            if dense and embedded is not None:
-                embeddings.append(embedded.float().cpu().numpy())
-        stacked, joined = _stack(parts, k), np.concatenate(embeddings)
+            found, values, embedded = self._strongest(features, task, k)
+            made.append((found, values, embedded if dense else None))
+        # Fetched only now: every copy waits until the device has done all that it was asked before.
+        stacked = _stack([_to_vectors(found, values) for found, values, _ in made], k)
+        embeddings = [np.empty((0, self._require_head().dim if dense else 0), np.float32)]
+        if dense:
+            embeddings += [embedded.float().cpu().numpy() for _, _, embedded in made if embedded is not None]
+        joined = np.concatenate(embeddings)
         if order:
             back = np.argsort(np.concatenate(order))
             stacked = stacked.take(back)
