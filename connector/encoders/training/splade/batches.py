@@ -27,17 +27,19 @@ class TaughtCorpus:
 
     def take(self, queries: NDArray[np.int64], documents: NDArray[np.int64] | None = None) -> TaughtCorpus:
         """Some of the queries, in some of the documents (rows, ascending, those asked for among them) or in all."""
-        own, teacher = self.source, self.teacher
-        if documents is not None:
-            positives = np.searchsorted(documents, teacher.positives[queries])
-            own = replace(own, documents=tuple(own.documents[row] for row in documents))
-            teacher = replace(teacher, documents=teacher.documents[documents])
-        else:
-            positives = teacher.positives[queries]
-        return TaughtCorpus(
-            replace(own, queries=tuple(own.queries[row] for row in queries), positives=tuple(positives.tolist())),
-            replace(teacher, queries=teacher.queries[queries], positives=positives),
+        kept = np.arange(len(self.source.documents)) if documents is None else documents
+        positives = np.searchsorted(kept, self.teacher.positives[queries])
+        source = replace(
+            self.source,
+            documents=tuple(self.source.documents[row] for row in kept),
+            queries=tuple(self.source.queries[row] for row in queries),
+            positives=tuple(positives.tolist()),
         )
+        embeddings = self.teacher.documents if documents is None else self.teacher.documents[documents]
+        teacher = replace(
+            self.teacher, documents=embeddings, queries=self.teacher.queries[queries], positives=positives
+        )
+        return TaughtCorpus(source, teacher)
 
 
 class TextBatch(NamedTuple):

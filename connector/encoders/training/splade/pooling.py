@@ -17,9 +17,8 @@ def pooled_sparsely(model: SparseEncoder) -> Iterator[None]:
     """Inside, the model pools logits as they are computed, and differentiates the largest ones alone.
 
     log(1 + ReLU(x)) grows with x, so the largest logit decides; only a few hundred of 30,522 are above 0, and each
-    comes from one token. The vectors are the same to rounding. Of a BERT-tiny and 32 documents of 128 tokens, a step
-    takes STEP_S on two cores instead of 13. A model of another make (sum pooling, another activation) is left as
-    it is.
+    comes from one token. Vectors and gradients are the same to rounding. A model of another make (sum pooling, another
+    activation) is left as it is.
     """
     pooling, decoder = next(each for each in model if isinstance(each, SpladePooling)), _output_layer(model)
     if decoder is None or (pooling.pooling_strategy, pooling.activation_function) != ("max", "relu"):

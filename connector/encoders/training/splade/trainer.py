@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from sentence_transformers import SparseEncoder
+from sentence_transformers.sparse_encoder.modules import SpladePooling
 from sentence_transformers.util import batch_to_device
 from torch import Tensor, nn
 
@@ -127,8 +128,11 @@ def train_splade(
         progress: Told how far it is.
 
     Raises:
-        EncoderError: There are too few queries, the loss is no longer finite, or the checkpoint is of another run.
+        EncoderError: The model is no SPLADE, there are too few queries, the loss is no longer finite, or the
+            checkpoint is of another run.
     """
+    if not any(isinstance(module, SpladePooling) for module in start):
+        raise EncoderError("the model is no SPLADE: it has no SpladePooling. Give one, or a masked-language model.")
     queries = sum(len(corpus.source.queries) for corpus in corpora)
     if queries < _FEWEST_QUERIES:
         raise EncoderError(f"there are {queries} training queries, {_FEWEST_QUERIES} are needed, better thousands.")

@@ -72,6 +72,6 @@ def validate(encoder: TextEncoder, corpora: Sequence[TaughtCorpus], step: int) -
         dlen=float(np.mean(dlens)),
         qlen=float(np.mean(qlens)),
         postings=float(np.mean(postings)),
-        document_threshold=float(thresholds.document_threshold) if thresholds is not None else 0.0,
-        query_threshold=float(thresholds.query_threshold) if thresholds is not None else 0.0,
+        document_threshold=thresholds.document_threshold.item() if thresholds is not None else 0.0,
+        query_threshold=thresholds.query_threshold.item() if thresholds is not None else 0.0,
     )
