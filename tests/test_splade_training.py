@@ -160,6 +160,11 @@ def test_every_method_trains_and_keeps_its_module(
             assert module.query_threshold.item() != 0 != module.document_threshold.item()
 
 
+def test_a_mask_is_at_its_limit_after_a_single_step(splade: SparseEncoder, corpus: TaughtCorpus) -> None:
+    mask = train_splade(splade, [corpus], replace(SMALL, method="topk", k=6, steps=1)).model[2]
+    assert isinstance(mask, TopKMasking) and mask.k == 6
+
+
 def test_thresholds_rise_with_lambda_t_and_shorten_documents_and_queries(
     splade_folder: Path, corpus: TaughtCorpus
 ) -> None:

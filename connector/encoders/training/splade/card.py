@@ -66,9 +66,9 @@ def _card(
     )
     return f"""# SPLADE, {_method(settings)}
 
-Trained by `ksparse train splade` from {start}, taught by {teacher} (margin MSE): seed {settings.seed},
-{trained.steps:,} steps of {settings.batch_size} queries in {trained.elapsed_s / 60:.0f} minutes. All settings, losses
-and versions are in `training.json`.
+Trained by `ksparse train splade` from `{start}`, taught by `{teacher}`
+(margin MSE): seed {settings.seed}, {trained.steps:,} steps of {settings.batch_size} queries in
+{trained.elapsed_s / 60:.0f} minutes. All settings, losses and versions are in `training.json`.
 
 | corpus | documents | training queries |
 | --- | ---: | ---: |

@@ -63,9 +63,9 @@ class SpladeSettings:
     """Leave the token embeddings, which are the output layer as well, as they are."""
     validation_queries: int = 200
     """Training queries that are held out for validation, at most a tenth of all."""
-    validation_documents: int = 1_000
-    """Documents that they are searched in."""
-    validations: int = 6
+    validation_documents: int = 500
+    """Documents that they are searched in; to encode them takes as long as about ten steps."""
+    validations: int = 4
     """Times that the held-out queries are searched, evenly spread."""
     max_seconds: float | None = None
     """Train no longer than this; the learning rate then falls with the time, not with the steps."""

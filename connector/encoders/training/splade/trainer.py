@@ -92,6 +92,10 @@ class SpladeObjective(nn.Module):
         ratios = [self.criterion.margin_ratio(*self._draw()) for _ in range(batches)]
         self.criterion.teacher_scale.fill_(float(np.mean(ratios)))
 
+    def finish(self) -> None:
+        """Leave the mask, if there is one, at its final limit."""
+        self._mask(1.0)
+
     def _draw(self) -> tuple[list[dict[str, Any]], Tensor]:
         batch = self._batches.draw()
         features = [self._tokens(batch.queries, "query"), self._tokens(batch.documents, "document")]
@@ -171,6 +175,7 @@ def train_splade(
             save=save,
             report=progress or (lambda _task, _share: None),
         )
+    objective.finish()
     if kept is not None:
         kept.clear()
     return TrainedSplade(
