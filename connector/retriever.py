@@ -82,12 +82,22 @@ class Retriever:
             SearchError: The query is empty or too long, the server refuses it, or a window is asked for and the index
                 has no codes.
         """
-        self._check_length(query)
-        vectors, rescorings = self._encode_one(query, *self._sizes(k_query, window, top_k, pruning))
-        [features] = self._prune(vectors, pruning)
-        if not features:
-            raise SearchError(f"The query {query!r} excites no feature of the encoder; put it in other words.")
-        return self._searcher.search(features, top_k=top_k, filters=filters, rescore=rescorings[0])
+        features, rescoring = self._features(query, pruning, *self._sizes(k_query, window, top_k, pruning))
+        return self._searcher.search(features, top_k=top_k, filters=filters, rescore=rescoring)
+
+    def search_guided(
+        self,
+        query: str,
+        *,
+        top_k: int = 10,
+        k_query: int | None = None,
+        pruning: Pruning = _EVERYTHING,
+        filters: Sequence[Mapping[str, Any]] = (),
+        window: int = _WINDOW,
+    ) -> list[Hit]:
+        """Return the nearest of the first `window` documents by BM25; the rest as in `search` (`connector.guided`)."""
+        features, _ = self._features(query, pruning, k_query, 0)
+        return self._searcher.search_guided(query, features, top_k=top_k, window=window, filters=filters)
 
     def search_many(
         self,
@@ -108,6 +118,17 @@ class Retriever:
             rows = slice(start, start + queries_per_request)
             found += self._searcher.search_many(features[rows], top_k=top_k, filters=filters, rescores=rescorings[rows])
         return found
+
+    def _features(
+        self, query: str, pruning: Pruning, k_query: int | None, window: int
+    ) -> tuple[dict[str, float], dict[str, Any] | None]:
+        """The features of one query that are searched, and how its hits are rescored."""
+        self._check_length(query)
+        vectors, rescorings = self._encode_one(query, k_query, window)
+        [features] = self._prune(vectors, pruning)
+        if not features:
+            raise SearchError(f"The query {query!r} excites no feature of the encoder; put it in other words.")
+        return features, rescorings[0]
 
     def _window(self, window: int | None, top_k: int) -> int:
         if self.encoder.code is not None:

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from connector.encoders.load import load_encoder
+from connector.encoders.autoencoder import KSparseAutoEncoder
+from connector.encoders.load import join, load_encoder
 from connector.encoders.text import TextEncoder
 from connector.encoders.training.fit import fit_head, latents_for
 from connector.errors import CorpusError, EncoderError
-from tests.tiny import NUM_LATENTS, WORDS, K, build_splade
+from tests.tiny import DIM, NUM_LATENTS, WORDS, K, build_splade
 
 
 def texts(count: int) -> list[str]:
@@ -56,3 +57,7 @@ def test_what_cannot_be_fitted_is_named(encoder: TextEncoder, tmp_path: Path) ->
         fit_head(encoder, texts(199))
     with pytest.raises(EncoderError, match="this encoder is of another kind"):
         fit_head(TextEncoder(build_splade(tmp_path / "splade")), texts(300))
+    head = KSparseAutoEncoder(DIM, NUM_LATENTS, K, thresholds_config={})
+    learned = TextEncoder(join(encoder.dense_model(), head))
+    with pytest.raises(EncoderError, match="a head with learned thresholds cannot be fitted; train one with"):
+        fit_head(learned, texts(300))

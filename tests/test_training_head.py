@@ -259,6 +259,8 @@ def test_validation_by_hand() -> None:
         ({"batch_size": 30}, "batch_size 30 must be a multiple of neighbours_per_seed 4"),
         ({"query_lexical_scale": -0.1}, "query_lexical_scale -0.1 must be at least 0"),
         ({"max_seconds": 0.0}, "max_seconds must be above 0, got 0.0"),
+        ({"threshold_weight": -1.0}, "threshold_weight must be at least 0, got -1.0"),
+        ({"threshold_weight": 1.0, "recipe": "paper"}, "the recipe paper learns no thresholds"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(change: dict[str, Any], message: str) -> None:
@@ -284,7 +286,7 @@ class Stopped(Exception):
 def test_a_stopped_run_goes_on_as_if_nothing_had_happened(
     data_with_queries: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recipe: Recipe
 ) -> None:
-    monkeypatch.setattr("connector.encoders.training.trainer._SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr("connector.encoders.training.loop._SAVE_EVERY_S", 0.0)
     settings, checkpoint = small(recipe), tmp_path / "head" / "checkpoint.pt"
     whole = train_head(data_with_queries, settings)
 
@@ -323,6 +325,34 @@ def test_a_run_may_go_on_from_a_head(data_with_queries: TrainingData) -> None:
     other = train_head(data_with_queries, replace(SMALL, num_latents=32), start=first)
     assert other.started_from == again.started_from
     assert other.head.num_latents == 32
+
+
+def test_learned_thresholds_leave_each_text_as_many_features_as_it_needs(data_with_queries: TrainingData) -> None:
+    lengths = []
+    for weight in (0.5, 20.0):
+        settings = replace(SMALL, threshold_weight=weight, k=16, k_query=16, learning_rate=2e-2)
+        head = train_head(data_with_queries, settings).head
+        assert head.thresholds is not None and (head.thresholds.query, head.thresholds.document) == ("soft", "hard")
+        threshold = head.thresholds.document_threshold.item()
+        _, values = head.strongest(torch.from_numpy(data_with_queries.documents), 16)
+        assert not ((values > 0) & (values < threshold)).any()
+        lengths.append((values > 0).sum(dim=1).float())
+    assert lengths[1].mean() < lengths[0].mean() < 16, "lambda_T does not act"
+    assert lengths[1].std() > 0, "all documents have the same length"
+
+
+def test_a_head_with_thresholds_is_saved_and_loaded(data_with_queries: TrainingData, tmp_path: Path) -> None:
+    settings = replace(SMALL, threshold_weight=1.0, steps=4)
+    trained = train_head(data_with_queries, settings)
+    save_head(trained, tmp_path, settings, data={"stars": {"documents": 200, "queries": 100}})
+    loaded = KSparseAutoEncoder.load(str(tmp_path)).eval()
+    assert loaded.thresholds_config == {"query": "soft", "document": "hard", "steepness": 25.0}
+    rows = torch.from_numpy(data_with_queries.documents)
+    for task in ("query", "document"):
+        before, after = (head.activations(rows, 8, task=task) for head in (trained.head, loaded))
+        assert torch.equal(before, after)
+    card = (tmp_path / "README.md").read_text()
+    assert "at most 8 features for a document and 4 for a query" in card
 
 
 def test_the_frontier_is_measured_where_there_are_latents_enough(trained: TrainedHead) -> None:

@@ -13,7 +13,21 @@ from connector.cli.progress import stages
 from connector.errors import CorpusError
 
 
+class _TrainCommand(click.Command):
+    """`ksparse train CORPUS` trains a head; `splade` in that place trains the model of that name."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        if args[:1] == ["splade"]:
+            from connector.cli.train_splade import splade
+
+            return splade.make_context(f"{info_name} splade", args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+
 @click.command(
+    cls=_TrainCommand,
     epilog="""\b
 Examples:
   ksparse train corpus.jsonl --output my-head                documents alone
@@ -21,7 +35,8 @@ Examples:
   ksparse train corpus.jsonl --output my-head --max-minutes 10
   ksparse train embeddings.npz --output my-head              arrays documents, queries, positives
   ksparse ingest corpus.jsonl --index docs --encoder my-head
-"""
+  ksparse train splade --help                                a SPLADE that learns how many weights to keep
+""",
 )
 @click.argument("corpus", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option(
@@ -44,6 +59,14 @@ Examples:
     default=0.05,
     show_default=True,
     help="More of it: fewer postings per query, a little less quality.",
+)
+@click.option(
+    "--thresholds",
+    "threshold_weight",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    help="Above 0, learn how many features a text needs, at most --k: the more of it, the fewer.",
 )
 @click.option(
     "--lexical/--no-lexical",

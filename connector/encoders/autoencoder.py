@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
-from sentence_transformers.base.modules.module import Module
 from torch import Tensor, nn
 
 from connector.encoders.lexical import LexicalFeatures, Task, TokenCounts, count_tokens
+from connector.encoders.module import WeightedModule
+from connector.encoders.thresholds import Thresholding
 from connector.statistics import CorpusStatistics
 
 
-class KSparseAutoEncoder(Module):
+class KSparseAutoEncoder(WeightedModule):
     """Turns `sentence_embedding` (n, dim) into k-sparse activations (n, num_features).
 
     activations = ReLU(TopK(W (x - mean) + b)), and, where a decoder is kept, reconstruction = activations @ D + c
@@ -24,7 +25,8 @@ class KSparseAutoEncoder(Module):
 
     Beyond the paper: the mean embedding of the documents may be taken off first, which spreads them over the latents
     and leaves their order as it is; and the text's own tokens may compete with the latents for the k places, as
-    features `num_latents` + token id.
+    features `num_latents` + token id. Where thresholds are learned, k is the most that a text may keep, and what is
+    below them is 0.
 
     Args:
         dim: Width of the dense embedding.
@@ -34,6 +36,7 @@ class KSparseAutoEncoder(Module):
         with_decoder: Keep a decoder, as reconstruction (eq. 3) needs it. Search does not.
         base_model: Name of the dense model that the weights were trained for.
         lexical_config: Arguments of `LexicalFeatures`, None for latents alone.
+        thresholds_config: Arguments of `Thresholding`, None for k features of every text.
         normalize: Scale the kept values to length 1. The distance loss (eq. 2) is divided by each vector's own length
             and says nothing of lengths, which a dot product goes by.
 
@@ -41,7 +44,10 @@ class KSparseAutoEncoder(Module):
         ValueError: A size is below 1, or `k` is above `num_latents`.
     """
 
-    config_keys = ["dim", "num_latents", "k", "k_query", "with_decoder", "base_model", "lexical_config", "normalize"]
+    config_keys = [
+        "dim", "num_latents", "k", "k_query", "with_decoder", "base_model", "lexical_config", "thresholds_config",
+        "normalize",
+    ]  # fmt: skip
     forward_kwargs = {"task", "max_active_dims"}
     mean: Tensor
 
@@ -54,6 +60,7 @@ class KSparseAutoEncoder(Module):
         with_decoder: bool = False,
         base_model: str = "",
         lexical_config: Mapping[str, Any] | None = None,
+        thresholds_config: Mapping[str, Any] | None = None,
         normalize: bool = False,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -72,12 +79,18 @@ class KSparseAutoEncoder(Module):
         self.encoder = nn.Linear(dim, num_latents)
         self.register_buffer("mean", torch.zeros(dim))
         self.lexical = LexicalFeatures(**lexical_config) if lexical_config is not None else None
+        self.thresholds = Thresholding(**thresholds_config) if thresholds_config is not None else None
         self.decoder = nn.Linear(num_latents, dim) if with_decoder else None
 
     @property
     def lexical_config(self) -> dict[str, Any] | None:
         """The arguments that make `lexical` again."""
         return self.lexical.config if self.lexical is not None else None
+
+    @property
+    def thresholds_config(self) -> dict[str, Any] | None:
+        """The arguments that make `thresholds` again."""
+        return self.thresholds.get_config_dict() if self.thresholds is not None else None
 
     @property
     def statistics(self) -> CorpusStatistics:
@@ -134,15 +147,14 @@ class KSparseAutoEncoder(Module):
         """
         centred = embeddings - self.mean
         values, latents = _StrongestLatents.apply(centred, self.encoder.weight, self.encoder.bias, k)
-        if self.lexical is None or tokens is None:
-            return latents, self._finished(values)
-        candidates = torch.cat([latents, self.num_latents + tokens.ids], dim=1)
-        values, slots = torch.cat([values, self.lexical(tokens, task).to(values.dtype)], dim=1).topk(k, dim=-1)
-        return candidates.gather(1, slots), self._finished(values)
-
-    def _finished(self, values: Tensor) -> Tensor:
-        positive = values.relu()
-        return torch.nn.functional.normalize(positive, dim=-1) if self.normalize else positive
+        if self.lexical is not None and tokens is not None:
+            candidates = torch.cat([latents, self.num_latents + tokens.ids], dim=1)
+            values, slots = torch.cat([values, self.lexical(tokens, task).to(values.dtype)], dim=1).topk(k, dim=-1)
+            latents = candidates.gather(1, slots)
+        values = values.relu()
+        if self.thresholds is not None:
+            values = self.thresholds.threshold(values, task)
+        return latents, torch.nn.functional.normalize(values, dim=-1) if self.normalize else values
 
     def forward(
         self,
@@ -176,32 +188,6 @@ class KSparseAutoEncoder(Module):
     def get_embedding_dimension(self) -> int:
         """Width of the output, of which at most `k` values are not zero."""
         return self.num_features
-
-    def save(self, output_path: str, *args: Any, safe_serialization: bool = True, **kwargs: Any) -> None:
-        """Write `config.json` and the weights (safetensors) into a folder."""
-        self.save_config(output_path)
-        self.save_torch_weights(output_path, safe_serialization=safe_serialization)
-
-    @classmethod
-    def load(
-        cls,
-        model_name_or_path: str,
-        subfolder: str = "",
-        token: bool | str | None = None,
-        cache_folder: str | None = None,
-        revision: str | None = None,
-        local_files_only: bool = False,
-        init_defaults: dict[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> Self:
-        """Read what `save` wrote; weights stored in half precision are widened to float32."""
-        module = super().load(
-            model_name_or_path, subfolder, token, cache_folder, revision, local_files_only, init_defaults
-        )
-        cls.load_torch_weights(
-            model_name_or_path, subfolder, token, cache_folder, revision, local_files_only, model=module
-        )
-        return module
 
 
 class _StrongestLatents(torch.autograd.Function):

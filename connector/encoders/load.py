@@ -14,12 +14,15 @@ from connector.encoders.base_model import BaseModel, find_base_model, load_base_
 from connector.encoders.device import choose_device
 from connector.encoders.ivae import IdentifiableVAE
 from connector.encoders.text import TextEncoder
+from connector.encoders.thresholds import Thresholding, TopKMasking
 from connector.errors import EncoderError
 
 DEFAULT_ENCODER = "all-MiniLM-L6-v2"
 """The shipped head: documents 64 and queries 32 of its latents, over the dense model of that name."""
 
-_OUR_MODULE = f"{KSparseAutoEncoder.__module__}.{KSparseAutoEncoder.__qualname__}"
+_OUR_MODULES = {
+    f"{module.__module__}.{module.__qualname__}" for module in (KSparseAutoEncoder, Thresholding, TopKMasking)
+}
 _SPARSE_MODULES = ("KSparseAutoEncoder", "SparseAutoEncoder", "SpladePooling", "SparseStaticEmbedding")
 """Without one of these, sentence-transformers would put an untrained autoencoder behind a dense model."""
 
@@ -69,8 +72,8 @@ def load_encoder(
             f"To search with a dense model, train a head: ksparse train CORPUS --base-model {name} --output HEAD."
         )
     foreign = {kind for kind in types if not kind.startswith("sentence_transformers.")}
-    # The flag lets a model run code of its own; ours brings none, it names a class that is installed here.
-    trusted = foreign == {_OUR_MODULE} and folder.is_dir() and not list(folder.rglob("*.py"))
+    # The flag lets a model run code of its own; ours brings none, it names classes that are installed here.
+    trusted = bool(foreign) and foreign <= _OUR_MODULES and folder.is_dir() and not list(folder.rglob("*.py"))
     try:
         model = SparseEncoder(source.path, device=device, revision=source.revision or None, trust_remote_code=trusted)
     except ValueError as error:

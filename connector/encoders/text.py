@@ -19,6 +19,7 @@ from connector.codes import RotatedCode
 from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.lexical import Task, count_texts, pad_counts, readable
 from connector.encoders.prefetch import prefetched
+from connector.encoders.thresholds import Thresholding, TopKMasking
 from connector.sparsify import SMALLEST_WEIGHT
 from connector.statistics import CorpusStatistics
 from connector.types import EncoderFingerprint, SparseVectors
@@ -408,6 +409,9 @@ def _hash_weights(model: SparseEncoder, head: KSparseAutoEncoder | None) -> str:
     digest = hashlib.sha256()
     if head is not None and head.lexical_config is not None:
         digest.update(json.dumps(head.lexical_config, sort_keys=True).encode())
+    for module in model.modules():
+        if isinstance(module, (Thresholding, TopKMasking)):
+            digest.update(json.dumps(module.get_config_dict(), sort_keys=True).encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name}:{tuple(tensor.shape)}:".encode())
         digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())

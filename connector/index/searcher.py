@@ -9,6 +9,7 @@ from opensearchpy import OpenSearch
 from opensearchpy.exceptions import NotFoundError, RequestError, TransportError
 
 from connector.errors import SearchError
+from connector.guided import build_guided_search
 from connector.index.client import explained, reason_of, root_cause
 from connector.index.schema import read_weight_exponent
 from connector.query import build_query, build_search
@@ -61,6 +62,30 @@ class Searcher:
         """
         return self._send(self._body(features, top_k, filters, rescore))
 
+    def search_guided(
+        self,
+        text: str,
+        features: Mapping[str, float],
+        *,
+        top_k: int = 10,
+        window: int = 100,
+        filters: Sequence[Mapping[str, Any]] = (),
+    ) -> list[Hit]:
+        """Return the `top_k` of the first `window` documents by BM25 that have the highest dot product.
+
+        Arguments as of `build_guided_search`, errors as in `search`.
+        """
+        body = build_guided_search(
+            text,
+            features,
+            top_k=top_k,
+            window=window,
+            filters=filters,
+            source=self._source,
+            weight_exponent=self._exponent(),
+        )
+        return self._send(body)
+
     def scan(self, clause: Mapping[str, Any], *, top_k: int = 10) -> list[Hit]:
         """Return the `top_k` documents by any query clause, such as `build_scan` makes; errors as in `search`."""
         return self._send(build_search(clause, top_k=top_k, source=self._source))
@@ -112,10 +137,13 @@ class Searcher:
         filters: Sequence[Mapping[str, Any]],
         rescore: Mapping[str, Any] | None,
     ) -> dict[str, Any]:
+        query = build_query(features, filters=filters, weight_exponent=self._exponent())
+        return build_search(query, top_k=top_k, source=self._source, rescore=rescore)
+
+    def _exponent(self) -> int:
         if self._weight_exponent is None:
             self._weight_exponent = read_weight_exponent(self._client, self.index)
-        query = build_query(features, filters=filters, weight_exponent=self._weight_exponent)
-        return build_search(query, top_k=top_k, source=self._source, rescore=rescore)
+        return self._weight_exponent
 
 
 def _hits(reply: Mapping[str, Any]) -> list[Hit]:

@@ -59,6 +59,16 @@ def test_fewer_features_of_a_query_can_be_kept(retriever: Retriever, encoder: Te
     assert scores["cats"] == pytest.approx(strongest**2, rel=2**-8)
 
 
+def test_a_guided_search_scores_documents_that_share_a_word_as_any_search_does(retriever: Retriever) -> None:
+    everything = {hit.doc_id: hit.score for hit in retriever.search("cats sleep on green leaves")}
+    guided = retriever.search_guided("cats sleep on green leaves")
+    assert {hit.doc_id for hit in guided} == {"cats", "plants"}
+    for hit in guided:
+        assert hit.score == pytest.approx(everything.get(hit.doc_id, 0.0))
+    with pytest.raises(SearchError, match="The query is empty"):
+        retriever.search_guided(" ")
+
+
 def test_filters_apply(retriever: Retriever) -> None:
     of_cats = [{"term": {"metadata.of": "cats"}}]
     assert [hit.doc_id for hit in retriever.search(TEXTS["plants"], filters=of_cats)] in ([], ["cats"])

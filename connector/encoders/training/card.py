@@ -54,9 +54,10 @@ def _card(trained: TrainedHead, settings: TrainingSettings, data: Mapping[str, M
     corpora = "\n".join(
         f"| {name} | {counts['documents']:,} | {counts['queries']:,} |" for name, counts in data.items()
     )
+    k = head.k if head.thresholds is None else f"at most {head.k}"
     return f"""# K-sparse head for {head.base_model or "precomputed embeddings"}
 
-Turns a dense embedding of {head.dim} dimensions into {head.k} features for a document and {head.k_query} for a query,
+Turns a dense embedding of {head.dim} dimensions into {k} features for a document and {head.k_query} for a query,
 to be searched by their dot product: {_features(head)}.
 
 Trained by `ksparse train` with the recipe `{settings.recipe}`, seed {settings.seed}, {trained.steps:,} steps of

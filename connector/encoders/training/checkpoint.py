@@ -6,18 +6,31 @@ import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
 
-from connector.encoders.training.settings import TrainingSettings
-from connector.encoders.training.validation import ValidationResult
 from connector.errors import EncoderError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    class Scored(DataclassInstance, Protocol):
+        """A dataclass of numbers, one of them to choose by."""
+
+        @property
+        def score(self) -> float:
+            """The higher, the better."""
+            ...
+
+
+Result = TypeVar("Result", bound="Scored")
+"""What a validation yields."""
 
 
 @dataclass(slots=True)
-class Progressed:
+class Progressed(Generic[Result]):
     """How far a run has come.
 
     Attributes:
@@ -26,32 +39,34 @@ class Progressed:
         recent: Losses since the last validation.
         losses: Mean loss before each validation.
         validations: The held-out results.
-        best: The objective's weights at the best of them.
+        best: The objective's weights at the best of them, or at the last where none is chosen.
     """
 
     steps: int = 0
     elapsed_s: float = 0.0
     recent: list[float] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
-    validations: list[ValidationResult] = field(default_factory=list)
+    validations: list[Result] = field(default_factory=list)
     best: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
-class Checkpoint:
+class Checkpoint(Generic[Result]):
     """One file that holds the state of one run.
 
     Args:
         path: Written to a neighbour first and then renamed: whole at any moment.
         settings: Of the run; another run's file is refused.
+        result_type: Of its validations.
     """
 
-    def __init__(self, path: Path, settings: TrainingSettings) -> None:
+    def __init__(self, path: Path, settings: DataclassInstance, result_type: type[Result]) -> None:
         self.path = path
+        self._result_type = result_type
         self._settings = asdict(settings)
 
     def save(
         self,
-        progressed: Progressed,
+        progressed: Progressed[Result],
         objective: torch.nn.Module,
         optimizer: torch.optim.Optimizer,
         generators: list[np.random.Generator],
@@ -77,7 +92,7 @@ class Checkpoint:
 
     def load(
         self, objective: torch.nn.Module, optimizer: torch.optim.Optimizer, generators: list[np.random.Generator]
-    ) -> Progressed:
+    ) -> Progressed[Result]:
         """Take up the state where there is one; else start from nothing.
 
         Raises:
@@ -109,7 +124,7 @@ class Checkpoint:
             elapsed_s=state["elapsed_s"],
             recent=state["recent"],
             losses=state["losses"],
-            validations=[ValidationResult(**result) for result in state["validations"]],
+            validations=[self._result_type(**result) for result in state["validations"]],
             best=state["best"],
         )
 

@@ -88,10 +88,14 @@ def fit_head(
 
     Raises:
         CorpusError: There are too few texts.
-        EncoderError: The encoder has no head.
+        EncoderError: The encoder has no head, or one with thresholds.
     """
     if encoder.head is None:
         raise EncoderError("only a dense model with a K-sparse head can be fitted; this encoder is of another kind.")
+    if encoder.head.thresholds is not None:
+        raise EncoderError(
+            "a head with learned thresholds cannot be fitted; train one with `ksparse train --thresholds`."
+        )
     if len(texts) < FEWEST_DOCUMENTS:
         raise CorpusError(f"{len(texts)} documents are too few to fit a head to; {FEWEST_DOCUMENTS} are needed.")
     report = progress or (lambda _task, _share: None)

@@ -75,7 +75,8 @@ class RetrievalObjective(nn.Module):
     ) -> None:
         super().__init__()
         self.head = head
-        self.log_scale = nn.Parameter(torch.zeros(()))
+        # With thresholds the scale stays: else weights and thresholds could grow together, and L_T fall, for nothing.
+        self.log_scale = nn.Parameter(torch.zeros(()), requires_grad=head.thresholds is None)
         self._settings = settings
         self._data = data
         self._random = np.random.default_rng(settings.seed)
@@ -124,6 +125,8 @@ class RetrievalObjective(nn.Module):
                 _usage(queries_at, query_values, len(columns)),
                 self.head.num_latents,
             )
+        if self.head.thresholds is not None:
+            loss = loss + settings.threshold_weight * self.head.thresholds.loss()
         return loss
 
     def finish(self) -> None:

@@ -50,6 +50,9 @@ class TrainingSettings:
     """Weight of the order of documents among each other, beside that of documents for queries (`retrieval`)."""
     balance_weight: float = 0.05
     """Weight of the FLOPS term that spreads documents and queries evenly over the latents (`retrieval`)."""
+    threshold_weight: float = 0.0
+    """lambda_T of the HT paper: learn a threshold each for documents and queries, below which a feature is left out,
+    so that `k` and `k_query` are upper bounds; 0 keeps as many features of every text (`retrieval`)."""
     document_lexical_scale: float = 0.07
     """Weight of a document's tokens beside its latents; 0 for latents alone (`retrieval`, where there are texts)."""
     query_lexical_scale: float = 0.12
@@ -92,6 +95,10 @@ class TrainingSettings:
                 f"document_lexical_scale {self.document_lexical_scale} and query_lexical_scale "
                 f"{self.query_lexical_scale} must be at least 0."
             )
+        if self.threshold_weight < 0:
+            raise ValueError(f"threshold_weight must be at least 0, got {self.threshold_weight}.")
+        if self.threshold_weight and self.recipe != "retrieval":
+            raise ValueError(f"the recipe {self.recipe} learns no thresholds; leave threshold_weight at 0.")
         if self.train_k_query and min(self.train_k_query) < 1:
             raise ValueError(f"train_k_query must be at least 1, got {self.train_k_query}.")
         if not self.train_k_query:

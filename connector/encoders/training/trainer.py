@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,21 +17,15 @@ from connector.encoders.ivae import IdentifiableVAE
 from connector.encoders.training.checkpoint import Checkpoint, Progressed
 from connector.encoders.training.data import NeighbourBatches, TrainingData
 from connector.encoders.training.ivae import IVAEObjective
+from connector.encoders.training.loop import Progress, copy_state, train_loop
 from connector.encoders.training.neighbours import nearest_neighbours
 from connector.encoders.training.objectives import PaperObjective, RetrievalObjective
 from connector.encoders.training.settings import TrainingSettings
 from connector.encoders.training.validation import FRONTIER, Validation, ValidationResult, hold_out
-from connector.errors import EncoderError
 from connector.statistics import CorpusStatistics
-
-Progress = Callable[[str, float], None]
-"""Called with what is being done and the share of it that is done, 0 to 1."""
 
 FEWEST_QUERIES = 10
 """With fewer, none is held out: validation then asks made-up queries."""
-
-_WARM_UP = 0.01
-_SAVE_EVERY_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,41 +97,36 @@ def train_head(
     optimizer = torch.optim.Adam(objective.parameters(), lr=settings.learning_rate)
     started_from = validation.run(copy.deepcopy(start).to(device)) if start is not None else None
 
-    kept = Checkpoint(checkpoint, settings) if checkpoint is not None else None
-    run = kept.load(objective, optimizer, objective.generators) if kept is not None else Progressed()
+    kept = Checkpoint(checkpoint, settings, ValidationResult) if checkpoint is not None else None
+    run = kept.load(objective, optimizer, objective.generators) if kept is not None else Progressed[ValidationResult]()
     if started_from is not None and not run.steps and _fits(start, head):
         # It may turn out that nothing is better.
         run.validations.append(started_from)
-        run.best = _copy_state(objective)
-    loop_started = saved = time.monotonic() - run.elapsed_s
-    while (done := _done(run, settings)) < 1.0 and not _stalled(run, settings):
-        for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * min(1.0, (done + 1e-3) / _WARM_UP) * (1.0 - done)
-        loss = objective.loss()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        run.steps += 1
-        run.recent.append(loss.item())
-        if not np.isfinite(run.recent[-1]):
-            raise EncoderError(
-                f"The loss became {run.recent[-1]} at step {run.steps}; lower learning_rate and train again."
-            )
-        run.elapsed_s = time.monotonic() - loop_started
-        report("training", _done(run, settings))
-        if _done(run, settings) * settings.validations >= len(run.losses) + 1:
-            run.losses.append(float(np.mean(run.recent)))
-            run.recent.clear()
-            run.validations.append(validation.run(head, run.steps))
-            scores = [result.score for result in run.validations]
-            if scores[-1] == max(scores):
-                run.best = _copy_state(objective)
-            run.elapsed_s = time.monotonic() - loop_started
-        if kept is not None and time.monotonic() - saved > _SAVE_EVERY_S:
+        run.best = copy_state(objective)
+
+    def validate(steps: int) -> ValidationResult:
+        head.eval()
+        result = validation.run(head, steps)
+        head.train()
+        return result
+
+    def save() -> None:
+        if kept is not None:
             kept.save(run, objective, optimizer, objective.generators)
-            saved = time.monotonic()
+
+    train_loop(
+        objective,
+        optimizer,
+        settings,
+        run,
+        loss_at=lambda _done: objective.loss(),
+        validate=validate,
+        save=save,
+        report=report,
+    )
     objective.load_state_dict(run.best)
     objective.finish()
+    head.eval()
     average = head.statistics
     frontier = [
         validation.run(head, run.steps, k=k, k_query=k_query)
@@ -162,20 +151,6 @@ def train_head(
 
 def _fits(start: KSparseAutoEncoder | None, head: KSparseAutoEncoder) -> bool:
     return start is not None and start.encoder.weight.shape == head.encoder.weight.shape
-
-
-def _copy_state(module: torch.nn.Module) -> dict[str, torch.Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
-
-
-def _done(run: Progressed, settings: TrainingSettings) -> float:
-    """The share of the run that is over, by steps or by time."""
-    return min(1.0, max(run.steps / settings.steps, run.elapsed_s / (settings.max_seconds or float("inf"))))
-
-
-def _stalled(run: Progressed, settings: TrainingSettings) -> bool:
-    scores = [result.score for result in run.validations]
-    return bool(scores) and len(scores) - 1 - int(np.argmax(scores)) >= settings.patience
 
 
 def _set_up(
@@ -230,6 +205,7 @@ def _new_head(
         with_decoder=settings.recipe == "paper",
         base_model=base_model,
         lexical_config=lexical,
+        thresholds_config={} if settings.threshold_weight else None,
         normalize=settings.recipe == "paper",
     )
     if start is not None and _fits(start, head):

@@ -107,13 +107,13 @@ class Validation:
             hits = exact_sparse_search(documents, queries, _row_names(corpus.documents), head.num_features, 100)
             for query, asked, found, dense in zip(corpus.queries, corpus.positives, hits, dense_top_10, strict=True):
                 ranking = [hit.doc_id for hit in found]
-                gains.append(_gain(ranking[:10], str(asked)))
-                dense_gains.append(_gain(dense, str(asked)))
+                gains.append(known_item_gain(ranking[:10], str(asked)))
+                dense_gains.append(known_item_gain(dense, str(asked)))
                 overlaps.append(_recall(ranking[:10], dense))
                 recalls.append(_recall(ranking, dense))
                 candidates = np.array([int(row) for row in ranking], dtype=np.int64)
                 order = np.argsort(-(corpus.documents[candidates] @ query), kind="stable")[:10]
-                rescored_gains.append(_gain([ranking[place] for place in order], str(asked)))
+                rescored_gains.append(known_item_gain([ranking[place] for place in order], str(asked)))
             frequencies = document_frequencies(documents, head.num_features)
             postings += (postings_read(queries, frequencies) / len(corpus.documents)).tolist()
             fires |= frequencies[: head.num_latents] > 0
@@ -189,7 +189,7 @@ def _encode(
     return prune(SparseVectors(np.concatenate(features), np.concatenate(values)), k)
 
 
-def _gain(ranking: Sequence[str], wanted: str) -> float:
+def known_item_gain(ranking: Sequence[str], wanted: str) -> float:
     """NDCG of a ranking where one document is relevant."""
     return 1.0 / float(np.log2(ranking.index(wanted) + 2)) if wanted in ranking else 0.0
 

@@ -1,0 +1,115 @@
+"""The loop of every training run: steps, a learning rate that falls, validations, checkpoints."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from connector.encoders.training.checkpoint import Progressed, Result
+from connector.errors import EncoderError
+
+Progress = Callable[[str, float], None]
+"""Called with what is being done and the share of it that is done, 0 to 1."""
+
+_WARM_UP = 0.01
+_SAVE_EVERY_S = 60.0
+
+
+class Plan(Protocol):
+    """How long a run takes, and how often it looks up."""
+
+    @property
+    def steps(self) -> int:
+        """Updates of the weights, at most."""
+        ...
+
+    @property
+    def max_seconds(self) -> float | None:
+        """Time for them, at most."""
+        ...
+
+    @property
+    def validations(self) -> int:
+        """Validations, evenly spread."""
+        ...
+
+    @property
+    def patience(self) -> int | None:
+        """Validations without a gain after which the run stops; None goes on to the end and keeps the last weights."""
+        ...
+
+
+def train_loop(
+    objective: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    plan: Plan,
+    run: Progressed[Result],
+    *,
+    loss_at: Callable[[float], Tensor],
+    validate: Callable[[int], Result],
+    save: Callable[[], None],
+    report: Progress,
+) -> None:
+    """Take steps until the run is over; `run` holds where it stands.
+
+    Args:
+        objective: Owns what is trained.
+        optimizer: Of its parameters. Learning rates rise over the first hundredth of the run, then fall linearly to 0.
+        plan: How long, and how often to validate.
+        run: Where it stands; `best` is the state of the validation with the highest score, or of the last one.
+        loss_at: Draws a batch and returns its loss, when that share of the run is over.
+        validate: Measures the objective after so many steps.
+        save: Keeps the state; called every minute.
+        report: Told how far it is.
+
+    Raises:
+        EncoderError: The loss is no longer finite.
+    """
+    rates = [group.setdefault("initial_lr", group["lr"]) for group in optimizer.param_groups]
+    started = saved = time.monotonic() - run.elapsed_s
+    while (done := _done(run, plan)) < 1.0 and not _stalled(run, plan):
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate * min(1.0, (done + 1e-3) / _WARM_UP) * (1.0 - done)
+        loss = loss_at(done)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        run.steps += 1
+        run.recent.append(loss.item())
+        if not np.isfinite(run.recent[-1]):
+            raise EncoderError(
+                f"The loss became {run.recent[-1]} at step {run.steps}; lower learning_rate and train again."
+            )
+        run.elapsed_s = time.monotonic() - started
+        report("training", _done(run, plan))
+        if _done(run, plan) * plan.validations >= len(run.losses) + 1:
+            run.losses.append(float(np.mean(run.recent)))
+            run.recent.clear()
+            run.validations.append(validate(run.steps))
+            scores = [result.score for result in run.validations]
+            if plan.patience is None or scores[-1] == max(scores):
+                run.best = copy_state(objective)
+            run.elapsed_s = time.monotonic() - started
+        if time.monotonic() - saved > _SAVE_EVERY_S:
+            save()
+            saved = time.monotonic()
+
+
+def copy_state(module: torch.nn.Module) -> dict[str, Tensor]:
+    """The module's tensors as they are now."""
+    return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
+
+
+def _done(run: Progressed[Result], plan: Plan) -> float:
+    """The share of the run that is over, by steps or by time."""
+    return min(1.0, max(run.steps / plan.steps, run.elapsed_s / (plan.max_seconds or float("inf"))))
+
+
+def _stalled(run: Progressed[Result], plan: Plan) -> bool:
+    scores = [result.score for result in run.validations]
+    return bool(scores) and plan.patience is not None and len(scores) - 1 - int(np.argmax(scores)) >= plan.patience

@@ -1,0 +1,1 @@
+"""Training of SPLADE models that learn which of their weights to keep."""

@@ -1,0 +1,96 @@
+"""Write a trained SPLADE into a folder, with a card that says where it comes from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+
+from connector.encoders.training.splade.settings import SpladeSettings
+from connector.encoders.training.splade.trainer import TrainedSplade
+
+
+def save_splade(
+    trained: TrainedSplade,
+    folder: Path,
+    settings: SpladeSettings,
+    *,
+    start: str,
+    teacher: str,
+    data: Mapping[str, Mapping[str, int]],
+) -> None:
+    """Write the whole model (as `SparseEncoder.save_pretrained` does), `training.json` and `README.md`.
+
+    Args:
+        trained: The model and its history.
+        folder: Made if it is not there; files of these names are overwritten.
+        settings: What it was trained with.
+        start: The SPLADE that it went on from.
+        teacher: The dense model that taught it.
+        data: From corpus name to its counts (documents, queries).
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    trained.model.save_pretrained(str(folder), create_model_card=False)
+    report = {
+        "settings": asdict(settings),
+        "start": start,
+        "teacher": teacher,
+        "teacher_scale": trained.teacher_scale,
+        "data": {name: dict(counts) for name, counts in data.items()},
+        "steps": trained.steps,
+        "elapsed_s": round(trained.elapsed_s, 1),
+        "losses": trained.losses,
+        "validations": [asdict(result) for result in trained.validations],
+        "versions": {name: version(name) for name in ("torch", "sentence-transformers", "numpy")},
+    }
+    (folder / "training.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    (folder / "README.md").write_text(_card(trained, settings, start, teacher, data), encoding="utf-8")
+
+
+def _card(
+    trained: TrainedSplade,
+    settings: SpladeSettings,
+    start: str,
+    teacher: str,
+    data: Mapping[str, Mapping[str, int]],
+) -> str:
+    corpora = "\n".join(
+        f"| {name} | {counts['documents']:,} | {counts['queries']:,} |" for name, counts in data.items()
+    )
+    course = "\n".join(
+        f"| {each.step:,} | {each.ndcg:.3f} | {each.dlen:.0f} | {each.qlen:.1f} | {each.postings:.2f} N | "
+        f"{each.document_threshold:.3f} | {each.query_threshold:.3f} |"
+        for each in trained.validations
+    )
+    return f"""# SPLADE, {_method(settings)}
+
+Trained by `ksparse train splade` from `{start}`, taught by `{teacher}`
+(margin MSE): seed {settings.seed}, {trained.steps:,} steps of {settings.batch_size} queries in
+{trained.elapsed_s / 60:.0f} minutes. All settings, losses and versions are in `training.json`.
+
+| corpus | documents | training queries |
+| --- | ---: | ---: |
+{corpora}
+
+On queries that were held out from training, searched exactly in a sample of their documents, where the teacher's
+NDCG@10 is {trained.validations[-1].teacher_ndcg:.3f}:
+
+| steps | NDCG@10 | weights of a document | of a query | postings a query reads | t_D | t_Q |
+| ---: | ---: | ---: | ---: | ---: | ---: | ---: |
+{course}
+
+`ksparse ingest CORPUS --index INDEX --encoder FOLDER` searches with it. sentence-transformers loads it by
+`SparseEncoder(FOLDER, trust_remote_code=True)` where ksparse is installed.
+"""
+
+
+def _method(settings: SpladeSettings) -> str:
+    if settings.rules is not None:
+        query, document = settings.rules
+        return (
+            f"thresholds learned (queries {query}, documents {document}, K = {settings.steepness:g}, "
+            f"lambda_T = {settings.lambda_t:g})"
+        )
+    return f"the {settings.k} largest weights of a document" if settings.method == "topk" else "without thresholds"

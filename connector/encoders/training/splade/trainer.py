@@ -1,0 +1,228 @@
+"""Train a SPLADE model, with thresholds or without, from a checkpoint that is one already."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sentence_transformers import SparseEncoder
+from sentence_transformers.sparse_encoder.modules import SpladePooling
+from sentence_transformers.util import batch_to_device
+from torch import Tensor, nn
+
+from connector.encoders.lexical import Task
+from connector.encoders.text import TextEncoder
+from connector.encoders.thresholds import Thresholding, TopKMasking
+from connector.encoders.training.checkpoint import Checkpoint, Progressed
+from connector.encoders.training.loop import Progress, train_loop
+from connector.encoders.training.splade.batches import TaughtBatches, TaughtCorpus, hold_out
+from connector.encoders.training.splade.loss import HybridThresholdingLoss
+from connector.encoders.training.splade.pooling import pooled_sparsely
+from connector.encoders.training.splade.settings import SpladeSettings
+from connector.encoders.training.splade.validation import SpladeResult, validate
+from connector.errors import EncoderError
+
+_FEWEST_QUERIES = 10
+_WIDEST = 1_024
+"""Weights that Top-k masking begins with."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedSplade:
+    """What a run yields.
+
+    Attributes:
+        model: In evaluation mode, with its thresholds.
+        losses: Mean loss before each validation.
+        validations: The held-out results; first that of the model before any step.
+        teacher_scale: What the teacher's scores were multiplied by.
+        steps: Steps taken.
+        elapsed_s: Time of the whole run, validations included.
+    """
+
+    model: SparseEncoder
+    losses: list[float]
+    validations: list[SpladeResult]
+    teacher_scale: float
+    steps: int
+    elapsed_s: float
+
+
+class SpladeObjective(nn.Module):
+    """Draws batches of texts and encodes them.
+
+    Args:
+        loss: Of the model in training.
+        corpora: To draw from.
+        settings: Of the run.
+    """
+
+    def __init__(self, loss: HybridThresholdingLoss, corpora: Sequence[TaughtCorpus], settings: SpladeSettings) -> None:
+        super().__init__()
+        self.criterion = loss
+        self._settings = settings
+        self._batches = TaughtBatches(
+            corpora,
+            batch_size=settings.batch_size,
+            negatives=settings.negatives,
+            depth=settings.negative_depth,
+            seed=settings.seed,
+        )
+
+    @property
+    def generators(self) -> list[np.random.Generator]:
+        """What batches are drawn by."""
+        return [self._batches.random]
+
+    def loss(self, done: float) -> Tensor:
+        """Draw a batch and return its loss, when that share of the run is over."""
+        self._mask(done)
+        self.criterion.model.train()
+        return torch.stack(list(self.criterion(*self._draw()).values())).sum()
+
+    def calibrate(self, batches: int = 8) -> None:
+        """Bring the teacher's scores onto the scale of the model's: the paper's teacher is on it by itself."""
+        self.criterion.model.eval()
+        ratios = [self.criterion.margin_ratio(*self._draw()) for _ in range(batches)]
+        self.criterion.teacher_scale.fill_(float(np.mean(ratios)))
+
+    def finish(self) -> None:
+        """Leave the mask, if there is one, at its final limit."""
+        self._mask(1.0)
+
+    def _draw(self) -> tuple[list[dict[str, Any]], Tensor]:
+        batch = self._batches.draw()
+        features = [self._tokens(batch.queries, "query"), self._tokens(batch.documents, "document")]
+        return features, torch.from_numpy(batch.scores).to(self.criterion.model.device)
+
+    def _tokens(self, texts: list[str], task: Task) -> dict[str, Any]:
+        model = self.criterion.model
+        return batch_to_device(model.preprocess(texts, prompt=model.prompts.get(task) or None, task=task), model.device)
+
+    def _mask(self, done: float) -> None:
+        """Top-k masking: the limit falls to k over the first half of the run, by the same share each step."""
+        for module in self.criterion.model:
+            if isinstance(module, TopKMasking):
+                k = self._settings.k
+                module.k = max(k, round(k * (_WIDEST / k) ** max(0.0, 1.0 - 2.0 * done)))
+
+
+def train_splade(
+    start: SparseEncoder,
+    corpora: Sequence[TaughtCorpus],
+    settings: SpladeSettings,
+    *,
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+) -> TrainedSplade:
+    """Train a SPLADE model; its own modules are trained, and stay trained.
+
+    Args:
+        start: A SPLADE. Thresholds or a mask that it has already are left out.
+        corpora: Texts with a teacher's embeddings.
+        settings: The method and all that decides the result.
+        checkpoint: A file that keeps the state every minute. Where there is one, the run goes on from it; it is
+            deleted at the end.
+        progress: Told how far it is.
+
+    Raises:
+        EncoderError: The model is no SPLADE, there are too few queries, the loss is no longer finite, or the
+            checkpoint is of another run.
+    """
+    if not any(isinstance(module, SpladePooling) for module in start):
+        raise EncoderError("the model is no SPLADE: it has no SpladePooling. Give one, or a masked-language model.")
+    queries = sum(len(corpus.source.queries) for corpus in corpora)
+    if queries < _FEWEST_QUERIES:
+        raise EncoderError(f"there are {queries} training queries, {_FEWEST_QUERIES} are needed, better thousands.")
+    started = time.monotonic()
+    torch.manual_seed(settings.seed)
+    model = with_method(start, settings)
+    left, held = hold_out(corpora, settings.validation_queries, settings.validation_documents, settings.seed)
+    criterion = HybridThresholdingLoss(
+        model, lambda_q=settings.lambda_q, lambda_d=settings.lambda_d, lambda_t=settings.lambda_t
+    )
+    objective = SpladeObjective(criterion, left, settings)
+    with _prepared(model, settings):
+        encoder = TextEncoder(model)
+        objective.calibrate()
+        optimizer = torch.optim.Adam(_parameters(model, settings))
+        kept = Checkpoint(checkpoint, settings, SpladeResult) if checkpoint is not None else None
+        run = kept.load(objective, optimizer, objective.generators) if kept is not None else Progressed[SpladeResult]()
+        if not run.validations:
+            run.validations.append(validate(encoder, held, 0))
+
+        def measure(steps: int) -> SpladeResult:
+            model.eval()
+            return validate(encoder, held, steps)
+
+        def save() -> None:
+            if kept is not None:
+                kept.save(run, objective, optimizer, objective.generators)
+
+        train_loop(
+            objective,
+            optimizer,
+            settings,
+            run,
+            loss_at=objective.loss,
+            validate=measure,
+            save=save,
+            report=progress or (lambda _task, _share: None),
+        )
+    objective.finish()
+    if kept is not None:
+        kept.clear()
+    return TrainedSplade(
+        model=model.eval(),
+        losses=run.losses,
+        validations=run.validations,
+        teacher_scale=float(criterion.teacher_scale),
+        steps=run.steps,
+        elapsed_s=time.monotonic() - started,
+    )
+
+
+def with_method(start: SparseEncoder, settings: SpladeSettings) -> SparseEncoder:
+    """The same model with the module that the method learns by, untrained."""
+    modules: list[nn.Module] = [module for module in start if not isinstance(module, (Thresholding, TopKMasking))]
+    if settings.rules is not None:
+        modules.append(Thresholding(*settings.rules, settings.steepness))
+    elif settings.method == "topk":
+        modules.append(TopKMasking(settings.k))
+    prompts = {task: prompt for task, prompt in start.prompts.items() if prompt}
+    return SparseEncoder(modules=modules, device=str(start.device), prompts=prompts, similarity_fn_name="dot")
+
+
+@contextmanager
+def _prepared(model: SparseEncoder, settings: SpladeSettings) -> Iterator[None]:
+    """Inside, texts are cut for training, and embeddings are frozen if they shall be."""
+    longest, transformer = model.max_seq_length, model.transformers_model
+    frozen = transformer.get_input_embeddings().weight if transformer and settings.freeze_embeddings else None
+    model.max_seq_length = min(longest or settings.max_length, settings.max_length)
+    try:
+        if frozen is not None:
+            frozen.requires_grad_(False)
+        with pooled_sparsely(model):
+            yield
+    finally:
+        model.max_seq_length = longest
+        if frozen is not None:
+            frozen.requires_grad_(True)
+
+
+def _parameters(model: SparseEncoder, settings: SpladeSettings) -> list[dict[str, Any]]:
+    """Two groups: thresholds have a learning rate of their own."""
+    own = [parameter for module in model if isinstance(module, Thresholding) for parameter in module.parameters()]
+    others = [
+        parameter
+        for parameter in model.parameters()
+        if parameter.requires_grad and not any(parameter is each for each in own)
+    ]
+    groups = [{"params": others, "lr": settings.learning_rate}]
+    return [*groups, {"params": own, "lr": settings.threshold_learning_rate}] if own else groups
