@@ -70,8 +70,8 @@ def reencode(
     from connector.index.writer import BulkWriter
     from connector.ingest.pipeline import IngestJob
     from connector.ingest.prepare import prepare_encoder
-    from connector.ingest.reencode import compare_indices, copied_settings, read_index, switch_alias
     from connector.ingest.sample import Sampled
+    from connector.reencode import compare_indices, copied_settings, read_index, switch_alias
     from connector.retriever import Retriever
 
     schema = existing_schema(client, alias)

@@ -13,7 +13,7 @@ from opensearchpy import OpenSearch
 from connector.cli.main import cli
 from connector.encoders.text import TextEncoder
 from connector.errors import SearchError
-from connector.ingest.reencode import Comparison
+from connector.reencode import Comparison
 from connector.retriever import Retriever
 from tests.tiny import WORDS, build_head
 
