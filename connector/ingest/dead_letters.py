@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import Any, Self
 
 from connector.index.writer import Refusal
 from connector.types import Document, MalformedRecord
@@ -27,7 +28,7 @@ class DeadLetters:
         self.path = path
         self.count = count
         self.reasons: list[str] = []
-        self._file: IO[str] | None = None
+        self._file: FileIO | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -84,6 +85,13 @@ class DeadLetters:
         if self.path is None:
             return
         if self._file is None:
-            self._file = self.path.open("a", encoding="utf-8", errors="backslashreplace")
-        self._file.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
-        self._file.flush()
+            # Without a buffer: one that a full disk does not take would be written when the file is closed.
+            self._file = self.path.open("ab", buffering=0)
+        length = self.bytes
+        rest = (json.dumps(line, ensure_ascii=False, default=str) + "\n").encode(errors="backslashreplace")
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError:
+            self.cut(length)  # no half a line, if another run appends to it
+            raise

@@ -6,15 +6,17 @@ import time
 from collections import deque
 from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
+
 from connector.encoders.base import Encoder
 from connector.errors import BulkWriteError, CorpusError
-from connector.index.writer import BulkWriter, WriteResult
+from connector.index.writer import BulkWriter, Refusal, WriteResult
 from connector.ingest.checkpoint import Checkpoint, Watermark
 from connector.ingest.dead_letters import DeadLetters
 from connector.sparsify import round_to_stored
@@ -22,8 +24,6 @@ from connector.types import Document, MalformedRecord, SparseDocument, SparseVec
 
 Progress = Callable[[int], None]
 """Called with the number of records whose fate is known."""
-
-_BETWEEN_CHECKPOINTS_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +55,13 @@ class _Batch:
 
     Attributes:
         records: All of them.
-        written: What becomes of the documents among them; None where there are none.
+        written: What becomes of the documents among them that are sent; None where there are none.
+        refused: Documents among them that are not sent, and why.
     """
 
     records: Sequence[Document | MalformedRecord]
     written: Future[WriteResult] | None
+    refused: Sequence[Refusal] = ()
 
 
 class IngestJob:
@@ -123,7 +125,7 @@ class IngestJob:
         self._pending: deque[_Batch] = deque()
         self._pool = ThreadPoolExecutor(max_in_flight, "bulk")
         self._started = time.monotonic()
-        self._saved = self._started
+        self._settling = False
         self._result: IngestResult | None = None
         if resume:
             self._letters.cut(self._done.dead_letter_bytes)
@@ -220,13 +222,20 @@ class IngestJob:
     def _take(self, batch: Sequence[Document | MalformedRecord], vectors: SparseVectors | None) -> None:
         documents = [record for record in batch if isinstance(record, Document)]
         written: Future[WriteResult] | None = None
+        refused: Sequence[Refusal] = ()
         if documents:
             if vectors is None:
                 vectors = self._encode(documents)
-            written = self._pool.submit(self._writer.write, to_sparse_documents(documents, vectors))
-        self._pending.append(_Batch(batch, written))
+            sent, refused = _without_repeats(to_sparse_documents(documents, vectors), vectors)
+            written = self._pool.submit(self._writer.write, sent)
+        self._pending.append(_Batch(batch, written, refused))
+        settled = False
         while self._pending and (len(self._pending) > self._max_in_flight or _is_over(self._pending[0])):
             self._settle()
+            settled = True
+        if settled:
+            # Every time, so that a run that is killed encodes no more again than what waits for the server.
+            self._save()
 
     def _encode(self, documents: list[Document]) -> SparseVectors:
         if self._encoder is None:
@@ -237,6 +246,8 @@ class IngestJob:
         """Wait for the oldest batch, and note what became of it."""
         batch = self._pending[0]
         result = batch.written.result() if batch.written is not None else WriteResult(0)
+        # If it is not kept whole (an interrupt, a full disk), no later batch may be accounted for.
+        self._settling = True
         self._pending.popleft()
         by_id: dict[str, Document] = {}
         for record in batch.records:
@@ -244,26 +255,25 @@ class IngestJob:
                 self._letters.add_malformed(record)
             else:
                 by_id[record.doc_id] = record
-        for refusal in result.refused:
+        for refusal in (*batch.refused, *result.refused):
             self._letters.add_refusal(by_id[refusal.document.doc_id], refusal)
         self._done = Watermark(
             read=self._done.read + len(batch.records),
             indexed=self._done.indexed + result.indexed,
             superseded=self._done.superseded + result.superseded,
             dead_lettered=self._letters.count,
+            dead_letter_bytes=self._letters.bytes,
         )
+        self._settling = False
         if self._strict and self._letters.count:
             raise CorpusError(f"Stopped, as --strict asks: {self._letters.reasons[0]}")
-        if time.monotonic() - self._saved > _BETWEEN_CHECKPOINTS_S:
-            self._save()
         if self._progress is not None:
             self._progress(self._done.read)
 
     def _save(self) -> None:
         if self._checkpoint is not None:
             self._letters.sync()
-            self._checkpoint.save(replace(self._done, dead_letter_bytes=self._letters.bytes))
-        self._saved = time.monotonic()
+            self._checkpoint.save(self._done)
 
     def _finish(self) -> None:
         self._pool.shutdown()
@@ -288,7 +298,7 @@ class IngestJob:
         # Who interrupts does not want to wait for an answer that may take long.
         self._pool.shutdown(wait=not interrupted)
         self._strict = False
-        while self._pending and _is_over(self._pending[0]) and not _failed(self._pending[0]):
+        while not self._settling and self._pending and _is_over(self._pending[0]) and not _failed(self._pending[0]):
             self._settle()
         self._save()
 
@@ -323,6 +333,19 @@ def _is_over(batch: _Batch) -> bool:
 
 def _failed(batch: _Batch) -> bool:
     return batch.written is not None and batch.written.exception() is not None
+
+
+def _without_repeats(
+    documents: Sequence[SparseDocument], vectors: SparseVectors
+) -> tuple[list[SparseDocument], list[Refusal]]:
+    """Refuse documents whose vector names a feature twice: a mapping keeps one of the weights, and says nothing."""
+    slots = np.arange(vectors.features.shape[1], dtype=np.int64)
+    names = np.sort(np.where(vectors.weights != 0.0, vectors.features, -1 - slots), axis=1)
+    repeats = (np.diff(names, axis=1) == 0).any(axis=1).tolist()
+    reason = "the vector names a feature twice; name each once."
+    sent = [document for document, repeated in zip(documents, repeats, strict=True) if not repeated]
+    refused = [document for document, repeated in zip(documents, repeats, strict=True) if repeated]
+    return sent, [Refusal(document, 0, "invalid_document", reason, 0) for document in refused]
 
 
 def to_sparse_documents(documents: Iterable[Document], vectors: SparseVectors) -> list[SparseDocument]:
