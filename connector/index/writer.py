@@ -196,9 +196,9 @@ class BulkWriter:
         with self.limit.slot():
             if self._stopped.is_set():
                 raise BulkWriteError(f"Stopped; {len(chunk)} documents for index {self.index!r} were not sent.")
+            self._check_index()
             for action in chunk:
                 action.attempts += 1
-            self._check_index()
             return self._client.bulk(
                 body=b"".join(action.payload for action in chunk),
                 index=self.index,
@@ -207,13 +207,11 @@ class BulkWriter:
 
     def _check_index(self) -> None:
         """Stop where the index is gone: the server would make it again, with a mapping that it guesses."""
-        try:
-            if self._client.indices.exists(index=self.index):
-                return
-        except TransportError as error:
-            self._retryable_cause(error)
-            return
-        raise BulkWriteError(f"Index {self.index!r} is gone; nothing more was written. Ingest into a new one.")
+        if not self._client.indices.exists(index=self.index):
+            raise self._gone()
+
+    def _gone(self) -> BulkWriteError:
+        return BulkWriteError(f"Index {self.index!r} is gone; nothing more was written. Ingest into a new one.")
 
     def _send_halves(self, chunk: list[_Action], outcome: _Outcome) -> None:
         if len(chunk) == 1:
@@ -252,6 +250,8 @@ class BulkWriter:
                 continue
             error = item.get("error", {})
             kind, reason = str(error.get("type", "")), str(error.get("reason", ""))
+            if kind == "index_not_found_exception":
+                raise self._gone()
             if item["status"] in _RETRIED_STATUS or kind == "cluster_block_exception":
                 again.append(action)
                 cause = f"{kind}: {reason}"

@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
@@ -300,7 +301,9 @@ class IngestJob:
         self._strict = False
         while not self._settling and self._pending and _is_over(self._pending[0]) and not _failed(self._pending[0]):
             self._settle()
-        self._save()
+        # The checkpoint before this one is as good, and the first error says more.
+        with suppress(OSError):
+            self._save()
 
 
 def ingest_documents(

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from opensearchpy import OpenSearch
-from opensearchpy.helpers import scan
 
 from connector.query import FEATURES_FIELD, PRESENCE_FEATURE
 from connector.types import SparseDocument
+
+_PAGE = 2_000
 
 
 @dataclass(frozen=True)
@@ -52,15 +53,25 @@ def read_contents(client: OpenSearch, index: str, num_latents: int, *, preferenc
     ]
     # Documents without any feature are to be found as well.
     query = {"bool": {"must": {"match_all": {}}, "should": clauses}}
-    hits = scan(
-        client, {"query": query}, index=index, size=2_000, preference=preference, include_named_queries_score=True
-    )
+    hits = _all_hits(client, index, query, preference=preference)
     return _contents((hit["_id"], hit["_source"], _stored(hit.get("matched_queries", {}))) for hit in hits)
 
 
 def contents_of(documents: Iterable[SparseDocument]) -> Contents:
     """What an index should hold that got these documents, with weights as it stores them."""
     return _contents((each.doc_id, each.source, {**each.features, PRESENCE_FEATURE: 1.0}) for each in documents)
+
+
+def _all_hits(client: OpenSearch, index: str, query: dict[str, Any], *, preference: str) -> Iterator[dict[str, Any]]:
+    # A scroll gives no scores of named clauses from its second page on.
+    client.indices.put_settings(index=index, body={"index.max_result_window": 1_000_000})
+    params = {"preference": preference, "include_named_queries_score": "true"}
+    place, total = 0, 1
+    while place < total:
+        body = {"query": query, "sort": ["_doc"], "from": place, "size": _PAGE, "track_total_hits": True}
+        found = client.search(index=index, body=body, params=params)["hits"]
+        yield from found["hits"]
+        place, total = place + _PAGE, found["total"]["value"]
 
 
 def _stored(scores: Mapping[str, float]) -> dict[str, float]:
