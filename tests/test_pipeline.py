@@ -417,7 +417,9 @@ def test_a_batch_whose_dead_letters_are_not_kept_whole_stays_unaccounted_for(
     def fail(*_: object) -> None:
         raise error
 
-    with monkeypatch.context() as patch, pytest.raises(type(error)), job(ListWriter(), tmp_path) as first:
+    # Late enough for all three batches to be under way when the first is accounted for.
+    writer = ListWriter(before=lambda: time.sleep(0.05))
+    with monkeypatch.context() as patch, pytest.raises(type(error)), job(writer, tmp_path) as first:
         patch.setattr("connector.ingest.dead_letters.DeadLetters.add_refusal", fail)
         first.add(records)
     assert Checkpoint(tmp_path / "run.json", {"input": "a"}).load().read == 0, "no later batch takes its place"

@@ -12,7 +12,13 @@ from threading import Event
 from typing import Any
 
 from opensearchpy import OpenSearch
-from opensearchpy.exceptions import ConnectionError, ConnectionTimeout, SerializationError, TransportError
+from opensearchpy.exceptions import (
+    ConnectionError,
+    ConnectionTimeout,
+    NotFoundError,
+    SerializationError,
+    TransportError,
+)
 
 from connector.errors import BulkWriteError
 from connector.index.client import address_of, explained, reason_of
@@ -120,6 +126,7 @@ class BulkWriter:
         self._max_backoff = max_backoff
         self._retry_deadline_s = retry_deadline_s
         self._scale = 2.0 ** read_weight_exponent(client, index)
+        self._uuids: dict[str, str] = {}
         self._stopped = Event()
         self.limit = InFlightLimit(max_in_flight)
 
@@ -147,8 +154,14 @@ class BulkWriter:
         self._stopped.set()
 
     def refresh(self) -> None:
-        """Make everything written so far visible to searches."""
+        """Make everything written so far visible to searches.
+
+        Raises:
+            BulkWriteError: The index was deleted while it was written.
+            ClusterError: The server is away or does not permit it.
+        """
         with explained(self._client):
+            self._check_index()
             self._client.indices.refresh(index=self.index)
 
     def _chunks(self, actions: Sequence[_Action]) -> Iterator[list[_Action]]:
@@ -206,9 +219,22 @@ class BulkWriter:
             )
 
     def _check_index(self) -> None:
-        """Stop where the index is gone: the server would make it again, with a mapping that it guesses."""
-        if not self._client.indices.exists(index=self.index):
-            raise self._gone()
+        """Stop where the index is gone: the server would make it again, with a mapping that it guesses.
+
+        Deleted between this and a request, it comes back all the same; then its UUID is another one the next time.
+        """
+        try:
+            params = {"filter_path": "*.settings.index.uuid"}
+            replies = self._client.indices.get_settings(index=self.index, params=params)
+        except NotFoundError:
+            raise self._gone() from None
+        for name, reply in replies.items():
+            uuid = reply["settings"]["index"]["uuid"]
+            if self._uuids.setdefault(name, uuid) != uuid:
+                raise BulkWriteError(
+                    f"Index {name!r} was deleted, and is another one now, whose mapping the server may have guessed. "
+                    "Delete it, and ingest again."
+                )
 
     def _gone(self) -> BulkWriteError:
         return BulkWriteError(f"Index {self.index!r} is gone; nothing more was written. Ingest into a new one.")

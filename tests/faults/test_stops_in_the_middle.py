@@ -28,7 +28,7 @@ from tests.faults.recorder import Recorder, recorded
 
 pytestmark = [pytest.mark.opensearch, pytest.mark.faults]
 
-DELETIONS = 20
+DELETIONS = 10
 
 
 def test_11_credentials_refused_in_the_middle_stop_at_once_and_a_resumed_run_ends_the_same(
@@ -62,10 +62,12 @@ def test_11_credentials_refused_in_the_middle_stop_at_once_and_a_resumed_run_end
     assert read_contents(client, hashed_index, NUM_LATENTS) == fault_free(documents)
 
 
-def test_11_an_index_deleted_in_the_middle_stops_the_run_and_does_not_come_back(
+def test_11_an_index_deleted_in_the_middle_stops_the_run_and_no_document_is_called_bad(
     opensearch_url: str, client: OpenSearch, fault_free: FaultFree, figures: Figures, tmp_path: Path
 ) -> None:
-    documents = numbered(20_000)
+    """A bulk that arrives just after the deletion makes the index anew; no request can forbid the server to."""
+    documents = numbered(10_000)
+    came_back = 0
     for deletion in range(DELETIONS):
         index = f"deleted-{deletion}"
         folder = tmp_path / index
@@ -73,15 +75,16 @@ def test_11_an_index_deleted_in_the_middle_stops_the_run_and_does_not_come_back(
         recorder = Recorder()
         with made_index(client, index), recorded(opensearch_url, recorder) as through, ThreadPoolExecutor(1) as pool:
             running = pool.submit(ingest, through, index, documents, folder=folder, write_size=20)
-            recorder.wait_for(10 + deletion)
+            recorder.wait_for(5 + deletion)
             client.indices.delete(index=index)
-            with pytest.raises(BulkWriteError, match=f"Index '{index}' is gone"):
+            with pytest.raises(BulkWriteError, match=f"Index '{index}' (is gone|was deleted, and is another one now)"):
                 running.result()
-            back = client.indices.exists(index=index)
-            assert not (folder / "dead.jsonl").exists(), "the documents are good"
-            assert not back, f"deletion {deletion}"
-            client.indices.create(index=index)
-    figures(deletions=DELETIONS)
+            assert not (folder / "dead.jsonl").exists()
+            if client.indices.exists(index=index):
+                came_back += 1
+            else:
+                client.indices.create(index=index)  # to be deleted at the end
+    figures(deletions=DELETIONS, came_back=came_back)
     with made_index(client, "anew") as index:
         ingest(client, index, documents)
         assert read_contents(client, index, NUM_LATENTS) == fault_free(documents)
