@@ -26,7 +26,7 @@ from connector.index.transport import PatientConnection
 _ADVICE = "see `ksparse status`, or set OPENSEARCH_URL."
 
 MINIMUM_VERSION = (3, 0)
-"""`recovery_source_excludes` keeps the features from being stored twice; it is tested here with 3.6."""
+"""Tested here with 3.6."""
 
 
 @dataclass(frozen=True, slots=True)
