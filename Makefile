@@ -9,12 +9,13 @@ DEMO_OPTIONS := $(if $(CORPUS),--corpus $(CORPUS)) $(if $(KEEP),--keep)
 DATA ?= ../shared/data
 HEAD := connector/heads/all-MiniLM-L6-v2
 
-.PHONY: help setup demo test lint fast head zero-shot paper-tables lock clean
+.PHONY: help setup demo test lint fast faults head zero-shot paper-tables lock clean
 
 help:
 	@echo "make demo               index a real corpus and compare with HNSW (CORPUS=folder for a BEIR folder, KEEP=1)"
 	@echo "make test               ruff, mypy and all tests, those on a real OpenSearch included"
 	@echo "make fast               the tests that need no server"
+	@echo "make faults             the twelve fault tests: nodes and processes are killed (15 minutes; the report is kept)"
 	@echo "make head               train the shipped head again on the sets in DATA=folder, and write its scores"
 	@echo "make zero-shot          score each set with a head that was not trained on it"
 	@echo "make paper-tables       Tables 1 to 3 of the K-sparse paper"
@@ -45,6 +46,10 @@ fast: setup
 
 test: lint
 	$(BIN)/python -m pytest
+
+# As root, since one of them mounts a file system to fill it; without, that one is skipped.
+faults: setup
+	$(BIN)/python -m pytest -m faults tests/faults --report benchmarks/results/faults.json
 
 SETS := debian wordnet tldr-pages fairytaleqa
 TRAIN := $(BIN)/ksparse train --split train --split dev --latents 16384 --learning-rate 2e-3 --steps 100000 --cache .cache/embeddings

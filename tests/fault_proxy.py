@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 import ssl
+import struct
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,8 @@ TLS_FOLDER = Path(__file__).with_name("tls")
 class Reply:
     """What a client sees.
 
-    `declared` is the Content-Length if it is to be a lie; `broken` closes without a reply; `retry_after` is a header.
+    `declared` is the Content-Length if it is to be a lie; `broken` closes without a reply, `reset` by a TCP reset;
+    `retry_after` is a header.
     """
 
     status: int
@@ -32,6 +35,7 @@ class Reply:
     content_type: str = "application/json"
     declared: int | None = None
     broken: bool = False
+    reset: bool = False
     retry_after: str | None = None
 
 
@@ -55,6 +59,17 @@ def broken_after(body: bytes, forward: Forward) -> Reply:
     """Close the connection after the node has done its work."""
     forward(body)
     return Reply(0, b"", broken=True)
+
+
+def reset_after(body: bytes, forward: Forward) -> Reply:
+    """Reset the connection after the node has done its work."""
+    forward(body)
+    return Reply(0, b"", broken=True, reset=True)
+
+
+def passed(body: bytes, forward: Forward) -> Reply:
+    """No fault."""
+    return forward(body)
 
 
 def truncated(body: bytes, forward: Forward) -> Reply:
@@ -101,16 +116,23 @@ def slow(seconds: float) -> Fault:
 
 def busy_for(doc_id: str) -> Fault:
     """Keep one document from the node and say that a queue was full; the others are really written."""
+    return busy_where(lambda name: name == doc_id)
+
+
+def busy_where(chosen: Callable[[str], bool]) -> Fault:
+    """Keep the documents of some ids from the node and say that a queue was full; the others are really written."""
 
     def hold_back(body: bytes, forward: Forward) -> Reply:
         lines = body.splitlines(keepends=True)
-        ids = [json.loads(line)["index"]["_id"] for line in lines[::2]]
-        place = ids.index(doc_id)
-        rest = b"".join(lines[: 2 * place] + lines[2 * place + 2 :])
-        items: list[Any] = json.loads(forward(rest).body)["items"] if rest else []
+        held = [chosen(json.loads(line)["index"]["_id"]) for line in lines[::2]]
+        rest = b"".join(line for place, line in enumerate(lines) if not held[place // 2])
+        reply = forward(rest) if rest else Reply(200, b'{"items": []}')
+        if reply.status != 200:
+            return reply
+        written: Iterator[Any] = iter(json.loads(reply.body)["items"])
         error = {"type": "rejected_execution_exception", "reason": "queue is full"}
-        items.insert(place, {"index": {"status": 429, "error": error}})
-        return Reply(200, json.dumps({"items": items}).encode())
+        refused = {"index": {"status": 429, "error": error}}
+        return Reply(200, json.dumps({"items": [refused if each else next(written) for each in held]}).encode())
 
     return hold_back
 
@@ -129,6 +151,7 @@ class FaultProxy:
         bulks: Bodies of the `_bulk` requests, in order.
         faults: One for each of the next `_bulk` requests.
         always: For those after them.
+        keep: Whether bodies are kept.
     """
 
     url: str = ""
@@ -136,6 +159,7 @@ class FaultProxy:
     paths: list[str] = field(default_factory=list)
     faults: deque[Fault] = field(default_factory=deque)
     always: Fault | None = None
+    keep: bool = True
 
     def ids(self) -> list[list[str]]:
         """The document ids of each `_bulk` request."""
@@ -180,12 +204,22 @@ def fault_proxy(
             with lock:
                 proxy.paths.append(self.path)
                 if "/_bulk" in self.path:
-                    proxy.bulks.append(body)
+                    if proxy.keep:
+                        proxy.bulks.append(body)
                     fault = proxy.faults.popleft() if proxy.faults else proxy.always
-            self.send(fault(body, forward) if fault else forward(body))
+            try:
+                reply = fault(body, forward) if fault else forward(body)
+            except (OSError, HTTPException):  # the node is gone
+                reply = Reply(0, b"", broken=True)
+            self.send(reply)
 
         def send(self, reply: Reply) -> None:
             self.close_connection = reply.broken or reply.declared is not None
+            if reply.reset:
+                # Closed with no time to linger, a connection ends by RST instead of FIN.
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.rfile.close()
+                self.connection.close()
             if reply.broken:
                 return
             self.send_response(reply.status)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 from connector.cli.stop import stoppable
@@ -17,3 +19,10 @@ def test_only_what_can_be_resumed_is_said_to_be(
         raise KeyboardInterrupt
     assert left == [4]
     assert words in capsys.readouterr().err
+
+
+def test_a_full_disk_leaves_a_run_that_can_go_on(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="4"), stoppable(option="--resume"):
+        raise OSError(errno.ENOSPC, "No space left on device", "run.json")
+    said = capsys.readouterr().err
+    assert "No space left on device: 'run.json'" in said and "the same command again with --resume" in said

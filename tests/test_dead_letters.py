@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import json
+import resource
 from datetime import date
 from pathlib import Path
+
+import pytest
 
 from connector.index.writer import Refusal
 from connector.ingest.dead_letters import DeadLetters
@@ -78,3 +81,18 @@ def test_a_summary_names_the_first_ten(tmp_path: Path) -> None:
     assert (letters.count, len(letters.reasons)) == (12, 10)
     assert letters.reasons[-1] == "c.jsonl:9: broken"
     assert len((tmp_path / "dead.jsonl").read_text().splitlines()) == 12
+
+
+def test_a_line_that_does_not_fit_leaves_no_half_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "dead.jsonl"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with DeadLetters(path) as letters:
+        letters.add_malformed(MalformedRecord("c.jsonl:1", "not UTF-8", "x"))
+        kept = path.read_text()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(kept) + 50, before[1]))
+        try:
+            with pytest.raises(OSError, match="File too large"):
+                letters.add_malformed(MalformedRecord("c.jsonl:2", "not UTF-8", "x"))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert path.read_text() == kept

@@ -448,3 +448,47 @@ def test_a_job_without_a_checkpoint_cannot_go_on(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="resume needs the checkpoint"):
         IngestJob(cast(BulkWriter, ListWriter()), LengthEncoder(), dead_letters=tmp_path / "dead.jsonl", resume=True)
     assert (tmp_path / "dead.jsonl").read_text() == "of another run\n"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError("No space left on device")])
+def test_a_batch_whose_dead_letters_are_not_kept_whole_stays_unaccounted_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    records = documents("bad1", "bad2", "d3", "d4", "d5", "d6")
+
+    def fail(*_: object) -> None:
+        raise error
+
+    # Late enough for all three batches to be under way when the first is accounted for.
+    writer = ListWriter(before=lambda: time.sleep(0.05))
+    with monkeypatch.context() as patch, pytest.raises(type(error)), job(writer, tmp_path) as first:
+        patch.setattr("connector.ingest.dead_letters.DeadLetters.add_refusal", fail)
+        first.add(records)
+    assert Checkpoint(tmp_path / "run.json", {"input": "a"}).load().read == 0, "no later batch takes its place"
+    with job(ListWriter(), tmp_path, resume=True) as second:
+        second.add(records)
+    assert (second.result.read, second.result.indexed, second.result.dead_lettered) == (6, 4, 2)
+    assert len((tmp_path / "dead.jsonl").read_text().splitlines()) == 2
+
+
+def test_the_checkpoint_is_never_further_behind_than_what_waits(tmp_path: Path) -> None:
+    writer = ListWriter()
+    with job(writer, tmp_path, max_in_flight=2) as work:
+        for number in range(40):
+            work.add(documents(f"d{number}"))
+            point = Checkpoint(tmp_path / "run.json", {"input": "a"})
+            read = point.load().read if point.path.exists() else 0
+            assert number + 1 - read <= 2 * 2 + 1, "2 batches wait, and one is not yet full"
+
+
+def test_a_vector_that_names_a_feature_twice_is_a_dead_letter(tmp_path: Path) -> None:
+    writer = ListWriter()
+    vectors = SparseVectors(
+        np.array([[7, 7], [7, 9], [7, 7]], np.int32), np.array([[1, 2], [1, 2], [1, 0]], np.float32)
+    )
+    with job(writer, tmp_path) as work:
+        work.add_vectors([Document(name, "text") for name in ("twice", "once", "unused")], vectors)
+    assert [each.doc_id for each in writer.written] == ["once", "unused"]
+    [letter] = [json.loads(line) for line in (tmp_path / "dead.jsonl").read_text().splitlines()]
+    assert (letter["_id"], letter["status"], letter["attempts"]) == ("twice", 0, 0)
+    assert letter["reason"] == "the vector names a feature twice; name each once."

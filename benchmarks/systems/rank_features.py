@@ -10,12 +10,12 @@ import numpy as np
 from opensearchpy import OpenSearch
 
 from benchmarks.datasets import EncodedSet
-from benchmarks.systems.base import INDEX_SETTINGS, Encoding, Probe, Request, send, to_hits
+from benchmarks.systems.base import INDEX_SETTINGS, Encoding, Probe, Request, send, to_hits, without_source
 from connector.errors import BulkWriteError
 from connector.index.schema import index_body
 from connector.index.writer import BulkWriter
 from connector.pruning import Pruning, prune_query
-from connector.query import build_query
+from connector.query import FEATURES_FIELD, build_query
 from connector.sparsify import prune, round_to_stored, scale_weights
 from connector.types import EncoderFingerprint, Hit, SparseDocument, SparseVectors
 
@@ -67,6 +67,8 @@ class RankFeatures:
     def configure(self, client: OpenSearch) -> None:
         """Create an index that holds the features and nothing beside them."""
         body = index_body(self.fingerprint, weight_exponent=self.weight_exponent, settings=INDEX_SETTINGS)
+        # Weighed at once, before later merges drop the server's copy for recovery.
+        body["mappings"]["_source"] = without_source(FEATURES_FIELD)
         client.indices.create(index=self.index, body=body)
 
     def upload(self, client: OpenSearch, data: EncodedSet) -> None:

@@ -1,4 +1,4 @@
-"""Stop a run that can go on later: at an interrupt, at SIGTERM, or where the server takes no more."""
+"""Stop a run that can go on later: at an interrupt, at SIGTERM, or where the server or a disk takes no more."""
 
 from __future__ import annotations
 
@@ -22,14 +22,17 @@ def stoppable(*, option: str = "") -> Iterator[None]:
     """
     from connector.cli.main import EXIT_RESUMABLE
 
+    again = f"again with {option}" if option else "again"
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     except BulkWriteError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(EXIT_RESUMABLE)
+    except OSError as error:
+        click.echo(f"Error: {error}. Mend it and run the same command {again}; nothing is lost or doubled.", err=True)
+        sys.exit(EXIT_RESUMABLE)
     except KeyboardInterrupt:
-        again = f"again with {option}" if option else "again"
         click.echo(f"Stopped. Run the same command {again}; nothing is lost or doubled.", err=True)
         sys.stderr.flush()
         sys.stdout.flush()

@@ -29,7 +29,7 @@ from connector.tls import explain_tls
 _ADVICE = "see `ksparse status`, or set OPENSEARCH_URL."
 
 MINIMUM_VERSION = (3, 0)
-"""`recovery_source_excludes` keeps the features from being stored twice; it is tested here with 3.6."""
+"""Tested here with 3.6."""
 
 
 @dataclass(frozen=True, slots=True)

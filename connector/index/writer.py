@@ -10,7 +10,13 @@ from threading import Event
 from typing import Any
 
 from opensearchpy import OpenSearch
-from opensearchpy.exceptions import ConnectionError, ConnectionTimeout, SerializationError, TransportError
+from opensearchpy.exceptions import (
+    ConnectionError,
+    ConnectionTimeout,
+    NotFoundError,
+    SerializationError,
+    TransportError,
+)
 
 from connector.errors import BulkWriteError, ClusterError
 from connector.index.bulk_lines import to_lines
@@ -121,6 +127,7 @@ class BulkWriter:
         self._max_backoff = max_backoff
         self._retry_deadline_s = retry_deadline_s
         self._scale = 2.0 ** read_weight_exponent(client, index)
+        self._uuids: dict[str, str] = {}
         self._stopped = Event()
         self.limit = InFlightLimit(max_in_flight)
 
@@ -149,8 +156,14 @@ class BulkWriter:
         self._stopped.set()
 
     def refresh(self) -> None:
-        """Make everything written so far visible to searches."""
+        """Make everything written so far visible to searches.
+
+        Raises:
+            BulkWriteError: The index was deleted while it was written.
+            ClusterError: The server is away or does not permit it.
+        """
         with explained(self._client):
+            self._check_index()
             self._client.indices.refresh(index=self.index)
 
     def _chunks(self, actions: Sequence[_Action]) -> Iterator[list[_Action]]:
@@ -202,9 +215,9 @@ class BulkWriter:
         with self.limit.slot():
             if self._stopped.is_set():
                 raise BulkWriteError(f"Stopped; {len(chunk)} documents for index {self.index!r} were not sent.")
+            self._check_index()
             for action in chunk:
                 action.attempts += 1
-            self._check_index()
             return self._client.bulk(
                 body=b"".join(action.payload for action in chunk),
                 index=self.index,
@@ -212,14 +225,25 @@ class BulkWriter:
             )
 
     def _check_index(self) -> None:
-        """Stop where the index is gone: the server would make it again, with a mapping that it guesses."""
+        """Stop where the index is gone: the server would make it again, with a mapping that it guesses.
+
+        Deleted between this and a request, it comes back all the same; then its UUID is another one the next time.
+        """
         try:
-            if self._client.indices.exists(index=self.index):
-                return
-        except TransportError as error:
-            self._retryable_cause(error)
-            return
-        raise BulkWriteError(f"Index {self.index!r} is gone; nothing more was written. Ingest into a new one.")
+            params = {"filter_path": "*.settings.index.uuid"}
+            replies = self._client.indices.get_settings(index=self.index, params=params)
+        except NotFoundError:
+            raise self._gone() from None
+        for name, reply in replies.items():
+            uuid = reply["settings"]["index"]["uuid"]
+            if self._uuids.setdefault(name, uuid) != uuid:
+                raise BulkWriteError(
+                    f"Index {name!r} was deleted, and is another one now, whose mapping the server may have guessed. "
+                    "Delete it, and ingest again."
+                )
+
+    def _gone(self) -> BulkWriteError:
+        return BulkWriteError(f"Index {self.index!r} is gone; nothing more was written. Ingest into a new one.")
 
     def _send_halves(self, chunk: list[_Action], outcome: _Outcome) -> None:
         if len(chunk) == 1:
@@ -261,6 +285,8 @@ class BulkWriter:
                 continue
             error = item.get("error", {})
             kind, reason = str(error.get("type", "")), _reason_of_item(error)
+            if kind == "index_not_found_exception":
+                raise self._gone()
             if item["status"] in _RETRIED_STATUS or kind == "cluster_block_exception":
                 again.append(action)
                 cause = f"{kind}: {reason}"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import Any, Self
 
 from connector.corpus.raw import abridge
 from connector.index.writer import Refusal
@@ -29,7 +30,7 @@ class DeadLetters:
         self.path = path
         self.count = count
         self.reasons: list[str] = []
-        self._file: IO[str] | None = None
+        self._file: FileIO | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -89,9 +90,16 @@ class DeadLetters:
         if self.path is None:
             return
         if self._file is None:
-            self._file = self.path.open("a", encoding="utf-8", errors="backslashreplace")
-        self._file.write(_write(line) + "\n")
-        self._file.flush()
+            # Without a buffer: one that a full disk does not take would be written when the file is closed.
+            self._file = self.path.open("ab", buffering=0)
+        length = self.bytes
+        rest = (_write(line) + "\n").encode(errors="backslashreplace")
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError:
+            self.cut(length)  # no half a line, if another run appends to it
+            raise
 
 
 def _write(line: dict[str, Any]) -> str:

@@ -6,15 +6,18 @@ import time
 from collections import deque
 from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
+
 from connector.encoders.base import Encoder
 from connector.errors import BulkWriteError, CorpusError
-from connector.index.writer import BulkWriter, WriteResult
+from connector.index.writer import BulkWriter, Refusal, WriteResult
 from connector.ingest.batches import without_repeats
 from connector.ingest.checkpoint import Checkpoint, Watermark
 from connector.ingest.dead_letters import DeadLetters
@@ -29,7 +32,6 @@ Record = Document | Deletion | MalformedRecord
 WRITE_SIZE = 256
 """Documents encoded before they are handed to the writer: as many as a request has, unless it may have fewer."""
 
-_BETWEEN_CHECKPOINTS_S = 1.0
 _MOST_WAITING_CHARACTERS = 32 * 2**20
 """Of a batch that is not full: 256 texts of 100 MB would be 25 GB."""
 
@@ -66,12 +68,14 @@ class _Batch:
     Attributes:
         records: All of them.
         ids: Of the documents and deletions among them, each once.
-        written: What becomes of these; None where there are none.
+        written: What becomes of those that are sent; None where there are none.
+        refused: Documents among them that are not sent, and why.
     """
 
     records: Sequence[Record]
     ids: frozenset[str]
     written: Future[WriteResult] | None
+    refused: Sequence[Refusal] = ()
 
 
 class IngestJob:
@@ -136,7 +140,7 @@ class IngestJob:
         self._pending: deque[_Batch] = deque()
         self._pool = ThreadPoolExecutor(max_in_flight, "bulk")
         self._started = time.monotonic()
-        self._saved = self._started
+        self._settling = False
         self._result: IngestResult | None = None
         if resume:
             self._letters.cut(self._done.dead_letter_bytes)
@@ -240,35 +244,43 @@ class IngestJob:
             self._submit(batch[part.start : part.stop], some)
 
     def _submit(self, batch: Sequence[Record], vectors: SparseVectors | None) -> None:
-        documents = [record for record in batch if isinstance(record, Document)]
         ids = frozenset(record.doc_id for record in batch if not isinstance(record, MalformedRecord))
         # Batches are written side by side: what comes later for an id has to wait for what came before.
         while any(not ids.isdisjoint(pending.ids) for pending in self._pending):
             self._settle()
         written: Future[WriteResult] | None = None
+        refused: Sequence[Refusal] = ()
         if ids:
-            if vectors is None and documents:
-                vectors = self._encode(documents)
-            encoded = iter(to_sparse_documents(documents, vectors) if vectors is not None else ())
-            actions = [
-                record if isinstance(record, Deletion) else next(encoded)
-                for record in batch
-                if not isinstance(record, MalformedRecord)
-            ]
-            written = self._pool.submit(self._writer.write, actions)
-        self._pending.append(_Batch(batch, ids, written))
+            sparse, refused = self._sparse([record for record in batch if isinstance(record, Document)], vectors)
+            deletions = [record for record in batch if isinstance(record, Deletion)]
+            written = self._pool.submit(self._writer.write, [*sparse, *deletions])
+        self._pending.append(_Batch(batch, ids, written, refused))
+        settled = False
         while self._pending and (len(self._pending) > self._max_in_flight or _is_over(self._pending[0])):
             self._settle()
+            settled = True
+        if settled:
+            # Every time, so that a run that is killed encodes no more again than what waits for the server.
+            self._save()
 
-    def _encode(self, documents: list[Document]) -> SparseVectors:
-        if self._encoder is None:
-            raise TypeError("this job has no encoder: give it one, or add documents with their vectors.")
-        return self._encoder.encode_document([each.content for each in documents], batch_size=self._batch_size)
+    def _sparse(
+        self, documents: list[Document], vectors: SparseVectors | None
+    ) -> tuple[list[SparseDocument], list[Refusal]]:
+        """Documents with their vectors, encoded unless these are given, and those that cannot be sent."""
+        if not documents:
+            return [], []
+        if vectors is None:
+            if self._encoder is None:
+                raise TypeError("this job has no encoder: give it one, or add documents with their vectors.")
+            vectors = self._encoder.encode_document([each.content for each in documents], batch_size=self._batch_size)
+        return _without_repeated_features(to_sparse_documents(documents, vectors), vectors)
 
     def _settle(self) -> None:
         """Wait for the oldest batch, and note what became of it."""
         batch = self._pending[0]
         result = batch.written.result() if batch.written is not None else WriteResult(0)
+        # If it is not kept whole (an interrupt, a full disk), no later batch may be accounted for.
+        self._settling = True
         self._pending.popleft()
         by_id: dict[str, Document | Deletion] = {}
         for record in batch.records:
@@ -276,7 +288,7 @@ class IngestJob:
                 self._letters.add_malformed(record)
             else:
                 by_id[record.doc_id] = record
-        for refusal in result.refused:
+        for refusal in (*batch.refused, *result.refused):
             self._letters.add_refusal(by_id[refusal.document.doc_id], refusal)
         self._done = Watermark(
             read=self._done.read + len(batch.records),
@@ -284,19 +296,18 @@ class IngestJob:
             superseded=self._done.superseded + result.superseded,
             deleted=self._done.deleted + result.deleted,
             dead_lettered=self._letters.count,
+            dead_letter_bytes=self._letters.bytes,
         )
+        self._settling = False
         if self._strict and self._letters.count:
             raise CorpusError(f"Stopped, as --strict asks: {self._letters.reasons[0]}")
-        if time.monotonic() - self._saved > _BETWEEN_CHECKPOINTS_S:
-            self._save()
         if self._progress is not None:
             self._progress(self._done.read)
 
     def _save(self) -> None:
         if self._checkpoint is not None:
             self._letters.sync()
-            self._checkpoint.save(replace(self._done, dead_letter_bytes=self._letters.bytes))
-        self._saved = time.monotonic()
+            self._checkpoint.save(self._done)
 
     def _finish(self) -> None:
         self._pool.shutdown()
@@ -322,9 +333,11 @@ class IngestJob:
         # Who interrupts does not want to wait for an answer that may take long.
         self._pool.shutdown(wait=not interrupted)
         self._strict = False
-        while self._pending and _is_over(self._pending[0]) and not _failed(self._pending[0]):
+        while not self._settling and self._pending and _is_over(self._pending[0]) and not _failed(self._pending[0]):
             self._settle()
-        self._save()
+        # The checkpoint before this one is as good, and the first error says more.
+        with suppress(OSError):
+            self._save()
 
 
 def ingest_documents(
@@ -357,6 +370,19 @@ def _is_over(batch: _Batch) -> bool:
 
 def _failed(batch: _Batch) -> bool:
     return batch.written is not None and batch.written.exception() is not None
+
+
+def _without_repeated_features(
+    documents: Sequence[SparseDocument], vectors: SparseVectors
+) -> tuple[list[SparseDocument], list[Refusal]]:
+    """Refuse documents whose vector names a feature twice: a mapping keeps one of the weights, and says nothing."""
+    slots = np.arange(vectors.features.shape[1], dtype=np.int64)
+    names = np.sort(np.where(vectors.weights != 0.0, vectors.features, -1 - slots), axis=1)
+    repeats = (np.diff(names, axis=1) == 0).any(axis=1).tolist()
+    reason = "the vector names a feature twice; name each once."
+    sent = [document for document, repeated in zip(documents, repeats, strict=True) if not repeated]
+    refused = [document for document, repeated in zip(documents, repeats, strict=True) if repeated]
+    return sent, [Refusal(document, 0, "invalid_document", reason, 0) for document in refused]
 
 
 def to_sparse_documents(documents: Iterable[Document], vectors: SparseVectors) -> list[SparseDocument]:

@@ -311,6 +311,32 @@ def test_an_index_that_is_gone_is_not_made_again_by_writing(
     assert not client.indices.exists(index=ready_index)
 
 
+def test_an_index_deleted_while_a_request_is_under_way_is_noticed_if_it_came_back(
+    make_writer: MakeWriter, proxy: FaultProxy, client: OpenSearch, ready_index: str
+) -> None:
+    def deleted_first(body: bytes, forward: Forward) -> Reply:
+        client.indices.delete(index=ready_index)
+        return forward(body)
+
+    writer = make_writer()
+    proxy.faults.append(deleted_first)
+    writer.write(documents("d1"))
+    assert client.indices.exists(index=ready_index), "the server makes what it is written into"
+    for again in (lambda: writer.write(documents("d2")), writer.refresh):
+        with pytest.raises(BulkWriteError, match=f"Index '{ready_index}' was deleted, and is another one now"):
+            again()
+    assert proxy.ids() == [["d1"]]
+
+
+def test_a_document_that_finds_no_index_ends_the_write_and_is_no_refusal(
+    make_writer: MakeWriter, proxy: FaultProxy, ready_index: str
+) -> None:
+    item = {"index": {"status": 404, "error": {"type": "index_not_found_exception", "reason": "no such index"}}}
+    proxy.faults.append(lambda _body, _forward: Reply(200, json.dumps({"items": [item]}).encode()))
+    with pytest.raises(BulkWriteError, match=f"Index '{ready_index}' is gone"):
+        make_writer().write(documents("d1"))
+
+
 def test_several_threads_may_write(make_writer: MakeWriter, client: OpenSearch, ready_index: str) -> None:
     writer = make_writer(chunk_size=3)
     batches = [[f"{batch}-{number}" for number in range(10)] for batch in range(8)]
