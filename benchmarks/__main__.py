@@ -13,6 +13,7 @@ from benchmarks.cli.ksparse_table4 import ksparse_table4
 from benchmarks.cli.ksparse_tables import table_command
 from benchmarks.cli.levers import levers
 from benchmarks.cli.report import report
+from benchmarks.cli.stream import stream
 from connector.errors import ConnectorError
 
 
@@ -30,6 +31,7 @@ benchmarks.add_command(table_command(3, "quality by the weights of the loss"))
 benchmarks.add_command(ksparse_table4)
 benchmarks.add_command(growth)
 benchmarks.add_command(ingest)
+benchmarks.add_command(stream)
 benchmarks.add_command(levers)
 benchmarks.add_command(report)
 

@@ -75,6 +75,28 @@ def plot_growth(groups: Mapping[str, Sequence[dict[str, Any]]], title: str, path
     figure.savefig(path, dpi=110)
 
 
+def plot_stream(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """Draw memory and speed against the documents that went through.
+
+    Args:
+        rows: Of the suite `stream`.
+        path: To write, e.g. a PNG.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    by_memory, by_speed = figure.subplots(1, 2)
+    done = [row["documents"] for row in rows]
+    by_memory.plot(done, [row["memory_bytes"] / 1e6 for row in rows], color=_COLOURS["k-sparse"])
+    by_memory.set(xlabel="documents", ylabel="memory of the ingesting process, MB", ylim=(0, None))
+    taken = np.diff([row["seconds"] for row in rows])
+    by_speed.plot(done[1:], np.diff(done) / taken, color=_COLOURS["k-sparse"])
+    by_speed.set(xlabel="documents", ylabel="documents/s", ylim=(0, None))
+    for axes in (by_memory, by_speed):
+        axes.grid(alpha=0.25)
+    figure.savefig(path, dpi=110)
+
+
 def growth_lines(groups: Mapping[str, Sequence[dict[str, Any]]], key: str) -> list[tuple[str, list[int], list[float]]]:
     """One figure of every system and setting, by the number of documents."""
     lines: dict[str, tuple[list[int], list[float]]] = {}

@@ -168,6 +168,16 @@ def ingest_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
     return to_table(("way", "documents/s", "until merged", "memory of the client, MB"), lines)
 
 
+def stream_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """Return a few moments of the suite `stream` as a Markdown table."""
+    some = [rows[round(share * (len(rows) - 1))] for share in (0, 0.01, 0.1, 0.25, 0.5, 0.75, 1)]
+    lines = [
+        (f"{row['documents']:,}", f"{row['seconds']:.1f}", f"{row['memory_bytes'] / 1e6:.0f}")
+        for row in {row["documents"]: row for row in some}.values()
+    ]
+    return to_table(("documents", "seconds", "memory of the client, MB"), lines)
+
+
 def frontier_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
     """Return the rows of an encoder's frontier as a Markdown table."""
     heads = (

@@ -66,6 +66,14 @@ def _growth(result: dict[str, Any], picture: Path) -> None:
     click.echo(f"![{result['suite']}]({picture.name})\n")
 
 
+def _stream(result: dict[str, Any], picture: Path) -> None:
+    from benchmarks.plots import plot_stream
+    from benchmarks.report import stream_to_markdown
+
+    click.echo(stream_to_markdown(result["results"]["stream"]))
+    plot_stream(result["results"]["stream"], picture)
+
+
 def _ingest(result: dict[str, Any], _picture: Path) -> None:
     from benchmarks.report import ingest_to_markdown
 
@@ -86,4 +94,5 @@ _WRITERS: dict[str, Callable[[dict[str, Any], Path], None]] = {
     "ksparse-table4": _table_4,
     "growth": _growth,
     "ingest": _ingest,
+    "stream": _stream,
 }

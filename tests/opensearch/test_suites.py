@@ -134,6 +134,18 @@ def test_ingest_times_every_way(dataset: Path, head_folder: Path, tmp_path: Path
     assert run("report", "ingest.json").stdout.endswith(printed.rsplit("\n", 2)[0] + "\n")
 
 
+def test_a_stream_is_written_whole(tmp_path: Path) -> None:
+    options = ("--documents", "3000", "--features", "8", "--moments", "5", "--output", str(tmp_path / "stream.json"))
+    printed = run("stream", *options).stdout
+    moments = json.loads((tmp_path / "stream.json").read_text())["results"]["stream"]
+    assert moments[-1]["documents"] == 3_000
+    assert [moment["seconds"] for moment in moments] == sorted(moment["seconds"] for moment in moments)
+    assert "| 3,000 | " in printed
+    (tmp_path / "stream.png").unlink()
+    assert "| 3,000 | " in run("report", str(tmp_path / "stream.json")).stdout
+    assert (tmp_path / "stream.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_growth_goes_beyond_the_set(dataset: Path, head_folder: Path, tmp_path: Path) -> None:
     sizes = ("--documents", "400", "--documents", "100")
     options = ("--encoder", str(head_folder), "--rounds", "1", "--cache", "cache", "--output", "growth.json")

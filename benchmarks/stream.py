@@ -1,0 +1,88 @@
+"""A long stream of synthetic documents through an ingestion job, and the memory that the job takes meanwhile."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import psutil
+from opensearchpy import OpenSearch
+
+from benchmarks.systems.base import INDEX_SETTINGS
+from connector.index.schema import index_body
+from connector.index.writer import BulkWriter
+from connector.ingest.pipeline import IngestJob
+from connector.types import Document, EncoderFingerprint, SparseVectors
+
+INDEX = "ksparse-bench-stream"
+_PER_STEP = 1_000
+_LATENTS = 16_384
+_FINGERPRINT = EncoderFingerprint("synthetic", "", "0" * 64, None, _LATENTS, "none", None)
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """How far a stream is.
+
+    Attributes:
+        documents: That are accounted for.
+        seconds: Since the first one.
+        memory_bytes: Resident, of this process.
+    """
+
+    documents: int
+    seconds: float
+    memory_bytes: int
+
+
+def stream_documents(
+    client: OpenSearch, documents: int, *, features: int, moments: int, report: Callable[[str, float], None]
+) -> list[Moment]:
+    """Write random documents, and note how far it is and what it takes.
+
+    Args:
+        client: Of the node; the index for it is deleted at the end.
+        documents: How many.
+        features: Of each, drawn as a trained head's are: a few of them in many documents.
+        moments: Notes taken, evenly spread.
+        report: Told how far it is.
+
+    Raises:
+        RuntimeError: Not every document is in the index.
+    """
+    process = psutil.Process()
+    found: list[Moment] = []
+    client.indices.delete(index=INDEX, ignore_unavailable=True)
+    try:
+        client.indices.create(index=INDEX, body=index_body(_FINGERPRINT, settings=INDEX_SETTINGS))
+        started = time.perf_counter()
+
+        def note(done: int) -> None:
+            report("streaming", done / documents)
+            if done >= len(found) * documents / moments:
+                found.append(Moment(done, time.perf_counter() - started, process.memory_info().rss))
+
+        with IngestJob(BulkWriter(client, INDEX), progress=note) as job:
+            for batch, vectors in _made_up(documents, features):
+                job.add_vectors(batch, vectors)
+        count = int(client.count(index=INDEX)["count"])
+        if (job.result.indexed, count) != (documents, documents):
+            raise RuntimeError(f"{documents} documents were sent, {job.result.indexed} indexed, {count} are there.")
+    finally:
+        client.indices.delete(index=INDEX, ignore_unavailable=True)
+    return found
+
+
+def _made_up(documents: int, features: int) -> Iterator[tuple[list[Document], SparseVectors]]:
+    """Batches of documents of a few words, and their vectors: one feature from each stretch of the latents, the first
+    stretches short, so that some features are in many documents."""
+    random = np.random.default_rng(0)
+    edges = np.linspace(0, 1, features + 1) ** 2 * (_LATENTS - features) + np.arange(features + 1)
+    for start in range(0, documents, _PER_STEP):
+        rows = range(start, min(start + _PER_STEP, documents))
+        batch = [Document(f"d{row}", f"synthetic document {row} " * 6) for row in rows]
+        chosen = (edges[:-1] + random.random((len(batch), features)) * np.diff(edges)).astype(np.int32)
+        weights = np.sort(random.gamma(2.0, 0.1, chosen.shape).astype(np.float32) + 0.01, axis=1)[:, ::-1]
+        yield batch, SparseVectors(chosen, np.ascontiguousarray(weights))
