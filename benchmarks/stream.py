@@ -76,10 +76,12 @@ def stream_documents(
 
 
 def _made_up(documents: int, features: int) -> Iterator[tuple[list[Document], SparseVectors]]:
-    """Batches of documents of a few words, and their vectors: one feature from each stretch of the latents, the first
-    stretches short, so that some features are in many documents."""
+    """Batches of documents of a few words, and their vectors: one feature from each stretch of the latents.
+
+    The first stretches are short, so that some features are in many documents.
+    """
     random = np.random.default_rng(0)
-    edges = np.linspace(0, 1, features + 1) ** 2 * (_LATENTS - features) + np.arange(features + 1)
+    edges = np.floor(np.linspace(0, 1, features + 1) ** 2 * (_LATENTS - features)) + np.arange(features + 1)
     for start in range(0, documents, _PER_STEP):
         rows = range(start, min(start + _PER_STEP, documents))
         batch = [Document(f"d{row}", f"synthetic document {row} " * 6) for row in rows]
