@@ -49,7 +49,7 @@ test: lint
 
 # As root, since one of them mounts a file system to fill it; without, that one is skipped.
 faults: setup
-	$(BIN)/python -m pytest -m faults tests/faults --report benchmarks/results/faults.json
+	$(BIN)/python -m pytest -m "faults or long" tests/faults tests/opensearch --report benchmarks/results/faults.json
 
 SETS := debian wordnet tldr-pages fairytaleqa
 TRAIN := $(BIN)/ksparse train --split train --split dev --latents 16384 --learning-rate 2e-3 --steps 100000 --cache .cache/embeddings

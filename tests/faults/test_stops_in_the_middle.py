@@ -55,7 +55,7 @@ def test_11_credentials_refused_in_the_middle_stop_at_once_and_a_resumed_run_end
             result = ingest(through, hashed_index, documents, folder=tmp_path, write_size=100, resume=True)
     figures(documents=len(documents), read_before=mark["read"], sent_after=again.figures()["documents_sent"])
     assert recorder.outcomes()["200"] == 20
-    assert recorder.outcomes()["401"] <= 4, "no more than were under way"
+    assert recorder.outcomes()["401"] <= 4 + 1, "no more than the batches that wait for the server"
     assert mark["read"] == mark["indexed"] <= 2_000
     assert again.figures()["documents_sent"] == len(documents) - mark["read"]
     assert (result.read, result.indexed) == (5_000, 5_000)

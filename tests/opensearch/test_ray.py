@@ -177,6 +177,7 @@ class KilledOnce:
         return True
 
 
+@pytest.mark.long
 def test_a_killed_worker_loses_and_doubles_nothing(
     ray: Any,  # noqa: ANN401
     corpus: Path,
@@ -209,6 +210,7 @@ def test_a_killed_worker_loses_and_doubles_nothing(
     assert len(letters) == len(set(letters)) == MALFORMED, "each once"
 
 
+@pytest.mark.long
 def test_a_dataset_is_read_by_the_rules_of_parquet(
     ray: Any,  # noqa: ANN401
     head_folder: Path,
@@ -245,6 +247,7 @@ def test_actors_that_leave_no_cpu_to_read_with_are_refused(ray: Any) -> None:  #
         job.ingest_dataset(ray.data.from_items([{"id": "1", "text": "stars"}]))
 
 
+@pytest.mark.long
 def test_what_ends_a_worker_ends_the_run_in_its_own_words(
     ray: Any,  # noqa: ANN401
     corpus: Path,
