@@ -29,7 +29,7 @@ Progress = Callable[[int], None]
 
 Record = Document | Deletion | MalformedRecord
 
-WRITE_SIZE = 256
+WRITE_SIZE = 500
 """Documents encoded before they are handed to the writer: as many as a request has, unless it may have fewer."""
 
 _MOST_WAITING_CHARACTERS = 32 * 2**20
