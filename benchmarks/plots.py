@@ -87,8 +87,9 @@ def plot_stream(rows: Sequence[dict[str, Any]], path: Path) -> None:
     figure = Figure(figsize=(11, 4), layout="constrained")
     by_memory, by_speed = figure.subplots(1, 2)
     done = [row["documents"] for row in rows]
-    by_memory.plot(done, [row["memory_bytes"] / 1e6 for row in rows], color=_COLOURS["k-sparse"])
-    by_memory.set(xlabel="documents", ylabel="memory of the ingesting process, MB", ylim=(0, None))
+    megabytes = [row["memory_bytes"] / 1e6 for row in rows]
+    by_memory.plot(done, megabytes, color=_COLOURS["k-sparse"])
+    by_memory.set(xlabel="documents", ylabel="memory of the ingesting process, MB", ylim=(0, 1.2 * max(megabytes)))
     taken = np.diff([row["seconds"] for row in rows])
     by_speed.plot(done[1:], np.diff(done) / taken, color=_COLOURS["k-sparse"])
     by_speed.set(xlabel="documents", ylabel="documents/s", ylim=(0, None))
