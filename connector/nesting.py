@@ -9,18 +9,23 @@ MAX_DEPTH = 100
 `flat_object` ends itself (StackOverflowError, OpenSearch 3.6)."""
 
 
-def check_depth(value: object, written: bytes) -> None:
-    """Make sure that a value may be sent.
+def check_depth(fields: Mapping[str, object], written: bytes) -> None:
+    """Make sure that the fields of a document may be sent.
 
     Args:
-        value: As it was given, of objects, arrays and what they hold.
+        fields: As they were given, of objects, arrays and what they hold.
         written: The same as JSON, which is searched first: it takes a walk to know the depth for sure.
 
     Raises:
-        ValueError: It is nested deeper than MAX_DEPTH.
+        ValueError: A field is nested deeper than MAX_DEPTH.
     """
-    if written.count(b"{") + written.count(b"[") > MAX_DEPTH and _is_deeper(value):
-        raise ValueError(f"is nested deeper than {MAX_DEPTH} arrays and objects, which can end a node; flatten it")
+    if written.count(b"{") + written.count(b"[") <= MAX_DEPTH:
+        return
+    for name, value in fields.items():
+        if _is_deeper(value):
+            raise ValueError(
+                f"{name!r} is nested deeper than {MAX_DEPTH} arrays and objects, which can end a node; flatten it"
+            )
 
 
 def _is_deeper(value: object) -> bool:

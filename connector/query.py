@@ -127,11 +127,6 @@ def build_search(
     }
 
 
-def parse_filters(expressions: Sequence[str], *, fields: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Turn `name=value` expressions into term clauses, as `parse_filter` does with one."""
-    return [parse_filter(expression, fields=fields) for expression in expressions]
-
-
 def parse_filter(expression: str, *, fields: Sequence[str] = ()) -> dict[str, Any]:
     """Turn `name=value` into a term clause.
 

@@ -13,6 +13,7 @@ from opensearchpy.helpers import scan
 
 from connector.errors import IndexMappingError
 from connector.index.client import explained
+from connector.index.sizes import all_of, count_matching
 from connector.retriever import Retriever
 from connector.types import Document
 
@@ -67,7 +68,7 @@ def read_index(client: OpenSearch, index: str) -> Iterator[Document]:
         ClusterError: The server is away or does not permit it.
     """
     with explained(client):
-        for hit in scan(client, index=index, query={"query": {"match_all": {}}, "version": True}):
+        for hit in scan(client, index=index, query=all_of(()) | {"version": True}):
             yield _to_document(hit["_id"], hit["_source"], hit["_version"])
 
 
@@ -95,7 +96,7 @@ def compare_indices(client: OpenSearch, old: Retriever, new: Retriever, *, sampl
     names = old.schema.index, new.schema.index
     with explained(client):
         client.indices.refresh(index=",".join(names))
-        counts = [int(client.count(index=name)["count"]) for name in names]
+        counts = [count_matching(client, name) for name in names]
         drawn: dict[str, Any] = {"function_score": {"random_score": {}, "query": {"match_all": {}}}}
         hits = client.search(index=names[0], body={"query": drawn, "size": sample})["hits"]["hits"]
         ids = [hit["_id"] for hit in hits]

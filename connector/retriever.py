@@ -8,11 +8,12 @@ from typing import Any
 
 from opensearchpy import OpenSearch
 
-from connector.encoders.text import TextEncoder, adapt
+from connector.encoders.text import TextEncoder
 from connector.errors import SearchError
 from connector.index.frequencies import DocumentFrequencies
-from connector.index.schema import check_encoder, existing_schema
+from connector.index.schema import existing_schema
 from connector.index.searcher import Searcher
+from connector.ingest.prepare import encoder_of
 from connector.pruning import Pruning, prune_query
 from connector.query import check_text
 from connector.rescore import build_rescore
@@ -48,8 +49,7 @@ class Retriever:
         cached_queries: int = 1_024,
     ) -> None:
         self.schema = existing_schema(client, index)
-        self.encoder = adapt(encoder, self.schema.statistics, self.schema.code)
-        check_encoder(self.schema, self.encoder.fingerprint)
+        self.encoder = encoder_of(self.schema, encoder)
         # Not the alias: once it is switched to an index of another encoder, features would match what they do not mean.
         names = ",".join(self.schema.names)
         self._searcher = Searcher(client, names, source=source, weight_exponent=self.schema.weight_exponent)

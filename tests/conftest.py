@@ -85,6 +85,16 @@ def client(opensearch_url: str) -> Iterator[OpenSearch]:
 
 
 @pytest.fixture
+def workplace(tmp_path: Path, opensearch_url: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of its own that commands run in, and the node for them."""
+    monkeypatch.setenv("OPENSEARCH_URL", opensearch_url)
+    for name in ("OPENSEARCH_USERNAME", "OPENSEARCH_PASSWORD"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
 def index(client: OpenSearch) -> Iterator[str]:
     """A name that no other test uses; whatever index has it at the end is deleted."""
     name = f"test-{uuid.uuid4().hex[:12]}"

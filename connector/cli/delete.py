@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import click
 
 from connector.cli.connection import connection_options, open_client
-from connector.cli.options import quiet_option
+from connector.cli.options import dead_letters_path, filter_clauses, quiet_option
 from connector.cli.progress import documents
 from connector.cli.stop import stoppable
 from connector.types import Deletion
@@ -43,20 +42,16 @@ def delete(
     if bool(filters) == bool(ids or file):
         raise click.UsageError("Name documents by --id or --ids, or describe them by --filter: one of both.")
     client = open_client(insecure=insecure, ca_certs=ca_certs)
-    from connector.cli.main import EXIT_DEAD_LETTERS
-    from connector.cli.summary import print_summary
-    from connector.index.delete import count_matching, delete_matching
+    from connector.cli.summary import conclude
+    from connector.index.delete import delete_matching
     from connector.index.schema import existing_schema
+    from connector.index.sizes import count_matching
     from connector.index.writer import BulkWriter
     from connector.ingest.pipeline import IngestJob
-    from connector.query import parse_filters
 
     schema = existing_schema(client, index)
     if filters:
-        try:
-            clauses = parse_filters(filters, fields=tuple(schema.fields))
-        except ValueError as error:
-            raise click.UsageError(str(error)) from error
+        clauses = filter_clauses(filters, schema.fields)
         matching = count_matching(client, index, clauses)
         if not yes:
             click.confirm(f"Delete {matching:,} documents of {index}?", abort=True)
@@ -66,10 +61,8 @@ def delete(
         click.echo(f"{index}: {done.deleted:,} deleted{changed}")
         return
     named = [*ids, *(line.strip() for line in file or () if line.strip())]
-    letters = Path(f"{index}.dead-letters.jsonl")
+    letters = dead_letters_path(None, index)
     with stoppable(), documents(quiet, len(named), f"deleting from {index}") as progress:
         with IngestJob(BulkWriter(client, index), dead_letters=letters, progress=progress) as job:
             job.add(Deletion(name) for name in named)
-    print_summary(index, job.result, as_json=False)
-    if job.result.dead_lettered:
-        raise SystemExit(EXIT_DEAD_LETTERS)
+    conclude(index, job.result)

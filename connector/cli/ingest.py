@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
 
 from connector.cli.connection import connection_options, open_client
 from connector.cli.options import (
+    dead_letters_path,
     device_option,
     index_settings,
     new_index_options,
     quiet_option,
     record_options,
+    summary_option,
     writing_options,
 )
 from connector.cli.progress import documents
@@ -58,7 +59,7 @@ becomes metadata. Exit status 3: finished, but some records are in the dead lett
 @writing_options
 @click.option("--max-in-flight", type=click.IntRange(1), default=4, show_default=True, help="Requests at a time.")
 @device_option
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@summary_option
 @quiet_option
 @connection_options
 def ingest(
@@ -95,8 +96,7 @@ def ingest(
     """
     client = open_client(insecure=insecure, ca_certs=ca_certs)
     from connector.cli.encoder import open_encoder
-    from connector.cli.main import EXIT_DEAD_LETTERS
-    from connector.cli.summary import print_summary
+    from connector.cli.summary import conclude
     from connector.corpus.read import count_records, read_corpus
     from connector.corpus.source import STANDARD_INPUT, Format, digest_source
     from connector.index.names import check_index_name
@@ -176,7 +176,7 @@ def ingest(
         with IngestJob(
             writer,
             loaded,
-            dead_letters=dead_letters or Path(f"{index}.dead-letters.jsonl"),
+            dead_letters=dead_letters_path(dead_letters, index),
             checkpoint=point,
             resume=resume,
             strict=strict,
@@ -185,6 +185,4 @@ def ingest(
             progress=progress,
         ) as job:
             job.add(records)
-    print_summary(index, job.result, as_json=as_json)
-    if job.result.dead_lettered:
-        sys.exit(EXIT_DEAD_LETTERS)
+    conclude(index, job.result, as_json=as_json)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +11,15 @@ from typing import TYPE_CHECKING
 import click
 
 from connector.cli.connection import connection_options, open_client
-from connector.cli.options import index_settings, new_index_options, quiet_option, record_options, writing_options
+from connector.cli.options import (
+    dead_letters_path,
+    index_settings,
+    new_index_options,
+    quiet_option,
+    record_options,
+    summary_option,
+    writing_options,
+)
 from connector.cli.progress import documents
 from connector.cli.stop import stoppable
 from connector.codes import Bits
@@ -47,7 +54,7 @@ _PASSWORD) in the environment in which `ray start` ran. Exit status 3: finished,
 @new_index_options
 @writing_options
 @click.option("--max-in-flight", type=click.IntRange(1), default=2, show_default=True, help="Requests of one actor.")
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@summary_option
 @quiet_option
 @connection_options
 def ingest_ray(
@@ -83,8 +90,7 @@ def ingest_ray(
     connect = partial(open_client, insecure=insecure, ca_certs=ca_certs)
     connect()  # if that fails, before anything else takes its seconds
     from connector.cli.encoder import hide_loading
-    from connector.cli.main import EXIT_DEAD_LETTERS
-    from connector.cli.summary import print_summary
+    from connector.cli.summary import conclude
     from connector.ingest.ray_data import RayIngest, import_ray
 
     hide_loading()
@@ -96,7 +102,7 @@ def ingest_ray(
         k=k,
         actors=actors,
         gpus_per_actor=gpus_per_actor,
-        dead_letters=dead_letters or Path(f"{index}.dead-letters.jsonl"),
+        dead_letters=dead_letters_path(dead_letters, index),
         calibrate=calibrate,
         rescore=rescore,
         fields=fields,
@@ -116,9 +122,7 @@ def ingest_ray(
             # Some processes of a Ray that was started for this run would outlive it by a minute.
             import_ray().shutdown()
             raise
-    print_summary(index, result, as_json=as_json)
-    if result.dead_lettered:
-        sys.exit(EXIT_DEAD_LETTERS)
+    conclude(index, result, as_json=as_json)
 
 
 def _join(address: str | None) -> None:

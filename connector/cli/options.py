@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from connector.codes import Bits
+from connector.query import parse_filter
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -32,6 +33,24 @@ rescore_option = click.option(
 device_option = click.option("--device", help="cuda, mps or cpu.  [default: the best there is]")
 
 quiet_option = click.option("--quiet", is_flag=True, help="No progress.")
+
+batch_size_option = click.option(
+    "--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Texts per forward pass."
+)
+
+summary_option = click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+
+dead_letters_option = click.option(
+    "--dead-letters",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Keep what fails in this file.  [default: INDEX.dead-letters.jsonl]",
+)
+
+
+def dead_letters_path(asked: Path | None, index: str) -> Path:
+    """Where the dead letters of an index are kept."""
+    return asked or Path(f"{index}.dead-letters.jsonl")
+
 
 index_encoder_option = click.option(
     "--encoder", default="all-MiniLM-L6-v2", show_default=True, help="The one that wrote the index."
@@ -78,11 +97,7 @@ record_options = _together(
         help="Of the input.  [default: by its suffix; jsonl for -]",
     ),
     click.option("--generate-ids", is_flag=True, help="Give records without _id the SHA-256 of their content."),
-    click.option(
-        "--dead-letters",
-        type=click.Path(dir_okay=False, path_type=Path),
-        help="Keep what fails in this file.  [default: INDEX.dead-letters.jsonl]",
-    ),
+    dead_letters_option,
 )
 """What is written, and from what."""
 
@@ -100,12 +115,24 @@ new_index_options = _together(
 """What a new index is like."""
 
 writing_options = _together(
-    click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Texts per forward pass."),
+    batch_size_option,
     click.option(
         "--chunk-size", type=click.IntRange(1), default=1_000, show_default=True, help="Documents per request."
     ),
 )
 """How much at a time."""
+
+
+def filter_clauses(filters: Sequence[str], fields: Collection[str]) -> list[dict[str, Any]]:
+    """The query clauses of NAME=VALUE filters.
+
+    Raises:
+        UsageError: One is not of that form.
+    """
+    try:
+        return [parse_filter(expression, fields=tuple(fields)) for expression in filters]
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
 
 
 def index_settings(shards: int | None, replicas: int | None) -> dict[str, int]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from connector.cli.connection import connection_options, open_client
-from connector.cli.options import device_option, quiet_option, rescore_option
+from connector.cli.options import (
+    batch_size_option,
+    dead_letters_path,
+    device_option,
+    quiet_option,
+    rescore_option,
+)
 from connector.cli.progress import documents
 from connector.cli.stop import stoppable
 from connector.codes import Bits
@@ -40,7 +44,7 @@ The old index is kept until it is deleted.
 )
 @click.option("--switch/--no-switch", default=True, show_default=True, help="Let ALIAS name the new index at the end.")
 @click.option("--delete-old", is_flag=True, help="Delete the old index when the alias is switched.")
-@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Texts per forward pass.")
+@batch_size_option
 @device_option
 @quiet_option
 @connection_options
@@ -67,6 +71,7 @@ def reencode(
     from connector.cli.main import EXIT_DEAD_LETTERS, EXIT_FAILED
     from connector.cli.summary import print_summary
     from connector.index.schema import existing_schema
+    from connector.index.sizes import count_matching
     from connector.index.writer import BulkWriter
     from connector.ingest.pipeline import IngestJob
     from connector.ingest.prepare import prepare_encoder
@@ -77,14 +82,15 @@ def reencode(
     schema = existing_schema(client, alias)
     settings = copied_settings(client, alias)
     own = open_encoder(encoder, device=device, k=k)
-    before = open_encoder(old_encoder or encoder, device=device, k=schema.encoder.k)
+    same = old_encoder in (None, encoder) and own.k == schema.encoder.k
+    before = own if same else open_encoder(old_encoder or encoder, device=device, k=schema.encoder.k)
     old = Retriever(client, alias, before)
     records = Sampled(read_index(client, alias))
     told = prepare_encoder(
         client, target, own, sample=records.sample, rescore=rescore, fields=schema.fields, settings=settings
     )
-    total = int(client.count(index=alias)["count"])
-    letters = Path(f"{target}.dead-letters.jsonl")
+    total = count_matching(client, alias)
+    letters = dead_letters_path(None, target)
     with stoppable(), documents(quiet, total, f"{alias} -> {target}") as progress:
         with IngestJob(
             BulkWriter(client, target), told, dead_letters=letters, batch_size=batch_size, progress=progress

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import click
 
 from connector.cli.connection import connection_options, open_client
-from connector.cli.options import device_option, index_encoder_option, quiet_option
+from connector.cli.options import batch_size_option, device_option, index_encoder_option, quiet_option, summary_option
 from connector.cli.progress import documents
 from connector.cli.stop import stoppable
 from connector.corpus.jsonl import parse_object
@@ -34,9 +33,9 @@ Mend what failed first: the line's `document`, its `raw`, or the index. What fai
     type=click.Path(dir_okay=False, path_type=Path),
     help="Keep what fails again in this file.  [default: LETTERS with .again before its suffix]",
 )
-@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Texts per forward pass.")
+@batch_size_option
 @device_option
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@summary_option
 @quiet_option
 @connection_options
 def replay(
@@ -53,13 +52,12 @@ def replay(
 ) -> None:
     """Send dead letters again, once what made them fail is mended."""
     from connector.cli.encoder import open_encoder
-    from connector.cli.main import EXIT_DEAD_LETTERS
-    from connector.cli.summary import print_summary
+    from connector.cli.summary import conclude
     from connector.corpus.read import check_documents
-    from connector.encoders.text import adapt
-    from connector.index.schema import check_encoder, existing_schema
+    from connector.index.schema import existing_schema
     from connector.index.writer import BulkWriter
     from connector.ingest.pipeline import IngestJob
+    from connector.ingest.prepare import encoder_of
 
     again = dead_letters or letters.with_suffix(f".again{letters.suffix}")
     if again.resolve() == letters.resolve():
@@ -67,15 +65,12 @@ def replay(
     client = open_client(insecure=insecure, ca_certs=ca_certs)
     schema = existing_schema(client, index)
     records = list(_read(letters))
-    loaded = adapt(open_encoder(encoder, device=device, k=schema.encoder.k), schema.statistics, schema.code)
-    check_encoder(schema, loaded.fingerprint)
+    loaded = encoder_of(schema, open_encoder(encoder, device=device, k=schema.encoder.k))
     with stoppable(), documents(quiet, len(records), f"{letters} -> {index}") as progress:
         writer = BulkWriter(client, index)
         with IngestJob(writer, loaded, dead_letters=again, batch_size=batch_size, progress=progress) as job:
             job.add(check_documents(records, fields=schema.fields))
-    print_summary(index, job.result, as_json=as_json)
-    if job.result.dead_lettered:
-        sys.exit(EXIT_DEAD_LETTERS)
+    conclude(index, job.result, as_json=as_json)
 
 
 def _read(path: Path) -> Iterator[dict[str, Any]]:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from connector.cli.connection import connection_options, open_client
-from connector.cli.options import device_option, index_encoder_option
+from connector.cli.options import device_option, filter_clauses, index_encoder_option
 from connector.index.schema import existing_schema
 from connector.pruning import PRUNE_TYPES, PruneType, Pruning
 from connector.query import check_text
@@ -83,14 +83,10 @@ def search(
     client = open_client(insecure=insecure, ca_certs=ca_certs)
     schema = existing_schema(client, index)
     from connector.cli.encoder import open_encoder
-    from connector.query import parse_filters
     from connector.retriever import Retriever
 
     retriever = Retriever(client, index, open_encoder(encoder, device=device, k=schema.encoder.k))
-    try:
-        clauses = parse_filters(filters, fields=tuple(retriever.schema.fields))
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
+    clauses = filter_clauses(filters, retriever.schema.fields)
     options: dict[str, Any] = {"top_k": top_k, "k_query": k_query, "pruning": pruning}
     options |= {"filters": clauses, "window": window}
     if query == "-":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -26,3 +27,12 @@ def print_summary(index: str, result: IngestResult, *, as_json: bool) -> None:
         click.echo(f"dead-lettered: {reason}", err=True)
     if result.dead_letters:
         click.echo(f"All {result.dead_lettered:,} are kept in {result.dead_letters}", err=True)
+
+
+def conclude(index: str, result: IngestResult, *, as_json: bool = False) -> None:
+    """Print the summary, and leave with the status that says whether there are dead letters."""
+    from connector.cli.main import EXIT_DEAD_LETTERS
+
+    print_summary(index, result, as_json=as_json)
+    if result.dead_lettered:
+        sys.exit(EXIT_DEAD_LETTERS)

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from connector.cli.connection import connection_options, open_client
-from connector.cli.options import device_option, index_encoder_option, quiet_option
+from connector.cli.options import (
+    batch_size_option,
+    dead_letters_option,
+    dead_letters_path,
+    device_option,
+    filter_clauses,
+    index_encoder_option,
+    quiet_option,
+    summary_option,
+)
 from connector.cli.progress import documents
 from connector.cli.stop import stoppable
 
@@ -41,14 +50,10 @@ by one, and null takes a key away. Documents are encoded again; one that another
     help="With --filter: a key of the metadata, or a field that the index declares, and its new value. Repeatable.",
 )
 @click.option("--upsert", is_flag=True, help="Make a document of a change whose document does not exist.")
-@click.option(
-    "--dead-letters",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Keep what fails in this file.  [default: INDEX.dead-letters.jsonl]",
-)
-@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Texts per forward pass.")
+@dead_letters_option
+@batch_size_option
 @device_option
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@summary_option
 @quiet_option
 @connection_options
 def update(
@@ -71,28 +76,22 @@ def update(
         raise click.UsageError("Give a file of changes, or --filter with --set.")
     client = open_client(insecure=insecure, ca_certs=ca_certs)
     from connector.cli.encoder import open_encoder
-    from connector.cli.main import EXIT_DEAD_LETTERS
-    from connector.cli.summary import print_summary
+    from connector.cli.summary import conclude
     from connector.corpus.read import count_records
-    from connector.encoders.text import adapt
-    from connector.index.delete import count_matching
-    from connector.index.schema import check_encoder, existing_schema
+    from connector.index.schema import existing_schema
+    from connector.index.sizes import count_matching
     from connector.index.writer import BulkWriter
+    from connector.ingest.prepare import encoder_of
     from connector.ingest.update import DocumentUpdater, matching_changes, read_changes
-    from connector.query import parse_filters
 
     schema = existing_schema(client, index)
-    loaded = adapt(open_encoder(encoder, device=device, k=schema.encoder.k), schema.statistics, schema.code)
-    check_encoder(schema, loaded.fingerprint)
+    loaded = encoder_of(schema, open_encoder(encoder, device=device, k=schema.encoder.k))
     wanted: Iterator[Change | MalformedRecord]
     if changes is not None:
         wanted, total = read_changes(changes), count_records(changes, format="jsonl")
     else:
-        try:
-            clauses = parse_filters(filters, fields=tuple(schema.fields))
-            wanted = matching_changes(client, index, clauses, _parse_values(values, tuple(schema.fields)))
-        except ValueError as error:
-            raise click.UsageError(str(error)) from error
+        clauses = filter_clauses(filters, schema.fields)
+        wanted = matching_changes(client, index, clauses, _parse_values(values, schema.fields))
         total = count_matching(client, index, clauses)
     updater = DocumentUpdater(
         client,
@@ -100,23 +99,21 @@ def update(
         loaded,
         fields=tuple(schema.fields),
         upsert=upsert,
-        dead_letters=dead_letters or Path(f"{index}.dead-letters.jsonl"),
+        dead_letters=dead_letters_path(dead_letters, index),
         batch_size=batch_size,
     )
     with stoppable(), documents(quiet, total, f"updating {index}") as progress:
         result = updater.update(wanted, progress=progress)
-    print_summary(index, result, as_json=as_json)
-    if result.dead_lettered:
-        raise SystemExit(EXIT_DEAD_LETTERS)
+    conclude(index, result, as_json=as_json)
 
 
-def _parse_values(expressions: tuple[str, ...], fields: tuple[str, ...]) -> dict[str, Any]:
+def _parse_values(expressions: tuple[str, ...], fields: Collection[str]) -> dict[str, Any]:
     """The keys of a record that `NAME=VALUE` expressions set."""
     values: dict[str, Any] = {}
     for expression in expressions:
         name, separator, value = expression.partition("=")
         if not separator or not name:
-            raise ValueError(f"--set {expression!r} is not of the form NAME=VALUE, e.g. lang=en.")
+            raise click.UsageError(f"--set {expression!r} is not of the form NAME=VALUE, e.g. lang=en.")
         if name in fields:
             values[name] = value
         else:

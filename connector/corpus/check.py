@@ -72,11 +72,7 @@ class RecordChecker:
                     f"--field {key}:keyword"
                 )
         written = _write(title, text, metadata, fields)
-        for name, value in {"metadata": metadata, **fields}.items():
-            try:
-                check_depth(value, written)
-            except ValueError as error:
-                raise ValueError(f"{name!r} {error}") from None
+        check_depth({"metadata": metadata, **fields}, written)
         if doc_id is None:
             doc_id = hashlib.sha256(written).hexdigest()
         self._refuse_repeated(doc_id)

@@ -28,9 +28,10 @@ _BLOCK = 2_048
 """Embeddings per pass of a head alone."""
 
 _MOST_EMBEDDED = 1_000
+"""Documents whose mean embedding stands for that of all."""
+
 _AHEAD = 4
 """Batches tokenized and sent to a GPU while it computes."""
-"""Documents whose mean embedding stands for that of all."""
 
 
 class TextEncoder:

@@ -57,11 +57,7 @@ def to_lines(action: SparseDocument | Deletion, scale: float) -> bytes:
     features = _features(action.features, scale)
     fields = f",{_to_json(rest)[1:]}" if rest else "}"
     payload = f'{_to_json({operation: head})}\n{{"{FEATURES_FIELD}":{features}{fields}\n'.encode()
-    for name, value in action.source.items():
-        try:
-            check_depth(value, payload)
-        except ValueError as error:
-            raise ValueError(f"{name!r} {error}") from None
+    check_depth(action.source, payload)
     return payload
 
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from opensearchpy import OpenSearch
-from opensearchpy.exceptions import NotFoundError
 
-from connector.errors import ClusterError, IndexMappingError
+from connector.errors import ClusterError
 from connector.index.client import explained, root_cause
+from connector.index.sizes import all_of, count_matching
 
 _POLL_S = 0.2
 
@@ -25,20 +25,6 @@ class Deleted(NamedTuple):
 
     deleted: int
     changed: int
-
-
-def count_matching(client: OpenSearch, index: str, filters: Sequence[Mapping[str, Any]]) -> int:
-    """Count the documents that match all filters.
-
-    Raises:
-        ClusterError: The server is away or does not permit it.
-        IndexMappingError: There is no such index.
-    """
-    try:
-        with explained(client):
-            return int(client.count(index=index, body=_query(filters))["count"])
-    except NotFoundError as error:
-        raise IndexMappingError(f"There is no index {index!r}.") from error
 
 
 def delete_matching(
@@ -68,7 +54,7 @@ def delete_matching(
     params = {"conflicts": "proceed", "wait_for_completion": "false", "refresh": "true"}
     count_matching(client, index, filters)  # the task would fail where nobody reads it
     with explained(client):
-        task = client.delete_by_query(index=index, body=_query(filters), params=params)["task"]
+        task = client.delete_by_query(index=index, body=all_of(filters), params=params)["task"]
     try:
         while True:
             with explained(client):
@@ -84,7 +70,3 @@ def delete_matching(
     except KeyboardInterrupt:
         client.tasks.cancel(task_id=task)
         raise
-
-
-def _query(filters: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    return {"query": {"bool": {"filter": [dict(clause) for clause in filters]}}}

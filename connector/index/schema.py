@@ -139,6 +139,12 @@ def save_search_defaults(client: OpenSearch, index: str, defaults: SearchDefault
             client.indices.put_mapping(index=name, body={"_meta": meta})
 
 
+def uuids_of(client: OpenSearch, index: str) -> dict[str, str]:
+    """Of each index behind a name, what tells it from another one that later gets its name. Errors as they come."""
+    replies = client.indices.get_settings(index=index, params={"filter_path": "*.settings.index.uuid"})
+    return {name: str(reply["settings"]["index"]["uuid"]) for name, reply in replies.items()}
+
+
 def read_uuid(client: OpenSearch, index: str) -> str:
     """Read what tells an index from another one that later gets its name; several for an alias of several.
 
@@ -148,10 +154,9 @@ def read_uuid(client: OpenSearch, index: str) -> str:
     """
     try:
         with explained(client):
-            replies = client.indices.get_settings(index=index, params={"filter_path": "*.settings.index.uuid"})
+            return ",".join(sorted(uuids_of(client, index).values()))
     except NotFoundError as error:
         raise IndexMappingError(f"There is no index {index!r}.") from error
-    return ",".join(sorted(reply["settings"]["index"]["uuid"] for reply in replies.values()))
 
 
 def read_weight_exponent(client: OpenSearch, index: str) -> int:

@@ -1,10 +1,36 @@
-"""What an index weighs on disk."""
+"""How many documents an index holds, and what it weighs on disk."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from opensearchpy import OpenSearch
+from opensearchpy.exceptions import NotFoundError
+
+from connector.errors import IndexMappingError
+from connector.index.client import explained
 
 _MERGE_TIMEOUT_S = 1_800
+
+
+def all_of(filters: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The body that asks for the documents that match all filters; without any, for all documents."""
+    return {"query": {"bool": {"filter": [dict(clause) for clause in filters]}}}
+
+
+def count_matching(client: OpenSearch, index: str, filters: Sequence[Mapping[str, Any]] = ()) -> int:
+    """Count the documents that match all filters.
+
+    Raises:
+        ClusterError: The server is away or does not permit it.
+        IndexMappingError: There is no such index.
+    """
+    try:
+        with explained(client):
+            return int(client.count(index=index, body=all_of(filters))["count"])
+    except NotFoundError as error:
+        raise IndexMappingError(f"There is no index {index!r}.") from error
 
 
 def merge_index(client: OpenSearch, index: str) -> None:

@@ -22,7 +22,7 @@ from connector.errors import BulkWriteError, ClusterError
 from connector.index.bulk_lines import to_lines
 from connector.index.client import address_of, explained, reason_of
 from connector.index.limit import InFlightLimit
-from connector.index.schema import read_weight_exponent
+from connector.index.schema import read_weight_exponent, uuids_of
 from connector.index.transport import retry_after
 from connector.types import Deletion, SparseDocument
 
@@ -230,12 +230,10 @@ class BulkWriter:
         Deleted between this and a request, it comes back all the same; then its UUID is another one the next time.
         """
         try:
-            params = {"filter_path": "*.settings.index.uuid"}
-            replies = self._client.indices.get_settings(index=self.index, params=params)
+            found = uuids_of(self._client, self.index)
         except NotFoundError:
             raise self._gone() from None
-        for name, reply in replies.items():
-            uuid = reply["settings"]["index"]["uuid"]
+        for name, uuid in found.items():
             if self._uuids.setdefault(name, uuid) != uuid:
                 raise BulkWriteError(
                     f"Index {name!r} was deleted, and is another one now, whose mapping the server may have guessed. "

@@ -14,7 +14,7 @@ from connector.corpus.raw import abridge
 from connector.index.writer import Refusal
 from connector.types import Deletion, Document, MalformedRecord
 
-_REASONS_KEPT = 10
+REASONS_KEPT = 10
 """Failures that a summary names; all of them are in the file."""
 
 
@@ -85,7 +85,7 @@ class DeadLetters:
 
     def _add(self, line: dict[str, Any], summary: str) -> None:
         self.count += 1
-        if len(self.reasons) < _REASONS_KEPT:
+        if len(self.reasons) < REASONS_KEPT:
             self.reasons.append(summary)
         if self.path is None:
             return

@@ -33,7 +33,7 @@ WRITE_SIZE = 500
 """Documents encoded before they are handed to the writer: as many as a request has, unless it may have fewer."""
 
 _MOST_WAITING_CHARACTERS = 32 * 2**20
-"""Of a batch that is not full: 256 texts of 100 MB would be 25 GB."""
+"""Of a batch that is not full: 500 texts of 100 MB would be 50 GB."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,12 +16,12 @@ from connector.encoders.text import TextEncoder
 from connector.index.client import explained
 from connector.index.sizes import file_bytes, merge_index
 from connector.index.writer import BulkWriter, Refusal
+from connector.ingest.dead_letters import REASONS_KEPT
 from connector.ingest.pipeline import WRITE_SIZE, to_sparse_documents
 from connector.ingest.prepare import prepare_encoder
 from connector.types import Document, MalformedRecord
 
 _SAMPLED = 2_000
-_REASONS = 10
 _DICTIONARY = ("tim", "tip")
 
 
@@ -120,7 +120,7 @@ def predict(
         index_bytes=_extrapolate(sizes, (counts[0], len(sample)), counted),
         requests=math.ceil(counted / min(chunk_size, WRITE_SIZE)),
         seconds=encoding_s / max(1, len(sample)) * counted,
-        reasons=tuple(reasons[:_REASONS]),
+        reasons=tuple(reasons[:REASONS_KEPT]),
     )
 
 
@@ -135,7 +135,7 @@ def _draw(
     for number, record in enumerate(records, 1):
         if isinstance(record, MalformedRecord):
             malformed += 1
-            if len(reasons) < _REASONS:
+            if len(reasons) < REASONS_KEPT:
                 reasons.append(f"{record.location}: {record.reason}")
         else:
             counted += 1

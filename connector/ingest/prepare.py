@@ -12,7 +12,14 @@ from connector.codes import Bits, RotatedCode
 from connector.encoders.text import TextEncoder, adapt
 from connector.errors import EncoderError, EncoderMismatchError
 from connector.index.names import check_index_name
-from connector.index.schema import existing_schema, index_body, prepare_index, read_schema
+from connector.index.schema import (
+    IndexSchema,
+    check_encoder,
+    existing_schema,
+    index_body,
+    prepare_index,
+    read_schema,
+)
 from connector.sparsify import find_weight_exponent
 
 _MEASURED = 64
@@ -78,9 +85,20 @@ def prepare_encoder(
             schema = existing_schema(client, index)
         else:
             return told.with_code(code) if code is not None else told
-    encoder = adapt(encoder, schema.statistics, schema.code)
-    prepare_index(client, index, encoder.fingerprint, fields=fields)
-    return encoder
+    told = encoder_of(schema, encoder)
+    prepare_index(client, index, told.fingerprint, fields=fields)
+    return told
+
+
+def encoder_of(schema: IndexSchema, encoder: TextEncoder) -> TextEncoder:
+    """The encoder that wrote an index, told what the index keeps for it.
+
+    Raises:
+        EncoderMismatchError: It was written by another encoder.
+    """
+    told = adapt(encoder, schema.statistics, schema.code)
+    check_encoder(schema, told.fingerprint)
+    return told
 
 
 def _code_for(encoder: TextEncoder, texts: Sequence[str], bits: Bits) -> RotatedCode:

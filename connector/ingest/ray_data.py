@@ -21,6 +21,7 @@ from connector.encoders.load import DEFAULT_ENCODER, load_encoder
 from connector.errors import BulkWriteError, ConnectorError
 from connector.index.schema import read_uuid
 from connector.index.writer import BulkWriter
+from connector.ingest.dead_letters import REASONS_KEPT
 from connector.ingest.pipeline import IngestResult, Progress
 from connector.ingest.prepare import prepare_encoder
 from connector.ingest.ray_worker import COUNTS, Read, Worker, read_parts, read_rows
@@ -28,8 +29,6 @@ from connector.ingest.sample import MOST_DOCUMENTS, Sampled
 
 if TYPE_CHECKING:
     from ray.data import Dataset
-
-_REASONS_KEPT = 10
 
 Records = Callable[[RecordChecker], Iterable[CorpusRecord]]
 
@@ -214,7 +213,7 @@ def _add_up(
             progress(totals["read"])
     return IngestResult(
         **totals,
-        reasons=tuple(reasons[:_REASONS_KEPT]),
+        reasons=tuple(reasons[:REASONS_KEPT]),
         dead_letters=dead_letters if totals["dead_lettered"] else None,
         elapsed_s=time.monotonic() - started,
     )

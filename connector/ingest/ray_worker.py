@@ -14,12 +14,12 @@ from connector.corpus.parquet import check_rows
 from connector.corpus.parts import Part, read_part
 from connector.corpus.read import CorpusRecord
 from connector.encoders.load import load_encoder
-from connector.encoders.text import adapt
 from connector.errors import ClusterError
 from connector.index.client import address_of
-from connector.index.schema import check_encoder, existing_schema, read_uuid
+from connector.index.schema import existing_schema, read_uuid
 from connector.index.writer import BulkWriter
 from connector.ingest.pipeline import IngestJob
+from connector.ingest.prepare import encoder_of
 
 if TYPE_CHECKING:
     from connector.ingest.ray_data import RayIngest
@@ -79,8 +79,7 @@ class Worker:
                 f"{address_of(client)} has another index {job.index!r} than the one that the driver prepared; set the "
                 "same OPENSEARCH_URL on all machines."
             )
-        self._encoder = adapt(load_encoder(job.encoder, k=schema.encoder.k), schema.statistics, schema.code)
-        check_encoder(schema, self._encoder.fingerprint)
+        self._encoder = encoder_of(schema, load_encoder(job.encoder, k=schema.encoder.k))
         self._fields = tuple(schema.fields)
         self._client = client
         self._ready = True

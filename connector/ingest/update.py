@@ -18,6 +18,7 @@ from connector.corpus.jsonl import read_jsonl
 from connector.corpus.source import find_source
 from connector.encoders.base import Encoder
 from connector.index.client import explained
+from connector.index.sizes import all_of
 from connector.index.writer import BulkWriter, WriteResult
 from connector.ingest.batches import without_repeats
 from connector.ingest.dead_letters import DeadLetters
@@ -77,9 +78,8 @@ def matching_changes(
     Raises:
         ClusterError: The server is away or does not permit it.
     """
-    query = {"query": {"bool": {"filter": list(filters)}}, "_source": False}
     with explained(client):
-        for hit in scan(client, query=query, index=index):
+        for hit in scan(client, query=all_of(filters) | {"_source": False}, index=index):
             yield Change(hit["_id"], values)
 
 

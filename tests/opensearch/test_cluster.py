@@ -128,6 +128,10 @@ def test_three_nodes_turn_green_again_after_one_was_killed() -> None:
 
         lost = cluster.nodes[2]
         lost.kill()
+        deadline = time.monotonic() + 60.0
+        while get_json(cluster, "/_cluster/health")["number_of_nodes"] == 3:
+            assert time.monotonic() < deadline, "the others never noticed"
+            time.sleep(0.1)
         with pytest.raises(ClusterError, match="was not ready after 1 s"):
             wait_until_ready(cluster, nodes=3, timeout_s=1.0)
 

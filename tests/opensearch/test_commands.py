@@ -38,14 +38,8 @@ def corpus(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def command(
-    opensearch_url: str, index: str, head_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Command:
+def command(index: str, head_folder: Path, workplace: Path) -> Command:
     """Runs `ksparse NAME ...` with --index and --encoder, in a folder of its own; `None` leaves an option out."""
-    monkeypatch.setenv("OPENSEARCH_URL", opensearch_url)
-    for name in ("OPENSEARCH_USERNAME", "OPENSEARCH_PASSWORD"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str, index: str | None = index, encoder: Path = head_folder, input: Any = None) -> Result:  # noqa: ANN401
         options = [] if index is None else ["--index", index]

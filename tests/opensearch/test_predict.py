@@ -62,18 +62,9 @@ def test_nothing_comes_to_nothing(client: OpenSearch, encoder: TextEncoder) -> N
     assert (prediction.documents, prediction.index_bytes, prediction.requests, prediction.seconds) == (0, 0, 0, 0.0)
 
 
-def test_the_command_writes_nothing(
-    client: OpenSearch,
-    index: str,
-    head_folder: Path,
-    tmp_path: Path,
-    opensearch_url: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("OPENSEARCH_URL", opensearch_url)
-    monkeypatch.chdir(tmp_path)
+def test_the_command_writes_nothing(client: OpenSearch, index: str, head_folder: Path, workplace: Path) -> None:
     lines = [json.dumps({"_id": each.doc_id, "text": each.text}) for each in corpus(30)] + ["no json"]
-    (tmp_path / "corpus.jsonl").write_text("\n".join(lines))
+    (workplace / "corpus.jsonl").write_text("\n".join(lines))
     options = ["ingest", "corpus.jsonl", "--index", index, "--encoder", str(head_folder), "--dry-run", "--quiet"]
     shown = CliRunner().invoke(cli, options, catch_exceptions=False)
     assert shown.exit_code == 0, shown.output
@@ -84,4 +75,4 @@ def test_the_command_writes_nothing(
     fitted = CliRunner().invoke(cli, [*options, "--fit", "my-head"])
     assert fitted.exit_code == 2 and "--fit would write a head" in fitted.output
     assert not client.indices.exists(index=index)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["corpus.jsonl"]
+    assert sorted(path.name for path in workplace.iterdir()) == ["corpus.jsonl"]

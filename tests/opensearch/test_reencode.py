@@ -33,18 +33,14 @@ def other_head(dense_folder: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def command(
-    opensearch_url: str, index: str, head_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Command:
+def command(index: str, head_folder: Path, workplace: Path) -> Command:
     """Runs `ksparse NAME ...`, on 30 documents in the index INDEX-1 with the alias INDEX."""
-    monkeypatch.setenv("OPENSEARCH_URL", opensearch_url)
-    monkeypatch.chdir(tmp_path)
     words = sorted(WORDS)
     records = [
         {"_id": f"d{row}", "text": " ".join(words[(row + step) % len(words)] for step in (0, 1, 3)), "_version": 5}
         for row in range(COUNT)
     ]
-    Path("corpus.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    (workplace / "corpus.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
 
     def run(*arguments: str) -> Result:
         return CliRunner().invoke(cli, list(arguments))

@@ -26,12 +26,10 @@ OTHERS = {"gone", "mended"}
 
 
 @pytest.fixture
-def corpus(tmp_path: Path, opensearch_url: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+def corpus(workplace: Path) -> Path:
     """1,000 documents, every hundredth without a text."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("OPENSEARCH_URL", opensearch_url)
     records = [{"_id": f"d{row}", "text": f"cats sleep {row}" if row % 100 else ""} for row in range(COUNT)]
-    path = tmp_path / "corpus.jsonl"
+    path = workplace / "corpus.jsonl"
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
     return path
 

@@ -90,16 +90,10 @@ def test_what_is_saved_is_what_searches_take(client: OpenSearch, index: str, cod
 
 
 def test_the_command_prints_and_keeps_the_setting(
-    client: OpenSearch,
-    index: str,
-    head_folder: Path,
-    tmp_path: Path,
-    opensearch_url: str,
-    monkeypatch: pytest.MonkeyPatch,
+    client: OpenSearch, index: str, head_folder: Path, workplace: Path
 ) -> None:
-    monkeypatch.setenv("OPENSEARCH_URL", opensearch_url)
     lines = [json.dumps({"_id": str(row), "text": f"{text}."}) for row, text in enumerate(TEXTS)]
-    corpus = tmp_path / "corpus.jsonl"
+    corpus = workplace / "corpus.jsonl"
     corpus.write_text("\n".join(lines))
     run = CliRunner().invoke
     options = ["--index", index, "--encoder", str(head_folder)]
@@ -109,7 +103,7 @@ def test_the_command_prints_and_keeps_the_setting(
     assert shown.exit_code == 0, shown.output
     assert "reach 0.5 on 120 queries at the least latency" in shown.output and "--save keeps it" in shown.output
     assert existing_schema(client, index).search is None
-    queries = tmp_path / "queries.txt"
+    queries = workplace / "queries.txt"
     queries.write_text("\n".join(TEXTS[:12]) + "\n\n")
     saved = run(cli, ["tune", *options, "--queries", str(queries), "--save", "--json", "--quiet"])
     found = json.loads(saved.stdout)

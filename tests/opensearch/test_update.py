@@ -14,13 +14,14 @@ from opensearchpy import OpenSearch
 from connector.cli.main import cli
 from connector.encoders.text import TextEncoder
 from connector.errors import IndexMappingError
-from connector.index.delete import count_matching, delete_matching
+from connector.index.delete import delete_matching
 from connector.index.searcher import Searcher
+from connector.index.sizes import count_matching
 from connector.index.writer import BulkWriter
 from connector.ingest.pipeline import IngestJob
 from connector.ingest.prepare import prepare_encoder
 from connector.ingest.update import Change, DocumentUpdater
-from connector.query import parse_filters, without_features
+from connector.query import parse_filter, without_features
 from connector.types import Document, SparseVectors
 
 pytestmark = pytest.mark.opensearch
@@ -43,9 +44,7 @@ def filled(client: OpenSearch, index: str, encoder: TextEncoder) -> str:
 
 
 @pytest.fixture
-def command(opensearch_url: str, filled: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
-    monkeypatch.setenv("OPENSEARCH_URL", opensearch_url)
-    monkeypatch.chdir(tmp_path)
+def command(filled: str, workplace: Path) -> Command:
     return lambda *arguments, **options: CliRunner().invoke(cli, [*arguments, "--index", filled], **options)
 
 
@@ -211,7 +210,7 @@ def test_delete_says_how_it_is_used(command: Command) -> None:
 
 
 def test_an_index_that_is_not_there_has_nothing_to_delete(client: OpenSearch) -> None:
-    clauses = parse_filters(["lang=de"])
+    clauses = [parse_filter("lang=de")]
     with pytest.raises(IndexMappingError, match="There is no index 'never-made'"):
         count_matching(client, "never-made", clauses)
     with pytest.raises(IndexMappingError, match="There is no index 'never-made'"):

@@ -7,10 +7,11 @@ import math
 import numpy as np
 import torch
 from sklearn.cluster import KMeans
-from torch import Tensor, nn
+from torch import Tensor
 
 from connector.encoders.ivae import IdentifiableVAE, build_mlp
 from connector.encoders.training.data import TrainingData
+from connector.encoders.training.loop import Objective
 from connector.encoders.training.losses import distance_loss, flops_loss
 from connector.encoders.training.settings import TrainingSettings
 
@@ -18,7 +19,7 @@ _DECODER_VARIANCE = 0.01
 _MOST_CLUSTERED = 20_000
 
 
-class IVAEObjective(nn.Module):
+class IVAEObjective(Objective):
     """alpha_1 L_ELBO + alpha_2 L_dist + alpha_3 L_FLOPS on random batches (K-sparse paper, eq. 1).
 
     The ELBO is that of Khemakhem et al. 2020, eq. 8, with Gaussians: posterior N(g(x, u), v(x, u)), prior N(0, l(u))

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from connector.encoders.training.checkpoint import Progressed, Result
+from connector.encoders.training.checkpoint import Checkpoint, Progressed, Result
 from connector.errors import EncoderError
 
 Progress = Callable[[str, float], None]
@@ -18,6 +18,15 @@ Progress = Callable[[str, float], None]
 
 _WARM_UP = 0.01
 _SAVE_EVERY_S = 60.0
+
+
+class Objective(torch.nn.Module):
+    """Owns what is trained, and draws its own batches."""
+
+    @property
+    def generators(self) -> list[np.random.Generator]:
+        """What batches are drawn by: part of where a run stands."""
+        raise NotImplementedError
 
 
 class Plan(Protocol):
@@ -45,14 +54,14 @@ class Plan(Protocol):
 
 
 def train_loop(
-    objective: torch.nn.Module,
+    objective: Objective,
     optimizer: torch.optim.Optimizer,
     plan: Plan,
     run: Progressed[Result],
     *,
+    kept: Checkpoint[Result] | None,
     loss_at: Callable[[float], Tensor],
     validate: Callable[[int], Result],
-    save: Callable[[], None],
     report: Progress,
 ) -> None:
     """Take steps until the run is over; `run` holds where it stands.
@@ -62,9 +71,9 @@ def train_loop(
         optimizer: Of its parameters. Learning rates rise over the first hundredth of the run, then fall linearly to 0.
         plan: How long, and how often to validate.
         run: Where it stands; `best` is the state of the validation with the highest score, or of the last one.
+        kept: The state is saved there every minute, None keeps nothing.
         loss_at: Draws a batch and returns its loss, when that share of the run is over.
         validate: Measures the objective after so many steps.
-        save: Keeps the state; called every minute.
         report: Told how far it is.
 
     Raises:
@@ -95,8 +104,8 @@ def train_loop(
             if plan.patience is None or scores[-1] == max(scores):
                 run.best = copy_state(objective)
             run.elapsed_s = time.monotonic() - started
-        if time.monotonic() - saved > _SAVE_EVERY_S:
-            save()
+        if kept is not None and time.monotonic() - saved > _SAVE_EVERY_S:
+            kept.save(run, objective, optimizer, objective.generators)
             saved = time.monotonic()
 
 

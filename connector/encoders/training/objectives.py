@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.lexical import TokenCounts, pad_counts
 from connector.encoders.training.data import NeighbourBatches, TrainingData
+from connector.encoders.training.loop import Objective
 from connector.encoders.training.losses import balance_loss, distance_loss, ranking_loss, reconstruction_loss
 from connector.encoders.training.settings import TrainingSettings
 from connector.statistics import CorpusStatistics
@@ -22,7 +23,7 @@ _UNKNOWN = 0.2
 """Share of the batches whose corpus is treated as an unknown one."""
 
 
-class PaperObjective(nn.Module):
+class PaperObjective(Objective):
     """alpha_1 L_MSE + alpha_2 L_dist on random batches (K-sparse paper, eq. 3)."""
 
     def __init__(self, head: KSparseAutoEncoder, data: TrainingData, settings: TrainingSettings) -> None:
@@ -51,7 +52,7 @@ class PaperObjective(nn.Module):
         return [self._random]
 
 
-class RetrievalObjective(nn.Module):
+class RetrievalObjective(Objective):
     """The order of near neighbours, kept by sparse scores at as few postings as possible.
 
     What is taught is the dense score, plus BM25 where tokens are features. The head is told the statistics of each

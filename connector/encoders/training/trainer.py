@@ -110,18 +110,14 @@ def train_head(
         head.train()
         return result
 
-    def save() -> None:
-        if kept is not None:
-            kept.save(run, objective, optimizer, objective.generators)
-
     train_loop(
         objective,
         optimizer,
         settings,
         run,
+        kept=kept,
         loss_at=lambda _done: objective.loss(),
         validate=validate,
-        save=save,
         report=report,
     )
     objective.load_state_dict(run.best)

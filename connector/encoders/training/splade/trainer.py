@@ -20,7 +20,7 @@ from connector.encoders.lexical import Task
 from connector.encoders.text import TextEncoder
 from connector.encoders.thresholds import Thresholding, TopKMasking
 from connector.encoders.training.checkpoint import Checkpoint, Progressed
-from connector.encoders.training.loop import Progress, train_loop
+from connector.encoders.training.loop import Objective, Progress, train_loop
 from connector.encoders.training.splade.batches import TaughtBatches, TaughtCorpus, hold_out
 from connector.encoders.training.splade.loss import HybridThresholdingLoss
 from connector.encoders.training.splade.pooling import pooled_sparsely
@@ -54,7 +54,7 @@ class TrainedSplade:
     elapsed_s: float
 
 
-class SpladeObjective(nn.Module):
+class SpladeObjective(Objective):
     """Draws batches of texts and encodes them.
 
     Args:
@@ -161,18 +161,14 @@ def train_splade(
             model.eval()
             return validate(encoder, held, steps)
 
-        def save() -> None:
-            if kept is not None:
-                kept.save(run, objective, optimizer, objective.generators)
-
         train_loop(
             objective,
             optimizer,
             settings,
             run,
+            kept=kept,
             loss_at=objective.loss,
             validate=measure,
-            save=save,
             report=progress or (lambda _task, _share: None),
         )
     objective.finish()
