@@ -9,6 +9,9 @@ DEMO_OPTIONS := $(if $(CORPUS),--corpus $(CORPUS)) $(if $(KEEP),--keep)
 DATA ?= ../shared/data
 HEAD := connector/heads/all-MiniLM-L6-v2
 
+# A command of the tests starts twice as fast where what is imported was compiled once.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help setup demo test lint fast faults head zero-shot paper-tables lock clean
 
 help:

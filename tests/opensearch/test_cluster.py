@@ -120,6 +120,7 @@ def test_no_java_is_left_of_a_killed_parent(own_cache: Path) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.long
 def test_three_nodes_turn_green_again_after_one_was_killed() -> None:
     with embedded_cluster(nodes=3, heap="512m", timeout_s=240.0, quick_start=True) as cluster:
         assert get_json(cluster, "/_cluster/health")["status"] == "green"

@@ -51,9 +51,9 @@ def contents(client: OpenSearch, index: str) -> dict[str, str]:
 
 @pytest.fixture
 def slowed(opensearch_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
-    """Every bulk takes half a second."""
+    """Every bulk takes a fifth of a second."""
     with fault_proxy(opensearch_url) as proxy:
-        proxy.always = slow(0.5)
+        proxy.always = slow(0.2)
         yield proxy
 
 
@@ -77,7 +77,7 @@ def wait_for_checkpoint(process: subprocess.Popen[str], path: Path) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("how", [signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.long)])
 def test_a_run_that_was_stopped_goes_on(
     corpus: Path, options: list[str], index: str, client: OpenSearch, slowed: FaultProxy, how: signal.Signals
 ) -> None:

@@ -25,7 +25,7 @@ from tests.tiny import WORDS, K
 pytestmark = pytest.mark.opensearch
 
 RANDOM = np.random.default_rng(0)
-TEXTS = [" ".join(RANDOM.choice(WORDS, 6)) for _ in range(120)]
+TEXTS = [" ".join(RANDOM.choice(WORDS, 6)) for _ in range(40)]
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_the_command_prints_and_keeps_the_setting(
     assert done.exit_code == 0, done.output
     shown = run(cli, ["tune", *options, "--recall", "0.5", "--quiet"], catch_exceptions=False)
     assert shown.exit_code == 0, shown.output
-    assert "reach 0.5 on 120 queries at the least latency" in shown.output and "--save keeps it" in shown.output
+    assert "reach 0.5 on 40 queries at the least latency" in shown.output and "--save keeps it" in shown.output
     assert existing_schema(client, index).search is None
     queries = workplace / "queries.txt"
     queries.write_text("\n".join(TEXTS[:12]) + "\n\n")
