@@ -8,6 +8,7 @@ from benchmarks.cli.demo import demo
 from benchmarks.cli.encoder_frontier import encoder_frontier
 from benchmarks.cli.frontier import frontier
 from benchmarks.cli.growth import growth
+from benchmarks.cli.ht_tables import table_command as ht_table_command
 from benchmarks.cli.ingest import ingest
 from benchmarks.cli.ksparse_table4 import ksparse_table4
 from benchmarks.cli.ksparse_tables import table_command
@@ -29,6 +30,9 @@ benchmarks.add_command(table_command(1, "iVAE, K-sparse and dense"))
 benchmarks.add_command(table_command(2, "quality by k"))
 benchmarks.add_command(table_command(3, "quality by the weights of the loss"))
 benchmarks.add_command(ksparse_table4)
+benchmarks.add_command(ht_table_command(1, "thresholds beside what was there before"))
+benchmarks.add_command(ht_table_command(2, "sets that no model was trained on"))
+benchmarks.add_command(ht_table_command(3, "options of the design"))
 benchmarks.add_command(growth)
 benchmarks.add_command(ingest)
 benchmarks.add_command(stream)

@@ -13,7 +13,7 @@ from opensearchpy import OpenSearch
 
 from benchmarks.datasets import EncodedSet
 from benchmarks.encoding import Kind, query_encodings
-from benchmarks.measure import Answers, Measured, measure, ratio_interval, throughput, to_latency
+from benchmarks.measure import Answers, Measured, difference_interval, measure, ratio_interval, throughput, to_latency
 from benchmarks.memory import memory_by_index
 from benchmarks.storage import Stored, build
 from benchmarks.systems.base import System
@@ -22,7 +22,7 @@ from benchmarks.systems.rank_features import RankFeatures, document_shares, sear
 from benchmarks.systems.rescored import Rescored
 from connector.errors import ConnectorError
 from connector.evaluation.exact import exact_search
-from connector.evaluation.metrics import evaluate_run, overlap_at
+from connector.evaluation.metrics import evaluate_run, ndcg_by_query, overlap_at
 from connector.evaluation.runs import Run
 from connector.types import Hit
 
@@ -128,12 +128,14 @@ def _rows(
     rows: list[dict[str, Any]] = [exact | {"recall@100": dense["recall@100"], "overlap@10": 1.0}]
     top_10 = {query: hits[:10] for query, hits in truth.items()}
     reference = measured[0]
+    reference_gains = _gains(data, _run(data, reference.hits))
     shares: dict[str, dict[str, float]] = {}
     for system, each in zip(systems, measured, strict=False):
         run = _run(data, each.hits)
         index = stored[system.index]
         row: dict[str, Any] = {"system": system.name, "knob": system.knob}
         row |= _quality(evaluate_run(run, data.judged.qrels), dense)
+        row["ndcg_difference_interval"] = difference_interval(_gains(data, run), reference_gains)
         row["overlap@10"] = overlap_at(run, top_10, 10)
         row |= {"index_bytes": index.bytes, "bytes_per_document": index.bytes / len(data.documents)}
         row |= {"files": index.files, "build_s": index.build_s, "documents_per_s": len(data.documents) / index.write_s}
@@ -207,6 +209,12 @@ def _check_knobs(systems: Sequence[System], measured: Sequence[Measured]) -> Non
 
 def _run(data: EncodedSet, hits: Sequence[list[Hit]]) -> Run:
     return dict(zip([query.query_id for query in data.judged.queries], hits, strict=True))
+
+
+def _gains(data: EncodedSet, run: Run) -> NDArray[np.float64]:
+    """NDCG@10 of each query, in their order."""
+    gains = ndcg_by_query(run, data.judged.qrels)
+    return np.array([gains[query.query_id] for query in data.judged.queries])
 
 
 def _quality(values: dict[str, float], dense: dict[str, float]) -> dict[str, float]:

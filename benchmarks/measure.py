@@ -111,6 +111,22 @@ def ratio_interval(
     return float(low), float(high)
 
 
+def difference_interval(
+    values: NDArray[np.float64], reference: NDArray[np.float64], *, resamples: int = 2_000
+) -> tuple[float, float]:
+    """The 95 % interval of the mean difference of two systems' values of the same queries, by resampling queries.
+
+    Args:
+        values: (queries,) of the system.
+        reference: (queries,) of the one it is compared with.
+        resamples: Of the bootstrap.
+    """
+    differences = values - reference
+    drawn = np.random.default_rng(0).integers(0, len(differences), size=(resamples, len(differences)))
+    low, high = np.percentile(differences[drawn].mean(axis=1), [2.5, 97.5])
+    return float(low), float(high)
+
+
 def throughput(
     connect: Callable[[], OpenSearch],
     system: System,

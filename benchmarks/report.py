@@ -154,6 +154,40 @@ def growth_to_markdown(groups: Mapping[str, Sequence[dict[str, Any]]]) -> str:
     return to_table(["figure", "system", *(f"{count:,}" for count in counts), "exponent"], lines, left=(0, 1))
 
 
+def ht_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """Return a table of the HT paper: figures and, in brackets, the paper's; times and bytes as shares of the first."""
+    first = rows[0]
+    heads = ("system", "MRR@10", "NDCG@10", "less the first, 95 %", "mean at 10", "p99, ms", "mean at 1,000", "p99, ms",
+             "Qlen", "Dlen", "index", "postings")  # fmt: skip
+
+    def of_paper(row: dict[str, Any], key: str, form: str, *, ratio: bool = False) -> str:
+        own, base = row["paper"].get(key), first["paper"].get(key)
+        if own is None or (ratio and base is None):
+            return ""
+        return f" ({format(own / base if ratio else own, form)})"
+
+    lines = []
+    for row in rows:
+        low, high = row["ndcg_difference_interval"]
+        lines.append(
+            (
+                row["system"],
+                f"{row['mrr@10']:.3f}{of_paper(row, 'mrr@10', '.3f')}",
+                f"{row['ndcg@10']:.3f}{of_paper(row, 'ndcg@10', '.3f')}",
+                f"{low:+.3f} to {high:+.3f}" if row is not first else "",
+                f"{row['mean_ratio@10']:.2f}{of_paper(row, 'mean_ms@10', '.2f', ratio=True)}",
+                f"{row['p99_ms@10']:.1f}",
+                f"{row['mean_ratio@1000']:.2f}{of_paper(row, 'mean_ms@1000', '.2f', ratio=True)}",
+                f"{row['p99_ms@1000']:.1f}",
+                f"{row['qlen']:.1f}{of_paper(row, 'qlen', '.1f')}",
+                f"{row['dlen']:.0f}{of_paper(row, 'dlen', '.0f')}",
+                f"{row['index_bytes'] / first['index_bytes']:.2f}",
+                _cell(row, "postings_per_document", lambda value: f"{value:.2f} N"),
+            )
+        )
+    return to_table(heads, lines)
+
+
 def ingest_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
     """Return the rows of the suite `ingest` as a Markdown table."""
     lines = [

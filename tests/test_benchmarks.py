@@ -13,6 +13,7 @@ import pytest
 from benchmarks.datasets import EncodedSet
 from benchmarks.docstrings import _split
 from benchmarks.frontier import encoder_frontier
+from benchmarks.measure import difference_interval
 from benchmarks.plots import exponent, growth_lines, plot_frontier
 from benchmarks.report import cheapest_to_markdown, frontier_to_markdown, to_cells, to_markdown
 from connector.encoders.text import TextEncoder
@@ -130,6 +131,14 @@ def test_docstrings_become_a_beir_folder(tmp_path: Path, monkeypatch: pytest.Mon
 def test_the_exponent_is_a_slope() -> None:
     assert exponent([10, 100, 1_000], [2.0, 4.0, 8.0]) == pytest.approx(np.log10(2))
     assert np.isnan(exponent([10], [1.0]))
+
+
+def test_the_interval_of_a_difference_is_of_the_same_queries() -> None:
+    gains = np.random.default_rng(0).random(200)
+    low, high = difference_interval(gains + 0.01, gains)
+    assert low == pytest.approx(0.01) and high == pytest.approx(0.01), "queries differ far more than systems do"
+    low, high = difference_interval(gains[::-1], gains)
+    assert low < 0 < high
 
 
 def test_growth_is_by_number_not_by_name() -> None:

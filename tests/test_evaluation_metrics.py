@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from connector.evaluation.metrics import METRICS, evaluate_run, overlap_at, share
+from connector.evaluation.metrics import METRICS, evaluate_run, ndcg_by_query, overlap_at, share
 from connector.types import Hit
 
 
@@ -146,3 +146,11 @@ def test_a_share_is_a_part_of_the_reference() -> None:
 def test_a_share_of_nothing_is_refused(reference: float) -> None:
     with pytest.raises(ValueError, match="reference must be above 0"):
         share(0.5, reference)
+
+
+def test_ndcg_of_each_query_makes_up_the_mean() -> None:
+    run = {"q1": hits("x", "d1"), "q2": hits("d2")}
+    qrels = {"q1": {"d1": 1}, "q2": {"d2": 1}, "unasked": {"d3": 1}}
+    gains = ndcg_by_query(run, qrels)
+    assert gains == {"q1": pytest.approx(1 / math.log2(3)), "q2": 1.0, "unasked": 0.0}
+    assert sum(gains.values()) / 3 == pytest.approx(evaluate_run(run, qrels)["ndcg@10"])

@@ -81,6 +81,13 @@ def _ingest(result: dict[str, Any], _picture: Path) -> None:
         click.echo(f"{name}, {result['params']['documents']:,} documents\n\n{ingest_to_markdown(rows)}")
 
 
+def _ht(result: dict[str, Any], _picture: Path) -> None:
+    from benchmarks.report import ht_to_markdown
+
+    for name, rows in result["results"].items():
+        click.echo(f"{name}\n\n{ht_to_markdown(rows)}")
+
+
 def _plain(result: dict[str, Any], _picture: Path) -> None:
     from benchmarks.ksparse_tables import to_markdown
 
@@ -95,4 +102,5 @@ _WRITERS: dict[str, Callable[[dict[str, Any], Path], None]] = {
     "growth": _growth,
     "ingest": _ingest,
     "stream": _stream,
+    **dict.fromkeys(("ht-table1", "ht-table2", "ht-table3"), _ht),
 }

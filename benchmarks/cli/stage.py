@@ -97,18 +97,21 @@ class Stage:
 
     def result(self, suite: str, data: EncodedSet, **params: object) -> ResultFile:
         """Open the result of a suite, or go on with it where it has the same parameters."""
-        from benchmarks.environment import describe
-        from benchmarks.results import ResultFile
-
-        path = self.options.output or Path(f".cache/{suite}-{data.name}.json")
         shared = {
             "dataset": data.name,
             "documents": len(data.documents),
             "queries": len(data.judged.queries),
-            "rounds": self.options.rounds,
             "encoder": str(data.encoder.fingerprint),
         }
-        return ResultFile(path, suite, shared | params, describe(self.cluster))
+        return self.open_result(suite, data.name, **shared | params)
+
+    def open_result(self, suite: str, name: str, **params: object) -> ResultFile:
+        """The same for a suite of several sets, under a name of its own."""
+        from benchmarks.environment import describe
+        from benchmarks.results import ResultFile
+
+        path = self.options.output or Path(f".cache/{suite}-{name}.json")
+        return ResultFile(path, suite, {"rounds": self.options.rounds} | params, describe(self.cluster))
 
     def compare(self, data: EncodedSet, systems: Sequence[System], plan: Plan) -> list[dict[str, Any]]:
         """Compare systems on the node; see `benchmarks.compare`."""

@@ -73,21 +73,12 @@ class RankFeatures:
 
     def upload(self, client: OpenSearch, data: EncodedSet) -> None:
         """Write the features alone: text would weigh the same in every system."""
-        vectors = self._of(data)[0]
-        stored = stored_features(vectors, self.k_doc)
-        documents = [
-            SparseDocument(doc_id, features, {}) for doc_id, features in zip(data.doc_ids, stored, strict=True)
-        ]
-        result = BulkWriter(client, self.index).write(documents)
-        if result.refused:
-            raise BulkWriteError(
-                f"{self.index} refused {result.refused[0].document.doc_id!r}: {result.refused[0].reason}"
-            )
+        write_features(client, self.index, data.doc_ids, stored_features(self.vectors_of(data)[0], self.k_doc))
 
     def prepare(self, data: EncodedSet) -> list[Request]:
         """One bool query each."""
         requests: list[Request] = []
-        documents, queries = self._of(data)
+        documents, queries = self.vectors_of(data)
         searched = searched_features(
             queries, self.k_query, self.pruning, partial(document_shares, documents, self.k_doc)
         )
@@ -103,14 +94,29 @@ class RankFeatures:
 
     def probes(self, data: EncodedSet, rows: Sequence[int]) -> list[Probe]:
         """The sum of a document's stored weights."""
-        return feature_probes(self._of(data)[0], self.k_doc, rows, self.weight_exponent)
+        return feature_probes(self.vectors_of(data)[0], self.k_doc, rows, self.weight_exponent)
 
     def search(self, client: OpenSearch, request: Request) -> list[Hit]:
         """Answer one request."""
         return to_hits(send(client, self.index, request))
 
-    def _of(self, data: EncodedSet) -> tuple[SparseVectors, SparseVectors]:
+    def vectors_of(self, data: EncodedSet) -> tuple[SparseVectors, SparseVectors]:
+        """Of documents and queries."""
         return self.vectors or (data.document_vectors, data.query_vectors)
+
+
+def write_features(
+    client: OpenSearch,
+    index: str,
+    doc_ids: Sequence[str],
+    features: Sequence[dict[str, float]],
+    sources: Sequence[dict[str, str]] | None = None,
+) -> None:
+    """Write features, and fields beside them, by our own writer; one that is refused is an error."""
+    beside = sources if sources is not None else [{}] * len(doc_ids)
+    result = BulkWriter(client, index).write(list(map(SparseDocument, doc_ids, features, beside)))
+    if result.refused:
+        raise BulkWriteError(f"{index} refused {result.refused[0].document.doc_id!r}: {result.refused[0].reason}")
 
 
 def document_shares(documents: SparseVectors, k_doc: int | None) -> dict[str, float]:

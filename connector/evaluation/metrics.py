@@ -33,6 +33,15 @@ def evaluate_run(run: Mapping[str, Sequence[Hit]], qrels: Mapping[str, Mapping[s
         ValueError: There are no judgements, a query of the run has none, a judged query has none above 0, or a
             document stands twice among a query's hits.
     """
+    judgements, scored = _to_ir_measures(run, qrels)
+    values = ir_measures.calc_aggregate(list(_MEASURES.values()), judgements, scored)
+    return {name: float(values[measure]) for name, measure in _MEASURES.items()}
+
+
+def _to_ir_measures(
+    run: Mapping[str, Sequence[Hit]], qrels: Mapping[str, Mapping[str, int]]
+) -> tuple[list[ir_measures.Qrel], list[ir_measures.ScoredDoc]]:
+    """Check both, and return what ir-measures takes."""
     if not qrels:
         raise ValueError("there are no judgements; without them a run has no metrics.")
     for query_id, judged in qrels.items():
@@ -49,8 +58,14 @@ def evaluate_run(run: Mapping[str, Sequence[Hit]], qrels: Mapping[str, Mapping[s
         for query_id, judged in qrels.items()
         for doc_id, relevance in judged.items()
     ]
-    values = ir_measures.calc_aggregate(list(_MEASURES.values()), judgements, scored)
-    return {name: float(values[measure]) for name, measure in _MEASURES.items()}
+    return judgements, scored
+
+
+def ndcg_by_query(run: Mapping[str, Sequence[Hit]], qrels: Mapping[str, Mapping[str, int]]) -> dict[str, float]:
+    """Compute the NDCG@10 of every judged query; arguments and errors as of `evaluate_run`."""
+    judgements, scored = _to_ir_measures(run, qrels)
+    values = ir_measures.iter_calc([_MEASURES["ndcg@10"]], judgements, scored)
+    return dict.fromkeys(qrels, 0.0) | {each.query_id: float(each.value) for each in values}
 
 
 def overlap_at(run: Mapping[str, Sequence[Hit]], reference_run: Mapping[str, Sequence[Hit]], cutoff: int) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from benchmarks import ksparse_tables
+from benchmarks import ht_tables, ksparse_tables
 from benchmarks.__main__ import benchmarks
 from benchmarks.suites import EF_SEARCH
 from tests.tiny import WORDS, build_splade
@@ -165,3 +165,29 @@ def test_growth_goes_beyond_the_set(dataset: Path, head_folder: Path, tmp_path: 
     reported = run("report", "growth.json").stdout
     assert "| p50, ms | HNSW default | " in reported
     assert (tmp_path / "growth.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_ht_tables_have_each_row(dataset: Path, head_folder: Path, tmp_path: Path, number: int) -> None:
+    build_splade(tmp_path / "transformer").save_pretrained(str(tmp_path / "splade"))
+    options = ("--encoder", str(head_folder), "--rounds", "1", "--cache", "cache", "--output", "ht.json")
+    training = ("--train", str(dataset), "--start", str(tmp_path / "splade"), "--steps", "2")
+    printed = run(f"ht-table{number}", str(dataset), *training, *options).stdout
+    rows = {row["system"]: row for row in json.loads((tmp_path / "ht.json").read_text())["results"]["tiny"]}
+    table = ht_tables.TABLES[number]
+    assert list(rows) == [f"{row.name}, guided" if row.guided else row.name for row in table]
+    # Rows with the same training share a model.
+    trainings = {tuple(sorted(row.settings.items())) for row in table}
+    assert len(list((tmp_path / "cache" / "ht").iterdir())) == len(trainings)
+    if number == 1:
+        assert rows["DCP50%"]["dlen"] == pytest.approx(rows["SPLADE"]["dlen"] / 2, abs=0.51)
+        assert rows["Cut0.8"]["dlen"] <= rows["Cut0.5"]["dlen"] <= rows["SPLADE"]["dlen"]
+        assert rows["DCP30%"]["index_bytes"] < rows["SPLADE"]["index_bytes"]
+        assert rows["SPLADE"]["mean_ratio@10"] == rows["SPLADE"]["mean_ratio@1000"] == 1.0
+        assert rows["SPLADE"]["ndcg_difference_interval"] == [0.0, 0.0]
+        assert rows["HT1, guided"]["index_bytes"] > rows["HT1"]["index_bytes"], "its words lie there, too"
+    else:
+        assert rows["H[D], K = 25"]["dlen"] >= rows["S[Q], HH[D], K = 25"]["dlen"]
+    assert printed.count("\n| ") == len(table) + 2
+    reported = run("report", "ht.json").stdout
+    assert reported.count("\n| ") == len(table) + 2

@@ -1,0 +1,102 @@
+"""`ht-table1` to `ht-table3`."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from benchmarks.cli.stage import Options, Stage, common, on_stage
+
+if TYPE_CHECKING:
+    from connector.encoders.training.splade.batches import TaughtCorpus
+
+
+def table_command(number: int, what: str) -> click.Command:
+    """Make `ht-tableN`; the tables differ in nothing but their rows."""
+
+    @click.command(f"ht-table{number}", help=f"Table {number} of the hybrid-thresholding paper: {what}.")
+    @click.argument("datasets", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
+    @click.option(
+        "--train",
+        "corpora",
+        multiple=True,
+        required=True,
+        type=click.Path(exists=True, path_type=Path),
+        help="A corpus to train on, with train queries. Repeatable; the same models serve all tables.",
+    )
+    @click.option("--start", required=True, help="The SPLADE that all models go on from: a folder or a name.")
+    @click.option("--steps", type=click.IntRange(1), default=20_000, show_default=True, help="Updates of each model.")
+    @click.option("--max-minutes", type=click.FloatRange(min=0, min_open=True), help="Stop each training in time.")
+    @click.option("--max-length", type=click.IntRange(1), default=128, show_default=True, help="Tokens of a text.")
+    @click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), default=2e-5, show_default=True)
+    @click.option(
+        "--threshold-learning-rate", type=click.FloatRange(min=0, min_open=True), default=2e-3, show_default=True
+    )
+    @click.option("--documents", type=click.IntRange(100), help="Take so many of each set at most.  [default: all]")
+    @common
+    def table(
+        datasets: tuple[Path, ...],
+        corpora: tuple[Path, ...],
+        start: str,
+        max_minutes: float | None,
+        documents: int | None,
+        options: Options,
+        **training: float,
+    ) -> None:
+        from benchmarks.compare import Plan
+        from benchmarks.ht_tables import TABLES, Models, systems_of, to_rows
+        from benchmarks.report import ht_to_markdown
+        from benchmarks.suites import PREFIX, subset
+        from connector.encoders.training.splade.settings import SpladeSettings
+
+        rows = TABLES[number]
+        base = SpladeSettings(max_seconds=max_minutes * 60 if max_minutes else None, **training)  # type: ignore[arg-type]
+        with on_stage(options) as stage:
+            result = stage.open_result(
+                f"ht-table{number}",
+                "-".join(path.resolve().name for path in datasets),
+                datasets=[path.resolve().name for path in datasets],
+                trained_on=[path.resolve().name for path in corpora],
+                start=Path(start).name,
+                most_documents=documents,
+                most_queries=options.most_queries,
+                max_minutes=max_minutes,
+                **training,
+            )
+            taught = _teach(stage, corpora)
+            for path in datasets:
+                name = path.resolve().name
+                if name in result.groups:
+                    continue
+                data = stage.encode(path, k_doc=1, k_query=1)
+                if documents is not None and documents < len(data.documents):
+                    data = subset(data, documents, queries=options.most_queries)
+                models = Models(
+                    taught, start, stage.encoder.fingerprint.base_model, base, options.cache / "ht", stage.report
+                )
+                systems = systems_of(rows, models, data, f"{PREFIX}-ht")
+                _, *measured = stage.compare(data, systems, Plan(rounds=options.rounds))
+                result.add(name, to_rows(rows, models, data, measured))
+        for name, found in result.groups.items():
+            click.echo(f"\n{name}\n\n{ht_to_markdown(found)}")
+        click.echo(f"{result.path}; python -m benchmarks report {result.path} prints it again.")
+
+    return table
+
+
+def _teach(stage: Stage, corpora: tuple[Path, ...]) -> list[TaughtCorpus]:
+    """Read corpora and embed them by the dense model of the encoder, which is the teacher."""
+    from connector.encoders.training.embeddings import EmbeddingCache
+    from connector.encoders.training.sources import read_texts
+    from connector.encoders.training.splade.batches import TaughtCorpus
+
+    embedder = EmbeddingCache(stage.encoder.dense_model(), stage.encoder.fingerprint.base_model, stage.options.cache)
+    taught = []
+    for path in corpora:
+        source = read_texts(path).with_queries()
+        told = partial(stage.report, f"embedding {source.name}")
+        taught.append(TaughtCorpus(source, source.embed(embedder, told, lexical=False)))
+    return taught

@@ -1,0 +1,221 @@
+"""Tables 1 to 3 of the HT paper (Qiao et al. 2023), with models that are trained here, on a live OpenSearch.
+
+The paper trains on MS MARCO and searches with PISA; here it is whatever corpora are at hand and `rank_features`, so
+ratios to the table's own SPLADE are what compares.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.datasets import EncodedSet
+from benchmarks.systems.base import System
+from benchmarks.systems.guided import Guided
+from benchmarks.systems.rank_features import RankFeatures
+from connector.encoders.load import load_encoder
+from connector.encoders.text import TextEncoder
+from connector.encoders.thresholds import Thresholding, ThresholdRule
+from connector.encoders.training.splade.batches import TaughtCorpus
+from connector.encoders.training.splade.card import save_splade
+from connector.encoders.training.splade.settings import SpladeSettings
+from connector.encoders.training.splade.trainer import train_splade
+from connector.sparsify import find_weight_exponent
+from connector.static_pruning import cut, document_centric_pruning
+from connector.types import SparseVectors
+
+DEPTHS = (10, 1_000)
+_WINDOW = 100
+
+Prune = Callable[[SparseVectors], SparseVectors]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a table.
+
+    Attributes:
+        name: As in the paper.
+        settings: What its training differs by from the paper's default, HT with lambda_T = 1.
+        prune: Applied to its documents after training.
+        indexed_as: The rule that documents are indexed by, where it is not the one they were trained with.
+        guided: Search by `Guided`.
+        paper: The paper's figures: `mrr@10`, `mean_ms@10`, `mean_ms@1000`, `dlen` and, in Table 3, `qlen`.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    paper: Mapping[str, float]
+    prune: Prune | None = None
+    indexed_as: ThresholdRule | None = None
+    guided: bool = False
+
+
+def _paper(mrr: float, at_10: float, at_1000: float, dlen: float, qlen: float | None = None) -> dict[str, float]:
+    figures = {"mrr@10": mrr, "mean_ms@10": at_10, "mean_ms@1000": at_1000, "dlen": dlen}
+    return figures if qlen is None else figures | {"qlen": qlen}
+
+
+_SPLADE: dict[str, Any] = {"method": "splade"}
+_HT3: dict[str, Any] = {"lambda_t": 3.0}
+
+TABLE_1 = (
+    Row("SPLADE", _SPLADE, _paper(0.3966, 48.3, 127, 351)),
+    Row("DT", {"method": "dt"}, _paper(0.3922, 102, 262, 444)),
+    Row("Top305", {"method": "topk", "k": 305}, _paper(0.3962, 42.4, 114, 277)),
+    Row("Top100", {"method": "topk", "k": 100}, _paper(0.3908, 21.8, 62.5, 99)),
+    Row("DCP50%", _SPLADE, _paper(0.3958, 30.0, 83.9, 175), partial(document_centric_pruning, share=0.5)),
+    Row("DCP40%", _SPLADE, _paper(0.3933, 25.9, 73.3, 140), partial(document_centric_pruning, share=0.4)),
+    Row("DCP30%", _SPLADE, _paper(0.3912, 21.6, 61.8, 105), partial(document_centric_pruning, share=0.3)),
+    Row("Cut0.5", _SPLADE, _paper(0.3924, 21.9, 62.6, 144), partial(cut, threshold=0.5)),
+    Row("Cut0.8", _SPLADE, _paper(0.3885, 15.6, 43.8, 112), partial(cut, threshold=0.8)),
+    Row("HT1", {}, _paper(0.3955, 22.8, 62.3, 140)),
+    Row("HT3", _HT3, _paper(0.3942, 14.2, 40.6, 106)),
+    Row("HT1", {}, _paper(0.3959, 10.0, 27.6, 140), guided=True),
+    Row("HT3", _HT3, _paper(0.3942, 6.9, 19.3, 106), guided=True),
+)
+
+TABLE_2 = (
+    Row("SPLADE", _SPLADE, {"ndcg@10": 0.498}),
+    Row("HT1", {}, {"ndcg@10": 0.497}),
+    Row("HT3", _HT3, {"ndcg@10": 0.494}),
+)
+"""The paper's figures are its averages over 13 sets."""
+
+TABLE_3 = (
+    Row("phi[Q], S[D]", {"query_rule": "none", "document_rule": "soft"}, _paper(0.3941, 31.7, 91.5, 145, 14.3)),
+    Row("phi[Q], HH[D]", {"query_rule": "none"}, _paper(0.3942, 24.1, 70.7, 142, 13.5)),
+    Row("S[Q], HH[D], K = 25", {}, _paper(0.3955, 22.8, 62.3, 140, 11.3)),
+    Row("HH[Q], HH[D]", {"query_rule": "hard"}, _paper(0.3904, 24.9, 62.6, 142, 9.0)),
+    Row("HH[D], K = 2.5", {"steepness": 2.5}, _paper(0.3947, 22.8, 62.6, 149, 11.5)),
+    Row("H[D], K = 2.5", {"steepness": 2.5}, _paper(0.3963, 41.4, 112, 421, 11.5), indexed_as="sigmoid"),
+    Row("H[D], K = 25", {}, _paper(0.3961, 28.7, 76.9, 208, 11.3), indexed_as="sigmoid"),
+    Row("HH[D], K = 250", {"steepness": 250.0}, _paper(0.3946, 21.9, 60.5, 135, 11.2)),
+    Row("H[D], K = 250", {"steepness": 250.0}, _paper(0.3947, 23.1, 63.9, 159, 11.2), indexed_as="sigmoid"),
+    Row("w/o L_Q", {"lambda_q": 0.0}, _paper(0.3956, 56.2, 166, 138, 20.1)),
+    Row("w/o L_Q, L_D", {"lambda_q": 0.0, "lambda_d": 0.0}, _paper(0.3954, 99.4, 254, 421, 25.9)),
+)
+
+TABLES = {1: TABLE_1, 2: TABLE_2, 3: TABLE_3}
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """Trained models, kept in a folder so that tables share them, with what they make of a set.
+
+    Attributes:
+        corpora: To train on.
+        start: Folder or name of the SPLADE that all go on from.
+        teacher: Name of the dense model that taught.
+        base: Settings that all share.
+        folder: Where they are kept.
+        report: Told what is being done, and the share of it.
+    """
+
+    corpora: Sequence[TaughtCorpus]
+    start: str
+    teacher: str
+    base: SpladeSettings
+    folder: Path
+    report: Callable[[str, float], None]
+    _encoded: dict[tuple[Path, str | None], tuple[TextEncoder, SparseVectors, SparseVectors]] = field(
+        default_factory=dict
+    )
+
+    def train(self, row: Row) -> Path:
+        """Train the model of a row, or find the one that was trained so before."""
+        settings = replace(self.base, **row.settings)
+        counts = {
+            corpus.source.name: {"documents": len(corpus.source.documents), "queries": len(corpus.source.queries)}
+            for corpus in self.corpora
+        }
+        facts = json.dumps([asdict(settings), self.start, self.teacher, counts])
+        folder = self.folder / hashlib.sha256(facts.encode()).hexdigest()[:16]
+        if not (folder / "training.json").is_file():
+            trained = train_splade(
+                load_encoder(self.start).model,
+                self.corpora,
+                settings,
+                checkpoint=folder / "checkpoint.pt",
+                progress=lambda what, done: self.report(f"{what}: {row.name}", done),
+            )
+            save_splade(trained, folder, settings, start=self.start, teacher=self.teacher, data=counts)
+        return folder
+
+    def encode(self, row: Row, data: EncodedSet) -> tuple[TextEncoder, SparseVectors, SparseVectors]:
+        """Encode a set by the model of a row; documents are pruned as the row says."""
+        key = self.train(row), row.indexed_as
+        if key not in self._encoded:
+            encoder = load_encoder(str(key[0]))
+            for module in encoder.model:
+                if isinstance(module, Thresholding) and row.indexed_as is not None:
+                    module.document = row.indexed_as
+            self.report(f"encoding for {row.name}", 0.0)
+            documents = encoder.encode_document([document.content for document in data.documents])
+            queries = encoder.encode_query([query.text for query in data.judged.queries])
+            self._encoded[key] = encoder, documents, queries
+            self.report(f"encoding for {row.name}", 1.0)
+        encoder, documents, queries = self._encoded[key]
+        return encoder, row.prune(documents) if row.prune else documents, queries
+
+
+def systems_of(rows: Sequence[Row], models: Models, data: EncodedSet, prefix: str) -> list[System]:
+    """Every row at the first depth, then every row at the next.
+
+    Args:
+        rows: Of a table, its SPLADE first.
+        models: Trained for the table.
+        data: The judged set.
+        prefix: Of the names of indices.
+    """
+    systems: list[list[System]] = [[] for _ in DEPTHS]
+    for number, row in enumerate(rows):
+        encoder, documents, queries = models.encode(row, data)
+        for depth, at_depth in zip(DEPTHS, systems, strict=True):
+            features = RankFeatures(
+                f"{prefix}-{number}",
+                encoder.fingerprint,
+                k_query=queries.features.shape[1],
+                weight_exponent=find_weight_exponent(documents.weights, margin=1),
+                vectors=(documents, queries),
+                name=row.name,
+                top_k=depth,
+            )
+            at_depth.append(Guided(features, max(_WINDOW, depth)) if row.guided else features)
+    return [system for at_depth in systems for system in at_depth]
+
+
+def to_rows(
+    rows: Sequence[Row], models: Models, data: EncodedSet, measured: Sequence[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Join what was measured at each depth to the rows of the table.
+
+    Args:
+        rows: As given to `systems_of`.
+        models: The same.
+        data: The same.
+        measured: Rows of `compare` without the exact one, in the order of `systems_of`.
+    """
+    table = []
+    for number, row in enumerate(rows):
+        _, documents, queries = models.encode(row, data)
+        depths = [measured[number + len(rows) * which] for which in range(len(DEPTHS))]
+        joined: dict[str, Any] = {"system": depths[0]["system"]}
+        for key in ("mrr@10", "ndcg@10", "ndcg_difference_interval", "index_bytes", "postings_per_document"):
+            joined |= {key: depths[0][key]} if key in depths[0] else {}
+        joined |= {
+            "qlen": float(np.mean(queries.active_dims)),
+            "dlen": float(np.mean(documents.active_dims)),
+        }
+        for depth, at_depth, first in zip(DEPTHS, depths, measured[:: len(rows)], strict=True):
+            joined |= {f"{key}@{depth}": at_depth[key] for key in ("mean_ms", "p50_ms", "p99_ms")}
+            joined[f"mean_ratio@{depth}"] = at_depth["mean_ms"] / first["mean_ms"]
+        table.append(joined | {"paper": dict(row.paper)})
+    return table

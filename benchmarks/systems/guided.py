@@ -1,0 +1,88 @@
+"""BM25 collects candidates, learned features order them: what serves the purpose of 2GTI on this server."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from opensearchpy import OpenSearch
+
+from benchmarks.datasets import EncodedSet
+from benchmarks.systems.base import INDEX_SETTINGS, Encoding, Probe, Request, send, to_hits, without_source
+from benchmarks.systems.rank_features import RankFeatures, stored_features, write_features
+from connector.guided import build_guided_search
+from connector.index.schema import index_body
+from connector.query import FEATURES_FIELD
+from connector.sparsify import prune
+from connector.types import Hit
+
+_TEXT_FIELD = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class Guided:
+    """`search_guided` on an index that holds words beside the features (`connector.guided` says how it differs).
+
+    Attributes:
+        storage: Whose features, depth and name it takes; its index is one of its own.
+        window: Candidates by BM25.
+    """
+
+    storage: RankFeatures
+    window: int
+
+    @property
+    def name(self) -> str:
+        """What it is called in tables."""
+        return f"{self.storage.name}, guided"
+
+    @property
+    def index(self) -> str:
+        """Beside that of `storage`."""
+        return f"{self.storage.index}-text"
+
+    @property
+    def knob(self) -> str:
+        """The setting that trades quality for latency."""
+        return f"window={self.window}"
+
+    @property
+    def encoding(self) -> Encoding | None:
+        """As `storage` has it."""
+        return self.storage.encoding
+
+    def configure(self, client: OpenSearch) -> None:
+        """Create an index that holds words and features and no source."""
+        exponent = self.storage.weight_exponent
+        body = index_body(self.storage.fingerprint, weight_exponent=exponent, settings=INDEX_SETTINGS)
+        body["mappings"]["_source"] = without_source(FEATURES_FIELD, _TEXT_FIELD)
+        client.indices.create(index=self.index, body=body)
+
+    def upload(self, client: OpenSearch, data: EncodedSet) -> None:
+        """Write title and text as one field, and the features."""
+        stored = stored_features(self.storage.vectors_of(data)[0], self.storage.k_doc)
+        sources = [{_TEXT_FIELD: document.content} for document in data.documents]
+        write_features(client, self.index, data.doc_ids, stored, sources)
+
+    def prepare(self, data: EncodedSet) -> list[Request]:
+        """One body each."""
+        queries = prune(self.storage.vectors_of(data)[1], self.storage.k_query).as_mappings()
+        return [
+            build_guided_search(
+                query.text,
+                features,
+                top_k=self.storage.top_k,
+                window=max(self.window, self.storage.top_k),
+                source=False,
+                weight_exponent=self.storage.weight_exponent,
+            )
+            for query, features in zip(data.judged.queries, queries, strict=True)
+        ]
+
+    def probes(self, data: EncodedSet, rows: Sequence[int]) -> list[Probe]:
+        """As `storage` has them."""
+        return self.storage.probes(data, rows)
+
+    def search(self, client: OpenSearch, request: Request) -> list[Hit]:
+        """Answer one request."""
+        return to_hits(send(client, self.index, request))
