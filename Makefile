@@ -18,7 +18,7 @@ help:
 	@echo "make demo               index a real corpus and compare with HNSW (CORPUS=folder for a BEIR folder, KEEP=1)"
 	@echo "make test               ruff, mypy and all tests, those on a real OpenSearch included"
 	@echo "make fast               the tests that need no server"
-	@echo "make faults             the twelve fault tests: nodes and processes are killed (15 minutes; the report is kept)"
+	@echo "make faults             the twelve fault tests: nodes and processes are killed (12 minutes; the report is kept)"
 	@echo "make head               train the shipped head again on the sets in DATA=folder, and write its scores"
 	@echo "make zero-shot          score each set with a head that was not trained on it"
 	@echo "make paper-tables       Tables 1 to 3 of the K-sparse paper"

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from connector.async_retriever import AsyncRetriever
     from connector.corpus.read import check_documents, read_corpus
     from connector.encoders.base import Encoder
     from connector.encoders.load import load_encoder, shipped_heads
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
         IndexMappingError,
         SearchError,
     )
+    from connector.explain import Contribution, Explanation
     from connector.index.client import connect
     from connector.index.schema import prepare_index
     from connector.index.searcher import Searcher
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from connector.ingest.ray_data import RayIngest
     from connector.ingest.update import Change, DocumentUpdater
     from connector.pruning import Pruning
-    from connector.query import build_query
+    from connector.query import SearchOptions, build_query
     from connector.retriever import Retriever
     from connector.statistics import CorpusStatistics
     from connector.types import (
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
+    "AsyncRetriever": "connector.async_retriever",
     "BulkWriteError": "connector.errors",
     "BulkWriter": "connector.index.writer",
     "Change": "connector.ingest.update",
@@ -56,6 +59,7 @@ _HOMES = {
     "CheckpointError": "connector.errors",
     "ClusterError": "connector.errors",
     "ConnectorError": "connector.errors",
+    "Contribution": "connector.explain",
     "CorpusError": "connector.errors",
     "CorpusStatistics": "connector.statistics",
     "Deletion": "connector.types",
@@ -65,6 +69,7 @@ _HOMES = {
     "EncoderError": "connector.errors",
     "EncoderFingerprint": "connector.types",
     "EncoderMismatchError": "connector.errors",
+    "Explanation": "connector.explain",
     "Hit": "connector.types",
     "IndexMappingError": "connector.errors",
     "IngestJob": "connector.ingest.pipeline",
@@ -75,6 +80,7 @@ _HOMES = {
     "RayIngest": "connector.ingest.ray_data",
     "Retriever": "connector.retriever",
     "SearchError": "connector.errors",
+    "SearchOptions": "connector.query",
     "Searcher": "connector.index.searcher",
     "SparseDocument": "connector.types",
     "SparseVectors": "connector.types",
@@ -91,6 +97,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "AsyncRetriever",
     "BulkWriteError",
     "BulkWriter",
     "Change",
@@ -98,6 +105,7 @@ __all__ = [
     "CheckpointError",
     "ClusterError",
     "ConnectorError",
+    "Contribution",
     "CorpusError",
     "CorpusStatistics",
     "Deletion",
@@ -107,6 +115,7 @@ __all__ = [
     "EncoderError",
     "EncoderFingerprint",
     "EncoderMismatchError",
+    "Explanation",
     "Hit",
     "IndexMappingError",
     "IngestJob",
@@ -117,6 +126,7 @@ __all__ = [
     "RayIngest",
     "Retriever",
     "SearchError",
+    "SearchOptions",
     "Searcher",
     "SparseDocument",
     "SparseVectors",

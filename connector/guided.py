@@ -11,9 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from connector.query import build_query, build_search, check_text
-
-_TEXT_FIELDS = ("title", "text")
+from connector.hybrid import build_words_query
+from connector.query import build_query, build_search
 
 _LARGEST_WINDOW = 10_000
 
@@ -43,19 +42,15 @@ def build_guided_search(
         SearchError: The text is empty or blank.
         ValueError: The window is smaller than `top_k` or too large, or a feature cannot be searched.
     """
-    check_text(text)
+    guide = build_words_query(text, filters=filters)
     if not top_k <= window <= _LARGEST_WINDOW:
         raise ValueError(
             f"the window must be between top_k = {top_k} and {_LARGEST_WINDOW:,} (index.max_rescore_window), got "
             f"{window}."
         )
-    words = [{"match": {field: {"query": text}}} for field in _TEXT_FIELDS]
-    guide: dict[str, Any] = {"should": words, "minimum_should_match": 1}
-    if filters:
-        guide["filter"] = [dict(clause) for clause in filters]
     learned = build_query(features, weight_exponent=weight_exponent)
     rescore = {
         "window_size": window,
         "query": {"rescore_query": learned, "query_weight": 0, "rescore_query_weight": 1},
     }
-    return build_search({"bool": guide}, top_k=top_k, source=source, rescore=rescore)
+    return build_search(guide, top_k=top_k, source=source, rescore=rescore)

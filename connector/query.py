@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from connector.errors import SearchError
@@ -58,6 +59,7 @@ def build_query(
     filters: Sequence[Mapping[str, Any]] = (),
     field: str = FEATURES_FIELD,
     weight_exponent: int = 0,
+    named: bool = False,
 ) -> dict[str, Any]:
     """Build a bool query whose score is the dot product of the query's and the document's features.
 
@@ -66,6 +68,7 @@ def build_query(
         filters: Query clauses that a document must match; they don't change its score.
         field: The `rank_features` field.
         weight_exponent: The power of two that the documents' weights were multiplied by; boosts undo it.
+        named: Give each clause its feature's name, so that the server can say which matched (`matched_queries`).
 
     Returns:
         The value for `query` of a search body. Each clause is sent with `linear`: without a function the server
@@ -81,11 +84,11 @@ def build_query(
             f"the query has {len(features)} features and {len(filters)} filters, a bool query takes {MAX_CLAUSES} "
             "clauses; keep fewer features with k_query."
         )
-    clauses = [
+    clauses = []
+    for name, weight in features.items():
         # Nine digits tell a float apart; more would be sent and read for nothing.
-        {"rank_feature": {"field": f"{field}.{name}", "boost": float(f"{weight * unscale:.9g}"), "linear": {}}}
-        for name, weight in features.items()
-    ]
+        clause = {"field": f"{field}.{name}", "boost": float(f"{weight * unscale:.9g}"), "linear": {}}
+        clauses.append({"rank_feature": clause | {"_name": name} if named else clause})
     query: dict[str, Any] = {"should": clauses, "minimum_should_match": 1}
     if filters:
         query["filter"] = [dict(clause) for clause in filters]
@@ -97,12 +100,43 @@ def without_features(field: str = FEATURES_FIELD) -> dict[str, Any]:
     return {"bool": {"must_not": {"rank_feature": {"field": f"{field}.{PRESENCE_FEATURE}", "linear": {}}}}}
 
 
+@dataclass(frozen=True, slots=True)
+class SearchOptions:
+    """What a search asks for beside its query; as it is, nothing.
+
+    Attributes:
+        min_score: Leave out hits that score less.
+        source: Names of the fields to return, or whether to return any; None for the searcher's own.
+        highlight: Passed through to the server, e.g. `{"fields": {"text": {}}}`.
+        routing: Ask the shards of this routing value only.
+        preference: Which copies of a shard answer, e.g. a session's id, so that equal scores keep their order.
+    """
+
+    min_score: float | None = None
+    source: Sequence[str] | bool | None = None
+    highlight: Mapping[str, Any] | None = None
+    routing: str | None = None
+    preference: str | None = None
+
+    @property
+    def params(self) -> dict[str, str]:
+        """What stands in the address of the request."""
+        return {name: value for name in ("routing", "preference") if (value := getattr(self, name)) is not None}
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """What stands in its body, `source` apart."""
+        asked = {"min_score": self.min_score, "highlight": self.highlight}
+        return {name: value for name, value in asked.items() if value is not None}
+
+
 def build_search(
     query: Mapping[str, Any],
     *,
     top_k: int,
     source: Sequence[str] | bool = True,
     rescore: Mapping[str, Any] | None = None,
+    options: SearchOptions = SearchOptions(),
 ) -> dict[str, Any]:
     """Build a search body around a query.
 
@@ -111,6 +145,7 @@ def build_search(
         top_k: Hits asked for, at least 1.
         source: Names of the fields to return, or whether to return any.
         rescore: How the first hits are scored again.
+        options: What else is asked for.
 
     Raises:
         ValueError: `top_k` is not between 1 and 10,000, the server's `index.max_result_window`.
@@ -118,13 +153,19 @@ def build_search(
     if not 1 <= top_k <= 10_000:
         raise ValueError(f"top_k must be between 1 and 10,000 (index.max_result_window), got {top_k}.")
     again = {"rescore": dict(rescore)} if rescore is not None else {}
-    return again | {
-        "query": dict(query),
-        "size": top_k,
-        # Without it the first 10,000 hits are counted and no block of postings can be skipped.
-        "track_total_hits": False,
-        "_source": list(source) if not isinstance(source, bool) else source,
-    }
+    if options.source is not None:
+        source = options.source
+    return (
+        again
+        | options.body
+        | {
+            "query": dict(query),
+            "size": top_k,
+            # Without it the first 10,000 hits are counted and no block of postings can be skipped.
+            "track_total_hits": False,
+            "_source": list(source) if not isinstance(source, bool) else source,
+        }
+    )
 
 
 def parse_filter(expression: str, *, fields: Sequence[str] = ()) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -10,17 +11,19 @@ from opensearchpy import OpenSearch
 
 from connector.encoders.text import TextEncoder
 from connector.errors import SearchError
+from connector.explain import explain_score
 from connector.index.frequencies import DocumentFrequencies
 from connector.index.schema import existing_schema
 from connector.index.searcher import Searcher
 from connector.ingest.prepare import encoder_of
 from connector.pruning import Pruning, prune_query
-from connector.query import check_text
+from connector.query import SearchOptions, check_text
 from connector.rescore import build_rescore
 from connector.types import Hit, SparseVectors
 
 _WINDOW = 100
 _EVERYTHING = Pruning()
+_NOTHING_ELSE = SearchOptions()
 
 
 class Retriever:
@@ -65,6 +68,8 @@ class Retriever:
         pruning: Pruning = _EVERYTHING,
         filters: Sequence[Mapping[str, Any]] = (),
         window: int | None = None,
+        explain: bool = False,
+        options: SearchOptions = _NOTHING_ELSE,
     ) -> list[Hit]:
         """Return the documents nearest to a query.
 
@@ -77,13 +82,102 @@ class Retriever:
             filters: Query clauses that a document must match; they don't change its score.
             window: Hits that are put into the dense order by the index's codes, 0 for none; if None, what the index
                 says of it, or 100, and at least ten times `top_k`. Scores are then 1 plus the estimated inner product.
+            explain: Keep with each hit why it was found (`Hit.explain`).
+            options: What else is asked for: a least score, fields, highlights, routing.
 
         Raises:
             SearchError: The query is empty or too long, the server refuses it, or a window is asked for and the index
                 has no codes.
         """
         features, rescoring = self._features(query, pruning, *self._sizes(k_query, window, top_k, pruning))
-        return self._searcher.search(features, top_k=top_k, filters=filters, rescore=rescoring)
+        hits = self._searcher.search(
+            features, top_k=top_k, filters=filters, rescore=rescoring, explain=explain, options=options
+        )
+        return [self._explained(hit, features) for hit in hits] if explain else hits
+
+    def explain(
+        self,
+        query: str,
+        doc_id: str,
+        *,
+        k_query: int | None = None,
+        pruning: Pruning = _EVERYTHING,
+        window: int | None = None,
+    ) -> Hit:
+        """Return one document as a search would, with the reason (`Hit.explain`), however far down it stands.
+
+        Raises:
+            SearchError: It shares no feature with the query, or is not there; or as in `search`.
+        """
+        only = {"ids": {"values": [doc_id]}}
+        sizes = {"k_query": k_query, "pruning": pruning, "window": window}
+        found = self.search(query, top_k=1, filters=[only], explain=True, **sizes)  # type: ignore[arg-type]
+        if not found:
+            raise SearchError(
+                f"Index {self.schema.index!r} has no document {doc_id!r} that shares a feature with the query."
+            )
+        return found[0]
+
+    def _explained(self, hit: Hit, features: Mapping[str, float]) -> Hit:
+        return replace(hit, explanation=explain_score(hit.score, hit.matches, features, self.encoder.label))
+
+    def search_hybrid(
+        self,
+        query: str,
+        *,
+        weight: float | None = None,
+        top_k: int = 10,
+        k_query: int | None = None,
+        pruning: Pruning = _EVERYTHING,
+        filters: Sequence[Mapping[str, Any]] = (),
+        window: int | None = None,
+        options: SearchOptions = _NOTHING_ELSE,
+    ) -> list[Hit]:
+        """Return the nearest documents by meaning and by words (BM25 over `title` and `text`) together.
+
+        Args:
+            query: As in `search`.
+            weight: If given, hits score the dot product plus `weight` times BM25, in one query without codes; 0.005 to
+                0.05 is a start. Else both rankings are fused by reciprocal rank, which needs no weight.
+            top_k: Hits asked for.
+            k_query: As in `search`.
+            pruning: As in `search`.
+            filters: As in `search`.
+            window: As in `search`; where rankings are fused, the depth of both, 100 if the index has no codes.
+            options: What else is asked for.
+
+        Raises:
+            SearchError: As in `search`.
+        """
+        sizes = (k_query, 0) if weight is not None else self._sizes(k_query, window, top_k, pruning)
+        features, rescoring = self._features(query, pruning, *sizes)
+        return self._searcher.search_hybrid(
+            query,
+            features,
+            weight=weight,
+            top_k=top_k,
+            window=sizes[1] or window or _WINDOW,
+            filters=filters,
+            rescore=rescoring,
+            options=options,
+        )
+
+    def pages(
+        self,
+        query: str,
+        *,
+        page_size: int = 100,
+        k_query: int | None = None,
+        pruning: Pruning = _EVERYTHING,
+        filters: Sequence[Mapping[str, Any]] = (),
+        options: SearchOptions = _NOTHING_ELSE,
+    ) -> Iterator[list[Hit]]:
+        """Return all documents that share a feature with the query, page by page, best first by features alone.
+
+        They come from the index as it was at the first page (`Searcher.pages`); the rest as in `search`.
+        """
+        features, _ = self._features(query, pruning, k_query, 0)
+        return self._searcher.pages(features, page_size=page_size, filters=filters, options=options)
 
     def search_guided(
         self,
@@ -108,6 +202,7 @@ class Retriever:
         pruning: Pruning = _EVERYTHING,
         filters: Sequence[Mapping[str, Any]] = (),
         window: int | None = None,
+        options: SearchOptions = _NOTHING_ELSE,
         queries_per_request: int = 64,
     ) -> list[list[Hit]]:
         """Search many queries by `_msearch`; one that is too long is cut as a document would be."""
@@ -116,7 +211,9 @@ class Retriever:
         found: list[list[Hit]] = []
         for start in range(0, len(features), queries_per_request):
             rows = slice(start, start + queries_per_request)
-            found += self._searcher.search_many(features[rows], top_k=top_k, filters=filters, rescores=rescorings[rows])
+            found += self._searcher.search_many(
+                features[rows], top_k=top_k, filters=filters, rescores=rescorings[rows], options=options
+            )
         return found
 
     def _features(

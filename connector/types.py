@@ -1,4 +1,4 @@
-"""The values that travel between the rooms. Imports NumPy and the errors, nothing else of ours."""
+"""The values that travel between the rooms. Imports NumPy, the errors and explain, nothing else of ours."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from connector.errors import SearchError
+from connector.explain import Explanation
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,11 +158,33 @@ class SearchDefaults(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A document found, with its score and the fields that were asked for."""
+    """A document found.
+
+    Attributes:
+        doc_id: The server's `_id`.
+        score: The dot product, or what the codes of the index made of it.
+        source: The fields that were asked for.
+        matches: From feature to what it added to the dot product; empty unless it was asked for.
+        explanation: What these mean; None unless it was asked for.
+        highlight: From field to fragments, as the server returns them; empty unless it was asked for.
+    """
 
     doc_id: str
     score: float
     source: Mapping[str, Any] = field(default_factory=dict)
+    matches: Mapping[str, float] = field(default_factory=dict)
+    explanation: Explanation | None = None
+    highlight: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def explain(self) -> Explanation:
+        """Say why it was found.
+
+        Raises:
+            SearchError: The search was not asked to explain.
+        """
+        if self.explanation is None:
+            raise SearchError("The search kept no explanation; search with explain=True.")
+        return self.explanation
 
 
 @dataclass(frozen=True, slots=True)

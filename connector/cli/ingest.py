@@ -9,7 +9,7 @@ import click
 from connector.cli.connection import connection_options, open_client
 from connector.cli.options import (
     dead_letters_path,
-    device_option,
+    devices_option,
     index_settings,
     new_index_options,
     quiet_option,
@@ -58,7 +58,7 @@ becomes metadata. Exit status 3: finished, but some records are in the dead lett
 @new_index_options
 @writing_options
 @click.option("--max-in-flight", type=click.IntRange(1), default=4, show_default=True, help="Requests at a time.")
-@device_option
+@devices_option
 @summary_option
 @quiet_option
 @connection_options
@@ -84,7 +84,7 @@ def ingest(
     batch_size: int,
     chunk_size: int,
     max_in_flight: int,
-    device: str | None,
+    devices: tuple[str, ...],
     as_json: bool,
     quiet: bool,
     insecure: bool,
@@ -99,6 +99,7 @@ def ingest(
     from connector.cli.summary import conclude
     from connector.corpus.read import count_records, read_corpus
     from connector.corpus.source import STANDARD_INPUT, Format, digest_source
+    from connector.encoders.base import Encoder
     from connector.index.names import check_index_name
     from connector.index.schema import read_schema, read_uuid
     from connector.index.writer import BulkWriter
@@ -107,6 +108,7 @@ def ingest(
     from connector.ingest.prepare import prepare_encoder
     from connector.ingest.sample import Sampled
 
+    device = devices[0] if devices else None
     in_folder = fit is not None and (fit / "config.json").is_file()
     if dry_run and fit is not None and not in_folder:
         raise click.UsageError("--dry-run writes nothing, and --fit would write a head; leave one of them out.")
@@ -166,6 +168,11 @@ def ingest(
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+    encoding: Encoder = loaded
+    if len(devices) > 1:
+        from connector.encoders.devices import SpreadEncoder
+
+        encoding = SpreadEncoder(loaded, devices)
     run = {"input": source, "encoder": loaded.fingerprint.digest, "index": f"{index} {read_uuid(client, index)}"}
     point = Checkpoint(checkpoint or Path(f"{index}.checkpoint.json"), run) if source else None
     if point is not None and point.path.is_file() and not resume:
@@ -175,7 +182,7 @@ def ingest(
     with going_on, documents(quiet, count_records(corpus, format=kind), f"{corpus} -> {index}") as progress:
         with IngestJob(
             writer,
-            loaded,
+            encoding,
             dead_letters=dead_letters_path(dead_letters, index),
             checkpoint=point,
             resume=resume,

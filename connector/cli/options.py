@@ -32,6 +32,13 @@ rescore_option = click.option(
 
 device_option = click.option("--device", help="cuda, mps or cpu.  [default: the best there is]")
 
+devices_option = click.option(
+    "--device",
+    "devices",
+    multiple=True,
+    help="cuda, mps or cpu; repeatable (cuda:0, cuda:1) to encode on several.  [default: the best there is]",
+)
+
 quiet_option = click.option("--quiet", is_flag=True, help="No progress.")
 
 batch_size_option = click.option(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 import click
@@ -14,7 +13,7 @@ from connector.cli.connection import connection_options, open_client
 from connector.cli.options import device_option, filter_clauses, index_encoder_option
 from connector.index.schema import existing_schema
 from connector.pruning import PRUNE_TYPES, PruneType, Pruning
-from connector.query import check_text
+from connector.query import SearchOptions, check_text
 from connector.types import Hit
 
 
@@ -24,6 +23,7 @@ Examples:
   ksparse search "how do plants eat" --index docs
   ksparse search "how do plants eat" --index docs --filter lang=en --top-k 3
   ksparse search "how do plants eat" --index docs --json | jq .hits
+  ksparse search "how do plants eat" --index docs --hybrid
   ksparse search "how do plants eat" --index docs --prune-type posting_budget --prune-ratio 0.1
   ksparse search - --index docs < queries.txt     one query a line, in batches
 """
@@ -55,6 +55,10 @@ Examples:
     type=click.IntRange(0, 10_000),
     help="Hits rescored by the index's codes, 0 for none.  [default: 100 if it has codes]",
 )
+@click.option("--min-score", type=float, help="Leave out hits that score less.")
+@click.option("--fields", metavar="NAMES", help="To return, comma-separated.  [default: title,text,metadata]")
+@click.option("--hybrid", is_flag=True, help="By meaning and by words (BM25), both rankings fused by rank.")
+@click.option("--bm25-weight", type=float, help="Instead: the dot product plus so much of BM25, e.g. 0.01.")
 @click.option("--filter", "filters", multiple=True, metavar="NAME=VALUE", help="Keep matching documents. Repeatable.")
 @device_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -68,6 +72,10 @@ def search(
     prune_ratio: float,
     top_k: int,
     window: int | None,
+    min_score: float | None,
+    fields: str | None,
+    hybrid: bool,
+    bm25_weight: float | None,
     filters: tuple[str, ...],
     device: str | None,
     as_json: bool,
@@ -76,6 +84,14 @@ def search(
 ) -> None:
     """Search an index by meaning. QUERY may be - for one query a line from standard input."""
     check_text(query)
+    if hybrid and bm25_weight is not None:
+        raise click.UsageError("--hybrid fuses by rank, --bm25-weight adds scores; choose one.")
+    if query == "-" and (hybrid or bm25_weight is not None):
+        raise click.UsageError("many queries at once are searched by features; leave --hybrid and --bm25-weight out.")
+    if bm25_weight is not None and bm25_weight <= 0:
+        raise click.UsageError(f"--bm25-weight must be above 0, got {bm25_weight:g}.")
+    if bm25_weight is not None and window:
+        raise click.UsageError("--bm25-weight scores by one query, without codes; leave --window out, or use --hybrid.")
     try:
         pruning = Pruning(prune_type, prune_ratio)
     except ValueError as error:
@@ -87,17 +103,24 @@ def search(
 
     retriever = Retriever(client, index, open_encoder(encoder, device=device, k=schema.encoder.k))
     clauses = filter_clauses(filters, retriever.schema.fields)
+    asked = SearchOptions(min_score=min_score, source=fields.split(",") if fields else None)
     options: dict[str, Any] = {"top_k": top_k, "k_query": k_query, "pruning": pruning}
-    options |= {"filters": clauses, "window": window}
+    options |= {"filters": clauses, "window": window, "options": asked}
     if query == "-":
         queries = [line.strip() for line in sys.stdin if line.strip()]
         found = retriever.search_many(queries, **options)
     else:
         queries = [query]
-        found = [retriever.search(query, **options)]
+        mixed = hybrid or bm25_weight is not None
+        found = [
+            retriever.search_hybrid(query, weight=bm25_weight, **options)
+            if mixed
+            else retriever.search(query, **options)
+        ]
     for text, hits in zip(queries, found, strict=True):
         if as_json:
-            click.echo(json.dumps({"query": text, "hits": [asdict(hit) for hit in hits]}, ensure_ascii=False))
+            shown = [{"doc_id": hit.doc_id, "score": hit.score, "source": hit.source} for hit in hits]
+            click.echo(json.dumps({"query": text, "hits": shown}, ensure_ascii=False))
         else:
             _print_table(text if query == "-" else None, hits)
 

@@ -13,6 +13,7 @@ from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.base_model import BaseModel, find_base_model, load_base_model
 from connector.encoders.device import choose_device
 from connector.encoders.ivae import IdentifiableVAE
+from connector.encoders.labels import read_labels
 from connector.encoders.text import TextEncoder
 from connector.encoders.thresholds import Thresholding, TopKMasking
 from connector.errors import EncoderError
@@ -57,7 +58,8 @@ def load_encoder(
             raise EncoderError(f"{folder / 'config.json'} names no base_model; say which dense model the head is for.")
         base_model = find_base_model(head.base_model)
         model = join(load_base_model(base_model, device), head)
-        return TextEncoder(model, k=k, k_query=k_query, base_model=base_model.name, revision=base_model.revision)
+        name, revision = base_model.name, base_model.revision
+        return TextEncoder(model, k=k, k_query=k_query, base_model=name, revision=revision, labels=read_labels(folder))
     source = BaseModel(name, name) if folder.exists() else find_base_model(name)
     types = _module_types(source)
     is_sparse = any(kind.rsplit(".")[-1] in _SPARSE_MODULES for kind in types) or (not types and _is_masked_lm(source))

@@ -17,6 +17,7 @@ from sentence_transformers.util import batch_to_device
 
 from connector.codes import RotatedCode
 from connector.encoders.autoencoder import KSparseAutoEncoder
+from connector.encoders.labels import Labels
 from connector.encoders.lexical import Task, count_texts, pad_counts, readable
 from connector.encoders.prefetch import prefetched
 from connector.encoders.thresholds import Thresholding, TopKMasking
@@ -44,6 +45,7 @@ class TextEncoder:
         base_model: The name to record in the fingerprint; the model's own if None.
         revision: The revision to record in the fingerprint.
         code: If given, documents get a compact code of their dense embedding beside their features.
+        labels: The terms of each latent, where somebody named them (`ksparse label`).
 
     Raises:
         ValueError: `k` or `k_query` is below 1.
@@ -58,6 +60,7 @@ class TextEncoder:
         base_model: str | None = None,
         revision: str = "",
         code: RotatedCode | None = None,
+        labels: Labels = (),
     ) -> None:
         for name, value in (("k", k), ("k_query", k_query)):
             if value is not None and value < 1:
@@ -70,6 +73,7 @@ class TextEncoder:
         self._base_model = base_model or (head.base_model if head is not None else "") or _name_of(model)
         self._revision = revision
         self.code = code
+        self.labels = labels
 
     @property
     def head(self) -> KSparseAutoEncoder | None:
@@ -204,13 +208,8 @@ class TextEncoder:
         head = copy.deepcopy(self._require_head())
         head.use_statistics(statistics)
         modules = [head if module is self._head else module for module in self.model]
-        return TextEncoder(
-            SparseEncoder(modules=modules, device=str(self.model.device), prompts=self._prompts),
-            k=self.k,
-            k_query=self.k_query,
-            base_model=self._base_model,
-            revision=self._revision,
-            code=self.code,
+        return self._with(
+            SparseEncoder(modules=modules, device=str(self.model.device), prompts=self._prompts), self.code
         )
 
     def with_code(self, code: RotatedCode | None) -> TextEncoder:
@@ -221,14 +220,11 @@ class TextEncoder:
         """
         if code is not None and code.dim != self._require_head().dim:
             raise ValueError(f"codes of {code.dim} dimensions do not fit embeddings of {self._require_head().dim}.")
-        return TextEncoder(
-            self.model,
-            k=self.k,
-            k_query=self.k_query,
-            base_model=self._base_model,
-            revision=self._revision,
-            code=code,
-        )
+        return self._with(self.model, code)
+
+    def on_device(self, device: str) -> TextEncoder:
+        """A copy of the same encoder that computes on another device, or on this one beside it."""
+        return self._with(copy.deepcopy(self.model).to(device), self.code)
 
     def calibrate(self, texts: Sequence[str]) -> TextEncoder:
         """The same encoder, told the statistics of a sample of the documents it will encode.
@@ -284,6 +280,31 @@ class TextEncoder:
                     tokens = pad_counts(counts).to(device)
                 parts.append(_to_vectors(*head.strongest(block, kept, task=task, tokens=tokens)))
         return _stack(parts, kept)
+
+    def label(self, feature: str) -> str:
+        """What a feature stands for: a quoted token, or the terms of a latent; empty where nobody named it.
+
+        Args:
+            feature: Its name in the index.
+        """
+        number, latents = int(feature), self._head.num_latents if self._head is not None else 0
+        if number < latents:
+            return ", ".join(self.labels[number]) if number < len(self.labels) else ""
+        tokens = len(self.model.tokenizer)
+        if self.num_latents != latents + tokens:
+            return ""
+        return f'"{self.model.tokenizer.convert_ids_to_tokens(number - latents)}"' if number < latents + tokens else ""
+
+    def _with(self, model: SparseEncoder, code: RotatedCode | None) -> TextEncoder:
+        return TextEncoder(
+            model,
+            k=self.k,
+            k_query=self.k_query,
+            base_model=self._base_model,
+            revision=self._revision,
+            code=code,
+            labels=self.labels,
+        )
 
     @property
     def _prompts(self) -> dict[str, str]:

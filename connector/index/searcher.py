@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from opensearchpy import OpenSearch
@@ -10,10 +11,13 @@ from opensearchpy.exceptions import NotFoundError, RequestError, TransportError
 
 from connector.errors import SearchError
 from connector.guided import build_guided_search
+from connector.hybrid import build_hybrid_query, build_words_query, fuse
 from connector.index.client import explained, reason_of, root_cause
 from connector.index.schema import read_weight_exponent
-from connector.query import build_query, build_search
+from connector.query import SearchOptions, build_query, build_search
 from connector.types import Hit
+
+_NOTHING_ELSE = SearchOptions()
 
 
 class Searcher:
@@ -46,6 +50,8 @@ class Searcher:
         top_k: int = 10,
         filters: Sequence[Mapping[str, Any]] = (),
         rescore: Mapping[str, Any] | None = None,
+        explain: bool = False,
+        options: SearchOptions = _NOTHING_ELSE,
     ) -> list[Hit]:
         """Return the `top_k` documents with the highest dot product.
 
@@ -54,13 +60,17 @@ class Searcher:
             top_k: Hits asked for, 1 to 10,000.
             filters: Query clauses that a document must match; they don't change its score.
             rescore: How the first hits are scored again (`build_rescore`).
+            explain: Fill the `matches` of hits.
+            options: What else is asked for.
 
         Raises:
             SearchError: There is no such index, or the server refuses the query.
             ClusterError: The server is away or does not permit it.
             ValueError: A feature cannot be searched, or `top_k` is out of range.
         """
-        return self._send(self._body(features, top_k, filters, rescore))
+        body = self._body(features, top_k, filters, rescore, options, named=explain)
+        # Only named clauses are scored by themselves, and older servers do not know the word.
+        return self._send(body, options.params | ({"include_named_queries_score": "true"} if explain else {}))
 
     def search_guided(
         self,
@@ -84,11 +94,94 @@ class Searcher:
             source=self._source,
             weight_exponent=self._exponent(),
         )
-        return self._send(body)
+        return self._send(body, {})
+
+    def search_hybrid(
+        self,
+        text: str,
+        features: Mapping[str, float],
+        *,
+        weight: float | None = None,
+        top_k: int = 10,
+        window: int = 100,
+        filters: Sequence[Mapping[str, Any]] = (),
+        rescore: Mapping[str, Any] | None = None,
+        options: SearchOptions = _NOTHING_ELSE,
+    ) -> list[Hit]:
+        """Return the `top_k` documents by features and BM25 together.
+
+        Args:
+            text: Of the query, matched in `title` and `text`.
+            features: From feature name to weight in the query.
+            weight: If given, hits score the dot product plus `weight` times BM25, in one query; else both rankings are
+                fused by reciprocal rank, in one `_msearch` request.
+            top_k: Hits asked for.
+            window: Hits of each ranking that are fused, at least `top_k`.
+            filters: Query clauses that a document must match.
+            rescore: How the first hits by features are scored again before they are fused.
+            options: What else is asked for.
+
+        Raises:
+            SearchError, ClusterError, ValueError: As in `search`.
+        """
+        if weight is not None:
+            exponent = self._exponent()
+            query = build_hybrid_query(text, features, weight=weight, filters=filters, weight_exponent=exponent)
+            return self._send(build_search(query, top_k=top_k, source=self._source, options=options), options.params)
+        words = build_words_query(text, filters=filters)
+        depth = max(window, top_k)
+        bodies = [
+            self._body(features, depth, filters, rescore, options),
+            build_search(words, top_k=depth, source=self._source, options=options),
+        ]
+        return fuse(self._send_many(bodies, options.params), top_k=top_k)
+
+    def pages(
+        self,
+        features: Mapping[str, float],
+        *,
+        page_size: int = 100,
+        filters: Sequence[Mapping[str, Any]] = (),
+        options: SearchOptions = _NOTHING_ELSE,
+        keep_alive: str = "5m",
+    ) -> Iterator[list[Hit]]:
+        """Return all documents that share a feature with the query, page by page, best first.
+
+        They come from the index as it was at the first page (a point in time), so none comes twice or is missed,
+        whatever is written meanwhile. Close the iterator, or exhaust it, to let the server forget that state.
+
+        Args:
+            features: From feature name to weight in the query.
+            page_size: Hits of a page, 1 to 10,000.
+            filters: Query clauses that a document must match.
+            options: What else is asked for.
+            keep_alive: How long the server waits for the next page.
+
+        Raises:
+            SearchError, ClusterError, ValueError: As in `search`.
+        """
+        body = self._body(features, page_size, filters, None, options)
+        with self._errors():
+            opened = self._client.create_pit(index=self.index, params=options.params | {"keep_alive": keep_alive})
+        try:
+            body["pit"] = {"id": opened["pit_id"], "keep_alive": keep_alive}
+            body["sort"] = [{"_score": "desc"}, {self._tie_breaker(): "asc"}]
+            while True:
+                with self._errors():
+                    # The point in time knows index and routing.
+                    reply = self._client.search(body=body)
+                if found := _hits(reply):
+                    yield found
+                if len(found) < page_size:
+                    return
+                body["search_after"] = reply["hits"]["hits"][-1]["sort"]
+        finally:
+            with suppress(TransportError):
+                self._client.delete_pit(body={"pit_id": [opened["pit_id"]]})
 
     def scan(self, clause: Mapping[str, Any], *, top_k: int = 10) -> list[Hit]:
         """Return the `top_k` documents by any query clause, such as `build_scan` makes; errors as in `search`."""
-        return self._send(build_search(clause, top_k=top_k, source=self._source))
+        return self._send(build_search(clause, top_k=top_k, source=self._source), {})
 
     def search_many(
         self,
@@ -97,38 +190,49 @@ class Searcher:
         top_k: int = 10,
         filters: Sequence[Mapping[str, Any]] = (),
         rescores: Sequence[Mapping[str, Any] | None] = (),
+        options: SearchOptions = _NOTHING_ELSE,
     ) -> list[list[Hit]]:
         """Run several queries in one `_msearch` request; the rest as in `search`.
 
         A query without features has no hits.
         """
-        lines: list[dict[str, Any]] = []
-        asked = [bool(features) for features in queries]
-        for features, rescore in zip(queries, rescores or [None] * len(queries), strict=True):
-            if features:
-                lines += [{}, self._body(features, top_k, filters, rescore)]
-        if not lines:
-            return [[] for _ in queries]
-        try:
-            with explained(self._client):
-                replies = iter(self._client.msearch(index=self.index, body=lines)["responses"])
-        except TransportError as error:
-            raise _search_error(self.index, error) from error
-        found: list[list[Hit]] = []
-        for has_features in asked:
-            reply = next(replies) if has_features else {"hits": {"hits": []}}
+        bodies = [
+            self._body(features, top_k, filters, rescore, options)
+            for features, rescore in zip(queries, rescores or [None] * len(queries), strict=True)
+            if features
+        ]
+        found = iter(self._send_many(bodies, options.params))
+        return [next(found) if features else [] for features in queries]
+
+    def _send(self, body: dict[str, Any], params: Mapping[str, str]) -> list[Hit]:
+        with self._errors():
+            return _hits(self._client.search(index=self.index, body=body, params=dict(params)))
+
+    def _send_many(self, bodies: Sequence[dict[str, Any]], params: Mapping[str, str]) -> list[list[Hit]]:
+        if not bodies:
+            return []
+        with self._errors():
+            lines = [line for body in bodies for line in (dict(params), body)]
+            replies = self._client.msearch(index=self.index, body=lines)["responses"]
+        for reply in replies:
             if "error" in reply:
                 raise SearchError(f"Index {self.index!r} refuses a query: {root_cause(reply['error'])}")
-            found.append(_hits(reply))
-        return found
+        return [_hits(reply) for reply in replies]
 
-    def _send(self, body: dict[str, Any]) -> list[Hit]:
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Errors of the server become ours."""
         try:
             with explained(self._client):
-                reply = self._client.search(index=self.index, body=body)
+                yield
         except TransportError as error:
             raise _search_error(self.index, error) from error
-        return _hits(reply)
+
+    def _tie_breaker(self) -> str:
+        """What orders equal scores: a document's place, where the server knows it (3.3 and later), else its id."""
+        with self._errors():
+            version = self._client.info()["version"]["number"].split("-")[0].split(".")
+        return "_shard_doc" if tuple(map(int, version[:2])) >= (3, 3) else "_id"
 
     def _body(
         self,
@@ -136,9 +240,12 @@ class Searcher:
         top_k: int,
         filters: Sequence[Mapping[str, Any]],
         rescore: Mapping[str, Any] | None,
+        options: SearchOptions,
+        *,
+        named: bool = False,
     ) -> dict[str, Any]:
-        query = build_query(features, filters=filters, weight_exponent=self._exponent())
-        return build_search(query, top_k=top_k, source=self._source, rescore=rescore)
+        query = build_query(features, filters=filters, weight_exponent=self._exponent(), named=named)
+        return build_search(query, top_k=top_k, source=self._source, rescore=rescore, options=options)
 
     def _exponent(self) -> int:
         if self._weight_exponent is None:
@@ -147,7 +254,16 @@ class Searcher:
 
 
 def _hits(reply: Mapping[str, Any]) -> list[Hit]:
-    return [Hit(hit["_id"], float(hit["_score"]), hit.get("_source", {})) for hit in reply["hits"]["hits"]]
+    return [
+        Hit(
+            hit["_id"],
+            float(hit["_score"]),
+            hit.get("_source", {}),
+            hit.get("matched_queries", {}),
+            highlight=hit.get("highlight", {}),
+        )
+        for hit in reply["hits"]["hits"]
+    ]
 
 
 def _search_error(index: str, error: TransportError) -> Exception:

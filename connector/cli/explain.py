@@ -1,0 +1,88 @@
+"""`ksparse explain`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+
+import click
+
+from connector.cli.connection import connection_options, open_client
+from connector.cli.options import device_option, index_encoder_option
+from connector.index.schema import existing_schema
+from connector.query import check_text
+from connector.types import Hit
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  ksparse explain "how do plants eat" --index docs
+  ksparse explain "how do plants eat" --index docs --id 7
+  ksparse explain "how do plants eat" --index docs --json | jq .contributions
+"""
+)
+@click.argument("query")
+@click.option("--index", required=True, help="Index or alias to search.")
+@click.option("--id", "doc_id", help="The document.  [default: the first hit]")
+@index_encoder_option
+@click.option("--k-query", type=click.IntRange(1, 1024), help="Features kept of the query.  [default: as search]")
+@click.option("--window", type=click.IntRange(0, 10_000), help="Hits rescored by codes.  [default: as search]")
+@device_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@connection_options
+def explain(
+    query: str,
+    index: str,
+    doc_id: str | None,
+    encoder: str,
+    k_query: int | None,
+    window: int | None,
+    device: str | None,
+    as_json: bool,
+    insecure: bool,
+    ca_certs: str | None,
+) -> None:
+    """Say why a document is found: the features that it shares with the query, and what each adds to its score."""
+    check_text(query)
+    client = open_client(insecure=insecure, ca_certs=ca_certs)
+    schema = existing_schema(client, index)
+    from connector.cli.encoder import open_encoder
+    from connector.errors import SearchError
+    from connector.retriever import Retriever
+
+    retriever = Retriever(client, index, open_encoder(encoder, device=device, k=schema.encoder.k))
+    if doc_id is not None:
+        hit = retriever.explain(query, doc_id, k_query=k_query, window=window)
+    else:
+        hits = retriever.search(query, top_k=1, k_query=k_query, window=window, explain=True)
+        if not hits:
+            raise SearchError(f"Index {index!r} has no document that shares a feature with the query.")
+        hit = hits[0]
+    if as_json:
+        found = {"query": query, "doc_id": hit.doc_id, **asdict(hit.explain())}
+        click.echo(json.dumps(found, ensure_ascii=False))
+    else:
+        _print_table(hit)
+
+
+def _print_table(hit: Hit) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    explanation = hit.explain()
+    table = Table(box=None, pad_edge=False)
+    for name in ("share", "adds", "query", "document", "feature"):
+        table.add_column(name, justify="right")
+    table.add_column("stands for", overflow="fold")
+    for part in explanation.contributions:
+        numbers = (f"{part.share:.1%}", f"{part.score:.4f}", f"{part.query_weight:.4f}", f"{part.document_weight:.4f}")
+        table.add_row(*numbers, part.feature, Text(part.label))
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    title = Text(f"{hit.doc_id}: {explanation.feature_score:.4f} by {len(explanation.contributions)} features")
+    if explanation.rescored:
+        title.append(f", then {explanation.score:.4f} by the code of its embedding")
+    console.print(title)
+    console.print(table)

@@ -1,0 +1,83 @@
+"""`ksparse label`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import click
+
+from connector.cli.options import device_option, quiet_option
+from connector.cli.progress import stages
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  ksparse label corpus.jsonl --encoder my-head        writes my-head/labels.json
+  ksparse label beir/debian beir/wordnet --encoder my-head --output labels
+"""
+)
+@click.argument("corpus", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--encoder", required=True, help="Folder of a head, or the name of a shipped one.")
+@click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Folder.  [default: the head's]")
+@click.option("--terms", type=click.IntRange(1), default=5, show_default=True, help="Of a label, at most.")
+@click.option(
+    "--documents", type=click.IntRange(10), default=50_000, show_default=True, help="Of each corpus, at most."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the documents drawn and of those held out.")
+@device_option
+@click.option("--cache", type=click.Path(file_okay=False, path_type=Path), help="Keep embeddings in this folder.")
+@quiet_option
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+def label(
+    corpus: tuple[Path, ...],
+    encoder: str,
+    output: Path | None,
+    terms: int,
+    documents: int,
+    seed: int,
+    device: str | None,
+    cache: Path | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Name the latents of a head by the documents that excite them, for `ksparse explain`.
+
+    A fifth of the documents is held out, and tells how well a latent's terms foretell that it fires.
+    """
+    from connector.cli.encoder import open_encoder
+    from connector.encoders.labels import write_labels
+    from connector.encoders.load import shipped_heads
+    from connector.encoders.training.embeddings import EmbeddingCache
+    from connector.encoders.training.labelling import label_head
+    from connector.encoders.training.sources import read_texts
+
+    loaded = open_encoder(encoder, device=device)
+    if loaded.head is None:
+        raise click.UsageError(f"{encoder} has no latents to name: its features are tokens, which name themselves.")
+    embedder = EmbeddingCache(loaded.dense_model(), loaded.fingerprint.base_model, cache)
+    with stages(quiet) as report:
+        sources = [read_texts(path) for path in corpus]
+        named = label_head(
+            loaded,
+            [source.documents for source in sources],
+            lambda texts: embedder.embed(texts, progress=partial(report, f"embedding {len(texts):,} documents")),
+            num_terms=terms,
+            most_documents=documents,
+            seed=seed,
+        )
+    folder = output or shipped_heads().get(encoder, Path(encoder))
+    folder.mkdir(parents=True, exist_ok=True)
+    path = write_labels(folder, named.labels, named.quality, [source.name for source in sources])
+    quality = named.quality
+    if as_json:
+        click.echo(json.dumps({"path": str(path)} | asdict(named.quality)))
+        return
+    click.echo(
+        f"{path}: {sum(map(bool, named.labels)):,} of {len(named.labels):,} latents named by {named.documents:,} "
+        f"documents; on {named.held_out:,} held-out ones the terms of {quality.predicted:.1%} of {quality.latents:,} "
+        f"latents foretell that they fire (AUC {quality.auc:.3f} on average, shuffled {quality.shuffled_auc:.3f})"
+    )

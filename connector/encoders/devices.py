@@ -1,0 +1,74 @@
+"""One encoder on several devices: what to take where a machine has more GPUs than one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from connector.encoders.device import choose_device
+from connector.encoders.text import TextEncoder
+from connector.types import EncoderFingerprint, SparseVectors
+
+
+class SpreadEncoder:
+    """Encodes documents on several devices at once, each with a copy of the model; queries on the first.
+
+    Documents are dealt out by length, so that all devices have the same to do. Vectors are those of one device, but for
+    the last bits of a float.
+
+    Args:
+        encoder: Told the statistics of the index already; it stays where it is.
+        devices: Such as "cuda:0", "cuda:1"; one that is named twice gets two copies.
+
+    Raises:
+        EncoderError: There is no such device here.
+        ValueError: No device is named.
+    """
+
+    def __init__(self, encoder: TextEncoder, devices: Sequence[str]) -> None:
+        if not devices:
+            raise ValueError("no device is named; give at least one.")
+        self._encoder = encoder
+        self._copies = [encoder.on_device(choose_device(device)) for device in devices]
+        self._pool = ThreadPoolExecutor(len(devices), "device")
+
+    @property
+    def fingerprint(self) -> EncoderFingerprint:
+        """Of the encoder: where it runs does not matter."""
+        return self._encoder.fingerprint
+
+    def encode_document(self, texts: Sequence[str], *, batch_size: int = 32) -> SparseVectors:
+        """Encode n documents; the rest as of `TextEncoder.encode_document`."""
+        if isinstance(texts, str):
+            raise ValueError("texts must be a sequence of strings, got a single string; put it in a list.")
+        order = np.argsort([-len(text) for text in texts], kind="stable")
+        shares = [order[number :: len(self._copies)] for number in range(len(self._copies))]
+        running = [
+            self._pool.submit(copied.encode_document, [texts[row] for row in rows], batch_size=batch_size)
+            for copied, rows in zip(self._copies, shares, strict=True)
+            if len(rows)
+        ]
+        parts = [each.result() for each in running]
+        if not parts:
+            return self._copies[0].encode_document([], batch_size=batch_size)
+        return _join(parts, np.concatenate([rows for rows in shares if len(rows)]))
+
+    def encode_query(self, texts: Sequence[str], *, batch_size: int = 32, k: int | None = None) -> SparseVectors:
+        """Encode n queries; the rest as of `TextEncoder.encode_query`."""
+        return self._copies[0].encode_query(texts, batch_size=batch_size, k=k)
+
+
+def _join(parts: Sequence[SparseVectors], rows: NDArray[np.int64]) -> SparseVectors:
+    """Put parts, whose widths may differ, into the order of the texts."""
+    width = max(part.weights.shape[1] for part in parts)
+    pads = [((0, 0), (0, width - part.weights.shape[1])) for part in parts]
+    back = np.argsort(rows)
+    codes = [part.codes for part in parts if part.codes is not None]
+    return SparseVectors(
+        np.concatenate([np.pad(part.features, pad) for part, pad in zip(parts, pads, strict=True)])[back],
+        np.concatenate([np.pad(part.weights, pad) for part, pad in zip(parts, pads, strict=True)])[back],
+        np.concatenate(codes)[back] if codes else None,
+    )

@@ -1,0 +1,122 @@
+"""What a search may be asked for beside its query, on a real node."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from opensearchpy import OpenSearch
+
+from connector.async_retriever import AsyncRetriever
+from connector.encoders.text import TextEncoder
+from connector.errors import SearchError
+from connector.hybrid import build_words_query, fuse
+from connector.index.writer import BulkWriter
+from connector.ingest.pipeline import ingest_documents
+from connector.ingest.prepare import prepare_encoder
+from connector.query import SearchOptions
+from connector.retriever import Retriever
+from connector.types import Document, Hit
+from tests.tiny import WORDS
+
+pytestmark = pytest.mark.opensearch
+
+COUNT = 45
+
+
+@pytest.fixture
+def retriever(client: OpenSearch, index: str, lexical: TextEncoder) -> Retriever:
+    """45 documents on three shards; many score the same."""
+    texts = [f"{WORDS[row % 3]} {WORDS[3 + row % 2]}" for row in range(COUNT)]
+    settings = {"number_of_shards": 3, "number_of_replicas": 0}
+    told = prepare_encoder(client, index, lexical, sample=texts, rescore=4, settings=settings)
+    documents = [Document(f"{row:02}", text, title=f"No. {row}") for row, text in enumerate(texts)]
+    assert ingest_documents(documents, told, BulkWriter(client, index)).indexed == COUNT
+    return Retriever(client, index, lexical)
+
+
+def test_pages_hold_every_document_once_while_others_are_written(
+    retriever: Retriever, client: OpenSearch, index: str
+) -> None:
+    whole = retriever.search(WORDS[0], top_k=COUNT, window=0)
+    pages = retriever.pages(WORDS[0], page_size=7)
+    found = next(pages)
+    client.delete(index=index, id=whole[-1].doc_id, params={"refresh": "true"})
+    for page in pages:
+        assert 0 < len(page) <= 7
+        found += page
+    assert sorted(hit.doc_id for hit in found) == sorted(hit.doc_id for hit in whole)
+    scores = [hit.score for hit in found]
+    assert scores == sorted(scores, reverse=True) and len(set(scores)) < len(scores)
+    assert found[0].source["title"].startswith("No. ")
+
+
+def test_a_point_in_time_does_not_outlive_its_pages(retriever: Retriever, client: OpenSearch) -> None:
+    pages = retriever.pages(WORDS[0], page_size=1)
+    next(pages)
+    assert len(client.get_all_pits()["pits"]) == 1
+    pages.close()  # type: ignore[attr-defined]
+    assert client.get_all_pits()["pits"] == []
+
+
+def test_a_least_score_leaves_weaker_hits_out(retriever: Retriever) -> None:
+    whole = retriever.search(WORDS[0], top_k=COUNT, window=0)
+    limit = (whole[0].score + whole[-1].score) / 2
+    found = retriever.search(WORDS[0], top_k=COUNT, window=0, options=SearchOptions(min_score=limit))
+    assert found == [hit for hit in whole if hit.score >= limit] and 0 < len(found) < len(whole)
+
+
+def test_fields_and_highlights_are_those_asked_for(retriever: Retriever) -> None:
+    asked = SearchOptions(
+        source=["title"], highlight={"fields": {"text": {}}, "highlight_query": {"match": {"text": WORDS[0]}}}
+    )
+    filters = [{"match": {"text": WORDS[0]}}]
+    [hit] = retriever.search(WORDS[0], top_k=1, filters=filters, options=asked)
+    assert set(hit.source) == {"title"}
+    assert f"<em>{WORDS[0]}</em>" in hit.highlight["text"][0]
+    [[same]] = retriever.search_many([WORDS[0]], top_k=1, filters=filters, options=asked)
+    assert same.highlight == hit.highlight
+
+
+def test_routing_asks_one_shard(retriever: Retriever) -> None:
+    options = {routing: SearchOptions(routing=routing, preference="me") for routing in ("a", "b", "c", "d", "e")}
+    parts = {
+        frozenset(hit.doc_id for hit in retriever.search(WORDS[0], top_k=COUNT, window=0, options=asked))
+        for asked in options.values()
+    }
+    assert 1 < len(parts) <= 3 and all(len(part) < COUNT for part in parts)
+    [many] = retriever.search_many([WORDS[0]], top_k=COUNT, window=0, options=options["a"])
+    assert frozenset(hit.doc_id for hit in many) in parts
+
+
+def test_words_and_features_in_one_query(retriever: Retriever) -> None:
+    alone = {hit.doc_id: hit.score for hit in retriever.search(WORDS[0], top_k=COUNT, window=0)}
+    mixed = retriever.search_hybrid(WORDS[0], weight=0.5, top_k=COUNT)
+    for hit in mixed:
+        has_word = WORDS[0] in hit.source["text"]
+        assert hit.score > alone[hit.doc_id] if has_word else hit.score == pytest.approx(alone[hit.doc_id])
+    numbered = retriever.search_hybrid(f"{WORDS[0]} 7", weight=10.0, top_k=1)
+    assert numbered[0].doc_id == "07", "a word of the title that no feature stands for"
+
+
+def test_rankings_are_fused_by_rank(retriever: Retriever, client: OpenSearch, index: str) -> None:
+    text = f"{WORDS[0]} 7"
+    reply = client.search(index=index, body={"size": 20, "query": build_words_query(text)})
+    words = [Hit(hit["_id"], hit["_score"]) for hit in reply["hits"]["hits"]]
+    expected = fuse([retriever.search(text, top_k=20, window=20), words], top_k=5)
+    fused = retriever.search_hybrid(text, top_k=5, window=20)
+    assert [(hit.doc_id, hit.score) for hit in fused] == [(hit.doc_id, hit.score) for hit in expected]
+    assert words[0].doc_id == "07" and fused[0].source["title"]
+
+
+def test_the_same_methods_can_be_awaited(retriever: Retriever) -> None:
+    searching = AsyncRetriever(retriever)
+
+    async def all_at_once() -> list[list[str]]:
+        found = await asyncio.gather(*(searching.search(word, top_k=5) for word in WORDS[:6]))
+        return [[hit.doc_id for hit in hits] for hits in found]
+
+    assert asyncio.run(all_at_once()) == [[hit.doc_id for hit in retriever.search(word, top_k=5)] for word in WORDS[:6]]
+    with pytest.raises(SearchError, match="The query is empty"):
+        asyncio.run(searching.search(" "))
+    assert AsyncRetriever.search.__doc__ == Retriever.search.__doc__

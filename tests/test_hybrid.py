@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import pytest
+
+from connector.errors import SearchError
+from connector.hybrid import build_hybrid_query, build_words_query, fuse
+from connector.query import SearchOptions, build_search
+from connector.types import Hit
+
+
+def ranking(*doc_ids: str) -> list[Hit]:
+    return [Hit(doc_id, 10.0 - rank, {"from": doc_ids[0]}) for rank, doc_id in enumerate(doc_ids)]
+
+
+def test_what_both_rankings_have_comes_first() -> None:
+    fused = fuse([ranking("a", "b", "c"), ranking("d", "c", "a")], top_k=4)
+    assert [hit.doc_id for hit in fused] == ["a", "c", "d", "b"]
+    assert fused[0].score == pytest.approx(1 / 61 + 1 / 63)
+    assert fused[0].source == {"from": "a"}, "the first ranking's hit"
+
+
+def test_a_smaller_constant_favours_the_first_ranks() -> None:
+    rankings = [ranking("a", "b", "c", "d"), ranking("e", "b", "c", "d")]
+    assert fuse(rankings, top_k=1)[0].doc_id == "b"
+    assert fuse([*rankings, ranking("a")], top_k=1, rank_constant=1)[0].doc_id == "a"
+
+
+@pytest.mark.parametrize(("top_k", "rank_constant"), [(0, 60), (1, 0)])
+def test_fusion_needs_numbers_above_zero(top_k: int, rank_constant: int) -> None:
+    with pytest.raises(ValueError, match="must be at least 1"):
+        fuse([ranking("a")], top_k=top_k, rank_constant=rank_constant)
+
+
+def test_words_are_added_to_features_with_their_weight() -> None:
+    query = build_hybrid_query("warm cats", {"3": 0.5}, weight=0.01, filters=[{"term": {"a": 1}}])["bool"]
+    assert [next(iter(clause)) for clause in query["should"]] == ["rank_feature", "match", "match"]
+    assert query["should"][1] == {"match": {"title": {"query": "warm cats", "boost": 0.01}}}
+    assert query["filter"] == [{"term": {"a": 1}}] and query["minimum_should_match"] == 1
+
+
+def test_words_need_a_text_and_a_weight() -> None:
+    with pytest.raises(SearchError, match="The query is empty"):
+        build_words_query(" ")
+    with pytest.raises(ValueError, match="weight of BM25 must be above 0, got 0"):
+        build_hybrid_query("warm cats", {"3": 0.5}, weight=0.0)
+
+
+def test_options_are_asked_for_only_where_they_are_given() -> None:
+    query: dict[str, object] = {"match_all": {}}
+    assert build_search(query, top_k=1, source=False) == build_search(
+        query, top_k=1, options=SearchOptions(source=False)
+    )
+    asked = SearchOptions(min_score=0.5, highlight={"fields": {"text": {}}}, routing="r", preference="p")
+    body = build_search(query, top_k=1, options=asked)
+    assert (body["min_score"], body["highlight"]) == (0.5, {"fields": {"text": {}}})
+    assert asked.params == {"routing": "r", "preference": "p"} and SearchOptions().params == {}
