@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connector.corpus.read import read_corpus
+from connector.encoders.lexical import Task
 from connector.encoders.text import TextEncoder
 from connector.encoders.training.embeddings import EmbeddingCache
 from connector.evaluation.datasets import RetrievalSet, load_retrieval_set
@@ -55,6 +58,30 @@ def cached_embed(encoder: TextEncoder, folder: Path | None, report: Callable[[st
     """Return a function that embeds with the encoder's dense model and keeps the result in a folder."""
     cache = EmbeddingCache(encoder.dense_model(), encoder.fingerprint.base_model, folder)
     return lambda texts: cache.embed(texts, progress=partial(report, f"encoding {len(texts):,} texts"))
+
+
+def cached_vectors(encoder: TextEncoder, texts: list[str], task: Task, folder: Path) -> SparseVectors:
+    """Encode texts by an encoder without a head, or read what it made of the same texts before.
+
+    Args:
+        encoder: A SPLADE, say, which takes minutes for what a head takes seconds for.
+        texts: Of documents or queries.
+        task: Which of them.
+        folder: Where vectors are kept.
+    """
+    digest = hashlib.sha256(f"{encoder.fingerprint.digest} {encoder.k} {encoder.k_query} {task}".encode())
+    for text in texts:
+        digest.update(hashlib.sha256(text.encode(errors="surrogatepass")).digest())
+    path = folder / f"{digest.hexdigest()[:32]}.npz"
+    if path.is_file():
+        with np.load(path) as kept:
+            return SparseVectors(kept["features"], kept["weights"])
+    vectors = encoder.encode_document(texts) if task == "document" else encoder.encode_query(texts)
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(f".{os.getpid()}.tmp.npz")
+    np.savez(unfinished, features=vectors.features, weights=vectors.weights)
+    unfinished.replace(path)
+    return vectors
 
 
 def encode_set(

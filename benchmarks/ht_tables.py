@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.datasets import EncodedSet
+from benchmarks.datasets import EncodedSet, cached_vectors
 from benchmarks.systems.base import System
 from benchmarks.systems.guided import Guided
 from benchmarks.systems.rank_features import RankFeatures
@@ -158,8 +158,9 @@ class Models:
                 if isinstance(module, Thresholding) and row.indexed_as is not None:
                     module.document = row.indexed_as
             self.report(f"encoding for {row.name}", 0.0)
-            documents = encoder.encode_document([document.content for document in data.documents])
-            queries = encoder.encode_query([query.text for query in data.judged.queries])
+            texts = [document.content for document in data.documents]
+            documents = cached_vectors(encoder, texts, "document", key[0])
+            queries = cached_vectors(encoder, [query.text for query in data.judged.queries], "query", key[0])
             self._encoded[key] = encoder, documents, queries
             self.report(f"encoding for {row.name}", 1.0)
         encoder, documents, queries = self._encoded[key]

@@ -18,13 +18,13 @@ from sentence_transformers import SparseEncoder
 
 from connector.cli.main import cli
 from connector.encoders.load import load_encoder
+from connector.encoders.splade_pooling import pooled_sparsely
 from connector.encoders.text import TextEncoder
 from connector.encoders.thresholds import Thresholding, TopKMasking
 from connector.encoders.training.data import TrainingData
 from connector.encoders.training.sources import TextSource
 from connector.encoders.training.splade.batches import TaughtBatches, TaughtCorpus, hold_out
 from connector.encoders.training.splade.loss import HybridThresholdingLoss, margin_mse
-from connector.encoders.training.splade.pooling import pooled_sparsely
 from connector.encoders.training.splade.settings import Method, SpladeSettings
 from connector.encoders.training.splade.trainer import TrainedSplade, train_splade
 from connector.errors import EncoderError

@@ -45,9 +45,11 @@ def frontier(dataset: Path, split: str, splade: str | None, clients: tuple[int, 
 
 
 def _encode(model: TextEncoder, data: EncodedSet, stage: Stage) -> Splade:
+    from benchmarks.datasets import cached_vectors
+
     texts = [document.content for document in data.documents]
     stage.report("encoding by SPLADE", 0.0)
-    documents = model.encode_document(texts, batch_size=32)
-    queries = model.encode_query([query.text for query in data.judged.queries])
+    documents = cached_vectors(model, texts, "document", stage.options.cache)
+    queries = cached_vectors(model, [query.text for query in data.judged.queries], "query", stage.options.cache)
     stage.report("encoding by SPLADE", 1.0)
     return model.fingerprint, documents, queries

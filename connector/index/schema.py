@@ -64,6 +64,7 @@ def index_body(
     code: RotatedCode | None = None,
     weight_exponent: int = 0,
     fields: Mapping[str, str] | None = None,
+    mappings: Mapping[str, Any] | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Build the body that creates an index for one encoder.
@@ -74,6 +75,7 @@ def index_body(
         code: Codes of the dense embeddings that documents will have, to be rescored by; described there, too.
         weight_exponent: The power of two that writers multiply weights by and searches undo; kept there, too.
         fields: Further top-level fields, from name to mapping type (keyword, integer, date, ...).
+        mappings: What a type does not say: further `properties` in full, `dynamic_templates` and the like.
         settings: Index settings such as `number_of_shards`.
 
     Raises:
@@ -83,6 +85,11 @@ def index_body(
     for name, kind in (fields or {}).items():
         check_field_name(name, _RESERVED_FIELDS)
         body["mappings"]["properties"][name] = {"type": kind}
+    further = dict(mappings or {})
+    for name, definition in further.pop("properties", {}).items():
+        check_field_name(name, _RESERVED_FIELDS)
+        body["mappings"]["properties"][name] = dict(definition)
+    body["mappings"] = further | body["mappings"]
     meta: dict[str, Any] = {"encoder": asdict(encoder) | {"digest": encoder.digest}}
     if statistics is not None:
         meta["statistics"] = statistics.to_json()
@@ -212,6 +219,7 @@ def prepare_index(
     code: RotatedCode | None = None,
     weight_exponent: int = 0,
     fields: Mapping[str, str] | None = None,
+    mappings: Mapping[str, Any] | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> IndexSchema:
     """Create an index unless it exists, and make sure that it can be written to. Before any encoding.
@@ -224,6 +232,7 @@ def prepare_index(
         code: Codes that a new index's documents will have.
         weight_exponent: The power of two that a new index's weights are stored multiplied by.
         fields: Further top-level fields, from name to mapping type.
+        mappings: Further parts of a new index's mapping, as in `index_body`.
         settings: Index settings, for a new index.
 
     Raises:
@@ -241,6 +250,7 @@ def prepare_index(
             code=code,
             weight_exponent=weight_exponent,
             fields=fields,
+            mappings=mappings,
             settings=settings,
         )
         try:

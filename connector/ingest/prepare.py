@@ -34,6 +34,7 @@ def prepare_encoder(
     sample: Callable[[], Sequence[str]] | Sequence[str] = (),
     rescore: Bits | None = None,
     fields: Mapping[str, str] | None = None,
+    mappings: Mapping[str, Any] | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> TextEncoder:
     """Create an index unless it exists, and return the encoder to write it with: the given one, told its statistics.
@@ -47,6 +48,7 @@ def prepare_encoder(
         rescore: Keep a code of the dense embedding, so many bits a dimension, with each document of a new index, to
             put the first hits into the dense order.
         fields: Further top-level fields, from name to mapping type.
+        mappings: Further parts of a new index's mapping, as in `index_body`.
         settings: Index settings, for a new index.
 
     Raises:
@@ -61,7 +63,7 @@ def prepare_encoder(
     if schema is None:
         # Before what takes long.
         check_index_name(index, new=True)
-        index_body(encoder.fingerprint, fields=fields)
+        index_body(encoder.fingerprint, fields=fields, mappings=mappings)
         texts = () if encoder.head is None else sample() if callable(sample) else sample
         statistics = encoder.measure_statistics(texts) if texts else None
         told = encoder.with_statistics(statistics)
@@ -78,6 +80,7 @@ def prepare_encoder(
                 if some is not None and some.weights.any()
                 else 0,
                 fields=fields,
+                mappings=mappings,
                 settings=settings,
             )
         except EncoderMismatchError:

@@ -17,13 +17,13 @@ from sentence_transformers.util import batch_to_device
 from torch import Tensor, nn
 
 from connector.encoders.lexical import Task
+from connector.encoders.splade_pooling import pooled_sparsely
 from connector.encoders.text import TextEncoder
 from connector.encoders.thresholds import Thresholding, TopKMasking
 from connector.encoders.training.checkpoint import Checkpoint, Progressed
 from connector.encoders.training.loop import Objective, Progress, train_loop
 from connector.encoders.training.splade.batches import TaughtBatches, TaughtCorpus, hold_out
 from connector.encoders.training.splade.loss import HybridThresholdingLoss
-from connector.encoders.training.splade.pooling import pooled_sparsely
 from connector.encoders.training.splade.settings import SpladeSettings
 from connector.encoders.training.splade.validation import SpladeResult, validate
 from connector.errors import EncoderError

@@ -31,6 +31,9 @@ def pooled_sparsely(model: SparseEncoder) -> Iterator[None]:
         features["sentence_embedding"] = pooled.log1p()
         return features
 
+    if "forward" in vars(pooling):  # inside of another such block already
+        yield
+        return
     # Attributes of the instances, in front of their classes' methods: the modules themselves stay what they are.
     vars(pooling)["forward"] = pool
     vars(decoder)["forward"] = lambda hidden: hidden

@@ -1,0 +1,145 @@
+"""What the stores of all frameworks share: an index that is made by the first write, and searched once it is there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from opensearchpy import OpenSearch
+
+from connector.codes import Bits
+from connector.corpus.read import check_documents
+from connector.encoders.load import DEFAULT_ENCODER, load_encoder
+from connector.encoders.text import TextEncoder
+from connector.errors import BulkWriteError
+from connector.index.client import connect, explained
+from connector.index.schema import read_schema
+from connector.index.writer import BulkWriter
+from connector.ingest.pipeline import IngestJob
+from connector.ingest.prepare import encoder_of, prepare_encoder
+from connector.retriever import Retriever
+from connector.types import Deletion, Document, SparseVectors
+
+MOST_AT_ONCE = 10_000
+"""Documents that one search returns, the server's `index.max_result_window`."""
+
+
+class IndexStore:
+    """An index and its encoder.
+
+    Nothing is sent before the first call, and the encoder is loaded when it is first needed.
+
+    Args:
+        index: Its name; made by the first write if it is not there.
+        encoder: A loaded one, or a name or folder for `load_encoder`.
+        client: A ready client; else one is made.
+        url: Of the server, where no client is given.
+        rescore: Of a new index: bits a dimension of a code that puts the first hits into the dense order.
+        sample: Texts that a new index's statistics are measured on; the first documents written if there are none.
+        settings: Of a new index.
+        mappings: Of a new index: further parts of its mapping, as in `index_body`.
+        refresh: Make what is written visible to searches at once. Managed services that refuse it need False.
+        **options: Passed on to `connect`.
+    """
+
+    def __init__(
+        self,
+        index: str,
+        *,
+        encoder: TextEncoder | str = DEFAULT_ENCODER,
+        client: OpenSearch | None = None,
+        url: str = "http://localhost:9200",
+        rescore: Bits | None = None,
+        sample: Sequence[str] = (),
+        settings: Mapping[str, Any] | None = None,
+        mappings: Mapping[str, Any] | None = None,
+        refresh: bool = True,
+        **options: Any,
+    ) -> None:
+        self.index = index
+        self.client = client if client is not None else connect(url, **options)
+        self._encoder = encoder
+        self._rescore = rescore
+        self._sample = sample
+        self._settings = settings
+        self._mappings = mappings
+        self._refresh = refresh
+        self._told: TextEncoder | None = None
+        self._retriever: Retriever | None = None
+
+    @property
+    def encoder(self) -> TextEncoder:
+        """As given, without the statistics of the index."""
+        if isinstance(self._encoder, str):
+            self._encoder = load_encoder(self._encoder)
+        return self._encoder
+
+    def write(self, documents: Sequence[Document], vectors: SparseVectors | None = None) -> None:
+        """Write documents in the place of those with the same ids, with vectors that are given, or encode them.
+
+        Raises:
+            BulkWriteError: Some were refused; the message names the first. The others are written.
+            ConnectorError: As of `prepare_encoder`.
+        """
+        if not documents:
+            return
+        if self._told is None:
+            sample = self._sample or [document.content for document in documents]
+            self._told = prepare_encoder(
+                self.client,
+                self.index,
+                self.encoder,
+                sample=sample,
+                rescore=self._rescore,
+                settings=self._settings,
+                mappings=self._mappings,
+            )
+        with IngestJob(BulkWriter(self.client, self.index), self._told, refresh=self._refresh) as job:
+            if vectors is not None:
+                job.add_vectors(documents, vectors)
+            else:
+                job.add(check_documents(documents))
+        if job.result.dead_lettered:
+            raise BulkWriteError(
+                f"{job.result.dead_lettered} of {len(documents)} documents were refused, {job.result.reasons[0]}"
+            )
+
+    def delete(self, doc_ids: Sequence[str]) -> None:
+        """Delete documents; one that is not there is no error."""
+        if doc_ids and self.exists():
+            with IngestJob(BulkWriter(self.client, self.index), refresh=self._refresh) as job:
+                job.add(Deletion(doc_id) for doc_id in doc_ids)
+
+    def delete_all(self) -> None:
+        """Delete every document, and keep the index."""
+        if self.exists():
+            with explained(self.client):
+                self.client.delete_by_query(
+                    index=self.index,
+                    body={"query": {"match_all": {}}},
+                    params={"refresh": "true" if self._refresh else "false", "conflicts": "proceed"},
+                )
+
+    def get(self, doc_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Return the stored fields of documents, from id to them; those that are not there are left out."""
+        if not doc_ids or not self.exists():
+            return {}
+        with explained(self.client):
+            found = self.client.mget(index=self.index, body={"ids": list(dict.fromkeys(doc_ids))})["docs"]
+        return {each["_id"]: each["_source"] for each in found if each.get("found")}
+
+    def exists(self) -> bool:
+        """Whether the index is there."""
+        return self._told is not None or read_schema(self.client, self.index) is not None
+
+    @property
+    def retriever(self) -> Retriever | None:
+        """Searches the index; None as long as it is not there."""
+        if self._retriever is None:
+            schema = read_schema(self.client, self.index)
+            if schema is None:
+                return None
+            # Told once: the retriever would tell it again.
+            told = self._told or encoder_of(schema, self.encoder)
+            self._retriever = Retriever(self.client, self.index, told)
+        return self._retriever
