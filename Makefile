@@ -63,6 +63,7 @@ head: setup
 	$(TRAIN) $(addprefix $(DATA)/,$(SETS)) --max-minutes 55 --output $(HEAD)
 	$(FRONTIER) $(addprefix $(DATA)/,scifact $(SETS)) --encoder $(HEAD) \
 		--output benchmarks/results/encoder-frontier.json --card $(HEAD)/README.md
+	$(BIN)/ksparse label $(addprefix $(DATA)/,$(SETS)) --encoder $(HEAD) --documents 200000 --cache .cache/embeddings
 
 # Each set with a head that was trained on the others alone, for 4 minutes.
 zero-shot: setup

@@ -20,6 +20,7 @@ pytest_plugins = ["tests.opensearch_fixture"]
 
 # Read when huggingface_hub is imported: no test may wait for a network.
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"
 
 
 @pytest.fixture(scope="session")

@@ -274,6 +274,11 @@ class KSparseDocumentEmbedder:
         """Serialize."""
         return default_to_dict(self, encoder=self.encoder, sample=self.sample, batch_size=self.batch_size)
 
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> KSparseDocumentEmbedder:
+        """Make an embedder of what `to_dict` returned."""
+        return default_from_dict(cls, data)
+
     @component.output_types(documents=list[Document])
     def run(self, documents: list[Document]) -> dict[str, Any]:
         """Return copies of the documents with a `sparse_embedding` each, under `documents`."""

@@ -63,6 +63,8 @@ class IndexStore:
         self._sample = sample
         self._settings = settings
         self._mappings = mappings
+        self._declared = tuple((mappings or {}).get("properties", {}))
+        self._source = ("title", "text", "metadata", *self._declared)
         self._refresh = refresh
         self._told: TextEncoder | None = None
         self._retriever: Retriever | None = None
@@ -98,7 +100,7 @@ class IndexStore:
             if vectors is not None:
                 job.add_vectors(documents, vectors)
             else:
-                job.add(check_documents(documents))
+                job.add(check_documents(documents, fields=self._declared))
         if job.result.dead_lettered:
             raise BulkWriteError(
                 f"{job.result.dead_lettered} of {len(documents)} documents were refused, {job.result.reasons[0]}"
@@ -141,5 +143,5 @@ class IndexStore:
                 return None
             # Told once: the retriever would tell it again.
             told = self._told or encoder_of(schema, self.encoder)
-            self._retriever = Retriever(self.client, self.index, told)
+            self._retriever = Retriever(self.client, self.index, told, source=self._source)
         return self._retriever

@@ -31,10 +31,11 @@ def test_the_samples_of_a_page_run(
     # Samples go on with what earlier ones on the page made.
     names: dict[str, Any] = {}
     for sample in _SAMPLE.findall((ROOT / page).read_text(encoding="utf-8")):
-        code = sample.replace('"http://localhost:9200"', repr(opensearch_url)).replace('"docs"', repr(index))
+        code = sample.replace('"http://localhost:9200"', repr(opensearch_url)).replace('"docs', f'"{index}')
         exec(compile(code, page, "exec"), names)  # noqa: S102
     capsys.readouterr()
     assert client.indices.exists(index=index), "a page of samples writes into the index docs"
+    client.indices.delete(index=f"{index}-*")
 
 
 def test_five_commands_lead_from_a_csv_to_hits(index: str, workplace: Path) -> None:
