@@ -24,14 +24,17 @@ def plot_frontier(rows: Sequence[dict[str, Any]], title: str, path: Path) -> Non
         title: Of the picture.
         path: To write, e.g. a PNG.
     """
+    from matplotlib import colormaps
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     figure = Figure(figsize=(12.5, 5), layout="constrained")
     by_latency, by_bytes = figure.subplots(1, 2, sharey=True)
     timed = [row for row in rows if "p50_ms" in row]
+    colours = colormaps["tab20"]
     for number, system in enumerate(dict.fromkeys(row["system"] for row in timed)):
         points = sorted((row for row in timed if row["system"] == system), key=lambda row: row["p50_ms"])
-        colour = _COLOURS.get(system, f"C{number}")
+        colour = _COLOURS.get(system, colours(number % 20))
         quality = [row["ndcg@10"] for row in points]
         marker = "s" if system.startswith("HNSW") else "o"
         by_latency.plot(
@@ -44,6 +47,9 @@ def plot_frontier(rows: Sequence[dict[str, Any]], title: str, path: Path) -> Non
         axes.grid(alpha=0.25)
     by_latency.set(xlabel="p50 of one request, ms (query encoding apart)", ylabel="NDCG@10")
     by_bytes.set(xlabel="index, bytes per document", xscale="log")
+    by_bytes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    by_bytes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    by_bytes.xaxis.set_minor_formatter(NullFormatter())
     figure.suptitle(title)
     figure.legend(*by_latency.get_legend_handles_labels(), loc="outside right center", frameon=False)
     figure.savefig(path, dpi=110)

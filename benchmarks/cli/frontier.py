@@ -36,7 +36,7 @@ def frontier(dataset: Path, split: str, splade: str | None, clients: tuple[int, 
     model = load_encoder(splade, k=100, k_query=64) if splade else None
     with on_stage(options) as stage:
         data = stage.encode(dataset, split=split, k_doc=128, k_query=64)
-        result = stage.result("frontier", data, split=split, clients=clients, splade=splade)
+        result = stage.result("frontier", data, split=split, clients=clients, splade=model and model.fingerprint.digest)
         if data.name not in result.groups:
             systems = all_systems(data, splade=_encode(model, data, stage) if model is not None else None)
             plan = Plan(rounds=options.rounds, clients=clients, encoding=True, memory=True, deep=True)

@@ -117,6 +117,21 @@ def test_an_index_of_somebody_else_is_refused(
 
 
 @pytest.mark.parametrize("fields", [{"year": "keyword"}, {"colour": "keyword"}])
+def test_further_parts_of_a_mapping_stand_beside_ours(
+    client: OpenSearch, index: str, fingerprint: EncoderFingerprint
+) -> None:
+    numbers = {"numbers": {"type": "object", "dynamic": True}}
+    mappings = {"date_detection": False, "dynamic": True, "properties": numbers}
+    prepare_index(client, index, fingerprint, mappings=mappings)
+    found = client.indices.get_mapping(index=index)[index]["mappings"]
+    assert found["date_detection"] is False and found["properties"]["numbers"] == numbers["numbers"] | {
+        "dynamic": "true"
+    }
+    assert found["dynamic"] == "strict", "ours stays"
+    with pytest.raises(ValueError, match="field 'features' cannot be declared"):
+        index_body(fingerprint, mappings={"properties": {"features": {"type": "keyword"}}})
+
+
 def test_fields_that_an_index_does_not_declare_are_refused(
     client: OpenSearch, index: str, fingerprint: EncoderFingerprint, fields: dict[str, str]
 ) -> None:

@@ -182,3 +182,18 @@ def test_a_setting_that_changes_nothing_is_an_error(
     systems = [LuceneHnsw(index, DIM, ef_search=ef) for ef in (200, 400)]
     with pytest.raises(ConnectorError, match="HNSW finds the same with ef_search=200, ef_search=400"):
         compare(partial(connect, opensearch_url), data, systems, Plan(rounds=1), report=lambda _what, _share: None)
+
+
+def test_seismic_takes_features_of_any_number(data: EncodedSet, client: OpenSearch, index: str) -> None:
+    """The plugin fails on numbers from 32,768 on; ours reach 46,906."""
+    far = replace(
+        data,
+        document_vectors=data.document_vectors._replace(features=data.document_vectors.features + 40_000),
+        query_vectors=data.query_vectors._replace(features=data.query_vectors.features + 40_000),
+    )
+    found = []
+    for each in (data, far):
+        system = Seismic(index, 8)
+        build(client, system, each)
+        found.append([[hit.doc_id for hit in system.search(client, request)] for request in system.prepare(each)])
+    assert found[0] == found[1] and found[0][3][0] == "d3"
