@@ -116,7 +116,6 @@ def test_an_index_of_somebody_else_is_refused(
         prepare_index(client, index, fingerprint)
 
 
-@pytest.mark.parametrize("fields", [{"year": "keyword"}, {"colour": "keyword"}])
 def test_further_parts_of_a_mapping_stand_beside_ours(
     client: OpenSearch, index: str, fingerprint: EncoderFingerprint
 ) -> None:
@@ -132,6 +131,7 @@ def test_further_parts_of_a_mapping_stand_beside_ours(
         index_body(fingerprint, mappings={"properties": {"features": {"type": "keyword"}}})
 
 
+@pytest.mark.parametrize("fields", [{"year": "keyword"}, {"colour": "keyword"}])
 def test_fields_that_an_index_does_not_declare_are_refused(
     client: OpenSearch, index: str, fingerprint: EncoderFingerprint, fields: dict[str, str]
 ) -> None:
