@@ -64,19 +64,26 @@ def plot_growth(groups: Mapping[str, Sequence[dict[str, Any]]], title: str, path
         path: To write, e.g. a PNG.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-    figure = Figure(figsize=(13, 4.3), layout="constrained")
+    figure = Figure(figsize=(13, 5.5), layout="constrained")
+    powers: dict[str, list[str]] = {}
+    drawn = figure.subplots(1, 3)
     for axes, (key, label) in zip(
-        figure.subplots(1, 3),
-        (("p50_ms", "p50, ms"), ("p99_ms", "p99, ms"), ("index_bytes", "index, bytes")),
-        strict=True,
+        drawn, (("p50_ms", "p50, ms"), ("p99_ms", "p99, ms"), ("index_bytes", "index, bytes")), strict=True
     ):
         for number, (system, counts, values) in enumerate(growth_lines(groups, key)):
-            power = exponent(counts, values)
-            axes.plot(counts, values, marker="o", color=f"C{number}", label=f"{system}: N^{power:.2f}")
+            powers.setdefault(system, []).append(f"{exponent(counts, values):.2f}")
+            axes.plot(counts, values, marker="o", color=f"C{number}", label=system)
         axes.set(xscale="log", yscale="log", xlabel="documents", title=label)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+            axis.set_minor_formatter(NullFormatter())
         axes.grid(alpha=0.25)
-        axes.legend(fontsize="small")
+    lines, systems = drawn[0].get_legend_handles_labels()
+    labels = [f"{system}: exponents {', '.join(powers[system])}" for system in systems]
+    figure.legend(lines, labels, loc="outside lower center", ncols=2, frameon=False)
     figure.suptitle(title)
     figure.savefig(path, dpi=110)
 
