@@ -195,5 +195,6 @@ def test_seismic_takes_features_of_any_number(data: EncodedSet, client: OpenSear
     for each in (data, far):
         system = Seismic(index, 8)
         build(client, system, each)
-        found.append([[hit.doc_id for hit in system.search(client, request)] for request in system.prepare(each)])
-    assert found[0] == found[1] and found[0][3][0] == "d3"
+        found.append([system.search(client, request)[0].doc_id for request in system.prepare(each)])
+    # Clusters are drawn anew, so weak hits may differ.
+    assert found[0] == found[1] and found[0][3] == "d3"
