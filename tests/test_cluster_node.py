@@ -185,8 +185,9 @@ def test_a_lock_that_is_held_is_waited_for_and_then_named(tmp_path: Path) -> Non
 
 
 PARENT = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it, and so would we
 from connector.cluster import embedded, node
 from connector.cluster.java import Java
 node.service_user = lambda: None
