@@ -132,10 +132,7 @@ class Models:
     def train(self, row: Row) -> Path:
         """Train the model of a row, or find the one that was trained so before."""
         settings = replace(self.base, **row.settings)
-        counts = {
-            corpus.source.name: {"documents": len(corpus.source.documents), "queries": len(corpus.source.queries)}
-            for corpus in self.corpora
-        }
+        counts = {corpus.source.name: corpus.counts for corpus in self.corpora}
         facts = json.dumps([asdict(settings), self.start, self.teacher, counts])
         folder = self.folder / hashlib.sha256(facts.encode()).hexdigest()[:16]
         if not (folder / "training.json").is_file():

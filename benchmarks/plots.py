@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axis import Axis
 
 _COLOURS = {
     "HNSW": "#b3542e", "HNSW byte": "#d99a6c", "BM25": "#7a7a7a", "k-sparse": "#1f6f8b",
@@ -26,7 +29,6 @@ def plot_frontier(rows: Sequence[dict[str, Any]], title: str, path: Path) -> Non
     """
     from matplotlib import colormaps
     from matplotlib.figure import Figure
-    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     figure = Figure(figsize=(12.5, 5), layout="constrained")
     by_latency, by_bytes = figure.subplots(1, 2, sharey=True)
@@ -47,12 +49,19 @@ def plot_frontier(rows: Sequence[dict[str, Any]], title: str, path: Path) -> Non
         axes.grid(alpha=0.25)
     by_latency.set(xlabel="p50 of one request, ms (query encoding apart)", ylabel="NDCG@10")
     by_bytes.set(xlabel="index, bytes per document", xscale="log")
-    by_bytes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    by_bytes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-    by_bytes.xaxis.set_minor_formatter(NullFormatter())
+    _plain_ticks(by_bytes.xaxis)
     figure.suptitle(title)
     figure.legend(*by_latency.get_legend_handles_labels(), loc="outside right center", frameon=False)
     figure.savefig(path, dpi=110)
+
+
+def _plain_ticks(axis: Axis) -> None:
+    """Numbers as people write them on a logarithmic axis."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def plot_growth(groups: Mapping[str, Sequence[dict[str, Any]]], title: str, path: Path) -> None:
@@ -64,7 +73,6 @@ def plot_growth(groups: Mapping[str, Sequence[dict[str, Any]]], title: str, path
         path: To write, e.g. a PNG.
     """
     from matplotlib.figure import Figure
-    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     figure = Figure(figsize=(13, 5.5), layout="constrained")
     powers: dict[str, list[str]] = {}
@@ -76,10 +84,8 @@ def plot_growth(groups: Mapping[str, Sequence[dict[str, Any]]], title: str, path
             powers.setdefault(system, []).append(f"{exponent(counts, values):.2f}")
             axes.plot(counts, values, marker="o", color=f"C{number}", label=system)
         axes.set(xscale="log", yscale="log", xlabel="documents", title=label)
-        for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-            axis.set_minor_formatter(NullFormatter())
+        _plain_ticks(axes.xaxis)
+        _plain_ticks(axes.yaxis)
         axes.grid(alpha=0.25)
     lines, systems = drawn[0].get_legend_handles_labels()
     labels = [f"{system}: exponents {', '.join(powers[system])}" for system in systems]

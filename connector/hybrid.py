@@ -16,8 +16,8 @@ RANK_CONSTANT = 60
 """Of Cormack, Clarke and Büttcher 2009, and of most search engines."""
 
 
-def words_clauses(text: str, *, boost: float = 1.0, fields: Sequence[str] = TEXT_FIELDS) -> list[dict[str, Any]]:
-    """Build the clauses whose sum is BM25 over some fields.
+def words_clauses(text: str, *, boost: float = 1.0) -> list[dict[str, Any]]:
+    """Build the clauses whose sum is BM25 over title and text.
 
     Raises:
         SearchError: The text is empty or blank.
@@ -26,7 +26,7 @@ def words_clauses(text: str, *, boost: float = 1.0, fields: Sequence[str] = TEXT
     check_text(text)
     if not boost > 0:
         raise ValueError(f"the weight of BM25 must be above 0, got {boost}.")
-    return [{"match": {field: {"query": text, "boost": boost}}} for field in fields]
+    return [{"match": {field: {"query": text, "boost": boost}}} for field in TEXT_FIELDS]
 
 
 def build_words_query(text: str, *, filters: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:

@@ -110,8 +110,9 @@ class Retriever:
             SearchError: It shares no feature with the query, or is not there; or as in `search`.
         """
         only = {"ids": {"values": [doc_id]}}
-        sizes = {"k_query": k_query, "pruning": pruning, "window": window}
-        found = self.search(query, top_k=1, filters=[only], explain=True, **sizes)  # type: ignore[arg-type]
+        found = self.search(
+            query, top_k=1, k_query=k_query, pruning=pruning, filters=[only], window=window, explain=True
+        )
         if not found:
             raise SearchError(
                 f"Index {self.schema.index!r} has no document {doc_id!r} that shares a feature with the query."

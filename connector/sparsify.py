@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -37,6 +39,26 @@ def sparsify(activations: NDArray[np.floating], k: int) -> SparseVectors:
     weights = np.take_along_axis(values, features, axis=1)
     weights[weights < SMALLEST_WEIGHT] = 0.0
     return SparseVectors(features.astype(np.int32), weights)
+
+
+def stack(parts: Sequence[SparseVectors], *, width: int = 0) -> SparseVectors:
+    """Put batches under each other; where their widths differ, unused slots weigh 0.
+
+    Args:
+        parts: All with codes, or all without.
+        width: Of the result where there are no parts.
+    """
+    widest = max((part.weights.shape[1] for part in parts), default=width)
+    rows = sum(len(part.weights) for part in parts)
+    stacked = SparseVectors(np.zeros((rows, widest), np.int32), np.zeros((rows, widest), np.float32))
+    start = 0
+    for part in parts:
+        stop = start + len(part.weights)
+        stacked.features[start:stop, : part.features.shape[1]] = part.features
+        stacked.weights[start:stop, : part.weights.shape[1]] = part.weights
+        start = stop
+    codes = [part.codes for part in parts if part.codes is not None]
+    return stacked._replace(codes=np.concatenate(codes)) if codes else stacked
 
 
 def prune(vectors: SparseVectors, k: int) -> SparseVectors:

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from benchmarks.cli.stage import Options, Stage, common, on_stage
-
-if TYPE_CHECKING:
-    from connector.encoders.training.splade.batches import TaughtCorpus
+from benchmarks.cli.stage import Options, common, on_stage
 
 
 def table_command(number: int, what: str) -> click.Command:
@@ -50,6 +45,8 @@ def table_command(number: int, what: str) -> click.Command:
         from benchmarks.ht_tables import TABLES, Models, systems_of, to_rows
         from benchmarks.report import ht_to_markdown
         from benchmarks.suites import PREFIX, subset
+        from connector.encoders.training.embeddings import EmbeddingCache
+        from connector.encoders.training.splade.batches import read_taught
         from connector.encoders.training.splade.settings import SpladeSettings
 
         rows = TABLES[number]
@@ -66,7 +63,9 @@ def table_command(number: int, what: str) -> click.Command:
                 max_minutes=max_minutes,
                 **training,
             )
-            taught = _teach(stage, corpora)
+            model = stage.encoder.fingerprint.base_model
+            embedder = EmbeddingCache(stage.encoder.dense_model(), model, options.cache)
+            taught = read_taught(corpora, embedder, report=stage.report)
             for path in datasets:
                 name = path.resolve().name
                 if name in result.groups:
@@ -74,9 +73,7 @@ def table_command(number: int, what: str) -> click.Command:
                 data = stage.encode(path, k_doc=1, k_query=1)
                 if documents is not None and documents < len(data.documents):
                     data = subset(data, documents, queries=options.most_queries)
-                models = Models(
-                    taught, start, stage.encoder.fingerprint.base_model, base, options.cache / "ht", stage.report
-                )
+                models = Models(taught, start, model, base, options.cache / "ht", stage.report)
                 systems = systems_of(rows, models, data, f"{PREFIX}-ht")
                 _, *measured = stage.compare(data, systems, Plan(rounds=options.rounds))
                 result.add(name, to_rows(rows, models, data, measured))
@@ -85,18 +82,3 @@ def table_command(number: int, what: str) -> click.Command:
         click.echo(f"{result.path}; python -m benchmarks report {result.path} prints it again.")
 
     return table
-
-
-def _teach(stage: Stage, corpora: tuple[Path, ...]) -> list[TaughtCorpus]:
-    """Read corpora and embed them by the dense model of the encoder, which is the teacher."""
-    from connector.encoders.training.embeddings import EmbeddingCache
-    from connector.encoders.training.sources import read_texts
-    from connector.encoders.training.splade.batches import TaughtCorpus
-
-    embedder = EmbeddingCache(stage.encoder.dense_model(), stage.encoder.fingerprint.base_model, stage.options.cache)
-    taught = []
-    for path in corpora:
-        source = read_texts(path).with_queries()
-        told = partial(stage.report, f"embedding {source.name}")
-        taught.append(TaughtCorpus(source, source.embed(embedder, told, lexical=False)))
-    return taught

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from opensearchpy import OpenSearch
 
 from connector.cluster import find_cluster
 from connector.index.client import check_server, connect
+from connector.index.schema import existing_schema
+
+if TYPE_CHECKING:
+    from connector.retriever import Retriever
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -37,3 +41,13 @@ def open_client(*, insecure: bool = False, ca_certs: str | None = None) -> OpenS
     if cluster.aws_service != "aoss":  # Serverless does not say who it is
         check_server(client)
     return client
+
+
+def open_retriever(client: OpenSearch, index: str, encoder: str, *, device: str | None = None) -> Retriever:
+    """Load the encoder of an index, with as many features as the index holds, and put it in front of a search."""
+    # Before torch is imported: whether there is such an index.
+    k = existing_schema(client, index).encoder.k
+    from connector.cli.encoder import open_encoder
+    from connector.retriever import Retriever
+
+    return Retriever(client, index, open_encoder(encoder, device=device, k=k))

@@ -8,9 +8,9 @@ from dataclasses import asdict
 
 import click
 
-from connector.cli.connection import connection_options, open_client
+from connector.cli.connection import connection_options, open_client, open_retriever
 from connector.cli.options import device_option, index_encoder_option
-from connector.index.schema import existing_schema
+from connector.errors import SearchError
 from connector.query import check_text
 from connector.types import Hit
 
@@ -46,13 +46,7 @@ def explain(
 ) -> None:
     """Say why a document is found: the features that it shares with the query, and what each adds to its score."""
     check_text(query)
-    client = open_client(insecure=insecure, ca_certs=ca_certs)
-    schema = existing_schema(client, index)
-    from connector.cli.encoder import open_encoder
-    from connector.errors import SearchError
-    from connector.retriever import Retriever
-
-    retriever = Retriever(client, index, open_encoder(encoder, device=device, k=schema.encoder.k))
+    retriever = open_retriever(open_client(insecure=insecure, ca_certs=ca_certs), index, encoder, device=device)
     if doc_id is not None:
         hit = retriever.explain(query, doc_id, k_query=k_query, window=window)
     else:

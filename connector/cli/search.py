@@ -9,9 +9,8 @@ from typing import Any
 
 import click
 
-from connector.cli.connection import connection_options, open_client
+from connector.cli.connection import connection_options, open_client, open_retriever
 from connector.cli.options import device_option, filter_clauses, index_encoder_option
-from connector.index.schema import existing_schema
 from connector.pruning import PRUNE_TYPES, PruneType, Pruning
 from connector.query import SearchOptions, check_text
 from connector.types import Hit
@@ -97,11 +96,7 @@ def search(
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     client = open_client(insecure=insecure, ca_certs=ca_certs)
-    schema = existing_schema(client, index)
-    from connector.cli.encoder import open_encoder
-    from connector.retriever import Retriever
-
-    retriever = Retriever(client, index, open_encoder(encoder, device=device, k=schema.encoder.k))
+    retriever = open_retriever(client, index, encoder, device=device)
     clauses = filter_clauses(filters, retriever.schema.fields)
     asked = SearchOptions(min_score=min_score, source=fields.split(",") if fields else None)
     options: dict[str, Any] = {"top_k": top_k, "k_query": k_query, "pruning": pruning}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +74,7 @@ def splade(
     from connector.encoders.base_model import DEFAULT_BASE_MODEL, find_base_model, load_base_model
     from connector.encoders.device import choose_device
     from connector.encoders.training.embeddings import EmbeddingCache
-    from connector.encoders.training.sources import read_texts
-    from connector.encoders.training.splade.batches import TaughtCorpus
+    from connector.encoders.training.splade.batches import read_taught
     from connector.encoders.training.splade.card import save_splade
     from connector.encoders.training.splade.settings import SpladeSettings
     from connector.encoders.training.splade.trainer import train_splade
@@ -90,13 +88,9 @@ def splade(
     dense = find_base_model(teacher or DEFAULT_BASE_MODEL)
     with stages(quiet) as report:
         embedder = EmbeddingCache(load_base_model(dense, device), dense.name, cache)
-        sources = [read_texts(path, splits=splits).with_queries(seed=settings.seed) for path in corpus]
-        corpora = [
-            TaughtCorpus(source, source.embed(embedder, partial(report, f"embedding {source.name}"), lexical=False))
-            for source in sources
-        ]
+        corpora = read_taught(corpus, embedder, splits=splits, seed=settings.seed, report=report)
         trained = train_splade(encoder.model, corpora, settings, checkpoint=output / "checkpoint.pt", progress=report)
-    counts = {each.name: {"documents": len(each.documents), "queries": len(each.queries)} for each in sources}
+    counts = {each.source.name: each.counts for each in corpora}
     save_splade(trained, output, settings, start=start, teacher=dense.name, data=counts)
     first, last = trained.validations[0], trained.validations[-1]
     click.echo(

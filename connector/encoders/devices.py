@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from numpy.typing import NDArray
 
 from connector.encoders.device import choose_device
 from connector.encoders.text import TextEncoder
+from connector.sparsify import stack
 from connector.types import EncoderFingerprint, SparseVectors
 
 
@@ -54,21 +54,8 @@ class SpreadEncoder:
         parts = [each.result() for each in running]
         if not parts:
             return self._copies[0].encode_document([], batch_size=batch_size)
-        return _join(parts, np.concatenate([rows for rows in shares if len(rows)]))
+        return stack(parts).take(np.argsort(np.concatenate(shares)))
 
     def encode_query(self, texts: Sequence[str], *, batch_size: int = 32, k: int | None = None) -> SparseVectors:
         """Encode n queries; the rest as of `TextEncoder.encode_query`."""
         return self._copies[0].encode_query(texts, batch_size=batch_size, k=k)
-
-
-def _join(parts: Sequence[SparseVectors], rows: NDArray[np.int64]) -> SparseVectors:
-    """Put parts, whose widths may differ, into the order of the texts."""
-    width = max(part.weights.shape[1] for part in parts)
-    pads = [((0, 0), (0, width - part.weights.shape[1])) for part in parts]
-    back = np.argsort(rows)
-    codes = [part.codes for part in parts if part.codes is not None]
-    return SparseVectors(
-        np.concatenate([np.pad(part.features, pad) for part, pad in zip(parts, pads, strict=True)])[back],
-        np.concatenate([np.pad(part.weights, pad) for part, pad in zip(parts, pads, strict=True)])[back],
-        np.concatenate(codes)[back] if codes else None,
-    )

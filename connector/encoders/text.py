@@ -25,7 +25,7 @@ from connector.encoders.lexical import Task, count_texts, pad_counts, readable
 from connector.encoders.prefetch import prefetched
 from connector.encoders.splade_pooling import pooled_sparsely
 from connector.encoders.thresholds import Thresholding, TopKMasking
-from connector.sparsify import SMALLEST_WEIGHT
+from connector.sparsify import SMALLEST_WEIGHT, stack
 from connector.statistics import CorpusStatistics
 from connector.types import EncoderFingerprint, SparseVectors
 
@@ -285,7 +285,7 @@ class TextEncoder:
                     )
                     tokens = pad_counts(counts).to(device)
                 parts.append(_to_vectors(*head.strongest(block, kept, task=task, tokens=tokens)))
-        return _stack(parts, kept)
+        return stack(parts, width=kept)
 
     def label(self, feature: str) -> str:
         """What a feature stands for: a quoted token, or the terms of a latent; empty where nobody named it.
@@ -339,7 +339,7 @@ class TextEncoder:
             found, values, embedded = self._strongest(features, task, k)
             made.append((found, values, embedded if dense else None))
         # Fetched only now: every copy waits until the device has done all that it was asked before.
-        stacked = _stack([_to_vectors(found, values) for found, values, _ in made], k)
+        stacked = stack([_to_vectors(found, values) for found, values, _ in made], width=k or 0)
         embeddings = [np.empty((0, self._require_head().dim if dense else 0), np.float32)]
         if dense:
             embeddings += [embedded.float().cpu().numpy() for _, _, embedded in made if embedded is not None]
@@ -427,20 +427,6 @@ def _to_vectors(latents: torch.Tensor, values: torch.Tensor) -> SparseVectors:
     weights = values.float().cpu().numpy()
     weights[weights < SMALLEST_WEIGHT] = 0.0
     return SparseVectors(latents.to(torch.int32).cpu().numpy(), weights)
-
-
-def _stack(parts: Sequence[SparseVectors], k: int | None) -> SparseVectors:
-    """Join batches whose widths differ, unused slots weighing 0."""
-    width = max((part.weights.shape[1] for part in parts), default=k or 0)
-    rows = sum(len(part.weights) for part in parts)
-    stacked = SparseVectors(np.zeros((rows, width), np.int32), np.zeros((rows, width), np.float32))
-    start = 0
-    for part in parts:
-        stop = start + len(part.weights)
-        stacked.features[start:stop, : part.features.shape[1]] = part.features
-        stacked.weights[start:stop, : part.weights.shape[1]] = part.weights
-        start = stop
-    return stacked
 
 
 def _hash_weights(model: SparseEncoder, head: KSparseAutoEncoder | None) -> str:

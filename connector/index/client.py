@@ -132,7 +132,7 @@ def check_server(client: OpenSearch) -> Server:
     distribution = reply.get("version", {}).get("distribution", "elasticsearch")
     if distribution != "opensearch":
         raise ClusterError(f"{url} is {distribution} {version}, not OpenSearch; set OPENSEARCH_URL.")
-    if _version_tuple(version) < MINIMUM_VERSION:
+    if version_tuple(version) < MINIMUM_VERSION:
         needed = ".".join(map(str, MINIMUM_VERSION))
         raise ClusterError(
             f"{url} runs OpenSearch {version}; {needed} or newer is needed. "
@@ -192,7 +192,8 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
-def _version_tuple(version: str) -> tuple[int, ...]:
+def version_tuple(version: str) -> tuple[int, ...]:
+    """The first three numbers of a version, for comparisons."""
     return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
 
 

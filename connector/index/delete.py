@@ -32,6 +32,7 @@ def delete_matching(
     index: str,
     filters: Sequence[Mapping[str, Any]],
     *,
+    refresh: bool = True,
     progress: Callable[[int], None] | None = None,
 ) -> Deleted:
     """Delete the documents that match all filters, as a task of the server's, and wait for it.
@@ -42,6 +43,7 @@ def delete_matching(
         client: A ready client.
         index: The index or alias.
         filters: Query clauses, at least one.
+        refresh: Make it visible to searches at once.
         progress: Told how many are gone.
 
     Raises:
@@ -51,7 +53,7 @@ def delete_matching(
     """
     if not filters:
         raise ValueError("a deletion needs a filter; to delete all documents, delete the index.")
-    params = {"conflicts": "proceed", "wait_for_completion": "false", "refresh": "true"}
+    params = {"conflicts": "proceed", "wait_for_completion": "false", "refresh": str(refresh).lower()}
     count_matching(client, index, filters)  # the task would fail where nobody reads it
     with explained(client):
         task = client.delete_by_query(index=index, body=all_of(filters), params=params)["task"]

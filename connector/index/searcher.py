@@ -12,7 +12,7 @@ from opensearchpy.exceptions import NotFoundError, RequestError, TransportError
 from connector.errors import SearchError
 from connector.guided import build_guided_search
 from connector.hybrid import build_hybrid_query, build_words_query, fuse
-from connector.index.client import explained, reason_of, root_cause
+from connector.index.client import explained, reason_of, root_cause, version_tuple
 from connector.index.schema import read_weight_exponent
 from connector.query import SearchOptions, build_query, build_search
 from connector.types import Hit
@@ -231,8 +231,8 @@ class Searcher:
     def _tie_breaker(self) -> str:
         """What orders equal scores: a document's place, where the server knows it (3.3 and later), else its id."""
         with self._errors():
-            version = self._client.info()["version"]["number"].split("-")[0].split(".")
-        return "_shard_doc" if tuple(map(int, version[:2])) >= (3, 3) else "_id"
+            version = self._client.info()["version"]["number"]
+        return "_shard_doc" if version_tuple(version) >= (3, 3) else "_id"
 
     def _body(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +22,7 @@ from connector.encoders.text import TextEncoder
 from connector.integrations.haystack_filters import META_FIELD, to_clause
 from connector.integrations.store import IndexStore
 from connector.types import Document as OurDocument
-from connector.types import Hit, SparseVectors
+from connector.types import SparseVectors
 
 _REST_FIELD = "haystack"
 """What the index need not look into: a document's blob and dense embedding."""
@@ -159,9 +159,6 @@ class KSparseDocumentStore:
         """Delete every document, and keep the index."""
         self.store.delete_all()
 
-    def _search(self, hits: Iterable[Hit]) -> list[Document]:
-        return [replace(_to_haystack(hit.doc_id, hit.source), score=hit.score) for hit in hits]
-
     def _without_duplicates(self, documents: Sequence[Document], *, skip: bool) -> list[Document]:
         known = set(self.store.get([document.id for document in documents]))
         fresh: list[Document] = []
@@ -240,7 +237,8 @@ class KSparseRetriever:
         if retriever is None:
             return {"documents": []}
         search = retriever.search_hybrid if self.hybrid else retriever.search
-        return {"documents": self.document_store._search(search(query, top_k=top_k or self.top_k, filters=clauses))}
+        hits = search(query, top_k=top_k or self.top_k, filters=clauses)
+        return {"documents": [replace(_to_haystack(hit.doc_id, hit.source), score=hit.score) for hit in hits]}
 
 
 @component

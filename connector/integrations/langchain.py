@@ -10,11 +10,7 @@ from typing import Any, Self
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
-from opensearchpy import OpenSearch
 
-from connector.codes import Bits
-from connector.encoders.load import DEFAULT_ENCODER
-from connector.encoders.text import TextEncoder
 from connector.integrations.store import IndexStore
 from connector.query import parse_filter
 from connector.types import Document as OurDocument
@@ -36,40 +32,12 @@ class KSparseVectorStore(VectorStore):
 
     Args:
         index: Its name; made by the first documents if it is not there.
-        encoder: A loaded one, or a name or folder for `load_encoder`.
-        client: A ready client; else one is made.
-        url: Of the server, where no client is given.
-        rescore: Of a new index: bits a dimension of a code that puts the first hits into the dense order.
-        sample: Texts that a new index's statistics are measured on; the first documents if there are none.
-        settings: Of a new index, e.g. `{"number_of_shards": 1}`.
-        refresh: Make what is written visible at once.
-        **options: Passed on to `connector.connect` (username, password, ca_certs, ...).
+        **options: As of `IndexStore`: `encoder`, `client` or `url`, `rescore`, `sample`, `settings`, `refresh`, and
+            those of `connector.connect` (username, password, ca_certs, ...).
     """
 
-    def __init__(
-        self,
-        index: str,
-        *,
-        encoder: TextEncoder | str = DEFAULT_ENCODER,
-        client: OpenSearch | None = None,
-        url: str = "http://localhost:9200",
-        rescore: Bits | None = None,
-        sample: Sequence[str] = (),
-        settings: Mapping[str, Any] | None = None,
-        refresh: bool = True,
-        **options: Any,
-    ) -> None:
-        self.store = IndexStore(
-            index,
-            encoder=encoder,
-            client=client,
-            url=url,
-            rescore=rescore,
-            sample=sample,
-            settings=settings,
-            refresh=refresh,
-            **options,
-        )
+    def __init__(self, index: str, **options: Any) -> None:
+        self.store = IndexStore(index, **options)
 
     @property
     def embeddings(self) -> Embeddings | None:

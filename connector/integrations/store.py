@@ -13,15 +13,13 @@ from connector.encoders.load import DEFAULT_ENCODER, load_encoder
 from connector.encoders.text import TextEncoder
 from connector.errors import BulkWriteError
 from connector.index.client import connect, explained
+from connector.index.delete import delete_matching
 from connector.index.schema import read_schema
 from connector.index.writer import BulkWriter
 from connector.ingest.pipeline import IngestJob
-from connector.ingest.prepare import encoder_of, prepare_encoder
+from connector.ingest.prepare import prepare_encoder
 from connector.retriever import Retriever
 from connector.types import Deletion, Document, SparseVectors
-
-MOST_AT_ONCE = 10_000
-"""Documents that one search returns, the server's `index.max_result_window`."""
 
 
 class IndexStore:
@@ -115,12 +113,7 @@ class IndexStore:
     def delete_all(self) -> None:
         """Delete every document, and keep the index."""
         if self.exists():
-            with explained(self.client):
-                self.client.delete_by_query(
-                    index=self.index,
-                    body={"query": {"match_all": {}}},
-                    params={"refresh": "true" if self._refresh else "false", "conflicts": "proceed"},
-                )
+            delete_matching(self.client, self.index, [{"match_all": {}}], refresh=self._refresh)
 
     def get(self, doc_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Return the stored fields of documents, from id to them; those that are not there are left out."""
@@ -137,11 +130,6 @@ class IndexStore:
     @property
     def retriever(self) -> Retriever | None:
         """Searches the index; None as long as it is not there."""
-        if self._retriever is None:
-            schema = read_schema(self.client, self.index)
-            if schema is None:
-                return None
-            # Told once: the retriever would tell it again.
-            told = self._told or encoder_of(schema, self.encoder)
-            self._retriever = Retriever(self.client, self.index, told, source=self._source)
+        if self._retriever is None and self.exists():
+            self._retriever = Retriever(self.client, self.index, self.encoder, source=self._source)
         return self._retriever

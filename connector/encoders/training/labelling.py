@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from connector.encoders.labels import LabelQuality, Labels, label_latents, measure_labels
 from connector.encoders.text import TextEncoder
 from connector.errors import EncoderError
+from connector.sparsify import stack
 from connector.types import SparseVectors
 
 _FEWEST_DOCUMENTS = 10
@@ -72,9 +73,7 @@ def label_head(
         texts += documents
     if len(texts) < _FEWEST_DOCUMENTS:
         raise EncoderError(f"{len(texts)} documents cannot name latents; give {_FEWEST_DOCUMENTS}, better thousands.")
-    vectors = SparseVectors(
-        np.concatenate([part.features for part in parts]), np.concatenate([part.weights for part in parts])
-    )
+    vectors = stack(parts)
     order = random.permutation(len(texts))
     out = max(1, round(held_out * len(texts)))
     held, kept = np.sort(order[:out]), np.sort(order[out:])

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from connector.encoders.training.data import TrainingData
-from connector.encoders.training.sources import TextSource
+from connector.encoders.training.embeddings import EmbeddingCache
+from connector.encoders.training.sources import TextSource, read_texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,11 @@ class TaughtCorpus:
 
     source: TextSource
     teacher: TrainingData
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many documents and queries there are."""
+        return {"documents": len(self.source.documents), "queries": len(self.source.queries)}
 
     def take(self, queries: NDArray[np.int64], documents: NDArray[np.int64] | None = None) -> TaughtCorpus:
         """Some of the queries, in some of the documents (rows, ascending, those asked for among them) or in all."""
@@ -40,6 +48,30 @@ class TaughtCorpus:
             self.teacher, documents=embeddings, queries=self.teacher.queries[queries], positives=positives
         )
         return TaughtCorpus(source, teacher)
+
+
+def read_taught(
+    paths: Sequence[Path],
+    embedder: EmbeddingCache,
+    *,
+    splits: Sequence[str] = ("train",),
+    seed: int = 0,
+    report: Callable[[str, float], None],
+) -> list[TaughtCorpus]:
+    """Read corpora and let the teacher embed them; a corpus without train queries gets sentences for some.
+
+    Args:
+        paths: Anything that `read_texts` takes.
+        embedder: The teacher.
+        splits: Qrels to learn from.
+        seed: Of the sentences.
+        report: Told what is being done, and the share of it.
+    """
+    sources = [read_texts(path, splits=splits).with_queries(seed=seed) for path in paths]
+    return [
+        TaughtCorpus(source, source.embed(embedder, partial(report, f"embedding {source.name}"), lexical=False))
+        for source in sources
+    ]
 
 
 class TextBatch(NamedTuple):
