@@ -12,12 +12,13 @@ HEAD := connector/heads/all-MiniLM-L6-v2
 # A command of the tests starts twice as fast where what is imported was compiled once.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test lint fast faults head zero-shot paper-tables lock clean
+.PHONY: help setup demo test lint fast docs faults head zero-shot paper-tables lock clean
 
 help:
 	@echo "make demo               index a real corpus and compare with HNSW (CORPUS=folder for a BEIR folder, KEEP=1)"
 	@echo "make test               ruff, mypy and all tests, those on a real OpenSearch included"
 	@echo "make fast               the tests that need no server"
+	@echo "make docs               build the guide and the API reference into site/; warnings are errors (a test does the same)"
 	@echo "make faults             the twelve fault tests: nodes and processes are killed (12 minutes; the report is kept)"
 	@echo "make head               train the shipped head again on the sets in DATA=folder, and write its scores"
 	@echo "make zero-shot          score each set with a head that was not trained on it"
@@ -49,6 +50,9 @@ fast: setup
 
 test: lint
 	$(BIN)/python -m pytest
+
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # As root, since one of them mounts a file system to fill it; without, that one is skipped.
 faults: setup
@@ -87,4 +91,4 @@ lock:
 		setup.cfg --output-file requirements.lock
 
 clean:
-	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache build *.egg-info
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache build site *.egg-info

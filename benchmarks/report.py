@@ -35,7 +35,7 @@ def to_cells(rows: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
     hnsw = next(row for row in rows if row["system"] == "HNSW")
     return [
         (
-            f"{row['system']} {row['knob']}".strip(),
+            name_of(row),
             f"{row['ndcg@10']:.3f}",
             f"{row['ndcg_share']:.1%}",
             _cell(row, "index_bytes", lambda value: f"{value / 1e6:.1f}"),
@@ -47,6 +47,11 @@ def to_cells(rows: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
         )
         for row in rows
     ]
+
+
+def name_of(row: dict[str, Any]) -> str:
+    """A system and its setting."""
+    return f"{row['system']} {row['knob']}".strip()
 
 
 def columns() -> tuple[str, ...]:
@@ -68,7 +73,7 @@ def details_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
     for row in rows:
         encoded, memory, answered = (row.get(key, {}) for key in ("with_encoding", "memory", "requests_per_s"))
         cells = [
-            f"{row['system']} {row['knob']}".strip(),
+            name_of(row),
             _cell(row, "recall@100", lambda value: f"{value:.3f}"),
             _cell(row, "overlap@10", lambda value: f"{value:.3f}"),
             _cell(encoded, "p50_ms", lambda value: f"{value:.2f}"),
@@ -80,6 +85,53 @@ def details_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
             _cell(row, "build_s", lambda value: f"{value:.0f}"),
         ]
         lines.append(cells)
+    return to_table(heads, lines)
+
+
+def compare_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """Return what decides between systems, latency and throughput as ratios to the first one with a clock, HNSW.
+
+    Columns that no row has are left out.
+    """
+    base = next(row for row in rows if "p50_ms" in row)
+
+    def ratio(of: dict[str, Any], first: dict[str, Any], key: str, form: str) -> str:
+        absolute = f" ({form.format(first[key])})" if of is first and key in of else ""
+        return _cell(of, key, lambda value: f"{value / first[key]:.2f}{absolute}")
+
+    lines = []
+    for row in rows:
+        encoded, memory, answered = (row.get(key, {}) for key in ("with_encoding", "memory", "requests_per_s"))
+        low, high = row.get("ndcg_difference_interval") or (0, 0)
+        lines.append(
+            {
+                "system": name_of(row),
+                "NDCG@10": f"{row['ndcg@10']:.3f}",
+                "of dense": f"{row['ndcg_share']:.1%}",
+                "less HNSW's, 95 %": f"{low:+.3f} to {high:+.3f}" if low or high else "",
+                "of dense top 10": f"{row['overlap@10']:.1%}",
+                "bytes a document": _cell(row, "bytes_per_document", lambda value: f"{value:,.0f}"),
+                "of HNSW": _cell(row, "index_bytes", lambda value: f"{value / base['index_bytes']:.2f}"),
+                "p50": ratio(row, base, "p50_ms", "{:.2f} ms"),
+                "p99": ratio(row, base, "p99_ms", "{:.1f} ms"),
+                "p50, query encoded": ratio(encoded, base.get("with_encoding", {}), "p50_ms", "{:.1f} ms"),
+                "requests/s, 8 clients": ratio(answered, base.get("requests_per_s", {}), "8", "{:,.0f}"),
+                "mapped MB": _cell(memory, "mapped_bytes", lambda value: f"{value / 1e6:.0f}"),
+                "indexed, documents/s": _cell(row, "documents_per_s", lambda value: f"{value:,.0f}"),
+            }
+        )
+    heads = [head for head in lines[0] if any(line[head] for line in lines)]
+    return to_table(heads, ([line[head] for head in heads] for line in lines))
+
+
+def sizes_to_markdown(rows: Sequence[dict[str, Any]], counts: Sequence[int] = (1_000_000, 10_000_000)) -> str:
+    """Return bytes a document, what the node mapped of them to answer, and what they come to for so many documents."""
+    heads = ["system", "bytes a document", "mapped", *(f"{count:,} documents" for count in counts)]
+    lines = []
+    for row in rows:
+        own, whole = row["bytes_per_document"], row["index_bytes"]
+        mapped = f"{row['memory']['mapped_bytes'] / whole:.0%}" if "memory" in row else ""
+        lines.append([name_of(row), f"{own:,.0f}", mapped, *(f"{own * count / 1e9:.1f} GB" for count in counts)])
     return to_table(heads, lines)
 
 
@@ -241,7 +293,16 @@ def frontier_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def scores_section(results: Mapping[str, Sequence[dict[str, Any]]]) -> str:
-    """Return the section `Scores` of a head's card: the frontier of each set at 64 features a document."""
+    """Return the section `Scores` of a head's card."""
+    explanation = (
+        "NDCG@10 on test queries as a share of exact dense search, by features alone (documents/query) and after\n"
+        "exact rescoring of the first 100; `python -m benchmarks encoder-frontier` writes this."
+    )
+    return "\n\n".join((SCORES_HEADING, explanation, scores_to_markdown(results)))
+
+
+def scores_to_markdown(results: Mapping[str, Sequence[dict[str, Any]]]) -> str:
+    """Return the frontier of each set at 64 features a document as a Markdown table."""
     heads = ("set", "exact dense", "64/16", "64/32", "64/32 rescored", "dense top 10 in first 100", "postings at 64/32")
     lines = []
     for name, rows in results.items():
@@ -257,8 +318,4 @@ def scores_section(results: Mapping[str, Sequence[dict[str, Any]]]) -> str:
             f"{full['postings_per_document']:.2f} N",
         )
         lines.append(cells)
-    explanation = (
-        "NDCG@10 on test queries as a share of exact dense search, by features alone (documents/query) and after\n"
-        "exact rescoring of the first 100; `python -m benchmarks encoder-frontier` writes this."
-    )
-    return "\n\n".join((SCORES_HEADING, explanation, to_table(heads, lines)))
+    return to_table(heads, lines)

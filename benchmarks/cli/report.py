@@ -14,6 +14,7 @@ import click
 Examples:
   python -m benchmarks report .cache/frontier-scifact.json
   python -m benchmarks report benchmarks/results/*.json --output report
+  python -m benchmarks report docs/comparison.md docs/operations.md      # their tables, from the results they name
 """
 )
 @click.argument("results", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
@@ -23,10 +24,17 @@ Examples:
     help="Folder for the plots.  [default: as the results]",
 )
 def report(results: tuple[Path, ...], output: Path | None) -> None:
-    """Turn results of suites into Markdown tables (printed) and plots (PNG)."""
+    """Turn results of suites into Markdown tables (printed) and plots (PNG).
+
+    A page (.md) has the tables written anew that it takes from results.
+    """
+    from benchmarks.pages import write_tables
     from benchmarks.results import read_result
 
     for path in results:
+        if path.suffix == ".md":
+            path.write_text(write_tables(path.read_text(encoding="utf-8")), encoding="utf-8")
+            continue
         result = read_result(path)
         folder = output or path.parent
         folder.mkdir(parents=True, exist_ok=True)

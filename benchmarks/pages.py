@@ -1,0 +1,70 @@
+"""Tables in pages of docs/: a comment above each says which result it is written from, and which of its rows.
+
+<!-- table: compare benchmarks/results/frontier-debian.json
+HNSW default
+k-sparse k_query=32
+-->
+
+| system | ...
+
+<!-- end -->
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.report import (
+    cheapest_to_markdown,
+    compare_to_markdown,
+    growth_to_markdown,
+    ingest_to_markdown,
+    name_of,
+    scores_to_markdown,
+    sizes_to_markdown,
+)
+from benchmarks.results import Rows, read_result
+from connector.errors import ConnectorError
+
+ROOT = Path(__file__).parents[1]
+_TABLE = re.compile(r"(<!-- table: (\w+) (\S+)([^>]*)-->\n).*?(?=<!-- end -->)", re.DOTALL)
+
+_OF_ONE_SET: dict[str, Callable[[Sequence[dict[str, Any]]], str]] = {
+    "compare": compare_to_markdown,
+    "cheapest": cheapest_to_markdown,
+    "ingest": ingest_to_markdown,
+    "sizes": sizes_to_markdown,
+}
+_OF_ALL: dict[str, Callable[[Mapping[str, Rows]], str]] = {"growth": growth_to_markdown, "scores": scores_to_markdown}
+
+
+def write_tables(page: str) -> str:
+    """Return the page with each of its tables as the result has it now.
+
+    Args:
+        page: Markdown.
+
+    Raises:
+        ConnectorError: A comment names a kind of table, a file or a row that there is not.
+    """
+    return _TABLE.sub(lambda found: f"{found[1]}\n{_table(found[2], found[3], found[4])}\n", page)
+
+
+def _table(kind: str, path: str, names: str) -> str:
+    groups = read_result(ROOT / path)["results"]
+    if kind in _OF_ALL:
+        return _OF_ALL[kind](groups)
+    if kind not in _OF_ONE_SET:
+        raise ConnectorError(f"There is no table {kind!r}; there are {', '.join((*_OF_ONE_SET, *_OF_ALL))}.")
+    [rows] = groups.values()
+    chosen = names.strip().splitlines()
+    if chosen:
+        row_of = {name_of(row): row for row in rows}
+        missing = [name for name in chosen if name not in row_of]
+        if missing:
+            raise ConnectorError(f"{path} has no row {missing[0]!r}; it has {'; '.join(row_of)}.")
+        rows = [row_of[name] for name in chosen]
+    return _OF_ONE_SET[kind](rows)
