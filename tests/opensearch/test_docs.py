@@ -1,9 +1,11 @@
-"""Every Python sample of the README and the docs, run from the top of its page; `py` marks what needs more machines."""
+"""Every sample of the README and the docs, run as it stands there; `py` marks what needs more machines."""
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ from click.testing import CliRunner
 from opensearchpy import OpenSearch
 
 from connector.cli.main import cli
+from connector.encoders.load import shipped_heads
+from tests.tiny import build_splade
 
 pytestmark = pytest.mark.opensearch
 
@@ -39,11 +43,10 @@ def test_the_samples_of_a_page_run(
 
 
 def test_five_commands_lead_from_a_csv_to_hits(index: str, workplace: Path) -> None:
-    block = re.search(r"^```sh\n(.*?)^```$", (ROOT / "docs" / "guide.md").read_text(encoding="utf-8"), re.M | re.S)
-    assert block is not None
-    install, up, *commands = block.group(1).splitlines()
     # The packages are installed and the node is up: both are tested elsewhere.
-    assert install.startswith("pip install") and up == "ksparse up" and len(commands) == 3
+    first, *further = blocks_of("docs/guide.md")
+    assert len(first) == 3
+    commands = [*first, *(line for block in further for line in block)]
     rows = [
         "id,title,text,lang",
         "1,Photosynthesis,Plants make sugar from light.,en",
@@ -59,3 +62,83 @@ def test_five_commands_lead_from_a_csv_to_hits(index: str, workplace: Path) -> N
     assert "2 indexed" in printed[0]
     assert printed[1].splitlines()[1].split()[1:3] == ["1", "Photosynthesis"]
     assert printed[2].startswith("1: ") and "share" in printed[2]
+
+
+# They start and stop the node of all tests, need a Ray (test_ray.py), or a minute (test_tune.py).
+_NOT_HERE = {"up", "down", "ingest-ray", "tune"}
+
+
+def blocks_of(page: str) -> list[list[str]]:
+    """The `ksparse` commands of each block of a page, without those that cannot run here."""
+    # Fences come in pairs, so every second part stands inside of one.
+    inside = re.split(r"^```", (ROOT / page).read_text(encoding="utf-8"), flags=re.MULTILINE)[1::2]
+    lines = ([line for line in block.splitlines() if line.startswith("ksparse ")] for block in inside)
+    return [kept for block in lines if (kept := [line for line in block if line.split()[1] not in _NOT_HERE])]
+
+
+BLOCKS = [
+    pytest.param(block, id=f"{page}: {block[0][:30]}")
+    for page in ("README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))))
+    if page != "docs/guide.md"
+    for block in blocks_of(page)
+]
+
+
+COLOURS = ("red", "green", "blue", "grey", "brown", "white", "black", "yellow", "pale", "dark", "golden", "pink")
+ANIMALS = ("cat", "dog", "horse", "mouse", "bird", "fish", "snake", "wolf", "bear", "fox", "goat", "hen", "duck", "cow",
+           "pig", "sheep", "deer", "hare")  # fmt: skip
+
+
+def to_lines(records: list[dict[str, Any]]) -> str:
+    return "".join(json.dumps(record) + "\n" for record in records)
+
+
+@pytest.fixture
+def files(workplace: Path) -> Path:
+    """What the commands of the pages read: a corpus, retrieval sets, changes, a head and a SPLADE."""
+    things = [f"{colour} {animal}" for colour in COLOURS for animal in ANIMALS]
+    texts = [f"The {thing} sleeps on a stone of {number}." for number, thing in enumerate(things)]
+    documents = [{"_id": f"d{number}", "text": text} for number, text in enumerate(texts)]
+    own = [
+        {"_id": "1", "text": "Plants make sugar from light.", "metadata": {"lang": "en"}},
+        {"_id": "2", "text": "Katzen schlafen.", "metadata": {"lang": "de"}},
+        {"_id": "3", "text": "Cats sleep on warm stones.", "metadata": {"lang": "en"}},
+    ]
+    (workplace / "corpus.jsonl").write_text(to_lines(own + documents))
+    for name in ("scifact", "debian", "wordnet"):
+        qrels = workplace / "beir" / name / "qrels"
+        qrels.mkdir(parents=True)
+        (qrels.parent / "corpus.jsonl").write_text(to_lines(documents))
+        queries = [{"_id": f"q{number}", "text": f"where is the {thing}"} for number, thing in enumerate(things[:40])]
+        (qrels.parent / "queries.jsonl").write_text(to_lines(queries))
+        judged = "".join(f"q{number}\td{number}\t1\n" for number in range(40))
+        for split in ("train", "dev", "test"):
+            (qrels / f"{split}.tsv").write_text("query-id\tcorpus-id\tscore\n" + judged)
+    (workplace / "changes.jsonl").write_text('{"_id": "1", "metadata": {"lang": "en", "old": null}}\n')
+    (workplace / "more.txt").write_text("3\n")
+    build_splade(workplace / "transformer").save_pretrained(str(workplace / "SPLADE"))
+    return workplace
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", BLOCKS)
+def test_the_commands_of_a_block_run(block: list[str], index: str, client: OpenSearch, files: Path) -> None:
+    if not any("--fit" in line or "--max-minutes" in line for line in block):
+        # What is there before: an index under an alias, and another encoder.
+        run(f"ksparse ingest corpus.jsonl --index {index}-1")
+        client.indices.put_alias(index=f"{index}-1", name=index)
+        shutil.copytree(shipped_heads()["all-MiniLM-L6-v2"], files / "my-head")
+        configuration = json.loads((files / "my-head" / "config.json").read_text())
+        (files / "my-head" / "config.json").write_text(json.dumps(configuration | {"k": 48}))
+    try:
+        for line in block:
+            brief = line.replace("--max-minutes 10", "--max-minutes 0.1").replace("--fit ", "--fit-minutes 0.1 --fit ")
+            run(re.sub(r"\bdocs", index, brief))
+    finally:
+        client.indices.delete(index=f"{index}-*,{index}2", ignore_unavailable=True)
+
+
+def run(command: str) -> None:
+    name, *arguments = shlex.split(command, comments=True)
+    result = CliRunner().invoke(cli, arguments, input="y\n", catch_exceptions=False)
+    assert name == "ksparse" and result.exit_code == 0, f"{command}\n{result.output}"
