@@ -40,7 +40,7 @@ class IndexStore:
         sample: Texts that a new index's statistics are measured on; the first documents written if there are none.
         settings: Of a new index.
         mappings: Of a new index: further parts of its mapping, as in `index_body`.
-        refresh: Make what is written visible to searches at once. Managed services that refuse it need False.
+        refresh: Make what is written visible to searches at once, where the server can.
         **options: Passed on to `connect`.
     """
 
