@@ -350,7 +350,7 @@ def test_an_index_of_ksparse_is_searched_as_well(store: KSparseVectorStore, inde
         store.add([CATS])
 
 
-def test_the_class_is_told_of_its_own_settings(head_folder: Path, client: OpenSearch, index: str) -> None:
+def test_llamaindex_is_told_what_the_store_does_itself(head_folder: Path, client: OpenSearch, index: str) -> None:
     store = KSparseVectorStore(index, encoder=str(head_folder), client=client)
     assert store.client is client and store.class_name() == "KSparseVectorStore"
     assert store.stores_text and not store.is_embedding_query
