@@ -1,4 +1,4 @@
-"""An HTTP proxy in front of a real node that breaks `_bulk` requests as told; all else passes through unchanged."""
+"""An HTTP proxy in front of a real node that breaks `_bulk` requests as told, or has only some requests."""
 
 from __future__ import annotations
 
@@ -151,6 +151,7 @@ class FaultProxy:
         bulks: Bodies of the `_bulk` requests, in order.
         faults: One for each of the next `_bulk` requests.
         always: For those after them.
+        allowed: Takes method and path of any request; one that is not allowed gets a 404.
         keep: Whether bodies are kept.
     """
 
@@ -159,6 +160,7 @@ class FaultProxy:
     paths: list[str] = field(default_factory=list)
     faults: deque[Fault] = field(default_factory=deque)
     always: Fault | None = None
+    allowed: Callable[[str, str], bool] | None = None
     keep: bool = True
 
     def ids(self) -> list[list[str]]:
@@ -207,6 +209,8 @@ def fault_proxy(
                     if proxy.keep:
                         proxy.bulks.append(body)
                     fault = proxy.faults.popleft() if proxy.faults else proxy.always
+            if proxy.allowed is not None and not proxy.allowed(self.command, self.path):
+                fault = status(404, "no such request")
             try:
                 reply = fault(body, forward) if fault else forward(body)
             except (OSError, HTTPException):  # the node is gone

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from opensearchpy import OpenSearch
+from opensearchpy.exceptions import NotFoundError
 
 from connector.errors import ClusterError
 from connector.index.client import explained, root_cause
@@ -47,7 +48,7 @@ def delete_matching(
         progress: Told how many are gone.
 
     Raises:
-        ClusterError: The server is away or does not permit it.
+        ClusterError: The server is away, does not permit it, or has no such request.
         IndexMappingError: There is no such index.
         ValueError: There is no filter.
     """
@@ -55,8 +56,13 @@ def delete_matching(
         raise ValueError("a deletion needs a filter; to delete all documents, delete the index.")
     params = {"conflicts": "proceed", "wait_for_completion": "false", "refresh": str(refresh).lower()}
     count_matching(client, index, filters)  # the task would fail where nobody reads it
-    with explained(client):
-        task = client.delete_by_query(index=index, body=all_of(filters), params=params)["task"]
+    try:
+        with explained(client):
+            task = client.delete_by_query(index=index, body=all_of(filters), params=params)["task"]
+    except NotFoundError as error:  # of the request: the index was counted just now
+        raise ClusterError(
+            f"The server of {index!r} does not delete by a filter, as Amazon's Serverless does not; delete by ids."
+        ) from error
     try:
         while True:
             with explained(client):

@@ -156,7 +156,7 @@ class BulkWriter:
         self._stopped.set()
 
     def refresh(self) -> None:
-        """Make everything written so far visible to searches.
+        """Make everything written so far visible to searches; Amazon's Serverless does so by itself, in its own time.
 
         Raises:
             BulkWriteError: The index was deleted while it was written.
@@ -164,7 +164,10 @@ class BulkWriter:
         """
         with explained(self._client):
             self._check_index()
-            self._client.indices.refresh(index=self.index)
+            try:
+                self._client.indices.refresh(index=self.index)
+            except NotFoundError:
+                self._check_index()  # it is there: what is not found is the request
 
     def _chunks(self, actions: Sequence[_Action]) -> Iterator[list[_Action]]:
         chunk: list[_Action] = []

@@ -14,28 +14,18 @@ from haystack.document_stores.types import DuplicatePolicy, FilterPolicy
 from haystack.document_stores.types.filter_policy import apply_filter_policy
 from haystack.utils import Secret, deserialize_secrets_inplace
 from opensearchpy import OpenSearch
-from opensearchpy.helpers import scan
 
 from connector.codes import Bits
 from connector.encoders.load import DEFAULT_ENCODER, load_encoder
 from connector.encoders.text import TextEncoder
-from connector.integrations.haystack_filters import META_FIELD, to_clause
+from connector.integrations.filters import META_FIELD, typed_mappings
+from connector.integrations.haystack_filters import to_clause
 from connector.integrations.store import IndexStore
 from connector.types import Document as OurDocument
 from connector.types import SparseVectors
 
 _REST_FIELD = "haystack"
 """What the index need not look into: a document's blob and dense embedding."""
-
-_MAPPINGS = {
-    "date_detection": False,
-    "dynamic_templates": [{"words": {"match_mapping_type": "string", "mapping": {"type": "keyword"}}}],
-    "properties": {
-        META_FIELD: {"type": "object", "dynamic": True},
-        _REST_FIELD: {"type": "object", "enabled": False},
-    },
-}
-"""Typed metadata, so that numbers compare as numbers: a `flat_object` has words alone."""
 
 
 class KSparseDocumentStore:
@@ -90,7 +80,7 @@ class KSparseDocumentStore:
             url=url,
             rescore=rescore,
             settings=settings,
-            mappings=_MAPPINGS,
+            mappings=typed_mappings(_REST_FIELD),
             refresh=refresh,
             **(credentials if client is None else {}),
         )
@@ -121,11 +111,8 @@ class KSparseDocumentStore:
         Raises:
             FilterError: They are not what Haystack takes.
         """
-        query = {"bool": {"filter": [to_clause(filters)]}} if filters else {"match_all": {}}
-        if not self.store.exists():
-            return []
-        found = scan(self.store.client, index=self.store.index, query={"query": query})
-        return [_to_haystack(hit["_id"], hit["_source"]) for hit in found]
+        clauses = [to_clause(filters)] if filters else []
+        return [_to_haystack(doc_id, source) for doc_id, source in self.store.matching(clauses)]
 
     def write_documents(self, documents: list[Document], policy: DuplicatePolicy = DuplicatePolicy.NONE) -> int:
         """Write documents with a text; return how many.

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from opensearchpy import OpenSearch
+from opensearchpy.helpers import scan
 
 from connector.codes import Bits
 from connector.corpus.read import check_documents
 from connector.encoders.load import DEFAULT_ENCODER, load_encoder
 from connector.encoders.text import TextEncoder
 from connector.errors import BulkWriteError
+from connector.hybrid import build_words_query
 from connector.index.client import connect, explained
 from connector.index.delete import delete_matching
-from connector.index.schema import read_schema
+from connector.index.schema import IndexSchema, read_schema
+from connector.index.searcher import Searcher
+from connector.index.sizes import all_of
 from connector.index.writer import BulkWriter
 from connector.ingest.pipeline import IngestJob
 from connector.ingest.prepare import prepare_encoder
 from connector.retriever import Retriever
-from connector.types import Deletion, Document, SparseVectors
+from connector.types import Deletion, Document, Hit, SparseVectors
 
 
 class IndexStore:
@@ -36,7 +40,7 @@ class IndexStore:
         sample: Texts that a new index's statistics are measured on; the first documents written if there are none.
         settings: Of a new index.
         mappings: Of a new index: further parts of its mapping, as in `index_body`.
-        refresh: Make what is written visible to searches at once. Managed services that refuse it need False.
+        refresh: Make what is written visible to searches at once, where the server can.
         **options: Passed on to `connect`.
     """
 
@@ -112,8 +116,19 @@ class IndexStore:
 
     def delete_all(self) -> None:
         """Delete every document, and keep the index."""
+        self.delete_matching([{"match_all": {}}])
+
+    def delete_matching(self, clauses: Sequence[Mapping[str, Any]]) -> None:
+        """Delete the documents that match all query clauses, at least one."""
         if self.exists():
-            delete_matching(self.client, self.index, [{"match_all": {}}], refresh=self._refresh)
+            delete_matching(self.client, self.index, clauses, refresh=self._refresh)
+
+    def matching(self, clauses: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield id and stored fields of all documents that match all query clauses, in no order."""
+        if self.exists():
+            with explained(self.client):
+                for hit in scan(self.client, index=self.index, query=all_of(clauses)):
+                    yield hit["_id"], hit["_source"]
 
     def get(self, doc_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Return the stored fields of documents, from id to them; those that are not there are left out."""
@@ -125,7 +140,12 @@ class IndexStore:
 
     def exists(self) -> bool:
         """Whether the index is there."""
-        return self._told is not None or read_schema(self.client, self.index) is not None
+        return self._told is not None or self.schema is not None
+
+    @property
+    def schema(self) -> IndexSchema | None:
+        """What the index says of itself; None as long as it is not there."""
+        return self._retriever.schema if self._retriever is not None else read_schema(self.client, self.index)
 
     @property
     def retriever(self) -> Retriever | None:
@@ -133,3 +153,12 @@ class IndexStore:
         if self._retriever is None and self.exists():
             self._retriever = Retriever(self.client, self.index, self.encoder, source=self._source)
         return self._retriever
+
+    def search_words(self, query: str, *, top_k: int = 10, filters: Sequence[Mapping[str, Any]] = ()) -> list[Hit]:
+        """Return the nearest documents by words alone (BM25), for which no encoder is loaded.
+
+        Raises:
+            SearchError: The query is empty, or the server refuses it.
+        """
+        clause = build_words_query(query, filters=filters)
+        return Searcher(self.client, self.index, source=self._source).scan(clause, top_k=top_k) if self.exists() else []

@@ -1,0 +1,223 @@
+"""A vector store for LlamaIndex: `pip install 'ksparse[llamaindex]'`."""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from llama_index.core.bridge.pydantic import PrivateAttr
+from llama_index.core.schema import BaseNode, MetadataMode, TextNode
+from llama_index.core.vector_stores.types import (
+    BasePydanticVectorStore,
+    MetadataFilters,
+    VectorStoreQuery,
+    VectorStoreQueryMode,
+    VectorStoreQueryResult,
+)
+from llama_index.core.vector_stores.utils import metadata_dict_to_node, node_to_metadata_dict
+from opensearchpy import OpenSearch
+
+from connector.integrations.filters import META_FIELD, Clause, typed_mappings
+from connector.integrations.llamaindex_filters import to_clause
+from connector.integrations.store import IndexStore
+from connector.types import Document, Hit
+
+_NODE_FIELD = "llamaindex"
+"""A node as LlamaIndex writes it, its text apart; the index need not look into it."""
+
+_MODES = (
+    VectorStoreQueryMode.DEFAULT,
+    VectorStoreQueryMode.SPARSE,
+    VectorStoreQueryMode.HYBRID,
+    VectorStoreQueryMode.TEXT_SEARCH,
+)
+
+
+class KSparseVectorStore(BasePydanticVectorStore):
+    """Nodes in an index of sparse features, searched by meaning.
+
+    The encoder reads what LlamaIndex has embedding models read: a node's metadata, without the keys excluded from
+    embedding, and its text. A `VectorStoreIndex` calls its own embedding model for every node that is inserted all the
+    same, and this store drops what comes of it: give the index `embed_model=MockEmbedding(embed_dim=1)`.
+
+    It also searches an index that `ksparse ingest` made: metadata can be filtered there, but numbers not be compared.
+
+    Args:
+        index: Its name; made by the first nodes if it is not there.
+        **options: As of `IndexStore`: `encoder`, `client` or `url`, `rescore`, `sample`, `settings`, `refresh`, and
+            those of `connector.connect` (username, password, ca_certs, ...).
+    """
+
+    stores_text: bool = True
+    is_embedding_query: bool = False
+    _store: IndexStore = PrivateAttr()
+
+    def __init__(self, index: str, **options: Any) -> None:
+        super().__init__(stores_text=True)
+        self._store = IndexStore(index, mappings=typed_mappings(_NODE_FIELD), **options)
+
+    @classmethod
+    def class_name(cls) -> str:
+        """What LlamaIndex calls it."""
+        return "KSparseVectorStore"
+
+    @property
+    def client(self) -> OpenSearch:
+        """The client of the server."""
+        return self._store.client
+
+    def add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:
+        """Write nodes, any number of them, in the place of those with the same ids.
+
+        Args:
+            nodes: With a text each. Their embeddings are not kept.
+            **kwargs: Not looked at.
+
+        Returns:
+            The ids.
+
+        Raises:
+            BulkWriteError: Some were refused. The others are written.
+        """
+        if any(node.embedding is not None and len(node.embedding) > 1 for node in nodes):
+            warnings.warn(
+                "The embeddings of nodes are not kept: this store encodes texts itself. Let none be made, with "
+                "embed_model=MockEmbedding(embed_dim=1).",
+                stacklevel=2,
+            )
+        self._store.write([_document(node) for node in nodes])
+        return [node.node_id for node in nodes]
+
+    async def async_add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:
+        """Do as `add` does, in a thread."""
+        return await asyncio.to_thread(self.add, nodes, **kwargs)
+
+    def delete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
+        """Delete all nodes that were made of a document."""
+        self._store.delete_matching([_of_documents([ref_doc_id])])
+
+    async def adelete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
+        """Do as `delete` does, in a thread."""
+        await asyncio.to_thread(self.delete, ref_doc_id, **delete_kwargs)
+
+    def delete_nodes(
+        self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None, **delete_kwargs: Any
+    ) -> None:
+        """Delete the nodes of these ids that match the filters; none if neither is given.
+
+        Raises:
+            ValueError: As of `to_clause`.
+        """
+        if filters is not None:
+            self._store.delete_matching(self._clauses(node_ids, filters))
+        elif node_ids:
+            self._store.delete(node_ids)
+
+    async def adelete_nodes(
+        self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None, **delete_kwargs: Any
+    ) -> None:
+        """Do as `delete_nodes` does, in a thread."""
+        await asyncio.to_thread(self.delete_nodes, node_ids, filters, **delete_kwargs)
+
+    def clear(self) -> None:
+        """Delete all nodes, and keep the index."""
+        self._store.delete_all()
+
+    async def aclear(self) -> None:
+        """Do as `clear` does, in a thread."""
+        await asyncio.to_thread(self.clear)
+
+    def get_nodes(self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None) -> list[BaseNode]:
+        """Return the nodes of these ids that match the filters, in no order; all nodes if neither is given.
+
+        Raises:
+            ValueError: As of `to_clause`.
+        """
+        return [_node(doc_id, source) for doc_id, source in self._store.matching(self._clauses(node_ids, filters))]
+
+    async def aget_nodes(
+        self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None
+    ) -> list[BaseNode]:
+        """Do as `get_nodes` does, in a thread."""
+        return await asyncio.to_thread(self.get_nodes, node_ids, filters)
+
+    def query(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
+        """Return the nearest nodes with their scores.
+
+        Args:
+            query: Modes are `DEFAULT` and `SPARSE` (by features), `HYBRID` (both rankings fused by rank, without
+                `alpha`) and `TEXT_SEARCH` (by BM25). An embedding is not looked at.
+            **kwargs: Passed on to `Retriever.search` or `search_hybrid` (`k_query`, `pruning`, `window`, `weight`);
+                of a retriever, its `vector_store_kwargs`.
+
+        Raises:
+            ValueError: There is no `query_str`, the mode is another one, or as of `to_clause`.
+            SearchError: The query is empty or too long, or the server refuses it.
+        """
+        hits = self._hits(query, **kwargs)
+        return VectorStoreQueryResult(
+            nodes=[_node(hit.doc_id, hit.source) for hit in hits],
+            similarities=[hit.score for hit in hits],
+            ids=[hit.doc_id for hit in hits],
+        )
+
+    async def aquery(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
+        """Do as `query` does, in a thread."""
+        return await asyncio.to_thread(self.query, query, **kwargs)
+
+    def _hits(self, query: VectorStoreQuery, **kwargs: Any) -> list[Hit]:
+        text, mode, top_k = query.query_str, query.mode, query.similarity_top_k
+        if mode not in _MODES:
+            raise ValueError(f"mode {mode.value!r} is none of {', '.join(each.value for each in _MODES)}.")
+        if text is None:
+            raise ValueError("this store encodes queries itself: a query needs its query_str, an embedding is no help.")
+        if mode == VectorStoreQueryMode.HYBRID and query.alpha is not None:
+            raise ValueError(
+                f"alpha={query.alpha:g} weighs scores, and here rankings are fused by rank; leave it out, or have so "
+                "much of BM25 added to the dot product with vector_store_kwargs={'weight': 0.01}."
+            )
+        filters = self._clauses(query.node_ids or None, query.filters)
+        if query.doc_ids:
+            filters.append(_of_documents(query.doc_ids))
+        if mode == VectorStoreQueryMode.TEXT_SEARCH:
+            return self._store.search_words(text, top_k=top_k, filters=filters)
+        retriever = self._store.retriever
+        if retriever is None:
+            return []
+        if mode == VectorStoreQueryMode.HYBRID:
+            return retriever.search_hybrid(text, top_k=query.hybrid_top_k or top_k, filters=filters, **kwargs)
+        return retriever.search(text, top_k=top_k, filters=filters, **kwargs)
+
+    def _clauses(self, node_ids: list[str] | None, filters: MetadataFilters | None) -> list[Clause]:
+        clauses: list[Clause] = []
+        if node_ids is not None:
+            clauses.append({"ids": {"values": node_ids}})
+        if filters is not None:
+            schema = self._store.schema
+            typed = schema is None or META_FIELD in schema.fields
+            clauses.append(to_clause(filters, META_FIELD if typed else "metadata"))
+        return clauses
+
+
+def _of_documents(ref_doc_ids: list[str]) -> Clause:
+    return {"terms": {f"{META_FIELD}.ref_doc_id": ref_doc_ids}}
+
+
+def _document(node: BaseNode) -> Document:
+    metadata = node_to_metadata_dict(node, remove_text=True)
+    rest = {key: metadata.pop(key) for key in ("_node_content", "_node_type")}
+    return Document(
+        node.node_id,
+        node.get_content(metadata_mode=MetadataMode.NONE),
+        title=node.get_metadata_str(mode=MetadataMode.EMBED),
+        fields={META_FIELD: metadata, _NODE_FIELD: rest},
+    )
+
+
+def _node(doc_id: str, source: Mapping[str, Any]) -> BaseNode:
+    if _NODE_FIELD in source:
+        return metadata_dict_to_node(source[_NODE_FIELD], source["text"])
+    title = {"title": source["title"]} if source.get("title") else {}
+    return TextNode(id_=doc_id, text=source["text"], metadata=title | source.get("metadata", {}))

@@ -1,0 +1,356 @@
+"""LlamaIndex's nodes, filters and indices on our store and a real node."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from llama_index.core import Document, MockEmbedding, StorageContext, VectorStoreIndex
+from llama_index.core.ingestion import IngestionPipeline
+from llama_index.core.node_parser import SentenceSplitter
+from llama_index.core.schema import BaseNode, ImageNode, IndexNode, NodeRelationship, RelatedNodeInfo, TextNode
+from llama_index.core.vector_stores.types import (
+    FilterCondition,
+    FilterOperator,
+    MetadataFilter,
+    MetadataFilters,
+    VectorStoreQuery,
+    VectorStoreQueryMode,
+)
+from opensearchpy import OpenSearch
+
+from connector.encoders.text import TextEncoder
+from connector.errors import BulkWriteError, SearchError
+from connector.integrations.llamaindex import KSparseVectorStore
+from connector.integrations.llamaindex_filters import to_clause
+from connector.integrations.store import IndexStore
+from connector.types import Document as OurDocument
+
+pytestmark = pytest.mark.opensearch
+
+Value = int | float | str | list[str] | list[int] | None
+
+
+@pytest.fixture
+def store(client: OpenSearch, index: str, encoder: TextEncoder) -> KSparseVectorStore:
+    return KSparseVectorStore(index, encoder=encoder, client=client)
+
+
+def node(node_id: str, text: str, ref_doc_id: str | None = None, **metadata: Any) -> TextNode:
+    """A node whose text alone is encoded: the tiny encoder reads twelve tokens."""
+    source = {NodeRelationship.SOURCE: RelatedNodeInfo(node_id=ref_doc_id)} if ref_doc_id else {}
+    return TextNode(
+        id_=node_id, text=text, metadata=metadata, relationships=source, excluded_embed_metadata_keys=list(metadata)
+    )
+
+
+def ids_of(nodes: Iterable[BaseNode]) -> set[str]:
+    return {each.node_id for each in nodes}
+
+
+PLANTS = node("plants", "plants eat light", "leaves", lang="en", year=2021, price=10, tags=["green", "old"])
+CATS = node("cats", "cats sleep on warm stones", "stones", lang="en", year=2022, price=9.99, tags=["old"])
+RIVERS = node("rivers", "rivers carry sand", "stones", lang="De*", year=2023, tags=[], note="")
+STARS = node("stars", "stars burn for years", added="2024-02-01", note=None)
+
+
+def only(key: str, operator: FilterOperator, value: Value = None) -> MetadataFilters:
+    return MetadataFilters(filters=[MetadataFilter(key=key, operator=operator, value=value)])
+
+
+@pytest.mark.parametrize(
+    ("key", "operator", "value", "expected"),
+    [
+        ("lang", FilterOperator.EQ, "en", "plants cats"),
+        ("year", FilterOperator.EQ, 2022, "cats"),
+        ("price", FilterOperator.EQ, 9.99, "cats"),
+        ("lang", FilterOperator.NE, "en", "rivers stars"),
+        ("year", FilterOperator.GT, 2021, "cats rivers"),
+        ("year", FilterOperator.GTE, 2021.5, "cats rivers"),
+        ("price", FilterOperator.GT, 9.5, "plants cats"),
+        ("price", FilterOperator.LT, 9.995, "cats"),
+        ("year", FilterOperator.LTE, 2022, "plants cats"),
+        ("added", FilterOperator.GTE, "2024-01-31", "stars"),
+        ("added", FilterOperator.GT, "2024-02-01", ""),
+        ("year", FilterOperator.IN, [2021, 2023], "plants rivers"),
+        ("lang", FilterOperator.NIN, ["en", "fr"], "rivers stars"),
+        ("tags", FilterOperator.ANY, ["green", "new"], "plants"),
+        ("tags", FilterOperator.ALL, ["green", "old"], "plants"),
+        ("tags", FilterOperator.CONTAINS, "old", "plants cats"),
+        ("lang", FilterOperator.TEXT_MATCH, "e", "plants cats rivers"),
+        ("lang", FilterOperator.TEXT_MATCH, "E", ""),
+        ("lang", FilterOperator.TEXT_MATCH, "*", "rivers"),
+        ("lang", FilterOperator.TEXT_MATCH_INSENSITIVE, "dE", "rivers"),
+        ("tags", FilterOperator.IS_EMPTY, None, "rivers stars"),
+        ("note", FilterOperator.IS_EMPTY, None, "plants cats rivers stars"),
+        ("year", FilterOperator.IS_EMPTY, None, "stars"),
+        ("ref_doc_id", FilterOperator.EQ, "stones", "cats rivers"),
+    ],
+)
+def test_every_operator_keeps_what_it_says(
+    nodes: KSparseVectorStore, key: str, operator: FilterOperator, value: Value, expected: str
+) -> None:
+    assert ids_of(nodes.get_nodes(filters=only(key, operator, value))) == set(expected.split())
+
+
+@pytest.fixture(scope="module")
+def nodes(client: OpenSearch, encoder: TextEncoder) -> Iterator[KSparseVectorStore]:
+    """A store of four nodes that tests only read."""
+    name = "test-llamaindex-nodes"
+    client.indices.delete(index=name, ignore_unavailable=True)
+    store = KSparseVectorStore(name, encoder=encoder, client=client)
+    assert store.add([PLANTS, CATS, RIVERS, STARS]) == ["plants", "cats", "rivers", "stars"]
+    yield store
+    client.indices.delete(index=name)
+
+
+def test_conditions_are_nested(nodes: KSparseVectorStore) -> None:
+    english = MetadataFilter(key="lang", value="en")
+    late = MetadataFilter(key="year", value=2021, operator=FilterOperator.GT)
+    either = MetadataFilters(filters=[english, late], condition=FilterCondition.OR)
+    neither = MetadataFilters(filters=[english, late], condition=FilterCondition.NOT)
+    old = MetadataFilter(key="tags", value="old", operator=FilterOperator.CONTAINS)
+    for filters, expected in (
+        (MetadataFilters(filters=[english, late]), {"cats"}),
+        (either, {"plants", "cats", "rivers"}),
+        (neither, {"stars"}),
+        (MetadataFilters(filters=[either, old]), {"plants", "cats"}),
+        (
+            MetadataFilters(filters=[neither, MetadataFilters(filters=[english, old])], condition=FilterCondition.OR),
+            {"plants", "cats", "stars"},
+        ),
+        (MetadataFilters(filters=[], condition=FilterCondition.OR), {"plants", "cats", "rivers", "stars"}),
+    ):
+        assert ids_of(nodes.get_nodes(filters=filters)) == expected
+
+
+@pytest.mark.parametrize(
+    ("operator", "value", "message"),
+    [
+        (FilterOperator.IN, "en", "'in' takes a list, got 'en' for 'lang'"),
+        (FilterOperator.GT, "en", "> compares numbers and ISO dates, got 'en'"),
+        (FilterOperator.EQ, None, "'==' takes a string or a number, got None for 'lang'"),
+        (FilterOperator.EQ, ["en"], r"'==' takes a string or a number, got \['en'\] for 'lang'"),
+        (FilterOperator.TEXT_MATCH, 3, "'text_match' takes a string, got 3 for 'lang'"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_named(operator: FilterOperator, value: Value, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        to_clause(only("lang", operator, value))
+
+
+def test_a_node_comes_back_as_it_was(store: KSparseVectorStore) -> None:
+    text = TextNode(
+        text="plants eat light",
+        metadata={"a": 1, "b": [1.5, 2], "c": None, "doc_id": "mine", "nested": {"deep": True}},
+        excluded_embed_metadata_keys=["b"],
+        excluded_llm_metadata_keys=["a"],
+        relationships={
+            NodeRelationship.SOURCE: RelatedNodeInfo(node_id="leaves", metadata={"a": 1}),
+            NodeRelationship.NEXT: RelatedNodeInfo(node_id="next"),
+        },
+        start_char_idx=3,
+        end_char_idx=19,
+        text_template="{content}",
+    )
+    image = ImageNode(text="cats sleep", image_url="file:///cats.png")
+    index = IndexNode(text="rivers carry sand", index_id="rivers")
+    store.add([text, image, index])
+    found = {each.node_id: each for each in store.get_nodes()}
+    assert found == {each.node_id: each for each in (text, image, index)}
+
+
+def test_metadata_is_encoded_unless_it_is_excluded(
+    store: KSparseVectorStore, encoder: TextEncoder, client: OpenSearch
+) -> None:
+    told = TextNode(id_="told", text="rivers", metadata={"about": "cats", "path": "music"})
+    told.excluded_embed_metadata_keys = ["path"]
+    store.add([told])
+    [hit] = client.search(index=store._store.index, body={})["hits"]["hits"]
+    assert (hit["_source"]["title"], hit["_source"]["text"]) == ("about: cats", "rivers")
+    found = store.query(VectorStoreQuery(query_str="cats", mode=VectorStoreQueryMode.TEXT_SEARCH))
+    assert found.ids == ["told"]
+    assert store.query(VectorStoreQuery(query_str="music", mode=VectorStoreQueryMode.TEXT_SEARCH)).ids == []
+
+
+@pytest.mark.parametrize("mode", ["default", "sparse", "hybrid", "text_search"])
+def test_every_mode_finds_the_nearest_node(nodes: KSparseVectorStore, mode: str) -> None:
+    asked = VectorStoreQuery(query_str=CATS.text, similarity_top_k=1, mode=VectorStoreQueryMode(mode))
+    found = nodes.query(asked)
+    assert found.nodes == [CATS] and found.ids == ["cats"]
+    assert found.similarities is not None and found.similarities[0] > 0
+
+
+def test_a_query_is_kept_to_filters_nodes_and_documents(nodes: KSparseVectorStore) -> None:
+    text = "plants cats rivers stars"
+    everything = nodes.query(VectorStoreQuery(query_str=text, similarity_top_k=4, node_ids=[], doc_ids=[]))
+    assert set(everything.ids or ()) == {"plants", "cats", "rivers", "stars"}
+    assert everything.similarities == sorted(everything.similarities or (), reverse=True)
+    for mode in ("default", "hybrid", "text_search"):
+        for options, expected in (
+            ({"filters": only("lang", FilterOperator.EQ, "en")}, {"plants", "cats"}),
+            ({"node_ids": ["rivers", "stars"]}, {"rivers", "stars"}),
+            ({"doc_ids": ["stones", "leaves"]}, {"plants", "cats", "rivers"}),
+            ({"doc_ids": ["stones"], "node_ids": ["cats", "plants"]}, {"cats"}),
+        ):
+            asked = VectorStoreQuery(query_str=text, similarity_top_k=4, mode=VectorStoreQueryMode(mode), **options)
+            assert set(nodes.query(asked).ids or ()) == expected, mode
+
+
+def test_options_of_a_search_are_passed_on(nodes: KSparseVectorStore) -> None:
+    hybrid = VectorStoreQuery(query_str="cats sleep", similarity_top_k=1, mode=VectorStoreQueryMode.HYBRID)
+    plain = nodes.query(VectorStoreQuery(query_str="cats sleep")).similarities
+    fused = nodes.query(hybrid).similarities
+    summed = nodes.query(hybrid, weight=1.0).similarities
+    assert fused and plain and summed
+    assert fused[0] < 0.04 < plain[0] < summed[0], "two rankings add 1/61 each; BM25 adds to the dot product"
+    hybrid.hybrid_top_k = 2
+    assert len(nodes.query(hybrid).ids or ()) == 2
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        (VectorStoreQuery(query_embedding=[0.5]), "needs its query_str"),
+        (VectorStoreQuery(query_str="cats", mode=VectorStoreQueryMode.MMR), "'mmr' is none of default, sparse, hybrid"),
+        (VectorStoreQuery(query_str="cats", mode=VectorStoreQueryMode.HYBRID, alpha=0.5), "alpha=0.5 weighs scores"),
+    ],
+)
+def test_what_cannot_be_asked_is_named(store: KSparseVectorStore, query: VectorStoreQuery, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        store.query(query)
+
+
+def test_nodes_are_deleted_by_document_id_and_filter(store: KSparseVectorStore) -> None:
+    store.delete("stones")
+    store.delete_nodes(["cats"])
+    store.clear()
+    assert store.get_nodes() == [] and store.query(VectorStoreQuery(query_str="cats")).ids == []
+    store.add([PLANTS, CATS, RIVERS, STARS])
+    store.delete_nodes()
+    store.delete_nodes([])
+    store.delete_nodes([], only("lang", FilterOperator.EQ, "en"))
+    store.delete_nodes(["nobody", "stars"], only("lang", FilterOperator.EQ, "en"))
+    assert ids_of(store.get_nodes()) == {"plants", "cats", "rivers", "stars"}
+    store.delete_nodes(["cats", "stars"], only("lang", FilterOperator.EQ, "en"))
+    assert ids_of(store.get_nodes()) == {"plants", "rivers", "stars"}
+    store.delete("stones")
+    store.delete_nodes(["stars", "nobody"])
+    assert store.get_nodes() == [PLANTS]
+    store.clear()
+    assert store.get_nodes() == []
+
+
+SPLITTER = SentenceSplitter(
+    chunk_size=14,
+    chunk_overlap=0,
+    # Its usual cuts need data of nltk, which refuses to read them where an installer has hard-linked them.
+    chunking_tokenizer_fn=lambda text: re.findall(r"[^.]+\.\s*", text),
+)
+
+
+class CountingEmbedding(MockEmbedding):
+    """Counts the texts of documents and of queries that LlamaIndex has it embed."""
+
+    texts: int = 0
+    queries: int = 0
+
+    def _get_text_embedding(self, text: str) -> list[float]:
+        self.texts += 1
+        return self._get_vector()
+
+    def _get_query_embedding(self, query: str) -> list[float]:
+        self.queries += 1
+        return self._get_vector()
+
+
+def test_an_index_is_filled_searched_and_emptied(store: KSparseVectorStore) -> None:
+    documents = [
+        Document(id_="a", text="Plants eat light. Cats sleep on warm stones.", metadata={"year": 2021}),
+        Document(id_="b", text="Rivers carry sand to the sea. Old bridges cross wide rivers.", metadata={"year": 2022}),
+    ]
+    for document in documents:
+        document.excluded_embed_metadata_keys = ["year"]
+    embedding = CountingEmbedding(embed_dim=1)
+    index = VectorStoreIndex.from_documents(
+        documents,
+        storage_context=StorageContext.from_defaults(vector_store=store),
+        embed_model=embedding,
+        transformations=[SPLITTER],
+    )
+    stored = store.get_nodes()
+    assert len(stored) == 4 and all(each.embedding is None for each in stored)
+    assert {each.ref_doc_id for each in stored} == {"a", "b"}
+    [best] = index.as_retriever(similarity_top_k=1).retrieve("cats sleep on warm stones")
+    assert best.text == "Cats sleep on warm stones." and best.score is not None and best.score > 0
+    assert best.node.prev_node is not None and best.metadata == {"year": 2021}
+    assert (embedding.texts, embedding.queries) == (4, 0), "nodes are embedded in vain, queries are not"
+
+    index.insert(Document(id_="c", text="Music has rhythm."))
+    late = only("year", FilterOperator.GT, 2021)
+    found = index.as_retriever(similarity_top_k=9, filters=late).retrieve("cats rivers music plants")
+    assert {each.node.ref_doc_id for each in found} == {"b"}
+    index.delete_ref_doc("b")
+    assert {each.ref_doc_id for each in store.get_nodes()} == {"a", "c"}
+
+    again = VectorStoreIndex.from_vector_store(store, embed_model=MockEmbedding(embed_dim=1))
+    assert again.as_retriever(similarity_top_k=1).retrieve("music has rhythm")[0].text == "Music has rhythm."
+
+
+async def test_everything_can_be_awaited(store: KSparseVectorStore) -> None:
+    assert await store.async_add([PLANTS, CATS, RIVERS]) == ["plants", "cats", "rivers"]
+    index = VectorStoreIndex.from_vector_store(store, embed_model=MockEmbedding(embed_dim=1))
+    [best] = await index.as_retriever(similarity_top_k=1).aretrieve(CATS.text)
+    assert best.node == CATS
+    await index.ainsert_nodes([STARS])
+    await store.adelete("leaves")
+    assert ids_of(await store.aget_nodes(["plants", "cats", "stars"])) == {"cats", "stars"}
+    await store.adelete_nodes(filters=only("lang", FilterOperator.EQ, "en"))
+    assert ids_of(await store.aget_nodes()) == {"rivers", "stars"}
+    await store.aclear()
+    assert await store.aget_nodes() == []
+
+
+def test_a_pipeline_hands_over_what_it_embedded(store: KSparseVectorStore) -> None:
+    document = Document(text="Plants eat light.")
+    IngestionPipeline(transformations=[SPLITTER], vector_store=store).run(documents=[document])
+    assert store.get_nodes() == [], "a pipeline without an embedding gives its store nothing"
+    embedding = MockEmbedding(embed_dim=1)
+    IngestionPipeline(transformations=[SPLITTER, embedding], vector_store=store).run(documents=[document])
+    assert [each.get_content() for each in store.get_nodes()] == ["Plants eat light."]
+
+
+def test_embeddings_that_are_paid_for_in_vain_are_told(store: KSparseVectorStore) -> None:
+    with pytest.warns(UserWarning, match="embeddings of nodes are not kept.*MockEmbedding"):
+        store.add([TextNode(text="cats", embedding=[0.1, 0.2])])
+
+
+def test_what_is_refused_is_named(store: KSparseVectorStore) -> None:
+    with pytest.raises(BulkWriteError, match="1 of 2 documents were refused, document 2: has an empty"):
+        store.add([PLANTS, TextNode(text=" ")])
+    assert store.get_nodes() == [PLANTS]
+    with pytest.raises(BulkWriteError, match=r"failed to parse field \[meta.year\] of type \[double\]"):
+        store.add([node("words", "cats", year="soon")])
+    with pytest.raises(SearchError, match="The query is empty"):
+        store.query(VectorStoreQuery(query_str=" "))
+
+
+def test_an_index_of_ksparse_is_searched_as_well(store: KSparseVectorStore, index: str, client: OpenSearch) -> None:
+    ours = IndexStore(index, encoder=store._store.encoder, client=client)
+    ours.write([OurDocument("1", "cats sleep", title="Cats", metadata={"lang": "en", "year": 2021})])
+    found = store.query(VectorStoreQuery(query_str="cats", filters=only("year", FilterOperator.EQ, 2021)))
+    assert found.nodes == [TextNode(id_="1", text="cats sleep", metadata={"title": "Cats", "lang": "en", "year": 2021})]
+    assert store.get_nodes(filters=only("lang", FilterOperator.NE, "en")) == []
+    with pytest.raises(ValueError, match="'>' cannot compare 'year': the index keeps metadata as words"):
+        store.get_nodes(filters=only("year", FilterOperator.GT, 2020))
+    with pytest.raises(BulkWriteError, match="strict"):
+        store.add([CATS])
+
+
+def test_llamaindex_is_told_what_the_store_does_itself(head_folder: Path, client: OpenSearch, index: str) -> None:
+    store = KSparseVectorStore(index, encoder=str(head_folder), client=client)
+    assert store.client is client and store.class_name() == "KSparseVectorStore"
+    assert store.stores_text and not store.is_embedding_query
