@@ -23,10 +23,10 @@ from benchmarks.systems.rank_features import RankFeatures
 from connector.encoders.load import load_encoder
 from connector.encoders.text import TextEncoder
 from connector.encoders.thresholds import Thresholding, ThresholdRule
-from connector.encoders.training.splade.batches import TaughtCorpus
 from connector.encoders.training.splade.card import save_splade
 from connector.encoders.training.splade.settings import SpladeSettings
 from connector.encoders.training.splade.trainer import train_splade
+from connector.encoders.training.taught import TaughtCorpus
 from connector.sparsify import find_weight_exponent
 from connector.static_pruning import cut, document_centric_pruning
 from connector.types import SparseVectors

@@ -23,10 +23,11 @@ from connector.encoders.text import TextEncoder
 from connector.encoders.thresholds import Thresholding, TopKMasking
 from connector.encoders.training.data import TrainingData
 from connector.encoders.training.sources import TextSource
-from connector.encoders.training.splade.batches import TaughtBatches, TaughtCorpus, hold_out
+from connector.encoders.training.splade.batches import TaughtBatches
 from connector.encoders.training.splade.loss import HybridThresholdingLoss, margin_mse
 from connector.encoders.training.splade.settings import Method, SpladeSettings
 from connector.encoders.training.splade.trainer import TrainedSplade, train_splade
+from connector.encoders.training.taught import TaughtCorpus, hold_out
 from connector.errors import EncoderError
 from tests.tiny import WORDS, build_splade
 

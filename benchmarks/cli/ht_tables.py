@@ -46,8 +46,8 @@ def table_command(number: int, what: str) -> click.Command:
         from benchmarks.report import ht_to_markdown
         from benchmarks.suites import PREFIX, subset
         from connector.encoders.training.embeddings import EmbeddingCache
-        from connector.encoders.training.splade.batches import read_taught
         from connector.encoders.training.splade.settings import SpladeSettings
+        from connector.encoders.training.taught import read_taught
 
         rows = TABLES[number]
         base = SpladeSettings(max_seconds=max_minutes * 60 if max_minutes else None, **training)  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ from connector.errors import CorpusError
 
 
 class _TrainCommand(click.Command):
-    """`ksparse train CORPUS` trains a head; `splade` in that place trains the model of that name."""
+    """`ksparse train CORPUS` trains a head; `splade` or `queries` in that place trains what it names."""
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
@@ -23,6 +23,10 @@ class _TrainCommand(click.Command):
             from connector.cli.train_splade import splade
 
             return splade.make_context(f"{info_name} splade", args[1:], parent, **extra)
+        if args[:1] == ["queries"]:
+            from connector.cli.train_queries import queries
+
+            return queries.make_context(f"{info_name} queries", args[1:], parent, **extra)
         return super().make_context(info_name, args, parent, **extra)
 
 
@@ -35,6 +39,7 @@ Examples:
   ksparse train corpus.jsonl --output my-head --max-minutes 10
   ksparse train embeddings.npz --output my-head              arrays documents, queries, positives
   ksparse ingest corpus.jsonl --index docs --encoder my-head
+  ksparse train queries --help                               queries without a transformer
   ksparse train splade --help                                a SPLADE that learns how many weights to keep
 """,
 )

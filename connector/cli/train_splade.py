@@ -74,10 +74,10 @@ def splade(
     from connector.encoders.base_model import DEFAULT_BASE_MODEL, find_base_model, load_base_model
     from connector.encoders.device import choose_device
     from connector.encoders.training.embeddings import EmbeddingCache
-    from connector.encoders.training.splade.batches import read_taught
     from connector.encoders.training.splade.card import save_splade
     from connector.encoders.training.splade.settings import SpladeSettings
     from connector.encoders.training.splade.trainer import train_splade
+    from connector.encoders.training.taught import read_taught
 
     try:
         settings = SpladeSettings(max_seconds=max_minutes * 60 if max_minutes else None, **options)

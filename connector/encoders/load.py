@@ -21,6 +21,9 @@ from connector.errors import EncoderError
 DEFAULT_ENCODER = "all-MiniLM-L6-v2"
 """The shipped head: documents 64 and queries 32 of its latents, over the dense model of that name."""
 
+QUERY_MODEL = "query_model"
+"""Folder inside of a head's, of a model that embeds queries in the dense model's place."""
+
 _OUR_MODULES = {
     f"{module.__module__}.{module.__qualname__}" for module in (KSparseAutoEncoder, Thresholding, TopKMasking)
 }
@@ -57,9 +60,15 @@ def load_encoder(
         if not head.base_model:
             raise EncoderError(f"{folder / 'config.json'} names no base_model; say which dense model the head is for.")
         base_model = find_base_model(head.base_model)
-        model = join(load_base_model(base_model, device), head)
-        name, revision = base_model.name, base_model.revision
-        return TextEncoder(model, k=k, k_query=k_query, base_model=name, revision=revision, labels=read_labels(folder))
+        return TextEncoder(
+            join(load_base_model(base_model, device), head),
+            k=k,
+            k_query=k_query,
+            base_model=base_model.name,
+            revision=base_model.revision,
+            labels=read_labels(folder),
+            query_model=_load_query_model(folder / QUERY_MODEL),
+        )
     source = BaseModel(name, name) if folder.exists() else find_base_model(name)
     types = _module_types(source)
     is_sparse = any(kind.rsplit(".")[-1] in _SPARSE_MODULES for kind in types) or (not types and _is_masked_lm(source))
@@ -83,6 +92,22 @@ def load_encoder(
             f"{name} cannot be loaded: {error} If you trust it, load it yourself and wrap it: TextEncoder(model)."
         ) from error
     return TextEncoder(model, k=k, k_query=k_query, base_model=source.name, revision=source.revision)
+
+
+def head_folder(name: str) -> Path:
+    """Return the folder of a head, shipped or not.
+
+    Raises:
+        EncoderError: There is no such head.
+    """
+    shipped = shipped_heads()
+    folder = shipped.get(name, Path(name))
+    if not _is_head(folder):
+        raise EncoderError(
+            f"{name} is no head (a folder whose config.json has num_latents). Shipped: {', '.join(shipped)}; "
+            "`ksparse train` writes others."
+        )
+    return folder
 
 
 def join(dense: SentenceTransformer, head: KSparseAutoEncoder) -> SparseEncoder:
@@ -114,6 +139,13 @@ def load_head(folder: Path) -> KSparseAutoEncoder:
     """Load a head alone, of whichever kind the folder holds."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     return (IdentifiableVAE if "num_clusters" in config else KSparseAutoEncoder).load(str(folder))
+
+
+def _load_query_model(folder: Path) -> SentenceTransformer | None:
+    """A model of token embeddings looks them up: the CPU does so faster than a GPU is asked."""
+    if not (folder / "modules.json").is_file():
+        return None
+    return SentenceTransformer(str(folder), device="cpu", local_files_only=True).float().eval()
 
 
 def _module_types(source: BaseModel) -> list[str]:

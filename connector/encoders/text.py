@@ -52,9 +52,11 @@ class TextEncoder:
         revision: The revision to record in the fingerprint.
         code: If given, documents get a compact code of their dense embedding beside their features.
         labels: The terms of each latent, where somebody named them (`ksparse label`).
+        query_model: Embeds queries in the place of the dense model, of whose vectors its own are near
+            (`ksparse train queries`). What documents become does not depend on it, nor does the fingerprint.
 
     Raises:
-        ValueError: `k` or `k_query` is below 1.
+        ValueError: `k` or `k_query` is below 1, or the `query_model` is not as wide as the dense model.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class TextEncoder:
         revision: str = "",
         code: RotatedCode | None = None,
         labels: Labels = (),
+        query_model: SentenceTransformer | None = None,
     ) -> None:
         for name, value in (("k", k), ("k_query", k_query)):
             if value is not None and value < 1:
@@ -80,6 +83,12 @@ class TextEncoder:
         self._revision = revision
         self.code = code
         self.labels = labels
+        self.query_model = query_model
+        if query_model is not None and query_model.get_embedding_dimension() != self._require_head().dim:
+            raise ValueError(
+                f"query_model has {query_model.get_embedding_dimension()} dimensions, the dense model has "
+                f"{self._require_head().dim}."
+            )
 
     @property
     def head(self) -> KSparseAutoEncoder | None:
@@ -310,6 +319,7 @@ class TextEncoder:
             revision=self._revision,
             code=code,
             labels=self.labels,
+            query_model=self.query_model,
         )
 
     @property
@@ -329,7 +339,8 @@ class TextEncoder:
         """Sparse vectors, and the embeddings that they come from if `dense`."""
         if k is not None and k < 1:
             raise ValueError(f"k must be at least 1, got {k}.")
-        batches: Iterable[tuple[NDArray[np.int64], dict[str, Any]]] = self._batches(texts, task, batch_size)
+        stand_in = self.query_model if task == "query" else None
+        batches: Iterable[tuple[NDArray[np.int64], dict[str, Any]]] = self._batches(texts, task, batch_size, stand_in)
         if self.model.device.type != "cpu":
             batches = prefetched(batches, _AHEAD)
         order: list[NDArray[np.int64]] = []
@@ -351,9 +362,12 @@ class TextEncoder:
         return stacked, joined
 
     def _batches(
-        self, texts: Sequence[str], task: Task, batch_size: int
+        self, texts: Sequence[str], task: Task, batch_size: int, stand_in: SentenceTransformer | None = None
     ) -> Iterator[tuple[NDArray[np.int64], dict[str, Any]]]:
-        """Yield row numbers and tokens, longest texts first, so that a batch holds little padding."""
+        """Yield row numbers and tokens, longest texts first, so that a batch holds little padding.
+
+        The tokens come with the embedding of a model that stands in for the dense one, if there is such a model.
+        """
         if isinstance(texts, str):
             raise ValueError("texts must be a sequence of strings, got a single string; put it in a list.")
         if batch_size < 1:
@@ -364,6 +378,9 @@ class TextEncoder:
             rows = order[start : start + batch_size]
             block = [readable(texts[row], self.max_seq_length) for row in rows]
             features = self.model.preprocess(block, prompt=prompt, task=task)
+            if stand_in is not None:
+                with torch.inference_mode():
+                    features["sentence_embedding"] = stand_in(stand_in.preprocess(block))["sentence_embedding"]
             yield rows, batch_to_device(features, self.model.device)
 
     def _strongest(
@@ -403,10 +420,11 @@ class TextEncoder:
 
     def _embedding(self, features: dict[str, Any]) -> torch.Tensor:
         """What the modules in front of the head make of a batch: (rows, dim)."""
-        for module in self.model:
-            if module is self._head:
-                break
-            features.update(module(features))
+        if "sentence_embedding" not in features:
+            for module in self.model:
+                if module is self._head:
+                    break
+                features.update(module(features))
         return cast("torch.Tensor", features["sentence_embedding"])
 
 

@@ -22,10 +22,11 @@ from connector.encoders.text import TextEncoder
 from connector.encoders.thresholds import Thresholding, TopKMasking
 from connector.encoders.training.checkpoint import Checkpoint, Progressed
 from connector.encoders.training.loop import Objective, Progress, train_loop
-from connector.encoders.training.splade.batches import TaughtBatches, TaughtCorpus, hold_out
+from connector.encoders.training.splade.batches import TaughtBatches
 from connector.encoders.training.splade.loss import HybridThresholdingLoss
 from connector.encoders.training.splade.settings import SpladeSettings
 from connector.encoders.training.splade.validation import SpladeResult, validate
+from connector.encoders.training.taught import TaughtCorpus, hold_out
 from connector.errors import EncoderError
 
 _FEWEST_QUERIES = 10

@@ -9,7 +9,7 @@ import numpy as np
 
 from connector.encoders.text import TextEncoder
 from connector.encoders.thresholds import Thresholding
-from connector.encoders.training.splade.batches import TaughtCorpus
+from connector.encoders.training.taught import TaughtCorpus
 from connector.encoders.training.validation import known_item_gain
 from connector.evaluation.exact import document_frequencies, exact_search, exact_sparse_search, postings_read
 

@@ -1,0 +1,79 @@
+"""`ksparse train queries`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from connector.cli.options import device_option, quiet_option
+from connector.cli.progress import stages
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  ksparse train queries beir/scifact beir/nfcorpus --output fast-head
+  ksparse train queries corpus.jsonl --encoder my-head --output fast-head --max-minutes 10
+  ksparse search "how do plants eat" --index docs --encoder fast-head
+"""
+)
+@click.argument("corpus", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--output", "-o", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder to write."
+)
+@click.option("--encoder", default=None, help="Head to begin with: a folder, or a shipped one's name.")
+@click.option("--split", "splits", multiple=True, default=("train",), show_default=True, help="Qrels to learn from.")
+@click.option("--steps", type=click.IntRange(1), default=20_000, show_default=True)
+@click.option("--max-minutes", type=click.FloatRange(min=0, min_open=True), help="Stop in time.  [default: no limit]")
+@click.option("--batch-size", type=click.IntRange(8), default=512, show_default=True, help="Queries of a step.")
+@click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), default=2e-3, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+@device_option
+@click.option("--cache", type=click.Path(file_okay=False, path_type=Path), help="Keep embeddings in this folder.")
+@quiet_option
+def queries(
+    corpus: tuple[Path, ...],
+    output: Path,
+    encoder: str | None,
+    splits: tuple[str, ...],
+    max_minutes: float | None,
+    device: str | None,
+    cache: Path | None,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Train a query encoder without a transformer, which makes of a query nearly what the dense model makes of it.
+
+    The folder holds the head and the query encoder. An index that the head made is searched with it as it is, since
+    documents are encoded as before. A corpus is a BEIR folder, whose train queries are learned from, or a file of
+    documents, whose sentences stand for queries. A run that was stopped goes on if the same command is given again.
+    """
+    from connector.cli.encoder import open_encoder
+    from connector.encoders.load import DEFAULT_ENCODER, head_folder
+    from connector.encoders.training.embeddings import EmbeddingCache
+    from connector.encoders.training.static.card import save_static
+    from connector.encoders.training.static.settings import StaticSettings
+    from connector.encoders.training.static.trainer import train_static
+    from connector.encoders.training.taught import read_taught
+
+    try:
+        settings = StaticSettings(max_seconds=max_minutes * 60 if max_minutes else None, **options)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    head = head_folder(encoder or DEFAULT_ENCODER)
+    opened = open_encoder(str(head), device=device)
+    dense, base_model = opened.dense_model(), opened.fingerprint.base_model
+    with stages(quiet) as report:
+        embedder = EmbeddingCache(dense, base_model, cache)
+        corpora = read_taught(corpus, embedder, splits=splits, seed=settings.seed, report=report)
+        trained = train_static(dense, corpora, settings, checkpoint=output / "queries.pt", progress=report)
+    counts = {each.source.name: each.counts for each in corpora}
+    save_static(trained, head, output, settings, base_model=base_model, data=counts)
+    first, best = trained.validations[0], trained.best
+    click.echo(
+        f"{output}: {trained.steps:,} steps in {trained.elapsed_s / 60:.1f} min; on held-out queries NDCG@10 "
+        f"{best.ndcg:.3f}, {best.ndcg / best.teacher_ndcg:.1%} of the dense model's ({first.ndcg:.3f} after "
+        f"{first.step:,} steps), cosine {best.cosine:.3f}"
+    )

@@ -1,0 +1,1 @@
+"""Training of query encoders that have no transformer."""

@@ -1,0 +1,82 @@
+"""Write a head's folder with a query encoder in it, and a card that says where that comes from."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+
+from connector.encoders.load import QUERY_MODEL
+from connector.encoders.training.static.settings import StaticSettings
+from connector.encoders.training.static.trainer import TrainedStatic
+
+
+def save_static(
+    trained: TrainedStatic,
+    head: Path,
+    folder: Path,
+    settings: StaticSettings,
+    *,
+    base_model: str,
+    data: Mapping[str, Mapping[str, int]],
+) -> None:
+    """Copy the head, and put the query encoder (half precision), `training.json` and `README.md` into `query_model`.
+
+    Args:
+        trained: The query encoder and its history.
+        head: The folder of the head that it stands in front of.
+        folder: Made if it is not there; may be the head's own.
+        settings: What it was trained with.
+        base_model: The dense model that it stands in for.
+        data: From corpus name to its counts (documents, queries).
+    """
+    if head.resolve() != folder.resolve():
+        shutil.copytree(head, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(QUERY_MODEL))
+    own = folder / QUERY_MODEL
+    trained.model.half().save_pretrained(str(own), create_model_card=False)
+    trained.model.float()
+    report = {
+        "settings": asdict(settings),
+        "base_model": base_model,
+        "data": {name: dict(counts) for name, counts in data.items()},
+        "steps": trained.steps,
+        "elapsed_s": round(trained.elapsed_s, 1),
+        "losses": trained.losses,
+        "validations": [asdict(result) for result in trained.validations],
+        "versions": {name: version(name) for name in ("torch", "sentence-transformers", "numpy")},
+    }
+    (own / "training.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    (own / "README.md").write_text(_card(trained, settings, base_model, data), encoding="utf-8")
+
+
+def _card(
+    trained: TrainedStatic, settings: StaticSettings, base_model: str, data: Mapping[str, Mapping[str, int]]
+) -> str:
+    corpora = "\n".join(
+        f"| {name} | {counts['documents']:,} | {counts['queries']:,} |" for name, counts in data.items()
+    )
+    course = "\n".join(
+        f"| {each.step:,} | {each.ndcg:.3f} | {each.ndcg / each.teacher_ndcg:.1%} | {each.cosine:.3f} |"
+        for each in trained.validations
+    )
+    return f"""# Queries for {base_model}, without a transformer
+
+The mean of trained token embeddings, near to what the dense model makes of a query. Documents stay the dense model's.
+
+Trained by `ksparse train queries`: seed {settings.seed}, {trained.steps:,} steps of {settings.batch_size} queries in
+{trained.elapsed_s / 60:.0f} minutes. All settings, losses and versions are in `training.json`.
+
+| corpus | documents | training queries |
+| --- | ---: | ---: |
+{corpora}
+
+On queries that were held out from training, searched exactly in a sample of their documents, where the dense model's
+own query embeddings have NDCG@10 {trained.best.teacher_ndcg:.3f}:
+
+| steps | NDCG@10 | of the dense model | cosine |
+| ---: | ---: | ---: | ---: |
+{course}
+"""
