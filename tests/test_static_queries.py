@@ -32,7 +32,8 @@ SMALL = StaticSettings(steps=60, batch_size=32, learning_rate=2e-2, validations=
 
 
 def token_embeddings(model: SentenceTransformer) -> torch.Tensor:
-    return model.state_dict()["0.embedding.weight"]
+    weights: torch.Tensor = model.state_dict()["0.embedding.weight"]
+    return weights
 
 
 @pytest.fixture(scope="module")
