@@ -247,6 +247,11 @@ class Retriever:
             k_query = max(1, self.encoder.k_query // 2)
         return k_query, window
 
+    def defaults(self, top_k: int = 10) -> tuple[int | None, int]:
+        """Features of a query (None for all of them) and hits rescored, where a search says neither."""
+        k_query, window = self._sizes(None, None, top_k, _EVERYTHING)
+        return k_query or self.encoder.k_query, window
+
     def _prune(self, vectors: SparseVectors, pruning: Pruning) -> list[dict[str, float]]:
         queries, shares = vectors.as_mappings(), None
         if pruning.prune_type == "none":

@@ -92,7 +92,7 @@ def test_wrong_usage_is_exit_status_2(arguments: list[str]) -> None:
     assert result.stderr.startswith("Usage: ")
 
 
-@pytest.mark.parametrize("name", ["up", "down", "status", "train", "ingest", "search", "evaluate"])
+@pytest.mark.parametrize("name", ["up", "down", "status", "train", "ingest", "search", "explore", "evaluate"])
 def test_every_command_has_help_with_examples(name: str) -> None:
     result = CliRunner().invoke(cli, [name, "-h"])
     assert result.exit_code == 0

@@ -29,6 +29,7 @@ _COMMANDS = {
     "reencode": "connector.cli.reencode",
     "search": "connector.cli.search",
     "explain": "connector.cli.explain",
+    "explore": "connector.cli.explore",
     "evaluate": "connector.cli.evaluate",
     "tune": "connector.cli.tune",
     "bench": "connector.cli.bench",

@@ -1,0 +1,104 @@
+"""The page: a form, the columns, and the last benchmark on a second tab. It only reads."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from flask import Flask, Response, abort, render_template, request, send_file
+from werkzeug.datastructures import MultiDict
+from werkzeug.exceptions import HTTPException
+
+from connector.errors import ClusterError, ConnectorError
+from connector.explore.columns import ROUNDS, Explorer, Question
+from connector.explore.frontier import MAKE_ONE, frontier_names, read_frontier
+
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+
+def create_app(explorer: Explorer, results: Path, *, without_hnsw: str = "") -> Flask:
+    """Make the page of an index.
+
+    Args:
+        explorer: Asks the index.
+        results: The folder of results of `python -m benchmarks frontier`.
+        without_hnsw: Why there is no column of HNSW, and how to get one.
+    """
+    app = Flask("connector.explore")
+    # A page of the web whose name is made to point at this machine sends that name.
+    app.config["TRUSTED_HOSTS"] = ["127.0.0.1", "localhost"]
+    app.jinja_env.globals |= {"explorer": explorer, "without_hnsw": without_hnsw, "rounds": ROUNDS}
+
+    @app.get("/")
+    def search() -> tuple[str, int]:
+        question, answer, error, status = explorer.usual, None, "", 200
+        try:
+            question = _read_question(request.args, explorer)
+            if "q" in request.args:
+                answer = explorer.ask(question)
+        except (ConnectorError, ValueError) as problem:
+            error, status = str(problem), 503 if isinstance(problem, ClusterError) else 400
+        return render_template("search.html", question=question, answer=answer, error=error), status
+
+    @app.get("/frontier")
+    def frontier() -> tuple[str, int]:
+        names, shown, error = frontier_names(results), None, ""
+        name = request.args.get("result", names[0] if names else "")
+        if name in names:
+            try:
+                shown = read_frontier(results, name)
+            except ConnectorError as problem:
+                error = str(problem)
+        elif names:
+            error = f"{results} holds no result {name!r}; choose one of those below."
+        page = render_template(
+            "frontier.html", names=names, name=name, shown=shown, error=error, results=results, make_one=MAKE_ONE
+        )
+        return page, 400 if error else 200
+
+    @app.get("/frontier/<name>.png")
+    def picture(name: str) -> Response:
+        path = results / f"{name}.png"
+        if name not in frontier_names(results) or not path.is_file():
+            abort(404)
+        return send_file(path.resolve())
+
+    @app.after_request
+    def add_headers(response: Response) -> Response:
+        response.headers.update(HEADERS)
+        return response
+
+    @app.errorhandler(HTTPException)
+    def explain(problem: HTTPException) -> tuple[str, int]:
+        status = problem.code or 500
+        said = "Something went wrong; the terminal of `ksparse explore` says what." if status >= 500 else ""
+        return render_template("error.html", title=problem.name, error=said or problem.description), status
+
+    return app
+
+
+def _read_question(asked: MultiDict[str, str], explorer: Explorer) -> Question:
+    """The question of an address; what it does not say is as usual."""
+    usual = explorer.usual
+    return replace(
+        usual,
+        text=asked.get("q", ""),
+        k_query=_whole_number(asked, "k_query", usual.k_query, 1, explorer.most_k_query),
+        window=_whole_number(asked, "window", usual.window, 0, explorer.most_window),
+        filter=asked.get("filter", "").strip(),
+    )
+
+
+def _whole_number(asked: MultiDict[str, str], name: str, usual: int, least: int, most: int) -> int:
+    text = asked.get(name, "").strip()
+    if not text:
+        return usual
+    if not (text.isascii() and text.isdigit() and least <= int(text) <= most):
+        raise ValueError(f"{name} must be a whole number from {least} to {most}, got {text[:40]!r}.")
+    return int(text)

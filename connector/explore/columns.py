@@ -1,0 +1,208 @@
+"""One query, asked in several ways: what each finds, in which time, and where else its hits stand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from statistics import median
+from threading import Lock
+from time import perf_counter
+from typing import Any, NamedTuple
+
+from opensearchpy import OpenSearch
+
+from connector.errors import ConnectorError
+from connector.explore.hnsw import HnswIndex
+from connector.hybrid import build_words_query
+from connector.index.searcher import Searcher
+from connector.index.sizes import count_matching
+from connector.query import check_text, parse_filter
+from connector.retriever import Retriever
+from connector.types import Hit
+
+TOP_K = 10
+ROUNDS = 5
+_MOST_K_QUERY = 64
+_MOST_WINDOW = 500
+
+Search = Callable[[], list[Hit]]
+
+
+class Place(NamedTuple):
+    """A rank in another column."""
+
+    column: str
+    rank: int
+
+
+class QueryFeature(NamedTuple):
+    """A feature of the query: its name in the index, what it stands for (empty where nobody named it), its weight."""
+
+    name: str
+    label: str
+    weight: float
+
+
+class Row(NamedTuple):
+    """A hit, and where the other columns have it."""
+
+    hit: Hit
+    elsewhere: tuple[Place, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """What one way of searching found.
+
+    Attributes:
+        name: Of the way.
+        how: With which settings.
+        rows: Best first.
+        latency_ms: Median of `ROUNDS` requests; 0 if there was an error.
+        error: What went wrong, in words.
+    """
+
+    name: str
+    how: str
+    rows: tuple[Row, ...]
+    latency_ms: float
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked.
+
+    Attributes:
+        text: The query.
+        k_query: Features kept of it.
+        window: Hits rescored by codes.
+        filter: NAME=VALUE, or nothing.
+    """
+
+    text: str
+    k_query: int
+    window: int
+    filter: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """All columns.
+
+    Attributes:
+        documents: In the index.
+        encoding_ms: What it takes to turn the query into features.
+        features: Of the query, strongest first.
+        columns: In the order in which they are shown.
+    """
+
+    documents: int
+    encoding_ms: float
+    features: tuple[QueryFeature, ...]
+    columns: tuple[Column, ...]
+
+
+class Explorer:
+    """Asks one index in several ways.
+
+    Args:
+        client: A ready client.
+        retriever: Of the index.
+        hnsw: Its companion, complete; None to go without.
+    """
+
+    def __init__(self, client: OpenSearch, retriever: Retriever, hnsw: HnswIndex | None = None) -> None:
+        self.retriever = retriever
+        self.hnsw = hnsw
+        self._client = client
+        k_query, window = retriever.defaults(TOP_K)
+        # An encoder may keep all features of a query, a slider has an end.
+        self.usual = Question("", k_query or _MOST_K_QUERY, window)
+        self.most_k_query = max(_MOST_K_QUERY, self.usual.k_query, retriever.encoder.k_query or 0)
+        self.most_window = max(_MOST_WINDOW, window) if retriever.encoder.code is not None else 0
+        self._words = Searcher(client, ",".join(retriever.schema.names))
+        self._one_at_a_time = Lock()
+
+    def ask(self, question: Question) -> Answer:
+        """Search in every way, and take the time.
+
+        Raises:
+            ConnectorError: The query is empty or too long, or the server is away or refuses it.
+            ValueError: The filter is not of the form NAME=VALUE.
+        """
+        check_text(question.text)
+        fields = tuple(self.retriever.schema.fields)
+        asked: dict[str, Any] = {"top_k": TOP_K, "k_query": question.k_query, "window": question.window}
+        asked["filters"] = [parse_filter(question.filter, fields=fields)] if question.filter else []
+        # Two at once would hold up, and measure, each other.
+        with self._one_at_a_time:
+            # Apart, since it takes the server longer to explain; from now on the retriever remembers the encoded query.
+            explained = self.retriever.search(question.text, explain=True, **asked)
+            started = perf_counter()
+            [features] = self.retriever.encoder.encode_query([question.text], k=question.k_query).as_mappings()
+            encoding_ms = 1e3 * (perf_counter() - started)
+            return Answer(
+                count_matching(self._client, self.retriever.schema.index),
+                encoding_ms,
+                tuple(QueryFeature(name, self.retriever.encoder.label(name), features[name]) for name in features),
+                self._columns(question, asked, explained),
+            )
+
+    def _columns(self, question: Question, asked: dict[str, Any], explained: Sequence[Hit]) -> tuple[Column, ...]:
+        ways: dict[str, Search] = {"K-sparse": partial(self.retriever.search, question.text, **asked)}
+        filters = asked["filters"]
+        if self.hnsw is not None:
+            [embedding] = self.retriever.encoder.embed([question.text], task="query")
+            ways["HNSW"] = partial(self.hnsw.search, embedding, top_k=TOP_K, filters=filters)
+        words = build_words_query(question.text, filters=filters)
+        ways["BM25"] = partial(self._words.scan, words, top_k=TOP_K)
+        ways["Hybrid"] = partial(self.retriever.search_hybrid, question.text, **asked)
+        found = _in_turns(ways)
+        # The same hits, with their reasons.
+        found["K-sparse"] = found["K-sparse"]._replace(hits=explained)
+        rescored = f", {question.window} rescored" if question.window else ""
+        features = f"{question.k_query} features{rescored}"
+        how = {"K-sparse": features, "HNSW": "dense embeddings", "BM25": "words", "Hybrid": f"BM25 and {features}"}
+        ranks = {
+            name: {hit.doc_id: rank for rank, hit in enumerate(each.hits, start=1)} for name, each in found.items()
+        }
+        return tuple(
+            Column(
+                name,
+                how[name],
+                tuple(Row(hit, _elsewhere(hit.doc_id, name, ranks)) for hit in each.hits),
+                each.latency_ms,
+                each.error,
+            )
+            for name, each in found.items()
+        )
+
+
+class _Found(NamedTuple):
+    hits: Sequence[Hit] = ()
+    latency_ms: float = 0.0
+    error: str = ""
+
+
+def _in_turns(ways: Mapping[str, Search]) -> dict[str, _Found]:
+    """The hits of each way, and the median of its times; the first round warms the server up and is not counted."""
+    found, times = {name: _Found() for name in ways}, {name: list[float]() for name in ways}
+    for _ in range(1 + ROUNDS):
+        for name, search in ways.items():
+            if found[name].error:
+                continue
+            started = perf_counter()
+            try:
+                found[name] = _Found(search())
+            except ConnectorError as error:
+                found[name] = _Found(error=str(error))
+            times[name].append(1e3 * (perf_counter() - started))
+    return {
+        name: each if each.error else each._replace(latency_ms=median(times[name][1:])) for name, each in found.items()
+    }
+
+
+def _elsewhere(doc_id: str, own: str, ranks: Mapping[str, Mapping[str, int]]) -> tuple[Place, ...]:
+    return tuple(Place(name, rank[doc_id]) for name, rank in ranks.items() if name != own and doc_id in rank)

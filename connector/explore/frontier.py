@@ -1,0 +1,69 @@
+"""What `python -m benchmarks frontier` left: a table, and the picture that was drawn of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import connector
+from connector.errors import ConnectorError
+
+MAKE_ONE = (
+    "python -m benchmarks frontier beir/scifact --output results/frontier-scifact.json",
+    "python -m benchmarks report results/frontier-scifact.json",
+    "ksparse explore --index docs --results results",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Frontier:
+    """A result.
+
+    Attributes:
+        name: Of its file, without the suffix.
+        params: What was compared.
+        environment: Where.
+        rows: One for each system and setting.
+        picture: A PNG; None where nobody drew one.
+    """
+
+    name: str
+    params: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    rows: Sequence[Mapping[str, Any]]
+    picture: Path | None
+
+
+def results_folder() -> Path:
+    """Where results are looked for: those of the source tree that this was installed from, else ./results."""
+    tree = Path(str(connector.__file__)).resolve().parents[1] / "benchmarks" / "results"
+    return tree if tree.is_dir() else Path("results")
+
+
+def frontier_names(folder: Path) -> list[str]:
+    """The results in a folder, newest first."""
+    paths = sorted(folder.glob("frontier-*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+    return [path.stem for path in paths]
+
+
+def read_frontier(folder: Path, name: str) -> Frontier:
+    """Read one of `frontier_names`.
+
+    Raises:
+        ConnectorError: The file is no such result.
+    """
+    path = folder / f"{name}.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        [rows] = found["results"].values()
+        params, environment = dict(found["params"]), dict(found["environment"])
+        rows = [row for row in rows if {"system", "knob", "ndcg@10", "ndcg_share"} <= row.keys()]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConnectorError(
+            f"{path} is no result of `python -m benchmarks frontier` ({type(error).__name__}: {error})."
+        ) from error
+    picture = path.with_suffix(".png")
+    return Frontier(name, params, environment, rows, picture if picture.is_file() else None)

@@ -1,0 +1,160 @@
+"""The documents of an index once more, with their dense embeddings in a Lucene HNSW graph: what it is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from opensearchpy import OpenSearch
+from opensearchpy.exceptions import NotFoundError, RequestError
+from opensearchpy.helpers import BulkIndexError, bulk
+
+from connector.encoders.text import TextEncoder
+from connector.errors import BulkWriteError, IndexMappingError, SearchError
+from connector.index.client import explained, reason_of
+from connector.index.names import check_index_name
+from connector.index.schema import IndexSchema, load_mapping, read_uuid
+from connector.index.searcher import Searcher
+from connector.index.sizes import count_matching
+from connector.query import FEATURES_FIELD
+from connector.reencode import copied_settings, read_index
+from connector.rescore import CODE_FIELD
+from connector.types import Hit
+
+_META = "ksparse_hnsw"
+_FIELD = "hnsw_embedding"
+_BLOCK = 256
+
+
+class HnswIndex:
+    """The companion of an index, named `<index>-hnsw`.
+
+    Its `_meta` says which documents it holds, and by which encoder, once it is complete: a build that was stopped is
+    never taken for a whole one.
+
+    Args:
+        client: A ready client.
+        schema: Of the index.
+        encoder: That wrote it: a dense model with a head.
+    """
+
+    def __init__(self, client: OpenSearch, schema: IndexSchema, encoder: TextEncoder) -> None:
+        self.name = f"{schema.index}-hnsw"
+        self._client = client
+        self._schema = schema
+        self._encoder = encoder
+        self._searcher = Searcher(client, self.name, weight_exponent=0)
+
+    def lacks(self) -> str:
+        """Say why it must be built; nothing where it is there and complete.
+
+        Documents that were changed since, but are as many, are not noticed.
+
+        Raises:
+            ClusterError: The server is away or does not permit it.
+            IndexMappingError: An index of this name is not ours.
+        """
+        try:
+            with explained(self._client):
+                mappings = self._client.indices.get_mapping(index=self.name).get(self.name, {}).get("mappings", {})
+        except NotFoundError:
+            return "it is not there yet"
+        meta = mappings.get("_meta", {}).get(_META)
+        if meta is None:
+            raise IndexMappingError(
+                f"{self.name!r} was not made by `ksparse explore --hnsw` and is left as it is. Delete it, or leave "
+                "--hnsw out."
+            )
+        source = self._schema.index
+        if "documents" not in meta:
+            return "its last build was stopped"
+        if meta["encoder"] != self._schema.encoder.digest:
+            return f"{source} has another encoder now"
+        if meta["source"] != read_uuid(self._client, source):
+            return f"{source} was made anew"
+        held, there = meta["documents"], count_matching(self._client, source)
+        return "" if held == there else f"it holds {held:,} documents, {source} {there:,}"
+
+    def build(self, progress: Callable[[int], None]) -> None:
+        """Make it anew: read every document of the index, embed it, write it.
+
+        Args:
+            progress: Told how many documents are embedded.
+
+        Raises:
+            BulkWriteError: A document was refused.
+            ClusterError: The server is away or does not permit it.
+            IndexMappingError: The server refuses such an index, as it does without the k-NN plugin.
+        """
+        check_index_name(self.name, new=True)
+        made = {"encoder": self._schema.encoder.digest, "source": read_uuid(self._client, self._schema.index)}
+        with explained(self._client):
+            self._client.indices.delete(index=self.name, ignore_unavailable=True)
+            try:
+                self._client.indices.create(index=self.name, body=self._body(made))
+            except RequestError as error:
+                raise IndexMappingError(
+                    f"The server refuses an HNSW index ({reason_of(error)}). It needs the k-NN plugin; leave --hnsw "
+                    "out to go without."
+                ) from error
+            try:
+                written, _ = bulk(self._client, self._actions(progress))
+            except BulkIndexError as error:
+                raise BulkWriteError(f"{self.name} refuses documents: {error.args[0]}. Leave --hnsw out.") from error
+            self._client.indices.refresh(index=self.name)
+            complete = {"_meta": {_META: made | {"documents": written}}}
+            self._client.indices.put_mapping(index=self.name, body=complete)
+
+    def search(
+        self, embedding: NDArray[np.float32], *, top_k: int = 10, filters: Sequence[Mapping[str, Any]] = ()
+    ) -> list[Hit]:
+        """Return the documents whose embeddings the graph finds nearest.
+
+        Args:
+            embedding: float32 (dim,), of the query.
+            top_k: Hits asked for, and what each shard's graph is asked for.
+            filters: Query clauses that a document must match.
+
+        Raises:
+            ClusterError: The server is away or does not permit it.
+            SearchError: The index is gone, or the server refuses the query.
+        """
+        knn: dict[str, Any] = {"vector": embedding.tolist(), "k": top_k}
+        if filters:
+            knn["filter"] = {"bool": {"filter": [dict(clause) for clause in filters]}}
+        try:
+            return self._searcher.scan({"knn": {_FIELD: knn}}, top_k=top_k)
+        except SearchError as error:
+            if isinstance(error.__cause__, NotFoundError):
+                raise SearchError(f"There is no {self.name} any more; start again with --hnsw.") from error
+            raise
+
+    def _body(self, made: Mapping[str, str]) -> dict[str, Any]:
+        """The graph of the benchmarks, beside the fields of the index: hits and filters are then the same."""
+        body = load_mapping("lucene_hnsw")
+        first = self._schema.names[0]
+        fields = dict(self._client.indices.get_mapping(index=first)[first]["mappings"]["properties"])
+        for own in (FEATURES_FIELD, CODE_FIELD):
+            fields.pop(own, None)
+        [dim] = self._encoder.embed([""]).shape[1:]
+        embedding = body["mappings"]["properties"]["embedding"] | {"dimension": dim}
+        body["mappings"] |= {"properties": fields | {_FIELD: embedding}, "_meta": {_META: made}}
+        body["settings"]["index"] |= copied_settings(self._client, first)
+        # As with features: without its copy a vector would be lost where a shard recovers.
+        body["mappings"]["_source"] = {"excludes": [_FIELD]}
+        return body
+
+    def _actions(self, progress: Callable[[int], None]) -> Iterator[dict[str, Any]]:
+        documents, done = read_index(self._client, self._schema.index), 0
+        while block := list(islice(documents, _BLOCK)):
+            embeddings = self._encoder.embed([document.content for document in block])
+            for document, embedding in zip(block, embeddings, strict=True):
+                source = {"title": document.title, "text": document.text, "metadata": document.metadata}
+                yield {"_index": self.name, "_id": document.doc_id, **source, **document.fields} | {
+                    _FIELD: embedding.tolist()
+                }
+            done += len(block)
+            progress(done)
