@@ -13,6 +13,7 @@ from benchmarks.cli.ingest import ingest
 from benchmarks.cli.ksparse_table4 import ksparse_table4
 from benchmarks.cli.ksparse_tables import table_command
 from benchmarks.cli.levers import levers
+from benchmarks.cli.query_encoders import query_encoders
 from benchmarks.cli.report import report
 from benchmarks.cli.stream import stream
 from connector.errors import ConnectorError
@@ -37,6 +38,7 @@ benchmarks.add_command(growth)
 benchmarks.add_command(ingest)
 benchmarks.add_command(stream)
 benchmarks.add_command(levers)
+benchmarks.add_command(query_encoders)
 benchmarks.add_command(report)
 
 

@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 from opensearchpy import OpenSearch
 
 from benchmarks.datasets import EncodedSet
-from benchmarks.encoding import Kind, query_encodings
+from benchmarks.encoding import query_encodings
 from benchmarks.measure import Answers, Measured, difference_interval, measure, ratio_interval, throughput, to_latency
 from benchmarks.memory import memory_by_index
 from benchmarks.storage import Stored, build
-from benchmarks.systems.base import System
+from benchmarks.systems.base import Encoding, System
 from benchmarks.systems.neural_sparse import NeuralSparse
 from benchmarks.systems.rank_features import RankFeatures, document_shares, searched_features
 from benchmarks.systems.rescored import Rescored
+from connector.encoders.text import TextEncoder
 from connector.errors import ConnectorError
 from connector.evaluation.exact import exact_search
 from connector.evaluation.metrics import evaluate_run, ndcg_by_query, overlap_at
@@ -42,6 +43,7 @@ class Plan:
         clients: Numbers of clients that throughput is measured with; empty for none.
         seconds: How long each of these measurements takes.
         encoding: Time the encoding of every query as well, in the same turns.
+        fast: The encoder with a query model, to be timed beside.
         memory: Read what the node holds for each index alone.
         deep: Measure Recall@100 as well, in a pass of its own that is not timed.
     """
@@ -50,6 +52,7 @@ class Plan:
     clients: tuple[int, ...] = ()
     seconds: float = 3.0
     encoding: bool = False
+    fast: TextEncoder | None = None
     memory: bool = False
     deep: bool = False
 
@@ -85,7 +88,7 @@ def compare(
                     stored[system.index] = build(client, system, data)
             report("indexing", 1.0)
             requests = [system.prepare(data) for system in systems]
-            encoders, texts = query_encodings(data) if plan.encoding else ([], [])
+            encoders, texts = query_encodings(data, plan.fast) if plan.encoding else ([], [])
             answers: list[Answers] = [*systems, *encoders]
             measured = measure(
                 client, answers, requests + texts, rounds=plan.rounds, progress=partial(report, "searching, in turns")
@@ -152,7 +155,7 @@ def _add_encoding(
     rows: Sequence[dict[str, Any]],
     systems: Sequence[System],
     measured: Sequence[Measured],
-    encoded: Mapping[Kind, NDArray[np.float64]],
+    encoded: Mapping[Encoding, NDArray[np.float64]],
 ) -> None:
     """Add, under `with_encoding`, the latencies of text to hits: what follows each other takes the sum of both."""
     for row, system, each in zip(rows, systems, measured, strict=False):

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 from opensearchpy import OpenSearch
-from sentence_transformers import SentenceTransformer
 
 from benchmarks.datasets import EncodedSet
-from benchmarks.systems.base import Request
+from benchmarks.systems.base import Encoding, Request
 from connector.encoders.text import TextEncoder
 from connector.types import Hit
-
-Kind = Literal["dense", "features"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,27 +18,37 @@ class QueryEncoding:
     """One text at a time, as a search sees them.
 
     Attributes:
-        kind: The dense model alone, or with the head behind it.
-        encoder: Of the set.
-        dense: Its dense model.
+        kind: What is made of it.
+        encode: Makes it.
     """
 
-    kind: Kind
-    encoder: TextEncoder
-    dense: SentenceTransformer
+    kind: Encoding
+    encode: Callable[[str], object]
 
     def search(self, _client: OpenSearch, request: Request) -> list[Hit]:
         """Encode one text; there is nothing to be found."""
-        if self.kind == "dense":
-            self.dense.encode(request["text"], show_progress_bar=False)
-        else:
-            self.encoder.encode_query([request["text"]], batch_size=1)
+        self.encode(request["text"])
         return []
 
 
-def query_encodings(data: EncodedSet) -> tuple[list[QueryEncoding], list[list[Request]]]:
-    """Return both kinds of a set's encoder, and the requests of each."""
+def query_encodings(
+    data: EncodedSet, fast: TextEncoder | None = None
+) -> tuple[list[QueryEncoding], list[list[Request]]]:
+    """Return all kinds of encoding queries, and the requests of each.
+
+    Args:
+        data: A set.
+        fast: Its encoder with a query model.
+    """
+    encoder, dense = data.encoder, data.encoder.dense_model()
+    kinds = [
+        QueryEncoding("dense", lambda text: dense.encode(text, show_progress_bar=False)),
+        QueryEncoding("features", lambda text: encoder.encode_query([text], batch_size=1)),
+    ]
+    if fast is not None and (static := fast.query_model) is not None:
+        kinds += [
+            QueryEncoding("static", lambda text: static.encode(text, show_progress_bar=False)),
+            QueryEncoding("static features", lambda text: fast.encode_query([text], batch_size=1)),
+        ]
     requests: list[Request] = [{"text": query.text} for query in data.judged.queries]
-    dense = data.encoder.dense_model()
-    kinds: Sequence[Kind] = ("dense", "features")
-    return [QueryEncoding(kind, data.encoder, dense) for kind in kinds], [requests, requests]
+    return kinds, [requests for _ in kinds]

@@ -15,6 +15,7 @@ from benchmarks.systems.neural_sparse import NeuralSparse
 from benchmarks.systems.rank_features import RankFeatures
 from benchmarks.systems.rescored import Kind, Rescored
 from benchmarks.systems.seismic import Seismic
+from benchmarks.systems.static_queries import StaticQueries
 from connector.errors import ConnectorError
 from connector.pruning import Pruning
 from connector.sparsify import find_weight_exponent, prune
@@ -181,6 +182,18 @@ def table_4_systems(data: EncodedSet, papers: Mapping[int, EncodedSet]) -> list[
         systems.append(RankFeatures(index, other.encoder.fingerprint, k, vectors=vectors, name=f"K-sparse, k = {k}"))
     ours = replace(_features(data, 64), k_query=32, name="ours")
     return [*systems, replace(ours, k_query=16), ours, _rescored(data, "4 bits", 32, 16, 100)]
+
+
+def query_encoder_systems(data: EncodedSet, asked: EncodedSet) -> list[System]:
+    """HNSW and ours, each asked with the dense model's queries and with a query model's: the suite `query-encoders`.
+
+    Args:
+        data: Encoded with 64 features a document and 32 a query.
+        asked: The same with the other queries.
+    """
+    systems: list[System] = [_graphs(data)[0], replace(_features(data, 64), k_query=32)]
+    systems.append(_rescored(data, "4 bits", 32, 16, 100))
+    return [*systems, *(StaticQueries(system, asked) for system in systems)]
 
 
 def growth_systems(data: EncodedSet) -> list[System]:

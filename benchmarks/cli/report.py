@@ -89,6 +89,13 @@ def _ingest(result: dict[str, Any], _picture: Path) -> None:
         click.echo(f"{name}, {result['params']['documents']:,} documents\n\n{ingest_to_markdown(rows)}")
 
 
+def _compare(result: dict[str, Any], _picture: Path) -> None:
+    from benchmarks.report import compare_to_markdown
+
+    for name, rows in result["results"].items():
+        click.echo(f"{name}\n\n{compare_to_markdown(rows)}")
+
+
 def _ht(result: dict[str, Any], _picture: Path) -> None:
     from benchmarks.report import ht_to_markdown
 
@@ -110,5 +117,6 @@ _WRITERS: dict[str, Callable[[dict[str, Any], Path], None]] = {
     "growth": _growth,
     "ingest": _ingest,
     "stream": _stream,
+    "query-encoders": _compare,
     **dict.fromkeys(("ht-table1", "ht-table2", "ht-table3"), _ht),
 }

@@ -22,8 +22,9 @@ INDEX_SETTINGS = {
 Request = dict[str, Any]
 """A query that is ready to be sent: everything that needs no server is done before the clock starts."""
 
-Encoding = Literal["none", "dense", "features"]
-"""How the text of a query becomes a request: as it is, by the dense model, or by the head behind it."""
+Encoding = Literal["none", "dense", "features", "static", "static features"]
+"""How the text of a query becomes a request: as it is, by the dense model or by one without a transformer, the head
+behind it or not."""
 
 Probe = tuple[Request, float | None]
 """A request and the score that its document must have; None where that is the server's secret."""

@@ -1,0 +1,46 @@
+"""`query-encoders`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from benchmarks.cli.stage import Options, common, on_stage
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  ksparse train queries beir/debian --output fast-head --max-minutes 7
+  python -m benchmarks query-encoders beir/debian --fast fast-head
+"""
+)
+@click.argument("dataset", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--fast", required=True, help="The encoder, with a query model: a folder of `ksparse train queries`.")
+@common
+def query_encoders(dataset: Path, fast: str, options: Options) -> None:
+    """From text to hits with the transformer and without it, HNSW and ours."""
+    from dataclasses import replace
+
+    from benchmarks.compare import Plan
+    from benchmarks.report import compare_to_markdown
+    from benchmarks.suites import query_encoder_systems
+    from connector.cli.encoder import open_encoder
+    from connector.errors import EncoderError
+
+    with on_stage(options) as stage:
+        data = stage.encode(dataset, k_doc=64, k_query=32)
+        static = open_encoder(fast).with_statistics(data.encoder.statistics)
+        if static.query_model is None or static.fingerprint.digest != data.encoder.fingerprint.digest:
+            raise EncoderError(f"{fast} is not {options.encoder} with a query model; see `ksparse train queries`.")
+        result = stage.result("query-encoders", data)
+        if data.name not in result.groups:
+            texts = [query.text for query in data.judged.queries]
+            vectors, embeddings = static.encode_query_for_rescoring(texts, k=32)
+            asked = replace(data, query_embeddings=embeddings, query_vectors=vectors)
+            plan = Plan(rounds=options.rounds, encoding=True, fast=static)
+            result.add(data.name, stage.compare(data, query_encoder_systems(data, asked), plan))
+    for name, rows in result.groups.items():
+        click.echo(f"\n{name}\n\n{compare_to_markdown(rows)}")
+    click.echo(f"{result.path}; python -m benchmarks report {result.path} prints it again.")
