@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from connector.errors import ClusterError
-from connector.index.client import address_of, check_server, connect
+from connector.index.client import Server, address_of, check_server, connect, is_elasticsearch
 
 Serve = Callable[..., str]
 
@@ -58,14 +58,26 @@ def test_a_server_says_who_it_is(serve: Serve) -> None:
     url = serve()
     with connect(url) as client:
         server = check_server(client)
-    assert (server.url, server.cluster_name, server.version) == (url, "books", "3.6.0")
+    assert server == Server(url, "books", "3.6.0", "opensearch")
+
+
+def test_an_elasticsearch_is_taken(serve: Serve) -> None:
+    with connect(serve({"version": {"number": "8.8.0"}})) as client:
+        assert check_server(client).distribution == "elasticsearch"
+        assert is_elasticsearch(client)
+
+
+def test_a_server_that_does_not_say_who_it_is_is_no_elasticsearch(serve: Serve) -> None:
+    with connect(serve({}, status=404)) as client:
+        assert not is_elasticsearch(client)
 
 
 @pytest.mark.parametrize(
     ("version", "message"),
     [
-        ({"distribution": "opensearch", "number": "2.19.1"}, r"runs OpenSearch 2\.19\.1; 3\.0 or newer is needed"),
-        ({"number": "8.15.0"}, r"is elasticsearch 8\.15\.0, not OpenSearch; set OPENSEARCH_URL"),
+        ({"distribution": "opensearch", "number": "2.19.1"}, r"runs opensearch 2\.19\.1; 3\.0 or newer is needed"),
+        ({"number": "7.17.29"}, r"runs elasticsearch 7\.17\.29; 8\.8 or newer is needed"),
+        ({"distribution": "other", "number": "9.0.0"}, r"is other 9\.0\.0, not OpenSearch; set OPENSEARCH_URL"),
         ({}, "not OpenSearch; set OPENSEARCH_URL"),
     ],
 )

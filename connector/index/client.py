@@ -28,17 +28,18 @@ from connector.tls import explain_tls
 
 _ADVICE = "see `ksparse status`, or set OPENSEARCH_URL."
 
-MINIMUM_VERSION = (3, 0)
-"""Tested here with 3.6."""
+MINIMUM_VERSIONS = {"opensearch": (3, 0), "elasticsearch": (8, 8)}
+"""Tested here with OpenSearch 3.6; docs/elasticsearch.md says what was tried with Elasticsearch."""
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """The server that answers: its address (never with a password), name and version."""
+    """The server that answers: its address (never with a password), name, version and what it is."""
 
     url: str
     cluster_name: str
     version: str
+    distribution: str
 
 
 def connect(
@@ -118,7 +119,7 @@ def check_server(client: OpenSearch) -> Server:
     """Ask the server who it is.
 
     Raises:
-        ClusterError: It is away, refuses the credentials, is too old, or is no OpenSearch.
+        ClusterError: It is away, refuses the credentials, is too old, or is neither OpenSearch nor Elasticsearch.
     """
     url = address_of(client)
     try:
@@ -129,16 +130,35 @@ def check_server(client: OpenSearch) -> Server:
     if not isinstance(reply, dict):
         raise ClusterError(f"{url} does not answer as OpenSearch does; {_ADVICE}")
     version = str(reply.get("version", {}).get("number", ""))
-    distribution = reply.get("version", {}).get("distribution", "elasticsearch")
-    if distribution != "opensearch":
+    distribution = _distribution(reply)
+    minimum = MINIMUM_VERSIONS.get(distribution)
+    if minimum is None or not version:
         raise ClusterError(f"{url} is {distribution} {version}, not OpenSearch; set OPENSEARCH_URL.")
-    if version_tuple(version) < MINIMUM_VERSION:
-        needed = ".".join(map(str, MINIMUM_VERSION))
+    if version_tuple(version) < minimum:
+        needed = ".".join(map(str, minimum))
         raise ClusterError(
-            f"{url} runs OpenSearch {version}; {needed} or newer is needed. "
-            "Upgrade it, or start one here with `ksparse up`."
+            f"{url} runs {distribution} {version}; {needed} or newer is needed. "
+            "Upgrade it, or start an OpenSearch here with `ksparse up`."
         )
-    return Server(url, str(reply.get("cluster_name", "")), version)
+    return Server(url, str(reply.get("cluster_name", "")), version, distribution)
+
+
+def is_elasticsearch(client: OpenSearch) -> bool:
+    """Whether the server is an Elasticsearch. One that does not say who it is (Serverless) is an OpenSearch.
+
+    Raises:
+        ClusterError: It is away or refuses the credentials.
+    """
+    try:
+        with explained(client):
+            return _distribution(client.info()) == "elasticsearch"
+    except (TransportError, SerializationError):
+        return False
+
+
+def _distribution(info: Mapping[str, Any]) -> str:
+    """What a server's reply to `GET /` says it is; Elasticsearch alone does not say."""
+    return str(info.get("version", {}).get("distribution", "elasticsearch"))
 
 
 def address_of(client: OpenSearch) -> str:

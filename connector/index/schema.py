@@ -13,7 +13,7 @@ from opensearchpy.exceptions import NotFoundError, RequestError
 
 from connector.codes import RotatedCode
 from connector.errors import ClusterError, EncoderMismatchError, IndexMappingError
-from connector.index.client import explained, reason_of
+from connector.index.client import explained, is_elasticsearch, reason_of
 from connector.index.names import check_field_name, check_index_name
 from connector.query import FEATURES_FIELD
 from connector.rescore import CODE_FIELD, code_mapping
@@ -253,6 +253,8 @@ def prepare_index(
             mappings=mappings,
             settings=settings,
         )
+        if is_elasticsearch(client):
+            body["mappings"]["properties"]["metadata"]["type"] = "flattened"
         try:
             with explained(client):
                 client.indices.create(index=index, body=body)

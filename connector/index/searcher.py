@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 from opensearchpy import OpenSearch
@@ -13,6 +13,7 @@ from connector.errors import SearchError
 from connector.guided import build_guided_search
 from connector.hybrid import build_hybrid_query, build_words_query, fuse
 from connector.index.client import explained, reason_of, root_cause, version_tuple
+from connector.index.point_in_time import point_in_time
 from connector.index.schema import read_weight_exponent
 from connector.query import SearchOptions, build_query, build_search
 from connector.types import Hit
@@ -161,23 +162,18 @@ class Searcher:
             SearchError, ClusterError, ValueError: As in `search`.
         """
         body = self._body(features, page_size, filters, None, options)
-        with self._errors():
-            opened = self._client.create_pit(index=self.index, params=options.params | {"keep_alive": keep_alive})
-        try:
-            body["pit"] = {"id": opened["pit_id"], "keep_alive": keep_alive}
+        params = options.params | {"keep_alive": keep_alive}
+        with self._errors(), point_in_time(self._client, self.index, params) as pit:
+            body["pit"] = {"id": pit, "keep_alive": keep_alive}
             body["sort"] = [{"_score": "desc"}, {self._tie_breaker(): "asc"}]
             while True:
-                with self._errors():
-                    # The point in time knows index and routing.
-                    reply = self._client.search(body=body)
+                # The point in time knows index and routing.
+                reply = self._client.search(body=body)
                 if found := _hits(reply):
                     yield found
                 if len(found) < page_size:
                     return
                 body["search_after"] = reply["hits"]["hits"][-1]["sort"]
-        finally:
-            with suppress(TransportError):
-                self._client.delete_pit(body={"pit_id": [opened["pit_id"]]})
 
     def scan(self, clause: Mapping[str, Any], *, top_k: int = 10) -> list[Hit]:
         """Return the `top_k` documents by any query clause, such as `build_scan` makes; errors as in `search`."""
