@@ -25,7 +25,7 @@ Examples:
 )
 @click.option("--encoder", default=None, help="Head to begin with: a folder, or a shipped one's name.")
 @click.option("--split", "splits", multiple=True, default=("train",), show_default=True, help="Qrels to learn from.")
-@click.option("--steps", type=click.IntRange(1), default=20_000, show_default=True)
+@click.option("--steps", type=click.IntRange(1), default=3_000, show_default=True)
 @click.option("--max-minutes", type=click.FloatRange(min=0, min_open=True), help="Stop in time.  [default: no limit]")
 @click.option("--batch-size", type=click.IntRange(8), default=512, show_default=True, help="Queries of a step.")
 @click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), default=2e-3, show_default=True)

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from benchmarks import ht_tables, ksparse_tables
 from benchmarks.__main__ import benchmarks
 from benchmarks.suites import EF_SEARCH
+from connector.cli.main import cli
 from tests.tiny import WORDS, build_splade
 
 pytestmark = pytest.mark.opensearch
@@ -92,6 +93,23 @@ def test_every_lever_is_measured(dataset: Path, head_folder: Path, tmp_path: Pat
         "two phases k_query=8, 50 rescored by all",
     } <= set(by_name)
     assert "| max_ratio | " in run("report", "levers.json").stdout
+
+
+def test_query_encoders_ask_the_same_indices_twice(dataset: Path, head_folder: Path, tmp_path: Path) -> None:
+    trained = ["--encoder", str(head_folder), "--output", "fast", "--steps", "5", "--device", "cpu", "--quiet"]
+    assert CliRunner().invoke(cli, ["train", "queries", str(dataset / "corpus.jsonl"), *trained]).exit_code == 0
+    options = ("--encoder", str(head_folder), "--rounds", "1", "--cache", "cache", "--output", "queries.json")
+    printed = run("query-encoders", str(dataset), "--fast", "fast", *options).stdout
+    [rows] = json.loads((tmp_path / "queries.json").read_text())["results"].values()
+    names = ["HNSW", "k-sparse", "k-sparse, 32 a document + 4 bits"]
+    assert [row["system"] for row in rows] == ["exact dense", *names, *(f"{name}, static queries" for name in names)]
+    for dense, static in zip(rows[1:4], rows[4:], strict=True):
+        assert dense["index_bytes"] == static["index_bytes"]
+        assert dense["overlap@10"] > static["overlap@10"], "five steps teach little"
+        assert static["with_encoding"]["p50_ms"] > static["p50_ms"]
+    assert "p50, query encoded" in printed and printed.splitlines()[3] in run("report", "queries.json").stdout
+    wrong = CliRunner().invoke(benchmarks, ["query-encoders", str(dataset), "--fast", str(head_folder), *options])
+    assert "is not" in str(wrong.exception) and "see `ksparse train queries`" in str(wrong.exception)
 
 
 def test_table_4_has_each_subset(

@@ -13,7 +13,7 @@ class StaticSettings:
         ValueError: A setting is out of range.
     """
 
-    steps: int = 20_000
+    steps: int = 3_000
     """Updates of the weights."""
     batch_size: int = 512
     """Queries of a step, of one corpus, and half as many of its documents."""
@@ -29,7 +29,7 @@ class StaticSettings:
     """Training queries that are held out for validation, at most a tenth of all."""
     validation_documents: int = 20_000
     """Documents that they are searched in."""
-    validations: int = 10
+    validations: int = 20
     """Times that the held-out queries are searched, evenly spread."""
     patience: int | None = 4
     """Validations without a gain after which the run stops."""
