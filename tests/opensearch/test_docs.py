@@ -64,8 +64,9 @@ def test_five_commands_lead_from_a_csv_to_hits(index: str, workplace: Path) -> N
     assert printed[2].startswith("1: ") and "share" in printed[2]
 
 
-# They start and stop the node of all tests, need a Ray (test_ray.py), or a minute (test_tune.py).
-_NOT_HERE = {"up", "down", "ingest-ray", "tune"}
+# They start and stop the node of all tests, need a Ray (test_ray.py), a browser (test_explore.py), or a minute
+# (test_tune.py).
+_NOT_HERE = {"up", "down", "ingest-ray", "explore", "tune"}
 
 
 def blocks_of(page: str) -> list[list[str]]:
@@ -109,9 +110,9 @@ def files(workplace: Path) -> Path:
         qrels = workplace / "beir" / name / "qrels"
         qrels.mkdir(parents=True)
         (qrels.parent / "corpus.jsonl").write_text(to_lines(documents))
-        queries = [{"_id": f"q{number}", "text": f"where is the {thing}"} for number, thing in enumerate(things[:40])]
+        queries = [{"_id": f"q{number}", "text": f"where is the {thing}"} for number, thing in enumerate(things[:120])]
         (qrels.parent / "queries.jsonl").write_text(to_lines(queries))
-        judged = "".join(f"q{number}\td{number}\t1\n" for number in range(40))
+        judged = "".join(f"q{number}\td{number}\t1\n" for number in range(120))
         for split in ("train", "dev", "test"):
             (qrels / f"{split}.tsv").write_text("query-id\tcorpus-id\tscore\n" + judged)
     (workplace / "changes.jsonl").write_text('{"_id": "1", "metadata": {"lang": "en", "old": null}}\n')
@@ -132,8 +133,8 @@ def test_the_commands_of_a_block_run(block: list[str], index: str, client: OpenS
         (files / "my-head" / "config.json").write_text(json.dumps(configuration | {"k": 48}))
     try:
         for line in block:
-            brief = line.replace("--max-minutes 10", "--max-minutes 0.1").replace("--fit ", "--fit-minutes 0.1 --fit ")
-            run(re.sub(r"\bdocs", index, brief))
+            brief = re.sub(r"--max-minutes \d+", "--max-minutes 0.1", line)
+            run(re.sub(r"\bdocs", index, brief.replace("--fit ", "--fit-minutes 0.1 --fit ")))
     finally:
         client.indices.delete(index=f"{index}-*,{index}2", ignore_unavailable=True)
 
