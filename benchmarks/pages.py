@@ -21,6 +21,7 @@ from benchmarks.report import (
     cheapest_to_markdown,
     compare_to_markdown,
     growth_to_markdown,
+    ht_to_markdown,
     ingest_to_markdown,
     name_of,
     scores_to_markdown,
@@ -35,6 +36,7 @@ _TABLE = re.compile(r"(<!-- table: (\w+) (\S+)([^>]*)-->\n).*?(?=<!-- end -->)",
 _OF_ONE_SET: dict[str, Callable[[Sequence[dict[str, Any]]], str]] = {
     "compare": compare_to_markdown,
     "cheapest": cheapest_to_markdown,
+    "ht": ht_to_markdown,
     "ingest": ingest_to_markdown,
     "sizes": sizes_to_markdown,
 }
