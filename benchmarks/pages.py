@@ -20,6 +20,7 @@ from typing import Any
 from benchmarks.report import (
     cheapest_to_markdown,
     compare_to_markdown,
+    encoders_to_markdown,
     growth_to_markdown,
     ht_to_markdown,
     ingest_to_markdown,
@@ -36,6 +37,7 @@ _TABLE = re.compile(r"(<!-- table: (\w+) (\S+)([^>]*)-->\n).*?(?=<!-- end -->)",
 _OF_ONE_SET: dict[str, Callable[[Sequence[dict[str, Any]]], str]] = {
     "compare": compare_to_markdown,
     "cheapest": cheapest_to_markdown,
+    "encoders": encoders_to_markdown,
     "ht": ht_to_markdown,
     "ingest": ingest_to_markdown,
     "sizes": sizes_to_markdown,

@@ -124,6 +124,20 @@ def compare_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
     return to_table(heads, ([line[head] for head in heads] for line in lines))
 
 
+def encoders_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """Return the suite `query-encoders`: the search alone, and from text to hits, also as a ratio to HNSW."""
+    base = next(row for row in rows if "with_encoding" in row)
+    heads = ("system", "NDCG@10", "of dense", "search, p50", "p99", "text to hits, p50", "p99", "of HNSW")
+    lines = []
+    for row in rows:
+        encoded = row.get("with_encoding", {})
+        cells = [name_of(row), f"{row['ndcg@10']:.3f}", f"{row['ndcg_share']:.1%}"]
+        cells += [_cell(of, key, "{:.1f} ms".format) for of in (row, encoded) for key in ("p50_ms", "p99_ms")]
+        cells.append(_cell(encoded, "p50_ms", lambda value: f"{value / base['with_encoding']['p50_ms']:.2f}"))
+        lines.append(cells)
+    return to_table(heads, lines)
+
+
 def sizes_to_markdown(rows: Sequence[dict[str, Any]], counts: Sequence[int] = (1_000_000, 10_000_000)) -> str:
     """Return bytes a document, what the node mapped of them to answer, and what they come to for so many documents."""
     heads = ["system", "bytes a document", "mapped", *(f"{count:,} documents" for count in counts)]

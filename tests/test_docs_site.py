@@ -20,7 +20,9 @@ from connector.errors import ConnectorError
 
 ROOT = Path(__file__).parents[1]
 PAGES_WITH_TABLES = [
-    path for path in sorted((ROOT / "docs").glob("*.md")) if "<!-- table: " in path.read_text(encoding="utf-8")
+    path
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+    if "<!-- table: " in path.read_text(encoding="utf-8")
 ]
 
 
@@ -93,7 +95,7 @@ def test_nothing_is_loaded_from_another_host(site: dict[Path, Page]) -> None:
 @pytest.mark.parametrize("page", PAGES_WITH_TABLES, ids=lambda page: page.name)
 def test_the_tables_of_a_page_are_those_of_the_results(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    assert write_tables(text) == text, f"write them anew: python -m benchmarks report docs/{page.name}"
+    assert write_tables(text) == text, f"write them anew: python -m benchmarks report {page.relative_to(ROOT)}"
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def query_encoders(dataset: Path, fast: str, options: Options) -> None:
     from dataclasses import replace
 
     from benchmarks.compare import Plan
-    from benchmarks.report import compare_to_markdown
+    from benchmarks.report import encoders_to_markdown
     from benchmarks.suites import query_encoder_systems
     from connector.cli.encoder import open_encoder
     from connector.errors import EncoderError
@@ -42,5 +42,5 @@ def query_encoders(dataset: Path, fast: str, options: Options) -> None:
             plan = Plan(rounds=options.rounds, encoding=True, fast=static)
             result.add(data.name, stage.compare(data, query_encoder_systems(data, asked), plan))
     for name, rows in result.groups.items():
-        click.echo(f"\n{name}\n\n{compare_to_markdown(rows)}")
+        click.echo(f"\n{name}\n\n{encoders_to_markdown(rows)}")
     click.echo(f"{result.path}; python -m benchmarks report {result.path} prints it again.")

@@ -89,11 +89,11 @@ def _ingest(result: dict[str, Any], _picture: Path) -> None:
         click.echo(f"{name}, {result['params']['documents']:,} documents\n\n{ingest_to_markdown(rows)}")
 
 
-def _compare(result: dict[str, Any], _picture: Path) -> None:
-    from benchmarks.report import compare_to_markdown
+def _encoders(result: dict[str, Any], _picture: Path) -> None:
+    from benchmarks.report import encoders_to_markdown
 
     for name, rows in result["results"].items():
-        click.echo(f"{name}\n\n{compare_to_markdown(rows)}")
+        click.echo(f"{name}\n\n{encoders_to_markdown(rows)}")
 
 
 def _ht(result: dict[str, Any], _picture: Path) -> None:
@@ -117,6 +117,6 @@ _WRITERS: dict[str, Callable[[dict[str, Any], Path], None]] = {
     "growth": _growth,
     "ingest": _ingest,
     "stream": _stream,
-    "query-encoders": _compare,
+    "query-encoders": _encoders,
     **dict.fromkeys(("ht-table1", "ht-table2", "ht-table3"), _ht),
 }

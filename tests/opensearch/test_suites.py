@@ -107,7 +107,7 @@ def test_query_encoders_ask_the_same_indices_twice(dataset: Path, head_folder: P
         assert dense["index_bytes"] == static["index_bytes"]
         assert dense["overlap@10"] > static["overlap@10"], "five steps teach little"
         assert static["with_encoding"]["p50_ms"] > static["p50_ms"]
-    assert "p50, query encoded" in printed and printed.splitlines()[3] in run("report", "queries.json").stdout
+    assert "text to hits, p50" in printed and printed.splitlines()[3] in run("report", "queries.json").stdout
     wrong = CliRunner().invoke(benchmarks, ["query-encoders", str(dataset), "--fast", str(head_folder), *options])
     assert "is not" in str(wrong.exception) and "see `ksparse train queries`" in str(wrong.exception)
 
