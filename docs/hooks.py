@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import click
@@ -17,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages and files that pages of docs/ name by `../`, and those that are made here."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    files.append(File.generated(config, "index.md", content=readme.replace("](docs/", "](")))
+    files.append(File.generated(config, "index.md", content=re.sub(r'(\]\(|src=")docs/', r"\1", readme)))
     files.append(File.generated(config, "commands.md", content=commands()))
     for path in (ROOT / "ARCHITECTURE.md", *sorted((ROOT / "benchmarks" / "results").iterdir())):
         files.append(File.generated(config, path.relative_to(ROOT).as_posix(), abs_src_path=str(path)))
