@@ -9,7 +9,7 @@ from connector.cluster import Cluster, connection_from_environment, docker_answe
 from connector.cluster.node import free_ports
 from connector.errors import ClusterError
 
-_HEAP = "1536m"
+_HEAP = "2g"
 _TIMEOUT_S = 180.0
 
 
