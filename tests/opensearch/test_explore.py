@@ -12,9 +12,11 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from threading import Thread
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.request import urlopen
 
 import numpy as np
@@ -513,6 +515,16 @@ def test_mistakes_of_the_command_are_one_line(workplace: Path, index: str, head_
     assert run(cli, ["explore"]).exit_code == 2
 
 
+@contextmanager
+def killed_on_failure(process: subprocess.Popen[str]) -> Iterator[None]:
+    """A process that does not end by itself is ended when its test fails: leaving the with block would wait for it."""
+    try:
+        yield
+    except BaseException:
+        process.kill()
+        raise
+
+
 def test_the_command_serves_until_it_is_stopped(
     explored: Retriever, explorer: Explorer, workplace: Path, head_folder: Path, client: OpenSearch, index: str
 ) -> None:
@@ -522,7 +534,10 @@ def test_the_command_serves_until_it_is_stopped(
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [str(Path(sys.executable).with_name("ksparse")), "explore", *options, "--hnsw", "--port", str(port)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    # A shell's background jobs ignore SIGINT, and so would this one.
+    heeds = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, preexec_fn=heeds, **pipes) as process, killed_on_failure(process):
         assert process.stdout is not None and process.stderr is not None
         said = process.stdout.readline()
         assert said == f"{index} is at http://127.0.0.1:{port} (Ctrl-C stops the page)\n"
