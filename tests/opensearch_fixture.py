@@ -11,6 +11,8 @@ from connector.errors import ClusterError
 
 _HEAP = "2g"
 _TIMEOUT_S = 180.0
+_COUNTS_REQUESTS = {"indices.breaker.total.use_real_memory": False}
+"""Else the circuit breaker counts garbage that nobody has collected yet, and a thousand tests make much of it."""
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +32,9 @@ def opensearch_cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
         elif docker_answers():
             yield _docker_cluster(request)
         else:
-            with embedded_cluster(heap=_HEAP, timeout_s=_TIMEOUT_S, quick_start=True) as cluster:
+            with embedded_cluster(
+                heap=_HEAP, timeout_s=_TIMEOUT_S, settings=_COUNTS_REQUESTS, quick_start=True
+            ) as cluster:
                 yield cluster
     except ClusterError as error:
         pytest.fail(f"No OpenSearch for the tests. {error}", pytrace=False)

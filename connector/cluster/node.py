@@ -19,9 +19,6 @@ from connector.errors import ClusterError
 
 HOST = "127.0.0.1"
 _CONSOLE = "console.log"
-_QUICK_START = " -XX:TieredStopAtLevel=1 -XX:+UnlockExperimentalVMOptions -XX:G1MaxNewSizePercent=40"
-"""Start-up is compilation for the most part: 9 s of processor time with C1 alone, 18 s with both compilers. And a young
-generation of 60 % of a small heap lets garbage alone trip the circuit breaker, which counts all that is used."""
 # Below the ports that Linux and macOS give to outgoing connections, so that none of these takes one meanwhile.
 _PORTS = range(20_000, 32_000)
 # A dropped Popen of a running process warns; a node that outlives its handle leaves it here.
@@ -113,7 +110,9 @@ class Node:
             "OPENSEARCH_JAVA_HOME": str(self._java.home),
             "OPENSEARCH_PATH_CONF": str(self.folder / "config"),
             "OPENSEARCH_TMPDIR": str(self.folder / "tmp"),
-            "OPENSEARCH_JAVA_OPTS": f"-Xms{self._heap} -Xmx{self._heap}" + (_QUICK_START if self._quick_start else ""),
+            "OPENSEARCH_JAVA_OPTS": f"-Xms{self._heap} -Xmx{self._heap}"
+            # Start-up is compilation for the most part: 9 s of processor time with C1 alone, 18 s with both compilers.
+            + (" -XX:TieredStopAtLevel=1" if self._quick_start else ""),
         }
         with (logs / _CONSOLE).open("wb") as console:
             # A session of its own: Ctrl-C in our terminal is for us, and one signal reaches the whole launcher.
