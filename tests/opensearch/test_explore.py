@@ -248,7 +248,7 @@ def test_the_second_tab_shows_picture_and_figures(page: Page) -> None:
     page.get_by_role("link", name="Frontier").click()
     picture = page.locator("figure img")
     expect(picture).to_be_visible()
-    assert picture.evaluate("image => image.complete && image.naturalWidth") > 500
+    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 500, "once it is loaded"
     heads = page.locator("thead th").all_text_contents()
     assert heads == ["System", "NDCG@10", "of dense", "bytes a document", "p50 of HNSW", "p99 of HNSW"]
     [newest] = [path for path in results_folder().glob("frontier-*.json") if path.stem in picture.get_attribute("src")]  # type: ignore[operator]
@@ -298,7 +298,7 @@ def test_the_page_works_without_scripts(browser: Browser, served: Served) -> Non
     page.goto("/")
     page.get_by_label("Query", exact=True).fill(QUERY)
     page.get_by_role("button", name="Search").click()
-    assert page.locator(".column .latency").count() == 4
+    expect(page.locator(".column .latency")).to_have_count(4)
     page.close()
 
 
