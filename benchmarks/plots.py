@@ -55,11 +55,11 @@ def plot_frontier(rows: Sequence[dict[str, Any]], title: str, path: Path) -> Non
     figure.savefig(path, dpi=110)
 
 
-def _plain_ticks(axis: Axis) -> None:
+def _plain_ticks(axis: Axis, subs: tuple[int, ...] = (1, 2, 5)) -> None:
     """Numbers as people write them on a logarithmic axis."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_locator(LogLocator(subs=subs))
     axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axis.set_minor_formatter(NullFormatter())
 
@@ -74,7 +74,7 @@ def plot_growth(groups: Mapping[str, Sequence[dict[str, Any]]], title: str, path
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(13, 5.5), layout="constrained")
+    figure = Figure(figsize=(15, 6), layout="constrained")
     powers: dict[str, list[str]] = {}
     drawn = figure.subplots(1, 3)
     for axes, (key, label) in zip(
@@ -84,12 +84,12 @@ def plot_growth(groups: Mapping[str, Sequence[dict[str, Any]]], title: str, path
             powers.setdefault(system, []).append(f"{exponent(counts, values):.2f}")
             axes.plot(counts, values, marker="o", color=f"C{number}", label=system)
         axes.set(xscale="log", yscale="log", xlabel="documents", title=label)
-        _plain_ticks(axes.xaxis)
+        _plain_ticks(axes.xaxis, (1,) if len(groups) > 3 else (1, 2, 5))
         _plain_ticks(axes.yaxis)
         axes.grid(alpha=0.25)
     lines, systems = drawn[0].get_legend_handles_labels()
     labels = [f"{system}: exponents {', '.join(powers[system])}" for system in systems]
-    figure.legend(lines, labels, loc="outside lower center", ncols=2, frameon=False)
+    figure.legend(lines, labels, loc="outside lower center", ncols=2, frameon=False, fontsize="small")
     figure.suptitle(title)
     figure.savefig(path, dpi=110)
 

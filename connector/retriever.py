@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from opensearchpy import OpenSearch
 
@@ -24,6 +24,25 @@ from connector.types import Hit, SparseVectors
 _WINDOW = 100
 _EVERYTHING = Pruning()
 _NOTHING_ELSE = SearchOptions()
+
+
+class Setting(NamedTuple):
+    """How a search is made.
+
+    Attributes:
+        k_query: Features kept of a query; None for the encoder's own number.
+        window: Hits rescored by codes, 0 for none.
+        pruning: Which of the features are left out.
+    """
+
+    k_query: int | None
+    window: int
+    pruning: Pruning
+
+
+def _features_alone(k_query: int | None, pruning: Pruning | None) -> Setting:
+    """A search without codes, to which what the index says of searches does not apply."""
+    return Setting(k_query, 0, pruning or _EVERYTHING)
 
 
 class Retriever:
@@ -65,7 +84,7 @@ class Retriever:
         *,
         top_k: int = 10,
         k_query: int | None = None,
-        pruning: Pruning = _EVERYTHING,
+        pruning: Pruning | None = None,
         filters: Sequence[Mapping[str, Any]] = (),
         window: int | None = None,
         explain: bool = False,
@@ -78,7 +97,7 @@ class Retriever:
             top_k: Hits asked for, 1 to 10,000.
             k_query: Features kept of the query; if None, what the index says of it, or the encoder's own number, or
                 half of that where hits are rescored and no pruning is asked for: candidates need no order.
-            pruning: Which of these are left out.
+            pruning: Which of these are left out; if None, and neither is `k_query` given, what the index says of it.
             filters: Query clauses that a document must match; they don't change its score.
             window: Hits that are put into the dense order by the index's codes, 0 for none; if None, what the index
                 says of it, or 100, and at least ten times `top_k`. Scores are then 1 plus the estimated inner product.
@@ -89,7 +108,8 @@ class Retriever:
             SearchError: The query is empty or too long, the server refuses it, or a window is asked for and the index
                 has no codes.
         """
-        features, rescoring = self._features(query, pruning, *self._sizes(k_query, window, top_k, pruning))
+        setting = self._setting(k_query, window, top_k, pruning)
+        features, rescoring = self._features(query, setting)
         hits = self._searcher.search(
             features, top_k=top_k, filters=filters, rescore=rescoring, explain=explain, options=options
         )
@@ -101,7 +121,7 @@ class Retriever:
         doc_id: str,
         *,
         k_query: int | None = None,
-        pruning: Pruning = _EVERYTHING,
+        pruning: Pruning | None = None,
         window: int | None = None,
     ) -> Hit:
         """Return one document as a search would, with the reason (`Hit.explain`), however far down it stands.
@@ -129,7 +149,7 @@ class Retriever:
         weight: float | None = None,
         top_k: int = 10,
         k_query: int | None = None,
-        pruning: Pruning = _EVERYTHING,
+        pruning: Pruning | None = None,
         filters: Sequence[Mapping[str, Any]] = (),
         window: int | None = None,
         options: SearchOptions = _NOTHING_ELSE,
@@ -150,14 +170,15 @@ class Retriever:
         Raises:
             SearchError: As in `search`.
         """
-        sizes = (k_query, 0) if weight is not None else self._sizes(k_query, window, top_k, pruning)
-        features, rescoring = self._features(query, pruning, *sizes)
+        by_rank = weight is None
+        setting = self._setting(k_query, window, top_k, pruning) if by_rank else _features_alone(k_query, pruning)
+        features, rescoring = self._features(query, setting)
         return self._searcher.search_hybrid(
             query,
             features,
             weight=weight,
             top_k=top_k,
-            window=sizes[1] or window or _WINDOW,
+            window=setting.window or window or _WINDOW,
             filters=filters,
             rescore=rescoring,
             options=options,
@@ -169,7 +190,7 @@ class Retriever:
         *,
         page_size: int = 100,
         k_query: int | None = None,
-        pruning: Pruning = _EVERYTHING,
+        pruning: Pruning | None = None,
         filters: Sequence[Mapping[str, Any]] = (),
         options: SearchOptions = _NOTHING_ELSE,
     ) -> Iterator[list[Hit]]:
@@ -177,7 +198,7 @@ class Retriever:
 
         They come from the index as it was at the first page (`Searcher.pages`); the rest as in `search`.
         """
-        features, _ = self._features(query, pruning, k_query, 0)
+        features, _ = self._features(query, _features_alone(k_query, pruning))
         return self._searcher.pages(features, page_size=page_size, filters=filters, options=options)
 
     def search_guided(
@@ -186,12 +207,12 @@ class Retriever:
         *,
         top_k: int = 10,
         k_query: int | None = None,
-        pruning: Pruning = _EVERYTHING,
+        pruning: Pruning | None = None,
         filters: Sequence[Mapping[str, Any]] = (),
         window: int = _WINDOW,
     ) -> list[Hit]:
         """Return the nearest of the first `window` documents by BM25; the rest as in `search` (`connector.guided`)."""
-        features, _ = self._features(query, pruning, k_query, 0)
+        features, _ = self._features(query, _features_alone(k_query, pruning))
         return self._searcher.search_guided(query, features, top_k=top_k, window=window, filters=filters)
 
     def search_many(
@@ -200,15 +221,16 @@ class Retriever:
         *,
         top_k: int = 10,
         k_query: int | None = None,
-        pruning: Pruning = _EVERYTHING,
+        pruning: Pruning | None = None,
         filters: Sequence[Mapping[str, Any]] = (),
         window: int | None = None,
         options: SearchOptions = _NOTHING_ELSE,
         queries_per_request: int = 64,
     ) -> list[list[Hit]]:
         """Search many queries by `_msearch`; one that is too long is cut as a document would be."""
-        vectors, rescorings = self._encode(list(queries), *self._sizes(k_query, window, top_k, pruning))
-        features = self._prune(vectors, pruning)
+        setting = self._setting(k_query, window, top_k, pruning)
+        vectors, rescorings = self._encode(list(queries), setting.k_query, setting.window)
+        features = self._prune(vectors, setting.pruning)
         found: list[list[Hit]] = []
         for start in range(0, len(features), queries_per_request):
             rows = slice(start, start + queries_per_request)
@@ -217,13 +239,11 @@ class Retriever:
             )
         return found
 
-    def _features(
-        self, query: str, pruning: Pruning, k_query: int | None, window: int
-    ) -> tuple[dict[str, float], dict[str, Any] | None]:
+    def _features(self, query: str, setting: Setting) -> tuple[dict[str, float], dict[str, Any] | None]:
         """The features of one query that are searched, and how its hits are rescored."""
         self._check_length(query)
-        vectors, rescorings = self._encode_one(query, k_query, window)
-        [features] = self._prune(vectors, pruning)
+        vectors, rescorings = self._encode_one(query, setting.k_query, setting.window)
+        [features] = self._prune(vectors, setting.pruning)
         if not features:
             raise SearchError(f"The query {query!r} excites no feature of the encoder; put it in other words.")
         return features, rescorings[0]
@@ -238,19 +258,22 @@ class Retriever:
             )
         return 0
 
-    def _sizes(self, k_query: int | None, window: int | None, top_k: int, pruning: Pruning) -> tuple[int | None, int]:
-        """Features of a query and hits to rescore, where a search does not say."""
-        window = self._window(window, top_k)
-        if k_query is None and self.schema.search is not None:
-            k_query = self.schema.search.k_query
-        elif k_query is None and window and pruning.prune_type == "none" and self.encoder.k_query is not None:
+    def _setting(self, k_query: int | None, window: int | None, top_k: int, pruning: Pruning | None) -> Setting:
+        """How a search is made, what it does not say taken from the index."""
+        window, kept = self._window(window, top_k), self.schema.search
+        if k_query is None and kept is not None:
+            if pruning is None and kept.posting_budget is not None:
+                pruning = Pruning("posting_budget", kept.posting_budget)
+            k_query = kept.k_query
+        pruning = pruning or _EVERYTHING
+        if k_query is None and window and pruning.prune_type == "none" and self.encoder.k_query is not None:
             k_query = max(1, self.encoder.k_query // 2)
-        return k_query, window
+        return Setting(k_query, window, pruning)
 
-    def defaults(self, top_k: int = 10) -> tuple[int | None, int]:
-        """Features of a query (None for all of them) and hits rescored, where a search says neither."""
-        k_query, window = self._sizes(None, None, top_k, _EVERYTHING)
-        return k_query or self.encoder.k_query, window
+    def defaults(self, top_k: int = 10) -> Setting:
+        """How a search is made that says nothing of it; `k_query` None for all features."""
+        setting = self._setting(None, None, top_k, None)
+        return setting._replace(k_query=setting.k_query or self.encoder.k_query)
 
     def _prune(self, vectors: SparseVectors, pruning: Pruning) -> list[dict[str, float]]:
         queries, shares = vectors.as_mappings(), None

@@ -13,12 +13,17 @@ from opensearchpy import OpenSearch
 from connector.encoders.text import TextEncoder
 from connector.errors import SearchError
 from connector.index.searcher import Searcher
+from connector.pruning import Pruning, prune_query
 from connector.rescore import build_rescore, build_scan
 from connector.retriever import Retriever
 from connector.types import Hit, SearchDefaults
 
 K_QUERIES = (4, 8, 12, 16, 24, 32, 48)
+BUDGETS = (0.02, 0.04, 0.06, 0.08, 0.12, 0.2)
+"""Postings that a query may read, over the number of documents; its first 32 features are looked at."""
+
 WINDOWS = (50, 100, 200)
+_K_WITHIN_BUDGET = 32
 _ROUNDS = 2
 _FEWEST = 10
 
@@ -28,7 +33,7 @@ class Trial:
     """One setting.
 
     Attributes:
-        setting: Features of a query, and hits that are rescored.
+        setting: Features of a query, or a budget of their postings, and hits that are rescored.
         recall: Share found of the hits that a scan of all codes puts first.
         p50_ms: Median latency of a request, encoding apart.
         p99_ms: The 99th percentile.
@@ -85,7 +90,10 @@ def tune(
     searcher = Searcher(client, index, source=False, weight_exponent=retriever.schema.weight_exponent)
     vectors, embeddings = retriever.encoder.encode_query_for_rescoring(queries, k=max(K_QUERIES))
     features = [list(each.items()) for each in vectors.as_mappings()]
-    settings = [SearchDefaults(*each) for each in product(K_QUERIES, WINDOWS) if each[1] >= top_k]
+    windows = [window for window in WINDOWS if window >= top_k]
+    settings = [SearchDefaults(*each) for each in product(K_QUERIES, windows)]
+    settings += [SearchDefaults(_K_WITHIN_BUDGET, window, budget) for budget, window in product(BUDGETS, windows)]
+    shares = retriever.frequencies.shares(name for each in features for name, _ in each)
     asked = [row for row, each in enumerate(features) if each]
     steps = len(asked) * (_ROUNDS + 1)
     found: dict[SearchDefaults, list[float]] = {setting: [] for setting in settings}
@@ -95,8 +103,11 @@ def tune(
             truth = set() if turn else _ids(searcher.scan(build_scan(code, embeddings[row]), top_k=top_k))
             for setting in settings:
                 rescore = build_rescore(code, embeddings[row], setting.window)
+                searched = dict(features[row][: setting.k_query])
+                if setting.posting_budget is not None:
+                    searched = prune_query(searched, Pruning("posting_budget", setting.posting_budget), shares=shares)
                 begun = time.perf_counter()
-                hits = searcher.search(dict(features[row][: setting.k_query]), top_k=top_k, rescore=rescore)
+                hits = searcher.search(searched, top_k=top_k, rescore=rescore)
                 taken = 1000 * (time.perf_counter() - begun)
                 if turn:
                     times[setting].append(taken)

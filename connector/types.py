@@ -150,10 +150,12 @@ class SearchDefaults(NamedTuple):
     Attributes:
         k_query: Features kept of a query.
         window: Hits rescored by codes.
+        posting_budget: Which of these features are searched (`Pruning`); None for all.
     """
 
     k_query: int
     window: int
+    posting_budget: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import click
 
 from connector.cli.connection import connection_options, open_client, open_retriever
 from connector.cli.options import device_option, filter_clauses, index_encoder_option
+from connector.cli.plain import plain
 from connector.pruning import PRUNE_TYPES, PruneType, Pruning
 from connector.query import SearchOptions, check_text
 from connector.types import Hit
@@ -38,14 +39,12 @@ Examples:
 @click.option(
     "--prune-type",
     type=click.Choice(PRUNE_TYPES),
-    default="none",
-    show_default=True,
-    help="Leave features of the query out: names as in neural-search, and posting_budget.",
+    help="Leave features of the query out: names as in neural-search, and posting_budget.  [default: what "
+    "`ksparse tune` saved, or none]",
 )
 @click.option(
     "--prune-ratio",
     type=float,
-    default=0.0,
     help="How many, which share of the strongest or of all weight, which weight, or how many postings per document.",
 )
 @click.option("--top-k", type=click.IntRange(1, 10_000), default=10, show_default=True, help="Hits asked for.")
@@ -67,8 +66,8 @@ def search(
     index: str,
     encoder: str,
     k_query: int | None,
-    prune_type: PruneType,
-    prune_ratio: float,
+    prune_type: PruneType | None,
+    prune_ratio: float | None,
     top_k: int,
     window: int | None,
     min_score: float | None,
@@ -91,8 +90,10 @@ def search(
         raise click.UsageError(f"--bm25-weight must be above 0, got {bm25_weight:g}.")
     if bm25_weight is not None and window:
         raise click.UsageError("--bm25-weight scores by one query, without codes; leave --window out, or use --hybrid.")
+    if prune_ratio is not None and prune_type is None:
+        raise click.UsageError(f"--prune-ratio {prune_ratio:g} says how much; say what it is of with --prune-type.")
     try:
-        pruning = Pruning(prune_type, prune_ratio)
+        pruning = Pruning(prune_type, prune_ratio or 0.0) if prune_type is not None else None
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     client = open_client(insecure=insecure, ca_certs=ca_certs)
@@ -128,11 +129,11 @@ def _print_table(title: str | None, hits: Sequence[Hit]) -> None:
     if not hits:
         click.echo("No hits.")
         return
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table = Table(title=Text(plain(title)) if title else None, title_justify="left", box=None, pad_edge=False)
     for name, justify in (("score", "right"), ("id", "left"), ("text", "left")):
         table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
     for hit in hits:
-        words = " ".join(f"{hit.source.get('title', '')} {hit.source.get('text', '')}".split())
+        words = plain(f"{hit.source.get('title', '')} {hit.source.get('text', '')}")
         snippet = words if len(words) <= 200 else f"{words[:199]}…"
-        table.add_row(f"{hit.score:.3f}", Text(hit.doc_id), Text(snippet))
+        table.add_row(f"{hit.score:.3f}", Text(plain(hit.doc_id)), Text(snippet))
     Console(width=None if sys.stdout.isatty() else 120).print(table)

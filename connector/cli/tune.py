@@ -60,7 +60,7 @@ def tune(
     insecure: bool,
     ca_certs: str | None,
 ) -> None:
-    """Find the fewest features and the smallest window that still find the nearest documents."""
+    """Find the fewest features, or postings, and the smallest window that still find the nearest documents."""
     client = open_client(insecure=insecure, ca_certs=ca_certs)
     schema = existing_schema(client, index)
     from connector.cli.encoder import open_encoder
@@ -104,17 +104,19 @@ def _print(tuning: Tuning, recall: float, queries: int, *, saved: bool) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for name in ("k_query", "window", "recall", "p50 ms", "p99 ms"):
+    for name in ("k_query", "budget", "window", "recall", "p50 ms", "p99 ms"):
         table.add_column(name, justify="right")
     table.add_column("")
     for trial in tuning.trials:
         setting = trial.setting
         figures = (f"{trial.recall:.3f}", f"{trial.p50_ms:.2f}", f"{trial.p99_ms:.2f}")
         mark = "<-" if trial is tuning.best else ""
-        table.add_row(str(setting.k_query), str(setting.window), *figures, mark)
+        budget = "" if setting.posting_budget is None else f"{setting.posting_budget:g} N"
+        table.add_row(str(setting.k_query), budget, str(setting.window), *figures, mark)
     Console().print(table)
-    k_query, window = tuning.best.setting
-    what = f"k_query {k_query} and a window of {window}"
+    k_query, window, postings = tuning.best.setting
+    within = "" if postings is None else f" within a posting_budget of {postings:g}"
+    what = f"k_query {k_query}{within} and a window of {window}"
     if tuning.reached:
         click.echo(f"{what} reach {recall:g} on {queries} queries at the least latency.")
     else:

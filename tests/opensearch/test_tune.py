@@ -17,8 +17,9 @@ from connector.index.schema import existing_schema, prepare_index, save_search_d
 from connector.index.writer import BulkWriter
 from connector.ingest.pipeline import ingest_documents
 from connector.ingest.prepare import prepare_encoder
+from connector.pruning import Pruning
 from connector.retriever import Retriever
-from connector.tune import K_QUERIES, WINDOWS, tune
+from connector.tune import BUDGETS, K_QUERIES, WINDOWS, tune
 from connector.types import Document, SearchDefaults
 from tests.tiny import WORDS, K
 
@@ -39,10 +40,13 @@ def coded(client: OpenSearch, index: str, lexical: TextEncoder) -> TextEncoder:
 def test_more_features_and_wider_windows_find_more(client: OpenSearch, index: str, coded: TextEncoder) -> None:
     shares: list[float] = []
     tuning = tune(client, index, coded, TEXTS[:20], recall=0.8, progress=shares.append)
-    assert len(tuning.trials) == len(K_QUERIES) * len(WINDOWS)
+    assert len(tuning.trials) == (len(K_QUERIES) + len(BUDGETS)) * len(WINDOWS)
     by_setting = {trial.setting: trial for trial in tuning.trials}
     few, many = by_setting[SearchDefaults(4, 50)], by_setting[SearchDefaults(48, 200)]
     assert few.recall <= many.recall and many.recall > 0.9
+    # Each word of this tiny vocabulary is in many documents: one feature of a query is all that the least budget pays.
+    cheap, dear = by_setting[SearchDefaults(32, 200, BUDGETS[0])], by_setting[SearchDefaults(32, 200, BUDGETS[-1])]
+    assert cheap.recall <= dear.recall <= by_setting[SearchDefaults(32, 200)].recall
     assert tuning.reached and tuning.best.recall >= 0.8
     assert tuning.best.p50_ms == min(trial.p50_ms for trial in tuning.trials if trial.recall >= 0.8)
     assert shares == sorted(shares) and shares[-1] == 1.0
@@ -89,6 +93,22 @@ def test_what_is_saved_is_what_searches_take(client: OpenSearch, index: str, cod
     assert few.score < many.score
 
 
+def test_a_budget_that_is_saved_holds_until_a_search_says_otherwise(
+    client: OpenSearch, index: str, coded: TextEncoder
+) -> None:
+    save_search_defaults(client, index, SearchDefaults(K, 100, 0.02))
+    retriever, text = Retriever(client, index, coded), TEXTS[0]
+    tight = Pruning("posting_budget", 0.02)
+    assert retriever.defaults() == (K, 100, tight)
+    saved = retriever.search(text, top_k=10)
+    assert saved == retriever.search(text, top_k=10, k_query=K, pruning=tight)
+    assert saved == retriever.search_many([text], top_k=10)[0]
+    [within] = retriever.search(text, top_k=1, window=0)
+    [all_of_them] = retriever.search(text, top_k=1, window=0, pruning=Pruning())
+    assert within.score < all_of_them.score
+    assert retriever.search(text, top_k=1, window=0, k_query=K) == [all_of_them]
+
+
 def test_the_command_prints_and_keeps_the_setting(
     client: OpenSearch, index: str, head_folder: Path, workplace: Path
 ) -> None:
@@ -107,7 +127,7 @@ def test_the_command_prints_and_keeps_the_setting(
     queries.write_text("\n".join(TEXTS[:12]) + "\n\n")
     saved = run(cli, ["tune", *options, "--queries", str(queries), "--save", "--json", "--quiet"])
     found = json.loads(saved.stdout)
-    assert found["saved"] and len(found["trials"]) == 21
+    assert found["saved"] and len(found["trials"]) == 39
     assert existing_schema(client, index).search == SearchDefaults(**found["best"])
     queries.write_text("too few\n")
     refused = run(cli, ["tune", *options, "--queries", str(queries), "--quiet"])
