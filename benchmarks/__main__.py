@@ -15,6 +15,7 @@ from benchmarks.cli.ksparse_tables import table_command
 from benchmarks.cli.levers import levers
 from benchmarks.cli.query_encoders import query_encoders
 from benchmarks.cli.report import report
+from benchmarks.cli.selection import feature_selection
 from benchmarks.cli.stream import stream
 from connector.errors import ConnectorError
 
@@ -27,6 +28,7 @@ def benchmarks() -> None:
 benchmarks.add_command(demo)
 benchmarks.add_command(frontier)
 benchmarks.add_command(encoder_frontier)
+benchmarks.add_command(feature_selection)
 benchmarks.add_command(table_command(1, "iVAE, K-sparse and dense"))
 benchmarks.add_command(table_command(2, "quality by k"))
 benchmarks.add_command(table_command(3, "quality by the weights of the loss"))

@@ -22,17 +22,20 @@ from benchmarks.report import (
     compare_to_markdown,
     encoders_to_markdown,
     growth_to_markdown,
+    ht_sets_to_markdown,
     ht_to_markdown,
     ingest_to_markdown,
     name_of,
+    scaling_to_markdown,
     scores_to_markdown,
+    selection_to_markdown,
     sizes_to_markdown,
 )
 from benchmarks.results import Rows, read_result
 from connector.errors import ConnectorError
 
 ROOT = Path(__file__).parents[1]
-_TABLE = re.compile(r"(<!-- table: (\w+) (\S+)([^>]*)-->\n).*?(?=<!-- end -->)", re.DOTALL)
+_TABLE = re.compile(r"(<!-- table: ([\w-]+) (\S+)([^>]*)-->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 _OF_ONE_SET: dict[str, Callable[[Sequence[dict[str, Any]]], str]] = {
     "compare": compare_to_markdown,
@@ -40,9 +43,15 @@ _OF_ONE_SET: dict[str, Callable[[Sequence[dict[str, Any]]], str]] = {
     "encoders": encoders_to_markdown,
     "ht": ht_to_markdown,
     "ingest": ingest_to_markdown,
+    "selection": selection_to_markdown,
     "sizes": sizes_to_markdown,
 }
-_OF_ALL: dict[str, Callable[[Mapping[str, Rows]], str]] = {"growth": growth_to_markdown, "scores": scores_to_markdown}
+_OF_ALL: dict[str, Callable[[Mapping[str, Rows]], str]] = {
+    "growth": growth_to_markdown,
+    "ht-sets": ht_sets_to_markdown,
+    "scaling": scaling_to_markdown,
+    "scores": scores_to_markdown,
+}
 
 
 def write_tables(page: str) -> str:
@@ -59,16 +68,20 @@ def write_tables(page: str) -> str:
 
 def _table(kind: str, path: str, names: str) -> str:
     groups = read_result(ROOT / path)["results"]
+    chosen = names.strip().splitlines()
+    if chosen:
+        groups = {group: _choose(path, rows, chosen) for group, rows in groups.items()}
     if kind in _OF_ALL:
         return _OF_ALL[kind](groups)
     if kind not in _OF_ONE_SET:
         raise ConnectorError(f"There is no table {kind!r}; there are {', '.join((*_OF_ONE_SET, *_OF_ALL))}.")
     [rows] = groups.values()
-    chosen = names.strip().splitlines()
-    if chosen:
-        row_of = {name_of(row): row for row in rows}
-        missing = [name for name in chosen if name not in row_of]
-        if missing:
-            raise ConnectorError(f"{path} has no row {missing[0]!r}; it has {'; '.join(row_of)}.")
-        rows = [row_of[name] for name in chosen]
     return _OF_ONE_SET[kind](rows)
+
+
+def _choose(path: str, rows: Rows, names: Sequence[str]) -> Rows:
+    row_of = {name_of(row): row for row in rows}
+    missing = [name for name in names if name not in row_of]
+    if missing:
+        raise ConnectorError(f"{path} has no row {missing[0]!r}; it has {'; '.join(row_of)}.")
+    return [row_of[name] for name in names]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from benchmarks.plots import exponent, growth_lines
@@ -220,6 +221,34 @@ def growth_to_markdown(groups: Mapping[str, Sequence[dict[str, Any]]]) -> str:
     return to_table(["figure", "system", *(f"{count:,}" for count in counts), "exponent"], lines, left=(0, 1))
 
 
+def scaling_to_markdown(groups: Mapping[str, Sequence[dict[str, Any]]]) -> str:
+    """Return p50 by the number of documents, bytes and pages mapped by the node for the most of them.
+
+    Each but the first system's with its ratio to the first system's.
+    """
+    timed = {count: [row for row in groups[count] if "p50_ms" in row] for count in sorted(groups, key=int)}
+    *_, largest = timed.values()
+    lines = []
+    for place, row in enumerate(largest):
+        p50 = [
+            f"{rows[place]['p50_ms']:.2f} ms" + (f" ({rows[place]['p50_ratio']:.2f})" if place else "")
+            for rows in timed.values()
+        ]
+        held = (_with_ratio(*pair) for pair in zip(_held(row), _held(largest[0]), strict=True))
+        lines.append((name_of(row), *p50, *held))
+    return to_table(("system", *(f"{int(count):,}" for count in timed), "bytes", "mapped"), lines)
+
+
+def _held(row: dict[str, Any]) -> tuple[int | None, int | None]:
+    return row["index_bytes"], row.get("memory", {}).get("mapped_bytes")
+
+
+def _with_ratio(value: int | None, base: int | None) -> str:
+    if value is None or not base:
+        return ""
+    return f"{value / 1e6:,.0f} MB" + ("" if value == base else f" ({value / base:.2f})")
+
+
 def ht_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
     """Return a table of the HT paper: figures and, in brackets, the paper's; times and bytes as shares of the first."""
     first = rows[0]
@@ -251,6 +280,24 @@ def ht_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
                 _cell(row, "postings_per_document", lambda value: f"{value:.2f} N"),
             )
         )
+    return to_table(heads, lines)
+
+
+def ht_sets_to_markdown(groups: Mapping[str, Sequence[dict[str, Any]]]) -> str:
+    """Return Table 2 of the HT paper: NDCG@10 of each set, and means; in brackets the paper's over its own sets."""
+    heads = ("system", *groups, "mean", "index", "postings", "mean at 10", "mean at 1,000")
+    lines = []
+    for place, row in enumerate(next(iter(groups.values()))):
+        pairs = [(rows[place], rows[0]) for rows in groups.values()]
+        qualities = [own["ndcg@10"] for own, _ in pairs]
+        cells = [f"{value:.3f}" for value in (*qualities, fmean(qualities))]
+        cells[-1] += f" ({row['paper']['ndcg@10']:.3f})"
+        ratios = [
+            [own["index_bytes"] / first["index_bytes"] for own, first in pairs],
+            [own["postings_per_document"] / first["postings_per_document"] for own, first in pairs],
+            *([own[f"mean_ratio@{depth}"] for own, _ in pairs] for depth in (10, 1_000)),
+        ]
+        lines.append((row["system"], *cells, *(f"{fmean(values):.2f}" for values in ratios)))
     return to_table(heads, lines)
 
 
@@ -304,6 +351,36 @@ def frontier_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
         for row in rows
     ]
     return to_table(heads, lines, left=())
+
+
+def selection_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """Return the rows of `feature-selection` as a Markdown table."""
+    heads = (
+        "k_doc/k_query",
+        "rule",
+        "NDCG@10 of dense",
+        "less the first, 95 %",
+        "dense top 10 in first 100",
+        "postings",
+        "Dlen",
+        "Qlen",
+    )
+    lines = []
+    for row in rows:
+        low, high = row["ndcg_difference_interval"]
+        lines.append(
+            (
+                row["length"],
+                row["rule"],
+                f"{row['ndcg_share']:.1%}",
+                "" if row["rule"] == "k of all" else f"{low:+.3f} to {high:+.3f}",
+                f"{row['recall_of_dense_top_10@100']:.1%}",
+                f"{row['postings_per_document']:.3f} N",
+                f"{row['dlen']:.1f}",
+                f"{row['qlen']:.1f}",
+            )
+        )
+    return to_table(heads, lines, left=(0, 1))
 
 
 def scores_section(results: Mapping[str, Sequence[dict[str, Any]]]) -> str:

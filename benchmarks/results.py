@@ -53,6 +53,12 @@ class ResultFile:
         unfinished.replace(self.path)
 
 
+def write_result(path: Path, suite: str, params: dict[str, Any], results: dict[str, Rows]) -> None:
+    """Write the result of a suite that needs no node and is through in one go; `read_result` reads it."""
+    content = {"suite": suite, "params": params, "results": results}
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
 def read_result(path: Path) -> dict[str, Any]:
     """Read a suite's result.
 

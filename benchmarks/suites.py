@@ -198,9 +198,11 @@ def query_encoder_systems(data: EncodedSet, asked: EncodedSet) -> list[System]:
 
 def growth_systems(data: EncodedSet) -> list[System]:
     """What the suite `growth` compares: the graph on floats and on bytes, features, features with codes."""
-    features = _features(data, 64)
+    features, coded = _features(data, 64), _rescored(data, "4 bits", 32, 32, 100)
     return [
         *_graphs(data),
         *(replace(features, k_query=k) for k in (16, 32)),
-        *(_rescored(data, "4 bits", 32, k, 100) for k in (8, 16)),
+        replace(features, k_query=32, pruning=Pruning("posting_budget", 0.1)),
+        *(replace(coded, k_query=k) for k in (8, 16)),
+        *(replace(coded, pruning=Pruning("posting_budget", budget)) for budget in (0.04, 0.08)),
     ]

@@ -6,12 +6,10 @@ import hashlib
 import hmac
 import json
 import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.message import Message
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qsl, quote
 
@@ -23,6 +21,7 @@ from connector.cli.connection import open_client
 from connector.cli.main import cli
 from connector.errors import ClusterError
 from connector.index.client import check_server, connect
+from tests.http_server import QuietHandler, serving
 
 pytest.importorskip("botocore", reason="pip install 'ksparse[aws]'")
 
@@ -43,29 +42,15 @@ def received() -> Iterator[tuple[str, list[Request]]]:
     """A server that keeps what it receives, and its address."""
     kept: list[Request] = []
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def answer(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            kept.append(Request(self.command, self.path, self.headers, body))
-            reply = json.dumps({"version": {"distribution": "opensearch", "number": "3.6.0"}}).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(reply)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(reply)
+            kept.append(Request(self.command, self.path, self.headers, self.body()))
+            self.reply(json.dumps({"version": {"distribution": "opensearch", "number": "3.6.0"}}).encode())
 
         do_GET = do_POST = do_PUT = do_HEAD = answer
 
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}", kept
-        server.shutdown()
-        thread.join()
+    with serving(Handler) as url:
+        yield url, kept
 
 
 @pytest.fixture(autouse=True)

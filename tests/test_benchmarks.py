@@ -15,7 +15,7 @@ from benchmarks.docstrings import _split
 from benchmarks.frontier import encoder_frontier
 from benchmarks.measure import difference_interval
 from benchmarks.plots import exponent, growth_lines, plot_frontier
-from benchmarks.report import cheapest_to_markdown, frontier_to_markdown, to_cells, to_markdown
+from benchmarks.report import cheapest_to_markdown, frontier_to_markdown, scaling_to_markdown, to_cells, to_markdown
 from connector.encoders.text import TextEncoder
 from connector.evaluation.datasets import RetrievalSet
 from connector.sparsify import sparsify
@@ -144,6 +144,27 @@ def test_the_interval_of_a_difference_is_of_the_same_queries() -> None:
 def test_growth_is_by_number_not_by_name() -> None:
     groups = {count: [{"system": "HNSW", "knob": "", "p50_ms": ms}] for count, ms in (("1000", 3.0), ("90", 1.0))}
     assert growth_lines(groups, "p50_ms") == [("HNSW", [90, 1000], [1.0, 3.0])]
+
+
+def test_scaling_shows_ratios_to_the_first_system() -> None:
+    def rows(hnsw_ms: float, own_ms: float) -> list[dict[str, object]]:
+        hnsw = {"system": "HNSW", "knob": "", "p50_ms": hnsw_ms, "p50_ratio": 1.0, "index_bytes": 4_000_000}
+        own = {
+            "system": "ours",
+            "knob": "k=8",
+            "p50_ms": own_ms,
+            "p50_ratio": own_ms / hnsw_ms,
+            "index_bytes": 1_000_000,
+        }
+        memory = {"memory": {"mapped_bytes": 2_000_000}}
+        return [{"system": "exact dense", "knob": ""}, hnsw | memory, own]
+
+    lines = scaling_to_markdown({"1000": rows(4.0, 5.0), "90": rows(2.0, 1.0)}).splitlines()
+    assert lines[0] == "| system | 90 | 1,000 | bytes | mapped |"
+    assert lines[2:] == [
+        "| HNSW | 2.00 ms | 4.00 ms | 4 MB | 2 MB |",
+        "| ours k=8 | 1.00 ms (0.50) | 5.00 ms (1.25) | 1 MB (0.25) |  |",
+    ]
 
 
 def test_the_cheapest_setting_that_is_good_enough() -> None:

@@ -1,9 +1,7 @@
 """The commands with a server that only answers GETs, in place of OpenSearch."""
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import click
@@ -15,6 +13,7 @@ from connector.cluster import Cluster, local, read_status
 from connector.cluster.probe import get_json
 from connector.cluster.state import State, read_state, write_state
 from connector.errors import ClusterError
+from tests.http_server import QuietHandler, serving
 
 CLI = click.Group("ksparse", commands={"up": up, "down": down, "status": status})
 
@@ -39,7 +38,7 @@ REPLIES = {
 }
 
 
-class Answers(BaseHTTPRequestHandler):
+class Answers(QuietHandler):
     """Answers as one node does; what is under /closed/ as a service that keeps its nodes to itself."""
 
     def do_GET(self) -> None:
@@ -49,24 +48,13 @@ class Answers(BaseHTTPRequestHandler):
             reply = REPLIES.get(path) if path == "/" else None
         else:
             reply = REPLIES.get(path)
-        body = json.dumps(reply or {}).encode()
-        self.send_response(200 if reply else 403)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
+        self.reply(json.dumps(reply or {}).encode(), status=200 if reply else 403)
 
 
 @pytest.fixture(scope="module")
 def server_url() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with serving(Answers) as url:
+        yield url
 
 
 @pytest.fixture(autouse=True)
@@ -189,7 +177,7 @@ def test_credentials_are_not_sent_on_to_where_a_redirect_leads() -> None:
     """urllib follows redirects, and takes ordinary headers along."""
     asked: list[tuple[str, str | None]] = []
 
-    class Redirects(BaseHTTPRequestHandler):
+    class Redirects(QuietHandler):
         def do_GET(self) -> None:
             asked.append((self.path, self.headers["Authorization"]))
             self.send_response(302 if self.path == "/" else 200)
@@ -198,13 +186,6 @@ def test_credentials_are_not_sent_on_to_where_a_redirect_leads() -> None:
             self.end_headers()
             self.wfile.write(b"{}")
 
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Redirects) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        get_json(Cluster(f"http://127.0.0.1:{server.server_port}", "ada", "lace"), "/")
-        server.shutdown()
-        thread.join()
+    with serving(Redirects) as url:
+        get_json(Cluster(url, "ada", "lace"), "/")
     assert asked == [("/", "Basic YWRhOmxhY2U="), ("/elsewhere", None)]

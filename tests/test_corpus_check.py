@@ -230,3 +230,10 @@ def test_nesting_is_limited_because_a_server_may_die_of_it(kind: type) -> None:
 
 def test_many_short_values_are_not_deep() -> None:
     assert isinstance(check({"_id": "d1", "text": "b", "metadata": {"a": [[1]] * 1_000}}), Document)
+
+
+def test_what_is_known_to_be_malformed_keeps_its_place() -> None:
+    broken = MalformedRecord("letters:2", "not valid JSON", "{")
+    found = list(check_documents([Document("a", "1"), broken, Document("a", "3")]))
+    assert found[:2] == [Document("a", "1"), broken]
+    assert isinstance(found[2], MalformedRecord) and found[2].location == "document 3"

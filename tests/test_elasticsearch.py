@@ -6,9 +6,7 @@ docs/elasticsearch.md says which real ones were tried.
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -18,6 +16,7 @@ from connector.index.client import connect
 from connector.index.schema import prepare_index
 from connector.index.searcher import Searcher
 from connector.types import EncoderFingerprint
+from tests.http_server import QuietHandler, serving
 
 REPLIES: dict[str, Any] = {
     "GET /": {"version": {"number": "9.4.3"}},
@@ -36,30 +35,16 @@ def requests() -> dict[str, Any]:
 
 @pytest.fixture
 def client(requests: dict[str, Any]) -> Iterator[OpenSearch]:
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def answer(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             request = f"{self.command} {self.path.partition('?')[0]}"
-            requests[request] = json.loads(body or "{}")
-            content = json.dumps(REPLIES.get(request, {})).encode()
-            self.send_response(200 if request in REPLIES else 404)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+            requests[request] = json.loads(self.body() or "{}")
+            self.reply(json.dumps(REPLIES.get(request, {})).encode(), status=200 if request in REPLIES else 404)
 
         do_GET = do_PUT = do_POST = do_DELETE = answer
 
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        with connect(f"http://127.0.0.1:{server.server_port}") as client:
-            yield client
-        server.shutdown()
-        thread.join()
+    with serving(Handler) as url, connect(url) as client:
+        yield client
 
 
 def test_metadata_is_flattened(client: OpenSearch, requests: dict[str, Any], fingerprint: EncoderFingerprint) -> None:

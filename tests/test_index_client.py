@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
 from connector.errors import ClusterError
 from connector.index.client import Server, address_of, check_server, connect, is_elasticsearch
+from tests.http_server import QuietHandler, serving
 
 Serve = Callable[..., str]
 
@@ -26,25 +25,11 @@ def serve() -> Iterator[Serve]:
         def start(body: object = INFO, *, status: int = 200, content_type: str = "application/json") -> str:
             content = body.encode() if isinstance(body, str) else json.dumps(body).encode()
 
-            class Handler(BaseHTTPRequestHandler):
+            class Handler(QuietHandler):
                 def do_GET(self) -> None:
-                    asked.append(self.path)
-                    self.send_response(status)
-                    self.send_header("Content-Type", content_type)
-                    self.send_header("Content-Length", str(len(content)))
-                    self.end_headers()
-                    self.wfile.write(content)
+                    self.reply(content, status=status, content_type=content_type)
 
-                def log_message(self, format: str, *args: object) -> None:
-                    pass
-
-            asked: list[str] = []
-            server = stack.enter_context(HTTPServer(("127.0.0.1", 0), Handler))
-            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-            thread.start()
-            stack.callback(thread.join)
-            stack.callback(server.shutdown)
-            return f"http://127.0.0.1:{server.server_port}"
+            return stack.enter_context(serving(Handler))
 
         yield start
 

@@ -331,7 +331,7 @@ def test_a_run_may_go_on_from_a_head(data_with_queries: TrainingData) -> None:
 def test_learned_thresholds_leave_each_text_as_many_features_as_it_needs(data_with_queries: TrainingData) -> None:
     lengths = []
     for weight in (0.5, 20.0):
-        settings = replace(SMALL, threshold_weight=weight, k=16, k_query=16, learning_rate=2e-2)
+        settings = replace(SMALL, threshold_weight=weight, k=16, k_query=16, learning_rate=2e-3)
         head = train_head(data_with_queries, settings).head
         assert head.thresholds is not None and (head.thresholds.query, head.thresholds.document) == ("soft", "hard")
         threshold = head.thresholds.document_threshold.item()
@@ -347,7 +347,7 @@ def test_a_head_with_thresholds_is_saved_and_loaded(data_with_queries: TrainingD
     trained = train_head(data_with_queries, settings)
     save_head(trained, tmp_path, settings, data={"stars": {"documents": 200, "queries": 100}})
     loaded = KSparseAutoEncoder.load(str(tmp_path)).eval()
-    assert loaded.thresholds_config == {"query": "soft", "document": "hard", "steepness": 25.0}
+    assert loaded.thresholds_config == {"query": "soft", "document": "hard", "steepness": 250.0}
     rows = torch.from_numpy(data_with_queries.documents)
     for task in ("query", "document"):
         before, after = (head.activations(rows, 8, task=task) for head in (trained.head, loaded))

@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.cli.options import encoder_option
 from connector.cli.progress import stages
 
 
@@ -25,7 +26,7 @@ Examples:
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="A BEIR folder.  [default: docstrings of the installed packages]",
 )
-@click.option("--encoder", default="all-MiniLM-L6-v2", show_default=True, help="A dense model with a K-sparse head.")
+@encoder_option
 @click.option("--documents", type=click.IntRange(100), default=12_000, show_default=True, help="Docstrings at most.")
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Timed rounds, after a warm-up.")
 @click.option(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from pathlib import Path
 
 import click
 
+from benchmarks.cli.options import cache_option, datasets_argument, encoder_option, rows_option
 from connector.cli.progress import stages
 
 
@@ -19,8 +19,8 @@ Examples:
   python -m benchmarks encoder-frontier beir/scifact --encoder my-head --output my-head.json
 """,
 )
-@click.argument("datasets", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--encoder", default="all-MiniLM-L6-v2", show_default=True, help="A dense model with a K-sparse head.")
+@datasets_argument
+@encoder_option
 @click.option("--split", default="test", show_default=True, help="Judgements to use.")
 @click.option("--most-queries", type=click.IntRange(1), default=2_000, show_default=True)
 @click.option(
@@ -29,14 +29,8 @@ Examples:
     show_default=True,
     help="Tell the encoder the statistics of each corpus, as `ksparse ingest` does.",
 )
-@click.option(
-    "--cache",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path(".cache/embeddings"),
-    show_default=True,
-    help="Embeddings are kept here.",
-)
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the rows as JSON.")
+@cache_option
+@rows_option
 @click.option(
     "--card",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -56,6 +50,7 @@ def encoder_frontier(
     from benchmarks.datasets import cached_embed, encode_set
     from benchmarks.frontier import encoder_frontier as measure
     from benchmarks.report import SCORES_HEADING, frontier_to_markdown, scores_section
+    from benchmarks.results import write_result
     from connector.cli.encoder import open_encoder
     from connector.encoders.training.validation import FRONTIER
 
@@ -88,8 +83,7 @@ def encoder_frontier(
             "most_queries": most_queries,
             "calibrate": calibrate,
         }
-        content = {"suite": "encoder-frontier", "params": params, "results": results}
-        output.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        write_result(output, "encoder-frontier", params, results)
     if card is not None:
         above, *_ = card.read_text(encoding="utf-8").split(f"\n{SCORES_HEADING}")
         card.write_text(f"{above}\n{scores_section(results)}", encoding="utf-8")

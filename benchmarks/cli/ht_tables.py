@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from benchmarks.cli.options import datasets_argument
 from benchmarks.cli.stage import Options, common, on_stage
 
 
@@ -13,7 +14,7 @@ def table_command(number: int, what: str) -> click.Command:
     """Make `ht-tableN`; the tables differ in nothing but their rows."""
 
     @click.command(f"ht-table{number}", help=f"Table {number} of the hybrid-thresholding paper: {what}.")
-    @click.argument("datasets", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
+    @datasets_argument
     @click.option(
         "--train",
         "corpora",

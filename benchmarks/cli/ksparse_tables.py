@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from pathlib import Path
 
 import click
 
+from benchmarks.cli.options import cache_option, rows_option
 from connector.cli.progress import stages
 
 
@@ -23,16 +23,11 @@ def table_command(number: int, what: str) -> click.Command:
         help="The judged set (the paper: SciFact); not to be among the CORPORA that heads are trained on.",
     )
     @click.option("--steps", type=click.IntRange(1), default=1_200, show_default=True, help="Updates of each head.")
-    @click.option(
-        "--cache",
-        type=click.Path(file_okay=False, path_type=Path),
-        default=Path(".cache/embeddings"),
-        show_default=True,
-        help="Embeddings and trained heads are kept here.",
-    )
-    @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the rows as JSON.")
+    @cache_option
+    @rows_option
     def table(corpora: tuple[Path, ...], test: Path, steps: int, cache: Path, output: Path | None) -> None:
         from benchmarks import ksparse_tables
+        from benchmarks.results import write_result
         from connector.encoders.base_model import DEFAULT_BASE_MODEL, find_base_model, load_base_model
         from connector.encoders.training.data import concatenate
         from connector.encoders.training.embeddings import EmbeddingCache
@@ -62,7 +57,6 @@ def table_command(number: int, what: str) -> click.Command:
                 "documents": len(bench.data.documents),
             }
             params |= {"test": test.name, "steps": steps, "base_model": DEFAULT_BASE_MODEL}
-            content = {"suite": f"ksparse-table{number}", "params": params, "results": {test.name: rows}}
-            output.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+            write_result(output, f"ksparse-table{number}", params, {test.name: rows})
 
     return table

@@ -92,20 +92,35 @@ def _ingest(result: dict[str, Any], _picture: Path) -> None:
 def _encoders(result: dict[str, Any], _picture: Path) -> None:
     from benchmarks.report import encoders_to_markdown
 
-    for name, rows in result["results"].items():
-        click.echo(f"{name}\n\n{encoders_to_markdown(rows)}")
+    _each_set(result, encoders_to_markdown)
 
 
 def _ht(result: dict[str, Any], _picture: Path) -> None:
     from benchmarks.report import ht_to_markdown
 
-    for name, rows in result["results"].items():
-        click.echo(f"{name}\n\n{ht_to_markdown(rows)}")
+    _each_set(result, ht_to_markdown)
+
+
+def _ht_sets(result: dict[str, Any], picture: Path) -> None:
+    from benchmarks.report import ht_sets_to_markdown
+
+    click.echo(ht_sets_to_markdown(result["results"]))
+    _ht(result, picture)
+
+
+def _selection(result: dict[str, Any], _picture: Path) -> None:
+    from benchmarks.report import selection_to_markdown
+
+    _each_set(result, selection_to_markdown)
 
 
 def _plain(result: dict[str, Any], _picture: Path) -> None:
     from benchmarks.ksparse_tables import to_markdown
 
+    _each_set(result, to_markdown)
+
+
+def _each_set(result: dict[str, Any], to_markdown: Callable[[list[dict[str, Any]]], str]) -> None:
     for name, rows in result["results"].items():
         click.echo(f"{name}\n\n{to_markdown(rows)}")
 
@@ -118,5 +133,7 @@ _WRITERS: dict[str, Callable[[dict[str, Any], Path], None]] = {
     "ingest": _ingest,
     "stream": _stream,
     "query-encoders": _encoders,
-    **dict.fromkeys(("ht-table1", "ht-table2", "ht-table3"), _ht),
+    "feature-selection": _selection,
+    **dict.fromkeys(("ht-table1", "ht-table3"), _ht),
+    "ht-table2": _ht_sets,
 }

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from benchmarks.cli.options import cache_option, encoder_option
 from connector.cli.progress import stages
 
 if TYPE_CHECKING:
@@ -46,18 +47,12 @@ def common(command: Callable[..., None]) -> Callable[..., None]:
 
     for option in reversed(
         (
-            click.option("--encoder", default="all-MiniLM-L6-v2", show_default=True, help="A dense model with a head."),
+            encoder_option,
             click.option("--most-queries", type=click.IntRange(1), default=500, show_default=True),
             click.option(
                 "--rounds", type=click.IntRange(1), default=3, show_default=True, help="Timed, after a warm-up."
             ),
-            click.option(
-                "--cache",
-                type=click.Path(file_okay=False, path_type=Path),
-                default=Path(".cache/embeddings"),
-                show_default=True,
-                help="Embeddings and trained heads are kept here.",
-            ),
+            cache_option,
             click.option(
                 "--output",
                 type=click.Path(dir_okay=False, path_type=Path),

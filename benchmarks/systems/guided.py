@@ -61,7 +61,7 @@ class Guided:
     def upload(self, client: OpenSearch, data: EncodedSet) -> None:
         """Write title and text as one field, and the features."""
         stored = stored_features(self.storage.vectors_of(data)[0], self.storage.k_doc)
-        sources = [{_TEXT_FIELD: document.content} for document in data.documents]
+        sources = ({_TEXT_FIELD: document.content} for document in data.documents)
         write_features(client, self.index, data.doc_ids, stored, sources)
 
     def prepare(self, data: EncodedSet) -> list[Request]:

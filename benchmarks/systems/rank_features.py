@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice, repeat
 
 import numpy as np
 from opensearchpy import OpenSearch
@@ -18,6 +19,9 @@ from connector.pruning import Pruning, prune_query
 from connector.query import FEATURES_FIELD, build_query
 from connector.sparsify import prune, round_to_stored, scale_weights
 from connector.types import EncoderFingerprint, Hit, SparseDocument, SparseVectors
+
+_BLOCK = 10_000
+"""Documents whose features are mappings at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +113,16 @@ def write_features(
     client: OpenSearch,
     index: str,
     doc_ids: Sequence[str],
-    features: Sequence[dict[str, float]],
-    sources: Sequence[dict[str, str]] | None = None,
+    features: Iterable[dict[str, float]],
+    sources: Iterable[dict[str, str]] | None = None,
 ) -> None:
     """Write features, and fields beside them, by our own writer; one that is refused is an error."""
-    beside = sources if sources is not None else [{}] * len(doc_ids)
-    result = BulkWriter(client, index).write(list(map(SparseDocument, doc_ids, features, beside)))
-    if result.refused:
-        raise BulkWriteError(f"{index} refused {result.refused[0].document.doc_id!r}: {result.refused[0].reason}")
+    writer = BulkWriter(client, index)
+    documents = map(SparseDocument, doc_ids, features, sources if sources is not None else repeat({}))
+    while block := list(islice(documents, _BLOCK)):
+        refused = writer.write(block).refused
+        if refused:
+            raise BulkWriteError(f"{index} refused {refused[0].document.doc_id!r}: {refused[0].reason}")
 
 
 def document_shares(documents: SparseVectors, k_doc: int | None) -> dict[str, float]:
@@ -136,12 +142,14 @@ def searched_features(
     return [prune_query(features, pruning, shares=shares) for features in prune(queries, k_query).as_mappings()]
 
 
-def stored_features(vectors: SparseVectors, k_doc: int | None, weight_exponent: int = 0) -> list[dict[str, float]]:
-    """The features of documents as an index keeps them, a mapping each."""
-    if k_doc is not None:
-        vectors = prune(vectors, k_doc)
-    stored = scale_weights(round_to_stored(vectors.weights), weight_exponent)
-    return vectors._replace(weights=stored).as_mappings()
+def stored_features(vectors: SparseVectors, k_doc: int | None, weight_exponent: int = 0) -> Iterator[dict[str, float]]:
+    """The features of documents as an index keeps them, a mapping each; a million at once would not fit."""
+    for start in range(0, len(vectors.weights), _BLOCK):
+        block = vectors.take(np.arange(start, min(start + _BLOCK, len(vectors.weights))))
+        if k_doc is not None:
+            block = prune(block, k_doc)
+        stored = scale_weights(round_to_stored(block.weights), weight_exponent)
+        yield from block._replace(weights=stored).as_mappings()
 
 
 def feature_probes(

@@ -10,6 +10,7 @@ import click
 
 from connector.cli.connection import connection_options, open_client, open_retriever
 from connector.cli.options import device_option, index_encoder_option
+from connector.cli.plain import plain
 from connector.errors import SearchError
 from connector.query import check_text
 from connector.types import Hit
@@ -73,9 +74,9 @@ def _print_table(hit: Hit) -> None:
     table.add_column("stands for", overflow="fold")
     for part in explanation.contributions:
         numbers = (f"{part.share:.1%}", f"{part.score:.4f}", f"{part.query_weight:.4f}", f"{part.document_weight:.4f}")
-        table.add_row(*numbers, part.feature, Text(part.label))
+        table.add_row(*numbers, part.feature, Text(plain(part.label)))
     console = Console(width=None if sys.stdout.isatty() else 120)
-    title = Text(f"{hit.doc_id}: {explanation.feature_score:.4f} by {len(explanation.contributions)} features")
+    title = Text(f"{plain(hit.doc_id)}: {explanation.feature_score:.4f} by {len(explanation.contributions)} features")
     if explanation.rescored:
         title.append(f", then {explanation.score:.4f} by the code of its embedding")
     console.print(title)

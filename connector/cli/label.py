@@ -9,7 +9,12 @@ from pathlib import Path
 
 import click
 
-from connector.cli.options import device_option, quiet_option
+from connector.cli.options import (
+    cache_option,
+    corpora_argument,
+    device_option,
+    quiet_option,
+)
 from connector.cli.progress import stages
 
 
@@ -20,7 +25,7 @@ Examples:
   ksparse label beir/debian beir/wordnet --encoder my-head --output labels
 """
 )
-@click.argument("corpus", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@corpora_argument
 @click.option("--encoder", required=True, help="Folder of a head, or the name of a shipped one.")
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Folder.  [default: the head's]")
 @click.option("--terms", type=click.IntRange(1), default=5, show_default=True, help="Of a label, at most.")
@@ -29,7 +34,7 @@ Examples:
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the documents drawn and of those held out.")
 @device_option
-@click.option("--cache", type=click.Path(file_okay=False, path_type=Path), help="Keep embeddings in this folder.")
+@cache_option
 @quiet_option
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def label(
@@ -50,7 +55,7 @@ def label(
     """
     from connector.cli.encoder import open_encoder
     from connector.encoders.labels import write_labels
-    from connector.encoders.load import shipped_heads
+    from connector.encoders.load import encoder_folder
     from connector.encoders.training.embeddings import EmbeddingCache
     from connector.encoders.training.labelling import label_head
     from connector.encoders.training.sources import read_texts
@@ -69,7 +74,7 @@ def label(
             most_documents=documents,
             seed=seed,
         )
-    folder = output or shipped_heads().get(encoder, Path(encoder))
+    folder = output or encoder_folder(encoder)
     folder.mkdir(parents=True, exist_ok=True)
     path = write_labels(folder, named.labels, named.quality, [source.name for source in sources])
     quality = named.quality

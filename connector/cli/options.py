@@ -39,6 +39,24 @@ devices_option = click.option(
     help="cuda, mps or cpu; repeatable (cuda:0, cuda:1) to encode on several.  [default: the best there is]",
 )
 
+corpora_argument = click.argument("corpus", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+
+trained_output_option = click.option(
+    "--output", "-o", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder to write."
+)
+
+splits_option = click.option(
+    "--split", "splits", multiple=True, default=("train",), show_default=True, help="Qrels to learn from."
+)
+
+max_minutes_option = click.option(
+    "--max-minutes", type=click.FloatRange(min=0, min_open=True), help="Stop in time.  [default: no limit]"
+)
+
+cache_option = click.option(
+    "--cache", type=click.Path(file_okay=False, path_type=Path), help="Keep embeddings in this folder."
+)
+
 quiet_option = click.option("--quiet", is_flag=True, help="No progress.")
 
 batch_size_option = click.option(

@@ -14,6 +14,7 @@ from connector.cli.options import batch_size_option, device_option, index_encode
 from connector.cli.progress import documents
 from connector.cli.stop import stoppable
 from connector.corpus.jsonl import parse_object
+from connector.types import MalformedRecord
 
 
 @click.command(
@@ -73,24 +74,23 @@ def replay(
     conclude(index, job.result, as_json=as_json)
 
 
-def _read(path: Path) -> Iterator[dict[str, Any]]:
-    """The documents of a file of dead letters; of a record that was none, what its raw text says now."""
+def _read(path: Path) -> Iterator[dict[str, Any] | MalformedRecord]:
+    """The documents of a file of dead letters; of a record that was malformed, what its raw text says now."""
     # Not splitlines(), which also splits at U+2028 and others that JSON leaves as they are.
     for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
         if not line.strip():
             continue
         try:
             letter = json.loads(line)
-            yield letter["document"] if "document" in letter else _parse(letter["raw"])
+            yield letter["document"] if "document" in letter else _parse(letter["raw"], f"{path}:{number}")
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise click.UsageError(
                 f"{path}:{number} is no dead letter ({error!r}); mend the line or take it out."
             ) from error
 
 
-def _parse(raw: str) -> dict[str, Any]:
-    """A record that was malformed; if it still is, it becomes a dead letter again."""
+def _parse(raw: str, location: str) -> dict[str, Any] | MalformedRecord:
     try:
         return parse_object(raw)
-    except ValueError:
-        return {"text": raw}
+    except ValueError as error:
+        return MalformedRecord(location, str(error), raw)

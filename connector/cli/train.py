@@ -8,7 +8,15 @@ from typing import Any
 
 import click
 
-from connector.cli.options import device_option, quiet_option
+from connector.cli.options import (
+    cache_option,
+    corpora_argument,
+    device_option,
+    max_minutes_option,
+    quiet_option,
+    splits_option,
+    trained_output_option,
+)
 from connector.cli.progress import stages
 from connector.errors import CorpusError
 
@@ -43,18 +51,16 @@ Examples:
   ksparse train splade --help                                a SPLADE that learns how many weights to keep
 """,
 )
-@click.argument("corpus", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-@click.option(
-    "--output", "-o", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder to write."
-)
+@corpora_argument
+@trained_output_option
 @click.option("--base-model", default=None, help="Dense model.  [default: sentence-transformers/all-MiniLM-L6-v2]")
 @click.option("--recipe", type=click.Choice(["retrieval", "paper", "ivae"]), default="retrieval", show_default=True)
-@click.option("--split", "splits", multiple=True, default=("train",), show_default=True, help="Qrels to learn from.")
+@splits_option
 @click.option("--latents", "num_latents", type=click.IntRange(2), default=8192, show_default=True)
 @click.option("--k", type=click.IntRange(1), default=64, show_default=True, help="Features kept per document.")
 @click.option("--k-query", type=click.IntRange(1), default=32, show_default=True, help="Features kept per query.")
 @click.option("--steps", type=click.IntRange(1), default=3_000, show_default=True)
-@click.option("--max-minutes", type=click.FloatRange(min=0, min_open=True), help="Stop in time.  [default: no limit]")
+@max_minutes_option
 @click.option("--batch-size", type=click.IntRange(8), default=512, show_default=True)
 @click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), default=1e-3, show_default=True)
 @click.option(
@@ -91,7 +97,7 @@ Examples:
 )
 @click.option("--seed", type=int, default=0, show_default=True)
 @device_option
-@click.option("--cache", type=click.Path(file_okay=False, path_type=Path), help="Keep embeddings in this folder.")
+@cache_option
 @quiet_option
 def train(
     corpus: tuple[Path, ...],

@@ -7,7 +7,15 @@ from typing import Any
 
 import click
 
-from connector.cli.options import device_option, quiet_option
+from connector.cli.options import (
+    cache_option,
+    corpora_argument,
+    device_option,
+    max_minutes_option,
+    quiet_option,
+    splits_option,
+    trained_output_option,
+)
 from connector.cli.progress import stages
 
 
@@ -19,19 +27,17 @@ Examples:
   ksparse search "how do plants eat" --index docs --encoder fast-head
 """
 )
-@click.argument("corpus", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-@click.option(
-    "--output", "-o", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder to write."
-)
+@corpora_argument
+@trained_output_option
 @click.option("--encoder", default=None, help="Head to begin with: a folder, or a shipped one's name.")
-@click.option("--split", "splits", multiple=True, default=("train",), show_default=True, help="Qrels to learn from.")
+@splits_option
 @click.option("--steps", type=click.IntRange(1), default=3_000, show_default=True)
-@click.option("--max-minutes", type=click.FloatRange(min=0, min_open=True), help="Stop in time.  [default: no limit]")
+@max_minutes_option
 @click.option("--batch-size", type=click.IntRange(8), default=512, show_default=True, help="Queries of a step.")
 @click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), default=2e-3, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 @device_option
-@click.option("--cache", type=click.Path(file_okay=False, path_type=Path), help="Keep embeddings in this folder.")
+@cache_option
 @quiet_option
 def queries(
     corpus: tuple[Path, ...],

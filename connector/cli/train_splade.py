@@ -7,7 +7,15 @@ from typing import Any
 
 import click
 
-from connector.cli.options import device_option, quiet_option
+from connector.cli.options import (
+    cache_option,
+    corpora_argument,
+    device_option,
+    max_minutes_option,
+    quiet_option,
+    splits_option,
+    trained_output_option,
+)
 from connector.cli.progress import stages
 
 _RULES = click.Choice(["none", "soft", "sigmoid", "hard", "gauss"])
@@ -22,10 +30,8 @@ Examples:
   ksparse ingest corpus.jsonl --index docs --encoder ht1
 """
 )
-@click.argument("corpus", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-@click.option(
-    "--output", "-o", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder to write."
-)
+@corpora_argument
+@trained_output_option
 @click.option("--start", required=True, help="A SPLADE to go on from: a folder, or a name on the model hub.")
 @click.option("--teacher", default=None, help="Dense model.  [default: sentence-transformers/all-MiniLM-L6-v2]")
 @click.option(
@@ -39,9 +45,9 @@ Examples:
 @click.option("--lambda-q", type=click.FloatRange(min=0), default=0.01, show_default=True, help="Shorter queries.")
 @click.option("--lambda-d", type=click.FloatRange(min=0), default=0.008, show_default=True, help="Shorter documents.")
 @click.option("--lambda-t", type=click.FloatRange(min=0), default=1.0, show_default=True, help="Higher thresholds.")
-@click.option("--split", "splits", multiple=True, default=("train",), show_default=True, help="Qrels to learn from.")
+@splits_option
 @click.option("--steps", type=click.IntRange(1), default=20_000, show_default=True)
-@click.option("--max-minutes", type=click.FloatRange(min=0, min_open=True), help="Stop in time.  [default: no limit]")
+@max_minutes_option
 @click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True, help="Queries of a step.")
 @click.option("--negatives", type=click.IntRange(1), default=1, show_default=True, help="Mined for each query.")
 @click.option("--max-length", type=click.IntRange(1), default=128, show_default=True, help="Tokens of a text.")
@@ -50,7 +56,7 @@ Examples:
 @click.option("--freeze-embeddings", is_flag=True, help="Leave the token embeddings as they are.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @device_option
-@click.option("--cache", type=click.Path(file_okay=False, path_type=Path), help="Keep embeddings in this folder.")
+@cache_option
 @quiet_option
 def splade(
     corpus: tuple[Path, ...],

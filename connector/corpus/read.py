@@ -62,7 +62,7 @@ def read_corpus(
 
 
 def check_documents(
-    documents: Iterable[Document | Mapping[str, Any]],
+    documents: Iterable[Document | MalformedRecord | Mapping[str, Any]],
     *,
     fields: Collection[str] = (),
     generate_ids: bool = False,
@@ -71,7 +71,7 @@ def check_documents(
     """Check documents that come from Python by the rules of `read_corpus`, one at a time.
 
     Args:
-        documents: Documents, or mappings with the keys of a JSONL record.
+        documents: Documents, or mappings with the keys of a JSONL record. What is known to be malformed passes.
         fields: As for `read_corpus`, like the other arguments.
         generate_ids: For a document whose `doc_id` is empty as well.
         refuse_repeated: The location of a malformed record is `document 17`, counted from 1.
@@ -122,8 +122,13 @@ def read_source(
     return read_table(source, checker, fields, generate_ids=generate_ids)
 
 
-def _check(documents: Iterable[Document | Mapping[str, Any]], checker: RecordChecker) -> Iterator[CorpusRecord]:
+def _check(
+    documents: Iterable[Document | MalformedRecord | Mapping[str, Any]], checker: RecordChecker
+) -> Iterator[CorpusRecord]:
     for number, document in enumerate(documents, 1):
+        if isinstance(document, MalformedRecord):
+            yield document
+            continue
         record: CorpusRecord
         try:
             record = checker.check(_as_record(document))

@@ -37,6 +37,11 @@ def shipped_heads() -> dict[str, Path]:
     return {folder.name: folder for folder in sorted(heads.iterdir()) if _is_head(folder)}
 
 
+def encoder_folder(name: str) -> Path:
+    """Return where a shipped head lies, or the path that any other name would be."""
+    return shipped_heads().get(name, Path(name))
+
+
 def load_encoder(
     name: str = DEFAULT_ENCODER, *, device: str | None = None, k: int | None = None, k_query: int | None = None
 ) -> TextEncoder:
@@ -54,7 +59,7 @@ def load_encoder(
         EncoderError: There is no such encoder or device, or its parts do not fit each other.
     """
     device = choose_device(device)
-    folder = shipped_heads().get(name, Path(name))
+    folder = encoder_folder(name)
     if _is_head(folder):
         head = load_head(folder)
         if not head.base_model:
@@ -100,11 +105,10 @@ def head_folder(name: str) -> Path:
     Raises:
         EncoderError: There is no such head.
     """
-    shipped = shipped_heads()
-    folder = shipped.get(name, Path(name))
+    folder = encoder_folder(name)
     if not _is_head(folder):
         raise EncoderError(
-            f"{name} is no head (a folder whose config.json has num_latents). Shipped: {', '.join(shipped)}; "
+            f"{name} is no head (a folder whose config.json has num_latents). Shipped: {', '.join(shipped_heads())}; "
             "`ksparse train` writes others."
         )
     return folder

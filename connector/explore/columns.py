@@ -117,9 +117,11 @@ class Explorer:
         self.retriever = retriever
         self.hnsw = hnsw
         self._client = client
-        k_query, window = retriever.defaults(TOP_K)
+        usual = retriever.defaults(TOP_K)
+        window = usual.window
         # An encoder may keep all features of a query, a slider has an end.
-        self.usual = Question("", k_query or _MOST_K_QUERY, window)
+        self.usual = Question("", usual.k_query or _MOST_K_QUERY, window)
+        self._pruning = usual.pruning
         self.most_k_query = max(_MOST_K_QUERY, self.usual.k_query, retriever.encoder.k_query or 0)
         self.most_window = max(_MOST_WINDOW, window) if retriever.encoder.code is not None else 0
         self._words = Searcher(client, ",".join(retriever.schema.names))
@@ -135,6 +137,8 @@ class Explorer:
         check_text(question.text)
         fields = tuple(self.retriever.schema.fields)
         asked: dict[str, Any] = {"top_k": TOP_K, "k_query": question.k_query, "window": question.window}
+        if question.k_query == self.usual.k_query:
+            asked["pruning"] = self._pruning  # a budget that was tuned for so many features
         asked["filters"] = [parse_filter(question.filter, fields=fields)] if question.filter else []
         # Two at once would hold up, and measure, each other.
         with self._one_at_a_time:

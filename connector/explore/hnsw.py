@@ -19,6 +19,7 @@ from connector.index.names import check_index_name
 from connector.index.schema import IndexSchema, load_mapping, read_uuid
 from connector.index.searcher import Searcher
 from connector.index.sizes import count_matching
+from connector.ingest.pipeline import to_source
 from connector.query import FEATURES_FIELD
 from connector.reencode import copied_settings, read_index
 from connector.rescore import CODE_FIELD
@@ -152,9 +153,6 @@ class HnswIndex:
         while block := list(islice(documents, _BLOCK)):
             embeddings = self._encoder.embed([document.content for document in block])
             for document, embedding in zip(block, embeddings, strict=True):
-                source = {"title": document.title, "text": document.text, "metadata": document.metadata}
-                yield {"_index": self.name, "_id": document.doc_id, **source, **document.fields} | {
-                    _FIELD: embedding.tolist()
-                }
+                yield {"_index": self.name, "_id": document.doc_id, **to_source(document), _FIELD: embedding.tolist()}
             done += len(block)
             progress(done)

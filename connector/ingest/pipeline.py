@@ -390,12 +390,13 @@ def to_sparse_documents(documents: Iterable[Document], vectors: SparseVectors) -
     rounded = vectors._replace(weights=round_to_stored(vectors.weights))
     codes = repeat(None) if vectors.codes is None else (code.tobytes() for code in vectors.codes)
     return [
-        SparseDocument(document.doc_id, features, _source(document), code, document.version)
+        SparseDocument(document.doc_id, features, to_source(document), code, document.version)
         for (document, features), code in zip(zip(documents, rounded.as_mappings(), strict=True), codes, strict=False)
     ]
 
 
-def _source(document: Document) -> dict[str, object]:
+def to_source(document: Document) -> dict[str, object]:
+    """What an index keeps of a document beside its vectors; empty fields are left out."""
     source: dict[str, object] = {"text": document.text, **document.fields}
     if document.title:
         source["title"] = document.title

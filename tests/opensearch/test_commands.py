@@ -241,6 +241,15 @@ def test_a_long_text_is_shortened_in_the_table(command: Command) -> None:
     assert table.count("and") < 60
 
 
+def test_a_document_gives_no_commands_to_the_terminal(command: Command) -> None:
+    document = json.dumps({"_id": "evil\x1b[2J", "text": "stars burn \x1b]0;owned\x07 [/red]"})
+    assert command("ingest", "-", "--quiet", input=document).exit_code == 0
+    for shown in (command("search", "stars burn"), command("search", "-", input="[/b] stars burn\x1b[1m\n")):
+        assert shown.exit_code == 0, shown.output
+        assert "evil [2J" in shown.stdout and "[/red]" in shown.stdout
+        assert "\x1b" not in shown.stdout and "\x07" not in shown.stdout
+
+
 def test_search_prints_json(ingested: None, command: Command) -> None:
     found = json.loads(command("search", CATS, "--json", "--top-k", "1").stdout)
     [hit] = found["hits"]

@@ -164,7 +164,9 @@ def test_dead_letters_are_sent_again(
     assert first.exit_code == 3, first.output
     assert json.loads(first.stdout)["dead_lettered"] == 3, "nothing was mended"
     again = Path(f"{index}.dead-letters.again.jsonl")
-    assert len(again.read_text().splitlines()) == 3
+    failed = {letter.get("raw"): letter for letter in map(json.loads, again.read_text().splitlines())}
+    assert len(failed) == 3
+    assert failed["no json"]["reason"].startswith("not valid JSON") and "jsonl:" in failed["no json"]["location"]
     mended = letters.read_text().replace('\\"colour\\": \\"red\\"', '\\"metadata\\": {\\"colour\\": \\"red\\"}')
     mended = mended.replace('\\"text\\": \\"\\"', '\\"text\\": \\"no longer empty\\"')
     letters.write_text("".join(line + "\n" for line in mended.splitlines() if "no json" not in line))

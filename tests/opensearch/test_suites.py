@@ -176,13 +176,23 @@ def test_growth_goes_beyond_the_set(dataset: Path, head_folder: Path, tmp_path: 
         "exact dense",
         "HNSW",
         "HNSW byte",
-        *["k-sparse"] * 2,
-        *["k-sparse, 32 a document + 4 bits"] * 2,
+        *["k-sparse"] * 3,
+        *["k-sparse, 32 a document + 4 bits"] * 4,
     ]
     assert all(more["index_bytes"] > less["index_bytes"] for less, more in zip(small[1:], large[1:], strict=True))
     reported = run("report", "growth.json").stdout
     assert "| p50, ms | HNSW default | " in reported
     assert (tmp_path / "growth.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_rules_of_selection_are_compared_without_a_node(dataset: Path, head_folder: Path, tmp_path: Path) -> None:
+    options = (str(dataset), "--encoder", str(head_folder), "--cache", "cache")
+    printed = run("feature-selection", *options, "--output", "rules.json").stdout
+    [rows] = json.loads((tmp_path / "rules.json").read_text())["results"].values()
+    assert len(rows) == 30 and printed.count("\n| ") == len(rows) + 2
+    assert printed.strip().endswith(run("report", "rules.json").stdout.strip().splitlines()[-1])
+    wrong = CliRunner().invoke(benchmarks, ["feature-selection", *options, "--learned", str(head_folder)])
+    assert wrong.exit_code == 2 and "has no thresholds; train it with `ksparse train --thresholds`" in wrong.output
 
 
 @pytest.mark.parametrize("number", [1, 3])

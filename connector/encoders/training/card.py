@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +11,12 @@ from safetensors.torch import save_file
 
 from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.training.picture import plot_training
+from connector.encoders.training.report import Counts, corpus_rows, write_report
 from connector.encoders.training.settings import TrainingSettings
 from connector.encoders.training.trainer import TrainedHead
 
 
-def save_head(
-    trained: TrainedHead, folder: Path, settings: TrainingSettings, *, data: Mapping[str, Mapping[str, int]]
-) -> None:
+def save_head(trained: TrainedHead, folder: Path, settings: TrainingSettings, *, data: Counts) -> None:
     """Write `model.safetensors` (half precision), `config.json`, `training.json`, `README.md` and `training.png`.
 
     Args:
@@ -33,27 +29,15 @@ def save_head(
     trained.head.save_config(str(folder))
     weights = {name: tensor.half().contiguous() for name, tensor in trained.head.state_dict().items()}
     save_file(weights, folder / "model.safetensors")
-    report = {
-        "settings": asdict(settings),
-        "data": {name: dict(counts) for name, counts in data.items()},
-        "steps": trained.steps,
-        "elapsed_s": round(trained.elapsed_s, 1),
-        "losses": trained.losses,
-        "validations": [asdict(result) for result in trained.validations],
-        "frontier": [asdict(result) for result in trained.frontier],
-        "document_frequencies": _histogram(trained.document_frequencies),
-        "versions": {name: version(name) for name in ("torch", "sentence-transformers", "numpy")},
-    }
-    (folder / "training.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    frontier = [asdict(result) for result in trained.frontier]
+    histogram = _histogram(trained.document_frequencies)
+    write_report(folder, trained, settings, data, frontier=frontier, document_frequencies=histogram)
     (folder / "README.md").write_text(_card(trained, settings, data), encoding="utf-8")
     plot_training(trained, folder / "training.png")
 
 
-def _card(trained: TrainedHead, settings: TrainingSettings, data: Mapping[str, Mapping[str, int]]) -> str:
+def _card(trained: TrainedHead, settings: TrainingSettings, data: Counts) -> str:
     head, best = trained.head, trained.best
-    corpora = "\n".join(
-        f"| {name} | {counts['documents']:,} | {counts['queries']:,} |" for name, counts in data.items()
-    )
     k = head.k if head.thresholds is None else f"at most {head.k}"
     return f"""# K-sparse head for {head.base_model or "precomputed embeddings"}
 
@@ -66,7 +50,7 @@ Trained by `ksparse train` with the recipe `{settings.recipe}`, seed {settings.s
 
 | corpus | documents | training queries |
 | --- | --- | --- |
-{corpora}
+{corpus_rows(data)}
 
 On queries that were held out from training, each searched among at most 20,000 documents of its corpus, at
 {head.k} features a document and {head.k_query} a query:

@@ -128,6 +128,13 @@ class Batch(NamedTuple):
     query_rows: NDArray[np.int64]
 
 
+def root_shares(sizes: Sequence[int]) -> NDArray[np.float64]:
+    """How often each corpus is drawn from: large ones count more, but the small ones are not forgotten."""
+    roots = np.sqrt(np.asarray(sizes, dtype=np.float64))
+    shares: NDArray[np.float64] = roots / roots.sum()
+    return shares
+
+
 class NeighbourBatches:
     """Draws batches in which every document has near neighbours, since only their order is hard to keep.
 
@@ -158,9 +165,7 @@ class NeighbourBatches:
         self.random = np.random.default_rng(seed)
         self._by_document = np.argsort(data.positives, kind="stable")
         self._first_query = np.searchsorted(data.positives[self._by_document], np.arange(len(data.documents) + 1))
-        # Large corpora count more, but the small ones are not forgotten.
-        sizes = np.sqrt([rows.stop - rows.start for rows in data.corpora])
-        self._shares = sizes / sizes.sum()
+        self._shares = root_shares([rows.stop - rows.start for rows in data.corpora])
 
     def draw(self) -> Batch:
         """Draw one batch from one corpus."""

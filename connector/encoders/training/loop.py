@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from connector.encoders.thresholds import Thresholding
 from connector.encoders.training.checkpoint import Checkpoint, Progressed, Result
 from connector.errors import EncoderError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the share of it that is done, 0 to 1."""
@@ -51,6 +56,49 @@ class Plan(Protocol):
     def patience(self) -> int | None:
         """Validations without a gain after which the run stops; None goes on to the end and keeps the last weights."""
         ...
+
+
+def take_up(
+    path: Path | None,
+    settings: DataclassInstance,
+    result_type: type[Result],
+    objective: Objective,
+    optimizer: torch.optim.Optimizer,
+) -> tuple[Checkpoint[Result] | None, Progressed[Result]]:
+    """Return the checkpoint of a run, None where it keeps none, and where it stands: at its beginning, or as kept.
+
+    Args:
+        path: The checkpoint's file, which need not be there.
+        settings: Of the run.
+        result_type: Of its validations.
+        objective: Takes up its weights.
+        optimizer: Takes up its state.
+
+    Raises:
+        EncoderError: The file is of a run with other settings, or cannot be read.
+    """
+    if path is None:
+        return None, Progressed()
+    kept = Checkpoint(path, settings, result_type)
+    return kept, kept.load(objective, optimizer, objective.generators)
+
+
+def parameter_groups(model: nn.Module, *, learning_rate: float, threshold_learning_rate: float) -> list[dict[str, Any]]:
+    """What an optimizer takes, thresholds apart from all else: Adam moves a parameter by about its rate each step.
+
+    Args:
+        model: Its frozen parameters are left out.
+        learning_rate: Of everything but thresholds.
+        threshold_learning_rate: Of all parameters of its `Thresholding` modules.
+    """
+    own = [parameter for each in model.modules() if isinstance(each, Thresholding) for parameter in each.parameters()]
+    others = [
+        parameter
+        for parameter in model.parameters()
+        if parameter.requires_grad and not any(parameter is each for each in own)
+    ]
+    groups: list[dict[str, Any]] = [{"params": others, "lr": learning_rate}]
+    return [*groups, {"params": own, "lr": threshold_learning_rate}] if own else groups
 
 
 def train_loop(

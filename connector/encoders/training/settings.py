@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from connector.encoders.training.ranges import check_ranges
+
 _AT_LEAST_ONE = (
     "num_latents", "k", "k_query", "steps", "batch_size", "neighbours_per_seed", "num_neighbours",
     "validation_queries", "validations", "patience",
@@ -84,12 +86,7 @@ class TrainingSettings:
         return self.recipe == "retrieval" and min(self.document_lexical_scale, self.query_lexical_scale) > 0
 
     def __post_init__(self) -> None:
-        for name in _AT_LEAST_ONE:
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
-        for name in ("learning_rate", "temperature"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}.")
+        check_ranges(self, at_least_one=_AT_LEAST_ONE, above_zero=("learning_rate", "temperature"))
         if min(self.document_lexical_scale, self.query_lexical_scale) < 0:
             raise ValueError(
                 f"document_lexical_scale {self.document_lexical_scale} and query_lexical_scale "
@@ -112,5 +109,3 @@ class TrainingSettings:
             raise ValueError(
                 f"batch_size {self.batch_size} must be a multiple of neighbours_per_seed {self.neighbours_per_seed}."
             )
-        if self.max_seconds is not None and self.max_seconds <= 0:
-            raise ValueError(f"max_seconds must be above 0, got {self.max_seconds}.")

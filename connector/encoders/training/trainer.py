@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 
 from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.ivae import IdentifiableVAE
-from connector.encoders.training.checkpoint import Checkpoint, Progressed
 from connector.encoders.training.data import NeighbourBatches, TrainingData
 from connector.encoders.training.ivae import IVAEObjective
-from connector.encoders.training.loop import Progress, copy_state, train_loop
+from connector.encoders.training.loop import Progress, copy_state, parameter_groups, take_up, train_loop
 from connector.encoders.training.neighbours import nearest_neighbours
 from connector.encoders.training.objectives import PaperObjective, RetrievalObjective
 from connector.encoders.training.settings import TrainingSettings
@@ -26,6 +25,12 @@ from connector.statistics import CorpusStatistics
 
 FEWEST_QUERIES = 10
 """With fewer, none is held out: validation then asks made-up queries."""
+
+_THRESHOLD_RATE = 10
+"""Times the learning rate of weights."""
+
+_STEEPNESS = 250.0
+"""K of eq. 1 of the HT paper. Weights here are a tenth of a SPLADE's: its K = 25 would be no step but a slope."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +99,12 @@ def train_head(
     statistics = data.statistics(special_ids) if settings.recipe == "retrieval" else None
     head = _new_head(data, settings, base_model, start).to(device)
     objective, validation = _set_up(head, data, statistics, settings, report)
-    optimizer = torch.optim.Adam(objective.parameters(), lr=settings.learning_rate)
+    rate = settings.learning_rate
+    groups = parameter_groups(objective, learning_rate=rate, threshold_learning_rate=_THRESHOLD_RATE * rate)
+    optimizer = torch.optim.Adam(groups)
     started_from = validation.run(copy.deepcopy(start).to(device)) if start is not None else None
 
-    kept = Checkpoint(checkpoint, settings, ValidationResult) if checkpoint is not None else None
-    run = kept.load(objective, optimizer, objective.generators) if kept is not None else Progressed[ValidationResult]()
+    kept, run = take_up(checkpoint, settings, ValidationResult, objective, optimizer)
     if started_from is not None and not run.steps and _fits(start, head):
         # It may turn out that nothing is better.
         run.validations.append(started_from)
@@ -201,7 +207,7 @@ def _new_head(
         with_decoder=settings.recipe == "paper",
         base_model=base_model,
         lexical_config=lexical,
-        thresholds_config={} if settings.threshold_weight else None,
+        thresholds_config={"steepness": _STEEPNESS} if settings.threshold_weight else None,
         normalize=settings.recipe == "paper",
     )
     if start is not None and _fits(start, head):

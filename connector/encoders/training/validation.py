@@ -16,7 +16,7 @@ from connector.encoders.training.data import TrainingData
 from connector.evaluation.exact import document_frequencies, exact_search, exact_sparse_search, postings_read
 from connector.sparsify import prune
 from connector.statistics import CorpusStatistics
-from connector.types import SparseVectors
+from connector.types import Hit, SparseVectors
 
 MAX_DOCUMENTS = 20_000
 """Documents of a corpus that are searched at most: enough to tell heads apart, few enough to be quick."""
@@ -192,6 +192,11 @@ def _encode(
 def known_item_gain(ranking: Sequence[str], wanted: str) -> float:
     """NDCG of a ranking where one document is relevant."""
     return 1.0 / float(np.log2(ranking.index(wanted) + 2)) if wanted in ranking else 0.0
+
+
+def known_item_gains(found: Sequence[Sequence[Hit]], wanted: Sequence[int]) -> list[float]:
+    """The same of many rankings, each of which looks for one document, named by its row."""
+    return [known_item_gain([hit.doc_id for hit in hits], str(row)) for hits, row in zip(found, wanted, strict=True)]
 
 
 def _share(gains: Sequence[float], dense_gains: Sequence[float]) -> float:

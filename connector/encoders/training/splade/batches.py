@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from connector.encoders.training.data import root_shares
 from connector.encoders.training.taught import TaughtCorpus
 
 
@@ -46,8 +47,7 @@ class TaughtBatches:
         self._negatives = negatives
         self._depth = depth
         self.random = np.random.default_rng(seed)
-        sizes = np.sqrt([len(corpus.source.queries) for corpus in self._corpora])
-        self._shares = sizes / sizes.sum()
+        self._shares = root_shares([len(corpus.source.queries) for corpus in self._corpora])
 
     def draw(self) -> TextBatch:
         """Draw one batch; smaller than `batch_size` if the corpus has fewer queries."""

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 
+from connector.encoders.training.report import Counts, corpus_rows, write_report
 from connector.encoders.training.splade.settings import SpladeSettings
 from connector.encoders.training.splade.trainer import TrainedSplade
 
@@ -19,7 +16,7 @@ def save_splade(
     *,
     start: str,
     teacher: str,
-    data: Mapping[str, Mapping[str, int]],
+    data: Counts,
 ) -> None:
     """Write the whole model (as `SparseEncoder.save_pretrained` does), `training.json` and `README.md`.
 
@@ -33,19 +30,8 @@ def save_splade(
     """
     folder.mkdir(parents=True, exist_ok=True)
     trained.model.save_pretrained(str(folder), create_model_card=False)
-    report = {
-        "settings": asdict(settings),
-        "start": start,
-        "teacher": teacher,
-        "teacher_scale": trained.teacher_scale,
-        "data": {name: dict(counts) for name, counts in data.items()},
-        "steps": trained.steps,
-        "elapsed_s": round(trained.elapsed_s, 1),
-        "losses": trained.losses,
-        "validations": [asdict(result) for result in trained.validations],
-        "versions": {name: version(name) for name in ("torch", "sentence-transformers", "numpy")},
-    }
-    (folder / "training.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    taught = {"start": start, "teacher": teacher, "teacher_scale": trained.teacher_scale}
+    write_report(folder, trained, settings, data, **taught)
     (folder / "README.md").write_text(_card(trained, settings, start, teacher, data), encoding="utf-8")
 
 
@@ -54,11 +40,8 @@ def _card(
     settings: SpladeSettings,
     start: str,
     teacher: str,
-    data: Mapping[str, Mapping[str, int]],
+    data: Counts,
 ) -> str:
-    corpora = "\n".join(
-        f"| {name} | {counts['documents']:,} | {counts['queries']:,} |" for name, counts in data.items()
-    )
     course = "\n".join(
         f"| {each.step:,} | {each.ndcg:.3f} | {each.dlen:.0f} | {each.qlen:.1f} | {each.postings:.2f} N | "
         f"{each.document_threshold:.3f} | {each.query_threshold:.3f} |"
@@ -72,7 +55,7 @@ Trained by `ksparse train splade` from `{start}`, taught by `{teacher}`
 
 | corpus | documents | training queries |
 | --- | ---: | ---: |
-{corpora}
+{corpus_rows(data)}
 
 On queries that were held out from training, searched exactly in a sample of their documents, where the teacher's
 NDCG@10 is {trained.validations[-1].teacher_ndcg:.3f}:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from connector.encoders.thresholds import THRESHOLD_RULES, ThresholdRule
+from connector.encoders.training.ranges import check_ranges
 
 Method = Literal["splade", "dt", "topk", "ht"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -92,14 +93,5 @@ class SpladeSettings:
                 raise ValueError(f"{name} must be one of {', '.join(THRESHOLD_RULES)}, got {rule!r}.")
             if rule is not None and self.method not in _RULES:
                 raise ValueError(f"the method {self.method} has no thresholds; leave {name} out or choose ht.")
-        for name in _AT_LEAST_ONE:
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
-        for name in _ABOVE_ZERO:
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}.")
-        for name in ("lambda_q", "lambda_d", "lambda_t"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}.")
-        if self.max_seconds is not None and self.max_seconds <= 0:
-            raise ValueError(f"max_seconds must be above 0, got {self.max_seconds}.")
+        lambdas = ("lambda_q", "lambda_d", "lambda_t")
+        check_ranges(self, at_least_one=_AT_LEAST_ONE, above_zero=_ABOVE_ZERO, at_least_zero=lambdas)

@@ -20,8 +20,7 @@ from connector.encoders.lexical import Task
 from connector.encoders.splade_pooling import pooled_sparsely
 from connector.encoders.text import TextEncoder
 from connector.encoders.thresholds import Thresholding, TopKMasking
-from connector.encoders.training.checkpoint import Checkpoint, Progressed
-from connector.encoders.training.loop import Objective, Progress, train_loop
+from connector.encoders.training.loop import Objective, Progress, parameter_groups, take_up, train_loop
 from connector.encoders.training.splade.batches import TaughtBatches
 from connector.encoders.training.splade.loss import HybridThresholdingLoss
 from connector.encoders.training.splade.settings import SpladeSettings
@@ -152,9 +151,13 @@ def train_splade(
     with _prepared(model, settings):
         encoder = TextEncoder(model)
         objective.calibrate()
-        optimizer = torch.optim.Adam(_parameters(model, settings))
-        kept = Checkpoint(checkpoint, settings, SpladeResult) if checkpoint is not None else None
-        run = kept.load(objective, optimizer, objective.generators) if kept is not None else Progressed[SpladeResult]()
+        groups = parameter_groups(
+            model,
+            learning_rate=settings.learning_rate,
+            threshold_learning_rate=settings.threshold_learning_rate,
+        )
+        optimizer = torch.optim.Adam(groups)
+        kept, run = take_up(checkpoint, settings, SpladeResult, objective, optimizer)
         if not run.validations:
             run.validations.append(validate(encoder, held, 0))
 
@@ -211,15 +214,3 @@ def _prepared(model: SparseEncoder, settings: SpladeSettings) -> Iterator[None]:
         model.max_seq_length = longest
         if frozen is not None:
             frozen.requires_grad_(True)
-
-
-def _parameters(model: SparseEncoder, settings: SpladeSettings) -> list[dict[str, Any]]:
-    """Two groups: thresholds have a learning rate of their own."""
-    own = [parameter for module in model if isinstance(module, Thresholding) for parameter in module.parameters()]
-    others = [
-        parameter
-        for parameter in model.parameters()
-        if parameter.requires_grad and not any(parameter is each for each in own)
-    ]
-    groups = [{"params": others, "lr": settings.learning_rate}]
-    return [*groups, {"params": own, "lr": settings.threshold_learning_rate}] if own else groups

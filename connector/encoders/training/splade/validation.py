@@ -10,7 +10,7 @@ import numpy as np
 from connector.encoders.text import TextEncoder
 from connector.encoders.thresholds import Thresholding
 from connector.encoders.training.taught import TaughtCorpus
-from connector.encoders.training.validation import known_item_gain
+from connector.encoders.training.validation import known_item_gains
 from connector.evaluation.exact import document_frequencies, exact_search, exact_sparse_search, postings_read
 
 
@@ -57,9 +57,8 @@ def validate(encoder: TextEncoder, corpora: Sequence[TaughtCorpus], step: int) -
         queries = encoder.encode_query(corpus.source.queries)
         found = exact_sparse_search(documents, queries, names, encoder.num_latents, 10)
         taught = exact_search(corpus.teacher.documents, corpus.teacher.queries, names, 10)
-        for asked, hits, dense in zip(corpus.source.positives, found, taught, strict=True):
-            gains.append(known_item_gain([hit.doc_id for hit in hits], str(asked)))
-            teacher_gains.append(known_item_gain([hit.doc_id for hit in dense], str(asked)))
+        gains += known_item_gains(found, corpus.source.positives)
+        teacher_gains += known_item_gains(taught, corpus.source.positives)
         dlens += documents.active_dims.tolist()
         qlens += queries.active_dims.tolist()
         read = postings_read(queries, document_frequencies(documents, encoder.num_latents))

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Mapping
-from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 
 from connector.encoders.load import QUERY_MODEL
+from connector.encoders.training.report import Counts, corpus_rows, write_report
 from connector.encoders.training.static.settings import StaticSettings
 from connector.encoders.training.static.trainer import TrainedStatic
 
@@ -21,7 +18,7 @@ def save_static(
     settings: StaticSettings,
     *,
     base_model: str,
-    data: Mapping[str, Mapping[str, int]],
+    data: Counts,
 ) -> None:
     """Copy the head, and put the query encoder (half precision), `training.json` and `README.md` into `query_model`.
 
@@ -38,26 +35,11 @@ def save_static(
     own = folder / QUERY_MODEL
     trained.model.half().save_pretrained(str(own), create_model_card=False)
     trained.model.float()
-    report = {
-        "settings": asdict(settings),
-        "base_model": base_model,
-        "data": {name: dict(counts) for name, counts in data.items()},
-        "steps": trained.steps,
-        "elapsed_s": round(trained.elapsed_s, 1),
-        "losses": trained.losses,
-        "validations": [asdict(result) for result in trained.validations],
-        "versions": {name: version(name) for name in ("torch", "sentence-transformers", "numpy")},
-    }
-    (own / "training.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_report(own, trained, settings, data, base_model=base_model)
     (own / "README.md").write_text(_card(trained, settings, base_model, data), encoding="utf-8")
 
 
-def _card(
-    trained: TrainedStatic, settings: StaticSettings, base_model: str, data: Mapping[str, Mapping[str, int]]
-) -> str:
-    corpora = "\n".join(
-        f"| {name} | {counts['documents']:,} | {counts['queries']:,} |" for name, counts in data.items()
-    )
+def _card(trained: TrainedStatic, settings: StaticSettings, base_model: str, data: Counts) -> str:
     course = "\n".join(
         f"| {each.step:,} | {each.ndcg:.3f} | {each.ndcg / each.teacher_ndcg:.1%} | {each.cosine:.3f} |"
         for each in trained.validations
@@ -71,7 +53,7 @@ Trained by `ksparse train queries`: seed {settings.seed}, {trained.steps:,} step
 
 | corpus | documents | training queries |
 | --- | ---: | ---: |
-{corpora}
+{corpus_rows(data)}
 
 On queries that were held out from training, searched exactly in a sample of their documents, where the dense model's
 own query embeddings have NDCG@10 {trained.best.teacher_ndcg:.3f}:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from connector.encoders.training.ranges import check_ranges
+
 
 @dataclass(frozen=True, slots=True)
 class StaticSettings:
@@ -39,11 +41,5 @@ class StaticSettings:
     """Of the batches and the held-out queries."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "validation_queries", "validation_documents", "validations"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
-        for name in ("learning_rate", "temperature"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}.")
-        if self.max_seconds is not None and self.max_seconds <= 0:
-            raise ValueError(f"max_seconds must be above 0, got {self.max_seconds}.")
+        counts = ("steps", "batch_size", "validation_queries", "validation_documents", "validations")
+        check_ranges(self, at_least_one=counts, above_zero=("learning_rate", "temperature"))

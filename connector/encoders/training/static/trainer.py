@@ -15,15 +15,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, StaticEmbedding
 from torch import Tensor, nn
 
-from connector.encoders.training.checkpoint import Checkpoint, Progressed
-from connector.encoders.training.loop import Objective, Progress, train_loop
+from connector.encoders.training.data import root_shares
+from connector.encoders.training.loop import Objective, Progress, take_up, train_loop
 from connector.encoders.training.static.settings import StaticSettings
 from connector.encoders.training.taught import TaughtCorpus, hold_out
-from connector.encoders.training.validation import known_item_gain
+from connector.encoders.training.validation import known_item_gains
 from connector.errors import EncoderError
 from connector.evaluation.exact import exact_search
 
@@ -63,7 +64,7 @@ class TrainedStatic:
     Attributes:
         model: Token embeddings, their mean, and its length made 1.
         losses: Mean loss before each validation.
-        validations: The held-out results; first that of the untrained token embeddings.
+        validations: The held-out results.
         steps: Steps taken.
         elapsed_s: Time of the whole run, validations included.
     """
@@ -119,8 +120,7 @@ class StaticObjective(Objective):
         self.embedding = embedding
         self._settings = settings
         self._drawn = [each for each in zip(corpora, tokens, strict=True) if each[0].source.queries]
-        shares = np.sqrt([len(corpus.source.queries) for corpus, _ in self._drawn])
-        self._shares = shares / shares.sum()
+        self._shares = root_shares([len(corpus.source.queries) for corpus, _ in self._drawn])
         self._random = np.random.default_rng(settings.seed)
 
     @property
@@ -192,8 +192,7 @@ def train_static(
     # Few of 30,522 rows have a gradient.
     module.embedding.sparse = True
     optimizer = torch.optim.SparseAdam(list(objective.parameters()), lr=settings.learning_rate)
-    kept = Checkpoint(checkpoint, settings, StaticResult) if checkpoint is not None else None
-    run = kept.load(objective, optimizer, objective.generators) if kept is not None else Progressed[StaticResult]()
+    kept, run = take_up(checkpoint, settings, StaticResult, objective, optimizer)
     train_loop(
         objective,
         optimizer,
@@ -229,10 +228,11 @@ def _shorten_common(embedding: nn.EmbeddingBag, documents: Sequence[_Tokens]) ->
     counts = np.zeros(embedding.num_embeddings)
     total = 0
     for each in documents:
-        texts = np.repeat(np.arange(len(each.starts) - 1), np.diff(each.starts))
-        pairs = np.unique(np.stack([texts, each.ids]), axis=1)
-        counts += np.bincount(pairs[1], minlength=len(counts))
-        total += len(each.starts) - 1
+        texts = len(each.starts) - 1
+        occurs = csr_matrix((np.ones(len(each.ids), bool), each.ids, each.starts), shape=(texts, len(counts)))
+        occurs.sum_duplicates()
+        counts += occurs.getnnz(axis=0)
+        total += texts
     with torch.no_grad():
         embedding.weight *= torch.from_numpy(_SIF / (_SIF + counts / total)).float().unsqueeze(1)
 
@@ -246,8 +246,7 @@ def _validate(model: SentenceTransformer, corpora: Sequence[TaughtCorpus], step:
         embedded = model.encode(list(corpus.source.queries), show_progress_bar=False)
         found = exact_search(corpus.teacher.documents, embedded, names, 10)
         taught = exact_search(corpus.teacher.documents, corpus.teacher.queries, names, 10)
-        for asked, hits, dense in zip(corpus.source.positives, found, taught, strict=True):
-            gains.append(known_item_gain([hit.doc_id for hit in hits], str(asked)))
-            teacher_gains.append(known_item_gain([hit.doc_id for hit in dense], str(asked)))
+        gains += known_item_gains(found, corpus.source.positives)
+        teacher_gains += known_item_gains(taught, corpus.source.positives)
         cosines += (embedded * corpus.teacher.queries).sum(axis=1).tolist()
     return StaticResult(step, float(np.mean(gains)), float(np.mean(teacher_gains)), float(np.mean(cosines)))

@@ -1,0 +1,25 @@
+"""What suites on a node and those that need none have in common."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+datasets_argument = click.argument(
+    "datasets", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path)
+)
+
+encoder_option = click.option(
+    "--encoder", default="all-MiniLM-L6-v2", show_default=True, help="A dense model with a K-sparse head."
+)
+
+cache_option = click.option(
+    "--cache",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(".cache/embeddings"),
+    show_default=True,
+    help="Embeddings and trained heads are kept here.",
+)
+
+rows_option = click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the rows as JSON.")

@@ -1,0 +1,73 @@
+"""`feature-selection`."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from benchmarks.cli.options import cache_option, datasets_argument, encoder_option, rows_option
+from connector.cli.progress import stages
+
+if TYPE_CHECKING:
+    from benchmarks.datasets import EncodedSet
+    from connector.encoders.text import TextEncoder
+
+
+@click.command(
+    "feature-selection",
+    epilog="""\b
+Examples:
+  python -m benchmarks feature-selection beir/scifact beir/nfcorpus
+  python -m benchmarks feature-selection beir/scifact --encoder my-head --learned my-head-with-thresholds
+""",
+)
+@datasets_argument
+@encoder_option
+@click.option("--learned", help="One that learned thresholds (`ksparse train --thresholds`), else trained the same.")
+@click.option("--most-queries", type=click.IntRange(1), default=2_000, show_default=True)
+@cache_option
+@rows_option
+def feature_selection(
+    datasets: tuple[Path, ...],
+    encoder: str,
+    learned: str | None,
+    most_queries: int,
+    cache: Path,
+    output: Path | None,
+) -> None:
+    """Compare k features of every text with as many as it needs, at equal size of the index. Needs no server."""
+    from benchmarks.datasets import cached_embed, encode_set
+    from benchmarks.report import selection_to_markdown
+    from benchmarks.results import write_result
+    from benchmarks.selection import WIDTH, compare_rules
+    from connector.cli.encoder import open_encoder
+
+    loaded = open_encoder(encoder)
+    other = open_encoder(learned) if learned is not None else None
+    if other is not None and (other.head is None or other.head.thresholds is None):
+        raise click.UsageError(f"{learned} has no thresholds; train it with `ksparse train --thresholds`.")
+    results = {}
+    with stages(quiet=False) as report:
+
+        def encode(folder: Path, each: TextEncoder, k_doc: int | None, k_query: int) -> EncodedSet:
+            embed = cached_embed(each, cache, report)
+            return encode_set(folder, each, embed, most_queries=most_queries, k_doc=k_doc, k_query=k_query)
+
+        for folder in datasets:
+            data = encode(folder, loaded, *WIDTH)
+            # As it was trained: thresholds below the k that bounds them.
+            with_thresholds = encode(folder, other, None, other.k_query or WIDTH[1]) if other is not None else None
+            progress = partial(report, f"searching {data.name}")
+            results[data.name] = compare_rules(data, with_thresholds, progress=progress)
+    for name, rows in results.items():
+        click.echo(f"\n{name}\n\n{selection_to_markdown(rows)}")
+    if output is not None:
+        params = {
+            "encoder": str(loaded.fingerprint),
+            "learned": str(other.fingerprint) if other is not None else None,
+            "most_queries": most_queries,
+        }
+        write_result(output, "feature-selection", params, results)

@@ -1,0 +1,82 @@
+"""A judged set searched by brute force: densely once, and with any sparse vectors. Needs no server."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.datasets import EncodedSet
+from connector.evaluation.exact import document_frequencies, exact_search, exact_sparse_search, postings_read
+from connector.evaluation.metrics import evaluate_run, ndcg_by_query, share
+from connector.types import Hit, SparseVectors
+
+_CANDIDATES = 100
+
+
+class Found(NamedTuple):
+    """What sparse vectors find.
+
+    Attributes:
+        run: From query id to the first 100 hits.
+        gains: float64 (queries,), NDCG@10 of each.
+        frequencies: int64 (features,), documents that have each feature.
+        figures: NDCG@10, also as a share of exact dense; recall of the dense top 10 in the first 100; postings read
+            per query and document of the corpus.
+    """
+
+    run: dict[str, list[Hit]]
+    gains: NDArray[np.float64]
+    frequencies: NDArray[np.int64]
+    figures: dict[str, float]
+
+
+class ExactSearches:
+    """Searches one set.
+
+    Args:
+        data: With its embeddings.
+
+    Attributes:
+        ids: Of the queries, in order.
+        dense_ndcg: NDCG@10 of exact dense search.
+        top_10: Its first 10 hits by query id.
+    """
+
+    def __init__(self, data: EncodedSet) -> None:
+        self._data = data
+        self.ids = [query.query_id for query in data.judged.queries]
+        hits = exact_search(data.document_embeddings, data.query_embeddings, data.doc_ids, _CANDIDATES)
+        self.dense_ndcg = evaluate_run(dict(zip(self.ids, hits, strict=True)), data.judged.qrels)["ndcg@10"]
+        self.top_10 = {query_id: found[:10] for query_id, found in zip(self.ids, hits, strict=True)}
+
+    def search(self, documents: SparseVectors, queries: SparseVectors, num_features: int) -> Found:
+        """Search with vectors of the set's documents and queries, whatever made them.
+
+        Args:
+            documents: Row by row.
+            queries: Row by row.
+            num_features: Width of the encoder's output.
+        """
+        data = self._data
+        hits = exact_sparse_search(documents, queries, data.doc_ids, num_features, _CANDIDATES)
+        run = dict(zip(self.ids, hits, strict=True))
+        by_query = ndcg_by_query(run, data.judged.qrels)
+        gains = np.array([by_query[query_id] for query_id in self.ids])
+        frequencies = document_frequencies(documents, num_features)
+        figures = {
+            "ndcg@10": float(gains.mean()),
+            "ndcg_share": share(float(gains.mean()), self.dense_ndcg),
+            "recall_of_dense_top_10@100": self._recall(run),
+            "postings_per_document": float(postings_read(queries, frequencies).mean()) / len(data.documents),
+        }
+        return Found(run, gains, frequencies, figures)
+
+    def _recall(self, run: dict[str, list[Hit]]) -> float:
+        """Share of each query's dense top 10 that is anywhere among its hits, mean over queries."""
+        shares = []
+        for query_id, wanted in self.top_10.items():
+            found = {hit.doc_id for hit in run[query_id]}
+            shares.append(sum(hit.doc_id in found for hit in wanted) / len(wanted))
+        return float(np.mean(shares))

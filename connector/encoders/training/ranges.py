@@ -1,0 +1,31 @@
+"""The ranges that settings of all kinds of runs share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def check_ranges(
+    settings: object,
+    *,
+    at_least_one: Iterable[str] = (),
+    above_zero: Iterable[str] = (),
+    at_least_zero: Iterable[str] = (),
+) -> None:
+    """Check settings by their names; `max_seconds`, where it is given, must be above 0 for all of them.
+
+    Raises:
+        ValueError: One is out of range.
+    """
+    for name in at_least_one:
+        if getattr(settings, name) < 1:
+            raise ValueError(f"{name} must be at least 1, got {getattr(settings, name)}.")
+    for name in above_zero:
+        if not getattr(settings, name) > 0:
+            raise ValueError(f"{name} must be above 0, got {getattr(settings, name)}.")
+    for name in at_least_zero:
+        if not getattr(settings, name) >= 0:
+            raise ValueError(f"{name} must be at least 0, got {getattr(settings, name)}.")
+    seconds = getattr(settings, "max_seconds", None)
+    if seconds is not None and seconds <= 0:
+        raise ValueError(f"max_seconds must be above 0, got {seconds}.")
