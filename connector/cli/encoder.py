@@ -13,7 +13,7 @@ def hide_loading() -> None:
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-def open_encoder(name: str, *, device: str | None = None, k: int | None = None) -> TextEncoder:
+def open_encoder(name: str, *, device: str | None = None, k: int | None = None, idf: bool = False) -> TextEncoder:
     """Load an encoder quietly."""
     hide_loading()
-    return load_encoder(name, device=device, k=k)
+    return load_encoder(name, device=device, k=k, idf=idf)

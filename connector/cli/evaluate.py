@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from connector.cli.connection import connection_options, open_client
-from connector.cli.options import device_option, quiet_option, rescore_option
+from connector.cli.options import device_option, idf_option, quiet_option, rescore_option
 from connector.cli.progress import documents
 from connector.codes import Bits
 
@@ -33,6 +33,7 @@ Examples:
 @click.option(
     "--calibrate/--no-calibrate", default=True, show_default=True, help="Of a new index, as for `ksparse ingest`."
 )
+@idf_option
 @rescore_option
 @device_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -47,6 +48,7 @@ def evaluate(
     k_query: int | None,
     run_file: Path | None,
     calibrate: bool,
+    idf: bool,
     rescore: Bits | None,
     device: str | None,
     as_json: bool,
@@ -65,7 +67,7 @@ def evaluate(
     from connector.types import Document, MalformedRecord
 
     judged = load_retrieval_set(dataset, split)
-    loaded = open_encoder(encoder, device=device, k=k)
+    loaded = open_encoder(encoder, device=device, k=k, idf=idf)
     records = list(read_corpus(dataset))
     corpus = [record for record in records if isinstance(record, Document)]
     for record in records:

@@ -75,6 +75,7 @@ def ingest(
     dry_run: bool,
     resume: bool,
     checkpoint: Path | None,
+    idf: bool,
     calibrate: bool,
     fit: Path | None,
     fit_minutes: float,
@@ -119,7 +120,7 @@ def ingest(
     check_index_name(index, new=declared is None)
     known_fields = {*fields, *(declared.fields if declared else ())}
     records = Sampled(read_corpus(corpus, fields=known_fields, format=kind, generate_ids=generate_ids))
-    loaded = open_encoder(str(fit) if in_folder else encoder, device=device, k=k)
+    loaded = open_encoder(str(fit) if in_folder else encoder, device=device, k=k, idf=idf)
     if fit is not None and not in_folder:
         if declared is not None:
             raise IndexMappingError(

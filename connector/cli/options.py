@@ -126,7 +126,12 @@ record_options = _together(
 )
 """What is written, and from what."""
 
+idf_option = click.option(
+    "--idf", is_flag=True, help="Weigh a SPLADE's queries by how rare features are in the corpus; the index notes it."
+)
+
 new_index_options = _together(
+    idf_option,
     click.option(
         "--calibrate/--no-calibrate",
         default=True,

@@ -9,6 +9,7 @@ from connector.cli.options import (
     batch_size_option,
     dead_letters_path,
     device_option,
+    idf_option,
     quiet_option,
     rescore_option,
 )
@@ -33,6 +34,7 @@ The old index is kept until it is deleted.
 @click.option("--encoder", default="all-MiniLM-L6-v2", show_default=True, help="To encode the documents with.")
 @click.option("--old-encoder", help="The one that wrote the old index.  [default: the same]")
 @click.option("--k", type=click.IntRange(1), help="Features kept per document.  [default: the encoder's]")
+@idf_option
 @rescore_option
 @click.option("--sample", type=click.IntRange(1, 10_000), default=200, show_default=True, help="Documents compared.")
 @click.option(
@@ -54,6 +56,7 @@ def reencode(
     encoder: str,
     old_encoder: str | None,
     k: int | None,
+    idf: bool,
     rescore: Bits | None,
     sample: int,
     tolerance: float,
@@ -81,8 +84,8 @@ def reencode(
 
     schema = existing_schema(client, alias)
     settings = copied_settings(client, alias)
-    own = open_encoder(encoder, device=device, k=k)
-    same = old_encoder in (None, encoder) and own.k == schema.encoder.k
+    own = open_encoder(encoder, device=device, k=k, idf=idf)
+    same = not idf and old_encoder in (None, encoder) and own.k == schema.encoder.k
     before = own if same else open_encoder(old_encoder or encoder, device=device, k=schema.encoder.k)
     old = Retriever(client, alias, before)
     records = Sampled(read_index(client, alias))

@@ -12,6 +12,7 @@ from sentence_transformers.util import load_file_path
 from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.base_model import BaseModel, find_base_model, load_base_model
 from connector.encoders.device import choose_device
+from connector.encoders.idf import QueryIdf
 from connector.encoders.ivae import IdentifiableVAE
 from connector.encoders.labels import read_labels
 from connector.encoders.text import TextEncoder
@@ -25,7 +26,7 @@ QUERY_MODEL = "query_model"
 """Folder inside of a head's, of a model that embeds queries in the dense model's place."""
 
 _OUR_MODULES = {
-    f"{module.__module__}.{module.__qualname__}" for module in (KSparseAutoEncoder, Thresholding, TopKMasking)
+    f"{module.__module__}.{module.__qualname__}" for module in (KSparseAutoEncoder, QueryIdf, Thresholding, TopKMasking)
 }
 _SPARSE_MODULES = ("KSparseAutoEncoder", "SparseAutoEncoder", "SpladePooling", "SparseStaticEmbedding")
 """Without one of these, sentence-transformers would put an untrained autoencoder behind a dense model."""
@@ -43,7 +44,12 @@ def encoder_folder(name: str) -> Path:
 
 
 def load_encoder(
-    name: str = DEFAULT_ENCODER, *, device: str | None = None, k: int | None = None, k_query: int | None = None
+    name: str = DEFAULT_ENCODER,
+    *,
+    device: str | None = None,
+    k: int | None = None,
+    k_query: int | None = None,
+    idf: bool = False,
 ) -> TextEncoder:
     """Load an encoder.
 
@@ -54,10 +60,19 @@ def load_encoder(
         device: cuda, mps or cpu; the best there is if None.
         k: Features kept per document, instead of the head's.
         k_query: Features kept per query, instead of the head's.
+        idf: Weigh a SPLADE's queries by how rare features are in the corpus (`TextEncoder.with_idf`).
 
     Raises:
         EncoderError: There is no such encoder or device, or its parts do not fit each other.
     """
+    loaded = _load(name, device, k, k_query)
+    try:
+        return loaded.with_idf() if idf else loaded
+    except ValueError as error:
+        raise EncoderError(f"{name}: {error}") from error
+
+
+def _load(name: str, device: str | None, k: int | None, k_query: int | None) -> TextEncoder:
     device = choose_device(device)
     folder = encoder_folder(name)
     if _is_head(folder):

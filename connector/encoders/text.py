@@ -20,6 +20,7 @@ from sentence_transformers.util import batch_to_device
 
 from connector.codes import RotatedCode
 from connector.encoders.autoencoder import KSparseAutoEncoder
+from connector.encoders.idf import QueryIdf, with_query_idf
 from connector.encoders.labels import Labels
 from connector.encoders.lexical import Task, count_texts, pad_counts, readable
 from connector.encoders.prefetch import prefetched
@@ -34,6 +35,8 @@ _BLOCK = 2_048
 
 _MOST_EMBEDDED = 1_000
 """Documents whose mean embedding stands for that of all."""
+
+_SAMPLE_BATCH = 32
 
 _POOLING = RLock()
 
@@ -77,6 +80,7 @@ class TextEncoder:
         self.model = model.eval()
         head = next((module for module in model if isinstance(module, KSparseAutoEncoder)), None)
         self._head = head
+        self._told = head or next((module for module in model if isinstance(module, QueryIdf)), None)
         self.k = k or (head.k if head is not None else model.max_active_dims)
         self.k_query = k_query or (head.k_query if head is not None else model.max_active_dims)
         self._base_model = base_model or (head.base_model if head is not None else "") or _name_of(model)
@@ -96,9 +100,14 @@ class TextEncoder:
         return self._head
 
     @property
+    def is_splade(self) -> bool:
+        """Whether its features are tokens that a masked-language model predicts."""
+        return any(isinstance(module, SpladePooling) for module in self.model)
+
+    @property
     def statistics(self) -> CorpusStatistics | None:
-        """What the head knows of the corpus; None where there is no head."""
-        return self._head.statistics if self._head is not None else None
+        """What the model knows of the corpus; None where it has neither a head nor `QueryIdf`."""
+        return self._told.statistics if self._told is not None else None
 
     @property
     def num_latents(self) -> int:
@@ -193,14 +202,19 @@ class TextEncoder:
 
         Args:
             texts: Thousands are good, hundreds will do.
-            embeddings: (n, dim), of these texts; if None, up to 1,000 of them are embedded.
+            embeddings: (n, dim), of these texts; if None, up to 1,000 of them are embedded. For a SPLADE with
+                `QueryIdf`, up to 1,000 are encoded in any case.
 
         Raises:
-            ValueError: The model is no dense model with a head, or there are no texts.
+            ValueError: The model has neither a head nor `QueryIdf`, or there are no texts.
         """
-        head = self._require_head()
         if not texts:
             raise ValueError("texts must hold one document at least.")
+        if isinstance(self._told, QueryIdf):
+            some = texts[:: -(-len(texts) // _MOST_EMBEDDED)]
+            vectors = self._encode(some, "document", self.k, _SAMPLE_BATCH, dense=False)[0]
+            return CorpusStatistics.measure_features(vectors, self.num_latents)
+        head = self._require_head()
         if embeddings is None:
             embeddings = self.embed(texts[:: -(-len(texts) // _MOST_EMBEDDED)])
         if head.lexical is None:
@@ -216,13 +230,28 @@ class TextEncoder:
             statistics: Of that corpus; None returns this encoder.
 
         Raises:
-            ValueError: The model has no head, or one of other sizes.
+            ValueError: The model has neither a head nor `QueryIdf`, or one of other sizes.
         """
         if statistics is None:
             return self
-        head = copy.deepcopy(self._require_head())
-        head.use_statistics(statistics)
-        modules = [head if module is self._head else module for module in self.model]
+        told = copy.deepcopy(self._told if self._told is not None else self._require_head())
+        told.use_statistics(statistics)
+        modules = [told if module is self._told else module for module in self.model]
+        return self._with(
+            SparseEncoder(modules=modules, device=str(self.model.device), prompts=self._prompts), self.code
+        )
+
+    def with_idf(self) -> TextEncoder:
+        """The same SPLADE, its queries weighed by how rare features are in the corpus that is searched (`QueryIdf`).
+
+        What the corpus is, `prepare_encoder` tells it, and the index keeps it: searches need not ask for it again.
+
+        Raises:
+            ValueError: The model is no SPLADE.
+        """
+        if isinstance(self._told, QueryIdf):
+            return self
+        modules = with_query_idf(self.model)
         return self._with(
             SparseEncoder(modules=modules, device=str(self.model.device), prompts=self._prompts), self.code
         )
@@ -411,7 +440,7 @@ class TextEncoder:
     @contextmanager
     def _pooled(self) -> Iterator[None]:
         """A SPLADE is pooled as its logits are computed: the same vectors in a third of the time, on a CPU."""
-        if self.model.device.type != "cpu" or not any(isinstance(module, SpladePooling) for module in self.model):
+        if self.model.device.type != "cpu" or not self.is_splade:
             yield
             return
         # The modules are other ones inside, for every thread.
@@ -430,13 +459,15 @@ class TextEncoder:
 
 def adapt(encoder: TextEncoder, statistics: CorpusStatistics | None, code: RotatedCode | None) -> TextEncoder:
     """The encoder, told what an index keeps of it; as it is where that is nothing, or not of its sizes."""
+    if encoder.statistics is None and encoder.is_splade and statistics is not None and not statistics.mean.size:
+        encoder = encoder.with_idf()
     own = encoder.statistics
     if own is None:
         return encoder
     if statistics is not None:
         same = (own.mean.shape, own.token_weights.shape) == (statistics.mean.shape, statistics.token_weights.shape)
         encoder = encoder.with_statistics(statistics) if same else encoder
-    if code is encoder.code or (code is not None and code.dim != len(own.mean)):
+    if code is encoder.code or (code is not None and (encoder.head is None or code.dim != len(own.mean))):
         return encoder
     return encoder.with_code(code)
 

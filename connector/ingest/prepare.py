@@ -64,8 +64,10 @@ def prepare_encoder(
         # Before what takes long.
         check_index_name(index, new=True)
         index_body(encoder.fingerprint, fields=fields, mappings=mappings)
-        texts = () if encoder.head is None else sample() if callable(sample) else sample
-        statistics = encoder.measure_statistics(texts) if texts else None
+        texts = () if encoder.statistics is None else sample() if callable(sample) else sample
+        # What a SPLADE was told is written down even so: a search that has the same SPLADE alone must know of it.
+        untold = encoder.statistics if encoder.is_splade else None
+        statistics = encoder.measure_statistics(texts) if texts else untold
         told = encoder.with_statistics(statistics)
         some = told.encode_document(list(texts[:_MEASURED])) if texts else None
         code = _code_for(told, texts, rescore) if rescore is not None else None
@@ -105,7 +107,7 @@ def encoder_of(schema: IndexSchema, encoder: TextEncoder) -> TextEncoder:
 
 
 def _code_for(encoder: TextEncoder, texts: Sequence[str], bits: Bits) -> RotatedCode:
-    if encoder.statistics is None:
+    if encoder.head is None or encoder.statistics is None:
         raise EncoderError("rescoring needs a dense model with a K-sparse head; this encoder is of another kind.")
     some = encoder.embed(list(texts[:_MEASURED])) if texts else None
     norm = float(np.linalg.norm(some, axis=1).max()) if some is not None else 1.0

@@ -52,6 +52,7 @@ class RayIngest:
         actors: How many encode and write at a time; each takes one CPU.
         gpus_per_actor: At 0.5 two of them share one; 0 encodes on the CPU.
         dead_letters: A file of the driver that what could not be indexed is appended to.
+        idf: As for `load_encoder`.
         calibrate: Tell the encoder of a new index the statistics of the first documents.
         rescore: As for `prepare_encoder`.
         fields: As for `prepare_encoder`.
@@ -70,6 +71,7 @@ class RayIngest:
     actors: int = 1
     gpus_per_actor: float = 0.0
     dead_letters: Path | None = None
+    idf: bool = False
     calibrate: bool = True
     rescore: Bits | None = None
     fields: Mapping[str, str] = field(default_factory=dict)
@@ -169,7 +171,7 @@ class RayIngest:
         prepare_encoder(
             client,
             self.index,
-            load_encoder(self.encoder, k=self.k),
+            load_encoder(self.encoder, k=self.k, idf=self.idf),
             sample=sample if self.calibrate else (),
             rescore=self.rescore,
             fields=self.fields,

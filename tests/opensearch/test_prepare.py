@@ -86,6 +86,31 @@ def test_an_encoder_without_a_head_has_no_statistics(client: OpenSearch, index: 
     assert existing_schema(client, index).statistics is None
 
 
+def test_an_index_notes_that_queries_are_weighed_by_idf(client: OpenSearch, index: str, tmp_path: Path) -> None:
+    splade = TextEncoder(build_splade(tmp_path / "splade"))
+    told = prepare_encoder(client, index, splade.with_idf(), sample=TEXTS)
+    documents = [Document(str(row), text) for row, text in enumerate(TEXTS)]
+    assert ingest_documents(documents, told, BulkWriter(client, index)).indexed == len(TEXTS)
+    retriever = Retriever(client, index, splade, source=False)
+    assert retriever.encoder.fingerprint == told.fingerprint != splade.fingerprint
+    [plain], [weighed] = (each.encode_query([TEXTS[0]]).as_mappings() for each in (splade, told))
+    idf = told.statistics.token_weights**2  # type: ignore[union-attr]
+    assert weighed == pytest.approx({name: weight * idf[int(name)] for name, weight in plain.items()}, rel=1e-5)
+    by_hand = [sum(weighed.get(name, 0) * value for name, value in each.items())
+               for each in told.encode_document(TEXTS).as_mappings()]  # fmt: skip
+    hits = retriever.search(TEXTS[0], top_k=5)
+    assert len({round(idf[int(name)], 3) for name in plain}) > 1, "not all features are as rare"
+    for hit in hits:
+        assert hit.score == pytest.approx(by_hand[int(hit.doc_id)], rel=2**-8)
+    assert [hit.score for hit in hits] == pytest.approx(sorted(by_hand)[:-6:-1], rel=2**-8)
+
+
+def test_idf_that_was_never_measured_is_noted_as_well(client: OpenSearch, index: str, tmp_path: Path) -> None:
+    splade = TextEncoder(build_splade(tmp_path / "splade"))
+    told = prepare_encoder(client, index, splade.with_idf())
+    assert Retriever(client, index, splade).encoder.fingerprint == told.fingerprint
+
+
 def test_another_encoder_is_refused_with_statistics_or_without(
     client: OpenSearch, index: str, lexical: TextEncoder, encoder: TextEncoder, tmp_path: Path
 ) -> None:

@@ -19,11 +19,13 @@ class TextBatch(NamedTuple):
         queries: n texts.
         documents: (1 + negatives) n texts: those asked for, then the mined ones, n at a time.
         scores: float32 (n, documents), the teacher's.
+        corpus: Which one they are of.
     """
 
     queries: list[str]
     documents: list[str]
     scores: NDArray[np.float32]
+    corpus: int
 
 
 class TaughtBatches:
@@ -42,16 +44,17 @@ class TaughtBatches:
     def __init__(
         self, corpora: Sequence[TaughtCorpus], *, batch_size: int, negatives: int, depth: int, seed: int
     ) -> None:
-        self._corpora = [corpus for corpus in corpora if corpus.source.queries]
+        self._corpora = corpora
         self._batch_size = batch_size
         self._negatives = negatives
         self._depth = depth
         self.random = np.random.default_rng(seed)
-        self._shares = root_shares([len(corpus.source.queries) for corpus in self._corpora])
+        self._shares = root_shares([len(corpus.source.queries) for corpus in corpora])
 
     def draw(self) -> TextBatch:
         """Draw one batch; smaller than `batch_size` if the corpus has fewer queries."""
-        corpus = self._corpora[int(self.random.choice(len(self._shares), p=self._shares))]
+        number = int(self.random.choice(len(self._shares), p=self._shares))
+        corpus = self._corpora[number]
         count = len(corpus.source.queries)
         rows = self.random.choice(count, size=min(self._batch_size, count), replace=False)
         mined = self._mine(corpus, rows)
@@ -60,6 +63,7 @@ class TaughtBatches:
             [corpus.source.queries[row] for row in rows],
             [corpus.source.documents[row] for row in documents],
             corpus.teacher.queries[rows] @ corpus.teacher.documents[documents].T,
+            number,
         )
 
     def _mine(self, corpus: TaughtCorpus, rows: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -39,6 +39,8 @@ class SpladeSettings:
     """K of eq. 1."""
     k: int = 100
     """Weights kept of each document (`topk`)."""
+    idf: bool = False
+    """Weigh queries by the idf of features in their own corpus (`QueryIdf`), before thresholds."""
     lambda_q: float = 0.01
     """Weight of L_Q, the mean sum of a query's weights."""
     lambda_d: float = 0.008

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from sentence_transformers.sparse_encoder.modules import SpladePooling
 from sentence_transformers.util import batch_to_device
 from torch import Tensor, nn
 
+from connector.encoders.idf import QueryIdf, with_query_idf
 from connector.encoders.lexical import Task
 from connector.encoders.splade_pooling import pooled_sparsely
 from connector.encoders.text import TextEncoder
@@ -27,8 +28,10 @@ from connector.encoders.training.splade.settings import SpladeSettings
 from connector.encoders.training.splade.validation import SpladeResult, validate
 from connector.encoders.training.taught import TaughtCorpus, hold_out
 from connector.errors import EncoderError
+from connector.statistics import CorpusStatistics
 
 _FEWEST_QUERIES = 10
+_OF_A_METHOD = (QueryIdf, Thresholding, TopKMasking)
 _WIDEST = 1_024
 """Weights that Top-k masking begins with."""
 
@@ -63,10 +66,17 @@ class SpladeObjective(Objective):
         settings: Of the run.
     """
 
+    token_weights: Tensor
+
     def __init__(self, loss: HybridThresholdingLoss, corpora: Sequence[TaughtCorpus], settings: SpladeSettings) -> None:
         super().__init__()
         self.criterion = loss
         self._settings = settings
+        self._idf = next((module for module in loss.model if isinstance(module, QueryIdf)), None)
+        self._names = [corpus.source.name for corpus in corpora]
+        # sqrt(idf) of features in each corpus: the last validation's, so part of where a run stands.
+        width = self._idf.width if self._idf is not None else 0
+        self.register_buffer("token_weights", torch.ones(len(corpora), width))
         self._batches = TaughtBatches(
             corpora,
             batch_size=settings.batch_size,
@@ -86,6 +96,14 @@ class SpladeObjective(Objective):
         self.criterion.model.train()
         return torch.stack(list(self.criterion(*self._draw()).values())).sum()
 
+    def use_statistics(self, found: Mapping[str, CorpusStatistics]) -> None:
+        """Weigh queries by these from now on; a corpus of which nothing is known takes the mean of the others."""
+        if self._idf is None or not found:
+            return
+        mean = CorpusStatistics.average(list(found.values()))
+        for row, name in enumerate(self._names):
+            self.token_weights[row] = torch.from_numpy(found.get(name, mean).token_weights)
+
     def calibrate(self, batches: int = 8) -> None:
         """Bring the teacher's scores onto the scale of the model's: the paper's teacher is on it by itself."""
         self.criterion.model.eval()
@@ -93,11 +111,16 @@ class SpladeObjective(Objective):
         self.criterion.teacher_scale.fill_(float(np.mean(ratios)))
 
     def finish(self) -> None:
-        """Leave the mask, if there is one, at its final limit."""
+        """Leave the mask, if there is one, at its final limit, and idf at what all corpora have in common."""
         self._mask(1.0)
+        if self._idf is not None:
+            known = [CorpusStatistics.of_features(row.numpy()) for row in self.token_weights.cpu()]
+            self._idf.use_statistics(CorpusStatistics.average(known))
 
     def _draw(self) -> tuple[list[dict[str, Any]], Tensor]:
         batch = self._batches.draw()
+        if self._idf is not None:
+            self._idf.token_weights.copy_(self.token_weights[batch.corpus])
         features = [self._tokens(batch.queries, "query"), self._tokens(batch.documents, "document")]
         return features, torch.from_numpy(batch.scores).to(self.criterion.model.device)
 
@@ -124,7 +147,7 @@ def train_splade(
     """Train a SPLADE model; its own modules are trained, and stay trained.
 
     Args:
-        start: A SPLADE. Thresholds or a mask that it has already are left out.
+        start: A SPLADE. Thresholds, idf or a mask that it has already are left out.
         corpora: Texts with a teacher's embeddings.
         settings: The method and all that decides the result.
         checkpoint: A file that keeps the state every minute. Where there is one, the run goes on from it; it is
@@ -150,7 +173,6 @@ def train_splade(
     objective = SpladeObjective(criterion, left, settings)
     with _prepared(model, settings):
         encoder = TextEncoder(model)
-        objective.calibrate()
         groups = parameter_groups(
             model,
             learning_rate=settings.learning_rate,
@@ -158,12 +180,16 @@ def train_splade(
         )
         optimizer = torch.optim.Adam(groups)
         kept, run = take_up(checkpoint, settings, SpladeResult, objective, optimizer)
-        if not run.validations:
-            run.validations.append(validate(encoder, held, 0))
 
         def measure(steps: int) -> SpladeResult:
             model.eval()
-            return validate(encoder, held, steps)
+            result, statistics = validate(encoder, held, steps)
+            objective.use_statistics(statistics)
+            return result
+
+        if not run.validations:
+            run.validations.append(measure(0))
+            objective.calibrate()
 
         train_loop(
             objective,
@@ -190,7 +216,9 @@ def train_splade(
 
 def with_method(start: SparseEncoder, settings: SpladeSettings) -> SparseEncoder:
     """The same model with the module that the method learns by, untrained."""
-    modules: list[nn.Module] = [module for module in start if not isinstance(module, (Thresholding, TopKMasking))]
+    modules: list[nn.Module] = [module for module in start if not isinstance(module, _OF_A_METHOD)]
+    if settings.idf:
+        modules = with_query_idf(SparseEncoder(modules=modules, device=str(start.device)))
     if settings.rules is not None:
         modules.append(Thresholding(*settings.rules, settings.steepness))
     elif settings.method == "topk":

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from connector.encoders.idf import QueryIdf
 from connector.encoders.text import TextEncoder
 from connector.encoders.thresholds import Thresholding
 from connector.encoders.training.taught import TaughtCorpus
 from connector.encoders.training.validation import known_item_gains
 from connector.evaluation.exact import document_frequencies, exact_search, exact_sparse_search, postings_read
+from connector.statistics import CorpusStatistics
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +46,17 @@ class SpladeResult:
         return self.ndcg
 
 
-def validate(encoder: TextEncoder, corpora: Sequence[TaughtCorpus], step: int) -> SpladeResult:
-    """Search all held-out queries, exactly, with the encoder as it is."""
+def validate(
+    encoder: TextEncoder, corpora: Sequence[TaughtCorpus], step: int
+) -> tuple[SpladeResult, dict[str, CorpusStatistics]]:
+    """Search all held-out queries, exactly, with the encoder as it is.
+
+    Returns:
+        What is found; and, from the name of a corpus, the idf of features in its sample of documents. A model with
+        `QueryIdf` is told it before it encodes queries.
+    """
+    idf = next((module for module in encoder.model if isinstance(module, QueryIdf)), None)
+    statistics: dict[str, CorpusStatistics] = {}
     gains: list[float] = []
     teacher_gains: list[float] = []
     dlens: list[int] = []
@@ -54,6 +65,9 @@ def validate(encoder: TextEncoder, corpora: Sequence[TaughtCorpus], step: int) -
     for corpus in corpora:
         names = [str(row) for row in range(len(corpus.source.documents))]
         documents = encoder.encode_document(corpus.source.documents)
+        statistics[corpus.source.name] = CorpusStatistics.measure_features(documents, encoder.num_latents)
+        if idf is not None:
+            idf.use_statistics(statistics[corpus.source.name])
         queries = encoder.encode_query(corpus.source.queries)
         found = exact_sparse_search(documents, queries, names, encoder.num_latents, 10)
         taught = exact_search(corpus.teacher.documents, corpus.teacher.queries, names, 10)
@@ -64,7 +78,7 @@ def validate(encoder: TextEncoder, corpora: Sequence[TaughtCorpus], step: int) -
         read = postings_read(queries, document_frequencies(documents, encoder.num_latents))
         postings += (read / len(names)).tolist()
     thresholds = next((module for module in encoder.model if isinstance(module, Thresholding)), None)
-    return SpladeResult(
+    result = SpladeResult(
         step=step,
         ndcg=float(np.mean(gains)),
         teacher_ndcg=float(np.mean(teacher_gains)),
@@ -74,3 +88,4 @@ def validate(encoder: TextEncoder, corpora: Sequence[TaughtCorpus], step: int) -
         document_threshold=thresholds.document_threshold.item() if thresholds is not None else 0.0,
         query_threshold=thresholds.query_threshold.item() if thresholds is not None else 0.0,
     )
+    return result, statistics
