@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks.datasets import EncodedSet, cached_vectors
 from benchmarks.systems.base import System
 from benchmarks.systems.guided import Guided
-from benchmarks.systems.rank_features import RankFeatures
+from benchmarks.systems.rank_features import RankFeatures, document_shares, searched_features
 from connector.encoders.load import load_encoder
 from connector.encoders.text import TextEncoder
 from connector.encoders.thresholds import Thresholding, ThresholdRule
@@ -27,6 +27,7 @@ from connector.encoders.training.splade.card import save_splade
 from connector.encoders.training.splade.settings import SpladeSettings
 from connector.encoders.training.splade.trainer import train_splade
 from connector.encoders.training.taught import TaughtCorpus
+from connector.pruning import Pruning
 from connector.sparsify import find_weight_exponent
 from connector.static_pruning import cut, document_centric_pruning
 from connector.statistics import CorpusStatistics
@@ -48,6 +49,8 @@ class Row:
         prune: Applied to its documents after training.
         indexed_as: The rule that documents are indexed by, where it is not the one they were trained with.
         guided: Search by `Guided`.
+        idf: Weigh queries by idf, though the model was trained without.
+        budget: Postings that a query reads at most, over the number of documents.
         paper: The paper's figures: `mrr@10`, `mean_ms@10`, `mean_ms@1000`, `dlen` and, in Table 3, `qlen`.
     """
 
@@ -57,6 +60,8 @@ class Row:
     prune: Prune | None = None
     indexed_as: ThresholdRule | None = None
     guided: bool = False
+    idf: bool = False
+    budget: float | None = None
 
 
 def _paper(mrr: float, at_10: float, at_1000: float, dlen: float, qlen: float | None = None) -> dict[str, float]:
@@ -104,7 +109,23 @@ TABLE_3 = (
     Row("w/o L_Q, L_D", {"lambda_q": 0.0, "lambda_d": 0.0}, _paper(0.3954, 99.4, 254, 421, 25.9)),
 )
 
-TABLES = {1: TABLE_1, 2: TABLE_2, 3: TABLE_3}
+IDF = (
+    Row("SPLADE", _SPLADE, {}),
+    Row("SPLADE, at most 0.2 N", _SPLADE, {}, budget=0.2),
+    Row("SPLADE, idf", _SPLADE, {}, idf=True),
+    Row("SPLADE, idf, at most 0.2 N", _SPLADE, {}, idf=True, budget=0.2),
+    Row("DCP30%", _SPLADE, {}, partial(document_centric_pruning, share=0.3)),
+    Row("Cut0.8", _SPLADE, {}, partial(cut, threshold=0.8)),
+    Row("HT3", _HT3, {}),
+    Row("HT10", {"lambda_t": 10.0}, {}),
+    Row("HT30", {"lambda_t": 30.0}, {}),
+    Row("HT10, idf", {"lambda_t": 10.0, "idf": True}, {}),
+    Row("HT30, idf", {"lambda_t": 30.0, "idf": True}, {}),
+    Row("HT30, idf, at most 0.2 N", {"lambda_t": 30.0, "idf": True}, {}, budget=0.2),
+)
+"""Rows that the paper has not."""
+
+TABLES = {"ht-table1": TABLE_1, "ht-table2": TABLE_2, "ht-table3": TABLE_3, "ht-idf": IDF}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +147,7 @@ class Models:
     base: SpladeSettings
     folder: Path
     report: Callable[[str, float], None]
-    _encoded: dict[tuple[Path, str | None], tuple[TextEncoder, SparseVectors, SparseVectors]] = field(
+    _encoded: dict[tuple[Path, str | None, bool], tuple[TextEncoder, SparseVectors, SparseVectors]] = field(
         default_factory=dict
     )
 
@@ -149,7 +170,7 @@ class Models:
 
     def encode(self, row: Row, data: EncodedSet) -> tuple[TextEncoder, SparseVectors, SparseVectors]:
         """Encode a set by the model of a row; documents are pruned as the row says."""
-        key = self.train(row), row.indexed_as
+        key = self.train(row), row.indexed_as, row.idf
         if key not in self._encoded:
             encoder = load_encoder(str(key[0]))
             for module in encoder.model:
@@ -158,7 +179,8 @@ class Models:
             self.report(f"encoding for {row.name}", 0.0)
             texts = [document.content for document in data.documents]
             documents = cached_vectors(encoder, texts, "document", key[0])
-            if encoder.statistics is not None:
+            if row.idf or encoder.statistics is not None:
+                encoder = encoder.with_idf()
                 encoder = encoder.with_statistics(CorpusStatistics.measure_features(documents, encoder.num_latents))
             queries = cached_vectors(encoder, [query.text for query in data.judged.queries], "query", key[0])
             self._encoded[key] = encoder, documents, queries
@@ -188,9 +210,14 @@ def systems_of(rows: Sequence[Row], models: Models, data: EncodedSet, prefix: st
                 vectors=(documents, queries),
                 name=row.name,
                 top_k=depth,
+                pruning=_pruning(row),
             )
             at_depth.append(Guided(features, max(_WINDOW, depth)) if row.guided else features)
     return [system for at_depth in systems for system in at_depth]
+
+
+def _pruning(row: Row) -> Pruning:
+    return Pruning() if row.budget is None else Pruning("posting_budget", row.budget)
 
 
 def to_rows(
@@ -211,8 +238,11 @@ def to_rows(
         joined: dict[str, Any] = {"system": depths[0]["system"]}
         for key in ("mrr@10", "ndcg@10", "ndcg_difference_interval", "index_bytes", "postings_per_document"):
             joined |= {key: depths[0][key]} if key in depths[0] else {}
+        searched = searched_features(
+            queries, queries.features.shape[1], _pruning(row), partial(document_shares, documents, None)
+        )
         joined |= {
-            "qlen": float(np.mean(queries.active_dims)),
+            "qlen": float(np.mean([len(features) for features in searched])),
             "dlen": float(np.mean(documents.active_dims)),
         }
         for depth, at_depth, first in zip(DEPTHS, depths, measured[:: len(rows)], strict=True):

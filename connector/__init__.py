@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from connector.async_retriever import AsyncRetriever
     from connector.corpus.read import check_documents, read_corpus
     from connector.encoders.base import Encoder
-    from connector.encoders.load import load_encoder, shipped_heads
+    from connector.encoders.load import load_encoder, shipped_encoders, shipped_heads
     from connector.encoders.text import TextEncoder
     from connector.errors import (
         BulkWriteError,
@@ -93,6 +93,7 @@ _HOMES = {
     "prepare_encoder": "connector.ingest.prepare",
     "prepare_index": "connector.index.schema",
     "read_corpus": "connector.corpus.read",
+    "shipped_encoders": "connector.encoders.load",
     "shipped_heads": "connector.encoders.load",
 }
 
@@ -139,6 +140,7 @@ __all__ = [
     "prepare_encoder",
     "prepare_index",
     "read_corpus",
+    "shipped_encoders",
     "shipped_heads",
 ]
 

@@ -1,4 +1,4 @@
-"""`ht-table1` to `ht-table3`."""
+"""`ht-table1` to `ht-table3`, and `ht-idf`."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from benchmarks.cli.options import datasets_argument
 from benchmarks.cli.stage import Options, common, on_stage
 
 
-def table_command(number: int, what: str) -> click.Command:
-    """Make `ht-tableN`; the tables differ in nothing but their rows."""
+def table_command(suite: str, what: str) -> click.Command:
+    """Make the command of a suite; they differ in nothing but their rows."""
 
-    @click.command(f"ht-table{number}", help=f"Table {number} of the hybrid-thresholding paper: {what}.")
+    @click.command(suite, help=what)
     @datasets_argument
     @click.option(
         "--train",
@@ -50,11 +50,11 @@ def table_command(number: int, what: str) -> click.Command:
         from connector.encoders.training.splade.settings import SpladeSettings
         from connector.encoders.training.taught import read_taught
 
-        rows = TABLES[number]
+        rows = TABLES[suite]
         base = SpladeSettings(max_seconds=max_minutes * 60 if max_minutes else None, **training)  # type: ignore[arg-type]
         with on_stage(options) as stage:
             result = stage.open_result(
-                f"ht-table{number}",
+                suite,
                 "-".join(path.resolve().name for path in datasets),
                 datasets=[path.resolve().name for path in datasets],
                 trained_on=[path.resolve().name for path in corpora],

@@ -134,6 +134,6 @@ _WRITERS: dict[str, Callable[[dict[str, Any], Path], None]] = {
     "stream": _stream,
     "query-encoders": _encoders,
     "feature-selection": _selection,
-    **dict.fromkeys(("ht-table1", "ht-table3"), _ht),
+    **dict.fromkeys(("ht-table1", "ht-table3", "ht-idf"), _ht),
     "ht-table2": _ht_sets,
 }

@@ -6,6 +6,7 @@ import json
 from importlib import resources
 from pathlib import Path
 
+import torch
 from sentence_transformers import SentenceTransformer, SparseEncoder
 from sentence_transformers.util import load_file_path
 
@@ -34,13 +35,18 @@ _SPARSE_MODULES = ("KSparseAutoEncoder", "SparseAutoEncoder", "SpladePooling", "
 
 def shipped_heads() -> dict[str, Path]:
     """Return the heads inside this package, from name to folder."""
-    heads = Path(str(resources.files("connector"))) / "heads"
-    return {folder.name: folder for folder in sorted(heads.iterdir()) if _is_head(folder)}
+    return {name: folder for name, folder in shipped_encoders().items() if _is_head(folder)}
+
+
+def shipped_encoders() -> dict[str, Path]:
+    """Return the heads and the whole models inside this package, from name to folder."""
+    folders = sorted(Path(str(resources.files("connector"))).glob("heads/*/"))
+    return {folder.name: folder for folder in folders if _is_head(folder) or (folder / "modules.json").is_file()}
 
 
 def encoder_folder(name: str) -> Path:
-    """Return where a shipped head lies, or the path that any other name would be."""
-    return shipped_heads().get(name, Path(name))
+    """Return where a shipped encoder lies, or the path that any other name would be."""
+    return shipped_encoders().get(name, Path(name))
 
 
 def load_encoder(
@@ -54,7 +60,7 @@ def load_encoder(
     """Load an encoder.
 
     Args:
-        name: A shipped head (`shipped_heads`), the folder of a head as `ksparse train` writes it, the folder of a
+        name: A shipped encoder (`shipped_encoders`), the folder of a head as `ksparse train` writes it, the folder of a
             whole `SparseEncoder`, or a `SparseEncoder` on the model hub. A masked-language model alone is a SPLADE:
             the strongest logit of each token, max-pooled.
         device: cuda, mps or cpu; the best there is if None.
@@ -89,7 +95,7 @@ def _load(name: str, device: str | None, k: int | None, k_query: int | None) -> 
             labels=read_labels(folder),
             query_model=_load_query_model(folder / QUERY_MODEL),
         )
-    source = BaseModel(name, name) if folder.exists() else find_base_model(name)
+    source = BaseModel(name, str(folder)) if folder.exists() else find_base_model(name)
     types = _module_types(source)
     is_sparse = any(kind.rsplit(".")[-1] in _SPARSE_MODULES for kind in types) or (not types and _is_masked_lm(source))
     if not is_sparse and folder.exists() and not (folder / "modules.json").is_file():
@@ -105,8 +111,16 @@ def _load(name: str, device: str | None, k: int | None, k_query: int | None) -> 
     foreign = {kind for kind in types if not kind.startswith("sentence_transformers.")}
     # The flag lets a model run code of its own; ours brings none, it names classes that are installed here.
     trusted = bool(foreign) and foreign <= _OUR_MODULES and folder.is_dir() and not list(folder.rglob("*.py"))
+    # Half precision is for the disk: on a CPU it takes longer, and features must be the same everywhere.
+    precision = {"torch_dtype": torch.float32}
     try:
-        model = SparseEncoder(source.path, device=device, revision=source.revision or None, trust_remote_code=trusted)
+        model = SparseEncoder(
+            source.path,
+            device=device,
+            revision=source.revision or None,
+            trust_remote_code=trusted,
+            model_kwargs=precision,
+        )
     except ValueError as error:
         raise EncoderError(
             f"{name} cannot be loaded: {error} If you trust it, load it yourself and wrap it: TextEncoder(model)."

@@ -195,25 +195,29 @@ def test_rules_of_selection_are_compared_without_a_node(dataset: Path, head_fold
     assert wrong.exit_code == 2 and "has no thresholds; train it with `ksparse train --thresholds`" in wrong.output
 
 
-@pytest.mark.parametrize("number", [1, 3])
-def test_ht_tables_have_each_row(dataset: Path, head_folder: Path, tmp_path: Path, number: int) -> None:
+@pytest.mark.parametrize("suite", ["ht-table1", "ht-table3", "ht-idf"])
+def test_ht_tables_have_each_row(dataset: Path, head_folder: Path, tmp_path: Path, suite: str) -> None:
     build_splade(tmp_path / "transformer").save_pretrained(str(tmp_path / "splade"))
     options = ("--encoder", str(head_folder), "--rounds", "1", "--cache", "cache", "--output", "ht.json")
     training = ("--train", str(dataset), "--start", str(tmp_path / "splade"), "--steps", "2")
-    printed = run(f"ht-table{number}", str(dataset), *training, *options).stdout
+    printed = run(suite, str(dataset), *training, *options).stdout
     rows = {row["system"]: row for row in json.loads((tmp_path / "ht.json").read_text())["results"]["tiny"]}
-    table = ht_tables.TABLES[number]
+    table = ht_tables.TABLES[suite]
     assert list(rows) == [f"{row.name}, guided" if row.guided else row.name for row in table]
     # Rows with the same training share a model.
     trainings = {tuple(sorted(row.settings.items())) for row in table}
     assert len(list((tmp_path / "cache" / "ht").iterdir())) == len(trainings)
-    if number == 1:
+    if suite == "ht-table1":
         assert rows["DCP50%"]["dlen"] == pytest.approx(rows["SPLADE"]["dlen"] / 2, abs=0.51)
         assert rows["Cut0.8"]["dlen"] <= rows["Cut0.5"]["dlen"] <= rows["SPLADE"]["dlen"]
         assert rows["DCP30%"]["index_bytes"] < rows["SPLADE"]["index_bytes"]
         assert rows["SPLADE"]["mean_ratio@10"] == rows["SPLADE"]["mean_ratio@1000"] == 1.0
         assert rows["SPLADE"]["ndcg_difference_interval"] == [0.0, 0.0]
         assert rows["HT1, guided"]["index_bytes"] > rows["HT1"]["index_bytes"], "its words lie there, too"
+    elif suite == "ht-idf":
+        assert rows["SPLADE, at most 0.2 N"]["qlen"] < rows["SPLADE"]["qlen"] == rows["SPLADE, idf"]["qlen"]
+        assert rows["SPLADE, idf"]["dlen"] == rows["SPLADE"]["dlen"], "documents are as they were"
+        assert rows["SPLADE, at most 0.2 N"]["postings_per_document"] < rows["SPLADE"]["postings_per_document"]
     else:
         assert rows["H[D], K = 25"]["dlen"] >= rows["S[Q], HH[D], K = 25"]["dlen"]
     assert printed.count("\n| ") == len(table) + 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 from connector.encoders.training.report import Counts, corpus_rows, write_report
@@ -18,7 +19,7 @@ def save_splade(
     teacher: str,
     data: Counts,
 ) -> None:
-    """Write the whole model (as `SparseEncoder.save_pretrained` does), `training.json` and `README.md`.
+    """Write the whole model, in half precision, `training.json` and `README.md`.
 
     Args:
         trained: The model and its history.
@@ -29,7 +30,8 @@ def save_splade(
         data: From corpus name to its counts (documents, queries).
     """
     folder.mkdir(parents=True, exist_ok=True)
-    trained.model.save_pretrained(str(folder), create_model_card=False)
+    # Half the bytes; `load_encoder` makes float32 of it.
+    copy.deepcopy(trained.model).half().save_pretrained(str(folder), create_model_card=False)
     taught = {"start": start, "teacher": teacher, "teacher_scale": trained.teacher_scale}
     write_report(folder, trained, settings, data, **taught)
     (folder / "README.md").write_text(_card(trained, settings, start, teacher, data), encoding="utf-8")
