@@ -57,8 +57,13 @@ def all_systems(data: EncodedSet, *, splade: Splade | None = None) -> list[Syste
         ]
     if splade is not None:
         own, documents, queries = splade
-        cut = RankFeatures(f"{PREFIX}-splade", own, 32, vectors=(documents, queries), name="SPLADE")
+        exponent = find_weight_exponent(documents.weights, margin=1)
+        cut = RankFeatures(
+            f"{PREFIX}-splade", own, 32, vectors=(documents, queries), name="SPLADE", weight_exponent=exponent
+        )
         systems += [replace(cut, k_query=k) for k in (8, 16, 32, 64)]
+        budgets = (Pruning("posting_budget", budget) for budget in (0.1, 0.2, 0.4, 0.8))
+        systems += [replace(cut, k_query=64, pruning=pruning) for pruning in budgets]
     return systems
 
 

@@ -148,13 +148,13 @@ class SearchDefaults(NamedTuple):
     """How an index is searched where a search does not say.
 
     Attributes:
-        k_query: Features kept of a query.
-        window: Hits rescored by codes.
+        k_query: Features kept of a query; None for the encoder's own number.
+        window: Hits rescored by codes, where there are any.
         posting_budget: Which of these features are searched (`Pruning`); None for all.
     """
 
-    k_query: int
-    window: int
+    k_query: int | None = None
+    window: int = 100
     posting_budget: float | None = None
 
 

@@ -27,9 +27,10 @@ from connector.encoders.training.sources import TextSource
 from connector.encoders.training.splade.batches import TaughtBatches
 from connector.encoders.training.splade.loss import HybridThresholdingLoss, margin_mse
 from connector.encoders.training.splade.settings import Method, SpladeSettings
-from connector.encoders.training.splade.trainer import TrainedSplade, train_splade
+from connector.encoders.training.splade.trainer import SpladeObjective, TrainedSplade, train_splade, with_method
 from connector.encoders.training.taught import TaughtCorpus, hold_out
 from connector.errors import EncoderError
+from connector.statistics import CorpusStatistics
 from tests.tiny import WORDS, build_splade
 
 SMALL = SpladeSettings(
@@ -181,6 +182,27 @@ def test_thresholds_rise_with_lambda_t_and_shorten_documents_and_queries(
     assert ends[1].dlen < ends[0].dlen and ends[1].qlen < ends[0].qlen and ends[1].postings < ends[0].postings
 
 
+@pytest.mark.parametrize("idf", [False, True])
+def test_a_start_that_teaches_itself_has_nothing_to_learn_but_thresholds(
+    splade: SparseEncoder, corpus: TaughtCorpus, *, idf: bool
+) -> None:
+    settings = replace(SMALL, self_taught=1.0, idf=idf, lambda_q=0.0, lambda_d=0.0)
+    objective = SpladeObjective(HybridThresholdingLoss(with_method(splade, settings)), [corpus], settings)
+    if idf:
+        roots = np.linspace(0.1, 2.0, objective.token_weights.shape[1], dtype=np.float32)
+        objective.use_statistics({"tiny": CorpusStatistics.of_features(roots)})
+    objective.calibrate()
+    model = objective.criterion.model.eval()
+    thresholds = next(module for module in model if isinstance(module, Thresholding))
+    features, taught = objective._draw()
+    with torch.no_grad():
+        # At threshold 0 eq. 1 halves what is next to it; afterwards nothing is left out.
+        assert objective.criterion(features, taught)["L_R"].item() == pytest.approx(0.0, abs=1e-6)
+        thresholds.document_threshold.fill_(0.4)
+        assert objective.criterion(features, taught)["L_R"].item() > 1e-4
+    assert "_start" not in str(list(objective.state_dict())), "a frozen copy is no part of what is kept"
+
+
 def test_queries_of_a_batch_are_weighed_by_their_own_corpus(splade: SparseEncoder, corpus: TaughtCorpus) -> None:
     # The other corpus has documents of the first word alone, so its features are as common as can be there.
     word = WORDS[0]
@@ -262,6 +284,7 @@ def test_what_cannot_be_trained_is_refused(encoder: TextEncoder, splade: SparseE
         ({"method": "topk", "query_rule": "soft"}, "the method topk has no thresholds; leave query_rule out"),
         ({"k": 0}, "k must be at least 1, got 0"),
         ({"steepness": 0.0}, r"steepness must be above 0, got 0\.0"),
+        ({"self_taught": 1.5}, r"self_taught must be a share, 0 to 1, got 1\.5"),
         ({"lambda_t": -1.0}, r"lambda_t must be at least 0, got -1\.0"),
         ({"max_seconds": 0.0}, r"max_seconds must be above 0, got 0\.0"),
     ],

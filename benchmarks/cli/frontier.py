@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     epilog="""\b
 Examples:
   python -m benchmarks frontier beir/scifact
-  python -m benchmarks frontier beir/scifact --clients 1 --clients 8 --splade folder-of-a-splade
+  python -m benchmarks frontier beir/scifact --clients 1 --clients 8 --splade bert-tiny-splade-ht
 """
 )
 @click.argument("dataset", type=click.Path(exists=True, file_okay=False, path_type=Path))
@@ -46,10 +46,13 @@ def frontier(dataset: Path, split: str, splade: str | None, clients: tuple[int, 
 
 def _encode(model: TextEncoder, data: EncodedSet, stage: Stage) -> Splade:
     from benchmarks.datasets import cached_vectors
+    from connector.statistics import CorpusStatistics
 
     texts = [document.content for document in data.documents]
     stage.report("encoding by SPLADE", 0.0)
     documents = cached_vectors(model, texts, "document", stage.options.cache)
+    if model.statistics is not None:
+        model = model.with_statistics(CorpusStatistics.measure_features(documents, model.num_latents))
     queries = cached_vectors(model, [query.text for query in data.judged.queries], "query", stage.options.cache)
     stage.report("encoding by SPLADE", 1.0)
     return model.fingerprint, documents, queries

@@ -10,7 +10,14 @@ from pathlib import Path
 import click
 
 from connector.cli.connection import connection_options, open_client
-from connector.cli.options import device_option, idf_option, quiet_option, rescore_option
+from connector.cli.options import (
+    device_option,
+    idf_option,
+    posting_budget_option,
+    quiet_option,
+    rescore_option,
+    search_defaults,
+)
 from connector.cli.progress import documents
 from connector.codes import Bits
 
@@ -35,6 +42,7 @@ Examples:
 )
 @idf_option
 @rescore_option
+@posting_budget_option
 @device_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @quiet_option
@@ -50,6 +58,7 @@ def evaluate(
     calibrate: bool,
     idf: bool,
     rescore: Bits | None,
+    posting_budget: float | None,
     device: str | None,
     as_json: bool,
     quiet: bool,
@@ -81,6 +90,7 @@ def evaluate(
             loaded,
             sample=[document.content for document in corpus] if calibrate else (),
             rescore=rescore,
+            search=search_defaults(posting_budget),
             settings={"number_of_shards": 1, "number_of_replicas": 0},
         )
     try:

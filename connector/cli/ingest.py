@@ -14,6 +14,7 @@ from connector.cli.options import (
     new_index_options,
     quiet_option,
     record_options,
+    search_defaults,
     summary_option,
     writing_options,
 )
@@ -80,6 +81,7 @@ def ingest(
     fit: Path | None,
     fit_minutes: float,
     rescore: Bits | None,
+    posting_budget: float | None,
     shards: int | None,
     replicas: int | None,
     batch_size: int,
@@ -164,6 +166,7 @@ def ingest(
             loaded,
             sample=records.sample if calibrate and fit is None else (),
             rescore=rescore,
+            search=search_defaults(posting_budget),
             fields=fields,
             settings=index_settings(shards, replicas),
         )

@@ -17,6 +17,7 @@ from connector.cli.options import (
     new_index_options,
     quiet_option,
     record_options,
+    search_defaults,
     summary_option,
     writing_options,
 )
@@ -72,6 +73,7 @@ def ingest_ray(
     idf: bool,
     calibrate: bool,
     rescore: Bits | None,
+    posting_budget: float | None,
     shards: int | None,
     replicas: int | None,
     batch_size: int,
@@ -107,6 +109,7 @@ def ingest_ray(
         idf=idf,
         calibrate=calibrate,
         rescore=rescore,
+        search=search_defaults(posting_budget),
         fields=fields,
         settings=index_settings(shards, replicas),
         generate_ids=generate_ids,

@@ -10,6 +10,7 @@ import click
 
 from connector.codes import Bits
 from connector.query import parse_filter
+from connector.types import SearchDefaults
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -130,6 +131,12 @@ idf_option = click.option(
     "--idf", is_flag=True, help="Weigh a SPLADE's queries by how rare features are in the corpus; the index notes it."
 )
 
+posting_budget_option = click.option(
+    "--posting-budget",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Of a new index: what searches read at most where they do not say, in multiples of its documents.",
+)
+
 new_index_options = _together(
     idf_option,
     click.option(
@@ -139,6 +146,7 @@ new_index_options = _together(
         help="Tell the encoder of a new index how common words are, and where documents lie, from the first 10,000.",
     ),
     rescore_option,
+    posting_budget_option,
     click.option("--shards", type=click.IntRange(1), help="Of a new index.  [default: the server's]"),
     click.option("--replicas", type=click.IntRange(0), help="Of a new index.  [default: the server's]"),
 )
@@ -169,3 +177,8 @@ def index_settings(shards: int | None, replicas: int | None) -> dict[str, int]:
     """The settings of a new index, those left out that the server is to choose."""
     settings = {"number_of_shards": shards, "number_of_replicas": replicas}
     return {name: value for name, value in settings.items() if value is not None}
+
+
+def search_defaults(posting_budget: float | None) -> SearchDefaults | None:
+    """How a new index is searched where a search does not say; None if the command says nothing of it either."""
+    return None if posting_budget is None else SearchDefaults(posting_budget=posting_budget)

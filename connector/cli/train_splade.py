@@ -26,7 +26,7 @@ _RULES = click.Choice(["none", "soft", "sigmoid", "hard", "gauss"])
 Examples:
   ksparse train splade beir/debian beir/wordnet --start SPLADE --output ht1 --max-minutes 10
   ksparse train splade beir/debian --start SPLADE --output ht3 --lambda-t 3
-  ksparse train splade beir/debian --start SPLADE --output ht-idf --idf
+  ksparse train splade beir/debian --start SPLADE --output ht-idf --idf --self-taught 0.5
   ksparse train splade beir/debian --start SPLADE --output top100 --method topk --k 100
   ksparse ingest corpus.jsonl --index docs --encoder ht1
 """
@@ -44,6 +44,10 @@ Examples:
 @click.option("--steepness", type=click.FloatRange(min=0, min_open=True), default=25.0, show_default=True, help="K.")
 @click.option("--k", type=click.IntRange(1), default=100, show_default=True, help="Weights per document (topk).")
 @click.option("--idf", is_flag=True, help="Weigh queries by how rare their features are in the corpus searched.")
+@click.option(
+    "--self-taught", type=click.FloatRange(0, 1), default=0.0, show_default=True,
+    help="Share of the start's own scores in what is taught; keeps what it knows of words.",
+)  # fmt: skip
 @click.option("--lambda-q", type=click.FloatRange(min=0), default=0.01, show_default=True, help="Shorter queries.")
 @click.option("--lambda-d", type=click.FloatRange(min=0), default=0.008, show_default=True, help="Shorter documents.")
 @click.option("--lambda-t", type=click.FloatRange(min=0), default=1.0, show_default=True, help="Higher thresholds.")

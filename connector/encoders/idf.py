@@ -17,6 +17,8 @@ from connector.statistics import CorpusStatistics
 class QueryIdf(WeightedModule):
     """Multiplies the weights of a query's `sentence_embedding` (n, width) by the idf of their features.
 
+    By its share of the largest idf, so that the rarest feature weighs what it did, and untold all do.
+
     A SPLADE learns how much a feature tells from the texts that it was trained on. In another corpus other features are
     common: each of them is read for a large share of the documents and tells little. The idf of features, measured on a
     sample of the documents as the model encodes them (`CorpusStatistics.measure_features`), says which. Documents stay
@@ -38,7 +40,7 @@ class QueryIdf(WeightedModule):
 
     @property
     def statistics(self) -> CorpusStatistics:
-        """What queries are weighed by; until anything is known, all features are as rare as each other."""
+        """The roots of idf; until anything is known, all features are as rare as each other."""
         return CorpusStatistics.of_features(self.token_weights.cpu().numpy().copy())
 
     @torch.no_grad()
@@ -59,7 +61,8 @@ class QueryIdf(WeightedModule):
     ) -> dict[str, Tensor | Any]:
         """Weigh the embeddings of queries; `kwargs` are meant for other modules."""
         if task == "query":
-            features["sentence_embedding"] = features["sentence_embedding"] * self.token_weights.square()
+            idf = self.token_weights.square()
+            features["sentence_embedding"] = features["sentence_embedding"] * (idf / idf.max().clamp_min(1e-6))
         return features
 
 

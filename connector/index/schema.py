@@ -63,6 +63,7 @@ def index_body(
     statistics: CorpusStatistics | None = None,
     code: RotatedCode | None = None,
     weight_exponent: int = 0,
+    search: SearchDefaults | None = None,
     fields: Mapping[str, str] | None = None,
     mappings: Mapping[str, Any] | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -74,6 +75,7 @@ def index_body(
         statistics: Kept there, too (about 20 KB), so that queries are encoded as the documents are.
         code: Codes of the dense embeddings that documents will have, to be rescored by; described there, too.
         weight_exponent: The power of two that writers multiply weights by and searches undo; kept there, too.
+        search: How it is searched where a search does not say; kept there, too.
         fields: Further top-level fields, from name to mapping type (keyword, integer, date, ...).
         mappings: What a type does not say: further `properties` in full, `dynamic_templates` and the like.
         settings: Index settings such as `number_of_shards`.
@@ -100,6 +102,8 @@ def index_body(
             excludes.append(CODE_FIELD)
     if weight_exponent:
         meta["weight_exponent"] = weight_exponent
+    if search is not None:
+        meta["search"] = search._asdict()
     body["mappings"]["_meta"] = {META_KEY: meta}
     if settings:
         body["settings"] = {"index": dict(settings)}
@@ -218,6 +222,7 @@ def prepare_index(
     statistics: CorpusStatistics | None = None,
     code: RotatedCode | None = None,
     weight_exponent: int = 0,
+    search: SearchDefaults | None = None,
     fields: Mapping[str, str] | None = None,
     mappings: Mapping[str, Any] | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -231,6 +236,7 @@ def prepare_index(
         statistics: What this encoder was told of the corpus.
         code: Codes that a new index's documents will have.
         weight_exponent: The power of two that a new index's weights are stored multiplied by.
+        search: How a new index is searched where a search does not say.
         fields: Further top-level fields, from name to mapping type.
         mappings: Further parts of a new index's mapping, as in `index_body`.
         settings: Index settings, for a new index.
@@ -249,6 +255,7 @@ def prepare_index(
             statistics=statistics,
             code=code,
             weight_exponent=weight_exponent,
+            search=search,
             fields=fields,
             mappings=mappings,
             settings=settings,
@@ -262,7 +269,8 @@ def prepare_index(
             if error.error == "resource_already_exists_exception":  # by another job, just now
                 return prepare_index(client, index, encoder, fields=fields)
             raise IndexMappingError(f"The server refuses to create index {index!r}: {reason_of(error)}") from error
-        return IndexSchema(index, encoder, dict(fields or {}), statistics, code, weight_exponent, names=(index,))
+        facts = (statistics, code, weight_exponent, search)
+        return IndexSchema(index, encoder, dict(fields or {}), *facts, names=(index,))
     check_encoder(schema, encoder)
     missing = {name: kind for name, kind in (fields or {}).items() if schema.fields.get(name) != kind}
     if missing:

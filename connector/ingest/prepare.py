@@ -21,6 +21,7 @@ from connector.index.schema import (
     read_schema,
 )
 from connector.sparsify import find_weight_exponent
+from connector.types import SearchDefaults
 
 _MEASURED = 64
 """Documents that tell how long embeddings are, and how small weights."""
@@ -33,6 +34,7 @@ def prepare_encoder(
     *,
     sample: Callable[[], Sequence[str]] | Sequence[str] = (),
     rescore: Bits | None = None,
+    search: SearchDefaults | None = None,
     fields: Mapping[str, str] | None = None,
     mappings: Mapping[str, Any] | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -47,6 +49,7 @@ def prepare_encoder(
             that returns some, called if they are needed. Without any, a new index has none.
         rescore: Keep a code of the dense embedding, so many bits a dimension, with each document of a new index, to
             put the first hits into the dense order.
+        search: How a new index is searched where a search does not say.
         fields: Further top-level fields, from name to mapping type.
         mappings: Further parts of a new index's mapping, as in `index_body`.
         settings: Index settings, for a new index.
@@ -81,6 +84,7 @@ def prepare_encoder(
                 weight_exponent=find_weight_exponent(some.weights, margin=1)
                 if some is not None and some.weights.any()
                 else 0,
+                search=search,
                 fields=fields,
                 mappings=mappings,
                 settings=settings,

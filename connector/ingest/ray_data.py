@@ -26,6 +26,7 @@ from connector.ingest.pipeline import IngestResult, Progress
 from connector.ingest.prepare import prepare_encoder
 from connector.ingest.ray_worker import COUNTS, Read, Worker, read_parts, read_rows
 from connector.ingest.sample import MOST_DOCUMENTS, Sampled
+from connector.types import SearchDefaults
 
 if TYPE_CHECKING:
     from ray.data import Dataset
@@ -55,6 +56,7 @@ class RayIngest:
         idf: As for `load_encoder`.
         calibrate: Tell the encoder of a new index the statistics of the first documents.
         rescore: As for `prepare_encoder`.
+        search: As for `prepare_encoder`.
         fields: As for `prepare_encoder`.
         settings: As for `prepare_encoder`.
         generate_ids: Give a record without `_id` the SHA-256 of its content.
@@ -74,6 +76,7 @@ class RayIngest:
     idf: bool = False
     calibrate: bool = True
     rescore: Bits | None = None
+    search: SearchDefaults | None = None
     fields: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     generate_ids: bool = False
@@ -174,6 +177,7 @@ class RayIngest:
             load_encoder(self.encoder, k=self.k, idf=self.idf),
             sample=sample if self.calibrate else (),
             rescore=self.rescore,
+            search=self.search,
             fields=self.fields,
             settings=self.settings,
         )

@@ -16,8 +16,10 @@ from opensearchpy import OpenSearch
 
 from connector.cli.main import cli
 from connector.evaluation.runs import read_run
+from connector.index.schema import existing_schema
+from connector.types import SearchDefaults
 from tests.fault_proxy import fault_proxy, status
-from tests.tiny import MAX_TOKENS, WORDS, build_head
+from tests.tiny import MAX_TOKENS, WORDS, build_head, build_splade
 
 pytestmark = pytest.mark.opensearch
 
@@ -447,3 +449,36 @@ def test_hits_are_rescored_by_the_codes_of_the_index(command: Command, large_cor
     assert first["doc_id"] == "9" and first["score"] == pytest.approx(2.0, abs=0.1), "1 plus the cosine"
     alone = json.loads(command("search", text, "--json", "--k-query", "8", "--window", "0").stdout)["hits"]
     assert alone[0]["score"] != pytest.approx(first["score"], rel=1e-3)
+
+
+@pytest.fixture
+def splade_folder(tmp_path: Path) -> Path:
+    build_splade(tmp_path / "transformer").save_pretrained(str(tmp_path / "splade"))
+    return tmp_path / "splade"
+
+
+def test_an_index_of_a_splade_notes_idf_and_a_budget_and_searches_need_not(
+    command: Command, corpus: Path, splade_folder: Path, client: OpenSearch, index: str
+) -> None:
+    options = ("--idf", "--posting-budget", "0.5", "--quiet")
+    assert command("ingest", str(corpus), *options, encoder=splade_folder).exit_code == 0
+    schema = existing_schema(client, index)
+    assert schema.search == SearchDefaults(posting_budget=0.5)
+    assert schema.statistics is not None and len(set(schema.statistics.token_weights.tolist())) > 1
+    found = command("search", CATS, "--json", encoder=splade_folder)
+    assert found.exit_code == 0, found.output
+    everything = command("search", CATS, "--json", "--prune-type", "none", encoder=splade_folder)
+    scores = [json.loads(each.stdout)["hits"][0]["score"] for each in (found, everything)]
+    assert scores[0] < scores[1], "a feature of all three documents does not fit into half of them"
+
+
+def test_idf_is_for_splades(command: Command, corpus: Path) -> None:
+    said = one_line(command("ingest", str(corpus), "--idf"), exit_code=1)
+    assert "queries of a SPLADE can be weighed by idf, once; this model has" in said and "KSparseAutoEncoder" in said
+
+
+def test_evaluate_weighs_a_splades_queries(command: Command, dataset: Path, splade_folder: Path) -> None:
+    options = ("--idf", "--posting-budget", "0.5", "--json", "--quiet")
+    result = command("evaluate", str(dataset), *options, index=None, encoder=splade_folder)
+    assert result.exit_code == 0, result.output
+    assert 0 <= json.loads(result.stdout)["sparse"]["ndcg@10"] <= 1

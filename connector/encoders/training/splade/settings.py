@@ -41,6 +41,9 @@ class SpladeSettings:
     """Weights kept of each document (`topk`)."""
     idf: bool = False
     """Weigh queries by the idf of features in their own corpus (`QueryIdf`), before thresholds."""
+    self_taught: float = 0.0
+    """Share of the start's own scores in what is taught, the dense teacher's being the rest. A SPLADE knows words that
+    an embedding has lost, and forgets them where the embedding alone teaches it."""
     lambda_q: float = 0.01
     """Weight of L_Q, the mean sum of a query's weights."""
     lambda_d: float = 0.008
@@ -95,5 +98,7 @@ class SpladeSettings:
                 raise ValueError(f"{name} must be one of {', '.join(THRESHOLD_RULES)}, got {rule!r}.")
             if rule is not None and self.method not in _RULES:
                 raise ValueError(f"the method {self.method} has no thresholds; leave {name} out or choose ht.")
+        if not 0 <= self.self_taught <= 1:
+            raise ValueError(f"self_taught must be a share, 0 to 1, got {self.self_taught}.")
         lambdas = ("lambda_q", "lambda_d", "lambda_t")
         check_ranges(self, at_least_one=_AT_LEAST_ONE, above_zero=_ABOVE_ZERO, at_least_zero=lambdas)

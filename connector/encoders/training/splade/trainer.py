@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -74,6 +75,8 @@ class SpladeObjective(Objective):
         self._settings = settings
         self._idf = next((module for module in loss.model if isinstance(module, QueryIdf)), None)
         self._names = [corpus.source.name for corpus in corpora]
+        # As it is now, and no part of what is trained: hidden from the module's weights in a tuple.
+        self._start = (copy.deepcopy(_without_thresholds(loss.model)),) if settings.self_taught else ()
         # sqrt(idf) of features in each corpus: the last validation's, so part of where a run stands.
         width = self._idf.width if self._idf is not None else 0
         self.register_buffer("token_weights", torch.ones(len(corpora), width))
@@ -107,7 +110,9 @@ class SpladeObjective(Objective):
     def calibrate(self, batches: int = 8) -> None:
         """Bring the teacher's scores onto the scale of the model's: the paper's teacher is on it by itself."""
         self.criterion.model.eval()
+        start, self._start = self._start, ()
         ratios = [self.criterion.margin_ratio(*self._draw()) for _ in range(batches)]
+        self._start = start
         self.criterion.teacher_scale.fill_(float(np.mean(ratios)))
 
     def finish(self) -> None:
@@ -122,7 +127,25 @@ class SpladeObjective(Objective):
         if self._idf is not None:
             self._idf.token_weights.copy_(self.token_weights[batch.corpus])
         features = [self._tokens(batch.queries, "query"), self._tokens(batch.documents, "document")]
-        return features, torch.from_numpy(batch.scores).to(self.criterion.model.device)
+        scores = torch.from_numpy(batch.scores).to(self.criterion.model.device)
+        return features, self._taught(features, scores, batch.corpus)
+
+    @torch.no_grad()
+    def _taught(self, features: Sequence[dict[str, Any]], dense: Tensor, corpus: int) -> Tensor:
+        """What the batch is taught, on the scale of the dense scores: these, and those of the start."""
+        for start in self._start:
+            if self._idf is not None:
+                next(each for each in start if isinstance(each, QueryIdf)).token_weights.copy_(
+                    self.token_weights[corpus]
+                )
+            with pooled_sparsely(start):
+                query, document = (
+                    start(dict(tokens), task=task)["sentence_embedding"]
+                    for tokens, task in zip(features, ("query", "document"), strict=True)
+                )
+            share = self._settings.self_taught
+            dense = (1 - share) * dense + share / self.criterion.teacher_scale * (query @ document.T)
+        return dense
 
     def _tokens(self, texts: list[str], task: Task) -> dict[str, Any]:
         model = self.criterion.model
@@ -212,6 +235,11 @@ def train_splade(
         steps=run.steps,
         elapsed_s=time.monotonic() - started,
     )
+
+
+def _without_thresholds(model: SparseEncoder) -> SparseEncoder:
+    modules = [module for module in model if not isinstance(module, (Thresholding, TopKMasking))]
+    return SparseEncoder(modules=modules, device=str(model.device)).eval().requires_grad_(False)
 
 
 def with_method(start: SparseEncoder, settings: SpladeSettings) -> SparseEncoder:
