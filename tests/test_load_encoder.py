@@ -10,7 +10,7 @@ from sentence_transformers import SparseEncoder
 
 from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.base_model import find_base_model
-from connector.encoders.load import DEFAULT_ENCODER, join, load_encoder, shipped_heads
+from connector.encoders.load import DEFAULT_ENCODER, join, load_encoder, shipped_encoders, shipped_heads
 from connector.encoders.text import TextEncoder
 from connector.errors import EncoderError
 from tests.tiny import DIM, K_QUERY, NUM_LATENTS, K, build_dense, build_head, build_splade
@@ -85,6 +85,21 @@ def test_a_shipped_head_goes_by_its_name() -> None:
     assert DEFAULT_ENCODER in shipped_heads()
     head = KSparseAutoEncoder.load(str(shipped_heads()[DEFAULT_ENCODER]))
     assert (head.dim, head.base_model) == (384, "sentence-transformers/all-MiniLM-L6-v2")
+
+
+def test_the_shipped_splade_goes_by_its_name_and_is_small() -> None:
+    folder = shipped_encoders()["bert-tiny-splade-ht"]
+    assert "bert-tiny-splade-ht" not in shipped_heads()
+    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 18e6
+    splade = load_encoder("bert-tiny-splade-ht", device="cpu")
+    assert splade.is_splade and splade.statistics is not None
+    assert {parameter.dtype for parameter in splade.model.parameters()} == {torch.float32}
+    [document] = splade.encode_document(["Plants make sugar from light, which is called photosynthesis."]).as_mappings()
+    [query] = splade.encode_query(["photosynthesis of plants"]).as_mappings()
+    found = [splade.label(name) for name in document if name in query]
+    assert found and '"plants"' in found and len(document) < 60
+    common, rare = (splade.encode_query([word]).weights.max() for word in ("what is it", "photosynthesis"))
+    assert rare > common
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:

@@ -203,6 +203,13 @@ def test_a_start_that_teaches_itself_has_nothing_to_learn_but_thresholds(
     assert "_start" not in str(list(objective.state_dict())), "a frozen copy is no part of what is kept"
 
 
+def test_a_start_that_teaches_itself_goes_on_learning(splade: SparseEncoder, corpus: TaughtCorpus) -> None:
+    before = {name: tensor.clone() for name, tensor in splade.state_dict().items()}
+    after = train_splade(splade, [corpus], replace(SMALL, self_taught=0.5)).model.state_dict()
+    moved = [name for name, tensor in before.items() if tensor.is_floating_point() and not tensor.equal(after[name])]
+    assert len(moved) > 10, "the copy that teaches is another one"
+
+
 def test_queries_of_a_batch_are_weighed_by_their_own_corpus(splade: SparseEncoder, corpus: TaughtCorpus) -> None:
     # The other corpus has documents of the first word alone, so its features are as common as can be there.
     word = WORDS[0]

@@ -14,7 +14,7 @@ from connector.types import SearchDefaults
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_HEADS_HELP = "A shipped head, a folder (ksparse train, SparseEncoder), or a SparseEncoder on the hub."
+_HEADS_HELP = "all-MiniLM-L6-v2 or bert-tiny-splade-ht, a folder (ksparse train, SparseEncoder), or one on the hub."
 
 
 def _to_bits(_context: click.Context, _option: click.Parameter, value: str) -> Bits | None:

@@ -51,7 +51,7 @@ def _card(
     )
     return f"""# SPLADE, {_method(settings)}
 
-Trained by `ksparse train splade` from `{start}`, taught by `{teacher}`
+Trained by `ksparse train splade` from `{start}`, taught by {_teachers(settings, teacher)}
 (margin MSE): seed {settings.seed}, {trained.steps:,} steps of {settings.batch_size} queries in
 {trained.elapsed_s / 60:.0f} minutes. All settings, losses and versions are in `training.json`.
 
@@ -71,7 +71,17 @@ NDCG@10 is {trained.validations[-1].teacher_ndcg:.3f}:
 """
 
 
+def _teachers(settings: SpladeSettings, teacher: str) -> str:
+    own = settings.self_taught
+    return f"`{teacher}`" if not own else f"itself as it was ({own:.0%}) and `{teacher}` ({1 - own:.0%})"
+
+
 def _method(settings: SpladeSettings) -> str:
+    idf = "queries weighed by idf, " if settings.idf else ""
+    return idf + _rules(settings)
+
+
+def _rules(settings: SpladeSettings) -> str:
     if settings.rules is not None:
         query, document = settings.rules
         return (

@@ -76,7 +76,7 @@ class SpladeObjective(Objective):
         self._idf = next((module for module in loss.model if isinstance(module, QueryIdf)), None)
         self._names = [corpus.source.name for corpus in corpora]
         # As it is now, and no part of what is trained: hidden from the module's weights in a tuple.
-        self._start = (copy.deepcopy(_without_thresholds(loss.model)),) if settings.self_taught else ()
+        self._start = (_frozen(loss.model),) if settings.self_taught else ()
         # sqrt(idf) of features in each corpus: the last validation's, so part of where a run stands.
         width = self._idf.width if self._idf is not None else 0
         self.register_buffer("token_weights", torch.ones(len(corpora), width))
@@ -237,8 +237,9 @@ def train_splade(
     )
 
 
-def _without_thresholds(model: SparseEncoder) -> SparseEncoder:
-    modules = [module for module in model if not isinstance(module, (Thresholding, TopKMasking))]
+def _frozen(model: SparseEncoder) -> SparseEncoder:
+    """A copy without thresholds that learns nothing."""
+    modules = [copy.deepcopy(module) for module in model if not isinstance(module, (Thresholding, TopKMasking))]
     return SparseEncoder(modules=modules, device=str(model.device)).eval().requires_grad_(False)
 
 
