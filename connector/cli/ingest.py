@@ -34,6 +34,7 @@ Examples:
   ksparse ingest articles.csv --index articles --field year:integer
   zcat dump.jsonl.gz | ksparse ingest - --index docs
   ksparse ingest corpus.jsonl --index docs --dry-run          bytes, time and failures to be expected
+  ksparse ingest corpus.jsonl --index docs --encoder bert-tiny-splade-ht --posting-budget 0.8
   ksparse ingest corpus.jsonl --index docs --fit my-head      then: ksparse search ... --encoder my-head
 \b
 JSONL has the keys _id, text and, if you like, title and metadata. In CSV, TSV and Parquet every other column
