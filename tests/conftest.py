@@ -62,6 +62,8 @@ def encoder(head_folder: Path) -> TextEncoder:
 @pytest.fixture(scope="session")
 def lexical(dense_folder: Path) -> TextEncoder:
     """An untrained head with tokens beside its 64 latents, and no statistics yet."""
+    import torch
+
     from connector.encoders.autoencoder import KSparseAutoEncoder
     from connector.encoders.load import join
     from connector.encoders.text import TextEncoder
@@ -69,6 +71,7 @@ def lexical(dense_folder: Path) -> TextEncoder:
 
     dense = build_dense(dense_folder.parent / "transformer")
     sizes = {"num_tokens": len(dense.tokenizer), "document_scale": 0.3, "query_scale": 0.5}
+    torch.manual_seed(4)
     head = KSparseAutoEncoder(DIM, NUM_LATENTS, K, base_model=str(dense_folder), lexical_config=sizes)
     return TextEncoder(join(dense, head))
 
