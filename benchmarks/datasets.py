@@ -17,6 +17,7 @@ from connector.encoders.lexical import Task
 from connector.encoders.text import TextEncoder
 from connector.encoders.training.embeddings import EmbeddingCache
 from connector.evaluation.datasets import RetrievalSet, load_retrieval_set
+from connector.statistics import CorpusStatistics
 from connector.types import Document, SparseVectors
 
 
@@ -82,6 +83,28 @@ def cached_vectors(encoder: TextEncoder, texts: list[str], task: Task, folder: P
     np.savez(unfinished, features=vectors.features, weights=vectors.weights)
     unfinished.replace(path)
     return vectors
+
+
+def encode_by(
+    encoder: TextEncoder, data: EncodedSet, folder: Path, *, idf: bool = False
+) -> tuple[TextEncoder, SparseVectors, SparseVectors]:
+    """Encode a set by an encoder without a head; vectors are kept in a folder.
+
+    Args:
+        encoder: A SPLADE, say.
+        data: The set.
+        folder: Where vectors are kept.
+        idf: Weigh queries by idf, though the encoder by itself does not; documents are the same.
+
+    Returns:
+        The encoder, told the idf of features if it weighs queries by it; documents; queries.
+    """
+    documents = cached_vectors(encoder, [document.content for document in data.documents], "document", folder)
+    if idf:
+        encoder = encoder.with_idf()
+    if encoder.statistics is not None:
+        encoder = encoder.with_statistics(CorpusStatistics.measure_features(documents, encoder.num_latents))
+    return encoder, documents, cached_vectors(encoder, [query.text for query in data.judged.queries], "query", folder)
 
 
 def encode_set(

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.datasets import EncodedSet, cached_vectors
+from benchmarks.datasets import EncodedSet, encode_by
 from benchmarks.systems.base import System
 from benchmarks.systems.guided import Guided
 from benchmarks.systems.rank_features import RankFeatures, document_shares, searched_features
@@ -30,7 +30,6 @@ from connector.encoders.training.taught import TaughtCorpus
 from connector.pruning import Pruning
 from connector.sparsify import find_weight_exponent
 from connector.static_pruning import cut, document_centric_pruning
-from connector.statistics import CorpusStatistics
 from connector.types import SparseVectors
 
 DEPTHS = (10, 1_000)
@@ -176,13 +175,7 @@ class Models:
                 if isinstance(module, Thresholding) and row.indexed_as is not None:
                     module.document = row.indexed_as
             self.report(f"encoding for {row.name}", 0.0)
-            texts = [document.content for document in data.documents]
-            documents = cached_vectors(encoder, texts, "document", key[0])
-            if row.idf or encoder.statistics is not None:
-                encoder = encoder.with_idf()
-                encoder = encoder.with_statistics(CorpusStatistics.measure_features(documents, encoder.num_latents))
-            queries = cached_vectors(encoder, [query.text for query in data.judged.queries], "query", key[0])
-            self._encoded[key] = encoder, documents, queries
+            self._encoded[key] = encode_by(encoder, data, key[0], idf=row.idf)
             self.report(f"encoding for {row.name}", 1.0)
         encoder, documents, queries = self._encoded[key]
         return encoder, row.prune(documents) if row.prune else documents, queries

@@ -19,9 +19,9 @@ from connector.ingest.prepare import encoder_of
 from connector.pruning import Pruning, prune_query
 from connector.query import SearchOptions, check_text
 from connector.rescore import build_rescore
-from connector.types import Hit, SparseVectors
+from connector.types import Hit, SearchDefaults, SparseVectors
 
-_WINDOW = 100
+_WINDOW = SearchDefaults().window
 _EVERYTHING = Pruning()
 _NOTHING_ELSE = SearchOptions()
 
@@ -71,6 +71,7 @@ class Retriever:
         cached_queries: int = 1_024,
     ) -> None:
         self.schema = existing_schema(client, index)
+        self._usual = self.schema.search or SearchDefaults()
         self.encoder = encoder_of(self.schema, encoder)
         # Not the alias: once it is switched to an index of another encoder, features would match what they do not mean.
         names = ",".join(self.schema.names)
@@ -250,8 +251,7 @@ class Retriever:
 
     def _window(self, window: int | None, top_k: int) -> int:
         if self.encoder.code is not None:
-            usual = self.schema.search.window if self.schema.search is not None else _WINDOW
-            return max(usual, 10 * top_k) if window is None else window
+            return max(self._usual.window, 10 * top_k) if window is None else window
         if window:
             raise SearchError(
                 f"Index {self.schema.index!r} has no codes to rescore {window} hits by; ingest it anew with --rescore."
@@ -260,11 +260,11 @@ class Retriever:
 
     def _setting(self, k_query: int | None, window: int | None, top_k: int, pruning: Pruning | None) -> Setting:
         """How a search is made, what it does not say taken from the index."""
-        window, kept = self._window(window, top_k), self.schema.search
-        if k_query is None and kept is not None:
-            if pruning is None and kept.posting_budget is not None:
-                pruning = Pruning("posting_budget", kept.posting_budget)
-            k_query = kept.k_query
+        window = self._window(window, top_k)
+        if k_query is None:
+            if pruning is None and self._usual.posting_budget is not None:
+                pruning = Pruning("posting_budget", self._usual.posting_budget)
+            k_query = self._usual.k_query
         pruning = pruning or _EVERYTHING
         if k_query is None and window and pruning.prune_type == "none" and self.encoder.k_query is not None:
             k_query = max(1, self.encoder.k_query // 2)

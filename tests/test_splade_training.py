@@ -194,7 +194,8 @@ def test_a_start_that_teaches_itself_has_nothing_to_learn_but_thresholds(
     objective.calibrate()
     model = objective.criterion.model.eval()
     thresholds = next(module for module in model if isinstance(module, Thresholding))
-    features, taught = objective._draw()
+    features, dense = objective._draw()
+    taught = objective._taught(features, dense)
     with torch.no_grad():
         # At threshold 0 eq. 1 halves what is next to it; afterwards nothing is left out.
         assert objective.criterion(features, taught)["L_R"].item() == pytest.approx(0.0, abs=1e-6)

@@ -45,14 +45,9 @@ def frontier(dataset: Path, split: str, splade: str | None, clients: tuple[int, 
 
 
 def _encode(model: TextEncoder, data: EncodedSet, stage: Stage) -> Splade:
-    from benchmarks.datasets import cached_vectors
-    from connector.statistics import CorpusStatistics
+    from benchmarks.datasets import encode_by
 
-    texts = [document.content for document in data.documents]
     stage.report("encoding by SPLADE", 0.0)
-    documents = cached_vectors(model, texts, "document", stage.options.cache)
-    if model.statistics is not None:
-        model = model.with_statistics(CorpusStatistics.measure_features(documents, model.num_latents))
-    queries = cached_vectors(model, [query.text for query in data.judged.queries], "query", stage.options.cache)
+    told, documents, queries = encode_by(model, data, stage.options.cache)
     stage.report("encoding by SPLADE", 1.0)
-    return model.fingerprint, documents, queries
+    return told.fingerprint, documents, queries

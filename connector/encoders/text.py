@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer, SparseEncoder
 from sentence_transformers.sparse_encoder.modules import SpladePooling
 from sentence_transformers.util import batch_to_device
+from torch import nn
 
 from connector.codes import RotatedCode
 from connector.encoders.autoencoder import KSparseAutoEncoder
@@ -35,8 +36,6 @@ _BLOCK = 2_048
 
 _MOST_EMBEDDED = 1_000
 """Documents whose mean embedding stands for that of all."""
-
-_SAMPLE_BATCH = 32
 
 _POOLING = RLock()
 
@@ -210,13 +209,12 @@ class TextEncoder:
         """
         if not texts:
             raise ValueError("texts must hold one document at least.")
+        some = texts[:: -(-len(texts) // _MOST_EMBEDDED)]
         if isinstance(self._told, QueryIdf):
-            some = texts[:: -(-len(texts) // _MOST_EMBEDDED)]
-            vectors = self._encode(some, "document", self.k, _SAMPLE_BATCH, dense=False)[0]
-            return CorpusStatistics.measure_features(vectors, self.num_latents)
+            return CorpusStatistics.measure_features(self.encode_document(some), self.num_latents)
         head = self._require_head()
         if embeddings is None:
-            embeddings = self.embed(texts[:: -(-len(texts) // _MOST_EMBEDDED)])
+            embeddings = self.embed(some)
         if head.lexical is None:
             return CorpusStatistics.measure(embeddings, prior=head.statistics)
         prompt, tokenizer = self.model.prompts.get("document") or "", self.model.tokenizer
@@ -236,10 +234,7 @@ class TextEncoder:
             return self
         told = copy.deepcopy(self._told if self._told is not None else self._require_head())
         told.use_statistics(statistics)
-        modules = [told if module is self._told else module for module in self.model]
-        return self._with(
-            SparseEncoder(modules=modules, device=str(self.model.device), prompts=self._prompts), self.code
-        )
+        return self._of([told if module is self._told else module for module in self.model])
 
     def with_idf(self) -> TextEncoder:
         """The same SPLADE, its queries weighed by how rare features are in the corpus that is searched (`QueryIdf`).
@@ -251,10 +246,7 @@ class TextEncoder:
         """
         if isinstance(self._told, QueryIdf):
             return self
-        modules = with_query_idf(self.model)
-        return self._with(
-            SparseEncoder(modules=modules, device=str(self.model.device), prompts=self._prompts), self.code
-        )
+        return self._of(with_query_idf(self.model))
 
     def with_code(self, code: RotatedCode | None) -> TextEncoder:
         """The same encoder, giving documents such codes.
@@ -338,6 +330,10 @@ class TextEncoder:
         if self.num_latents != latents + tokens:
             return ""
         return f'"{self.model.tokenizer.convert_ids_to_tokens(number - latents)}"' if number < latents + tokens else ""
+
+    def _of(self, modules: list[nn.Module]) -> TextEncoder:
+        model = SparseEncoder(modules=modules, device=str(self.model.device), prompts=self._prompts)
+        return self._with(model, self.code)
 
     def _with(self, model: SparseEncoder, code: RotatedCode | None) -> TextEncoder:
         return TextEncoder(

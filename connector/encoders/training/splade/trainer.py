@@ -97,7 +97,8 @@ class SpladeObjective(Objective):
         """Draw a batch and return its loss, when that share of the run is over."""
         self._mask(done)
         self.criterion.model.train()
-        return torch.stack(list(self.criterion(*self._draw()).values())).sum()
+        features, dense = self._draw()
+        return torch.stack(list(self.criterion(features, self._taught(features, dense)).values())).sum()
 
     def use_statistics(self, found: Mapping[str, CorpusStatistics]) -> None:
         """Weigh queries by these from now on; a corpus of which nothing is known takes the mean of the others."""
@@ -110,9 +111,7 @@ class SpladeObjective(Objective):
     def calibrate(self, batches: int = 8) -> None:
         """Bring the teacher's scores onto the scale of the model's: the paper's teacher is on it by itself."""
         self.criterion.model.eval()
-        start, self._start = self._start, ()
         ratios = [self.criterion.margin_ratio(*self._draw()) for _ in range(batches)]
-        self._start = start
         self.criterion.teacher_scale.fill_(float(np.mean(ratios)))
 
     def finish(self) -> None:
@@ -123,29 +122,27 @@ class SpladeObjective(Objective):
             self._idf.use_statistics(CorpusStatistics.average(known))
 
     def _draw(self) -> tuple[list[dict[str, Any]], Tensor]:
+        """Tokens of a batch and the dense teacher's scores; queries are weighed by its corpus from now on."""
         batch = self._batches.draw()
         if self._idf is not None:
             self._idf.token_weights.copy_(self.token_weights[batch.corpus])
         features = [self._tokens(batch.queries, "query"), self._tokens(batch.documents, "document")]
-        scores = torch.from_numpy(batch.scores).to(self.criterion.model.device)
-        return features, self._taught(features, scores, batch.corpus)
+        return features, torch.from_numpy(batch.scores).to(self.criterion.model.device)
 
     @torch.no_grad()
-    def _taught(self, features: Sequence[dict[str, Any]], dense: Tensor, corpus: int) -> Tensor:
+    def _taught(self, features: Sequence[dict[str, Any]], dense: Tensor) -> Tensor:
         """What the batch is taught, on the scale of the dense scores: these, and those of the start."""
-        for start in self._start:
-            if self._idf is not None:
-                next(each for each in start if isinstance(each, QueryIdf)).token_weights.copy_(
-                    self.token_weights[corpus]
-                )
-            with pooled_sparsely(start):
-                query, document = (
-                    start(dict(tokens), task=task)["sentence_embedding"]
-                    for tokens, task in zip(features, ("query", "document"), strict=True)
-                )
-            share = self._settings.self_taught
-            dense = (1 - share) * dense + share / self.criterion.teacher_scale * (query @ document.T)
-        return dense
+        if not self._start:
+            return dense
+        [start] = self._start
+        with pooled_sparsely(start):
+            query, document = (
+                start(dict(tokens), task=task)["sentence_embedding"]
+                for tokens, task in zip(features, ("query", "document"), strict=True)
+            )
+        share = self._settings.self_taught
+        taught: Tensor = (1 - share) * dense + share / self.criterion.teacher_scale * (query @ document.T)
+        return taught
 
     def _tokens(self, texts: list[str], task: Task) -> dict[str, Any]:
         model = self.criterion.model
@@ -238,8 +235,12 @@ def train_splade(
 
 
 def _frozen(model: SparseEncoder) -> SparseEncoder:
-    """A copy without thresholds that learns nothing."""
-    modules = [copy.deepcopy(module) for module in model if not isinstance(module, (Thresholding, TopKMasking))]
+    """A copy without thresholds that learns nothing; the idf of the corpus at hand is the same for both."""
+    modules = [
+        module if isinstance(module, QueryIdf) else copy.deepcopy(module)
+        for module in model
+        if not isinstance(module, (Thresholding, TopKMasking))
+    ]
     return SparseEncoder(modules=modules, device=str(model.device)).eval().requires_grad_(False)
 
 
