@@ -91,6 +91,7 @@ def lever_systems(data: EncodedSet) -> list[System]:
     kinds: tuple[Kind, ...] = ("1 bit", "2 bits", "4 bits", "knn byte")
     systems += [_rescored(data, kind, 32, 16, 100) for kind in kinds]
     systems += [_rescored(data, kind, 64, 16, 100) for kind in kinds]
+    systems += [_rescored(data, "4 bits", 16, k_query, 100) for k_query in (8, 16)]
     several = _rescored(data, "4 bits", 32, 32, 100)
     systems += [replace(several, k_query=k) for k in (8, 12, 24, 32)]
     systems += [replace(several, window=window) for window in (50, 200)]

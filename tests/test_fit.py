@@ -25,14 +25,15 @@ def texts(count: int) -> list[str]:
 def test_a_fitted_head_is_better_on_held_out_sentences(
     request: pytest.FixtureRequest, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("connector.encoders.training.fit.latents_for", lambda _documents: NUM_LATENTS)
+    monkeypatch.setattr("connector.encoders.training.fit.latents_for", lambda _documents, _embedded: NUM_LATENTS)
     encoder: TextEncoder = request.getfixturevalue(name)
     told: list[str] = []
     fitted = fit_head(encoder, texts(600), seconds=6, progress=lambda what, _share: told.append(what))
-    assert list(dict.fromkeys(told)) == ["embedding documents", "embedding sentences", "finding neighbours", "training"]
+    stages = ["embedding documents", "embedding sentences", "placing latents", "finding neighbours", "training"]
+    assert list(dict.fromkeys(told)) == stages
     assert (fitted.documents, fitted.queries) == (600, 600)
-    assert fitted.trained.started_from is not None
-    assert fitted.trained.best.score > fitted.trained.started_from.score
+    assert fitted.trained.baseline is not None
+    assert fitted.trained.best.score > fitted.trained.baseline.score
     fitted.save(tmp_path / "head", "mine")
     again = load_encoder(str(tmp_path / "head"), device="cpu")
     assert "| mine | 600 | 600 |" in (tmp_path / "head" / "README.md").read_text()
@@ -42,14 +43,15 @@ def test_a_fitted_head_is_better_on_held_out_sentences(
 
 
 def test_no_more_is_embedded_than_time_allows(encoder: TextEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("connector.encoders.training.fit.latents_for", lambda _documents: NUM_LATENTS)
+    monkeypatch.setattr("connector.encoders.training.fit.latents_for", lambda _documents, _embedded: NUM_LATENTS)
     fitted = fit_head(encoder, texts(2_000), seconds=0.01)
     assert fitted.documents == fitted.queries == 256, "one block, whatever the time"
 
 
 def test_a_large_corpus_gets_more_latents() -> None:
-    sizes = [latents_for(documents) for documents in (1_000, 200_000, 200_001, 10**6, 10**8)]
-    assert sizes == [16_384, 16_384, 32_768, 32_768, 65_536]
+    sizes = [latents_for(documents, min(9_000, documents)) for documents in (1_000, 58_000, 200_000, 10**6)]
+    assert sizes == [1_000, 9_000, 12_500, 32_768]
+    assert latents_for(200_000, 200_000) == 32_768
 
 
 def test_what_cannot_be_fitted_is_named(encoder: TextEncoder, tmp_path: Path) -> None:

@@ -15,9 +15,11 @@ from safetensors.torch import load_file
 from scipy.sparse import csr_matrix
 
 from connector.encoders.autoencoder import KSparseAutoEncoder
+from connector.encoders.ivae import IdentifiableVAE
 from connector.encoders.lexical import pad_counts
 from connector.encoders.training.card import save_head
 from connector.encoders.training.data import TrainingData
+from connector.encoders.training.dictionary import begin_at_documents
 from connector.encoders.training.settings import Recipe, TrainingSettings
 from connector.encoders.training.trainer import TrainedHead, train_head
 from connector.encoders.training.validation import Validation, hold_out
@@ -73,7 +75,8 @@ def test_the_loss_falls(trained: TrainedHead) -> None:
 
 def test_validations_are_spread_over_the_steps(trained: TrainedHead) -> None:
     assert trained.steps == 40
-    assert [result.step for result in trained.validations] == [10, 20, 30, 40]
+    at_first = [0] if trained.head.decoder is None and not isinstance(trained.head, IdentifiableVAE) else []
+    assert [result.step for result in trained.validations] == [*at_first, 10, 20, 30, 40]
 
 
 def test_the_head_has_the_weights_of_the_best_validation(trained: TrainedHead, data: TrainingData) -> None:
@@ -137,13 +140,14 @@ def test_the_weights_of_a_worse_last_step_are_not_returned(data: TrainingData, m
 def test_training_ends_in_time(data: TrainingData) -> None:
     trained = train_head(data, replace(SMALL, steps=10_000_000, max_seconds=0.2, validations=1))
     assert 0.2 <= trained.elapsed_s < 10
-    assert len(trained.validations) == 1
+    assert [result.step for result in trained.validations] == [0, trained.steps]
 
 
 def test_progress_names_its_stages(data: TrainingData) -> None:
     told: list[tuple[str, float]] = []
     train_head(data, replace(SMALL, steps=2), progress=lambda what, share: told.append((what, share)))
-    assert told == [("finding neighbours", 1.0), ("training", 0.5), ("training", 1.0)]
+    assert list(dict.fromkeys(what for what, _ in told)) == ["placing latents", "finding neighbours", "training"]
+    assert told[-2:] == [("training", 0.5), ("training", 1.0)]
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(data: TrainingData) -> None:
@@ -314,18 +318,46 @@ def test_a_damaged_checkpoint_is_refused(data: TrainingData, tmp_path: Path) -> 
         train_head(data, SMALL, checkpoint=tmp_path / "checkpoint.pt")
 
 
-def test_a_run_may_go_on_from_a_head(data_with_queries: TrainingData) -> None:
+def test_a_baseline_is_kept_where_nothing_better_is_found(data_with_queries: TrainingData) -> None:
     first = train_head(data_with_queries, SMALL).head
-    again = train_head(data_with_queries, replace(SMALL, steps=1, validations=1, learning_rate=1e-12), start=first)
-    assert again.started_from is not None
-    assert again.validations[0] == again.started_from
-    assert again.validations[1].score == pytest.approx(again.started_from.score, abs=0.02)
-    ruined = train_head(data_with_queries, replace(SMALL, learning_rate=1e3), start=first)
-    assert ruined.best == ruined.started_from, "nothing better was found"
+    ruinous = replace(SMALL, initial="random", learning_rate=1e3)
+    ruined = train_head(data_with_queries, ruinous, baseline=first)
+    assert ruined.baseline is not None
+    assert ruined.best == ruined.validations[0] == ruined.baseline, "nothing better was found"
     assert torch.equal(ruined.head.encoder.weight, first.encoder.weight)
-    other = train_head(data_with_queries, replace(SMALL, num_latents=32), start=first)
-    assert other.started_from == again.started_from
-    assert other.head.num_latents == 32
+    better = train_head(data_with_queries, SMALL, baseline=train_head(data_with_queries, ruinous).head)
+    assert better.baseline is not None and better.best.score > better.baseline.score
+    assert better.best in better.validations[1:]
+
+
+def test_latents_that_begin_as_documents_find_neighbours_before_any_step(data: TrainingData) -> None:
+    many = replace(data, documents=clustered(2_000, 3))
+    settings = replace(SMALL, num_latents=512, steps=1, validations=1, learning_rate=1e-12)
+    at_random = train_head(many, replace(settings, initial="random")).best
+    at_documents = train_head(many, settings).validations[0]
+    assert at_documents.step == 0
+    assert at_documents.recall_at_100 > at_random.recall_at_100 + 0.1
+    assert at_documents.postings < 0.5 * at_random.postings
+    assert at_documents.dead_latents < 0.01
+
+
+@pytest.mark.parametrize("num_latents", [16, 64, 1_000])
+def test_latents_begin_as_centroids_and_documents_score_one_with_themselves(
+    data: TrainingData, num_latents: int
+) -> None:
+    heads = [KSparseAutoEncoder(dim=data.documents.shape[1], num_latents=num_latents, k=8) for _ in range(2)]
+    told: list[float] = []
+    begin_at_documents(heads[0], data, seed=3, progress=told.append)
+    begin_at_documents(heads[1], data, seed=3)
+    head = heads[0]
+    assert torch.equal(head.encoder.weight, heads[1].encoder.weight), "the same seed"
+    assert told == sorted(told) and told[-1] == 1.0
+    lengths = head.encoder.weight.norm(dim=1)
+    assert torch.allclose(lengths, lengths[0].expand(num_latents)), "no latent has an advantage by its length"
+    assert head.encoder.bias.std() > 0, "wide where documents are few"
+    head.mean.copy_(torch.from_numpy(data.documents.mean(axis=0)))
+    _, values = head.strongest(torch.from_numpy(data.documents), 8)
+    assert values.square().sum(dim=1).mean().item() == pytest.approx(1.0, abs=0.1)
 
 
 def test_learned_thresholds_leave_each_text_as_many_features_as_it_needs(data_with_queries: TrainingData) -> None:

@@ -25,11 +25,11 @@ def fitted_encoder(
     device: str | None,
     quiet: bool,
 ) -> TextEncoder:
-    """Fit an encoder's head to a corpus, keep it in a folder, and load it from there.
+    """Fit a head to a corpus, keep it in a folder, and load it from there.
 
     Args:
         folder: Gets the head, its card and a plot.
-        encoder: To go on from.
+        encoder: To compare with; its head is kept where nothing better is found.
         texts: A sample of the documents.
         name: Of the corpus, for the card.
         documents: How many it has, if that is known.
@@ -39,13 +39,13 @@ def fitted_encoder(
     """
     with stages(quiet) as report:
         fitted = fit_head(encoder, texts, documents=documents, seconds=60 * minutes, progress=report)
-    fitted.save(folder, name)
     click.echo(_summary(folder, fitted), err=True)
+    fitted.save(folder, name)
     return open_encoder(str(folder), device=device, k=encoder.k)
 
 
 def _summary(folder: Path, fitted: FittedHead) -> str:
-    before, after = fitted.trained.started_from, fitted.trained.best
+    before, after = fitted.trained.baseline, fitted.trained.best
     learned = (
         f"{folder}: fitted to {fitted.documents:,} documents in {fitted.trained.elapsed_s / 60:.1f} min. On held-out "
         f"sentences: {_figures(after)}"

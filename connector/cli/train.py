@@ -56,7 +56,21 @@ Examples:
 @click.option("--base-model", default=None, help="Dense model.  [default: sentence-transformers/all-MiniLM-L6-v2]")
 @click.option("--recipe", type=click.Choice(["retrieval", "paper", "ivae"]), default="retrieval", show_default=True)
 @splits_option
-@click.option("--latents", "num_latents", type=click.IntRange(2), default=8192, show_default=True)
+@click.option(
+    "--latents",
+    "num_latents",
+    type=click.IntRange(2),
+    default=8192,
+    show_default=True,
+    help="The more, the fewer postings a query reads and the more it finds, up to one for each document.",
+)
+@click.option(
+    "--initial",
+    type=click.Choice(["documents", "random"]),
+    default="documents",
+    show_default=True,
+    help="What latents begin as: centroids of documents, or random directions.",
+)
 @click.option("--k", type=click.IntRange(1), default=64, show_default=True, help="Features kept per document.")
 @click.option("--k-query", type=click.IntRange(1), default=32, show_default=True, help="Features kept per query.")
 @click.option("--steps", type=click.IntRange(1), default=3_000, show_default=True)

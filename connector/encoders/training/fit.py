@@ -24,11 +24,15 @@ FEWEST_DOCUMENTS = 200
 """Fewer cannot be learned from."""
 
 _BLOCK = 256
-_SHARE_DOCUMENTS, _SHARE_QUERIES = 0.25, 0.1
-_SHARE_TRAINING = 0.5
+_SHARE_DOCUMENTS, _SHARE_QUERIES = 0.4, 0.1
+_SHARE_TRAINING = 0.35
 """Of the time, the rest being left for neighbours and validations."""
 
-_LATENTS = ((200_000, 16_384), (1_000_000, 32_768), (None, 65_536))
+_MOST_LATENTS = 32_768
+"""A query is compared with each: 3 ms on one core."""
+
+_DOCUMENTS_PER_LATENT = 16
+"""At most, of the corpus."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,7 @@ class FittedHead:
     """What `fit_head` yields.
 
     Attributes:
-        trained: The head, its held-out results, and in `started_from` those of the head before.
+        trained: The head, its held-out results, and in `baseline` those of the head before.
         settings: What it was trained with.
         documents: Documents that were learned from.
         queries: Sentences of these that stood for queries.
@@ -59,9 +63,14 @@ class FittedHead:
         )
 
 
-def latents_for(documents: int) -> int:
-    """How many latents a corpus deserves: postings per query, as a share of it, must fall as it grows."""
-    return next(latents for most, latents in _LATENTS if most is None or documents <= most)
+def latents_for(documents: int, embedded: int) -> int:
+    """How many latents a corpus deserves: the more, the more of a query's neighbours are found, and by fewer postings.
+
+    Args:
+        documents: Of the corpus.
+        embedded: Of these, the ones that latents can begin as.
+    """
+    return min(_MOST_LATENTS, max(embedded, documents // _DOCUMENTS_PER_LATENT))
 
 
 def fit_head(
@@ -75,11 +84,11 @@ def fit_head(
 ) -> FittedHead:
     """Fit a head to a corpus: sentences of the documents stand for queries, and ask for their documents.
 
-    About a third of the time goes to embedding as many of the texts as it allows, in random order. Training goes on
-    from the encoder's head if the corpus is of a size for its number of latents.
+    Half of the time goes to embedding as many of the texts as it allows, in random order. Each is what a latent begins
+    as (`begin_at_documents`).
 
     Args:
-        encoder: A dense model with a head to go on from.
+        encoder: A dense model with a head, to compare with.
         texts: A sample of the documents, 200 at least; tens of thousands are good.
         documents: How many documents the corpus has; as many as `texts` if None.
         seconds: Time for everything.
@@ -119,14 +128,12 @@ def fit_head(
         document_tokens=count_texts(model.tokenizer, source.documents, length) if lexical else None,
         query_tokens=count_texts(model.tokenizer, asked[: len(queries)], length) if lexical else None,
     )
-    num_latents = latents_for(documents or len(texts))
     left = seconds - (time.monotonic() - started)
     settings = TrainingSettings(
-        num_latents=num_latents,
+        num_latents=latents_for(documents or len(texts), len(embeddings)),
         k=encoder.k or encoder.head.k,
         k_query=encoder.k_query or encoder.head.k_query,
         steps=1_000_000,
-        learning_rate=_LEARNING_RATE if num_latents == encoder.head.num_latents else 2e-3,
         max_seconds=max(1.0, min(_SHARE_TRAINING * seconds, 0.8 * left)),
         validations=4,
         validation_queries=500,
@@ -139,14 +146,10 @@ def fit_head(
         base_model=encoder.head.base_model,
         special_ids=model.tokenizer.all_special_ids if lexical else (),
         device=encoder.model.device,
-        start=encoder.head,
+        baseline=encoder.head,
         progress=report,
     )
     return FittedHead(trained, settings, len(embeddings), len(queries))
-
-
-_LEARNING_RATE = 1e-3
-"""Of a head that knows other corpora already."""
 
 
 def _embed_within(

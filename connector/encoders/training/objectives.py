@@ -151,6 +151,8 @@ class RetrievalObjective(Objective):
         """Tokens of some rows; none for rows below 0, which are made up."""
         if counts is None or self.head.lexical is None:
             return None
+        if not counts.shape[0]:  # all queries are made up
+            counts = csr_matrix((1, counts.shape[1]), dtype=np.float32)
         kept = diags((rows >= 0).astype(np.float32)) @ counts[np.maximum(rows, 0)]
         return pad_counts(kept.tocsr()).to(self.head.mean.device)
 

@@ -14,6 +14,7 @@ _AT_LEAST_ONE = (
 )  # fmt: skip
 
 Recipe = Literal["retrieval", "paper", "ivae"]
+Initial = Literal["documents", "random"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,10 @@ class TrainingSettings:
     """`paper`: reconstruction and distance loss on random batches. `ivae`: the variational autoencoder of the earlier
     work. `retrieval`: ranking among near neighbours."""
     num_latents: int = 8192
-    """Width of the sparse space. Postings per query fall as it grows."""
+    """Width of the sparse space. Postings per query fall as it grows, and recall rises."""
+    initial: Initial = "documents"
+    """What latents begin as: centroids of documents, or random directions, as those of the other recipes do
+    (`retrieval`)."""
     k: int = 64
     """Features kept per document."""
     k_query: int = 32
@@ -79,6 +83,11 @@ class TrainingSettings:
     """Train no longer than this; the learning rate then falls with the time, not with the steps."""
     seed: int = 0
     """Of the weights, the batches and the held-out queries."""
+
+    @property
+    def begins_at_documents(self) -> bool:
+        """Whether latents begin as centroids of documents."""
+        return self.recipe == "retrieval" and self.initial == "documents"
 
     @property
     def lexical(self) -> bool:

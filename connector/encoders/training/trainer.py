@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.ivae import IdentifiableVAE
 from connector.encoders.training.data import NeighbourBatches, TrainingData
+from connector.encoders.training.dictionary import begin_at_documents
 from connector.encoders.training.ivae import IVAEObjective
 from connector.encoders.training.loop import Progress, copy_state, parameter_groups, take_up, train_loop
 from connector.encoders.training.neighbours import nearest_neighbours
@@ -40,13 +41,13 @@ class TrainedHead:
     Attributes:
         head: The weights of the best validation, rounded to half precision (as they are stored), in float32.
         losses: Mean loss before each validation.
-        validations: The held-out results, in the order of the steps; first that of the head that it went on from,
-            where there was one of the same sizes.
+        validations: The held-out results, in the order of the steps; where latents began as documents, first that
+            before any step, and before it `baseline`, if there is one.
         frontier: The head's held-out results at the points of `FRONTIER` that it has enough latents for.
         document_frequencies: float32 (num_latents,), the share of the documents that each latent fires in.
         steps: Steps taken.
         elapsed_s: Time of the whole run, neighbours and validations included.
-        started_from: The held-out result of the head that it went on from, None where there was none.
+        baseline: The held-out result of the head that it was compared with, None where there was none.
     """
 
     head: KSparseAutoEncoder
@@ -56,7 +57,7 @@ class TrainedHead:
     document_frequencies: NDArray[np.float32]
     steps: int
     elapsed_s: float
-    started_from: ValidationResult | None = None
+    baseline: ValidationResult | None = None
 
     @property
     def best(self) -> ValidationResult:
@@ -71,7 +72,7 @@ def train_head(
     base_model: str = "",
     special_ids: Sequence[int] = (),
     device: str | torch.device = "cpu",
-    start: KSparseAutoEncoder | None = None,
+    baseline: KSparseAutoEncoder | None = None,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> TrainedHead:
@@ -83,7 +84,7 @@ def train_head(
         base_model: Name of the dense model, kept in the head's configuration.
         special_ids: Tokens that the dense model's tokenizer adds by itself.
         device: Where to train.
-        start: A head to compare with, and, if it is of the same sizes, to go on from.
+        baseline: A head to compare with on the held-out queries, and to keep where nothing better is found.
         checkpoint: A file that keeps the state every minute. Where there is one, the run goes on from it; it is
             deleted at the end.
         progress: Told how far it is.
@@ -97,18 +98,18 @@ def train_head(
     if not settings.lexical:
         data = replace(data, document_tokens=None, query_tokens=None)
     statistics = data.statistics(special_ids) if settings.recipe == "retrieval" else None
-    head = _new_head(data, settings, base_model, start).to(device)
+    head = _new_head(data, settings, base_model).to(device)
+    fresh = checkpoint is None or not checkpoint.is_file()
+    if fresh and settings.begins_at_documents:
+        begin_at_documents(head, data, seed=settings.seed, progress=lambda share: report("placing latents", share))
     objective, validation = _set_up(head, data, statistics, settings, report)
     rate = settings.learning_rate
     groups = parameter_groups(objective, learning_rate=rate, threshold_learning_rate=_THRESHOLD_RATE * rate)
     optimizer = torch.optim.Adam(groups)
-    started_from = validation.run(copy.deepcopy(start).to(device)) if start is not None else None
+    before = copy.deepcopy(baseline).to(device).eval() if baseline is not None else None
+    compared = validation.run(before) if before is not None else None
 
     kept, run = take_up(checkpoint, settings, ValidationResult, objective, optimizer)
-    if started_from is not None and not run.steps and _fits(start, head):
-        # It may turn out that nothing is better.
-        run.validations.append(started_from)
-        run.best = copy_state(objective)
 
     def validate(steps: int) -> ValidationResult:
         head.eval()
@@ -116,6 +117,10 @@ def train_head(
         head.train()
         return result
 
+    if not run.steps and settings.begins_at_documents:
+        # Where there are as many latents as documents, there may be nothing to gain.
+        run.validations.append(validate(0))
+        run.best = copy_state(objective)
     train_loop(
         objective,
         optimizer,
@@ -130,6 +135,8 @@ def train_head(
     objective.finish()
     head.eval()
     average = head.statistics
+    if before is not None and compared is not None and compared.score >= max(each.score for each in run.validations):
+        head = before
     frontier = [
         validation.run(head, run.steps, k=k, k_query=k_query)
         for k, k_query in FRONTIER
@@ -142,17 +149,13 @@ def train_head(
     return TrainedHead(
         head=head.cpu().half().float().eval(),
         losses=run.losses,
-        validations=run.validations,
+        validations=run.validations if compared is None else [compared, *run.validations],
         frontier=frontier,
         document_frequencies=frequencies,
         steps=run.steps,
         elapsed_s=time.monotonic() - started,
-        started_from=started_from,
+        baseline=compared,
     )
-
-
-def _fits(start: KSparseAutoEncoder | None, head: KSparseAutoEncoder) -> bool:
-    return start is not None and start.encoder.weight.shape == head.encoder.weight.shape
 
 
 def _set_up(
@@ -183,9 +186,7 @@ def _set_up(
     return RetrievalObjective(head, data, neighbours, statistics, settings), validation
 
 
-def _new_head(
-    data: TrainingData, settings: TrainingSettings, base_model: str, start: KSparseAutoEncoder | None
-) -> KSparseAutoEncoder:
+def _new_head(data: TrainingData, settings: TrainingSettings, base_model: str) -> KSparseAutoEncoder:
     if settings.recipe == "ivae":
         return IdentifiableVAE(
             data.documents.shape[1], settings.num_latents, settings.k, settings.k_query, base_model=base_model
@@ -197,8 +198,6 @@ def _new_head(
             "document_scale": settings.document_lexical_scale,
             "query_scale": settings.query_lexical_scale,
         }
-    if start is not None and start.lexical_config is not None and lexical is not None:
-        lexical |= {name: start.lexical_config[name] for name in ("document_scale", "query_scale")}
     head = KSparseAutoEncoder(
         dim=data.documents.shape[1],
         num_latents=settings.num_latents,
@@ -210,9 +209,6 @@ def _new_head(
         thresholds_config={"steepness": _STEEPNESS} if settings.threshold_weight else None,
         normalize=settings.recipe == "paper",
     )
-    if start is not None and _fits(start, head):
-        head.encoder.load_state_dict(start.encoder.state_dict())
-        return head
     with torch.no_grad():
         # Directions of equal length: no latent starts with an advantage.
         head.encoder.weight.copy_(torch.nn.functional.normalize(torch.randn_like(head.encoder.weight), dim=1))
