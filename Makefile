@@ -12,7 +12,7 @@ HEAD := connector/heads/all-MiniLM-L6-v2
 # A command of the tests starts twice as fast where what is imported was compiled once.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test lint fast docs faults head splade zero-shot paper-tables lock clean
+.PHONY: help setup demo test lint fast docs faults head splade zero-shot own paper-tables lock clean
 
 help:
 	@echo "make demo               index a real corpus and compare with HNSW (CORPUS=folder for a BEIR folder, KEEP=1)"
@@ -23,6 +23,7 @@ help:
 	@echo "make head               train the shipped head again on the sets in DATA=folder, and write its scores"
 	@echo "make splade             train the shipped SPLADE again, on the same sets (ten minutes)"
 	@echo "make zero-shot          score each set with a head that was not trained on it"
+	@echo "make own                score each set with a head of its own, whose latents begin as documents, and at random"
 	@echo "make paper-tables       Tables 1 to 3 of the K-sparse paper"
 	@echo "make lock               resolve requirements.lock again"
 	@echo "make clean              remove what the others made here"
@@ -60,7 +61,8 @@ faults: setup
 	$(BIN)/python -m pytest -m "faults or long" tests/faults tests/opensearch --report benchmarks/results/faults.json
 
 SETS := debian wordnet tldr-pages fairytaleqa
-TRAIN := $(BIN)/ksparse train --split train --split dev --latents 16384 --learning-rate 2e-3 --steps 100000 --cache .cache/embeddings
+OWN := $(BIN)/ksparse train --split train --split dev --steps 100000 --cache .cache/embeddings
+TRAIN := $(OWN) --latents 16384 --learning-rate 2e-3 --initial random
 FRONTIER := $(BIN)/python -m benchmarks encoder-frontier --cache .cache/embeddings
 
 # SciFact is only tested on. Half an hour to encode the texts, an hour to train, on two cores.
@@ -84,6 +86,15 @@ zero-shot: setup
 		$(TRAIN) $$(printf '%s\n' $(SETS) | grep -vx $$left | sed 's|^|$(DATA)/|') --max-minutes 4 --output .cache/without-$$left && \
 		$(FRONTIER) $(DATA)/$$left --encoder .cache/without-$$left --output benchmarks/results/encoder-without-$$left.json || exit 1; \
 	done
+
+# Each set with heads of its own, whose latents begin as its documents and at random.
+own: setup
+	for initial in documents random; do for plan in debian:16384:4 wordnet:16384:4 tldr-pages:4096:2 fairytaleqa:4096:2; do \
+		set -- $$(echo $$plan | tr : ' ') && \
+		$(OWN) $(DATA)/$$1 --latents $$2 --max-minutes $$3 --initial $$initial --output .cache/own-$$1-$$initial && \
+		$(FRONTIER) $(DATA)/$$1 --encoder .cache/own-$$1-$$initial --most-queries 1000 \
+			--output benchmarks/results/encoder-own-$$1-$$initial.json || exit 1; \
+	done; done
 
 # Tables 1 to 3 of the K-sparse paper.
 paper-tables: setup
