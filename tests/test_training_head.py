@@ -212,6 +212,12 @@ def test_tokens_become_features(data_with_queries: TrainingData) -> None:
     assert not (kept == 64 + 30).any()
 
 
+def test_tokens_of_documents_are_enough_where_all_queries_are_made_up(data: TrainingData) -> None:
+    none = csr_matrix((0, tokens(1, 4).shape[1]), dtype=np.float32)
+    head = train_head(replace(data, document_tokens=tokens(200, 3), query_tokens=none), replace(SMALL, steps=4)).head
+    assert head.lexical is not None and head.lexical.token_weights.any()
+
+
 def test_without_their_scale_tokens_are_no_features(data_with_queries: TrainingData) -> None:
     with_tokens = replace(data_with_queries, document_tokens=tokens(200, 3), query_tokens=tokens(100, 4))
     for settings in (replace(SMALL, query_lexical_scale=0.0), replace(SMALL, recipe="paper")):

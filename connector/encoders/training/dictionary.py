@@ -65,8 +65,7 @@ def begin_at_documents(
             latents = _lloyd(documents, latents)
             report((iteration + 1) / (_ITERATIONS + 1))
     compared = documents[:_MOST_COMPARED]
-    last = max(1, round(head.k * len(compared) / head.num_latents))
-    last = min(last, len(compared))
+    last = min(len(compared), max(1, round(head.k * len(compared) / head.num_latents)))
     thresholds = [(block @ compared.T).topk(last).values[:, -1] for block in _blocks(latents)]
     biases = -_SHARE_OF_THRESHOLD * torch.cat(thresholds)
     own_scores = (compared[:_BLOCK] @ latents.T + biases).topk(head.k).values.relu().square().sum(dim=1).mean()
