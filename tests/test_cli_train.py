@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from tests.tiny import WORDS
 
 Train = Callable[..., Result]
 
-SMALL = ["--latents", "64", "--k", "8", "--k-query", "4", "--steps", "4", "--batch-size", "16", "--device", "cpu"]
+SMALL = ["--latents", "64", "--k", "8", "--k-query", "4", "--steps", "3", "--batch-size", "16", "--device", "cpu"]
 
 
 @pytest.fixture
@@ -55,7 +54,7 @@ def test_a_head_trained_on_texts_loads_and_encodes(
 ) -> None:
     result = train(str(corpus / "corpus.jsonl"), "--recipe", recipe)
     assert result.exit_code == 0, result.output
-    assert re.match(r"head: [34] steps in 0\.0 min; on held-out queries ", result.stdout), result.stdout
+    assert result.stdout.startswith("head: 3 steps in 0.0 min; on held-out queries ")
     assert sorted(path.name for path in (tmp_path / "head").iterdir()) == [
         "README.md",
         "config.json",
@@ -73,8 +72,7 @@ def test_train_queries_of_a_beir_folder_are_used(train: Train, corpus: Path, tmp
     assert train(str(corpus)).exit_code == 0
     report = json.loads((tmp_path / "head" / "training.json").read_text())
     assert report["data"] == {"beir": {"documents": 60, "queries": 20}}
-    assert (report["settings"]["seed"], report["settings"]["steps"]) == (0, 4)
-    assert 3 <= report["steps"] <= 4, "it may stop once three validations brought nothing"
+    assert (report["settings"]["seed"], report["steps"]) == (0, 3)
 
 
 def test_several_corpora_are_joined(train: Train, corpus: Path, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def test_a_fitted_head_is_better_on_held_out_sentences(
     encoder: TextEncoder = request.getfixturevalue(name)
     told: list[str] = []
     fitted = fit_head(encoder, texts(600), seconds=6, progress=lambda what, _share: told.append(what))
-    stages = ["embedding documents", "embedding sentences", "placing latents", "finding neighbours", "training"]
+    stages = ["embedding documents", "embedding sentences", "finding neighbours", "placing latents", "training"]
     assert list(dict.fromkeys(told)) == stages
     assert (fitted.documents, fitted.queries) == (600, 600)
     assert fitted.trained.baseline is not None
@@ -46,6 +46,13 @@ def test_no_more_is_embedded_than_time_allows(encoder: TextEncoder, monkeypatch:
     monkeypatch.setattr("connector.encoders.training.fit.latents_for", lambda _documents, _embedded: NUM_LATENTS)
     fitted = fit_head(encoder, texts(2_000), seconds=0.01)
     assert fitted.documents == fitted.queries == 256, "one block, whatever the time"
+
+
+def test_no_fewer_latents_than_features_that_a_text_keeps(
+    encoder: TextEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connector.encoders.training.fit.latents_for", lambda _documents, _embedded: 2)
+    assert fit_head(encoder, texts(300), seconds=0.01).settings.num_latents == K
 
 
 def test_a_large_corpus_gets_more_latents() -> None:

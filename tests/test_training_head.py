@@ -146,8 +146,8 @@ def test_training_ends_in_time(data: TrainingData) -> None:
 def test_progress_names_its_stages(data: TrainingData) -> None:
     told: list[tuple[str, float]] = []
     train_head(data, replace(SMALL, steps=2), progress=lambda what, share: told.append((what, share)))
-    assert list(dict.fromkeys(what for what, _ in told)) == ["placing latents", "finding neighbours", "training"]
-    assert told[-2:] == [("training", 0.5), ("training", 1.0)]
+    placed = [("placing latents", share) for share in (1 / 3, 2 / 3, 1.0)]
+    assert told == [("finding neighbours", 1.0), *placed, ("training", 0.5), ("training", 1.0)]
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(data: TrainingData) -> None:
@@ -331,9 +331,11 @@ def test_a_baseline_is_kept_where_nothing_better_is_found(data_with_queries: Tra
     assert ruined.baseline is not None
     assert ruined.best == ruined.validations[0] == ruined.baseline, "nothing better was found"
     assert torch.equal(ruined.head.encoder.weight, first.encoder.weight)
-    better = train_head(data_with_queries, SMALL, baseline=train_head(data_with_queries, ruinous).head)
+    bad = train_head(data_with_queries, ruinous).head
+    better = train_head(data_with_queries, replace(SMALL, num_latents=32), baseline=bad)
     assert better.baseline is not None and better.best.score > better.baseline.score
     assert better.best in better.validations[1:]
+    assert better.head.num_latents == 32, "a baseline of other sizes is compared with all the same"
 
 
 def test_latents_that_begin_as_documents_find_neighbours_before_any_step(data: TrainingData) -> None:
@@ -353,8 +355,8 @@ def test_latents_begin_as_centroids_and_documents_score_one_with_themselves(
 ) -> None:
     heads = [KSparseAutoEncoder(dim=data.documents.shape[1], num_latents=num_latents, k=8) for _ in range(2)]
     told: list[float] = []
-    begin_at_documents(heads[0], data, seed=3, progress=told.append)
-    begin_at_documents(heads[1], data, seed=3)
+    begin_at_documents(heads[0], data, data.statistics(), seed=3, progress=told.append)
+    begin_at_documents(heads[1], data, data.statistics(), seed=3)
     head = heads[0]
     assert torch.equal(head.encoder.weight, heads[1].encoder.weight), "the same seed"
     assert told == sorted(told) and told[-1] == 1.0

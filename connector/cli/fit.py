@@ -39,8 +39,8 @@ def fitted_encoder(
     """
     with stages(quiet) as report:
         fitted = fit_head(encoder, texts, documents=documents, seconds=60 * minutes, progress=report)
-    click.echo(_summary(folder, fitted), err=True)
     fitted.save(folder, name)
+    click.echo(_summary(folder, fitted), err=True)
     return open_encoder(str(folder), device=device, k=encoder.k)
 
 

@@ -8,7 +8,7 @@ of an index of neighbours in which every text lies in k cells.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from torch.nn.functional import normalize
 
 from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.training.data import TrainingData, root_shares
+from connector.statistics import CorpusStatistics
 
 _MOST_DOCUMENTS = 131_072
 """Documents that centroids are taken of."""
@@ -40,6 +41,7 @@ _BLOCK = 2_048
 def begin_at_documents(
     head: KSparseAutoEncoder,
     data: TrainingData,
+    statistics: Sequence[CorpusStatistics],
     *,
     seed: int = 0,
     progress: Callable[[float], None] | None = None,
@@ -53,12 +55,15 @@ def begin_at_documents(
     Args:
         head: Its latents and biases are overwritten.
         data: Documents to begin at. Small corpora count for more than their size, as in batches.
+        statistics: Of each corpus; its mean is taken off, as the head does.
         seed: Of the draws.
         progress: Told the share that is done.
     """
     report = progress or (lambda _share: None)
     random = np.random.default_rng(seed)
-    documents = _centred(data, _draw(data, max(_MOST_DOCUMENTS, head.num_latents), random)).to(head.mean.device)
+    rows = _draw(data, max(_MOST_DOCUMENTS, head.num_latents), random)
+    means = np.stack([each.mean for each in statistics])[np.searchsorted(data.corpus_starts, rows, side="right") - 1]
+    documents = torch.from_numpy(data.documents[rows] - means).to(head.mean.device)
     latents = _first_latents(documents, head.num_latents, random)
     if len(documents) > head.num_latents:
         for iteration in range(_ITERATIONS):
@@ -81,12 +86,6 @@ def _draw(data: TrainingData, most: int, random: np.random.Generator) -> NDArray
     sizes = np.array([rows.stop - rows.start for rows in data.corpora])
     each = np.repeat(root_shares(sizes.tolist()) / sizes, sizes)
     return random.choice(len(data.documents), size=min(most, len(data.documents)), replace=False, p=each / each.sum())
-
-
-def _centred(data: TrainingData, rows: NDArray[np.int64]) -> Tensor:
-    means = np.stack([data.documents[corpus].mean(axis=0) for corpus in data.corpora])
-    corpora = np.searchsorted(data.corpus_starts, rows, side="right") - 1
-    return torch.from_numpy(data.documents[rows] - means[corpora])
 
 
 def _first_latents(documents: Tensor, count: int, random: np.random.Generator) -> Tensor:

@@ -129,10 +129,11 @@ def fit_head(
         query_tokens=count_texts(model.tokenizer, asked[: len(queries)], length) if lexical else None,
     )
     left = seconds - (time.monotonic() - started)
+    k, k_query = encoder.k or encoder.head.k, encoder.k_query or encoder.head.k_query
     settings = TrainingSettings(
-        num_latents=latents_for(documents or len(texts), len(embeddings)),
-        k=encoder.k or encoder.head.k,
-        k_query=encoder.k_query or encoder.head.k_query,
+        num_latents=max(k, k_query, latents_for(documents or len(texts), len(embeddings))),
+        k=k,
+        k_query=k_query,
         steps=1_000_000,
         max_seconds=max(1.0, min(_SHARE_TRAINING * seconds, 0.8 * left)),
         validations=4,

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix, diags
+from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
 from connector.encoders.autoencoder import KSparseAutoEncoder
@@ -151,10 +151,10 @@ class RetrievalObjective(Objective):
         """Tokens of some rows; none for rows below 0, which are made up."""
         if counts is None or self.head.lexical is None:
             return None
-        if not counts.shape[0]:  # all queries are made up
-            counts = csr_matrix((1, counts.shape[1]), dtype=np.float32)
-        kept = diags((rows >= 0).astype(np.float32)) @ counts[np.maximum(rows, 0)]
-        return pad_counts(kept.tocsr()).to(self.head.mean.device)
+        (known,) = np.nonzero(rows >= 0)
+        ones = np.ones(len(known), np.float32)
+        picked = csr_matrix((ones, (known, rows[known])), shape=(len(rows), counts.shape[0]))
+        return pad_counts((picked @ counts).tocsr()).to(self.head.mean.device)
 
     def _lexical_scores(self, queries: TokenCounts, documents: TokenCounts) -> Tensor:
         """BM25 of all tokens, on the head's scales: (n, m)."""

@@ -6,6 +6,7 @@ import copy
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -99,9 +100,6 @@ def train_head(
         data = replace(data, document_tokens=None, query_tokens=None)
     statistics = data.statistics(special_ids) if settings.recipe == "retrieval" else None
     head = _new_head(data, settings, base_model).to(device)
-    fresh = checkpoint is None or not checkpoint.is_file()
-    if fresh and settings.begins_at_documents:
-        begin_at_documents(head, data, seed=settings.seed, progress=lambda share: report("placing latents", share))
     objective, validation = _set_up(head, data, statistics, settings, report)
     rate = settings.learning_rate
     groups = parameter_groups(objective, learning_rate=rate, threshold_learning_rate=_THRESHOLD_RATE * rate)
@@ -117,7 +115,9 @@ def train_head(
         head.train()
         return result
 
-    if not run.steps and settings.begins_at_documents:
+    if statistics is not None and settings.begins_at_documents and not run.steps:
+        place = partial(report, "placing latents")
+        begin_at_documents(head, data, statistics, seed=settings.seed, progress=place)
         # Where there are as many latents as documents, there may be nothing to gain.
         run.validations.append(validate(0))
         run.best = copy_state(objective)
