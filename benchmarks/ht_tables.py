@@ -120,6 +120,8 @@ IDF = (
     Row("HT10", {"lambda_t": 10.0}, {}),
     Row("HT10, idf, self-taught", _SELF_TAUGHT, {}),
     Row("HT10, idf, self-taught, at most 0.2 N", _SELF_TAUGHT, {}, budget=0.2),
+    Row("HT10, idf, self-taught, DCP50%", _SELF_TAUGHT, {}, partial(document_centric_pruning, share=0.5)),
+    Row("HT30, idf, self-taught", _SELF_TAUGHT | {"lambda_t": 30.0}, {}),
 )
 """Rows that the paper has not."""
 

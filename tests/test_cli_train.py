@@ -99,6 +99,13 @@ def test_a_head_is_trained_on_embeddings(train: Train, tmp_path: Path, name: str
     assert KSparseAutoEncoder.load(str(tmp_path / "head")).dim == 16
 
 
+def test_tokens_weigh_as_much_as_one_says(train: Train, corpus: Path, tmp_path: Path) -> None:
+    for options, scale in (((), 0.07), (("--lexical-weight", "0.03"), 0.03), (("--no-lexical",), 0.0)):
+        assert train(str(corpus), *options).exit_code == 0
+        report = json.loads((tmp_path / "head" / "training.json").read_text())
+        assert report["settings"]["document_lexical_scale"] == scale
+
+
 def test_one_seed_writes_one_file(train: Train, corpus: Path, tmp_path: Path) -> None:
     weights = []
     for seed in ("3", "3", "4"):

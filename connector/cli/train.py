@@ -100,6 +100,15 @@ Examples:
     help="Let a text's rarer tokens be features beside the latents.",
 )
 @click.option(
+    "--lexical-weight",
+    "document_lexical_scale",
+    type=click.FloatRange(min=0, min_open=True),
+    default=0.07,
+    show_default=True,
+    help="Weight of a document's tokens. Less: where texts are long, fewer postings find more of the dense hits, "
+    "and features alone rank worse.",
+)
+@click.option(
     "--alpha-mse", type=click.FloatRange(min=0), default=1.0, show_default=True, help="alpha_1 of the paper's eq. 3."
 )
 @click.option(

@@ -60,7 +60,8 @@ class TrainingSettings:
     """lambda_T of the HT paper: learn a threshold each for documents and queries, below which a feature is left out,
     so that `k` and `k_query` are upper bounds; 0 keeps as many features of every text (`retrieval`)."""
     document_lexical_scale: float = 0.07
-    """Weight of a document's tokens beside its latents; 0 for latents alone (`retrieval`, where there are texts)."""
+    """Weight of a document's tokens beside its latents; 0 for latents alone (`retrieval`, where there are texts). Heavy
+    tokens rank well; in long texts they take places from latents that find what dense search finds."""
     query_lexical_scale: float = 0.12
     """Weight of a query's tokens. The product with `document_lexical_scale` is the weight of BM25 beside the dense
     score in what is taught; 0.006 to 0.008 ranked the training queries of four corpora best."""
