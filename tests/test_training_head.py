@@ -372,7 +372,11 @@ def test_learned_thresholds_leave_each_text_as_many_features_as_it_needs(data_wi
     lengths = []
     for weight in (0.5, 20.0):
         settings = replace(SMALL, threshold_weight=weight, k=16, k_query=16, learning_rate=2e-3)
-        head = train_head(data_with_queries, settings).head
+        trained = train_head(data_with_queries, settings)
+        head = trained.head
+        assert trained.best.step == trained.steps == settings.steps, (
+            "the best held-out quality is that without thresholds"
+        )
         assert head.thresholds is not None and (head.thresholds.query, head.thresholds.document) == ("soft", "hard")
         threshold = head.thresholds.document_threshold.item()
         _, values = head.strongest(torch.from_numpy(data_with_queries.documents), 16)
@@ -380,6 +384,13 @@ def test_learned_thresholds_leave_each_text_as_many_features_as_it_needs(data_wi
         lengths.append((values > 0).sum(dim=1).float())
     assert lengths[1].mean() < lengths[0].mean() < 16, "lambda_T does not act"
     assert lengths[1].std() > 0, "all documents have the same length"
+
+
+def test_thresholds_that_leave_nothing_are_an_error(data_with_queries: TrainingData, tmp_path: Path) -> None:
+    settings = replace(SMALL, threshold_weight=1e6, learning_rate=0.1)
+    with pytest.raises(EncoderError, match=r"threshold_weight 1e\+06 left no text any feature; lower it"):
+        train_head(data_with_queries, settings, checkpoint=tmp_path / "checkpoint.pt")
+    assert not (tmp_path / "checkpoint.pt").exists(), "a run with another weight begins anew"
 
 
 def test_a_head_with_thresholds_is_saved_and_loaded(data_with_queries: TrainingData, tmp_path: Path) -> None:

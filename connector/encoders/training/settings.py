@@ -10,7 +10,7 @@ from connector.encoders.training.ranges import check_ranges
 
 _AT_LEAST_ONE = (
     "num_latents", "k", "k_query", "steps", "batch_size", "neighbours_per_seed", "num_neighbours",
-    "validation_queries", "validations", "patience",
+    "validation_queries", "validations",
 )  # fmt: skip
 
 Recipe = Literal["retrieval", "paper", "ivae"]
@@ -78,8 +78,9 @@ class TrainingSettings:
     """Queries held out for validation, at most a tenth of all."""
     validations: int = 6
     """Times that the held-out queries are searched, evenly spread over the steps."""
-    patience: int = 3
-    """Validations without a gain after which training stops."""
+    patience: int | None = 3
+    """Validations without a gain after which training stops; the best weights are kept. None: it goes on to the end and
+    keeps the last ones. Always None where thresholds are learned, since quality alone would choose the lowest."""
     max_seconds: float | None = None
     """Train no longer than this; the learning rate then falls with the time, not with the steps."""
     seed: int = 0
@@ -102,12 +103,16 @@ class TrainingSettings:
                 f"document_lexical_scale {self.document_lexical_scale} and query_lexical_scale "
                 f"{self.query_lexical_scale} must be at least 0."
             )
+        if self.patience is not None and self.patience < 1:
+            raise ValueError(f"patience must be at least 1, got {self.patience}.")
         if self.threshold_weight < 0:
             raise ValueError(f"threshold_weight must be at least 0, got {self.threshold_weight}.")
         if self.threshold_weight and self.recipe != "retrieval":
             raise ValueError(f"the recipe {self.recipe} learns no thresholds; leave threshold_weight at 0.")
         if self.train_k_query and min(self.train_k_query) < 1:
             raise ValueError(f"train_k_query must be at least 1, got {self.train_k_query}.")
+        if self.threshold_weight:
+            object.__setattr__(self, "patience", None)
         if not self.train_k_query:
             object.__setattr__(self, "train_k_query", (self.k, max(1, self.k_query // 2)))
         if math.isnan(self.alpha_distance):

@@ -23,6 +23,7 @@ from connector.encoders.training.neighbours import nearest_neighbours
 from connector.encoders.training.objectives import PaperObjective, RetrievalObjective
 from connector.encoders.training.settings import TrainingSettings
 from connector.encoders.training.validation import FRONTIER, Validation, ValidationResult, hold_out
+from connector.errors import EncoderError
 from connector.statistics import CorpusStatistics
 
 FEWEST_QUERIES = 10
@@ -40,7 +41,9 @@ class TrainedHead:
     """What a run yields.
 
     Attributes:
-        head: The weights of the best validation, rounded to half precision (as they are stored), in float32.
+        head: The weights of the best validation (the last, without `patience`), rounded to half precision as they are
+            stored, in float32.
+        best: The validation that they come from.
         losses: Mean loss before each validation.
         validations: The held-out results, in the order of the steps; where latents began as documents, first that
             before any step, and before it `baseline`, if there is one.
@@ -52,6 +55,7 @@ class TrainedHead:
     """
 
     head: KSparseAutoEncoder
+    best: ValidationResult
     losses: list[float]
     validations: list[ValidationResult]
     frontier: list[ValidationResult]
@@ -59,11 +63,6 @@ class TrainedHead:
     steps: int
     elapsed_s: float
     baseline: ValidationResult | None = None
-
-    @property
-    def best(self) -> ValidationResult:
-        """The validation that the head's weights come from."""
-        return max(self.validations, key=lambda result: result.score)
 
 
 def train_head(
@@ -91,7 +90,7 @@ def train_head(
         progress: Told how far it is.
 
     Raises:
-        EncoderError: The loss is no longer finite, or the checkpoint is of another run.
+        EncoderError: The loss is no longer finite, the thresholds left nothing, or the checkpoint is of another run.
     """
     started = time.monotonic()
     report = progress or (lambda _task, _share: None)
@@ -135,8 +134,16 @@ def train_head(
     objective.finish()
     head.eval()
     average = head.statistics
-    if before is not None and compared is not None and compared.score >= max(each.score for each in run.validations):
-        head = before
+    best = run.validations[-1] if settings.patience is None else max(run.validations, key=lambda each: each.score)
+    if head.thresholds is not None and best.postings == 0:
+        if kept is not None:
+            kept.clear()
+        raise EncoderError(
+            f"threshold_weight {settings.threshold_weight:g} left no text any feature; lower it (--thresholds) and "
+            "train again."
+        )
+    if before is not None and compared is not None and compared.score >= best.score:
+        head, best = before, compared
     frontier = [
         validation.run(head, run.steps, k=k, k_query=k_query)
         for k, k_query in FRONTIER
@@ -148,6 +155,7 @@ def train_head(
         kept.clear()
     return TrainedHead(
         head=head.cpu().half().float().eval(),
+        best=best,
         losses=run.losses,
         validations=run.validations if compared is None else [compared, *run.validations],
         frontier=frontier,
