@@ -20,6 +20,7 @@ from connector.encoders.lexical import pad_counts
 from connector.encoders.training.card import save_head
 from connector.encoders.training.data import TrainingData
 from connector.encoders.training.dictionary import begin_at_documents
+from connector.encoders.training.loop import chosen_of
 from connector.encoders.training.settings import Recipe, TrainingSettings
 from connector.encoders.training.trainer import TrainedHead, train_head
 from connector.encoders.training.validation import Validation, hold_out
@@ -135,6 +136,13 @@ def test_the_weights_of_a_worse_last_step_are_not_returned(data: TrainingData, m
     assert trained.steps == 30
     assert trained.best.step == 10
     assert torch.equal(trained.head.encoder.weight, seen[0].half().float())
+
+
+def test_the_later_of_equal_validations_is_chosen(data: TrainingData) -> None:
+    first = train_head(data, replace(SMALL, steps=2)).best
+    results = [replace(first, step=step, ndcg_share=share) for step, share in ((1, 0.5), (2, 0.9), (3, 0.9), (4, 0.1))]
+    assert chosen_of(results, SMALL).step == 3, "the weights of step 3 replaced those of step 2"
+    assert chosen_of(results, replace(SMALL, patience=None)).step == 4
 
 
 def test_training_ends_in_time(data: TrainingData) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -148,13 +148,17 @@ def train_loop(
             run.losses.append(float(np.mean(run.recent)))
             run.recent.clear()
             run.validations.append(validate(run.steps))
-            scores = [result.score for result in run.validations]
-            if plan.patience is None or scores[-1] == max(scores):
+            if chosen_of(run.validations, plan) is run.validations[-1]:
                 run.best = copy_state(objective)
             run.elapsed_s = time.monotonic() - started
         if kept is not None and time.monotonic() - saved > _SAVE_EVERY_S:
             kept.save(run, objective, optimizer, objective.generators)
             saved = time.monotonic()
+
+
+def chosen_of(validations: Sequence[Result], plan: Plan) -> Result:
+    """The validation whose weights a run keeps: the best, the later one of equals, or the last where none is chosen."""
+    return validations[-1] if plan.patience is None else max(reversed(validations), key=lambda result: result.score)
 
 
 def copy_state(module: torch.nn.Module) -> dict[str, Tensor]:

@@ -14,12 +14,19 @@ def check_ranges(
 ) -> None:
     """Check settings by their names; `max_seconds`, where it is given, must be above 0 for all of them.
 
+    Args:
+        settings: Of a run.
+        at_least_one: Names of numbers, or of None where a setting may be without.
+        above_zero: Names of numbers.
+        at_least_zero: Names of numbers.
+
     Raises:
         ValueError: One is out of range.
     """
     for name in at_least_one:
-        if getattr(settings, name) < 1:
-            raise ValueError(f"{name} must be at least 1, got {getattr(settings, name)}.")
+        value = getattr(settings, name)
+        if value is not None and value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}.")
     for name in above_zero:
         if not getattr(settings, name) > 0:
             raise ValueError(f"{name} must be above 0, got {getattr(settings, name)}.")

@@ -10,7 +10,7 @@ from connector.encoders.training.ranges import check_ranges
 
 _AT_LEAST_ONE = (
     "num_latents", "k", "k_query", "steps", "batch_size", "neighbours_per_seed", "num_neighbours",
-    "validation_queries", "validations",
+    "validation_queries", "validations", "patience",
 )  # fmt: skip
 
 Recipe = Literal["retrieval", "paper", "ivae"]
@@ -103,8 +103,6 @@ class TrainingSettings:
                 f"document_lexical_scale {self.document_lexical_scale} and query_lexical_scale "
                 f"{self.query_lexical_scale} must be at least 0."
             )
-        if self.patience is not None and self.patience < 1:
-            raise ValueError(f"patience must be at least 1, got {self.patience}.")
         if self.threshold_weight < 0:
             raise ValueError(f"threshold_weight must be at least 0, got {self.threshold_weight}.")
         if self.threshold_weight and self.recipe != "retrieval":

@@ -18,7 +18,7 @@ from connector.encoders.ivae import IdentifiableVAE
 from connector.encoders.training.data import NeighbourBatches, TrainingData
 from connector.encoders.training.dictionary import begin_at_documents
 from connector.encoders.training.ivae import IVAEObjective
-from connector.encoders.training.loop import Progress, copy_state, parameter_groups, take_up, train_loop
+from connector.encoders.training.loop import Progress, chosen_of, copy_state, parameter_groups, take_up, train_loop
 from connector.encoders.training.neighbours import nearest_neighbours
 from connector.encoders.training.objectives import PaperObjective, RetrievalObjective
 from connector.encoders.training.settings import TrainingSettings
@@ -134,7 +134,7 @@ def train_head(
     objective.finish()
     head.eval()
     average = head.statistics
-    best = run.validations[-1] if settings.patience is None else max(run.validations, key=lambda each: each.score)
+    best = chosen_of(run.validations, settings)
     if head.thresholds is not None and best.postings == 0:
         if kept is not None:
             kept.clear()

@@ -21,7 +21,7 @@ from sentence_transformers.sentence_transformer.modules import Normalize, Static
 from torch import Tensor, nn
 
 from connector.encoders.training.data import root_shares
-from connector.encoders.training.loop import Objective, Progress, take_up, train_loop
+from connector.encoders.training.loop import Objective, Progress, chosen_of, take_up, train_loop
 from connector.encoders.training.static.settings import StaticSettings
 from connector.encoders.training.taught import TaughtCorpus, hold_out
 from connector.encoders.training.validation import known_item_gains
@@ -63,6 +63,7 @@ class TrainedStatic:
 
     Attributes:
         model: Token embeddings, their mean, and its length made 1.
+        best: The validation that its weights come from.
         losses: Mean loss before each validation.
         validations: The held-out results.
         steps: Steps taken.
@@ -70,15 +71,11 @@ class TrainedStatic:
     """
 
     model: SentenceTransformer
+    best: StaticResult
     losses: list[float]
     validations: list[StaticResult]
     steps: int
     elapsed_s: float
-
-    @property
-    def best(self) -> StaticResult:
-        """The validation that the weights come from."""
-        return max(self.validations, key=lambda result: result.score)
 
 
 class _Tokens:
@@ -206,7 +203,14 @@ def train_static(
     objective.load_state_dict(run.best)
     if kept is not None:
         kept.clear()
-    return TrainedStatic(model.eval(), run.losses, run.validations, run.steps, time.monotonic() - started)
+    return TrainedStatic(
+        model=model.eval(),
+        best=chosen_of(run.validations, settings),
+        losses=run.losses,
+        validations=run.validations,
+        steps=run.steps,
+        elapsed_s=time.monotonic() - started,
+    )
 
 
 @torch.no_grad()
