@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from connector.corpus.read import read_corpus
 from connector.encoders.lexical import Task
 from connector.encoders.text import TextEncoder
-from connector.encoders.training.embeddings import EmbeddingCache
 from connector.evaluation.datasets import RetrievalSet, load_retrieval_set
-from connector.statistics import CorpusStatistics
+from connector.training.embeddings import EmbeddingCache
 from connector.types import Document, SparseVectors
+from connector.vectors.statistics import CorpusStatistics
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,11 @@ from benchmarks.datasets import EncodedSet
 from benchmarks.environment import describe
 from benchmarks.suites import demo_systems
 from connector.cluster import Cluster, down, up
-from connector.index.client import connect
+from connector.connection.client import connect
 from connector.index.schema import prepare_index
 from connector.index.writer import BulkWriter
 from connector.ingest.pipeline import to_sparse_documents
-from connector.retriever import Retriever
+from connector.search.retriever import Retriever
 from connector.types import Hit
 
 DEMO_INDEX = "ksparse-demo"

@@ -9,10 +9,10 @@ import numpy as np
 
 from benchmarks.datasets import EncodedSet
 from benchmarks.exact import ExactSearches
-from connector.encoders.training.validation import FRONTIER
 from connector.evaluation.metrics import evaluate_run, overlap_at, share
-from connector.sparsify import prune
+from connector.training.validation import FRONTIER
 from connector.types import Hit
+from connector.vectors.top_k import prune
 
 
 def encoder_frontier(

@@ -11,8 +11,8 @@ from scipy.sparse import csr_matrix
 
 from benchmarks.datasets import EncodedSet
 from connector.encoders.lexical import count_texts, pad_counts
-from connector.sparsify import SMALLEST_WEIGHT
 from connector.types import Document, SparseVectors
+from connector.vectors.storage import SMALLEST_WEIGHT
 
 _NOISE = 0.75
 """Norm of the noise that is added to an embedding of unit length: cosines of about 0.8 with the original."""

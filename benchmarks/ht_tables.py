@@ -17,20 +17,20 @@ from typing import Any
 import numpy as np
 
 from benchmarks.datasets import EncodedSet, encode_by
+from benchmarks.static_pruning import cut, document_centric_pruning
 from benchmarks.systems.base import System
 from benchmarks.systems.guided import Guided
 from benchmarks.systems.rank_features import RankFeatures, document_shares, searched_features
 from connector.encoders.load import load_encoder
 from connector.encoders.text import TextEncoder
 from connector.encoders.thresholds import Thresholding, ThresholdRule
-from connector.encoders.training.splade.card import save_splade
-from connector.encoders.training.splade.settings import SpladeSettings
-from connector.encoders.training.splade.trainer import train_splade
-from connector.encoders.training.taught import TaughtCorpus
-from connector.pruning import Pruning
-from connector.sparsify import find_weight_exponent
-from connector.static_pruning import cut, document_centric_pruning
+from connector.query.pruning import Pruning
+from connector.training.distillation import TaughtCorpus
+from connector.training.splade.card import save_splade
+from connector.training.splade.settings import SpladeSettings
+from connector.training.splade.trainer import train_splade
 from connector.types import SparseVectors
+from connector.vectors.storage import find_weight_exponent
 
 DEPTHS = (10, 1_000)
 _WINDOW = 100

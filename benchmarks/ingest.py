@@ -23,7 +23,7 @@ from benchmarks.systems.rank_features import stored_features
 from connector.index.schema import index_body
 from connector.index.writer import BulkWriter, WriteResult
 from connector.ingest.pipeline import IngestJob, ingest_documents
-from connector.query import FEATURES_FIELD
+from connector.query.body import FEATURES_FIELD
 from connector.types import Deletion, Document, SparseDocument
 
 INDEX = "ksparse-bench-ingest"

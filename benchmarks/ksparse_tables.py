@@ -23,12 +23,12 @@ from connector.encoders.base_model import find_base_model, load_base_model
 from connector.encoders.ivae import IdentifiableVAE
 from connector.encoders.load import join, load_head
 from connector.encoders.text import TextEncoder
-from connector.encoders.training.card import save_head
-from connector.encoders.training.data import TrainingData
-from connector.encoders.training.settings import TrainingSettings
-from connector.encoders.training.trainer import train_head
 from connector.evaluation.exact import document_frequencies, exact_search, exact_sparse_search, postings_read
 from connector.evaluation.metrics import evaluate_run, share
+from connector.training.data import TrainingData
+from connector.training.heads.card import save_head
+from connector.training.heads.settings import TrainingSettings
+from connector.training.heads.trainer import train_head
 from connector.types import Hit
 
 LATENTS, K = 3_000, 600

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from benchmarks.datasets import EncodedSet
 from benchmarks.exact import ExactSearches
 from benchmarks.measure import difference_interval
-from connector.sparsify import prune
 from connector.types import SparseVectors
+from connector.vectors.top_k import prune
 
 LENGTHS = ((64, 32), (64, 16), (32, 16))
 WIDTH = (192, 96)

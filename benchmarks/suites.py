@@ -17,9 +17,10 @@ from benchmarks.systems.rescored import Kind, Rescored
 from benchmarks.systems.seismic import Seismic
 from benchmarks.systems.static_queries import StaticQueries
 from connector.errors import ConnectorError
-from connector.pruning import Pruning
-from connector.sparsify import find_weight_exponent, prune
+from connector.query.pruning import Pruning
 from connector.types import EncoderFingerprint, SparseVectors
+from connector.vectors.storage import find_weight_exponent
+from connector.vectors.top_k import prune
 
 EF_SEARCH = (10, 50, 100, 200)
 PREFIX = "ksparse-bench"

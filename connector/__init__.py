@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from connector.async_retriever import AsyncRetriever
+    from connector.connection.client import connect
     from connector.corpus.read import check_documents, read_corpus
     from connector.encoders.base import Encoder
     from connector.encoders.load import load_encoder, shipped_encoders, shipped_heads
@@ -25,33 +25,34 @@ if TYPE_CHECKING:
         IndexMappingError,
         SearchError,
     )
-    from connector.explain import Contribution, Explanation
-    from connector.index.client import connect
     from connector.index.schema import prepare_index
     from connector.index.searcher import Searcher
     from connector.index.writer import BulkWriter
     from connector.ingest.checkpoint import Checkpoint
     from connector.ingest.pipeline import IngestJob, IngestResult, ingest_documents
     from connector.ingest.prepare import prepare_encoder
-    from connector.ingest.ray_data import RayIngest
+    from connector.ingest.ray.job import RayIngest
     from connector.ingest.update import Change, DocumentUpdater
-    from connector.pruning import Pruning
-    from connector.query import SearchOptions, build_query
-    from connector.retriever import Retriever
-    from connector.statistics import CorpusStatistics
+    from connector.query.body import SearchOptions, build_query
+    from connector.query.pruning import Pruning
+    from connector.search.async_retriever import AsyncRetriever
+    from connector.search.retriever import Retriever
     from connector.types import (
+        Contribution,
         Deletion,
         Document,
         EncoderFingerprint,
+        Explanation,
         Hit,
         MalformedRecord,
         Query,
         SparseDocument,
         SparseVectors,
     )
+    from connector.vectors.statistics import CorpusStatistics
 
 _HOMES = {
-    "AsyncRetriever": "connector.async_retriever",
+    "AsyncRetriever": "connector.search.async_retriever",
     "BulkWriteError": "connector.errors",
     "BulkWriter": "connector.index.writer",
     "Change": "connector.ingest.update",
@@ -59,9 +60,9 @@ _HOMES = {
     "CheckpointError": "connector.errors",
     "ClusterError": "connector.errors",
     "ConnectorError": "connector.errors",
-    "Contribution": "connector.explain",
+    "Contribution": "connector.types",
     "CorpusError": "connector.errors",
-    "CorpusStatistics": "connector.statistics",
+    "CorpusStatistics": "connector.vectors.statistics",
     "Deletion": "connector.types",
     "Document": "connector.types",
     "DocumentUpdater": "connector.ingest.update",
@@ -69,25 +70,25 @@ _HOMES = {
     "EncoderError": "connector.errors",
     "EncoderFingerprint": "connector.types",
     "EncoderMismatchError": "connector.errors",
-    "Explanation": "connector.explain",
+    "Explanation": "connector.types",
     "Hit": "connector.types",
     "IndexMappingError": "connector.errors",
     "IngestJob": "connector.ingest.pipeline",
     "IngestResult": "connector.ingest.pipeline",
     "MalformedRecord": "connector.types",
-    "Pruning": "connector.pruning",
+    "Pruning": "connector.query.pruning",
     "Query": "connector.types",
-    "RayIngest": "connector.ingest.ray_data",
-    "Retriever": "connector.retriever",
+    "RayIngest": "connector.ingest.ray.job",
+    "Retriever": "connector.search.retriever",
     "SearchError": "connector.errors",
-    "SearchOptions": "connector.query",
+    "SearchOptions": "connector.query.body",
     "Searcher": "connector.index.searcher",
     "SparseDocument": "connector.types",
     "SparseVectors": "connector.types",
     "TextEncoder": "connector.encoders.text",
-    "build_query": "connector.query",
+    "build_query": "connector.query.body",
     "check_documents": "connector.corpus.read",
-    "connect": "connector.index.client",
+    "connect": "connector.connection.client",
     "ingest_documents": "connector.ingest.pipeline",
     "load_encoder": "connector.encoders.load",
     "prepare_encoder": "connector.ingest.prepare",

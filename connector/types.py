@@ -1,4 +1,4 @@
-"""The values that travel between the rooms. Imports NumPy, the errors and explain, nothing else of ours."""
+"""The values that travel between the rooms. Imports NumPy and the errors, nothing else of ours."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connector.errors import SearchError
-from connector.explain import Explanation
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +155,47 @@ class SearchDefaults(NamedTuple):
     k_query: int | None = None
     window: int = 100
     posting_budget: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """What one feature added to a score.
+
+    Attributes:
+        feature: Its name in the index.
+        label: What it stands for, in words; empty where nobody named it.
+        query_weight: In the query.
+        document_weight: In the document, as the server keeps it.
+        score: Their product, as the server computed it.
+        share: Of the sum over all features.
+    """
+
+    feature: str
+    label: str
+    query_weight: float
+    document_weight: float
+    score: float
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a document was found.
+
+    Attributes:
+        score: The hit's: the dot product of the features, or what the codes of the index made of it.
+        feature_score: The sum over the features: equals `score`, to the precision of a float, unless hits are rescored.
+        contributions: Of the features that query and document share, strongest first.
+    """
+
+    score: float
+    feature_score: float
+    contributions: tuple[Contribution, ...]
+
+    @property
+    def rescored(self) -> bool:
+        """Whether another score than that of the features ordered the hit."""
+        return abs(self.score - self.feature_score) > 1e-4 * abs(self.feature_score)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import pytest
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import AuthorizationException
 
-from connector.index.client import connect
+from connector.connection.client import connect
 from connector.types import EncoderFingerprint
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.lexical import Task
-from connector.sparsify import sparsify
+from connector.vectors.top_k import sparsify
 from tests.tiny import DIM, K_QUERY, NUM_LATENTS, K, build_head
 
 

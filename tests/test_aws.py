@@ -16,11 +16,11 @@ from urllib.parse import parse_qsl, quote
 import pytest
 from click.testing import CliRunner
 
-from connector.aws import aws_signer
 from connector.cli.connection import open_client
 from connector.cli.main import cli
+from connector.connection.aws import aws_signer
+from connector.connection.client import check_server, connect
 from connector.errors import ClusterError
-from connector.index.client import check_server, connect
 from tests.http_server import QuietHandler, serving
 
 pytest.importorskip("botocore", reason="pip install 'ksparse[aws]'")

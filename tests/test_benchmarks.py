@@ -18,8 +18,8 @@ from benchmarks.plots import exponent, growth_lines, plot_frontier
 from benchmarks.report import cheapest_to_markdown, frontier_to_markdown, scaling_to_markdown, to_cells, to_markdown
 from connector.encoders.text import TextEncoder
 from connector.evaluation.datasets import RetrievalSet
-from connector.sparsify import sparsify
 from connector.types import Document, Query
+from connector.vectors.top_k import sparsify
 
 
 def encoded(activations: np.ndarray, embeddings: np.ndarray, encoder: TextEncoder) -> EncodedSet:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from connector.index.bulk_lines import to_lines
-from connector.sparsify import SMALLEST_WEIGHT
 from connector.types import Deletion, SparseDocument
+from connector.vectors.storage import SMALLEST_WEIGHT
 
 CELLS = np.arange(1 << 8, 0xFF00, dtype=np.uint32)
 """All that `rank_features` can tell apart: the normal floats above 0, by their bits >> 15."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from connector.codes import Bits, RotatedCode, _pack, _unpack
+from connector.vectors.codes import Bits, RotatedCode, _pack, _unpack
 
 DIM = 128
 

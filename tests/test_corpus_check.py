@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from connector.corpus import check_documents
-from connector.nesting import MAX_DEPTH
+from connector.limits import MAX_DEPTH
 from connector.types import Document, MalformedRecord
 
 

@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from connector.codes import RotatedCode
 from connector.encoders.devices import SpreadEncoder
 from connector.encoders.text import TextEncoder
 from connector.errors import EncoderError
+from connector.vectors.codes import RotatedCode
 from tests.tiny import WORDS
 
 TEXTS = [" ".join(WORDS[row : row + 1 + row % 7]) for row in range(20)]

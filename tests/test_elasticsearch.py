@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from opensearchpy import OpenSearch
 
-from connector.index.client import connect
+from connector.connection.client import connect
 from connector.index.schema import prepare_index
 from connector.index.searcher import Searcher
 from connector.types import EncoderFingerprint

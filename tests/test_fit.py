@@ -10,8 +10,8 @@ import pytest
 from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.load import join, load_encoder
 from connector.encoders.text import TextEncoder
-from connector.encoders.training.fit import fit_head, latents_for
 from connector.errors import CorpusError, EncoderError
+from connector.training.heads.fit import fit_head, latents_for
 from tests.tiny import DIM, NUM_LATENTS, WORDS, K, build_splade
 
 
@@ -25,7 +25,7 @@ def texts(count: int) -> list[str]:
 def test_a_fitted_head_is_better_on_held_out_sentences(
     request: pytest.FixtureRequest, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("connector.encoders.training.fit.latents_for", lambda _documents, _embedded: NUM_LATENTS)
+    monkeypatch.setattr("connector.training.heads.fit.latents_for", lambda _documents, _embedded: NUM_LATENTS)
     encoder: TextEncoder = request.getfixturevalue(name)
     told: list[str] = []
     fitted = fit_head(encoder, texts(600), seconds=6, progress=lambda what, _share: told.append(what))
@@ -43,7 +43,7 @@ def test_a_fitted_head_is_better_on_held_out_sentences(
 
 
 def test_no_more_is_embedded_than_time_allows(encoder: TextEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("connector.encoders.training.fit.latents_for", lambda _documents, _embedded: NUM_LATENTS)
+    monkeypatch.setattr("connector.training.heads.fit.latents_for", lambda _documents, _embedded: NUM_LATENTS)
     fitted = fit_head(encoder, texts(2_000), seconds=0.01)
     assert fitted.documents == fitted.queries == 256, "one block, whatever the time"
 
@@ -51,7 +51,7 @@ def test_no_more_is_embedded_than_time_allows(encoder: TextEncoder, monkeypatch:
 def test_no_fewer_latents_than_features_that_a_text_keeps(
     encoder: TextEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("connector.encoders.training.fit.latents_for", lambda _documents, _embedded: 2)
+    monkeypatch.setattr("connector.training.heads.fit.latents_for", lambda _documents, _embedded: 2)
     assert fit_head(encoder, texts(300), seconds=0.01).settings.num_latents == K
 
 

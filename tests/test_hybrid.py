@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from connector.errors import SearchError
-from connector.hybrid import build_hybrid_query, build_words_query, fuse
-from connector.query import SearchOptions, build_search
+from connector.query.body import SearchOptions, build_search
+from connector.query.hybrid import build_hybrid_query, build_words_query, fuse
 from connector.types import Hit
 
 

@@ -12,8 +12,8 @@ from sentence_transformers import SparseEncoder
 from connector.encoders.idf import QueryIdf
 from connector.encoders.load import load_encoder
 from connector.encoders.text import TextEncoder, adapt
-from connector.statistics import CorpusStatistics
 from connector.types import SparseVectors
+from connector.vectors.statistics import CorpusStatistics
 from tests.tiny import WORDS, build_splade
 
 DOCUMENTS = [" ".join(WORDS[start : start + 4]) for start in range(len(WORDS) - 4)]

@@ -8,8 +8,8 @@ from contextlib import ExitStack
 
 import pytest
 
+from connector.connection.client import Server, address_of, check_server, connect, is_elasticsearch
 from connector.errors import ClusterError
-from connector.index.client import Server, address_of, check_server, connect, is_elasticsearch
 from tests.http_server import QuietHandler, serving
 
 Serve = Callable[..., str]

@@ -11,8 +11,8 @@ from torch.distributions import Normal
 
 from connector.encoders.ivae import IdentifiableVAE
 from connector.encoders.load import load_encoder
-from connector.encoders.training.ivae import _log_density
-from connector.encoders.training.losses import flops_loss
+from connector.training.heads.ivae import _log_density
+from connector.training.losses import flops_loss
 from tests.tiny import DIM
 
 

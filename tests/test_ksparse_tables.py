@@ -11,8 +11,8 @@ import pytest
 from benchmarks import ksparse_tables
 from benchmarks.ksparse_tables import Bench, to_markdown
 from connector.encoders.base_model import find_base_model, load_base_model
-from connector.encoders.training.data import TrainingData
-from connector.encoders.training.embeddings import EmbeddingCache
+from connector.training.data import TrainingData
+from connector.training.embeddings import EmbeddingCache
 from tests.tiny import WORDS
 
 

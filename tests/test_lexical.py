@@ -10,7 +10,7 @@ from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.lexical import LexicalFeatures, TokenCounts, count_texts, count_tokens, pad_counts, readable
 from connector.encoders.load import join, load_encoder
 from connector.encoders.text import TextEncoder
-from connector.statistics import CorpusStatistics
+from connector.vectors.statistics import CorpusStatistics
 from tests.tiny import DIM, K_QUERY, NUM_LATENTS, K, build_dense
 
 TEXTS = ["cats sleep on warm stones cats", "rivers carry sand to the sea", "stars burn", "why", "a cats of a cats"]

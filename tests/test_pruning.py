@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from connector.pruning import PruneType, Pruning, prune_query
+from connector.query.pruning import PruneType, Pruning, prune_query
 
 FEATURES = {"a": 1.0, "d": 0.1, "b": 0.5, "c": 0.4}
 

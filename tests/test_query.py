@@ -5,8 +5,8 @@ import math
 import pytest
 
 from connector.errors import SearchError
-from connector.query import build_query, build_search, check_features, check_text, parse_filter
-from connector.sparsify import SMALLEST_WEIGHT
+from connector.query.body import build_query, build_search, check_features, check_text, parse_filter
+from connector.vectors.storage import SMALLEST_WEIGHT
 
 
 def clause(name: str, weight: float) -> dict[str, object]:

@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from connector.sparsify import SMALLEST_WEIGHT, find_weight_exponent, prune, round_to_stored, scale_weights, sparsify
 from connector.types import SparseVectors
+from connector.vectors.storage import SMALLEST_WEIGHT, find_weight_exponent, round_to_stored, scale_weights
+from connector.vectors.top_k import prune, sparsify
 
 LARGEST = float(np.finfo(np.float32).max)
 

@@ -22,15 +22,15 @@ from connector.encoders.load import load_encoder
 from connector.encoders.splade_pooling import pooled_sparsely
 from connector.encoders.text import TextEncoder
 from connector.encoders.thresholds import Thresholding, TopKMasking
-from connector.encoders.training.data import TrainingData
-from connector.encoders.training.sources import TextSource
-from connector.encoders.training.splade.batches import TaughtBatches
-from connector.encoders.training.splade.loss import HybridThresholdingLoss, margin_mse
-from connector.encoders.training.splade.settings import Method, SpladeSettings
-from connector.encoders.training.splade.trainer import SpladeObjective, TrainedSplade, train_splade, with_method
-from connector.encoders.training.taught import TaughtCorpus, hold_out
 from connector.errors import EncoderError
-from connector.statistics import CorpusStatistics
+from connector.training.data import TrainingData
+from connector.training.distillation import TaughtCorpus, hold_out
+from connector.training.sources import TextSource
+from connector.training.splade.batches import TaughtBatches
+from connector.training.splade.loss import HybridThresholdingLoss, margin_mse
+from connector.training.splade.settings import Method, SpladeSettings
+from connector.training.splade.trainer import SpladeObjective, TrainedSplade, train_splade, with_method
+from connector.vectors.statistics import CorpusStatistics
 from tests.tiny import WORDS, build_splade
 
 SMALL = SpladeSettings(
@@ -249,7 +249,7 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_happened(
     splade_folder: Path, corpus: TaughtCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, idf: bool
 ) -> None:
     settings = replace(SMALL, idf=idf)
-    monkeypatch.setattr("connector.encoders.training.loop._SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr("connector.training.loop._SAVE_EVERY_S", 0.0)
     checkpoint = tmp_path / "checkpoint.pt"
 
     def train(**options: Any) -> TrainedSplade:

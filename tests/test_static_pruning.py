@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from connector.static_pruning import cut, document_centric_pruning
+from benchmarks.static_pruning import cut, document_centric_pruning
 from connector.types import SparseVectors
 
 VECTORS = SparseVectors(

@@ -19,13 +19,13 @@ from connector.cli.main import cli
 from connector.encoders.load import head_folder as folder_of
 from connector.encoders.load import load_encoder
 from connector.encoders.text import TextEncoder
-from connector.encoders.training.data import TrainingData
-from connector.encoders.training.sources import TextSource
-from connector.encoders.training.static.card import save_static
-from connector.encoders.training.static.settings import StaticSettings
-from connector.encoders.training.static.trainer import TrainedStatic, train_static
-from connector.encoders.training.taught import TaughtCorpus
 from connector.errors import EncoderError
+from connector.training.data import TrainingData
+from connector.training.distillation import TaughtCorpus
+from connector.training.sources import TextSource
+from connector.training.static_queries.card import save_static
+from connector.training.static_queries.settings import StaticSettings
+from connector.training.static_queries.trainer import TrainedStatic, train_static
 from tests.tiny import DIM, WORDS
 
 SMALL = StaticSettings(steps=60, batch_size=32, learning_rate=2e-2, validations=6, validation_documents=100)
@@ -99,7 +99,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_end(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("connector.encoders.training.loop._SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr("connector.training.loop._SAVE_EVERY_S", 0.0)
     checkpoint = tmp_path / "queries.pt"
 
     def stop_at_half(what: str, share: float) -> None:

@@ -9,7 +9,7 @@ import torch
 from scipy.sparse import csr_matrix
 
 from connector.encoders.autoencoder import KSparseAutoEncoder
-from connector.statistics import TOKEN_WEIGHT_STEP, CorpusStatistics
+from connector.vectors.statistics import TOKEN_WEIGHT_STEP, CorpusStatistics
 
 EMBEDDINGS = np.array([[0.0, 1.0], [1.0, 0.5]], np.float32)
 

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from sentence_transformers import SentenceTransformer
 
-from connector.encoders.training.data import NeighbourBatches, TrainingData, concatenate
-from connector.encoders.training.embeddings import EmbeddingCache
-from connector.encoders.training.neighbours import nearest_neighbours
-from connector.encoders.training.sources import TextSource, load_embeddings, read_texts
 from connector.errors import CorpusError
+from connector.training.data import NeighbourBatches, TrainingData, concatenate
+from connector.training.embeddings import EmbeddingCache
+from connector.training.heads.neighbours import nearest_neighbours
+from connector.training.sources import TextSource, load_embeddings, read_texts
 from tests.tiny import DIM, build_dense
 
 CPU = torch.device("cpu")

@@ -17,14 +17,14 @@ from scipy.sparse import csr_matrix
 from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.ivae import IdentifiableVAE
 from connector.encoders.lexical import pad_counts
-from connector.encoders.training.card import save_head
-from connector.encoders.training.data import TrainingData
-from connector.encoders.training.dictionary import begin_at_documents
-from connector.encoders.training.loop import chosen_of
-from connector.encoders.training.settings import Recipe, TrainingSettings
-from connector.encoders.training.trainer import TrainedHead, train_head
-from connector.encoders.training.validation import Validation, hold_out
 from connector.errors import EncoderError
+from connector.training.data import TrainingData
+from connector.training.heads.card import save_head
+from connector.training.heads.initialization import begin_at_documents
+from connector.training.heads.settings import Recipe, TrainingSettings
+from connector.training.heads.trainer import TrainedHead, train_head
+from connector.training.loop import chosen_of
+from connector.training.validation import Validation, hold_out
 
 SMALL = TrainingSettings(
     num_latents=64,
@@ -188,7 +188,7 @@ def test_the_card_and_the_report_are_written(trained: TrainedHead, tmp_path: Pat
 def test_a_large_corpus_is_sampled_with_the_documents_that_are_asked_for(
     data_with_queries: TrainingData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("connector.encoders.training.validation.MAX_DOCUMENTS", 30)
+    monkeypatch.setattr("connector.training.validation.MAX_DOCUMENTS", 30)
     head = KSparseAutoEncoder(16, 64, 64, 64)
     torch.nn.init.normal_(head.encoder.weight)
     _, validation = hold_out(data_with_queries, [head.statistics], 20, 0, share=0.2)
@@ -305,7 +305,7 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_happened(
     data_with_queries: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recipe: Recipe
 ) -> None:
     # An iVAE is large and slow: kept after every step it would take half a minute.
-    monkeypatch.setattr("connector.encoders.training.loop._SAVE_EVERY_S", 0.3 if recipe == "ivae" else 0.0)
+    monkeypatch.setattr("connector.training.loop._SAVE_EVERY_S", 0.3 if recipe == "ivae" else 0.0)
     settings, checkpoint = small(recipe), tmp_path / "head" / "checkpoint.pt"
     whole = train_head(data_with_queries, settings)
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from connector.encoders.training.losses import balance_loss, distance_loss, ranking_loss, reconstruction_loss
+from connector.training.losses import balance_loss, distance_loss, ranking_loss, reconstruction_loss
 
 
 def test_distance_loss_is_equation_2_by_hand() -> None:

@@ -52,7 +52,7 @@ def encoder_frontier(
     from benchmarks.report import SCORES_HEADING, frontier_to_markdown, scores_section
     from benchmarks.results import write_result
     from connector.cli.encoder import open_encoder
-    from connector.encoders.training.validation import FRONTIER
+    from connector.training.validation import FRONTIER
 
     loaded = open_encoder(encoder)
     results = {}

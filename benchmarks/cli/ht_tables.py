@@ -46,9 +46,9 @@ def table_command(suite: str, what: str) -> click.Command:
         from benchmarks.ht_tables import TABLES, Models, systems_of, to_rows
         from benchmarks.report import ht_to_markdown
         from benchmarks.suites import PREFIX, subset
-        from connector.encoders.training.embeddings import EmbeddingCache
-        from connector.encoders.training.splade.settings import SpladeSettings
-        from connector.encoders.training.taught import read_taught
+        from connector.training.distillation import read_taught
+        from connector.training.embeddings import EmbeddingCache
+        from connector.training.splade.settings import SpladeSettings
 
         rows = TABLES[suite]
         base = SpladeSettings(max_seconds=max_minutes * 60 if max_minutes else None, **training)  # type: ignore[arg-type]

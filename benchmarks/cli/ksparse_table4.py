@@ -55,8 +55,8 @@ def _encode_as_the_paper(stage: Stage, dataset: Path, ks: tuple[int, ...], steps
     """Train the paper's head for each k on the set's documents, and encode the set with it."""
     from benchmarks.datasets import encode_set
     from benchmarks.ksparse_tables import Bench
-    from connector.encoders.training.embeddings import EmbeddingCache
-    from connector.encoders.training.sources import read_texts
+    from connector.training.embeddings import EmbeddingCache
+    from connector.training.sources import read_texts
 
     options, base_model = stage.options, stage.encoder.fingerprint.base_model
     embedder = EmbeddingCache(stage.encoder.dense_model(), base_model, options.cache)

@@ -29,9 +29,9 @@ def table_command(number: int, what: str) -> click.Command:
         from benchmarks import ksparse_tables
         from benchmarks.results import write_result
         from connector.encoders.base_model import DEFAULT_BASE_MODEL, find_base_model, load_base_model
-        from connector.encoders.training.data import concatenate
-        from connector.encoders.training.embeddings import EmbeddingCache
-        from connector.encoders.training.sources import read_texts
+        from connector.training.data import concatenate
+        from connector.training.embeddings import EmbeddingCache
+        from connector.training.sources import read_texts
 
         dense = find_base_model(DEFAULT_BASE_MODEL)
         embedder = EmbeddingCache(load_base_model(dense, "cpu"), dense.name, cache)

@@ -10,9 +10,9 @@ from opensearchpy import OpenSearch
 from benchmarks.datasets import EncodedSet
 from benchmarks.systems.base import INDEX_SETTINGS, Encoding, Probe, Request, send, to_hits, without_source, write
 from benchmarks.systems.rank_features import feature_probes, stored_features
-from connector.query import FEATURES_FIELD, build_query
-from connector.sparsify import prune
+from connector.query.body import FEATURES_FIELD, build_query
 from connector.types import Hit
+from connector.vectors.top_k import prune
 
 _FIELD = "content"
 

@@ -8,20 +8,20 @@ from dataclasses import dataclass
 from opensearchpy import OpenSearch
 
 from benchmarks.datasets import EncodedSet
+from benchmarks.guided import build_guided_search
 from benchmarks.systems.base import INDEX_SETTINGS, Encoding, Probe, Request, send, to_hits, without_source
 from benchmarks.systems.rank_features import RankFeatures, stored_features, write_features
-from connector.guided import build_guided_search
 from connector.index.schema import index_body
-from connector.query import FEATURES_FIELD
-from connector.sparsify import prune
+from connector.query.body import FEATURES_FIELD
 from connector.types import Hit
+from connector.vectors.top_k import prune
 
 _TEXT_FIELD = "text"
 
 
 @dataclass(frozen=True, slots=True)
 class Guided:
-    """`search_guided` on an index that holds words beside the features (`connector.guided` says how it differs).
+    """`search_guided` on an index that holds words beside the features (`benchmarks.guided` says how it differs).
 
     Attributes:
         storage: Whose features, depth and name it takes; its index is one of its own.

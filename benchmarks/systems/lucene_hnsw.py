@@ -13,7 +13,7 @@ from opensearchpy import OpenSearch
 from benchmarks.datasets import EncodedSet
 from benchmarks.systems.base import INDEX_SETTINGS, Encoding, Probe, Request, send, to_hits, write
 from connector.index.schema import load_mapping
-from connector.rescore import score_by
+from connector.query.rescore import score_by
 from connector.types import Hit
 
 

@@ -10,9 +10,9 @@ from opensearchpy import OpenSearch
 from benchmarks.datasets import EncodedSet
 from benchmarks.systems.base import Encoding, Probe, Request, send, to_hits
 from benchmarks.systems.rank_features import RankFeatures
-from connector.query import FEATURES_FIELD
-from connector.sparsify import prune
+from connector.query.body import FEATURES_FIELD
 from connector.types import Hit
+from connector.vectors.top_k import prune
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,11 @@ from benchmarks.systems.base import INDEX_SETTINGS, Encoding, Probe, Request, se
 from connector.errors import BulkWriteError
 from connector.index.schema import index_body
 from connector.index.writer import BulkWriter
-from connector.pruning import Pruning, prune_query
-from connector.query import FEATURES_FIELD, build_query
-from connector.sparsify import prune, round_to_stored, scale_weights
+from connector.query.body import FEATURES_FIELD, build_query
+from connector.query.pruning import Pruning, prune_query
 from connector.types import EncoderFingerprint, Hit, SparseDocument, SparseVectors
+from connector.vectors.storage import round_to_stored, scale_weights
+from connector.vectors.top_k import prune
 
 _BLOCK = 10_000
 """Documents whose features are mappings at a time."""

@@ -14,11 +14,11 @@ from benchmarks.datasets import EncodedSet
 from benchmarks.systems.base import INDEX_SETTINGS, Encoding, Probe, Request, send, to_hits, without_source, write
 from benchmarks.systems.lucene_hnsw import knn_script, to_bytes
 from benchmarks.systems.rank_features import document_shares, feature_probes, searched_features, stored_features
-from connector.codes import RotatedCode
-from connector.pruning import Pruning
-from connector.query import FEATURES_FIELD, build_query
-from connector.rescore import CODE_FIELD, build_rescore, code_mapping, rescore_by
+from connector.query.body import FEATURES_FIELD, build_query
+from connector.query.pruning import Pruning
+from connector.query.rescore import CODE_FIELD, build_rescore, code_mapping, rescore_by
 from connector.types import Hit
+from connector.vectors.codes import RotatedCode
 
 Kind = Literal["1 bit", "2 bits", "4 bits", "knn byte"]
 

@@ -10,8 +10,8 @@ from opensearchpy import OpenSearch
 
 from benchmarks.datasets import EncodedSet
 from benchmarks.systems.base import INDEX_SETTINGS, Encoding, Probe, Request, send, to_hits, without_source, write
-from connector.sparsify import prune
 from connector.types import Hit, SparseVectors
+from connector.vectors.top_k import prune
 
 _FIELD = "vector"
 _NUMBERS = 32_768

@@ -9,11 +9,11 @@ import click
 from opensearchpy import OpenSearch
 
 from connector.cluster import find_cluster
-from connector.index.client import check_server, connect
+from connector.connection.client import check_server, connect
 from connector.index.schema import existing_schema
 
 if TYPE_CHECKING:
-    from connector.retriever import Retriever
+    from connector.search.retriever import Retriever
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -48,6 +48,6 @@ def open_retriever(client: OpenSearch, index: str, encoder: str, *, device: str 
     # Before torch is imported: whether there is such an index.
     k = existing_schema(client, index).encoder.k
     from connector.cli.encoder import open_encoder
-    from connector.retriever import Retriever
+    from connector.search.retriever import Retriever
 
     return Retriever(client, index, open_encoder(encoder, device=device, k=k))

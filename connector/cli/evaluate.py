@@ -19,7 +19,8 @@ from connector.cli.options import (
     search_defaults,
 )
 from connector.cli.progress import documents
-from connector.codes import Bits
+from connector.limits import MAX_CLAUSES
+from connector.vectors.codes import Bits
 
 
 @click.command(
@@ -35,7 +36,7 @@ Examples:
 @click.option("--index", help="An index that holds the corpus.  [default: a new one, deleted afterwards]")
 @click.option("--encoder", default="all-MiniLM-L6-v2", show_default=True, help="As for `ksparse ingest`.")
 @click.option("--k", type=click.IntRange(1), help="Features kept per document.  [default: the encoder's]")
-@click.option("--k-query", type=click.IntRange(1, 1024), help="Features kept per query.  [default: the encoder's]")
+@click.option("--k-query", type=click.IntRange(1, MAX_CLAUSES), help="Features per query.  [default: the encoder's]")
 @click.option("--run", "run_file", type=click.Path(dir_okay=False, path_type=Path), help="Write a TREC run file.")
 @click.option(
     "--calibrate/--no-calibrate", default=True, show_default=True, help="Of a new index, as for `ksparse ingest`."
@@ -69,10 +70,10 @@ def evaluate(
     client = open_client(insecure=insecure, ca_certs=ca_certs)
     from connector.cli.encoder import open_encoder
     from connector.corpus.read import read_corpus
-    from connector.evaluate import evaluate as measure
     from connector.evaluation.datasets import load_retrieval_set
     from connector.evaluation.runs import write_run
     from connector.ingest.prepare import prepare_encoder
+    from connector.search.evaluate import evaluate as measure
     from connector.types import Document, MalformedRecord
 
     judged = load_retrieval_set(dataset, split)

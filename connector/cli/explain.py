@@ -12,7 +12,8 @@ from connector.cli.connection import connection_options, open_client, open_retri
 from connector.cli.options import device_option, index_encoder_option
 from connector.cli.plain import plain
 from connector.errors import SearchError
-from connector.query import check_text
+from connector.limits import MAX_CLAUSES, MAX_HITS
+from connector.query.body import check_text
 from connector.types import Hit
 
 
@@ -28,8 +29,8 @@ Examples:
 @click.option("--index", required=True, help="Index or alias to search.")
 @click.option("--id", "doc_id", help="The document.  [default: the first hit]")
 @index_encoder_option
-@click.option("--k-query", type=click.IntRange(1, 1024), help="Features kept of the query.  [default: as search]")
-@click.option("--window", type=click.IntRange(0, 10_000), help="Hits rescored by codes.  [default: as search]")
+@click.option("--k-query", type=click.IntRange(1, MAX_CLAUSES), help="Features per query.  [default: as search]")
+@click.option("--window", type=click.IntRange(0, MAX_HITS), help="Hits rescored by codes.  [default: as search]")
 @device_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @connection_options

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from opensearchpy import OpenSearch
 
     from connector.explore.hnsw import HnswIndex
-    from connector.retriever import Retriever
+    from connector.search.retriever import Retriever
 
 _HOST = "127.0.0.1"
 

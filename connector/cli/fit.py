@@ -10,8 +10,8 @@ import click
 from connector.cli.encoder import open_encoder
 from connector.cli.progress import stages
 from connector.encoders.text import TextEncoder
-from connector.encoders.training.fit import FittedHead, fit_head
-from connector.encoders.training.validation import ValidationResult
+from connector.training.heads.fit import FittedHead, fit_head
+from connector.training.validation import ValidationResult
 
 
 def fitted_encoder(

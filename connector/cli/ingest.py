@@ -20,8 +20,8 @@ from connector.cli.options import (
 )
 from connector.cli.progress import documents
 from connector.cli.stop import stoppable
-from connector.codes import Bits
 from connector.errors import IndexMappingError
+from connector.vectors.codes import Bits
 
 _MOST_FITTED = 50_000
 

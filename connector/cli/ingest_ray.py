@@ -23,7 +23,7 @@ from connector.cli.options import (
 )
 from connector.cli.progress import documents
 from connector.cli.stop import stoppable
-from connector.codes import Bits
+from connector.vectors.codes import Bits
 
 if TYPE_CHECKING:
     from connector.corpus.source import Format
@@ -94,7 +94,7 @@ def ingest_ray(
     connect()  # if that fails, before anything else takes its seconds
     from connector.cli.encoder import hide_loading
     from connector.cli.summary import conclude
-    from connector.ingest.ray_data import RayIngest, import_ray
+    from connector.ingest.ray.job import RayIngest, import_ray
 
     hide_loading()
     _join(address)
@@ -132,7 +132,7 @@ def ingest_ray(
 
 def _join(address: str | None) -> None:
     """Join a Ray cluster, or start one here, that says nothing beside what we say."""
-    from connector.ingest.ray_data import import_ray
+    from connector.ingest.ray.job import import_ray
 
     ray = import_ray()
     if not ray.is_initialized():

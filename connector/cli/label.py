@@ -56,9 +56,9 @@ def label(
     from connector.cli.encoder import open_encoder
     from connector.encoders.labels import write_labels
     from connector.encoders.load import encoder_folder
-    from connector.encoders.training.embeddings import EmbeddingCache
-    from connector.encoders.training.labelling import label_head
-    from connector.encoders.training.sources import read_texts
+    from connector.training.embeddings import EmbeddingCache
+    from connector.training.heads.labelling import label_head
+    from connector.training.sources import read_texts
 
     loaded = open_encoder(encoder, device=device)
     if loaded.head is None:

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 import click
 
-from connector.codes import Bits
-from connector.query import parse_filter
+from connector.query.body import parse_filter
 from connector.types import SearchDefaults
+from connector.vectors.codes import Bits
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -15,7 +15,8 @@ from connector.cli.options import (
 )
 from connector.cli.progress import documents
 from connector.cli.stop import stoppable
-from connector.codes import Bits
+from connector.limits import MAX_HITS
+from connector.vectors.codes import Bits
 
 
 @click.command(
@@ -36,7 +37,7 @@ The old index is kept until it is deleted.
 @click.option("--k", type=click.IntRange(1), help="Features kept per document.  [default: the encoder's]")
 @idf_option
 @rescore_option
-@click.option("--sample", type=click.IntRange(1, 10_000), default=200, show_default=True, help="Documents compared.")
+@click.option("--sample", type=click.IntRange(1, MAX_HITS), default=200, show_default=True, help="Documents compared.")
 @click.option(
     "--tolerance",
     type=click.FloatRange(0, 1),
@@ -79,8 +80,8 @@ def reencode(
     from connector.ingest.pipeline import IngestJob
     from connector.ingest.prepare import prepare_encoder
     from connector.ingest.sample import Sampled
-    from connector.reencode import compare_indices, copied_settings, read_index, switch_alias
-    from connector.retriever import Retriever
+    from connector.search.reencode import compare_indices, copied_settings, read_index, switch_alias
+    from connector.search.retriever import Retriever
 
     schema = existing_schema(client, alias)
     settings = copied_settings(client, alias)

@@ -12,8 +12,9 @@ import click
 from connector.cli.connection import connection_options, open_client, open_retriever
 from connector.cli.options import device_option, filter_clauses, index_encoder_option
 from connector.cli.plain import plain
-from connector.pruning import PRUNE_TYPES, PruneType, Pruning
-from connector.query import SearchOptions, check_text
+from connector.limits import MAX_CLAUSES, MAX_HITS
+from connector.query.body import SearchOptions, check_text
+from connector.query.pruning import PRUNE_TYPES, PruneType, Pruning
 from connector.types import Hit
 
 
@@ -33,7 +34,7 @@ Examples:
 @index_encoder_option
 @click.option(
     "--k-query",
-    type=click.IntRange(1, 1024),
+    type=click.IntRange(1, MAX_CLAUSES),
     help="Features kept of the query.  [default: what `ksparse tune` saved, or the encoder's, half of it if rescored]",
 )
 @click.option(
@@ -47,10 +48,10 @@ Examples:
     type=float,
     help="How many, which share of the strongest or of all weight, which weight, or how many postings per document.",
 )
-@click.option("--top-k", type=click.IntRange(1, 10_000), default=10, show_default=True, help="Hits asked for.")
+@click.option("--top-k", type=click.IntRange(1, MAX_HITS), default=10, show_default=True, help="Hits asked for.")
 @click.option(
     "--window",
-    type=click.IntRange(0, 10_000),
+    type=click.IntRange(0, MAX_HITS),
     help="Hits rescored by the index's codes, 0 for none.  [default: 100 if it has codes]",
 )
 @click.option("--min-score", type=float, help="Leave out hits that score less.")

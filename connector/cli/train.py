@@ -143,12 +143,12 @@ def train(
     from connector.cli.encoder import hide_loading
     from connector.encoders.base_model import DEFAULT_BASE_MODEL, find_base_model, load_base_model
     from connector.encoders.device import choose_device
-    from connector.encoders.training.card import save_head
-    from connector.encoders.training.data import concatenate
-    from connector.encoders.training.embeddings import EmbeddingCache
-    from connector.encoders.training.settings import TrainingSettings
-    from connector.encoders.training.sources import load_embeddings, read_texts
-    from connector.encoders.training.trainer import train_head
+    from connector.training.data import concatenate
+    from connector.training.embeddings import EmbeddingCache
+    from connector.training.heads.card import save_head
+    from connector.training.heads.settings import TrainingSettings
+    from connector.training.heads.trainer import train_head
+    from connector.training.sources import load_embeddings, read_texts
 
     if options["alpha_distance"] is None:
         del options["alpha_distance"]

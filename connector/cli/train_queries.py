@@ -58,11 +58,11 @@ def queries(
     """
     from connector.cli.encoder import open_encoder
     from connector.encoders.load import DEFAULT_ENCODER, head_folder
-    from connector.encoders.training.embeddings import EmbeddingCache
-    from connector.encoders.training.static.card import save_static
-    from connector.encoders.training.static.settings import StaticSettings
-    from connector.encoders.training.static.trainer import train_static
-    from connector.encoders.training.taught import read_taught
+    from connector.training.distillation import read_taught
+    from connector.training.embeddings import EmbeddingCache
+    from connector.training.static_queries.card import save_static
+    from connector.training.static_queries.settings import StaticSettings
+    from connector.training.static_queries.trainer import train_static
 
     try:
         settings = StaticSettings(max_seconds=max_minutes * 60 if max_minutes else None, **options)

@@ -85,11 +85,11 @@ def splade(
     from connector.cli.encoder import open_encoder
     from connector.encoders.base_model import DEFAULT_BASE_MODEL, find_base_model, load_base_model
     from connector.encoders.device import choose_device
-    from connector.encoders.training.embeddings import EmbeddingCache
-    from connector.encoders.training.splade.card import save_splade
-    from connector.encoders.training.splade.settings import SpladeSettings
-    from connector.encoders.training.splade.trainer import train_splade
-    from connector.encoders.training.taught import read_taught
+    from connector.training.distillation import read_taught
+    from connector.training.embeddings import EmbeddingCache
+    from connector.training.splade.card import save_splade
+    from connector.training.splade.settings import SpladeSettings
+    from connector.training.splade.trainer import train_splade
 
     try:
         settings = SpladeSettings(max_seconds=max_minutes * 60 if max_minutes else None, **options)

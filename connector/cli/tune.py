@@ -17,7 +17,7 @@ from connector.index.schema import existing_schema, save_search_defaults
 if TYPE_CHECKING:
     from opensearchpy import OpenSearch
 
-    from connector.tune import Tuning
+    from connector.search.tune import Tuning
 
 _SAMPLED = 200
 
@@ -64,7 +64,7 @@ def tune(
     client = open_client(insecure=insecure, ca_certs=ca_certs)
     schema = existing_schema(client, index)
     from connector.cli.encoder import open_encoder
-    from connector.tune import tune as measure
+    from connector.search.tune import tune as measure
 
     texts = _read(queries) if queries is not None else _sentences(client, index)
     loaded = open_encoder(encoder, device=device, k=schema.encoder.k)
@@ -91,7 +91,7 @@ def _read(path: Path) -> list[str]:
 
 def _sentences(client: OpenSearch, index: str) -> list[str]:
     """A sentence of each of some documents, drawn at random."""
-    from connector.encoders.training.sources import TextSource
+    from connector.training.sources import TextSource
 
     body = {"size": _SAMPLED, "_source": ["text"], "query": {"function_score": {"random_score": {}}}}
     hits = client.search(index=index, body=body)["hits"]["hits"]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, get_args
 from urllib.parse import urlsplit
 
-from connector.aws import Service, Signer, aws_signer
+from connector.connection.aws import Service, Signer, aws_signer
 from connector.errors import ClusterError
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from connector.cluster.connection import Cluster
+from connector.connection.tls import explain_tls
 from connector.errors import ClusterError
-from connector.tls import explain_tls
 
 
 def get_json(cluster: Cluster, path: str, *, timeout_s: float = 10.0) -> dict[str, Any]:

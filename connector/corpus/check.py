@@ -7,10 +7,9 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from connector.nesting import check_depth
+from connector.limits import MAX_ID_BYTES, check_depth
 from connector.types import Document
 
-MAX_ID_BYTES = 512
 """The server's limit on `_id`, in bytes of UTF-8."""
 
 RESERVED = ("_id", "_version", "title", "text", "metadata")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from connector.encoders.lexical import LexicalFeatures, Task, TokenCounts, count_tokens
 from connector.encoders.module import WeightedModule
 from connector.encoders.thresholds import Thresholding
-from connector.statistics import CorpusStatistics
+from connector.vectors.statistics import CorpusStatistics
 
 
 class KSparseAutoEncoder(WeightedModule):

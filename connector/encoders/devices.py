@@ -9,8 +9,8 @@ import numpy as np
 
 from connector.encoders.device import choose_device
 from connector.encoders.text import TextEncoder
-from connector.sparsify import stack
 from connector.types import EncoderFingerprint, SparseVectors
+from connector.vectors.top_k import stack
 
 
 class SpreadEncoder:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from connector.encoders.lexical import Task
 from connector.encoders.module import WeightedModule
-from connector.statistics import CorpusStatistics
+from connector.vectors.statistics import CorpusStatistics
 
 
 class QueryIdf(WeightedModule):

@@ -19,7 +19,6 @@ from sentence_transformers.sparse_encoder.modules import SpladePooling
 from sentence_transformers.util import batch_to_device
 from torch import nn
 
-from connector.codes import RotatedCode
 from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.idf import QueryIdf, with_query_idf
 from connector.encoders.labels import Labels
@@ -27,9 +26,11 @@ from connector.encoders.lexical import Task, count_texts, pad_counts, readable
 from connector.encoders.prefetch import prefetched
 from connector.encoders.splade_pooling import pooled_sparsely
 from connector.encoders.thresholds import Thresholding, TopKMasking
-from connector.sparsify import SMALLEST_WEIGHT, stack
-from connector.statistics import CorpusStatistics
 from connector.types import EncoderFingerprint, SparseVectors
+from connector.vectors.codes import RotatedCode
+from connector.vectors.statistics import CorpusStatistics
+from connector.vectors.storage import SMALLEST_WEIGHT
+from connector.vectors.top_k import stack
 
 _BLOCK = 2_048
 """Embeddings per pass of a head alone."""

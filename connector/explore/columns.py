@@ -14,11 +14,11 @@ from opensearchpy import OpenSearch
 
 from connector.errors import ConnectorError
 from connector.explore.hnsw import HnswIndex
-from connector.hybrid import build_words_query
 from connector.index.searcher import Searcher
 from connector.index.sizes import count_matching
-from connector.query import check_text, parse_filter
-from connector.retriever import Retriever
+from connector.query.body import check_text, parse_filter
+from connector.query.hybrid import build_words_query
+from connector.search.retriever import Retriever
 from connector.types import Hit
 
 TOP_K = 10

@@ -12,17 +12,17 @@ from opensearchpy import OpenSearch
 from opensearchpy.exceptions import NotFoundError, RequestError
 from opensearchpy.helpers import BulkIndexError, bulk
 
+from connector.connection.client import explained, reason_of
 from connector.encoders.text import TextEncoder
 from connector.errors import BulkWriteError, IndexMappingError, SearchError
-from connector.index.client import explained, reason_of
 from connector.index.names import check_index_name
 from connector.index.schema import IndexSchema, load_mapping, read_uuid
 from connector.index.searcher import Searcher
 from connector.index.sizes import count_matching
 from connector.ingest.pipeline import to_source
-from connector.query import FEATURES_FIELD
-from connector.reencode import copied_settings, read_index
-from connector.rescore import CODE_FIELD
+from connector.query.body import FEATURES_FIELD
+from connector.query.rescore import CODE_FIELD
+from connector.search.reencode import copied_settings, read_index
 from connector.types import Hit
 
 _META = "ksparse_hnsw"

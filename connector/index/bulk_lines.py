@@ -11,13 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from connector.nesting import check_depth
-from connector.query import FEATURES_FIELD, PRESENCE_FEATURE, check_features
-from connector.rescore import CODE_FIELD
-from connector.sparsify import SMALLEST_WEIGHT
+from connector.limits import MAX_ID_BYTES, check_depth
+from connector.query.body import FEATURES_FIELD, PRESENCE_FEATURE, check_features
+from connector.query.rescore import CODE_FIELD
 from connector.types import Deletion, SparseDocument
+from connector.vectors.storage import SMALLEST_WEIGHT
 
-_MOST_ID_BYTES = 512
 _DIGITS = 4
 """Always tell two weights apart that `rank_features` does: it keeps 9 significant bits."""
 
@@ -34,8 +33,8 @@ def to_lines(action: SparseDocument | Deletion, scale: float) -> bytes:
             takes, or a value is no JSON or nested too deeply.
         TypeError, RecursionError: A value is no JSON.
     """
-    if not 1 <= len(action.doc_id.encode()) <= _MOST_ID_BYTES:
-        raise ValueError(f"_id {action.doc_id[:40]!r} must be 1 to {_MOST_ID_BYTES} bytes long.")
+    if not 1 <= len(action.doc_id.encode()) <= MAX_ID_BYTES:
+        raise ValueError(f"_id {action.doc_id[:40]!r} must be 1 to {MAX_ID_BYTES} bytes long.")
     head: dict[str, Any] = {"_id": action.doc_id}
     if action.version is not None:
         # The server refuses the whole request for one version that it cannot read.

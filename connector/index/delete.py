@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import NotFoundError
 
+from connector.connection.client import explained, root_cause
 from connector.errors import ClusterError
-from connector.index.client import explained, root_cause
 from connector.index.sizes import all_of, count_matching
 
 _POLL_S = 0.2

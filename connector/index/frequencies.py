@@ -9,9 +9,9 @@ from threading import Lock
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import TransportError
 
+from connector.connection.client import explained, reason_of
 from connector.errors import SearchError
-from connector.index.client import explained, reason_of
-from connector.query import FEATURES_FIELD
+from connector.query.body import FEATURES_FIELD
 
 _PER_REQUEST = 1_000
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import TransportError
 
-from connector.index.client import is_elasticsearch
+from connector.connection.client import is_elasticsearch
 
 
 @contextmanager

@@ -11,14 +11,14 @@ from typing import Any
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import NotFoundError, RequestError
 
-from connector.codes import RotatedCode
+from connector.connection.client import explained, is_elasticsearch, reason_of
 from connector.errors import ClusterError, EncoderMismatchError, IndexMappingError
-from connector.index.client import explained, is_elasticsearch, reason_of
 from connector.index.names import check_field_name, check_index_name
-from connector.query import FEATURES_FIELD
-from connector.rescore import CODE_FIELD, code_mapping
-from connector.statistics import CorpusStatistics
+from connector.query.body import FEATURES_FIELD
+from connector.query.rescore import CODE_FIELD, code_mapping
 from connector.types import EncoderFingerprint, SearchDefaults
+from connector.vectors.codes import RotatedCode
+from connector.vectors.statistics import CorpusStatistics
 
 META_KEY = "ksparse"
 _RESERVED_FIELDS = ("_id", "title", "text", "metadata", FEATURES_FIELD, CODE_FIELD)

@@ -9,13 +9,12 @@ from typing import Any
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import NotFoundError, RequestError, TransportError
 
+from connector.connection.client import explained, reason_of, root_cause, version_tuple
 from connector.errors import SearchError
-from connector.guided import build_guided_search
-from connector.hybrid import build_hybrid_query, build_words_query, fuse
-from connector.index.client import explained, reason_of, root_cause, version_tuple
 from connector.index.point_in_time import point_in_time
 from connector.index.schema import read_weight_exponent
-from connector.query import SearchOptions, build_query, build_search
+from connector.query.body import SearchOptions, build_query, build_search
+from connector.query.hybrid import build_hybrid_query, build_words_query, fuse
 from connector.types import Hit
 
 _NOTHING_ELSE = SearchOptions()
@@ -72,30 +71,6 @@ class Searcher:
         body = self._body(features, top_k, filters, rescore, options, named=explain)
         # Only named clauses are scored by themselves, and older servers do not know the word.
         return self._send(body, options.params | ({"include_named_queries_score": "true"} if explain else {}))
-
-    def search_guided(
-        self,
-        text: str,
-        features: Mapping[str, float],
-        *,
-        top_k: int = 10,
-        window: int = 100,
-        filters: Sequence[Mapping[str, Any]] = (),
-    ) -> list[Hit]:
-        """Return the `top_k` of the first `window` documents by BM25 that have the highest dot product.
-
-        Arguments as of `build_guided_search`, errors as in `search`.
-        """
-        body = build_guided_search(
-            text,
-            features,
-            top_k=top_k,
-            window=window,
-            filters=filters,
-            source=self._source,
-            weight_exponent=self._exponent(),
-        )
-        return self._send(body, {})
 
     def search_hybrid(
         self,

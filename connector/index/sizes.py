@@ -8,8 +8,8 @@ from typing import Any
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import NotFoundError
 
+from connector.connection.client import explained
 from connector.errors import IndexMappingError
-from connector.index.client import explained
 
 _MERGE_TIMEOUT_S = 1_800
 

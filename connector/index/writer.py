@@ -18,12 +18,12 @@ from opensearchpy.exceptions import (
     TransportError,
 )
 
+from connector.connection.client import address_of, explained, reason_of
+from connector.connection.transport import retry_after
 from connector.errors import BulkWriteError, ClusterError
 from connector.index.bulk_lines import to_lines
-from connector.index.client import address_of, explained, reason_of
 from connector.index.limit import InFlightLimit
 from connector.index.schema import read_weight_exponent, uuids_of
-from connector.index.transport import retry_after
 from connector.types import Deletion, SparseDocument
 
 _RETRIED_STATUS = (408, 429, 500, 502, 503, 504)

@@ -21,8 +21,8 @@ from connector.index.writer import BulkWriter, Refusal, WriteResult
 from connector.ingest.batches import without_repeats
 from connector.ingest.checkpoint import Checkpoint, Watermark
 from connector.ingest.dead_letters import DeadLetters
-from connector.sparsify import round_to_stored
 from connector.types import Deletion, Document, MalformedRecord, SparseDocument, SparseVectors
+from connector.vectors.storage import round_to_stored
 
 Progress = Callable[[int], None]
 """Called with the number of records whose fate is known."""

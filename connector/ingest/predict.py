@@ -11,15 +11,15 @@ from dataclasses import dataclass
 
 from opensearchpy import OpenSearch
 
-from connector.codes import Bits
+from connector.connection.client import explained
 from connector.encoders.text import TextEncoder
-from connector.index.client import explained
 from connector.index.sizes import file_bytes, merge_index
 from connector.index.writer import BulkWriter, Refusal
 from connector.ingest.dead_letters import REASONS_KEPT
 from connector.ingest.pipeline import WRITE_SIZE, to_sparse_documents
 from connector.ingest.prepare import prepare_encoder
 from connector.types import Document, MalformedRecord
+from connector.vectors.codes import Bits
 
 _SAMPLED = 2_000
 _DICTIONARY = ("tim", "tip")

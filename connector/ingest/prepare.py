@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from opensearchpy import OpenSearch
 
-from connector.codes import Bits, RotatedCode
 from connector.encoders.text import TextEncoder, adapt
 from connector.errors import EncoderError, EncoderMismatchError
 from connector.index.names import check_index_name
@@ -20,8 +19,9 @@ from connector.index.schema import (
     prepare_index,
     read_schema,
 )
-from connector.sparsify import find_weight_exponent
 from connector.types import SearchDefaults
+from connector.vectors.codes import Bits, RotatedCode
+from connector.vectors.storage import find_weight_exponent
 
 _MEASURED = 64
 """Documents that tell how long embeddings are, and how small weights."""

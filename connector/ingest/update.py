@@ -13,11 +13,11 @@ from typing import Any
 from opensearchpy import OpenSearch
 from opensearchpy.helpers import scan
 
+from connector.connection.client import explained
 from connector.corpus.check import RecordChecker
 from connector.corpus.jsonl import read_jsonl
 from connector.corpus.source import find_source
 from connector.encoders.base import Encoder
-from connector.index.client import explained
 from connector.index.sizes import all_of
 from connector.index.writer import BulkWriter, WriteResult
 from connector.ingest.batches import without_repeats

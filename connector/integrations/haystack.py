@@ -15,7 +15,6 @@ from haystack.document_stores.types.filter_policy import apply_filter_policy
 from haystack.utils import Secret, deserialize_secrets_inplace
 from opensearchpy import OpenSearch
 
-from connector.codes import Bits
 from connector.encoders.load import DEFAULT_ENCODER, load_encoder
 from connector.encoders.text import TextEncoder
 from connector.integrations.filters import META_FIELD, typed_mappings
@@ -23,6 +22,7 @@ from connector.integrations.haystack_filters import to_clause
 from connector.integrations.store import IndexStore
 from connector.types import Document as OurDocument
 from connector.types import SparseVectors
+from connector.vectors.codes import Bits
 
 _REST_FIELD = "haystack"
 """What the index need not look into: a document's blob and dense embedding."""

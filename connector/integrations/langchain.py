@@ -12,7 +12,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 
 from connector.integrations.store import IndexStore
-from connector.query import parse_filter
+from connector.query.body import parse_filter
 from connector.types import Document as OurDocument
 from connector.types import Hit
 

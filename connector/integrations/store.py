@@ -8,13 +8,11 @@ from typing import Any
 from opensearchpy import OpenSearch
 from opensearchpy.helpers import scan
 
-from connector.codes import Bits
+from connector.connection.client import connect, explained
 from connector.corpus.read import check_documents
 from connector.encoders.load import DEFAULT_ENCODER, load_encoder
 from connector.encoders.text import TextEncoder
 from connector.errors import BulkWriteError
-from connector.hybrid import build_words_query
-from connector.index.client import connect, explained
 from connector.index.delete import delete_matching
 from connector.index.schema import IndexSchema, read_schema
 from connector.index.searcher import Searcher
@@ -22,8 +20,10 @@ from connector.index.sizes import all_of
 from connector.index.writer import BulkWriter
 from connector.ingest.pipeline import IngestJob
 from connector.ingest.prepare import prepare_encoder
-from connector.retriever import Retriever
+from connector.query.hybrid import build_words_query
+from connector.search.retriever import Retriever
 from connector.types import Deletion, Document, Hit, SparseVectors
+from connector.vectors.codes import Bits
 
 
 class IndexStore:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from opensearchpy import OpenSearch
 
-from connector.query import FEATURES_FIELD, PRESENCE_FEATURE
+from connector.query.body import FEATURES_FIELD, PRESENCE_FEATURE
 from connector.types import SparseDocument
 
 _PAGE = 2_000

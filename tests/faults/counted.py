@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from connector.index.client import connect
+from connector.connection.client import connect
 from connector.types import Document, MalformedRecord, SparseVectors
 from tests.faults.corpora import HashEncoder, numbered
 from tests.faults.jobs import ingest

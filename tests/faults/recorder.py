@@ -14,8 +14,8 @@ from typing import Any
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import ConnectionTimeout, TransportError
 
-from connector.index.client import connect
-from connector.index.transport import PatientConnection
+from connector.connection.client import connect
+from connector.connection.transport import PatientConnection
 
 
 @dataclass(frozen=True)

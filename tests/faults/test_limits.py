@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from connector.cluster import Cluster, embedded_cluster
-from connector.index.client import connect
+from connector.connection.client import connect
 from connector.types import Document
 from tests.fault_proxy import Forward, Reply, busy_where, fault_proxy
 from tests.faults.conftest import FaultFree, Figures

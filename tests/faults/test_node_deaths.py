@@ -9,8 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from connector.cluster import Cluster, embedded_cluster, wait_until_ready
-from connector.index.client import connect
-from connector.query import without_features
+from connector.connection.client import connect
+from connector.query.body import without_features
 from connector.types import Document
 from tests.faults.conftest import FaultFree, Figures
 from tests.faults.contents import read_contents

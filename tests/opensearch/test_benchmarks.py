@@ -11,9 +11,9 @@ from opensearchpy import OpenSearch
 from benchmarks import demo
 from benchmarks.datasets import EncodedSet, encode_set
 from benchmarks.storage import settle
+from connector.connection.client import connect
 from connector.encoders.text import TextEncoder
 from connector.errors import ClusterError
-from connector.index.client import connect
 
 pytestmark = pytest.mark.opensearch
 

@@ -404,7 +404,7 @@ def large_corpus(tmp_path: Path) -> Path:
 def test_ingest_fits_a_head_first_and_search_takes_it(
     command: Command, large_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("connector.encoders.training.fit.latents_for", lambda _documents, _embedded: 64)
+    monkeypatch.setattr("connector.training.heads.fit.latents_for", lambda _documents, _embedded: 64)
     first = command("ingest", str(large_corpus), "--fit", "mine", "--fit-minutes", "0.05", "--quiet")
     assert first.exit_code == 0, first.output
     assert re.search(r"mine: fitted to 2\d\d documents in 0\.", first.stderr), first.stderr

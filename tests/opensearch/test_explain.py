@@ -16,7 +16,7 @@ from connector.errors import SearchError
 from connector.index.writer import BulkWriter
 from connector.ingest.pipeline import ingest_documents
 from connector.ingest.prepare import prepare_encoder
-from connector.retriever import Retriever
+from connector.search.retriever import Retriever
 from connector.types import Document
 from tests.tiny import WORDS
 

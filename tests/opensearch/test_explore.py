@@ -29,17 +29,17 @@ from werkzeug.serving import make_server
 
 from connector.cli.explore import open_companion
 from connector.cli.main import cli
+from connector.connection.client import connect
 from connector.encoders.text import TextEncoder
 from connector.errors import IndexMappingError
 from connector.explore.app import HEADERS, create_app
 from connector.explore.columns import Explorer, Question
 from connector.explore.frontier import results_folder
 from connector.explore.hnsw import HnswIndex
-from connector.index.client import connect
 from connector.index.writer import BulkWriter
 from connector.ingest.pipeline import ingest_documents
 from connector.ingest.prepare import prepare_encoder
-from connector.retriever import Retriever
+from connector.search.retriever import Retriever
 from connector.types import Document
 from tests.fault_proxy import fault_proxy
 from tests.tiny import NUM_LATENTS, WORDS, build_splade

@@ -11,8 +11,8 @@ from connector.index.frequencies import DocumentFrequencies
 from connector.index.schema import prepare_index
 from connector.index.writer import BulkWriter
 from connector.ingest.pipeline import to_sparse_documents
-from connector.pruning import Pruning
-from connector.retriever import Retriever
+from connector.query.pruning import Pruning
+from connector.search.retriever import Retriever
 from connector.types import Document, EncoderFingerprint, SparseDocument
 from tests.fault_proxy import FaultProxy, fault_proxy
 from tests.tiny import WORDS
@@ -43,7 +43,7 @@ def test_more_features_than_one_request_takes(client: OpenSearch, index: str, fi
 def test_a_feature_is_counted_once_until_it_is_old(
     opensearch_url: str, client: OpenSearch, index: str, fingerprint: EncoderFingerprint
 ) -> None:
-    from connector.index.client import connect
+    from connector.connection.client import connect
 
     fill(client, index, fingerprint)
     proxy: FaultProxy

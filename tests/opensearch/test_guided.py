@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from opensearchpy import OpenSearch
 
+from benchmarks.guided import build_guided_search
+from benchmarks.systems.base import to_hits
 from connector.errors import SearchError
-from connector.guided import build_guided_search
 from connector.index.schema import prepare_index
 from connector.index.searcher import Searcher
 from connector.index.writer import BulkWriter
-from connector.types import EncoderFingerprint, SparseDocument
+from connector.types import EncoderFingerprint, Hit, SparseDocument
 
 pytestmark = pytest.mark.opensearch
 
@@ -24,6 +28,18 @@ DOCUMENTS = (
 FEATURES = {"3": 2.0, "9": 1.0}
 
 
+Search = Callable[..., list[Hit]]
+
+
+@pytest.fixture
+def search_guided(client: OpenSearch, searcher: Searcher) -> Search:
+    def run(text: str, features: dict[str, float], *, top_k: int = 10, window: int = 100, **options: Any) -> list[Hit]:
+        body = build_guided_search(text, features, top_k=top_k, window=window, weight_exponent=-3, **options)
+        return to_hits(client.search(index=searcher.index, body=body))
+
+    return run
+
+
 @pytest.fixture
 def searcher(client: OpenSearch, index: str, fingerprint: EncoderFingerprint) -> Searcher:
     prepare_index(client, index, fingerprint, weight_exponent=-3, settings={"number_of_shards": 1})
@@ -33,23 +49,25 @@ def searcher(client: OpenSearch, index: str, fingerprint: EncoderFingerprint) ->
     return Searcher(client, index)
 
 
-def test_candidates_share_a_word_and_are_ordered_by_their_dot_product(searcher: Searcher) -> None:
+def test_candidates_share_a_word_and_are_ordered_by_their_dot_product(
+    searcher: Searcher, search_guided: Search
+) -> None:
     # `expanded` would lead, but has no word of the query.
-    hits = searcher.search_guided("green leaves", FEATURES)
+    hits = search_guided("green leaves", FEATURES)
     assert [(hit.doc_id, hit.score) for hit in hits] == [
         ("once", 9.0), ("titled", 3.0), ("twice", 2.0), ("unlike", 0.0)
     ]  # fmt: skip
     assert searcher.search(FEATURES)[0].doc_id == "expanded"
 
 
-def test_the_window_bounds_what_features_can_find(searcher: Searcher) -> None:
-    [first] = searcher.search_guided("green leaves", FEATURES, top_k=1, window=1)
+def test_the_window_bounds_what_features_can_find(search_guided: Search) -> None:
+    [first] = search_guided("green leaves", FEATURES, top_k=1, window=1)
     assert first.doc_id == "twice", "the best by BM25 alone"
 
 
-def test_filters_hold_for_candidates(searcher: Searcher) -> None:
+def test_filters_hold_for_candidates(search_guided: Search) -> None:
     german = {"term": {"metadata.lang": {"value": "de"}}}
-    assert [hit.doc_id for hit in searcher.search_guided("green", FEATURES, filters=[german])] == ["once"]
+    assert [hit.doc_id for hit in search_guided("green", FEATURES, filters=[german])] == ["once"]
 
 
 def test_what_cannot_be_guided_is_refused() -> None:

@@ -17,7 +17,7 @@ from connector.encoders.text import TextEncoder
 from connector.index.schema import prepare_index
 from connector.index.writer import BulkWriter
 from connector.ingest.pipeline import IngestJob
-from connector.nesting import MAX_DEPTH
+from connector.limits import MAX_DEPTH
 from connector.types import Document
 
 pytestmark = pytest.mark.opensearch

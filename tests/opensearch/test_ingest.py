@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from opensearchpy import OpenSearch
 
+from connector.connection.client import connect
 from connector.corpus import check_documents, read_corpus
 from connector.encoders.text import TextEncoder
 from connector.errors import BulkWriteError, CorpusError
-from connector.index.client import connect
 from connector.index.schema import prepare_index
 from connector.index.searcher import Searcher
 from connector.index.writer import BulkWriter
 from connector.ingest.pipeline import IngestResult, ingest_documents
-from connector.sparsify import round_to_stored
 from connector.types import Document, MalformedRecord, SparseVectors
+from connector.vectors.storage import round_to_stored
 from tests.fault_proxy import fault_proxy, status
 
 pytestmark = pytest.mark.opensearch

@@ -17,7 +17,7 @@ from connector.index.schema import existing_schema, prepare_index
 from connector.index.writer import BulkWriter
 from connector.ingest.pipeline import ingest_documents
 from connector.ingest.prepare import prepare_encoder
-from connector.retriever import Retriever
+from connector.search.retriever import Retriever
 from connector.types import Document
 from tests.tiny import WORDS, K, build_splade
 
@@ -132,7 +132,7 @@ def test_the_settings_and_fields_are_passed_on(client: OpenSearch, index: str, l
 def test_statistics_of_the_real_vocabulary_fit_into_a_mapping(
     client: OpenSearch, index: str, lexical: TextEncoder
 ) -> None:
-    from connector.statistics import CorpusStatistics
+    from connector.vectors.statistics import CorpusStatistics
 
     steps = np.random.default_rng(0).integers(0, 256, 30_522)
     weights = np.asarray(steps / 64, dtype=np.float32)

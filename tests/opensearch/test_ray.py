@@ -19,12 +19,12 @@ from click.testing import CliRunner
 from opensearchpy import OpenSearch
 
 from connector.cli.main import cli
+from connector.connection.client import connect
 from connector.encoders.text import TextEncoder
 from connector.errors import BulkWriteError, ClusterError, ConnectorError
-from connector.index.client import connect
 from connector.index.schema import prepare_index, read_schema, read_uuid
-from connector.ingest.ray_data import RayIngest, import_ray
-from connector.ingest.ray_worker import Worker, read_rows
+from connector.ingest.ray.job import RayIngest, import_ray
+from connector.ingest.ray.worker import Worker, read_rows
 from tests.fault_proxy import fault_proxy, status
 from tests.tiny import NUM_LATENTS
 

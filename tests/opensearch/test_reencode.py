@@ -13,8 +13,8 @@ from opensearchpy import OpenSearch
 from connector.cli.main import cli
 from connector.encoders.text import TextEncoder
 from connector.errors import SearchError
-from connector.reencode import Comparison
-from connector.retriever import Retriever
+from connector.search.reencode import Comparison
+from connector.search.retriever import Retriever
 from tests.tiny import WORDS, build_head
 
 pytestmark = pytest.mark.opensearch

@@ -9,8 +9,8 @@ import pytest
 from opensearchpy import OpenSearch
 
 from benchmarks.systems.base import write
-from connector.codes import Bits, RotatedCode
-from connector.rescore import CODE_FIELD, build_rescore, code_mapping
+from connector.query.rescore import CODE_FIELD, build_rescore, code_mapping
+from connector.vectors.codes import Bits, RotatedCode
 from tests.test_codes import DOCUMENTS, QUERIES
 
 pytestmark = pytest.mark.opensearch

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from opensearchpy import OpenSearch
 
+from connector.connection.client import connect
 from connector.encoders.text import TextEncoder
 from connector.errors import EncoderMismatchError, IndexMappingError, SearchError
-from connector.index.client import connect
 from connector.index.schema import prepare_index
 from connector.index.writer import BulkWriter
 from connector.ingest.pipeline import ingest_documents
-from connector.retriever import Retriever
+from connector.search.retriever import Retriever
 from connector.types import Document, SparseVectors
 from tests.fault_proxy import fault_proxy
 from tests.tiny import MAX_TOKENS, build_splade
@@ -57,16 +57,6 @@ def test_fewer_features_of_a_query_can_be_kept(retriever: Retriever, encoder: Te
     scores = {hit.doc_id: hit.score for hit in retriever.search(TEXTS["cats"], k_query=1)}
     # The document holds the same feature at the same weight.
     assert scores["cats"] == pytest.approx(strongest**2, rel=2**-8)
-
-
-def test_a_guided_search_scores_documents_that_share_a_word_as_any_search_does(retriever: Retriever) -> None:
-    everything = {hit.doc_id: hit.score for hit in retriever.search("cats sleep on green leaves")}
-    guided = retriever.search_guided("cats sleep on green leaves")
-    assert {hit.doc_id for hit in guided} == {"cats", "plants"}
-    for hit in guided:
-        assert hit.score == pytest.approx(everything.get(hit.doc_id, 0.0))
-    with pytest.raises(SearchError, match="The query is empty"):
-        retriever.search_guided(" ")
 
 
 def test_filters_apply(retriever: Retriever) -> None:

@@ -8,8 +8,8 @@ import pytest
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import RequestError, TransportError
 
+from connector.connection.client import check_server, connect
 from connector.errors import ClusterError, EncoderMismatchError, IndexMappingError
-from connector.index.client import check_server, connect
 from connector.index.schema import (
     IndexSchema,
     check_encoder,

@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 from opensearchpy import OpenSearch
 
+from connector.connection.client import connect
 from connector.evaluation.exact import exact_sparse_search
-from connector.index.client import connect
 from connector.index.schema import prepare_index
 from connector.index.searcher import Searcher
 from connector.index.writer import BulkWriter
 from connector.ingest.pipeline import to_sparse_documents
-from connector.sparsify import SMALLEST_WEIGHT, find_weight_exponent, prune, round_to_stored, sparsify
 from connector.types import Document, EncoderFingerprint, SparseDocument, SparseVectors
+from connector.vectors.storage import SMALLEST_WEIGHT, find_weight_exponent, round_to_stored
+from connector.vectors.top_k import prune, sparsify
 
 pytestmark = pytest.mark.opensearch
 

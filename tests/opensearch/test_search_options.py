@@ -7,15 +7,15 @@ import asyncio
 import pytest
 from opensearchpy import OpenSearch
 
-from connector.async_retriever import AsyncRetriever
 from connector.encoders.text import TextEncoder
 from connector.errors import SearchError
-from connector.hybrid import build_words_query, fuse
 from connector.index.writer import BulkWriter
 from connector.ingest.pipeline import ingest_documents
 from connector.ingest.prepare import prepare_encoder
-from connector.query import SearchOptions
-from connector.retriever import Retriever
+from connector.query.body import SearchOptions
+from connector.query.hybrid import build_words_query, fuse
+from connector.search.async_retriever import AsyncRetriever
+from connector.search.retriever import Retriever
 from connector.types import Document, Hit
 from tests.tiny import WORDS
 

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from opensearchpy import OpenSearch
 
+from connector.connection.client import connect
 from connector.errors import ClusterError, SearchError
-from connector.index.client import connect
 from connector.index.schema import prepare_index
 from connector.index.searcher import Searcher
 from connector.index.writer import BulkWriter
-from connector.query import parse_filter
+from connector.query.body import parse_filter
 from connector.types import EncoderFingerprint, Hit, SparseDocument
 from tests.fault_proxy import FaultProxy, fault_proxy
 

@@ -14,8 +14,8 @@ from opensearchpy import OpenSearch
 
 from connector.cli.main import cli
 from connector.cluster import connection_from_environment
+from connector.connection.client import check_server, connect
 from connector.errors import BulkWriteError, ClusterError
-from connector.index.client import check_server, connect
 from connector.index.schema import prepare_index
 from connector.index.writer import BulkWriter
 from connector.types import EncoderFingerprint, SparseDocument

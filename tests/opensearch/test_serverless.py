@@ -12,9 +12,9 @@ from click.testing import CliRunner, Result
 from opensearchpy import OpenSearch
 
 from connector.cli.main import cli
+from connector.connection.client import connect
 from connector.encoders.text import TextEncoder
 from connector.errors import ClusterError
-from connector.index.client import connect
 from connector.integrations.store import IndexStore
 from connector.types import Document
 from tests.fault_proxy import FaultProxy, fault_proxy

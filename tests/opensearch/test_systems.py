@@ -22,10 +22,10 @@ from benchmarks.systems.neural_sparse import NeuralSparse
 from benchmarks.systems.rank_features import RankFeatures
 from benchmarks.systems.rescored import Rescored
 from benchmarks.systems.seismic import Seismic
+from connector.connection.client import connect
 from connector.encoders.text import TextEncoder
 from connector.errors import ClusterError, ConnectorError
 from connector.evaluation.exact import exact_sparse_search
-from connector.index.client import connect
 from connector.types import EncoderFingerprint
 from tests.tiny import DIM, WORDS, K
 

@@ -11,8 +11,8 @@ from click.testing import CliRunner, Result
 from opensearchpy import OpenSearch
 
 from connector.cli.main import cli
+from connector.connection.client import check_server, connect
 from connector.errors import ClusterError
-from connector.index.client import check_server, connect
 from tests.fault_proxy import TLS_FOLDER, FaultProxy, fault_proxy
 
 pytestmark = pytest.mark.opensearch

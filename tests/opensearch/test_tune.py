@@ -17,9 +17,9 @@ from connector.index.schema import existing_schema, prepare_index, save_search_d
 from connector.index.writer import BulkWriter
 from connector.ingest.pipeline import ingest_documents
 from connector.ingest.prepare import prepare_encoder
-from connector.pruning import Pruning
-from connector.retriever import Retriever
-from connector.tune import BUDGETS, K_QUERIES, WINDOWS, tune
+from connector.query.pruning import Pruning
+from connector.search.retriever import Retriever
+from connector.search.tune import BUDGETS, K_QUERIES, WINDOWS, tune
 from connector.types import Document, SearchDefaults
 from tests.tiny import WORDS, K
 

@@ -21,7 +21,7 @@ from connector.index.writer import BulkWriter
 from connector.ingest.pipeline import IngestJob
 from connector.ingest.prepare import prepare_encoder
 from connector.ingest.update import Change, DocumentUpdater
-from connector.query import parse_filter, without_features
+from connector.query.body import parse_filter, without_features
 from connector.types import Document, SparseVectors
 
 pytestmark = pytest.mark.opensearch

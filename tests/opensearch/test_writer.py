@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 from opensearchpy import OpenSearch
 
+from connector.connection.client import connect
 from connector.errors import BulkWriteError
-from connector.index.client import connect
 from connector.index.schema import prepare_index
 from connector.index.writer import BulkWriter
-from connector.query import without_features
+from connector.query.body import without_features
 from connector.types import Deletion, EncoderFingerprint, SparseDocument
 from tests.fault_proxy import (
     Fault,

@@ -1,0 +1,237 @@
+"""The same ingestion on Ray Data: actors read, encode and write, and the driver prepares the index and adds up."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from opensearchpy import OpenSearch
+
+from connector.corpus.check import RecordChecker
+from connector.corpus.parts import read_part, split_corpus
+from connector.corpus.read import CorpusRecord
+from connector.corpus.source import Format
+from connector.encoders.load import DEFAULT_ENCODER, load_encoder
+from connector.errors import BulkWriteError, ConnectorError
+from connector.index.schema import read_uuid
+from connector.index.writer import BulkWriter
+from connector.ingest.dead_letters import REASONS_KEPT
+from connector.ingest.pipeline import IngestResult, Progress
+from connector.ingest.prepare import prepare_encoder
+from connector.ingest.ray.worker import COUNTS, Read, Worker, read_parts, read_rows
+from connector.ingest.sample import MOST_DOCUMENTS, Sampled
+from connector.types import SearchDefaults
+from connector.vectors.codes import Bits
+
+if TYPE_CHECKING:
+    from ray.data import Dataset
+
+Records = Callable[[RecordChecker], Iterable[CorpusRecord]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RayIngest:
+    """An ingestion on a Ray cluster, for a corpus that would take one machine too long.
+
+    Ray Data spreads the work and runs again what a lost actor or machine was at; ids make that effectively-once. The
+    counts of a batch come back to the driver with its dead letters, once, so there is no folder to share for them.
+
+    Unlike on one machine, a repeated id is not refused, since no actor knows what the others read: the record that is
+    written last stays. Ids must be unique, or records carry a `_version`.
+
+    Attributes:
+        index: To write; made if it does not exist.
+        connect: Makes a client, in the driver and in every actor. It reads its credentials where it runs: what it
+            holds itself is sent to all machines.
+        encoder: As for `load_encoder`, under the same name on every machine.
+        k: Features kept per document, instead of the encoder's.
+        actors: How many encode and write at a time; each takes one CPU.
+        gpus_per_actor: At 0.5 two of them share one; 0 encodes on the CPU.
+        dead_letters: A file of the driver that what could not be indexed is appended to.
+        idf: As for `load_encoder`.
+        calibrate: Tell the encoder of a new index the statistics of the first documents.
+        rescore: As for `prepare_encoder`.
+        search: As for `prepare_encoder`.
+        fields: As for `prepare_encoder`.
+        settings: As for `prepare_encoder`.
+        generate_ids: Give a record without `_id` the SHA-256 of its content.
+        batch_size: Texts per forward pass.
+        batch_rows: Rows of a dataset that are accounted for together.
+        chunk_size: Documents per request, at most.
+        max_in_flight: Requests of one actor at a time.
+    """
+
+    index: str
+    connect: Callable[[], OpenSearch] = field(repr=False)
+    encoder: str = DEFAULT_ENCODER
+    k: int | None = None
+    actors: int = 1
+    gpus_per_actor: float = 0.0
+    dead_letters: Path | None = None
+    idf: bool = False
+    calibrate: bool = True
+    rescore: Bits | None = None
+    search: SearchDefaults | None = None
+    fields: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    generate_ids: bool = False
+    batch_size: int = 32
+    batch_rows: int = 4096
+    chunk_size: int = 1_000
+    max_in_flight: int = 2
+
+    def ingest_corpus(
+        self, path: str | Path, *, format: Format | None = None, progress: Progress | None = None
+    ) -> IngestResult:
+        """Ingest files that every machine sees under the same path.
+
+        Args:
+            path: A file, a BEIR folder, or a folder with any number of corpus files.
+            format: Overrules the suffixes.
+            progress: Told how many records are done.
+
+        Raises:
+            ConnectorError: ray is not installed.
+            CorpusError: The corpus cannot be read.
+            ClusterError, EncoderError, IndexMappingError, BulkWriteError: As `ingest_dataset`.
+        """
+        ray = import_ray()
+        parts = list(split_corpus(path, format))
+        # A task for each: it is what is done again when its actor dies.
+        dataset = ray.data.from_items([part._asdict() for part in parts], override_num_blocks=max(1, len(parts)))
+
+        def records(checker: RecordChecker) -> Iterator[CorpusRecord]:
+            for part in parts:
+                yield from read_part(part, checker)
+
+        return self._ingest(dataset, read_parts, records, rows=1, progress=progress)
+
+    def ingest_dataset(self, dataset: Dataset, *, progress: Progress | None = None) -> IngestResult:
+        """Ingest whatever Ray Data reads, each row by the rules of a Parquet row.
+
+        Args:
+            dataset: With a column `text`, `_id` or `id` unless ids are generated, and the optional `title`,
+                `metadata` and `_version`; other columns become metadata.
+            progress: Told how many records are done.
+
+        Raises:
+            ClusterError: The server is away, or an actor meets another one than the driver.
+            CorpusError: The dataset lacks a column.
+            EncoderError: The encoder cannot be loaded, or another one wrote the index.
+            IndexMappingError: The index exists with another mapping.
+            BulkWriteError: The server takes no more, or Ray gives up. What was accepted stays indexed; the same again
+                is safe.
+            ValueError: The actors leave no CPU to read with.
+        """
+        cpus = import_ray().cluster_resources().get("CPU", 0.0)
+        if self.actors > cpus - 1:
+            raise ValueError(
+                f"{self.actors} actors leave none of Ray's {cpus:.0f} CPUs to the tasks that read, and both would wait "
+                "for ever; ask for fewer actors, or start more machines first."
+            )
+
+        def records(checker: RecordChecker) -> Iterator[CorpusRecord]:
+            for table in dataset.limit(MOST_DOCUMENTS).iter_batches(batch_format="pyarrow", batch_size=None):
+                yield from read_rows(table, checker)
+
+        return self._ingest(dataset, read_rows, records, rows=self.batch_rows, progress=progress)
+
+    def _ingest(
+        self, dataset: Dataset, read: Read, records: Records, *, rows: int, progress: Progress | None
+    ) -> IngestResult:
+        ray = import_ray()
+        started = time.monotonic()
+        client = self.connect()
+        self._prepare(client, records)
+        outcomes = dataset.map_batches(
+            Worker,
+            fn_constructor_args=(self, read_uuid(client, self.index), read),
+            batch_size=rows,
+            batch_format="pyarrow",
+            compute=ray.data.ActorPoolStrategy(size=self.actors),
+            num_gpus=self.gpus_per_actor or None,
+        )
+        outcomes.context.raise_original_map_exception = True
+        try:
+            result = _add_up(outcomes.iter_rows(), self.dead_letters, started, progress)
+        except ray.exceptions.RayError as error:
+            raise _cause_of(error) from error
+        BulkWriter(client, self.index).refresh()
+        return result
+
+    def _prepare(self, client: OpenSearch, records: Records) -> None:
+        """Make the index unless it exists, with the statistics of the first documents."""
+
+        def sample() -> list[str]:
+            checker = RecordChecker(self.fields, generate_ids=self.generate_ids, refuse_repeated=False)
+            return Sampled(records(checker)).sample()
+
+        prepare_encoder(
+            client,
+            self.index,
+            load_encoder(self.encoder, k=self.k, idf=self.idf),
+            sample=sample if self.calibrate else (),
+            rescore=self.rescore,
+            search=self.search,
+            fields=self.fields,
+            settings=self.settings,
+        )
+
+
+def import_ray() -> Any:  # noqa: ANN401
+    """Import Ray, with Ray Data.
+
+    Raises:
+        ConnectorError: It is not installed.
+    """
+    try:
+        import ray
+        import ray.data
+        import ray.exceptions
+    except ImportError as error:
+        raise ConnectorError(
+            f"Ray is needed for many machines, and cannot be imported ({error}); pip install 'ksparse[ray]'."
+        ) from error
+    return ray
+
+
+def _add_up(
+    outcomes: Iterable[Mapping[str, Any]], dead_letters: Path | None, started: float, progress: Progress | None
+) -> IngestResult:
+    """Sum the rows of the workers, and keep their dead letters as they come."""
+    totals = dict.fromkeys(COUNTS, 0)
+    reasons: list[str] = []
+    for outcome in outcomes:
+        for name in COUNTS:
+            totals[name] += int(outcome[name])
+        reasons += json.loads(outcome["reasons"])
+        if dead_letters is not None and outcome["letters"]:
+            with dead_letters.open("a", encoding="utf-8") as file:
+                file.write(outcome["letters"])
+                file.flush()
+                os.fsync(file.fileno())
+        if progress is not None:
+            progress(totals["read"])
+    return IngestResult(
+        **totals,
+        reasons=tuple(reasons[:REASONS_KEPT]),
+        dead_letters=dead_letters if totals["dead_lettered"] else None,
+        elapsed_s=time.monotonic() - started,
+    )
+
+
+def _cause_of(error: Exception) -> ConnectorError:
+    """The error of ours that ended a worker, or what Ray says."""
+    cause = getattr(error, "cause", None)
+    if isinstance(cause, ConnectorError):
+        return cause
+    last = (str(error).strip() or type(error).__name__).splitlines()[-1]
+    return BulkWriteError(
+        f"Ray gives up ({type(error).__name__}: {last}). What was accepted stays indexed; run the same again, nothing "
+        "is doubled."
+    )

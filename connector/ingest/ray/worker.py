@@ -1,0 +1,108 @@
+"""What an actor of an ingestion on Ray does. Ray calls it; nothing here needs Ray, and no client or secret travels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from connector.connection.client import address_of
+from connector.corpus.check import RecordChecker
+from connector.corpus.columns import Columns
+from connector.corpus.parquet import check_rows
+from connector.corpus.parts import Part, read_part
+from connector.corpus.read import CorpusRecord
+from connector.encoders.load import load_encoder
+from connector.errors import ClusterError
+from connector.index.schema import existing_schema, read_uuid
+from connector.index.writer import BulkWriter
+from connector.ingest.pipeline import IngestJob
+from connector.ingest.prepare import encoder_of
+
+if TYPE_CHECKING:
+    from connector.ingest.ray.job import RayIngest
+
+COUNTS = ("read", "indexed", "superseded", "dead_lettered")
+
+Read = Callable[[Any, RecordChecker], Iterator[CorpusRecord]]
+"""From a pyarrow table to records."""
+
+
+class Worker:
+    """An actor: loads the encoder once, then reads, encodes and writes batch by batch.
+
+    Args:
+        job: What the driver was asked for.
+        uuid: Of the index that the driver prepared.
+        read: What the rows of a batch are.
+    """
+
+    def __init__(self, job: RayIngest, uuid: str, read: Read) -> None:
+        self._job = job
+        self._uuid = uuid
+        self._read = read
+        self._ready = False
+
+    def __call__(self, table: Any) -> dict[str, list[Any]]:  # noqa: ANN401
+        """Ingest the records of a pyarrow table, and return one row: the counts, the reasons and the dead letters.
+
+        Raises:
+            ClusterError: This machine talks to another index than the driver.
+            CorpusError, EncoderError, BulkWriteError: As in any ingestion.
+        """
+        if not self._ready:
+            # Not on construction: Ray reports the death of an actor then, and not what it died of.
+            self._prepare()
+        # A job that fails stops its writer: with one for all, the next batch would fail of that, and hide why.
+        writer = BulkWriter(
+            self._client, self._job.index, chunk_size=self._job.chunk_size, max_in_flight=self._job.max_in_flight
+        )
+        checker = RecordChecker(self._fields, generate_ids=self._job.generate_ids, refuse_repeated=False)
+        with TemporaryDirectory() as folder:
+            letters = Path(folder) / "letters.jsonl"
+            with IngestJob(
+                writer, self._encoder, dead_letters=letters, batch_size=self._job.batch_size, refresh=False
+            ) as job:
+                job.add(self._read(table, checker))
+            kept = letters.read_text(encoding="utf-8") if letters.exists() else ""
+        counts = {name: [getattr(job.result, name)] for name in COUNTS}
+        return counts | {"reasons": [json.dumps(job.result.reasons)], "letters": [kept]}
+
+    def _prepare(self) -> None:
+        job = self._job
+        client = job.connect()
+        schema = existing_schema(client, job.index)
+        if read_uuid(client, job.index) != self._uuid:
+            raise ClusterError(
+                f"{address_of(client)} has another index {job.index!r} than the one that the driver prepared; set the "
+                "same OPENSEARCH_URL on all machines."
+            )
+        self._encoder = encoder_of(schema, load_encoder(job.encoder, k=schema.encoder.k))
+        self._fields = tuple(schema.fields)
+        self._client = client
+        self._ready = True
+
+
+def read_rows(table: Any, checker: RecordChecker) -> Iterator[CorpusRecord]:  # noqa: ANN401
+    """Read the rows of a dataset by the rules of Parquet.
+
+    Raises:
+        CorpusError: A column that is needed is missing.
+    """
+    columns = Columns(table.column_names, checker.fields, table="the dataset", generate_ids=checker.generate_ids)
+    before = 0
+    for batch in table.to_batches():
+        yield from check_rows(batch, columns, checker, place="a batch, row ", before=before)
+        before += batch.num_rows
+
+
+def read_parts(table: Any, checker: RecordChecker) -> Iterator[CorpusRecord]:  # noqa: ANN401
+    """Read the parts of files that the rows name.
+
+    Raises:
+        CorpusError: A file cannot be read to the end of the part, or lacks a column.
+    """
+    for row in table.to_pylist():
+        yield from read_part(Part(**row), checker)

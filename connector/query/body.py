@@ -1,0 +1,183 @@
+"""A sparse query as an OpenSearch query body: pure functions from values to a dict, no server."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from connector.errors import SearchError
+from connector.limits import MAX_CLAUSES, MAX_HITS
+from connector.vectors.storage import SMALLEST_WEIGHT
+
+FEATURES_FIELD = "features"
+PRESENCE_FEATURE = "present"
+"""Every document has it, beside those of its encoder: `rank_features` cannot be asked by `exists` which have any."""
+
+_LARGEST = 3.4028234663852886e38
+
+
+def check_text(query: str) -> None:
+    """Refuse a query that says nothing.
+
+    Raises:
+        SearchError: It is empty or blank.
+    """
+    if not query.strip():
+        raise SearchError("The query is empty; say what to look for.")
+
+
+def check_features(features: Mapping[str, float], *, largest: float = _LARGEST) -> None:
+    """Refuse features that `rank_features` cannot hold or that would silently match nothing.
+
+    Args:
+        features: From name to weight.
+        largest: The largest weight allowed; by default that of a float.
+
+    Raises:
+        ValueError: There are none, a name is empty or holds a dot, or a weight is not a normal float above 0.
+    """
+    if not features:
+        raise ValueError("the vector has no features; encode a text that is not empty.")
+    for name, weight in features.items():
+        if not name or "." in name:
+            raise ValueError(f"feature name {name!r} is empty or holds a dot; rank_features cannot find it again.")
+        if not (math.isfinite(weight) and SMALLEST_WEIGHT <= weight <= largest):
+            raise ValueError(
+                f"feature {name!r} weighs {weight!r}; rank_features holds normal floats above 0 only "
+                f"({SMALLEST_WEIGHT:.3g} to {largest:.3g})."
+            )
+
+
+def build_query(
+    features: Mapping[str, float],
+    *,
+    filters: Sequence[Mapping[str, Any]] = (),
+    field: str = FEATURES_FIELD,
+    weight_exponent: int = 0,
+    named: bool = False,
+) -> dict[str, Any]:
+    """Build a bool query whose score is the dot product of the query's and the document's features.
+
+    Args:
+        features: From feature name to weight in the query, 1 to 1,024 of them.
+        filters: Query clauses that a document must match; they don't change its score.
+        field: The `rank_features` field.
+        weight_exponent: The power of two that the documents' weights were multiplied by; boosts undo it.
+        named: Give each clause its feature's name, so that the server can say which matched (`matched_queries`).
+
+    Returns:
+        The value for `query` of a search body. Each clause is sent with `linear`: without a function the server
+        would apply `saturation`, which is not a dot product.
+
+    Raises:
+        ValueError: A weight or a name cannot be searched, or there are more features than clauses.
+    """
+    unscale = 2.0**-weight_exponent
+    check_features(features, largest=_LARGEST / unscale)
+    if len(features) + len(filters) > MAX_CLAUSES:
+        raise ValueError(
+            f"the query has {len(features)} features and {len(filters)} filters, a bool query takes {MAX_CLAUSES} "
+            "clauses; keep fewer features with k_query."
+        )
+    clauses = []
+    for name, weight in features.items():
+        # Nine digits tell a float apart; more would be sent and read for nothing.
+        clause = {"field": f"{field}.{name}", "boost": float(f"{weight * unscale:.9g}"), "linear": {}}
+        clauses.append({"rank_feature": clause | {"_name": name} if named else clause})
+    query: dict[str, Any] = {"should": clauses, "minimum_should_match": 1}
+    if filters:
+        query["filter"] = [dict(clause) for clause in filters]
+    return {"bool": query}
+
+
+def without_features(field: str = FEATURES_FIELD) -> dict[str, Any]:
+    """Build a query for documents that lost their features, as a partial `_update` makes them do."""
+    return {"bool": {"must_not": {"rank_feature": {"field": f"{field}.{PRESENCE_FEATURE}", "linear": {}}}}}
+
+
+@dataclass(frozen=True, slots=True)
+class SearchOptions:
+    """What a search asks for beside its query; as it is, nothing.
+
+    Attributes:
+        min_score: Leave out hits that score less.
+        source: Names of the fields to return, or whether to return any; None for the searcher's own.
+        highlight: Passed through to the server, e.g. `{"fields": {"text": {}}}`.
+        routing: Ask the shards of this routing value only.
+        preference: Which copies of a shard answer, e.g. a session's id, so that equal scores keep their order.
+    """
+
+    min_score: float | None = None
+    source: Sequence[str] | bool | None = None
+    highlight: Mapping[str, Any] | None = None
+    routing: str | None = None
+    preference: str | None = None
+
+    @property
+    def params(self) -> dict[str, str]:
+        """What stands in the address of the request."""
+        return {name: value for name in ("routing", "preference") if (value := getattr(self, name)) is not None}
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """What stands in its body, `source` apart."""
+        asked = {"min_score": self.min_score, "highlight": self.highlight}
+        return {name: value for name, value in asked.items() if value is not None}
+
+
+def build_search(
+    query: Mapping[str, Any],
+    *,
+    top_k: int,
+    source: Sequence[str] | bool = True,
+    rescore: Mapping[str, Any] | None = None,
+    options: SearchOptions = SearchOptions(),
+) -> dict[str, Any]:
+    """Build a search body around a query.
+
+    Args:
+        query: A query clause, such as `build_query` returns.
+        top_k: Hits asked for, at least 1.
+        source: Names of the fields to return, or whether to return any.
+        rescore: How the first hits are scored again.
+        options: What else is asked for.
+
+    Raises:
+        ValueError: `top_k` is not between 1 and 10,000, the server's `index.max_result_window`.
+    """
+    if not 1 <= top_k <= MAX_HITS:
+        raise ValueError(f"top_k must be between 1 and {MAX_HITS:,} (index.max_result_window), got {top_k}.")
+    again = {"rescore": dict(rescore)} if rescore is not None else {}
+    if options.source is not None:
+        source = options.source
+    return (
+        again
+        | options.body
+        | {
+            "query": dict(query),
+            "size": top_k,
+            # Without it the first 10,000 hits are counted and no block of postings can be skipped.
+            "track_total_hits": False,
+            "_source": list(source) if not isinstance(source, bool) else source,
+        }
+    )
+
+
+def parse_filter(expression: str, *, fields: Sequence[str] = ()) -> dict[str, Any]:
+    """Turn `name=value` into a term clause.
+
+    Args:
+        expression: As typed, e.g. `lang=en`.
+        fields: The top-level fields that the index declares. Any other name is looked up under `metadata`.
+
+    Raises:
+        ValueError: The expression has no `=`, or nothing in front of it.
+    """
+    name, separator, value = expression.partition("=")
+    name = name.strip()
+    if not separator or not name:
+        raise ValueError(f"filter {expression!r} is not of the form NAME=VALUE, e.g. lang=en.")
+    path = name if name in fields or name.startswith("metadata.") else f"metadata.{name}"
+    return {"term": {path: {"value": value.strip()}}}

@@ -1,0 +1,98 @@
+"""Words and features together: one weighted query, or two rankings fused by rank. Pure functions."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from connector.query.body import build_query, check_text
+from connector.types import Hit
+
+TEXT_FIELDS = ("title", "text")
+
+RANK_CONSTANT = 60
+"""Of Cormack, Clarke and Büttcher 2009, and of most search engines."""
+
+
+def words_clauses(text: str, *, boost: float = 1.0) -> list[dict[str, Any]]:
+    """Build the clauses whose sum is BM25 over title and text.
+
+    Raises:
+        SearchError: The text is empty or blank.
+        ValueError: `boost` is not above 0.
+    """
+    check_text(text)
+    if not boost > 0:
+        raise ValueError(f"the weight of BM25 must be above 0, got {boost}.")
+    return [{"match": {field: {"query": text, "boost": boost}}} for field in TEXT_FIELDS]
+
+
+def build_words_query(text: str, *, filters: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    """Build a query whose score is BM25 over title and text.
+
+    Args:
+        text: Of the query.
+        filters: Query clauses that a document must match; they don't change its score.
+
+    Raises:
+        SearchError: The text is empty or blank.
+    """
+    query: dict[str, Any] = {"should": words_clauses(text), "minimum_should_match": 1}
+    if filters:
+        query["filter"] = [dict(clause) for clause in filters]
+    return {"bool": query}
+
+
+def build_hybrid_query(
+    text: str,
+    features: Mapping[str, float],
+    *,
+    weight: float,
+    filters: Sequence[Mapping[str, Any]] = (),
+    weight_exponent: int = 0,
+) -> dict[str, Any]:
+    """Build one query whose score is the dot product of features plus `weight` times BM25.
+
+    Args:
+        text: Of the query, matched in `title` and `text`.
+        features: From feature name to weight in the query.
+        weight: Of BM25, above 0. BM25 is 5 to 30 where a dot product of unit embeddings is below 1.
+        filters: Query clauses that a document must match; they don't change its score.
+        weight_exponent: As in `build_query`.
+
+    Raises:
+        SearchError: The text is empty or blank.
+        ValueError: `weight` is not above 0, or a feature cannot be searched.
+    """
+    query = build_query(features, filters=filters, weight_exponent=weight_exponent)
+    query["bool"]["should"] += words_clauses(text, boost=weight)
+    return query
+
+
+def fuse(rankings: Sequence[Sequence[Hit]], *, top_k: int, rank_constant: int = RANK_CONSTANT) -> list[Hit]:
+    """Join rankings by reciprocal rank fusion: a hit scores the sum of 1 / (rank_constant + rank), ranks from 1.
+
+    Args:
+        rankings: Hits, best first; scores are not looked at.
+        top_k: Hits to return.
+        rank_constant: The larger, the less the first ranks stand out.
+
+    Returns:
+        The first ranking's hit where several have the document, with the fused score.
+
+    Raises:
+        ValueError: `top_k` or `rank_constant` is below 1.
+    """
+    if min(top_k, rank_constant) < 1:
+        raise ValueError(f"top_k {top_k} and rank_constant {rank_constant} must be at least 1.")
+    scores: dict[str, float] = defaultdict(float)
+    hits: dict[str, Hit] = {}
+    for ranking in rankings:
+        for rank, hit in enumerate(ranking, start=1):
+            scores[hit.doc_id] += 1.0 / (rank_constant + rank)
+            hits.setdefault(hit.doc_id, hit)
+    # Python's sort is stable: equal scores stay in the order of the first ranking.
+    best = sorted(scores, key=lambda doc_id: -scores[doc_id])[:top_k]
+    return [replace(hits[doc_id], score=scores[doc_id]) for doc_id in best]

@@ -1,0 +1,100 @@
+"""The quality of sparse search on a live index, beside exact dense search with the same base model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import nan
+
+import numpy as np
+from opensearchpy import OpenSearch
+
+from connector.encoders.text import TextEncoder
+from connector.errors import BulkWriteError
+from connector.evaluation.datasets import RetrievalSet
+from connector.evaluation.exact import exact_search
+from connector.evaluation.metrics import evaluate_run, share
+from connector.evaluation.runs import Run
+from connector.index.writer import BulkWriter
+from connector.ingest.pipeline import to_sparse_documents
+from connector.search.retriever import Retriever
+from connector.types import Document
+
+_DEPTH = 100
+_BLOCK = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What was measured.
+
+    Attributes:
+        figures: From system (`k-sparse`, `exact dense`, `share of dense`) to metric to value. An encoder without a
+            dense model in it (SPLADE) has the first only.
+        sparse_run: The hits that the figures of `k-sparse` come from.
+    """
+
+    figures: Mapping[str, Mapping[str, float]]
+    sparse_run: Run
+
+
+def evaluate(
+    corpus: Sequence[Document],
+    judged: RetrievalSet,
+    encoder: TextEncoder,
+    client: OpenSearch,
+    index: str,
+    *,
+    write: bool,
+    k_query: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Evaluation:
+    """Search the judged queries and compute NDCG@10, MRR@10 and Recall@100 (ir-measures).
+
+    Args:
+        corpus: All documents of the set.
+        judged: Its queries and judgements.
+        encoder: Of the index.
+        client: A ready client.
+        index: Must exist and be of this encoder.
+        write: Write the corpus into the index first.
+        k_query: Features kept per query; the encoder's own number if None.
+        progress: Told how many documents are encoded.
+
+    Raises:
+        BulkWriteError: A document of the corpus was refused: figures would be of another corpus.
+    """
+    retriever = Retriever(client, index, encoder, source=False)
+    encoder = retriever.encoder
+    writer = BulkWriter(client, index)
+    has_dense = encoder.head is not None
+    embeddings = []
+    for start in range(0, len(corpus) if write or has_dense else 0, _BLOCK):
+        block = corpus[start : start + _BLOCK]
+        texts = [document.content for document in block]
+        if has_dense:
+            embeddings.append(encoder.embed(texts))
+            vectors = encoder.sparsify_embeddings(embeddings[-1], texts)
+            if encoder.code is not None:
+                vectors = vectors._replace(codes=encoder.code.encode(embeddings[-1]))
+        else:
+            vectors = encoder.encode_document(texts)
+        if write and (refused := writer.write(to_sparse_documents(block, vectors)).refused):
+            first = refused[0]
+            raise BulkWriteError(f"Document {first.document.doc_id!r} was refused: {first.reason}. Mend the corpus.")
+        if progress is not None:
+            progress(start + len(block))
+    writer.refresh()
+
+    texts = [query.text for query in judged.queries]
+    found = retriever.search_many(texts, top_k=_DEPTH, k_query=k_query)
+    sparse_run: Run = {query.query_id: hits for query, hits in zip(judged.queries, found, strict=True)}
+    figures = {"k-sparse" if has_dense else "sparse": evaluate_run(sparse_run, judged.qrels)}
+    if has_dense:
+        queries = encoder.embed(texts, task="query")
+        truth = exact_search(np.concatenate(embeddings), queries, [each.doc_id for each in corpus], _DEPTH)
+        dense = evaluate_run({q.query_id: hits for q, hits in zip(judged.queries, truth, strict=True)}, judged.qrels)
+        sparse = figures["k-sparse"]
+        figures["exact dense"] = dense
+        figures["share of dense"] = {name: share(sparse[name], dense[name]) if dense[name] else nan for name in dense}
+    return Evaluation(figures, sparse_run)

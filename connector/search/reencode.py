@@ -1,0 +1,166 @@
+"""Blue and green: the documents of an index in the features of another encoder, checked before searches go there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from opensearchpy import OpenSearch
+from opensearchpy.helpers import scan
+
+from connector.connection.client import explained
+from connector.errors import IndexMappingError
+from connector.index.sizes import all_of, count_matching
+from connector.search.retriever import Retriever
+from connector.types import Document
+
+_OWN = ("title", "text", "metadata")
+_COPIED_SETTINGS = ("number_of_shards", "number_of_replicas")
+_WORDS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """How a new index compares with the one whose place it is to take.
+
+    Attributes:
+        documents: Of the old index.
+        new_documents: Of the new one.
+        sampled: Documents drawn at random from the old one.
+        differing: Ids of these that the new one lacks, or holds with another content.
+        found: The share of these that the old one finds among the first 10 by their own first words.
+        new_found: The same of the new one.
+    """
+
+    documents: int
+    new_documents: int
+    sampled: int
+    differing: tuple[str, ...]
+    found: float
+    new_found: float
+
+    def objections(self, tolerance: float) -> list[str]:
+        """Why the new index should not take the place of the old one.
+
+        Args:
+            tolerance: How much lower `new_found` may be.
+        """
+        said = []
+        if self.new_documents != self.documents:
+            said.append(f"it holds {self.new_documents:,} documents instead of {self.documents:,}")
+        if self.differing:
+            names = ", ".join(self.differing[:3])
+            said.append(f"{len(self.differing)} of {self.sampled} sampled documents are missing or differ ({names})")
+        if self.new_found < self.found - tolerance:
+            said.append(f"it finds {self.new_found:.1%} of them by their own words, the old one {self.found:.1%}")
+        return said
+
+
+def read_index(client: OpenSearch, index: str) -> Iterator[Document]:
+    """Read all documents of an index, with their versions.
+
+    A document that is written into another index with its version does not overwrite a newer one there.
+
+    Raises:
+        ClusterError: The server is away or does not permit it.
+    """
+    with explained(client):
+        for hit in scan(client, index=index, query=all_of(()) | {"version": True}):
+            yield _to_document(hit["_id"], hit["_source"], hit["_version"])
+
+
+def copied_settings(client: OpenSearch, index: str) -> dict[str, Any]:
+    """Read the settings of an index that one in its place should have.
+
+    Raises:
+        ClusterError: The server is away or does not permit it.
+        IndexMappingError: It is an alias of several indices.
+    """
+    with explained(client):
+        replies = list(client.indices.get_settings(index=index).values())
+    if len(replies) > 1:
+        raise IndexMappingError(f"{index} joins {len(replies)} indices; name one of them.")
+    own = replies[0]["settings"]["index"]
+    return {name: own[name] for name in _COPIED_SETTINGS if name in own}
+
+
+def compare_indices(client: OpenSearch, old: Retriever, new: Retriever, *, sample: int = 200) -> Comparison:
+    """Compare counts, the content of random documents, and whether these are found.
+
+    Raises:
+        ClusterError, SearchError: As the server has it.
+    """
+    names = old.schema.index, new.schema.index
+    with explained(client):
+        client.indices.refresh(index=",".join(names))
+        counts = [count_matching(client, name) for name in names]
+        drawn: dict[str, Any] = {"function_score": {"random_score": {}, "query": {"match_all": {}}}}
+        hits = client.search(index=names[0], body={"query": drawn, "size": sample})["hits"]["hits"]
+        ids = [hit["_id"] for hit in hits]
+        replies = client.mget(index=names[1], body={"ids": ids})["docs"] if ids else []
+    copies = {each["_id"]: _digest(each["_source"]) for each in replies if each.get("found")}
+    differing = tuple(hit["_id"] for hit in hits if copies.get(hit["_id"]) != _digest(hit["_source"]))
+    queries = [_first_words(hit["_source"]) for hit in hits]
+    found, new_found = (_share_found(each, queries, ids) for each in (old, new))
+    return Comparison(counts[0], counts[1], len(hits), differing, found, new_found)
+
+
+def switch_alias(client: OpenSearch, name: str, index: str, *, delete_old: bool = False) -> list[str]:
+    """Let an alias name an index, and no other any more, in one step.
+
+    Args:
+        client: A ready client.
+        name: The alias. It may be the name of an index if that is to be deleted.
+        index: The index that it is to name.
+        delete_old: Delete the indices that it named.
+
+    Returns:
+        The indices that it named before.
+
+    Raises:
+        ClusterError: The server is away or does not permit it.
+        IndexMappingError: `name` is an index and is not to be deleted.
+    """
+    with explained(client):
+        is_alias = bool(client.indices.exists_alias(name=name))
+        named = sorted(client.indices.get_alias(name=name)) if is_alias else []
+        if not is_alias and client.indices.exists(index=name):
+            if not delete_old:
+                raise IndexMappingError(
+                    f"{name} is an index, and no alias can have its name while it is there. Search {index}, or let "
+                    "the old one be deleted (--delete-old)."
+                )
+            named = [name]
+        old = [each for each in named if each != index]
+        taken = "remove_index" if delete_old else "remove"
+        actions: list[dict[str, Any]] = [{"add": {"index": index, "alias": name, "is_write_index": True}}]
+        actions += [{taken: {"index": each} | ({} if delete_old else {"alias": name})} for each in old]
+        client.indices.update_aliases(body={"actions": actions})
+    return old
+
+
+def _to_document(doc_id: str, source: Mapping[str, Any], version: int) -> Document:
+    fields = {name: value for name, value in source.items() if name not in _OWN}
+    title, text, metadata = source.get("title", ""), source.get("text", ""), source.get("metadata", {})
+    return Document(doc_id, text, title, metadata, fields, version)
+
+
+def _digest(source: Mapping[str, Any]) -> str:
+    """Of what a document is, whatever the order of its keys and whether empty ones are left out."""
+    content = {name: value for name, value in source.items() if value not in ("", {}, None)}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _first_words(source: Mapping[str, Any]) -> str:
+    return " ".join(f"{source.get('title', '')} {source.get('text', '')}".split()[:_WORDS])
+
+
+def _share_found(retriever: Retriever, queries: Sequence[str], ids: Sequence[str]) -> float:
+    if not queries:
+        return 1.0
+    found = retriever.search_many(queries, top_k=10)
+    held = [doc_id in {hit.doc_id for hit in hits} for hits, doc_id in zip(found, ids, strict=True)]
+    return sum(held) / len(held)

@@ -1,0 +1,128 @@
+"""The cheapest way to search an index that still finds what its codes say is nearest."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from opensearchpy import OpenSearch
+
+from connector.encoders.text import TextEncoder
+from connector.errors import SearchError
+from connector.index.searcher import Searcher
+from connector.query.pruning import Pruning, prune_query
+from connector.query.rescore import build_rescore, build_scan
+from connector.search.retriever import Retriever
+from connector.types import Hit, SearchDefaults
+
+K_QUERIES = (4, 8, 12, 16, 24, 32, 48)
+BUDGETS = (0.02, 0.04, 0.06, 0.08, 0.12, 0.2)
+"""Postings that a query may read, over the number of documents; its first 32 features are looked at."""
+
+WINDOWS = (50, 100, 200)
+_K_WITHIN_BUDGET = 32
+_ROUNDS = 2
+_FEWEST = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One setting.
+
+    Attributes:
+        setting: Features of a query, or a budget of their postings, and hits that are rescored.
+        recall: Share found of the hits that a scan of all codes puts first.
+        p50_ms: Median latency of a request, encoding apart.
+        p99_ms: The 99th percentile.
+    """
+
+    setting: SearchDefaults
+    recall: float
+    p50_ms: float
+    p99_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """All trials, and the fastest that reaches the target; where none does, the one that finds most."""
+
+    trials: tuple[Trial, ...]
+    best: Trial
+    reached: bool
+
+
+def tune(
+    client: OpenSearch,
+    index: str,
+    encoder: TextEncoder,
+    queries: Sequence[str],
+    *,
+    recall: float = 0.9,
+    top_k: int = 10,
+    progress: Callable[[float], None] | None = None,
+) -> Tuning:
+    """Search in turns with every setting, and compare what is found with a scan of all codes.
+
+    Args:
+        client: A ready client.
+        index: With codes (`rescore` at ingestion).
+        encoder: Of the index.
+        queries: Like those to come, 10 or more; a hundred is good.
+        recall: The target: share of the scan's first `top_k` to be found.
+        top_k: Hits that count.
+        progress: Told the share that is done.
+
+    Raises:
+        SearchError: The index has no codes.
+        ValueError: There are too few queries, or `recall` is not a share.
+    """
+    if len(queries) < _FEWEST or not 0 < recall <= 1:
+        raise ValueError(
+            f"tuning needs {_FEWEST} queries and a recall above 0 and up to 1, got {len(queries)} and {recall:g}."
+        )
+    retriever = Retriever(client, index, encoder, source=False)
+    code = retriever.encoder.code
+    if code is None:
+        raise SearchError(f"Index {index!r} has no codes to compare with; ingest it anew with --rescore.")
+    searcher = Searcher(client, index, source=False, weight_exponent=retriever.schema.weight_exponent)
+    vectors, embeddings = retriever.encoder.encode_query_for_rescoring(queries, k=max(K_QUERIES))
+    features = [list(each.items()) for each in vectors.as_mappings()]
+    windows = [window for window in WINDOWS if window >= top_k]
+    settings = [SearchDefaults(*each) for each in product(K_QUERIES, windows)]
+    settings += [SearchDefaults(_K_WITHIN_BUDGET, window, budget) for budget, window in product(BUDGETS, windows)]
+    shares = retriever.frequencies.shares(name for each in features for name, _ in each)
+    asked = [row for row, each in enumerate(features) if each]
+    steps = len(asked) * (_ROUNDS + 1)
+    found: dict[SearchDefaults, list[float]] = {setting: [] for setting in settings}
+    times: dict[SearchDefaults, list[float]] = {setting: [] for setting in settings}
+    for turn in range(_ROUNDS + 1):
+        for place, row in enumerate(asked):
+            truth = set() if turn else _ids(searcher.scan(build_scan(code, embeddings[row]), top_k=top_k))
+            for setting in settings:
+                rescore = build_rescore(code, embeddings[row], setting.window)
+                searched = dict(features[row][: setting.k_query])
+                if setting.posting_budget is not None:
+                    searched = prune_query(searched, Pruning("posting_budget", setting.posting_budget), shares=shares)
+                begun = time.perf_counter()
+                hits = searcher.search(searched, top_k=top_k, rescore=rescore)
+                taken = 1000 * (time.perf_counter() - begun)
+                if turn:
+                    times[setting].append(taken)
+                else:
+                    found[setting].append(len(truth & _ids(hits)) / max(1, len(truth)))
+            if progress is not None:
+                progress((turn * len(asked) + place + 1) / steps)
+    trials = tuple(
+        Trial(setting, float(np.mean(found[setting])), *np.percentile(times[setting], [50, 99]).tolist())
+        for setting in settings
+    )
+    enough = [trial for trial in trials if trial.recall >= recall]
+    best = min(enough, key=lambda trial: trial.p50_ms) if enough else max(trials, key=lambda trial: trial.recall)
+    return Tuning(trials, best, bool(enough))
+
+
+def _ids(hits: Sequence[Hit]) -> set[str]:
+    return {hit.doc_id for hit in hits}

@@ -1,0 +1,202 @@
+"""Embeddings to learn from, and batches of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix, vstack
+
+from connector.vectors.statistics import CorpusStatistics
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingData:
+    """Embeddings of documents and, where there are any, of queries.
+
+    Attributes:
+        documents: float32 (n, dim), grouped by corpus.
+        queries: float32 (m, dim); m may be 0.
+        positives: int64 (m,), the document (row) that each query asks for.
+        corpus_starts: int64 (c,), the first row of each corpus, ascending from 0. Neighbours and batches stay
+            within a corpus.
+        document_tokens: float32 (n, vocabulary), how often each document has each token; None without lexical
+            features.
+        query_tokens: float32 (m, vocabulary), the same of the queries.
+    """
+
+    documents: NDArray[np.float32]
+    queries: NDArray[np.float32]
+    positives: NDArray[np.int64]
+    corpus_starts: NDArray[np.int64]
+    document_tokens: csr_matrix | None = None
+    query_tokens: csr_matrix | None = None
+
+    def __post_init__(self) -> None:
+        if self.documents.ndim != 2 or len(self.documents) < 2:
+            raise ValueError(f"documents must have shape (n, dim) with n of 2 or more, got {self.documents.shape}.")
+        if self.queries.shape[1:] != self.documents.shape[1:]:
+            raise ValueError(f"queries {self.queries.shape} and documents {self.documents.shape} differ in width.")
+        if len(self.positives) != len(self.queries):
+            raise ValueError(f"{len(self.queries)} queries need as many positives, got {len(self.positives)}.")
+        if len(self.positives) and not (0 <= self.positives.min() and self.positives.max() < len(self.documents)):
+            raise ValueError(f"positives must be rows of the {len(self.documents)} documents.")
+        for name, tokens, rows in (
+            ("document_tokens", self.document_tokens, self.documents),
+            ("query_tokens", self.query_tokens, self.queries),
+        ):
+            if tokens is not None and tokens.shape[0] != len(rows):
+                raise ValueError(f"{name} must have {len(rows)} rows, got {tokens.shape[0]}.")
+        if (self.document_tokens is None) != (self.query_tokens is None):
+            raise ValueError("document_tokens and query_tokens must be given together.")
+
+    @property
+    def corpora(self) -> list[slice]:
+        """The rows of each corpus."""
+        stops = [*self.corpus_starts[1:].tolist(), len(self.documents)]
+        return [slice(start, stop) for start, stop in zip(self.corpus_starts.tolist(), stops, strict=True)]
+
+    def without_queries(self, rows: NDArray[np.int64]) -> TrainingData:
+        """Return the same data less some of its queries."""
+        keep = np.ones(len(self.queries), dtype=bool)
+        keep[rows] = False
+        return replace(
+            self,
+            queries=self.queries[keep],
+            positives=self.positives[keep],
+            query_tokens=None if self.query_tokens is None else self.query_tokens[keep],
+        )
+
+    def statistics(self, special_ids: Sequence[int] = ()) -> list[CorpusStatistics]:
+        """The statistics of each corpus.
+
+        Args:
+            special_ids: Tokens that the tokenizer adds by itself.
+        """
+        return [
+            CorpusStatistics.measure(
+                self.documents[rows],
+                None if self.document_tokens is None else self.document_tokens[rows],
+                special_ids,
+            )
+            for rows in self.corpora
+        ]
+
+
+def concatenate(parts: Sequence[TrainingData]) -> TrainingData:
+    """Join the data of several corpora.
+
+    Raises:
+        ValueError: There are no parts, or only some of them have tokens.
+    """
+    if not parts:
+        raise ValueError("there is nothing to train on: give at least one corpus.")
+    with_tokens = [part.document_tokens is not None for part in parts]
+    if any(with_tokens) and not all(with_tokens):
+        raise ValueError("either all parts have tokens, or none has.")
+    shifts = np.cumsum([0, *(len(part.documents) for part in parts[:-1])])
+    return TrainingData(
+        documents=np.concatenate([part.documents for part in parts]),
+        queries=np.concatenate([part.queries for part in parts]),
+        positives=np.concatenate([part.positives + shift for part, shift in zip(parts, shifts, strict=True)]),
+        corpus_starts=np.concatenate(
+            [part.corpus_starts + shift for part, shift in zip(parts, shifts, strict=True)]
+        ).astype(np.int64),
+        document_tokens=vstack([part.document_tokens for part in parts], format="csr") if any(with_tokens) else None,
+        query_tokens=vstack([part.query_tokens for part in parts], format="csr") if any(with_tokens) else None,
+    )
+
+
+class Batch(NamedTuple):
+    """Rows of one step, all of one corpus; query i asks for document i.
+
+    Attributes:
+        documents: float32 (batch_size, dim).
+        queries: float32 (batch_size, dim).
+        corpus: The corpus that they are drawn from.
+        document_rows: int64 (batch_size,), where the documents stand in the data.
+        query_rows: int64 (batch_size,), where the queries stand; -1 for one that was made up.
+    """
+
+    documents: NDArray[np.float32]
+    queries: NDArray[np.float32]
+    corpus: int
+    document_rows: NDArray[np.int64]
+    query_rows: NDArray[np.int64]
+
+
+def root_shares(sizes: Sequence[int]) -> NDArray[np.float64]:
+    """How often each corpus is drawn from: large ones count more, but the small ones are not forgotten."""
+    roots = np.sqrt(np.asarray(sizes, dtype=np.float64))
+    shares: NDArray[np.float64] = roots / roots.sum()
+    return shares
+
+
+class NeighbourBatches:
+    """Draws batches in which every document has near neighbours, since only their order is hard to keep.
+
+    A document's query is one of its own, or, where it has none, a made-up one: the document moved up to half-way
+    to one of its neighbours, plus noise of norm 0.5.
+
+    Args:
+        data: What to draw from.
+        neighbours: int32 (n, c), rows of each document's nearest neighbours in the same corpus.
+        batch_size: Documents per batch.
+        neighbours_per_seed: Documents per seed, itself included.
+        seed: Of the draws.
+    """
+
+    def __init__(
+        self,
+        data: TrainingData,
+        neighbours: NDArray[np.int32],
+        *,
+        batch_size: int,
+        neighbours_per_seed: int,
+        seed: int,
+    ) -> None:
+        self._data = data
+        self._neighbours = neighbours
+        self._batch_size = batch_size
+        self._per_seed = neighbours_per_seed
+        self.random = np.random.default_rng(seed)
+        self._by_document = np.argsort(data.positives, kind="stable")
+        self._first_query = np.searchsorted(data.positives[self._by_document], np.arange(len(data.documents) + 1))
+        self._shares = root_shares([rows.stop - rows.start for rows in data.corpora])
+
+    def draw(self) -> Batch:
+        """Draw one batch from one corpus."""
+        number = int(self.random.choice(len(self._shares), p=self._shares))
+        corpus = self._data.corpora[number]
+        seeds = self.random.integers(corpus.start, corpus.stop, size=self._batch_size // self._per_seed)
+        columns = self.random.integers(0, self._neighbours.shape[1], size=(len(seeds), self._per_seed - 1))
+        near = np.take_along_axis(self._neighbours[seeds], columns, axis=1)
+        rows = np.concatenate([seeds[:, None], near], axis=1).ravel()
+        queries, query_rows = self._queries_for(rows)
+        return Batch(self._data.documents[rows], queries, number, rows, query_rows)
+
+    def _queries_for(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        first, count = self._first_query[rows], self._first_query[rows + 1] - self._first_query[rows]
+        own = np.nonzero(count)[0]
+        query_rows = np.full(len(rows), -1, dtype=np.int64)
+        query_rows[own] = self._by_document[first[own] + (self.random.random(len(own)) * count[own]).astype(np.int64)]
+        queries = np.empty((len(rows), self._data.documents.shape[1]), dtype=np.float32)
+        queries[own] = self._data.queries[query_rows[own]]
+        without = np.nonzero(count == 0)[0]
+        if len(without):
+            queries[without] = self.make_queries(rows[without])
+        return queries, query_rows
+
+    def make_queries(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Make up a query for each document: float32 (len(rows), dim), normalized."""
+        documents = self._data.documents[rows]
+        column = self.random.integers(0, self._neighbours.shape[1], size=len(rows))
+        neighbours = self._data.documents[self._neighbours[rows, column]]
+        way = self.random.uniform(0.0, 0.5, size=(len(rows), 1)).astype(np.float32)
+        noise = self.random.standard_normal(documents.shape).astype(np.float32)
+        noise *= 0.5 / np.linalg.norm(noise, axis=1, keepdims=True)
+        queries = documents + way * (neighbours - documents) + noise
+        return np.asarray(queries / np.linalg.norm(queries, axis=1, keepdims=True), dtype=np.float32)

@@ -1,0 +1,224 @@
+"""The training loop of all recipes, on embeddings that were computed before."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from connector.encoders.autoencoder import KSparseAutoEncoder
+from connector.encoders.ivae import IdentifiableVAE
+from connector.errors import EncoderError
+from connector.training.data import NeighbourBatches, TrainingData
+from connector.training.heads.initialization import begin_at_documents
+from connector.training.heads.ivae import IVAEObjective
+from connector.training.heads.neighbours import nearest_neighbours
+from connector.training.heads.objectives import PaperObjective, RetrievalObjective
+from connector.training.heads.settings import TrainingSettings
+from connector.training.loop import Progress, chosen_of, copy_state, parameter_groups, take_up, train_loop
+from connector.training.validation import FRONTIER, Validation, ValidationResult, hold_out
+from connector.vectors.statistics import CorpusStatistics
+
+FEWEST_QUERIES = 10
+"""With fewer, none is held out: validation then asks made-up queries."""
+
+_THRESHOLD_RATE = 10
+"""Times the learning rate of weights."""
+
+_STEEPNESS = 250.0
+"""K of eq. 1 of the HT paper. Weights here are a tenth of a SPLADE's: its K = 25 would be no step but a slope."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedHead:
+    """What a run yields.
+
+    Attributes:
+        head: The weights of the best validation (the last, without `patience`), rounded to half precision as they are
+            stored, in float32.
+        best: The validation that they come from.
+        losses: Mean loss before each validation.
+        validations: The held-out results, in the order of the steps; where latents began as documents, first that
+            before any step, and before it `baseline`, if there is one.
+        frontier: The head's held-out results at the points of `FRONTIER` that it has enough latents for.
+        document_frequencies: float32 (num_latents,), the share of the documents that each latent fires in.
+        steps: Steps taken.
+        elapsed_s: Time of the whole run, neighbours and validations included.
+        baseline: The held-out result of the head that it was compared with, None where there was none.
+    """
+
+    head: KSparseAutoEncoder
+    best: ValidationResult
+    losses: list[float]
+    validations: list[ValidationResult]
+    frontier: list[ValidationResult]
+    document_frequencies: NDArray[np.float32]
+    steps: int
+    elapsed_s: float
+    baseline: ValidationResult | None = None
+
+
+def train_head(
+    data: TrainingData,
+    settings: TrainingSettings,
+    *,
+    base_model: str = "",
+    special_ids: Sequence[int] = (),
+    device: str | torch.device = "cpu",
+    baseline: KSparseAutoEncoder | None = None,
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+) -> TrainedHead:
+    """Train a head on embeddings.
+
+    Args:
+        data: Embeddings of the dense model. Neither recipe needs queries; `retrieval` gains by them.
+        settings: The recipe and all that decides the result.
+        base_model: Name of the dense model, kept in the head's configuration.
+        special_ids: Tokens that the dense model's tokenizer adds by itself.
+        device: Where to train.
+        baseline: A head to compare with on the held-out queries, and to keep where nothing better is found.
+        checkpoint: A file that keeps the state every minute. Where there is one, the run goes on from it; it is
+            deleted at the end.
+        progress: Told how far it is.
+
+    Raises:
+        EncoderError: The loss is no longer finite, the thresholds left nothing, or the checkpoint is of another run.
+    """
+    started = time.monotonic()
+    report = progress or (lambda _task, _share: None)
+    torch.manual_seed(settings.seed)
+    if not settings.lexical:
+        data = replace(data, document_tokens=None, query_tokens=None)
+    statistics = data.statistics(special_ids) if settings.recipe == "retrieval" else None
+    head = _new_head(data, settings, base_model).to(device)
+    objective, validation = _set_up(head, data, statistics, settings, report)
+    rate = settings.learning_rate
+    groups = parameter_groups(objective, learning_rate=rate, threshold_learning_rate=_THRESHOLD_RATE * rate)
+    optimizer = torch.optim.Adam(groups)
+    before = copy.deepcopy(baseline).to(device).eval() if baseline is not None else None
+    compared = validation.run(before) if before is not None else None
+
+    kept, run = take_up(checkpoint, settings, ValidationResult, objective, optimizer)
+
+    def validate(steps: int) -> ValidationResult:
+        head.eval()
+        result = validation.run(head, steps)
+        head.train()
+        return result
+
+    if statistics is not None and settings.begins_at_documents and not run.steps:
+        place = partial(report, "placing latents")
+        begin_at_documents(head, data, statistics, seed=settings.seed, progress=place)
+        # Where there are as many latents as documents, there may be nothing to gain.
+        run.validations.append(validate(0))
+        run.best = copy_state(objective)
+    train_loop(
+        objective,
+        optimizer,
+        settings,
+        run,
+        kept=kept,
+        loss_at=lambda _done: objective.loss(),
+        validate=validate,
+        report=report,
+    )
+    objective.load_state_dict(run.best)
+    objective.finish()
+    head.eval()
+    average = head.statistics
+    best = chosen_of(run.validations, settings)
+    if head.thresholds is not None and best.postings == 0:
+        if kept is not None:
+            kept.clear()
+        raise EncoderError(
+            f"threshold_weight {settings.threshold_weight:g} left no text any feature; lower it (--thresholds) and "
+            "train again."
+        )
+    if before is not None and compared is not None and compared.score >= best.score:
+        head, best = before, compared
+    frontier = [
+        validation.run(head, run.steps, k=k, k_query=k_query)
+        for k, k_query in FRONTIER
+        if max(k, k_query) <= head.num_latents
+    ]
+    frequencies = validation.document_frequencies(head)
+    head.use_statistics(average)
+    if kept is not None:
+        kept.clear()
+    return TrainedHead(
+        head=head.cpu().half().float().eval(),
+        best=best,
+        losses=run.losses,
+        validations=run.validations if compared is None else [compared, *run.validations],
+        frontier=frontier,
+        document_frequencies=frequencies,
+        steps=run.steps,
+        elapsed_s=time.monotonic() - started,
+        baseline=compared,
+    )
+
+
+def _set_up(
+    head: KSparseAutoEncoder,
+    data: TrainingData,
+    statistics: Sequence[CorpusStatistics] | None,
+    settings: TrainingSettings,
+    report: Progress,
+) -> tuple[PaperObjective | RetrievalObjective | IVAEObjective, Validation]:
+    device = head.mean.device
+    known = statistics or [head.statistics] * len(data.corpora)
+    neighbours = np.empty((0, 0), np.int32)
+    if statistics is not None or len(data.queries) < FEWEST_QUERIES:
+        neighbours = nearest_neighbours(
+            data, settings.num_neighbours, device, progress=lambda share: report("finding neighbours", share)
+        )
+    if len(data.queries) < FEWEST_QUERIES:
+        maker = NeighbourBatches(data, neighbours, batch_size=8, neighbours_per_seed=8, seed=settings.seed + 1)
+        rows = np.random.default_rng(settings.seed).permutation(len(data.documents))[: settings.validation_queries]
+        made_up = TrainingData(data.documents, maker.make_queries(rows), rows, data.corpus_starts)
+        _, validation = hold_out(made_up, known, settings.validation_queries, settings.seed, share=1.0)
+    else:
+        data, validation = hold_out(data, known, settings.validation_queries, settings.seed)
+    if isinstance(head, IdentifiableVAE):
+        return IVAEObjective(head, data, settings), validation
+    if statistics is None:
+        return PaperObjective(head, data, settings), validation
+    return RetrievalObjective(head, data, neighbours, statistics, settings), validation
+
+
+def _new_head(data: TrainingData, settings: TrainingSettings, base_model: str) -> KSparseAutoEncoder:
+    if settings.recipe == "ivae":
+        return IdentifiableVAE(
+            data.documents.shape[1], settings.num_latents, settings.k, settings.k_query, base_model=base_model
+        )
+    lexical = None
+    if data.document_tokens is not None:
+        lexical = {
+            "num_tokens": data.document_tokens.shape[1],
+            "document_scale": settings.document_lexical_scale,
+            "query_scale": settings.query_lexical_scale,
+        }
+    head = KSparseAutoEncoder(
+        dim=data.documents.shape[1],
+        num_latents=settings.num_latents,
+        k=settings.k,
+        k_query=settings.k_query,
+        with_decoder=settings.recipe == "paper",
+        base_model=base_model,
+        lexical_config=lexical,
+        thresholds_config={"steepness": _STEEPNESS} if settings.threshold_weight else None,
+        normalize=settings.recipe == "paper",
+    )
+    with torch.no_grad():
+        # Directions of equal length: no latent starts with an advantage.
+        head.encoder.weight.copy_(torch.nn.functional.normalize(torch.randn_like(head.encoder.weight), dim=1))
+        head.encoder.bias.zero_()
+    return head

@@ -1,0 +1,143 @@
+"""What a training run learns from: corpora of text, or embeddings that exist already."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from connector.corpus.read import read_corpus
+from connector.errors import CorpusError
+from connector.evaluation.datasets import load_retrieval_set
+from connector.training.data import TrainingData
+from connector.training.embeddings import EmbeddingCache
+from connector.types import Document
+
+MOST_MADE_UP_QUERIES = 20_000
+"""Enough to learn from; they have to be embedded, too."""
+
+_LONGEST_MADE_UP = 32
+_SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|\n+")
+
+
+@dataclass(frozen=True, slots=True)
+class TextSource:
+    """The texts of one corpus.
+
+    Attributes:
+        name: For the card.
+        documents: Title and text of each document.
+        queries: Training queries; may be empty.
+        positives: The document (position in `documents`) that each query asks for.
+        skipped: Records that were no documents.
+    """
+
+    name: str
+    documents: tuple[str, ...]
+    queries: tuple[str, ...]
+    positives: tuple[int, ...]
+    skipped: int
+
+    def embed(
+        self, cache: EmbeddingCache, progress: Callable[[float], None] | None = None, *, lexical: bool = True
+    ) -> TrainingData:
+        """Embed documents and queries, and count their tokens if `lexical`."""
+        return TrainingData(
+            documents=cache.embed(self.documents, progress=progress),
+            queries=cache.embed(self.queries, progress=progress),
+            positives=np.asarray(self.positives, dtype=np.int64),
+            corpus_starts=np.zeros(1, dtype=np.int64),
+            document_tokens=cache.count_tokens(self.documents) if lexical else None,
+            query_tokens=cache.count_tokens(self.queries) if lexical else None,
+        )
+
+    def with_queries(self, most: int = MOST_MADE_UP_QUERIES, *, seed: int = 0) -> TextSource:
+        """Make up queries where there are none: a sentence of a document asks for it.
+
+        Args:
+            most: Documents at most that get one.
+            seed: Of the documents and sentences picked.
+        """
+        if self.queries:
+            return self
+        random = np.random.default_rng(seed)
+        rows = np.sort(random.permutation(len(self.documents))[:most])
+        queries = tuple(_sentence_of(self.documents[row], random) for row in rows)
+        return replace(self, queries=queries, positives=tuple(rows.tolist()))
+
+
+def read_texts(path: Path, *, splits: Sequence[str] = ("train",)) -> TextSource:
+    """Read the documents of a corpus and, from a BEIR folder, the queries of its training splits.
+
+    Args:
+        path: Anything that `read_corpus` takes.
+        splits: Names of qrels to learn from; one that the folder lacks is left out. A query counts once for each
+            document that is relevant to it.
+
+    Raises:
+        CorpusError: The corpus cannot be read, or has fewer than two documents.
+    """
+    documents: dict[str, str] = {}
+    skipped = 0
+    for record in read_corpus(path):
+        if isinstance(record, Document):
+            documents[record.doc_id] = record.content
+        else:
+            skipped += 1
+    if len(documents) < 2:
+        raise CorpusError(f"{path} has {len(documents)} documents; training needs two at least, better thousands.")
+    position = {doc_id: row for row, doc_id in enumerate(documents)}
+    queries: list[str] = []
+    positives: list[int] = []
+    for split in splits if path.is_dir() else ():
+        if not list(path.glob(f"qrels/{split}.tsv*")):
+            continue
+        judged = load_retrieval_set(path, split)
+        for query in judged.queries:
+            relevant = [doc_id for doc_id, grade in judged.qrels[query.query_id].items() if grade > 0]
+            for row in (position[doc_id] for doc_id in relevant if doc_id in position):
+                queries.append(query.text)
+                positives.append(row)
+    return TextSource(path.resolve().name, tuple(documents.values()), tuple(queries), tuple(positives), skipped)
+
+
+def load_embeddings(path: Path) -> TrainingData:
+    """Load embeddings of one corpus: `.npy` with documents, or `.npz` with documents, queries and positives.
+
+    Raises:
+        CorpusError: The file is of another kind, or its arrays do not fit each other.
+    """
+    try:
+        loaded = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise CorpusError(
+            f"{path} cannot be read as NumPy arrays ({error}); save it by np.save or np.savez."
+        ) from error
+    arrays: dict[str, NDArray[np.generic]] = {"documents": loaded} if path.suffix == ".npy" else dict(loaded)
+    if "documents" not in arrays or arrays["documents"].ndim != 2:
+        raise CorpusError(f"{path} holds {sorted(arrays)}; it needs an array `documents` of shape (n, dim).")
+    dim = arrays["documents"].shape[1]
+    try:
+        return TrainingData(
+            documents=np.asarray(arrays["documents"], dtype=np.float32),
+            queries=np.asarray(arrays.get("queries", np.empty((0, dim))), dtype=np.float32),
+            positives=np.asarray(arrays.get("positives", np.empty(0)), dtype=np.int64),
+            corpus_starts=np.zeros(1, dtype=np.int64),
+        )
+    except ValueError as error:
+        raise CorpusError(f"{path}: {error}") from error
+
+
+def _sentence_of(text: str, random: np.random.Generator) -> str:
+    """A sentence of the text; half of its words, in a row, where it has no more than one."""
+    sentences = [sentence for sentence in _SENTENCE_END.split(text) if len(sentence.split()) > 2]
+    if len(sentences) > 1:
+        return " ".join(sentences[random.integers(len(sentences))].split()[:_LONGEST_MADE_UP])
+    words = text.split()
+    length = min(_LONGEST_MADE_UP, (len(words) + 1) // 2)
+    start = random.integers(len(words) - length + 1)
+    return " ".join(words[start : start + length])

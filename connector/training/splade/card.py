@@ -1,0 +1,91 @@
+"""Write a trained SPLADE into a folder, with a card that says where it comes from."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+from connector.training.report import Counts, corpus_rows, write_report
+from connector.training.splade.settings import SpladeSettings
+from connector.training.splade.trainer import TrainedSplade
+
+
+def save_splade(
+    trained: TrainedSplade,
+    folder: Path,
+    settings: SpladeSettings,
+    *,
+    start: str,
+    teacher: str,
+    data: Counts,
+) -> None:
+    """Write the whole model, in half precision, `training.json` and `README.md`.
+
+    Args:
+        trained: The model and its history.
+        folder: Made if it is not there; files of these names are overwritten.
+        settings: What it was trained with.
+        start: The SPLADE that it went on from.
+        teacher: The dense model that taught it.
+        data: From corpus name to its counts (documents, queries).
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    # Half the bytes; `load_encoder` makes float32 of it.
+    copy.deepcopy(trained.model).half().save_pretrained(str(folder), create_model_card=False)
+    taught = {"start": start, "teacher": teacher, "teacher_scale": trained.teacher_scale}
+    write_report(folder, trained, settings, data, **taught)
+    (folder / "README.md").write_text(_card(trained, settings, start, teacher, data), encoding="utf-8")
+
+
+def _card(
+    trained: TrainedSplade,
+    settings: SpladeSettings,
+    start: str,
+    teacher: str,
+    data: Counts,
+) -> str:
+    course = "\n".join(
+        f"| {each.step:,} | {each.ndcg:.3f} | {each.dlen:.0f} | {each.qlen:.1f} | {each.postings:.2f} N | "
+        f"{each.document_threshold:.3f} | {each.query_threshold:.3f} |"
+        for each in trained.validations
+    )
+    return f"""# SPLADE, {_method(settings)}
+
+Trained by `ksparse train splade` from `{start}`, taught by {_teachers(settings, teacher)}
+(margin MSE): seed {settings.seed}, {trained.steps:,} steps of {settings.batch_size} queries in
+{trained.elapsed_s / 60:.0f} minutes. All settings, losses and versions are in `training.json`.
+
+| corpus | documents | training queries |
+| --- | ---: | ---: |
+{corpus_rows(data)}
+
+On queries that were held out from training, searched exactly in a sample of their documents, where the teacher's
+NDCG@10 is {trained.validations[-1].teacher_ndcg:.3f}:
+
+| steps | NDCG@10 | weights of a document | of a query | postings a query reads | t_D | t_Q |
+| ---: | ---: | ---: | ---: | ---: | ---: | ---: |
+{course}
+
+`ksparse ingest CORPUS --index INDEX --encoder FOLDER` searches with it. sentence-transformers loads it by
+`SparseEncoder(FOLDER, trust_remote_code=True)` where ksparse is installed.
+"""
+
+
+def _teachers(settings: SpladeSettings, teacher: str) -> str:
+    own = settings.self_taught
+    return f"`{teacher}`" if not own else f"itself as it was ({own:.0%}) and `{teacher}` ({1 - own:.0%})"
+
+
+def _method(settings: SpladeSettings) -> str:
+    idf = "queries weighed by idf, " if settings.idf else ""
+    return idf + _rules(settings)
+
+
+def _rules(settings: SpladeSettings) -> str:
+    if settings.rules is not None:
+        query, document = settings.rules
+        return (
+            f"thresholds learned (queries {query}, documents {document}, K = {settings.steepness:g}, "
+            f"lambda_T = {settings.lambda_t:g})"
+        )
+    return f"the {settings.k} largest weights of a document" if settings.method == "topk" else "without thresholds"

@@ -1,0 +1,256 @@
+"""Train a query encoder without a transformer: the mean of token embeddings, which aims at the dense model's vector.
+
+Documents stay where the dense model puts them, so an index serves both. Most of what a search costs beside the server
+is the transformer that reads the query; this replaces it by a look-up.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Normalize, StaticEmbedding
+from torch import Tensor, nn
+
+from connector.errors import EncoderError
+from connector.evaluation.exact import exact_search
+from connector.training.data import root_shares
+from connector.training.distillation import TaughtCorpus, hold_out
+from connector.training.loop import Objective, Progress, chosen_of, take_up, train_loop
+from connector.training.static_queries.settings import StaticSettings
+from connector.training.validation import known_item_gains
+
+FEWEST_QUERIES = 100
+_MOST_TOKENS = 128
+_BLOCK = 1_024
+_SIF = 1e-3
+"""A token's first length is a / (a + the share of documents that have it) (Arora et al. 2017)."""
+
+
+@dataclass(frozen=True, slots=True)
+class StaticResult:
+    """Of the held-out queries, each searched exactly in a sample of its own corpus.
+
+    Attributes:
+        step: Steps taken before.
+        ndcg: NDCG@10 of the documents that the queries ask for.
+        teacher_ndcg: The same with the dense model's own query embeddings.
+        cosine: Mean cosine between both embeddings of a query.
+    """
+
+    step: int
+    ndcg: float
+    teacher_ndcg: float
+    cosine: float
+
+    @property
+    def score(self) -> float:
+        """What the best step is chosen by."""
+        return self.ndcg
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedStatic:
+    """What a run yields.
+
+    Attributes:
+        model: Token embeddings, their mean, and its length made 1.
+        best: The validation that its weights come from.
+        losses: Mean loss before each validation.
+        validations: The held-out results.
+        steps: Steps taken.
+        elapsed_s: Time of the whole run, validations included.
+    """
+
+    model: SentenceTransformer
+    best: StaticResult
+    losses: list[float]
+    validations: list[StaticResult]
+    steps: int
+    elapsed_s: float
+
+
+class _Tokens:
+    """Token ids of n texts, one after the other."""
+
+    def __init__(self, module: StaticEmbedding, texts: Sequence[str]) -> None:
+        encoded = module.tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        # An empty bag has no mean, and no gradient that would tell anything.
+        rows = [encoding.ids[:_MOST_TOKENS] or [0] for encoding in encoded]
+        self.ids = np.fromiter((token for row in rows for token in row), dtype=np.int64)
+        self.starts = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
+
+    def bags(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """Flat ids and offsets, as `nn.EmbeddingBag` takes them."""
+        lengths = self.starts[rows + 1] - self.starts[rows]
+        offsets = np.cumsum(lengths) - lengths
+        places = np.repeat(self.starts[rows] - offsets, lengths) + np.arange(lengths.sum())
+        return torch.from_numpy(self.ids[places]), torch.from_numpy(offsets)
+
+
+class StaticObjective(Objective):
+    """Draws queries and documents of one corpus, and compares their embeddings with the teacher's.
+
+    Args:
+        embedding: Of the tokens.
+        corpora: To draw from, by the square root of their queries.
+        tokens: Of the queries and of the documents of each.
+        settings: Of the run.
+    """
+
+    def __init__(
+        self,
+        embedding: nn.EmbeddingBag,
+        corpora: Sequence[TaughtCorpus],
+        tokens: Sequence[tuple[_Tokens, _Tokens]],
+        settings: StaticSettings,
+    ) -> None:
+        super().__init__()
+        self.embedding = embedding
+        self._settings = settings
+        self._drawn = [each for each in zip(corpora, tokens, strict=True) if each[0].source.queries]
+        self._shares = root_shares([len(corpus.source.queries) for corpus, _ in self._drawn])
+        self._random = np.random.default_rng(settings.seed)
+
+    @property
+    def generators(self) -> list[np.random.Generator]:
+        """What batches are drawn by."""
+        return [self._random]
+
+    def loss(self) -> Tensor:
+        """1 - cosine of queries and of documents, and the divergence of the queries' rankings."""
+        settings, random = self._settings, self._random
+        corpus, (query_tokens, document_tokens) = self._drawn[random.choice(len(self._drawn), p=self._shares)]
+        teacher = corpus.teacher
+        rows = random.permutation(len(teacher.queries))[: settings.batch_size]
+        others = random.integers(len(teacher.documents), size=len(rows))
+        documents = torch.from_numpy(teacher.documents[np.concatenate([teacher.positives[rows], others])])
+        of_queries = self._apart(query_tokens, rows, teacher.queries)
+        taught = torch.from_numpy(teacher.queries[rows])
+        scale = 1.0 / settings.temperature
+        divergence = nn.functional.kl_div(
+            torch.log_softmax(scale * of_queries[0] @ documents.T, dim=1),
+            torch.log_softmax(scale * taught @ documents.T, dim=1),
+            log_target=True,
+            reduction="batchmean",
+        )
+        of_documents = self._apart(document_tokens, others[: (len(rows) + 1) // 2], teacher.documents)
+        return of_queries[1] + settings.document_weight * of_documents[1] + settings.ranking_weight * divergence
+
+    def _apart(self, tokens: _Tokens, rows: NDArray[np.int64], targets: NDArray[np.float32]) -> tuple[Tensor, Tensor]:
+        """Embeddings of some texts, and how far they are from the teacher's: 1 - cosine, the mean."""
+        embedded = nn.functional.normalize(self.embedding(*tokens.bags(rows)), dim=1)
+        return embedded, 1.0 - (embedded * torch.from_numpy(targets[rows])).sum(dim=1).mean()
+
+
+def train_static(
+    dense: SentenceTransformer,
+    corpora: Sequence[TaughtCorpus],
+    settings: StaticSettings,
+    *,
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+) -> TrainedStatic:
+    """Train token embeddings whose mean is near to what the dense model makes of a query.
+
+    They begin as what the dense model makes of each token alone, the shorter the commoner it is.
+
+    Args:
+        dense: The teacher; its tokenizer is taken over.
+        corpora: Texts with its embeddings.
+        settings: All that decides the result.
+        checkpoint: A file that keeps the state every minute. Where there is one, the run goes on from it; it is
+            deleted at the end.
+        progress: Told how far it is.
+
+    Raises:
+        EncoderError: There are too few queries, the loss is no longer finite, or the checkpoint is of another run.
+    """
+    queries = sum(len(corpus.source.queries) for corpus in corpora)
+    if queries < FEWEST_QUERIES:
+        raise EncoderError(f"there are {queries} training queries, {FEWEST_QUERIES} are needed, better thousands.")
+    started = time.monotonic()
+    torch.manual_seed(settings.seed)
+    report = progress or (lambda _task, _share: None)
+    module = StaticEmbedding(copy.deepcopy(dense.tokenizer), _tokens_alone(dense, report))
+    left, held = hold_out(corpora, settings.validation_queries, settings.validation_documents, settings.seed)
+    tokens = [(_Tokens(module, each.source.queries), _Tokens(module, each.source.documents)) for each in left]
+    _shorten_common(module.embedding, [documents for _, documents in tokens])
+    model = SentenceTransformer(modules=[module, Normalize()], device="cpu")
+    objective = StaticObjective(module.embedding, left, tokens, settings)
+    # Few of 30,522 rows have a gradient.
+    module.embedding.sparse = True
+    optimizer = torch.optim.SparseAdam(list(objective.parameters()), lr=settings.learning_rate)
+    kept, run = take_up(checkpoint, settings, StaticResult, objective, optimizer)
+    train_loop(
+        objective,
+        optimizer,
+        settings,
+        run,
+        kept=kept,
+        loss_at=lambda _done: objective.loss(),
+        validate=lambda steps: _validate(model, held, steps),
+        report=report,
+    )
+    objective.load_state_dict(run.best)
+    if kept is not None:
+        kept.clear()
+    return TrainedStatic(
+        model=model.eval(),
+        best=chosen_of(run.validations, settings),
+        losses=run.losses,
+        validations=run.validations,
+        steps=run.steps,
+        elapsed_s=time.monotonic() - started,
+    )
+
+
+@torch.no_grad()
+def _tokens_alone(dense: SentenceTransformer, report: Progress) -> Tensor:
+    """What a model makes of each token of its vocabulary: (vocabulary, dim)."""
+    count = len(dense.tokenizer)
+    around = dense.tokenizer("")["input_ids"]
+    made = []
+    for start in range(0, count, _BLOCK):
+        rows = [[*around[:1], token, *around[1:]] for token in range(start, min(start + _BLOCK, count))]
+        ids = torch.tensor(rows, device=dense.device)
+        made.append(dense({"input_ids": ids, "attention_mask": torch.ones_like(ids)})["sentence_embedding"].cpu())
+        report("embedding tokens", min(1.0, (start + _BLOCK) / count))
+    return torch.cat(made)
+
+
+def _shorten_common(embedding: nn.EmbeddingBag, documents: Sequence[_Tokens]) -> None:
+    """Multiply each token's embedding by its SIF weight."""
+    counts = np.zeros(embedding.num_embeddings)
+    total = 0
+    for each in documents:
+        texts = len(each.starts) - 1
+        occurs = csr_matrix((np.ones(len(each.ids), bool), each.ids, each.starts), shape=(texts, len(counts)))
+        occurs.sum_duplicates()
+        counts += occurs.getnnz(axis=0)
+        total += texts
+    with torch.no_grad():
+        embedding.weight *= torch.from_numpy(_SIF / (_SIF + counts / total)).float().unsqueeze(1)
+
+
+def _validate(model: SentenceTransformer, corpora: Sequence[TaughtCorpus], step: int) -> StaticResult:
+    gains: list[float] = []
+    teacher_gains: list[float] = []
+    cosines: list[float] = []
+    for corpus in corpora:
+        names = [str(row) for row in range(len(corpus.source.documents))]
+        embedded = model.encode(list(corpus.source.queries), show_progress_bar=False)
+        found = exact_search(corpus.teacher.documents, embedded, names, 10)
+        taught = exact_search(corpus.teacher.documents, corpus.teacher.queries, names, 10)
+        gains += known_item_gains(found, corpus.source.positives)
+        teacher_gains += known_item_gains(taught, corpus.source.positives)
+        cosines += (embedded * corpus.teacher.queries).sum(axis=1).tolist()
+    return StaticResult(step, float(np.mean(gains)), float(np.mean(teacher_gains)), float(np.mean(cosines)))
