@@ -26,6 +26,8 @@ class Document:
         fields: Values of further top-level fields that the index's mapping declares.
         version: Of the document where it comes from; a document that is older than what the index holds is not
             written. None writes in any case.
+        routing: Decides the shard, and is kept with the document. None leaves it where the index holds it, or lets the
+            alias or the id decide.
     """
 
     doc_id: str
@@ -34,6 +36,7 @@ class Document:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     fields: Mapping[str, Any] = field(default_factory=dict)
     version: int | None = None
+    routing: str | None = None
 
     @property
     def content(self) -> str:
@@ -42,9 +45,9 @@ class Document:
 
     def to_record(self) -> dict[str, Any]:
         """What a line of JSONL would hold of it."""
-        version = {} if self.version is None else {"_version": self.version}
         own = {"_id": self.doc_id, "title": self.title, "text": self.text, "metadata": self.metadata}
-        return {**own, **version, **self.fields}
+        optional = {"_version": self.version, "_routing": self.routing}
+        return own | {name: value for name, value in optional.items() if value is not None} | dict(self.fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,7 @@ class SparseDocument:
         code: The compact code of its dense embedding, None where the index keeps none.
         version: As of the document.
         replaces: What the index must hold of it for it to be written; None writes in any case. Not with a version.
+        routing: As of the document.
     """
 
     doc_id: str
@@ -127,6 +131,7 @@ class SparseDocument:
     code: bytes | None = None
     version: int | None = None
     replaces: StoredState | None = None
+    routing: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,10 +142,14 @@ class Deletion:
         doc_id: The server's `_id`; one that the index does not hold is no error.
         version: Of the deletion where it comes from; what the index holds in a newer version stays. None deletes in any
             case.
+        routing: As of the document; None deletes it wherever it lies.
+        replaces: What the index must hold of it for it to be deleted; None deletes it in any case. Not with a version.
     """
 
     doc_id: str
     version: int | None = None
+    routing: str | None = None
+    replaces: StoredState | None = None
 
 
 class SearchDefaults(NamedTuple):

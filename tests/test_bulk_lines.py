@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from connector.index.bulk_lines import to_lines
-from connector.types import Deletion, SparseDocument
+from connector.types import Deletion, SparseDocument, StoredState
 from connector.vectors.storage import SMALLEST_WEIGHT
 
 CELLS = np.arange(1 << 8, 0xFF00, dtype=np.uint32)
@@ -57,10 +57,20 @@ def test_a_document_without_fields_is_an_object_as_well() -> None:
     [
         (Deletion("d1"), b'{"delete":{"_id":"d1"}}\n'),
         (Deletion("d1", 7), b'{"delete":{"_id":"d1","version":7,"version_type":"external_gte"}}\n'),
+        (Deletion("d1", routing="t1"), b'{"delete":{"_id":"d1","routing":"t1"}}\n'),
+        (
+            Deletion("d1", replaces=StoredState(3, 1)),
+            b'{"delete":{"_id":"d1","if_seq_no":3,"if_primary_term":1}}\n',
+        ),
     ],
 )
 def test_a_deletion_is_one_line(deletion: Deletion, line: bytes) -> None:
     assert to_lines(deletion, 1.0) == line
+
+
+def test_a_document_is_written_by_its_routing() -> None:
+    head = to_lines(SparseDocument("d1", {"3": 0.5}, routing="t1"), 1.0).splitlines()[0]
+    assert head == b'{"index":{"_id":"d1","routing":"t1"}}'
 
 
 def test_a_deletion_needs_an_id() -> None:

@@ -237,3 +237,17 @@ def test_what_is_known_to_be_malformed_keeps_its_place() -> None:
     found = list(check_documents([Document("a", "1"), broken, Document("a", "3")]))
     assert found[:2] == [Document("a", "1"), broken]
     assert isinstance(found[2], MalformedRecord) and found[2].location == "document 3"
+
+
+@pytest.mark.parametrize(("given", "kept"), [("t1", "t1"), (7, "7"), ("", None), (None, None)])
+def test_a_routing_may_come_with_a_record(given: object, kept: str | None) -> None:
+    found = check({"_id": "d1", "text": "body", "_routing": given})
+    assert isinstance(found, Document) and found.routing == kept
+    assert ("_routing" in found.to_record()) == (kept is not None)
+
+
+@pytest.mark.parametrize(
+    ("routing", "expected"), [(True, "a boolean"), (["t1"], "an array"), ("half \ud800", "cannot be sent as UTF-8")]
+)
+def test_a_routing_is_a_string_or_an_integer(routing: object, expected: str) -> None:
+    assert expected in reason({"_id": "d1", "text": "body", "_routing": routing})

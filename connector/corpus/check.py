@@ -12,7 +12,7 @@ from connector.types import Document
 
 """The server's limit on `_id`, in bytes of UTF-8."""
 
-RESERVED = ("_id", "_version", "title", "text", "metadata")
+RESERVED = ("_id", "_version", "_routing", "title", "text", "metadata")
 """The keys of a record that the mapping's extra fields cannot have."""
 
 
@@ -51,8 +51,8 @@ class RecordChecker:
 
         Args:
             record: `_id` (string or integer), `text` and the optional `title` (strings; None counts as absent),
-                `metadata` (an object), `_version` (an integer), and declared fields. Title and text must not both be
-                blank.
+                `metadata` (an object), `_version` (an integer), `_routing` (string or integer), and declared fields.
+                Title and text must not both be blank.
 
         Raises:
             ValueError: The record breaks a rule; the message is the reason, fit for a `MalformedRecord`.
@@ -75,7 +75,7 @@ class RecordChecker:
         if doc_id is None:
             doc_id = hashlib.sha256(written).hexdigest()
         self._refuse_repeated(doc_id)
-        return Document(doc_id, text, title, metadata, fields, version)
+        return Document(doc_id, text, title, metadata, fields, version, read_routing(record))
 
     def _doc_id(self, record: Mapping[str, Any]) -> str | None:
         doc_id = record.get("_id")
@@ -103,6 +103,26 @@ class RecordChecker:
         if digest in self._seen:
             raise ValueError(f"'_id' {doc_id!r} is repeated, an earlier record has it; give each document its own")
         self._seen.add(digest)
+
+
+def read_routing(record: Mapping[str, Any]) -> str | None:
+    """The `_routing` of a record; None if it has none.
+
+    Raises:
+        ValueError: It is neither a string nor an integer, or cannot be sent.
+    """
+    value = record.get("_routing")
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str):
+        raise ValueError(f"'_routing' is {_kind(value)}, not a string or an integer")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"'_routing' cannot be sent as UTF-8: {error}") from None
+    return value
 
 
 def _string(record: Mapping[str, Any], key: str) -> str:

@@ -33,8 +33,8 @@ def read_corpus(
 ) -> Iterator[CorpusRecord]:
     """Read a corpus file record by record; memory does not grow with it, but for the ids (see `refuse_repeated`).
 
-    JSONL has the keys `_id`, `text` and the optional `title`, `metadata` and `_version`; any other key must be a
-    declared field.
+    JSONL has the keys `_id`, `text` and the optional `title`, `metadata`, `_version` and `_routing`; any other key must
+    be a declared field.
     In CSV, TSV and Parquet, columns that are none of these (`id` also stands for `_id`) become keys of the metadata.
     Blank lines are skipped. Gzip is recognised by its first bytes, whatever the name.
 

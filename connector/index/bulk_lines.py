@@ -41,6 +41,13 @@ def to_lines(action: SparseDocument | Deletion, scale: float) -> bytes:
         if not isinstance(action.version, int) or not 0 <= action.version < 2**63:
             raise ValueError(f"version {action.version!r} must be an integer from 0 to 2^63 - 1.")
         head |= {"version": action.version, "version_type": "external_gte"}
+    if action.routing is not None:
+        head["routing"] = action.routing
+    operation = "delete" if isinstance(action, Deletion) else "index"
+    if action.replaces is not None and action.replaces.seq_no >= 0:
+        head |= {"if_seq_no": action.replaces.seq_no, "if_primary_term": action.replaces.primary_term}
+    elif action.replaces is not None and operation == "index":
+        operation = "create"
     if isinstance(action, Deletion):
         return (_to_json({"delete": head}) + "\n").encode()
     if PRESENCE_FEATURE in action.features:
@@ -48,11 +55,6 @@ def to_lines(action: SparseDocument | Deletion, scale: float) -> bytes:
     rest = dict(action.source)
     if action.code is not None:
         rest[CODE_FIELD] = base64.b64encode(action.code).decode("ascii")
-    operation = "index"
-    if action.replaces is not None and action.replaces.seq_no < 0:
-        operation = "create"
-    elif action.replaces is not None:
-        head |= {"if_seq_no": action.replaces.seq_no, "if_primary_term": action.replaces.primary_term}
     features = _features(action.features, scale)
     fields = f",{_to_json(rest)[1:]}" if rest else "}"
     payload = f'{_to_json({operation: head})}\n{{"{FEATURES_FIELD}":{features}{fields}\n'.encode()

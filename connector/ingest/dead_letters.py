@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
@@ -80,7 +79,9 @@ class DeadLetters:
             # As JSON can hold it, whatever kind of mapping it is.
             line["document"] = document.to_record() | {"metadata": dict(document.metadata)}
         else:
-            line["deletion"] = asdict(document)
+            line["deletion"] = {"doc_id": document.doc_id, "version": document.version}
+            if document.routing is not None:
+                line["deletion"]["routing"] = document.routing
         self._add(line, f"document {document.doc_id!r}: {refusal.reason}")
 
     def _add(self, line: dict[str, Any], summary: str) -> None:

@@ -390,7 +390,7 @@ def to_sparse_documents(documents: Iterable[Document], vectors: SparseVectors) -
     rounded = vectors._replace(weights=round_to_stored(vectors.weights))
     codes = repeat(None) if vectors.codes is None else (code.tobytes() for code in vectors.codes)
     return [
-        SparseDocument(document.doc_id, features, to_source(document), code, document.version)
+        SparseDocument(document.doc_id, features, to_source(document), code, document.version, routing=document.routing)
         for (document, features), code in zip(zip(documents, rounded.as_mappings(), strict=True), codes, strict=False)
     ]
 
