@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import connector
 from connector.cluster import Cluster, read_status
 
 
@@ -24,7 +25,8 @@ def describe(cluster: Cluster) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "processor": _processor(),
         "python": platform.python_version(),
-        **{name: version(name) for name in ("ksparse", "opensearch-py", "sentence-transformers", "torch")},
+        "ksparse": connector.__version__,
+        **{name: version(name) for name in ("opensearch-py", "sentence-transformers", "torch")},
     }
 
 

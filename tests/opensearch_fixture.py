@@ -1,11 +1,11 @@
 """A real OpenSearch for the tests marked `opensearch`: given, by Docker, or an embedded node; started once per run."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from connector.cluster import Cluster, connection_from_environment, docker_answers, embedded_cluster, wait_until_ready
+from connector.cluster.compose import COMPOSE_FILE
 from connector.cluster.node import free_ports
 from connector.errors import ClusterError
 
@@ -18,7 +18,7 @@ _COUNTS_REQUESTS = {"indices.breaker.total.use_real_memory": False}
 @pytest.fixture(scope="session")
 def docker_compose_file() -> str:
     """Where pytest-docker looks."""
-    return str(Path(__file__).parents[1] / "docker-compose.yml")
+    return str(COMPOSE_FILE)
 
 
 @pytest.fixture(scope="session")

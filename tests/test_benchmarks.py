@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from benchmarks.datasets import EncodedSet
 from benchmarks.docstrings import _split
@@ -16,6 +17,7 @@ from benchmarks.frontier import encoder_frontier
 from benchmarks.measure import difference_interval
 from benchmarks.plots import exponent, growth_lines, plot_frontier
 from benchmarks.report import cheapest_to_markdown, frontier_to_markdown, scaling_to_markdown, to_cells, to_markdown
+from connector.cli.main import cli
 from connector.encoders.text import TextEncoder
 from connector.evaluation.datasets import RetrievalSet
 from connector.types import Document, Query
@@ -189,3 +191,25 @@ def test_bench_is_the_command_of_the_source_tree(tmp_path: Path) -> None:
         cwd=tmp_path,
     )
     assert "Turn results of suites into Markdown tables" in ran.stdout
+
+
+@pytest.fixture
+def from_a_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("connector.cli.bench.source_tree", lambda: None)
+
+
+@pytest.mark.usefixtures("from_a_wheel")
+def test_the_help_of_bench_outside_of_a_clone_says_what_it_needs() -> None:
+    shown = CliRunner().invoke(cli, ["bench", "--help"])
+    assert shown.exit_code == 0
+    assert "The benchmarks need a clone of the project" in shown.stdout
+
+
+@pytest.mark.usefixtures("from_a_wheel")
+def test_bench_outside_of_a_clone_is_an_error_that_says_what_it_needs() -> None:
+    refused = CliRunner().invoke(cli, ["bench", "report"])
+    assert refused.exit_code == 1
+    assert refused.stderr == (
+        "Error: The benchmarks are not installed with the library. Run this in a clone of the project, installed by "
+        "`pip install --editable '.[cluster,plot]'`.\n"
+    )

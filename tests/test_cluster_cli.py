@@ -1,6 +1,7 @@
 """The commands with a server that only answers GETs, in place of OpenSearch."""
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +11,9 @@ from click.testing import CliRunner, Result
 
 from connector.cli.cluster import down, status, up
 from connector.cluster import Cluster, local, read_status
+from connector.cluster.compose import COMPOSE_FILE
 from connector.cluster.probe import get_json
-from connector.cluster.state import State, read_state, write_state
+from connector.cluster.state import NodeProcess, State, read_state, write_state
 from connector.errors import ClusterError
 from tests.http_server import QuietHandler, serving
 
@@ -109,6 +111,65 @@ def test_up_uses_docker_where_it_answers(server_url: str, monkeypatch: pytest.Mo
     assert f"OpenSearch is already up at {server_url} (compose)\n" in run("up").output
     assert run("down", "--purge").output == f"OpenSearch at {server_url} is down; data deleted\n"
     assert calls == ["up 4g", "down True"]
+
+
+def test_docker_gets_our_compose_file_unless_another_is_named(
+    server_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files: list[Path] = []
+    monkeypatch.setattr(local, "docker_answers", lambda: True)
+    monkeypatch.setattr(local, "compose_up", lambda file, **_: files.append(file))
+    monkeypatch.setattr(local, "compose_down", lambda *_, **__: None)
+    # One of the current folder may well be about something else.
+    other = tmp_path / "docker-compose.yml"
+    other.write_text("services: {db: {image: postgres}}\n")
+    monkeypatch.chdir(tmp_path)
+    for options in ([], ["--compose-file", str(other)]):
+        run("up", "--port", server_url.rpartition(":")[2], *options)
+        run("down")
+    assert files == [COMPOSE_FILE, other]
+
+
+@pytest.fixture
+def without_psutil(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the extra `cluster` is not installed, and Docker does not answer."""
+    monkeypatch.setitem(sys.modules, "psutil", None)
+    monkeypatch.setattr(local, "docker_answers", lambda: False)
+
+
+PSUTIL_HINT = "need psutil, which is not installed. Run: pip install 'ksparse[cluster]', or start Docker"
+
+
+@pytest.mark.usefixtures("without_psutil")
+def test_without_psutil_every_up_says_what_to_install_and_nothing_is_left() -> None:
+    for _ in range(2):
+        error = run("up").exception
+        assert isinstance(error, ClusterError) and PSUTIL_HINT in str(error)
+    assert str(run("status").exception).startswith("No OpenSearch is up.")
+    assert run("down").output == "Nothing was up\n"
+
+
+@pytest.mark.usefixtures("without_psutil")
+@pytest.mark.parametrize("command", ["up", "status", "down"])
+def test_without_psutil_nodes_that_another_installation_started_are_not_guessed_at(
+    command: str, tmp_path: Path
+) -> None:
+    (tmp_path / "up-1" / "node-0").mkdir(parents=True)
+    write_state(State("embedded", "http://127.0.0.1:1", str(tmp_path / "up-1"), nodes=(NodeProcess("node-0", 7, 1.5),)))
+    error = run(command).exception
+    assert isinstance(error, ClusterError) and PSUTIL_HINT in str(error)
+
+
+@pytest.mark.usefixtures("without_psutil")
+def test_docker_needs_no_psutil(server_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "docker_answers", lambda: True)
+    monkeypatch.setattr(local, "compose_up", lambda *_, **__: None)
+    monkeypatch.setattr(local, "compose_down", lambda *_, **__: None)
+    port = server_url.rpartition(":")[2]
+    assert f"OpenSearch is up at {server_url} (compose)\n" in run("up", "--port", port).output
+    assert f"OpenSearch is already up at {server_url} (compose)\n" in run("up").output
+    assert run("status").exit_code == 0
+    assert run("down").output == f"OpenSearch at {server_url} is down\n"
 
 
 def test_down_without_a_cluster_says_so() -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from connector.cluster import compose
-from connector.cluster.compose import compose_down, compose_up, docker_answers, find_compose_file
+from connector.cluster.compose import COMPOSE_FILE, compose_down, compose_up, docker_answers
 from connector.errors import ClusterError
 
 FILE = Path("/somewhere/docker-compose.yml")
@@ -66,12 +66,7 @@ def test_what_docker_says_last_is_the_error(tmp_path: Path, monkeypatch: pytest.
         compose_up(FILE, port=9200, heap="2g", timeout_s=10.0)
 
 
-def test_the_repository_has_a_compose_file() -> None:
-    assert find_compose_file() == Path(__file__).parents[1] / "docker-compose.yml"
-
-
-def test_the_compose_file_of_another_project_is_not_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compose, "__file__", str(tmp_path / "site-packages" / "connector" / "cluster" / "compose.py"))
-    (tmp_path / "docker-compose.yml").write_text("services: {db: {image: postgres}}\n")
-    monkeypatch.chdir(tmp_path)
-    assert find_compose_file() is None
+def test_the_compose_file_of_the_library_is_about_opensearch_on_the_loopback_interface() -> None:
+    text = COMPOSE_FILE.read_text()
+    assert "image: opensearchproject/opensearch:" in text
+    assert "- 127.0.0.1:${OPENSEARCH_PORT:-9200}:9200" in text

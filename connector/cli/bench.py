@@ -5,27 +5,34 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import click
 
-import connector
 from connector.errors import ConnectorError
+from connector.source_tree import source_tree
 
 
 @click.command(
     add_help_option=False,
     context_settings={"ignore_unknown_options": True},
-    short_help="Compare systems on a live node; the same as `python -m benchmarks` in the source tree.",
+    short_help="Compare systems on a live node; the same as `python -m benchmarks` in a clone.",
 )
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def bench(arguments: tuple[str, ...]) -> None:
-    """Run `python -m benchmarks` of the source tree that this command was installed from."""
-    tree = Path(str(connector.__file__)).resolve().parents[1]
-    if not (tree / "benchmarks" / "__main__.py").is_file():
+@click.pass_context
+def bench(context: click.Context, arguments: tuple[str, ...]) -> None:
+    """Run `python -m benchmarks` of the clone that this command was installed from.
+
+    The benchmarks need a clone of the project: they are not installed with the library. In the clone, run
+    `pip install --editable '.[cluster,plot]'`; then `ksparse bench --help` lists the suites.
+    """
+    tree = source_tree()
+    if tree is None:
+        if {"-h", "--help"} & set(arguments):
+            click.echo(context.get_help())
+            return
         raise ConnectorError(
-            f"The benchmarks are not installed with the library ({tree} has none). Run it in a clone of the project, "
-            "installed by `pip install --editable .`."
+            "The benchmarks are not installed with the library. Run this in a clone of the project, installed by "
+            "`pip install --editable '.[cluster,plot]'`."
         )
     paths = os.pathsep.join(path for path in (str(tree), os.environ.get("PYTHONPATH", "")) if path)
     command = [sys.executable, "-m", "benchmarks", *arguments]

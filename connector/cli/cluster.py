@@ -41,7 +41,7 @@ Examples:
 @click.option(
     "--compose-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="For Docker.  [default: docker-compose.yml of the repository]",
+    help="For Docker.  [default: the docker-compose.yml of ksparse]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def up(nodes: str, heap: str, port: int | None, timeout_s: float, compose_file: Path | None, as_json: bool) -> None:

@@ -8,6 +8,7 @@ from importlib import import_module
 import click
 from opensearchpy.exceptions import OpenSearchException
 
+import connector
 from connector.errors import ConnectorError, EncoderMismatchError
 
 EXIT_FAILED = 1
@@ -79,7 +80,7 @@ Examples:
   ksparse down
 """,
 )
-@click.version_option(package_name="ksparse")
+@click.version_option(connector.__version__, prog_name="ksparse")
 def cli() -> None:
     """Semantic search on the inverted index that OpenSearch already has.
 

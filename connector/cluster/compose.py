@@ -7,7 +7,8 @@ from pathlib import Path
 from connector.errors import ClusterError
 
 _PROBE_TIMEOUT_S = 5.0
-_FILE = "docker-compose.yml"
+COMPOSE_FILE = Path(__file__).with_name("docker-compose.yml")
+"""Ours, which a wheel carries as well."""
 
 
 def docker_answers() -> bool:
@@ -20,16 +21,6 @@ def docker_answers() -> bool:
     except (OSError, subprocess.TimeoutExpired):
         return False
     return True
-
-
-def find_compose_file() -> Path | None:
-    """Return our docker-compose.yml, at the root of the repository or in the current folder; a wheel has none."""
-    for folder in (Path(__file__).parents[2], Path.cwd()):
-        path = folder / _FILE
-        # The current folder may well have a file of this name that is about something else.
-        if path.is_file() and "opensearchproject/opensearch" in path.read_text(errors="replace"):
-            return path
-    return None
 
 
 def compose_up(file: Path, *, port: int, heap: str, timeout_s: float) -> None:

@@ -107,8 +107,8 @@ def _download(artifact: Artifact, folder: Path) -> Path:
         from jgo.maven import MavenContext
     except ImportError as error:
         raise ClusterError(
-            "An embedded OpenSearch needs jgo to be downloaded. Run: pip install 'ksparse[cluster]', or start Docker, "
-            "or set OPENSEARCH_URL."
+            "An embedded OpenSearch is downloaded by jgo, which is not installed. Run: pip install 'ksparse[cluster]', "
+            "or start Docker, or set OPENSEARCH_URL."
         ) from error
     coordinate = f"{artifact.group}:{artifact.name}:{artifact.version}"
     # Twice, since an interrupted download leaves a part of a file, which jgo takes for the whole.

@@ -6,7 +6,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from importlib.util import find_spec
 from pathlib import Path
 
 from connector.cluster import processes
@@ -16,6 +15,7 @@ from connector.cluster.folders import cache_folder
 from connector.cluster.java import find_java
 from connector.cluster.node import HOST, Node, free_ports, is_free
 from connector.cluster.probe import get_json, wait_until_ready
+from connector.cluster.processes import require_psutil
 from connector.errors import ClusterError
 
 _NODE_COUNTS = (1, 3)
@@ -55,7 +55,7 @@ def embedded_cluster(
     Raises:
         ClusterError: Something is missing on this machine, or a node did not start.
     """
-    _require_psutil()
+    require_psutil()
     root = cache_folder() / "run"
     root.mkdir(exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=root))
@@ -94,7 +94,7 @@ def create_nodes(
     """
     if count not in _NODE_COUNTS:
         raise ValueError(f"A cluster has {count} nodes; it must be one of {_NODE_COUNTS}.")
-    _require_psutil()
+    require_psutil()
     java = find_java()
     distribution = prepare(java, on_progress=on_progress)
     if not java.simd:
@@ -117,7 +117,7 @@ def create_nodes(
         }
     handles = []
     for name, http_port, transport_port in zip(names, http_ports, transport_ports, strict=True):
-        (folder / name).mkdir(exist_ok=True)
+        (folder / name).mkdir(parents=True, exist_ok=True)
         handles.append(
             Node(
                 name,
@@ -166,14 +166,6 @@ def stop_nodes(nodes: Sequence[Node]) -> None:
     """Stop all nodes cleanly."""
     for node in nodes:
         node.stop()
-
-
-def _require_psutil() -> None:
-    if find_spec("psutil") is None:
-        raise ClusterError(
-            "An embedded OpenSearch needs psutil. Run: pip install 'ksparse[cluster]', or start Docker, "
-            "or set OPENSEARCH_URL."
-        )
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from connector.cluster.compose import compose_down, compose_up, docker_answers, find_compose_file
+from connector.cluster.compose import COMPOSE_FILE, compose_down, compose_up, docker_answers
 from connector.cluster.connection import Cluster, connection_from_environment
 from connector.cluster.embedded import create_nodes, start_nodes, stop_nodes
 from connector.cluster.folders import cache_folder, locked
@@ -43,7 +43,7 @@ def up(
         heap: Java heap of each node, such as "2g".
         port: HTTP port of the first node on 127.0.0.1; 9200 by default, or a free one where that is taken.
         timeout_s: Seconds until it must be ready, downloads for embedded nodes not counted.
-        compose_file: For Docker; by default the repository's.
+        compose_file: For Docker; by default the one of this library.
         on_progress: Is told, in a sentence, about each slow step.
 
     Raises:
@@ -69,8 +69,8 @@ def up(
             stop_processes(folder)  # what is left of a cluster of which a part has ended
         if port is None:
             port = DEFAULT_PORT if is_free(DEFAULT_PORT) else free_ports(1)[0]
-        file = (compose_file or find_compose_file()) if nodes == 1 and docker_answers() else None
-        if file is not None:
+        if nodes == 1 and docker_answers():
+            file = compose_file or COMPOSE_FILE
             on_progress(f"Starting OpenSearch with Docker ({file})")
             cluster = Cluster(f"http://{HOST}:{port}", kind="compose")
             # Before it runs, so that `down` also stops one that did not become healthy.
@@ -138,7 +138,6 @@ def _data_folders() -> list[Path]:
 def _start_embedded(count: int, heap: str, port: int, timeout_s: float, on_progress: Callable[[str], None]) -> Cluster:
     # One folder per size: a node of three does not start alone.
     folder = cache_folder() / f"up-{count}"
-    folder.mkdir(exist_ok=True)
     nodes = create_nodes(count, folder, heap=heap, port=port, settings={}, on_progress=on_progress)
 
     def remember() -> None:

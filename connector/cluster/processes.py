@@ -18,16 +18,35 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     import psutil
 
 MARK = "KSPARSE_NODE_FOLDER"
 _GRACE_S = 20.0
 
 
+def require_psutil() -> "ModuleType":
+    """Import psutil; commands that start and find no embedded nodes do without.
+
+    Raises:
+        ClusterError: It is not installed.
+    """
+    try:
+        import psutil
+    except ImportError as error:
+        from connector.errors import ClusterError
+
+        raise ClusterError(
+            "Embedded OpenSearch nodes need psutil, which is not installed. Run: pip install 'ksparse[cluster]', or "
+            "start Docker, or set OPENSEARCH_URL."
+        ) from error
+    return psutil
+
+
 def find_processes(folder: Path) -> "list[psutil.Process]":
     """Return the processes of the nodes in `folder` and the folders below it."""
-    import psutil
-
+    psutil = require_psutil()
     found = []
     for process in psutil.process_iter():
         try:
@@ -41,8 +60,7 @@ def find_processes(folder: Path) -> "list[psutil.Process]":
 
 def creation_time(pid: int) -> float | None:
     """Return when a process was created, in seconds since 1970; None when it does not run."""
-    import psutil
-
+    psutil = require_psutil()
     try:
         process = psutil.Process(pid)
         return float(process.create_time()) if is_alive(process) else None
@@ -52,8 +70,7 @@ def creation_time(pid: int) -> float | None:
 
 def is_alive(process: "psutil.Process") -> bool:
     """Tell whether a process runs; one that has ended and waits to be reaped does not."""
-    import psutil
-
+    psutil = require_psutil()
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -82,8 +99,7 @@ def stop_processes(folder: Path, *, grace_s: float = _GRACE_S) -> int:
 
 
 def _send(process: "psutil.Process", number: signal.Signals) -> None:
-    import psutil
-
+    psutil = require_psutil()
     try:
         process.send_signal(number)  # checks the creation time first
     except psutil.NoSuchProcess:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import connector
 from connector.errors import ConnectorError
+from connector.source_tree import source_tree
 
 MAKE_ONE = (
     "python -m benchmarks frontier beir/scifact --output results/frontier-scifact.json",
@@ -39,8 +39,8 @@ class Frontier:
 
 def results_folder() -> Path:
     """Where results are looked for: those of the source tree that this was installed from, else ./results."""
-    tree = Path(str(connector.__file__)).resolve().parents[1] / "benchmarks" / "results"
-    return tree if tree.is_dir() else Path("results")
+    tree = source_tree()
+    return Path("results") if tree is None else tree / "benchmarks" / "results"
 
 
 def frontier_names(folder: Path) -> list[str]:

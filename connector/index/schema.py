@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from importlib import resources
 from typing import Any
 
 from opensearchpy import OpenSearch
@@ -16,6 +15,7 @@ from connector.errors import ClusterError, EncoderMismatchError, IndexMappingErr
 from connector.index.names import check_field_name, check_index_name
 from connector.query.body import FEATURES_FIELD
 from connector.query.rescore import CODE_FIELD, code_mapping
+from connector.source_tree import mappings_folder
 from connector.types import EncoderFingerprint, SearchDefaults
 from connector.vectors.codes import RotatedCode
 from connector.vectors.statistics import CorpusStatistics
@@ -52,8 +52,7 @@ class IndexSchema:
 
 def load_mapping(name: str) -> dict[str, Any]:
     """Read an index body of `mappings/`, e.g. `rank_features`."""
-    text = (resources.files("mappings") / f"{name}.json").read_text(encoding="utf-8")
-    body: dict[str, Any] = json.loads(text)
+    body: dict[str, Any] = json.loads((mappings_folder() / f"{name}.json").read_text(encoding="utf-8"))
     return body
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -210,10 +209,3 @@ def test_a_partial_update_loses_the_features(client: OpenSearch, index: str, fin
     writer.write([SparseDocument("d1", {"3": 1.0}, {"text": "before"})])
     client.update(index=index, id="d1", body={"doc": {"text": "after"}}, params={"refresh": "true"})
     assert Searcher(client, index).search({"3": 1.0}) == []
-
-
-def test_mappings_are_those_of_the_package() -> None:
-    """The tests must run with the files that are installed."""
-    import mappings
-
-    assert Path(str(mappings.__file__)).parent == Path(__file__).parents[2] / "mappings"
