@@ -16,7 +16,6 @@ from benchmarks.datasets import EncodedSet
 from benchmarks.environment import describe
 from benchmarks.suites import demo_systems
 from connector.cluster import Cluster, down, up
-from connector.connection.client import connect
 from connector.index.schema import prepare_index
 from connector.index.writer import BulkWriter
 from connector.ingest.pipeline import to_sparse_documents
@@ -46,7 +45,7 @@ def running_cluster(*, keep: bool, say: Callable[[str], None]) -> Iterator[Clust
 
 def client_maker(cluster: Cluster) -> Callable[[], OpenSearch]:
     """Return a function that makes a client of a cluster, patient enough for a merge."""
-    return partial(connect, cluster.url, username=cluster.username, password=cluster.password, timeout_s=1_800)
+    return partial(cluster.connect, timeout=1_800)
 
 
 def answer_questions(client: OpenSearch, data: EncodedSet, questions: Sequence[str]) -> list[list[Hit]]:

@@ -202,16 +202,16 @@ def test_an_unknown_service_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         aws_signer("s3")  # type: ignore[arg-type]
     monkeypatch.setenv("OPENSEARCH_URL", "https://host")
     monkeypatch.setenv("OPENSEARCH_AWS_SERVICE", "s3")
-    with pytest.raises(ClusterError, match="OPENSEARCH_AWS_SERVICE is 's3'; set es, or aoss for Serverless"):
+    with pytest.raises(ClusterError, match="OPENSEARCH_AWS_SERVICE is 's3'; it must be es, or aoss for Serverless"):
         open_client()
 
 
 def test_two_ways_to_authenticate_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ValueError, match="http_auth takes the place of username and password"):
+    with pytest.raises(ValueError, match="username and http_auth are both set; leave one of them out"):
         connect("https://host", username="me", password="x", http_auth=aws_signer())
     for name, value in (("URL", "https://host"), ("AWS_SERVICE", "es"), ("USERNAME", "me"), ("PASSWORD", "x")):
         monkeypatch.setenv(f"OPENSEARCH_{name}", value)
-    with pytest.raises(ClusterError, match="OPENSEARCH_AWS_SERVICE and OPENSEARCH_USERNAME are both set"):
+    with pytest.raises(ClusterError, match="OPENSEARCH_USERNAME and OPENSEARCH_AWS_SERVICE are both set"):
         open_client()
 
 

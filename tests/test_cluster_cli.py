@@ -5,19 +5,17 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import click
 import pytest
 from click.testing import CliRunner, Result
 
-from connector.cli.cluster import down, status, up
+from connector.cli.main import cli
 from connector.cluster import Cluster, local, read_status
 from connector.cluster.compose import COMPOSE_FILE
 from connector.cluster.probe import get_json
 from connector.cluster.state import NodeProcess, State, read_state, write_state
+from connector.connection.access import Access
 from connector.errors import ClusterError
 from tests.http_server import QuietHandler, serving
-
-CLI = click.Group("ksparse", commands={"up": up, "down": down, "status": status})
 
 REPLIES = {
     "/": {"version": {"number": "3.6.0"}},
@@ -68,7 +66,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(*arguments: str) -> Result:
-    return CliRunner().invoke(CLI, arguments)
+    return CliRunner().invoke(cli, arguments)
 
 
 def test_up_with_a_url_starts_nothing(server_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,9 +77,9 @@ def test_up_with_a_url_starts_nothing(server_url: str, monkeypatch: pytest.Monke
 
 def test_up_with_a_url_that_nobody_answers_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENSEARCH_URL", "http://127.0.0.1:1")
-    error = run("up").exception
-    assert isinstance(error, ClusterError)
-    assert str(error).startswith("No OpenSearch answers at http://127.0.0.1:1")
+    result = run("up")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: No OpenSearch answers at http://127.0.0.1:1")
 
 
 def test_up_prints_json(server_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,9 +94,9 @@ def test_a_wrong_option_is_a_usage_error(arguments: list[str]) -> None:
 
 def test_up_on_a_port_that_is_taken_is_refused(server_url: str) -> None:
     port = server_url.rpartition(":")[2]
-    error = run("up", "--port", port).exception
-    assert isinstance(error, ClusterError)
-    assert str(error).startswith(f"Port {port} of 127.0.0.1 is taken. Choose another --port")
+    result = run("up", "--port", port)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"Error: Port {port} of 127.0.0.1 is taken. Choose another --port")
 
 
 def test_up_uses_docker_where_it_answers(server_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,9 +141,9 @@ PSUTIL_HINT = "need psutil, which is not installed. Run: pip install 'ksparse[cl
 @pytest.mark.usefixtures("without_psutil")
 def test_without_psutil_every_up_says_what_to_install_and_nothing_is_left() -> None:
     for _ in range(2):
-        error = run("up").exception
-        assert isinstance(error, ClusterError) and PSUTIL_HINT in str(error)
-    assert str(run("status").exception).startswith("No OpenSearch is up.")
+        result = run("up")
+        assert result.exit_code == 1 and PSUTIL_HINT in result.stderr
+    assert run("status").stderr.startswith("Error: No OpenSearch is up.")
     assert run("down").output == "Nothing was up\n"
 
 
@@ -156,8 +154,8 @@ def test_without_psutil_nodes_that_another_installation_started_are_not_guessed_
 ) -> None:
     (tmp_path / "up-1" / "node-0").mkdir(parents=True)
     write_state(State("embedded", "http://127.0.0.1:1", str(tmp_path / "up-1"), nodes=(NodeProcess("node-0", 7, 1.5),)))
-    error = run(command).exception
-    assert isinstance(error, ClusterError) and PSUTIL_HINT in str(error)
+    result = run(command)
+    assert result.exit_code == 1 and PSUTIL_HINT in result.stderr
 
 
 @pytest.mark.usefixtures("without_psutil")
@@ -184,13 +182,16 @@ def test_purge_deletes_the_data_of_a_stopped_cluster(tmp_path: Path) -> None:
 
 
 def test_status_without_a_cluster_says_what_to_do() -> None:
-    error = run("status").exception
-    assert str(error) == "No OpenSearch is up. Start one with `ksparse up`, or set OPENSEARCH_URL."
+    result = run("status")
+    assert result.exit_code == 1
+    assert result.stderr == "Error: No OpenSearch is up. Start one with `ksparse up`, or set OPENSEARCH_URL.\n"
 
 
 def test_status_of_a_cluster_whose_process_has_ended_is_down() -> None:
     write_state(State("compose", "http://127.0.0.1:1"))
-    assert isinstance(run("status").exception, ClusterError)
+    result = run("status")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: No OpenSearch is up.")
 
 
 def test_status_shows_what_the_server_says(server_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,9 +225,14 @@ def test_what_a_service_keeps_to_itself_is_unknown(server_url: str) -> None:
     assert (found.version, found.health, found.plugins, found.simd, found.documents) == ("3.6.0", *[None] * 4)
 
 
-def test_what_is_no_opensearch_is_refused(server_url: str) -> None:
-    with pytest.raises(ClusterError, match="is no OpenSearch"):
-        read_status(Cluster(f"{server_url}/_cluster/health?"))
+@pytest.mark.parametrize("reply", [b"{}", b"[1]", b"<html>a shop</html>"])
+def test_what_is_no_opensearch_is_refused(reply: bytes) -> None:
+    class Other(QuietHandler):
+        def do_GET(self) -> None:
+            self.reply(reply)
+
+    with serving(Other) as url, pytest.raises(ClusterError, match=f"What answers at {url} is no OpenSearch"):
+        read_status(Cluster(url))
 
 
 @pytest.mark.parametrize("command", ["up", "down", "status"])
@@ -234,19 +240,22 @@ def test_help_has_examples(command: str) -> None:
     assert f"Examples:\n    ksparse {command}" in run(command, "--help").output
 
 
-def test_credentials_are_not_sent_on_to_where_a_redirect_leads() -> None:
-    """urllib follows redirects, and takes ordinary headers along."""
+def test_a_redirect_is_named_and_not_followed() -> None:
     asked: list[tuple[str, str | None]] = []
 
     class Redirects(QuietHandler):
         def do_GET(self) -> None:
             asked.append((self.path, self.headers["Authorization"]))
-            self.send_response(302 if self.path == "/" else 200)
-            self.send_header("Location", "/elsewhere")
-            self.send_header("Content-Length", "2")
+            self.send_response(302)
+            self.send_header("Location", "https://ada:lace@elsewhere.example/")
+            self.send_header("Content-Length", "0")
             self.end_headers()
-            self.wfile.write(b"{}")
 
-    with serving(Redirects) as url:
-        get_json(Cluster(url, "ada", "lace"), "/")
-    assert asked == [("/", "Basic YWRhOmxhY2U="), ("/elsewhere", None)]
+    access = Access(username="ada", password="lace")
+    with (
+        serving(Redirects) as url,
+        pytest.raises(ClusterError, match="redirects to https://elsewhere.example/") as raised,
+    ):
+        get_json(Cluster(url, access), "/")
+    assert asked == [("/", "Basic YWRhOmxhY2U=")]
+    assert "lace" not in str(raised.value)

@@ -1,6 +1,7 @@
 import pytest
 
 from connector.cluster import Cluster, connection_from_environment
+from connector.connection.access import Access
 from connector.errors import ClusterError
 
 
@@ -18,11 +19,13 @@ def test_url_and_credentials_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENSEARCH_URL", "https://search.example:9200/")
     monkeypatch.setenv("OPENSEARCH_USERNAME", "ada")
     monkeypatch.setenv("OPENSEARCH_PASSWORD", "lace")
-    assert connection_from_environment() == Cluster("https://search.example:9200", "ada", "lace", kind="given")
+    assert connection_from_environment() == Cluster(
+        "https://search.example:9200", Access(username="ada", password="lace"), kind="given"
+    )
 
 
 def test_the_password_is_not_printed() -> None:
-    assert "lace" not in repr(Cluster("http://localhost", "ada", "lace"))
+    assert "lace" not in repr(Cluster("http://localhost", Access(username="ada", password="lace")))
 
 
 @pytest.mark.parametrize("url", ["localhost:9200", "ftp://localhost", "http://"])

@@ -110,12 +110,12 @@ def test_what_is_no_opensearch_is_refused_in_one_line(
 
 @pytest.mark.parametrize("url", ["localhost:9200", "ftp://host", "http://", ""])
 def test_what_is_no_address_is_refused(url: str) -> None:
-    with pytest.raises(ClusterError, match="is not an address such as http://localhost:9200"):
+    with pytest.raises(ClusterError, match=f"The address is '{url}', not a URL such as http://localhost:9200"):
         connect(url)
 
 
 def test_a_password_in_an_address_is_not_shown() -> None:
-    with pytest.raises(ClusterError, match="'ftp://host' is not an address"):
+    with pytest.raises(ClusterError, match="The address is 'ftp://host', not a URL"):
         connect("ftp://me:s3cret@host")
     client = connect("http://me:s3cret@host:9200")
     assert address_of(client) == "http://host:9200"

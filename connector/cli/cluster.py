@@ -1,13 +1,13 @@
 """`ksparse up`, `ksparse down` and `ksparse status`."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from connector import cluster
-from connector.cli.connection import connection_options
+from connector.cli.connection import ConnectionOptions, connection_options
 from connector.cluster.node import check_heap
 
 
@@ -93,9 +93,9 @@ Examples:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @connection_options
-def status(as_json: bool, insecure: bool, ca_certs: str | None) -> None:
+def status(as_json: bool, connection: ConnectionOptions) -> None:
     """Show the OpenSearch that the other commands would use."""
-    used = replace(cluster.find_cluster(), verify_certs=not insecure, ca_certs=ca_certs)
+    used = connection.apply(cluster.find_cluster())
     found = cluster.read_status(used)
     if as_json:
         click.echo(json.dumps(asdict(found), indent=2))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from opensearchpy import OpenSearch
 
-from connector.cluster import find_cluster
-from connector.connection.client import check_server, connect
+from connector.cluster import Cluster, find_cluster
+from connector.connection.client import check_server
 from connector.index.schema import existing_schema
 
 if TYPE_CHECKING:
@@ -18,27 +20,83 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+@dataclass(frozen=True, slots=True)
+class ConnectionOptions:
+    """What the command line says of a connection, over what the environment says. It holds no secret."""
+
+    insecure: bool = False
+    ca_certs: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
+    proxy: str | None = None
+
+    def apply(self, cluster: Cluster) -> Cluster:
+        """The cluster, reached as the options say."""
+        named = {
+            name: value
+            for name in ("ca_certs", "client_cert", "client_key", "proxy")
+            if (value := getattr(self, name)) is not None
+        }
+        if self.insecure:
+            named["verify_certs"] = False
+        return replace(cluster, access=replace(cluster.access, **named))
+
+
+def _without_credentials(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    if value is not None and "@" in value:
+        raise click.BadParameter("others can read a command line; give a proxy's credentials in OPENSEARCH_PROXY.")
+    return value
+
+
+_file = click.Path(exists=True, dir_okay=False)
+_OPTIONS = (
+    click.option("--insecure", is_flag=True, help="Do not verify the server's certificate."),
+    click.option("--ca-certs", type=click.Path(exists=True), help="File or folder of authorities to trust (PEM)."),
+    click.option("--client-cert", type=_file, help="Certificate to show to the server (PEM)."),
+    click.option("--client-key", type=_file, help="Its key, if in another file."),
+    click.option(
+        "--proxy",
+        metavar="URL",
+        callback=_without_credentials,
+        help="HTTP proxy, or '' for none.  [default: HTTPS_PROXY, HTTP_PROXY, NO_PROXY]",
+    ),
+)
+
+
 def connection_options(command: F) -> F:
-    """Add the options about TLS; address and credentials come from the environment, never from the command line."""
-    insecure = click.option("--insecure", is_flag=True, help="Do not verify the server's certificate.")
-    ca_certs = click.option("--ca-certs", type=click.Path(exists=True, dir_okay=False), help="Certificates to trust.")
-    return ca_certs(insecure(command))
+    """Add the options about the way to the server, which the command gets as `connection`.
+
+    Address and credentials come from the environment, never from the command line.
+    """
+
+    @wraps(command)
+    def gathered(
+        *args: Any,  # noqa: ANN401
+        insecure: bool,
+        ca_certs: str | None,
+        client_cert: str | None,
+        client_key: str | None,
+        proxy: str | None,
+        **others: Any,
+    ) -> Any:  # noqa: ANN401
+        connection = ConnectionOptions(insecure, ca_certs, client_cert, client_key, proxy)
+        return command(*args, connection=connection, **others)
+
+    decorated: Any = gathered
+    for option in reversed(_OPTIONS):
+        decorated = option(decorated)
+    return decorated  # type: ignore[no-any-return]
 
 
-def open_client(*, insecure: bool = False, ca_certs: str | None = None) -> OpenSearch:
+def open_client(connection: ConnectionOptions | None = None) -> OpenSearch:
     """Connect to the cluster of OPENSEARCH_URL, else to the one that `ksparse up` started, and ask who it is.
 
     Raises:
         ClusterError: There is none, or it is away, too old, or refuses the credentials.
     """
-    cluster = find_cluster()
-    client = connect(
-        cluster.url,
-        http_auth=cluster.http_auth(),
-        verify_certs=not insecure,
-        ca_certs=ca_certs,
-    )
-    if cluster.aws_service != "aoss":  # Serverless does not say who it is
+    cluster = (connection or ConnectionOptions()).apply(find_cluster())
+    client = cluster.connect()
+    if cluster.access.aws_service != "aoss":  # Serverless does not say who it is
         check_server(client)
     return client
 

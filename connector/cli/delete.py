@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import click
 
-from connector.cli.connection import connection_options, open_client
+from connector.cli.connection import ConnectionOptions, connection_options, open_client
 from connector.cli.options import dead_letters_path, filter_clauses, quiet_option
 from connector.cli.progress import documents
 from connector.cli.stop import stoppable
@@ -35,13 +35,12 @@ def delete(
     filters: tuple[str, ...],
     yes: bool,
     quiet: bool,
-    insecure: bool,
-    ca_certs: str | None,
+    connection: ConnectionOptions,
 ) -> None:
     """Delete documents of an index by their ids, or those that match filters."""
     if bool(filters) == bool(ids or file):
         raise click.UsageError("Name documents by --id or --ids, or describe them by --filter: one of both.")
-    client = open_client(insecure=insecure, ca_certs=ca_certs)
+    client = open_client(connection)
     from connector.cli.summary import conclude
     from connector.index.delete import delete_matching
     from connector.index.schema import existing_schema

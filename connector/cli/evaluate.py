@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from connector.cli.connection import connection_options, open_client
+from connector.cli.connection import ConnectionOptions, connection_options, open_client
 from connector.cli.options import (
     device_option,
     idf_option,
@@ -63,11 +63,10 @@ def evaluate(
     device: str | None,
     as_json: bool,
     quiet: bool,
-    insecure: bool,
-    ca_certs: str | None,
+    connection: ConnectionOptions,
 ) -> None:
     """Measure NDCG@10, MRR@10 and Recall@100 on a BEIR folder: sparse search beside exact dense search."""
-    client = open_client(insecure=insecure, ca_certs=ca_certs)
+    client = open_client(connection)
     from connector.cli.encoder import open_encoder
     from connector.corpus.read import read_corpus
     from connector.evaluation.datasets import load_retrieval_set

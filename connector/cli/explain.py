@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 import click
 
-from connector.cli.connection import connection_options, open_client, open_retriever
+from connector.cli.connection import ConnectionOptions, connection_options, open_client, open_retriever
 from connector.cli.options import device_option, index_encoder_option
 from connector.cli.plain import plain
 from connector.errors import SearchError
@@ -43,12 +43,11 @@ def explain(
     window: int | None,
     device: str | None,
     as_json: bool,
-    insecure: bool,
-    ca_certs: str | None,
+    connection: ConnectionOptions,
 ) -> None:
     """Say why a document is found: the features that it shares with the query, and what each adds to its score."""
     check_text(query)
-    retriever = open_retriever(open_client(insecure=insecure, ca_certs=ca_certs), index, encoder, device=device)
+    retriever = open_retriever(open_client(connection), index, encoder, device=device)
     if doc_id is not None:
         hit = retriever.explain(query, doc_id, k_query=k_query, window=window)
     else:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from connector.cli.connection import connection_options, open_client, open_retriever
+from connector.cli.connection import ConnectionOptions, connection_options, open_client, open_retriever
 from connector.cli.options import device_option, index_encoder_option, quiet_option
 from connector.cli.progress import documents
 from connector.errors import ConnectorError
@@ -60,14 +60,13 @@ def explore(
     open_browser: bool,
     device: str | None,
     quiet: bool,
-    insecure: bool,
-    ca_certs: str | None,
+    connection: ConnectionOptions,
 ) -> None:
     """Look at an index: K-sparse, HNSW, BM25 and hybrid side by side, on a page of this machine."""
     if find_spec("flask") is None:
         raise ConnectorError("The page needs Flask, which is not installed: pip install 'ksparse[explore]'.")
     with _listen(port) as listening:
-        client = open_client(insecure=insecure, ca_certs=ca_certs)
+        client = open_client(connection)
         retriever = open_retriever(client, index, encoder, device=device)
         from werkzeug.serving import make_server
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from connector.cli.connection import connection_options, open_client
+from connector.cli.connection import ConnectionOptions, connection_options, open_client
 from connector.cli.options import (
     dead_letters_path,
     devices_option,
@@ -91,14 +91,13 @@ def ingest(
     devices: tuple[str, ...],
     as_json: bool,
     quiet: bool,
-    insecure: bool,
-    ca_certs: str | None,
+    connection: ConnectionOptions,
 ) -> None:
     """Encode a corpus and index it.
 
     CORPUS is a BEIR folder, or a JSONL, CSV, TSV or Parquet file, gzipped or not, or - for standard input.
     """
-    client = open_client(insecure=insecure, ca_certs=ca_certs)
+    client = open_client(connection)
     from connector.cli.encoder import open_encoder
     from connector.cli.summary import conclude
     from connector.corpus.read import count_records, read_corpus

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from connector.cli.connection import connection_options, open_client
+from connector.cli.connection import ConnectionOptions, connection_options, open_client
 from connector.cli.options import (
     dead_letters_path,
     index_settings,
@@ -81,8 +81,7 @@ def ingest_ray(
     max_in_flight: int,
     as_json: bool,
     quiet: bool,
-    insecure: bool,
-    ca_certs: str | None,
+    connection: ConnectionOptions,
 ) -> None:
     """Encode a corpus and index it on many machines, by Ray.
 
@@ -90,7 +89,7 @@ def ingest_ray(
     Parquet are cut into parts, other files are read whole. A part whose machine is lost is done again; nothing is
     doubled. Ids must be unique: a repeated one is not refused here, the record that is written last stays.
     """
-    connect = partial(open_client, insecure=insecure, ca_certs=ca_certs)
+    connect = partial(open_client, connection)
     connect()  # if that fails, before anything else takes its seconds
     from connector.cli.encoder import hide_loading
     from connector.cli.summary import conclude

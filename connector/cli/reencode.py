@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from connector.cli.connection import connection_options, open_client
+from connector.cli.connection import ConnectionOptions, connection_options, open_client
 from connector.cli.options import (
     batch_size_option,
     dead_letters_path,
@@ -66,11 +66,10 @@ def reencode(
     batch_size: int,
     device: str | None,
     quiet: bool,
-    insecure: bool,
-    ca_certs: str | None,
+    connection: ConnectionOptions,
 ) -> None:
     """Encode the documents of ALIAS (or an index) again, into a new index that then takes its place."""
-    client = open_client(insecure=insecure, ca_certs=ca_certs)
+    client = open_client(connection)
     from connector.cli.encoder import open_encoder
     from connector.cli.main import EXIT_DEAD_LETTERS, EXIT_FAILED
     from connector.cli.summary import print_summary

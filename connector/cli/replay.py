@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from connector.cli.connection import connection_options, open_client
+from connector.cli.connection import ConnectionOptions, connection_options, open_client
 from connector.cli.options import batch_size_option, device_option, index_encoder_option, quiet_option, summary_option
 from connector.cli.progress import documents
 from connector.cli.stop import stoppable
@@ -48,8 +48,7 @@ def replay(
     device: str | None,
     as_json: bool,
     quiet: bool,
-    insecure: bool,
-    ca_certs: str | None,
+    connection: ConnectionOptions,
 ) -> None:
     """Send dead letters again, once what made them fail is mended."""
     from connector.cli.encoder import open_encoder
@@ -63,7 +62,7 @@ def replay(
     again = dead_letters or letters.with_suffix(f".again{letters.suffix}")
     if again.resolve() == letters.resolve():
         raise click.UsageError(f"{again} is what is read; keep what fails again in another file.")
-    client = open_client(insecure=insecure, ca_certs=ca_certs)
+    client = open_client(connection)
     schema = existing_schema(client, index)
     records = list(_read(letters))
     loaded = encoder_of(schema, open_encoder(encoder, device=device, k=schema.encoder.k))

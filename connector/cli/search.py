@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from connector.cli.connection import connection_options, open_client, open_retriever
+from connector.cli.connection import ConnectionOptions, connection_options, open_client, open_retriever
 from connector.cli.options import device_option, filter_clauses, index_encoder_option
 from connector.cli.plain import plain
 from connector.limits import MAX_CLAUSES, MAX_HITS
@@ -78,8 +78,7 @@ def search(
     filters: tuple[str, ...],
     device: str | None,
     as_json: bool,
-    insecure: bool,
-    ca_certs: str | None,
+    connection: ConnectionOptions,
 ) -> None:
     """Search an index by meaning. QUERY may be - for one query a line from standard input."""
     check_text(query)
@@ -97,7 +96,7 @@ def search(
         pruning = Pruning(prune_type, prune_ratio or 0.0) if prune_type is not None else None
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    client = open_client(insecure=insecure, ca_certs=ca_certs)
+    client = open_client(connection)
     retriever = open_retriever(client, index, encoder, device=device)
     clauses = filter_clauses(filters, retriever.schema.fields)
     asked = SearchOptions(min_score=min_score, source=fields.split(",") if fields else None)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from connector.cli.connection import connection_options, open_client
+from connector.cli.connection import ConnectionOptions, connection_options, open_client
 from connector.cli.options import device_option, index_encoder_option, quiet_option
 from connector.cli.progress import stages
 from connector.index.schema import existing_schema, save_search_defaults
@@ -57,11 +57,10 @@ def tune(
     device: str | None,
     as_json: bool,
     quiet: bool,
-    insecure: bool,
-    ca_certs: str | None,
+    connection: ConnectionOptions,
 ) -> None:
     """Find the fewest features, or postings, and the smallest window that still find the nearest documents."""
-    client = open_client(insecure=insecure, ca_certs=ca_certs)
+    client = open_client(connection)
     schema = existing_schema(client, index)
     from connector.cli.encoder import open_encoder
     from connector.search.tune import tune as measure

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from connector.cli.connection import connection_options, open_client
+from connector.cli.connection import ConnectionOptions, connection_options, open_client
 from connector.cli.options import (
     batch_size_option,
     dead_letters_option,
@@ -68,13 +68,12 @@ def update(
     device: str | None,
     as_json: bool,
     quiet: bool,
-    insecure: bool,
-    ca_certs: str | None,
+    connection: ConnectionOptions,
 ) -> None:
     """Change documents of an index: those that the lines of CHANGES name, or those that match filters."""
     if (changes is None) != bool(filters) or bool(filters) != bool(values):
         raise click.UsageError("Give a file of changes, or --filter with --set.")
-    client = open_client(insecure=insecure, ca_certs=ca_certs)
+    client = open_client(connection)
     from connector.cli.encoder import open_encoder
     from connector.cli.summary import conclude
     from connector.corpus.read import count_records

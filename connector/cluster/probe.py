@@ -1,16 +1,13 @@
 """Ask an OpenSearch about itself: one GET, and the wait until it is ready."""
 
-import base64
-import json
-import ssl
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
+from opensearchpy.exceptions import SerializationError, TransportError
+
 from connector.cluster.connection import Cluster
-from connector.connection.tls import explain_tls
+from connector.connection.client import address_of, explained, reason_of
 from connector.errors import ClusterError
 
 
@@ -25,31 +22,19 @@ def get_json(cluster: Cluster, path: str, *, timeout_s: float = 10.0) -> dict[st
     Raises:
         ClusterError: Nothing answers, or it answers with an error; the message says what to do.
     """
-    request = urllib.request.Request(cluster.url + path, headers={"Accept": "application/json"})
-    for name, value in _credentials(cluster, request.full_url).items():
-        # Not sent on to where a redirect leads.
-        request.add_unredirected_header(name, value)
-    try:
-        with _opener(cluster).open(request, timeout=timeout_s) as reply:
-            parsed = json.load(reply)
-    except urllib.error.HTTPError as error:
-        with error:
-            hint = {
-                401: "Set OPENSEARCH_USERNAME and OPENSEARCH_PASSWORD.",
-                403: f"The user {cluster.username!r} may not read this.",
-            }.get(error.code, "Look into its log.")
-            raise ClusterError(f"{cluster.url} answered GET {path} with status {error.code}. {hint}") from error
-    except (OSError, ValueError) as error:
-        told = explain_tls(cluster.url, error)
-        if told is not None:
-            raise ClusterError(told) from error
-        reason = getattr(error, "reason", error)
-        raise ClusterError(
-            f"No OpenSearch answers at {cluster.url} ({reason}). "
-            "Start one with `ksparse up`, or correct OPENSEARCH_URL."
-        ) from error
+    with cluster.connect(timeout=timeout_s) as client:
+        url = address_of(client)
+        try:
+            with explained(client):
+                parsed = client.transport.perform_request("GET", path)
+        except SerializationError as error:
+            raise ClusterError(f"What answers at {url} is no OpenSearch. Correct OPENSEARCH_URL.") from error
+        except TransportError as error:
+            raise ClusterError(
+                f"{url} answered GET {path} with status {error.status_code}: {reason_of(error)}. Look into its log."
+            ) from error
     if not isinstance(parsed, dict):
-        raise ClusterError(f"What answers at {cluster.url} is no OpenSearch. Correct OPENSEARCH_URL.")
+        raise ClusterError(f"What answers at {url} is no OpenSearch. Correct OPENSEARCH_URL.")
     return parsed
 
 
@@ -83,25 +68,3 @@ def wait_until_ready(
                     f"Give it a longer --timeout. The last try: {error}"
                 ) from error
         time.sleep(0.2)
-
-
-def _opener(cluster: Cluster) -> urllib.request.OpenerDirector:
-    # A proxy of the environment is for other machines; opensearch-py uses none either.
-    handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
-    if cluster.url.startswith("https:"):  # reading the certificates takes longer than an answer of this machine
-        context = ssl.create_default_context(cafile=cluster.ca_certs)
-        if not cluster.verify_certs:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        handlers.append(urllib.request.HTTPSHandler(context=context))
-    return urllib.request.build_opener(*handlers)
-
-
-def _credentials(cluster: Cluster, url: str) -> Mapping[str, str]:
-    """The headers that say who asks."""
-    auth = cluster.http_auth()
-    if auth is None:
-        return {}
-    if callable(auth):
-        return auth("GET", url)
-    return {"Authorization": "Basic " + base64.b64encode(":".join(auth).encode()).decode()}

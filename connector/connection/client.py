@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, unquote, urlsplit
 
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import (
@@ -20,16 +19,24 @@ from opensearchpy.exceptions import (
     SSLError,
     TransportError,
 )
+from urllib3.exceptions import NameResolutionError
 
-from connector.connection.aws import Signer
-from connector.connection.tls import explain_tls
-from connector.connection.transport import PatientConnection
+from connector.connection.access import Access, access_from_environment, url_from_environment
+from connector.connection.address import Address, without_password
+from connector.connection.aws import Service, Signer
+from connector.connection.factory import make_client
+from connector.connection.proxy import Proxy, explain_proxy
+from connector.connection.tls import causes_of, explain_tls
+from connector.connection.transport import location
 from connector.errors import ClusterError
 
 _ADVICE = "see `ksparse status`, or set OPENSEARCH_URL."
 
 MINIMUM_VERSIONS = {"opensearch": (3, 0), "elasticsearch": (8, 8)}
 """Tested here with OpenSearch 3.6; docs/elasticsearch.md says what was tried with Elasticsearch."""
+
+
+_REDIRECTS = (301, 302, 303, 307, 308)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +50,20 @@ class Server:
 
 
 def connect(
-    url: str,
+    url: str | Sequence[str] | None = None,
     *,
     username: str | None = None,
     password: str | None = None,
-    http_auth: tuple[str, str] | Signer | None = None,
-    timeout_s: float = 30.0,
+    http_auth: tuple[str, str] | str | Signer | None = None,
+    api_key: str | tuple[str, str] | None = None,
+    bearer_token: str | None = None,
+    aws_service: Service | None = None,
     verify_certs: bool = True,
-    ca_certs: str | None = None,
+    ca_certs: str | Path | None = None,
+    client_cert: str | Path | None = None,
+    client_key: str | Path | None = None,
+    proxy: str | None = None,
+    timeout_s: float = 30.0,
     max_connections: int = 16,
     http_compress: bool | None = None,
     **options: Any,
@@ -58,61 +71,58 @@ def connect(
     """Make a client. Nothing is sent yet.
 
     Args:
-        url: e.g. `https://search.example:9200`.
+        url: e.g. `https://search.example:9200/path`; several in a list, or joined by commas, for nodes of one cluster.
+            If None, OPENSEARCH_URL, and the companions of that name (OPENSEARCH_USERNAME, ...) for credentials,
+            certificates and proxy, which are not read beside a URL: a secret belongs to one server.
         username: For basic authentication, with `password`.
         password: Never logged, shown or stored.
-        http_auth: Instead of them: such a pair, or what signs requests (`aws_signer`, opensearch-py's signers).
-        timeout_s: Longest wait for one reply.
+        http_auth: Instead of them: such a pair, or a function that makes the headers of a request (`aws_signer`,
+            opensearch-py's signers, one that returns a token which changes).
+        api_key: Instead of them: an API key as the server gave it, or a pair of its id and itself.
+        bearer_token: Instead of them: a token such as a JWT.
+        aws_service: Instead of them: sign for Amazon's `es` or `aoss`, as `aws_signer`.
         verify_certs: Check the server's certificate (https).
-        ca_certs: A file of certificates to trust.
+        ca_certs: A file or folder of certificates to trust; else those of SSL_CERT_FILE, else the system's.
+        client_cert: A file with a certificate to show.
+        client_key: A file with its key, where that is another one.
+        proxy: URL of an HTTP proxy; empty for none. If None, what HTTPS_PROXY, HTTP_PROXY and NO_PROXY say, never for
+            this machine.
+        timeout_s: Longest wait for one reply.
         max_connections: Kept open for requests at the same time.
         http_compress: Send and receive gzip; if None, wherever the server is not on this machine.
         **options: Passed on to opensearch-py's `OpenSearch`.
 
     Raises:
-        ClusterError: The address is not one of http or https.
-        ValueError: There are both a user name and `http_auth`.
+        ClusterError: The address is not one of http or https, or a certificate cannot be read.
+        ValueError: Credentials are given in two ways, or an option contradicts what the URL says.
+        TypeError: Neither we nor opensearch-py know an option.
     """
-    parts, port = _split(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ClusterError(f"{_without_password(url)!r} is not an address such as http://localhost:9200.")
-    username, password = username or _unquoted(parts.username), password or _unquoted(parts.password)
-    if http_auth is not None and (username or password):
-        raise ValueError("http_auth takes the place of username and password; leave one of them out.")
-    if username and password:
-        http_auth = username, password
-    if isinstance(http_auth, tuple):
-        # urllib3 writes Latin-1, OpenSearch reads UTF-8.
-        http_auth = http_auth[0].encode().decode("latin-1"), http_auth[1].encode().decode("latin-1")
-    secure: dict[str, Any] = {}
-    if parts.scheme == "https":
-        secure = {"verify_certs": verify_certs, "ssl_show_warn": False}
-        if ca_certs:
-            secure["ca_certs"] = ca_certs
-    host: dict[str, Any] = {
-        "host": parts.hostname,
-        "port": port or (443 if parts.scheme == "https" else 9200),
-    }
-    if parts.path.strip("/"):
-        host["url_prefix"] = parts.path.strip("/")
-    return OpenSearch(
-        hosts=[host],
-        use_ssl=parts.scheme == "https",
+    access = Access(
+        username=username,
+        password=password,
         http_auth=http_auth,
-        timeout=timeout_s,
-        pool_maxsize=max_connections,
-        # The writer decides what is sent again, and how long.
-        max_retries=0,
-        http_compress=not _is_loopback(parts.hostname) if http_compress is None else http_compress,
-        **({"connection_class": PatientConnection} | secure | options),
+        api_key=api_key,
+        bearer_token=bearer_token,
+        aws_service=aws_service,
+        verify_certs=verify_certs,
+        ca_certs=ca_certs,
+        client_cert=client_cert,
+        client_key=client_key,
+        proxy=proxy,
     )
-
-
-def _is_loopback(hostname: str) -> bool:
-    try:
-        return ip_address(hostname).is_loopback
-    except ValueError:
-        return hostname == "localhost"
+    # opensearch-py's own names for these may be among the options.
+    settings: dict[str, Any] = {"timeout": timeout_s, "pool_maxsize": max_connections, "http_compress": http_compress}
+    settings |= options
+    if url is not None:
+        return make_client(url, access, **settings)
+    if access != Access():
+        raise ValueError(
+            "Credentials, certificates and proxies go with a URL; give it, or leave all to OPENSEARCH_URL."
+        )
+    given = url_from_environment()
+    if given is None:
+        raise ClusterError("There is no address: give a URL, or set OPENSEARCH_URL.")
+    return make_client(given, access_from_environment(), **settings)
 
 
 def check_server(client: OpenSearch) -> Server:
@@ -162,10 +172,18 @@ def _distribution(info: Mapping[str, Any]) -> str:
 
 
 def address_of(client: OpenSearch) -> str:
-    """The address that a client talks to, without credentials."""
-    host = client.transport.hosts[0]
-    scheme = "https" if host.get("use_ssl") or client.transport.kwargs.get("use_ssl") else "http"
-    return f"{scheme}://{host['host']}:{host['port']}"
+    """The whole address that a client talks to, or several joined by commas, without credentials."""
+    return ", ".join(
+        str(
+            Address(
+                "https" if host.get("use_ssl") or client.transport.kwargs.get("use_ssl") else "http",
+                host["host"],
+                host["port"],
+                f"/{prefix}" if (prefix := host.get("url_prefix", "").strip("/")) else "",
+            )
+        )
+        for host in client.transport.hosts
+    )
 
 
 @contextmanager
@@ -174,24 +192,51 @@ def explained(client: OpenSearch) -> Iterator[None]:
     url = address_of(client)
     try:
         yield
-    except SSLError as error:
-        raise ClusterError(explain_tls(url, error) or f"{url} does not speak TLS: {error.error}") from error
     except ConnectionTimeout as error:
         raise ClusterError(f"{url} gave no answer in time; see `ksparse status`, or wait and try again.") from error
     except ConnectionError as error:
         if isinstance(error.info, ClusterError):  # the signer's
             raise error.info from None
-        raise ClusterError(
-            f"No OpenSearch answers at {url}. Start one with `ksparse up`, or set OPENSEARCH_URL."
-        ) from error
+        raise ClusterError(_explain_connection(client, url, error)) from error
     except AuthenticationException as error:
         raise ClusterError(
-            f"{url} refuses the credentials (401); set OPENSEARCH_USERNAME and OPENSEARCH_PASSWORD."
+            f"{url} refuses the credentials (401); set OPENSEARCH_USERNAME and OPENSEARCH_PASSWORD, or "
+            "OPENSEARCH_API_KEY or OPENSEARCH_BEARER_TOKEN, to those that it takes."
         ) from error
     except AuthorizationException as error:
         raise ClusterError(
             f"{url} does not permit this (403): {reason_of(error)}. Ask for the right, or lift the block."
         ) from error
+    except TransportError as error:
+        proxies = _proxies(client)
+        if error.status_code == 407 and proxies:
+            raise ClusterError(f"The {proxies[0]} asks for credentials (407); give them in its URL.") from error
+        leads = location(error)
+        if leads is not None and error.status_code in _REDIRECTS:
+            raise ClusterError(
+                f"{url} redirects to {without_password(leads)}, where no credentials are sent. Set OPENSEARCH_URL to "
+                "the address that answers."
+            ) from error
+        raise
+
+
+def _explain_connection(client: OpenSearch, url: str, error: ConnectionError) -> str:
+    for proxy in _proxies(client):
+        told = explain_proxy(proxy, error)
+        if told is not None:
+            return f"{url} cannot be reached. {told}"
+    told = explain_tls(url, error)
+    if told is not None:
+        return told
+    if isinstance(error, SSLError):
+        return f"{url} does not speak TLS: {error.error}"
+    if any(isinstance(cause, NameResolutionError) for cause in causes_of(error)):
+        return f"The host of {url} is not known to this machine. Correct OPENSEARCH_URL, or the network's names."
+    return f"No OpenSearch answers at {url}. Start one with `ksparse up`, or set OPENSEARCH_URL."
+
+
+def _proxies(client: OpenSearch) -> list[Proxy]:
+    return [host["proxy"] for host in client.transport.hosts if "proxy" in host]
 
 
 def reason_of(error: TransportError) -> str:
@@ -205,7 +250,7 @@ def reason_of(error: TransportError) -> str:
 def root_cause(error: Mapping[str, Any]) -> str:
     """The first reason that the server gives under `all shards failed`, else its reason for the whole request."""
     [first, *_] = error.get("root_cause") or [error]
-    return str(first.get("reason") or error.get("reason") or error.get("type"))
+    return str(first.get("reason") or error.get("reason") or error.get("type") or "it gives no reason")
 
 
 def _first_line(error: Exception) -> str:
@@ -215,23 +260,3 @@ def _first_line(error: Exception) -> str:
 def version_tuple(version: str) -> tuple[int, ...]:
     """The first three numbers of a version, for comparisons."""
     return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
-
-
-def _split(url: str) -> tuple[SplitResult, int | None]:
-    try:
-        parts = urlsplit(url)
-        return parts, parts.port
-    except ValueError:
-        pass
-    # Not while the error is handled: it shows what it could not read, and that may be a password.
-    raise ClusterError("The address cannot be read: is its port a number? It should be like http://localhost:9200.")
-
-
-def _unquoted(part: str | None) -> str | None:
-    """A part of an address, which writes a colon in a password as %3A."""
-    return None if part is None else unquote(part)
-
-
-def _without_password(url: str) -> str:
-    # Up to the last @: a password that should have been quoted may hold slashes and others.
-    return re.sub(r"^(\w+://)?.*@", r"\1", url, flags=re.DOTALL)

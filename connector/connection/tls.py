@@ -1,9 +1,84 @@
-"""Why no TLS connection came about, in words. Imports nothing."""
+"""TLS: what is trusted, who we say we are, and in words why no connection came about."""
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Iterator
+from pathlib import Path
+
+from connector.errors import ClusterError
+
+_ASKS_FOR_CLIENT = ("CERTIFICATE_REQUIRED", "BAD_CERTIFICATE", "UNKNOWN_CA", "HANDSHAKE_FAILURE", "CERTIFICATE_UNKNOWN")
+"""Alerts of a server that asks for a client certificate, by version of TLS and server."""
+
+
+def tls_context(
+    *,
+    verify_certs: bool = True,
+    ca_certs: str | Path | None = None,
+    client_cert: str | Path | None = None,
+    client_key: str | Path | None = None,
+) -> ssl.SSLContext:
+    """Read certificates once, for all connections.
+
+    Args:
+        verify_certs: Check the server's certificate and name.
+        ca_certs: Authorities to trust, a file or a folder; else those of SSL_CERT_FILE and SSL_CERT_DIR, else those of
+            the system and of certifi.
+        client_cert: A file with our certificate, for servers that ask for one, and with its key where there is no
+            `client_key`.
+        client_key: A file with the key.
+
+    Raises:
+        ClusterError: A file cannot be read, does not hold what it should, or its key is encrypted.
+    """
+    context = _trusting(ca_certs)
+    if not verify_certs:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if client_cert is not None:
+        _show(context, str(client_cert), None if client_key is None else str(client_key))
+    elif client_key is not None:
+        raise ClusterError(f"client_key {str(client_key)!r} needs the certificate that belongs to it, as client_cert.")
+    return context
+
+
+def _trusting(ca_certs: str | Path | None) -> ssl.SSLContext:
+    path = None if ca_certs is None else str(ca_certs)
+    folder = path is not None and os.path.isdir(path)
+    try:
+        context = ssl.create_default_context(cafile=None if folder else path, capath=path if folder else None)
+    except (OSError, ValueError) as error:
+        raise ClusterError(f"ca_certs {path!r} cannot be read ({_reason(error)}); name a file of PEM.") from error
+    if path is None and not (os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR")):
+        try:
+            import certifi
+        except ImportError:
+            pass
+        else:
+            context.load_verify_locations(certifi.where())
+    return context
+
+
+def _show(context: ssl.SSLContext, cert: str, key: str | None) -> None:
+    named = f"client_cert {cert!r}" + (f" and client_key {key!r}" if key else "")
+
+    def encrypted() -> str:
+        # Else OpenSSL asks for it on the terminal, and waits.
+        raise ClusterError(f"The key of {named} is encrypted; decrypt it (openssl pkey), and keep the file private.")
+
+    try:
+        context.load_cert_chain(cert, key, password=encrypted)
+    except (OSError, ValueError) as error:
+        if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
+            raise ClusterError(f"{named} do not belong together.") from error
+        where = "" if key else ", with the key in the same file, or name it as client_key"
+        raise ClusterError(f"{named} cannot be read ({_reason(error)}); give files of PEM{where}.") from error
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error)
 
 
 def explain_tls(url: str, error: BaseException) -> str | None:
@@ -11,20 +86,27 @@ def explain_tls(url: str, error: BaseException) -> str | None:
 
     Args:
         url: Whom the connection was for, without credentials.
-        error: What was raised; causes, contexts and urllib3's and urllib's `reason` are looked into.
+        error: What was raised; causes, contexts and urllib3's `reason` are looked into.
     """
-    for cause in _causes(error):
+    for cause in causes_of(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return (
-                f"{url} shows a certificate that cannot be verified: {cause.verify_message}. Name its authority with "
-                "--ca-certs, and the server as its certificate does."
+                f"{url} shows a certificate that cannot be verified: {cause.verify_message}. Name its authority "
+                "(ca_certs, OPENSEARCH_CA_CERTS or --ca-certs), and the server as its certificate does."
             )
         if isinstance(cause, ssl.SSLError):
-            return f"{url} does not speak TLS as it should ({cause.reason or cause}); is it an http:// address?"
+            reason = str(cause.reason or cause)
+            if any(alert in reason for alert in _ASKS_FOR_CLIENT):
+                return (
+                    f"{url} refuses the client certificate, or asks for one ({reason}). Name one that it trusts, and "
+                    "its key (client_cert and client_key, OPENSEARCH_CLIENT_CERT and OPENSEARCH_CLIENT_KEY)."
+                )
+            return f"{url} does not speak TLS as it should ({reason}); is it an http:// address?"
     return None
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def causes_of(error: BaseException) -> Iterator[BaseException]:
+    """An error and all that it names as cause, context, reason or argument."""
     waiting, seen = [error], set[int]()
     while waiting:
         found = waiting.pop()

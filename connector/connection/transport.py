@@ -1,29 +1,54 @@
-"""opensearch-py's connection, which also tells how long the server asked to wait, and compresses fast."""
+"""opensearch-py's connection and transport, with what a patient writer and a cluster of several nodes need."""
 
 from __future__ import annotations
 
 import gzip
+import ssl
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from logging import getLogger
 from threading import local
 from typing import Any
 
-from opensearchpy import Urllib3HttpConnection
-from opensearchpy.exceptions import TransportError
+from opensearchpy import Transport, Urllib3HttpConnection
+from opensearchpy.exceptions import ConnectionError, TransportError
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxyError
+
+from connector.connection.proxy import ProxiedPool, Proxy
+
+_log = getLogger("ksparse.connection")
 
 
 class PatientConnection(Urllib3HttpConnection):
-    """Leaves the header `Retry-After` of a refused request in its error, as `retry_after_s`."""
+    """Leaves the headers `Retry-After` and `Location` of a refused request in its error, and goes through a proxy.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
-        super().__init__(*args, **kwargs)
+    Args:
+        *args: As of opensearch-py's connection.
+        proxy: The one that leads to the server, if any.
+        **kwargs: As of opensearch-py's connection.
+    """
+
+    def __init__(self, *args: Any, proxy: Proxy | None = None, **kwargs: Any) -> None:
         self._last = local()
+        self._proxy = proxy
+        self._pool_options: dict[str, Any] = {"maxsize": kwargs.get("pool_maxsize") or 1}
+        context: ssl.SSLContext | None = kwargs.get("ssl_context")
+        if context is not None:
+            self._pool_options["ssl_context"] = context
+        super().__init__(*args, **kwargs)
+
+    def _create_urllib3_pool(self) -> None:
+        if self._proxy is None:
+            super()._create_urllib3_pool()
+        else:
+            self.pool = ProxiedPool(self._proxy, self.host, timeout=self.timeout, **self._pool_options)
         send = self.pool.urlopen
 
         def urlopen(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
-            self._last.retry_after = None
+            self._last.headers = {}
             response = send(*args, **kwargs)
-            self._last.retry_after = response.headers.get("retry-after")
+            self._last.headers = response.headers
             return response
 
         self.pool.urlopen = urlopen
@@ -36,13 +61,49 @@ class PatientConnection(Urllib3HttpConnection):
         try:
             super()._raise_error(*args, **kwargs)
         except TransportError as error:
-            error.retry_after_s = _seconds(getattr(self._last, "retry_after", None))  # type: ignore[attr-defined]
+            headers: Mapping[str, str] = getattr(self._last, "headers", {})
+            error.retry_after_s = _seconds(headers.get("retry-after"))  # type: ignore[attr-defined]
+            error.location = headers.get("location")  # type: ignore[attr-defined]
             raise
+
+
+class FailoverTransport(Transport):
+    """Asks another node where one cannot be connected to.
+
+    Only then: a request that was sent may have been done, and the writer alone knows what may be sent again.
+    """
+
+    def perform_request(
+        self, method: str, url: str, params: Mapping[str, Any] | None = None, *args: Any, **kwargs: Any
+    ) -> Any:  # noqa: ANN401
+        """Send a request, to each node at most once."""
+        for _ in self.hosts[1:]:
+            try:
+                return self._perform(method, url, params, *args, **kwargs)
+            except ConnectionError as error:
+                if not _was_never_sent(error):
+                    raise
+                _log.info("A node cannot be connected to, asking the next one: %s", error.error)
+        return self._perform(method, url, params, *args, **kwargs)
+
+    def _perform(self, method: str, url: str, params: Mapping[str, Any] | None, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        # What is in it and meant for the client is taken out of it.
+        return super().perform_request(method, url, None if params is None else dict(params), *args, **kwargs)
 
 
 def retry_after(error: TransportError) -> float:
     """Seconds that the server asked to wait before a request is sent again; 0 if it said nothing."""
     return float(getattr(error, "retry_after_s", 0.0))
+
+
+def location(error: TransportError) -> str | None:
+    """Where a server that redirects wants the client to go."""
+    return getattr(error, "location", None)
+
+
+def _was_never_sent(error: ConnectionError) -> bool:
+    cause = error.info.original_error if isinstance(error.info, ProxyError) else error.info
+    return isinstance(cause, (NewConnectionError, ConnectTimeoutError))
 
 
 def _seconds(header: str | None) -> float:

@@ -1,0 +1,104 @@
+"""URLs of servers, taken apart and written whole. Imports the errors, nothing else of ours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from ipaddress import ip_address
+from typing import NamedTuple
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from connector.errors import ClusterError
+
+
+class Address(NamedTuple):
+    """Where a server listens. As a string it is the whole URL, without credentials."""
+
+    scheme: str
+    host: str
+    """A name or an IP address, without the brackets of IPv6."""
+    port: int
+    path: str = ""
+    """What stands before every request's own path: empty, or with a slash in front and none at the end."""
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}{self.path}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether it is on this machine."""
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+
+class Credentials(NamedTuple):
+    """What stands before the @ of a URL."""
+
+    username: str
+    password: str
+
+
+def parse_addresses(
+    url: str | Sequence[str], *, name: str = "The address"
+) -> tuple[tuple[Address, ...], Credentials | None]:
+    """Take apart one URL or several, in a list or joined by commas: nodes of one cluster, so with one user.
+
+    Args:
+        url: Without a port, 443 is meant with https and 9200 with http.
+        name: What a message calls it.
+
+    Raises:
+        ClusterError: One is not of http or https, cannot be read, or names another user. No message shows credentials.
+    """
+    urls = re.split(r"\s*,\s*(?=https?://)", url.strip()) if isinstance(url, str) else [each.strip() for each in url]
+    parsed = [parse_address(each, name=name) for each in urls]
+    if not parsed:
+        raise ClusterError(f"{name} is an empty list; give at least one URL such as http://localhost:9200.")
+    found = {credentials for _, credentials in parsed if credentials is not None}
+    if len(found) > 1:
+        raise ClusterError(f"{name} has several users; nodes of one cluster have the same.")
+    return tuple(address for address, _ in parsed), next(iter(found), None)
+
+
+def parse_address(
+    url: str, *, name: str = "The address", default_port: int = 9200
+) -> tuple[Address, Credentials | None]:
+    """Take apart one URL; otherwise as `parse_addresses`."""
+    parts, port = _split(url, name)
+    host = unquote(parts.hostname or "")
+    if parts.scheme not in ("http", "https") or not host or re.search(r"\s", parts.netloc + parts.path):
+        raise ClusterError(f"{name} is {without_password(url)!r}, not a URL such as http://localhost:9200.")
+    if parts.query or parts.fragment:
+        raise ClusterError(f"{name} is {without_password(url)!r}; a server's URL ends before the ? or #.")
+    address = Address(
+        parts.scheme, host, port or (443 if parts.scheme == "https" else default_port), parts.path.rstrip("/")
+    )
+    if parts.username is None and parts.password is None:
+        return address, None
+    # A URL writes a colon in a password as %3A.
+    return address, Credentials(unquote(parts.username or ""), unquote(parts.password or ""))
+
+
+def without_password(url: str) -> str:
+    """A URL as it may be shown."""
+    # Up to the last @: a password that should have been quoted may hold slashes and others.
+    return re.sub(r"^(\w+://)?.*@", r"\1", url, flags=re.DOTALL)
+
+
+def _split(url: str, name: str) -> tuple[SplitResult, int | None]:
+    try:
+        parts = urlsplit(url)
+        # A slash in a password that was not quoted puts the rest of it, and the host, into the path.
+        if parts.port != 0 and "@" not in parts.path:
+            return parts, parts.port
+    except ValueError:
+        pass
+    # Not while the error is handled: it shows what it could not read, and that may be a password.
+    raise ClusterError(
+        f"{name} cannot be read: is its port a number from 1 to 65535, does an IPv6 address stand in brackets, and is "
+        "a / in a password written as %2F? It should be like http://localhost:9200 or http://[::1]:9200; several are "
+        "separated by commas, each with its http://."
+    )

@@ -1,0 +1,125 @@
+"""From addresses and a way in to opensearch-py's client; an option that nobody knows is an error."""
+
+from __future__ import annotations
+
+import inspect
+import ssl
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from difflib import get_close_matches
+from typing import Any
+
+import urllib3
+from opensearchpy import ConnectionPool, OpenSearch, RequestsHttpConnection, Transport
+
+from connector.connection.access import Access
+from connector.connection.address import Address, parse_addresses
+from connector.connection.proxy import Proxy, find_proxy
+from connector.connection.tls import tls_context
+from connector.connection.transport import FailoverTransport, PatientConnection
+
+_SAID_BY_THE_URL = ("host", "port", "use_ssl", "scheme", "url_prefix")
+_SAID_HERE = ("verify_certs", "ca_certs", "client_cert", "client_key")
+
+
+def make_client(
+    url: str | Sequence[str],
+    access: Access,
+    *,
+    timeout: float = 30.0,
+    pool_maxsize: int = 16,
+    http_compress: bool | None = None,
+    **options: Any,
+) -> OpenSearch:
+    """Make a client; arguments and errors as of `connect`, under opensearch-py's names."""
+    addresses, credentials = parse_addresses(url)
+    if credentials is not None:
+        username, password = access.username or credentials.username, access.password or credentials.password
+        access = replace(access, username=username, password=password)
+    access.check()
+    connection_class: type = options.pop("connection_class", PatientConnection)
+    _check_options(options, connection_class)
+    headers = {name.lower(): value for name, value in (options.pop("headers", None) or {}).items()}
+    authorization = access.authorization()
+    if authorization is not None:
+        headers = {"authorization": authorization} | headers
+    if issubclass(connection_class, PatientConnection):
+        proxies = [find_proxy(address, access.proxy) for address in addresses]
+        secure = _secure(addresses, proxies, access, options)
+    else:
+        proxies = [None for _ in addresses]
+        secure = _left_to(connection_class, access)
+    if http_compress is None:
+        http_compress = not all(address.is_loopback for address in addresses)
+    return OpenSearch(
+        hosts=[_host(address, proxy) for address, proxy in zip(addresses, proxies, strict=True)],
+        connection_class=connection_class,
+        http_auth=access.signer(),
+        headers=headers,
+        timeout=timeout,
+        pool_maxsize=pool_maxsize,
+        http_compress=http_compress,
+        # The writer decides what is sent again, and how long.
+        max_retries=0,
+        **({"transport_class": FailoverTransport} | secure | options),
+    )
+
+
+def _host(address: Address, proxy: Proxy | None) -> dict[str, Any]:
+    host: dict[str, Any] = {"host": address.host, "port": address.port, "use_ssl": address.scheme == "https"}
+    if address.path:
+        host["url_prefix"] = address.path
+    return host if proxy is None else host | {"proxy": proxy}
+
+
+def _secure(
+    addresses: Sequence[Address], proxies: Sequence[Proxy | None], access: Access, options: dict[str, Any]
+) -> dict[str, Any]:
+    """The options about TLS, read from files once."""
+    met = [*addresses, *(proxy.address for proxy in proxies if proxy is not None)]
+    named_host = options.pop("ssl_assert_hostname", None)
+    if "ssl_context" in options or all(address.scheme == "http" for address in met):
+        return {}
+    context = tls_context(
+        verify_certs=access.verify_certs,
+        ca_certs=access.ca_certs,
+        client_cert=access.client_cert,
+        client_key=access.client_key,
+    )
+    if named_host is False:
+        context.check_hostname = False
+    if context.verify_mode == ssl.CERT_NONE:  # asked for; else each request would say so again
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+    return {"ssl_context": context}
+
+
+def _left_to(connection_class: type, access: Access) -> dict[str, Any]:
+    """The same for a connection of opensearch-py's or the caller's own."""
+    told = {name: getattr(access, name) for name in _SAID_HERE if getattr(access, name, None) is not None}
+    if access.proxy is not None:
+        if not issubclass(connection_class, RequestsHttpConnection):
+            raise ValueError(f"{connection_class.__name__} takes no proxy; leave proxy or connection_class out.")
+        told["proxies"] = {"http": access.proxy, "https": access.proxy}
+    return told | {"ssl_show_warn": False}
+
+
+def _check_options(options: dict[str, Any], connection_class: type) -> None:
+    """Refuse what opensearch-py would swallow without a word."""
+    for name in options:
+        if name in _SAID_BY_THE_URL:
+            raise ValueError(f"{name} is a part of the URL, such as https://search.example:9200/path; say it there.")
+        if name == "max_retries" or name.startswith("retry_on_"):
+            raise ValueError(f"{name} is not for a client to say: the writer decides what is sent again, and how long.")
+    known = _names_of(connection_class, Transport, ConnectionPool) | {"transport_class", "_client_meta"}
+    for name in options.keys() - known:
+        near = get_close_matches(name, known | {each.name for each in fields(Access)} | {"timeout_s"}, 1)
+        raise TypeError(f"connect() has no option {name!r}{f'; did you mean {near[0]!r}?' if near else '.'}")
+
+
+def _names_of(*classes: type) -> set[str]:
+    """The parameters of classes and of those that they extend."""
+    found: set[str] = set()
+    for each in classes:
+        for base in inspect.getmro(each)[:-1]:
+            found |= set(inspect.signature(base.__init__).parameters)  # type: ignore[misc]
+    return found - {"self", "args", "kwargs", "proxy", *_SAID_BY_THE_URL}
