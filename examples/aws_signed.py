@@ -1,0 +1,31 @@
+"""Search an index on Amazon OpenSearch Service: every request is signed (SigV4).
+
+    AWS_REGION=eu-west-1 python examples/aws_signed.py https://DOMAIN --index docs "how do plants eat"
+
+Credentials come from where all AWS tools look: the environment, a profile, the machine's role. They are no options.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from connector import Retriever, connect, load_encoder
+from connector.connection.aws import aws_signer
+
+
+def main() -> None:
+    """Search and print the hits."""
+    parser = argparse.ArgumentParser(description="Search an index on Amazon OpenSearch Service.")
+    parser.add_argument("url")
+    parser.add_argument("query")
+    parser.add_argument("--index", required=True)
+    parser.add_argument("--service", choices=["es", "aoss"], default="es", help="aoss for Serverless.")
+    arguments = parser.parse_args()
+    # Any signer of opensearch-py serves as well.
+    client = connect(arguments.url, http_auth=aws_signer(arguments.service))
+    for hit in Retriever(client, arguments.index, load_encoder()).search(arguments.query, top_k=3):
+        print(f"{hit.score:.3f} {hit.doc_id} {hit.source.get('text', '')[:80]}")
+
+
+if __name__ == "__main__":
+    main()

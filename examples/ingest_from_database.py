@@ -1,0 +1,72 @@
+"""Ingest the rows of a database, and go on where a run was stopped.
+
+    python examples/ingest_from_database.py articles.db --index articles
+    python examples/ingest_from_database.py articles.db --index articles --resume
+
+The table: CREATE TABLE articles (id TEXT PRIMARY KEY, title TEXT, body TEXT, lang TEXT).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sqlite3
+import sys
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from connector import (
+    BulkWriter,
+    Checkpoint,
+    Document,
+    IngestJob,
+    check_documents,
+    connect,
+    load_encoder,
+    prepare_encoder,
+)
+
+URL = os.environ.get("OPENSEARCH_URL", "http://localhost:9200")
+
+
+def rows(database: sqlite3.Connection) -> Iterator[Document]:
+    """Yield the articles in an order that is the same in every run: a resumed job skips those that are done."""
+    for key, title, body, lang in database.execute("SELECT id, title, body, lang FROM articles ORDER BY id"):
+        yield Document(key, body or "", title=title or "", metadata={"lang": lang})
+
+
+def main() -> int:
+    """Return 0, or 3 if some rows are in the dead letters."""
+    parser = argparse.ArgumentParser(description="Ingest the rows of a database.")
+    parser.add_argument("database", type=Path)
+    parser.add_argument("--index", required=True)
+    parser.add_argument("--resume", action="store_true", help="Go on where the last run was stopped.")
+    arguments = parser.parse_args()
+
+    client = connect(URL)
+    database = sqlite3.connect(arguments.database)
+    sample = [document.content for document in islice(rows(database), 10_000)]
+    encoder = prepare_encoder(client, arguments.index, load_encoder(), sample=sample)
+    job = IngestJob(
+        BulkWriter(client, arguments.index),
+        encoder,
+        # What must be the same for a run to go on.
+        checkpoint=Checkpoint(
+            Path(f"{arguments.index}.checkpoint.json"),
+            {"database": str(arguments.database.resolve()), "encoder": encoder.fingerprint.digest},
+        ),
+        resume=arguments.resume,
+        dead_letters=Path(f"{arguments.index}.dead-letters.jsonl"),
+        progress=lambda done: print(f"{done} rows", file=sys.stderr),
+    )
+    with job:
+        # Checked first: a row without a text is a dead letter, not the end of the run.
+        job.add(check_documents(rows(database)))
+    database.close()
+    print(f"{job.result.read} rows: {job.result.indexed} indexed, {job.result.dead_lettered} in the dead letters")
+    return 3 if job.result.dead_lettered else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

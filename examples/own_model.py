@@ -1,0 +1,71 @@
+"""Search with a dense model of your own: a head is fitted to it and to your corpus, from the documents alone.
+
+    python examples/own_model.py corpus.jsonl --model sentence-transformers/all-mpnet-base-v2 --index docs --minutes 10
+
+The head is kept in a folder; `ksparse search ... --encoder FOLDER` and `load_encoder(FOLDER)` take it from there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from itertools import islice
+from pathlib import Path
+
+from sentence_transformers import SentenceTransformer
+
+from connector import (
+    BulkWriter,
+    Document,
+    Retriever,
+    TextEncoder,
+    connect,
+    ingest_documents,
+    load_encoder,
+    prepare_encoder,
+    read_corpus,
+)
+from connector.encoders.autoencoder import KSparseAutoEncoder
+from connector.encoders.load import join
+from connector.training.heads.fit import fit_head
+
+URL = os.environ.get("OPENSEARCH_URL", "http://localhost:9200")
+
+
+def untrained(model: str) -> TextEncoder:
+    """Put a new head behind a dense model: 64 features of a document and 32 of a query, tokens among them."""
+    dense = SentenceTransformer(model)
+    tokens = {"num_tokens": len(dense.tokenizer), "document_scale": 0.07, "query_scale": 0.13}
+    dim = dense.get_embedding_dimension()
+    assert dim is not None
+    head = KSparseAutoEncoder(dim, 1_024, k=64, k_query=32, base_model=model, lexical_config=tokens)
+    return TextEncoder(join(dense, head))
+
+
+def main() -> None:
+    """Fit, ingest, search."""
+    parser = argparse.ArgumentParser(description="Search with a dense model of your own.")
+    parser.add_argument("corpus", help="JSONL, CSV, TSV, Parquet or a BEIR folder; 200 documents at least.")
+    parser.add_argument("--model", required=True, help="Folder or name of a sentence-transformers model.")
+    parser.add_argument("--index", required=True)
+    parser.add_argument("--head", type=Path, default=Path("my-head"), help="Folder for the head.  [default: my-head]")
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--query", default="how do plants eat")
+    arguments = parser.parse_args()
+
+    documents = (record for record in read_corpus(arguments.corpus) if isinstance(record, Document))
+    sample = [document.content for document in islice(documents, 50_000)]
+    fitted = fit_head(untrained(arguments.model), sample, seconds=60 * arguments.minutes)
+    fitted.save(arguments.head, Path(arguments.corpus).stem)
+    print(f"{arguments.head}: {fitted.trained.best.ndcg_share:.1%} of dense NDCG@10 on held-out sentences")
+
+    client = connect(URL)
+    encoder = prepare_encoder(client, arguments.index, load_encoder(str(arguments.head)), sample=sample[:10_000])
+    result = ingest_documents(read_corpus(arguments.corpus), encoder, BulkWriter(client, arguments.index))
+    print(f"{result.indexed} of {result.read} records indexed")
+    for hit in Retriever(client, arguments.index, encoder).search(arguments.query, top_k=3):
+        print(f"{hit.score:.3f} {hit.doc_id} {hit.source['text'][:80]}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""A search service: GET /search?q=how+do+plants+eat&lang=en&top_k=5 answers with JSON.
+
+    INDEX=articles flask --app examples/search_service.py run
+
+One process serves threads: the encoder and the client may be shared.
+"""
+
+from __future__ import annotations
+
+import os
+
+from flask import Flask, jsonify, request
+from flask.typing import ResponseReturnValue
+
+from connector import ClusterError, Retriever, SearchError, connect, load_encoder
+
+URL = os.environ.get("OPENSEARCH_URL", "http://localhost:9200")
+
+
+def create_app(index: str = os.environ.get("INDEX", "articles")) -> Flask:
+    """Make the application; the encoder is loaded and checked against the index here, not by the first request."""
+    app = Flask(__name__)
+    retriever = Retriever(connect(URL), index, load_encoder(), source=["title", "text"])
+
+    @app.get("/search")
+    def search() -> ResponseReturnValue:
+        lang = request.args.get("lang")
+        filters = [{"term": {"metadata.lang": {"value": lang}}}] if lang else []
+        top_k = request.args.get("top_k", 10, type=int)
+        hits = retriever.search(request.args.get("q", ""), top_k=min(top_k, 100), filters=filters)
+        return jsonify([{"id": hit.doc_id, "score": hit.score, **hit.source} for hit in hits])
+
+    @app.errorhandler(SearchError)
+    def refused(error: SearchError) -> ResponseReturnValue:
+        return jsonify(error=str(error)), 400
+
+    @app.errorhandler(ClusterError)
+    def away(error: ClusterError) -> ResponseReturnValue:
+        return jsonify(error="search is not available"), 503
+
+    return app
