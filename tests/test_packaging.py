@@ -11,9 +11,11 @@ import sysconfig
 import tarfile
 import zipfile
 from configparser import ConfigParser
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 import connector
@@ -29,6 +31,27 @@ def test_the_version_is_the_newest_release_of_the_changelog() -> None:
     releases = re.findall(r"^## \[(\d\S*)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert releases[0] == connector.__version__
     assert CliRunner().invoke(cli, ["--version"]).output == f"ksparse, version {connector.__version__}\n"
+
+
+def test_the_citation_is_of_this_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == connector.__version__
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"\n## [{connector.__version__}] - {citation['date-released']}\n" in changelog
+    assert [reference["doi"] for reference in citation["references"]] == [
+        "10.17586/2226-1494-2025-25-4-710-717",
+        "10.1145/3539618.3592051",
+    ]
+
+
+def test_commits_are_checked_by_the_tools_of_the_lock_file() -> None:
+    configuration = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    hooks = [hook for repository in configuration["repos"] for hook in repository["hooks"]]
+    tools = [hook["entry"].split()[0].removeprefix(".venv/bin/") for hook in hooks]
+    assert tools == ["ruff", "ruff", "mypy"]
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    for tool in set(tools):
+        assert f"\n{tool}=={version(tool)}\n" in lock
 
 
 def test_every_release_says_what_became_of_the_index_format() -> None:

@@ -58,6 +58,7 @@ def articles(path: Path, count: int) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("tiny")
 def test_an_ingestion_job_goes_on_where_it_was_stopped(
     index: str,
@@ -137,6 +138,7 @@ def test_a_search_service_whose_server_is_away_says_so(
     assert (reply.status_code, reply.json) == (503, {"error": "search is not available"})
 
 
+@pytest.mark.slow
 def test_an_own_model_gets_a_head_and_is_searched(
     index: str, dense_folder: Path, workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
