@@ -175,10 +175,27 @@ class _Server(ThreadingHTTPServer):
 
 @contextmanager
 def fault_proxy(
-    node_url: str, *, tls: bool = False, credentials: tuple[str, str] | None = None
+    node_url: str,
+    *,
+    tls: bool = False,
+    client_tls: ssl.TLSVersion | None = None,
+    credentials: tuple[str, str] | None = None,
+    authorization: str | None = None,
+    prefix: str = "",
 ) -> Iterator[FaultProxy]:
-    """Run a proxy; `tls` with the certificate in `tests/tls`, for localhost alone; `credentials` are then asked for."""
-    expected = credentials and "Basic " + base64.b64encode(":".join(credentials).encode()).decode()
+    """Run a proxy.
+
+    Args:
+        node_url: Of the node.
+        tls: With the certificate in `tests/tls`, for localhost alone.
+        client_tls: Ask for a certificate of the authority `client-ca.pem`, and speak this version at most.
+        credentials: Ask for a user name and password.
+        authorization: Ask for this header, in their place.
+        prefix: Of all paths; others are not found, and the node sees none.
+    """
+    expected = authorization
+    if credentials is not None:
+        expected = "Basic " + base64.b64encode(":".join(credentials).encode()).decode()
     node = urlsplit(node_url)
     proxy = FaultProxy()
     lock = threading.Lock()
@@ -196,7 +213,7 @@ def fault_proxy(
                 connection = HTTPConnection(str(node.hostname), node.port, timeout=30)
                 try:
                     kind = {"Content-Type": self.headers.get("Content-Type", "application/json")}
-                    connection.request(self.command, self.path, content or None, kind)
+                    connection.request(self.command, self.path.removeprefix(prefix), content or None, kind)
                     reply = connection.getresponse()
                     return Reply(reply.status, reply.read(), reply.headers.get("Content-Type", ""))
                 finally:
@@ -209,6 +226,8 @@ def fault_proxy(
                     if proxy.keep:
                         proxy.bulks.append(body)
                     fault = proxy.faults.popleft() if proxy.faults else proxy.always
+            if not self.path.startswith(prefix):
+                fault = status(404, "no such path")
             if proxy.allowed is not None and not proxy.allowed(self.command, self.path):
                 fault = status(404, "no such request")
             try:
@@ -245,6 +264,10 @@ def fault_proxy(
         if tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(TLS_FOLDER / "server.pem")
+            if client_tls is not None:
+                context.maximum_version = client_tls
+                context.load_verify_locations(TLS_FOLDER / "client-ca.pem")
+                context.verify_mode = ssl.CERT_REQUIRED
             # The handshake is made in the thread of its connection.
             server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,14 +29,19 @@ class QuietHandler(BaseHTTPRequestHandler):
         pass
 
 
+class _OnIpv6(ThreadingHTTPServer):
+    address_family = socket.AF_INET6
+
+
 @contextmanager
-def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+def serving(handler: type[BaseHTTPRequestHandler], *, host: str = "127.0.0.1") -> Iterator[str]:
     """Serve in a thread, on a free port; yields the address."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    kind = _OnIpv6 if ":" in host else ThreadingHTTPServer
+    with kind((host, 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}"
+            yield f"http://{f'[{host}]' if ':' in host else host}:{server.server_port}"
         finally:
             server.shutdown()
             thread.join()

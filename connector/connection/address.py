@@ -10,6 +10,9 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from connector.errors import ClusterError
 
+_HOST = re.compile(r"[\w.-]+|[0-9a-f:.]+")
+"""A name, in any script, or an IP address."""
+
 
 class Address(NamedTuple):
     """Where a server listens. As a string it is the whole URL, without credentials."""
@@ -68,8 +71,8 @@ def parse_address(
 ) -> tuple[Address, Credentials | None]:
     """Take apart one URL; otherwise as `parse_addresses`."""
     parts, port = _split(url, name)
-    host = unquote(parts.hostname or "")
-    if parts.scheme not in ("http", "https") or not host or re.search(r"\s", parts.netloc + parts.path):
+    host = parts.hostname or ""
+    if parts.scheme not in ("http", "https") or not _HOST.fullmatch(host) or re.search(r"\s", parts.path):
         raise ClusterError(f"{name} is {without_password(url)!r}, not a URL such as http://localhost:9200.")
     if parts.query or parts.fragment:
         raise ClusterError(f"{name} is {without_password(url)!r}; a server's URL ends before the ? or #.")

@@ -116,9 +116,7 @@ def connect(
     if url is not None:
         return make_client(url, access, **settings)
     if access != Access():
-        raise ValueError(
-            "Credentials, certificates and proxies go with a URL; give it, or leave all to OPENSEARCH_URL."
-        )
+        raise ValueError("Credentials, certificates and proxies need a URL; give it, or leave all to OPENSEARCH_URL.")
     given = url_from_environment()
     if given is None:
         raise ClusterError("There is no address: give a URL, or set OPENSEARCH_URL.")

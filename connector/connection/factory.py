@@ -18,7 +18,7 @@ from connector.connection.proxy import Proxy, find_proxy
 from connector.connection.tls import tls_context
 from connector.connection.transport import FailoverTransport, PatientConnection
 
-_SAID_BY_THE_URL = ("host", "port", "use_ssl", "scheme", "url_prefix")
+_SAID_BY_THE_URL = ("hosts", "host", "port", "use_ssl", "scheme", "url_prefix")
 _SAID_HERE = ("verify_certs", "ca_certs", "client_cert", "client_key")
 
 
@@ -107,7 +107,7 @@ def _check_options(options: dict[str, Any], connection_class: type) -> None:
     """Refuse what opensearch-py would swallow without a word."""
     for name in options:
         if name in _SAID_BY_THE_URL:
-            raise ValueError(f"{name} is a part of the URL, such as https://search.example:9200/path; say it there.")
+            raise ValueError(f"{name} is for the URL to say (https://search.example:9200/path), or for a list of them.")
         if name == "max_retries" or name.startswith("retry_on_"):
             raise ValueError(f"{name} is not for a client to say: the writer decides what is sent again, and how long.")
     known = _names_of(connection_class, Transport, ConnectionPool) | {"transport_class", "_client_meta"}

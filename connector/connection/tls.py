@@ -5,12 +5,19 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Iterator
+from http.client import BadStatusLine
 from pathlib import Path
 
 from connector.errors import ClusterError
 
 _ASKS_FOR_CLIENT = ("CERTIFICATE_REQUIRED", "BAD_CERTIFICATE", "UNKNOWN_CA", "HANDSHAKE_FAILURE", "CERTIFICATE_UNKNOWN")
 """Alerts of a server that asks for a client certificate, by version of TLS and server."""
+
+_CLOSED = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionResetError, BrokenPipeError, BadStatusLine)
+
+_CLIENT_ADVICE = (
+    "name one that it trusts, and its key (client_cert, client_key; OPENSEARCH_CLIENT_CERT, OPENSEARCH_CLIENT_KEY)."
+)
 
 
 def tls_context(
@@ -82,7 +89,7 @@ def _reason(error: Exception) -> str:
 
 
 def explain_tls(url: str, error: BaseException) -> str | None:
-    """Say what is wrong and what to do, or None if it was not TLS that failed.
+    """Say what is wrong and what to do, or None if that has nothing to do with TLS.
 
     Args:
         url: Whom the connection was for, without credentials.
@@ -94,13 +101,15 @@ def explain_tls(url: str, error: BaseException) -> str | None:
                 f"{url} shows a certificate that cannot be verified: {cause.verify_message}. Name its authority "
                 "(ca_certs, OPENSEARCH_CA_CERTS or --ca-certs), and the server as its certificate does."
             )
+        if isinstance(cause, _CLOSED):
+            # With TLS 1.3 the client has done its part by then, and a server's alert is lost where it hangs up.
+            secure = f"if it asks for a client certificate, {_CLIENT_ADVICE}"
+            plain = "is it an https:// address? If not, try again."
+            return f"{url} closes the connection without an answer; {secure if url.startswith('https:') else plain}"
         if isinstance(cause, ssl.SSLError):
             reason = str(cause.reason or cause)
             if any(alert in reason for alert in _ASKS_FOR_CLIENT):
-                return (
-                    f"{url} refuses the client certificate, or asks for one ({reason}). Name one that it trusts, and "
-                    "its key (client_cert and client_key, OPENSEARCH_CLIENT_CERT and OPENSEARCH_CLIENT_KEY)."
-                )
+                return f"{url} refuses the client certificate, or asks for one ({reason}); {_CLIENT_ADVICE}"
             return f"{url} does not speak TLS as it should ({reason}); is it an http:// address?"
     return None
 

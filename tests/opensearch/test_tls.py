@@ -101,6 +101,14 @@ def test_a_password_in_a_url_is_taken_as_the_url_writes_it(front: FaultProxy) ->
         assert check_server(client).url == front.url
 
 
+@each_command
+def test_a_server_with_tls_is_not_called_away(
+    front: FaultProxy, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    monkeypatch.setenv("OPENSEARCH_URL", front.url.replace("https:", "http:"))
+    assert "closes the connection without an answer; is it an https:// address?" in run(*arguments).stderr
+
+
 def test_a_server_without_tls_is_told_from_a_certificate_that_is_unknown(opensearch_url: str) -> None:
     with (
         connect(opensearch_url.replace("http:", "https:")) as client,
