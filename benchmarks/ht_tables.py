@@ -23,7 +23,8 @@ from benchmarks.systems.guided import Guided
 from benchmarks.systems.rank_features import RankFeatures, document_shares, searched_features
 from connector.encoders.load import load_encoder
 from connector.encoders.text import TextEncoder
-from connector.encoders.thresholds import Thresholding, ThresholdRule
+from connector.encoders.threshold_rules import ThresholdRule
+from connector.encoders.thresholds import Thresholding
 from connector.query.pruning import Pruning
 from connector.training.distillation import TaughtCorpus
 from connector.training.splade.card import save_splade

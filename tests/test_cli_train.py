@@ -1,16 +1,23 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
 from connector.cli.main import cli
+from connector.cli.train import train as train_command
+from connector.cli.train_queries import queries
+from connector.cli.train_splade import splade
 from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.load import load_encoder
+from connector.training.heads.settings import RECIPES, Recipe, TrainingSettings
 from tests.tiny import WORDS
 
 Train = Callable[..., Result]
@@ -24,7 +31,7 @@ def train(tmp_path: Path, dense_folder: Path, monkeypatch: pytest.MonkeyPatch) -
 
     def run(*arguments: str) -> Result:
         common = ["--output", "head", "--base-model", str(dense_folder), "--quiet", *SMALL]
-        return CliRunner().invoke(cli, ["train", *arguments, *common])
+        return CliRunner().invoke(cli, ["train", *common, *arguments])
 
     return run
 
@@ -48,13 +55,13 @@ def corpus(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("recipe", ["retrieval", "paper"])
+@pytest.mark.parametrize("recipe", ["retrieval", "paper", "ivae"])
 def test_a_head_trained_on_texts_loads_and_encodes(
     train: Train, corpus: Path, tmp_path: Path, dense_folder: Path, recipe: str
 ) -> None:
     result = train(str(corpus / "corpus.jsonl"), "--recipe", recipe)
     assert result.exit_code == 0, result.output
-    assert result.stdout.startswith("head: 3 steps in 0.0 min; on held-out queries ")
+    assert re.match(r"head: 3 steps in \d\.\d min; on held-out queries ", result.stdout)
     assert sorted(path.name for path in (tmp_path / "head").iterdir()) == [
         "README.md",
         "config.json",
@@ -73,6 +80,28 @@ def test_train_queries_of_a_beir_folder_are_used(train: Train, corpus: Path, tmp
     report = json.loads((tmp_path / "head" / "training.json").read_text())
     assert report["data"] == {"beir": {"documents": 60, "queries": 20}}
     assert (report["settings"]["seed"], report["steps"]) == (0, 3)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_recipe_keeps_every_default_of_its_own(train: Train, corpus: Path, tmp_path: Path, recipe: Recipe) -> None:
+    assert train(str(corpus), "--recipe", recipe).exit_code == 0
+    kept = json.loads((tmp_path / "head" / "training.json").read_text())["settings"]
+    own = TrainingSettings(recipe, num_latents=64, k=8, k_query=4, steps=3, batch_size=16)
+    assert kept == json.loads(json.dumps(asdict(own)))
+    assert kept["alpha_distance"] == {"ivae": 30_000.0}.get(recipe, 1.0)
+
+
+def test_alpha_2_is_what_one_says(train: Train, corpus: Path, tmp_path: Path) -> None:
+    assert train(str(corpus), "--recipe", "ivae", "--alpha-distance", "7").exit_code == 0
+    assert json.loads((tmp_path / "head" / "training.json").read_text())["settings"]["alpha_distance"] == 7.0
+
+
+@pytest.mark.parametrize("command", [train_command, splade, queries])
+def test_no_training_option_has_a_default_that_hides_the_settings_own(command: click.Command) -> None:
+    allowed = {"lexical": True, "seed": 0, "quiet": False}
+    defaults = {option.name: option.default for option in command.params if option.default not in (None, ())}
+    defaults = {name: value for name, value in defaults.items() if str(value) != "Sentinel.UNSET"}
+    assert {name: value for name, value in defaults.items() if name not in allowed} == {}
 
 
 def test_several_corpora_are_joined(train: Train, corpus: Path, tmp_path: Path) -> None:
@@ -121,6 +150,14 @@ def test_one_seed_writes_one_file(train: Train, corpus: Path, tmp_path: Path) ->
         (["--batch-size", "20"], "must be a multiple of neighbours_per_seed"),
         (["--recipe", "other"], "Invalid value for '--recipe'"),
         (["--learning-rate", "0"], "Invalid value for '--learning-rate'"),
+        (["--seed", "-1"], "Invalid value for '--seed'"),
+        (
+            ["--recipe", "ivae", "--balance", "0.1"],
+            "--balance has no effect: the recipe ivae does not read it, retrieval",
+        ),
+        (["--alpha-distance", "2"], "--alpha-distance has no effect: the recipe retrieval does not read it, paper and"),
+        (["--recipe", "ivae", "--latents", "65"], "num_latents must be even with ivae, 65 is not"),
+        (["--no-lexical", "--lexical-weight", "0.1"], "choose one"),
     ],
 )
 def test_wrong_options_are_exit_status_2(
@@ -130,6 +167,30 @@ def test_wrong_options_are_exit_status_2(
     result = CliRunner().invoke(cli, ["train", str(corpus), *options])
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--split", "trian"], "No corpus has qrels/trian.tsv; splits that exist: train"),
+        (["--recipe", "ivae", "--output", "beir/corpus.jsonl"], "is a file"),
+    ],
+)
+def test_what_needs_no_model_is_said_before_one_is_loaded(
+    train: Train, corpus: Path, arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def loaded(*_: object) -> None:
+        raise AssertionError("a model was loaded")
+
+    monkeypatch.setattr("connector.encoders.base_model.load_base_model", loaded)
+    result = train(str(corpus), *arguments)
+    assert result.exit_code in (1, 2) and message in result.stderr, result.output
+
+
+def test_ivae_says_how_many_documents_it_needs(train: Train, tmp_path: Path) -> None:
+    (tmp_path / "few.jsonl").write_text('{"_id": "a", "text": "stars burn"}\n{"_id": "b", "text": "cats sleep"}\n')
+    result = train("few.jsonl", "--recipe", "ivae")
+    assert result.exit_code == 1 and "into 25 clusters, and there are 2" in result.stderr, result.output
 
 
 def test_embeddings_and_texts_together_are_refused(train: Train, corpus: Path, tmp_path: Path) -> None:

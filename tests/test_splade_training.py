@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from contextlib import nullcontext
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,12 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from sentence_transformers import SparseEncoder
+from sentence_transformers.sparse_encoder.modules import SpladePooling
 
 from connector.cli.main import cli
 from connector.encoders.idf import QueryIdf
 from connector.encoders.load import load_encoder
-from connector.encoders.splade_pooling import pooled_sparsely
+from connector.encoders.splade_pooling import MaxLogitPooling, with_max_logit_pooling
 from connector.encoders.text import TextEncoder
 from connector.encoders.thresholds import Thresholding, TopKMasking
 from connector.errors import EncoderError
@@ -71,21 +72,40 @@ def corpus() -> TaughtCorpus:
     return TaughtCorpus(TextSource("tiny", documents, queries, tuple(range(40)), 0), teacher)
 
 
-def test_sparse_pooling_gives_the_vectors_and_gradients_of_splade_pooling(splade: SparseEncoder) -> None:
+def test_max_logit_pooling_gives_the_vectors_and_gradients_of_splade_pooling(splade: SparseEncoder) -> None:
     splade.eval()
     splade[1].train()  # otherwise their pooling works in place, which has no gradient
     found: list[list[torch.Tensor]] = []
-    for pooled in (nullcontext(), pooled_sparsely(splade)):
+    for model in (splade, with_max_logit_pooling(splade)):
         splade.zero_grad()
-        with pooled:
-            weights = splade(splade.preprocess(TEXTS, prompt=None, task="document"))["sentence_embedding"]
-            weights.square().sum().backward()
+        weights = model(model.preprocess(TEXTS, prompt=None, task="document"))["sentence_embedding"]
+        weights.square().sum().backward()
         found.append([weights.detach(), *(each.grad for each in splade.parameters() if each.grad is not None)])
     assert len(found[0]) == len(found[1]) > 10
     for theirs, ours in zip(*found, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
-    again = splade(splade.preprocess(TEXTS, prompt=None, task="document"))["sentence_embedding"]
-    torch.testing.assert_close(again, found[0][0], msg="the model is as it was before")
+
+
+def test_max_logit_pooling_is_a_module_of_a_model_that_shares_all_weights(splade: SparseEncoder) -> None:
+    names = list(splade.state_dict())
+    pooled = with_max_logit_pooling(splade)
+    assert [type(module) for module in pooled][1:] == [MaxLogitPooling]
+    assert {id(each) for each in pooled.parameters()} == {id(each) for each in splade.parameters()}
+    assert list(splade.state_dict()) == names and "forward" not in vars(splade[1])
+    assert pooled.get_embedding_dimension() == len(splade.tokenizer)
+    assert with_max_logit_pooling(pooled) is pooled
+    summed = SparseEncoder(modules=[splade[0], SpladePooling("sum")], device="cpu")
+    assert with_max_logit_pooling(summed) is summed, "another kind of pooling"
+
+
+def test_threads_encode_with_one_splade_as_one_does_alone(splade: SparseEncoder) -> None:
+    encoder = TextEncoder(splade)
+    alone = encoder.encode_document(TEXTS)
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda _: encoder.encode_document(TEXTS), range(16)))
+    for each in together:
+        np.testing.assert_array_equal(each.features, alone.features)
+        np.testing.assert_array_equal(each.weights, alone.weights)
 
 
 def test_margin_mse_by_hand() -> None:

@@ -149,7 +149,7 @@ def test_a_text_is_cut_after_max_seq_length(encoder: TextEncoder) -> None:
 
 def test_any_splade_is_taken(splade: SparseEncoder) -> None:
     encoder = TextEncoder(splade)
-    assert (encoder.head, encoder.k, encoder.num_latents) == (None, None, splade.get_embedding_dimension())
+    assert (encoder.head, encoder.k, encoder.num_latents) == (None, None, len(splade.tokenizer)), "before it encodes"
     rows = dense_rows(encoder.encode_document(TEXTS, batch_size=2), encoder.num_latents)
     np.testing.assert_allclose(rows, plain(splade.encode_document(TEXTS)), atol=1e-5)
 

@@ -13,9 +13,9 @@ from torch import Tensor
 from connector.encoders.lexical import Task
 from connector.encoders.load import load_encoder
 from connector.encoders.text import TextEncoder
+from connector.encoders.threshold_rules import ThresholdRule
 from connector.encoders.thresholds import (
     Thresholding,
-    ThresholdRule,
     TopKMasking,
     gauss_threshold,
     hard_threshold,

@@ -14,6 +14,7 @@ from connector.cli.options import (
     corpora_argument,
     device_option,
     quiet_option,
+    seed_option,
 )
 from connector.cli.progress import stages
 
@@ -32,7 +33,7 @@ Examples:
 @click.option(
     "--documents", type=click.IntRange(10), default=50_000, show_default=True, help="Of each corpus, at most."
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the documents drawn and of those held out.")
+@seed_option
 @device_option
 @cache_option
 @quiet_option

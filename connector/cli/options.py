@@ -47,7 +47,7 @@ trained_output_option = click.option(
 )
 
 splits_option = click.option(
-    "--split", "splits", multiple=True, default=("train",), show_default=True, help="Qrels to learn from."
+    "--split", "splits", multiple=True, help="Qrels to learn from. Repeatable.  [default: train, where a corpus has it]"
 )
 
 max_minutes_option = click.option(
@@ -57,6 +57,8 @@ max_minutes_option = click.option(
 cache_option = click.option(
     "--cache", type=click.Path(file_okay=False, path_type=Path), help="Keep embeddings in this folder."
 )
+
+seed_option = click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
 
 quiet_option = click.option("--quiet", is_flag=True, help="No progress.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,18 @@ from connector.cli.options import (
     device_option,
     max_minutes_option,
     quiet_option,
+    seed_option,
     splits_option,
     trained_output_option,
 )
 from connector.cli.progress import stages
+from connector.cli.settings import make_settings, settings_option
 from connector.errors import CorpusError
+from connector.training.heads.settings import RECIPES, TrainingSettings
+
+_ABOVE_0 = click.FloatRange(min=0, min_open=True)
+_FROM_0 = click.FloatRange(min=0)
+_option = partial(settings_option, TrainingSettings)
 
 
 class _TrainCommand(click.Command):
@@ -54,71 +62,55 @@ Examples:
 @corpora_argument
 @trained_output_option
 @click.option("--base-model", default=None, help="Dense model.  [default: sentence-transformers/all-MiniLM-L6-v2]")
-@click.option("--recipe", type=click.Choice(["retrieval", "paper", "ivae"]), default="retrieval", show_default=True)
+@_option("recipe", "--recipe", click.Choice(RECIPES))
 @splits_option
-@click.option(
-    "--latents",
+@_option(
     "num_latents",
-    type=click.IntRange(2),
-    default=8192,
-    show_default=True,
-    help="The more, the fewer postings a query reads and the more it finds, up to one for each document.",
+    "--latents",
+    click.IntRange(2),
+    "The more, the fewer postings a query reads and the more it finds, up to one for each document.",
 )
-@click.option(
+@_option(
+    "initial",
     "--initial",
-    type=click.Choice(["documents", "random"]),
-    default="documents",
-    show_default=True,
-    help="What latents begin as: centroids of documents, or random directions.",
+    click.Choice(["documents", "random"]),
+    "What latents begin as: centroids of documents, or random directions.",
 )
-@click.option("--k", type=click.IntRange(1), default=64, show_default=True, help="Features kept per document.")
-@click.option("--k-query", type=click.IntRange(1), default=32, show_default=True, help="Features kept per query.")
-@click.option("--steps", type=click.IntRange(1), default=3_000, show_default=True)
+@_option("k", "--k", click.IntRange(1), "Features kept per document.")
+@_option("k_query", "--k-query", click.IntRange(1), "Features kept per query.")
+@_option("steps", "--steps", click.IntRange(1))
 @max_minutes_option
-@click.option("--batch-size", type=click.IntRange(8), default=512, show_default=True)
-@click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), default=1e-3, show_default=True)
-@click.option(
-    "--balance",
-    "balance_weight",
-    type=click.FloatRange(min=0),
-    default=0.05,
-    show_default=True,
-    help="More of it: fewer postings per query, a little less quality.",
-)
-@click.option(
-    "--thresholds",
+@_option("batch_size", "--batch-size", click.IntRange(8))
+@_option("learning_rate", "--learning-rate", _ABOVE_0)
+@_option("balance_weight", "--balance", _FROM_0, "More of it: fewer postings per query, a little less quality.")
+@_option(
     "threshold_weight",
-    type=click.FloatRange(min=0),
-    default=0.0,
-    show_default=True,
-    help="Above 0, learn how many features a text needs, at most --k: the more of it, the fewer.",
+    "--thresholds",
+    _FROM_0,
+    "Above 0, learn how many features a text needs, at most --k: the more of it, the fewer.",
 )
 @click.option(
     "--lexical/--no-lexical",
     default=True,
     show_default=True,
-    help="Let a text's rarer tokens be features beside the latents.",
+    help="Let a text's rarer tokens be features beside the latents, with retrieval.",
 )
-@click.option(
-    "--lexical-weight",
+@_option(
     "document_lexical_scale",
-    type=click.FloatRange(min=0, min_open=True),
-    default=0.07,
-    show_default=True,
-    help="Weight of a document's tokens. Less: where texts are long, fewer postings find more of the dense hits, "
-    "and features alone rank worse.",
+    "--lexical-weight",
+    _ABOVE_0,
+    "Weight of a document's tokens. Less: where texts are long, fewer postings find more of the dense hits, and "
+    "features alone rank worse.",
 )
-@click.option(
-    "--alpha-mse", type=click.FloatRange(min=0), default=1.0, show_default=True, help="alpha_1 of the paper's eq. 3."
-)
-@click.option(
+@_option("alpha_mse", "--alpha-mse", _FROM_0, "alpha_1 of the paper's eq. 3, with paper.")
+@_option(
+    "alpha_distance",
     "--alpha-distance",
-    type=click.FloatRange(min=0),
-    default=1.0,
-    show_default=True,
-    help="alpha_2 of the paper's eq. 1 and 3.",
+    _FROM_0,
+    "alpha_2 of the paper's eq. 1 and 3.",
+    default="1 with paper, 30,000 with ivae",
 )
-@click.option("--seed", type=int, default=0, show_default=True)
+@seed_option
 @device_option
 @cache_option
 @quiet_option
@@ -146,23 +138,23 @@ def train(
     from connector.training.data import concatenate
     from connector.training.embeddings import EmbeddingCache
     from connector.training.heads.card import save_head
-    from connector.training.heads.settings import TrainingSettings
     from connector.training.heads.trainer import train_head
-    from connector.training.sources import load_embeddings, read_texts
+    from connector.training.sources import load_embeddings, read_sources
 
-    if options["alpha_distance"] is None:
-        del options["alpha_distance"]
+    if not lexical and options["document_lexical_scale"] is not None:
+        raise click.UsageError("--no-lexical leaves tokens out, --lexical-weight says what they weigh; choose one.")
+    settings = make_settings(TrainingSettings, max_minutes=max_minutes, **options)
     if not lexical:
-        options |= {"document_lexical_scale": 0.0, "query_lexical_scale": 0.0}
-    try:
-        settings = TrainingSettings(max_seconds=max_minutes * 60 if max_minutes else None, **options)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
-    device = choose_device(device)
-    base_model = base_model or DEFAULT_BASE_MODEL
+        settings = replace(settings, document_lexical_scale=0.0, query_lexical_scale=0.0)
     of_embeddings = [path for path in corpus if path.suffix in (".npy", ".npz")]
     if of_embeddings and len(of_embeddings) < len(corpus):
         raise CorpusError(f"{of_embeddings[0]} holds embeddings and other inputs are texts; train on one kind.")
+    if of_embeddings and splits:
+        raise click.UsageError("--split names qrels of corpora, and embeddings have none; leave it out.")
+    sources = [] if of_embeddings else read_sources(corpus, splits=splits, seed=settings.seed)
+    output.mkdir(parents=True, exist_ok=True)
+    device = choose_device(device)
+    base_model = base_model or DEFAULT_BASE_MODEL
     counts: dict[str, dict[str, int]] = {}
     special_ids: list[int] = []
     with stages(quiet) as report:
@@ -173,7 +165,6 @@ def train(
             hide_loading()
             dense = find_base_model(base_model)
             embedder = EmbeddingCache(load_base_model(dense, device), dense.name, cache)
-            sources = [read_texts(path, splits=splits).with_queries(seed=settings.seed) for path in corpus]
             names = [source.name for source in sources]
             parts = [
                 source.embed(embedder, partial(report, f"embedding {source.name}"), lexical=settings.lexical)

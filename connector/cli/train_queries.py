@@ -13,10 +13,13 @@ from connector.cli.options import (
     device_option,
     max_minutes_option,
     quiet_option,
+    seed_option,
     splits_option,
     trained_output_option,
 )
 from connector.cli.progress import stages
+from connector.cli.settings import make_settings, settings_option
+from connector.training.static_queries.settings import StaticSettings
 
 
 @click.command(
@@ -31,11 +34,11 @@ Examples:
 @trained_output_option
 @click.option("--encoder", default=None, help="Head to begin with: a folder, or a shipped one's name.")
 @splits_option
-@click.option("--steps", type=click.IntRange(1), default=3_000, show_default=True)
+@settings_option(StaticSettings, "steps", "--steps", click.IntRange(1))
 @max_minutes_option
-@click.option("--batch-size", type=click.IntRange(8), default=512, show_default=True, help="Queries of a step.")
-@click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), default=2e-3, show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True)
+@settings_option(StaticSettings, "batch_size", "--batch-size", click.IntRange(8), "Queries of a step.")
+@settings_option(StaticSettings, "learning_rate", "--learning-rate", click.FloatRange(min=0, min_open=True))
+@seed_option
 @device_option
 @cache_option
 @quiet_option
@@ -58,22 +61,21 @@ def queries(
     """
     from connector.cli.encoder import open_encoder
     from connector.encoders.load import DEFAULT_ENCODER, head_folder
-    from connector.training.distillation import read_taught
+    from connector.training.distillation import teach
     from connector.training.embeddings import EmbeddingCache
+    from connector.training.sources import read_sources
     from connector.training.static_queries.card import save_static
-    from connector.training.static_queries.settings import StaticSettings
     from connector.training.static_queries.trainer import train_static
 
-    try:
-        settings = StaticSettings(max_seconds=max_minutes * 60 if max_minutes else None, **options)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
+    settings = make_settings(StaticSettings, max_minutes=max_minutes, **options)
     head = head_folder(encoder or DEFAULT_ENCODER)
+    sources = read_sources(corpus, splits=splits, seed=settings.seed)
+    output.mkdir(parents=True, exist_ok=True)
     opened = open_encoder(str(head), device=device)
     dense, base_model = opened.dense_model(), opened.fingerprint.base_model
     with stages(quiet) as report:
         embedder = EmbeddingCache(dense, base_model, cache)
-        corpora = read_taught(corpus, embedder, splits=splits, seed=settings.seed, report=report)
+        corpora = teach(sources, embedder, report=report)
         trained = train_static(dense, corpora, settings, checkpoint=output / "queries.pt", progress=report)
     counts = {each.source.name: each.counts for each in corpora}
     save_static(trained, head, output, settings, base_model=base_model, data=counts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,19 @@ from connector.cli.options import (
     device_option,
     max_minutes_option,
     quiet_option,
+    seed_option,
     splits_option,
     trained_output_option,
 )
 from connector.cli.progress import stages
+from connector.cli.settings import make_settings, settings_option
+from connector.encoders.threshold_rules import THRESHOLD_RULES
+from connector.training.splade.settings import METHODS, SpladeSettings
 
-_RULES = click.Choice(["none", "soft", "sigmoid", "hard", "gauss"])
+_RULES = click.Choice(THRESHOLD_RULES)
+_ABOVE_0 = click.FloatRange(min=0, min_open=True)
+_FROM_0 = click.FloatRange(min=0)
+_option = partial(settings_option, SpladeSettings)
 
 
 @click.command(
@@ -35,32 +43,35 @@ Examples:
 @trained_output_option
 @click.option("--start", required=True, help="A SPLADE to go on from: a folder, or a name on the model hub.")
 @click.option("--teacher", default=None, help="Dense model.  [default: sentence-transformers/all-MiniLM-L6-v2]")
-@click.option(
-    "--method", type=click.Choice(["splade", "dt", "topk", "ht"]), default="ht", show_default=True,
-    help="No thresholds, dynamic ones, the largest weights of each document, hybrid thresholds.",
-)  # fmt: skip
-@click.option("--query-rule", type=_RULES, help="How queries are thresholded.  [default: soft with ht]")
-@click.option("--document-rule", type=_RULES, help="How documents are thresholded.  [default: hard with ht]")
-@click.option("--steepness", type=click.FloatRange(min=0, min_open=True), default=25.0, show_default=True, help="K.")
-@click.option("--k", type=click.IntRange(1), default=100, show_default=True, help="Weights per document (topk).")
-@click.option("--idf", is_flag=True, help="Weigh queries by how rare their features are in the corpus searched.")
-@click.option(
-    "--self-taught", type=click.FloatRange(0, 1), default=0.0, show_default=True,
-    help="Share of the start's own scores in what is taught; keeps what it knows of words.",
-)  # fmt: skip
-@click.option("--lambda-q", type=click.FloatRange(min=0), default=0.01, show_default=True, help="Shorter queries.")
-@click.option("--lambda-d", type=click.FloatRange(min=0), default=0.008, show_default=True, help="Shorter documents.")
-@click.option("--lambda-t", type=click.FloatRange(min=0), default=1.0, show_default=True, help="Higher thresholds.")
+@_option(
+    "method", "--method", click.Choice(METHODS), "No thresholds, dynamic ones, the largest weights, hybrid thresholds."
+)
+@_option("query_rule", "--query-rule", _RULES, "How queries are thresholded.", default="soft with ht, gauss with dt")
+@_option(
+    "document_rule", "--document-rule", _RULES, "How documents are thresholded.", default="hard with ht, gauss with dt"
+)
+@_option("steepness", "--steepness", _ABOVE_0, "K.")
+@_option("k", "--k", click.IntRange(1), "Weights per document, with topk.")
+@_option("idf", "--idf", help="Weigh queries by how rare their features are in the corpus searched.")
+@_option(
+    "self_taught",
+    "--self-taught",
+    click.FloatRange(0, 1),
+    "Share of the start's own scores in what is taught; keeps what it knows of words.",
+)
+@_option("lambda_q", "--lambda-q", _FROM_0, "Shorter queries.")
+@_option("lambda_d", "--lambda-d", _FROM_0, "Shorter documents.")
+@_option("lambda_t", "--lambda-t", _FROM_0, "Higher thresholds.")
 @splits_option
-@click.option("--steps", type=click.IntRange(1), default=20_000, show_default=True)
+@_option("steps", "--steps", click.IntRange(1))
 @max_minutes_option
-@click.option("--batch-size", type=click.IntRange(1), default=16, show_default=True, help="Queries of a step.")
-@click.option("--negatives", type=click.IntRange(1), default=1, show_default=True, help="Mined for each query.")
-@click.option("--max-length", type=click.IntRange(1), default=128, show_default=True, help="Tokens of a text.")
-@click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), default=2e-5, show_default=True)
-@click.option("--threshold-learning-rate", type=click.FloatRange(min=0, min_open=True), default=2e-3, show_default=True)
-@click.option("--freeze-embeddings", is_flag=True, help="Leave the token embeddings as they are.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@_option("batch_size", "--batch-size", click.IntRange(1), "Queries of a step.")
+@_option("negatives", "--negatives", click.IntRange(1), "Mined for each query.")
+@_option("max_length", "--max-length", click.IntRange(1), "Tokens of a text.")
+@_option("learning_rate", "--learning-rate", _ABOVE_0)
+@_option("threshold_learning_rate", "--threshold-learning-rate", _ABOVE_0)
+@_option("freeze_embeddings", "--freeze-embeddings", help="Leave the token embeddings as they are.")
+@seed_option
 @device_option
 @cache_option
 @quiet_option
@@ -85,22 +96,21 @@ def splade(
     from connector.cli.encoder import open_encoder
     from connector.encoders.base_model import DEFAULT_BASE_MODEL, find_base_model, load_base_model
     from connector.encoders.device import choose_device
-    from connector.training.distillation import read_taught
+    from connector.training.distillation import teach
     from connector.training.embeddings import EmbeddingCache
+    from connector.training.sources import read_sources
     from connector.training.splade.card import save_splade
-    from connector.training.splade.settings import SpladeSettings
     from connector.training.splade.trainer import train_splade
 
-    try:
-        settings = SpladeSettings(max_seconds=max_minutes * 60 if max_minutes else None, **options)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
+    settings = make_settings(SpladeSettings, max_minutes=max_minutes, **options)
+    sources = read_sources(corpus, splits=splits, seed=settings.seed)
+    output.mkdir(parents=True, exist_ok=True)
     device = choose_device(device)
     encoder = open_encoder(start, device=device)
     dense = find_base_model(teacher or DEFAULT_BASE_MODEL)
     with stages(quiet) as report:
         embedder = EmbeddingCache(load_base_model(dense, device), dense.name, cache)
-        corpora = read_taught(corpus, embedder, splits=splits, seed=settings.seed, report=report)
+        corpora = teach(sources, embedder, report=report)
         trained = train_splade(encoder.model, corpora, settings, checkpoint=output / "checkpoint.pt", progress=report)
     counts = {each.source.name: each.counts for each in corpora}
     save_splade(trained, output, settings, start=start, teacher=dense.name, data=counts)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import copy
 from typing import Any
 
 import torch
@@ -12,36 +11,67 @@ from sentence_transformers.sparse_encoder.modules import SpladePooling
 from torch import Tensor, nn
 
 
-@contextmanager
-def pooled_sparsely(model: SparseEncoder) -> Iterator[None]:
-    """Inside, the model pools logits as they are computed, and differentiates the largest ones alone.
+class MaxLogitPooling(SpladePooling):
+    """Projects token states onto the vocabulary and keeps the largest logit of each output as it goes.
 
     log(1 + ReLU(x)) grows with x, so the largest logit decides; only a few hundred of 30,522 are above 0, and each
-    comes from one token. Vectors and gradients are the same to rounding. A model of another make (sum pooling, another
-    activation) is left as it is.
-    """
-    pooling, decoder = next(each for each in model if isinstance(each, SpladePooling)), _output_layer(model)
-    if decoder is None or (pooling.pooling_strategy, pooling.activation_function) != ("max", "relu"):
-        yield
-        return
+    comes from one token. Vectors and gradients equal those of `SpladePooling("max")` behind the same layer, to
+    rounding.
 
-    def pool(features: dict[str, Any]) -> dict[str, Any]:
+    Args:
+        decoder: The language model's output layer, with a bias.
+    """
+
+    def __init__(self, decoder: nn.Linear) -> None:
+        super().__init__("max", embedding_dimension=decoder.out_features)
+        self.decoder = decoder
+
+    def forward(self, features: dict[str, Tensor | Any], **kwargs: Any) -> dict[str, Tensor | Any]:
+        """Turn `token_embeddings` (n, tokens, hidden), the input of the output layer, into `sentence_embedding`.
+
+        Args:
+            features: Holds `attention_mask` as well.
+            **kwargs: Meant for other modules.
+        """
         hidden, mask = features["token_embeddings"], features["attention_mask"]
-        pooled = _LargestLogits.apply(hidden, mask.bool(), decoder.weight, decoder.bias)
+        pooled = _LargestLogits.apply(hidden, mask.bool(), self.decoder.weight, self.decoder.bias)
         features["sentence_embedding"] = pooled.log1p()
         return features
 
-    if "forward" in vars(pooling):  # inside of another such block already
-        yield
-        return
-    # Attributes of the instances, in front of their classes' methods: the modules themselves stay what they are.
-    vars(pooling)["forward"] = pool
-    vars(decoder)["forward"] = lambda hidden: hidden
-    pooling.embedding_dimension = decoder.out_features
-    try:
-        yield
-    finally:
-        del vars(pooling)["forward"], vars(decoder)["forward"]
+
+def with_max_logit_pooling(model: SparseEncoder) -> SparseEncoder:
+    """The same SPLADE with `MaxLogitPooling` in the list, sharing all weights; the given one stays as it is.
+
+    A model of another kind (sum pooling, another activation, an output layer without bias) is returned itself.
+    """
+    decoder = _output_layer(model)
+    if decoder is None or not any(_pools_by_maximum(module) for module in model):
+        return model
+    modules = [
+        MaxLogitPooling(decoder).train(module.training) if _pools_by_maximum(module) else _without(module, decoder)
+        for module in model
+    ]
+    prompts = {task: prompt for task, prompt in model.prompts.items() if prompt}
+    pooled = SparseEncoder(modules=modules, device=str(model.device), prompts=prompts, similarity_fn_name="dot")
+    return pooled.train(model.training)
+
+
+def _pools_by_maximum(module: nn.Module) -> bool:
+    kind = (getattr(module, "pooling_strategy", None), getattr(module, "activation_function", None))
+    return type(module) is SpladePooling and kind == ("max", "relu")
+
+
+def _without(module: nn.Module, layer: nn.Module) -> nn.Module:
+    """The module with a layer in it that passes on what it gets: a copy that shares everything else."""
+    if module is layer:
+        return nn.Identity()
+    if not any(each is layer for each in module.modules()):
+        return module
+    changed = copy.copy(module)
+    changed._modules = {
+        name: child if child is None else _without(child, layer) for name, child in module._modules.items()
+    }
+    return changed
 
 
 def _output_layer(model: SparseEncoder) -> nn.Linear | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,9 +12,7 @@ from torch import Tensor, nn
 
 from connector.encoders.lexical import Task
 from connector.encoders.module import WeightedModule
-
-ThresholdRule = Literal["none", "soft", "sigmoid", "hard", "gauss"]
-THRESHOLD_RULES: tuple[ThresholdRule, ...] = get_args(ThresholdRule)
+from connector.encoders.threshold_rules import THRESHOLD_RULES, ThresholdRule
 
 
 def soft_threshold(weights: Tensor, threshold: Tensor) -> Tensor:

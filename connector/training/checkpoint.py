@@ -111,8 +111,14 @@ class Checkpoint(Generic[Result]):
                 f"{self.path} is of a run with another {' and '.join(other)}; give the same options to go on, or "
                 "delete the file to train from the start."
             )
-        objective.load_state_dict(state["objective"])
-        optimizer.load_state_dict(state["optimizer"])
+        try:
+            objective.load_state_dict(state["objective"])
+            optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise EncoderError(
+                f"{self.path} is of a run on another model or other data, or by another version; delete it to train "
+                "from the start."
+            ) from error
         for generator, kept_state in zip(generators, state["generators"], strict=True):
             generator.bit_generator.state = kept_state
         of_cpu, *of_gpus = state["torch_generators"]

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from connector.training.data import TrainingData
 from connector.training.embeddings import EmbeddingCache
-from connector.training.sources import TextSource, read_texts
+from connector.training.sources import TextSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,24 +48,16 @@ class TaughtCorpus:
         return TaughtCorpus(source, teacher)
 
 
-def read_taught(
-    paths: Sequence[Path],
-    embedder: EmbeddingCache,
-    *,
-    splits: Sequence[str] = ("train",),
-    seed: int = 0,
-    report: Callable[[str, float], None],
+def teach(
+    sources: Sequence[TextSource], embedder: EmbeddingCache, *, report: Callable[[str, float], None]
 ) -> list[TaughtCorpus]:
-    """Read corpora and let the teacher embed them; a corpus without train queries gets sentences for some.
+    """Let the teacher embed corpora.
 
     Args:
-        paths: Anything that `read_texts` takes.
+        sources: With queries.
         embedder: The teacher.
-        splits: Qrels to learn from.
-        seed: Of the sentences.
         report: Told what is being done, and the share of it.
     """
-    sources = [read_texts(path, splits=splits).with_queries(seed=seed) for path in paths]
     return [
         TaughtCorpus(source, source.embed(embedder, partial(report, f"embedding {source.name}"), lexical=False))
         for source in sources

@@ -105,6 +105,24 @@ def read_texts(path: Path, *, splits: Sequence[str] = ("train",)) -> TextSource:
     return TextSource(path.resolve().name, tuple(documents.values()), tuple(queries), tuple(positives), skipped)
 
 
+def read_sources(paths: Sequence[Path], *, splits: Sequence[str] = (), seed: int = 0) -> list[TextSource]:
+    """Read corpora to train on; one without training queries gets sentences of its documents for some.
+
+    Args:
+        paths: Anything that `read_texts` takes.
+        splits: Qrels to learn from, one of which a corpus must have; if none are named, `train` where it is.
+        seed: Of the sentences.
+
+    Raises:
+        CorpusError: A corpus cannot be read or has fewer than two documents, or there is none of the splits.
+    """
+    known = {file.name.split(".")[0] for path in paths for file in path.glob("qrels/*.tsv*")}
+    if splits and not known.intersection(splits):
+        asked = " or ".join(f"qrels/{split}.tsv" for split in splits)
+        raise CorpusError(f"No corpus has {asked}; splits that exist: {', '.join(sorted(known)) or 'none'}.")
+    return [read_texts(path, splits=splits or ("train",)).with_queries(seed=seed) for path in paths]
+
+
 def load_embeddings(path: Path) -> TrainingData:
     """Load embeddings of one corpus: `.npy` with documents, or `.npz` with documents, queries and positives.
 

@@ -10,6 +10,7 @@ from sklearn.cluster import KMeans
 from torch import Tensor
 
 from connector.encoders.ivae import IdentifiableVAE, build_mlp
+from connector.errors import EncoderError
 from connector.training.data import TrainingData
 from connector.training.heads.settings import TrainingSettings
 from connector.training.loop import Objective
@@ -24,11 +25,19 @@ class IVAEObjective(Objective):
 
     The ELBO is that of Khemakhem et al. 2020, eq. 8, with Gaussians: posterior N(g(x, u), v(x, u)), prior N(0, l(u))
     and likelihood N(f(z), 0.01). It is not annealed.
+
+    Raises:
+        EncoderError: There are fewer documents than clusters.
     """
 
     def __init__(self, head: IdentifiableVAE, data: TrainingData, settings: TrainingSettings) -> None:
         super().__init__()
         self.head = head
+        if len(data.documents) < head.num_clusters:
+            raise EncoderError(
+                f"ivae divides the documents into {head.num_clusters} clusters, and there are {len(data.documents)}; "
+                "train on more, or by another recipe."
+            )
         latents, hidden, clusters = head.num_latents // 2, head.hidden_dim, head.num_clusters
         self.log_variance = build_mlp(head.dim + clusters, latents, hidden)
         self.log_prior_variance = build_mlp(clusters, latents, hidden)

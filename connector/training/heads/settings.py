@@ -4,9 +4,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from connector.training.ranges import check_ranges
+
+_READ_BY: dict[str, tuple[str, ...]] = {
+    "alpha_mse": ("paper",),
+    "alpha_distance": ("paper", "ivae"),
+    "alpha_elbo": ("ivae",),
+    "alpha_flops": ("ivae",),
+} | dict.fromkeys(
+    (
+        "initial", "train_k_query", "neighbours_per_seed", "temperature", "document_weight", "balance_weight",
+        "threshold_weight", "document_lexical_scale", "query_lexical_scale",
+    ),
+    ("retrieval",),
+)  # fmt: skip
+"""The recipes that read a setting, where not all do."""
 
 _AT_LEAST_ONE = (
     "num_latents", "k", "k_query", "steps", "batch_size", "neighbours_per_seed", "num_neighbours",
@@ -14,6 +28,7 @@ _AT_LEAST_ONE = (
 )  # fmt: skip
 
 Recipe = Literal["retrieval", "paper", "ivae"]
+RECIPES: tuple[Recipe, ...] = get_args(Recipe)
 Initial = Literal["documents", "random"]
 
 
@@ -86,6 +101,14 @@ class TrainingSettings:
     seed: int = 0
     """Of the weights, the batches and the held-out queries."""
 
+    def unread(self) -> dict[str, str]:
+        """The settings that the recipe does not read, and why."""
+        return {
+            name: f"the recipe {self.recipe} does not read it, {' and '.join(recipes)} would"
+            for name, recipes in _READ_BY.items()
+            if self.recipe not in recipes
+        }
+
     @property
     def begins_at_documents(self) -> bool:
         """Whether latents begin as centroids of documents."""
@@ -118,7 +141,9 @@ class TrainingSettings:
         widest = max(self.k, self.k_query, *self.train_k_query)
         if widest > self.num_latents:
             raise ValueError(f"{widest} features cannot be kept of num_latents = {self.num_latents}.")
-        if self.batch_size % self.neighbours_per_seed:
+        if self.recipe == "ivae" and self.num_latents % 2:
+            raise ValueError(f"num_latents must be even with ivae, {self.num_latents} is not: two features a latent.")
+        if self.recipe == "retrieval" and self.batch_size % self.neighbours_per_seed:
             raise ValueError(
                 f"batch_size {self.batch_size} must be a multiple of neighbours_per_seed {self.neighbours_per_seed}."
             )

@@ -139,8 +139,7 @@ def train_head(
         if kept is not None:
             kept.clear()
         raise EncoderError(
-            f"threshold_weight {settings.threshold_weight:g} left no text any feature; lower it (--thresholds) and "
-            "train again."
+            f"threshold_weight {settings.threshold_weight:g} left no text any feature; lower it and train again."
         )
     if before is not None and compared is not None and compared.score >= best.score:
         head, best = before, compared

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from connector.encoders.thresholds import THRESHOLD_RULES, ThresholdRule
+from connector.encoders.threshold_rules import THRESHOLD_RULES, ThresholdRule
 from connector.training.ranges import check_ranges
 
 Method = Literal["splade", "dt", "topk", "ht"]
@@ -82,6 +82,12 @@ class SpladeSettings:
     def patience(self) -> None:
         """The last weights are kept: quality alone would choose the first, which have no thresholds yet."""
         return None
+
+    def unread(self) -> dict[str, str]:
+        """The settings that the method does not read, and why."""
+        names = [] if self.method == "topk" else ["k"]
+        names += [] if self.method in _RULES else ["steepness", "lambda_t", "threshold_learning_rate"]
+        return dict.fromkeys(names, f"the method {self.method} does not read it")
 
     @property
     def rules(self) -> tuple[ThresholdRule, ThresholdRule] | None:

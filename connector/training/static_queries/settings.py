@@ -40,6 +40,10 @@ class StaticSettings:
     seed: int = 0
     """Of the batches and the held-out queries."""
 
+    def unread(self) -> dict[str, str]:
+        """The settings that a run does not read: none."""
+        return {}
+
     def __post_init__(self) -> None:
         counts = ("steps", "batch_size", "validation_queries", "validation_documents", "validations")
         check_ranges(self, at_least_one=counts, above_zero=("learning_rate", "temperature"))

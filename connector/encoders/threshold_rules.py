@@ -1,0 +1,8 @@
+"""How weights below a learned threshold are treated, by the names of the hybrid thresholding paper. Imports nothing."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+ThresholdRule = Literal["none", "soft", "sigmoid", "hard", "gauss"]
+THRESHOLD_RULES: tuple[ThresholdRule, ...] = get_args(ThresholdRule)
