@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import click
 
 from benchmarks.cli.demo import demo
@@ -47,6 +49,11 @@ benchmarks.add_command(report)
 
 def main() -> None:
     """Run the command; an error that we foresaw is one line."""
+    if missing := [name for name in ("matplotlib", "psutil") if find_spec(name) is None]:
+        # Before a run: pictures are drawn at its end.
+        raise SystemExit(
+            f"Error: The benchmarks need {' and '.join(missing)}. In a clone: pip install --editable '.[cluster,plot]'"
+        )
     try:
         benchmarks(prog_name="python -m benchmarks")
     except ConnectorError as error:

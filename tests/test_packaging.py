@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import shutil
@@ -19,6 +20,7 @@ import yaml
 from click.testing import CliRunner
 
 import connector
+from benchmarks.__main__ import main
 from connector.cli.main import cli
 from connector.source_tree import mappings_folder, source_tree
 
@@ -80,6 +82,25 @@ def test_hints_name_extras_that_exist() -> None:
     }
     assert len(named) > 10
     assert {(extra, file) for extra, file in named if extra not in extras} == set()
+
+
+@pytest.mark.parametrize(
+    ("extra", "package"),
+    [("langchain", "langchain_core"), ("haystack", "haystack"), ("llamaindex", "llama_index.core")],
+)
+def test_an_integration_without_its_framework_names_the_extra(
+    extra: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(sys.modules, f"connector.integrations.{extra}", raising=False)
+    with pytest.raises(ModuleNotFoundError, match=rf"; pip install 'ksparse\[{extra}\]'$"):
+        importlib.import_module(f"connector.integrations.{extra}")
+
+
+def test_benchmarks_say_what_they_need_before_they_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.__main__.find_spec", lambda name: None if name == "matplotlib" else object())
+    with pytest.raises(SystemExit, match=r"need matplotlib\. In a clone: pip install --editable '\.\[cluster,plot\]'"):
+        main()
 
 
 def test_a_clone_reads_its_own_mappings() -> None:

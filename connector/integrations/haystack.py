@@ -6,6 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+try:
+    import haystack  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(f"{error}; pip install 'ksparse[haystack]'", name=error.name) from error
+
 import numpy as np
 from haystack import Document, component, default_from_dict, default_to_dict
 from haystack.dataclasses import ByteStream, SparseEmbedding

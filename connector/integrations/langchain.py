@@ -7,6 +7,11 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
+try:
+    import langchain_core  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(f"{error}; pip install 'ksparse[langchain]'", name=error.name) from error
+
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore

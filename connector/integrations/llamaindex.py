@@ -7,6 +7,11 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+try:
+    import llama_index.core  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(f"{error}; pip install 'ksparse[llamaindex]'", name=error.name) from error
+
 from llama_index.core.bridge.pydantic import PrivateAttr
 from llama_index.core.schema import BaseNode, MetadataMode, TextNode
 from llama_index.core.vector_stores.types import (
