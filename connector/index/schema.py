@@ -12,6 +12,7 @@ from opensearchpy.exceptions import NotFoundError, RequestError
 
 from connector.connection.client import explained, is_elasticsearch, reason_of
 from connector.errors import ClusterError, EncoderMismatchError, IndexMappingError
+from connector.index.create import create_index
 from connector.index.names import check_field_name, check_index_name
 from connector.query.body import FEATURES_FIELD
 from connector.query.rescore import CODE_FIELD, code_mapping
@@ -261,13 +262,8 @@ def prepare_index(
         )
         if is_elasticsearch(client):
             body["mappings"]["properties"]["metadata"]["type"] = "flattened"
-        try:
-            with explained(client):
-                client.indices.create(index=index, body=body)
-        except RequestError as error:
-            if error.error == "resource_already_exists_exception":  # by another job, just now
-                return prepare_index(client, index, encoder, fields=fields)
-            raise IndexMappingError(f"The server refuses to create index {index!r}: {reason_of(error)}") from error
+        if not create_index(client, index, body):
+            return prepare_index(client, index, encoder, fields=fields)
         facts = (statistics, code, weight_exponent, search)
         return IndexSchema(index, encoder, dict(fields or {}), *facts, names=(index,))
     check_encoder(schema, encoder)

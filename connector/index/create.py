@@ -1,0 +1,83 @@
+"""Create an index, and find out at once what a template made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from opensearchpy import OpenSearch
+from opensearchpy.exceptions import OpenSearchException, TransportError
+
+from connector.connection.client import explained, reason_of
+from connector.errors import ClusterError, IndexMappingError
+from connector.index.templates import advice_about_templates
+
+_WAIT_S = 30
+"""For a copy of each shard to start; on a busy machine it takes seconds."""
+
+
+def create_index(client: OpenSearch, index: str, body: Mapping[str, Any]) -> bool:
+    """Create an index, and check that documents can be kept in it.
+
+    Returns:
+        Whether it was made: False where another job made it just now.
+
+    Raises:
+        ClusterError: The server is away or does not permit it, or no node may hold the index, which is deleted again.
+        IndexMappingError: The server refuses it, or a template has its documents thrown away.
+    """
+    try:
+        with explained(client):
+            reply = client.indices.create(
+                index=index, body=body, params={"request_timeout": 2 * _WAIT_S, "timeout": f"{_WAIT_S}s"}
+            )
+    except TransportError as error:
+        if error.error == "resource_already_exists_exception":
+            return False
+        reason = reason_of(error).rstrip(".")
+        raise IndexMappingError(
+            f"The server refuses to create index {index!r}: {reason}.{advice_about_templates(client, index)}"
+        ) from error
+    try:
+        _check_source(client, index)
+        if not reply.get("shards_acknowledged", True):
+            _check_allocation(client, index)
+    except (ClusterError, IndexMappingError):
+        with explained(client):
+            client.indices.delete(index=index, ignore_unavailable=True)
+        raise
+    return True
+
+
+def _check_source(client: OpenSearch, index: str) -> None:
+    """Legacy templates are merged with what is asked for: one may leave documents without their text."""
+    with explained(client):
+        replies = client.indices.get_mapping(index=index, params={"filter_path": "*.mappings._source"})
+    for reply in replies.values():
+        if reply["mappings"]["_source"].get("enabled") is False:
+            raise IndexMappingError(
+                f"Index {index!r} would not keep its documents (_source is disabled)."
+                f"{advice_about_templates(client, index)}"
+            )
+
+
+def _check_allocation(client: OpenSearch, index: str) -> None:
+    """Say why no node holds the first shard, which would refuse each write after a minute."""
+    try:
+        found = client.transport.perform_request(
+            "GET", "/_cluster/allocation/explain", body={"index": index, "shard": 0, "primary": True}
+        )
+    except OpenSearchException:  # it started meanwhile, or this is nobody's to ask
+        return
+    if found.get("can_allocate") != "no":
+        return
+    reasons = {
+        decider["explanation"]
+        for node in found.get("node_allocation_decisions", [])
+        for decider in node.get("deciders", [])
+        if decider.get("decision") == "NO"
+    }
+    raise ClusterError(
+        f"No node may hold index {index!r}: {'; '.join(sorted(reasons)) or found.get('allocate_explanation')}."
+        f"{advice_about_templates(client, index)}"
+    )
