@@ -295,6 +295,11 @@ def _parse(name: str, mappings: Mapping[str, Any]) -> IndexSchema:
         raise IndexMappingError(
             f"Index {name!r} was not made by ksparse ({found}); choose another name, or delete it first."
         )
+    if mappings.get("_source", {}).get("enabled") is False:
+        raise IndexMappingError(
+            f"Index {name!r} does not keep its documents (_source is disabled); ingest into a new one, of a name that "
+            "no template with that setting matches."
+        )
     facts = {key: value for key, value in meta["encoder"].items() if key != "digest"}
     try:
         encoder = EncoderFingerprint(**facts)

@@ -31,9 +31,8 @@ def advice_about_templates(client: OpenSearch, index: str) -> str:
     found = templates_of(client, index)
     if not found:
         return ""
-    return (
-        f" {', '.join(found).capitalize()} applies to this name: correct it, or choose a name that it does not match."
-    )
+    named = ", ".join(found)
+    return f" {named[0].upper()}{named[1:]} applies to this name: correct it, or choose a name that it does not match."
 
 
 def _matches(index: str, patterns: Iterable[str]) -> bool:
