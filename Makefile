@@ -30,7 +30,7 @@ help:
 
 setup: $(VENV)/installed
 
-$(VENV)/installed: requirements.lock setup.cfg pyproject.toml
+$(VENV)/installed: requirements.lock setup.cfg setup.py pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "Python 3.11 or newer is needed, $(PYTHON) is older; name another: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
@@ -111,4 +111,4 @@ lock:
 		setup.cfg --output-file requirements.lock
 
 clean:
-	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache build site *.egg-info
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache build dist site *.egg-info

@@ -68,7 +68,7 @@ def test_an_ingestion_job_goes_on_where_it_was_stopped(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    command = ("ingest_from_database.py", str(articles(workplace / "articles.db", 1_700)), "--index", index)
+    command = ("ingest_from_database.py", str(articles(workplace / "articles.db", 1_100)), "--index", index)
     with fault_proxy(opensearch_url) as proxy:
         monkeypatch.setenv("OPENSEARCH_URL", proxy.url)
         proxy.faults.append(passed)  # the first 500 rows
@@ -86,9 +86,9 @@ def test_an_ingestion_job_goes_on_where_it_was_stopped(
             run(*command, "--resume")
         written = b"".join(proxy.bulks)
     assert ended.value.code == 3
-    assert capsys.readouterr().out == "1700 rows: 1699 indexed, 1 in the dead letters\n"
-    assert client.count(index=index)["count"] == 1_699
-    assert b'"01600"' in written and b'"00000"' not in written, "what the first run had done was sent again"
+    assert capsys.readouterr().out == "1100 rows: 1099 indexed, 1 in the dead letters\n"
+    assert client.count(index=index)["count"] == 1_099
+    assert b'"01050"' in written and b'"00000"' not in written, "what the first run had done was sent again"
     [letter] = (workplace / f"{index}.dead-letters.jsonl").read_text().splitlines()
     assert json.loads(letter)["reason"].startswith("has an empty 'text'")
     assert not (workplace / f"{index}.checkpoint.json").exists()
