@@ -47,7 +47,7 @@ Examples:
 def up(nodes: str, heap: str, port: int | None, timeout_s: float, compose_file: Path | None, as_json: bool) -> None:
     """Start an OpenSearch on this machine and leave it running.
 
-    Uses OPENSEARCH_URL (with OPENSEARCH_USERNAME, OPENSEARCH_PASSWORD) if set, and starts nothing; else Docker if an
+    Uses OPENSEARCH_URL (with OPENSEARCH_USERNAME and the like) if set, and starts nothing; else Docker if an
     engine answers; else a real OpenSearch, downloaded once, without Docker. It listens on 127.0.0.1 only, without
     passwords.
     """

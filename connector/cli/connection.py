@@ -48,10 +48,16 @@ def _without_credentials(_context: click.Context, _option: click.Parameter, valu
     return value
 
 
-_file = click.Path(exists=True, dir_okay=False)
+# Whole paths: a worker of Ray runs in another folder.
+_file = click.Path(exists=True, dir_okay=False, resolve_path=True)
+_file_or_folder = click.Path(exists=True, resolve_path=True)
 _OPTIONS = (
     click.option("--insecure", is_flag=True, help="Do not verify the server's certificate."),
-    click.option("--ca-certs", type=click.Path(exists=True), help="File or folder of authorities to trust (PEM)."),
+    click.option(
+        "--ca-certs",
+        type=_file_or_folder,
+        help="File or folder of authorities to trust (PEM).",
+    ),
     click.option("--client-cert", type=_file, help="Certificate to show to the server (PEM)."),
     click.option("--client-key", type=_file, help="Its key, if in another file."),
     click.option(

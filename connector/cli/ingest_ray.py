@@ -37,8 +37,9 @@ Examples:
   ksparse ingest-ray /shared/dump --index docs --actors 64 --address auto    a cluster that `ray start` made
   ksparse ingest-ray /shared/dump --index docs --actors 16 --gpus-per-actor 0.5
 \b
-Every machine needs ksparse[ray], CORPUS and the encoder under the same path, and OPENSEARCH_URL (with _USERNAME and
-_PASSWORD) in the environment in which `ray start` ran. Exit status 3: finished, but some records are dead letters.
+Every machine needs ksparse[ray], CORPUS and the encoder under the same path, and OPENSEARCH_URL (with _USERNAME,
+_PASSWORD and the like) in the environment in which `ray start` ran.
+Exit status 3: finished, but some records are dead letters.
 """,
 )
 @click.argument("corpus")

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow
@@ -25,7 +26,7 @@ from connector.errors import BulkWriteError, ClusterError, ConnectorError
 from connector.index.schema import prepare_index, read_schema, read_uuid
 from connector.ingest.ray.job import RayIngest, import_ray
 from connector.ingest.ray.worker import Worker, read_rows
-from tests.fault_proxy import fault_proxy, status
+from tests.fault_proxy import FaultProxy, fault_proxy, status
 from tests.tiny import NUM_LATENTS
 
 pytestmark = [
@@ -34,22 +35,35 @@ pytestmark = [
     pytest.mark.filterwarnings(r"ignore::DeprecationWarning:ray\."),
 ]
 
+TOKEN = "m4rked-t0ken"
 FILES, ROWS = 6, 60
 MALFORMED = 3 * FILES
 TOTAL = FILES * ROWS + MALFORMED
 
 
 @pytest.fixture(scope="module")
-def ray(opensearch_url: str) -> Iterator[Any]:
-    """Two CPUs, and workers that find the node as the command does."""
+def front(opensearch_url: str) -> Iterator[FaultProxy]:
+    """The node behind a token."""
+    with fault_proxy(opensearch_url, authorization=f"Bearer {TOKEN}") as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="module")
+def ray(front: FaultProxy) -> Iterator[Any]:
+    """Two CPUs, and workers that find the node and the token as the command does; Ray keeps no trace of the token."""
     ray = pytest.importorskip("ray", reason="needs Ray: pip install 'ksparse[ray]'")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OPENSEARCH_URL", opensearch_url)
+    # Not pytest's: paths of sockets are short.
+    with pytest.MonkeyPatch.context() as patch, TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        patch.setenv("OPENSEARCH_URL", front.url)
+        patch.setenv("OPENSEARCH_BEARER_TOKEN", TOKEN)
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR", _temp_dir=folder)
         yield ray
         ray.shutdown()
+        kept = [path for path in Path(folder).rglob("*") if path.is_file()]
+        assert any("worker" in path.name for path in kept), "Ray logs nothing there: the test proves nothing"
+        assert [path for path in kept if TOKEN.encode() in path.read_bytes()] == []
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +145,7 @@ def test_the_command_writes_what_ingest_writes(
     arguments = ["ingest-ray", str(corpus), "--index", index, "--encoder", str(head_folder), "--actors", "1"]
     result = CliRunner().invoke(cli, [*arguments, "--json"], catch_exceptions=False)
     assert result.exit_code == 3, result.output
+    assert TOKEN not in result.output + Path(f"{index}.dead-letters.jsonl").read_text()
     counts = json.loads(result.stdout)
     assert (counts["read"], counts["indexed"], counts["dead_lettered"]) == (TOTAL, FILES * ROWS, MALFORMED)
     assert_same(client, index, expected)
@@ -239,6 +254,27 @@ def test_a_dataset_is_read_by_the_rules_of_parquet(
     [letter] = [json.loads(line) for line in (tmp_path / "dead.jsonl").read_text().splitlines()]
     assert letter["location"] == "a batch, row 1"
     assert json.loads(letter["raw"])["id"] == 0
+
+
+def test_a_token_that_no_worker_has_ends_the_run_without_being_shown(
+    ray: Any,  # noqa: ANN401
+    front: FaultProxy,
+    corpus: Path,
+    head_folder: Path,
+    encoder: TextEncoder,
+    index: str,
+    client: OpenSearch,
+) -> None:
+    prepare_index(client, index, encoder.fingerprint)
+    url, driver = front.url, os.getpid()
+
+    def connect_here() -> OpenSearch:
+        return connect(url, bearer_token=TOKEN if os.getpid() == driver else f"not-{TOKEN}")
+
+    job = RayIngest(index=index, connect=connect_here, encoder=str(head_folder))
+    with pytest.raises(ClusterError, match=r"refuses the credentials \(401\)") as refused:
+        job.ingest_corpus(corpus)
+    assert TOKEN not in f"{refused.value} {refused.value.__cause__!r}"
 
 
 def test_actors_that_leave_no_cpu_to_read_with_are_refused(ray: Any) -> None:  # noqa: ANN401

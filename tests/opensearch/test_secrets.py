@@ -19,7 +19,8 @@ from connector.errors import BulkWriteError, ClusterError
 from connector.index.schema import prepare_index
 from connector.index.writer import BulkWriter
 from connector.types import EncoderFingerprint, SparseDocument
-from tests.fault_proxy import FaultProxy, broken_before, fault_proxy, status
+from tests.fault_proxy import TLS_FOLDER, FaultProxy, broken_before, fault_proxy, status
+from tests.forward_proxy import forward_proxy
 
 pytestmark = pytest.mark.opensearch
 
@@ -110,6 +111,40 @@ def test_a_day_of_commands_leaves_no_credential_behind(
     assert Path(f"{index}.dead-letters.jsonl").is_file()
     meta = client.indices.get_mapping(index=index)[index]["mappings"]["_meta"]
     assert_holds_no_secret(json.dumps(meta), "the index")
+
+
+@pytest.mark.parametrize("variable", ["API_KEY", "BEARER_TOKEN"])
+def test_neither_a_token_nor_the_password_of_a_proxy_is_left_behind(
+    opensearch_url: str,
+    variable: str,
+    index: str,
+    head_folder: Path,
+    workplace: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    caplog.set_level(0)
+    for name in ("opensearch", "urllib3", "ksparse"):
+        caplog.set_level(1, name)
+    Path("corpus.jsonl").write_text('{"_id": "d1", "text": "stars burn"}\n')
+    header = f"{'ApiKey' if variable == 'API_KEY' else 'Bearer'} {PASSWORD}"
+    with (
+        fault_proxy(opensearch_url, tls=True, authorization=header) as front,
+        forward_proxy(credentials=(USER, PASSWORD)) as proxy,
+    ):
+        monkeypatch.setenv("OPENSEARCH_URL", front.url)
+        monkeypatch.setenv(f"OPENSEARCH_{variable}", PASSWORD)
+        monkeypatch.setenv("OPENSEARCH_PROXY", proxy.url.replace("//", f"//{USER}:{PASSWORD}@"))
+        options = ["--index", index, "--encoder", str(head_folder), "--ca-certs", str(TLS_FOLDER / "ca.pem")]
+        front.faults.append(broken_before)
+        assert run("ingest", "corpus.jsonl", *options).exit_code == 0
+        assert run("search", "stars", *options).exit_code == 0
+        monkeypatch.setenv("OPENSEARCH_PROXY", f"http://{USER}:{PASSWORD}-of-yesterday@{proxy.url[7:]}")
+        assert "407" in run("search", "stars", *options).stderr
+    assert_holds_no_secret(caplog.text, "the log")
+    for path in Path().rglob("*"):
+        if path.is_file():
+            assert_holds_no_secret(path.read_text("utf-8", "replace"), path.name)
 
 
 @pytest.mark.parametrize("command", [["status"], ["search", "stars", "--index", "docs"]], ids=lambda each: each[0])
