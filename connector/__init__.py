@@ -5,10 +5,14 @@ Names are imported when they are first used: torch takes seconds, and `ksparse s
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
+
+# Silent unless the program that uses it says otherwise.
+logging.getLogger("ksparse").addHandler(logging.NullHandler())
 
 if TYPE_CHECKING:
     from connector.connection.client import connect

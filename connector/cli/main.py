@@ -9,6 +9,7 @@ import click
 from opensearchpy.exceptions import OpenSearchException
 
 import connector
+from connector.cli.log import verbose_option, with_verbose
 from connector.errors import ConnectorError, EncoderMismatchError
 
 EXIT_FAILED = 1
@@ -47,7 +48,7 @@ class _LazyGroup(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         command: click.Command = getattr(import_module(_COMMANDS[cmd_name]), cmd_name.replace("-", "_"))
-        return command
+        return command if cmd_name == "bench" else with_verbose(command)
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -81,6 +82,7 @@ Examples:
 """,
 )
 @click.version_option(connector.__version__, prog_name="ksparse")
+@verbose_option
 def cli() -> None:
     """Semantic search on the inverted index that OpenSearch already has.
 

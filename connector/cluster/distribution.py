@@ -7,11 +7,14 @@ import subprocess
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from logging import getLogger
 from pathlib import Path
 
 from connector.cluster.folders import cache_folder, locked
 from connector.cluster.java import Java
 from connector.errors import ClusterError
+
+_log = getLogger("ksparse.cluster")
 
 VERSION = "3.6.0"
 _SETUP_TIMEOUT_S = 900.0
@@ -67,6 +70,7 @@ def prepare(java: Java, *, on_progress: Callable[[str], None]) -> Path:
     reduced = complete.with_name(f"{complete.name}-reduced")
     wanted = complete if java.thai else reduced
     if wanted.exists():
+        _log.info("OpenSearch %s lies in %s.", VERSION, wanted)
         return wanted
     with locked(cache / "setup.lock", timeout_s=_SETUP_TIMEOUT_S):
         if not complete.exists():

@@ -9,6 +9,7 @@ import socket
 import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
+from logging import getLogger
 from pathlib import Path
 from random import SystemRandom
 
@@ -16,6 +17,8 @@ from connector.cluster.folders import ServiceUser, service_user
 from connector.cluster.java import Java
 from connector.cluster.processes import MARK
 from connector.errors import ClusterError
+
+_log = getLogger("ksparse.cluster")
 
 HOST = "127.0.0.1"
 _CONSOLE = "console.log"
@@ -127,6 +130,7 @@ class Node:
                 group=self._user.gid if self._user else None,
                 extra_groups=[] if self._user else None,
             )
+        _log.info("Node %s started as process %d, at %s; its logs are in %s.", self.name, self.pid, self.url, logs)
 
     def stop(self, *, timeout_s: float = 20.0) -> None:
         """Stop the node cleanly: SIGTERM, and SIGKILL after `timeout_s` seconds. A stopped node is left as it is."""
@@ -137,8 +141,10 @@ class Node:
         try:
             self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
+            _log.warning("Node %s has not stopped within %.0f s, and is killed.", self.name, timeout_s)
             _signal(self._process, signal.SIGKILL)
             self._process.wait()
+        _log.info("Node %s stopped.", self.name)
 
     def kill(self) -> None:
         """End the process at once (SIGKILL), as a crash would."""

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from logging import getLogger
 from typing import Any
 
 from opensearchpy.exceptions import SerializationError, TransportError
@@ -9,6 +10,8 @@ from opensearchpy.exceptions import SerializationError, TransportError
 from connector.cluster.connection import Cluster
 from connector.connection.client import address_of, explained, reason_of
 from connector.errors import ClusterError
+
+_log = getLogger("ksparse.cluster")
 
 
 def get_json(cluster: Cluster, path: str, *, timeout_s: float = 10.0) -> dict[str, Any]:
@@ -55,13 +58,16 @@ def wait_until_ready(
     status = "green" if nodes > 1 else "yellow"
     path = f"/_cluster/health?wait_for_nodes=%3E%3D{nodes}&wait_for_status={status}&timeout=1s"
     deadline = time.monotonic() + timeout_s
+    _log.info("Waiting for OpenSearch at %s.", cluster.url)
     while True:
         check_alive()
         try:
             get_json(cluster, path)
+            _log.info("OpenSearch at %s is ready.", cluster.url)
             return
         except ClusterError as error:
             # An unready cluster answers 408 after the second it was given.
+            _log.debug("Not yet: %s", error)
             if time.monotonic() > deadline:
                 raise ClusterError(
                     f"OpenSearch at {cluster.url} was not ready after {timeout_s:g} s. "

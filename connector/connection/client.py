@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from logging import getLogger
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from connector.connection.proxy import Proxy, explain_proxy
 from connector.connection.tls import causes_of, explain_tls
 from connector.connection.transport import location
 from connector.errors import ClusterError
+
+_log = getLogger("ksparse.connection")
 
 _ADVICE = "see `ksparse status`, or set OPENSEARCH_URL."
 
@@ -148,6 +151,7 @@ def check_server(client: OpenSearch) -> Server:
             f"{url} runs {distribution} {version}; {needed} or newer is needed. "
             "Upgrade it, or start an OpenSearch here with `ksparse up`."
         )
+    _log.info("%s is %s %s, cluster %r.", url, distribution, version, reply.get("cluster_name"))
     return Server(url, str(reply.get("cluster_name", "")), version, distribution)
 
 

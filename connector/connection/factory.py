@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from difflib import get_close_matches
+from logging import getLogger
 from typing import Any
 
 import urllib3
@@ -17,6 +18,8 @@ from connector.connection.address import Address, parse_addresses
 from connector.connection.proxy import Proxy, find_proxy
 from connector.connection.tls import tls_context
 from connector.connection.transport import FailoverTransport, PatientConnection
+
+_log = getLogger("ksparse.connection")
 
 _SAID_BY_THE_URL = ("hosts", "host", "port", "use_ssl", "scheme", "url_prefix")
 _SAID_HERE = ("verify_certs", "ca_certs", "client_cert", "client_key")
@@ -46,6 +49,9 @@ def make_client(
     if issubclass(connection_class, PatientConnection):
         proxies = [find_proxy(address, access.proxy) for address in addresses]
         secure = _secure(addresses, proxies, access, options)
+        for address, proxy in zip(addresses, proxies, strict=True):
+            if proxy is not None:
+                _log.info("Requests to %s go through the %s.", address, proxy)
     else:
         proxies = [None for _ in addresses]
         secure = _left_to(connection_class, access)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from importlib import resources
+from logging import getLogger
 from pathlib import Path
 
 import torch
@@ -19,6 +20,8 @@ from connector.encoders.labels import read_labels
 from connector.encoders.text import TextEncoder
 from connector.encoders.thresholds import Thresholding, TopKMasking
 from connector.errors import EncoderError
+
+_log = getLogger("ksparse.encoders")
 
 DEFAULT_ENCODER = "all-MiniLM-L6-v2"
 """The shipped head: documents 64 and queries 32 of its latents, over the dense model of that name."""
@@ -72,6 +75,7 @@ def load_encoder(
         EncoderError: There is no such encoder or device, or its parts do not fit each other.
     """
     loaded = _load(name, device, k, k_query)
+    _log.info("Encoder %s loaded on %s.", name, loaded.model.device)
     try:
         return loaded.with_idf() if idf else loaded
     except ValueError as error:

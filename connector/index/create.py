@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from logging import getLogger
 from typing import Any
 
 from opensearchpy import OpenSearch
@@ -11,6 +12,8 @@ from opensearchpy.exceptions import OpenSearchException, TransportError
 from connector.connection.client import explained, reason_of
 from connector.errors import ClusterError, IndexMappingError
 from connector.index.templates import advice_about_templates
+
+_log = getLogger("ksparse.index")
 
 _WAIT_S = 30
 """For a copy of each shard to start; on a busy machine it takes seconds."""
@@ -46,6 +49,7 @@ def create_index(client: OpenSearch, index: str, body: Mapping[str, Any]) -> boo
         with explained(client):
             client.indices.delete(index=index, ignore_unavailable=True)
         raise
+    _log.info("Index %s created.", index)
     return True
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from logging import getLogger
 from typing import Any, NamedTuple
 
 from opensearchpy import OpenSearch
@@ -12,6 +13,8 @@ from opensearchpy.exceptions import NotFoundError
 from connector.connection.client import explained, root_cause
 from connector.errors import ClusterError
 from connector.index.sizes import all_of, count_matching
+
+_log = getLogger("ksparse.index")
 
 _POLL_S = 0.2
 
@@ -63,6 +66,7 @@ def delete_matching(
         raise ClusterError(
             f"The server of {index!r} does not delete by a filter, as Amazon's Serverless does not; delete by ids."
         ) from error
+    _log.info("Deleting from %s by a filter, as task %s of the server.", index, task)
     try:
         while True:
             with explained(client):

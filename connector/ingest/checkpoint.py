@@ -6,10 +6,13 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from logging import getLogger
 from pathlib import Path
 from typing import Any
 
 from connector.errors import CheckpointError
+
+_log = getLogger("ksparse.ingest")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,7 @@ class Checkpoint:
                     f"Checkpoint {self.path} is of another {name} ({run.get(name)}, now {value}). Leave --resume out: "
                     "nothing is doubled."
                 )
+        _log.info("Going on after %d records, by checkpoint %s.", watermark.read, self.path)
         return watermark
 
     def save(self, watermark: Watermark) -> None:
@@ -81,6 +85,7 @@ class Checkpoint:
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(self.path)
+        _log.debug("Checkpoint %s: %d records.", self.path, watermark.read)
 
     def remove(self) -> None:
         """The run came to its end."""

@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import repeat
+from logging import getLogger
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,6 +24,8 @@ from connector.ingest.checkpoint import Checkpoint, Watermark
 from connector.ingest.dead_letters import DeadLetters
 from connector.types import Deletion, Document, MalformedRecord, SparseDocument, SparseVectors
 from connector.vectors.storage import round_to_stored
+
+_log = getLogger("ksparse.ingest")
 
 Progress = Callable[[int], None]
 """Called with the number of records whose fate is known."""
@@ -314,6 +317,7 @@ class IngestJob:
         if self._checkpoint is not None:
             self._letters.sync()
             self._checkpoint.remove()
+        _log.info("Index %s: %s.", self._writer.index, self._done)
         self._result = IngestResult(
             read=self._done.read,
             indexed=self._done.indexed,

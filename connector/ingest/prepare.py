@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from logging import getLogger
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ from connector.index.schema import (
 from connector.types import SearchDefaults
 from connector.vectors.codes import Bits, RotatedCode
 from connector.vectors.storage import find_weight_exponent
+
+_log = getLogger("ksparse.ingest")
 
 _MEASURED = 64
 """Documents that tell how long embeddings are, and how small weights."""
@@ -71,6 +74,7 @@ def prepare_encoder(
         # What a SPLADE was told is written down even so: a search that has the same SPLADE alone must know of it.
         untold = encoder.statistics if encoder.is_splade else None
         statistics = encoder.measure_statistics(texts) if texts else untold
+        _log.info("New index %s: statistics of %d documents.", index, len(texts))
         told = encoder.with_statistics(statistics)
         some = told.encode_document(list(texts[:_MEASURED])) if texts else None
         code = _code_for(told, texts, rescore) if rescore is not None else None

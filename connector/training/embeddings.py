@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Sequence
+from logging import getLogger
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from scipy.sparse import csr_matrix
 from sentence_transformers import SentenceTransformer
 
 from connector.encoders.lexical import count_texts
+
+_log = getLogger("ksparse.training")
 
 _BLOCK = 4_096
 """Texts embedded between two calls of `progress`."""
@@ -51,6 +54,7 @@ class EmbeddingCache:
             return np.empty((0, dim), dtype=np.float32)
         path = self.path_for(texts)
         if path is not None and path.is_file():
+            _log.info("Embeddings of %d texts are read from %s.", len(texts), path)
             return np.asarray(np.load(path), dtype=np.float32)
         embeddings = np.empty((len(texts), dim), dtype=np.float32)
         # Blocks of similar length, so that a batch holds little padding.
@@ -67,6 +71,7 @@ class EmbeddingCache:
             unfinished = path.with_suffix(f".{os.getpid()}.tmp.npy")
             np.save(unfinished, embeddings)
             unfinished.replace(path)
+            _log.info("Embeddings of %d texts are kept in %s.", len(texts), path)
         return embeddings
 
     def count_tokens(self, texts: Sequence[str]) -> csr_matrix:

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from logging import getLogger
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,8 @@ from connector.ingest.ray.worker import COUNTS, Read, Worker, read_parts, read_r
 from connector.ingest.sample import MOST_DOCUMENTS, Sampled
 from connector.types import SearchDefaults
 from connector.vectors.codes import Bits
+
+_log = getLogger("ksparse.ingest")
 
 if TYPE_CHECKING:
     from ray.data import Dataset
@@ -102,6 +105,7 @@ class RayIngest:
         """
         ray = import_ray()
         parts = list(split_corpus(path, format))
+        _log.info("%s is read in %d parts by %d actors.", path, len(parts), self.actors)
         # A task for each: it is what is done again when its actor dies.
         dataset = ray.data.from_items([part._asdict() for part in parts], override_num_blocks=max(1, len(parts)))
 
@@ -215,6 +219,7 @@ def _add_up(
                 file.write(outcome["letters"])
                 file.flush()
                 os.fsync(file.fileno())
+        _log.debug("A batch is done: %s.", {name: int(outcome[name]) for name in COUNTS})
         if progress is not None:
             progress(totals["read"])
     return IngestResult(

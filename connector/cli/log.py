@@ -1,0 +1,71 @@
+"""What the library logs, on standard error: warnings always, more with --verbose."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+_LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
+
+
+class _StandardError(logging.Handler):
+    """Prints as click does, above a progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            click.echo(self.format(record), err=True)
+        except Exception:
+            self.handleError(record)
+
+
+@contextmanager
+def shown_on_standard_error(verbosity: int = 0) -> Iterator[None]:
+    """Show what is logged, in the place of what was shown before.
+
+    Args:
+        verbosity: 0 for warnings, 1 for retries, pauses and steps, 2 for details and each request. No body of a request
+            is shown: it holds documents.
+    """
+    handler = _StandardError(_LEVELS[min(verbosity, 2)])
+    if verbosity:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    loggers = {logging.getLogger("ksparse"): handler.level}
+    if verbosity > 1:
+        loggers[logging.getLogger("opensearch")] = logging.INFO
+    before = {logger: (logger.level, logger.handlers) for logger in loggers}
+    for logger, level in loggers.items():
+        logger.handlers = [*(each for each in logger.handlers if not isinstance(each, _StandardError)), handler]
+        if verbosity:
+            logger.setLevel(min(level, logger.getEffectiveLevel()))
+    try:
+        yield
+    finally:
+        for logger, (level, handlers) in before.items():
+            logger.setLevel(level)
+            logger.handlers = handlers
+
+
+def _show(context: click.Context, _option: click.Parameter, verbosity: int) -> None:
+    """Until the command, or the group that it is of, is over."""
+    if verbosity or context.parent is None:
+        context.with_resource(shown_on_standard_error(verbosity))
+
+
+verbose_option = click.option(
+    "-v",
+    "--verbose",
+    count=True,
+    expose_value=False,
+    callback=_show,
+    help="Show retries, pauses and steps on standard error; -vv each request.",
+)
+
+
+def with_verbose(command: click.Command) -> click.Command:
+    """Add the option to a command that has none: `ksparse -v search` and `ksparse search -v` are the same."""
+    if all(each.name != "verbose" for each in command.params):
+        verbose_option(command)
+    return command
