@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from connector.vectors.codes import Bits, RotatedCode, _pack, _unpack
+from connector.vectors.codes import Bits, RotatedCode, _pack, unpack_levels
 
 DIM = 128
 
@@ -56,7 +56,7 @@ def test_levels_survive_packing(bits: int) -> None:
     levels = np.random.default_rng(0).integers(0, 2**bits, (5, 16)).astype(np.uint8)
     packed = _pack(levels, bits)
     assert packed.shape == (5, 2 * bits)
-    np.testing.assert_array_equal(_unpack(packed, bits), levels)
+    np.testing.assert_array_equal(unpack_levels(packed, bits), levels)
 
 
 def test_the_rotation_is_one_and_the_same() -> None:

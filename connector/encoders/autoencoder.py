@@ -50,6 +50,7 @@ class KSparseAutoEncoder(WeightedModule):
     ]  # fmt: skip
     forward_kwargs = {"task", "max_active_dims"}
     mean: Tensor
+    encoder: Any
 
     def __init__(
         self,
@@ -76,11 +77,15 @@ class KSparseAutoEncoder(WeightedModule):
         self.with_decoder = with_decoder
         self.base_model = base_model
         self.normalize = normalize
-        self.encoder = nn.Linear(dim, num_latents)
+        self.encoder = self.build_encoder()
         self.register_buffer("mean", torch.zeros(dim))
         self.lexical = LexicalFeatures(**lexical_config) if lexical_config is not None else None
         self.thresholds = Thresholding(**thresholds_config) if thresholds_config is not None else None
         self.decoder = nn.Linear(num_latents, dim) if with_decoder else None
+
+    def build_encoder(self) -> nn.Module:
+        """The layer from embeddings to latents; other kinds of head have another one."""
+        return nn.Linear(self.dim, self.num_latents)
 
     @property
     def lexical_config(self) -> dict[str, Any] | None:

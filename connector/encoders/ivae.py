@@ -44,12 +44,12 @@ class IdentifiableVAE(KSparseAutoEncoder):
         hidden_dim: int = 1_500,
         num_clusters: int = 25,
     ) -> None:
-        super().__init__(dim, num_latents, k, k_query, base_model=base_model)
         if num_latents % 2:
             raise ValueError(f"num_latents {num_latents} must be even: two features for each latent.")
+        super().__init__(dim, num_latents, k, k_query, base_model=base_model)
         self.hidden_dim = hidden_dim
         self.num_clusters = num_clusters
-        self.encoder = build_mlp(dim + num_clusters, num_latents // 2, hidden_dim)  # type: ignore[assignment]
+        self.encoder = build_mlp(dim + num_clusters, num_latents // 2, hidden_dim)
         self.register_buffer("centroids", torch.zeros(num_clusters, dim))
 
     def with_clusters(self, embeddings: Tensor) -> Tensor:

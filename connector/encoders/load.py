@@ -14,6 +14,7 @@ from sentence_transformers.util import load_file_path
 from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.base_model import BaseModel, find_base_model, load_base_model
 from connector.encoders.device import choose_device
+from connector.encoders.dictionary import TwoLevelDictionary
 from connector.encoders.idf import QueryIdf
 from connector.encoders.ivae import IdentifiableVAE
 from connector.encoders.labels import read_labels
@@ -29,10 +30,20 @@ DEFAULT_ENCODER = "all-MiniLM-L6-v2"
 QUERY_MODEL = "query_model"
 """Folder inside of a head's, of a model that embeds queries in the dense model's place."""
 
+_KINDS: dict[str, type[KSparseAutoEncoder]] = {"num_clusters": IdentifiableVAE, "num_coarse": TwoLevelDictionary}
+"""Kinds of head beside the linear one, by a key of their `config.json`."""
+
 _OUR_MODULES = {
-    f"{module.__module__}.{module.__qualname__}" for module in (KSparseAutoEncoder, QueryIdf, Thresholding, TopKMasking)
+    f"{module.__module__}.{module.__qualname__}"
+    for module in (KSparseAutoEncoder, TwoLevelDictionary, QueryIdf, Thresholding, TopKMasking)
 }
-_SPARSE_MODULES = ("KSparseAutoEncoder", "SparseAutoEncoder", "SpladePooling", "SparseStaticEmbedding")
+_SPARSE_MODULES = (
+    "KSparseAutoEncoder",
+    "TwoLevelDictionary",
+    "SparseAutoEncoder",
+    "SpladePooling",
+    "SparseStaticEmbedding",
+)
 """Without one of these, sentence-transformers would put an untrained autoencoder behind a dense model."""
 
 
@@ -167,7 +178,7 @@ def _is_head(folder: Path) -> bool:
     if not config.is_file():
         return False
     try:
-        return "num_latents" in json.loads(config.read_text(encoding="utf-8"))
+        return not {"num_latents", "num_coarse"}.isdisjoint(json.loads(config.read_text(encoding="utf-8")))
     except ValueError as error:
         raise EncoderError(f"{config} is not valid JSON ({error}); write the head again.") from error
 
@@ -175,7 +186,8 @@ def _is_head(folder: Path) -> bool:
 def load_head(folder: Path) -> KSparseAutoEncoder:
     """Load a head alone, of whichever kind the folder holds."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    return (IdentifiableVAE if "num_clusters" in config else KSparseAutoEncoder).load(str(folder))
+    kind = next((kind for key, kind in _KINDS.items() if key in config), KSparseAutoEncoder)
+    return kind.load(str(folder))
 
 
 def _load_query_model(folder: Path) -> SentenceTransformer | None:

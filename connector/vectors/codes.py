@@ -105,6 +105,10 @@ class RotatedCode:
         ends = counts.view(np.uint8).reshape(len(packed), _FACTOR_BYTES)
         return np.concatenate([packed, ends], axis=1)
 
+    def encode_levels(self, vectors: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Pack the grid points next to the directions of vectors, without their factors: (n, dim * bits / 8)."""
+        return _pack(self._to_levels(np.asarray((vectors - self.mean) @ self.rotation, dtype=np.float32)), self.bits)
+
     def score(self, codes: NDArray[np.uint8], query: NDArray[np.float32]) -> NDArray[np.float32]:
         """Estimate the inner products of a query with n documents, less what all of them share.
 
@@ -115,7 +119,7 @@ class RotatedCode:
         Returns:
             float32 (n,).
         """
-        levels = _unpack(codes[:, :-_FACTOR_BYTES], self.bits)
+        levels = unpack_levels(codes[:, :-_FACTOR_BYTES], self.bits)
         counts = np.ascontiguousarray(codes[:, -_FACTOR_BYTES:]).view(">u2")[:, 0]
         factors = counts.astype(np.float32) * np.float32(self.factor_unit)
         return np.asarray(factors * (self._to_points(levels) @ (query @ self.rotation)), dtype=np.float32)
@@ -143,7 +147,8 @@ def _pack(levels: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
     return np.asarray(np.bitwise_or.reduce(groups << shifts, axis=2), dtype=np.uint8)
 
 
-def _unpack(packed: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
+def unpack_levels(packed: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
+    """The levels (n, dim) of packed rows (n, dim * bits / 8)."""
     per_byte = 8 // bits
     shifts = np.arange(per_byte - 1, -1, -1, dtype=np.uint8) * np.uint8(bits)
     levels: NDArray[np.uint8] = (packed[:, :, None] >> shifts) & np.uint8(2**bits - 1)

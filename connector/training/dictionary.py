@@ -1,0 +1,119 @@
+"""Build the two-level dictionary of a corpus from embeddings of its documents: seconds, and no gradients."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from connector.encoders.dictionary import TwoLevelDictionary
+from connector.vectors.statistics import CorpusStatistics
+
+MAX_CELLS = 1_048_576
+MIN_DOCUMENTS = 1_000
+"""Of fewer documents a dictionary finds no more than a fixed head does."""
+
+_DOCUMENTS_PER_CELL = 4
+"""At least. Finer cells find more by fewer postings, and cost more disk for the dictionary."""
+
+_COARSE_SAMPLE = 64
+"""Documents for each coarse cell that coarse centroids are taken of."""
+
+_COARSE_ITERATIONS, _FINE_ITERATIONS = 6, 3
+_BLOCK = 8_192
+
+
+def cells_for(documents: int) -> tuple[int, int]:
+    """Coarse cells, and fine cells in each, for a corpus: powers of two.
+
+    Raises:
+        ValueError: There are fewer than 1,000 documents.
+    """
+    if documents < MIN_DOCUMENTS:
+        raise ValueError(f"a dictionary needs {MIN_DOCUMENTS:,} documents, got {documents:,}; use a fixed head.")
+    exponent = int(math.log2(min(MAX_CELLS, documents // _DOCUMENTS_PER_CELL)))
+    coarse = (exponent + 3) // 2
+    return 2**coarse, 2 ** (exponent - coarse)
+
+
+def build_dictionary(
+    embeddings: NDArray[np.float32],
+    *,
+    documents: int | None = None,
+    k: int = 8,
+    k_query: int = 16,
+    statistics: CorpusStatistics | None = None,
+    base_model: str = "",
+    seed: int = 0,
+    progress: Callable[[float], None] | None = None,
+    **options: object,
+) -> TwoLevelDictionary:
+    """Build a dictionary by spherical k-means in two levels.
+
+    Args:
+        embeddings: float32 (n, dim), of a random sample of the documents; at least one for each cell.
+        documents: Of the whole corpus, which sets the number of cells; as many as `embeddings` if None.
+        k: Features kept per document.
+        k_query: Features kept per query.
+        statistics: Of the corpus, for tokens; the mean of the embeddings alone if None.
+        base_model: Name of the dense model.
+        seed: Of the draws; the same seed and embeddings give the same dictionary.
+        progress: Called with the share that is done.
+        **options: Further arguments of `TwoLevelDictionary`.
+
+    Raises:
+        ValueError: There are too few embeddings for the number of cells.
+    """
+    num_coarse, num_fine = cells_for(documents if documents is not None else len(embeddings))
+    if len(embeddings) < num_coarse * num_fine:
+        raise ValueError(
+            f"{num_coarse * num_fine:,} cells need as many embeddings, got {len(embeddings):,}; sample more documents."
+        )
+    report = progress or (lambda _share: None)
+    head = TwoLevelDictionary(
+        embeddings.shape[1],
+        num_coarse,
+        num_fine,
+        k,
+        k_query,
+        base_model=base_model,
+        **options,  # type: ignore[arg-type]
+    )
+    head.use_statistics(statistics or CorpusStatistics.measure(embeddings))
+    draw = torch.Generator().manual_seed(seed)
+    shuffled = torch.from_numpy(embeddings)[torch.randperm(len(embeddings), generator=draw)]
+    directions = normalize(shuffled - head.mean, dim=1)
+    coarse = _centroids(directions[: max(num_coarse, _COARSE_SAMPLE * num_coarse)], num_coarse, _COARSE_ITERATIONS)
+    nearest = torch.cat([(block @ coarse.T).argmax(dim=1) for block in torch.split(directions, _BLOCK)])
+    order, sizes = nearest.argsort(stable=True), nearest.bincount(minlength=num_coarse).tolist()
+    fine = torch.empty(num_coarse, num_fine, head.dim)
+    start = 0
+    for cell, size in enumerate(sizes):
+        members = directions[order[start : start + size]] if size else coarse[cell : cell + 1]
+        fine[cell] = _centroids(members, num_fine, _FINE_ITERATIONS)
+        start += size
+        report((cell + 1) / num_coarse)
+    head.use_cells(coarse, fine.flatten(0, 1).numpy())
+    return head
+
+
+def _centroids(directions: Tensor, count: int, iterations: int) -> Tensor:
+    """Spherical k-means that begins at the first rows: (count, dim). Where there are fewer, they repeat with noise."""
+    centroids = directions[torch.arange(count) % len(directions)].clone()
+    if len(directions) <= count:
+        noise = torch.randn(
+            count - len(directions), directions.shape[1], generator=torch.Generator().manual_seed(count)
+        )
+        centroids[len(directions) :] += 0.5 / math.sqrt(directions.shape[1]) * noise
+        return normalize(centroids, dim=1)
+    for _ in range(iterations):
+        sums = 1e-3 * centroids
+        for block in torch.split(directions, _BLOCK):
+            sums.index_add_(0, (block @ centroids.T).argmax(dim=1), block)
+        centroids = normalize(sums, dim=1)
+    return centroids

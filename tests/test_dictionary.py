@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from connector.encoders.dictionary import TwoLevelDictionary
+from connector.encoders.lexical import pad_counts
+from connector.encoders.load import join, load_encoder, load_head
+from connector.encoders.text import TextEncoder
+from connector.training.dictionary import build_dictionary, cells_for
+from connector.vectors.statistics import CorpusStatistics
+from tests.tiny import DIM, build_dense
+
+
+def clustered(documents: int, *, seed: int = 0) -> NDArray[np.float32]:
+    """Embeddings of length 1 around forty directions."""
+    random = np.random.default_rng(seed)
+    centres = np.random.default_rng(99).standard_normal((40, DIM))
+    vectors = centres[random.integers(0, 40, documents)] + 0.7 * random.standard_normal((documents, DIM))
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32)
+
+
+@pytest.fixture(scope="module")
+def documents() -> NDArray[np.float32]:
+    return clustered(4_000)
+
+
+@pytest.fixture(scope="module")
+def dictionary(documents: NDArray[np.float32]) -> TwoLevelDictionary:
+    return build_dictionary(documents, k=4, k_query=8)
+
+
+def cosines(dictionary: TwoLevelDictionary, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+    """With every fine cell, by brute force: (n, num_latents)."""
+    centred = embeddings - dictionary.mean.numpy()
+    rotated = centred / np.linalg.norm(centred, axis=1, keepdims=True) @ dictionary.rotation.numpy()
+    points = dictionary.points.numpy().reshape(-1, dictionary.dim).astype(np.float32)
+    return np.asarray(rotated @ (points / np.linalg.norm(points, axis=1, keepdims=True)).T, dtype=np.float32)
+
+
+@pytest.mark.parametrize(
+    ("documents", "expected"), [(1_000, (32, 4)), (4_000, (64, 8)), (800_000, (1_024, 128)), (10**8, (2_048, 512))]
+)
+def test_the_number_of_cells_follows_the_documents(documents: int, expected: tuple[int, int]) -> None:
+    assert cells_for(documents) == expected
+
+
+def test_a_corpus_that_is_too_small_is_refused(documents: NDArray[np.float32]) -> None:
+    with pytest.raises(ValueError, match="a dictionary needs 1,000 documents, got 999"):
+        build_dictionary(documents[:999])
+    with pytest.raises(ValueError, match="131,072 cells need as many embeddings, got 4,000"):
+        build_dictionary(documents, documents=800_000)
+
+
+def test_the_same_seed_makes_the_same_dictionary(documents: NDArray[np.float32]) -> None:
+    first, second, other = (build_dictionary(documents, seed=seed) for seed in (3, 3, 4))
+    assert all(torch.equal(value, second.state_dict()[name]) for name, value in first.state_dict().items())
+    assert not torch.equal(first.fine_codes, other.fine_codes)
+
+
+@pytest.mark.parametrize("queries", [1, 50])
+def test_a_query_keeps_its_nearest_cells(documents: NDArray[np.float32], queries: int) -> None:
+    everywhere = build_dictionary(documents, k=4, k_query=8, probes=64)
+    asked = clustered(queries, seed=7)
+    cells, values = everywhere.strongest(torch.from_numpy(asked), 8, task="query")
+    expected = cosines(everywhere, asked)
+    best = np.sort(expected, axis=1)[:, ::-1][:, :8]
+    assert np.allclose(np.take_along_axis(expected, cells.numpy(), axis=1), best, atol=1e-5)
+    assert np.allclose(values, best - 0.8 * best[:, -1:], atol=1e-5)
+
+
+def test_one_text_and_many_have_the_same_cells(dictionary: TwoLevelDictionary) -> None:
+    asked = torch.from_numpy(clustered(40, seed=8))
+    many, _ = dictionary.strongest(asked, 8, task="query")
+    alone = torch.cat([dictionary.strongest(row, 8, task="query")[0] for row in torch.split(asked, 1)])
+    assert torch.equal(many, alone)
+
+
+def test_without_spread_a_document_keeps_its_nearest_cells_as_well(documents: NDArray[np.float32]) -> None:
+    nearest = build_dictionary(documents, k=4, spread=0.0, probes=64)
+    cells, values = nearest.strongest(torch.from_numpy(documents[:30]), 4, task="document")
+    expected = np.sort(cosines(nearest, documents[:30]), axis=1)[:, ::-1][:, :4]
+    assert np.allclose(values, expected, atol=1e-5)
+    assert np.allclose(np.take_along_axis(cosines(nearest, documents[:30]), cells.numpy(), axis=1), values, atol=1e-5)
+
+
+def test_a_document_keeps_the_cells_whose_residuals_differ_most(documents: NDArray[np.float32]) -> None:
+    """The rule of the class's docstring, written out with vectors for each document."""
+    everywhere = build_dictionary(documents, k=3, probes=64)
+    asked = clustered(25, seed=5)
+    cells, _ = everywhere.strongest(torch.from_numpy(asked), 3, task="document")
+    centred = asked - everywhere.mean.numpy()
+    rotated = centred / np.linalg.norm(centred, axis=1, keepdims=True) @ everywhere.rotation.numpy()
+    units = everywhere.points.numpy().reshape(-1, DIM) * everywhere.scales.numpy().reshape(-1, 1)
+    nearest = np.argsort(-cosines(everywhere, asked), axis=1)[:, :12]
+    for row, text in enumerate(rotated):
+        residuals = {int(cell): text - units[cell] for cell in nearest[row]}
+        kept: list[int] = []
+        while len(kept) < 3:
+            costs = {
+                cell: float(rest @ rest) + 4.0 * np.mean([parallel(rest, residuals[each]) for each in kept] or [0.0])
+                for cell, rest in residuals.items()
+                if cell not in kept
+            }
+            kept.append(min(costs, key=lambda cell: costs[cell]))
+        assert set(cells[row].tolist()) == set(kept)
+
+
+def parallel(rest: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    """The square of what one residual has along another."""
+    return float((rest @ other) ** 2 / (other @ other))
+
+
+def test_few_cells_find_the_dense_neighbours_by_few_postings(
+    documents: NDArray[np.float32], dictionary: TwoLevelDictionary
+) -> None:
+    asked = clustered(200, seed=11)
+    cells, weights = dictionary.strongest(torch.from_numpy(documents), 4, task="document")
+    wanted, strengths = dictionary.strongest(torch.from_numpy(asked), 8, task="query")
+    in_documents = np.zeros((len(documents), dictionary.num_latents), np.float32)
+    np.put_along_axis(in_documents, cells.numpy(), weights.numpy(), axis=1)
+    in_queries = np.zeros((len(asked), dictionary.num_latents), np.float32)
+    np.put_along_axis(in_queries, wanted.numpy(), strengths.numpy(), axis=1)
+    found = np.argsort(-(in_queries @ in_documents.T), axis=1, kind="stable")[:, :100]
+    truth = np.argsort(-(asked @ documents.T), axis=1)[:, :10]
+    recall = np.mean([np.isin(best, first).mean() for best, first in zip(truth, found, strict=True)])
+    postings = (in_documents > 0).sum(axis=0)[wanted.numpy()].sum(axis=1).mean() / len(documents)
+    assert recall > 0.9, "100 of 4,000 documents at random would hold 0.025"
+    assert postings < 0.1
+
+
+def test_tokens_take_the_places_that_cells_leave(documents: NDArray[np.float32]) -> None:
+    sizes = {"num_tokens": 30, "document_scale": 0.3, "query_scale": 0.5}
+    statistics = CorpusStatistics(documents.mean(axis=0), np.ones(30, np.float32), 5.0)
+    mixed = build_dictionary(
+        documents, k=7, k_query=6, cells=4, query_cells=4, lexical_config=sizes, statistics=statistics
+    )
+    counts = np.zeros((2, 30), np.float32)
+    counts[0, :5], counts[1, 3] = 1, 2
+    features, values = mixed.strongest(
+        torch.from_numpy(documents[:2]), 7, task="document", tokens=pad_counts(csr_matrix(counts))
+    )
+    used = [set(row[weights > 0].tolist()) for row, weights in zip(features, values, strict=True)]
+    assert [sum(feature < mixed.num_latents for feature in row) for row in used] == [4, 4]
+    assert [sum(feature >= mixed.num_latents for feature in row) for row in used] == [3, 1]
+    assert mixed.num_latents + 3 in used[1]
+    assert mixed.share_of_cells(3, "query") == 2, "another k is divided in the same proportion"
+
+
+def test_what_contradicts_itself_is_refused() -> None:
+    with pytest.raises(ValueError, match="cells must be between 1 and the 4 features kept, got 5"):
+        TwoLevelDictionary(DIM, 4, 4, 4, cells=5)
+    with pytest.raises(ValueError, match="without lexical features every feature is a cell"):
+        TwoLevelDictionary(DIM, 4, 4, 4, cells=3)
+    with pytest.raises(ValueError, match="num_coarse 0"):
+        TwoLevelDictionary(DIM, 0, 4, 4)
+
+
+def test_a_saved_dictionary_is_the_same_encoder(
+    dictionary: TwoLevelDictionary, dense_folder: Path, tmp_path: Path
+) -> None:
+    dictionary.base_model = str(dense_folder)
+    dictionary.save(str(tmp_path))
+    assert torch.equal(load_head(tmp_path).fine_codes, dictionary.fine_codes)
+    before = TextEncoder(join(build_dense(dense_folder.parent / "transformer"), dictionary))
+    after = load_encoder(str(tmp_path), device="cpu")
+    assert after.fingerprint.digest == before.fingerprint.digest
+    texts = ["plants eat light", "cats sleep on warm stones", "rivers carry sand to the sea"]
+    first, second = before.encode_document(texts), after.encode_document(texts)
+    assert first.as_mappings() == second.as_mappings() != []
+    before.model.save_pretrained(str(tmp_path / "whole"))
+    assert load_encoder(str(tmp_path / "whole"), device="cpu").fingerprint.digest == before.fingerprint.digest
+
+
+def test_its_bytes_are_a_quarter_of_those_of_int8(dictionary: TwoLevelDictionary) -> None:
+    assert dictionary.fine_codes.numel() == dictionary.num_latents * DIM // 4
