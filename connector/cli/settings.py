@@ -48,7 +48,7 @@ def settings_option(
     return click.option(flag, name, default=None, help=text, **how)
 
 
-def make_settings(settings: type[S], *, max_minutes: float | None, **options: object) -> S:
+def make_settings(settings: type[S], *, max_minutes: float | None = None, **options: object) -> S:
     """The settings of a run from the options that were given; those that are None are left to the settings.
 
     Raises:

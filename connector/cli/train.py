@@ -30,7 +30,7 @@ _option = partial(settings_option, TrainingSettings)
 
 
 class _TrainCommand(click.Command):
-    """`ksparse train CORPUS` trains a head; `splade` or `queries` in that place trains what it names."""
+    """`ksparse train CORPUS` trains a head; `dictionary`, `splade` or `queries` in that place makes that."""
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
@@ -39,6 +39,10 @@ class _TrainCommand(click.Command):
             from connector.cli.train_splade import splade
 
             return splade.make_context(f"{info_name} splade", args[1:], parent, **extra)
+        if args[:1] == ["dictionary"]:
+            from connector.cli.train_dictionary import dictionary
+
+            return dictionary.make_context(f"{info_name} dictionary", args[1:], parent, **extra)
         if args[:1] == ["queries"]:
             from connector.cli.train_queries import queries
 
@@ -55,6 +59,7 @@ Examples:
   ksparse train corpus.jsonl --output my-head --max-minutes 10
   ksparse train embeddings.npz --output my-head              arrays documents, queries, positives
   ksparse ingest corpus.jsonl --index docs --encoder my-head
+  ksparse train dictionary --help                            cells of your corpus, built in seconds
   ksparse train queries --help                               queries without a transformer
   ksparse train splade --help                                a SPLADE that learns how many weights to keep
 """,

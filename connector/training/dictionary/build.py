@@ -18,8 +18,12 @@ MAX_CELLS = 1_048_576
 MIN_DOCUMENTS = 1_000
 """Of fewer documents a dictionary finds no more than a fixed head does."""
 
+_FULL_CELLS = 65_536
+"""Up to here about a cell for each document: finer cells find more by fewer postings, at 96 bytes a cell (384
+dimensions)."""
+
 _DOCUMENTS_PER_CELL = 4
-"""At least. Finer cells find more by fewer postings, and cost more disk for the dictionary."""
+"""At least, beyond `_FULL_CELLS`."""
 
 _COARSE_SAMPLE = 64
 """Documents for each coarse cell that coarse centroids are taken of."""
@@ -36,7 +40,8 @@ def cells_for(documents: int) -> tuple[int, int]:
     """
     if documents < MIN_DOCUMENTS:
         raise ValueError(f"a dictionary needs {MIN_DOCUMENTS:,} documents, got {documents:,}; use a fixed head.")
-    exponent = int(math.log2(min(MAX_CELLS, documents // _DOCUMENTS_PER_CELL)))
+    cells = max(min(documents, _FULL_CELLS), min(documents // _DOCUMENTS_PER_CELL, MAX_CELLS))
+    exponent = int(math.log2(cells))
     coarse = (exponent + 3) // 2
     return 2**coarse, 2 ** (exponent - coarse)
 

@@ -1,0 +1,1 @@
+"""Dictionaries of a corpus: two levels of k-means on its own documents."""

@@ -1,0 +1,71 @@
+"""Write a dictionary into a folder that `--encoder` takes, with a card."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from connector.training.dictionary.fit import FittedDictionary
+from connector.training.dictionary.settings import DictionarySettings
+from connector.training.report import Counts, corpus_rows
+
+
+def save_dictionary(fitted: FittedDictionary, folder: Path, settings: DictionarySettings, *, data: Counts) -> None:
+    """Write `model.safetensors` (cells of 2 bits a dimension), `config.json`, `training.json` and `README.md`.
+
+    Args:
+        fitted: The dictionary and its test.
+        folder: Created if missing; files of these names are overwritten.
+        settings: What it was built with.
+        data: From corpus name to its counts (documents, queries).
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    fitted.head.save_config(str(folder))
+    weights = {
+        name: (tensor.half() if tensor.dtype is torch.float32 else tensor).contiguous()
+        for name, tensor in fitted.head.state_dict().items()
+    }
+    save_file(weights, folder / "model.safetensors")
+    report = {
+        "settings": asdict(settings),
+        "data": {name: dict(counts) for name, counts in data.items()},
+        "build_s": round(fitted.build_s, 1),
+        "result": asdict(fitted.result) if fitted.result is not None else None,
+        "versions": {name: version(name) for name in ("torch", "sentence-transformers", "numpy")},
+    }
+    (folder / "training.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    (folder / "README.md").write_text(_card(fitted, data), encoding="utf-8")
+
+
+def summary(fitted: FittedDictionary) -> str:
+    """One line on what was built and how well it does."""
+    head, result = fitted.head, fitted.result
+    built = f"{head.num_latents:,} cells ({head.num_coarse:,} x {head.num_fine:,}) in {fitted.build_s:.1f} s"
+    if result is None:
+        return f"{built}; not tested, since there are no queries"
+    return (
+        f"{built}; on test queries {result.recall_at_100:.1%} of the dense top 10 in the first 100, "
+        f"{result.ndcg_share:.1%} of dense NDCG@10 ({result.rescored_ndcg_share:.1%} rescored), "
+        f"{result.postings:.3f} N postings per query"
+    )
+
+
+def _card(fitted: FittedDictionary, data: Counts) -> str:
+    head = fitted.head
+    return f"""# Dictionary for {head.base_model or "precomputed embeddings"}
+
+Two levels of spherical k-means on the documents' own embeddings of {head.dim} dimensions: {summary(fitted)}.
+A document keeps {head.cells} cells and {head.k - head.cells} tokens, a query {head.query_cells} cells and
+{head.k_query - head.query_cells} tokens. It fits the corpus that it was built from; on another corpus it is poor.
+
+| corpus | documents | test queries |
+| --- | --- | --- |
+{corpus_rows(data)}
+
+Built by `ksparse train dictionary`; settings and versions are in `training.json`.
+"""

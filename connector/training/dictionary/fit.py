@@ -1,0 +1,92 @@
+"""Build a dictionary from embeddings and test it on queries, or on sentences in their place."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from connector.encoders.dictionary import TwoLevelDictionary
+from connector.training.data import TrainingData
+from connector.training.dictionary.build import build_dictionary
+from connector.training.dictionary.settings import DictionarySettings
+from connector.training.loop import Progress
+from connector.training.validation import Validation, ValidationResult, hold_out
+from connector.vectors.statistics import CorpusStatistics
+
+
+@dataclass(frozen=True, slots=True)
+class FittedDictionary:
+    """A dictionary and how well it keeps the dense ranking.
+
+    Attributes:
+        head: The dictionary.
+        result: On held-out queries; None where there are no queries.
+        build_s: Seconds that building took, without embedding and tests.
+    """
+
+    head: TwoLevelDictionary
+    result: ValidationResult | None
+    build_s: float
+
+
+def fit_dictionary(
+    data: TrainingData,
+    settings: DictionarySettings,
+    *,
+    base_model: str = "",
+    special_ids: Sequence[int] = (),
+    documents: int | None = None,
+    progress: Progress | None = None,
+) -> FittedDictionary:
+    """Build a dictionary of the documents in `data` and search its queries with it.
+
+    Args:
+        data: Embeddings of the dense model; token counts for tokens as features. Queries are only tested on.
+        settings: All that decides the result.
+        base_model: Name of the dense model.
+        special_ids: Tokens that the dense model's tokenizer adds by itself.
+        documents: Of the whole corpus, where `data` is a sample of it.
+        progress: Called with the current task and the share of it that is done.
+
+    Raises:
+        ValueError: There are fewer than 1,000 documents, or too few for the number of cells.
+    """
+    report = progress or (lambda _task, _share: None)
+    statistics = data.statistics(special_ids)
+    lexical = None
+    if settings.lexical and data.document_tokens is not None:
+        lexical = {
+            "num_tokens": data.document_tokens.shape[1],
+            "document_scale": settings.document_lexical_scale,
+            "query_scale": settings.query_lexical_scale,
+        }
+    average = CorpusStatistics.average(statistics) if len(statistics) > 1 else statistics[0]
+    started = time.monotonic()
+    head = build_dictionary(
+        data.documents,
+        documents=documents,
+        k=settings.cells + (settings.tokens if lexical else 0),
+        k_query=settings.query_cells + (settings.query_tokens if lexical else 0),
+        cells=settings.cells,
+        query_cells=settings.query_cells,
+        probes=settings.probes,
+        spread=settings.spread,
+        lexical_config=lexical,
+        statistics=average,
+        base_model=base_model,
+        seed=settings.seed,
+        progress=lambda share: report("building the dictionary", share),
+    )
+    build_s = time.monotonic() - started
+    result = None
+    if len(data.queries):
+        _, validation = hold_out(data, statistics, settings.validation_queries, settings.seed, share=1.0)
+        result = _test(validation, head)
+        head.use_statistics(average)
+    return FittedDictionary(head, result, build_s)
+
+
+def _test(validation: Validation, head: TwoLevelDictionary) -> ValidationResult:
+    head.eval()
+    return validation.run(head)
