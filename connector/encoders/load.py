@@ -109,6 +109,7 @@ def _load(name: str, device: str | None, k: int | None, k_query: int | None) -> 
             revision=base_model.revision,
             labels=read_labels(folder),
             query_model=_load_query_model(folder / QUERY_MODEL),
+            name=_lasting_name(name),
         )
     source = BaseModel(name, str(folder)) if folder.exists() else find_base_model(name)
     types = _module_types(source)
@@ -140,7 +141,9 @@ def _load(name: str, device: str | None, k: int | None, k_query: int | None) -> 
         raise EncoderError(
             f"{name} cannot be loaded: {error} If you trust it, load it yourself and wrap it: TextEncoder(model)."
         ) from error
-    return TextEncoder(model, k=k, k_query=k_query, base_model=source.name, revision=source.revision)
+    return TextEncoder(
+        model, k=k, k_query=k_query, base_model=source.name, revision=source.revision, name=_lasting_name(name)
+    )
 
 
 def head_folder(name: str) -> Path:
@@ -171,6 +174,13 @@ def join(dense: SentenceTransformer, head: KSparseAutoEncoder) -> SparseEncoder:
     return SparseEncoder(
         modules=[*dense, head.to(dense.device)], device=str(dense.device), prompts=prompts, similarity_fn_name="dot"
     )
+
+
+def _lasting_name(name: str) -> str:
+    """A name by which the same encoder is loaded from any folder of this machine."""
+    if name in shipped_encoders() or not Path(name).exists():
+        return name
+    return str(Path(name).resolve())
 
 
 def _is_head(folder: Path) -> bool:

@@ -53,6 +53,7 @@ class TextEncoder:
         labels: The terms of each latent, where somebody named them (`ksparse label`).
         query_model: Embeds queries in the place of the dense model, of whose vectors its own are near
             (`ksparse train queries`). What documents become does not depend on it, nor does the fingerprint.
+        name: What `load_encoder` takes to load the same again, for an index to remember; empty if nothing does.
 
     Raises:
         ValueError: `k` or `k_query` is below 1, or the `query_model` is not as wide as the dense model.
@@ -69,6 +70,7 @@ class TextEncoder:
         code: RotatedCode | None = None,
         labels: Labels = (),
         query_model: SentenceTransformer | None = None,
+        name: str = "",
     ) -> None:
         for name, value in (("k", k), ("k_query", k_query)):
             if value is not None and value < 1:
@@ -84,6 +86,7 @@ class TextEncoder:
         self.code = code
         self.labels = labels
         self.query_model = query_model
+        self.name = name
         if query_model is not None and query_model.get_embedding_dimension() != self._require_head().dim:
             raise ValueError(
                 f"query_model has {query_model.get_embedding_dimension()} dimensions, the dense model has "
@@ -343,6 +346,7 @@ class TextEncoder:
             code=code,
             labels=self.labels,
             query_model=self.query_model,
+            name=self.name,
         )
 
     @cached_property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from opensearchpy import OpenSearch
@@ -13,6 +13,7 @@ from opensearchpy.exceptions import NotFoundError, RequestError
 from connector.connection.client import explained, is_elasticsearch, reason_of
 from connector.errors import ClusterError, EncoderMismatchError, IndexMappingError
 from connector.index.create import create_index
+from connector.index.meta import META_KEY, IndexMeta, check_format
 from connector.index.names import check_field_name, check_index_name
 from connector.query.body import FEATURES_FIELD
 from connector.query.rescore import CODE_FIELD, code_mapping
@@ -21,7 +22,6 @@ from connector.types import EncoderFingerprint, SearchDefaults
 from connector.vectors.codes import RotatedCode
 from connector.vectors.statistics import CorpusStatistics
 
-META_KEY = "ksparse"
 _RESERVED_FIELDS = ("_id", "title", "text", "metadata", FEATURES_FIELD, CODE_FIELD)
 _PROBE_ID = "ksparse:write-probe"
 
@@ -39,6 +39,7 @@ class IndexSchema:
         code: The compact codes that documents have, None if they have none.
         weight_exponent: The power of two that its weights are stored multiplied by.
         search: How it is searched where a search does not say, None if it says nothing.
+        encoder_name: What `load_encoder` takes to load that encoder; empty if the index does not say.
     """
 
     index: str
@@ -49,6 +50,7 @@ class IndexSchema:
     weight_exponent: int = 0
     search: SearchDefaults | None = None
     names: tuple[str, ...] = ()
+    encoder_name: str = ""
 
 
 def load_mapping(name: str) -> dict[str, Any]:
@@ -60,6 +62,7 @@ def load_mapping(name: str) -> dict[str, Any]:
 def index_body(
     encoder: EncoderFingerprint,
     *,
+    encoder_name: str = "",
     statistics: CorpusStatistics | None = None,
     code: RotatedCode | None = None,
     weight_exponent: int = 0,
@@ -72,6 +75,7 @@ def index_body(
 
     Args:
         encoder: Recorded in the mapping's `_meta`.
+        encoder_name: What `load_encoder` takes to load it; kept there, too.
         statistics: Kept there, too (about 20 KB), so that queries are encoded as the documents are.
         code: Codes of the dense embeddings that documents will have, to be rescored by; described there, too.
         weight_exponent: The power of two that writers multiply weights by and searches undo; kept there, too.
@@ -92,19 +96,12 @@ def index_body(
         check_field_name(name, _RESERVED_FIELDS)
         body["mappings"]["properties"][name] = dict(definition)
     body["mappings"] = further | body["mappings"]
-    meta: dict[str, Any] = {"encoder": asdict(encoder) | {"digest": encoder.digest}}
-    if statistics is not None:
-        meta["statistics"] = statistics.to_json()
     if code is not None:
-        meta["code"] = code.to_json()
         body["mappings"]["properties"][CODE_FIELD] = code_mapping()
         for excludes in body["mappings"]["_source"].values():
             excludes.append(CODE_FIELD)
-    if weight_exponent:
-        meta["weight_exponent"] = weight_exponent
-    if search is not None:
-        meta["search"] = search._asdict()
-    body["mappings"]["_meta"] = {META_KEY: meta}
+    meta = IndexMeta(encoder, encoder_name, statistics, code, weight_exponent, search)
+    body["mappings"]["_meta"] = {META_KEY: meta.to_json()}
     if settings:
         body["settings"] = {"index": dict(settings)}
     return body
@@ -181,12 +178,14 @@ def read_weight_exponent(client: OpenSearch, index: str) -> int:
         with explained(client):
             meta = f"*.mappings._meta.{META_KEY}"
             # The digest stands in every index of ours; one without an exponent would be left out of the reply.
-            filter_path = f"{meta}.weight_exponent,{meta}.encoder.digest"
+            filter_path = f"{meta}.weight_exponent,{meta}.format,{meta}.encoder.digest"
             replies = client.indices.get_mapping(index=index, params={"filter_path": filter_path})
     except (NotFoundError, RequestError):
         return 0  # what comes next says so better
     metas = {name: reply["mappings"]["_meta"][META_KEY] for name, reply in replies.items()}
-    return _only_exponent(index, {name: int(meta.get("weight_exponent", 0)) for name, meta in metas.items()})
+    for name, meta_of in metas.items():
+        check_format(name, meta_of)
+    return _only_exponent(index, {name: int(meta_of.get("weight_exponent", 0)) for name, meta_of in metas.items()})
 
 
 def existing_schema(client: OpenSearch, index: str) -> IndexSchema:
@@ -210,7 +209,7 @@ def check_encoder(schema: IndexSchema, encoder: EncoderFingerprint) -> None:
     if schema.encoder.digest != encoder.digest:
         raise EncoderMismatchError(
             f"Index {schema.index!r} was written by encoder {schema.encoder}, this is {encoder}: their features do not "
-            "match. Load the encoder that wrote the index (--encoder, --k), or ingest into a new index."
+            "match. Load the encoder that wrote the index, with the same k, or ingest into a new index."
         )
 
 
@@ -219,6 +218,7 @@ def prepare_index(
     index: str,
     encoder: EncoderFingerprint,
     *,
+    encoder_name: str = "",
     statistics: CorpusStatistics | None = None,
     code: RotatedCode | None = None,
     weight_exponent: int = 0,
@@ -233,6 +233,7 @@ def prepare_index(
         client: A ready client.
         index: Its name.
         encoder: Whose features it shall hold.
+        encoder_name: What `load_encoder` takes to load it, for a new index.
         statistics: What this encoder was told of the corpus.
         code: Codes that a new index's documents will have.
         weight_exponent: The power of two that a new index's weights are stored multiplied by.
@@ -252,6 +253,7 @@ def prepare_index(
         check_index_name(index, new=True)
         body = index_body(
             encoder,
+            encoder_name=encoder_name,
             statistics=statistics,
             code=code,
             weight_exponent=weight_exponent,
@@ -265,16 +267,25 @@ def prepare_index(
         if not create_index(client, index, body):
             return prepare_index(client, index, encoder, fields=fields)
         facts = (statistics, code, weight_exponent, search)
-        return IndexSchema(index, encoder, dict(fields or {}), *facts, names=(index,))
+        return IndexSchema(index, encoder, dict(fields or {}), *facts, names=(index,), encoder_name=encoder_name)
     check_encoder(schema, encoder)
-    missing = {name: kind for name, kind in (fields or {}).items() if schema.fields.get(name) != kind}
+    check_fields(schema, fields or {})
+    check_writable(client, index)
+    return schema
+
+
+def check_fields(schema: IndexSchema, fields: Mapping[str, str]) -> None:
+    """Make sure that an index declares fields, from name to mapping type.
+
+    Raises:
+        IndexMappingError: One is missing or of another type.
+    """
+    missing = {name: kind for name, kind in fields.items() if schema.fields.get(name) != kind}
     if missing:
         wanted = ", ".join(f"{name}:{kind}" for name, kind in missing.items())
         raise IndexMappingError(
-            f"Index {index!r} exists and does not declare {wanted}. Leave --field out, or ingest into a new index."
+            f"Index {schema.index!r} exists and does not declare {wanted}. Leave it out, or ingest into a new index."
         )
-    _probe_write(client, index)
-    return schema
 
 
 def _only_exponent(index: str, exponents: Mapping[str, int]) -> int:
@@ -290,8 +301,11 @@ def _parse(name: str, mappings: Mapping[str, Any]) -> IndexSchema:
     meta = mappings.get("_meta", {}).get(META_KEY)
     properties = mappings.get("properties", {})
     kind = properties.get(FEATURES_FIELD, {}).get("type")
-    if meta is None or kind != "rank_features":
-        found = f"its field {FEATURES_FIELD!r} is {kind or 'missing'}" if meta is None else f"{kind} features"
+    ours = isinstance(meta, dict)
+    if ours:
+        check_format(name, meta)
+    if not ours or kind != "rank_features":
+        found = f"{kind} features" if ours else f"its field {FEATURES_FIELD!r} is {kind or 'missing'}"
         raise IndexMappingError(
             f"Index {name!r} was not made by ksparse ({found}); choose another name, or delete it first."
         )
@@ -300,23 +314,29 @@ def _parse(name: str, mappings: Mapping[str, Any]) -> IndexSchema:
             f"Index {name!r} does not keep its documents (_source is disabled); ingest into a new one, of a name that "
             "no template with that setting matches."
         )
-    facts = {key: value for key, value in meta["encoder"].items() if key != "digest"}
-    try:
-        encoder = EncoderFingerprint(**facts)
-        statistics = CorpusStatistics.from_json(meta["statistics"]) if "statistics" in meta else None
-        code = RotatedCode.from_json(meta["code"]) if "code" in meta else None
-        search = SearchDefaults(**meta["search"]) if "search" in meta else None
-    except (TypeError, ValueError) as error:
-        raise IndexMappingError(f"Index {name!r} was made by another version of ksparse ({error}).") from error
+    known = IndexMeta.from_json(name, meta)
     declared = {
         field: facts_of.get("type", "object") for field, facts_of in properties.items() if field not in _RESERVED_FIELDS
     }
-    exponent = int(meta.get("weight_exponent", 0))
-    return IndexSchema(name, encoder, declared, statistics, code, exponent, search, names=(name,))
+    return IndexSchema(
+        name,
+        known.encoder,
+        declared,
+        known.statistics,
+        known.code,
+        known.weight_exponent,
+        known.search,
+        names=(name,),
+        encoder_name=known.encoder_name,
+    )
 
 
-def _probe_write(client: OpenSearch, index: str) -> None:
-    """Delete a document that is not there, in a bulk: the cheapest request that needs the right to write."""
+def check_writable(client: OpenSearch, index: str) -> None:
+    """Delete a document that is not there, in a bulk: the cheapest request that needs the right to write.
+
+    Raises:
+        ClusterError: The index takes no documents.
+    """
     with explained(client):
         reply = client.bulk(body=[{"delete": {"_index": index, "_id": _PROBE_ID}}])
     item = reply["items"][0]["delete"]

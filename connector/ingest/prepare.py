@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from opensearchpy import OpenSearch
 
+from connector.encoders.load import DEFAULT_ENCODER, load_encoder
 from connector.encoders.text import TextEncoder, adapt
 from connector.errors import EncoderError, EncoderMismatchError
 from connector.index.names import check_index_name
@@ -83,6 +84,7 @@ def prepare_encoder(
                 client,
                 index,
                 told.fingerprint,
+                encoder_name=told.name,
                 statistics=statistics,
                 code=code,
                 weight_exponent=find_weight_exponent(some.weights, margin=1)
@@ -112,6 +114,30 @@ def encoder_of(schema: IndexSchema, encoder: TextEncoder) -> TextEncoder:
     told = adapt(encoder, schema.statistics, schema.code)
     check_encoder(schema, told.fingerprint)
     return told
+
+
+def load_encoder_of(schema: IndexSchema, name: str | None = None, *, device: str | None = None) -> TextEncoder:
+    """Load the encoder that wrote an index, told what the index keeps for it.
+
+    Args:
+        schema: Of the index.
+        name: Where it is found; where the index says if None, and the shipped head if it does not say.
+        device: cuda, mps or cpu; the best there is if None.
+
+    Raises:
+        EncoderError: It cannot be loaded here.
+        EncoderMismatchError: What is found is another encoder.
+    """
+    if name is not None or not schema.encoder_name:
+        return encoder_of(schema, load_encoder(name or DEFAULT_ENCODER, device=device, k=schema.encoder.k))
+    try:
+        loaded = load_encoder(schema.encoder_name, device=device, k=schema.encoder.k)
+    except EncoderError as error:
+        raise EncoderError(
+            f"Index {schema.index!r} was written by the encoder {schema.encoder_name}, which cannot be loaded here: "
+            f"{error} If a copy lies elsewhere, name that."
+        ) from error
+    return encoder_of(schema, loaded)
 
 
 def _code_for(encoder: TextEncoder, texts: Sequence[str], bits: Bits) -> RotatedCode:

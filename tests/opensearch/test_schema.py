@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from urllib.parse import quote
 
 import pytest
@@ -20,7 +20,7 @@ from connector.index.schema import (
     read_weight_exponent,
 )
 from connector.index.writer import BulkWriter
-from connector.types import EncoderFingerprint
+from connector.types import EncoderFingerprint, SearchDefaults, SparseDocument
 
 pytestmark = pytest.mark.opensearch
 
@@ -287,3 +287,61 @@ def test_an_alias_of_two_scales_is_refused_by_readers_and_writers(
                 read(client, alias)
     finally:
         client.indices.delete(index=second)
+
+
+def make_index(client: OpenSearch, index: str, fingerprint: EncoderFingerprint, **meta: object) -> None:
+    """An index whose `_meta` has other keys; None takes one away."""
+    body = index_body(fingerprint, search=SearchDefaults(k_query=7))
+    kept = body["mappings"]["_meta"]["ksparse"] | meta
+    body["mappings"]["_meta"]["ksparse"] = {name: value for name, value in kept.items() if value is not None}
+    client.indices.create(index=index, body=body)
+
+
+def test_a_new_index_records_the_format_and_where_its_encoder_is(
+    client: OpenSearch, index: str, fingerprint: EncoderFingerprint
+) -> None:
+    prepare_index(client, index, fingerprint, encoder_name="/models/my-head")
+    meta = client.indices.get_mapping(index=index)[index]["mappings"]["_meta"]["ksparse"]
+    assert (meta["format"], meta["encoder_name"]) == (1, "/models/my-head")
+    assert existing_schema(client, index).encoder_name == "/models/my-head"
+
+
+@pytest.mark.parametrize("number", [None, 1, "1.7", 1.2])
+def test_an_index_of_this_format_is_read_with_keys_that_nobody_knows(
+    client: OpenSearch, index: str, fingerprint: EncoderFingerprint, number: object
+) -> None:
+    later = {"search": {"k_query": 7, "new": 1}, "encoder": asdict(fingerprint) | {"digest": "x", "new": [1]}}
+    make_index(client, index, fingerprint, format=number, new={"a": 1}, **later)
+    schema = existing_schema(client, index)
+    assert schema.encoder == fingerprint
+    assert schema.search is not None and schema.search.k_query == 7
+    assert BulkWriter(client, index).write([SparseDocument("a", {"1": 1.0})]).indexed == 1
+
+
+@pytest.mark.parametrize("number", [2, "2.0", 17])
+def test_an_index_of_a_newer_format_is_refused(
+    client: OpenSearch, index: str, fingerprint: EncoderFingerprint, number: object
+) -> None:
+    make_index(client, index, fingerprint, format=number)
+    for use in (read_schema, prepare, BulkWriter):
+        with pytest.raises(IndexMappingError, match=rf"'{index}' has format {number}, .* reads up to 1: upgrade"):
+            use(client, index)
+
+
+def prepare(client: OpenSearch, index: str) -> None:
+    """With an encoder that need not exist."""
+    prepare_index(client, index, EncoderFingerprint("tiny", "", "ab" * 32, 8, 64, "mean", 12))
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [{"encoder": None}, {"encoder": 7}, {"encoder": {"k": 8}}, {"search": [1]}, {"code": {}}, {"format": "one"}],
+)
+def test_a_damaged_index_is_named(
+    client: OpenSearch, index: str, fingerprint: EncoderFingerprint, meta: dict[str, object]
+) -> None:
+    make_index(client, index, fingerprint, **meta)
+    with pytest.raises(
+        IndexMappingError, match=f"index '{index}'.* ingest into a new index|'{index}' has format 'one'"
+    ):
+        read_schema(client, index)
