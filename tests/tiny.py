@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 from sentence_transformers import SentenceTransformer, SparseEncoder
-from sentence_transformers.base.modules import Normalize, Transformer
-from sentence_transformers.sentence_transformer.modules import Pooling
+from sentence_transformers.base.modules import Transformer
+from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
 from sentence_transformers.sparse_encoder.modules import SparseAutoEncoder, SpladePooling
 from transformers import BertConfig, BertForMaskedLM, BertModel, BertTokenizer
 

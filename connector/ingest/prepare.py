@@ -116,28 +116,26 @@ def encoder_of(schema: IndexSchema, encoder: TextEncoder) -> TextEncoder:
     return told
 
 
-def load_encoder_of(schema: IndexSchema, name: str | None = None, *, device: str | None = None) -> TextEncoder:
-    """Load the encoder that wrote an index, told what the index keeps for it.
+def load_encoder_for(schema: IndexSchema, name: str | None = None, *, device: str | None = None) -> TextEncoder:
+    """Load the encoder of an index, which `encoder_of` and all that searches or writes the index then check.
 
     Args:
         schema: Of the index.
-        name: Where it is found; where the index says if None, and the shipped head if it does not say.
+        name: Where it is found; where the index says if None, and the shipped head if that says nothing.
         device: cuda, mps or cpu; the best there is if None.
 
     Raises:
         EncoderError: It cannot be loaded here.
-        EncoderMismatchError: What is found is another encoder.
     """
-    if name is not None or not schema.encoder_name:
-        return encoder_of(schema, load_encoder(name or DEFAULT_ENCODER, device=device, k=schema.encoder.k))
     try:
-        loaded = load_encoder(schema.encoder_name, device=device, k=schema.encoder.k)
+        return load_encoder(name or schema.encoder_name or DEFAULT_ENCODER, device=device, k=schema.encoder.k)
     except EncoderError as error:
+        if name or not schema.encoder_name:
+            raise
         raise EncoderError(
             f"Index {schema.index!r} was written by the encoder {schema.encoder_name}, which cannot be loaded here: "
-            f"{error} If a copy lies elsewhere, name that."
+            f"{error} If a copy lies elsewhere, name that one."
         ) from error
-    return encoder_of(schema, loaded)
 
 
 def _code_for(encoder: TextEncoder, texts: Sequence[str], bits: Bits) -> RotatedCode:
