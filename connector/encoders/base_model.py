@@ -47,7 +47,10 @@ def find_base_model(name: str = DEFAULT_BASE_MODEL) -> BaseModel:
     if Path(name).is_dir():
         return BaseModel(name, name)
     if not _HUB_NAME.fullmatch(name):
-        raise EncoderError(f"There is no folder {name!r}, and no model of the hub has such a name. {_advice(name)}")
+        raise EncoderError(
+            f"The model {name!r} is not a folder and cannot be fetched from the model hub (no name for a model there). "
+            f"{_advice(name)}"
+        )
     try:
         folder = Path(snapshot_download(name, local_files_only=True))
         if (folder / "modules.json").is_file():
