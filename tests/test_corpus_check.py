@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -108,10 +109,18 @@ def test_nan_in_the_metadata_is_refused_by_its_key() -> None:
 
 
 def test_a_value_that_json_lacks_is_refused_by_its_key() -> None:
-    record = {"_id": "d1", "text": "body", "day": datetime.date(2020, 1, 1)}
+    record = {"_id": "d1", "text": "body", "day": object()}
     assert reason(record, fields=["day"]) == (
-        "'day' cannot be written as JSON: Object of type date is not JSON serializable"
+        "'day' cannot be written as JSON: Object of type object is not JSON serializable"
     )
+
+
+def test_values_of_python_become_those_of_json() -> None:
+    day = datetime.date(2020, 1, 1)
+    found = check({"_id": uuid.UUID(int=7), "text": "body", "day": day, "metadata": {"year": 2020.0}}, fields=["day"])
+    assert isinstance(found, Document) and found.doc_id == "00000000-0000-0000-0000-000000000007"
+    assert (found.fields, found.metadata) == ({"day": "2020-01-01"}, {"year": 2020})
+    assert json.dumps(found.metadata) == '{"year": 2020}'
 
 
 def test_metadata_nested_beyond_what_json_writes_is_refused() -> None:

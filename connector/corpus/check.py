@@ -7,6 +7,7 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from connector.corpus.values import plain
 from connector.limits import MAX_ID_BYTES, check_depth
 from connector.types import Document
 
@@ -63,7 +64,7 @@ class RecordChecker:
             raise ValueError("has an empty 'text' and no 'title'; there is nothing to encode")
         metadata = _object(record, "metadata")
         version = _version(record)
-        fields = {key: value for key, value in record.items() if key not in RESERVED}
+        fields = {key: plain(value) for key, value in record.items() if key not in RESERVED}
         for key in fields:
             if key not in self.fields:
                 raise ValueError(
@@ -78,7 +79,8 @@ class RecordChecker:
         return Document(doc_id, text, title, metadata, fields, version, read_routing(record))
 
     def _doc_id(self, record: Mapping[str, Any]) -> str | None:
-        doc_id = record.get("_id")
+        given = record.get("_id")
+        doc_id = given if isinstance(given, float) else plain(given)
         if isinstance(doc_id, int) and not isinstance(doc_id, bool):
             doc_id = str(doc_id)
         if doc_id is not None and not isinstance(doc_id, str):
@@ -143,7 +145,8 @@ def _object(record: Mapping[str, Any], key: str) -> dict[str, Any]:
     for name in value:
         if not isinstance(name, str):
             raise ValueError(f"{key!r} has the key {name!r}, which is not a string")
-    return dict(value)
+    converted: dict[str, Any] = plain(value)
+    return converted
 
 
 def _version(record: Mapping[str, Any]) -> int | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-import decimal
 import json
 from collections.abc import Collection, Iterator
 from itertools import accumulate
@@ -138,25 +136,15 @@ def _groups(file: Any, start: int, stop: int | None) -> tuple[list[int], int]:  
 
 
 def _cells(batch: Any, index: int) -> list[Any]:  # noqa: ANN401
-    """Return one row's cells as JSON has them, or raise the `ValueError` that names the cell at fault."""
+    """Return one row's cells as Python has them, or raise the `ValueError` that names the cell at fault."""
     cells = []
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         try:
-            cells.append(_plain(column[index].as_py()))
+            cells.append(column[index].as_py())
         except (ValueError, OverflowError) as error:
             reason = f"not UTF-8: {error}" if isinstance(error, UnicodeDecodeError) else str(error)
             raise ValueError(f"column {name!r} cannot be read: {reason}") from None
     return cells
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    if isinstance(value, (datetime.date, datetime.time)):
-        return value.isoformat()
-    return str(value) if isinstance(value, decimal.Decimal) else value
 
 
 def _raw(batch: Any, index: int) -> str:  # noqa: ANN401
