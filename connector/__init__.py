@@ -41,8 +41,10 @@ if TYPE_CHECKING:
     from connector.ingest.update import Change, DocumentUpdater
     from connector.query.body import SearchOptions, build_query
     from connector.query.pruning import Pruning
+    from connector.search.async_index import AsyncSparseIndex
     from connector.search.async_retriever import AsyncRetriever
     from connector.search.retriever import Retriever
+    from connector.search.sparse_index import NewIndex, SearchSettings, SparseIndex
     from connector.types import (
         Contribution,
         Deletion,
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "AsyncRetriever": "connector.search.async_retriever",
+    "AsyncSparseIndex": "connector.search.async_index",
     "BulkWriteError": "connector.errors",
     "BulkWriter": "connector.index.writer",
     "Change": "connector.ingest.update",
@@ -82,14 +85,17 @@ _HOMES = {
     "IngestJob": "connector.ingest.pipeline",
     "IngestResult": "connector.ingest.pipeline",
     "MalformedRecord": "connector.types",
+    "NewIndex": "connector.search.sparse_index",
     "Pruning": "connector.query.pruning",
     "Query": "connector.types",
     "RayIngest": "connector.ingest.ray.job",
     "Retriever": "connector.search.retriever",
     "SearchError": "connector.errors",
     "SearchOptions": "connector.query.body",
+    "SearchSettings": "connector.search.sparse_index",
     "Searcher": "connector.index.searcher",
     "SparseDocument": "connector.types",
+    "SparseIndex": "connector.search.sparse_index",
     "SparseVectors": "connector.types",
     "TextEncoder": "connector.encoders.text",
     "build_query": "connector.query.body",
@@ -106,6 +112,7 @@ _HOMES = {
 
 __all__ = [
     "AsyncRetriever",
+    "AsyncSparseIndex",
     "BulkWriteError",
     "BulkWriter",
     "Change",
@@ -129,14 +136,17 @@ __all__ = [
     "IngestJob",
     "IngestResult",
     "MalformedRecord",
+    "NewIndex",
     "Pruning",
     "Query",
     "RayIngest",
     "Retriever",
     "SearchError",
     "SearchOptions",
+    "SearchSettings",
     "Searcher",
     "SparseDocument",
+    "SparseIndex",
     "SparseVectors",
     "TextEncoder",
     "build_query",

@@ -227,6 +227,26 @@ class Hit:
     explanation: Explanation | None = None
     highlight: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
+    @property
+    def id(self) -> str:
+        """The server's `_id`, as `doc_id`."""
+        return self.doc_id
+
+    @property
+    def title(self) -> str:
+        """The title; empty where there is none or it was not asked for."""
+        return str(self.source.get("title", ""))
+
+    @property
+    def text(self) -> str:
+        """The text; empty where it was not asked for."""
+        return str(self.source.get("text", ""))
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """The metadata; empty where there is none or it was not asked for."""
+        return self.source.get("metadata") or {}
+
     def explain(self) -> Explanation:
         """Say why it was found.
 

@@ -1,0 +1,139 @@
+"""The index by its name, on a real node with the tiny encoder."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from opensearchpy import OpenSearch
+
+from connector import AsyncSparseIndex, Document, NewIndex, Pruning, SearchSettings, SparseIndex
+from connector.encoders.text import TextEncoder
+from connector.errors import BulkWriteError, IndexMappingError
+
+pytestmark = pytest.mark.opensearch
+
+DOCUMENTS = [
+    Document("1", "plants eat light with green leaves", metadata={"lang": "en", "year": 2020, "new": True}),
+    Document("2", "cats sleep on warm stones", metadata={"lang": "en", "year": 2021, "new": False}),
+    Document("3", "rivers carry sand to the sea", metadata={"lang": "de", "year": 2020, "new": False}),
+]
+
+
+@pytest.fixture
+def docs(client: OpenSearch, index: str, encoder: TextEncoder) -> Iterator[SparseIndex]:
+    made = SparseIndex(index, client=client, encoder=encoder)
+    made.add(DOCUMENTS)
+    yield made
+
+
+def found(docs: SparseIndex, **options: object) -> set[str]:
+    return {hit.id for hit in docs.search("plants eat light cats sleep rivers carry sand", **options)}  # type: ignore[arg-type]
+
+
+def test_a_document_is_found_by_its_own_words_with_text_and_metadata(docs: SparseIndex) -> None:
+    [hit] = docs.search(DOCUMENTS[1].text, top_k=1)
+    assert (hit.id, hit.text, hit.title) == ("2", DOCUMENTS[1].text, "")
+    assert hit.metadata == {"lang": "en", "year": 2021, "new": False}
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        (None, {"1", "2", "3"}),
+        ({}, {"1", "2", "3"}),
+        ({"lang": "en"}, {"1", "2"}),
+        ({"lang": ["en", "de"]}, {"1", "2", "3"}),
+        ({"lang": []}, set()),
+        ({"year": 2020}, {"1", "3"}),
+        ({"year": 2020.0, "lang": "en"}, {"1"}),
+        ({"new": True}, {"1"}),
+        ([{"term": {"metadata.lang": "de"}}], {"3"}),
+    ],
+)
+def test_filters_keep_what_they_name(docs: SparseIndex, filters: object, expected: set[str]) -> None:
+    assert found(docs, filters=filters) == expected
+    assert docs.count(filters) == len(expected)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("filters", ["lang=en", {"lang": {"gte": 3}}, {"lang": None}])
+def test_filters_that_mean_nothing_are_refused(docs: SparseIndex, filters: object) -> None:
+    with pytest.raises(ValueError, match="filter"):
+        docs.search("cats", filters=filters)  # type: ignore[arg-type]
+
+
+def test_dictionaries_are_added_and_refused_ones_are_named_after_the_others_are_written(docs: SparseIndex) -> None:
+    with pytest.raises(BulkWriteError, match=r"1 of 2 documents were refused, the first: .*text"):
+        docs.add([{"_id": "4", "text": ""}, {"_id": "5", "text": "old bridges cross wide rivers"}])
+    assert docs.count() == 4
+    result = docs.add([{"_id": "4", "text": ""}], raise_on_error=False)
+    assert (result.read, result.dead_lettered) == (1, 1)
+
+
+def test_update_changes_only_what_it_names(docs: SparseIndex) -> None:
+    assert docs.update([{"_id": "1", "metadata": {"lang": "fr"}}]).indexed == 1
+    assert docs.get(["1", "9"]) == {
+        "1": {"text": DOCUMENTS[0].text, "metadata": {"lang": "fr", "year": 2020, "new": True}}
+    }
+    [hit] = docs.search(DOCUMENTS[0].text, top_k=1)
+    assert (hit.id, hit.metadata["lang"]) == ("1", "fr")
+    with pytest.raises(BulkWriteError, match="1 of 1 documents were refused"):
+        docs.update([{"_id": "9", "text": "not there"}])
+
+
+def test_delete_by_ids_and_by_filters(docs: SparseIndex) -> None:
+    assert docs.delete(["2"]) == 1
+    assert docs.delete(filters={"lang": "de"}) == 1
+    assert found(docs) == {"1"}
+    with pytest.raises(ValueError, match="by ids or by filters"):
+        docs.delete(["1"], filters={"lang": "en"})
+    with pytest.raises(ValueError, match="needs a filter"):
+        docs.delete(filters={})
+    assert docs.count() == 1
+
+
+def test_settings_hybrid_pages_and_explanations_take_the_same_search(docs: SparseIndex) -> None:
+    query = DOCUMENTS[2].text
+    alone = SearchSettings(window=0, k_query=2, pruning=Pruning("top_k", 1))
+    explained = docs.search(query, settings=alone, explain=True)[0].explain()
+    assert len(explained.contributions) == 1
+    assert explained.score == pytest.approx(explained.feature_score)
+    assert docs.explain(query, "3").explain().rescored, "a new index keeps codes"
+    assert docs.search(query, hybrid=True, top_k=1)[0].id == "3"
+    assert docs.search(query, hybrid=True, bm25_weight=0.5, top_k=1)[0].id == "3"
+    assert [hit.id for page in docs.pages(query, page_size=1) for hit in page][0] == "3"
+    with pytest.raises(ValueError, match="bm25_weight needs hybrid"):
+        docs.search(query, bm25_weight=0.5)
+    with pytest.raises(ValueError, match="cannot be explained"):
+        docs.search(query, hybrid=True, explain=True)
+
+
+def test_a_new_index_is_what_was_asked_for(client: OpenSearch, index: str, encoder: TextEncoder) -> None:
+    new = NewIndex(code_bits=None, fields={"year": "integer"}, settings={"number_of_shards": 2})
+    made = SparseIndex(index, client=client, encoder=encoder, new=new)
+    assert not made.exists()
+    with pytest.raises(IndexMappingError, match=index):
+        made.search("cats")
+    made.add([{"_id": "1", "text": "cats sleep", "year": 1999}, {"_id": "2", "text": "cats sleep", "year": 2001}])
+    assert [hit.id for hit in made.search("cats sleep", filters={"year": [1999, 2000]})] == ["1"]
+    assert made.retriever.encoder.code is None
+    assert client.indices.get_settings(index=index)[index]["settings"]["index"]["number_of_shards"] == "2"
+
+
+async def test_the_asynchronous_twin_does_the_same(docs: SparseIndex) -> None:
+    twin = AsyncSparseIndex(docs)
+    assert (await twin.search(DOCUMENTS[1].text, top_k=1))[0].id == "2"
+
+    async def arriving() -> AsyncIterator[Document]:
+        yield Document("6", "music has rhythm")
+
+    assert (await docs.add_async(arriving())).indexed == 1
+    assert await twin.count() == 4
+    public = {name for name, value in vars(SparseIndex).items() if inspect.isfunction(value) and name[0] != "_"}
+    assert public - set(vars(AsyncSparseIndex)) == {"add_async", "pages"}
+
+
+def test_a_client_and_an_address_contradict_each_other(client: OpenSearch) -> None:
+    with pytest.raises(ValueError, match="leave out url, username"):
+        SparseIndex("docs", client=client, url="http://localhost:9200", username="me")
