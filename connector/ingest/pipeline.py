@@ -317,7 +317,7 @@ class IngestJob:
         if self._checkpoint is not None:
             self._letters.sync()
             self._checkpoint.remove()
-        _log.info("Index %s: %s.", self._writer.index, self._done)
+        _log.info("Done: %s.", self._done)
         self._result = IngestResult(
             read=self._done.read,
             indexed=self._done.indexed,
