@@ -6,7 +6,9 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
+
+from opensearchpy import OpenSearch
 
 from connector.connection.client import address_of
 from connector.corpus.check import RecordChecker
@@ -21,13 +23,29 @@ from connector.index.writer import BulkWriter
 from connector.ingest.pipeline import IngestJob
 from connector.ingest.prepare import encoder_of
 
-if TYPE_CHECKING:
-    from connector.ingest.ray.job import RayIngest
-
 COUNTS = ("read", "indexed", "superseded", "dead_lettered")
 
 Read = Callable[[Any, RecordChecker], Iterator[CorpusRecord]]
 """From a pyarrow table to records."""
+
+
+class WorkerSettings(Protocol):
+    """What a worker reads of a `RayIngest`; it is sent to every machine."""
+
+    @property
+    def index(self) -> str: ...  # noqa: D102
+    @property
+    def connect(self) -> Callable[[], OpenSearch]: ...  # noqa: D102
+    @property
+    def encoder(self) -> str: ...  # noqa: D102
+    @property
+    def generate_ids(self) -> bool: ...  # noqa: D102
+    @property
+    def batch_size(self) -> int: ...  # noqa: D102
+    @property
+    def chunk_size(self) -> int: ...  # noqa: D102
+    @property
+    def max_in_flight(self) -> int: ...  # noqa: D102
 
 
 class Worker:
@@ -39,7 +57,7 @@ class Worker:
         read: What the rows of a batch are.
     """
 
-    def __init__(self, job: RayIngest, uuid: str, read: Read) -> None:
+    def __init__(self, job: WorkerSettings, uuid: str, read: Read) -> None:
         self._job = job
         self._uuid = uuid
         self._read = read

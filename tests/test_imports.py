@@ -1,0 +1,73 @@
+"""The direction of imports that ARCHITECTURE.md draws."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+FLOORS = (
+    {"errors", "limits", "source_tree"},
+    {"types", "connection"},
+    {"vectors", "corpus", "cluster"},
+    {"query", "evaluation", "encoders"},
+    {"index", "training"},
+    {"ingest"},
+    {"search"},
+    {"integrations", "explore"},
+    {"cli"},
+)
+"""Rooms of connector/, lowest floor first. A room imports from floors below its own, and from itself."""
+
+
+def imported_by(file: Path) -> Iterator[str]:
+    """Full names of the modules that a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                submodule = ROOT.joinpath(*node.module.split("."), alias.name)
+                is_module = submodule.is_dir() or submodule.with_suffix(".py").is_file()
+                yield f"{node.module}.{alias.name}" if is_module else node.module
+
+
+def modules(package: str) -> dict[str, Path]:
+    """Every module of a package, by its full name."""
+    return {
+        ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file
+        for file in (ROOT / package).rglob("*.py")
+    }
+
+
+def test_imports_go_one_way() -> None:
+    floor_of = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+    against = []
+    for name, file in modules("connector").items():
+        if name == "connector":
+            continue  # the public names, of all rooms
+        room = name.split(".")[1]
+        for target in imported_by(file):
+            parts = target.split(".")
+            if parts[0] == "benchmarks" or parts[0] == "tests":
+                against.append(f"{name} imports {target}")
+            if parts[0] == "connector" and len(parts) > 1 and parts[1] != room and parts[1] in floor_of:
+                if floor_of[parts[1]] >= floor_of[room]:
+                    against.append(f"{name} imports {target}")
+    assert against == []
+
+
+def test_every_room_has_a_floor() -> None:
+    rooms = {name.split(".")[1] for name in modules("connector") if name != "connector"}
+    assert rooms == set().union(*FLOORS)
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    known = modules("connector") | modules("benchmarks")
+    graph = {name: {target for target in imported_by(file) if target in known} for name, file in known.items()}
+    for name in ("connector", "benchmarks"):  # whose names are imported when they are first used
+        graph[name] = set()
+    assert len(list(TopologicalSorter(graph).static_order())) == len(known)
