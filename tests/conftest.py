@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from opensearchpy.exceptions import AuthorizationException
 
 from connector.connection.client import connect
 from connector.types import EncoderFingerprint
+from tests.patience import PATIENCE_S
 
 if TYPE_CHECKING:
     from connector.encoders.text import TextEncoder
@@ -21,6 +23,21 @@ pytest_plugins = ["tests.opensearch_fixture"]
 # Read when huggingface_hub is imported: no test may wait for a network.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"
+
+
+# Of libraries, for the whole run; and what watches for replies that are late ends by itself.
+_LASTING_THREADS = ("tqdm", "Thread-asyncio", "ray", "pydevd", "ksparse-slow-replies")
+
+
+@pytest.fixture(autouse=True)
+def no_thread_outlives_its_test() -> Iterator[None]:
+    """What a thread does after its test would count against another one."""
+    before = set(threading.enumerate())
+    yield
+    for thread in set(threading.enumerate()) - before:
+        if not thread.name.startswith(_LASTING_THREADS):
+            thread.join(PATIENCE_S)
+            assert not thread.is_alive(), f"{thread} outlives the test"
 
 
 @pytest.fixture(scope="session")

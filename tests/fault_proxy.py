@@ -8,16 +8,17 @@ import socket
 import ssl
 import struct
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+from tests.http_server import HttpServer, running
 
 TLS_FOLDER = Path(__file__).with_name("tls")
 
@@ -39,7 +40,27 @@ class Reply:
     retry_after: str | None = None
 
 
-Forward = Callable[[bytes], Reply]
+class Forward:
+    """Passes a body on to the real node.
+
+    Args:
+        send: Does it.
+        ended: Set once the proxy is to end.
+    """
+
+    def __init__(self, send: Callable[[bytes], Reply], ended: threading.Event) -> None:
+        self._send = send
+        self._ended = ended
+
+    def __call__(self, body: bytes) -> Reply:
+        """Return the node's reply."""
+        return self._send(body)
+
+    def pause(self, seconds: float) -> None:
+        """Do nothing for so long, or until the proxy ends."""
+        self._ended.wait(seconds)
+
+
 Fault = Callable[[bytes, Forward], Reply]
 """Takes the body of a request and a way to pass a body on to the real node."""
 
@@ -108,7 +129,7 @@ def slow(seconds: float) -> Fault:
 
     def wait(body: bytes, forward: Forward) -> Reply:
         reply = forward(body)
-        time.sleep(seconds)
+        forward.pause(seconds)
         return reply
 
     return wait
@@ -168,11 +189,6 @@ class FaultProxy:
         return [[json.loads(line)["index"]["_id"] for line in body.splitlines()[::2]] for body in self.bulks]
 
 
-class _Server(ThreadingHTTPServer):
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
-        """A client that hangs up, as one that trusts no certificate does, is no news."""
-
-
 @contextmanager
 def fault_proxy(
     node_url: str,
@@ -198,7 +214,7 @@ def fault_proxy(
         expected = "Basic " + base64.b64encode(":".join(credentials).encode()).decode()
     node = urlsplit(node_url)
     proxy = FaultProxy()
-    lock = threading.Lock()
+    lock, ended = threading.Lock(), threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -209,7 +225,7 @@ def fault_proxy(
                 self.send(Reply(401, b"Unauthorized", content_type="text/plain"))
                 return
 
-            def forward(content: bytes) -> Reply:
+            def send(content: bytes) -> Reply:
                 connection = HTTPConnection(str(node.hostname), node.port, timeout=30)
                 try:
                     kind = {"Content-Type": self.headers.get("Content-Type", "application/json")}
@@ -219,6 +235,7 @@ def fault_proxy(
                 finally:
                     connection.close()
 
+            forward = Forward(send, ended)
             fault: Fault | None = None
             with lock:
                 proxy.paths.append(self.path)
@@ -259,21 +276,19 @@ def fault_proxy(
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    with _Server(("127.0.0.1", 0), Handler) as server:
-        proxy.url = f"http{'s://localhost' if tls else '://127.0.0.1'}:{server.server_port}"
-        if tls:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(TLS_FOLDER / "server.pem")
-            if client_tls is not None:
-                context.maximum_version = client_tls
-                context.load_verify_locations(TLS_FOLDER / "client-ca.pem")
-                context.verify_mode = ssl.CERT_REQUIRED
-            # The handshake is made in the thread of its connection.
-            server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
+    server = HttpServer(("127.0.0.1", 0), Handler)
+    proxy.url = f"http{'s://localhost' if tls else '://127.0.0.1'}:{server.server_port}"
+    if tls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(TLS_FOLDER / "server.pem")
+        if client_tls is not None:
+            context.maximum_version = client_tls
+            context.load_verify_locations(TLS_FOLDER / "client-ca.pem")
+            context.verify_mode = ssl.CERT_REQUIRED
+        # The handshake is made in the thread of its connection.
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    with running(server):
         try:
             yield proxy
         finally:
-            server.shutdown()
-            thread.join()
+            ended.set()

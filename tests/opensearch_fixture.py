@@ -10,7 +10,7 @@ from connector.cluster.node import free_ports
 from connector.errors import ClusterError
 
 _HEAP = "2g"
-_TIMEOUT_S = 180.0
+_TIMEOUT_S = 600.0
 _COUNTS_REQUESTS = {"indices.breaker.total.use_real_memory": False}
 """Else the circuit breaker counts garbage that nobody has collected yet, and a thousand tests make much of it."""
 
@@ -27,7 +27,7 @@ def opensearch_cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     try:
         given = connection_from_environment()
         if given is not None:
-            wait_until_ready(given, nodes=1, timeout_s=10.0)
+            wait_until_ready(given, nodes=1, timeout_s=60.0)
             yield given
         elif docker_answers():
             yield _docker_cluster(request)

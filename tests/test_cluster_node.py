@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from connector.cluster.java import Java
 from connector.cluster.node import Node, check_heap, free_ports, is_free
 from connector.cluster.processes import find_processes, stop_processes
 from connector.errors import ClusterError
+from tests.patience import PATIENCE_S, process, wait_until
 
 ROOT = Path(__file__).parents[1]
 SLEEP = "sleep 600 & exec sleep 600"
@@ -54,28 +54,21 @@ def make_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
     stop_processes(tmp_path, grace_s=0.0)
 
 
-def wait_for(condition: Callable[[], object], *, timeout_s: float = 10.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
-
-
 def test_stop_ends_all_processes_of_the_session(make_node: Callable[..., Node]) -> None:
     started = make_node()
     started.start()
-    wait_for(lambda: len(find_processes(started.folder)) == 2)
+    wait_until(lambda: len(find_processes(started.folder)) == 2)
     started.stop()
     assert not started.running
-    wait_for(lambda: find_processes(started.folder) == [])
+    wait_until(lambda: find_processes(started.folder) == [])
 
 
 def test_stop_kills_what_ignores_sigterm(make_node: Callable[..., Node]) -> None:
     started = make_node("trap '' TERM; echo ready; while :; do sleep 1; done")
     started.start()
-    wait_for(lambda: "ready" in (started.folder / "logs" / "console.log").read_text())
+    wait_until(lambda: "ready" in (started.folder / "logs" / "console.log").read_text())
     started.stop(timeout_s=0.2)
-    wait_for(lambda: find_processes(started.folder) == [])
+    wait_until(lambda: find_processes(started.folder) == [])
 
 
 def test_a_paused_node_can_be_stopped(make_node: Callable[..., Node]) -> None:
@@ -83,7 +76,7 @@ def test_a_paused_node_can_be_stopped(make_node: Callable[..., Node]) -> None:
     started.start()
     started.pause()
     started.stop(timeout_s=5.0)
-    wait_for(lambda: find_processes(started.folder) == [])
+    wait_until(lambda: find_processes(started.folder) == [])
 
 
 def test_a_killed_node_can_be_started_again(make_node: Callable[..., Node]) -> None:
@@ -121,7 +114,7 @@ For complete error details, refer to the log at /somewhere/ksparse.log"""
 def test_a_node_that_ends_while_starting_gives_its_reason(make_node: Callable[..., Node]) -> None:
     failing = make_node(f"echo '{UNKNOWN_SETTING}'; exit 64")
     failing.start()
-    wait_for(lambda: not failing.running)
+    wait_until(lambda: not failing.running)
     with pytest.raises(ClusterError, match=r"\(exit status 64\): SettingsException\[unknown setting.* Look") as caught:
         failing.check_alive()
     assert "\n" not in str(caught.value)
@@ -177,7 +170,7 @@ def test_a_port_that_is_taken_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_lock_that_is_held_is_waited_for_and_then_named(tmp_path: Path) -> None:
     with (
-        locked(tmp_path / "up.lock", timeout_s=1.0),
+        locked(tmp_path / "up.lock", timeout_s=PATIENCE_S),
         pytest.raises(ClusterError, match="up.lock"),
         locked(tmp_path / "up.lock", timeout_s=0.1),
     ):
@@ -203,8 +196,8 @@ with embedded.embedded_cluster():
 def test_nothing_is_left_of_a_parent_that_a_signal_ended(number: signal.Signals, tmp_path: Path) -> None:
     home = make_distribution(tmp_path / "home", SLEEP)
     command = [sys.executable, "-c", PARENT, str(tmp_path), str(home)]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": str(ROOT)}) as parent:
-        wait_for(lambda: len(find_processes(tmp_path)) == 2)
+    with process(command, stderr=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": str(ROOT)}) as parent:
+        wait_until(lambda: len(find_processes(tmp_path)) == 2)
         parent.send_signal(number)
-    wait_for(lambda: find_processes(tmp_path) == [])
-    wait_for(lambda: list((tmp_path / "run").iterdir()) == [])
+    wait_until(lambda: find_processes(tmp_path) == [])
+    wait_until(lambda: list((tmp_path / "run").iterdir()) == [])

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from connector.index.limit import InFlightLimit
+from tests.patience import PATIENCE_S
 
 
 def test_it_is_halved_when_busy_and_grows_by_one_after_a_clean_run() -> None:
@@ -36,6 +37,7 @@ def test_it_is_halved_when_busy_and_grows_by_one_after_a_clean_run() -> None:
 def test_no_more_are_under_way_than_allowed() -> None:
     limit = InFlightLimit(3)
     lock, now, most = threading.Lock(), 0, 0
+    full = threading.Event()
 
     def work() -> None:
         nonlocal now, most
@@ -43,7 +45,10 @@ def test_no_more_are_under_way_than_allowed() -> None:
             with lock:
                 now += 1
                 most = max(most, now)
-            time.sleep(0.01)
+                if now == 3:
+                    full.set()
+            assert full.wait(PATIENCE_S)
+            time.sleep(0.01)  # for one more than there should be
             with lock:
                 now -= 1
 

@@ -19,8 +19,7 @@ from connector.index.writer import BulkWriter, Refusal, WriteResult
 from connector.ingest.checkpoint import Checkpoint
 from connector.ingest.pipeline import IngestJob, IngestResult, ingest_documents, to_sparse_documents
 from connector.types import Deletion, Document, EncoderFingerprint, MalformedRecord, SparseDocument, SparseVectors
-
-TIMEOUT_S = 5.0
+from tests.patience import PATIENCE_S, wait_until
 
 
 class LengthEncoder:
@@ -174,7 +173,7 @@ def test_the_next_batch_is_encoded_while_one_is_being_written() -> None:
 
     encoder = LengthEncoder(before=tell)
     seen: list[bool] = []
-    writer = ListWriter(before=lambda: seen.append(second_encoding.wait(TIMEOUT_S)))
+    writer = ListWriter(before=lambda: seen.append(second_encoding.wait(PATIENCE_S)))
     run(documents("d1", "d2", "d3", "d4"), writer, encoder)
     assert seen[0], "the first write ended only after a timeout: encoding waits for writing"
 
@@ -182,7 +181,7 @@ def test_the_next_batch_is_encoded_while_one_is_being_written() -> None:
 @pytest.mark.parametrize("max_in_flight", [1, 3])
 def test_batches_in_flight_are_bounded(max_in_flight: int) -> None:
     may_write = threading.Event()
-    writer = ListWriter(before=lambda: may_write.wait(TIMEOUT_S))
+    writer = ListWriter(before=lambda: may_write.wait(PATIENCE_S))
     encoder = LengthEncoder()
     thread = threading.Thread(
         target=run,
@@ -191,9 +190,7 @@ def test_batches_in_flight_are_bounded(max_in_flight: int) -> None:
     )
     thread.start()
     try:
-        deadline = time.monotonic() + TIMEOUT_S
-        while encoder.calls < max_in_flight + 1 and time.monotonic() < deadline:
-            time.sleep(0.01)
+        wait_until(lambda: encoder.calls >= max_in_flight + 1)
         time.sleep(0.1)  # time to go further than it should
         # The one that was encoded last waits for a place.
         assert encoder.calls == max_in_flight + 1
@@ -205,18 +202,22 @@ def test_batches_in_flight_are_bounded(max_in_flight: int) -> None:
 
 def test_at_most_max_in_flight_writes_run_at_a_time() -> None:
     lock, running, highest = threading.Lock(), 0, 0
+    full = threading.Event()
 
     def busy() -> None:
         nonlocal running, highest
         with lock:
             running += 1
             highest = max(highest, running)
-        time.sleep(0.02)
+            if running == 3:
+                full.set()
+        assert full.wait(PATIENCE_S)
+        time.sleep(0.02)  # for one more than there should be
         with lock:
             running -= 1
 
     run(documents(*(f"d{number}" for number in range(40))), ListWriter(before=busy), max_in_flight=3)
-    assert 2 <= highest <= 3
+    assert highest == 3
 
 
 def test_records_are_read_lazily() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from connector.encoders.prefetch import prefetched
+from tests.patience import PATIENCE_S, wait_until
 
 
 def test_items_come_in_their_order() -> None:
@@ -26,7 +27,7 @@ def test_the_next_items_are_made_while_one_is_used() -> None:
 
     stream = prefetched(items(), 2)
     assert next(stream) == 0
-    assert enough.wait(5.0), "0 is used, 1 and 2 wait, 3 is made"
+    assert enough.wait(PATIENCE_S), "0 is used, 1 and 2 wait, 3 is made"
     time.sleep(0.05)
     assert made == [0, 1, 2, 3], "no more than that"
     assert list(stream) == list(range(1, 10))
@@ -47,7 +48,4 @@ def test_the_thread_ends_when_nobody_asks_any_more() -> None:
     stream = prefetched(iter(range(1_000)), 1)
     next(stream)
     stream.close()  # type: ignore[attr-defined]
-    until = time.monotonic() + 5.0
-    while any(thread.name == "prefetch" for thread in threading.enumerate()):
-        assert time.monotonic() < until
-        time.sleep(0.01)
+    wait_until(lambda: all(thread.name != "prefetch" for thread in threading.enumerate()))

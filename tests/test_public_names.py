@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import connector
+from tests.patience import PATIENCE_S
 
 HEAVY = ("torch", "sentence_transformers", "transformers", "pyarrow", "rich")
 
@@ -15,7 +16,9 @@ HEAVY = ("torch", "sentence_transformers", "transformers", "pyarrow", "rich")
 def loaded_by(code: str) -> set[str]:
     """Which of the heavy modules are loaded once the code has run in a fresh interpreter."""
     printed = f"{code}\nimport sys; print(*(name for name in {HEAVY!r} if name in sys.modules))"
-    run = subprocess.run([sys.executable, "-c", printed], capture_output=True, text=True, check=True, timeout=60)
+    run = subprocess.run(
+        [sys.executable, "-c", printed], capture_output=True, text=True, check=True, timeout=PATIENCE_S
+    )
     return set(run.stdout.splitlines()[-1].split())
 
 
@@ -60,6 +63,6 @@ def test_help_loads_nothing_heavy() -> None:
 
 def test_the_command_is_installed() -> None:
     command = Path(sys.executable).with_name("ksparse")
-    run = subprocess.run([command, "--help"], capture_output=True, text=True, check=True, timeout=60)
+    run = subprocess.run([command, "--help"], capture_output=True, text=True, check=True, timeout=PATIENCE_S)
     for name in ("up", "down", "status", "train", "ingest", "search", "evaluate"):
         assert f"\n  {name} " in run.stdout

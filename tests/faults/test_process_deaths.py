@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from tests.faults.conftest import FaultFree, Figures
 from tests.faults.contents import read_contents
 from tests.faults.corpora import NUM_LATENTS, numbered
 from tests.faults.counted import records
+from tests.patience import process, wait_until
 
 pytestmark = [pytest.mark.opensearch, pytest.mark.faults]
 
@@ -25,9 +27,9 @@ QUEUE = (4 + 1) * 256
 """`max_in_flight` batches wait for the server while one more is encoded."""
 
 
-def start(url: str, index: str, folder: Path) -> subprocess.Popen[bytes]:
+def start(url: str, index: str, folder: Path) -> AbstractContextManager[subprocess.Popen[bytes]]:
     """Ingest in a process of its own."""
-    return subprocess.Popen([sys.executable, "-m", "tests.faults.counted", url, index, str(COUNT), str(folder)])
+    return process([sys.executable, "-m", "tests.faults.counted", url, index, str(COUNT), str(folder)])
 
 
 def counted(folder: Path) -> list[int]:
@@ -42,16 +44,13 @@ def read_so_far(folder: Path) -> int:
     return int(json.loads(path.read_text())["watermark"]["read"]) if path.exists() else 0
 
 
-def kill(process: subprocess.Popen[bytes], folder: Path, *, batches: int, delay_s: float) -> None:
+def kill(started: subprocess.Popen[bytes], folder: Path, *, batches: int, delay_s: float) -> None:
     """SIGKILL a process some time after it has begun to encode some batches more than are counted."""
-    wanted, until = len(counted(folder)) + batches, time.monotonic() + 120
-    while len(counted(folder)) < wanted:
-        assert process.poll() is None, "it came to an end"
-        assert time.monotonic() < until
-        time.sleep(0.002)
+    wanted = len(counted(folder)) + batches
+    wait_until(lambda: len(counted(folder)) >= wanted or started.poll() is not None)
+    assert started.poll() is None, "it came to an end"
     time.sleep(delay_s)
-    process.kill()
-    process.wait()
+    started.kill()
 
 
 def test_08_a_process_killed_at_20_random_points_and_resumed_makes_the_same_index(
@@ -67,13 +66,14 @@ def test_08_a_process_killed_at_20_random_points_and_resumed_makes_the_same_inde
     again: list[int] = []
     for _ in range(KILLS):
         read, encoded = read_so_far(tmp_path), sum(counted(tmp_path))
-        process = start(opensearch_url, hashed_index, tmp_path)
-        kill(process, tmp_path, batches=rng.randint(1, 6), delay_s=0.1 * rng.random())
+        with start(opensearch_url, hashed_index, tmp_path) as started:
+            kill(started, tmp_path, batches=rng.randint(1, 6), delay_s=0.1 * rng.random())
         kept = read_so_far(tmp_path) - read
         kept -= sum(read <= place < read + kept for place in malformed)
         again.append(sum(counted(tmp_path)) - encoded - kept)
     left = read_so_far(tmp_path)
-    assert start(opensearch_url, hashed_index, tmp_path).wait() == 0
+    with start(opensearch_url, hashed_index, tmp_path) as started:
+        assert started.wait() == 0
     figures(documents=COUNT, kills=KILLS, encoded_again=sum(again), most_encoded_again=max(again), queues_hold=QUEUE)
     figures(read_before_the_last=left)
     assert max(again) <= QUEUE

@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from connector.cli.main import cli
 from tests.fault_proxy import Fault, fault_proxy, slow, status
 from tests.faults.conftest import Figures
 from tests.faults.contents import Contents, read_contents
+from tests.patience import PATIENCE_S, process, wait_until
 from tests.tiny import NUM_LATENTS, WORDS
 
 pytestmark = [pytest.mark.opensearch, pytest.mark.faults]
@@ -36,18 +38,12 @@ class Run:
         self.dead_letters = folder / "dead.jsonl"
         self._command = ["ingest", str(corpus), "--index", index, "--encoder", str(encoder), "--quiet", "--json"]
 
-    def start(self, url: str) -> subprocess.Popen[str]:
-        """Start a process."""
+    def start(self, url: str) -> AbstractContextManager[subprocess.Popen[str]]:
+        """Run in a process."""
         environment = os.environ | {"OPENSEARCH_URL": url, "OMP_NUM_THREADS": "1"}
         command = [sys.executable, "-c", "from connector.cli.main import cli; cli()", *self._arguments(resume=False)]
-        return subprocess.Popen(
-            command,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=Path(__file__).parents[2],
-        )
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return process(command, env=environment, cwd=Path(__file__).parents[2], **pipes)
 
     def finish(self, *, resume: bool) -> dict[str, Any]:
         """Run to the end, in this process."""
@@ -109,12 +105,9 @@ def expected(
     return contents, fault_free.letters()
 
 
-def wait_until(holds: Any, process: subprocess.Popen[str], *, timeout_s: float = 120.0) -> None:  # noqa: ANN401
-    until = time.monotonic() + timeout_s
-    while not holds():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < until
-        time.sleep(0.002)
+def wait_while_it_runs(holds: Callable[[], object], started: subprocess.Popen[str]) -> None:
+    wait_until(lambda: holds() or started.poll() is not None)
+    assert started.poll() is None, started.communicate()
 
 
 @pytest.mark.parametrize(
@@ -132,21 +125,20 @@ def test_09_sigterm_ends_the_process_within_10_s_and_a_resumed_run_ends_the_same
     fault: Fault | None,
     meanwhile: str,
 ) -> None:
-    with fault_proxy(opensearch_url) as proxy:
-        process = run.start(proxy.url)
-        wait_until(run.read, process)
+    with fault_proxy(opensearch_url) as proxy, run.start(proxy.url) as started:
+        wait_while_it_runs(run.read, started)
         proxy.always = fault
         if fault is not None:
             sent = len(proxy.bulks)
-            wait_until(lambda: len(proxy.bulks) >= sent + 2, process)
+            wait_while_it_runs(lambda: len(proxy.bulks) >= sent + 2, started)
         asked = time.monotonic()
-        process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=60)
+        started.send_signal(signal.SIGTERM)
+        _, errors = started.communicate(timeout=PATIENCE_S)
         took = time.monotonic() - asked
     read = run.read()
     figures(documents=COUNT, meanwhile=meanwhile, out_after_s=round(took, 2), read_before=read)
     assert took < 10
-    assert process.returncode == 4 and "with --resume; nothing is lost or doubled" in errors
+    assert started.returncode == 4 and "with --resume; nothing is lost or doubled" in errors
     assert 0 < read < COUNT
     assert run.finish(resume=True)["read"] == COUNT
     assert (read_contents(client, index, NUM_LATENTS), run.letters()) == expected
@@ -174,18 +166,17 @@ def test_09_a_full_disk_at_the_checkpoint_stops_the_run_and_a_resumed_one_ends_t
     small_disk: Path,
 ) -> None:
     run.checkpoint = small_disk / "run.json"
-    with fault_proxy(opensearch_url) as proxy:
+    with fault_proxy(opensearch_url) as proxy, run.start(proxy.url) as started:
         proxy.always = slow(0.2)
-        process = run.start(proxy.url)
-        wait_until(run.read, process)
+        wait_while_it_runs(run.read, started)
         ballast = small_disk / "ballast"
         with pytest.raises(OSError, match="No space left"), ballast.open("wb", buffering=0) as file:
             while True:
                 file.write(b"x" * 4096)
-        _, errors = process.communicate(timeout=60)
+        _, errors = started.communicate(timeout=PATIENCE_S)
     read = run.read()
     figures(documents=COUNT, read_before=read)
-    assert process.returncode == 4, errors
+    assert started.returncode == 4, errors
     assert "No space left on device" in errors and "with --resume" in errors
     assert 0 < read < COUNT
     ballast.unlink()
@@ -203,11 +194,11 @@ def test_09_a_full_disk_at_the_dead_letters_stops_the_run_and_drops_none(
     small_disk: Path,
 ) -> None:
     run.dead_letters = small_disk / "dead.jsonl"
-    process = run.start(opensearch_url)
-    _, errors = process.communicate(timeout=120)
+    with run.start(opensearch_url) as started:
+        _, errors = started.communicate(timeout=PATIENCE_S)
     read, kept = run.read(), len(run.letters())
     figures(documents=COUNT, read_before=read, dead_letters_before=kept)
-    assert process.returncode == 4, errors
+    assert started.returncode == 4, errors
     assert "No space left on device" in errors and "with --resume" in errors
     assert 0 < read < COUNT
     assert kept < COUNT // 100, "there was no room for all"

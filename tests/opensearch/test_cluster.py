@@ -4,7 +4,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from connector.cluster.java import find_java
 from connector.cluster.probe import get_json
 from connector.cluster.processes import find_processes
 from connector.errors import ClusterError
+from tests.patience import process, wait_until
 
 pytestmark = [pytest.mark.opensearch, pytest.mark.slow]
 
@@ -93,9 +93,7 @@ def test_up_outlives_its_command_and_keeps_the_data_until_purged(ksparse: Callab
     found = json.loads(ksparse("status", "--json"))
     assert (found["kind"], found["health"], found["documents"]) == ("embedded", "yellow", 1)
 
-    started_at = time.monotonic()
     assert ksparse("down") == f"OpenSearch at {url} is down\n"
-    assert time.monotonic() - started_at < 10.0
     assert find_processes(own_cache) == []
 
     again = json.loads(ksparse("up", "--heap", "512m", "--json"))["url"]
@@ -106,33 +104,26 @@ def test_up_outlives_its_command_and_keeps_the_data_until_purged(ksparse: Callab
 
 
 def test_no_java_is_left_of_a_killed_parent(own_cache: Path) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", PARENT], env=environment(own_cache), stdout=subprocess.PIPE, text=True
-    ) as parent:
+    command = [sys.executable, "-c", PARENT]
+    with process(command, env=environment(own_cache), stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         assert parent.stdout.readline().startswith("http://127.0.0.1:")
         [java] = find_processes(own_cache)
         assert java.name() == "java"
         parent.kill()
-    deadline = time.monotonic() + 10.0
-    while find_processes(own_cache) or any((own_cache / "run").iterdir()):
-        assert time.monotonic() < deadline, find_processes(own_cache)
-        time.sleep(0.1)
+    wait_until(lambda: not find_processes(own_cache) and not any((own_cache / "run").iterdir()))
 
 
 @pytest.mark.long
 def test_three_nodes_turn_green_again_after_one_was_killed() -> None:
-    with embedded_cluster(nodes=3, heap="512m", timeout_s=240.0, quick_start=True) as cluster:
+    with embedded_cluster(nodes=3, heap="512m", timeout_s=480.0, quick_start=True) as cluster:
         assert get_json(cluster, "/_cluster/health")["status"] == "green"
         put(cluster.url, "/books", {"settings": {"number_of_replicas": 2}})
         put(cluster.url, "/books/_doc/1?refresh=true", {"title": "Sparse"})
 
         lost = cluster.nodes[2]
         lost.kill()
-        deadline = time.monotonic() + 60.0
-        while get_json(cluster, "/_cluster/health")["number_of_nodes"] == 3:
-            assert time.monotonic() < deadline, "the others never noticed"
-            time.sleep(0.1)
+        wait_until(lambda: get_json(cluster, "/_cluster/health")["number_of_nodes"] < 3, "the others never noticed")
         with pytest.raises(ClusterError, match="was not ready after 1 s"):
             wait_until_ready(cluster, nodes=3, timeout_s=1.0)
 
@@ -141,7 +132,7 @@ def test_three_nodes_turn_green_again_after_one_was_killed() -> None:
         assert get_json(cluster, "/_cluster/health")["status"] == "green"
 
         lost.pause()
-        with pytest.raises(ClusterError, match="No OpenSearch answers"):
+        with pytest.raises(ClusterError, match="gave no answer in time"):
             get_json(Cluster(lost.url), "/", timeout_s=1.0)
         lost.resume()
         assert get_json(Cluster(lost.url), "/books/_doc/1")["found"]

@@ -12,10 +12,9 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from threading import Thread
 from typing import Any, NamedTuple
 from urllib.request import urlopen
 
@@ -25,10 +24,10 @@ from click.testing import CliRunner
 from flask.testing import FlaskClient
 from opensearchpy import OpenSearch
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from werkzeug.serving import make_server
 
 from connector.cli.explore import open_companion
 from connector.cli.main import cli
+from connector.cluster.node import free_ports
 from connector.connection.client import connect
 from connector.encoders.text import TextEncoder
 from connector.errors import IndexMappingError
@@ -41,7 +40,9 @@ from connector.ingest.pipeline import ingest_documents
 from connector.ingest.prepare import prepare_encoder
 from connector.search.retriever import Retriever
 from connector.types import Document
+from tests.app_server import serving_app
 from tests.fault_proxy import fault_proxy
+from tests.patience import PATIENCE_S, process
 from tests.tiny import NUM_LATENTS, WORDS, build_splade
 
 pytestmark = pytest.mark.opensearch
@@ -118,12 +119,8 @@ def explorer(client: OpenSearch, explored: Retriever) -> Explorer:
 
 @pytest.fixture(scope="module")
 def served(explorer: Explorer) -> Iterator[Served]:
-    server = make_server("127.0.0.1", 0, create_app(explorer, results_folder()), threaded=True)
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    yield Served(f"http://127.0.0.1:{server.port}", explorer)
-    server.shutdown()
-    thread.join()
+    with serving_app(create_app(explorer, results_folder())) as url:
+        yield Served(url, explorer)
 
 
 @pytest.fixture(scope="module")
@@ -133,15 +130,16 @@ def browser() -> Iterator[Browser]:
         pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is installed")
     with sync_playwright() as playwright:
         arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-        browser = playwright.chromium.launch(executable_path=found, args=arguments)
-        yield browser
-        browser.close()
+        expect.set_options(timeout=1_000 * PATIENCE_S)
+        with playwright.chromium.launch(executable_path=found, args=arguments) as browser:
+            yield browser
 
 
 @pytest.fixture
 def page(browser: Browser, served: Served) -> Iterator[Page]:
     """A window of 1,280 pixels; whatever the browser complains about fails the test."""
     page = browser.new_page(viewport={"width": 1280, "height": 900}, base_url=served.url)
+    page.set_default_timeout(1_000 * PATIENCE_S)
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -180,7 +178,7 @@ def test_a_typed_query_is_answered_in_four_columns(page: Page, served: Served) -
         assert ids_of(page, column.name) == [row.hit.doc_id for row in column.rows] != []
     assert ids_of(page, "BM25")[0] == "plants"
     for shown in page.locator(".latency b").all_text_contents():
-        assert 0 < float(shown) < 5_000
+        assert 0 < float(shown) < 1_000 * PATIENCE_S
     assert f"q={QUERY.replace(' ', '+')}" in page.url, "the address can be kept"
     assert page.title().startswith(QUERY)
 
@@ -312,14 +310,10 @@ def test_a_document_cannot_bring_markup(page: Page) -> None:
 
 
 def test_a_page_whose_server_is_gone_says_so(browser: Browser, explorer: Explorer, tmp_path: Path) -> None:
-    server = make_server("127.0.0.1", 0, create_app(explorer, tmp_path), threaded=True)
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    page = browser.new_page(base_url=f"http://127.0.0.1:{server.port}")
-    page.goto(f"/?q={QUERY}")
-    server.shutdown()
-    thread.join()
-    page.route("**/*", lambda route: route.abort())
+    with ExitStack() as stack:
+        url = stack.enter_context(serving_app(create_app(explorer, tmp_path)))
+        page = browser.new_page(base_url=url)
+        page.goto(f"/?q={QUERY}")
     page.get_by_role("button", name="Search").click()
     expect(page.get_by_role("alert")).to_contain_text("is `ksparse explore` still running?")
     page.close()
@@ -515,37 +509,26 @@ def test_mistakes_of_the_command_are_one_line(workplace: Path, index: str, head_
     assert run(cli, ["explore"]).exit_code == 2
 
 
-@contextmanager
-def killed_on_failure(process: subprocess.Popen[str]) -> Iterator[None]:
-    """A process that does not end by itself is ended when its test fails: leaving the with block would wait for it."""
-    try:
-        yield
-    except BaseException:
-        process.kill()
-        raise
-
-
 def test_the_command_serves_until_it_is_stopped(
     explored: Retriever, explorer: Explorer, workplace: Path, head_folder: Path, client: OpenSearch, index: str
 ) -> None:
     (workplace / "corpus.jsonl").write_text('{"_id": "1", "text": "plants eat light"}\n')
     options = ["--index", index, "--encoder", str(head_folder), "--quiet"]
     assert CliRunner().invoke(cli, ["ingest", "corpus.jsonl", *options]).exit_code == 0
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    [port] = free_ports(1)
     command = [str(Path(sys.executable).with_name("ksparse")), "explore", *options, "--hnsw", "--port", str(port)]
     # A shell's background jobs ignore SIGINT, and so would this one.
     heeds = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, preexec_fn=heeds, **pipes) as process, killed_on_failure(process):
-        assert process.stdout is not None and process.stderr is not None
-        said = process.stdout.readline()
+    with process(command, preexec_fn=heeds, **pipes) as started:
+        assert started.stdout is not None and started.stderr is not None
+        said = started.stdout.readline()
         assert said == f"{index} is at http://127.0.0.1:{port} (Ctrl-C stops the page)\n"
-        with urlopen(f"http://127.0.0.1:{port}/?q=plants") as reply:
+        with urlopen(f"http://127.0.0.1:{port}/?q=plants", timeout=PATIENCE_S) as reply:
             assert 'class="column hnsw"' in reply.read().decode()
-        process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
-        assert process.stderr.read() == (
+        started.send_signal(signal.SIGINT)
+        assert started.wait(PATIENCE_S) == 0
+        assert started.stderr.read() == (
             f"{index}-hnsw: it is not there yet; embedding 1 documents (needs the k-NN plugin)\n"
         )
     client.indices.delete(index=f"{index}-hnsw")

@@ -19,6 +19,7 @@ from connector.ingest.pipeline import ingest_documents
 from connector.ingest.prepare import prepare_encoder
 from connector.search.retriever import Retriever
 from connector.types import Document
+from tests.patience import PATIENCE_S
 from tests.tiny import WORDS, K, build_splade
 
 pytestmark = pytest.mark.opensearch
@@ -64,7 +65,7 @@ def test_jobs_that_start_together_agree(client: OpenSearch, index: str, lexical:
 
     def start(texts: list[str]) -> str:
         def sample() -> list[str]:
-            together.wait(timeout=30)
+            together.wait(PATIENCE_S)
             return texts
 
         return prepare_encoder(client, index, lexical, sample=sample).fingerprint.digest

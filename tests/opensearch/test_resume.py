@@ -7,8 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from opensearchpy import OpenSearch
 
 from connector.cli.main import cli
 from tests.fault_proxy import FaultProxy, fault_proxy, slow, status
+from tests.patience import PATIENCE_S, process, wait_until
 
 pytestmark = pytest.mark.opensearch
 
@@ -57,24 +58,11 @@ def slowed(opensearch_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fau
         yield proxy
 
 
-def start(corpus: Path, options: list[str], url: str) -> subprocess.Popen[str]:
+def start(corpus: Path, options: list[str], url: str) -> AbstractContextManager[subprocess.Popen[str]]:
     command = [sys.executable, "-c", "from connector.cli.main import cli; cli()", "ingest", str(corpus), *options]
     environment = os.environ | {"OPENSEARCH_URL": url, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [*command, "--chunk-size", "50", "--max-in-flight", "1"],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def wait_for_checkpoint(process: subprocess.Popen[str], path: Path) -> None:
-    until = time.monotonic() + 60
-    while not path.exists():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < until
-        time.sleep(0.02)
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return process([*command, "--chunk-size", "50", "--max-in-flight", "1"], env=environment, **pipes)
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.long)])
@@ -82,14 +70,13 @@ def test_a_run_that_was_stopped_goes_on(
     corpus: Path, options: list[str], index: str, client: OpenSearch, slowed: FaultProxy, how: signal.Signals
 ) -> None:
     checkpoint = Path(f"{index}.checkpoint.json")
-    process = start(corpus, options, slowed.url)
-    wait_for_checkpoint(process, checkpoint)
-    asked = time.monotonic()
-    process.send_signal(how)
-    _, errors = process.communicate(timeout=30)
-    assert time.monotonic() - asked < 10
+    with start(corpus, options, slowed.url) as started:
+        wait_until(lambda: checkpoint.exists() or started.poll() is not None)
+        assert started.poll() is None, started.communicate()
+        started.send_signal(how)
+        _, errors = started.communicate(timeout=PATIENCE_S)
     if how == signal.SIGTERM:
-        assert process.returncode == 4 and "Run the same command again with --resume" in errors
+        assert started.returncode == 4 and "Run the same command again with --resume" in errors
     mark = json.loads(checkpoint.read_text())["watermark"]
     assert 0 < mark["read"] < COUNT
     slowed.bulks.clear()

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
+from email.utils import format_datetime, parsedate_to_datetime
 from typing import Any
 
 import pytest
@@ -39,6 +39,7 @@ from tests.fault_proxy import (
     truncated,
     without_last_item,
 )
+from tests.patience import PATIENCE_S, wait_until
 
 pytestmark = pytest.mark.opensearch
 
@@ -219,9 +220,14 @@ def test_an_unclear_reply_is_answered_by_sending_again(
 
 
 def test_no_reply_in_time_is_answered_by_sending_again(make_writer: MakeWriter, proxy: FaultProxy) -> None:
-    proxy.faults.append(slow(1.0))
-    assert make_writer(timeout_s=0.5).write(documents("d1")).indexed == 1
-    assert len(proxy.bulks) == 2
+    # The first reply comes once the second request has.
+    def late(body: bytes, forward: Forward) -> Reply:
+        wait_until(lambda: len(proxy.bulks) > 1)
+        return forward(body)
+
+    proxy.faults.append(late)
+    assert make_writer(timeout_s=3.0, retry_deadline_s=PATIENCE_S).write(documents("d1")).indexed == 1
+    assert len(proxy.bulks) > 1
 
 
 def test_only_the_documents_that_were_rejected_are_sent_again(
@@ -453,22 +459,24 @@ def test_no_more_requests_than_the_limit_are_under_way(make_writer: MakeWriter, 
     assert max(seen) == most
 
 
-@pytest.mark.parametrize(("header", "least"), [("0.6", 0.6), ("nonsense", 0.0), ("-5", 0.0)])
-def test_the_server_says_how_long_to_wait(
-    make_writer: MakeWriter, proxy: FaultProxy, header: str, least: float
-) -> None:
-    proxy.faults.append(status(503, retry_after=header))
+def test_the_server_says_how_long_to_wait(make_writer: MakeWriter, proxy: FaultProxy) -> None:
+    proxy.faults.append(status(503, retry_after="0.6"))
     started = time.monotonic()
     assert make_writer().write(documents("d1")).indexed == 1
-    assert least <= time.monotonic() - started < least + 1.0
+    assert time.monotonic() - started >= 0.6
+
+
+@pytest.mark.parametrize("header", ["nonsense", "-5", ""])
+def test_what_says_no_time_to_wait_is_passed_over(make_writer: MakeWriter, proxy: FaultProxy, header: str) -> None:
+    proxy.faults.append(status(503, retry_after=header))
+    assert make_writer().write(documents("d1")).indexed == 1
 
 
 def test_a_date_says_how_long_to_wait_as_well(make_writer: MakeWriter, proxy: FaultProxy) -> None:
     until = format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True)
     proxy.faults.append(status(429, retry_after=until))
-    started = time.monotonic()
     assert make_writer().write(documents("d1")).indexed == 1
-    assert 0.5 < time.monotonic() - started < 4.0, "dates have whole seconds"
+    assert datetime.now(UTC) >= parsedate_to_datetime(until)
 
 
 def test_a_wait_beyond_the_deadline_is_not_waited(make_writer: MakeWriter, proxy: FaultProxy) -> None:
@@ -478,17 +486,16 @@ def test_a_wait_beyond_the_deadline_is_not_waited(make_writer: MakeWriter, proxy
 
 
 def test_a_writer_that_was_stopped_sends_nothing_more(make_writer: MakeWriter, proxy: FaultProxy) -> None:
-    writer = make_writer(initial_backoff=30.0, max_backoff=30.0, retry_deadline_s=100.0)
+    writer = make_writer(initial_backoff=1e6, max_backoff=1e6, retry_deadline_s=1e7)
     proxy.always = status(503)
     with ThreadPoolExecutor(1) as pool:
-        started = time.monotonic()
         waiting = pool.submit(writer.write, documents("d1"))
-        while not proxy.bulks:
-            time.sleep(0.01)
+        wait_until(lambda: proxy.bulks)
+        started = time.monotonic()
         writer.stop()
         with pytest.raises(BulkWriteError, match="Stopped; 1 documents for index .* were not sent"):
             waiting.result()
-        assert time.monotonic() - started < 10, "it did not sleep to the end"
+        assert time.monotonic() - started < 100, "it slept to the end"
     sent = len(proxy.bulks)
     with pytest.raises(BulkWriteError, match="Stopped"):
         writer.write(documents("d2"))
