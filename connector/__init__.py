@@ -16,6 +16,7 @@ logging.getLogger("ksparse").addHandler(logging.NullHandler())
 
 if TYPE_CHECKING:
     from connector.connection.client import connect
+    from connector.corpus.layout import Layout
     from connector.corpus.read import check_documents, read_corpus
     from connector.encoders.base import Encoder
     from connector.encoders.load import load_encoder, shipped_encoders, shipped_heads
@@ -84,6 +85,7 @@ _HOMES = {
     "IndexMappingError": "connector.errors",
     "IngestJob": "connector.ingest.pipeline",
     "IngestResult": "connector.ingest.pipeline",
+    "Layout": "connector.corpus.layout",
     "MalformedRecord": "connector.types",
     "NewIndex": "connector.search.sparse_index",
     "Pruning": "connector.query.pruning",
@@ -135,6 +137,7 @@ __all__ = [
     "IndexMappingError",
     "IngestJob",
     "IngestResult",
+    "Layout",
     "MalformedRecord",
     "NewIndex",
     "Pruning",

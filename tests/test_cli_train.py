@@ -206,7 +206,10 @@ def test_a_corpus_that_cannot_be_read_is_one_line(train: Train, tmp_path: Path) 
     (tmp_path / "c.jsonl").write_text("broken\n")
     result = train("c.jsonl")
     assert result.exit_code == 1
-    assert result.stderr.endswith("Error: c.jsonl has 0 documents; training needs two at least, better thousands.\n")
+    assert result.stderr.endswith(
+        "Error: c.jsonl has 0 documents; training needs two at least, better thousands. c.jsonl:1: not valid JSON: "
+        "Expecting value at column 1.\n"
+    )
 
 
 def test_quiet_is_quiet(train: Train, corpus: Path) -> None:

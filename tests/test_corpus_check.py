@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import decimal
 import hashlib
 import json
 import uuid
@@ -91,7 +92,8 @@ def test_metadata_that_is_no_object_is_refused() -> None:
 
 def test_an_undeclared_field_is_named_with_the_next_step() -> None:
     assert reason({"_id": "d1", "text": "body", "lang": "en"}) == (
-        "field 'lang' is not in the mapping; put it under 'metadata' or declare it with --field lang:keyword"
+        "field 'lang' is not in the mapping; put it under 'metadata' or leave it out, or declare it as a field "
+        "of a new index"
     )
 
 
@@ -121,6 +123,51 @@ def test_values_of_python_become_those_of_json() -> None:
     assert isinstance(found, Document) and found.doc_id == "00000000-0000-0000-0000-000000000007"
     assert (found.fields, found.metadata) == ({"day": "2020-01-01"}, {"year": 2020})
     assert json.dumps(found.metadata) == '{"year": 2020}'
+
+
+def test_values_are_stored_as_json_has_them() -> None:
+    metadata = {
+        "day": datetime.date(2020, 1, 2),
+        "year": 2020.0,
+        "price": decimal.Decimal("1.50"),
+        "count": decimal.Decimal("3.00"),
+        "nested": {"m": [1e3, -0.0, 0.5]},
+        "big": 12345678901234567890123,
+        "large": 1e300,
+        "took": datetime.timedelta(seconds=5),
+        "key": uuid.UUID(int=1),
+    }
+    assert check({"_id": "d1", "text": "body", "metadata": metadata}) == Document(
+        "d1",
+        "body",
+        metadata={
+            "day": "2020-01-02",
+            "year": 2020,
+            "price": "1.50",
+            "count": 3,
+            "nested": {"m": [1000, 0, 0.5]},
+            "big": 12345678901234567890123,
+            "large": 1e300,
+            "took": 5,
+            "key": "00000000-0000-0000-0000-000000000001",
+        },
+    )
+
+
+def test_a_whole_float_is_stored_as_an_integer_wherever_it_stands() -> None:
+    found = check({"_id": "d", "text": "b", "metadata": {"n": 1.0}, "year": 2020.0}, fields=["year"])
+    assert isinstance(found, Document)
+    assert repr((found.metadata, found.fields)) == "({'n': 1}, {'year': 2020})"
+
+
+def test_a_name_that_cannot_be_declared_is_not_advised_to_be() -> None:
+    assert reason({"_id": "d1", "text": "body", "_index": "old"}) == (
+        "field '_index' is not in the mapping; put it under 'metadata' or leave it out"
+    )
+
+
+def test_id_stands_for_the_id_in_python_too() -> None:
+    assert check({"id": 7, "text": "body"}) == Document("7", "body")
 
 
 def test_metadata_nested_beyond_what_json_writes_is_refused() -> None:

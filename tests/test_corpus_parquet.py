@@ -4,12 +4,14 @@ import datetime
 import decimal
 import json
 import sys
+import uuid
 from pathlib import Path
 from typing import Any
 
+import pyarrow
 import pytest
 
-from connector.corpus import count_records, read_corpus
+from connector.corpus import Layout, count_records, read_corpus
 from connector.errors import CorpusError
 from connector.types import Document, MalformedRecord
 
@@ -65,10 +67,9 @@ def test_rows_are_numbered_across_row_groups(tmp_path: Path) -> None:
     assert isinstance(last, MalformedRecord) and last.location == f"{path}:row 5"
 
 
-def test_nan_is_refused(tmp_path: Path) -> None:
-    [found] = read_corpus(write(tmp_path, {"_id": ["d1"], "text": ["body"], "x": [float("nan")]}))
-    assert isinstance(found, MalformedRecord)
-    assert found.reason.startswith("'metadata.x' cannot be written as JSON")
+def test_nan_is_no_value(tmp_path: Path) -> None:
+    path = write(tmp_path, {"_id": ["d1"], "text": ["body"], "x": [float("nan")], "y": [[1.5, float("nan")]]})
+    assert list(read_corpus(path)) == [Document("d1", "body", metadata={"y": [1.5, None]})]
 
 
 def test_a_string_that_is_not_utf8_is_refused_alone(tmp_path: Path) -> None:
@@ -121,3 +122,128 @@ def test_without_pyarrow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.
 
 def test_rows_are_counted(tmp_path: Path) -> None:
     assert count_records(write(tmp_path, {"_id": ["d1", "d2"], "text": ["a", "b"]})) == 2
+
+
+def read(folder: Path, columns: dict[str, Any], **options: Any) -> list[Document | MalformedRecord]:  # noqa: ANN401
+    whole = {"_id": ["d1"], "text": ["body"]} | columns
+    return list(read_corpus(write(folder, whole), **options))
+
+
+def test_a_uuid_is_an_id(tmp_path: Path) -> None:
+    ids = pyarrow.array([uuid.UUID(int=1).bytes], pyarrow.uuid())
+    assert read(tmp_path, {"_id": ids}) == [Document("00000000-0000-0000-0000-000000000001", "body")]
+
+
+def test_integers_and_whole_floats_are_ids(tmp_path: Path) -> None:
+    columns = {"_id": [1.0, 2.0, None], "text": ["a", "b", "c"], "_version": [7.0, None, 8.0]}
+    first, second, missing = read(tmp_path, columns)
+    assert (first, second) == (Document("1", "a", version=7), Document("2", "b"))
+    assert isinstance(missing, MalformedRecord) and missing.reason.startswith("has no '_id'")
+
+
+def test_whole_floats_are_integers(tmp_path: Path) -> None:
+    [found] = read(tmp_path, {"year": [2020.0], "price": [1.5], "nested": [{"n": [3.0, None]}]})
+    assert repr(found.metadata) == "{'year': 2020, 'price': 1.5, 'nested': {'n': [3, None]}}"  # type: ignore[union-attr]
+
+
+def test_a_map_is_an_object_and_a_key_with_several_values_has_a_list(tmp_path: Path) -> None:
+    kind = pyarrow.map_(pyarrow.string(), pyarrow.string())
+    maps = pyarrow.array([[("k", "v"), ("a", "b"), ("a", "c"), ("a", "d")]], kind)
+    assert read(tmp_path, {"m": maps}) == [Document("d1", "body", metadata={"m": {"k": "v", "a": ["b", "c", "d"]}})]
+    assert read(tmp_path, {"metadata": pyarrow.array([[("k", "v")]], kind)}) == [
+        Document("d1", "body", metadata={"k": "v"})
+    ]
+    counts = pyarrow.array([[(1, 2.0)]], pyarrow.map_(pyarrow.int64(), pyarrow.float64()))
+    assert read(tmp_path, {"m": counts}) == [Document("d1", "body", metadata={"m": {"1": 2}})]
+
+
+def test_durations_are_seconds(tmp_path: Path) -> None:
+    lengths = [datetime.timedelta(seconds=5)]
+    for unit in ("s", "ms", "us", "ns"):
+        [found] = read(tmp_path, {"dur": pyarrow.array(lengths, pyarrow.duration(unit))})
+        assert found == Document("d1", "body", metadata={"dur": 5})
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "written"),
+    [
+        (pyarrow.timestamp("ns"), 1_577_923_200_000_000_001, "2020-01-02T00:00:00"),
+        (pyarrow.timestamp("us", "UTC"), 1_577_923_200_500_000, "2020-01-02T00:00:00.500000+00:00"),
+        (pyarrow.date32(), 18263, "2020-01-02"),
+        (pyarrow.time64("ns"), 3_600_000_000_001, "01:00:00"),
+    ],
+)
+def test_times_are_iso_8601(tmp_path: Path, kind: Any, value: int, written: str) -> None:  # noqa: ANN401
+    times = pyarrow.array([value], pyarrow.int32() if kind == pyarrow.date32() else pyarrow.int64()).cast(kind)
+    assert read(tmp_path, {"when": times}) == [Document("d1", "body", metadata={"when": written})]
+
+
+def test_bytes_are_left_out_by_name_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    ids = ["d1", "d2"]
+    thumbs = {"thumb": [b"\x89PNG", b"\0"], "image": [{"bytes": b"\0", "path": "a.png"}] * 2}
+    assert read(tmp_path, {"_id": ids, "text": ["a", "b"], **thumbs}) == [Document("d1", "a"), Document("d2", "b")]
+    assert [record.getMessage().removeprefix(str(tmp_path)) for record in caplog.records] == [
+        "/c.parquet: column 'thumb' holds bytes and is left out.",
+        "/c.parquet: column 'image' holds bytes and is left out.",
+    ]
+    caplog.clear()
+    read(tmp_path, {"thumb": [b"\0"]}, layout=Layout(exclude=frozenset({"thumb"})))
+    assert not caplog.records, "it was asked for"
+
+
+def test_bytes_of_a_declared_field_are_base64_and_of_a_text_are_text(tmp_path: Path) -> None:
+    columns = {"_id": [b"d1"], "text": ["café".encode()], "thumb": [b"\x89PNG"]}
+    assert read(tmp_path, columns, fields=["thumb"]) == [Document("d1", "café", fields={"thumb": "iVBORw=="})]
+
+
+def test_a_cell_that_cannot_be_read_is_left_out_and_named_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    words = pyarrow.array([b"good", b"caf\xe9", b"\xff"]).view(pyarrow.string())
+    times = pyarrow.array([0, 2**62, 10**6], pyarrow.int64()).cast(pyarrow.timestamp("us"))
+    columns = {"_id": ["1", "2", "3"], "text": ["a", "b", "c"], "word": words, "when": times}
+    columns |= {"x": [1.5, float("inf"), 2.5]}
+    found = read(tmp_path, columns)
+    assert [each.metadata for each in found if isinstance(each, Document)] == [
+        {"word": "good", "when": "1970-01-01T00:00:00", "x": 1.5},
+        {},
+        {"when": "1970-01-01T00:00:01", "x": 2.5},
+    ]
+    messages = [record.getMessage() for record in caplog.records]
+    assert [message.split("column ")[1].split(" has")[0] for message in messages] == ["'word'", "'when'", "'x'"]
+
+
+@pytest.mark.parametrize("kind", ["dictionary", "large_string", "string_view"])
+def test_any_kind_of_string_is_a_string(tmp_path: Path, kind: str) -> None:
+    texts = pyarrow.array(["body"])
+    texts = texts.dictionary_encode() if kind == "dictionary" else texts.cast(getattr(pyarrow, kind)())
+    assert read(tmp_path, {"text": texts, "lang": texts}) == [Document("d1", "body", metadata={"lang": "body"})]
+
+
+def test_lists_and_structs_are_arrays_and_objects(tmp_path: Path) -> None:
+    columns = {"tags": [["a", None]], "author": [{"name": "Li", "born": datetime.date(1999, 1, 2)}], "none": [None]}
+    assert read(tmp_path, columns) == [
+        Document("d1", "body", metadata={"tags": ["a", None], "author": {"name": "Li", "born": "1999-01-02"}})
+    ]
+
+
+def test_metadata_may_be_json_text(tmp_path: Path) -> None:
+    assert read(tmp_path, {"metadata": ['{"a": 1.0}']}) == [Document("d1", "body", metadata={"a": 1})]
+
+
+def test_row_numbers_of_pandas_are_left_out(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"_id": ["d1"], "text": ["body"], "year": [2020.0]}, index=[17])
+    frame.to_parquet(tmp_path / "c.parquet")
+    assert list(read_corpus(tmp_path / "c.parquet")) == [Document("d1", "body", metadata={"year": 2020})]
+
+
+def test_a_name_with_a_dot_is_a_name(tmp_path: Path) -> None:
+    assert read(tmp_path, {"a.b": ["x"], "thumb": [b"\0"]}) == [Document("d1", "body", metadata={"a.b": "x"})]
+
+
+def test_tensors_are_left_out_by_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    kind = pyarrow.fixed_shape_tensor(pyarrow.float32(), (2,))
+    tensors = pyarrow.ExtensionArray.from_storage(kind, pyarrow.array([[1.0, 2.0]], kind.storage_type))
+    assert read(tmp_path, {"vec": tensors}) == [Document("d1", "body")]
+    assert "column 'vec' is of the type arrow.fixed_shape_tensor and is left out" in caplog.text

@@ -11,6 +11,7 @@ import pyarrow.parquet
 import pytest
 
 from connector.corpus.check import RecordChecker
+from connector.corpus.layout import Layout, RecordMapper
 from connector.corpus.parts import Part, read_part, split_corpus
 from connector.corpus.read import CorpusRecord, read_corpus
 from connector.errors import CorpusError
@@ -24,7 +25,8 @@ def lines(count: int, *, prefix: str = "d") -> str:
 
 
 def records(parts: list[Part]) -> list[CorpusRecord]:
-    return [record for part in parts for record in read_part(part, RecordChecker())]
+    mapper = RecordMapper(RecordChecker(), Layout())
+    return [record for part in parts for record in read_part(part, mapper)]
 
 
 @pytest.mark.parametrize("part_bytes", range(1, 120, 7))
@@ -90,4 +92,4 @@ def test_standard_input_is_refused() -> None:
 def test_a_part_whose_file_is_gone_is_an_error(tmp_path: Path) -> None:
     part = Part(str(tmp_path / "gone.jsonl"), "jsonl", 0, 10)
     with pytest.raises(CorpusError, match="gone.jsonl cannot be read after byte 0"):
-        list(read_part(part, RecordChecker()))
+        list(read_part(part, RecordMapper(RecordChecker(), Layout())))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from connector.corpus import count_records, read_corpus
 from connector.corpus.source import digest_source
@@ -38,14 +42,14 @@ def test_the_format_overrules_the_suffix(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_refused_at_once(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match=r"none\.jsonl does not exist; give a file, a BEIR folder"):
+    with pytest.raises(CorpusError, match=r"none\.jsonl does not exist; give a file, a folder, or -"):
         read_corpus(tmp_path / "none.jsonl")
 
 
 @pytest.mark.parametrize("name", ["c.txt", "corpus", "c.gz", "c.parquet.gz"])
 def test_an_unknown_suffix_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(GOOD)
-    with pytest.raises(CorpusError, match=r"suffix that says no format; \.jsonl, \.ndjson, \.csv"):
+    with pytest.raises(CorpusError, match=r"suffix that says no format; \.jsonl, \.ndjson, \.json, \.csv"):
         read_corpus(tmp_path / name)
 
 
@@ -61,21 +65,77 @@ def test_a_folder_is_read_as_beir(tmp_path: Path, name: str) -> None:
     assert list(read_corpus(tmp_path)) == [Document("d1", "body")]
 
 
-def test_a_folder_of_other_files_names_them(tmp_path: Path) -> None:
-    for name in ("b.jsonl", "a.jsonl.gz", "notes.txt"):
-        (tmp_path / name).touch()
-    with pytest.raises(CorpusError, match=r"found a\.jsonl\.gz, b\.jsonl; give the path of one of them"):
-        read_corpus(tmp_path)
+def test_all_files_of_a_folder_are_read_by_name(tmp_path: Path) -> None:
+    (tmp_path / "b.csv").write_text("_id,text\nd2,more\n")
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(GOOD))
+    (tmp_path / "notes.txt").write_text("no corpus")
+    assert list(read_corpus(tmp_path)) == [Document("d1", "body"), Document("d2", "more")]
+    assert count_records(tmp_path) is None
+
+
+def test_an_id_that_two_files_of_a_folder_have_is_refused(tmp_path: Path) -> None:
+    for name in ("a.jsonl", "b.jsonl"):
+        (tmp_path / name).write_bytes(GOOD)
+    _, second = read_corpus(tmp_path)
+    assert isinstance(second, MalformedRecord) and second.location == f"{tmp_path / 'b.jsonl'}:1"
+    assert count_records(tmp_path) == 2
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match="holds no corpus.jsonl or corpus.jsonl.gz, nor any other corpus file"):
+    with pytest.raises(CorpusError, match=r"holds no corpus file; \.jsonl, .* are known"):
         read_corpus(tmp_path)
 
 
-def test_a_folder_with_a_format_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match="is a folder, which is read as BEIR; give the path of a csv file"):
-        read_corpus(tmp_path, format="csv")
+def test_a_beir_folder_without_its_corpus_does_not_give_its_queries(tmp_path: Path) -> None:
+    (tmp_path / "queries.jsonl").write_bytes(GOOD)
+    with pytest.raises(CorpusError, match=r"has queries or qrels as a BEIR folder has, but no corpus\.jsonl"):
+        read_corpus(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("start", "named"),
+    [
+        (b"PK\x03\x04rest", "a ZIP archive or an Excel workbook"),
+        (b"PAR1", "a Parquet file; name its format"),
+        (b"Obj\x01", "an Avro file"),
+        (gzip.compress(b"corpus.jsonl" + b"\0" * 245 + b"ustar\x0000" + b"\0" * 300), "a tar archive; unpack it"),
+    ],
+)
+def test_a_file_of_another_kind_is_named(tmp_path: Path, start: bytes, named: str) -> None:
+    for name in ("c.jsonl", "c.csv"):
+        (tmp_path / name).write_bytes(start)
+        with pytest.raises(CorpusError, match=f"{name} is {named}"):
+            read_corpus(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "pack"),
+    [(".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress), (".zst", zstandard.compress)],
+)
+def test_compressed_files_are_read_whatever_their_name(
+    tmp_path: Path, suffix: str, pack: Callable[[bytes], bytes]
+) -> None:
+    # Several members, as `cat a.gz b.gz` makes them.
+    content = pack(GOOD) + pack(b'{"_id": "d2", "text": "more"}\n')
+    for name in (f"c.jsonl{suffix}", "c.ndjson"):
+        (tmp_path / name).write_bytes(content)
+        assert [record.doc_id for record in read_corpus(tmp_path / name) if isinstance(record, Document)] == [
+            "d1",
+            "d2",
+        ]
+
+
+def test_a_damaged_zstandard_file_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "c.jsonl.zst").write_bytes(zstandard.compress(GOOD)[:8] + b"\xff" * 40)
+    with pytest.raises(CorpusError, match="cannot be read after line 0"):
+        list(read_corpus(tmp_path / "c.jsonl.zst"))
+
+
+def test_without_its_package_a_zstandard_file_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "c.jsonl").write_bytes(zstandard.compress(GOOD))
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    with pytest.raises(CorpusError, match="is compressed by Zstandard.*pip install zstandard, or unpack it"):
+        read_corpus(tmp_path / "c.jsonl")
 
 
 def test_standard_input_is_read_as_json_lines(monkeypatch: pytest.MonkeyPatch) -> None:

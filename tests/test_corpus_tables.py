@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from connector.corpus import count_records, read_corpus
+from connector.corpus import Layout, count_records, read_corpus
 from connector.errors import CorpusError
 from connector.types import Document, MalformedRecord
 
@@ -58,7 +58,7 @@ def test_a_metadata_cell_that_is_no_json_is_refused(tmp_path: Path) -> None:
 
 def test_a_metadata_key_that_is_a_column_too_is_refused(tmp_path: Path) -> None:
     found = malformed(write(tmp_path, '_id,text,metadata,year\nd1,body,"{""year"": 1}",2020\n'))
-    assert found.reason.startswith("key 'year' stands in the column 'metadata' and is a column as well")
+    assert found.reason.startswith("key 'year' stands in 'metadata' and beside it as well")
 
 
 def test_a_quoted_cell_may_hold_line_feeds(tmp_path: Path) -> None:
@@ -148,9 +148,17 @@ def test_a_table_without_ids_is_refused_at_once(tmp_path: Path) -> None:
         read_corpus(write(tmp_path, "text\nx\n"))
 
 
-def test_a_column_without_a_name_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match="column 1 has no name"):
-        read_corpus(write(tmp_path, ",_id,text\n0,d1,x\n"))
+@pytest.mark.parametrize("name", ["", "Unnamed: 0", "__index_level_0__"])
+def test_row_numbers_of_pandas_are_left_out_and_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    path = write(tmp_path, f"{name},_id,text,\n0,d1,x,\n1,d2,y,\n")
+    assert list(read_corpus(path)) == [Document("d1", "x"), Document("d2", "y")]
+    first = f"column {name!r}" if name else "column 1, which has no name,"
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{path}: {first} is left out.",
+        f"{path}: column 4, which has no name, is left out.",
+    ]
 
 
 def test_a_column_that_stands_twice_is_refused(tmp_path: Path) -> None:
@@ -164,9 +172,124 @@ def test_an_empty_table_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_header_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match=r"the header of .*c\.csv cannot be read: not UTF-8"):
-        read_corpus(write(tmp_path, "_id,text".encode("utf-16")))
+    with pytest.raises(CorpusError, match=r"the header of .*c\.csv cannot be read: not UTF-8.*name its encoding"):
+        read_corpus(write(tmp_path, "_id,text,prénom".encode("latin-1")))
 
 
 def test_a_table_has_no_count(tmp_path: Path) -> None:
     assert count_records(write(tmp_path, "_id,text\nd1,body\n")) is None
+
+
+QUOTES = (
+    "_id\ttitle\ttext\n"
+    "1\tFerns\tFerns like shade.\n"
+    '3\tHail\t"Hail is frozen rain, the farmer said.\n'
+    "4\tSnow\tSnow covers the barley field.\n"
+    '5\tSleet\tSleet is half rain and half snow."\n'
+    '6\tFrost\t"Frost" forms on "clear" nights.\n'
+    '7\t"Mist\tMist is 5" of fog\n'
+    '8\tDew\t"Dew ""settles"" at night."\n'
+)
+
+
+def test_quotes_in_a_table_separated_by_tabs_lose_no_row(tmp_path: Path) -> None:
+    assert list(read_corpus(write(tmp_path, QUOTES, "c.tsv"))) == [
+        Document("1", "Ferns like shade.", "Ferns"),
+        Document("3", '"Hail is frozen rain, the farmer said.', "Hail"),
+        Document("4", "Snow covers the barley field.", "Snow"),
+        Document("5", 'Sleet is half rain and half snow."', "Sleet"),
+        Document("6", '"Frost" forms on "clear" nights.', "Frost"),
+        Document("7", 'Mist is 5" of fog', '"Mist'),
+        Document("8", 'Dew "settles" at night.', "Dew"),
+    ]
+
+
+def test_cells_of_a_table_separated_by_tabs_may_be_quoted(tmp_path: Path) -> None:
+    # As pandas and Excel write cells that hold tabs, line feeds or quotes.
+    rows = [["_id", "title", "text"], ["1", "a\tb", 'two\nlines, "quoted"\n\nof text'], ["2", "", "plain"]]
+    path = tmp_path / "c.tsv"
+    with path.open("w", newline="") as file:
+        csv.writer(file, delimiter="\t").writerows(rows)
+    assert list(read_corpus(path)) == [
+        Document("1", 'two\nlines, "quoted"\n\nof text', "a\tb"),
+        Document("2", "plain"),
+    ]
+
+
+def test_a_quote_that_never_closes_before_the_end_is_a_part_of_its_cell(tmp_path: Path) -> None:
+    path = write(tmp_path, '_id\ttext\n1\t"open\n', "c.tsv")
+    assert list(read_corpus(path)) == [Document("1", '"open')]
+    first, ragged, last = read_corpus(write(tmp_path, '_id\ttext\n1\t"open\nragged\n2\tx\n', "c.tsv"))
+    assert (first, last) == (Document("1", '"open'), Document("2", "x"))
+    assert ragged == MalformedRecord(f"{tmp_path / 'c.tsv'}:3", "has 1 cells, the header has 2", "ragged")
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("name", ["c.csv", "c.tsv"])
+def test_the_header_says_what_separates_the_cells(tmp_path: Path, separator: str, name: str) -> None:
+    lines = [["_id", "text", "lang"], ["1", "Rain in Spain", "en"], ["2", f'"Plain{separator} mainly"', "en"]]
+    path = write(tmp_path, "\ufeff" + "".join(separator.join(line) + "\r\n" for line in lines), name)
+    assert list(read_corpus(path)) == [
+        Document("1", "Rain in Spain", metadata={"lang": "en"}),
+        Document("2", f"Plain{separator} mainly", metadata={"lang": "en"}),
+    ]
+
+
+@pytest.mark.parametrize("line", ["sep=;", "SEP=;", '"sep=;"', "\nsep=;"])
+def test_excels_line_about_the_separator_is_no_header(tmp_path: Path, line: str) -> None:
+    path = write(tmp_path, f"{line}\n_id;text\n1;a,b\n")
+    assert list(read_corpus(path)) == [Document("1", "a,b")]
+
+
+def test_a_separator_may_be_named(tmp_path: Path) -> None:
+    path = write(tmp_path, "_id~text\n1~a,b;c\n")
+    with pytest.raises(CorpusError, match="has the columns '_id~text'"):
+        read_corpus(path)
+    assert list(read_corpus(path, layout=Layout(separator="~"))) == [Document("1", "a,b;c")]
+
+
+def test_a_header_that_lacks_the_text_names_the_separator_that_it_seems_to_have(tmp_path: Path) -> None:
+    path = write(tmp_path, "ID;Inhalt;Sprache\n1;Regen;de\n")
+    with pytest.raises(CorpusError, match=r"c\.csv \(separated by ';'\) has the columns 'ID', 'Inhalt', 'Sprache'"):
+        read_corpus(path)
+
+
+def test_a_table_with_one_column_has_no_separator(tmp_path: Path) -> None:
+    records = list(read_corpus(write(tmp_path, "text\nOne, two; three\n"), generate_ids=True))
+    assert isinstance(records[0], MalformedRecord), "a comma separates cells that the header lacks"
+    [found] = read_corpus(write(tmp_path, "text\nOne, two; three\n", "c.tsv"), generate_ids=True)
+    assert isinstance(found, Document) and found.text == "One, two; three"
+
+
+def test_rows_that_a_quote_swallows_are_an_error_and_not_lost(tmp_path: Path) -> None:
+    content = '_id,title,text\n1,Fern,Shade\n3,Hail,"Hail is frozen\n4,Snow,Cold\n5,Sleet,half snow."\n6,Frost,Nights\n'
+    path = write(tmp_path, content)
+    first, swallowed, last = read_corpus(path)
+    assert (first, last) == (Document("1", "Shade", "Fern"), Document("6", "Nights", "Frost"))
+    assert isinstance(swallowed, MalformedRecord) and swallowed.location == f"{path}:3"
+    assert swallowed.reason.startswith("has a cell of 3 lines, each of which looks like a row of its own")
+    assert swallowed.raw == '3,Hail,"Hail is frozen\n4,Snow,Cold\n5,Sleet,half snow."'
+
+
+@pytest.mark.parametrize("text", ["Main Street,\nSpringfield, IL, 62701", "1\n2\n3", "a,b\nc,d"])
+def test_a_text_of_several_lines_is_no_swallowed_row(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "c.csv"
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([["_id", "title", "text"], ["d1", "T", text]])
+    assert list(read_corpus(path)) == [Document("d1", text, "T")]
+
+
+def test_empty_cells_beyond_the_header_are_no_cells(tmp_path: Path) -> None:
+    path = write(tmp_path, "_id,text\nd1,body,,\nd2,more\n")
+    assert list(read_corpus(path)) == [Document("d1", "body"), Document("d2", "more")]
+
+
+def test_a_header_alone_has_no_records(tmp_path: Path) -> None:
+    assert list(read_corpus(write(tmp_path, "_id,text"))) == []
+
+
+def test_text_stays_what_is_written(tmp_path: Path) -> None:
+    path = write(tmp_path, "_id,text,year,zip,when,n\n007,1.0,2020.0,01234,2020-01-02,1e3\n")
+    assert list(read_corpus(path)) == [
+        Document("007", "1.0", metadata={"year": "2020.0", "zip": "01234", "when": "2020-01-02", "n": "1e3"})
+    ]

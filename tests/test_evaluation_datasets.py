@@ -59,16 +59,46 @@ def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
 
 def test_missing_queries_are_refused(tmp_path: Path) -> None:
     (lay_out(tmp_path) / "queries.jsonl").unlink()
-    with pytest.raises(CorpusError, match=r"has no queries\.jsonl or queries\.jsonl\.gz"):
+    with pytest.raises(CorpusError, match=r"has no queries\.jsonl or queries\.tsv"):
         load_retrieval_set(tmp_path)
 
 
 def test_another_header_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match=r"begins with \('q1', 'd1', '1'\); its header must be \('query-id'"):
-        load_retrieval_set(lay_out(tmp_path, "q1\td1\t1\n"))
+    with pytest.raises(CorpusError, match=r"begins with \('doc', 'query', 'score'\); its header must be \('query-id'"):
+        load_retrieval_set(lay_out(tmp_path, "doc\tquery\tscore\nd1\tq1\t1\n"))
 
 
-@pytest.mark.parametrize("row", ["q1\td1", "q1 d1 1", "q1\td1\t1\t0", "\td1\t1"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "q1\td1\t1\nq1\td 2\t0\n",
+        "query_id\tdoc_id\trelevance\r\nq1\td1\t1.0\r\nq1\td 2\t0.0\r\n",
+        "\ufeffq1\t0\td1\t1\nq1\t0\td 2\t0\n",
+        "\n q1\t d1 \t 1\nq1\td 2\t0\n\n",
+    ],
+)
+def test_judgements_are_read_with_and_without_a_header_and_as_trec_has_them(tmp_path: Path, content: str) -> None:
+    assert load_retrieval_set(lay_out(tmp_path, content)).qrels == {"q1": {"d1": 1, "d 2": 0}}
+
+
+def test_judgements_may_be_separated_by_spaces(tmp_path: Path) -> None:
+    assert load_retrieval_set(lay_out(tmp_path, "q1 0 d1  2\nq1 Q0 d2 -1\n")).qrels == {"q1": {"d1": 2, "d2": -1}}
+
+
+def test_queries_may_be_a_table(tmp_path: Path) -> None:
+    (lay_out(tmp_path) / "queries.jsonl").unlink()
+    (tmp_path / "queries.tsv").write_text("id\ttext\nq1\tone\tand more\nq2\ttwo\n")
+    assert load_retrieval_set(tmp_path).queries == (Query("q1", "one\tand more"),)
+    (tmp_path / "queries.tsv").write_text("q1 one\n")
+    with pytest.raises(CorpusError, match=r"queries\.tsv:1 holds 'q1 one'; a query is an id, a tab and a text"):
+        load_retrieval_set(tmp_path)
+
+
+def test_the_id_of_a_query_may_be_called_id(tmp_path: Path) -> None:
+    assert load_retrieval_set(lay_out(tmp_path, queries='{"id": "q1", "text": "one"}')).queries == (Query("q1", "one"),)
+
+
+@pytest.mark.parametrize("row", ["q1\td1", "q1 d1 1 0", "q1\td1\t1\t0", "\td1\t1"])
 def test_a_judgement_without_three_cells_is_refused(tmp_path: Path, row: str) -> None:
     with pytest.raises(CorpusError, match=r"test\.tsv:2 holds .*; a judgement is a query id"):
         load_retrieval_set(lay_out(tmp_path, f"{HEADER}{row}\n"))
@@ -90,9 +120,19 @@ def test_a_split_without_judgements_is_refused(tmp_path: Path, qrels: str) -> No
         load_retrieval_set(lay_out(tmp_path, qrels))
 
 
-def test_a_query_without_a_relevant_document_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match="no judgement above 0 for query 'q2'"):
-        load_retrieval_set(lay_out(tmp_path, HEADER + "q1\td1\t1\nq2\td1\t0\n"))
+def test_queries_without_a_relevant_document_are_left_out_and_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    judged = load_retrieval_set(lay_out(tmp_path, HEADER + "q1\td1\t1\nq2\td1\t0\nq2\td2\t0\n"))
+    assert (judged.queries, judged.qrels, judged.left_out) == ((Query("q1", "one"),), {"q1": {"d1": 1}}, ("q2",))
+    assert caplog.messages == [
+        f"{tmp_path}/qrels/test.tsv: 1 queries have no judgement above 0, 'q2' among them, and are left out."
+    ]
+
+
+def test_judgements_of_nothing_relevant_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="no judgement above 0; without a relevant document nothing can be measured"):
+        load_retrieval_set(lay_out(tmp_path, HEADER + "q1\td1\t0\n"))
 
 
 def test_a_judged_query_that_is_missing_is_refused(tmp_path: Path) -> None:

@@ -92,8 +92,14 @@ def test_no_judgements_are_refused() -> None:
 
 
 @pytest.mark.parametrize("judged", [{}, {"d1": 0}])
-def test_a_query_without_a_relevant_document_is_refused(judged: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="query 'q' has no judgement above 0"):
+def test_a_query_without_a_relevant_document_is_left_out_and_named(
+    judged: dict[str, int], caplog: pytest.LogCaptureFixture
+) -> None:
+    run, qrels = {"q": hits("d1"), "r": hits("x", "d1")}, {"q": judged, "r": {"d1": 1}}
+    assert evaluate_run(run, qrels) == evaluate_run({"r": run["r"]}, {"r": qrels["r"]})
+    assert ndcg_by_query(run, qrels) == {"r": pytest.approx(1 / math.log2(3))}
+    assert "1 queries have no judgement above 0, 'q' among them, and are left out." in caplog.messages
+    with pytest.raises(ValueError, match="no judgement is above 0"):
         evaluate_run({}, {"q": judged})
 
 

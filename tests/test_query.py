@@ -98,6 +98,34 @@ def test_a_filter_is_a_term_on_a_declared_field_or_else_on_metadata(expression: 
     assert parse_filter(expression, fields=("year",)) == {"term": {path: {"value": value}}}
 
 
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ("2020", ["2020", "2020.0"]),
+        ("2020.0", ["2020.0", "2020"]),
+        ("2020.00", ["2020.00", "2020", "2020.0"]),
+        ("-1", ["-1", "-1.0"]),
+        ("0", ["0", "0.0"]),
+    ],
+)
+def test_a_whole_number_is_asked_for_however_it_was_written(value: str, written: list[str]) -> None:
+    assert parse_filter(f"year={value}") == {"terms": {"metadata.year": written}}
+    assert parse_filter(f"year={value}", fields={"year": "keyword"}) == {"terms": {"year": written}}
+    assert parse_filter(f"year={value}", fields={"year": "integer"}) == {"term": {"year": {"value": value}}}
+
+
+@pytest.mark.parametrize("value", ["007", "1.5", "1e3", "2020-01-01", "1" * 17, "1.0.0", "٣", "+1"])
+def test_any_other_value_is_asked_for_as_it_is(value: str) -> None:
+    assert parse_filter(f"n={value}") == {"term": {"metadata.n": {"value": value}}}
+
+
+def test_a_filter_or_query_that_is_no_valid_unicode_is_refused() -> None:
+    with pytest.raises(ValueError, match="filter 'lang=caf.udce9' is no valid Unicode"):
+        parse_filter("lang=caf\udce9")
+    with pytest.raises(SearchError, match="The query is no valid Unicode: '.udce9' at position 3"):
+        check_text("caf\udce9")
+
+
 @pytest.mark.parametrize("expression", ["lang", "=en", " =en", ""])
 def test_a_filter_of_another_form_is_refused(expression: str) -> None:
     with pytest.raises(ValueError, match="is not of the form NAME=VALUE"):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from pathlib import Path
 
 import click
 
 from connector.cli.connection import ConnectionOptions, connection_options, open_client
+from connector.cli.layout import check_encoding, encoding_option
 from connector.cli.options import dead_letters_path, filter_clauses, quiet_option
 from connector.cli.progress import documents
 from connector.cli.stop import stoppable
+from connector.corpus.lines import read_entries
 from connector.types import Deletion
+
+_IDS_HELP = "A file of ids, one a line; spaces around them do not count."
 
 
 @click.command(
@@ -23,7 +27,8 @@ Examples:
 )
 @click.option("--index", required=True, help="Index or alias to delete from.")
 @click.option("--id", "ids", multiple=True, help="Of a document; one that is not there is no error. Repeatable.")
-@click.option("--ids", "file", type=click.File("r", encoding="utf-8"), help="A file of ids, one a line.")
+@click.option("--ids", "file", type=click.Path(exists=True, dir_okay=False, allow_dash=True), help=_IDS_HELP)
+@encoding_option
 @click.option("--filter", "filters", multiple=True, metavar="NAME=VALUE", help="Delete what matches. Repeatable.")
 @click.option("--yes", is_flag=True, help="Do not ask before deleting what a filter matches.")
 @quiet_option
@@ -31,7 +36,8 @@ Examples:
 def delete(
     index: str,
     ids: tuple[str, ...],
-    file: Iterator[str] | None,
+    file: str | None,
+    encoding: str | None,
     filters: tuple[str, ...],
     yes: bool,
     quiet: bool,
@@ -40,6 +46,9 @@ def delete(
     """Delete documents of an index by their ids, or those that match filters."""
     if bool(filters) == bool(ids or file):
         raise click.UsageError("Name documents by --id or --ids, or describe them by --filter: one of both.")
+    check_encoding(encoding)
+    listed = read_entries(None if file == "-" else Path(file), encoding) if file is not None else ()
+    named = [*ids, *listed]
     client = open_client(connection)
     from connector.cli.summary import conclude
     from connector.index.delete import delete_matching
@@ -59,7 +68,6 @@ def delete(
         changed = f"; {done.changed:,} were changed meanwhile and stay" if done.changed else ""
         click.echo(f"{index}: {done.deleted:,} deleted{changed}")
         return
-    named = [*ids, *(line.strip() for line in file or () if line.strip())]
     letters = dead_letters_path(None, index)
     with stoppable(), documents(quiet, len(named), f"deleting from {index}") as progress:
         with IngestJob(BulkWriter(client, index), dead_letters=letters, progress=progress) as job:

@@ -70,18 +70,25 @@ def evaluate(
     from connector.cli.encoder import open_encoder
     from connector.corpus.read import read_corpus
     from connector.evaluation.datasets import load_retrieval_set
-    from connector.evaluation.runs import write_run
+    from connector.evaluation.runs import check_run_ids, write_run
     from connector.ingest.prepare import prepare_encoder
     from connector.search.evaluate import evaluate as measure
     from connector.types import Document, MalformedRecord
 
+    if run_file is not None and not run_file.absolute().parent.is_dir():
+        raise click.UsageError(f"--run {run_file} cannot be written: there is no folder {run_file.absolute().parent}.")
     judged = load_retrieval_set(dataset, split)
-    loaded = open_encoder(encoder, device=device, k=k, idf=idf)
     records = list(read_corpus(dataset))
     corpus = [record for record in records if isinstance(record, Document)]
     for record in records:
         if isinstance(record, MalformedRecord):
             click.echo(f"left out: {record.location}: {record.reason}", err=True)
+    if run_file is not None:
+        try:
+            check_run_ids(judged.qrels, (document.doc_id for document in corpus))
+        except ValueError as error:
+            raise click.UsageError(f"--run {run_file} cannot be written: {error}") from error
+    loaded = open_encoder(encoder, device=device, k=k, idf=idf)
     name = index or f"ksparse-evaluate-{uuid.uuid4().hex[:8]}"
     if index is None:
         prepare_encoder(
@@ -108,14 +115,19 @@ def evaluate(
     finally:
         if index is None:
             client.indices.delete(index=name, ignore_unavailable=True)
-    if run_file is not None:
-        write_run(result.sparse_run, run_file)
     if as_json:
-        click.echo(json.dumps({"dataset": judged.name, "split": split, **result.figures}))
+        counts = {"queries": len(judged.queries), "left_out": len(judged.left_out), "documents": len(corpus)}
+        click.echo(json.dumps({"dataset": judged.name, "split": split, **counts, **result.figures}))
     else:
-        _print_table(
-            f"{judged.name}, {split}: {len(judged.queries):,} queries, {len(corpus):,} documents", result.figures
-        )
+        without = f" ({len(judged.left_out):,} without a relevant document left out)" if judged.left_out else ""
+        counted = f"{len(judged.queries):,} queries{without}, {len(corpus):,} documents"
+        _print_table(f"{judged.name}, {split}: {counted}", result.figures)
+    if run_file is not None:
+        # Behind the figures, which took the time: an index may hold ids that the corpus does not.
+        try:
+            write_run(result.sparse_run, run_file)
+        except ValueError as error:
+            raise click.UsageError(f"--run {run_file} cannot be written: {error}") from error
 
 
 def _print_table(title: str, figures: Mapping[str, Mapping[str, float]]) -> None:

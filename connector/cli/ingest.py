@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from connector.cli.connection import ConnectionOptions, connection_options, open_client
+from connector.cli.layout import layout_options
 from connector.cli.options import (
     dead_letters_path,
     devices_option,
@@ -20,6 +21,7 @@ from connector.cli.options import (
 )
 from connector.cli.progress import documents
 from connector.cli.stop import stoppable
+from connector.corpus.layout import Layout
 from connector.errors import IndexMappingError
 from connector.vectors.codes import Bits
 
@@ -32,17 +34,19 @@ Examples:
   ksparse ingest corpus.jsonl --index docs
   ksparse ingest beir/scifact --index scifact
   ksparse ingest articles.csv --index articles --field year:integer
+  ksparse ingest pyserini.jsonl --index docs --text-field contents
   zcat dump.jsonl.gz | ksparse ingest - --index docs
   ksparse ingest corpus.jsonl --index docs --dry-run          bytes, time and failures to be expected
   ksparse ingest corpus.jsonl --index docs --encoder bert-tiny-splade-ht --posting-budget 0.8
   ksparse ingest corpus.jsonl --index docs --fit my-head      then: ksparse search ... --encoder my-head
 \b
-JSONL has the keys _id, text and, if you like, title and metadata. In CSV, TSV and Parquet every other column
-becomes metadata. Exit status 3: finished, but some records are in the dead letters.
+A record has _id (or id), text and, if you like, title and metadata. In CSV, TSV, Parquet and dumps every other
+column becomes metadata. Exit status 3: finished, but some records are in the dead letters.
 """
 )
 @click.argument("corpus")
 @record_options
+@layout_options
 @click.option("--strict", is_flag=True, help="Stop at the first record that fails.")
 @click.option("--dry-run", is_flag=True, help="Write nothing: say what a run would come to, from 2,000 documents.")
 @click.option("--resume", is_flag=True, help="Go on where the last run of the same command was stopped.")
@@ -91,11 +95,13 @@ def ingest(
     devices: tuple[str, ...],
     as_json: bool,
     quiet: bool,
+    layout: Layout,
     connection: ConnectionOptions,
 ) -> None:
     """Encode a corpus and index it.
 
-    CORPUS is a BEIR folder, or a JSONL, CSV, TSV or Parquet file, gzipped or not, or - for standard input.
+    CORPUS is a JSONL, JSON, CSV, TSV or Parquet file, compressed or not, a BEIR folder or a folder of such files, or -
+    for standard input.
     """
     client = open_client(connection)
     from connector.cli.encoder import open_encoder
@@ -116,12 +122,12 @@ def ingest(
     if dry_run and fit is not None and not in_folder:
         raise click.UsageError("--dry-run writes nothing, and --fit would write a head; leave one of them out.")
     kind: Format | None = file_format  # type: ignore[assignment]
-    source = "" if corpus == STANDARD_INPUT and not resume else digest_source(corpus, kind)
+    source = "" if corpus == STANDARD_INPUT and not resume else digest_source(corpus, kind, layout)
     check_index_name(index)
     declared = read_schema(client, index)
     check_index_name(index, new=declared is None)
     known_fields = {*fields, *(declared.fields if declared else ())}
-    records = Sampled(read_corpus(corpus, fields=known_fields, format=kind, generate_ids=generate_ids))
+    records = Sampled(read_corpus(corpus, fields=known_fields, format=kind, generate_ids=generate_ids, layout=layout))
     loaded = open_encoder(str(fit) if in_folder else encoder, device=device, k=k, idf=idf)
     if fit is not None and not in_folder:
         if declared is not None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from connector.cli.connection import ConnectionOptions, connection_options, open_client
+from connector.cli.layout import layout_options
 from connector.cli.options import (
     dead_letters_path,
     index_settings,
@@ -23,6 +24,7 @@ from connector.cli.options import (
 )
 from connector.cli.progress import documents
 from connector.cli.stop import stoppable
+from connector.corpus.layout import Layout
 from connector.vectors.codes import Bits
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ Exit status 3: finished, but some records are dead letters.
 )
 @click.argument("corpus")
 @record_options
+@layout_options
 @click.option("--actors", type=click.IntRange(1), required=True, help="How many encode and write, a CPU each.")
 @click.option(
     "--gpus-per-actor",
@@ -82,6 +85,7 @@ def ingest_ray(
     max_in_flight: int,
     as_json: bool,
     quiet: bool,
+    layout: Layout,
     connection: ConnectionOptions,
 ) -> None:
     """Encode a corpus and index it on many machines, by Ray.
@@ -113,6 +117,7 @@ def ingest_ray(
         fields=fields,
         settings=index_settings(shards, replicas),
         generate_ids=generate_ids,
+        layout=layout,
         batch_size=batch_size,
         chunk_size=chunk_size,
         max_in_flight=max_in_flight,

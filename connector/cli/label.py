@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from connector.cli.layout import layout_options
 from connector.cli.options import (
     cache_option,
     corpora_argument,
@@ -17,6 +18,7 @@ from connector.cli.options import (
     seed_option,
 )
 from connector.cli.progress import stages
+from connector.corpus.layout import Layout
 
 
 @click.command(
@@ -27,6 +29,7 @@ Examples:
 """
 )
 @corpora_argument
+@layout_options
 @click.option("--encoder", required=True, help="Folder of a head, or the name of a shipped one.")
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Folder.  [default: the head's]")
 @click.option("--terms", type=click.IntRange(1), default=5, show_default=True, help="Of a label, at most.")
@@ -49,6 +52,7 @@ def label(
     cache: Path | None,
     quiet: bool,
     as_json: bool,
+    layout: Layout,
 ) -> None:
     """Name the latents of a head by the documents that excite them, for `ksparse explain`.
 
@@ -66,7 +70,7 @@ def label(
         raise click.UsageError(f"{encoder} has no latents to name: its features are tokens, which name themselves.")
     embedder = EmbeddingCache(loaded.dense_model(), loaded.fingerprint.base_model, cache)
     with stages(quiet) as report:
-        sources = [read_texts(path) for path in corpus]
+        sources = [read_texts(path, layout=layout) for path in corpus]
         named = label_head(
             loaded,
             [source.documents for source in sources],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -88,14 +88,15 @@ index_encoder_option = click.option(
 def _parse_field(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
     fields: dict[str, str] = {}
     for value in values:
-        name, separator, kind = value.partition(":")
+        # A name may hold colons, a type does not.
+        name, separator, kind = value.rpartition(":")
         if not (name and separator and kind):
             raise click.BadParameter(f"{value!r} is not of the form NAME:TYPE, e.g. lang:keyword.")
         fields[name] = kind
     return fields
 
 
-def _together(*options: Callable[[F], F]) -> Callable[[F], F]:
+def together(*options: Callable[[F], F]) -> Callable[[F], F]:
     """One decorator for options that go together, in their order."""
 
     def add(command: F) -> F:
@@ -106,7 +107,7 @@ def _together(*options: Callable[[F], F]) -> Callable[[F], F]:
     return add
 
 
-record_options = _together(
+record_options = together(
     click.option("--index", required=True, help="Index to write; made if it does not exist."),
     click.option("--encoder", default="all-MiniLM-L6-v2", show_default=True, help=_HEADS_HELP),
     click.option("--k", type=click.IntRange(1), help="Features kept per document.  [default: the encoder's]"),
@@ -139,7 +140,7 @@ posting_budget_option = click.option(
     help="Of a new index: what searches read at most where they do not say, in multiples of its documents.",
 )
 
-new_index_options = _together(
+new_index_options = together(
     idf_option,
     click.option(
         "--calibrate/--no-calibrate",
@@ -154,7 +155,7 @@ new_index_options = _together(
 )
 """What a new index is like."""
 
-writing_options = _together(
+writing_options = together(
     batch_size_option,
     click.option(
         "--chunk-size", type=click.IntRange(1), default=1_000, show_default=True, help="Documents per request."
@@ -163,14 +164,14 @@ writing_options = _together(
 """How much at a time."""
 
 
-def filter_clauses(filters: Sequence[str], fields: Collection[str]) -> list[dict[str, Any]]:
+def filter_clauses(filters: Sequence[str], fields: Mapping[str, str]) -> list[dict[str, Any]]:
     """The query clauses of NAME=VALUE filters.
 
     Raises:
         UsageError: One is not of that form.
     """
     try:
-        return [parse_filter(expression, fields=tuple(fields)) for expression in filters]
+        return [parse_filter(expression, fields=fields) for expression in filters]
     except ValueError as error:
         raise click.UsageError(str(error)) from error
 

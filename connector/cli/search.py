@@ -10,8 +10,10 @@ from typing import Any
 import click
 
 from connector.cli.connection import ConnectionOptions, connection_options, open_client, open_retriever
+from connector.cli.layout import check_encoding, encoding_option
 from connector.cli.options import device_option, filter_clauses, index_encoder_option
 from connector.cli.plain import plain
+from connector.corpus.lines import read_entries
 from connector.limits import MAX_CLAUSES, MAX_HITS
 from connector.query.body import SearchOptions, check_text
 from connector.query.pruning import PRUNE_TYPES, PruneType, Pruning
@@ -59,6 +61,7 @@ Examples:
 @click.option("--hybrid", is_flag=True, help="By meaning and by words (BM25), both rankings fused by rank.")
 @click.option("--bm25-weight", type=float, help="Instead: the dot product plus so much of BM25, e.g. 0.01.")
 @click.option("--filter", "filters", multiple=True, metavar="NAME=VALUE", help="Keep matching documents. Repeatable.")
+@encoding_option
 @device_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @connection_options
@@ -76,6 +79,7 @@ def search(
     hybrid: bool,
     bm25_weight: float | None,
     filters: tuple[str, ...],
+    encoding: str | None,
     device: str | None,
     as_json: bool,
     connection: ConnectionOptions,
@@ -96,6 +100,8 @@ def search(
         pruning = Pruning(prune_type, prune_ratio or 0.0) if prune_type is not None else None
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+    check_encoding(encoding)
+    queries = [*read_entries(None, encoding)] if query == "-" else [query]
     client = open_client(connection)
     retriever = open_retriever(client, index, encoder, device=device)
     clauses = filter_clauses(filters, retriever.schema.fields)
@@ -103,10 +109,8 @@ def search(
     options: dict[str, Any] = {"top_k": top_k, "k_query": k_query, "pruning": pruning}
     options |= {"filters": clauses, "window": window, "options": asked}
     if query == "-":
-        queries = [line.strip() for line in sys.stdin if line.strip()]
         found = retriever.search_many(queries, **options)
     else:
-        queries = [query]
         mixed = hybrid or bm25_weight is not None
         found = [
             retriever.search_hybrid(query, weight=bm25_weight, **options)

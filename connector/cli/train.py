@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from connector.cli.layout import layout_options
 from connector.cli.options import (
     cache_option,
     corpora_argument,
@@ -21,6 +22,7 @@ from connector.cli.options import (
 )
 from connector.cli.progress import stages
 from connector.cli.settings import make_settings, settings_option
+from connector.corpus.layout import Layout
 from connector.errors import CorpusError
 from connector.training.heads.settings import RECIPES, TrainingSettings
 
@@ -65,6 +67,7 @@ Examples:
 """,
 )
 @corpora_argument
+@layout_options
 @trained_output_option
 @click.option("--base-model", default=None, help="Dense model.  [default: sentence-transformers/all-MiniLM-L6-v2]")
 @_option("recipe", "--recipe", click.Choice(RECIPES))
@@ -129,6 +132,7 @@ def train(
     device: str | None,
     cache: Path | None,
     quiet: bool,
+    layout: Layout,
     **options: Any,
 ) -> None:
     """Train a K-sparse head on your own texts, or on embeddings (.npy, .npz).
@@ -156,7 +160,7 @@ def train(
         raise CorpusError(f"{of_embeddings[0]} holds embeddings and other inputs are texts; train on one kind.")
     if of_embeddings and splits:
         raise click.UsageError("--split names qrels of corpora, and embeddings have none; leave it out.")
-    sources = [] if of_embeddings else read_sources(corpus, splits=splits, seed=settings.seed)
+    sources = [] if of_embeddings else read_sources(corpus, splits=splits, seed=settings.seed, layout=layout)
     output.mkdir(parents=True, exist_ok=True)
     device = choose_device(device)
     base_model = base_model or DEFAULT_BASE_MODEL

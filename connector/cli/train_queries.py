@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from connector.cli.layout import layout_options
 from connector.cli.options import (
     cache_option,
     corpora_argument,
@@ -19,6 +20,7 @@ from connector.cli.options import (
 )
 from connector.cli.progress import stages
 from connector.cli.settings import make_settings, settings_option
+from connector.corpus.layout import Layout
 from connector.training.static_queries.settings import StaticSettings
 
 
@@ -31,6 +33,7 @@ Examples:
 """
 )
 @corpora_argument
+@layout_options
 @trained_output_option
 @click.option("--encoder", default=None, help="Head to begin with: a folder, or a shipped one's name.")
 @splits_option
@@ -51,6 +54,7 @@ def queries(
     device: str | None,
     cache: Path | None,
     quiet: bool,
+    layout: Layout,
     **options: Any,
 ) -> None:
     """Train a query encoder without a transformer, which makes of a query nearly what the dense model makes of it.
@@ -69,7 +73,7 @@ def queries(
 
     settings = make_settings(StaticSettings, max_minutes=max_minutes, **options)
     head = head_folder(encoder or DEFAULT_ENCODER)
-    sources = read_sources(corpus, splits=splits, seed=settings.seed)
+    sources = read_sources(corpus, splits=splits, seed=settings.seed, layout=layout)
     output.mkdir(parents=True, exist_ok=True)
     opened = open_encoder(str(head), device=device)
     dense, base_model = opened.dense_model(), opened.fingerprint.base_model

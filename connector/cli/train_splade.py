@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from connector.cli.layout import layout_options
 from connector.cli.options import (
     cache_option,
     corpora_argument,
@@ -20,6 +21,7 @@ from connector.cli.options import (
 )
 from connector.cli.progress import stages
 from connector.cli.settings import make_settings, settings_option
+from connector.corpus.layout import Layout
 from connector.encoders.threshold_rules import THRESHOLD_RULES
 from connector.training.splade.settings import METHODS, SpladeSettings
 
@@ -40,6 +42,7 @@ Examples:
 """
 )
 @corpora_argument
+@layout_options
 @trained_output_option
 @click.option("--start", required=True, help="A SPLADE to go on from: a folder, or a name on the model hub.")
 @click.option("--teacher", default=None, help="Dense model.  [default: sentence-transformers/all-MiniLM-L6-v2]")
@@ -85,6 +88,7 @@ def splade(
     device: str | None,
     cache: Path | None,
     quiet: bool,
+    layout: Layout,
     **options: Any,
 ) -> None:
     """Train a SPLADE that learns which of its weights to keep (hybrid thresholding, Qiao et al. 2023).
@@ -103,7 +107,7 @@ def splade(
     from connector.training.splade.trainer import train_splade
 
     settings = make_settings(SpladeSettings, max_minutes=max_minutes, **options)
-    sources = read_sources(corpus, splits=splits, seed=settings.seed)
+    sources = read_sources(corpus, splits=splits, seed=settings.seed, layout=layout)
     output.mkdir(parents=True, exist_ok=True)
     device = choose_device(device)
     encoder = open_encoder(start, device=device)

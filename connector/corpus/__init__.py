@@ -1,6 +1,7 @@
 """Corpus files and iterables -> `Document` or `MalformedRecord`: what is read is checked here and nowhere else."""
 
+from connector.corpus.layout import Layout
 from connector.corpus.read import CorpusRecord, check_documents, count_records, read_corpus
 from connector.corpus.source import Format
 
-__all__ = ["CorpusRecord", "Format", "check_documents", "count_records", "read_corpus"]
+__all__ = ["CorpusRecord", "Format", "Layout", "check_documents", "count_records", "read_corpus"]

@@ -11,8 +11,6 @@ from connector.corpus.values import plain
 from connector.limits import MAX_ID_BYTES, check_depth
 from connector.types import Document
 
-"""The server's limit on `_id`, in bytes of UTF-8."""
-
 RESERVED = ("_id", "_version", "_routing", "title", "text", "metadata")
 """The keys of a record that the mapping's extra fields cannot have."""
 
@@ -67,9 +65,9 @@ class RecordChecker:
         fields = {key: plain(value) for key, value in record.items() if key not in RESERVED}
         for key in fields:
             if key not in self.fields:
+                declarable = "" if key.startswith("_") or "." in key else ", or declare it as a field of a new index"
                 raise ValueError(
-                    f"field {key!r} is not in the mapping; put it under 'metadata' or declare it with "
-                    f"--field {key}:keyword"
+                    f"field {key!r} is not in the mapping; put it under 'metadata' or leave it out{declarable}"
                 )
         written = _write(title, text, metadata, fields)
         check_depth({"metadata": metadata, **fields}, written)

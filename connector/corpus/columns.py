@@ -1,73 +1,112 @@
-"""Which column of a table becomes which part of a document: the rule that CSV and Parquet share."""
+"""The header of a table: which column becomes which part of a document, and which are left out."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from connector.corpus.check import RESERVED
 from connector.corpus.jsonl import parse_object
+from connector.corpus.layout import RecordMapper
 from connector.errors import CorpusError
+from connector.types import Document
+
+_NUMBERS_OF_ROWS = re.compile(r"(Unnamed: \d+|__index_level_\d+__|)")
+"""What pandas calls the numbers of its rows, and columns whose header is empty."""
 
 
 class Columns:
     """The columns of one table.
 
-    `_id` (or `id`), `title` and `text` are themselves, declared fields go to the document's fields, a column
-    `metadata` holds an object (or JSON text of one), and every other column is a key of the metadata.
+    Id, title and text are those of the layout, declared fields go to the document's fields, a column `metadata` holds
+    an object (or JSON text of one), and every other column is a key of the metadata.
     """
 
-    def __init__(self, names: Sequence[str], fields: Collection[str], *, table: str, generate_ids: bool) -> None:
+    def __init__(self, names: Sequence[str], mapper: RecordMapper, *, table: str) -> None:
         """Read the header.
 
         Args:
             names: The columns in order.
-            fields: Top-level fields that the index declares.
+            mapper: Knows the layout and the declared fields.
             table: What errors call the table.
-            generate_ids: Whether a table may do without ids.
 
         Raises:
-            CorpusError: A column has no name or another's name, or there is none for the text or the id.
+            CorpusError: A column has another's name, or there is none for the text or the id.
         """
-        found = f"{table} has the columns {', '.join(map(repr, names)) or '(none)'}"
-        if "" in names:
-            raise CorpusError(f"{found}; column {names.index('') + 1} has no name. Name it or drop it.")
-        for name in names:
-            if names.count(name) > 1:
-                raise CorpusError(f"{found}; {name!r} stands twice. Rename one of them.")
-        if "text" not in names:
-            raise CorpusError(f"{found} and none called 'text', which holds what is encoded. Rename the one that does.")
-        if not generate_ids and "_id" not in names and "id" not in names:
-            raise CorpusError(f"{found} and none called '_id' or 'id'. Rename one, or have ids generated.")
-        targets = {name: name for name in (*RESERVED, *fields)}
-        if "_id" not in names and "id" not in fields:
-            targets["id"] = "_id"
         self._names = list(names)
-        self._targets = [targets.get(name) for name in names]
+        self._table = table
+        self._left_out = {name for name in names if _NUMBERS_OF_ROWS.fullmatch(name)} | {*mapper.layout.exclude}
+        for place, name in enumerate(names, 1):
+            if _NUMBERS_OF_ROWS.fullmatch(name) and name not in mapper.layout.exclude:
+                unnamed = f"column {name!r}" if name else f"column {place}, which has no name,"
+                mapper.say_once(unnamed, f"{table}: {unnamed} is left out")
+        layout, fields = mapper.layout, mapper.checker.fields
+        kept = [name for name in names if name not in self._left_out]
+        found = f"{table} has the columns {', '.join(map(repr, names)) or '(none)'}"
+        for name in kept:
+            if kept.count(name) > 1:
+                raise CorpusError(f"{found}; {name!r} stands twice. Rename one of them.")
+        for text in layout.texts:
+            if text not in kept:
+                raise CorpusError(
+                    f"{found} and none called {text!r}, which holds what is encoded. Name the text field, or "
+                    "rename the column."
+                )
+        id_name = layout.id_of(kept, fields)
+        if id_name not in kept and (layout.id_field is not None or not mapper.checker.generate_ids):
+            wanted = repr(layout.id_field) if layout.id_field is not None else "'_id' or 'id'"
+            raise CorpusError(
+                f"{found} and none called {wanted}. Name the id field, rename the column, or have ids generated."
+            )
+        if layout.title_field is not None and layout.title_field not in kept:
+            raise CorpusError(f"{found} and none called {layout.title_field!r}, which was named as the title.")
+        # By the header and not by the row, in which cells are missing.
+        self._mapper = mapper.with_layout(replace(layout, id_field=id_name))
+        self._texts = frozenset(layout.texts)
+        self._known = {id_name, layout.title, *layout.texts, "metadata"}
+        self._fields = fields
+        self.id_place = self._names.index(id_name) if id_name in kept else None
 
-    def record(self, cells: Sequence[Any]) -> dict[str, Any]:
-        """Return one row as a record for the checker; cells that are empty or None leave their key out.
+    def is_text(self, name: str) -> bool:
+        """Whether a column can hold nothing but text: the id, the title, the text, and metadata written as JSON."""
+        return name in self._known
+
+    def is_needed(self, name: str) -> bool:
+        """Whether a column becomes a part of the document of its own, and no key of the metadata."""
+        return name in self._known or name in self._fields
+
+    def is_left_out(self, name: str) -> bool:
+        """Whether nothing of a column is kept."""
+        return name in self._left_out
+
+    def leave_out(self, name: str, reason: str) -> None:
+        """Keep nothing of a column, and say so."""
+        self._left_out.add(name)
+        self._mapper.say_once(name, f"{self._table}: column {name!r} {reason} and is left out")
+
+    def leave_out_cell(self, name: str, reason: str) -> None:
+        """Say once of a column that cells of it are left out."""
+        self._mapper.say_once(name, f"{self._table}: column {name!r} {reason}; such cells are left out")
+
+    def document(self, cells: Mapping[str, Any]) -> Document:
+        """Return one row as a document; cells that are empty or None leave their key out.
+
+        Args:
+            cells: By the name of their column.
 
         Raises:
-            ValueError: The metadata is no object, or has a key that is a column as well.
+            ValueError: The row breaks a rule of documents; the message is the reason, fit for a `MalformedRecord`.
         """
-        record: dict[str, Any] = {}
-        metadata: dict[str, Any] = {}
-        for name, target, cell in zip(self._names, self._targets, cells, strict=True):
-            if cell is None or cell == "":
-                continue
-            if target is None:
-                metadata[name] = cell
-            else:
-                record[target] = cell
-        given = record.pop("metadata", {})
-        if isinstance(given, str):
+        values = {
+            name: cell
+            for name, cell in cells.items()
+            if name not in self._left_out and (name in self._texts or not (cell is None or cell == ""))
+        }
+        given = values.get("metadata")
+        if isinstance(given, str) and self._mapper.layout.id_field != "metadata" and "metadata" not in self._texts:
             try:
-                given = parse_object(given)
+                values["metadata"] = parse_object(given)
             except ValueError as error:
                 raise ValueError(f"'metadata' is {error}") from None
-        if not isinstance(given, dict):
-            raise ValueError("'metadata' is not an object")
-        for key in given.keys() & metadata.keys():
-            raise ValueError(f"key {key!r} stands in the column 'metadata' and is a column as well; drop one")
-        return record | {"metadata": given | metadata}
+        return self._mapper.document(values, flat=True)

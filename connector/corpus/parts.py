@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from connector.corpus.check import RecordChecker
-from connector.corpus.jsonl import check_lines
+from connector.corpus.jsonl import is_cuttable, map_documents
+from connector.corpus.layout import RecordMapper
+from connector.corpus.lines import read_line_range
 from connector.corpus.parquet import read_parquet, row_groups
+from connector.corpus.partitions import partition_of
 from connector.corpus.read import CorpusRecord, read_source
-from connector.corpus.source import Format, Source, find_source, find_sources, is_packed, read_line_range
+from connector.corpus.source import Format, Source, find_sources
 from connector.errors import CorpusError
 
 _PART_BYTES = 16 * 2**20
@@ -25,33 +27,43 @@ class Part(NamedTuple):
         format: Of the file.
         start: Where they begin: a byte of JSONL, a row of Parquet.
         stop: Where the next ones begin; None where the part is the whole file.
+        folder: The one that was asked for; the folders between it and the file may be partitions. Empty for a file.
     """
 
     path: str
     format: Format
     start: int = 0
     stop: int | None = None
+    folder: str = ""
 
 
 def split_corpus(
-    path: str | Path, format: Format | None = None, *, part_bytes: int = _PART_BYTES, part_rows: int = _PART_ROWS
+    path: str | Path,
+    format: Format | None = None,
+    *,
+    encoding: str | None = None,
+    part_bytes: int = _PART_BYTES,
+    part_rows: int = _PART_ROWS,
 ) -> Iterator[Part]:
     """Cut a corpus into parts, in its order. JSONL and Parquet are cut; CSV, TSV and whatever is packed go as files.
 
     Args:
         path: A file, a folder in BEIR's layout, or a folder with any number of corpus files.
         format: Overrules the suffixes.
+        encoding: Of text files, as in the layout.
         part_bytes: Of JSONL, about.
         part_rows: Of Parquet, at most.
 
     Raises:
         CorpusError: There is no corpus, or a file cannot be read.
     """
-    for source in find_sources(Path(path), format) if Path(path).is_dir() else [find_source(path, format)]:
-        yield from _split(source, part_bytes, part_rows)
+    folder = str(path) if Path(path).is_dir() else ""
+    for source in find_sources(path, format):
+        for part in _split(source, encoding, part_bytes, part_rows):
+            yield part._replace(folder=folder)
 
 
-def read_part(part: Part, checker: RecordChecker) -> Iterator[CorpusRecord]:
+def read_part(part: Part, mapper: RecordMapper) -> Iterator[CorpusRecord]:
     """Read the records of a part, as `read_corpus` reads those of a file.
 
     A malformed line of a range is located by the byte that it begins with: how many lines come before is not known.
@@ -60,17 +72,19 @@ def read_part(part: Part, checker: RecordChecker) -> Iterator[CorpusRecord]:
         CorpusError: The file cannot be read to the end of the part, or lacks a column.
     """
     path = Path(part.path)
+    source = Source(path, part.format, partition_of(path, Path(part.folder)) if part.folder else ())
     if part.stop is None:
-        return read_source(Source(path, part.format), checker, checker.fields, checker.generate_ids)
+        return read_source(source, mapper)
+    mapper = mapper.with_partition(source.partition)
     if part.format == "parquet":
-        return read_parquet(
-            path, checker, checker.fields, generate_ids=checker.generate_ids, start=part.start, stop=part.stop
-        )
+        return read_parquet(path, mapper, start=part.start, stop=part.stop)
     lines = read_line_range(path, part.start, part.stop)
-    return check_lines(((f"{path}:byte {place}", line) for place, line in lines), checker.check)
+    return map_documents(
+        ((f"{path}:byte {place}", line.rstrip(b"\r\n")) for place, line in lines if line.strip()), mapper
+    )
 
 
-def _split(source: Source, part_bytes: int, part_rows: int) -> Iterator[Part]:
+def _split(source: Source, encoding: str | None, part_bytes: int, part_rows: int) -> Iterator[Part]:
     if source.path is None:
         raise CorpusError("Standard input cannot be read by many; give a file or a folder that all machines see.")
     path = str(source.path)
@@ -80,7 +94,7 @@ def _split(source: Source, part_bytes: int, part_rows: int) -> Iterator[Part]:
                 yield Part(path, source.format, start, min(start + part_rows, rows.stop))
         return
     size = source.path.stat().st_size
-    if source.format != "jsonl" or size <= part_bytes or is_packed(source.path):
+    if source.format != "jsonl" or size <= part_bytes or not is_cuttable(source.path, encoding):
         yield Part(path, source.format)
         return
     for start in range(0, size, part_bytes):

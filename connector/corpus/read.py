@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from connector.corpus.check import RESERVED, RecordChecker
-from connector.corpus.jsonl import read_jsonl
+from connector.corpus.jsonl import read_documents
+from connector.corpus.layout import Layout, RecordMapper
+from connector.corpus.lines import read_lines
 from connector.corpus.parquet import count_rows, read_parquet
 from connector.corpus.raw import abridge
-from connector.corpus.source import Format, Source, find_source, read_lines
+from connector.corpus.source import Format, Source, find_sources
 from connector.corpus.tables import read_table
 from connector.errors import CorpusError
 from connector.types import Document, MalformedRecord
@@ -30,20 +32,23 @@ def read_corpus(
     format: Format | None = None,
     generate_ids: bool = False,
     refuse_repeated: bool = True,
+    layout: Layout | None = None,
 ) -> Iterator[CorpusRecord]:
-    """Read a corpus file record by record; memory does not grow with it, but for the ids (see `refuse_repeated`).
+    """Read a corpus record by record; memory does not grow with it, but for the ids (see `refuse_repeated`).
 
-    JSONL has the keys `_id`, `text` and the optional `title`, `metadata`, `_version` and `_routing`; any other key must
-    be a declared field.
-    In CSV, TSV and Parquet, columns that are none of these (`id` also stands for `_id`) become keys of the metadata.
-    Blank lines are skipped. Gzip is recognised by its first bytes, whatever the name.
+    A record has an id (`_id`, else `id`), `text`, and the optional `title`, `metadata`, `_version` and `_routing`;
+    `layout` names others. Further columns of CSV, TSV and Parquet become keys of the metadata, and so do those of the
+    documents of dumps and bulk bodies. A further key of JSONL must be a declared field.
+    Blank lines are skipped. Compressed files are recognised by their first bytes, whatever the name.
 
     Args:
-        path: A file, a folder in BEIR's layout (`corpus.jsonl` or `corpus.jsonl.gz`), or `-` for standard input.
+        path: A file; a folder in BEIR's layout (`corpus.jsonl`, packed or not); any other folder, of which all files
+            are read, and what it says of them as `lang=en/part-0.parquet` becomes a column; or `-` for standard input.
         fields: Top-level fields that the index declares; their values go to `Document.fields`.
         format: Overrules the suffix. Standard input is JSONL without it.
-        generate_ids: Give a record without `_id` the SHA-256 of its content, instead of refusing it.
+        generate_ids: Give a record without an id the SHA-256 of its content, instead of refusing it.
         refuse_repeated: Refuse the second and later records of an id. This takes about 80 bytes of memory per id.
+        layout: Names of keys and columns, separator and encoding, where they are not as expected.
 
     Returns:
         A `Document` for each record that can be indexed, a `MalformedRecord` with file, line and whole content for
@@ -56,7 +61,8 @@ def read_corpus(
         ValueError: `format` is unknown, or `fields` is a single string.
     """
     checker = RecordChecker(fields, generate_ids=generate_ids, refuse_repeated=refuse_repeated)
-    records = read_source(find_source(path, format), checker, fields, generate_ids)
+    mapper = RecordMapper(checker, layout or Layout())
+    records = chain.from_iterable(read_source(source, mapper) for source in find_sources(path, format))
     first = next(records, None)
     return iter(()) if first is None else chain((first,), records)
 
@@ -67,6 +73,7 @@ def check_documents(
     fields: Collection[str] = (),
     generate_ids: bool = False,
     refuse_repeated: bool = True,
+    layout: Layout | None = None,
 ) -> Iterator[CorpusRecord]:
     """Check documents that come from Python by the rules of `read_corpus`, one at a time.
 
@@ -75,6 +82,7 @@ def check_documents(
         fields: As for `read_corpus`, like the other arguments.
         generate_ids: For a document whose `doc_id` is empty as well.
         refuse_repeated: The location of a malformed record is `document 17`, counted from 1.
+        layout: Of mappings; a `Document` has its own names.
 
     Returns:
         What `read_corpus` returns. Metadata and fields are copied, not deeply.
@@ -83,21 +91,35 @@ def check_documents(
         ValueError: `fields` is a single string.
     """
     checker = RecordChecker(fields, generate_ids=generate_ids, refuse_repeated=refuse_repeated)
-    return _check(documents, checker)
+    return _check(documents, RecordMapper(checker, layout or Layout()))
 
 
 def count_records(path: str | Path, *, format: Format | None = None) -> int | None:
     """Count the records of a corpus for a progress bar, quickly and not exactly: blank lines count.
 
     Returns:
-        The lines of a JSONL file or the rows of a Parquet file. None for standard input, for CSV (whose cells may
-        hold line feeds) and for files above 200 MB, where counting takes long; Parquet of any size is counted.
+        The lines of JSONL files and the rows of Parquet files. None for standard input, for CSV (whose cells may hold
+        line feeds) and for files above 200 MB, where counting takes long; Parquet of any size is counted.
 
     Raises:
-        CorpusError: The file does not exist, has no known format or cannot be read.
+        CorpusError: The path does not exist or has no known format.
         ValueError: `format` is unknown.
     """
-    source = find_source(path, format)
+    counts = [_count(source) for source in find_sources(path, format)]
+    return None if None in counts else sum(count or 0 for count in counts)
+
+
+def read_source(source: Source, mapper: RecordMapper) -> Iterator[CorpusRecord]:
+    """Read one file of a corpus record by record, as `read_corpus` does."""
+    mapper = mapper.with_partition(source.partition)
+    if source.format == "jsonl":
+        return read_documents(source.path, mapper)
+    if source.format == "parquet" and source.path is not None:
+        return read_parquet(source.path, mapper)
+    return read_table(source, mapper)
+
+
+def _count(source: Source) -> int | None:
     if source.path is None or source.format in ("csv", "tsv"):
         return None
     if source.format == "parquet":
@@ -111,19 +133,8 @@ def count_records(path: str | Path, *, format: Format | None = None) -> int | No
         return None
 
 
-def read_source(
-    source: Source, checker: RecordChecker, fields: Collection[str], generate_ids: bool
-) -> Iterator[CorpusRecord]:
-    """Read a corpus file record by record, as `read_corpus` does, with a checker that is given."""
-    if source.format == "jsonl":
-        return read_jsonl(source, checker.check)
-    if source.format == "parquet" and source.path is not None:
-        return read_parquet(source.path, checker, fields, generate_ids=generate_ids)
-    return read_table(source, checker, fields, generate_ids=generate_ids)
-
-
 def _check(
-    documents: Iterable[Document | MalformedRecord | Mapping[str, Any]], checker: RecordChecker
+    documents: Iterable[Document | MalformedRecord | Mapping[str, Any]], mapper: RecordMapper
 ) -> Iterator[CorpusRecord]:
     for number, document in enumerate(documents, 1):
         if isinstance(document, MalformedRecord):
@@ -131,7 +142,11 @@ def _check(
             continue
         record: CorpusRecord
         try:
-            record = checker.check(_as_record(document))
+            values = _as_record(document)
+            if isinstance(document, Document):
+                record = mapper.checker.check(values)
+            else:
+                record = mapper.document(values, flat=False)
         except ValueError as error:
             record = MalformedRecord(f"document {number}", str(error), _raw(document))
         yield record

@@ -1,17 +1,14 @@
-"""From a path to a format and to lines of bytes. Knows files, folders, gzip and standard input; no records."""
+"""From a path to corpus files and their formats. Knows names and folders, and nothing of what files hold."""
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import io
-import sys
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+import json
 from pathlib import Path
-from typing import IO, Literal, NamedTuple, cast, get_args
+from typing import Literal, NamedTuple, get_args
 
+from connector.corpus.layout import Layout, Partition
+from connector.corpus.partitions import partition_of
 from connector.errors import CorpusError
 
 Format = Literal["jsonl", "csv", "tsv", "parquet"]
@@ -21,14 +18,16 @@ STANDARD_INPUT = "-"
 _SUFFIXES: dict[str, Format] = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
+    ".json": "jsonl",
     ".csv": "csv",
     ".tsv": "tsv",
+    ".tab": "tsv",
     ".parquet": "parquet",
 }
-_GZIP_MAGIC = b"\x1f\x8b"
-_BOM = b"\xef\xbb\xbf"
+_PACKED = (".gz", ".bz2", ".xz", ".zst")
 _DIGESTED_BYTES = 1 << 20
-_BEIR_NAMES = ("corpus.jsonl", "corpus.jsonl.gz")
+_BEIR_NAMES = tuple(f"corpus.jsonl{packed}" for packed in ("", *_PACKED))
+_BEIR_OTHERS = ("queries.jsonl", "qrels")
 
 
 class Source(NamedTuple):
@@ -36,186 +35,120 @@ class Source(NamedTuple):
 
     Attributes:
         path: The file; None is standard input.
-        format: How its records are written. Gzip is no format: it is recognised by the first bytes.
+        format: How its records are written. Compression is no format: it is recognised by the first bytes.
+        partition: What the folders say of the file's records.
     """
 
     path: Path | None
     format: Format
+    partition: Partition = ()
 
 
 def find_source(path: str | Path, format: Format | None = None) -> Source:
-    """Find the corpus file behind a path and its format.
+    """Find one file and its format.
 
     Args:
-        path: A file, a folder in BEIR's layout, or `-` for standard input.
+        path: A file, or `-` for standard input.
         format: Overrules the suffix; standard input is JSONL without it.
 
     Raises:
-        CorpusError: The path does not exist, a folder holds no `corpus.jsonl`, or the suffix says no format.
+        CorpusError: The path does not exist, or the suffix says no format.
         ValueError: `format` is none of ours.
     """
-    if format is not None and format not in get_args(Format):
-        raise ValueError(f"format {format!r} is unknown; choose one of {', '.join(get_args(Format))}.")
+    _check_format(format)
     if str(path) == STANDARD_INPUT:
         if format == "parquet":
             raise CorpusError("Parquet cannot be read from standard input, it needs seeking; give the path of a file.")
         return Source(None, format or "jsonl")
     path = Path(path)
-    if path.is_dir():
-        if format not in (None, "jsonl"):
-            raise CorpusError(f"{path} is a folder, which is read as BEIR; give the path of a {format} file in it.")
-        return Source(_beir_corpus(path), "jsonl")
     if not path.exists():
-        raise CorpusError(f"{path} does not exist; give a file, a BEIR folder, or - for standard input.")
+        raise CorpusError(f"{path} does not exist; give a file, a folder, or - for standard input.")
     return Source(path, format or _format_of(path))
 
 
-def find_sources(folder: Path, format: Format | None = None) -> list[Source]:
-    """Find all corpus files of a folder: the corpus of a BEIR folder, else every file of a known format, by name.
+def find_sources(path: str | Path, format: Format | None = None) -> list[Source]:
+    """Find the files of a corpus.
 
     Args:
-        folder: Searched with the folders in it.
+        path: What `find_source` takes, a folder in BEIR's layout, whose corpus it is, or any other folder: every file
+            of a known format in it and in its folders, by name. What is hidden, or begins with `_`, is not looked into.
         format: Overrules the suffixes: every file is of it.
 
     Raises:
-        CorpusError: There is none.
+        CorpusError: There is none, or as of `find_source`.
+        ValueError: `format` is none of ours.
     """
-    if any((folder / name).is_file() for name in _BEIR_NAMES):
-        return [find_source(folder, format)]
-    names = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith((".", "_")))
-    sources = [Source(path, format or _format_of(path)) for path in names if format or _is_known(path)]
+    _check_format(format)
+    folder = Path(path)
+    if str(path) == STANDARD_INPUT or not folder.is_dir():
+        return [find_source(path, format)]
+    for name in _BEIR_NAMES:
+        if (folder / name).is_file():
+            return [find_source(folder / name, format)]
+    if any((folder / name).exists() for name in _BEIR_OTHERS):
+        raise CorpusError(
+            f"folder {folder} has queries or qrels as a BEIR folder has, but no corpus.jsonl; give the path of the "
+            "corpus itself."
+        )
+    files = [each for each in sorted(folder.rglob("*")) if each.is_file() and not _is_hidden(each.relative_to(folder))]
+    sources = [
+        find_source(file, format)._replace(partition=partition_of(file, folder))
+        for file in files
+        if format or _is_known(file)
+    ]
     if not sources:
         raise CorpusError(f"folder {folder} holds no corpus file; {', '.join(_SUFFIXES)} are known.")
     return sources
 
 
-def digest_source(path: str | Path, format: Format | None = None) -> str:
-    """Name the content of a corpus file by its size, beginning and end: SHA-256, 16 hexadecimal digits.
+def digest_source(path: str | Path, format: Format | None = None, layout: Layout | None = None) -> str:
+    """Name the content of a corpus, and how it is read: SHA-256, 16 hexadecimal digits.
+
+    Of each file the size, the beginning and the end count.
 
     Raises:
-        CorpusError: The path does not exist, has no known format, or is standard input, which cannot be read again.
+        CorpusError: As of `find_sources`, or it is standard input, which cannot be read again.
     """
-    source = find_source(path, format)
-    if source.path is None:
-        raise CorpusError("Standard input cannot be read again from where it was left; give the path of a file.")
-    size = source.path.stat().st_size
-    digest = hashlib.sha256(f"{source.format} {size}".encode())
-    with source.path.open("rb") as stream:
-        digest.update(stream.read(_DIGESTED_BYTES))
-        stream.seek(max(0, size - _DIGESTED_BYTES))
-        digest.update(stream.read(_DIGESTED_BYTES))
+    digest = hashlib.sha256()
+    for source in find_sources(path, format):
+        if source.path is None:
+            raise CorpusError("Standard input cannot be read again from where it was left; give the path of a file.")
+        size = source.path.stat().st_size
+        digest.update(f"{source.format} {size}".encode())
+        with source.path.open("rb") as stream:
+            digest.update(stream.read(_DIGESTED_BYTES))
+            stream.seek(max(0, size - _DIGESTED_BYTES))
+            digest.update(stream.read(_DIGESTED_BYTES))
+    if layout is not None and layout != Layout():
+        digest.update(json.dumps(layout.to_json(), sort_keys=True).encode())
     return digest.hexdigest()[:16]
 
 
-def read_lines(path: Path | None) -> Iterator[tuple[int, bytes]]:
-    r"""Read a file line by line, unpacking gzip.
-
-    Args:
-        path: The file; None is standard input.
-
-    Yields:
-        The line's number from 1, and its bytes with the line feed. A UTF-8 byte order mark is left out.
-
-    Raises:
-        CorpusError: The file cannot be read, or not to its end. The lines before have been yielded.
-    """
-    number = 0
-    try:
-        with _open(path) as stream:
-            for number, line in enumerate(stream, 1):
-                yield number, line.removeprefix(_BOM) if number == 1 else line
-    except (OSError, EOFError, zlib.error) as error:
-        raise CorpusError(
-            f"{name_of(path)} cannot be read after line {number}: {error}. What came before it was read; "
-            "restore the file and read it again."
-        ) from error
-
-
-def read_line_range(path: Path, start: int, stop: int) -> Iterator[tuple[int, bytes]]:
-    """Read the lines of a file that begin within a range of its bytes, so that ranges side by side share no line.
-
-    Args:
-        path: A file that is not packed.
-        start: The first byte.
-        stop: The first byte behind the range; a line that begins before it is read to its end.
-
-    Yields:
-        The place of the line's first byte, and its bytes as `read_lines` has them.
-
-    Raises:
-        CorpusError: The file cannot be read.
-    """
-    place = start
-    try:
-        with path.open("rb") as stream:
-            if start:
-                # From the byte before: it is a line feed where a line begins at `start`.
-                stream.seek(start - 1)
-                place += len(stream.readline()) - 1
-            while place < stop and (line := stream.readline()):
-                yield place, line if place else line.removeprefix(_BOM)
-                place += len(line)
-    except OSError as error:
-        raise CorpusError(
-            f"{path} cannot be read after byte {place}: {error}. Restore it and read it again."
-        ) from error
-
-
-def is_packed(path: Path) -> bool:
-    """Whether a file is gzip, by its first bytes.
-
-    Raises:
-        CorpusError: It cannot be read.
-    """
-    try:
-        with path.open("rb") as stream:
-            return stream.read(2) == _GZIP_MAGIC
-    except OSError as error:
-        raise CorpusError(f"{path} cannot be read: {error}. Restore it and read it again.") from error
-
-
-def name_of(path: Path | None) -> str:
-    """Return the name by which locations and errors call a file."""
-    return "<stdin>" if path is None else str(path)
-
-
-@contextmanager
-def _open(path: Path | None) -> Iterator[IO[bytes]]:
-    if path is None:
-        yield _unpacked(sys.stdin.buffer)
-        return
-    with path.open("rb") as stream:
-        yield _unpacked(stream)
-
-
-def _unpacked(stream: IO[bytes]) -> IO[bytes]:
-    # Standard input is not a BufferedReader where a test runner stands in for it; then there is nothing to peek into.
-    if isinstance(stream, io.BufferedReader) and stream.peek(2)[:2] == _GZIP_MAGIC:
-        return cast(IO[bytes], gzip.GzipFile(fileobj=stream))
-    return stream
+def _check_format(format: Format | None) -> None:
+    if format is not None and format not in get_args(Format):
+        raise ValueError(f"format {format!r} is unknown; choose one of {', '.join(get_args(Format))}.")
 
 
 def _format_of(path: Path) -> Format:
     suffixes = [suffix.lower() for suffix in path.suffixes]
-    packed = suffixes[-1:] == [".gz"]
+    packed = suffixes[-1:] != [] and suffixes[-1] in _PACKED
     suffix = "".join(suffixes[:-1][-1:] if packed else suffixes[-1:])
     found = _SUFFIXES.get(suffix)
     if found is None or (packed and found == "parquet"):
         raise CorpusError(
-            f"{path} has a suffix that says no format; {', '.join(_SUFFIXES)} are known, all but Parquet with .gz too. "
-            "Rename it or name the format."
+            f"{path} has a suffix that says no format; {', '.join(_SUFFIXES)} are known, all but Parquet with "
+            f"{', '.join(_PACKED)} too. Rename it or name the format."
         )
     return found
 
 
 def _is_known(path: Path) -> bool:
-    return path.name.lower().removesuffix(".gz").endswith(tuple(_SUFFIXES))
+    try:
+        return bool(_format_of(path))
+    except CorpusError:
+        return False
 
 
-def _beir_corpus(folder: Path) -> Path:
-    for name in _BEIR_NAMES:
-        if (folder / name).is_file():
-            return folder / name
-    found = sorted(path.name for path in folder.iterdir() if _is_known(path))
-    others = f"found {', '.join(found)}; give the path of one of them" if found else "nor any other corpus file"
-    raise CorpusError(f"folder {folder} holds no {' or '.join(_BEIR_NAMES)}, {others}.")
+def _is_hidden(path: Path) -> bool:
+    # Folders of partitions may begin with either as well: `_date=2026-01-01`.
+    return any(part.startswith((".", "_")) and "=" not in part for part in path.parts)

@@ -1,90 +1,85 @@
-"""CSV and TSV -> documents. Cells are quoted as in RFC 4180: a quote inside a quoted cell is doubled."""
+"""CSV and TSV -> documents."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Collection, Iterator
+import re
+from collections.abc import Iterator
+from itertools import chain
 
-from connector.corpus.check import RecordChecker
 from connector.corpus.columns import Columns
-from connector.corpus.jsonl import decode
-from connector.corpus.source import Source, name_of, read_lines
+from connector.corpus.dialect import excel_separator, find_separator, split_line
+from connector.corpus.layout import RecordMapper
+from connector.corpus.lines import read_lines
+from connector.corpus.rows import Lines, Row, read_rows
+from connector.corpus.source import Source
+from connector.corpus.streams import name_of
 from connector.errors import CorpusError
 from connector.types import Document, MalformedRecord
 
-MAX_CELL_CHARACTERS = 100 * 1024 * 1024
-"""The server's default of `http.max_content_length`: no longer cell could be indexed."""
 
-
-def read_table(
-    source: Source, checker: RecordChecker, fields: Collection[str], *, generate_ids: bool
-) -> Iterator[Document | MalformedRecord]:
+def read_table(source: Source, mapper: RecordMapper) -> Iterator[Document | MalformedRecord]:
     """Read a document from each row below the header.
 
     Raises:
         CorpusError: The file cannot be read to its end, has no header, or its header lacks a column.
     """
     name = name_of(source.path)
-    # The limit is the process's; it is only ever raised, so that no one else's cells are refused.
-    csv.field_size_limit(max(csv.field_size_limit(), MAX_CELL_CHARACTERS))
-    rows = _Rows(read_lines(source.path), delimiter="\t" if source.format == "tsv" else ",")
+    lines = read_lines(source.path, mapper.layout.encoding)
+    separator, lines = _find_separator(lines, "\t" if source.format == "tsv" else ",", mapper)
+    rows = read_rows(lines, separator)
     header = next(rows, None)
     if header is None:
         raise CorpusError(f"{name} is empty; its first line must name the columns, e.g. _id,title,text.")
-    if isinstance(header, ValueError):
-        raise CorpusError(f"the header of {name} cannot be read: {header}. Correct its first line.")
-    columns = Columns([cell.strip() for cell in header], fields, table=name, generate_ids=generate_ids)
+    if header.error is not None:
+        raise CorpusError(f"the header of {name} cannot be read: {header.error}. Correct its first line.")
+    names = [cell.strip() for cell in header.cells]
+    columns = Columns(names, mapper, table=name if separator == "," else f"{name} (separated by {separator!r})")
     for row in rows:
         record: Document | MalformedRecord
         try:
-            if isinstance(row, ValueError):
-                raise row
-            if len(row) != len(header):
-                raise ValueError(f"has {len(row)} cells, the header has {len(header)}")
-            record = checker.check(columns.record(row))
+            if row.error is not None:
+                raise ValueError(row.error)
+            cells = row.cells[: len(names)] if not any(row.cells[len(names) :]) else row.cells
+            if len(cells) != len(names):
+                raise ValueError(f"has {len(cells)} cells, the header has {len(names)}")
+            _refuse_swallowed(row, columns.id_place, separator)
+            record = columns.document(dict(zip(names, cells, strict=True)))
         except ValueError as error:
-            record = MalformedRecord(f"{name}:{rows.first_line}", str(error), rows.raw)
+            record = MalformedRecord(f"{name}:{row.number}", str(error), row.raw)
         yield record
 
 
-class _Rows:
-    """The rows of a CSV file, each with the lines it came from; a row that cannot be parsed is a `ValueError`."""
+def _find_separator(lines: Lines, expected: str, mapper: RecordMapper) -> tuple[str, Lines]:
+    """What separates the cells, and the lines from the header on."""
+    first = next((each for each in lines if each[1].strip()), None)
+    if first is None:
+        return expected, lines
+    text = first[1].decode("utf-8", "replace")
+    named = excel_separator(text)
+    if named is not None:
+        return mapper.layout.separator or named, lines
+    wanted = {*mapper.layout.texts, *([mapper.layout.id_field] if mapper.layout.id_field else [])}
+    return mapper.layout.separator or find_separator(text, expected, wanted), chain([first], lines)
 
-    def __init__(self, lines: Iterator[tuple[int, bytes]], *, delimiter: str) -> None:
-        self.first_line = 0
-        self._lines = lines
-        self._consumed: list[bytes] = []
-        self._reader = csv.reader(self._texts(), delimiter=delimiter, strict=True)
 
-    @property
-    def raw(self) -> str:
-        """The current row as it stands in the file."""
-        return b"".join(self._consumed).rstrip(b"\r\n").decode("utf-8", "backslashreplace")
+def _refuse_swallowed(row: Row, id_place: int | None, separator: str) -> None:
+    """Refuse a row of several lines that are rows by themselves, with ids that look alike.
 
-    def __iter__(self) -> Iterator[list[str] | ValueError]:
-        return self
+    Where a file does not quote its cells, a quote that begins one ends somewhere behind, and what is in between would
+    be lost without a word.
+    """
+    if len(row.lines) == 1 or id_place is None or not any(map(str.isdigit, row.cells[id_place])):
+        return
+    shape = _shape(row.cells[id_place])
+    for line in row.lines[1:]:
+        cells = split_line(line.decode("utf-8", "replace"), separator)
+        if len(cells) != len(row.cells) or _shape(cells[id_place]) != shape:
+            return
+    raise ValueError(
+        f"has a cell of {len(row.lines)} lines, each of which looks like a row of its own; double the quotes inside of "
+        "cells, and put cells that hold any in quotes"
+    )
 
-    def __next__(self) -> list[str] | ValueError:
-        while True:
-            self._consumed = []
-            try:
-                row = next(self._reader)
-                if len(row) < 2 and all(line.isspace() for line in self._consumed):
-                    continue
-                for line in self._consumed:
-                    decode(line)
-            except csv.Error as error:
-                return ValueError(f"not valid CSV: {error}")
-            except ValueError as error:
-                return error
-            if any(b"\0" in line for line in self._consumed):
-                return ValueError("holds a NUL character; convert the file to UTF-8")
-            return row
 
-    def _texts(self) -> Iterator[str]:
-        for number, line in self._lines:
-            if not self._consumed:
-                self.first_line = number
-            self._consumed.append(line)
-            # Bytes that are no UTF-8 must not break the rows' boundaries; the row is refused afterwards.
-            yield line.decode("utf-8", "replace")
+def _shape(cell: str) -> str:
+    return re.sub(r"[^\W\d_]+", "a", re.sub(r"\d+", "0", cell.strip()))

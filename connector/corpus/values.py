@@ -20,14 +20,17 @@ from connector.limits import MAX_DEPTH
 _EXACT = 2**53
 """Whole numbers below it have the same float and integer."""
 
+_LONG = 2**63
+"""Whole numbers below it are a `long` of the server."""
+
 
 def plain(value: Any, _inside: frozenset[int] = frozenset()) -> Any:  # noqa: ANN401
     """Return a value as JSON has it.
 
-    Whole floats become integers, so that 2020.0 and 2020 are the same wherever they come from; dates and times ISO
-    8601; durations seconds; bytes Base64; UUIDs, decimals, paths and addresses strings; enumerations their values;
-    arrays, tuples and sets lists; NumPy's numbers and arrays Python's. `NaT` becomes None. What is none of these stays
-    as it is, for the writer of JSON to refuse.
+    Whole floats and decimals become integers, so that 2020.0 and 2020 are the same wherever they come from; dates and
+    times ISO 8601; durations seconds; bytes Base64; UUIDs, other decimals, paths and addresses strings; enumerations
+    their values; arrays, tuples and sets lists; NumPy's numbers and arrays Python's. `NaT` becomes None. What is none
+    of these stays as it is, for the writer of JSON to refuse.
     """
     if value is None or type(value) in (str, int, bool):
         return value
@@ -45,7 +48,10 @@ def plain(value: Any, _inside: frozenset[int] = frozenset()) -> Any:  # noqa: AN
         return plain(value.total_seconds())
     if isinstance(value, bytes | bytearray | memoryview):
         return base64.b64encode(value).decode("ascii")
-    if isinstance(value, decimal.Decimal | uuid.UUID | ipaddress.IPv4Address | ipaddress.IPv6Address):
+    if isinstance(value, decimal.Decimal):
+        whole = value.is_finite() and value == value.to_integral_value() and abs(value) < _LONG
+        return int(value) if whole else str(value)
+    if isinstance(value, uuid.UUID | ipaddress.IPv4Address | ipaddress.IPv6Address):
         return str(value)
     return os.fspath(value) if isinstance(value, os.PathLike) else value
 

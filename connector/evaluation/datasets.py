@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from connector.corpus.jsonl import decode, parse_object
-from connector.corpus.source import read_lines
+from connector.corpus.jsonl import parse_object
+from connector.corpus.lines import decode, read_lines
 from connector.errors import CorpusError
+from connector.evaluation.qrels import load_judgements
 from connector.types import Query
-
-QRELS_HEADER = ("query-id", "corpus-id", "score")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,24 +21,26 @@ class RetrievalSet:
         name: The folder's name.
         queries: Those judged in the split, in the file's order.
         qrels: From query id to document id to relevance; each query has a document above 0.
+        left_out: Ids of queries that were judged, and have no document above 0.
     """
 
     name: str
     queries: tuple[Query, ...]
     qrels: Mapping[str, Mapping[str, int]]
+    left_out: tuple[str, ...] = ()
 
     def first(self, count: int) -> RetrievalSet:
         """The first queries of the set, and what was judged of them."""
         queries = self.queries[:count]
-        return RetrievalSet(self.name, queries, {query.query_id: self.qrels[query.query_id] for query in queries})
+        return replace(self, queries=queries, qrels={each.query_id: self.qrels[each.query_id] for each in queries})
 
 
 def load_retrieval_set(folder: str | Path, split: str = "test") -> RetrievalSet:
-    """Load `queries.jsonl` and `qrels/{split}.tsv`, either with or without `.gz`.
+    """Load `queries.jsonl` (or `queries.tsv`) and `qrels/{split}.tsv`, either compressed or not.
 
     Raises:
-        CorpusError: A file is missing or broken, a query is judged but has no text or stands twice, or a query has
-            no judgement above 0, so that no metric could be computed.
+        CorpusError: A file is missing or broken, a query is judged but has no text or stands twice, or no query has a
+            judgement above 0, so that no metric could be computed.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -50,69 +51,16 @@ def load_retrieval_set(folder: str | Path, split: str = "test") -> RetrievalSet:
         raise CorpusError(
             f"{folder} has no split {split!r} (qrels/{split}.tsv); it has {', '.join(splits) or 'none at all'}."
         )
-    queries_path = _find(folder / "queries.jsonl")
+    queries_path = _find(folder / "queries.jsonl") or _find(folder / "queries.tsv")
     if queries_path is None:
-        raise CorpusError(f"{folder} has no queries.jsonl or queries.jsonl.gz; without them nothing can be searched.")
-    qrels = load_qrels(qrels_path)
-    return RetrievalSet(folder.resolve().name, _load_queries(queries_path, qrels), qrels)
+        raise CorpusError(f"{folder} has no queries.jsonl or queries.tsv; without them nothing can be searched.")
+    qrels, left_out = load_judgements(qrels_path)
+    return RetrievalSet(folder.resolve().name, _load_queries(queries_path, qrels), qrels, left_out)
 
 
-def load_qrels(path: Path) -> dict[str, dict[str, int]]:
-    """Load judgements from a file with the columns query-id, corpus-id and score, separated by tabs.
-
-    Returns:
-        From query id to document id to relevance, in the file's order.
-
-    Raises:
-        CorpusError: The header is another, a line is broken or contradicts an earlier one, there are no judgements,
-            or a query has none above 0.
-    """
-    qrels: dict[str, dict[str, int]] = {}
-    number = 0
-    for number, line in read_lines(path):
-        cells = tuple(_text(line, path, number).rstrip("\r\n").split("\t"))
-        if number == 1:
-            if cells != QRELS_HEADER:
-                raise CorpusError(f"{path} begins with {cells!r}; its header must be {QRELS_HEADER!r}, split by tabs.")
-            continue
-        if line.isspace():
-            continue
-        query_id, doc_id, relevance = _judgement(cells, path, number)
-        if qrels.setdefault(query_id, {}).setdefault(doc_id, relevance) != relevance:
-            raise CorpusError(
-                f"{path}:{number} judges {doc_id!r} for query {query_id!r} otherwise than an earlier line."
-            )
-    if not qrels:
-        raise CorpusError(f"{path} holds no judgements; below its header each line is one.")
-    for query_id, judged in qrels.items():
-        if max(judged.values()) <= 0:
-            raise CorpusError(f"{path} has no judgement above 0 for query {query_id!r}; drop the query from it.")
-    return qrels
-
-
-def _judgement(cells: tuple[str, ...], path: Path, number: int) -> tuple[str, str, int]:
-    if len(cells) != len(QRELS_HEADER) or not cells[0] or not cells[1]:
-        raise CorpusError(f"{path}:{number} holds {cells!r}; a judgement is a query id, a document id and a score.")
-    try:
-        return cells[0], cells[1], int(cells[2])
-    except ValueError:
-        raise CorpusError(f"{path}:{number} has the score {cells[2]!r}; a score is an integer.") from None
-
-
-def _load_queries(path: Path, judged: Mapping[str, object]) -> tuple[Query, ...]:
+def _load_queries(path: Path, judged: Collection[str]) -> tuple[Query, ...]:
     texts: dict[str, str] = {}
-    for number, line in read_lines(path):
-        if line.isspace():
-            continue
-        try:
-            record = parse_object(_text(line, path, number))
-        except ValueError as error:
-            raise CorpusError(f"{path}:{number} is no query: {error}.") from None
-        query_id, text = record.get("_id"), record.get("text")
-        if isinstance(query_id, int) and not isinstance(query_id, bool):
-            query_id = str(query_id)
-        if not isinstance(query_id, str):
-            raise CorpusError(f"{path}:{number} has the '_id' {query_id!r}; the id of a query is a string.")
+    for number, query_id, text in _read_table(path) if ".tsv" in path.suffixes else _read_json(path):
         if query_id not in judged:
             continue
         if query_id in texts:
@@ -126,15 +74,39 @@ def _load_queries(path: Path, judged: Mapping[str, object]) -> tuple[Query, ...]
     return tuple(Query(query_id, text) for query_id, text in texts.items())
 
 
-def _text(line: bytes, path: Path, number: int) -> str:
-    try:
-        return decode(line)
-    except ValueError as error:
-        raise CorpusError(f"{path}:{number} is {error}.") from None
+def _read_json(path: Path) -> Iterator[tuple[int, str, object]]:
+    for number, line in read_lines(path):
+        if line.isspace():
+            continue
+        try:
+            record = parse_object(decode(line))
+        except ValueError as error:
+            raise CorpusError(f"{path}:{number} is no query: {error}.") from None
+        query_id = record.get("_id", record.get("id"))
+        if isinstance(query_id, int) and not isinstance(query_id, bool):
+            query_id = str(query_id)
+        if not isinstance(query_id, str):
+            raise CorpusError(f"{path}:{number} has the '_id' {query_id!r}; the id of a query is a string.")
+        yield number, query_id, record.get("text")
+
+
+def _read_table(path: Path) -> Iterator[tuple[int, str, object]]:
+    """The queries of a table without a header, as MS MARCO has them; a header is a query that nobody judged."""
+    for number, line in read_lines(path):
+        if line.isspace():
+            continue
+        try:
+            query_id, separator, text = decode(line).rstrip("\r\n").partition("\t")
+        except ValueError as error:
+            raise CorpusError(f"{path}:{number} is no query: {error}.") from None
+        if not separator:
+            raise CorpusError(f"{path}:{number} holds {query_id!r}; a query is an id, a tab and a text.")
+        yield number, query_id.strip(), text
 
 
 def _find(path: Path) -> Path | None:
-    for found in (path, path.with_name(f"{path.name}.gz")):
+    for suffix in ("", ".gz", ".bz2", ".xz", ".zst"):
+        found = path.with_name(f"{path.name}{suffix}")
         if found.is_file():
             return found
     return None

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 
 import ir_measures
 
+from connector.evaluation.qrels import with_relevant, without_relevant
 from connector.types import Hit
+
+_log = logging.getLogger("ksparse.evaluation")
 
 _MEASURES = {
     "ndcg@10": ir_measures.nDCG @ 10,
@@ -24,14 +28,15 @@ def evaluate_run(run: Mapping[str, Sequence[Hit]], qrels: Mapping[str, Mapping[s
     Args:
         run: From query id to hits, best first. The order counts, not the scores: trec_eval would break ties by
             document id. A judged query that is missing or has no hits counts as 0.
-        qrels: From query id to document id to relevance; a document is relevant from 1 on.
+        qrels: From query id to document id to relevance; a document is relevant from 1 on. A query without one is left
+            out, with a warning.
 
     Returns:
         From `ndcg@10`, `mrr@10` and `recall@100` to a value between 0 and 1.
 
     Raises:
-        ValueError: There are no judgements, a query of the run has none, a judged query has none above 0, or a
-            document stands twice among a query's hits.
+        ValueError: There are no judgements above 0, a query of the run has none at all, or a document stands twice
+            among a query's hits.
     """
     judgements, scored = _to_ir_measures(run, qrels)
     values = ir_measures.calc_aggregate(list(_MEASURES.values()), judgements, scored)
@@ -44,28 +49,31 @@ def _to_ir_measures(
     """Check both, and return what ir-measures takes."""
     if not qrels:
         raise ValueError("there are no judgements; without them a run has no metrics.")
-    for query_id, judged in qrels.items():
-        if max(judged.values(), default=0) <= 0:
-            raise ValueError(f"query {query_id!r} has no judgement above 0; leave it out of the judgements.")
     _check_queries(run, qrels, "the judgements")
+    kept, left_out = with_relevant(qrels)
+    if not kept:
+        raise ValueError("no judgement is above 0; without a relevant document a run has no metrics.")
+    if left_out:
+        _log.warning("%s", without_relevant(left_out))
     scored = []
-    for query_id, hits in run.items():
+    for query_id in filter(kept.__contains__, run):
+        hits = run[query_id]
         if len({hit.doc_id for hit in hits}) < len(hits):
             raise ValueError(f"query {query_id!r} has a document twice among its hits; keep its best rank only.")
         scored += [ir_measures.ScoredDoc(query_id, hit.doc_id, -float(rank)) for rank, hit in enumerate(hits)]
     judgements = [
         ir_measures.Qrel(query_id, doc_id, relevance)
-        for query_id, judged in qrels.items()
+        for query_id, judged in kept.items()
         for doc_id, relevance in judged.items()
     ]
     return judgements, scored
 
 
 def ndcg_by_query(run: Mapping[str, Sequence[Hit]], qrels: Mapping[str, Mapping[str, int]]) -> dict[str, float]:
-    """Compute the NDCG@10 of every judged query; arguments and errors as of `evaluate_run`."""
+    """Compute the NDCG@10 of every query that has a relevant document; arguments and errors as of `evaluate_run`."""
     judgements, scored = _to_ir_measures(run, qrels)
     values = ir_measures.iter_calc([_MEASURES["ndcg@10"]], judgements, scored)
-    return dict.fromkeys(qrels, 0.0) | {each.query_id: float(each.value) for each in values}
+    return dict.fromkeys(with_relevant(qrels)[0], 0.0) | {each.query_id: float(each.value) for each in values}
 
 
 def overlap_at(run: Mapping[str, Sequence[Hit]], reference_run: Mapping[str, Sequence[Hit]], cutoff: int) -> float:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from connector.corpus.jsonl import decode
-from connector.corpus.source import read_lines
+from connector.corpus.lines import decode, read_lines
 from connector.errors import CorpusError
 from connector.types import Hit
 
@@ -22,10 +21,9 @@ def write_run(run: Mapping[str, Sequence[Hit]], path: str | Path, *, tag: str = 
         ValueError: An id or the tag is empty or holds whitespace, or a score is not finite. Nothing is written then.
     """
     _check_word("tag", tag)
+    check_run_ids(run, (hit.doc_id for hits in run.values() for hit in hits))
     for query_id, hits in run.items():
-        _check_word("query id", query_id)
         for hit in hits:
-            _check_word("document id", hit.doc_id)
             if not math.isfinite(hit.score):
                 raise ValueError(
                     f"document {hit.doc_id!r} of query {query_id!r} scores {hit.score}; it must be finite."
@@ -34,6 +32,17 @@ def write_run(run: Mapping[str, Sequence[Hit]], path: str | Path, *, tag: str = 
         for query_id, hits in run.items():
             for rank, hit in enumerate(hits, 1):
                 file.write(f"{query_id} Q0 {hit.doc_id} {rank} {float(hit.score)!r} {tag}\n")
+
+
+def check_run_ids(query_ids: Iterable[str], doc_ids: Iterable[str]) -> None:
+    """Make sure that a run of these queries and documents can be written.
+
+    Raises:
+        ValueError: An id is empty or holds whitespace.
+    """
+    for what, words in (("query id", query_ids), ("document id", doc_ids)):
+        for word in words:
+            _check_word(what, word)
 
 
 def read_run(path: str | Path) -> Run:

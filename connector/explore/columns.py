@@ -135,7 +135,7 @@ class Explorer:
             ValueError: The filter is not of the form NAME=VALUE.
         """
         check_text(question.text)
-        fields = tuple(self.retriever.schema.fields)
+        fields = self.retriever.schema.fields
         asked: dict[str, Any] = {"top_k": TOP_K, "k_query": question.k_query, "window": question.window}
         if question.k_query == self.usual.k_query:
             asked["pruning"] = self._pruning  # a budget that was tuned for so many features

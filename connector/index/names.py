@@ -18,9 +18,7 @@ def check_index_name(name: str, *, new: bool = False) -> None:
     Raises:
         IndexMappingError: It breaks one of the server's rules.
     """
-    rule = _broken_rule(name)
-    if rule is None and new and name != name.lower():
-        rule = "must be lowercase"
+    rule = broken_rule(name, new=new)
     if rule is not None:
         raise IndexMappingError(f"{name[:80]!r} is no index to write to: a name {rule}. Choose another --index.")
 
@@ -38,7 +36,8 @@ def check_field_name(name: str, taken: tuple[str, ...]) -> None:
         )
 
 
-def _broken_rule(name: str) -> str | None:
+def broken_rule(name: str, *, new: bool = False) -> str | None:
+    """The rule that a name breaks, to be read behind "a name"; None if it breaks none."""
     if not name or name in (".", ".."):
         return "is not empty and not . or .."
     if name[0] in "_-+":
@@ -49,4 +48,4 @@ def _broken_rule(name: str) -> str | None:
     size = len(name.encode())
     if size > _MAX_BYTES:
         return f"has at most {_MAX_BYTES} bytes, this one {size}"
-    return None
+    return "must be lowercase" if new and name != name.lower() else None

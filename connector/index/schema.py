@@ -14,7 +14,7 @@ from connector.connection.client import explained, is_elasticsearch, reason_of
 from connector.errors import ClusterError, EncoderMismatchError, IndexMappingError
 from connector.index.create import create_index
 from connector.index.meta import META_KEY, IndexMeta, check_format
-from connector.index.names import check_field_name, check_index_name
+from connector.index.names import broken_rule, check_field_name, check_index_name
 from connector.query.body import FEATURES_FIELD
 from connector.query.rescore import CODE_FIELD, code_mapping
 from connector.source_tree import mappings_folder
@@ -196,6 +196,9 @@ def existing_schema(client: OpenSearch, index: str) -> IndexSchema:
     """
     schema = read_schema(client, index)
     if schema is None:
+        rule = broken_rule(index, new=True)
+        if rule is not None:
+            raise IndexMappingError(f"There is no index {index!r}, and there can be none: a name {rule}.")
         raise IndexMappingError(f"There is no index {index!r}. Make it with `ksparse ingest CORPUS --index {index}`.")
     return schema
 

@@ -67,7 +67,7 @@ def read_changes(path: Path) -> Iterator[Change | MalformedRecord]:
     Raises:
         CorpusError: The file cannot be read to its end.
     """
-    return read_jsonl(find_source(path, "jsonl"), Change.from_record)
+    return read_jsonl(find_source(path, "jsonl").path, Change.from_record)
 
 
 def matching_changes(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,17 +16,29 @@ FEATURES_FIELD = "features"
 PRESENCE_FEATURE = "present"
 """Every document has it, beside those of its encoder: `rank_features` cannot be asked by `exists` which have any."""
 
+_WORD_TYPES = ("keyword", "constant_keyword", "wildcard", "flat_object", "flattened")
+"""Types of fields that compare what is written, and not the number that it stands for."""
+
+_WHOLE_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.0+)?")
+_LARGEST_WHOLE = 2**53
+
 _LARGEST = 3.4028234663852886e38
 
 
 def check_text(query: str) -> None:
-    """Refuse a query that says nothing.
+    """Refuse a query that says nothing, or that no server can be sent.
 
     Raises:
-        SearchError: It is empty or blank.
+        SearchError: It is empty or blank, or no valid Unicode.
     """
     if not query.strip():
         raise SearchError("The query is empty; say what to look for.")
+    try:
+        query.encode()
+    except UnicodeEncodeError as error:
+        raise SearchError(
+            f"The query is no valid Unicode: {query[error.start]!r} at position {error.start}. Give it as UTF-8."
+        ) from None
 
 
 def check_features(features: Mapping[str, float], *, largest: float = _LARGEST) -> None:
@@ -165,19 +178,39 @@ def build_search(
     )
 
 
-def parse_filter(expression: str, *, fields: Sequence[str] = ()) -> dict[str, Any]:
-    """Turn `name=value` into a term clause.
+def parse_filter(expression: str, *, fields: Mapping[str, str] | Sequence[str] = ()) -> dict[str, Any]:
+    """Turn `name=value` into a clause.
+
+    A whole number is found however it was written, as 2020 or as 2020.0, where the server compares words.
 
     Args:
         expression: As typed, e.g. `lang=en`.
-        fields: The top-level fields that the index declares. Any other name is looked up under `metadata`.
+        fields: The top-level fields that the index declares, with their types if they are known. Any other name is
+            looked up under `metadata`.
 
     Raises:
-        ValueError: The expression has no `=`, or nothing in front of it.
+        ValueError: The expression has no `=`, or nothing in front of it, or is no valid Unicode.
     """
     name, separator, value = expression.partition("=")
-    name = name.strip()
+    name, value = name.strip(), value.strip()
     if not separator or not name:
         raise ValueError(f"filter {expression!r} is not of the form NAME=VALUE, e.g. lang=en.")
+    try:
+        expression.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"filter {expression!r} is no valid Unicode; give it as UTF-8.") from None
     path = name if name in fields or name.startswith("metadata.") else f"metadata.{name}"
-    return {"term": {path: {"value": value.strip()}}}
+    of_words = path not in fields or (isinstance(fields, Mapping) and fields[path] in _WORD_TYPES)
+    written = number_spellings(value) if of_words else [value]
+    return {"term": {path: {"value": value}}} if len(written) == 1 else {"terms": {path: written}}
+
+
+def number_spellings(value: str) -> list[str]:
+    """The ways in which a whole number may have been written, the given one first; any other value is itself.
+
+    A number with leading zeros is none: it is a code, such as 007.
+    """
+    if not _WHOLE_NUMBER.fullmatch(value) or abs(float(value)) >= _LARGEST_WHOLE:
+        return [value]
+    whole = int(value.partition(".")[0])
+    return list(dict.fromkeys([value, str(whole), f"{whole}.0"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -10,12 +11,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from connector.corpus.layout import Layout
 from connector.corpus.read import read_corpus
 from connector.errors import CorpusError
 from connector.evaluation.datasets import load_retrieval_set
 from connector.training.data import TrainingData
 from connector.training.embeddings import EmbeddingCache
 from connector.types import Document
+
+_log = logging.getLogger("ksparse.training")
 
 MOST_MADE_UP_QUERIES = 20_000
 """Enough to learn from; they have to be embedded, too."""
@@ -70,26 +74,34 @@ class TextSource:
         return replace(self, queries=queries, positives=tuple(rows.tolist()))
 
 
-def read_texts(path: Path, *, splits: Sequence[str] = ("train",)) -> TextSource:
+def read_texts(path: Path, *, splits: Sequence[str] = ("train",), layout: Layout | None = None) -> TextSource:
     """Read the documents of a corpus and, from a BEIR folder, the queries of its training splits.
 
     Args:
         path: Anything that `read_corpus` takes.
         splits: Names of qrels to learn from; one that the folder lacks is left out. A query counts once for each
             document that is relevant to it.
+        layout: As for `read_corpus`.
 
     Raises:
         CorpusError: The corpus cannot be read, or has fewer than two documents.
     """
     documents: dict[str, str] = {}
     skipped = 0
-    for record in read_corpus(path):
+    reason = ""
+    # A text without an id is as good to learn from.
+    for record in read_corpus(path, generate_ids=True, layout=layout):
         if isinstance(record, Document):
             documents[record.doc_id] = record.content
         else:
             skipped += 1
+            reason = reason or f" {record.location}: {record.reason}."
     if len(documents) < 2:
-        raise CorpusError(f"{path} has {len(documents)} documents; training needs two at least, better thousands.")
+        raise CorpusError(
+            f"{path} has {len(documents)} documents; training needs two at least, better thousands.{reason}"
+        )
+    if skipped:
+        _log.warning("%s: %d records are no documents and are left out, first%s", path, skipped, reason)
     position = {doc_id: row for row, doc_id in enumerate(documents)}
     queries: list[str] = []
     positives: list[int] = []
@@ -105,13 +117,16 @@ def read_texts(path: Path, *, splits: Sequence[str] = ("train",)) -> TextSource:
     return TextSource(path.resolve().name, tuple(documents.values()), tuple(queries), tuple(positives), skipped)
 
 
-def read_sources(paths: Sequence[Path], *, splits: Sequence[str] = (), seed: int = 0) -> list[TextSource]:
+def read_sources(
+    paths: Sequence[Path], *, splits: Sequence[str] = (), seed: int = 0, layout: Layout | None = None
+) -> list[TextSource]:
     """Read corpora to train on; one without training queries gets sentences of its documents for some.
 
     Args:
         paths: Anything that `read_texts` takes.
         splits: Qrels to learn from, one of which a corpus must have; if none are named, `train` where it is.
         seed: Of the sentences.
+        layout: As for `read_corpus`.
 
     Raises:
         CorpusError: A corpus cannot be read or has fewer than two documents, or there is none of the splits.
@@ -120,7 +135,7 @@ def read_sources(paths: Sequence[Path], *, splits: Sequence[str] = (), seed: int
     if splits and not known.intersection(splits):
         asked = " or ".join(f"qrels/{split}.tsv" for split in splits)
         raise CorpusError(f"No corpus has {asked}; splits that exist: {', '.join(sorted(known)) or 'none'}.")
-    return [read_texts(path, splits=splits or ("train",)).with_queries(seed=seed) for path in paths]
+    return [read_texts(path, splits=splits or ("train",), layout=layout).with_queries(seed=seed) for path in paths]
 
 
 def load_embeddings(path: Path) -> TrainingData:

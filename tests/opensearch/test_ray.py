@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
@@ -275,6 +276,64 @@ def test_a_token_that_no_worker_has_ends_the_run_without_being_shown(
     with pytest.raises(ClusterError, match=r"refuses the credentials \(401\)") as refused:
         job.ingest_corpus(corpus)
     assert TOKEN not in f"{refused.value} {refused.value.__cause__!r}"
+
+
+def test_partitions_other_names_and_separators_are_read_by_the_command(
+    ray: Any,  # noqa: ANN401
+    head_folder: Path,
+    index: str,
+    client: OpenSearch,
+    workplace: Path,
+) -> None:
+    for name, content in {
+        "hive/lang=en/a.csv": "sku;body;x\n1;stars burn;secret\n",
+        "hive/lang=de/a.jsonl": '{"sku": "2", "body": "cats sleep"}\n',
+    }.items():
+        Path(name).parent.mkdir(parents=True)
+        Path(name).write_text(content)
+    pyarrow.parquet.write_table(
+        pyarrow.table({"sku": [3.0], "body": ["sea"], "year": [2020.0], "thumb": [b"\0"]}), "hive/lang=de/b.parquet"
+    )
+    arguments = ["ingest-ray", "hive", "--index", index, "--encoder", str(head_folder), "--actors", "1", "--json"]
+    names = ["--id-field", "sku", "--text-field", "body", "--exclude-field", "x"]
+    result = CliRunner().invoke(cli, [*arguments, *names], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["indexed"] == 3
+    assert {doc_id: source for doc_id, (source, _) in contents(client, index).items()} == {
+        "1": {"text": "stars burn", "metadata": {"lang": "en"}},
+        "2": {"text": "cats sleep", "metadata": {"lang": "de"}},
+        "3": {"text": "sea", "metadata": {"lang": "de", "year": 2020}},
+    }
+
+
+@pytest.mark.long
+def test_tensors_of_a_dataset_are_left_out(
+    ray: Any,  # noqa: ANN401
+    head_folder: Path,
+    index: str,
+    client: OpenSearch,
+    opensearch_url: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rows = [{"id": number, "text": "stars burn", "vec": np.arange(4.0), "tags": ["a"]} for number in range(3)]
+    job = RayIngest(index=index, connect=partial(connect, opensearch_url), encoder=str(head_folder))
+    result = job.ingest_dataset(ray.data.from_items(rows))
+    assert (result.read, result.indexed) == (3, 3)
+    assert client.get(index=index, id="2")["_source"] == {"text": "stars burn", "metadata": {"tags": ["a"]}}
+    [message] = [record.getMessage() for record in caplog.records if record.name == "ksparse.corpus"]
+    assert message.startswith("the dataset: column 'vec' is of the type ray.data.arrow_tensor")
+
+
+def test_a_worker_takes_tensors_as_the_driver_does(
+    head_folder: Path, encoder: TextEncoder, index: str, client: OpenSearch, opensearch_url: str
+) -> None:
+    kind = pyarrow.fixed_shape_tensor(pyarrow.float32(), (2,))
+    vectors = pyarrow.ExtensionArray.from_storage(kind, pyarrow.array([[1.0, 2.0]], kind.storage_type))
+    prepare_index(client, index, encoder.fingerprint)
+    job = RayIngest(index=index, connect=partial(connect, opensearch_url), encoder=str(head_folder))
+    rows = pyarrow.table({"id": ["1"], "text": ["stars"], "vec": vectors})
+    outcome = Worker(job, read_uuid(client, index), read_rows)(rows)
+    assert (outcome["read"], outcome["indexed"], outcome["letters"]) == ([1], [1], [""])
 
 
 def test_actors_that_leave_no_cpu_to_read_with_are_refused(ray: Any) -> None:  # noqa: ANN401

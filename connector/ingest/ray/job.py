@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 from opensearchpy import OpenSearch
 
 from connector.corpus.check import RecordChecker
+from connector.corpus.layout import Layout, RecordMapper
 from connector.corpus.parts import read_part, split_corpus
 from connector.corpus.read import CorpusRecord
-from connector.corpus.source import Format
+from connector.corpus.source import STANDARD_INPUT, Format
 from connector.encoders.load import DEFAULT_ENCODER, load_encoder
 from connector.errors import BulkWriteError, ConnectorError
 from connector.index.schema import read_uuid
@@ -34,7 +35,7 @@ _log = getLogger("ksparse.ingest")
 if TYPE_CHECKING:
     from ray.data import Dataset
 
-Records = Callable[[RecordChecker], Iterable[CorpusRecord]]
+Records = Callable[[RecordMapper], Iterable[CorpusRecord]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +64,7 @@ class RayIngest:
         fields: As for `prepare_encoder`.
         settings: As for `prepare_encoder`.
         generate_ids: Give a record without `_id` the SHA-256 of its content.
+        layout: Names of keys and columns, separator and encoding, where they are not as expected.
         batch_size: Texts per forward pass.
         batch_rows: Rows of a dataset that are accounted for together.
         chunk_size: Documents per request, at most.
@@ -83,6 +85,7 @@ class RayIngest:
     fields: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     generate_ids: bool = False
+    layout: Layout = field(default_factory=Layout)
     batch_size: int = 32
     batch_rows: int = 4096
     chunk_size: int = 1_000
@@ -104,14 +107,16 @@ class RayIngest:
             ClusterError, EncoderError, IndexMappingError, BulkWriteError: As `ingest_dataset`.
         """
         ray = import_ray()
-        parts = list(split_corpus(path, format))
+        # A worker runs in a folder of its own.
+        path = path if str(path) == STANDARD_INPUT else Path(path).absolute()
+        parts = list(split_corpus(path, format, encoding=self.layout.encoding))
         _log.info("%s is read in %d parts by %d actors.", path, len(parts), self.actors)
         # A task for each: it is what is done again when its actor dies.
         dataset = ray.data.from_items([part._asdict() for part in parts], override_num_blocks=max(1, len(parts)))
 
-        def records(checker: RecordChecker) -> Iterator[CorpusRecord]:
+        def records(mapper: RecordMapper) -> Iterator[CorpusRecord]:
             for part in parts:
-                yield from read_part(part, checker)
+                yield from read_part(part, mapper)
 
         return self._ingest(dataset, read_parts, records, rows=1, progress=progress)
 
@@ -139,9 +144,9 @@ class RayIngest:
                 "for ever; ask for fewer actors, or start more machines first."
             )
 
-        def records(checker: RecordChecker) -> Iterator[CorpusRecord]:
+        def records(mapper: RecordMapper) -> Iterator[CorpusRecord]:
             for table in dataset.limit(MOST_DOCUMENTS).iter_batches(batch_format="pyarrow", batch_size=None):
-                yield from read_rows(table, checker)
+                yield from read_rows(table, mapper)
 
         return self._ingest(dataset, read_rows, records, rows=self.batch_rows, progress=progress)
 
@@ -173,7 +178,7 @@ class RayIngest:
 
         def sample() -> list[str]:
             checker = RecordChecker(self.fields, generate_ids=self.generate_ids, refuse_repeated=False)
-            return Sampled(records(checker)).sample()
+            return Sampled(records(RecordMapper(checker, self.layout))).sample()
 
         prepare_encoder(
             client,

@@ -11,9 +11,9 @@ from typing import Any, Protocol
 from opensearchpy import OpenSearch
 
 from connector.connection.client import address_of
+from connector.corpus.arrow import ArrowReader
 from connector.corpus.check import RecordChecker
-from connector.corpus.columns import Columns
-from connector.corpus.parquet import check_rows
+from connector.corpus.layout import Layout, RecordMapper
 from connector.corpus.parts import Part, read_part
 from connector.corpus.read import CorpusRecord
 from connector.encoders.load import load_encoder
@@ -25,7 +25,7 @@ from connector.ingest.prepare import encoder_of
 
 COUNTS = ("read", "indexed", "superseded", "dead_lettered")
 
-Read = Callable[[Any, RecordChecker], Iterator[CorpusRecord]]
+Read = Callable[[Any, RecordMapper], Iterator[CorpusRecord]]
 """From a pyarrow table to records."""
 
 
@@ -40,6 +40,8 @@ class WorkerSettings(Protocol):
     def encoder(self) -> str: ...  # noqa: D102
     @property
     def generate_ids(self) -> bool: ...  # noqa: D102
+    @property
+    def layout(self) -> Layout: ...  # noqa: D102
     @property
     def batch_size(self) -> int: ...  # noqa: D102
     @property
@@ -83,7 +85,7 @@ class Worker:
             with IngestJob(
                 writer, self._encoder, dead_letters=letters, batch_size=self._job.batch_size, refresh=False
             ) as job:
-                job.add(self._read(table, checker))
+                job.add(self._read(table, RecordMapper(checker, self._job.layout)))
             kept = letters.read_text(encoding="utf-8") if letters.exists() else ""
         counts = {name: [getattr(job.result, name)] for name in COUNTS}
         return counts | {"reasons": [json.dumps(job.result.reasons)], "letters": [kept]}
@@ -103,24 +105,24 @@ class Worker:
         self._ready = True
 
 
-def read_rows(table: Any, checker: RecordChecker) -> Iterator[CorpusRecord]:  # noqa: ANN401
+def read_rows(table: Any, mapper: RecordMapper) -> Iterator[CorpusRecord]:  # noqa: ANN401
     """Read the rows of a dataset by the rules of Parquet.
 
     Raises:
         CorpusError: A column that is needed is missing.
     """
-    columns = Columns(table.column_names, checker.fields, table="the dataset", generate_ids=checker.generate_ids)
+    reader = ArrowReader(table.schema, mapper, table="the dataset")
     before = 0
     for batch in table.to_batches():
-        yield from check_rows(batch, columns, checker, place="a batch, row ", before=before)
+        yield from reader.rows(batch, place="a batch, row ", before=before)
         before += batch.num_rows
 
 
-def read_parts(table: Any, checker: RecordChecker) -> Iterator[CorpusRecord]:  # noqa: ANN401
+def read_parts(table: Any, mapper: RecordMapper) -> Iterator[CorpusRecord]:  # noqa: ANN401
     """Read the parts of files that the rows name.
 
     Raises:
         CorpusError: A file cannot be read to the end of the part, or lacks a column.
     """
     for row in table.to_pylist():
-        yield from read_part(Part(**row), checker)
+        yield from read_part(Part(**row), mapper)

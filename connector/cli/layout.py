@@ -1,0 +1,82 @@
+"""The options that say how the records of a corpus are laid out."""
+
+from __future__ import annotations
+
+from functools import wraps
+from typing import Any, cast
+
+import click
+
+from connector.cli.options import F, together
+from connector.corpus.layout import Layout
+
+_SEPARATOR_NAMES = {"tab": "\t", "\\t": "\t"}
+
+encoding_option = click.option(
+    "--encoding",
+    metavar="NAME",
+    help="Of text, e.g. cp1252 or utf-16.  [default: UTF-8, or what a byte order mark says]",
+)
+
+_options = together(
+    click.option("--id-field", metavar="NAME", help="Key or column of the id.  [default: _id, else id]"),
+    click.option("--title-field", metavar="NAME", help="Key or column of the title.  [default: title]"),
+    click.option(
+        "--text-field",
+        "text_fields",
+        multiple=True,
+        metavar="NAME",
+        help="Key or column of the text; several are joined. Repeatable.  [default: text]",
+    ),
+    click.option(
+        "--exclude-field", "exclude", multiple=True, metavar="NAME", help="Leave out a key or column. Repeatable."
+    ),
+    click.option(
+        "--separator",
+        metavar="CHARACTER",
+        help="Between the cells of CSV and TSV; `tab` is one, too.  [default: found by the header]",
+    ),
+    encoding_option,
+)
+
+
+def layout_options(command: F) -> F:
+    """Add the options to a command, which takes them together as `layout`."""
+
+    @wraps(command)
+    def with_layout(
+        *arguments: Any,  # noqa: ANN401
+        id_field: str | None,
+        title_field: str | None,
+        text_fields: tuple[str, ...],
+        exclude: tuple[str, ...],
+        separator: str | None,
+        encoding: str | None,
+        **options: Any,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        try:
+            layout = Layout(
+                id_field=id_field,
+                title_field=title_field,
+                text_fields=text_fields,
+                exclude=frozenset(exclude),
+                separator=_SEPARATOR_NAMES.get(separator, separator) if separator else None,
+                encoding=encoding,
+            )
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
+        return command(*arguments, layout=layout, **options)
+
+    return _options(cast(F, with_layout))
+
+
+def check_encoding(encoding: str | None) -> None:
+    """Refuse an encoding that there is not.
+
+    Raises:
+        UsageError: There is none of that name.
+    """
+    try:
+        Layout(encoding=encoding)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error

@@ -1,0 +1,221 @@
+"""From a file to its bytes as UTF-8: unpacks what is compressed, recodes what is encoded otherwise. No lines yet."""
+
+from __future__ import annotations
+
+import bz2
+import codecs
+import gzip
+import io
+import lzma
+import sys
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, NamedTuple, cast
+
+from connector.errors import CorpusError
+
+READ_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError, UnicodeError)
+"""What reading a file may raise: it is gone, cut short or damaged, or not in its encoding."""
+
+_HEAD_BYTES = 64 * 1024
+_BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_TAR_MAGIC = slice(257, 262)
+_FOREIGN = {
+    b"PK\x03\x04": "a ZIP archive or an Excel workbook; unpack it, or save the sheet as CSV",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook; save the sheet as CSV",
+    b"PAR1": "a Parquet file; name its format, parquet",
+    b"ARROW1": "an Arrow or Feather file; write it as Parquet",
+    b"ORC": "an ORC file; write it as Parquet",
+    b"Obj\x01": "an Avro file; write it as Parquet or JSON lines",
+    b"SQLite format 3": "a SQLite database; export the table as CSV",
+    b"%PDF": "a PDF; extract its text first",
+}
+
+
+class Opened(NamedTuple):
+    """A file that is being read.
+
+    Attributes:
+        stream: Its bytes, unpacked and as UTF-8 without a byte order mark.
+        head: The first of them, which `stream` yields as well: up to 64 KiB, at least a line where there is one.
+    """
+
+    stream: IO[bytes]
+    head: bytes
+
+
+@contextmanager
+def open_bytes(path: Path | None, encoding: str | None = None) -> Iterator[Opened]:
+    """Open a file to be read as text.
+
+    Args:
+        path: The file; None is standard input, which stays open afterwards.
+        encoding: Of the text. UTF-8 if None, or UTF-16 if the file begins with its byte order mark.
+
+    Raises:
+        CorpusError: It begins as a file of another kind does.
+        OSError: It cannot be opened.
+    """
+    if path is None:
+        yield _opened(sys.stdin.buffer, name_of(path), encoding)
+        return
+    with path.open("rb") as stream:
+        yield _opened(stream, name_of(path), encoding)
+
+
+def is_plain(path: Path, encoding: str | None = None) -> bool:
+    """Whether the bytes of a file are those of its text, so that it can be read from any line on.
+
+    Raises:
+        CorpusError: It cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            magic = stream.read(8)
+    except OSError as error:
+        raise CorpusError(f"{path} cannot be read: {error}. Restore it and read it again.") from error
+    return _packing(magic) is None and _encoding_of(magic, encoding) is None
+
+
+def name_of(path: Path | None) -> str:
+    """Return the name by which locations and errors call a file."""
+    return "<stdin>" if path is None else str(path)
+
+
+class _Rejoined(io.RawIOBase):
+    """A stream whose beginning was read already. Closing it leaves the stream open."""
+
+    def __init__(self, head: bytes, rest: IO[bytes]) -> None:
+        self._head = head
+        self._rest = rest
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401
+        chunk = self._head[: len(buffer)] if self._head else _read_some(self._rest, len(buffer))
+        self._head = self._head[len(chunk) :]
+        buffer[: len(chunk)] = chunk
+        return len(chunk)
+
+
+class _Recoded(io.RawIOBase):
+    """A stream of text in another encoding, as UTF-8."""
+
+    def __init__(self, stream: IO[bytes], encoding: str) -> None:
+        self._stream = stream
+        self._decoder = codecs.getincrementaldecoder(encoding)()
+        self._ready = b""
+        self._ended = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401
+        while not self._ready and not self._ended:
+            chunk = _read_some(self._stream, _HEAD_BYTES)
+            self._ended = not chunk
+            self._ready = self._decoder.decode(chunk, final=self._ended).encode()
+        chunk, self._ready = self._ready[: len(buffer)], self._ready[len(buffer) :]
+        buffer[: len(chunk)] = chunk
+        return len(chunk)
+
+
+class _Zstandard(io.RawIOBase):
+    """A stream of the package zstandard, whose errors are no `OSError`."""
+
+    def __init__(self, reader: Any, error: type[Exception]) -> None:  # noqa: ANN401
+        self._reader = reader
+        self._error = error
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401
+        try:
+            return int(self._reader.readinto(buffer))
+        except self._error as error:
+            raise OSError(str(error)) from error
+
+
+def _opened(stream: IO[bytes], name: str, encoding: str | None) -> Opened:
+    """Peel the layers off: what is packed, then what is encoded."""
+    stream, head = _begin(stream)
+    while (packing := _packing(head)) is not None:
+        stream, head = _begin(_unpacked(stream, packing, name))
+    for magic, kind in _FOREIGN.items():
+        if head.startswith(magic):
+            raise CorpusError(f"{name} is {kind}.")
+    if head[_TAR_MAGIC] == b"ustar":
+        raise CorpusError(f"{name} is a tar archive; unpack it and give the folder.")
+    found = _encoding_of(head, encoding)
+    if found is not None:
+        stream, head = _begin(_buffered(_Recoded(stream, found)))
+    if head.startswith(codecs.BOM_UTF8):
+        stream.read(len(codecs.BOM_UTF8))
+        head = head.removeprefix(codecs.BOM_UTF8)
+    return Opened(stream, head)
+
+
+def _begin(stream: IO[bytes]) -> tuple[IO[bytes], bytes]:
+    """Read what says of which kind a stream is, and return it with the whole stream.
+
+    No more than that: who writes into a pipe line by line may wait for the first to be dealt with.
+    """
+    head = b""
+    while len(head) < _HEAD_BYTES and (len(head) < 512 or not _has_line(head)):
+        chunk = _read_some(stream, _HEAD_BYTES - len(head))
+        if not chunk:
+            break
+        head += chunk
+        if _has_line(head) and head[-1:] == b"\n":
+            break
+    return _buffered(_Rejoined(head, stream)), head
+
+
+def _has_line(head: bytes) -> bool:
+    # What follows a carriage return says whether it is a line's end by itself.
+    return b"\n" in head or b"\r" in head[:-1]
+
+
+def _read_some(stream: IO[bytes], most: int) -> bytes:
+    """Read what there is, at least a byte unless it is the end."""
+    read = getattr(stream, "read1", stream.read)
+    chunk: bytes = read(most)
+    return chunk
+
+
+def _buffered(raw: io.RawIOBase) -> IO[bytes]:
+    return io.BufferedReader(raw)
+
+
+def _packing(head: bytes) -> str | None:
+    magics = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstandard"}
+    return next((packing for magic, packing in magics.items() if head.startswith(magic)), None)
+
+
+def _unpacked(stream: IO[bytes], packing: str, name: str) -> IO[bytes]:
+    if packing == "gzip":
+        return cast(IO[bytes], gzip.GzipFile(fileobj=stream))
+    if packing == "bzip2":
+        return bz2.BZ2File(stream)
+    if packing == "xz":
+        return lzma.LZMAFile(stream)
+    try:
+        import zstandard
+    except ImportError as error:
+        raise CorpusError(
+            f"{name} is compressed by Zstandard, which needs a package to be read; pip install zstandard, or unpack it."
+        ) from error
+    reader = zstandard.ZstdDecompressor().stream_reader(stream, read_across_frames=True)
+    return _buffered(_Zstandard(reader, zstandard.ZstdError))
+
+
+def _encoding_of(head: bytes, asked: str | None) -> str | None:
+    """The encoding to recode from; None for UTF-8."""
+    found = next((name for bom, name in _BOMS.items() if head.startswith(bom)), None)
+    if found is not None:
+        return None if found == "utf-8-sig" else found
+    return None if asked is None or codecs.lookup(asked).name == "utf-8" else asked

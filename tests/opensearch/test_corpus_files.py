@@ -1,0 +1,271 @@
+"""Files as people have them, from the command to what a search finds."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.dataset
+import pyarrow.parquet
+import pytest
+from click.testing import CliRunner, Result
+from opensearchpy import OpenSearch
+
+from connector.cli.main import cli
+
+pytestmark = pytest.mark.opensearch
+
+Command = Callable[..., Result]
+
+
+@pytest.fixture
+def command(index: str, head_folder: Path, workplace: Path) -> Command:
+    """Runs `ksparse NAME ...` with --index and, where it takes one, --encoder, in a folder of its own."""
+
+    def run(name: str, *arguments: str, input: Any = None) -> Result:  # noqa: ANN401
+        options = ["--index", index] + ([] if name == "delete" else ["--encoder", str(head_folder)])
+        return CliRunner().invoke(cli, [name, *arguments, *options], input=input)
+
+    return run
+
+
+def ingest(command: Command, name: str, *options: str) -> dict[str, Any]:
+    """The counts of an ingestion in which nothing is refused."""
+    result = command("ingest", name, *options, "--json", "--quiet")
+    assert result.exit_code == 0, (result.output, result.exception)
+    counts: dict[str, Any] = json.loads(result.stdout)
+    assert counts["read"] == counts["indexed"]
+    return counts
+
+
+def found(command: Command, query: str, *options: str) -> set[str]:
+    result = command("search", query, *options, "--json")
+    assert result.exit_code == 0, (result.output, result.exception)
+    return {hit["doc_id"] for line in result.stdout.splitlines() for hit in json.loads(line)["hits"]}
+
+
+def stored(client: OpenSearch, index: str) -> dict[str, dict[str, Any]]:
+    client.indices.refresh(index=index)
+    hits = client.search(index=index, body={"size": 100})["hits"]["hits"]
+    return {hit["_id"]: hit["_source"] for hit in hits}
+
+
+def write_parquet(name: str, **columns: Any) -> None:  # noqa: ANN401
+    whole = {"_id": ["1", "2", "3"], "text": ["stars burn", "cats sleep", "rivers carry"]} | columns
+    pyarrow.parquet.write_table(pyarrow.table(whole), name)
+
+
+@pytest.mark.parametrize("options", [[], ["--field", "year:integer"], ["--field", "year:keyword"]])
+def test_a_year_that_is_a_float_is_found_as_a_year(command: Command, options: list[str]) -> None:
+    write_parquet("c.parquet", year=pyarrow.array([2020.0, None, 2022.0]))
+    assert ingest(command, "c.parquet", *options)["indexed"] == 3
+    for year in ("2020", "2020.0"):
+        assert found(command, "stars burn", "--filter", f"year={year}") == {"1"}
+    assert found(command, "stars burn", "--filter", "year=2021") == set()
+
+
+def test_a_number_is_found_however_a_file_wrote_it(command: Command, workplace: Path) -> None:
+    Path("a.jsonl").write_text(
+        '{"_id": "1", "text": "stars burn", "metadata": {"n": 2020.0, "m": 1e3}}\n'
+        '{"_id": "2", "text": "stars burn", "metadata": {"n": 2020, "m": 1000}}\n'
+    )
+    Path("b.csv").write_text("_id,text,n,m\n3,stars burn,2020.0,1000\n4,stars burn,2021,007\n")
+    for name in ("a.jsonl", "b.csv"):
+        ingest(command, name)
+    for number in ("2020", "2020.0"):
+        assert found(command, "stars burn", "--filter", f"n={number}") == {"1", "2", "3"}
+    assert found(command, "stars burn", "--filter", "m=1000") == {"1", "2", "3"}
+    assert found(command, "stars burn", "--filter", "m=7") == set(), "a code is no number"
+    assert found(command, "stars burn", "--filter", "m=007") == {"4"}
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        ({"_id": pyarrow.array([uuid.UUID(int=n).bytes for n in range(3)], pyarrow.uuid())}, None),
+        ({"thumb": [b"\x89PNG", b"\0", None]}, {}),
+        ({"dur": [datetime.timedelta(seconds=5)] * 3}, {"dur": 5}),
+        (
+            {
+                "m": pyarrow.array(
+                    [[("k", "v")], [("a", "b"), ("a", "c")], None], pyarrow.map_(pyarrow.string(), pyarrow.string())
+                )
+            },
+            {"m": {"k": "v"}},
+        ),
+    ],
+    ids=["uuid", "bytes", "duration", "map"],
+)
+def test_no_row_of_parquet_is_refused_for_the_kind_of_a_column(
+    command: Command, client: OpenSearch, index: str, column: dict[str, Any], expected: dict[str, Any] | None
+) -> None:
+    write_parquet("c.parquet", **column)
+    result = command("ingest", "c.parquet", "--json", "--quiet")
+    assert result.exit_code == 0 and json.loads(result.stdout)["indexed"] == 3, result.output
+    warned = ["c.parquet: column 'thumb' holds bytes and is left out."] if "thumb" in column else []
+    assert result.stderr.splitlines() == warned
+    kept = stored(client, index)
+    if expected is None:
+        assert set(kept) == {f"00000000-0000-0000-0000-00000000000{n}" for n in range(3)}
+    else:
+        assert kept["1"] == {"text": "stars burn"} | ({"metadata": expected} if expected else {})
+    if "m" in column:
+        assert found(command, "cats sleep", "--filter", "m.a=c") == {"2"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        (
+            "tsv_silent.tsv",
+            "_id\ttitle\ttext\n1\tFerns\tFerns like shade and wet soil.\n"
+            '3\tHail\t"Hail is frozen rain, the farmer said.\n4\tSnow\tSnow covers the barley field.\n'
+            '5\tSleet\tSleet is half rain and half snow."\n6\tFrost\tFrost forms on cold clear nights.\n',
+            {"1", "3", "4", "5", "6"},
+        ),
+        ("semicolon.csv", '\ufeff_id;text;lang\r\n1;Rain in Spain;en\r\n2;"Plain; mainly";en\r\n', {"1", "2"}),
+        ("cr.csv", "_id,text\r1,Old Mac line ends\r2,second row\r", {"1", "2"}),
+        ("excel.csv", "sep=;\r\n_id;text\r\n1;a,b\r\n", {"1"}),
+        (
+            "dump.jsonl",
+            '{"_index":"old","_id":"a1","_score":1,"_source":{"text":"Lime trees flower.","title":"Lime"}}\n'
+            '{"_index":"old","_id":"a2","_score":1,"_source":{"text":"Oak galls hold tannin."}}\n',
+            {"a1", "a2"},
+        ),
+        ("bulkfmt.jsonl", '{"index":{"_index":"x","_id":"b1"}}\n{"text":"Salt keeps fish."}\n', {"b1"}),
+        ("array.json", '[{"id": 7, "text": "stars"},\n {"id": 8, "text": "cats"}]', {"7", "8"}),
+    ],
+)
+def test_a_file_is_read_as_what_it_is(
+    command: Command, client: OpenSearch, index: str, name: str, content: str, expected: set[str]
+) -> None:
+    Path(name).write_text(content, newline="")
+    assert ingest(command, name)["indexed"] == len(expected)
+    assert set(stored(client, index)) == expected
+
+
+def test_other_names_are_options(command: Command, client: OpenSearch, index: str) -> None:
+    Path("pyserini.jsonl").write_text('{"id":"doc1","contents":"Mallards dabble."}\n{"id":"doc2","contents":"Teal."}\n')
+    ingest(command, "pyserini.jsonl", "--text-field", "contents")
+    assert stored(client, index)["doc2"] == {"text": "Teal."}
+    Path("c.csv").write_bytes("sku|a|b|x\n1|caf\xe9|bar|secret\n".encode("latin-1"))
+    options = ["--id-field", "sku", "--text-field", "a", "--text-field", "b", "--exclude-field", "x"]
+    ingest(command, "c.csv", *options, "--separator", "|", "--encoding", "latin-1")
+    assert stored(client, index)["1"] == {"text": "café\nbar"}
+
+
+def test_a_folder_of_partitions_keeps_what_its_folders_say(command: Command, client: OpenSearch, index: str) -> None:
+    rows = [{"_id": "1", "text": "Otters dive.", "lang": "en"}, {"_id": "2", "text": "Biber bauen.", "lang": "de"}]
+    pyarrow.dataset.write_dataset(
+        pyarrow.Table.from_pylist(rows), "hive", format="parquet", partitioning=["lang"], partitioning_flavor="hive"
+    )
+    assert ingest(command, "hive")["indexed"] == 2
+    assert stored(client, index)["2"] == {"text": "Biber bauen.", "metadata": {"lang": "de"}}
+    assert found(command, "Otters dive.", "--filter", "lang=en") == {"1"}
+
+
+@pytest.mark.parametrize("content", [b"\xef\xbb\xbfk1\r\nk2", " k1\n\nk2\t\n".encode("utf-16"), b"k1\rk2\r"])
+def test_ids_are_read_as_people_save_them(command: Command, client: OpenSearch, index: str, content: bytes) -> None:
+    Path("c.csv").write_text("_id,text\nk1,stars\nk2,cats\nk3,sea\n")
+    ingest(command, "c.csv")
+    Path("ids.txt").write_bytes(content)
+    result = command("delete", "--ids", "ids.txt", "--quiet")
+    assert result.exit_code == 0 and "2 deleted" in result.stdout, result.output
+    assert set(stored(client, index)) == {"k3"}
+
+
+def test_ids_in_another_encoding_delete_nothing_until_it_is_named(
+    command: Command, client: OpenSearch, index: str
+) -> None:
+    Path("c.csv").write_text("_id,text\ncafé,stars\nk2,cats\n")
+    ingest(command, "c.csv")
+    Path("ids.txt").write_bytes(b"k2\ncaf\xe9\n")
+    result = command("delete", "--ids", "ids.txt", "--quiet")
+    assert result.exit_code == 1 and result.stderr.startswith("Error: ids.txt:2 is not UTF-8: byte 0xe9"), result.output
+    assert set(stored(client, index)) == {"café", "k2"}
+    assert command("delete", "--ids", "ids.txt", "--encoding", "cp1252", "--quiet").exit_code == 0
+    assert stored(client, index) == {}
+
+
+def test_queries_in_another_encoding_are_one_line_until_it_is_named(command: Command) -> None:
+    Path("c.csv").write_text("_id,text\n1,café au lait\n2,plain query\n")
+    ingest(command, "c.csv")
+    queries = b"caf\xe9 au lait\nplain query\n"
+    result = command("search", "-", input=queries)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.count("\n") == 1 and result.stderr.startswith("Error: <stdin>:1 is not UTF-8: byte 0xe9")
+    for content, options in ((queries, ["--encoding", "latin-1"]), ("\ufeffcafé au lait\r\n plain query".encode(), [])):
+        result = command("search", "-", "--json", *options, input=content)
+        assert [json.loads(line)["query"] for line in result.stdout.splitlines()] == ["café au lait", "plain query"]
+    result = command("search", "caf\udce9")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "Error: The query is no valid Unicode: '\\udce9' at position 3. Give it as UTF-8.\n"
+
+
+def test_no_name_is_advised_that_cannot_be_made(workplace: Path, opensearch_url: str, head_folder: Path) -> None:
+    arguments = ["search", "x", "--index", "a:b", "--encoder", str(head_folder)]
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code == 1
+    assert result.stderr == "Error: There is no index 'a:b', and there can be none: a name holds no ':'.\n"
+
+
+def judged_folder(ids: tuple[str, str] = ("d1", "d2")) -> Path:
+    folder = Path("set")
+    (folder / "qrels").mkdir(parents=True)
+    lines = [{"_id": doc_id, "text": text} for doc_id, text in zip(ids, ("stars burn", "cats sleep"), strict=True)]
+    (folder / "corpus.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (folder / "queries.jsonl").write_text('{"_id": "q1", "text": "stars burn"}\n{"_id": "q2", "text": "cats"}\n')
+    (folder / "qrels" / "test.tsv").write_text(
+        f"query-id\tcorpus-id\tscore\nq1\t{ids[0]}\t1.0\nq1\t{ids[1]}\t0.0\nq2\t{ids[1]}\t0\n"
+    )
+    return folder
+
+
+def evaluate(head_folder: Path, *options: str) -> Result:
+    return CliRunner().invoke(cli, ["evaluate", "set", "--encoder", str(head_folder), "--quiet", *options])
+
+
+def test_queries_with_nothing_relevant_are_left_out_and_counted(
+    workplace: Path, opensearch_url: str, head_folder: Path
+) -> None:
+    judged_folder()
+    result = evaluate(head_folder, "--json")
+    assert result.exit_code == 0, (result.output, result.exception)
+    figures = json.loads(result.stdout)
+    assert (figures["queries"], figures["left_out"], figures["documents"]) == (1, 1, 2)
+    assert figures["k-sparse"]["recall@100"] == 1.0
+    assert "1 queries (1 without a relevant document left out), 2 documents" in evaluate(head_folder).stdout
+
+
+def test_a_run_that_cannot_be_written_is_refused_before_anything_is_encoded(
+    workplace: Path, opensearch_url: str
+) -> None:
+    judged_folder(("d 1", "d2"))
+    # An encoder that there is not: whoever came as far as to load one would say so.
+    result = evaluate(Path("no-encoder"), "--run", "run.trec")
+    assert result.exit_code == 2
+    assert "--run run.trec cannot be written: document id 'd 1' is empty or holds whitespace" in result.stderr
+    result = evaluate(Path("no-encoder"), "--run", "none/run.trec")
+    assert result.exit_code == 2 and "there is no folder" in result.stderr
+
+
+def test_ids_with_spaces_have_metrics(workplace: Path, opensearch_url: str, head_folder: Path) -> None:
+    judged_folder(("d 1", "d2"))
+    assert json.loads(evaluate(head_folder, "--json").stdout)["k-sparse"]["recall@100"] == 1.0
+
+
+def test_metrics_are_printed_before_a_run_that_fails(
+    workplace: Path, opensearch_url: str, head_folder: Path, command: Command, index: str
+) -> None:
+    judged_folder()
+    Path("more.csv").write_text("_id,text\nd1,stars burn\nd2,cats sleep\nd 3,stars burn\n")
+    ingest(command, "more.csv")
+    result = evaluate(head_folder, "--json", "--index", index, "--run", "run.trec")
+    assert result.exit_code == 2 and "document id 'd 3' is empty or holds whitespace" in result.stderr
+    assert json.loads(result.stdout)["k-sparse"]["recall@100"] == 1.0
+    assert not Path("run.trec").exists()

@@ -1,0 +1,124 @@
+"""Names of keys and columns: the same rules in all formats."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from connector.corpus import Layout, check_documents, read_corpus
+from connector.errors import CorpusError
+from connector.types import Document, MalformedRecord
+
+FORMATS = ("jsonl", "json", "csv", "tsv", "parquet")
+
+
+def write(folder: Path, rows: list[dict[str, Any]], suffix: str) -> Path:
+    """The same rows in a file of any format."""
+    path = folder / f"c.{suffix}"
+    if suffix == "parquet":
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    elif suffix == "jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    elif suffix == "json":
+        path.write_text(json.dumps(rows, indent=2))
+    else:
+        separator = {"csv": ",", "tsv": "\t"}[suffix]
+        lines = [[*rows[0]], *([*row.values()] for row in rows)]
+        path.write_text("".join(separator.join(map(str, line)) + "\n" for line in lines))
+    return path
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_pyserini_is_read_as_it_is(tmp_path: Path, suffix: str) -> None:
+    path = write(tmp_path, [{"id": "doc1", "contents": "Mallards dabble."}], suffix)
+    assert list(read_corpus(path, layout=Layout(text_fields=("contents",)))) == [Document("doc1", "Mallards dabble.")]
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_each_part_may_have_another_name(tmp_path: Path, suffix: str) -> None:
+    rows = [{"sku": "d1", "body": "two", "name": "T", "abstract": "one", "internal": "x"}]
+    layout = Layout(
+        id_field="sku", title_field="name", text_fields=("abstract", "body"), exclude=frozenset({"internal"})
+    )
+    assert list(read_corpus(write(tmp_path, rows, suffix), layout=layout)) == [Document("d1", "one\ntwo", "T")]
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_id_stands_for_the_id_unless_there_is_one_or_it_is_declared(tmp_path: Path, suffix: str) -> None:
+    path = write(tmp_path, [{"id": "d1", "text": "body"}], suffix)
+    assert list(read_corpus(path)) == [Document("d1", "body")]
+    [found] = read_corpus(path, fields=["id"], generate_ids=True)
+    assert isinstance(found, Document) and found.fields == {"id": "d1"} and len(found.doc_id) == 64
+    path = write(tmp_path, [{"_id": "d1", "text": "body", "id": "7"}], suffix)
+    assert list(read_corpus(path, layout=Layout(exclude=frozenset({"id"})))) == [Document("d1", "body")]
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_a_record_without_text_says_what_it_has(tmp_path: Path, suffix: str) -> None:
+    path = write(tmp_path, [{"id": "d1", "contents": "body"}], suffix)
+    if suffix.startswith("json"):
+        [found] = read_corpus(path)
+        assert isinstance(found, MalformedRecord)
+        assert found.reason == (
+            "has no 'text' and no 'title'; it has 'id', 'contents'. Name the field that holds the text"
+        )
+    else:
+        with pytest.raises(CorpusError, match="columns 'id', 'contents' and none called 'text'.*Name the text field"):
+            read_corpus(path)
+
+
+@pytest.mark.parametrize("suffix", ("csv", "tsv", "parquet"))
+@pytest.mark.parametrize(
+    ("layout", "message"),
+    [
+        (Layout(id_field="sku"), "none called 'sku'. Name the id field"),
+        (Layout(title_field="name"), "none called 'name', which was named as the title"),
+        (Layout(text_fields=("text", "abstract")), "none called 'abstract', which holds what is encoded"),
+    ],
+)
+def test_a_column_that_was_named_must_be_there(tmp_path: Path, suffix: str, layout: Layout, message: str) -> None:
+    path = write(tmp_path, [{"id": "d1", "text": "body"}], suffix)
+    with pytest.raises(CorpusError, match=message):
+        read_corpus(path, layout=layout, generate_ids=True)
+
+
+def test_a_text_beside_the_one_that_was_named_is_metadata_of_a_table_and_refused_in_json(tmp_path: Path) -> None:
+    rows = [{"id": "d1", "text": "old", "body": "new"}]
+    layout = Layout(text_fields=("body",))
+    assert list(read_corpus(write(tmp_path, rows, "csv"), layout=layout)) == [
+        Document("d1", "new", metadata={"text": "old"})
+    ]
+    [found] = read_corpus(write(tmp_path, rows, "jsonl"), layout=layout)
+    assert isinstance(found, MalformedRecord) and found.reason.startswith("has the key 'text' beside the one")
+
+
+def test_a_title_may_be_the_text(tmp_path: Path) -> None:
+    path = write(tmp_path, [{"id": "d1", "title": "Only a title"}], "csv")
+    assert list(read_corpus(path, layout=Layout(text_fields=("title",)))) == [Document("d1", "Only a title")]
+
+
+def test_a_part_of_the_text_that_is_no_string_is_refused() -> None:
+    [found] = check_documents([{"id": "d1", "a": "x", "b": 1}], layout=Layout(text_fields=("a", "b")))
+    assert isinstance(found, MalformedRecord) and "has 1 as a part of the text" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"id_field": "a", "text_fields": ("a",)}, "'a' is named twice"),
+        ({"text_fields": ("a",), "exclude": {"a"}}, "'a' is named and excluded"),
+        ({"text_fields": "abc"}, "text_fields must be a collection of names, got the string 'abc'"),
+        ({"exclude": "abc"}, "exclude must be a collection of names"),
+        ({"separator": "||"}, r"separator '\|\|' is not one character"),
+        ({"separator": '"'}, "is not one character other than a quote"),
+        ({"encoding": "latin-99"}, "encoding 'latin-99' is unknown; try utf-16, cp1252"),
+    ],
+)
+def test_a_layout_that_says_two_things_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Layout(**options)
