@@ -19,5 +19,10 @@ def mappings_folder() -> Traversable:
     return resources.files("connector") / "mappings" if tree is None else tree / "mappings"
 
 
+def compose_file() -> Path:
+    """Return `docker-compose.yml`: at the root of a clone, in `connector/cluster` of a wheel."""
+    return (source_tree() or _package() / "cluster") / "docker-compose.yml"
+
+
 def _package() -> Path:
     return Path(str(resources.files("connector"))).resolve()

@@ -168,6 +168,7 @@ def test_the_wheel_holds_the_library_and_nothing_else(built: Path) -> None:
     assert {name.partition("/")[0] for name in names} == {"connector", info}
     ours = {path.relative_to(ROOT).as_posix() for path in (ROOT / "connector").rglob("*") if path.is_file()}
     ours |= {f"connector/mappings/{path.name}" for path in (ROOT / "mappings").glob("*.json")}
+    ours.add("connector/cluster/docker-compose.yml")
     assert {name for name in names if name.startswith("connector/")} == {
         name for name in ours if "__pycache__" not in name
     }

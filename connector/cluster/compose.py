@@ -5,9 +5,10 @@ import subprocess
 from pathlib import Path
 
 from connector.errors import ClusterError
+from connector.source_tree import compose_file
 
 _PROBE_TIMEOUT_S = 5.0
-COMPOSE_FILE = Path(__file__).with_name("docker-compose.yml")
+COMPOSE_FILE = compose_file()
 """Ours, which a wheel carries as well."""
 
 
