@@ -30,12 +30,43 @@ from benchmarks.report import (
     scores_to_markdown,
     selection_to_markdown,
     sizes_to_markdown,
+    to_table,
 )
 from benchmarks.results import Rows, read_result
 from connector.errors import ConnectorError
 
 ROOT = Path(__file__).parents[1]
 _TABLE = re.compile(r"(<!-- table: ([\w-]+) (\S+)([^>]*)-->\n).*?(?=<!-- end -->)", re.DOTALL)
+
+# What the README shows of a comparison.
+_SUMMARY_ROWS = (
+    "HNSW default",
+    "HNSW byte default",
+    "k-sparse k_query=32",
+    "k-sparse, 32 a document + 4 bits k_query=16, 100 rescored",
+    "k-sparse + 4 bits k_query=16, 100 rescored",
+    "BM25",
+    "BM25 + k-sparse k_query=32, BM25 x 0.005",
+)
+_SUMMARY_COLUMNS = (
+    "system",
+    "NDCG@10",
+    "of dense",
+    "bytes a document",
+    "p50",
+    "p99",
+    "requests/s, 8 clients",
+    "mapped MB",
+)
+
+
+def summary_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """Return the rows and columns of a comparison that the README shows."""
+    chosen = _choose("the result", list(rows), _SUMMARY_ROWS)
+    table = [line[2:-2].split(" | ") for line in compare_to_markdown(chosen).splitlines()]
+    places = [table[0].index(column) for column in _SUMMARY_COLUMNS]
+    return to_table(_SUMMARY_COLUMNS, ([cells[place] for place in places] for cells in table[2:]))
+
 
 _OF_ONE_SET: dict[str, Callable[[Sequence[dict[str, Any]]], str]] = {
     "compare": compare_to_markdown,
@@ -45,6 +76,7 @@ _OF_ONE_SET: dict[str, Callable[[Sequence[dict[str, Any]]], str]] = {
     "ingest": ingest_to_markdown,
     "selection": selection_to_markdown,
     "sizes": sizes_to_markdown,
+    "summary": summary_to_markdown,
 }
 _OF_ALL: dict[str, Callable[[Mapping[str, Rows]], str]] = {
     "growth": growth_to_markdown,

@@ -1,4 +1,4 @@
-"""What comes into the site from outside of docs/: the README, ARCHITECTURE.md, results, the commands' help."""
+"""What the site takes from outside docs/: the README, ARCHITECTURE.md, examples, results, the commands' help."""
 
 from __future__ import annotations
 
@@ -17,17 +17,21 @@ ROOT = Path(__file__).parents[1]
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages and files that pages of docs/ name by `../`, and those that are made here."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    files.append(File.generated(config, "index.md", content=re.sub(r'(\]\(|src=")docs/', r"\1", readme)))
+    files.append(File.generated(config, "index.md", abs_src_path=str(ROOT / "README.md")))
     files.append(File.generated(config, "commands.md", content=commands()))
-    for path in (ROOT / "ARCHITECTURE.md", *sorted((ROOT / "benchmarks" / "results").iterdir())):
+    named = [ROOT / name for name in ("ARCHITECTURE.md", "CHANGELOG.md", "LICENSE", "NOTICE")]
+    for path in (*named, *_files_of("examples"), *_files_of("benchmarks/results")):
         files.append(File.generated(config, path.relative_to(ROOT).as_posix(), abs_src_path=str(path)))
     return files
 
 
+def _files_of(folder: str) -> list[Path]:
+    return sorted(path for path in (ROOT / folder).iterdir() if path.is_file())
+
+
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Take the `../` off links that leave docs/: what they name lies beside the pages here."""
-    return markdown if "/" in page.file.src_uri else markdown.replace("](../", "](")
+    """Correct links that leave or enter docs/: what they name is beside the pages here."""
+    return markdown if "/" in page.file.src_uri else re.sub(r'(\]\(|src=")(\.\.|docs)/', r"\1", markdown)
 
 
 def commands() -> str:

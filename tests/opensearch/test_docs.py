@@ -32,14 +32,29 @@ PAGES = sorted(
 def test_the_samples_of_a_page_run(
     page: str, opensearch_url: str, client: OpenSearch, index: str, workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # Samples go on with what earlier ones on the page made.
+    run_samples(page, opensearch_url, index)
+    capsys.readouterr()
+    assert client.indices.exists(index=index), "a page of samples writes into the index docs"
+    client.indices.delete(index=f"{index}-*")
+
+
+def run_samples(page: str, opensearch_url: str, index: str) -> dict[str, Any]:
+    """Run the samples of a page, each with the names that earlier ones defined; return all names."""
     names: dict[str, Any] = {}
     for sample in _SAMPLE.findall((ROOT / page).read_text(encoding="utf-8")):
         code = sample.replace('"http://localhost:9200"', repr(opensearch_url)).replace('"docs', f'"{index}')
         exec(compile(code, page, "exec"), names)  # noqa: S102
-    capsys.readouterr()
-    assert client.indices.exists(index=index), "a page of samples writes into the index docs"
-    client.indices.delete(index=f"{index}-*")
+    return names
+
+
+def test_the_search_service_of_the_readme_answers(opensearch_url: str, index: str, workplace: Path) -> None:
+    names = run_samples("README.md", opensearch_url, index)
+    hits = names["app"].test_client().get("/search", query_string={"q": "how do plants eat"}).get_json()
+    assert [(hit["id"], hit["text"]) for hit in hits] == [("1", "Plants make sugar from light.")]
+
+
+def test_the_readme_is_read_in_two_minutes() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) < 120
 
 
 def test_five_commands_lead_from_a_csv_to_hits(index: str, workplace: Path) -> None:
