@@ -115,12 +115,11 @@ class _SleepingWriter(BulkWriter):
     def __init__(self, documents_per_s: float) -> None:
         self._documents_per_s = documents_per_s
 
-    def write(self, documents: Sequence[SparseDocument | Deletion]) -> WriteResult:
+    def write(
+        self, documents: Sequence[SparseDocument | Deletion], *, stopped: threading.Event | None = None
+    ) -> WriteResult:
         time.sleep(len(documents) / self._documents_per_s)
         return WriteResult(len(documents))
-
-    def stop(self) -> None:
-        """Nothing is sent."""
 
 
 def encode_and_write(

@@ -151,6 +151,11 @@ class Deletion:
     routing: str | None = None
     replaces: StoredState | None = None
 
+    def to_record(self) -> dict[str, Any]:
+        """Its keys as those of a line of JSONL."""
+        record = {"_id": self.doc_id, "_version": self.version, "_routing": self.routing}
+        return {name: value for name, value in record.items() if value is not None}
+
 
 class SearchDefaults(NamedTuple):
     """How an index is searched where a search does not say.

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from connector.index.bulk_lines import to_lines
 from connector.types import Deletion, SparseDocument, StoredState
@@ -18,13 +19,29 @@ def sent(features: dict[str, float], scale: float = 1.0) -> dict[str, float]:
     return dict(json.loads(body)["features"])
 
 
-def test_the_server_keeps_of_the_short_number_what_it_would_keep_of_the_long_one() -> None:
+def kept_by_the_server(weights: dict[str, float]) -> NDArray[np.uint32]:
+    """Of what is sent, what `rank_features` keeps: it cuts off the rest of the bits."""
+    return np.array(list(weights.values()), np.float32).view(np.uint32) >> np.uint32(15)
+
+
+def test_what_the_server_keeps_is_the_nearest_that_it_can_hold() -> None:
     random = np.random.default_rng(0)
     weights = ((CELLS << 15) + random.integers(0, 1 << 15, len(CELLS), dtype=np.uint32)).view(np.float32)
-    names = [str(cell) for cell in CELLS]
-    read = sent(dict(zip(names, weights.tolist(), strict=True)))
-    kept = np.array([read[name] for name in names], np.float32).view(np.uint32) >> 15
-    np.testing.assert_array_equal(kept, CELLS)
+    read = sent(dict(zip(map(str, CELLS), weights.tolist(), strict=True)))
+    del read["present"]
+    kept = (kept_by_the_server(read) << 15).view(np.float32)
+    for steps in (-1, 1):
+        neighbours = np.clip(kept_by_the_server(read).astype(np.int64) + steps, CELLS[0], CELLS[-1])
+        other = (neighbours.astype(np.uint32) << 15).view(np.float32)
+        assert np.all(np.abs(kept.astype(float) - weights) <= np.abs(other.astype(float) - weights))
+
+
+def test_weights_of_whoever_writes_are_neither_too_small_nor_too_large_in_the_mean() -> None:
+    weights = np.random.default_rng(0).gamma(2.0, 0.3, 2_000).astype(np.float32)
+    read = sent({str(row): weight for row, weight in enumerate(weights.tolist())}, 2.0**-100)
+    del read["present"]
+    kept = (kept_by_the_server(read) << 15).view(np.float32) * 2.0**100
+    assert abs(np.mean(kept / weights - 1)) < 1e-4, "cut off, they would be 0.14 % too small"
 
 
 def test_no_number_has_more_than_four_digits() -> None:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
@@ -15,10 +15,19 @@ import numpy as np
 import pytest
 
 from connector.errors import BulkWriteError, CorpusError
+from connector.index.lookup import Held
 from connector.index.writer import BulkWriter, Refusal, WriteResult
 from connector.ingest.checkpoint import Checkpoint
 from connector.ingest.pipeline import IngestJob, IngestResult, ingest_documents, to_sparse_documents
-from connector.types import Deletion, Document, EncoderFingerprint, MalformedRecord, SparseDocument, SparseVectors
+from connector.types import (
+    Deletion,
+    Document,
+    EncoderFingerprint,
+    MalformedRecord,
+    SparseDocument,
+    SparseVectors,
+    StoredState,
+)
 from tests.patience import PATIENCE_S, wait_until
 
 
@@ -50,9 +59,18 @@ class ListWriter:
         self.before = before
         self.taken: list[SparseDocument | Deletion] = []
         self.refreshes = 0
-        self.stopped = False
+        self.stopped = threading.Event()
 
-    def write(self, documents: Sequence[SparseDocument | Deletion]) -> WriteResult:
+    def resolve(self, records: Sequence[Document | Deletion]) -> list[Document | Deletion | str]:
+        return ["has no '_routing'" if record.doc_id.startswith("unrouted") else record for record in records]
+
+    def held(self, wanted: Mapping[str, str | None], *, stopped: threading.Event | None = None) -> dict[str, Held]:
+        return {doc_id: Held("uuid", StoredState(len(doc_id), 1)) for doc_id in wanted}
+
+    def write(
+        self, documents: Sequence[SparseDocument | Deletion], *, stopped: threading.Event | None = None
+    ) -> WriteResult:
+        self.stopped = stopped or self.stopped
         self.before()
         refused = [each for each in documents if each.doc_id.startswith("bad")]
         taken = [each for each in documents if each not in refused]
@@ -67,9 +85,6 @@ class ListWriter:
 
     def refresh(self) -> None:
         self.refreshes += 1
-
-    def stop(self) -> None:
-        self.stopped = True
 
 
 def run(
@@ -270,12 +285,10 @@ def test_title_and_text_are_encoded_and_all_fields_are_kept() -> None:
     assert writer.written[0].features == {"7": len("head body")}
 
 
-def test_weights_are_rounded_to_what_the_server_holds() -> None:
-    vectors = SparseVectors(np.array([[7]], np.int32), np.array([[0.3]], np.float32))
-    [sparse] = to_sparse_documents([Document("d1", "body")], vectors)
-    # 0.3 = 1.2 * 2^-2; of 1.2 with 8 bits behind the point the nearest is 307/256.
-    assert sparse.features == {"7": 307 / 256 / 4}
-    assert sparse.source == {"text": "body"}
+def test_a_document_without_title_and_metadata_has_its_text_alone() -> None:
+    vectors = SparseVectors(np.array([[7]], np.int32), np.array([[0.5]], np.float32))
+    [sparse] = to_sparse_documents([Document("d1", "body", routing="t1")], vectors)
+    assert (sparse.features, sparse.source, sparse.routing) == ({"7": 0.5}, {"text": "body"}, "t1")
 
 
 @pytest.mark.parametrize("weight", [float("nan"), float("inf"), -1.0])
@@ -374,7 +387,8 @@ def test_a_deletion_that_fails_is_in_the_dead_letters(tmp_path: Path) -> None:
         work.add([Deletion("bad1", 7)])
     assert work.result.dead_lettered == 1
     [line] = letters.read_text().splitlines()
-    assert json.loads(line)["deletion"] == {"doc_id": "bad1", "version": 7}
+    letter = json.loads(line)
+    assert (letter["operation"], letter["deletion"]) == ("delete", {"_id": "bad1", "_version": 7})
 
 
 def test_vectors_must_be_as_many_as_documents(tmp_path: Path) -> None:
@@ -386,7 +400,6 @@ def test_vectors_must_be_as_many_as_documents(tmp_path: Path) -> None:
         work.add_vectors([Document("d1", "text")], vectors)
     with pytest.raises(TypeError, match="this job has no encoder"), IngestJob(cast(BulkWriter, ListWriter())) as other:
         other.add(documents("d1"))
-        other._flush()
 
 
 @pytest.mark.parametrize("stop_at", range(1, 12))
@@ -435,12 +448,12 @@ def test_dead_letters_that_the_checkpoint_does_not_know_are_taken_off(tmp_path: 
     assert second.result.dead_lettered == 3
 
 
-def test_an_interrupt_stops_the_writer_and_keeps_the_checkpoint(tmp_path: Path) -> None:
+def test_an_interrupt_stops_what_the_job_writes_and_keeps_the_checkpoint(tmp_path: Path) -> None:
     writer = ListWriter()
     with pytest.raises(KeyboardInterrupt), job(writer, tmp_path) as work:
         work.add(documents("d1", "d2"))
         raise KeyboardInterrupt
-    assert writer.stopped
+    assert writer.stopped.is_set()
     assert (tmp_path / "run.json").exists()
 
 
@@ -463,7 +476,7 @@ def test_a_batch_whose_dead_letters_are_not_kept_whole_stays_unaccounted_for(
     # Late enough for all three batches to be under way when the first is accounted for.
     writer = ListWriter(before=lambda: time.sleep(0.05))
     with monkeypatch.context() as patch, pytest.raises(type(error)), job(writer, tmp_path) as first:
-        patch.setattr("connector.ingest.dead_letters.DeadLetters.add_refusal", fail)
+        patch.setattr("connector.ingest.dead_letters.DeadLetters.add", fail)
         first.add(records)
     assert Checkpoint(tmp_path / "run.json", {"input": "a"}).load().read == 0, "no later batch takes its place"
     with job(ListWriter(), tmp_path, resume=True) as second:
@@ -493,3 +506,73 @@ def test_a_vector_that_names_a_feature_twice_is_a_dead_letter(tmp_path: Path) ->
     [letter] = [json.loads(line) for line in (tmp_path / "dead.jsonl").read_text().splitlines()]
     assert (letter["_id"], letter["status"], letter["attempts"]) == ("twice", 0, 0)
     assert letter["reason"] == "the vector names a feature twice; name each once."
+
+
+def test_a_record_without_a_way_to_the_index_is_not_encoded(tmp_path: Path) -> None:
+    writer = ListWriter()
+    with job(writer, tmp_path) as work:
+        work.add([*documents("d1", "unrouted"), Deletion("unrouted2")])
+        vectors = SparseVectors(np.array([[1], [2], [3]], np.int32), np.ones((3, 1), np.float32))
+        work.add_vectors([Document(name, "text") for name in ("v1", "unrouted3", "v3")], vectors)
+    assert {each.doc_id: list(each.features) for each in writer.written} == {"d1": ["7"], "v1": ["1"], "v3": ["3"]}
+    assert (work.result.read, work.result.indexed, work.result.dead_lettered) == (6, 3, 3)
+    letters = [json.loads(line) for line in (tmp_path / "dead.jsonl").read_text().splitlines()]
+    assert [letter["reason"] for letter in letters] == ["has no '_routing'"] * 3
+
+
+def test_a_letter_notes_what_the_index_holds_of_the_document(tmp_path: Path) -> None:
+    malformed = MalformedRecord("c.jsonl:9", "'text' is an integer", '{"_id": "abcd", "text": 7}')
+    with job(ListWriter(), tmp_path) as work:
+        work.add([*documents("bad"), malformed, MALFORMED])
+    lines = (tmp_path / "dead.jsonl").read_text().splitlines()
+    assert [json.loads(line).get("held") for line in lines] == [
+        {"_id": "abcd", "index": "uuid", "seq_no": 4, "primary_term": 1},
+        {"index": "uuid", "seq_no": 3, "primary_term": 1},
+        None,
+    ]
+
+
+def test_records_are_added_inside_of_the_with_block_alone(tmp_path: Path) -> None:
+    vectors = SparseVectors(np.array([[1]], np.int32), np.ones((1, 1), np.float32))
+
+    async def no_records() -> AsyncIterator[Document]:
+        for record in list[Document]():
+            yield record
+
+    def assert_refused(work: IngestJob, reason: str) -> None:
+        with pytest.raises(RuntimeError, match=reason):
+            work.add(documents("d1"))
+        with pytest.raises(RuntimeError, match=reason):
+            work.add_vectors([Document("d1", "text")], vectors)
+        with pytest.raises(RuntimeError, match=reason):
+            asyncio.run(work.add_async(no_records()))
+
+    writer = ListWriter()
+    work = job(writer, tmp_path)
+    assert_refused(work, "inside of a job's `with` block")
+    with work:
+        work.add(documents("d1"))
+    assert_refused(work, "this job is over; make another one")
+    with pytest.raises(RuntimeError, match="this job is over"), work:
+        pass
+    assert [each.doc_id for each in writer.written] == ["d1"]
+    with pytest.raises(ZeroDivisionError), job(writer, tmp_path) as failed:
+        raise ZeroDivisionError
+    assert_refused(failed, "this job is over; make another one")
+
+
+def test_a_writer_goes_on_after_a_job_that_failed(tmp_path: Path) -> None:
+    fails = True
+
+    def fail_once() -> None:
+        if fails:
+            raise BulkWriteError("the disk is full")
+
+    writer = ListWriter(fail_once)
+    with pytest.raises(BulkWriteError, match="the disk is full"), job(writer, tmp_path) as work:
+        work.add(documents("d1", "d2"))
+    assert writer.stopped.is_set()
+    fails = False
+    with job(writer, tmp_path) as work:
+        work.add(documents("d1", "d2"))
+    assert work.result.indexed == 2

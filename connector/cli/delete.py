@@ -29,6 +29,7 @@ Examples:
 @click.option("--id", "ids", multiple=True, help="Of a document; one that is not there is no error. Repeatable.")
 @click.option("--ids", "file", type=click.Path(exists=True, dir_okay=False, allow_dash=True), help=_IDS_HELP)
 @encoding_option
+@click.option("--routing", help="Of the documents that --id and --ids name.  [default: the one they have]")
 @click.option("--filter", "filters", multiple=True, metavar="NAME=VALUE", help="Delete what matches. Repeatable.")
 @click.option("--yes", is_flag=True, help="Do not ask before deleting what a filter matches.")
 @quiet_option
@@ -38,6 +39,7 @@ def delete(
     ids: tuple[str, ...],
     file: str | None,
     encoding: str | None,
+    routing: str | None,
     filters: tuple[str, ...],
     yes: bool,
     quiet: bool,
@@ -46,6 +48,8 @@ def delete(
     """Delete documents of an index by their ids, or those that match filters."""
     if bool(filters) == bool(ids or file):
         raise click.UsageError("Name documents by --id or --ids, or describe them by --filter: one of both.")
+    if filters and routing is not None:
+        raise click.UsageError("--routing goes with --id and --ids; a filter finds documents of any routing.")
     check_encoding(encoding)
     listed = read_entries(None if file == "-" else Path(file), encoding) if file is not None else ()
     named = [*ids, *listed]
@@ -69,7 +73,9 @@ def delete(
         click.echo(f"{index}: {done.deleted:,} deleted{changed}")
         return
     letters = dead_letters_path(None, index)
+    writer = BulkWriter(client, index)
+    writer.target.check_single("deleted")
     with stoppable(), documents(quiet, len(named), f"deleting from {index}") as progress:
-        with IngestJob(BulkWriter(client, index), dead_letters=letters, progress=progress) as job:
-            job.add(Deletion(name) for name in named)
+        with IngestJob(writer, dead_letters=letters, progress=progress) as job:
+            job.add(Deletion(name, routing=routing) for name in named)
     conclude(index, job.result)

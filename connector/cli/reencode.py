@@ -72,14 +72,14 @@ def reencode(
     client = open_client(connection)
     from connector.cli.encoder import open_encoder
     from connector.cli.main import EXIT_DEAD_LETTERS, EXIT_FAILED
-    from connector.cli.summary import print_summary
+    from connector.cli.summary import name_replay, print_summary
     from connector.index.schema import existing_schema
     from connector.index.sizes import count_matching
     from connector.index.writer import BulkWriter
     from connector.ingest.pipeline import IngestJob
     from connector.ingest.prepare import prepare_encoder
     from connector.ingest.sample import Sampled
-    from connector.search.reencode import compare_indices, copied_settings, read_index, switch_alias
+    from connector.search.reencode import compare_indices, copied_mappings, copied_settings, read_index, switch_alias
     from connector.search.retriever import Retriever
 
     schema = existing_schema(client, alias)
@@ -87,12 +87,21 @@ def reencode(
     own = open_encoder(encoder, device=device, k=k, idf=idf)
     same = not idf and old_encoder in (None, encoder) and own.k == schema.encoder.k
     before = own if same else open_encoder(old_encoder or encoder, device=device, k=schema.encoder.k)
-    old = Retriever(client, alias, before)
-    records = Sampled(read_index(client, alias))
+    # Not the alias, which may hide documents by its filter.
+    source = ",".join(schema.names)
+    old = Retriever(client, source, before)
+    records = Sampled(read_index(client, source))
     told = prepare_encoder(
-        client, target, own, sample=records.sample, rescore=rescore, fields=schema.fields, settings=settings
+        client,
+        target,
+        own,
+        sample=records.sample,
+        rescore=rescore,
+        fields=schema.fields,
+        mappings=copied_mappings(client, alias),
+        settings=settings,
     )
-    total = count_matching(client, alias)
+    total = count_matching(client, source)
     letters = dead_letters_path(None, target)
     with stoppable(), documents(quiet, total, f"{alias} -> {target}") as progress:
         with IngestJob(
@@ -107,8 +116,10 @@ def reencode(
     )
     if objections := comparison.objections(tolerance):
         click.echo(f"{alias} stays as it is: {target} is not fit to take its place; {'; '.join(objections)}.", err=True)
+        name_replay(target, job.result)
         raise SystemExit(EXIT_DEAD_LETTERS if job.result.dead_lettered else EXIT_FAILED)
     if switch:
         replaced = switch_alias(client, alias, target, delete_old=delete_old)
         fate = "deleted" if delete_old else "kept"
         click.echo(f"{alias} is now {target}" + (f"; {', '.join(replaced)} is {fate}" if replaced else ""))
+    name_replay(target, job.result)

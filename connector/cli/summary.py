@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -14,19 +15,31 @@ if TYPE_CHECKING:
 
 
 def print_summary(index: str, result: IngestResult, *, as_json: bool) -> None:
-    """Print the counts, and name the first failures and where all are kept."""
+    """Print the counts, and name the first failures."""
     if as_json:
         click.echo(json.dumps({"index": index, **asdict(result)}, default=str))
     else:
-        counts = {"indexed": result.indexed, "deleted": result.deleted, "superseded": result.superseded}
-        parts = [f"{count:,} {name}" for name, count in counts.items() if count or name == "indexed"]
+        counts = {
+            "indexed": result.indexed,
+            "deleted": result.deleted,
+            "not found": result.not_found,
+            "superseded": result.superseded,
+        }
+        first = "deleted" if result.not_found and not result.indexed else "indexed"
+        parts = [f"{count:,} {name}" for name, count in counts.items() if count or name == first]
         rate = result.read / max(result.elapsed_s, 1e-9)
         counted = f"{' + '.join(parts)} + {result.dead_lettered:,} dead-lettered = {result.read:,} read"
         click.echo(f"{index}: {counted} in {result.elapsed_s:.1f} s ({rate:,.0f} documents/s)")
     for reason in result.reasons:
         click.echo(f"dead-lettered: {reason}", err=True)
+
+
+def name_replay(index: str, result: IngestResult) -> None:
+    """Say where the dead letters are kept, and what to do with them."""
     if result.dead_letters:
-        click.echo(f"All {result.dead_lettered:,} are kept in {result.dead_letters}", err=True)
+        command = shlex.join(["ksparse", "replay", str(result.dead_letters), "--index", index])
+        letters = f"{result.dead_lettered:,} dead letter{'s are' if result.dead_lettered != 1 else ' is'}"
+        click.echo(f"{letters} kept in {result.dead_letters}. Correct the cause, then run: {command}", err=True)
 
 
 def conclude(index: str, result: IngestResult, *, as_json: bool = False) -> None:
@@ -34,5 +47,6 @@ def conclude(index: str, result: IngestResult, *, as_json: bool = False) -> None
     from connector.cli.main import EXIT_DEAD_LETTERS
 
     print_summary(index, result, as_json=as_json)
+    name_replay(index, result)
     if result.dead_lettered:
         sys.exit(EXIT_DEAD_LETTERS)

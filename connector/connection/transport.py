@@ -16,6 +16,7 @@ from opensearchpy.exceptions import ConnectionError, TransportError
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxyError
 
 from connector.connection.proxy import ProxiedPool, Proxy
+from connector.connection.slow import SLOW_REPLIES
 
 _log = getLogger("ksparse.connection")
 
@@ -47,7 +48,8 @@ class PatientConnection(Urllib3HttpConnection):
 
         def urlopen(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
             self._last.headers = {}
-            response = send(*args, **kwargs)
+            with SLOW_REPLIES.watched(f"{args[0]} {self.host}{args[1].partition('?')[0]}"):
+                response = send(*args, **kwargs)
             self._last.headers = response.headers
             return response
 

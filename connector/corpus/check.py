@@ -14,6 +14,9 @@ from connector.types import Document
 RESERVED = ("_id", "_version", "_routing", "title", "text", "metadata")
 """The keys of a record that the mapping's extra fields cannot have."""
 
+REPEATED_ID = "is repeated, an earlier record has it"
+"""Part of the reason against a record whose id was there before."""
+
 
 class RecordChecker:
     """Turns records into documents and refuses those that cannot be indexed.
@@ -101,7 +104,7 @@ class RecordChecker:
         # Not hash(), which differs between processes: a resumed run must refuse what the first one refused.
         digest = int.from_bytes(hashlib.blake2b(doc_id.encode(), digest_size=8).digest(), "little")
         if digest in self._seen:
-            raise ValueError(f"'_id' {doc_id!r} is repeated, an earlier record has it; give each document its own")
+            raise ValueError(f"'_id' {doc_id!r} {REPEATED_ID}; give each document its own")
         self._seen.add(digest)
 
 

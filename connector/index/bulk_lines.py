@@ -15,7 +15,7 @@ from connector.limits import MAX_ID_BYTES, check_depth
 from connector.query.body import FEATURES_FIELD, PRESENCE_FEATURE, check_features
 from connector.query.rescore import CODE_FIELD
 from connector.types import Deletion, SparseDocument
-from connector.vectors.storage import SMALLEST_WEIGHT
+from connector.vectors.storage import SMALLEST_WEIGHT, to_cells
 
 _DIGITS = 4
 """Always tell two weights apart that `rank_features` does: it keeps 9 significant bits."""
@@ -26,7 +26,8 @@ def to_lines(action: SparseDocument | Deletion, scale: float) -> bytes:
 
     Args:
         action: To write.
-        scale: A power of two that weights are multiplied by. What would fall below the smallest weight is raised to it.
+        scale: A power of two that weights are multiplied by. They are rounded to the nearest that the server can hold,
+            and raised to the smallest one.
 
     Raises:
         ValueError: A feature cannot be stored, the id is not 1 to 512 bytes, the version is none that the server
@@ -66,7 +67,7 @@ def _features(features: Mapping[str, float], scale: float) -> str:
     """The object of all features. Written by hand: json.dumps spells out 17 digits of each, for half of all time."""
     check_features(features)
     weights = np.fromiter(features.values(), np.float64, len(features)) * scale
-    cells = np.maximum(weights, SMALLEST_WEIGHT).astype(np.float32).view(np.uint32) >> 15
+    cells = to_cells(np.maximum(weights, SMALLEST_WEIGHT).astype(np.float32))
     pairs = [f"{encode_basestring(name)}:{_spelled(cell)}" for name, cell in zip(features, cells.tolist(), strict=True)]
     return f'{{{",".join(pairs)},"{PRESENCE_FEATURE}":{_spelled(_cell(max(scale, SMALLEST_WEIGHT)))}}}'
 

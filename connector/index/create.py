@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from logging import getLogger
 from typing import Any
 
@@ -11,6 +12,7 @@ from opensearchpy.exceptions import OpenSearchException, TransportError
 
 from connector.connection.client import explained, reason_of
 from connector.errors import ClusterError, IndexMappingError
+from connector.index.probe import probe_write
 from connector.index.templates import advice_about_templates
 
 _log = getLogger("ksparse.index")
@@ -26,7 +28,8 @@ def create_index(client: OpenSearch, index: str, body: Mapping[str, Any]) -> boo
         Whether it was made: False where another job made it just now.
 
     Raises:
-        ClusterError: The server is away or does not permit it, or no node may hold the index, which is deleted again.
+        ClusterError: The server is away or does not permit it, or the index, which is deleted again, can be held by no
+            node or takes no documents.
         IndexMappingError: The server refuses it, or a template has its documents thrown away.
     """
     try:
@@ -45,8 +48,9 @@ def create_index(client: OpenSearch, index: str, body: Mapping[str, Any]) -> boo
         _check_source(client, index)
         if not reply.get("shards_acknowledged", True):
             _check_allocation(client, index)
+        probe_write(client, index, created=True)
     except (ClusterError, IndexMappingError):
-        with explained(client):
+        with suppress(TransportError):  # an index that is read-only cannot be deleted either
             client.indices.delete(index=index, ignore_unavailable=True)
         raise
     _log.info("Index %s created.", index)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from logging import getLogger
 from threading import Condition
+
+_log = getLogger("ksparse.index")
 
 _CLEAN_RUN = 20
 
@@ -54,8 +57,10 @@ class InFlightLimit:
                 self._clean = 0
                 self._changed.notify_all()
 
-    def busy(self) -> None:
-        """The server took a request, or some of its documents, back for later."""
+    def busy(self, cause: str = "429") -> None:
+        """The server took a request, or some of its documents, back for later, and says why."""
         with self._changed:
-            self._allowed = max(1, self._allowed // 2)
+            before, self._allowed = self._allowed, max(1, self._allowed // 2)
             self._clean = 0
+        if self._allowed < before:
+            _log.warning("The server is busy (%s): %d requests at a time, not %d.", cause, self._allowed, before)

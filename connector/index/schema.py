@@ -11,10 +11,11 @@ from opensearchpy import OpenSearch
 from opensearchpy.exceptions import NotFoundError, RequestError
 
 from connector.connection.client import explained, is_elasticsearch, reason_of
-from connector.errors import ClusterError, EncoderMismatchError, IndexMappingError
+from connector.errors import EncoderMismatchError, IndexMappingError
 from connector.index.create import create_index
 from connector.index.meta import META_KEY, IndexMeta, check_format
 from connector.index.names import broken_rule, check_field_name, check_index_name
+from connector.index.probe import probe_write
 from connector.query.body import FEATURES_FIELD
 from connector.query.rescore import CODE_FIELD, code_mapping
 from connector.source_tree import mappings_folder
@@ -23,7 +24,6 @@ from connector.vectors.codes import RotatedCode
 from connector.vectors.statistics import CorpusStatistics
 
 _RESERVED_FIELDS = ("_id", "title", "text", "metadata", FEATURES_FIELD, CODE_FIELD)
-_PROBE_ID = "ksparse:write-probe"
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +273,7 @@ def prepare_index(
         return IndexSchema(index, encoder, dict(fields or {}), *facts, names=(index,), encoder_name=encoder_name)
     check_encoder(schema, encoder)
     check_fields(schema, fields or {})
-    check_writable(client, index)
+    probe_write(client, index)
     return schema
 
 
@@ -332,18 +332,3 @@ def _parse(name: str, mappings: Mapping[str, Any]) -> IndexSchema:
         names=(name,),
         encoder_name=known.encoder_name,
     )
-
-
-def check_writable(client: OpenSearch, index: str) -> None:
-    """Delete a document that is not there, in a bulk: the cheapest request that needs the right to write.
-
-    Raises:
-        ClusterError: The index takes no documents.
-    """
-    with explained(client):
-        reply = client.bulk(body=[{"delete": {"_index": index, "_id": _PROBE_ID}}])
-    item = reply["items"][0]["delete"]
-    if "error" in item:
-        blocked = item["error"]["type"] == "cluster_block_exception"
-        advice = "Lift the block." if blocked else "Name an open index, or an alias with a write index."
-        raise ClusterError(f"Index {index!r} cannot be written to: {item['error']['reason']}. {advice}")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import random
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from threading import Event
-from typing import Any
+from typing import Any, TypeVar
 
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import (
+    AuthorizationException,
     ConnectionError,
     ConnectionTimeout,
     NotFoundError,
@@ -22,12 +21,16 @@ from connector.connection.client import address_of, explained, reason_of
 from connector.connection.transport import retry_after
 from connector.errors import BulkWriteError, ClusterError
 from connector.index.bulk_lines import to_lines
+from connector.index.bulk_replies import FILTER_PATH, Item, read_items
 from connector.index.limit import InFlightLimit
-from connector.index.schema import read_weight_exponent, uuids_of
-from connector.types import Deletion, SparseDocument
+from connector.index.lookup import DocumentLookup, Held
+from connector.index.patience import Patience, Pauses, RetryPolicy
+from connector.index.target import WriteTarget, read_states, read_target
+from connector.types import Deletion, Document, SparseDocument
+
+T = TypeVar("T")
 
 _RETRIED_STATUS = (408, 429, 500, 502, 503, 504)
-_KEPT_OF_REPLIES = ",".join(f"items.*.{name}" for name in ("status", "error.type", "error.reason", "error.caused_by"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +40,12 @@ class Refusal:
     Attributes:
         document: As it was given, or its deletion.
         status: The server's status for it; 0 where it was never sent.
-        kind: The server's type of error, or `invalid_document`.
+        kind: The server's type of error, `invalid_document`, or `stored_elsewhere`.
         reason: In one line.
         attempts: Requests that carried it.
     """
 
-    document: SparseDocument | Deletion
+    document: Document | SparseDocument | Deletion
     status: int
     kind: str
     reason: str
@@ -51,19 +54,21 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class WriteResult:
-    """What became of what one call gave: `indexed`, `deleted`, `superseded` and the refused are all of it.
+    """What became of what one call gave: the counts and the refused add up to all of it.
 
     Attributes:
         indexed: Documents that the index holds as they were given.
         refused: Those that it does not hold, and why.
         superseded: Those of which the index holds a newer version.
-        deleted: Deletions after which the index does not hold the document, whether it held it before or not.
+        deleted: Documents that the index held and gave up.
+        not_found: Deletions of documents that it did not hold.
     """
 
     indexed: int
     refused: tuple[Refusal, ...] = ()
     superseded: int = 0
     deleted: int = 0
+    not_found: int = 0
 
 
 @dataclass(slots=True)
@@ -79,8 +84,9 @@ class _Action:
 class _Outcome:
     """What is known of some documents so far."""
 
-    indexed: int = 0
+    stored: list[_Action] = field(default_factory=list)
     deleted: int = 0
+    not_found: int = 0
     superseded: int = 0
     refused: list[Refusal] = field(default_factory=list)
 
@@ -89,7 +95,8 @@ class BulkWriter:
     """Writes documents by `_bulk` and accounts for every one of them. Safe to use from several threads.
 
     `_id` is the document's id, so that writing again after an unclear reply changes nothing. A document with a version
-    is sent as `external_gte`: it may be written again, and never over a newer one.
+    is sent as `external_gte`: it may be written again, and never over a newer one. What an ingest pipeline dropped, or
+    stored elsewhere than under its own id in this index, is refused.
 
     Args:
         client: A ready client that does not retry by itself (`connect` makes one).
@@ -101,8 +108,15 @@ class BulkWriter:
         max_backoff: Seconds of the longest wait.
         retry_deadline_s: How long one chunk is sent again before the writer gives up.
 
+    Attributes:
+        index: As it was given.
+        target: What that stands for: the index that is written to, and the routing of an alias.
+        lookup: Finds documents there by their ids.
+        limit: How many requests may be under way.
+
     Raises:
         ClusterError: The server is away or does not permit it.
+        IndexMappingError: An alias joins indices that store weights on several scales.
     """
 
     def __init__(
@@ -123,37 +137,84 @@ class BulkWriter:
         self.index = index
         self._chunk_size = chunk_size
         self._max_chunk_bytes = max_chunk_bytes
-        self._initial_backoff = initial_backoff
-        self._max_backoff = max_backoff
-        self._retry_deadline_s = retry_deadline_s
-        self._scale = 2.0 ** read_weight_exponent(client, index)
-        self._uuids: dict[str, str] = {}
-        self._stopped = Event()
+        self._policy = RetryPolicy(initial_backoff, max_backoff, retry_deadline_s)
+        self._pauses = Pauses(f"Writing into {index!r}", retry_deadline_s)
+        with explained(client):
+            self.target = read_target(client, index)
+        self._scale = 2.0**self.target.weight_exponent
+        self._uuids = {name: state.uuid for name, state in self.target.states.items()}
+        self.lookup = DocumentLookup(client, lambda: self.target, self.patiently)
         self.limit = InFlightLimit(max_in_flight)
 
-    def write(self, documents: Sequence[SparseDocument | Deletion]) -> WriteResult:
-        """Index or delete documents, those of one id in the order given.
+    def write(self, documents: Sequence[SparseDocument | Deletion], *, stopped: Event | None = None) -> WriteResult:
+        """Index or delete documents, those of one id in the order given, by the routing that they or the alias have.
 
         Those that the server or `rank_features` cannot take come back as refusals.
+
+        Args:
+            documents: To write.
+            stopped: Once it is set nothing more is sent: the call raises `BulkWriteError` after the next reply.
 
         Raises:
             BulkWriteError: No retry helps, or none helped within `retry_deadline_s`. What was accepted stays
                 indexed; writing the same documents again is safe.
         """
+        stopped = stopped or Event()
         actions: list[_Action] = []
         outcome = _Outcome()
         for document in documents:
             try:
-                actions.append(_Action(document, to_lines(document, self._scale)))
+                routed = self._routed(document)
+                actions.append(_Action(routed, to_lines(routed, self._scale)))
             except (ValueError, TypeError, RecursionError) as error:
                 outcome.refused.append(Refusal(document, 0, "invalid_document", str(error), 0))
         for chunk in self._chunks(actions):
-            self._send(chunk, outcome)
-        return WriteResult(outcome.indexed, tuple(outcome.refused), outcome.superseded, outcome.deleted)
+            self._send(chunk, outcome, stopped)
+        if self.target.has_pipeline:
+            self._find_displaced(outcome, stopped)
+        return WriteResult(
+            len(outcome.stored), tuple(outcome.refused), outcome.superseded, outcome.deleted, outcome.not_found
+        )
 
-    def stop(self) -> None:
-        """Let no thread send anything more: each raises `BulkWriteError` once its request is answered."""
-        self._stopped.set()
+    def patiently(self, call: Callable[[], T], *, stopped: Event | None = None) -> T:
+        """Ask the server something, and again where that may help, as long as a chunk is sent again.
+
+        Raises:
+            BulkWriteError: No retry helps, or none helped within `retry_deadline_s`.
+            NotFoundError, AuthorizationException: As the server has it.
+        """
+        patience = Patience(self._policy, self._pauses, stopped or Event())
+        given_up = f"{address_of(self._client)} has not answered a question about index {self.index!r}"
+        while True:
+            wait = 0.0
+            try:
+                reply = call()
+            except SerializationError:
+                cause = "a reply that cannot be read"
+            except (NotFoundError, AuthorizationException):
+                raise
+            except TransportError as error:
+                cause, wait = self._retryable_cause(error), retry_after(error)
+            else:
+                self._pauses.end()
+                return reply
+            if stopped is not None and stopped.is_set():
+                raise BulkWriteError(f"Stopped while index {self.index!r} was asked for documents.")
+            patience.wait(cause, at_least=wait, given_up=given_up)
+
+    def resolve(self, records: Sequence[Document | Deletion]) -> list[Document | Deletion | str]:
+        """Give each record the routing that it is written or deleted by, or say why it cannot be: before encoding.
+
+        Without one of its own that is the alias's, or the one that the index holds its id under.
+
+        Raises:
+            BulkWriteError: No retry helps, or none helped within `retry_deadline_s`.
+        """
+        return self.lookup.resolve(records)
+
+    def held(self, wanted: Mapping[str, str | None], *, stopped: Event | None = None) -> dict[str, Held]:
+        """What the index holds now of documents, from id to routing; as `DocumentLookup.held`."""
+        return self.lookup.held(wanted, stopped=stopped)
 
     def refresh(self) -> None:
         """Make everything written so far visible to searches; Amazon's Serverless does so by itself, in its own time.
@@ -168,6 +229,10 @@ class BulkWriter:
                 self._client.indices.refresh(index=self.index)
             except NotFoundError:
                 self._check_index()  # it is there: what is not found is the request
+
+    def _routed(self, document: SparseDocument | Deletion) -> SparseDocument | Deletion:
+        routing = self.target.routing_of(document)
+        return document if routing == document.routing else replace(document, routing=routing)
 
     def _chunks(self, actions: Sequence[_Action]) -> Iterator[list[_Action]]:
         chunk: list[_Action] = []
@@ -185,46 +250,42 @@ class BulkWriter:
         if chunk:
             yield chunk
 
-    def _send(self, chunk: list[_Action], outcome: _Outcome) -> None:
+    def _send(self, chunk: list[_Action], outcome: _Outcome, stopped: Event) -> None:
         """Send a chunk until the fate of each of its documents is known."""
-        deadline = time.monotonic() + self._retry_deadline_s
-        backoff = self._initial_backoff
+        patience = Patience(self._policy, self._pauses, stopped)
         while chunk:
             wait = 0.0
             try:
-                reply = self._request(chunk)
+                reply = self._request(chunk, stopped)
             except SerializationError:
                 cause = "a reply that cannot be read"
             except TransportError as error:
                 if error.status_code == 413:
-                    self._send_halves(chunk, outcome)
+                    self._send_halves(chunk, outcome, stopped)
                     return
                 cause, wait = self._retryable_cause(error), retry_after(error)
                 if error.status_code == 429:
-                    self.limit.busy()
+                    self.limit.busy(cause)
             else:
                 chunk, cause = self._sort_out(chunk, reply, outcome)
-            if not chunk:
-                break
-            if time.monotonic() + wait >= deadline:
-                raise BulkWriteError(
-                    f"{address_of(self._client)} has not taken {len(chunk)} documents for index {self.index!r} within "
-                    f"{self._retry_deadline_s:.0f} s ({cause}). Mend it and run the same again; nothing is doubled."
-                )
-            self._stopped.wait(max(wait, random.uniform(0, backoff)))  # noqa: S311 - jitter, not a secret
-            backoff = min(2 * backoff, self._max_backoff)
+            if chunk:
+                given_up = f"{address_of(self._client)} has not taken {len(chunk)} documents for index {self.index!r}"
+                patience.wait(cause, at_least=wait, given_up=given_up)
+        self._pauses.end()
 
-    def _request(self, chunk: list[_Action]) -> Any:  # noqa: ANN401
+    def _request(self, chunk: list[_Action], stopped: Event) -> Any:  # noqa: ANN401
         with self.limit.slot():
-            if self._stopped.is_set():
+            if stopped.is_set():
                 raise BulkWriteError(f"Stopped; {len(chunk)} documents for index {self.index!r} were not sent.")
             self._check_index()
             for action in chunk:
                 action.attempts += 1
+            # An alias that is gone would come back as an index, with a mapping that the server guesses.
+            required = {"require_alias": "true"} if self.target.is_alias else {}
             return self._client.bulk(
                 body=b"".join(action.payload for action in chunk),
                 index=self.index,
-                params={"filter_path": _KEPT_OF_REPLIES},
+                params={"filter_path": FILTER_PATH} | required,
             )
 
     def _check_index(self) -> None:
@@ -233,28 +294,46 @@ class BulkWriter:
         Deleted between this and a request, it comes back all the same; then its UUID is another one the next time.
         """
         try:
-            found = uuids_of(self._client, self.index)
+            found = read_states(self._client, self.index)
         except NotFoundError:
             raise self._gone() from None
-        for name, uuid in found.items():
-            if self._uuids.setdefault(name, uuid) != uuid:
+        for name, state in found.items():
+            if self._uuids.setdefault(name, state.uuid) != state.uuid:
                 raise BulkWriteError(
                     f"Index {name!r} was deleted, and is another one now, whose mapping the server may have guessed. "
                     "Delete it, and ingest again."
                 )
+        if found != self.target.states:
+            self._read_target()
+
+    def _read_target(self) -> None:
+        """The alias names another index now, as after a rollover, or the settings were changed."""
+        known = set(self.target.formats.values())
+        try:
+            target = self.patiently(lambda: read_target(self._client, self.index))
+        except AuthorizationException as error:
+            raise self._refused(error) from error
+        for name, stored in target.formats.items():
+            if known and stored not in known:
+                raise BulkWriteError(
+                    f"{self.index!r} is now written into index {name!r}, which has another encoder or another scale of "
+                    "weights than the index before it; nothing more was written. Make the new index with `ksparse "
+                    "ingest`, or with the mapping of the old one, and run the same again."
+                )
+        self.target = target
 
     def _gone(self) -> BulkWriteError:
         return BulkWriteError(f"Index {self.index!r} is gone; nothing more was written. Ingest into a new one.")
 
-    def _send_halves(self, chunk: list[_Action], outcome: _Outcome) -> None:
+    def _send_halves(self, chunk: list[_Action], outcome: _Outcome, stopped: Event) -> None:
         if len(chunk) == 1:
             size = len(chunk[0].payload)
             reason = f"{size} bytes are more than the server takes in one request (http.max_content_length)"
             outcome.refused.append(Refusal(chunk[0].document, 413, "content_too_long", reason, chunk[0].attempts))
             return
         middle = len(chunk) // 2
-        self._send(chunk[:middle], outcome)
-        self._send(chunk[middle:], outcome)
+        self._send(chunk[:middle], outcome, stopped)
+        self._send(chunk[middle:], outcome, stopped)
 
     def _retryable_cause(self, error: TransportError) -> str:
         """Say in a few words what happened, or raise where sending again cannot help."""
@@ -264,48 +343,88 @@ class BulkWriter:
             return str(error.info) if isinstance(error.info, ClusterError) else "no connection"
         if error.status_code in _RETRIED_STATUS:
             return f"status {error.status_code}: {reason_of(error)}"
-        raise BulkWriteError(
+        raise self._refused(error) from error
+
+    def _refused(self, error: TransportError) -> BulkWriteError:
+        return BulkWriteError(
             f"{address_of(self._client)} refuses the write into {self.index!r} ({error.status_code}): "
-            f"{reason_of(error)}. Mend it and run the same again; nothing is doubled."
-        ) from error
+            f"{reason_of(error)}. Correct the cause and run the same again; nothing is duplicated."
+        )
 
     def _sort_out(self, chunk: list[_Action], reply: Any, outcome: _Outcome) -> tuple[list[_Action], str]:  # noqa: ANN401
         """Note what became of a chunk by its reply; return what is to be sent again, and why."""
-        if not isinstance(reply, dict):
+        items = read_items(reply)
+        if items is None:
             return chunk, "a reply that cannot be read"
-        items = [next(iter(item.values())) for item in reply.get("items", [])]
         if len(items) != len(chunk):
             return chunk, f"the reply names {len(items)} of {len(chunk)} documents"
+        before = self.target
+        if any(item.stored_in and not before.takes(item.stored_in) for item in items):
+            self._read_target()  # a rollover while the request was under way is no pipeline
         again: list[_Action] = []
         cause = ""
         for action, item in zip(chunk, items, strict=True):
-            gone = item["status"] == 404 and "error" not in item  # a deletion of what was not there
-            if item["status"] < 300 or gone:
-                outcome.deleted += isinstance(action.document, Deletion)
-                outcome.indexed += isinstance(action.document, SparseDocument)
-                continue
-            error = item.get("error", {})
-            kind, reason = str(error.get("type", "")), _reason_of_item(error)
-            if kind == "index_not_found_exception":
+            if item.index_is_gone and (item.stored_in in ("", self.index) or before.takes(item.stored_in)):
                 raise self._gone()
-            if item["status"] in _RETRIED_STATUS or kind == "cluster_block_exception":
+            if item.concerns_the_index:
+                raise BulkWriteError(
+                    f"Index {self.index!r} takes no documents: {item.reason}. Correct the cause and run the same "
+                    "again; nothing is duplicated."
+                )
+            if item.is_temporary(action.attempts, pipeline=self.target.has_pipeline):
                 again.append(action)
-                cause = f"{kind}: {reason}"
-            elif item["status"] == 409 and action.document.version is not None:
-                outcome.superseded += 1
+                cause = f"{item.kind}: {item.reason}"
             else:
-                outcome.refused.append(Refusal(action.document, item["status"], kind, reason, action.attempts))
-        if any(item["status"] == 429 for item in items):
-            self.limit.busy()
+                self._note(action, item, outcome, before)
+        if any(item.status == 429 for item in items):
+            self.limit.busy(cause)
         elif not again:
             self.limit.clean()
         return again, cause
 
+    def _note(self, action: _Action, item: Item, outcome: _Outcome, before: WriteTarget) -> None:
+        """Note what became of one document, which is known for good."""
+        document = action.document
+        if isinstance(document, Deletion) and not item.kind:
+            outcome.deleted += item.status != 404
+            outcome.not_found += item.status == 404
+        elif item.status == 409 and document.version is not None:
+            outcome.superseded += 1
+        elif item.kind and not item.index_is_gone:
+            outcome.refused.append(Refusal(document, item.status, item.kind, item.reason, action.attempts))
+        elif reason := _displaced(document, item, (before, self.target)):
+            outcome.refused.append(Refusal(document, item.status, "stored_elsewhere", reason, action.attempts))
+        else:
+            outcome.stored.append(action)
 
-def _reason_of_item(error: Mapping[str, Any]) -> str:
-    """The server's reason and the innermost one below it, which often says what the first one does not."""
-    reason, cause = str(error.get("reason", "")), error
-    while isinstance(cause.get("caused_by"), dict):
-        cause = cause["caused_by"]
-    innermost = str(cause.get("reason", ""))
-    return reason if innermost in reason else f"{reason}: {innermost}"
+    def _find_displaced(self, outcome: _Outcome, stopped: Event) -> None:
+        """Refuse what an ingest pipeline wrote by another routing, of which the reply says nothing."""
+        stored, outcome.stored = outcome.stored, []
+        for start in range(0, len(stored), self._chunk_size):
+            some = stored[start : start + self._chunk_size]
+            wanted = {action.document.doc_id: action.document.routing for action in some}
+            try:
+                found = self.lookup.find(wanted, source=False, stopped=stopped)
+            except ClusterError:  # who may only write cannot know
+                outcome.stored += some
+                continue
+            for action in some:
+                document = action.document
+                by = [each.routing for each in found.get(document.doc_id, [])]
+                if document.routing in by:
+                    outcome.stored.append(action)
+                    continue
+                reason = f"an ingest pipeline stored it by the routing {by[0]!r}" if by else "it is not in the index"
+                outcome.refused.append(Refusal(document, 200, "stored_elsewhere", reason, action.attempts))
+
+
+def _displaced(document: SparseDocument | Deletion, item: Item, targets: Sequence[WriteTarget]) -> str:
+    """Why a document that the server took is not in the index under its own id; empty if it is."""
+    if item.result == "noop":
+        return "an ingest pipeline dropped it"
+    if item.stored_in and not any(target.takes(item.stored_in) for target in targets):
+        verb = "would have" if item.kind else "has"
+        return f"an ingest pipeline {verb} stored it in the index {item.stored_in!r}"
+    if item.stored_as and item.stored_as != document.doc_id:
+        return f"an ingest pipeline stored it under the id {item.stored_as!r}"
+    return ""

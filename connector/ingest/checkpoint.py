@@ -17,15 +17,17 @@ _log = getLogger("ksparse.ingest")
 
 @dataclass(frozen=True, slots=True)
 class Watermark:
-    """The first records of the input, of which the fate is known: `read` is the sum of the next four.
+    """The first records of the input, of which the fate is known: `read` is the sum of the next five.
 
     Attributes:
         read: Records, counted from the beginning of the input.
         indexed: Of these the index holds.
         deleted: Of these it was to give up, and did.
+        not_found: Of these it was to give up, and did not hold.
         superseded: Of these the index holds in a newer version.
         dead_lettered: Of these it does not hold.
         dead_letter_bytes: Length of the file that keeps the latter.
+        dead_letter_file: Tells that file from another one of its name, 0 if that is not known.
     """
 
     read: int = 0
@@ -34,6 +36,8 @@ class Watermark:
     superseded: int = 0
     dead_lettered: int = 0
     dead_letter_bytes: int = 0
+    not_found: int = 0
+    dead_letter_file: int = 0
 
 
 class Checkpoint:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import AsyncIterable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import repeat
 from logging import getLogger
 from pathlib import Path
+from threading import Event
 from types import TracebackType
 from typing import Any, Self
 
@@ -18,12 +19,13 @@ import numpy as np
 
 from connector.encoders.base import Encoder
 from connector.errors import BulkWriteError, CorpusError
+from connector.index.lookup import Held
 from connector.index.writer import BulkWriter, Refusal, WriteResult
 from connector.ingest.batches import without_repeats
 from connector.ingest.checkpoint import Checkpoint, Watermark
 from connector.ingest.dead_letters import DeadLetters
+from connector.ingest.letters import id_of
 from connector.types import Deletion, Document, MalformedRecord, SparseDocument, SparseVectors
-from connector.vectors.storage import round_to_stored
 
 _log = getLogger("ksparse.ingest")
 
@@ -41,7 +43,7 @@ _MOST_WAITING_CHARACTERS = 32 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class IngestResult:
-    """What became of every record: `indexed`, `deleted`, `superseded` and `dead_lettered` add up to `read`.
+    """What became of every record: `indexed`, `deleted`, `not_found`, `superseded` and `dead_lettered` make `read`.
 
     Attributes:
         read: Records of the input, malformed ones among them, and those of an earlier run that this one goes on with.
@@ -51,7 +53,8 @@ class IngestResult:
         dead_letters: The file that keeps them, None where nothing failed or no file was asked for.
         elapsed_s: Seconds from the first record to the last reply.
         superseded: Documents of which the index holds a newer version.
-        deleted: Documents that the index holds no longer.
+        deleted: Documents that the index held and holds no longer.
+        not_found: Documents to delete that it did not hold.
     """
 
     read: int
@@ -62,6 +65,20 @@ class IngestResult:
     elapsed_s: float
     superseded: int = 0
     deleted: int = 0
+    not_found: int = 0
+
+
+@dataclass(slots=True)
+class _Written:
+    """What became of a batch.
+
+    Attributes:
+        result: Of those that were sent.
+        held: What the index holds of those that it did not take.
+    """
+
+    result: WriteResult
+    held: Mapping[str, Held]
 
 
 @dataclass(slots=True)
@@ -70,23 +87,25 @@ class _Batch:
 
     Attributes:
         records: All of them.
-        ids: Of the documents and deletions among them, each once.
-        written: What becomes of those that are sent; None where there are none.
-        refused: Documents among them that are not sent, and why.
+        ids: Of all of them, as far as they can be read.
+        by_id: The documents and deletions among them, with the routing that they are sent by.
+        written: What becomes of those that are sent; None where there is nothing to ask the server.
+        refused: Documents and deletions among them that are not sent, and why.
     """
 
     records: Sequence[Record]
     ids: frozenset[str]
-    written: Future[WriteResult] | None
+    by_id: Mapping[str, Document | Deletion]
+    written: Future[_Written] | None
     refused: Sequence[Refusal] = ()
 
 
 class IngestJob:
     """Encodes documents and writes them, in batches that overlap, with bounded memory. The last word on an id counts.
 
-    As a context manager: leaving it waits for the last reply, makes the documents visible and fills `result`. After an
-    error, what is under way comes to its end; an error of the writer or an interrupt stops the writer as well. What was
-    accepted stays indexed.
+    A context manager, and to be used as one: leaving it waits for the last reply, makes the documents visible and fills
+    `result`. After an error, what is under way comes to its end; after an error of the writer or an interrupt, nothing
+    more is sent. What was accepted stays indexed, and the writer may be used again.
 
     Args:
         writer: Knows the index.
@@ -144,9 +163,11 @@ class IngestJob:
         self._pool = ThreadPoolExecutor(max_in_flight, "bulk")
         self._started = time.monotonic()
         self._settling = False
+        self._stopped = Event()
+        self._open = False
         self._result: IngestResult | None = None
         if resume:
-            self._letters.cut(self._done.dead_letter_bytes)
+            self._letters.cut(self._done.dead_letter_bytes, self._done.dead_letter_file)
 
     @property
     def result(self) -> IngestResult:
@@ -165,10 +186,12 @@ class IngestJob:
         Deletions among them take documents out again, in the order given.
 
         Raises:
+            RuntimeError: The job is not in its `with` block.
             CorpusError: `strict`, and a record failed. What was written before stays.
             TypeError: A record is no document, deletion or malformed one, or there is no encoder.
             BulkWriteError: The server takes no more. What was accepted stays indexed; the same again is safe.
         """
+        self._check_open()
         for record in records:
             self._add(record)
 
@@ -176,8 +199,9 @@ class IngestJob:
         """Do as `add` does with documents that come one by one from elsewhere; encoding blocks the event loop.
 
         Raises:
-            CorpusError, TypeError, BulkWriteError: As `add`.
+            RuntimeError, CorpusError, TypeError, BulkWriteError: As `add`.
         """
+        self._check_open()
         async for record in records:
             self._add(record)
 
@@ -186,8 +210,9 @@ class IngestJob:
 
         Raises:
             ValueError: There are more or fewer documents than vectors.
-            CorpusError, BulkWriteError: As `add`.
+            RuntimeError, CorpusError, BulkWriteError: As `add`.
         """
+        self._check_open()
         listed = list(documents)
         if len(listed) != len(vectors.weights):
             raise ValueError(f"{len(listed)} documents need as many vectors, got {len(vectors.weights)}.")
@@ -199,27 +224,40 @@ class IngestJob:
             self._take(listed[rows.start : rows.stop], vectors.take(rows))
 
     def __enter__(self) -> Self:
+        if self._stopped.is_set():
+            raise RuntimeError("this job is over; make another one.")
+        self._open = True
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._open = False
         try:
             if error is not None:
                 self._abandon(error)
-            else:
-                try:
-                    self._flush()
-                    while self._pending:
-                        self._settle()
-                    if self._refresh:
-                        self._writer.refresh()
-                except BaseException as failure:
-                    self._abandon(failure)
-                    raise
-                self._finish()
+                return
+            try:
+                self._flush()
+                while self._pending:
+                    self._settle()
+                if self._refresh:
+                    self._writer.refresh()
+            except BaseException as failure:
+                self._abandon(failure)
+                raise
+            self._finish()
         finally:
-            self._letters.close()
+            self._stopped.set()
+
+    def _check_open(self) -> None:
+        if not self._open:
+            raise RuntimeError(
+                "this job is over; make another one."
+                if self._stopped.is_set()
+                else "records are added inside of a job's `with` block, whose end waits for the last of them: "
+                "with IngestJob(...) as job: job.add(...)"
+            )
 
     def _add(self, record: Record) -> None:
         if not isinstance(record, Record):
@@ -247,17 +285,30 @@ class IngestJob:
             self._submit(batch[part.start : part.stop], some)
 
     def _submit(self, batch: Sequence[Record], vectors: SparseVectors | None) -> None:
-        ids = frozenset(record.doc_id for record in batch if not isinstance(record, MalformedRecord))
+        named = [record for record in batch if not isinstance(record, MalformedRecord)]
+        malformed = [id_of(record.raw) for record in batch if isinstance(record, MalformedRecord)]
+        unread = dict(each for each in malformed if each is not None) if self._letters.path is not None else {}
+        ids = frozenset((*(record.doc_id for record in named), *unread))
         # Batches are written side by side: what comes later for an id has to wait for what came before.
         while any(not ids.isdisjoint(pending.ids) for pending in self._pending):
             self._settle()
-        written: Future[WriteResult] | None = None
-        refused: Sequence[Refusal] = ()
-        if ids:
-            sparse, refused = self._sparse([record for record in batch if isinstance(record, Document)], vectors)
-            deletions = [record for record in batch if isinstance(record, Deletion)]
-            written = self._pool.submit(self._writer.write, [*sparse, *deletions])
-        self._pending.append(_Batch(batch, ids, written, refused))
+        written: Future[_Written] | None = None
+        by_id: dict[str, Document | Deletion] = {}
+        refused: list[Refusal] = []
+        actions: list[SparseDocument | Deletion] = []
+        if named:
+            sent = self._routed(named, by_id, refused)
+            if vectors is not None:
+                vectors = vectors.take(sent)
+            records = [by_id[named[row].doc_id] for row in sent]
+            documents = [record for record in records if isinstance(record, Document)]
+            sparse, unfit = self._sparse(documents, vectors)
+            refused += unfit
+            actions = [*sparse, *(record for record in records if isinstance(record, Deletion))]
+        if actions or unread or refused:
+            unread |= {refusal.document.doc_id: by_id[refusal.document.doc_id].routing for refusal in refused}
+            written = self._pool.submit(self._write, actions, unread)
+        self._pending.append(_Batch(batch, ids, by_id, written, refused))
         settled = False
         while self._pending and (len(self._pending) > self._max_in_flight or _is_over(self._pending[0])):
             self._settle()
@@ -265,6 +316,20 @@ class IngestJob:
         if settled:
             # Every time, so that a run that is killed encodes no more again than what waits for the server.
             self._save()
+
+    def _routed(
+        self, records: Sequence[Document | Deletion], by_id: dict[str, Document | Deletion], refused: list[Refusal]
+    ) -> list[int]:
+        """Note the routing that each record is sent by, and return the rows of those that can be."""
+        rows = []
+        for row, (record, routed) in enumerate(zip(records, self._writer.resolve(records), strict=True)):
+            if isinstance(routed, str):
+                refused.append(Refusal(record, 0, "invalid_document", routed, 0))
+                by_id[record.doc_id] = record
+            else:
+                rows.append(row)
+                by_id[record.doc_id] = routed
+        return rows
 
     def _sparse(
         self, documents: list[Document], vectors: SparseVectors | None
@@ -278,34 +343,47 @@ class IngestJob:
             vectors = self._encoder.encode_document([each.content for each in documents], batch_size=self._batch_size)
         return _without_repeated_features(to_sparse_documents(documents, vectors), vectors)
 
+    def _write(self, actions: Sequence[SparseDocument | Deletion], unread: dict[str, str | None]) -> _Written:
+        """Write a batch, and read what the index holds of those that will be dead letters; in a thread of its own."""
+        result = self._writer.write(actions, stopped=self._stopped) if actions else WriteResult(0)
+        if self._letters.path is None:
+            return _Written(result, {})
+        wanted = unread | {refusal.document.doc_id: refusal.document.routing for refusal in result.refused}
+        return _Written(result, self._writer.held(wanted, stopped=self._stopped) if wanted else {})
+
     def _settle(self) -> None:
         """Wait for the oldest batch, and note what became of it."""
         batch = self._pending[0]
-        result = batch.written.result() if batch.written is not None else WriteResult(0)
+        written = batch.written.result() if batch.written is not None else _Written(WriteResult(0), {})
         # If it is not kept whole (an interrupt, a full disk), no later batch may be accounted for.
         self._settling = True
         self._pending.popleft()
-        by_id: dict[str, Document | Deletion] = {}
-        for record in batch.records:
-            if isinstance(record, MalformedRecord):
-                self._letters.add_malformed(record)
-            else:
-                by_id[record.doc_id] = record
-        for refusal in (*batch.refused, *result.refused):
-            self._letters.add_refusal(by_id[refusal.document.doc_id], refusal)
+        self._keep_letters(batch, written)
+        result = written.result
         self._done = Watermark(
             read=self._done.read + len(batch.records),
             indexed=self._done.indexed + result.indexed,
             superseded=self._done.superseded + result.superseded,
             deleted=self._done.deleted + result.deleted,
+            not_found=self._done.not_found + result.not_found,
             dead_lettered=self._letters.count,
             dead_letter_bytes=self._letters.bytes,
+            dead_letter_file=self._letters.identity,
         )
         self._settling = False
         if self._strict and self._letters.count:
             raise CorpusError(f"Stopped, as --strict asks: {self._letters.reasons[0]}")
         if self._progress is not None:
             self._progress(self._done.read)
+
+    def _keep_letters(self, batch: _Batch, written: _Written) -> None:
+        for record in batch.records:
+            if isinstance(record, MalformedRecord):
+                doc_id, _ = id_of(record.raw) or (None, None)
+                self._letters.add_malformed(record, doc_id=doc_id, held=written.held.get(doc_id or ""))
+        for refusal in (*batch.refused, *written.result.refused):
+            doc_id = refusal.document.doc_id
+            self._letters.add_refusal(batch.by_id[doc_id], refusal, held=written.held.get(doc_id))
 
     def _save(self) -> None:
         if self._checkpoint is not None:
@@ -327,13 +405,14 @@ class IngestJob:
             elapsed_s=time.monotonic() - self._started,
             superseded=self._done.superseded,
             deleted=self._done.deleted,
+            not_found=self._done.not_found,
         )
 
     def _abandon(self, error: BaseException) -> None:
         """Let what is under way come to its end unless the writer itself fails, and keep what is known of it."""
         interrupted = isinstance(error, KeyboardInterrupt)
         if interrupted or isinstance(error, BulkWriteError):
-            self._writer.stop()
+            self._stopped.set()
         # Who interrupts does not want to wait for an answer that may take long.
         self._pool.shutdown(wait=not interrupted)
         self._strict = False
@@ -390,12 +469,11 @@ def _without_repeated_features(
 
 
 def to_sparse_documents(documents: Iterable[Document], vectors: SparseVectors) -> list[SparseDocument]:
-    """Join documents with their vectors, weights rounded to what the server can hold."""
-    rounded = vectors._replace(weights=round_to_stored(vectors.weights))
+    """Join documents with their vectors."""
     codes = repeat(None) if vectors.codes is None else (code.tobytes() for code in vectors.codes)
     return [
         SparseDocument(document.doc_id, features, to_source(document), code, document.version, routing=document.routing)
-        for (document, features), code in zip(zip(documents, rounded.as_mappings(), strict=True), codes, strict=False)
+        for (document, features), code in zip(zip(documents, vectors.as_mappings(), strict=True), codes, strict=False)
     ]
 
 

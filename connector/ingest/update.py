@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,20 +13,19 @@ from opensearchpy import OpenSearch
 from opensearchpy.helpers import scan
 
 from connector.connection.client import explained
-from connector.corpus.check import RecordChecker
+from connector.corpus.check import RecordChecker, read_routing
 from connector.corpus.jsonl import read_jsonl
 from connector.corpus.source import find_source
 from connector.encoders.base import Encoder
+from connector.index.lookup import DocumentLookup, Found
 from connector.index.sizes import all_of
-from connector.index.writer import BulkWriter, WriteResult
+from connector.index.writer import BulkWriter
 from connector.ingest.batches import without_repeats
 from connector.ingest.dead_letters import DeadLetters
-from connector.ingest.pipeline import WRITE_SIZE, IngestResult, to_sparse_documents
-from connector.types import Document, MalformedRecord, StoredState
-
-_CONFLICT = 409
-_ATTEMPTS = 5
-"""Times that a change is made anew after another writer changed the same document."""
+from connector.ingest.letters import Letter, digest_of
+from connector.ingest.pipeline import WRITE_SIZE, IngestResult
+from connector.ingest.rewrite import Refused, Rewriter
+from connector.types import Document, MalformedRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,26 +37,91 @@ class Change:
         values: By key of a JSONL record: title, text, metadata, declared fields. Keys of `metadata` are changed one by
             one; None takes a key away.
         version: As of a document; None lets the server compare what was read with what is there.
+        routing: Of the document; None for the one that the index holds it by.
     """
 
     doc_id: str
     values: Mapping[str, Any] = field(default_factory=dict)
     version: int | None = None
+    routing: str | None = None
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Change:
-        """Read a change from `_id`, the keys to change, and `_version` if it has one.
+        """Read a change from `_id`, the keys to change, and `_version` and `_routing` if it has them.
 
         Raises:
             ValueError: There is no `_id`, or nothing to change.
         """
-        values = {key: value for key, value in record.items() if key not in ("_id", "_version")}
+        values = {key: value for key, value in record.items() if key not in ("_id", "_version", "_routing")}
         doc_id, version = record.get("_id"), record.get("_version")
         if not isinstance(doc_id, str) or not doc_id:
             raise ValueError(f"'_id' is {doc_id!r}, not the id of a document")
         if not values:
             raise ValueError("has nothing but an '_id'; name what is to change")
-        return cls(doc_id, values, version)
+        return cls(doc_id, values, version, read_routing(record))
+
+    def to_record(self) -> dict[str, Any]:
+        """What a line of JSONL would hold of it."""
+        optional = {"_version": self.version, "_routing": self.routing}
+        kept = {name: value for name, value in optional.items() if value is not None}
+        return {"_id": self.doc_id, **kept, **self.values}
+
+    def merged_into(self, source: Mapping[str, Any]) -> dict[str, Any]:
+        """The record that it makes of a document."""
+        record = {**source, **self.values}
+        if isinstance(self.values.get("metadata"), Mapping):
+            metadata = {**(source.get("metadata") or {}), **self.values["metadata"]}
+            record["metadata"] = {key: value for key, value in metadata.items() if value is not None}
+        kept = {key: value for key, value in record.items() if value is not None}
+        return kept | {"_id": self.doc_id, "_version": self.version, "_routing": self.routing}
+
+    def replaced_in(self, source: Mapping[str, Any]) -> str:
+        """Digest of the values that it replaces in a document."""
+        values = {key: source.get(key) for key in self.values if key != "metadata"}
+        metadata = self.values.get("metadata")
+        held = source.get("metadata") or {}
+        keys = metadata if isinstance(metadata, Mapping) else held
+        return digest_of(values | {f"metadata.{key}": held.get(key) for key in keys if "metadata" in self.values})
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeEdit:
+    """A change, and what makes a document of it.
+
+    Attributes:
+        change: As it was given.
+        checker: Knows the fields of the index.
+        upsert: Make a document if there is none.
+        replaces: Digest of what it must replace to be no older than the index; None makes it in any case.
+    """
+
+    change: Change
+    checker: RecordChecker
+    upsert: bool = False
+    replaces: str | None = None
+
+    @property
+    def doc_id(self) -> str:
+        """Of the document."""
+        return self.change.doc_id
+
+    @property
+    def routing(self) -> str | None:
+        """Of the document; None for the one that the index holds it by."""
+        return self.change.routing
+
+    def become(self, found: Found | None) -> Document | None:
+        """The changed document; None if the index holds other values by now than those to be replaced.
+
+        Raises:
+            ValueError: The index does not hold it, or it would be no document.
+        """
+        if found is None and not self.upsert:
+            raise ValueError("the index does not hold it; an upsert would make it")
+        source = found.source if found is not None else {}
+        if found is not None and self.replaces not in (None, self.change.replaced_in(source)):
+            return None
+        return self.checker.check(self.change.merged_into(source))
 
 
 def read_changes(path: Path) -> Iterator[Change | MalformedRecord]:
@@ -80,7 +143,7 @@ def matching_changes(
     """
     with explained(client):
         for hit in scan(client, query=all_of(filters) | {"_source": False}, index=index):
-            yield Change(hit["_id"], values)
+            yield Change(hit["_id"], values, routing=hit.get("_routing"))
 
 
 class DocumentUpdater:
@@ -111,13 +174,16 @@ class DocumentUpdater:
         batch_size: int = 32,
         write_size: int = WRITE_SIZE,
     ) -> None:
-        self._client = client
         self._writer = writer
-        self._encoder = encoder
+        self._rewriter = Rewriter(
+            writer,
+            DocumentLookup(client, lambda: writer.target, writer.patiently),
+            encoder,
+            batch_size=batch_size,
+        )
         self._checker = RecordChecker(fields, refuse_repeated=False)
         self._upsert = upsert
         self._dead_letters = dead_letters
-        self._batch_size = batch_size
         self._write_size = write_size
 
     def update(
@@ -130,22 +196,29 @@ class DocumentUpdater:
             progress: Told how many are done.
 
         Raises:
-            ClusterError: The server is away or does not permit it.
+            ClusterError: The server does not permit it.
             BulkWriteError: It takes no more. The same again is safe.
         """
         started = time.monotonic()
         read = indexed = superseded = 0
         stream = iter(changes)
-        with DeadLetters(self._dead_letters) as letters:
-            while batch := list(islice(stream, self._write_size)):
-                for rows in without_repeats(batch):
-                    result = self._update(batch[rows.start : rows.stop], letters)
-                    indexed += result.indexed
-                    superseded += result.superseded
-                read += len(batch)
-                if progress is not None:
-                    progress(read)
-            self._writer.refresh()
+        letters = DeadLetters(self._dead_letters)
+        while batch := list(islice(stream, self._write_size)):
+            for rows in without_repeats(batch):
+                some = batch[rows.start : rows.stop]
+                for record in some:
+                    if isinstance(record, MalformedRecord):
+                        letters.add(malformed_change(record, upsert=self._upsert))
+                edits = [ChangeEdit(each, self._checker, self._upsert) for each in some if isinstance(each, Change)]
+                result, refused = self._rewriter.rewrite(edits)
+                indexed += result.indexed
+                superseded += result.superseded
+                for each in refused:
+                    letters.add(refused_change(each))
+            read += len(batch)
+            if progress is not None:
+                progress(read)
+        self._writer.refresh()
         return IngestResult(
             read=read,
             indexed=indexed,
@@ -156,76 +229,23 @@ class DocumentUpdater:
             superseded=superseded,
         )
 
-    def _update(self, batch: Sequence[Change | MalformedRecord], letters: DeadLetters) -> WriteResult:
-        """Change documents that differ from each other."""
-        for record in batch:
-            if isinstance(record, MalformedRecord):
-                letters.add_malformed(record)
-        waiting = {record.doc_id: record for record in batch if isinstance(record, Change)}
-        indexed = superseded = 0
-        for attempt in range(1, _ATTEMPTS + 1):
-            documents = self._changed(waiting.values(), letters)
-            result = self._write(documents)
-            indexed += result.indexed
-            superseded += result.superseded
-            lost: dict[str, Change] = {}
-            for refusal in result.refused:
-                doc_id = refusal.document.doc_id
-                if refusal.status == _CONFLICT and attempt < _ATTEMPTS:
-                    lost[doc_id] = waiting[doc_id]
-                else:
-                    letters.add_refusal(documents[doc_id][0], refusal)
-            if not lost:
-                break
-            waiting = lost
-        return WriteResult(indexed, superseded=superseded)
 
-    def _write(self, documents: Mapping[str, tuple[Document, StoredState | None]]) -> WriteResult:
-        if not documents:
-            return WriteResult(0)
-        changed = [document for document, _ in documents.values()]
-        vectors = self._encoder.encode_document([each.content for each in changed], batch_size=self._batch_size)
-        return self._writer.write(
-            [replace(each, replaces=documents[each.doc_id][1]) for each in to_sparse_documents(changed, vectors)]
-        )
-
-    def _changed(
-        self, changes: Collection[Change], letters: DeadLetters
-    ) -> dict[str, tuple[Document, StoredState | None]]:
-        """What documents become, and the write that each rests on: None where a version is compared instead."""
-        found = self._read([change.doc_id for change in changes])
-        changed: dict[str, tuple[Document, StoredState | None]] = {}
-        for change in changes:
-            source, state = found.get(change.doc_id, ({}, StoredState()))
-            try:
-                if change.doc_id not in found and not self._upsert:
-                    raise ValueError("the index does not hold it; an upsert would make it")
-                document = self._checker.check(_merge(change, source))
-            except ValueError as error:
-                raw = json.dumps({"_id": change.doc_id, **change.values}, default=str)
-                letters.add_malformed(MalformedRecord(f"change of {change.doc_id!r}", str(error), raw))
-            else:
-                changed[change.doc_id] = document, state if change.version is None else None
-        return changed
-
-    def _read(self, ids: Sequence[str]) -> dict[str, tuple[Mapping[str, Any], StoredState]]:
-        """The documents of these ids that exist."""
-        if not ids:
-            return {}
-        with explained(self._client):
-            reply = self._client.mget(index=self._writer.index, body={"ids": list(ids)})
-        return {
-            each["_id"]: (each["_source"], StoredState(each["_seq_no"], each["_primary_term"]))
-            for each in reply["docs"]
-            if each.get("found")
-        }
+def malformed_change(record: MalformedRecord, *, upsert: bool) -> Letter:
+    """The letter of a line that is no change."""
+    return Letter(operation="update", reason=record.reason, raw=record.raw, location=record.location, upsert=upsert)
 
 
-def _merge(change: Change, source: Mapping[str, Any]) -> dict[str, Any]:
-    """The record that a change makes of a document."""
-    record = {**source, **change.values}
-    if isinstance(change.values.get("metadata"), Mapping):
-        metadata = {**source.get("metadata", {}), **change.values["metadata"]}
-        record["metadata"] = {key: value for key, value in metadata.items() if value is not None}
-    kept = {key: value for key, value in record.items() if value is not None}
-    return kept | {"_id": change.doc_id, "_version": change.version}
+def refused_change(refused: Refused[ChangeEdit]) -> Letter:
+    """The letter of a change that was not made: the change alone, and what it was to replace."""
+    edit, refusal, found = refused
+    return Letter(
+        operation="update",
+        status=refusal.status,
+        kind=refusal.kind,
+        reason=refusal.reason,
+        attempts=refusal.attempts,
+        doc_id=edit.doc_id,
+        record=edit.change.to_record(),
+        upsert=edit.upsert,
+        replaced=None if found is None else edit.change.replaced_in(found.source),
+    )

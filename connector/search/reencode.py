@@ -14,11 +14,13 @@ from opensearchpy.helpers import scan
 from connector.connection.client import explained
 from connector.errors import IndexMappingError
 from connector.index.sizes import all_of, count_matching
+from connector.index.target import read_target
 from connector.search.retriever import Retriever
 from connector.types import Document
 
 _OWN = ("title", "text", "metadata")
 _COPIED_SETTINGS = ("number_of_shards", "number_of_replicas")
+_KEPT_OF_ALIASES = ("filter", "index_routing", "search_routing", "is_hidden")
 _WORDS = 12
 
 
@@ -30,7 +32,7 @@ class Comparison:
         documents: Of the old index.
         new_documents: Of the new one.
         sampled: Documents drawn at random from the old one.
-        differing: Ids of these that the new one lacks, or holds with another content.
+        differing: Ids of these that the new one lacks, or holds with another content or routing.
         found: The share of these that the old one finds among the first 10 by their own first words.
         new_found: The same of the new one.
     """
@@ -60,16 +62,20 @@ class Comparison:
 
 
 def read_index(client: OpenSearch, index: str) -> Iterator[Document]:
-    """Read all documents of an index, with their versions.
+    """Read all documents of an index, with their versions and routings.
 
     A document that is written into another index with its version does not overwrite a newer one there.
+
+    Args:
+        client: A ready client.
+        index: The index, or several joined by commas; an alias would leave out what its filter and routing do.
 
     Raises:
         ClusterError: The server is away or does not permit it.
     """
     with explained(client):
         for hit in scan(client, index=index, query=all_of(()) | {"version": True}):
-            yield _to_document(hit["_id"], hit["_source"], hit["_version"])
+            yield _to_document(hit)
 
 
 def copied_settings(client: OpenSearch, index: str) -> dict[str, Any]:
@@ -87,29 +93,41 @@ def copied_settings(client: OpenSearch, index: str) -> dict[str, Any]:
     return {name: own[name] for name in _COPIED_SETTINGS if name in own}
 
 
+def copied_mappings(client: OpenSearch, index: str) -> dict[str, Any]:
+    """Read the parts of an index's mapping, other than its fields, that one in its place must have.
+
+    Raises:
+        ClusterError: The server is away or does not permit it.
+    """
+    with explained(client):
+        required = read_target(client, index).routing_required
+    return {"_routing": {"required": True}} if required else {}
+
+
 def compare_indices(client: OpenSearch, old: Retriever, new: Retriever, *, sample: int = 200) -> Comparison:
     """Compare counts, the content of random documents, and whether these are found.
 
     Raises:
         ClusterError, SearchError: As the server has it.
     """
-    names = old.schema.index, new.schema.index
+    # Not an alias, which may hide documents.
+    names = [",".join(each.schema.names) for each in (old, new)]
     with explained(client):
         client.indices.refresh(index=",".join(names))
         counts = [count_matching(client, name) for name in names]
         drawn: dict[str, Any] = {"function_score": {"random_score": {}, "query": {"match_all": {}}}}
         hits = client.search(index=names[0], body={"query": drawn, "size": sample})["hits"]["hits"]
-        ids = [hit["_id"] for hit in hits]
-        replies = client.mget(index=names[1], body={"ids": ids})["docs"] if ids else []
-    copies = {each["_id"]: _digest(each["_source"]) for each in replies if each.get("found")}
-    differing = tuple(hit["_id"] for hit in hits if copies.get(hit["_id"]) != _digest(hit["_source"]))
+        wanted = [{"_id": hit["_id"]} | ({"routing": hit["_routing"]} if "_routing" in hit else {}) for hit in hits]
+        copies = client.mget(index=names[1], body={"docs": wanted})["docs"] if hits else []
+    ids = [hit["_id"] for hit in hits]
+    differing = tuple(hit["_id"] for hit, copy in zip(hits, copies, strict=True) if not _is_same(hit, copy))
     queries = [_first_words(hit["_source"]) for hit in hits]
     found, new_found = (_share_found(each, queries, ids) for each in (old, new))
     return Comparison(counts[0], counts[1], len(hits), differing, found, new_found)
 
 
 def switch_alias(client: OpenSearch, name: str, index: str, *, delete_old: bool = False) -> list[str]:
-    """Let an alias name an index, and no other any more, in one step.
+    """Let an alias name an index, and no other any more, in one step; it keeps its filter and its routing.
 
     Args:
         client: A ready client.
@@ -122,11 +140,13 @@ def switch_alias(client: OpenSearch, name: str, index: str, *, delete_old: bool 
 
     Raises:
         ClusterError: The server is away or does not permit it.
-        IndexMappingError: `name` is an index and is not to be deleted.
+        IndexMappingError: `name` is an index and is not to be deleted, or an alias that says something else of each of
+            its indices.
     """
     with explained(client):
         is_alias = bool(client.indices.exists_alias(name=name))
-        named = sorted(client.indices.get_alias(name=name)) if is_alias else []
+        replies = client.indices.get_alias(name=name) if is_alias else {}
+        named = sorted(replies)
         if not is_alias and client.indices.exists(index=name):
             if not delete_old:
                 raise IndexMappingError(
@@ -135,17 +155,36 @@ def switch_alias(client: OpenSearch, name: str, index: str, *, delete_old: bool 
                 )
             named = [name]
         old = [each for each in named if each != index]
+        kept = _said_of_documents(name, [replies[each]["aliases"][name] for each in old if each in replies])
         taken = "remove_index" if delete_old else "remove"
-        actions: list[dict[str, Any]] = [{"add": {"index": index, "alias": name, "is_write_index": True}}]
+        actions: list[dict[str, Any]] = [{"add": {"index": index, "alias": name, "is_write_index": True, **kept}}]
         actions += [{taken: {"index": each} | ({} if delete_old else {"alias": name})} for each in old]
         client.indices.update_aliases(body={"actions": actions})
     return old
 
 
-def _to_document(doc_id: str, source: Mapping[str, Any], version: int) -> Document:
+def _said_of_documents(name: str, aliases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The filter and routing of an alias, which must be the same for all of its indices."""
+    said = [{key: alias[key] for key in _KEPT_OF_ALIASES if key in alias} for alias in aliases]
+    if any(each != said[0] for each in said):
+        raise IndexMappingError(
+            f"The alias {name!r} has another filter or routing for each of its indices; point it at the new index by "
+            "hand."
+        )
+    return said[0] if said else {}
+
+
+def _to_document(hit: Mapping[str, Any]) -> Document:
+    source = hit["_source"]
     fields = {name: value for name, value in source.items() if name not in _OWN}
     title, text, metadata = source.get("title", ""), source.get("text", ""), source.get("metadata", {})
-    return Document(doc_id, text, title, metadata, fields, version)
+    return Document(hit["_id"], text, title, metadata, fields, hit["_version"], hit.get("_routing"))
+
+
+def _is_same(hit: Mapping[str, Any], copy: Mapping[str, Any]) -> bool:
+    if not copy.get("found") or copy.get("_routing") != hit.get("_routing"):
+        return False
+    return _digest(copy["_source"]) == _digest(hit["_source"])
 
 
 def _digest(source: Mapping[str, Any]) -> str:

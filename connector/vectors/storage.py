@@ -9,6 +9,10 @@ SMALLEST_WEIGHT = float(np.finfo(np.float32).tiny)
 """rank_features refuses values below the smallest normal float, and takes none at or below 0."""
 
 
+_LARGEST_CELL = 0xFEFF
+"""Of the largest finite float."""
+
+
 def find_weight_exponent(weights: NDArray[np.float32], *, margin: int = 0) -> int:
     """Find the power of two that brings weights next to the smallest one that `rank_features` can hold.
 
@@ -50,7 +54,17 @@ def round_to_stored(weights: NDArray[np.float32]) -> NDArray[np.float32]:
         float32 of the same shape, at most the largest value that can be held; NaN, infinity and values below 0 as
         they were.
     """
-    bits = np.ascontiguousarray(weights, dtype=np.float32).view(np.uint32)
-    rounded = np.minimum((bits + np.uint32(1 << 14)) & np.uint32(0xFFFF_8000), np.uint32(0x7F7F_8000))
     # What cannot be held is left for the writer to refuse by its own value.
-    return np.where(np.isfinite(weights) & (weights >= 0), rounded.view(np.float32), weights)
+    held = np.isfinite(weights) & (weights >= 0)
+    return np.where(held, (to_cells(np.where(held, weights, 0)) << 15).view(np.float32), weights)
+
+
+def to_cells(weights: NDArray[np.float32]) -> NDArray[np.uint32]:
+    """The bits >> 15 of the nearest values that `rank_features` can hold: integers that it tells apart.
+
+    Args:
+        weights: float32 of any shape, finite, 0 or above.
+    """
+    bits = np.ascontiguousarray(weights, dtype=np.float32).view(np.uint32)
+    cells: NDArray[np.uint32] = np.minimum((bits + np.uint32(1 << 14)) >> np.uint32(15), np.uint32(_LARGEST_CELL))
+    return cells

@@ -18,6 +18,7 @@ from opensearchpy import OpenSearch
 
 from connector.query.body import FEATURES_FIELD, PRESENCE_FEATURE
 from connector.types import SparseDocument
+from connector.vectors.storage import round_to_stored
 
 _PAGE = 2_000
 
@@ -59,7 +60,9 @@ def read_contents(client: OpenSearch, index: str, num_latents: int, *, preferenc
 
 def contents_of(documents: Iterable[SparseDocument]) -> Contents:
     """What an index should hold that got these documents, with weights as it stores them."""
-    return _contents((each.doc_id, each.source, {**each.features, PRESENCE_FEATURE: 1.0}) for each in documents)
+    return _contents(
+        (each.doc_id, each.source, _rounded(each.features) | {PRESENCE_FEATURE: 1.0}) for each in documents
+    )
 
 
 def _all_hits(client: OpenSearch, index: str, query: dict[str, Any], *, preference: str) -> Iterator[dict[str, Any]]:
@@ -77,6 +80,11 @@ def _all_hits(client: OpenSearch, index: str, query: dict[str, Any], *, preferen
 def _stored(scores: Mapping[str, float]) -> dict[str, float]:
     # JSON holds the shortest decimals that tell a float apart.
     return {name: float(np.float32(score)) for name, score in scores.items()}
+
+
+def _rounded(features: Mapping[str, float]) -> dict[str, float]:
+    weights = round_to_stored(np.array(list(features.values()), np.float32))
+    return dict(zip(features, weights.tolist(), strict=True))
 
 
 def _contents(documents: Iterable[tuple[str, Mapping[str, Any], Mapping[str, float]]]) -> Contents:

@@ -87,7 +87,7 @@ def test_read_is_indexed_and_dead_lettered_for_a_mixed_corpus(
     assert (result.read, result.indexed, result.dead_lettered) == (10, 2, 8)
     assert client.count(index=index)["count"] == 2
     kept = [json.loads(line) for line in (tmp_path / "dead.jsonl").read_text().splitlines()]
-    by_name = {line.get("_id") or line["location"].rpartition("/")[2]: line for line in kept}
+    by_name = {(line.get("_id") or line["location"]).rpartition("/")[2]: line for line in kept}
     assert set(by_name) == {*(f"c.jsonl:{number}" for number in range(2, 8)), "no-year", "long-metadata"}
     assert "'colour' is not in the mapping" in by_name["c.jsonl:7"]["reason"]
     assert by_name["no-year"]["type"] == "mapper_parsing_exception"
@@ -154,7 +154,7 @@ def test_a_run_that_broke_off_can_be_run_again(
     with fault_proxy(opensearch_url) as proxy, connect(proxy.url) as through:
         proxy.faults.extend([lambda body, forward: forward(body)] * 3)
         proxy.always = status(400, "no more")
-        with pytest.raises(BulkWriteError, match="no more.*nothing is doubled"):
+        with pytest.raises(BulkWriteError, match="no more.*nothing is duplicated"):
             run(corpus(50), encoder, through, index)
     client.indices.refresh(index=index)
     assert 0 < client.count(index=index)["count"] < 50

@@ -28,7 +28,7 @@ DOC_IDS = [f"d{number}" for number in range(400)]
 
 
 class Scored(NamedTuple):
-    """Two indices of the same vectors: weights as they are, and rounded to what the server holds."""
+    """Two indices of the same vectors: weights sent as they are, and by our writer, which rounds them."""
 
     documents: SparseVectors
     queries: SparseVectors
@@ -45,12 +45,13 @@ def scored(opensearch_url: str) -> Iterator[Scored]:
     fingerprint = EncoderFingerprint("tiny", "", "ab" * 32, 24, NUM_LATENTS, "mean", 12)
     with connect(opensearch_url) as client:
         raw = [SparseDocument(i, features) for i, features in zip(DOC_IDS, documents.as_mappings(), strict=True)]
-        rounded = to_sparse_documents([Document(doc_id, "text") for doc_id in DOC_IDS], documents)
-        for name, content in ((names.as_they_are, raw), (names.rounded, rounded)):
+        for name in (names.as_they_are, names.rounded):
             prepare_index(client, name, fingerprint, settings={"number_of_replicas": 0})
-            writer = BulkWriter(client, name)
-            assert writer.write(content).indexed == len(DOC_IDS)
-            writer.refresh()
+        lines = [line for each in raw for line in ({"index": {"_id": each.doc_id}}, {"features": each.features})]
+        assert not client.bulk(index=names.as_they_are, body=lines, params={"refresh": "true"})["errors"]
+        writer = BulkWriter(client, names.rounded)
+        assert writer.write(raw).indexed == len(DOC_IDS)
+        writer.refresh()
         yield names
         for name in (names.as_they_are, names.rounded):
             client.indices.delete(index=name)

@@ -19,7 +19,7 @@ from connector.errors import BulkWriteError, ClusterError
 from connector.index.schema import prepare_index
 from connector.index.writer import BulkWriter
 from connector.types import EncoderFingerprint, SparseDocument
-from tests.fault_proxy import TLS_FOLDER, FaultProxy, broken_before, fault_proxy, status
+from tests.fault_proxy import TLS_FOLDER, FaultProxy, broken_before, fault_proxy, passed, status
 from tests.forward_proxy import forward_proxy
 
 pytestmark = pytest.mark.opensearch
@@ -95,7 +95,7 @@ def test_a_day_of_commands_leaves_no_credential_behind(
     Path("queries.jsonl").write_text('{"_id": "q1", "text": "stars"}\n')
     Path("qrels").mkdir()
     Path("qrels/test.tsv").write_text("query-id\tcorpus-id\tscore\nq1\td1\t1\n")
-    guarded.faults.extend([broken_before, status(400, "not today")])
+    guarded.faults.extend([passed, broken_before, status(400, "not today")])
     assert run("ingest", "corpus.jsonl", *options).exit_code == 4
     assert Path(f"{index}.checkpoint.json").is_file()
     assert run("ingest", "corpus.jsonl", *options, "--resume", "--json").exit_code == 3

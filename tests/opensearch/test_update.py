@@ -96,8 +96,10 @@ def test_a_document_that_is_not_there_is_a_dead_letter_or_made(
 ) -> None:
     change = Change("new", {"text": "mountains are high"})
     refused = updater(client, filled, encoder, dead_letters=tmp_path / "letters.jsonl").update([change])
-    assert refused.reasons == ("change of 'new': the index does not hold it; an upsert would make it",)
-    assert json.loads((tmp_path / "letters.jsonl").read_text())["raw"] == '{"_id": "new", "text": "mountains are high"}'
+    assert refused.reasons == ("document 'new': the index does not hold it; an upsert would make it",)
+    letter = json.loads((tmp_path / "letters.jsonl").read_text())
+    assert (letter["operation"], letter["upsert"]) == ("update", False)
+    assert letter["change"] == {"_id": "new", "text": "mountains are high"}
     assert updater(client, filled, encoder, upsert=True).update([change]).indexed == 1
     assert source(client, filled, "new") == {"text": "mountains are high"}
 
@@ -190,7 +192,7 @@ def test_update_says_how_it_is_used(
 def test_delete_takes_documents_out_by_id(command: Command, client: OpenSearch, filled: str) -> None:
     result = command("delete", "--id", "cats", "--ids", "-", "--quiet", input="rivers\n\nnever there\n")
     assert result.exit_code == 0, result.output
-    assert "3 deleted + 0 dead-lettered = 3 read" in result.stdout
+    assert "2 deleted + 1 not found + 0 dead-lettered = 3 read" in result.stdout
     assert client.count(index=filled)["count"] == 1
 
 

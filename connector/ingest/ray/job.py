@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from connector.errors import BulkWriteError, ConnectorError
 from connector.index.schema import read_uuid
 from connector.index.writer import BulkWriter
 from connector.ingest.dead_letters import REASONS_KEPT
+from connector.ingest.letter_file import LetterFile
 from connector.ingest.pipeline import IngestResult, Progress
 from connector.ingest.prepare import prepare_encoder
 from connector.ingest.ray.worker import COUNTS, Read, Worker, read_parts, read_rows
@@ -220,10 +220,9 @@ def _add_up(
             totals[name] += int(outcome[name])
         reasons += json.loads(outcome["reasons"])
         if dead_letters is not None and outcome["letters"]:
-            with dead_letters.open("a", encoding="utf-8") as file:
-                file.write(outcome["letters"])
-                file.flush()
-                os.fsync(file.fileno())
+            file = LetterFile(dead_letters)
+            file.append(outcome["letters"].encode())
+            file.sync()
         _log.debug("A batch is done: %s.", {name: int(outcome[name]) for name in COUNTS})
         if progress is not None:
             progress(totals["read"])

@@ -75,15 +75,11 @@ class Worker:
         if not self._ready:
             # Not on construction: Ray reports the death of an actor then, and not what it died of.
             self._prepare()
-        # A job that fails stops its writer: with one for all, the next batch would fail of that, and hide why.
-        writer = BulkWriter(
-            self._client, self._job.index, chunk_size=self._job.chunk_size, max_in_flight=self._job.max_in_flight
-        )
         checker = RecordChecker(self._fields, generate_ids=self._job.generate_ids, refuse_repeated=False)
         with TemporaryDirectory() as folder:
             letters = Path(folder) / "letters.jsonl"
             with IngestJob(
-                writer, self._encoder, dead_letters=letters, batch_size=self._job.batch_size, refresh=False
+                self._writer, self._encoder, dead_letters=letters, batch_size=self._job.batch_size, refresh=False
             ) as job:
                 job.add(self._read(table, RecordMapper(checker, self._job.layout)))
             kept = letters.read_text(encoding="utf-8") if letters.exists() else ""
@@ -101,7 +97,7 @@ class Worker:
             )
         self._encoder = encoder_of(schema, load_encoder(job.encoder, k=schema.encoder.k))
         self._fields = tuple(schema.fields)
-        self._client = client
+        self._writer = BulkWriter(client, job.index, chunk_size=job.chunk_size, max_in_flight=job.max_in_flight)
         self._ready = True
 
 

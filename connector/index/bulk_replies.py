@@ -1,0 +1,100 @@
+"""What the items of a bulk reply say of the documents that were sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+FILTER_PATH = ",".join(
+    f"items.*.{name}" for name in ("status", "result", "_index", "_id", "error.type", "error.reason", "error.caused_by")
+)
+"""The parts of a reply that are read."""
+
+_RETRIED_STATUS = (408, 429, 500, 502, 503, 504)
+_KINDS_OF_THE_INDEX = ("index_closed_exception", "security_exception")
+_REASONS_OF_THE_INDEX = (
+    "pipeline with id [",  # "... does not exist"
+    "no write index is defined for alias",
+    "only write ops with an op_type of create are allowed in data streams",
+)
+_PIPELINE_ATTEMPTS = 5
+
+
+class Item(NamedTuple):
+    """What became of one document.
+
+    Attributes:
+        status: As of HTTP.
+        result: `created`, `updated`, `deleted`, `not_found` or `noop`; empty for an error.
+        stored_in: The index that it went into.
+        stored_as: The id that it has there.
+        kind: The server's type of error, empty for none.
+        reason: Why, in one line.
+    """
+
+    status: int
+    result: str
+    stored_in: str
+    stored_as: str
+    kind: str
+    reason: str
+
+    @property
+    def index_is_gone(self) -> bool:
+        """Whether there is no such index."""
+        return self.kind == "index_not_found_exception"
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the index or the cluster takes no writes at present."""
+        return self.kind == "cluster_block_exception"
+
+    @property
+    def concerns_the_index(self) -> bool:
+        """Whether no document can be written, so that each would fail in the same way."""
+        return bool(self.kind) and (
+            self.kind in _KINDS_OF_THE_INDEX
+            or self.reason.startswith(_REASONS_OF_THE_INDEX)
+            or (self.status in (401, 403) and not self.is_blocked)
+        )
+
+    def is_temporary(self, attempts: int, *, pipeline: bool) -> bool:
+        """Whether sending the document again may help.
+
+        Args:
+            attempts: Requests that carried it.
+            pipeline: Whether the index has an ingest pipeline: what its processors cannot do is a 500 as well.
+        """
+        if self.status == 500 and (
+            self.kind.endswith("processor_exception") or (pipeline and attempts >= _PIPELINE_ATTEMPTS)
+        ):
+            return False
+        return self.status in _RETRIED_STATUS or self.is_blocked
+
+
+def read_items(reply: Any) -> list[Item] | None:  # noqa: ANN401
+    """The items of a reply, in the order of what was sent; None if it is none."""
+    if not isinstance(reply, dict):
+        return None
+    return [_read(next(iter(item.values()))) for item in reply.get("items", [])]
+
+
+def _read(item: Mapping[str, Any]) -> Item:
+    error = item.get("error", {})
+    return Item(
+        item["status"],
+        item.get("result", ""),
+        item.get("_index", ""),
+        item.get("_id", ""),
+        str(error.get("type", "")),
+        _reason(error) if error else "",
+    )
+
+
+def _reason(error: Mapping[str, Any]) -> str:
+    """The server's reason and the innermost one below it, which often says what the first one does not."""
+    reason, cause = str(error.get("reason", "")), error
+    while isinstance(cause.get("caused_by"), dict):
+        cause = cause["caused_by"]
+    innermost = str(cause.get("reason", ""))
+    return reason if innermost in reason else f"{reason}: {innermost}"

@@ -1,0 +1,222 @@
+"""Find documents by their ids, whatever routing they were written by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from threading import Event
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from opensearchpy import OpenSearch
+from opensearchpy.exceptions import AuthorizationException, NotFoundError
+
+from connector.connection.client import explained
+from connector.errors import ClusterError
+from connector.index.target import WriteTarget
+from connector.limits import MAX_HITS
+from connector.types import Deletion, Document, StoredState
+
+T = TypeVar("T")
+Record = TypeVar("Record", bound=Document | Deletion)
+
+
+class Patiently(Protocol):
+    """Sends a request, again where that may help, until it is stopped."""
+
+    def __call__(self, call: Callable[[], T], *, stopped: Event | None = None) -> T:
+        """Return what the request does."""
+
+
+class Found(NamedTuple):
+    """A document as the index holds it.
+
+    Attributes:
+        source: Its fields.
+        state: The write that made it so.
+        routing: That it was written by; None for the id's own.
+    """
+
+    source: Mapping[str, Any]
+    state: StoredState
+    routing: str | None
+
+
+class Held(NamedTuple):
+    """What an index held of a document, to be compared with what it holds later.
+
+    Attributes:
+        uuid: Of the index.
+        state: The write that made it so.
+    """
+
+    uuid: str
+    state: StoredState
+
+
+class DocumentLookup:
+    """Finds documents of the index that a name writes to.
+
+    A document that was written by a routing of its own can lie on any shard, and the server finds it by its id alone
+    only in a search. So an id that says no routing means the document wherever it lies.
+
+    Args:
+        client: A ready client.
+        target: What is written to, asked anew each time.
+        patiently: Sends a request, again if that may help.
+    """
+
+    def __init__(self, client: OpenSearch, target: Callable[[], WriteTarget], patiently: Patiently) -> None:
+        self._client = client
+        self._target = target
+        self._patiently = patiently
+        self._routed: bool | None = None
+
+    def find(
+        self, wanted: Mapping[str, str | None], *, source: bool = True, stopped: Event | None = None
+    ) -> dict[str, list[Found]]:
+        """Find documents as they are now; of an id without a routing all that lie by different ones.
+
+        Args:
+            wanted: From id to routing, None if that is not known.
+            source: Return their fields.
+            stopped: Once it is set nothing is asked again.
+
+        Raises:
+            BulkWriteError: No retry helps, or none helped in time.
+            ClusterError: The server does not permit it.
+        """
+        if not wanted:
+            return {}
+        if self._target().has_filter:  # which a document that is asked for by its id would pass by
+            return self._search(list(wanted), source=source, stopped=stopped)
+        found = self._get(wanted, source=source, stopped=stopped)
+        missing = [doc_id for doc_id in wanted if doc_id not in found]
+        if missing and self._holds_routed():
+            found |= self._search(missing, source=source, stopped=stopped)
+        return found
+
+    def held(self, wanted: Mapping[str, str | None], *, stopped: Event | None = None) -> dict[str, Held]:
+        """What the index holds of documents, ids of several copies left out; nothing where reading is not permitted.
+
+        Args:
+            wanted: As for `find`.
+            stopped: As for `find`.
+        """
+        uuid = self.uuid
+        if uuid is None:
+            return {}
+        try:
+            found = self.find(wanted, source=False, stopped=stopped)
+        except ClusterError:
+            return {}
+        states = {doc_id: found.get(doc_id, []) for doc_id in wanted}
+        return {
+            doc_id: Held(uuid, copies[0].state if copies else StoredState())
+            for doc_id, copies in states.items()
+            if len(copies) < 2
+        }
+
+    @property
+    def uuid(self) -> str | None:
+        """Of the index that is written to; None if that is not known."""
+        target = self._target()
+        state = None if target.index is None else target.states.get(target.index)
+        return state and state.uuid
+
+    def resolve(self, records: Sequence[Record]) -> list[Record | str]:
+        """Give each record the routing that it is written or deleted by, or say why it cannot be.
+
+        Raises:
+            BulkWriteError, ClusterError: As `find`.
+        """
+        target = self._target()
+        hidden = [record.doc_id for record in records if target.has_filter and isinstance(record, Deletion)]
+        routed = target.routing is None and any(record.routing is None for record in records) and self._holds_routed()
+        unrouted = [record.doc_id for record in records if routed and record.routing is None]
+        copies = self._search([*hidden, *unrouted], source=False) if hidden or unrouted else {}
+        resolved: list[Record | str] = []
+        for record in records:
+            try:
+                if record.doc_id in hidden and record.doc_id not in copies:
+                    raise ValueError(f"the alias {target.name!r} shows no document of this id")
+                if record.routing is None:
+                    record = replace(record, routing=only_routing(record.doc_id, copies.get(record.doc_id, [])))
+                resolved.append(replace(record, routing=target.routing_of(record)))
+            except ValueError as error:
+                resolved.append(str(error))
+        if target.routing is None and any(record.routing is not None for record in records):
+            self._routed = True
+        return resolved
+
+    def _holds_routed(self) -> bool:
+        """Whether the index has documents with a routing of their own, as far as is known."""
+        if self._routed is None:
+            target = self._target()
+            self._routed = target.routing_required or self._count_routed(target) > 0
+        return self._routed
+
+    def _count_routed(self, target: WriteTarget) -> int:
+        body = {"query": {"exists": {"field": "_routing"}}}
+        try:
+            reply = self._ask(lambda: self._client.count(index=target.index or target.name, body=body))
+        except (ClusterError, NotFoundError):  # who may only write cannot know
+            return 0
+        return int(reply["count"])
+
+    def _ask(self, call: Callable[[], Any], *, stopped: Event | None = None) -> Any:  # noqa: ANN401
+        with explained(self._client):
+            return self._patiently(call, stopped=stopped)
+
+    def _get(self, wanted: Mapping[str, str | None], *, source: bool, stopped: Event | None) -> dict[str, list[Found]]:
+        target = self._target()
+        routings = {doc_id: routing or target.routing for doc_id, routing in wanted.items()}
+        docs = [
+            {"_id": doc_id} | ({} if routing is None else {"routing": routing}) for doc_id, routing in routings.items()
+        ]
+        # Without a source, the routing has to be asked for.
+        params = {} if source else {"_source": "false", "stored_fields": "_routing"}
+        index = target.index or target.name
+        reply = self._ask(lambda: self._client.mget(index=index, body={"docs": docs}, params=params), stopped=stopped)
+        return {each["_id"]: [_found(each)] for each in reply["docs"] if each.get("found")}
+
+    def _search(self, doc_ids: Sequence[str], *, source: bool, stopped: Event | None = None) -> dict[str, list[Found]]:
+        target = self._target()
+        index = target.name if target.has_filter else target.index or target.name
+        body = {
+            "query": {"ids": {"values": list(doc_ids)}},
+            "size": MAX_HITS,
+            "_source": source,
+            "seq_no_primary_term": True,
+        }
+
+        def search() -> Any:  # noqa: ANN401
+            try:
+                self._client.indices.refresh(index=index)
+            except (NotFoundError, AuthorizationException):
+                pass  # Amazon's Serverless refreshes by itself
+            return self._client.search(index=index, body=body)
+
+        found: dict[str, list[Found]] = {}
+        for hit in self._ask(search, stopped=stopped)["hits"]["hits"]:
+            found.setdefault(hit["_id"], []).append(_found(hit))
+        return found
+
+
+def only_routing(doc_id: str, copies: Sequence[Found]) -> str | None:
+    """The routing of the only document of an id; None if there is none, or if it has no routing.
+
+    Raises:
+        ValueError: There are several.
+    """
+    if len(copies) > 1:
+        routings = ", ".join("none" if each.routing is None else repr(each.routing) for each in copies)
+        raise ValueError(
+            f"the index holds {len(copies)} documents of the id {doc_id!r}, by the routings {routings}; name one as "
+            "'_routing'"
+        )
+    return copies[0].routing if copies else None
+
+
+def _found(reply: Mapping[str, Any]) -> Found:
+    state = StoredState(reply["_seq_no"], reply["_primary_term"])
+    return Found(reply.get("_source", {}), state, reply.get("_routing"))

@@ -1,0 +1,105 @@
+"""How long a request is sent again, and what is said meanwhile."""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import dataclass
+from logging import getLogger
+from threading import Event, Lock
+
+from connector.errors import BulkWriteError
+
+_log = getLogger("ksparse.index")
+
+_SAID_AFTER_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How requests are sent again.
+
+    Attributes:
+        initial_backoff: Seconds of the first wait, at most; waits are random below a limit that doubles.
+        max_backoff: Seconds of the longest wait.
+        deadline_s: Seconds after which a request is given up.
+    """
+
+    initial_backoff: float = 0.5
+    max_backoff: float = 30.0
+    deadline_s: float = 600.0
+
+
+class Pauses:
+    """Says why a server takes nothing: every wait at INFO; once, at WARNING, when it has lasted 5 s. Thread-safe.
+
+    Args:
+        what: What waits, at the beginning of a sentence.
+        deadline_s: How long it may last.
+    """
+
+    def __init__(self, what: str, deadline_s: float) -> None:
+        self._what = what
+        self._deadline_s = deadline_s
+        self._lock = Lock()
+        self._since: float | None = None
+        self._said = False
+
+    def begin(self, cause: str, seconds: float) -> None:
+        """Something failed, and is tried again in some seconds."""
+        _log.info("%s: %s; trying again in %.1f s", self._what, cause, seconds)
+        now = time.monotonic()
+        with self._lock:
+            if self._since is None:
+                self._since = now
+            lasting = now + seconds - self._since
+            if self._said or lasting < _SAID_AFTER_S:
+                return
+            self._said = True
+        _log.warning("%s waits: %s. Trying for up to %.0f s.", self._what, cause, self._deadline_s)
+
+    def end(self) -> None:
+        """Something succeeded."""
+        with self._lock:
+            said, since = self._said, self._since
+            self._said, self._since = False, None
+        if said and since is not None:
+            _log.warning("%s goes on after %.0f s.", self._what, time.monotonic() - since)
+
+
+class Patience:
+    """The waits of one request, until its deadline.
+
+    Args:
+        policy: How long.
+        pauses: Where they are said.
+        stopped: Ends a wait at once when it is set.
+    """
+
+    def __init__(self, policy: RetryPolicy, pauses: Pauses, stopped: Event) -> None:
+        self._policy = policy
+        self._pauses = pauses
+        self._stopped = stopped
+        self._backoff = policy.initial_backoff
+        self._deadline = time.monotonic() + policy.deadline_s
+
+    def wait(self, cause: str, *, at_least: float = 0.0, given_up: str) -> None:
+        """Wait before the next attempt.
+
+        Args:
+            cause: Why the last one failed.
+            at_least: Seconds that the server asked for.
+            given_up: Beginning of the error's message.
+
+        Raises:
+            BulkWriteError: The deadline passes before the wait is over.
+        """
+        if time.monotonic() + at_least >= self._deadline:
+            raise BulkWriteError(
+                f"{given_up} within {self._policy.deadline_s:.0f} s ({cause}). Correct the cause and run the same "
+                "again; nothing is duplicated."
+            )
+        seconds = max(at_least, random.uniform(0, self._backoff))  # noqa: S311 - jitter, not a secret
+        self._pauses.begin(cause, seconds)
+        self._stopped.wait(seconds)
+        self._backoff = min(2 * self._backoff, self._policy.max_backoff)

@@ -1,0 +1,52 @@
+"""Ask whether an index takes documents, before any is encoded."""
+
+from __future__ import annotations
+
+from opensearchpy import OpenSearch
+from opensearchpy.exceptions import RequestError
+
+from connector.connection.client import explained, reason_of
+from connector.errors import ClusterError
+from connector.index.bulk_replies import FILTER_PATH, read_items
+from connector.index.target import read_target
+from connector.index.templates import advice_about_templates
+
+_PROBE_ID = "ksparse:write-probe"
+_NO_SEQ_NO = 2**53 - 1
+
+
+def probe_write(client: OpenSearch, index: str, *, created: bool = False) -> None:
+    """Send a document on a condition that no index meets: whatever else refuses it would refuse all.
+
+    A deletion would need another right, and pass where a disk is full.
+
+    Args:
+        client: A ready client.
+        index: The index or alias.
+        created: It was made just now: what blocks it comes from a template or the cluster.
+
+    Raises:
+        ClusterError: The server is away, does not permit it, or takes nothing for this index.
+    """
+    with explained(client):
+        target = read_target(client, index)
+        head = {"_id": _PROBE_ID, "if_seq_no": _NO_SEQ_NO, "if_primary_term": 1}
+        if target.routing is not None or target.routing_required:
+            head["routing"] = target.routing or _PROBE_ID
+        try:
+            reply = client.bulk(body=[{"index": head}, {}], index=index, params={"filter_path": FILTER_PATH})
+        except RequestError as error:
+            raise ClusterError(f"Index {index!r} cannot be written to: {reason_of(error)}") from error
+    items = read_items(reply)
+    # What else may be wrong with an empty document, such as for a pipeline, need not be wrong with others.
+    if not items or not (items[0].is_blocked or items[0].concerns_the_index or items[0].status in (404, 503)):
+        return
+    advice = "Name an open index, or an alias with a write index."
+    if items[0].is_blocked:
+        advice = "Lift the block."
+    elif "pipeline" in items[0].reason:
+        advice = "Create the pipeline, or set index.default_pipeline to _none."
+    subject = f"Index {index!r} was created, and" if created else f"Index {index!r}"
+    if created:
+        advice = advice_about_templates(client, index).strip() or advice
+    raise ClusterError(f"{subject} cannot be written to: {items[0].reason.rstrip(';. ')}. {advice}")

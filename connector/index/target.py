@@ -1,0 +1,178 @@
+"""What a name that is written to stands for: an index, or an alias with its write index and routing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from opensearchpy import OpenSearch
+from opensearchpy.exceptions import AuthorizationException, NotFoundError, RequestError
+
+from connector.errors import IndexMappingError
+from connector.index.meta import META_KEY, check_format
+from connector.types import Deletion, Document, SparseDocument
+
+_SETTINGS = ",".join(f"*.settings.index.{name}" for name in ("uuid", "default_pipeline", "final_pipeline"))
+_MAPPING = ",".join(
+    f"*.mappings.{name}"
+    for name in ("_routing", *(f"_meta.{META_KEY}.{key}" for key in ("format", "weight_exponent", "encoder.digest")))
+)
+
+
+class IndexState(NamedTuple):
+    """What may change of an index while it is written.
+
+    Attributes:
+        uuid: Tells it from another one that later gets its name.
+        has_pipeline: Whether an ingest pipeline changes what is written.
+    """
+
+    uuid: str
+    has_pipeline: bool
+
+
+class StoredFormat(NamedTuple):
+    """What the documents of an index must agree in.
+
+    Attributes:
+        encoder: Digest of its fingerprint; empty if the index is none of ours.
+        weight_exponent: The power of two that weights are stored multiplied by.
+    """
+
+    encoder: str = ""
+    weight_exponent: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WriteTarget:
+    """What a name stands for.
+
+    Attributes:
+        name: An index or an alias.
+        states: Of the indices behind it, by name; none if there are none.
+        formats: What the documents of each agree in.
+        is_alias: Whether it is known to be an alias.
+        index: The one that takes what is written; None if that is not known, or if there is none.
+        routing: That the alias gives to each document.
+        has_filter: Whether the alias shows some of the documents only.
+        routing_required: Whether no document can be written without a routing.
+    """
+
+    name: str
+    states: Mapping[str, IndexState] = field(default_factory=dict)
+    formats: Mapping[str, StoredFormat] = field(default_factory=dict)
+    is_alias: bool = False
+    index: str | None = None
+    routing: str | None = None
+    has_filter: bool = False
+    routing_required: bool = False
+
+    @property
+    def has_pipeline(self) -> bool:
+        """Whether an ingest pipeline may change what is written."""
+        return any(state.has_pipeline for state in self.states.values())
+
+    @property
+    def weight_exponent(self) -> int:
+        """The power of two that weights are stored multiplied by.
+
+        Raises:
+            IndexMappingError: The indices behind the name have several.
+        """
+        exponents = {each.weight_exponent for each in self.formats.values()}
+        if len(exponents) > 1:
+            raise IndexMappingError(
+                f"{self.name} joins indices that store weights on different scales; name one of "
+                f"{', '.join(self.formats)}."
+            )
+        return next(iter(exponents), 0)
+
+    def takes(self, index: str) -> bool:
+        """Whether what was written into an index was written here."""
+        return index == self.index if self.index is not None else not self.states or index in self.states
+
+    def routing_of(self, record: Document | SparseDocument | Deletion) -> str | None:
+        """The routing by which a document is written or deleted here.
+
+        Raises:
+            ValueError: It has another one than the alias, or none and needs one.
+        """
+        if self.routing is not None:
+            if record.routing not in (None, self.routing):
+                raise ValueError(
+                    f"'_routing' is {record.routing!r}, and the alias {self.name!r} writes by {self.routing!r}; leave "
+                    f"it out, or write to the index {self.index!r}"
+                )
+            return self.routing
+        if record.routing is None and self.routing_required:
+            raise ValueError(f"has no '_routing', which the index {self.index or self.name!r} requires")
+        return record.routing
+
+    def check_single(self, verb: str) -> None:
+        """Make sure that there is one index in which a document is looked for by its id.
+
+        Raises:
+            IndexMappingError: There are several.
+        """
+        if len(self.states) > 1:
+            raise IndexMappingError(
+                f"{self.name} joins {len(self.states)} indices, and by an id a document is {verb} in one; name the "
+                f"one that holds it: {', '.join(sorted(self.states))}."
+            )
+
+
+def read_states(client: OpenSearch, name: str) -> dict[str, IndexState]:
+    """Of each index behind a name, what may change while it is written. Errors as they come."""
+    replies = client.indices.get_settings(index=name, params={"filter_path": _SETTINGS})
+    return {index: _state(reply["settings"]["index"]) for index, reply in replies.items()}
+
+
+def read_target(client: OpenSearch, name: str) -> WriteTarget:
+    """Ask the server what a name stands for; a target without indices if there are none. Errors as they come."""
+    try:
+        states = read_states(client, name)
+        mappings = client.indices.get_mapping(index=name, params={"filter_path": _MAPPING})
+    except (NotFoundError, RequestError):
+        return WriteTarget(name)  # what comes next says so better
+    # An index that says nothing of all this is left out of the reply.
+    found = {index: mappings.get(index, {}).get("mappings", {}) for index in states}
+    aliases = {} if name in states else _read_aliases(client, name)
+    written = _write_index(states, aliases)
+    return WriteTarget(
+        name,
+        states,
+        {index: _format(index, mapping) for index, mapping in found.items()},
+        is_alias=bool(aliases),
+        index=written,
+        routing=aliases.get(written or "", {}).get("index_routing"),
+        has_filter=any("filter" in alias for alias in aliases.values()),
+        routing_required=any(mapping.get("_routing", {}).get("required", False) for mapping in found.values()),
+    )
+
+
+def _read_aliases(client: OpenSearch, name: str) -> dict[str, dict[str, Any]]:
+    """By index, what an alias says of it; nothing where the server or a right for that is missing."""
+    try:
+        replies = client.indices.get_alias(name=name)
+    except (NotFoundError, RequestError, AuthorizationException):
+        return {}
+    return {index: reply["aliases"][name] for index, reply in replies.items() if name in reply["aliases"]}
+
+
+def _write_index(states: Mapping[str, IndexState], aliases: Mapping[str, Mapping[str, Any]]) -> str | None:
+    if not aliases:
+        return next(iter(states)) if len(states) == 1 else None
+    chosen = [index for index, alias in aliases.items() if alias.get("is_write_index", len(aliases) == 1)]
+    return chosen[0] if chosen else None
+
+
+def _state(settings: Mapping[str, Any]) -> IndexState:
+    pipelines = {settings.get(f"{name}_pipeline", "_none") for name in ("default", "final")}
+    return IndexState(str(settings["uuid"]), pipelines != {"_none"})
+
+
+def _format(index: str, mapping: Mapping[str, Any]) -> StoredFormat:
+    meta = mapping.get("_meta", {}).get(META_KEY, {})
+    check_format(index, meta)
+    return StoredFormat(meta.get("encoder", {}).get("digest", ""), int(meta.get("weight_exponent", 0)))

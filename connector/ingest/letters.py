@@ -1,0 +1,148 @@
+"""A dead letter: what was to be done about which document, why it was not, and what the index held then."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+from connector.corpus.check import read_routing
+from connector.corpus.raw import abridge
+from connector.index.lookup import Held
+from connector.limits import MAX_ID_BYTES
+from connector.types import StoredState
+
+Operation = Literal["index", "update", "delete"]
+
+_KEYS: dict[Operation, str] = {"index": "document", "update": "change", "delete": "deletion"}
+_OF_A_CHANGE = "change of "
+"""Begins the location of a change in letters of ksparse 0.1, which named no operation."""
+
+REPEATED = "repeated_id"
+"""The type of a letter whose id an earlier record of the same run has."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Letter:
+    """A line of a file of dead letters.
+
+    Attributes:
+        operation: What was to be done.
+        status: The server's status; 0 where nothing was sent.
+        kind: The server's type of error, or ours.
+        reason: Why it was not done, in one line.
+        attempts: Requests that carried it.
+        doc_id: Of the document; None if the record was too malformed to tell.
+        record: The document, the change or the id, with the keys of a JSONL record; None for what could not be read.
+        raw: The record as it was read, if it could not be.
+        location: Where that stood.
+        upsert: An update makes a document if there is none.
+        held: What the index held of the document then; None if that is not known.
+        replaced: Digest of the values that an update was to replace; None if there was no document, or none is known.
+        current: Whether it was written by a version of ksparse that notes what the index held.
+    """
+
+    operation: Operation
+    status: int = 0
+    kind: str = "malformed_record"
+    reason: str
+    attempts: int = 0
+    doc_id: str | None = None
+    record: Mapping[str, Any] | None = None
+    raw: str | None = None
+    location: str | None = None
+    upsert: bool = False
+    held: Held | None = None
+    replaced: str | None = None
+    current: bool = True
+
+    @property
+    def summary(self) -> str:
+        """Which document or record, and why."""
+        return f"{self.location or f'document {self.doc_id!r}'}: {self.reason}"
+
+    def to_line(self) -> bytes:
+        """The line, with its line feed."""
+        line: dict[str, Any] = {"operation": self.operation}
+        named = {"_id": self.doc_id} if self.raw is None else {"location": self.location}
+        line |= {name: value for name, value in named.items() if value is not None}
+        line |= {"status": self.status, "type": self.kind, "reason": self.reason, "attempts": self.attempts}
+        if self.operation == "update":
+            line["upsert"] = self.upsert
+        held = {} if self.held is None else {"index": self.held.uuid} | self.held.state._asdict()
+        if self.raw is not None and self.doc_id is not None:
+            held = {"_id": self.doc_id} | held
+        if held:
+            line["held"] = held
+        if self.replaced is not None:
+            line["replaced"] = self.replaced
+        if self.raw is not None:
+            line["raw"] = self.raw
+            return _encode(json.dumps(line, ensure_ascii=False))
+        content = dict(self.record or {})
+        try:
+            # As JSON can hold it, whatever kind of value it is.
+            return _encode(json.dumps(line | {_KEYS[self.operation]: content}, ensure_ascii=False, default=str))
+        except (ValueError, TypeError, RecursionError):
+            return _encode(json.dumps(line | {_KEYS[self.operation]: abridge(content)}, ensure_ascii=False))
+
+    @classmethod
+    def from_line(cls, line: str) -> Self:
+        """Read a line, of any version of ksparse.
+
+        Raises:
+            ValueError, KeyError, TypeError, RecursionError: It is no dead letter.
+        """
+        read = json.loads(line)
+        raw, location = read.get("raw"), read.get("location")
+        current = "operation" in read
+        if current:
+            operation: Operation = read["operation"]
+        elif "deletion" in read:
+            operation = "delete"
+        else:
+            operation = "update" if str(location).startswith(_OF_A_CHANGE) else "index"
+        record = None if raw is not None else dict(read[_KEYS[operation]])
+        if record is not None and "doc_id" in record:  # a deletion of ksparse 0.1
+            record = {"_id": record["doc_id"], "_version": record.get("version")}
+        held = read.get("held", {})
+        state = StoredState(int(held["seq_no"]), int(held["primary_term"])) if "index" in held else None
+        return cls(
+            operation=operation,
+            status=int(read["status"]),
+            kind=str(read["type"]),
+            reason=str(read["reason"]),
+            attempts=int(read["attempts"]),
+            doc_id=read.get("_id", held.get("_id")),
+            record=record,
+            raw=raw,
+            location=location,
+            upsert=bool(read.get("upsert", False)),
+            held=None if state is None else Held(str(held["index"]), state),
+            replaced=read.get("replaced"),
+            current=current,
+        )
+
+
+def id_of(raw: str) -> tuple[str, str | None] | None:
+    """Id and routing of a record that may be malformed otherwise; None if they cannot be read, or asked for."""
+    try:
+        record = json.loads(raw)
+        given, routing = record["_id"], read_routing(record)
+        if isinstance(given, bool) or not isinstance(given, str | int):
+            return None
+        doc_id = str(given)
+        return (doc_id, routing) if 1 <= len(doc_id.encode()) <= MAX_ID_BYTES else None
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+
+
+def digest_of(values: Mapping[str, Any]) -> str:
+    """What tells values from others (16 hex digits)."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode(errors="replace")).hexdigest()[:16]
+
+
+def _encode(line: str) -> bytes:
+    return f"{line}\n".encode(errors="backslashreplace")

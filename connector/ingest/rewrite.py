@@ -1,0 +1,156 @@
+"""Write documents by what the index holds of them: read, decided, encoded and written, unless another was faster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+from connector.encoders.base import Encoder
+from connector.index.lookup import DocumentLookup, Found, only_routing
+from connector.index.writer import BulkWriter, Refusal, WriteResult
+from connector.ingest.pipeline import to_sparse_documents
+from connector.types import Deletion, Document, SparseDocument, StoredState
+
+_CONFLICT = 409
+_ATTEMPTS = 5
+"""Times that a document is read anew after another writer changed it."""
+
+
+class Edit(Protocol):
+    """What is to become of a document."""
+
+    @property
+    def doc_id(self) -> str:
+        """Of the document."""
+
+    @property
+    def routing(self) -> str | None:
+        """Of the document; None for the one that the index holds it by."""
+
+    def become(self, found: Found | None) -> Document | Deletion | None:
+        """What the document becomes, given what the index holds of it; None if that is newer than the edit.
+
+        Raises:
+            ValueError: It cannot be.
+        """
+
+
+E = TypeVar("E", bound=Edit)
+
+
+class Refused(NamedTuple, Generic[E]):
+    """An edit that was not made.
+
+    Attributes:
+        edit: As it was given.
+        refusal: Why.
+        found: What the index held of the document when it was last read.
+    """
+
+    edit: E
+    refusal: Refusal
+    found: Found | None
+
+
+class Rewriter:
+    """Makes edits of documents of one index.
+
+    Args:
+        writer: Knows the index.
+        lookup: To read with.
+        encoder: The one that wrote it.
+        batch_size: Texts per forward pass.
+
+    Raises:
+        IndexMappingError: The writer's alias joins several indices.
+    """
+
+    def __init__(self, writer: BulkWriter, lookup: DocumentLookup, encoder: Encoder, *, batch_size: int = 32) -> None:
+        writer.target.check_single("changed")
+        self._writer = writer
+        self._lookup = lookup
+        self._encoder = encoder
+        self._batch_size = batch_size
+
+    def rewrite(self, edits: Iterable[E]) -> tuple[WriteResult, list[Refused[E]]]:
+        """Make edits of documents that differ from each other; the result counts those that were made or superseded.
+
+        Raises:
+            ClusterError: The server does not permit it.
+            BulkWriteError: It takes no more. The same again is safe.
+        """
+        waiting = {edit.doc_id: edit for edit in edits}
+        refused: list[Refused[E]] = []
+        total = WriteResult(0)
+        for attempt in range(1, _ATTEMPTS + 1):
+            found = self._lookup.find({doc_id: edit.routing for doc_id, edit in waiting.items()})
+            records: list[Document | Deletion] = []
+            for doc_id, edit in waiting.items():
+                copies = found.get(doc_id, [])
+                try:
+                    record = self._become(edit, copies)
+                except ValueError as error:
+                    refusal = Refusal(Deletion(doc_id), 0, "invalid_document", str(error), 0)
+                    refused.append(Refused(edit, refusal, copies[0] if copies else None))
+                    continue
+                if record is None:
+                    total = replace(total, superseded=total.superseded + 1)
+                else:
+                    records.append(record)
+            result = self._write(records, found)
+            total = _sum(total, result)
+            lost: dict[str, E] = {}
+            for refusal in result.refused:
+                doc_id = refusal.document.doc_id
+                if refusal.status == _CONFLICT and attempt < _ATTEMPTS:
+                    lost[doc_id] = waiting[doc_id]
+                else:
+                    copies = found.get(doc_id, [])
+                    refused.append(Refused(waiting[doc_id], refusal, copies[0] if copies else None))
+            waiting = lost
+            if not waiting:
+                break
+        return total, refused
+
+    def _become(self, edit: Edit, copies: Sequence[Found]) -> Document | Deletion | None:
+        """What an edit makes of a document, with the routing that it is written by."""
+        routing = only_routing(edit.doc_id, copies)
+        if copies and edit.routing not in (None, routing):
+            raise ValueError(f"the index holds it by the routing {routing!r}, not by {edit.routing!r}")
+        record = edit.become(copies[0] if copies else None)
+        if record is None:
+            return None
+        if record.routing is None:
+            record = replace(record, routing=routing)
+        return replace(record, routing=self._writer.target.routing_of(record))
+
+    def _write(self, records: Sequence[Document | Deletion], found: Mapping[str, Sequence[Found]]) -> WriteResult:
+        """Write what the index holds unchanged since it was read; with a version, what it holds no newer one of."""
+        if not records:
+            return WriteResult(0)
+        documents = [record for record in records if isinstance(record, Document)]
+        sparse: list[SparseDocument] = []
+        if documents:
+            texts = [document.content for document in documents]
+            vectors = self._encoder.encode_document(texts, batch_size=self._batch_size)
+            sparse = to_sparse_documents(documents, vectors)
+        actions: list[SparseDocument | Deletion] = [*sparse]
+        actions += [record for record in records if isinstance(record, Deletion)]
+        return self._writer.write([_on_condition(action, found) for action in actions])
+
+
+def _on_condition(record: SparseDocument | Deletion, found: Mapping[str, Sequence[Found]]) -> SparseDocument | Deletion:
+    if record.version is not None:
+        return record
+    copies = found.get(record.doc_id, [])
+    return replace(record, replaces=copies[0].state if copies else StoredState())
+
+
+def _sum(first: WriteResult, second: WriteResult) -> WriteResult:
+    return WriteResult(
+        first.indexed + second.indexed,
+        superseded=first.superseded + second.superseded,
+        deleted=first.deleted + second.deleted,
+        not_found=first.not_found + second.not_found,
+    )
