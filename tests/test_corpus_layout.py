@@ -122,3 +122,9 @@ def test_a_part_of_the_text_that_is_no_string_is_refused() -> None:
 def test_a_layout_that_says_two_things_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Layout(**options)
+
+
+def test_a_record_without_the_id_that_was_named_says_so() -> None:
+    [found] = check_documents([{"id": "d1", "text": "body"}], layout=Layout(id_field="sku"))
+    assert isinstance(found, MalformedRecord)
+    assert found.reason == "has no 'sku', which was named as the id; it has 'id', 'text'"

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,8 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from connector.corpus import count_records, read_corpus
+from connector.corpus import Layout, count_records, read_corpus
+from connector.corpus.parts import split_corpus
 from connector.corpus.source import digest_source
 from connector.errors import CorpusError
 from connector.types import Document, MalformedRecord
@@ -188,3 +190,46 @@ def test_a_digest_tells_contents_apart(tmp_path: Path) -> None:
     assert digest_source(tmp_path / "other.jsonl") == first, "the name does not count"
     with pytest.raises(CorpusError, match="Standard input cannot be read again"):
         digest_source("-")
+
+
+@pytest.mark.parametrize(
+    ("inside", "kind"),
+    [("_delta_log/0.json", "a Delta"), (".hoodie/x", "a Hudi"), ("metadata/v1.metadata.json", "an Iceberg")],
+)
+def test_the_files_of_a_table_that_keeps_old_rows_are_not_read(tmp_path: Path, inside: str, kind: str) -> None:
+    (tmp_path / "part.jsonl").write_bytes(GOOD)
+    (tmp_path / inside).parent.mkdir()
+    (tmp_path / inside).touch()
+    with pytest.raises(CorpusError, match=f"is {kind} table, whose files hold rows that were changed or deleted"):
+        read_corpus(tmp_path)
+
+
+def test_a_pipe_is_no_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "c.jsonl")
+    with pytest.raises(CorpusError, match=r"c\.jsonl is no file; give the path of one, or pipe what it holds into -"):
+        read_corpus(tmp_path / "c.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("name", "layout", "message"),
+    [
+        ("c.jsonl", Layout(separator=";"), "separator ';' is of CSV and TSV; the corpus is jsonl"),
+        ("c.parquet", Layout(encoding="cp1252"), "encoding 'cp1252' is of text files, and the corpus is Parquet"),
+    ],
+)
+def test_a_layout_that_no_file_heeds_is_refused(tmp_path: Path, name: str, layout: Layout, message: str) -> None:
+    (tmp_path / name).write_bytes(GOOD)
+    with pytest.raises(CorpusError, match=message):
+        read_corpus(tmp_path / name, layout=layout)
+    with pytest.raises(CorpusError, match=message):
+        list(split_corpus(tmp_path / name, layout=layout))
+
+
+def test_a_digest_tells_layouts_and_folders_apart(tmp_path: Path) -> None:
+    for name in ("a.jsonl", "b.jsonl"):
+        (tmp_path / name).write_bytes(GOOD)
+    digests = {digest_source(tmp_path), digest_source(tmp_path / "a.jsonl")}
+    digests |= {digest_source(tmp_path, layout=Layout(text_fields=(name,))) for name in ("a", "b")}
+    digests.add(digest_source(tmp_path, layout=Layout(exclude=frozenset({"a", "b", "c"}))))
+    assert len(digests) == 5
+    assert digest_source(tmp_path, layout=Layout()) == digest_source(tmp_path)

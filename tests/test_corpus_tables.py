@@ -293,3 +293,38 @@ def test_text_stays_what_is_written(tmp_path: Path) -> None:
     assert list(read_corpus(path)) == [
         Document("007", "1.0", metadata={"year": "2020.0", "zip": "01234", "when": "2020-01-02", "n": "1e3"})
     ]
+
+
+def test_a_space_behind_each_separator_belongs_to_no_cell(tmp_path: Path) -> None:
+    path = write(tmp_path, '_id, text, lang\n1, "Rain, in Spain", en\n2, plain,en\n')
+    assert list(read_corpus(path)) == [
+        Document("1", "Rain, in Spain", metadata={"lang": "en"}),
+        Document("2", "plain", metadata={"lang": "en"}),
+    ]
+
+
+def test_the_null_of_databases_is_no_value(tmp_path: Path) -> None:
+    document, record = read_corpus(write(tmp_path, "_id\ttext\tlang\n1\tbody\t\\N\n2\t\\N\ten\n", "c.tsv"))
+    assert document == Document("1", "body")
+    assert isinstance(record, MalformedRecord) and record.reason.startswith("has no 'text' and no 'title'")
+
+
+@pytest.mark.parametrize("again", ["_id,text", "\ufeff_id,text", " _id, text"])
+def test_the_header_of_a_file_that_was_joined_is_no_row(tmp_path: Path, again: str) -> None:
+    first, header, last = read_corpus(write(tmp_path, f"_id,text\n1,body\n{again}\n2,more\n"))
+    assert (first, last) == (Document("1", "body"), Document("2", "more"))
+    assert isinstance(header, MalformedRecord) and header.reason.startswith("repeats the header")
+
+
+def test_quotes_that_backslashes_escape_are_named(tmp_path: Path) -> None:
+    path = write(tmp_path, '_id,text\n1,"He said \\"hi\\" twice"\n2,more\n')
+    record, document = read_corpus(path)
+    assert document == Document("2", "more")
+    assert isinstance(record, MalformedRecord)
+    assert record.reason.endswith("double the quotes that backslashes escape")
+
+
+def test_a_column_to_be_left_out_that_is_not_there_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = write(tmp_path, "_id,text\n1,body\n")
+    assert list(read_corpus(path, layout=Layout(exclude=frozenset({"nosuch"})))) == [Document("1", "body")]
+    assert caplog.messages == [f"{path} has no column 'nosuch', which is to be left out."]

@@ -36,6 +36,12 @@ def find_separator(header: str, expected: str, wanted: Collection[str]) -> str:
     return max(candidates, key=lambda separator: len(cells[separator]))
 
 
+def is_spaced(header: str, separator: str) -> bool:
+    """Whether a space follows each separator, as people write lists by hand."""
+    cells = split_line(header, separator)[1:]
+    return bool(cells) and all(cell.startswith(" ") for cell in cells)
+
+
 def split_line(line: str, separator: str) -> list[str]:
     """Split one line at a separator, leniently: quotes that do not fit are a part of their cells."""
     return next(csv.reader([line.rstrip("\r\n")], delimiter=separator), [])

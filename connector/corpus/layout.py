@@ -90,27 +90,29 @@ class RecordMapper:
         checker: Knows the rules of documents, and the declared fields.
         layout: Of the file.
         partition: What its folders say of each record; what a record says itself counts more.
-        said: What was warned of already.
     """
 
-    def __init__(
-        self, checker: RecordChecker, layout: Layout, partition: Partition = (), said: set[str] | None = None
-    ) -> None:
+    def __init__(self, checker: RecordChecker, layout: Layout, partition: Partition = ()) -> None:
         self.checker = checker
         self.layout = layout
-        self._said: set[str] = set() if said is None else said
-        self._partition = [(name, value) for name, value in partition if name not in layout.exclude]
+        self.partition = partition
+        self._id_name: str | None = None
+        self._said: set[str] = set()
         self._names = {name: name for name in (*_OWN, *checker.fields)}
         if layout.title is not None:
             self._names[layout.title] = "title"
 
-    def with_layout(self, layout: Layout) -> RecordMapper:
-        """The same mapper of the same corpus with another layout."""
-        return RecordMapper(self.checker, layout, tuple(self._partition), self._said)
+    def with_id(self, name: str) -> RecordMapper:
+        """The same for records whose id is called so; else each record decides, as it has one or not."""
+        found = self.with_partition(self.partition)
+        found._id_name = name
+        return found
 
     def with_partition(self, partition: Partition) -> RecordMapper:
-        """The same mapper of the same corpus for other folders."""
-        return RecordMapper(self.checker, self.layout, partition, self._said)
+        """The same for other folders of the corpus."""
+        found = RecordMapper(self.checker, self.layout, partition)
+        found._said = self._said
+        return found
 
     def say_once(self, about: str, message: str) -> None:
         """Log a warning, the first of the corpus about something."""
@@ -130,7 +132,9 @@ class RecordMapper:
         """
         record = self._arranged(values, flat=flat)
         metadata = record.get("metadata")
-        for name, value in self._partition:
+        for name, value in self.partition:
+            if name in self.layout.exclude:
+                continue
             if name in self.checker.fields:
                 record.setdefault(name, value)
             elif metadata is None or isinstance(metadata, Mapping):
@@ -141,7 +145,7 @@ class RecordMapper:
     def _arranged(self, values: Mapping[str, Any], *, flat: bool) -> dict[str, Any]:
         """The record with the names that the checker knows."""
         layout = self.layout
-        id_name = layout.id_of(values, self.checker.fields)
+        id_name = self._id_name or layout.id_of(values, self.checker.fields)
         record: dict[str, Any] = {}
         texts: dict[str, Any] = {}
         others: dict[str, Any] = {}
@@ -156,6 +160,8 @@ class RecordMapper:
                 record[self._names[name]] = value
             else:
                 others[name] = value
+        if layout.id_field is not None and "_id" not in record and not self.checker.generate_ids:
+            raise ValueError(f"has no {layout.id_field!r}, which was named as the id; it has {_listed(values)}")
         if not texts and "title" not in record:
             raise ValueError(
                 f"has no {' or '.join(map(repr, layout.texts))} and no 'title'; it has {_listed(values)}. Name the "

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from connector.corpus.jsonl import is_cuttable, map_documents
-from connector.corpus.layout import RecordMapper
+from connector.corpus.layout import Layout, RecordMapper
 from connector.corpus.lines import read_line_range
 from connector.corpus.parquet import read_parquet, row_groups
 from connector.corpus.partitions import partition_of
-from connector.corpus.read import CorpusRecord, read_source
+from connector.corpus.read import CorpusRecord, check_layout, read_source
 from connector.corpus.source import Format, Source, find_sources
 from connector.errors import CorpusError
 
@@ -41,7 +41,7 @@ def split_corpus(
     path: str | Path,
     format: Format | None = None,
     *,
-    encoding: str | None = None,
+    layout: Layout | None = None,
     part_bytes: int = _PART_BYTES,
     part_rows: int = _PART_ROWS,
 ) -> Iterator[Part]:
@@ -50,7 +50,7 @@ def split_corpus(
     Args:
         path: A file, a folder in BEIR's layout, or a folder with any number of corpus files.
         format: Overrules the suffixes.
-        encoding: Of text files, as in the layout.
+        layout: Of the corpus.
         part_bytes: Of JSONL, about.
         part_rows: Of Parquet, at most.
 
@@ -58,8 +58,11 @@ def split_corpus(
         CorpusError: There is no corpus, or a file cannot be read.
     """
     folder = str(path) if Path(path).is_dir() else ""
-    for source in find_sources(path, format):
-        for part in _split(source, encoding, part_bytes, part_rows):
+    layout = layout or Layout()
+    sources = find_sources(path, format)
+    check_layout(sources, layout)
+    for source in sources:
+        for part in _split(source, layout.encoding, part_bytes, part_rows):
             yield part._replace(folder=folder)
 
 

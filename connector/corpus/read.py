@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,9 @@ def read_corpus(
     """
     checker = RecordChecker(fields, generate_ids=generate_ids, refuse_repeated=refuse_repeated)
     mapper = RecordMapper(checker, layout or Layout())
-    records = chain.from_iterable(read_source(source, mapper) for source in find_sources(path, format))
+    sources = find_sources(path, format)
+    check_layout(sources, mapper.layout)
+    records = chain.from_iterable(read_source(source, mapper) for source in sources)
     first = next(records, None)
     return iter(()) if first is None else chain((first,), records)
 
@@ -107,6 +109,21 @@ def count_records(path: str | Path, *, format: Format | None = None) -> int | No
     """
     counts = [_count(source) for source in find_sources(path, format)]
     return None if None in counts else sum(count or 0 for count in counts)
+
+
+def check_layout(sources: Sequence[Source], layout: Layout) -> None:
+    """Refuse a layout of which none of the files heeds a part.
+
+    Raises:
+        CorpusError: It names a separator or an encoding that no file has.
+    """
+    formats = {source.format for source in sources}
+    if layout.separator is not None and not formats & {"csv", "tsv"}:
+        raise CorpusError(
+            f"separator {layout.separator!r} is of CSV and TSV; the corpus is {', '.join(sorted(formats))}."
+        )
+    if layout.encoding is not None and formats == {"parquet"}:
+        raise CorpusError(f"encoding {layout.encoding!r} is of text files, and the corpus is Parquet.")
 
 
 def read_source(source: Source, mapper: RecordMapper) -> Iterator[CorpusRecord]:

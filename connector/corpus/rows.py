@@ -42,22 +42,27 @@ class Row:
         return b"".join(self.lines).rstrip(b"\r\n").decode("utf-8", "backslashreplace")
 
 
-def read_rows(lines: Lines, separator: str) -> Iterator[Row]:
+def read_rows(lines: Lines, separator: str, *, spaced: bool = False) -> Iterator[Row]:
     """Read the rows of a table, without blank lines.
 
     Cells are quoted as in RFC 4180: a quote inside a quoted cell is doubled. Where tabs separate them, cells may hold
     quotes that are part of the text, too: a line with as many cells as the first row is a row by itself.
+
+    Args:
+        lines: With their numbers.
+        separator: Of cells.
+        spaced: Whether a space follows it, which belongs to no cell.
     """
     # The limit is the process's; it is only ever raised, so that no one else's cells are refused.
     csv.field_size_limit(max(csv.field_size_limit(), MAX_CELL_CHARACTERS))
-    for row in _tab_rows(lines) if separator == _TAB else _quoted_rows(lines, separator):
+    for row in _tab_rows(lines) if separator == _TAB else _quoted_rows(lines, separator, spaced=spaced):
         if row.error is not None:
             yield row
         elif len(row.cells) > 1 or not all(line.isspace() for line in row.lines):
             yield _checked(row)
 
 
-def _quoted_rows(lines: Lines, separator: str) -> Iterator[Row]:
+def _quoted_rows(lines: Lines, separator: str, *, spaced: bool) -> Iterator[Row]:
     consumed: list[tuple[int, bytes]] = []
 
     def texts() -> Iterator[str]:
@@ -65,7 +70,7 @@ def _quoted_rows(lines: Lines, separator: str) -> Iterator[Row]:
             consumed.append((number, line))
             yield _text(line)
 
-    reader = csv.reader(texts(), delimiter=separator, strict=True)
+    reader = csv.reader(texts(), delimiter=separator, skipinitialspace=spaced, strict=True)
     while True:
         consumed.clear()
         cells: tuple[str, ...] = ()
@@ -75,7 +80,8 @@ def _quoted_rows(lines: Lines, separator: str) -> Iterator[Row]:
         except StopIteration:
             return
         except csv.Error as caught:
-            error = f"not valid CSV: {caught}"
+            escaped = any(b'\\"' in line for _, line in consumed)
+            error = f"not valid CSV: {caught}{'; double the quotes that backslashes escape' if escaped else ''}"
         yield Row(consumed[0][0], tuple(line for _, line in consumed), cells, error)
 
 

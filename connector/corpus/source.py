@@ -28,6 +28,8 @@ _PACKED = (".gz", ".bz2", ".xz", ".zst")
 _DIGESTED_BYTES = 1 << 20
 _BEIR_NAMES = tuple(f"corpus.jsonl{packed}" for packed in ("", *_PACKED))
 _BEIR_OTHERS = ("queries.jsonl", "qrels")
+_TABLE_FORMATS = {"_delta_log": "a Delta", ".hoodie": "a Hudi", "metadata/*.metadata.json": "an Iceberg"}
+"""What the folder of a table holds that is more than its files."""
 
 
 class Source(NamedTuple):
@@ -63,6 +65,9 @@ def find_source(path: str | Path, format: Format | None = None) -> Source:
     path = Path(path)
     if not path.exists():
         raise CorpusError(f"{path} does not exist; give a file, a folder, or - for standard input.")
+    if not path.is_file():
+        # A pipe would be empty when it is read for the second time.
+        raise CorpusError(f"{path} is no file; give the path of one, or pipe what it holds into - (standard input).")
     return Source(path, format or _format_of(path))
 
 
@@ -85,6 +90,12 @@ def find_sources(path: str | Path, format: Format | None = None) -> list[Source]
     for name in _BEIR_NAMES:
         if (folder / name).is_file():
             return [find_source(folder / name, format)]
+    for name, kind in _TABLE_FORMATS.items():
+        if any(folder.glob(name)):
+            raise CorpusError(
+                f"folder {folder} is {kind} table, whose files hold rows that were changed or deleted as well; write "
+                "it as Parquet files first."
+            )
     if any((folder / name).exists() for name in _BEIR_OTHERS):
         raise CorpusError(
             f"folder {folder} has queries or qrels as a BEIR folder has, but no corpus.jsonl; give the path of the "

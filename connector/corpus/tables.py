@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, islice
 
 from connector.corpus.columns import Columns
-from connector.corpus.dialect import excel_separator, find_separator, split_line
+from connector.corpus.dialect import excel_separator, find_separator, is_spaced, split_line
 from connector.corpus.layout import RecordMapper
 from connector.corpus.lines import read_lines
 from connector.corpus.rows import Lines, Row, read_rows
@@ -15,6 +15,9 @@ from connector.corpus.source import Source
 from connector.corpus.streams import name_of
 from connector.errors import CorpusError
 from connector.types import Document, MalformedRecord
+
+_NULL = r"\N"
+"""What databases write for no value."""
 
 
 def read_table(source: Source, mapper: RecordMapper) -> Iterator[Document | MalformedRecord]:
@@ -25,8 +28,14 @@ def read_table(source: Source, mapper: RecordMapper) -> Iterator[Document | Malf
     """
     name = name_of(source.path)
     lines = read_lines(source.path, mapper.layout.encoding)
-    separator, lines = _find_separator(lines, "\t" if source.format == "tsv" else ",", mapper)
-    rows = read_rows(lines, separator)
+    first, lines = _first_line(lines)
+    named = excel_separator(first)
+    if named is not None:
+        first, lines = _first_line(islice(lines, 1, None))
+    wanted = {*mapper.layout.texts, *([mapper.layout.id_field] if mapper.layout.id_field else [])}
+    expected = "\t" if source.format == "tsv" else ","
+    separator = mapper.layout.separator or named or find_separator(first, expected, wanted)
+    rows = read_rows(lines, separator, spaced=is_spaced(first, separator))
     header = next(rows, None)
     if header is None:
         raise CorpusError(f"{name} is empty; its first line must name the columns, e.g. _id,title,text.")
@@ -37,29 +46,31 @@ def read_table(source: Source, mapper: RecordMapper) -> Iterator[Document | Malf
     for row in rows:
         record: Document | MalformedRecord
         try:
-            if row.error is not None:
-                raise ValueError(row.error)
-            cells = row.cells[: len(names)] if not any(row.cells[len(names) :]) else row.cells
-            if len(cells) != len(names):
-                raise ValueError(f"has {len(cells)} cells, the header has {len(names)}")
+            cells = _cells(row, names)
             _refuse_swallowed(row, columns.id_place, separator)
-            record = columns.document(dict(zip(names, cells, strict=True)))
+            record = columns.document(cells)
         except ValueError as error:
             record = MalformedRecord(f"{name}:{row.number}", str(error), row.raw)
         yield record
 
 
-def _find_separator(lines: Lines, expected: str, mapper: RecordMapper) -> tuple[str, Lines]:
-    """What separates the cells, and the lines from the header on."""
+def _first_line(lines: Lines) -> tuple[str, Lines]:
+    """The first line that is not blank, and the lines from it on."""
     first = next((each for each in lines if each[1].strip()), None)
-    if first is None:
-        return expected, lines
-    text = first[1].decode("utf-8", "replace")
-    named = excel_separator(text)
-    if named is not None:
-        return mapper.layout.separator or named, lines
-    wanted = {*mapper.layout.texts, *([mapper.layout.id_field] if mapper.layout.id_field else [])}
-    return mapper.layout.separator or find_separator(text, expected, wanted), chain([first], lines)
+    return ("", iter(())) if first is None else (first[1].decode("utf-8", "replace"), chain([first], lines))
+
+
+def _cells(row: Row, names: list[str]) -> dict[str, str]:
+    """The cells of a row by name, or the `ValueError` that says why it is none."""
+    if row.error is not None:
+        raise ValueError(row.error)
+    # What exports put behind the last column is no cell, as long as it is empty.
+    cells = row.cells if any(row.cells[len(names) :]) else row.cells[: len(names)]
+    if [cell.strip("\ufeff ") for cell in cells] == names:
+        raise ValueError("repeats the header; files that were joined have one each")
+    if len(cells) != len(names):
+        raise ValueError(f"has {len(cells)} cells, the header has {len(names)}")
+    return {name: cell for name, cell in zip(names, cells, strict=True) if cell != _NULL}
 
 
 def _refuse_swallowed(row: Row, id_place: int | None, separator: str) -> None:

@@ -109,7 +109,7 @@ class RayIngest:
         ray = import_ray()
         # A worker runs in a folder of its own.
         path = path if str(path) == STANDARD_INPUT else Path(path).absolute()
-        parts = list(split_corpus(path, format, encoding=self.layout.encoding))
+        parts = list(split_corpus(path, format, layout=self.layout))
         _log.info("%s is read in %d parts by %d actors.", path, len(parts), self.actors)
         # A task for each: it is what is done again when its actor dies.
         dataset = ray.data.from_items([part._asdict() for part in parts], override_num_blocks=max(1, len(parts)))
