@@ -18,7 +18,7 @@ from connector.cli.main import cli
 from connector.evaluation.runs import read_run
 from connector.index.schema import existing_schema
 from connector.types import SearchDefaults
-from tests.fault_proxy import fault_proxy, status
+from tests.fault_proxy import fault_proxy, passed, status
 from tests.tiny import MAX_TOKENS, WORDS, build_head, build_splade
 
 pytestmark = pytest.mark.opensearch
@@ -119,7 +119,10 @@ def test_dead_letters_are_counted_named_and_kept(command: Command, corpus: Path,
     first, second, kept = result.stderr.splitlines()
     assert first.startswith(f"dead-lettered: {corpus}:4: not valid JSON")
     assert second.startswith(f"dead-lettered: {corpus}:5: '_id' 'cats' is repeated")
-    assert kept == f"All 2 are kept in {index}.dead-letters.jsonl"
+    letters = f"{index}.dead-letters.jsonl"
+    assert kept == (
+        f"2 dead letters are kept in {letters}. Correct the cause, then run: ksparse replay {letters} --index {index}"
+    )
     assert len((tmp_path / f"{index}.dead-letters.jsonl").read_text().splitlines()) == 2
 
 
@@ -175,7 +178,8 @@ def test_a_write_that_is_refused_can_be_run_again(
 ) -> None:
     with fault_proxy(opensearch_url) as proxy:
         monkeypatch.setenv("OPENSEARCH_URL", proxy.url)
-        proxy.faults.append(status(400, "not today"))
+        # The first asks whether the new index takes documents.
+        proxy.faults += [passed, status(400, "not today")]
         line = one_line(command("ingest", str(corpus), "--quiet"), 4)
     assert "refuses the write" in line and "not today" in line and "run the same again" in line
 

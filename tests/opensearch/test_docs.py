@@ -131,6 +131,8 @@ def files(workplace: Path) -> Path:
         for split in ("train", "dev", "test"):
             (qrels / f"{split}.tsv").write_text("query-id\tcorpus-id\tscore\n" + judged)
     (workplace / "changes.jsonl").write_text('{"_id": "1", "metadata": {"lang": "en", "old": null}}\n')
+    (workplace / "pyserini.jsonl").write_text('{"id": "p1", "contents": "Stars burn for years."}\n')
+    (workplace / "articles.csv").write_text("sku,abstract,body,internal\na1,Stars,They burn for years.,x\n")
     (workplace / "more.txt").write_text("3\n")
     build_splade(workplace / "transformer").save_pretrained(str(workplace / "SPLADE"))
     return workplace

@@ -71,7 +71,7 @@ def test_an_ingestion_job_goes_on_where_it_was_stopped(
     command = ("ingest_from_database.py", str(articles(workplace / "articles.db", 1_100)), "--index", index)
     with fault_proxy(opensearch_url) as proxy:
         monkeypatch.setenv("OPENSEARCH_URL", proxy.url)
-        proxy.faults.append(passed)  # the first 500 rows
+        proxy.faults += [passed, passed]  # whether the index takes documents, and the first 500 rows
         proxy.always = status(403)
         with pytest.raises((BulkWriteError, ClusterError)):
             run(*command)
