@@ -117,6 +117,7 @@ def test_what_cannot_be_encoded_is_named(document_store: KSparseDocumentStore) -
 def test_components_are_written_and_read_again_without_secrets(
     index: str, head_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("STORE_USER", "me")
     monkeypatch.setenv("STORE_PASSWORD", "s3cret")
     store = KSparseDocumentStore(
         index=index,
