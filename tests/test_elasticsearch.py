@@ -21,6 +21,11 @@ from tests.http_server import QuietHandler, serving
 REPLIES: dict[str, Any] = {
     "GET /": {"version": {"number": "9.4.3"}},
     "PUT /books": {"acknowledged": True},
+    "GET /books/_alias": {"books": {"aliases": {}}},
+    "GET /books/_settings": {"books": {"settings": {"index": {"uuid": "u"}}}},
+    "POST /books/_bulk": {
+        "items": [{"index": {"status": 409, "error": {"type": "version_conflict_engine_exception"}}}]
+    },
     "POST /books/_pit": {"id": "the-pit"},
     "POST /_search": {"hits": {"hits": []}},
     "DELETE /_pit": {"succeeded": True},
@@ -38,8 +43,11 @@ def client(requests: dict[str, Any]) -> Iterator[OpenSearch]:
     class Handler(QuietHandler):
         def answer(self) -> None:
             request = f"{self.command} {self.path.partition('?')[0]}"
-            requests[request] = json.loads(self.body() or "{}")
-            self.reply(json.dumps(REPLIES.get(request, {})).encode(), status=200 if request in REPLIES else 404)
+            requests[request] = json.loads((self.body() or "{}").splitlines()[0])
+            replies = dict(REPLIES)
+            if "PUT /books" in requests:
+                replies["GET /books/_mapping"] = {"books": {"mappings": requests["PUT /books"]["mappings"]}}
+            self.reply(json.dumps(replies.get(request, {})).encode(), status=200 if request in replies else 404)
 
         do_GET = do_PUT = do_POST = do_DELETE = answer
 
