@@ -98,7 +98,7 @@ def test_alpha_2_is_what_one_says(train: Train, corpus: Path, tmp_path: Path) ->
 
 @pytest.mark.parametrize("command", [train_command, splade, queries])
 def test_no_training_option_has_a_default_that_hides_the_settings_own(command: click.Command) -> None:
-    allowed = {"lexical": True, "seed": 0, "quiet": False}
+    allowed = {"lexical": True, "seed": 0, "quiet": False, "verbose": 0}
     defaults = {option.name: option.default for option in command.params if option.default not in (None, ())}
     defaults = {name: value for name, value in defaults.items() if str(value) != "Sentinel.UNSET"}
     assert {name: value for name, value in defaults.items() if name not in allowed} == {}
