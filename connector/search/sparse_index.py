@@ -336,8 +336,8 @@ class SparseIndex:
         return self._writing
 
     def _fields(self) -> tuple[str, ...]:
-        """Top-level fields that the index declares, or will declare."""
-        schema = read_schema(self.client, self.index)
+        """Top-level fields that the index declares, or will declare; known without a request once it was searched."""
+        schema = self._retriever.schema if self._retriever is not None else read_schema(self.client, self.index)
         return tuple(schema.fields if schema is not None else self.new.fields)
 
     def _clauses(self, filters: Filters) -> list[dict[str, Any]]:

@@ -64,9 +64,14 @@ def write_report(
         "losses": list(trained.losses),
         "validations": [asdict(result) for result in trained.validations],
         **own,
-        "versions": {name: version(name) for name in ("torch", "sentence-transformers", "numpy")},
+        "versions": library_versions(),
     }
     (folder / "training.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+def library_versions() -> dict[str, str]:
+    """The versions of the libraries that decide what is computed."""
+    return {name: version(name) for name in ("torch", "sentence-transformers", "numpy")}
 
 
 def corpus_rows(data: Counts) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -12,7 +11,7 @@ from safetensors.torch import save_file
 
 from connector.training.dictionary.fit import FittedDictionary
 from connector.training.dictionary.settings import DictionarySettings
-from connector.training.report import Counts, corpus_rows
+from connector.training.report import Counts, corpus_rows, library_versions
 
 
 def save_dictionary(fitted: FittedDictionary, folder: Path, settings: DictionarySettings, *, data: Counts) -> None:
@@ -36,7 +35,7 @@ def save_dictionary(fitted: FittedDictionary, folder: Path, settings: Dictionary
         "data": {name: dict(counts) for name, counts in data.items()},
         "build_s": round(fitted.build_s, 1),
         "result": asdict(fitted.result) if fitted.result is not None else None,
-        "versions": {name: version(name) for name in ("torch", "sentence-transformers", "numpy")},
+        "versions": library_versions(),
     }
     (folder / "training.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     (folder / "README.md").write_text(_card(fitted, data), encoding="utf-8")

@@ -11,7 +11,7 @@ from connector.training.data import TrainingData
 from connector.training.dictionary.build import build_dictionary
 from connector.training.dictionary.settings import DictionarySettings
 from connector.training.loop import Progress
-from connector.training.validation import Validation, ValidationResult, hold_out
+from connector.training.validation import ValidationResult, hold_out
 from connector.vectors.statistics import CorpusStatistics
 
 
@@ -82,11 +82,6 @@ def fit_dictionary(
     result = None
     if len(data.queries):
         _, validation = hold_out(data, statistics, settings.validation_queries, settings.seed, share=1.0)
-        result = _test(validation, head)
+        result = validation.run(head.eval())
         head.use_statistics(average)
     return FittedDictionary(head, result, build_s)
-
-
-def _test(validation: Validation, head: TwoLevelDictionary) -> ValidationResult:
-    head.eval()
-    return validation.run(head)
