@@ -115,6 +115,10 @@ class _SleepingWriter(BulkWriter):
     def __init__(self, documents_per_s: float) -> None:
         self._documents_per_s = documents_per_s
 
+    def resolve(self, records: Sequence[Document | Deletion]) -> list[Document | Deletion | str]:
+        """As they are: there is no routing."""
+        return list(records)
+
     def write(
         self, documents: Sequence[SparseDocument | Deletion], *, stopped: threading.Event | None = None
     ) -> WriteResult:

@@ -174,6 +174,7 @@ class FaultProxy:
         always: For those after them.
         allowed: Takes method and path of any request; one that is not allowed gets a 404.
         keep: Whether bodies are kept.
+        hang_up: Ends all connections; clients open others.
     """
 
     url: str = ""
@@ -183,6 +184,7 @@ class FaultProxy:
     always: Fault | None = None
     allowed: Callable[[str, str], bool] | None = None
     keep: bool = True
+    hang_up: Callable[[], None] = lambda: None
 
     def ids(self) -> list[list[str]]:
         """The document ids of each `_bulk` request."""
@@ -277,6 +279,7 @@ def fault_proxy(
             pass
 
     server = HttpServer(("127.0.0.1", 0), Handler)
+    proxy.hang_up = server.hang_up
     proxy.url = f"http{'s://localhost' if tls else '://127.0.0.1'}:{server.server_port}"
     if tls:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -49,6 +49,13 @@ def front(opensearch_url: str) -> Iterator[FaultProxy]:
         yield proxy
 
 
+@pytest.fixture(autouse=True)
+def connections_end_with_the_test(front: FaultProxy) -> Iterator[None]:
+    """Workers outlive a test, and so would the threads that wait for what they ask next."""
+    yield
+    front.hang_up()
+
+
 @pytest.fixture(scope="module")
 def ray(front: FaultProxy) -> Iterator[Any]:
     """Two CPUs, and workers that find the node and the token as the command does; Ray keeps no trace of the token."""

@@ -73,22 +73,33 @@ def test_a_client_certificate_is_shown_whether_the_server_is_verified_or_not(
 @pytest.mark.parametrize(
     ("newest", "said"),
     [
-        (ssl.TLSVersion.TLSv1_2, "refuses the client certificate, or asks for one"),
+        (ssl.TLSVersion.TLSv1_2, ("refuses the client certificate, or asks for one",)),
+        # The server's alert comes after the handshake: the request may find the connection closed before it is read.
         (
             ssl.TLSVersion.TLSv1_3,
-            "closes the connection without an answer; if it asks for a client certificate, name one",
+            (
+                "refuses the client certificate, or asks for one",
+                "closes the connection without an answer; if it asks for a client certificate, name one",
+            ),
         ),
     ],
 )
 def test_without_a_certificate_that_it_trusts_the_server_is_not_called_no_tls(
-    opensearch_url: str, shown: list[str], newest: ssl.TLSVersion, said: str, monkeypatch: pytest.MonkeyPatch
+    opensearch_url: str,
+    shown: list[str],
+    newest: ssl.TLSVersion,
+    said: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with fault_proxy(opensearch_url, tls=True, client_tls=newest) as front:
         monkeypatch.setenv("OPENSEARCH_URL", front.url)
         for command in (["status"], ["search", "stars", "--index", "docs"]):
             result = run(*command, "--ca-certs", CA, *shown)
             assert (result.exit_code, result.stdout) == (1, "")
-            assert result.stderr.startswith(f"Error: {front.url} {said}") and result.stderr.count("\n") == 1
+            assert (
+                result.stderr.startswith(tuple(f"Error: {front.url} {each}" for each in said))
+                and result.stderr.count("\n") == 1
+            )
             assert "OPENSEARCH_CLIENT_CERT" in result.stderr
 
 
