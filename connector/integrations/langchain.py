@@ -77,7 +77,13 @@ class KSparseVectorStore(VectorStore):
         return named
 
     def delete(self, ids: list[str] | None = None, **kwargs: Any) -> bool:
-        """Delete documents; all of them where `ids` is None. One that is not there is no error."""
+        """Delete documents; all of them where `ids` is None. One that is not there is no error.
+
+        Raises:
+            TypeError: There are further arguments, such as a filter, which would not be heeded.
+        """
+        if kwargs:
+            raise TypeError(f"delete takes ids, and not {', '.join(sorted(kwargs))}; nothing was deleted.")
         if ids is None:
             self.store.delete_all()
         else:

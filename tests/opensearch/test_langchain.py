@@ -81,6 +81,13 @@ def test_more_documents_than_a_request_holds(store: KSparseVectorStore) -> None:
     assert store.similarity_search("cats") == []
 
 
+def test_a_deletion_with_a_filter_is_refused_and_deletes_nothing(store: KSparseVectorStore) -> None:
+    store.add_texts(["cats sleep", "stars burn"], ids=["1", "2"])
+    with pytest.raises(TypeError, match="delete takes ids, and not filter; nothing was deleted"):
+        store.delete(filter={"lang": "en"})
+    assert len(store.get_by_ids(["1", "2"])) == 2
+
+
 def test_another_store_finds_what_is_there(store: KSparseVectorStore, client: OpenSearch) -> None:
     store.add_texts(["plants eat light"], ids=["1"])
     again = KSparseVectorStore(store.store.index, encoder=store.store.encoder, client=client)
