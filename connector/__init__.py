@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from connector.index.searcher import Searcher
     from connector.index.writer import BulkWriter
     from connector.ingest.checkpoint import Checkpoint
-    from connector.ingest.pipeline import IngestJob, IngestResult, ingest_documents
+    from connector.ingest.ledger import IngestResult
+    from connector.ingest.pipeline import IngestJob, ingest_documents
     from connector.ingest.prepare import prepare_encoder
     from connector.ingest.ray.job import RayIngest
     from connector.ingest.update import Change, DocumentUpdater
@@ -84,7 +85,7 @@ _HOMES = {
     "Hit": "connector.types",
     "IndexMappingError": "connector.errors",
     "IngestJob": "connector.ingest.pipeline",
-    "IngestResult": "connector.ingest.pipeline",
+    "IngestResult": "connector.ingest.ledger",
     "Layout": "connector.corpus.layout",
     "MalformedRecord": "connector.types",
     "NewIndex": "connector.search.sparse_index",

@@ -18,7 +18,8 @@ from connector.errors import BulkWriteError, CorpusError
 from connector.index.lookup import Held
 from connector.index.writer import BulkWriter, Refusal, WriteResult
 from connector.ingest.checkpoint import Checkpoint
-from connector.ingest.pipeline import IngestJob, IngestResult, ingest_documents, to_sparse_documents
+from connector.ingest.ledger import IngestResult
+from connector.ingest.pipeline import IngestJob, ingest_documents, to_sparse_documents
 from connector.types import (
     Deletion,
     Document,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from connector.ingest.pipeline import IngestResult
+    from connector.ingest.ledger import IngestResult
 
 
 def print_summary(index: str, result: IngestResult, *, as_json: bool) -> None:

@@ -130,7 +130,7 @@ def id_of(raw: str) -> tuple[str, str | None] | None:
     """Id and routing of a record that may be malformed otherwise; None if they cannot be read, or asked for."""
     try:
         record = json.loads(raw)
-        given, routing = record["_id"], read_routing(record)
+        given, routing = record.get("_id", record.get("id")), read_routing(record)
         if isinstance(given, bool) or not isinstance(given, str | int):
             return None
         doc_id = str(given)

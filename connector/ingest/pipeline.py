@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,8 +21,8 @@ from connector.errors import BulkWriteError, CorpusError
 from connector.index.lookup import Held
 from connector.index.writer import BulkWriter, Refusal, WriteResult
 from connector.ingest.batches import without_repeats
-from connector.ingest.checkpoint import Checkpoint, Watermark
-from connector.ingest.dead_letters import DeadLetters
+from connector.ingest.checkpoint import Checkpoint
+from connector.ingest.ledger import IngestResult, Ledger, Record
 from connector.ingest.letters import id_of
 from connector.types import Deletion, Document, MalformedRecord, SparseDocument, SparseVectors
 
@@ -32,40 +31,11 @@ _log = getLogger("ksparse.ingest")
 Progress = Callable[[int], None]
 """Called with the number of records whose fate is known."""
 
-Record = Document | Deletion | MalformedRecord
-
 WRITE_SIZE = 500
 """Documents encoded before they are handed to the writer: as many as a request has, unless it may have fewer."""
 
 _MOST_WAITING_CHARACTERS = 32 * 2**20
 """Of a batch that is not full: 500 texts of 100 MB would be 50 GB."""
-
-
-@dataclass(frozen=True, slots=True)
-class IngestResult:
-    """What became of every record: `indexed`, `deleted`, `not_found`, `superseded` and `dead_lettered` make `read`.
-
-    Attributes:
-        read: Records of the input, malformed ones among them, and those of an earlier run that this one goes on with.
-        indexed: Documents that the index holds.
-        dead_lettered: Records that it does not hold.
-        reasons: The first few failures, in words.
-        dead_letters: The file that keeps them, None where nothing failed or no file was asked for.
-        elapsed_s: Seconds from the first record to the last reply.
-        superseded: Documents of which the index holds a newer version.
-        deleted: Documents that the index held and holds no longer.
-        not_found: Documents to delete that it did not hold.
-    """
-
-    read: int
-    indexed: int
-    dead_lettered: int
-    reasons: tuple[str, ...]
-    dead_letters: Path | None
-    elapsed_s: float
-    superseded: int = 0
-    deleted: int = 0
-    not_found: int = 0
 
 
 @dataclass(slots=True)
@@ -147,27 +117,21 @@ class IngestJob:
             raise ValueError("resume needs the checkpoint of the run to go on with.")
         self._writer = writer
         self._encoder = encoder
-        self._checkpoint = checkpoint
         self._strict = strict
         self._batch_size = batch_size
         self._write_size = write_size
         self._max_in_flight = max_in_flight
         self._refresh = refresh
         self._progress = progress
-        self._done = checkpoint.load() if resume and checkpoint else Watermark()
-        self._skip = self._done.read
-        self._letters = DeadLetters(dead_letters, count=self._done.dead_lettered)
+        self._ledger = Ledger(dead_letters, checkpoint, resume=resume)
+        self._skip = self._ledger.done.read
         self._waiting: list[Record] = []
         self._waiting_characters = 0
         self._pending: deque[_Batch] = deque()
         self._pool = ThreadPoolExecutor(max_in_flight, "bulk")
-        self._started = time.monotonic()
-        self._settling = False
         self._stopped = Event()
         self._open = False
         self._result: IngestResult | None = None
-        if resume:
-            self._letters.cut(self._done.dead_letter_bytes, self._done.dead_letter_file)
 
     @property
     def result(self) -> IngestResult:
@@ -287,7 +251,7 @@ class IngestJob:
     def _submit(self, batch: Sequence[Record], vectors: SparseVectors | None) -> None:
         named = [record for record in batch if not isinstance(record, MalformedRecord)]
         malformed = [id_of(record.raw) for record in batch if isinstance(record, MalformedRecord)]
-        unread = dict(each for each in malformed if each is not None) if self._letters.path is not None else {}
+        unread = dict(each for each in malformed if each is not None) if self._ledger.keeps_letters else {}
         ids = frozenset((*(record.doc_id for record in named), *unread))
         # Batches are written side by side: what comes later for an id has to wait for what came before.
         while any(not ids.isdisjoint(pending.ids) for pending in self._pending):
@@ -315,7 +279,7 @@ class IngestJob:
             settled = True
         if settled:
             # Every time, so that a run that is killed encodes no more again than what waits for the server.
-            self._save()
+            self._ledger.save()
 
     def _routed(
         self, records: Sequence[Document | Deletion], by_id: dict[str, Document | Deletion], refused: list[Refusal]
@@ -346,7 +310,7 @@ class IngestJob:
     def _write(self, actions: Sequence[SparseDocument | Deletion], unread: dict[str, str | None]) -> _Written:
         """Write a batch, and read what the index holds of those that will be dead letters; in a thread of its own."""
         result = self._writer.write(actions, stopped=self._stopped) if actions else WriteResult(0)
-        if self._letters.path is None:
+        if not self._ledger.keeps_letters:
             return _Written(result, {})
         wanted = unread | {refusal.document.doc_id: refusal.document.routing for refusal in result.refused}
         return _Written(result, self._writer.held(wanted, stopped=self._stopped) if wanted else {})
@@ -355,58 +319,19 @@ class IngestJob:
         """Wait for the oldest batch, and note what became of it."""
         batch = self._pending[0]
         written = batch.written.result() if batch.written is not None else _Written(WriteResult(0), {})
-        # If it is not kept whole (an interrupt, a full disk), no later batch may be accounted for.
-        self._settling = True
+        # If it is not accounted for whole (an interrupt, a full disk), no later batch may be.
+        self._ledger.broken = True
         self._pending.popleft()
-        self._keep_letters(batch, written)
-        result = written.result
-        self._done = Watermark(
-            read=self._done.read + len(batch.records),
-            indexed=self._done.indexed + result.indexed,
-            superseded=self._done.superseded + result.superseded,
-            deleted=self._done.deleted + result.deleted,
-            not_found=self._done.not_found + result.not_found,
-            dead_lettered=self._letters.count,
-            dead_letter_bytes=self._letters.bytes,
-            dead_letter_file=self._letters.identity,
-        )
-        self._settling = False
-        if self._strict and self._letters.count:
-            raise CorpusError(f"Stopped, as --strict asks: {self._letters.reasons[0]}")
+        self._ledger.account(batch.records, batch.by_id, written.result, refused=batch.refused, held=written.held)
+        if self._strict:
+            self._ledger.check_strictly()
         if self._progress is not None:
-            self._progress(self._done.read)
-
-    def _keep_letters(self, batch: _Batch, written: _Written) -> None:
-        for record in batch.records:
-            if isinstance(record, MalformedRecord):
-                doc_id, _ = id_of(record.raw) or (None, None)
-                self._letters.add_malformed(record, doc_id=doc_id, held=written.held.get(doc_id or ""))
-        for refusal in (*batch.refused, *written.result.refused):
-            doc_id = refusal.document.doc_id
-            self._letters.add_refusal(batch.by_id[doc_id], refusal, held=written.held.get(doc_id))
-
-    def _save(self) -> None:
-        if self._checkpoint is not None:
-            self._letters.sync()
-            self._checkpoint.save(self._done)
+            self._progress(self._ledger.done.read)
 
     def _finish(self) -> None:
         self._pool.shutdown()
-        if self._checkpoint is not None:
-            self._letters.sync()
-            self._checkpoint.remove()
-        _log.info("Done: %s.", self._done)
-        self._result = IngestResult(
-            read=self._done.read,
-            indexed=self._done.indexed,
-            dead_lettered=self._done.dead_lettered,
-            reasons=tuple(self._letters.reasons),
-            dead_letters=self._letters.path if self._letters.count else None,
-            elapsed_s=time.monotonic() - self._started,
-            superseded=self._done.superseded,
-            deleted=self._done.deleted,
-            not_found=self._done.not_found,
-        )
+        self._result = self._ledger.finish()
+        _log.info("Done: %s.", self._ledger.done)
 
     def _abandon(self, error: BaseException) -> None:
         """Let what is under way come to its end unless the writer itself fails, and keep what is known of it."""
@@ -416,11 +341,11 @@ class IngestJob:
         # Who interrupts does not want to wait for an answer that may take long.
         self._pool.shutdown(wait=not interrupted)
         self._strict = False
-        while not self._settling and self._pending and _is_over(self._pending[0]) and not _failed(self._pending[0]):
+        while self._pending and not self._ledger.broken and _is_known(self._pending[0]):
             self._settle()
         # The checkpoint before this one is as good, and the first error says more.
         with suppress(OSError):
-            self._save()
+            self._ledger.save()
 
 
 def ingest_documents(
@@ -451,8 +376,8 @@ def _is_over(batch: _Batch) -> bool:
     return batch.written is None or batch.written.done()
 
 
-def _failed(batch: _Batch) -> bool:
-    return batch.written is not None and batch.written.exception() is not None
+def _is_known(batch: _Batch) -> bool:
+    return batch.written is None or (batch.written.done() and batch.written.exception() is None)
 
 
 def _without_repeated_features(

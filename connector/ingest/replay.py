@@ -9,18 +9,20 @@ from pathlib import Path
 from typing import Any, Self
 
 from connector.corpus.check import RecordChecker
-from connector.corpus.jsonl import parse_object
+from connector.corpus.jsonl import map_documents, parse_object
+from connector.corpus.layout import Layout, RecordMapper
 from connector.encoders.base import Encoder
 from connector.errors import CorpusError
 from connector.index.lookup import Found
 from connector.index.writer import BulkWriter, Refusal
 from connector.ingest.dead_letters import REASONS_KEPT, DeadLetters
+from connector.ingest.ledger import IngestResult
 from connector.ingest.letter_file import LetterFile
 from connector.ingest.letters import REPEATED, Letter, digest_of
-from connector.ingest.pipeline import WRITE_SIZE, IngestResult, Progress, to_source
+from connector.ingest.pipeline import WRITE_SIZE, Progress, to_source
 from connector.ingest.rewrite import Rewriter
 from connector.ingest.update import Change
-from connector.types import Deletion, Document, StoredState
+from connector.types import Deletion, Document, MalformedRecord, StoredState
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,16 +306,28 @@ def _read(path: Path) -> Iterator[tuple[bytes, Letter]]:
 def _wanted(letter: Letter, checker: RecordChecker) -> Document | Deletion | Change | str:
     """What a letter says is to be done; the reason where that cannot be read."""
     try:
-        record = letter.record if letter.record is not None else parse_object(letter.raw or "")
         if letter.operation == "update":
-            return Change.from_record(record)
+            return Change.from_record(letter.record if letter.record is not None else parse_object(letter.raw or ""))
         if letter.operation == "delete":
+            record = letter.record or {}
             return Deletion(str(record["_id"]), record.get("_version"), record.get("_routing"))
-        document = checker.check(record)
+        document = checker.check(letter.record) if letter.record is not None else _read_raw(letter.raw or "", checker)
     except (ValueError, KeyError) as error:
         return str(error)
     # Nothing tells that the repeated record is the better one, and nobody gave it an id of its own.
     return letter.reason if letter.kind == REPEATED and letter.doc_id == document.doc_id else document
+
+
+def _read_raw(raw: str, checker: RecordChecker) -> Document:
+    """What a line of a corpus holds, by the rules of such a line.
+
+    Raises:
+        ValueError: It holds no document.
+    """
+    [record] = map_documents([("", raw.encode())], RecordMapper(checker, Layout()))
+    if isinstance(record, MalformedRecord):
+        raise ValueError(record.reason)
+    return record
 
 
 def _failed_again(letter: Letter, reason: str, refusal: Refusal | None) -> Letter:

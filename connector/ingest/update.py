@@ -22,8 +22,9 @@ from connector.index.sizes import all_of
 from connector.index.writer import BulkWriter
 from connector.ingest.batches import without_repeats
 from connector.ingest.dead_letters import DeadLetters
+from connector.ingest.ledger import IngestResult
 from connector.ingest.letters import Letter, digest_of
-from connector.ingest.pipeline import WRITE_SIZE, IngestResult
+from connector.ingest.pipeline import WRITE_SIZE
 from connector.ingest.rewrite import Refused, Rewriter
 from connector.types import Document, MalformedRecord
 

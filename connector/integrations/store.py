@@ -109,10 +109,18 @@ class IndexStore:
             )
 
     def delete(self, doc_ids: Sequence[str]) -> None:
-        """Delete documents; one that is not there is no error."""
+        """Delete documents; one that is not there is no error.
+
+        Raises:
+            BulkWriteError: Some were refused; the message names the first. The others are deleted.
+        """
         if doc_ids and self.exists():
             with IngestJob(BulkWriter(self.client, self.index), refresh=self._refresh) as job:
                 job.add(Deletion(doc_id) for doc_id in doc_ids)
+            if job.result.dead_lettered:
+                raise BulkWriteError(
+                    f"{job.result.dead_lettered} of {len(doc_ids)} deletions were refused, {job.result.reasons[0]}"
+                )
 
     def delete_all(self) -> None:
         """Delete every document, and keep the index."""

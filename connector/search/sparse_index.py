@@ -18,7 +18,8 @@ from connector.index.delete import delete_matching
 from connector.index.schema import read_schema
 from connector.index.sizes import count_matching
 from connector.index.writer import BulkWriter
-from connector.ingest.pipeline import IngestJob, IngestResult
+from connector.ingest.ledger import IngestResult
+from connector.ingest.pipeline import IngestJob
 from connector.ingest.prepare import prepare_encoder
 from connector.ingest.sample import Sampled
 from connector.ingest.update import Change, DocumentUpdater
@@ -209,13 +210,14 @@ class SparseIndex:
         """Delete documents by id, or those that match all filters; return how many were deleted.
 
         Raises:
+            BulkWriteError: A deletion was refused, after all others were made.
             ValueError: There are both ids and filters, or filters that are empty.
         """
         ids = list(doc_ids)
         if filters is None:
             with IngestJob(BulkWriter(self.client, self.index)) as job:
                 job.add(Deletion(doc_id) for doc_id in ids)
-            return job.result.deleted
+            return _checked(job.result, True).deleted
         if ids:
             raise ValueError("delete by ids or by filters, not by both.")
         return delete_matching(self.client, self.index, self._clauses(filters)).deleted
@@ -351,7 +353,7 @@ def _checked(result: IngestResult, raise_on_error: bool) -> IngestResult:
     if result.dead_lettered and raise_on_error:
         raise BulkWriteError(
             f"{result.dead_lettered} of {result.read} documents were refused, the first: {result.reasons[0]}. "
-            "The others were written; correct these and add them again."
+            "The others are done; correct these and try them again."
         )
     return result
 
@@ -366,4 +368,5 @@ def _sum(results: Sequence[IngestResult]) -> IngestResult:
         elapsed_s=sum(each.elapsed_s for each in results),
         superseded=sum(each.superseded for each in results),
         deleted=sum(each.deleted for each in results),
+        not_found=sum(each.not_found for each in results),
     )

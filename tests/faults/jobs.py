@@ -12,7 +12,8 @@ from opensearchpy import OpenSearch
 from connector.index.schema import prepare_index, read_uuid
 from connector.index.writer import BulkWriter
 from connector.ingest.checkpoint import Checkpoint
-from connector.ingest.pipeline import IngestResult, ingest_documents
+from connector.ingest.ledger import IngestResult
+from connector.ingest.pipeline import ingest_documents
 from connector.types import Document, MalformedRecord
 from tests.faults.corpora import HashEncoder
 

@@ -17,7 +17,8 @@ from connector.errors import BulkWriteError, CorpusError
 from connector.index.schema import prepare_index
 from connector.index.searcher import Searcher
 from connector.index.writer import BulkWriter
-from connector.ingest.pipeline import IngestResult, ingest_documents
+from connector.ingest.ledger import IngestResult
+from connector.ingest.pipeline import ingest_documents
 from connector.types import Document, MalformedRecord, SparseVectors
 from connector.vectors.storage import round_to_stored
 from tests.fault_proxy import fault_proxy, status

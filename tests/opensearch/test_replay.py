@@ -18,7 +18,8 @@ from connector.encoders.base import Encoder
 from connector.encoders.text import TextEncoder
 from connector.errors import BulkWriteError
 from connector.index.writer import BulkWriter
-from connector.ingest.pipeline import IngestJob, IngestResult
+from connector.ingest.ledger import IngestResult
+from connector.ingest.pipeline import IngestJob
 from connector.ingest.prepare import prepare_encoder
 from connector.ingest.replay import LetterReplayer
 from connector.ingest.update import Change, DocumentUpdater

@@ -16,7 +16,8 @@ from connector.encoders.load import load_encoder
 from connector.encoders.text import TextEncoder
 from connector.errors import IndexMappingError
 from connector.index.writer import BulkWriter
-from connector.ingest.pipeline import IngestJob, IngestResult
+from connector.ingest.ledger import IngestResult
+from connector.ingest.pipeline import IngestJob
 from connector.ingest.prepare import prepare_encoder
 from connector.ingest.update import Change, DocumentUpdater
 from connector.search.reencode import compare_indices

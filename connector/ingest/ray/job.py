@@ -22,8 +22,9 @@ from connector.errors import BulkWriteError, ConnectorError
 from connector.index.schema import read_uuid
 from connector.index.writer import BulkWriter
 from connector.ingest.dead_letters import REASONS_KEPT
+from connector.ingest.ledger import IngestResult
 from connector.ingest.letter_file import LetterFile
-from connector.ingest.pipeline import IngestResult, Progress
+from connector.ingest.pipeline import Progress
 from connector.ingest.prepare import prepare_encoder
 from connector.ingest.ray.worker import COUNTS, Read, Worker, read_parts, read_rows
 from connector.ingest.sample import MOST_DOCUMENTS, Sampled
