@@ -12,9 +12,9 @@ from opensearchpy import OpenSearch
 
 from connector.cluster import Cluster, find_cluster
 from connector.connection.client import check_server
-from connector.index.schema import existing_schema
 
 if TYPE_CHECKING:
+    from connector.index.schema import IndexSchema
     from connector.search.retriever import Retriever
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -107,11 +107,11 @@ def open_client(connection: ConnectionOptions | None = None) -> OpenSearch:
     return client
 
 
-def open_retriever(client: OpenSearch, index: str, encoder: str, *, device: str | None = None) -> Retriever:
-    """Load the encoder of an index, with as many features as the index holds, and put it in front of a search."""
-    # Before torch is imported: whether there is such an index.
-    k = existing_schema(client, index).encoder.k
-    from connector.cli.encoder import open_encoder
+def open_retriever(
+    client: OpenSearch, schema: IndexSchema, encoder: str | None, *, device: str | None = None
+) -> Retriever:
+    """Load the encoder of an index and put it in front of a search; what needs neither is checked before."""
+    from connector.cli.encoder import open_index_encoder
     from connector.search.retriever import Retriever
 
-    return Retriever(client, index, open_encoder(encoder, device=device, k=k))
+    return Retriever(client, schema.index, open_index_encoder(schema, encoder, device=device))

@@ -5,22 +5,17 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Mapping
+from math import isnan
 from pathlib import Path
 
 import click
 
 from connector.cli.connection import ConnectionOptions, connection_options, open_client
-from connector.cli.options import (
-    device_option,
-    idf_option,
-    posting_budget_option,
-    quiet_option,
-    rescore_option,
-    search_defaults,
-)
+from connector.cli.new_index import NewIndex, new_index_options
+from connector.cli.options import device_option, quiet_option
 from connector.cli.progress import documents
-from connector.limits import MAX_CLAUSES
-from connector.vectors.codes import Bits
+from connector.cli.search_choice import SearchChoice, search_options
+from connector.errors import CorpusError
 
 
 @click.command(
@@ -34,16 +29,13 @@ Examples:
 @click.argument("dataset", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--split", default="test", show_default=True, help="Judgements to use: qrels/SPLIT.tsv.")
 @click.option("--index", help="An index that holds the corpus.  [default: a new one, deleted afterwards]")
-@click.option("--encoder", default="all-MiniLM-L6-v2", show_default=True, help="As for `ksparse ingest`.")
-@click.option("--k", type=click.IntRange(1), help="Features kept per document.  [default: the encoder's]")
-@click.option("--k-query", type=click.IntRange(1, MAX_CLAUSES), help="Features per query.  [default: the encoder's]")
-@click.option("--run", "run_file", type=click.Path(dir_okay=False, path_type=Path), help="Write a TREC run file.")
 @click.option(
-    "--calibrate/--no-calibrate", default=True, show_default=True, help="Of a new index, as for `ksparse ingest`."
+    "--encoder", help="As for `ksparse ingest`.  [default: that of the index, all-MiniLM-L6-v2 for a new one]"
 )
-@idf_option
-@rescore_option
-@posting_budget_option
+@click.option("--k", type=click.IntRange(1), help="Features kept per document, as for `ksparse ingest`.")
+@search_options
+@click.option("--run", "run_file", type=click.Path(dir_okay=False, path_type=Path), help="Write a TREC run file.")
+@new_index_options("idf", "calibrate", "rescore", "posting_budget")
 @device_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @quiet_option
@@ -52,14 +44,11 @@ def evaluate(
     dataset: Path,
     split: str,
     index: str | None,
-    encoder: str,
+    encoder: str | None,
     k: int | None,
-    k_query: int | None,
+    choice: SearchChoice,
     run_file: Path | None,
-    calibrate: bool,
-    idf: bool,
-    rescore: Bits | None,
-    posting_budget: float | None,
+    new: NewIndex,
     device: str | None,
     as_json: bool,
     quiet: bool,
@@ -67,17 +56,20 @@ def evaluate(
 ) -> None:
     """Measure NDCG@10, MRR@10 and Recall@100 on a BEIR folder: sparse search beside exact dense search."""
     client = open_client(connection)
-    from connector.cli.encoder import open_encoder
     from connector.corpus.read import read_corpus
     from connector.evaluation.datasets import load_retrieval_set
     from connector.evaluation.runs import check_run_ids, write_run
-    from connector.ingest.prepare import prepare_encoder
-    from connector.search.evaluate import evaluate as measure
+    from connector.index.schema import existing_schema
     from connector.types import Document, MalformedRecord
 
     if run_file is not None and not run_file.absolute().parent.is_dir():
         raise click.UsageError(f"--run {run_file} cannot be written: there is no folder {run_file.absolute().parent}.")
     judged = load_retrieval_set(dataset, split)
+    schema = None
+    if index is not None:
+        schema = existing_schema(client, index)
+        new.check_existing(client, schema, k=k)
+        choice.clauses(schema)
     records = list(read_corpus(dataset))
     corpus = [record for record in records if isinstance(record, Document)]
     for record in records:
@@ -88,16 +80,26 @@ def evaluate(
             check_run_ids(judged.qrels, (document.doc_id for document in corpus))
         except ValueError as error:
             raise click.UsageError(f"--run {run_file} cannot be written: {error}") from error
-    loaded = open_encoder(encoder, device=device, k=k, idf=idf)
+    if not corpus and index is None:
+        raise CorpusError(f"{dataset} holds no document; there is nothing to search. Give a corpus, or --index.")
+    from connector.cli.encoder import open_encoder, open_index_encoder
+    from connector.encoders.load import DEFAULT_ENCODER
+    from connector.ingest.prepare import prepare_encoder
+    from connector.search.evaluate import evaluate as measure
+
+    if schema is not None:
+        loaded = open_index_encoder(schema, encoder, device=device)
+    else:
+        loaded = open_encoder(encoder or DEFAULT_ENCODER, device=device, k=k, idf=bool(new.idf))
     name = index or f"ksparse-evaluate-{uuid.uuid4().hex[:8]}"
     if index is None:
         prepare_encoder(
             client,
             name,
             loaded,
-            sample=[document.content for document in corpus] if calibrate else (),
-            rescore=rescore,
-            search=search_defaults(posting_budget),
+            sample=[document.content for document in corpus] if new.calibrate is not False else (),
+            rescore=new.bits,
+            search=new.search,
             settings={"number_of_shards": 1, "number_of_replicas": 0},
         )
     try:
@@ -109,15 +111,23 @@ def evaluate(
                 client,
                 name,
                 write=index is None,
-                k_query=k_query,
+                search=lambda retriever, texts, top_k: choice.ask(
+                    retriever, texts, choice.clauses(retriever.schema), top_k=top_k
+                ),
                 progress=progress,
             )
     finally:
         if index is None:
             client.indices.delete(index=name, ignore_unavailable=True)
+    if not corpus:
+        click.echo(f"{dataset} holds no document: exact dense search is left out.", err=True)
     if as_json:
         counts = {"queries": len(judged.queries), "left_out": len(judged.left_out), "documents": len(corpus)}
-        click.echo(json.dumps({"dataset": judged.name, "split": split, **counts, **result.figures}))
+        figures = {
+            system: {metric: None if isnan(value) else value for metric, value in values.items()}
+            for system, values in result.figures.items()
+        }
+        click.echo(json.dumps({"dataset": judged.name, "split": split, **counts, **figures}))
     else:
         without = f" ({len(judged.left_out):,} without a relevant document left out)" if judged.left_out else ""
         counted = f"{len(judged.queries):,} queries{without}, {len(corpus):,} documents"
@@ -141,5 +151,5 @@ def _print_table(title: str, figures: Mapping[str, Mapping[str, float]]) -> None
     for metric in metrics:
         table.add_column(metric, justify="right")
     for system, values in figures.items():
-        table.add_row(system, *(f"{values[metric]:.4f}" for metric in metrics))
+        table.add_row(system, *("-" if isnan(values[metric]) else f"{values[metric]:.4f}" for metric in metrics))
     Console().print(table)

@@ -9,9 +9,10 @@ from dataclasses import asdict
 import click
 
 from connector.cli.connection import ConnectionOptions, connection_options, open_client, open_retriever
-from connector.cli.options import device_option, index_encoder_option
+from connector.cli.options import check_window, device_option, index_encoder_option
 from connector.cli.plain import plain
 from connector.errors import SearchError
+from connector.index.schema import existing_schema
 from connector.limits import MAX_CLAUSES, MAX_HITS
 from connector.query.body import check_text
 from connector.types import Hit
@@ -38,7 +39,7 @@ def explain(
     query: str,
     index: str,
     doc_id: str | None,
-    encoder: str,
+    encoder: str | None,
     k_query: int | None,
     window: int | None,
     device: str | None,
@@ -47,7 +48,10 @@ def explain(
 ) -> None:
     """Say why a document is found: the features that it shares with the query, and what each adds to its score."""
     check_text(query)
-    retriever = open_retriever(open_client(connection), index, encoder, device=device)
+    client = open_client(connection)
+    schema = existing_schema(client, index)
+    check_window(schema, window)
+    retriever = open_retriever(client, schema, encoder, device=device)
     if doc_id is not None:
         hit = retriever.explain(query, doc_id, k_query=k_query, window=window)
     else:

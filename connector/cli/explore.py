@@ -16,6 +16,7 @@ from connector.cli.connection import ConnectionOptions, connection_options, open
 from connector.cli.options import device_option, index_encoder_option, quiet_option
 from connector.cli.progress import documents
 from connector.errors import ConnectorError
+from connector.index.schema import existing_schema
 from connector.index.sizes import count_matching
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ next start takes up again; delete that index to have its disk back. Stop the pag
 @connection_options
 def explore(
     index: str,
-    encoder: str,
+    encoder: str | None,
     hnsw: bool,
     results: Path | None,
     port: int,
@@ -67,7 +68,7 @@ def explore(
         raise ConnectorError("The page needs Flask, which is not installed: pip install 'ksparse[explore]'.")
     with _listen(port) as listening:
         client = open_client(connection)
-        retriever = open_retriever(client, index, encoder, device=device)
+        retriever = open_retriever(client, existing_schema(client, index), encoder, device=device)
         from werkzeug.serving import make_server
 
         from connector.explore.app import create_app

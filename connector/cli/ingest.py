@@ -8,22 +8,19 @@ import click
 
 from connector.cli.connection import ConnectionOptions, connection_options, open_client
 from connector.cli.layout import layout_options
+from connector.cli.new_index import NewIndex, new_index_options
 from connector.cli.options import (
     dead_letters_path,
     devices_option,
-    index_settings,
-    new_index_options,
     quiet_option,
     record_options,
-    search_defaults,
     summary_option,
     writing_options,
 )
 from connector.cli.progress import documents
 from connector.cli.stop import stoppable
 from connector.corpus.layout import Layout
-from connector.errors import IndexMappingError
-from connector.vectors.codes import Bits
+from connector.errors import CheckpointError, IndexMappingError
 
 _MOST_FITTED = 50_000
 
@@ -60,8 +57,8 @@ column becomes metadata. Exit status 3: finished, but some records are in the de
     type=click.Path(file_okay=False, path_type=Path),
     help="Fit the head to the corpus first and keep it in this folder; one that is there is taken as it is.",
 )
-@click.option("--fit-minutes", type=click.FloatRange(min=0, min_open=True), default=10, show_default=True)
-@new_index_options
+@click.option("--fit-minutes", type=click.FloatRange(min=0, min_open=True), help="Time for --fit.  [default: 10]")
+@new_index_options()
 @writing_options
 @click.option("--max-in-flight", type=click.IntRange(1), default=4, show_default=True, help="Requests at a time.")
 @devices_option
@@ -71,7 +68,7 @@ column becomes metadata. Exit status 3: finished, but some records are in the de
 def ingest(
     corpus: str,
     index: str,
-    encoder: str,
+    encoder: str | None,
     k: int | None,
     fields: dict[str, str],
     file_format: str | None,
@@ -81,14 +78,9 @@ def ingest(
     dry_run: bool,
     resume: bool,
     checkpoint: Path | None,
-    idf: bool,
-    calibrate: bool,
     fit: Path | None,
-    fit_minutes: float,
-    rescore: Bits | None,
-    posting_budget: float | None,
-    shards: int | None,
-    replicas: int | None,
+    fit_minutes: float | None,
+    new: NewIndex,
     batch_size: int,
     chunk_size: int,
     max_in_flight: int,
@@ -103,38 +95,72 @@ def ingest(
     CORPUS is a JSONL, JSON, CSV, TSV or Parquet file, compressed or not, a BEIR folder or a folder of such files, or -
     for standard input.
     """
+    fitted = fit is not None and (fit / "config.json").is_file()
+    _check_options(corpus, dry_run, resume, checkpoint, fit_minutes, fits=fit is not None and not fitted, fit=fit)
     client = open_client(connection)
-    from connector.cli.encoder import open_encoder
-    from connector.cli.summary import conclude
     from connector.corpus.read import count_records, read_corpus
     from connector.corpus.source import STANDARD_INPUT, Format, digest_source
-    from connector.encoders.base import Encoder
     from connector.index.names import check_index_name
-    from connector.index.schema import read_schema, read_uuid
-    from connector.index.writer import BulkWriter
+    from connector.index.probe import probe_write
+    from connector.index.schema import check_new_index, read_schema, read_uuid
     from connector.ingest.checkpoint import Checkpoint
-    from connector.ingest.pipeline import IngestJob
-    from connector.ingest.prepare import prepare_encoder
     from connector.ingest.sample import Sampled
 
-    device = devices[0] if devices else None
-    in_folder = fit is not None and (fit / "config.json").is_file()
-    if dry_run and fit is not None and not in_folder:
-        raise click.UsageError("--dry-run writes nothing, and --fit would write a head; leave one of them out.")
     kind: Format | None = file_format  # type: ignore[assignment]
     source = "" if corpus == STANDARD_INPUT and not resume else digest_source(corpus, kind, layout)
+    path = checkpoint or Path(f"{index}.checkpoint.json")
     check_index_name(index)
-    declared = read_schema(client, index)
-    check_index_name(index, new=declared is None)
-    known_fields = {*fields, *(declared.fields if declared else ())}
-    records = Sampled(read_corpus(corpus, fields=known_fields, format=kind, generate_ids=generate_ids, layout=layout))
-    loaded = open_encoder(str(fit) if in_folder else encoder, device=device, k=k, idf=idf)
-    if fit is not None and not in_folder:
-        if declared is not None:
+    schema = read_schema(client, index)
+
+    def point_of(encoder: str) -> Checkpoint:
+        return Checkpoint(path, {"input": source, "encoder": encoder, "index": f"{index} {read_uuid(client, index)}"})
+
+    if schema is not None:
+        new.check_existing(client, schema, k=k, fields=fields)
+        if fit is not None and not fitted:
             raise IndexMappingError(
-                f"Index {index!r} exists, written by encoder {declared.encoder}; a head that is fitted now would not "
-                "be its encoder. Leave --fit out, or ingest into a new index."
+                f"Index {index!r} exists, written by encoder {schema.encoder}; a head that is fitted now would not be "
+                "its encoder. Leave --fit out, or ingest into a new index."
             )
+        probe_write(client, index)
+        if resume:
+            point_of(schema.encoder.digest).load()
+    elif resume:
+        raise CheckpointError(f"There is no index {index!r} to go on with. Leave --resume out.")
+    else:
+        try:
+            check_new_index(client, index, fields=fields)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
+    known_fields = {*fields, *(schema.fields if schema is not None else ())}
+    records = Sampled(read_corpus(corpus, fields=known_fields, format=kind, generate_ids=generate_ids, layout=layout))
+    total = count_records(corpus, format=kind)
+    # Before what takes seconds to import and to load.
+    nothing = schema is None and not dry_run and not records.sample(1)
+    from connector.cli.encoder import open_encoder, open_index_encoder
+    from connector.cli.summary import conclude
+    from connector.encoders.base import Encoder
+    from connector.encoders.load import DEFAULT_ENCODER
+    from connector.index.writer import BulkWriter
+    from connector.ingest.pipeline import IngestJob
+    from connector.ingest.prepare import encoder_of, prepare_encoder
+
+    letters = dead_letters_path(dead_letters, index)
+    if nothing:
+        with stoppable(), documents(quiet, total, f"{corpus} -> {index}") as progress:
+            writer = BulkWriter(client, index)
+            with IngestJob(writer, dead_letters=letters, strict=strict, refresh=False, progress=progress) as job:
+                job.add(records)
+        click.echo(f"Index {index} was not made: there is no document to index.", err=True)
+        conclude(index, job.result, as_json=as_json)
+        return
+    device = devices[0] if devices else None
+    named = str(fit) if fitted else encoder
+    if schema is not None:
+        loaded = encoder_of(schema, open_index_encoder(schema, named, device=device))
+    else:
+        loaded = open_encoder(named or DEFAULT_ENCODER, device=device, k=k, idf=bool(new.idf))
+    if fit is not None and not fitted:
         from connector.cli.fit import fitted_encoder
 
         loaded = fitted_encoder(
@@ -142,58 +168,55 @@ def ingest(
             loaded,
             records.sample(_MOST_FITTED),
             name=corpus,
-            documents=count_records(corpus, format=kind),
-            minutes=fit_minutes,
+            documents=total,
+            minutes=fit_minutes or 10,
             device=device,
             quiet=quiet,
         )
+    calibrate = new.calibrate is not False and fit is None and schema is None
     if dry_run:
         from connector.cli.dry_run import print_prediction
         from connector.ingest.predict import predict
 
-        with documents(quiet, count_records(corpus, format=kind), f"reading {corpus}") as progress:
+        with documents(quiet, total, f"reading {corpus}") as progress:
             prediction = predict(
                 client,
                 loaded,
                 records,
-                rescore=rescore,
-                calibrate=calibrate and fit is None,
-                fields=fields,
+                rescore=new.bits if loaded.code is None else loaded.code.bits,
+                calibrate=calibrate,
+                fields=fields if schema is None else schema.fields,
                 chunk_size=chunk_size,
                 batch_size=batch_size,
                 progress=progress,
             )
         print_prediction(index, prediction, as_json=as_json)
         return
-    try:
-        loaded = prepare_encoder(
-            client,
-            index,
-            loaded,
-            sample=records.sample if calibrate and fit is None else (),
-            rescore=rescore,
-            search=search_defaults(posting_budget),
-            fields=fields,
-            settings=index_settings(shards, replicas),
-        )
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
+    loaded = prepare_encoder(
+        client,
+        index,
+        loaded,
+        sample=records.sample if calibrate else (),
+        rescore=new.bits,
+        search=new.search,
+        fields=fields,
+        settings=new.settings,
+    )
     encoding: Encoder = loaded
     if len(devices) > 1:
         from connector.encoders.devices import SpreadEncoder
 
         encoding = SpreadEncoder(loaded, devices)
-    run = {"input": source, "encoder": loaded.fingerprint.digest, "index": f"{index} {read_uuid(client, index)}"}
-    point = Checkpoint(checkpoint or Path(f"{index}.checkpoint.json"), run) if source else None
+    point = point_of(loaded.fingerprint.digest) if source else None
     if point is not None and point.path.is_file() and not resume:
         click.echo(f"{point.path} is of a run that was stopped; --resume goes on with it. Beginning anew.", err=True)
     writer = BulkWriter(client, index, chunk_size=chunk_size, max_in_flight=max_in_flight)
     going_on = stoppable(option="--resume" if point is not None else "")
-    with going_on, documents(quiet, count_records(corpus, format=kind), f"{corpus} -> {index}") as progress:
+    with going_on, documents(quiet, total, f"{corpus} -> {index}") as progress:
         with IngestJob(
             writer,
             encoding,
-            dead_letters=dead_letters_path(dead_letters, index),
+            dead_letters=letters,
             checkpoint=point,
             resume=resume,
             strict=strict,
@@ -203,3 +226,24 @@ def ingest(
         ) as job:
             job.add(records)
     conclude(index, job.result, as_json=as_json)
+
+
+def _check_options(
+    corpus: str,
+    dry_run: bool,
+    resume: bool,
+    checkpoint: Path | None,
+    fit_minutes: float | None,
+    *,
+    fit: Path | None,
+    fits: bool,
+) -> None:
+    """Refuse options that have no effect together."""
+    if fit_minutes is not None and fit is None:
+        raise click.UsageError("--fit-minutes is the time for --fit; give both, or leave it out.")
+    if dry_run and fits:
+        raise click.UsageError("--dry-run writes nothing, and --fit would write a head; leave one of them out.")
+    if dry_run and (resume or checkpoint is not None):
+        raise click.UsageError("--dry-run leaves nothing to go on with; leave --resume and --checkpoint out.")
+    if corpus == "-" and checkpoint is not None:
+        raise click.UsageError("standard input cannot be read again from a checkpoint; leave --checkpoint out.")

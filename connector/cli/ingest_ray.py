@@ -12,20 +12,17 @@ import click
 
 from connector.cli.connection import ConnectionOptions, connection_options, open_client
 from connector.cli.layout import layout_options
+from connector.cli.new_index import NewIndex, new_index_options
 from connector.cli.options import (
     dead_letters_path,
-    index_settings,
-    new_index_options,
     quiet_option,
     record_options,
-    search_defaults,
     summary_option,
     writing_options,
 )
 from connector.cli.progress import documents
 from connector.cli.stop import stoppable
 from connector.corpus.layout import Layout
-from connector.vectors.codes import Bits
 
 if TYPE_CHECKING:
     from connector.corpus.source import Format
@@ -56,7 +53,7 @@ Exit status 3: finished, but some records are dead letters.
     help="At 0.5 two share one; 0 encodes on the CPU.",
 )
 @click.option("--address", help="Of the Ray cluster.  [default: RAY_ADDRESS, one that runs here, or a new one here]")
-@new_index_options
+@new_index_options()
 @writing_options
 @click.option("--max-in-flight", type=click.IntRange(1), default=2, show_default=True, help="Requests of one actor.")
 @summary_option
@@ -65,7 +62,7 @@ Exit status 3: finished, but some records are dead letters.
 def ingest_ray(
     corpus: str,
     index: str,
-    encoder: str,
+    encoder: str | None,
     k: int | None,
     fields: dict[str, str],
     file_format: str | None,
@@ -74,12 +71,7 @@ def ingest_ray(
     actors: int,
     gpus_per_actor: float,
     address: str | None,
-    idf: bool,
-    calibrate: bool,
-    rescore: Bits | None,
-    posting_budget: float | None,
-    shards: int | None,
-    replicas: int | None,
+    new: NewIndex,
     batch_size: int,
     chunk_size: int,
     max_in_flight: int,
@@ -95,7 +87,27 @@ def ingest_ray(
     doubled. Ids must be unique: a repeated one is not refused here, the record that is written last stays.
     """
     connect = partial(open_client, connection)
-    connect()  # if that fails, before anything else takes its seconds
+    # What fails here does so before anything else takes its seconds.
+    client = connect()
+    from connector.corpus.parts import split_corpus
+    from connector.index.names import check_index_name
+    from connector.index.probe import probe_write
+    from connector.index.schema import check_new_index, read_schema
+    from connector.ingest.ray.address import check_address
+
+    kind: Format | None = file_format  # type: ignore[assignment]
+    check_index_name(index)
+    schema = read_schema(client, index)
+    try:
+        next(split_corpus(corpus, kind), None)
+        if schema is None:
+            check_new_index(client, index, fields=fields)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    if schema is not None:
+        new.check_existing(client, schema, k=k, fields=fields)
+        probe_write(client, index)
+    check_address(address)
     from connector.cli.encoder import hide_loading
     from connector.cli.summary import conclude
     from connector.ingest.ray.job import RayIngest, import_ray
@@ -110,19 +122,18 @@ def ingest_ray(
         actors=actors,
         gpus_per_actor=gpus_per_actor,
         dead_letters=dead_letters_path(dead_letters, index),
-        idf=idf,
-        calibrate=calibrate,
-        rescore=rescore,
-        search=search_defaults(posting_budget),
+        idf=bool(new.idf),
+        calibrate=new.calibrate is not False,
+        rescore=new.bits,
+        search=new.search,
         fields=fields,
-        settings=index_settings(shards, replicas),
+        settings=new.settings,
         generate_ids=generate_ids,
         layout=layout,
         batch_size=batch_size,
         chunk_size=chunk_size,
         max_in_flight=max_in_flight,
     )
-    kind: Format | None = file_format  # type: ignore[assignment]
     with stoppable(), documents(quiet, None, f"{corpus} -> {index}") as progress:
         try:
             result = job.ingest_corpus(corpus, format=kind, progress=progress)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from connector.cli.connection import ConnectionOptions, connection_options, open_client
 from connector.cli.layout import layout_options
 from connector.cli.options import (
     cache_option,
@@ -19,18 +20,21 @@ from connector.cli.options import (
 )
 from connector.cli.progress import stages
 from connector.corpus.layout import Layout
+from connector.errors import EncoderError
 
 
 @click.command(
     epilog="""\b
 Examples:
   ksparse label corpus.jsonl --encoder my-head        writes my-head/labels.json
+  ksparse label corpus.jsonl --index docs             names the latents of the head that wrote docs
   ksparse label beir/debian beir/wordnet --encoder my-head --output labels
 """
 )
 @corpora_argument
 @layout_options
-@click.option("--encoder", required=True, help="Folder of a head, or the name of a shipped one.")
+@click.option("--encoder", help="Folder of a head, or the name of a shipped one.")
+@click.option("--index", help="Instead: an index that such a head wrote.")
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Folder.  [default: the head's]")
 @click.option("--terms", type=click.IntRange(1), default=5, show_default=True, help="Of a label, at most.")
 @click.option(
@@ -41,9 +45,11 @@ Examples:
 @cache_option
 @quiet_option
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+@connection_options
 def label(
     corpus: tuple[Path, ...],
-    encoder: str,
+    encoder: str | None,
+    index: str | None,
     output: Path | None,
     terms: int,
     documents: int,
@@ -53,6 +59,7 @@ def label(
     quiet: bool,
     as_json: bool,
     layout: Layout,
+    connection: ConnectionOptions,
 ) -> None:
     """Name the latents of a head by the documents that excite them, for `ksparse explain`.
 
@@ -65,12 +72,17 @@ def label(
     from connector.training.heads.labelling import label_head
     from connector.training.sources import read_texts
 
-    loaded = open_encoder(encoder, device=device)
+    if (encoder is None) == (index is None):
+        raise click.UsageError("Name a head by --encoder, or an index that one wrote by --index: one of both.")
+    named_by = encoder or _encoder_of(index or "", connection)
+    sources = [read_texts(path, layout=layout) for path in corpus]
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+    loaded = open_encoder(named_by, device=device)
     if loaded.head is None:
-        raise click.UsageError(f"{encoder} has no latents to name: its features are tokens, which name themselves.")
+        raise click.UsageError(f"{named_by} has no latents to name: its features are tokens, which name themselves.")
     embedder = EmbeddingCache(loaded.dense_model(), loaded.fingerprint.base_model, cache)
     with stages(quiet) as report:
-        sources = [read_texts(path, layout=layout) for path in corpus]
         named = label_head(
             loaded,
             [source.documents for source in sources],
@@ -79,9 +91,9 @@ def label(
             most_documents=documents,
             seed=seed,
         )
-    folder = output or encoder_folder(encoder)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = write_labels(folder, named.labels, named.quality, [source.name for source in sources])
+    path = write_labels(
+        output or encoder_folder(named_by), named.labels, named.quality, [source.name for source in sources]
+    )
     quality = named.quality
     if as_json:
         click.echo(json.dumps({"path": str(path)} | asdict(named.quality)))
@@ -91,3 +103,12 @@ def label(
         f"documents; on {named.held_out:,} held-out ones the terms of {quality.predicted:.1%} of {quality.latents:,} "
         f"latents foretell that they fire (AUC {quality.auc:.3f} on average, shuffled {quality.shuffled_auc:.3f})"
     )
+
+
+def _encoder_of(index: str, connection: ConnectionOptions) -> str:
+    from connector.index.schema import existing_schema
+
+    name = existing_schema(open_client(connection), index).encoder_name
+    if not name:
+        raise EncoderError(f"Index {index!r} does not say where its encoder is; name it by --encoder.")
+    return name

@@ -8,28 +8,14 @@ from typing import Any, TypeVar
 
 import click
 
+from connector.errors import SearchError
+from connector.index.schema import IndexSchema
 from connector.query.body import parse_filter
-from connector.types import SearchDefaults
-from connector.vectors.codes import Bits
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_HEADS_HELP = "all-MiniLM-L6-v2 or bert-tiny-splade-ht, a folder (ksparse train, SparseEncoder), or one on the hub."
+_HEADS_HELP = "A shipped one, a folder (ksparse train, SparseEncoder), or one on the hub."
 
-
-def _to_bits(_context: click.Context, _option: click.Parameter, value: str) -> Bits | None:
-    bits: dict[str, Bits] = {"1": 1, "2": 2, "4": 4, "8": 8}
-    return bits.get(value)
-
-
-rescore_option = click.option(
-    "--rescore",
-    type=click.Choice(["none", "1", "2", "4", "8"]),
-    default="none",
-    show_default=True,
-    callback=_to_bits,
-    help="Bits a dimension of a code that puts the first hits into the dense order. Of a new index.",
-)
 
 device_option = click.option("--device", help="cuda, mps or cpu.  [default: the best there is]")
 
@@ -81,7 +67,7 @@ def dead_letters_path(asked: Path | None, index: str) -> Path:
 
 
 index_encoder_option = click.option(
-    "--encoder", default="all-MiniLM-L6-v2", show_default=True, help="The one that wrote the index."
+    "--encoder", help="The one that wrote the index, or a copy of it.  [default: where the index says it is]"
 )
 
 
@@ -109,8 +95,12 @@ def together(*options: Callable[[F], F]) -> Callable[[F], F]:
 
 record_options = together(
     click.option("--index", required=True, help="Index to write; made if it does not exist."),
-    click.option("--encoder", default="all-MiniLM-L6-v2", show_default=True, help=_HEADS_HELP),
-    click.option("--k", type=click.IntRange(1), help="Features kept per document.  [default: the encoder's]"),
+    click.option("--encoder", help=f"{_HEADS_HELP}  [default: that of the index, all-MiniLM-L6-v2 for a new one]"),
+    click.option(
+        "--k",
+        type=click.IntRange(1),
+        help="Features kept per document.  [default: as the index has it, the encoder's number in a new one]",
+    ),
     click.option(
         "--field",
         "fields",
@@ -130,31 +120,6 @@ record_options = together(
 )
 """What is written, and from what."""
 
-idf_option = click.option(
-    "--idf", is_flag=True, help="Weigh a SPLADE's queries by how rare features are in the corpus; the index notes it."
-)
-
-posting_budget_option = click.option(
-    "--posting-budget",
-    type=click.FloatRange(min=0, min_open=True),
-    help="Of a new index: what searches read at most where they do not say, in multiples of its documents.",
-)
-
-new_index_options = together(
-    idf_option,
-    click.option(
-        "--calibrate/--no-calibrate",
-        default=True,
-        show_default=True,
-        help="Tell the encoder of a new index how common words are, and where documents lie, from the first 10,000.",
-    ),
-    rescore_option,
-    posting_budget_option,
-    click.option("--shards", type=click.IntRange(1), help="Of a new index.  [default: the server's]"),
-    click.option("--replicas", type=click.IntRange(0), help="Of a new index.  [default: the server's]"),
-)
-"""What a new index is like."""
-
 writing_options = together(
     batch_size_option,
     click.option(
@@ -162,6 +127,23 @@ writing_options = together(
     ),
 )
 """How much at a time."""
+
+
+def check_window(schema: IndexSchema, window: int | None) -> None:
+    """Make sure that an index has codes if hits shall be rescored by them.
+
+    Raises:
+        SearchError: It has none.
+    """
+    if window and schema.code is None:
+        raise SearchError(
+            f"Index {schema.index!r} has no codes to rescore {window} hits by. {advice_for_codes(schema)}"
+        )
+
+
+def advice_for_codes(schema: IndexSchema) -> str:
+    """How an index that has no codes gets some."""
+    return f"To make an index that has: `ksparse reencode {schema.index} --to NEW --rescore 4 --no-switch`."
 
 
 def filter_clauses(filters: Sequence[str], fields: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -174,14 +156,3 @@ def filter_clauses(filters: Sequence[str], fields: Mapping[str, str]) -> list[di
         return [parse_filter(expression, fields=fields) for expression in filters]
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-
-
-def index_settings(shards: int | None, replicas: int | None) -> dict[str, int]:
-    """The settings of a new index, those left out that the server is to choose."""
-    settings = {"number_of_shards": shards, "number_of_replicas": replicas}
-    return {name: value for name, value in settings.items() if value is not None}
-
-
-def search_defaults(posting_budget: float | None) -> SearchDefaults | None:
-    """How a new index is searched where a search does not say; None if the command says nothing of it either."""
-    return None if posting_budget is None else SearchDefaults(posting_budget=posting_budget)

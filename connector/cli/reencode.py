@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 import click
 
 from connector.cli.connection import ConnectionOptions, connection_options, open_client
-from connector.cli.options import (
-    batch_size_option,
-    dead_letters_path,
-    device_option,
-    idf_option,
-    quiet_option,
-    rescore_option,
-)
+from connector.cli.new_index import NewIndex, new_index_options, weighs_by_idf
+from connector.cli.options import batch_size_option, dead_letters_path, device_option, quiet_option
 from connector.cli.progress import documents
 from connector.cli.stop import stoppable
 from connector.limits import MAX_HITS
-from connector.vectors.codes import Bits
+
+if TYPE_CHECKING:
+    from connector.encoders.text import TextEncoder
+    from connector.index.schema import IndexSchema
 
 
 @click.command(
@@ -26,17 +26,20 @@ Examples:
   ksparse reencode docs --to docs-2 --encoder my-head --no-switch      look at docs-2 first; the same again switches
   ksparse reencode docs --to docs-2 --rescore 4 --delete-old           where docs is an index, and no alias yet
 \b
-Documents are written with their versions: what is written into both indices meanwhile, with versions, stays as it is.
-The old index is kept until it is deleted.
+Documents are written with their versions and routing: what is written into both indices meanwhile, with versions,
+stays as it is. The old index is kept until it is deleted. Fields, codes and what `ksparse tune` saved are carried over.
 """
 )
 @click.argument("alias")
 @click.option("--to", "target", required=True, help="The new index; one that is there already is gone on with.")
-@click.option("--encoder", default="all-MiniLM-L6-v2", show_default=True, help="To encode the documents with.")
-@click.option("--old-encoder", help="The one that wrote the old index.  [default: the same]")
-@click.option("--k", type=click.IntRange(1), help="Features kept per document.  [default: the encoder's]")
-@idf_option
-@rescore_option
+@click.option("--encoder", help="To encode the documents with.  [default: the one that wrote ALIAS]")
+@click.option("--old-encoder", help="The one that wrote ALIAS, or a copy.  [default: where the index says it is]")
+@click.option(
+    "--k",
+    type=click.IntRange(1),
+    help="Features kept per document.  [default: as before with the same encoder, else the encoder's own number]",
+)
+@new_index_options("idf", "rescore")
 @click.option("--sample", type=click.IntRange(1, MAX_HITS), default=200, show_default=True, help="Documents compared.")
 @click.option(
     "--tolerance",
@@ -54,11 +57,10 @@ The old index is kept until it is deleted.
 def reencode(
     alias: str,
     target: str,
-    encoder: str,
+    encoder: str | None,
     old_encoder: str | None,
     k: int | None,
-    idf: bool,
-    rescore: Bits | None,
+    new: NewIndex,
     sample: int,
     tolerance: float,
     switch: bool,
@@ -69,36 +71,56 @@ def reencode(
     connection: ConnectionOptions,
 ) -> None:
     """Encode the documents of ALIAS (or an index) again, into a new index that then takes its place."""
+    if delete_old and not switch:
+        raise click.UsageError("--delete-old deletes what is replaced, and --no-switch replaces nothing; choose one.")
     client = open_client(connection)
-    from connector.cli.encoder import open_encoder
+    from connector.index.probe import probe_write
+    from connector.index.schema import (
+        check_fields,
+        check_new_index,
+        existing_schema,
+        read_further_mappings,
+        read_schema,
+    )
+    from connector.search.reencode import check_switch, check_target, copied_settings
+
+    schema = existing_schema(client, alias)
+    settings, mappings = copied_settings(client, alias), read_further_mappings(client, alias)
+    there = read_schema(client, target)
+    check_target(schema, target, there)
+    if switch:
+        check_switch(client, alias, target, delete_old=delete_old)
+    if there is None:
+        check_new_index(client, target, mappings=mappings)
+    else:
+        new.check_existing(client, there, k=k)
+        check_fields(there, schema.fields)
+        probe_write(client, target)
     from connector.cli.main import EXIT_DEAD_LETTERS, EXIT_FAILED
     from connector.cli.summary import name_replay, print_summary
-    from connector.index.schema import existing_schema
     from connector.index.sizes import count_matching
     from connector.index.writer import BulkWriter
     from connector.ingest.pipeline import IngestJob
     from connector.ingest.prepare import prepare_encoder
     from connector.ingest.sample import Sampled
-    from connector.search.reencode import compare_indices, copied_mappings, copied_settings, read_index, switch_alias
+    from connector.search.reencode import compare_indices, read_index, switch_alias
     from connector.search.retriever import Retriever
 
-    schema = existing_schema(client, alias)
-    settings = copied_settings(client, alias)
-    own = open_encoder(encoder, device=device, k=k, idf=idf)
-    same = not idf and old_encoder in (None, encoder) and own.k == schema.encoder.k
-    before = own if same else open_encoder(old_encoder or encoder, device=device, k=schema.encoder.k)
+    before, own = _open_encoders(schema, there, encoder, old_encoder, k=k, idf=bool(new.idf), device=device)
     # Not the alias, which may hide documents by its filter.
     source = ",".join(schema.names)
     old = Retriever(client, source, before)
+    if new.rescore is None and own.head is not None and schema.code is not None:
+        new = replace(new, rescore=str(schema.code.bits))
     records = Sampled(read_index(client, source))
     told = prepare_encoder(
         client,
         target,
         own,
         sample=records.sample,
-        rescore=rescore,
-        fields=schema.fields,
-        mappings=copied_mappings(client, alias),
+        rescore=new.bits,
+        search=schema.search,
+        mappings=mappings,
         settings=settings,
     )
     total = count_matching(client, source)
@@ -123,3 +145,28 @@ def reencode(
         fate = "deleted" if delete_old else "kept"
         click.echo(f"{alias} is now {target}" + (f"; {', '.join(replaced)} is {fate}" if replaced else ""))
     name_replay(target, job.result)
+
+
+def _open_encoders(
+    schema: IndexSchema,
+    there: IndexSchema | None,
+    encoder: str | None,
+    old_encoder: str | None,
+    *,
+    k: int | None,
+    idf: bool,
+    device: str | None,
+) -> tuple[TextEncoder, TextEncoder]:
+    """The encoder of the old index and that of the new one, which may be the same."""
+    from connector.cli.encoder import open_encoder, open_index_encoder
+    from connector.encoders.load import lasting_name
+
+    before = open_index_encoder(schema, old_encoder, device=device)
+    if there is not None:
+        return before, open_index_encoder(there, encoder, device=device)
+    if encoder is not None and lasting_name(encoder) != before.name:
+        return before, open_encoder(encoder, device=device, k=k, idf=idf)
+    k, idf = k or schema.encoder.k, idf or weighs_by_idf(schema)
+    if k == schema.encoder.k and not idf:
+        return before, before
+    return before, open_encoder(before.name, device=device, k=k, idf=idf)

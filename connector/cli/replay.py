@@ -38,7 +38,7 @@ leave the file; one whose document has changed in the index since then is supers
 def replay(
     letters: Path,
     index: str,
-    encoder: str,
+    encoder: str | None,
     dead_letters: Path | None,
     batch_size: int,
     device: str | None,
@@ -50,7 +50,7 @@ def replay(
     if dead_letters is not None and dead_letters.resolve() == letters.resolve():
         raise click.UsageError(f"What fails again stays in {letters} anyway; leave --dead-letters out.")
     client = open_client(connection)
-    from connector.cli.encoder import open_encoder
+    from connector.cli.encoder import open_index_encoder
     from connector.cli.summary import conclude
     from connector.errors import CorpusError
     from connector.index.schema import existing_schema
@@ -63,7 +63,7 @@ def replay(
         total = count_letters(letters)
     except CorpusError as error:
         raise click.UsageError(str(error)) from error
-    loaded = encoder_of(schema, open_encoder(encoder, device=device, k=schema.encoder.k))
+    loaded = encoder_of(schema, open_index_encoder(schema, encoder, device=device))
     with stoppable(), documents(quiet, total, f"{letters} -> {index}") as progress:
         result = LetterReplayer(
             BulkWriter(client, index),

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from connector.cli.connection import ConnectionOptions, connection_options, open_client
-from connector.cli.options import device_option, index_encoder_option, quiet_option
+from connector.cli.options import advice_for_codes, device_option, index_encoder_option, quiet_option
 from connector.cli.progress import stages
+from connector.errors import SearchError
 from connector.index.schema import existing_schema, save_search_defaults
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def tune(
     queries: Path | None,
     recall: float,
     save: bool,
-    encoder: str,
+    encoder: str | None,
     device: str | None,
     as_json: bool,
     quiet: bool,
@@ -62,18 +63,22 @@ def tune(
     """Find the fewest features, or postings, and the smallest window that still find the nearest documents."""
     client = open_client(connection)
     schema = existing_schema(client, index)
-    from connector.cli.encoder import open_encoder
+    if schema.code is None:
+        raise SearchError(f"Index {index!r} has no codes to compare hits with. {advice_for_codes(schema)}")
+    from connector.cli.encoder import open_index_encoder
+    from connector.search.tune import check_queries
     from connector.search.tune import tune as measure
 
     texts = _read(queries) if queries is not None else _sentences(client, index)
-    loaded = open_encoder(encoder, device=device, k=schema.encoder.k)
+    try:
+        check_queries(texts)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    loaded = open_index_encoder(schema, encoder, device=device)
     with stages(quiet) as report:
-        try:
-            tuning = measure(
-                client, index, loaded, texts, recall=recall, progress=lambda done: report("searching, in turns", done)
-            )
-        except ValueError as error:
-            raise click.UsageError(str(error)) from error
+        tuning = measure(
+            client, index, loaded, texts, recall=recall, progress=lambda done: report("searching, in turns", done)
+        )
     if save:
         save_search_defaults(client, index, tuning.best.setting)
     if as_json:
@@ -119,5 +124,8 @@ def _print(tuning: Tuning, recall: float, queries: int, *, saved: bool) -> None:
     if tuning.reached:
         click.echo(f"{what} reach {recall:g} on {queries} queries at the least latency.")
     else:
-        click.echo(f"No setting reaches {recall:g} on {queries} queries; {what} find most. Ingest with a larger --k.")
+        click.echo(
+            f"No setting reaches {recall:g} on {queries} queries; {what} find most. More features would: "
+            f"`ksparse reencode INDEX --to NEW --k K`."
+        )
     click.echo("Kept in the index." if saved else "--save keeps it in the index.")

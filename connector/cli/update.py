@@ -59,7 +59,7 @@ by one, and null takes a key away. Documents are encoded again; one that another
 def update(
     changes: Path | None,
     index: str,
-    encoder: str,
+    encoder: str | None,
     filters: tuple[str, ...],
     values: tuple[str, ...],
     upsert: bool,
@@ -74,9 +74,10 @@ def update(
     if (changes is None) != bool(filters) or bool(filters) != bool(values):
         raise click.UsageError("Give a file of changes, or --filter with --set.")
     client = open_client(connection)
-    from connector.cli.encoder import open_encoder
+    from connector.cli.encoder import open_index_encoder
     from connector.cli.summary import conclude
     from connector.corpus.read import count_records
+    from connector.index.probe import probe_write
     from connector.index.schema import existing_schema
     from connector.index.sizes import count_matching
     from connector.index.writer import BulkWriter
@@ -84,7 +85,7 @@ def update(
     from connector.ingest.update import DocumentUpdater, matching_changes, read_changes
 
     schema = existing_schema(client, index)
-    loaded = encoder_of(schema, open_encoder(encoder, device=device, k=schema.encoder.k))
+    probe_write(client, index)
     wanted: Iterator[Change | MalformedRecord]
     if changes is not None:
         wanted, total = read_changes(changes), count_records(changes, format="jsonl")
@@ -92,6 +93,7 @@ def update(
         clauses = filter_clauses(filters, schema.fields)
         wanted = matching_changes(client, index, clauses, _parse_values(values, schema.fields))
         total = count_matching(client, index, clauses)
+    loaded = encoder_of(schema, open_index_encoder(schema, encoder, device=device))
     updater = DocumentUpdater(
         client,
         BulkWriter(client, index),

@@ -109,7 +109,7 @@ def _load(name: str, device: str | None, k: int | None, k_query: int | None) -> 
             revision=base_model.revision,
             labels=read_labels(folder),
             query_model=_load_query_model(folder / QUERY_MODEL),
-            name=_lasting_name(name),
+            name=lasting_name(name),
         )
     source = BaseModel(name, str(folder)) if folder.exists() else find_base_model(name)
     types = _module_types(source)
@@ -142,7 +142,7 @@ def _load(name: str, device: str | None, k: int | None, k_query: int | None) -> 
             f"{name} cannot be loaded: {error} If you trust it, load it yourself and wrap it: TextEncoder(model)."
         ) from error
     return TextEncoder(
-        model, k=k, k_query=k_query, base_model=source.name, revision=source.revision, name=_lasting_name(name)
+        model, k=k, k_query=k_query, base_model=source.name, revision=source.revision, name=lasting_name(name)
     )
 
 
@@ -176,7 +176,7 @@ def join(dense: SentenceTransformer, head: KSparseAutoEncoder) -> SparseEncoder:
     )
 
 
-def _lasting_name(name: str) -> str:
+def lasting_name(name: str) -> str:
     """A name by which the same encoder is loaded from any folder of this machine."""
     if name in shipped_encoders() or not Path(name).exists():
         return name

@@ -28,10 +28,15 @@ class WeightedModule(Module):
         **kwargs: Any,
     ) -> Self:
         """Read what `save` wrote; weights stored in half precision are widened to float32."""
-        module = super().load(
-            model_name_or_path, subfolder, token, cache_folder, revision, local_files_only, init_defaults
-        )
-        cls.load_torch_weights(
-            model_name_or_path, subfolder, token, cache_folder, revision, local_files_only, model=module
-        )
+        where: dict[str, Any] = {
+            "subfolder": subfolder,
+            "token": token,
+            "cache_folder": cache_folder,
+            "revision": revision,
+            "local_files_only": local_files_only,
+        }
+        # An older sentence-transformers knows no defaults.
+        further: dict[str, Any] = {} if init_defaults is None else {"init_defaults": init_defaults}
+        module = super().load(model_name_or_path, **where, **further)
+        cls.load_torch_weights(model_name_or_path, **where, model=module)
         return module

@@ -72,9 +72,9 @@ class TextEncoder:
         query_model: SentenceTransformer | None = None,
         name: str = "",
     ) -> None:
-        for name, value in (("k", k), ("k_query", k_query)):
+        for setting, value in (("k", k), ("k_query", k_query)):
             if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}.")
+                raise ValueError(f"{setting} must be at least 1, got {value}.")
         self.model = model.eval()
         head = next((module for module in model if isinstance(module, KSparseAutoEncoder)), None)
         self._head = head

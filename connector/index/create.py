@@ -8,7 +8,7 @@ from logging import getLogger
 from typing import Any
 
 from opensearchpy import OpenSearch
-from opensearchpy.exceptions import OpenSearchException, TransportError
+from opensearchpy.exceptions import OpenSearchException, RequestError, TransportError
 
 from connector.connection.client import explained, reason_of
 from connector.errors import ClusterError, IndexMappingError
@@ -17,6 +17,7 @@ from connector.index.templates import advice_about_templates
 
 _log = getLogger("ksparse.index")
 
+_HIGHEST_PRIORITY = 2**31 - 1
 _WAIT_S = 30
 """For a copy of each shard to start; on a busy machine it takes seconds."""
 
@@ -55,6 +56,25 @@ def create_index(client: OpenSearch, index: str, body: Mapping[str, Any]) -> boo
         raise
     _log.info("Index %s created.", index)
     return True
+
+
+def check_mapping(client: OpenSearch, index: str, mappings: Mapping[str, Any]) -> None:
+    """Let the server try parts of a mapping before there is an index; where it tries nothing, nothing is said.
+
+    Raises:
+        IndexMappingError: It would refuse them.
+    """
+    template = {"index_patterns": [index], "priority": _HIGHEST_PRIORITY, "template": {"mappings": dict(mappings)}}
+    try:
+        client.transport.perform_request("POST", "/_index_template/_simulate", body=template)
+    except RequestError as error:
+        cause: Any = error.info.get("error", {}) if isinstance(error.info, dict) else {}
+        while isinstance(cause, dict) and "caused_by" in cause:
+            cause = cause["caused_by"]
+        if cause.get("type") == "mapper_parsing_exception":
+            raise IndexMappingError(f"The server refuses to create index {index!r}: {cause['reason']}.") from error
+    except OpenSearchException:  # not this user's to ask, or no such request; creating the index says it as well
+        return
 
 
 def _check_source(client: OpenSearch, index: str) -> None:

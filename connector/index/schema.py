@@ -12,7 +12,7 @@ from opensearchpy.exceptions import NotFoundError, RequestError
 
 from connector.connection.client import explained, is_elasticsearch, reason_of
 from connector.errors import EncoderMismatchError, IndexMappingError
-from connector.index.create import create_index
+from connector.index.create import check_mapping, create_index
 from connector.index.meta import META_KEY, IndexMeta, check_format
 from connector.index.names import broken_rule, check_field_name, check_index_name
 from connector.index.probe import probe_write
@@ -88,14 +88,8 @@ def index_body(
         ValueError: A field has the name of one of ours, or one that the server takes apart.
     """
     body = load_mapping("rank_features")
-    for name, kind in (fields or {}).items():
-        check_field_name(name, _RESERVED_FIELDS)
-        body["mappings"]["properties"][name] = {"type": kind}
-    further = dict(mappings or {})
-    for name, definition in further.pop("properties", {}).items():
-        check_field_name(name, _RESERVED_FIELDS)
-        body["mappings"]["properties"][name] = dict(definition)
-    body["mappings"] = further | body["mappings"]
+    body["mappings"]["properties"] |= _declared(fields, mappings)
+    body["mappings"] = dict(mappings or {}) | body["mappings"]
     if code is not None:
         body["mappings"]["properties"][CODE_FIELD] = code_mapping()
         for excludes in body["mappings"]["_source"].values():
@@ -105,6 +99,34 @@ def index_body(
     if settings:
         body["settings"] = {"index": dict(settings)}
     return body
+
+
+def check_new_index(
+    client: OpenSearch,
+    index: str,
+    *,
+    fields: Mapping[str, str] | None = None,
+    mappings: Mapping[str, Any] | None = None,
+) -> None:
+    """Make sure that an index can have a name and fields, before anything that takes long.
+
+    Raises:
+        IndexMappingError: The name or a field is refused.
+        ValueError: As of `index_body`.
+    """
+    check_index_name(index, new=True)
+    properties = _declared(fields, mappings)
+    if properties:
+        check_mapping(client, index, {"properties": properties})
+
+
+def _declared(fields: Mapping[str, str] | None, mappings: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The properties that an index has beside ours."""
+    properties = {name: {"type": kind} for name, kind in (fields or {}).items()}
+    properties |= {name: dict(definition) for name, definition in (mappings or {}).get("properties", {}).items()}
+    for name in properties:
+        check_field_name(name, _RESERVED_FIELDS)
+    return properties
 
 
 def read_schema(client: OpenSearch, index: str) -> IndexSchema | None:
@@ -129,6 +151,19 @@ def read_schema(client: OpenSearch, index: str) -> IndexSchema | None:
         raise IndexMappingError(f"{index} joins indices of {len(digests)} encoders; name one of {', '.join(replies)}.")
     _only_exponent(index, {schema.index: schema.weight_exponent for schema in schemas})
     return replace(schemas[0], index=index, names=tuple(sorted(replies)))
+
+
+def read_further_mappings(client: OpenSearch, index: str) -> dict[str, Any]:
+    """Read the parts of an index's mapping that are not ours, as `index_body` takes them.
+
+    Raises:
+        ClusterError: The server is away or does not permit it.
+    """
+    with explained(client):
+        mappings = next(iter(client.indices.get_mapping(index=index).values()))["mappings"]
+    properties = {name: facts for name, facts in mappings["properties"].items() if name not in _RESERVED_FIELDS}
+    ours = ("_meta", "_source", "dynamic", "properties")
+    return {name: part for name, part in mappings.items() if name not in ours} | {"properties": properties}
 
 
 def save_search_defaults(client: OpenSearch, index: str, defaults: SearchDefaults) -> None:

@@ -16,8 +16,8 @@ from connector.index.names import check_index_name
 from connector.index.schema import (
     IndexSchema,
     check_encoder,
+    check_new_index,
     existing_schema,
-    index_body,
     prepare_index,
     read_schema,
 )
@@ -69,8 +69,7 @@ def prepare_encoder(
     schema = read_schema(client, index)
     if schema is None:
         # Before what takes long.
-        check_index_name(index, new=True)
-        index_body(encoder.fingerprint, fields=fields, mappings=mappings)
+        check_new_index(client, index, fields=fields, mappings=mappings)
         texts = () if encoder.statistics is None else sample() if callable(sample) else sample
         # What a SPLADE was told is written down even so: a search that has the same SPLADE alone must know of it.
         untold = encoder.statistics if encoder.is_splade else None

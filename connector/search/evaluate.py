@@ -18,7 +18,10 @@ from connector.evaluation.runs import Run
 from connector.index.writer import BulkWriter
 from connector.ingest.pipeline import to_sparse_documents
 from connector.search.retriever import Retriever
-from connector.types import Document
+from connector.types import Document, Hit
+
+Search = Callable[[Retriever, Sequence[str], int], list[list[Hit]]]
+"""A retriever, queries and how many hits of each -> hits."""
 
 _DEPTH = 100
 _BLOCK = 512
@@ -47,18 +50,20 @@ def evaluate(
     *,
     write: bool,
     k_query: int | None = None,
+    search: Search | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Evaluation:
     """Search the judged queries and compute NDCG@10, MRR@10 and Recall@100 (ir-measures).
 
     Args:
-        corpus: All documents of the set.
+        corpus: All documents of the set; if there are none, there is no exact dense search.
         judged: Its queries and judgements.
         encoder: Of the index.
         client: A ready client.
         index: Must exist and be of this encoder.
         write: Write the corpus into the index first.
         k_query: Features kept per query; the encoder's own number if None.
+        search: Searches in another way than by `search_many` with `k_query`.
         progress: Told how many documents are encoded.
 
     Raises:
@@ -67,7 +72,7 @@ def evaluate(
     retriever = Retriever(client, index, encoder, source=False)
     encoder = retriever.encoder
     writer = BulkWriter(client, index)
-    has_dense = encoder.head is not None
+    has_dense = encoder.head is not None and len(corpus) > 0
     embeddings = []
     for start in range(0, len(corpus) if write or has_dense else 0, _BLOCK):
         block = corpus[start : start + _BLOCK]
@@ -87,9 +92,13 @@ def evaluate(
     writer.refresh()
 
     texts = [query.text for query in judged.queries]
-    found = retriever.search_many(texts, top_k=_DEPTH, k_query=k_query)
+    if search is None:
+        found = retriever.search_many(texts, top_k=_DEPTH, k_query=k_query)
+    else:
+        found = search(retriever, texts, _DEPTH)
     sparse_run: Run = {query.query_id: hits for query, hits in zip(judged.queries, found, strict=True)}
-    figures = {"k-sparse" if has_dense else "sparse": evaluate_run(sparse_run, judged.qrels)}
+    name = "k-sparse" if encoder.head is not None else "sparse"
+    figures = {name: evaluate_run(sparse_run, judged.qrels)}
     if has_dense:
         queries = encoder.embed(texts, task="query")
         truth = exact_search(np.concatenate(embeddings), queries, [each.doc_id for each in corpus], _DEPTH)

@@ -13,13 +13,13 @@ from opensearchpy.helpers import scan
 
 from connector.connection.client import explained
 from connector.errors import IndexMappingError
+from connector.index.schema import IndexSchema
 from connector.index.sizes import all_of, count_matching
-from connector.index.target import read_target
 from connector.search.retriever import Retriever
 from connector.types import Document
 
 _OWN = ("title", "text", "metadata")
-_COPIED_SETTINGS = ("number_of_shards", "number_of_replicas")
+_COPIED_SETTINGS = ("number_of_shards", "number_of_replicas", "analysis")
 _KEPT_OF_ALIASES = ("filter", "index_routing", "search_routing", "is_hidden")
 _WORDS = 12
 
@@ -93,17 +93,6 @@ def copied_settings(client: OpenSearch, index: str) -> dict[str, Any]:
     return {name: own[name] for name in _COPIED_SETTINGS if name in own}
 
 
-def copied_mappings(client: OpenSearch, index: str) -> dict[str, Any]:
-    """Read the parts of an index's mapping, other than its fields, that one in its place must have.
-
-    Raises:
-        ClusterError: The server is away or does not permit it.
-    """
-    with explained(client):
-        required = read_target(client, index).routing_required
-    return {"_routing": {"required": True}} if required else {}
-
-
 def compare_indices(client: OpenSearch, old: Retriever, new: Retriever, *, sample: int = 200) -> Comparison:
     """Compare counts, the content of random documents, and whether these are found.
 
@@ -126,6 +115,41 @@ def compare_indices(client: OpenSearch, old: Retriever, new: Retriever, *, sampl
     return Comparison(counts[0], counts[1], len(hits), differing, found, new_found)
 
 
+def check_switch(client: OpenSearch, name: str, index: str, *, delete_old: bool = False) -> None:
+    """Make sure that `switch_alias` can do the same later, before documents are encoded for it.
+
+    Raises:
+        ClusterError: The server is away or does not permit it.
+        IndexMappingError: `name` is an index and is not to be deleted.
+    """
+    with explained(client):
+        taken = bool(client.indices.exists(index=name)) and not client.indices.exists_alias(name=name)
+    if taken and not delete_old:
+        raise IndexMappingError(
+            f"{name} is an index, and no alias can have its name while it is there. Let it be deleted at the end "
+            f"(--delete-old), or keep both (--no-switch) and search {index}."
+        )
+
+
+def check_target(schema: IndexSchema, index: str, there: IndexSchema | None) -> None:
+    """Make sure that an index can take the place of what a schema describes: it is another one, and no alias.
+
+    Args:
+        schema: Of what is to be replaced.
+        index: The name of the new index.
+        there: What is found under this name, None if nothing is.
+
+    Raises:
+        IndexMappingError: It is not.
+    """
+    if index == schema.index:
+        raise IndexMappingError(f"{index} is what is read; give the new index a name of its own, e.g. {index}-2.")
+    if index in schema.names:
+        raise IndexMappingError(f"{schema.index} names {index} already; give the new index a name of its own.")
+    if there is not None and there.names != (index,):
+        raise IndexMappingError(f"{index} is an alias of {', '.join(there.names)}; give the name of an index.")
+
+
 def switch_alias(client: OpenSearch, name: str, index: str, *, delete_old: bool = False) -> list[str]:
     """Let an alias name an index, and no other any more, in one step; it keeps its filter and its routing.
 
@@ -133,31 +157,31 @@ def switch_alias(client: OpenSearch, name: str, index: str, *, delete_old: bool 
         client: A ready client.
         name: The alias. It may be the name of an index if that is to be deleted.
         index: The index that it is to name.
-        delete_old: Delete the indices that it named.
+        delete_old: Delete the indices that it named; their other aliases then name the new one as well.
 
     Returns:
         The indices that it named before.
 
     Raises:
         ClusterError: The server is away or does not permit it.
-        IndexMappingError: `name` is an index and is not to be deleted, or an alias that says something else of each of
-            its indices.
+        IndexMappingError: As of `check_switch`, or it is an alias that says something else of each of its indices.
     """
+    check_switch(client, name, index, delete_old=delete_old)
     with explained(client):
         is_alias = bool(client.indices.exists_alias(name=name))
         replies = client.indices.get_alias(name=name) if is_alias else {}
-        named = sorted(replies)
-        if not is_alias and client.indices.exists(index=name):
-            if not delete_old:
-                raise IndexMappingError(
-                    f"{name} is an index, and no alias can have its name while it is there. Search {index}, or let "
-                    "the old one be deleted (--delete-old)."
-                )
-            named = [name]
+        named = sorted(replies) if is_alias else [name] if client.indices.exists(index=name) else []
         old = [each for each in named if each != index]
-        kept = _said_of_documents(name, [replies[each]["aliases"][name] for each in old if each in replies])
+        kept = {name: _said_of_documents(name, [replies[each]["aliases"][name] for each in old if each in replies])}
+        if delete_old:
+            # They would go with the index that is deleted.
+            for each in old:
+                others = client.indices.get_alias(index=each)[each]["aliases"]
+                kept = {alias: _said_of_documents(alias, [said]) for alias, said in others.items()} | kept
         taken = "remove_index" if delete_old else "remove"
-        actions: list[dict[str, Any]] = [{"add": {"index": index, "alias": name, "is_write_index": True, **kept}}]
+        actions: list[dict[str, Any]] = [
+            {"add": {"index": index, "alias": alias, "is_write_index": True, **said}} for alias, said in kept.items()
+        ]
         actions += [{taken: {"index": each} | ({} if delete_old else {"alias": name})} for each in old]
         client.indices.update_aliases(body={"actions": actions})
     return old

@@ -79,14 +79,13 @@ def tune(
         SearchError: The index has no codes.
         ValueError: There are too few queries, or `recall` is not a share.
     """
-    if len(queries) < _FEWEST or not 0 < recall <= 1:
-        raise ValueError(
-            f"tuning needs {_FEWEST} queries and a recall above 0 and up to 1, got {len(queries)} and {recall:g}."
-        )
+    check_queries(queries)
+    if not 0 < recall <= 1:
+        raise ValueError(f"recall is a share, above 0 and up to 1, got {recall:g}.")
     retriever = Retriever(client, index, encoder, source=False)
     code = retriever.encoder.code
     if code is None:
-        raise SearchError(f"Index {index!r} has no codes to compare with; ingest it anew with --rescore.")
+        raise SearchError(f"Index {index!r} has no codes to compare with; a copy of it with codes can be tuned.")
     searcher = Searcher(client, index, source=False, weight_exponent=retriever.schema.weight_exponent)
     vectors, embeddings = retriever.encoder.encode_query_for_rescoring(queries, k=max(K_QUERIES))
     features = [list(each.items()) for each in vectors.as_mappings()]
@@ -122,6 +121,16 @@ def tune(
     enough = [trial for trial in trials if trial.recall >= recall]
     best = min(enough, key=lambda trial: trial.p50_ms) if enough else max(trials, key=lambda trial: trial.recall)
     return Tuning(trials, best, bool(enough))
+
+
+def check_queries(queries: Sequence[str]) -> None:
+    """Make sure that there are enough queries to tune by.
+
+    Raises:
+        ValueError: There are too few.
+    """
+    if len(queries) < _FEWEST:
+        raise ValueError(f"tuning needs {_FEWEST} queries, better a hundred; there are {len(queries)}.")
 
 
 def _ids(hits: Sequence[Hit]) -> set[str]:

@@ -98,7 +98,8 @@ def test_an_index_that_differs_does_not_take_the_place(
     command: Command, client: OpenSearch, alias: str, head_folder: Path
 ) -> None:
     options = ("--to", f"{alias}-2", "--encoder", str(head_folder), "--quiet")
-    assert command("reencode", alias, *options, "--no-switch").exit_code == 0
+    copied = command("reencode", alias, *options, "--no-switch")
+    assert copied.exit_code == 0, copied.output
     Path("new.jsonl").write_text(
         '{"_id": "extra", "text": "cats run"}\n{"_id": "d1", "text": "cats run", "_version": 9}\n'
     )

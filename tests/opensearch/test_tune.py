@@ -61,10 +61,12 @@ def test_what_is_out_of_reach_is_said(client: OpenSearch, index: str, coded: Tex
 
 def test_an_index_without_codes_cannot_be_tuned(client: OpenSearch, index: str, encoder: TextEncoder) -> None:
     prepare_index(client, index, encoder.fingerprint)
-    with pytest.raises(SearchError, match="has no codes to compare with; ingest it anew with --rescore"):
+    with pytest.raises(SearchError, match="has no codes to compare with; a copy of it with codes can be tuned"):
         tune(client, index, encoder, TEXTS[:10])
-    with pytest.raises(ValueError, match="10 queries and a recall above 0 and up to 1, got 3 and 2"):
-        tune(client, index, encoder, TEXTS[:3], recall=2.0)
+    with pytest.raises(ValueError, match="tuning needs 10 queries, better a hundred; there are 3"):
+        tune(client, index, encoder, TEXTS[:3])
+    with pytest.raises(ValueError, match="recall is a share, above 0 and up to 1, got 2"):
+        tune(client, index, encoder, TEXTS[:10], recall=2.0)
 
 
 def test_candidates_need_half_of_the_features(client: OpenSearch, index: str, coded: TextEncoder) -> None:

@@ -18,14 +18,14 @@ from connector.corpus.parts import read_part, split_corpus
 from connector.corpus.read import CorpusRecord
 from connector.corpus.source import STANDARD_INPUT, Format
 from connector.encoders.load import DEFAULT_ENCODER, load_encoder
-from connector.errors import BulkWriteError, ConnectorError
-from connector.index.schema import read_uuid
+from connector.errors import BulkWriteError, ConnectorError, CorpusError
+from connector.index.schema import read_schema, read_uuid
 from connector.index.writer import BulkWriter
 from connector.ingest.dead_letters import REASONS_KEPT
 from connector.ingest.ledger import IngestResult
 from connector.ingest.letter_file import LetterFile
 from connector.ingest.pipeline import Progress
-from connector.ingest.prepare import prepare_encoder
+from connector.ingest.prepare import load_encoder_for, prepare_encoder
 from connector.ingest.ray.worker import COUNTS, Read, Worker, read_parts, read_rows
 from connector.ingest.sample import MOST_DOCUMENTS, Sampled
 from connector.types import SearchDefaults
@@ -53,7 +53,8 @@ class RayIngest:
         index: To write; made if it does not exist.
         connect: Makes a client, in the driver and in every actor. It reads its credentials where it runs: what it
             holds itself is sent to all machines.
-        encoder: As for `load_encoder`, under the same name on every machine.
+        encoder: As for `load_encoder`, under the same name on every machine; if None, that of the index, and the
+            shipped head for a new one.
         k: Features kept per document, instead of the encoder's.
         actors: How many encode and write at a time; each takes one CPU.
         gpus_per_actor: At 0.5 two of them share one; 0 encodes on the CPU.
@@ -74,7 +75,7 @@ class RayIngest:
 
     index: str
     connect: Callable[[], OpenSearch] = field(repr=False)
-    encoder: str = DEFAULT_ENCODER
+    encoder: str | None = None
     k: int | None = None
     actors: int = 1
     gpus_per_actor: float = 0.0
@@ -179,12 +180,20 @@ class RayIngest:
 
         def sample() -> list[str]:
             checker = RecordChecker(self.fields, generate_ids=self.generate_ids, refuse_repeated=False)
-            return Sampled(records(RecordMapper(checker, self.layout))).sample()
+            texts = Sampled(records(RecordMapper(checker, self.layout))).sample()
+            if not texts:
+                raise CorpusError(f"There is no document to index among the first records; {self.index} was not made.")
+            return texts
 
+        schema = read_schema(client, self.index)
+        if schema is not None:
+            loaded = load_encoder_for(schema, self.encoder)
+        else:
+            loaded = load_encoder(self.encoder or DEFAULT_ENCODER, k=self.k, idf=self.idf)
         prepare_encoder(
             client,
             self.index,
-            load_encoder(self.encoder, k=self.k, idf=self.idf),
+            loaded,
             sample=sample if self.calibrate else (),
             rescore=self.rescore,
             search=self.search,

@@ -16,12 +16,11 @@ from connector.corpus.check import RecordChecker
 from connector.corpus.layout import Layout, RecordMapper
 from connector.corpus.parts import Part, read_part
 from connector.corpus.read import CorpusRecord
-from connector.encoders.load import load_encoder
 from connector.errors import ClusterError
 from connector.index.schema import existing_schema, read_uuid
 from connector.index.writer import BulkWriter
 from connector.ingest.pipeline import IngestJob
-from connector.ingest.prepare import encoder_of
+from connector.ingest.prepare import encoder_of, load_encoder_for
 
 COUNTS = ("read", "indexed", "superseded", "dead_lettered")
 
@@ -37,7 +36,7 @@ class WorkerSettings(Protocol):
     @property
     def connect(self) -> Callable[[], OpenSearch]: ...  # noqa: D102
     @property
-    def encoder(self) -> str: ...  # noqa: D102
+    def encoder(self) -> str | None: ...  # noqa: D102
     @property
     def generate_ids(self) -> bool: ...  # noqa: D102
     @property
@@ -95,7 +94,7 @@ class Worker:
                 f"{address_of(client)} has another index {job.index!r} than the one that the driver prepared; set the "
                 "same OPENSEARCH_URL on all machines."
             )
-        self._encoder = encoder_of(schema, load_encoder(job.encoder, k=schema.encoder.k))
+        self._encoder = encoder_of(schema, load_encoder_for(schema, job.encoder))
         self._fields = tuple(schema.fields)
         self._writer = BulkWriter(client, job.index, chunk_size=job.chunk_size, max_in_flight=job.max_in_flight)
         self._ready = True

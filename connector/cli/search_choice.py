@@ -1,0 +1,153 @@
+"""How an index is searched: the options of `ksparse search` that other commands take as well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import click
+
+from connector.cli.options import check_window, filter_clauses
+from connector.limits import MAX_CLAUSES, MAX_HITS
+from connector.query.body import SearchOptions
+from connector.query.pruning import PRUNE_TYPES, PruneType, Pruning
+
+if TYPE_CHECKING:
+    from connector.index.schema import IndexSchema
+    from connector.search.retriever import Retriever
+    from connector.types import Hit
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_OPTIONS = (
+    click.option(
+        "--k-query",
+        type=click.IntRange(1, MAX_CLAUSES),
+        help="Features kept of the query.  [default: what `ksparse tune` saved, or the encoder's, half if rescored]",
+    ),
+    click.option(
+        "--prune-type",
+        type=click.Choice(PRUNE_TYPES),
+        help="Leave features of the query out: names as in neural-search, and posting_budget.  [default: what "
+        "`ksparse tune` saved, or none]",
+    ),
+    click.option(
+        "--prune-ratio",
+        type=float,
+        help="How many, which share of the strongest or of all weight, which weight, or how many postings a document.",
+    ),
+    click.option(
+        "--window",
+        type=click.IntRange(0, MAX_HITS),
+        help="Hits rescored by the index's codes, 0 for none.  [default: 100 if it has codes]",
+    ),
+    click.option("--min-score", type=float, help="Leave out hits that score less."),
+    click.option("--hybrid", is_flag=True, help="By meaning and by words (BM25), both rankings fused by rank."),
+    click.option("--bm25-weight", type=float, help="Instead: the dot product plus so much of BM25, e.g. 0.01."),
+    click.option(
+        "--filter", "filters", multiple=True, metavar="NAME=VALUE", help="Keep matching documents. Repeatable."
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SearchChoice:
+    """What the command line says of a search.
+
+    Raises:
+        UsageError: Some of it contradicts the rest.
+    """
+
+    k_query: int | None = None
+    prune_type: PruneType | None = None
+    prune_ratio: float | None = None
+    window: int | None = None
+    min_score: float | None = None
+    hybrid: bool = False
+    bm25_weight: float | None = None
+    filters: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        weight = self.bm25_weight
+        if self.hybrid and weight is not None:
+            raise click.UsageError("--hybrid fuses by rank, --bm25-weight adds scores; choose one.")
+        if weight is not None and not weight > 0:
+            raise click.UsageError(f"--bm25-weight must be above 0, got {weight:g}.")
+        if weight is not None and self.window:
+            raise click.UsageError(
+                "--bm25-weight scores by one query, without codes; leave --window out, or use --hybrid."
+            )
+        if self.prune_ratio is not None and self.prune_type is None:
+            raise click.UsageError(
+                f"--prune-ratio {self.prune_ratio:g} says how much; say what it is of with --prune-type."
+            )
+        try:
+            _ = self.pruning
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
+
+    @property
+    def mixed(self) -> bool:
+        """Whether words count beside meaning."""
+        return self.hybrid or self.bm25_weight is not None
+
+    @property
+    def pruning(self) -> Pruning | None:
+        """Which features are left out."""
+        return None if self.prune_type is None else Pruning(self.prune_type, self.prune_ratio or 0.0)
+
+    def clauses(self, schema: IndexSchema) -> list[dict[str, Any]]:
+        """Check what can be checked without an encoder, and return the filters as query clauses.
+
+        Raises:
+            SearchError: The index has no codes to rescore by.
+            UsageError: A filter is not of the form NAME=VALUE.
+        """
+        check_window(schema, self.window)
+        return filter_clauses(self.filters, schema.fields)
+
+    def ask(
+        self,
+        retriever: Retriever,
+        queries: Sequence[str],
+        clauses: Sequence[Mapping[str, Any]],
+        *,
+        top_k: int,
+        source: Sequence[str] | None = None,
+        many: bool = True,
+    ) -> list[list[Hit]]:
+        """Search queries, in batches if they are `many` and by features alone.
+
+        Args:
+            retriever: Of the index.
+            queries: To search.
+            clauses: Of the filters.
+            top_k: Hits of each.
+            source: Fields to return.
+            many: Whether an overlong query is cut, as one of many is, or refused.
+        """
+        options: dict[str, Any] = {"top_k": top_k, "k_query": self.k_query, "pruning": self.pruning}
+        options |= {"filters": clauses, "window": self.window}
+        options["options"] = SearchOptions(min_score=self.min_score, source=source)
+        if self.mixed:
+            return [retriever.search_hybrid(query, weight=self.bm25_weight, **options) for query in queries]
+        if many:
+            return retriever.search_many(queries, **options)
+        return [retriever.search(query, **options) for query in queries]
+
+
+def search_options(command: F) -> F:
+    """Add these options, which the command gets as `choice`."""
+    names = [each.name for each in fields(SearchChoice)]
+
+    @wraps(command)
+    def gathered(*args: Any, **given: Any) -> Any:  # noqa: ANN401
+        own = {name: given.pop(name) for name in names}
+        return command(*args, choice=SearchChoice(**own), **given)
+
+    decorated: Any = gathered
+    for option in reversed(_OPTIONS):
+        decorated = option(decorated)
+    return cast("F", decorated)

@@ -1,0 +1,42 @@
+"""Whether anything like Ray answers at an address: Ray itself tries for two minutes before it says so."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from connector.errors import ClusterError
+
+_TIMEOUT_S = 3.0
+_FOUND_BY_RAY = ("auto", "local")
+# Ray speaks gRPC: what HTTP/2 begins with, and an empty frame of settings. The answer begins with such a frame as well.
+_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+_SETTINGS = 4
+
+
+def check_address(address: str | None) -> None:
+    """Ask an address, by default that of RAY_ADDRESS, whether a gRPC server is there. Without one, nothing is asked.
+
+    Raises:
+        ClusterError: No such server answers within seconds, or the address is none.
+    """
+    named = address or os.environ.get("RAY_ADDRESS", "")
+    if not named or named in _FOUND_BY_RAY:
+        return
+    host, _, port = named.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ClusterError(
+            f"{named!r} is no address of a Ray cluster; give HOST:PORT as `ray start` shows it, or auto."
+        )
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=_TIMEOUT_S) as connection:
+            if os.environ.get("RAY_USE_TLS", "0") == "1":  # a certificate would be needed to ask further
+                return
+            connection.sendall(_HELLO)
+            answer = connection.recv(9)
+    except OSError as error:
+        raise ClusterError(
+            f"No Ray answers at {named} ({error.strerror or error}). Start one (`ray start --head`), or correct it."
+        ) from error
+    if len(answer) < 4 or answer[3] != _SETTINGS:
+        raise ClusterError(f"What answers at {named} is no Ray. Give the address that `ray start --head` shows.")

@@ -1,0 +1,249 @@
+"""An index knows its encoder: no command has to be told, and what only a new index can have is refused on it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from opensearchpy import OpenSearch
+
+from connector.cli.main import cli
+from connector.index.schema import existing_schema
+from tests.tiny import WORDS, build_head
+
+pytestmark = pytest.mark.opensearch
+
+Command = Callable[..., Result]
+TEXTS = [" ".join(sorted(WORDS)[(row + step) % len(WORDS)] for step in (0, 1, 3, 7)) for row in range(30)]
+
+
+@pytest.fixture
+def command(index: str, workplace: Path) -> Command:
+    """Runs `ksparse NAME ... --index INDEX`, and says nothing of the encoder."""
+    (workplace / "corpus.jsonl").write_text(
+        "".join(json.dumps({"_id": f"d{row}", "text": text}) + "\n" for row, text in enumerate(TEXTS))
+    )
+
+    def run(*arguments: str) -> Result:
+        return CliRunner().invoke(cli, [*arguments, "--index", index])
+
+    return run
+
+
+@pytest.fixture
+def ingested(command: Command, head_folder: Path) -> Path:
+    """The index, made with codes, six features a document, and a head that is named by a relative path."""
+    link = Path("my-head")
+    link.symlink_to(head_folder)
+    made = command("ingest", "corpus.jsonl", "--encoder", "my-head", "--k", "6", "--rescore", "4", "--quiet")
+    assert made.exit_code == 0, made.output
+    return link
+
+
+def test_the_index_keeps_where_its_encoder_is(
+    ingested: Path, client: OpenSearch, index: str, head_folder: Path
+) -> None:
+    assert existing_schema(client, index).encoder_name == str(head_folder.resolve())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("search", TEXTS[0]),
+        ("search", TEXTS[0], "--hybrid"),
+        ("explain", TEXTS[0]),
+        ("tune", "--quiet"),
+        ("ingest", "corpus.jsonl", "--quiet"),
+        ("ingest", "corpus.jsonl", "--dry-run", "--quiet"),
+        ("ingest", "corpus.jsonl", "--k", "6", "--rescore", "4", "--calibrate", "--quiet"),
+        ("update", "--filter", "lang=en", "--set", "lang=de", "--quiet"),
+        ("evaluate", ".", "--quiet"),
+        ("label", "many.jsonl", "--output", "labels", "--quiet"),
+    ],
+    ids=lambda arguments: " ".join(arguments[:3]),
+)
+def test_no_command_is_told_the_encoder(
+    ingested: Path, command: Command, arguments: tuple[str, ...], tmp_path: Path
+) -> None:
+    many = [" ".join(np.random.default_rng(row).choice(WORDS, 5)) for row in range(300)]
+    Path("many.jsonl").write_text(
+        "".join(json.dumps({"_id": str(row), "text": text}) + "\n" for row, text in enumerate(many))
+    )
+    qrels = tmp_path / "qrels"
+    qrels.mkdir()
+    (tmp_path / "queries.jsonl").write_text(json.dumps({"_id": "q1", "text": TEXTS[0]}) + "\n")
+    (qrels / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq1\td0\t1\n")
+    ingested.unlink()  # a name in the folder in which the index was made is nothing to go by
+    result = command(*arguments)
+    assert result.exit_code == 0, (result.output, result.exception)
+
+
+def test_replay_takes_the_encoder_of_the_index(ingested: Path, command: Command) -> None:
+    Path("bad.jsonl").write_text('{"_id": "broken"\n')
+    assert command("ingest", "bad.jsonl", "--dead-letters", "letters.jsonl", "--quiet").exit_code == 3
+    letter = json.loads(Path("letters.jsonl").read_text())
+    Path("letters.jsonl").write_text(json.dumps(letter | {"raw": '{"_id": "mended", "text": "stars burn"}'}) + "\n")
+    result = command("replay", "letters.jsonl", "--quiet")
+    assert result.exit_code == 0 and "1 indexed" in result.stdout, result.output
+
+
+def test_an_encoder_that_is_gone_is_named(command: Command, dense_folder: Path, tmp_path: Path, index: str) -> None:
+    moved, there = tmp_path / "moved", tmp_path / "there"
+    there.mkdir()
+    build_head(str(dense_folder), seed=5).save(str(there))
+    assert command("ingest", "corpus.jsonl", "--encoder", str(there), "--quiet").exit_code == 0
+    there.rename(moved)
+    result = command("search", TEXTS[0])
+    assert result.exit_code == 1
+    assert f"'{index}' was written by the encoder {there}, which cannot be loaded here" in result.stderr
+    assert command("search", TEXTS[0], "--encoder", str(moved)).exit_code == 0, "a copy of it elsewhere"
+
+
+def test_another_head_in_its_place_is_another_encoder(command: Command, dense_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "head-here"
+    folder.mkdir()
+    build_head(str(dense_folder), seed=5).save(str(folder))
+    assert command("ingest", "corpus.jsonl", "--encoder", str(folder), "--quiet").exit_code == 0
+    build_head(str(dense_folder), seed=6).save(str(folder))
+    result = command("search", TEXTS[0])
+    assert result.exit_code == 5 and "their features do not match" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--rescore", "2"), "--rescore 2 (it has codes of 4 bits)"),
+        (("--rescore", "none"), "--rescore none (it has codes of 4 bits)"),
+        (("--shards", "3"), "--shards 3 (it has 1)"),
+        (("--idf",), "--idf (its queries are not weighed)"),
+        (("--field", "year:integer"), "does not declare year:integer"),
+    ],
+)
+def test_what_only_a_new_index_can_have_is_refused(
+    ingested: Path, command: Command, options: tuple[str, ...], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(*_: object, **__: object) -> None:
+        raise AssertionError("an encoder was loaded")
+
+    monkeypatch.setattr("connector.ingest.prepare.load_encoder", load)
+    result = command("ingest", "corpus.jsonl", *options)
+    assert result.exit_code == 1 and said in result.stderr, (result.output, result.exception)
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_another_k_is_another_encoder(ingested: Path, command: Command, index: str) -> None:
+    result = command("ingest", "corpus.jsonl", "--k", "8")
+    assert result.exit_code == 5
+    assert "keeps 6 features of a document, not 8: their features do not match" in result.stderr
+    assert f"`ksparse reencode {index} --to NEW --k 8`" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--replicas", "3"), "--replicas 3 has no effect: index {index} exists and keeps its 1."),
+        (("--posting-budget", "0.5"), "--posting-budget 0.5 has no effect: index {index} exists and searches without"),
+        (("--no-calibrate",), "--no-calibrate has no effect: index {index} exists and keeps its statistics."),
+    ],
+)
+def test_what_can_be_changed_elsewhere_is_warned_of(
+    ingested: Path, command: Command, index: str, options: tuple[str, ...], said: str
+) -> None:
+    result = command("ingest", "corpus.jsonl", "--quiet", *options)
+    assert result.exit_code == 0, result.output
+    [line] = result.stderr.splitlines()
+    assert line.startswith(said.format(index=index))
+
+
+def test_evaluate_refuses_what_the_index_does_not_have(ingested: Path, command: Command) -> None:
+    (Path("qrels")).mkdir()
+    Path("queries.jsonl").write_text(json.dumps({"_id": "q1", "text": TEXTS[0]}) + "\n")
+    Path("qrels/test.tsv").write_text("query-id\tcorpus-id\tscore\nq1\td0\t1\n")
+    result = command("evaluate", ".", "--rescore", "2")
+    assert result.exit_code == 1 and "only a new one can be made with --rescore 2" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("search", "stars", "--window", "50"), "has no codes to rescore 50 hits by"),
+        (("explain", "stars", "--window", "50"), "has no codes to rescore 50 hits by"),
+        (("tune",), "has no codes to compare hits with"),
+    ],
+)
+def test_advice_for_an_index_without_codes_works(
+    command: Command, head_folder: Path, client: OpenSearch, index: str, arguments: tuple[str, ...], said: str
+) -> None:
+    assert command("ingest", "corpus.jsonl", "--encoder", str(head_folder), "--quiet").exit_code == 0
+    result = command(*arguments)
+    assert result.exit_code == 1 and said in result.stderr, result.output
+    advice = result.stderr.partition("`ksparse ")[2].partition("`")[0]
+    new = f"{index}-codes"
+    try:
+        done = CliRunner().invoke(cli, [*advice.replace("NEW", new).split(), "--quiet"])
+        assert done.exit_code == 0, (advice, done.output)
+        again = CliRunner().invoke(cli, [*arguments, "--index", new])
+        assert again.exit_code == 0, again.output
+    finally:
+        client.indices.delete(index=new, ignore_unavailable=True)
+
+
+def test_a_first_ingestion_without_a_document_leaves_no_index(
+    command: Command, head_folder: Path, client: OpenSearch, index: str
+) -> None:
+    Path("bad.jsonl").write_text('{"_id": "broken"\n{"_id": "no text"}\n')
+    result = command("ingest", "bad.jsonl", "--encoder", str(head_folder), "--quiet")
+    assert result.exit_code == 3
+    assert "0 indexed + 2 dead-lettered = 2 read" in result.stdout
+    assert f"Index {index} was not made: there is no document to index." in result.stderr
+    assert not client.indices.exists(index=index)
+    assert len(Path(f"{index}.dead-letters.jsonl").read_text().splitlines()) == 2
+    assert command("ingest", "corpus.jsonl", "--encoder", str(head_folder), "--quiet").exit_code == 0
+    assert existing_schema(client, index).statistics is not None, "the first documents that come calibrate it"
+
+
+def test_an_empty_corpus_is_an_index_that_is_not_made(command: Command, client: OpenSearch, index: str) -> None:
+    Path("empty.jsonl").write_text("")
+    result = command("ingest", "empty.jsonl", "--quiet")
+    assert result.exit_code == 0 and "0 indexed + 0 dead-lettered = 0 read" in result.stdout, result.output
+    assert not client.indices.exists(index=index)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--fit-minutes", "3"), "--fit-minutes is the time for --fit"),
+        (("--dry-run", "--resume"), "leave --resume and --checkpoint out"),
+        (("--dry-run", "--fit", "nothing-here"), "leave one of them out"),
+    ],
+)
+def test_options_without_effect_are_refused(command: Command, options: tuple[str, ...], said: str) -> None:
+    result = command("ingest", "corpus.jsonl", *options)
+    assert result.exit_code == 2 and said in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("ingest", "corpus.jsonl", "--field", "year:int"), "No handler for type [int] declared on field [year]"),
+        (("ingest", "corpus.jsonl", "--field", "title:text"), "'title' cannot be declared"),
+        (("ingest", "missing.jsonl"), "missing.jsonl does not exist"),
+        (("ingest", "corpus.jsonl", "--resume"), "to go on with. Leave --resume out"),
+        (("evaluate", "."), "has no split 'test'"),
+        (("search", "stars", "--filter", "lang"), "There is no index"),
+    ],
+)
+def test_what_needs_no_model_is_said_before_one_is_loaded(
+    command: Command, arguments: tuple[str, ...], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(*_: object, **__: object) -> None:
+        raise AssertionError("an encoder was loaded")
+
+    monkeypatch.setattr("connector.cli.encoder.load_encoder", load)
+    monkeypatch.setattr("connector.ingest.prepare.load_encoder", load)
+    result = command(*arguments)
+    assert result.exit_code in (1, 2) and said in result.stderr, (result.output, result.exception)
