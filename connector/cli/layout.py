@@ -18,7 +18,7 @@ encoding_option = click.option(
     help="Of text, e.g. cp1252 or utf-16.  [default: UTF-8, or what a byte order mark says]",
 )
 
-_options = together(
+_NAMES = (
     click.option("--id-field", metavar="NAME", help="Key or column of the id.  [default: _id, else id]"),
     click.option("--title-field", metavar="NAME", help="Key or column of the title.  [default: title]"),
     click.option(
@@ -31,6 +31,8 @@ _options = together(
     click.option(
         "--exclude-field", "exclude", multiple=True, metavar="NAME", help="Leave out a key or column. Repeatable."
     ),
+)
+_FILES = (
     click.option(
         "--separator",
         metavar="CHARACTER",
@@ -40,9 +42,17 @@ _options = together(
 )
 
 
-def layout_options(command: F) -> F:
-    """Add the options to a command, which takes them together as `layout`."""
+def name_options(command: F) -> F:
+    """Add the options about names to a command, which takes them together as `layout`."""
+    return together(*_NAMES)(_gathered(command))
 
+
+def layout_options(command: F) -> F:
+    """Add the options about names and files to a command, which takes them together as `layout`."""
+    return together(*_NAMES, *_FILES)(_gathered(command))
+
+
+def _gathered(command: F) -> F:
     @wraps(command)
     def with_layout(
         *arguments: Any,  # noqa: ANN401
@@ -50,8 +60,8 @@ def layout_options(command: F) -> F:
         title_field: str | None,
         text_fields: tuple[str, ...],
         exclude: tuple[str, ...],
-        separator: str | None,
-        encoding: str | None,
+        separator: str | None = None,
+        encoding: str | None = None,
         **options: Any,  # noqa: ANN401
     ) -> Any:  # noqa: ANN401
         try:
@@ -67,7 +77,7 @@ def layout_options(command: F) -> F:
             raise click.UsageError(str(error)) from error
         return command(*arguments, layout=layout, **options)
 
-    return _options(cast(F, with_layout))
+    return cast(F, with_layout)
 
 
 def check_encoding(encoding: str | None) -> None:

@@ -7,9 +7,11 @@ from pathlib import Path
 import click
 
 from connector.cli.connection import ConnectionOptions, connection_options, open_client
+from connector.cli.layout import name_options
 from connector.cli.options import batch_size_option, device_option, index_encoder_option, quiet_option, summary_option
 from connector.cli.progress import documents
 from connector.cli.stop import stoppable
+from connector.corpus.layout import Layout
 
 
 @click.command(
@@ -25,6 +27,7 @@ leave the file; one whose document has changed in the index since then is supers
 @click.argument("letters", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--index", required=True, help="The index that they were meant for.")
 @index_encoder_option
+@name_options
 @click.option(
     "--dead-letters",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -44,6 +47,7 @@ def replay(
     device: str | None,
     as_json: bool,
     quiet: bool,
+    layout: Layout,
     connection: ConnectionOptions,
 ) -> None:
     """Do again what dead letters say, once what made them fail is corrected."""
@@ -69,6 +73,7 @@ def replay(
             BulkWriter(client, index),
             loaded,
             fields=tuple(schema.fields),
+            layout=layout,
             dead_letters=dead_letters,
             batch_size=batch_size,
             progress=progress,

@@ -65,6 +65,23 @@ def map_documents(located: Located, mapper: RecordMapper) -> Iterator[Document |
         yield _malformed(location, line, ValueError("is an action of a bulk body whose document is missing"))
 
 
+def read_document(text: str, mapper: RecordMapper) -> Document:
+    """Read the document of one JSON object that stands alone, wrapped or not.
+
+    Raises:
+        ValueError: It is none; the message is the reason, fit for a `MalformedRecord`.
+    """
+    try:
+        record = parse_object(text)
+    except ValueError as error:
+        hint = "" if text.lstrip().startswith("{") else "; write a row of a table as an object"
+        raise ValueError(f"{error}{hint}") from None
+    meant, foreign = Envelopes().open(record)
+    if meant is None:
+        raise ValueError("is an action of a bulk body; give the document that belongs to it, with its '_id'")
+    return mapper.document(meant, flat=foreign)
+
+
 def is_cuttable(path: Path, encoding: str | None = None) -> bool:
     """Whether each line of a file can be read apart from the others.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from connector.corpus.check import RecordChecker
-from connector.corpus.jsonl import map_documents, parse_object
+from connector.corpus.jsonl import parse_object, read_document
 from connector.corpus.layout import Layout, RecordMapper
 from connector.encoders.base import Encoder
 from connector.errors import CorpusError
@@ -22,7 +22,7 @@ from connector.ingest.letters import REPEATED, Letter, digest_of
 from connector.ingest.pipeline import WRITE_SIZE, Progress, to_source
 from connector.ingest.rewrite import Rewriter
 from connector.ingest.update import Change
-from connector.types import Deletion, Document, MalformedRecord, StoredState
+from connector.types import Deletion, Document, StoredState
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +162,7 @@ class LetterReplayer:
         writer: Knows the index.
         encoder: The one that wrote it.
         fields: Top-level fields that the index declares.
+        layout: Of the corpus that records came from which were malformed.
         dead_letters: A file that letters which fail again are moved to; if None they stay where they are.
         batch_size: Texts per forward pass.
         write_size: Documents that are read and written at a time.
@@ -177,6 +178,7 @@ class LetterReplayer:
         encoder: Encoder,
         *,
         fields: Collection[str] = (),
+        layout: Layout | None = None,
         dead_letters: Path | None = None,
         batch_size: int = 32,
         write_size: int = WRITE_SIZE,
@@ -185,6 +187,7 @@ class LetterReplayer:
         self._writer = writer
         self._rewriter = Rewriter(writer, writer.lookup, encoder, batch_size=batch_size)
         self._checker = RecordChecker(fields, refuse_repeated=False)
+        self._mapper = RecordMapper(self._checker, layout or Layout())
         self._dead_letters = dead_letters
         self._write_size = write_size
         self._progress = progress
@@ -199,7 +202,7 @@ class LetterReplayer:
         """
         started = time.monotonic()
         file = LetterFile(path)
-        read = [_Entry(line, letter, _wanted(letter, self._checker)) for line, letter in _read(path)]
+        read = [_Entry(line, letter, _wanted(letter, self._mapper)) for line, letter in _read(path)]
         entries = self._noted(file, read)
         failed: list[tuple[_Entry, str, Refusal | None]] = []
         done: list[_Entry] = []
@@ -303,31 +306,22 @@ def _read(path: Path) -> Iterator[tuple[bytes, Letter]]:
             ) from error
 
 
-def _wanted(letter: Letter, checker: RecordChecker) -> Document | Deletion | Change | str:
+def _wanted(letter: Letter, mapper: RecordMapper) -> Document | Deletion | Change | str:
     """What a letter says is to be done; the reason where that cannot be read."""
     try:
-        if letter.operation == "update":
-            return Change.from_record(letter.record if letter.record is not None else parse_object(letter.raw or ""))
-        if letter.operation == "delete":
-            record = letter.record or {}
-            return Deletion(str(record["_id"]), record.get("_version"), record.get("_routing"))
-        document = checker.check(letter.record) if letter.record is not None else _read_raw(letter.raw or "", checker)
+        if letter.record is None and letter.operation not in ("update", "delete"):
+            document = read_document(letter.raw or "", mapper)
+        else:
+            record = letter.record if letter.record is not None else parse_object(letter.raw or "")
+            if letter.operation == "update":
+                return Change.from_record(record)
+            if letter.operation == "delete":
+                return Deletion(str(record["_id"]), record.get("_version"), record.get("_routing"))
+            document = mapper.checker.check(record)
     except (ValueError, KeyError) as error:
         return str(error)
     # Nothing tells that the repeated record is the better one, and nobody gave it an id of its own.
     return letter.reason if letter.kind == REPEATED and letter.doc_id == document.doc_id else document
-
-
-def _read_raw(raw: str, checker: RecordChecker) -> Document:
-    """What a line of a corpus holds, by the rules of such a line.
-
-    Raises:
-        ValueError: It holds no document.
-    """
-    [record] = map_documents([("", raw.encode())], RecordMapper(checker, Layout()))
-    if isinstance(record, MalformedRecord):
-        raise ValueError(record.reason)
-    return record
 
 
 def _failed_again(letter: Letter, reason: str, refusal: Refusal | None) -> Letter:

@@ -16,6 +16,7 @@ from connector.connection.client import explained
 from connector.corpus.check import RecordChecker, read_routing
 from connector.corpus.jsonl import read_jsonl
 from connector.corpus.source import find_source
+from connector.corpus.values import to_id
 from connector.encoders.base import Encoder
 from connector.index.lookup import DocumentLookup, Found
 from connector.index.sizes import all_of
@@ -48,15 +49,18 @@ class Change:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Change:
-        """Read a change from `_id`, the keys to change, and `_version` and `_routing` if it has them.
+        """Read a change from `_id` (else `id`), the keys to change, and `_version` and `_routing` if it has them.
 
         Raises:
             ValueError: There is no `_id`, or nothing to change.
         """
-        values = {key: value for key, value in record.items() if key not in ("_id", "_version", "_routing")}
-        doc_id, version = record.get("_id"), record.get("_version")
-        if not isinstance(doc_id, str) or not doc_id:
-            raise ValueError(f"'_id' is {doc_id!r}, not the id of a document")
+        name = "_id" if "_id" in record or "id" not in record else "id"
+        values = {key: value for key, value in record.items() if key not in (name, "_version", "_routing")}
+        version = record.get("_version")
+        try:
+            doc_id = to_id(record.get(name))
+        except ValueError:
+            raise ValueError(f"'_id' is {record.get(name)!r}, not the id of a document") from None
         if not values:
             raise ValueError("has nothing but an '_id'; name what is to change")
         return cls(doc_id, values, version, read_routing(record))

@@ -269,3 +269,40 @@ def test_metrics_are_printed_before_a_run_that_fails(
     assert result.exit_code == 2 and "document id 'd 3' is empty or holds whitespace" in result.stderr
     assert json.loads(result.stdout)["k-sparse"]["recall@100"] == 1.0
     assert not Path("run.trec").exists()
+
+
+def test_records_of_another_form_are_replayed_as_they_were_read(
+    command: Command, client: OpenSearch, index: str
+) -> None:
+    Path("c.jsonl").write_text(
+        '{"id": 1, "contents": ""}\n{"_id": "2", "_source": {"contents": " ", "year": 1999.0}}\n'
+        '{"id": 3, "contents": "sea"}\n'
+    )
+    Path("c.csv").write_text("id,contents\n4\n")
+    for name in ("c.jsonl", "c.csv"):
+        assert command("ingest", name, "--text-field", "contents", "--quiet").exit_code == 3
+    letters = Path(f"{index}.dead-letters.jsonl")
+    lines = [json.loads(line) for line in letters.read_text().splitlines()]
+    for line in lines[:2]:
+        line["raw"] = line["raw"].replace('""', '"stars"').replace('" "', '"cats"')
+    letters.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    result = command("replay", str(letters), "--text-field", "contents", "--json", "--quiet")
+    assert json.loads(result.stdout)["indexed"] == 2, result.output
+    assert stored(client, index) == {
+        "1": {"text": "stars"},
+        "2": {"text": "cats", "metadata": {"year": 1999}},
+        "3": {"text": "sea"},
+    }
+    [line] = [json.loads(line) for line in letters.read_text().splitlines()]
+    assert line["raw"] == "4" and line["reason"].endswith("write a row of a table as an object")
+
+
+def test_changes_have_the_ids_of_records(command: Command, client: OpenSearch, index: str) -> None:
+    Path("c.csv").write_text("id,text\n1,stars\n2,cats\n3,sea\n")
+    ingest(command, "c.csv")
+    changes = [{"id": 1, "title": "T"}, {"_id": 2, "title": "U"}, {"_id": "3", "title": "V"}]
+    Path("changes.jsonl").write_text(json.dumps(changes), encoding="utf-16")
+    result = command("update", "changes.jsonl", "--quiet")
+    assert result.exit_code == 0, result.output
+    titles = {doc_id: source["title"] for doc_id, source in stored(client, index).items()}
+    assert titles == {"1": "T", "2": "U", "3": "V"}
