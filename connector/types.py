@@ -218,11 +218,13 @@ class Hit:
 
     Attributes:
         doc_id: The server's `_id`.
-        score: The dot product, or what the codes of the index made of it.
+        score: The dot product; where codes rescored the hit, 1 plus the estimated inner product; where rankings were
+            fused, the sum of reciprocal ranks.
         source: The fields that were asked for.
         matches: From feature to what it added to the dot product; empty unless it was asked for.
         explanation: What these mean; None unless it was asked for.
         highlight: From field to fragments, as the server returns them; empty unless it was asked for.
+        index: The index that holds it, where the hit comes from a server: one of those behind an alias.
     """
 
     doc_id: str
@@ -231,6 +233,7 @@ class Hit:
     matches: Mapping[str, float] = field(default_factory=dict)
     explanation: Explanation | None = None
     highlight: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    index: str = ""
 
     @property
     def id(self) -> str:

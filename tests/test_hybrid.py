@@ -52,5 +52,14 @@ def test_options_are_asked_for_only_where_they_are_given() -> None:
     )
     asked = SearchOptions(min_score=0.5, highlight={"fields": {"text": {}}}, routing="r", preference="p")
     body = build_search(query, top_k=1, options=asked)
-    assert (body["min_score"], body["highlight"]) == (0.5, {"fields": {"text": {}}})
+    assert body["highlight"] == {"fields": {"text": {}}}
+    assert "min_score" not in body, "the server would compare the score of the first phase"
     assert asked.params == {"routing": "r", "preference": "p"} and SearchOptions().params == {}
+
+
+def test_hits_are_kept_by_the_score_that_they_report() -> None:
+    hits = [Hit("a", 0.75), Hit("b", 0.5), Hit("c", 0.25)]
+    assert SearchOptions().keep(hits) == hits
+    assert SearchOptions(min_score=0.5).keep(hits) == hits[:2]
+    with pytest.raises(ValueError, match="min_score must be a number, got nan"):
+        SearchOptions(min_score=float("nan"))

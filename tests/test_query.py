@@ -130,3 +130,18 @@ def test_a_filter_or_query_that_is_no_valid_unicode_is_refused() -> None:
 def test_a_filter_of_another_form_is_refused(expression: str) -> None:
     with pytest.raises(ValueError, match="is not of the form NAME=VALUE"):
         parse_filter(expression)
+
+
+def test_a_query_of_a_space_matches_nothing_in_another() -> None:
+    plain = build_query({"3": 1.0})
+    spaced = build_query({"3": 1.0}, space="ab")
+    [clause_of_space] = spaced["bool"].pop("must_not")
+    assert spaced == plain
+    assert clause_of_space == {
+        "bool": {
+            "filter": [{"exists": {"field": "ksparse_space"}}],
+            "must_not": [{"term": {"ksparse_space": {"value": "ab"}}}],
+        }
+    }
+    full = build_query({str(number): 1.0 for number in range(1024)}, space="ab")
+    assert len(full["bool"]["must"][0]["bool"]["should"]) == 1024 and full["bool"]["must_not"]

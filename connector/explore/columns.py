@@ -124,7 +124,7 @@ class Explorer:
         self._pruning = usual.pruning
         self.most_k_query = max(_MOST_K_QUERY, self.usual.k_query, retriever.encoder.k_query or 0)
         self.most_window = max(_MOST_WINDOW, window) if retriever.encoder.code is not None else 0
-        self._words = Searcher(client, ",".join(retriever.schema.names))
+        self._words = Searcher(client, retriever.schema.index)
         self._one_at_a_time = Lock()
 
     def ask(self, question: Question) -> Answer:

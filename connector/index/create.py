@@ -14,6 +14,7 @@ from connector.connection.client import explained, reason_of
 from connector.errors import ClusterError, IndexMappingError
 from connector.index.probe import probe_write
 from connector.index.templates import advice_about_templates
+from connector.query.body import SPACE_FIELD
 
 _log = getLogger("ksparse.index")
 
@@ -22,7 +23,7 @@ _WAIT_S = 30
 """For a copy of each shard to start; on a busy machine it takes seconds."""
 
 
-def create_index(client: OpenSearch, index: str, body: Mapping[str, Any]) -> bool:
+def create_index(client: OpenSearch, index: str, body: dict[str, Any]) -> bool:
     """Create an index, and check that documents can be kept in it.
 
     Returns:
@@ -35,9 +36,7 @@ def create_index(client: OpenSearch, index: str, body: Mapping[str, Any]) -> boo
     """
     try:
         with explained(client):
-            reply = client.indices.create(
-                index=index, body=body, params={"request_timeout": 2 * _WAIT_S, "timeout": f"{_WAIT_S}s"}
-            )
+            reply = _create(client, index, body)
     except TransportError as error:
         if error.error == "resource_already_exists_exception":
             return False
@@ -75,6 +74,18 @@ def check_mapping(client: OpenSearch, index: str, mappings: Mapping[str, Any]) -
             raise IndexMappingError(f"The server refuses to create index {index!r}: {cause['reason']}.") from error
     except OpenSearchException:  # not this user's to ask, or no such request; creating the index says it as well
         return
+
+
+def _create(client: OpenSearch, index: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Send the request, without the field of the space where the server has no such type; errors as they come."""
+    params = {"request_timeout": 2 * _WAIT_S, "timeout": f"{_WAIT_S}s"}
+    try:
+        return dict(client.indices.create(index=index, body=body, params=params))
+    except RequestError as error:
+        if "[constant_keyword]" not in reason_of(error):
+            raise
+    del body["mappings"]["properties"][SPACE_FIELD]
+    return dict(client.indices.create(index=index, body=body, params=params))
 
 
 def _check_source(client: OpenSearch, index: str) -> None:

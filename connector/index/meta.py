@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -90,6 +92,12 @@ def check_format(index: str, meta: Mapping[str, Any]) -> None:
         raise IndexMappingError(
             f"Index {index!r} has format {found}, and this version of ksparse reads up to {FORMAT}: upgrade ksparse."
         )
+
+
+def space_of(meta: Mapping[str, Any]) -> str:
+    """Digest what a query must have in common with an index: encoder, scale of weights, codes."""
+    facts = (meta["encoder"]["digest"], meta.get("weight_exponent", 0), meta.get("code"))
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _known(facts: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:

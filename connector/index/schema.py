@@ -13,17 +13,17 @@ from opensearchpy.exceptions import NotFoundError, RequestError
 from connector.connection.client import explained, is_elasticsearch, reason_of
 from connector.errors import EncoderMismatchError, IndexMappingError
 from connector.index.create import check_mapping, create_index
-from connector.index.meta import META_KEY, IndexMeta, check_format
+from connector.index.meta import META_KEY, IndexMeta, check_format, space_of
 from connector.index.names import broken_rule, check_field_name, check_index_name
 from connector.index.probe import probe_write
-from connector.query.body import FEATURES_FIELD
+from connector.query.body import FEATURES_FIELD, SPACE_FIELD
 from connector.query.rescore import CODE_FIELD, code_mapping
 from connector.source_tree import mappings_folder
 from connector.types import EncoderFingerprint, SearchDefaults
 from connector.vectors.codes import RotatedCode
 from connector.vectors.statistics import CorpusStatistics
 
-_RESERVED_FIELDS = ("_id", "title", "text", "metadata", FEATURES_FIELD, CODE_FIELD)
+_RESERVED_FIELDS = ("_id", "title", "text", "metadata", FEATURES_FIELD, CODE_FIELD, SPACE_FIELD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ class IndexSchema:
         weight_exponent: The power of two that its weights are stored multiplied by.
         search: How it is searched where a search does not say, None if it says nothing.
         encoder_name: What `load_encoder` takes to load that encoder; empty if the index does not say.
+        space: What a query must have in common with it (encoder, scale of weights, codes), as a digest.
     """
 
     index: str
@@ -51,6 +52,7 @@ class IndexSchema:
     search: SearchDefaults | None = None
     names: tuple[str, ...] = ()
     encoder_name: str = ""
+    space: str = ""
 
 
 def load_mapping(name: str) -> dict[str, Any]:
@@ -94,8 +96,9 @@ def index_body(
         body["mappings"]["properties"][CODE_FIELD] = code_mapping()
         for excludes in body["mappings"]["_source"].values():
             excludes.append(CODE_FIELD)
-    meta = IndexMeta(encoder, encoder_name, statistics, code, weight_exponent, search)
-    body["mappings"]["_meta"] = {META_KEY: meta.to_json()}
+    meta = IndexMeta(encoder, encoder_name, statistics, code, weight_exponent, search).to_json()
+    body["mappings"]["_meta"] = {META_KEY: meta}
+    body["mappings"]["properties"][SPACE_FIELD] = {"type": "constant_keyword", "value": space_of(meta)}
     if settings:
         body["settings"] = {"index": dict(settings)}
     return body
@@ -150,7 +153,33 @@ def read_schema(client: OpenSearch, index: str) -> IndexSchema | None:
     if len(digests) > 1:
         raise IndexMappingError(f"{index} joins indices of {len(digests)} encoders; name one of {', '.join(replies)}.")
     _only_exponent(index, {schema.index: schema.weight_exponent for schema in schemas})
-    return replace(schemas[0], index=index, names=tuple(sorted(replies)))
+    if len({schema.space for schema in schemas}) > 1:
+        raise IndexMappingError(f"{index} joins indices with different codes; name one of {', '.join(replies)}.")
+    fields = {name: kind for schema in reversed(schemas) for name, kind in schema.fields.items()}
+    return replace(schemas[0], index=index, fields=fields, names=tuple(sorted(replies)))
+
+
+def read_spaces(client: OpenSearch, index: str) -> dict[str, tuple[str, str]]:
+    """Read as little as tells whether a schema that was read before still holds.
+
+    Returns:
+        From the name of each index of ours behind `index` to its space and the digest of its encoder. Empty where there
+        is none.
+
+    Raises:
+        ClusterError: The server is away or does not permit it.
+    """
+    meta = f"*.mappings._meta.{META_KEY}"
+    kept = (f"{meta}.encoder.digest", f"{meta}.weight_exponent", f"{meta}.code", f"*.mappings.properties.{SPACE_FIELD}")
+    try:
+        with explained(client):
+            replies = client.indices.get_mapping(index=index, params={"filter_path": ",".join(kept)})
+    except (NotFoundError, RequestError):
+        return {}
+    ours = {name: reply["mappings"] for name, reply in replies.items() if "_meta" in reply["mappings"]}
+    return {
+        name: (_space(mappings), mappings["_meta"][META_KEY]["encoder"]["digest"]) for name, mappings in ours.items()
+    }
 
 
 def read_further_mappings(client: OpenSearch, index: str) -> dict[str, Any]:
@@ -304,8 +333,7 @@ def prepare_index(
             body["mappings"]["properties"]["metadata"]["type"] = "flattened"
         if not create_index(client, index, body):
             return prepare_index(client, index, encoder, fields=fields)
-        facts = (statistics, code, weight_exponent, search)
-        return IndexSchema(index, encoder, dict(fields or {}), *facts, names=(index,), encoder_name=encoder_name)
+        return _parse(index, body["mappings"])
     check_encoder(schema, encoder)
     check_fields(schema, fields or {})
     probe_write(client, index)
@@ -333,6 +361,12 @@ def _only_exponent(index: str, exponents: Mapping[str, int]) -> int:
             f"{index} joins indices that store weights on different scales; name one of {', '.join(exponents)}."
         )
     return next(iter(exponents.values()), 0)
+
+
+def _space(mappings: Mapping[str, Any]) -> str:
+    """The space that an index says its features are of, or what it would say: older ones have no such field."""
+    said = mappings.get("properties", {}).get(SPACE_FIELD, {}).get("value")
+    return said if said is not None else space_of(mappings["_meta"][META_KEY])
 
 
 def _parse(name: str, mappings: Mapping[str, Any]) -> IndexSchema:
@@ -366,4 +400,5 @@ def _parse(name: str, mappings: Mapping[str, Any]) -> IndexSchema:
         known.search,
         names=(name,),
         encoder_name=known.encoder_name,
+        space=_space(mappings),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,8 +11,10 @@ from opensearchpy.exceptions import NotFoundError, RequestError, TransportError
 
 from connector.connection.client import explained, reason_of, root_cause, version_tuple
 from connector.errors import SearchError
+from connector.index.guard import IndexGuard
 from connector.index.point_in_time import point_in_time
 from connector.index.schema import read_weight_exponent
+from connector.limits import MAX_HITS
 from connector.query.body import SearchOptions, build_query, build_search
 from connector.query.hybrid import build_hybrid_query, build_words_query, fuse
 from connector.types import Hit
@@ -23,11 +25,15 @@ _NOTHING_ELSE = SearchOptions()
 class Searcher:
     """Searches one index (or alias) by features.
 
+    Requests name the alias, so that its filter and its routing hold.
+
     Args:
         client: A ready client.
         index: The index or alias.
-        source: Fields to return with each hit.
+        source: Names of the fields to return with each hit, or whether to return all that are stored.
         weight_exponent: What the index's `_meta` says of it; read at the first search if None.
+        guard: Checks that the answers to searches by features come from the index whose schema it was given; without
+            one, features are searched in whatever the name stands for.
     """
 
     def __init__(
@@ -35,13 +41,15 @@ class Searcher:
         client: OpenSearch,
         index: str,
         *,
-        source: Sequence[str] | bool = ("title", "text", "metadata"),
+        source: Sequence[str] | bool = True,
         weight_exponent: int | None = None,
+        guard: IndexGuard | None = None,
     ) -> None:
         self._client = client
         self.index = index
         self._source = source
         self._weight_exponent = weight_exponent
+        self._guard = guard
 
     def search(
         self,
@@ -64,13 +72,14 @@ class Searcher:
             options: What else is asked for.
 
         Raises:
-            SearchError: There is no such index, or the server refuses the query.
+            SearchError: There is no such index, the server refuses the query, or the guard finds another schema.
             ClusterError: The server is away or does not permit it.
             ValueError: A feature cannot be searched, or `top_k` is out of range.
         """
         body = self._body(features, top_k, filters, rescore, options, named=explain)
         # Only named clauses are scored by themselves, and older servers do not know the word.
-        return self._send(body, options.params | ({"include_named_queries_score": "true"} if explain else {}))
+        params = options.params | ({"include_named_queries_score": "true"} if explain else {})
+        return options.keep(self._send(body, params, self._guard))
 
     def search_hybrid(
         self,
@@ -79,7 +88,7 @@ class Searcher:
         *,
         weight: float | None = None,
         top_k: int = 10,
-        window: int = 100,
+        rank_window_size: int = 100,
         filters: Sequence[Mapping[str, Any]] = (),
         rescore: Mapping[str, Any] | None = None,
         options: SearchOptions = _NOTHING_ELSE,
@@ -92,7 +101,7 @@ class Searcher:
             weight: If given, hits score the dot product plus `weight` times BM25, in one query; else both rankings are
                 fused by reciprocal rank, in one `_msearch` request.
             top_k: Hits asked for.
-            window: Hits of each ranking that are fused, at least `top_k`.
+            rank_window_size: Hits of each ranking that are fused, at least `top_k` and at most 10,000.
             filters: Query clauses that a document must match.
             rescore: How the first hits by features are scored again before they are fused.
             options: What else is asked for.
@@ -101,16 +110,26 @@ class Searcher:
             SearchError, ClusterError, ValueError: As in `search`.
         """
         if weight is not None:
-            exponent = self._exponent()
-            query = build_hybrid_query(text, features, weight=weight, filters=filters, weight_exponent=exponent)
-            return self._send(build_search(query, top_k=top_k, source=self._source, options=options), options.params)
+            query = build_hybrid_query(
+                text,
+                features,
+                weight=weight,
+                filters=filters,
+                weight_exponent=self._exponent(),
+                space=self._space,
+            )
+            body = build_search(query, top_k=top_k, source=self._source, options=options)
+            return options.keep(self._send(body, options.params, self._guard))
+        if not top_k <= rank_window_size <= MAX_HITS:
+            raise ValueError(
+                f"rank_window_size must be between top_k = {top_k} and {MAX_HITS:,}, got {rank_window_size}."
+            )
         words = build_words_query(text, filters=filters)
-        depth = max(window, top_k)
         bodies = [
-            self._body(features, depth, filters, rescore, options),
-            build_search(words, top_k=depth, source=self._source, options=options),
+            self._body(features, rank_window_size, filters, rescore, options),
+            build_search(words, top_k=rank_window_size, source=self._source, options=options),
         ]
-        return fuse(self._send_many(bodies, options.params), top_k=top_k)
+        return options.keep(fuse(self._send_many(bodies, options.params), top_k=top_k))
 
     def pages(
         self,
@@ -120,7 +139,7 @@ class Searcher:
         filters: Sequence[Mapping[str, Any]] = (),
         options: SearchOptions = _NOTHING_ELSE,
         keep_alive: str = "5m",
-    ) -> Iterator[list[Hit]]:
+    ) -> Generator[list[Hit], None, None]:
         """Return all documents that share a feature with the query, page by page, best first.
 
         They come from the index as it was at the first page (a point in time), so none comes twice or is missed,
@@ -138,21 +157,26 @@ class Searcher:
         """
         body = self._body(features, page_size, filters, None, options)
         params = options.params | {"keep_alive": keep_alive}
-        with self._errors(), point_in_time(self._client, self.index, params) as pit:
+        guard = self._guard
+        with self._errors(guard), point_in_time(self._client, self.index, params) as pit:
             body["pit"] = {"id": pit, "keep_alive": keep_alive}
             body["sort"] = [{"_score": "desc"}, {self._tie_breaker(): "asc"}]
             while True:
-                # The point in time knows index and routing.
+                # The point in time knows the index, the alias's filter and the routing.
                 reply = self._client.search(body=body)
-                if found := _hits(reply):
-                    yield found
-                if len(found) < page_size:
+                if guard is not None:
+                    guard.check([reply])
+                    guard = None  # the further pages are of the same indices
+                found = _hits(reply)
+                if kept := options.keep(found):
+                    yield kept
+                if len(found) < page_size or len(kept) < len(found):
                     return
                 body["search_after"] = reply["hits"]["hits"][-1]["sort"]
 
     def scan(self, clause: Mapping[str, Any], *, top_k: int = 10) -> list[Hit]:
         """Return the `top_k` documents by any query clause, such as `build_scan` makes; errors as in `search`."""
-        return self._send(build_search(clause, top_k=top_k, source=self._source), {})
+        return self._send(build_search(clause, top_k=top_k, source=self._source), {}, None)
 
     def search_many(
         self,
@@ -173,30 +197,37 @@ class Searcher:
             if features
         ]
         found = iter(self._send_many(bodies, options.params))
-        return [next(found) if features else [] for features in queries]
+        return [options.keep(next(found)) if features else [] for features in queries]
 
-    def _send(self, body: dict[str, Any], params: Mapping[str, str]) -> list[Hit]:
-        with self._errors():
-            return _hits(self._client.search(index=self.index, body=body, params=dict(params)))
+    def _send(self, body: dict[str, Any], params: Mapping[str, str], guard: IndexGuard | None) -> list[Hit]:
+        with self._errors(guard):
+            reply = self._client.search(index=self.index, body=body, params=dict(params))
+        if guard is not None:
+            guard.check([reply])
+        return _hits(reply)
 
     def _send_many(self, bodies: Sequence[dict[str, Any]], params: Mapping[str, str]) -> list[list[Hit]]:
         if not bodies:
             return []
-        with self._errors():
+        with self._errors(self._guard):
             lines = [line for body in bodies for line in (dict(params), body)]
             replies = self._client.msearch(index=self.index, body=lines)["responses"]
-        for reply in replies:
-            if "error" in reply:
-                raise SearchError(f"Index {self.index!r} refuses a query: {root_cause(reply['error'])}")
+        errors = [root_cause(reply["error"]) for reply in replies if "error" in reply]
+        if self._guard is not None:
+            self._guard.recheck() if errors else self._guard.check(replies)
+        if errors:
+            raise SearchError(f"Index {self.index!r} refuses a query: {errors[0]}")
         return [_hits(reply) for reply in replies]
 
     @contextmanager
-    def _errors(self) -> Iterator[None]:
-        """Errors of the server become ours."""
+    def _errors(self, guard: IndexGuard | None = None) -> Iterator[None]:
+        """Errors of the server become ours; a request that another index would take is an error of the guard's."""
         try:
             with explained(self._client):
                 yield
         except TransportError as error:
+            if guard is not None and isinstance(error, RequestError):
+                guard.recheck()
             raise _search_error(self.index, error) from error
 
     def _tie_breaker(self) -> str:
@@ -215,8 +246,12 @@ class Searcher:
         *,
         named: bool = False,
     ) -> dict[str, Any]:
-        query = build_query(features, filters=filters, weight_exponent=self._exponent(), named=named)
+        query = build_query(features, filters=filters, weight_exponent=self._exponent(), named=named, space=self._space)
         return build_search(query, top_k=top_k, source=self._source, rescore=rescore, options=options)
+
+    @property
+    def _space(self) -> str | None:
+        return None if self._guard is None else self._guard.space
 
     def _exponent(self) -> int:
         if self._weight_exponent is None:
@@ -232,6 +267,7 @@ def _hits(reply: Mapping[str, Any]) -> list[Hit]:
             hit.get("_source", {}),
             hit.get("matched_queries", {}),
             highlight=hit.get("highlight", {}),
+            index=hit["_index"],
         )
         for hit in reply["hits"]["hits"]
     ]

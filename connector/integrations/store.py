@@ -14,6 +14,7 @@ from connector.encoders.load import DEFAULT_ENCODER, load_encoder
 from connector.encoders.text import TextEncoder
 from connector.errors import BulkWriteError
 from connector.index.delete import delete_matching
+from connector.index.documents import read_documents
 from connector.index.schema import IndexSchema, read_schema
 from connector.index.searcher import Searcher
 from connector.index.sizes import all_of
@@ -142,9 +143,7 @@ class IndexStore:
         """Return the stored fields of documents, from id to them; those that are not there are left out."""
         if not doc_ids or not self.exists():
             return {}
-        with explained(self.client):
-            found = self.client.mget(index=self.index, body={"ids": list(dict.fromkeys(doc_ids))})["docs"]
-        return {each["_id"]: each["_source"] for each in found if each.get("found")}
+        return {doc_id: each.source for doc_id, each in read_documents(self.client, self.index, doc_ids).items()}
 
     def exists(self) -> bool:
         """Whether the index is there."""

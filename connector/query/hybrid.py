@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from connector.query.body import build_query, check_text
+from connector.query.body import build_query, check_text, within_space
 from connector.types import Hit
 
 TEXT_FIELDS = ("title", "text")
@@ -52,6 +52,7 @@ def build_hybrid_query(
     weight: float,
     filters: Sequence[Mapping[str, Any]] = (),
     weight_exponent: int = 0,
+    space: str | None = None,
 ) -> dict[str, Any]:
     """Build one query whose score is the dot product of features plus `weight` times BM25.
 
@@ -61,6 +62,7 @@ def build_hybrid_query(
         weight: Of BM25, above 0. BM25 is 5 to 30 where a dot product of unit embeddings is below 1.
         filters: Query clauses that a document must match; they don't change its score.
         weight_exponent: As in `build_query`.
+        space: As in `build_query`.
 
     Raises:
         SearchError: The text is empty or blank.
@@ -68,7 +70,7 @@ def build_hybrid_query(
     """
     query = build_query(features, filters=filters, weight_exponent=weight_exponent)
     query["bool"]["should"] += words_clauses(text, boost=weight)
-    return query
+    return within_space(query, space)
 
 
 def fuse(rankings: Sequence[Sequence[Hit]], *, top_k: int, rank_constant: int = RANK_CONSTANT) -> list[Hit]:
@@ -87,12 +89,14 @@ def fuse(rankings: Sequence[Sequence[Hit]], *, top_k: int, rank_constant: int = 
     """
     if min(top_k, rank_constant) < 1:
         raise ValueError(f"top_k {top_k} and rank_constant {rank_constant} must be at least 1.")
-    scores: dict[str, float] = defaultdict(float)
-    hits: dict[str, Hit] = {}
+    # An alias of several indices may hold one id several times, for different documents.
+    scores: dict[tuple[str, str], float] = defaultdict(float)
+    hits: dict[tuple[str, str], Hit] = {}
     for ranking in rankings:
         for rank, hit in enumerate(ranking, start=1):
-            scores[hit.doc_id] += 1.0 / (rank_constant + rank)
-            hits.setdefault(hit.doc_id, hit)
+            document = hit.index, hit.doc_id
+            scores[document] += 1.0 / (rank_constant + rank)
+            hits.setdefault(document, hit)
     # Python's sort is stable: equal scores stay in the order of the first ranking.
-    best = sorted(scores, key=lambda doc_id: -scores[doc_id])[:top_k]
-    return [replace(hits[doc_id], score=scores[doc_id]) for doc_id in best]
+    best = sorted(scores, key=lambda document: -scores[document])[:top_k]
+    return [replace(hits[document], score=scores[document]) for document in best]

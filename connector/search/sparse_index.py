@@ -9,12 +9,13 @@ from typing import Any, Self
 
 from opensearchpy import OpenSearch
 
-from connector.connection.client import connect, explained
+from connector.connection.client import connect
 from connector.corpus.read import check_documents
 from connector.encoders.load import DEFAULT_ENCODER, load_encoder
 from connector.encoders.text import TextEncoder
 from connector.errors import BulkWriteError
 from connector.index.delete import delete_matching
+from connector.index.documents import read_documents
 from connector.index.schema import read_schema
 from connector.index.sizes import count_matching
 from connector.index.writer import BulkWriter
@@ -41,11 +42,13 @@ class SearchSettings:
         k_query: Features kept of the query.
         window: Hits of each shard that are rescored by codes; 0 for features alone.
         pruning: Which features of the query are left out.
+        rank_window_size: Hits of each ranking that a hybrid search fuses by rank.
     """
 
     k_query: int | None = None
     window: int | None = None
     pruning: Pruning | None = None
+    rank_window_size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,12 +226,8 @@ class SparseIndex:
         return delete_matching(self.client, self.index, self._clauses(filters)).deleted
 
     def get(self, doc_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """Return the stored fields of documents by id; missing ones are left out."""
-        if not doc_ids:
-            return {}
-        with explained(self.client):
-            found = self.client.mget(index=self.index, body={"ids": list(dict.fromkeys(doc_ids))})["docs"]
-        return {each["_id"]: each["_source"] for each in found if each.get("found")}
+        """Return the stored fields of documents by id; missing ones, and those that an alias hides, are left out."""
+        return {doc_id: each.source for doc_id, each in read_documents(self.client, self.index, doc_ids).items()}
 
     def count(self, filters: Filters = None) -> int:
         """Return how many documents match all filters; all documents without any."""
@@ -277,7 +276,9 @@ class SparseIndex:
             return self.retriever.search(query, explain=explain, **common)
         if explain:
             raise ValueError("a hybrid search cannot be explained; leave hybrid or explain out.")
-        return self.retriever.search_hybrid(query, weight=bm25_weight, **common)
+        return self.retriever.search_hybrid(
+            query, weight=bm25_weight, rank_window_size=settings.rank_window_size, **common
+        )
 
     def pages(
         self,
@@ -298,14 +299,29 @@ class SparseIndex:
             options=options,
         )
 
-    def explain(self, query: str, doc_id: str, *, settings: SearchSettings = _DEFAULT_SETTINGS) -> Hit:
+    def explain(
+        self,
+        query: str,
+        doc_id: str,
+        *,
+        filters: Filters = None,
+        settings: SearchSettings = _DEFAULT_SETTINGS,
+        options: SearchOptions = _NO_OPTIONS,
+    ) -> Hit:
         """Return one document as a search would, with what each feature added (`Hit.explain`).
 
         Raises:
-            SearchError: The document does not exist or shares no feature with the query.
+            SearchError: The document shares no feature with the query, the filters or an alias hide it, or it does not
+                exist: the message says which.
         """
         return self.retriever.explain(
-            query, doc_id, k_query=settings.k_query, pruning=settings.pruning, window=settings.window
+            query,
+            doc_id,
+            k_query=settings.k_query,
+            pruning=settings.pruning,
+            filters=self._clauses(filters),
+            window=settings.window,
+            options=options,
         )
 
     def close(self) -> None:

@@ -12,7 +12,6 @@ from opensearchpy import OpenSearch
 
 from connector.encoders.text import TextEncoder
 from connector.errors import SearchError
-from connector.index.searcher import Searcher
 from connector.query.pruning import Pruning, prune_query
 from connector.query.rescore import build_rescore, build_scan
 from connector.search.retriever import Retriever
@@ -86,7 +85,7 @@ def tune(
     code = retriever.encoder.code
     if code is None:
         raise SearchError(f"Index {index!r} has no codes to compare with; a copy of it with codes can be tuned.")
-    searcher = Searcher(client, index, source=False, weight_exponent=retriever.schema.weight_exponent)
+    searcher = retriever.searcher
     vectors, embeddings = retriever.encoder.encode_query_for_rescoring(queries, k=max(K_QUERIES))
     features = [list(each.items()) for each in vectors.as_mappings()]
     windows = [window for window in WINDOWS if window >= top_k]

@@ -82,10 +82,24 @@ def test_a_rescored_hit_says_so(client: OpenSearch, index: str, lexical: TextEnc
     assert explanation.feature_score == pytest.approx(sum(part.score for part in explanation.contributions))
 
 
-def test_what_shares_nothing_cannot_be_explained(client: OpenSearch, index: str, lexical: TextEncoder) -> None:
+def test_a_document_that_is_not_found_is_told_from_one_that_is_missing_or_hidden(
+    client: OpenSearch, index: str, lexical: TextEncoder
+) -> None:
     searching = retriever(client, index, lexical)
-    with pytest.raises(SearchError, match="has no document 'nowhere' that shares a feature"):
+    with pytest.raises(SearchError, match=f"^Index '{index}' has no document 'nowhere'.$"):
         searching.explain("plants light", "nowhere")
+    with pytest.raises(SearchError, match=f"^The query shares no feature with document '2' of index '{index}'.$"):
+        searching.explain("plants", "2", k_query=1)
+    only_cats = [{"match": {"text": "cats"}}]
+    with pytest.raises(SearchError, match="^The filters or the routing of the search leave document '0' of .* out.$"):
+        searching.explain("plants light", "0", filters=only_cats)
+    client.indices.put_alias(index=index, name=f"{index}-cats", body={"filter": only_cats[0]})
+    through = Retriever(client, f"{index}-cats", lexical)
+    with pytest.raises(SearchError, match=f"^Alias '{index}-cats' hides document '0' of index '{index}' by its filter"):
+        through.explain("plants light", "0")
+    with pytest.raises(SearchError, match=f"^Index '{index}-cats' has no document 'nowhere'.$"):
+        through.explain("plants light", "nowhere")
+    assert through.explain("cats sleep", "1").doc_id == "1"
 
 
 def test_the_command_prints_a_line_for_each_feature(index: str, head_folder: Path, workplace: Path) -> None:

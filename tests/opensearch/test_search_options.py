@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from opensearchpy import OpenSearch
@@ -59,11 +62,42 @@ def test_a_point_in_time_does_not_outlive_its_pages(retriever: Retriever, client
     assert client.get_all_pits()["pits"] == []
 
 
-def test_a_least_score_leaves_weaker_hits_out(retriever: Retriever) -> None:
-    whole = retriever.search(WORDS[0], top_k=COUNT, window=0)
-    limit = (whole[0].score + whole[-1].score) / 2
-    found = retriever.search(WORDS[0], top_k=COUNT, window=0, options=SearchOptions(min_score=limit))
-    assert found == [hit for hit in whole if hit.score >= limit] and 0 < len(found) < len(whole)
+ASKED = f"{WORDS[0]} {WORDS[3]} 7"
+
+VERBS: dict[str, Callable[[Retriever, SearchOptions], list[Hit]]] = {
+    "features": lambda retriever, options: retriever.search(ASKED, top_k=COUNT, window=0, options=options),
+    "codes": lambda retriever, options: retriever.search(ASKED, top_k=COUNT, options=options),
+    "some rescored": lambda retriever, options: retriever.search(ASKED, top_k=COUNT, window=3, options=options),
+    "explained": lambda retriever, options: retriever.search(ASKED, top_k=COUNT, explain=True, options=options),
+    "batch": lambda retriever, options: retriever.search_many([WORDS[1], ASKED], top_k=COUNT, options=options)[1],
+    "fused": lambda retriever, options: retriever.search_hybrid(ASKED, top_k=COUNT, options=options),
+    "weighted": lambda retriever, options: retriever.search_hybrid(ASKED, weight=0.1, top_k=COUNT, options=options),
+    "pages": lambda retriever, options: [
+        hit for page in retriever.pages(ASKED, page_size=4, options=options) for hit in page
+    ],
+}
+
+
+@pytest.mark.parametrize("verb", VERBS.values(), ids=VERBS.keys())
+def test_a_least_score_is_one_of_the_scores_that_hits_report(
+    retriever: Retriever, verb: Callable[[Retriever, SearchOptions], list[Hit]]
+) -> None:
+    same_copies = SearchOptions(preference="me")
+    whole = verb(retriever, same_copies)
+    scores = sorted({hit.score for hit in whole})
+    assert len(scores) > 1
+    for limit in (scores[0], scores[len(scores) // 2], scores[-1]):
+        found = verb(retriever, replace(same_copies, min_score=limit))
+        assert found == [hit for hit in whole if hit.score >= limit] and found
+    assert verb(retriever, replace(same_copies, min_score=scores[-1] * 1.01)) == []
+
+
+def test_scores_that_a_least_score_is_compared_with_differ_by_the_way_of_searching(retriever: Retriever) -> None:
+    """A threshold of one way is none of another: above 1 with codes, below 2 / 61 where ranks are fused."""
+    options = SearchOptions(min_score=1.0)
+    assert len(VERBS["codes"](retriever, options)) == len(VERBS["codes"](retriever, SearchOptions()))
+    assert VERBS["fused"](retriever, options) == []
+    assert 0 < VERBS["fused"](retriever, SearchOptions())[0].score <= 2 / 61
 
 
 def test_fields_and_highlights_are_those_asked_for(retriever: Retriever) -> None:
@@ -102,11 +136,34 @@ def test_words_and_features_in_one_query(retriever: Retriever) -> None:
 def test_rankings_are_fused_by_rank(retriever: Retriever, client: OpenSearch, index: str) -> None:
     text = f"{WORDS[0]} 7"
     reply = client.search(index=index, body={"size": 20, "query": build_words_query(text)})
-    words = [Hit(hit["_id"], hit["_score"]) for hit in reply["hits"]["hits"]]
+    words = [Hit(hit["_id"], hit["_score"], index=index) for hit in reply["hits"]["hits"]]
     expected = fuse([retriever.search(text, top_k=20, window=20), words], top_k=5)
-    fused = retriever.search_hybrid(text, top_k=5, window=20)
+    fused = retriever.search_hybrid(text, top_k=5, window=20, rank_window_size=20)
     assert [(hit.doc_id, hit.score) for hit in fused] == [(hit.doc_id, hit.score) for hit in expected]
     assert words[0].doc_id == "07" and fused[0].source["title"]
+
+
+def test_the_depth_of_a_fusion_is_not_the_number_of_hits_rescored(
+    retriever: Retriever, client: OpenSearch, index: str
+) -> None:
+    def rankings(depth: int, window: int) -> list[list[Hit]]:
+        reply = client.search(index=index, body={"size": depth, "query": build_words_query(ASKED)})
+        words = [Hit(hit["_id"], hit["_score"], index=index) for hit in reply["hits"]["hits"]]
+        return [retriever.search(ASKED, top_k=depth, window=window), words]
+
+    def fused(**options: Any) -> list[tuple[str, float]]:
+        return [(hit.doc_id, hit.score) for hit in retriever.search_hybrid(ASKED, top_k=5, **options)]
+
+    for depth, window in ((5, 40), (40, 5), (40, 40)):
+        expected = [(hit.doc_id, hit.score) for hit in fuse(rankings(depth, window), top_k=5)]
+        assert fused(rank_window_size=depth, window=window) == expected
+    assert fused(window=40) == fused(rank_window_size=40, window=40), "by default as many as are rescored"
+    with pytest.raises(ValueError, match="rank_window_size must be between top_k = 5 and 10,000, got 4"):
+        fused(rank_window_size=4)
+    depths: list[dict[str, Any]] = [{"window": 9}, {"rank_window_size": 9}]
+    for given in depths:
+        with pytest.raises(ValueError, match="a weight makes one query of both; leave window and rank_window_size out"):
+            retriever.search_hybrid(ASKED, weight=0.1, **given)
 
 
 def test_the_same_methods_can_be_awaited(retriever: Retriever) -> None:

@@ -1,0 +1,398 @@
+"""An alias's filter and routing hold in every verb, and no encoder searches what another one wrote; on a real node."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+from opensearchpy import OpenSearch
+
+from connector.connection.client import connect
+from connector.encoders.text import TextEncoder
+from connector.errors import ConnectorError, EncoderMismatchError, IndexMappingError, SearchError
+from connector.index.documents import read_documents
+from connector.index.frequencies import DocumentFrequencies
+from connector.index.guard import StaleSchemaError
+from connector.index.schema import existing_schema, index_body
+from connector.index.searcher import Searcher
+from connector.index.sizes import count_matching
+from connector.index.writer import BulkWriter
+from connector.ingest.pipeline import ingest_documents
+from connector.ingest.prepare import prepare_encoder
+from connector.integrations.store import IndexStore
+from connector.query.body import SPACE_FIELD, SearchOptions
+from connector.query.pruning import Pruning
+from connector.search.retriever import Retriever
+from connector.search.sparse_index import SparseIndex
+from connector.search.tune import tune
+from connector.types import Document, Hit
+from tests.fault_proxy import FaultProxy, fault_proxy
+from tests.tiny import WORDS
+
+pytestmark = pytest.mark.opensearch
+
+QUERY = f"{WORDS[0]} {WORDS[1]}"
+# The other tenant's document is nearest to the query.
+DOCUMENTS = [
+    Document("b1", QUERY, metadata={"tenant": "beta"}, routing="beta"),
+    Document("a1", f"{WORDS[0]} {WORDS[2]} {WORDS[3]}", metadata={"tenant": "alpha"}, routing="alpha"),
+    Document("b2", f"{WORDS[1]} {WORDS[4]} {WORDS[5]}", metadata={"tenant": "beta"}, routing="beta"),
+    Document("a2", f"{WORDS[1]} {WORDS[6]} {WORDS[7]}", metadata={"tenant": "alpha"}, routing="alpha"),
+]
+ALPHA = {"filter": {"term": {"metadata.tenant": "alpha"}}}
+
+Verb = Callable[[Retriever], list[Hit]]
+VERBS: dict[str, Verb] = {
+    "search": lambda retriever: retriever.search(QUERY),
+    "explained": lambda retriever: retriever.search(QUERY, explain=True),
+    "within a budget": lambda retriever: retriever.search(QUERY, pruning=Pruning("posting_budget", 9.0)),
+    "batch": lambda retriever: retriever.search_many([QUERY, QUERY])[1],
+    "fused": lambda retriever: retriever.search_hybrid(QUERY),
+    "weighted": lambda retriever: retriever.search_hybrid(QUERY, weight=0.5),
+    "pages": lambda retriever: [hit for page in retriever.pages(QUERY, page_size=1) for hit in page],
+}
+each_verb = pytest.mark.parametrize("verb", VERBS.values(), ids=VERBS.keys())
+
+
+@pytest.fixture
+def second(client: OpenSearch) -> Iterator[str]:
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    yield name
+    client.indices.delete(index=name, ignore_unavailable=True)
+
+
+@pytest.fixture
+def other(lexical: TextEncoder) -> TextEncoder:
+    """Of the same model; its features mean the same, but the index cannot know."""
+    return TextEncoder(lexical.model, k=4)
+
+
+def fill(
+    client: OpenSearch,
+    index: str,
+    encoder: TextEncoder,
+    documents: Sequence[Document] = DOCUMENTS,
+    **options: Any,  # noqa: ANN401
+) -> TextEncoder:
+    sample = [document.content for document in DOCUMENTS]
+    settings = {"number_of_shards": 3, "number_of_replicas": 0}
+    said: dict[str, Any] = {"sample": sample, "settings": settings, "rescore": 4} | options
+    told = prepare_encoder(client, index, encoder, **said)
+    assert ingest_documents(documents, told, BulkWriter(client, index)).indexed == len(documents)
+    client.indices.refresh(index=index)
+    return told
+
+
+def without_space(client: OpenSearch, index: str, encoder: TextEncoder) -> TextEncoder:
+    """An index as 0.1.0 made them, which does not say of which space its features are."""
+    sample = [document.content for document in DOCUMENTS]
+    told = encoder.calibrate(sample)
+    body = index_body(told.fingerprint, statistics=told.statistics, weight_exponent=3)
+    del body["mappings"]["properties"][SPACE_FIELD]
+    client.indices.create(index=index, body=body)
+    assert ingest_documents(DOCUMENTS, told, BulkWriter(client, index)).indexed == len(DOCUMENTS)
+    return told
+
+
+def switch(client: OpenSearch, alias: str, index: str, **definition: object) -> None:
+    """Let an alias name one index and no other, in one step."""
+    actions: list[dict[str, Any]] = (
+        [{"remove": {"index": "*", "alias": alias}}] if client.indices.exists_alias(name=alias) else []
+    )
+    actions.append({"add": {"index": index, "alias": alias, **definition}})
+    client.indices.update_aliases(body={"actions": actions})
+
+
+def ids(hits: Sequence[Hit]) -> list[str]:
+    return sorted(hit.doc_id for hit in hits)
+
+
+@each_verb
+def test_the_filter_of_an_alias_holds(client: OpenSearch, index: str, lexical: TextEncoder, verb: Verb) -> None:
+    fill(client, index, lexical)
+    alias = f"{index}-alpha"
+    switch(client, alias, index, **ALPHA)
+    assert {"a1", "b1"} <= set(ids(verb(Retriever(client, index, lexical))))
+    found = verb(Retriever(client, alias, lexical))
+    assert found and set(ids(found)) <= {"a1", "a2"}
+    assert {hit.index for hit in found} == {index}
+
+
+@each_verb
+def test_the_routing_of_an_alias_holds(client: OpenSearch, index: str, lexical: TextEncoder, verb: Verb) -> None:
+    fill(client, index, lexical)
+    alias = f"{index}-routed"
+    switch(client, alias, index, search_routing="alpha")
+    seen = client.search(index=alias, body={"query": {"match_all": {}}})["hits"]["hits"]
+    assert sorted(hit["_id"] for hit in seen) == ["a1", "a2"], "the tenants' routings lead to one shard"
+    found = verb(Retriever(client, alias, lexical))
+    assert found and set(ids(found)) <= {"a1", "a2"}
+
+
+def test_routing_of_a_search_finds_what_was_written_by_it(client: OpenSearch, index: str, lexical: TextEncoder) -> None:
+    fill(client, index, lexical)
+    retriever, options = Retriever(client, index, lexical), SearchOptions(routing="alpha")
+    for found in (
+        retriever.search(QUERY, options=options),
+        retriever.search_many([QUERY], options=options)[0],
+        retriever.search_hybrid(QUERY, options=options),
+        retriever.search_hybrid(QUERY, weight=0.5, options=options),
+        [hit for page in retriever.pages(QUERY, options=options) for hit in page],
+        [retriever.explain(QUERY, "a1", options=options)],
+    ):
+        assert found and set(ids(found)) <= {"a1", "a2"}
+    with pytest.raises(SearchError, match="The filters or the routing of the search leave document 'b1'"):
+        retriever.explain(QUERY, "b1", options=options)
+
+
+def test_an_alias_hides_documents_wherever_they_are_read(client: OpenSearch, index: str, lexical: TextEncoder) -> None:
+    told = fill(client, index, lexical)
+    alias, everything = f"{index}-alpha", [document.doc_id for document in DOCUMENTS]
+    switch(client, alias, index, **ALPHA)
+    assert count_matching(client, alias) == 2
+    assert set(read_documents(client, alias, everything)) == {"a1", "a2"}
+    assert set(SparseIndex(alias, client=client, encoder=lexical).get(everything)) == {"a1", "a2"}
+    store = IndexStore(alias, client=client, encoder=lexical)
+    assert set(store.get(everything)) == {"a1", "a2"}
+    assert {doc_id for doc_id, _ in store.matching([])} == {"a1", "a2"}
+    assert set(ids(store.search_words(QUERY))) <= {"a1", "a2"}
+    # Only b1 and b2 share this word's feature with a query for it.
+    [feature] = told.encode_query([WORDS[4]], k=1).as_mappings()[0]
+    assert DocumentFrequencies(client, index).shares([feature])[feature] == 0.25
+    assert DocumentFrequencies(client, alias).shares([feature])[feature] == 0.0
+
+
+def test_documents_are_read_from_all_indices_of_an_alias_as_they_were_last_written(
+    client: OpenSearch, index: str, second: str, lexical: TextEncoder
+) -> None:
+    fill(client, index, lexical, DOCUMENTS[:2])
+    fill(client, second, lexical, DOCUMENTS[2:])
+    client.indices.put_alias(index=f"{index},{second}", name=f"{index}-both")
+    # Not refreshed: a search would not see it.
+    client.update(index=index, id="a1", body={"doc": {"title": "new"}}, params={"routing": "alpha"})
+    found = read_documents(client, f"{index}-both", ["a1", "b2", "nowhere"])
+    assert {doc_id: each.source.get("title") for doc_id, each in found.items()} == {"a1": "new", "b2": None}
+    with pytest.raises(IndexMappingError, match="There is no index 'test-nowhere'"):
+        read_documents(client, "test-nowhere", ["1"])
+
+
+@each_verb
+def test_an_alias_that_is_switched_to_another_encoder_is_refused(
+    client: OpenSearch, index: str, second: str, lexical: TextEncoder, other: TextEncoder, verb: Verb
+) -> None:
+    fill(client, index, lexical)
+    fill(client, second, other)
+    alias = f"{index}-live"
+    switch(client, alias, index)
+    retriever = Retriever(client, alias, lexical)
+    before = verb(retriever)
+    switch(client, alias, second)
+    with pytest.raises(EncoderMismatchError, match="their features do not match"):
+        verb(retriever)
+    switch(client, alias, index)
+    assert verb(retriever) == before, "a switch back is no loss"
+
+
+@each_verb
+def test_an_index_without_documents_that_another_encoder_is_to_write_is_refused(
+    client: OpenSearch, index: str, second: str, lexical: TextEncoder, other: TextEncoder, verb: Verb
+) -> None:
+    fill(client, index, lexical)
+    fill(client, second, other, [])
+    alias = f"{index}-live"
+    switch(client, alias, index)
+    retriever = Retriever(client, alias, lexical)
+    switch(client, alias, second)
+    with pytest.raises(EncoderMismatchError):
+        verb(retriever)
+
+
+@each_verb
+def test_an_index_that_another_encoder_made_anew_is_refused(
+    client: OpenSearch, index: str, lexical: TextEncoder, other: TextEncoder, verb: Verb
+) -> None:
+    fill(client, index, lexical)
+    retriever = Retriever(client, index, lexical)
+    assert verb(retriever)
+    client.indices.delete(index=index)
+    fill(client, index, other)
+    with pytest.raises(EncoderMismatchError):
+        verb(retriever)
+
+
+@each_verb
+@pytest.mark.parametrize("options", [{"rescore": None}, {"rescore": 2}, {"sample": ["sea " * 3] * 3}])
+def test_the_same_encoder_goes_on_in_another_index(
+    client: OpenSearch, index: str, second: str, lexical: TextEncoder, verb: Verb, options: dict[str, Any]
+) -> None:
+    """Without codes, with other codes, with other statistics: all three are read anew."""
+    fill(client, index, lexical)
+    fill(client, second, lexical, **options)
+    alias = f"{index}-live"
+    switch(client, alias, index)
+    retriever = Retriever(client, alias, lexical)
+    assert verb(retriever)
+    switch(client, alias, second)
+    assert verb(retriever) == verb(Retriever(client, second, lexical))
+    assert retriever.schema.names == (second,)
+
+
+@each_verb
+def test_older_indices_are_told_apart_by_their_names(
+    client: OpenSearch, index: str, second: str, lexical: TextEncoder, other: TextEncoder, verb: Verb
+) -> None:
+    without_space(client, index, lexical)
+    without_space(client, second, other)
+    alias = f"{index}-live"
+    switch(client, alias, index)
+    retriever = Retriever(client, alias, lexical)
+    assert set(ids(verb(retriever))) >= {"b1"}
+    switch(client, alias, second)
+    with pytest.raises(EncoderMismatchError):
+        verb(retriever)
+
+
+def test_an_index_that_joins_an_alias_is_searched(
+    client: OpenSearch, index: str, second: str, lexical: TextEncoder
+) -> None:
+    fill(client, index, lexical, DOCUMENTS[1:])
+    fill(client, second, lexical, DOCUMENTS[:1])
+    alias = f"{index}-live"
+    switch(client, alias, index)
+    retriever = Retriever(client, alias, lexical)
+    before = ids(retriever.search(QUERY))
+    client.indices.put_alias(index=second, name=alias)
+    found = retriever.search(QUERY)
+    assert ids(found) == sorted([*before, "b1"])
+    assert {hit.index for hit in found} == {index, second}
+
+
+def test_an_index_of_another_encoder_that_joins_an_alias_adds_no_hits(
+    client: OpenSearch, index: str, second: str, lexical: TextEncoder, other: TextEncoder
+) -> None:
+    fill(client, index, lexical, DOCUMENTS[1:])
+    fill(client, second, other, DOCUMENTS[:1])
+    alias = f"{index}-live"
+    switch(client, alias, index)
+    retriever = Retriever(client, alias, lexical)
+    before = retriever.search(QUERY)
+    client.indices.put_alias(index=second, name=alias)
+    assert retriever.search(QUERY) == before
+    with pytest.raises(IndexMappingError, match=f"{alias} joins indices of 2 encoders"):
+        Retriever(client, alias, lexical)
+
+
+def test_hits_of_one_id_in_several_indices_are_not_fused(
+    client: OpenSearch, index: str, second: str, lexical: TextEncoder
+) -> None:
+    fill(client, index, lexical, [Document("1", QUERY)])
+    fill(client, second, lexical, [Document("1", f"{WORDS[0]} {WORDS[5]}")])
+    client.indices.put_alias(index=f"{index},{second}", name=f"{index}-both")
+    found = Retriever(client, f"{index}-both", lexical).search_hybrid(QUERY)
+    assert [(hit.doc_id, hit.index) for hit in found] == [("1", index), ("1", second)]
+
+
+def test_tuning_an_alias_sees_what_the_alias_shows_and_notices_a_switch(
+    client: OpenSearch, index: str, second: str, lexical: TextEncoder, other: TextEncoder
+) -> None:
+    fill(client, index, lexical)
+    fill(client, second, other)
+    alias = f"{index}-live"
+    switch(client, alias, index, **ALPHA)
+    searcher = Retriever(client, alias, lexical, source=False).searcher
+    assert set(ids(searcher.scan({"match_all": {}}))) == {"a1", "a2"}
+    tuning = tune(client, alias, lexical, [QUERY] * 10, top_k=2)
+    assert tuning.reached, "recall counts hidden documents"
+    switched = False
+
+    def switch_it(_share: float) -> None:
+        nonlocal switched
+        if not switched:
+            switched = True
+            switch(client, alias, second)
+
+    with pytest.raises(StaleSchemaError, match="was replaced while it was searched"):
+        tune(client, alias, lexical, [QUERY] * 10, top_k=2, progress=switch_it)
+
+
+def test_what_an_alias_no_longer_names_is_an_error(client: OpenSearch, index: str, lexical: TextEncoder) -> None:
+    fill(client, index, lexical)
+    alias = f"{index}-live"
+    switch(client, alias, index)
+    retriever = Retriever(client, alias, lexical)
+    client.indices.delete_alias(index=index, name=alias)
+    with pytest.raises(SearchError, match=f"There is no index '{alias}'"):
+        retriever.search(QUERY)
+    client.indices.put_alias(index=index, name=alias)
+    assert retriever.search(QUERY)
+
+
+def test_an_alias_that_is_switched_to_a_foreign_index_is_an_error(
+    client: OpenSearch, index: str, second: str, lexical: TextEncoder
+) -> None:
+    fill(client, index, lexical)
+    alias = f"{index}-live"
+    switch(client, alias, index)
+    retriever = Retriever(client, alias, lexical)
+    client.index(index=second, id="1", body={"text": QUERY}, params={"refresh": "true"})
+    switch(client, alias, second)
+    for verb in (VERBS["search"], VERBS["fused"], VERBS["pages"]):
+        with pytest.raises(IndexMappingError, match=f"Index '{second}' was not made by ksparse"):
+            verb(retriever)
+
+
+def test_patterns_lists_and_hidden_aliases_are_searched_and_remote_names_refused(
+    client: OpenSearch, index: str, second: str, lexical: TextEncoder
+) -> None:
+    fill(client, index, lexical, DOCUMENTS[:2])
+    fill(client, second, lexical, DOCUMENTS[2:])
+    client.indices.put_alias(index=index, name=f"{index}-hidden", body={"is_hidden": True, **ALPHA})
+    everything = {"a1", "b1", "b2", "a2"}
+    assert set(ids(Retriever(client, f"{index},{second}", lexical).search(QUERY))) == everything
+    assert set(ids(Retriever(client, f"{index[:-1]}*", lexical).search(QUERY))) == {"a1", "b1"}
+    assert ids(Retriever(client, f"{index}-hidden", lexical).search(QUERY)) == ["a1"]
+    assert set(read_documents(client, f"{index},{second}", ["a1", "b2"])) == {"a1", "b2"}
+    with pytest.raises(ConnectorError, match="There is no index 'elsewhere:docs'"):
+        Retriever(client, "elsewhere:docs", lexical)
+
+
+def test_a_search_with_hits_is_one_request_and_one_without_reads_the_schema(
+    opensearch_url: str, client: OpenSearch, index: str, lexical: TextEncoder
+) -> None:
+    fill(client, index, lexical)
+    proxy: FaultProxy
+    with fault_proxy(opensearch_url) as proxy, connect(proxy.url) as through:
+        retriever = Retriever(through, index, lexical)
+        proxy.paths.clear()
+        retriever.search(QUERY)
+        retriever.search_many([QUERY] * 3)
+        retriever.search_hybrid(QUERY)
+        assert proxy.paths == [f"/{index}/_search", f"/{index}/_msearch", f"/{index}/_msearch"]
+        proxy.paths.clear()
+        assert retriever.search(QUERY, filters=[{"term": {"metadata.tenant": "gamma"}}]) == []
+        assert [path.partition("?")[0] for path in proxy.paths] == [f"/{index}/_search", f"/{index}/_mapping"]
+
+
+def test_as_many_features_as_a_query_takes_are_searched_in_their_space(
+    client: OpenSearch, index: str, lexical: TextEncoder
+) -> None:
+    fill(client, index, lexical)
+    searcher = Retriever(client, index, lexical).searcher
+    features = {str(number): 1.0 for number in range(1024)}
+    assert len(searcher.search(features)) == len(Searcher(client, index).search(features)) == len(DOCUMENTS)
+
+
+def test_a_schema_of_several_indices_knows_the_fields_of_all(
+    client: OpenSearch, index: str, second: str, lexical: TextEncoder
+) -> None:
+    fill(client, index, lexical, fields={"year": "integer"})
+    fill(client, second, lexical, fields={"lang": "keyword"})
+    client.indices.put_alias(index=f"{index},{second}", name=f"{index}-both")
+    assert existing_schema(client, f"{index}-both").fields == {"year": "integer", "lang": "keyword"}
+    third = f"{index},{second}"
+    client.indices.delete(index=second)
+    fill(client, second, lexical, rescore=2)
+    with pytest.raises(IndexMappingError, match="joins indices with different codes"):
+        existing_schema(client, third)
