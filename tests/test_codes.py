@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from connector.vectors.codes import Bits, RotatedCode, _pack, unpack_levels
+from connector.vectors.codes import Bits, RotatedCode, pack_levels, unpack_levels
 
 DIM = 128
 
@@ -54,7 +54,7 @@ def test_more_bits_are_better_and_longer() -> None:
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
 def test_levels_survive_packing(bits: int) -> None:
     levels = np.random.default_rng(0).integers(0, 2**bits, (5, 16)).astype(np.uint8)
-    packed = _pack(levels, bits)
+    packed = pack_levels(levels, bits)
     assert packed.shape == (5, 2 * bits)
     np.testing.assert_array_equal(unpack_levels(packed, bits), levels)
 

@@ -35,17 +35,24 @@ def dictionary(documents: NDArray[np.float32]) -> TwoLevelDictionary:
     return build_dictionary(documents, k=4, k_query=8)
 
 
+def directions_of(dictionary: TwoLevelDictionary, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Centred, projected, of length 1."""
+    projected = (embeddings - dictionary.mean.numpy()) @ dictionary.projection.numpy()
+    return np.asarray(projected / np.linalg.norm(projected, axis=1, keepdims=True), dtype=np.float32)
+
+
 def cosines(dictionary: TwoLevelDictionary, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
     """With every fine cell, by brute force: (n, num_latents)."""
-    centred = embeddings - dictionary.mean.numpy()
-    rotated = centred / np.linalg.norm(centred, axis=1, keepdims=True) @ dictionary.rotation.numpy()
-    points = dictionary.points.numpy().reshape(-1, dictionary.dim).astype(np.float32)
-    return np.asarray(rotated @ (points / np.linalg.norm(points, axis=1, keepdims=True)).T, dtype=np.float32)
+    points = dictionary.points.numpy().reshape(-1, dictionary.width).astype(np.float32)
+    return np.asarray(
+        directions_of(dictionary, embeddings) @ (points / np.linalg.norm(points, axis=1, keepdims=True)).T,
+        dtype=np.float32,
+    )
 
 
 @pytest.mark.parametrize(
     ("documents", "expected"),
-    [(1_000, (64, 8)), (4_000, (128, 16)), (100_000, (512, 128)), (800_000, (1_024, 128)), (10**8, (2_048, 512))],
+    [(1_000, (24, 25)), (100_000, (244, 245)), (800_000, (692, 693)), (10**8, (1_024, 1_024))],
 )
 def test_the_number_of_cells_follows_the_documents(documents: int, expected: tuple[int, int]) -> None:
     assert cells_for(documents) == expected
@@ -54,7 +61,7 @@ def test_the_number_of_cells_follows_the_documents(documents: int, expected: tup
 def test_a_corpus_that_is_too_small_is_refused(documents: NDArray[np.float32]) -> None:
     with pytest.raises(ValueError, match="a dictionary needs 1,000 documents, got 999"):
         build_dictionary(documents[:999])
-    with pytest.raises(ValueError, match="131,072 cells need as many embeddings, got 4,000"):
+    with pytest.raises(ValueError, match="479,556 cells need as many embeddings, got 4,000"):
         build_dictionary(documents, documents=800_000)
 
 
@@ -62,6 +69,17 @@ def test_the_same_seed_makes_the_same_dictionary(documents: NDArray[np.float32])
     first, second, other = (build_dictionary(documents, seed=seed) for seed in (3, 3, 4))
     assert all(torch.equal(value, second.state_dict()[name]) for name, value in first.state_dict().items())
     assert not torch.equal(first.fine_codes, other.fine_codes)
+
+
+def test_the_projection_keeps_what_most_of_the_variance_is_in() -> None:
+    flat = np.concatenate([clustered(4_000)[:, : DIM // 2], np.zeros((4_000, DIM // 2), np.float32)], axis=1)
+    narrow = build_dictionary(flat, k=4)
+    assert narrow.width <= DIM // 2
+    products = narrow.projection.T @ narrow.projection
+    assert torch.allclose(products, torch.eye(narrow.width), atol=2e-3), "columns are orthonormal"
+    centred = flat - narrow.mean.numpy()
+    kept = np.square(centred @ narrow.projection.numpy()).sum() / np.square(centred).sum()
+    assert kept > 0.88
 
 
 @pytest.mark.parametrize("queries", [1, 50])
@@ -95,11 +113,10 @@ def test_a_document_keeps_the_cells_whose_residuals_differ_most(documents: NDArr
     everywhere = build_dictionary(documents, k=3, probes=64)
     asked = clustered(25, seed=5)
     cells, _ = everywhere.strongest(torch.from_numpy(asked), 3, task="document")
-    centred = asked - everywhere.mean.numpy()
-    rotated = centred / np.linalg.norm(centred, axis=1, keepdims=True) @ everywhere.rotation.numpy()
-    units = everywhere.points.numpy().reshape(-1, DIM) * everywhere.scales.numpy().reshape(-1, 1)
+    directions = directions_of(everywhere, asked)
+    units = everywhere.points.numpy().reshape(-1, everywhere.width) * everywhere.scales.numpy().reshape(-1, 1)
     nearest = np.argsort(-cosines(everywhere, asked), axis=1)[:, :12]
-    for row, text in enumerate(rotated):
+    for row, text in enumerate(directions):
         residuals = {int(cell): text - units[cell] for cell in nearest[row]}
         kept: list[int] = []
         while len(kept) < 3:
@@ -155,11 +172,11 @@ def test_tokens_take_the_places_that_cells_leave(documents: NDArray[np.float32])
 
 def test_what_contradicts_itself_is_refused() -> None:
     with pytest.raises(ValueError, match="cells must be between 1 and the 4 features kept, got 5"):
-        TwoLevelDictionary(DIM, 4, 4, 4, cells=5)
+        TwoLevelDictionary(DIM, DIM, 4, 4, 4, cells=5)
     with pytest.raises(ValueError, match="without lexical features every feature is a cell"):
-        TwoLevelDictionary(DIM, 4, 4, 4, cells=3)
+        TwoLevelDictionary(DIM, DIM, 4, 4, 4, cells=3)
     with pytest.raises(ValueError, match="num_coarse 0"):
-        TwoLevelDictionary(DIM, 0, 4, 4)
+        TwoLevelDictionary(DIM, DIM, 0, 4, 4)
 
 
 def test_a_saved_dictionary_is_the_same_encoder(
@@ -179,4 +196,4 @@ def test_a_saved_dictionary_is_the_same_encoder(
 
 
 def test_its_bytes_are_a_quarter_of_those_of_int8(dictionary: TwoLevelDictionary) -> None:
-    assert dictionary.fine_codes.numel() == dictionary.num_latents * DIM // 4
+    assert dictionary.fine_codes.numel() == dictionary.num_latents * dictionary.width // 4

@@ -114,4 +114,4 @@ def open_retriever(
     from connector.cli.encoder import open_index_encoder
     from connector.search.retriever import Retriever
 
-    return Retriever(client, schema.index, open_index_encoder(schema, encoder, device=device))
+    return Retriever(client, schema.index, open_index_encoder(client, schema, encoder, device=device))

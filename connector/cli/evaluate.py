@@ -88,7 +88,7 @@ def evaluate(
     from connector.search.evaluate import evaluate as measure
 
     if schema is not None:
-        loaded = open_index_encoder(schema, encoder, device=device)
+        loaded = open_index_encoder(client, schema, encoder, device=device)
     else:
         loaded = open_encoder(encoder or DEFAULT_ENCODER, device=device, k=k, idf=bool(new.idf))
     name = index or f"ksparse-evaluate-{uuid.uuid4().hex[:8]}"
@@ -118,7 +118,7 @@ def evaluate(
             )
     finally:
         if index is None:
-            client.indices.delete(index=name, ignore_unavailable=True)
+            drop_index(client, name)
     if not corpus:
         click.echo(f"{dataset} holds no document: exact dense search is left out.", err=True)
     if as_json:

@@ -17,7 +17,7 @@ from connector.cli.options import (
     summary_option,
     writing_options,
 )
-from connector.cli.progress import documents
+from connector.cli.progress import documents, stages
 from connector.cli.stop import stoppable
 from connector.corpus.layout import Layout
 from connector.errors import CheckpointError, IndexMappingError
@@ -35,7 +35,7 @@ Examples:
   zcat dump.jsonl.gz | ksparse ingest - --index docs
   ksparse ingest corpus.jsonl --index docs --dry-run          bytes, time and failures to be expected
   ksparse ingest corpus.jsonl --index docs --encoder bert-tiny-splade-ht --posting-budget 0.8
-  ksparse ingest corpus.jsonl --index docs --fit my-head      then: ksparse search ... --encoder my-head
+  ksparse ingest corpus.jsonl --index docs --encoder all-MiniLM-L6-v2 --rescore none      features alone, least disk
 \b
 A record has _id (or id), text and, if you like, title and metadata. In CSV, TSV, Parquet and dumps every other
 column becomes metadata. Exit status 3: finished, but some records are in the dead letters.
@@ -142,6 +142,7 @@ def ingest(
     from connector.encoders.base import Encoder
     from connector.encoders.load import DEFAULT_ENCODER
     from connector.index.writer import BulkWriter
+    from connector.ingest.own_dictionary import OWN_ENCODER, OwnDictionary
     from connector.ingest.pipeline import IngestJob
     from connector.ingest.prepare import encoder_of, prepare_encoder
 
@@ -155,9 +156,9 @@ def ingest(
         conclude(index, job.result, as_json=as_json)
         return
     device = devices[0] if devices else None
-    named = str(fit) if fitted else encoder
+    named = str(fit) if fitted else None if encoder == OWN_ENCODER else encoder
     if schema is not None:
-        loaded = encoder_of(schema, open_index_encoder(schema, named, device=device))
+        loaded = encoder_of(schema, open_index_encoder(client, schema, named, device=device))
     else:
         loaded = open_encoder(named or DEFAULT_ENCODER, device=device, k=k, idf=bool(new.idf))
     if fit is not None and not fitted:
@@ -174,6 +175,8 @@ def ingest(
             quiet=quiet,
         )
     calibrate = new.calibrate is not False and fit is None and schema is None
+    # A number of features, and weights of queries, are those of a fixed encoder.
+    builds = calibrate and named is None and k is None and not new.idf
     if dry_run:
         from connector.cli.dry_run import print_prediction
         from connector.ingest.predict import predict
@@ -183,8 +186,9 @@ def ingest(
                 client,
                 loaded,
                 records,
-                rescore=new.bits if loaded.code is None else loaded.code.bits,
+                rescore=new.bits_for(loaded) if loaded.code is None else loaded.code.bits,
                 calibrate=calibrate,
+                dictionary=builds,
                 fields=fields if schema is None else schema.fields,
                 chunk_size=chunk_size,
                 batch_size=batch_size,
@@ -192,17 +196,20 @@ def ingest(
             )
         print_prediction(index, prediction, as_json=as_json)
         return
-    loaded = prepare_encoder(
-        client,
-        index,
-        loaded,
-        sample=records.sample if calibrate else (),
-        rescore=new.bits,
-        search=new.search,
-        fields=fields,
-        settings=new.settings,
-    )
-    encoding: Encoder = loaded
+    with stages(quiet or not builds) as report:
+        own = OwnDictionary(records.sample, documents=total, progress=report) if builds else None
+        loaded = prepare_encoder(
+            client,
+            index,
+            loaded,
+            sample=records.sample if calibrate else (),
+            dictionary=own,
+            rescore=new.bits_for(loaded),
+            search=new.search,
+            fields=fields,
+            settings=new.settings,
+        )
+    encoding: Encoder = own.reuse(loaded) if own is not None else loaded
     if len(devices) > 1:
         from connector.encoders.devices import SpreadEncoder
 

@@ -12,7 +12,7 @@ import click
 
 from connector.cli.connection import ConnectionOptions, connection_options, open_client
 from connector.cli.layout import layout_options
-from connector.cli.new_index import NewIndex, new_index_options
+from connector.cli.new_index import DEFAULT_BITS, NewIndex, new_index_options
 from connector.cli.options import (
     dead_letters_path,
     quiet_option,
@@ -110,6 +110,7 @@ def ingest_ray(
     check_address(address)
     from connector.cli.encoder import hide_loading
     from connector.cli.summary import conclude
+    from connector.ingest.own_dictionary import OWN_ENCODER
     from connector.ingest.ray.job import RayIngest, import_ray
 
     hide_loading()
@@ -117,14 +118,14 @@ def ingest_ray(
     job = RayIngest(
         index=index,
         connect=connect,
-        encoder=encoder,
+        encoder=None if encoder == OWN_ENCODER else encoder,
         k=k,
         actors=actors,
         gpus_per_actor=gpus_per_actor,
         dead_letters=dead_letters_path(dead_letters, index),
         idf=bool(new.idf),
         calibrate=new.calibrate is not False,
-        rescore=new.bits,
+        rescore=DEFAULT_BITS if new.rescore is None and encoder in (None, OWN_ENCODER) else new.bits,
         search=new.search,
         fields=fields,
         settings=new.settings,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import click
 from opensearchpy import OpenSearch
@@ -16,7 +16,13 @@ from connector.index.schema import IndexSchema, check_fields
 from connector.types import SearchDefaults
 from connector.vectors.codes import Bits
 
+if TYPE_CHECKING:
+    from connector.encoders.text import TextEncoder
+
 F = TypeVar("F", bound=Callable[..., Any])
+
+DEFAULT_BITS: Literal[4] = 4
+"""Of the codes of a new index whose encoder has a dense model."""
 
 RescoreChoice = click.Choice(["none", "1", "2", "4", "8"])
 
@@ -37,7 +43,7 @@ _OPTIONS = {
         "--rescore",
         type=RescoreChoice,
         help="Bits a dimension of a code that puts the first hits into the dense order. Of a new index.  "
-        "[default: none]",
+        "[default: 4 behind a dense model]",
     ),
     "posting_budget": click.option(
         "--posting-budget",
@@ -64,6 +70,10 @@ class NewIndex:
     def bits(self) -> Bits | None:
         """Bits a dimension of the codes, None for no codes."""
         return to_bits(self.rescore)
+
+    def bits_for(self, encoder: TextEncoder) -> Bits | None:
+        """Bits a dimension of the codes where nothing is said: 4, where the encoder has a dense model."""
+        return DEFAULT_BITS if self.rescore is None and encoder.head is not None else self.bits
 
     @property
     def search(self) -> SearchDefaults | None:

@@ -95,7 +95,10 @@ def together(*options: Callable[[F], F]) -> Callable[[F], F]:
 
 record_options = together(
     click.option("--index", required=True, help="Index to write; made if it does not exist."),
-    click.option("--encoder", help=f"{_HEADS_HELP}  [default: that of the index, all-MiniLM-L6-v2 for a new one]"),
+    click.option(
+        "--encoder",
+        help=f"{_HEADS_HELP}  [default: that of the index; for a new one `own`, a dictionary of its own documents]",
+    ),
     click.option(
         "--k",
         type=click.IntRange(1),

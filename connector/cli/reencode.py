@@ -10,7 +10,7 @@ import click
 from connector.cli.connection import ConnectionOptions, connection_options, open_client
 from connector.cli.new_index import NewIndex, new_index_options, weighs_by_idf
 from connector.cli.options import batch_size_option, dead_letters_path, device_option, quiet_option
-from connector.cli.progress import documents
+from connector.cli.progress import documents, stages
 from connector.cli.stop import stoppable
 from connector.limits import MAX_HITS
 
@@ -98,40 +98,50 @@ def reencode(
         probe_write(client, target)
     from connector.cli.main import EXIT_DEAD_LETTERS, EXIT_FAILED
     from connector.cli.summary import name_replay, print_summary
+    from connector.encoders.base import Encoder
     from connector.index.sizes import count_matching
     from connector.index.writer import BulkWriter
+    from connector.ingest.own_dictionary import OWN_ENCODER, OwnDictionary
     from connector.ingest.pipeline import IngestJob
     from connector.ingest.prepare import prepare_encoder
     from connector.ingest.sample import Sampled
     from connector.search.reencode import compare_indices, read_index, switch_alias
     from connector.search.retriever import Retriever
 
-    before, own = _open_encoders(schema, there, encoder, old_encoder, k=k, idf=bool(new.idf), device=device)
+    builds = encoder == OWN_ENCODER and there is None
+    before, after = _open_encoders(
+        client, schema, there, None if builds else encoder, old_encoder, k=k, idf=bool(new.idf), device=device
+    )
     # Not the alias, which may hide documents by its filter.
     source = ",".join(schema.names)
     old = Retriever(client, source, before)
-    if new.rescore is None and own.head is not None and schema.code is not None:
+    if new.rescore is None and after.head is not None and schema.code is not None:
         new = replace(new, rescore=str(schema.code.bits))
     records = Sampled(read_index(client, source))
-    told = prepare_encoder(
-        client,
-        target,
-        own,
-        sample=records.sample,
-        rescore=new.bits,
-        search=schema.search,
-        mappings=mappings,
-        settings=settings,
-    )
     total = count_matching(client, source)
+    with stages(quiet or not builds) as report:
+        own = OwnDictionary(records.sample, documents=total, progress=report) if builds else None
+        told = prepare_encoder(
+            client,
+            target,
+            after,
+            sample=records.sample,
+            dictionary=own,
+            rescore=new.bits_for(after) if builds else new.bits,
+            # How many features and hits are best depends on the encoder.
+            search=schema.search if not builds else None,
+            mappings=mappings,
+            settings=settings,
+        )
+    encoding: Encoder = own.reuse(told) if own is not None else told
     letters = dead_letters_path(None, target)
     with stoppable(), documents(quiet, total, f"{alias} -> {target}") as progress:
         with IngestJob(
-            BulkWriter(client, target), told, dead_letters=letters, batch_size=batch_size, progress=progress
+            BulkWriter(client, target), encoding, dead_letters=letters, batch_size=batch_size, progress=progress
         ) as job:
             job.add(records)
     print_summary(target, job.result, as_json=False)
-    comparison = compare_indices(client, old, Retriever(client, target, own), sample=sample)
+    comparison = compare_indices(client, old, Retriever(client, target, told), sample=sample)
     click.echo(
         f"{comparison.sampled} documents compared: {len(comparison.differing)} differ; by their own first words "
         f"{alias} finds {comparison.found:.1%}, {target} {comparison.new_found:.1%}"
@@ -148,6 +158,7 @@ def reencode(
 
 
 def _open_encoders(
+    client: OpenSearch,
     schema: IndexSchema,
     there: IndexSchema | None,
     encoder: str | None,
@@ -161,9 +172,9 @@ def _open_encoders(
     from connector.cli.encoder import open_encoder, open_index_encoder
     from connector.encoders.load import lasting_name
 
-    before = open_index_encoder(schema, old_encoder, device=device)
+    before = open_index_encoder(client, schema, old_encoder, device=device)
     if there is not None:
-        return before, open_index_encoder(there, encoder, device=device)
+        return before, open_index_encoder(client, there, encoder, device=device)
     if encoder is not None and lasting_name(encoder) != before.name:
         return before, open_encoder(encoder, device=device, k=k, idf=idf)
     k, idf = k or schema.encoder.k, idf or weighs_by_idf(schema)

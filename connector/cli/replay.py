@@ -67,7 +67,7 @@ def replay(
         total = count_letters(letters)
     except CorpusError as error:
         raise click.UsageError(str(error)) from error
-    loaded = encoder_of(schema, open_index_encoder(schema, encoder, device=device))
+    loaded = encoder_of(schema, open_index_encoder(client, schema, encoder, device=device))
     with stoppable(), documents(quiet, total, f"{letters} -> {index}") as progress:
         result = LetterReplayer(
             BulkWriter(client, index),

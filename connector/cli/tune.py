@@ -74,7 +74,7 @@ def tune(
         check_queries(texts)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    loaded = open_index_encoder(schema, encoder, device=device)
+    loaded = open_index_encoder(client, schema, encoder, device=device)
     with stages(quiet) as report:
         tuning = measure(
             client, index, loaded, texts, recall=recall, progress=lambda done: report("searching, in turns", done)

@@ -93,7 +93,7 @@ def update(
         clauses = filter_clauses(filters, schema.fields)
         wanted = matching_changes(client, index, clauses, _parse_values(values, schema.fields))
         total = count_matching(client, index, clauses)
-    loaded = encoder_of(schema, open_index_encoder(schema, encoder, device=device))
+    loaded = encoder_of(schema, open_index_encoder(client, schema, encoder, device=device))
     updater = DocumentUpdater(
         client,
         BulkWriter(client, index),

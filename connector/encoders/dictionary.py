@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.lexical import Task, TokenCounts
-from connector.vectors.codes import RotatedCode, unpack_levels
+from connector.vectors.codes import directions_to_levels, pack_levels, unpack_levels
 
 _BITS: Literal[2] = 2
 """Of each dimension of a fine cell. At 2 bits recall falls by less than a point; at 1 bit cells move too far."""
@@ -22,9 +20,6 @@ _POOL = 4
 
 _CACHED = 64
 """Documents whose cells are chosen at a time: what is compared stays in a processor's cache."""
-
-_GATHERED = 32
-"""Pairs of text and probed coarse cell up to which all fine cells are gathered at once: quicker for a query."""
 
 _FLOOR = 0.8
 """What a query's weights lose, of the cosine with the last cell that it keeps: far cells say little of the order."""
@@ -36,50 +31,57 @@ _BLOCK = 2_048
 class TwoLevelDictionary(KSparseAutoEncoder):
     """Turns `sentence_embedding` (n, dim) into its nearest cells, weighed by cosine, and its strongest tokens.
 
-    A text is compared with the coarse cells, then with the fine cells of the `probes` nearest ones. A query keeps its
-    nearest fine cells. A document keeps cells that are near and point elsewhere from it than the cells chosen before:
-    with r = x - c the residual of cell c, each next cell has the least |r|^2 + spread * mean((r . r_j / |r_j|)^2) over
-    the chosen cells j (after SOAR, Sun et al. 2023, arXiv:2404.00774). A query that misses one cell then finds another.
+    Embeddings are projected to `width` dimensions first: the strongest principal components, turned at random so that
+    a few bits a dimension are enough for a cell. A text is compared with the coarse cells, then with the fine cells of
+    the `probes` nearest ones. A query keeps its nearest fine cells. A document keeps cells that are near and point
+    elsewhere from it than the cells chosen before: with r = x - c the residual of cell c, each next cell has the least
+    |r|^2 + spread * mean((r . r_j / |r_j|)^2) over the chosen cells j (after SOAR, Sun et al. 2023, arXiv:2404.00774).
+    A query that misses one cell then finds another.
 
     Cells find neighbours and tokens find answers, so each has its own share of the places: `cells` of `k`, and
-    `query_cells` of `k_query`; tokens take the rest.
+    `query_cells` of `k_query`; tokens take the rest. Where codes put the candidates into order, a query is
+    `candidate_cells` cells and no tokens: it only has to find the neighbours.
 
     Args:
-        dim: Width of the dense embedding, a multiple of 4.
+        dim: Width of the dense embedding.
+        width: Width after the projection, a multiple of 4 and at most `dim`.
         num_coarse: Coarse cells.
         num_fine: Fine cells in each coarse cell.
         k: Features kept per document, cells and tokens together.
         k_query: Features kept per query; `k` if None.
         cells: Cells among the `k` features of a document; all of them without lexical features.
         query_cells: Cells among the `k_query` features of a query.
+        candidate_cells: Cells of a query whose hits are rescored by codes; at most as many as there are.
         probes: Coarse cells whose fine cells are compared, at most `num_coarse`.
         spread: Weight of the penalty on parallel residuals; 0 keeps the nearest cells.
         base_model: Name of the dense model whose embeddings the cells were built from.
         lexical_config: Arguments of `LexicalFeatures`; None for cells alone.
 
     Raises:
-        ValueError: A size is below 1, `dim` is no multiple of 4, or a share is larger than the whole.
+        ValueError: A size is below 1, `width` is no multiple of 4 or above `dim`, or a share is larger than the whole.
     """
 
     config_keys = [
-        "dim", "num_coarse", "num_fine", "k", "k_query", "cells", "query_cells", "probes", "spread", "base_model",
-        "lexical_config",
+        "dim", "width", "num_coarse", "num_fine", "k", "k_query", "cells", "query_cells", "candidate_cells", "probes",
+        "spread", "base_model", "lexical_config",
     ]  # fmt: skip
+    projection: Tensor
     coarse: Tensor
     fine_codes: Tensor
     points: Tensor
     scales: Tensor
-    rotation: Tensor
 
     def __init__(
         self,
         dim: int,
+        width: int,
         num_coarse: int,
         num_fine: int,
         k: int,
         k_query: int | None = None,
         cells: int | None = None,
         query_cells: int | None = None,
+        candidate_cells: int = 64,
         probes: int = 24,
         spread: float = 4.0,
         base_model: str = "",
@@ -90,11 +92,15 @@ class TwoLevelDictionary(KSparseAutoEncoder):
                 f"num_coarse {num_coarse}, num_fine {num_fine} and probes {probes} must be at least 1 and spread "
                 f"{spread} at least 0."
             )
+        if not 4 <= width <= dim or width % 4:
+            raise ValueError(f"width must be a multiple of 4 between 4 and dim {dim}, got {width}.")
         super().__init__(dim, num_coarse * num_fine, k, k_query, base_model=base_model, lexical_config=lexical_config)
+        self.width = width
         self.num_coarse = num_coarse
         self.num_fine = num_fine
         self.cells = self.k if cells is None else cells
         self.query_cells = self.k_query if query_cells is None else query_cells
+        self.candidate_cells = min(candidate_cells, self.num_latents)
         self.probes = min(probes, num_coarse)
         self.spread = spread
         for name, share, whole in (("cells", self.cells, self.k), ("query_cells", self.query_cells, self.k_query)):
@@ -102,10 +108,9 @@ class TwoLevelDictionary(KSparseAutoEncoder):
                 raise ValueError(f"{name} must be between 1 and the {whole} features kept, got {share}.")
         if self.lexical is None and (self.cells, self.query_cells) != (self.k, self.k_query):
             raise ValueError("without lexical features every feature is a cell; leave cells and query_cells out.")
-        self._quantizer = RotatedCode(np.zeros(dim, np.float32), _BITS)
-        self.register_buffer("coarse", torch.zeros(num_coarse, dim))
-        self.register_buffer("fine_codes", torch.zeros(self.num_latents, dim * _BITS // 8, dtype=torch.uint8))
-        self.register_buffer("rotation", torch.from_numpy(self._quantizer.rotation), persistent=False)
+        self.register_buffer("projection", torch.zeros(dim, width))
+        self.register_buffer("coarse", torch.zeros(num_coarse, width))
+        self.register_buffer("fine_codes", torch.zeros(self.num_latents, width * _BITS // 8, dtype=torch.uint8))
         self.register_buffer("points", torch.empty(0, dtype=torch.int8), persistent=False)
         self.register_buffer("scales", torch.empty(0), persistent=False)
         self.register_load_state_dict_post_hook(lambda module, _keys: module.unpack())  # type: ignore[no-untyped-call]
@@ -115,23 +120,28 @@ class TwoLevelDictionary(KSparseAutoEncoder):
         """Cells are buffers; there is no linear layer."""
         return nn.Identity()
 
-    def use_cells(self, coarse: Tensor, fine: NDArray[np.float32]) -> None:
-        """Take the centroids of a corpus.
+    def use_cells(self, projection: Tensor, coarse: Tensor, fine: Tensor) -> None:
+        """Take the centroids of a corpus. Values are rounded to half precision, as they are stored.
 
         Args:
-            coarse: (num_coarse, dim), of length 1.
-            fine: (num_coarse * num_fine, dim), those of a coarse cell next to each other.
+            projection: (dim, width), with orthonormal columns.
+            coarse: (num_coarse, width), of length 1.
+            fine: (num_coarse * num_fine, width), those of a coarse cell next to each other.
         """
-        self.coarse.copy_(coarse)
-        self.fine_codes.copy_(torch.from_numpy(self._quantizer.encode_levels(fine)))
+        self.projection.copy_(projection.half())
+        self.coarse.copy_(coarse.half())
+        for codes, block in zip(torch.split(self.fine_codes, _BLOCK), torch.split(fine, _BLOCK), strict=True):
+            codes.copy_(torch.from_numpy(pack_levels(directions_to_levels(block.numpy(), _BITS), _BITS)))
         self.unpack()
 
     def unpack(self) -> None:
-        """Make the int8 points (num_coarse, num_fine, dim) of the packed cells, and the inverse of their lengths."""
-        levels = unpack_levels(self.fine_codes.cpu().numpy(), _BITS).astype(np.int8)
-        points = torch.from_numpy(2 * levels - np.int8(2**_BITS - 1)).view(self.num_coarse, self.num_fine, self.dim)
-        self.points = points.to(self.fine_codes.device)
-        self.scales = self.points.float().square().sum(dim=2).rsqrt()
+        """Make the int8 points (num_coarse, num_fine, width) of the packed cells, and the inverse of their lengths."""
+        blocks = torch.split(self.fine_codes.cpu(), _BLOCK)
+        levels = torch.cat([torch.from_numpy(unpack_levels(block.numpy(), _BITS).view("int8")) for block in blocks])
+        points = (2 * levels - (2**_BITS - 1)).to(self.fine_codes.device)
+        self.scales = torch.cat([block.float().square().sum(dim=1).rsqrt() for block in torch.split(points, _BLOCK)])
+        self.points = points.view(self.num_coarse, self.num_fine, self.width)
+        self.scales = self.scales.view(self.num_coarse, self.num_fine)
 
     def share_of_cells(self, k: int, task: Task | None) -> int:
         """Cells among k features; another k than the configured one is divided in the same proportion."""
@@ -143,9 +153,9 @@ class TwoLevelDictionary(KSparseAutoEncoder):
     def strongest(
         self, embeddings: Tensor, k: int, *, task: Task | None = None, tokens: TokenCounts | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Keep k features of each text: its cells, then its strongest tokens where `tokens` are given."""
-        directions = normalize(embeddings - self.mean, dim=1)
-        count = self.share_of_cells(k, task)
+        """Keep k features of each text: cells alone, or cells and its strongest tokens where `tokens` are given."""
+        directions = normalize((embeddings - self.mean) @ self.projection, dim=1)
+        count = self.share_of_cells(k, task) if tokens is not None else min(k, self.num_latents)
         blocks = [self._cells(block, count, task) for block in torch.split(directions, _BLOCK)]
         cells, values = (torch.cat(parts) for parts in zip(*blocks, strict=True))
         if self.lexical is not None and tokens is not None and k > count:
@@ -159,9 +169,8 @@ class TwoLevelDictionary(KSparseAutoEncoder):
 
     def _cells(self, directions: Tensor, count: int, task: Task | None) -> tuple[Tensor, Tensor]:
         """The cells of a block of texts, nearest first: (n, count) ids and cosines."""
-        rotated = directions @ self.rotation
         width = count if task == "query" or not self.spread else _POOL * count
-        cosines, cells = self._nearest(directions, rotated, width)
+        cosines, cells = self._nearest(directions, width)
         if task == "query":
             return cells, cosines - _FLOOR * cosines[:, -1:].clamp_min(0)
         if not self.spread or count >= cells.shape[1]:
@@ -170,28 +179,30 @@ class TwoLevelDictionary(KSparseAutoEncoder):
         chosen = torch.cat([self._spread_cells(*pair, count) for pair in pairs])
         return cells.gather(1, chosen), cosines.gather(1, chosen)
 
-    def _nearest(self, directions: Tensor, rotated: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    def _nearest(self, directions: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """Cosines and ids of the nearest fine cells, (n, at most count) each, nearest first."""
         probed = (directions @ self.coarse.T).topk(self.probes, dim=1).indices
-        if probed.numel() <= _GATHERED:
-            found = torch.einsum("nd,npfd->npf", rotated, self.points[probed].float()) * self.scales[probed]
+        if len(probed) == 1:
+            # One product for each probed cell: what is unpacked stays in a processor's cache.
+            found = torch.stack([(self.points[cell].float() @ directions[0]) * self.scales[cell] for cell in probed[0]])
+            found = found.unsqueeze(0)
             ids = probed.unsqueeze(2) * self.num_fine + torch.arange(self.num_fine, device=probed.device)
         else:
-            found, ids = self._by_coarse_cell(rotated, probed, min(count, self.num_fine))
+            found, ids = self._by_coarse_cell(directions, probed, min(count, self.num_fine))
         cosines, slots = found.flatten(1).topk(min(count, found[0].numel()), dim=1)
         return cosines, ids.flatten(1).gather(1, slots)
 
-    def _by_coarse_cell(self, rotated: Tensor, probed: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    def _by_coarse_cell(self, directions: Tensor, probed: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """The nearest fine cells of each probed coarse cell, (n, probes, count): one product for each coarse cell."""
         places = probed.flatten()
         order = places.argsort()
-        cosines = rotated.new_empty(len(places), count)
+        cosines = directions.new_empty(len(places), count)
         ids = places.new_empty(len(places), count)
         start = 0
         for coarse, size in enumerate(places.bincount(minlength=self.num_coarse).tolist()):
             if size:
                 rows = order[start : start + size]
-                products = rotated[rows // self.probes] @ self.points[coarse].float().T * self.scales[coarse]
+                products = directions[rows // self.probes] @ self.points[coarse].float().T * self.scales[coarse]
                 values, slots = products.topk(count, dim=1)
                 cosines[rows], ids[rows] = values, slots + coarse * self.num_fine
                 start += size

@@ -6,6 +6,7 @@ import json
 from importlib import resources
 from logging import getLogger
 from pathlib import Path
+from typing import Any
 
 import torch
 from sentence_transformers import SentenceTransformer, SparseEncoder
@@ -100,13 +101,11 @@ def _load(name: str, device: str | None, k: int | None, k_query: int | None) -> 
         head = load_head(folder)
         if not head.base_model:
             raise EncoderError(f"{folder / 'config.json'} names no base_model; say which dense model the head is for.")
-        base_model = find_base_model(head.base_model)
-        return TextEncoder(
-            join(load_base_model(base_model, device), head),
+        return with_base_model(
+            head,
+            device=device,
             k=k,
             k_query=k_query,
-            base_model=base_model.name,
-            revision=base_model.revision,
             labels=read_labels(folder),
             query_model=_load_query_model(folder / QUERY_MODEL),
             name=lasting_name(name),
@@ -144,6 +143,22 @@ def _load(name: str, device: str | None, k: int | None, k_query: int | None) -> 
     return TextEncoder(
         model, k=k, k_query=k_query, base_model=source.name, revision=source.revision, name=lasting_name(name)
     )
+
+
+def with_base_model(head: KSparseAutoEncoder, *, device: str | None = None, **options: Any) -> TextEncoder:
+    """Put a head behind the dense model that it names.
+
+    Args:
+        head: Names its `base_model`.
+        device: cuda, mps or cpu; the best there is if None.
+        **options: Further arguments of `TextEncoder`.
+
+    Raises:
+        EncoderError: There is no such model or device, or it is of another width.
+    """
+    base_model = find_base_model(head.base_model)
+    dense = load_base_model(base_model, choose_device(device))
+    return TextEncoder(join(dense, head), base_model=base_model.name, revision=base_model.revision, **options)
 
 
 def head_folder(name: str) -> Path:

@@ -13,11 +13,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer, SparseEncoder
+from sentence_transformers.base.modules.module import Module
 from sentence_transformers.sparse_encoder.modules import SpladePooling
 from sentence_transformers.util import batch_to_device
 from torch import nn
 
 from connector.encoders.autoencoder import KSparseAutoEncoder
+from connector.encoders.dictionary import TwoLevelDictionary
 from connector.encoders.idf import QueryIdf, with_query_idf
 from connector.encoders.labels import Labels
 from connector.encoders.lexical import Task, count_texts, pad_counts, readable
@@ -99,6 +101,16 @@ class TextEncoder:
         return self._head
 
     @property
+    def k_candidates(self) -> int | None:
+        """Features kept of a query whose hits are rescored by codes: they have to find candidates, not to order them.
+
+        Cells of a dictionary, or half of a query's features; None where the model says no number.
+        """
+        if isinstance(self._head, TwoLevelDictionary):
+            return self._head.candidate_cells
+        return max(1, self.k_query // 2) if self.k_query is not None else None
+
+    @property
     def is_splade(self) -> bool:
         """Whether its features are tokens that a masked-language model predicts."""
         return any(isinstance(module, SpladePooling) for module in self.model)
@@ -166,11 +178,18 @@ class TextEncoder:
     ) -> tuple[SparseVectors, NDArray[np.float32]]:
         """Encode n queries, and return their dense embeddings (n, dim) as well, in one pass of the model.
 
+        With a dictionary, all k features are cells: codes put the hits into order, and cells find the neighbours.
+
+        Args:
+            texts: As of `encode_query`.
+            batch_size: As of `encode_query`.
+            k: Features kept; `k_candidates` if None.
+
         Raises:
             ValueError: The model is no dense model with a head.
         """
         self._require_head()
-        return self._encode(texts, "query", k if k is not None else self.k_query, batch_size, dense=True)
+        return self._encode(texts, "query", k if k is not None else self.k_candidates, batch_size, dense=True)
 
     def embed(self, texts: Sequence[str], *, task: Task = "document", batch_size: int = 32) -> NDArray[np.float32]:
         """Run the dense model alone: float32 (n, dim), normalized if the model does so.
@@ -258,6 +277,21 @@ class TextEncoder:
         if code is not None and code.dim != self._require_head().dim:
             raise ValueError(f"codes of {code.dim} dimensions do not fit embeddings of {self._require_head().dim}.")
         return self._with(self.model, code)
+
+    def with_head(self, head: KSparseAutoEncoder) -> TextEncoder:
+        """The same dense model with another head, without codes, labels and a name.
+
+        Raises:
+            ValueError: The model is no dense model with a head, or the other one is of another width.
+        """
+        own = self._require_head()
+        if head.dim != own.dim:
+            raise ValueError(f"a head of {head.dim} dimensions does not fit embeddings of {own.dim}.")
+        modules = [head.to(self.model.device) if module is own else module for module in self.model]
+        model = SparseEncoder(
+            modules=modules, device=str(self.model.device), prompts=self._prompts, similarity_fn_name="dot"
+        )
+        return TextEncoder(model, base_model=self._base_model, revision=self._revision, query_model=self.query_model)
 
     def on_device(self, device: str) -> TextEncoder:
         """A copy of the same encoder that computes on another device, or on this one beside it."""
@@ -379,7 +413,7 @@ class TextEncoder:
         made: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]] = []
         for rows, features in batches:
             order.append(rows)
-            found, values, embedded = self._strongest(features, task, k)
+            found, values, embedded = self._strongest(features, task, k, candidates=dense and task == "query")
             made.append((found, values, embedded if dense else None))
         # Fetched only now: every copy waits until the device has done all that it was asked before.
         stacked = stack([_to_vectors(found, values) for found, values, _ in made], width=k or 0)
@@ -416,7 +450,7 @@ class TextEncoder:
             yield rows, batch_to_device(features, self.model.device)
 
     def _strongest(
-        self, features: dict[str, Any], task: Task, k: int | None
+        self, features: dict[str, Any], task: Task, k: int | None, *, candidates: bool
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
         """Features and values, strongest first, both (rows, kept), and the dense embeddings where there are any.
 
@@ -427,7 +461,9 @@ class TextEncoder:
             with torch.inference_mode():
                 embeddings = self._embedding(features)
                 kept = min(k or head.k, head.num_latents)
-                return *head.strongest(embeddings, kept, task=task, tokens=head.tokens_of(features)), embeddings
+                by_cells = candidates and isinstance(head, TwoLevelDictionary)
+                tokens = None if by_cells else head.tokens_of(features)
+                return *head.strongest(embeddings, kept, task=task, tokens=tokens), embeddings
         kwargs: dict[str, Any] = {"task": task}
         if k is not None:
             kwargs["max_active_dims"] = k
@@ -478,12 +514,19 @@ def _hash_weights(model: SparseEncoder, head: KSparseAutoEncoder | None) -> str:
     if head is not None and head.lexical_config is not None:
         digest.update(json.dumps(head.lexical_config, sort_keys=True).encode())
     for module in model.modules():
-        if isinstance(module, (Thresholding, TopKMasking)):
-            digest.update(json.dumps(module.get_config_dict(), sort_keys=True).encode())
+        if isinstance(module, (Thresholding, TopKMasking, TwoLevelDictionary)):
+            digest.update(json.dumps(_config_of(module), sort_keys=True).encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name}:{tuple(tensor.shape)}:".encode())
-        digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+        if tensor.dtype is not torch.uint8:
+            tensor = tensor.float()
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def _config_of(module: Module) -> dict[str, Any]:
+    """Without the dense model's name: copies of the same weights are the same encoder."""
+    return {name: value for name, value in module.get_config_dict().items() if name != "base_model"}
 
 
 def _name_of(model: SparseEncoder) -> str:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from connector.errors import IndexMappingError
+from connector.index.companion import Companion
 from connector.types import EncoderFingerprint, SearchDefaults
 from connector.vectors.codes import RotatedCode
 from connector.vectors.statistics import CorpusStatistics
@@ -18,6 +19,7 @@ FORMAT = 1
 """Grows where an older version would misread the index. A further optional key is no new format: it is ignored."""
 
 _FINGERPRINT = [each.name for each in fields(EncoderFingerprint)]
+_COMPANION = [each.name for each in fields(Companion)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class IndexMeta:
         code: The compact codes that documents have, None if they have none.
         weight_exponent: The power of two that weights are stored multiplied by.
         search: How the index is searched where a search does not say, None if it says nothing.
+        dictionary: Where the cluster keeps the dictionary of the encoder, None if it is another kind of encoder.
     """
 
     encoder: EncoderFingerprint
@@ -39,6 +42,7 @@ class IndexMeta:
     code: RotatedCode | None = None
     weight_exponent: int = 0
     search: SearchDefaults | None = None
+    dictionary: Companion | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The value of `META_KEY`; what says nothing is left out."""
@@ -53,6 +57,8 @@ class IndexMeta:
             meta["weight_exponent"] = self.weight_exponent
         if self.search is not None:
             meta["search"] = self.search._asdict()
+        if self.dictionary is not None:
+            meta["dictionary"] = self.dictionary.to_json()
         return meta
 
     @classmethod
@@ -71,6 +77,7 @@ class IndexMeta:
                 code=RotatedCode.from_json(meta["code"]) if "code" in meta else None,
                 weight_exponent=int(meta.get("weight_exponent", 0)),
                 search=SearchDefaults(**_known(meta["search"], SearchDefaults._fields)) if "search" in meta else None,
+                dictionary=Companion(**_known(meta["dictionary"], _COMPANION)) if "dictionary" in meta else None,
             )
         except (TypeError, ValueError, KeyError, AttributeError) as error:
             raise IndexMappingError(

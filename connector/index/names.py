@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from connector.errors import IndexMappingError
 
-_MAX_BYTES = 255
+MAX_NAME_BYTES = 255
 _FORBIDDEN = '\\/*?"<>| ,#:'
 
 
@@ -46,6 +46,6 @@ def broken_rule(name: str, *, new: bool = False) -> str | None:
         if character in _FORBIDDEN or "\ud800" <= character <= "\udfff":  # half of a pair, which no address can hold
             return f"holds no {character!r}"
     size = len(name.encode())
-    if size > _MAX_BYTES:
-        return f"has at most {_MAX_BYTES} bytes, this one {size}"
+    if size > MAX_NAME_BYTES:
+        return f"has at most {MAX_NAME_BYTES} bytes, this one {size}"
     return "must be lowercase" if new and name != name.lower() else None

@@ -12,6 +12,7 @@ from opensearchpy.exceptions import NotFoundError, RequestError
 
 from connector.connection.client import explained, is_elasticsearch, reason_of
 from connector.errors import EncoderMismatchError, IndexMappingError
+from connector.index.companion import Companion
 from connector.index.create import check_mapping, create_index
 from connector.index.meta import META_KEY, IndexMeta, check_format, space_of
 from connector.index.names import broken_rule, check_field_name, check_index_name
@@ -41,6 +42,7 @@ class IndexSchema:
         search: How it is searched where a search does not say, None if it says nothing.
         encoder_name: What `load_encoder` takes to load that encoder; empty if the index does not say.
         space: What a query must have in common with it (encoder, scale of weights, codes), as a digest.
+        dictionary: Where the cluster keeps the dictionary of that encoder; None if it is another kind of encoder.
     """
 
     index: str
@@ -53,6 +55,7 @@ class IndexSchema:
     names: tuple[str, ...] = ()
     encoder_name: str = ""
     space: str = ""
+    dictionary: Companion | None = None
 
 
 def load_mapping(name: str) -> dict[str, Any]:
@@ -69,6 +72,7 @@ def index_body(
     code: RotatedCode | None = None,
     weight_exponent: int = 0,
     search: SearchDefaults | None = None,
+    dictionary: Companion | None = None,
     fields: Mapping[str, str] | None = None,
     mappings: Mapping[str, Any] | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -82,6 +86,7 @@ def index_body(
         code: Codes of the dense embeddings that documents will have, to be rescored by; described there, too.
         weight_exponent: The power of two that writers multiply weights by and searches undo; kept there, too.
         search: How it is searched where a search does not say; kept there, too.
+        dictionary: Where the cluster keeps the dictionary of the encoder.
         fields: Further top-level fields, from name to mapping type (keyword, integer, date, ...).
         mappings: What a type does not say: further `properties` in full, `dynamic_templates` and the like.
         settings: Index settings such as `number_of_shards`.
@@ -96,7 +101,7 @@ def index_body(
         body["mappings"]["properties"][CODE_FIELD] = code_mapping()
         for excludes in body["mappings"]["_source"].values():
             excludes.append(CODE_FIELD)
-    meta = IndexMeta(encoder, encoder_name, statistics, code, weight_exponent, search).to_json()
+    meta = IndexMeta(encoder, encoder_name, statistics, code, weight_exponent, search, dictionary).to_json()
     body["mappings"]["_meta"] = {META_KEY: meta}
     body["mappings"]["properties"][SPACE_FIELD] = {"type": "constant_keyword", "value": space_of(meta)}
     if settings:
@@ -290,6 +295,7 @@ def prepare_index(
     code: RotatedCode | None = None,
     weight_exponent: int = 0,
     search: SearchDefaults | None = None,
+    dictionary: Companion | None = None,
     fields: Mapping[str, str] | None = None,
     mappings: Mapping[str, Any] | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -305,6 +311,7 @@ def prepare_index(
         code: Codes that a new index's documents will have.
         weight_exponent: The power of two that a new index's weights are stored multiplied by.
         search: How a new index is searched where a search does not say.
+        dictionary: Where the cluster keeps the dictionary of a new index.
         fields: Further top-level fields, from name to mapping type.
         mappings: Further parts of a new index's mapping, as in `index_body`.
         settings: Index settings, for a new index.
@@ -325,6 +332,7 @@ def prepare_index(
             code=code,
             weight_exponent=weight_exponent,
             search=search,
+            dictionary=dictionary,
             fields=fields,
             mappings=mappings,
             settings=settings,
@@ -401,4 +409,5 @@ def _parse(name: str, mappings: Mapping[str, Any]) -> IndexSchema:
         names=(name,),
         encoder_name=known.encoder_name,
         space=_space(mappings),
+        dictionary=known.dictionary,
     )

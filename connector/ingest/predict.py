@@ -13,9 +13,11 @@ from opensearchpy import OpenSearch
 
 from connector.connection.client import explained
 from connector.encoders.text import TextEncoder
+from connector.index.drop import drop_index
 from connector.index.sizes import file_bytes, merge_index
 from connector.index.writer import BulkWriter, Refusal
 from connector.ingest.dead_letters import REASONS_KEPT
+from connector.ingest.own_dictionary import OwnDictionary
 from connector.ingest.pipeline import WRITE_SIZE, to_sparse_documents
 from connector.ingest.prepare import prepare_encoder
 from connector.types import Document, MalformedRecord
@@ -57,6 +59,7 @@ def predict(
     *,
     rescore: Bits | None = None,
     calibrate: bool = True,
+    dictionary: bool = False,
     fields: Mapping[str, str] | None = None,
     chunk_size: int = 1_000,
     batch_size: int = 32,
@@ -72,6 +75,7 @@ def predict(
         records: Read to their end.
         rescore: As for `prepare_encoder`.
         calibrate: Tell the encoder the statistics of the sample.
+        dictionary: Build a dictionary of the sample.
         fields: As for `prepare_encoder`.
         chunk_size: Documents per request.
         batch_size: Texts per forward pass.
@@ -88,12 +92,14 @@ def predict(
     sizes: list[dict[str, int]] = []
     counts: list[int] = []
     encoding_s = 0.0
+    own = OwnDictionary(lambda most=_SAMPLED: texts[:most], documents=len(texts)) if dictionary else None
     try:
         encoder = prepare_encoder(
             client,
             name,
             encoder,
             sample=texts if calibrate else (),
+            dictionary=own,
             rescore=rescore,
             fields=fields,
             settings=settings,
@@ -110,7 +116,7 @@ def predict(
                 sizes.append(file_bytes(client, name))
             counts.append(len(part))
     finally:
-        client.indices.delete(index=name, ignore_unavailable=True)
+        drop_index(client, name)
     reasons += [f"document {each.document.doc_id!r}: {each.reason}" for each in refused]
     return Prediction(
         documents=counted,

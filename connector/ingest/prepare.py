@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from logging import getLogger
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from opensearchpy import OpenSearch
 
-from connector.encoders.load import DEFAULT_ENCODER, load_encoder
+from connector.encoders.dictionary import TwoLevelDictionary
+from connector.encoders.dictionary_file import pack_dictionary, unpack_dictionary
+from connector.encoders.load import DEFAULT_ENCODER, load_encoder, with_base_model
 from connector.encoders.text import TextEncoder, adapt
 from connector.errors import EncoderError, EncoderMismatchError
+from connector.index.companion import Companion, delete_companion, fetch_companion, store_companion
 from connector.index.names import check_index_name
 from connector.index.schema import (
     IndexSchema,
@@ -21,14 +24,19 @@ from connector.index.schema import (
     prepare_index,
     read_schema,
 )
+from connector.ingest.own_dictionary import OwnDictionary
 from connector.types import SearchDefaults
 from connector.vectors.codes import Bits, RotatedCode
+from connector.vectors.statistics import CorpusStatistics
 from connector.vectors.storage import find_weight_exponent
 
 _log = getLogger("ksparse.ingest")
 
 _MEASURED = 64
 """Documents that tell how long embeddings are, and how small weights."""
+
+_DICTIONARY_SEARCH = SearchDefaults(window=500)
+"""Cells find more candidates than a head does, and say less of their order."""
 
 
 def prepare_encoder(
@@ -37,6 +45,7 @@ def prepare_encoder(
     encoder: TextEncoder,
     *,
     sample: Callable[[], Sequence[str]] | Sequence[str] = (),
+    dictionary: OwnDictionary | None = None,
     rescore: Bits | None = None,
     search: SearchDefaults | None = None,
     fields: Mapping[str, str] | None = None,
@@ -51,6 +60,7 @@ def prepare_encoder(
         encoder: To encode with.
         sample: Texts of documents, thousands at best, that a new index's statistics are taken from; or a function
             that returns some, called if they are needed. Without any, a new index has none.
+        dictionary: Builds the dictionary of a new index; None keeps the encoder's own head.
         rescore: Keep a code of the dense embedding, so many bits a dimension, with each document of a new index, to
             put the first hits into the dense order.
         search: How a new index is searched where a search does not say.
@@ -70,35 +80,37 @@ def prepare_encoder(
     if schema is None:
         # Before what takes long.
         check_new_index(client, index, fields=fields, mappings=mappings)
-        texts = () if encoder.statistics is None else sample() if callable(sample) else sample
-        # What a SPLADE was told is written down even so: a search that has the same SPLADE alone must know of it.
-        untold = encoder.statistics if encoder.is_splade else None
-        statistics = encoder.measure_statistics(texts) if texts else untold
-        _log.info("New index %s: statistics of %d documents.", index, len(texts))
-        told = encoder.with_statistics(statistics)
-        some = told.encode_document(list(texts[:_MEASURED])) if texts else None
-        code = _code_for(told, texts, rescore) if rescore is not None else None
+        own = dictionary.build(encoder) if dictionary is not None else None
+        made = _new_encoder(own or encoder, sample, rescore)
+        kept = _store_dictionary(client, index, made.encoder)
         try:
             prepare_index(
                 client,
                 index,
-                told.fingerprint,
-                encoder_name=told.name,
-                statistics=statistics,
-                code=code,
-                weight_exponent=find_weight_exponent(some.weights, margin=1)
-                if some is not None and some.weights.any()
-                else 0,
-                search=search,
+                made.encoder.fingerprint,
+                encoder_name=made.encoder.name,
+                statistics=made.statistics,
+                code=made.encoder.code,
+                weight_exponent=made.weight_exponent,
+                search=search or (_DICTIONARY_SEARCH if kept is not None else None),
+                dictionary=kept,
                 fields=fields,
                 mappings=mappings,
                 settings=settings,
             )
-        except EncoderMismatchError:
+        except BaseException as error:
+            if kept is not None:
+                schema = read_schema(client, index)
+                if schema is None or schema.dictionary != kept:
+                    delete_companion(client, kept)
+            if not isinstance(error, EncoderMismatchError):
+                raise
             # Another job made it in the meantime, from another sample.
             schema = existing_schema(client, index)
+            if own is not None:
+                encoder = load_index_encoder(client, schema, device=str(encoder.model.device))
         else:
-            return told.with_code(code) if code is not None else told
+            return made.encoder
     told = encoder_of(schema, encoder)
     prepare_index(client, index, told.fingerprint, fields=fields)
     return told
@@ -115,17 +127,25 @@ def encoder_of(schema: IndexSchema, encoder: TextEncoder) -> TextEncoder:
     return told
 
 
-def load_encoder_for(schema: IndexSchema, name: str | None = None, *, device: str | None = None) -> TextEncoder:
+def load_index_encoder(
+    client: OpenSearch, schema: IndexSchema, name: str | None = None, *, device: str | None = None
+) -> TextEncoder:
     """Load the encoder of an index, which `encoder_of` and all that searches or writes the index then check.
 
     Args:
+        client: A ready client: the cluster keeps a dictionary of the index's own.
         schema: Of the index.
         name: Where it is found; where the index says if None, and the shipped head if that says nothing.
         device: cuda, mps or cpu; the best there is if None.
 
     Raises:
+        ClusterError: The server is away or does not permit it.
         EncoderError: It cannot be loaded here.
+        IndexMappingError: The dictionary of the index is gone.
     """
+    if name is None and schema.dictionary is not None:
+        head = unpack_dictionary(fetch_companion(client, schema.dictionary))
+        return with_base_model(head, device=device)
     try:
         return load_encoder(name or schema.encoder_name or DEFAULT_ENCODER, device=device, k=schema.encoder.k)
     except EncoderError as error:
@@ -135,6 +155,39 @@ def load_encoder_for(schema: IndexSchema, name: str | None = None, *, device: st
             f"Index {schema.index!r} was written by the encoder {schema.encoder_name}, which cannot be loaded here: "
             f"{error} If a copy lies elsewhere, name that one."
         ) from error
+
+
+class _NewEncoder(NamedTuple):
+    """The encoder of a new index, and what the index keeps of it."""
+
+    encoder: TextEncoder
+    statistics: CorpusStatistics | None
+    weight_exponent: int
+
+
+def _new_encoder(
+    encoder: TextEncoder, sample: Callable[[], Sequence[str]] | Sequence[str], rescore: Bits | None
+) -> _NewEncoder:
+    """Calibrate an encoder on the sample, unless it is a dictionary that was built from it."""
+    texts = () if encoder.statistics is None else sample() if callable(sample) else sample
+    if isinstance(encoder.head, TwoLevelDictionary):
+        statistics: CorpusStatistics | None = encoder.statistics
+    elif texts:
+        statistics = encoder.measure_statistics(texts)
+    else:
+        # What a SPLADE was told is written down even so: a search that has the same SPLADE alone must know of it.
+        statistics = encoder.statistics if encoder.is_splade else None
+    calibrated = encoder.with_statistics(statistics)
+    some = calibrated.encode_document(list(texts[:_MEASURED])) if texts else None
+    if rescore is not None:
+        calibrated = calibrated.with_code(_code_for(calibrated, texts, rescore))
+    exponent = find_weight_exponent(some.weights, margin=1) if some is not None and some.weights.any() else 0
+    return _NewEncoder(calibrated, statistics, exponent)
+
+
+def _store_dictionary(client: OpenSearch, index: str, encoder: TextEncoder) -> Companion | None:
+    head = encoder.head
+    return store_companion(client, index, pack_dictionary(head)) if isinstance(head, TwoLevelDictionary) else None
 
 
 def _code_for(encoder: TextEncoder, texts: Sequence[str], bits: Bits) -> RotatedCode:

@@ -90,8 +90,8 @@ class OpenedIndex:
                 pruning = Pruning("posting_budget", self._usual.posting_budget)
             k_query = self._usual.k_query
         pruning = pruning or EVERYTHING
-        if k_query is None and window and pruning.prune_type == "none" and self.encoder.k_query is not None:
-            k_query = max(1, self.encoder.k_query // 2)
+        if k_query is None and window and pruning.prune_type == "none":
+            k_query = self.encoder.k_candidates
         return Setting(k_query, window, pruning)
 
     def encode(self, query: str, setting: Setting) -> tuple[dict[str, float], dict[str, Any] | None]:

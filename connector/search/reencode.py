@@ -13,6 +13,7 @@ from opensearchpy.helpers import scan
 
 from connector.connection.client import explained
 from connector.errors import IndexMappingError
+from connector.index.drop import companions_of
 from connector.index.schema import IndexSchema
 from connector.index.sizes import all_of, count_matching
 from connector.search.retriever import Retriever
@@ -178,11 +179,13 @@ def switch_alias(client: OpenSearch, name: str, index: str, *, delete_old: bool 
             for each in old:
                 others = client.indices.get_alias(index=each)[each]["aliases"]
                 kept = {alias: _said_of_documents(alias, [said]) for alias, said in others.items()} | kept
+        companions = companions_of(client, old) if delete_old else []
         taken = "remove_index" if delete_old else "remove"
         actions: list[dict[str, Any]] = [
             {"add": {"index": index, "alias": alias, "is_write_index": True, **said}} for alias, said in kept.items()
         ]
         actions += [{taken: {"index": each} | ({} if delete_old else {"alias": name})} for each in old]
+        actions += [{taken: {"index": each}} for each in companions]
         client.indices.update_aliases(body={"actions": actions})
     return old
 

@@ -105,8 +105,8 @@ class Retriever:
         Args:
             query: At most as many tokens as the encoder reads.
             top_k: Hits asked for, 1 to 10,000.
-            k_query: Features kept of the query; if None, what the index says of it, or the encoder's own number, or
-                half of that where hits are rescored and no pruning is asked for: candidates need no order.
+            k_query: Features kept of the query; if None, what the index says of it, or the encoder's own number, or its
+                `k_candidates` where hits are rescored and no pruning is asked for: candidates need no order.
             pruning: Which of these are left out; if None, and neither is `k_query` given, what the index says of it.
             filters: Query clauses that a document must match; they don't change its score.
             window: Hits of each shard that are rescored by the index's codes, 0 for none; if None, what the index says

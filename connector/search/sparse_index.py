@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -11,7 +11,8 @@ from opensearchpy import OpenSearch
 
 from connector.connection.client import connect
 from connector.corpus.read import check_documents
-from connector.encoders.load import DEFAULT_ENCODER, load_encoder
+from connector.encoders.base import Encoder
+from connector.encoders.load import load_encoder
 from connector.encoders.text import TextEncoder
 from connector.errors import BulkWriteError
 from connector.index.delete import delete_matching
@@ -20,8 +21,9 @@ from connector.index.schema import read_schema
 from connector.index.sizes import count_matching
 from connector.index.writer import BulkWriter
 from connector.ingest.ledger import IngestResult
+from connector.ingest.own_dictionary import OwnDictionary
 from connector.ingest.pipeline import IngestJob
-from connector.ingest.prepare import prepare_encoder
+from connector.ingest.prepare import load_index_encoder, prepare_encoder
 from connector.ingest.sample import Sampled
 from connector.ingest.update import Change, DocumentUpdater
 from connector.query.body import SearchOptions
@@ -82,7 +84,8 @@ class SparseIndex:
 
     Args:
         index: Name of the index, or of an alias.
-        encoder: A loaded encoder, or a name or folder for `load_encoder`.
+        encoder: A loaded encoder, or a name or folder for `load_encoder`. None takes the one that wrote the index; a
+            new index gets a dictionary of its own documents, or the shipped encoder if there are fewer than 1,000.
         client: A ready client; otherwise one is created.
         url: Of the server, where no client is given; http://localhost:9200 if None.
         new: What the index becomes if it does not exist yet.
@@ -97,7 +100,7 @@ class SparseIndex:
         self,
         index: str,
         *,
-        encoder: TextEncoder | str = DEFAULT_ENCODER,
+        encoder: TextEncoder | str | None = None,
         client: OpenSearch | None = None,
         url: str | None = None,
         new: NewIndex = _DEFAULT_INDEX,
@@ -116,8 +119,13 @@ class SparseIndex:
 
     @property
     def encoder(self) -> TextEncoder:
-        """The encoder as given, loaded at first use."""
-        if isinstance(self._encoder, str):
+        """The encoder as given, else the one that wrote the index, else the shipped one. Loaded at first use."""
+        if self._encoder is None:
+            schema = read_schema(self.client, self.index)
+            if schema is None:
+                return load_encoder()
+            self._encoder = load_index_encoder(self.client, schema)
+        elif isinstance(self._encoder, str):
             self._encoder = load_encoder(self._encoder)
         return self._encoder
 
@@ -149,7 +157,7 @@ class SparseIndex:
 
         Args:
             documents: Any number, read lazily: `Document`s, or dictionaries such as lines of a JSONL corpus
-                (`_id`, `text`, `title`, `metadata`). A new index is calibrated on the first 10,000.
+                (`_id`, `text`, `title`, `metadata`). A new index gets its dictionary from the first ones.
             raise_on_error: Raise if a document was refused, after all others were written.
             refresh: Make them visible to searches.
             progress: Called with the number of documents done.
@@ -159,8 +167,11 @@ class SparseIndex:
             ConnectorError: The index cannot be created or written to.
         """
         records = Sampled(check_documents(documents, fields=self._fields()))
-        encoder = self._prepare(records.sample)
-        with IngestJob(BulkWriter(self.client, self.index), encoder, refresh=refresh, progress=progress) as job:
+        expected = len(documents) if isinstance(documents, Sized) else None
+        own = OwnDictionary(records.sample, documents=expected) if self._encoder is None else None
+        encoder = self._prepare(records.sample, own)
+        encoding: Encoder = own.reuse(encoder) if own is not None else encoder
+        with IngestJob(BulkWriter(self.client, self.index), encoding, refresh=refresh, progress=progress) as job:
             job.add(records)
         return _checked(job.result, raise_on_error)
 
@@ -337,20 +348,22 @@ class SparseIndex:
     ) -> None:
         self.close()
 
-    def _prepare(self, sample: Callable[[], Sequence[str]]) -> TextEncoder:
+    def _prepare(self, sample: Callable[[], Sequence[str]], own: OwnDictionary | None) -> TextEncoder:
         if self._writing is None:
-            new = self.new
+            new, encoder = self.new, self.encoder
             self._writing = prepare_encoder(
                 self.client,
                 self.index,
-                self.encoder,
+                encoder,
                 sample=sample,
-                rescore=new.code_bits if self.encoder.head is not None else None,
+                dictionary=own,
+                rescore=new.code_bits if encoder.head is not None else None,
                 search=new.search,
                 fields=new.fields,
                 mappings=new.mappings,
                 settings=new.settings,
             )
+            self._encoder = self._writing
         return self._writing
 
     def _fields(self) -> tuple[str, ...]:

@@ -47,10 +47,7 @@ class RotatedCode:
             raise ValueError(f"bits must be 1, 2, 4 or 8, got {self.bits}.")
         if self.dim * self.bits % 8:
             raise ValueError(f"{self.dim} dimensions of {self.bits} bits fill no whole bytes.")
-        gaussian = np.random.default_rng(self.seed).standard_normal((self.dim, self.dim))
-        turned, triangle = np.linalg.qr(gaussian)
-        # The signs that a QR leaves open are fixed, so that every machine turns alike.
-        object.__setattr__(self, "rotation", (turned * np.sign(np.diag(triangle))).astype(np.float32))
+        object.__setattr__(self, "rotation", random_rotation(self.dim, self.seed))
 
     def to_json(self) -> dict[str, Any]:
         """For an index's mapping: about 1 KB."""
@@ -95,19 +92,15 @@ class RotatedCode:
             (n, num_bytes).
         """
         rest = np.asarray((embeddings - self.mean) @ self.rotation, dtype=np.float32)
-        levels = self._to_levels(rest)
+        levels = directions_to_levels(rest, self.bits)
         points = self._to_points(levels)
         along = np.einsum("nd,nd->n", points, rest)
         squares = np.einsum("nd,nd->n", rest, rest)
         factors = np.divide(squares, along, out=np.zeros_like(squares), where=along > 1e-12)
-        packed = _pack(levels, self.bits)
+        packed = pack_levels(levels, self.bits)
         counts = np.clip(np.rint(factors / self.factor_unit), 0, 0xFFFF).astype(">u2")
         ends = counts.view(np.uint8).reshape(len(packed), _FACTOR_BYTES)
         return np.concatenate([packed, ends], axis=1)
-
-    def encode_levels(self, vectors: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """Pack the grid points next to the directions of vectors, without their factors: (n, dim * bits / 8)."""
-        return _pack(self._to_levels(np.asarray((vectors - self.mean) @ self.rotation, dtype=np.float32)), self.bits)
 
     def score(self, codes: NDArray[np.uint8], query: NDArray[np.float32]) -> NDArray[np.float32]:
         """Estimate the inner products of a query with n documents, less what all of them share.
@@ -124,13 +117,6 @@ class RotatedCode:
         factors = counts.astype(np.float32) * np.float32(self.factor_unit)
         return np.asarray(factors * (self._to_points(levels) @ (query @ self.rotation)), dtype=np.float32)
 
-    def _to_levels(self, rest: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """The grid's point next to each row's direction; the row's own spread sets the grid's width."""
-        count = 2**self.bits
-        spread = np.sqrt(np.mean(np.square(rest), axis=1, keepdims=True)).clip(1e-12)
-        step = _STEPS[self.bits] * spread
-        return np.asarray(np.clip(np.floor(rest / step) + count // 2, 0, count - 1), dtype=np.uint8)
-
     def _to_points(self, levels: NDArray[np.uint8]) -> NDArray[np.float32]:
         return levels.astype(np.float32) - np.float32((2**self.bits - 1) / 2)
 
@@ -139,7 +125,22 @@ _STEPS = {1: 1.0, 2: 0.9957, 4: 0.3352, 8: 6.0 / 128}
 """Width of a step, in standard deviations of a Gaussian, that loses least (Max 1960, uniform quantizers)."""
 
 
-def _pack(levels: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
+def directions_to_levels(vectors: NDArray[np.float32], bits: int) -> NDArray[np.uint8]:
+    """The grid's point next to each row's direction, (n, dim); the row's own spread sets the grid's width."""
+    count = 2**bits
+    spread = np.sqrt(np.mean(np.square(vectors), axis=1, keepdims=True)).clip(1e-12)
+    step = _STEPS[bits] * spread
+    return np.asarray(np.clip(np.floor(vectors / step) + count // 2, 0, count - 1), dtype=np.uint8)
+
+
+def random_rotation(dim: int, seed: int) -> NDArray[np.float32]:
+    """A random orthogonal matrix, the same on every machine."""
+    turned, triangle = np.linalg.qr(np.random.default_rng(seed).standard_normal((dim, dim)))
+    # A QR leaves signs open.
+    return np.asarray(turned * np.sign(np.diag(triangle)), dtype=np.float32)
+
+
+def pack_levels(levels: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
     """Several levels (n, dim) in each byte, the first one in the highest bits."""
     per_byte = 8 // bits
     groups = levels.reshape(len(levels), levels.shape[1] // per_byte, per_byte)

@@ -24,14 +24,18 @@ from connector.index.writer import BulkWriter
 from connector.ingest.dead_letters import REASONS_KEPT
 from connector.ingest.ledger import IngestResult
 from connector.ingest.letter_file import LetterFile
+from connector.ingest.own_dictionary import OwnDictionary
 from connector.ingest.pipeline import Progress
-from connector.ingest.prepare import load_encoder_for, prepare_encoder
+from connector.ingest.prepare import load_index_encoder, prepare_encoder
 from connector.ingest.ray.worker import COUNTS, Read, Worker, read_parts, read_rows
 from connector.ingest.sample import MOST_DOCUMENTS, Sampled
 from connector.types import SearchDefaults
 from connector.vectors.codes import Bits
 
 _log = getLogger("ksparse.ingest")
+
+_MOST_EMBEDDED = 50_000
+"""Documents that the driver embeds for a dictionary before the others begin."""
 
 if TYPE_CHECKING:
     from ray.data import Dataset
@@ -53,8 +57,8 @@ class RayIngest:
         index: To write; made if it does not exist.
         connect: Makes a client, in the driver and in every actor. It reads its credentials where it runs: what it
             holds itself is sent to all machines.
-        encoder: As for `load_encoder`, under the same name on every machine; if None, that of the index, and the
-            shipped head for a new one.
+        encoder: As for `load_encoder`, under the same name on every machine; if None, that of the index, and a
+            dictionary of its first documents for a new one.
         k: Features kept per document, instead of the encoder's.
         actors: How many encode and write at a time; each takes one CPU.
         gpus_per_actor: At 0.5 two of them share one; 0 encodes on the CPU.
@@ -178,16 +182,17 @@ class RayIngest:
     def _prepare(self, client: OpenSearch, records: Records) -> None:
         """Make the index unless it exists, with the statistics of the first documents."""
 
-        def sample() -> list[str]:
+        def sample(most: int = MOST_DOCUMENTS) -> list[str]:
             checker = RecordChecker(self.fields, generate_ids=self.generate_ids, refuse_repeated=False)
-            texts = Sampled(records(RecordMapper(checker, self.layout))).sample()
+            texts = Sampled(records(RecordMapper(checker, self.layout))).sample(min(most, _MOST_EMBEDDED))
             if not texts:
                 raise CorpusError(f"There is no document to index among the first records; {self.index} was not made.")
             return texts
 
         schema = read_schema(client, self.index)
+        builds = schema is None and self.encoder is None and self.calibrate and self.k is None and not self.idf
         if schema is not None:
-            loaded = load_encoder_for(schema, self.encoder)
+            loaded = load_index_encoder(client, schema, self.encoder)
         else:
             loaded = load_encoder(self.encoder or DEFAULT_ENCODER, k=self.k, idf=self.idf)
         prepare_encoder(
@@ -195,6 +200,7 @@ class RayIngest:
             self.index,
             loaded,
             sample=sample if self.calibrate else (),
+            dictionary=OwnDictionary(sample, documents=_MOST_EMBEDDED) if builds else None,
             rescore=self.rescore,
             search=self.search,
             fields=self.fields,

@@ -20,7 +20,7 @@ from connector.errors import ClusterError
 from connector.index.schema import existing_schema, read_uuid
 from connector.index.writer import BulkWriter
 from connector.ingest.pipeline import IngestJob
-from connector.ingest.prepare import encoder_of, load_encoder_for
+from connector.ingest.prepare import encoder_of, load_index_encoder
 
 COUNTS = ("read", "indexed", "superseded", "dead_lettered")
 
@@ -94,7 +94,7 @@ class Worker:
                 f"{address_of(client)} has another index {job.index!r} than the one that the driver prepared; set the "
                 "same OPENSEARCH_URL on all machines."
             )
-        self._encoder = encoder_of(schema, load_encoder_for(schema, job.encoder))
+        self._encoder = encoder_of(schema, load_index_encoder(client, schema, job.encoder))
         self._fields = tuple(schema.fields)
         self._writer = BulkWriter(client, job.index, chunk_size=job.chunk_size, max_in_flight=job.max_in_flight)
         self._ready = True

@@ -12,18 +12,26 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from connector.encoders.dictionary import TwoLevelDictionary
+from connector.vectors.codes import random_rotation
 from connector.vectors.statistics import CorpusStatistics
 
 MAX_CELLS = 1_048_576
 MIN_DOCUMENTS = 1_000
 """Of fewer documents a dictionary finds no more than a fixed head does."""
 
-_FULL_CELLS = 65_536
-"""Up to here about a cell for each document: finer cells find more by fewer postings, at 96 bytes a cell (384
-dimensions)."""
+_CELLS_PER_DOCUMENT = 0.6
+"""More cells find more neighbours by fewer postings, at about 50 bytes a cell."""
+
+_FULL_CELLS = 524_288
+"""Cells up to which this holds: a sample of as many documents is embedded before the first one is written."""
 
 _DOCUMENTS_PER_CELL = 4
 """At least, beyond `_FULL_CELLS`."""
+
+_VARIANCE = 0.9
+"""Of the embeddings, kept by the projection: fewer dimensions lose neighbours, more of them gain a point at most."""
+
+_PROJECTION_SAMPLE = 20_000
 
 _COARSE_SAMPLE = 64
 """Documents for each coarse cell that coarse centroids are taken of."""
@@ -33,17 +41,18 @@ _BLOCK = 8_192
 
 
 def cells_for(documents: int) -> tuple[int, int]:
-    """Coarse cells, and fine cells in each, for a corpus: powers of two.
+    """Coarse cells, and fine cells in each, for a corpus: about as many of one as of the other.
 
     Raises:
         ValueError: There are fewer than 1,000 documents.
     """
     if documents < MIN_DOCUMENTS:
         raise ValueError(f"a dictionary needs {MIN_DOCUMENTS:,} documents, got {documents:,}; use a fixed head.")
-    cells = max(min(documents, _FULL_CELLS), min(documents // _DOCUMENTS_PER_CELL, MAX_CELLS))
-    exponent = int(math.log2(cells))
-    coarse = (exponent + 3) // 2
-    return 2**coarse, 2 ** (exponent - coarse)
+    cells = max(
+        min(int(_CELLS_PER_DOCUMENT * documents), _FULL_CELLS), min(documents // _DOCUMENTS_PER_CELL, MAX_CELLS)
+    )
+    coarse = math.isqrt(cells)
+    return coarse, cells // coarse
 
 
 def build_dictionary(
@@ -80,8 +89,12 @@ def build_dictionary(
             f"{num_coarse * num_fine:,} cells need as many embeddings, got {len(embeddings):,}; sample more documents."
         )
     report = progress or (lambda _share: None)
+    told = statistics or CorpusStatistics.measure(embeddings)
+    order = np.random.default_rng(seed).permutation(len(embeddings))
+    projection = _projection(embeddings[order[:_PROJECTION_SAMPLE]] - told.mean, seed)
     head = TwoLevelDictionary(
         embeddings.shape[1],
+        projection.shape[1],
         num_coarse,
         num_fine,
         k,
@@ -89,22 +102,35 @@ def build_dictionary(
         base_model=base_model,
         **options,  # type: ignore[arg-type]
     )
-    head.use_statistics(statistics or CorpusStatistics.measure(embeddings))
-    draw = torch.Generator().manual_seed(seed)
-    shuffled = torch.from_numpy(embeddings)[torch.randperm(len(embeddings), generator=draw)]
-    directions = normalize(shuffled - head.mean, dim=1)
+    head.use_statistics(told)
+    blocks = (embeddings[order[start : start + _BLOCK]] for start in range(0, len(order), _BLOCK))
+    directions = torch.cat([normalize(torch.from_numpy(block - told.mean) @ projection, dim=1) for block in blocks])
     coarse = _centroids(directions[: max(num_coarse, _COARSE_SAMPLE * num_coarse)], num_coarse, _COARSE_ITERATIONS)
     nearest = torch.cat([(block @ coarse.T).argmax(dim=1) for block in torch.split(directions, _BLOCK)])
-    order, sizes = nearest.argsort(stable=True), nearest.bincount(minlength=num_coarse).tolist()
-    fine = torch.empty(num_coarse, num_fine, head.dim)
+    grouped, sizes = nearest.argsort(stable=True), nearest.bincount(minlength=num_coarse).tolist()
+    fine = torch.empty(num_coarse, num_fine, head.width)
     start = 0
     for cell, size in enumerate(sizes):
-        members = directions[order[start : start + size]] if size else coarse[cell : cell + 1]
+        members = directions[grouped[start : start + size]] if size else coarse[cell : cell + 1]
         fine[cell] = _centroids(members, num_fine, _FINE_ITERATIONS)
         start += size
         report((cell + 1) / num_coarse)
-    head.use_cells(coarse, fine.flatten(0, 1).numpy())
+    head.use_cells(projection, coarse, fine.flatten(0, 1))
     return head
+
+
+def _projection(centred: NDArray[np.float32], seed: int) -> Tensor:
+    """The strongest principal components, turned at random: (dim, width), in half precision.
+
+    What is left after them is spread evenly over the dimensions, so that one grid of a few bits serves all.
+    """
+    dim = centred.shape[1]
+    directions = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
+    variances, components = np.linalg.eigh(directions.T.astype(np.float64) @ directions)
+    kept = int(np.searchsorted(np.cumsum(variances[::-1]), _VARIANCE * variances.sum())) + 1
+    width = min(dim // 4 * 4, -(-kept // 8) * 8)
+    turned = components[:, ::-1][:, :width] @ random_rotation(width, seed)
+    return torch.from_numpy(turned.astype(np.float32)).half().float()
 
 
 def _centroids(directions: Tensor, count: int, iterations: int) -> Tensor:

@@ -25,7 +25,7 @@ class DictionarySettings:
     """Tokens kept per query."""
     probes: int = 24
     """Coarse cells whose fine cells are compared with a text."""
-    spread: float = 4.0
+    spread: float = 8.0
     """Weight of the penalty on cells of a document whose residuals are parallel; 0 keeps the nearest cells."""
     document_lexical_scale: float = 0.14
     """Weight of a document's tokens beside its cells. Heavier tokens improve the ranking by features alone and find

@@ -1,0 +1,172 @@
+"""A file that belongs to an index and that the cluster keeps: a hidden index beside it, in parts."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import os
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from logging import getLogger
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+from opensearchpy import OpenSearch
+from opensearchpy.exceptions import NotFoundError, TransportError
+
+from connector.connection.client import explained, reason_of
+from connector.errors import ClusterError, IndexMappingError
+from connector.index.names import MAX_NAME_BYTES
+
+_log = getLogger("ksparse.index")
+
+_PART = 512 * 2**10
+"""Bytes of the file in each document."""
+
+_PARTS = 4
+"""Documents in a request: 2.7 MB, below what any service takes."""
+
+_BODY: dict[str, Any] = {
+    "mappings": {"dynamic": False, "properties": {"data": {"type": "binary"}}},
+    "settings": {
+        "index": {
+            "hidden": True,
+            "number_of_shards": 1,
+            "auto_expand_replicas": "0-1",
+            "codec": "best_compression",
+        }
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Companion:
+    """Where a file of an index is.
+
+    Attributes:
+        index: The hidden index that holds it.
+        sha256: Of the file.
+        size: In bytes.
+    """
+
+    index: str
+    sha256: str
+    size: int
+
+    def to_json(self) -> dict[str, Any]:
+        """For the mapping's `_meta`."""
+        return asdict(self)
+
+
+def store_companion(client: OpenSearch, owner: str, data: bytes) -> Companion:
+    """Keep a file beside an index that is about to be created.
+
+    Args:
+        client: A ready client.
+        owner: Name of the index. Jobs that start together each keep their own; the one that then does not create the
+            index deletes its own again.
+        data: The file.
+
+    Raises:
+        ClusterError: The server is away or does not permit it.
+        IndexMappingError: The server refuses the hidden index.
+    """
+    digest = hashlib.sha256(data).hexdigest()
+    suffix = f"-dictionary-{digest[:12]}"
+    name = owner.encode()[: MAX_NAME_BYTES - len(suffix)].decode(errors="ignore") + suffix
+    kept = Companion(name, digest, len(data))
+    try:
+        with explained(client):
+            client.indices.create(index=name, body=_BODY)
+    except TransportError as error:
+        if error.error != "resource_already_exists_exception":
+            raise IndexMappingError(
+                f"The server refuses index {name!r}, which keeps the dictionary of {owner!r}: {reason_of(error)}"
+            ) from error
+    parts = [data[start : start + _PART] for start in range(0, len(data), _PART)]
+    for first in range(0, len(parts), _PARTS):
+        lines: list[dict[str, Any]] = []
+        for number, part in enumerate(parts[first : first + _PARTS], start=first):
+            lines += [{"index": {"_id": str(number)}}, {"data": base64.b64encode(part).decode("ascii")}]
+        with explained(client):
+            reply = client.bulk(index=name, body=lines)
+        if reply["errors"]:
+            reasons = [each["index"]["error"]["reason"] for each in reply["items"] if "error" in each["index"]]
+            raise ClusterError(f"Index {name!r} does not take the dictionary of {owner!r}: {reasons[0]}")
+    _log.info("Index %s keeps a dictionary of %d bytes.", name, len(data))
+    return kept
+
+
+def fetch_companion(client: OpenSearch, companion: Companion, *, cache: Path | None = None) -> bytes:
+    """Fetch the file of an index, from this machine where it was fetched before.
+
+    Args:
+        client: A ready client.
+        companion: Where it is.
+        cache: Folder of what was fetched; `cache_folder` if None.
+
+    Raises:
+        ClusterError: The server is away or does not permit it.
+        IndexMappingError: The hidden index is gone, or its parts are damaged.
+    """
+    path = (cache or cache_folder()) / f"{companion.sha256}.safetensors"
+    with suppress(OSError):
+        data = path.read_bytes()
+        if hashlib.sha256(data).hexdigest() == companion.sha256:
+            return data
+    data = _fetch(client, companion)
+    _keep(path, data)
+    return data
+
+
+def delete_companion(client: OpenSearch, companion: Companion) -> None:
+    """Delete the file of an index that is gone, or that never came to be.
+
+    Raises:
+        ClusterError: The server is away or does not permit it.
+    """
+    with explained(client):
+        client.indices.delete(index=companion.index, ignore_unavailable=True)
+
+
+def cache_folder() -> Path:
+    """Where files of indices are kept on this machine: KSPARSE_CACHE, or the user's cache folder."""
+    own = os.environ.get("KSPARSE_CACHE")
+    if own:
+        return Path(own) / "dictionaries"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ksparse" / "dictionaries"
+
+
+def _fetch(client: OpenSearch, companion: Companion) -> bytes:
+    numbers = [str(number) for number in range(-(-companion.size // _PART))]
+    data = bytearray()
+    try:
+        for first in range(0, len(numbers), _PARTS):
+            with explained(client):
+                reply = client.mget(index=companion.index, body={"ids": numbers[first : first + _PARTS]})
+            for each in reply["docs"]:
+                data += base64.b64decode(each["_source"]["data"], validate=True)
+    except (NotFoundError, KeyError, binascii.Error) as error:
+        raise IndexMappingError(
+            f"The dictionary of the index is not in {companion.index!r}, or incomplete. Restore that index from a "
+            "snapshot, or ingest the documents into a new index."
+        ) from error
+    if hashlib.sha256(data).hexdigest() != companion.sha256:
+        raise IndexMappingError(
+            f"The dictionary in {companion.index!r} is not the one that wrote the documents. Restore that index from a "
+            "snapshot, or ingest the documents into a new index."
+        )
+    return bytes(data)
+
+
+def _keep(path: Path, data: bytes) -> None:
+    """Write a file as a whole or not at all; a folder that cannot be written only means that it is fetched again."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            file.write(data)
+        Path(file.name).replace(path)
+    except OSError as error:
+        _log.info("The dictionary is not kept in %s: %s", path.parent, error)

@@ -1,0 +1,176 @@
+"""A dictionary of the corpus that is being ingested, built from its first documents, whose embeddings are kept."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from logging import getLogger
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from connector.encoders.base import Encoder
+from connector.encoders.dictionary import TwoLevelDictionary
+from connector.encoders.lexical import count_texts
+from connector.encoders.text import TextEncoder
+from connector.ingest.sample import MOST_DOCUMENTS
+from connector.training.dictionary.build import MIN_DOCUMENTS, build_dictionary, cells_for
+from connector.training.dictionary.settings import DictionarySettings
+from connector.types import EncoderFingerprint, SparseVectors
+from connector.vectors.statistics import CorpusStatistics
+from connector.vectors.top_k import stack
+
+_log = getLogger("ksparse.ingest")
+
+_BLOCK = 1_024
+"""Texts embedded between two calls of `progress`."""
+
+OWN_ENCODER = "own"
+"""The name of an encoder that is built from the documents of a new index."""
+
+_DEFAULT_SETTINGS = DictionarySettings()
+
+
+class Sample(Protocol):
+    """Gives the texts of the first documents."""
+
+    def __call__(self, most: int = ...) -> Sequence[str]:
+        """Return at most that many texts."""
+
+
+class OwnDictionary:
+    """Builds the dictionary of a new index, and keeps the embeddings that it was built from.
+
+    Args:
+        sample: Gives the texts of the first documents.
+        settings: Of the dictionary.
+        documents: Documents to be expected in all, which set the number of cells; None if nobody knows.
+        progress: Called with the current task and the share of it that is done.
+    """
+
+    def __init__(
+        self,
+        sample: Sample,
+        settings: DictionarySettings = _DEFAULT_SETTINGS,
+        *,
+        documents: int | None = None,
+        progress: Callable[[str, float], None] | None = None,
+    ) -> None:
+        self._sample = sample
+        self._settings = settings
+        self._documents = documents
+        self._report = progress or (lambda _task, _share: None)
+        self._known: tuple[Sequence[str], NDArray[np.float32]] | None = None
+
+    def build(self, encoder: TextEncoder) -> TextEncoder | None:
+        """Build the dictionary from a sample.
+
+        Args:
+            encoder: Whose dense model is used; its own head is not.
+
+        Returns:
+            The dense model with the dictionary, or None where there are too few documents for one.
+        """
+        texts = self._sample(MIN_DOCUMENTS)
+        if len(texts) < MIN_DOCUMENTS:
+            _log.info("No dictionary for %d documents.", len(texts))
+            return None
+        expected = max(self._documents or MOST_DOCUMENTS, MIN_DOCUMENTS)
+        coarse, fine = cells_for(expected)
+        texts = self._sample(max(coarse * fine, min(expected, MOST_DOCUMENTS)))
+        if len(texts) < coarse * fine:  # fewer came than were expected
+            expected = len(texts)
+        embeddings = self._embed(encoder, texts)
+        started = time.monotonic()
+        head = self._build(encoder, texts, embeddings, expected)
+        took = time.monotonic() - started
+        _log.info("%d cells were built from %d documents in %.1f s.", head.num_latents, len(texts), took)
+        self._known = texts, embeddings
+        return encoder.with_head(head)
+
+    def reuse(self, encoder: TextEncoder) -> Encoder:
+        """The encoder, to which the documents of the sample need not be embedded again."""
+        if self._known is None:
+            return encoder
+        known, self._known = self._known, None
+        return KnownEmbeddings(encoder, *known)
+
+    def _embed(self, encoder: TextEncoder, texts: Sequence[str]) -> NDArray[np.float32]:
+        parts = []
+        for start in range(0, len(texts), _BLOCK):
+            parts.append(encoder.embed(texts[start : start + _BLOCK]))
+            self._report("embedding documents for the dictionary", min(1.0, (start + _BLOCK) / len(texts)))
+        return np.concatenate(parts)
+
+    def _build(
+        self, encoder: TextEncoder, texts: Sequence[str], embeddings: NDArray[np.float32], documents: int
+    ) -> TwoLevelDictionary:
+        settings, tokenizer = self._settings, encoder.model.tokenizer
+        some = np.random.default_rng(settings.seed).permutation(len(texts))[:MOST_DOCUMENTS].tolist()
+        prompt = encoder.model.prompts.get("document") or ""
+        counts = count_texts(tokenizer, [prompt + texts[row] for row in some], encoder.max_seq_length)
+        statistics = CorpusStatistics.measure(embeddings[some], counts, tokenizer.all_special_ids)
+        return build_dictionary(
+            embeddings,
+            documents=documents,
+            k=settings.cells + settings.tokens,
+            k_query=settings.query_cells + settings.query_tokens,
+            cells=settings.cells,
+            query_cells=settings.query_cells,
+            probes=settings.probes,
+            spread=settings.spread,
+            lexical_config={
+                "num_tokens": counts.shape[1],
+                "document_scale": settings.document_lexical_scale,
+                "query_scale": settings.query_lexical_scale,
+            },
+            statistics=statistics,
+            base_model=encoder.fingerprint.base_model,
+            seed=settings.seed,
+            progress=lambda share: self._report("building the dictionary", share),
+        )
+
+
+class KnownEmbeddings:
+    """An encoder in front of which the embeddings of some texts are known already.
+
+    Args:
+        encoder: For all other texts and for queries.
+        texts: n texts of documents.
+        embeddings: (n, dim), theirs.
+    """
+
+    def __init__(self, encoder: TextEncoder, texts: Sequence[str], embeddings: NDArray[np.float32]) -> None:
+        self._encoder = encoder
+        self._rows = {_digest(text): row for row, text in enumerate(texts)}
+        self._embeddings = embeddings
+
+    @property
+    def fingerprint(self) -> EncoderFingerprint:
+        """Of the encoder."""
+        return self._encoder.fingerprint
+
+    def encode_document(self, texts: Sequence[str], *, batch_size: int = 32) -> SparseVectors:
+        """Encode n documents as `TextEncoder.encode_document` does, without the dense model where that is possible."""
+        rows = np.array([self._rows.get(_digest(text), -1) for text in texts], dtype=np.int64)
+        known, others = np.flatnonzero(rows >= 0), np.flatnonzero(rows < 0)
+        if not len(known):
+            return self._encoder.encode_document(texts, batch_size=batch_size)
+        embeddings = self._embeddings[rows[known]]
+        vectors = self._encoder.sparsify_embeddings(embeddings, [texts[number] for number in known.tolist()])
+        if self._encoder.code is not None:
+            vectors = vectors._replace(codes=self._encoder.code.encode(embeddings))
+        if not len(others):
+            return vectors
+        rest = self._encoder.encode_document([texts[number] for number in others.tolist()], batch_size=batch_size)
+        return stack([vectors, rest]).take(np.argsort(np.concatenate([known, others])))
+
+    def encode_query(self, texts: Sequence[str], *, batch_size: int = 32, k: int | None = None) -> SparseVectors:
+        """Encode n queries; the rest as of `TextEncoder.encode_query`."""
+        return self._encoder.encode_query(texts, batch_size=batch_size, k=k)
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
