@@ -13,7 +13,7 @@ import click
 from connector.cli.connection import ConnectionOptions, connection_options, open_client
 from connector.cli.new_index import NewIndex, new_index_options
 from connector.cli.options import device_option, quiet_option
-from connector.cli.progress import documents
+from connector.cli.progress import documents, stages
 from connector.cli.search_choice import SearchChoice, search_options
 from connector.errors import CorpusError
 
@@ -84,24 +84,33 @@ def evaluate(
         raise CorpusError(f"{dataset} holds no document; there is nothing to search. Give a corpus, or --index.")
     from connector.cli.encoder import open_encoder, open_index_encoder
     from connector.encoders.load import DEFAULT_ENCODER
+    from connector.index.drop import drop_index
+    from connector.ingest.own_dictionary import OWN_ENCODER, OwnDictionary
     from connector.ingest.prepare import prepare_encoder
     from connector.search.evaluate import evaluate as measure
 
+    encoder = None if encoder == OWN_ENCODER else encoder
+    texts = [document.content for document in corpus]
+    own = None
     if schema is not None:
         loaded = open_index_encoder(client, schema, encoder, device=device)
     else:
         loaded = open_encoder(encoder or DEFAULT_ENCODER, device=device, k=k, idf=bool(new.idf))
     name = index or f"ksparse-evaluate-{uuid.uuid4().hex[:8]}"
     if index is None:
-        prepare_encoder(
-            client,
-            name,
-            loaded,
-            sample=[document.content for document in corpus] if new.calibrate is not False else (),
-            rescore=new.bits,
-            search=new.search,
-            settings={"number_of_shards": 1, "number_of_replicas": 0},
-        )
+        builds = encoder is None and k is None and not new.idf and new.calibrate is not False
+        with stages(quiet or not builds) as report:
+            own = OwnDictionary(lambda _most=0: texts, documents=len(texts), progress=report) if builds else None
+            loaded = prepare_encoder(
+                client,
+                name,
+                loaded,
+                sample=texts if new.calibrate is not False else (),
+                dictionary=own,
+                rescore=new.bits_for(loaded),
+                search=new.search,
+                settings={"number_of_shards": 1, "number_of_replicas": 0},
+            )
     try:
         with documents(quiet, len(corpus), f"encoding {judged.name}") as progress:
             result = measure(
@@ -111,6 +120,7 @@ def evaluate(
                 client,
                 name,
                 write=index is None,
+                embeddings=own.embeddings if own is not None else None,
                 search=lambda retriever, texts, top_k: choice.ask(
                     retriever, texts, choice.clauses(retriever.schema), top_k=top_k
                 ),

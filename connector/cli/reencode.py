@@ -15,6 +15,8 @@ from connector.cli.stop import stoppable
 from connector.limits import MAX_HITS
 
 if TYPE_CHECKING:
+    from opensearchpy import OpenSearch
+
     from connector.encoders.text import TextEncoder
     from connector.index.schema import IndexSchema
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 Examples:
   ksparse reencode docs --to docs-2 --encoder my-head
   ksparse reencode docs --to docs-2 --encoder my-head --no-switch      look at docs-2 first; the same again switches
+  ksparse reencode docs --to docs-2 --encoder own             a new dictionary, where the documents have changed
   ksparse reencode docs --to docs-2 --rescore 4 --delete-old           where docs is an index, and no alias yet
 \b
 Documents are written with their versions and routing: what is written into both indices meanwhile, with versions,
@@ -32,7 +35,10 @@ stays as it is. The old index is kept until it is deleted. Fields, codes and wha
 )
 @click.argument("alias")
 @click.option("--to", "target", required=True, help="The new index; one that is there already is gone on with.")
-@click.option("--encoder", help="To encode the documents with.  [default: the one that wrote ALIAS]")
+@click.option(
+    "--encoder",
+    help="To encode the documents with; `own` for a new dictionary of them.  [default: the one that wrote ALIAS]",
+)
 @click.option("--old-encoder", help="The one that wrote ALIAS, or a copy.  [default: where the index says it is]")
 @click.option(
     "--k",

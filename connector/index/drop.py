@@ -18,11 +18,9 @@ def companions_of(client: OpenSearch, names: Sequence[str]) -> list[str]:
     """
     if not names:
         return []
-    key = f"*.mappings._meta.{META_KEY}.dictionary.index"
+    params = {"filter_path": f"*.mappings._meta.{META_KEY}.dictionary.index", "ignore_unavailable": "true"}
     with explained(client):
-        replies = client.indices.get_mapping(
-            index=",".join(names), ignore_unavailable=True, params={"filter_path": key}
-        )
+        replies = client.indices.get_mapping(index=",".join(names), params=params)
     return sorted({reply["mappings"]["_meta"][META_KEY]["dictionary"]["index"] for reply in replies.values()})
 
 

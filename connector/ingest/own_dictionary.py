@@ -90,6 +90,11 @@ class OwnDictionary:
         self._known = texts, embeddings
         return encoder.with_head(head)
 
+    @property
+    def embeddings(self) -> NDArray[np.float32] | None:
+        """Of the sample, (n, dim); None where no dictionary was built, and after `reuse`."""
+        return None if self._known is None else self._known[1]
+
     def reuse(self, encoder: TextEncoder) -> Encoder:
         """The encoder, to which the documents of the sample need not be embedded again."""
         if self._known is None:

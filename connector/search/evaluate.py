@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import nan
 
 import numpy as np
+from numpy.typing import NDArray
 from opensearchpy import OpenSearch
 
 from connector.encoders.text import TextEncoder
@@ -49,6 +50,7 @@ def evaluate(
     index: str,
     *,
     write: bool,
+    embeddings: NDArray[np.float32] | None = None,
     k_query: int | None = None,
     search: Search | None = None,
     progress: Callable[[int], None] | None = None,
@@ -62,6 +64,7 @@ def evaluate(
         client: A ready client.
         index: Must exist and be of this encoder.
         write: Write the corpus into the index first.
+        embeddings: (n, dim), of the corpus where they are known.
         k_query: Features kept per query; the encoder's own number if None.
         search: Searches in another way than by `search_many` with `k_query`.
         progress: Told how many documents are encoded.
@@ -73,15 +76,16 @@ def evaluate(
     encoder = retriever.encoder
     writer = BulkWriter(client, index)
     has_dense = encoder.head is not None and len(corpus) > 0
-    embeddings = []
+    embedded = []
     for start in range(0, len(corpus) if write or has_dense else 0, _BLOCK):
         block = corpus[start : start + _BLOCK]
         texts = [document.content for document in block]
         if has_dense:
-            embeddings.append(encoder.embed(texts))
-            vectors = encoder.sparsify_embeddings(embeddings[-1], texts)
+            known = embeddings[start : start + _BLOCK] if embeddings is not None else None
+            embedded.append(encoder.embed(texts) if known is None else known)
+            vectors = encoder.sparsify_embeddings(embedded[-1], texts)
             if encoder.code is not None:
-                vectors = vectors._replace(codes=encoder.code.encode(embeddings[-1]))
+                vectors = vectors._replace(codes=encoder.code.encode(embedded[-1]))
         else:
             vectors = encoder.encode_document(texts)
         if write and (refused := writer.write(to_sparse_documents(block, vectors)).refused):
@@ -101,7 +105,7 @@ def evaluate(
     figures = {name: evaluate_run(sparse_run, judged.qrels)}
     if has_dense:
         queries = encoder.embed(texts, task="query")
-        truth = exact_search(np.concatenate(embeddings), queries, [each.doc_id for each in corpus], _DEPTH)
+        truth = exact_search(np.concatenate(embedded), queries, [each.doc_id for each in corpus], _DEPTH)
         dense = evaluate_run({q.query_id: hits for q, hits in zip(judged.queries, truth, strict=True)}, judged.qrels)
         sparse = figures["k-sparse"]
         figures["exact dense"] = dense
