@@ -37,7 +37,7 @@ stays as it is. The old index is kept until it is deleted. Fields, codes and wha
 @click.option("--to", "target", required=True, help="The new index; one that is there already is gone on with.")
 @click.option(
     "--encoder",
-    help="To encode the documents with; `own` for a new dictionary of them.  [default: the one that wrote ALIAS]",
+    help="To encode with; `own` for a new dictionary.  [default: the one that wrote ALIAS]",
 )
 @click.option("--old-encoder", help="The one that wrote ALIAS, or a copy.  [default: where the index says it is]")
 @click.option(

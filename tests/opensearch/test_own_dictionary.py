@@ -1,0 +1,246 @@
+"""An index with a dictionary of its own corpus, which the cluster keeps, on a real node."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from opensearchpy import OpenSearch
+
+from connector import Document, SparseIndex
+from connector.cli.main import cli
+from connector.encoders.dictionary import TwoLevelDictionary
+from connector.encoders.dictionary_file import pack_dictionary, unpack_dictionary
+from connector.encoders.load import load_encoder
+from connector.encoders.text import TextEncoder
+from connector.errors import EncoderError, IndexMappingError
+from connector.index.companion import Companion, cache_folder, fetch_companion
+from connector.index.drop import drop_index
+from connector.index.schema import IndexSchema, existing_schema
+from connector.index.writer import BulkWriter
+from connector.ingest.own_dictionary import OwnDictionary
+from connector.ingest.pipeline import IngestJob
+from connector.ingest.prepare import load_index_encoder, prepare_encoder
+from connector.search.retriever import Retriever
+from tests.patience import PATIENCE_S
+from tests.tiny import WORDS
+
+pytestmark = pytest.mark.opensearch
+
+RANDOM = np.random.default_rng(4)
+RARITY = 1 / np.arange(1, len(WORDS) + 1) ** 1.3
+TEXTS = [" ".join(RANDOM.choice(WORDS, 7, p=RARITY / RARITY.sum())) for _ in range(1_200)]
+"""Some words are rare, as tokens must be to count."""
+
+
+class First:
+    """The first of some texts."""
+
+    def __init__(self, texts: list[str]) -> None:
+        self.texts = texts
+
+    def __call__(self, most: int = 10_000) -> list[str]:
+        return self.texts[:most]
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Nothing is kept between tests, nor in the user's folder."""
+    monkeypatch.setenv("KSPARSE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def dense(head_folder: Path) -> TextEncoder:
+    """A dense model that is found again by its name; its head is not used."""
+    return load_encoder(str(head_folder), device="cpu")
+
+
+@pytest.fixture
+def named(client: OpenSearch, index: str) -> Iterator[str]:
+    """Name of an index that goes with its dictionary."""
+    yield index
+    drop_index(client, index)
+
+
+def prepare(client: OpenSearch, index: str, dense: TextEncoder, texts: list[str] = TEXTS) -> TextEncoder:
+    own = OwnDictionary(First(texts), documents=len(texts))
+    return prepare_encoder(client, index, dense, sample=texts, dictionary=own, rescore=4)
+
+
+def dictionary_of(schema: IndexSchema) -> Companion:
+    assert schema.dictionary is not None
+    return schema.dictionary
+
+
+def test_another_machine_searches_without_any_file(
+    client: OpenSearch, named: str, dense: TextEncoder, own_cache: Path
+) -> None:
+    written = prepare(client, named, dense)
+    assert isinstance(written.head, TwoLevelDictionary)
+    assert written.head.num_latents == 26 * 27, "0.6 cells for each of 1,200 documents"
+    with IngestJob(BulkWriter(client, named), written) as job:
+        job.add(Document(str(row), text) for row, text in enumerate(TEXTS))
+    assert job.result.indexed == len(TEXTS)
+    schema = existing_schema(client, named)
+    loaded = load_index_encoder(client, schema, device="cpu")
+    assert loaded.fingerprint == written.fingerprint
+    retriever = Retriever(client, named, loaded)
+    for row in (0, 7, 600):
+        assert TEXTS[row] in {hit.text for hit in retriever.search(TEXTS[row], top_k=10)}
+        assert TEXTS[row] in {hit.text for hit in retriever.search(TEXTS[row], top_k=10, window=0)}
+    assert [path.stem for path in cache_folder().iterdir()] == [dictionary_of(schema).sha256]
+    assert own_cache in cache_folder().parents
+
+
+def test_rescored_searches_find_by_cells_alone_and_others_by_tokens_too(
+    client: OpenSearch, named: str, dense: TextEncoder
+) -> None:
+    retriever = Retriever(client, named, prepare(client, named, dense))
+    head = retriever.encoder.head
+    assert isinstance(head, TwoLevelDictionary)
+    assert retriever.defaults().window == 500
+    assert retriever.defaults().k_query == head.candidate_cells == 64
+    vectors, _ = retriever.encoder.encode_query_for_rescoring([TEXTS[0]])
+    assert (vectors.features[vectors.weights > 0] < head.num_latents).all()
+    alone = retriever.encoder.encode_query([TEXTS[0]])
+    assert (alone.features[alone.weights > 0] >= head.num_latents).any(), "tokens"
+
+
+def test_the_dictionary_is_hidden_and_goes_with_its_index(client: OpenSearch, index: str, dense: TextEncoder) -> None:
+    prepare(client, index, dense)
+    companion = dictionary_of(existing_schema(client, index)).index
+    assert companion.startswith(f"{index}-dictionary-")
+    assert companion not in client.indices.get(index=f"{index}*"), "a wildcard does not reach it"
+    drop_index(client, index)
+    assert not client.indices.exists(index=index)
+    assert not client.indices.exists(index=companion)
+
+
+def test_a_fetched_dictionary_is_not_fetched_again(client: OpenSearch, named: str, dense: TextEncoder) -> None:
+    prepare(client, named, dense)
+    schema = existing_schema(client, named)
+    data = fetch_companion(client, dictionary_of(schema))
+    client.indices.delete(index=dictionary_of(schema).index)
+    assert fetch_companion(client, dictionary_of(schema)) == data
+    [kept] = cache_folder().iterdir()
+    kept.write_bytes(data[:-1] + b"?")
+    with pytest.raises(IndexMappingError, match=r"is not in .* or incomplete\. Restore that index from a snapshot"):
+        fetch_companion(client, dictionary_of(schema))
+
+
+def test_a_dictionary_that_was_changed_is_refused(client: OpenSearch, named: str, dense: TextEncoder) -> None:
+    prepare(client, named, dense)
+    schema = existing_schema(client, named)
+    client.update(index=dictionary_of(schema).index, id="0", body={"doc": {"data": "AAAA"}})
+    with pytest.raises(IndexMappingError, match="is not the one that wrote the documents"):
+        load_index_encoder(client, schema, device="cpu")
+
+
+def test_jobs_that_start_together_use_one_dictionary(client: OpenSearch, named: str, dense: TextEncoder) -> None:
+    together = Barrier(2)
+
+    def start(texts: list[str]) -> str:
+        def sample(most: int = 10_000) -> list[str]:
+            if most > 1_000:
+                together.wait(PATIENCE_S)
+            return texts[:most]
+
+        own = OwnDictionary(sample, documents=len(texts))
+        return prepare_encoder(client, named, dense, sample=texts, dictionary=own).fingerprint.digest
+
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(start, (TEXTS[:1_100], TEXTS[100:]))
+    schema = existing_schema(client, named)
+    assert one == other == schema.encoder.digest
+    kept = client.indices.get(index=f"{named}-dictionary-*", params={"expand_wildcards": "all"})
+    assert list(kept) == [dictionary_of(schema).index], "the other job deletes what it had stored"
+
+
+def test_an_index_that_cannot_be_created_leaves_no_dictionary(
+    client: OpenSearch, named: str, dense: TextEncoder
+) -> None:
+    own = OwnDictionary(First(TEXTS), documents=len(TEXTS))
+    with pytest.raises(IndexMappingError, match="number_of_shards"):
+        prepare_encoder(client, named, dense, sample=TEXTS, dictionary=own, settings={"number_of_shards": "many"})
+    assert not client.indices.get(index=f"{named}*", params={"expand_wildcards": "all"})
+
+
+def test_too_few_documents_get_the_fixed_head(client: OpenSearch, named: str, dense: TextEncoder) -> None:
+    told = prepare(client, named, dense, TEXTS[:999])
+    schema = existing_schema(client, named)
+    assert not isinstance(told.head, TwoLevelDictionary)
+    assert schema.dictionary is None
+    assert schema.encoder_name == dense.name
+
+
+def test_documents_of_the_sample_are_not_embedded_again(
+    client: OpenSearch, named: str, dense: TextEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = OwnDictionary(First(TEXTS[:1_100]), documents=1_100)
+    told = prepare_encoder(client, named, dense, sample=TEXTS, dictionary=own, rescore=4)
+    expected = told.encode_document(TEXTS[1_090:1_110])
+    embedded: list[str] = []
+    encode = TextEncoder.encode_document
+
+    def counted(self: TextEncoder, texts: list[str], *, batch_size: int = 32) -> object:
+        embedded.extend(texts)
+        return encode(self, texts, batch_size=batch_size)
+
+    monkeypatch.setattr(TextEncoder, "encode_document", counted)
+    found = own.reuse(told).encode_document(TEXTS[1_090:1_110])
+    assert embedded == TEXTS[1_100:1_110]
+    for one, other in zip(found.as_mappings(), expected.as_mappings(), strict=True):
+        assert one == pytest.approx(other, rel=1e-3)
+    assert found.codes is not None and expected.codes is not None
+    # The last bits of an embedding depend on what else is in its batch.
+    assert np.mean(found.codes == expected.codes) > 0.99
+
+
+def test_a_packed_dictionary_is_the_same_and_a_damaged_one_is_refused(
+    client: OpenSearch, named: str, dense: TextEncoder
+) -> None:
+    head = prepare(client, named, dense).head
+    assert isinstance(head, TwoLevelDictionary)
+    data = pack_dictionary(head)
+    assert pack_dictionary(unpack_dictionary(data)) == data
+    with pytest.raises(EncoderError, match="the dictionary is damaged"):
+        unpack_dictionary(data[:1_000])
+
+
+def test_the_commands_need_no_option_for_it(
+    client: OpenSearch, named: str, workplace: Path, head_folder: Path, own_cache: Path
+) -> None:
+    """The real dense model: the default of every command."""
+    lines = [json.dumps({"_id": str(row), "text": text}) for row, text in enumerate(TEXTS[:1_000])]
+    (workplace / "corpus.jsonl").write_text("\n".join(lines))
+    (workplace / "few.jsonl").write_text("\n".join(lines[:3]))
+
+    def run(*arguments: str) -> str:
+        result = CliRunner().invoke(cli, list(arguments))
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    run("ingest", "corpus.jsonl", "--index", named, "--quiet")
+    schema = existing_schema(client, named)
+    assert dictionary_of(schema).size > 1_000
+    assert schema.code is not None and schema.code.bits == 4
+    [hit] = json.loads(run("search", TEXTS[5], "--index", named, "--top-k", "1", "--json"))["hits"]
+    assert hit["source"]["text"] == TEXTS[5]
+    run("ingest", "few.jsonl", "--index", named, "--quiet")
+    with SparseIndex(named, client=client) as docs:
+        assert [found.text for found in docs.search(TEXTS[9], top_k=1)] == [TEXTS[9]]
+        assert docs.encoder.fingerprint.digest == schema.encoder.digest
+    target = f"{named}-2"
+    try:
+        run("reencode", named, "--to", target, "--encoder", "own", "--delete-old", "--quiet")
+        assert dictionary_of(existing_schema(client, named)).index.startswith(f"{target}-dictionary-")
+        assert not client.indices.exists(index=dictionary_of(schema).index)
+    finally:
+        drop_index(client, target)
