@@ -496,8 +496,8 @@ def adapt(encoder: TextEncoder, statistics: CorpusStatistics | None, code: Rotat
     if own is None:
         return encoder
     if statistics is not None:
-        same = (own.mean.shape, own.token_weights.shape) == (statistics.mean.shape, statistics.token_weights.shape)
-        encoder = encoder.with_statistics(statistics) if same else encoder
+        fits = (own.mean.shape, own.token_weights.shape) == (statistics.mean.shape, statistics.token_weights.shape)
+        encoder = encoder.with_statistics(statistics) if fits and not own.equals(statistics) else encoder
     if code is encoder.code or (code is not None and (encoder.head is None or code.dim != len(own.mean))):
         return encoder
     return encoder.with_code(code)

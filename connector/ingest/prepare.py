@@ -157,6 +157,20 @@ def load_index_encoder(
         ) from error
 
 
+def fitting_encoder(client: OpenSearch, schema: IndexSchema, encoder: TextEncoder | None) -> TextEncoder:
+    """The encoder itself, or the index's own where none is given or the index has another dictionary by now.
+
+    Raises:
+        ClusterError, EncoderError, IndexMappingError: As of `load_index_encoder`.
+    """
+    if encoder is None:
+        return load_index_encoder(client, schema)
+    both = schema.dictionary is not None and isinstance(encoder.head, TwoLevelDictionary)
+    if both and encoder.fingerprint.digest != schema.encoder.digest:
+        return load_index_encoder(client, schema, device=str(encoder.model.device))
+    return encoder
+
+
 class _NewEncoder(NamedTuple):
     """The encoder of a new index, and what the index keeps of it."""
 

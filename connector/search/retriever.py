@@ -16,6 +16,7 @@ from connector.index.frequencies import DocumentFrequencies
 from connector.index.guard import StaleSchemaError
 from connector.index.schema import IndexSchema, existing_schema
 from connector.index.searcher import Searcher
+from connector.ingest.prepare import fitting_encoder
 from connector.query.body import SearchOptions
 from connector.query.explain import explain_score
 from connector.query.pruning import Pruning
@@ -34,7 +35,8 @@ class Retriever:
     """Searches an index with the encoder that wrote it.
 
     An alias is searched by its name, so that its filter and its routing hold. Where it names other indices later, or an
-    index is made anew under the same name, the retriever goes on with them if the same encoder wrote them.
+    index is made anew under the same name, the retriever goes on with them if the same encoder wrote them, or if the
+    cluster keeps their dictionary.
 
     Every search raises `EncoderMismatchError` if the index has become one of another encoder, `IndexMappingError` if it
     has become none of ours, and `ClusterError` if the server is away or does not permit it.
@@ -42,7 +44,8 @@ class Retriever:
     Args:
         client: A ready client.
         index: The index, or the alias of those that are searched.
-        encoder: Of the fingerprint that the index records, once it has the statistics that the index keeps.
+        encoder: Of the fingerprint that the index records, once it has the statistics that the index keeps. None loads
+            the one that the index names or keeps.
         source: Names of the fields to return with each hit, or whether to return all that are stored.
         cached_queries: How many of the last single queries are kept encoded, since many are asked again; 0 for none.
 
@@ -56,17 +59,18 @@ class Retriever:
         self,
         client: OpenSearch,
         index: str,
-        encoder: TextEncoder,
+        encoder: TextEncoder | None = None,
         *,
         source: Sequence[str] | bool = True,
         cached_queries: int = 1_024,
     ) -> None:
-        def open_index(schema: IndexSchema) -> OpenedIndex:
-            return OpenedIndex(client, schema, encoder, source=source, cached_queries=cached_queries)
+        def open_index(schema: IndexSchema, before: TextEncoder | None) -> OpenedIndex:
+            fitting = fitting_encoder(client, schema, before)
+            return OpenedIndex(client, schema, fitting, source=source, cached_queries=cached_queries)
 
         self._client = client
         self._open = open_index
-        self._opened = open_index(existing_schema(client, index))
+        self._opened = open_index(existing_schema(client, index), encoder)
 
     @property
     def schema(self) -> IndexSchema:
@@ -291,7 +295,7 @@ class Retriever:
             try:
                 return search(self._opened)
             except StaleSchemaError as stale:
-                self._opened = self._open(stale.schema)
+                self._opened = self._open(stale.schema, self.encoder)
         return search(self._opened)
 
 

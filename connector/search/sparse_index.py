@@ -23,7 +23,7 @@ from connector.index.writer import BulkWriter
 from connector.ingest.ledger import IngestResult
 from connector.ingest.own_dictionary import OwnDictionary
 from connector.ingest.pipeline import IngestJob
-from connector.ingest.prepare import load_index_encoder, prepare_encoder
+from connector.ingest.prepare import prepare_encoder
 from connector.ingest.sample import Sampled
 from connector.ingest.update import Change, DocumentUpdater
 from connector.query.body import SearchOptions
@@ -114,18 +114,14 @@ class SparseIndex:
         self._owns_client = client is None
         self.client = client if client is not None else connect(url or "http://localhost:9200", **connection)
         self._encoder = encoder
-        self._writing: TextEncoder | None = None
         self._retriever: Retriever | None = None
 
     @property
     def encoder(self) -> TextEncoder:
         """The encoder as given, else the one that wrote the index, else the shipped one. Loaded at first use."""
         if self._encoder is None:
-            schema = read_schema(self.client, self.index)
-            if schema is None:
-                return load_encoder()
-            self._encoder = load_index_encoder(self.client, schema)
-        elif isinstance(self._encoder, str):
+            return self.retriever.encoder if self.exists() else load_encoder()
+        if isinstance(self._encoder, str):
             self._encoder = load_encoder(self._encoder)
         return self._encoder
 
@@ -138,7 +134,7 @@ class SparseIndex:
             EncoderMismatchError: Another encoder wrote it.
         """
         if self._retriever is None:
-            self._retriever = Retriever(self.client, self.index, self.encoder)
+            self._retriever = Retriever(self.client, self.index, None if self._encoder is None else self.encoder)
         return self._retriever
 
     def exists(self) -> bool:
@@ -349,22 +345,19 @@ class SparseIndex:
         self.close()
 
     def _prepare(self, sample: Callable[[], Sequence[str]], own: OwnDictionary | None) -> TextEncoder:
-        if self._writing is None:
-            new, encoder = self.new, self.encoder
-            self._writing = prepare_encoder(
-                self.client,
-                self.index,
-                encoder,
-                sample=sample,
-                dictionary=own,
-                rescore=new.code_bits if encoder.head is not None else None,
-                search=new.search,
-                fields=new.fields,
-                mappings=new.mappings,
-                settings=new.settings,
-            )
-            self._encoder = self._writing
-        return self._writing
+        new, encoder = self.new, self.encoder
+        return prepare_encoder(
+            self.client,
+            self.index,
+            encoder,
+            sample=sample,
+            dictionary=own,
+            rescore=new.code_bits if encoder.head is not None else None,
+            search=new.search,
+            fields=new.fields,
+            mappings=new.mappings,
+            settings=new.settings,
+        )
 
     def _fields(self) -> tuple[str, ...]:
         """Top-level fields that the index declares, or will declare; known without a request once it was searched."""

@@ -99,6 +99,14 @@ class CorpusStatistics:
             float(np.float16(np.mean([part.average_length for part in parts]))),
         )
 
+    def equals(self, other: CorpusStatistics) -> bool:
+        """Whether all values are the same."""
+        return (
+            self.average_length == other.average_length
+            and np.array_equal(self.mean, other.mean)
+            and np.array_equal(self.token_weights, other.token_weights)
+        )
+
     def to_json(self) -> dict[str, Any]:
         """For an index's mapping: about 20 KB."""
         return {

@@ -93,7 +93,8 @@ def test_another_machine_searches_without_any_file(
     assert loaded.fingerprint == written.fingerprint
     retriever = Retriever(client, named, loaded)
     for row in (0, 7, 600):
-        assert TEXTS[row] in {hit.text for hit in retriever.search(TEXTS[row], top_k=10)}
+        # Codes of 16 dimensions are coarse.
+        assert TEXTS[row] in {hit.text for hit in retriever.search(TEXTS[row], top_k=50)}
         assert TEXTS[row] in {hit.text for hit in retriever.search(TEXTS[row], top_k=10, window=0)}
     assert [path.stem for path in cache_folder().iterdir()] == [dictionary_of(schema).sha256]
     assert own_cache in cache_folder().parents
@@ -237,10 +238,15 @@ def test_the_commands_need_no_option_for_it(
     with SparseIndex(named, client=client) as docs:
         assert [found.text for found in docs.search(TEXTS[9], top_k=1)] == [TEXTS[9]]
         assert docs.encoder.fingerprint.digest == schema.encoder.digest
-    target = f"{named}-2"
-    try:
-        run("reencode", named, "--to", target, "--encoder", "own", "--delete-old", "--quiet")
-        assert dictionary_of(existing_schema(client, named)).index.startswith(f"{target}-dictionary-")
-        assert not client.indices.exists(index=dictionary_of(schema).index)
-    finally:
-        drop_index(client, target)
+        target = f"{named}-2"
+        try:
+            run("update", "few.jsonl", "--index", named, "--quiet")
+            run("reencode", named, "--to", target, "--encoder", "own", "--delete-old", "--quiet")
+            there = existing_schema(client, named)
+            assert dictionary_of(there).index.startswith(f"{target}-dictionary-")
+            assert there.encoder.digest != schema.encoder.digest
+            assert not client.indices.exists(index=dictionary_of(schema).index)
+            assert [found.text for found in docs.search(TEXTS[9], top_k=1)] == [TEXTS[9]], "with the new dictionary"
+            assert docs.encoder.fingerprint.digest == there.encoder.digest
+        finally:
+            drop_index(client, target)
