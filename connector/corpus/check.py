@@ -18,6 +18,9 @@ REPEATED_ID = "is repeated, an earlier record has it"
 """Part of the reason against a record whose id was there before."""
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
 class RecordChecker:
     """Turns records into documents and refuses those that cannot be indexed.
 
@@ -185,7 +188,7 @@ def _refuse_unwritable(name: str, value: object) -> None:
 
 
 def _canonical(value: object) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return _CANONICAL.encode(value).encode()
 
 
 def _kind(value: object) -> str:

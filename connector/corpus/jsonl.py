@@ -107,8 +107,10 @@ def parse_object(text: str) -> dict[str, Any]:
         ValueError: The text is no such object; the message says what is wrong and where.
     """
     try:
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        value = _STRICT.decode(text)
     except json.JSONDecodeError as error:
+        if text.startswith("\ufeff"):
+            raise ValueError("not valid JSON: byte order mark at column 1") from None
         raise ValueError(f"not valid JSON: {error.msg} at column {error.colno}") from None
     except RecursionError:
         raise ValueError("not readable JSON: nested too deeply") from None
@@ -153,3 +155,6 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(constant: str) -> NoReturn:
     raise ValueError(f"not valid JSON: {constant} is no JSON number")
+
+
+_STRICT = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant)

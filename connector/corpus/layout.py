@@ -98,9 +98,7 @@ class RecordMapper:
         self.partition = partition
         self._id_name: str | None = None
         self._said: set[str] = set()
-        self._names = {name: name for name in (*_OWN, *checker.fields)}
-        if layout.title is not None:
-            self._names[layout.title] = "title"
+        self._places: dict[str, dict[str, str | None]] = {}
 
     def with_id(self, name: str) -> RecordMapper:
         """The same for records whose id is called so; else each record decides, as it has one or not."""
@@ -146,20 +144,17 @@ class RecordMapper:
         """The record with the names that the checker knows."""
         layout = self.layout
         id_name = self._id_name or layout.id_of(values, self.checker.fields)
+        places = self._places.get(id_name) or self._places_by(id_name)
         record: dict[str, Any] = {}
         texts: dict[str, Any] = {}
         others: dict[str, Any] = {}
         for name, value in values.items():
-            if name in layout.exclude:
-                continue
-            if name == id_name:
-                record["_id"] = value
-            elif name in layout.texts:
-                texts[name] = value
-            elif name in self._names:
-                record[self._names[name]] = value
-            else:
+            if name not in places:
                 others[name] = value
+            elif (place := places[name]) == "text":
+                texts[name] = value
+            elif place is not None:
+                record[place] = value
         if layout.id_field is not None and "_id" not in record and not self.checker.generate_ids:
             raise ValueError(f"has no {layout.id_field!r}, which was named as the id; it has {_listed(values)}")
         if not texts and "title" not in record:
@@ -169,11 +164,24 @@ class RecordMapper:
             )
         record["text"] = _joined([texts[name] for name in layout.texts if name in texts])
         if flat:
-            return record | {"metadata": _merged(record.get("metadata"), others)}
+            record["metadata"] = _merged(record.get("metadata"), others)
+            return record
+        if not others:
+            return record
         for name in others:
             if name in RESERVED:
                 raise ValueError(f"has the key {name!r} beside the one that was named for it; leave one of them out")
         return record | others
+
+    def _places_by(self, id_name: str) -> dict[str, str | None]:
+        """From a name to the checker's name for it, where the id is called so; None is left out."""
+        layout = self.layout
+        places: dict[str, str | None] = {name: name for name in (*_OWN, *self.checker.fields)}
+        if layout.title is not None:
+            places[layout.title] = "title"
+        places |= dict.fromkeys(layout.texts, "text") | {id_name: "_id"} | dict.fromkeys(layout.exclude)
+        self._places[id_name] = places
+        return places
 
 
 def _joined(texts: list[Any]) -> Any:  # noqa: ANN401

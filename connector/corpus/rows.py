@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
 
 from connector.corpus.lines import decode
 
@@ -20,8 +20,7 @@ _MAX_LINES = 10_000
 Lines = Iterator[tuple[int, bytes]]
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One row, and where it comes from.
 
     Attributes:
@@ -144,6 +143,6 @@ def _checked(row: Row) -> Row:
             decode(line)
     except ValueError as error:
         return Row(row.number, row.lines, error=str(error))
-    if any(b"\0" in line for line in row.lines):
+    if b"\0" in b"".join(row.lines):
         return Row(row.number, row.lines, error="holds a NUL character; name the encoding of the file, e.g. utf-16-le")
     return row

@@ -64,9 +64,11 @@ def _cells(row: Row, names: list[str]) -> dict[str, str]:
     """The cells of a row by name, or the `ValueError` that says why it is none."""
     if row.error is not None:
         raise ValueError(row.error)
+    cells = row.cells
     # What exports put behind the last column is no cell, as long as it is empty.
-    cells = row.cells if any(row.cells[len(names) :]) else row.cells[: len(names)]
-    if [cell.strip("\ufeff ") for cell in cells] == names:
+    if len(cells) > len(names) and not any(cells[len(names) :]):
+        cells = cells[: len(names)]
+    if names[0] in cells[0] and [cell.strip("\ufeff ") for cell in cells] == names:
         raise ValueError("repeats the header; files that were joined have one each")
     if len(cells) != len(names):
         raise ValueError(f"has {len(cells)} cells, the header has {len(names)}")

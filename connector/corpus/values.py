@@ -23,6 +23,8 @@ _EXACT = 2**53
 _LONG = 2**63
 """Whole numbers below it are a `long` of the server."""
 
+_PLAIN = frozenset({type(None), str, int, bool})
+
 
 def plain(value: Any, _inside: frozenset[int] = frozenset()) -> Any:  # noqa: ANN401
     """Return a value as JSON has it.
@@ -32,8 +34,12 @@ def plain(value: Any, _inside: frozenset[int] = frozenset()) -> Any:  # noqa: AN
     their values; arrays, tuples and sets lists; NumPy's numbers and arrays Python's. `NaT` becomes None. What is none
     of these stays as it is, for the writer of JSON to refuse.
     """
-    if value is None or type(value) in (str, int, bool):
+    kind = type(value)
+    if kind in _PLAIN:
         return value
+    # What JSON holds comes first: asking for abstract classes and NumPy's takes longer than all else here.
+    if kind is dict or kind is list:
+        return _container(value, _inside)
     if isinstance(value, Enum):
         return plain(value.value, _inside)
     if isinstance(value, np.generic | np.ndarray):
@@ -74,8 +80,8 @@ def _container(value: Any, inside: frozenset[int]) -> Any:  # noqa: ANN401
     if id(value) in inside or len(inside) > MAX_DEPTH:
         return value  # what holds itself, or is too deep, is refused later
     within = inside | {id(value)}
-    if isinstance(value, Mapping):
-        return {_key(key): plain(item, within) for key, item in value.items()}
+    if type(value) is dict or isinstance(value, Mapping):
+        return {key if type(key) is str else _key(key): plain(item, within) for key, item in value.items()}
     # A set has no order: the same one must become the same list in each process.
     items = sorted(value, key=repr) if isinstance(value, AbstractSet) else value
     return [plain(item, within) for item in items]
