@@ -184,7 +184,7 @@ def test_a_truth_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
     [
         ({"verify_cert": False}, TypeError, "no option 'verify_cert'; did you mean 'verify_certs'?"),
         ({"timeouts": 3}, TypeError, "no option 'timeouts'; did you mean 'timeout"),
-        ({"opensearch_url": "http://x"}, TypeError, r"no option 'opensearch_url'\."),
+        ({"opensearch_url": "http://x"}, TypeError, "takes 'opensearch_url' for 'url'; leave one of them out"),
         ({"hosts": ["http://x"]}, ValueError, "hosts is for the URL to say"),
         ({"use_ssl": True}, ValueError, "use_ssl is for the URL to say"),
         ({"port": 9200}, ValueError, "port is for the URL to say"),

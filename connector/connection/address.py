@@ -56,6 +56,9 @@ def parse_addresses(
     Raises:
         ClusterError: One is not of http or https, cannot be read, or names another user. No message shows credentials.
     """
+    for each in [url] if isinstance(url, str) else url:
+        if not isinstance(each, str):  # not shown: a dictionary of opensearch-py may hold a password
+            raise ClusterError(f"{name} is of type {type(each).__name__}, not a URL such as http://localhost:9200.")
     urls = re.split(r"\s*,\s*(?=https?://)", url.strip()) if isinstance(url, str) else [each.strip() for each in url]
     parsed = [parse_address(each, name=name) for each in urls]
     if not parsed:

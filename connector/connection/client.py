@@ -22,10 +22,11 @@ from opensearchpy.exceptions import (
 )
 from urllib3.exceptions import NameResolutionError
 
+from connector.arguments import rename
 from connector.connection.access import Access, access_from_environment, url_from_environment
 from connector.connection.address import Address, without_password
 from connector.connection.aws import Service, Signer
-from connector.connection.factory import make_client
+from connector.connection.factory import check_options, make_client
 from connector.connection.proxy import Proxy, explain_proxy
 from connector.connection.tls import causes_of, explain_tls
 from connector.connection.transport import location
@@ -93,7 +94,7 @@ def connect(
         timeout_s: Longest wait for one reply.
         max_connections: Kept open for requests at the same time.
         http_compress: Send and receive gzip; if None, wherever the server is not on this machine.
-        **options: Passed on to opensearch-py's `OpenSearch`.
+        **options: Passed on to opensearch-py's `OpenSearch`. `opensearch_url` is another name for `url`.
 
     Raises:
         ClusterError: The address is not one of http or https, or a certificate cannot be read.
@@ -115,9 +116,11 @@ def connect(
     )
     # opensearch-py's own names for these may be among the options.
     settings: dict[str, Any] = {"timeout": timeout_s, "pool_maxsize": max_connections, "http_compress": http_compress}
-    settings |= options
+    settings |= rename(({} if url is None else {"url": url}) | options, "connect()", {"opensearch_url": "url"})
+    url = settings.pop("url", None)
     if url is not None:
         return make_client(url, access, **settings)
+    check_options(settings)
     if access != Access():
         raise ValueError("Credentials, certificates and proxies need a URL; give it, or leave all to OPENSEARCH_URL.")
     given = url_from_environment()
@@ -252,7 +255,14 @@ def reason_of(error: TransportError) -> str:
 def root_cause(error: Mapping[str, Any]) -> str:
     """The first reason that the server gives under `all shards failed`, else its reason for the whole request."""
     [first, *_] = error.get("root_cause") or [error]
-    return str(first.get("reason") or error.get("reason") or error.get("type") or "it gives no reason")
+    reason = first.get("reason") or error.get("reason") or error.get("type") or "it gives no reason"
+    cause = error.get("caused_by")
+    while reason == "Failed to parse" and isinstance(cause, Mapping):  # a count says no more of a filter
+        inner = cause.get("caused_by")
+        if cause.get("type") == "parsing_exception" or not isinstance(inner, Mapping):
+            reason = cause.get("reason") or reason
+        cause = inner
+    return str(reason)
 
 
 def _first_line(error: Exception) -> str:

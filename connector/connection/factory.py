@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import inspect
 import ssl
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
-from difflib import get_close_matches
 from logging import getLogger
 from typing import Any
 
 import urllib3
 from opensearchpy import ConnectionPool, OpenSearch, RequestsHttpConnection, Transport
 
+from connector.arguments import refuse_unknown
 from connector.connection.access import Access
 from connector.connection.address import Address, parse_addresses
 from connector.connection.proxy import Proxy, find_proxy
@@ -41,7 +41,7 @@ def make_client(
         access = replace(access, username=username, password=password)
     access.check()
     connection_class: type = options.pop("connection_class", PatientConnection)
-    _check_options(options, connection_class)
+    check_options(options, connection_class)
     headers = {name.lower(): value for name, value in (options.pop("headers", None) or {}).items()}
     authorization = access.authorization()
     if authorization is not None:
@@ -109,17 +109,25 @@ def _left_to(connection_class: type, access: Access) -> dict[str, Any]:
     return told | {"ssl_show_warn": False}
 
 
-def _check_options(options: dict[str, Any], connection_class: type) -> None:
-    """Refuse what opensearch-py would swallow without a word."""
+def check_options(options: Mapping[str, Any], connection_class: type = PatientConnection) -> None:
+    """Refuse what opensearch-py would swallow without a word.
+
+    Raises:
+        ValueError: An option is not for a client to say.
+        TypeError: It is unknown.
+    """
     for name in options:
         if name in _SAID_BY_THE_URL:
             raise ValueError(f"{name} is for the URL to say (https://search.example:9200/path), or for a list of them.")
         if name == "max_retries" or name.startswith("retry_on_"):
             raise ValueError(f"{name} is not for a client to say: the writer decides what is sent again, and how long.")
-    known = _names_of(connection_class, Transport, ConnectionPool) | {"transport_class", "_client_meta"}
-    for name in options.keys() - known:
-        near = get_close_matches(name, known | {each.name for each in fields(Access)} | {"timeout_s"}, 1)
-        raise TypeError(f"connect() has no option {name!r}{f'; did you mean {near[0]!r}?' if near else '.'}")
+    refuse_unknown(options, connection_options(connection_class), "connect()")
+
+
+def connection_options(connection_class: type = PatientConnection) -> set[str]:
+    """Names of all options of `connect`, opensearch-py's own among them."""
+    ours = {each.name for each in fields(Access)} | {"url", "opensearch_url", "timeout_s", "max_connections"}
+    return ours | _names_of(connection_class, Transport, ConnectionPool) | {"transport_class", "_client_meta"}
 
 
 def _names_of(*classes: type) -> set[str]:

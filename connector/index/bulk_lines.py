@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from json.encoder import encode_basestring
 from typing import Any
 
 import numpy as np
 
+from connector.index.derived import with_derived
 from connector.limits import MAX_ID_BYTES, check_depth
 from connector.query.body import FEATURES_FIELD, PRESENCE_FEATURE, check_features
 from connector.query.rescore import CODE_FIELD
@@ -21,13 +22,14 @@ _DIGITS = 4
 """Always tell two weights apart that `rank_features` does: it keeps 9 significant bits."""
 
 
-def to_lines(action: SparseDocument | Deletion, scale: float) -> bytes:
+def to_lines(action: SparseDocument | Deletion, scale: float, derived: Collection[str] = ()) -> bytes:
     """What a bulk request holds of a document (two lines) or of a deletion (one).
 
     Args:
         action: To write.
         scale: A power of two that weights are multiplied by. They are rounded to the nearest that the server can hold,
             and raised to the smallest one.
+        derived: Fields of the index that are made of others (`connector.index.derived`).
 
     Raises:
         ValueError: A feature cannot be stored, the id is not 1 to 512 bytes, the version is none that the server
@@ -53,7 +55,7 @@ def to_lines(action: SparseDocument | Deletion, scale: float) -> bytes:
         return (_to_json({"delete": head}) + "\n").encode()
     if PRESENCE_FEATURE in action.features:
         raise ValueError(f"feature name {PRESENCE_FEATURE!r} is taken; every document gets it.")
-    rest = dict(action.source)
+    rest = with_derived(action.source, derived)
     if action.code is not None:
         rest[CODE_FIELD] = base64.b64encode(action.code).decode("ascii")
     features = _features(action.features, scale)

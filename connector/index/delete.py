@@ -13,6 +13,7 @@ from opensearchpy.exceptions import NotFoundError
 from connector.connection.client import explained, root_cause
 from connector.errors import ClusterError
 from connector.index.sizes import all_of, count_matching
+from connector.query.clauses import matches_everything
 
 _log = getLogger("ksparse.index")
 
@@ -31,11 +32,25 @@ class Deleted(NamedTuple):
     changed: int
 
 
+def check_narrowed(filters: Sequence[Mapping[str, Any]]) -> None:
+    """Make sure that a deletion by filters is not one of everything, such as by one that says nothing.
+
+    Raises:
+        ValueError: It is, by the form of the filters alone.
+    """
+    if all(map(matches_everything, filters)):
+        raise ValueError(
+            "a deletion needs a filter, and this one matches every document; say so in so many words (everything=True, "
+            "or the method that clears the store), or delete the index."
+        )
+
+
 def delete_matching(
     client: OpenSearch,
     index: str,
     filters: Sequence[Mapping[str, Any]],
     *,
+    everything: bool = False,
     refresh: bool = True,
     progress: Callable[[int], None] | None = None,
 ) -> Deleted:
@@ -46,17 +61,19 @@ def delete_matching(
     Args:
         client: A ready client.
         index: The index or alias.
-        filters: Query clauses, at least one.
+        filters: Query clauses.
+        everything: Delete all documents, if that is what the filters say.
         refresh: Make it visible to searches at once.
         progress: Told how many are gone.
 
     Raises:
         ClusterError: The server is away, does not permit it, or has no such request.
         IndexMappingError: There is no such index.
-        ValueError: There is no filter.
+        SearchError: The server refuses a filter.
+        ValueError: The filters match every document, whatever it holds, and `everything` does not say so.
     """
-    if not filters:
-        raise ValueError("a deletion needs a filter; to delete all documents, delete the index.")
+    if not everything:
+        check_narrowed(filters)
     params = {"conflicts": "proceed", "wait_for_completion": "false", "refresh": str(refresh).lower()}
     count_matching(client, index, filters)  # the task would fail where nobody reads it
     try:

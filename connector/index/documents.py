@@ -12,6 +12,7 @@ from opensearchpy.exceptions import AuthorizationException, NotFoundError, Trans
 from connector.connection.client import explained
 from connector.errors import ClusterError, IndexMappingError
 from connector.index.aliases import hides_documents, read_alias
+from connector.index.derived import restored
 from connector.index.schema import IndexSchema
 from connector.index.sizes import all_of
 from connector.limits import MAX_HITS
@@ -134,4 +135,4 @@ def _search(client: OpenSearch, index: str, doc_ids: Sequence[str]) -> dict[str,
 def _stored(reply: Mapping[str, Any]) -> StoredDocument:
     # A server without sequence numbers (Serverless) leaves them out.
     state = StoredState(reply.get("_seq_no", -1), reply.get("_primary_term", -1))
-    return StoredDocument(reply.get("_source", {}), state)
+    return StoredDocument(restored(reply.get("_source", {})), state)

@@ -12,6 +12,7 @@ from opensearchpy.exceptions import AuthorizationException, NotFoundError
 
 from connector.connection.client import explained
 from connector.errors import ClusterError
+from connector.index.derived import restored
 from connector.index.target import WriteTarget
 from connector.limits import MAX_HITS
 from connector.types import Deletion, Document, StoredState
@@ -219,4 +220,4 @@ def only_routing(doc_id: str, copies: Sequence[Found]) -> str | None:
 
 def _found(reply: Mapping[str, Any]) -> Found:
     state = StoredState(reply["_seq_no"], reply["_primary_term"])
-    return Found(reply.get("_source", {}), state, reply.get("_routing"))
+    return Found(restored(reply.get("_source", {})), state, reply.get("_routing"))

@@ -14,17 +14,20 @@ from connector.connection.client import explained, is_elasticsearch, reason_of
 from connector.errors import EncoderMismatchError, IndexMappingError
 from connector.index.companion import Companion
 from connector.index.create import check_mapping, create_index
+from connector.index.derived import derived_in
 from connector.index.meta import META_KEY, IndexMeta, check_format, space_of
 from connector.index.names import broken_rule, check_field_name, check_index_name
 from connector.index.probe import probe_write
-from connector.query.body import FEATURES_FIELD, SPACE_FIELD
+from connector.query.body import FEATURES_FIELD, SPACE_FIELD, WHOLE_FIELD
 from connector.query.rescore import CODE_FIELD, code_mapping
+from connector.query.terms import TERMS_FIELD
 from connector.source_tree import mappings_folder
 from connector.types import EncoderFingerprint, SearchDefaults
 from connector.vectors.codes import RotatedCode
 from connector.vectors.statistics import CorpusStatistics
 
-_RESERVED_FIELDS = ("_id", "title", "text", "metadata", FEATURES_FIELD, CODE_FIELD, SPACE_FIELD)
+_OWN_FIELDS = ("_id", "title", "text", "metadata", FEATURES_FIELD, CODE_FIELD, SPACE_FIELD)
+_RESERVED_FIELDS = (*_OWN_FIELDS, WHOLE_FIELD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +100,11 @@ def index_body(
     body = load_mapping("rank_features")
     body["mappings"]["properties"] |= _declared(fields, mappings)
     body["mappings"] = dict(mappings or {}) | body["mappings"]
+    if TERMS_FIELD in derived_in(body["mappings"]["properties"]):
+        _exclude(body, TERMS_FIELD)
     if code is not None:
         body["mappings"]["properties"][CODE_FIELD] = code_mapping()
-        for excludes in body["mappings"]["_source"].values():
-            excludes.append(CODE_FIELD)
+        _exclude(body, CODE_FIELD)
     meta = IndexMeta(encoder, encoder_name, statistics, code, weight_exponent, search, dictionary).to_json()
     body["mappings"]["_meta"] = {META_KEY: meta}
     body["mappings"]["properties"][SPACE_FIELD] = {"type": "constant_keyword", "value": space_of(meta)}
@@ -135,6 +139,17 @@ def _declared(fields: Mapping[str, str] | None, mappings: Mapping[str, Any] | No
     for name in properties:
         check_field_name(name, _RESERVED_FIELDS)
     return properties
+
+
+def _own_in(properties: Mapping[str, Any]) -> set[str]:
+    """The fields of a mapping that are ours; an older index may have one of its own with the name of a later one."""
+    return {*_OWN_FIELDS, *({WHOLE_FIELD} & derived_in(properties))}
+
+
+def _exclude(body: dict[str, Any], field: str) -> None:
+    """Keep a field out of `_source`."""
+    for excludes in body["mappings"]["_source"].values():
+        excludes.append(field)
 
 
 def read_schema(client: OpenSearch, index: str) -> IndexSchema | None:
@@ -195,7 +210,8 @@ def read_further_mappings(client: OpenSearch, index: str) -> dict[str, Any]:
     """
     with explained(client):
         mappings = next(iter(client.indices.get_mapping(index=index).values()))["mappings"]
-    properties = {name: facts for name, facts in mappings["properties"].items() if name not in _RESERVED_FIELDS}
+    own = _own_in(mappings["properties"])
+    properties = {name: facts for name, facts in mappings["properties"].items() if name not in own}
     ours = ("_meta", "_source", "dynamic", "properties")
     return {name: part for name, part in mappings.items() if name not in ours} | {"properties": properties}
 
@@ -338,7 +354,9 @@ def prepare_index(
             settings=settings,
         )
         if is_elasticsearch(client):
-            body["mappings"]["properties"]["metadata"]["type"] = "flattened"
+            for definition in body["mappings"]["properties"].values():
+                if definition.get("type") == "flat_object":
+                    definition["type"] = "flattened"
         if not create_index(client, index, body):
             return prepare_index(client, index, encoder, fields=fields)
         return _parse(index, body["mappings"])
@@ -395,9 +413,8 @@ def _parse(name: str, mappings: Mapping[str, Any]) -> IndexSchema:
             "no template with that setting matches."
         )
     known = IndexMeta.from_json(name, meta)
-    declared = {
-        field: facts_of.get("type", "object") for field, facts_of in properties.items() if field not in _RESERVED_FIELDS
-    }
+    own = _own_in(properties)
+    declared = {field: facts_of.get("type", "object") for field, facts_of in properties.items() if field not in own}
     return IndexSchema(
         name,
         known.encoder,

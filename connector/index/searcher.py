@@ -11,6 +11,7 @@ from opensearchpy.exceptions import NotFoundError, RequestError, TransportError
 
 from connector.connection.client import explained, reason_of, root_cause, version_tuple
 from connector.errors import SearchError
+from connector.index.derived import restored
 from connector.index.guard import IndexGuard
 from connector.index.point_in_time import point_in_time
 from connector.index.schema import read_weight_exponent
@@ -264,7 +265,7 @@ def _hits(reply: Mapping[str, Any]) -> list[Hit]:
         Hit(
             hit["_id"],
             float(hit["_score"]),
-            hit.get("_source", {}),
+            restored(hit.get("_source", {})),
             hit.get("matched_queries", {}),
             highlight=hit.get("highlight", {}),
             index=hit["_index"],

@@ -6,17 +6,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from opensearchpy import OpenSearch
-from opensearchpy.exceptions import NotFoundError
+from opensearchpy.exceptions import NotFoundError, RequestError
 
-from connector.connection.client import explained
-from connector.errors import IndexMappingError
+from connector.connection.client import explained, reason_of
+from connector.errors import IndexMappingError, SearchError
+from connector.query.clauses import every
 
 _MERGE_TIMEOUT_S = 1_800
 
 
 def all_of(filters: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The body that asks for the documents that match all filters; without any, for all documents."""
-    return {"query": {"bool": {"filter": [dict(clause) for clause in filters]}}}
+    return {"query": every(filters)}
 
 
 def count_matching(client: OpenSearch, index: str, filters: Sequence[Mapping[str, Any]] = ()) -> int:
@@ -25,12 +26,15 @@ def count_matching(client: OpenSearch, index: str, filters: Sequence[Mapping[str
     Raises:
         ClusterError: The server is away or does not permit it.
         IndexMappingError: There is no such index.
+        SearchError: The server refuses a filter.
     """
     try:
         with explained(client):
             return int(client.count(index=index, body=all_of(filters))["count"])
     except NotFoundError as error:
         raise IndexMappingError(f"There is no index {index!r}.") from error
+    except RequestError as error:
+        raise SearchError(f"Index {index!r} refuses the filter: {reason_of(error)}") from error
 
 
 def merge_index(client: OpenSearch, index: str) -> None:

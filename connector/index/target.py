@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -10,13 +10,18 @@ from opensearchpy import OpenSearch
 from opensearchpy.exceptions import AuthorizationException, NotFoundError, RequestError
 
 from connector.errors import IndexMappingError
+from connector.index.derived import DERIVED_MAPPING, derived_in
 from connector.index.meta import META_KEY, check_format
 from connector.types import Deletion, Document, SparseDocument
 
 _SETTINGS = ",".join(f"*.settings.index.{name}" for name in ("uuid", "default_pipeline", "final_pipeline"))
 _MAPPING = ",".join(
     f"*.mappings.{name}"
-    for name in ("_routing", *(f"_meta.{META_KEY}.{key}" for key in ("format", "weight_exponent", "encoder.digest")))
+    for name in (
+        "_routing",
+        *(f"_meta.{META_KEY}.{key}" for key in ("format", "weight_exponent", "encoder.digest")),
+        *(f"properties.{path}" for path in DERIVED_MAPPING),
+    )
 )
 
 
@@ -52,6 +57,7 @@ class WriteTarget:
         name: An index or an alias.
         states: Of the indices behind it, by name; none if there are none.
         formats: What the documents of each agree in.
+        derived: Fields that the indices have for what is made of others (`connector.index.derived`).
         is_alias: Whether it is known to be an alias.
         index: The one that takes what is written; None if that is not known, or if there is none.
         routing: That the alias gives to each document.
@@ -62,6 +68,7 @@ class WriteTarget:
     name: str
     states: Mapping[str, IndexState] = field(default_factory=dict)
     formats: Mapping[str, StoredFormat] = field(default_factory=dict)
+    derived: frozenset[str] = frozenset()
     is_alias: bool = False
     index: str | None = None
     routing: str | None = None
@@ -143,6 +150,7 @@ def read_target(client: OpenSearch, name: str) -> WriteTarget:
         name,
         states,
         {index: _format(index, mapping) for index, mapping in found.items()},
+        _derived(found.values()),
         is_alias=bool(aliases),
         index=written,
         routing=aliases.get(written or "", {}).get("index_routing"),
@@ -170,6 +178,12 @@ def _write_index(states: Mapping[str, IndexState], aliases: Mapping[str, Mapping
 def _state(settings: Mapping[str, Any]) -> IndexState:
     pipelines = {settings.get(f"{name}_pipeline", "_none") for name in ("default", "final")}
     return IndexState(str(settings["uuid"]), pipelines != {"_none"})
+
+
+def _derived(mappings: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+    """The derived fields that all indices have."""
+    found = [derived_in(mapping.get("properties", {})) for mapping in mappings]
+    return frozenset.intersection(*found) if found else frozenset()
 
 
 def _format(index: str, mapping: Mapping[str, Any]) -> StoredFormat:

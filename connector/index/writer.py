@@ -165,7 +165,7 @@ class BulkWriter:
         for document in documents:
             try:
                 routed = self._routed(document)
-                actions.append(_Action(routed, to_lines(routed, self._scale)))
+                actions.append(_Action(routed, to_lines(routed, self._scale, self.target.derived)))
             except (ValueError, TypeError, RecursionError) as error:
                 outcome.refused.append(Refusal(document, 0, "invalid_document", str(error), 0))
         for chunk in self._chunks(actions):

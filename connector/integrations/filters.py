@@ -1,83 +1,95 @@
-"""Clauses over metadata that an index keeps typed, so that numbers compare as numbers. Pure functions."""
+"""How metadata can be asked for: as typed values where a store made the index, as words where `ksparse ingest` did."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
-Clause = dict[str, Any]
-"""Of OpenSearch's query language."""
-
-META_FIELD = "meta"
-
-NOTHING: Clause = {"match_none": {}}
-
-RANGES = {">": "gt", ">=": "gte", "<": "lt", "<=": "lte"}
+from connector.query import terms
+from connector.query.clauses import Clause, negation, some
+from connector.query.filters import words_equal
+from connector.query.terms import Naive
 
 
-def typed_mappings(rest: str) -> dict[str, Any]:
-    """Build the mappings of an index that keeps metadata typed; a `flat_object` has words alone.
+class Metadata(Protocol):
+    """Questions to metadata, by the path of a key. Values are Python's; errors are `ValueError`s."""
+
+    def any_of(self, path: str, values: Iterable[Any]) -> Clause:
+        """A value is equal to one of some; None is one that is missing."""
+        ...
+
+    def missing(self, path: str) -> Clause:
+        """There is no value."""
+        ...
+
+    def empty(self, path: str) -> Clause:
+        """There is no value, or an empty string or list."""
+        ...
+
+    def compare(self, path: str, operator: str, value: Any) -> Clause:  # noqa: ANN401
+        """A value compares to another one by one of `COMPARISONS`."""
+        ...
+
+    def contains(self, path: str, text: str, *, ignore_case: bool) -> Clause:
+        """A string holds another one."""
+        ...
+
+
+class TypedMetadata:
+    """Metadata that a store keeps typed (`connector.query.terms`): numbers and dates compare as what they are.
 
     Args:
-        rest: The field for what the index need not look into.
+        naive: What a date without a zone is.
     """
-    return {
-        "date_detection": False,
-        "dynamic_templates": [
-            {"words": {"match_mapping_type": "string", "mapping": {"type": "keyword"}}},
-            # The server would make a long of a first 10, and take a later 9.99 for 9.
-            {"integers": {"match_mapping_type": "long", "mapping": {"type": "double"}}},
-            {"floats": {"match_mapping_type": "double", "mapping": {"type": "double"}}},
-        ],
-        "properties": {
-            META_FIELD: {"type": "object", "dynamic": True},
-            rest: {"type": "object", "enabled": False},
-        },
-    }
+
+    def __init__(self, naive: Naive = "utc") -> None:
+        self._naive = naive
+
+    def any_of(self, path: str, values: Iterable[Any]) -> Clause:
+        """See `Metadata`."""
+        return terms.any_of(path, values, naive=self._naive)
+
+    def missing(self, path: str) -> Clause:
+        """See `Metadata`."""
+        return terms.missing(path)
+
+    def empty(self, path: str) -> Clause:
+        """See `Metadata`."""
+        return terms.any_of(path, [None, "", []])
+
+    def compare(self, path: str, operator: str, value: Any) -> Clause:  # noqa: ANN401
+        """See `Metadata`."""
+        return terms.compare(path, operator, value, naive=self._naive)
+
+    def contains(self, path: str, text: str, *, ignore_case: bool) -> Clause:
+        """See `Metadata`."""
+        return terms.contains(path, text, ignore_case=ignore_case)
 
 
-def equal(path: str, value: Any) -> Clause:  # noqa: ANN401
-    """A field has a value, maybe among others."""
-    return {"term": {path: {"value": value}}}
+class WordsMetadata:
+    """Metadata as an index of `ksparse ingest` has it: words, which cannot be compared as numbers or dates."""
 
+    def any_of(self, path: str, values: Iterable[Any]) -> Clause:
+        """See `Metadata`."""
+        return words_equal(f"metadata.{path}", values)
 
-def missing(path: str) -> Clause:
-    """A field is not there, or it is null or an empty list."""
-    return negation({"exists": {"field": path}})
+    def missing(self, path: str) -> Clause:
+        """See `Metadata`."""
+        return negation({"exists": {"field": f"metadata.{path}"}})
 
+    def empty(self, path: str) -> Clause:
+        """See `Metadata`."""
+        return some([self.missing(path), words_equal(f"metadata.{path}", [""])])
 
-def comparison(path: str, operator: str, value: Any) -> Clause:  # noqa: ANN401
-    """A field compares to a value by one of `RANGES`.
+    def compare(self, path: str, operator: str, value: Any) -> Clause:  # noqa: ANN401
+        """See `Metadata`."""
+        raise ValueError(
+            f"{operator!r} cannot compare {path!r}: the index keeps metadata as words. An index that this store makes "
+            "keeps it typed; add the documents to a new one."
+        )
 
-    Raises:
-        ValueError: The value is neither a number nor an ISO date.
-    """
-    if not _is_comparable(value):
-        raise ValueError(f"{operator} compares numbers and ISO dates, got {value!r} for {path!r}.")
-    return {"range": {path: {RANGES[operator]: value}}}
-
-
-def every(clauses: Iterable[Clause]) -> Clause:
-    """All of the clauses match; so they do where there are none."""
-    return {"bool": {"filter": list(clauses)}}
-
-
-def some(clauses: Iterable[Clause]) -> Clause:
-    """One of the clauses matches; none does where there are none."""
-    return {"bool": {"should": list(clauses), "minimum_should_match": 1}}
-
-
-def negation(clause: Clause) -> Clause:
-    """The clause does not match."""
-    return {"bool": {"must_not": [clause]}}
-
-
-def _is_comparable(value: object) -> bool:
-    if isinstance(value, str):
-        try:
-            datetime.fromisoformat(value)
-        except ValueError:
-            return False
-        return True
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    def contains(self, path: str, text: str, *, ignore_case: bool) -> Clause:
+        """See `Metadata`."""
+        pattern = re.sub(r"([*?\\])", r"\\\1", text)
+        return {"wildcard": {f"metadata.{path}": {"value": f"*{pattern}*", "case_insensitive": ignore_case}}}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -14,23 +15,47 @@ except ModuleNotFoundError as error:
 import numpy as np
 from haystack import Document, component, default_from_dict, default_to_dict
 from haystack.dataclasses import ByteStream, SparseEmbedding
-from haystack.document_stores.errors import DuplicateDocumentError
+from haystack.document_stores.errors import DocumentStoreError, DuplicateDocumentError
 from haystack.document_stores.types import DuplicatePolicy, FilterPolicy
 from haystack.document_stores.types.filter_policy import apply_filter_policy
+from haystack.errors import FilterError
 from haystack.utils import Secret, deserialize_secrets_inplace
 from opensearchpy import OpenSearch
 
+from connector.arguments import rename
+from connector.corpus.values import to_id
 from connector.encoders.load import DEFAULT_ENCODER, load_encoder
 from connector.encoders.text import TextEncoder
-from connector.integrations.filters import META_FIELD, typed_mappings
+from connector.errors import ConnectorError
+from connector.integrations.filters import TypedMetadata, WordsMetadata
 from connector.integrations.haystack_filters import to_clause
 from connector.integrations.store import IndexStore
+from connector.query.terms import META_FIELD, typed_mappings
 from connector.types import Document as OurDocument
 from connector.types import SparseVectors
 from connector.vectors.codes import Bits
 
 _REST_FIELD = "haystack"
 """What the index need not look into: a document's blob and dense embedding."""
+
+_SECRETS = ("username", "password", "api_key", "bearer_token")
+
+
+_USERNAME = Secret.from_env_var("OPENSEARCH_USERNAME", strict=False)
+_PASSWORD = Secret.from_env_var("OPENSEARCH_PASSWORD", strict=False)
+
+
+class KSparseStoreError(DocumentStoreError, ConnectorError):
+    """The server or its index cannot do what a document store or a retriever asks for."""
+
+
+@contextmanager
+def _haystack_errors() -> Iterator[None]:
+    """Our errors, and through them the server's, become Haystack's."""
+    try:
+        yield
+    except ConnectorError as error:
+        raise KSparseStoreError(str(error)) from error
 
 
 class KSparseDocumentStore:
@@ -40,127 +65,167 @@ class KSparseDocumentStore:
     them; those that are read carry none, since features are kept in the postings alone.
 
     Args:
-        index: Its name; made by the first documents if it is not there.
+        index: Its name; made by the first documents if it is not there. `index_name` is the same.
         encoder: Name or folder for `load_encoder`.
-        url: Of the server.
+        url: Of the server; `hosts` and `opensearch_url` are the same. If None, OPENSEARCH_URL, or
+            http://localhost:9200 without that.
         username: For basic authentication.
         password: The same.
         rescore: Of a new index: bits a dimension of a code that puts the first hits into the dense order.
         settings: Of a new index, e.g. `{"number_of_shards": 1}`.
         refresh: Make what is written visible at once.
         client: A ready client instead; it is not serialized.
+        **options: As of `connector.connect`: `ca_certs`, `verify_certs`, `timeout_s`, ... `api_key` and `bearer_token`
+            are Haystack's `Secret`s, and so are the two of `http_auth`, which stands for `username` and `password`.
+
+    Raises:
+        TypeError: An option is unknown, or what should be secret is no `Secret`.
+        ValueError: There are both a client and what a connection is made of.
+        KSparseStoreError: The index cannot have its name, or the address cannot be read.
     """
 
     def __init__(
         self,
         *,
-        index: str = "haystack",
+        index: str | None = None,
         encoder: str = DEFAULT_ENCODER,
-        url: str = "http://localhost:9200",
-        username: Secret | None = Secret.from_env_var("OPENSEARCH_USERNAME", strict=False),  # noqa: B008
-        password: Secret | None = Secret.from_env_var("OPENSEARCH_PASSWORD", strict=False),  # noqa: B008
+        url: str | Sequence[str] | None = None,
+        username: Secret | None = _USERNAME,
+        password: Secret | None = _PASSWORD,
         rescore: Bits | None = None,
         settings: dict[str, Any] | None = None,
         refresh: bool = True,
         client: OpenSearch | None = None,
+        **options: Any,
     ) -> None:
+        owner = type(self).__name__
+        named = {name: value for name, value in (("index", index), ("url", url)) if value is not None}
         self._params: dict[str, Any] = {
-            "index": index,
+            "index": "haystack",
             "encoder": encoder,
-            "url": url,
+            "url": None,
             "username": username,
             "password": password,
             "rescore": rescore,
             "settings": settings,
             "refresh": refresh,
+            **_with_credentials(rename(named | options, owner), owner),
         }
-        credentials: dict[str, Any] = {
-            name: secret.resolve_value() if secret is not None else None
-            for name, secret in (("username", username), ("password", password))
-        }
-        self.store = IndexStore(
-            index,
-            encoder=encoder,
-            client=client,
-            url=url,
-            rescore=rescore,
-            settings=settings,
-            mappings=typed_mappings(_REST_FIELD),
-            refresh=refresh,
-            **(credentials if client is None else {}),
-        )
+        with _haystack_errors():
+            self.store = IndexStore.of(
+                owner,
+                None,
+                _resolved(self._params) if client is None else _without_defaults(self._params) | {"client": client},
+                mappings=typed_mappings(_REST_FIELD),
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Serialize; secrets are named, not written."""
-        secrets = {
-            name: secret.to_dict() if (secret := self._params[name]) is not None else None
-            for name in ("username", "password")
-        }
-        return default_to_dict(self, **(self._params | secrets))
+        return default_to_dict(
+            self,
+            **{name: value.to_dict() if isinstance(value, Secret) else value for name, value in self._params.items()},
+        )
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> KSparseDocumentStore:
         """Make a store of what `to_dict` returned."""
-        deserialize_secrets_inplace(data["init_parameters"], keys=["username", "password"])
+        params = data["init_parameters"]
+        deserialize_secrets_inplace(params, keys=[name for name in _SECRETS if isinstance(params.get(name), dict)])
         return default_from_dict(cls, data)
 
     def count_documents(self) -> int:
         """Return how many documents there are."""
-        if not self.store.exists():
-            return 0
-        return int(self.store.client.count(index=self.store.index)["count"])
+        with _haystack_errors():
+            return self.store.count()
 
     def filter_documents(self, filters: dict[str, Any] | None = None) -> list[Document]:
         """Return all documents that match Haystack's filters, in no order.
 
         Raises:
             FilterError: They are not what Haystack takes.
+            KSparseStoreError: The server does not answer, or refuses them.
         """
-        clauses = [to_clause(filters)] if filters else []
-        return [_to_haystack(doc_id, source) for doc_id, source in self.store.matching(clauses)]
+        with _haystack_errors():
+            return [_to_haystack(doc_id, source) for doc_id, source in self.store.matching(self.clauses(filters))]
 
     def write_documents(self, documents: list[Document], policy: DuplicatePolicy = DuplicatePolicy.NONE) -> int:
         """Write documents with a text; return how many.
 
+        All are checked before any is written.
+
         Args:
             documents: To write.
-            policy: What becomes of those whose ids are there already; `NONE` is `FAIL`.
+            policy: What becomes of those whose ids are there already, or come twice: `OVERWRITE` writes the last,
+                `SKIP` keeps the first; `NONE` is `FAIL`.
 
         Raises:
             ValueError: One is no document, or some have a sparse embedding and others have none.
             DuplicateDocumentError: By policy; nothing is written.
-            BulkWriteError: Some were refused, for instance one without a text. The others are written.
+            KSparseStoreError: Some cannot be indexed, for instance one without a text; the message says whether others
+                are written.
         """
         if not isinstance(documents, list) or not all(isinstance(document, Document) for document in documents):
             raise ValueError("write_documents takes a list of Haystack's Documents.")
-        if policy != DuplicatePolicy.OVERWRITE:
-            documents = self._without_duplicates(documents, skip=policy == DuplicatePolicy.SKIP)
-        sparse = [document.sparse_embedding for document in documents if document.sparse_embedding is not None]
-        if sparse and len(sparse) != len(documents):
-            raise ValueError(
-                f"{len(sparse)} of {len(documents)} documents have a sparse embedding; embed all of them, or none."
-            )
-        self.store.write([_from_haystack(document) for document in documents], _vectors(sparse) if sparse else None)
+        with _haystack_errors():
+            if policy != DuplicatePolicy.OVERWRITE:
+                documents = self._without_duplicates(documents, skip=policy == DuplicatePolicy.SKIP)
+            sparse = [document.sparse_embedding for document in documents if document.sparse_embedding is not None]
+            if sparse and len(sparse) != len(documents):
+                raise ValueError(
+                    f"{len(sparse)} of {len(documents)} documents have a sparse embedding; embed all of them, or none."
+                )
+            self.store.write([_from_haystack(document) for document in documents], _vectors(sparse) if sparse else None)
         return len(documents)
 
     def delete_documents(self, document_ids: list[str]) -> None:
         """Delete documents; one that is not there is no error."""
-        self.store.delete(document_ids)
+        with _haystack_errors():
+            self.store.delete(document_ids)
 
     def delete_all_documents(self) -> None:
         """Delete every document, and keep the index."""
-        self.store.delete_all()
+        with _haystack_errors():
+            self.store.delete_all()
+
+    def delete_by_filter(self, filters: dict[str, Any]) -> int:
+        """Delete the documents that match Haystack's filters; return how many.
+
+        Raises:
+            FilterError: They are not what Haystack takes, or match every document, which `delete_all_documents` is for.
+            KSparseStoreError: The server does not answer, or refuses them.
+        """
+        with _haystack_errors():
+            try:
+                return self.store.delete_matching(self.clauses(filters))
+            except ValueError as error:
+                raise FilterError(str(error)) from error
+
+    def count_documents_by_filter(self, filters: dict[str, Any]) -> int:
+        """Return how many documents match Haystack's filters."""
+        with _haystack_errors():
+            return self.store.count(self.clauses(filters))
+
+    def clauses(self, filters: dict[str, Any] | None) -> list[dict[str, Any]]:
+        """Turn Haystack's filters into query clauses for the index.
+
+        Raises:
+            FilterError: They are not what Haystack takes.
+        """
+        if not filters:
+            return []
+        return [to_clause(filters, TypedMetadata(naive="any") if self.store.typed else WordsMetadata())]
 
     def _without_duplicates(self, documents: Sequence[Document], *, skip: bool) -> list[Document]:
         known = set(self.store.get([document.id for document in documents]))
         fresh: list[Document] = []
         for document in documents:
-            if document.id not in known:
-                known.add(document.id)
+            doc_id = to_id(document.id)
+            if doc_id not in known:
+                known.add(doc_id)
                 fresh.append(document)
             elif not skip:
                 raise DuplicateDocumentError(
-                    f"document {document.id!r} is in index {self.store.index!r} already, or twice among those given; "
+                    f"document {doc_id!r} is in index {self.store.index!r} already, or twice among those given; "
                     "choose DuplicatePolicy.OVERWRITE or SKIP."
                 )
         return fresh
@@ -221,15 +286,16 @@ class KSparseRetriever:
 
         Raises:
             FilterError: The filters are not what Haystack takes.
-            SearchError: The query is empty or too long, or the server refuses it.
+            KSparseStoreError: The query is empty or too long, or the server refuses it or does not answer.
         """
         merged = apply_filter_policy(self.filter_policy, self.filters, filters)
-        clauses = [to_clause(merged)] if merged else []
-        retriever = self.document_store.store.retriever
-        if retriever is None:
-            return {"documents": []}
-        search = retriever.search_hybrid if self.hybrid else retriever.search
-        hits = search(query, top_k=top_k or self.top_k, filters=clauses)
+        with _haystack_errors():
+            hits = self.document_store.store.search(
+                query,
+                top_k=self.top_k if top_k is None else top_k,
+                filters=self.document_store.clauses(merged),
+                hybrid=self.hybrid,
+            )
         return {"documents": [replace(_to_haystack(hit.doc_id, hit.source), score=hit.score) for hit in hits]}
 
 
@@ -284,6 +350,34 @@ class KSparseDocumentEmbedder:
         return {"documents": embedded}
 
 
+def _with_credentials(params: dict[str, Any], owner: str) -> dict[str, Any]:
+    """The parameters with `http_auth` taken apart; what should be secret is a `Secret`."""
+    if isinstance(params.get("http_auth"), list | tuple):
+        params["username"], params["password"] = params.pop("http_auth")
+    for name in _SECRETS:
+        value = params.get(name)
+        if value is not None and not isinstance(value, Secret):
+            raise TypeError(f"{owner} takes {name!r} as a Secret, e.g. Secret.from_env_var(...): it is serialized.")
+    return params
+
+
+def _resolved(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of `IndexStore`, secrets as they are now."""
+    if params["url"] is None and (params["username"], params["password"]) == (_USERNAME, _PASSWORD):
+        params = {**params, "username": None, "password": None}  # the environment's, which belong to its address
+    resolved = {name: value.resolve_value() if isinstance(value, Secret) else value for name, value in params.items()}
+    return {name: value for name, value in resolved.items() if value is not None}
+
+
+def _without_defaults(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The same beside a ready client, for which the environment's credentials are not meant."""
+    return {
+        name: value
+        for name, value in params.items()
+        if value is not None and not (name in ("username", "password") and value in (_USERNAME, _PASSWORD))
+    }
+
+
 def _sparse(features: Any, weights: Any) -> SparseEmbedding:  # noqa: ANN401
     used = weights > 0
     return SparseEmbedding(indices=features[used].tolist(), values=weights[used].tolist())
@@ -311,7 +405,7 @@ def _from_haystack(document: Document) -> OurDocument:
     }
     if rest:
         fields[_REST_FIELD] = rest
-    return OurDocument(document.id, document.content or "", fields=fields)
+    return OurDocument(to_id(document.id), document.content or "", fields=fields)
 
 
 def _to_haystack(doc_id: str, source: dict[str, Any] | Any) -> Document:  # noqa: ANN401

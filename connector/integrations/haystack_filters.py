@@ -7,105 +7,110 @@ from typing import Any
 
 from haystack.errors import FilterError
 
-from connector.integrations.filters import (
-    META_FIELD,
-    NOTHING,
-    RANGES,
-    Clause,
-    comparison,
-    equal,
-    every,
-    missing,
-    negation,
-    some,
-)
+from connector.integrations.filters import Metadata, TypedMetadata
+from connector.query.clauses import NOTHING, Clause, every, negation, some
+from connector.query.terms import COMPARISONS
+
+_TYPED = TypedMetadata(naive="any")
 
 
-def to_clause(filters: Mapping[str, Any]) -> Clause:
+def to_clause(filters: Mapping[str, Any], metadata: Metadata = _TYPED) -> Clause:
     """Turn a comparison or a logical filter into a clause.
+
+    Args:
+        filters: Haystack's.
+        metadata: How the index keeps it.
 
     Raises:
         FilterError: A part is missing, an operator is unknown, or a value does not fit its operator.
     """
     if not isinstance(filters, Mapping):
         raise FilterError(f"a filter must be a dictionary, got {filters!r}.")
-    if "field" in filters:
-        return _comparison(filters)
-    return _logic(filters)
-
-
-def _logic(filters: Mapping[str, Any]) -> Clause:
-    for name in ("operator", "conditions"):
-        if name not in filters:
-            raise FilterError(f"the filter {dict(filters)!r} lacks {name!r}.")
-    clauses = [to_clause(each) for each in filters["conditions"]]
-    operator = filters["operator"]
-    if operator == "AND":
-        return every(clauses)
-    if operator == "OR":
-        return some(clauses)
-    if operator == "NOT":
-        return negation(every(clauses))
-    raise FilterError(f"the logical operator {operator!r} is unknown; take AND, OR or NOT.")
-
-
-def _comparison(filters: Mapping[str, Any]) -> Clause:
-    for name in ("operator", "value"):
-        if name not in filters:
-            raise FilterError(f"the filter {dict(filters)!r} lacks {name!r}.")
-    field, operator, value = filters["field"], filters["operator"], filters["value"]
-    make = _OPERATORS.get(operator)
-    if make is None:
-        raise FilterError(f"the operator {operator!r} is unknown; take one of {', '.join(_OPERATORS)}.")
-    return make(field, operator, value)
-
-
-def _equal(field: str, _operator: str, value: Any) -> Clause:  # noqa: ANN401
-    if value is None:
-        return missing(_name(field))
-    if isinstance(value, list):
-        # All of them; an index does not know whether there are more.
-        return every(_equal(field, "==", each) for each in value) if value else NOTHING
-    if field == "content":
-        return {"match_phrase": {"text": value}}
-    return equal(_name(field), value)
-
-
-def _not_equal(field: str, operator: str, value: Any) -> Clause:  # noqa: ANN401
-    return negation(_equal(field, operator, value))
-
-
-def _range(field: str, operator: str, value: Any) -> Clause:  # noqa: ANN401
-    if value is None:
-        return NOTHING
     try:
-        return comparison(_name(field), operator, value)
+        return _comparison(filters, metadata) if "field" in filters else _logic(filters, metadata)
     except ValueError as error:
         raise FilterError(str(error)) from error
 
 
-def _in(field: str, operator: str, value: Any) -> Clause:  # noqa: ANN401
+def _logic(filters: Mapping[str, Any], metadata: Metadata) -> Clause:
+    _check_parts(filters, "operator", "conditions")
+    if not isinstance(filters["conditions"], list | tuple):
+        raise FilterError(f"'conditions' must be a list of filters, got {filters['conditions']!r}.")
+    clauses = [to_clause(each, metadata) for each in filters["conditions"]]
+    match filters["operator"]:
+        case "AND":
+            return every(clauses)
+        case "OR":
+            return some(clauses)
+        case "NOT":
+            return negation(every(clauses))
+    raise FilterError(f"the logical operator {filters['operator']!r} is unknown; take AND, OR or NOT.")
+
+
+def _comparison(filters: Mapping[str, Any], metadata: Metadata) -> Clause:
+    _check_parts(filters, "operator", "value")
+    field, operator, value = filters["field"], filters["operator"], filters["value"]
+    if not isinstance(field, str):
+        raise FilterError(f"'field' must be a string, got {field!r}.")
+    if not isinstance(operator, str) or operator not in _OPERATORS:
+        raise FilterError(f"the operator {operator!r} is unknown; take one of {', '.join(_OPERATORS)}.")
+    return _OPERATORS[operator](_Field(field, metadata), operator, value)
+
+
+def _check_parts(filters: Mapping[str, Any], *names: str) -> None:
+    for name in names:
+        if name not in filters:
+            raise FilterError(f"the filter {dict(filters)!r} lacks {name!r}.")
+
+
+class _Field:
+    """A field of a document: its id, its text, or a key of its metadata."""
+
+    def __init__(self, name: str, metadata: Metadata) -> None:
+        self.name = name
+        self._path = name.removeprefix("meta.")
+        self._metadata = metadata
+
+    def equal(self, values: list[Any]) -> Clause:
+        if self.name == "id":
+            return {"ids": {"values": [str(value) for value in values if value is not None]}}
+        if self.name == "content":
+            return some({"match_phrase": {"text": str(value)}} for value in values if value is not None)
+        return self._metadata.any_of(self._path, values)
+
+    def compare(self, operator: str, value: Any) -> Clause:  # noqa: ANN401
+        if self.name in ("id", "content"):
+            raise FilterError(f"{operator!r} compares numbers and dates; {self.name!r} is a string.")
+        return self._metadata.compare(self._path, operator, value)
+
+
+def _equal(field: _Field, _operator: str, value: Any) -> Clause:  # noqa: ANN401
+    return field.equal([value])
+
+
+def _not_equal(field: _Field, _operator: str, value: Any) -> Clause:  # noqa: ANN401
+    return negation(field.equal([value]))
+
+
+def _range(field: _Field, operator: str, value: Any) -> Clause:  # noqa: ANN401
+    # Nothing is greater or smaller than None.
+    return NOTHING if value is None else field.compare(operator, value)
+
+
+def _in(field: _Field, operator: str, value: Any) -> Clause:  # noqa: ANN401
     if not isinstance(value, list):
-        raise FilterError(f"{operator!r} takes a list, got {value!r} for {field!r}.")
-    return some(_equal(field, "==", each) for each in value)
+        raise FilterError(f"{operator!r} takes a list, got {value!r} for {field.name!r}.")
+    return field.equal(value)
 
 
-def _not_in(field: str, operator: str, value: Any) -> Clause:  # noqa: ANN401
+def _not_in(field: _Field, operator: str, value: Any) -> Clause:  # noqa: ANN401
     return negation(_in(field, operator, value))
 
 
-def _name(field: str) -> str:
-    if field == "id":
-        return "_id"
-    if field == "content":
-        return "text"
-    return field if field.startswith(f"{META_FIELD}.") else f"{META_FIELD}.{field}"
-
-
-_OPERATORS: dict[str, Callable[[str, str, Any], Clause]] = {
+_OPERATORS: dict[str, Callable[[_Field, str, Any], Clause]] = {
     "==": _equal,
     "!=": _not_equal,
-    **dict.fromkeys(RANGES, _range),
+    **dict.fromkeys(COMPARISONS, _range),
     "in": _in,
     "not in": _not_in,
 }

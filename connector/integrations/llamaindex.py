@@ -13,7 +13,7 @@ except ModuleNotFoundError as error:
     raise ModuleNotFoundError(f"{error}; pip install 'ksparse[llamaindex]'", name=error.name) from error
 
 from llama_index.core.bridge.pydantic import PrivateAttr
-from llama_index.core.schema import BaseNode, MetadataMode, TextNode
+from llama_index.core.schema import BaseNode, MetadataMode, RelatedNodeInfo, TextNode
 from llama_index.core.vector_stores.types import (
     BasePydanticVectorStore,
     MetadataFilters,
@@ -24,9 +24,13 @@ from llama_index.core.vector_stores.types import (
 from llama_index.core.vector_stores.utils import metadata_dict_to_node, node_to_metadata_dict
 from opensearchpy import OpenSearch
 
-from connector.integrations.filters import META_FIELD, Clause, typed_mappings
+from connector.arguments import refuse_unknown
+from connector.corpus.values import plain, to_id
+from connector.integrations.filters import Metadata, TypedMetadata, WordsMetadata
 from connector.integrations.llamaindex_filters import to_clause
-from connector.integrations.store import IndexStore
+from connector.integrations.store import IndexStore, check_search_options
+from connector.query.clauses import Clause
+from connector.query.terms import META_FIELD, typed_mappings
 from connector.types import Document, Hit
 
 _NODE_FIELD = "llamaindex"
@@ -37,6 +41,7 @@ _MODES = (
     VectorStoreQueryMode.SPARSE,
     VectorStoreQueryMode.HYBRID,
     VectorStoreQueryMode.TEXT_SEARCH,
+    VectorStoreQueryMode.MMR,
 )
 
 
@@ -50,18 +55,22 @@ class KSparseVectorStore(BasePydanticVectorStore):
     It also searches an index that `ksparse ingest` made: metadata can be filtered there, but numbers not be compared.
 
     Args:
-        index: Its name; made by the first nodes if it is not there.
-        **options: As of `IndexStore`: `encoder`, `client` or `url`, `rescore`, `sample`, `settings`, `refresh`, and
-            those of `connector.connect` (username, password, ca_certs, ...).
+        index: Its name; made by the first nodes if it is not there. `index_name` is the same.
+        **options: As of `IndexStore`: `encoder`, `client` or `url` (or `opensearch_url`), `rescore`, `sample`,
+            `settings`, `refresh`, and those of `connector.connect` (username, password, ca_certs, ...).
+
+    Raises:
+        TypeError: An option is unknown.
+        ValueError, IndexMappingError: As of `IndexStore`.
     """
 
     stores_text: bool = True
     is_embedding_query: bool = False
     _store: IndexStore = PrivateAttr()
 
-    def __init__(self, index: str, **options: Any) -> None:
+    def __init__(self, index: str | None = None, **options: Any) -> None:
         super().__init__(stores_text=True)
-        self._store = IndexStore(index, mappings=typed_mappings(_NODE_FIELD), **options)
+        self._store = IndexStore.of(type(self).__name__, index, options, mappings=typed_mappings(_NODE_FIELD))
 
     @classmethod
     def class_name(cls) -> str:
@@ -76,16 +85,20 @@ class KSparseVectorStore(BasePydanticVectorStore):
     def add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:
         """Write nodes, any number of them, in the place of those with the same ids.
 
+        All are checked before any is written. Of several with one id the last is written.
+
         Args:
             nodes: With a text each. Their embeddings are not kept.
-            **kwargs: Not looked at.
+            **kwargs: None.
 
         Returns:
             The ids.
 
         Raises:
-            BulkWriteError: Some were refused. The others are written.
+            RefusedDocumentsError: Some cannot be indexed; the message says whether others are written.
+            TypeError: An option is unknown.
         """
+        refuse_unknown(kwargs, (), "add()")
         if any(node.embedding is not None and len(node.embedding) > 1 for node in nodes):
             warnings.warn(
                 "The embeddings of nodes are not kept: this store encodes texts itself. Let none be made, with "
@@ -101,7 +114,8 @@ class KSparseVectorStore(BasePydanticVectorStore):
 
     def delete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
         """Delete all nodes that were made of a document."""
-        self._store.delete_matching([_of_documents([ref_doc_id])])
+        refuse_unknown(delete_kwargs, (), "delete()")
+        self._store.delete_matching([self._of_documents([ref_doc_id])])
 
     async def adelete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
         """Do as `delete` does, in a thread."""
@@ -113,8 +127,9 @@ class KSparseVectorStore(BasePydanticVectorStore):
         """Delete the nodes of these ids that match the filters; none if neither is given.
 
         Raises:
-            ValueError: As of `to_clause`.
+            ValueError: As of `to_clause`; or the filters match every node, which `clear` is for.
         """
+        refuse_unknown(delete_kwargs, (), "delete_nodes()")
         if filters is not None:
             self._store.delete_matching(self._clauses(node_ids, filters))
         elif node_ids:
@@ -153,13 +168,17 @@ class KSparseVectorStore(BasePydanticVectorStore):
 
         Args:
             query: Modes are `DEFAULT` and `SPARSE` (by features), `HYBRID` (both rankings fused by rank, without
-                `alpha`) and `TEXT_SEARCH` (by BM25). An embedding is not looked at.
+                `alpha`), `TEXT_SEARCH` (by BM25) and `MMR` (by features, nodes that are far from each other). An
+                embedding is not looked at.
             **kwargs: Passed on to `Retriever.search` or `search_hybrid` (`k_query`, `pruning`, `window`, `weight`);
-                of a retriever, its `vector_store_kwargs`.
+                of a retriever, its `vector_store_kwargs`. For `MMR`, `mmr_threshold` (what nearness to the query
+                weighs, 0 to 1; 0.5 if it is not given) and `mmr_prefetch_k` or `mmr_prefetch_factor` (the nodes to
+                choose from; four times as many as asked for).
 
         Raises:
-            ValueError: There is no `query_str`, the mode is another one, or as of `to_clause`.
-            SearchError: The query is empty or too long, or the server refuses it.
+            ValueError: There is no `query_str`, the mode is another one, the query is empty or too long, or as of
+                `to_clause`.
+            TypeError: An option is unknown.
         """
         hits = self._hits(query, **kwargs)
         return VectorStoreQueryResult(
@@ -183,34 +202,57 @@ class KSparseVectorStore(BasePydanticVectorStore):
                 f"alpha={query.alpha:g} weighs scores, and here rankings are fused by rank; leave it out, or have so "
                 "much of BM25 added to the dot product with vector_store_kwargs={'weight': 0.01}."
             )
+        diversity = _diversity(query, kwargs) if mode == VectorStoreQueryMode.MMR else None
+        hybrid = mode == VectorStoreQueryMode.HYBRID
+        if mode == VectorStoreQueryMode.TEXT_SEARCH:
+            refuse_unknown(kwargs, (), "query() in mode 'text_search'")
+        else:
+            check_search_options(kwargs, "query()", _MMR_OPTIONS if diversity else (), hybrid=hybrid)
+        # An index object without nodes of its own hands over no ids, and means all.
         filters = self._clauses(query.node_ids or None, query.filters)
-        if query.doc_ids:
-            filters.append(_of_documents(query.doc_ids))
+        if query.doc_ids is not None:
+            filters.append(self._of_documents(query.doc_ids))
         if mode == VectorStoreQueryMode.TEXT_SEARCH:
             return self._store.search_words(text, top_k=top_k, filters=filters)
-        retriever = self._store.retriever
-        if retriever is None:
-            return []
-        if mode == VectorStoreQueryMode.HYBRID:
-            return retriever.search_hybrid(text, top_k=query.hybrid_top_k or top_k, filters=filters, **kwargs)
-        return retriever.search(text, top_k=top_k, filters=filters, **kwargs)
+        if diversity is not None:
+            return self._store.search_diverse(text, top_k=top_k, filters=filters, **diversity, **kwargs)
+        if hybrid and query.hybrid_top_k is not None:
+            top_k = query.hybrid_top_k
+        return self._store.search(text, top_k=top_k, filters=filters, hybrid=hybrid, **kwargs)
 
-    def _clauses(self, node_ids: list[str] | None, filters: MetadataFilters | None) -> list[Clause]:
+    def _clauses(self, node_ids: Sequence[Any] | None, filters: MetadataFilters | None) -> list[Clause]:
         clauses: list[Clause] = []
         if node_ids is not None:
-            clauses.append({"ids": {"values": node_ids}})
+            clauses.append({"ids": {"values": [to_id(node_id) for node_id in node_ids]}})
         if filters is not None:
-            schema = self._store.schema
-            typed = schema is None or META_FIELD in schema.fields
-            clauses.append(to_clause(filters, META_FIELD if typed else "metadata"))
+            clauses.append(to_clause(filters, self._metadata))
         return clauses
 
+    def _of_documents(self, ref_doc_ids: Sequence[Any]) -> Clause:
+        return self._metadata.any_of("ref_doc_id", [to_id(doc_id) for doc_id in ref_doc_ids])
 
-def _of_documents(ref_doc_ids: list[str]) -> Clause:
-    return {"terms": {f"{META_FIELD}.ref_doc_id": ref_doc_ids}}
+    @property
+    def _metadata(self) -> Metadata:
+        return TypedMetadata() if self._store.typed else WordsMetadata()
+
+
+_MMR_OPTIONS = ("mmr_threshold", "mmr_prefetch_k", "mmr_prefetch_factor")
+_MMR_FACTOR = 4
+"""LlamaIndex's stores choose from four times as many nodes as they return."""
+
+
+def _diversity(query: VectorStoreQuery, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Take what MMR needs out of the options of a query."""
+    threshold, fetch_k, factor = (kwargs.pop(name, None) for name in _MMR_OPTIONS)
+    if threshold is None:
+        threshold = query.mmr_threshold
+    if fetch_k is None:
+        fetch_k = int(query.similarity_top_k * (_MMR_FACTOR if factor is None else factor))
+    return {"relevance": 0.5 if threshold is None else threshold, "fetch_k": fetch_k}
 
 
 def _document(node: BaseNode) -> Document:
+    node = _plain(node)
     metadata = node_to_metadata_dict(node, remove_text=True)
     rest = {key: metadata.pop(key) for key in ("_node_content", "_node_type")}
     return Document(
@@ -219,6 +261,19 @@ def _document(node: BaseNode) -> Document:
         title=node.get_metadata_str(mode=MetadataMode.EMBED),
         fields={META_FIELD: metadata, _NODE_FIELD: rest},
     )
+
+
+def _plain(node: BaseNode) -> BaseNode:
+    """A copy whose metadata, and that of the nodes it names, is what JSON can hold."""
+    relationships = {
+        kind: [_plain_info(each) for each in related] if isinstance(related, list) else _plain_info(related)
+        for kind, related in node.relationships.items()
+    }
+    return node.model_copy(update={"metadata": plain(node.metadata), "relationships": relationships})
+
+
+def _plain_info(info: RelatedNodeInfo) -> RelatedNodeInfo:
+    return info.model_copy(update={"metadata": plain(info.metadata)})
 
 
 def _node(doc_id: str, source: Mapping[str, Any]) -> BaseNode:

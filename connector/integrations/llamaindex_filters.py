@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from llama_index.core.vector_stores.types import FilterCondition, FilterOperator, MetadataFilter, MetadataFilters
 
-from connector.integrations.filters import META_FIELD, RANGES, Clause, comparison, equal, every, missing, negation, some
+from connector.integrations.filters import Metadata, TypedMetadata
+from connector.query.clauses import Clause, every, negation, some
+from connector.query.terms import COMPARISONS
+
+_TYPED = TypedMetadata()
 
 
-def to_clause(filters: MetadataFilters, field: str = META_FIELD) -> Clause:
+def to_clause(filters: MetadataFilters, metadata: Metadata = _TYPED) -> Clause:
     """Turn filters, nested ones included, into a clause that means what LlamaIndex's own store makes of them.
 
     `NE` and `NIN` match nodes without the key as well, and a `NOT` those that match none of its filters.
 
     Args:
         filters: None at all match every node.
-        field: Where the index keeps metadata; other fields than `META_FIELD` have words alone.
+        metadata: How the index keeps it.
 
     Raises:
         ValueError: A value does not fit its operator, or numbers are to be compared where there are words.
     """
     clauses = [
-        to_clause(each, field) if isinstance(each, MetadataFilters) else _filter(each, field)
+        to_clause(each, metadata) if isinstance(each, MetadataFilters) else _filter(each, metadata)
         for each in filters.filters
     ]
     if filters.condition == FilterCondition.NOT:
@@ -33,41 +36,46 @@ def to_clause(filters: MetadataFilters, field: str = META_FIELD) -> Clause:
     return every(clauses)
 
 
-def _filter(filter: MetadataFilter, field: str) -> Clause:
-    operator, path = filter.operator, f"{field}.{filter.key}"
+def _filter(filter: MetadataFilter, metadata: Metadata) -> Clause:
+    operator, key = filter.operator, filter.key
     match operator:
         case FilterOperator.IS_EMPTY:
-            # A field of numbers has no empty string, and would refuse the question.
-            return some([missing(path), {"match": {path: {"query": "", "lenient": True}}}])
+            return metadata.empty(key)
         case FilterOperator.EQ | FilterOperator.CONTAINS:
-            return equal(path, _checked(filter, int | float | str, "a string or a number"))
+            return metadata.any_of(key, [_scalar(filter)])
         case FilterOperator.NE:
-            return negation(equal(path, _checked(filter, int | float | str, "a string or a number")))
+            return negation(metadata.any_of(key, [_scalar(filter)]))
         case FilterOperator.IN | FilterOperator.ANY:
-            return some(_each(filter, path))
+            return metadata.any_of(key, _listed(filter))
         case FilterOperator.NIN:
-            return negation(some(_each(filter, path)))
+            return negation(metadata.any_of(key, _listed(filter)))
         case FilterOperator.ALL:
-            return every(_each(filter, path))
+            # Of a key that is missing nothing is contained, not even all of none.
+            wanted = [metadata.any_of(key, [value]) for value in _listed(filter)]
+            return every([negation(metadata.missing(key)), *wanted])
         case FilterOperator.TEXT_MATCH | FilterOperator.TEXT_MATCH_INSENSITIVE:
-            pattern = re.sub(r"([*?\\])", r"\\\1", _checked(filter, str, "a string"))
-            insensitive = operator == FilterOperator.TEXT_MATCH_INSENSITIVE
-            return {"wildcard": {path: {"value": f"*{pattern}*", "case_insensitive": insensitive}}}
-    if operator.value not in RANGES:
+            if not isinstance(filter.value, str):
+                raise _misfit(filter, "a string")
+            ignore_case = operator == FilterOperator.TEXT_MATCH_INSENSITIVE
+            return metadata.contains(key, filter.value, ignore_case=ignore_case)
+    if operator.value not in COMPARISONS:
         raise ValueError(f"the operator {operator.value!r} is unknown to this store.")
-    if field != META_FIELD:
-        raise ValueError(
-            f"{operator.value!r} cannot compare {filter.key!r}: the index keeps metadata as words. An index that this "
-            "store makes keeps it typed; add the nodes to a new one."
-        )
-    return comparison(path, operator.value, filter.value)
+    if filter.value is None or isinstance(filter.value, list):
+        raise _misfit(filter, "a number or an ISO date")
+    return metadata.compare(key, operator.value, filter.value)
 
 
-def _each(filter: MetadataFilter, path: str) -> list[Clause]:
-    return [equal(path, value) for value in _checked(filter, list, "a list")]
-
-
-def _checked(filter: MetadataFilter, kind: Any, wanted: str) -> Any:  # noqa: ANN401
-    if not isinstance(filter.value, kind):
-        raise ValueError(f"{filter.operator.value!r} takes {wanted}, got {filter.value!r} for {filter.key!r}.")
+def _scalar(filter: MetadataFilter) -> Any:  # noqa: ANN401
+    if filter.value is None or isinstance(filter.value, list):
+        raise _misfit(filter, "a string or a number")
     return filter.value
+
+
+def _listed(filter: MetadataFilter) -> list[Any]:
+    if not isinstance(filter.value, list):
+        raise _misfit(filter, "a list")
+    return filter.value
+
+
+def _misfit(filter: MetadataFilter, wanted: str) -> ValueError:
+    return ValueError(f"{filter.operator.value!r} takes {wanted}, got {filter.value!r} for {filter.key!r}.")

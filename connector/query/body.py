@@ -26,6 +26,12 @@ _WORD_TYPES = ("keyword", "constant_keyword", "wildcard", "flat_object", "flatte
 _WHOLE_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.0+)?")
 _LARGEST_WHOLE = 2**53
 
+FLAT_FIELDS = ("metadata", "meta")
+"""Of `flat_object`, where any key can be asked for, and a string of more than 32 KB cannot be indexed."""
+
+WHOLE_FIELD = "unindexed"
+"""Keeps such fields whole where a document has such strings; the server does not look into it."""
+
 _LARGEST = 3.4028234663852886e38
 
 
@@ -211,9 +217,14 @@ def build_search(
             "size": top_k,
             # Without it the first 10,000 hits are counted and no block of postings can be skipped.
             "track_total_hits": False,
-            "_source": list(source) if not isinstance(source, bool) else source,
+            "_source": _asked(source) if not isinstance(source, bool) else source,
         }
     )
+
+
+def _asked(fields: Sequence[str]) -> list[str]:
+    """The fields of `_source` that some fields of a document are made of."""
+    return [*fields, WHOLE_FIELD] if any(name in FLAT_FIELDS for name in fields) else list(fields)
 
 
 def parse_filter(expression: str, *, fields: Mapping[str, str] | Sequence[str] = ()) -> dict[str, Any]:

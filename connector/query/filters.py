@@ -2,47 +2,127 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from connector.corpus.values import plain
+from connector.query.clauses import Clause, every, negation, some
+
 Filters = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
-"""Values that a document must have (`{"lang": "en"}`), or clauses of OpenSearch's query language."""
+"""Values that a document must have (`{"lang": "en"}`), clauses of OpenSearch's query language, or several of either."""
 
-_PLAIN = (str, int, float)
+_RANGES = {"$gt": "gt", "$gte": "gte", "$lt": "lt", "$lte": "lte"}
+_OPERATORS = ("$eq", "$ne", "$in", "$nin", "$exists", *_RANGES)
+_JOINS = ("$and", "$or", "$not")
 
 
-def filter_clauses(filters: Filters, *, fields: Collection[str] = ()) -> list[dict[str, Any]]:
-    """Turn filters into query clauses.
+def filter_clauses(filters: Filters, *, fields: Collection[str] = ()) -> list[Clause]:
+    """Turn filters into query clauses, all of which a document must match.
 
     Args:
-        filters: From name to value, all of which must match: a list means any of its values, and an empty list
-            matches nothing. A name that `fields` lacks is looked up under `metadata`. Or query clauses, which are
-            passed on as they are.
+        filters: From name to what a document must have there: a value, a list for any of several (and nothing for an
+            empty one), None for a name that is missing, or operators: `$eq`, `$ne`, `$in`, `$nin`, `$exists`, and of
+            declared fields `$gt`, `$gte`, `$lt` and `$lte`. `$and`, `$or` and `$not` join filters. A name that `fields`
+            lacks is looked up under `metadata`. Any other name of a mapping is a clause of the query language, passed
+            on as it is (`{"range": {"year": {"gt": 2020}}}`); one that the server does not know is its to refuse.
+            Or a list of such filters.
         fields: The top-level fields that the index declares.
 
     Raises:
-        ValueError: A value is of a kind that cannot be compared.
+        ValueError: It is no filter, an operator is unknown, or a value cannot be compared.
     """
     if filters is None:
         return []
-    if isinstance(filters, str | bytes):
-        raise ValueError(f'filters must be a mapping such as {{"lang": "en"}} or query clauses, got {filters!r}.')
-    if not isinstance(filters, Mapping):
-        return [dict(clause) for clause in filters]
-    return [_clause(name if name in fields else f"metadata.{name}", value) for name, value in filters.items()]
+    if isinstance(filters, Mapping):
+        return [_clause(name, wanted, fields) for name, wanted in filters.items()]
+    if not isinstance(filters, Sequence) or isinstance(filters, str | bytes):
+        raise ValueError(
+            f'a filter must be a mapping such as {{"lang": "en"}}, a query clause or a list of these, got {filters!r}.'
+        )
+    for each in filters:
+        if not isinstance(each, Mapping):
+            raise ValueError(f'a filter in a list must be a mapping such as {{"lang": "en"}}, got {each!r}.')
+    return [clause for each in filters for clause in filter_clauses(each, fields=fields)]
 
 
-def _clause(path: str, value: object) -> dict[str, Any]:
-    if isinstance(value, list | tuple | set | frozenset):
-        return {"terms": {path: [_plain(path, each) for each in value]}} if value else {"match_none": {}}
-    return {"term": {path: {"value": _plain(path, value)}}}
+def words_equal(path: str, values: Iterable[Any]) -> Clause:
+    """A field of words (`flat_object`, keyword) has one of some values; None is a field that is missing.
+
+    Raises:
+        ValueError: A value is neither a string nor a number nor true or false.
+    """
+    found = list(dict.fromkeys(_word(path, value) for value in values))
+    words = [word for word in found if word is not None]
+    clauses: list[Clause] = [negation(_exists(path))] if None in found else []
+    if len(words) == 1:
+        clauses.append({"term": {path: {"value": words[0]}}})
+    elif words:
+        clauses.append({"terms": {path: words}})
+    return clauses[0] if len(clauses) == 1 else some(clauses)
 
 
-def _plain(path: str, value: object) -> str | int | float | bool:
-    """A value as JSON has it; whole floats become integers, since metadata holds words."""
-    if not isinstance(value, _PLAIN):
+def _clause(name: str, wanted: Any, fields: Collection[str]) -> Clause:  # noqa: ANN401
+    if not isinstance(name, str):
+        raise ValueError(f"the name {name!r} of a filter must be a string.")
+    if name in _JOINS:
+        return _joined(name, wanted, fields)
+    if name.startswith("$"):
+        raise ValueError(f"the operator {name!r} joins no filters; take one of {', '.join(_JOINS)}.")
+    path = name if name in fields or name.startswith("metadata.") else f"metadata.{name}"
+    if not isinstance(wanted, Mapping):
+        return _any_of(path, wanted)
+    if any(isinstance(key, str) and key.startswith("$") for key in wanted):
+        return every(_operation(path, operator, value, fields) for operator, value in wanted.items())
+    return {name: dict(wanted)}
+
+
+def _joined(name: str, filters: Any, fields: Collection[str]) -> Clause:  # noqa: ANN401
+    if name == "$not":
+        return negation(every(filter_clauses(filters, fields=fields)))
+    if not isinstance(filters, list | tuple):
+        raise ValueError(f"{name!r} joins a list of filters, got {filters!r}.")
+    clauses = [every(filter_clauses(each, fields=fields)) for each in filters]
+    return every(clauses) if name == "$and" else some(clauses)
+
+
+def _operation(path: str, operator: str, value: Any, fields: Collection[str]) -> Clause:  # noqa: ANN401
+    if operator in ("$in", "$nin"):
+        if not isinstance(value, list | tuple | set | frozenset):
+            raise ValueError(f"{operator!r} takes a list, got {value!r} for {path!r}.")
+        return _any_of(path, value) if operator == "$in" else negation(_any_of(path, value))
+    if operator == "$eq":
+        return words_equal(path, [value])
+    if operator == "$ne":
+        return negation(words_equal(path, [value]))
+    if operator == "$exists":
+        return _exists(path) if value else negation(_exists(path))
+    if operator not in _RANGES:
+        raise ValueError(f"the operator {operator!r} for {path!r} is unknown; take one of {', '.join(_OPERATORS)}.")
+    if path.partition(".")[0] not in fields:
+        raise ValueError(
+            f"{operator!r} cannot compare {path!r}: metadata is kept as words. Declare it as a field of the index, "
+            "with a type such as integer or date."
+        )
+    return {"range": {path: {_RANGES[operator]: plain(value)}}}
+
+
+def _any_of(path: str, wanted: Any) -> Clause:  # noqa: ANN401
+    return words_equal(path, wanted if isinstance(wanted, list | tuple | set | frozenset) else [wanted])
+
+
+def _exists(path: str) -> Clause:
+    return {"exists": {"field": path}}
+
+
+def _word(path: str, value: Any) -> str | None:  # noqa: ANN401
+    """A value as `flat_object` keeps it: strings as they are, others as JSON writes them."""
+    found = plain(value)
+    if found is None or isinstance(found, str):
+        return found
+    if not isinstance(found, bool | int | float):
         raise ValueError(
             f"the filter for {path!r} must be a string, a number, a boolean or a list of these, got {value!r}; "
             'for anything else pass query clauses, e.g. [{"range": {...}}].'
         )
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    return json.dumps(found)

@@ -13,6 +13,7 @@ from opensearchpy.helpers import scan
 
 from connector.connection.client import explained
 from connector.errors import IndexMappingError
+from connector.index.derived import restored
 from connector.index.drop import companions_of
 from connector.index.schema import IndexSchema
 from connector.index.sizes import all_of, count_matching
@@ -202,7 +203,7 @@ def _said_of_documents(name: str, aliases: Sequence[Mapping[str, Any]]) -> dict[
 
 
 def _to_document(hit: Mapping[str, Any]) -> Document:
-    source = hit["_source"]
+    source = restored(hit["_source"])
     fields = {name: value for name, value in source.items() if name not in _OWN}
     title, text, metadata = source.get("title", ""), source.get("text", ""), source.get("metadata", {})
     return Document(hit["_id"], text, title, metadata, fields, hit["_version"], hit.get("_routing"))
@@ -211,7 +212,7 @@ def _to_document(hit: Mapping[str, Any]) -> Document:
 def _is_same(hit: Mapping[str, Any], copy: Mapping[str, Any]) -> bool:
     if not copy.get("found") or copy.get("_routing") != hit.get("_routing"):
         return False
-    return _digest(copy["_source"]) == _digest(hit["_source"])
+    return _digest(restored(copy["_source"])) == _digest(restored(hit["_source"]))
 
 
 def _digest(source: Mapping[str, Any]) -> str:

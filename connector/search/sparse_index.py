@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from opensearchpy import OpenSearch
 
+from connector.arguments import rename
 from connector.connection.client import connect
 from connector.corpus.read import check_documents
 from connector.encoders.base import Encoder
@@ -106,6 +107,10 @@ class SparseIndex:
         new: NewIndex = _DEFAULT_INDEX,
         **connection: Any,
     ) -> None:
+        given = rename(
+            ({} if url is None else {"url": url}) | connection, type(self).__name__, {"opensearch_url": "url"}
+        )
+        url, connection = given.pop("url", None), given
         if client is not None and (url is not None or connection):
             names = ", ".join((["url"] if url is not None else []) + sorted(connection))
             raise ValueError(f"a ready client has a connection already; leave out {names}.")
@@ -365,7 +370,7 @@ class SparseIndex:
         return tuple(schema.fields if schema is not None else self.new.fields)
 
     def _clauses(self, filters: Filters) -> list[dict[str, Any]]:
-        return filter_clauses(filters, fields=self._fields() if isinstance(filters, Mapping) else ())
+        return filter_clauses(filters, fields=self._fields() if filters else ())
 
 
 _ASYNC_BATCH = 500

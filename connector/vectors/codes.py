@@ -113,9 +113,24 @@ class RotatedCode:
             float32 (n,).
         """
         levels = unpack_levels(codes[:, :-_FACTOR_BYTES], self.bits)
+        return np.asarray(self._factors(codes) * (self._to_points(levels) @ (query @ self.rotation)), dtype=np.float32)
+
+    def decode(self, codes: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return embeddings whose inner products with queries are the estimated ones.
+
+        Args:
+            codes: (n, num_bytes).
+
+        Returns:
+            float32 (n, dim).
+        """
+        levels = unpack_levels(codes[:, :-_FACTOR_BYTES], self.bits)
+        points = self._factors(codes)[:, None] * self._to_points(levels)
+        return np.asarray(points @ self.rotation.T + self.mean, dtype=np.float32)
+
+    def _factors(self, codes: NDArray[np.uint8]) -> NDArray[np.float32]:
         counts = np.ascontiguousarray(codes[:, -_FACTOR_BYTES:]).view(">u2")[:, 0]
-        factors = counts.astype(np.float32) * np.float32(self.factor_unit)
-        return np.asarray(factors * (self._to_points(levels) @ (query @ self.rotation)), dtype=np.float32)
+        return counts.astype(np.float32) * np.float32(self.factor_unit)
 
     def _to_points(self, levels: NDArray[np.uint8]) -> NDArray[np.float32]:
         return levels.astype(np.float32) - np.float32((2**self.bits - 1) / 2)

@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
+import numpy as np
 import pytest
 from haystack import Document, Pipeline
 from haystack.dataclasses import ByteStream
-from haystack.document_stores.errors import DuplicateDocumentError
+from haystack.document_stores.errors import DocumentStoreError, DuplicateDocumentError
 from haystack.document_stores.types import DocumentStore, DuplicatePolicy
 from haystack.errors import FilterError
-from haystack.testing.document_store import DeleteAllTest, DocumentStoreBaseTests
+from haystack.testing.document_store import (
+    CountDocumentsByFilterTest,
+    DeleteAllTest,
+    DeleteByFilterTest,
+    DocumentStoreBaseTests,
+)
 from haystack.utils import Secret
+from haystack.utils.filters import document_matches_filter
 from opensearchpy import OpenSearch
 
-from connector.errors import BulkWriteError
-from connector.integrations.haystack import KSparseDocumentEmbedder, KSparseDocumentStore, KSparseRetriever
+from connector.connection.client import address_of
+from connector.corpus.values import plain
+from connector.errors import ConnectorError
+from connector.integrations.haystack import (
+    KSparseDocumentEmbedder,
+    KSparseDocumentStore,
+    KSparseRetriever,
+    KSparseStoreError,
+)
 from connector.integrations.haystack_filters import to_clause
 
 pytestmark = pytest.mark.opensearch
@@ -27,7 +45,7 @@ def document_store(client: OpenSearch, index: str, head_folder: Path) -> Iterato
     yield KSparseDocumentStore(index=index, encoder=str(head_folder), client=client)
 
 
-class TestKSparseDocumentStore(DocumentStoreBaseTests, DeleteAllTest):
+class TestKSparseDocumentStore(DocumentStoreBaseTests, DeleteAllTest, DeleteByFilterTest, CountDocumentsByFilterTest):
     @pytest.fixture
     def document_store(self, client: OpenSearch, index: str, head_folder: Path) -> KSparseDocumentStore:
         return KSparseDocumentStore(index=index, encoder=str(head_folder), client=client)
@@ -108,10 +126,12 @@ def test_an_embedder_takes_the_place_of_the_store_s_encoding(
         document_store.write_documents([embedded[0], DOCUMENTS[1]], DuplicatePolicy.OVERWRITE)
 
 
-def test_what_cannot_be_encoded_is_named(document_store: KSparseDocumentStore) -> None:
-    with pytest.raises(BulkWriteError, match="1 of 2 documents were refused, document 2: has an empty"):
+def test_one_that_cannot_be_encoded_is_named_and_none_is_written(document_store: KSparseDocumentStore) -> None:
+    refused = r"1 of 2 documents were refused, document 2: has an empty .* None is written\."
+    with pytest.raises(KSparseStoreError, match=refused) as caught:
         document_store.write_documents([DOCUMENTS[0], Document(id="x", meta={"a": 1})])
-    assert document_store.count_documents() == 1
+    assert isinstance(caught.value, DocumentStoreError) and isinstance(caught.value, ConnectorError)
+    assert document_store.count_documents() == 0
 
 
 def test_components_are_written_and_read_again_without_secrets(
@@ -119,6 +139,7 @@ def test_components_are_written_and_read_again_without_secrets(
 ) -> None:
     monkeypatch.setenv("STORE_USER", "me")
     monkeypatch.setenv("STORE_PASSWORD", "s3cret")
+    monkeypatch.setenv("STORE_TOKEN", "t0ken")
     store = KSparseDocumentStore(
         index=index,
         encoder=str(head_folder),
@@ -130,6 +151,10 @@ def test_components_are_written_and_read_again_without_secrets(
     assert "s3cret" not in str(data)
     again = KSparseRetriever.from_dict(data)
     assert again.top_k == 7 and again.document_store.to_dict() == store.to_dict()
+    token = Secret.from_env_var("STORE_TOKEN")
+    by_token = KSparseDocumentStore(index=index, username=None, password=None, bearer_token=token, timeout_s=5.0)
+    assert "t0ken" not in str(by_token.to_dict())
+    assert KSparseDocumentStore.from_dict(by_token.to_dict()).to_dict() == by_token.to_dict()
     embedder = KSparseDocumentEmbedder(encoder="mine", sample=["a"])
     assert KSparseDocumentEmbedder.from_dict(embedder.to_dict()).to_dict() == embedder.to_dict()
     with pytest.raises(ValueError, match="document_store must be a KSparseDocumentStore"):
@@ -150,3 +175,227 @@ def test_components_are_written_and_read_again_without_secrets(
 def test_what_is_no_filter_is_named(filters: Mapping[str, object], message: str) -> None:
     with pytest.raises(FilterError, match=message):
         to_clause(filters)
+
+
+def matching(document_store: KSparseDocumentStore, filters: Mapping[str, object]) -> set[str]:
+    return {document.id for document in document_store.filter_documents(dict(filters))}
+
+
+VALUES: list[object] = [
+    None,
+    0,
+    1,
+    True,
+    -2.5,
+    2**53,
+    2**53 + 1,
+    "",
+    "en",
+    "2024-02-01",
+    "2024-02-01T00:30:00",
+    "2024-02-01T00:30:00+02:00",
+    "2024-01-31T22:30:00Z",
+    "2024-01-31T23:30:00.5-01:00",
+    [],
+    ["en"],
+    ["en", 1],
+    {},
+    {"deep": {"er": 1}},
+    {"deep": {"er": "2024-02-01"}},
+]
+
+
+def with_values() -> list[Document]:
+    documents = [Document(id=str(row), content="cats", meta={"x": value}) for row, value in enumerate(VALUES)]
+    return [*documents, Document(id="without", content="cats")]
+
+
+@pytest.fixture(scope="module")
+def filled(client: OpenSearch, head_folder: Path) -> Iterator[KSparseDocumentStore]:
+    """A store with a document for each value, that tests only read."""
+    index = "test-haystack-values"
+    client.indices.delete(index=index, ignore_unavailable=True)
+    store = KSparseDocumentStore(index=index, encoder=str(head_folder), client=client)
+    store.write_documents(with_values())
+    yield store
+    client.indices.delete(index=index)
+
+
+def expected(filters: dict[str, object]) -> set[str]:
+    """What Haystack's own store finds of the same documents."""
+    found = set()
+    for document in with_values():
+        try:
+            if document_matches_filter(filters, document):
+                found.add(document.id)
+        except (FilterError, TypeError):
+            pass  # of values that do not compare, which an index leaves out
+    return found
+
+
+LISTS = {str(row) for row, value in enumerate(VALUES) if isinstance(value, list)}
+"""One value of a list is enough here: `meta.tags == "a"` finds what has the tags a and b."""
+
+
+@pytest.mark.parametrize("value", VALUES, ids=str)
+def test_values_are_equal_as_haystack_has_it(filled: KSparseDocumentStore, value: object) -> None:
+    for operator, wanted in (("==", value), ("in", [value, "nothing"])):
+        filters = {"field": "meta.x", "operator": operator, "value": wanted}
+        assert matching(filled, filters) - LISTS == expected(filters) - LISTS
+        opposite = filters | {"operator": {"==": "!=", "in": "not in"}[operator]}
+        assert matching(filled, opposite) - LISTS == expected(opposite) - LISTS
+    if isinstance(value, list | dict):
+        filters = {"field": "meta.x", "operator": "==", "value": value}
+        assert matching(filled, filters) == expected(filters), "the whole of it"
+
+
+@pytest.mark.parametrize("operator", [">", ">=", "<", "<="])
+@pytest.mark.parametrize("value", [None, 0, 1.0, 2**53, "2024-02-01", "2024-01-31T22:30:00+00:00", "2024-01-31 22:30"])
+def test_values_compare_as_haystack_has_it(filled: KSparseDocumentStore, operator: str, value: object) -> None:
+    filters = {"field": "meta.x", "operator": operator, "value": value}
+    assert matching(filled, filters) - LISTS == expected(filters) - LISTS
+    deep = {"field": "meta.x.deep.er", "operator": operator, "value": value}
+    assert matching(filled, deep) == expected(deep)
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {"operator": "AND", "conditions": []},
+        {"operator": "OR", "conditions": []},
+        {"operator": "NOT", "conditions": []},
+        {"operator": "NOT", "conditions": [{"operator": "OR", "conditions": []}]},
+        {"operator": "OR", "conditions": [{"operator": "AND", "conditions": []}]},
+        {"field": "meta.x", "operator": "in", "value": []},
+        {"field": "meta.x", "operator": "not in", "value": []},
+        {"field": "x", "operator": "==", "value": "en"},
+        {"field": "meta.y", "operator": "==", "value": None},
+        {"field": "id", "operator": "in", "value": ["3", "without"]},
+        {"field": "id", "operator": "in", "value": []},
+        {"field": "content", "operator": "==", "value": "cats"},
+    ],
+    ids=str,
+)
+def test_filters_that_say_nothing_find_what_haystack_has_them_find(
+    filled: KSparseDocumentStore, filters: dict[str, object]
+) -> None:
+    assert matching(filled, filters) - LISTS == expected(filters) - LISTS
+    assert filled.count_documents_by_filter(filters) == len(matching(filled, filters))
+
+
+def test_python_s_values_are_kept_and_found(document_store: KSparseDocumentStore) -> None:
+    values: dict[str, object] = {
+        "when": datetime(2024, 2, 1, 12, tzinfo=timezone(timedelta(hours=2))),
+        "uuid": UUID(int=7),
+        "price": Decimal("9.99"),
+        "count": np.int64(3),
+        "ratio": np.float32(0.5),
+        "path": Path("a/b"),
+        "kind": DuplicatePolicy.SKIP,
+        "raw": b"\x89P",
+    }
+    document_store.write_documents([Document(id="1", content="cats", meta=values)])
+    [found] = document_store.filter_documents()
+    assert found.meta == plain(values)
+    for name, value in values.items():
+        assert matching(document_store, {"field": f"meta.{name}", "operator": "==", "value": value}) == {"1"}, name
+    earlier = {"field": "meta.when", "operator": ">=", "value": datetime(2024, 2, 1, 10, tzinfo=UTC)}
+    assert matching(document_store, earlier) == {"1"}
+    assert matching(document_store, earlier | {"operator": ">"}) == set()
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {},
+        {"operator": "AND", "conditions": []},
+        {"field": "meta.lang", "operator": "not in", "value": []},
+        {"operator": "NOT", "conditions": [{"operator": "OR", "conditions": []}]},
+    ],
+    ids=str,
+)
+def test_a_deletion_by_what_matches_everything_is_refused(
+    document_store: KSparseDocumentStore, filters: dict[str, object]
+) -> None:
+    document_store.write_documents(DOCUMENTS)
+    with pytest.raises(FilterError, match="a deletion needs a filter, and this one matches every document"):
+        document_store.delete_by_filter(filters)
+    assert document_store.delete_by_filter({"field": "meta.lang", "operator": "in", "value": []}) == 0
+    assert document_store.count_documents() == 3
+
+
+def test_an_id_that_comes_twice_is_written_by_policy(document_store: KSparseDocumentStore) -> None:
+    twice = [Document(id="1", content="cats sleep"), Document(id="1", content="plants eat light")]
+    with pytest.raises(DuplicateDocumentError, match="document '1' is in index"):
+        document_store.write_documents(twice)
+    assert document_store.count_documents() == 0
+    assert document_store.write_documents(twice, DuplicatePolicy.SKIP) == 1
+    assert document_store.filter_documents()[0].content == "cats sleep"
+    assert document_store.write_documents(twice, DuplicatePolicy.OVERWRITE) == 2
+    assert document_store.filter_documents()[0].content == "plants eat light"
+
+
+def test_integer_ids_work_in_all_verbs(document_store: KSparseDocumentStore) -> None:
+    one: Any = 1
+    document_store.write_documents([Document(id=one, content="cats sleep")])
+    with pytest.raises(DuplicateDocumentError):
+        document_store.write_documents([Document(id=one, content="cats sleep")])
+    assert document_store.write_documents([Document(id=one, content="cats")], DuplicatePolicy.SKIP) == 0
+    assert matching(document_store, {"field": "id", "operator": "==", "value": 1}) == {"1"}
+    document_store.delete_documents([one])
+    assert document_store.count_documents() == 0
+
+
+def test_errors_of_the_server_are_haystack_s(document_store: KSparseDocumentStore, client: OpenSearch) -> None:
+    store = KSparseDocumentStore(index="docs", url="http://127.0.0.1:1", timeout_s=2.0)
+    calls: list[Callable[[], object]] = [
+        store.count_documents,
+        store.filter_documents,
+        lambda: store.write_documents(DOCUMENTS),
+        lambda: store.delete_documents(["1"]),
+        store.delete_all_documents,
+        lambda: store.delete_by_filter({"field": "meta.a", "operator": "==", "value": 1}),
+        lambda: KSparseRetriever(document_store=store).run("cats"),
+    ]
+    for call in calls:
+        with pytest.raises(DocumentStoreError, match="No OpenSearch answers at http://127.0.0.1:1"):
+            call()
+    document_store.write_documents(DOCUMENTS)
+    with pytest.raises(DocumentStoreError, match="The query is empty"):
+        KSparseRetriever(document_store=document_store).run(" ")
+    with pytest.raises(ValueError, match="top_k must be between 1 and 10,000"):
+        KSparseRetriever(document_store=document_store).run("cats", top_k=0)
+    client.indices.close(index=document_store.store.index)
+    with pytest.raises(DocumentStoreError, match="closed"):
+        document_store.count_documents()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"indx": "a"}, TypeError, "KSparseDocumentStore has no option 'indx'; did you mean 'index'"),
+        ({"verify_cert": False}, TypeError, "did you mean 'verify_certs'"),
+        ({"index": "a", "index_name": "b"}, TypeError, "takes 'index_name' for 'index'; leave one of them out"),
+        ({"hosts": "http://a", "url": "http://b"}, TypeError, "takes 'hosts' for 'url'"),
+        ({"embedding_dim": 384}, TypeError, "no option 'embedding_dim'"),
+        ({"api_key": "s3cret"}, TypeError, "takes 'api_key' as a Secret"),
+        ({"hosts": "localhost:9200"}, DocumentStoreError, "not a URL such as http"),
+        ({"index": "a,b"}, DocumentStoreError, "a name holds no ','"),
+    ],
+)
+def test_unknown_options_are_errors(options: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message) as caught:
+        KSparseDocumentStore(**options)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_options_have_the_names_of_haystack_s_own_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENSEARCH_URL", raising=False)
+    user, password = Secret.from_token("me"), Secret.from_token("s3cret")
+    store = KSparseDocumentStore(hosts=["http://a.example:1"], index_name="docs", http_auth=(user, password))
+    assert (store.store.index, address_of(store.store.client)) == ("docs", "http://a.example:1")
+    assert address_of(KSparseDocumentStore().store.client) == "http://localhost:9200"
+    monkeypatch.setenv("OPENSEARCH_URL", "http://b.example:2")
+    assert address_of(KSparseDocumentStore().store.client) == "http://b.example:2"
+    with pytest.raises(ValueError, match="a ready client has a connection already; leave out url"):
+        KSparseDocumentStore(client=store.store.client, url="http://a.example:1")

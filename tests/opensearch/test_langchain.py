@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import date
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
 
+import numpy as np
 import pytest
 import torch
 from langchain_core.documents import Document
 from langchain_core.embeddings import DeterministicFakeEmbedding
+from langchain_core.indexing import InMemoryRecordManager
+from langchain_core.indexing import index as index_documents
 from langchain_tests.integration_tests import VectorStoreIntegrationTests
 from opensearchpy import OpenSearch
 
+from connector.connection.client import address_of
 from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.base_model import DEFAULT_BASE_MODEL, find_base_model, load_base_model
 from connector.encoders.load import join
 from connector.encoders.text import TextEncoder
-from connector.errors import BulkWriteError
-from connector.integrations.langchain import KSparseVectorStore, to_clauses
+from connector.errors import BulkWriteError, IndexMappingError
+from connector.integrations.langchain import KSparseVectorStore
+from connector.integrations.store import RefusedDocumentsError, StoreWriteError
+from connector.query.filters import Filters
+from connector.vectors.codes import Bits
 
 pytestmark = pytest.mark.opensearch
 
@@ -81,10 +92,13 @@ def test_more_documents_than_a_request_holds(store: KSparseVectorStore) -> None:
     assert store.similarity_search("cats") == []
 
 
-def test_a_deletion_with_a_filter_is_refused_and_deletes_nothing(store: KSparseVectorStore) -> None:
+def test_a_deletion_by_what_it_does_not_know_deletes_nothing(store: KSparseVectorStore) -> None:
     store.add_texts(["cats sleep", "stars burn"], ids=["1", "2"])
-    with pytest.raises(TypeError, match="delete takes ids, and not filter; nothing was deleted"):
-        store.delete(filter={"lang": "en"})
+    with pytest.raises(TypeError, match="no option 'filters'; did you mean 'filter'"):
+        store.delete(filters={"lang": "en"})
+    with pytest.raises(ValueError, match="matches every document"):
+        store.delete(filter={})
+    store.delete(filter={"lang": "xx"})
     assert len(store.get_by_ids(["1", "2"])) == 2
 
 
@@ -95,12 +109,65 @@ def test_another_store_finds_what_is_there(store: KSparseVectorStore, client: Op
     assert again.get_by_ids(["2", "1"])[0].page_content == "plants eat light"
 
 
-def test_what_is_refused_is_named(store: KSparseVectorStore) -> None:
-    with pytest.raises(BulkWriteError, match="1 of 2 documents were refused, document 2: has an empty"):
-        store.add_documents([Document(page_content="cats", id="good"), Document(page_content=" ", id="bad")])
-    assert [document.id for document in store.get_by_ids(["good", "bad"])] == ["good"]
+def test_one_that_is_refused_is_named_and_none_is_written(store: KSparseVectorStore) -> None:
+    refused = r"1 of 2 documents were refused, document 2: has an empty .* None is written\."
+    documents = [Document(page_content="cats", id="good"), Document(page_content=" ")]
+    for _ in range(2):
+        with pytest.raises(ValueError, match=refused) as caught:
+            store.add_documents(documents)
+        assert isinstance(caught.value, BulkWriteError)
+    assert isinstance(caught.value, StoreWriteError) and caught.value.ids[0] == "good" and len(caught.value.ids) == 2
+    assert store.store.count() == 0
     with pytest.raises(ValueError, match="1 documents need as many ids, got 2"):
         store.add_documents([Document(page_content="cats")], ids=["1", "2"])
+    for ids in (["1"], []):
+        with pytest.raises(ValueError, match="2 documents need as many ids"):
+            store.add_texts(["cats", "plants"], ids=ids)
+    with pytest.raises(ValueError, match="2 texts need as many metadatas, got 1"):
+        store.add_texts(["cats", "plants"], [{}])
+    assert store.store.count() == 0
+
+
+def test_what_the_server_refuses_hands_the_ids_back(store: KSparseVectorStore, client: OpenSearch) -> None:
+    store.add_texts(["rivers"], ids=["0"])
+    pipeline = f"{store.store.index}-pipeline"
+    refuse = {"fail": {"if": "ctx.text == 'cats'", "message": "no cats"}}
+    client.ingest.put_pipeline(id=pipeline, body={"processors": [refuse]})
+    client.indices.put_settings(index=store.store.index, body={"index.default_pipeline": pipeline})
+    try:
+        with pytest.raises(
+            RefusedDocumentsError, match=r"1 of 2 documents were refused, .*no cats.* others are"
+        ) as caught:
+            store.add_texts(["plants", "cats"])
+    finally:
+        client.indices.put_settings(index=store.store.index, body={"index.default_pipeline": None})
+        client.ingest.delete_pipeline(id=pipeline)
+    store.add_texts(["plants", "cats"], ids=[*caught.value.ids])
+    assert store.store.count() == 3, "no copy of what was written at first"
+
+
+def test_texts_of_an_iterator_are_all_written(store: KSparseVectorStore) -> None:
+    assert len(store.add_texts(text for text in ["plants", "cats"])) == 2
+    assert store.store.count() == 2
+
+
+def test_of_several_documents_with_one_id_the_last_is_written(store: KSparseVectorStore) -> None:
+    assert store.add_texts(["cats", "plants", "rivers"], ids=["1", "2", "1"]) == ["1", "2", "1"]
+    assert [document.page_content for document in store.get_by_ids(["1", "2"])] == ["rivers", "plants"]
+
+
+def test_integers_and_uuids_are_ids_in_all_verbs(store: KSparseVectorStore) -> None:
+    ids: list[Any] = [0, np.int64(1), UUID(int=2)]
+    named = ["0", "1", str(UUID(int=2))]
+    assert store.add_texts(["cats", "plants", "rivers"], ids=ids) == named
+    assert store.add_documents([Document(page_content="stars")], ids=ids[:1]) == ["0"]
+    assert [document.id for document in store.get_by_ids(ids)] == named
+    store.delete(ids[:2])
+    assert [document.id for document in store.get_by_ids(ids)] == named[2:]
+    bad: list[Any] = [1.5]
+    for verb in (store.delete, store.get_by_ids, lambda given: store.add_texts(["cats"], ids=given)):
+        with pytest.raises(ValueError, match="1.5 is no id"):
+            verb(bad)
 
 
 def test_texts_make_a_store(client: OpenSearch, index: str, dense_features: TextEncoder) -> None:
@@ -110,10 +177,215 @@ def test_texts_make_a_store(client: OpenSearch, index: str, dense_features: Text
         KSparseVectorStore.from_texts(["plants"], DeterministicFakeEmbedding(size=6), index=index, client=client)
 
 
-def test_clauses_stay_as_they_are() -> None:
-    assert to_clauses({"term": {"a": 1}}, ()) == [{"term": {"a": 1}}]
-    assert to_clauses({"year": 2021, "open": True}, ("year",)) == [
-        {"term": {"year": {"value": "2021"}}},
-        {"term": {"metadata.open": {"value": "true"}}},
+FILTERED = [
+    {"lang": "en", "year": 2021, "tags": ["a", "b"]},
+    {"lang": "en", "year": 2022.0, "day": date(2024, 1, 2)},
+    {"lang": "de", "open": True, "author": {"name": "Ann"}},
+    {"raw": b"\x89P", "uuid": UUID(int=7), "price": Decimal("9.99")},
+]
+
+
+@pytest.fixture(scope="module")
+def filled(client: OpenSearch, dense_features: TextEncoder) -> Iterator[KSparseVectorStore]:
+    """A store that tests only read."""
+    index = "test-langchain-filters"
+    client.indices.delete(index=index, ignore_unavailable=True)
+    store = KSparseVectorStore(index, encoder=dense_features, client=client)
+    store.add_texts(["cats sleep"] * len(FILTERED), FILTERED, ids=[str(row) for row in range(len(FILTERED))])
+    yield store
+    client.indices.delete(index=index)
+
+
+@pytest.mark.parametrize(
+    ("filter", "found"),
+    [
+        (None, "0123"),
+        ({}, "0123"),
+        ({"lang": ["en", "fr"]}, "01"),
+        ({"lang": []}, ""),
+        ({"lang": None}, "3"),
+        ({"lang": [None, "de"]}, "23"),
+        ({"year": 2022}, "1"),
+        ({"year": 2021.0}, "0"),
+        ({"year": [np.int64(2021), 2022]}, "01"),
+        ({"open": True}, "2"),
+        ({"day": date(2024, 1, 2)}, "1"),
+        ({"tags": "b"}, "0"),
+        ({"author.name": "Ann"}, "2"),
+        ({"raw": b"\x89P", "uuid": UUID(int=7), "price": Decimal("9.99")}, "3"),
+        ({"lang": {"$ne": "en"}}, "23"),
+        ({"lang": {"$nin": []}}, "0123"),
+        ({"$or": [{"lang": "de"}, {"year": 2021}]}, "02"),
+        ({"$not": {"lang": "en"}}, "23"),
+        ({"$or": []}, ""),
+        ({"match_all": {}}, "0123"),
+        ({"match_none": {}}, ""),
+        ({"constant_score": {"filter": {"term": {"metadata.lang": "de"}}}}, "2"),
+        ({"terms_set": {"metadata.tags": {"terms": ["a", "z"], "minimum_should_match_script": {"source": "1"}}}}, "0"),
+        ({"simple_query_string": {"query": "cats", "fields": ["text"]}}, "0123"),
+        ({"script": {"script": "false"}}, ""),
+        ({"wildcard": {"metadata.lang": {"value": "d*"}}}, "2"),
+        ([{"term": {"metadata.lang": "en"}}, {"year": 2021}], "0"),
+    ],
+    ids=str,
+)
+def test_filters_find_what_they_say(filled: KSparseVectorStore, filter: Filters, found: str) -> None:
+    for search in (filled.similarity_search, filled.max_marginal_relevance_search):
+        documents = search("cats sleep", k=4, filter=filter)
+        assert "".join(sorted(document.id or "" for document in documents)) == found
+
+
+@pytest.mark.parametrize(
+    ("filter", "message"),
+    [
+        ("lang=en", "a filter must be a mapping"),
+        (["lang=en"], "a filter in a list must be a mapping"),
+        (lambda document: True, "a filter must be a mapping"),
+        ({"lang": {"$regex": "e"}}, r"the operator '\$regex' for 'metadata.lang' is unknown"),
+        ({"year": {"$gt": 2020}}, "metadata is kept as words"),
+        ({"trem": {"metadata.lang": "en"}}, r"refuses .*\[trem\]"),
+        ({"lang": {"gte": "en"}}, r"refuses .*\[lang\]"),
+        ({"range": {"metadata.lang": {"bigger": 3}}}, "refuses .*bigger"),
+    ],
+)
+def test_what_is_no_filter_is_an_error(filled: KSparseVectorStore, filter: Any, message: str) -> None:  # noqa: ANN401
+    for call in (lambda: filled.similarity_search("cats", filter=filter), lambda: filled.delete(filter=filter)):
+        with pytest.raises(ValueError, match=message):
+            call()
+    assert filled.store.count() == 4
+
+
+def test_documents_are_deleted_by_a_filter_that_says_something(store: KSparseVectorStore) -> None:
+    store.add_texts(["cats", "plants", "rivers"], [{"lang": "en"}, {"lang": "en"}, {"lang": "de"}])
+    everything: list[Filters] = [{}, [], {"match_all": {}}, {"bool": {}}, {"lang": {"$nin": []}}]
+    for filter in everything:
+        with pytest.raises(ValueError, match="a deletion needs a filter, and this one matches every document"):
+            store.delete(filter=filter)
+    store.delete(filter={"lang": []})
+    store.delete([])
+    assert store.store.count() == 3
+    with pytest.raises(ValueError, match="by ids or by a filter, not by both"):
+        store.delete(["1"], filter={"lang": "en"})
+    store.delete(filter={"lang": "en"})
+    assert store.store.count() == 1
+
+
+@pytest.mark.parametrize("rescore", [None, 4])
+async def test_marginal_relevance_leaves_copies_out(
+    client: OpenSearch, index: str, dense_features: TextEncoder, rescore: Bits | None
+) -> None:
+    store = KSparseVectorStore(index, encoder=dense_features, client=client, rescore=rescore)
+    assert store.max_marginal_relevance_search("cats") == []
+    texts = [
+        "cats sleep on warm stones",
+        "cats sleep on warm stones",
+        "cats sleep on stones",
+        "old bridges cross rivers",
     ]
-    assert to_clauses(None, ()) == []
+    store.add_texts(texts, ids=["1", "2", "3", "4"])
+    alike = [document.id for document in store.similarity_search(texts[0], k=2)]
+    assert set(alike) == {"1", "2"}
+    diverse = store.max_marginal_relevance_search(texts[0], k=2, fetch_k=4, lambda_mult=0.3)
+    assert {document.id for document in diverse} in ({"1", "4"}, {"2", "4"})
+    nearest = store.max_marginal_relevance_search(texts[0], k=2, fetch_k=4, lambda_mult=1.0)
+    assert {document.id for document in nearest} == {"1", "2"}
+    assert await store.amax_marginal_relevance_search(texts[0], k=2, fetch_k=4, lambda_mult=0.3) == diverse
+    retriever = store.as_retriever(search_type="mmr", search_kwargs={"k": 2, "fetch_k": 4, "lambda_mult": 0.3})
+    assert retriever.invoke(texts[0]) == diverse and await retriever.ainvoke(texts[0]) == diverse
+    with pytest.raises(ValueError, match="the weight of relevance 2 between 0 and 1"):
+        store.max_marginal_relevance_search(texts[0], lambda_mult=2)
+
+
+async def test_relevance_can_be_awaited_and_vectors_say_why_not(store: KSparseVectorStore) -> None:
+    store.add_texts(["plants eat light", "cats sleep"])
+    relevant = store.similarity_search_with_relevance_scores("plants eat light")
+    assert await store.asimilarity_search_with_relevance_scores("plants eat light") == relevant
+    options = {"score_threshold": relevant[0][1]}
+    retriever = store.as_retriever(search_type="similarity_score_threshold", search_kwargs=options)
+    assert await retriever.ainvoke("plants eat light") == [relevant[0][0]] == retriever.invoke("plants eat light")
+    for call in (store.similarity_search_by_vector, store.max_marginal_relevance_search_by_vector):
+        with pytest.raises(NotImplementedError, match="cannot be searched by a dense embedding; use"):
+            call([0.5])
+    for twin in (store.asimilarity_search_by_vector, store.amax_marginal_relevance_search_by_vector):
+        with pytest.raises(NotImplementedError, match="cannot be searched by a dense embedding; use"):
+            await twin([0.5])
+
+
+def test_long_strings_and_many_keys_are_kept(store: KSparseVectorStore, client: OpenSearch) -> None:
+    metadata = {
+        "long": "x" * 40_000,
+        "short": "y",
+        "list": ["z" * 33_000, "kept", {"deep": "é" * 20_000, "n": 1}],
+        "k" * 33_000: "long key",
+        "": "empty key",
+        "a.b": 1,
+        "a": 2,
+    } | {f"key{number}": number for number in range(2_000)}
+    store.add_texts(["cats", "plants"], [metadata, {"short": "y"}], ids=["1", "2"])
+    assert store.get_by_ids(["1"])[0].metadata == metadata
+    for filter, found in (({"short": "y"}, {"1", "2"}), ({"list": "kept"}, {"1"}), ({"key1999": 1999}, {"1"})):
+        documents = store.similarity_search("cats", filter=filter)
+        assert {document.id for document in documents} == found
+        assert all(document.metadata == metadata for document in documents if document.id == "1")
+    [other] = [hit for hit in client.search(index=store.store.index)["hits"]["hits"] if hit["_id"] == "2"]
+    assert other["_source"] == {"text": "plants", "metadata": {"short": "y"}}, "others are as they were"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"index": "a", "verify_cert": False}, "KSparseVectorStore has no option 'verify_cert'; .* 'verify_certs'"),
+        ({"index": "a", "opensearch_urls": "http://x"}, "did you mean 'opensearch_url'"),
+        ({"index": "a", "mappings": {}}, "no option 'mappings'"),
+        ({"index": "a", "index_name": "b"}, "takes 'index_name' for 'index'; leave one of them out"),
+        ({"index": "a", "url": "http://a", "opensearch_url": "http://b"}, "takes 'opensearch_url' for 'url'"),
+        ({}, "KSparseVectorStore needs the name of an index"),
+    ],
+)
+def test_unknown_options_of_a_store_are_errors(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        KSparseVectorStore(**options)
+
+
+def test_options_have_the_names_of_langchain_s_own_store(client: OpenSearch, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = KSparseVectorStore(opensearch_url="http://a.example:1", index_name="docs", http_auth=("me", "s3cret"))
+    assert (store.store.index, address_of(store.store.client)) == ("docs", "http://a.example:1")
+    monkeypatch.setenv("OPENSEARCH_URL", "http://b.example:2")
+    assert address_of(KSparseVectorStore("docs").store.client) == "http://b.example:2"
+    monkeypatch.delenv("OPENSEARCH_URL")
+    assert address_of(KSparseVectorStore("docs").store.client) == "http://localhost:9200"
+    with pytest.raises(ValueError, match="a ready client has a connection already; leave out url"):
+        KSparseVectorStore("docs", client=client, opensearch_url="http://a.example:1")
+    with pytest.raises(ValueError, match="this store encodes texts itself"):
+        KSparseVectorStore("docs", embedding_function=DeterministicFakeEmbedding(size=6))
+    with pytest.raises(IndexMappingError, match="a name holds no '/'|a name holds no ':'"):
+        KSparseVectorStore("http://localhost:9200")
+
+
+def test_unknown_options_of_methods_are_errors(store: KSparseVectorStore) -> None:
+    calls: list[tuple[Callable[[], object], str]] = [
+        (lambda: store.add_texts(["cats"], id=["1"]), r"add_documents\(\) has no option 'id'; did you mean 'ids'"),
+        (lambda: store.add_documents([], batchsize=500), r"no option 'batchsize'; did you mean 'batch_size'"),
+        (lambda: store.delete(filters={"a": "b"}), "no option 'filters'; did you mean 'filter'"),
+        (lambda: store.similarity_search("cats", fliter={}), "no option 'fliter'; did you mean 'filter'"),
+        (lambda: store.similarity_search("cats", fetch_k=9), "no option 'fetch_k'"),
+        (lambda: store.similarity_search("cats", hybrid=True, explain=True), "no option 'explain'"),
+        (lambda: store.max_marginal_relevance_search("cats", lambda_mul=0.1), "did you mean 'lambda_mult'"),
+        (lambda: store.as_retriever(k=3), r"as_retriever\(\) has no option 'k'"),
+        (lambda: KSparseVectorStore.from_texts(["cats"], indexname="a"), "no option 'indexname'; did you mean 'index"),
+    ]
+    for call, message in calls:
+        with pytest.raises(TypeError, match=message):
+            call()
+    assert not store.store.exists()
+
+
+def test_langchain_s_indexing_finds_what_it_needs(store: KSparseVectorStore) -> None:
+    records = InMemoryRecordManager(namespace="test")
+    records.create_schema()
+    documents = [Document(page_content=text, metadata={"source": "a"}) for text in ("cats", "plants")]
+    first = index_documents(documents, records, store, cleanup="full", source_id_key="source", key_encoder="sha256")
+    assert (first["num_added"], first["num_deleted"]) == (2, 0)
+    again = index_documents(documents[:1], records, store, cleanup="full", source_id_key="source", key_encoder="sha256")
+    assert (again["num_skipped"], again["num_deleted"]) == (1, 1)
+    assert store.store.count() == 1

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
+import numpy as np
 import pytest
 from llama_index.core import Document, MockEmbedding, StorageContext, VectorStoreIndex
 from llama_index.core.ingestion import IngestionPipeline
@@ -22,8 +26,9 @@ from llama_index.core.vector_stores.types import (
 )
 from opensearchpy import OpenSearch
 
+from connector.corpus.values import plain
 from connector.encoders.text import TextEncoder
-from connector.errors import BulkWriteError, SearchError
+from connector.errors import BulkWriteError
 from connector.integrations.llamaindex import KSparseVectorStore
 from connector.integrations.llamaindex_filters import to_clause
 from connector.integrations.store import IndexStore
@@ -55,6 +60,13 @@ PLANTS = node("plants", "plants eat light", "leaves", lang="en", year=2021, pric
 CATS = node("cats", "cats sleep on warm stones", "stones", lang="en", year=2022, price=9.99, tags=["old"])
 RIVERS = node("rivers", "rivers carry sand", "stones", lang="De*", year=2023, tags=[], note="")
 STARS = node("stars", "stars burn for years", added="2024-02-01", note=None)
+
+PLANTS.metadata |= {"when": "2024-02-01T00:30:00+02:00", "big": 2**53, "a.b": 1, "": "empty key", "mixed": 2021}
+CATS.metadata |= {"when": "2024-02-01T12:00:00", "big": 2**53 + 1, "city": "Zürich (ZH)"}
+RIVERS.metadata |= {"long": "x" * 40_000}
+STARS.metadata |= {"when": "2024-02-01", "mixed": "soon"} | {f"key{number}": number for number in range(1_500)}
+for each in (PLANTS, CATS, RIVERS, STARS):
+    each.excluded_embed_metadata_keys = list(each.metadata)
 
 
 def only(key: str, operator: FilterOperator, value: Value = None) -> MetadataFilters:
@@ -88,6 +100,30 @@ def only(key: str, operator: FilterOperator, value: Value = None) -> MetadataFil
         ("note", FilterOperator.IS_EMPTY, None, "plants cats rivers stars"),
         ("year", FilterOperator.IS_EMPTY, None, "stars"),
         ("ref_doc_id", FilterOperator.EQ, "stones", "cats rivers"),
+        ("lang", FilterOperator.IN, [], ""),
+        ("lang", FilterOperator.ANY, [], ""),
+        ("lang", FilterOperator.NIN, [], "plants cats rivers stars"),
+        ("lang", FilterOperator.ALL, [], "plants cats rivers"),
+        ("lang", FilterOperator.IN, ["en", "De*"], "plants cats rivers"),
+        ("note", FilterOperator.EQ, "", "rivers"),
+        ("year", FilterOperator.EQ, "2021", ""),
+        ("year", FilterOperator.EQ, 2021.0, "plants"),
+        ("when", FilterOperator.GT, "2024-01-31T22:29:59Z", "plants cats stars"),
+        ("when", FilterOperator.GT, "2024-01-31T22:30:00+00:00", "cats stars"),
+        ("when", FilterOperator.GTE, "2024-02-01", "cats stars"),
+        ("when", FilterOperator.LT, "2024-02-01", "plants"),
+        ("when", FilterOperator.EQ, "2024-01-31T17:30:00-05:00", "plants"),
+        ("when", FilterOperator.NE, "2024-02-01T00:00:00Z", "plants cats rivers"),
+        ("when", FilterOperator.IN, ["2024-02-01T12:00:00", "2024-02-01T00:00:00.000Z"], "cats stars"),
+        ("big", FilterOperator.EQ, 2**53 + 1, "cats"),
+        ("big", FilterOperator.GT, 2**53, "cats"),
+        ("a.b", FilterOperator.EQ, 1, "plants"),
+        ("", FilterOperator.EQ, "empty key", "plants"),
+        ("long", FilterOperator.EQ, "x" * 40_000, "rivers"),
+        ("city", FilterOperator.TEXT_MATCH_INSENSITIVE, "zÜrich (", "cats"),
+        ("mixed", FilterOperator.EQ, "soon", "stars"),
+        ("mixed", FilterOperator.GT, 2000, "plants"),
+        ("key1499", FilterOperator.EQ, 1499, "stars"),
     ],
 )
 def test_every_operator_keeps_what_it_says(
@@ -186,15 +222,17 @@ def test_every_mode_finds_the_nearest_node(nodes: KSparseVectorStore, mode: str)
 
 def test_a_query_is_kept_to_filters_nodes_and_documents(nodes: KSparseVectorStore) -> None:
     text = "plants cats rivers stars"
-    everything = nodes.query(VectorStoreQuery(query_str=text, similarity_top_k=4, node_ids=[], doc_ids=[]))
+    everything = nodes.query(VectorStoreQuery(query_str=text, similarity_top_k=4, node_ids=[]))
     assert set(everything.ids or ()) == {"plants", "cats", "rivers", "stars"}
     assert everything.similarities == sorted(everything.similarities or (), reverse=True)
-    for mode in ("default", "hybrid", "text_search"):
+    for mode in ("default", "hybrid", "text_search", "mmr"):
         for options, expected in (
             ({"filters": only("lang", FilterOperator.EQ, "en")}, {"plants", "cats"}),
             ({"node_ids": ["rivers", "stars"]}, {"rivers", "stars"}),
             ({"doc_ids": ["stones", "leaves"]}, {"plants", "cats", "rivers"}),
             ({"doc_ids": ["stones"], "node_ids": ["cats", "plants"]}, {"cats"}),
+            ({"doc_ids": []}, set()),
+            ({"filters": only("lang", FilterOperator.IN, [])}, set()),
         ):
             asked = VectorStoreQuery(query_str=text, similarity_top_k=4, mode=VectorStoreQueryMode(mode), **options)
             assert set(nodes.query(asked).ids or ()) == expected, mode
@@ -215,7 +253,7 @@ def test_options_of_a_search_are_passed_on(nodes: KSparseVectorStore) -> None:
     ("query", "message"),
     [
         (VectorStoreQuery(query_embedding=[0.5]), "needs its query_str"),
-        (VectorStoreQuery(query_str="cats", mode=VectorStoreQueryMode.MMR), "'mmr' is none of default, sparse, hybrid"),
+        (VectorStoreQuery(query_str="cats", mode=VectorStoreQueryMode.SVM), "'svm' is none of default, sparse, hybrid"),
         (VectorStoreQuery(query_str="cats", mode=VectorStoreQueryMode.HYBRID, alpha=0.5), "alpha=0.5 weighs scores"),
     ],
 )
@@ -234,6 +272,12 @@ def test_nodes_are_deleted_by_document_id_and_filter(store: KSparseVectorStore) 
     store.delete_nodes([])
     store.delete_nodes([], only("lang", FilterOperator.EQ, "en"))
     store.delete_nodes(["nobody", "stars"], only("lang", FilterOperator.EQ, "en"))
+    assert ids_of(store.get_nodes()) == {"plants", "cats", "rivers", "stars"}
+    for everything in (MetadataFilters(filters=[]), only("lang", FilterOperator.NIN, [])):
+        with pytest.raises(ValueError, match="a deletion needs a filter, and this one matches every document"):
+            store.delete_nodes(filters=everything)
+    store.delete_nodes(filters=only("lang", FilterOperator.IN, []))
+    store.delete_nodes(filters=only("lang", FilterOperator.ANY, []))
     assert ids_of(store.get_nodes()) == {"plants", "cats", "rivers", "stars"}
     store.delete_nodes(["cats", "stars"], only("lang", FilterOperator.EQ, "en"))
     assert ids_of(store.get_nodes()) == {"plants", "rivers", "stars"}
@@ -328,14 +372,83 @@ def test_embeddings_that_are_paid_for_in_vain_are_told(store: KSparseVectorStore
         store.add([TextNode(text="cats", embedding=[0.1, 0.2])])
 
 
-def test_what_is_refused_is_named(store: KSparseVectorStore) -> None:
-    with pytest.raises(BulkWriteError, match="1 of 2 documents were refused, document 2: has an empty"):
+def test_one_that_is_refused_is_named_and_none_is_written(store: KSparseVectorStore) -> None:
+    refused = r"1 of 2 documents were refused, document 2: has an empty .* None is written\."
+    with pytest.raises(ValueError, match=refused) as caught:
         store.add([PLANTS, TextNode(text=" ")])
-    assert store.get_nodes() == [PLANTS]
-    with pytest.raises(BulkWriteError, match=r"failed to parse field \[meta.year\] of type \[double\]"):
-        store.add([node("words", "cats", year="soon")])
-    with pytest.raises(SearchError, match="The query is empty"):
+    assert isinstance(caught.value, BulkWriteError)
+    assert store.get_nodes() == []
+    store.add([PLANTS])
+    with pytest.raises(ValueError, match="The query is empty"):
         store.query(VectorStoreQuery(query_str=" "))
+
+
+def test_python_s_values_are_kept_and_found(store: KSparseVectorStore) -> None:
+    values: dict[str, Any] = {
+        "when": datetime(2024, 2, 1, 12, tzinfo=UTC),
+        "uuid": UUID(int=7),
+        "price": Decimal("9.99"),
+        "count": np.int64(3),
+        "path": Path("a/b"),
+        "raw": b"\x89P",
+    }
+    source = {NodeRelationship.SOURCE: RelatedNodeInfo(node_id="leaves", metadata=values)}
+    store.add([TextNode(text="plants eat light", metadata=values, relationships=source), node("1", "cats", **values)])
+    nodes = store.get_nodes()
+    assert len(nodes) == 2 and all(each.metadata == plain(values) for each in nodes)
+    for name, value in plain(values).items():
+        assert len(store.get_nodes(filters=only(name, FilterOperator.EQ, value))) == 2, name
+    assert len(store.get_nodes(filters=only("count", FilterOperator.GTE, 3))) == 2
+    assert store.get_nodes(filters=only("when", FilterOperator.GT, "2024-02-01T13:00:00+01:00")) == []
+
+
+def test_of_several_nodes_with_one_id_the_last_is_written(store: KSparseVectorStore) -> None:
+    assert store.add([node("1", "cats sleep"), PLANTS, node("1", "rivers carry sand")]) == ["1", "plants", "1"]
+    [found] = store.get_nodes(["1"])
+    assert found.get_content() == "rivers carry sand"
+
+
+def test_integers_are_ids_in_all_verbs(store: KSparseVectorStore) -> None:
+    store.add([node("1", "cats sleep", "7"), node("2", "plants eat light", "8")])
+    one: Any = [1]
+    seven: Any = 7
+    assert ids_of(store.get_nodes(one)) == {"1"}
+    assert store.query(VectorStoreQuery(query_str="cats plants", node_ids=one, similarity_top_k=2)).ids == ["1"]
+    assert store.query(VectorStoreQuery(query_str="cats plants", doc_ids=[seven], similarity_top_k=2)).ids == ["1"]
+    store.delete(seven)
+    assert ids_of(store.get_nodes()) == {"2"}
+    two: Any = [2]
+    store.delete_nodes(two)
+    assert store.get_nodes() == []
+
+
+def test_marginal_relevance_leaves_copies_out(store: KSparseVectorStore) -> None:
+    store.add([node("1", "cats sleep on warm stones"), node("2", "cats sleep on warm stones"), node("3", "cats cross")])
+    query = VectorStoreQuery(query_str="cats sleep on warm stones", similarity_top_k=2)
+    assert set(store.query(query).ids or ()) == {"1", "2"}
+    query.mode = VectorStoreQueryMode.MMR
+    assert "3" in (store.query(query, mmr_threshold=0.1).ids or ())
+    assert set(store.query(query, mmr_threshold=1.0, mmr_prefetch_k=3).ids or ()) == {"1", "2"}
+
+
+def test_unknown_options_are_errors(store: KSparseVectorStore, index: str, client: OpenSearch) -> None:
+    query = VectorStoreQuery(query_str="cats")
+    calls: list[tuple[Callable[[], object], str]] = [
+        (lambda: KSparseVectorStore(index, verify_cert=False), "no option 'verify_cert'; did you mean 'verify_certs'"),
+        (lambda: KSparseVectorStore(index, index_name="b"), "takes 'index_name' for 'index'"),
+        (lambda: KSparseVectorStore(index, dim=384), "KSparseVectorStore has no option 'dim'"),
+        (lambda: store.add([PLANTS], refersh=True), r"add\(\) has no option 'refersh'"),
+        (lambda: store.delete("a", filters=None), r"delete\(\) has no option 'filters'"),
+        (lambda: store.delete_nodes(["a"], filter=None), r"delete_nodes\(\) has no option 'filter'"),
+        (lambda: store.query(query, widnow=3), r"query\(\) has no option 'widnow'; did you mean 'window'"),
+        (lambda: store.query(query, mmr_threshold=0.5), "no option 'mmr_threshold'"),
+    ]
+    for call, message in calls:
+        with pytest.raises(TypeError, match=message):
+            call()
+    with pytest.raises(ValueError, match="a ready client has a connection already; leave out url"):
+        KSparseVectorStore(index, client=client, endpoint="http://a.example:1")
+    assert not client.indices.exists(index=index)
 
 
 def test_an_index_of_ksparse_is_searched_as_well(store: KSparseVectorStore, index: str, client: OpenSearch) -> None:

@@ -53,6 +53,7 @@ def test_a_missing_index_is_made_with_our_mapping(
         "title": "text",
         "text": "text",
         "metadata": "flat_object",
+        "unindexed": "object",
         "features": "rank_features",
         "year": "integer",
         "ksparse_space": "constant_keyword",

@@ -10,7 +10,7 @@ from opensearchpy import OpenSearch
 
 from connector import AsyncSparseIndex, Document, NewIndex, Pruning, SearchSettings, SparseIndex
 from connector.encoders.text import TextEncoder
-from connector.errors import BulkWriteError, IndexMappingError
+from connector.errors import BulkWriteError, IndexMappingError, SearchError
 
 pytestmark = pytest.mark.opensearch
 
@@ -46,6 +46,8 @@ def test_a_document_is_found_by_its_own_words_with_text_and_metadata(docs: Spars
         ({"lang": "en"}, {"1", "2"}),
         ({"lang": ["en", "de"]}, {"1", "2", "3"}),
         ({"lang": []}, set()),
+        ({"lang": None}, set()),
+        ({"$or": [{"lang": "de"}, {"new": True}]}, {"1", "3"}),
         ({"year": 2020}, {"1", "3"}),
         ({"year": 2020.0, "lang": "en"}, {"1"}),
         ({"new": True}, {"1"}),
@@ -57,10 +59,16 @@ def test_filters_keep_what_they_name(docs: SparseIndex, filters: object, expecte
     assert docs.count(filters) == len(expected)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("filters", ["lang=en", {"lang": {"gte": 3}}, {"lang": None}])
+@pytest.mark.parametrize("filters", ["lang=en", {"lang": {"$near": 3}}, {"year": {"$gt": 2020}}])
 def test_filters_that_mean_nothing_are_refused(docs: SparseIndex, filters: object) -> None:
-    with pytest.raises(ValueError, match="filter"):
+    with pytest.raises(ValueError, match="filter|unknown|words"):
         docs.search("cats", filters=filters)  # type: ignore[arg-type]
+
+
+def test_a_clause_that_the_server_does_not_know_is_its_to_refuse(docs: SparseIndex) -> None:
+    for call in (lambda: docs.search("cats", filters={"lang": {"gte": 3}}), lambda: docs.count({"lang": {"gte": 3}})):
+        with pytest.raises(SearchError, match=r"refuses .*\[lang\]"):
+            call()
 
 
 def test_dictionaries_are_added_and_refused_ones_are_named_after_the_others_are_written(docs: SparseIndex) -> None:

@@ -1,0 +1,123 @@
+"""Hits that are near to a query and far from each other: maximal marginal relevance (Carbonell and Goldstein 1998)."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from opensearchpy import OpenSearch
+
+from connector.encoders.text import TextEncoder
+from connector.query.rescore import CODE_FIELD
+from connector.search.retriever import Retriever
+from connector.types import Document, Hit, SparseVectors
+
+
+def diversify(
+    client: OpenSearch, retriever: Retriever, query: str, hits: Sequence[Hit], *, top_k: int, relevance: float
+) -> list[Hit]:
+    """Choose hits one by one: each is near to the query and far from those before.
+
+    Documents are compared by the codes that the index keeps of their embeddings, or else encoded again.
+
+    Args:
+        client: Reads the codes.
+        retriever: Found the hits.
+        query: That they were found by.
+        hits: To choose from, with title and text.
+        top_k: Hits to return.
+        relevance: What nearness to the query weighs, 0 to 1; the rest is for distance from the hits before.
+
+    Returns:
+        The chosen hits, in the order in which they were chosen, each with its own score.
+
+    Raises:
+        ValueError: `top_k` is below 1, or `relevance` is not between 0 and 1.
+        opensearchpy.TransportError: As the server has it.
+    """
+    if top_k < 1 or not 0 <= relevance <= 1:
+        raise ValueError(f"top_k {top_k} must be at least 1, and the weight of relevance {relevance} between 0 and 1.")
+    encoder = retriever.encoder
+    if encoder.head is None:
+        found, documents = _sparse(encoder, query, hits)
+    else:
+        codes = _read_codes(client, retriever.schema.index, hits) if encoder.code is not None else {}
+        found, documents = encoder.embed([query], task="query")[0], _dense(encoder, hits, codes)
+    return [hits[row] for row in choose(found, documents, count=top_k, relevance=relevance)]
+
+
+def choose(query: NDArray[np.float32], documents: NDArray[np.float32], *, count: int, relevance: float) -> list[int]:
+    """Choose rows by maximal marginal relevance, by the cosine.
+
+    Args:
+        query: (dim,).
+        documents: (n, dim).
+        count: Rows to choose.
+        relevance: As of `diversify`.
+    """
+    units = _units(documents)
+    near = units @ _units(query[None])[0]
+    nearest_chosen = np.full(len(units), -np.inf, dtype=np.float32)
+    chosen: list[int] = []
+    for _ in range(min(count, len(units))):
+        scores = relevance * near - (1 - relevance) * nearest_chosen if chosen else near.copy()
+        scores[chosen] = -np.inf
+        best = int(np.argmax(scores))
+        chosen.append(best)
+        nearest_chosen = np.maximum(nearest_chosen, units @ units[best])
+    return chosen
+
+
+def _units(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0), dtype=np.float32)
+
+
+def _content(hit: Hit) -> str:
+    return Document(hit.doc_id, hit.source.get("text", ""), hit.source.get("title", "")).content
+
+
+def _dense(encoder: TextEncoder, hits: Sequence[Hit], codes: Mapping[str, bytes]) -> NDArray[np.float32]:
+    """Embeddings of hits: what their codes stand for, or else their texts'."""
+    missing = [row for row, hit in enumerate(hits) if hit.doc_id not in codes]
+    coded = [row for row, hit in enumerate(hits) if hit.doc_id in codes]
+    embeddings: dict[int, NDArray[np.float32]] = {}
+    if missing:
+        embeddings |= zip(missing, encoder.embed([_content(hits[row]) for row in missing]), strict=True)
+    if coded and encoder.code is not None:
+        packed = np.stack([np.frombuffer(codes[hits[row].doc_id], dtype=np.uint8) for row in coded])
+        embeddings |= zip(coded, encoder.code.decode(packed), strict=True)
+    return np.stack([embeddings[row] for row in range(len(hits))])
+
+
+def _sparse(encoder: TextEncoder, query: str, hits: Sequence[Hit]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The features of a query and of hits, for encoders that have no embeddings."""
+    asked, found = encoder.encode_query([query]), encoder.encode_document([_content(hit) for hit in hits])
+    names = np.unique(np.concatenate([asked.features.ravel(), found.features.ravel()]))
+    return _spread(asked, names)[0], _spread(found, names)
+
+
+def _spread(vectors: SparseVectors, names: NDArray[np.int32]) -> NDArray[np.float32]:
+    rows = np.zeros((len(vectors.weights), len(names)), dtype=np.float32)
+    # Slots that are unused weigh 0, whatever feature they name.
+    np.maximum.at(rows, (np.arange(len(rows))[:, None], np.searchsorted(names, vectors.features)), vectors.weights)
+    return rows
+
+
+def _read_codes(client: OpenSearch, index: str, hits: Sequence[Hit]) -> dict[str, bytes]:
+    body: dict[str, Any] = {
+        "query": {"ids": {"values": [hit.doc_id for hit in hits]}},
+        "docvalue_fields": [CODE_FIELD],
+        "_source": False,
+        "size": len(hits),
+    }
+    found = client.search(index=index, body=body)["hits"]["hits"]
+    return {hit["_id"]: _from_base64(hit["fields"][CODE_FIELD][0]) for hit in found if "fields" in hit}
+
+
+def _from_base64(text: str) -> bytes:
+    """Bytes as the server writes doc values: without padding, and of the alphabet for URLs in some versions."""
+    return base64.urlsafe_b64decode(text.translate(str.maketrans("+/", "-_")) + "=" * (-len(text) % 4))

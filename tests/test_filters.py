@@ -1,0 +1,88 @@
+"""What filters become as people write them."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from connector.query.filters import Filters, filter_clauses
+
+
+@pytest.mark.parametrize(
+    ("filters", "clauses"),
+    [
+        (None, []),
+        ({}, []),
+        ([], []),
+        ({"lang": "en"}, [{"term": {"metadata.lang": {"value": "en"}}}]),
+        (
+            {"year": 2021, "open": True},
+            [{"term": {"year": {"value": "2021"}}}, {"term": {"metadata.open": {"value": "true"}}}],
+        ),
+        ({"lang": ["en", "de"]}, [{"terms": {"metadata.lang": ["en", "de"]}}]),
+        ({"lang": ("en",)}, [{"term": {"metadata.lang": {"value": "en"}}}]),
+        ({"lang": []}, [{"match_none": {}}]),
+        ({"lang": None}, [{"bool": {"must_not": [{"exists": {"field": "metadata.lang"}}]}}]),
+        ({"x": 2020.0}, [{"term": {"metadata.x": {"value": "2020"}}}]),
+        ({"day": datetime.date(2024, 1, 2)}, [{"term": {"metadata.day": {"value": "2024-01-02"}}}]),
+        ({"id": UUID(int=7)}, [{"term": {"metadata.id": {"value": str(UUID(int=7))}}}]),
+        ({"metadata.a.b": "c"}, [{"term": {"metadata.a.b": {"value": "c"}}}]),
+        (
+            {"lang": {"$ne": "en"}},
+            [{"bool": {"filter": [{"bool": {"must_not": [{"term": {"metadata.lang": {"value": "en"}}}]}}]}}],
+        ),
+        ({"lang": {"$nin": []}}, [{"bool": {"filter": [{"bool": {"must_not": [{"match_none": {}}]}}]}}]),
+        (
+            {"year": {"$gte": 2020, "$lt": 2022}},
+            [{"bool": {"filter": [{"range": {"year": {"gte": 2020}}}, {"range": {"year": {"lt": 2022}}}]}}],
+        ),
+        ({"$or": []}, [{"match_none": {}}]),
+        ({"$and": []}, [{"match_all": {}}]),
+        (
+            {"$or": [{"a": "b"}]},
+            [
+                {
+                    "bool": {
+                        "should": [{"bool": {"filter": [{"term": {"metadata.a": {"value": "b"}}}]}}],
+                        "minimum_should_match": 1,
+                    }
+                }
+            ],
+        ),
+        # Any clause passes, and a key of metadata may have the name of one.
+        ({"match_all": {}}, [{"match_all": {}}]),
+        ({"terms_set": {"a": {"terms": ["b"]}}}, [{"terms_set": {"a": {"terms": ["b"]}}}]),
+        ({"bool": "yes"}, [{"term": {"metadata.bool": {"value": "yes"}}}]),
+        ([{"term": {"a": 1}}, {"lang": "en"}], [{"term": {"a": 1}}, {"term": {"metadata.lang": {"value": "en"}}}]),
+    ],
+)
+def test_filters_become_clauses(filters: Filters, clauses: list[dict[str, Any]]) -> None:
+    assert filter_clauses(filters, fields=["year"]) == clauses
+
+
+@pytest.mark.parametrize(
+    ("filters", "message"),
+    [
+        ("lang=en", "a filter must be a mapping such as"),
+        (b"x", "a filter must be a mapping"),
+        (len, "a filter must be a mapping"),
+        (7, "a filter must be a mapping"),
+        (["lang=en"], "a filter in a list must be a mapping"),
+        ([["a"]], "a filter in a list must be a mapping"),
+        ({"a": {"$regex": "x"}}, r"the operator '\$regex' for 'metadata.a' is unknown; take one of \$eq, \$ne, \$in"),
+        ({"a": {"$eq": 1, "gt": 2}}, "the operator 'gt' for 'metadata.a' is unknown"),
+        ({"a": {"$gt": 1}}, r"'\$gt' cannot compare 'metadata.a': metadata is kept as words"),
+        ({"a": {"$in": "en"}}, r"'\$in' takes a list, got 'en'"),
+        ({"$nor": []}, r"the operator '\$nor' joins no filters; take one of \$and, \$or, \$not"),
+        ({"$or": {"a": 1}}, r"'\$or' joins a list of filters"),
+        ({"a": object()}, "the filter for 'metadata.a' must be a string, a number, a boolean or a list of these"),
+        ({"a": [["b"]]}, "the filter for 'metadata.a' must be a string"),
+        ({7: "a"}, "the name 7 of a filter must be a string"),
+    ],
+)
+def test_what_is_no_filter_is_an_error(filters: Filters, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        filter_clauses(filters, fields=["year"])
