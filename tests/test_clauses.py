@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import pytest
@@ -35,6 +36,9 @@ def test_none_of_several_is_nothing_and_all_of_none_is_everything() -> None:
         {"simple_query_string": {"query": " *:* "}},
         {"exists": {"field": "_id"}},
         {"wildcard": {"_index": "*"}},
+        {"wildcard": {"_index": {"value": "*"}}},
+        {"prefix": {"_index": ""}},
+        {"wrapper": {"query": base64.b64encode(b'{"bool": {"should": []}}').decode()}},
         negation(NOTHING),
         negation(some([])),
         negation({"terms": {"a": []}}),
@@ -61,6 +65,10 @@ def test_what_matches_everything_by_its_form_is_known(clause: dict[str, Any]) ->
         {"query_string": {"query": "cats"}},
         {"exists": {"field": "a"}},
         {"wildcard": {"a": "*"}},
+        {"prefix": {"a": ""}},
+        {"wrapper": {"query": base64.b64encode(b'{"term": {"a": "b"}}').decode()}},
+        {"wrapper": {"query": "no JSON"}},
+        {"wrapper": {"query": None}},
         negation(TERM),
         negation(negation(TERM)),
         negation({"terms": {"a": ["b"]}}),

@@ -14,7 +14,7 @@ from uuid import UUID
 import numpy as np
 import pytest
 
-from connector.corpus.values import plain, to_id
+from connector.corpus.values import plain, to_id, to_ids
 
 
 class Colour(enum.StrEnum):
@@ -82,3 +82,9 @@ def test_an_id_is_a_string_an_integer_or_a_uuid(value: object, doc_id: str) -> N
 def test_what_is_no_id_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match="is no id; an id is a string that is not blank, an integer or a UUID"):
         to_id(value)
+
+
+def test_a_single_string_is_not_a_list_of_ids() -> None:
+    assert to_ids(iter(["a", 1, UUID(int=2)])) == ["a", "1", str(UUID(int=2))]
+    with pytest.raises(ValueError, match=r"ids must be a list of ids, got '123'; pass \['123'\]"):
+        to_ids("123")

@@ -6,6 +6,7 @@ import datetime
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 import pytest
 
 from connector.query.filters import Filters, filter_clauses
@@ -76,6 +77,9 @@ def test_filters_become_clauses(filters: Filters, clauses: list[dict[str, Any]])
         ({"a": {"$eq": 1, "gt": 2}}, "the operator 'gt' for 'metadata.a' is unknown"),
         ({"a": {"$gt": 1}}, r"'\$gt' cannot compare 'metadata.a': metadata is kept as words"),
         ({"a": {"$in": "en"}}, r"'\$in' takes a list, got 'en'"),
+        ({"a": {"$in": iter("ab")}}, r"'\$in' takes a list"),
+        ({"a": {"$eq": ["b", "c"]}}, r"'\$eq' takes one value, got \['b', 'c'\] for 'metadata.a'; take \$in or \$nin"),
+        ({"a": {"$ne": []}}, r"'\$ne' takes one value, got \[\]"),
         ({"$nor": []}, r"the operator '\$nor' joins no filters; take one of \$and, \$or, \$not"),
         ({"$or": {"a": 1}}, r"'\$or' joins a list of filters"),
         ({"a": object()}, "the filter for 'metadata.a' must be a string, a number, a boolean or a list of these"),
@@ -86,3 +90,15 @@ def test_filters_become_clauses(filters: Filters, clauses: list[dict[str, Any]])
 def test_what_is_no_filter_is_an_error(filters: Filters, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         filter_clauses(filters, fields=["year"])
+
+
+@pytest.mark.parametrize("values", [["b", "c"], ("b", "c"), {"c", "b"}, np.array(["b", "c"])], ids=str)
+def test_several_values_may_stand_in_any_collection(values: Any) -> None:  # noqa: ANN401
+    wanted = {"terms": {"metadata.a": ["b", "c"]}}
+    assert filter_clauses({"a": values}) == [wanted]
+    assert filter_clauses({"a": {"$in": values}}) == [{"bool": {"filter": [wanted]}}]
+
+
+def test_ids_can_be_asked_by_their_name() -> None:
+    assert filter_clauses({"_id": ["1", 2]}) == [{"terms": {"_id": ["1", "2"]}}]
+    assert filter_clauses({"_id": []}) == [{"match_none": {}}]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 from typing import NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -56,7 +56,7 @@ def parse_addresses(
     Raises:
         ClusterError: One is not of http or https, cannot be read, or names another user. No message shows credentials.
     """
-    for each in [url] if isinstance(url, str) else url:
+    for each in [url] if isinstance(url, str | Mapping) else url:
         if not isinstance(each, str):  # not shown: a dictionary of opensearch-py may hold a password
             raise ClusterError(f"{name} is of type {type(each).__name__}, not a URL such as http://localhost:9200.")
     urls = re.split(r"\s*,\s*(?=https?://)", url.strip()) if isinstance(url, str) else [each.strip() for each in url]

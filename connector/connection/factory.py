@@ -127,7 +127,9 @@ def check_options(options: Mapping[str, Any], connection_class: type = PatientCo
 def connection_options(connection_class: type = PatientConnection) -> set[str]:
     """Names of all options of `connect`, opensearch-py's own among them."""
     ours = {each.name for each in fields(Access)} | {"url", "opensearch_url", "timeout_s", "max_connections"}
-    return ours | _names_of(connection_class, Transport, ConnectionPool) | {"transport_class", "_client_meta"}
+    theirs = _names_of(connection_class, Transport, ConnectionPool) | {"transport_class", "_client_meta"}
+    # `connect` says what to do in the place of those that the URL says.
+    return ours | theirs | set(_SAID_BY_THE_URL)
 
 
 def _names_of(*classes: type) -> set[str]:

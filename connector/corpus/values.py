@@ -8,7 +8,7 @@ import decimal
 import ipaddress
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from enum import Enum
 from typing import Any
@@ -74,6 +74,17 @@ def to_id(value: Any) -> str:  # noqa: ANN401
     if not isinstance(found, str) or not found.strip():
         raise ValueError(f"{value!r} is no id; an id is a string that is not blank, an integer or a UUID.")
     return found
+
+
+def to_ids(values: Iterable[Any]) -> list[str]:
+    """Return ids as the server has them.
+
+    Raises:
+        ValueError: One is no id, or they are a single string, whose letters would be taken for ids.
+    """
+    if isinstance(values, str | bytes):
+        raise ValueError(f"ids must be a list of ids, got {values!r}; pass [{values!r}].")
+    return [to_id(value) for value in values]
 
 
 def _container(value: Any, inside: frozenset[int]) -> Any:  # noqa: ANN401

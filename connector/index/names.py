@@ -20,7 +20,7 @@ def check_index_name(name: str, *, new: bool = False) -> None:
     """
     rule = broken_rule(name, new=new)
     if rule is not None:
-        raise IndexMappingError(f"{name[:80]!r} is no index to write to: a name {rule}. Choose another --index.")
+        raise IndexMappingError(f"{name[:80]!r} is no index to write to: a name {rule}. Choose another name.")
 
 
 def check_field_name(name: str, taken: tuple[str, ...]) -> None:

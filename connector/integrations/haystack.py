@@ -159,13 +159,15 @@ class KSparseDocumentStore:
                 `SKIP` keeps the first; `NONE` is `FAIL`.
 
         Raises:
-            ValueError: One is no document, or some have a sparse embedding and others have none.
+            ValueError: One is no document, the policy is none, or some have a sparse embedding and others have none.
             DuplicateDocumentError: By policy; nothing is written.
             KSparseStoreError: Some cannot be indexed, for instance one without a text; the message says whether others
                 are written.
         """
         if not isinstance(documents, list) or not all(isinstance(document, Document) for document in documents):
             raise ValueError("write_documents takes a list of Haystack's Documents.")
+        if not isinstance(policy, DuplicatePolicy):
+            raise ValueError(f"policy must be a DuplicatePolicy, got {policy!r}.")
         with _haystack_errors():
             if policy != DuplicatePolicy.OVERWRITE:
                 documents = self._without_duplicates(documents, skip=policy == DuplicatePolicy.SKIP)

@@ -16,7 +16,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore, VectorStoreRetriever
 
 from connector.arguments import refuse_unknown, rename
-from connector.corpus.values import to_id
+from connector.corpus.values import to_id, to_ids
 from connector.integrations.store import IndexStore, check_search_options
 from connector.query.filters import Filters, filter_clauses
 from connector.types import Document as OurDocument
@@ -75,6 +75,8 @@ class KSparseVectorStore(VectorStore):
             ids: As many, if any.
             **kwargs: As of `add_documents`.
         """
+        if isinstance(texts, str):
+            raise ValueError("texts must be a list of strings, got a single string; put it in a list.")
         listed = list(texts)
         if metadatas and len(metadatas) != len(listed):
             raise ValueError(f"{len(listed)} texts need as many metadatas, got {len(metadatas)}.")
@@ -150,7 +152,7 @@ class KSparseVectorStore(VectorStore):
 
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
         """Return documents in the order of their ids, without those that are not there."""
-        named = [to_id(doc_id) for doc_id in ids]
+        named = to_ids(ids)
         found = self.store.get(named)
         return [_document(doc_id, found[doc_id]) for doc_id in named if doc_id in found]
 

@@ -25,7 +25,7 @@ from llama_index.core.vector_stores.utils import metadata_dict_to_node, node_to_
 from opensearchpy import OpenSearch
 
 from connector.arguments import refuse_unknown
-from connector.corpus.values import plain, to_id
+from connector.corpus.values import plain, to_ids
 from connector.integrations.filters import Metadata, TypedMetadata, WordsMetadata
 from connector.integrations.llamaindex_filters import to_clause
 from connector.integrations.store import IndexStore, check_search_options
@@ -223,13 +223,13 @@ class KSparseVectorStore(BasePydanticVectorStore):
     def _clauses(self, node_ids: Sequence[Any] | None, filters: MetadataFilters | None) -> list[Clause]:
         clauses: list[Clause] = []
         if node_ids is not None:
-            clauses.append({"ids": {"values": [to_id(node_id) for node_id in node_ids]}})
+            clauses.append({"ids": {"values": to_ids(node_ids)}})
         if filters is not None:
             clauses.append(to_clause(filters, self._metadata))
         return clauses
 
     def _of_documents(self, ref_doc_ids: Sequence[Any]) -> Clause:
-        return self._metadata.any_of("ref_doc_id", [to_id(doc_id) for doc_id in ref_doc_ids])
+        return self._metadata.any_of("ref_doc_id", to_ids(ref_doc_ids))
 
     @property
     def _metadata(self) -> Metadata:

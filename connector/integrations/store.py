@@ -18,7 +18,7 @@ from connector.connection.client import connect, explained, reason_of
 from connector.connection.factory import connection_options
 from connector.connection.transport import PatientConnection
 from connector.corpus.read import check_documents
-from connector.corpus.values import to_id
+from connector.corpus.values import to_ids
 from connector.encoders.load import DEFAULT_ENCODER, load_encoder
 from connector.encoders.text import TextEncoder
 from connector.errors import BulkWriteError, ClusterError, IndexMappingError, SearchError
@@ -216,7 +216,7 @@ class IndexStore:
             ValueError: An id is none.
             BulkWriteError: The server does not delete some.
         """
-        deletions = [Deletion(to_id(doc_id)) for doc_id in doc_ids]
+        deletions = [Deletion(doc_id) for doc_id in to_ids(doc_ids)]
         if not deletions or not self.exists():
             return
         with IngestJob(BulkWriter(self.client, self.index), refresh=self._refresh) as job:
@@ -257,7 +257,7 @@ class IndexStore:
 
     def get(self, doc_ids: Sequence[Any]) -> dict[str, dict[str, Any]]:
         """Return the stored fields of documents, from id to them; those that are not there are left out."""
-        wanted = list(map(to_id, doc_ids))
+        wanted = to_ids(doc_ids)
         if not wanted or not self.exists():
             return {}
         with self._errors():

@@ -5,6 +5,8 @@ To the server, a bool query without clauses matches everything: also one that as
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -57,8 +59,25 @@ def _is_everything(name: str, body: Any) -> bool:  # noqa: ANN401
         case "exists":
             return body.get("field") in ("_id", "_index")
         case "wildcard":
-            return body.get("_index") in ("*", {"value": "*"})
+            return bool(_value(body.get("_index")) == "*")
+        case "prefix":
+            return bool(_value(body.get("_index")) == "")
+        case "wrapper":
+            return _wrapped_is_everything(body.get("query"))
     return False
+
+
+def _value(body: Any) -> Any:  # noqa: ANN401
+    return body.get("value") if isinstance(body, Mapping) else body
+
+
+def _wrapped_is_everything(encoded: Any) -> bool:  # noqa: ANN401
+    """Of a clause in Base64; one that cannot be read is the server's to refuse."""
+    try:
+        clause = json.loads(base64.b64decode(encoded))
+    except (TypeError, ValueError):
+        return False
+    return isinstance(clause, Mapping) and matches_everything(clause)
 
 
 def _bool_is_everything(body: Mapping[str, Any]) -> bool:

@@ -69,7 +69,7 @@ def _clause(name: str, wanted: Any, fields: Collection[str]) -> Clause:  # noqa:
         return _joined(name, wanted, fields)
     if name.startswith("$"):
         raise ValueError(f"the operator {name!r} joins no filters; take one of {', '.join(_JOINS)}.")
-    path = name if name in fields or name.startswith("metadata.") else f"metadata.{name}"
+    path = name if name == "_id" or name in fields or name.startswith("metadata.") else f"metadata.{name}"
     if not isinstance(wanted, Mapping):
         return _any_of(path, wanted)
     if any(isinstance(key, str) and key.startswith("$") for key in wanted):
@@ -88,9 +88,12 @@ def _joined(name: str, filters: Any, fields: Collection[str]) -> Clause:  # noqa
 
 def _operation(path: str, operator: str, value: Any, fields: Collection[str]) -> Clause:  # noqa: ANN401
     if operator in ("$in", "$nin"):
-        if not isinstance(value, list | tuple | set | frozenset):
+        value = plain(value)
+        if not isinstance(value, list):
             raise ValueError(f"{operator!r} takes a list, got {value!r} for {path!r}.")
         return _any_of(path, value) if operator == "$in" else negation(_any_of(path, value))
+    if operator in ("$eq", "$ne") and isinstance(plain(value), list | dict):
+        raise ValueError(f"{operator!r} takes one value, got {value!r} for {path!r}; take $in or $nin for several.")
     if operator == "$eq":
         return words_equal(path, [value])
     if operator == "$ne":
@@ -108,7 +111,8 @@ def _operation(path: str, operator: str, value: Any, fields: Collection[str]) ->
 
 
 def _any_of(path: str, wanted: Any) -> Clause:  # noqa: ANN401
-    return words_equal(path, wanted if isinstance(wanted, list | tuple | set | frozenset) else [wanted])
+    found = plain(wanted)
+    return words_equal(path, found if isinstance(found, list) else [found])
 
 
 def _exists(path: str) -> Clause:

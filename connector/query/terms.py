@@ -8,6 +8,7 @@ dates is a range of terms.
 from __future__ import annotations
 
 import datetime
+import decimal
 import hashlib
 import json
 import math
@@ -106,12 +107,13 @@ def compare(path: str, operator: str, value: Any, *, naive: Naive = "utc") -> Cl
     Raises:
         ValueError: The value is neither a number nor an ISO date.
     """
-    found, comparison = plain(value), COMPARISONS[operator]
+    found = float(value) if isinstance(value, decimal.Decimal) else plain(value)
+    comparison = COMPARISONS[operator]
     if isinstance(found, int | float):
         return NOTHING if found != found else _range(path, _NUMBER, comparison, _sortable(found))
     date = _date(found) if isinstance(found, str) else None
     if date is None:
-        raise ValueError(f"{operator} compares numbers and ISO dates, got {value!r} for {path!r}.")
+        raise ValueError(f"{operator!r} compares numbers and ISO dates, got {value!r} for {path!r}.")
     return some(_range(path, kind, comparison, _moment(when)) for kind, when in _asked(date, naive))
 
 

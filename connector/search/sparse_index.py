@@ -12,6 +12,7 @@ from opensearchpy import OpenSearch
 from connector.arguments import rename
 from connector.connection.client import connect
 from connector.corpus.read import check_documents
+from connector.corpus.values import to_ids
 from connector.encoders.base import Encoder
 from connector.encoders.load import load_encoder
 from connector.encoders.text import TextEncoder
@@ -221,14 +222,14 @@ class SparseIndex:
         )
         return _checked(updater.update(made), raise_on_error)
 
-    def delete(self, doc_ids: Iterable[str] = (), *, filters: Filters = None) -> int:
+    def delete(self, doc_ids: Iterable[Any] = (), *, filters: Filters = None) -> int:
         """Delete documents by id, or those that match all filters; return how many were deleted.
 
         Raises:
             BulkWriteError: A deletion was refused, after all others were made.
             ValueError: There are both ids and filters, or filters that are empty.
         """
-        ids = list(doc_ids)
+        ids = to_ids(doc_ids)
         if filters is None:
             with IngestJob(BulkWriter(self.client, self.index)) as job:
                 job.add(Deletion(doc_id) for doc_id in ids)
@@ -237,9 +238,11 @@ class SparseIndex:
             raise ValueError("delete by ids or by filters, not by both.")
         return delete_matching(self.client, self.index, self._clauses(filters)).deleted
 
-    def get(self, doc_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    def get(self, doc_ids: Iterable[Any]) -> dict[str, dict[str, Any]]:
         """Return the stored fields of documents by id; missing ones, and those that an alias hides, are left out."""
-        return {doc_id: each.source for doc_id, each in read_documents(self.client, self.index, doc_ids).items()}
+        return {
+            doc_id: each.source for doc_id, each in read_documents(self.client, self.index, to_ids(doc_ids)).items()
+        }
 
     def count(self, filters: Filters = None) -> int:
         """Return how many documents match all filters; all documents without any."""

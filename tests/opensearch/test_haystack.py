@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import numpy as np
 import pytest
@@ -213,7 +213,7 @@ def with_values() -> list[Document]:
 @pytest.fixture(scope="module")
 def filled(client: OpenSearch, head_folder: Path) -> Iterator[KSparseDocumentStore]:
     """A store with a document for each value, that tests only read."""
-    index = "test-haystack-values"
+    index = f"test-{uuid4().hex[:12]}"
     client.indices.delete(index=index, ignore_unavailable=True)
     store = KSparseDocumentStore(index=index, encoder=str(head_folder), client=client)
     store.write_documents(with_values())
@@ -335,6 +335,22 @@ def test_an_id_that_comes_twice_is_written_by_policy(document_store: KSparseDocu
     assert document_store.filter_documents()[0].content == "plants eat light"
 
 
+def test_what_is_no_policy_or_list_of_ids_is_refused(document_store: KSparseDocumentStore) -> None:
+    document_store.write_documents(DOCUMENTS)
+    with pytest.raises(ValueError, match="policy must be a DuplicatePolicy, got 'overwrite'"):
+        document_store.write_documents(DOCUMENTS, "overwrite")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="ids must be a list of ids, got '123'"):
+        document_store.delete_documents("123")  # type: ignore[arg-type]
+    assert document_store.count_documents() == 3
+
+
+def test_decimals_compare_with_numbers(document_store: KSparseDocumentStore) -> None:
+    document_store.write_documents([Document(id="1", content="cats", meta={"price": 9.99})])
+    above = {"field": "meta.price", "operator": ">", "value": Decimal("9.5")}
+    assert matching(document_store, above) == {"1"}
+    assert matching(document_store, above | {"operator": "<"}) == set()
+
+
 def test_integer_ids_work_in_all_verbs(document_store: KSparseDocumentStore) -> None:
     one: Any = 1
     document_store.write_documents([Document(id=one, content="cats sleep")])
@@ -381,6 +397,10 @@ def test_errors_of_the_server_are_haystack_s(document_store: KSparseDocumentStor
         ({"api_key": "s3cret"}, TypeError, "takes 'api_key' as a Secret"),
         ({"hosts": "localhost:9200"}, DocumentStoreError, "not a URL such as http"),
         ({"index": "a,b"}, DocumentStoreError, "a name holds no ','"),
+        ({"hosts": {"host": "a", "port": 9200}}, DocumentStoreError, "of type dict, not a URL such as http"),
+        ({"hosts": [{"host": "a", "password": "s3cret"}]}, DocumentStoreError, "of type dict, not a URL such as http"),
+        ({"hosts": "http://a", "use_ssl": False}, ValueError, "use_ssl is for the URL to say"),
+        ({"create_index": True}, TypeError, "no option 'create_index'"),
     ],
 )
 def test_unknown_options_are_errors(options: dict[str, Any], error: type[Exception], message: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import date
 from decimal import Decimal
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import numpy as np
 import pytest
@@ -170,6 +170,17 @@ def test_integers_and_uuids_are_ids_in_all_verbs(store: KSparseVectorStore) -> N
             verb(bad)
 
 
+def test_a_single_string_is_not_a_list(store: KSparseVectorStore) -> None:
+    store.add_texts(["cats", "plants"], ids=["1", "2"])
+    single: Any = "12"
+    for verb in (store.delete, store.get_by_ids):
+        with pytest.raises(ValueError, match="ids must be a list of ids, got '12'"):
+            verb(single)
+    with pytest.raises(ValueError, match="texts must be a list of strings, got a single string"):
+        store.add_texts(single)
+    assert store.store.count() == 2
+
+
 def test_texts_make_a_store(client: OpenSearch, index: str, dense_features: TextEncoder) -> None:
     store = KSparseVectorStore.from_texts(["plants eat light"], index=index, encoder=dense_features, client=client)
     assert len(store.similarity_search("plants")) == 1
@@ -188,7 +199,7 @@ FILTERED = [
 @pytest.fixture(scope="module")
 def filled(client: OpenSearch, dense_features: TextEncoder) -> Iterator[KSparseVectorStore]:
     """A store that tests only read."""
-    index = "test-langchain-filters"
+    index = f"test-{uuid4().hex[:12]}"
     client.indices.delete(index=index, ignore_unavailable=True)
     store = KSparseVectorStore(index, encoder=dense_features, client=client)
     store.add_texts(["cats sleep"] * len(FILTERED), FILTERED, ids=[str(row) for row in range(len(FILTERED))])
@@ -204,6 +215,19 @@ def filled(client: OpenSearch, dense_features: TextEncoder) -> Iterator[KSparseV
         ({"lang": ["en", "fr"]}, "01"),
         ({"lang": []}, ""),
         ({"lang": None}, "3"),
+        ({"lang": {"$in": []}}, ""),
+        ({"lang": {"$nin": [None]}}, "012"),
+        ({"lang": {"$exists": False}}, "3"),
+        ({"$not": {"lang": []}}, "0123"),
+        ({"$not": {"$or": []}}, "0123"),
+        ({"$not": {}}, ""),
+        ({"$and": [{"$or": []}, {"lang": "en"}]}, ""),
+        ({"$or": [{"$or": []}, {"lang": "de"}]}, "2"),
+        ({"ids": {"values": []}}, ""),
+        ({"terms": {"metadata.lang": []}}, ""),
+        ({"_id": ["1", 3]}, "13"),
+        ({"lang": {"en", "fr"}}, "01"),
+        ({"year": np.array([2021, 2022])}, "01"),
         ({"lang": [None, "de"]}, "23"),
         ({"year": 2022}, "1"),
         ({"year": 2021.0}, "0"),
@@ -257,7 +281,20 @@ def test_what_is_no_filter_is_an_error(filled: KSparseVectorStore, filter: Any, 
 
 def test_documents_are_deleted_by_a_filter_that_says_something(store: KSparseVectorStore) -> None:
     store.add_texts(["cats", "plants", "rivers"], [{"lang": "en"}, {"lang": "en"}, {"lang": "de"}])
-    everything: list[Filters] = [{}, [], {"match_all": {}}, {"bool": {}}, {"lang": {"$nin": []}}]
+    everything: list[Filters] = [
+        {},
+        [],
+        [{}],
+        {"match_all": {}},
+        {"bool": {}},
+        {"lang": {"$nin": []}},
+        {"$and": []},
+        {"$not": {"$or": []}},
+        {"$or": [{}, {"lang": "en"}]},
+        {"_id": {"$exists": True}},
+        {"prefix": {"_index": ""}},
+        {"wrapper": {"query": "eyJtYXRjaF9hbGwiOnt9fQ=="}},
+    ]
     for filter in everything:
         with pytest.raises(ValueError, match="a deletion needs a filter, and this one matches every document"):
             store.delete(filter=filter)
@@ -337,6 +374,7 @@ def test_long_strings_and_many_keys_are_kept(store: KSparseVectorStore, client: 
         ({"index": "a", "verify_cert": False}, "KSparseVectorStore has no option 'verify_cert'; .* 'verify_certs'"),
         ({"index": "a", "opensearch_urls": "http://x"}, "did you mean 'opensearch_url'"),
         ({"index": "a", "mappings": {}}, "no option 'mappings'"),
+        ({"index": "a", "engine": "nmslib"}, "no option 'engine'"),
         ({"index": "a", "index_name": "b"}, "takes 'index_name' for 'index'; leave one of them out"),
         ({"index": "a", "url": "http://a", "opensearch_url": "http://b"}, "takes 'opensearch_url' for 'url'"),
         ({}, "KSparseVectorStore needs the name of an index"),

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import numpy as np
 import pytest
@@ -135,7 +135,7 @@ def test_every_operator_keeps_what_it_says(
 @pytest.fixture(scope="module")
 def nodes(client: OpenSearch, encoder: TextEncoder) -> Iterator[KSparseVectorStore]:
     """A store of four nodes that tests only read."""
-    name = "test-llamaindex-nodes"
+    name = f"test-{uuid4().hex[:12]}"
     client.indices.delete(index=name, ignore_unavailable=True)
     store = KSparseVectorStore(name, encoder=encoder, client=client)
     assert store.add([PLANTS, CATS, RIVERS, STARS]) == ["plants", "cats", "rivers", "stars"]
@@ -167,7 +167,7 @@ def test_conditions_are_nested(nodes: KSparseVectorStore) -> None:
     ("operator", "value", "message"),
     [
         (FilterOperator.IN, "en", "'in' takes a list, got 'en' for 'lang'"),
-        (FilterOperator.GT, "en", "> compares numbers and ISO dates, got 'en'"),
+        (FilterOperator.GT, "en", "'>' compares numbers and ISO dates, got 'en'"),
         (FilterOperator.EQ, None, "'==' takes a string or a number, got None for 'lang'"),
         (FilterOperator.EQ, ["en"], r"'==' takes a string or a number, got \['en'\] for 'lang'"),
         (FilterOperator.TEXT_MATCH, 3, "'text_match' takes a string, got 3 for 'lang'"),

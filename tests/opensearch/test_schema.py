@@ -148,7 +148,7 @@ def test_fields_that_an_index_does_not_declare_are_refused(
 def test_a_bad_name_is_refused_by_us_and_would_be_by_the_server(
     client: OpenSearch, fingerprint: EncoderFingerprint, name: str
 ) -> None:
-    with pytest.raises(IndexMappingError, match="is no index to write to: a name .*. Choose another --index"):
+    with pytest.raises(IndexMappingError, match="is no index to write to: a name .*. Choose another name"):
         prepare_index(client, name, fingerprint)
     with pytest.raises(TransportError):
         client.transport.perform_request("PUT", f"/{quote(name, safe='')}")
