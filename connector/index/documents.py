@@ -36,8 +36,9 @@ class StoredDocument(NamedTuple):
 def read_documents(client: OpenSearch, index: str, doc_ids: Sequence[str]) -> dict[str, StoredDocument]:
     """Read documents by their ids.
 
-    `_mget` knows nothing of an alias's filter, and no alias of several indices. Where an alias has either, or routes
-    its searches, the index is refreshed and the documents are searched by their ids.
+    `_mget` knows nothing of an alias's filter, no alias of several indices, and no document that was written by a
+    routing. Where an alias has either or routes its searches, and for ids that `_mget` does not find, the index is
+    refreshed and the documents are searched by their ids. Of several documents of an id, one is returned.
 
     Args:
         client: A ready client.
@@ -56,8 +57,9 @@ def read_documents(client: OpenSearch, index: str, doc_ids: Sequence[str]) -> di
         return {}
     try:
         with explained(client):
-            found = None if _is_narrowed(client, index) else _get(client, index, wanted)
-            return found if found is not None else _search(client, index, wanted)
+            found = {} if _is_narrowed(client, index) else _get(client, index, wanted)
+            missing = [doc_id for doc_id in wanted if doc_id not in found]
+            return found | _search(client, index, missing) if missing else found
     except NotFoundError as error:
         raise IndexMappingError(f"There is no index {index!r}.") from error
 
@@ -112,11 +114,10 @@ def _is_narrowed(client: OpenSearch, index: str) -> bool:
         raise
 
 
-def _get(client: OpenSearch, index: str, doc_ids: Sequence[str]) -> dict[str, StoredDocument] | None:
-    """Documents as they were last written, searchable or not; None where an alias has several indices."""
+def _get(client: OpenSearch, index: str, doc_ids: Sequence[str]) -> dict[str, StoredDocument]:
+    """Documents as they were last written, searchable or not; none where an alias has several indices."""
+    # A document that needs its routing, or lies in one of several indices, has an error.
     replies = client.mget(index=index, body={"ids": doc_ids})["docs"]
-    if any("error" in reply for reply in replies):
-        return None
     return {reply["_id"]: _stored(reply) for reply in replies if reply.get("found")}
 
 

@@ -20,8 +20,10 @@ from connector.ingest.ledger import IngestResult
 from connector.ingest.pipeline import IngestJob
 from connector.ingest.prepare import prepare_encoder
 from connector.ingest.update import Change, DocumentUpdater
+from connector.integrations.store import IndexStore
 from connector.search.reencode import compare_indices
 from connector.search.retriever import Retriever
+from connector.search.sparse_index import SparseIndex
 from connector.types import Deletion, Document, SparseVectors
 
 pytestmark = pytest.mark.opensearch
@@ -141,6 +143,19 @@ def test_what_was_written_by_a_routing_in_the_same_job_is_deleted(
     assert held(client, index) == []
 
 
+def test_documents_are_read_by_their_ids_whatever_they_are_routed_by(
+    client: OpenSearch, routed: str, encoder: TextEncoder
+) -> None:
+    names = {f"d{row}": f"Title {row}" for row in range(10)}
+    found_by_id = client.mget(index=routed, body={"ids": list(names)})["docs"]
+    assert not all(each["found"] for each in found_by_id), "the routings should lead to other shards than the ids"
+    for found in (
+        SparseIndex(routed, client=client, encoder=encoder).get([*names, "never"]),
+        IndexStore(routed, client=client, encoder=encoder).get([*names, "never"]),
+    ):
+        assert {doc_id: source["title"] for doc_id, source in found.items()} == names
+
+
 def elsewhere(client: OpenSearch, index: str, routing: str) -> str:
     """A routing that leads to another shard."""
 
@@ -175,6 +190,14 @@ def required(client: OpenSearch, index: str, encoder: TextEncoder) -> str:
     """An index that takes no document without a routing."""
     prepare_encoder(client, index, encoder, settings=SHARDS, mappings=REQUIRED)
     return index
+
+
+def test_documents_are_read_where_a_routing_is_required(
+    client: OpenSearch, required: str, encoder: TextEncoder
+) -> None:
+    assert write(client, required, encoder, Document("1", "cats sleep", routing="t1")).indexed == 1
+    found = SparseIndex(required, client=client, encoder=encoder).get(["1", "2"])
+    assert {doc_id: source["text"] for doc_id, source in found.items()} == {"1": "cats sleep"}
 
 
 def test_a_document_without_the_required_routing_is_refused_before_it_is_encoded(
