@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from connector.encoders.autoencoder import KSparseAutoEncoder
+from connector.encoders.autoencoder import LEAST_VALUE, KSparseAutoEncoder
 from connector.encoders.lexical import Task
 from connector.vectors.top_k import sparsify
 from tests.tiny import DIM, K_QUERY, NUM_LATENTS, K, build_head
@@ -55,6 +55,22 @@ def test_negative_activations_become_0_after_the_cut() -> None:
         head.encoder.weight.copy_(torch.tensor([[1.0], [-1.0], [-2.0]]))
         head.encoder.bias.zero_()
     assert head.activations(torch.tensor([[1.0]]), 2).tolist() == [[1.0, 0.0, 0.0]]
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("thresholds", [None, {}])
+def test_a_text_of_which_nothing_is_positive_keeps_its_strongest_feature(
+    normalize: bool, thresholds: dict[str, str] | None
+) -> None:
+    head = KSparseAutoEncoder(1, 3, k=2, normalize=normalize, thresholds_config=thresholds).eval()
+    with torch.no_grad():
+        head.encoder.weight.copy_(torch.tensor([[-3.0], [-1.0], [-2.0]]))
+        head.encoder.bias.zero_()
+        activations = head.activations(torch.tensor([[1.0], [-1.0]]), 2)
+        assert activations[0].tolist() == pytest.approx([0.0, LEAST_VALUE, 0.0])
+        assert activations[1, 0] > activations[1, 2] > LEAST_VALUE and activations[1, 1] == 0.0
+        # A loss that goes by values is not to see one that no weight has made.
+        assert head.train().activations(torch.tensor([[1.0]]), 2).tolist() == [[0.0, 0.0, 0.0]]
 
 
 def test_gradients_reach_kept_latents_only(head: KSparseAutoEncoder, embeddings: torch.Tensor) -> None:

@@ -14,6 +14,9 @@ from connector.encoders.module import WeightedModule
 from connector.encoders.thresholds import Thresholding
 from connector.vectors.statistics import CorpusStatistics
 
+LEAST_VALUE = 0.01
+"""Of the strongest feature of a text of which none is positive: it is found, behind texts that have the feature."""
+
 
 class KSparseAutoEncoder(WeightedModule):
     """Turns `sentence_embedding` (n, dim) into k-sparse activations (n, num_features).
@@ -148,7 +151,8 @@ class KSparseAutoEncoder(WeightedModule):
 
         Returns:
             Features int64 (n, k) and values (n, k), strongest first; values that would be negative are 0. A feature
-            may occur again with the value 0. Gradients flow through the kept values.
+            may occur again with the value 0. Gradients flow through the kept values. Outside of training, a text of
+            which nothing is positive keeps its strongest feature with the value `LEAST_VALUE`.
         """
         centred = embeddings - self.mean
         values, latents = _StrongestLatents.apply(centred, self.encoder.weight, self.encoder.bias, k)
@@ -159,7 +163,8 @@ class KSparseAutoEncoder(WeightedModule):
         values = values.relu()
         if self.thresholds is not None:
             values = self.thresholds.threshold(values, task)
-        return latents, torch.nn.functional.normalize(values, dim=-1) if self.normalize else values
+        values = torch.nn.functional.normalize(values, dim=-1) if self.normalize else values
+        return latents, values if self.training else _with_a_feature(values)
 
     def forward(
         self,
@@ -193,6 +198,13 @@ class KSparseAutoEncoder(WeightedModule):
     def get_embedding_dimension(self) -> int:
         """Width of the output, of which at most `k` values are not zero."""
         return self.num_features
+
+
+def _with_a_feature(values: Tensor) -> Tensor:
+    """Let every text have a feature: one without could neither be indexed nor found."""
+    empty = (values <= 0).all(dim=-1, keepdim=True)
+    first = torch.where(empty, LEAST_VALUE, values[:, :1])
+    return torch.cat([first, values[:, 1:]], dim=1)
 
 
 class _StrongestLatents(torch.autograd.Function):
