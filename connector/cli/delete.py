@@ -63,7 +63,7 @@ def delete(
 
     schema = existing_schema(client, index)
     if filters:
-        clauses = filter_clauses(filters, schema.fields)
+        clauses = filter_clauses(client, schema, filters)
         matching = count_matching(client, index, clauses)
         if not yes:
             click.confirm(f"Delete {matching:,} documents of {index}?", abort=True)

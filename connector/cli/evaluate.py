@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isnan
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +17,10 @@ from connector.cli.options import device_option, quiet_option
 from connector.cli.progress import documents, stages
 from connector.cli.search_choice import SearchChoice, search_options
 from connector.errors import CorpusError
+
+if TYPE_CHECKING:
+    from connector.search.retriever import Retriever
+    from connector.types import Hit
 
 
 @click.command(
@@ -58,7 +63,7 @@ def evaluate(
     client = open_client(connection)
     from connector.corpus.read import read_corpus
     from connector.evaluation.datasets import load_retrieval_set
-    from connector.evaluation.runs import check_run_ids, write_run
+    from connector.evaluation.runs import DEPTH, check_run_ids, write_run
     from connector.index.schema import existing_schema
     from connector.types import Document, MalformedRecord
 
@@ -66,10 +71,11 @@ def evaluate(
         raise click.UsageError(f"--run {run_file} cannot be written: there is no folder {run_file.absolute().parent}.")
     judged = load_retrieval_set(dataset, split)
     schema = None
+    clauses: list[dict[str, Any]] = []
     if index is not None:
         schema = existing_schema(client, index)
         new.check_existing(client, schema, k=k)
-        choice.clauses(schema)
+        clauses = choice.clauses(client, schema, top_k=DEPTH)
     records = list(read_corpus(dataset))
     corpus = [record for record in records if isinstance(record, Document)]
     for record in records:
@@ -111,6 +117,11 @@ def evaluate(
                 search=new.search,
                 settings={"number_of_shards": 1, "number_of_replicas": 0},
             )
+
+    def search(retriever: Retriever, texts: Sequence[str], top_k: int) -> list[list[Hit]]:
+        filters = clauses if schema is not None else choice.clauses(client, retriever.schema, top_k=top_k)
+        return choice.ask(retriever, texts, filters, top_k=top_k)
+
     try:
         with documents(quiet, len(corpus), f"encoding {judged.name}") as progress:
             result = measure(
@@ -121,9 +132,7 @@ def evaluate(
                 name,
                 write=index is None,
                 embeddings=own.embeddings if own is not None else None,
-                search=lambda retriever, texts, top_k: choice.ask(
-                    retriever, texts, choice.clauses(retriever.schema), top_k=top_k
-                ),
+                search=search,
                 progress=progress,
             )
     finally:

@@ -115,9 +115,12 @@ class NewIndex:
         if self.shards is not None and str(self.shards) != settings["number_of_shards"]:
             refused.append(f"--shards {self.shards} (it has {settings['number_of_shards']})")
         if refused:
+            copied = [f"--rescore {self.rescore}"] if self.rescore is not None and self.bits != bits else []
+            copied += ["--idf"] if self.idf and not weighs else []
+            advice = f", or copy this one: `ksparse reencode {schema.index} --to NEW {' '.join(copied)} --no-switch`"
             raise IndexMappingError(
                 f"Index {schema.index!r} exists, and only a new one can be made with {', '.join(refused)}. Leave that "
-                f"out, ingest into a new index, or copy this one: `ksparse reencode {schema.index} --to NEW`."
+                f"out, or ingest into a new index{advice if len(copied) == len(refused) else ''}."
             )
         budget = schema.search.posting_budget if schema.search is not None else None
         told = schema.statistics is not None

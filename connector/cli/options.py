@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from opensearchpy import OpenSearch
 
 from connector.errors import SearchError
-from connector.index.schema import IndexSchema
+from connector.index.schema import STORED_FIELDS, IndexSchema
+from connector.index.sizes import find_unused
 from connector.query.body import parse_filter
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -149,13 +151,35 @@ def advice_for_codes(schema: IndexSchema) -> str:
     return f"To make an index that has: `ksparse reencode {schema.index} --to NEW --rescore 4 --no-switch`."
 
 
-def filter_clauses(filters: Sequence[str], fields: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The query clauses of NAME=VALUE filters.
+def filter_clauses(client: OpenSearch, schema: IndexSchema, filters: Sequence[str]) -> list[dict[str, Any]]:
+    """The query clauses of NAME=VALUE filters; a name that no document has is said on standard error.
 
     Raises:
         UsageError: One is not of that form.
     """
     try:
-        return [parse_filter(expression, fields=fields) for expression in filters]
+        clauses = [parse_filter(expression, fields=schema.fields) for expression in filters]
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+    paths = [path for clause in clauses for compared in clause.values() for path in compared]
+    for path in find_unused(client, schema.index, [path for path in paths if path not in schema.fields]):
+        declared = f" Declared fields: {', '.join(schema.fields)}." if schema.fields else ""
+        click.echo(f"No document of {schema.index} has {path}, which a --filter asks for.{declared}", err=True)
+    return clauses
+
+
+def source_fields(schema: IndexSchema, names: str | None) -> list[str] | None:
+    """The fields that a comma-separated list names; None for all of them.
+
+    Raises:
+        UsageError: The index has no field of that name.
+    """
+    wanted = [name.strip() for name in (names or "").split(",") if name.strip()]
+    known = (*STORED_FIELDS, *schema.fields)
+    for name in wanted:
+        if "*" not in name and not any(name == field or name.startswith(f"{field}.") for field in known):
+            raise click.UsageError(
+                f"--fields {name}: index {schema.index} has {', '.join(known)}; a key of the metadata is "
+                f"metadata.{name}."
+            )
+    return wanted or None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import click
 
 from connector.cli.connection import ConnectionOptions, connection_options, open_client, open_retriever
 from connector.cli.layout import check_encoding, encoding_option
-from connector.cli.options import device_option, index_encoder_option
+from connector.cli.options import device_option, index_encoder_option, source_fields
 from connector.cli.plain import plain
 from connector.cli.search_choice import SearchChoice, search_options
 from connector.corpus.lines import read_entries
@@ -35,7 +36,7 @@ Examples:
 @click.option("--index", required=True, help="Index or alias to search.")
 @index_encoder_option
 @click.option("--top-k", type=click.IntRange(1, MAX_HITS), default=10, show_default=True, help="Hits asked for.")
-@click.option("--fields", metavar="NAMES", help="To return, comma-separated.  [default: title,text,metadata]")
+@click.option("--fields", metavar="NAMES", help="To return, comma-separated.  [default: all]")
 @search_options
 @encoding_option
 @device_option
@@ -61,19 +62,19 @@ def search(
     queries = [*read_entries(None, encoding)] if query == "-" else [query]
     client = open_client(connection)
     schema = existing_schema(client, index)
-    clauses = choice.clauses(schema)
+    source = source_fields(schema, fields)
+    clauses = choice.clauses(client, schema, top_k=top_k)
     retriever = open_retriever(client, schema, encoder, device=device)
-    source = fields.split(",") if fields else None
     found = choice.ask(retriever, queries, clauses, top_k=top_k, source=source, many=query == "-")
     for text, hits in zip(queries, found, strict=True):
         if as_json:
             shown = [{"doc_id": hit.doc_id, "score": hit.score, "source": hit.source} for hit in hits]
             click.echo(json.dumps({"query": text, "hits": shown}, ensure_ascii=False))
         else:
-            _print_table(text if query == "-" else None, hits)
+            _print_table(text if query == "-" else None, hits, source)
 
 
-def _print_table(title: str | None, hits: Sequence[Hit]) -> None:
+def _print_table(title: str | None, hits: Sequence[Hit], names: Sequence[str] | None) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -82,10 +83,25 @@ def _print_table(title: str | None, hits: Sequence[Hit]) -> None:
         click.echo("No hits.")
         return
     table = Table(title=Text(plain(title)) if title else None, title_justify="left", box=None, pad_edge=False)
-    for name, justify in (("score", "right"), ("id", "left"), ("text", "left")):
-        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    table.add_column("score", justify="right", overflow="fold")
+    for name in ("id", *(names or ["text"])):
+        table.add_column(name, overflow="fold")
     for hit in hits:
-        words = plain(f"{hit.source.get('title', '')} {hit.source.get('text', '')}")
-        snippet = words if len(words) <= 200 else f"{words[:199]}…"
-        table.add_row(f"{hit.score:.3f}", Text(plain(hit.doc_id)), Text(snippet))
+        if names is None:
+            cells = [f"{hit.source.get('title', '')} {hit.source.get('text', '')}"]
+        else:
+            cells = [_value(hit.source, name) for name in names]
+        table.add_row(f"{hit.score:.3f}", Text(plain(hit.doc_id)), *(Text(_shortened(plain(cell))) for cell in cells))
     Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+
+def _value(source: Mapping[str, Any], name: str) -> str:
+    """A field, or a key within one, as words."""
+    value: Any = source
+    for key in name.split("."):
+        value = value.get(key, "") if isinstance(value, Mapping) else ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _shortened(words: str) -> str:
+    return words if len(words) <= 200 else f"{words[:199]}…"

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import wraps
+from math import isfinite, isnan
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
+from opensearchpy import OpenSearch
 
 from connector.cli.options import check_window, filter_clauses
 from connector.limits import MAX_CLAUSES, MAX_HITS
@@ -43,8 +45,17 @@ _OPTIONS = (
         type=click.IntRange(0, MAX_HITS),
         help="Hits rescored by the index's codes, 0 for none.  [default: 100 if it has codes]",
     ),
-    click.option("--min-score", type=float, help="Leave out hits that score less."),
+    click.option(
+        "--min-score",
+        type=float,
+        help="Leave out hits whose score, as it is printed, is less: of another scale with codes and with --hybrid.",
+    ),
     click.option("--hybrid", is_flag=True, help="By meaning and by words (BM25), both rankings fused by rank."),
+    click.option(
+        "--rank-window-size",
+        type=click.IntRange(1, MAX_HITS),
+        help="Hits of each of the two rankings that --hybrid fuses.  [default: 100, or as many as are asked for]",
+    ),
     click.option("--bm25-weight", type=float, help="Instead: the dot product plus so much of BM25, e.g. 0.01."),
     click.option(
         "--filter", "filters", multiple=True, metavar="NAME=VALUE", help="Keep matching documents. Repeatable."
@@ -66,6 +77,7 @@ class SearchChoice:
     window: int | None = None
     min_score: float | None = None
     hybrid: bool = False
+    rank_window_size: int | None = None
     bm25_weight: float | None = None
     filters: tuple[str, ...] = ()
 
@@ -73,8 +85,12 @@ class SearchChoice:
         weight = self.bm25_weight
         if self.hybrid and weight is not None:
             raise click.UsageError("--hybrid fuses by rank, --bm25-weight adds scores; choose one.")
-        if weight is not None and not weight > 0:
-            raise click.UsageError(f"--bm25-weight must be above 0, got {weight:g}.")
+        if weight is not None and not (weight > 0 and isfinite(weight)):
+            raise click.UsageError(f"--bm25-weight must be a number above 0, got {weight:g}.")
+        if self.min_score is not None and isnan(self.min_score):
+            raise click.UsageError("--min-score must be a number, got nan.")
+        if self.rank_window_size is not None and not self.hybrid:
+            raise click.UsageError("--rank-window-size is the depth of the rankings that --hybrid fuses; add --hybrid.")
         if weight is not None and self.window:
             raise click.UsageError(
                 "--bm25-weight scores by one query, without codes; leave --window out, or use --hybrid."
@@ -83,6 +99,8 @@ class SearchChoice:
             raise click.UsageError(
                 f"--prune-ratio {self.prune_ratio:g} says how much; say what it is of with --prune-type."
             )
+        if self.prune_type not in (None, "none") and self.prune_ratio is None:
+            raise click.UsageError(f"--prune-type {self.prune_type} says how; say how much with --prune-ratio.")
         try:
             _ = self.pruning
         except ValueError as error:
@@ -98,15 +116,20 @@ class SearchChoice:
         """Which features are left out."""
         return None if self.prune_type is None else Pruning(self.prune_type, self.prune_ratio or 0.0)
 
-    def clauses(self, schema: IndexSchema) -> list[dict[str, Any]]:
+    def clauses(self, client: OpenSearch, schema: IndexSchema, *, top_k: int) -> list[dict[str, Any]]:
         """Check what can be checked without an encoder, and return the filters as query clauses.
 
         Raises:
             SearchError: The index has no codes to rescore by.
-            UsageError: A filter is not of the form NAME=VALUE.
+            UsageError: A filter is not of the form NAME=VALUE, or fewer hits are fused than asked for.
         """
         check_window(schema, self.window)
-        return filter_clauses(self.filters, schema.fields)
+        if self.rank_window_size is not None and self.rank_window_size < top_k:
+            raise click.UsageError(
+                f"--rank-window-size {self.rank_window_size} fuses fewer hits than the {top_k} that are asked for; "
+                "give more."
+            )
+        return filter_clauses(client, schema, self.filters)
 
     def ask(
         self,
@@ -132,7 +155,8 @@ class SearchChoice:
         options |= {"filters": clauses, "window": self.window}
         options["options"] = SearchOptions(min_score=self.min_score, source=source)
         if self.mixed:
-            return [retriever.search_hybrid(query, weight=self.bm25_weight, **options) for query in queries]
+            options |= {"weight": self.bm25_weight, "rank_window_size": self.rank_window_size}
+            return [retriever.search_hybrid(query, **options) for query in queries]
         if many:
             return retriever.search_many(queries, **options)
         return [retriever.search(query, **options) for query in queries]

@@ -90,7 +90,7 @@ def update(
     if changes is not None:
         wanted, total = read_changes(changes), count_records(changes, format="jsonl")
     else:
-        clauses = filter_clauses(filters, schema.fields)
+        clauses = filter_clauses(client, schema, filters)
         wanted = matching_changes(client, index, clauses, _parse_values(values, schema.fields))
         total = count_matching(client, index, clauses)
     loaded = encoder_of(schema, open_index_encoder(client, schema, encoder, device=device))
@@ -115,6 +115,11 @@ def _parse_values(expressions: tuple[str, ...], fields: Collection[str]) -> dict
         name, separator, value = expression.partition("=")
         if not separator or not name:
             raise click.UsageError(f"--set {expression!r} is not of the form NAME=VALUE, e.g. lang=en.")
+        if name in ("title", "text"):
+            raise click.UsageError(
+                f"--set {name} would give all documents the same {name}; give a file of changes, or metadata.{name} "
+                "for a key of the metadata."
+            )
         if name in fields:
             values[name] = value
         else:

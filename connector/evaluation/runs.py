@@ -13,6 +13,9 @@ from connector.types import Hit
 Run = dict[str, list[Hit]]
 """From query id to hits, best first."""
 
+DEPTH = 100
+"""Hits of each query: as deep as the deepest metric looks."""
+
 
 def write_run(run: Mapping[str, Sequence[Hit]], path: str | Path, *, tag: str = "ksparse") -> None:
     """Write a run, ranks counted from 1. Queries without hits leave no line; the format cannot hold them.

@@ -26,7 +26,10 @@ from connector.types import EncoderFingerprint, SearchDefaults
 from connector.vectors.codes import RotatedCode
 from connector.vectors.statistics import CorpusStatistics
 
-_OWN_FIELDS = ("_id", "title", "text", "metadata", FEATURES_FIELD, CODE_FIELD, SPACE_FIELD)
+STORED_FIELDS = ("title", "text", "metadata")
+"""What a hit has of every index, beside the declared fields."""
+
+_OWN_FIELDS = ("_id", *STORED_FIELDS, FEATURES_FIELD, CODE_FIELD, SPACE_FIELD)
 _RESERVED_FIELDS = (*_OWN_FIELDS, WHOLE_FIELD)
 
 
@@ -404,9 +407,7 @@ def _parse(name: str, mappings: Mapping[str, Any]) -> IndexSchema:
         check_format(name, meta)
     if not ours or kind != "rank_features":
         found = f"{kind} features" if ours else f"its field {FEATURES_FIELD!r} is {kind or 'missing'}"
-        raise IndexMappingError(
-            f"Index {name!r} was not made by ksparse ({found}); choose another name, or delete it first."
-        )
+        raise IndexMappingError(f"Index {name!r} was not made by ksparse ({found}); name another one.")
     if mappings.get("_source", {}).get("enabled") is False:
         raise IndexMappingError(
             f"Index {name!r} does not keep its documents (_source is disabled); ingest into a new one, of a name that "

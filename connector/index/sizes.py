@@ -1,4 +1,4 @@
-"""How many documents an index holds, and what it weighs on disk."""
+"""How many documents an index holds, which fields they have, and what it weighs on disk."""
 
 from __future__ import annotations
 
@@ -35,6 +35,26 @@ def count_matching(client: OpenSearch, index: str, filters: Sequence[Mapping[str
         raise IndexMappingError(f"There is no index {index!r}.") from error
     except RequestError as error:
         raise SearchError(f"Index {index!r} refuses the filter: {reason_of(error)}") from error
+
+
+def find_unused(client: OpenSearch, index: str, fields: Sequence[str]) -> list[str]:
+    """Find the fields, or keys of the metadata, that no document has; one that cannot be asked for counts as used.
+
+    Raises:
+        ClusterError: The server is away or does not permit it.
+    """
+    if not fields:
+        return []
+    lines: list[dict[str, Any]] = []
+    for field in fields:
+        lines += [{"index": index}, {**all_of([{"exists": {"field": field}}]), "size": 0, "terminate_after": 1}]
+    with explained(client):
+        replies = client.msearch(body=lines)["responses"]
+    return [
+        field
+        for field, reply in zip(fields, replies, strict=True)
+        if "error" not in reply and not reply["hits"]["total"]["value"]
+    ]
 
 
 def merge_index(client: OpenSearch, index: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from opensearchpy import OpenSearch
 
+from connector.encoders.device import choose_device
 from connector.encoders.dictionary import TwoLevelDictionary
 from connector.encoders.dictionary_file import pack_dictionary, unpack_dictionary
 from connector.encoders.load import DEFAULT_ENCODER, load_encoder, with_base_model
@@ -143,6 +144,7 @@ def load_index_encoder(
         EncoderError: It cannot be loaded here.
         IndexMappingError: The dictionary of the index is gone.
     """
+    device = choose_device(device)
     if name is None and schema.dictionary is not None:
         head = unpack_dictionary(fetch_companion(client, schema.dictionary))
         return with_base_model(head, device=device)

@@ -302,7 +302,7 @@ def _read(path: Path) -> Iterator[tuple[bytes, Letter]]:
             yield line, Letter.from_line(line.decode())
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise CorpusError(
-                f"{path}:{number} is no dead letter ({error!r}); correct the line or take it out."
+                f"{path}:{number} is no dead letter ({_fault(error)}); correct the line or take it out."
             ) from error
 
 
@@ -333,3 +333,7 @@ def _failed_again(letter: Letter, reason: str, refusal: Refusal | None) -> Lette
 
 def _name_of(entry: _Entry) -> str:
     return entry.letter.location or f"document {entry.doc_id!r}"
+
+
+def _fault(error: Exception) -> str:
+    return f"it has no {error}" if isinstance(error, KeyError) else str(error)

@@ -15,7 +15,7 @@ from connector.errors import BulkWriteError
 from connector.evaluation.datasets import RetrievalSet
 from connector.evaluation.exact import exact_search
 from connector.evaluation.metrics import evaluate_run, share
-from connector.evaluation.runs import Run
+from connector.evaluation.runs import DEPTH, Run
 from connector.index.writer import BulkWriter
 from connector.ingest.pipeline import to_sparse_documents
 from connector.search.retriever import Retriever
@@ -24,7 +24,6 @@ from connector.types import Document, Hit
 Search = Callable[[Retriever, Sequence[str], int], list[list[Hit]]]
 """A retriever, queries and how many hits of each -> hits."""
 
-_DEPTH = 100
 _BLOCK = 512
 
 
@@ -97,15 +96,15 @@ def evaluate(
 
     texts = [query.text for query in judged.queries]
     if search is None:
-        found = retriever.search_many(texts, top_k=_DEPTH, k_query=k_query)
+        found = retriever.search_many(texts, top_k=DEPTH, k_query=k_query)
     else:
-        found = search(retriever, texts, _DEPTH)
+        found = search(retriever, texts, DEPTH)
     sparse_run: Run = {query.query_id: hits for query, hits in zip(judged.queries, found, strict=True)}
     name = "k-sparse" if encoder.head is not None else "sparse"
     figures = {name: evaluate_run(sparse_run, judged.qrels)}
     if has_dense:
         queries = encoder.embed(texts, task="query")
-        truth = exact_search(np.concatenate(embedded), queries, [each.doc_id for each in corpus], _DEPTH)
+        truth = exact_search(np.concatenate(embedded), queries, [each.doc_id for each in corpus], DEPTH)
         dense = evaluate_run({q.query_id: hits for q, hits in zip(judged.queries, truth, strict=True)}, judged.qrels)
         sparse = figures["k-sparse"]
         figures["exact dense"] = dense

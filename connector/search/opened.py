@@ -119,7 +119,8 @@ class OpenedIndex:
             return max(self._usual.window, 10 * top_k) if window is None else window
         if window:
             raise SearchError(
-                f"Index {self.schema.index!r} has no codes to rescore {window} hits by; ingest it anew with --rescore."
+                f"Index {self.schema.index!r} has no codes to rescore {window} hits by; search it without a window, or "
+                "encode it again into an index with codes."
             )
         return 0
 

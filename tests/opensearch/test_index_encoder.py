@@ -247,3 +247,58 @@ def test_what_needs_no_model_is_said_before_one_is_loaded(
     monkeypatch.setattr("connector.ingest.prepare.load_encoder", load)
     result = command(*arguments)
     assert result.exit_code in (1, 2) and said in result.stderr, (result.output, result.exception)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("search", "a", "--fields", "nosuch"), "has title, text, metadata; a key of the metadata is metadata.nosuch"),
+        (("search", "a", "--min-score", "nan"), "--min-score must be a number, got nan"),
+        (("search", "a", "--bm25-weight", "inf"), "--bm25-weight must be a number above 0, got inf"),
+        (("search", "a", "--rank-window-size", "50"), "the rankings that --hybrid fuses; add --hybrid"),
+        (("search", "a", "--hybrid", "--rank-window-size", "5"), "fuses fewer hits than the 10 that are asked for"),
+        (("search", "a", "--prune-type", "max_ratio"), "say how much with --prune-ratio"),
+        (("update", "--filter", "a=b", "--set", "text=x"), "--set text would give all documents the same text"),
+    ],
+)
+def test_a_wrong_option_is_said_before_a_model_is_loaded(
+    ingested: Path, command: Command, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], said: str
+) -> None:
+    monkeypatch.setattr("connector.ingest.prepare.load_encoder", None)
+    result = command(*arguments)
+    assert result.exit_code == 2 and said in " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("search", TEXTS[0]), ("delete", "--yes"), ("update", "--set", "a=b", "--quiet")],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_filter_by_what_no_document_has_is_said(ingested: Path, command: Command, arguments: tuple[str, ...]) -> None:
+    result = command(*arguments, "--filter", "nosuch=1")
+    assert result.exit_code == 0, result.output
+    assert "has metadata.nosuch, which a --filter asks for" in result.stderr
+
+
+def test_a_filter_by_what_documents_have_is_not_remarked(command: Command) -> None:
+    line = {"_id": "1", "text": TEXTS[0], "year": 2020, "metadata": {"author": {"user": "kim"}, "two.one": "x"}}
+    Path("corpus.jsonl").write_text(json.dumps(line) + "\n")
+    assert command("ingest", "corpus.jsonl", "--field", "year:integer", "--quiet").exit_code == 0
+    for expression in ("year=2020", "author.user=kim", "two.one=x"):
+        result = command("search", TEXTS[0], "--filter", expression, "--fields", "year, metadata.author.user")
+        assert result.exit_code == 0 and result.stderr == "", result.output
+        assert "2020" in result.stdout and "kim" in result.stdout
+
+
+def test_the_depth_of_a_fusion_is_an_option_of_its_own(ingested: Path, command: Command) -> None:
+    deep = command(
+        "search", TEXTS[0], "--hybrid", "--top-k", "2", "--rank-window-size", "30", "--window", "0", "--json"
+    )
+    flat = command("search", TEXTS[0], "--hybrid", "--top-k", "2", "--rank-window-size", "2", "--window", "0", "--json")
+    scores = [[hit["score"] for hit in json.loads(each.stdout)["hits"]] for each in (deep, flat)]
+    assert all(more >= less for more, less in zip(*scores, strict=True))
+
+
+def test_a_device_that_is_not_here_is_not_a_missing_encoder(ingested: Path, command: Command) -> None:
+    result = command("search", TEXTS[0], "--device", "nosuch")
+    assert result.exit_code == 1 and result.stderr.startswith("Error: There is no device 'nosuch' here")
