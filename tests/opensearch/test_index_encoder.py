@@ -178,7 +178,8 @@ def test_evaluate_refuses_what_the_index_does_not_have(ingested: Path, command: 
 def test_advice_for_an_index_without_codes_works(
     command: Command, head_folder: Path, client: OpenSearch, index: str, arguments: tuple[str, ...], said: str
 ) -> None:
-    assert command("ingest", "corpus.jsonl", "--encoder", str(head_folder), "--quiet").exit_code == 0
+    plain = ("--encoder", str(head_folder), "--rescore", "none", "--quiet")
+    assert command("ingest", "corpus.jsonl", *plain).exit_code == 0
     result = command(*arguments)
     assert result.exit_code == 1 and said in result.stderr, result.output
     advice = result.stderr.partition("`ksparse ")[2].partition("`")[0]

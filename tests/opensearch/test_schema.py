@@ -115,7 +115,7 @@ def test_an_index_of_somebody_else_is_refused(
     found: str,
 ) -> None:
     client.indices.create(index=index, body={"mappings": {"properties": properties}})
-    with pytest.raises(IndexMappingError, match=rf"was not made by ksparse \({found}\); choose another name"):
+    with pytest.raises(IndexMappingError, match=rf"was not made by ksparse \({found}\); name another one"):
         prepare_index(client, index, fingerprint)
 
 
