@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 from opensearchpy import OpenSearch
@@ -145,3 +146,26 @@ async def test_the_asynchronous_twin_does_the_same(docs: SparseIndex) -> None:
 def test_a_client_and_an_address_contradict_each_other(client: OpenSearch) -> None:
     with pytest.raises(ValueError, match="leave out url, username"):
         SparseIndex("docs", client=client, url="http://localhost:9200", username="me")
+
+
+def test_ids_are_a_list_of_strings_or_integers(index: str, client: OpenSearch, encoder: TextEncoder) -> None:
+    store = SparseIndex(index, client=client, encoder=encoder)
+    store.add([{"_id": 1, "text": "cats sleep"}, {"_id": "2", "text": "stars burn"}])
+    single: Any = "12"
+    for verb in (store.delete, store.get):
+        with pytest.raises(ValueError, match=r"ids must be a list of ids, got '12'; pass \['12'\]"):
+            verb(single)
+    assert set(store.get([1, 2])) == {"1", "2"}
+    assert store.delete([1]) == 1
+    assert set(store.get(["1", "2"])) == {"2"}
+
+
+def test_filters_in_a_list_know_the_declared_fields(index: str, client: OpenSearch, encoder: TextEncoder) -> None:
+    store = SparseIndex(index, client=client, encoder=encoder, new=NewIndex(fields={"year": "integer"}))
+    store.add([{"_id": "1", "text": "cats sleep", "year": 2020}, {"_id": "2", "text": "stars burn", "year": 1999}])
+    assert [hit.id for hit in store.search("cats", filters=[{"year": {"$gt": 2000}}, {"year": [2020, 1999]}])] == ["1"]
+    assert [hit.id for hit in store.search("cats", filters={"_id": ["1", "9"]})] == ["1"]
+    assert store.delete(filters=[{"$or": []}]) == 0
+    with pytest.raises(ValueError, match="a deletion needs a filter, and this one matches every document"):
+        store.delete(filters=[{"$not": {"year": []}}])
+    assert store.count() == 2
