@@ -140,7 +140,8 @@ def _rows(
         row |= _quality(evaluate_run(run, data.judged.qrels), dense)
         row["ndcg_difference_interval"] = difference_interval(_gains(data, run), reference_gains)
         row["overlap@10"] = overlap_at(run, top_10, 10)
-        row |= {"index_bytes": index.bytes, "bytes_per_document": index.bytes / len(data.documents)}
+        size = index.bytes + (system.more_bytes if isinstance(system, Rescored) else 0)
+        row |= {"index_bytes": size, "bytes_per_document": size / len(data.documents)}
         row |= {"files": index.files, "build_s": index.build_s, "documents_per_s": len(data.documents) / index.write_s}
         row |= asdict(each.latency)
         for percentile, name in ((50, "p50"), (99, "p99")):
@@ -176,8 +177,7 @@ def _postings(data: EncodedSet, system: System, shares: dict[str, dict[str, floa
     storage = system.storage if isinstance(system, NeuralSparse) else system
     if not isinstance(storage, RankFeatures | Rescored):
         return {}
-    own = storage.vectors if isinstance(storage, RankFeatures) else None
-    documents, queries = own or (data.document_vectors, data.query_vectors)
+    documents, queries = storage.vectors or (data.document_vectors, data.query_vectors)
     if storage.index not in shares:
         shares[storage.index] = document_shares(documents, storage.k_doc)
     own_shares = shares[storage.index]

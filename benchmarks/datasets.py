@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,11 @@ from numpy.typing import NDArray
 from connector.corpus.read import read_corpus
 from connector.encoders.lexical import Task
 from connector.encoders.text import TextEncoder
+from connector.errors import CorpusError
 from connector.evaluation.datasets import RetrievalSet, load_retrieval_set
+from connector.evaluation.exact import exact_search
 from connector.training.embeddings import EmbeddingCache
-from connector.types import Document, SparseVectors
+from connector.types import Document, Query, SparseVectors
 from connector.vectors.statistics import CorpusStatistics
 
 
@@ -107,6 +110,19 @@ def encode_by(
     return encoder, documents, cached_vectors(encoder, [query.text for query in data.judged.queries], "query", folder)
 
 
+def _unjudged(folder: Path) -> RetrievalSet:
+    """The queries of a set without judgements."""
+    queries = tuple(
+        Query(record.doc_id, record.text)
+        for path in sorted(folder.glob("queries.jsonl*"))[:1]
+        for record in read_corpus(path)
+        if isinstance(record, Document)
+    )
+    if not queries:
+        raise CorpusError(f"{folder} has neither judgements (qrels/) nor queries.jsonl; there is nothing to ask.")
+    return RetrievalSet(folder.resolve().name, queries, {query.query_id: {} for query in queries})
+
+
 def encode_set(
     folder: Path,
     encoder: TextEncoder,
@@ -114,11 +130,15 @@ def encode_set(
     *,
     split: str = "test",
     most_queries: int = 1_000,
+    most_documents: int | None = None,
     k_doc: int | None = None,
     k_query: int = 64,
     calibrate: bool = True,
 ) -> EncodedSet:
     """Read a BEIR folder and encode it.
+
+    In a set without judgements, the relevant documents of a query are the first ten of exact dense search: NDCG then
+    says how near a system comes to that.
 
     Args:
         folder: With corpus, queries and judgements.
@@ -126,14 +146,27 @@ def encode_set(
         embed: The dense model alone.
         split: Judgements to use.
         most_queries: Queries used at most: the first ones.
+        most_documents: Documents used at most, the first ones, of a set without judgements; others need all.
         k_doc: Features kept per document; the encoder's own number if None.
         k_query: Features kept per query, at most; a system may use fewer.
         calibrate: Tell the encoder the statistics of the corpus, as `ksparse ingest` does.
     """
-    documents = tuple(record for record in read_corpus(folder) if isinstance(record, Document))
-    judged = load_retrieval_set(folder, split).first(most_queries)
+    judgements = any(folder.glob("qrels/*"))
+    records = (record for record in read_corpus(folder) if isinstance(record, Document))
+    documents = tuple(records if judgements else islice(records, most_documents))
+    judged = load_retrieval_set(folder, split) if judgements else _unjudged(folder)
+    judged = judged.first(most_queries)
     texts, questions = [document.content for document in documents], [query.text for query in judged.queries]
     document_embeddings, query_embeddings = embed(texts), embed(questions)
+    if not judgements:
+        nearest = exact_search(document_embeddings, query_embeddings, [each.doc_id for each in documents], 10)
+        judged = replace(
+            judged,
+            qrels={
+                query.query_id: {hit.doc_id: 1 for hit in hits}
+                for query, hits in zip(judged.queries, nearest, strict=True)
+            },
+        )
     if calibrate:
         encoder = encoder.with_statistics(encoder.measure_statistics(texts, document_embeddings))
     return EncodedSet(

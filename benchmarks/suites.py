@@ -16,8 +16,12 @@ from benchmarks.systems.rank_features import RankFeatures
 from benchmarks.systems.rescored import Kind, Rescored
 from benchmarks.systems.seismic import Seismic
 from benchmarks.systems.static_queries import StaticQueries
+from connector.encoders.dictionary import TwoLevelDictionary
+from connector.encoders.dictionary_file import pack_dictionary
 from connector.errors import ConnectorError
+from connector.ingest.own_dictionary import dictionary_encoder
 from connector.query.pruning import Pruning
+from connector.training.dictionary.build import MIN_DOCUMENTS
 from connector.types import EncoderFingerprint, SparseVectors
 from connector.vectors.storage import find_weight_exponent
 from connector.vectors.top_k import prune
@@ -56,6 +60,7 @@ def all_systems(data: EncodedSet, *, splade: Splade | None = None) -> list[Syste
             _rescored(data, kind, k_doc, k_query, window)
             for k_doc, k_query, window in ((32, 16, 100), (32, 32, 100), (64, 8, 100), (64, 16, 100), (64, 16, 200))
         ]
+    systems += dictionary_systems(data)
     if splade is not None:
         own, documents, queries = splade
         exponent = find_weight_exponent(documents.weights, margin=1)
@@ -119,6 +124,29 @@ def _rescored(data: EncodedSet, kind: Kind, k_doc: int, k_query: int, window: in
     return Rescored(index, kind, k_query, window, k_doc=k_doc, weight_exponent=exponent)
 
 
+def dictionary_systems(data: EncodedSet) -> list[System]:
+    """What a new index is by default: a dictionary of its own documents, and codes; none of fewer than 1,000."""
+    if len(data.documents) < MIN_DOCUMENTS:
+        return []
+    texts = [document.content for document in data.documents]
+    encoder = dictionary_encoder(data.encoder, texts, data.document_embeddings)
+    assert isinstance(encoder.head, TwoLevelDictionary)
+    documents = encoder.sparsify_embeddings(data.document_embeddings, texts)
+    questions = [query.text for query in data.judged.queries]
+    queries = encoder.sparsify_embeddings(data.query_embeddings, questions, task="query", candidates=True)
+    own = Rescored(
+        f"{PREFIX}-own",
+        "4 bits",
+        encoder.head.candidate_cells,
+        500,
+        weight_exponent=find_weight_exponent(documents.weights, margin=1),
+        vectors=(documents, queries),
+        label="own dictionary",
+        more_bytes=len(pack_dictionary(encoder.head)),
+    )
+    return [replace(own, k_query=32), own, replace(own, window=1_000)]
+
+
 def demo_systems(data: EncodedSet, k_queries: Sequence[int]) -> list[System]:
     """What `make demo` shows: HNSW on floats and on bytes, features, features with codes.
 
@@ -129,6 +157,7 @@ def demo_systems(data: EncodedSet, k_queries: Sequence[int]) -> list[System]:
     features = _features(data, 64)
     return [
         *_graphs(data),
+        *dictionary_systems(data),
         *(replace(features, k_query=k) for k in k_queries),
         *(_rescored(data, "4 bits", 32, k, 100) for k in (8, 16)),
         replace(_rescored(data, "4 bits", 32, 32, 100), pruning=Pruning("posting_budget", 0.08)),
@@ -208,6 +237,7 @@ def growth_systems(data: EncodedSet) -> list[System]:
     features, coded = _features(data, 64), _rescored(data, "4 bits", 32, 32, 100)
     return [
         *_graphs(data),
+        *dictionary_systems(data),
         *(replace(features, k_query=k) for k in (16, 32)),
         replace(features, k_query=32, pruning=Pruning("posting_budget", 0.1)),
         *(replace(coded, k_query=k) for k in (8, 16)),

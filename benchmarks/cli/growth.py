@@ -35,7 +35,7 @@ def growth(dataset: Path, sizes: tuple[int, ...], options: Options) -> None:
     from benchmarks.suites import growth_systems
 
     with on_stage(options) as stage:
-        data = stage.encode(dataset, k_doc=64, k_query=32)
+        data = stage.encode(dataset, k_doc=64, k_query=32, most_documents=max(sizes))
         result = stage.result("growth", data)
         for size in sorted(sizes):
             if f"{size}" not in result.groups:

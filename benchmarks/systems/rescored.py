@@ -17,7 +17,7 @@ from benchmarks.systems.rank_features import document_shares, feature_probes, se
 from connector.query.body import FEATURES_FIELD, build_query
 from connector.query.pruning import Pruning
 from connector.query.rescore import CODE_FIELD, build_rescore, code_mapping, rescore_by
-from connector.types import Hit
+from connector.types import Hit, SparseVectors
 from connector.vectors.codes import RotatedCode
 
 Kind = Literal["1 bit", "2 bits", "4 bits", "knn byte"]
@@ -35,6 +35,9 @@ class Rescored:
         k_doc: Features of a document that are kept; all that there are if None.
         pruning: Which features of a query are left out.
         weight_exponent: The power of two that weights are stored multiplied by.
+        vectors: Of documents and queries, instead of the set's own: another encoder's.
+        label: In tables, in the place of `k-sparse`.
+        more_bytes: Of what the cluster keeps beside the index.
         top_k: Hits per query.
     """
 
@@ -45,13 +48,16 @@ class Rescored:
     k_doc: int | None = None
     pruning: Pruning = Pruning()
     weight_exponent: int = 0
+    vectors: tuple[SparseVectors, SparseVectors] | None = None
+    label: str = "k-sparse"
+    more_bytes: int = 0
     top_k: int = 10
 
     @property
     def name(self) -> str:
         """What it is called in tables."""
         many = "" if self.k_doc in (None, 64) else f", {self.k_doc} a document"
-        return f"k-sparse{many} + {self.kind}"
+        return f"{self.label}{many} + {self.kind}"
 
     @property
     def knob(self) -> str:
@@ -83,7 +89,7 @@ class Rescored:
             codes = (row.tolist() for row in to_bytes(embeddings, embeddings))
         else:
             codes = (base64.b64encode(row.tobytes()).decode() for row in self._code(data).encode(embeddings))
-        stored = stored_features(data.document_vectors, self.k_doc, self.weight_exponent)
+        stored = stored_features(self._vectors(data)[0], self.k_doc, self.weight_exponent)
         sources = ({FEATURES_FIELD: features, CODE_FIELD: code} for features, code in zip(stored, codes, strict=True))
         write(client, self.index, data.doc_ids, sources)
 
@@ -92,8 +98,9 @@ class Rescored:
         code = None if self.kind == "knn byte" else self._code(data)
         in_bytes = to_bytes(data.query_embeddings, data.document_embeddings)
         requests: list[Request] = []
-        count = partial(document_shares, data.document_vectors, self.k_doc)
-        features = searched_features(data.query_vectors, self.k_query, self.pruning, count)
+        documents, queries = self._vectors(data)
+        count = partial(document_shares, documents, self.k_doc)
+        features = searched_features(queries, self.k_query, self.pruning, count)
         for found, embedding, rounded in zip(features, data.query_embeddings, in_bytes, strict=True):
             if code is None:
                 again = rescore_by(knn_script(CODE_FIELD, rounded), self.window)
@@ -110,11 +117,14 @@ class Rescored:
 
     def probes(self, data: EncodedSet, rows: Sequence[int]) -> list[Probe]:
         """The sum of a document's stored weights."""
-        return feature_probes(data.document_vectors, self.k_doc, rows, self.weight_exponent)
+        return feature_probes(self._vectors(data)[0], self.k_doc, rows, self.weight_exponent)
 
     def search(self, client: OpenSearch, request: Request) -> list[Hit]:
         """Answer one request."""
         return to_hits(send(client, self.index, request))
+
+    def _vectors(self, data: EncodedSet) -> tuple[SparseVectors, SparseVectors]:
+        return self.vectors or (data.document_vectors, data.query_vectors)
 
     def _code(self, data: EncodedSet) -> RotatedCode:
         bits: Any = int(self.kind[0])

@@ -312,6 +312,7 @@ class TextEncoder:
         *,
         task: Task = "document",
         k: int | None = None,
+        candidates: bool = False,
     ) -> SparseVectors:
         """Run the head alone on dense embeddings.
 
@@ -320,6 +321,8 @@ class TextEncoder:
             texts: The n texts, for a head with lexical features.
             task: What the texts are.
             k: Features kept; the task's own number if None.
+            candidates: Of queries whose hits are rescored by codes: `k_candidates` features, and with a dictionary
+                cells alone.
 
         Raises:
             ValueError: The model has no such head, the shapes do not fit, or `texts` are missing.
@@ -334,7 +337,8 @@ class TextEncoder:
             )
         if k is not None and k < 1:
             raise ValueError(f"k must be at least 1, got {k}.")
-        own = self.k_query if task == "query" else self.k
+        own = self.k_candidates if candidates else self.k_query if task == "query" else self.k
+        by_cells = candidates and isinstance(head, TwoLevelDictionary)
         kept = min(k or own or head.k, head.num_latents)
         device = head.mean.device
         parts = []
@@ -343,7 +347,7 @@ class TextEncoder:
                 rows = slice(start, start + _BLOCK)
                 block = torch.from_numpy(embeddings[rows]).to(device)
                 tokens = None
-                if head.lexical is not None and texts is not None:
+                if head.lexical is not None and texts is not None and not by_cells:
                     prompt = self.model.prompts.get(task) or ""
                     counts = count_texts(
                         self.model.tokenizer, [prompt + text for text in texts[rows]], self.max_seq_length

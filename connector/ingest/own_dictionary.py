@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connector.encoders.base import Encoder
-from connector.encoders.dictionary import TwoLevelDictionary
 from connector.encoders.lexical import count_texts
 from connector.encoders.text import TextEncoder
 from connector.ingest.sample import MOST_DOCUMENTS
@@ -84,11 +83,18 @@ class OwnDictionary:
             expected = len(texts)
         embeddings = self._embed(encoder, texts)
         started = time.monotonic()
-        head = self._build(encoder, texts, embeddings, expected)
+        made = dictionary_encoder(
+            encoder,
+            texts,
+            embeddings,
+            documents=expected,
+            settings=self._settings,
+            progress=lambda share: self._report("building the dictionary", share),
+        )
         took = time.monotonic() - started
-        _log.info("%d cells were built from %d documents in %.1f s.", head.num_latents, len(texts), took)
+        _log.info("%s was built from %d documents in %.1f s.", made.fingerprint, len(texts), took)
         self._known = texts, embeddings
-        return encoder.with_head(head)
+        return made
 
     @property
     def embeddings(self) -> NDArray[np.float32] | None:
@@ -109,33 +115,52 @@ class OwnDictionary:
             self._report("embedding documents for the dictionary", min(1.0, (start + _BLOCK) / len(texts)))
         return np.concatenate(parts)
 
-    def _build(
-        self, encoder: TextEncoder, texts: Sequence[str], embeddings: NDArray[np.float32], documents: int
-    ) -> TwoLevelDictionary:
-        settings, tokenizer = self._settings, encoder.model.tokenizer
-        some = np.random.default_rng(settings.seed).permutation(len(texts))[:MOST_DOCUMENTS].tolist()
-        prompt = encoder.model.prompts.get("document") or ""
-        counts = count_texts(tokenizer, [prompt + texts[row] for row in some], encoder.max_seq_length)
-        statistics = CorpusStatistics.measure(embeddings[some], counts, tokenizer.all_special_ids)
-        return build_dictionary(
-            embeddings,
-            documents=documents,
-            k=settings.cells + settings.tokens,
-            k_query=settings.query_cells + settings.query_tokens,
-            cells=settings.cells,
-            query_cells=settings.query_cells,
-            probes=settings.probes,
-            spread=settings.spread,
-            lexical_config={
-                "num_tokens": counts.shape[1],
-                "document_scale": settings.document_lexical_scale,
-                "query_scale": settings.query_lexical_scale,
-            },
-            statistics=statistics,
-            base_model=encoder.fingerprint.base_model,
-            seed=settings.seed,
-            progress=lambda share: self._report("building the dictionary", share),
-        )
+
+def dictionary_encoder(
+    encoder: TextEncoder,
+    texts: Sequence[str],
+    embeddings: NDArray[np.float32],
+    *,
+    documents: int | None = None,
+    settings: DictionarySettings = _DEFAULT_SETTINGS,
+    progress: Callable[[float], None] | None = None,
+) -> TextEncoder:
+    """Build the dictionary of a corpus from a sample, and put it behind the dense model.
+
+    Args:
+        encoder: Whose dense model is used; its own head is not.
+        texts: n texts of documents.
+        embeddings: (n, dim), theirs.
+        documents: Of the whole corpus, which sets the number of cells; n if None.
+        settings: Of the dictionary.
+        progress: Called with the share that is done.
+
+    Raises:
+        ValueError: There are too few texts.
+    """
+    tokenizer, prompt = encoder.model.tokenizer, encoder.model.prompts.get("document") or ""
+    some = np.random.default_rng(settings.seed).permutation(len(texts))[:MOST_DOCUMENTS].tolist()
+    counts = count_texts(tokenizer, [prompt + texts[row] for row in some], encoder.max_seq_length)
+    head = build_dictionary(
+        embeddings,
+        documents=documents,
+        k=settings.cells + settings.tokens,
+        k_query=settings.query_cells + settings.query_tokens,
+        cells=settings.cells,
+        query_cells=settings.query_cells,
+        probes=settings.probes,
+        spread=settings.spread,
+        lexical_config={
+            "num_tokens": counts.shape[1],
+            "document_scale": settings.document_lexical_scale,
+            "query_scale": settings.query_lexical_scale,
+        },
+        statistics=CorpusStatistics.measure(embeddings[some], counts, tokenizer.all_special_ids),
+        base_model=encoder.fingerprint.base_model,
+        seed=settings.seed,
+        progress=progress,
+    )
+    return encoder.with_head(head)
 
 
 class KnownEmbeddings:

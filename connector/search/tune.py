@@ -10,6 +10,7 @@ from itertools import product
 import numpy as np
 from opensearchpy import OpenSearch
 
+from connector.encoders.dictionary import TwoLevelDictionary
 from connector.encoders.text import TextEncoder
 from connector.errors import SearchError
 from connector.query.pruning import Pruning, prune_query
@@ -21,7 +22,10 @@ K_QUERIES = (4, 8, 12, 16, 24, 32, 48)
 BUDGETS = (0.02, 0.04, 0.06, 0.08, 0.12, 0.2)
 """Postings that a query may read, over the number of documents; its first 32 features are looked at."""
 
-WINDOWS = (50, 100, 200)
+CELLS = (8, 16, 32, 64, 96)
+"""Of a query, where the index has a dictionary; a budget would say little, since all posting lists are short."""
+
+WINDOWS = (50, 100, 200, 500, 1_000)
 _K_WITHIN_BUDGET = 32
 _ROUNDS = 2
 _FEWEST = 10
@@ -86,11 +90,10 @@ def tune(
     if code is None:
         raise SearchError(f"Index {index!r} has no codes to compare with; a copy of it with codes can be tuned.")
     searcher = retriever.searcher
-    vectors, embeddings = retriever.encoder.encode_query_for_rescoring(queries, k=max(K_QUERIES))
+    settings = _settings(retriever.encoder, top_k)
+    most = max(setting.k_query or 0 for setting in settings)
+    vectors, embeddings = retriever.encoder.encode_query_for_rescoring(queries, k=most)
     features = [list(each.items()) for each in vectors.as_mappings()]
-    windows = [window for window in WINDOWS if window >= top_k]
-    settings = [SearchDefaults(*each) for each in product(K_QUERIES, windows)]
-    settings += [SearchDefaults(_K_WITHIN_BUDGET, window, budget) for budget, window in product(BUDGETS, windows)]
     shares = retriever.frequencies.shares(name for each in features for name, _ in each)
     asked = [row for row, each in enumerate(features) if each]
     steps = len(asked) * (_ROUNDS + 1)
@@ -120,6 +123,14 @@ def tune(
     enough = [trial for trial in trials if trial.recall >= recall]
     best = min(enough, key=lambda trial: trial.p50_ms) if enough else max(trials, key=lambda trial: trial.recall)
     return Tuning(trials, best, bool(enough))
+
+
+def _settings(encoder: TextEncoder, top_k: int) -> list[SearchDefaults]:
+    windows = [window for window in WINDOWS if window >= top_k]
+    if isinstance(encoder.head, TwoLevelDictionary):
+        return [SearchDefaults(*each) for each in product(CELLS, windows)]
+    settings = [SearchDefaults(*each) for each in product(K_QUERIES, windows)]
+    return settings + [SearchDefaults(_K_WITHIN_BUDGET, window, budget) for budget, window in product(BUDGETS, windows)]
 
 
 def check_queries(queries: Sequence[str]) -> None:
