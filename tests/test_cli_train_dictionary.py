@@ -31,7 +31,7 @@ def test_a_dictionary_is_built_tested_and_loaded(tmp_path: Path, dense_folder: P
     corpus, output = write_corpus(tmp_path / "corpus.jsonl", 1_200), tmp_path / "cells"
     result = train(str(corpus), "--base-model", str(dense_folder), "--output", str(output), "--quiet")
     assert result.exit_code == 0, result.output
-    assert "1,024 cells (64 x 16)" in result.output
+    assert "702 cells (26 x 27)" in result.output
     report = json.loads((output / "training.json").read_text())
     assert report["data"] == {"corpus.jsonl": {"documents": 1_200, "queries": 1_200}}
     assert report["result"]["recall_at_100"] > 0.5, "100 of 1,200 documents at random would hold 0.08"

@@ -90,3 +90,14 @@ def test_what_fits_no_bytes_is_refused() -> None:
         RotatedCode(np.zeros(8, np.float32), 3)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="7 dimensions of 4 bits fill no whole bytes"):
         RotatedCode(np.zeros(7, np.float32), 4)
+
+
+@pytest.mark.parametrize(("bits", "least"), [(2, 0.85), (4, 0.98), (8, 0.999)])
+def test_embeddings_are_read_from_codes(bits: Bits, least: float) -> None:
+    random = np.random.default_rng(5)
+    embeddings = random.standard_normal((200, 64)).astype(np.float32) + 0.3
+    code = RotatedCode(embeddings.mean(axis=0), bits, norm=float(np.linalg.norm(embeddings, axis=1).max()))
+    decoded = code.decode(code.encode(embeddings))
+    lengths = np.linalg.norm(decoded, axis=1) * np.linalg.norm(embeddings, axis=1)
+    assert (np.einsum("nd,nd->n", decoded, embeddings) / lengths).min() > least
+    assert np.linalg.norm(decoded, axis=1) == pytest.approx(np.linalg.norm(embeddings, axis=1), rel=0.15)

@@ -34,6 +34,7 @@ _COMMANDS = {
     "explore": "connector.cli.explore",
     "evaluate": "connector.cli.evaluate",
     "tune": "connector.cli.tune",
+    "doctor": "connector.cli.doctor",
     "bench": "connector.cli.bench",
 }
 

@@ -250,3 +250,41 @@ def test_the_commands_need_no_option_for_it(
             assert docs.encoder.fingerprint.digest == there.encoder.digest
         finally:
             drop_index(client, target)
+
+
+def test_the_doctor_says_when_a_new_dictionary_would_pay(
+    client: OpenSearch, named: str, dense: TextEncoder, workplace: Path
+) -> None:
+    written = prepare(client, named, dense)
+    with IngestJob(BulkWriter(client, named), written) as job:
+        job.add(Document(str(row), text) for row, text in enumerate(TEXTS))
+
+    def examine(*options: str) -> tuple[int, str]:
+        result = CliRunner().invoke(cli, ["doctor", "--index", named, *options])
+        return result.exit_code, result.output
+
+    status, said = examine()
+    assert status == 0, said
+    assert f"{named}: 1,200 documents, 702 cells; searches with 50 of them find" in said
+    assert said.endswith("Nothing to do.\n")
+    facts = json.loads(examine("--json")[1])
+    assert facts["recall"] > 0.95
+    assert not facts["outgrown"]
+    # A search that reads less finds less.
+    client.indices.put_mapping(index=named, body={"_meta": with_search(client, named, k_query=1, window=10)})
+    status, said = examine("--recall", "0.9")
+    assert status == 1
+    assert f"`ksparse reencode {named} --to NEW --encoder own`" in said
+
+
+def with_search(client: OpenSearch, index: str, **setting: int) -> dict[str, object]:
+    meta: dict[str, dict[str, object]] = client.indices.get_mapping(index=index)[index]["mappings"]["_meta"]
+    meta["ksparse"]["search"] = setting
+    return dict(meta)
+
+
+def test_the_doctor_needs_codes(client: OpenSearch, named: str, dense: TextEncoder, workplace: Path) -> None:
+    prepare_encoder(client, named, dense, sample=TEXTS)
+    result = CliRunner().invoke(cli, ["doctor", "--index", named])
+    assert result.exit_code == 1
+    assert "has no codes to compare hits with" in result.output

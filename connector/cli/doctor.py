@@ -1,0 +1,87 @@
+"""`ksparse doctor`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from connector.cli.connection import ConnectionOptions, connection_options, open_client, open_retriever
+from connector.cli.options import advice_for_codes, device_option
+from connector.errors import SearchError
+from connector.index.schema import existing_schema
+
+if TYPE_CHECKING:
+    from connector.search.doctor import Diagnosis
+
+_GROWN = 4
+"""Documents for each cell, beyond which searches read many more postings than they must."""
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  ksparse doctor --index docs
+  ksparse doctor --index docs --recall 0.95 --json
+\b
+Exit status 1: the index finds less than --recall.
+"""
+)
+@click.option("--index", required=True, help="Index or alias, with codes.")
+@click.option(
+    "--recall",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.85,
+    show_default=True,
+    help="Least share to be found of the 10 documents that a scan of all codes puts first.",
+)
+@click.option("--sample", type=click.IntRange(1, 1_000), default=50, show_default=True, help="Documents asked with.")
+@device_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@connection_options
+def doctor(
+    index: str, recall: float, sample: int, device: str | None, as_json: bool, connection: ConnectionOptions
+) -> None:
+    """Examine whether an index still finds the nearest documents, and whether a new dictionary would pay.
+
+    Random documents of the index are the queries; their embeddings are read from the codes. A scan of all codes, which
+    takes about a second for a million documents, says what each should find.
+    """
+    client = open_client(connection)
+    schema = existing_schema(client, index)
+    if schema.code is None:
+        raise SearchError(f"Index {index!r} has no codes to compare hits with. {advice_for_codes(schema)}")
+    from connector.search.doctor import diagnose
+
+    found = diagnose(client, open_retriever(client, schema, None, device=device), sample=sample)
+    poor = found.recall < recall
+    grown = found.cells is not None and found.documents > _GROWN * found.cells
+    if as_json:
+        click.echo(json.dumps(asdict(found) | {"recall_reached": not poor, "outgrown": grown}))
+    else:
+        _print(index, found, recall, poor=poor, grown=grown)
+    if poor:
+        raise SystemExit(1)
+
+
+def _print(index: str, found: Diagnosis, recall: float, *, poor: bool, grown: bool) -> None:
+    cells = f", {found.cells:,} cells" if found.cells is not None else ""
+    click.echo(
+        f"{index}: {found.documents:,} documents{cells}; searches with {found.sampled} of them find {found.recall:.1%} "
+        "of the nearest ten"
+    )
+    if poor:
+        advice = (
+            "Build a new dictionary (`ksparse reencode INDEX --to NEW --encoder own`), or let searches read more "
+            "(`ksparse tune --save`)."
+        )
+        click.echo(f"That is less than {recall:.0%}. {advice.replace('INDEX', index)}")
+    elif grown:
+        click.echo(
+            f"There are {found.documents / (found.cells or 1):.0f} documents for each cell: a new dictionary would "
+            f"read fewer postings (`ksparse reencode {index} --to NEW --encoder own`)."
+        )
+    else:
+        click.echo("Nothing to do.")
