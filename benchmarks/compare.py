@@ -30,8 +30,6 @@ from connector.types import Hit
 Report = Callable[[str, float], None]
 
 _DEPTH = 100
-_FEWEST_FOR_KNOBS = 1_000
-"""In a smaller corpus every setting may well find the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +44,7 @@ class Plan:
         fast: The encoder with a query model, to be timed beside.
         memory: Read what the node holds for each index alone.
         deep: Measure Recall@100 as well, in a pass of its own that is not timed.
+        knobs_from: From so many documents on, settings of one system that find the same are an error.
     """
 
     rounds: int = 3
@@ -55,6 +54,7 @@ class Plan:
     fast: TextEncoder | None = None
     memory: bool = False
     deep: bool = False
+    knobs_from: int = 1_000
 
 
 def compare(
@@ -93,7 +93,7 @@ def compare(
             measured = measure(
                 client, answers, requests + texts, rounds=plan.rounds, progress=partial(report, "searching, in turns")
             )
-            if len(data.documents) >= _FEWEST_FOR_KNOBS:
+            if len(data.documents) >= plan.knobs_from:
                 _check_knobs(systems, measured)
             truth, *rows = _rows(data, systems, measured, stored)
             encoded = {

@@ -12,7 +12,7 @@ import json
 import re
 import sysconfig
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,20 +31,27 @@ class Docstring(NamedTuple):
     body: str
 
 
-def write_docstrings(folder: Path, *, documents: int = 12_000, queries: int = 500) -> int:
+def write_docstrings(
+    folder: Path,
+    *,
+    documents: int = 12_000,
+    queries: int = 500,
+    found: Iterable[Docstring] | None = None,
+) -> int:
     """Write the docstrings as a BEIR folder: corpus.jsonl.gz, queries.jsonl.gz, qrels/test.tsv.
 
     Args:
         folder: Made if it is not there.
         documents: Most documents; which files they come from is decided by the hash of their names, not by chance.
         queries: Most queries.
+        found: Docstrings, each once; those of the packages that are installed if None.
 
     Returns:
         The number of documents.
     """
     chosen: dict[str, Docstring] = {}
-    for found in _docstrings():
-        chosen.setdefault(found.body, found)
+    for docstring in _docstrings() if found is None else found:
+        chosen.setdefault(docstring.body, docstring)
         if len(chosen) == documents:
             break
     kept = sorted(chosen.values(), key=lambda docstring: _hash(docstring.doc_id))
@@ -101,12 +108,12 @@ def _docstrings_of(path: Path, module: str) -> Iterator[Docstring]:
             if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
                 pending.append((f"{name}.{child.name}", child))
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            parts = _split(ast.get_docstring(node) or "")
+            parts = split_docstring(ast.get_docstring(node) or "")
             if parts is not None:
                 yield Docstring(name, *parts)
 
 
-def _split(docstring: str) -> tuple[str, str] | None:
+def split_docstring(docstring: str) -> tuple[str, str] | None:
     """Split off the first sentence, or return None where one of the parts says too little."""
     match = _FIRST_SENTENCE.match(_MARKUP.sub(r"\1", docstring))
     if match is None:

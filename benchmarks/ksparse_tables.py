@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,6 @@ from connector.training.heads.settings import TrainingSettings
 from connector.training.heads.trainer import train_head
 from connector.types import Hit
 
-LATENTS, K = 3_000, 600
 TABLE_2 = {100: 0.41, 200: 0.50, 300: 0.53, 400: 0.54, 500: 0.56, 600: 0.57}
 """k -> NDCG@10 of the paper."""
 TABLE_3 = {(0.0, 1.0): 0.5720, (1.0, 0.0): 0.0062, (0.5, 1.0): 0.5606, (1.0, 0.5): 0.5694, (1.0, 1.0): 0.5696}
@@ -51,6 +50,9 @@ class Bench:
         heads: Trained heads are kept here, so that tables share them.
         steps: Updates of each head.
         report: Told what is being done, and the share of it.
+        latents: Of a head.
+        k: Features of a text.
+        by_k: k -> NDCG@10 of the paper's Table 2.
     """
 
     data: TrainingData
@@ -60,11 +62,16 @@ class Bench:
     heads: Path
     steps: int
     report: Callable[[str, float], None]
+    latents: int = 3_000
+    k: int = 600
+    by_k: Mapping[int, float] = field(default_factory=lambda: TABLE_2)
 
     def settings(self, **changed: Any) -> TrainingSettings:  # noqa: ANN401
         """The paper's setting, less what is changed."""
-        paper: dict[str, Any] = {"recipe": "paper", "num_latents": LATENTS, "k": K, "k_query": K, "steps": self.steps}
-        return TrainingSettings(**(paper | {"validations": 1, "validation_queries": 100} | changed))
+        paper: dict[str, Any] = {"recipe": "paper", "num_latents": self.latents, "k": self.k, "k_query": self.k}
+        return TrainingSettings(
+            **(paper | {"steps": self.steps, "validations": 1, "validation_queries": 100} | changed)
+        )
 
     def encoder(self, settings: TrainingSettings) -> TextEncoder:
         """Train a head, or take the one that was trained with the same settings on the same data."""
@@ -85,7 +92,7 @@ class Bench:
         """Random directions in place of trained ones: what TopK keeps by itself."""
         torch.manual_seed(0)
         head = KSparseAutoEncoder(
-            self.data.documents.shape[1], LATENTS, K, base_model=self.base_model, normalize=True
+            self.data.documents.shape[1], self.latents, self.k, base_model=self.base_model, normalize=True
         ).eval()
         return self._behind_dense(head)
 
@@ -94,19 +101,19 @@ class Bench:
 
     def encode(self, encoder: TextEncoder) -> EncodedSet:
         """The judged set in an encoder's features."""
-        return encode_set(self.test, encoder, self.embed, k_doc=encoder.k, k_query=encoder.k or K, calibrate=False)
+        return encode_set(self.test, encoder, self.embed, k_doc=encoder.k, k_query=encoder.k or self.k, calibrate=False)
 
 
 def table_1(bench: Bench) -> list[dict[str, Any]]:
     """Quality of the earlier method, of this one, and of the dense model."""
-    earlier = bench.settings(recipe="ivae", num_latents=2 * LATENTS, batch_size=384, learning_rate=1e-4)
+    earlier = bench.settings(recipe="ivae", num_latents=2 * bench.latents, batch_size=384, learning_rate=1e-4)
     ivae, sparse = bench.encode(bench.encoder(earlier)), bench.encode(bench.encoder(bench.settings()))
     random = bench.encode(bench.untrained())
     dense = _dense_ndcg(sparse)
     rows = [
-        {"system": "iVAE, signed values", "paper": _IVAE_OF_PAPER, "ndcg@10": _signed_ndcg(ivae, LATENTS)},
+        {"system": "iVAE, signed values", "paper": _IVAE_OF_PAPER, "ndcg@10": _signed_ndcg(ivae, bench.latents)},
         {"system": "iVAE, as rank_features", **_measure(ivae)},
-        {"system": "K-sparse", "paper": TABLE_2[K], **_measure(sparse)},
+        {"system": "K-sparse", "paper": bench.by_k[bench.k], **_measure(sparse)},
         {"system": "K-sparse, not trained", **_measure(random)},
         {"system": "dense", "paper": _DENSE_OF_PAPER, "ndcg@10": dense},
     ]
@@ -115,9 +122,11 @@ def table_1(bench: Bench) -> list[dict[str, Any]]:
 
 def table_2(bench: Bench) -> list[dict[str, Any]]:
     """Quality by k, each trained with that k."""
-    sets = {k: bench.encode(bench.encoder(bench.settings(k=k, k_query=k))) for k in TABLE_2}
-    rows = [{"k": k, "zeros": 1 - k / LATENTS, "paper": TABLE_2[k], **_measure(data)} for k, data in sets.items()]
-    return _with_shares(rows, _dense_ndcg(sets[K]))
+    sets = {k: bench.encode(bench.encoder(bench.settings(k=k, k_query=k))) for k in bench.by_k}
+    rows = [
+        {"k": k, "zeros": 1 - k / bench.latents, "paper": bench.by_k[k], **_measure(data)} for k, data in sets.items()
+    ]
+    return _with_shares(rows, _dense_ndcg(sets[bench.k]))
 
 
 def table_3(bench: Bench) -> list[dict[str, Any]]:

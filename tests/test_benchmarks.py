@@ -11,33 +11,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from benchmarks.datasets import EncodedSet
-from benchmarks.docstrings import _split
+from benchmarks.docstrings import split_docstring
 from benchmarks.frontier import encoder_frontier
-from benchmarks.measure import difference_interval
+from benchmarks.measure import difference_interval, ratio_interval
 from benchmarks.plots import exponent, growth_lines, plot_frontier
 from benchmarks.report import cheapest_to_markdown, frontier_to_markdown, scaling_to_markdown, to_cells, to_markdown
 from connector.cli.main import cli
 from connector.encoders.text import TextEncoder
-from connector.evaluation.datasets import RetrievalSet
-from connector.types import Document, Query
-from connector.vectors.top_k import sparsify
-
-
-def encoded(activations: np.ndarray, embeddings: np.ndarray, encoder: TextEncoder) -> EncodedSet:
-    """Each document is also a query, which has itself as its one relevant document."""
-    ids = [str(row) for row in range(len(embeddings))]
-    vectors = sparsify(activations, activations.shape[1])
-    return EncodedSet(
-        name="small",
-        documents=tuple(Document(doc_id, "text") for doc_id in ids),
-        judged=RetrievalSet("small", tuple(Query(i, "text") for i in ids), {i: {i: 1} for i in ids}),
-        document_embeddings=embeddings,
-        query_embeddings=embeddings,
-        document_vectors=vectors,
-        query_vectors=vectors,
-        encoder=encoder,
-    )
+from tests.encoded import encoded
 
 
 def test_frontier_of_activations_that_equal_the_embeddings_keeps_everything(encoder: TextEncoder) -> None:
@@ -79,12 +60,12 @@ def test_only_latents_can_be_dead(encoder: TextEncoder) -> None:
 
 def test_a_docstring_s_first_sentence_is_not_in_its_body() -> None:
     body = "It counts every word of the text, whatever its language, and says how often each of them occurs."
-    assert _split(f"Count the words of a text.\n\n{body}") == ("Count the words of a text.", body)
+    assert split_docstring(f"Count the words of a text.\n\n{body}") == ("Count the words of a text.", body)
 
 
 @pytest.mark.parametrize("docstring", ["", "Too short.", "Count the words of a text.", "No end of a sentence " * 20])
 def test_a_docstring_that_says_too_little_is_left_out(docstring: str) -> None:
-    assert _split(docstring) is None
+    assert split_docstring(docstring) is None
 
 
 def rows_of_a_result() -> list[dict[str, Any]]:
@@ -118,13 +99,12 @@ def test_frontier_table_has_a_row_per_point(encoder: TextEncoder) -> None:
     assert frontier_to_markdown(rows).count("\n") == len(rows) + 2
 
 
-def test_docstrings_become_a_beir_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_docstrings_become_a_beir_folder(tmp_path: Path) -> None:
     from benchmarks import docstrings
 
     body = "It counts every word of the text, whatever its language, and says how often each of them occurs"
     found = [docstrings.Docstring(f"module.f{n}", f"Count the words of text {n}.", f"{body} {n}.") for n in range(3)]
-    monkeypatch.setattr(docstrings, "_docstrings", lambda: iter([*found, found[0]]))
-    assert docstrings.write_docstrings(tmp_path, queries=2) == 3
+    assert docstrings.write_docstrings(tmp_path, queries=2, found=[*found, found[0]]) == 3
     with gzip.open(tmp_path / "corpus.jsonl.gz", "rt") as corpus:
         assert {json.loads(line)["_id"] for line in corpus} == {"module.f0", "module.f1", "module.f2"}
     assert (tmp_path / "qrels" / "test.tsv").read_text().count("\n") == 3
@@ -141,6 +121,15 @@ def test_the_interval_of_a_difference_is_of_the_same_queries() -> None:
     assert low == pytest.approx(0.01) and high == pytest.approx(0.01), "queries differ far more than systems do"
     low, high = difference_interval(gains[::-1], gains)
     assert low < 0 < high
+
+
+def test_the_interval_of_a_ratio_holds_the_ratio() -> None:
+    random = np.random.default_rng(0)
+    times = random.lognormal(size=(3, 400))
+    assert ratio_interval(2.0 * times, times, 50) == pytest.approx((2.0, 2.0)), "queries differ, the ratio does not"
+    other = 2.0 * times * random.lognormal(sigma=0.2, size=(3, 400))
+    low, high = ratio_interval(other, times, 50)
+    assert low < np.median(other) / np.median(times) < high and high - low < 0.5
 
 
 def test_growth_is_by_number_not_by_name() -> None:

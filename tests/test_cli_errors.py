@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from connector.cli.main import cli
 from connector.errors import ConnectorError, EncoderMismatchError
+from tests.beir import write_beir
 
 CLOSED = "http://127.0.0.1:1"
 
@@ -21,10 +22,7 @@ Command = Callable[..., Result]
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Holds a BEIR set of one document, and is the working directory."""
-    (tmp_path / "corpus.jsonl").write_text('{"_id": "d1", "text": "stars burn"}\n')
-    (tmp_path / "queries.jsonl").write_text('{"_id": "q1", "text": "stars"}\n')
-    (tmp_path / "qrels").mkdir()
-    (tmp_path / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq1\td1\t1\n")
+    write_beir(tmp_path, {"d1": "stars burn"}, {"q1": "stars"}, test=[("q1", "d1")])
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -18,6 +18,7 @@ from connector.cli.train_splade import splade
 from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.load import load_encoder
 from connector.training.heads.settings import RECIPES, Recipe, TrainingSettings
+from tests.beir import numbered, write_beir
 from tests.tiny import WORDS
 
 Train = Callable[..., Result]
@@ -40,19 +41,10 @@ def train(tmp_path: Path, dense_folder: Path, monkeypatch: pytest.MonkeyPatch) -
 def corpus(tmp_path: Path) -> Path:
     """60 documents, and 20 train queries for the first 20 of them."""
     random = np.random.default_rng(0)
-    folder = tmp_path / "beir"
-    (folder / "qrels").mkdir(parents=True)
     texts = [" ".join(random.choice(WORDS, 6)) for _ in range(60)]
-    (folder / "corpus.jsonl").write_text(
-        "".join(json.dumps({"_id": f"d{number}", "text": text}) + "\n" for number, text in enumerate(texts))
-    )
-    (folder / "queries.jsonl").write_text(
-        "".join(json.dumps({"_id": f"q{n}", "text": " ".join(texts[n].split()[:2])}) + "\n" for n in range(20))
-    )
-    (folder / "qrels" / "train.tsv").write_text(
-        "query-id\tcorpus-id\tscore\n" + "".join(f"q{number}\td{number}\t1\n" for number in range(20))
-    )
-    return folder
+    queries = numbered((" ".join(text.split()[:2]) for text in texts[:20]), "q")
+    judged = [(f"q{number}", f"d{number}") for number in range(20)]
+    return write_beir(tmp_path / "beir", numbered(texts, "d"), queries, train=judged)
 
 
 @pytest.mark.parametrize("recipe", ["retrieval", "paper", "ivae"])

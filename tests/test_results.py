@@ -11,7 +11,7 @@ from benchmarks.results import ResultFile, read_result
 from benchmarks.suites import subset
 from connector.encoders.text import TextEncoder
 from connector.errors import ConnectorError
-from tests.test_benchmarks import encoded
+from tests.encoded import encoded
 
 
 def test_groups_are_kept_and_taken_up_again(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.selection import LENGTHS, RULES, compare_rules, keep
 from connector.encoders.text import TextEncoder
 from connector.types import SparseVectors
-from tests.test_benchmarks import encoded
+from tests.encoded import encoded
 
 # One text of a few strong features, one of many weak ones.
 PEAKED = [8.0, 4.0, 0.2, 0.1]

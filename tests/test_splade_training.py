@@ -32,6 +32,7 @@ from connector.training.splade.loss import HybridThresholdingLoss, margin_mse
 from connector.training.splade.settings import Method, SpladeSettings
 from connector.training.splade.trainer import SpladeObjective, TrainedSplade, train_splade, with_method
 from connector.vectors.statistics import CorpusStatistics
+from tests.beir import numbered, write_beir
 from tests.tiny import WORDS, build_splade
 
 SMALL = SpladeSettings(
@@ -214,8 +215,8 @@ def test_a_start_that_teaches_itself_has_nothing_to_learn_but_thresholds(
     objective.calibrate()
     model = objective.criterion.model.eval()
     thresholds = next(module for module in model if isinstance(module, Thresholding))
-    features, dense = objective._draw()
-    taught = objective._taught(features, dense)
+    features, dense = objective.draw()
+    taught = objective.targets(features, dense)
     with torch.no_grad():
         # At threshold 0 eq. 1 halves what is next to it; afterwards nothing is left out.
         assert objective.criterion(features, taught)["L_R"].item() == pytest.approx(0.0, abs=1e-6)
@@ -266,10 +267,9 @@ class Stopped(Exception):
 
 @pytest.mark.parametrize("idf", [False, True])
 def test_a_stopped_run_goes_on_as_if_nothing_had_happened(
-    splade_folder: Path, corpus: TaughtCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, idf: bool
+    splade_folder: Path, corpus: TaughtCorpus, tmp_path: Path, *, idf: bool
 ) -> None:
     settings = replace(SMALL, idf=idf)
-    monkeypatch.setattr("connector.training.loop._SAVE_EVERY_S", 0.0)
     checkpoint = tmp_path / "checkpoint.pt"
 
     def train(**options: Any) -> TrainedSplade:
@@ -282,7 +282,7 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_happened(
 
     whole = train()
     with pytest.raises(Stopped):
-        train(checkpoint=checkpoint, progress=stop_at_half)
+        train(checkpoint=checkpoint, save_every_s=0.0, progress=stop_at_half)
     with pytest.raises(EncoderError, match="is of a run with another lambda_t and seed"):
         train_splade(
             load_encoder(str(splade_folder), device="cpu").model,
@@ -325,13 +325,9 @@ def test_settings_that_cannot_work_are_refused(change: dict[str, Any], message: 
 @pytest.fixture
 def train(tmp_path: Path, splade_folder: Path, dense_folder: Path, corpus: TaughtCorpus) -> Callable[..., Result]:
     """Runs the command on a BEIR folder of the corpus."""
-    folder = tmp_path / "beir"
-    (folder / "qrels").mkdir(parents=True)
-    for name, texts in (("corpus", corpus.source.documents), ("queries", corpus.source.queries)):
-        lines = (json.dumps({"_id": str(row), "text": text}) for row, text in enumerate(texts))
-        (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
-    judged = "".join(f"{row}\t{row}\t1\n" for row in range(40))
-    (folder / "qrels" / "train.tsv").write_text("query-id\tcorpus-id\tscore\n" + judged)
+    judged = [(str(row), str(row)) for row in range(40)]
+    texts = numbered(corpus.source.documents), numbered(corpus.source.queries)
+    folder = write_beir(tmp_path / "beir", *texts, train=judged)
 
     def run(*arguments: str) -> Result:
         common = ["--start", str(splade_folder), "--teacher", str(dense_folder), "--output", str(tmp_path / "out")]

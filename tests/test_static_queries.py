@@ -21,7 +21,7 @@ from connector.encoders.load import load_encoder
 from connector.encoders.text import TextEncoder
 from connector.errors import EncoderError
 from connector.training.data import TrainingData
-from connector.training.distillation import TaughtCorpus
+from connector.training.distillation import TaughtCorpus, hold_out
 from connector.training.sources import TextSource
 from connector.training.static_queries.card import save_static
 from connector.training.static_queries.settings import StaticSettings
@@ -65,11 +65,19 @@ def test_training_comes_nearer_to_the_dense_model_on_queries_it_never_saw(traine
     assert trained.steps == len(trained.validations) * 10
 
 
-def test_the_best_weights_are_kept(trained: TrainedStatic, dense: SentenceTransformer, corpus: TaughtCorpus) -> None:
-    again = train_static(dense, [corpus], replace(SMALL, patience=1))
-    assert again.steps <= trained.steps
-    text = ["cats sleep"]
-    embedded = trained.model.encode(text)
+def test_the_weights_of_a_worse_last_step_are_not_returned(dense: SentenceTransformer, corpus: TaughtCorpus) -> None:
+    settings = replace(SMALL, patience=1)
+    trained = train_static(dense, [corpus], settings)
+    assert trained.best.step < trained.steps, "it was worse in the end: the test proves nothing else"
+    assert trained.best.score == max(each.score for each in trained.validations)
+    _, [held] = hold_out([corpus], settings.validation_queries, settings.validation_documents, settings.seed)
+    cosines = (trained.model.encode(list(held.source.queries)) * held.teacher.queries).sum(axis=1)
+    assert cosines.mean() == pytest.approx(trained.best.cosine, abs=1e-6)
+    assert all(abs(each.cosine - trained.best.cosine) > 1e-4 for each in trained.validations if each != trained.best)
+
+
+def test_a_text_is_the_mean_of_its_tokens_at_length_1(trained: TrainedStatic) -> None:
+    embedded = trained.model.encode(["cats sleep"])
     assert embedded.shape == (1, DIM)
     assert np.linalg.norm(embedded) == pytest.approx(1.0, abs=1e-5)
     np.testing.assert_allclose(trained.model.encode(["sleep cats"]), embedded, atol=1e-6, err_msg="a mean has no order")
@@ -97,9 +105,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_end(
     corpus: TaughtCorpus,
     trained: TrainedStatic,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("connector.training.loop._SAVE_EVERY_S", 0.0)
     checkpoint = tmp_path / "queries.pt"
 
     def stop_at_half(what: str, share: float) -> None:
@@ -107,7 +113,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_end(
             raise Stopped
 
     with pytest.raises(Stopped):
-        train_static(dense, [corpus], SMALL, checkpoint=checkpoint, progress=stop_at_half)
+        train_static(dense, [corpus], SMALL, checkpoint=checkpoint, save_every_s=0.0, progress=stop_at_half)
     resumed = train_static(dense, [corpus], SMALL, checkpoint=checkpoint)
     assert (resumed.validations, resumed.losses) == (trained.validations, trained.losses)
     assert torch.equal(token_embeddings(resumed.model), token_embeddings(trained.model))

@@ -15,6 +15,7 @@ from connector.training.data import NeighbourBatches, TrainingData, concatenate
 from connector.training.embeddings import EmbeddingCache
 from connector.training.heads.neighbours import nearest_neighbours
 from connector.training.sources import TextSource, load_embeddings, read_texts
+from tests.beir import write_beir
 from tests.tiny import DIM, build_dense
 
 CPU = torch.device("cpu")
@@ -230,14 +231,14 @@ def test_without_a_folder_nothing_is_kept(model: CountingModel, tmp_path: Path) 
 
 
 def beir_folder(folder: Path) -> Path:
-    (folder / "qrels").mkdir()
     documents = [("d1", "stars burn"), ("d2", "cats sleep"), ("d1", "twice")]
-    (folder / "corpus.jsonl").write_text("".join(f'{{"_id": "{i}", "text": "{t}"}}\n' for i, t in documents))
-    (folder / "queries.jsonl").write_text('{"_id": "q1", "text": "why stars"}\n{"_id": "q2", "text": "why cats"}\n')
-    header = "query-id\tcorpus-id\tscore\n"
-    (folder / "qrels" / "train.tsv").write_text(header + "q1\td1\t1\nq1\td2\t0\nq1\tgone\t2\nq2\td2\t1\n")
-    (folder / "qrels" / "test.tsv").write_text(header + "q2\td1\t1\n")
-    return folder
+    return write_beir(
+        folder,
+        [{"_id": name, "text": text} for name, text in documents],
+        {"q1": "why stars", "q2": "why cats"},
+        train=[("q1", "d1"), ("q1", "d2", 0), ("q1", "gone", 2), ("q2", "d2")],
+        test=[("q2", "d1")],
+    )
 
 
 def test_texts_and_train_queries_come_from_a_beir_folder(tmp_path: Path) -> None:

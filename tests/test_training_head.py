@@ -147,7 +147,7 @@ def test_the_later_of_equal_validations_is_chosen(data: TrainingData) -> None:
 
 def test_training_ends_in_time(data: TrainingData) -> None:
     trained = train_head(data, replace(SMALL, steps=10_000_000, max_seconds=0.2, validations=1))
-    assert 0.2 <= trained.elapsed_s < 10
+    assert trained.elapsed_s >= 0.2 and trained.steps < 10_000_000
     assert [result.step for result in trained.validations] == [0, trained.steps]
 
 
@@ -186,12 +186,11 @@ def test_the_card_and_the_report_are_written(trained: TrainedHead, tmp_path: Pat
 
 
 def test_a_large_corpus_is_sampled_with_the_documents_that_are_asked_for(
-    data_with_queries: TrainingData, monkeypatch: pytest.MonkeyPatch
+    data_with_queries: TrainingData,
 ) -> None:
-    monkeypatch.setattr("connector.training.validation.MAX_DOCUMENTS", 30)
     head = KSparseAutoEncoder(16, 64, 64, 64)
     torch.nn.init.normal_(head.encoder.weight)
-    _, validation = hold_out(data_with_queries, [head.statistics], 20, 0, share=0.2)
+    _, validation = hold_out(data_with_queries, [head.statistics], 20, 0, share=0.2, max_documents=30)
     # Document i is near query i; were it missing, no ranking could gain anything.
     assert validation.run(head).ndcg_share > 0.5
 
@@ -302,10 +301,10 @@ class Stopped(Exception):
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_stopped_run_goes_on_as_if_nothing_had_happened(
-    data_with_queries: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recipe: Recipe
+    data_with_queries: TrainingData, tmp_path: Path, recipe: Recipe
 ) -> None:
     # An iVAE is large and slow: kept after every step it would take half a minute.
-    monkeypatch.setattr("connector.training.loop._SAVE_EVERY_S", 0.3 if recipe == "ivae" else 0.0)
+    every_s = 0.3 if recipe == "ivae" else 0.0
     settings, checkpoint = small(recipe), tmp_path / "head" / "checkpoint.pt"
     whole = train_head(data_with_queries, settings)
 
@@ -314,7 +313,7 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_happened(
             raise Stopped
 
     with pytest.raises(Stopped):
-        train_head(data_with_queries, settings, checkpoint=checkpoint, progress=stop_at_half)
+        train_head(data_with_queries, settings, checkpoint=checkpoint, save_every_s=every_s, progress=stop_at_half)
     assert checkpoint.is_file()
     with pytest.raises(EncoderError, match="is of a run with another learning_rate and seed"):
         train_head(data_with_queries, replace(settings, learning_rate=1e-4, seed=5), checkpoint=checkpoint)

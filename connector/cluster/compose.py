@@ -7,16 +7,15 @@ from pathlib import Path
 from connector.errors import ClusterError
 from connector.source_tree import compose_file
 
-_PROBE_TIMEOUT_S = 5.0
 COMPOSE_FILE = compose_file()
 """Ours, which a wheel carries as well."""
 
 
-def docker_answers() -> bool:
-    """Tell whether a Docker engine answers within seconds and `docker compose` is installed."""
+def docker_answers(*, timeout_s: float = 5.0) -> bool:
+    """Tell whether a Docker engine answers within `timeout_s` seconds and `docker compose` is installed."""
     try:
         for arguments in (["info", "--format", "{{.ServerVersion}}"], ["compose", "version"]):
-            done = subprocess.run(["docker", *arguments], capture_output=True, timeout=_PROBE_TIMEOUT_S)
+            done = subprocess.run(["docker", *arguments], capture_output=True, timeout=timeout_s)
             if done.returncode:
                 return False
     except (OSError, subprocess.TimeoutExpired):

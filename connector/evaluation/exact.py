@@ -11,7 +11,7 @@ from scipy import sparse
 
 from connector.types import Hit, SparseVectors
 
-_BLOCK_SCORES = 16 * 1024 * 1024
+BLOCK_SCORES = 16 * 1024 * 1024
 """Scores held at a time, 64 MiB of float32; a single query may need more."""
 
 
@@ -20,6 +20,8 @@ def exact_search(
     query_embeddings: NDArray[np.floating],
     doc_ids: Sequence[str],
     top_k: int,
+    *,
+    block_scores: int = BLOCK_SCORES,
 ) -> list[list[Hit]]:
     """Find each query's documents of highest inner product.
 
@@ -28,6 +30,7 @@ def exact_search(
         query_embeddings: (n_queries, dim), finite.
         doc_ids: One for each document.
         top_k: Hits asked for, at least 1.
+        block_scores: Scores held at a time.
 
     Returns:
         min(top_k, n_documents) hits for each query, highest score first; where scores are equal, in the corpus's
@@ -50,7 +53,7 @@ def exact_search(
     queries = np.asarray(query_embeddings, dtype=np.float32)
     every = np.arange(len(documents))
     found: list[list[Hit]] = []
-    for block in _blocks(len(queries), len(documents)):
+    for block in _blocks(len(queries), len(documents), block_scores):
         # Infinity times 0 would warn here; it is refused in the next line.
         with np.errstate(all="ignore"):
             scores = queries[block] @ documents.T
@@ -61,7 +64,13 @@ def exact_search(
 
 
 def exact_sparse_search(
-    documents: SparseVectors, queries: SparseVectors, doc_ids: Sequence[str], num_latents: int, top_k: int
+    documents: SparseVectors,
+    queries: SparseVectors,
+    doc_ids: Sequence[str],
+    num_latents: int,
+    top_k: int,
+    *,
+    block_scores: int = BLOCK_SCORES,
 ) -> list[list[Hit]]:
     """Find each query's documents of highest dot product of sparse vectors.
 
@@ -71,6 +80,7 @@ def exact_sparse_search(
         doc_ids: One for each document.
         num_latents: Width of the encoder's output; features are below it.
         top_k: Hits asked for, at least 1.
+        block_scores: Scores held at a time.
 
     Returns:
         At most top_k hits for each query, highest score first; where scores are equal, in the corpus's order. As on
@@ -84,7 +94,7 @@ def exact_sparse_search(
     postings = _matrix(documents, num_latents).T.tocsr()
     rows = _matrix(queries, num_latents)
     found: list[list[Hit]] = []
-    for block in _blocks(len(queries.features), len(doc_ids)):
+    for block in _blocks(len(queries.features), len(doc_ids), block_scores):
         scores = rows[block] @ postings
         if not np.isfinite(scores.data).all():
             raise ValueError("a score is NaN or infinite; weights must be finite.")
@@ -134,8 +144,8 @@ def _check(n_documents: int, doc_ids: Sequence[str], top_k: int) -> None:
         raise ValueError(f"there are {n_documents} documents and {len(doc_ids)} doc_ids; give one for each.")
 
 
-def _blocks(n_queries: int, n_documents: int) -> list[slice]:
-    size = max(1, _BLOCK_SCORES // max(1, n_documents))
+def _blocks(n_queries: int, n_documents: int, block_scores: int) -> list[slice]:
+    size = max(1, block_scores // max(1, n_documents))
     return [slice(start, start + size) for start in range(0, n_queries, size)]
 
 

@@ -23,7 +23,6 @@ from connector.ingest.prepare import prepare_encoder
 from connector.types import Document, MalformedRecord
 from connector.vectors.codes import Bits
 
-_SAMPLED = 2_000
 _DICTIONARY = ("tim", "tip")
 
 
@@ -63,6 +62,7 @@ def predict(
     fields: Mapping[str, str] | None = None,
     chunk_size: int = 1_000,
     batch_size: int = 32,
+    sample_size: int = 2_000,
     progress: Callable[[int], None] | None = None,
 ) -> Prediction:
     """Read all records, index some documents drawn at random, and say what all of them would come to.
@@ -79,12 +79,13 @@ def predict(
         fields: As for `prepare_encoder`.
         chunk_size: Documents per request.
         batch_size: Texts per forward pass.
+        sample_size: Documents that are encoded and indexed, at most.
         progress: Told how many records are read.
 
     Raises:
         ClusterError: The server is away, or does not permit to create an index.
     """
-    sample, counted, malformed, reasons = _draw(records, progress)
+    sample, counted, malformed, reasons = _draw(records, sample_size, progress)
     name = f"ksparse-dry-run-{uuid.uuid4().hex[:12]}"
     texts = [document.content for document in sample]
     settings = {"number_of_shards": 1, "number_of_replicas": 0}
@@ -92,7 +93,7 @@ def predict(
     sizes: list[dict[str, int]] = []
     counts: list[int] = []
     encoding_s = 0.0
-    own = OwnDictionary(lambda most=_SAMPLED: texts[:most], documents=len(texts)) if dictionary else None
+    own = OwnDictionary(lambda most=sample_size: texts[:most], documents=len(texts)) if dictionary else None
     try:
         encoder = prepare_encoder(
             client,
@@ -131,7 +132,7 @@ def predict(
 
 
 def _draw(
-    records: Iterable[Document | MalformedRecord], progress: Callable[[int], None] | None
+    records: Iterable[Document | MalformedRecord], sample_size: int, progress: Callable[[int], None] | None
 ) -> tuple[list[Document], int, int, list[str]]:
     """Documents drawn evenly from all (reservoir sampling), and counts of both kinds of records."""
     chosen: list[Document] = []
@@ -145,9 +146,9 @@ def _draw(
                 reasons.append(f"{record.location}: {record.reason}")
         else:
             counted += 1
-            if len(chosen) < _SAMPLED:
+            if len(chosen) < sample_size:
                 chosen.append(record)
-            elif (place := draw.randrange(counted)) < _SAMPLED:
+            elif (place := draw.randrange(counted)) < sample_size:
                 chosen[place] = record
         if progress is not None:
             progress(number)

@@ -22,7 +22,7 @@ Progress = Callable[[str, float], None]
 """Called with what is being done and the share of it that is done, 0 to 1."""
 
 _WARM_UP = 0.01
-_SAVE_EVERY_S = 60.0
+SAVE_EVERY_S = 60.0
 
 
 class Objective(torch.nn.Module):
@@ -111,6 +111,7 @@ def train_loop(
     loss_at: Callable[[float], Tensor],
     validate: Callable[[int], Result],
     report: Progress,
+    save_every_s: float = SAVE_EVERY_S,
 ) -> None:
     """Take steps until the run is over; `run` holds where it stands.
 
@@ -119,10 +120,11 @@ def train_loop(
         optimizer: Of its parameters. Learning rates rise over the first hundredth of the run, then fall linearly to 0.
         plan: How long, and how often to validate.
         run: Where it stands; `best` is the state of the validation with the highest score, or of the last one.
-        kept: The state is saved there every minute, None keeps nothing.
+        kept: The state is saved there, None keeps nothing.
         loss_at: Draws a batch and returns its loss, when that share of the run is over.
         validate: Measures the objective after so many steps.
         report: Told how far it is.
+        save_every_s: Seconds between two times that the state is saved.
 
     Raises:
         EncoderError: The loss is no longer finite.
@@ -151,7 +153,7 @@ def train_loop(
             if chosen_of(run.validations, plan) is run.validations[-1]:
                 run.best = copy_state(objective)
             run.elapsed_s = time.monotonic() - started
-        if kept is not None and time.monotonic() - saved > _SAVE_EVERY_S:
+        if kept is not None and time.monotonic() - saved > save_every_s:
             kept.save(run, objective, optimizer, objective.generators)
             saved = time.monotonic()
 

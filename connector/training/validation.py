@@ -143,11 +143,17 @@ class Validation:
 
 
 def hold_out(
-    data: TrainingData, statistics: Sequence[CorpusStatistics], count: int, seed: int, *, share: float = 0.1
+    data: TrainingData,
+    statistics: Sequence[CorpusStatistics],
+    count: int,
+    seed: int,
+    *,
+    share: float = 0.1,
+    max_documents: int = MAX_DOCUMENTS,
 ) -> tuple[TrainingData, Validation]:
     """Set aside queries for validation: `count`, but at most `share` of all.
 
-    Documents stay in the training data; a corpus of more than `MAX_DOCUMENTS` is searched in a sample of these, the
+    Documents stay in the training data; a corpus of more than `max_documents` is searched in a sample of these, the
     ones that are asked for among them.
     """
     random = np.random.default_rng(seed)
@@ -156,9 +162,9 @@ def hold_out(
     for rows in data.corpora:
         own = held[(data.positives[held] >= rows.start) & (data.positives[held] < rows.stop)]
         sample = np.arange(rows.start, rows.stop)
-        if len(sample) > MAX_DOCUMENTS:
+        if len(sample) > max_documents:
             wanted = np.unique(data.positives[own])
-            others = random.permutation(np.setdiff1d(sample, wanted))[: MAX_DOCUMENTS - len(wanted)]
+            others = random.permutation(np.setdiff1d(sample, wanted))[: max_documents - len(wanted)]
             sample = np.sort(np.concatenate([wanted, others]))
         corpora.append(
             TrainingData(

@@ -14,6 +14,7 @@ from benchmarks.storage import settle
 from connector.connection.client import connect
 from connector.encoders.text import TextEncoder
 from connector.errors import ClusterError
+from tests.beir import numbered, write_beir
 
 pytestmark = pytest.mark.opensearch
 
@@ -29,12 +30,8 @@ SENTENCES = (
 
 @pytest.fixture
 def data(encoder: TextEncoder, tmp_path: Path) -> EncodedSet:
-    (tmp_path / "qrels").mkdir()
-    lines = [f'{{"_id": "d{row}", "text": "{text}"}}\n' for row, text in enumerate(SENTENCES)]
-    (tmp_path / "corpus.jsonl").write_text("".join(lines))
-    (tmp_path / "queries.jsonl").write_text("".join(line.replace('"d', '"q') for line in lines))
-    judgements = "".join(f"q{row}\td{row}\t1\n" for row in range(len(SENTENCES)))
-    (tmp_path / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + judgements)
+    judged = [(f"q{row}", f"d{row}") for row in range(len(SENTENCES))]
+    write_beir(tmp_path, numbered(SENTENCES, "d"), numbered(SENTENCES, "q"), test=judged)
     return encode_set(tmp_path, encoder, lambda texts: encoder.embed(texts))
 
 

@@ -15,6 +15,7 @@ from opensearchpy import OpenSearch
 
 from connector.cli.main import cli
 from connector.encoders.load import shipped_heads
+from tests.beir import numbered, to_lines, write_beir
 from tests.tiny import build_splade
 
 pytestmark = pytest.mark.opensearch
@@ -105,10 +106,6 @@ ANIMALS = ("cat", "dog", "horse", "mouse", "bird", "fish", "snake", "wolf", "bea
            "pig", "sheep", "deer", "hare")  # fmt: skip
 
 
-def to_lines(records: list[dict[str, Any]]) -> str:
-    return "".join(json.dumps(record) + "\n" for record in records)
-
-
 @pytest.fixture
 def files(workplace: Path) -> Path:
     """What the commands of the pages read: a corpus, retrieval sets, changes, a head and a SPLADE."""
@@ -120,16 +117,11 @@ def files(workplace: Path) -> Path:
         {"_id": "2", "text": "Katzen schlafen.", "metadata": {"lang": "de"}},
         {"_id": "3", "text": "Cats sleep on warm stones.", "metadata": {"lang": "en"}},
     ]
-    (workplace / "corpus.jsonl").write_text(to_lines(own + documents))
+    (workplace / "corpus.jsonl").write_text(to_lines([*own, *documents]))
     for name in ("scifact", "debian", "wordnet"):
-        qrels = workplace / "beir" / name / "qrels"
-        qrels.mkdir(parents=True)
-        (qrels.parent / "corpus.jsonl").write_text(to_lines(documents))
-        queries = [{"_id": f"q{number}", "text": f"where is the {thing}"} for number, thing in enumerate(things[:120])]
-        (qrels.parent / "queries.jsonl").write_text(to_lines(queries))
-        judged = "".join(f"q{number}\td{number}\t1\n" for number in range(120))
-        for split in ("train", "dev", "test"):
-            (qrels / f"{split}.tsv").write_text("query-id\tcorpus-id\tscore\n" + judged)
+        queries = numbered((f"where is the {thing}" for thing in things[:120]), "q")
+        judged = [(f"q{number}", f"d{number}") for number in range(120)]
+        write_beir(workplace / "beir" / name, documents, queries, train=judged, dev=judged, test=judged)
     (workplace / "changes.jsonl").write_text('{"_id": "1", "metadata": {"lang": "en", "old": null}}\n')
     (workplace / "pyserini.jsonl").write_text('{"id": "p1", "contents": "Stars burn for years."}\n')
     (workplace / "articles.csv").write_text("sku,abstract,body,internal\na1,Stars,They burn for years.,x\n")

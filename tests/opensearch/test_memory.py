@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import psutil
 import pytest
 from opensearchpy import OpenSearch
@@ -19,11 +21,13 @@ def node_processes() -> list[psutil.Process]:
 def test_memory_is_that_of_the_node(client: OpenSearch) -> None:
     memory = read_memory(client)
     assert 10e6 < memory.heap < 8e9
-    if memory.resident is not None:
-        assert memory.resident >= memory.heap / 4
-        assert any(memory.resident == pytest.approx(each.memory_info().rss, rel=0.2) for each in node_processes())
-    if memory.mapped is not None and memory.resident is not None:
-        assert 0 < memory.mapped < memory.resident
+    nodes = node_processes()
+    if not nodes or not Path("/proc").is_dir():
+        pytest.skip("the node runs elsewhere, or on a system without /proc")
+    assert memory.resident is not None and memory.mapped is not None
+    assert any(memory.resident == pytest.approx(each.memory_info().rss, rel=0.2) for each in nodes)
+    assert memory.heap / 4 <= memory.resident
+    assert 0 < memory.mapped < memory.resident
 
 
 def test_indices_are_open_again_afterwards(client: OpenSearch, index: str) -> None:

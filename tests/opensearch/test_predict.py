@@ -27,13 +27,10 @@ def corpus(count: int) -> list[Document]:
     return [Document(f"document-{row}", " ".join(random.choice(WORDS, 12))) for row in range(count)]
 
 
-def test_the_size_of_an_index_is_predicted_within_a_tenth(
-    client: OpenSearch, index: str, lexical: TextEncoder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("connector.ingest.predict._SAMPLED", 1_000)
+def test_the_size_of_an_index_is_predicted_within_a_tenth(client: OpenSearch, index: str, lexical: TextEncoder) -> None:
     documents = corpus(6_000)
     shares: list[int] = []
-    prediction = predict(client, lexical, documents, rescore=4, progress=shares.append)
+    prediction = predict(client, lexical, documents, rescore=4, sample_size=1_000, progress=shares.append)
     assert (prediction.documents, prediction.sampled, prediction.requests) == (6_000, 1_000, 12)
     assert shares == list(range(1, 6_001))
     assert not client.indices.exists(index="ksparse-dry-run-*", params={"allow_no_indices": "false"})

@@ -11,7 +11,7 @@ from opensearchpy import OpenSearch
 from benchmarks.systems.base import write
 from connector.query.rescore import CODE_FIELD, build_rescore, code_mapping
 from connector.vectors.codes import Bits, RotatedCode
-from tests.test_codes import DOCUMENTS, QUERIES
+from tests.unit_vectors import DOCUMENTS, QUERIES
 
 pytestmark = pytest.mark.opensearch
 

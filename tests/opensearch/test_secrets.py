@@ -19,6 +19,7 @@ from connector.errors import BulkWriteError, ClusterError
 from connector.index.schema import prepare_index
 from connector.index.writer import BulkWriter
 from connector.types import EncoderFingerprint, SparseDocument
+from tests.beir import write_beir
 from tests.fault_proxy import TLS_FOLDER, FaultProxy, broken_before, fault_proxy, passed, status
 from tests.forward_proxy import forward_proxy
 
@@ -91,10 +92,9 @@ def test_a_day_of_commands_leaves_no_credential_behind(
     guarded: FaultProxy, index: str, head_folder: Path, client: OpenSearch
 ) -> None:
     options = ["--index", index, "--encoder", str(head_folder)]
-    Path("corpus.jsonl").write_text('{"_id": "d1", "text": "stars burn"}\n{"_id": "d2"\n')
-    Path("queries.jsonl").write_text('{"_id": "q1", "text": "stars"}\n')
-    Path("qrels").mkdir()
-    Path("qrels/test.tsv").write_text("query-id\tcorpus-id\tscore\nq1\td1\t1\n")
+    write_beir(Path(), {"d1": "stars burn"}, {"q1": "stars"}, test=[("q1", "d1")])
+    with Path("corpus.jsonl").open("a") as corpus:
+        corpus.write('{"_id": "d2"\n')
     guarded.faults.extend([passed, broken_before, status(400, "not today")])
     assert run("ingest", "corpus.jsonl", *options).exit_code == 4
     assert Path(f"{index}.checkpoint.json").is_file()

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from benchmarks import ht_tables, ksparse_tables
+from benchmarks import ht_tables
 from benchmarks.__main__ import benchmarks
 from benchmarks.suites import EF_SEARCH
 from connector.cli.main import cli
+from tests.beir import numbered, write_beir
 from tests.tiny import WORDS, build_splade
 
 pytestmark = pytest.mark.opensearch
@@ -26,16 +27,10 @@ def dataset(tmp_path: Path, opensearch_url: str, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("OPENSEARCH_URL", opensearch_url)
     monkeypatch.chdir(tmp_path)
     random = np.random.default_rng(0)
-    folder = tmp_path / "tiny"
-    (folder / "qrels").mkdir(parents=True)
     texts = [" ".join(random.choice(WORDS, 8)) for _ in range(COUNT)]
-    lines = [json.dumps({"_id": str(row), "text": text}) + "\n" for row, text in enumerate(texts)]
-    (folder / "corpus.jsonl").write_text("".join(lines))
-    (folder / "queries.jsonl").write_text("".join(lines[:40]))
-    for split, rows in (("test", range(20)), ("train", range(20, 40))):
-        judgements = "".join(f"{row}\t{row}\t1\n" for row in rows)
-        (folder / "qrels" / f"{split}.tsv").write_text("query-id\tcorpus-id\tscore\n" + judgements)
-    return folder
+    judged = [(str(row), str(row)) for row in range(40)]
+    folder = tmp_path / "tiny"
+    return write_beir(folder, numbered(texts), numbered(texts[:40]), test=judged[:20], train=judged[20:])
 
 
 def run(*arguments: str) -> Result:
@@ -112,11 +107,7 @@ def test_query_encoders_ask_the_same_indices_twice(dataset: Path, head_folder: P
     assert "is not" in str(wrong.exception) and "see `ksparse train queries`" in str(wrong.exception)
 
 
-def test_table_4_has_each_subset(
-    dataset: Path, head_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ksparse_tables, "LATENTS", 64)
-    monkeypatch.setattr(ksparse_tables, "K", 16)
+def test_table_4_has_each_subset(dataset: Path, head_folder: Path, tmp_path: Path) -> None:
     sizes = [option for size in (100, 120, 999) for option in ("--documents", str(size))]
     options = ("--encoder", str(head_folder), "--rounds", "1", "--cache", "cache", "--output", "table4.json")
     printed = run("ksparse-table4", str(dataset), *sizes, "--k", "4", "--k", "16", "--steps", "5", *options).stdout

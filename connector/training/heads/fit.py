@@ -78,7 +78,9 @@ def fit_head(
     texts: Sequence[str],
     *,
     documents: int | None = None,
+    num_latents: int | None = None,
     seconds: float = 600.0,
+    steps: int = 1_000_000,
     seed: int = 0,
     progress: Callable[[str, float], None] | None = None,
 ) -> FittedHead:
@@ -91,7 +93,9 @@ def fit_head(
         encoder: A dense model with a head, to compare with.
         texts: A sample of the documents, 200 at least; tens of thousands are good.
         documents: How many documents the corpus has; as many as `texts` if None.
+        num_latents: Of the head, but never fewer than the features of a text; as many as the corpus deserves if None.
         seconds: Time for everything.
+        steps: Updates of the head, at most.
         seed: Of the sample, the sentences and the batches.
         progress: Told what is being done, and the share of it.
 
@@ -131,10 +135,10 @@ def fit_head(
     left = seconds - (time.monotonic() - started)
     k, k_query = encoder.k or encoder.head.k, encoder.k_query or encoder.head.k_query
     settings = TrainingSettings(
-        num_latents=max(k, k_query, latents_for(documents or len(texts), len(embeddings))),
+        num_latents=max(k, k_query, num_latents or latents_for(documents or len(texts), len(embeddings))),
         k=k,
         k_query=k_query,
-        steps=1_000_000,
+        steps=steps,
         max_seconds=max(1.0, min(_SHARE_TRAINING * seconds, 0.8 * left)),
         validations=4,
         validation_queries=500,

@@ -59,9 +59,9 @@ class IVAEObjective(Objective):
         known = self.head.with_clusters(embeddings)
         means, log_variances = self.head.encoder(known), self.log_variance(known)
         latents = means + (log_variances / 2).exp() * torch.randn_like(means)
-        likelihood = _log_density(embeddings, self.decoder(latents), torch.tensor(math.log(_DECODER_VARIANCE)))
-        posterior = _log_density(latents, means, log_variances)
-        prior = _log_density(latents, torch.zeros(()), self.log_prior_variance(known[:, self.head.dim :]))
+        likelihood = log_density(embeddings, self.decoder(latents), torch.tensor(math.log(_DECODER_VARIANCE)))
+        posterior = log_density(latents, means, log_variances)
+        prior = log_density(latents, torch.zeros(()), self.log_prior_variance(known[:, self.head.dim :]))
         return (
             -settings.alpha_elbo * (likelihood + prior - posterior).mean()
             + settings.alpha_distance * distance_loss(embeddings, latents)
@@ -77,7 +77,7 @@ class IVAEObjective(Objective):
         return [self._random]
 
 
-def _log_density(values: Tensor, means: Tensor, log_variances: Tensor) -> Tensor:
+def log_density(values: Tensor, means: Tensor, log_variances: Tensor) -> Tensor:
     """Of independent Gaussians, summed over each row."""
     squares = (values - means).square() / log_variances.exp()
     return -0.5 * (math.log(2 * math.pi) + log_variances + squares).sum(dim=1)

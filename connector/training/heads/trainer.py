@@ -22,7 +22,7 @@ from connector.training.heads.ivae import IVAEObjective
 from connector.training.heads.neighbours import nearest_neighbours
 from connector.training.heads.objectives import PaperObjective, RetrievalObjective
 from connector.training.heads.settings import TrainingSettings
-from connector.training.loop import Progress, chosen_of, copy_state, parameter_groups, take_up, train_loop
+from connector.training.loop import SAVE_EVERY_S, Progress, chosen_of, copy_state, parameter_groups, take_up, train_loop
 from connector.training.validation import FRONTIER, Validation, ValidationResult, hold_out
 from connector.vectors.statistics import CorpusStatistics
 
@@ -74,6 +74,7 @@ def train_head(
     device: str | torch.device = "cpu",
     baseline: KSparseAutoEncoder | None = None,
     checkpoint: Path | None = None,
+    save_every_s: float = SAVE_EVERY_S,
     progress: Progress | None = None,
 ) -> TrainedHead:
     """Train a head on embeddings.
@@ -85,8 +86,9 @@ def train_head(
         special_ids: Tokens that the dense model's tokenizer adds by itself.
         device: Where to train.
         baseline: A head to compare with on the held-out queries, and to keep where nothing better is found.
-        checkpoint: A file that keeps the state every minute. Where there is one, the run goes on from it; it is
+        checkpoint: A file that keeps the state every `save_every_s`. Where there is one, the run goes on from it; it is
             deleted at the end.
+        save_every_s: Seconds between two times that the checkpoint is written.
         progress: Told how far it is.
 
     Raises:
@@ -129,6 +131,7 @@ def train_head(
         loss_at=lambda _done: objective.loss(),
         validate=validate,
         report=report,
+        save_every_s=save_every_s,
     )
     objective.load_state_dict(run.best)
     objective.finish()

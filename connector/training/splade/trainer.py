@@ -24,7 +24,7 @@ from connector.encoders.text import TextEncoder
 from connector.encoders.thresholds import Thresholding, TopKMasking
 from connector.errors import EncoderError
 from connector.training.distillation import TaughtCorpus, hold_out
-from connector.training.loop import Objective, Progress, parameter_groups, take_up, train_loop
+from connector.training.loop import SAVE_EVERY_S, Objective, Progress, parameter_groups, take_up, train_loop
 from connector.training.splade.batches import TaughtBatches
 from connector.training.splade.loss import HybridThresholdingLoss
 from connector.training.splade.settings import SpladeSettings
@@ -97,8 +97,8 @@ class SpladeObjective(Objective):
         """Draw a batch and return its loss, when that share of the run is over."""
         self._mask(done)
         self.criterion.model.train()
-        features, dense = self._draw()
-        return torch.stack(list(self.criterion(features, self._taught(features, dense)).values())).sum()
+        features, dense = self.draw()
+        return torch.stack(list(self.criterion(features, self.targets(features, dense)).values())).sum()
 
     def use_statistics(self, found: Mapping[str, CorpusStatistics]) -> None:
         """Weigh queries by these from now on; a corpus of which nothing is known takes the mean of the others."""
@@ -111,7 +111,7 @@ class SpladeObjective(Objective):
     def calibrate(self, batches: int = 8) -> None:
         """Bring the teacher's scores onto the scale of the model's: the paper's teacher is on it by itself."""
         self.criterion.model.eval()
-        ratios = [self.criterion.margin_ratio(*self._draw()) for _ in range(batches)]
+        ratios = [self.criterion.margin_ratio(*self.draw()) for _ in range(batches)]
         self.criterion.teacher_scale.fill_(float(np.mean(ratios)))
 
     def finish(self) -> None:
@@ -121,7 +121,7 @@ class SpladeObjective(Objective):
             known = [CorpusStatistics.of_features(row.numpy()) for row in self.token_weights.cpu()]
             self._idf.use_statistics(CorpusStatistics.average(known))
 
-    def _draw(self) -> tuple[list[dict[str, Any]], Tensor]:
+    def draw(self) -> tuple[list[dict[str, Any]], Tensor]:
         """Tokens of a batch and the dense teacher's scores; queries are weighed by its corpus from now on."""
         batch = self._batches.draw()
         if self._idf is not None:
@@ -130,7 +130,7 @@ class SpladeObjective(Objective):
         return features, torch.from_numpy(batch.scores).to(self.criterion.model.device)
 
     @torch.no_grad()
-    def _taught(self, features: Sequence[dict[str, Any]], dense: Tensor) -> Tensor:
+    def targets(self, features: Sequence[dict[str, Any]], dense: Tensor) -> Tensor:
         """What the batch is taught, on the scale of the dense scores: these, and those of the start."""
         if not self._start:
             return dense
@@ -161,6 +161,7 @@ def train_splade(
     settings: SpladeSettings,
     *,
     checkpoint: Path | None = None,
+    save_every_s: float = SAVE_EVERY_S,
     progress: Progress | None = None,
 ) -> TrainedSplade:
     """Train a SPLADE model; its own modules are trained, and stay trained.
@@ -169,8 +170,9 @@ def train_splade(
         start: A SPLADE. Thresholds, idf or a mask that it has already are left out.
         corpora: Texts with a teacher's embeddings.
         settings: The method and all that decides the result.
-        checkpoint: A file that keeps the state every minute. Where there is one, the run goes on from it; it is
+        checkpoint: A file that keeps the state every `save_every_s`. Where there is one, the run goes on from it; it is
             deleted at the end.
+        save_every_s: Seconds between two times that the checkpoint is written.
         progress: Told how far it is.
 
     Raises:
@@ -220,6 +222,7 @@ def train_splade(
             loss_at=objective.loss,
             validate=measure,
             report=progress or (lambda _task, _share: None),
+            save_every_s=save_every_s,
         )
     objective.finish()
     if kept is not None:

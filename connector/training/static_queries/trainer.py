@@ -24,7 +24,7 @@ from connector.errors import EncoderError
 from connector.evaluation.exact import exact_search
 from connector.training.data import root_shares
 from connector.training.distillation import TaughtCorpus, hold_out
-from connector.training.loop import Objective, Progress, chosen_of, take_up, train_loop
+from connector.training.loop import SAVE_EVERY_S, Objective, Progress, chosen_of, take_up, train_loop
 from connector.training.static_queries.settings import StaticSettings
 from connector.training.validation import known_item_gains
 
@@ -157,6 +157,7 @@ def train_static(
     settings: StaticSettings,
     *,
     checkpoint: Path | None = None,
+    save_every_s: float = SAVE_EVERY_S,
     progress: Progress | None = None,
 ) -> TrainedStatic:
     """Train token embeddings whose mean is near to what the dense model makes of a query.
@@ -167,8 +168,9 @@ def train_static(
         dense: The teacher; its tokenizer is taken over.
         corpora: Texts with its embeddings.
         settings: All that decides the result.
-        checkpoint: A file that keeps the state every minute. Where there is one, the run goes on from it; it is
+        checkpoint: A file that keeps the state every `save_every_s`. Where there is one, the run goes on from it; it is
             deleted at the end.
+        save_every_s: Seconds between two times that the checkpoint is written.
         progress: Told how far it is.
 
     Raises:
@@ -199,6 +201,7 @@ def train_static(
         loss_at=lambda _done: objective.loss(),
         validate=lambda steps: _validate(model, held, steps),
         report=report,
+        save_every_s=save_every_s,
     )
     objective.load_state_dict(run.best)
     if kept is not None:
