@@ -79,7 +79,16 @@ def test_up_with_a_url_that_nobody_answers_says_so(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("OPENSEARCH_URL", "http://127.0.0.1:1")
     result = run("up")
     assert result.exit_code == 1
-    assert result.stderr.startswith("Error: No OpenSearch answers at http://127.0.0.1:1")
+    assert result.stderr.startswith("Error: No OpenSearch answers at http://127.0.0.1:1, which OPENSEARCH_URL names.")
+    assert "unset it to start one here" in result.stderr and "`ksparse up`" not in result.stderr
+
+
+def test_another_port_than_that_of_the_url_is_refused(server_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENSEARCH_URL", server_url)
+    result = run("up", "--port", "1")
+    assert result.exit_code == 1
+    assert f"OpenSearch is used at {server_url}, and not on port 1. Unset OPENSEARCH_URL" in result.stderr
+    assert run("up", "--port", server_url.rpartition(":")[2]).exit_code == 0
 
 
 def test_up_prints_json(server_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

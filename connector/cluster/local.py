@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from connector.cluster.compose import COMPOSE_FILE, compose_down, compose_up, docker_answers
 from connector.cluster.connection import Cluster, connection_from_environment
@@ -52,7 +53,16 @@ def up(
     """
     given = connection_from_environment()
     if given is not None:
-        get_json(given, "/")
+        _check_port(given.url, port, "Unset OPENSEARCH_URL to start one here.")
+        try:
+            get_json(given, "/")
+        except ClusterError as error:
+            if "ksparse up" not in str(error):
+                raise
+            raise ClusterError(
+                f"No OpenSearch answers at {given.url}, which OPENSEARCH_URL names. Correct it, or unset it to start "
+                "one here."
+            ) from error
         return Started(given, was_up=True)
     with locked(cache_folder() / "up.lock", timeout_s=_LOCK_TIMEOUT_S):
         state = read_state()
@@ -62,6 +72,7 @@ def up(
                     f"OpenSearch is up at {state.url} with {len(state.nodes)} node(s), not {nodes}. "
                     "Run `ksparse down` first."
                 )
+            _check_port(state.url, port, "Run `ksparse down` first.")
             cluster = Cluster(state.url, kind=state.kind)
             wait_until_ready(cluster, nodes=nodes, timeout_s=timeout_s)
             return Started(cluster, was_up=True)
@@ -79,6 +90,12 @@ def up(
             wait_until_ready(cluster, nodes=1, timeout_s=timeout_s)
             return Started(cluster, was_up=False)
         return Started(_start_embedded(nodes, heap, port, timeout_s, on_progress), was_up=False)
+
+
+def _check_port(url: str, port: int | None, advice: str) -> None:
+    used = urlsplit(url).port or DEFAULT_PORT
+    if port is not None and port != used:
+        raise ClusterError(f"OpenSearch is used at {url}, and not on port {port}. {advice}")
 
 
 def down(*, purge: bool = False) -> str | None:
