@@ -170,7 +170,7 @@ def test_codes_put_hits_into_the_dense_order(
 
 def test_a_window_needs_codes(client: OpenSearch, index: str, lexical: TextEncoder, tmp_path: Path) -> None:
     prepare_encoder(client, index, lexical, sample=TEXTS)
-    with pytest.raises(SearchError, match=f"Index '{index}' has no codes to rescore 50 hits by; ingest it anew with"):
+    with pytest.raises(SearchError, match=f"Index '{index}' has no codes to rescore 50 hits by; search it"):
         Retriever(client, index, lexical).search("stars burn", window=50)
     splade = TextEncoder(build_splade(tmp_path / "splade"))
     with pytest.raises(EncoderError, match="rescoring needs a dense model"):
