@@ -43,7 +43,7 @@ class OwnDictionary:
     """Builds the dictionary of a new index, and keeps the embeddings that it was built from.
 
     Args:
-        sample: Gives the texts of the first documents.
+        sample: Texts of the first documents, or what gives them.
         settings: Of the dictionary.
         documents: Documents to be expected in all, which set the number of cells; None if nobody knows.
         progress: Called with the current task and the share of it that is done.
@@ -51,13 +51,13 @@ class OwnDictionary:
 
     def __init__(
         self,
-        sample: Sample,
+        sample: Sample | Sequence[str],
         settings: DictionarySettings = _DEFAULT_SETTINGS,
         *,
         documents: int | None = None,
         progress: Callable[[str, float], None] | None = None,
     ) -> None:
-        self._sample = sample
+        self._sample: Sample = sample if callable(sample) else lambda most=MOST_DOCUMENTS: sample[:most]
         self._settings = settings
         self._documents = documents
         self._report = progress or (lambda _task, _share: None)

@@ -93,7 +93,7 @@ def predict(
     sizes: list[dict[str, int]] = []
     counts: list[int] = []
     encoding_s = 0.0
-    own = OwnDictionary(lambda most=sample_size: texts[:most], documents=len(texts)) if dictionary else None
+    own = OwnDictionary(texts, documents=len(texts)) if dictionary else None
     try:
         encoder = prepare_encoder(
             client,

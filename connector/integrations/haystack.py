@@ -66,7 +66,7 @@ class KSparseDocumentStore:
 
     Args:
         index: Its name; made by the first documents if it is not there. `index_name` is the same.
-        encoder: Name or folder for `load_encoder`.
+        encoder: Name or folder for `load_encoder`; None as of `IndexStore`.
         url: Of the server; `hosts` and `opensearch_url` are the same. If None, OPENSEARCH_URL, or
             http://localhost:9200 without that.
         username: For basic authentication.
@@ -88,7 +88,7 @@ class KSparseDocumentStore:
         self,
         *,
         index: str | None = None,
-        encoder: str = DEFAULT_ENCODER,
+        encoder: str | None = None,
         url: str | Sequence[str] | None = None,
         username: Secret | None = _USERNAME,
         password: Secret | None = _PASSWORD,

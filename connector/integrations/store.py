@@ -19,7 +19,7 @@ from connector.connection.factory import connection_options
 from connector.connection.transport import PatientConnection
 from connector.corpus.read import check_documents
 from connector.corpus.values import to_ids
-from connector.encoders.load import DEFAULT_ENCODER, load_encoder
+from connector.encoders.load import load_encoder
 from connector.encoders.text import TextEncoder
 from connector.errors import BulkWriteError, ClusterError, IndexMappingError, SearchError
 from connector.index.delete import check_narrowed, delete_matching
@@ -30,8 +30,9 @@ from connector.index.schema import IndexSchema, read_schema
 from connector.index.searcher import Searcher
 from connector.index.sizes import all_of, count_matching
 from connector.index.writer import BulkWriter
+from connector.ingest.own_dictionary import OwnDictionary
 from connector.ingest.pipeline import WRITE_SIZE, IngestJob
-from connector.ingest.prepare import prepare_encoder
+from connector.ingest.prepare import load_index_encoder, prepare_encoder
 from connector.query.hybrid import build_words_query
 from connector.query.terms import META_FIELD, TERMS_FIELD
 from connector.search.diversify import diversify
@@ -68,7 +69,8 @@ class IndexStore:
 
     Args:
         index: Its name; made by the first write if it is not there.
-        encoder: A loaded one, or a name or folder for `load_encoder`.
+        encoder: A loaded one, or a name or folder for `load_encoder`. None takes the one that wrote the index; a new
+            index gets a dictionary of the first documents written, or the shipped encoder for fewer than 1,000.
         client: A ready client; else one is made.
         url: Of the server, where no client is given; if None, OPENSEARCH_URL, or http://localhost:9200 without that.
         rescore: Of a new index: bits a dimension of a code that puts the first hits into the dense order.
@@ -88,7 +90,7 @@ class IndexStore:
         self,
         index: str,
         *,
-        encoder: TextEncoder | str = DEFAULT_ENCODER,
+        encoder: TextEncoder | str | None = None,
         client: OpenSearch | None = None,
         url: str | Sequence[str] | None = None,
         rescore: Bits | None = None,
@@ -137,7 +139,10 @@ class IndexStore:
 
     @property
     def encoder(self) -> TextEncoder:
-        """As given, without the statistics of the index."""
+        """As given, without the statistics of the index; else the one that wrote the index, else the shipped one."""
+        if self._encoder is None:
+            schema = read_schema(self.client, self.index)
+            return load_encoder() if schema is None else load_index_encoder(self.client, schema)
         if isinstance(self._encoder, str):
             self._encoder = load_encoder(self._encoder)
         return self._encoder
@@ -165,12 +170,17 @@ class IndexStore:
         checked = self._checked(documents, with_text=vectors is None)
         latest = sorted({document.doc_id: row for row, document in enumerate(checked)}.values())
         kept = [checked[row] for row in latest]
+        own = None
         if self._told is None:
+            texts = self._sample or [document.content for document in kept]
+            if self._encoder is None and vectors is None:
+                own = OwnDictionary(texts, documents=len(texts))
             self._told = prepare_encoder(
                 self.client,
                 self.index,
                 self.encoder,
-                sample=self._sample or [document.content for document in kept],
+                sample=texts,
+                dictionary=own,
                 rescore=self._rescore,
                 settings=self._settings,
                 mappings=self._mappings,
@@ -178,7 +188,8 @@ class IndexStore:
         try:
             writer = BulkWriter(self.client, self.index)
             size = WRITE_SIZE if batch_size is None else batch_size
-            with IngestJob(writer, self._told, refresh=self._refresh, write_size=size) as job:
+            encoding = own.reuse(self._told) if own is not None else self._told
+            with IngestJob(writer, encoding, refresh=self._refresh, write_size=size) as job:
                 if vectors is not None:
                     job.add_vectors(kept, vectors.take(latest))
                 else:
@@ -293,7 +304,8 @@ class IndexStore:
     def retriever(self) -> Retriever | None:
         """Searches the index; None as long as it is not there."""
         if self._retriever is None and self.exists():
-            self._retriever = Retriever(self.client, self.index, self.encoder, source=self._source)
+            encoder = None if self._encoder is None else self.encoder
+            self._retriever = Retriever(self.client, self.index, encoder, source=self._source)
         return self._retriever
 
     def search(

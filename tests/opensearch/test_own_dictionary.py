@@ -39,16 +39,6 @@ TEXTS = [" ".join(RANDOM.choice(WORDS, 7, p=RARITY / RARITY.sum())) for _ in ran
 """Some words are rare, as tokens must be to count."""
 
 
-class First:
-    """The first of some texts."""
-
-    def __init__(self, texts: list[str]) -> None:
-        self.texts = texts
-
-    def __call__(self, most: int = 10_000) -> list[str]:
-        return self.texts[:most]
-
-
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Nothing is kept between tests, nor in the user's folder."""
@@ -70,7 +60,7 @@ def named(client: OpenSearch, index: str) -> Iterator[str]:
 
 
 def prepare(client: OpenSearch, index: str, dense: TextEncoder, texts: list[str] = TEXTS) -> TextEncoder:
-    own = OwnDictionary(First(texts), documents=len(texts))
+    own = OwnDictionary(texts, documents=len(texts))
     return prepare_encoder(client, index, dense, sample=texts, dictionary=own, rescore=4)
 
 
@@ -167,7 +157,7 @@ def test_jobs_that_start_together_use_one_dictionary(client: OpenSearch, named: 
 def test_an_index_that_cannot_be_created_leaves_no_dictionary(
     client: OpenSearch, named: str, dense: TextEncoder
 ) -> None:
-    own = OwnDictionary(First(TEXTS), documents=len(TEXTS))
+    own = OwnDictionary(TEXTS, documents=len(TEXTS))
     with pytest.raises(IndexMappingError, match="number_of_shards"):
         prepare_encoder(client, named, dense, sample=TEXTS, dictionary=own, settings={"number_of_shards": "many"})
     assert not client.indices.get(index=f"{named}*", params={"expand_wildcards": "all"})
@@ -184,7 +174,7 @@ def test_too_few_documents_get_the_fixed_head(client: OpenSearch, named: str, de
 def test_documents_of_the_sample_are_not_embedded_again(
     client: OpenSearch, named: str, dense: TextEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own = OwnDictionary(First(TEXTS[:1_100]), documents=1_100)
+    own = OwnDictionary(TEXTS[:1_100], documents=1_100)
     told = prepare_encoder(client, named, dense, sample=TEXTS, dictionary=own, rescore=4)
     expected = told.encode_document(TEXTS[1_090:1_110])
     embedded: list[str] = []
@@ -288,3 +278,17 @@ def test_the_doctor_needs_codes(client: OpenSearch, named: str, dense: TextEncod
     result = CliRunner().invoke(cli, ["doctor", "--index", named])
     assert result.exit_code == 1
     assert "has no codes to compare hits with" in result.output
+
+
+def test_a_store_of_a_framework_needs_no_encoder(client: OpenSearch, named: str) -> None:
+    """The real dense model, as a user has it."""
+    from connector.integrations.store import IndexStore
+
+    store = IndexStore(named, client=client, rescore=4)
+    store.write([Document(str(row), text) for row, text in enumerate(TEXTS[:1_000])])
+    assert dictionary_of(existing_schema(client, named)).size > 1_000
+    # Another program.
+    other = IndexStore(named, client=client)
+    assert [hit.text for hit in other.search(TEXTS[3], top_k=1)] == [TEXTS[3]]
+    other.write([Document("new", "why do music and stars burn for years")])
+    assert [hit.id for hit in other.search("why do music and stars burn for years", top_k=1)] == ["new"]
