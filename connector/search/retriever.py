@@ -155,8 +155,8 @@ class Retriever:
             options: As in `search`, apart from a least score.
 
         Raises:
-            SearchError: It shares no feature with the query, the filters or an alias hide it, or it does not exist: the
-                message says which. Or as in `search`.
+            SearchError: It shares no feature with the query, the filters or the routing leave it out, or it does not
+                exist, which includes what an alias hides: the message says which. Or as in `search`.
         """
         found = self.search(
             query,

@@ -326,8 +326,8 @@ class SparseIndex:
         """Return one document as a search would, with what each feature added (`Hit.explain`).
 
         Raises:
-            SearchError: The document shares no feature with the query, the filters or an alias hide it, or it does not
-                exist: the message says which.
+            SearchError: The document shares no feature with the query, the filters or the routing leave it out, or it
+                does not exist, which includes what an alias hides: the message says which.
         """
         return self.retriever.explain(
             query,

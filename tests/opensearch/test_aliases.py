@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -20,7 +20,6 @@ from connector.index.searcher import Searcher
 from connector.index.sizes import count_matching
 from connector.index.writer import BulkWriter
 from connector.ingest.pipeline import ingest_documents
-from connector.ingest.prepare import prepare_encoder
 from connector.integrations.store import IndexStore
 from connector.query.body import SPACE_FIELD, SearchOptions
 from connector.query.pruning import Pruning
@@ -29,19 +28,10 @@ from connector.search.sparse_index import SparseIndex
 from connector.search.tune import tune
 from connector.types import Document, Hit
 from tests.fault_proxy import FaultProxy, fault_proxy
+from tests.tenants import ALPHA, DOCUMENTS, QUERY, fill, ids, switch
 from tests.tiny import WORDS
 
 pytestmark = pytest.mark.opensearch
-
-QUERY = f"{WORDS[0]} {WORDS[1]}"
-# The other tenant's document is nearest to the query.
-DOCUMENTS = [
-    Document("b1", QUERY, metadata={"tenant": "beta"}, routing="beta"),
-    Document("a1", f"{WORDS[0]} {WORDS[2]} {WORDS[3]}", metadata={"tenant": "alpha"}, routing="alpha"),
-    Document("b2", f"{WORDS[1]} {WORDS[4]} {WORDS[5]}", metadata={"tenant": "beta"}, routing="beta"),
-    Document("a2", f"{WORDS[1]} {WORDS[6]} {WORDS[7]}", metadata={"tenant": "alpha"}, routing="alpha"),
-]
-ALPHA = {"filter": {"term": {"metadata.tenant": "alpha"}}}
 
 Verb = Callable[[Retriever], list[Hit]]
 VERBS: dict[str, Verb] = {
@@ -69,22 +59,6 @@ def other(lexical: TextEncoder) -> TextEncoder:
     return TextEncoder(lexical.model, k=4)
 
 
-def fill(
-    client: OpenSearch,
-    index: str,
-    encoder: TextEncoder,
-    documents: Sequence[Document] = DOCUMENTS,
-    **options: Any,  # noqa: ANN401
-) -> TextEncoder:
-    sample = [document.content for document in DOCUMENTS]
-    settings = {"number_of_shards": 3, "number_of_replicas": 0}
-    said: dict[str, Any] = {"sample": sample, "settings": settings, "rescore": 4} | options
-    told = prepare_encoder(client, index, encoder, **said)
-    assert ingest_documents(documents, told, BulkWriter(client, index)).indexed == len(documents)
-    client.indices.refresh(index=index)
-    return told
-
-
 def without_space(client: OpenSearch, index: str, encoder: TextEncoder) -> TextEncoder:
     """An index as 0.1.0 made them, which does not say of which space its features are."""
     sample = [document.content for document in DOCUMENTS]
@@ -94,19 +68,6 @@ def without_space(client: OpenSearch, index: str, encoder: TextEncoder) -> TextE
     client.indices.create(index=index, body=body)
     assert ingest_documents(DOCUMENTS, told, BulkWriter(client, index)).indexed == len(DOCUMENTS)
     return told
-
-
-def switch(client: OpenSearch, alias: str, index: str, **definition: object) -> None:
-    """Let an alias name one index and no other, in one step."""
-    actions: list[dict[str, Any]] = (
-        [{"remove": {"index": "*", "alias": alias}}] if client.indices.exists_alias(name=alias) else []
-    )
-    actions.append({"add": {"index": index, "alias": alias, **definition}})
-    client.indices.update_aliases(body={"actions": actions})
-
-
-def ids(hits: Sequence[Hit]) -> list[str]:
-    return sorted(hit.doc_id for hit in hits)
 
 
 @each_verb
