@@ -7,6 +7,7 @@ from importlib.util import find_spec
 import click
 
 from benchmarks.cli.demo import demo
+from benchmarks.cli.dictionary import dictionary
 from benchmarks.cli.encoder_frontier import encoder_frontier
 from benchmarks.cli.frontier import frontier
 from benchmarks.cli.growth import growth
@@ -39,6 +40,7 @@ benchmarks.add_command(ht_table_command("ht-table1", "Table 1 of the HT paper: t
 benchmarks.add_command(ht_table_command("ht-table2", "Table 2 of the HT paper: sets that no model was trained on."))
 benchmarks.add_command(ht_table_command("ht-table3", "Table 3 of the HT paper: options of the design."))
 benchmarks.add_command(ht_table_command("ht-idf", "Beyond the HT paper: higher thresholds, idf, budgets of postings."))
+benchmarks.add_command(dictionary)
 benchmarks.add_command(growth)
 benchmarks.add_command(ingest)
 benchmarks.add_command(stream)

@@ -54,7 +54,7 @@ class Plan:
     fast: TextEncoder | None = None
     memory: bool = False
     deep: bool = False
-    knobs_from: int = 1_000
+    knobs_from: int = 2_000
 
 
 def compare(

@@ -147,6 +147,11 @@ def dictionary_systems(data: EncodedSet) -> list[System]:
     return [replace(own, k_query=32), own, replace(own, window=1_000)]
 
 
+def default_systems(data: EncodedSet) -> list[System]:
+    """HNSW at its default, and a new index at its own: the suite `dictionary`."""
+    return [_graphs(data)[0], *dictionary_systems(data)]
+
+
 def demo_systems(data: EncodedSet, k_queries: Sequence[int]) -> list[System]:
     """What `make demo` shows: HNSW on floats and on bytes, features, features with codes.
 

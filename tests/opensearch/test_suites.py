@@ -176,6 +176,32 @@ def test_growth_goes_beyond_the_set(dataset: Path, head_folder: Path, tmp_path: 
     assert (tmp_path / "growth.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_new_index_is_compared_at_its_defaults(
+    opensearch_url: str, head_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENSEARCH_URL", opensearch_url)
+    monkeypatch.chdir(tmp_path)
+    random = np.random.default_rng(2)
+    texts = [" ".join(random.choice(WORDS, 8)) for _ in range(1_200)]
+    unjudged = write_beir(tmp_path / "unjudged", numbered(texts), numbered(texts[:20]))
+    options = ("--encoder", str(head_folder), "--rounds", "1", "--cache", "cache", "--output", "own.json")
+    run("dictionary", str(unjudged), "--documents", "1000", "--documents", "1100", *options)
+    result = json.loads((tmp_path / "own.json").read_text())
+    assert list(result["results"]) == ["1000", "1100"]
+    rows = {(row["system"], row["knob"]): row for row in result["results"]["1100"]}
+    assert list(rows) == [
+        ("exact dense", ""),
+        ("HNSW", "default"),
+        ("own dictionary + 4 bits", "k_query=32, 500 rescored"),
+        ("own dictionary + 4 bits", "k_query=64, 500 rescored"),
+        ("own dictionary + 4 bits", "k_query=64, 1000 rescored"),
+    ]
+    most = rows["own dictionary + 4 bits", "k_query=64, 1000 rescored"]
+    # A query and each document have 64 and 8 of 660 cells.
+    assert 0.05 < most["postings_per_document"] < 5
+    assert most["overlap@10"] > 0.5, "codes of 16 dimensions are coarse; at random it would be 0.01"
+
+
 def test_rules_of_selection_are_compared_without_a_node(dataset: Path, head_folder: Path, tmp_path: Path) -> None:
     options = (str(dataset), "--encoder", str(head_folder), "--cache", "cache")
     printed = run("feature-selection", *options, "--output", "rules.json").stdout

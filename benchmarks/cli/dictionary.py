@@ -1,0 +1,42 @@
+"""`dictionary`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from benchmarks.cli.stage import Options, common, on_stage, print_result
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  python -m benchmarks dictionary beir/scifact
+  python -m benchmarks dictionary packages --documents 100000 --documents 400000
+"""
+)
+@click.argument("dataset", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--documents",
+    "sizes",
+    multiple=True,
+    type=click.IntRange(1_000),
+    help="Repeatable; documents drawn at random, where the set has no judgements.  [default: all]",
+)
+@common
+def dictionary(dataset: Path, sizes: tuple[int, ...], options: Options) -> None:
+    """What a new index is by default, a dictionary of its own documents and 4-bit codes, beside HNSW at its default."""
+    from benchmarks.compare import Plan
+    from benchmarks.growth import grown
+    from benchmarks.suites import default_systems
+
+    with on_stage(options) as stage:
+        data = stage.encode(dataset, k_query=32, most_documents=max(sizes, default=None))
+        result = stage.result("dictionary", data)
+        for size in sorted(sizes) or [len(data.documents)]:
+            if f"{size}" not in result.groups:
+                drawn = grown(data, size)
+                plan = Plan(rounds=options.rounds)
+                result.add(f"{size}", stage.compare(drawn, default_systems(drawn), plan))
+    print_result(result)
