@@ -15,6 +15,7 @@ from opensearchpy import OpenSearch
 
 from connector.cli.main import cli
 from connector.encoders.load import shipped_heads
+from connector.ingest.letters import Letter
 from tests.beir import numbered, to_lines, write_beir
 from tests.tiny import build_splade
 
@@ -137,6 +138,9 @@ def test_the_commands_of_a_block_run(block: list[str], index: str, client: OpenS
         # What is there before: an index under an alias, and another encoder.
         run(f"ksparse ingest corpus.jsonl --index {index}-1")
         client.indices.put_alias(index=f"{index}-1", name=index)
+        # What an earlier run could not index, corrected since.
+        letter = Letter(operation="index", reason="no text", doc_id="9", record={"_id": "9", "text": "Goats climb."})
+        (files / f"{index}.dead-letters.jsonl").write_bytes(letter.to_line())
         shutil.copytree(shipped_heads()["all-MiniLM-L6-v2"], files / "my-head")
         configuration = json.loads((files / "my-head" / "config.json").read_text())
         (files / "my-head" / "config.json").write_text(json.dumps(configuration | {"k": 48}))
