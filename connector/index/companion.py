@@ -28,6 +28,8 @@ _PART = 512 * 2**10
 _PARTS = 4
 """Documents in a request: 2.7 MB, below what any service takes."""
 
+_REFUSED = 400
+
 _BODY: dict[str, Any] = {
     "mappings": {"dynamic": False, "properties": {"data": {"type": "binary"}}},
     "settings": {
@@ -78,13 +80,13 @@ def store_companion(client: OpenSearch, owner: str, data: bytes) -> Companion:
     name = owner.encode()[: MAX_NAME_BYTES - len(suffix)].decode(errors="ignore") + suffix
     kept = Companion(name, digest, len(data))
     try:
-        with explained(client):
-            client.indices.create(index=name, body=_BODY)
+        _create(client, name)
+    except ClusterError as error:
+        raise ClusterError(f"The dictionary of {owner!r} is kept in an index {name!r}. {error}") from error
     except TransportError as error:
-        if error.error != "resource_already_exists_exception":
-            raise IndexMappingError(
-                f"The server refuses index {name!r}, which keeps the dictionary of {owner!r}: {reason_of(error)}"
-            ) from error
+        raise IndexMappingError(
+            f"The server refuses index {name!r}, which keeps the dictionary of {owner!r}: {reason_of(error)}"
+        ) from error
     parts = [data[start : start + _PART] for start in range(0, len(data), _PART)]
     for first in range(0, len(parts), _PARTS):
         lines: list[dict[str, Any]] = []
@@ -137,6 +139,21 @@ def cache_folder() -> Path:
     if own:
         return Path(own) / "dictionaries"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ksparse" / "dictionaries"
+
+
+def _create(client: OpenSearch, name: str) -> None:
+    """Create the hidden index unless it is there; without settings where a service permits none."""
+    for body in (_BODY, {"mappings": _BODY["mappings"]}):
+        try:
+            with explained(client):
+                client.indices.create(index=name, body=body)
+        except TransportError as error:
+            if error.error == "resource_already_exists_exception":
+                return
+            if "settings" not in body or error.status_code != _REFUSED:
+                raise
+        else:
+            return
 
 
 def _fetch(client: OpenSearch, companion: Companion) -> bytes:

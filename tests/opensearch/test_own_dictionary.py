@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from opensearchpy import OpenSearch
+from opensearchpy.exceptions import AuthorizationException
 
 from connector import Document, SparseIndex
 from connector.cli.main import cli
@@ -19,7 +20,7 @@ from connector.encoders.dictionary import TwoLevelDictionary
 from connector.encoders.dictionary_file import pack_dictionary, unpack_dictionary
 from connector.encoders.load import load_encoder
 from connector.encoders.text import TextEncoder
-from connector.errors import EncoderError, IndexMappingError
+from connector.errors import ClusterError, EncoderError, IndexMappingError
 from connector.index.companion import Companion, cache_folder, fetch_companion
 from connector.index.drop import drop_index
 from connector.index.schema import IndexSchema, existing_schema
@@ -292,3 +293,24 @@ def test_a_store_of_a_framework_needs_no_encoder(client: OpenSearch, named: str)
     assert [hit.text for hit in other.search(TEXTS[3], top_k=1)] == [TEXTS[3]]
     other.write([Document("new", "why do music and stars burn for years")])
     assert [hit.id for hit in other.search("why do music and stars burn for years", top_k=1)] == ["new"]
+
+
+def test_a_cluster_that_permits_no_second_index_is_told_which_one_it_is(
+    client: OpenSearch, named: str, dense: TextEncoder
+) -> None:
+    create = client.indices.create
+
+    def refuse(index: str, **options: object) -> object:
+        if "-dictionary-" in index:
+            raise AuthorizationException(403, "security_exception", {"error": {"reason": "no permissions"}})
+        return create(index=index, **options)
+
+    client.indices.create = refuse
+    try:
+        with pytest.raises(
+            ClusterError, match=rf"The dictionary of '{named}' is kept in an index '{named}-dictionary-"
+        ):
+            prepare(client, named, dense)
+    finally:
+        del client.indices.create
+    assert not client.indices.exists(index=named), "nothing is half made"
