@@ -106,7 +106,7 @@ def test_the_command_prints_a_line_for_each_feature(index: str, head_folder: Pat
     (workplace / "corpus.jsonl").write_text("\n".join(lines))
     run = CliRunner().invoke
     options = ["--index", index, "--encoder", str(head_folder)]
-    assert run(cli, ["ingest", "corpus.jsonl", *options, "--quiet"]).exit_code == 0
+    assert run(cli, ["ingest", "corpus.jsonl", *options, "--rescore", "none", "--quiet"]).exit_code == 0
     found = json.loads(run(cli, ["explain", TEXTS[2], *options, "--json"]).stdout)
     assert found["doc_id"] == "2"
     printed = run(cli, ["explain", TEXTS[2], *options, "--id", "2"]).stdout
