@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -110,6 +110,23 @@ def encode_by(
     return encoder, documents, cached_vectors(encoder, [query.text for query in data.judged.queries], "query", folder)
 
 
+def check_sets(folders: Iterable[Path], split: str = "test") -> None:
+    """Make sure that sets can be read, before anything that takes longer.
+
+    Raises:
+        CorpusError: One has no corpus, no queries, or judgements without the split.
+    """
+    for folder in folders:
+        load_queries(folder, split)
+        if not any(isinstance(record, Document) for record in read_corpus(folder)):
+            raise CorpusError(f"{folder} holds no document; there is nothing to search.")
+
+
+def load_queries(folder: Path, split: str = "test") -> RetrievalSet:
+    """Load the queries of a set, with the judgements of a split if it has any."""
+    return load_retrieval_set(folder, split) if any(folder.glob("qrels/*")) else _unjudged(folder)
+
+
 def _unjudged(folder: Path) -> RetrievalSet:
     """The queries of a set without judgements."""
     queries = tuple(
@@ -154,8 +171,7 @@ def encode_set(
     judgements = any(folder.glob("qrels/*"))
     records = (record for record in read_corpus(folder) if isinstance(record, Document))
     documents = tuple(records if judgements else islice(records, most_documents))
-    judged = load_retrieval_set(folder, split) if judgements else _unjudged(folder)
-    judged = judged.first(most_queries)
+    judged = load_queries(folder, split).first(most_queries)
     texts, questions = [document.content for document in documents], [query.text for query in judged.queries]
     document_embeddings, query_embeddings = embed(texts), embed(questions)
     if not judgements:

@@ -18,7 +18,7 @@ from connector.cli.train_splade import splade
 from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.load import load_encoder
 from connector.training.heads.settings import RECIPES, Recipe, TrainingSettings
-from tests.beir import numbered, write_beir
+from tests.beir import documents_of, numbered, to_lines, write_beir
 from tests.tiny import WORDS
 
 Train = Callable[..., Result]
@@ -39,12 +39,22 @@ def train(tmp_path: Path, dense_folder: Path, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
-    """60 documents, and 20 train queries for the first 20 of them."""
+    """200 documents, and 20 train queries for the first 20 of them."""
     random = np.random.default_rng(0)
-    texts = [" ".join(random.choice(WORDS, 6)) for _ in range(60)]
+    texts = [" ".join(random.choice(WORDS, 6)) for _ in range(200)]
     queries = numbered((" ".join(text.split()[:2]) for text in texts[:20]), "q")
     judged = [(f"q{number}", f"d{number}") for number in range(20)]
     return write_beir(tmp_path / "beir", numbered(texts, "d"), queries, train=judged)
+
+
+@pytest.fixture
+def no_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that is loaded fails the test."""
+
+    def loaded(*_: object) -> None:
+        raise AssertionError("a model was loaded")
+
+    monkeypatch.setattr("connector.encoders.base_model.load_base_model", loaded)
 
 
 @pytest.mark.parametrize("recipe", ["retrieval", "paper", "ivae"])
@@ -70,7 +80,7 @@ def test_a_head_trained_on_texts_loads_and_encodes(
 def test_train_queries_of_a_beir_folder_are_used(train: Train, corpus: Path, tmp_path: Path) -> None:
     assert train(str(corpus)).exit_code == 0
     report = json.loads((tmp_path / "head" / "training.json").read_text())
-    assert report["data"] == {"beir": {"documents": 60, "queries": 20}}
+    assert report["data"] == {"beir": {"documents": 200, "queries": 20}}
     assert (report["settings"]["seed"], report["steps"]) == (0, 3)
 
 
@@ -104,12 +114,12 @@ def test_several_corpora_are_joined(train: Train, corpus: Path, tmp_path: Path) 
 
 def test_embeddings_are_cached_where_asked(train: Train, corpus: Path, tmp_path: Path) -> None:
     assert train(str(corpus), "--cache", "kept").exit_code == 0
-    assert sorted(np.load(path).shape for path in (tmp_path / "kept").iterdir()) == [(20, 16), (60, 16)]
+    assert sorted(np.load(path).shape for path in (tmp_path / "kept").iterdir()) == [(20, 16), (200, 16)]
 
 
 @pytest.mark.parametrize("name", ["rows.npy", "rows.npz"])
 def test_a_head_is_trained_on_embeddings(train: Train, tmp_path: Path, name: str) -> None:
-    rows = np.random.default_rng(0).standard_normal((100, 16)).astype(np.float32)
+    rows = np.random.default_rng(0).standard_normal((200, 16)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     if name == "rows.npy":
         np.save(name, rows)
@@ -169,20 +179,34 @@ def test_wrong_options_are_exit_status_2(
     ],
 )
 def test_what_needs_no_model_is_said_before_one_is_loaded(
-    train: Train, corpus: Path, arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+    train: Train, corpus: Path, arguments: list[str], message: str, no_model: None
 ) -> None:
-    def loaded(*_: object) -> None:
-        raise AssertionError("a model was loaded")
-
-    monkeypatch.setattr("connector.encoders.base_model.load_base_model", loaded)
     result = train(str(corpus), *arguments)
     assert result.exit_code in (1, 2) and message in result.stderr, result.output
 
 
-def test_ivae_says_how_many_documents_it_needs(train: Train, tmp_path: Path) -> None:
-    (tmp_path / "few.jsonl").write_text('{"_id": "a", "text": "stars burn"}\n{"_id": "b", "text": "cats sleep"}\n')
-    result = train("few.jsonl", "--recipe", "ivae")
-    assert result.exit_code == 1 and "into 25 clusters, and there are 2" in result.stderr, result.output
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("name", ["few.jsonl", "few.npy"])
+def test_too_few_documents_are_refused_before_anything_is_done(
+    train: Train, tmp_path: Path, no_model: None, name: str, recipe: Recipe
+) -> None:
+    (tmp_path / "few.jsonl").write_text(to_lines(documents_of(numbered(["stars burn"] * 199))))
+    np.save(tmp_path / "few.npy", np.ones((199, 16), np.float32))
+    result = train(name, "--recipe", recipe)
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "Error: 199 documents are too few to train a head on; 200 are needed, better thousands. The shipped encoder "
+        "needs no training.\n",
+    )
+    assert not (tmp_path / "head").exists()
+
+
+def test_documents_of_all_corpora_count(train: Train, tmp_path: Path) -> None:
+    halves = [numbered((f"stars {WORDS[row % 30]}" for row in range(100)), prefix) for prefix in "ab"]
+    for half, name in zip(halves, ("a.jsonl", "b.jsonl"), strict=True):
+        (tmp_path / name).write_text(to_lines(documents_of(half)))
+    assert train("a.jsonl").exit_code == 1
+    assert train("a.jsonl", "b.jsonl").exit_code == 0
 
 
 def test_embeddings_and_texts_together_are_refused(train: Train, corpus: Path, tmp_path: Path) -> None:

@@ -300,7 +300,7 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_happened(
 def test_what_cannot_be_trained_is_refused(encoder: TextEncoder, splade: SparseEncoder, corpus: TaughtCorpus) -> None:
     with pytest.raises(EncoderError, match="is no SPLADE: it has no SpladePooling"):
         train_splade(encoder.model, [corpus], SMALL)
-    with pytest.raises(EncoderError, match="there are 3 training queries, 10 are needed"):
+    with pytest.raises(EncoderError, match="^3 training queries are too few; 10 are needed"):
         train_splade(splade, [corpus.take(np.arange(3))], SMALL)
 
 
@@ -335,6 +335,20 @@ def train(tmp_path: Path, splade_folder: Path, dense_folder: Path, corpus: Taugh
         return CliRunner().invoke(cli, ["train", "splade", str(folder), *common, *few, "--quiet", *arguments])
 
     return run
+
+
+def test_too_few_queries_are_refused_before_a_model_is_loaded(
+    train: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def loaded(*_: object, **__: object) -> None:
+        raise AssertionError("a model was loaded")
+
+    monkeypatch.setattr("connector.cli.encoder.load_encoder", loaded)
+    qrels = tmp_path / "beir" / "qrels" / "train.tsv"
+    qrels.write_text("".join(qrels.read_text().splitlines(keepends=True)[:10]))  # a header and nine queries
+    result = train()
+    assert result.exit_code == 1 and "Error: 9 training queries are too few; 10 are needed" in result.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_command_writes_a_model_that_loads_and_a_card(train: Callable[..., Result], tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_end(
 
 
 def test_what_cannot_be_trained_is_refused(dense: SentenceTransformer, corpus: TaughtCorpus) -> None:
-    with pytest.raises(EncoderError, match="there are 99 training queries, 100 are needed"):
+    with pytest.raises(EncoderError, match="^99 training queries are too few; 100 are needed"):
         train_static(dense, [corpus.take(np.arange(99))], SMALL)
 
 
@@ -208,6 +208,21 @@ def test_the_command_writes_a_head_that_loads_and_a_card(
     assert load_encoder(str(tmp_path / "fast"), device="cpu").query_model is not None
     assert not (head_folder / "query_model").exists(), "the head itself is left as it was"
     assert train("--encoder", str(tmp_path / "fast")).exit_code == 0, "trained again, in its own folder"
+
+
+def test_too_few_queries_are_refused_before_a_model_is_loaded(
+    train: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def loaded(*_: object, **__: object) -> None:
+        raise AssertionError("a model was loaded")
+
+    monkeypatch.setattr("connector.cli.encoder.load_encoder", loaded)
+    corpus = tmp_path / "corpus.jsonl"
+    corpus.write_text("".join(corpus.read_text().splitlines(keepends=True)[:99]))
+    result = train()
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: 99 training queries are too few; 100 are needed, better thousands.")
+    assert not (tmp_path / "fast").exists()
 
 
 def test_wrong_arguments_name_the_next_step(train: Callable[..., Result], dense_folder: Path) -> None:

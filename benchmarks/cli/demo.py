@@ -47,7 +47,7 @@ Examples:
 def demo(corpus: Path | None, encoder: str, documents: int, rounds: int, cache: Path, output: Path, keep: bool) -> None:
     """Index a real corpus, answer three questions, and compare with HNSW."""
     from benchmarks import demo as job
-    from benchmarks.datasets import cached_embed, encode_set
+    from benchmarks.datasets import cached_embed, check_sets, encode_set
     from benchmarks.docstrings import write_docstrings
     from benchmarks.plots import plot_frontier
     from benchmarks.report import columns, to_cells
@@ -61,6 +61,7 @@ def demo(corpus: Path | None, encoder: str, documents: int, rounds: int, cache: 
             console.print("Collecting the docstrings of Python's library and the installed packages ...")
             count = write_docstrings(corpus, documents=documents)
             console.print(f"{count:,} docstrings in {corpus}; the first sentence of some is a query for the rest.")
+    check_sets([corpus])
     loaded = open_encoder(encoder)
     with job.running_cluster(keep=keep, say=console.print) as cluster:
         make_client = job.client_maker(cluster)

@@ -31,7 +31,7 @@ def dictionary(dataset: Path, sizes: tuple[int, ...], options: Options) -> None:
     from benchmarks.growth import grown
     from benchmarks.suites import default_systems
 
-    with on_stage(options) as stage:
+    with on_stage(options, [dataset]) as stage:
         data = stage.encode(dataset, k_query=32, most_documents=max(sizes, default=None))
         result = stage.result("dictionary", data)
         for size in sorted(sizes) or [len(data.documents)]:

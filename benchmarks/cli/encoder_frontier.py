@@ -47,13 +47,14 @@ def encoder_frontier(
     card: Path | None,
 ) -> None:
     """Measure what an encoder keeps of dense quality, and at how many postings. Needs no server."""
-    from benchmarks.datasets import cached_embed, encode_set
+    from benchmarks.datasets import cached_embed, check_sets, encode_set
     from benchmarks.frontier import encoder_frontier as measure
     from benchmarks.report import SCORES_HEADING, frontier_to_markdown, scores_section
     from benchmarks.results import write_result
     from connector.cli.encoder import open_encoder
     from connector.training.validation import FRONTIER
 
+    check_sets(datasets, split)
     loaded = open_encoder(encoder)
     results = {}
     with stages(quiet=False) as report:

@@ -31,10 +31,12 @@ def frontier(dataset: Path, split: str, splade: str | None, clients: tuple[int, 
     """Compare all systems at all their settings on one judged set."""
     from benchmarks.compare import Plan
     from benchmarks.suites import all_systems
-    from connector.encoders.load import load_encoder
+    from connector.encoders.load import check_encoder, load_encoder
 
-    model = load_encoder(splade, k=100, k_query=64) if splade else None
-    with on_stage(options) as stage:
+    if splade:
+        check_encoder(splade)
+    with on_stage(options, [dataset], split=split) as stage:
+        model = load_encoder(splade, k=100, k_query=64) if splade else None
         data = stage.encode(dataset, split=split, k_doc=128, k_query=64)
         result = stage.result("frontier", data, split=split, clients=clients, splade=model and model.fingerprint.digest)
         if data.name not in result.groups:

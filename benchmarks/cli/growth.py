@@ -34,7 +34,7 @@ def growth(dataset: Path, sizes: tuple[int, ...], options: Options) -> None:
     from benchmarks.growth import grown
     from benchmarks.suites import growth_systems
 
-    with on_stage(options) as stage:
+    with on_stage(options, [dataset]) as stage:
         data = stage.encode(dataset, k_doc=64, k_query=32, most_documents=max(sizes))
         result = stage.result("growth", data)
         for size in sorted(sizes):

@@ -53,7 +53,7 @@ def table_command(suite: str, what: str) -> click.Command:
 
         rows = TABLES[suite]
         base = SpladeSettings(max_seconds=max_minutes * 60 if max_minutes else None, **training)  # type: ignore[arg-type]
-        with on_stage(options) as stage:
+        with on_stage(options, datasets) as stage:
             result = stage.open_result(
                 suite,
                 "-".join(path.resolve().name for path in datasets),

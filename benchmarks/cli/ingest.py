@@ -28,7 +28,7 @@ def ingest(dataset: Path, documents: int, encoded: int, options: Options) -> Non
     from benchmarks.ingest import compare_writing, encode_and_write
     from benchmarks.report import ingest_to_markdown
 
-    with on_stage(options) as stage:
+    with on_stage(options, [dataset]) as stage:
         data = stage.encode(dataset, k_doc=64, k_query=32)
         some = grown(data, min(documents, len(data.documents)))
         result = stage.result("ingest", some, encoded=encoded)

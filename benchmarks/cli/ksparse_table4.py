@@ -39,7 +39,7 @@ def ksparse_table4(dataset: Path, sizes: tuple[int, ...], ks: tuple[int, ...], s
     from benchmarks.compare import Plan
     from benchmarks.suites import subset, table_4_systems
 
-    with on_stage(options) as stage:
+    with on_stage(options, [dataset]) as stage:
         data = stage.encode(dataset, k_doc=64, k_query=32)
         result = stage.result("ksparse-table4", data, k=ks, steps=steps)
         left = [size for size in sizes if size <= len(data.documents) and f"{size}" not in result.groups]

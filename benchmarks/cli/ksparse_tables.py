@@ -27,12 +27,14 @@ def table_command(number: int, what: str) -> click.Command:
     @rows_option
     def table(corpora: tuple[Path, ...], test: Path, steps: int, cache: Path, output: Path | None) -> None:
         from benchmarks import ksparse_tables
+        from benchmarks.datasets import check_sets
         from benchmarks.results import write_result
         from connector.encoders.base_model import DEFAULT_BASE_MODEL, find_base_model, load_base_model
         from connector.training.data import concatenate
         from connector.training.embeddings import EmbeddingCache
         from connector.training.sources import read_texts
 
+        check_sets([test])
         dense = find_base_model(DEFAULT_BASE_MODEL)
         embedder = EmbeddingCache(load_base_model(dense, "cpu"), dense.name, cache)
         with stages(quiet=False) as report:

@@ -25,7 +25,7 @@ def levers(dataset: Path, split: str, clients: tuple[int, ...], options: Options
     from benchmarks.compare import Plan
     from benchmarks.suites import lever_systems
 
-    with on_stage(options) as stage:
+    with on_stage(options, [dataset], split=split) as stage:
         data = stage.encode(dataset, split=split, k_doc=64, k_query=64)
         result = stage.result("levers", data, split=split, clients=clients)
         if data.name not in result.groups:

@@ -27,9 +27,11 @@ def query_encoders(dataset: Path, fast: str, options: Options) -> None:
     from benchmarks.report import encoders_to_markdown
     from benchmarks.suites import query_encoder_systems
     from connector.cli.encoder import open_encoder
+    from connector.encoders.load import check_encoder
     from connector.errors import EncoderError
 
-    with on_stage(options) as stage:
+    check_encoder(fast)
+    with on_stage(options, [dataset]) as stage:
         data = stage.encode(dataset, k_doc=64, k_query=32)
         static = open_encoder(fast).with_statistics(data.encoder.statistics)
         if static.query_model is None or static.fingerprint.digest != data.encoder.fingerprint.digest:

@@ -39,12 +39,13 @@ def feature_selection(
     output: Path | None,
 ) -> None:
     """Compare k features of every text with as many as it needs, at equal size of the index. Needs no server."""
-    from benchmarks.datasets import cached_embed, encode_set
+    from benchmarks.datasets import cached_embed, check_sets, encode_set
     from benchmarks.report import selection_to_markdown
     from benchmarks.results import write_result
     from benchmarks.selection import WIDTH, compare_rules
     from connector.cli.encoder import open_encoder
 
+    check_sets(datasets)
     loaded = open_encoder(encoder)
     other = open_encoder(learned) if learned is not None else None
     if other is not None and (other.head is None or other.head.thresholds is None):

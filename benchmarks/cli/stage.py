@@ -116,12 +116,13 @@ class Stage:
 
 
 @contextmanager
-def on_stage(options: Options) -> Iterator[Stage]:
-    """Load the encoder, start a node unless one is up, and stop what was started."""
-    from benchmarks.datasets import cached_embed
+def on_stage(options: Options, datasets: Sequence[Path], *, split: str = "test") -> Iterator[Stage]:
+    """Check the sets, load the encoder, start a node unless one is up, and stop what was started."""
+    from benchmarks.datasets import cached_embed, check_sets
     from benchmarks.demo import client_maker, running_cluster
     from connector.cli.encoder import open_encoder
 
+    check_sets(datasets, split)
     loaded = open_encoder(options.encoder)
     with running_cluster(keep=False, say=partial(click.echo, err=True)) as cluster, stages(quiet=False) as report:
         embed = cached_embed(loaded, options.cache, report)

@@ -105,6 +105,7 @@ def ingest(
     from connector.index.schema import check_new_index, read_schema, read_uuid
     from connector.ingest.checkpoint import Checkpoint
     from connector.ingest.sample import Sampled
+    from connector.training.heads.settings import FEWEST_DOCUMENTS, check_documents
 
     kind: Format | None = file_format  # type: ignore[assignment]
     source = "" if corpus == STANDARD_INPUT and not resume else digest_source(corpus, kind, layout)
@@ -136,6 +137,8 @@ def ingest(
     records = Sampled(read_corpus(corpus, fields=known_fields, format=kind, generate_ids=generate_ids, layout=layout))
     total = count_records(corpus, format=kind)
     # Before what takes seconds to import and to load.
+    if fit is not None and not fitted:
+        check_documents(len(records.sample(FEWEST_DOCUMENTS)))
     nothing = schema is None and not dry_run and not records.sample(1)
     from connector.cli.encoder import open_encoder, open_index_encoder
     from connector.cli.summary import conclude

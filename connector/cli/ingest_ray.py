@@ -110,22 +110,26 @@ def ingest_ray(
     check_address(address)
     from connector.cli.encoder import hide_loading
     from connector.cli.summary import conclude
+    from connector.encoders.load import check_encoder
     from connector.ingest.own_dictionary import OWN_ENCODER
     from connector.ingest.ray.job import RayIngest, import_ray
 
+    named = None if encoder == OWN_ENCODER else encoder
+    if named is not None:
+        check_encoder(named)
     hide_loading()
     _join(address)
     job = RayIngest(
         index=index,
         connect=connect,
-        encoder=None if encoder == OWN_ENCODER else encoder,
+        encoder=named,
         k=k,
         actors=actors,
         gpus_per_actor=gpus_per_actor,
         dead_letters=dead_letters_path(dead_letters, index),
         idf=bool(new.idf),
         calibrate=new.calibrate is not False,
-        rescore=DEFAULT_BITS if new.rescore is None and encoder in (None, OWN_ENCODER) else new.bits,
+        rescore=DEFAULT_BITS if new.rescore is None and named is None else new.bits,
         search=new.search,
         fields=fields,
         settings=new.settings,

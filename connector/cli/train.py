@@ -24,7 +24,7 @@ from connector.cli.progress import stages
 from connector.cli.settings import make_settings, settings_option
 from connector.corpus.layout import Layout
 from connector.errors import CorpusError
-from connector.training.heads.settings import RECIPES, TrainingSettings
+from connector.training.heads.settings import RECIPES, TrainingSettings, check_documents
 
 _ABOVE_0 = click.FloatRange(min=0, min_open=True)
 _FROM_0 = click.FloatRange(min=0)
@@ -161,16 +161,16 @@ def train(
     if of_embeddings and splits:
         raise click.UsageError("--split names qrels of corpora, and embeddings have none; leave it out.")
     sources = [] if of_embeddings else read_sources(corpus, splits=splits, seed=settings.seed, layout=layout)
+    parts = [load_embeddings(path) for path in of_embeddings]
+    check_documents(sum(len(part.documents) for part in parts) + sum(len(source.documents) for source in sources))
     output.mkdir(parents=True, exist_ok=True)
     device = choose_device(device)
     base_model = base_model or DEFAULT_BASE_MODEL
     counts: dict[str, dict[str, int]] = {}
     special_ids: list[int] = []
     with stages(quiet) as report:
-        if of_embeddings:
-            parts = [load_embeddings(path) for path in corpus]
-            names = [path.name for path in corpus]
-        else:
+        names = [path.name for path in corpus]
+        if sources:
             hide_loading()
             dense = find_base_model(base_model)
             embedder = EmbeddingCache(load_base_model(dense, device), dense.name, cache)

@@ -21,7 +21,7 @@ from connector.cli.options import (
 from connector.cli.progress import stages
 from connector.cli.settings import make_settings, settings_option
 from connector.corpus.layout import Layout
-from connector.training.static_queries.settings import StaticSettings
+from connector.training.static_queries.settings import FEWEST_QUERIES, StaticSettings
 
 
 @click.command(
@@ -67,13 +67,14 @@ def queries(
     from connector.encoders.load import DEFAULT_ENCODER, head_folder
     from connector.training.distillation import teach
     from connector.training.embeddings import EmbeddingCache
-    from connector.training.sources import read_sources
+    from connector.training.sources import check_queries, read_sources
     from connector.training.static_queries.card import save_static
     from connector.training.static_queries.trainer import train_static
 
     settings = make_settings(StaticSettings, max_minutes=max_minutes, **options)
     head = head_folder(encoder or DEFAULT_ENCODER)
     sources = read_sources(corpus, splits=splits, seed=settings.seed, layout=layout)
+    check_queries(sources, FEWEST_QUERIES)
     output.mkdir(parents=True, exist_ok=True)
     opened = open_encoder(str(head), device=device)
     dense, base_model = opened.dense_model(), opened.fingerprint.base_model

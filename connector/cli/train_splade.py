@@ -23,7 +23,7 @@ from connector.cli.progress import stages
 from connector.cli.settings import make_settings, settings_option
 from connector.corpus.layout import Layout
 from connector.encoders.threshold_rules import THRESHOLD_RULES
-from connector.training.splade.settings import METHODS, SpladeSettings
+from connector.training.splade.settings import FEWEST_QUERIES, METHODS, SpladeSettings
 
 _RULES = click.Choice(THRESHOLD_RULES)
 _ABOVE_0 = click.FloatRange(min=0, min_open=True)
@@ -102,12 +102,13 @@ def splade(
     from connector.encoders.device import choose_device
     from connector.training.distillation import teach
     from connector.training.embeddings import EmbeddingCache
-    from connector.training.sources import read_sources
+    from connector.training.sources import check_queries, read_sources
     from connector.training.splade.card import save_splade
     from connector.training.splade.trainer import train_splade
 
     settings = make_settings(SpladeSettings, max_minutes=max_minutes, **options)
     sources = read_sources(corpus, splits=splits, seed=settings.seed, layout=layout)
+    check_queries(sources, FEWEST_QUERIES)
     output.mkdir(parents=True, exist_ok=True)
     device = choose_device(device)
     encoder = open_encoder(start, device=device)

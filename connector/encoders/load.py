@@ -64,6 +64,17 @@ def encoder_folder(name: str) -> Path:
     return shipped_encoders().get(name, Path(name))
 
 
+def check_encoder(name: str) -> None:
+    """Look for an encoder, and load nothing.
+
+    Raises:
+        EncoderError: There is none of this name.
+    """
+    folder = encoder_folder(name)
+    if not folder.exists():
+        find_base_model(name)
+
+
 def load_encoder(
     name: str = DEFAULT_ENCODER,
     *,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from connector.corpus.layout import Layout
 from connector.corpus.read import read_corpus
-from connector.errors import CorpusError
+from connector.errors import CorpusError, EncoderError
 from connector.evaluation.datasets import load_retrieval_set
 from connector.training.data import TrainingData
 from connector.training.embeddings import EmbeddingCache
@@ -136,6 +136,20 @@ def read_sources(
         asked = " or ".join(f"qrels/{split}.tsv" for split in splits)
         raise CorpusError(f"No corpus has {asked}; splits that exist: {', '.join(sorted(known)) or 'none'}.")
     return [read_texts(path, splits=splits or ("train",), layout=layout).with_queries(seed=seed) for path in paths]
+
+
+def check_queries(sources: Sequence[TextSource], fewest: int) -> None:
+    """Refuse corpora with too few queries to train on.
+
+    Raises:
+        EncoderError: They have fewer than `fewest`.
+    """
+    queries = sum(len(source.queries) for source in sources)
+    if queries < fewest:
+        raise EncoderError(
+            f"{queries} training queries are too few; {fewest} are needed, better thousands. Give judged queries, or "
+            "documents whose sentences can stand for queries."
+        )
 
 
 def load_embeddings(path: Path) -> TrainingData:

@@ -383,6 +383,36 @@ def test_evaluate_of_a_missing_index_or_split_is_one_line(command: Command, data
     assert "has no split 'dev'" in one_line(command("evaluate", str(dataset), "--split", "dev"), 1)
 
 
+def test_evaluate_of_an_empty_corpus_searches_an_index_and_refuses_to_make_one(
+    ingested: None, command: Command, dataset: Path, client: OpenSearch, index: str
+) -> None:
+    whole = json.loads(command("evaluate", str(dataset), "--json", "--quiet").stdout)
+    (dataset / "corpus.jsonl").write_text("")
+    assert f"{dataset} holds no document; there is nothing to search" in one_line(
+        command("evaluate", str(dataset), "--quiet", index=None), 1
+    )
+    there = command("evaluate", str(dataset), "--json", "--quiet")
+    assert there.exit_code == 0 and there.stderr == f"{dataset} holds no document: exact dense search is left out.\n"
+    figures = json.loads(there.stdout)
+    assert (figures["documents"], figures["k-sparse"]) == (0, whole["k-sparse"])
+    assert {"exact dense", "share of dense"}.isdisjoint(figures)
+    client.delete_by_query(index=index, body={"query": {"match_all": {}}}, params={"refresh": "true"})
+    of_nothing = json.loads(command("evaluate", str(dataset), "--json", "--quiet").stdout)
+    assert set(of_nothing["k-sparse"].values()) == {0.0}
+
+
+def test_ingest_ray_says_that_there_is_no_encoder_before_ray_starts(
+    command: Command, corpus: Path, client: OpenSearch, index: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def started(_address: str | None) -> None:
+        raise AssertionError("Ray was started")
+
+    monkeypatch.setattr("connector.cli.ingest_ray._join", started)
+    said = one_line(command("ingest-ray", str(corpus), "--actors", "1", encoder=Path("nosuch")), 1)
+    assert said.startswith("The model 'nosuch' is not a folder and cannot be fetched from the model hub")
+    assert not client.indices.exists(index=index)
+
+
 def test_evaluate_says_that_the_corpus_has_malformed_records(command: Command, dataset: Path) -> None:
     with (dataset / "corpus.jsonl").open("a") as file:
         file.write("broken\n")
@@ -418,9 +448,13 @@ def test_ingest_fits_a_head_first_and_search_takes_it(command: Command, large_co
     assert not (tmp_path / "other").exists()
 
 
-def test_too_few_documents_cannot_be_fitted_to(command: Command, corpus: Path) -> None:
+def test_too_few_documents_cannot_be_fitted_to(command: Command, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def loaded(*_: object, **__: object) -> None:
+        raise AssertionError("a model was loaded")
+
+    monkeypatch.setattr("connector.cli.encoder.load_encoder", loaded)
     result = command("ingest", str(corpus), "--fit", "mine", "--quiet")
-    assert "3 documents are too few to fit a head to; 200 are needed" in one_line(result, 1)
+    assert "3 documents are too few to train a head on; 200 are needed" in one_line(result, 1)
 
 
 def test_calibration_is_for_new_indices_and_can_be_left_out(

@@ -13,15 +13,12 @@ from sentence_transformers import SentenceTransformer
 
 from connector.encoders.lexical import count_texts
 from connector.encoders.text import TextEncoder
-from connector.errors import CorpusError, EncoderError
+from connector.errors import EncoderError
 from connector.training.data import TrainingData
 from connector.training.heads.card import save_head
-from connector.training.heads.settings import TrainingSettings
+from connector.training.heads.settings import TrainingSettings, check_documents
 from connector.training.heads.trainer import TrainedHead, train_head
 from connector.training.sources import TextSource
-
-FEWEST_DOCUMENTS = 200
-"""Fewer cannot be learned from."""
 
 _BLOCK = 256
 _SHARE_DOCUMENTS, _SHARE_QUERIES = 0.4, 0.1
@@ -109,8 +106,7 @@ def fit_head(
         raise EncoderError(
             "a head with learned thresholds cannot be fitted; train one with `ksparse train --thresholds`."
         )
-    if len(texts) < FEWEST_DOCUMENTS:
-        raise CorpusError(f"{len(texts)} documents are too few to fit a head to; {FEWEST_DOCUMENTS} are needed.")
+    check_documents(len(texts))
     report = progress or (lambda _task, _share: None)
     started = time.monotonic()
     model, random = encoder.dense_model(), np.random.default_rng(seed)

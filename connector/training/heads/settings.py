@@ -6,7 +6,11 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from connector.errors import CorpusError
 from connector.training.ranges import check_ranges
+
+FEWEST_DOCUMENTS = 200
+"""With about 100, the first 100 hits of any head hold all neighbours, and validation would tell nothing."""
 
 _READ_BY: dict[str, tuple[str, ...]] = {
     "alpha_mse": ("paper",),
@@ -30,6 +34,19 @@ _AT_LEAST_ONE = (
 Recipe = Literal["retrieval", "paper", "ivae"]
 RECIPES: tuple[Recipe, ...] = get_args(Recipe)
 Initial = Literal["documents", "random"]
+
+
+def check_documents(count: int) -> None:
+    """Refuse a corpus that no head can be trained on.
+
+    Raises:
+        CorpusError: It has fewer than `FEWEST_DOCUMENTS`.
+    """
+    if count < FEWEST_DOCUMENTS:
+        raise CorpusError(
+            f"{count} documents are too few to train a head on; {FEWEST_DOCUMENTS} are needed, better thousands. The "
+            "shipped encoder needs no training."
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,8 @@ from typing import Literal, get_args
 from connector.encoders.threshold_rules import THRESHOLD_RULES, ThresholdRule
 from connector.training.ranges import check_ranges
 
+FEWEST_QUERIES = 10
+
 Method = Literal["splade", "dt", "topk", "ht"]
 METHODS: tuple[Method, ...] = get_args(Method)
 

@@ -25,13 +25,13 @@ from connector.encoders.thresholds import Thresholding, TopKMasking
 from connector.errors import EncoderError
 from connector.training.distillation import TaughtCorpus, hold_out
 from connector.training.loop import SAVE_EVERY_S, Objective, Progress, parameter_groups, take_up, train_loop
+from connector.training.sources import check_queries
 from connector.training.splade.batches import TaughtBatches
 from connector.training.splade.loss import HybridThresholdingLoss
-from connector.training.splade.settings import SpladeSettings
+from connector.training.splade.settings import FEWEST_QUERIES, SpladeSettings
 from connector.training.splade.validation import SpladeResult, validate
 from connector.vectors.statistics import CorpusStatistics
 
-_FEWEST_QUERIES = 10
 _OF_A_METHOD = (QueryIdf, Thresholding, TopKMasking)
 _WIDEST = 1_024
 """Weights that Top-k masking begins with."""
@@ -181,9 +181,7 @@ def train_splade(
     """
     if not any(isinstance(module, SpladePooling) for module in start):
         raise EncoderError("the model is no SPLADE: it has no SpladePooling. Give one, or a masked-language model.")
-    queries = sum(len(corpus.source.queries) for corpus in corpora)
-    if queries < _FEWEST_QUERIES:
-        raise EncoderError(f"there are {queries} training queries, {_FEWEST_QUERIES} are needed, better thousands.")
+    check_queries([corpus.source for corpus in corpora], FEWEST_QUERIES)
     started = time.monotonic()
     torch.manual_seed(settings.seed)
     model = with_method(start, settings)

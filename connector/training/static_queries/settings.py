@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from connector.training.ranges import check_ranges
 
+FEWEST_QUERIES = 100
+
 
 @dataclass(frozen=True, slots=True)
 class StaticSettings:

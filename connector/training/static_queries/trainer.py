@@ -20,15 +20,14 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, StaticEmbedding
 from torch import Tensor, nn
 
-from connector.errors import EncoderError
 from connector.evaluation.exact import exact_search
 from connector.training.data import root_shares
 from connector.training.distillation import TaughtCorpus, hold_out
 from connector.training.loop import SAVE_EVERY_S, Objective, Progress, chosen_of, take_up, train_loop
-from connector.training.static_queries.settings import StaticSettings
+from connector.training.sources import check_queries
+from connector.training.static_queries.settings import FEWEST_QUERIES, StaticSettings
 from connector.training.validation import known_item_gains
 
-FEWEST_QUERIES = 100
 _MOST_TOKENS = 128
 _BLOCK = 1_024
 _SIF = 1e-3
@@ -176,9 +175,7 @@ def train_static(
     Raises:
         EncoderError: There are too few queries, the loss is no longer finite, or the checkpoint is of another run.
     """
-    queries = sum(len(corpus.source.queries) for corpus in corpora)
-    if queries < FEWEST_QUERIES:
-        raise EncoderError(f"there are {queries} training queries, {FEWEST_QUERIES} are needed, better thousands.")
+    check_queries([corpus.source for corpus in corpora], FEWEST_QUERIES)
     started = time.monotonic()
     torch.manual_seed(settings.seed)
     report = progress or (lambda _task, _share: None)
