@@ -128,8 +128,8 @@ def test_errors_become_one_line_and_an_exit_status(
     ("options", "message"),
     [
         (["--prune-ratio", "0.1"], "--prune-ratio 0.1 says how much; say what it is of with --prune-type"),
-        (["--prune-type", "posting_budget"], "posting_budget needs a prune_ratio above 0, got 0.0"),
-        (["--bm25-weight", "-1"], "--bm25-weight must be above 0, got -1"),
+        (["--prune-type", "posting_budget"], "--prune-type posting_budget says how; say how much with --prune-ratio"),
+        (["--bm25-weight", "-1"], "--bm25-weight must be a number above 0, got -1"),
     ],
 )
 def test_a_search_is_refused_before_it_asks_a_server(options: list[str], message: str) -> None:

@@ -152,7 +152,7 @@ def test_an_encoder_with_a_query_model_changes_queries_alone(
     assert fast.fingerprint.digest == encoder.fingerprint.digest, "so it searches the same index"
     for ours, theirs in zip(fast.encode_document(texts), encoder.encode_document(texts), strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    vectors, embeddings = fast.encode_query_for_rescoring(texts)
+    vectors, embeddings = fast.encode_query_for_rescoring(texts, k=4)
     expected = trained.model.encode(texts)
     np.testing.assert_allclose(embeddings, expected, atol=2e-3, err_msg="kept in half precision")
     assert np.abs(embeddings - encoder.embed(texts)).max() > 0.01

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from scipy.sparse import csr_matrix
 
-from connector.encoders.autoencoder import KSparseAutoEncoder
+from connector.encoders.autoencoder import LEAST_VALUE, KSparseAutoEncoder
 from connector.encoders.ivae import IdentifiableVAE
 from connector.encoders.lexical import pad_counts
 from connector.errors import EncoderError
@@ -387,7 +387,7 @@ def test_learned_thresholds_leave_each_text_as_many_features_as_it_needs(data_wi
         assert head.thresholds is not None and (head.thresholds.query, head.thresholds.document) == ("soft", "hard")
         threshold = head.thresholds.document_threshold.item()
         _, values = head.strongest(torch.from_numpy(data_with_queries.documents), 16)
-        assert not ((values > 0) & (values < threshold)).any()
+        assert not ((values > LEAST_VALUE) & (values < threshold)).any()
         lengths.append((values > 0).sum(dim=1).float())
     assert lengths[1].mean() < lengths[0].mean() < 16, "lambda_T does not act"
     assert lengths[1].std() > 0, "all documents have the same length"

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from connector.encoders.autoencoder import KSparseAutoEncoder
+from connector.encoders.autoencoder import LEAST_VALUE, KSparseAutoEncoder
 from connector.encoders.ivae import IdentifiableVAE
+from connector.encoders.lexical import Task, pad_counts
 from connector.errors import EncoderError
 from connector.training.data import NeighbourBatches, TrainingData
 from connector.training.heads.initialization import begin_at_documents
@@ -31,6 +32,9 @@ FEWEST_QUERIES = 10
 
 _THRESHOLD_RATE = 10
 """Times the learning rate of weights."""
+
+_SAMPLE = 1_024
+"""Documents that are looked at for what thresholds leave."""
 
 _STEEPNESS = 250.0
 """K of eq. 1 of the HT paper. Weights here are a tenth of a SPLADE's: its K = 25 would be no step but a slope."""
@@ -138,7 +142,7 @@ def train_head(
     head.eval()
     average = head.statistics
     best = chosen_of(run.validations, settings)
-    if head.thresholds is not None and best.postings == 0:
+    if head.thresholds is not None and _nothing_is_left(head, data):
         if kept is not None:
             kept.clear()
         raise EncoderError(
@@ -166,6 +170,17 @@ def train_head(
         elapsed_s=time.monotonic() - started,
         baseline=compared,
     )
+
+
+def _nothing_is_left(head: KSparseAutoEncoder, data: TrainingData) -> bool:
+    """Whether thresholds leave no document, or none in a query's place, more than the feature that every text keeps."""
+    rows = slice(0, _SAMPLE)
+    tokens = None if data.document_tokens is None else pad_counts(data.document_tokens[rows]).to(head.mean.device)
+    documents = torch.from_numpy(data.documents[rows]).to(head.mean.device)
+    tasks: tuple[Task, ...] = ("document", "query")
+    with torch.inference_mode():
+        kept = [head.strongest(documents, head.k, task=task, tokens=tokens)[1] for task in tasks]
+    return any(bool(values.max() <= LEAST_VALUE) for values in kept)
 
 
 def _set_up(
