@@ -37,7 +37,7 @@ def test_a_dictionary_is_built_tested_and_loaded(tmp_path: Path, dense_folder: P
     assert report["result"]["recall_at_100"] > 0.5, "100 of 1,200 documents at random would hold 0.08"
     encoder = load_encoder(str(output), device="cpu")
     [vector] = encoder.calibrate(["plants eat light"] * 3).encode_document(["cats sleep on warm stones"]).as_mappings()
-    cells = [feature for feature in vector if int(feature) < 1_024]
+    cells = [feature for feature in vector if int(feature) < 702]
     assert len(cells) == report["settings"]["cells"] == 8
     assert len(encoder.encode_query(["cats sleep"]).as_mappings()[0]) <= 16 + 24
 

@@ -40,7 +40,8 @@ def test_a_fitted_head_is_better_on_held_out_sentences(
     assert "| mine | 600 | 600 |" in (tmp_path / "head" / "README.md").read_text()
     assert again.statistics is not None and again.statistics.mean.any()
     assert (again.head is not None and again.head.lexical is not None) == (name == "lexical")
-    assert again.encode_document(["stars burn"]).active_dims.tolist() == [K]
+    [kept] = again.encode_document(["stars burn"]).active_dims.tolist()
+    assert 1 <= kept <= K, "a latent that is not positive is left out"
 
 
 def test_no_more_is_embedded_than_time_allows(encoder: TextEncoder) -> None:

@@ -136,7 +136,7 @@ def test_the_command_prints_and_keeps_the_setting(
     queries.write_text("\n".join(TEXTS[:12]) + "\n\n")
     saved = run(cli, ["tune", *options, "--queries", str(queries), "--save", "--json", "--quiet"])
     found = json.loads(saved.stdout)
-    assert found["saved"] and len(found["trials"]) == 39
+    assert found["saved"] and len(found["trials"]) == (len(K_QUERIES) + len(BUDGETS)) * len(WINDOWS)
     assert existing_schema(client, index).search == SearchDefaults(**found["best"])
     queries.write_text("too few\n")
     refused = run(cli, ["tune", *options, "--queries", str(queries), "--quiet"])
