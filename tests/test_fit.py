@@ -60,7 +60,7 @@ def test_a_large_corpus_gets_more_latents() -> None:
 
 
 def test_what_cannot_be_fitted_is_named(encoder: TextEncoder, tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match="199 documents are too few to fit a head to; 200 are needed"):
+    with pytest.raises(CorpusError, match="199 documents are too few to train a head on; 200 are needed"):
         fit_head(encoder, texts(199))
     with pytest.raises(EncoderError, match="this encoder is of another kind"):
         fit_head(TextEncoder(build_splade(tmp_path / "splade")), texts(300))
