@@ -183,13 +183,13 @@ class TextEncoder:
         Args:
             texts: As of `encode_query`.
             batch_size: As of `encode_query`.
-            k: Features kept; `k_candidates` if None.
+            k: Features kept; `k_query` if None. `k_candidates` are enough.
 
         Raises:
             ValueError: The model is no dense model with a head.
         """
         self._require_head()
-        return self._encode(texts, "query", k if k is not None else self.k_candidates, batch_size, dense=True)
+        return self._encode(texts, "query", k if k is not None else self.k_query, batch_size, dense=True)
 
     def embed(self, texts: Sequence[str], *, task: Task = "document", batch_size: int = 32) -> NDArray[np.float32]:
         """Run the dense model alone: float32 (n, dim), normalized if the model does so.
