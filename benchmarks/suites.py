@@ -133,18 +133,23 @@ def dictionary_systems(data: EncodedSet) -> list[System]:
     assert isinstance(encoder.head, TwoLevelDictionary)
     documents = encoder.sparsify_embeddings(data.document_embeddings, texts)
     questions = [query.text for query in data.judged.queries]
-    queries = encoder.sparsify_embeddings(data.query_embeddings, questions, task="query", candidates=True)
-    own = Rescored(
-        f"{PREFIX}-own",
-        "4 bits",
-        encoder.head.candidate_cells,
-        500,
-        weight_exponent=find_weight_exponent(documents.weights, margin=1),
-        vectors=(documents, queries),
-        label="own dictionary",
-        more_bytes=len(pack_dictionary(encoder.head)),
-    )
-    return [replace(own, k_query=32), own, replace(own, window=1_000)]
+    exponent, size = find_weight_exponent(documents.weights, margin=1), len(pack_dictionary(encoder.head))
+
+    def searched(cells: int, window: int) -> Rescored:
+        queries = encoder.sparsify_embeddings(data.query_embeddings, questions, task="query", k=cells, candidates=True)
+        return Rescored(
+            f"{PREFIX}-own",
+            "4 bits",
+            cells,
+            window,
+            weight_exponent=exponent,
+            vectors=(documents, queries),
+            label="own dictionary",
+            more_bytes=size,
+        )
+
+    usual = encoder.head.candidate_cells
+    return [searched(usual, 300), searched(usual, 500), searched(2 * usual, 1_000)]
 
 
 def default_systems(data: EncodedSet) -> list[System]:

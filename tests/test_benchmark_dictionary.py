@@ -51,8 +51,8 @@ def test_a_dictionary_is_compared_where_there_are_documents_enough(tmp_path: Pat
     data = encoded(write_set(tmp_path, 1_000), lexical)
     systems = dictionary_systems(data)
     assert [system.knob for system in systems] == [
+        "k_query=32, 300 rescored",
         "k_query=32, 500 rescored",
-        "k_query=64, 500 rescored",
         "k_query=64, 1000 rescored",
     ]
     first = systems[0]
@@ -61,6 +61,6 @@ def test_a_dictionary_is_compared_where_there_are_documents_enough(tmp_path: Pat
     assert first.more_bytes > 600 * 4, "600 cells of 16 dimensions in 2 bits"
     documents, queries = first.vectors
     assert len(documents.weights) == 1_000
-    assert queries.features.shape == (20, 64)
+    assert queries.features.shape == (20, 32)
     assert queries.features.max() < 24 * 25, "cells alone"
     assert dictionary_systems(encoded(tmp_path, lexical, most=999)) == []

@@ -81,7 +81,7 @@ class TwoLevelDictionary(KSparseAutoEncoder):
         k_query: int | None = None,
         cells: int | None = None,
         query_cells: int | None = None,
-        candidate_cells: int = 64,
+        candidate_cells: int = 32,
         probes: int = 24,
         spread: float = 4.0,
         base_model: str = "",

@@ -98,7 +98,7 @@ def test_rescored_searches_find_by_cells_alone_and_others_by_tokens_too(
     head = retriever.encoder.head
     assert isinstance(head, TwoLevelDictionary)
     assert retriever.defaults().window == 500
-    assert retriever.defaults().k_query == head.candidate_cells == 64
+    assert retriever.defaults().k_query == head.candidate_cells == 32
     vectors, _ = retriever.encoder.encode_query_for_rescoring([TEXTS[0]])
     assert (vectors.features[vectors.weights > 0] < head.num_latents).all()
     alone = retriever.encoder.encode_query([TEXTS[0]])

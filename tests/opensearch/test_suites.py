@@ -192,8 +192,8 @@ def test_a_new_index_is_compared_at_its_defaults(
     assert list(rows) == [
         ("exact dense", ""),
         ("HNSW", "default"),
+        ("own dictionary + 4 bits", "k_query=32, 300 rescored"),
         ("own dictionary + 4 bits", "k_query=32, 500 rescored"),
-        ("own dictionary + 4 bits", "k_query=64, 500 rescored"),
         ("own dictionary + 4 bits", "k_query=64, 1000 rescored"),
     ]
     most = rows["own dictionary + 4 bits", "k_query=64, 1000 rescored"]
