@@ -126,3 +126,11 @@ def index(client: OpenSearch) -> Iterator[str]:
         # A read-only index cannot even be deleted.
         client.indices.put_settings(index=name, body={"index.blocks.read_only": None})
         client.indices.delete(index=name)
+
+
+@pytest.fixture
+def second(client: OpenSearch) -> Iterator[str]:
+    """The name of another index, which is deleted at the end."""
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    yield name
+    client.indices.delete(index=name, ignore_unavailable=True)

@@ -34,9 +34,7 @@ Examples:
 @click.argument("dataset", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--split", default="test", show_default=True, help="Judgements to use: qrels/SPLIT.tsv.")
 @click.option("--index", help="An index that holds the corpus.  [default: a new one, deleted afterwards]")
-@click.option(
-    "--encoder", help="As for `ksparse ingest`.  [default: that of the index, all-MiniLM-L6-v2 for a new one]"
-)
+@click.option("--encoder", help="As for `ksparse ingest`.  [default: that of the index, `own` for a new one]")
 @click.option("--k", type=click.IntRange(1), help="Features kept per document, as for `ksparse ingest`.")
 @search_options
 @click.option("--run", "run_file", type=click.Path(dir_okay=False, path_type=Path), help="Write a TREC run file.")
@@ -104,7 +102,7 @@ def evaluate(
         loaded = open_encoder(encoder or DEFAULT_ENCODER, device=device, k=k, idf=bool(new.idf))
     name = index or f"ksparse-evaluate-{uuid.uuid4().hex[:8]}"
     if index is None:
-        builds = encoder is None and k is None and not new.idf and new.calibrate is not False
+        builds = new.builds_dictionary(encoder, k)
         with stages(quiet or not builds) as report:
             own = OwnDictionary(lambda _most=0: texts, documents=len(texts), progress=report) if builds else None
             loaded = prepare_encoder(

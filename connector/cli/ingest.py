@@ -178,8 +178,7 @@ def ingest(
             quiet=quiet,
         )
     calibrate = new.calibrate is not False and fit is None and schema is None
-    # A number of features, and weights of queries, are those of a fixed encoder.
-    builds = calibrate and named is None and k is None and not new.idf
+    builds = calibrate and new.builds_dictionary(named, k)
     if dry_run:
         from connector.cli.dry_run import print_prediction
         from connector.ingest.predict import predict

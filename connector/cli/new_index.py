@@ -75,6 +75,10 @@ class NewIndex:
         """Bits a dimension of the codes where nothing is said: 4, where the encoder has a dense model."""
         return DEFAULT_BITS if self.rescore is None and encoder.head is not None else self.bits
 
+    def builds_dictionary(self, encoder: str | None, k: int | None) -> bool:
+        """Whether it gets a dictionary of its own documents: nothing that is said belongs to a fixed encoder."""
+        return encoder is None and k is None and not self.idf and self.calibrate is not False
+
     @property
     def search(self) -> SearchDefaults | None:
         """How it is searched where a search does not say."""

@@ -27,7 +27,7 @@ _OPTIONS = (
     click.option(
         "--k-query",
         type=click.IntRange(1, MAX_CLAUSES),
-        help="Features kept of the query.  [default: what `ksparse tune` saved, or the encoder's, half if rescored]",
+        help="Features kept of the query.  [default: what `ksparse tune` saved, or the encoder's, fewer if rescored]",
     ),
     click.option(
         "--prune-type",
@@ -43,7 +43,7 @@ _OPTIONS = (
     click.option(
         "--window",
         type=click.IntRange(0, MAX_HITS),
-        help="Hits rescored by the index's codes, 0 for none.  [default: 100 if it has codes]",
+        help="Hits rescored by the index's codes, 0 for none.  [default: what the index says, or 100]",
     ),
     click.option(
         "--min-score",

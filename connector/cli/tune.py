@@ -14,6 +14,7 @@ from connector.cli.options import advice_for_codes, device_option, index_encoder
 from connector.cli.progress import stages
 from connector.errors import SearchError
 from connector.index.schema import existing_schema, save_search_defaults
+from connector.query.clauses import at_random
 
 if TYPE_CHECKING:
     from opensearchpy import OpenSearch
@@ -97,7 +98,7 @@ def _sentences(client: OpenSearch, index: str) -> list[str]:
     """A sentence of each of some documents, drawn at random."""
     from connector.training.sources import TextSource
 
-    body = {"size": _SAMPLED, "_source": ["text"], "query": {"function_score": {"random_score": {}}}}
+    body = {"size": _SAMPLED, "_source": ["text"], "query": at_random()}
     hits = client.search(index=index, body=body)["hits"]["hits"]
     texts = tuple(str(hit["_source"]["text"]) for hit in hits if hit["_source"].get("text"))
     return list(TextSource(index, texts, queries=(), positives=(), skipped=0).with_queries(_SAMPLED).queries)

@@ -134,6 +134,13 @@ class TwoLevelDictionary(KSparseAutoEncoder):
             codes.copy_(torch.from_numpy(pack_levels(directions_to_levels(block.numpy(), _BITS), _BITS)))
         self.unpack()
 
+    def half_weights(self) -> dict[str, Tensor]:
+        """The weights as they are stored: cells of 2 bits a dimension, everything else in half precision."""
+        return {
+            name: (tensor.half() if tensor.dtype is torch.float32 else tensor).cpu().contiguous()
+            for name, tensor in self.state_dict().items()
+        }
+
     def unpack(self) -> None:
         """Make the int8 points (num_coarse, num_fine, width) of the packed cells, and the inverse of their lengths."""
         blocks = torch.split(self.fine_codes.cpu(), _BLOCK)

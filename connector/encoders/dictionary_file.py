@@ -17,14 +17,10 @@ _CONFIG = "config"
 
 
 def pack_dictionary(head: TwoLevelDictionary) -> bytes:
-    """Write a dictionary: cells of 2 bits a dimension, everything else in half precision."""
-    weights = {
-        name: (tensor.half() if tensor.dtype is torch.float32 else tensor).cpu().contiguous()
-        for name, tensor in head.state_dict().items()
-    }
+    """Write a dictionary, its weights as `TwoLevelDictionary.half_weights` has them."""
     # Tensors have no header of their own in front: the configuration is the first of them.
     config = torch.frombuffer(bytearray(json.dumps(head.get_config_dict()).encode()), dtype=torch.uint8)
-    return save(weights | {_CONFIG: config})
+    return save(head.half_weights() | {_CONFIG: config})
 
 
 def unpack_dictionary(data: bytes) -> TwoLevelDictionary:

@@ -167,7 +167,7 @@ class TextEncoder:
             ValueError: `batch_size` is below 1, or `texts` is a single string.
         """
         vectors, embeddings = self._encode(texts, "document", self.k, batch_size, dense=self.code is not None)
-        return vectors if self.code is None else vectors._replace(codes=self.code.encode(embeddings))
+        return self._with_codes(vectors, embeddings)
 
     def encode_query(self, texts: Sequence[str], *, batch_size: int = 32, k: int | None = None) -> SparseVectors:
         """Encode n queries and keep the `k` (else `k_query`) strongest features of each, as `encode_document` does."""
@@ -355,6 +355,17 @@ class TextEncoder:
                     tokens = pad_counts(counts).to(device)
                 parts.append(_to_vectors(*head.strongest(block, kept, task=task, tokens=tokens)))
         return stack(parts, width=kept)
+
+    def encode_embedded(self, embeddings: NDArray[np.float32], texts: Sequence[str]) -> SparseVectors:
+        """Encode n documents whose embeddings (n, dim) are known, as `encode_document` does, without the dense model.
+
+        Raises:
+            ValueError: As of `sparsify_embeddings`.
+        """
+        return self._with_codes(self.sparsify_embeddings(embeddings, texts), embeddings)
+
+    def _with_codes(self, vectors: SparseVectors, embeddings: NDArray[np.float32]) -> SparseVectors:
+        return vectors if self.code is None else vectors._replace(codes=self.code.encode(embeddings))
 
     def label(self, feature: str) -> str:
         """What a feature stands for: a quoted token, or the terms of a latent; empty where nobody named it.

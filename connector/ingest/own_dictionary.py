@@ -188,10 +188,9 @@ class KnownEmbeddings:
         known, others = np.flatnonzero(rows >= 0), np.flatnonzero(rows < 0)
         if not len(known):
             return self._encoder.encode_document(texts, batch_size=batch_size)
-        embeddings = self._embeddings[rows[known]]
-        vectors = self._encoder.sparsify_embeddings(embeddings, [texts[number] for number in known.tolist()])
-        if self._encoder.code is not None:
-            vectors = vectors._replace(codes=self._encoder.code.encode(embeddings))
+        vectors = self._encoder.encode_embedded(
+            self._embeddings[rows[known]], [texts[number] for number in known.tolist()]
+        )
         if not len(others):
             return vectors
         rest = self._encoder.encode_document([texts[number] for number in others.tolist()], batch_size=batch_size)

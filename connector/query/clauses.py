@@ -28,6 +28,12 @@ def some(clauses: Iterable[Mapping[str, Any]]) -> Clause:
     return {"bool": {"should": given, "minimum_should_match": 1}} if given else NOTHING
 
 
+def at_random(clause: Mapping[str, Any] = EVERYTHING, *, seed: int | None = None) -> Clause:
+    """The documents that match, in a random order: the same one with the same seed, while the index stays as it is."""
+    drawn = {} if seed is None else {"seed": seed, "field": "_seq_no"}
+    return {"function_score": {"query": dict(clause), "random_score": drawn}}
+
+
 def negation(clause: Mapping[str, Any]) -> Clause:
     """The clause does not match."""
     return {"bool": {"must_not": [dict(clause)]}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -22,6 +23,17 @@ _ZERO = (_FIRST + _LAST) // 2
 def code_mapping() -> dict[str, Any]:
     """The field that codes live in: doc values, no index, nothing stored twice."""
     return {"type": "binary", "doc_values": True}
+
+
+def code_of(hit: Mapping[str, Any]) -> NDArray[np.uint8] | None:
+    """The code of a hit whose `docvalue_fields` were asked for: (num_bytes,), or None if it has none."""
+    values = hit.get("fields", {}).get(CODE_FIELD)
+    if not values:
+        return None
+    text: str = values[0]
+    # Without padding, and of the alphabet for URLs in some versions.
+    packed = base64.urlsafe_b64decode(text.translate(str.maketrans("+/", "-_")) + "=" * (-len(text) % 4))
+    return np.frombuffer(packed, dtype=np.uint8)
 
 
 def build_rescore(code: RotatedCode, query: NDArray[np.float32], window: int) -> dict[str, Any]:

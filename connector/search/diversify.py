@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from opensearchpy import OpenSearch
 
 from connector.encoders.text import TextEncoder
-from connector.query.rescore import CODE_FIELD
+from connector.query.rescore import CODE_FIELD, code_of
 from connector.search.retriever import Retriever
 from connector.types import Document, Hit, SparseVectors
 
@@ -80,7 +79,7 @@ def _content(hit: Hit) -> str:
     return Document(hit.doc_id, hit.source.get("text", ""), hit.source.get("title", "")).content
 
 
-def _dense(encoder: TextEncoder, hits: Sequence[Hit], codes: Mapping[str, bytes]) -> NDArray[np.float32]:
+def _dense(encoder: TextEncoder, hits: Sequence[Hit], codes: Mapping[str, NDArray[np.uint8]]) -> NDArray[np.float32]:
     """Embeddings of hits: what their codes stand for, or else their texts'."""
     missing = [row for row, hit in enumerate(hits) if hit.doc_id not in codes]
     coded = [row for row, hit in enumerate(hits) if hit.doc_id in codes]
@@ -88,7 +87,7 @@ def _dense(encoder: TextEncoder, hits: Sequence[Hit], codes: Mapping[str, bytes]
     if missing:
         embeddings |= zip(missing, encoder.embed([_content(hits[row]) for row in missing]), strict=True)
     if coded and encoder.code is not None:
-        packed = np.stack([np.frombuffer(codes[hits[row].doc_id], dtype=np.uint8) for row in coded])
+        packed = np.stack([codes[hits[row].doc_id] for row in coded])
         embeddings |= zip(coded, encoder.code.decode(packed), strict=True)
     return np.stack([embeddings[row] for row in range(len(hits))])
 
@@ -107,7 +106,7 @@ def _spread(vectors: SparseVectors, names: NDArray[np.int32]) -> NDArray[np.floa
     return rows
 
 
-def _read_codes(client: OpenSearch, index: str, hits: Sequence[Hit]) -> dict[str, bytes]:
+def _read_codes(client: OpenSearch, index: str, hits: Sequence[Hit]) -> dict[str, NDArray[np.uint8]]:
     body: dict[str, Any] = {
         "query": {"ids": {"values": [hit.doc_id for hit in hits]}},
         "docvalue_fields": [CODE_FIELD],
@@ -115,9 +114,5 @@ def _read_codes(client: OpenSearch, index: str, hits: Sequence[Hit]) -> dict[str
         "size": len(hits),
     }
     found = client.search(index=index, body=body)["hits"]["hits"]
-    return {hit["_id"]: _from_base64(hit["fields"][CODE_FIELD][0]) for hit in found if "fields" in hit}
-
-
-def _from_base64(text: str) -> bytes:
-    """Bytes as the server writes doc values: without padding, and of the alphabet for URLs in some versions."""
-    return base64.urlsafe_b64decode(text.translate(str.maketrans("+/", "-_")) + "=" * (-len(text) % 4))
+    codes = {hit["_id"]: code_of(hit) for hit in found}
+    return {doc_id: code for doc_id, code in codes.items() if code is not None}

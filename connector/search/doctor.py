@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from opensearchpy import OpenSearch
 
 from connector.connection.client import explained
 from connector.encoders.dictionary import TwoLevelDictionary
 from connector.errors import SearchError
 from connector.index.sizes import count_matching
-from connector.query.rescore import CODE_FIELD, build_rescore, build_scan
+from connector.query.clauses import at_random
+from connector.query.rescore import CODE_FIELD, build_rescore, build_scan, code_of
 from connector.search.retriever import Retriever
+from connector.types import Document
 
 _TOP_K = 10
 
@@ -55,20 +55,15 @@ def diagnose(client: OpenSearch, retriever: Retriever, *, sample: int = 50, seed
         raise SearchError(
             f"Index {index!r} has no codes to compare hits with; a copy of it with codes can be examined."
         )
-    drawn = {
-        "function_score": {
-            "query": {"exists": {"field": CODE_FIELD}},
-            "random_score": {"seed": seed, "field": "_seq_no"},
-        }
-    }
+    drawn = at_random({"exists": {"field": CODE_FIELD}}, seed=seed)
     body = {"size": sample, "query": drawn, "docvalue_fields": [CODE_FIELD], "_source": ["title", "text"]}
     with explained(client):
         hits = client.search(index=index, body=body)["hits"]["hits"]
-    if not hits:
+    coded = [(packed, hit["_source"]) for hit in hits if (packed := code_of(hit)) is not None]
+    if not coded:
         raise SearchError(f"Index {index!r} holds no document with a code.")
-    codes = np.stack([_bytes_of(hit["fields"][CODE_FIELD][0]) for hit in hits])
-    embeddings = code.decode(codes)
-    texts = [" ".join(hit["_source"].get(name, "") for name in ("title", "text")) for hit in hits]
+    embeddings = code.decode(np.stack([packed for packed, _ in coded]))
+    texts = [Document("", source.get("text", ""), source.get("title", "")).content for _, source in coded]
     setting = retriever.defaults(_TOP_K)
     vectors = encoder.sparsify_embeddings(embeddings, texts, task="query", k=setting.k_query, candidates=True)
     shares = []
@@ -79,9 +74,4 @@ def diagnose(client: OpenSearch, retriever: Retriever, *, sample: int = 50, seed
         )
         shares.append(len({hit.id for hit in nearest} & {hit.id for hit in found}) / len(nearest))
     cells = encoder.head.num_latents if isinstance(encoder.head, TwoLevelDictionary) else None
-    return Diagnosis(count_matching(client, index), cells, len(hits), float(np.mean(shares)))
-
-
-def _bytes_of(value: str) -> NDArray[np.uint8]:
-    # The server leaves the padding out.
-    return np.frombuffer(base64.b64decode(value + "=" * (-len(value) % 4)), np.uint8)
+    return Diagnosis(count_matching(client, index), cells, len(coded), float(np.mean(shares)))

@@ -82,9 +82,7 @@ def evaluate(
         if has_dense:
             known = embeddings[start : start + _BLOCK] if embeddings is not None else None
             embedded.append(encoder.embed(texts) if known is None else known)
-            vectors = encoder.sparsify_embeddings(embedded[-1], texts)
-            if encoder.code is not None:
-                vectors = vectors._replace(codes=encoder.code.encode(embedded[-1]))
+            vectors = encoder.encode_embedded(embedded[-1], texts)
         else:
             vectors = encoder.encode_document(texts)
         if write and (refused := writer.write(to_sparse_documents(block, vectors)).refused):

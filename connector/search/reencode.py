@@ -17,6 +17,7 @@ from connector.index.derived import restored
 from connector.index.drop import companions_of
 from connector.index.schema import IndexSchema
 from connector.index.sizes import all_of, count_matching
+from connector.query.clauses import at_random
 from connector.search.retriever import Retriever
 from connector.types import Document
 
@@ -106,8 +107,7 @@ def compare_indices(client: OpenSearch, old: Retriever, new: Retriever, *, sampl
     with explained(client):
         client.indices.refresh(index=",".join(names))
         counts = [count_matching(client, name) for name in names]
-        drawn: dict[str, Any] = {"function_score": {"random_score": {}, "query": {"match_all": {}}}}
-        hits = client.search(index=names[0], body={"query": drawn, "size": sample})["hits"]["hits"]
+        hits = client.search(index=names[0], body={"query": at_random(), "size": sample})["hits"]["hits"]
         wanted = [{"_id": hit["_id"]} | ({"routing": hit["_routing"]} if "_routing" in hit else {}) for hit in hits]
         copies = client.mget(index=names[1], body={"docs": wanted})["docs"] if hits else []
     ids = [hit["_id"] for hit in hits]

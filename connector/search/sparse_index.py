@@ -19,7 +19,7 @@ from connector.encoders.text import TextEncoder
 from connector.errors import BulkWriteError
 from connector.index.delete import delete_matching
 from connector.index.documents import read_documents
-from connector.index.schema import read_schema
+from connector.index.schema import existing_schema, read_schema
 from connector.index.sizes import count_matching
 from connector.index.writer import BulkWriter
 from connector.ingest.ledger import IngestResult
@@ -120,6 +120,7 @@ class SparseIndex:
         self._owns_client = client is None
         self.client = client if client is not None else connect(url or "http://localhost:9200", **connection)
         self._encoder = encoder
+        self._prepared: tuple[str, TextEncoder] | None = None
         self._retriever: Retriever | None = None
 
     @property
@@ -353,8 +354,11 @@ class SparseIndex:
         self.close()
 
     def _prepare(self, sample: Callable[[], Sequence[str]], own: OwnDictionary | None) -> TextEncoder:
+        schema = read_schema(self.client, self.index)
+        if self._prepared is not None and schema is not None and schema.space == self._prepared[0]:
+            return self._prepared[1]
         new, encoder = self.new, self.encoder
-        return prepare_encoder(
+        made = prepare_encoder(
             self.client,
             self.index,
             encoder,
@@ -366,6 +370,8 @@ class SparseIndex:
             mappings=new.mappings,
             settings=new.settings,
         )
+        self._prepared = existing_schema(self.client, self.index).space, made
+        return made
 
     def _fields(self) -> tuple[str, ...]:
         """Top-level fields that the index declares, or will declare; known without a request once it was searched."""

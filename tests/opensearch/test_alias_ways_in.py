@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,13 +34,6 @@ Ask = Callable[[], list[str]]
 
 DOORS: dict[str, dict[str, Any]] = {"filter": ALPHA, "routing": {"search_routing": "alpha"}}
 each_door = pytest.mark.parametrize("door", DOORS.values(), ids=DOORS.keys())
-
-
-@pytest.fixture
-def second(client: OpenSearch) -> Iterator[str]:
-    name = f"test-{uuid.uuid4().hex[:12]}"
-    yield name
-    client.indices.delete(index=name, ignore_unavailable=True)
 
 
 @pytest.fixture

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -44,13 +43,6 @@ VERBS: dict[str, Verb] = {
     "pages": lambda retriever: [hit for page in retriever.pages(QUERY, page_size=1) for hit in page],
 }
 each_verb = pytest.mark.parametrize("verb", VERBS.values(), ids=VERBS.keys())
-
-
-@pytest.fixture
-def second(client: OpenSearch) -> Iterator[str]:
-    name = f"test-{uuid.uuid4().hex[:12]}"
-    yield name
-    client.indices.delete(index=name, ignore_unavailable=True)
 
 
 @pytest.fixture

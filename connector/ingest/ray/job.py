@@ -181,10 +181,11 @@ class RayIngest:
 
     def _prepare(self, client: OpenSearch, records: Records) -> None:
         """Make the index unless it exists, with the statistics of the first documents."""
+        checker = RecordChecker(self.fields, generate_ids=self.generate_ids, refuse_repeated=False)
+        beginning = Sampled(records(RecordMapper(checker, self.layout)))
 
         def sample(most: int = MOST_DOCUMENTS) -> list[str]:
-            checker = RecordChecker(self.fields, generate_ids=self.generate_ids, refuse_repeated=False)
-            texts = Sampled(records(RecordMapper(checker, self.layout))).sample(min(most, _MOST_EMBEDDED))
+            texts = beginning.sample(min(most, _MOST_EMBEDDED))
             if not texts:
                 raise CorpusError(f"There is no document to index among the first records; {self.index} was not made.")
             return texts

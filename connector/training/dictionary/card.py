@@ -6,7 +6,6 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-import torch
 from safetensors.torch import save_file
 
 from connector.training.dictionary.fit import FittedDictionary
@@ -25,11 +24,7 @@ def save_dictionary(fitted: FittedDictionary, folder: Path, settings: Dictionary
     """
     folder.mkdir(parents=True, exist_ok=True)
     fitted.head.save_config(str(folder))
-    weights = {
-        name: (tensor.half() if tensor.dtype is torch.float32 else tensor).contiguous()
-        for name, tensor in fitted.head.state_dict().items()
-    }
-    save_file(weights, folder / "model.safetensors")
+    save_file(fitted.head.half_weights(), folder / "model.safetensors")
     report = {
         "settings": asdict(settings),
         "data": {name: dict(counts) for name, counts in data.items()},
