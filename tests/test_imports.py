@@ -17,7 +17,7 @@ FLOORS = (
     {"index", "training"},
     {"ingest"},
     {"search"},
-    {"integrations", "explore"},
+    {"integrations", "explore", "service"},
     {"cli"},
 )
 """Rooms of connector/, lowest floor first. A room imports from floors below its own, and from itself."""

@@ -32,6 +32,7 @@ _COMMANDS = {
     "search": "connector.cli.search",
     "explain": "connector.cli.explain",
     "explore": "connector.cli.explore",
+    "serve": "connector.cli.serve",
     "evaluate": "connector.cli.evaluate",
     "tune": "connector.cli.tune",
     "doctor": "connector.cli.doctor",

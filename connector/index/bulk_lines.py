@@ -53,20 +53,30 @@ def to_lines(action: SparseDocument | Deletion, scale: float, derived: Collectio
         operation = "create"
     if isinstance(action, Deletion):
         return (_to_json({"delete": head}) + "\n").encode()
-    if PRESENCE_FEATURE in action.features:
-        raise ValueError(f"feature name {PRESENCE_FEATURE!r} is taken; every document gets it.")
     rest = with_derived(action.source, derived)
     if action.code is not None:
         rest[CODE_FIELD] = base64.b64encode(action.code).decode("ascii")
-    features = _features(action.features, scale)
+    features = to_features(action.features, scale)
     fields = f",{_to_json(rest)[1:]}" if rest else "}"
     payload = f'{_to_json({operation: head})}\n{{"{FEATURES_FIELD}":{features}{fields}\n'.encode()
     check_depth(action.source, payload)
     return payload
 
 
-def _features(features: Mapping[str, float], scale: float) -> str:
-    """The object of all features. Written by hand: json.dumps spells out 17 digits of each, for half of all time."""
+def to_features(features: Mapping[str, float], scale: float) -> str:
+    """The JSON object of all features of a document, with the presence feature.
+
+    Written by hand: json.dumps spells out 17 digits of each, for half of all time.
+
+    Args:
+        features: From name to weight.
+        scale: As of `to_lines`.
+
+    Raises:
+        ValueError: A feature cannot be stored.
+    """
+    if PRESENCE_FEATURE in features:
+        raise ValueError(f"feature name {PRESENCE_FEATURE!r} is taken; every document gets it.")
     check_features(features)
     weights = np.fromiter(features.values(), np.float64, len(features)) * scale
     cells = to_cells(np.maximum(weights, SMALLEST_WEIGHT).astype(np.float32))

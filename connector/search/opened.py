@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from opensearchpy import OpenSearch
@@ -18,7 +17,8 @@ from connector.ingest.prepare import encoder_of
 from connector.query.body import check_text
 from connector.query.pruning import Pruning, prune_query
 from connector.query.rescore import build_rescore
-from connector.types import SearchDefaults, SparseVectors
+from connector.search.encoded import EncodedQueries, EncodedQuery
+from connector.types import SearchDefaults
 
 EVERYTHING = Pruning()
 
@@ -76,7 +76,7 @@ class OpenedIndex:
         )
         self.frequencies = DocumentFrequencies(client, schema.index)
         self._usual = schema.search or SearchDefaults()
-        self._encode_one = lru_cache(cached_queries)(lambda query, k, window: self._encode([query], k, window))
+        self.cache = EncodedQueries(cached_queries)
 
     def setting(self, k_query: int | None, window: int | None, top_k: int, pruning: Pruning | None) -> Setting:
         """How a search is made, what it does not say taken from the index.
@@ -100,19 +100,33 @@ class OpenedIndex:
         Raises:
             SearchError: The query is empty or too long, or has no features.
         """
-        self._check_length(query)
-        vectors, rescores = self._encode_one(query, setting.k_query, setting.window)
-        [features] = self._prune(vectors, setting.pruning)
+        key = query, setting.k_query, setting.window
+        encoded = self.cache.get(key)
+        if encoded is None:
+            self._check_length(query)
+            [encoded] = self._encode_apart([query], setting)
+            self.cache.put(key, encoded)
+        [features] = self._prune([encoded.features], setting.pruning)
         if not features:
             raise SearchError(f"The encoder finds no features in the query {query!r}; rephrase it.")
-        return features, rescores[0]
+        return dict(features), encoded.rescore
+
+    def encode_ahead(self, queries: Sequence[str], setting: Setting) -> None:
+        """Encode queries in one pass, those that are not in the cache, so that `encode` finds them there.
+
+        One that `encode` refuses is left to it.
+        """
+        keys = {query: (query, setting.k_query, setting.window) for query in queries}
+        missing = [query for query, key in keys.items() if key not in self.cache and self._is_readable(query)]
+        for query, encoded in zip(missing, self._encode_apart(missing, setting) if missing else [], strict=True):
+            self.cache.put(keys[query], encoded)
 
     def encode_many(
         self, queries: list[str], setting: Setting
     ) -> tuple[list[dict[str, float]], list[dict[str, Any] | None]]:
         """The same of many queries; those that are too long are cut, and some may have no features."""
-        vectors, rescores = self._encode(queries, setting.k_query, setting.window)
-        return self._prune(vectors, setting.pruning), rescores
+        encoded = self._encode_apart(queries, setting)
+        return self._prune([each.features for each in encoded], setting.pruning), [each.rescore for each in encoded]
 
     def _window(self, window: int | None, top_k: int) -> int:
         if self.encoder.code is not None:
@@ -124,22 +138,31 @@ class OpenedIndex:
             )
         return 0
 
-    def _prune(self, vectors: SparseVectors, pruning: Pruning) -> list[dict[str, float]]:
-        queries, shares = vectors.as_mappings(), None
+    def _prune(self, queries: list[dict[str, float]], pruning: Pruning) -> list[dict[str, float]]:
+        shares = None
         if pruning.prune_type == "none":
             return queries
         if pruning.prune_type == "posting_budget":
             shares = self.frequencies.shares(name for features in queries for name in features)
         return [prune_query(features, pruning, shares=shares) for features in queries]
 
-    def _encode(
-        self, queries: list[str], k_query: int | None, window: int
-    ) -> tuple[SparseVectors, list[dict[str, Any] | None]]:
+    def _encode_apart(self, queries: list[str], setting: Setting) -> list[EncodedQuery]:
         code = self.encoder.code
-        if code is None or not window:
-            return self.encoder.encode_query(queries, k=k_query), [None] * len(queries)
-        vectors, embeddings = self.encoder.encode_query_for_rescoring(queries, k=k_query)
-        return vectors, [build_rescore(code, embedding, window) for embedding in embeddings]
+        if code is None or not setting.window:
+            plain = self.encoder.encode_query(queries, k=setting.k_query)
+            return [EncodedQuery(features, None) for features in plain.as_mappings()]
+        found, embeddings = self.encoder.encode_query_for_rescoring(queries, k=setting.k_query)
+        return [
+            EncodedQuery(features, build_rescore(code, embedding, setting.window))
+            for features, embedding in zip(found.as_mappings(), embeddings, strict=True)
+        ]
+
+    def _is_readable(self, query: str) -> bool:
+        try:
+            self._check_length(query)
+        except SearchError:
+            return False
+        return True
 
     def _check_length(self, query: str) -> None:
         check_text(query)

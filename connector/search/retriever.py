@@ -289,6 +289,23 @@ class Retriever:
         setting = self._opened.setting(None, None, top_k, None)
         return setting._replace(k_query=setting.k_query or self.encoder.k_query)
 
+    @property
+    def opened(self) -> OpenedIndex:
+        """The index as its schema was last read, and the encoder that goes with it."""
+        return self._opened
+
+    def refresh(self) -> None:
+        """Read the schema again, and open the index anew where it has another one: other features, fields or settings.
+
+        Raises:
+            EncoderMismatchError: Another encoder writes it now.
+            IndexMappingError: It is gone, or not one of ours.
+            ClusterError: The server is away or does not permit it.
+        """
+        schema = existing_schema(self._client, self._opened.schema.index)
+        if (schema.space, schema.names) != (self.schema.space, self.schema.names):
+            self._opened = self._open(schema, self.encoder)
+
     def _ask(self, search: Callable[[OpenedIndex], T]) -> T:
         """Search, and once more by the new schema where the index was replaced meanwhile."""
         for _ in range(_ATTEMPTS - 1):

@@ -83,7 +83,7 @@ def test_five_commands_lead_from_a_csv_to_hits(index: str, workplace: Path) -> N
 
 # They start and stop the node of all tests, need a Ray (test_ray.py), a browser (test_explore.py), or a minute
 # (test_tune.py).
-_NOT_HERE = {"up", "down", "ingest-ray", "explore", "tune"}
+_NOT_HERE = {"up", "down", "ingest-ray", "explore", "serve", "connect", "tune"}
 
 
 def blocks_of(page: str) -> list[list[str]]:

@@ -1,0 +1,123 @@
+"""`ksparse serve`."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from connector.cli.connection import ConnectionOptions, connection_options, open_client
+from connector.errors import ConnectorError
+from connector.service.settings import ServiceSettings
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_DEFAULTS = ServiceSettings()
+_KEY_VARIABLE = "KSPARSE_API_KEY"
+
+_file = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+def _limit(flag: str, name: str, help_text: str) -> Callable[[F], F]:
+    """A whole number that the settings have a default for."""
+    default = getattr(_DEFAULTS, name)
+    return click.option(flag, name, type=click.IntRange(1), default=default, show_default=True, help=help_text)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  ksparse serve docs                                  on http://127.0.0.1:8080
+  ksparse serve docs wiki --port 8081                 two indices
+  ksparse serve                                       any index, loaded when a request names it
+  KSPARSE_API_KEY=... ksparse serve docs --host 0.0.0.0 --ssl-certfile cert.pem --ssl-keyfile key.pem
+\b
+Routes: POST /encode/query, /encode/document and /search; GET /health, /ready, /metrics and /openapi.json.
+"""
+)
+@click.argument("indices", nargs=-1, metavar="[INDEX]...")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes a free one.")
+@click.option("--api-key-file", type=_file, help=f"A key a line, any of which lets in.  [default: {_KEY_VARIABLE}]")
+@click.option("--ssl-certfile", type=_file, help="Certificate of the service (PEM).")
+@click.option("--ssl-keyfile", type=_file, help="Its key.")
+@click.option("--ssl-client-ca", type=_file, help="Let in only clients with a certificate of this authority (mTLS).")
+@_limit("--max-batch", "max_batch", "Texts in a pass of the encoder.")
+@_limit("--max-waiting", "max_waiting", "Texts that wait for it; more are refused.")
+@_limit("--max-searches", "max_searches", "Searches at once; more are refused.")
+@_limit("--max-texts", "max_texts", "Texts in a request.")
+@_limit("--max-body-bytes", "max_body_bytes", "Bytes of a request.")
+@click.option(
+    "--grace", type=click.IntRange(0), default=30, show_default=True, help="Seconds for requests to end at a stop."
+)
+@connection_options
+def serve(
+    indices: tuple[str, ...],
+    host: str,
+    port: int,
+    api_key_file: Path | None,
+    ssl_certfile: Path | None,
+    ssl_keyfile: Path | None,
+    ssl_client_ca: Path | None,
+    max_batch: int,
+    max_waiting: int,
+    max_searches: int,
+    max_texts: int,
+    max_body_bytes: int,
+    grace: int,
+    connection: ConnectionOptions,
+) -> None:
+    """Encode and search over HTTP, for clients in any language and for OpenSearch itself (`ksparse connect`)."""
+    if missing := [name for name in ("fastapi", "uvicorn", "prometheus_client") if find_spec(name) is None]:
+        raise ConnectorError(f"The service needs {', '.join(missing)}: pip install 'ksparse[serve]'.")
+    keys = read_keys(api_key_file)
+    if ssl_client_ca is not None and ssl_certfile is None:
+        raise click.UsageError("--ssl-client-ca asks clients for certificates over TLS; give --ssl-certfile as well.")
+    if not (keys or ssl_client_ca or _is_loopback(host)):
+        raise click.UsageError(
+            f"on --host {host} others can reach the service: set {_KEY_VARIABLE} or --api-key-file, or give "
+            "--ssl-client-ca."
+        )
+    try:
+        settings = ServiceSettings(
+            indices=tuple(dict.fromkeys(indices)),
+            api_keys=keys,
+            max_batch=max_batch,
+            max_waiting=max_waiting,
+            max_searches=max_searches,
+            max_texts=max_texts,
+            max_body_bytes=max_body_bytes,
+        )
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    from connector.service.run import Listener, run
+
+    listener = Listener(host, port, ssl_certfile, ssl_keyfile, ssl_client_ca, grace)
+    what = ", ".join(settings.indices) or "any index"
+    run(
+        open_client(connection),
+        settings,
+        listener,
+        announce=lambda url: click.echo(f"Serving {what} at {url} (Ctrl-C stops it)"),
+    )
+
+
+def read_keys(file: Path | None) -> tuple[str, ...]:
+    """The API keys, one a line of a file, or of the environment; never of the command line, which others can read."""
+    text = file.read_text(encoding="utf-8") if file is not None else os.environ.get(_KEY_VARIABLE, "")
+    keys = tuple(line.strip() for line in text.splitlines() if line.strip())
+    if file is not None and not keys:
+        raise ConnectorError(f"{file} holds no API key; write one in a line.")
+    return keys
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,136 @@
+"""What each request passes before it reaches a route: key, size limit and counters; and clients that leave."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import time
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from connector.service.metrics import Metrics
+from connector.service.settings import ServiceSettings
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+OPEN_ROUTES = ("/health", "/ready")
+"""For those that watch over the service, who have no key."""
+
+_CLIENT_LEFT = 499
+
+
+class Gate:
+    """An ASGI application around another one.
+
+    A request is read as a whole before it is handled. Where the client leaves meanwhile, the handling is cancelled, and
+    what waits for the encoder is taken out of the queue.
+
+    Args:
+        app: That answers.
+        settings: Keys and limits.
+        metrics: Told of each request.
+    """
+
+    def __init__(self, app: App, settings: ServiceSettings, metrics: Metrics) -> None:
+        self._app = app
+        self._settings = settings
+        self._metrics = metrics
+        self._keys = [key.encode() for key in settings.api_keys]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request, or what is none as it is."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        start, status = time.perf_counter(), _CLIENT_LEFT
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._handle(scope, receive, watched)
+        finally:
+            route = getattr(scope.get("route"), "path", "other")
+            self._metrics.requests.labels(route, status).inc()
+            self._metrics.seconds.labels(route).observe(time.perf_counter() - start)
+
+    async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = scope["headers"]
+        if scope["path"] not in OPEN_ROUTES and self._keys and not self._has_key(headers):
+            await _refuse(send, 401, "The API key is missing or wrong; send it as `Authorization: Bearer KEY`.")
+            return
+        limit = self._settings.max_body_bytes
+        length = next((value for name, value in headers if name == b"content-length"), b"0")
+        body = None if length.isdigit() and int(length) > limit else await _read(receive, limit)
+        if body is None:
+            await _refuse(send, 413, f"The request has more than {limit:,} bytes; send fewer or shorter texts at once.")
+            return
+        handled = asyncio.ensure_future(self._app(scope, _replay(body, receive), send))
+        left = asyncio.ensure_future(_wait_for_disconnect(receive))
+        try:
+            await asyncio.wait((handled, left), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            left.cancel()
+            if not handled.done():
+                handled.cancel()
+            with suppress(asyncio.CancelledError):
+                await handled
+
+    def _has_key(self, headers: Sequence[tuple[bytes, bytes]]) -> bool:
+        given = next((value for name, value in headers if name == b"authorization"), b"")
+        scheme, _, key = given.partition(b" ")
+        # All are compared, so that the time says nothing of which one is near.
+        fits = [hmac.compare_digest(key.strip(), known) for known in self._keys]
+        return scheme.lower() == b"bearer" and any(fits)
+
+
+async def _read(receive: Receive, limit: int) -> bytes | None:
+    """The body; None if it is longer than the limit."""
+    parts, size = [], 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return b""
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > limit:
+            return None
+        if not message.get("more_body"):
+            return b"".join(parts)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Give the body to the application, and then nothing more: the gate itself waits for the client to leave."""
+    given = False
+
+    async def replay() -> Message:
+        nonlocal given
+        if given:
+            await asyncio.Event().wait()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay
+
+
+async def _wait_for_disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _refuse(send: Send, status: int, reason: str) -> None:
+    body = json.dumps({"error": reason}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    if status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

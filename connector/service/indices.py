@@ -1,0 +1,85 @@
+"""The indices of a service, opened when the first request names them."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+from opensearchpy import OpenSearch
+
+from connector.errors import IndexMappingError
+from connector.index.names import broken_rule
+from connector.service.batcher import OverloadedError
+from connector.service.metrics import Metrics
+from connector.service.served import ServedIndex
+from connector.service.settings import ServiceSettings
+
+
+class Indices:
+    """Opens indices once. Belongs to one event loop.
+
+    Args:
+        client: A ready client.
+        settings: Which are served, and how many.
+        metrics: Of the service.
+    """
+
+    def __init__(self, client: OpenSearch, settings: ServiceSettings, metrics: Metrics) -> None:
+        self._client = client
+        self._settings = settings
+        self._metrics = metrics
+        self._executors = ThreadPoolExecutor(1, "encode-queries"), ThreadPoolExecutor(1, "encode-documents")
+        self._open: dict[str, ServedIndex] = {}
+        self._lock = asyncio.Lock()
+        self.ready = False
+
+    @property
+    def names(self) -> list[str]:
+        """Those that are open."""
+        return sorted(self._open)
+
+    async def open_named(self) -> None:
+        """Open those that the settings name; errors as of `ServedIndex`."""
+        for name in self._settings.indices:
+            await self.get(name)
+        self.ready = True
+
+    async def get(self, name: str | None) -> ServedIndex:
+        """Return an index, the only one that is served if None.
+
+        Raises:
+            IndexMappingError: It is not served, does not exist, or is not one of ours.
+            OverloadedError: As many are open as may be.
+            ValueError: None is named, and several are served.
+            ClusterError, EncoderError: As of `ServedIndex`.
+        """
+        named = self._settings.indices
+        if name is None:
+            if len(named) != 1:
+                raise ValueError(f'this service serves {", ".join(named) or "any index"}; say which with "index".')
+            name = named[0]
+        if name in self._open:
+            return self._open[name]
+        if named and name not in named:
+            raise IndexMappingError(f"Index {name!r} is not served here; start `ksparse serve` with its name as well.")
+        if broken_rule(name) is not None:
+            raise IndexMappingError(f"There can be no index {name!r}: a name {broken_rule(name)}.")
+        async with self._lock:
+            if name not in self._open:
+                if len(self._open) == self._settings.most_indices:
+                    raise OverloadedError(
+                        f"{len(self._open)} indices are open, as many as may be; start another service for {name!r}."
+                    )
+                self._open[name] = await asyncio.to_thread(self._opened, name)
+            return self._open[name]
+
+    def close(self) -> None:
+        """End the threads; what they compute comes to its end."""
+        self.ready = False
+        for executor in self._executors:
+            executor.shutdown()
+
+    def _opened(self, name: str) -> ServedIndex:
+        return ServedIndex(
+            self._client, name, settings=self._settings, metrics=self._metrics, executors=self._executors
+        )

@@ -1,0 +1,152 @@
+"""A search request with a text in it -> the same request with features in the text's place. Pure functions.
+
+The text stands anywhere in the query, once, in one of three forms:
+
+- `{"match": {"ksparse": "how do plants eat"}}`, of a field that no document has;
+- `{"neural_sparse": {"features": {"query_text": "how do plants eat"}}}` without a model;
+- a whole query that is a `query_string` without fields, which is what `GET docs/_search?q=...` sends.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from connector.errors import SearchError
+from connector.query.body import FEATURES_FIELD
+
+TEXT_FIELD = "ksparse"
+"""Stands for the meaning of a document in a `match` clause."""
+
+_DEFAULT_SIZE = 10
+_NO_RESCORE = ("rescore", "sort", "collapse")
+"""Parts of a request that the server does not take together with `rescore`, or that are the client's own."""
+
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TextClause:
+    """Where a text stands in a request.
+
+    Attributes:
+        text: To encode.
+        boost: Of its clause.
+        path: Keys from the query to the clause.
+        rescored: Whether nothing else decides the score, so that codes may.
+        depth: Hits that the request reads, those that it skips included.
+    """
+
+    text: str
+    boost: float
+    path: Path
+    rescored: bool
+    depth: int
+
+
+def find_text(request: Mapping[str, Any]) -> TextClause | None:
+    """Return the text of a search request; None if it has none, so that it is to be sent as it is.
+
+    Raises:
+        SearchError: There are several.
+    """
+    query = request.get("query")
+    if not isinstance(query, Mapping):
+        return None
+    found = [(path, *clause) for path, clause in _texts(query)]
+    if not found:
+        return None
+    if len(found) > 1:
+        raise SearchError(
+            f"A search has one text, this one has {len(found)}; send the others as searches of their own."
+        )
+    [(path, text, boost)] = found
+    size, skipped = request.get("size", _DEFAULT_SIZE), request.get("from", 0)
+    rescored = size > 0 and _decides(query, path) and not any(request.get(name) for name in _NO_RESCORE)
+    return TextClause(text, boost, path, rescored, max(size + skipped, 1))
+
+
+def with_features(
+    request: Mapping[str, Any], clause: TextClause, query: dict[str, Any], rescore: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Return the request with a query in the place of the text.
+
+    Hits are not counted unless the request says so, since counting them all makes a search several times slower.
+
+    Args:
+        request: That the text was found in.
+        clause: The text.
+        query: Of its features.
+        rescore: How the first hits are scored again; None if they are not.
+    """
+    made: dict[str, Any] = {"track_total_hits": False} | dict(request)
+    if rescore is not None:
+        made["rescore"] = dict(rescore)
+    if not clause.path:
+        return made | {"query": query}
+    made["query"] = copy.deepcopy(made["query"])
+    place = made["query"]
+    for key in clause.path[:-1]:
+        place = place[key]
+    place[clause.path[-1]] = query
+    return made
+
+
+def _texts(query: Mapping[str, Any]) -> Iterator[tuple[Path, tuple[str, float]]]:
+    """Every text and its boost, and where it stands."""
+    whole = query.get("query_string")
+    if len(query) == 1 and isinstance(whole, Mapping) and not whole.get("fields") and "default_field" not in whole:
+        yield (), (str(whole.get("query", "")), float(whole.get("boost", 1.0)))
+    else:
+        yield from _nested(query, ())
+
+
+def _nested(value: Any, path: Path) -> Iterator[tuple[Path, tuple[str, float]]]:  # noqa: ANN401
+    if isinstance(value, Mapping):
+        found = _text_of(value)
+        if found is not None:
+            yield path, found
+            return
+        for key, inner in value.items():
+            yield from _nested(inner, (*path, key))
+    elif isinstance(value, list):
+        for place, inner in enumerate(value):
+            yield from _nested(inner, (*path, place))
+
+
+def _text_of(clause: Mapping[str, Any]) -> tuple[str, float] | None:
+    if len(clause) != 1:
+        return None
+    [(kind, fields)] = clause.items()
+    if not isinstance(fields, Mapping) or len(fields) != 1:
+        return None
+    [(field, said)] = fields.items()
+    if (kind, field) == ("match", TEXT_FIELD):
+        said = said if isinstance(said, Mapping) else {"query": said}
+        return str(said.get("query", "")), float(said.get("boost", 1.0))
+    if (kind, field) == ("neural_sparse", FEATURES_FIELD) and isinstance(said, Mapping):
+        if "query_text" in said and "model_id" not in said:
+            return str(said["query_text"]), float(said.get("boost", 1.0))
+    return None
+
+
+def _decides(query: Mapping[str, Any], path: Path) -> bool:
+    """Whether the clause at the path is all that is scored: each query around it is a bool with filters only."""
+    around: Any = query
+    while path:
+        inner = around.get("bool") if len(around) == 1 else None
+        if inner is None or path[0] != "bool" or path[1] not in ("must", "should"):
+            return False
+        scored = [clause for kind in ("must", "should") for clause in _listed(inner.get(kind))]
+        if len(scored) != 1 or inner.get("boost", 1.0) != 1.0:
+            return False
+        around, path = scored[0], path[3:] if len(path) > 2 and isinstance(path[2], int) else path[2:]
+    return True
+
+
+def _listed(clauses: Any) -> list[Any]:  # noqa: ANN401
+    if clauses is None:
+        return []
+    return clauses if isinstance(clauses, list) else [clauses]

@@ -1,0 +1,97 @@
+"""Run the service until it is told to stop."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import uvicorn
+from opensearchpy import OpenSearch
+
+from connector.errors import ConnectorError
+from connector.service.app import create_app
+from connector.service.settings import ServiceSettings
+
+
+class Listener(NamedTuple):
+    """Where the service listens.
+
+    Attributes:
+        host: Address.
+        port: 0 takes a free one.
+        certfile: Of the service, for TLS.
+        keyfile: Its key.
+        client_ca: The authority whose clients are let in; None asks them for no certificate.
+        grace_s: Seconds for requests to end at a stop.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    certfile: Path | None = None
+    keyfile: Path | None = None
+    client_ca: Path | None = None
+    grace_s: int = 30
+
+
+def run(
+    client: OpenSearch,
+    settings: ServiceSettings,
+    listener: Listener,
+    *,
+    announce: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Serve until SIGTERM or SIGINT: what is under way is answered, nothing new is taken.
+
+    Args:
+        client: A ready client.
+        settings: Limits, keys and indices.
+        listener: Where it listens.
+        announce: Is told the address, from which on requests wait until the encoders are loaded.
+
+    Raises:
+        ConnectorError: The port is taken, or an index cannot be served.
+    """
+    with _listen(listener) as listening:
+        host, port = listening.getsockname()[:2]
+        scheme = "http" if listener.certfile is None else "https"
+        announce(f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}")
+        server = uvicorn.Server(config(client, settings, listener))
+        # Uvicorn logs what fails at the start, and ends with the exit status of a failure.
+        server.run(sockets=[listening])
+    if not server.started:
+        raise ConnectorError("The service did not start; the reason stands above.")
+
+
+def config(client: OpenSearch, settings: ServiceSettings, listener: Listener) -> uvicorn.Config:
+    """What uvicorn is told."""
+    secure = {"ssl_certfile": str(listener.certfile)} if listener.certfile is not None else {}
+    if listener.keyfile is not None:
+        secure["ssl_keyfile"] = str(listener.keyfile)
+    if listener.client_ca is not None:
+        secure["ssl_ca_certs"] = str(listener.client_ca)
+    return uvicorn.Config(
+        create_app(client, settings),
+        log_level="info",
+        # A line for each request would bury what matters; /metrics counts them.
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=listener.grace_s,
+        ssl_cert_reqs=ssl.CERT_REQUIRED if listener.client_ca is not None else ssl.CERT_NONE,
+        **secure,  # type: ignore[arg-type]
+    )
+
+
+def _listen(listener: Listener) -> socket.socket:
+    """Take the port before anything that takes long."""
+    try:
+        family = socket.AF_INET6 if ":" in listener.host else socket.AF_INET
+        return socket.create_server((listener.host, listener.port), family=family)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise ConnectorError(
+            f"Port {listener.port} of {listener.host} cannot be taken ({reason}); choose another one."
+        ) from error

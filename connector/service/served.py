@@ -1,0 +1,188 @@
+"""An index that a service serves: texts are encoded as its writer and its searches encode them."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from typing import Any, NamedTuple, TypeVar
+
+from opensearchpy import OpenSearch
+
+from connector.errors import EncoderMismatchError
+from connector.index.bulk_lines import to_features
+from connector.query.pruning import Pruning
+from connector.search.opened import OpenedIndex, Setting
+from connector.search.sparse_index import SparseIndex
+from connector.service.batcher import Batcher
+from connector.service.metrics import Metrics
+from connector.service.settings import ServiceSettings
+from connector.types import SparseVectors
+
+T = TypeVar("T", "QueryVector", "DocumentVector")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class QueryText:
+    """A query to encode; None takes what the index says, as a search does."""
+
+    text: str
+    top_k: int = 10
+    k_query: int | None = None
+    window: int | None = None
+    pruning: Pruning | None = None
+    alone: bool = False
+    """Without codes, whatever the index says."""
+
+    def setting(self, opened: OpenedIndex) -> Setting:
+        """How the index searches it."""
+        if self.alone:
+            return Setting(self.k_query, 0, self.pruning or Pruning())
+        return opened.setting(self.k_query, self.window, self.top_k, self.pruning)
+
+
+class QueryVector(NamedTuple):
+    """What a query became: features, how hits are rescored, and the index as it was when it was encoded."""
+
+    features: dict[str, float]
+    rescore: dict[str, Any] | None
+    opened: OpenedIndex
+
+
+class DocumentVector(NamedTuple):
+    """What a document became: the JSON of its features as they are stored, its code in Base64, and the index."""
+
+    features: str
+    code: str | None
+    opened: OpenedIndex
+
+
+class ServedIndex:
+    """Encodes and searches for one index. Belongs to one event loop.
+
+    Args:
+        client: A ready client.
+        name: Of the index or alias.
+        settings: Limits.
+        metrics: Told of batches.
+        executors: For queries and for documents, with one thread each: an encoder uses all cores.
+
+    Raises:
+        IndexMappingError: There is no such index, or it is not one of ours.
+        EncoderError: Its encoder cannot be loaded here.
+        ClusterError: The server is away or does not permit it.
+    """
+
+    def __init__(
+        self,
+        client: OpenSearch,
+        name: str,
+        *,
+        settings: ServiceSettings,
+        metrics: Metrics,
+        executors: tuple[Executor, Executor],
+    ) -> None:
+        self.index = SparseIndex(name, client=client)
+        self.retriever = self.index.retriever
+        self._metrics = metrics
+        self._settings = settings
+        limits = {"max_batch": settings.max_batch, "max_waiting": settings.max_waiting}
+        for_queries, for_documents = executors
+        self._queries: Batcher[QueryText, QueryVector] = Batcher(
+            self._encode_queries, for_queries, on_batch=metrics.batches.labels("query").observe, **limits
+        )
+        self._documents: Batcher[str, DocumentVector] = Batcher(
+            self._encode_documents, for_documents, on_batch=metrics.batches.labels("document").observe, **limits
+        )
+
+    async def encode_queries(self, queries: Sequence[QueryText], *, space: str | None = None) -> list[QueryVector]:
+        """Encode queries as searches of the index do.
+
+        Args:
+            queries: To encode.
+            space: That the vectors must be of; None for whichever the index has.
+
+        Raises:
+            EncoderMismatchError: The index is of another space by now.
+            OverloadedError: Too many texts wait.
+            SearchError: A query is empty, too long or has no features, or the index has no codes.
+        """
+        return await self._within(space, lambda: self._queries.submit(queries))
+
+    async def encode_documents(self, texts: Sequence[str], *, space: str | None = None) -> list[DocumentVector]:
+        """Encode documents (title and text joined) as the writer of the index does; the rest as `encode_queries`."""
+        for number, text in enumerate(texts):
+            if not text.strip():
+                raise ValueError(f"text {number} is empty; there is nothing to encode.")
+        return await self._within(space, lambda: self._documents.submit(texts))
+
+    async def _within(self, space: str | None, encode: Callable[[], Any]) -> list[T]:
+        vectors: list[T] = await encode()
+        if space is None or all(vector.opened.schema.space == space for vector in vectors):
+            return vectors
+        # Either the index was made anew since it was opened here, or since the caller was set up.
+        await asyncio.to_thread(self.retriever.refresh)
+        vectors = await encode()
+        for vector in vectors:
+            if vector.opened.schema.space != space:
+                raise EncoderMismatchError(
+                    f"Index {self.index.index!r} is of another encoder ({vector.opened.schema.encoder}, space "
+                    f"{vector.opened.schema.space}) than the request was set up for (space {space}). Run `ksparse "
+                    f"connect {self.index.index}` again."
+                )
+        return vectors
+
+    def _encode_queries(self, batch: list[QueryText]) -> list[QueryVector | Exception]:
+        opened = self.retriever.opened
+        settings = [_attempt(partial(query.setting, opened)) for query in batch]
+        fitting = [
+            (query.text, setting)
+            for query, setting in zip(batch, settings, strict=True)
+            if not isinstance(setting, Exception)
+        ]
+        known = sum((text, setting.k_query, setting.window) in opened.cache for text, setting in fitting)
+        self._metrics.queries.labels("yes").inc(known)
+        self._metrics.queries.labels("no").inc(len(fitting) - known)
+        for _, group in groupby(sorted(fitting, key=_pass_of), key=_pass_of):
+            alike = list(group)
+            opened.encode_ahead([text for text, _ in alike], alike[0][1])
+
+        def finish(query: QueryText, setting: Setting | Exception) -> QueryVector:
+            if isinstance(setting, Exception):
+                raise setting
+            return QueryVector(*opened.encode(query.text, setting), opened)
+
+        return [_attempt(partial(finish, query, setting)) for query, setting in zip(batch, settings, strict=True)]
+
+    def _encode_documents(self, batch: list[str]) -> list[DocumentVector | Exception]:
+        opened = self.retriever.opened
+        vectors = opened.encoder.encode_document(batch, batch_size=self._settings.max_batch)
+        scale = 2.0**opened.schema.weight_exponent
+        features = vectors.as_mappings()
+
+        def finish(row: int) -> DocumentVector:
+            return DocumentVector(to_features(features[row], scale), _code(vectors, row), opened)
+
+        return [_attempt(partial(finish, row)) for row in range(len(batch))]
+
+
+def _pass_of(entry: tuple[str, Setting]) -> tuple[int, int]:
+    """What queries of one pass have in common."""
+    return entry[1].k_query or 0, entry[1].window
+
+
+def _code(vectors: SparseVectors, row: int) -> str | None:
+    return None if vectors.codes is None else base64.b64encode(vectors.codes[row].tobytes()).decode("ascii")
+
+
+def _attempt(call: Callable[[], R]) -> R | Exception:
+    """What a call returns, or its error: one text of a batch says nothing of the others."""
+    try:
+        return call()
+    except Exception as error:
+        return error

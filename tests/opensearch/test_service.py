@@ -1,0 +1,299 @@
+"""`ksparse serve`: the routes in this process, and the command as one of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from click.testing import CliRunner
+from fastapi.testclient import TestClient
+from opensearchpy import OpenSearch
+
+from connector import SearchSettings, SparseIndex
+from connector.cli.main import cli
+from connector.cli.serve import read_keys
+from connector.connection.client import connect
+from connector.encoders.text import TextEncoder
+from connector.service.app import create_app
+from connector.service.settings import ServiceSettings
+from tests.fault_proxy import fault_proxy
+from tests.patience import PATIENCE_S
+
+pytestmark = pytest.mark.opensearch
+
+DOCUMENTS = [
+    {"_id": "1", "title": "Plants", "text": "plants eat light with green leaves", "metadata": {"lang": "en"}},
+    {"_id": "2", "title": "", "text": "cats sleep on warm stones", "metadata": {"lang": "en"}},
+    {"_id": "3", "title": "Rivers", "text": "rivers carry sand to the sea", "metadata": {"lang": "de"}},
+]
+
+
+@pytest.fixture
+def written(client: OpenSearch, index: str, encoder: TextEncoder) -> SparseIndex:
+    """An index whose encoder any process can load: it says the folder of the tiny head."""
+    made = SparseIndex(index, encoder=encoder, client=client)
+    made.add(DOCUMENTS)
+    return SparseIndex(index, client=client)
+
+
+@contextmanager
+def serving(client: OpenSearch, index: str, **settings: Any) -> Iterator[TestClient]:  # noqa: ANN401
+    app = create_app(client, ServiceSettings(indices=(index,), **settings))
+    with TestClient(app, raise_server_exceptions=False) as service:
+        yield service
+
+
+@pytest.fixture
+def service(client: OpenSearch, written: SparseIndex) -> Iterator[TestClient]:
+    with serving(client, written.index) as service:
+        yield service
+
+
+def test_a_search_finds_what_the_library_finds(service: TestClient, written: SparseIndex) -> None:
+    options: list[dict[str, Any]] = [
+        {},
+        {"top_k": 2},
+        {"filters": {"lang": "en"}},
+        {"window": 0},
+        {"k_query": 2},
+        {"hybrid": True},
+        {"hybrid": True, "bm25_weight": 0.1},
+    ]
+    for each in options:
+        reply = service.post("/search", json={"query": "cats sleep", **each})
+        assert reply.status_code == 200, reply.text
+        known = dict(each)
+        settings = {name: known.pop(name) for name in ("window", "k_query") if name in known}
+        hits = written.search("cats sleep", settings=SearchSettings(**settings), **known)
+        found = [(hit["id"], hit["score"]) for hit in reply.json()["hits"]]
+        assert found == [(hit.doc_id, pytest.approx(hit.score, rel=1e-5)) for hit in hits], each
+        assert reply.json()["hits"][0]["source"]["text"]
+
+
+def test_documents_are_encoded_as_the_writer_does(service: TestClient, written: SparseIndex) -> None:
+    texts = [f"{each['title']} {each['text']}".strip() for each in DOCUMENTS]
+    reply = service.post("/encode/document", json={"texts": texts}).json()
+    schema = written.retriever.schema
+    assert (reply["index"], reply["space"], reply["weight_exponent"]) == (
+        written.index,
+        schema.space,
+        schema.weight_exponent,
+    )
+    vectors = written.encoder.encode_document(texts)
+    assert vectors.codes is not None
+    for row, features in enumerate(vectors.as_mappings()):
+        answered = reply["vectors"][row]["features"]
+        assert answered.pop("present") == pytest.approx(2.0**schema.weight_exponent, rel=2**-7)
+        assert set(answered) == set(features)
+        for name, weight in features.items():
+            assert answered[name] * 2.0**-schema.weight_exponent == pytest.approx(weight, rel=2**-7)
+    assert {"features": None, "rescore": None}.items() <= service.post(
+        "/encode/document", json={"texts": texts[:1], "parts": "codes"}
+    ).json()["vectors"][0].items()
+
+
+def test_ml_commons_form_is_a_list_of_token_to_weight(service: TestClient, client: OpenSearch, index: str) -> None:
+    [document] = service.post("/encode/document", json={"inputs": ["cats sleep"]}).json()
+    assert "present" in document and all(weight > 0 for weight in document.values())
+    [tokens] = service.post("/encode/query", json={"inputs": ["cats sleep"]}).json()
+    clauses = [
+        {"rank_feature": {"field": f"features.{name}", "boost": weight, "linear": {}}}
+        for name, weight in tokens.items()
+    ]
+    found = client.search(index=index, body={"query": {"bool": {"should": clauses}}})["hits"]["hits"]
+    hits = SparseIndex(index, client=client).search("cats sleep", settings=SearchSettings(window=0))
+    assert [(hit["_id"], hit["_score"]) for hit in found] == [
+        (hit.doc_id, pytest.approx(hit.score, rel=1e-5)) for hit in hits
+    ]
+
+
+def test_a_rewritten_request_finds_what_the_library_finds(
+    service: TestClient, client: OpenSearch, written: SparseIndex
+) -> None:
+    request = {
+        "query": {
+            "bool": {"must": [{"match": {"ksparse": "cats sleep"}}], "filter": [{"term": {"metadata.lang": "en"}}]}
+        }
+    }
+    reply = service.post(f"/indices/{written.index}/pipeline/search", json=request)
+    body = json.loads(reply.json()["request"])
+    found = [(hit["_id"], hit["_score"]) for hit in client.search(index=written.index, body=body)["hits"]["hits"]]
+    hits = written.search("cats sleep", filters={"lang": "en"})
+    assert found == [(hit.doc_id, pytest.approx(hit.score, rel=1e-5)) for hit in hits]
+    assert body["rescore"]["window_size"] == written.retriever.defaults().window
+
+
+def test_a_text_with_a_variable_of_ml_commons_stays_a_text(service: TestClient, index: str) -> None:
+    request = {"query": {"match": {"text": "echo ${HOME:-/root}"}}}
+    reply = service.post(f"/indices/{index}/pipeline/search", json=request).json()["request"]
+    assert "${" not in reply
+    assert json.loads(reply) == request
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "code", "reason"),
+    [
+        ("/search", {"query": " "}, 400, "The query is empty"),
+        ("/search", {"query": "cats " * 50}, 400, "tokens, the encoder reads 12; shorten it"),
+        ("/search", {"query": "cats", "top": 3}, 422, "top: Extra inputs are not permitted"),
+        ("/search", {"query": "cats", "bm25_weight": 1}, 422, "bm25_weight needs hybrid=True"),
+        ("/search", {"query": "cats", "filters": {"x": {"$near": 1}}}, 422, "near"),
+        ("/search", {"query": "cats", "prune_type": "top_k"}, 422, "top_k keeps a whole number"),
+        ("/search", {"query": "cats", "index": "another"}, 404, "Index 'another' is not served here"),
+        ("/encode/query", {"texts": ["a"], "inputs": ["a"]}, 422, "give either texts"),
+        ("/encode/query", {"texts": []}, 422, "texts: List should have at least 1 item"),
+        ("/encode/query", {"texts": ["cats"], "space": "0" * 16}, 409, "is of another encoder"),
+        ("/encode/document", {"texts": ["cats"], "space": "0" * 16}, 409, "`ksparse connect"),
+        ("/encode/document", {"texts": ["cats"] * 257}, 413, "257 texts are more than the 256"),
+        ("/encode/document", {"texts": [""]}, 422, "text 0 is empty"),
+    ],
+)
+def test_a_request_that_cannot_be_answered_says_why(
+    service: TestClient, path: str, body: dict[str, Any], code: int, reason: str
+) -> None:
+    reply = service.post(path, json=body)
+    assert reply.status_code == code, reply.text
+    assert reason in reply.json()["error"]
+
+
+def test_too_many_bytes_are_refused_before_they_are_read(client: OpenSearch, written: SparseIndex) -> None:
+    with serving(client, written.index, max_body_bytes=100) as service:
+        reply = service.post("/search", json={"query": "cats " * 100})
+        assert (reply.status_code, reply.json()["error"][:40]) == (413, "The request has more than 100 bytes; sen")
+        assert service.post("/search", json={"query": "cats"}).status_code == 200
+
+
+def test_a_key_is_needed_and_nowhere_shown(
+    client: OpenSearch, written: SparseIndex, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = ServiceSettings(indices=(written.index,), api_keys=("old-key-1", "new-key-2"))
+    assert "key-1" not in repr(settings)
+    with TestClient(create_app(client, settings)) as service:
+        assert service.post("/search", json={"query": "cats"}).status_code == 401
+        for key in ("old-key", "new-key-2x", ""):
+            wrong = service.post("/search", json={"query": "cats"}, headers={"Authorization": f"Bearer {key}"})
+            assert (wrong.status_code, wrong.headers["www-authenticate"]) == (401, "Bearer")
+        for key in settings.api_keys:
+            right = service.post("/search", json={"query": "cats"}, headers={"Authorization": f"Bearer {key}"})
+            assert right.status_code == 200
+        assert service.get("/metrics").status_code == 401
+        assert [service.get(path).status_code for path in ("/health", "/ready")] == [200, 200]
+    assert "key-" not in caplog.text
+
+
+def test_metrics_count_requests_batches_and_the_cache(service: TestClient, index: str) -> None:
+    for _ in range(3):
+        service.post("/search", json={"query": "warm stones"})
+    service.post("/search", json={"query": ""})
+    text = service.get("/metrics").text
+    assert 'ksparse_requests_total{route="/search",status="200"} 3.0' in text
+    assert 'ksparse_requests_total{route="/search",status="400"} 1.0' in text
+    assert 'ksparse_queries_total{cached="yes"} 2.0' in text
+    assert 'ksparse_batch_texts_count{task="query"} 4.0' in text
+
+
+def test_the_openapi_document_describes_every_route(service: TestClient) -> None:
+    document = service.get("/openapi.json").json()
+    assert {"/search", "/encode/query", "/encode/document", "/health", "/ready", "/metrics"} <= set(document["paths"])
+    search = document["paths"]["/search"]["post"]
+    assert {"200", "400", "401", "409", "413", "503"} <= set(search["responses"])
+    assert "hybrid" in document["components"]["schemas"]["Search"]["properties"]
+
+
+def test_an_index_that_was_made_anew_is_served_by_its_new_encoder(
+    service: TestClient, client: OpenSearch, written: SparseIndex, encoder: TextEncoder
+) -> None:
+    before = service.post("/encode/query", json={"texts": ["cats"]}).json()["space"]
+    client.indices.delete(index=written.index)
+    other = SparseIndex(written.index, encoder=encoder, client=client)
+    other.add([{"_id": "9", "text": "wolves run"}, *DOCUMENTS[:2]])
+    space = other.retriever.schema.space
+    assert space != before, "other documents, other statistics"
+    fresh = service.post("/encode/document", json={"texts": ["cats"], "space": space})
+    assert (fresh.status_code, fresh.json()["space"]) == (200, space)
+    stale = service.post("/encode/document", json={"texts": ["cats"], "space": before})
+    assert stale.status_code == 409 and f"ksparse connect {written.index}" in stale.json()["error"]
+
+
+def test_a_server_that_is_away_is_said_with_when_to_come_back(opensearch_url: str, written: SparseIndex) -> None:
+    with fault_proxy(opensearch_url) as proxy:
+        stack = ExitStack()
+        client = stack.enter_context(connect(proxy.url))
+        service = stack.enter_context(serving(client, written.index))
+    with stack:  # and the server is gone
+        reply = service.post("/search", json={"query": "cats"})
+        assert (reply.status_code, reply.headers.get("retry-after")) == (503, "1"), reply.text
+        encoded = service.post("/encode/query", json={"texts": ["cats"]})
+        assert encoded.status_code == 200, "encoding needs no server"
+
+
+def test_texts_above_the_limit_are_told_to_come_back(client: OpenSearch, written: SparseIndex) -> None:
+    texts = {"texts": ["cats sleep on warm stones"] * 4}
+    with serving(client, written.index, max_waiting=4, max_texts=4, max_batch=1) as service:
+        with ThreadPoolExecutor(8) as callers:
+            replies = [*callers.map(lambda _: service.post("/encode/document", json=texts), range(16))]
+    refused = [reply for reply in replies if reply.status_code == 503]
+    assert 0 < len(refused) < 16
+    assert all(reply.headers["retry-after"] == "1" for reply in refused)
+    assert "texts wait for the encoder" in refused[0].json()["error"]
+
+
+@contextmanager
+def process_of(url: str, *arguments: str, key: str = "") -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """`ksparse serve` as a process of its own, on a free port, and its address."""
+    command = [sys.executable, "-c", "from connector.cli.main import cli; cli()", "serve", "--port", "0", *arguments]
+    environment = os.environ | {"OPENSEARCH_URL": url, "HF_HUB_OFFLINE": "1", "KSPARSE_API_KEY": key}
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(command, env=environment, **pipes) as process:
+        try:
+            assert process.stdout is not None
+            line = next(line for line in process.stdout if " at http" in line)
+            yield process, line.partition(" at ")[2].split()[0]
+        finally:
+            process.kill()
+
+
+@pytest.mark.slow
+def test_the_command_serves_answers_what_is_under_way_and_stops(opensearch_url: str, written: SparseIndex) -> None:
+    headers = {"Authorization": "Bearer a-secret-of-ours"}
+    with process_of(opensearch_url, written.index, key="a-secret-of-ours") as (process, address):
+        with httpx.Client(base_url=address, headers=headers, timeout=PATIENCE_S) as caller:
+            assert caller.get("/ready").json() == {"ready": True, "indices": [written.index]}
+            hits = caller.post("/search", json={"query": "cats sleep"}).json()["hits"]
+            assert hits[0]["id"] == written.search("cats sleep")[0].doc_id
+        process.send_signal(signal.SIGTERM)
+        said, _ = process.communicate(timeout=PATIENCE_S)
+        assert "Application shutdown complete" in said and process.returncode == -signal.SIGTERM
+        assert "a-secret-of-ours" not in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("docs", "--host", "0.0.0.0"), "on --host 0.0.0.0 others can reach the service: set KSPARSE_API_KEY"),
+        (("docs", "--ssl-client-ca", __file__), "give --ssl-certfile as well"),
+        (("docs", "--max-texts", "1000"), "max_texts 1000 is more than max_waiting 512"),
+    ],
+)
+def test_what_cannot_be_served_is_said_at_once(
+    arguments: tuple[str, ...], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KSPARSE_API_KEY", raising=False)
+    result = CliRunner().invoke(cli, ["serve", *arguments])
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.split())
+
+
+def test_keys_are_read_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("first\n\nsecond \n")
+    assert read_keys(tmp_path / "keys") == ("first", "second")
