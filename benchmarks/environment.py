@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import connector
 from connector.cluster import Cluster, read_status
+from connector.encoders.graph import choose_backend
 
 
 def describe(cluster: Cluster) -> dict[str, Any]:
@@ -26,8 +27,16 @@ def describe(cluster: Cluster) -> dict[str, Any]:
         "processor": _processor(),
         "python": platform.python_version(),
         "ksparse": connector.__version__,
-        **{name: version(name) for name in ("opensearch-py", "sentence-transformers", "torch")},
+        **{name: _version(name) for name in ("opensearch-py", "sentence-transformers", "torch", "openvino")},
+        "backend": choose_backend(None, "cpu"),
     }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def _processor() -> str:

@@ -22,6 +22,8 @@ pytest_plugins = ["tests.opensearch_fixture"]
 
 # Read when huggingface_hub is imported: no test may wait for a network.
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Tiny models differ from test to test, and each would be converted: seconds. Tests of OpenVINO ask for it.
+os.environ["KSPARSE_BACKEND"] = "torch"
 os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"
 
 

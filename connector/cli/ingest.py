@@ -234,7 +234,7 @@ def ingest(
             progress=progress,
         ) as job:
             job.add(records)
-    conclude(index, job.result, as_json=as_json)
+    conclude(index, job.result, as_json=as_json, backend=loaded.backend)
 
 
 def _check_options(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,6 +10,7 @@ from typing import Any, TypeVar
 import click
 from opensearchpy import OpenSearch
 
+from connector.encoders.graph import BACKEND_VARIABLE, BACKENDS, THREADS_VARIABLE
 from connector.errors import SearchError
 from connector.index.schema import STORED_FIELDS, IndexSchema
 from connector.index.sizes import find_unused
@@ -19,13 +21,57 @@ F = TypeVar("F", bound=Callable[..., Any])
 _HEADS_HELP = "A shipped one, a folder (ksparse train, SparseEncoder), or one on the hub."
 
 
-device_option = click.option("--device", help="cuda, mps or cpu.  [default: the best there is]")
+def together(*options: Callable[[F], F]) -> Callable[[F], F]:
+    """One decorator for options that go together, in their order."""
 
-devices_option = click.option(
-    "--device",
-    "devices",
-    multiple=True,
-    help="cuda, mps or cpu; repeatable (cuda:0, cuda:1) to encode on several.  [default: the best there is]",
+    def add(command: F) -> F:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+def _to_environment(variable: str) -> Callable[..., None]:
+    """A callback that lets an option say for this run what the environment says for all."""
+
+    def keep(_context: click.Context, _option: click.Parameter, value: object) -> None:
+        if value is not None:
+            os.environ[variable] = str(value)
+
+    return keep
+
+
+_backend_options = together(
+    click.option(
+        "--backend",
+        type=click.Choice(BACKENDS),
+        expose_value=False,
+        callback=_to_environment(BACKEND_VARIABLE),
+        help="What runs the dense model.  [default: openvino on a CPU where it is installed, else torch]",
+    ),
+    click.option(
+        "--threads",
+        type=click.IntRange(1),
+        expose_value=False,
+        callback=_to_environment(THREADS_VARIABLE),
+        help="Threads of the dense model on a CPU.  [default: OMP_NUM_THREADS, or one a core]",
+    ),
+)
+
+device_option = together(
+    click.option("--device", help="cuda, mps or cpu.  [default: the best there is]"),
+    _backend_options,
+)
+
+devices_option = together(
+    click.option(
+        "--device",
+        "devices",
+        multiple=True,
+        help="cuda, mps or cpu; repeatable (cuda:0, cuda:1) to encode on several.  [default: the best there is]",
+    ),
+    _backend_options,
 )
 
 corpora_argument = click.argument("corpus", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
@@ -51,7 +97,11 @@ seed_option = click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=
 quiet_option = click.option("--quiet", is_flag=True, help="No progress.")
 
 batch_size_option = click.option(
-    "--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Texts per forward pass."
+    "--batch-size",
+    type=click.IntRange(1),
+    default=32,
+    show_default=True,
+    help="Texts per forward pass; more of short ones.",
 )
 
 summary_option = click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
@@ -82,17 +132,6 @@ def _parse_field(_context: click.Context, _option: click.Parameter, values: tupl
             raise click.BadParameter(f"{value!r} is not of the form NAME:TYPE, e.g. lang:keyword.")
         fields[name] = kind
     return fields
-
-
-def together(*options: Callable[[F], F]) -> Callable[[F], F]:
-    """One decorator for options that go together, in their order."""
-
-    def add(command: F) -> F:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return add
 
 
 record_options = together(

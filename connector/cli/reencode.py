@@ -146,7 +146,7 @@ def reencode(
             BulkWriter(client, target), encoding, dead_letters=letters, batch_size=batch_size, progress=progress
         ) as job:
             job.add(records)
-    print_summary(target, job.result, as_json=False)
+    print_summary(target, job.result, as_json=False, backend=told.backend)
     comparison = compare_indices(client, old, Retriever(client, target, told), sample=sample)
     click.echo(
         f"{comparison.sampled} documents compared: {len(comparison.differing)} differ; by their own first words "

@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from connector.ingest.ledger import IngestResult
 
 
-def print_summary(index: str, result: IngestResult, *, as_json: bool) -> None:
-    """Print the counts, and name the first failures."""
+def print_summary(index: str, result: IngestResult, *, as_json: bool, backend: str | None = None) -> None:
+    """Print the counts and what ran the encoder, and name the first failures."""
     if as_json:
-        click.echo(json.dumps({"index": index, **asdict(result)}, default=str))
+        click.echo(
+            json.dumps({"index": index, **asdict(result), **({"backend": backend} if backend else {})}, default=str)
+        )
     else:
         counts = {
             "indexed": result.indexed,
@@ -27,9 +29,10 @@ def print_summary(index: str, result: IngestResult, *, as_json: bool) -> None:
         }
         first = "deleted" if result.not_found and not result.indexed else "indexed"
         parts = [f"{count:,} {name}" for name, count in counts.items() if count or name == first]
+        by = f", encoded by {backend}" if backend else ""
         rate = result.read / max(result.elapsed_s, 1e-9)
         counted = f"{' + '.join(parts)} + {result.dead_lettered:,} dead-lettered = {result.read:,} read"
-        click.echo(f"{index}: {counted} in {result.elapsed_s:.1f} s ({rate:,.0f} documents/s)")
+        click.echo(f"{index}: {counted} in {result.elapsed_s:.1f} s ({rate:,.0f} documents/s{by})")
     for reason in result.reasons:
         click.echo(f"dead-lettered: {reason}", err=True)
 
@@ -42,11 +45,11 @@ def name_replay(index: str, result: IngestResult) -> None:
         click.echo(f"{letters} kept in {result.dead_letters}. Correct the cause, then run: {command}", err=True)
 
 
-def conclude(index: str, result: IngestResult, *, as_json: bool = False) -> None:
+def conclude(index: str, result: IngestResult, *, as_json: bool = False, backend: str | None = None) -> None:
     """Print the summary, and leave with the status that says whether there are dead letters."""
     from connector.cli.main import EXIT_DEAD_LETTERS
 
-    print_summary(index, result, as_json=as_json)
+    print_summary(index, result, as_json=as_json, backend=backend)
     name_replay(index, result)
     if result.dead_lettered:
         sys.exit(EXIT_DEAD_LETTERS)

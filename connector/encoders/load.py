@@ -16,6 +16,7 @@ from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.base_model import BaseModel, find_base_model, load_base_model
 from connector.encoders.device import choose_device
 from connector.encoders.dictionary import TwoLevelDictionary
+from connector.encoders.graph import choose_backend
 from connector.encoders.idf import QueryIdf
 from connector.encoders.ivae import IdentifiableVAE
 from connector.encoders.labels import read_labels
@@ -82,6 +83,7 @@ def load_encoder(
     k: int | None = None,
     k_query: int | None = None,
     idf: bool = False,
+    backend: str | None = None,
 ) -> TextEncoder:
     """Load an encoder.
 
@@ -93,11 +95,13 @@ def load_encoder(
         k: Features kept per document, instead of the head's.
         k_query: Features kept per query, instead of the head's.
         idf: Weigh a SPLADE's queries by how rare features are in the corpus (`TextEncoder.with_idf`).
+        backend: What runs the dense model: torch, openvino, or auto for OpenVINO on a CPU where it is installed
+            (`ksparse[cpu]`). KSPARSE_BACKEND if None, and auto where that is not set.
 
     Raises:
-        EncoderError: There is no such encoder or device, or its parts do not fit each other.
+        EncoderError: There is no such encoder, device or backend, or its parts do not fit each other.
     """
-    loaded = _load(name, device, k, k_query)
+    loaded = _load(name, choose_device(device), k=k, k_query=k_query, backend=backend)
     _log.info("Encoder %s loaded on %s.", name, loaded.model.device)
     try:
         return loaded.with_idf() if idf else loaded
@@ -105,8 +109,7 @@ def load_encoder(
         raise EncoderError(f"{name}: {error}") from error
 
 
-def _load(name: str, device: str | None, k: int | None, k_query: int | None) -> TextEncoder:
-    device = choose_device(device)
+def _load(name: str, device: str, *, k: int | None, k_query: int | None, backend: str | None) -> TextEncoder:
     folder = encoder_folder(name)
     if _is_head(folder):
         head = load_head(folder)
@@ -120,6 +123,7 @@ def _load(name: str, device: str | None, k: int | None, k_query: int | None) -> 
             labels=read_labels(folder),
             query_model=_load_query_model(folder / QUERY_MODEL),
             name=lasting_name(name),
+            backend=backend,
         )
     source = BaseModel(name, str(folder)) if folder.exists() else find_base_model(name)
     types = _module_types(source)
@@ -156,20 +160,27 @@ def _load(name: str, device: str | None, k: int | None, k_query: int | None) -> 
     )
 
 
-def with_base_model(head: KSparseAutoEncoder, *, device: str | None = None, **options: Any) -> TextEncoder:
+def with_base_model(
+    head: KSparseAutoEncoder, *, device: str | None = None, backend: str | None = None, **options: Any
+) -> TextEncoder:
     """Put a head behind the dense model that it names.
 
     Args:
         head: Names its `base_model`.
         device: cuda, mps or cpu; the best there is if None.
+        backend: As of `load_encoder`.
         **options: Further arguments of `TextEncoder`.
 
     Raises:
-        EncoderError: There is no such model or device, or it is of another width.
+        EncoderError: There is no such model, device or backend, or it is of another width.
     """
+    device = choose_device(device)
+    chosen = choose_backend(backend, device)
     base_model = find_base_model(head.base_model)
-    dense = load_base_model(base_model, choose_device(device))
-    return TextEncoder(join(dense, head), base_model=base_model.name, revision=base_model.revision, **options)
+    dense = load_base_model(base_model, device)
+    return TextEncoder(
+        join(dense, head), base_model=base_model.name, revision=base_model.revision, backend=chosen, **options
+    )
 
 
 def head_folder(name: str) -> Path:

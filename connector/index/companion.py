@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from logging import getLogger
@@ -16,6 +15,7 @@ from typing import Any
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import NotFoundError, TransportError
 
+from connector import cache
 from connector.connection.client import explained, reason_of
 from connector.errors import ClusterError, IndexMappingError
 from connector.index.names import MAX_NAME_BYTES
@@ -101,19 +101,19 @@ def store_companion(client: OpenSearch, owner: str, data: bytes) -> Companion:
     return kept
 
 
-def fetch_companion(client: OpenSearch, companion: Companion, *, cache: Path | None = None) -> bytes:
+def fetch_companion(client: OpenSearch, companion: Companion, *, folder: Path | None = None) -> bytes:
     """Fetch the file of an index, from this machine where it was fetched before.
 
     Args:
         client: A ready client.
         companion: Where it is.
-        cache: Folder of what was fetched; `cache_folder` if None.
+        folder: Of what was fetched; `cache_folder` if None.
 
     Raises:
         ClusterError: The server is away or does not permit it.
         IndexMappingError: The hidden index is gone, or its parts are damaged.
     """
-    path = (cache or cache_folder()) / f"{companion.sha256}.safetensors"
+    path = (folder or cache_folder()) / f"{companion.sha256}.safetensors"
     with suppress(OSError):
         data = path.read_bytes()
         if hashlib.sha256(data).hexdigest() == companion.sha256:
@@ -134,11 +134,8 @@ def delete_companion(client: OpenSearch, companion: Companion) -> None:
 
 
 def cache_folder() -> Path:
-    """Where files of indices are kept on this machine: KSPARSE_CACHE, or the user's cache folder."""
-    own = os.environ.get("KSPARSE_CACHE")
-    if own:
-        return Path(own) / "dictionaries"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ksparse" / "dictionaries"
+    """Where files of indices are kept on this machine."""
+    return cache.cache_folder("dictionaries")
 
 
 def _create(client: OpenSearch, name: str) -> None:

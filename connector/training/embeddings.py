@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from sentence_transformers import SentenceTransformer
 
+from connector.encoders.backend import run_modules
+from connector.encoders.encoding import embed_texts
 from connector.encoders.lexical import count_texts
 
 _log = getLogger("ksparse.training")
 
-_BLOCK = 4_096
+_BLOCK = 1_024
 """Texts embedded between two calls of `progress`."""
 
 
@@ -25,13 +27,14 @@ class EmbeddingCache:
     """Embeds texts with one dense model and remembers the result under the hash of model and texts.
 
     Args:
-        model: The dense model.
+        model: The dense model; KSPARSE_BACKEND says what runs it.
         model_name: Stands for the model in the hash.
         folder: Where to keep the embeddings, None to keep none.
     """
 
     def __init__(self, model: SentenceTransformer, model_name: str, folder: Path | None) -> None:
         self._model = model
+        self._dense = run_modules(list(model), model, None)
         self._model_name = model_name
         self._folder = folder
 
@@ -39,7 +42,7 @@ class EmbeddingCache:
         self,
         texts: Sequence[str],
         *,
-        batch_size: int = 64,
+        batch_size: int = 32,
         progress: Callable[[float], None] | None = None,
     ) -> NDArray[np.float32]:
         """Embed n texts: float32 (n, dim), in the order of the texts.
@@ -61,9 +64,8 @@ class EmbeddingCache:
         order = np.argsort([-len(text) for text in texts], kind="stable")
         for start in range(0, len(texts), _BLOCK):
             rows = order[start : start + _BLOCK]
-            embeddings[rows] = self._model.encode(
-                [texts[row] for row in rows], batch_size=batch_size, convert_to_numpy=True, show_progress_bar=False
-            )
+            some = [texts[row] for row in rows]
+            embeddings[rows] = embed_texts(self._model, self._dense, some, None, batch_size, dim=dim)
             if progress is not None:
                 progress((start + len(rows)) / len(texts))
         if path is not None:

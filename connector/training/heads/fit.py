@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from sentence_transformers import SentenceTransformer
 
 from connector.encoders.lexical import count_texts
 from connector.encoders.text import TextEncoder
@@ -112,12 +112,17 @@ def fit_head(
     model, random = encoder.dense_model(), np.random.default_rng(seed)
     shuffled = [texts[row] for row in random.permutation(len(texts))]
     embeddings = _embed_within(
-        model, shuffled, _SHARE_DOCUMENTS * seconds, lambda share: report("embedding documents", share)
+        encoder.embed, shuffled, _SHARE_DOCUMENTS * seconds, lambda share: report("embedding documents", share)
     )
     source = TextSource("", tuple(shuffled[: len(embeddings)]), (), (), 0).with_queries(seed=seed)
     order = random.permutation(len(source.queries))
     asked = [source.queries[row] for row in order]
-    queries = _embed_within(model, asked, _SHARE_QUERIES * seconds, lambda share: report("embedding sentences", share))
+    queries = _embed_within(
+        partial(encoder.embed, task="query"),
+        asked,
+        _SHARE_QUERIES * seconds,
+        lambda share: report("embedding sentences", share),
+    )
     length = model.max_seq_length
     lexical = encoder.head.lexical is not None
     data = TrainingData(
@@ -154,16 +159,16 @@ def fit_head(
 
 
 def _embed_within(
-    model: SentenceTransformer, texts: Sequence[str], seconds: float, progress: Callable[[float], None]
+    embed: Callable[[Sequence[str]], NDArray[np.float32]],
+    texts: Sequence[str],
+    seconds: float,
+    progress: Callable[[float], None],
 ) -> NDArray[np.float32]:
     """Embed texts, the first ones first, until the time is over: float32 (those done, dim), one block at least."""
     started = time.monotonic()
     blocks: list[NDArray[np.float32]] = []
     for start in range(0, len(texts), _BLOCK):
-        block = model.encode(
-            list(texts[start : start + _BLOCK]), batch_size=32, convert_to_numpy=True, show_progress_bar=False
-        )
-        blocks.append(np.asarray(block, dtype=np.float32))
+        blocks.append(embed(texts[start : start + _BLOCK]))
         spent = (time.monotonic() - started) / seconds
         progress(min(1.0, max(spent, (start + _BLOCK) / len(texts))))
         if spent >= 1.0:

@@ -1,0 +1,150 @@
+"""What can be said of an encoder without encoding anything."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, cast
+
+from sentence_transformers import SparseEncoder
+from sentence_transformers.sparse_encoder.modules import SpladePooling
+
+from connector.encoders.autoencoder import KSparseAutoEncoder
+from connector.encoders.dictionary import TwoLevelDictionary
+from connector.encoders.fingerprint import hash_weights, name_of, pooling_of
+from connector.encoders.idf import QueryIdf
+from connector.encoders.labels import Labels
+from connector.encoders.splade_pooling import with_max_logit_pooling
+from connector.types import EncoderFingerprint
+from connector.vectors.statistics import CorpusStatistics
+
+
+class ModelFacts:
+    """A `SparseEncoder`, how many features of a text it keeps, and what they are.
+
+    Args:
+        model: Any `SparseEncoder` of sentence-transformers.
+        k: Features kept per document; None as of `TextEncoder`.
+        k_query: Features kept per query; None as of `TextEncoder`.
+        base_model: The name to record in the fingerprint; the model's own if None.
+        revision: The revision to record in the fingerprint.
+        labels: The terms of each latent.
+
+    Raises:
+        ValueError: `k` or `k_query` is below 1.
+    """
+
+    def __init__(
+        self,
+        model: SparseEncoder,
+        k: int | None,
+        k_query: int | None,
+        base_model: str | None,
+        revision: str,
+        labels: Labels,
+    ) -> None:
+        for setting, value in (("k", k), ("k_query", k_query)):
+            if value is not None and value < 1:
+                raise ValueError(f"{setting} must be at least 1, got {value}.")
+        self.model = model.eval()
+        head = next((module for module in model if isinstance(module, KSparseAutoEncoder)), None)
+        self._head = head
+        self._told = head or next((module for module in model if isinstance(module, QueryIdf)), None)
+        self.k = k or (head.k if head is not None else model.max_active_dims)
+        self.k_query = k_query or (head.k_query if head is not None else model.max_active_dims)
+        self._base_model = base_model or (head.base_model if head is not None else "") or name_of(model)
+        self._revision = revision
+        self.labels = labels
+
+    @property
+    def head(self) -> KSparseAutoEncoder | None:
+        """The TopK autoencoder, or None where the model is of another kind (SPLADE, CSR)."""
+        return self._head
+
+    @property
+    def has_dictionary(self) -> bool:
+        """Whether its features are cells of a corpus, which belong to the index of that corpus."""
+        return isinstance(self._head, TwoLevelDictionary)
+
+    @property
+    def k_candidates(self) -> int | None:
+        """Features kept of a query whose hits are rescored by codes: they have to find candidates, not to order them.
+
+        Cells of a dictionary, or half of a query's features; None where the model says no number.
+        """
+        if isinstance(self._head, TwoLevelDictionary):
+            return self._head.candidate_cells
+        return max(1, self.k_query // 2) if self.k_query is not None else None
+
+    @property
+    def is_splade(self) -> bool:
+        """Whether its features are tokens that a masked-language model predicts."""
+        return any(isinstance(module, SpladePooling) for module in self.model)
+
+    @property
+    def statistics(self) -> CorpusStatistics | None:
+        """What the model knows of the corpus; None where it has neither a head nor `QueryIdf`."""
+        return self._told.statistics if self._told is not None else None
+
+    @property
+    def num_latents(self) -> int:
+        """Width of the encoder's output."""
+        # The given model does not know its own width if it is a SPLADE that never encoded anything.
+        return int(self._max_logit_model.get_embedding_dimension() or 0)
+
+    @property
+    def max_seq_length(self) -> int | None:
+        """Tokens after which a text is cut."""
+        return cast("int | None", self.model.max_seq_length)
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text as the model reads it, special ones included."""
+        return len(self.model.tokenizer(text, truncation=False, verbose=False)["input_ids"])
+
+    @cached_property
+    def fingerprint(self) -> EncoderFingerprint:
+        """Hashes every tensor once (90 MB in 0.1 s) and remembers the result."""
+        return EncoderFingerprint(
+            base_model=self._base_model,
+            revision=self._revision,
+            weights_sha256=hash_weights(self.model, self._head),
+            k=self.k,
+            num_latents=self.num_latents,
+            pooling=pooling_of(self.model),
+            max_seq_length=self.max_seq_length,
+            prompts=self._prompts,
+        )
+
+    def label(self, feature: str) -> str:
+        """What a feature stands for: a quoted token, or the terms of a latent; empty where nobody named it.
+
+        Args:
+            feature: Its name in the index.
+        """
+        number, latents = int(feature), self._head.num_latents if self._head is not None else 0
+        if number < latents:
+            return ", ".join(self.labels[number]) if number < len(self.labels) else ""
+        tokens = len(self.model.tokenizer)
+        if self.num_latents != latents + tokens:
+            return ""
+        return f'"{self.model.tokenizer.convert_ids_to_tokens(number - latents)}"' if number < latents + tokens else ""
+
+    @cached_property
+    def _max_logit_model(self) -> SparseEncoder:
+        """The same model; a SPLADE with the cheaper pooling."""
+        return with_max_logit_pooling(self.model)
+
+    @property
+    def _prompts(self) -> dict[str, str]:
+        return {task: prompt for task, prompt in sorted(self.model.prompts.items()) if prompt}
+
+    def _dense_modules(self) -> list[Any]:
+        """The modules in front of the head."""
+        head = self._require_head()
+        return [module for module in self.model if module is not head]
+
+    def _require_head(self) -> KSparseAutoEncoder:
+        if self._head is None:
+            raise ValueError(
+                f"{self._base_model} has no dense embedding: it is not a dense model with a K-sparse head."
+            )
+        return self._head

@@ -1,0 +1,57 @@
+"""What tells one model from another: a digest over its weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from sentence_transformers import SparseEncoder
+from sentence_transformers.base.modules.module import Module
+from torch import Tensor
+
+from connector.encoders.autoencoder import KSparseAutoEncoder
+from connector.encoders.dictionary import TwoLevelDictionary
+from connector.encoders.thresholds import Thresholding, TopKMasking
+
+
+def hash_weights(model: SparseEncoder, head: KSparseAutoEncoder | None) -> str:
+    """SHA-256 over every tensor of a model and over those settings of its head that change what it returns."""
+    digest = hashlib.sha256()
+    if head is not None and head.lexical_config is not None:
+        digest.update(json.dumps(head.lexical_config, sort_keys=True).encode())
+    for module in model.modules():
+        if isinstance(module, (Thresholding, TopKMasking, TwoLevelDictionary)):
+            digest.update(json.dumps(_config_of(module), sort_keys=True).encode())
+    update_by_tensors(digest, model.state_dict())
+    return digest.hexdigest()
+
+
+def update_by_tensors(digest: Any, tensors: Mapping[str, Tensor]) -> None:  # noqa: ANN401 - hashlib names no type
+    """Add names, shapes and values of tensors to a digest: floats in single precision, in the order of their names."""
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name}:{tuple(tensor.shape)}:".encode())
+        if tensor.dtype is not torch.uint8:
+            tensor = tensor.float()
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+
+
+def pooling_of(model: SparseEncoder) -> str:
+    """How tokens become one vector, such as `mean` or `max/relu`."""
+    pooling = next((module for module in model if "Pooling" in type(module).__name__), None)
+    mode = getattr(pooling, "pooling_mode", None) or getattr(pooling, "pooling_strategy", None)
+    activation = getattr(pooling, "activation_function", None)
+    return "/".join(str(part) for part in (mode, activation) if part) or type(pooling).__name__
+
+
+def name_of(model: SparseEncoder) -> str:
+    """The name that a model was loaded by, as far as it knows."""
+    card = model.model_card_data
+    return str(getattr(card, "base_model", None) or getattr(model.transformers_model, "name_or_path", "") or "unnamed")
+
+
+def _config_of(module: Module) -> dict[str, Any]:
+    """Without the dense model's name: copies of the same weights are the same encoder."""
+    return {name: value for name, value in module.get_config_dict().items() if name != "base_model"}

@@ -1,0 +1,151 @@
+"""An encoder and its like: the same weights for another corpus, with other codes, or on another device."""
+
+from __future__ import annotations
+
+import copy
+from typing import Self
+
+from sentence_transformers import SentenceTransformer, SparseEncoder
+from torch import nn
+
+from connector.encoders.autoencoder import KSparseAutoEncoder
+from connector.encoders.backend import DenseModel, OpenVinoModel, TorchModel, run_modules
+from connector.encoders.facts import ModelFacts
+from connector.encoders.graph import Backend, choose_backend
+from connector.encoders.idf import QueryIdf, with_query_idf
+from connector.encoders.labels import Labels
+from connector.vectors.codes import RotatedCode
+from connector.vectors.statistics import CorpusStatistics
+
+
+class AdaptableModel(ModelFacts):
+    """A `SparseEncoder` with all that belongs to it, from which variants are made that share the dense model.
+
+    Args and errors are those of `TextEncoder`.
+    """
+
+    def __init__(
+        self,
+        model: SparseEncoder,
+        *,
+        k: int | None = None,
+        k_query: int | None = None,
+        base_model: str | None = None,
+        revision: str = "",
+        code: RotatedCode | None = None,
+        labels: Labels = (),
+        query_model: SentenceTransformer | None = None,
+        name: str = "",
+        backend: str | DenseModel = "torch",
+    ) -> None:
+        super().__init__(model, k, k_query, base_model, revision, labels)
+        self.code = code
+        self.query_model = query_model
+        self.name = name
+        if query_model is not None and query_model.get_embedding_dimension() != self._require_head().dim:
+            raise ValueError(
+                f"query_model has {query_model.get_embedding_dimension()} dimensions, the dense model has "
+                f"{self._require_head().dim}."
+            )
+        self._dense = self._run_by(backend) if isinstance(backend, str) else backend
+
+    @property
+    def backend(self) -> Backend:
+        """What runs the dense model. A SPLADE or CSR is always run by torch."""
+        return self._dense.backend
+
+    def dense_model(self) -> SentenceTransformer:
+        """The dense model in front of the head, sharing its weights.
+
+        Raises:
+            ValueError: The model is no dense model with a head.
+        """
+        return SentenceTransformer(modules=self._dense_modules(), device=str(self.model.device), prompts=self._prompts)
+
+    def with_statistics(self, statistics: CorpusStatistics | None) -> Self:
+        """The same encoder for another corpus; the dense model is shared.
+
+        Args:
+            statistics: Of that corpus; None returns this encoder.
+
+        Raises:
+            ValueError: The model has neither a head nor `QueryIdf`, or one of other sizes.
+        """
+        if statistics is None:
+            return self
+        told = copy.deepcopy(self._told if self._told is not None else self._require_head())
+        told.use_statistics(statistics)
+        return self._of([told if module is self._told else module for module in self.model])
+
+    def with_idf(self) -> Self:
+        """The same SPLADE, its queries weighed by how rare features are in the corpus that is searched (`QueryIdf`).
+
+        What the corpus is, `prepare_encoder` tells it, and the index keeps it: searches need not ask for it again.
+
+        Raises:
+            ValueError: The model is no SPLADE.
+        """
+        if isinstance(self._told, QueryIdf):
+            return self
+        return self._of(with_query_idf(self.model))
+
+    def with_code(self, code: RotatedCode | None) -> Self:
+        """The same encoder, giving documents such codes.
+
+        Raises:
+            ValueError: The model is no dense model with a head, or the codes are of another width.
+        """
+        if code is not None and code.dim != self._require_head().dim:
+            raise ValueError(f"codes of {code.dim} dimensions do not fit embeddings of {self._require_head().dim}.")
+        return self._with(self.model, code)
+
+    def with_head(self, head: KSparseAutoEncoder) -> Self:
+        """The same dense model with another head, without codes, labels and a name.
+
+        Raises:
+            ValueError: The model is no dense model with a head, or the other one is of another width.
+        """
+        own = self._require_head()
+        if head.dim != own.dim:
+            raise ValueError(f"a head of {head.dim} dimensions does not fit embeddings of {own.dim}.")
+        modules = [head.to(self.model.device) if module is own else module for module in self.model]
+        model = SparseEncoder(
+            modules=modules, device=str(self.model.device), prompts=self._prompts, similarity_fn_name="dot"
+        )
+        return type(self)(
+            model,
+            base_model=self._base_model,
+            revision=self._revision,
+            query_model=self.query_model,
+            backend=self._dense,
+        )
+
+    def on_device(self, device: str) -> Self:
+        """A copy of the same encoder that computes on another device, or on this one beside it."""
+        model = copy.deepcopy(self.model).to(device)
+        backend = "auto" if isinstance(self._dense, OpenVinoModel) else "torch"
+        return self._with(model, self.code, backend)
+
+    def _of(self, modules: list[nn.Module]) -> Self:
+        model = SparseEncoder(modules=modules, device=str(self.model.device), prompts=self._prompts)
+        return self._with(model, self.code)
+
+    def _with(self, model: SparseEncoder, code: RotatedCode | None, backend: str | None = None) -> Self:
+        return type(self)(
+            model,
+            k=self.k,
+            k_query=self.k_query,
+            base_model=self._base_model,
+            revision=self._revision,
+            code=code,
+            labels=self.labels,
+            query_model=self.query_model,
+            name=self.name,
+            backend=backend or self._dense,
+        )
+
+    def _run_by(self, backend: str) -> DenseModel:
+        if self._head is None:
+            choose_backend(backend, self.model.device.type)
+            return TorchModel(list(self.model))
+        return run_modules(self._dense_modules(), self.model, backend)

@@ -1,0 +1,231 @@
+"""OpenVINO in the place of torch."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os.path
+import random
+import shutil
+import statistics
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from connector.encoders.backend import OpenVinoModel
+from connector.encoders.graph import choose_backend, choose_threads
+from connector.encoders.load import join, load_encoder
+from connector.encoders.text import TextEncoder
+from connector.errors import EncoderError
+from connector.types import SparseVectors
+from tests.tiny import build_dense, build_head, build_splade
+
+
+def docstrings() -> tuple[list[str], list[str]]:
+    """Of functions of Python's library; the first sentence is a query for the rest."""
+    pairs = {}
+    for module in (os.path, shutil, textwrap, statistics, random):
+        for name, value in sorted(vars(module).items()):
+            first, _, rest = (inspect.getdoc(value) or "").partition("\n\n") if callable(value) else ("", "", "")
+            if len(first) > 20 and len(rest) > 80:
+                pairs[name] = (rest[:300], first)
+    return [rest for rest, _ in pairs.values()], [first for _, first in pairs.values()]
+
+
+TEXTS = [
+    "cats sleep",
+    "why do plants eat light with green leaves of a wide sea",
+    "stars",
+    "old bridges cross wide rivers",
+]
+
+
+DOCUMENTS, QUERIES = docstrings()
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KSPARSE_CACHE", str(cache))
+
+
+@pytest.fixture
+def pair(transformer_folder: Path) -> tuple[TextEncoder, TextEncoder]:
+    prompts = {"query": "query: ", "document": "document: "}
+    model = join(build_dense(transformer_folder, prompts=prompts), build_head())
+    return TextEncoder(model, backend="torch"), TextEncoder(model, backend="openvino")
+
+
+def test_embeddings_are_those_of_torch(pair: tuple[TextEncoder, TextEncoder]) -> None:
+    by_torch, by_openvino = pair
+    assert (by_torch.backend, by_openvino.backend) == ("torch", "openvino")
+    for task in ("document", "query"):
+        expected, found = (each.embed(TEXTS, task=task, batch_size=1) for each in pair)
+        assert (expected * found).sum(axis=1).min() > 0.999
+    np.testing.assert_array_equal(by_openvino.embed(TEXTS * 50), by_openvino.embed(TEXTS * 50))
+    assert by_openvino.embed([]).shape == by_torch.embed([]).shape
+
+
+def test_the_fingerprint_is_that_of_the_weights(pair: tuple[TextEncoder, TextEncoder]) -> None:
+    by_torch, by_openvino = pair
+    assert by_torch.fingerprint == by_openvino.fingerprint
+
+
+def test_a_graph_is_converted_once(
+    pair: tuple[TextEncoder, TextEncoder], cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = pair[1].embed(TEXTS)
+    kept = sorted(cache.glob("graphs/*"))
+    assert [folder.is_dir() for folder in kept] == [True]
+
+    def convert(*_: object) -> None:
+        raise AssertionError("converted again")
+
+    monkeypatch.setattr("connector.encoders.backend.convert", convert)
+    again = TextEncoder(pair[1].model, backend="openvino")
+    assert again.backend == "openvino"
+    np.testing.assert_array_equal(again.embed(TEXTS), expected)
+
+
+def test_other_weights_have_a_graph_of_their_own(transformer_folder: Path, cache: Path) -> None:
+    dense = build_dense(transformer_folder)
+    with torch.no_grad():
+        next(dense.parameters()).mul_(2)
+    before = set(cache.glob("graphs/*"))
+    assert TextEncoder(join(dense, build_head()), backend="openvino").backend == "openvino"
+    assert len(set(cache.glob("graphs/*")) - before) == 1
+
+
+def test_variants_share_the_graph(pair: tuple[TextEncoder, TextEncoder], monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = pair[1]
+    encoder.embed(TEXTS)
+    monkeypatch.setattr(OpenVinoModel, "_open", lambda self: pytest.fail("opened again"))
+    for variant in (encoder.calibrate(TEXTS), encoder.with_head(build_head(seed=5))):
+        assert variant.backend == "openvino"
+
+
+def test_modules_that_cannot_be_converted_are_run_by_torch(
+    pair: tuple[TextEncoder, TextEncoder], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def convert(*_: object) -> None:
+        raise RuntimeError("no such operation")
+
+    monkeypatch.setattr("connector.encoders.backend.convert", convert)
+    monkeypatch.setenv("KSPARSE_CACHE", "nowhere")
+    encoder = TextEncoder(pair[0].model, backend="openvino")
+    with caplog.at_level(logging.WARNING, logger="ksparse.encoders"):
+        np.testing.assert_array_equal(encoder.embed(TEXTS), pair[0].embed(TEXTS))
+        encoder.embed(TEXTS)
+    assert encoder.backend == "torch"
+    assert [record.getMessage() for record in caplog.records] == [
+        "OpenVINO does not run this model, torch does: no such operation"
+    ]
+
+
+def test_a_graph_that_returns_something_else_is_not_kept(
+    transformer_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KSPARSE_CACHE", str(tmp_path))
+    monkeypatch.setattr("connector.encoders.convert._LEAST_COSINE", 1.1)
+    encoder = TextEncoder(join(build_dense(transformer_folder), build_head()), backend="openvino")
+    assert encoder.backend == "torch"
+    assert not list(tmp_path.glob("graphs/*"))
+
+
+def test_a_splade_is_run_by_torch(tmp_path: Path) -> None:
+    assert TextEncoder(build_splade(tmp_path / "transformer"), backend="openvino").backend == "torch"
+
+
+def test_the_backend_is_chosen_by_device_and_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert choose_backend(None, "cpu") == "torch", "as the environment of the tests says"
+    assert choose_backend("auto", "cpu") == "openvino"
+    assert choose_backend("auto", "cuda") == "torch"
+    monkeypatch.delenv("KSPARSE_BACKEND")
+    assert choose_backend(None, "cpu") == "openvino"
+    with pytest.raises(EncoderError, match="openvino computes on a cpu, not on cuda"):
+        choose_backend("openvino", "cuda")
+    with pytest.raises(EncoderError, match="no backend 'onnx'; use auto, torch or openvino"):
+        choose_backend("onnx", "cpu")
+    monkeypatch.setattr("connector.encoders.graph.find_spec", lambda name: None)
+    assert choose_backend("auto", "cpu") == "torch"
+    with pytest.raises(EncoderError, match=r"not installed: pip install 'ksparse\[cpu\]'"):
+        choose_backend("openvino", "cpu")
+
+
+def test_threads_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("KSPARSE_THREADS", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    assert choose_threads() is None
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert choose_threads() == 3
+    monkeypatch.setenv("KSPARSE_THREADS", "2")
+    assert choose_threads() == 2
+    monkeypatch.setenv("KSPARSE_THREADS", "all")
+    with pytest.raises(EncoderError, match="KSPARSE_THREADS must be a whole number above 0, got 'all'"):
+        choose_threads()
+
+
+def test_conversions_are_reported_to_nobody(pair: tuple[TextEncoder, TextEncoder]) -> None:
+    pair[1].embed(TEXTS)
+    used = sys.modules["openvino.tools.ovc.telemetry_utils"].tm
+    assert used.__name__ == "openvino.tools.ovc.telemetry_stub"
+
+
+def test_an_encoder_is_loaded_for_a_backend(head_folder: Path, cache: Path) -> None:
+    assert load_encoder(str(head_folder), device="cpu").backend == "torch"
+    assert load_encoder(str(head_folder), device="cpu", backend="openvino").backend == "openvino"
+    assert not [path for path in cache.glob("graphs/*") if path.name.startswith("tmp")], "nothing half-written is left"
+
+
+@pytest.fixture(scope="module")
+def shipped(cache: Path) -> tuple[TextEncoder, TextEncoder]:
+    """The shipped encoder by torch and by OpenVINO, told of the same corpus."""
+    encoder = load_encoder(device="cpu", backend="torch").calibrate(DOCUMENTS[:30])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KSPARSE_CACHE", str(cache))
+        other = load_encoder(device="cpu", backend="openvino").with_statistics(encoder.statistics)
+        assert other.backend == "openvino"
+    return encoder, other
+
+
+@pytest.mark.slow
+def test_documents_by_one_backend_meet_queries_by_the_other(shipped: tuple[TextEncoder, TextEncoder]) -> None:
+    embedded = [(encoder.embed(DOCUMENTS), encoder.embed(QUERIES, task="query")) for encoder in shipped]
+    assert (embedded[0][0] * embedded[1][0]).sum(axis=1).min() > 0.9999
+    documents = [
+        encoder.sparsify_embeddings(found, DOCUMENTS) for encoder, (found, _) in zip(shipped, embedded, strict=True)
+    ]
+    queries = [
+        encoder.sparsify_embeddings(found, QUERIES, task="query")
+        for encoder, (_, found) in zip(shipped, embedded, strict=True)
+    ]
+    assert equal_features(*documents) > 0.97
+    assert equal_features(*queries) > 0.97
+    scores = [ndcg_at_10(indexed, asked) for indexed in documents for asked in queries]
+    assert scores[0] > 0.5, "the set can be searched"
+    assert max(scores) - min(scores) <= 0.002
+
+
+def equal_features(first: SparseVectors, second: SparseVectors) -> float:
+    """The share of each text's features that it has by both backends."""
+    pairs = zip(first.as_mappings(), second.as_mappings(), strict=True)
+    return float(np.mean([len(one.keys() & other.keys()) / len(one) for one, other in pairs]))
+
+
+def ndcg_at_10(documents: SparseVectors, queries: SparseVectors) -> float:
+    """Of queries whose one relevant document stands in the row of the same number."""
+    kept = documents.as_mappings()
+    gains = []
+    for row, query in enumerate(queries.as_mappings()):
+        scores = [sum(weight * document.get(name, 0.0) for name, weight in query.items()) for document in kept]
+        place = sum(score > scores[row] for score in scores)
+        gains.append(1 / np.log2(2 + place) if place < 10 else 0.0)
+    return float(np.mean(gains))
