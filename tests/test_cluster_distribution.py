@@ -76,6 +76,7 @@ def make_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable
         server = make_server(tmp_path / "server.zip", installer).read_bytes()
         repository = Repository()
         repository.files = {"opensearch": [server], "opensearch-knn": [b"knn"], "neural-search": [b"neural"]}
+        repository.files |= {"opensearch-job-scheduler": [b"jobs"], "opensearch-ml-plugin": [b"ml"]}
         repository.install(monkeypatch)
 
         def artifact(name: str) -> Artifact:
@@ -83,6 +84,8 @@ def make_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable
 
         monkeypatch.setattr(distribution, "SERVER", artifact("opensearch"))
         monkeypatch.setattr(distribution, "PLUGINS", (artifact("opensearch-knn"), artifact("neural-search")))
+        ml = artifact("opensearch-job-scheduler"), artifact("opensearch-ml-plugin")
+        monkeypatch.setattr(distribution, "ML_PLUGINS", ml)
         return repository
 
     monkeypatch.setattr(distribution, "cache_folder", lambda: tmp_path)
@@ -107,6 +110,20 @@ def test_only_the_distribution_and_the_lock_remain(make_repository: Callable[...
     make_repository()
     home = prepare(JAVA, on_progress=quiet)
     assert {path.name for path in tmp_path.iterdir()} == {home.name, "setup.lock", "server.zip"}
+
+
+def test_ml_commons_comes_into_a_distribution_of_its_own(
+    make_repository: Callable[..., Repository], tmp_path: Path
+) -> None:
+    repository = make_repository()
+    without = prepare(JAVA, on_progress=quiet)
+    repository.asked = 0
+    home = prepare(JAVA, ml=True, on_progress=quiet)
+    assert repository.asked == 2, "the server itself is there"
+    installed = {path.name for path in (home / "plugins").iterdir()}
+    assert installed == {"opensearch-knn", "neural-search", "opensearch-job-scheduler", "opensearch-ml-plugin"}
+    assert {path.name for path in (without / "plugins").iterdir()} == {"opensearch-knn", "neural-search"}
+    assert {path.name for path in tmp_path.iterdir()} == {without.name, home.name, "setup.lock", "server.zip"}
 
 
 def test_half_a_download_is_fetched_again(make_repository: Callable[..., Repository]) -> None:

@@ -26,10 +26,12 @@ Examples:
   ksparse up                        one node on port 9200, kept until `ksparse down`
   ksparse up --port 9300 --heap 4g  another port, more memory
   ksparse up --nodes 3 --heap 1g    three embedded nodes
+  ksparse up --ml                   with ML Commons, for `ksparse connect`
 """
 )
 @click.option("--nodes", type=click.Choice(["1", "3"]), default="1", show_default=True, help="Nodes of the cluster.")
 @click.option("--heap", default="2g", show_default=True, callback=_heap, help="Java heap of each node.")
+@click.option("--ml", is_flag=True, help="With ML Commons (390 MB, once), which calls `ksparse serve`.")
 @click.option("--port", type=click.IntRange(1, 65535), help="HTTP port.  [default: 9200, or a free one]")
 @click.option(
     "--timeout",
@@ -45,7 +47,9 @@ Examples:
     help="For Docker.  [default: the docker-compose.yml of ksparse]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def up(nodes: str, heap: str, port: int | None, timeout_s: float, compose_file: Path | None, as_json: bool) -> None:
+def up(
+    nodes: str, heap: str, ml: bool, port: int | None, timeout_s: float, compose_file: Path | None, as_json: bool
+) -> None:
     """Start an OpenSearch on this machine and leave it running.
 
     Uses OPENSEARCH_URL (with OPENSEARCH_USERNAME and the like) if set, and starts nothing; else Docker if an
@@ -56,6 +60,7 @@ def up(nodes: str, heap: str, port: int | None, timeout_s: float, compose_file: 
         nodes=int(nodes),
         heap=heap,
         port=port,
+        ml=ml,
         timeout_s=timeout_s,
         compose_file=compose_file,
         on_progress=lambda step: click.echo(step, err=True),

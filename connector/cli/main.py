@@ -33,6 +33,7 @@ _COMMANDS = {
     "explain": "connector.cli.explain",
     "explore": "connector.cli.explore",
     "serve": "connector.cli.serve",
+    "connect": "connector.cli.connect",
     "evaluate": "connector.cli.evaluate",
     "tune": "connector.cli.tune",
     "doctor": "connector.cli.doctor",

@@ -23,6 +23,11 @@ _KEY_VARIABLE = "KSPARSE_API_KEY"
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
+api_key_file_option = click.option(
+    "--api-key-file", type=_file, help=f"A key a line; the service lets in any.  [default: {_KEY_VARIABLE}]"
+)
+
+
 def _limit(flag: str, name: str, help_text: str) -> Callable[[F], F]:
     """A whole number that the settings have a default for."""
     default = getattr(_DEFAULTS, name)
@@ -43,7 +48,7 @@ Routes: POST /encode/query, /encode/document and /search; GET /health, /ready, /
 @click.argument("indices", nargs=-1, metavar="[INDEX]...")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes a free one.")
-@click.option("--api-key-file", type=_file, help=f"A key a line, any of which lets in.  [default: {_KEY_VARIABLE}]")
+@api_key_file_option
 @click.option("--ssl-certfile", type=_file, help="Certificate of the service (PEM).")
 @click.option("--ssl-keyfile", type=_file, help="Its key.")
 @click.option("--ssl-client-ca", type=_file, help="Let in only clients with a certificate of this authority (mTLS).")

@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from logging import getLogger
 from pathlib import Path
@@ -52,14 +52,30 @@ PLUGINS = (
         "6ef1b206e79391e2e36268e32dc34d27fd8b8a59a8eb0a7393c97d53b038e433",
     ),
 )
+# They let OpenSearch call a service that encodes. In the order of installation: ML Commons extends the scheduler.
+ML_PLUGINS = (
+    Artifact(
+        "org.opensearch.plugin",
+        "opensearch-job-scheduler",
+        f"{VERSION}.0",
+        "f81d0aa9fc850b18f803292bd7ae68bd33561f6c1d12db0f68529d40eddcee24",
+    ),
+    Artifact(
+        "org.opensearch.plugin",
+        "opensearch-ml-plugin",
+        f"{VERSION}.0",
+        "c051d436fe1936da1477bb999db829eb2bc92b12989e376c300d0a874fb90f9d",
+    ),
+)
 DIGEST = hashlib.sha256("".join(part.sha256 for part in (SERVER, *PLUGINS)).encode()).hexdigest()[:12]
 
 
-def prepare(java: Java, *, on_progress: Callable[[str], None]) -> Path:
+def prepare(java: Java, *, ml: bool = False, on_progress: Callable[[str], None]) -> Path:
     """Return the folder of a distribution with both plugins, which nobody writes to; the first call sets it up.
 
     Args:
         java: Runs the plugin installer. One without Thai locale data gets a distribution without analysis-common.
+        ml: With ML Commons as well.
         on_progress: Is told, in a sentence, about each slow step.
 
     Raises:
@@ -67,16 +83,18 @@ def prepare(java: Java, *, on_progress: Callable[[str], None]) -> Path:
     """
     cache = cache_folder()
     complete = cache / f"opensearch-{VERSION}-{DIGEST}"
-    reduced = complete.with_name(f"{complete.name}-reduced")
-    wanted = complete if java.thai else reduced
+    whole = complete.with_name(f"{complete.name}-ml-{ML_PLUGINS[-1].sha256[:8]}") if ml else complete
+    wanted = whole if java.thai else whole.with_name(f"{whole.name}-reduced")
     if wanted.exists():
         _log.info("OpenSearch %s lies in %s.", VERSION, wanted)
         return wanted
     with locked(cache / "setup.lock", timeout_s=_SETUP_TIMEOUT_S):
         if not complete.exists():
             _set_up(complete, java, on_progress)
+        if not whole.exists():
+            _extend(complete, whole, java, on_progress)
         if not wanted.exists():
-            _reduce(complete, reduced)
+            _reduce(whole, wanted)
     return wanted
 
 
@@ -90,6 +108,27 @@ def _set_up(target: Path, java: Java, on_progress: Callable[[str], None]) -> Non
     shutil.rmtree(unfinished, ignore_errors=True)
     _unpack(server, unfinished)
     home = unfinished / f"opensearch-{VERSION}"
+    _install(home, plugins, java)
+    home.rename(target)
+    shutil.rmtree(unfinished)
+    shutil.rmtree(downloads)
+
+
+def _extend(complete: Path, target: Path, java: Java, on_progress: Callable[[str], None]) -> None:
+    """Link the distribution, and install ML Commons into the links; the installer only adds files."""
+    downloads = target.with_name("downloads")
+    on_progress("Downloading ML Commons (390 MB, once)")
+    plugins = [_download(artifact, downloads) for artifact in ML_PLUGINS]
+    on_progress("Installing ML Commons")
+    unfinished = target.with_name(f"{target.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    shutil.copytree(complete, unfinished, copy_function=os.link)
+    _install(unfinished, plugins, java)
+    unfinished.rename(target)
+    shutil.rmtree(downloads)
+
+
+def _install(home: Path, plugins: Sequence[Path], java: Java) -> None:
     done = subprocess.run(
         [home / "bin" / "opensearch-plugin", "install", "--batch", *(plugin.as_uri() for plugin in plugins)],
         env={"PATH": os.environ.get("PATH", os.defpath), "OPENSEARCH_JAVA_HOME": str(java.home)},
@@ -99,10 +138,7 @@ def _set_up(target: Path, java: Java, on_progress: Callable[[str], None]) -> Non
     )
     if done.returncode:
         last_line = (done.stdout + done.stderr).strip().rpartition("\n")[2]
-        raise ClusterError(f"opensearch-plugin could not install {[part.name for part in PLUGINS]}: {last_line}")
-    home.rename(target)
-    shutil.rmtree(unfinished)
-    shutil.rmtree(downloads)
+        raise ClusterError(f"opensearch-plugin could not install {[plugin.stem for plugin in plugins]}: {last_line}")
 
 
 def _download(artifact: Artifact, folder: Path) -> Path:

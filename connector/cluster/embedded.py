@@ -19,6 +19,13 @@ from connector.cluster.processes import require_psutil
 from connector.errors import ClusterError
 
 _NODE_COUNTS = (1, 3)
+_ML_SETTINGS: Mapping[str, object] = {
+    "plugins.ml_commons.only_run_on_ml_node": False,
+    "plugins.ml_commons.trusted_connector_endpoints_regex": [r"^https?://(127\.0\.0\.1|localhost)(:\d+)?/.*$"],
+    "plugins.ml_commons.connector.private_ip_enabled": True,
+    # Models run in the service, not in the node; by default it refuses to call them where the machine's memory is used.
+    "plugins.ml_commons.native_memory_threshold": 100,
+}
 
 
 def _say_nothing(_: str) -> None:
@@ -33,6 +40,7 @@ def embedded_cluster(
     port: int | None = None,
     timeout_s: float = 180.0,
     settings: Mapping[str, object] | None = None,
+    ml: bool = False,
     quick_start: bool = False,
     on_progress: Callable[[str], None] = _say_nothing,
 ) -> Iterator[Cluster]:
@@ -46,6 +54,7 @@ def embedded_cluster(
         port: HTTP port of the first node; a free one by default.
         timeout_s: Seconds until the cluster must be ready, downloads not counted.
         settings: Further lines of every node's opensearch.yml.
+        ml: With ML Commons, which may call services on this machine.
         quick_start: For tests: half the time to start, but without SIMD, and slower, so never for a benchmark.
         on_progress: Is told, in a sentence, about each slow step.
 
@@ -67,6 +76,7 @@ def embedded_cluster(
             heap=heap,
             port=port,
             settings=settings or {},
+            ml=ml,
             quick_start=quick_start,
             on_progress=on_progress,
         )
@@ -83,6 +93,7 @@ def create_nodes(
     heap: str,
     port: int | None,
     settings: Mapping[str, object],
+    ml: bool = False,
     quick_start: bool = False,
     on_progress: Callable[[str], None],
 ) -> list[Node]:
@@ -96,7 +107,7 @@ def create_nodes(
         raise ValueError(f"A cluster has {count} nodes; it must be one of {_NODE_COUNTS}.")
     require_psutil()
     java = find_java()
-    distribution = prepare(java, on_progress=on_progress)
+    distribution = prepare(java, ml=ml, on_progress=on_progress)
     if not java.simd:
         on_progress(
             f"Java {java.version} in {java.home} lacks jdk.incubator.vector: dense search is slow, so its latencies do "
@@ -127,7 +138,7 @@ def create_nodes(
                 heap=heap,
                 port=http_port,
                 transport_port=transport_port,
-                settings={"cluster.name": "ksparse", **discovery, **settings},
+                settings={"cluster.name": "ksparse", **discovery, **(_ML_SETTINGS if ml else {}), **settings},
                 quick_start=quick_start,
             )
         )

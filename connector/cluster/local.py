@@ -14,10 +14,12 @@ from connector.cluster.node import HOST, Node, free_ports, is_free
 from connector.cluster.probe import get_json, wait_until_ready
 from connector.cluster.processes import stop_processes
 from connector.cluster.state import State, describe_process, read_state, remove_state, still_runs, write_state
+from connector.cluster.status import read_status
 from connector.errors import ClusterError
 
 DEFAULT_PORT = 9200
 _LOCK_TIMEOUT_S = 600.0
+_ML_PLUGIN = "opensearch-ml"
 
 
 class Started(NamedTuple):
@@ -33,6 +35,7 @@ def up(
     nodes: int = 1,
     heap: str = "2g",
     port: int | None = None,
+    ml: bool = False,
     timeout_s: float = 180.0,
     compose_file: Path | None = None,
     on_progress: Callable[[str], None] = lambda _: None,
@@ -43,6 +46,7 @@ def up(
         nodes: 1 or 3; three are always embedded.
         heap: Java heap of each node, such as "2g".
         port: HTTP port of the first node on 127.0.0.1; 9200 by default, or a free one where that is taken.
+        ml: With ML Commons, which lets OpenSearch call a service that encodes (`ksparse connect`).
         timeout_s: Seconds until it must be ready, downloads for embedded nodes not counted.
         compose_file: For Docker; by default the one of this library.
         on_progress: Is told, in a sentence, about each slow step.
@@ -63,7 +67,7 @@ def up(
                 f"No OpenSearch answers at {given.url}, which OPENSEARCH_URL names. Correct it, or unset it to start "
                 "one here."
             ) from error
-        return Started(given, was_up=True)
+        return _was_up(given, ml)
     with locked(cache_folder() / "up.lock", timeout_s=_LOCK_TIMEOUT_S):
         state = read_state()
         if state is not None and _is_up(state):
@@ -75,7 +79,7 @@ def up(
             _check_port(state.url, port, "Run `ksparse down` first.")
             cluster = Cluster(state.url, kind=state.kind)
             wait_until_ready(cluster, nodes=nodes, timeout_s=timeout_s)
-            return Started(cluster, was_up=True)
+            return _was_up(cluster, ml)
         for folder in _data_folders():
             stop_processes(folder)  # what is left of a cluster of which a part has ended
         if port is None:
@@ -89,7 +93,16 @@ def up(
             compose_up(file, port=port, heap=heap, timeout_s=timeout_s)
             wait_until_ready(cluster, nodes=1, timeout_s=timeout_s)
             return Started(cluster, was_up=False)
-        return Started(_start_embedded(nodes, heap, port, timeout_s, on_progress), was_up=False)
+        return Started(_start_embedded(nodes, heap, port, ml, timeout_s, on_progress), was_up=False)
+
+
+def _was_up(cluster: Cluster, ml: bool) -> Started:
+    if ml and _ML_PLUGIN not in (read_status(cluster).plugins or (_ML_PLUGIN,)):
+        raise ClusterError(
+            f"OpenSearch is up at {cluster.url} without ML Commons. Run `ksparse down` first if it is yours, and then "
+            "`ksparse up --ml`."
+        )
+    return Started(cluster, was_up=True)
 
 
 def _check_port(url: str, port: int | None, advice: str) -> None:
@@ -152,10 +165,12 @@ def _data_folders() -> list[Path]:
     return list(cache_folder().glob("up-*"))
 
 
-def _start_embedded(count: int, heap: str, port: int, timeout_s: float, on_progress: Callable[[str], None]) -> Cluster:
+def _start_embedded(
+    count: int, heap: str, port: int, ml: bool, timeout_s: float, on_progress: Callable[[str], None]
+) -> Cluster:
     # One folder per size: a node of three does not start alone.
     folder = cache_folder() / f"up-{count}"
-    nodes = create_nodes(count, folder, heap=heap, port=port, settings={}, on_progress=on_progress)
+    nodes = create_nodes(count, folder, heap=heap, port=port, settings={}, ml=ml, on_progress=on_progress)
 
     def remember() -> None:
         processes = tuple(describe_process(node.name, node.pid) for node in nodes)

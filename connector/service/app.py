@@ -31,6 +31,7 @@ from connector.service.bodies import (
     Vector,
     Vectors,
 )
+from connector.service.escape import unescape
 from connector.service.gate import App, Gate
 from connector.service.indices import Indices
 from connector.service.metrics import Metrics
@@ -157,7 +158,8 @@ def _routes(client: OpenSearch, settings: ServiceSettings, metrics: Metrics) -> 
     @app.post("/indices/{index}/pipeline/document", responses=RESPONSES)
     async def pipeline_document(index: str, document: PipelineDocument, space: str | None = None) -> Response:
         """Return the fields that an index keeps of a document beside its own; for the ingest pipeline of an index."""
-        content = Document(document.id or "", document.text or "", document.title or "").content
+        title, text = unescape(document.title or ""), unescape(document.text or "")
+        content = Document(document.id or "", text, title).content
         if not content:
             raise ValueError(f"document {document.id!r} has neither text nor title; there is nothing to encode.")
         served = await indices.get(index)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -89,6 +90,7 @@ class ServedIndex:
     ) -> None:
         self.index = SparseIndex(name, client=client)
         self.retriever = self.index.retriever
+        self._checked_s = time.monotonic()
         self._metrics = metrics
         self._settings = settings
         limits = {"max_batch": settings.max_batch, "max_waiting": settings.max_waiting}
@@ -122,11 +124,13 @@ class ServedIndex:
         return await self._within(space, lambda: self._documents.submit(texts))
 
     async def _within(self, space: str | None, encode: Callable[[], Any]) -> list[T]:
+        if space is not None and time.monotonic() - self._checked_s > self._settings.recheck_s:
+            await self._refresh()
         vectors: list[T] = await encode()
         if space is None or all(vector.opened.schema.space == space for vector in vectors):
             return vectors
         # Either the index was made anew since it was opened here, or since the caller was set up.
-        await asyncio.to_thread(self.retriever.refresh)
+        await self._refresh()
         vectors = await encode()
         for vector in vectors:
             if vector.opened.schema.space != space:
@@ -136,6 +140,10 @@ class ServedIndex:
                     f"connect {self.index.index}` again."
                 )
         return vectors
+
+    async def _refresh(self) -> None:
+        self._checked_s = time.monotonic()
+        await asyncio.to_thread(self.retriever.refresh)
 
     def _encode_queries(self, batch: list[QueryText]) -> list[QueryVector | Exception]:
         opened = self.retriever.opened

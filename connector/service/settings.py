@@ -19,6 +19,7 @@ class ServiceSettings:
         max_waiting: Texts of each task that wait for the encoder; more are refused (503).
         max_searches: Requests to `/search` at once; more are refused (503).
         retry_after_s: What a refused client is told to wait.
+        recheck_s: How long the service believes that an index is of the space that a request names.
     """
 
     indices: tuple[str, ...] = ()
@@ -30,6 +31,7 @@ class ServiceSettings:
     max_waiting: int = 512
     max_searches: int = 64
     retry_after_s: int = 1
+    recheck_s: float = 5.0
 
     def __post_init__(self) -> None:
         for each in fields(self):

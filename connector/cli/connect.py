@@ -1,0 +1,70 @@
+"""`ksparse connect`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from connector.cli.connection import ConnectionOptions, connection_options, open_client
+from connector.cli.serve import api_key_file_option, read_keys
+from connector.errors import ConnectorError
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  ksparse connect docs                                  the service at http://127.0.0.1:8080
+  ksparse connect docs --service http://ksparse:8080    as OpenSearch reaches it
+  ksparse connect docs --dry-run                        print the requests and send none
+  ksparse connect docs --remove                         undo it
+\b
+Then documents that any client writes into docs are encoded, and a text is searched by
+  curl 'localhost:9200/docs/_search?search_pipeline=ksparse-docs&q=how+do+plants+eat'
+"""
+)
+@click.argument("index")
+@click.option(
+    "--service",
+    default="http://127.0.0.1:8080",
+    show_default=True,
+    metavar="URL",
+    help="`ksparse serve`, as OpenSearch reaches it.",
+)
+@api_key_file_option
+@click.option(
+    "--dry-run", is_flag=True, help="Print the requests, secrets masked, and send none that changes anything."
+)
+@click.option("--remove", is_flag=True, help="Undo what an earlier run set up.")
+@connection_options
+def connect(
+    index: str,
+    service: str,
+    api_key_file: Path | None,
+    dry_run: bool,
+    remove: bool,
+    connection: ConnectionOptions,
+) -> None:
+    """Let OpenSearch encode documents and searches of INDEX by itself, through ML Commons.
+
+    Sets up two connectors, two models, an ingest pipeline (the index's final one) and a search pipeline. The same again
+    changes nothing, unless the service, its key or the index is another one.
+    """
+    from connector.service.connect import connect_index, disconnect_index
+
+    if not service.startswith(("http://", "https://")) or "@" in service:
+        raise click.UsageError(f"--service {service!r} must be an address such as http://127.0.0.1:8080.")
+    client = open_client(connection)
+
+    def say(request: str) -> None:
+        click.echo(request if dry_run else request.partition("\n")[0])
+
+    if remove:
+        disconnect_index(client, index, say=say, rehearse=dry_run)
+        return
+    keys = read_keys(api_key_file)
+    if len(keys) > 1:
+        raise ConnectorError(f"The key file holds {len(keys)} keys; give the one that OpenSearch shall send.")
+    name = connect_index(client, index, service, key=keys[0] if keys else None, say=say, rehearse=dry_run)
+    if not dry_run:
+        click.echo(f"Connected: documents written into {index} are encoded; search it with search_pipeline={name}")

@@ -1,0 +1,159 @@
+"""What OpenSearch keeps so that it calls the service by itself. Pure functions from values to request bodies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import quote, urlencode
+
+from connector.query.body import FEATURES_FIELD
+from connector.query.rescore import CODE_FIELD
+from connector.query.terms import META_FIELD, TERMS_FIELD
+from connector.service.escape import ESCAPE
+
+Task = Literal["document", "search"]
+
+INPUT_FIELD = "ksparse_input"
+"""Holds what the model is asked while a document is in the pipeline."""
+
+_REQUEST = "ksparse_request"
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """An index and the service that encodes for it.
+
+    Attributes:
+        index: Its name, or that of an alias.
+        space: Of its features: the service refuses to encode for another one.
+        has_codes: Whether its documents have codes.
+        has_terms: Whether its documents have terms of typed metadata.
+        service: Address of the service as OpenSearch reaches it.
+    """
+
+    index: str
+    space: str
+    has_codes: bool
+    has_terms: bool
+    service: str
+
+    @property
+    def name(self) -> str:
+        """Of both pipelines, and the beginning of the other names."""
+        return f"ksparse-{self.index}"
+
+    def name_of(self, task: Task) -> str:
+        """Of the connector and of the model of a task."""
+        return f"{self.name}-{task}"
+
+    def url_of(self, task: Task) -> str:
+        """Of the route that a connector calls."""
+        route = f"indices/{quote(self.index, safe='')}/pipeline/{task}"
+        return f"{self.service.rstrip('/')}/{route}?{urlencode({'space': self.space})}"
+
+
+def connector_body(connected: Connected, task: Task, key: str | None) -> dict[str, Any]:
+    """Build the connector of a task; the key stands in its credential and nowhere else.
+
+    It has no `request_body`: what a processor maps to `http_body` is sent as it is. In a template, ML Commons would put
+    its variables into what looks like one in a document's text.
+    """
+    headers = {"Content-Type": "application/json"}
+    if key is not None:
+        headers["Authorization"] = "Bearer ${credential.key}"
+    return {
+        "name": connected.name_of(task),
+        "description": f"Encodes for index {connected.index} (made by ksparse connect)",
+        "version": "1",
+        "protocol": "http",
+        "parameters": {},
+        # A connector without any is refused.
+        "credential": {"key": key if key is not None else "none"},
+        "actions": [{"action_type": "predict", "method": "POST", "url": connected.url_of(task), "headers": headers}],
+    }
+
+
+def is_same_connector(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether a connector that the server keeps is the wanted one, as far as the server shows it: without secrets."""
+    [action] = wanted["actions"]
+    kept = stored.get("actions") or [{}]
+    return len(kept) == 1 and all(kept[0].get(name) == action[name] for name in ("method", "url", "headers"))
+
+
+def model_body(connected: Connected, task: Task, connector_id: str) -> dict[str, Any]:
+    """Build the model that stands for a connector."""
+    return {
+        "name": connected.name_of(task),
+        "function_name": "remote",
+        "description": f"Encodes for index {connected.index} (made by ksparse connect)",
+        "connector_id": connector_id,
+    }
+
+
+def ingest_pipeline(connected: Connected, model_id: str) -> dict[str, Any]:
+    """Build the pipeline that encodes documents which come without features, so that our own writer's pass through."""
+    output = {FEATURES_FIELD: FEATURES_FIELD}
+    if connected.has_codes:
+        output[CODE_FIELD] = CODE_FIELD
+    if connected.has_terms:
+        output[TERMS_FIELD] = TERMS_FIELD
+    return {
+        "description": f"Encodes documents of {connected.index} (made by ksparse connect)",
+        "processors": [
+            {"script": {"if": f"ctx.{FEATURES_FIELD} == null", "source": _input_script(connected)}},
+            {
+                "ml_inference": {
+                    "if": f"ctx.{INPUT_FIELD} != null",
+                    "model_id": model_id,
+                    "function_name": "remote",
+                    "input_map": [{"http_body": INPUT_FIELD}],
+                    "output_map": [output],
+                }
+            },
+            {"remove": {"field": INPUT_FIELD, "ignore_missing": True}},
+        ],
+    }
+
+
+def _input_script(connected: Connected) -> str:
+    """Gather what is encoded; `${` is written otherwise, since ML Commons takes it for a variable of its own."""
+    terms = f"asked.meta = ctx.{META_FIELD} == null ? new HashMap() : ctx.{META_FIELD}; " if connected.has_terms else ""
+    doubled = f".replace('{ESCAPE}', '{ESCAPE}{ESCAPE}').replace('${{', '{ESCAPE}{{')"
+    return (
+        "Map asked = new HashMap(); asked.id = ctx._id; for (def name : ['title', 'text']) { def value = ctx[name]; "
+        f"asked[name] = value instanceof String ? value{doubled} : value; }} {terms}ctx.{INPUT_FIELD} = asked;"
+    )
+
+
+def search_pipeline(connected: Connected, model_id: str, *, fuses: bool) -> dict[str, Any]:
+    """Build the pipeline that puts features into a search in the place of its text.
+
+    Args:
+        connected: The index.
+        model_id: Of the model for searches.
+        fuses: Whether the server has neural-search, which fuses the rankings of a `hybrid` query.
+    """
+    pipeline: dict[str, Any] = {
+        "description": f"Searches {connected.index} by text (made by ksparse connect)",
+        "request_processors": [
+            {
+                "ml_inference": {
+                    "model_id": model_id,
+                    "function_name": "remote",
+                    "input_map": [{"http_body": "$"}],
+                    "output_map": [{_REQUEST: "request"}],
+                    "query_template": f"${{{_REQUEST}}}",
+                }
+            }
+        ],
+    }
+    if fuses:
+        pipeline["phase_results_processors"] = [{"score-ranker-processor": {"combination": {"technique": "rrf"}}}]
+    return pipeline
+
+
+def sample_of(task: Task) -> dict[str, Any]:
+    """What a model is asked to see whether the service answers."""
+    asked = '{"text": "a text"}' if task == "document" else '{"query": {"match": {"ksparse": "a text"}}}'
+    return {"parameters": {"http_body": asked}}

@@ -1,0 +1,292 @@
+"""`ksparse connect`: OpenSearch with ML Commons encodes by itself what any client writes and asks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Iterator, Mapping
+from http.server import BaseHTTPRequestHandler
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from opensearchpy import OpenSearch
+from opensearchpy.exceptions import TransportError
+
+from connector import Document, NewIndex, SparseIndex
+from connector.cli.main import cli
+from connector.cluster import Cluster, connection_from_environment, embedded_cluster, read_status
+from connector.encoders.text import TextEncoder
+from connector.errors import ClusterError, ConnectorError
+from connector.index.bulk_lines import to_lines
+from connector.ingest.pipeline import to_sparse_documents
+from connector.query.hybrid import words_clauses
+from connector.service.connect import connect_index, disconnect_index
+from connector.types import Hit
+from tests.http_server import QuietHandler, serving
+from tests.service_server import serving_texts
+
+pytestmark = [pytest.mark.opensearch, pytest.mark.slow]
+
+DOCUMENTS: list[dict[str, Any]] = [
+    {"_id": "1", "title": "Plants", "text": "plants eat light with green leaves", "metadata": {"lang": "en"}},
+    {"_id": "2", "text": "cats sleep on warm stones", "metadata": {"lang": "en", "year": 2020}},
+    {"_id": "3", "title": "Rivers", "text": "rivers carry sand to the sea", "metadata": {"lang": "de"}},
+]
+ODD = 'echo "${HOME:-/root}" ${parameters.http_body} ${ml_inference.parameters} \ue000{ \\ cats\nsleep'
+
+
+@pytest.fixture(scope="module")
+def ml_cluster() -> Iterator[Cluster]:
+    """A cluster with ML Commons: the one of OPENSEARCH_URL if it has that, else a node of these tests."""
+    given = connection_from_environment()
+    if given is not None and "opensearch-ml" in (read_status(given).plugins or ()):
+        yield given
+        return
+    settings = {"indices.breaker.total.use_real_memory": False}
+    with embedded_cluster(heap="768m", timeout_s=600.0, settings=settings, ml=True, quick_start=True) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def client(ml_cluster: Cluster) -> Iterator[OpenSearch]:
+    with ml_cluster.connect() as client:
+        yield client
+
+
+@pytest.fixture
+def index(client: OpenSearch) -> Iterator[str]:
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    yield name
+    disconnect_index(client, name)
+    client.indices.delete(index=name, ignore_unavailable=True)
+
+
+@pytest.fixture
+def written(client: OpenSearch, index: str, encoder: TextEncoder) -> SparseIndex:
+    SparseIndex(index, encoder=encoder, client=client).add(DOCUMENTS)
+    return SparseIndex(index, client=client)
+
+
+@pytest.fixture
+def service(client: OpenSearch, written: SparseIndex) -> Iterator[str]:
+    with serving_texts(client, written.index) as address:
+        yield address
+
+
+@pytest.fixture
+def pipeline(client: OpenSearch, index: str, service: str) -> str:
+    return connect_index(client, index, service)
+
+
+def ask(client: OpenSearch, index: str, query: Mapping[str, Any], **others: Any) -> list[tuple[str, float]]:  # noqa: ANN401
+    body = {"query": query, **others}
+    reply = client.search(index=index, body=body, params={"search_pipeline": f"ksparse-{index}"})
+    return [(hit["_id"], hit["_score"]) for hit in reply["hits"]["hits"]]
+
+
+def alike(hits: list[Hit]) -> list[tuple[str, Any]]:
+    return [(hit.doc_id, pytest.approx(hit.score, rel=1e-5)) for hit in hits]
+
+
+def text(query: str) -> dict[str, Any]:
+    return {"match": {"ksparse": query}}
+
+
+def digest(fields: Mapping[str, Any]) -> str:
+    """Of what an index keeps of a document's vector: 9 bits of each weight, and the code."""
+    names = sorted(fields["features"])
+    weights = np.array([fields["features"][name] for name in names], np.float32)
+    cells = (weights.view(np.uint32) >> 15).tolist()
+    return hashlib.sha256(json.dumps([names, cells, fields.get("dense_code")]).encode()).hexdigest()
+
+
+@pytest.mark.usefixtures("pipeline")
+def test_what_any_client_writes_is_encoded_as_our_writer_does(client: OpenSearch, written: SparseIndex) -> None:
+    records = [*DOCUMENTS, {"_id": "4", "title": ODD, "text": ODD}]
+    docs = [{"_id": each["_id"], "_source": {k: v for k, v in each.items() if k != "_id"}} for each in records]
+    path = f"/_ingest/pipeline/ksparse-{written.index}/_simulate"
+    simulated = client.transport.perform_request("POST", path, body={"docs": docs})["docs"]
+    encoder = written.encoder
+    for record, made in zip(records, simulated, strict=True):
+        document = Document(record["_id"], record["text"], record.get("title", ""))
+        [sparse] = to_sparse_documents([document], encoder.encode_document([document.content]))
+        ours = json.loads(to_lines(sparse, 2.0**written.retriever.schema.weight_exponent).splitlines()[1])
+        theirs = made["doc"]["_source"]
+        assert digest(theirs) == digest(ours), record["_id"]
+        assert theirs["features"]["present"] == pytest.approx(ours["features"]["present"])
+        assert set(theirs) == {*record, "features", "dense_code"} - {"_id"}
+
+
+@pytest.mark.usefixtures("pipeline")
+def test_the_whole_circle_with_plain_requests(client: OpenSearch, written: SparseIndex) -> None:
+    index = written.index
+    for record in ({"text": "wolves run in snow"}, {"text": ODD, "title": "Shell"}):
+        client.index(index=index, body=record, id=record["text"][:4], refresh=True)
+    queries = ("cats sleep", "wolves in snow", "sand and sea")
+    for query in queries:
+        hits = alike(written.search(query))
+        assert len(hits) == 5
+        assert ask(client, index, text(query)) == hits
+        assert ask(client, index, {"neural_sparse": {"features": {"query_text": query}}}) == hits
+        params = {"search_pipeline": f"ksparse-{index}", "q": query}
+        by_address = client.search(index=index, params=params)["hits"]["hits"]
+        assert [(hit["_id"], hit["_score"]) for hit in by_address] == hits
+    filters = [{"term": {"metadata.lang": "en"}}]
+    filtered = ask(client, index, {"bool": {"must": [text("cats sleep")], "filter": filters}}, size=1)
+    assert filtered == alike(written.search("cats sleep", filters={"lang": "en"}, top_k=1))
+    words = words_clauses("cats sleep", boost=0.1)
+    assert ask(client, index, {"bool": {"should": [text("cats sleep"), *words]}}) == alike(
+        written.search("cats sleep", hybrid=True, bm25_weight=0.1)
+    )
+    assert ask(client, index, {"hybrid": {"queries": [text("cats sleep"), {"match": {"text": "cats"}}]}})[0][0] == "2"
+
+
+@pytest.mark.usefixtures("pipeline")
+def test_highlights_and_aggregations_go_along(client: OpenSearch, index: str) -> None:
+    body = {
+        "query": {"bool": {"must": [text("cats sleep")], "should": []}},
+        "highlight": {"fields": {"text": {"highlight_query": {"match": {"text": "cats"}}}}},
+        "aggs": {"langs": {"filters": {"filters": {"en": {"term": {"metadata.lang": "en"}}}}}},
+        "track_total_hits": True,
+    }
+    reply = client.search(index=index, body=body, params={"search_pipeline": f"ksparse-{index}"})
+    assert reply["hits"]["total"]["value"] == 3
+    assert reply["aggregations"]["langs"]["buckets"]["en"]["doc_count"] == 2
+    [first] = [hit for hit in reply["hits"]["hits"] if hit["_id"] == "2"]
+    assert first["highlight"]["text"] == ["<em>cats</em> sleep on warm stones"]
+
+
+@pytest.mark.usefixtures("pipeline")
+def test_a_document_that_is_written_again_by_the_server_keeps_its_features(
+    client: OpenSearch, written: SparseIndex
+) -> None:
+    client.update_by_query(index=written.index, refresh=True)
+    assert len(written.search("cats sleep")) == 3, "else the features are lost: they are not in _source"
+
+
+def test_the_same_again_changes_nothing_and_remove_undoes_all(client: OpenSearch, index: str, service: str) -> None:
+    said: list[str] = []
+    connect_index(client, index, service, say=said.append)
+    assert len(said) == 7
+    said.clear()
+    connect_index(client, index, service, say=said.append)
+    assert said == []
+    disconnect_index(client, index, say=said.append)
+    for kind in ("connectors", "models"):
+        body = {"query": {"prefix": {"name.keyword": f"ksparse-{index}"}}}
+        found = client.transport.perform_request("POST", f"/_plugins/_ml/{kind}/_search", body=body)
+        assert found["hits"]["hits"] == [], kind
+    assert "final_pipeline" not in client.indices.get_settings(index=index)[index]["settings"]["index"]
+    said.clear()
+    disconnect_index(client, index, say=said.append)
+    assert said == []
+
+
+def test_a_rehearsal_prints_every_request_without_the_key(
+    ml_cluster: Cluster, client: OpenSearch, written: SparseIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENSEARCH_URL", ml_cluster.url)
+    monkeypatch.setenv("KSPARSE_API_KEY", "a-secret-of-ours")
+    result = CliRunner().invoke(cli, ["connect", written.index, "--dry-run"], catch_exceptions=False)
+    assert result.exit_code == 0
+    lines = [line for line in result.output.splitlines() if line.startswith(("POST", "PUT", "DELETE"))]
+    assert [line.split()[0] for line in lines] == ["POST"] * 4 + ["PUT"] * 3
+    assert "********" in result.output and "a-secret-of-ours" not in result.output
+    with pytest.raises(TransportError):
+        client.ingest.get_pipeline(id=f"ksparse-{written.index}")
+
+
+def test_the_key_is_sent_and_a_new_one_makes_a_new_connector(client: OpenSearch, written: SparseIndex) -> None:
+    index, said = written.index, list[str]()
+    with serving_texts(client, index, api_keys=("old", "new")) as address:
+        with pytest.raises(ConnectorError, match="The API key is missing or wrong"):
+            connect_index(client, index, address)
+        connect_index(client, index, address, key="old")
+        port = int(address.rpartition(":")[2])
+    with serving_texts(client, index, port=port, api_keys=("new",)) as address:
+        connect_index(client, index, address, key="new", say=said.append)
+        assert ask(client, index, text("cats sleep"))[0][0] == "2"
+    assert any("connectors/_create" in each for each in said)
+
+
+def test_without_the_service_nothing_is_written_and_each_error_says_why(
+    client: OpenSearch, written: SparseIndex
+) -> None:
+    index = written.index
+    with serving_texts(client, index) as address:
+        connect_index(client, index, address)
+    with pytest.raises(TransportError, match="Connection refused"):
+        client.index(index=index, id="9", body={"text": "wolves run"})
+    with pytest.raises(TransportError, match="Connection refused"):
+        ask(client, index, text("wolves"))
+    reply = client.bulk(index=index, body=[{"index": {"_id": "9"}}, {"text": "wolves run"}], refresh=True)
+    assert [item["index"]["_id"] for item in reply["items"]] == ["9"] and reply["errors"]
+    assert client.count(index=index)["count"] == 3
+    written.add([{"_id": "8", "text": "our own writer has its own encoder"}])
+    assert client.count(index=index)["count"] == 4
+
+
+@pytest.mark.usefixtures("pipeline")
+def test_a_document_that_cannot_be_encoded_is_named_and_the_others_are_written(client: OpenSearch, index: str) -> None:
+    lines = [{"index": {"_id": "bad"}}, {"title": " "}, {"index": {"_id": "good"}}, {"text": "wolves run"}]
+    bad, good = (item["index"] for item in client.bulk(index=index, body=lines)["items"])
+    assert (bad["status"], good["status"]) == (422, 201)
+    assert "document 'bad' has neither text nor title" in bad["error"]["reason"]
+
+
+def test_an_index_of_another_encoder_than_the_pipeline_takes_nothing(
+    client: OpenSearch, written: SparseIndex, encoder: TextEncoder
+) -> None:
+    index = written.index
+    with serving_texts(client, index, recheck_s=0.0) as address:
+        name = connect_index(client, index, address)
+        client.indices.delete(index=index)
+        made = NewIndex(settings={"final_pipeline": name}, code_bits=2)
+        SparseIndex(index, encoder=encoder, client=client, new=made).add(DOCUMENTS[:2])
+        with pytest.raises(TransportError, match=f"is of another encoder .* Run `ksparse connect {index}` again"):
+            client.index(index=index, id="9", body={"text": "wolves run"})
+        assert client.count(index=index)["count"] == 2
+        connect_index(client, index, address)
+        client.index(index=index, id="9", body={"text": "wolves run"}, refresh=True)
+        assert ask(client, index, text("wolves")) == alike(SparseIndex(index, client=client).search("wolves"))
+
+
+class Overloaded(QuietHandler):
+    """A service that answers the trial of `connect`, and then has no room."""
+
+    busy: ClassVar[bool] = False
+
+    def do_POST(self) -> None:
+        self.body()
+        if self.busy:
+            self.reply(b'{"error": "512 texts wait for the encoder"}', status=503)
+        else:
+            self.reply(json.dumps({"features": {"1": 1.0}, "dense_code": "AA==", "request": "{}"}).encode())
+
+
+def test_back_pressure_reaches_the_client(client: OpenSearch, written: SparseIndex) -> None:
+    handler: type[BaseHTTPRequestHandler] = Overloaded
+    with serving(handler) as address:
+        connect_index(client, written.index, address)
+        Overloaded.busy = True
+        reply = client.bulk(index=written.index, body=[{"index": {"_id": "9"}}, {"text": "wolves run"}])
+        Overloaded.busy = False
+    [item] = reply["items"]
+    assert item["index"]["status"] == 503
+    assert "512 texts wait" in item["index"]["error"]["reason"]
+
+
+def test_an_index_with_another_final_pipeline_is_left_alone(client: OpenSearch, index: str, service: str) -> None:
+    client.indices.put_settings(index=index, body={"index.final_pipeline": "theirs"})
+    with pytest.raises(ConnectorError, match="has the final pipeline 'theirs', and an index has one"):
+        connect_index(client, index, service)
+
+
+def test_an_address_that_the_cluster_does_not_trust_is_said_with_the_setting(
+    client: OpenSearch, written: SparseIndex
+) -> None:
+    with pytest.raises(ClusterError, match="trusted_connector_endpoints_regex decides on that"):
+        connect_index(client, written.index, "http://203.0.113.1:8080")
