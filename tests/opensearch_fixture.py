@@ -22,6 +22,12 @@ def docker_compose_file() -> str:
 
 
 @pytest.fixture(scope="session")
+def docker_setup() -> str:
+    """What pytest-docker starts: OpenSearch alone."""
+    return "up --detach --wait opensearch"
+
+
+@pytest.fixture(scope="session")
 def opensearch_cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """A ready cluster. Tests of one run share it, so each takes index names of its own."""
     try:

@@ -45,7 +45,7 @@ def test_up_waits_for_health_on_the_port_and_heap_asked_for(tmp_path: Path, monk
     log = tmp_path / "log"
     install_docker(tmp_path, f'echo "$OPENSEARCH_PORT $OPENSEARCH_HEAP $*" > {log}', monkeypatch)
     compose_up(FILE, port=9300, heap="4g", timeout_s=10.0)
-    assert log.read_text() == f"9300 4g compose --file {FILE} up --detach --wait\n"
+    assert log.read_text() == f"9300 4g compose --file {FILE} up --detach --wait opensearch\n"
 
 
 @pytest.mark.parametrize(("purge", "arguments"), [(False, "down"), (True, "down --volumes")])
@@ -60,7 +60,7 @@ def test_down_deletes_the_data_only_when_asked(
 
 def test_what_docker_says_last_is_the_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install_docker(tmp_path, "echo pulling >&2; echo 'port is already allocated' >&2; exit 1", monkeypatch)
-    with pytest.raises(ClusterError, match="up --detach --wait` failed: port is already allocated$"):
+    with pytest.raises(ClusterError, match="up --detach --wait opensearch` failed: port is already allocated$"):
         compose_up(FILE, port=9200, heap="2g", timeout_s=10.0)
 
 

@@ -49,6 +49,7 @@ Routes: POST /encode/query, /encode/document and /search; GET /health, /ready, /
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes a free one.")
 @api_key_file_option
+@click.option("--open", "is_open", is_flag=True, help="Let in whoever reaches the address, without a key.")
 @click.option("--ssl-certfile", type=_file, help="Certificate of the service (PEM).")
 @click.option("--ssl-keyfile", type=_file, help="Its key.")
 @click.option("--ssl-client-ca", type=_file, help="Let in only clients with a certificate of this authority (mTLS).")
@@ -66,6 +67,7 @@ def serve(
     host: str,
     port: int,
     api_key_file: Path | None,
+    is_open: bool,
     ssl_certfile: Path | None,
     ssl_keyfile: Path | None,
     ssl_client_ca: Path | None,
@@ -83,10 +85,10 @@ def serve(
     keys = read_keys(api_key_file)
     if ssl_client_ca is not None and ssl_certfile is None:
         raise click.UsageError("--ssl-client-ca asks clients for certificates over TLS; give --ssl-certfile as well.")
-    if not (keys or ssl_client_ca or _is_loopback(host)):
+    if not (keys or ssl_client_ca or is_open or _is_loopback(host)):
         raise click.UsageError(
-            f"on --host {host} others can reach the service: set {_KEY_VARIABLE} or --api-key-file, or give "
-            "--ssl-client-ca."
+            f"on --host {host} others can reach the service: set {_KEY_VARIABLE} or --api-key-file, give "
+            "--ssl-client-ca, or let them in with --open."
         )
     try:
         settings = ServiceSettings(

@@ -1,4 +1,4 @@
-"""OpenSearch by `docker compose`, where a Docker engine answers."""
+"""OpenSearch by `docker compose`, where a Docker engine answers. The other service of the file is not started here."""
 
 import os
 import subprocess
@@ -36,7 +36,7 @@ def compose_up(file: Path, *, port: int, heap: str, timeout_s: float) -> None:
         ClusterError: Docker refused, or it took too long.
     """
     settings = {"OPENSEARCH_PORT": str(port), "OPENSEARCH_HEAP": heap}
-    _compose(file, ["up", "--detach", "--wait"], settings=settings, timeout_s=timeout_s)
+    _compose(file, ["up", "--detach", "--wait", "opensearch"], settings=settings, timeout_s=timeout_s)
 
 
 def compose_down(file: Path, *, purge: bool) -> None:
