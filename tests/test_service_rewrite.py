@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from connector.errors import SearchError
+from connector.query.hybrid import build_words_query
 from connector.service.rewrite import find_text, with_features
 
 TEXT: dict[str, Any] = {"match": {"ksparse": {"query": "cats sleep", "operator": "OR", "boost": 1.0}}}
@@ -80,7 +81,7 @@ def test_the_query_comes_in_the_place_of_the_text_and_all_else_stays() -> None:
         "query": {"bool": {"must": [TEXT], "filter": [FILTER]}},
         "size": 3,
         "from": 4,
-        "highlight": {"fields": {}},
+        "aggs": {"a": {}},
     }
     clause = find_text(request)
     assert clause is not None and clause.depth == 7
@@ -91,9 +92,22 @@ def test_the_query_comes_in_the_place_of_the_text_and_all_else_stays() -> None:
         "track_total_hits": False,
         "size": 3,
         "from": 4,
-        "highlight": {"fields": {}},
+        "aggs": {"a": {}},
     }
     assert request["query"] == {"bool": {"must": [TEXT], "filter": [FILTER]}}, "the request itself was changed"
+
+
+def test_the_words_of_the_text_are_highlighted_unless_the_request_says_others() -> None:
+    request: dict[str, Any] = {"query": TEXT, "highlight": {"fields": {"text": {}}}}
+    clause = find_text(request)
+    assert clause is not None
+    words = build_words_query("cats sleep")
+    assert with_features(request, clause, QUERY, None)["highlight"] == {
+        "fields": {"text": {}},
+        "highlight_query": words,
+    }
+    request["highlight"]["highlight_query"] = FILTER
+    assert with_features(request, clause, QUERY, None)["highlight"] == request["highlight"]
 
 
 def test_a_request_that_counts_hits_still_does() -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from connector.errors import SearchError
 from connector.query.body import FEATURES_FIELD
+from connector.query.hybrid import build_words_query
 
 TEXT_FIELD = "ksparse"
 """Stands for the meaning of a document in a `match` clause."""
@@ -73,7 +74,8 @@ def with_features(
 ) -> dict[str, Any]:
     """Return the request with a query in the place of the text.
 
-    Hits are not counted unless the request says so, since counting them all makes a search several times slower.
+    Hits are not counted unless the request says so, since counting them all makes a search several times slower. Where it
+    highlights, the words of the text are marked: features are no words.
 
     Args:
         request: That the text was found in.
@@ -84,6 +86,9 @@ def with_features(
     made: dict[str, Any] = {"track_total_hits": False} | dict(request)
     if rescore is not None:
         made["rescore"] = dict(rescore)
+    highlight = made.get("highlight")
+    if isinstance(highlight, Mapping) and "highlight_query" not in highlight:
+        made["highlight"] = {**highlight, "highlight_query": build_words_query(clause.text)}
     if not clause.path:
         return made | {"query": query}
     made["query"] = copy.deepcopy(made["query"])

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
+import subprocess
 import uuid
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -26,10 +30,12 @@ from connector.query.hybrid import words_clauses
 from connector.service.connect import connect_index, disconnect_index
 from connector.types import Hit
 from tests.http_server import QuietHandler, serving
+from tests.patience import PATIENCE_S
 from tests.service_server import serving_texts
 
 pytestmark = [pytest.mark.opensearch, pytest.mark.slow]
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 DOCUMENTS: list[dict[str, Any]] = [
     {"_id": "1", "title": "Plants", "text": "plants eat light with green leaves", "metadata": {"lang": "en"}},
     {"_id": "2", "text": "cats sleep on warm stones", "metadata": {"lang": "en", "year": 2020}},
@@ -148,7 +154,7 @@ def test_the_whole_circle_with_plain_requests(client: OpenSearch, written: Spars
 def test_highlights_and_aggregations_go_along(client: OpenSearch, index: str) -> None:
     body = {
         "query": {"bool": {"must": [text("cats sleep")], "should": []}},
-        "highlight": {"fields": {"text": {"highlight_query": {"match": {"text": "cats"}}}}},
+        "highlight": {"fields": {"text": {}}},
         "aggs": {"langs": {"filters": {"filters": {"en": {"term": {"metadata.lang": "en"}}}}}},
         "track_total_hits": True,
     }
@@ -156,15 +162,18 @@ def test_highlights_and_aggregations_go_along(client: OpenSearch, index: str) ->
     assert reply["hits"]["total"]["value"] == 3
     assert reply["aggregations"]["langs"]["buckets"]["en"]["doc_count"] == 2
     [first] = [hit for hit in reply["hits"]["hits"] if hit["_id"] == "2"]
-    assert first["highlight"]["text"] == ["<em>cats</em> sleep on warm stones"]
+    assert first["highlight"]["text"] == ["<em>cats</em> <em>sleep</em> on warm stones"]
 
 
 @pytest.mark.usefixtures("pipeline")
 def test_a_document_that_is_written_again_by_the_server_keeps_its_features(
     client: OpenSearch, written: SparseIndex
 ) -> None:
+    # Features are not in _source: without the pipeline both would lose them.
     client.update_by_query(index=written.index, refresh=True)
-    assert len(written.search("cats sleep")) == 3, "else the features are lost: they are not in _source"
+    client.update(index=written.index, id="2", body={"doc": {"text": "dogs bark at night"}}, refresh=True)
+    assert len(written.search("cats sleep")) == 3
+    assert written.search("dogs bark at night")[0].doc_id == "2"
 
 
 def test_the_same_again_changes_nothing_and_remove_undoes_all(client: OpenSearch, index: str, service: str) -> None:
@@ -252,6 +261,28 @@ def test_an_index_of_another_encoder_than_the_pipeline_takes_nothing(
         connect_index(client, index, address)
         client.index(index=index, id="9", body={"text": "wolves run"}, refresh=True)
         assert ask(client, index, text("wolves")) == alike(SparseIndex(index, client=client).search("wolves"))
+
+
+@pytest.mark.usefixtures("pipeline")
+@pytest.mark.parametrize(
+    "command",
+    [("sh", "any_client.sh"), ("node", "any_client.mjs"), ("java", "AnyClient.java"), ("go", "run", "any_client.go")],
+    ids=lambda command: command[0],
+)
+def test_clients_in_other_languages_write_and_search(
+    command: tuple[str, ...], ml_cluster: Cluster, written: SparseIndex, tmp_path: Path
+) -> None:
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"{command[0]} is not installed")
+    environment = os.environ | {"OPENSEARCH_URL": ml_cluster.url, "INDEX": written.index, "GOCACHE": str(tmp_path)}
+    query = 'plants "eat" light'
+    done = subprocess.run(
+        [*command, query], cwd=EXAMPLES, env=environment, capture_output=True, text=True, timeout=PATIENCE_S
+    )
+    assert done.returncode == 0, done.stderr
+    found = [(hit["_id"], hit["_score"]) for hit in json.loads(done.stdout)["hits"]["hits"]]
+    assert found == alike(written.search(query))
+    assert f"from-{command[0].replace('sh', 'curl')}" in dict(found)
 
 
 class Overloaded(QuietHandler):
