@@ -74,8 +74,8 @@ def with_features(
 ) -> dict[str, Any]:
     """Return the request with a query in the place of the text.
 
-    Hits are not counted unless the request says so, since counting them all makes a search several times slower. Where it
-    highlights, the words of the text are marked: features are no words.
+    Hits are not counted unless the request says so, since counting them all takes several times as long. Where the
+    request highlights, the words of the text are marked: features are no words.
 
     Args:
         request: That the text was found in.
