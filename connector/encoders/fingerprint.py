@@ -53,5 +53,6 @@ def name_of(model: SparseEncoder) -> str:
 
 
 def _config_of(module: Module) -> dict[str, Any]:
-    """Without the dense model's name: copies of the same weights are the same encoder."""
-    return {name: value for name, value in module.get_config_dict().items() if name != "base_model"}
+    """What a document's features depend on: not the dense model's name, and not what queries alone use."""
+    left_out = ("base_model", "candidate_cells", "candidate_tokens")
+    return {name: value for name, value in module.get_config_dict().items() if name not in left_out}

@@ -10,6 +10,7 @@ from torch import nn
 
 from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.backend import DenseModel, OpenVinoModel, TorchModel, run_modules
+from connector.encoders.dictionary import TwoLevelDictionary
 from connector.encoders.facts import ModelFacts
 from connector.encoders.graph import Backend, choose_backend
 from connector.encoders.idf import QueryIdf, with_query_idf
@@ -95,8 +96,12 @@ class AdaptableModel(ModelFacts):
         Raises:
             ValueError: The model is no dense model with a head, or the codes are of another width.
         """
-        if code is not None and code.dim != self._require_head().dim:
-            raise ValueError(f"codes of {code.dim} dimensions do not fit embeddings of {self._require_head().dim}.")
+        if code is not None:
+            head = self._require_head()
+            if code.dim != head.dim:
+                raise ValueError(f"codes of {code.dim} dimensions do not fit embeddings of {head.dim}.")
+            if code.groups and isinstance(head, TwoLevelDictionary):
+                code = code.with_components(head.principal_components)
         return self._with(self.model, code)
 
     def with_head(self, head: KSparseAutoEncoder) -> Self:

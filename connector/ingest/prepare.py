@@ -27,7 +27,7 @@ from connector.index.schema import (
 )
 from connector.ingest.own_dictionary import OwnDictionary
 from connector.types import SearchDefaults
-from connector.vectors.codes import Bits, RotatedCode
+from connector.vectors.codes import Bits, CodeBits, RotatedCode
 from connector.vectors.statistics import CorpusStatistics
 from connector.vectors.storage import find_weight_exponent
 
@@ -36,7 +36,7 @@ _log = getLogger("ksparse.ingest")
 _MEASURED = 64
 """Documents that tell how long embeddings are, and how small weights."""
 
-_DICTIONARY_SEARCH = SearchDefaults(window=500)
+_DICTIONARY_SEARCH = SearchDefaults(window=300)
 """Cells find more candidates than a head does, and say less of their order."""
 
 
@@ -47,7 +47,7 @@ def prepare_encoder(
     *,
     sample: Callable[[], Sequence[str]] | Sequence[str] = (),
     dictionary: OwnDictionary | None = None,
-    rescore: Bits | None = None,
+    rescore: CodeBits = None,
     search: SearchDefaults | None = None,
     fields: Mapping[str, str] | None = None,
     mappings: Mapping[str, Any] | None = None,
@@ -63,7 +63,8 @@ def prepare_encoder(
             that returns some, called if they are needed. Without any, a new index has none.
         dictionary: Builds the dictionary of a new index; None keeps the encoder's own head.
         rescore: Keep a code of the dense embedding, so many bits a dimension, with each document of a new index, to
-            put the first hits into the dense order.
+            put the first hits into the dense order. "auto" is 3 with a dictionary, 4 with another head, and none
+            without a dense model.
         search: How a new index is searched where a search does not say.
         fields: Further top-level fields, from name to mapping type.
         mappings: Further parts of a new index's mapping, as in `index_body`.
@@ -182,7 +183,7 @@ class _NewEncoder(NamedTuple):
 
 
 def _new_encoder(
-    encoder: TextEncoder, sample: Callable[[], Sequence[str]] | Sequence[str], rescore: Bits | None
+    encoder: TextEncoder, sample: Callable[[], Sequence[str]] | Sequence[str], rescore: CodeBits
 ) -> _NewEncoder:
     """Calibrate an encoder on the sample, unless it is a dictionary that was built from it."""
     texts = () if encoder.statistics is None else sample() if callable(sample) else sample
@@ -195,8 +196,9 @@ def _new_encoder(
         statistics = encoder.statistics if encoder.is_splade else None
     calibrated = encoder.with_statistics(statistics)
     some = calibrated.encode_document(list(texts[:_MEASURED])) if texts else None
-    if rescore is not None:
-        calibrated = calibrated.with_code(_code_for(calibrated, texts, rescore))
+    bits = _usual_bits(calibrated) if rescore == "auto" else rescore
+    if bits is not None:
+        calibrated = calibrated.with_code(_code_for(calibrated, texts, bits))
     exponent = find_weight_exponent(some.weights, margin=1) if some is not None and some.weights.any() else 0
     return _NewEncoder(calibrated, statistics, exponent)
 
@@ -211,4 +213,13 @@ def _code_for(encoder: TextEncoder, texts: Sequence[str], bits: Bits) -> Rotated
         raise EncoderError("rescoring needs a dense model with a K-sparse head; this encoder is of another kind.")
     some = encoder.embed(list(texts[:_MEASURED])) if texts else None
     norm = float(np.linalg.norm(some, axis=1).max()) if some is not None else 1.0
+    if isinstance(encoder.head, TwoLevelDictionary):
+        return encoder.head.code(bits, norm)
     return RotatedCode(encoder.statistics.mean, bits, norm=norm)
+
+
+def _usual_bits(encoder: TextEncoder) -> Bits | None:
+    """At 3 bits, codes of principal components come as close to the dense order as others at 4."""
+    if encoder.head is None:
+        return None
+    return 3 if isinstance(encoder.head, TwoLevelDictionary) else 4

@@ -11,6 +11,7 @@ from threading import Barrier
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from numpy.typing import NDArray
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import AuthorizationException
 
@@ -91,18 +92,25 @@ def test_another_machine_searches_without_any_file(
     assert own_cache in cache_folder().parents
 
 
-def test_rescored_searches_find_by_cells_alone_and_others_by_tokens_too(
+def test_rescored_searches_use_more_cells_and_fewer_tokens_than_others(
     client: OpenSearch, named: str, dense: TextEncoder
 ) -> None:
     retriever = Retriever(client, named, prepare(client, named, dense))
     head = retriever.encoder.head
     assert isinstance(head, TwoLevelDictionary)
-    assert retriever.defaults().window == 500
-    assert retriever.defaults().k_query == head.candidate_cells == 32
-    vectors, _ = retriever.encoder.encode_query_for_rescoring([TEXTS[0]])
-    assert (vectors.features[vectors.weights > 0] < head.num_latents).all()
+    assert retriever.defaults().window == 300
+    assert retriever.defaults().k_query == head.k_candidates == 28
+
+    def split(features: NDArray[np.int32], weights: NDArray[np.float32]) -> tuple[int, int]:
+        used = features[weights > 0]
+        return int((used < head.num_latents).sum()), int((used >= head.num_latents).sum())
+
+    rescored, _ = retriever.encoder.encode_query_for_rescoring([TEXTS[0]], k=head.k_candidates)
+    cells, tokens = split(rescored.features, rescored.weights)
+    assert cells == 24 and tokens <= 4
     alone = retriever.encoder.encode_query([TEXTS[0]])
-    assert (alone.features[alone.weights > 0] >= head.num_latents).any(), "tokens"
+    assert split(alone.features, alone.weights)[0] == head.query_cells == 16
+    assert split(alone.features, alone.weights)[1] > tokens
 
 
 def test_the_dictionary_is_hidden_and_goes_with_its_index(client: OpenSearch, index: str, dense: TextEncoder) -> None:
