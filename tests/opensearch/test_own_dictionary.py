@@ -86,7 +86,7 @@ def test_another_machine_searches_without_any_file(
     retriever = Retriever(client, named, loaded)
     for row in (0, 7, 600):
         # Codes of 16 dimensions are coarse.
-        assert TEXTS[row] in {hit.text for hit in retriever.search(TEXTS[row], top_k=50)}
+        assert TEXTS[row] in {hit.text for hit in retriever.search(TEXTS[row], top_k=100)}
         assert TEXTS[row] in {hit.text for hit in retriever.search(TEXTS[row], top_k=10, window=0)}
     assert [path.stem for path in cache_folder().iterdir()] == [dictionary_of(schema).sha256]
     assert own_cache in cache_folder().parents
@@ -230,7 +230,7 @@ def test_the_commands_need_no_option_for_it(
     run("ingest", "corpus.jsonl", "--index", named, "--quiet")
     schema = existing_schema(client, named)
     assert dictionary_of(schema).size > 1_000
-    assert schema.code is not None and schema.code.bits == 4
+    assert schema.code is not None and schema.code.bits == 3
     [hit] = json.loads(run("search", TEXTS[5], "--index", named, "--top-k", "1", "--json"))["hits"]
     assert hit["source"]["text"] == TEXTS[5]
     run("ingest", "few.jsonl", "--index", named, "--quiet")
@@ -267,7 +267,7 @@ def test_the_doctor_says_when_a_new_dictionary_would_pay(
     assert f"{named}: 1,200 documents, 702 cells; searches with 50 of them find" in said
     assert said.endswith("Nothing to do.\n")
     facts = json.loads(examine("--json")[1])
-    assert facts["recall"] > 0.95
+    assert facts["recall"] > 0.9
     assert not facts["outgrown"]
     # A search that reads less finds less.
     client.indices.put_mapping(index=named, body={"_meta": with_search(client, named, k_query=1, window=10)})
