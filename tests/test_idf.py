@@ -9,9 +9,10 @@ import pytest
 import torch
 from sentence_transformers import SparseEncoder
 
+from connector.encoders.adapt import adapt
 from connector.encoders.idf import QueryIdf
 from connector.encoders.load import load_encoder
-from connector.encoders.text import TextEncoder, adapt
+from connector.encoders.text import TextEncoder
 from connector.types import SparseVectors
 from connector.vectors.statistics import CorpusStatistics
 from tests.tiny import WORDS, build_splade

@@ -8,7 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from connector.cli.main import cli
-from connector.encoders.labels import LabelQuality, label_latents, measure_labels, read_labels, write_labels
+from connector.encoders.labelling import label_latents, measure_labels
+from connector.encoders.labels import LabelQuality, read_labels, write_labels
 from connector.encoders.load import load_encoder
 from connector.encoders.text import TextEncoder
 from connector.errors import EncoderError

@@ -10,7 +10,7 @@ import pytest
 import connector
 from tests.patience import PATIENCE_S
 
-HEAVY = ("torch", "sentence_transformers", "transformers", "pyarrow", "rich")
+HEAVY = ("torch", "sentence_transformers", "transformers", "sklearn", "scipy", "openvino", "pyarrow", "rich")
 
 
 def loaded_by(code: str) -> set[str]:
@@ -66,3 +66,13 @@ def test_the_command_is_installed() -> None:
     run = subprocess.run([command, "--help"], capture_output=True, text=True, check=True, timeout=PATIENCE_S)
     for name in ("up", "down", "status", "train", "ingest", "search", "evaluate"):
         assert f"\n  {name} " in run.stdout
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["up", "--help"], ["status", "--help"], ["delete", "--help"]])
+def test_commands_that_encode_nothing_load_no_model(arguments: list[str]) -> None:
+    code = f"from connector.cli.main import cli\ntry: cli({arguments!r})\nexcept SystemExit: pass"
+    assert loaded_by(code) <= {"rich"}
+
+
+def test_a_retriever_is_imported_without_torch() -> None:
+    assert loaded_by("from connector import Retriever, IngestJob") == set()

@@ -108,10 +108,10 @@ def open_client(connection: ConnectionOptions | None = None) -> OpenSearch:
 
 
 def open_retriever(
-    client: OpenSearch, schema: IndexSchema, encoder: str | None, *, device: str | None = None
+    client: OpenSearch, schema: IndexSchema, encoder: str | None, *, device: str | None = None, light: bool = False
 ) -> Retriever:
-    """Load the encoder of an index and put it in front of a search; what needs neither is checked before."""
+    """Load the encoder of an index, `light` without torch where that is possible, and put it in front of a search."""
     from connector.cli.encoder import open_index_encoder
     from connector.search.retriever import Retriever
 
-    return Retriever(client, schema.index, open_index_encoder(client, schema, encoder, device=device))
+    return Retriever(client, schema.index, open_index_encoder(client, schema, encoder, device=device, light=light))

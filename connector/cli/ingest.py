@@ -143,11 +143,12 @@ def ingest(
     from connector.cli.encoder import open_encoder, open_index_encoder
     from connector.cli.summary import conclude
     from connector.encoders.base import Encoder
-    from connector.encoders.load import DEFAULT_ENCODER
+    from connector.encoders.folders import DEFAULT_ENCODER
     from connector.index.writer import BulkWriter
+    from connector.ingest.index_encoder import encoder_of
     from connector.ingest.own_dictionary import OWN_ENCODER, OwnDictionary
     from connector.ingest.pipeline import IngestJob
-    from connector.ingest.prepare import encoder_of, prepare_encoder
+    from connector.ingest.prepare import prepare_encoder
 
     letters = dead_letters_path(dead_letters, index)
     if nothing:
@@ -188,7 +189,7 @@ def ingest(
                 client,
                 loaded,
                 records,
-                rescore=new.bits if loaded.code is None else loaded.code.bits,
+                rescore=new.bits_for(loaded) if loaded.code is None else loaded.code.bits,
                 calibrate=calibrate,
                 dictionary=builds,
                 fields=fields if schema is None else schema.fields,
@@ -206,7 +207,7 @@ def ingest(
             loaded,
             sample=records.sample if calibrate else (),
             dictionary=own,
-            rescore=new.bits,
+            rescore=new.bits_for(loaded),
             search=new.search,
             fields=fields,
             settings=new.settings,

@@ -25,6 +25,7 @@ _COMMANDS = {
     "label": "connector.cli.label",
     "ingest": "connector.cli.ingest",
     "ingest-ray": "connector.cli.ingest_ray",
+    "export": "connector.cli.export",
     "replay": "connector.cli.replay",
     "update": "connector.cli.update",
     "delete": "connector.cli.delete",

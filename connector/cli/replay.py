@@ -59,7 +59,7 @@ def replay(
     from connector.errors import CorpusError
     from connector.index.schema import existing_schema
     from connector.index.writer import BulkWriter
-    from connector.ingest.prepare import encoder_of
+    from connector.ingest.index_encoder import encoder_of
     from connector.ingest.replay import LetterReplayer, count_letters
 
     schema = existing_schema(client, index)

@@ -64,7 +64,7 @@ def search(
     schema = existing_schema(client, index)
     source = source_fields(schema, fields)
     clauses = choice.clauses(client, schema, top_k=top_k)
-    retriever = open_retriever(client, schema, encoder, device=device)
+    retriever = open_retriever(client, schema, encoder, device=device, light=True)
     found = choice.ask(retriever, queries, clauses, top_k=top_k, source=source, many=query == "-")
     for text, hits in zip(queries, found, strict=True):
         if as_json:

@@ -81,7 +81,7 @@ def update(
     from connector.index.schema import existing_schema
     from connector.index.sizes import count_matching
     from connector.index.writer import BulkWriter
-    from connector.ingest.prepare import encoder_of
+    from connector.ingest.index_encoder import encoder_of
     from connector.ingest.update import DocumentUpdater, matching_changes, read_changes
 
     schema = existing_schema(client, index)

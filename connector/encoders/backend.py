@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from logging import getLogger
+from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple, Protocol
 
@@ -16,10 +17,9 @@ from torch import Tensor, nn
 from connector.cache import cache_folder
 from connector.encoders.convert import convert, graph_folder
 from connector.encoders.graph import GRAPH_FILE, Backend, Graph, choose_backend
+from connector.encoders.light_model import remember_graph
 
 _log = getLogger("ksparse.encoders")
-
-_EXAMPLE = ("Green plants turn light into sugar, and animals live on it.", "light")
 
 
 class Batch(NamedTuple):
@@ -71,20 +71,21 @@ class TorchModel:
             yield batch, features["sentence_embedding"]
 
 
-def run_modules(modules: Sequence[nn.Module], model: BaseModel, backend: str | None) -> DenseModel:
+def run_modules(modules: Sequence[nn.Module], model: BaseModel, backend: str | None, name: str = "") -> DenseModel:
     """Choose what runs the modules of a dense model.
 
     Args:
         modules: From tokens to `sentence_embedding`.
         model: Holds them; its tokenizer and device are used.
         backend: As of `choose_backend`.
+        name: By which a search finds the graph without loading the modules; empty if none shall.
 
     Raises:
         EncoderError: There is no such backend here.
     """
     if choose_backend(backend, model.device.type) == "torch":
         return TorchModel(modules)
-    return OpenVinoModel(modules, model.preprocess)
+    return OpenVinoModel(modules, model, name)
 
 
 class OpenVinoModel:
@@ -94,12 +95,14 @@ class OpenVinoModel:
 
     Args:
         modules: From tokens to `sentence_embedding`, on the CPU.
-        preprocess: Texts to what the first module takes.
+        model: Holds them; its tokenizer is used.
+        name: As of `run_modules`.
     """
 
-    def __init__(self, modules: Sequence[nn.Module], preprocess: Callable[[list[str]], dict[str, Any]]) -> None:
+    def __init__(self, modules: Sequence[nn.Module], model: BaseModel, name: str = "") -> None:
         self._torch = TorchModel(modules)
-        self._preprocess = preprocess
+        self._model = model
+        self._name = name
         self._lock = Lock()
         self._graph: Graph | None = None
         self._failed = False
@@ -108,6 +111,12 @@ class OpenVinoModel:
     def backend(self) -> Backend:
         """What computes: torch where the model cannot be converted."""
         return "openvino" if self._opened() is not None else "torch"
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the graph is; None where the model cannot be converted."""
+        graph = self._opened()
+        return graph.folder if graph is not None else None
 
     def embed(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Tensor]]:
         """Yield each batch with its embeddings (rows, dim), in their order."""
@@ -131,8 +140,10 @@ class OpenVinoModel:
         return self._graph
 
     def _open(self) -> Graph:
-        folder = graph_folder(self._torch.modules, cache_folder("graphs"))
+        folder = graph_folder(self._torch.modules, self._model, cache_folder("graphs"))
         if not (folder / GRAPH_FILE).is_file():
             _log.info("Converting the dense model for OpenVINO, once on this machine.")
-            convert(self._torch.modules, self._preprocess(list(_EXAMPLE)), folder)
+            convert(self._torch.modules, self._model, folder)
+        if self._name:
+            remember_graph(self._name, folder)
         return Graph(folder)

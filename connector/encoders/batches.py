@@ -1,11 +1,16 @@
-"""Which texts go through a model together."""
+"""Texts on their way to a model: what is read of them, and which go through it together."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+Task = Literal["query", "document"]
+
+_CHARACTERS_PER_TOKEN = 100
 
 _TOKENS = 128
 """Of a text by which the size of a batch counts; of shorter texts as many go together as take the same memory."""
@@ -41,3 +46,17 @@ def rows_by_length(texts: Sequence[str], batch_size: int, longest: int | None) -
         size = max(batch_size, batch_size * _TOKENS // int(tokens[order[start]]))
         yield order[start : start + size]
         start += size
+
+
+def readable(text: str, max_length: int | None) -> str:
+    """The beginning of a text that a tokenizer needs: it reads a text whole, then cuts it.
+
+    100 MB of text would take it minutes and 15 GB. No word that BERT's tokenizers take apart is longer than
+    100 characters, so this keeps enough for any text whose tokens are not, on average, longer.
+
+    Args:
+        text: Half of a surrogate pair, which no tokenizer takes, becomes a question mark.
+        max_length: Tokens after which a text is cut; None keeps all of it.
+    """
+    cut = text if max_length is None else text[: _CHARACTERS_PER_TOKEN * max_length]
+    return cut.encode("utf-8", "replace").decode()

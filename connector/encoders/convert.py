@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
+import mmap
 import shutil
 import tempfile
 import warnings
@@ -14,12 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from sentence_transformers.base.model import BaseModel
 from torch import Tensor, nn
 
-from connector.encoders.fingerprint import update_by_tensors
+from connector import __version__
+from connector.encoders.fingerprint import pooling_of, update_by_tensors, values_of
 from connector.encoders.graph import GRAPH_FILE, Graph, import_openvino
+from connector.encoders.light_model import FACTS_FILE, REST_FILE, TOKENIZER_FILE, StoredTensor
 
 _LIBRARIES = ("openvino", "torch", "transformers", "sentence-transformers")
+
+_EXAMPLE = ("Green plants turn light into sugar, and animals live on it.", "light")
 
 _LEAST_COSINE = 0.999
 """Between an example's embeddings by both backends: a graph that is further off was not converted well."""
@@ -41,30 +48,33 @@ class _Positional(nn.Module):
         return embeddings
 
 
-def graph_folder(modules: Sequence[nn.Module], cache: Path) -> Path:
+def graph_folder(modules: Sequence[nn.Module], model: BaseModel, cache: Path) -> Path:
     """Where the graph of these modules is kept: by their weights and settings, and the versions that convert them."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(f"{model.max_seq_length} {model.prompts}".encode())
     for place, module in enumerate(modules):
         settings: dict[str, Any] = getattr(module, "get_config_dict", dict)()
         digest.update(f"{place}:{type(module).__qualname__}:{settings}:{module}".encode())
         update_by_tensors(digest, module.state_dict())
-    digest.update(" ".join(version(name) for name in _LIBRARIES).encode())
+    digest.update(" ".join([__version__, *(version(name) for name in _LIBRARIES)]).encode())
     return cache / digest.hexdigest()[:32]
 
 
-def convert(modules: Sequence[nn.Module], example: Mapping[str, Any], folder: Path) -> None:
-    """Write the graph of a dense model into a folder that appears as a whole, or not at all.
+def convert(modules: Sequence[nn.Module], model: BaseModel, folder: Path) -> None:
+    """Write a dense model into a folder that appears as a whole, or not at all: what `LightModel` reads.
 
     Args:
         modules: From tokens to `sentence_embedding`.
-        example: What the tokenizer returns of some texts.
+        model: Holds them; its tokenizer is used.
         folder: Of the graph. If another process writes the same one meanwhile, that one stays.
 
     Raises:
         ValueError: The graph does not return what the modules do.
         Exception: Of whatever kind, where a module cannot be converted.
     """
+    if any(getattr(module, "include_prompt", True) is False for module in modules):
+        raise ValueError("its pooling leaves prompts out, whose length a graph is not told.")
     openvino = import_openvino()
+    example = model.preprocess(list(_EXAMPLE))
     inputs = {name: value for name, value in example.items() if isinstance(value, Tensor)}
     wrapped = _Positional(modules, list(inputs)).eval()
     with _quietly(), torch.no_grad():
@@ -79,10 +89,41 @@ def convert(modules: Sequence[nn.Module], example: Mapping[str, Any], folder: Pa
     try:
         openvino.save_model(graph, new / GRAPH_FILE, compress_to_fp16=False)
         _check(new, inputs, expected)
+        model.tokenizer.backend_tokenizer.save(str(new / TOKENIZER_FILE))
+        tensors = {
+            f"{place}.{name}": tensor
+            for place, module in enumerate(modules)
+            for name, tensor in module.state_dict().items()
+        }
+        facts = {
+            "pooling": pooling_of(model),
+            "max_seq_length": model.max_seq_length,
+            "prompts": {task: prompt for task, prompt in sorted(model.prompts.items()) if prompt},
+            "dim": expected.shape[1],
+            "modules": len(modules),
+            "tensors": _locate(tensors, new),
+        }
+        (new / FACTS_FILE).write_text(json.dumps(facts), encoding="utf-8")
         with suppress(OSError):  # another process was first
             new.rename(folder)
     finally:
         shutil.rmtree(new, ignore_errors=True)
+
+
+def _locate(tensors: Mapping[str, Tensor], folder: Path) -> list[StoredTensor]:
+    """Where the values of each tensor are: in the graph's file of weights, or else in one beside it."""
+    stored: list[StoredTensor] = []
+    weights = (folder / GRAPH_FILE).with_suffix(".bin")
+    with weights.open("rb") as file, (folder / REST_FILE).open("wb") as rest:
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as graph:
+            for name, tensor in sorted(tensors.items()):
+                values = values_of(tensor)
+                start, where = graph.find(values), weights.name
+                if start < 0:
+                    start, where = rest.tell(), REST_FILE
+                    rest.write(values)
+                stored.append(StoredTensor(name, tuple(tensor.shape), where, start, len(values)))
+    return stored
 
 
 def _check(folder: Path, inputs: Mapping[str, Tensor], expected: Tensor) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from sentence_transformers import SparseEncoder
+from sentence_transformers.base.model import BaseModel
 from sentence_transformers.base.modules.module import Module
 from torch import Tensor
 
@@ -30,15 +31,20 @@ def hash_weights(model: SparseEncoder, head: KSparseAutoEncoder | None) -> str:
 
 
 def update_by_tensors(digest: Any, tensors: Mapping[str, Tensor]) -> None:  # noqa: ANN401 - hashlib names no type
-    """Add names, shapes and values of tensors to a digest: floats in single precision, in the order of their names."""
+    """Add names, shapes and values of tensors to a digest, in the order of their names."""
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name}:{tuple(tensor.shape)}:".encode())
-        if tensor.dtype is not torch.uint8:
-            tensor = tensor.float()
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        digest.update(values_of(tensor))
 
 
-def pooling_of(model: SparseEncoder) -> str:
+def values_of(tensor: Tensor) -> bytes:
+    """The values of a tensor, in single precision unless they are bytes."""
+    if tensor.dtype is not torch.uint8:
+        tensor = tensor.float()
+    return tensor.detach().cpu().contiguous().numpy().tobytes()
+
+
+def pooling_of(model: BaseModel) -> str:
     """How tokens become one vector, such as `mean` or `max/relu`."""
     pooling = next((module for module in model if "Pooling" in type(module).__name__), None)
     mode = getattr(pooling, "pooling_mode", None) or getattr(pooling, "pooling_strategy", None)
@@ -53,6 +59,5 @@ def name_of(model: SparseEncoder) -> str:
 
 
 def _config_of(module: Module) -> dict[str, Any]:
-    """What a document's features depend on: not the dense model's name, and not what queries alone use."""
-    left_out = ("base_model", "candidate_cells", "candidate_tokens")
-    return {name: value for name, value in module.get_config_dict().items() if name not in left_out}
+    """Without the dense model's name: copies of the same weights are the same encoder."""
+    return {name: value for name, value in module.get_config_dict().items() if name != "base_model"}

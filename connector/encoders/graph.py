@@ -85,6 +85,7 @@ class Graph:
     """
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         openvino = import_openvino()
         # One stream: all cores compute one batch. Pinned threads of two processes would share one core.
         settings: dict[str, Any] = {

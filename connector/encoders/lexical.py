@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, vstack
 from torch import Tensor, nn
 
-Task = Literal["query", "document"]
+from connector.encoders.batches import Task as Task
+from connector.encoders.batches import readable as readable
 
 _BLOCK = 4_096
-_CHARACTERS_PER_TOKEN = 100
 
 
 class TokenCounts(NamedTuple):
@@ -121,20 +121,6 @@ def count_texts(tokenizer: Any, texts: Sequence[str], max_length: int | None) ->
         counted.sum_duplicates()
         parts.append(counted)
     return vstack(parts, format="csr")
-
-
-def readable(text: str, max_length: int | None) -> str:
-    """The beginning of a text that a tokenizer needs: it reads a text whole, then cuts it.
-
-    100 MB of text would take it minutes and 15 GB. No word that BERT's tokenizers take apart is longer than
-    100 characters, so this keeps enough for any text whose tokens are not, on average, longer.
-
-    Args:
-        text: Half of a surrogate pair, which no tokenizer takes, becomes a question mark.
-        max_length: Tokens after which a text is cut; None keeps all of it.
-    """
-    cut = text if max_length is None else text[: _CHARACTERS_PER_TOKEN * max_length]
-    return cut.encode("utf-8", "replace").decode()
 
 
 def pad_counts(counts: csr_matrix) -> TokenCounts:

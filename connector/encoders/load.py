@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib import resources
 from logging import getLogger
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,13 @@ from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.base_model import BaseModel, find_base_model, load_base_model
 from connector.encoders.device import choose_device
 from connector.encoders.dictionary import TwoLevelDictionary
+from connector.encoders.folders import DEFAULT_ENCODER as DEFAULT_ENCODER
+from connector.encoders.folders import QUERY_MODEL as QUERY_MODEL
+from connector.encoders.folders import encoder_folder as encoder_folder
+from connector.encoders.folders import is_head
+from connector.encoders.folders import lasting_name as lasting_name
+from connector.encoders.folders import shipped_encoders as shipped_encoders
+from connector.encoders.folders import shipped_heads as shipped_heads
 from connector.encoders.graph import choose_backend
 from connector.encoders.idf import QueryIdf
 from connector.encoders.ivae import IdentifiableVAE
@@ -25,12 +31,6 @@ from connector.encoders.thresholds import Thresholding, TopKMasking
 from connector.errors import EncoderError
 
 _log = getLogger("ksparse.encoders")
-
-DEFAULT_ENCODER = "all-MiniLM-L6-v2"
-"""The shipped head: documents 64 and queries 32 of its latents, over the dense model of that name."""
-
-QUERY_MODEL = "query_model"
-"""Folder inside of a head's, of a model that embeds queries in the dense model's place."""
 
 _KINDS: dict[str, type[KSparseAutoEncoder]] = {"num_clusters": IdentifiableVAE, "num_coarse": TwoLevelDictionary}
 """Kinds of head beside the linear one, by a key of their `config.json`."""
@@ -47,22 +47,6 @@ _SPARSE_MODULES = (
     "SparseStaticEmbedding",
 )
 """Without one of these, sentence-transformers would put an untrained autoencoder behind a dense model."""
-
-
-def shipped_heads() -> dict[str, Path]:
-    """Return the heads inside this package, from name to folder."""
-    return {name: folder for name, folder in shipped_encoders().items() if _is_head(folder)}
-
-
-def shipped_encoders() -> dict[str, Path]:
-    """Return the heads and the whole models inside this package, from name to folder."""
-    folders = sorted(Path(str(resources.files("connector"))).glob("heads/*/"))
-    return {folder.name: folder for folder in folders if _is_head(folder) or (folder / "modules.json").is_file()}
-
-
-def encoder_folder(name: str) -> Path:
-    """Return where a shipped encoder lies, or the path that any other name would be."""
-    return shipped_encoders().get(name, Path(name))
 
 
 def check_encoder(name: str) -> None:
@@ -111,7 +95,7 @@ def load_encoder(
 
 def _load(name: str, device: str, *, k: int | None, k_query: int | None, backend: str | None) -> TextEncoder:
     folder = encoder_folder(name)
-    if _is_head(folder):
+    if is_head(folder):
         head = load_head(folder)
         if not head.base_model:
             raise EncoderError(f"{folder / 'config.json'} names no base_model; say which dense model the head is for.")
@@ -190,7 +174,7 @@ def head_folder(name: str) -> Path:
         EncoderError: There is no such head.
     """
     folder = encoder_folder(name)
-    if not _is_head(folder):
+    if not is_head(folder):
         raise EncoderError(
             f"{name} is no head (a folder whose config.json has num_latents). Shipped: {', '.join(shipped_heads())}; "
             "`ksparse train` writes others."
@@ -211,23 +195,6 @@ def join(dense: SentenceTransformer, head: KSparseAutoEncoder) -> SparseEncoder:
     return SparseEncoder(
         modules=[*dense, head.to(dense.device)], device=str(dense.device), prompts=prompts, similarity_fn_name="dot"
     )
-
-
-def lasting_name(name: str) -> str:
-    """A name by which the same encoder is loaded from any folder of this machine."""
-    if name in shipped_encoders() or not Path(name).exists():
-        return name
-    return str(Path(name).resolve())
-
-
-def _is_head(folder: Path) -> bool:
-    config = folder / "config.json"
-    if not config.is_file():
-        return False
-    try:
-        return not {"num_latents", "num_coarse"}.isdisjoint(json.loads(config.read_text(encoding="utf-8")))
-    except ValueError as error:
-        raise EncoderError(f"{config} is not valid JSON ({error}); write the head again.") from error
 
 
 def load_head(folder: Path) -> KSparseAutoEncoder:

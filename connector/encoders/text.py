@@ -13,7 +13,6 @@ from connector.encoders.idf import QueryIdf
 from connector.encoders.lexical import Task, count_texts
 from connector.encoders.variants import AdaptableModel
 from connector.types import SparseVectors
-from connector.vectors.codes import RotatedCode
 from connector.vectors.statistics import CorpusStatistics
 
 _MOST_EMBEDDED = 1_000
@@ -69,7 +68,7 @@ class TextEncoder(AdaptableModel):
     ) -> tuple[SparseVectors, NDArray[np.float32]]:
         """Encode n queries, and return their dense embeddings (n, dim) as well, in one pass of the model.
 
-        With a dictionary, most of the k features are cells, which find neighbours; codes put them into order.
+        With a dictionary, all k features are cells: codes put the hits into order, and cells find the neighbours.
 
         Args:
             texts: As of `encode_query`.
@@ -142,7 +141,7 @@ class TextEncoder(AdaptableModel):
             task: What the texts are.
             k: Features kept; the task's own number if None.
             candidates: Of queries whose hits are rescored by codes: `k_candidates` features, and with a dictionary
-                mostly cells.
+                cells alone.
 
         Raises:
             ValueError: The model has no such head, the shapes do not fit, or `texts` are missing.
@@ -151,7 +150,7 @@ class TextEncoder(AdaptableModel):
         if k is not None and k < 1:
             raise ValueError(f"k must be at least 1, got {k}.")
         own = self.k_candidates if candidates else self.k_query if task == "query" else self.k
-        return encoding.sparsify(embeddings, texts, task, k or own, candidates=candidates)
+        return encoding.sparsify(embeddings, texts, task, k or own, by_cells=candidates)
 
     def encode_embedded(self, embeddings: NDArray[np.float32], texts: Sequence[str]) -> SparseVectors:
         """Encode n documents whose embeddings (n, dim) are known, as `encode_document` does, without the dense model.
@@ -178,18 +177,3 @@ class TextEncoder(AdaptableModel):
             return self._dense_encoding.encode(texts, task, k, batch_size, dense=dense)
         plain = PlainEncoding(self.model, lambda: self._max_logit_model)
         return plain.encode(texts, task, k, batch_size), np.empty((0, 0), np.float32)
-
-
-def adapt(encoder: TextEncoder, statistics: CorpusStatistics | None, code: RotatedCode | None) -> TextEncoder:
-    """The encoder, told what an index keeps of it; as it is where that is nothing, or not of its sizes."""
-    if encoder.statistics is None and encoder.is_splade and statistics is not None and not statistics.mean.size:
-        encoder = encoder.with_idf()
-    own = encoder.statistics
-    if own is None:
-        return encoder
-    if statistics is not None:
-        fits = (own.mean.shape, own.token_weights.shape) == (statistics.mean.shape, statistics.token_weights.shape)
-        encoder = encoder.with_statistics(statistics) if fits and not own.equals(statistics) else encoder
-    if code is encoder.code or (code is not None and (encoder.head is None or code.dim != len(own.mean))):
-        return encoder
-    return encoder.with_code(code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Self
 
 from sentence_transformers import SentenceTransformer, SparseEncoder
@@ -10,7 +11,6 @@ from torch import nn
 
 from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.backend import DenseModel, OpenVinoModel, TorchModel, run_modules
-from connector.encoders.dictionary import TwoLevelDictionary
 from connector.encoders.facts import ModelFacts
 from connector.encoders.graph import Backend, choose_backend
 from connector.encoders.idf import QueryIdf, with_query_idf
@@ -49,6 +49,11 @@ class AdaptableModel(ModelFacts):
                 f"{self._require_head().dim}."
             )
         self._dense = self._run_by(backend) if isinstance(backend, str) else backend
+
+    @property
+    def graph_folder(self) -> Path | None:
+        """Where the graph of the dense model is kept; None where torch runs it."""
+        return self._dense.folder if isinstance(self._dense, OpenVinoModel) else None
 
     @property
     def backend(self) -> Backend:
@@ -96,12 +101,8 @@ class AdaptableModel(ModelFacts):
         Raises:
             ValueError: The model is no dense model with a head, or the codes are of another width.
         """
-        if code is not None:
-            head = self._require_head()
-            if code.dim != head.dim:
-                raise ValueError(f"codes of {code.dim} dimensions do not fit embeddings of {head.dim}.")
-            if code.groups and isinstance(head, TwoLevelDictionary):
-                code = code.with_components(head.principal_components)
+        if code is not None and code.dim != self._require_head().dim:
+            raise ValueError(f"codes of {code.dim} dimensions do not fit embeddings of {self._require_head().dim}.")
         return self._with(self.model, code)
 
     def with_head(self, head: KSparseAutoEncoder) -> Self:
@@ -153,4 +154,4 @@ class AdaptableModel(ModelFacts):
         if self._head is None:
             choose_backend(backend, self.model.device.type)
             return TorchModel(list(self.model))
-        return run_modules(self._dense_modules(), self.model, backend)
+        return run_modules(self._dense_modules(), self.model, backend, self._base_model)

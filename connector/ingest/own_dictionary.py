@@ -1,4 +1,7 @@
-"""A dictionary of the corpus that is being ingested, built from its first documents, whose embeddings are kept."""
+"""A dictionary of the corpus that is being ingested, built from its first documents, whose embeddings are kept.
+
+Torch is imported where it is needed: most that ingests builds none.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +9,20 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from logging import getLogger
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from connector.encoders.base import Encoder
-from connector.encoders.lexical import count_texts
-from connector.encoders.text import TextEncoder
 from connector.ingest.sample import MOST_DOCUMENTS
-from connector.training.dictionary.build import MIN_DOCUMENTS, build_dictionary, cells_for
 from connector.training.dictionary.settings import DictionarySettings
 from connector.types import EncoderFingerprint, SparseVectors
 from connector.vectors.statistics import CorpusStatistics
 from connector.vectors.top_k import stack
+
+if TYPE_CHECKING:
+    from connector.encoders.text import TextEncoder
 
 _log = getLogger("ksparse.ingest")
 
@@ -72,6 +75,8 @@ class OwnDictionary:
         Returns:
             The dense model with the dictionary, or None where there are too few documents for one.
         """
+        from connector.training.dictionary.build import MIN_DOCUMENTS, cells_for
+
         texts = self._sample(MIN_DOCUMENTS)
         if len(texts) < MIN_DOCUMENTS:
             _log.info("No dictionary for %d documents.", len(texts))
@@ -138,6 +143,9 @@ def dictionary_encoder(
     Raises:
         ValueError: There are too few texts.
     """
+    from connector.encoders.lexical import count_texts
+    from connector.training.dictionary.build import build_dictionary
+
     tokenizer, prompt = encoder.model.tokenizer, encoder.model.prompts.get("document") or ""
     some = np.random.default_rng(settings.seed).permutation(len(texts))[:MOST_DOCUMENTS].tolist()
     counts = count_texts(tokenizer, [prompt + texts[row] for row in some], encoder.max_seq_length)

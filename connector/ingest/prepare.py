@@ -4,39 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from logging import getLogger
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 from opensearchpy import OpenSearch
 
-from connector.encoders.device import choose_device
-from connector.encoders.dictionary import TwoLevelDictionary
-from connector.encoders.dictionary_file import pack_dictionary, unpack_dictionary
-from connector.encoders.load import DEFAULT_ENCODER, load_encoder, with_base_model
-from connector.encoders.text import TextEncoder, adapt
 from connector.errors import EncoderError, EncoderMismatchError
-from connector.index.companion import Companion, delete_companion, fetch_companion, store_companion
+from connector.index.companion import Companion, delete_companion, store_companion
 from connector.index.names import check_index_name
 from connector.index.schema import (
-    IndexSchema,
-    check_encoder,
     check_new_index,
     existing_schema,
     prepare_index,
     read_schema,
 )
-from connector.ingest.own_dictionary import OwnDictionary
+from connector.ingest.index_encoder import encoder_of, load_index_encoder
 from connector.types import SearchDefaults
-from connector.vectors.codes import Bits, CodeBits, RotatedCode
+from connector.vectors.codes import Bits, RotatedCode
 from connector.vectors.statistics import CorpusStatistics
 from connector.vectors.storage import find_weight_exponent
+
+if TYPE_CHECKING:
+    from connector.encoders.text import TextEncoder
+    from connector.ingest.own_dictionary import OwnDictionary
 
 _log = getLogger("ksparse.ingest")
 
 _MEASURED = 64
 """Documents that tell how long embeddings are, and how small weights."""
 
-_DICTIONARY_SEARCH = SearchDefaults(window=300)
+_DICTIONARY_SEARCH = SearchDefaults(window=500)
 """Cells find more candidates than a head does, and say less of their order."""
 
 
@@ -47,7 +44,7 @@ def prepare_encoder(
     *,
     sample: Callable[[], Sequence[str]] | Sequence[str] = (),
     dictionary: OwnDictionary | None = None,
-    rescore: CodeBits = None,
+    rescore: Bits | None = None,
     search: SearchDefaults | None = None,
     fields: Mapping[str, str] | None = None,
     mappings: Mapping[str, Any] | None = None,
@@ -63,8 +60,7 @@ def prepare_encoder(
             that returns some, called if they are needed. Without any, a new index has none.
         dictionary: Builds the dictionary of a new index; None keeps the encoder's own head.
         rescore: Keep a code of the dense embedding, so many bits a dimension, with each document of a new index, to
-            put the first hits into the dense order. "auto" is 3 with a dictionary, 4 with another head, and none
-            without a dense model.
+            put the first hits into the dense order.
         search: How a new index is searched where a search does not say.
         fields: Further top-level fields, from name to mapping type.
         mappings: Further parts of a new index's mapping, as in `index_body`.
@@ -118,62 +114,6 @@ def prepare_encoder(
     return told
 
 
-def encoder_of(schema: IndexSchema, encoder: TextEncoder) -> TextEncoder:
-    """The encoder that wrote an index, told what the index keeps for it.
-
-    Raises:
-        EncoderMismatchError: It was written by another encoder.
-    """
-    told = adapt(encoder, schema.statistics, schema.code)
-    check_encoder(schema, told.fingerprint)
-    return told
-
-
-def load_index_encoder(
-    client: OpenSearch, schema: IndexSchema, name: str | None = None, *, device: str | None = None
-) -> TextEncoder:
-    """Load the encoder of an index, which `encoder_of` and all that searches or writes the index then check.
-
-    Args:
-        client: A ready client: the cluster keeps a dictionary of the index's own.
-        schema: Of the index.
-        name: Where it is found; where the index says if None, and the shipped head if that says nothing.
-        device: cuda, mps or cpu; the best there is if None.
-
-    Raises:
-        ClusterError: The server is away or does not permit it.
-        EncoderError: It cannot be loaded here.
-        IndexMappingError: The dictionary of the index is gone.
-    """
-    device = choose_device(device)
-    if name is None and schema.dictionary is not None:
-        head = unpack_dictionary(fetch_companion(client, schema.dictionary))
-        return with_base_model(head, device=device)
-    try:
-        return load_encoder(name or schema.encoder_name or DEFAULT_ENCODER, device=device, k=schema.encoder.k)
-    except EncoderError as error:
-        if name or not schema.encoder_name:
-            raise
-        raise EncoderError(
-            f"Index {schema.index!r} was written by the encoder {schema.encoder_name}, which cannot be loaded here: "
-            f"{error} If a copy lies elsewhere, name that one."
-        ) from error
-
-
-def fitting_encoder(client: OpenSearch, schema: IndexSchema, encoder: TextEncoder | None) -> TextEncoder:
-    """The encoder itself, or the index's own where none is given or the index has another dictionary by now.
-
-    Raises:
-        ClusterError, EncoderError, IndexMappingError: As of `load_index_encoder`.
-    """
-    if encoder is None:
-        return load_index_encoder(client, schema)
-    both = schema.dictionary is not None and isinstance(encoder.head, TwoLevelDictionary)
-    if both and encoder.fingerprint.digest != schema.encoder.digest:
-        return load_index_encoder(client, schema, device=str(encoder.model.device))
-    return encoder
-
-
 class _NewEncoder(NamedTuple):
     """The encoder of a new index, and what the index keeps of it."""
 
@@ -183,11 +123,11 @@ class _NewEncoder(NamedTuple):
 
 
 def _new_encoder(
-    encoder: TextEncoder, sample: Callable[[], Sequence[str]] | Sequence[str], rescore: CodeBits
+    encoder: TextEncoder, sample: Callable[[], Sequence[str]] | Sequence[str], rescore: Bits | None
 ) -> _NewEncoder:
     """Calibrate an encoder on the sample, unless it is a dictionary that was built from it."""
     texts = () if encoder.statistics is None else sample() if callable(sample) else sample
-    if isinstance(encoder.head, TwoLevelDictionary):
+    if encoder.has_dictionary:
         statistics: CorpusStatistics | None = encoder.statistics
     elif texts:
         statistics = encoder.measure_statistics(texts)
@@ -196,16 +136,19 @@ def _new_encoder(
         statistics = encoder.statistics if encoder.is_splade else None
     calibrated = encoder.with_statistics(statistics)
     some = calibrated.encode_document(list(texts[:_MEASURED])) if texts else None
-    bits = _usual_bits(calibrated) if rescore == "auto" else rescore
-    if bits is not None:
-        calibrated = calibrated.with_code(_code_for(calibrated, texts, bits))
+    if rescore is not None:
+        calibrated = calibrated.with_code(_code_for(calibrated, texts, rescore))
     exponent = find_weight_exponent(some.weights, margin=1) if some is not None and some.weights.any() else 0
     return _NewEncoder(calibrated, statistics, exponent)
 
 
 def _store_dictionary(client: OpenSearch, index: str, encoder: TextEncoder) -> Companion | None:
-    head = encoder.head
-    return store_companion(client, index, pack_dictionary(head)) if isinstance(head, TwoLevelDictionary) else None
+    if not encoder.has_dictionary:
+        return None
+    from connector.encoders.dictionary import TwoLevelDictionary
+    from connector.encoders.dictionary_file import pack_dictionary
+
+    return store_companion(client, index, pack_dictionary(cast("TwoLevelDictionary", encoder.head)))
 
 
 def _code_for(encoder: TextEncoder, texts: Sequence[str], bits: Bits) -> RotatedCode:
@@ -213,13 +156,4 @@ def _code_for(encoder: TextEncoder, texts: Sequence[str], bits: Bits) -> Rotated
         raise EncoderError("rescoring needs a dense model with a K-sparse head; this encoder is of another kind.")
     some = encoder.embed(list(texts[:_MEASURED])) if texts else None
     norm = float(np.linalg.norm(some, axis=1).max()) if some is not None else 1.0
-    if isinstance(encoder.head, TwoLevelDictionary):
-        return encoder.head.code(bits, norm)
     return RotatedCode(encoder.statistics.mean, bits, norm=norm)
-
-
-def _usual_bits(encoder: TextEncoder) -> Bits | None:
-    """At 3 bits, codes of principal components come as close to the dense order as others at 4."""
-    if encoder.head is None:
-        return None
-    return 3 if isinstance(encoder.head, TwoLevelDictionary) else 4

@@ -33,7 +33,7 @@ from connector.integrations.store import IndexStore
 from connector.query.terms import META_FIELD, typed_mappings
 from connector.types import Document as OurDocument
 from connector.types import SparseVectors
-from connector.vectors.codes import CodeBits
+from connector.vectors.codes import Bits
 
 _REST_FIELD = "haystack"
 """What the index need not look into: a document's blob and dense embedding."""
@@ -92,7 +92,7 @@ class KSparseDocumentStore:
         url: str | Sequence[str] | None = None,
         username: Secret | None = _USERNAME,
         password: Secret | None = _PASSWORD,
-        rescore: CodeBits = "auto",
+        rescore: Bits | None = None,
         settings: dict[str, Any] | None = None,
         refresh: bool = True,
         client: OpenSearch | None = None,

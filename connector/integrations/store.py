@@ -30,15 +30,16 @@ from connector.index.schema import IndexSchema, read_schema
 from connector.index.searcher import Searcher
 from connector.index.sizes import all_of, count_matching
 from connector.index.writer import BulkWriter
+from connector.ingest.index_encoder import load_index_encoder
 from connector.ingest.own_dictionary import OwnDictionary
 from connector.ingest.pipeline import WRITE_SIZE, IngestJob
-from connector.ingest.prepare import load_index_encoder, prepare_encoder
+from connector.ingest.prepare import prepare_encoder
 from connector.query.hybrid import build_words_query
 from connector.query.terms import META_FIELD, TERMS_FIELD
 from connector.search.diversify import diversify
 from connector.search.retriever import Retriever
 from connector.types import Deletion, Document, Hit, MalformedRecord, SparseVectors
-from connector.vectors.codes import CodeBits
+from connector.vectors.codes import Bits
 
 
 class StoreWriteError(BulkWriteError):
@@ -93,7 +94,7 @@ class IndexStore:
         encoder: TextEncoder | str | None = None,
         client: OpenSearch | None = None,
         url: str | Sequence[str] | None = None,
-        rescore: CodeBits = "auto",
+        rescore: Bits | None = None,
         sample: Sequence[str] = (),
         settings: Mapping[str, Any] | None = None,
         mappings: Mapping[str, Any] | None = None,

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opensearchpy import OpenSearch
 
-from connector.encoders.text import TextEncoder
 from connector.errors import SearchError
 from connector.index.frequencies import DocumentFrequencies
 from connector.index.guard import IndexGuard
 from connector.index.schema import IndexSchema
 from connector.index.searcher import Searcher
-from connector.ingest.prepare import encoder_of
+from connector.ingest.index_encoder import encoder_of
 from connector.query.body import check_text
 from connector.query.pruning import Pruning, prune_query
 from connector.query.rescore import build_rescore
 from connector.search.encoded import EncodedQueries, EncodedQuery
 from connector.types import SearchDefaults
+
+if TYPE_CHECKING:
+    from connector.encoders.text import TextEncoder
 
 EVERYTHING = Pruning()
 

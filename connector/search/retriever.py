@@ -5,23 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from opensearchpy import OpenSearch
 
-from connector.encoders.text import TextEncoder
 from connector.errors import SearchError
 from connector.index.documents import explain_absence
 from connector.index.frequencies import DocumentFrequencies
 from connector.index.guard import StaleSchemaError
 from connector.index.schema import IndexSchema, existing_schema
 from connector.index.searcher import Searcher
-from connector.ingest.prepare import fitting_encoder
+from connector.ingest.index_encoder import fitting_encoder
 from connector.query.body import SearchOptions
 from connector.query.explain import explain_score
 from connector.query.pruning import Pruning
 from connector.search.opened import OpenedIndex, Setting, features_alone
 from connector.types import Hit
+
+if TYPE_CHECKING:
+    from connector.encoders.text import TextEncoder
 
 T = TypeVar("T")
 

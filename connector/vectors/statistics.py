@@ -6,13 +6,15 @@ import base64
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 
 from connector.types import SparseVectors
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 TOKEN_WEIGHT_STEP = 1 / 64
 """Token weights are multiples of this: one byte each, and exact in half precision."""

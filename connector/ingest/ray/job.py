@@ -22,15 +22,16 @@ from connector.errors import BulkWriteError, ConnectorError, CorpusError
 from connector.index.schema import read_schema, read_uuid
 from connector.index.writer import BulkWriter
 from connector.ingest.dead_letters import REASONS_KEPT
+from connector.ingest.index_encoder import load_index_encoder
 from connector.ingest.ledger import IngestResult
 from connector.ingest.letter_file import LetterFile
 from connector.ingest.own_dictionary import OwnDictionary
 from connector.ingest.pipeline import Progress
-from connector.ingest.prepare import load_index_encoder, prepare_encoder
+from connector.ingest.prepare import prepare_encoder
 from connector.ingest.ray.worker import COUNTS, Read, Worker, read_parts, read_rows
 from connector.ingest.sample import MOST_DOCUMENTS, Sampled
 from connector.types import SearchDefaults
-from connector.vectors.codes import CodeBits
+from connector.vectors.codes import Bits
 
 _log = getLogger("ksparse.ingest")
 
@@ -86,7 +87,7 @@ class RayIngest:
     dead_letters: Path | None = None
     idf: bool = False
     calibrate: bool = True
-    rescore: CodeBits = None
+    rescore: Bits | None = None
     search: SearchDefaults | None = None
     fields: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)

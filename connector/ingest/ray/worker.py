@@ -19,8 +19,8 @@ from connector.corpus.read import CorpusRecord
 from connector.errors import ClusterError
 from connector.index.schema import existing_schema, read_uuid
 from connector.index.writer import BulkWriter
+from connector.ingest.index_encoder import encoder_of, load_index_encoder
 from connector.ingest.pipeline import IngestJob
-from connector.ingest.prepare import encoder_of, load_index_encoder
 
 COUNTS = ("read", "indexed", "superseded", "dead_lettered")
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from connector.encoders.labels import LabelQuality, Labels, label_latents, measure_labels
+from connector.encoders.labelling import label_latents, measure_labels
+from connector.encoders.labels import LabelQuality, Labels
 from connector.encoders.text import TextEncoder
 from connector.errors import EncoderError
 from connector.types import SparseVectors

@@ -1,0 +1,46 @@
+"""An encoder in a folder that is used without torch and sentence-transformers."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from connector.encoders.light_heads import to_head
+from connector.encoders.light_model import HEAD_FOLDER
+from connector.encoders.text import TextEncoder
+from connector.errors import EncoderError
+
+
+def export_encoder(encoder: TextEncoder, folder: Path) -> None:
+    """Write tokenizer, graph, configuration and head; a dictionary stays with the index that it belongs to.
+
+    Args:
+        encoder: Run by OpenVINO.
+        folder: Must not exist, or be empty.
+
+    Raises:
+        EncoderError: The encoder is run by torch, its head needs torch, or the folder holds something.
+    """
+    head, graph = encoder.head, encoder.graph_folder
+    if head is None or graph is None:
+        raise EncoderError(
+            "only a dense model with a K-sparse head that OpenVINO runs can be exported: install ksparse[cpu], and "
+            "leave KSPARSE_BACKEND and --device out."
+        )
+    if encoder.query_model is not None:
+        raise EncoderError("an encoder with a query model cannot be exported.")
+    to_head(head.get_config_dict(), {})
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise EncoderError(f"{folder} exists already; name a folder that does not.")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    new = Path(tempfile.mkdtemp(dir=folder.parent))
+    try:
+        shutil.copytree(graph, new, dirs_exist_ok=True)
+        if not encoder.has_dictionary:
+            (new / HEAD_FOLDER).mkdir()
+            head.save(str(new / HEAD_FOLDER))
+        new.chmod(0o755)
+        new.replace(folder)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)

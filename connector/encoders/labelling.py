@@ -1,0 +1,139 @@
+"""Find the terms that latents stand for, and measure how well they say when a latent fires."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+from sklearn.feature_extraction.text import CountVectorizer
+
+from connector.encoders.labels import LabelQuality, Labels
+from connector.errors import EncoderError
+from connector.types import SparseVectors
+
+_TERM = r"(?u)\b[^\W\d_][\w'-]+\b"
+_MOST_TERMS = 100_000
+_BLOCK = 1_024
+"""Latents at a time: 16,384 times all terms would be gigabytes."""
+
+
+def label_latents(
+    texts: Sequence[str], vectors: SparseVectors, num_latents: int, *, num_terms: int = 5, strongest: int = 100
+) -> Labels:
+    """Name each latent by the terms that its strongest documents have and others lack.
+
+    A term t of latent c scores p(t|c) log(p(t|c) / p(t)), its part of the divergence between the latent's documents,
+    weighed by how much they excite it, and all: like c-TF-IDF, it wants terms that are both frequent here and rare
+    elsewhere, but a term that is as frequent everywhere gets nothing.
+
+    Args:
+        texts: n documents.
+        vectors: The same, encoded; features from `num_latents` on are tokens and name themselves.
+        num_latents: How many to name.
+        num_terms: At most, for each.
+        strongest: Documents at most that a latent is named by.
+    """
+    counter = CountVectorizer(
+        binary=True, token_pattern=_TERM, min_df=min(3, len(texts)), max_features=_MOST_TERMS, dtype=np.float32
+    )
+    has_term = counter.fit_transform(texts)
+    names = counter.get_feature_names_out()
+    everywhere = np.asarray(has_term.mean(axis=0)).ravel()
+    excited = _strongest_documents(vectors, num_latents, strongest)
+    labels: list[tuple[str, ...]] = []
+    for start in range(0, num_latents, _BLOCK):
+        here = csr_matrix(excited[start : start + _BLOCK] @ has_term)
+        here.data *= np.log(np.maximum(here.data / everywhere[here.indices], 1.0))
+        for row in range(here.shape[0]):
+            scores = here.data[here.indptr[row] : here.indptr[row + 1]]
+            terms = here.indices[here.indptr[row] : here.indptr[row + 1]]
+            best = np.argsort(-scores, kind="stable")[:num_terms]
+            labels.append(tuple(str(names[terms[place]]) for place in best if scores[place] > 0))
+    return tuple(labels)
+
+
+def measure_labels(
+    labels: Labels, texts: Sequence[str], vectors: SparseVectors, *, fewest: int = 5, seed: int = 0
+) -> LabelQuality:
+    """Count on documents that were not labelled by how well labels foretell what fires.
+
+    Args:
+        labels: Of each latent.
+        texts: n documents.
+        vectors: The same, encoded.
+        fewest: Documents that a latent must fire in to be judged.
+        seed: Of the shuffle.
+
+    Raises:
+        EncoderError: No latent fires in so many.
+    """
+    fires = _fires(vectors, len(labels))
+    terms = sorted({term for label in labels for term in label})
+    counter = CountVectorizer(binary=True, token_pattern=_TERM, vocabulary=terms, dtype=np.float32)
+    has_term = csr_matrix(counter.transform(texts).T)
+    often = np.diff(fires.indptr)
+    judged = np.array(
+        [row for row, label in enumerate(labels) if label and fewest <= often[row] <= len(texts) - fewest],
+        dtype=np.int64,
+    )
+    if not len(judged):
+        raise EncoderError(f"no labelled latent fires in {fewest} of the {len(texts)} held-out documents; give more.")
+    column = {term: place for place, term in enumerate(terms)}
+    own = _aucs([labels[row] for row in judged], fires[judged], has_term, column)
+    others = np.random.default_rng(seed).permutation(judged)
+    shuffled = _aucs([labels[row] for row in others], fires[judged], has_term, column)
+    better = own > np.percentile(shuffled, 95)
+    return LabelQuality(len(judged), float(own.mean()), float(shuffled.mean()), float(better.mean()))
+
+
+def _strongest_documents(vectors: SparseVectors, num_latents: int, strongest: int) -> csr_matrix:
+    """A row for each latent: its strongest documents, weighing 1 together."""
+    kept = (vectors.weights > 0) & (vectors.features < num_latents)
+    rows, slots = np.nonzero(kept)
+    latents, weights = vectors.features[rows, slots], vectors.weights[rows, slots]
+    order = np.lexsort((-weights, latents))
+    latents, weights, rows = latents[order], weights[order], rows[order]
+    starts = np.searchsorted(latents, np.arange(num_latents))
+    near = np.arange(len(latents)) - starts[latents] < strongest
+    latents, weights, rows = latents[near], weights[near], rows[near]
+    shares = (weights / np.bincount(latents, weights, num_latents)[latents]).astype(np.float32)
+    return csr_matrix((shares, (latents, rows)), shape=(num_latents, len(vectors.weights)))
+
+
+def _fires(vectors: SparseVectors, num_latents: int) -> csr_matrix:
+    rows, slots = np.nonzero((vectors.weights > 0) & (vectors.features < num_latents))
+    ones = np.ones(len(rows), np.float32)
+    return csr_matrix((ones, (vectors.features[rows, slots], rows)), shape=(num_latents, len(vectors.weights)))
+
+
+def _aucs(
+    labels: Sequence[Sequence[str]], fires: csr_matrix, has_term: csr_matrix, column: dict[str, int]
+) -> NDArray[np.float64]:
+    """The area under the curve of each label: exact, since documents have 0 to a few of its terms."""
+    lengths = [len(label) for label in labels]
+    places = [column[term] for label in labels for term in label]
+    ones = np.ones(len(places), np.float32)
+    wanted = csr_matrix((ones, (np.repeat(np.arange(len(labels)), lengths), places)), (len(labels), has_term.shape[0]))
+    levels, documents = max(lengths) + 1, has_term.shape[1]
+    found = np.zeros(len(labels))
+    for start in range(0, len(labels), _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        shared = csr_matrix(wanted[rows] @ has_term)
+        both = csr_matrix(shared.multiply(fires[rows]))
+        everyone, firing = _histograms(shared, levels), _histograms(both, levels)
+        everyone[:, 0] = documents - everyone[:, 1:].sum(axis=1)
+        firing[:, 0] = np.diff(fires[rows].indptr) - firing[:, 1:].sum(axis=1)
+        silent = everyone - firing
+        below = np.cumsum(silent, axis=1) - silent
+        wins = (firing * (below + silent / 2)).sum(axis=1)
+        found[rows] = wins / (firing.sum(axis=1) * silent.sum(axis=1))
+    return found
+
+
+def _histograms(counts: csr_matrix, levels: int) -> NDArray[np.float64]:
+    """Of each row: how many columns hold 1, 2, ...; column 0 is left 0."""
+    rows = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
+    cells = rows * levels + counts.data.astype(np.int64)
+    return np.bincount(cells, minlength=counts.shape[0] * levels).reshape(-1, levels).astype(np.float64)

@@ -1,0 +1,216 @@
+"""An encoder without torch, for searches and for documents of an index that exists."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any, NoReturn, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from connector.encoders.batches import Task
+from connector.encoders.light_heads import CellsHead, LinearHead, count_ids, statistics_of, told
+from connector.encoders.light_model import LightModel
+from connector.errors import EncoderError
+from connector.types import EncoderFingerprint, SparseVectors
+from connector.vectors.codes import RotatedCode
+from connector.vectors.statistics import CorpusStatistics
+from connector.vectors.storage import SMALLEST_WEIGHT
+
+_NO_TORCH = frozenset(
+    {"model", "calibrate", "dense_model", "measure_statistics", "on_device", "with_head"},
+)
+
+
+class LightEncoder:
+    """Does what `TextEncoder` does for searches and for indices that exist, with the same fingerprint.
+
+    Args:
+        model: The dense model.
+        head: Behind it.
+        base_model: The name to record in the fingerprint.
+        revision: The revision to record in the fingerprint.
+        k: Features kept per document; the head's number if None.
+        k_query: Features kept per query; the head's number if None.
+        code: As of `TextEncoder`.
+        name: As of `TextEncoder`.
+    """
+
+    backend = "openvino"
+    is_splade = False
+
+    def __init__(
+        self,
+        model: LightModel,
+        head: CellsHead | LinearHead,
+        *,
+        base_model: str,
+        revision: str = "",
+        k: int | None = None,
+        k_query: int | None = None,
+        code: RotatedCode | None = None,
+        name: str = "",
+    ) -> None:
+        if head.weights["mean"].shape != (model.dim,):
+            raise EncoderError(f"The dense model has {model.dim} dimensions, the head {head.weights['mean'].size}.")
+        self._dense = model
+        self.head = head
+        self._base_model = base_model
+        self._revision = revision
+        self.k = k or int(head.config["k"])
+        self.k_query = k_query or int(head.config["k_query"] or head.config["k"])
+        self.code = code
+        self.name = name
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name in _NO_TORCH:
+            raise EncoderError(f"an encoder without torch has no {name}; load the whole model for that.")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    @property
+    def has_dictionary(self) -> bool:
+        """As of `TextEncoder`."""
+        return self.head.has_cells
+
+    @property
+    def k_candidates(self) -> int:
+        """As of `TextEncoder`."""
+        if self.head.has_cells:
+            return min(int(self.head.config["candidate_cells"]), self.head.num_latents)
+        return max(1, self.k_query // 2)
+
+    @property
+    def statistics(self) -> CorpusStatistics:
+        """As of `TextEncoder`."""
+        return statistics_of(self.head)
+
+    @property
+    def num_latents(self) -> int:
+        """Width of the encoder's output."""
+        lexical = self.head.config.get("lexical_config")
+        return self.head.num_latents + (int(lexical["num_tokens"]) if lexical else 0)
+
+    @property
+    def max_seq_length(self) -> int | None:
+        """Tokens after which a text is cut."""
+        return self._dense.max_seq_length
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text as the model reads it, special ones included."""
+        return len(self._dense.whole.encode(text).ids)
+
+    @cached_property
+    def fingerprint(self) -> EncoderFingerprint:
+        """Hashes the weights where they lie, as `TextEncoder` does."""
+        digest = hashlib.sha256()
+        if self.head.config.get("lexical_config"):
+            digest.update(json.dumps(self.head.config["lexical_config"], sort_keys=True).encode())
+        if self.head.has_cells:
+            config = {name: value for name, value in self.head.config.items() if name != "base_model"}
+            digest.update(json.dumps(config, sort_keys=True).encode())
+        self._dense.update_digest(digest)
+        for name, value in sorted(self.head.weights.items()):
+            digest.update(f"{self._dense.num_modules}.{name}:{value.shape}:".encode())
+            digest.update(np.ascontiguousarray(value).tobytes())
+        return EncoderFingerprint(
+            base_model=self._base_model,
+            revision=self._revision,
+            weights_sha256=digest.hexdigest(),
+            k=self.k,
+            num_latents=self.num_latents,
+            pooling=self._dense.pooling,
+            max_seq_length=self.max_seq_length,
+            prompts=self._dense.prompts,
+        )
+
+    def label(self, feature: str) -> str:
+        """The token that a feature is, quoted; empty for a latent."""
+        token = int(feature) - self.head.num_latents
+        return f'"{self._dense.whole.id_to_token(token)}"' if token >= 0 else ""
+
+    def encode_document(self, texts: Sequence[str], *, batch_size: int = 32) -> SparseVectors:
+        """As of `TextEncoder`."""
+        vectors, embeddings = self._encode(texts, "document", self.k, batch_size)
+        return vectors if self.code is None else vectors._replace(codes=self.code.encode(embeddings))
+
+    def encode_query(self, texts: Sequence[str], *, batch_size: int = 32, k: int | None = None) -> SparseVectors:
+        """As of `TextEncoder`."""
+        return self._encode(texts, "query", k if k is not None else self.k_query, batch_size)[0]
+
+    def encode_query_for_rescoring(
+        self, texts: Sequence[str], *, batch_size: int = 32, k: int | None = None
+    ) -> tuple[SparseVectors, NDArray[np.float32]]:
+        """As of `TextEncoder`."""
+        kept = k if k is not None else self.k_query
+        return self._encode(texts, "query", kept, batch_size, by_cells=self.head.has_cells)
+
+    def embed(self, texts: Sequence[str], *, task: Task = "document", batch_size: int = 32) -> NDArray[np.float32]:
+        """As of `TextEncoder`."""
+        outputs = np.empty((len(texts), self._dense.dim), np.float32)
+        for batch in self._dense.embed(texts, task, batch_size):
+            outputs[batch.rows] = batch.embeddings
+        return outputs
+
+    def with_idf(self) -> Self:
+        """It is no SPLADE.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError("queries of a SPLADE are weighed by idf; this is a dense model with a head.")
+
+    def with_statistics(self, statistics: CorpusStatistics | None) -> Self:
+        """As of `TextEncoder`."""
+        return self if statistics is None else self._with(told(self.head, statistics), self.code)
+
+    def with_code(self, code: RotatedCode | None) -> Self:
+        """As of `TextEncoder`."""
+        if code is not None and code.dim != self._dense.dim:
+            raise ValueError(f"codes of {code.dim} dimensions do not fit embeddings of {self._dense.dim}.")
+        return self._with(self.head, code)
+
+    def _with(self, head: CellsHead | LinearHead, code: RotatedCode | None) -> Self:
+        return type(self)(
+            self._dense,
+            head,
+            base_model=self._base_model,
+            revision=self._revision,
+            k=self.k,
+            k_query=self.k_query,
+            code=code,
+            name=self.name,
+        )
+
+    def _encode(
+        self, texts: Sequence[str], task: Task, k: int, batch_size: int, *, by_cells: bool = False
+    ) -> tuple[SparseVectors, NDArray[np.float32]]:
+        if k < 1:
+            raise ValueError(f"k must be at least 1, got {k}.")
+        kept = min(k, self.head.num_latents)
+        lexical = bool(self.head.config.get("lexical_config")) and not by_cells
+        features = np.zeros((len(texts), kept), np.int32)
+        weights = np.zeros((len(texts), kept), np.float32)
+        outputs = np.empty((len(texts), self._dense.dim), np.float32)
+        for batch in self._dense.embed(texts, task, batch_size):
+            outputs[batch.rows] = batch.embeddings
+            for row, ids, embedding in zip(batch.rows, batch.ids, batch.embeddings, strict=True):
+                found, values = self.head.strongest(embedding, kept, task, count_ids(ids) if lexical else None)
+                features[row, : len(found)], weights[row, : len(found)] = found, values
+        weights[weights < SMALLEST_WEIGHT] = 0.0
+        return SparseVectors(features, weights), outputs
+
+
+def light_encoder(
+    model: LightModel, config: Mapping[str, Any], weights: Mapping[str, NDArray[Any]], **options: Any
+) -> LightEncoder:
+    """Put a head behind a dense model, both without torch.
+
+    Raises:
+        EncoderError: The head needs torch, or they do not fit each other.
+    """
+    from connector.encoders.light_heads import to_head
+
+    return LightEncoder(model, to_head(config, weights), **options)

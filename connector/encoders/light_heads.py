@@ -1,0 +1,223 @@
+"""Heads as they run without torch: NumPy alone, for encoders that search and write indices that exist."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from connector.encoders.batches import Task
+from connector.errors import EncoderError
+from connector.vectors.codes import unpack_levels
+from connector.vectors.statistics import CorpusStatistics
+
+Floats = NDArray[np.floating[Any]]
+Ids = NDArray[np.int64]
+
+LEAST_VALUE = 0.01
+"""As of `autoencoder.LEAST_VALUE`."""
+
+_BITS = 2
+_POOL = 4
+_FLOOR = 0.8
+"""As of `dictionary`."""
+
+
+class Tokens(NamedTuple):
+    """The distinct tokens of a text, and how often it has each."""
+
+    ids: Ids
+    counts: Floats
+
+
+class LightHead(Protocol):
+    """A head that keeps the strongest features of one text at a time."""
+
+    config: Mapping[str, Any]
+    weights: Mapping[str, NDArray[Any]]
+
+    @property
+    def num_latents(self) -> int:
+        """Features that are no tokens."""
+        ...
+
+    @property
+    def has_cells(self) -> bool:
+        """Whether it is a dictionary."""
+        ...
+
+    def strongest(self, embedding: Floats, k: int, task: Task, tokens: Tokens | None) -> tuple[Ids, Floats]:
+        """Features and values of one text, strongest first."""
+        ...
+
+
+class _Head:
+    """What both kinds have: weights by name, in single precision."""
+
+    def __init__(self, config: Mapping[str, Any], weights: Mapping[str, NDArray[Any]]) -> None:
+        self.config = config
+        self.weights = {
+            name: value if value.dtype == np.uint8 else value.astype(np.float32) for name, value in weights.items()
+        }
+
+    def _lexical(self, tokens: Tokens, task: Task) -> Floats:
+        """BM25-like values of tokens, as of `LexicalFeatures`."""
+        lexical = self.config["lexical_config"]
+        weights: Floats = self.weights["lexical.token_weights"][tokens.ids]
+        if task == "query":
+            return np.asarray(lexical["query_scale"] * weights, dtype=np.float32)
+        k1, b = lexical["k1"], lexical["b"]
+        length = (tokens.counts * (weights > 0)).sum()
+        saturation = k1 * (1 - b + b * length / float(self.weights["lexical.average_length"]))
+        scaled = lexical["document_scale"] * weights * tokens.counts * (k1 + 1) / (tokens.counts + saturation)
+        return np.asarray(scaled, dtype=np.float32)
+
+
+class LinearHead(_Head):
+    """`KSparseAutoEncoder` without thresholds and normalization."""
+
+    has_cells = False
+
+    @property
+    def num_latents(self) -> int:
+        """Features that are no tokens."""
+        return int(self.config["num_latents"])
+
+    def strongest(self, embedding: Floats, k: int, task: Task, tokens: Tokens | None) -> tuple[Ids, Floats]:
+        """Features and values of one text, strongest first; see `KSparseAutoEncoder.strongest`."""
+        values = self.weights["encoder.weight"] @ (embedding - self.weights["mean"]) + self.weights["encoder.bias"]
+        latents = _top(values, k)
+        features, values = latents, values[latents]
+        if tokens is not None:
+            features = np.concatenate([features, self.num_latents + tokens.ids])
+            values = np.concatenate([values, self._lexical(tokens, task)])
+            best = _top(values, k)
+            features, values = features[best], values[best]
+        values = np.maximum(values, 0)
+        if values[0] <= 0:
+            values[0] = LEAST_VALUE
+        return features, values
+
+
+class CellsHead(_Head):
+    """`TwoLevelDictionary`: the fine cells that are looked at are unpacked, and no others."""
+
+    has_cells = True
+
+    @property
+    def num_latents(self) -> int:
+        """Features that are no tokens."""
+        return int(self.config["num_coarse"] * self.config["num_fine"])
+
+    def strongest(self, embedding: Floats, k: int, task: Task, tokens: Tokens | None) -> tuple[Ids, Floats]:
+        """Features and values of one text, strongest first; see `TwoLevelDictionary.strongest`."""
+        direction = (embedding - self.weights["mean"]) @ self.weights["projection"]
+        direction = direction / max(float(np.linalg.norm(direction)), 1e-12)
+        count = self._share(k, task) if tokens is not None else min(k, self.num_latents)
+        features, values = self._cells(direction, count, task)
+        if tokens is not None and k > count:
+            weights = self._lexical(tokens, task)
+            best = _top(weights, k - count)
+            features = np.concatenate([features, self.num_latents + tokens.ids[best]])
+            values = np.concatenate([values, weights[best]])
+            order = np.argsort(-values, kind="stable")
+            features, values = features[order], values[order]
+        return features, np.maximum(values, 0)
+
+    def _share(self, k: int, task: Task) -> int:
+        query = task == "query"
+        share, whole = ("query_cells", "k_query") if query else ("cells", "k")
+        return max(1, round(k * int(self.config[share]) / int(self.config[whole])))
+
+    def _cells(self, direction: Floats, count: int, task: Task) -> tuple[Ids, Floats]:
+        spread = self.config["spread"]
+        wide = count if task == "query" or not spread else _POOL * count
+        cells, cosines, units = self._nearest(direction, wide)
+        if task == "query":
+            return cells, cosines - _FLOOR * max(float(cosines[-1]), 0.0)
+        if not spread or count >= len(cells):
+            return cells[:count], cosines[:count]
+        chosen = _spread(cosines, units, count, spread)
+        return cells[chosen], cosines[chosen]
+
+    def _nearest(self, direction: Floats, count: int) -> tuple[Ids, Floats, Floats]:
+        """Ids, cosines and points of the nearest fine cells, nearest first."""
+        fine = int(self.config["num_fine"])
+        probed = _top(self.weights["coarse"] @ direction, int(self.config["probes"]))
+        ids = (probed[:, np.newaxis] * fine + np.arange(fine)).ravel()
+        levels = unpack_levels(self.weights["fine_codes"][ids], _BITS)
+        points = 2 * levels.astype(np.float32) - (2**_BITS - 1)
+        # Of whole numbers, so that sums are exact in any order.
+        scales = 1 / np.sqrt(np.einsum("nd,nd->n", points, points))
+        cosines = (points @ direction) * scales
+        best = _top(cosines, count)
+        return ids[best], cosines[best], points[best] * scales[best, np.newaxis]
+
+
+def to_head(config: Mapping[str, Any], weights: Mapping[str, NDArray[Any]]) -> CellsHead | LinearHead:
+    """A head of the kind that its configuration says.
+
+    Raises:
+        EncoderError: That kind needs torch.
+    """
+    if "num_coarse" in config:
+        return CellsHead(config, weights)
+    if "num_clusters" in config or config.get("thresholds_config") or config.get("normalize"):
+        raise EncoderError("heads with clusters, thresholds or normalization need torch.")
+    return LinearHead(config, weights)
+
+
+def told(head: CellsHead | LinearHead, statistics: CorpusStatistics) -> CellsHead | LinearHead:
+    """The same head with the statistics of another corpus.
+
+    Raises:
+        ValueError: They are of another width.
+    """
+    weights = dict(head.weights)
+    fresh: dict[str, NDArray[np.float32]] = {"mean": statistics.mean}
+    if head.config.get("lexical_config"):
+        fresh["lexical.token_weights"] = statistics.token_weights
+        fresh["lexical.average_length"] = np.asarray(statistics.average_length, np.float32)
+    for name, value in fresh.items():
+        if weights[name].shape != value.shape:
+            raise ValueError(f"statistics of shape {value.shape} do not fit {name} of {weights[name].shape}.")
+    return type(head)(head.config, weights | fresh)
+
+
+def statistics_of(head: CellsHead | LinearHead) -> CorpusStatistics:
+    """What the head takes from a corpus."""
+    if not head.config.get("lexical_config"):
+        return CorpusStatistics(head.weights["mean"], np.empty(0, np.float32))
+    length = float(head.weights["lexical.average_length"])
+    return CorpusStatistics(head.weights["mean"], head.weights["lexical.token_weights"], length)
+
+
+def count_ids(ids: Sequence[int]) -> Tokens:
+    """The distinct tokens of a text, in the order in which they come first."""
+    found, first, counts = np.unique(np.asarray(ids, np.int64), return_index=True, return_counts=True)
+    order = np.argsort(first)
+    return Tokens(found[order], counts[order].astype(np.float32))
+
+
+def _top(values: Floats, k: int) -> Ids:
+    """Places of the k largest values, largest first."""
+    if k < len(values):
+        places = np.argpartition(-values, k - 1)[:k]
+        return places[np.argsort(-values[places], kind="stable")]
+    return np.argsort(-values, kind="stable")
+
+
+def _spread(cosines: Floats, units: Floats, count: int, spread: float) -> Ids:
+    """Which of the nearest cells a document keeps; see `TwoLevelDictionary`."""
+    products = 1 - cosines[:, np.newaxis] - cosines + units @ units.T
+    distances = 2 - 2 * cosines
+    parallel = products**2 / np.maximum(distances, 1e-12)
+    penalty, taken, slots = np.zeros_like(distances), np.zeros_like(distances), []
+    for place in range(count):
+        slot = int((distances + taken + spread / max(place, 1) * penalty).argmin())
+        slots.append(slot)
+        taken[slot] = np.inf
+        penalty += parallel[:, slot]
+    return np.sort(np.array(slots, dtype=np.int64))

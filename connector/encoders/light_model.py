@@ -1,0 +1,151 @@
+"""A dense model without torch: tokenizer, graph and weights' digest from one folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from connector.cache import cache_folder
+from connector.encoders.batches import Task, readable, rows_by_length
+from connector.encoders.graph import Graph, Inputs
+
+FACTS_FILE = "model.json"
+TOKENIZER_FILE = "tokenizer.json"
+REST_FILE = "rest.bin"
+
+HEAD_FOLDER = "head"
+"""In an exported encoder's folder, where it has a head of its own."""
+
+_READ = 1 << 20
+
+
+class StoredTensor(NamedTuple):
+    """Where the values of a tensor of the model are: a name, a shape, and bytes of a file in the folder."""
+
+    name: str
+    shape: tuple[int, ...]
+    file: str
+    start: int
+    size: int
+
+
+class Embedded(NamedTuple):
+    """A batch of texts.
+
+    Attributes:
+        rows: Their row numbers.
+        ids: The tokens of each, special ones included.
+        embeddings: float32 (rows, dim).
+    """
+
+    rows: NDArray[np.int64]
+    ids: list[list[int]]
+    embeddings: NDArray[np.float32]
+
+
+class LightModel:
+    """A dense model that `convert` wrote.
+
+    Args:
+        folder: Where it is.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        facts: dict[str, Any] = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
+        self.pooling: str = facts["pooling"]
+        self.max_seq_length: int | None = facts["max_seq_length"]
+        self.prompts: dict[str, str] = facts["prompts"]
+        self.dim: int = facts["dim"]
+        self.num_modules: int = facts["modules"]
+        self._tensors = [StoredTensor(*each) for each in facts["tensors"]]
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The model, compiled at the first text."""
+        return Graph(self.folder)
+
+    @cached_property
+    def whole(self) -> Tokenizer:
+        """The tokenizer, which cuts nothing."""
+        tokenizer = Tokenizer.from_file(str(self.folder / TOKENIZER_FILE))
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        return tokenizer
+
+    @cached_property
+    def _cutting(self) -> Tokenizer:
+        tokenizer = Tokenizer.from_str(self.whole.to_str())
+        if self.max_seq_length is not None:
+            tokenizer.enable_truncation(self.max_seq_length)
+        return tokenizer
+
+    def tokenize(self, texts: Sequence[str], task: Task) -> list[list[int]]:
+        """The tokens of each text behind its prompt, cut after `max_seq_length`."""
+        prompt = self.prompts.get(task, "")
+        cut = [prompt + readable(text, self.max_seq_length) for text in texts]
+        return [each.ids for each in self._cutting.encode_batch(cut)]
+
+    def embed(self, texts: Sequence[str], task: Task, batch_size: int) -> Iterator[Embedded]:
+        """Tokenize and embed texts, a batch at a time."""
+
+        def batches() -> Iterator[tuple[tuple[NDArray[np.int64], list[list[int]]], Inputs]]:
+            for rows in rows_by_length(texts, batch_size, self.max_seq_length):
+                ids = self.tokenize([texts[row] for row in rows], task)
+                yield (rows, ids), self._padded(ids)
+
+        for (rows, ids), embeddings in self.graph.embed(batches()):
+            yield Embedded(rows, ids, embeddings)
+
+    def update_digest(self, digest: Any) -> None:  # noqa: ANN401 - hashlib names no type
+        """Add the weights to a digest, as `fingerprint.update_by_tensors` does; they are not kept in memory."""
+        for tensor in self._tensors:
+            digest.update(f"{tensor.name}:{tuple(tensor.shape)}:".encode())
+            with (self.folder / tensor.file).open("rb") as file:
+                file.seek(tensor.start)
+                left = tensor.size
+                while left > 0 and (part := file.read(min(_READ, left))):
+                    digest.update(part)
+                    left -= len(part)
+
+    def _padded(self, ids: Sequence[Sequence[int]]) -> Inputs:
+        longest = max(map(len, ids))
+        tokens = np.zeros((len(ids), longest), np.int64)
+        mask = np.zeros_like(tokens)
+        for row, each in enumerate(ids):
+            tokens[row, : len(each)], mask[row, : len(each)] = each, 1
+        known = {"input_ids": tokens, "attention_mask": mask, "token_type_ids": np.zeros_like(tokens)}
+        return {name: known[name] for name in self.graph.inputs}
+
+
+def remember_graph(name: str, folder: Path) -> None:
+    """Note which graph a model of this name has, so that it is found without loading the model."""
+    path = _note_of(name)
+    if path.is_file() and path.read_text(encoding="utf-8") == folder.name:
+        return
+    handle, new = tempfile.mkstemp(dir=path.parent)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(folder.name)
+    Path(new).replace(path)
+
+
+def find_graph(name: str) -> LightModel | None:
+    """The model of this name, if it was converted on this machine."""
+    try:
+        return LightModel(cache_folder("graphs") / _note_of(name).read_text(encoding="utf-8"))
+    except OSError:
+        return None
+
+
+def _note_of(name: str) -> Path:
+    return cache_folder("graphs") / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.name"

@@ -1,0 +1,85 @@
+"""The encoder of an index that exists. Torch is imported where it is needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from opensearchpy import OpenSearch
+
+from connector.encoders.adapt import adapt
+from connector.encoders.folders import DEFAULT_ENCODER
+from connector.errors import EncoderError
+from connector.index.companion import fetch_companion
+from connector.index.schema import IndexSchema, check_encoder
+from connector.ingest.light_encoder import is_exported, open_exported
+
+if TYPE_CHECKING:
+    from connector.encoders.text import TextEncoder
+
+
+def encoder_of(schema: IndexSchema, encoder: TextEncoder) -> TextEncoder:
+    """The encoder that wrote an index, told what the index keeps for it.
+
+    Raises:
+        EncoderMismatchError: It was written by another encoder.
+    """
+    told = adapt(encoder, schema.statistics, schema.code)
+    check_encoder(schema, told.fingerprint)
+    return told
+
+
+def load_index_encoder(
+    client: OpenSearch,
+    schema: IndexSchema,
+    name: str | None = None,
+    *,
+    device: str | None = None,
+) -> TextEncoder:
+    """Load the encoder of an index, which `encoder_of` and all that searches or writes the index then check.
+
+    Args:
+        client: A ready client: the cluster keeps a dictionary of the index's own.
+        schema: Of the index.
+        name: Where it is found; where the index says if None, and the shipped head if that says nothing.
+        device: cuda, mps or cpu; the best there is if None.
+
+    Raises:
+        ClusterError: The server is away or does not permit it.
+        EncoderError: It cannot be loaded here.
+        IndexMappingError: The dictionary of the index is gone.
+    """
+    # It has what searches and indices ask of an encoder.
+    if is_exported(name):
+        return cast("TextEncoder", open_exported(client, schema, Path(str(name))))
+    from connector.encoders.device import choose_device
+    from connector.encoders.dictionary_file import unpack_dictionary
+    from connector.encoders.load import load_encoder, with_base_model
+
+    device = choose_device(device)
+    if name is None and schema.dictionary is not None:
+        head = unpack_dictionary(fetch_companion(client, schema.dictionary))
+        return with_base_model(head, device=device)
+    try:
+        return load_encoder(name or schema.encoder_name or DEFAULT_ENCODER, device=device, k=schema.encoder.k)
+    except EncoderError as error:
+        if name or not schema.encoder_name:
+            raise
+        raise EncoderError(
+            f"Index {schema.index!r} was written by the encoder {schema.encoder_name}, which cannot be loaded here: "
+            f"{error} If a copy lies elsewhere, name that one."
+        ) from error
+
+
+def fitting_encoder(client: OpenSearch, schema: IndexSchema, encoder: TextEncoder | None) -> TextEncoder:
+    """The encoder itself, or the index's own where none is given or the index has another dictionary by now.
+
+    Raises:
+        ClusterError, EncoderError, IndexMappingError: As of `load_index_encoder`.
+    """
+    if encoder is None:
+        return load_index_encoder(client, schema)
+    both = schema.dictionary is not None and encoder.has_dictionary
+    if both and encoder.fingerprint.digest != schema.encoder.digest:
+        return load_index_encoder(client, schema, device=str(encoder.model.device))
+    return encoder

@@ -1,0 +1,111 @@
+"""Encoders without torch, against the same with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load
+from safetensors.torch import save
+
+from connector.encoders.adapt import adapt
+from connector.encoders.dictionary import TwoLevelDictionary
+from connector.encoders.dictionary_file import pack_dictionary
+from connector.encoders.light import LightEncoder, light_encoder
+from connector.encoders.light_model import find_graph
+from connector.encoders.load import join
+from connector.encoders.text import TextEncoder
+from connector.errors import EncoderError
+from connector.ingest.own_dictionary import dictionary_encoder
+from connector.training.dictionary.settings import DictionarySettings
+from connector.types import SparseVectors
+from connector.vectors.codes import RotatedCode
+from tests.tiny import WORDS, build_dense, build_head
+
+PROMPTS = {"query": "query: "}
+
+
+def sentences(count: int, seed: int = 0) -> list[str]:
+    random = np.random.default_rng(seed)
+    return [" ".join(random.choice(WORDS, size=random.integers(2, 14))) for _ in range(count)]
+
+
+TEXTS = sentences(40, seed=1)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KSPARSE_CACHE", str(cache))
+
+
+@pytest.fixture
+def linear(transformer_folder: Path) -> TextEncoder:
+    dense = build_dense(transformer_folder, prompts=PROMPTS)
+    return TextEncoder(join(dense, build_head()), base_model="tiny-linear", backend="openvino")
+
+
+@pytest.fixture
+def dictionary(transformer_folder: Path) -> TextEncoder:
+    dense = build_dense(transformer_folder, prompts=PROMPTS)
+    plain = TextEncoder(join(dense, build_head()), base_model="tiny", backend="openvino")
+    texts = sentences(1_200)
+    settings = DictionarySettings(cells=5, tokens=3, query_cells=4, query_tokens=2)
+    return dictionary_encoder(plain, texts, plain.embed(texts), settings=settings)
+
+
+def light(encoder: TextEncoder) -> LightEncoder:
+    """What a search makes of the files that the encoder leaves."""
+    encoder.embed(["stars"])
+    model = find_graph(encoder.fingerprint.base_model)
+    assert model is not None
+    head = encoder.head
+    assert head is not None
+    if isinstance(head, TwoLevelDictionary):
+        weights = load(pack_dictionary(head))
+        weights.pop("config")
+    else:
+        weights = load(save({name: value.contiguous() for name, value in head.state_dict().items()}))
+    made = light_encoder(model, head.get_config_dict(), weights, base_model=encoder.fingerprint.base_model)
+    return adapt(made, encoder.statistics, encoder.code)
+
+
+def assert_same(found: SparseVectors, expected: SparseVectors) -> None:
+    """Equal weights; cells of so few dimensions often lie in one place, so that either of them is right."""
+    np.testing.assert_allclose(found.weights, expected.weights, atol=1e-5)
+    pairs = zip(found.as_mappings(), expected.as_mappings(), strict=True)
+    assert np.mean([len(one.keys() & other.keys()) / len(other) for one, other in pairs]) > 0.7
+
+
+@pytest.mark.parametrize("kind", ["linear", "dictionary"])
+def test_vectors_and_fingerprint_are_those_of_the_whole_model(kind: str, request: pytest.FixtureRequest) -> None:
+    encoder: TextEncoder = request.getfixturevalue(kind)
+    encoder = encoder.with_code(RotatedCode(np.zeros(16, np.float32), 4, norm=1.0))
+    without = light(encoder)
+    assert without.fingerprint == encoder.fingerprint
+    assert (without.k, without.k_query, without.k_candidates) == (encoder.k, encoder.k_query, encoder.k_candidates)
+    assert (without.max_seq_length, without.num_latents) == (encoder.max_seq_length, encoder.num_latents)
+    assert [without.count_tokens(text) for text in TEXTS] == [encoder.count_tokens(text) for text in TEXTS]
+    np.testing.assert_allclose(without.embed(TEXTS), encoder.embed(TEXTS), atol=1e-6)
+    assert_same(without.encode_document(TEXTS), encoder.encode_document(TEXTS))
+    assert_same(without.encode_query(TEXTS), encoder.encode_query(TEXTS))
+    found, embedded = without.encode_query_for_rescoring(TEXTS, k=3)
+    expected, embeddings = encoder.encode_query_for_rescoring(TEXTS, k=3)
+    assert_same(found, expected)
+    np.testing.assert_allclose(embedded, embeddings, atol=1e-6)
+    assert (without.encode_document(TEXTS).codes == encoder.encode_document(TEXTS).codes).mean() > 0.99  # type: ignore[union-attr]
+    assert without.label(str(encoder.num_latents - 1)) == encoder.label(str(encoder.num_latents - 1))
+
+
+def test_what_needs_torch_says_so(linear: TextEncoder) -> None:
+    with pytest.raises(EncoderError, match="without torch has no dense_model; load the whole model"):
+        _ = light(linear).dense_model
+
+
+def test_a_model_that_was_never_converted_is_not_found() -> None:
+    assert find_graph("never seen") is None
