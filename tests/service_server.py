@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,14 +19,23 @@ from connector.service.run import Listener, config
 from connector.service.settings import ServiceSettings
 from tests.patience import PATIENCE_S
 
+_LISTENER = Listener(grace_s=1)
+"""Kept connections of a test would hold up the end."""
+
 
 @contextmanager
-def serving_texts(client: OpenSearch, index: str, *, port: int = 0, **settings: Any) -> Iterator[str]:  # noqa: ANN401
+def serving_texts(
+    client: OpenSearch,
+    index: str,
+    *,
+    port: int = 0,
+    listener: Listener = _LISTENER,
+    **settings: Any,  # noqa: ANN401
+) -> Iterator[str]:
     """Serve one index; yields the address. A port of 0 is a free one."""
-    options = config(client, ServiceSettings(indices=(index,), **settings), Listener(grace_s=1))
+    options = config(client, ServiceSettings(indices=(index,), **settings), listener)
     server = uvicorn.Server(options)
     with socket.create_server(("127.0.0.1", port)) as listening:
-        # Kept connections would hold up the end.
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         try:
@@ -32,7 +44,26 @@ def serving_texts(client: OpenSearch, index: str, *, port: int = 0, **settings: 
                 assert time.monotonic() < deadline, "the service does not start"
                 time.sleep(0.01)
             assert server.started, "the service ended at its start"
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+            scheme = "http" if listener.certfile is None else "https"
+            yield f"{scheme}://127.0.0.1:{listening.getsockname()[1]}"
         finally:
             server.should_exit = True
             thread.join(PATIENCE_S)
+
+
+@contextmanager
+def service_process(
+    url: str, index: str, *, port: int = 0, key: str = ""
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """`ksparse serve` as a process of its own, and its address; a port of 0 is a free one."""
+    program = "from connector.cli.main import cli; cli()"
+    command = [sys.executable, "-c", program, "serve", index, "--port", str(port)]
+    environment = os.environ | {"OPENSEARCH_URL": url, "HF_HUB_OFFLINE": "1", "KSPARSE_API_KEY": key}
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(command, env=environment, **pipes) as process:
+        try:
+            assert process.stdout is not None
+            line = next(line for line in process.stdout if " at http" in line)
+            yield process, line.partition(" at ")[2].split()[0]
+        finally:
+            process.kill()

@@ -18,6 +18,8 @@ INPUT_FIELD = "ksparse_input"
 """Holds what the model is asked while a document is in the pipeline."""
 
 _REQUEST = "ksparse_request"
+_READ_TIMEOUTS_S: Mapping[Task, int] = {"document": 30, "search": 5}
+"""A search that waits longer is of no use to anybody; documents wait for those that came before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ def connector_body(connected: Connected, task: Task, key: str | None) -> dict[st
         "parameters": {},
         # A connector without any is refused.
         "credential": {"key": key if key is not None else "none"},
+        "client_config": {"connection_timeout": 5, "read_timeout": _READ_TIMEOUTS_S[task], "max_connection": 64},
         "actions": [{"action_type": "predict", "method": "POST", "url": connected.url_of(task), "headers": headers}],
     }
 
@@ -78,7 +81,8 @@ def is_same_connector(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> b
     """Whether a connector that the server keeps is the wanted one, as far as the server shows it: without secrets."""
     [action] = wanted["actions"]
     kept = stored.get("actions") or [{}]
-    return len(kept) == 1 and all(kept[0].get(name) == action[name] for name in ("method", "url", "headers"))
+    same_action = len(kept) == 1 and all(kept[0].get(name) == action[name] for name in ("method", "url", "headers"))
+    return same_action and wanted["client_config"].items() <= dict(stored.get("client_config") or {}).items()
 
 
 def model_body(connected: Connected, task: Task, connector_id: str) -> dict[str, Any]:

@@ -7,9 +7,9 @@ import json
 import os
 import shutil
 import subprocess
+import time
 import uuid
 from collections.abc import Iterator, Mapping
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,16 +22,18 @@ from opensearchpy.exceptions import TransportError
 from connector import Document, NewIndex, SparseIndex
 from connector.cli.main import cli
 from connector.cluster import Cluster, connection_from_environment, embedded_cluster, read_status
+from connector.cluster.node import free_ports
 from connector.encoders.text import TextEncoder
 from connector.errors import ClusterError, ConnectorError
 from connector.index.bulk_lines import to_lines
 from connector.ingest.pipeline import to_sparse_documents
+from connector.query.body import without_features
 from connector.query.hybrid import words_clauses
 from connector.service.connect import connect_index, disconnect_index
 from connector.types import Hit
 from tests.http_server import QuietHandler, serving
 from tests.patience import PATIENCE_S
-from tests.service_server import serving_texts
+from tests.service_server import service_process, serving_texts
 
 pytestmark = [pytest.mark.opensearch, pytest.mark.slow]
 
@@ -238,6 +240,37 @@ def test_without_the_service_nothing_is_written_and_each_error_says_why(
     assert client.count(index=index)["count"] == 4
 
 
+def test_a_service_that_is_killed_loses_no_acknowledged_document(
+    ml_cluster: Cluster, client: OpenSearch, written: SparseIndex
+) -> None:
+    index, [port] = written.index, free_ports(1)
+    acknowledged: list[str] = []
+    refused: list[str] = []
+    with service_process(ml_cluster.url, index, port=port) as (process, address):
+        connect_index(client, index, address)
+        for number in range(40):
+            if number == 20:
+                process.kill()
+            try:
+                client.index(index=index, id=f"w{number}", body={"text": f"wolves of pack {number} run"})
+                acknowledged.append(f"w{number}")
+            except TransportError:
+                refused.append(f"w{number}")
+    assert 20 <= len(acknowledged) < 40 and len(acknowledged) + len(refused) == 40
+    with service_process(ml_cluster.url, index, port=port):
+        again = [{"index": {"_id": each}} for each in refused]
+        lines = [line for action in again for line in (action, {"text": "wolves run late"})]
+        deadline = time.monotonic() + PATIENCE_S
+        while client.bulk(index=index, body=lines, refresh=True)["errors"]:
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+    everything = client.search(index=index, body={"query": {"match_all": {}}, "size": 100})["hits"]["hits"]
+    ids = {hit["_id"] for hit in everything}
+    assert ids == {"1", "2", "3", *acknowledged, *refused}
+    featureless = client.count(index=index, body={"query": without_features()})["count"]
+    assert featureless == 0, "a document was written without its features"
+
+
 @pytest.mark.usefixtures("pipeline")
 def test_a_document_that_cannot_be_encoded_is_named_and_the_others_are_written(client: OpenSearch, index: str) -> None:
     lines = [{"index": {"_id": "bad"}}, {"title": " "}, {"index": {"_id": "good"}}, {"text": "wolves run"}]
@@ -289,9 +322,11 @@ class Overloaded(QuietHandler):
     """A service that answers the trial of `connect`, and then has no room."""
 
     busy: ClassVar[bool] = False
+    waits_s: ClassVar[float] = 0.0
 
     def do_POST(self) -> None:
         self.body()
+        time.sleep(self.waits_s)
         if self.busy:
             self.reply(b'{"error": "512 texts wait for the encoder"}', status=503)
         else:
@@ -299,8 +334,7 @@ class Overloaded(QuietHandler):
 
 
 def test_back_pressure_reaches_the_client(client: OpenSearch, written: SparseIndex) -> None:
-    handler: type[BaseHTTPRequestHandler] = Overloaded
-    with serving(handler) as address:
+    with serving(Overloaded) as address:
         connect_index(client, written.index, address)
         Overloaded.busy = True
         reply = client.bulk(index=written.index, body=[{"index": {"_id": "9"}}, {"text": "wolves run"}])
@@ -308,6 +342,19 @@ def test_back_pressure_reaches_the_client(client: OpenSearch, written: SparseInd
     [item] = reply["items"]
     assert item["index"]["status"] == 503
     assert "512 texts wait" in item["index"]["error"]["reason"]
+
+
+def test_a_slow_service_does_not_hold_a_search_for_ever(client: OpenSearch, written: SparseIndex) -> None:
+    with serving(Overloaded) as address:
+        connect_index(client, written.index, address)
+        Overloaded.waits_s = 9.0
+        try:
+            start = time.monotonic()
+            with pytest.raises(TransportError, match="(?i)timeout|timed out"):
+                ask(client, written.index, text("cats"))
+            assert time.monotonic() - start < 8.0
+        finally:
+            Overloaded.waits_s = 0.0
 
 
 def test_an_index_with_another_final_pipeline_is_left_alone(client: OpenSearch, index: str, service: str) -> None:

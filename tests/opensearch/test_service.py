@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
+import ssl
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -25,11 +23,15 @@ from connector.cli.serve import read_keys
 from connector.connection.client import connect
 from connector.encoders.text import TextEncoder
 from connector.service.app import create_app
+from connector.service.run import Listener
 from connector.service.settings import ServiceSettings
 from tests.fault_proxy import fault_proxy
 from tests.patience import PATIENCE_S
+from tests.service_server import service_process, serving_texts
 
 pytestmark = pytest.mark.opensearch
+
+TLS = Path(__file__).parents[1] / "tls"
 
 DOCUMENTS = [
     {"_id": "1", "title": "Plants", "text": "plants eat light with green leaves", "metadata": {"lang": "en"}},
@@ -248,25 +250,10 @@ def test_texts_above_the_limit_are_told_to_come_back(client: OpenSearch, written
     assert "texts wait for the encoder" in refused[0].json()["error"]
 
 
-@contextmanager
-def process_of(url: str, *arguments: str, key: str = "") -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """`ksparse serve` as a process of its own, on a free port, and its address."""
-    command = [sys.executable, "-c", "from connector.cli.main import cli; cli()", "serve", "--port", "0", *arguments]
-    environment = os.environ | {"OPENSEARCH_URL": url, "HF_HUB_OFFLINE": "1", "KSPARSE_API_KEY": key}
-    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    with subprocess.Popen(command, env=environment, **pipes) as process:
-        try:
-            assert process.stdout is not None
-            line = next(line for line in process.stdout if " at http" in line)
-            yield process, line.partition(" at ")[2].split()[0]
-        finally:
-            process.kill()
-
-
 @pytest.mark.slow
 def test_the_command_serves_answers_what_is_under_way_and_stops(opensearch_url: str, written: SparseIndex) -> None:
     headers = {"Authorization": "Bearer a-secret-of-ours"}
-    with process_of(opensearch_url, written.index, key="a-secret-of-ours") as (process, address):
+    with service_process(opensearch_url, written.index, key="a-secret-of-ours") as (process, address):
         with httpx.Client(base_url=address, headers=headers, timeout=PATIENCE_S) as caller:
             assert caller.get("/ready").json() == {"ready": True, "indices": [written.index]}
             hits = caller.post("/search", json={"query": "cats sleep"}).json()["hits"]
@@ -275,6 +262,19 @@ def test_the_command_serves_answers_what_is_under_way_and_stops(opensearch_url: 
         said, _ = process.communicate(timeout=PATIENCE_S)
         assert "Application shutdown complete" in said and process.returncode == -signal.SIGTERM
         assert "a-secret-of-ours" not in said
+
+
+def test_only_clients_with_a_certificate_come_in(client: OpenSearch, written: SparseIndex) -> None:
+    listener = Listener(certfile=TLS / "server.pem", client_ca=TLS / "client-ca.pem", grace_s=1)
+    with serving_texts(client, written.index, listener=listener) as served:
+        address = served.replace("127.0.0.1", "localhost")  # as the certificate has it
+        trusting = ssl.create_default_context(cafile=TLS / "ca.pem")
+        with httpx.Client(verify=trusting, timeout=PATIENCE_S) as stranger:
+            with pytest.raises(httpx.TransportError):
+                stranger.get(f"{address}/health")
+        trusting.load_cert_chain(TLS / "client.pem", TLS / "client-key.pem")
+        with httpx.Client(verify=trusting, timeout=PATIENCE_S) as known:
+            assert known.post(f"{address}/search", json={"query": "cats"}).status_code == 200
 
 
 @pytest.mark.parametrize(
