@@ -133,23 +133,25 @@ def dictionary_systems(data: EncodedSet) -> list[System]:
     assert isinstance(encoder.head, TwoLevelDictionary)
     documents = encoder.sparsify_embeddings(data.document_embeddings, texts)
     questions = [query.text for query in data.judged.queries]
+    code = encoder.head.code(3)
     exponent, size = find_weight_exponent(documents.weights, margin=1), len(pack_dictionary(encoder.head))
 
-    def searched(cells: int, window: int) -> Rescored:
-        queries = encoder.sparsify_embeddings(data.query_embeddings, questions, task="query", k=cells, candidates=True)
+    def searched(k: int, window: int) -> Rescored:
+        queries = encoder.sparsify_embeddings(data.query_embeddings, questions, task="query", k=k, candidates=True)
         return Rescored(
             f"{PREFIX}-own",
-            "4 bits",
-            cells,
+            "3 bits",
+            k,
             window,
             weight_exponent=exponent,
             vectors=(documents, queries),
+            code=code,
             label="own dictionary",
             more_bytes=size,
         )
 
-    usual = encoder.head.candidate_cells
-    return [searched(usual, 300), searched(usual, 500), searched(2 * usual, 1_000)]
+    usual = encoder.head.k_candidates
+    return [searched(usual, 200), searched(usual, 300), searched(2 * usual, 1_000)]
 
 
 def default_systems(data: EncodedSet) -> list[System]:

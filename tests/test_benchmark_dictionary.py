@@ -51,13 +51,13 @@ def test_a_dictionary_is_compared_where_there_are_documents_enough(tmp_path: Pat
     data = encoded(write_set(tmp_path, 1_000), lexical)
     systems = dictionary_systems(data)
     assert [system.knob for system in systems] == [
-        "k_query=32, 300 rescored",
-        "k_query=32, 500 rescored",
-        "k_query=64, 1000 rescored",
+        "k_query=28, 200 rescored",
+        "k_query=28, 300 rescored",
+        "k_query=56, 1000 rescored",
     ]
     first = systems[0]
     assert isinstance(first, Rescored) and first.vectors is not None
-    assert first.name == "own dictionary + 4 bits"
+    assert first.name == "own dictionary + 3 bits"
     assert first.more_bytes > 600 * 4, "600 cells of 16 dimensions in 2 bits"
     documents, queries = first.vectors
     assert len(documents.weights) == 1_000

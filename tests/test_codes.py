@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from connector.vectors.codes import Bits, RotatedCode, pack_levels, unpack_levels
+from connector.vectors.codes import Bits, Group, RotatedCode, choose_groups, pack_levels, unpack_levels
 from tests.unit_vectors import DIM, DOCUMENTS, QUERIES
 
 
@@ -66,6 +69,63 @@ def test_a_document_at_the_mean_scores_nothing() -> None:
     assert own.score(own.encode(own.mean[None]), QUERIES[0]).tolist() == [0.0]
 
 
+def uneven(count: int, seed: int) -> NDArray[np.float32]:
+    """Unit vectors whose dimensions vary less and less, as principal components do."""
+    spread = np.exp(-np.arange(DIM) / 16)
+    rows = np.random.default_rng(seed).standard_normal((count, DIM)) * spread
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), dtype=np.float32)
+
+
+def test_components_that_vary_more_get_more_bits() -> None:
+    variances = uneven(2_000, 0).var(axis=0)
+    every: tuple[Bits, ...] = (1, 3, 4)
+    for bits in every:
+        groups = choose_groups(variances, DIM, bits)
+        assert [group.bits for group in groups] == sorted({group.bits for group in groups}, reverse=True)
+        assert groups[0].bits > bits
+        assert sum(group.num_bytes for group in groups) <= DIM * bits // 8
+    assert sum(group.dims for group in choose_groups(variances, DIM, 3)) < DIM, "the weakest get none"
+    even = choose_groups(np.ones(DIM, np.float32), DIM, 4)
+    assert even == ((DIM, 4),), "where all vary alike, all get the same"
+    assert choose_groups(variances[:7], 7, 4) == ()
+
+
+def test_codes_of_components_are_nearer_to_the_products_at_fewer_bytes() -> None:
+    documents, queries = uneven(2_000, 1), uneven(20, 2)
+    mean, variances = documents.mean(axis=0), documents.var(axis=0)
+    even = RotatedCode(mean, 4)
+    groups = choose_groups(variances, DIM, 3)
+    own = RotatedCode(mean, 3, groups=groups, components=np.eye(DIM, dtype=np.float32))
+    assert own.num_bytes < even.num_bytes
+
+    def error(code: RotatedCode) -> float:
+        codes = code.encode(documents)
+        assert codes.shape == (2_000, code.num_bytes)
+        exact = (documents - mean) @ queries.T
+        np.testing.assert_allclose(
+            code.decode(codes) @ queries[0] - mean @ queries[0], code.score(codes, queries[0]), atol=1e-5
+        )
+        found = np.stack([code.score(codes, query) for query in queries], axis=1)
+        return float(np.square(found - exact).mean())
+
+    assert error(own) < error(even)
+
+
+def test_codes_of_components_are_described_without_them() -> None:
+    components = np.linalg.qr(np.random.default_rng(3).standard_normal((DIM, 64)))[0].astype(np.float32)
+    own = RotatedCode(DOCUMENTS.mean(axis=0), 3, groups=(Group(32, 8), Group(32, 4)), components=components)
+    assert own.num_bytes == 32 + 2 + 16 + 2
+    facts = json.loads(json.dumps(own.to_json()))
+    assert len(json.dumps(facts)) < 1_024
+    read = RotatedCode.from_json(facts)
+    with pytest.raises(ValueError, match="components that the dictionary of its index has"):
+        read.encode(DOCUMENTS[:1])
+    again = read.with_components(components)
+    np.testing.assert_array_equal(again.encode(DOCUMENTS[:50]), own.encode(DOCUMENTS[:50]))
+    with pytest.raises(ValueError, match=r"codes of 64 components of 128 dimensions do not fit \(128, 63\)"):
+        read.with_components(components[:, :63])
+
+
 def test_no_documents_have_no_codes() -> None:
     own = code(4)
     empty = own.encode(np.empty((0, DIM), np.float32))
@@ -75,7 +135,7 @@ def test_no_documents_have_no_codes() -> None:
 
 def test_what_fits_no_bytes_is_refused() -> None:
     with pytest.raises(ValueError, match="bits must be 1, 2, 4 or 8, got 3"):
-        RotatedCode(np.zeros(8, np.float32), 3)  # type: ignore[arg-type]
+        RotatedCode(np.zeros(8, np.float32), 3)
     with pytest.raises(ValueError, match="7 dimensions of 4 bits fill no whole bytes"):
         RotatedCode(np.zeros(7, np.float32), 4)
 

@@ -20,7 +20,7 @@ from connector.query.rescore import CODE_FIELD, build_rescore, code_mapping, res
 from connector.types import Hit, SparseVectors
 from connector.vectors.codes import RotatedCode
 
-Kind = Literal["1 bit", "2 bits", "4 bits", "knn byte"]
+Kind = Literal["1 bit", "2 bits", "3 bits", "4 bits", "knn byte"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,7 @@ class Rescored:
         pruning: Which features of a query are left out.
         weight_exponent: The power of two that weights are stored multiplied by.
         vectors: Of documents and queries, instead of the set's own: another encoder's.
+        code: Instead of one that is turned at random.
         label: In tables, in the place of `k-sparse`.
         more_bytes: Of what the cluster keeps beside the index.
         top_k: Hits per query.
@@ -49,6 +50,7 @@ class Rescored:
     pruning: Pruning = Pruning()
     weight_exponent: int = 0
     vectors: tuple[SparseVectors, SparseVectors] | None = None
+    code: RotatedCode | None = None
     label: str = "k-sparse"
     more_bytes: int = 0
     top_k: int = 10
@@ -127,5 +129,7 @@ class Rescored:
         return self.vectors or (data.document_vectors, data.query_vectors)
 
     def _code(self, data: EncodedSet) -> RotatedCode:
+        if self.code is not None:
+            return self.code
         bits: Any = int(self.kind[0])
         return RotatedCode(data.document_embeddings.mean(axis=0), bits)

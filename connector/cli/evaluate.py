@@ -111,7 +111,7 @@ def evaluate(
                 loaded,
                 sample=texts if new.calibrate is not False else (),
                 dictionary=own,
-                rescore=new.bits_for(loaded),
+                rescore=new.bits,
                 search=new.search,
                 settings={"number_of_shards": 1, "number_of_replicas": 0},
             )

@@ -12,7 +12,7 @@ import click
 
 from connector.cli.connection import ConnectionOptions, connection_options, open_client
 from connector.cli.layout import layout_options
-from connector.cli.new_index import DEFAULT_BITS, NewIndex, new_index_options
+from connector.cli.new_index import NewIndex, new_index_options
 from connector.cli.options import (
     dead_letters_path,
     quiet_option,
@@ -129,7 +129,7 @@ def ingest_ray(
         dead_letters=dead_letters_path(dead_letters, index),
         idf=bool(new.idf),
         calibrate=new.calibrate is not False,
-        rescore=DEFAULT_BITS if new.rescore is None and named is None else new.bits,
+        rescore=new.bits,
         search=new.search,
         fields=fields,
         settings=new.settings,

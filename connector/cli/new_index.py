@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import click
 from opensearchpy import OpenSearch
@@ -14,17 +14,11 @@ from connector.connection.client import explained
 from connector.errors import EncoderMismatchError, IndexMappingError
 from connector.index.schema import IndexSchema, check_fields
 from connector.types import SearchDefaults
-from connector.vectors.codes import Bits
-
-if TYPE_CHECKING:
-    from connector.encoders.text import TextEncoder
+from connector.vectors.codes import Bits, CodeBits
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-DEFAULT_BITS: Literal[4] = 4
-"""Of the codes of a new index whose encoder has a dense model."""
-
-RescoreChoice = click.Choice(["none", "1", "2", "4", "8"])
+RescoreChoice = click.Choice(["none", "1", "2", "3", "4", "8"])
 
 _OPTIONS = {
     "idf": click.option(
@@ -43,7 +37,7 @@ _OPTIONS = {
         "--rescore",
         type=RescoreChoice,
         help="Bits a dimension of a code that puts the first hits into the dense order. Of a new index.  "
-        "[default: 4 behind a dense model]",
+        "[default: 3 with a dictionary of the index's own, 4 with another head]",
     ),
     "posting_budget": click.option(
         "--posting-budget",
@@ -67,13 +61,11 @@ class NewIndex:
     replicas: int | None = None
 
     @property
-    def bits(self) -> Bits | None:
-        """Bits a dimension of the codes, None for no codes."""
-        return to_bits(self.rescore)
-
-    def bits_for(self, encoder: TextEncoder) -> Bits | None:
-        """Bits a dimension of the codes where nothing is said: 4, where the encoder has a dense model."""
-        return DEFAULT_BITS if self.rescore is None and encoder.head is not None else self.bits
+    def bits(self) -> CodeBits:
+        """Bits a dimension of the codes, as the library takes them."""
+        if self.rescore is None:
+            return "auto"
+        return None if self.rescore == "none" else cast("Bits", int(self.rescore))
 
     def builds_dictionary(self, encoder: str | None, k: int | None) -> bool:
         """Whether it gets a dictionary of its own documents: nothing that is said belongs to a fixed encoder."""
@@ -153,11 +145,6 @@ def new_index_options(*names: str) -> Callable[[F], F]:
         return cast("F", decorated)
 
     return add
-
-
-def to_bits(rescore: str | None) -> Bits | None:
-    """The value of `--rescore` as the library takes it."""
-    return None if rescore in (None, "none") else cast("Bits", int(rescore or 0))
 
 
 def check_k(schema: IndexSchema, k: int | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import click
 
@@ -13,6 +13,7 @@ from connector.cli.options import batch_size_option, dead_letters_path, device_o
 from connector.cli.progress import documents, stages
 from connector.cli.stop import stoppable
 from connector.limits import MAX_HITS
+from connector.vectors.codes import GridBits
 
 if TYPE_CHECKING:
     from opensearchpy import OpenSearch
@@ -121,8 +122,8 @@ def reencode(
     # Not the alias, which may hide documents by its filter.
     source = ",".join(schema.names)
     old = Retriever(client, source, before)
-    if new.rescore is None and after.head is not None and schema.code is not None:
-        new = replace(new, rescore=str(schema.code.bits))
+    if new.rescore is None and not builds:
+        new = replace(new, rescore=_bits_kept(schema, after))
     records = Sampled(read_index(client, source))
     total = count_matching(client, source)
     with stages(quiet or not builds) as report:
@@ -133,7 +134,7 @@ def reencode(
             after,
             sample=records.sample,
             dictionary=own,
-            rescore=new.bits_for(after) if builds else new.bits,
+            rescore=new.bits,
             # How many features and hits are best depends on the encoder.
             search=schema.search if not builds else None,
             mappings=mappings,
@@ -161,6 +162,16 @@ def reencode(
         fate = "deleted" if delete_old else "kept"
         click.echo(f"{alias} is now {target}" + (f"; {', '.join(replaced)} is {fate}" if replaced else ""))
     name_replay(target, job.result)
+
+
+def _bits_kept(schema: IndexSchema, after: TextEncoder) -> str | None:
+    """Those of the old index, where codes of the new encoder can have as many."""
+    from connector.encoders.dictionary import TwoLevelDictionary
+
+    if schema.code is None or after.head is None:
+        return "none"
+    fits = schema.code.bits in get_args(GridBits) or isinstance(after.head, TwoLevelDictionary)
+    return str(schema.code.bits) if fits else None
 
 
 def _open_encoders(

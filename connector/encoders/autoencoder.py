@@ -139,7 +139,13 @@ class KSparseAutoEncoder(WeightedModule):
         return values.new_zeros(len(values), self.num_features).scatter_add(-1, features, values)
 
     def strongest(
-        self, embeddings: Tensor, k: int, *, task: Task | None = None, tokens: TokenCounts | None = None
+        self,
+        embeddings: Tensor,
+        k: int,
+        *,
+        task: Task | None = None,
+        tokens: TokenCounts | None = None,
+        candidates: bool = False,  # noqa: ARG002
     ) -> tuple[Tensor, Tensor]:
         """Keep the k strongest features of each text.
 
@@ -148,6 +154,7 @@ class KSparseAutoEncoder(WeightedModule):
             k: Features kept, at most `num_latents`.
             task: Tokens weigh differently in a "query".
             tokens: Of the same texts. Without them, latents alone are kept.
+            candidates: Whether codes put the hits into order. It makes a difference to a dictionary alone.
 
         Returns:
             Features int64 (n, k) and values (n, k), strongest first; values that would be negative are 0. A feature
@@ -157,9 +164,9 @@ class KSparseAutoEncoder(WeightedModule):
         centred = embeddings - self.mean
         values, latents = _StrongestLatents.apply(centred, self.encoder.weight, self.encoder.bias, k)
         if self.lexical is not None and tokens is not None:
-            candidates = torch.cat([latents, self.num_latents + tokens.ids], dim=1)
+            features = torch.cat([latents, self.num_latents + tokens.ids], dim=1)
             values, slots = torch.cat([values, self.lexical(tokens, task).to(values.dtype)], dim=1).topk(k, dim=-1)
-            latents = candidates.gather(1, slots)
+            latents = features.gather(1, slots)
         values = values.relu()
         if self.thresholds is not None:
             values = self.thresholds.threshold(values, task)

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.lexical import Task, TokenCounts
-from connector.vectors.codes import directions_to_levels, pack_levels, unpack_levels
+from connector.encoders.light_heads import CANDIDATE_SHARE, CELL_BITS, FLOOR, LEAST_IDF, POOL
+from connector.vectors.codes import (
+    Bits,
+    RotatedCode,
+    choose_groups,
+    directions_to_levels,
+    pack_levels,
+    random_rotation,
+    unpack_levels,
+)
 
-_BITS: Literal[2] = 2
-"""Of each dimension of a fine cell. At 2 bits recall falls by less than a point; at 1 bit cells move too far."""
-
-_POOL = 4
-"""Nearest fine cells among which those of a document are chosen, for each one kept."""
+_INT8 = 127
+"""Largest value of a component as it is stored."""
 
 _CACHED = 64
 """Documents whose cells are chosen at a time: what is compared stays in a processor's cache."""
-
-_FLOOR = 0.8
-"""What a query's weights lose, of the cosine with the last cell that it keeps: far cells say little of the order."""
 
 _BLOCK = 2_048
 """Documents compared with the cells at a time."""
@@ -31,27 +36,31 @@ _BLOCK = 2_048
 class TwoLevelDictionary(KSparseAutoEncoder):
     """Turns `sentence_embedding` (n, dim) into its nearest cells, weighed by cosine, and its strongest tokens.
 
-    Embeddings are projected to `width` dimensions first: the strongest principal components, turned at random so that
-    a few bits a dimension are enough for a cell. A text is compared with the coarse cells, then with the fine cells of
-    the `probes` nearest ones. A query keeps its nearest fine cells. A document keeps cells that are near and point
-    elsewhere from it than the cells chosen before: with r = x - c the residual of cell c, each next cell has the least
-    |r|^2 + spread * mean((r . r_j / |r_j|)^2) over the chosen cells j (after SOAR, Sun et al. 2023, arXiv:2404.00774).
-    A query that misses one cell then finds another.
+    Embeddings are projected to `width` dimensions first: the strongest of the corpus's principal components, turned at
+    random so that a few bits a dimension are enough for a cell. Codes are made of the components, too.
+
+    A text is compared with the coarse cells, then with the fine cells of the `probes` nearest ones. A query keeps its
+    nearest fine cells. A document keeps cells that are near and point elsewhere from it than the cells chosen before:
+    with r = x - c the residual of cell c, each next cell has the least |r|^2 + spread * mean((r . r_j / |r_j|)^2) over
+    the chosen cells j (after SOAR, Sun et al. 2023, arXiv:2404.00774). A query that misses one cell then finds another.
 
     Cells find neighbours and tokens find answers, so each has its own share of the places: `cells` of `k`, and
     `query_cells` of `k_query`; tokens take the rest. Where codes put the candidates into order, a query is
-    `candidate_cells` cells and no tokens: it only has to find the neighbours.
+    `candidate_cells` cells and its `candidate_tokens` rarest tokens: these find some neighbours that cells miss, and
+    answers that are no neighbours.
 
     Args:
         dim: Width of the dense embedding.
-        width: Width after the projection, a multiple of 4 and at most `dim`.
+        width: Width after the projection, a multiple of 4 and at most `num_components`.
         num_coarse: Coarse cells.
         num_fine: Fine cells in each coarse cell.
+        num_components: Principal components that are known, at most `dim`; `width` if None.
         k: Features kept per document, cells and tokens together.
         k_query: Features kept per query; `k` if None.
         cells: Cells among the `k` features of a document; all of them without lexical features.
         query_cells: Cells among the `k_query` features of a query.
         candidate_cells: Cells of a query whose hits are rescored by codes; at most as many as there are.
+        candidate_tokens: Tokens of such a query, at most; without lexical features there are none.
         probes: Coarse cells whose fine cells are compared, at most `num_coarse`.
         spread: Weight of the penalty on parallel residuals; 0 keeps the nearest cells.
         base_model: Name of the dense model whose embeddings the cells were built from.
@@ -62,9 +71,12 @@ class TwoLevelDictionary(KSparseAutoEncoder):
     """
 
     config_keys = [
-        "dim", "width", "num_coarse", "num_fine", "k", "k_query", "cells", "query_cells", "candidate_cells", "probes",
-        "spread", "base_model", "lexical_config",
+        "dim", "width", "num_coarse", "num_fine", "num_components", "k", "k_query", "cells", "query_cells",
+        "candidate_cells", "candidate_tokens", "probes", "spread", "base_model", "lexical_config",
     ]  # fmt: skip
+    components: Tensor
+    component_scales: Tensor
+    variances: Tensor
     projection: Tensor
     coarse: Tensor
     fine_codes: Tensor
@@ -81,9 +93,11 @@ class TwoLevelDictionary(KSparseAutoEncoder):
         k_query: int | None = None,
         cells: int | None = None,
         query_cells: int | None = None,
-        candidate_cells: int = 32,
+        candidate_cells: int = 24,
+        candidate_tokens: int = 4,
         probes: int = 24,
         spread: float = 4.0,
+        num_components: int | None = None,
         base_model: str = "",
         lexical_config: dict[str, Any] | None = None,
     ) -> None:
@@ -92,8 +106,12 @@ class TwoLevelDictionary(KSparseAutoEncoder):
                 f"num_coarse {num_coarse}, num_fine {num_fine} and probes {probes} must be at least 1 and spread "
                 f"{spread} at least 0."
             )
-        if not 4 <= width <= dim or width % 4:
-            raise ValueError(f"width must be a multiple of 4 between 4 and dim {dim}, got {width}.")
+        self.num_components = width if num_components is None else num_components
+        if not 4 <= width <= self.num_components <= dim or width % 4:
+            raise ValueError(
+                f"width must be a multiple of 4 between 4 and the {self.num_components} components, and these at most "
+                f"dim {dim}, got {width}."
+            )
         super().__init__(dim, num_coarse * num_fine, k, k_query, base_model=base_model, lexical_config=lexical_config)
         self.width = width
         self.num_coarse = num_coarse
@@ -101,6 +119,7 @@ class TwoLevelDictionary(KSparseAutoEncoder):
         self.cells = self.k if cells is None else cells
         self.query_cells = self.k_query if query_cells is None else query_cells
         self.candidate_cells = min(candidate_cells, self.num_latents)
+        self.candidate_tokens = candidate_tokens if self.lexical is not None else 0
         self.probes = min(probes, num_coarse)
         self.spread = spread
         for name, share, whole in (("cells", self.cells, self.k), ("query_cells", self.query_cells, self.k_query)):
@@ -108,9 +127,12 @@ class TwoLevelDictionary(KSparseAutoEncoder):
                 raise ValueError(f"{name} must be between 1 and the {whole} features kept, got {share}.")
         if self.lexical is None and (self.cells, self.query_cells) != (self.k, self.k_query):
             raise ValueError("without lexical features every feature is a cell; leave cells and query_cells out.")
-        self.register_buffer("projection", torch.zeros(dim, width))
+        self.register_buffer("components", torch.zeros(dim, self.num_components, dtype=torch.int8))
+        self.register_buffer("component_scales", torch.zeros(self.num_components))
+        self.register_buffer("variances", torch.zeros(self.num_components))
         self.register_buffer("coarse", torch.zeros(num_coarse, width))
-        self.register_buffer("fine_codes", torch.zeros(self.num_latents, width * _BITS // 8, dtype=torch.uint8))
+        self.register_buffer("fine_codes", torch.zeros(self.num_latents, width * CELL_BITS // 8, dtype=torch.uint8))
+        self.register_buffer("projection", torch.empty(0), persistent=False)
         self.register_buffer("points", torch.empty(0, dtype=torch.int8), persistent=False)
         self.register_buffer("scales", torch.empty(0), persistent=False)
         self.register_load_state_dict_post_hook(lambda module, _keys: module.unpack())  # type: ignore[no-untyped-call]
@@ -120,66 +142,105 @@ class TwoLevelDictionary(KSparseAutoEncoder):
         """Cells are buffers; there is no linear layer."""
         return nn.Identity()
 
-    def use_cells(self, projection: Tensor, coarse: Tensor, fine: Tensor) -> None:
-        """Take the centroids of a corpus. Values are rounded to half precision, as they are stored.
+    def use_components(self, components: Tensor, variances: Tensor) -> None:
+        """Take the principal components of a corpus, rounded as they are stored: to 8 bits a value.
 
         Args:
-            projection: (dim, width), with orthonormal columns.
+            components: (dim, num_components), of length 1, strongest first.
+            variances: (num_components,), of embeddings of length 1.
+        """
+        scales = (components.abs().amax(dim=0).clamp_min(1e-12) / _INT8).half().float()
+        self.component_scales.copy_(scales)
+        self.components.copy_((components / scales).round().clamp(-_INT8, _INT8))
+        self.variances.copy_(variances.half())
+        self.unpack()
+
+    def use_cells(self, coarse: Tensor, fine: Tensor) -> None:
+        """Take the centroids of a corpus, rounded as they are stored.
+
+        Args:
             coarse: (num_coarse, width), of length 1.
             fine: (num_coarse * num_fine, width), those of a coarse cell next to each other.
         """
-        self.projection.copy_(projection.half())
         self.coarse.copy_(coarse.half())
         for codes, block in zip(torch.split(self.fine_codes, _BLOCK), torch.split(fine, _BLOCK), strict=True):
-            codes.copy_(torch.from_numpy(pack_levels(directions_to_levels(block.numpy(), _BITS), _BITS)))
+            codes.copy_(torch.from_numpy(pack_levels(directions_to_levels(block.numpy(), CELL_BITS), CELL_BITS)))
         self.unpack()
 
+    @property
+    def principal_components(self) -> NDArray[np.float32]:
+        """Float32 (dim, num_components), strongest first."""
+        return (self.components.float() * self.component_scales).cpu().numpy()
+
+    def code(self, bits: Bits, norm: float = 1.0) -> RotatedCode:
+        """Codes of the components, for embeddings of that length."""
+        groups = choose_groups(self.variances.float().cpu().numpy(), self.dim, bits)
+        mean = self.mean.float().cpu().numpy()
+        return RotatedCode(mean, bits, norm=norm, groups=groups, components=self.principal_components)
+
     def half_weights(self) -> dict[str, Tensor]:
-        """The weights as they are stored: cells of 2 bits a dimension, everything else in half precision."""
+        """The weights as they are stored: cells of 2 bits a dimension, components of 8, the rest in half precision."""
         return {
             name: (tensor.half() if tensor.dtype is torch.float32 else tensor).cpu().contiguous()
             for name, tensor in self.state_dict().items()
         }
 
     def unpack(self) -> None:
-        """Make the int8 points (num_coarse, num_fine, width) of the packed cells, and the inverse of their lengths."""
+        """Make the projection, the int8 points (num_coarse, num_fine, width) of the cells and their inverse lengths."""
+        turn = torch.from_numpy(random_rotation(self.width, 0)).to(self.components.device)
+        self.projection = (self.components.float() * self.component_scales)[:, : self.width] @ turn
         blocks = torch.split(self.fine_codes.cpu(), _BLOCK)
-        levels = torch.cat([torch.from_numpy(unpack_levels(block.numpy(), _BITS).view("int8")) for block in blocks])
-        points = (2 * levels - (2**_BITS - 1)).to(self.fine_codes.device)
+        levels = torch.cat([torch.from_numpy(unpack_levels(block.numpy(), CELL_BITS).view("int8")) for block in blocks])
+        points = (2 * levels - (2**CELL_BITS - 1)).to(self.fine_codes.device)
         self.scales = torch.cat([block.float().square().sum(dim=1).rsqrt() for block in torch.split(points, _BLOCK)])
         self.points = points.view(self.num_coarse, self.num_fine, self.width)
         self.scales = self.scales.view(self.num_coarse, self.num_fine)
 
-    def share_of_cells(self, k: int, task: Task | None) -> int:
-        """Cells among k features; another k than the configured one is divided in the same proportion."""
-        if self.lexical is None:
-            return k
-        share, whole = (self.query_cells, self.k_query) if task == "query" else (self.cells, self.k)
-        return max(1, round(k * share / whole))
+    @property
+    def k_candidates(self) -> int:
+        """Features of a query whose hits are rescored by codes."""
+        return self.candidate_cells + self.candidate_tokens
 
     def strongest(
-        self, embeddings: Tensor, k: int, *, task: Task | None = None, tokens: TokenCounts | None = None
+        self,
+        embeddings: Tensor,
+        k: int,
+        *,
+        task: Task | None = None,
+        tokens: TokenCounts | None = None,
+        candidates: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        """Keep k features of each text: cells alone, or cells and its strongest tokens where `tokens` are given."""
+        """Keep k features of each text: its cells, and its strongest tokens where `tokens` are given."""
         directions = normalize((embeddings - self.mean) @ self.projection, dim=1)
-        count = self.share_of_cells(k, task) if tokens is not None else min(k, self.num_latents)
+        count = self._share_of_cells(k, task, candidates) if tokens is not None else min(k, self.num_latents)
         blocks = [self._cells(block, count, task) for block in torch.split(directions, _BLOCK)]
         cells, values = (torch.cat(parts) for parts in zip(*blocks, strict=True))
         if self.lexical is not None and tokens is not None and k > count:
-            weights, slots = (
-                self.lexical(tokens, task).to(values.dtype).topk(min(k - count, tokens.ids.shape[1]), dim=1)
-            )
+            weights = self.lexical(tokens, task).to(values.dtype)
+            if candidates:
+                rare = self.lexical.token_weights[tokens.ids].square() >= LEAST_IDF
+                weights = CANDIDATE_SHARE * weights * rare
+            weights, slots = weights.topk(min(k - count, tokens.ids.shape[1]), dim=1)
             cells = torch.cat([cells, self.num_latents + tokens.ids.gather(1, slots)], dim=1)
             values, slots = torch.cat([values, weights], dim=1).sort(dim=1, descending=True)
             cells = cells.gather(1, slots)
         return cells, values.relu()
 
+    def _share_of_cells(self, k: int, task: Task | None, candidates: bool) -> int:  # noqa: FBT001
+        """Cells among k features; another k than the configured one is divided in the same proportion."""
+        if self.lexical is None:
+            return k
+        share, whole = self.cells, self.k
+        if task == "query":
+            share, whole = (self.candidate_cells, self.k_candidates) if candidates else (self.query_cells, self.k_query)
+        return max(1, round(k * share / whole))
+
     def _cells(self, directions: Tensor, count: int, task: Task | None) -> tuple[Tensor, Tensor]:
         """The cells of a block of texts, nearest first: (n, count) ids and cosines."""
-        width = count if task == "query" or not self.spread else _POOL * count
+        width = count if task == "query" or not self.spread else POOL * count
         cosines, cells = self._nearest(directions, width)
         if task == "query":
-            return cells, cosines - _FLOOR * cosines[:, -1:].clamp_min(0)
+            return cells, cosines - FLOOR * cosines[:, -1:].clamp_min(0)
         if not self.spread or count >= cells.shape[1]:
             return cells, cosines
         pairs = zip(torch.split(cells, _CACHED), torch.split(cosines, _CACHED), strict=True)

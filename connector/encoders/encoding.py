@@ -15,7 +15,6 @@ from sentence_transformers.util import batch_to_device
 from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.backend import Batch, DenseModel, TorchModel
 from connector.encoders.batches import rows_by_length
-from connector.encoders.dictionary import TwoLevelDictionary
 from connector.encoders.lexical import Task, count_texts, pad_counts, readable
 from connector.encoders.prefetch import prefetched
 from connector.types import SparseVectors
@@ -61,8 +60,7 @@ class DenseEncoding:
     ) -> tuple[SparseVectors, NDArray[np.float32]]:
         """Sparse vectors, and the embeddings that they come from if `dense`."""
         kept = min(k or self._head.k, self._head.num_latents)
-        # Cells find the neighbours that codes put into order.
-        by_cells = dense and task == "query" and isinstance(self._head, TwoLevelDictionary)
+        candidates = dense and task == "query"
         stand_in = self._query_model if task == "query" else None
         batches = _batches(self._model, texts, task, batch_size, stand_in)
         # A model that stands in is quick, and what it returns goes through the rest as it is.
@@ -70,8 +68,9 @@ class DenseEncoding:
         order, made, embedded = [], [], []
         for batch, embeddings in run.embed(batches):
             with torch.inference_mode():
-                tokens = None if by_cells else self._head.tokens_of(batch.features)
-                made.append(self._head.strongest(embeddings, kept, task=task, tokens=tokens))
+                tokens = self._head.tokens_of(batch.features)
+                found = self._head.strongest(embeddings, kept, task=task, tokens=tokens, candidates=candidates)
+            made.append(found)
             order.append(batch.rows)
             if dense:
                 embedded.append(embeddings)
@@ -85,7 +84,13 @@ class DenseEncoding:
         return embed_texts(self._model, self._dense, texts, task, batch_size, dim=self._head.dim)
 
     def sparsify(
-        self, embeddings: NDArray[np.float32], texts: Sequence[str] | None, task: Task, k: int | None, *, by_cells: bool
+        self,
+        embeddings: NDArray[np.float32],
+        texts: Sequence[str] | None,
+        task: Task,
+        k: int | None,
+        *,
+        candidates: bool,
     ) -> SparseVectors:
         """Run the head alone.
 
@@ -100,7 +105,6 @@ class DenseEncoding:
                 f"this head has lexical features: it needs the texts of all {len(embeddings)} embeddings, "
                 f"got {'none' if texts is None else len(texts)}."
             )
-        by_cells = by_cells and isinstance(head, TwoLevelDictionary)
         kept = min(k or head.k, head.num_latents)
         device = head.mean.device
         parts = []
@@ -109,11 +113,11 @@ class DenseEncoding:
                 rows = slice(start, start + _BLOCK)
                 block = torch.from_numpy(embeddings[rows]).to(device)
                 tokens = None
-                if head.lexical is not None and texts is not None and not by_cells:
+                if head.lexical is not None and texts is not None:
                     prompt, longest = self._model.prompts.get(task) or "", self._model.max_seq_length
                     counts = count_texts(self._model.tokenizer, [prompt + text for text in texts[rows]], longest)
                     tokens = pad_counts(counts).to(device)
-                parts.append(_to_vectors(*head.strongest(block, kept, task=task, tokens=tokens)))
+                parts.append(_to_vectors(*head.strongest(block, kept, task=task, tokens=tokens, candidates=candidates)))
         return stack(parts, width=kept)
 
 

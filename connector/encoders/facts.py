@@ -69,10 +69,11 @@ class ModelFacts:
     def k_candidates(self) -> int | None:
         """Features kept of a query whose hits are rescored by codes: they have to find candidates, not to order them.
 
-        Cells of a dictionary, or half of a query's features; None where the model says no number.
+        Cells of a dictionary and a few rare tokens, or half of a query's features; None where the model says no
+        number.
         """
         if isinstance(self._head, TwoLevelDictionary):
-            return self._head.candidate_cells
+            return self._head.k_candidates
         return max(1, self.k_query // 2) if self.k_query is not None else None
 
     @property

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.dictionary import TwoLevelDictionary
+from connector.encoders.light_heads import QUERY_ONLY
 from connector.encoders.thresholds import Thresholding, TopKMasking
 
 
@@ -59,5 +60,6 @@ def name_of(model: SparseEncoder) -> str:
 
 
 def _config_of(module: Module) -> dict[str, Any]:
-    """Without the dense model's name: copies of the same weights are the same encoder."""
-    return {name: value for name, value in module.get_config_dict().items() if name != "base_model"}
+    """What a document's features depend on: not the dense model's name, and not what queries alone use."""
+    left_out = ("base_model", *QUERY_ONLY)
+    return {name: value for name, value in module.get_config_dict().items() if name not in left_out}

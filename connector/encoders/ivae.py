@@ -58,7 +58,13 @@ class IdentifiableVAE(KSparseAutoEncoder):
         return torch.cat([embeddings, F.one_hot(nearest, self.num_clusters).to(embeddings.dtype)], dim=1)
 
     def strongest(
-        self, embeddings: Tensor, k: int, *, task: Task | None = None, tokens: TokenCounts | None = None
+        self,
+        embeddings: Tensor,
+        k: int,
+        *,
+        task: Task | None = None,
+        tokens: TokenCounts | None = None,
+        candidates: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """Keep the k values of largest magnitude: features int64 (n, k) and magnitudes (n, k)."""
         means = self.encoder(self.with_clusters(embeddings))

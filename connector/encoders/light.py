@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connector.encoders.batches import Task
-from connector.encoders.light_heads import CellsHead, LinearHead, count_ids, statistics_of, told
+from connector.encoders.light_heads import QUERY_ONLY, CellsHead, LinearHead, count_ids, statistics_of, told
 from connector.encoders.light_model import LightModel
 from connector.errors import EncoderError
 from connector.types import EncoderFingerprint, SparseVectors
@@ -78,9 +78,7 @@ class LightEncoder:
     @property
     def k_candidates(self) -> int:
         """As of `TextEncoder`."""
-        if self.head.has_cells:
-            return min(int(self.head.config["candidate_cells"]), self.head.num_latents)
-        return max(1, self.k_query // 2)
+        return self.head.k_candidates or max(1, self.k_query // 2)
 
     @property
     def statistics(self) -> CorpusStatistics:
@@ -109,7 +107,8 @@ class LightEncoder:
         if self.head.config.get("lexical_config"):
             digest.update(json.dumps(self.head.config["lexical_config"], sort_keys=True).encode())
         if self.head.has_cells:
-            config = {name: value for name, value in self.head.config.items() if name != "base_model"}
+            left_out = ("base_model", *QUERY_ONLY)
+            config = {name: value for name, value in self.head.config.items() if name not in left_out}
             digest.update(json.dumps(config, sort_keys=True).encode())
         self._dense.update_digest(digest)
         for name, value in sorted(self.head.weights.items()):
@@ -145,7 +144,7 @@ class LightEncoder:
     ) -> tuple[SparseVectors, NDArray[np.float32]]:
         """As of `TextEncoder`."""
         kept = k if k is not None else self.k_query
-        return self._encode(texts, "query", kept, batch_size, by_cells=self.head.has_cells)
+        return self._encode(texts, "query", kept, batch_size, candidates=True)
 
     def embed(self, texts: Sequence[str], *, task: Task = "document", batch_size: int = 32) -> NDArray[np.float32]:
         """As of `TextEncoder`."""
@@ -170,6 +169,8 @@ class LightEncoder:
         """As of `TextEncoder`."""
         if code is not None and code.dim != self._dense.dim:
             raise ValueError(f"codes of {code.dim} dimensions do not fit embeddings of {self._dense.dim}.")
+        if code is not None and code.groups and isinstance(self.head, CellsHead):
+            code = code.with_components(self.head.principal_components)
         return self._with(self.head, code)
 
     def _with(self, head: CellsHead | LinearHead, code: RotatedCode | None) -> Self:
@@ -185,19 +186,20 @@ class LightEncoder:
         )
 
     def _encode(
-        self, texts: Sequence[str], task: Task, k: int, batch_size: int, *, by_cells: bool = False
+        self, texts: Sequence[str], task: Task, k: int, batch_size: int, *, candidates: bool = False
     ) -> tuple[SparseVectors, NDArray[np.float32]]:
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}.")
         kept = min(k, self.head.num_latents)
-        lexical = bool(self.head.config.get("lexical_config")) and not by_cells
+        lexical = bool(self.head.config.get("lexical_config"))
         features = np.zeros((len(texts), kept), np.int32)
         weights = np.zeros((len(texts), kept), np.float32)
         outputs = np.empty((len(texts), self._dense.dim), np.float32)
         for batch in self._dense.embed(texts, task, batch_size):
             outputs[batch.rows] = batch.embeddings
             for row, ids, embedding in zip(batch.rows, batch.ids, batch.embeddings, strict=True):
-                found, values = self.head.strongest(embedding, kept, task, count_ids(ids) if lexical else None)
+                tokens = count_ids(ids) if lexical else None
+                found, values = self.head.strongest(embedding, kept, task, tokens, candidates=candidates)
                 features[row, : len(found)], weights[row, : len(found)] = found, values
         weights[weights < SMALLEST_WEIGHT] = 0.0
         return SparseVectors(features, weights), outputs

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from functools import cached_property
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from connector.encoders.batches import Task
 from connector.errors import EncoderError
-from connector.vectors.codes import unpack_levels
+from connector.vectors.codes import random_rotation, unpack_levels
 from connector.vectors.statistics import CorpusStatistics
 
 Floats = NDArray[np.floating[Any]]
@@ -19,10 +21,23 @@ Ids = NDArray[np.int64]
 LEAST_VALUE = 0.01
 """As of `autoencoder.LEAST_VALUE`."""
 
-_BITS = 2
-_POOL = 4
-_FLOOR = 0.8
-"""As of `dictionary`."""
+CELL_BITS: Literal[2] = 2
+"""Of each dimension of a fine cell. At 2 bits recall falls by less than a point; at 1 bit cells move too far."""
+
+POOL = 4
+"""Nearest fine cells among which those of a document are chosen, for each one kept."""
+
+FLOOR = 0.8
+"""What a query's weights lose, of the cosine with the last cell that it keeps: far cells say little of the order."""
+
+CANDIDATE_SHARE = 0.5
+"""Weight of a token beside cells where codes put the hits into order: heavier tokens push neighbours out."""
+
+LEAST_IDF = math.log(1 / 0.03)
+"""Of a token that finds candidates: the postings of tokens in more than 3 % of the documents cost most."""
+
+QUERY_ONLY = ("candidate_cells", "candidate_tokens")
+"""Settings that a document's features do not depend on."""
 
 
 class Tokens(NamedTuple):
@@ -48,7 +63,14 @@ class LightHead(Protocol):
         """Whether it is a dictionary."""
         ...
 
-    def strongest(self, embedding: Floats, k: int, task: Task, tokens: Tokens | None) -> tuple[Ids, Floats]:
+    @property
+    def k_candidates(self) -> int | None:
+        """Features of a query whose hits are rescored by codes; None where the kind of head has no such number."""
+        ...
+
+    def strongest(
+        self, embedding: Floats, k: int, task: Task, tokens: Tokens | None, *, candidates: bool = False
+    ) -> tuple[Ids, Floats]:
         """Features and values of one text, strongest first."""
         ...
 
@@ -79,13 +101,22 @@ class LinearHead(_Head):
     """`KSparseAutoEncoder` without thresholds and normalization."""
 
     has_cells = False
+    k_candidates = None
 
     @property
     def num_latents(self) -> int:
         """Features that are no tokens."""
         return int(self.config["num_latents"])
 
-    def strongest(self, embedding: Floats, k: int, task: Task, tokens: Tokens | None) -> tuple[Ids, Floats]:
+    def strongest(
+        self,
+        embedding: Floats,
+        k: int,
+        task: Task,
+        tokens: Tokens | None,
+        *,
+        candidates: bool = False,  # noqa: ARG002
+    ) -> tuple[Ids, Floats]:
         """Features and values of one text, strongest first; see `KSparseAutoEncoder.strongest`."""
         values = self.weights["encoder.weight"] @ (embedding - self.weights["mean"]) + self.weights["encoder.bias"]
         latents = _top(values, k)
@@ -111,14 +142,38 @@ class CellsHead(_Head):
         """Features that are no tokens."""
         return int(self.config["num_coarse"] * self.config["num_fine"])
 
-    def strongest(self, embedding: Floats, k: int, task: Task, tokens: Tokens | None) -> tuple[Ids, Floats]:
+    @property
+    def k_candidates(self) -> int:
+        """Features of a query whose hits are rescored by codes."""
+        return min(int(self.config["candidate_cells"]), self.num_latents) + self._candidate_tokens
+
+    @cached_property
+    def principal_components(self) -> NDArray[np.float32]:
+        """Float32 (dim, num_components), strongest first."""
+        return np.asarray(self.weights["components"] * self.weights["component_scales"], dtype=np.float32)
+
+    @cached_property
+    def _projection(self) -> NDArray[np.float32]:
+        width = int(self.config["width"])
+        return self.principal_components[:, :width] @ random_rotation(width, 0)
+
+    @property
+    def _candidate_tokens(self) -> int:
+        return int(self.config["candidate_tokens"]) if self.config.get("lexical_config") else 0
+
+    def strongest(
+        self, embedding: Floats, k: int, task: Task, tokens: Tokens | None, *, candidates: bool = False
+    ) -> tuple[Ids, Floats]:
         """Features and values of one text, strongest first; see `TwoLevelDictionary.strongest`."""
-        direction = (embedding - self.weights["mean"]) @ self.weights["projection"]
+        direction = (embedding - self.weights["mean"]) @ self._projection
         direction = direction / max(float(np.linalg.norm(direction)), 1e-12)
-        count = self._share(k, task) if tokens is not None else min(k, self.num_latents)
+        count = self._share(k, task, candidates) if tokens is not None else min(k, self.num_latents)
         features, values = self._cells(direction, count, task)
         if tokens is not None and k > count:
             weights = self._lexical(tokens, task)
+            if candidates:
+                rare = self.weights["lexical.token_weights"][tokens.ids] ** 2 >= LEAST_IDF
+                weights = np.asarray(CANDIDATE_SHARE * weights * rare, dtype=np.float32)
             best = _top(weights, k - count)
             features = np.concatenate([features, self.num_latents + tokens.ids[best]])
             values = np.concatenate([values, weights[best]])
@@ -126,17 +181,20 @@ class CellsHead(_Head):
             features, values = features[order], values[order]
         return features, np.maximum(values, 0)
 
-    def _share(self, k: int, task: Task) -> int:
-        query = task == "query"
-        share, whole = ("query_cells", "k_query") if query else ("cells", "k")
-        return max(1, round(k * int(self.config[share]) / int(self.config[whole])))
+    def _share(self, k: int, task: Task, candidates: bool) -> int:  # noqa: FBT001
+        share, whole = int(self.config["cells"]), int(self.config["k"])
+        if task == "query":
+            share, whole = int(self.config["query_cells"]), int(self.config["k_query"])
+            if candidates:
+                share, whole = self.k_candidates - self._candidate_tokens, self.k_candidates
+        return max(1, round(k * share / whole))
 
     def _cells(self, direction: Floats, count: int, task: Task) -> tuple[Ids, Floats]:
         spread = self.config["spread"]
-        wide = count if task == "query" or not spread else _POOL * count
+        wide = count if task == "query" or not spread else POOL * count
         cells, cosines, units = self._nearest(direction, wide)
         if task == "query":
-            return cells, cosines - _FLOOR * max(float(cosines[-1]), 0.0)
+            return cells, cosines - FLOOR * max(float(cosines[-1]), 0.0)
         if not spread or count >= len(cells):
             return cells[:count], cosines[:count]
         chosen = _spread(cosines, units, count, spread)
@@ -147,8 +205,8 @@ class CellsHead(_Head):
         fine = int(self.config["num_fine"])
         probed = _top(self.weights["coarse"] @ direction, int(self.config["probes"]))
         ids = (probed[:, np.newaxis] * fine + np.arange(fine)).ravel()
-        levels = unpack_levels(self.weights["fine_codes"][ids], _BITS)
-        points = 2 * levels.astype(np.float32) - (2**_BITS - 1)
+        levels = unpack_levels(self.weights["fine_codes"][ids], CELL_BITS)
+        points = 2 * levels.astype(np.float32) - (2**CELL_BITS - 1)
         # Of whole numbers, so that sums are exact in any order.
         scales = 1 / np.sqrt(np.einsum("nd,nd->n", points, points))
         cosines = (points @ direction) * scales

@@ -68,7 +68,7 @@ class TextEncoder(AdaptableModel):
     ) -> tuple[SparseVectors, NDArray[np.float32]]:
         """Encode n queries, and return their dense embeddings (n, dim) as well, in one pass of the model.
 
-        With a dictionary, all k features are cells: codes put the hits into order, and cells find the neighbours.
+        With a dictionary, most of the k features are cells, which find neighbours; codes put them into order.
 
         Args:
             texts: As of `encode_query`.
@@ -141,7 +141,7 @@ class TextEncoder(AdaptableModel):
             task: What the texts are.
             k: Features kept; the task's own number if None.
             candidates: Of queries whose hits are rescored by codes: `k_candidates` features, and with a dictionary
-                cells alone.
+                mostly cells.
 
         Raises:
             ValueError: The model has no such head, the shapes do not fit, or `texts` are missing.
@@ -150,7 +150,7 @@ class TextEncoder(AdaptableModel):
         if k is not None and k < 1:
             raise ValueError(f"k must be at least 1, got {k}.")
         own = self.k_candidates if candidates else self.k_query if task == "query" else self.k
-        return encoding.sparsify(embeddings, texts, task, k or own, by_cells=candidates)
+        return encoding.sparsify(embeddings, texts, task, k or own, candidates=candidates)
 
     def encode_embedded(self, embeddings: NDArray[np.float32], texts: Sequence[str]) -> SparseVectors:
         """Encode n documents whose embeddings (n, dim) are known, as `encode_document` does, without the dense model.

@@ -11,11 +11,12 @@ from torch import nn
 
 from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.backend import DenseModel, OpenVinoModel, TorchModel, run_modules
+from connector.encoders.dictionary import TwoLevelDictionary
 from connector.encoders.facts import ModelFacts
 from connector.encoders.graph import Backend, choose_backend
 from connector.encoders.idf import QueryIdf, with_query_idf
 from connector.encoders.labels import Labels
-from connector.vectors.codes import RotatedCode
+from connector.vectors.codes import Bits, RotatedCode
 from connector.vectors.statistics import CorpusStatistics
 
 
@@ -95,14 +96,33 @@ class AdaptableModel(ModelFacts):
             return self
         return self._of(with_query_idf(self.model))
 
+    def make_code(self, bits: Bits, norm: float = 1.0) -> RotatedCode:
+        """Codes for a new index: of the dictionary's principal components, or turned at random.
+
+        Args:
+            bits: For each dimension, on average.
+            norm: Of the embeddings.
+
+        Raises:
+            ValueError: The model is no dense model with a head, or there are no such codes.
+        """
+        head = self._require_head()
+        if isinstance(head, TwoLevelDictionary):
+            return head.code(bits, norm)
+        return RotatedCode(head.statistics.mean, bits, norm=norm)
+
     def with_code(self, code: RotatedCode | None) -> Self:
         """The same encoder, giving documents such codes.
 
         Raises:
             ValueError: The model is no dense model with a head, or the codes are of another width.
         """
-        if code is not None and code.dim != self._require_head().dim:
-            raise ValueError(f"codes of {code.dim} dimensions do not fit embeddings of {self._require_head().dim}.")
+        if code is not None:
+            head = self._require_head()
+            if code.dim != head.dim:
+                raise ValueError(f"codes of {code.dim} dimensions do not fit embeddings of {head.dim}.")
+            if code.groups and isinstance(head, TwoLevelDictionary):
+                code = code.with_components(head.principal_components)
         return self._with(self.model, code)
 
     def with_head(self, head: KSparseAutoEncoder) -> Self:

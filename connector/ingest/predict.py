@@ -21,7 +21,7 @@ from connector.ingest.own_dictionary import OwnDictionary
 from connector.ingest.pipeline import WRITE_SIZE, to_sparse_documents
 from connector.ingest.prepare import prepare_encoder
 from connector.types import Document, MalformedRecord
-from connector.vectors.codes import Bits
+from connector.vectors.codes import CodeBits
 
 _DICTIONARY = ("tim", "tip")
 
@@ -56,7 +56,7 @@ def predict(
     encoder: TextEncoder,
     records: Iterable[Document | MalformedRecord],
     *,
-    rescore: Bits | None = None,
+    rescore: CodeBits = None,
     calibrate: bool = True,
     dictionary: bool = False,
     fields: Mapping[str, str] | None = None,

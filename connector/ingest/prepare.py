@@ -20,7 +20,7 @@ from connector.index.schema import (
 )
 from connector.ingest.index_encoder import encoder_of, load_index_encoder
 from connector.types import SearchDefaults
-from connector.vectors.codes import Bits, RotatedCode
+from connector.vectors.codes import Bits, CodeBits, RotatedCode
 from connector.vectors.statistics import CorpusStatistics
 from connector.vectors.storage import find_weight_exponent
 
@@ -33,7 +33,7 @@ _log = getLogger("ksparse.ingest")
 _MEASURED = 64
 """Documents that tell how long embeddings are, and how small weights."""
 
-_DICTIONARY_SEARCH = SearchDefaults(window=500)
+_DICTIONARY_SEARCH = SearchDefaults(window=300)
 """Cells find more candidates than a head does, and say less of their order."""
 
 
@@ -44,7 +44,7 @@ def prepare_encoder(
     *,
     sample: Callable[[], Sequence[str]] | Sequence[str] = (),
     dictionary: OwnDictionary | None = None,
-    rescore: Bits | None = None,
+    rescore: CodeBits = None,
     search: SearchDefaults | None = None,
     fields: Mapping[str, str] | None = None,
     mappings: Mapping[str, Any] | None = None,
@@ -60,7 +60,8 @@ def prepare_encoder(
             that returns some, called if they are needed. Without any, a new index has none.
         dictionary: Builds the dictionary of a new index; None keeps the encoder's own head.
         rescore: Keep a code of the dense embedding, so many bits a dimension, with each document of a new index, to
-            put the first hits into the dense order.
+            put the first hits into the dense order. "auto" is 3 with a dictionary, 4 with another head, and none
+            without a dense model.
         search: How a new index is searched where a search does not say.
         fields: Further top-level fields, from name to mapping type.
         mappings: Further parts of a new index's mapping, as in `index_body`.
@@ -123,7 +124,7 @@ class _NewEncoder(NamedTuple):
 
 
 def _new_encoder(
-    encoder: TextEncoder, sample: Callable[[], Sequence[str]] | Sequence[str], rescore: Bits | None
+    encoder: TextEncoder, sample: Callable[[], Sequence[str]] | Sequence[str], rescore: CodeBits
 ) -> _NewEncoder:
     """Calibrate an encoder on the sample, unless it is a dictionary that was built from it."""
     texts = () if encoder.statistics is None else sample() if callable(sample) else sample
@@ -136,8 +137,9 @@ def _new_encoder(
         statistics = encoder.statistics if encoder.is_splade else None
     calibrated = encoder.with_statistics(statistics)
     some = calibrated.encode_document(list(texts[:_MEASURED])) if texts else None
-    if rescore is not None:
-        calibrated = calibrated.with_code(_code_for(calibrated, texts, rescore))
+    bits = _usual_bits(calibrated) if rescore == "auto" else rescore
+    if bits is not None:
+        calibrated = calibrated.with_code(_code_for(calibrated, texts, bits))
     exponent = find_weight_exponent(some.weights, margin=1) if some is not None and some.weights.any() else 0
     return _NewEncoder(calibrated, statistics, exponent)
 
@@ -156,4 +158,11 @@ def _code_for(encoder: TextEncoder, texts: Sequence[str], bits: Bits) -> Rotated
         raise EncoderError("rescoring needs a dense model with a K-sparse head; this encoder is of another kind.")
     some = encoder.embed(list(texts[:_MEASURED])) if texts else None
     norm = float(np.linalg.norm(some, axis=1).max()) if some is not None else 1.0
-    return RotatedCode(encoder.statistics.mean, bits, norm=norm)
+    return encoder.make_code(bits, norm)
+
+
+def _usual_bits(encoder: TextEncoder) -> Bits | None:
+    """At 3 bits, codes of principal components come as close to the dense order as others at 4."""
+    if encoder.head is None:
+        return None
+    return 3 if encoder.has_dictionary else 4

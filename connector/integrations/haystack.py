@@ -33,7 +33,7 @@ from connector.integrations.store import IndexStore
 from connector.query.terms import META_FIELD, typed_mappings
 from connector.types import Document as OurDocument
 from connector.types import SparseVectors
-from connector.vectors.codes import Bits
+from connector.vectors.codes import CodeBits
 
 _REST_FIELD = "haystack"
 """What the index need not look into: a document's blob and dense embedding."""
@@ -92,7 +92,7 @@ class KSparseDocumentStore:
         url: str | Sequence[str] | None = None,
         username: Secret | None = _USERNAME,
         password: Secret | None = _PASSWORD,
-        rescore: Bits | None = None,
+        rescore: CodeBits = "auto",
         settings: dict[str, Any] | None = None,
         refresh: bool = True,
         client: OpenSearch | None = None,

@@ -39,7 +39,7 @@ from connector.query.terms import META_FIELD, TERMS_FIELD
 from connector.search.diversify import diversify
 from connector.search.retriever import Retriever
 from connector.types import Deletion, Document, Hit, MalformedRecord, SparseVectors
-from connector.vectors.codes import Bits
+from connector.vectors.codes import CodeBits
 
 
 class StoreWriteError(BulkWriteError):
@@ -94,7 +94,7 @@ class IndexStore:
         encoder: TextEncoder | str | None = None,
         client: OpenSearch | None = None,
         url: str | Sequence[str] | None = None,
-        rescore: Bits | None = None,
+        rescore: CodeBits = "auto",
         sample: Sequence[str] = (),
         settings: Mapping[str, Any] | None = None,
         mappings: Mapping[str, Any] | None = None,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from connector.vectors.codes import Bits, RotatedCode
+from connector.vectors.codes import GridBits, Group, RotatedCode
 
 CODE_FIELD = "dense_code"
 
@@ -77,10 +77,16 @@ def build_script(code: RotatedCode, query: NDArray[np.float32]) -> dict[str, Any
     if query.shape != (code.dim,):
         raise ValueError(f"the query's embedding must have shape ({code.dim},), got {query.shape}.")
     turned = query @ code.rotation
-    step = float(np.abs(turned).max()) / (_LAST - _ZERO) or 1.0
-    text = "".join(map(chr, (np.rint(turned / step).astype(np.int64) + _ZERO).tolist()))
-    params = {"q": text, "scale": step * code.factor_unit / 2, "shift": 1.0 + float(code.mean @ query)}
-    return {"lang": "painless", "source": script_source(code.dim, code.bits), "params": params}
+    text, scales, start = "", [], 0
+    for (dims, _bits), unit in zip(code.layout, code.factor_units, strict=True):
+        part = turned[start : start + dims]
+        step = float(np.abs(part).max()) / (_LAST - _ZERO) or 1.0
+        text += "".join(map(chr, (np.rint(part / step).astype(np.int64) + _ZERO).tolist()))
+        scales.append(step * unit / 2)
+        start += dims
+    params = {"q": text, "shift": 1.0 + float(code.mean @ query)}
+    params |= {f"scale{number}": scale for number, scale in enumerate(scales)}
+    return {"lang": "painless", "source": script_source(code.layout), "params": params}
 
 
 def score_by(script: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,19 +107,28 @@ def rescore_by(script: Mapping[str, Any], window: int) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=32)
-def script_source(dim: int, bits: Bits) -> str:
-    """The script for codes of some width: always the same text, so that the server compiles it once."""
-    per_byte, length = 8 // bits, dim * bits // 8
-    mask, odd = 2**bits - 1, 2**bits - 1
-    terms = " + ".join(
-        f"(q.charAt(j + {place}) - {_ZERO}) * ((x >> {bits * (per_byte - 1 - place)} & {mask}) * 2 - {odd})"
-        for place in range(per_byte)
-    )
+def script_source(layout: tuple[Group, ...]) -> str:
+    """The script for codes of some layout: always the same text, so that the server compiles it once."""
+    parts, start = [], 0
+    for number, group in enumerate(layout):
+        end = start + group.num_bytes
+        parts.append(
+            f"s = 0; for (int i = o + {start}; i < o + {end}; ++i) "
+            f"{{ int x = a[i]; s += {_terms(group.bits)}; j += {8 // group.bits}; }} "
+            f"t += (double) params.scale{number} * s * ((a[o + {end}] & 255) << 8 | (a[o + {end + 1}] & 255)); "
+        )
+        start = end + 2
     return (
         f"if (doc['{CODE_FIELD}'].size() == 0) {{ return 0; }} "
         f"def code = doc['{CODE_FIELD}'].value; byte[] a = code.bytes; int o = code.offset; String q = params.q; "
-        f"int s = 0; int j = 0; for (int i = 0; i < {length}; ++i) "
-        f"{{ int x = a[o + i]; s += {terms}; j += {per_byte}; }} "
-        f"int f = (a[o + {length}] & 255) << 8 | (a[o + {length + 1}] & 255); "
-        "return Math.max(0.0, (double) params.scale * s * f + (double) params.shift);"
+        f"int s; int j = 0; double t = (double) params.shift; {''.join(parts)}return Math.max(0.0, t);"
+    )
+
+
+def _terms(bits: GridBits) -> str:
+    """The products of the values in one byte with those of the query."""
+    per_byte, most = 8 // bits, 2**bits - 1
+    return " + ".join(
+        f"(q.charAt(j + {place}) - {_ZERO}) * ((x >> {bits * (per_byte - 1 - place)} & {most}) * 2 - {most})"
+        for place in range(per_byte)
     )

@@ -33,7 +33,7 @@ from connector.query.filters import Filters, filter_clauses
 from connector.query.pruning import Pruning
 from connector.search.retriever import Retriever
 from connector.types import Deletion, Document, Hit, SearchDefaults
-from connector.vectors.codes import Bits
+from connector.vectors.codes import CodeBits
 
 _NO_OPTIONS = SearchOptions()
 
@@ -60,15 +60,16 @@ class NewIndex:
     """What an index becomes when the first documents create it.
 
     Attributes:
-        code_bits: Bits a dimension of the code of each dense embedding that the top hits are rescored by: 1, 2, 4 or 8.
-            None keeps no codes: least disk, and features alone decide the order.
+        code_bits: Bits a dimension of the code of each dense embedding that the top hits are rescored by: 1, 2, 4 or 8,
+            and 3 with a dictionary of the index's own. "auto" is 3 with such a dictionary, 4 with another head, and no
+            codes without a dense model. None keeps no codes: least disk, and features alone decide the order.
         search: Default settings of its searches.
         fields: Top-level fields beside title, text and metadata, from name to mapping type.
         mappings: Further parts of the mapping.
         settings: Index settings, such as `number_of_shards`.
     """
 
-    code_bits: Bits | None = 4
+    code_bits: CodeBits = "auto"
     search: SearchDefaults | None = None
     fields: Mapping[str, str] = field(default_factory=dict)
     mappings: Mapping[str, Any] | None = None
@@ -364,7 +365,7 @@ class SparseIndex:
             encoder,
             sample=sample,
             dictionary=own,
-            rescore=new.code_bits if encoder.head is not None else None,
+            rescore=new.code_bits,
             search=new.search,
             fields=new.fields,
             mappings=new.mappings,

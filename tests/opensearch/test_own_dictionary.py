@@ -11,6 +11,7 @@ from threading import Barrier
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from numpy.typing import NDArray
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import AuthorizationException
 
@@ -86,24 +87,31 @@ def test_another_machine_searches_without_any_file(
     retriever = Retriever(client, named, loaded)
     for row in (0, 7, 600):
         # Codes of 16 dimensions are coarse.
-        assert TEXTS[row] in {hit.text for hit in retriever.search(TEXTS[row], top_k=50)}
+        assert TEXTS[row] in {hit.text for hit in retriever.search(TEXTS[row], top_k=100)}
         assert TEXTS[row] in {hit.text for hit in retriever.search(TEXTS[row], top_k=10, window=0)}
     assert [path.stem for path in cache_folder().iterdir()] == [dictionary_of(schema).sha256]
     assert own_cache in cache_folder().parents
 
 
-def test_rescored_searches_find_by_cells_alone_and_others_by_tokens_too(
+def test_rescored_searches_use_more_cells_and_fewer_tokens_than_others(
     client: OpenSearch, named: str, dense: TextEncoder
 ) -> None:
     retriever = Retriever(client, named, prepare(client, named, dense))
     head = retriever.encoder.head
     assert isinstance(head, TwoLevelDictionary)
-    assert retriever.defaults().window == 500
-    assert retriever.defaults().k_query == head.candidate_cells == 32
-    vectors, _ = retriever.encoder.encode_query_for_rescoring([TEXTS[0]])
-    assert (vectors.features[vectors.weights > 0] < head.num_latents).all()
+    assert retriever.defaults().window == 300
+    assert retriever.defaults().k_query == head.k_candidates == 28
+
+    def split(features: NDArray[np.int32], weights: NDArray[np.float32]) -> tuple[int, int]:
+        used = features[weights > 0]
+        return int((used < head.num_latents).sum()), int((used >= head.num_latents).sum())
+
+    rescored, _ = retriever.encoder.encode_query_for_rescoring([TEXTS[0]], k=head.k_candidates)
+    cells, tokens = split(rescored.features, rescored.weights)
+    assert cells == 24 and tokens <= 4
     alone = retriever.encoder.encode_query([TEXTS[0]])
-    assert (alone.features[alone.weights > 0] >= head.num_latents).any(), "tokens"
+    assert split(alone.features, alone.weights)[0] == head.query_cells == 16
+    assert split(alone.features, alone.weights)[1] > tokens
 
 
 def test_the_dictionary_is_hidden_and_goes_with_its_index(client: OpenSearch, index: str, dense: TextEncoder) -> None:
@@ -223,7 +231,7 @@ def test_the_commands_need_no_option_for_it(
     run("ingest", "corpus.jsonl", "--index", named, "--quiet")
     schema = existing_schema(client, named)
     assert dictionary_of(schema).size > 1_000
-    assert schema.code is not None and schema.code.bits == 4
+    assert schema.code is not None and schema.code.bits == 3
     [hit] = json.loads(run("search", TEXTS[5], "--index", named, "--top-k", "1", "--json"))["hits"]
     assert hit["source"]["text"] == TEXTS[5]
     run("ingest", "few.jsonl", "--index", named, "--quiet")
@@ -260,7 +268,7 @@ def test_the_doctor_says_when_a_new_dictionary_would_pay(
     assert f"{named}: 1,200 documents, 702 cells; searches with 50 of them find" in said
     assert said.endswith("Nothing to do.\n")
     facts = json.loads(examine("--json")[1])
-    assert facts["recall"] > 0.95
+    assert facts["recall"] > 0.9
     assert not facts["outgrown"]
     # A search that reads less finds less.
     client.indices.put_mapping(index=named, body={"_meta": with_search(client, named, k_query=1, window=10)})

@@ -10,7 +10,7 @@ from opensearchpy import OpenSearch
 
 from benchmarks.systems.base import write
 from connector.query.rescore import CODE_FIELD, build_rescore, code_mapping
-from connector.vectors.codes import Bits, RotatedCode
+from connector.vectors.codes import Bits, Group, RotatedCode
 from tests.unit_vectors import DOCUMENTS, QUERIES
 
 pytestmark = pytest.mark.opensearch
@@ -18,9 +18,13 @@ pytestmark = pytest.mark.opensearch
 COUNT = 60
 
 
-@pytest.mark.parametrize("bits", [1, 2, 4, 8])
-def test_the_server_scores_as_we_do(client: OpenSearch, index: str, bits: Bits) -> None:
-    code = RotatedCode(DOCUMENTS.mean(axis=0), bits)
+MIXED = (Group(32, 8), Group(64, 4), Group(16, 2), Group(8, 1))
+
+
+@pytest.mark.parametrize(("bits", "groups"), [(1, ()), (2, ()), (4, ()), (8, ()), (3, MIXED)])
+def test_the_server_scores_as_we_do(client: OpenSearch, index: str, bits: Bits, groups: tuple[Group, ...]) -> None:
+    components = np.eye(DOCUMENTS.shape[1], dtype=np.float32)
+    code = RotatedCode(DOCUMENTS.mean(axis=0), bits, groups=groups, components=components)
     properties = {CODE_FIELD: code_mapping(), "n": {"type": "integer"}}
     client.indices.create(
         index=index, body={"settings": {"number_of_shards": 1}, "mappings": {"properties": properties}}

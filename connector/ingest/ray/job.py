@@ -31,7 +31,7 @@ from connector.ingest.prepare import prepare_encoder
 from connector.ingest.ray.worker import COUNTS, Read, Worker, read_parts, read_rows
 from connector.ingest.sample import MOST_DOCUMENTS, Sampled
 from connector.types import SearchDefaults
-from connector.vectors.codes import Bits
+from connector.vectors.codes import CodeBits
 
 _log = getLogger("ksparse.ingest")
 
@@ -87,7 +87,7 @@ class RayIngest:
     dead_letters: Path | None = None
     idf: bool = False
     calibrate: bool = True
-    rescore: Bits | None = None
+    rescore: CodeBits = None
     search: SearchDefaults | None = None
     fields: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)

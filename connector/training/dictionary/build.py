@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from connector.encoders.dictionary import TwoLevelDictionary
-from connector.vectors.codes import random_rotation
 from connector.vectors.statistics import CorpusStatistics
 
 MAX_CELLS = 1_048_576
@@ -31,7 +30,10 @@ _DOCUMENTS_PER_CELL = 4
 _VARIANCE = 0.9
 """Of the embeddings, kept by the projection: fewer dimensions lose neighbours, more of them gain a point at most."""
 
-_PROJECTION_SAMPLE = 20_000
+_CODED_VARIANCE = 0.995
+"""Of the embeddings, in the components that are kept for codes, which give bits to those that deserve them."""
+
+_COMPONENTS_SAMPLE = 20_000
 
 _COARSE_SAMPLE = 64
 """Documents for each coarse cell that coarse centroids are taken of."""
@@ -91,20 +93,24 @@ def build_dictionary(
     report = progress or (lambda _share: None)
     told = statistics or CorpusStatistics.measure(embeddings)
     order = np.random.default_rng(seed).permutation(len(embeddings))
-    projection = _projection(embeddings[order[:_PROJECTION_SAMPLE]] - told.mean, seed)
+    components, variances, width = _components(embeddings[order[:_COMPONENTS_SAMPLE]] - told.mean)
     head = TwoLevelDictionary(
         embeddings.shape[1],
-        projection.shape[1],
+        width,
         num_coarse,
         num_fine,
         k,
         k_query,
+        num_components=components.shape[1],
         base_model=base_model,
         **options,  # type: ignore[arg-type]
     )
     head.use_statistics(told)
+    head.use_components(components, variances)
     blocks = (embeddings[order[start : start + _BLOCK]] for start in range(0, len(order), _BLOCK))
-    directions = torch.cat([normalize(torch.from_numpy(block - told.mean) @ projection, dim=1) for block in blocks])
+    directions = torch.cat(
+        [normalize(torch.from_numpy(block - told.mean) @ head.projection, dim=1) for block in blocks]
+    )
     coarse = _centroids(directions[: max(num_coarse, _COARSE_SAMPLE * num_coarse)], num_coarse, _COARSE_ITERATIONS)
     nearest = torch.cat([(block @ coarse.T).argmax(dim=1) for block in torch.split(directions, _BLOCK)])
     grouped, sizes = nearest.argsort(stable=True), nearest.bincount(minlength=num_coarse).tolist()
@@ -115,22 +121,26 @@ def build_dictionary(
         fine[cell] = _centroids(members, num_fine, _FINE_ITERATIONS)
         start += size
         report((cell + 1) / num_coarse)
-    head.use_cells(projection, coarse, fine.flatten(0, 1))
+    head.use_cells(coarse, fine.flatten(0, 1))
     return head
 
 
-def _projection(centred: NDArray[np.float32], seed: int) -> Tensor:
-    """The strongest principal components, turned at random: (dim, width), in half precision.
-
-    What is left after them is spread evenly over the dimensions, so that one grid of a few bits serves all.
-    """
+def _components(centred: NDArray[np.float32]) -> tuple[Tensor, Tensor, int]:
+    """The strongest principal components (dim, m), their variances (m,), and how many of them the cells need."""
     dim = centred.shape[1]
     directions = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
-    variances, components = np.linalg.eigh(directions.T.astype(np.float64) @ directions)
-    kept = int(np.searchsorted(np.cumsum(variances[::-1]), _VARIANCE * variances.sum())) + 1
-    width = min(dim // 4 * 4, -(-kept // 8) * 8)
-    turned = components[:, ::-1][:, :width] @ random_rotation(width, seed)
-    return torch.from_numpy(turned.astype(np.float32)).half().float()
+    found, components = np.linalg.eigh(directions.T.astype(np.float64) @ directions / len(directions))
+    variances, components = found[::-1].clip(0), components[:, ::-1]
+    shares = np.cumsum(variances) / max(variances.sum(), 1e-12)
+
+    def count(share: float, step: int) -> int:
+        needed = int(np.searchsorted(shares, share)) + 1
+        return int(min(dim // 4 * 4, -(-needed // step) * step))
+
+    width = count(_VARIANCE, 8)
+    kept = max(width, count(_CODED_VARIANCE, 32))
+    strongest = np.ascontiguousarray(components[:, :kept], dtype=np.float32)
+    return torch.from_numpy(strongest), torch.from_numpy(variances[:kept].astype(np.float32)), width
 
 
 def _centroids(directions: Tensor, count: int, iterations: int) -> Tensor:
