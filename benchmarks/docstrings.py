@@ -19,7 +19,7 @@ from typing import NamedTuple
 _SKIPPED = {"tests", "test", "testing", "_vendor", "vendored", "idlelib", "lib2to3", "__pycache__"}
 _FIRST_SENTENCE = re.compile(r"^(.{20,200}?[.:])(?:\s+)(.*)$", re.DOTALL)
 _MARKUP = re.compile(r":[a-z]+:`([^`]*)`|``|\*\*|>>> ")
-_MOST_CHARACTERS = 2_000
+_MOST_CHARACTERS = 600
 _FEWEST_WORDS = 12
 
 

@@ -31,7 +31,6 @@ def nothing_starts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def started(*_: object, **__: object) -> None:
         raise AssertionError("a model was loaded, or a node started")
 
-    monkeypatch.setattr("connector.cli.encoder.load_encoder", started)
     monkeypatch.setattr("connector.encoders.load.load_encoder", started)
     monkeypatch.setattr("benchmarks.demo.running_cluster", started)
     monkeypatch.chdir(tmp_path)

@@ -1,10 +1,12 @@
-"""Progress bars on standard error, silent where nobody looks."""
+"""Progress on standard error: bars on a terminal, elsewhere a line every few seconds."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import click
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -25,11 +27,34 @@ class _DocumentsPerSecond(ProgressColumn):
         return Text(f"{task.completed / task.elapsed if task.elapsed else 0.0:,.0f} documents/s")
 
 
+_EVERY_S = 5.0
+"""Between two lines where there is no terminal."""
+
+
+class _Lines:
+    """Writes what is being done, now and then."""
+
+    def __init__(self) -> None:
+        self._last, self._stage = 0.0, ""
+
+    def write(self, stage: str, line: str) -> None:
+        """Write the line if the stage is a new one, or if the last line was written some seconds ago."""
+        now = time.monotonic()
+        if stage != self._stage or now - self._last >= _EVERY_S:
+            self._last, self._stage = now, stage
+            click.echo(line, err=True)
+
+
 @contextmanager
 def stages(quiet: bool) -> Iterator[Callable[[str, float], None]]:
-    """Yield a function that is told what is being done and the share of it that is done; one bar for each."""
+    """Yield a function that is told what is being done and the share of it that is done; one bar or line for each."""
+    console = Console(stderr=True)
+    if not quiet and not console.is_terminal:
+        lines = _Lines()
+        yield lambda what, share: lines.write(what, f"{what}: {share:.0%}")
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), disable=quiet) as bars:
+    with Progress(*columns, TimeRemainingColumn(), console=console, disable=quiet) as bars:
         tasks = {}
 
         def report(what: str, share: float) -> None:
@@ -43,7 +68,12 @@ def stages(quiet: bool) -> Iterator[Callable[[str, float], None]]:
 @contextmanager
 def documents(quiet: bool, total: int | None, what: str) -> Iterator[Callable[[int], None]]:
     """Yield a function that is told how many documents are done, of `total` if that is known."""
+    console = Console(stderr=True)
+    if not quiet and not console.is_terminal:
+        lines, of = _Lines(), f" of {total:,}" if total is not None else ""
+        yield lambda done: lines.write(what, f"{what}: {done:,}{of} documents")
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _DocumentsPerSecond())
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), disable=quiet) as bars:
+    with Progress(*columns, TimeRemainingColumn(), console=console, disable=quiet) as bars:
         task = bars.add_task(what, total=total)
         yield lambda done: bars.update(task, completed=done)

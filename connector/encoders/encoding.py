@@ -129,6 +129,7 @@ def embed_texts(
     batch_size: int,
     *,
     dim: int,
+    progress: Callable[[float], None] | None = None,
 ) -> NDArray[np.float32]:
     """Run a dense model alone: (n, dim).
 
@@ -139,10 +140,14 @@ def embed_texts(
         task: Whose prompt is put in front; None for no prompt.
         batch_size: As of `TextEncoder.encode_document`.
         dim: Of the embeddings.
+        progress: Told the share that is done, after each batch.
     """
-    outputs = np.empty((len(texts), dim), dtype=np.float32)
+    outputs, done = np.empty((len(texts), dim), dtype=np.float32), 0
     for batch, embeddings in dense.embed(_batches(model, texts, task, batch_size, None)):
         outputs[batch.rows] = embeddings.float().cpu().numpy()
+        done += len(batch.rows)
+        if progress is not None:
+            progress(done / len(texts))
     return outputs
 
 

@@ -19,9 +19,6 @@ from connector.encoders.lexical import count_texts
 
 _log = getLogger("ksparse.training")
 
-_BLOCK = 1_024
-"""Texts embedded between two calls of `progress`."""
-
 
 class EmbeddingCache:
     """Embeds texts with one dense model and remembers the result under the hash of model and texts.
@@ -59,15 +56,7 @@ class EmbeddingCache:
         if path is not None and path.is_file():
             _log.info("Embeddings of %d texts are read from %s.", len(texts), path)
             return np.asarray(np.load(path), dtype=np.float32)
-        embeddings = np.empty((len(texts), dim), dtype=np.float32)
-        # Blocks of similar length, so that a batch holds little padding.
-        order = np.argsort([-len(text) for text in texts], kind="stable")
-        for start in range(0, len(texts), _BLOCK):
-            rows = order[start : start + _BLOCK]
-            some = [texts[row] for row in rows]
-            embeddings[rows] = embed_texts(self._model, self._dense, some, None, batch_size, dim=dim)
-            if progress is not None:
-                progress((start + len(rows)) / len(texts))
+        embeddings = embed_texts(self._model, self._dense, texts, None, batch_size, dim=dim, progress=progress)
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
             unfinished = path.with_suffix(f".{os.getpid()}.tmp.npy")

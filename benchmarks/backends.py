@@ -1,0 +1,82 @@
+"""`ksparse ingest` from beginning to end by each backend of the dense model, in turns."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from opensearchpy import OpenSearch
+
+from connector.index.companion import delete_companion
+from connector.index.schema import existing_schema
+
+INDEX = "ksparse-bench-backends"
+
+
+def compare_backends(
+    client: OpenSearch,
+    url: str,
+    corpus: Path,
+    documents: int,
+    *,
+    backends: Sequence[str],
+    rounds: int,
+    report: Callable[[str, float], None],
+) -> list[dict[str, Any]]:
+    """Ingest a corpus into a new index, once for each backend in every round, and return a row for each.
+
+    The whole command is timed: imports, the dictionary of the index, encoding, writing. Processor time is that of the
+    command alone, and says more than seconds where the machine has other work.
+
+    Args:
+        client: Of the node.
+        url: Of the node.
+        corpus: Its documents in a file.
+        documents: How many there are.
+        backends: Names of backends.
+        rounds: Of all of them.
+        report: Told what is being done, and the share of it.
+    """
+    taken: dict[str, list[tuple[float, float]]] = {backend: [] for backend in backends}
+    for turn in range(rounds):
+        for place, backend in enumerate(backends):
+            report(f"ingesting {corpus.stem}", (turn * len(backends) + place) / (rounds * len(backends)))
+            taken[backend].append(_ingest(client, url, corpus, backend))
+    report(f"ingesting {corpus.stem}", 1.0)
+    return [
+        {
+            "way": f"ksparse ingest, {backend}",
+            "documents_per_s": documents / statistics.median(wall for wall, _ in runs),
+            "documents_per_cpu_s": documents / statistics.median(cpu for _, cpu in runs),
+        }
+        for backend, runs in taken.items()
+    ]
+
+
+def _ingest(client: OpenSearch, url: str, corpus: Path, backend: str) -> tuple[float, float]:
+    """Seconds, and those of the processor, of one command."""
+    command = [sys.executable, "-c", "from connector.cli.main import cli; cli()", "ingest", str(corpus)]
+    command += ["--index", INDEX, "--backend", backend, "--device", "cpu", "--quiet"]
+    before, started = os.times(), time.perf_counter()
+    try:
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=os.environ | {"OPENSEARCH_URL": url})
+        wall, after = time.perf_counter() - started, os.times()
+    finally:
+        _delete(client)
+    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    return wall, cpu
+
+
+def _delete(client: OpenSearch) -> None:
+    if not client.indices.exists(index=INDEX):
+        return
+    dictionary = existing_schema(client, INDEX).dictionary
+    client.indices.delete(index=INDEX)
+    if dictionary is not None:
+        delete_companion(client, dictionary)
