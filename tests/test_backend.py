@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import os
 import os.path
 import random
 import shutil
@@ -12,10 +13,13 @@ import sys
 import textwrap
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
+from connector.cli.options import device_option
 from connector.encoders.backend import OpenVinoModel
 from connector.encoders.graph import choose_backend, choose_threads
 from connector.encoders.load import join, load_encoder
@@ -229,3 +233,18 @@ def ndcg_at_10(documents: SparseVectors, queries: SparseVectors) -> float:
         place = sum(score > scores[row] for score in scores)
         gains.append(1 / np.log2(2 + place) if place < 10 else 0.0)
     return float(np.mean(gains))
+
+
+def test_options_of_a_command_hold_for_that_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KSPARSE_THREADS", raising=False)
+
+    @click.command()
+    @device_option
+    def show(device: str | None) -> None:
+        click.echo(f"{device} {choose_backend(None, 'cpu')} {choose_threads()}")
+
+    asked = CliRunner().invoke(show, ["--backend", "openvino", "--threads", "1"])
+    assert asked.output == "None openvino 1\n"
+    assert choose_backend(None, "cpu") == "torch"
+    assert "KSPARSE_THREADS" not in os.environ
+    assert "is not one of 'auto', 'torch', 'openvino'" in CliRunner().invoke(show, ["--backend", "onnx"]).output

@@ -27,7 +27,7 @@ Examples:
     help="A BEIR folder.  [default: docstrings of the installed packages]",
 )
 @encoder_option
-@click.option("--documents", type=click.IntRange(100), default=5_000, show_default=True, help="Docstrings at most.")
+@click.option("--documents", type=click.IntRange(100), default=3_000, show_default=True, help="Docstrings at most.")
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Timed rounds, after a warm-up.")
 @click.option(
     "--cache",

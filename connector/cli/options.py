@@ -35,9 +35,18 @@ def together(*options: Callable[[F], F]) -> Callable[[F], F]:
 def _to_environment(variable: str) -> Callable[..., None]:
     """A callback that lets an option say for this run what the environment says for all."""
 
-    def keep(_context: click.Context, _option: click.Parameter, value: object) -> None:
-        if value is not None:
-            os.environ[variable] = str(value)
+    def keep(context: click.Context, _option: click.Parameter, value: object) -> None:
+        if value is None:
+            return
+        before = os.environ.get(variable)
+        os.environ[variable] = str(value)
+
+        @context.call_on_close
+        def restore() -> None:
+            if before is None:
+                os.environ.pop(variable, None)
+            else:
+                os.environ[variable] = before
 
     return keep
 
