@@ -74,7 +74,7 @@ def compare(
         data: Encoded, with judgements.
         systems: Those with the same index share it; the first of them fills it.
         plan: What to measure.
-        report: Told what is being done, and the share of it.
+        report: Called with the current task and the share of it done.
 
     Raises:
         ConnectorError: An index does not hold what it should, or the settings of a system make no difference.

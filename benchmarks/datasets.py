@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,6 +18,7 @@ from connector.encoders.text import TextEncoder
 from connector.errors import CorpusError
 from connector.evaluation.datasets import RetrievalSet, load_retrieval_set
 from connector.evaluation.exact import exact_search
+from connector.files import written_whole
 from connector.training.embeddings import EmbeddingCache
 from connector.types import Document, Query, SparseVectors
 from connector.vectors.statistics import CorpusStatistics
@@ -36,7 +36,7 @@ class EncodedSet:
         query_embeddings: float32 (m, dim).
         document_vectors: n sparse vectors.
         query_vectors: m sparse vectors with as many features as may be asked for.
-        encoder: Which encoded it, told its statistics.
+        encoder: Which encoded it, with its statistics.
     """
 
     name: str
@@ -81,10 +81,8 @@ def cached_vectors(encoder: TextEncoder, texts: list[str], task: Task, folder: P
         with np.load(path) as kept:
             return SparseVectors(kept["features"], kept["weights"])
     vectors = encoder.encode_document(texts) if task == "document" else encoder.encode_query(texts)
-    folder.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(f".{os.getpid()}.tmp.npz")
-    np.savez(unfinished, features=vectors.features, weights=vectors.weights)
-    unfinished.replace(path)
+    with written_whole(path) as file:
+        np.savez(file, features=vectors.features, weights=vectors.weights)
     return vectors
 
 
@@ -100,7 +98,7 @@ def encode_by(
         idf: Weigh queries by idf, though the encoder by itself does not; documents are the same.
 
     Returns:
-        The encoder, told the idf of features if it weighs queries by it; documents; queries.
+        The encoder, with the IDF of features if it weights queries by it; documents; queries.
     """
     documents = cached_vectors(encoder, [document.content for document in data.documents], "document", folder)
     if idf:
@@ -111,7 +109,7 @@ def encode_by(
 
 
 def check_sets(folders: Iterable[Path], split: str = "test") -> None:
-    """Make sure that sets can be read, before anything that takes longer.
+    """Make sure that sets can be read, before anything slower.
 
     Raises:
         CorpusError: One has no corpus, no queries, or judgements without the split.

@@ -16,9 +16,11 @@ from benchmarks.datasets import EncodedSet
 from benchmarks.environment import describe
 from benchmarks.suites import demo_systems
 from connector.cluster import Cluster, down, up
+from connector.index.meta import IndexMeta
+from connector.index.new_index import NewIndex
 from connector.index.schema import prepare_index
 from connector.index.writer import BulkWriter
-from connector.ingest.pipeline import to_sparse_documents
+from connector.ingest.preparation import to_sparse_documents
 from connector.search.retriever import Retriever
 from connector.types import Hit
 
@@ -54,9 +56,8 @@ def answer_questions(client: OpenSearch, data: EncodedSet, questions: Sequence[s
     prepare_index(
         client,
         DEMO_INDEX,
-        data.encoder.fingerprint,
-        statistics=data.encoder.statistics,
-        settings={"number_of_shards": 1, "number_of_replicas": 0},
+        IndexMeta(data.encoder.fingerprint, statistics=data.encoder.statistics),
+        NewIndex(settings={"number_of_shards": 1, "number_of_replicas": 0}),
     )
     writer = BulkWriter(client, DEMO_INDEX)
     writer.write(to_sparse_documents(data.documents, data.document_vectors))

@@ -28,7 +28,7 @@ def encoder_frontier(
         data: Encoded with 128 features a document and 64 a query.
         num_features: Width of the encoder's output.
         num_latents: The first so many features may be dead; a word that no document has is not. All, if None.
-        progress: Told the share that is done.
+        progress: Called with the share done.
 
     Returns:
         One row per point: NDCG@10 by features alone and after rescoring the first 100 by exact dense scores, both

@@ -35,7 +35,7 @@ def grown(
         data: Encoded, with as many features per document as there shall be.
         documents: How many.
         seed: Of the draws.
-        progress: Told the share of the resampled documents that is done.
+        progress: Called with the share of the resampled documents done.
     """
     real = len(data.documents)
     if documents <= real:

@@ -3,7 +3,7 @@
 It serves the purpose of guided traversal (2GTI, Qiao et al. 2023) on a server that cannot skip in one field by the
 bounds of another, and it is not the same. 2GTI walks through the postings of learned weights and skips by bounds that
 mix BM25's with learned ones, so a document may be found by an expanded word alone. Here a document that shares no word
-with the query is no candidate, and expanded words only reorder; learned postings are read for the candidates alone.
+with the query is not a candidate, and expanded words only reorder; learned postings are read for the candidates alone.
 """
 
 from __future__ import annotations

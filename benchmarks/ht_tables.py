@@ -139,7 +139,7 @@ class Models:
         teacher: Name of the dense model that taught.
         base: Settings that all share.
         folder: Where they are kept.
-        report: Told what is being done, and the share of it.
+        report: Called with the current task and the share of it done.
     """
 
     corpora: Sequence[TaughtCorpus]

@@ -20,8 +20,11 @@ from benchmarks.storage import settle
 from benchmarks.systems.base import INDEX_SETTINGS
 from benchmarks.systems.lucene_hnsw import LuceneHnsw
 from benchmarks.systems.rank_features import stored_features
+from connector.index.meta import IndexMeta
+from connector.index.new_index import NewIndex
+from connector.index.outcome import WriteResult
 from connector.index.schema import index_body
-from connector.index.writer import BulkWriter, WriteResult
+from connector.index.writer import BulkWriter
 from connector.ingest.pipeline import IngestJob, ingest_documents
 from connector.query.body import FEATURES_FIELD
 from connector.types import Deletion, Document, SparseDocument
@@ -183,7 +186,9 @@ class _Peak:
 
 
 def _features_index(client: OpenSearch, data: EncodedSet) -> None:
-    client.indices.create(index=INDEX, body=index_body(data.encoder.fingerprint, settings=INDEX_SETTINGS))
+    client.indices.create(
+        index=INDEX, body=index_body(IndexMeta(data.encoder.fingerprint), NewIndex(settings=INDEX_SETTINGS))
+    )
 
 
 def _hnsw_index(client: OpenSearch, data: EncodedSet) -> None:

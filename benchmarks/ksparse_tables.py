@@ -49,7 +49,7 @@ class Bench:
         embed: That model, with a cache.
         heads: Trained heads are kept here, so that tables share them.
         steps: Updates of each head.
-        report: Told what is being done, and the share of it.
+        report: Called with the current task and the share of it done.
         latents: Of a head.
         k: Features of a text.
         by_k: k -> NDCG@10 of the paper's Table 2.

@@ -65,7 +65,7 @@ def measure(
         requests: Those of each system, in the order of the queries.
         rounds: Times that every query is sent to every system after one round of warm-up, which is not timed.
         block: Queries that a system gets in one turn.
-        progress: Told the share that is done.
+        progress: Called with the share done.
     """
     queries = len(requests[0])
     hits: list[list[list[Hit]]] = [[] for _ in systems]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from connector.errors import ConnectorError
+from connector.files import write_whole
 
 Rows = list[dict[str, Any]]
 
@@ -47,10 +47,7 @@ class ResultFile:
     def add(self, group: str, rows: Rows) -> None:
         """Keep the rows of a group; the file is whole at any moment."""
         self.groups[group] = rows
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = self.path.with_suffix(f".{os.getpid()}.tmp")
-        unfinished.write_text(json.dumps(self._head | {"results": self.groups}, indent=1) + "\n", encoding="utf-8")
-        unfinished.replace(self.path)
+        write_whole(self.path, json.dumps(self._head | {"results": self.groups}, indent=1) + "\n")
 
 
 def write_result(path: Path, suite: str, params: dict[str, Any], results: dict[str, Rows]) -> None:
@@ -70,5 +67,5 @@ def read_result(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ConnectorError(f"{path} cannot be read as a result ({error}).") from error
     if not isinstance(result, dict) or not {"suite", "params", "results"} <= set(result):
-        raise ConnectorError(f"{path} is no result of a suite: it lacks suite, params or results.")
+        raise ConnectorError(f"{path} is not a result of a suite: it lacks suite, params or results.")
     return result

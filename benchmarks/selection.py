@@ -67,7 +67,7 @@ def compare_rules(
         data: Encoded as wide as `WIDTH`.
         learned: The same set by a head that learned thresholds: compared at the lengths that came of them.
         lengths: Features of a document and of a query, on average.
-        progress: Told the share that is done.
+        progress: Called with the share done.
 
     Returns:
         One row each: NDCG@10, alone and as a share of exact dense, the interval of its difference from the first row

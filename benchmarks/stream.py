@@ -11,6 +11,8 @@ import psutil
 from opensearchpy import OpenSearch
 
 from benchmarks.systems.base import INDEX_SETTINGS
+from connector.index.meta import IndexMeta
+from connector.index.new_index import NewIndex
 from connector.index.schema import index_body
 from connector.index.writer import BulkWriter
 from connector.ingest.pipeline import IngestJob
@@ -47,7 +49,7 @@ def stream_documents(
         documents: How many.
         features: Of each, drawn as a trained head's are: a few of them in many documents.
         moments: Notes taken, evenly spread.
-        report: Told how far it is.
+        report: Called with the current state.
 
     Raises:
         RuntimeError: Not every document is in the index.
@@ -56,7 +58,7 @@ def stream_documents(
     found: list[Moment] = []
     client.indices.delete(index=INDEX, ignore_unavailable=True)
     try:
-        client.indices.create(index=INDEX, body=index_body(_FINGERPRINT, settings=INDEX_SETTINGS))
+        client.indices.create(index=INDEX, body=index_body(IndexMeta(_FINGERPRINT), NewIndex(settings=INDEX_SETTINGS)))
         started = time.perf_counter()
 
         def note(done: int) -> None:

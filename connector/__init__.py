@@ -32,6 +32,8 @@ if TYPE_CHECKING:
         IndexMappingError,
         SearchError,
     )
+    from connector.index.meta import IndexMeta
+    from connector.index.new_index import NewIndex
     from connector.index.schema import prepare_index
     from connector.index.searcher import Searcher
     from connector.index.writer import BulkWriter
@@ -43,10 +45,11 @@ if TYPE_CHECKING:
     from connector.ingest.update import Change, DocumentUpdater
     from connector.query.body import SearchOptions, build_query
     from connector.query.pruning import Pruning
+    from connector.query.settings import SearchSettings
     from connector.search.async_index import AsyncSparseIndex
     from connector.search.async_retriever import AsyncRetriever
     from connector.search.retriever import Retriever
-    from connector.search.sparse_index import NewIndex, SearchSettings, SparseIndex
+    from connector.search.sparse_index import SparseIndex
     from connector.types import (
         Contribution,
         Deletion,
@@ -84,18 +87,19 @@ _HOMES = {
     "Explanation": "connector.types",
     "Hit": "connector.types",
     "IndexMappingError": "connector.errors",
+    "IndexMeta": "connector.index.meta",
     "IngestJob": "connector.ingest.pipeline",
     "IngestResult": "connector.ingest.ledger",
     "Layout": "connector.corpus.layout",
     "MalformedRecord": "connector.types",
-    "NewIndex": "connector.search.sparse_index",
+    "NewIndex": "connector.index.new_index",
     "Pruning": "connector.query.pruning",
     "Query": "connector.types",
     "RayIngest": "connector.ingest.ray.job",
     "Retriever": "connector.search.retriever",
     "SearchError": "connector.errors",
     "SearchOptions": "connector.query.body",
-    "SearchSettings": "connector.search.sparse_index",
+    "SearchSettings": "connector.query.settings",
     "Searcher": "connector.index.searcher",
     "SparseDocument": "connector.types",
     "SparseIndex": "connector.search.sparse_index",
@@ -136,6 +140,7 @@ __all__ = [
     "Explanation",
     "Hit",
     "IndexMappingError",
+    "IndexMeta",
     "IngestJob",
     "IngestResult",
     "Layout",

@@ -1,4 +1,4 @@
-"""Keyword arguments by the names that other libraries give them, and an error for those that nobody knows."""
+"""Keyword arguments by the names that other libraries give them, and an error for unknown ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ OTHER_NAMES = {"opensearch_url": "url", "hosts": "url", "endpoint": "url", "inde
 
 
 _MANY = 20
-"""Names that nobody wants to read in a message."""
+"""Names left out of messages."""
 
 
 def rename(options: Mapping[str, Any], owner: str, other_names: Mapping[str, str] = OTHER_NAMES) -> dict[str, Any]:

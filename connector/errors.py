@@ -6,7 +6,7 @@
     ├── EncoderError            an encoder cannot be loaded or trained
     │   └── EncoderMismatchError    an index was written by another encoder
     ├── IndexMappingError       an index is missing, or its mapping is not ours
-    ├── BulkWriteError          a write was refused in a way that no retry mends
+    ├── BulkWriteError          a write failed and retrying cannot help
     ├── CheckpointError         a run cannot go on where another one stood
     └── SearchError             a query cannot be run
 
@@ -39,7 +39,7 @@ class IndexMappingError(ConnectorError):
 
 
 class BulkWriteError(ConnectorError):
-    """A write was refused in a way that no retry mends."""
+    """A write failed and retrying cannot help."""
 
 
 class CheckpointError(ConnectorError):

@@ -52,7 +52,7 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class MalformedRecord:
-    """A record of the input that is no document: where it stands, what is wrong with it, and its bytes."""
+    """A record of the input that is not a document: where it stands, what is wrong with it, and its bytes."""
 
     location: str
     reason: str
@@ -120,9 +120,9 @@ class SparseDocument:
         features: From feature name to weight. Names hold no dot; weights are normal floats above 0.
         source: The fields kept beside the features: title, text, metadata and declared fields.
         code: The compact code of its dense embedding, None where the index keeps none.
-        version: As of the document.
+        version: As for the document.
         replaces: What the index must hold of it for it to be written; None writes in any case. Not with a version.
-        routing: As of the document.
+        routing: As for the document.
     """
 
     doc_id: str
@@ -139,7 +139,7 @@ class Deletion:
     """A document to take out of the index.
 
     Attributes:
-        doc_id: The server's `_id`; one that the index does not hold is no error.
+        doc_id: The server's `_id`; one that the index does not hold is not an error.
         version: Of the deletion where it comes from; what the index holds in a newer version stays. None deletes in any
             case.
         routing: As of the document; None deletes it wherever it lies.
@@ -157,27 +157,13 @@ class Deletion:
         return {name: value for name, value in record.items() if value is not None}
 
 
-class SearchDefaults(NamedTuple):
-    """How an index is searched where a search does not say.
-
-    Attributes:
-        k_query: Features kept of a query; None for the encoder's own number.
-        window: Hits rescored by codes, where there are any.
-        posting_budget: Which of these features are searched (`Pruning`); None for all.
-    """
-
-    k_query: int | None = None
-    window: int = 100
-    posting_budget: float | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class Contribution:
     """What one feature added to a score.
 
     Attributes:
         feature: Its name in the index.
-        label: What it stands for, in words; empty where nobody named it.
+        label: What it stands for, in words; empty if it has no label.
         query_weight: In the query.
         document_weight: In the document, as the server keeps it.
         score: Their product, as the server computed it.
@@ -262,7 +248,7 @@ class Hit:
             SearchError: The search was not asked to explain.
         """
         if self.explanation is None:
-            raise SearchError("The search kept no explanation; search with explain=True.")
+            raise SearchError("The hit has no explanation; search with explain=True.")
         return self.explanation
 
 

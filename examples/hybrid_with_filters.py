@@ -11,7 +11,16 @@ from __future__ import annotations
 import argparse
 import os
 
-from connector import BulkWriter, Document, Retriever, connect, ingest_documents, load_encoder, prepare_encoder
+from connector import (
+    BulkWriter,
+    Document,
+    NewIndex,
+    Retriever,
+    connect,
+    ingest_documents,
+    load_encoder,
+    prepare_encoder,
+)
 
 URL = os.environ.get("OPENSEARCH_URL", "http://localhost:9200")
 # Metadata takes any keys and compares them as words; what is compared as a number or a date is declared.
@@ -31,7 +40,7 @@ def main() -> None:
     index = parser.parse_args().index
     client = connect(URL)
     sample = [document.content for document in DOCUMENTS]
-    encoder = prepare_encoder(client, index, load_encoder(), sample=sample, fields=FIELDS)
+    encoder = prepare_encoder(client, index, load_encoder(), sample=sample, new=NewIndex(fields=FIELDS))
     ingest_documents(DOCUMENTS, encoder, BulkWriter(client, index))
 
     retriever = Retriever(client, index, encoder)

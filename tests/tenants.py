@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from opensearchpy import OpenSearch
 
 from connector.encoders.text import TextEncoder
+from connector.index.new_index import NewIndex
 from connector.index.writer import BulkWriter
 from connector.ingest.pipeline import ingest_documents
 from connector.ingest.prepare import prepare_encoder
 from connector.types import Document, Hit
+from connector.vectors.codes import Bits
 from tests.tiny import WORDS
 
 QUERY = f"{WORDS[0]} {WORDS[1]}"
@@ -22,6 +24,7 @@ DOCUMENTS = [
     Document("b2", f"{WORDS[1]} {WORDS[4]} {WORDS[5]}", metadata={"tenant": "beta"}, routing="beta"),
     Document("a2", f"{WORDS[1]} {WORDS[6]} {WORDS[7]}", metadata={"tenant": "alpha"}, routing="alpha"),
 ]
+SAMPLE = [document.content for document in DOCUMENTS]
 ALPHA = {"filter": {"term": {"metadata.tenant": "alpha"}}}
 
 
@@ -30,12 +33,14 @@ def fill(
     index: str,
     encoder: TextEncoder,
     documents: Sequence[Document] = DOCUMENTS,
-    **options: Any,  # noqa: ANN401
+    *,
+    code_bits: Bits | None = 4,
+    fields: Mapping[str, str] | None = None,
+    sample: Sequence[str] = SAMPLE,
 ) -> TextEncoder:
-    sample = [document.content for document in DOCUMENTS]
     settings = {"number_of_shards": 3, "number_of_replicas": 0}
-    said: dict[str, Any] = {"sample": sample, "settings": settings, "rescore": 4} | options
-    told = prepare_encoder(client, index, encoder, **said)
+    new = NewIndex(code_bits=code_bits, fields=fields or {}, settings=settings)
+    told = prepare_encoder(client, index, encoder, sample=sample, new=new)
     assert ingest_documents(documents, told, BulkWriter(client, index)).indexed == len(documents)
     client.indices.refresh(index=index)
     return told

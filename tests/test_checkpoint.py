@@ -41,14 +41,14 @@ def test_a_write_that_breaks_off_leaves_the_one_before(tmp_path: Path, monkeypat
 @pytest.mark.parametrize("name", list(RUN))
 def test_another_run_does_not_go_on(tmp_path: Path, name: str) -> None:
     Checkpoint(tmp_path / "run.json", RUN).save(MARK)
-    with pytest.raises(CheckpointError, match=f"of another {name} .*now other.*nothing is doubled"):
+    with pytest.raises(CheckpointError, match=f"of another {name} .*now other.*no document is duplicated"):
         Checkpoint(tmp_path / "run.json", RUN | {name: "other"}).load()
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"run": {}}', '{"run": {}, "watermark": {"read": 1, "what": 2}}'])
 def test_a_damaged_one_says_what_to_do(tmp_path: Path, content: str) -> None:
     (tmp_path / "run.json").write_text(content)
-    with pytest.raises(CheckpointError, match="cannot be read .* Leave --resume out: nothing is doubled"):
+    with pytest.raises(CheckpointError, match="cannot be read .* Leave --resume out: no document is duplicated"):
         Checkpoint(tmp_path / "run.json", RUN).load()
 
 

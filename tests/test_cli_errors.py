@@ -106,8 +106,12 @@ def test_the_version_is_that_of_the_package() -> None:
     [
         (EncoderMismatchError("the features do not match"), 5, "Error: the features do not match\n"),
         (ConnectorError("it went wrong"), 1, "Error: it went wrong\n"),
-        (OSError(28, "No space left on device"), 1, "Error: [Errno 28] No space left on device. Mend it and run"),
-        (KeyboardInterrupt(), 130, "Stopped. Run the same command again; nothing is doubled.\n"),
+        (
+            OSError(28, "No space left on device"),
+            1,
+            "Error: [Errno 28] No space left on device. Fix the cause and rerun",
+        ),
+        (KeyboardInterrupt(), 130, "Stopped. Rerun the command; no document is duplicated.\n"),
     ],
 )
 def test_errors_become_one_line_and_an_exit_status(
@@ -127,8 +131,8 @@ def test_errors_become_one_line_and_an_exit_status(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--prune-ratio", "0.1"], "--prune-ratio 0.1 says how much; say what it is of with --prune-type"),
-        (["--prune-type", "posting_budget"], "--prune-type posting_budget says how; say how much with --prune-ratio"),
+        (["--prune-ratio", "0.1"], "--prune-ratio 0.1 needs --prune-type"),
+        (["--prune-type", "posting_budget"], "--prune-type posting_budget needs --prune-ratio"),
         (["--bm25-weight", "-1"], "--bm25-weight must be a number above 0, got -1"),
     ],
 )

@@ -9,7 +9,9 @@ import pytest
 from connector.cli.stop import stoppable
 
 
-@pytest.mark.parametrize(("option", "words"), [("", "the same command again;"), ("--resume", "again with --resume;")])
+@pytest.mark.parametrize(
+    ("option", "words"), [("", "Rerun the command;"), ("--resume", "Rerun the command with --resume;")]
+)
 def test_only_what_can_be_resumed_is_said_to_be(
     option: str, words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -25,4 +27,4 @@ def test_a_full_disk_leaves_a_run_that_can_go_on(capsys: pytest.CaptureFixture[s
     with pytest.raises(SystemExit, match="4"), stoppable(option="--resume"):
         raise OSError(errno.ENOSPC, "No space left on device", "run.json")
     said = capsys.readouterr().err
-    assert "No space left on device: 'run.json'" in said and "the same command again with --resume" in said
+    assert "No space left on device: 'run.json'" in said and "rerun the command with --resume" in said

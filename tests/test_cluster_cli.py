@@ -241,7 +241,7 @@ def test_what_is_no_opensearch_is_refused(reply: bytes) -> None:
         def do_GET(self) -> None:
             self.reply(reply)
 
-    with serving(Other) as url, pytest.raises(ClusterError, match=f"What answers at {url} is no OpenSearch"):
+    with serving(Other) as url, pytest.raises(ClusterError, match=f"What answers at {url} is not OpenSearch"):
         read_status(Cluster(url))
 
 

@@ -185,11 +185,11 @@ def test_a_truth_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
         ({"verify_cert": False}, TypeError, "no option 'verify_cert'; did you mean 'verify_certs'?"),
         ({"timeouts": 3}, TypeError, "no option 'timeouts'; did you mean 'timeout"),
         ({"opensearch_url": "http://x"}, TypeError, "takes 'opensearch_url' for 'url'; leave one of them out"),
-        ({"hosts": ["http://x"]}, ValueError, "hosts is for the URL to say"),
-        ({"use_ssl": True}, ValueError, "use_ssl is for the URL to say"),
-        ({"port": 9200}, ValueError, "port is for the URL to say"),
-        ({"max_retries": 3}, ValueError, "max_retries is not for a client to say"),
-        ({"retry_on_timeout": True}, ValueError, "retry_on_timeout is not for a client to say"),
+        ({"hosts": ["http://x"]}, ValueError, "hosts belongs into the URL"),
+        ({"use_ssl": True}, ValueError, "use_ssl belongs into the URL"),
+        ({"port": 9200}, ValueError, "port belongs into the URL"),
+        ({"max_retries": 3}, ValueError, "max_retries is not an option of the client"),
+        ({"retry_on_timeout": True}, ValueError, "retry_on_timeout is not an option of the client"),
     ],
 )
 def test_an_option_that_nobody_knows_is_an_error(option: dict[str, Any], error: type[Exception], message: str) -> None:

@@ -55,7 +55,7 @@ def test_a_line_that_is_no_object_is_refused(tmp_path: Path, line: bytes) -> Non
 @pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
 def test_constants_that_json_lacks_are_refused(tmp_path: Path, constant: str) -> None:
     found = malformed(tmp_path, b'{"_id": "d", "text": "b", "metadata": {"x": %s}}' % constant.encode())
-    assert found.reason == f"not valid JSON: {constant} is no JSON number"
+    assert found.reason == f"not valid JSON: {constant} is not JSON number"
 
 
 def test_a_number_that_overflows_to_infinity_is_refused(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def test_a_table_without_text_is_refused_at_once(tmp_path: Path) -> None:
 def test_a_file_that_is_no_parquet_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     (tmp_path / "c.parquet").write_bytes(b"text")
-    with pytest.raises(CorpusError, match=r"c\.parquet is no readable Parquet file"):
+    with pytest.raises(CorpusError, match=r"c\.parquet is not a readable Parquet file"):
         read_corpus(tmp_path / "c.parquet")
 
 

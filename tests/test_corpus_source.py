@@ -206,7 +206,7 @@ def test_the_files_of_a_table_that_keeps_old_rows_are_not_read(tmp_path: Path, i
 
 def test_a_pipe_is_no_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "c.jsonl")
-    with pytest.raises(CorpusError, match=r"c\.jsonl is no file; give the path of one, or pipe what it holds into -"):
+    with pytest.raises(CorpusError, match=r"c\.jsonl is not a file; give the path of one, or pipe its content into -"):
         read_corpus(tmp_path / "c.jsonl")
 
 

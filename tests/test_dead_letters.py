@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from connector.index.writer import Refusal
+from connector.index.outcome import Refusal
 from connector.ingest.dead_letters import DeadLetters
 from connector.types import Document, MalformedRecord, SparseDocument
 

@@ -13,6 +13,7 @@ import pytest
 from opensearchpy import OpenSearch
 
 from connector.connection.client import connect
+from connector.index.meta import IndexMeta
 from connector.index.schema import prepare_index
 from connector.index.searcher import Searcher
 from connector.types import EncoderFingerprint
@@ -56,7 +57,7 @@ def client(requests: dict[str, Any]) -> Iterator[OpenSearch]:
 
 
 def test_metadata_is_flattened(client: OpenSearch, requests: dict[str, Any], fingerprint: EncoderFingerprint) -> None:
-    prepare_index(client, "books", fingerprint)
+    prepare_index(client, "books", IndexMeta(fingerprint))
     properties = requests["PUT /books"]["mappings"]["properties"]
     assert properties["metadata"] == {"type": "flattened"}
     assert properties["features"] == {"type": "rank_features"}

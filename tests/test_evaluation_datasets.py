@@ -53,7 +53,7 @@ def test_a_missing_split_names_those_that_exist(tmp_path: Path) -> None:
 
 
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match="none is no folder; give one with queries.jsonl"):
+    with pytest.raises(CorpusError, match="none is not a folder; give one with queries.jsonl"):
         load_retrieval_set(tmp_path / "none")
 
 
@@ -151,7 +151,7 @@ def test_a_repeated_query_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_broken_query_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match=r"queries\.jsonl:3 is no query: not valid JSON"):
+    with pytest.raises(CorpusError, match=r"queries\.jsonl:3 is not a query: not valid JSON"):
         load_retrieval_set(lay_out(tmp_path, queries=QUERIES + "{"))
 
 

@@ -53,7 +53,7 @@ def test_a_refused_run_leaves_no_file(tmp_path: Path) -> None:
 )
 def test_a_broken_line_is_named(tmp_path: Path, line: str, reason: str) -> None:
     (tmp_path / "run").write_text(f"q1 Q0 d0 0 2.0 t\n{line}\n")
-    with pytest.raises(CorpusError, match=f"run:2 is no line of a TREC run: {reason}"):
+    with pytest.raises(CorpusError, match=f"run:2 is not a line of a TREC run: {reason}"):
         read_run(tmp_path / "run")
 
 

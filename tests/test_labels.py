@@ -105,7 +105,7 @@ def test_the_command_names_latents_and_the_encoder_finds_them(
         (output / path.name).write_bytes(path.read_bytes())
     run = CliRunner().invoke(cli, ["label", str(documents), "--encoder", str(output), "--quiet"])
     assert run.exit_code == 0, run.output
-    assert "latents named by 240 documents; on 60 held-out ones" in run.stdout
+    assert "latents labelled from 240 documents; on 60 held-out ones" in run.stdout
     encoder = load_encoder(str(output), device="cpu")
     named = [feature for feature, label in enumerate(encoder.labels) if label]
     assert named and set(encoder.label(str(named[0])).split(", ")) <= set(WORDS)
@@ -118,4 +118,4 @@ def test_a_model_of_tokens_has_nothing_to_name(documents: Path, tmp_path: Path, 
 
     build_splade(tmp_path / "transformer").save_pretrained(str(tmp_path / "splade"))
     run = CliRunner().invoke(cli, ["label", str(documents), "--encoder", str(tmp_path / "splade"), "--quiet"])
-    assert run.exit_code == 2 and "has no latents to name" in run.output
+    assert run.exit_code == 2 and "has no latents to label" in run.output

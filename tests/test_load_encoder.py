@@ -110,7 +110,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
 
 def test_a_head_without_a_base_model_is_refused(tmp_path: Path) -> None:
     build_head().save(str(tmp_path))
-    with pytest.raises(EncoderError, match=r"config\.json names no base_model"):
+    with pytest.raises(EncoderError, match=r"config\.json has no base_model"):
         load_encoder(str(tmp_path))
 
 

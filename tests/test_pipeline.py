@@ -16,10 +16,12 @@ import pytest
 
 from connector.errors import BulkWriteError, CorpusError
 from connector.index.lookup import Held
-from connector.index.writer import BulkWriter, Refusal, WriteResult
+from connector.index.outcome import Refusal, WriteResult
+from connector.index.writer import BulkWriter
 from connector.ingest.checkpoint import Checkpoint
 from connector.ingest.ledger import IngestResult
-from connector.ingest.pipeline import IngestJob, ingest_documents, to_sparse_documents
+from connector.ingest.pipeline import IngestJob, ingest_documents
+from connector.ingest.preparation import to_sparse_documents
 from connector.types import (
     Deletion,
     Document,
@@ -161,7 +163,7 @@ def test_malformed_records_alone_are_not_encoded() -> None:
 
 def test_strict_stops_at_a_malformed_record() -> None:
     writer = ListWriter()
-    with pytest.raises(CorpusError, match=r"Stopped, as --strict asks: c\.jsonl:4: not valid JSON"):
+    with pytest.raises(CorpusError, match=r"Stopped at the first failure: c\.jsonl:4: not valid JSON"):
         run([*documents("d1", "d2"), MALFORMED, *documents("d3", "d4")], writer, strict=True)
     assert {each.doc_id for each in writer.written} == {"d1", "d2"}
 
@@ -174,7 +176,7 @@ def test_strict_stops_at_a_refused_document() -> None:
             read.append(doc_id)
             yield Document(doc_id, "text")
 
-    with pytest.raises(CorpusError, match="Stopped, as --strict asks: document 'bad1': no such field"):
+    with pytest.raises(CorpusError, match="Stopped at the first failure: document 'bad1': no such field"):
         run(records(), ListWriter(), strict=True)
     # 2 batches of 2 may be in flight and another one encoded before the first reply is looked at.
     assert len(read) <= 8
@@ -553,13 +555,13 @@ def test_records_are_added_inside_of_the_with_block_alone(tmp_path: Path) -> Non
     assert_refused(work, "inside of a job's `with` block")
     with work:
         work.add(documents("d1"))
-    assert_refused(work, "this job is over; make another one")
+    assert_refused(work, "this job is over; create another one")
     with pytest.raises(RuntimeError, match="this job is over"), work:
         pass
     assert [each.doc_id for each in writer.written] == ["d1"]
     with pytest.raises(ZeroDivisionError), job(writer, tmp_path) as failed:
         raise ZeroDivisionError
-    assert_refused(failed, "this job is over; make another one")
+    assert_refused(failed, "this job is over; create another one")
 
 
 def test_a_writer_goes_on_after_a_job_that_failed(tmp_path: Path) -> None:

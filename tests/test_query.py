@@ -120,9 +120,9 @@ def test_any_other_value_is_asked_for_as_it_is(value: str) -> None:
 
 
 def test_a_filter_or_query_that_is_no_valid_unicode_is_refused() -> None:
-    with pytest.raises(ValueError, match="filter 'lang=caf.udce9' is no valid Unicode"):
+    with pytest.raises(ValueError, match="filter 'lang=caf.udce9' is not valid Unicode"):
         parse_filter("lang=caf\udce9")
-    with pytest.raises(SearchError, match="The query is no valid Unicode: '.udce9' at position 3"):
+    with pytest.raises(SearchError, match="The query is not valid Unicode: '.udce9' at position 3"):
         check_text("caf\udce9")
 
 

@@ -41,12 +41,12 @@ def test_an_address_where_nothing_listens_is_said_within_seconds() -> None:
 
 
 def test_another_server_is_no_ray() -> None:
-    with server(b"HTTP/1.1 400 Bad Request\r\n\r\n") as address, pytest.raises(ClusterError, match="is no Ray"):
+    with server(b"HTTP/1.1 400 Bad Request\r\n\r\n") as address, pytest.raises(ClusterError, match="is not Ray"):
         check_address(f"ray://{address}")
 
 
 def test_a_server_that_says_nothing_is_no_ray() -> None:
-    with server(b"") as address, pytest.raises(ClusterError, match=f"No Ray answers at {address}|is no Ray"):
+    with server(b"") as address, pytest.raises(ClusterError, match=f"No Ray answers at {address}|is not Ray"):
         check_address(address)
 
 
@@ -64,5 +64,5 @@ def test_what_ray_finds_itself_is_not_asked(address: str | None, monkeypatch: py
 
 @pytest.mark.parametrize("address", ["nowhere", "host:", ":6379", "host:99999", "http://host"])
 def test_what_is_no_address_is_said(address: str) -> None:
-    with pytest.raises(ClusterError, match="is no address of a Ray cluster"):
+    with pytest.raises(ClusterError, match="is not an address of a Ray cluster"):
         check_address(address)

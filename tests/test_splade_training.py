@@ -298,7 +298,7 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_happened(
 
 
 def test_what_cannot_be_trained_is_refused(encoder: TextEncoder, splade: SparseEncoder, corpus: TaughtCorpus) -> None:
-    with pytest.raises(EncoderError, match="is no SPLADE: it has no SpladePooling"):
+    with pytest.raises(EncoderError, match="is not a SPLADE: it has no SpladePooling"):
         train_splade(encoder.model, [corpus], SMALL)
     with pytest.raises(EncoderError, match="^3 training queries are too few; 10 are needed"):
         train_splade(splade, [corpus.take(np.arange(3))], SMALL)

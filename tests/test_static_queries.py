@@ -228,7 +228,7 @@ def test_too_few_queries_are_refused_before_a_model_is_loaded(
 def test_wrong_arguments_name_the_next_step(train: Callable[..., Result], dense_folder: Path) -> None:
     result = train("--encoder", str(dense_folder))
     assert result.exit_code == 1
-    assert "is no head" in result.stderr and "Shipped: all-MiniLM-L6-v2" in result.stderr
+    assert "is not a head" in result.stderr and "Shipped: all-MiniLM-L6-v2" in result.stderr
     assert "ksparse train queries" in CliRunner().invoke(cli, ["train", "queries", "--help"]).output
 
 

@@ -395,7 +395,7 @@ def test_learned_thresholds_leave_each_text_as_many_features_as_it_needs(data_wi
 
 def test_thresholds_that_leave_nothing_are_an_error(data_with_queries: TrainingData, tmp_path: Path) -> None:
     settings = replace(SMALL, threshold_weight=1e6, learning_rate=0.1)
-    with pytest.raises(EncoderError, match=r"threshold_weight 1e\+06 left no text any feature; lower it"):
+    with pytest.raises(EncoderError, match=r"threshold_weight 1e\+06 left texts without features; lower it"):
         train_head(data_with_queries, settings, checkpoint=tmp_path / "checkpoint.pt")
     assert not (tmp_path / "checkpoint.pt").exists(), "a run with another weight begins anew"
 

@@ -26,7 +26,9 @@ def table_command(suite: str, what: str) -> click.Command:
     @click.option("--start", required=True, help="The SPLADE that all models go on from: a folder or a name.")
     @click.option("--steps", type=click.IntRange(1), default=20_000, show_default=True, help="Updates of each model.")
     @click.option("--max-minutes", type=click.FloatRange(min=0, min_open=True), help="Stop each training in time.")
-    @click.option("--max-length", type=click.IntRange(1), default=128, show_default=True, help="Tokens of a text.")
+    @click.option(
+        "--max-length", type=click.IntRange(1), default=128, show_default=True, help="Maximum tokens per text."
+    )
     @click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), default=2e-5, show_default=True)
     @click.option(
         "--threshold-learning-rate", type=click.FloatRange(min=0, min_open=True), default=2e-3, show_default=True

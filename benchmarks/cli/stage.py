@@ -74,7 +74,7 @@ class Stage:
         cluster: Where systems are compared.
         connect: Makes a client of it.
         embed: The dense model, with a cache.
-        report: Told what is being done, and the share of it.
+        report: Called with the current task and the share of it done.
     """
 
     options: Options

@@ -11,6 +11,8 @@ from benchmarks.datasets import EncodedSet
 from benchmarks.guided import build_guided_search
 from benchmarks.systems.base import INDEX_SETTINGS, Encoding, Probe, Request, send, to_hits, without_source
 from benchmarks.systems.rank_features import RankFeatures, stored_features, write_features
+from connector.index.meta import IndexMeta
+from connector.index.new_index import NewIndex
 from connector.index.schema import index_body
 from connector.query.body import FEATURES_FIELD
 from connector.types import Hit
@@ -54,7 +56,9 @@ class Guided:
     def configure(self, client: OpenSearch) -> None:
         """Create an index that holds words and features and no source."""
         exponent = self.storage.weight_exponent
-        body = index_body(self.storage.fingerprint, weight_exponent=exponent, settings=INDEX_SETTINGS)
+        body = index_body(
+            IndexMeta(self.storage.fingerprint, weight_exponent=exponent), NewIndex(settings=INDEX_SETTINGS)
+        )
         body["mappings"]["_source"] = without_source(FEATURES_FIELD, _TEXT_FIELD)
         client.indices.create(index=self.index, body=body)
 

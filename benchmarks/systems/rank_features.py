@@ -13,6 +13,8 @@ from opensearchpy import OpenSearch
 from benchmarks.datasets import EncodedSet
 from benchmarks.systems.base import INDEX_SETTINGS, Encoding, Probe, Request, send, to_hits, without_source
 from connector.errors import BulkWriteError
+from connector.index.meta import IndexMeta
+from connector.index.new_index import NewIndex
 from connector.index.schema import index_body
 from connector.index.writer import BulkWriter
 from connector.query.body import FEATURES_FIELD, build_query
@@ -71,7 +73,9 @@ class RankFeatures:
 
     def configure(self, client: OpenSearch) -> None:
         """Create an index that holds the features and nothing beside them."""
-        body = index_body(self.fingerprint, weight_exponent=self.weight_exponent, settings=INDEX_SETTINGS)
+        body = index_body(
+            IndexMeta(self.fingerprint, weight_exponent=self.weight_exponent), NewIndex(settings=INDEX_SETTINGS)
+        )
         # Weighed at once, before later merges drop the server's copy for recovery.
         body["mappings"]["_source"] = without_source(FEATURES_FIELD)
         client.indices.create(index=self.index, body=body)

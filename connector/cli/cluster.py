@@ -39,12 +39,12 @@ Examples:
     type=click.FloatRange(min=1),
     default=180,
     show_default=True,
-    help="Seconds until it must be ready.",
+    help="Seconds to wait until it is ready.",
 )
 @click.option(
     "--compose-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="For Docker.  [default: the docker-compose.yml of ksparse]",
+    help="Compose file for Docker.  [default: that of ksparse]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def up(
@@ -52,9 +52,8 @@ def up(
 ) -> None:
     """Start an OpenSearch on this machine and leave it running.
 
-    Uses OPENSEARCH_URL (with OPENSEARCH_USERNAME and the like) if set, and starts nothing; else Docker if an
-    engine answers; else a real OpenSearch, downloaded once, without Docker. It listens on 127.0.0.1 only, without
-    passwords.
+    If OPENSEARCH_URL is set (with OPENSEARCH_USERNAME etc.), nothing is started. Otherwise Docker is used if it runs,
+    or an OpenSearch that is downloaded once. It listens on 127.0.0.1 only, without passwords.
     """
     started = cluster.up(
         nodes=int(nodes),
@@ -79,11 +78,11 @@ Examples:
   ksparse down --purge   stop it and delete its data
 """
 )
-@click.option("--purge", is_flag=True, help="Delete the data as well.")
+@click.option("--purge", is_flag=True, help="Also delete the data.")
 def down(purge: bool) -> None:
     """Stop the OpenSearch that `ksparse up` started.
 
-    One that OPENSEARCH_URL names is left alone.
+    A server that OPENSEARCH_URL names is never stopped.
     """
     url = cluster.down(purge=purge)
     what = "Nothing was up" if url is None else f"OpenSearch at {url} is down"
@@ -100,7 +99,7 @@ Examples:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @connection_options
 def status(as_json: bool, connection: ConnectionOptions) -> None:
-    """Show the OpenSearch that the other commands would use."""
+    """Show which OpenSearch the other commands use."""
     used = connection.apply(cluster.find_cluster())
     found = cluster.read_status(used)
     if as_json:

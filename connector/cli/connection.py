@@ -56,10 +56,10 @@ _OPTIONS = (
     click.option(
         "--ca-certs",
         type=_file_or_folder,
-        help="File or folder of authorities to trust (PEM).",
+        help="CA certificates to trust: a PEM file or a folder.",
     ),
-    click.option("--client-cert", type=_file, help="Certificate to show to the server (PEM)."),
-    click.option("--client-key", type=_file, help="Its key, if in another file."),
+    click.option("--client-cert", type=_file, help="Client certificate (PEM)."),
+    click.option("--client-key", type=_file, help="Key of the client certificate, if in another file."),
     click.option(
         "--proxy",
         metavar="URL",

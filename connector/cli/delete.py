@@ -26,12 +26,14 @@ Examples:
 """
 )
 @click.option("--index", required=True, help="Index or alias to delete from.")
-@click.option("--id", "ids", multiple=True, help="Of a document; one that is not there is no error. Repeatable.")
+@click.option(
+    "--id", "ids", multiple=True, help="Id of a document to delete; a missing one is not an error. Repeatable."
+)
 @click.option("--ids", "file", type=click.Path(exists=True, dir_okay=False, allow_dash=True), help=_IDS_HELP)
 @encoding_option
-@click.option("--routing", help="Of the documents that --id and --ids name.  [default: the one they have]")
-@click.option("--filter", "filters", multiple=True, metavar="NAME=VALUE", help="Delete what matches. Repeatable.")
-@click.option("--yes", is_flag=True, help="Do not ask before deleting what a filter matches.")
+@click.option("--routing", help="Routing of the documents that --id and --ids name.  [default: their own]")
+@click.option("--filter", "filters", multiple=True, metavar="NAME=VALUE", help="Delete matching documents. Repeatable.")
+@click.option("--yes", is_flag=True, help="Delete by filter without confirmation.")
 @quiet_option
 @connection_options
 def delete(
@@ -47,7 +49,7 @@ def delete(
 ) -> None:
     """Delete documents of an index by their ids, or those that match filters."""
     if bool(filters) == bool(ids or file):
-        raise click.UsageError("Name documents by --id or --ids, or describe them by --filter: one of both.")
+        raise click.UsageError("Select documents by --id and --ids, or by --filter, not both.")
     if filters and routing is not None:
         raise click.UsageError("--routing goes with --id and --ids; a filter finds documents of any routing.")
     check_encoding(encoding)

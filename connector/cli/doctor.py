@@ -35,19 +35,21 @@ Exit status 1: the index finds less than --recall.
     type=click.FloatRange(0, 1, min_open=True),
     default=0.85,
     show_default=True,
-    help="Least share to be found of the 10 documents that a scan of all codes puts first.",
+    help="Minimum recall of the 10 documents that a scan of all codes ranks first.",
 )
-@click.option("--sample", type=click.IntRange(1, 1_000), default=50, show_default=True, help="Documents asked with.")
+@click.option(
+    "--sample", type=click.IntRange(1, 1_000), default=50, show_default=True, help="Documents used as queries."
+)
 @device_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @connection_options
 def doctor(
     index: str, recall: float, sample: int, device: str | None, as_json: bool, connection: ConnectionOptions
 ) -> None:
-    """Examine whether an index still finds the nearest documents, and whether a new dictionary would pay.
+    """Check whether an index still finds the nearest documents, and whether a new dictionary would help.
 
-    Random documents of the index are the queries; their embeddings are read from the codes. A scan of all codes, which
-    takes about a second for a million documents, says what each should find.
+    Random documents of the index serve as queries; their embeddings are decoded from the codes. The expected hits come
+    from a scan of all codes, which takes about a second per million documents.
     """
     client = open_client(connection)
     schema = existing_schema(client, index)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from connector.cli.connection import ConnectionOptions, connection_options, open_client
-from connector.cli.new_index import NewIndex, new_index_options
+from connector.cli.new_index import NewIndexChoice, new_index_options
 from connector.cli.options import device_option, quiet_option
 from connector.cli.progress import documents, stages
 from connector.cli.search_choice import SearchChoice, search_options
@@ -32,13 +32,13 @@ Examples:
 """
 )
 @click.argument("dataset", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--split", default="test", show_default=True, help="Judgements to use: qrels/SPLIT.tsv.")
+@click.option("--split", default="test", show_default=True, help="Judgements: qrels/SPLIT.tsv.")
 @click.option("--index", help="An index that holds the corpus.  [default: a new one, deleted afterwards]")
 @click.option("--encoder", help="As for `ksparse ingest`.  [default: that of the index, `own` for a new one]")
 @click.option("--k", type=click.IntRange(1), help="Features kept per document, as for `ksparse ingest`.")
 @search_options
 @click.option("--run", "run_file", type=click.Path(dir_okay=False, path_type=Path), help="Write a TREC run file.")
-@new_index_options("idf", "calibrate", "rescore", "posting_budget")
+@new_index_options("idf", "calibrate", "code_bits", "posting_budget")
 @device_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @quiet_option
@@ -51,13 +51,13 @@ def evaluate(
     k: int | None,
     choice: SearchChoice,
     run_file: Path | None,
-    new: NewIndex,
+    new: NewIndexChoice,
     device: str | None,
     as_json: bool,
     quiet: bool,
     connection: ConnectionOptions,
 ) -> None:
-    """Measure NDCG@10, MRR@10 and Recall@100 on a BEIR folder: sparse search beside exact dense search."""
+    """Measure NDCG@10, MRR@10 and Recall@100 on a BEIR folder, for sparse and exact dense search."""
     client = open_client(connection)
     from connector.corpus.read import read_corpus
     from connector.evaluation.datasets import load_retrieval_set
@@ -109,11 +109,9 @@ def evaluate(
                 client,
                 name,
                 loaded,
-                sample=texts if new.calibrate is not False else (),
+                sample=texts,
                 dictionary=own,
-                rescore=new.bits,
-                search=new.search,
-                settings={"number_of_shards": 1, "number_of_replicas": 0},
+                new=new.to_new_index(settings={"number_of_shards": 1, "number_of_replicas": 0}),
             )
 
     def search(retriever: Retriever, texts: Sequence[str], top_k: int) -> list[list[Hit]]:

@@ -15,6 +15,7 @@ from connector.errors import SearchError
 from connector.index.schema import existing_schema
 from connector.limits import MAX_CLAUSES, MAX_HITS
 from connector.query.body import check_text
+from connector.query.settings import SearchSettings
 from connector.types import Hit
 
 
@@ -28,7 +29,7 @@ Examples:
 )
 @click.argument("query")
 @click.option("--index", required=True, help="Index or alias to search.")
-@click.option("--id", "doc_id", help="The document.  [default: the first hit]")
+@click.option("--id", "doc_id", help="Document to explain.  [default: the first hit]")
 @index_encoder_option
 @click.option("--k-query", type=click.IntRange(1, MAX_CLAUSES), help="Features per query.  [default: as search]")
 @click.option("--window", type=click.IntRange(0, MAX_HITS), help="Hits rescored by codes.  [default: as search]")
@@ -46,16 +47,17 @@ def explain(
     as_json: bool,
     connection: ConnectionOptions,
 ) -> None:
-    """Say why a document is found: the features that it shares with the query, and what each adds to its score."""
+    """Explain a hit: the features it shares with the query, and what each adds to the score."""
     check_text(query)
     client = open_client(connection)
     schema = existing_schema(client, index)
     check_window(schema, window)
     retriever = open_retriever(client, schema, encoder, device=device)
+    settings = SearchSettings(k_query, window)
     if doc_id is not None:
-        hit = retriever.explain(query, doc_id, k_query=k_query, window=window)
+        hit = retriever.explain(query, doc_id, settings=settings)
     else:
-        hits = retriever.search(query, top_k=1, k_query=k_query, window=window, explain=True)
+        hits = retriever.search(query, top_k=1, settings=settings, explain=True)
         if not hits:
             raise SearchError(f"Index {index!r} has no document that shares a feature with the query.")
         hit = hits[0]

@@ -41,13 +41,13 @@ next start takes up again; delete that index to have its disk back. Stop the pag
 )
 @click.option("--index", required=True, help="Index or alias to search.")
 @index_encoder_option
-@click.option("--hnsw", is_flag=True, help="Make the index INDEX-hnsw for a column of HNSW; needs the k-NN plugin.")
+@click.option("--hnsw", is_flag=True, help="Create the index INDEX-hnsw to compare with HNSW; needs the k-NN plugin.")
 @click.option(
     "--results",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder with frontier-*.json.  [default: benchmarks/results of the source tree, else results]",
 )
-@click.option("--port", type=click.IntRange(1, 65535), default=8765, show_default=True, help="On this machine only.")
+@click.option("--port", type=click.IntRange(1, 65535), default=8765, show_default=True, help="Port on 127.0.0.1.")
 @click.option("--open", "open_browser", is_flag=True, help="Open the page in the browser.")
 @device_option
 @quiet_option
@@ -63,7 +63,7 @@ def explore(
     quiet: bool,
     connection: ConnectionOptions,
 ) -> None:
-    """Look at an index: K-sparse, HNSW, BM25 and hybrid side by side, on a page of this machine."""
+    """Compare K-sparse, HNSW, BM25 and hybrid search side by side in a local web page."""
     if find_spec("flask") is None:
         raise ConnectorError("The page needs Flask, which is not installed: pip install 'ksparse[explore]'.")
     with _listen(port) as listening:
@@ -88,7 +88,7 @@ def explore(
 
 
 def _listen(port: int) -> socket.socket:
-    """Take the port before anything that takes long."""
+    """Take the port before anything slow."""
     try:
         return socket.create_server((_HOST, port))
     except OSError as error:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from connector.cli.connection import ConnectionOptions, connection_options, open_client
 from connector.cli.layout import layout_options
-from connector.cli.new_index import NewIndex, new_index_options
+from connector.cli.new_index import NewIndexChoice, new_index_options
 from connector.cli.options import (
     dead_letters_path,
     devices_option,
@@ -33,34 +34,38 @@ Examples:
   ksparse ingest articles.csv --index articles --field year:integer
   ksparse ingest pyserini.jsonl --index docs --text-field contents
   zcat dump.jsonl.gz | ksparse ingest - --index docs
-  ksparse ingest corpus.jsonl --index docs --dry-run          bytes, time and failures to be expected
+  ksparse ingest corpus.jsonl --index docs --dry-run          expected size, time and failures
   ksparse ingest corpus.jsonl --index docs --encoder bert-tiny-splade-ht --posting-budget 0.8
-  ksparse ingest corpus.jsonl --index docs --encoder all-MiniLM-L6-v2 --rescore none      features alone, least disk
+  ksparse ingest corpus.jsonl --index docs --encoder all-MiniLM-L6-v2 --code-bits none      features only, least disk
 \b
-A record has _id (or id), text and, if you like, title and metadata. In CSV, TSV, Parquet and dumps every other
-column becomes metadata. Exit status 3: finished, but some records are in the dead letters.
+A record has _id (or id), text and optionally title and metadata. In CSV, TSV, Parquet and dumps every other
+column becomes metadata. Exit status 3: finished, but some records are dead letters.
 """
 )
 @click.argument("corpus")
 @record_options
 @layout_options
 @click.option("--strict", is_flag=True, help="Stop at the first record that fails.")
-@click.option("--dry-run", is_flag=True, help="Write nothing: say what a run would come to, from 2,000 documents.")
-@click.option("--resume", is_flag=True, help="Go on where the last run of the same command was stopped.")
+@click.option(
+    "--dry-run", is_flag=True, help="Estimate size, time and failures from 2,000 documents (uses a temporary index)."
+)
+@click.option("--resume", is_flag=True, help="Resume where the last run of the same command stopped.")
 @click.option(
     "--checkpoint",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Where a run notes how far it is.  [default: INDEX.checkpoint.json; none for standard input]",
+    help="Checkpoint file of the run.  [default: INDEX.checkpoint.json; none for standard input]",
 )
 @click.option(
     "--fit",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Fit the head to the corpus first and keep it in this folder; one that is there is taken as it is.",
+    help="Fit a head to the corpus and save it here first; an existing head is reused.",
 )
-@click.option("--fit-minutes", type=click.FloatRange(min=0, min_open=True), help="Time for --fit.  [default: 10]")
+@click.option(
+    "--fit-minutes", type=click.FloatRange(min=0, min_open=True), help="Minutes to train for --fit.  [default: 10]"
+)
 @new_index_options()
 @writing_options
-@click.option("--max-in-flight", type=click.IntRange(1), default=4, show_default=True, help="Requests at a time.")
+@click.option("--max-in-flight", type=click.IntRange(1), default=4, show_default=True, help="Concurrent requests.")
 @devices_option
 @summary_option
 @quiet_option
@@ -80,7 +85,7 @@ def ingest(
     checkpoint: Path | None,
     fit: Path | None,
     fit_minutes: float | None,
-    new: NewIndex,
+    new: NewIndexChoice,
     batch_size: int,
     chunk_size: int,
     max_in_flight: int,
@@ -120,17 +125,17 @@ def ingest(
         new.check_existing(client, schema, k=k, fields=fields)
         if fit is not None and not fitted:
             raise IndexMappingError(
-                f"Index {index!r} exists, written by encoder {schema.encoder}; a head that is fitted now would not be "
-                "its encoder. Leave --fit out, or ingest into a new index."
+                f"Index {index!r} exists, written by encoder {schema.encoder}; a head fitted now would be "
+                "another encoder. Leave --fit out, or ingest into a new index."
             )
         probe_write(client, index)
         if resume:
             point_of(schema.encoder.digest).load()
     elif resume:
-        raise CheckpointError(f"There is no index {index!r} to go on with. Leave --resume out.")
+        raise CheckpointError(f"There is no index {index!r} to resume. Leave --resume out.")
     else:
         try:
-            check_new_index(client, index, fields=fields)
+            check_new_index(client, index, new.to_new_index(fields=fields))
         except ValueError as error:
             raise click.UsageError(str(error)) from error
     known_fields = {*fields, *(schema.fields if schema is not None else ())}
@@ -142,13 +147,13 @@ def ingest(
     nothing = schema is None and not dry_run and not records.sample(1)
     from connector.cli.encoder import open_encoder, open_index_encoder
     from connector.cli.summary import conclude
-    from connector.encoders.base import Encoder
+    from connector.encoders.devices import SpreadEncoder
     from connector.encoders.folders import DEFAULT_ENCODER
     from connector.index.writer import BulkWriter
     from connector.ingest.index_encoder import encoder_of
-    from connector.ingest.own_dictionary import OWN_ENCODER, OwnDictionary
+    from connector.ingest.own_dictionary import OWN_ENCODER
     from connector.ingest.pipeline import IngestJob
-    from connector.ingest.prepare import prepare_encoder
+    from connector.search.sparse_index import SparseIndex
 
     letters = dead_letters_path(dead_letters, index)
     if nothing:
@@ -156,7 +161,7 @@ def ingest(
             writer = BulkWriter(client, index)
             with IngestJob(writer, dead_letters=letters, strict=strict, refresh=False, progress=progress) as job:
                 job.add(records)
-        click.echo(f"Index {index} was not made: there is no document to index.", err=True)
+        click.echo(f"Index {index} was not created: there is no document to index.", err=True)
         conclude(index, job.result, as_json=as_json)
         return
     device = devices[0] if devices else None
@@ -180,52 +185,39 @@ def ingest(
         )
     calibrate = new.calibrate is not False and fit is None and schema is None
     builds = calibrate and new.builds_dictionary(named, k)
+    new_index = new.to_new_index(fields=fields, dictionary=builds, calibrate=calibrate)
     if dry_run:
         from connector.cli.dry_run import print_prediction
         from connector.ingest.predict import predict
 
+        if schema is not None:
+            bits = schema.code.bits if schema.code is not None else None
+            new_index = replace(new_index, fields=schema.fields, code_bits=bits)
         with documents(quiet, total, f"reading {corpus}") as progress:
             prediction = predict(
                 client,
                 loaded,
                 records,
-                rescore=new.bits if loaded.code is None else loaded.code.bits,
-                calibrate=calibrate,
-                dictionary=builds,
-                fields=fields if schema is None else schema.fields,
+                new=new_index,
                 chunk_size=chunk_size,
                 batch_size=batch_size,
                 progress=progress,
             )
         print_prediction(index, prediction, as_json=as_json)
         return
+    written = SparseIndex(index, encoder=loaded, client=client, new=new_index)
     with stages(quiet or not builds) as report:
-        own = OwnDictionary(records.sample, documents=total, progress=report) if builds else None
-        loaded = prepare_encoder(
-            client,
-            index,
-            loaded,
-            sample=records.sample if calibrate else (),
-            dictionary=own,
-            rescore=new.bits,
-            search=new.search,
-            fields=fields,
-            settings=new.settings,
-        )
-    encoding: Encoder = own.reuse(loaded) if own is not None else loaded
-    if len(devices) > 1:
-        from connector.encoders.devices import SpreadEncoder
-
-        encoding = SpreadEncoder(loaded, devices)
+        loaded = written.prepare(records.sample, documents=total, progress=report)
+    spread = SpreadEncoder(loaded, devices) if len(devices) > 1 else None
     point = point_of(loaded.fingerprint.digest) if source else None
     if point is not None and point.path.is_file() and not resume:
-        click.echo(f"{point.path} is of a run that was stopped; --resume goes on with it. Beginning anew.", err=True)
+        click.echo(f"{point.path} is of a stopped run, which --resume would continue. Starting over.", err=True)
     writer = BulkWriter(client, index, chunk_size=chunk_size, max_in_flight=max_in_flight)
     going_on = stoppable(option="--resume" if point is not None else "")
     with going_on, documents(quiet, total, f"{corpus} -> {index}") as progress:
-        with IngestJob(
-            writer,
-            encoding,
+        with written.job(
+            encoder=spread,
+            writer=writer,
             dead_letters=letters,
             checkpoint=point,
             resume=resume,
@@ -250,10 +242,10 @@ def _check_options(
 ) -> None:
     """Refuse options that have no effect together."""
     if fit_minutes is not None and fit is None:
-        raise click.UsageError("--fit-minutes is the time for --fit; give both, or leave it out.")
+        raise click.UsageError("--fit-minutes needs --fit.")
     if dry_run and fits:
-        raise click.UsageError("--dry-run writes nothing, and --fit would write a head; leave one of them out.")
+        raise click.UsageError("--dry-run writes nothing, and --fit would write a head; choose one.")
     if dry_run and (resume or checkpoint is not None):
-        raise click.UsageError("--dry-run leaves nothing to go on with; leave --resume and --checkpoint out.")
+        raise click.UsageError("--dry-run cannot be resumed; leave --resume and --checkpoint out.")
     if corpus == "-" and checkpoint is not None:
         raise click.UsageError("standard input cannot be read again from a checkpoint; leave --checkpoint out.")

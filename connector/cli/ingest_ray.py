@@ -12,7 +12,7 @@ import click
 
 from connector.cli.connection import ConnectionOptions, connection_options, open_client
 from connector.cli.layout import layout_options
-from connector.cli.new_index import NewIndex, new_index_options
+from connector.cli.new_index import NewIndexChoice, new_index_options
 from connector.cli.options import (
     dead_letters_path,
     quiet_option,
@@ -44,18 +44,22 @@ Exit status 3: finished, but some records are dead letters.
 @click.argument("corpus")
 @record_options
 @layout_options
-@click.option("--actors", type=click.IntRange(1), required=True, help="How many encode and write, a CPU each.")
+@click.option("--actors", type=click.IntRange(1), required=True, help="Number of actors, each with one CPU.")
 @click.option(
     "--gpus-per-actor",
     type=click.FloatRange(0),
     default=0,
     show_default=True,
-    help="At 0.5 two share one; 0 encodes on the CPU.",
+    help="GPUs per actor; at 0.5 two share one, 0 encodes on the CPU.",
 )
-@click.option("--address", help="Of the Ray cluster.  [default: RAY_ADDRESS, one that runs here, or a new one here]")
+@click.option(
+    "--address", help="Address of the Ray cluster.  [default: RAY_ADDRESS, a local one that runs, or a new local one]"
+)
 @new_index_options()
 @writing_options
-@click.option("--max-in-flight", type=click.IntRange(1), default=2, show_default=True, help="Requests of one actor.")
+@click.option(
+    "--max-in-flight", type=click.IntRange(1), default=2, show_default=True, help="Concurrent requests per actor."
+)
 @summary_option
 @quiet_option
 @connection_options
@@ -71,7 +75,7 @@ def ingest_ray(
     actors: int,
     gpus_per_actor: float,
     address: str | None,
-    new: NewIndex,
+    new: NewIndexChoice,
     batch_size: int,
     chunk_size: int,
     max_in_flight: int,
@@ -80,11 +84,11 @@ def ingest_ray(
     layout: Layout,
     connection: ConnectionOptions,
 ) -> None:
-    """Encode a corpus and index it on many machines, by Ray.
+    """Encode a corpus and index it on many machines with Ray.
 
-    CORPUS is what `ksparse ingest` takes but for standard input, or a folder with any number of such files. JSONL and
-    Parquet are cut into parts, other files are read whole. A part whose machine is lost is done again; nothing is
-    doubled. Ids must be unique: a repeated one is not refused here, the record that is written last stays.
+    CORPUS is as for `ksparse ingest`, without standard input, or a folder with any number of such files. JSONL and
+    Parquet are cut into parts, other files are read whole. A part whose machine is lost is done again; no document is
+    duplicated. Ids must be unique: a repeated id is not refused, and the record written last stays.
     """
     connect = partial(open_client, connection)
     # What fails here does so before anything else takes its seconds.
@@ -96,12 +100,13 @@ def ingest_ray(
     from connector.ingest.ray.address import check_address
 
     kind: Format | None = file_format  # type: ignore[assignment]
+    new_index = new.to_new_index(fields=fields)
     check_index_name(index)
     schema = read_schema(client, index)
     try:
         next(split_corpus(corpus, kind), None)
         if schema is None:
-            check_new_index(client, index, fields=fields)
+            check_new_index(client, index, new_index)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     if schema is not None:
@@ -128,11 +133,7 @@ def ingest_ray(
         gpus_per_actor=gpus_per_actor,
         dead_letters=dead_letters_path(dead_letters, index),
         idf=bool(new.idf),
-        calibrate=new.calibrate is not False,
-        rescore=new.bits,
-        search=new.search,
-        fields=fields,
-        settings=new.settings,
+        new=new_index,
         generate_ids=generate_ids,
         layout=layout,
         batch_size=batch_size,

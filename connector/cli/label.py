@@ -33,12 +33,20 @@ Examples:
 )
 @corpora_argument
 @layout_options
-@click.option("--encoder", help="Folder of a head, or the name of a shipped one.")
-@click.option("--index", help="Instead: an index that such a head wrote.")
-@click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Folder.  [default: the head's]")
-@click.option("--terms", type=click.IntRange(1), default=5, show_default=True, help="Of a label, at most.")
+@click.option("--encoder", help="Folder of a head, or name of a shipped one.")
+@click.option("--index", help="Label the head of this index instead.")
 @click.option(
-    "--documents", type=click.IntRange(10), default=50_000, show_default=True, help="Of each corpus, at most."
+    "--output", type=click.Path(file_okay=False, path_type=Path), help="Output folder.  [default: that of the head]"
+)
+@click.option(
+    "--terms", type=click.IntRange(1), default=5, show_default=True, help="Maximum number of terms per label."
+)
+@click.option(
+    "--documents",
+    type=click.IntRange(10),
+    default=50_000,
+    show_default=True,
+    help="Maximum number of documents per corpus.",
 )
 @seed_option
 @device_option
@@ -61,9 +69,9 @@ def label(
     layout: Layout,
     connection: ConnectionOptions,
 ) -> None:
-    """Name the latents of a head by the documents that excite them, for `ksparse explain`.
+    """Label the latents of a head with terms of the documents that activate them, for `ksparse explain`.
 
-    A fifth of the documents is held out, and tells how well a latent's terms foretell that it fires.
+    20 % of the documents are held out to measure how well the terms predict that a latent fires.
     """
     from connector.cli.encoder import open_encoder
     from connector.encoders.labels import write_labels
@@ -73,14 +81,14 @@ def label(
     from connector.training.sources import read_texts
 
     if (encoder is None) == (index is None):
-        raise click.UsageError("Name a head by --encoder, or an index that one wrote by --index: one of both.")
+        raise click.UsageError("Name a head by --encoder, or an index by --index, not both.")
     named_by = encoder or _encoder_of(index or "", connection)
     sources = [read_texts(path, layout=layout) for path in corpus]
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
     loaded = open_encoder(named_by, device=device)
     if loaded.head is None:
-        raise click.UsageError(f"{named_by} has no latents to name: its features are tokens, which name themselves.")
+        raise click.UsageError(f"{named_by} has no latents to label: its features are tokens.")
     embedder = EmbeddingCache(loaded.dense_model(), loaded.fingerprint.base_model, cache)
     with stages(quiet) as report:
         named = label_head(
@@ -99,9 +107,9 @@ def label(
         click.echo(json.dumps({"path": str(path)} | asdict(named.quality)))
         return
     click.echo(
-        f"{path}: {sum(map(bool, named.labels)):,} of {len(named.labels):,} latents named by {named.documents:,} "
+        f"{path}: {sum(map(bool, named.labels)):,} of {len(named.labels):,} latents labelled from {named.documents:,} "
         f"documents; on {named.held_out:,} held-out ones the terms of {quality.predicted:.1%} of {quality.latents:,} "
-        f"latents foretell that they fire (AUC {quality.auc:.3f} on average, shuffled {quality.shuffled_auc:.3f})"
+        f"latents predict that they fire (AUC {quality.auc:.3f} on average, shuffled {quality.shuffled_auc:.3f})"
     )
 
 
@@ -110,5 +118,5 @@ def _encoder_of(index: str, connection: ConnectionOptions) -> str:
 
     name = existing_schema(open_client(connection), index).encoder_name
     if not name:
-        raise EncoderError(f"Index {index!r} does not say where its encoder is; name it by --encoder.")
+        raise EncoderError(f"Index {index!r} does not record its encoder's name; give it by --encoder.")
     return name

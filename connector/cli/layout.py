@@ -15,7 +15,7 @@ _SEPARATOR_NAMES = {"tab": "\t", "\\t": "\t"}
 encoding_option = click.option(
     "--encoding",
     metavar="NAME",
-    help="Of text, e.g. cp1252 or utf-16.  [default: UTF-8, or what a byte order mark says]",
+    help="Text encoding, e.g. cp1252 or utf-16.  [default: UTF-8, or by byte order mark]",
 )
 
 _NAMES = (
@@ -26,17 +26,17 @@ _NAMES = (
         "text_fields",
         multiple=True,
         metavar="NAME",
-        help="Key or column of the text; several are joined. Repeatable.  [default: text]",
+        help="Key or column of the text. Repeatable; texts are joined.  [default: text]",
     ),
     click.option(
-        "--exclude-field", "exclude", multiple=True, metavar="NAME", help="Leave out a key or column. Repeatable."
+        "--exclude-field", "exclude", multiple=True, metavar="NAME", help="Key or column to ignore. Repeatable."
     ),
 )
 _FILES = (
     click.option(
         "--separator",
         metavar="CHARACTER",
-        help="Between the cells of CSV and TSV; `tab` is one, too.  [default: found by the header]",
+        help="Separator of CSV and TSV, e.g. `tab`.  [default: detected from the header]",
     ),
     encoding_option,
 )

@@ -60,7 +60,7 @@ verbose_option = click.option(
     count=True,
     expose_value=False,
     callback=_show,
-    help="Show retries, pauses and steps on standard error; -vv each request.",
+    help="Log retries, pauses and steps to standard error; -vv logs each request.",
 )
 
 

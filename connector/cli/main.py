@@ -64,13 +64,13 @@ class _LazyGroup(click.Group):
             click.echo(f"Error: {error}", err=True)
             ctx.exit(EXIT_FAILED)
         except OSError as error:
-            click.echo(f"Error: {error}. Mend it and run the same command again; nothing is doubled.", err=True)
+            click.echo(f"Error: {error}. Fix the cause and rerun the command; no document is duplicated.", err=True)
             ctx.exit(EXIT_FAILED)
         except OpenSearchException as error:
-            click.echo(f"Error: the server's answer was not foreseen: {error}. See `ksparse status`.", err=True)
+            click.echo(f"Error: unexpected server response: {error}. See `ksparse status`.", err=True)
             ctx.exit(EXIT_FAILED)
         except KeyboardInterrupt:
-            click.echo("Stopped. Run the same command again; nothing is doubled.", err=True)
+            click.echo("Stopped. Rerun the command; no document is duplicated.", err=True)
             sys.exit(130)
 
 

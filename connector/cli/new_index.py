@@ -12,37 +12,38 @@ from opensearchpy import OpenSearch
 
 from connector.connection.client import explained
 from connector.errors import EncoderMismatchError, IndexMappingError
+from connector.index.new_index import NewIndex
 from connector.index.schema import IndexSchema, check_fields
-from connector.types import SearchDefaults
+from connector.query.pruning import Pruning
+from connector.query.settings import SearchSettings
 from connector.vectors.codes import Bits, CodeBits
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-RescoreChoice = click.Choice(["none", "1", "2", "3", "4", "8"])
+CodeBitsChoice = click.Choice(["none", "1", "2", "3", "4", "8"])
 
 _OPTIONS = {
     "idf": click.option(
         "--idf",
         is_flag=True,
         default=None,
-        help="Weigh a SPLADE's queries by how rare features are in the corpus; the index notes it.",
+        help="Weight the queries of a SPLADE by the IDF of their features in the corpus (stored in the index).",
     ),
     "calibrate": click.option(
         "--calibrate/--no-calibrate",
         default=None,
-        help="Tell the encoder of a new index how common words are, and where documents lie, from the first 10,000.  "
-        "[default: calibrate]",
+        help="Calibrate a new index (token IDF, mean embedding) on its first 10,000 documents.  [default: calibrate]",
     ),
-    "rescore": click.option(
-        "--rescore",
-        type=RescoreChoice,
-        help="Bits a dimension of a code that puts the first hits into the dense order. Of a new index.  "
+    "code_bits": click.option(
+        "--code-bits",
+        type=CodeBitsChoice,
+        help="Store an N-bit code of each dense embedding to rescore the top hits (new index only).  "
         "[default: 3 with a dictionary of the index's own, 4 with another head]",
     ),
     "posting_budget": click.option(
         "--posting-budget",
         type=click.FloatRange(min=0, min_open=True),
-        help="Of a new index: what searches read at most where they do not say, in multiples of its documents.",
+        help="Default posting budget for searches of a new index, in postings per document.",
     ),
     "shards": click.option("--shards", type=click.IntRange(1, 1024), help="Of a new index.  [default: the server's]"),
     "replicas": click.option("--replicas", type=click.IntRange(0), help="Of a new index.  [default: the server's]"),
@@ -50,37 +51,43 @@ _OPTIONS = {
 
 
 @dataclass(frozen=True, slots=True)
-class NewIndex:
+class NewIndexChoice:
     """What the command line says of a new index; None where it says nothing."""
 
     idf: bool | None = None
     calibrate: bool | None = None
-    rescore: str | None = None
+    code_bits: str | None = None
     posting_budget: float | None = None
     shards: int | None = None
     replicas: int | None = None
 
     @property
     def bits(self) -> CodeBits:
-        """Bits a dimension of the codes, as the library takes them."""
-        if self.rescore is None:
+        """Bits per dimension of the codes, as the library takes them."""
+        if self.code_bits is None:
             return "auto"
-        return None if self.rescore == "none" else cast("Bits", int(self.rescore))
-
-    def builds_dictionary(self, encoder: str | None, k: int | None) -> bool:
-        """Whether it gets a dictionary of its own documents: nothing that is said belongs to a fixed encoder."""
-        return encoder is None and k is None and not self.idf and self.calibrate is not False
-
-    @property
-    def search(self) -> SearchDefaults | None:
-        """How it is searched where a search does not say."""
-        return None if self.posting_budget is None else SearchDefaults(posting_budget=self.posting_budget)
+        return None if self.code_bits == "none" else cast("Bits", int(self.code_bits))
 
     @property
     def settings(self) -> dict[str, int]:
-        """Its settings, those left out that the server is to choose."""
+        """Its settings, without those that the server chooses."""
         settings = {"number_of_shards": self.shards, "number_of_replicas": self.replicas}
         return {name: value for name, value in settings.items() if value is not None}
+
+    def builds_dictionary(self, encoder: str | None, k: int | None) -> bool:
+        """Whether it gets a dictionary of its own documents: no option requires a fixed encoder."""
+        return encoder is None and k is None and not self.idf and self.calibrate is not False
+
+    def to_new_index(self, **others: Any) -> NewIndex:  # noqa: ANN401
+        """What the library takes; `others` come from other options."""
+        budget = None if self.posting_budget is None else Pruning("posting_budget", self.posting_budget)
+        own: dict[str, Any] = {
+            "code_bits": self.bits,
+            "calibrate": self.calibrate is not False,
+            "search": None if budget is None else SearchSettings(pruning=budget),
+            "settings": self.settings,
+        }
+        return NewIndex(**own | others)
 
     def check_existing(
         self, client: OpenSearch, schema: IndexSchema, *, k: int | None = None, fields: Mapping[str, str] | None = None
@@ -104,29 +111,29 @@ class NewIndex:
         settings = _settings(client, schema) if self.settings else {}
         bits, weighs = schema.code.bits if schema.code is not None else None, weighs_by_idf(schema)
         refused = []
-        if self.rescore is not None and self.bits != bits:
-            refused.append(f"--rescore {self.rescore} (it has {f'codes of {bits} bits' if bits else 'no codes'})")
+        if self.code_bits is not None and self.bits != bits:
+            refused.append(f"--code-bits {self.code_bits} (it has {f'codes of {bits} bits' if bits else 'no codes'})")
         if self.idf and not weighs:
             refused.append("--idf (its queries are not weighed)")
         if self.shards is not None and str(self.shards) != settings["number_of_shards"]:
             refused.append(f"--shards {self.shards} (it has {settings['number_of_shards']})")
         if refused:
-            copied = [f"--rescore {self.rescore}"] if self.rescore is not None and self.bits != bits else []
+            copied = [f"--code-bits {self.code_bits}"] if self.code_bits is not None and self.bits != bits else []
             copied += ["--idf"] if self.idf and not weighs else []
             advice = f", or copy this one: `ksparse reencode {schema.index} --to NEW {' '.join(copied)} --no-switch`"
             raise IndexMappingError(
-                f"Index {schema.index!r} exists, and only a new one can be made with {', '.join(refused)}. Leave that "
+                f"Index {schema.index!r} exists, and only a new index can have {', '.join(refused)}. Leave it "
                 f"out, or ingest into a new index{advice if len(copied) == len(refused) else ''}."
             )
         budget = schema.search.posting_budget if schema.search is not None else None
-        told = schema.statistics is not None
+        calibrated = schema.statistics is not None
         if self.replicas is not None and str(self.replicas) != settings["number_of_replicas"]:
             _warn(schema, f"--replicas {self.replicas}", f"keeps its {settings['number_of_replicas']}")
         if self.posting_budget is not None and self.posting_budget != budget:
             kept = "searches without" if budget is None else f"keeps its own, {budget:g}"
             _warn(schema, f"--posting-budget {self.posting_budget:g}", f"{kept}; `ksparse tune --save` sets one")
-        if self.calibrate is not None and self.calibrate != told:
-            kept = "keeps its statistics" if told else "stays without statistics"
+        if self.calibrate is not None and self.calibrate != calibrated:
+            kept = "keeps its statistics" if calibrated else "stays without statistics"
             _warn(schema, "--calibrate" if self.calibrate else "--no-calibrate", kept)
 
 
@@ -137,7 +144,7 @@ def new_index_options(*names: str) -> Callable[[F], F]:
         @wraps(command)
         def gathered(*args: Any, **given: Any) -> Any:  # noqa: ANN401
             own = {name: given.pop(name) for name in names or _OPTIONS}
-            return command(*args, new=NewIndex(**own), **given)
+            return command(*args, new=NewIndexChoice(**own), **given)
 
         decorated: Any = gathered
         for name in reversed(names or tuple(_OPTIONS)):

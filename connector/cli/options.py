@@ -69,7 +69,7 @@ _backend_options = together(
 )
 
 device_option = together(
-    click.option("--device", help="cuda, mps or cpu.  [default: the best there is]"),
+    click.option("--device", help="cuda, mps or cpu.  [default: the best available]"),
     _backend_options,
 )
 
@@ -78,7 +78,7 @@ devices_option = together(
         "--device",
         "devices",
         multiple=True,
-        help="cuda, mps or cpu; repeatable (cuda:0, cuda:1) to encode on several.  [default: the best there is]",
+        help="cuda, mps or cpu; repeatable (cuda:0, cuda:1) to encode on several.  [default: the best available]",
     ),
     _backend_options,
 )
@@ -86,24 +86,26 @@ devices_option = together(
 corpora_argument = click.argument("corpus", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 
 trained_output_option = click.option(
-    "--output", "-o", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder to write."
+    "--output", "-o", required=True, type=click.Path(file_okay=False, path_type=Path), help="Output folder."
 )
 
 splits_option = click.option(
-    "--split", "splits", multiple=True, help="Qrels to learn from. Repeatable.  [default: train, where a corpus has it]"
+    "--split", "splits", multiple=True, help="Qrels to train on. Repeatable.  [default: train, if the corpus has it]"
 )
 
 max_minutes_option = click.option(
-    "--max-minutes", type=click.FloatRange(min=0, min_open=True), help="Stop in time.  [default: no limit]"
+    "--max-minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Stop training after this many minutes.  [default: no limit]",
 )
 
 cache_option = click.option(
-    "--cache", type=click.Path(file_okay=False, path_type=Path), help="Keep embeddings in this folder."
+    "--cache", type=click.Path(file_okay=False, path_type=Path), help="Cache embeddings in this folder."
 )
 
 seed_option = click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
 
-quiet_option = click.option("--quiet", is_flag=True, help="No progress.")
+quiet_option = click.option("--quiet", is_flag=True, help="Show no progress bar.")
 
 batch_size_option = click.option(
     "--batch-size",
@@ -118,7 +120,7 @@ summary_option = click.option("--json", "as_json", is_flag=True, help="Print the
 dead_letters_option = click.option(
     "--dead-letters",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Keep what fails in this file.  [default: INDEX.dead-letters.jsonl]",
+    help="Append records that fail to this file.  [default: INDEX.dead-letters.jsonl]",
 )
 
 
@@ -128,7 +130,7 @@ def dead_letters_path(asked: Path | None, index: str) -> Path:
 
 
 index_encoder_option = click.option(
-    "--encoder", help="The one that wrote the index, or a copy of it.  [default: where the index says it is]"
+    "--encoder", help="The encoder that wrote the index, or a copy of it.  [default: the one that the index names]"
 )
 
 
@@ -144,7 +146,7 @@ def _parse_field(_context: click.Context, _option: click.Parameter, values: tupl
 
 
 record_options = together(
-    click.option("--index", required=True, help="Index to write; made if it does not exist."),
+    click.option("--index", required=True, help="Index to write; created if it does not exist."),
     click.option(
         "--encoder",
         help=f"{_HEADS_HELP}  [default: that of the index; for a new one `own`, a dictionary of its own documents]",
@@ -152,7 +154,7 @@ record_options = together(
     click.option(
         "--k",
         type=click.IntRange(1),
-        help="Features kept per document.  [default: as the index has it, the encoder's number in a new one]",
+        help="Features kept per document.  [default: that of the index; for a new one, that of the encoder]",
     ),
     click.option(
         "--field",
@@ -166,7 +168,7 @@ record_options = together(
         "--format",
         "file_format",
         type=click.Choice(["jsonl", "csv", "tsv", "parquet"]),
-        help="Of the input.  [default: by its suffix; jsonl for -]",
+        help="Input format.  [default: by suffix; jsonl for -]",
     ),
     click.option("--generate-ids", is_flag=True, help="Give records without _id the SHA-256 of their content."),
     dead_letters_option,
@@ -196,7 +198,7 @@ def check_window(schema: IndexSchema, window: int | None) -> None:
 
 def advice_for_codes(schema: IndexSchema) -> str:
     """How an index that has no codes gets some."""
-    return f"To make an index that has: `ksparse reencode {schema.index} --to NEW --rescore 4 --no-switch`."
+    return f"To make an index that has: `ksparse reencode {schema.index} --to NEW --code-bits 4 --no-switch`."
 
 
 def filter_clauses(client: OpenSearch, schema: IndexSchema, filters: Sequence[str]) -> list[dict[str, Any]]:
@@ -212,7 +214,7 @@ def filter_clauses(client: OpenSearch, schema: IndexSchema, filters: Sequence[st
     paths = [path for clause in clauses for compared in clause.values() for path in compared]
     for path in find_unused(client, schema.index, [path for path in paths if path not in schema.fields]):
         declared = f" Declared fields: {', '.join(schema.fields)}." if schema.fields else ""
-        click.echo(f"No document of {schema.index} has {path}, which a --filter asks for.{declared}", err=True)
+        click.echo(f"No document of {schema.index} has {path}, the field of a --filter.{declared}", err=True)
     return clauses
 
 

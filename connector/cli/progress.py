@@ -47,7 +47,7 @@ class _Lines:
 
 @contextmanager
 def stages(quiet: bool) -> Iterator[Callable[[str, float], None]]:
-    """Yield a function that is told what is being done and the share of it that is done; one bar or line for each."""
+    """Yield a function that takes the current task and the share of it done; one bar or line for each."""
     console = Console(stderr=True)
     if not quiet and not console.is_terminal:
         lines = _Lines()
@@ -67,7 +67,7 @@ def stages(quiet: bool) -> Iterator[Callable[[str, float], None]]:
 
 @contextmanager
 def documents(quiet: bool, total: int | None, what: str) -> Iterator[Callable[[int], None]]:
-    """Yield a function that is told how many documents are done, of `total` if that is known."""
+    """Yield a function that takes the number of documents done, of `total` if that is known."""
     console = Console(stderr=True)
     if not quiet and not console.is_terminal:
         lines, of = _Lines(), f" of {total:,}" if total is not None else ""

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, get_args
 import click
 
 from connector.cli.connection import ConnectionOptions, connection_options, open_client
-from connector.cli.new_index import NewIndex, new_index_options, weighs_by_idf
+from connector.cli.new_index import NewIndexChoice, new_index_options, weighs_by_idf
 from connector.cli.options import batch_size_option, dead_letters_path, device_option, quiet_option
 from connector.cli.progress import documents, stages
 from connector.cli.stop import stoppable
+from connector.index.new_index import NewIndex
 from connector.limits import MAX_HITS
 from connector.vectors.codes import GridBits
 
@@ -28,35 +29,37 @@ Examples:
   ksparse reencode docs --to docs-2 --encoder my-head
   ksparse reencode docs --to docs-2 --encoder my-head --no-switch      look at docs-2 first; the same again switches
   ksparse reencode docs --to docs-2 --encoder own             a new dictionary, where the documents have changed
-  ksparse reencode docs --to docs-2 --rescore 4 --delete-old           where docs is an index, and no alias yet
+  ksparse reencode docs --to docs-2 --code-bits 4 --delete-old           where docs is an index, and no alias yet
 \b
 Documents are written with their versions and routing: what is written into both indices meanwhile, with versions,
 stays as it is. The old index is kept until it is deleted. Fields, codes and what `ksparse tune` saved are carried over.
 """
 )
 @click.argument("alias")
-@click.option("--to", "target", required=True, help="The new index; one that is there already is gone on with.")
+@click.option("--to", "target", required=True, help="Target index; created if missing, resumed if it exists.")
 @click.option(
     "--encoder",
-    help="To encode with; `own` for a new dictionary.  [default: the one that wrote ALIAS]",
+    help="Encoder of the new index; `own` builds a new dictionary.  [default: the one that wrote ALIAS]",
 )
-@click.option("--old-encoder", help="The one that wrote ALIAS, or a copy.  [default: where the index says it is]")
+@click.option("--old-encoder", help="The encoder that wrote ALIAS, or a copy.  [default: the one that the index names]")
 @click.option(
     "--k",
     type=click.IntRange(1),
-    help="Features kept per document.  [default: as before with the same encoder, else the encoder's own number]",
+    help="Features kept per document.  [default: as before with the same encoder, else that of the new encoder]",
 )
-@new_index_options("idf", "rescore")
-@click.option("--sample", type=click.IntRange(1, MAX_HITS), default=200, show_default=True, help="Documents compared.")
+@new_index_options("idf", "code_bits")
+@click.option(
+    "--sample", type=click.IntRange(1, MAX_HITS), default=200, show_default=True, help="Number of documents to compare."
+)
 @click.option(
     "--tolerance",
     type=click.FloatRange(0, 1),
     default=0.02,
     show_default=True,
-    help="How much smaller a share of the sample the new index may find by their own first words.",
+    help="Largest allowed drop in known-item recall on the sample.",
 )
-@click.option("--switch/--no-switch", default=True, show_default=True, help="Let ALIAS name the new index at the end.")
-@click.option("--delete-old", is_flag=True, help="Delete the old index when the alias is switched.")
+@click.option("--switch/--no-switch", default=True, show_default=True, help="Switch ALIAS to the new index at the end.")
+@click.option("--delete-old", is_flag=True, help="Delete the old index after the switch.")
 @batch_size_option
 @device_option
 @quiet_option
@@ -67,7 +70,7 @@ def reencode(
     encoder: str | None,
     old_encoder: str | None,
     k: int | None,
-    new: NewIndex,
+    new: NewIndexChoice,
     sample: int,
     tolerance: float,
     switch: bool,
@@ -77,9 +80,9 @@ def reencode(
     quiet: bool,
     connection: ConnectionOptions,
 ) -> None:
-    """Encode the documents of ALIAS (or an index) again, into a new index that then takes its place."""
+    """Re-encode the documents of ALIAS (or an index) into a new index and switch the alias to it."""
     if delete_old and not switch:
-        raise click.UsageError("--delete-old deletes what is replaced, and --no-switch replaces nothing; choose one.")
+        raise click.UsageError("--delete-old and --no-switch contradict each other; choose one.")
     client = open_client(connection)
     from connector.index.probe import probe_write
     from connector.index.schema import (
@@ -98,22 +101,19 @@ def reencode(
     if switch:
         check_switch(client, alias, target, delete_old=delete_old)
     if there is None:
-        check_new_index(client, target, mappings=mappings)
+        check_new_index(client, target, NewIndex(mappings=mappings))
     else:
         new.check_existing(client, there, k=k)
         check_fields(there, schema.fields)
         probe_write(client, target)
     from connector.cli.main import EXIT_DEAD_LETTERS, EXIT_FAILED
     from connector.cli.summary import name_replay, print_summary
-    from connector.encoders.base import Encoder
     from connector.index.sizes import count_matching
-    from connector.index.writer import BulkWriter
-    from connector.ingest.own_dictionary import OWN_ENCODER, OwnDictionary
-    from connector.ingest.pipeline import IngestJob
-    from connector.ingest.prepare import prepare_encoder
+    from connector.ingest.own_dictionary import OWN_ENCODER
     from connector.ingest.sample import Sampled
     from connector.search.reencode import compare_indices, read_index, switch_alias
     from connector.search.retriever import Retriever
+    from connector.search.sparse_index import SparseIndex
 
     builds = encoder == OWN_ENCODER and there is None
     before, after = _open_encoders(
@@ -122,39 +122,32 @@ def reencode(
     # Not the alias, which may hide documents by its filter.
     source = ",".join(schema.names)
     old = Retriever(client, source, before)
-    if new.rescore is None and not builds:
-        new = replace(new, rescore=_bits_kept(schema, after))
+    if new.code_bits is None and not builds:
+        new = replace(new, code_bits=_bits_kept(schema, after))
     records = Sampled(read_index(client, source))
     total = count_matching(client, source)
+    new_index = new.to_new_index(
+        dictionary=builds,
+        # How many features and hits are best depends on the encoder.
+        search=schema.search if not builds else None,
+        mappings=mappings,
+        settings=settings,
+    )
+    written = SparseIndex(target, encoder=after, client=client, new=new_index)
     with stages(quiet or not builds) as report:
-        own = OwnDictionary(records.sample, documents=total, progress=report) if builds else None
-        told = prepare_encoder(
-            client,
-            target,
-            after,
-            sample=records.sample,
-            dictionary=own,
-            rescore=new.bits,
-            # How many features and hits are best depends on the encoder.
-            search=schema.search if not builds else None,
-            mappings=mappings,
-            settings=settings,
-        )
-    encoding: Encoder = own.reuse(told) if own is not None else told
+        written.prepare(records.sample, documents=total, progress=report)
     letters = dead_letters_path(None, target)
     with stoppable(), documents(quiet, total, f"{alias} -> {target}") as progress:
-        with IngestJob(
-            BulkWriter(client, target), encoding, dead_letters=letters, batch_size=batch_size, progress=progress
-        ) as job:
+        with written.job(dead_letters=letters, batch_size=batch_size, progress=progress) as job:
             job.add(records)
-    print_summary(target, job.result, as_json=False, backend=told.backend)
-    comparison = compare_indices(client, old, Retriever(client, target, told), sample=sample)
+    print_summary(target, job.result, as_json=False, backend=written.encoder.backend)
+    comparison = compare_indices(client, old, written.retriever, sample=sample)
     click.echo(
         f"{comparison.sampled} documents compared: {len(comparison.differing)} differ; by their own first words "
         f"{alias} finds {comparison.found:.1%}, {target} {comparison.new_found:.1%}"
     )
     if objections := comparison.objections(tolerance):
-        click.echo(f"{alias} stays as it is: {target} is not fit to take its place; {'; '.join(objections)}.", err=True)
+        click.echo(f"{alias} was not switched to {target}: {'; '.join(objections)}.", err=True)
         name_replay(target, job.result)
         raise SystemExit(EXIT_DEAD_LETTERS if job.result.dead_lettered else EXIT_FAILED)
     if switch:

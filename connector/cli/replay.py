@@ -25,13 +25,13 @@ leave the file; one whose document has changed in the index since then is supers
 """
 )
 @click.argument("letters", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--index", required=True, help="The index that they were meant for.")
+@click.option("--index", required=True, help="Index of the dead letters.")
 @index_encoder_option
 @name_options
 @click.option(
     "--dead-letters",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Move what fails again into this file.  [default: it stays in LETTERS]",
+    help="Move letters that fail again into this file.  [default: they stay in LETTERS]",
 )
 @batch_size_option
 @device_option
@@ -50,9 +50,9 @@ def replay(
     layout: Layout,
     connection: ConnectionOptions,
 ) -> None:
-    """Do again what dead letters say, once what made them fail is corrected."""
+    """Retry the operations in dead letters after their cause was fixed."""
     if dead_letters is not None and dead_letters.resolve() == letters.resolve():
-        raise click.UsageError(f"What fails again stays in {letters} anyway; leave --dead-letters out.")
+        raise click.UsageError(f"Letters that fail again stay in {letters} anyway; leave --dead-letters out.")
     client = open_client(connection)
     from connector.cli.encoder import open_index_encoder
     from connector.cli.summary import conclude

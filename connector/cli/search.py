@@ -35,8 +35,8 @@ Examples:
 @click.argument("query")
 @click.option("--index", required=True, help="Index or alias to search.")
 @index_encoder_option
-@click.option("--top-k", type=click.IntRange(1, MAX_HITS), default=10, show_default=True, help="Hits asked for.")
-@click.option("--fields", metavar="NAMES", help="To return, comma-separated.  [default: all]")
+@click.option("--top-k", type=click.IntRange(1, MAX_HITS), default=10, show_default=True, help="Number of hits.")
+@click.option("--fields", metavar="NAMES", help="Fields to return, comma-separated.  [default: all]")
 @search_options
 @encoding_option
 @device_option
@@ -54,10 +54,12 @@ def search(
     as_json: bool,
     connection: ConnectionOptions,
 ) -> None:
-    """Search an index by meaning. QUERY may be - for one query a line from standard input."""
+    """Search an index by meaning. QUERY - reads one query per line from standard input."""
     check_text(query)
     if query == "-" and choice.mixed:
-        raise click.UsageError("many queries at once are searched by features; leave --hybrid and --bm25-weight out.")
+        raise click.UsageError(
+            "queries from standard input are searched by features only; leave --hybrid and --bm25-weight out."
+        )
     check_encoding(encoding)
     queries = [*read_entries(None, encoding)] if query == "-" else [query]
     client = open_client(connection)

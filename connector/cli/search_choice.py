@@ -15,6 +15,7 @@ from connector.cli.options import check_window, filter_clauses
 from connector.limits import MAX_CLAUSES, MAX_HITS
 from connector.query.body import SearchOptions
 from connector.query.pruning import PRUNE_TYPES, PruneType, Pruning
+from connector.query.settings import SearchSettings
 
 if TYPE_CHECKING:
     from connector.index.schema import IndexSchema
@@ -27,36 +28,36 @@ _OPTIONS = (
     click.option(
         "--k-query",
         type=click.IntRange(1, MAX_CLAUSES),
-        help="Features kept of the query.  [default: what `ksparse tune` saved, or the encoder's, fewer if rescored]",
+        help="Features kept of the query.  [default: as tuned, or the encoder's number, fewer if rescored]",
     ),
     click.option(
         "--prune-type",
         type=click.Choice(PRUNE_TYPES),
-        help="Leave features of the query out: names as in neural-search, and posting_budget.  [default: what "
-        "`ksparse tune` saved, or none]",
+        help="Rule for dropping query features, named as in neural-search, or posting_budget.  "
+        "[default: as tuned, or none]",
     ),
     click.option(
         "--prune-ratio",
         type=float,
-        help="How many, which share of the strongest or of all weight, which weight, or how many postings a document.",
+        help="Threshold for --prune-type: a count, a fraction, a weight, or postings per document.",
     ),
     click.option(
         "--window",
         type=click.IntRange(0, MAX_HITS),
-        help="Hits rescored by the index's codes, 0 for none.  [default: what the index says, or 100]",
+        help="Hits to rescore by codes, 0 for none.  [default: as stored in the index, or 100]",
     ),
     click.option(
         "--min-score",
         type=float,
-        help="Leave out hits whose score, as it is printed, is less: of another scale with codes and with --hybrid.",
+        help="Minimum printed score of hits; codes and --hybrid change its scale.",
     ),
-    click.option("--hybrid", is_flag=True, help="By meaning and by words (BM25), both rankings fused by rank."),
+    click.option("--hybrid", is_flag=True, help="Fuse the rankings by features and by BM25 (reciprocal rank)."),
     click.option(
         "--rank-window-size",
         type=click.IntRange(1, MAX_HITS),
-        help="Hits of each of the two rankings that --hybrid fuses.  [default: 100, or as many as are asked for]",
+        help="Hits of each ranking that --hybrid fuses.  [default: 100, at least --top-k]",
     ),
-    click.option("--bm25-weight", type=float, help="Instead: the dot product plus so much of BM25, e.g. 0.01."),
+    click.option("--bm25-weight", type=float, help="Add BM25 times this weight to the dot product instead, e.g. 0.01."),
     click.option(
         "--filter", "filters", multiple=True, metavar="NAME=VALUE", help="Keep matching documents. Repeatable."
     ),
@@ -84,25 +85,21 @@ class SearchChoice:
     def __post_init__(self) -> None:
         weight = self.bm25_weight
         if self.hybrid and weight is not None:
-            raise click.UsageError("--hybrid fuses by rank, --bm25-weight adds scores; choose one.")
+            raise click.UsageError("--hybrid fuses ranks and --bm25-weight adds scores; choose one.")
         if weight is not None and not (weight > 0 and isfinite(weight)):
             raise click.UsageError(f"--bm25-weight must be a number above 0, got {weight:g}.")
         if self.min_score is not None and isnan(self.min_score):
             raise click.UsageError("--min-score must be a number, got nan.")
         if self.rank_window_size is not None and not self.hybrid:
-            raise click.UsageError("--rank-window-size is the depth of the rankings that --hybrid fuses; add --hybrid.")
+            raise click.UsageError("--rank-window-size needs --hybrid.")
         if weight is not None and self.window:
-            raise click.UsageError(
-                "--bm25-weight scores by one query, without codes; leave --window out, or use --hybrid."
-            )
+            raise click.UsageError("--bm25-weight does not rescore by codes; leave --window out, or use --hybrid.")
         if self.prune_ratio is not None and self.prune_type is None:
-            raise click.UsageError(
-                f"--prune-ratio {self.prune_ratio:g} says how much; say what it is of with --prune-type."
-            )
+            raise click.UsageError(f"--prune-ratio {self.prune_ratio:g} needs --prune-type.")
         if self.prune_type not in (None, "none") and self.prune_ratio is None:
-            raise click.UsageError(f"--prune-type {self.prune_type} says how; say how much with --prune-ratio.")
+            raise click.UsageError(f"--prune-type {self.prune_type} needs --prune-ratio.")
         try:
-            _ = self.pruning
+            _ = self.settings
         except ValueError as error:
             raise click.UsageError(str(error)) from error
 
@@ -112,9 +109,10 @@ class SearchChoice:
         return self.hybrid or self.bm25_weight is not None
 
     @property
-    def pruning(self) -> Pruning | None:
-        """Which features are left out."""
-        return None if self.prune_type is None else Pruning(self.prune_type, self.prune_ratio or 0.0)
+    def settings(self) -> SearchSettings:
+        """What the library takes."""
+        pruning = None if self.prune_type is None else Pruning(self.prune_type, self.prune_ratio or 0.0)
+        return SearchSettings(self.k_query, self.window, pruning, self.rank_window_size)
 
     def clauses(self, client: OpenSearch, schema: IndexSchema, *, top_k: int) -> list[dict[str, Any]]:
         """Check what can be checked without an encoder, and return the filters as query clauses.
@@ -125,10 +123,7 @@ class SearchChoice:
         """
         check_window(schema, self.window)
         if self.rank_window_size is not None and self.rank_window_size < top_k:
-            raise click.UsageError(
-                f"--rank-window-size {self.rank_window_size} fuses fewer hits than the {top_k} that are asked for; "
-                "give more."
-            )
+            raise click.UsageError(f"--rank-window-size {self.rank_window_size} is below --top-k {top_k}; give more.")
         return filter_clauses(client, schema, self.filters)
 
     def ask(
@@ -151,12 +146,10 @@ class SearchChoice:
             source: Fields to return.
             many: Whether an overlong query is cut, as one of many is, or refused.
         """
-        options: dict[str, Any] = {"top_k": top_k, "k_query": self.k_query, "pruning": self.pruning}
-        options |= {"filters": clauses, "window": self.window}
+        options: dict[str, Any] = {"top_k": top_k, "filters": clauses, "settings": self.settings}
         options["options"] = SearchOptions(min_score=self.min_score, source=source)
         if self.mixed:
-            options |= {"weight": self.bm25_weight, "rank_window_size": self.rank_window_size}
-            return [retriever.search_hybrid(query, **options) for query in queries]
+            return [retriever.search_hybrid(query, bm25_weight=self.bm25_weight, **options) for query in queries]
         if many:
             return retriever.search_many(queries, **options)
         return [retriever.search(query, **options) for query in queries]

@@ -22,7 +22,7 @@ def stoppable(*, option: str = "") -> Iterator[None]:
     """
     from connector.cli.main import EXIT_RESUMABLE
 
-    again = f"again with {option}" if option else "again"
+    again = f" with {option}" if option else ""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
@@ -30,10 +30,12 @@ def stoppable(*, option: str = "") -> Iterator[None]:
         click.echo(f"Error: {error}", err=True)
         sys.exit(EXIT_RESUMABLE)
     except OSError as error:
-        click.echo(f"Error: {error}. Mend it and run the same command {again}; nothing is lost or doubled.", err=True)
+        click.echo(
+            f"Error: {error}. Fix the cause and rerun the command{again}; nothing is lost or duplicated.", err=True
+        )
         sys.exit(EXIT_RESUMABLE)
     except KeyboardInterrupt:
-        click.echo(f"Stopped. Run the same command {again}; nothing is lost or doubled.", err=True)
+        click.echo(f"Stopped. Rerun the command{again}; no document is lost or duplicated.", err=True)
         sys.stderr.flush()
         sys.stdout.flush()
         # Threads may still wait for the server's answer, which the interpreter would wait for, too.

@@ -76,13 +76,13 @@ Examples:
     "num_latents",
     "--latents",
     click.IntRange(2),
-    "The more, the fewer postings a query reads and the more it finds, up to one for each document.",
+    "More latents read fewer postings and find more, up to one per document.",
 )
 @_option(
     "initial",
     "--initial",
     click.Choice(["documents", "random"]),
-    "What latents begin as: centroids of documents, or random directions.",
+    "Initial latents: centroids of documents, or random directions.",
 )
 @_option("k", "--k", click.IntRange(1), "Features kept per document.")
 @_option("k_query", "--k-query", click.IntRange(1), "Features kept per query.")
@@ -90,24 +90,29 @@ Examples:
 @max_minutes_option
 @_option("batch_size", "--batch-size", click.IntRange(8))
 @_option("learning_rate", "--learning-rate", _ABOVE_0)
-@_option("balance_weight", "--balance", _FROM_0, "More of it: fewer postings per query, a little less quality.")
+@_option(
+    "balance_weight",
+    "--balance",
+    _FROM_0,
+    "FLOPS regularization: higher reads fewer postings at slightly lower quality.",
+)
 @_option(
     "threshold_weight",
     "--thresholds",
     _FROM_0,
-    "Above 0, learn how many features a text needs, at most --k: the more of it, the fewer.",
+    "Weight of the threshold loss; above 0 the number of features per text is learned (at most --k).",
 )
 @click.option(
     "--lexical/--no-lexical",
     default=True,
     show_default=True,
-    help="Let a text's rarer tokens be features beside the latents, with retrieval.",
+    help="Use the rarer tokens of a text as features beside the latents (recipe retrieval).",
 )
 @_option(
     "document_lexical_scale",
     "--lexical-weight",
     _ABOVE_0,
-    "Weight of a document's tokens. Less: where texts are long, fewer postings find more of the dense hits, and "
+    "Weight of a document's tokens. Lower: for long texts, fewer postings find more of the dense hits, and "
     "features alone rank worse.",
 )
 @_option("alpha_mse", "--alpha-mse", _FROM_0, "alpha_1 of the paper's eq. 3, with paper.")
@@ -138,8 +143,8 @@ def train(
     """Train a K-sparse head on your own texts, or on embeddings (.npy, .npz).
 
     A corpus is a BEIR folder (its train queries are used too) or a JSONL, CSV or Parquet file. The head goes into a
-    folder of a few MB with a card and a plot; --encoder takes it from there. A run that was stopped goes on if the
-    same command is given again (with --cache, without embedding the texts again).
+    folder of a few MB with a card and a plot; --encoder takes it from there. A stopped run is
+    resumed by the same command (with --cache, without embedding the texts again).
     """
     from connector.cli.encoder import hide_loading
     from connector.encoders.base_model import DEFAULT_BASE_MODEL, find_base_model, load_base_model
@@ -151,15 +156,15 @@ def train(
     from connector.training.sources import load_embeddings, read_sources
 
     if not lexical and options["document_lexical_scale"] is not None:
-        raise click.UsageError("--no-lexical leaves tokens out, --lexical-weight says what they weigh; choose one.")
+        raise click.UsageError("--no-lexical and --lexical-weight contradict each other; choose one.")
     settings = make_settings(TrainingSettings, max_minutes=max_minutes, **options)
     if not lexical:
         settings = replace(settings, document_lexical_scale=0.0, query_lexical_scale=0.0)
     of_embeddings = [path for path in corpus if path.suffix in (".npy", ".npz")]
     if of_embeddings and len(of_embeddings) < len(corpus):
-        raise CorpusError(f"{of_embeddings[0]} holds embeddings and other inputs are texts; train on one kind.")
+        raise CorpusError(f"{of_embeddings[0]} holds embeddings, but other inputs are texts; train on one kind.")
     if of_embeddings and splits:
-        raise click.UsageError("--split names qrels of corpora, and embeddings have none; leave it out.")
+        raise click.UsageError("embeddings have no qrels; leave --split out.")
     sources = [] if of_embeddings else read_sources(corpus, splits=splits, seed=settings.seed, layout=layout)
     parts = [load_embeddings(path) for path in of_embeddings]
     check_documents(sum(len(part.documents) for part in parts) + sum(len(source.documents) for source in sources))

@@ -30,7 +30,7 @@ _option = partial(settings_option, DictionarySettings)
 Examples:
   ksparse train dictionary corpus.jsonl --output my-dictionary
   ksparse train dictionary beir/scifact --output my-dictionary --query-cells 32
-  ksparse ingest corpus.jsonl --index docs --encoder my-dictionary --rescore 4
+  ksparse ingest corpus.jsonl --index docs --encoder my-dictionary --code-bits 4
 """
 )
 @corpora_argument
@@ -41,7 +41,7 @@ Examples:
 @_option("query_cells", "--query-cells", click.IntRange(1), "Cells kept per query.")
 @_option("tokens", "--tokens", click.IntRange(0), "Tokens kept per document; 0 for cells alone.")
 @_option("query_tokens", "--query-tokens", click.IntRange(0), "Tokens kept per query.")
-@_option("spread", "--spread", click.FloatRange(0), "How far a document's cells point into different directions.")
+@_option("spread", "--spread", click.FloatRange(0), "Weight of diversity among the cells of a document.")
 @seed_option
 @device_option
 @cache_option
@@ -58,8 +58,8 @@ def dictionary(
 ) -> None:
     """Build a dictionary of your corpus: features are cells around its own documents.
 
-    Building takes seconds once the documents are embedded, and involves no training. A query then finds the
-    neighbours that dense search finds from a fraction of the postings of a trained head. At least 1,000 documents are
+    Building takes seconds once the documents are embedded, without training. A query then finds the dense neighbours
+    with a fraction of the postings of a trained head. At least 1,000 documents are
     needed. A corpus is a BEIR folder or a JSONL, CSV or Parquet file.
     """
     from connector.cli.encoder import hide_loading

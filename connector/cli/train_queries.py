@@ -35,11 +35,11 @@ Examples:
 @corpora_argument
 @layout_options
 @trained_output_option
-@click.option("--encoder", default=None, help="Head to begin with: a folder, or a shipped one's name.")
+@click.option("--encoder", default=None, help="Initial head: a folder, or the name of a shipped one.")
 @splits_option
 @settings_option(StaticSettings, "steps", "--steps", click.IntRange(1))
 @max_minutes_option
-@settings_option(StaticSettings, "batch_size", "--batch-size", click.IntRange(8), "Queries of a step.")
+@settings_option(StaticSettings, "batch_size", "--batch-size", click.IntRange(8), "Queries per step.")
 @settings_option(StaticSettings, "learning_rate", "--learning-rate", click.FloatRange(min=0, min_open=True))
 @seed_option
 @device_option
@@ -57,11 +57,11 @@ def queries(
     layout: Layout,
     **options: Any,
 ) -> None:
-    """Train a query encoder without a transformer, which makes of a query nearly what the dense model makes of it.
+    """Train a static query encoder that approximates the dense model's embeddings.
 
-    The folder holds the head and the query encoder. An index that the head made is searched with it as it is, since
-    documents are encoded as before. A corpus is a BEIR folder, whose train queries are learned from, or a file of
-    documents, whose sentences stand for queries. A run that was stopped goes on if the same command is given again.
+    The folder holds the head and the query encoder. It searches existing indices of the head, since documents are
+    encoded as before. A corpus is a BEIR folder, whose train queries are used, or a file of
+    documents, whose sentences serve as queries. A stopped run is resumed by the same command.
     """
     from connector.cli.encoder import open_encoder
     from connector.encoders.load import DEFAULT_ENCODER, head_folder

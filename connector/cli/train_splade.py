@@ -44,36 +44,39 @@ Examples:
 @corpora_argument
 @layout_options
 @trained_output_option
-@click.option("--start", required=True, help="A SPLADE to go on from: a folder, or a name on the model hub.")
+@click.option("--start", required=True, help="Initial SPLADE: a folder, or a name on the model hub.")
 @click.option("--teacher", default=None, help="Dense model.  [default: sentence-transformers/all-MiniLM-L6-v2]")
 @_option(
-    "method", "--method", click.Choice(METHODS), "No thresholds, dynamic ones, the largest weights, hybrid thresholds."
+    "method",
+    "--method",
+    click.Choice(METHODS),
+    "No thresholds, dynamic thresholds, top-k weights, or hybrid thresholds.",
 )
 @_option("query_rule", "--query-rule", _RULES, "How queries are thresholded.", default="soft with ht, gauss with dt")
 @_option(
     "document_rule", "--document-rule", _RULES, "How documents are thresholded.", default="hard with ht, gauss with dt"
 )
-@_option("steepness", "--steepness", _ABOVE_0, "K.")
+@_option("steepness", "--steepness", _ABOVE_0, "Steepness K of the soft threshold.")
 @_option("k", "--k", click.IntRange(1), "Weights per document, with topk.")
-@_option("idf", "--idf", help="Weigh queries by how rare their features are in the corpus searched.")
+@_option("idf", "--idf", help="Weight query features by their IDF in the corpus searched.")
 @_option(
     "self_taught",
     "--self-taught",
     click.FloatRange(0, 1),
-    "Share of the start's own scores in what is taught; keeps what it knows of words.",
+    "Weight of self-distillation from the initial model; preserves lexical matching.",
 )
-@_option("lambda_q", "--lambda-q", _FROM_0, "Shorter queries.")
-@_option("lambda_d", "--lambda-d", _FROM_0, "Shorter documents.")
-@_option("lambda_t", "--lambda-t", _FROM_0, "Higher thresholds.")
+@_option("lambda_q", "--lambda-q", _FROM_0, "FLOPS weight of queries; higher keeps fewer features.")
+@_option("lambda_d", "--lambda-d", _FROM_0, "FLOPS weight of documents; higher keeps fewer features.")
+@_option("lambda_t", "--lambda-t", _FROM_0, "Weight of the threshold loss; higher raises thresholds.")
 @splits_option
 @_option("steps", "--steps", click.IntRange(1))
 @max_minutes_option
-@_option("batch_size", "--batch-size", click.IntRange(1), "Queries of a step.")
-@_option("negatives", "--negatives", click.IntRange(1), "Mined for each query.")
-@_option("max_length", "--max-length", click.IntRange(1), "Tokens of a text.")
+@_option("batch_size", "--batch-size", click.IntRange(1), "Queries per step.")
+@_option("negatives", "--negatives", click.IntRange(1), "Hard negatives per query.")
+@_option("max_length", "--max-length", click.IntRange(1), "Maximum tokens per text.")
 @_option("learning_rate", "--learning-rate", _ABOVE_0)
 @_option("threshold_learning_rate", "--threshold-learning-rate", _ABOVE_0)
-@_option("freeze_embeddings", "--freeze-embeddings", help="Leave the token embeddings as they are.")
+@_option("freeze_embeddings", "--freeze-embeddings", help="Do not train the token embeddings.")
 @seed_option
 @device_option
 @cache_option
@@ -93,9 +96,9 @@ def splade(
 ) -> None:
     """Train a SPLADE that learns which of its weights to keep (hybrid thresholding, Qiao et al. 2023).
 
-    A corpus is a BEIR folder, whose train queries are learned from, or a file of documents, whose sentences stand for
-    queries. A dense model scores what belongs together. A run that was stopped goes on if the same command is given
-    again (with --cache, without embedding the texts again).
+    A corpus is a BEIR folder, whose train queries are used, or a file of documents, whose sentences serve as queries. A
+    dense model is the teacher. A stopped run is resumed by the same command (with --cache, without embedding the texts
+    again).
     """
     from connector.cli.encoder import open_encoder
     from connector.encoders.base_model import DEFAULT_BASE_MODEL, find_base_model, load_base_model

@@ -31,20 +31,20 @@ Examples:
   ksparse tune --index docs --queries asked.txt --recall 0.95 --save
 """
 )
-@click.option("--index", required=True, help="Index or alias, ingested with --rescore.")
+@click.option("--index", required=True, help="Index or alias, ingested with --code-bits.")
 @click.option(
     "--queries",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="One a line; a hundred that were really asked are best.  [default: sentences of documents]",
+    help="File with a query per line, best a hundred real ones.  [default: sentences of documents]",
 )
 @click.option(
     "--recall",
     type=click.FloatRange(0, 1, min_open=True),
     default=0.9,
     show_default=True,
-    help="Share to be found of the 10 that a scan of all codes puts first.",
+    help="Target recall of the 10 hits that a scan of all codes ranks first.",
 )
-@click.option("--save", is_flag=True, help="Keep the setting in the index: searches that do not say take it.")
+@click.option("--save", is_flag=True, help="Store the best setting in the index as the default of its searches.")
 @index_encoder_option
 @device_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -61,7 +61,7 @@ def tune(
     quiet: bool,
     connection: ConnectionOptions,
 ) -> None:
-    """Find the fewest features, or postings, and the smallest window that still find the nearest documents."""
+    """Find the fastest search settings that still find the nearest documents."""
     client = open_client(connection)
     schema = existing_schema(client, index)
     if schema.code is None:
@@ -83,8 +83,8 @@ def tune(
     if save:
         save_search_defaults(client, index, tuning.best.setting)
     if as_json:
-        trials = [asdict(trial) | {"setting": trial.setting._asdict()} for trial in tuning.trials]
-        best = tuning.best.setting._asdict()
+        trials = [asdict(trial) | {"setting": trial.setting.to_json()} for trial in tuning.trials]
+        best = tuning.best.setting.to_json()
         click.echo(json.dumps({"best": best, "reached": tuning.reached, "saved": save, "trials": trials}))
     else:
         _print(tuning, recall, len(texts), saved=save)
@@ -119,14 +119,14 @@ def _print(tuning: Tuning, recall: float, queries: int, *, saved: bool) -> None:
         budget = "" if setting.posting_budget is None else f"{setting.posting_budget:g} N"
         table.add_row(str(setting.k_query), budget, str(setting.window), *figures, mark)
     Console().print(table)
-    k_query, window, postings = tuning.best.setting
-    within = "" if postings is None else f" within a posting_budget of {postings:g}"
-    what = f"k_query {k_query}{within} and a window of {window}"
+    best = tuning.best.setting
+    within = "" if best.posting_budget is None else f" within a posting_budget of {best.posting_budget:g}"
+    what = f"k_query {best.k_query}{within} and a window of {best.window}"
     if tuning.reached:
-        click.echo(f"{what} reach {recall:g} on {queries} queries at the least latency.")
+        click.echo(f"{what} reach {recall:g} on {queries} queries with the lowest latency.")
     else:
         click.echo(
-            f"No setting reaches {recall:g} on {queries} queries; {what} find most. More features would: "
+            f"No setting reaches {recall:g} on {queries} queries; {what} find most. More features per document help: "
             f"`ksparse reencode INDEX --to NEW --k K`."
         )
-    click.echo("Kept in the index." if saved else "--save keeps it in the index.")
+    click.echo("Stored in the index." if saved else "--save stores it in the index.")

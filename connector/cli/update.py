@@ -41,15 +41,15 @@ by one, and null takes a key away. Documents are encoded again; one that another
 @click.argument("changes", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--index", required=True, help="Index that holds the documents.")
 @index_encoder_option
-@click.option("--filter", "filters", multiple=True, metavar="NAME=VALUE", help="Change what matches. Repeatable.")
+@click.option("--filter", "filters", multiple=True, metavar="NAME=VALUE", help="Change matching documents. Repeatable.")
 @click.option(
     "--set",
     "values",
     multiple=True,
     metavar="NAME=VALUE",
-    help="With --filter: a key of the metadata, or a field that the index declares, and its new value. Repeatable.",
+    help="With --filter: new value of a metadata key or declared field. Repeatable.",
 )
-@click.option("--upsert", is_flag=True, help="Make a document of a change whose document does not exist.")
+@click.option("--upsert", is_flag=True, help="Create documents that do not exist yet.")
 @dead_letters_option
 @batch_size_option
 @device_option
@@ -70,7 +70,7 @@ def update(
     quiet: bool,
     connection: ConnectionOptions,
 ) -> None:
-    """Change documents of an index: those that the lines of CHANGES name, or those that match filters."""
+    """Change documents of an index: those listed in CHANGES, or those that match filters."""
     if (changes is None) != bool(filters) or bool(filters) != bool(values):
         raise click.UsageError("Give a file of changes, or --filter with --set.")
     client = open_client(connection)

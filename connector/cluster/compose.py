@@ -61,7 +61,7 @@ def _compose(file: Path, arguments: list[str], *, settings: dict[str, str], time
         )
     except subprocess.TimeoutExpired as error:
         raise ClusterError(
-            f"`{' '.join(command)}` was not done after {timeout_s:g} s. Give it a longer --timeout."
+            f"`{' '.join(command)}` was not done after {timeout_s:g} s. Set a longer --timeout."
         ) from error
     except OSError as error:
         raise ClusterError(f"Cannot run docker ({error}). Start Docker, or run `ksparse down` where it is.") from error

@@ -76,7 +76,7 @@ def prepare(java: Java, *, ml: bool = False, on_progress: Callable[[str], None])
     Args:
         java: Runs the plugin installer. One without Thai locale data gets a distribution without analysis-common.
         ml: With ML Commons as well.
-        on_progress: Is told, in a sentence, about each slow step.
+        on_progress: Called with a sentence about each slow step.
 
     Raises:
         ClusterError: A part cannot be downloaded, is not the expected one, or cannot be installed.

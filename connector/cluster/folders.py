@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
 
+from connector import files
 from connector.errors import ClusterError
 
 
@@ -36,22 +37,14 @@ def service_user() -> ServiceUser | None:
 
 
 def cache_folder() -> Path:
-    """Return the folder for distributions, data and state, and create it.
-
-    KSPARSE_CACHE if set; /var/cache/ksparse for root (/root is closed to the node's user); else XDG_CACHE_HOME/ksparse
-    or ~/.cache/ksparse.
+    """Create the cache folder, for distributions, data and state, and make sure that a node can use it.
 
     Raises:
         ClusterError: The system is Windows, the folder cannot be created, or the node's user cannot enter it.
     """
     if os.name != "posix":
         raise ClusterError("A local OpenSearch is started on Linux and macOS only. Set OPENSEARCH_URL.")
-    if chosen := os.environ.get("KSPARSE_CACHE"):
-        folder = Path(chosen).expanduser().absolute()
-    elif os.geteuid() == 0:
-        folder = Path("/var/cache/ksparse")
-    else:
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "ksparse"
+    folder = files.cache_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

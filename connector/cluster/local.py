@@ -49,7 +49,7 @@ def up(
         ml: With ML Commons, which lets OpenSearch call a service that encodes (`ksparse connect`).
         timeout_s: Seconds until it must be ready, downloads for embedded nodes not counted.
         compose_file: For Docker; by default the one of this library.
-        on_progress: Is told, in a sentence, about each slow step.
+        on_progress: Called with a sentence about each slow step.
 
     Raises:
         ValueError: `nodes` or `heap` is not allowed.
@@ -115,7 +115,7 @@ def down(*, purge: bool = False) -> str | None:
     """Stop what `up` started, and return its URL, or None where nothing was up.
 
     Args:
-        purge: Delete the data as well.
+        purge: Also delete the data.
 
     Raises:
         ClusterError: Docker refused.

@@ -238,7 +238,7 @@ def is_free(port: int) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports of 127.0.0.1 on which nobody listens."""
+    """Return ports of 127.0.0.1 that are free."""
     candidates = SystemRandom().sample(_PORTS, len(_PORTS))
     ports = [port for port, _ in zip(filter(is_free, candidates), range(count), strict=False)]
     if len(ports) < count:

@@ -31,13 +31,13 @@ def get_json(cluster: Cluster, path: str, *, timeout_s: float = 10.0) -> dict[st
             with explained(client):
                 parsed = client.transport.perform_request("GET", path)
         except SerializationError as error:
-            raise ClusterError(f"What answers at {url} is no OpenSearch. Correct OPENSEARCH_URL.") from error
+            raise ClusterError(f"What answers at {url} is not OpenSearch. Correct OPENSEARCH_URL.") from error
         except TransportError as error:
             raise ClusterError(
-                f"{url} answered GET {path} with status {error.status_code}: {reason_of(error)}. Look into its log."
+                f"{url} answered GET {path} with status {error.status_code}: {reason_of(error)}. See its log."
             ) from error
     if not isinstance(parsed, dict):
-        raise ClusterError(f"What answers at {url} is no OpenSearch. Correct OPENSEARCH_URL.")
+        raise ClusterError(f"What answers at {url} is not OpenSearch. Correct OPENSEARCH_URL.")
     return parsed
 
 
@@ -71,6 +71,6 @@ def wait_until_ready(
             if time.monotonic() > deadline:
                 raise ClusterError(
                     f"OpenSearch at {cluster.url} was not ready after {timeout_s:g} s. "
-                    f"Give it a longer --timeout. The last try: {error}"
+                    f"Set a longer --timeout. Last attempt: {error}"
                 ) from error
         time.sleep(0.2)

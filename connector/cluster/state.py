@@ -8,6 +8,7 @@ from typing import Literal
 from connector.cluster.folders import cache_folder
 from connector.cluster.processes import creation_time
 from connector.errors import ClusterError
+from connector.files import write_whole
 
 
 @dataclass(frozen=True)
@@ -52,15 +53,12 @@ def read_state() -> State | None:
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ClusterError(f"{path} is damaged ({error}). Delete it, and end the nodes it was about.") from error
+        raise ClusterError(f"{path} is damaged ({error}). Delete it, and stop the nodes it describes.") from error
 
 
 def write_state(state: State) -> None:
     """Replace the state, whole or not at all."""
-    path = state_path()
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps(asdict(state), indent=2) + "\n")
-    unfinished.rename(path)
+    write_whole(state_path(), json.dumps(asdict(state), indent=2) + "\n")
 
 
 def remove_state() -> None:

@@ -41,7 +41,7 @@ def read_status(cluster: Cluster) -> Status:
     try:
         version = str(root["version"]["number"])
     except (KeyError, TypeError) as error:
-        raise ClusterError(f"What answers at {cluster.url} is no OpenSearch. Correct OPENSEARCH_URL.") from error
+        raise ClusterError(f"What answers at {cluster.url} is not OpenSearch. Correct OPENSEARCH_URL.") from error
     health = _try(cluster, "/_cluster/health")
     nodes = list(_try(cluster, "/_nodes/plugins,jvm").get("nodes", {}).values())
     stats = _try(cluster, "/_cluster/stats")

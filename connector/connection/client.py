@@ -210,7 +210,7 @@ def explained(client: OpenSearch) -> Iterator[None]:
         ) from error
     except AuthorizationException as error:
         raise ClusterError(
-            f"{url} does not permit this (403): {reason_of(error)}. Ask for the right, or lift the block."
+            f"{url} does not permit this (403): {reason_of(error)}. Request the permission, or lift the block."
         ) from error
     except TransportError as error:
         proxies = _proxies(client)

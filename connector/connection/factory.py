@@ -1,4 +1,4 @@
-"""From addresses and a way in to opensearch-py's client; an option that nobody knows is an error."""
+"""From addresses and a way in to opensearch-py's client; an unknown option is an error."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def make_client(
     http_compress: bool | None = None,
     **options: Any,
 ) -> OpenSearch:
-    """Make a client; arguments and errors as of `connect`, under opensearch-py's names."""
+    """Make a client; arguments and errors as for `connect`, under opensearch-py's names."""
     addresses, credentials = parse_addresses(url)
     if credentials is not None:
         username, password = access.username or credentials.username, access.password or credentials.password
@@ -118,9 +118,11 @@ def check_options(options: Mapping[str, Any], connection_class: type = PatientCo
     """
     for name in options:
         if name in _SAID_BY_THE_URL:
-            raise ValueError(f"{name} is for the URL to say (https://search.example:9200/path), or for a list of them.")
+            raise ValueError(f"{name} belongs into the URL (https://search.example:9200/path), or a list of URLs.")
         if name == "max_retries" or name.startswith("retry_on_"):
-            raise ValueError(f"{name} is not for a client to say: the writer decides what is sent again, and how long.")
+            raise ValueError(
+                f"{name} is not an option of the client: the writer decides what is retried, and how long."
+            )
     refuse_unknown(options, connection_options(connection_class), "connect()")
 
 

@@ -98,7 +98,7 @@ def explain_tls(url: str, error: BaseException) -> str | None:
     for cause in causes_of(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return (
-                f"{url} shows a certificate that cannot be verified: {cause.verify_message}. Name its authority "
+                f"{url} has a certificate that cannot be verified: {cause.verify_message}. Name its authority "
                 "(ca_certs, OPENSEARCH_CA_CERTS or --ca-certs), and the server as its certificate does."
             )
         if isinstance(cause, _CLOSED):
@@ -110,7 +110,7 @@ def explain_tls(url: str, error: BaseException) -> str | None:
             reason = str(cause.reason or cause)
             if any(alert in reason for alert in _ASKS_FOR_CLIENT):
                 return f"{url} refuses the client certificate, or asks for one ({reason}); {_CLIENT_ADVICE}"
-            return f"{url} does not speak TLS as it should ({reason}); is it an http:// address?"
+            return f"{url} does not speak TLS correctly ({reason}); is it an http:// address?"
     return None
 
 

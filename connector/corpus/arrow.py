@@ -19,8 +19,8 @@ _EXTENSIONS = ("arrow.uuid", "arrow.json", "arrow.bool8")
 class ArrowReader:
     """Reads the rows of one table.
 
-    Values are what Python makes of them, maps are objects; NaN is no value. Columns of bytes, tensors and the like are
-    left out unless they are needed, so that no row is lost for what nobody searches.
+    Values are converted to Python's types, maps to objects; NaN is not a value. Columns of bytes, tensors and the like
+    are left out unless they are needed, so that no row is lost for what nobody searches.
 
     Attributes:
         names: The columns that are read; others need not be decoded.
@@ -103,14 +103,14 @@ def _microseconds(kind: Any) -> Any:  # noqa: ANN401
 
 
 def _value(value: Any) -> Any:  # noqa: ANN401
-    """Return what Arrow's `as_py` makes of a value, with objects for maps, without NaN, and whole floats as integers.
+    """Return a value as Arrow's `as_py` converts it, with objects for maps, without NaN, and whole floats as integers.
 
     Raises:
         ValueError: It is infinite.
     """
     if isinstance(value, float):
         if math.isinf(value):
-            raise ValueError(f"{value} is no JSON number")
+            raise ValueError(f"{value} is not JSON number")
         # Integers are floats in a column that lacks some, ids and versions too.
         return None if math.isnan(value) else plain(value)
     if isinstance(value, dict):

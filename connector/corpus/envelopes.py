@@ -34,12 +34,12 @@ class Envelopes:
         if self._action is not None:
             (name, meta), self._action = self._action, None
             if name == "update":
-                raise ValueError("belongs to an update of a bulk body, which is no document; update the index by it")
+                raise ValueError("belongs to an update of a bulk body, which is not a document; update the index by it")
             return record | _kept(meta), True
         action = action_of(record)
         if action is not None:
             if action[0] == "delete":
-                raise ValueError("is a deletion of a bulk body, which is no document; delete the document by its id")
+                raise ValueError("is a deletion of a bulk body, which is not a document; delete the document by its id")
             self._action = action
             return None, False
         source = record.get("_source")

@@ -33,7 +33,7 @@ def read_values(path: Path | None, opened: Opened) -> Iterator[tuple[int, bytes]
         The number of the value, from 1, and its text as UTF-8. Bytes that are no UTF-8 are left as they are.
 
     Raises:
-        CorpusError: The file cannot be read, or is no JSON to its end. The values before have been yielded.
+        CorpusError: The file cannot be read, or is not JSON to its end. The values before have been yielded.
     """
     text = _Text(opened.stream)
     number = 0

@@ -53,7 +53,7 @@ def row_groups(path: Path) -> list[range]:
     """The rows of each row group.
 
     Raises:
-        CorpusError: pyarrow is missing, or the file is no Parquet.
+        CorpusError: pyarrow is missing, or the file is not a Parquet.
     """
     with open_parquet(path) as file:
         return _row_groups(file)
@@ -63,7 +63,7 @@ def count_rows(path: Path) -> int:
     """Return the rows that the file's footer counts.
 
     Raises:
-        CorpusError: pyarrow is missing, or the file is no Parquet.
+        CorpusError: pyarrow is missing, or the file is not a Parquet.
     """
     with open_parquet(path) as file:
         return int(file.metadata.num_rows)
@@ -73,7 +73,7 @@ def open_parquet(path: Path) -> Any:  # noqa: ANN401
     """Open the file with pyarrow.
 
     Raises:
-        CorpusError: pyarrow is missing, or the file is no Parquet.
+        CorpusError: pyarrow is missing, or the file is not a Parquet.
     """
     try:
         import pyarrow.parquet
@@ -82,7 +82,9 @@ def open_parquet(path: Path) -> Any:  # noqa: ANN401
     try:
         return pyarrow.parquet.ParquetFile(path)
     except (OSError, ValueError) as error:
-        raise CorpusError(f"{path} is no readable Parquet file: {error}. Write it again or name its format.") from error
+        raise CorpusError(
+            f"{path} is not a readable Parquet file: {error}. Write it again or name its format."
+        ) from error
 
 
 def _row_groups(file: Any) -> list[range]:  # noqa: ANN401

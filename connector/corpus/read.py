@@ -176,7 +176,7 @@ def _as_record(document: Document | Mapping[str, Any]) -> Mapping[str, Any]:
         raise ValueError(f"is of type {type(document).__name__}, not a Document or a mapping")
     for name in RESERVED:
         if name in document.fields:
-            raise ValueError(f"'fields' has the key {name!r}, which is not a field of its own; rename it")
+            raise ValueError(f"'fields' has the reserved key {name!r}; rename it")
     return document.to_record()
 
 

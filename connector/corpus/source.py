@@ -37,7 +37,7 @@ class Source(NamedTuple):
 
     Attributes:
         path: The file; None is standard input.
-        format: How its records are written. Compression is no format: it is recognised by the first bytes.
+        format: How its records are written. Compression is not a format: it is recognised by the first bytes.
         partition: What the folders say of the file's records.
     """
 
@@ -67,7 +67,7 @@ def find_source(path: str | Path, format: Format | None = None) -> Source:
         raise CorpusError(f"{path} does not exist; give a file, a folder, or - for standard input.")
     if not path.is_file():
         # A pipe would be empty when it is read for the second time.
-        raise CorpusError(f"{path} is no file; give the path of one, or pipe what it holds into - (standard input).")
+        raise CorpusError(f"{path} is not a file; give the path of one, or pipe its content into - (standard input).")
     return Source(path, format or _format_of(path))
 
 
@@ -80,7 +80,7 @@ def find_sources(path: str | Path, format: Format | None = None) -> list[Source]
         format: Overrules the suffixes: every file is of it.
 
     Raises:
-        CorpusError: There is none, or as of `find_source`.
+        CorpusError: There is none, or as for `find_source`.
         ValueError: `format` is none of ours.
     """
     _check_format(format)
@@ -118,7 +118,7 @@ def digest_source(path: str | Path, format: Format | None = None, layout: Layout
     Of each file the size, the beginning and the end count.
 
     Raises:
-        CorpusError: As of `find_sources`, or it is standard input, which cannot be read again.
+        CorpusError: As for `find_sources`, or it is standard input, which cannot be read again.
     """
     digest = hashlib.sha256()
     for source in find_sources(path, format):

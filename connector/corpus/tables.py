@@ -65,7 +65,7 @@ def _cells(row: Row, names: list[str]) -> dict[str, str]:
     if row.error is not None:
         raise ValueError(row.error)
     cells = row.cells
-    # What exports put behind the last column is no cell, as long as it is empty.
+    # What exports put behind the last column is not a cell, as long as it is empty.
     if len(cells) > len(names) and not any(cells[len(names) :]):
         cells = cells[: len(names)]
     if names[0] in cells[0] and [cell.strip("\ufeff ") for cell in cells] == names:

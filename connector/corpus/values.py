@@ -72,7 +72,7 @@ def to_id(value: Any) -> str:  # noqa: ANN401
     if isinstance(found, int) and not isinstance(found, bool):
         return str(found)
     if not isinstance(found, str) or not found.strip():
-        raise ValueError(f"{value!r} is no id; an id is a string that is not blank, an integer or a UUID.")
+        raise ValueError(f"{value!r} is not an id; an id is a string that is not blank, an integer or a UUID.")
     return found
 
 
@@ -80,7 +80,7 @@ def to_ids(values: Iterable[Any]) -> list[str]:
     """Return ids as the server has them.
 
     Raises:
-        ValueError: One is no id, or they are a single string, whose letters would be taken for ids.
+        ValueError: One is not an id, or they are a single string, whose letters would be taken for ids.
     """
     if isinstance(values, str | bytes):
         raise ValueError(f"ids must be a list of ids, got {values!r}; pass [{values!r}].")

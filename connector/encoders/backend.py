@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from sentence_transformers.base.model import BaseModel
 from torch import Tensor, nn
 
-from connector.cache import cache_folder
 from connector.encoders.convert import convert, graph_folder
 from connector.encoders.graph import GRAPH_FILE, Backend, Graph, choose_backend
 from connector.encoders.light_model import remember_graph
+from connector.files import cache_folder
 
 _log = getLogger("ksparse.encoders")
 
@@ -77,7 +77,7 @@ def run_modules(modules: Sequence[nn.Module], model: BaseModel, backend: str | N
     Args:
         modules: From tokens to `sentence_embedding`.
         model: Holds them; its tokenizer and device are used.
-        backend: As of `choose_backend`.
+        backend: As for `choose_backend`.
         name: By which a search finds the graph without loading the modules; empty if none shall.
 
     Raises:
@@ -96,7 +96,7 @@ class OpenVinoModel:
     Args:
         modules: From tokens to `sentence_embedding`, on the CPU.
         model: Holds them; its tokenizer is used.
-        name: As of `run_modules`.
+        name: As for `run_modules`.
     """
 
     def __init__(self, modules: Sequence[nn.Module], model: BaseModel, name: str = "") -> None:

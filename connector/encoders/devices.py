@@ -20,7 +20,7 @@ class SpreadEncoder:
     the last bits of a float.
 
     Args:
-        encoder: Told the statistics of the index already; it stays where it is.
+        encoder: Calibrated already; it stays on its device.
         devices: Such as "cuda:0", "cuda:1"; one that is named twice gets two copies.
 
     Raises:
@@ -41,7 +41,7 @@ class SpreadEncoder:
         return self._encoder.fingerprint
 
     def encode_document(self, texts: Sequence[str], *, batch_size: int = 32) -> SparseVectors:
-        """Encode n documents; the rest as of `TextEncoder.encode_document`."""
+        """Encode n documents; the rest as for `TextEncoder.encode_document`."""
         if isinstance(texts, str):
             raise ValueError("texts must be a sequence of strings, got a single string; put it in a list.")
         order = np.argsort([-len(text) for text in texts], kind="stable")
@@ -57,5 +57,5 @@ class SpreadEncoder:
         return stack(parts).take(np.argsort(np.concatenate(shares)))
 
     def encode_query(self, texts: Sequence[str], *, batch_size: int = 32, k: int | None = None) -> SparseVectors:
-        """Encode n queries; the rest as of `TextEncoder.encode_query`."""
+        """Encode n queries; the rest as for `TextEncoder.encode_query`."""
         return self._copies[0].encode_query(texts, batch_size=batch_size, k=k)

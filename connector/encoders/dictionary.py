@@ -67,7 +67,7 @@ class TwoLevelDictionary(KSparseAutoEncoder):
         lexical_config: Arguments of `LexicalFeatures`; None for cells alone.
 
     Raises:
-        ValueError: A size is below 1, `width` is no multiple of 4 or above `dim`, or a share is larger than the whole.
+        ValueError: A size is below 1, `width` is not a multiple of 4 or above `dim`, or a share exceeds the whole.
     """
 
     config_keys = [

@@ -138,7 +138,7 @@ def embed_texts(
         dense: Runs it.
         texts: A sequence even for one text.
         task: Whose prompt is put in front; None for no prompt.
-        batch_size: As of `TextEncoder.encode_document`.
+        batch_size: As for `TextEncoder.encode_document`.
         dim: Of the embeddings.
         progress: Told the share that is done, after each batch.
     """
@@ -152,7 +152,7 @@ def embed_texts(
 
 
 class PlainEncoding:
-    """A model that is no dense model with a head of ours: SPLADE, CSR.
+    """A model that is not a dense model with a head of ours: SPLADE, CSR.
 
     Args:
         model: As it is.

@@ -23,8 +23,8 @@ class ModelFacts:
 
     Args:
         model: Any `SparseEncoder` of sentence-transformers.
-        k: Features kept per document; None as of `TextEncoder`.
-        k_query: Features kept per query; None as of `TextEncoder`.
+        k: Features kept per document; None as for `TextEncoder`.
+        k_query: Features kept per query; None as for `TextEncoder`.
         base_model: The name to record in the fingerprint; the model's own if None.
         revision: The revision to record in the fingerprint.
         labels: The terms of each latent.
@@ -116,7 +116,7 @@ class ModelFacts:
         )
 
     def label(self, feature: str) -> str:
-        """What a feature stands for: a quoted token, or the terms of a latent; empty where nobody named it.
+        """What a feature stands for: a quoted token, or the terms of a latent; empty if it has no label.
 
         Args:
             feature: Its name in the index.

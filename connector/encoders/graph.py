@@ -56,7 +56,7 @@ def choose_threads() -> int | None:
     """Return the threads that KSPARSE_THREADS or OMP_NUM_THREADS asks for; None for one a core.
 
     Raises:
-        EncoderError: The value is no whole number above 0.
+        EncoderError: The value is not a whole number above 0.
     """
     for name in (THREADS_VARIABLE, "OMP_NUM_THREADS"):
         value = os.environ.get(name)

@@ -17,7 +17,7 @@ from connector.vectors.statistics import CorpusStatistics
 class QueryIdf(WeightedModule):
     """Multiplies the weights of a query's `sentence_embedding` (n, width) by the idf of their features.
 
-    By its share of the largest idf, so that the rarest feature weighs what it did, and untold all do.
+    IDF is divided by its maximum; without statistics, weights are unchanged.
 
     A SPLADE learns how much a feature tells from the texts that it was trained on. In another corpus other features are
     common: each of them is read for a large share of the documents and tells little. The idf of features, measured on a
@@ -70,13 +70,13 @@ def with_query_idf(splade: SparseEncoder) -> list[nn.Module]:
     """The modules of a SPLADE with one that weighs queries by idf behind its pooling, before any threshold.
 
     Raises:
-        ValueError: The model is no SPLADE, or has such a module already.
+        ValueError: The model is not a SPLADE, or has such a module already.
     """
     modules: list[nn.Module] = list(splade)
     places = [place for place, module in enumerate(modules) if isinstance(module, SpladePooling)]
     if len(places) != 1 or any(isinstance(module, QueryIdf) for module in modules):
         names = ", ".join(type(module).__name__ for module in modules)
-        raise ValueError(f"queries of a SPLADE can be weighed by idf, once; this model has {names}.")
+        raise ValueError(f"the queries of a SPLADE can be weighted by IDF once; this model has {names}.")
     # A SPLADE that was never saved does not know how wide it is.
     width = int(splade.encode_document(["width"]).shape[1])
     return [*modules[: places[0] + 1], QueryIdf(width).to(splade.device), *modules[places[0] + 1 :]]

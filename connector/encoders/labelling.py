@@ -25,7 +25,7 @@ def label_latents(
     """Name each latent by the terms that its strongest documents have and others lack.
 
     A term t of latent c scores p(t|c) log(p(t|c) / p(t)), its part of the divergence between the latent's documents,
-    weighed by how much they excite it, and all: like c-TF-IDF, it wants terms that are both frequent here and rare
+    weighted by how much they activate it, and all: like c-TF-IDF, it wants terms that are both frequent here and rare
     elsewhere, but a term that is as frequent everywhere gets nothing.
 
     Args:
@@ -57,7 +57,7 @@ def label_latents(
 def measure_labels(
     labels: Labels, texts: Sequence[str], vectors: SparseVectors, *, fewest: int = 5, seed: int = 0
 ) -> LabelQuality:
-    """Count on documents that were not labelled by how well labels foretell what fires.
+    """Measure on held-out documents how well labels predict which latents fire.
 
     Args:
         labels: Of each latent.

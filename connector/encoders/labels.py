@@ -1,4 +1,4 @@
-"""What latents stand for, in words: the terms of the documents that excite them most, against all others."""
+"""Labels of latents: the terms of the documents that activate them most, compared with all others."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from connector.errors import EncoderError
 LABELS_FILE = "labels.json"
 
 Labels = tuple[tuple[str, ...], ...]
-"""The terms of each latent, most telling first; none for one that nobody could name."""
+"""The terms of each latent, most characteristic first; none for a latent without a label."""
 
 
 @dataclass(frozen=True, slots=True)
 class LabelQuality:
-    """How well the terms of a latent tell, on documents that nobody saw before, whether it fires.
+    """How well the terms of a latent predict, on held-out documents, whether it fires.
 
     Attributes:
         latents: How many have a label and fire in enough of these documents to be judged.
@@ -34,7 +34,7 @@ class LabelQuality:
 
 
 def write_labels(folder: Path, labels: Labels, quality: LabelQuality, data: Sequence[str]) -> Path:
-    """Keep labels beside a head, with the corpora that they come from and how well they foretell; return the file."""
+    """Write labels beside a head, with their corpora and prediction quality; return the file."""
     path = folder / LABELS_FILE
     content = {"quality": asdict(quality), "data": list(data), "labels": labels}
     path.write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")

@@ -35,8 +35,8 @@ class LightEncoder:
         revision: The revision to record in the fingerprint.
         k: Features kept per document; the head's number if None.
         k_query: Features kept per query; the head's number if None.
-        code: As of `TextEncoder`.
-        name: As of `TextEncoder`.
+        code: As for `TextEncoder`.
+        name: As for `TextEncoder`.
     """
 
     backend = "openvino"
@@ -72,17 +72,17 @@ class LightEncoder:
 
     @property
     def has_dictionary(self) -> bool:
-        """As of `TextEncoder`."""
+        """As for `TextEncoder`."""
         return self.head.has_cells
 
     @property
     def k_candidates(self) -> int:
-        """As of `TextEncoder`."""
+        """As for `TextEncoder`."""
         return self.head.k_candidates or max(1, self.k_query // 2)
 
     @property
     def statistics(self) -> CorpusStatistics:
-        """As of `TextEncoder`."""
+        """As for `TextEncoder`."""
         return statistics_of(self.head)
 
     @property
@@ -131,30 +131,30 @@ class LightEncoder:
         return f'"{self._dense.whole.id_to_token(token)}"' if token >= 0 else ""
 
     def encode_document(self, texts: Sequence[str], *, batch_size: int = 32) -> SparseVectors:
-        """As of `TextEncoder`."""
+        """As for `TextEncoder`."""
         vectors, embeddings = self._encode(texts, "document", self.k, batch_size)
         return vectors if self.code is None else vectors._replace(codes=self.code.encode(embeddings))
 
     def encode_query(self, texts: Sequence[str], *, batch_size: int = 32, k: int | None = None) -> SparseVectors:
-        """As of `TextEncoder`."""
+        """As for `TextEncoder`."""
         return self._encode(texts, "query", k if k is not None else self.k_query, batch_size)[0]
 
     def encode_query_for_rescoring(
         self, texts: Sequence[str], *, batch_size: int = 32, k: int | None = None
     ) -> tuple[SparseVectors, NDArray[np.float32]]:
-        """As of `TextEncoder`."""
+        """As for `TextEncoder`."""
         kept = k if k is not None else self.k_query
         return self._encode(texts, "query", kept, batch_size, candidates=True)
 
     def embed(self, texts: Sequence[str], *, task: Task = "document", batch_size: int = 32) -> NDArray[np.float32]:
-        """As of `TextEncoder`."""
+        """As for `TextEncoder`."""
         outputs = np.empty((len(texts), self._dense.dim), np.float32)
         for batch in self._dense.embed(texts, task, batch_size):
             outputs[batch.rows] = batch.embeddings
         return outputs
 
     def with_idf(self) -> Self:
-        """It is no SPLADE.
+        """It is not a SPLADE.
 
         Raises:
             ValueError: Always.
@@ -162,11 +162,11 @@ class LightEncoder:
         raise ValueError("queries of a SPLADE are weighed by idf; this is a dense model with a head.")
 
     def with_statistics(self, statistics: CorpusStatistics | None) -> Self:
-        """As of `TextEncoder`."""
+        """As for `TextEncoder`."""
         return self if statistics is None else self._with(told(self.head, statistics), self.code)
 
     def with_code(self, code: RotatedCode | None) -> Self:
-        """As of `TextEncoder`."""
+        """As for `TextEncoder`."""
         if code is not None and code.dim != self._dense.dim:
             raise ValueError(f"codes of {code.dim} dimensions do not fit embeddings of {self._dense.dim}.")
         if code is not None and code.groups and isinstance(self.head, CellsHead):

@@ -19,7 +19,7 @@ Floats = NDArray[np.floating[Any]]
 Ids = NDArray[np.int64]
 
 LEAST_VALUE = 0.01
-"""As of `autoencoder.LEAST_VALUE`."""
+"""As for `autoencoder.LEAST_VALUE`."""
 
 CELL_BITS: Literal[2] = 2
 """Of each dimension of a fine cell. At 2 bits recall falls by less than a point; at 1 bit cells move too far."""
@@ -85,7 +85,7 @@ class _Head:
         }
 
     def _lexical(self, tokens: Tokens, task: Task) -> Floats:
-        """BM25-like values of tokens, as of `LexicalFeatures`."""
+        """BM25-like values of tokens, as for `LexicalFeatures`."""
         lexical = self.config["lexical_config"]
         weights: Floats = self.weights["lexical.token_weights"][tokens.ids]
         if task == "query":

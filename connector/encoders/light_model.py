@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from connector.cache import cache_folder
 from connector.encoders.batches import Task, readable, rows_by_length
 from connector.encoders.graph import Graph, Inputs
+from connector.files import cache_folder
 
 FACTS_FILE = "model.json"
 TOKENIZER_FILE = "tokenizer.json"

@@ -98,7 +98,7 @@ def _load(name: str, device: str, *, k: int | None, k_query: int | None, backend
     if is_head(folder):
         head = load_head(folder)
         if not head.base_model:
-            raise EncoderError(f"{folder / 'config.json'} names no base_model; say which dense model the head is for.")
+            raise EncoderError(f"{folder / 'config.json'} has no base_model; name the dense model of the head.")
         return with_base_model(
             head,
             device=device,
@@ -152,7 +152,7 @@ def with_base_model(
     Args:
         head: Names its `base_model`.
         device: cuda, mps or cpu; the best there is if None.
-        backend: As of `load_encoder`.
+        backend: As for `load_encoder`.
         **options: Further arguments of `TextEncoder`.
 
     Raises:
@@ -176,7 +176,7 @@ def head_folder(name: str) -> Path:
     folder = encoder_folder(name)
     if not is_head(folder):
         raise EncoderError(
-            f"{name} is no head (a folder whose config.json has num_latents). Shipped: {', '.join(shipped_heads())}; "
+            f"{name} is not a head (a folder with config.json and num_latents). Shipped: {', '.join(shipped_heads())}; "
             "`ksparse train` writes others."
         )
     return folder

@@ -65,7 +65,7 @@ class AdaptableModel(ModelFacts):
         """The dense model in front of the head, sharing its weights.
 
         Raises:
-            ValueError: The model is no dense model with a head.
+            ValueError: The model is not a dense model with a head.
         """
         return SentenceTransformer(modules=self._dense_modules(), device=str(self.model.device), prompts=self._prompts)
 
@@ -90,7 +90,7 @@ class AdaptableModel(ModelFacts):
         What the corpus is, `prepare_encoder` tells it, and the index keeps it: searches need not ask for it again.
 
         Raises:
-            ValueError: The model is no SPLADE.
+            ValueError: The model is not a SPLADE.
         """
         if isinstance(self._told, QueryIdf):
             return self
@@ -115,7 +115,7 @@ class AdaptableModel(ModelFacts):
         """The same encoder, giving documents such codes.
 
         Raises:
-            ValueError: The model is no dense model with a head, or the codes are of another width.
+            ValueError: The model is not a dense model with a head, or the codes are of another width.
         """
         if code is not None:
             head = self._require_head()
@@ -129,7 +129,7 @@ class AdaptableModel(ModelFacts):
         """The same dense model with another head, without codes, labels and a name.
 
         Raises:
-            ValueError: The model is no dense model with a head, or the other one is of another width.
+            ValueError: The model is not a dense model with a head, or the other one is of another width.
         """
         own = self._require_head()
         if head.dim != own.dim:

@@ -44,7 +44,7 @@ def load_retrieval_set(folder: str | Path, split: str = "test") -> RetrievalSet:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise CorpusError(f"{folder} is no folder; give one with queries.jsonl and qrels/{split}.tsv.")
+        raise CorpusError(f"{folder} is not a folder; give one with queries.jsonl and qrels/{split}.tsv.")
     qrels_path = _find(folder / "qrels" / f"{split}.tsv")
     if qrels_path is None:
         splits = sorted({path.name.split(".tsv")[0] for path in folder.glob("qrels/*.tsv*")})
@@ -81,7 +81,7 @@ def _read_json(path: Path) -> Iterator[tuple[int, str, object]]:
         try:
             record = parse_object(decode(line))
         except ValueError as error:
-            raise CorpusError(f"{path}:{number} is no query: {error}.") from None
+            raise CorpusError(f"{path}:{number} is not a query: {error}.") from None
         query_id = record.get("_id", record.get("id"))
         if isinstance(query_id, int) and not isinstance(query_id, bool):
             query_id = str(query_id)
@@ -91,14 +91,14 @@ def _read_json(path: Path) -> Iterator[tuple[int, str, object]]:
 
 
 def _read_table(path: Path) -> Iterator[tuple[int, str, object]]:
-    """The queries of a table without a header, as MS MARCO has them; a header is a query that nobody judged."""
+    """The queries of a table without a header, as MS MARCO has them; a header would be a query without judgements."""
     for number, line in read_lines(path):
         if line.isspace():
             continue
         try:
             query_id, separator, text = decode(line).rstrip("\r\n").partition("\t")
         except ValueError as error:
-            raise CorpusError(f"{path}:{number} is no query: {error}.") from None
+            raise CorpusError(f"{path}:{number} is not a query: {error}.") from None
         if not separator:
             raise CorpusError(f"{path}:{number} holds {query_id!r}; a query is an id, a tab and a text.")
         yield number, query_id.strip(), text

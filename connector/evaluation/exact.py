@@ -84,7 +84,7 @@ def exact_sparse_search(
 
     Returns:
         At most top_k hits for each query, highest score first; where scores are equal, in the corpus's order. As on
-        the server, a document that shares no feature with the query is no hit. Scores are computed in float32.
+        the server, a document that shares no feature with the query is not a hit. Scores are computed in float32.
 
     Raises:
         ValueError: `top_k` is below 1, `doc_ids` does not fit, a feature is not below `num_latents`, or a score is

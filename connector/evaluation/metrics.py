@@ -70,7 +70,7 @@ def _to_ir_measures(
 
 
 def ndcg_by_query(run: Mapping[str, Sequence[Hit]], qrels: Mapping[str, Mapping[str, int]]) -> dict[str, float]:
-    """Compute the NDCG@10 of every query that has a relevant document; arguments and errors as of `evaluate_run`."""
+    """Compute the NDCG@10 of every query that has a relevant document; arguments and errors as for `evaluate_run`."""
     judgements, scored = _to_ir_measures(run, qrels)
     values = ir_measures.iter_calc([_MEASURES["ndcg@10"]], judgements, scored)
     return dict.fromkeys(with_relevant(qrels)[0], 0.0) | {each.query_id: float(each.value) for each in values}

@@ -52,7 +52,7 @@ def read_run(path: str | Path) -> Run:
     """Read a run, in the order of its ranks; gzip is recognised.
 
     Raises:
-        CorpusError: The file cannot be read, a line has not six parts, or a rank or score is no number.
+        CorpusError: The file cannot be read, a line has not six parts, or a rank or score is not a number.
     """
     path = Path(path)
     ranked: dict[str, list[tuple[int, Hit]]] = {}
@@ -68,7 +68,7 @@ def read_run(path: str | Path) -> Run:
             if not math.isfinite(entry[1].score):
                 raise ValueError(f"has the score {score}, which is not finite")
         except ValueError as error:
-            raise CorpusError(f"{path}:{number} is no line of a TREC run: {error}.") from None
+            raise CorpusError(f"{path}:{number} is not a line of a TREC run: {error}.") from None
         ranked.setdefault(query_id, []).append(entry)
     # By rank and not by score: where scores tie, the rank says what the system returned first.
     return {

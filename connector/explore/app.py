@@ -37,7 +37,7 @@ def create_app(explorer: Explorer, results: Path, *, without_hnsw: str = "") -> 
 
     @app.get("/")
     def search() -> tuple[str, int]:
-        question, answer, error, status = explorer.usual, None, "", 200
+        question, answer, error, status = Question("", explorer.defaults), None, "", 200
         try:
             question = _read_question(request.args, explorer)
             if "q" in request.args:
@@ -85,14 +85,13 @@ def create_app(explorer: Explorer, results: Path, *, without_hnsw: str = "") -> 
 
 def _read_question(asked: MultiDict[str, str], explorer: Explorer) -> Question:
     """The question of an address; what it does not say is as usual."""
-    usual = explorer.usual
-    return replace(
-        usual,
-        text=asked.get("q", ""),
-        k_query=_whole_number(asked, "k_query", usual.k_query, 1, explorer.most_k_query),
-        window=_whole_number(asked, "window", usual.window, 0, explorer.most_window),
-        filter=asked.get("filter", "").strip(),
+    defaults = explorer.defaults
+    settings = replace(
+        defaults,
+        k_query=_whole_number(asked, "k_query", defaults.k_query or 0, 1, explorer.most_k_query),
+        window=_whole_number(asked, "window", defaults.window or 0, 0, explorer.most_window),
     )
+    return Question(asked.get("q", ""), settings, asked.get("filter", "").strip())
 
 
 def _whole_number(asked: MultiDict[str, str], name: str, usual: int, least: int, most: int) -> int:

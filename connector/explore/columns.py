@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from statistics import median
 from threading import Lock
@@ -18,6 +18,7 @@ from connector.index.searcher import Searcher
 from connector.index.sizes import count_matching
 from connector.query.body import check_text, parse_filter
 from connector.query.hybrid import build_words_query
+from connector.query.settings import SearchSettings
 from connector.search.retriever import Retriever
 from connector.types import Hit
 
@@ -37,7 +38,7 @@ class Place(NamedTuple):
 
 
 class QueryFeature(NamedTuple):
-    """A feature of the query: its name in the index, what it stands for (empty where nobody named it), its weight."""
+    """A feature of the query: its name in the index, what it stands for (empty if it has no label), its weight."""
 
     name: str
     label: str
@@ -76,14 +77,12 @@ class Question:
 
     Attributes:
         text: The query.
-        k_query: Features kept of it.
-        window: Hits rescored by codes.
+        settings: Its features, the hits that codes rescore, and its pruning.
         filter: NAME=VALUE, or nothing.
     """
 
     text: str
-    k_query: int
-    window: int
+    settings: SearchSettings
     filter: str = ""
 
 
@@ -117,13 +116,12 @@ class Explorer:
         self.retriever = retriever
         self.hnsw = hnsw
         self._client = client
-        usual = retriever.defaults(TOP_K)
-        window = usual.window
+        defaults = retriever.defaults(TOP_K)
         # An encoder may keep all features of a query, a slider has an end.
-        self.usual = Question("", usual.k_query or _MOST_K_QUERY, window)
-        self._pruning = usual.pruning
-        self.most_k_query = max(_MOST_K_QUERY, self.usual.k_query, retriever.encoder.k_query or 0)
-        self.most_window = max(_MOST_WINDOW, window) if retriever.encoder.code is not None else 0
+        k_query = defaults.k_query or _MOST_K_QUERY
+        self.defaults = replace(defaults, k_query=k_query)
+        self.most_k_query = max(_MOST_K_QUERY, k_query, retriever.encoder.k_query or 0)
+        self.most_window = max(_MOST_WINDOW, defaults.window or 0) if retriever.encoder.code is not None else 0
         self._words = Searcher(client, retriever.schema.index)
         self._one_at_a_time = Lock()
 
@@ -136,16 +134,17 @@ class Explorer:
         """
         check_text(question.text)
         fields = self.retriever.schema.fields
-        asked: dict[str, Any] = {"top_k": TOP_K, "k_query": question.k_query, "window": question.window}
-        if question.k_query == self.usual.k_query:
-            asked["pruning"] = self._pruning  # a budget that was tuned for so many features
+        settings = question.settings
+        if settings.k_query != self.defaults.k_query:
+            settings = replace(settings, pruning=None)  # the stored budget was tuned for another number of features
+        asked: dict[str, Any] = {"top_k": TOP_K, "settings": settings}
         asked["filters"] = [parse_filter(question.filter, fields=fields)] if question.filter else []
         # Two at once would hold up, and measure, each other.
         with self._one_at_a_time:
             # Apart, since it takes the server longer to explain; from now on the retriever remembers the encoded query.
             explained = self.retriever.search(question.text, explain=True, **asked)
             started = perf_counter()
-            [features] = self.retriever.encoder.encode_query([question.text], k=question.k_query).as_mappings()
+            [features] = self.retriever.encoder.encode_query([question.text], k=settings.k_query).as_mappings()
             encoding_ms = 1e3 * (perf_counter() - started)
             return Answer(
                 count_matching(self._client, self.retriever.schema.index),
@@ -166,8 +165,8 @@ class Explorer:
         found = _in_turns(ways)
         # The same hits, with their reasons.
         found["K-sparse"] = found["K-sparse"]._replace(hits=explained)
-        rescored = f", {question.window} rescored" if question.window else ""
-        features = f"{question.k_query} features{rescored}"
+        rescored = f", {question.settings.window} rescored" if question.settings.window else ""
+        features = f"{question.settings.k_query} features{rescored}"
         how = {"K-sparse": features, "HNSW": "dense embeddings", "BM25": "words", "Hybrid": f"BM25 and {features}"}
         ranks = {
             name: {hit.doc_id: rank for rank, hit in enumerate(each.hits, start=1)} for name, each in found.items()

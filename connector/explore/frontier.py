@@ -27,7 +27,7 @@ class Frontier:
         params: What was compared.
         environment: Where.
         rows: One for each system and setting.
-        picture: A PNG; None where nobody drew one.
+        picture: A PNG; None if there is none.
     """
 
     name: str
@@ -63,7 +63,7 @@ def read_frontier(folder: Path, name: str) -> Frontier:
         rows = [row for row in rows if {"system", "knob", "ndcg@10", "ndcg_share"} <= row.keys()]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConnectorError(
-            f"{path} is no result of `python -m benchmarks frontier` ({type(error).__name__}: {error})."
+            f"{path} is not a result of `python -m benchmarks frontier` ({type(error).__name__}: {error})."
         ) from error
     picture = path.with_suffix(".png")
     return Frontier(name, params, environment, rows, picture if picture.is_file() else None)

@@ -19,7 +19,7 @@ from connector.index.names import check_index_name
 from connector.index.schema import IndexSchema, load_mapping, read_uuid
 from connector.index.searcher import Searcher
 from connector.index.sizes import count_matching
-from connector.ingest.pipeline import to_source
+from connector.ingest.preparation import to_source
 from connector.query.body import FEATURES_FIELD
 from connector.query.rescore import CODE_FIELD
 from connector.search.reencode import copied_settings, read_index
@@ -66,7 +66,7 @@ class HnswIndex:
         meta = mappings.get("_meta", {}).get(_META)
         if meta is None:
             raise IndexMappingError(
-                f"{self.name!r} was not made by `ksparse explore --hnsw` and is left as it is. Delete it, or leave "
+                f"{self.name!r} was not created by `ksparse explore --hnsw` and is not changed. Delete it, or leave "
                 "--hnsw out."
             )
         source = self._schema.index
@@ -83,7 +83,7 @@ class HnswIndex:
         """Make it anew: read every document of the index, embed it, write it.
 
         Args:
-            progress: Told how many documents are embedded.
+            progress: Called with the number of documents embedded.
 
         Raises:
             BulkWriteError: A document was refused.
@@ -130,7 +130,7 @@ class HnswIndex:
             return self._searcher.scan({"knn": {_FIELD: knn}}, top_k=top_k)
         except SearchError as error:
             if isinstance(error.__cause__, NotFoundError):
-                raise SearchError(f"There is no {self.name} any more; start again with --hnsw.") from error
+                raise SearchError(f"{self.name} no longer exists; start again with --hnsw.") from error
             raise
 
     def _body(self, made: Mapping[str, str]) -> dict[str, Any]:

@@ -10,14 +10,12 @@ from opensearchpy.exceptions import NotFoundError
 
 from connector.connection.client import explained
 
-_KEPT = ("filter", "index_routing", "search_routing", "is_hidden")
-
 
 def read_alias(client: OpenSearch, name: str) -> dict[str, dict[str, Any]]:
     """Read the definition that an alias has in each of its indices: filter, routing and the like.
 
     Returns:
-        From index to definition; nothing if `name` is no alias.
+        From index to definition; nothing if `name` is not an alias.
 
     Raises:
         ClusterError: The server is away or does not permit it.
@@ -33,8 +31,3 @@ def read_alias(client: OpenSearch, name: str) -> dict[str, dict[str, Any]]:
 def hides_documents(alias: Mapping[str, Mapping[str, Any]]) -> bool:
     """Whether an alias leaves documents of its indices out of searches, by a filter or by routing to some shards."""
     return any("filter" in definition or "search_routing" in definition for definition in alias.values())
-
-
-def kept_definition(alias: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """What an alias goes on to say where it is given another index; of several indices, what the first one says."""
-    return {key: value for definition in list(alias.values())[:1] for key, value in definition.items() if key in _KEPT}

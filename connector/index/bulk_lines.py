@@ -33,8 +33,8 @@ def to_lines(action: SparseDocument | Deletion, scale: float, derived: Collectio
 
     Raises:
         ValueError: A feature cannot be stored, the id is not 1 to 512 bytes, the version is none that the server
-            takes, or a value is no JSON or nested too deeply.
-        TypeError, RecursionError: A value is no JSON.
+            takes, or a value is not JSON or nested too deeply.
+        TypeError, RecursionError: A value is not a JSON.
     """
     if not 1 <= len(action.doc_id.encode()) <= MAX_ID_BYTES:
         raise ValueError(f"_id {action.doc_id[:40]!r} must be 1 to {MAX_ID_BYTES} bytes long.")
@@ -70,7 +70,7 @@ def to_features(features: Mapping[str, float], scale: float) -> str:
 
     Args:
         features: From name to weight.
-        scale: As of `to_lines`.
+        scale: As for `to_lines`.
 
     Raises:
         ValueError: A feature cannot be stored.

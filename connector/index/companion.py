@@ -9,15 +9,14 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from logging import getLogger
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import NotFoundError, TransportError
 
-from connector import cache
 from connector.connection.client import explained, reason_of
 from connector.errors import ClusterError, IndexMappingError
+from connector.files import cache_folder, written_whole
 from connector.index.names import MAX_NAME_BYTES
 
 _log = getLogger("ksparse.index")
@@ -107,13 +106,13 @@ def fetch_companion(client: OpenSearch, companion: Companion, *, folder: Path | 
     Args:
         client: A ready client.
         companion: Where it is.
-        folder: Of what was fetched; `cache_folder` if None.
+        folder: Of what was fetched; `dictionaries` in the cache folder if None.
 
     Raises:
         ClusterError: The server is away or does not permit it.
         IndexMappingError: The hidden index is gone, or its parts are damaged.
     """
-    path = (folder or cache_folder()) / f"{companion.sha256}.safetensors"
+    path = (folder or cache_folder("dictionaries")) / f"{companion.sha256}.safetensors"
     with suppress(OSError):
         data = path.read_bytes()
         if hashlib.sha256(data).hexdigest() == companion.sha256:
@@ -131,11 +130,6 @@ def delete_companion(client: OpenSearch, companion: Companion) -> None:
     """
     with explained(client):
         client.indices.delete(index=companion.index, ignore_unavailable=True)
-
-
-def cache_folder() -> Path:
-    """Where files of indices are kept on this machine."""
-    return cache.cache_folder("dictionaries")
 
 
 def _create(client: OpenSearch, name: str) -> None:
@@ -178,9 +172,7 @@ def _fetch(client: OpenSearch, companion: Companion) -> bytes:
 def _keep(path: Path, data: bytes) -> None:
     """Write a file as a whole or not at all; a folder that cannot be written only means that it is fetched again."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        with written_whole(path) as file:
             file.write(data)
-        Path(file.name).replace(path)
     except OSError as error:
         _log.info("The dictionary is not kept in %s: %s", path.parent, error)

@@ -64,7 +64,7 @@ def delete_matching(
         filters: Query clauses.
         everything: Delete all documents, if that is what the filters say.
         refresh: Make it visible to searches at once.
-        progress: Told how many are gone.
+        progress: Called with the number gone.
 
     Raises:
         ClusterError: The server is away, does not permit it, or has no such request.

@@ -25,7 +25,7 @@ def companions_of(client: OpenSearch, names: Sequence[str]) -> list[str]:
 
 
 def drop_index(client: OpenSearch, name: str) -> None:
-    """Delete an index and its dictionary; one that does not exist is no error.
+    """Delete an index and its dictionary; one that does not exist is not an error.
 
     Raises:
         ClusterError: The server is away or does not permit it.

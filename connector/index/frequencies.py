@@ -61,7 +61,7 @@ class DocumentFrequencies:
             with explained(self._client):
                 reply = self._client.search(index=self._index, body=body)
         except TransportError as error:
-            raise SearchError(f"Index {self._index!r} does not count its features: {reason_of(error)}") from error
+            raise SearchError(f"Index {self._index!r} cannot count its features: {reason_of(error)}") from error
         documents = max(1, int(reply["hits"]["total"]["value"]))
         counts = [int(bucket["doc_count"]) for bucket in reply["aggregations"]["df"]["buckets"]]
         return {name: count / documents for name, count in zip(features, counts, strict=True)}

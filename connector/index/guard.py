@@ -64,7 +64,7 @@ class IndexGuard:
                 raise StaleSchemaError(existing_schema(self._client, self._schema.index))
 
     def recheck(self) -> None:
-        """Read what the name stands for now; errors as of `check`."""
+        """Read what the name stands for now; errors as for `check`."""
         spaces = read_spaces(self._client, self._schema.index)
         if set(spaces.values()) != {(self._schema.space, self._schema.encoder.digest)}:
             raise StaleSchemaError(existing_schema(self._client, self._schema.index))

@@ -10,7 +10,8 @@ from typing import Any
 
 from connector.errors import IndexMappingError
 from connector.index.companion import Companion
-from connector.types import EncoderFingerprint, SearchDefaults
+from connector.query.settings import SearchSettings
+from connector.types import EncoderFingerprint
 from connector.vectors.codes import RotatedCode
 from connector.vectors.statistics import CorpusStatistics
 
@@ -28,8 +29,8 @@ class IndexMeta:
 
     Attributes:
         encoder: Fingerprint of the encoder that wrote the index.
-        encoder_name: Where that is found: what `load_encoder` takes; empty if nobody knows.
-        statistics: What the encoder was told of the corpus, None if nothing.
+        encoder_name: Where that is found: what `load_encoder` takes; empty if unknown.
+        statistics: The corpus statistics of the encoder; None if it has none.
         code: The compact codes that documents have, None if they have none.
         weight_exponent: The power of two that weights are stored multiplied by.
         search: How the index is searched where a search does not say, None if it says nothing.
@@ -41,7 +42,7 @@ class IndexMeta:
     statistics: CorpusStatistics | None = None
     code: RotatedCode | None = None
     weight_exponent: int = 0
-    search: SearchDefaults | None = None
+    search: SearchSettings | None = None
     dictionary: Companion | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -56,7 +57,7 @@ class IndexMeta:
         if self.weight_exponent:
             meta["weight_exponent"] = self.weight_exponent
         if self.search is not None:
-            meta["search"] = self.search._asdict()
+            meta["search"] = self.search.to_json()
         if self.dictionary is not None:
             meta["dictionary"] = self.dictionary.to_json()
         return meta
@@ -76,7 +77,7 @@ class IndexMeta:
                 statistics=CorpusStatistics.from_json(meta["statistics"]) if "statistics" in meta else None,
                 code=RotatedCode.from_json(meta["code"]) if "code" in meta else None,
                 weight_exponent=int(meta.get("weight_exponent", 0)),
-                search=SearchDefaults(**_known(meta["search"], SearchDefaults._fields)) if "search" in meta else None,
+                search=SearchSettings.from_json(meta["search"]) if "search" in meta else None,
                 dictionary=Companion(**_known(meta["dictionary"], _COMPANION)) if "dictionary" in meta else None,
             )
         except (TypeError, ValueError, KeyError, AttributeError) as error:
@@ -94,7 +95,9 @@ def check_format(index: str, meta: Mapping[str, Any]) -> None:
     found = meta.get("format", FORMAT)
     major = str(found).partition(".")[0]
     if not major.isdecimal():
-        raise IndexMappingError(f"Index {index!r} has format {found!r}, which is no number; ingest into a new index.")
+        raise IndexMappingError(
+            f"Index {index!r} has format {found!r}, which is not a number; ingest into a new index."
+        )
     if int(major) > FORMAT:
         raise IndexMappingError(
             f"Index {index!r} has format {found}, and this version of ksparse reads up to {FORMAT}: upgrade ksparse."

@@ -20,7 +20,7 @@ def check_index_name(name: str, *, new: bool = False) -> None:
     """
     rule = broken_rule(name, new=new)
     if rule is not None:
-        raise IndexMappingError(f"{name[:80]!r} is no index to write to: a name {rule}. Choose another name.")
+        raise IndexMappingError(f"Invalid index name {name[:80]!r}: it {rule}. Choose another name.")
 
 
 def check_field_name(name: str, taken: tuple[str, ...]) -> None:
@@ -37,15 +37,15 @@ def check_field_name(name: str, taken: tuple[str, ...]) -> None:
 
 
 def broken_rule(name: str, *, new: bool = False) -> str | None:
-    """The rule that a name breaks, to be read behind "a name"; None if it breaks none."""
+    """The rule that a name breaks, to follow "it"; None if it breaks none."""
     if not name or name in (".", ".."):
-        return "is not empty and not . or .."
+        return "must not be empty, . or .."
     if name[0] in "_-+":
-        return "begins with none of _ - +"
+        return "must not begin with _, - or +"
     for character in name:
         if character in _FORBIDDEN or "\ud800" <= character <= "\udfff":  # half of a pair, which no address can hold
-            return f"holds no {character!r}"
+            return f"must not contain {character!r}"
     size = len(name.encode())
     if size > MAX_NAME_BYTES:
-        return f"has at most {MAX_NAME_BYTES} bytes, this one {size}"
+        return f"must have at most {MAX_NAME_BYTES} bytes, not {size}"
     return "must be lowercase" if new and name != name.lower() else None

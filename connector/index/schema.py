@@ -17,12 +17,14 @@ from connector.index.create import check_mapping, create_index
 from connector.index.derived import derived_in
 from connector.index.meta import META_KEY, IndexMeta, check_format, space_of
 from connector.index.names import broken_rule, check_field_name, check_index_name
+from connector.index.new_index import DEFAULT_INDEX, NewIndex
 from connector.index.probe import probe_write
 from connector.query.body import FEATURES_FIELD, SPACE_FIELD, WHOLE_FIELD
 from connector.query.rescore import CODE_FIELD, code_mapping
+from connector.query.settings import SearchSettings
 from connector.query.terms import TERMS_FIELD
 from connector.source_tree import mappings_folder
-from connector.types import EncoderFingerprint, SearchDefaults
+from connector.types import EncoderFingerprint
 from connector.vectors.codes import RotatedCode
 from connector.vectors.statistics import CorpusStatistics
 
@@ -42,7 +44,7 @@ class IndexSchema:
         names: Of the indices behind it.
         encoder: Fingerprint of the encoder that wrote it.
         fields: Further top-level fields that it declares, with their types.
-        statistics: What the encoder was told of the corpus, None if nothing.
+        statistics: The corpus statistics of the encoder; None if it has none.
         code: The compact codes that documents have, None if they have none.
         weight_exponent: The power of two that its weights are stored multiplied by.
         search: How it is searched where a search does not say, None if it says nothing.
@@ -57,7 +59,7 @@ class IndexSchema:
     statistics: CorpusStatistics | None = None
     code: RotatedCode | None = None
     weight_exponent: int = 0
-    search: SearchDefaults | None = None
+    search: SearchSettings | None = None
     names: tuple[str, ...] = ()
     encoder_name: str = ""
     space: str = ""
@@ -70,75 +72,51 @@ def load_mapping(name: str) -> dict[str, Any]:
     return body
 
 
-def index_body(
-    encoder: EncoderFingerprint,
-    *,
-    encoder_name: str = "",
-    statistics: CorpusStatistics | None = None,
-    code: RotatedCode | None = None,
-    weight_exponent: int = 0,
-    search: SearchDefaults | None = None,
-    dictionary: Companion | None = None,
-    fields: Mapping[str, str] | None = None,
-    mappings: Mapping[str, Any] | None = None,
-    settings: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Build the body that creates an index for one encoder.
+def index_body(meta: IndexMeta, new: NewIndex = DEFAULT_INDEX) -> dict[str, Any]:
+    """Build the body that creates an index.
 
     Args:
-        encoder: Recorded in the mapping's `_meta`.
-        encoder_name: What `load_encoder` takes to load it; kept there, too.
-        statistics: Kept there, too (about 20 KB), so that queries are encoded as the documents are.
-        code: Codes of the dense embeddings that documents will have, to be rescored by; described there, too.
-        weight_exponent: The power of two that writers multiply weights by and searches undo; kept there, too.
-        search: How it is searched where a search does not say; kept there, too.
-        dictionary: Where the cluster keeps the dictionary of the encoder.
-        fields: Further top-level fields, from name to mapping type (keyword, integer, date, ...).
-        mappings: What a type does not say: further `properties` in full, `dynamic_templates` and the like.
-        settings: Index settings such as `number_of_shards`.
+        meta: Stored in the mapping's `_meta` (about 20 KB with statistics).
+        new: Its fields, mappings and settings; its default searches where `meta` sets none.
 
     Raises:
-        ValueError: A field has the name of one of ours, or one that the server takes apart.
+        ValueError: A field has the name of one of ours, or one that the server splits.
     """
+    if meta.search is None:
+        meta = replace(meta, search=new.search)
     body = load_mapping("rank_features")
-    body["mappings"]["properties"] |= _declared(fields, mappings)
-    body["mappings"] = dict(mappings or {}) | body["mappings"]
+    body["mappings"]["properties"] |= _declared(new)
+    body["mappings"] = dict(new.mappings) | body["mappings"]
     if TERMS_FIELD in derived_in(body["mappings"]["properties"]):
         _exclude(body, TERMS_FIELD)
-    if code is not None:
+    if meta.code is not None:
         body["mappings"]["properties"][CODE_FIELD] = code_mapping()
         _exclude(body, CODE_FIELD)
-    meta = IndexMeta(encoder, encoder_name, statistics, code, weight_exponent, search, dictionary).to_json()
-    body["mappings"]["_meta"] = {META_KEY: meta}
-    body["mappings"]["properties"][SPACE_FIELD] = {"type": "constant_keyword", "value": space_of(meta)}
-    if settings:
-        body["settings"] = {"index": dict(settings)}
+    stored = meta.to_json()
+    body["mappings"]["_meta"] = {META_KEY: stored}
+    body["mappings"]["properties"][SPACE_FIELD] = {"type": "constant_keyword", "value": space_of(stored)}
+    if new.settings:
+        body["settings"] = {"index": dict(new.settings)}
     return body
 
 
-def check_new_index(
-    client: OpenSearch,
-    index: str,
-    *,
-    fields: Mapping[str, str] | None = None,
-    mappings: Mapping[str, Any] | None = None,
-) -> None:
-    """Make sure that an index can have a name and fields, before anything that takes long.
+def check_new_index(client: OpenSearch, index: str, new: NewIndex = DEFAULT_INDEX) -> None:
+    """Make sure that an index can have a name and fields, before anything slow.
 
     Raises:
         IndexMappingError: The name or a field is refused.
-        ValueError: As of `index_body`.
+        ValueError: As for `index_body`.
     """
     check_index_name(index, new=True)
-    properties = _declared(fields, mappings)
+    properties = _declared(new)
     if properties:
         check_mapping(client, index, {"properties": properties})
 
 
-def _declared(fields: Mapping[str, str] | None, mappings: Mapping[str, Any] | None) -> dict[str, Any]:
+def _declared(new: NewIndex) -> dict[str, Any]:
     """The properties that an index has beside ours."""
-    properties = {name: {"type": kind} for name, kind in (fields or {}).items()}
-    properties |= {name: dict(definition) for name, definition in (mappings or {}).get("properties", {}).items()}
+    properties = {name: {"type": kind} for name, kind in new.fields.items()}
+    properties |= {name: dict(definition) for name, definition in new.mappings.get("properties", {}).items()}
     for name in properties:
         check_field_name(name, _RESERVED_FIELDS)
     return properties
@@ -219,7 +197,7 @@ def read_further_mappings(client: OpenSearch, index: str) -> dict[str, Any]:
     return {name: part for name, part in mappings.items() if name not in ours} | {"properties": properties}
 
 
-def save_search_defaults(client: OpenSearch, index: str, defaults: SearchDefaults) -> None:
+def save_search_defaults(client: OpenSearch, index: str, defaults: SearchSettings) -> None:
     """Write into an index (or all indices of an alias) how it is searched where a search does not say.
 
     Raises:
@@ -231,7 +209,7 @@ def save_search_defaults(client: OpenSearch, index: str, defaults: SearchDefault
         for name, reply in client.indices.get_mapping(index=index).items():
             # The server replaces `_meta` as a whole.
             meta = reply["mappings"]["_meta"]
-            meta[META_KEY]["search"] = defaults._asdict()
+            meta[META_KEY]["search"] = defaults.to_json()
             client.indices.put_mapping(index=name, body={"_meta": meta})
 
 
@@ -269,7 +247,7 @@ def read_weight_exponent(client: OpenSearch, index: str) -> int:
             filter_path = f"{meta}.weight_exponent,{meta}.format,{meta}.encoder.digest"
             replies = client.indices.get_mapping(index=index, params={"filter_path": filter_path})
     except (NotFoundError, RequestError):
-        return 0  # what comes next says so better
+        return 0  # the next request explains it better
     metas = {name: reply["mappings"]["_meta"][META_KEY] for name, reply in replies.items()}
     for name, meta_of in metas.items():
         check_format(name, meta_of)
@@ -286,8 +264,8 @@ def existing_schema(client: OpenSearch, index: str) -> IndexSchema:
     if schema is None:
         rule = broken_rule(index, new=True)
         if rule is not None:
-            raise IndexMappingError(f"There is no index {index!r}, and there can be none: a name {rule}.")
-        raise IndexMappingError(f"There is no index {index!r}. Make it with `ksparse ingest CORPUS --index {index}`.")
+            raise IndexMappingError(f"There is no index {index!r}, and none can have that name: it {rule}.")
+        raise IndexMappingError(f"There is no index {index!r}. Create it with `ksparse ingest CORPUS --index {index}`.")
     return schema
 
 
@@ -304,36 +282,14 @@ def check_encoder(schema: IndexSchema, encoder: EncoderFingerprint) -> None:
         )
 
 
-def prepare_index(
-    client: OpenSearch,
-    index: str,
-    encoder: EncoderFingerprint,
-    *,
-    encoder_name: str = "",
-    statistics: CorpusStatistics | None = None,
-    code: RotatedCode | None = None,
-    weight_exponent: int = 0,
-    search: SearchDefaults | None = None,
-    dictionary: Companion | None = None,
-    fields: Mapping[str, str] | None = None,
-    mappings: Mapping[str, Any] | None = None,
-    settings: Mapping[str, Any] | None = None,
-) -> IndexSchema:
+def prepare_index(client: OpenSearch, index: str, meta: IndexMeta, new: NewIndex = DEFAULT_INDEX) -> IndexSchema:
     """Create an index unless it exists, and make sure that it can be written to. Before any encoding.
 
     Args:
         client: A ready client.
         index: Its name.
-        encoder: Whose features it shall hold.
-        encoder_name: What `load_encoder` takes to load it, for a new index.
-        statistics: What this encoder was told of the corpus.
-        code: Codes that a new index's documents will have.
-        weight_exponent: The power of two that a new index's weights are stored multiplied by.
-        search: How a new index is searched where a search does not say.
-        dictionary: Where the cluster keeps the dictionary of a new index.
-        fields: Further top-level fields, from name to mapping type.
-        mappings: Further parts of a new index's mapping, as in `index_body`.
-        settings: Index settings, for a new index.
+        meta: The encoder whose features it holds; the rest is stored in a new index alone.
+        new: Its fields, which an existing index must have; the rest is for a new index alone.
 
     Raises:
         ClusterError: The server is away, or does not permit to create the index or to write into it.
@@ -344,27 +300,16 @@ def prepare_index(
     schema = read_schema(client, index)
     if schema is None:
         check_index_name(index, new=True)
-        body = index_body(
-            encoder,
-            encoder_name=encoder_name,
-            statistics=statistics,
-            code=code,
-            weight_exponent=weight_exponent,
-            search=search,
-            dictionary=dictionary,
-            fields=fields,
-            mappings=mappings,
-            settings=settings,
-        )
+        body = index_body(meta, new)
         if is_elasticsearch(client):
             for definition in body["mappings"]["properties"].values():
                 if definition.get("type") == "flat_object":
                     definition["type"] = "flattened"
         if not create_index(client, index, body):
-            return prepare_index(client, index, encoder, fields=fields)
+            return prepare_index(client, index, meta, new)
         return _parse(index, body["mappings"])
-    check_encoder(schema, encoder)
-    check_fields(schema, fields or {})
+    check_encoder(schema, meta.encoder)
+    check_fields(schema, new.fields)
     probe_write(client, index)
     return schema
 
@@ -407,7 +352,7 @@ def _parse(name: str, mappings: Mapping[str, Any]) -> IndexSchema:
         check_format(name, meta)
     if not ours or kind != "rank_features":
         found = f"{kind} features" if ours else f"its field {FEATURES_FIELD!r} is {kind or 'missing'}"
-        raise IndexMappingError(f"Index {name!r} was not made by ksparse ({found}); name another one.")
+        raise IndexMappingError(f"Index {name!r} was not created by ksparse ({found}); name another one.")
     if mappings.get("_source", {}).get("enabled") is False:
         raise IndexMappingError(
             f"Index {name!r} does not keep its documents (_source is disabled); ingest into a new one, of a name that "

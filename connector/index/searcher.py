@@ -16,11 +16,9 @@ from connector.index.guard import IndexGuard
 from connector.index.point_in_time import point_in_time
 from connector.index.schema import read_weight_exponent
 from connector.limits import MAX_HITS
-from connector.query.body import SearchOptions, build_query, build_search
+from connector.query.body import NO_OPTIONS, SearchOptions, build_query, build_search
 from connector.query.hybrid import build_hybrid_query, build_words_query, fuse
 from connector.types import Hit
-
-_NOTHING_ELSE = SearchOptions()
 
 
 class Searcher:
@@ -60,7 +58,7 @@ class Searcher:
         filters: Sequence[Mapping[str, Any]] = (),
         rescore: Mapping[str, Any] | None = None,
         explain: bool = False,
-        options: SearchOptions = _NOTHING_ELSE,
+        options: SearchOptions = NO_OPTIONS,
     ) -> list[Hit]:
         """Return the `top_k` documents with the highest dot product.
 
@@ -92,7 +90,7 @@ class Searcher:
         rank_window_size: int = 100,
         filters: Sequence[Mapping[str, Any]] = (),
         rescore: Mapping[str, Any] | None = None,
-        options: SearchOptions = _NOTHING_ELSE,
+        options: SearchOptions = NO_OPTIONS,
     ) -> list[Hit]:
         """Return the `top_k` documents by features and BM25 together.
 
@@ -138,7 +136,7 @@ class Searcher:
         *,
         page_size: int = 100,
         filters: Sequence[Mapping[str, Any]] = (),
-        options: SearchOptions = _NOTHING_ELSE,
+        options: SearchOptions = NO_OPTIONS,
         keep_alive: str = "5m",
     ) -> Generator[list[Hit], None, None]:
         """Return all documents that share a feature with the query, page by page, best first.
@@ -186,7 +184,7 @@ class Searcher:
         top_k: int = 10,
         filters: Sequence[Mapping[str, Any]] = (),
         rescores: Sequence[Mapping[str, Any] | None] = (),
-        options: SearchOptions = _NOTHING_ELSE,
+        options: SearchOptions = NO_OPTIONS,
     ) -> list[list[Hit]]:
         """Run several queries in one `_msearch` request; the rest as in `search`.
 
@@ -276,7 +274,7 @@ def _hits(reply: Mapping[str, Any]) -> list[Hit]:
 
 def _search_error(index: str, error: TransportError) -> Exception:
     if isinstance(error, NotFoundError):
-        return SearchError(f"There is no index {index!r}. Make it with `ksparse ingest CORPUS --index {index}`.")
+        return SearchError(f"There is no index {index!r}. Create it with `ksparse ingest CORPUS --index {index}`.")
     if isinstance(error, RequestError):
         return SearchError(f"Index {index!r} refuses the query: {reason_of(error)}")
     return SearchError(f"The search in {index!r} failed ({error.status_code}): {reason_of(error)}. Try again.")

@@ -141,7 +141,7 @@ def read_target(client: OpenSearch, name: str) -> WriteTarget:
         states = read_states(client, name)
         mappings = client.indices.get_mapping(index=name, params={"filter_path": _MAPPING})
     except (NotFoundError, RequestError):
-        return WriteTarget(name)  # what comes next says so better
+        return WriteTarget(name)  # the next request explains it better
     # An index that says nothing of all this is left out of the reply.
     found = {index: mappings.get(index, {}).get("mappings", {}) for index in states}
     aliases = {} if name in states else _read_aliases(client, name)

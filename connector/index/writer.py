@@ -3,92 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from threading import Event
 from typing import Any, TypeVar
 
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import (
-    AuthorizationException,
-    ConnectionError,
-    ConnectionTimeout,
     NotFoundError,
     SerializationError,
     TransportError,
 )
 
-from connector.connection.client import address_of, explained, reason_of
+from connector.connection.client import address_of, explained
 from connector.connection.transport import retry_after
 from connector.errors import BulkWriteError, ClusterError
 from connector.index.bulk_lines import to_lines
-from connector.index.bulk_replies import FILTER_PATH, Item, read_items
+from connector.index.bulk_replies import FILTER_PATH, read_items
 from connector.index.limit import InFlightLimit
 from connector.index.lookup import DocumentLookup, Held
-from connector.index.patience import Patience, Pauses, RetryPolicy
-from connector.index.target import WriteTarget, read_states, read_target
+from connector.index.outcome import Action, Outcome, Refusal, WriteResult
+from connector.index.patience import Patience, RetryPolicy
+from connector.index.target import WriteTarget
+from connector.index.watched_target import WatchedTarget
 from connector.types import Deletion, Document, SparseDocument
 
 T = TypeVar("T")
-
-_RETRIED_STATUS = (408, 429, 500, 502, 503, 504)
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """A document that the index does not hold, or did not give up, and why.
-
-    Attributes:
-        document: As it was given, or its deletion.
-        status: The server's status for it; 0 where it was never sent.
-        kind: The server's type of error, `invalid_document`, or `stored_elsewhere`.
-        reason: In one line.
-        attempts: Requests that carried it.
-    """
-
-    document: Document | SparseDocument | Deletion
-    status: int
-    kind: str
-    reason: str
-    attempts: int
-
-
-@dataclass(frozen=True, slots=True)
-class WriteResult:
-    """What became of what one call gave: the counts and the refused add up to all of it.
-
-    Attributes:
-        indexed: Documents that the index holds as they were given.
-        refused: Those that it does not hold, and why.
-        superseded: Those of which the index holds a newer version.
-        deleted: Documents that the index held and gave up.
-        not_found: Deletions of documents that it did not hold.
-    """
-
-    indexed: int
-    refused: tuple[Refusal, ...] = ()
-    superseded: int = 0
-    deleted: int = 0
-    not_found: int = 0
-
-
-@dataclass(slots=True)
-class _Action:
-    """A document or a deletion as the bytes of a bulk request."""
-
-    document: SparseDocument | Deletion
-    payload: bytes
-    attempts: int = 0
-
-
-@dataclass(slots=True)
-class _Outcome:
-    """What is known of some documents so far."""
-
-    stored: list[_Action] = field(default_factory=list)
-    deleted: int = 0
-    not_found: int = 0
-    superseded: int = 0
-    refused: list[Refusal] = field(default_factory=list)
 
 
 class BulkWriter:
@@ -110,7 +49,6 @@ class BulkWriter:
 
     Attributes:
         index: As it was given.
-        target: What that stands for: the index that is written to, and the routing of an alias.
         lookup: Finds documents there by their ids.
         limit: How many requests may be under way.
 
@@ -137,14 +75,15 @@ class BulkWriter:
         self.index = index
         self._chunk_size = chunk_size
         self._max_chunk_bytes = max_chunk_bytes
-        self._policy = RetryPolicy(initial_backoff, max_backoff, retry_deadline_s)
-        self._pauses = Pauses(f"Writing into {index!r}", retry_deadline_s)
-        with explained(client):
-            self.target = read_target(client, index)
+        self._target = WatchedTarget(client, index, RetryPolicy(initial_backoff, max_backoff, retry_deadline_s))
         self._scale = 2.0**self.target.weight_exponent
-        self._uuids = {name: state.uuid for name, state in self.target.states.items()}
-        self.lookup = DocumentLookup(client, lambda: self.target, self.patiently)
+        self.lookup = DocumentLookup(client, lambda: self.target, self._target.patiently)
         self.limit = InFlightLimit(max_in_flight)
+
+    @property
+    def target(self) -> WriteTarget:
+        """What the name stands for: the index that is written to, and the routing of an alias."""
+        return self._target.current
 
     def write(self, documents: Sequence[SparseDocument | Deletion], *, stopped: Event | None = None) -> WriteResult:
         """Index or delete documents, those of one id in the order given, by the routing that they or the alias have.
@@ -160,47 +99,23 @@ class BulkWriter:
                 indexed; writing the same documents again is safe.
         """
         stopped = stopped or Event()
-        actions: list[_Action] = []
-        outcome = _Outcome()
+        actions: list[Action] = []
+        outcome = Outcome()
         for document in documents:
             try:
                 routed = self._routed(document)
-                actions.append(_Action(routed, to_lines(routed, self._scale, self.target.derived)))
+                actions.append(Action(routed, to_lines(routed, self._scale, self.target.derived)))
             except (ValueError, TypeError, RecursionError) as error:
                 outcome.refused.append(Refusal(document, 0, "invalid_document", str(error), 0))
         for chunk in self._chunks(actions):
             self._send(chunk, outcome, stopped)
         if self.target.has_pipeline:
             self._find_displaced(outcome, stopped)
-        return WriteResult(
-            len(outcome.stored), tuple(outcome.refused), outcome.superseded, outcome.deleted, outcome.not_found
-        )
+        return outcome.result
 
     def patiently(self, call: Callable[[], T], *, stopped: Event | None = None) -> T:
-        """Ask the server something, and again where that may help, as long as a chunk is sent again.
-
-        Raises:
-            BulkWriteError: No retry helps, or none helped within `retry_deadline_s`.
-            NotFoundError, AuthorizationException: As the server has it.
-        """
-        patience = Patience(self._policy, self._pauses, stopped or Event())
-        given_up = f"{address_of(self._client)} has not answered a question about index {self.index!r}"
-        while True:
-            wait = 0.0
-            try:
-                reply = call()
-            except SerializationError:
-                cause = "a reply that cannot be read"
-            except (NotFoundError, AuthorizationException):
-                raise
-            except TransportError as error:
-                cause, wait = self._retryable_cause(error), retry_after(error)
-            else:
-                self._pauses.end()
-                return reply
-            if stopped is not None and stopped.is_set():
-                raise BulkWriteError(f"Stopped while index {self.index!r} was asked for documents.")
-            patience.wait(cause, at_least=wait, given_up=given_up)
+        """Ask the server something, and again where that may help; as for `WatchedTarget`."""
+        return self._target.patiently(call, stopped=stopped)
 
     def resolve(self, records: Sequence[Document | Deletion]) -> list[Document | Deletion | str]:
         """Give each record the routing that it is written or deleted by, or say why it cannot be: before encoding.
@@ -224,18 +139,18 @@ class BulkWriter:
             ClusterError: The server is away or does not permit it.
         """
         with explained(self._client):
-            self._check_index()
+            self._target.check()
             try:
                 self._client.indices.refresh(index=self.index)
             except NotFoundError:
-                self._check_index()  # it is there: what is not found is the request
+                self._target.check()  # it is there: what is not found is the request
 
     def _routed(self, document: SparseDocument | Deletion) -> SparseDocument | Deletion:
         routing = self.target.routing_of(document)
         return document if routing == document.routing else replace(document, routing=routing)
 
-    def _chunks(self, actions: Sequence[_Action]) -> Iterator[list[_Action]]:
-        chunk: list[_Action] = []
+    def _chunks(self, actions: Sequence[Action]) -> Iterator[list[Action]]:
+        chunk: list[Action] = []
         ids: set[str] = set()
         size = 0
         for action in actions:
@@ -250,9 +165,9 @@ class BulkWriter:
         if chunk:
             yield chunk
 
-    def _send(self, chunk: list[_Action], outcome: _Outcome, stopped: Event) -> None:
+    def _send(self, chunk: list[Action], outcome: Outcome, stopped: Event) -> None:
         """Send a chunk until the fate of each of its documents is known."""
-        patience = Patience(self._policy, self._pauses, stopped)
+        patience = Patience(self._target.policy, self._target.pauses, stopped)
         while chunk:
             wait = 0.0
             try:
@@ -263,7 +178,7 @@ class BulkWriter:
                 if error.status_code == 413:
                     self._send_halves(chunk, outcome, stopped)
                     return
-                cause, wait = self._retryable_cause(error), retry_after(error)
+                cause, wait = self._target.retryable_cause(error), retry_after(error)
                 if error.status_code == 429:
                     self.limit.busy(cause)
             else:
@@ -271,13 +186,13 @@ class BulkWriter:
             if chunk:
                 given_up = f"{address_of(self._client)} has not taken {len(chunk)} documents for index {self.index!r}"
                 patience.wait(cause, at_least=wait, given_up=given_up)
-        self._pauses.end()
+        self._target.pauses.end()
 
-    def _request(self, chunk: list[_Action], stopped: Event) -> Any:  # noqa: ANN401
+    def _request(self, chunk: list[Action], stopped: Event) -> Any:  # noqa: ANN401
         with self.limit.slot():
             if stopped.is_set():
                 raise BulkWriteError(f"Stopped; {len(chunk)} documents for index {self.index!r} were not sent.")
-            self._check_index()
+            self._target.check()
             for action in chunk:
                 action.attempts += 1
             # An alias that is gone would come back as an index, with a mapping that the server guesses.
@@ -288,70 +203,17 @@ class BulkWriter:
                 params={"filter_path": FILTER_PATH} | required,
             )
 
-    def _check_index(self) -> None:
-        """Stop where the index is gone: the server would make it again, with a mapping that it guesses.
-
-        Deleted between this and a request, it comes back all the same; then its UUID is another one the next time.
-        """
-        try:
-            found = read_states(self._client, self.index)
-        except NotFoundError:
-            raise self._gone() from None
-        for name, state in found.items():
-            if self._uuids.setdefault(name, state.uuid) != state.uuid:
-                raise BulkWriteError(
-                    f"Index {name!r} was deleted, and is another one now, whose mapping the server may have guessed. "
-                    "Delete it, and ingest again."
-                )
-        if found != self.target.states:
-            self._read_target()
-
-    def _read_target(self) -> None:
-        """The alias names another index now, as after a rollover, or the settings were changed."""
-        known = set(self.target.formats.values())
-        try:
-            target = self.patiently(lambda: read_target(self._client, self.index))
-        except AuthorizationException as error:
-            raise self._refused(error) from error
-        for name, stored in target.formats.items():
-            if known and stored not in known:
-                raise BulkWriteError(
-                    f"{self.index!r} is now written into index {name!r}, which has another encoder or another scale of "
-                    "weights than the index before it; nothing more was written. Make the new index with `ksparse "
-                    "ingest`, or with the mapping of the old one, and run the same again."
-                )
-        self.target = target
-
-    def _gone(self) -> BulkWriteError:
-        return BulkWriteError(f"Index {self.index!r} is gone; nothing more was written. Ingest into a new one.")
-
-    def _send_halves(self, chunk: list[_Action], outcome: _Outcome, stopped: Event) -> None:
+    def _send_halves(self, chunk: list[Action], outcome: Outcome, stopped: Event) -> None:
         if len(chunk) == 1:
             size = len(chunk[0].payload)
             reason = f"{size} bytes are more than the server takes in one request (http.max_content_length)"
-            outcome.refused.append(Refusal(chunk[0].document, 413, "content_too_long", reason, chunk[0].attempts))
+            outcome.refused.append(chunk[0].refused(413, "content_too_long", reason))
             return
         middle = len(chunk) // 2
         self._send(chunk[:middle], outcome, stopped)
         self._send(chunk[middle:], outcome, stopped)
 
-    def _retryable_cause(self, error: TransportError) -> str:
-        """Say in a few words what happened, or raise where sending again cannot help."""
-        if isinstance(error, ConnectionTimeout):
-            return "no reply in time"
-        if isinstance(error, ConnectionError):
-            return str(error.info) if isinstance(error.info, ClusterError) else "no connection"
-        if error.status_code in _RETRIED_STATUS:
-            return f"status {error.status_code}: {reason_of(error)}"
-        raise self._refused(error) from error
-
-    def _refused(self, error: TransportError) -> BulkWriteError:
-        return BulkWriteError(
-            f"{address_of(self._client)} refuses the write into {self.index!r} ({error.status_code}): "
-            f"{reason_of(error)}. Correct the cause and run the same again; nothing is duplicated."
-        )
-
-    def _sort_out(self, chunk: list[_Action], reply: Any, outcome: _Outcome) -> tuple[list[_Action], str]:  # noqa: ANN401
+    def _sort_out(self, chunk: list[Action], reply: Any, outcome: Outcome) -> tuple[list[Action], str]:  # noqa: ANN401
         """Note what became of a chunk by its reply; return what is to be sent again, and why."""
         items = read_items(reply)
         if items is None:
@@ -360,44 +222,29 @@ class BulkWriter:
             return chunk, f"the reply names {len(items)} of {len(chunk)} documents"
         before = self.target
         if any(item.stored_in and not before.takes(item.stored_in) for item in items):
-            self._read_target()  # a rollover while the request was under way is no pipeline
-        again: list[_Action] = []
+            self._target.reread()  # a rollover while the request was under way is not a pipeline
+        again: list[Action] = []
         cause = ""
         for action, item in zip(chunk, items, strict=True):
             if item.index_is_gone and (item.stored_in in ("", self.index) or before.takes(item.stored_in)):
-                raise self._gone()
+                raise self._target.gone()
             if item.concerns_the_index:
                 raise BulkWriteError(
-                    f"Index {self.index!r} takes no documents: {item.reason}. Correct the cause and run the same "
-                    "again; nothing is duplicated."
+                    f"Index {self.index!r} takes no documents: {item.reason}. Fix the cause and rerun; no "
+                    "document is duplicated."
                 )
             if item.is_temporary(action.attempts, pipeline=self.target.has_pipeline):
                 again.append(action)
                 cause = f"{item.kind}: {item.reason}"
             else:
-                self._note(action, item, outcome, before)
+                outcome.note(action, item, (before, self.target))
         if any(item.status == 429 for item in items):
             self.limit.busy(cause)
         elif not again:
             self.limit.clean()
         return again, cause
 
-    def _note(self, action: _Action, item: Item, outcome: _Outcome, before: WriteTarget) -> None:
-        """Note what became of one document, which is known for good."""
-        document = action.document
-        if isinstance(document, Deletion) and not item.kind:
-            outcome.deleted += item.status != 404
-            outcome.not_found += item.status == 404
-        elif item.status == 409 and document.version is not None:
-            outcome.superseded += 1
-        elif item.kind and not item.index_is_gone:
-            outcome.refused.append(Refusal(document, item.status, item.kind, item.reason, action.attempts))
-        elif reason := _displaced(document, item, (before, self.target)):
-            outcome.refused.append(Refusal(document, item.status, "stored_elsewhere", reason, action.attempts))
-        else:
-            outcome.stored.append(action)
-
-    def _find_displaced(self, outcome: _Outcome, stopped: Event) -> None:
+    def _find_displaced(self, outcome: Outcome, stopped: Event) -> None:
         """Refuse what an ingest pipeline wrote by another routing, of which the reply says nothing."""
         stored, outcome.stored = outcome.stored, []
         for start in range(0, len(stored), self._chunk_size):
@@ -415,16 +262,4 @@ class BulkWriter:
                     outcome.stored.append(action)
                     continue
                 reason = f"an ingest pipeline stored it by the routing {by[0]!r}" if by else "it is not in the index"
-                outcome.refused.append(Refusal(document, 200, "stored_elsewhere", reason, action.attempts))
-
-
-def _displaced(document: SparseDocument | Deletion, item: Item, targets: Sequence[WriteTarget]) -> str:
-    """Why a document that the server took is not in the index under its own id; empty if it is."""
-    if item.result == "noop":
-        return "an ingest pipeline dropped it"
-    if item.stored_in and not any(target.takes(item.stored_in) for target in targets):
-        verb = "would have" if item.kind else "has"
-        return f"an ingest pipeline {verb} stored it in the index {item.stored_in!r}"
-    if item.stored_as and item.stored_as != document.doc_id:
-        return f"an ingest pipeline stored it under the id {item.stored_as!r}"
-    return ""
+                outcome.refused.append(action.refused(200, "stored_elsewhere", reason))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from logging import getLogger
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from connector.errors import CheckpointError
+from connector.files import write_whole
 
 _log = getLogger("ksparse.ingest")
 
@@ -69,13 +69,13 @@ class Checkpoint:
             ) from None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(
-                f"Checkpoint {self.path} cannot be read ({error!r}). Leave --resume out: nothing is doubled."
+                f"Checkpoint {self.path} cannot be read ({error!r}). Leave --resume out: no document is duplicated."
             ) from error
         for name, value in self._run.items():
             if run.get(name) != value:
                 raise CheckpointError(
                     f"Checkpoint {self.path} is of another {name} ({run.get(name)}, now {value}). Leave --resume out: "
-                    "nothing is doubled."
+                    "no document is duplicated."
                 )
         _log.info("Going on after %d records, by checkpoint %s.", watermark.read, self.path)
         return watermark
@@ -83,12 +83,7 @@ class Checkpoint:
     def save(self, watermark: Watermark) -> None:
         """Write where the run stands, down to the disk."""
         content = json.dumps({"run": self._run, "watermark": asdict(watermark)}, indent=1) + "\n"
-        unfinished = self.path.with_name(f"{self.path.name}.tmp")
-        with unfinished.open("w", encoding="utf-8") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(self.path)
+        write_whole(self.path, content)
         _log.debug("Checkpoint %s: %d records.", self.path, watermark.read)
 
     def remove(self) -> None:

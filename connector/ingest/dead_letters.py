@@ -6,7 +6,7 @@ from pathlib import Path
 
 from connector.corpus.check import REPEATED_ID
 from connector.index.lookup import Held
-from connector.index.writer import Refusal
+from connector.index.outcome import Refusal
 from connector.ingest.letter_file import LetterFile
 from connector.ingest.letters import REPEATED, Letter
 from connector.types import Deletion, Document, MalformedRecord
@@ -61,7 +61,7 @@ class DeadLetters:
             self.reasons.append(letter.summary)
 
     def add_malformed(self, record: MalformedRecord, *, doc_id: str | None = None, held: Held | None = None) -> None:
-        """Keep a record that is no document.
+        """Keep a record that is not a document.
 
         Args:
             record: As it was read.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def encoder_of(schema: IndexSchema, encoder: TextEncoder) -> TextEncoder:
-    """The encoder that wrote an index, told what the index keeps for it.
+    """Return the encoder of an index, calibrated with the statistics and codes that the index stores.
 
     Raises:
         EncoderMismatchError: It was written by another encoder.
@@ -75,7 +75,7 @@ def fitting_encoder(client: OpenSearch, schema: IndexSchema, encoder: TextEncode
     """The encoder itself, or the index's own where none is given or the index has another dictionary by now.
 
     Raises:
-        ClusterError, EncoderError, IndexMappingError: As of `load_index_encoder`.
+        ClusterError, EncoderError, IndexMappingError: As for `load_index_encoder`.
     """
     if encoder is None:
         return load_index_encoder(client, schema)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from connector.errors import CorpusError
 from connector.index.lookup import Held
-from connector.index.writer import Refusal, WriteResult
+from connector.index.outcome import Refusal, WriteResult
 from connector.ingest.checkpoint import Checkpoint, Watermark
-from connector.ingest.dead_letters import DeadLetters
+from connector.ingest.dead_letters import REASONS_KEPT, DeadLetters
 from connector.ingest.letters import id_of
 from connector.types import Deletion, Document, MalformedRecord
 
@@ -43,6 +43,15 @@ class IngestResult:
     superseded: int = 0
     deleted: int = 0
     not_found: int = 0
+
+    def plus(self, earlier: IngestResult | None) -> IngestResult:
+        """The sum of two results, whose reasons begin with the earlier ones."""
+        if earlier is None:
+            return self
+        counts = ("read", "indexed", "dead_lettered", "elapsed_s", "superseded", "deleted", "not_found")
+        sums = {name: getattr(earlier, name) + getattr(self, name) for name in counts}
+        reasons = (earlier.reasons + self.reasons)[:REASONS_KEPT]
+        return replace(self, reasons=reasons, dead_letters=self.dead_letters or earlier.dead_letters, **sums)
 
 
 class Ledger:
@@ -120,7 +129,7 @@ class Ledger:
             CorpusError: Something did.
         """
         if self._letters.count:
-            raise CorpusError(f"Stopped, as --strict asks: {self._letters.reasons[0]}")
+            raise CorpusError(f"Stopped at the first failure: {self._letters.reasons[0]}")
 
     def save(self) -> None:
         """Bring what is known down to the disk, for a run that goes on."""

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
 
+from connector.files import written_whole
+
 
 class LetterFile:
     """A file that is made by the first line, and removed with the last one.
@@ -102,12 +104,8 @@ class LetterFile:
         if not content.strip():
             self.path.unlink()
             return
-        unfinished = self.path.with_name(f"{self.path.name}.tmp")
-        with unfinished.open("wb") as file:
+        with written_whole(self.path) as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(self.path)
 
     @contextmanager
     def _locked(self, mode: str) -> Iterator[FileIO]:

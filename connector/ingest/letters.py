@@ -93,7 +93,7 @@ class Letter:
         """Read a line, of any version of ksparse.
 
         Raises:
-            ValueError, KeyError, TypeError, RecursionError: It is no dead letter.
+            ValueError, KeyError, TypeError, RecursionError: It is not a dead letter.
         """
         read = json.loads(line)
         raw, location = read.get("raw"), read.get("location")

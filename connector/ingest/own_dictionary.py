@@ -48,7 +48,7 @@ class OwnDictionary:
     Args:
         sample: Texts of the first documents, or what gives them.
         settings: Of the dictionary.
-        documents: Documents to be expected in all, which set the number of cells; None if nobody knows.
+        documents: Documents to be expected in all, which set the number of cells; None if unknown.
         progress: Called with the current task and the share of it that is done.
     """
 
@@ -205,7 +205,7 @@ class KnownEmbeddings:
         return stack([vectors, rest]).take(np.argsort(np.concatenate([known, others])))
 
     def encode_query(self, texts: Sequence[str], *, batch_size: int = 32, k: int | None = None) -> SparseVectors:
-        """Encode n queries; the rest as of `TextEncoder.encode_query`."""
+        """Encode n queries; the rest as for `TextEncoder.encode_query`."""
         return self._encoder.encode_query(texts, batch_size=batch_size, k=k)
 
 

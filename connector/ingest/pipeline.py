@@ -7,23 +7,22 @@ from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import repeat
 from logging import getLogger
 from pathlib import Path
 from threading import Event
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
-
 from connector.encoders.base import Encoder
 from connector.errors import BulkWriteError, CorpusError
 from connector.index.lookup import Held
-from connector.index.writer import BulkWriter, Refusal, WriteResult
+from connector.index.outcome import Refusal, WriteResult
+from connector.index.writer import BulkWriter
 from connector.ingest.batches import without_repeats
 from connector.ingest.checkpoint import Checkpoint
 from connector.ingest.ledger import IngestResult, Ledger, Record
 from connector.ingest.letters import id_of
+from connector.ingest.preparation import BatchPreparation, PreparedBatch
 from connector.types import Deletion, Document, MalformedRecord, SparseDocument, SparseVectors
 
 _log = getLogger("ksparse.ingest")
@@ -88,7 +87,7 @@ class IngestJob:
         write_size: Documents encoded before they are handed to the writer, at least 1; fewer if they are large.
         max_in_flight: Such batches that may wait for the server; then encoding waits too.
         refresh: Make the documents visible to searches at the end.
-        progress: Told how many records are done.
+        progress: Called with the number of records done.
 
     Raises:
         CheckpointError: `resume`, and the checkpoint is missing or of another run.
@@ -114,11 +113,10 @@ class IngestJob:
             raise ValueError(f"write_size {write_size} and max_in_flight {max_in_flight} must be at least 1.")
         if resume and checkpoint is None:
             # Without one nothing is known of the dead letters, which a resumed job cuts to what is.
-            raise ValueError("resume needs the checkpoint of the run to go on with.")
+            raise ValueError("resume needs the checkpoint of the run to continue.")
         self._writer = writer
-        self._encoder = encoder
         self._strict = strict
-        self._batch_size = batch_size
+        self._preparation = BatchPreparation(writer, encoder, batch_size=batch_size)
         self._write_size = write_size
         self._max_in_flight = max_in_flight
         self._refresh = refresh
@@ -152,7 +150,7 @@ class IngestJob:
         Raises:
             RuntimeError: The job is not in its `with` block.
             CorpusError: `strict`, and a record failed. What was written before stays.
-            TypeError: A record is no document, deletion or malformed one, or there is no encoder.
+            TypeError: A record is not a document, deletion or malformed one, or there is no encoder.
             BulkWriteError: The server takes no more. What was accepted stays indexed; the same again is safe.
         """
         self._check_open()
@@ -189,7 +187,7 @@ class IngestJob:
 
     def __enter__(self) -> Self:
         if self._stopped.is_set():
-            raise RuntimeError("this job is over; make another one.")
+            raise RuntimeError("this job is over; create another one.")
         self._open = True
         return self
 
@@ -217,7 +215,7 @@ class IngestJob:
     def _check_open(self) -> None:
         if not self._open:
             raise RuntimeError(
-                "this job is over; make another one."
+                "this job is over; create another one."
                 if self._stopped.is_set()
                 else "records are added inside of a job's `with` block, whose end waits for the last of them: "
                 "with IngestJob(...) as job: job.add(...)"
@@ -225,12 +223,12 @@ class IngestJob:
 
     def _add(self, record: Record) -> None:
         if not isinstance(record, Record):
-            raise TypeError(f"{type(record).__name__} is no Document; send records through check_documents.")
+            raise TypeError(f"{type(record).__name__} is not a Document; send records through check_documents.")
         if self._skip:
             self._skip -= 1  # an earlier run has accounted for it
             return
         if self._strict and isinstance(record, MalformedRecord):
-            raise CorpusError(f"Stopped, as --strict asks: {record.location}: {record.reason}")
+            raise CorpusError(f"Stopped at the first failure: {record.location}: {record.reason}")
         self._waiting.append(record)
         if not isinstance(record, Deletion):
             self._waiting_characters += len(record.raw if isinstance(record, MalformedRecord) else record.text)
@@ -257,22 +255,11 @@ class IngestJob:
         while any(not ids.isdisjoint(pending.ids) for pending in self._pending):
             self._settle()
         written: Future[_Written] | None = None
-        by_id: dict[str, Document | Deletion] = {}
-        refused: list[Refusal] = []
-        actions: list[SparseDocument | Deletion] = []
-        if named:
-            sent = self._routed(named, by_id, refused)
-            if vectors is not None:
-                vectors = vectors.take(sent)
-            records = [by_id[named[row].doc_id] for row in sent]
-            documents = [record for record in records if isinstance(record, Document)]
-            sparse, unfit = self._sparse(documents, vectors)
-            refused += unfit
-            actions = [*sparse, *(record for record in records if isinstance(record, Deletion))]
-        if actions or unread or refused:
-            unread |= {refusal.document.doc_id: by_id[refusal.document.doc_id].routing for refusal in refused}
-            written = self._pool.submit(self._write, actions, unread)
-        self._pending.append(_Batch(batch, ids, by_id, written, refused))
+        prepared = self._preparation.prepare(named, vectors) if named else PreparedBatch()
+        if prepared.actions or unread or prepared.refused:
+            unread |= {each.document.doc_id: prepared.by_id[each.document.doc_id].routing for each in prepared.refused}
+            written = self._pool.submit(self._write, prepared.actions, unread)
+        self._pending.append(_Batch(batch, ids, prepared.by_id, written, prepared.refused))
         settled = False
         while self._pending and (len(self._pending) > self._max_in_flight or _is_over(self._pending[0])):
             self._settle()
@@ -280,32 +267,6 @@ class IngestJob:
         if settled:
             # Every time, so that a run that is killed encodes no more again than what waits for the server.
             self._ledger.save()
-
-    def _routed(
-        self, records: Sequence[Document | Deletion], by_id: dict[str, Document | Deletion], refused: list[Refusal]
-    ) -> list[int]:
-        """Note the routing that each record is sent by, and return the rows of those that can be."""
-        rows = []
-        for row, (record, routed) in enumerate(zip(records, self._writer.resolve(records), strict=True)):
-            if isinstance(routed, str):
-                refused.append(Refusal(record, 0, "invalid_document", routed, 0))
-                by_id[record.doc_id] = record
-            else:
-                rows.append(row)
-                by_id[record.doc_id] = routed
-        return rows
-
-    def _sparse(
-        self, documents: list[Document], vectors: SparseVectors | None
-    ) -> tuple[list[SparseDocument], list[Refusal]]:
-        """Documents with their vectors, encoded unless these are given, and those that cannot be sent."""
-        if not documents:
-            return [], []
-        if vectors is None:
-            if self._encoder is None:
-                raise TypeError("this job has no encoder: give it one, or add documents with their vectors.")
-            vectors = self._encoder.encode_document([each.content for each in documents], batch_size=self._batch_size)
-        return _without_repeated_features(to_sparse_documents(documents, vectors), vectors)
 
     def _write(self, actions: Sequence[SparseDocument | Deletion], unread: dict[str, str | None]) -> _Written:
         """Write a batch, and read what the index holds of those that will be dead letters; in a thread of its own."""
@@ -364,7 +325,7 @@ def ingest_documents(
 
     Raises:
         CorpusError: `strict`, and a record failed. What was written before stays.
-        TypeError: A record is no document, deletion or malformed one.
+        TypeError: A record is not a document, deletion or malformed one.
         BulkWriteError: The server takes no more. What was accepted stays indexed; the same run again is safe.
     """
     with IngestJob(writer, encoder, **options) as job:
@@ -378,35 +339,3 @@ def _is_over(batch: _Batch) -> bool:
 
 def _is_known(batch: _Batch) -> bool:
     return batch.written is None or (batch.written.done() and batch.written.exception() is None)
-
-
-def _without_repeated_features(
-    documents: Sequence[SparseDocument], vectors: SparseVectors
-) -> tuple[list[SparseDocument], list[Refusal]]:
-    """Refuse documents whose vector names a feature twice: a mapping keeps one of the weights, and says nothing."""
-    slots = np.arange(vectors.features.shape[1], dtype=np.int64)
-    names = np.sort(np.where(vectors.weights != 0.0, vectors.features, -1 - slots), axis=1)
-    repeats = (np.diff(names, axis=1) == 0).any(axis=1).tolist()
-    reason = "the vector names a feature twice; name each once."
-    sent = [document for document, repeated in zip(documents, repeats, strict=True) if not repeated]
-    refused = [document for document, repeated in zip(documents, repeats, strict=True) if repeated]
-    return sent, [Refusal(document, 0, "invalid_document", reason, 0) for document in refused]
-
-
-def to_sparse_documents(documents: Iterable[Document], vectors: SparseVectors) -> list[SparseDocument]:
-    """Join documents with their vectors."""
-    codes = repeat(None) if vectors.codes is None else (code.tobytes() for code in vectors.codes)
-    return [
-        SparseDocument(document.doc_id, features, to_source(document), code, document.version, routing=document.routing)
-        for (document, features), code in zip(zip(documents, vectors.as_mappings(), strict=True), codes, strict=False)
-    ]
-
-
-def to_source(document: Document) -> dict[str, object]:
-    """What an index keeps of a document beside its vectors; empty fields are left out."""
-    source: dict[str, object] = {"text": document.text, **document.fields}
-    if document.title:
-        source["title"] = document.title
-    if document.metadata:
-        source["metadata"] = dict(document.metadata)
-    return source

@@ -6,22 +6,24 @@ import math
 import random
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 from opensearchpy import OpenSearch
 
 from connector.connection.client import explained
 from connector.encoders.text import TextEncoder
 from connector.index.drop import drop_index
+from connector.index.new_index import DEFAULT_INDEX, NewIndex
+from connector.index.outcome import Refusal
 from connector.index.sizes import file_bytes, merge_index
-from connector.index.writer import BulkWriter, Refusal
+from connector.index.writer import BulkWriter
 from connector.ingest.dead_letters import REASONS_KEPT
 from connector.ingest.own_dictionary import OwnDictionary
-from connector.ingest.pipeline import WRITE_SIZE, to_sparse_documents
+from connector.ingest.pipeline import WRITE_SIZE
+from connector.ingest.preparation import to_sparse_documents
 from connector.ingest.prepare import prepare_encoder
 from connector.types import Document, MalformedRecord
-from connector.vectors.codes import CodeBits
 
 _DICTIONARY = ("tim", "tip")
 
@@ -56,10 +58,7 @@ def predict(
     encoder: TextEncoder,
     records: Iterable[Document | MalformedRecord],
     *,
-    rescore: CodeBits = None,
-    calibrate: bool = True,
-    dictionary: bool = False,
-    fields: Mapping[str, str] | None = None,
+    new: NewIndex = DEFAULT_INDEX,
     chunk_size: int = 1_000,
     batch_size: int = 32,
     sample_size: int = 2_000,
@@ -73,14 +72,11 @@ def predict(
         client: A ready client.
         encoder: To encode with.
         records: Read to their end.
-        rescore: As for `prepare_encoder`.
-        calibrate: Tell the encoder the statistics of the sample.
-        dictionary: Build a dictionary of the sample.
-        fields: As for `prepare_encoder`.
+        new: The index to be expected; a dictionary is built if it says so.
         chunk_size: Documents per request.
         batch_size: Texts per forward pass.
         sample_size: Documents that are encoded and indexed, at most.
-        progress: Told how many records are read.
+        progress: Called with the number of records read.
 
     Raises:
         ClusterError: The server is away, or does not permit to create an index.
@@ -88,22 +84,19 @@ def predict(
     sample, counted, malformed, reasons = _draw(records, sample_size, progress)
     name = f"ksparse-dry-run-{uuid.uuid4().hex[:12]}"
     texts = [document.content for document in sample]
-    settings = {"number_of_shards": 1, "number_of_replicas": 0}
     refused: list[Refusal] = []
     sizes: list[dict[str, int]] = []
     counts: list[int] = []
     encoding_s = 0.0
-    own = OwnDictionary(texts, documents=len(texts)) if dictionary else None
+    own = OwnDictionary(texts, documents=len(texts)) if new.dictionary else None
     try:
         encoder = prepare_encoder(
             client,
             name,
             encoder,
-            sample=texts if calibrate else (),
+            sample=texts,
             dictionary=own,
-            rescore=rescore,
-            fields=fields,
-            settings=settings,
+            new=replace(new, settings={"number_of_shards": 1, "number_of_replicas": 0}),
         )
         writer = BulkWriter(client, name, chunk_size=chunk_size)
         middle = len(sample) // 2

@@ -14,12 +14,14 @@ from connector.corpus.layout import Layout, RecordMapper
 from connector.encoders.base import Encoder
 from connector.errors import CorpusError
 from connector.index.lookup import Found
-from connector.index.writer import BulkWriter, Refusal
+from connector.index.outcome import Refusal
+from connector.index.writer import BulkWriter
 from connector.ingest.dead_letters import REASONS_KEPT, DeadLetters
 from connector.ingest.ledger import IngestResult
 from connector.ingest.letter_file import LetterFile
 from connector.ingest.letters import REPEATED, Letter, digest_of
-from connector.ingest.pipeline import WRITE_SIZE, Progress, to_source
+from connector.ingest.pipeline import WRITE_SIZE, Progress
+from connector.ingest.preparation import to_source
 from connector.ingest.rewrite import Rewriter
 from connector.ingest.update import Change
 from connector.types import Deletion, Document, StoredState
@@ -97,7 +99,7 @@ class _LettersOfOne:
         """What the document becomes; None if the index holds something newer.
 
         Raises:
-            ValueError: A letter still is no document or change, or it is not known which is newer.
+            ValueError: A letter still is not a document or change, or it is not known which is newer.
         """
         if self.unread:
             raise ValueError(self.unread)
@@ -136,7 +138,7 @@ class _LettersOfOne:
         document: Document | None = None
         for change in changes:
             if not source and not upsert:
-                raise ValueError("the index does not hold it; an upsert would make it")
+                raise ValueError("the index does not hold it; an upsert would create it")
             document = self.checker.check(change.merged_into(source))
             source = to_source(document)
             version = version if change.version is None else change.version
@@ -166,7 +168,7 @@ class LetterReplayer:
         dead_letters: A file that letters which fail again are moved to; if None they stay where they are.
         batch_size: Texts per forward pass.
         write_size: Documents that are read and written at a time.
-        progress: Told how many letters are done.
+        progress: Called with the number of letters done.
 
     Raises:
         IndexMappingError: The writer's alias joins several indices.
@@ -196,7 +198,7 @@ class LetterReplayer:
         """Replay a file of dead letters.
 
         Raises:
-            CorpusError: A line is no dead letter; nothing was sent.
+            CorpusError: A line is not a dead letter; nothing was sent.
             ClusterError: The server does not permit it.
             BulkWriteError: It takes no more. The same again is safe.
         """
@@ -289,7 +291,7 @@ def count_letters(path: Path) -> int:
     """Count the letters of a file.
 
     Raises:
-        CorpusError: A line is no dead letter.
+        CorpusError: A line is not a dead letter.
     """
     return sum(1 for _ in _read(path))
 
@@ -302,7 +304,7 @@ def _read(path: Path) -> Iterator[tuple[bytes, Letter]]:
             yield line, Letter.from_line(line.decode())
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise CorpusError(
-                f"{path}:{number} is no dead letter ({_fault(error)}); correct the line or take it out."
+                f"{path}:{number} is not a dead letter ({_fault(error)}); correct the line or take it out."
             ) from error
 
 

@@ -8,8 +8,9 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from connector.encoders.base import Encoder
 from connector.index.lookup import DocumentLookup, Found, only_routing
-from connector.index.writer import BulkWriter, Refusal, WriteResult
-from connector.ingest.pipeline import to_sparse_documents
+from connector.index.outcome import Refusal, WriteResult
+from connector.index.writer import BulkWriter
+from connector.ingest.preparation import to_sparse_documents
 from connector.types import Deletion, Document, SparseDocument, StoredState
 
 _CONFLICT = 409
@@ -114,7 +115,7 @@ class Rewriter:
         return total, refused
 
     def _become(self, edit: Edit, copies: Sequence[Found]) -> Document | Deletion | None:
-        """What an edit makes of a document, with the routing that it is written by."""
+        """An edited document, with the routing that it is written by."""
         routing = only_routing(edit.doc_id, copies)
         if copies and edit.routing not in (None, routing):
             raise ValueError(f"the index holds it by the routing {routing!r}, not by {edit.routing!r}")

@@ -72,7 +72,7 @@ class Change:
         return {"_id": self.doc_id, **kept, **self.values}
 
     def merged_into(self, source: Mapping[str, Any]) -> dict[str, Any]:
-        """The record that it makes of a document."""
+        """The changed record of a document."""
         record = {**source, **self.values}
         if isinstance(self.values.get("metadata"), Mapping):
             metadata = {**(source.get("metadata") or {}), **self.values["metadata"]}
@@ -122,7 +122,7 @@ class ChangeEdit:
             ValueError: The index does not hold it, or it would be no document.
         """
         if found is None and not self.upsert:
-            raise ValueError("the index does not hold it; an upsert would make it")
+            raise ValueError("the index does not hold it; an upsert would create it")
         source = found.source if found is not None else {}
         if found is not None and self.replaces not in (None, self.change.replaced_in(source)):
             return None
@@ -198,7 +198,7 @@ class DocumentUpdater:
 
         Args:
             changes: Read lazily. Malformed ones go to the dead letters.
-            progress: Told how many are done.
+            progress: Called with the number done.
 
         Raises:
             ClusterError: The server does not permit it.
@@ -236,7 +236,7 @@ class DocumentUpdater:
 
 
 def malformed_change(record: MalformedRecord, *, upsert: bool) -> Letter:
-    """The letter of a line that is no change."""
+    """The letter of a line that is not a change."""
     return Letter(operation="update", reason=record.reason, raw=record.raw, location=record.location, upsert=upsert)
 
 

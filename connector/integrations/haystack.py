@@ -27,6 +27,7 @@ from connector.corpus.values import to_id
 from connector.encoders.load import DEFAULT_ENCODER, load_encoder
 from connector.encoders.text import TextEncoder
 from connector.errors import ConnectorError
+from connector.index.new_index import NewIndex
 from connector.integrations.filters import TypedMetadata, WordsMetadata
 from connector.integrations.haystack_filters import to_clause
 from connector.integrations.store import IndexStore
@@ -65,17 +66,17 @@ class KSparseDocumentStore:
     them; those that are read carry none, since features are kept in the postings alone.
 
     Args:
-        index: Its name; made by the first documents if it is not there. `index_name` is the same.
-        encoder: Name or folder for `load_encoder`; None as of `IndexStore`.
+        index: Its name; created by the first documents if it does not exist. `index_name` is the same.
+        encoder: Name or folder for `load_encoder`; None as for `IndexStore`.
         url: Of the server; `hosts` and `opensearch_url` are the same. If None, OPENSEARCH_URL, or
             http://localhost:9200 without that.
         username: For basic authentication.
         password: The same.
-        rescore: Of a new index: bits a dimension of a code that puts the first hits into the dense order.
-        settings: Of a new index, e.g. `{"number_of_shards": 1}`.
+        code_bits: As for `NewIndex`.
+        settings: Index settings of a new index, e.g. `{"number_of_shards": 1}`.
         refresh: Make what is written visible at once.
         client: A ready client instead; it is not serialized.
-        **options: As of `connector.connect`: `ca_certs`, `verify_certs`, `timeout_s`, ... `api_key` and `bearer_token`
+        **options: As for `connector.connect`: `ca_certs`, `verify_certs`, `timeout_s`, ... `api_key` and `bearer_token`
             are Haystack's `Secret`s, and so are the two of `http_auth`, which stands for `username` and `password`.
 
     Raises:
@@ -92,7 +93,7 @@ class KSparseDocumentStore:
         url: str | Sequence[str] | None = None,
         username: Secret | None = _USERNAME,
         password: Secret | None = _PASSWORD,
-        rescore: CodeBits = "auto",
+        code_bits: CodeBits = "auto",
         settings: dict[str, Any] | None = None,
         refresh: bool = True,
         client: OpenSearch | None = None,
@@ -106,7 +107,7 @@ class KSparseDocumentStore:
             "url": None,
             "username": username,
             "password": password,
-            "rescore": rescore,
+            "code_bits": code_bits,
             "settings": settings,
             "refresh": refresh,
             **_with_credentials(rename(named | options, owner), owner),
@@ -115,7 +116,9 @@ class KSparseDocumentStore:
             self.store = IndexStore.of(
                 owner,
                 None,
-                _resolved(self._params) if client is None else _without_defaults(self._params) | {"client": client},
+                _with_new_index(
+                    _resolved(self._params) if client is None else _without_defaults(self._params) | {"client": client}
+                ),
                 mappings=typed_mappings(_REST_FIELD),
             )
 
@@ -159,7 +162,7 @@ class KSparseDocumentStore:
                 `SKIP` keeps the first; `NONE` is `FAIL`.
 
         Raises:
-            ValueError: One is no document, the policy is none, or some have a sparse embedding and others have none.
+            ValueError: One is not a document, the policy is none, or some have a sparse embedding and others have none.
             DuplicateDocumentError: By policy; nothing is written.
             KSparseStoreError: Some cannot be indexed, for instance one without a text; the message says whether others
                 are written.
@@ -378,6 +381,12 @@ def _without_defaults(params: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in params.items()
         if value is not None and not (name in ("username", "password") and value in (_USERNAME, _PASSWORD))
     }
+
+
+def _with_new_index(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with a `NewIndex` of what can be serialized of it; None of `code_bits` is left out before."""
+    others = {name: value for name, value in params.items() if name not in ("code_bits", "settings")}
+    return others | {"new": NewIndex(code_bits=params.get("code_bits"), settings=params.get("settings", {}))}
 
 
 def _sparse(features: Any, weights: Any) -> SparseEmbedding:  # noqa: ANN401

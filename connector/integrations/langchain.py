@@ -30,13 +30,13 @@ class KSparseVectorStore(VectorStore):
     store, `as_retriever()` makes a retriever, and the async methods run the others in threads.
 
     Args:
-        index: Its name; made by the first documents if it is not there. `index_name` is the same.
-        **options: As of `IndexStore`: `encoder`, `client` or `url` (or `opensearch_url`), `rescore`, `sample`,
-            `settings`, `refresh`, and those of `connector.connect` (username, password, ca_certs, ...).
+        index: Its name; created by the first documents if it does not exist. `index_name` is the same.
+        **options: As for `IndexStore`: `encoder`, `client` or `url` (or `opensearch_url`), `new`, `sample`,
+            `refresh`, and those of `connector.connect` (username, password, ca_certs, ...).
 
     Raises:
         TypeError: An option is unknown.
-        ValueError, IndexMappingError: As of `IndexStore`.
+        ValueError, IndexMappingError: As for `IndexStore`.
     """
 
     def __init__(self, index: str | None = None, **options: Any) -> None:
@@ -67,14 +67,7 @@ class KSparseVectorStore(VectorStore):
         ids: list[str] | None = None,
         **kwargs: Any,
     ) -> list[str]:
-        """Write texts; the rest as in `add_documents`.
-
-        Args:
-            texts: Of the documents.
-            metadatas: As many, if any.
-            ids: As many, if any.
-            **kwargs: As of `add_documents`.
-        """
+        """Write texts, with as many metadatas and ids as there are texts; the rest as in `add_documents`."""
         if isinstance(texts, str):
             raise ValueError("texts must be a list of strings, got a single string; put it in a list.")
         listed = list(texts)
@@ -128,11 +121,11 @@ class KSparseVectorStore(VectorStore):
         return named
 
     def delete(self, ids: list[str] | None = None, *, filter: Filters = None, **kwargs: Any) -> bool:
-        """Delete documents by ids or by a filter; all of them where neither is given. A missing one is no error.
+        """Delete documents by ids or by a filter; all of them where neither is given. A missing one is not an error.
 
         Args:
             ids: Of the documents.
-            filter: As of a search; one that matches everything is an error.
+            filter: As for a search; one that matches everything is an error.
             **kwargs: None.
 
         Raises:
@@ -157,7 +150,7 @@ class KSparseVectorStore(VectorStore):
         return [_document(doc_id, found[doc_id]) for doc_id in named if doc_id in found]
 
     def similarity_search(self, query: str, k: int = 4, **kwargs: Any) -> list[Document]:
-        """Return the `k` nearest documents; arguments as of `similarity_search_with_score`."""
+        """Return the `k` nearest documents; arguments as for `similarity_search_with_score`."""
         return [document for document, _ in self.similarity_search_with_score(query, k, **kwargs)]
 
     def similarity_search_with_score(
@@ -179,8 +172,7 @@ class KSparseVectorStore(VectorStore):
                 (`{"lang": ["en", "de"]}`), clauses of OpenSearch's query language, or several of either in a list.
             hybrid: Fuse the ranking with BM25's.
             score_threshold: Leave out what scores less: a dot product, or 1 plus the cosine where the index has codes.
-            **kwargs: Passed on to `Retriever.search` (`k_query`, `pruning`, `window`, `options`), or to
-                `search_hybrid`.
+            **kwargs: Passed on to `Retriever.search` (`settings`, `options`), or to `search_hybrid` (`bm25_weight`).
 
         Raises:
             ValueError: The query is empty or too long, the filter is none, or the server refuses either.
@@ -262,7 +254,7 @@ class KSparseVectorStore(VectorStore):
             metadatas: As many, if any.
             ids: As many, if any.
             index: Its name, `langchain` if None. `index_name` is the same.
-            **kwargs: As of the class.
+            **kwargs: As for the class.
 
         Raises:
             ValueError: There is an `embedding`, or the numbers differ.

@@ -55,13 +55,13 @@ class KSparseVectorStore(BasePydanticVectorStore):
     It also searches an index that `ksparse ingest` made: metadata can be filtered there, but numbers not be compared.
 
     Args:
-        index: Its name; made by the first nodes if it is not there. `index_name` is the same.
-        **options: As of `IndexStore`: `encoder`, `client` or `url` (or `opensearch_url`), `rescore`, `sample`,
-            `settings`, `refresh`, and those of `connector.connect` (username, password, ca_certs, ...).
+        index: Its name; created by the first nodes if it does not exist. `index_name` is the same.
+        **options: As for `IndexStore`: `encoder`, `client` or `url` (or `opensearch_url`), `new`, `sample`,
+            `refresh`, and those of `connector.connect` (username, password, ca_certs, ...).
 
     Raises:
         TypeError: An option is unknown.
-        ValueError, IndexMappingError: As of `IndexStore`.
+        ValueError, IndexMappingError: As for `IndexStore`.
     """
 
     stores_text: bool = True
@@ -127,7 +127,7 @@ class KSparseVectorStore(BasePydanticVectorStore):
         """Delete the nodes of these ids that match the filters; none if neither is given.
 
         Raises:
-            ValueError: As of `to_clause`; or the filters match every node, which `clear` is for.
+            ValueError: As for `to_clause`; or the filters match every node, which `clear` is for.
         """
         refuse_unknown(delete_kwargs, (), "delete_nodes()")
         if filters is not None:
@@ -153,7 +153,7 @@ class KSparseVectorStore(BasePydanticVectorStore):
         """Return the nodes of these ids that match the filters, in no order; all nodes if neither is given.
 
         Raises:
-            ValueError: As of `to_clause`.
+            ValueError: As for `to_clause`.
         """
         return [_node(doc_id, source) for doc_id, source in self._store.matching(self._clauses(node_ids, filters))]
 
@@ -170,7 +170,7 @@ class KSparseVectorStore(BasePydanticVectorStore):
             query: Modes are `DEFAULT` and `SPARSE` (by features), `HYBRID` (both rankings fused by rank, without
                 `alpha`), `TEXT_SEARCH` (by BM25) and `MMR` (by features, nodes that are far from each other). An
                 embedding is not looked at.
-            **kwargs: Passed on to `Retriever.search` or `search_hybrid` (`k_query`, `pruning`, `window`, `weight`);
+            **kwargs: Passed on to `Retriever.search` or `search_hybrid` (`settings`, `options`, `bm25_weight`);
                 of a retriever, its `vector_store_kwargs`. For `MMR`, `mmr_threshold` (what nearness to the query
                 weighs, 0 to 1; 0.5 if it is not given) and `mmr_prefetch_k` or `mmr_prefetch_factor` (the nodes to
                 choose from; four times as many as asked for).
@@ -199,8 +199,8 @@ class KSparseVectorStore(BasePydanticVectorStore):
             raise ValueError("this store encodes queries itself: a query needs its query_str, an embedding is no help.")
         if mode == VectorStoreQueryMode.HYBRID and query.alpha is not None:
             raise ValueError(
-                f"alpha={query.alpha:g} weighs scores, and here rankings are fused by rank; leave it out, or have so "
-                "much of BM25 added to the dot product with vector_store_kwargs={'weight': 0.01}."
+                f"alpha={query.alpha:g} weighs scores, and here rankings are fused by rank; leave it out, or add "
+                "BM25 to the dot product with vector_store_kwargs={'bm25_weight': 0.01}."
             )
         diversity = _diversity(query, kwargs) if mode == VectorStoreQueryMode.MMR else None
         hybrid = mode == VectorStoreQueryMode.HYBRID

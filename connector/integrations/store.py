@@ -13,33 +13,27 @@ from opensearchpy.exceptions import NotFoundError, OpenSearchException, RequestE
 from opensearchpy.helpers import scan
 
 from connector.arguments import refuse_unknown, rename
-from connector.connection.access import url_from_environment
-from connector.connection.client import connect, explained, reason_of
+from connector.connection.client import explained, reason_of
 from connector.connection.factory import connection_options
 from connector.connection.transport import PatientConnection
 from connector.corpus.read import check_documents
 from connector.corpus.values import to_ids
-from connector.encoders.load import load_encoder
 from connector.encoders.text import TextEncoder
 from connector.errors import BulkWriteError, ClusterError, IndexMappingError, SearchError
 from connector.index.delete import check_narrowed, delete_matching
 from connector.index.derived import restored
 from connector.index.documents import read_documents
-from connector.index.names import check_index_name
-from connector.index.schema import IndexSchema, read_schema
+from connector.index.new_index import DEFAULT_INDEX, NewIndex
+from connector.index.schema import IndexSchema
 from connector.index.searcher import Searcher
 from connector.index.sizes import all_of, count_matching
-from connector.index.writer import BulkWriter
-from connector.ingest.index_encoder import load_index_encoder
-from connector.ingest.own_dictionary import OwnDictionary
-from connector.ingest.pipeline import WRITE_SIZE, IngestJob
-from connector.ingest.prepare import prepare_encoder
+from connector.ingest.pipeline import WRITE_SIZE
 from connector.query.hybrid import build_words_query
 from connector.query.terms import META_FIELD, TERMS_FIELD
 from connector.search.diversify import diversify
 from connector.search.retriever import Retriever
-from connector.types import Deletion, Document, Hit, MalformedRecord, SparseVectors
-from connector.vectors.codes import CodeBits
+from connector.search.sparse_index import SparseIndex
+from connector.types import Document, Hit, MalformedRecord, SparseVectors
 
 
 class StoreWriteError(BulkWriteError):
@@ -64,25 +58,21 @@ class QueryRefusedError(SearchError, ValueError):
 
 
 class IndexStore:
-    """An index and its encoder.
-
-    Nothing is sent before the first call, and the encoder is loaded when it is first needed.
+    """A `SparseIndex` in the terms of a framework's store: empty as long as it does not exist, errors of ours alone.
 
     Args:
-        index: Its name; made by the first write if it is not there.
-        encoder: A loaded one, or a name or folder for `load_encoder`. None takes the one that wrote the index; a new
-            index gets a dictionary of the first documents written, or the shipped encoder for fewer than 1,000.
-        client: A ready client; else one is made.
-        url: Of the server, where no client is given; if None, OPENSEARCH_URL, or http://localhost:9200 without that.
-        rescore: Of a new index: bits a dimension of a code that puts the first hits into the dense order.
-        sample: Texts that a new index's statistics are measured on; the first documents written if there are none.
-        settings: Of a new index.
-        mappings: Of a new index: further parts of its mapping, as in `index_body`.
+        index: As for `SparseIndex`.
+        encoder: As for `SparseIndex`.
+        client: As for `SparseIndex`.
+        url: As for `SparseIndex`.
+        new: What the index becomes if it does not exist yet.
+        mappings: Of the framework, for a new index: `properties` that it stores beside ours.
+        sample: Texts that a new index is calibrated on; the first documents written if there are none.
         refresh: Make what is written visible to searches at once, where the server can.
-        **options: Passed on to `connect`.
+        **connection: Passed on to `connect`.
 
     Raises:
-        ValueError: There are both a client and what a connection is made of.
+        ValueError: There are both a client and arguments of a connection.
         TypeError: An option is unknown.
         IndexMappingError: No index can have the name.
     """
@@ -94,29 +84,21 @@ class IndexStore:
         encoder: TextEncoder | str | None = None,
         client: OpenSearch | None = None,
         url: str | Sequence[str] | None = None,
-        rescore: CodeBits = "auto",
-        sample: Sequence[str] = (),
-        settings: Mapping[str, Any] | None = None,
+        new: NewIndex = DEFAULT_INDEX,
         mappings: Mapping[str, Any] | None = None,
+        sample: Sequence[str] = (),
         refresh: bool = True,
-        **options: Any,
+        **connection: Any,
     ) -> None:
-        check_index_name(index)
-        if client is not None and (url is not None or options):
-            names = ", ".join((["url"] if url is not None else []) + sorted(options))
-            raise ValueError(f"a ready client has a connection already; leave out {names}.")
+        properties = dict(new.mappings.get("properties", {})) | dict((mappings or {}).get("properties", {}))
+        new = replace(new, mappings={**new.mappings, "properties": properties} if properties else new.mappings)
+        self._declared = (*new.fields, *(name for name in properties if name != TERMS_FIELD))
+        source = ("title", "text", "metadata", *self._declared)
+        self._index = SparseIndex(index, encoder=encoder, client=client, url=url, new=new, source=source, **connection)
         self.index = index
-        self.client = client if client is not None else _connect(url, options)
-        self._encoder = encoder
-        self._rescore = rescore
+        self.client = self._index.client
         self._sample = sample
-        self._settings = settings
-        self._mappings = mappings
-        self._declared = tuple(name for name in (mappings or {}).get("properties", {}) if name != TERMS_FIELD)
-        self._source = ("title", "text", "metadata", *self._declared)
         self._refresh = refresh
-        self._told: TextEncoder | None = None
-        self._retriever: Retriever | None = None
 
     @classmethod
     def of(cls, owner: str, index: str | None, options: Mapping[str, Any], **fixed: Any) -> Self:
@@ -129,24 +111,14 @@ class IndexStore:
             **fixed: Arguments that are not the caller's to choose.
 
         Raises:
-            ValueError, TypeError, IndexMappingError: As of the class.
+            ValueError, TypeError, IndexMappingError: As for the class.
         """
         given = rename(({} if index is None else {"index": index}) | dict(options), owner)
-        known = set(inspect.signature(cls).parameters) - {"options", *fixed}
+        known = set(inspect.signature(cls).parameters) - {"connection", "mappings", *fixed}
         refuse_unknown(given, known | connection_options(given.get("connection_class", PatientConnection)), owner)
         if "index" not in given:
             raise TypeError(f"{owner} needs the name of an index.")
         return cls(**given, **fixed)
-
-    @property
-    def encoder(self) -> TextEncoder:
-        """As given, without the statistics of the index; else the one that wrote the index, else the shipped one."""
-        if self._encoder is None:
-            schema = read_schema(self.client, self.index)
-            return load_encoder() if schema is None else load_index_encoder(self.client, schema)
-        if isinstance(self._encoder, str):
-            self._encoder = load_encoder(self._encoder)
-        return self._encoder
 
     def write(
         self, documents: Sequence[Document], vectors: SparseVectors | None = None, *, batch_size: int | None = None
@@ -163,34 +135,21 @@ class IndexStore:
         Raises:
             RefusedDocumentsError: Some cannot be indexed; the message names the first, and whether others are written.
             StoreWriteError: The server takes no more.
-            ConnectorError: As of `prepare_encoder`.
+            ConnectorError: As for `prepare_encoder`.
         """
         if not documents:
             return
         ids = [str(document.doc_id) for document in documents]
-        checked = self._checked(documents, with_text=vectors is None)
+        checked = _checked(documents, self._declared, with_text=vectors is None)
         latest = sorted({document.doc_id: row for row, document in enumerate(checked)}.values())
         kept = [checked[row] for row in latest]
-        own = None
-        if self._told is None:
-            texts = self._sample or [document.content for document in kept]
-            if self._encoder is None and vectors is None:
-                own = OwnDictionary(texts, documents=len(texts))
-            self._told = prepare_encoder(
-                self.client,
-                self.index,
-                self.encoder,
-                sample=texts,
-                dictionary=own,
-                rescore=self._rescore,
-                settings=self._settings,
-                mappings=self._mappings,
-            )
+        if vectors is not None and vectors.codes is None and self._index.new.code_bits == "auto":
+            self._index.new = replace(self._index.new, code_bits=None, dictionary=False)
+        texts = self._sample or [document.content for document in kept]
+        self._index.prepare(texts, documents=len(texts))
+        size = WRITE_SIZE if batch_size is None else batch_size
         try:
-            writer = BulkWriter(self.client, self.index)
-            size = WRITE_SIZE if batch_size is None else batch_size
-            encoding = own.reuse(self._told) if own is not None else self._told
-            with IngestJob(writer, encoding, refresh=self._refresh, write_size=size) as job:
+            with self._index.job(refresh=self._refresh, write_size=size) as job:
                 if vectors is not None:
                     job.add_vectors(kept, vectors.take(latest))
                 else:
@@ -204,23 +163,6 @@ class IndexStore:
                 ids,
             )
 
-    def _checked(self, documents: Sequence[Document], *, with_text: bool) -> list[Document]:
-        """Documents as they are stored; all of them, or an error."""
-        # What has vectors already need not have a text.
-        given = documents if with_text else [replace(document, text="-") for document in documents]
-        found = list(check_documents(given, fields=self._declared, refuse_repeated=False))
-        malformed = [record for record in found if isinstance(record, MalformedRecord)]
-        if malformed:
-            raise RefusedDocumentsError(
-                f"{len(malformed)} of {len(documents)} documents were refused, {malformed[0].location}: "
-                f"{malformed[0].reason}. None is written.",
-                [str(document.doc_id) for document in documents],
-            )
-        checked = [record for record in found if isinstance(record, Document)]
-        if with_text:
-            return checked
-        return [replace(record, text=document.text) for record, document in zip(checked, documents, strict=True)]
-
     def delete(self, doc_ids: Sequence[Any]) -> None:
         """Delete documents; one that is not there is no error.
 
@@ -228,15 +170,8 @@ class IndexStore:
             ValueError: An id is none.
             BulkWriteError: The server does not delete some.
         """
-        deletions = [Deletion(doc_id) for doc_id in to_ids(doc_ids)]
-        if not deletions or not self.exists():
-            return
-        with IngestJob(BulkWriter(self.client, self.index), refresh=self._refresh) as job:
-            job.add(deletions)
-        if job.result.dead_lettered:
-            raise BulkWriteError(
-                f"{job.result.dead_lettered} of {len(deletions)} documents were not deleted, {job.result.reasons[0]}."
-            )
+        if self.exists():
+            self._index.delete(to_ids(doc_ids), refresh=self._refresh)
 
     def delete_all(self) -> None:
         """Delete every document, and keep the index."""
@@ -252,18 +187,18 @@ class IndexStore:
         check_narrowed(clauses)
         if not self.exists():
             return 0
-        with self._errors():
+        with _store_errors(self.client, self.index):
             return delete_matching(self.client, self.index, clauses, refresh=self._refresh).deleted
 
     def count(self, clauses: Sequence[Mapping[str, Any]] = ()) -> int:
         """Count the documents that match all query clauses."""
-        with self._errors():
+        with _store_errors(self.client, self.index):
             return count_matching(self.client, self.index, clauses) if self.exists() else 0
 
     def matching(self, clauses: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield id and stored fields of all documents that match all query clauses, in no order."""
         if self.exists():
-            with self._errors():
+            with _store_errors(self.client, self.index):
                 for hit in scan(self.client, index=self.index, query=all_of(clauses)):
                     yield hit["_id"], restored(hit["_source"])
 
@@ -272,17 +207,22 @@ class IndexStore:
         wanted = to_ids(doc_ids)
         if not wanted or not self.exists():
             return {}
-        with self._errors():
+        with _store_errors(self.client, self.index):
             return {doc_id: each.source for doc_id, each in read_documents(self.client, self.index, wanted).items()}
 
+    @property
+    def encoder(self) -> TextEncoder:
+        """As for `SparseIndex`."""
+        return self._index.encoder
+
     def exists(self) -> bool:
-        """Whether the index is there."""
-        return self._told is not None or self.schema is not None
+        """Whether the index exists."""
+        return self.schema is not None
 
     @property
     def schema(self) -> IndexSchema | None:
-        """What the index says of itself; None as long as it is not there."""
-        return self._retriever.schema if self._retriever is not None else read_schema(self.client, self.index)
+        """What the index records of itself; None as long as it does not exist."""
+        return self._index.schema
 
     @property
     def typed(self) -> bool:
@@ -304,10 +244,7 @@ class IndexStore:
     @property
     def retriever(self) -> Retriever | None:
         """Searches the index; None as long as it is not there."""
-        if self._retriever is None and self.exists():
-            encoder = None if self._encoder is None else self.encoder
-            self._retriever = Retriever(self.client, self.index, encoder, source=self._source)
-        return self._retriever
+        return self._index.retriever if self.exists() else None
 
     def search(
         self, query: str, *, top_k: int, filters: Sequence[Mapping[str, Any]] = (), hybrid: bool = False, **options: Any
@@ -328,7 +265,7 @@ class IndexStore:
         if retriever is None:
             return []
         search = retriever.search_hybrid if hybrid else retriever.search
-        with self._errors():
+        with _store_errors(self.client, self.index):
             return search(query, top_k=top_k, filters=filters, **options)
 
     def search_diverse(
@@ -349,14 +286,14 @@ class IndexStore:
             top_k: Hits asked for.
             fetch_k: The nearest documents that they are chosen of.
             relevance: What nearness to the query weighs, 0 to 1; the rest is for distance from the hits before.
-            filters: As of `search`, like the others.
+            filters: As for `search`, like the others.
             hybrid: The same.
             **options: The same.
         """
         hits = self.search(query, top_k=max(top_k, fetch_k), filters=filters, hybrid=hybrid, **options)
         if not hits or (retriever := self.retriever) is None:
             return []
-        with self._errors():
+        with _store_errors(self.client, self.index):
             return diversify(self.client, retriever, query, hits, top_k=top_k, relevance=relevance)
 
     def search_words(self, query: str, *, top_k: int = 10, filters: Sequence[Mapping[str, Any]] = ()) -> list[Hit]:
@@ -365,27 +302,10 @@ class IndexStore:
         Raises:
             QueryRefusedError: The query is empty, or the server refuses it.
         """
-        with self._errors():
+        with _store_errors(self.client, self.index):
             clause = build_words_query(query, filters=filters)
-            searcher = Searcher(self.client, self.index, source=self._source)
+            searcher = Searcher(self.client, self.index, source=self._index.source)
             return searcher.scan(clause, top_k=top_k) if self.exists() else []
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        """No error of opensearch-py's leaves this class."""
-        try:
-            with explained(self.client):
-                yield
-        except NotFoundError as error:
-            raise IndexMappingError(f"There is no index {self.index!r}.") from error
-        except RequestError as error:
-            raise QueryRefusedError(f"Index {self.index!r} refuses this: {reason_of(error)}") from error
-        except TransportError as error:
-            raise ClusterError(f"Index {self.index!r} failed ({error.status_code}): {reason_of(error)}.") from error
-        except OpenSearchException as error:
-            raise ClusterError(f"Index {self.index!r} failed: {error}.") from error
-        except SearchError as error:
-            raise QueryRefusedError(str(error)) from error
 
 
 def check_search_options(
@@ -408,8 +328,37 @@ def check_search_options(
     refuse_unknown(options, taken | {"hybrid", *known}, owner)
 
 
-def _connect(url: str | Sequence[str] | None, options: Mapping[str, Any]) -> OpenSearch:
-    given = url_from_environment() if url is None else None
-    if given is not None and not options:
-        return connect()  # with the credentials that the environment has for it
-    return connect(url or given or "http://localhost:9200", **options)
+def _checked(documents: Sequence[Document], fields: Collection[str], *, with_text: bool) -> list[Document]:
+    """Documents as they are stored; all of them, or an error."""
+    # What has vectors already need not have a text.
+    given = documents if with_text else [replace(document, text="-") for document in documents]
+    found = list(check_documents(given, fields=fields, refuse_repeated=False))
+    malformed = [record for record in found if isinstance(record, MalformedRecord)]
+    if malformed:
+        raise RefusedDocumentsError(
+            f"{len(malformed)} of {len(documents)} documents were refused, {malformed[0].location}: "
+            f"{malformed[0].reason}. None is written.",
+            [str(document.doc_id) for document in documents],
+        )
+    checked = [record for record in found if isinstance(record, Document)]
+    if with_text:
+        return checked
+    return [replace(record, text=document.text) for record, document in zip(checked, documents, strict=True)]
+
+
+@contextmanager
+def _store_errors(client: OpenSearch, index: str) -> Iterator[None]:
+    """No error of opensearch-py's leaves a store."""
+    try:
+        with explained(client):
+            yield
+    except NotFoundError as error:
+        raise IndexMappingError(f"There is no index {index!r}.") from error
+    except RequestError as error:
+        raise QueryRefusedError(f"Index {index!r} refuses this: {reason_of(error)}") from error
+    except TransportError as error:
+        raise ClusterError(f"Index {index!r} failed ({error.status_code}): {reason_of(error)}.") from error
+    except OpenSearchException as error:
+        raise ClusterError(f"Index {index!r} failed: {error}.") from error
+    except SearchError as error:
+        raise QueryRefusedError(str(error)) from error

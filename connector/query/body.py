@@ -47,7 +47,7 @@ def check_text(query: str) -> None:
         query.encode()
     except UnicodeEncodeError as error:
         raise SearchError(
-            f"The query is no valid Unicode: {query[error.start]!r} at position {error.start}. Give it as UTF-8."
+            f"The query is not valid Unicode: {query[error.start]!r} at position {error.start}. Give it as UTF-8."
         ) from None
 
 
@@ -145,7 +145,7 @@ def without_features(field: str = FEATURES_FIELD) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class SearchOptions:
-    """What a search asks for beside its query; as it is, nothing.
+    """Optional parameters of a search; the defaults change nothing.
 
     Attributes:
         min_score: Leave out hits whose final score is lower: the score that a hit reports, whether it is a dot product,
@@ -184,13 +184,16 @@ class SearchOptions:
         return [hit for hit in hits if self.min_score is None or hit.score >= self.min_score]
 
 
+NO_OPTIONS = SearchOptions()
+
+
 def build_search(
     query: Mapping[str, Any],
     *,
     top_k: int,
     source: Sequence[str] | bool = True,
     rescore: Mapping[str, Any] | None = None,
-    options: SearchOptions = SearchOptions(),
+    options: SearchOptions = NO_OPTIONS,
 ) -> dict[str, Any]:
     """Build a search body around a query.
 
@@ -238,7 +241,7 @@ def parse_filter(expression: str, *, fields: Mapping[str, str] | Sequence[str] =
             looked up under `metadata`.
 
     Raises:
-        ValueError: The expression has no `=`, or nothing in front of it, or is no valid Unicode.
+        ValueError: The expression has no `=`, or nothing in front of it, or is not valid Unicode.
     """
     name, separator, value = expression.partition("=")
     name, value = name.strip(), value.strip()
@@ -247,7 +250,7 @@ def parse_filter(expression: str, *, fields: Mapping[str, str] | Sequence[str] =
     try:
         expression.encode()
     except UnicodeEncodeError:
-        raise ValueError(f"filter {expression!r} is no valid Unicode; give it as UTF-8.") from None
+        raise ValueError(f"filter {expression!r} is not valid Unicode; give it as UTF-8.") from None
     path = name if name in fields or name.startswith("metadata.") else f"metadata.{name}"
     of_words = path not in fields or (isinstance(fields, Mapping) and fields[path] in _WORD_TYPES)
     written = number_spellings(value) if of_words else [value]

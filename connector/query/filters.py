@@ -30,7 +30,7 @@ def filter_clauses(filters: Filters, *, fields: Collection[str] = ()) -> list[Cl
         fields: The top-level fields that the index declares.
 
     Raises:
-        ValueError: It is no filter, an operator is unknown, or a value cannot be compared.
+        ValueError: It is not a filter, an operator is unknown, or a value cannot be compared.
     """
     if filters is None:
         return []

@@ -17,6 +17,7 @@ class AsyncSparseIndex(InThreads[SparseIndex]):
         super().__init__(index)
         self.index = index
 
+    prepare = awaited(SparseIndex.prepare)
     add = awaited(SparseIndex.add)
     update = awaited(SparseIndex.update)
     delete = awaited(SparseIndex.delete)
@@ -24,5 +25,6 @@ class AsyncSparseIndex(InThreads[SparseIndex]):
     count = awaited(SparseIndex.count)
     search = awaited(SparseIndex.search)
     explain = awaited(SparseIndex.explain)
+    tune = awaited(SparseIndex.tune)
     exists = awaited(SparseIndex.exists)
     close = awaited(SparseIndex.close)

@@ -55,7 +55,7 @@ def choose(query: NDArray[np.float32], documents: NDArray[np.float32], *, count:
         query: (dim,).
         documents: (n, dim).
         count: Rows to choose.
-        relevance: As of `diversify`.
+        relevance: As for `diversify`.
     """
     units = _units(documents)
     near = units @ _units(query[None])[0]

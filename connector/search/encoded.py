@@ -6,7 +6,7 @@ from collections import OrderedDict
 from threading import Lock
 from typing import Any, NamedTuple
 
-Key = tuple[str, int | None, int]
+Key = tuple[str, int | None, int | None]
 """Query, features kept, and hits that codes rescore."""
 
 

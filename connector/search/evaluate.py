@@ -17,7 +17,8 @@ from connector.evaluation.exact import exact_search
 from connector.evaluation.metrics import evaluate_run, share
 from connector.evaluation.runs import DEPTH, Run
 from connector.index.writer import BulkWriter
-from connector.ingest.pipeline import to_sparse_documents
+from connector.ingest.preparation import to_sparse_documents
+from connector.query.settings import DEFAULT_SETTINGS, SearchSettings
 from connector.search.retriever import Retriever
 from connector.types import Document, Hit
 
@@ -50,7 +51,7 @@ def evaluate(
     *,
     write: bool,
     embeddings: NDArray[np.float32] | None = None,
-    k_query: int | None = None,
+    settings: SearchSettings = DEFAULT_SETTINGS,
     search: Search | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Evaluation:
@@ -64,9 +65,9 @@ def evaluate(
         index: Must exist and be of this encoder.
         write: Write the corpus into the index first.
         embeddings: (n, dim), of the corpus where they are known.
-        k_query: Features kept per query; the encoder's own number if None.
-        search: Searches in another way than by `search_many` with `k_query`.
-        progress: Told how many documents are encoded.
+        settings: Of the searches.
+        search: Searches in another way than by `search_many` with `settings`.
+        progress: Called with the number of documents encoded.
 
     Raises:
         BulkWriteError: A document of the corpus was refused: figures would be of another corpus.
@@ -87,14 +88,14 @@ def evaluate(
             vectors = encoder.encode_document(texts)
         if write and (refused := writer.write(to_sparse_documents(block, vectors)).refused):
             first = refused[0]
-            raise BulkWriteError(f"Document {first.document.doc_id!r} was refused: {first.reason}. Mend the corpus.")
+            raise BulkWriteError(f"Document {first.document.doc_id!r} was refused: {first.reason}. Correct the corpus.")
         if progress is not None:
             progress(start + len(block))
     writer.refresh()
 
     texts = [query.text for query in judged.queries]
     if search is None:
-        found = retriever.search_many(texts, top_k=DEPTH, k_query=k_query)
+        found = retriever.search_many(texts, top_k=DEPTH, settings=settings)
     else:
         found = search(retriever, texts, DEPTH)
     sparse_run: Run = {query.query_id: hits for query, hits in zip(judged.queries, found, strict=True)}

@@ -128,7 +128,7 @@ def check_switch(client: OpenSearch, name: str, index: str, *, delete_old: bool 
         taken = bool(client.indices.exists(index=name)) and not client.indices.exists_alias(name=name)
     if taken and not delete_old:
         raise IndexMappingError(
-            f"{name} is an index, and no alias can have its name while it is there. Let it be deleted at the end "
+            f"{name} is an index, and no alias can have its name while it exists. Delete it at the end "
             f"(--delete-old), or keep both (--no-switch) and search {index}."
         )
 
@@ -145,9 +145,9 @@ def check_target(schema: IndexSchema, index: str, there: IndexSchema | None) -> 
         IndexMappingError: It is not.
     """
     if index == schema.index:
-        raise IndexMappingError(f"{index} is what is read; give the new index a name of its own, e.g. {index}-2.")
+        raise IndexMappingError(f"{index} is the source; give the new index another name, e.g. {index}-2.")
     if index in schema.names:
-        raise IndexMappingError(f"{schema.index} names {index} already; give the new index a name of its own.")
+        raise IndexMappingError(f"{schema.index} already names {index}; give the new index another name.")
     if there is not None and there.names != (index,):
         raise IndexMappingError(f"{index} is an alias of {', '.join(there.names)}; give the name of an index.")
 
@@ -166,7 +166,7 @@ def switch_alias(client: OpenSearch, name: str, index: str, *, delete_old: bool 
 
     Raises:
         ClusterError: The server is away or does not permit it.
-        IndexMappingError: As of `check_switch`, or it is an alias that says something else of each of its indices.
+        IndexMappingError: As for `check_switch`, or it is an alias that says something else of each of its indices.
     """
     check_switch(client, name, index, delete_old=delete_old)
     with explained(client):

@@ -16,10 +16,10 @@ from connector.index.guard import StaleSchemaError
 from connector.index.schema import IndexSchema, existing_schema
 from connector.index.searcher import Searcher
 from connector.ingest.index_encoder import fitting_encoder
-from connector.query.body import SearchOptions
+from connector.query.body import NO_OPTIONS, SearchOptions
 from connector.query.explain import explain_score
-from connector.query.pruning import Pruning
-from connector.search.opened import OpenedIndex, Setting, features_alone
+from connector.query.settings import DEFAULT_SETTINGS, SearchSettings
+from connector.search.opened import OpenedIndex
 from connector.types import Hit
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _RANK_WINDOW_SIZE = 100
-_NOTHING_ELSE = SearchOptions()
 _ATTEMPTS = 3
 """Times that a search is made while the index is replaced again and again."""
 
@@ -36,12 +35,9 @@ _ATTEMPTS = 3
 class Retriever:
     """Searches an index with the encoder that wrote it.
 
-    An alias is searched by its name, so that its filter and its routing hold. Where it names other indices later, or an
-    index is made anew under the same name, the retriever goes on with them if the same encoder wrote them, or if the
-    cluster keeps their dictionary.
-
-    Every search raises `EncoderMismatchError` if the index has become one of another encoder, `IndexMappingError` if it
-    has become none of ours, and `ClusterError` if the server is away or does not permit it.
+    An alias is searched by its name, so that its filter and routing apply. If the alias or index is replaced, searches
+    continue in the new one if the same encoder wrote it, or if the cluster keeps its dictionary. Otherwise they raise
+    `EncoderMismatchError`, or `IndexMappingError` if it is not one of ours; `ClusterError` if the server is away.
 
     Args:
         client: A ready client.
@@ -99,24 +95,21 @@ class Retriever:
         query: str,
         *,
         top_k: int = 10,
-        k_query: int | None = None,
-        pruning: Pruning | None = None,
+        settings: SearchSettings = DEFAULT_SETTINGS,
         filters: Sequence[Mapping[str, Any]] = (),
-        window: int | None = None,
         explain: bool = False,
-        options: SearchOptions = _NOTHING_ELSE,
+        options: SearchOptions = NO_OPTIONS,
     ) -> list[Hit]:
         """Return the documents nearest to a query.
 
         Args:
             query: At most as many tokens as the encoder reads.
             top_k: Hits asked for, 1 to 10,000.
-            k_query: Features kept of the query; if None, what the index says of it, or the encoder's own number, or its
-                `k_candidates` where hits are rescored and no pruning is asked for: candidates need no order.
-            pruning: Which of these are left out; if None, and neither is `k_query` given, what the index says of it.
-            filters: Query clauses that a document must match; they don't change its score.
-            window: Hits of each shard that are rescored by the index's codes, 0 for none; if None, what the index says
-                of it, or 100, and at least ten times `top_k`. Scores are then 1 plus the estimated inner product.
+            settings: Without `k_query`, the settings that the index stores apply, then the encoder's own number of
+                features, or its `k_candidates` where hits are rescored and nothing is pruned: candidates need no order.
+                Without `window`, at least ten times `top_k` hits are rescored where the index has codes; their scores
+                are 1 plus the estimated inner product.
+            filters: Query clauses that a document must match; they do not change its score.
             explain: Keep with each hit why it was found (`Hit.explain`).
             options: What else is asked for: a least score, fields, highlights, routing.
 
@@ -126,7 +119,7 @@ class Retriever:
         """
 
         def search(opened: OpenedIndex) -> list[Hit]:
-            features, rescore = opened.encode(query, opened.setting(k_query, window, top_k, pruning))
+            features, rescore = opened.encode(query, opened.resolve(settings, top_k))
             hits = opened.searcher.search(
                 features, top_k=top_k, filters=filters, rescore=rescore, explain=explain, options=options
             )
@@ -139,22 +132,11 @@ class Retriever:
         query: str,
         doc_id: str,
         *,
-        k_query: int | None = None,
-        pruning: Pruning | None = None,
+        settings: SearchSettings = DEFAULT_SETTINGS,
         filters: Sequence[Mapping[str, Any]] = (),
-        window: int | None = None,
-        options: SearchOptions = _NOTHING_ELSE,
+        options: SearchOptions = NO_OPTIONS,
     ) -> Hit:
-        """Return one document as a search would, with the reason (`Hit.explain`), however far down it stands.
-
-        Args:
-            query: As in `search`, and so are the others.
-            doc_id: Of the document.
-            k_query: As in `search`.
-            pruning: As in `search`.
-            filters: As in `search`.
-            window: As in `search`.
-            options: As in `search`, apart from a least score.
+        """Return one document as `search` would, with the reason (`Hit.explain`), whatever its rank and score.
 
         Raises:
             SearchError: It shares no feature with the query, the filters or the routing leave it out, or it does not
@@ -163,10 +145,8 @@ class Retriever:
         found = self.search(
             query,
             top_k=1,
-            k_query=k_query,
-            pruning=pruning,
+            settings=settings,
             filters=[*filters, {"ids": {"values": [doc_id]}}],
-            window=window,
             explain=True,
             options=replace(options, min_score=None),
         )
@@ -179,48 +159,42 @@ class Retriever:
         self,
         query: str,
         *,
-        weight: float | None = None,
+        bm25_weight: float | None = None,
         top_k: int = 10,
-        k_query: int | None = None,
-        pruning: Pruning | None = None,
+        settings: SearchSettings = DEFAULT_SETTINGS,
         filters: Sequence[Mapping[str, Any]] = (),
-        window: int | None = None,
-        rank_window_size: int | None = None,
-        options: SearchOptions = _NOTHING_ELSE,
+        options: SearchOptions = NO_OPTIONS,
     ) -> list[Hit]:
-        """Return the nearest documents by meaning and by words (BM25 over `title` and `text`) together.
+        """Return the nearest documents by features and by BM25 over `title` and `text` together.
 
         Args:
-            query: As in `search`.
-            weight: If given, hits score the dot product plus `weight` times BM25, in one query without codes; 0.005 to
-                0.05 is a start. Else both rankings are fused by reciprocal rank, which needs no weight.
+            query: As for `search`.
+            bm25_weight: If given, hits score the dot product plus this weight times BM25, in one query without codes;
+                begin with 0.005 to 0.05. Otherwise both rankings are fused by reciprocal rank, which needs no weight.
             top_k: Hits asked for.
-            k_query: As in `search`.
-            pruning: As in `search`.
+            settings: As in `search`. Without `rank_window_size` (`top_k` to 10,000), 100 hits of each ranking are
+                fused, or as many as are asked for or rescored. With a weight neither it nor `window` applies.
             filters: As in `search`.
-            window: As in `search`; not with a weight.
-            rank_window_size: Hits of each of the two rankings that are fused, `top_k` to 10,000; if None, 100, and at
-                least `top_k` and as many as are rescored. Not with a weight.
             options: What else is asked for.
 
         Raises:
             SearchError: As in `search`.
             ValueError: `rank_window_size` is out of range, or it or a window is given together with a weight.
         """
-        if weight is not None and (window or rank_window_size is not None):
-            raise ValueError("a weight makes one query of both; leave window and rank_window_size out.")
+        weighted = bm25_weight is not None
+        if weighted and (settings.window or settings.rank_window_size is not None):
+            raise ValueError("bm25_weight adds both scores in one query; leave window and rank_window_size out.")
 
         def search(opened: OpenedIndex) -> list[Hit]:
-            by_weight = weight is not None
-            setting = features_alone(k_query, pruning) if by_weight else opened.setting(k_query, window, top_k, pruning)
-            depth = max(setting.window or _RANK_WINDOW_SIZE, top_k)
-            features, rescore = opened.encode(query, setting)
+            resolved = settings.features_alone if weighted else opened.resolve(settings, top_k)
+            depth = max(resolved.window or _RANK_WINDOW_SIZE, top_k)
+            features, rescore = opened.encode(query, resolved)
             return opened.searcher.search_hybrid(
                 query,
                 features,
-                weight=weight,
+                weight=bm25_weight,
                 top_k=top_k,
-                rank_window_size=depth if rank_window_size is None else rank_window_size,
+                rank_window_size=depth if settings.rank_window_size is None else settings.rank_window_size,
                 filters=filters,
                 rescore=rescore,
                 options=options,
@@ -233,20 +207,16 @@ class Retriever:
         query: str,
         *,
         page_size: int = 100,
-        k_query: int | None = None,
-        pruning: Pruning | None = None,
+        settings: SearchSettings = DEFAULT_SETTINGS,
         filters: Sequence[Mapping[str, Any]] = (),
-        options: SearchOptions = _NOTHING_ELSE,
+        options: SearchOptions = NO_OPTIONS,
     ) -> Iterator[list[Hit]]:
-        """Return all documents that share a feature with the query, page by page, best first by features alone.
-
-        They come from the index as it was at the first page (`Searcher.pages`); the rest as in `search`.
-        """
-        setting = features_alone(k_query, pruning)
-        self._opened.encode(query, setting)  # refuses a query before the first page is asked for
+        """Return all documents that share a feature with the query, page by page, as of the first page, best first."""
+        alone = settings.features_alone
+        self._opened.encode(query, alone)  # refuses a query before the first page is asked for
 
         def first(opened: OpenedIndex) -> tuple[list[Hit], Generator[list[Hit], None, None]]:
-            features, _ = opened.encode(query, setting)
+            features, _ = opened.encode(query, alone)
             pages = opened.searcher.pages(features, page_size=page_size, filters=filters, options=options)
             return next(pages, []), pages
 
@@ -264,18 +234,16 @@ class Retriever:
         queries: Iterable[str],
         *,
         top_k: int = 10,
-        k_query: int | None = None,
-        pruning: Pruning | None = None,
+        settings: SearchSettings = DEFAULT_SETTINGS,
         filters: Sequence[Mapping[str, Any]] = (),
-        window: int | None = None,
-        options: SearchOptions = _NOTHING_ELSE,
+        options: SearchOptions = NO_OPTIONS,
         queries_per_request: int = 64,
     ) -> list[list[Hit]]:
         """Search many queries by `_msearch`; one that is too long is cut as a document would be."""
         texts = list(queries)
 
         def search(opened: OpenedIndex) -> list[list[Hit]]:
-            features, rescores = opened.encode_many(texts, opened.setting(k_query, window, top_k, pruning))
+            features, rescores = opened.encode_many(texts, opened.resolve(settings, top_k))
             found: list[list[Hit]] = []
             for start in range(0, len(features), queries_per_request):
                 rows = slice(start, start + queries_per_request)
@@ -286,10 +254,10 @@ class Retriever:
 
         return self._ask(search)
 
-    def defaults(self, top_k: int = 10) -> Setting:
-        """How a search is made that says nothing of it; `k_query` None for all features."""
-        setting = self._opened.setting(None, None, top_k, None)
-        return setting._replace(k_query=setting.k_query or self.encoder.k_query)
+    def defaults(self, top_k: int = 10) -> SearchSettings:
+        """The settings of a search that asks for none; `k_query` is None for all features."""
+        settings = self._opened.resolve(DEFAULT_SETTINGS, top_k)
+        return replace(settings, k_query=settings.k_query or self.encoder.k_query)
 
     @property
     def opened(self) -> OpenedIndex:

@@ -8,18 +8,19 @@ from functools import update_wrapper
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 W = TypeVar("W")
+W_co = TypeVar("W_co", covariant=True)
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class InThreads(Generic[W]):
+class InThreads(Generic[W_co]):
     """Holds the object whose methods are awaited.
 
     Args:
         wrapped: Does the work; it may be used directly as well.
     """
 
-    def __init__(self, wrapped: W) -> None:
+    def __init__(self, wrapped: W_co) -> None:
         self.wrapped = wrapped
 
 

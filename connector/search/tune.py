@@ -15,8 +15,9 @@ from connector.encoders.text import TextEncoder
 from connector.errors import SearchError
 from connector.query.pruning import Pruning, prune_query
 from connector.query.rescore import build_rescore, build_scan
+from connector.query.settings import SearchSettings
 from connector.search.retriever import Retriever
-from connector.types import Hit, SearchDefaults
+from connector.types import Hit
 
 K_QUERIES = (4, 8, 12, 16, 24, 32, 48)
 BUDGETS = (0.02, 0.04, 0.06, 0.08, 0.12, 0.2)
@@ -42,7 +43,7 @@ class Trial:
         p99_ms: The 99th percentile.
     """
 
-    setting: SearchDefaults
+    setting: SearchSettings
     recall: float
     p50_ms: float
     p99_ms: float
@@ -76,7 +77,7 @@ def tune(
         queries: Like those to come, 10 or more; a hundred is good.
         recall: The target: share of the scan's first `top_k` to be found.
         top_k: Hits that count.
-        progress: Told the share that is done.
+        progress: Called with the share done.
 
     Raises:
         SearchError: The index has no codes.
@@ -97,16 +98,16 @@ def tune(
     shares = retriever.frequencies.shares(name for each in features for name, _ in each)
     asked = [row for row, each in enumerate(features) if each]
     steps = len(asked) * (_ROUNDS + 1)
-    found: dict[SearchDefaults, list[float]] = {setting: [] for setting in settings}
-    times: dict[SearchDefaults, list[float]] = {setting: [] for setting in settings}
+    found: dict[SearchSettings, list[float]] = {setting: [] for setting in settings}
+    times: dict[SearchSettings, list[float]] = {setting: [] for setting in settings}
     for turn in range(_ROUNDS + 1):
         for place, row in enumerate(asked):
             truth = set() if turn else _ids(searcher.scan(build_scan(code, embeddings[row]), top_k=top_k))
             for setting in settings:
-                rescore = build_rescore(code, embeddings[row], setting.window)
+                rescore = build_rescore(code, embeddings[row], setting.window or top_k)
                 searched = dict(features[row][: setting.k_query])
-                if setting.posting_budget is not None:
-                    searched = prune_query(searched, Pruning("posting_budget", setting.posting_budget), shares=shares)
+                if setting.pruning is not None:
+                    searched = prune_query(searched, setting.pruning, shares=shares)
                 begun = time.perf_counter()
                 hits = searcher.search(searched, top_k=top_k, rescore=rescore)
                 taken = 1000 * (time.perf_counter() - begun)
@@ -125,12 +126,15 @@ def tune(
     return Tuning(trials, best, bool(enough))
 
 
-def _settings(encoder: TextEncoder, top_k: int) -> list[SearchDefaults]:
+def _settings(encoder: TextEncoder, top_k: int) -> list[SearchSettings]:
     windows = [window for window in WINDOWS if window >= top_k]
     if isinstance(encoder.head, TwoLevelDictionary):
-        return [SearchDefaults(*each) for each in product(CELLS, windows)]
-    settings = [SearchDefaults(*each) for each in product(K_QUERIES, windows)]
-    return settings + [SearchDefaults(_K_WITHIN_BUDGET, window, budget) for budget, window in product(BUDGETS, windows)]
+        return [SearchSettings(*each) for each in product(CELLS, windows)]
+    settings = [SearchSettings(*each) for each in product(K_QUERIES, windows)]
+    return settings + [
+        SearchSettings(_K_WITHIN_BUDGET, window, Pruning("posting_budget", budget))
+        for budget, window in product(BUDGETS, windows)
+    ]
 
 
 def check_queries(queries: Sequence[str]) -> None:

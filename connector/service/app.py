@@ -18,8 +18,8 @@ import connector
 from connector.index.derived import with_derived
 from connector.query.body import FEATURES_FIELD, SearchOptions, build_query
 from connector.query.rescore import CODE_FIELD
+from connector.query.settings import SearchSettings
 from connector.query.terms import META_FIELD, TERMS_FIELD
-from connector.search.sparse_index import SearchSettings
 from connector.service.batcher import OverloadedError
 from connector.service.bodies import (
     EncodeDocument,
@@ -97,7 +97,7 @@ def _routes(client: OpenSearch, settings: ServiceSettings, metrics: Metrics) -> 
         """Encode queries: `texts` gets `Vectors`, `inputs` a list of token to weight, as ML Commons wants it."""
         served = await indices.get(body.index)
         texts = _few(body.all_texts, settings)
-        asked = QueryText("", body.top_k, body.k_query, body.window, body.pruning, alone=body.inputs is not None)
+        asked = QueryText("", body.top_k, _settings(body), alone=body.inputs is not None)
         found = await served.encode_queries([replace(asked, text=text) for text in texts], space=body.space)
         unscale = 2.0 ** -found[0].opened.schema.weight_exponent
         if body.inputs is not None:
@@ -130,7 +130,7 @@ def _routes(client: OpenSearch, settings: ServiceSettings, metrics: Metrics) -> 
             raise OverloadedError(f"{settings.max_searches} searches are running, as many as may; try again later.")
         async with searching:
             alone = body.hybrid and body.bm25_weight is not None
-            query = QueryText(body.query, body.top_k, body.k_query, body.window, body.pruning, alone=alone)
+            query = QueryText(body.query, body.top_k, _settings(body), alone=alone)
             # Encoded together with others that arrive now; the search finds it in the cache.
             await served.encode_queries([query])
             loop = asyncio.get_running_loop()
@@ -186,6 +186,10 @@ def _vectors(served: ServedIndex, exponent: int, space: str, vectors: list[Vecto
     return Vectors(index=served.index.index, space=space, weight_exponent=exponent, vectors=vectors)
 
 
+def _settings(body: EncodeQuery | Search, rank_window_size: int | None = None) -> SearchSettings:
+    return SearchSettings(body.k_query, body.window, body.pruning, rank_window_size)
+
+
 def _search(served: ServedIndex, body: Search) -> list[Hit]:
     return served.index.search(
         body.query,
@@ -194,7 +198,7 @@ def _search(served: ServedIndex, body: Search) -> list[Hit]:
         hybrid=body.hybrid,
         bm25_weight=body.bm25_weight,
         explain=body.explain,
-        settings=SearchSettings(body.k_query, body.window, body.pruning, body.rank_window_size),
+        settings=_settings(body, body.rank_window_size),
         options=SearchOptions(body.min_score, body.fields, body.highlight, body.routing, body.preference),
     )
 

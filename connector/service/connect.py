@@ -251,7 +251,7 @@ def _check_plugins(client: OpenSearch) -> list[str]:
     """The plugins that every node has.
 
     Raises:
-        ClusterError: ML Commons is missing, or the server is no OpenSearch of a version that has what is used.
+        ClusterError: ML Commons is missing, or the server is not OpenSearch of a version that has what is used.
     """
     found = check_server(client)
     if found.distribution != "opensearch":

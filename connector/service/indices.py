@@ -39,7 +39,7 @@ class Indices:
         return sorted(self._open)
 
     async def open_named(self) -> None:
-        """Open those that the settings name; errors as of `ServedIndex`."""
+        """Open those that the settings name; errors as for `ServedIndex`."""
         for name in self._settings.indices:
             await self.get(name)
         self.ready = True
@@ -51,7 +51,7 @@ class Indices:
             IndexMappingError: It is not served, does not exist, or is not one of ours.
             OverloadedError: As many are open as may be.
             ValueError: None is named, and several are served.
-            ClusterError, EncoderError: As of `ServedIndex`.
+            ClusterError, EncoderError: As for `ServedIndex`.
         """
         named = self._settings.indices
         if name is None:
@@ -63,7 +63,7 @@ class Indices:
         if named and name not in named:
             raise IndexMappingError(f"Index {name!r} is not served here; start `ksparse serve` with its name as well.")
         if broken_rule(name) is not None:
-            raise IndexMappingError(f"There can be no index {name!r}: a name {broken_rule(name)}.")
+            raise IndexMappingError(f"Invalid index name {name!r}: it {broken_rule(name)}.")
         async with self._lock:
             if name not in self._open:
                 if len(self._open) == self._settings.most_indices:

@@ -86,7 +86,7 @@ def config(client: OpenSearch, settings: ServiceSettings, listener: Listener) ->
 
 
 def _listen(listener: Listener) -> socket.socket:
-    """Take the port before anything that takes long."""
+    """Take the port before anything slow."""
     try:
         family = socket.AF_INET6 if ":" in listener.host else socket.AF_INET
         return socket.create_server((listener.host, listener.port), family=family)

@@ -16,8 +16,8 @@ from opensearchpy import OpenSearch
 
 from connector.errors import EncoderMismatchError
 from connector.index.bulk_lines import to_features
-from connector.query.pruning import Pruning
-from connector.search.opened import OpenedIndex, Setting
+from connector.query.settings import DEFAULT_SETTINGS, SearchSettings
+from connector.search.opened import OpenedIndex
 from connector.search.sparse_index import SparseIndex
 from connector.service.batcher import Batcher
 from connector.service.metrics import Metrics
@@ -34,17 +34,13 @@ class QueryText:
 
     text: str
     top_k: int = 10
-    k_query: int | None = None
-    window: int | None = None
-    pruning: Pruning | None = None
+    settings: SearchSettings = DEFAULT_SETTINGS
     alone: bool = False
     """Without codes, whatever the index says."""
 
-    def setting(self, opened: OpenedIndex) -> Setting:
+    def resolved(self, opened: OpenedIndex) -> SearchSettings:
         """How the index searches it."""
-        if self.alone:
-            return Setting(self.k_query, 0, self.pruning or Pruning())
-        return opened.setting(self.k_query, self.window, self.top_k, self.pruning)
+        return self.settings.features_alone if self.alone else opened.resolve(self.settings, self.top_k)
 
 
 class QueryVector(NamedTuple):
@@ -147,7 +143,7 @@ class ServedIndex:
 
     def _encode_queries(self, batch: list[QueryText]) -> list[QueryVector | Exception]:
         opened = self.retriever.opened
-        settings = [_attempt(partial(query.setting, opened)) for query in batch]
+        settings = [_attempt(partial(query.resolved, opened)) for query in batch]
         fitting = [
             (query.text, setting)
             for query, setting in zip(batch, settings, strict=True)
@@ -160,7 +156,7 @@ class ServedIndex:
             alike = list(group)
             opened.encode_ahead([text for text, _ in alike], alike[0][1])
 
-        def finish(query: QueryText, setting: Setting | Exception) -> QueryVector:
+        def finish(query: QueryText, setting: SearchSettings | Exception) -> QueryVector:
             if isinstance(setting, Exception):
                 raise setting
             return QueryVector(*opened.encode(query.text, setting), opened)
@@ -179,9 +175,9 @@ class ServedIndex:
         return [_attempt(partial(finish, row)) for row in range(len(batch))]
 
 
-def _pass_of(entry: tuple[str, Setting]) -> tuple[int, int]:
+def _pass_of(entry: tuple[str, SearchSettings]) -> tuple[int, int]:
     """What queries of one pass have in common."""
-    return entry[1].k_query or 0, entry[1].window
+    return entry[1].k_query or 0, entry[1].window or 0
 
 
 def _code(vectors: SparseVectors, row: int) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 
 from connector.errors import EncoderError
+from connector.files import written_whole
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -85,10 +85,8 @@ class Checkpoint(Generic[Result]):
             "generators": [generator.bit_generator.state for generator in generators],
             "torch_generators": [torch.get_rng_state(), *torch.cuda.get_rng_state_all()],
         }
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = self.path.with_suffix(f".{os.getpid()}.tmp")
-        torch.save(state, unfinished)
-        unfinished.replace(self.path)
+        with written_whole(self.path) as file:
+            torch.save(state, file)
 
     def load(
         self, objective: torch.nn.Module, optimizer: torch.optim.Optimizer, generators: list[np.random.Generator]
@@ -104,7 +102,7 @@ class Checkpoint(Generic[Result]):
             state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
             kept = state["settings"]
         except (OSError, RuntimeError, KeyError, ValueError, EOFError, UnpicklingError) as error:
-            raise EncoderError(f"{self.path} cannot be read ({error}); delete it to train from the start.") from error
+            raise EncoderError(f"{self.path} cannot be read ({error}); delete it to start over.") from error
         other = [name for name, value in self._settings.items() if kept.get(name) != value]
         if other:
             raise EncoderError(

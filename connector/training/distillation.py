@@ -16,7 +16,7 @@ from connector.training.sources import TextSource
 
 @dataclass(frozen=True, slots=True)
 class TaughtCorpus:
-    """A corpus and what the teacher makes of it.
+    """A corpus with the embeddings of a teacher.
 
     Attributes:
         source: Texts.
@@ -56,7 +56,7 @@ def teach(
     Args:
         sources: With queries.
         embedder: The teacher.
-        report: Told what is being done, and the share of it.
+        report: Called with the current task and the share of it done.
     """
     return [
         TaughtCorpus(source, source.embed(embedder, partial(report, f"embedding {source.name}"), lexical=False))

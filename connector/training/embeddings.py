@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from logging import getLogger
 from pathlib import Path
@@ -16,6 +15,7 @@ from sentence_transformers import SentenceTransformer
 from connector.encoders.backend import run_modules
 from connector.encoders.encoding import embed_texts
 from connector.encoders.lexical import count_texts
+from connector.files import written_whole
 
 _log = getLogger("ksparse.training")
 
@@ -47,7 +47,7 @@ class EmbeddingCache:
         Args:
             texts: Each is cut after the model's `max_seq_length`.
             batch_size: Texts per forward pass.
-            progress: Told the share that is done.
+            progress: Called with the share done.
         """
         dim = int(self._model.get_embedding_dimension() or 0)
         if not texts:
@@ -58,10 +58,8 @@ class EmbeddingCache:
             return np.asarray(np.load(path), dtype=np.float32)
         embeddings = embed_texts(self._model, self._dense, texts, None, batch_size, dim=dim, progress=progress)
         if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = path.with_suffix(f".{os.getpid()}.tmp.npy")
-            np.save(unfinished, embeddings)
-            unfinished.replace(path)
+            with written_whole(path) as file:
+                np.save(file, embeddings)
             _log.info("Embeddings of %d texts are kept in %s.", len(texts), path)
         return embeddings
 

@@ -123,7 +123,7 @@ def train_loop(
         kept: The state is saved there, None keeps nothing.
         loss_at: Draws a batch and returns its loss, when that share of the run is over.
         validate: Measures the objective after so many steps.
-        report: Told how far it is.
+        report: Called with the current state.
         save_every_s: Seconds between two times that the state is saved.
 
     Raises:

@@ -57,7 +57,7 @@ class ValidationResult:
 
     @property
     def score(self) -> float:
-        """What the best step is chosen by. More than dense quality is no merit: made-up queries share words with
+        """What the best step is chosen by. More than dense quality is not a merit: made-up queries share words with
         their documents, and tokens alone would win.
         """
         return (min(1.0, self.ndcg_share) + self.recall_at_100) / 2
@@ -69,7 +69,7 @@ class Validation:
     Args:
         corpora: A corpus each, with its held-out queries and, in `positives`, the documents that they ask for.
             Corpora without a query are left out.
-        statistics: What the head is told of each corpus.
+        statistics: Given to the head for each corpus.
     """
 
     def __init__(self, corpora: Sequence[TrainingData], statistics: Sequence[CorpusStatistics]) -> None:
@@ -86,7 +86,7 @@ class Validation:
         """Search all held-out queries with the head as it is.
 
         Args:
-            head: It is told the statistics of each corpus, and keeps the last ones.
+            head: It gets the statistics of each corpus, and keeps the last ones.
             step: Steps taken before.
             k: Features kept per document; the head's own number if None.
             k_query: Features kept per query; the head's own number if None.

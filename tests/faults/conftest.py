@@ -13,6 +13,8 @@ from opensearchpy import OpenSearch
 
 from benchmarks.environment import describe
 from connector.cluster import Cluster
+from connector.index.meta import IndexMeta
+from connector.index.new_index import NewIndex
 from connector.index.schema import prepare_index
 from connector.index.writer import BulkWriter
 from connector.types import Document
@@ -56,7 +58,7 @@ def fault_free(client: OpenSearch) -> FaultFree:
 @pytest.fixture
 def hashed_index(client: OpenSearch, index: str) -> str:
     """An empty index of the shared node, for documents of `HashEncoder`."""
-    prepare_index(client, index, HashEncoder().fingerprint, settings={"number_of_replicas": 0})
+    prepare_index(client, index, IndexMeta(HashEncoder().fingerprint), NewIndex(settings={"number_of_replicas": 0}))
     return index
 
 

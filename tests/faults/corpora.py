@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from connector.ingest.pipeline import to_sparse_documents
+from connector.ingest.preparation import to_sparse_documents
 from connector.types import Document, EncoderFingerprint, SparseDocument, SparseVectors
 
 NUM_LATENTS = 64

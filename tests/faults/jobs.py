@@ -9,6 +9,8 @@ from typing import Any
 
 from opensearchpy import OpenSearch
 
+from connector.index.meta import IndexMeta
+from connector.index.new_index import NewIndex
 from connector.index.schema import prepare_index, read_uuid
 from connector.index.writer import BulkWriter
 from connector.ingest.checkpoint import Checkpoint
@@ -21,7 +23,9 @@ from tests.faults.corpora import HashEncoder
 @contextmanager
 def made_index(client: OpenSearch, index: str, **settings: object) -> Iterator[str]:
     """An index for documents of `HashEncoder`, deleted at the end."""
-    prepare_index(client, index, HashEncoder().fingerprint, settings={"number_of_replicas": 0} | settings)
+    prepare_index(
+        client, index, IndexMeta(HashEncoder().fingerprint), NewIndex(settings={"number_of_replicas": 0} | settings)
+    )
     yield index
     client.indices.delete(index=index)
 

@@ -14,6 +14,7 @@ from connector.errors import ConnectorError, EncoderMismatchError, IndexMappingE
 from connector.index.documents import read_documents
 from connector.index.frequencies import DocumentFrequencies
 from connector.index.guard import StaleSchemaError
+from connector.index.meta import IndexMeta
 from connector.index.schema import existing_schema, index_body
 from connector.index.searcher import Searcher
 from connector.index.sizes import count_matching
@@ -22,6 +23,7 @@ from connector.ingest.pipeline import ingest_documents
 from connector.integrations.store import IndexStore
 from connector.query.body import SPACE_FIELD, SearchOptions
 from connector.query.pruning import Pruning
+from connector.query.settings import SearchSettings
 from connector.search.retriever import Retriever
 from connector.search.sparse_index import SparseIndex
 from connector.search.tune import tune
@@ -36,10 +38,12 @@ Verb = Callable[[Retriever], list[Hit]]
 VERBS: dict[str, Verb] = {
     "search": lambda retriever: retriever.search(QUERY),
     "explained": lambda retriever: retriever.search(QUERY, explain=True),
-    "within a budget": lambda retriever: retriever.search(QUERY, pruning=Pruning("posting_budget", 9.0)),
+    "within a budget": lambda retriever: retriever.search(
+        QUERY, settings=SearchSettings(pruning=Pruning("posting_budget", 9.0))
+    ),
     "batch": lambda retriever: retriever.search_many([QUERY, QUERY])[1],
     "fused": lambda retriever: retriever.search_hybrid(QUERY),
-    "weighted": lambda retriever: retriever.search_hybrid(QUERY, weight=0.5),
+    "weighted": lambda retriever: retriever.search_hybrid(QUERY, bm25_weight=0.5),
     "pages": lambda retriever: [hit for page in retriever.pages(QUERY, page_size=1) for hit in page],
 }
 each_verb = pytest.mark.parametrize("verb", VERBS.values(), ids=VERBS.keys())
@@ -55,7 +59,7 @@ def without_space(client: OpenSearch, index: str, encoder: TextEncoder) -> TextE
     """An index as 0.1.0 made them, which does not say of which space its features are."""
     sample = [document.content for document in DOCUMENTS]
     told = encoder.calibrate(sample)
-    body = index_body(told.fingerprint, statistics=told.statistics, weight_exponent=3)
+    body = index_body(IndexMeta(told.fingerprint, statistics=told.statistics, weight_exponent=3))
     del body["mappings"]["properties"][SPACE_FIELD]
     client.indices.create(index=index, body=body)
     assert ingest_documents(DOCUMENTS, told, BulkWriter(client, index)).indexed == len(DOCUMENTS)
@@ -91,7 +95,7 @@ def test_routing_of_a_search_finds_what_was_written_by_it(client: OpenSearch, in
         retriever.search(QUERY, options=options),
         retriever.search_many([QUERY], options=options)[0],
         retriever.search_hybrid(QUERY, options=options),
-        retriever.search_hybrid(QUERY, weight=0.5, options=options),
+        retriever.search_hybrid(QUERY, bm25_weight=0.5, options=options),
         [hit for page in retriever.pages(QUERY, options=options) for hit in page],
         [retriever.explain(QUERY, "a1", options=options)],
     ):
@@ -176,7 +180,7 @@ def test_an_index_that_another_encoder_made_anew_is_refused(
 
 
 @each_verb
-@pytest.mark.parametrize("options", [{"rescore": None}, {"rescore": 2}, {"sample": ["sea " * 3] * 3}])
+@pytest.mark.parametrize("options", [{"code_bits": None}, {"code_bits": 2}, {"sample": ["sea " * 3] * 3}])
 def test_the_same_encoder_goes_on_in_another_index(
     client: OpenSearch, index: str, second: str, lexical: TextEncoder, verb: Verb, options: dict[str, Any]
 ) -> None:
@@ -292,7 +296,7 @@ def test_an_alias_that_is_switched_to_a_foreign_index_is_an_error(
     client.index(index=second, id="1", body={"text": QUERY}, params={"refresh": "true"})
     switch(client, alias, second)
     for verb in (VERBS["search"], VERBS["fused"], VERBS["pages"]):
-        with pytest.raises(IndexMappingError, match=f"Index '{second}' was not made by ksparse"):
+        with pytest.raises(IndexMappingError, match=f"Index '{second}' was not created by ksparse"):
             verb(retriever)
 
 
@@ -346,6 +350,6 @@ def test_a_schema_of_several_indices_knows_the_fields_of_all(
     assert existing_schema(client, f"{index}-both").fields == {"year": "integer", "lang": "keyword"}
     third = f"{index},{second}"
     client.indices.delete(index=second)
-    fill(client, second, lexical, rescore=2)
+    fill(client, second, lexical, code_bits=2)
     with pytest.raises(IndexMappingError, match="joins indices with different codes"):
         existing_schema(client, third)

@@ -17,7 +17,8 @@ from opensearchpy import OpenSearch
 from connector.cli.main import cli
 from connector.evaluation.runs import read_run
 from connector.index.schema import existing_schema
-from connector.types import SearchDefaults
+from connector.query.pruning import Pruning
+from connector.query.settings import SearchSettings
 from tests.beir import write_beir
 from tests.fault_proxy import fault_proxy, passed, status
 from tests.tiny import MAX_TOKENS, WORDS, build_head, build_splade
@@ -139,7 +140,7 @@ def test_strict_stops_with_one_line(command: Command, corpus: Path) -> None:
     with corpus.open("a") as file:
         file.write("broken\n")
     line = one_line(command("ingest", str(corpus), "--strict", "--quiet"), 1)
-    assert line.startswith(f"Stopped, as --strict asks: {corpus}:4: not valid JSON")
+    assert line.startswith(f"Stopped at the first failure: {corpus}:4: not valid JSON")
 
 
 def test_another_encoder_is_refused_before_encoding(
@@ -163,8 +164,8 @@ def test_an_index_of_somebody_else_is_refused_before_encoding(
     command: Command, corpus: Path, client: OpenSearch, index: str
 ) -> None:
     client.indices.create(index=index)
-    assert "was not made by ksparse" in one_line(command("ingest", str(corpus)), 1)
-    assert "was not made by ksparse" in one_line(command("search", CATS), 1)
+    assert "was not created by ksparse" in one_line(command("ingest", str(corpus)), 1)
+    assert "was not created by ksparse" in one_line(command("search", CATS), 1)
 
 
 def test_a_blocked_index_is_refused_before_encoding(
@@ -182,7 +183,7 @@ def test_a_write_that_is_refused_can_be_run_again(
         # The first asks whether the new index takes documents.
         proxy.faults += [passed, status(400, "not today")]
         line = one_line(command("ingest", str(corpus), "--quiet"), 4)
-    assert "refuses the write" in line and "not today" in line and "run the same again" in line
+    assert "refused a write" in line and "not today" in line and "run the same again" in line
 
 
 @pytest.mark.parametrize(
@@ -297,7 +298,7 @@ def test_an_overlong_query_is_one_line(ingested: None, command: Command) -> None
 
 def test_a_missing_index_is_one_line(command: Command, index: str) -> None:
     assert one_line(command("search", CATS), 1) == (
-        f"There is no index '{index}'. Make it with `ksparse ingest CORPUS --index {index}`."
+        f"There is no index '{index}'. Create it with `ksparse ingest CORPUS --index {index}`."
     )
 
 
@@ -444,7 +445,7 @@ def test_ingest_fits_a_head_first_and_search_takes_it(command: Command, large_co
     assert "fitted" not in again.stderr, "a head that is there is taken"
     assert (tmp_path / "mine" / "model.safetensors").read_bytes() == written
     other = command("ingest", str(large_corpus), "--fit", "other", "--quiet")
-    assert "a head that is fitted now would not be its encoder" in one_line(other, 1)
+    assert "a head fitted now would be another encoder" in one_line(other, 1)
     assert not (tmp_path / "other").exists()
 
 
@@ -472,7 +473,7 @@ def test_calibration_is_for_new_indices_and_can_be_left_out(
 
 
 def test_hits_are_rescored_by_the_codes_of_the_index(command: Command, large_corpus: Path) -> None:
-    assert command("ingest", str(large_corpus), "--rescore", "4", "--quiet").exit_code == 0
+    assert command("ingest", str(large_corpus), "--code-bits", "4", "--quiet").exit_code == 0
     text = json.loads(large_corpus.read_text().splitlines()[9])["text"]
     [first, *_] = json.loads(command("search", text, "--json", "--k-query", "8").stdout)["hits"]
     assert first["doc_id"] == "9" and first["score"] == pytest.approx(2.0, abs=0.1), "1 plus the cosine"
@@ -492,7 +493,7 @@ def test_an_index_of_a_splade_notes_idf_and_a_budget_and_searches_need_not(
     options = ("--idf", "--posting-budget", "0.5", "--quiet")
     assert command("ingest", str(corpus), *options, encoder=splade_folder).exit_code == 0
     schema = existing_schema(client, index)
-    assert schema.search == SearchDefaults(posting_budget=0.5)
+    assert schema.search == SearchSettings(None, 100, Pruning("posting_budget", 0.5))
     assert schema.statistics is not None and len(set(schema.statistics.token_weights.tolist())) > 1
     found = command("search", CATS, "--json", encoder=splade_folder)
     assert found.exit_code == 0, found.output
@@ -503,7 +504,9 @@ def test_an_index_of_a_splade_notes_idf_and_a_budget_and_searches_need_not(
 
 def test_idf_is_for_splades(command: Command, corpus: Path) -> None:
     said = one_line(command("ingest", str(corpus), "--idf"), exit_code=1)
-    assert "queries of a SPLADE can be weighed by idf, once; this model has" in said and "KSparseAutoEncoder" in said
+    assert (
+        "the queries of a SPLADE can be weighted by IDF once; this model has" in said and "KSparseAutoEncoder" in said
+    )
 
 
 def test_evaluate_weighs_a_splades_queries(command: Command, dataset: Path, splade_folder: Path) -> None:

@@ -26,7 +26,7 @@ from connector.cluster.node import free_ports
 from connector.encoders.text import TextEncoder
 from connector.errors import ClusterError, ConnectorError
 from connector.index.bulk_lines import to_lines
-from connector.ingest.pipeline import to_sparse_documents
+from connector.ingest.preparation import to_sparse_documents
 from connector.query.body import without_features
 from connector.query.hybrid import words_clauses
 from connector.service.connect import connect_index, disconnect_index

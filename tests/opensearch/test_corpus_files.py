@@ -80,7 +80,7 @@ def test_a_number_is_found_however_a_file_wrote_it(command: Command, workplace: 
     for number in ("2020", "2020.0"):
         assert found(command, "stars burn", "--filter", f"n={number}") == {"1", "2", "3"}
     assert found(command, "stars burn", "--filter", "m=1000") == {"1", "2", "3"}
-    assert found(command, "stars burn", "--filter", "m=7") == set(), "a code is no number"
+    assert found(command, "stars burn", "--filter", "m=7") == set(), "a code is not a number"
     assert found(command, "stars burn", "--filter", "m=007") == {"4"}
 
 
@@ -204,14 +204,14 @@ def test_queries_in_another_encoding_are_one_line_until_it_is_named(command: Com
         assert [json.loads(line)["query"] for line in result.stdout.splitlines()] == ["café au lait", "plain query"]
     result = command("search", "caf\udce9")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == "Error: The query is no valid Unicode: '\\udce9' at position 3. Give it as UTF-8.\n"
+    assert result.stderr == "Error: The query is not valid Unicode: '\\udce9' at position 3. Give it as UTF-8.\n"
 
 
 def test_no_name_is_advised_that_cannot_be_made(workplace: Path, opensearch_url: str, head_folder: Path) -> None:
     arguments = ["search", "x", "--index", "a:b", "--encoder", str(head_folder)]
     result = CliRunner().invoke(cli, arguments)
     assert result.exit_code == 1
-    assert result.stderr == "Error: There is no index 'a:b', and there can be none: a name holds no ':'.\n"
+    assert result.stderr == "Error: There is no index 'a:b', and none can have that name: it must not contain ':'.\n"
 
 
 def judged_folder(ids: tuple[str, str] = ("d1", "d2")) -> Path:

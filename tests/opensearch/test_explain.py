@@ -13,11 +13,14 @@ from opensearchpy import OpenSearch
 from connector.cli.main import cli
 from connector.encoders.text import TextEncoder
 from connector.errors import SearchError
+from connector.index.new_index import NewIndex
 from connector.index.writer import BulkWriter
 from connector.ingest.pipeline import ingest_documents
 from connector.ingest.prepare import prepare_encoder
+from connector.query.settings import SearchSettings
 from connector.search.retriever import Retriever
 from connector.types import Document
+from connector.vectors.codes import Bits
 from tests.tiny import WORDS
 
 pytestmark = pytest.mark.opensearch
@@ -25,8 +28,8 @@ pytestmark = pytest.mark.opensearch
 TEXTS = ("plants eat light", "cats sleep on warm stones", "rivers carry sand to the sea", "stars burn light")
 
 
-def retriever(client: OpenSearch, index: str, encoder: TextEncoder, **options: int) -> Retriever:
-    told = prepare_encoder(client, index, encoder, sample=TEXTS, **options)  # type: ignore[arg-type]
+def retriever(client: OpenSearch, index: str, encoder: TextEncoder, code_bits: Bits | None = None) -> Retriever:
+    told = prepare_encoder(client, index, encoder, sample=TEXTS, new=NewIndex(code_bits=code_bits))
     documents = [Document(str(row), text) for row, text in enumerate(TEXTS)]
     assert ingest_documents(documents, told, BulkWriter(client, index)).indexed == len(TEXTS)
     client.indices.refresh(index=index)
@@ -35,8 +38,8 @@ def retriever(client: OpenSearch, index: str, encoder: TextEncoder, **options: i
 
 def test_shares_add_up_to_the_score(client: OpenSearch, index: str, lexical: TextEncoder) -> None:
     searching = retriever(client, index, lexical)
-    plain = searching.search("plants light", k_query=8)
-    hits = searching.search("plants light", k_query=8, explain=True)
+    plain = searching.search("plants light", settings=SearchSettings(k_query=8))
+    hits = searching.search("plants light", settings=SearchSettings(k_query=8), explain=True)
     assert [(hit.doc_id, hit.score) for hit in hits] == [(hit.doc_id, hit.score) for hit in plain]
     for hit in hits:
         explanation = hit.explain()
@@ -51,11 +54,13 @@ def test_shares_add_up_to_the_score(client: OpenSearch, index: str, lexical: Tex
 def test_shares_add_up_on_a_thousand_hits(client: OpenSearch, index: str, lexical: TextEncoder) -> None:
     random = np.random.default_rng(0)
     texts = [" ".join(random.choice(WORDS, 6)) for _ in range(400)]
-    told = prepare_encoder(client, index, lexical, sample=texts)
+    told = prepare_encoder(client, index, lexical, sample=texts, new=NewIndex(code_bits=None))
     ingest_documents([Document(str(row), text) for row, text in enumerate(texts)], told, BulkWriter(client, index))
     searching, checked = Retriever(client, index, lexical), 0
     while checked < 1_000:
-        for hit in searching.search(" ".join(random.choice(WORDS, 3)), k_query=16, top_k=100, explain=True):
+        for hit in searching.search(
+            " ".join(random.choice(WORDS, 3)), settings=SearchSettings(k_query=16), top_k=100, explain=True
+        ):
             parts = hit.explain().contributions
             assert sum(part.score for part in parts) == pytest.approx(hit.score, rel=1e-6)
             assert all(part.score == pytest.approx(part.query_weight * part.document_weight) for part in parts)
@@ -66,7 +71,7 @@ def test_weights_are_those_of_query_and_document(client: OpenSearch, index: str,
     searching = retriever(client, index, lexical)
     [query] = searching.encoder.encode_query(["plants light"], k=8).as_mappings()
     [document] = searching.encoder.encode_document([TEXTS[0]]).as_mappings()
-    explanation = searching.explain("plants light", "0", k_query=8).explain()
+    explanation = searching.explain("plants light", "0", settings=SearchSettings(k_query=8)).explain()
     assert {part.feature for part in explanation.contributions} == set(query) & set(document)
     for part in explanation.contributions:
         assert part.query_weight == pytest.approx(query[part.feature])
@@ -77,7 +82,7 @@ def test_weights_are_those_of_query_and_document(client: OpenSearch, index: str,
 
 
 def test_a_rescored_hit_says_so(client: OpenSearch, index: str, lexical: TextEncoder) -> None:
-    explanation = retriever(client, index, lexical, rescore=4).search("plants light", explain=True)[0].explain()
+    explanation = retriever(client, index, lexical, code_bits=4).search("plants light", explain=True)[0].explain()
     assert explanation.rescored and 1.0 < explanation.score <= 2.1
     assert explanation.feature_score == pytest.approx(sum(part.score for part in explanation.contributions))
 
@@ -89,7 +94,7 @@ def test_a_document_that_is_not_found_is_told_from_one_that_is_missing(
     with pytest.raises(SearchError, match=f"^Index '{index}' has no document 'nowhere'.$"):
         searching.explain("plants light", "nowhere")
     with pytest.raises(SearchError, match=f"^The query shares no feature with document '2' of index '{index}'.$"):
-        searching.explain("plants", "2", k_query=1)
+        searching.explain("plants", "2", settings=SearchSettings(k_query=1))
     only_cats = [{"match": {"text": "cats"}}]
     with pytest.raises(SearchError, match="^The filters or the routing of the search leave document '0' of .* out.$"):
         searching.explain("plants light", "0", filters=only_cats)
@@ -106,7 +111,7 @@ def test_the_command_prints_a_line_for_each_feature(index: str, head_folder: Pat
     (workplace / "corpus.jsonl").write_text("\n".join(lines))
     run = CliRunner().invoke
     options = ["--index", index, "--encoder", str(head_folder)]
-    assert run(cli, ["ingest", "corpus.jsonl", *options, "--rescore", "none", "--quiet"]).exit_code == 0
+    assert run(cli, ["ingest", "corpus.jsonl", *options, "--code-bits", "none", "--quiet"]).exit_code == 0
     found = json.loads(run(cli, ["explain", TEXTS[2], *options, "--json"]).stdout)
     assert found["doc_id"] == "2"
     printed = run(cli, ["explain", TEXTS[2], *options, "--id", "2"]).stdout

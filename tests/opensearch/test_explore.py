@@ -35,9 +35,11 @@ from connector.explore.app import HEADERS, create_app
 from connector.explore.columns import Explorer, Question
 from connector.explore.frontier import results_folder
 from connector.explore.hnsw import HnswIndex
+from connector.index.new_index import NewIndex
 from connector.index.writer import BulkWriter
 from connector.ingest.pipeline import ingest_documents
 from connector.ingest.prepare import prepare_encoder
+from connector.query.settings import SearchSettings
 from connector.search.retriever import Retriever
 from connector.types import Document
 from tests.app_server import serving_app
@@ -103,7 +105,7 @@ def explored(client: OpenSearch, labelled: TextEncoder) -> Iterator[Retriever]:
     """An index with codes that all tests of this file may read."""
     name = f"test-{uuid.uuid4().hex[:12]}"
     texts = [document.content for document in documents()]
-    told = prepare_encoder(client, name, labelled, sample=texts, rescore=4)
+    told = prepare_encoder(client, name, labelled, sample=texts, new=NewIndex(code_bits=4))
     assert ingest_documents(documents(), told, BulkWriter(client, name)).indexed == len(texts)
     client.indices.refresh(index=name)
     yield Retriever(client, name, labelled)
@@ -172,8 +174,7 @@ def test_a_typed_query_is_answered_in_four_columns(page: Page, served: Served) -
     page.keyboard.press("Enter")
     expect(page.locator(".column .latency")).to_have_count(4)
     assert page.locator(".column h2").all_text_contents() == COLUMNS
-    usual = served.explorer.usual
-    found = served.explorer.ask(Question(QUERY, usual.k_query, usual.window))
+    found = served.explorer.ask(Question(QUERY, served.explorer.defaults))
     for column in found.columns:
         assert ids_of(page, column.name) == [row.hit.doc_id for row in column.rows] != []
     assert ids_of(page, "BM25")[0] == "plants"
@@ -363,7 +364,7 @@ def test_a_server_that_is_gone_is_said_on_the_page(
 def test_an_index_that_is_deleted_meanwhile_is_said_on_the_page(
     client: OpenSearch, index: str, labelled: TextEncoder, tmp_path: Path
 ) -> None:
-    told = prepare_encoder(client, index, labelled, sample=["plants eat light"])
+    told = prepare_encoder(client, index, labelled, sample=["plants eat light"], new=NewIndex(code_bits=None))
     ingest_documents([Document("1", "plants eat light")], told, BulkWriter(client, index))
     client.indices.refresh(index=index)
     retriever = Retriever(client, index, labelled)
@@ -372,7 +373,7 @@ def test_an_index_that_is_deleted_meanwhile_is_said_on_the_page(
     web = create_app(Explorer(client, retriever, hnsw), tmp_path).test_client()
     client.indices.delete(index=hnsw.name)
     without = web.get(f"/?q={QUERY}").text
-    assert f"There is no {hnsw.name} any more; start again with --hnsw." in without
+    assert f"There is no {hnsw.name} no longer exists; start again with --hnsw." in without
     assert without.count('class="latency"') == 3, "the other columns are answered"
     client.indices.delete(index=index)
     reply = web.get(f"/?q={QUERY}")
@@ -392,13 +393,13 @@ def test_what_the_page_does_not_foresee_is_no_stack_trace(
 
 
 def test_columns_hold_what_each_search_finds(explorer: Explorer, explored: Retriever) -> None:
-    answer = explorer.ask(Question(QUERY, 8, 0, "lang=en"))
+    answer = explorer.ask(Question(QUERY, SearchSettings(8, 0), "lang=en"))
     assert [column.name for column in answer.columns] == COLUMNS
     found = {column.name: [row.hit.doc_id for row in column.rows] for column in answer.columns}
     filters = [{"term": {"metadata.lang": {"value": "en"}}}]
-    asked = {"k_query": 8, "window": 0, "filters": filters}
-    assert found["K-sparse"] == [hit.doc_id for hit in explored.search(QUERY, **asked)]  # type: ignore[arg-type]
-    assert found["Hybrid"] == [hit.doc_id for hit in explored.search_hybrid(QUERY, **asked)]  # type: ignore[arg-type]
+    asked: dict[str, Any] = {"settings": SearchSettings(8, 0), "filters": filters}
+    assert found["K-sparse"] == [hit.doc_id for hit in explored.search(QUERY, **asked)]
+    assert found["Hybrid"] == [hit.doc_id for hit in explored.search_hybrid(QUERY, **asked)]
     assert set(found["BM25"]) == {"plants", "hostile"}
     [query] = explored.encoder.embed([QUERY], task="query")
     near = {document.doc_id: explored.encoder.embed([document.content])[0] @ query for document in documents()[:2]}
@@ -417,31 +418,31 @@ def test_an_encoder_without_a_dense_model_goes_without_hnsw(
     client: OpenSearch, index: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     splade = TextEncoder(build_splade(tmp_path / "splade"))
-    told = prepare_encoder(client, index, splade)
+    told = prepare_encoder(client, index, splade, new=NewIndex(code_bits=None))
     ingest_documents([Document("1", "plants eat light")], told, BulkWriter(client, index))
     client.indices.refresh(index=index)
     retriever = Retriever(client, index, splade)
     hnsw, without_hnsw = open_companion(client, retriever, asked=True, quiet=True)
     assert hnsw is None and "no dense model" in without_hnsw and without_hnsw in capsys.readouterr().err
-    answer = Explorer(client, retriever, hnsw).ask(Question(QUERY, 8, 0))
+    answer = Explorer(client, retriever, hnsw).ask(Question(QUERY, SearchSettings(8, 0)))
     assert [[row.hit.doc_id for row in column.rows] for column in answer.columns] == [["1"]] * 3
 
 
 def test_an_index_without_codes_has_no_second_slider(
     client: OpenSearch, index: str, lexical: TextEncoder, tmp_path: Path
 ) -> None:
-    prepare_encoder(client, index, lexical)
+    prepare_encoder(client, index, lexical, new=NewIndex(code_bits=None))
     explorer = Explorer(client, Retriever(client, index, lexical))
     web = create_app(explorer, tmp_path).test_client()
     page = web.get("/?q=plants").text
-    assert 'name="window"' not in page and "--rescore 4" in page and "No hits." in page
+    assert 'name="window"' not in page and "--code-bits 4" in page and "No hits." in page
 
 
 def test_a_companion_is_taken_again_only_where_it_is_whole_and_fits(
     client: OpenSearch, index: str, labelled: TextEncoder
 ) -> None:
     texts = ["plants eat light", "stars burn for years"]
-    told = prepare_encoder(client, index, labelled, sample=texts)
+    told = prepare_encoder(client, index, labelled, sample=texts, new=NewIndex(code_bits=None))
     writer = BulkWriter(client, index)
     ingest_documents([Document(str(row), text) for row, text in enumerate(texts)], told, writer)
     client.indices.refresh(index=index)
@@ -466,14 +467,14 @@ def test_a_companion_is_taken_again_only_where_it_is_whole_and_fits(
     companion().build(told_of.append)
     assert companion().lacks() == ""
     client.indices.delete(index=index)
-    prepare_encoder(client, index, labelled, sample=texts)
+    prepare_encoder(client, index, labelled, sample=texts, new=NewIndex(code_bits=None))
     assert companion().lacks() == f"{index} was made anew"
     client.indices.delete(index=index)
-    prepare_encoder(client, index, labelled, sample=["another corpus"])
+    prepare_encoder(client, index, labelled, sample=["another corpus"], new=NewIndex(code_bits=None))
     assert companion().lacks() == f"{index} has another encoder now"
     client.indices.delete(index=companion().name)
     client.indices.create(index=companion().name)
-    with pytest.raises(IndexMappingError, match="was not made by `ksparse explore --hnsw` and is left as it is"):
+    with pytest.raises(IndexMappingError, match="was not created by `ksparse explore --hnsw` and is not changed"):
         companion().lacks()
     client.indices.delete(index=companion().name)
 
@@ -489,7 +490,7 @@ def test_results_that_are_not_there_or_broken_are_said(explorer: Explorer, tmp_p
     shown = web.get("/frontier?result=frontier-a").text
     assert "a set" in shown and "0.500" in shown and "python -m benchmarks report" in shown
     broken = web.get("/frontier?result=frontier-b")
-    assert broken.status_code == 400 and "is no result of `python -m benchmarks frontier`" in broken.text
+    assert broken.status_code == 400 and "is not a result of `python -m benchmarks frontier`" in broken.text
     assert "holds no result" in web.get("/frontier?result=nothing").text
     for name in ("frontier-a", "secret", "..%2Fsecret", "nothing"):
         assert web.get(f"/frontier/{name}.png").status_code == 404

@@ -8,10 +8,12 @@ from opensearchpy import OpenSearch
 from connector.encoders.text import TextEncoder
 from connector.errors import SearchError
 from connector.index.frequencies import DocumentFrequencies
+from connector.index.meta import IndexMeta
 from connector.index.schema import prepare_index
 from connector.index.writer import BulkWriter
-from connector.ingest.pipeline import to_sparse_documents
+from connector.ingest.preparation import to_sparse_documents
 from connector.query.pruning import Pruning
+from connector.query.settings import SearchSettings
 from connector.search.retriever import Retriever
 from connector.types import Document, EncoderFingerprint, SparseDocument
 from tests.fault_proxy import FaultProxy, fault_proxy
@@ -21,7 +23,7 @@ pytestmark = pytest.mark.opensearch
 
 
 def fill(client: OpenSearch, index: str, fingerprint: EncoderFingerprint) -> None:
-    prepare_index(client, index, fingerprint)
+    prepare_index(client, index, IndexMeta(fingerprint))
     writer = BulkWriter(client, index)
     features = [{"1": 1.0, "2": 0.5}, {"1": 2.0}, {"3": 1.0}, {"1": 0.1, "3": 0.1}]
     writer.write([SparseDocument(str(row), each) for row, each in enumerate(features)])
@@ -61,12 +63,12 @@ def test_a_feature_is_counted_once_until_it_is_old(
 
 
 def test_an_index_that_is_not_there_is_an_error(client: OpenSearch) -> None:
-    with pytest.raises(SearchError, match="Index 'test-nowhere' does not count its features"):
+    with pytest.raises(SearchError, match="Index 'test-nowhere' cannot count its features"):
         DocumentFrequencies(client, "test-nowhere").shares(["1"])
 
 
 def test_a_search_within_a_budget_reads_no_more(client: OpenSearch, index: str, encoder: TextEncoder) -> None:
-    prepare_index(client, index, encoder.fingerprint)
+    prepare_index(client, index, IndexMeta(encoder.fingerprint))
     texts = [f"{first} {second}" for first in WORDS for second in WORDS[:4]]
     documents = [Document(str(row), text) for row, text in enumerate(texts)]
     vectors = encoder.encode_document(texts)
@@ -75,11 +77,15 @@ def test_a_search_within_a_budget_reads_no_more(client: OpenSearch, index: str, 
     writer.refresh()
     retriever = Retriever(client, index, encoder)
     everything = retriever.search(texts[0], top_k=100)
-    assert everything == retriever.search(texts[0], top_k=100, pruning=Pruning("posting_budget", 99.0))
+    assert everything == retriever.search(
+        texts[0], top_k=100, settings=SearchSettings(pruning=Pruning("posting_budget", 99.0))
+    )
     [names] = encoder.encode_query([texts[0]]).as_mappings()
     shares = retriever.frequencies.shares(names)
     budget = 0.5 * sum(shares.values())
-    few = retriever.search(texts[0], top_k=100, pruning=Pruning("posting_budget", budget))
+    few = retriever.search(texts[0], top_k=100, settings=SearchSettings(pruning=Pruning("posting_budget", budget)))
     assert 0 < len(few) <= max(budget, max(shares.values())) * len(texts)
-    [batched] = retriever.search_many([texts[0]], top_k=100, pruning=Pruning("posting_budget", budget))
+    [batched] = retriever.search_many(
+        [texts[0]], top_k=100, settings=SearchSettings(pruning=Pruning("posting_budget", budget))
+    )
     assert batched == few

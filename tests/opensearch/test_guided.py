@@ -11,6 +11,8 @@ from opensearchpy import OpenSearch
 from benchmarks.guided import build_guided_search
 from benchmarks.systems.base import to_hits
 from connector.errors import SearchError
+from connector.index.meta import IndexMeta
+from connector.index.new_index import NewIndex
 from connector.index.schema import prepare_index
 from connector.index.searcher import Searcher
 from connector.index.writer import BulkWriter
@@ -42,7 +44,7 @@ def search_guided(client: OpenSearch, searcher: Searcher) -> Search:
 
 @pytest.fixture
 def searcher(client: OpenSearch, index: str, fingerprint: EncoderFingerprint) -> Searcher:
-    prepare_index(client, index, fingerprint, weight_exponent=-3, settings={"number_of_shards": 1})
+    prepare_index(client, index, IndexMeta(fingerprint, weight_exponent=-3), NewIndex(settings={"number_of_shards": 1}))
     writer = BulkWriter(client, index)
     assert writer.write(DOCUMENTS).indexed == len(DOCUMENTS)
     writer.refresh()

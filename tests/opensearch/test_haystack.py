@@ -42,13 +42,13 @@ pytestmark = pytest.mark.opensearch
 
 @pytest.fixture
 def document_store(client: OpenSearch, index: str, head_folder: Path) -> Iterator[KSparseDocumentStore]:
-    yield KSparseDocumentStore(index=index, encoder=str(head_folder), client=client)
+    yield KSparseDocumentStore(index=index, encoder=str(head_folder), client=client, code_bits=None)
 
 
 class TestKSparseDocumentStore(DocumentStoreBaseTests, DeleteAllTest, DeleteByFilterTest, CountDocumentsByFilterTest):
     @pytest.fixture
     def document_store(self, client: OpenSearch, index: str, head_folder: Path) -> KSparseDocumentStore:
-        return KSparseDocumentStore(index=index, encoder=str(head_folder), client=client)
+        return KSparseDocumentStore(index=index, encoder=str(head_folder), client=client, code_bits=None)
 
     @staticmethod
     def assert_documents_are_equal(received: list[Document], expected: list[Document]) -> None:
@@ -145,7 +145,7 @@ def test_components_are_written_and_read_again_without_secrets(
         encoder=str(head_folder),
         username=Secret.from_env_var("STORE_USER", strict=False),
         password=Secret.from_env_var("STORE_PASSWORD"),
-        rescore=4,
+        code_bits=4,
     )
     data = KSparseRetriever(document_store=store, top_k=7).to_dict()
     assert "s3cret" not in str(data)
@@ -396,10 +396,10 @@ def test_errors_of_the_server_are_haystack_s(document_store: KSparseDocumentStor
         ({"embedding_dim": 384}, TypeError, "no option 'embedding_dim'"),
         ({"api_key": "s3cret"}, TypeError, "takes 'api_key' as a Secret"),
         ({"hosts": "localhost:9200"}, DocumentStoreError, "not a URL such as http"),
-        ({"index": "a,b"}, DocumentStoreError, "a name holds no ','"),
+        ({"index": "a,b"}, DocumentStoreError, "it must not contain ','"),
         ({"hosts": {"host": "a", "port": 9200}}, DocumentStoreError, "of type dict, not a URL such as http"),
         ({"hosts": [{"host": "a", "password": "s3cret"}]}, DocumentStoreError, "of type dict, not a URL such as http"),
-        ({"hosts": "http://a", "use_ssl": False}, ValueError, "use_ssl is for the URL to say"),
+        ({"hosts": "http://a", "use_ssl": False}, ValueError, "use_ssl belongs into the URL"),
         ({"create_index": True}, TypeError, "no option 'create_index'"),
     ],
 )

@@ -15,6 +15,7 @@ from opensearchpy import OpenSearch
 from connector.cli.main import cli
 from connector.encoders.text import TextEncoder
 from connector.index.derived import restored
+from connector.index.meta import IndexMeta
 from connector.index.schema import prepare_index
 from connector.index.writer import BulkWriter
 from connector.ingest.pipeline import IngestJob
@@ -84,8 +85,8 @@ REFUSED = {
     "an integer of 5,000 digits": (record(f'{{"a": {"1" * 5_000}}}'), "value has 5000 digits"),
     "an integer of 4,000 digits": (record(f'{{"a": {"1" * 4_000}}}'), "Number value length (4000) exceeds"),
     "an id of 5,000 digits": (record(doc_id="1" * 5_000), "value has 5000 digits"),
-    "NaN": (record('{"a": NaN}'), "NaN is no JSON number"),
-    "infinity": (record('{"a": -Infinity}'), "-Infinity is no JSON number"),
+    "NaN": (record('{"a": NaN}'), "NaN is not JSON number"),
+    "infinity": (record('{"a": -Infinity}'), "-Infinity is not JSON number"),
     "a number that becomes infinity": (record('{"a": 1e400}'), "cannot be written as JSON"),
     "a key twice": (record('{"a": 1, "a": 2}'), "key 'a' stands twice"),
     "a byte order mark inside of the file": (b"\xef\xbb\xbf" + record(), "byte order mark at column 1"),
@@ -97,7 +98,7 @@ REFUSED = {
     "a blank id": (record(doc_id='" "'), "has no '_id'"),
     "a version beyond 64 bits": (record(more=', "_version": 9223372036854775808'), "the server takes 0 to"),
     "a version below 0": (record(more=', "_version": -1'), "the server takes 0 to"),
-    "a version that is no integer": (record(more=', "_version": 1e3'), "'_version' is a float"),
+    "a version that is not an integer": (record(more=', "_version": 1e3'), "'_version' is a float"),
     "features of its own": (record(more=', "features": {"1": 2}'), "field 'features' is not in the mapping"),
 }
 
@@ -219,11 +220,11 @@ DOCUMENTS = {
     "NaN": Document("bad", "cats", metadata={"a": float("nan")}),
     "an integer of 5,000 digits": Document("bad", "cats", metadata={"a": 10**5_000}),
     "no JSON": Document("bad", "cats", metadata={"a": object()}),
-    "a key that is no string": Document("bad", "cats", metadata={("a", 1): 1}),  # type: ignore[dict-item]
+    "a key that is not a string": Document("bad", "cats", metadata={("a", 1): 1}),  # type: ignore[dict-item]
     "an integer of 4,000 digits": Document("bad", "cats", metadata={"a": 10**4_000}),
     "a version below 0": Document("bad", "cats", version=-1),
     "a version beyond 64 bits": Document("bad", "cats", version=2**63),
-    "a version that is no integer": Document("bad", "cats", version="1"),  # type: ignore[arg-type]
+    "a version that is not an integer": Document("bad", "cats", version="1"),  # type: ignore[arg-type]
     "a field that is unknown": Document("bad", "cats", fields={"features": {"1": 1}, "x": 1}),
 }
 
@@ -231,7 +232,7 @@ DOCUMENTS = {
 def test_documents_that_nobody_checked_end_in_the_dead_letters_alone(
     folder: Path, client: OpenSearch, index: str, encoder: TextEncoder
 ) -> None:
-    prepare_index(client, index, encoder.fingerprint)
+    prepare_index(client, index, IndexMeta(encoder.fingerprint))
     for number, (name, document) in enumerate(DOCUMENTS.items()):
         with IngestJob(BulkWriter(client, index), encoder, dead_letters=Path(f"{number}.jsonl")) as job:
             job.add([Document(f"{number} before", "cats"), document, Document(f"{number} after", "stars")])

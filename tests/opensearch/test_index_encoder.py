@@ -39,7 +39,7 @@ def ingested(command: Command, head_folder: Path) -> Path:
     """The index, made with codes, six features a document, and a head that is named by a relative path."""
     link = Path("my-head")
     link.symlink_to(head_folder)
-    made = command("ingest", "corpus.jsonl", "--encoder", "my-head", "--k", "6", "--rescore", "4", "--quiet")
+    made = command("ingest", "corpus.jsonl", "--encoder", "my-head", "--k", "6", "--code-bits", "4", "--quiet")
     assert made.exit_code == 0, made.output
     return link
 
@@ -59,7 +59,7 @@ def test_the_index_keeps_where_its_encoder_is(
         ("tune", "--quiet"),
         ("ingest", "corpus.jsonl", "--quiet"),
         ("ingest", "corpus.jsonl", "--dry-run", "--quiet"),
-        ("ingest", "corpus.jsonl", "--k", "6", "--rescore", "4", "--calibrate", "--quiet"),
+        ("ingest", "corpus.jsonl", "--k", "6", "--code-bits", "4", "--calibrate", "--quiet"),
         ("update", "--filter", "lang=en", "--set", "lang=de", "--quiet"),
         ("evaluate", ".", "--quiet"),
         ("label", "many.jsonl", "--output", "labels", "--quiet"),
@@ -116,8 +116,8 @@ def test_another_head_in_its_place_is_another_encoder(command: Command, dense_fo
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--rescore", "2"), "--rescore 2 (it has codes of 4 bits)"),
-        (("--rescore", "none"), "--rescore none (it has codes of 4 bits)"),
+        (("--code-bits", "2"), "--code-bits 2 (it has codes of 4 bits)"),
+        (("--code-bits", "none"), "--code-bits none (it has codes of 4 bits)"),
         (("--shards", "3"), "--shards 3 (it has 1)"),
         (("--idf",), "--idf (its queries are not weighed)"),
         (("--field", "year:integer"), "does not declare year:integer"),
@@ -163,8 +163,8 @@ def test_evaluate_refuses_what_the_index_does_not_have(ingested: Path, command: 
     (Path("qrels")).mkdir()
     Path("queries.jsonl").write_text(json.dumps({"_id": "q1", "text": TEXTS[0]}) + "\n")
     Path("qrels/test.tsv").write_text("query-id\tcorpus-id\tscore\nq1\td0\t1\n")
-    result = command("evaluate", ".", "--rescore", "2")
-    assert result.exit_code == 1 and "only a new one can be made with --rescore 2" in result.stderr
+    result = command("evaluate", ".", "--code-bits", "2")
+    assert result.exit_code == 1 and "only a new index can have --code-bits 2" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_evaluate_refuses_what_the_index_does_not_have(ingested: Path, command: 
 def test_advice_for_an_index_without_codes_works(
     command: Command, head_folder: Path, client: OpenSearch, index: str, arguments: tuple[str, ...], said: str
 ) -> None:
-    plain = ("--encoder", str(head_folder), "--rescore", "none", "--quiet")
+    plain = ("--encoder", str(head_folder), "--code-bits", "none", "--quiet")
     assert command("ingest", "corpus.jsonl", *plain).exit_code == 0
     result = command(*arguments)
     assert result.exit_code == 1 and said in result.stderr, result.output
@@ -200,7 +200,7 @@ def test_a_first_ingestion_without_a_document_leaves_no_index(
     result = command("ingest", "bad.jsonl", "--encoder", str(head_folder), "--quiet")
     assert result.exit_code == 3
     assert "0 indexed + 2 dead-lettered = 2 read" in result.stdout
-    assert f"Index {index} was not made: there is no document to index." in result.stderr
+    assert f"Index {index} was not created: there is no document to index." in result.stderr
     assert not client.indices.exists(index=index)
     assert len(Path(f"{index}.dead-letters.jsonl").read_text().splitlines()) == 2
     assert command("ingest", "corpus.jsonl", "--encoder", str(head_folder), "--quiet").exit_code == 0
@@ -217,9 +217,9 @@ def test_an_empty_corpus_is_an_index_that_is_not_made(command: Command, client: 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--fit-minutes", "3"), "--fit-minutes is the time for --fit"),
+        (("--fit-minutes", "3"), "--fit-minutes needs --fit"),
         (("--dry-run", "--resume"), "leave --resume and --checkpoint out"),
-        (("--dry-run", "--fit", "nothing-here"), "leave one of them out"),
+        (("--dry-run", "--fit", "nothing-here"), "choose one"),
     ],
 )
 def test_options_without_effect_are_refused(command: Command, options: tuple[str, ...], said: str) -> None:
@@ -233,7 +233,7 @@ def test_options_without_effect_are_refused(command: Command, options: tuple[str
         (("ingest", "corpus.jsonl", "--field", "year:int"), "No handler for type [int] declared on field [year]"),
         (("ingest", "corpus.jsonl", "--field", "title:text"), "'title' cannot be declared"),
         (("ingest", "missing.jsonl"), "missing.jsonl does not exist"),
-        (("ingest", "corpus.jsonl", "--resume"), "to go on with. Leave --resume out"),
+        (("ingest", "corpus.jsonl", "--resume"), "to resume. Leave --resume out"),
         (("evaluate", "."), "has no split 'test'"),
         (("search", "stars", "--filter", "lang"), "There is no index"),
     ],
@@ -256,9 +256,9 @@ def test_what_needs_no_model_is_said_before_one_is_loaded(
         (("search", "a", "--fields", "nosuch"), "has title, text, metadata; a key of the metadata is metadata.nosuch"),
         (("search", "a", "--min-score", "nan"), "--min-score must be a number, got nan"),
         (("search", "a", "--bm25-weight", "inf"), "--bm25-weight must be a number above 0, got inf"),
-        (("search", "a", "--rank-window-size", "50"), "the rankings that --hybrid fuses; add --hybrid"),
-        (("search", "a", "--hybrid", "--rank-window-size", "5"), "fuses fewer hits than the 10 that are asked for"),
-        (("search", "a", "--prune-type", "max_ratio"), "say how much with --prune-ratio"),
+        (("search", "a", "--rank-window-size", "50"), "--rank-window-size needs --hybrid"),
+        (("search", "a", "--hybrid", "--rank-window-size", "5"), "is below --top-k 10"),
+        (("search", "a", "--prune-type", "max_ratio"), "needs --prune-ratio"),
         (("update", "--filter", "a=b", "--set", "text=x"), "--set text would give all documents the same text"),
     ],
 )
@@ -278,7 +278,7 @@ def test_a_wrong_option_is_said_before_a_model_is_loaded(
 def test_a_filter_by_what_no_document_has_is_said(ingested: Path, command: Command, arguments: tuple[str, ...]) -> None:
     result = command(*arguments, "--filter", "nosuch=1")
     assert result.exit_code == 0, result.output
-    assert "has metadata.nosuch, which a --filter asks for" in result.stderr
+    assert "has metadata.nosuch, the field of a --filter" in result.stderr
 
 
 def test_a_filter_by_what_documents_have_is_not_remarked(command: Command) -> None:

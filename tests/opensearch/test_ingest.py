@@ -14,6 +14,8 @@ from connector.connection.client import connect
 from connector.corpus import check_documents, read_corpus
 from connector.encoders.text import TextEncoder
 from connector.errors import BulkWriteError, CorpusError
+from connector.index.meta import IndexMeta
+from connector.index.new_index import NewIndex
 from connector.index.schema import prepare_index
 from connector.index.searcher import Searcher
 from connector.index.writer import BulkWriter
@@ -52,7 +54,7 @@ def run(
 
 
 def test_every_document_can_be_found_by_its_own_vector(encoder: TextEncoder, client: OpenSearch, index: str) -> None:
-    prepare_index(client, index, encoder.fingerprint)
+    prepare_index(client, index, IndexMeta(encoder.fingerprint))
     documents = corpus(50)
     result = run(documents, encoder, client, index)
     assert (result.read, result.indexed, result.dead_lettered) == (50, 50, 0)
@@ -69,7 +71,7 @@ def test_every_document_can_be_found_by_its_own_vector(encoder: TextEncoder, cli
 def test_read_is_indexed_and_dead_lettered_for_a_mixed_corpus(
     encoder: TextEncoder, client: OpenSearch, index: str, tmp_path: Path
 ) -> None:
-    prepare_index(client, index, encoder.fingerprint, fields={"year": "integer"})
+    prepare_index(client, index, IndexMeta(encoder.fingerprint), NewIndex(fields={"year": "integer"}))
     lines = [
         b'{"_id": "good1", "text": "stars burn", "year": 1999}',
         b'{"_id": "broken"',
@@ -100,7 +102,7 @@ def test_a_field_that_the_mapping_does_not_know_is_dead_lettered(
     encoder: TextEncoder, client: OpenSearch, index: str, tmp_path: Path
 ) -> None:
     """Where a document was not checked before, the strict mapping refuses it."""
-    prepare_index(client, index, encoder.fingerprint)
+    prepare_index(client, index, IndexMeta(encoder.fingerprint))
     records = [Document("d1", "stars"), Document("d2", "stars", fields={"colour": "red"})]
     result = run(records, encoder, client, index, dead_letters=tmp_path / "dead.jsonl")
     assert (result.indexed, result.dead_lettered) == (1, 1)
@@ -111,7 +113,7 @@ def test_a_field_that_the_mapping_does_not_know_is_dead_lettered(
 def test_dead_letters_can_be_mended_and_sent_again(
     encoder: TextEncoder, client: OpenSearch, index: str, tmp_path: Path
 ) -> None:
-    prepare_index(client, index, encoder.fingerprint, fields={"year": "integer"})
+    prepare_index(client, index, IndexMeta(encoder.fingerprint), NewIndex(fields={"year": "integer"}))
     run([Document("d1", "stars", fields={"year": "x"})], encoder, client, index, dead_letters=tmp_path / "dead.jsonl")
     mended = json.loads((tmp_path / "dead.jsonl").read_text())["document"] | {"year": 1999}
     records = check_documents([mended], fields=["year"])
@@ -120,9 +122,9 @@ def test_dead_letters_can_be_mended_and_sent_again(
 
 
 def test_strict_stops_at_what_the_server_refuses(encoder: TextEncoder, client: OpenSearch, index: str) -> None:
-    prepare_index(client, index, encoder.fingerprint)
+    prepare_index(client, index, IndexMeta(encoder.fingerprint))
     records = [Document("d1", "stars", fields={"colour": "red"}), *corpus(100)]
-    with pytest.raises(CorpusError, match="Stopped, as --strict asks: document 'd1': .*colour"):
+    with pytest.raises(CorpusError, match="Stopped at the first failure: document 'd1': .*colour"):
         run(records, encoder, client, index, strict=True)
     client.indices.refresh(index=index)
     assert client.count(index=index)["count"] < 100
@@ -135,7 +137,7 @@ def test_a_text_without_any_feature_is_dead_lettered(encoder: TextEncoder, clien
             vectors.weights[1] = 0.0
             return vectors
 
-    prepare_index(client, index, encoder.fingerprint)
+    prepare_index(client, index, IndexMeta(encoder.fingerprint))
     result = run(corpus(3), Mute(encoder.model), client, index)
     assert (result.indexed, result.dead_lettered) == (2, 1)
     assert result.reasons == ("document 'd1': the vector has no features; encode a text that is not empty.",)
@@ -143,7 +145,7 @@ def test_a_text_without_any_feature_is_dead_lettered(encoder: TextEncoder, clien
 
 def test_ingesting_again_changes_nothing(encoder: TextEncoder, client: OpenSearch, index: str) -> None:
     for _ in range(2):
-        prepare_index(client, index, encoder.fingerprint)
+        prepare_index(client, index, IndexMeta(encoder.fingerprint))
         assert run(corpus(30), encoder, client, index).indexed == 30
     assert client.count(index=index)["count"] == 30
 
@@ -151,7 +153,7 @@ def test_ingesting_again_changes_nothing(encoder: TextEncoder, client: OpenSearc
 def test_a_run_that_broke_off_can_be_run_again(
     encoder: TextEncoder, client: OpenSearch, index: str, opensearch_url: str
 ) -> None:
-    prepare_index(client, index, encoder.fingerprint)
+    prepare_index(client, index, IndexMeta(encoder.fingerprint))
     with fault_proxy(opensearch_url) as proxy, connect(proxy.url) as through:
         proxy.faults.extend([lambda body, forward: forward(body)] * 3)
         proxy.always = status(400, "no more")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import date
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -24,31 +25,41 @@ from connector.encoders.base_model import DEFAULT_BASE_MODEL, find_base_model, l
 from connector.encoders.load import join
 from connector.encoders.text import TextEncoder
 from connector.errors import BulkWriteError, IndexMappingError
+from connector.index.new_index import NewIndex
 from connector.integrations.langchain import KSparseVectorStore
 from connector.integrations.store import RefusedDocumentsError, StoreWriteError
 from connector.query.filters import Filters
 from connector.vectors.codes import Bits
+from tests.tiny import DIM, build_dense
 
 pytestmark = pytest.mark.opensearch
 
 
 @pytest.fixture(scope="module")
-def dense_features() -> TextEncoder:
-    """A head of so few latents that any two texts share some: the suite wants hits for texts of nothing in common."""
+def real_features() -> TextEncoder:
+    """With the real dense model: LangChain's suite wants "foo" and "bar" told apart."""
     torch.manual_seed(0)
     head = KSparseAutoEncoder(384, 64, 64, base_model=DEFAULT_BASE_MODEL).eval()
     return TextEncoder(join(load_base_model(find_base_model(DEFAULT_BASE_MODEL), "cpu"), head))
 
 
+@pytest.fixture(scope="module")
+def dense_features(dense_folder: Path) -> TextEncoder:
+    """A head of so few latents that any two texts share some: the suite wants hits for texts of nothing in common."""
+    torch.manual_seed(0)
+    head = KSparseAutoEncoder(DIM, 64, 64, base_model=str(dense_folder)).eval()
+    return TextEncoder(join(build_dense(dense_folder.parent / "transformer"), head))
+
+
 @pytest.fixture
 def store(client: OpenSearch, index: str, dense_features: TextEncoder) -> KSparseVectorStore:
-    return KSparseVectorStore(index, encoder=dense_features, client=client)
+    return KSparseVectorStore(index, encoder=dense_features, client=client, new=NewIndex(code_bits=None))
 
 
 class TestKSparseVectorStore(VectorStoreIntegrationTests):
     @pytest.fixture
-    def vectorstore(self, store: KSparseVectorStore) -> Iterator[KSparseVectorStore]:
-        yield store
+    def vectorstore(self, client: OpenSearch, index: str, real_features: TextEncoder) -> Iterator[KSparseVectorStore]:
+        yield KSparseVectorStore(index, encoder=real_features, client=client, new=NewIndex(code_bits=None))
 
 
 def test_a_store_is_searched_by_a_retriever(store: KSparseVectorStore) -> None:
@@ -166,7 +177,7 @@ def test_integers_and_uuids_are_ids_in_all_verbs(store: KSparseVectorStore) -> N
     assert [document.id for document in store.get_by_ids(ids)] == named[2:]
     bad: list[Any] = [1.5]
     for verb in (store.delete, store.get_by_ids, lambda given: store.add_texts(["cats"], ids=given)):
-        with pytest.raises(ValueError, match="1.5 is no id"):
+        with pytest.raises(ValueError, match="1.5 is not an id"):
             verb(bad)
 
 
@@ -307,11 +318,11 @@ def test_documents_are_deleted_by_a_filter_that_says_something(store: KSparseVec
     assert store.store.count() == 1
 
 
-@pytest.mark.parametrize("rescore", [None, 4])
+@pytest.mark.parametrize("code_bits", [None, 4])
 async def test_marginal_relevance_leaves_copies_out(
-    client: OpenSearch, index: str, dense_features: TextEncoder, rescore: Bits | None
+    client: OpenSearch, index: str, dense_features: TextEncoder, code_bits: Bits | None
 ) -> None:
-    store = KSparseVectorStore(index, encoder=dense_features, client=client, rescore=rescore)
+    store = KSparseVectorStore(index, encoder=dense_features, client=client, new=NewIndex(code_bits=code_bits))
     assert store.max_marginal_relevance_search("cats") == []
     texts = [
         "cats sleep on warm stones",
@@ -396,7 +407,7 @@ def test_options_have_the_names_of_langchain_s_own_store(client: OpenSearch, mon
         KSparseVectorStore("docs", client=client, opensearch_url="http://a.example:1")
     with pytest.raises(ValueError, match="this store encodes texts itself"):
         KSparseVectorStore("docs", embedding_function=DeterministicFakeEmbedding(size=6))
-    with pytest.raises(IndexMappingError, match="a name holds no '/'|a name holds no ':'"):
+    with pytest.raises(IndexMappingError, match="it must not contain '/'|it must not contain ':'"):
         KSparseVectorStore("http://localhost:9200")
 
 

@@ -29,6 +29,7 @@ from opensearchpy import OpenSearch
 from connector.corpus.values import plain
 from connector.encoders.text import TextEncoder
 from connector.errors import BulkWriteError
+from connector.index.new_index import NewIndex
 from connector.integrations.llamaindex import KSparseVectorStore
 from connector.integrations.llamaindex_filters import to_clause
 from connector.integrations.store import IndexStore
@@ -41,7 +42,7 @@ Value = int | float | str | list[str] | list[int] | None
 
 @pytest.fixture
 def store(client: OpenSearch, index: str, encoder: TextEncoder) -> KSparseVectorStore:
-    return KSparseVectorStore(index, encoder=encoder, client=client)
+    return KSparseVectorStore(index, encoder=encoder, client=client, new=NewIndex(code_bits=None))
 
 
 def node(node_id: str, text: str, ref_doc_id: str | None = None, **metadata: Any) -> TextNode:
@@ -137,7 +138,7 @@ def nodes(client: OpenSearch, encoder: TextEncoder) -> Iterator[KSparseVectorSto
     """A store of four nodes that tests only read."""
     name = f"test-{uuid4().hex[:12]}"
     client.indices.delete(index=name, ignore_unavailable=True)
-    store = KSparseVectorStore(name, encoder=encoder, client=client)
+    store = KSparseVectorStore(name, encoder=encoder, client=client, new=NewIndex(code_bits=None))
     assert store.add([PLANTS, CATS, RIVERS, STARS]) == ["plants", "cats", "rivers", "stars"]
     yield store
     client.indices.delete(index=name)
@@ -242,7 +243,7 @@ def test_options_of_a_search_are_passed_on(nodes: KSparseVectorStore) -> None:
     hybrid = VectorStoreQuery(query_str="cats sleep", similarity_top_k=1, mode=VectorStoreQueryMode.HYBRID)
     plain = nodes.query(VectorStoreQuery(query_str="cats sleep")).similarities
     fused = nodes.query(hybrid).similarities
-    summed = nodes.query(hybrid, weight=1.0).similarities
+    summed = nodes.query(hybrid, bm25_weight=1.0).similarities
     assert fused and plain and summed
     assert fused[0] < 0.04 < plain[0] < summed[0], "two rankings add 1/61 each; BM25 adds to the dot product"
     hybrid.hybrid_top_k = 2
@@ -440,7 +441,7 @@ def test_unknown_options_are_errors(store: KSparseVectorStore, index: str, clien
         (lambda: store.add([PLANTS], refersh=True), r"add\(\) has no option 'refersh'"),
         (lambda: store.delete("a", filters=None), r"delete\(\) has no option 'filters'"),
         (lambda: store.delete_nodes(["a"], filter=None), r"delete_nodes\(\) has no option 'filter'"),
-        (lambda: store.query(query, widnow=3), r"query\(\) has no option 'widnow'; did you mean 'window'"),
+        (lambda: store.query(query, setings=3), r"query\(\) has no option 'widnow'; did you mean 'settings'"),
         (lambda: store.query(query, mmr_threshold=0.5), "no option 'mmr_threshold'"),
     ]
     for call, message in calls:

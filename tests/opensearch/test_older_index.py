@@ -9,6 +9,8 @@ from opensearchpy import OpenSearch
 
 from connector import BulkWriteError, Document, SparseIndex
 from connector.encoders.text import TextEncoder
+from connector.index.meta import IndexMeta
+from connector.index.new_index import NewIndex
 from connector.index.schema import index_body
 
 pytestmark = pytest.mark.opensearch
@@ -17,7 +19,9 @@ pytestmark = pytest.mark.opensearch
 @pytest.fixture
 def older(client: OpenSearch, index: str, encoder: TextEncoder) -> SparseIndex:
     told = encoder.calibrate(["cats sleep", "stars burn"])
-    body: dict[str, Any] = index_body(told.fingerprint, statistics=told.statistics, settings={"number_of_shards": 1})
+    body: dict[str, Any] = index_body(
+        IndexMeta(told.fingerprint, statistics=told.statistics), NewIndex(settings={"number_of_shards": 1})
+    )
     body["mappings"]["properties"] |= {"unindexed": {"type": "keyword"}, "meta_terms": {"type": "keyword"}}
     client.indices.create(index=index, body=body)
     return SparseIndex(index, client=client, encoder=encoder)

@@ -22,14 +22,17 @@ from connector.encoders.dictionary_file import pack_dictionary, unpack_dictionar
 from connector.encoders.load import load_encoder
 from connector.encoders.text import TextEncoder
 from connector.errors import ClusterError, EncoderError, IndexMappingError
-from connector.index.companion import Companion, cache_folder, fetch_companion
+from connector.files import cache_folder
+from connector.index.companion import Companion, fetch_companion
 from connector.index.drop import drop_index
+from connector.index.new_index import NewIndex
 from connector.index.schema import IndexSchema, existing_schema
 from connector.index.writer import BulkWriter
 from connector.ingest.index_encoder import load_index_encoder
 from connector.ingest.own_dictionary import OwnDictionary
 from connector.ingest.pipeline import IngestJob
 from connector.ingest.prepare import prepare_encoder
+from connector.query.settings import SearchSettings
 from connector.search.retriever import Retriever
 from tests.patience import PATIENCE_S
 from tests.tiny import WORDS
@@ -64,7 +67,11 @@ def named(client: OpenSearch, index: str) -> Iterator[str]:
 
 def prepare(client: OpenSearch, index: str, dense: TextEncoder, texts: list[str] = TEXTS) -> TextEncoder:
     own = OwnDictionary(texts, documents=len(texts))
-    return prepare_encoder(client, index, dense, sample=texts, dictionary=own, rescore=4)
+    return prepare_encoder(client, index, dense, sample=texts, dictionary=own, new=NewIndex(code_bits=4))
+
+
+def dictionaries() -> Path:
+    return cache_folder() / "dictionaries"
 
 
 def dictionary_of(schema: IndexSchema) -> Companion:
@@ -88,9 +95,11 @@ def test_another_machine_searches_without_any_file(
     for row in (0, 7, 600):
         # Codes of 16 dimensions are coarse.
         assert TEXTS[row] in {hit.text for hit in retriever.search(TEXTS[row], top_k=100)}
-        assert TEXTS[row] in {hit.text for hit in retriever.search(TEXTS[row], top_k=10, window=0)}
-    assert [path.stem for path in cache_folder().iterdir()] == [dictionary_of(schema).sha256]
-    assert own_cache in cache_folder().parents
+        assert TEXTS[row] in {
+            hit.text for hit in retriever.search(TEXTS[row], top_k=10, settings=SearchSettings(window=0))
+        }
+    assert [path.stem for path in dictionaries().iterdir()] == [dictionary_of(schema).sha256]
+    assert own_cache in dictionaries().parents
 
 
 def test_rescored_searches_use_more_cells_and_fewer_tokens_than_others(
@@ -130,7 +139,7 @@ def test_a_fetched_dictionary_is_not_fetched_again(client: OpenSearch, named: st
     data = fetch_companion(client, dictionary_of(schema))
     client.indices.delete(index=dictionary_of(schema).index)
     assert fetch_companion(client, dictionary_of(schema)) == data
-    [kept] = cache_folder().iterdir()
+    [kept] = dictionaries().iterdir()
     kept.write_bytes(data[:-1] + b"?")
     with pytest.raises(IndexMappingError, match=r"is not in .* or incomplete\. Restore that index from a snapshot"):
         fetch_companion(client, dictionary_of(schema))
@@ -154,7 +163,9 @@ def test_jobs_that_start_together_use_one_dictionary(client: OpenSearch, named: 
             return texts[:most]
 
         own = OwnDictionary(sample, documents=len(texts))
-        return prepare_encoder(client, named, dense, sample=texts, dictionary=own).fingerprint.digest
+        return prepare_encoder(
+            client, named, dense, sample=texts, dictionary=own, new=NewIndex(code_bits=None)
+        ).fingerprint.digest
 
     with ThreadPoolExecutor(2) as pool:
         one, other = pool.map(start, (TEXTS[:1_100], TEXTS[100:]))
@@ -169,7 +180,14 @@ def test_an_index_that_cannot_be_created_leaves_no_dictionary(
 ) -> None:
     own = OwnDictionary(TEXTS, documents=len(TEXTS))
     with pytest.raises(IndexMappingError, match="number_of_shards"):
-        prepare_encoder(client, named, dense, sample=TEXTS, dictionary=own, settings={"number_of_shards": "many"})
+        prepare_encoder(
+            client,
+            named,
+            dense,
+            sample=TEXTS,
+            dictionary=own,
+            new=NewIndex(settings={"number_of_shards": "many"}, code_bits=None),
+        )
     assert not client.indices.get(index=f"{named}*", params={"expand_wildcards": "all"})
 
 
@@ -185,7 +203,7 @@ def test_documents_of_the_sample_are_not_embedded_again(
     client: OpenSearch, named: str, dense: TextEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = OwnDictionary(TEXTS[:1_100], documents=1_100)
-    told = prepare_encoder(client, named, dense, sample=TEXTS, dictionary=own, rescore=4)
+    told = prepare_encoder(client, named, dense, sample=TEXTS, dictionary=own, new=NewIndex(code_bits=4))
     expected = told.encode_document(TEXTS[1_090:1_110])
     embedded: list[str] = []
     encode = TextEncoder.encode_document
@@ -284,7 +302,7 @@ def with_search(client: OpenSearch, index: str, **setting: int) -> dict[str, obj
 
 
 def test_the_doctor_needs_codes(client: OpenSearch, named: str, dense: TextEncoder, workplace: Path) -> None:
-    prepare_encoder(client, named, dense, sample=TEXTS)
+    prepare_encoder(client, named, dense, sample=TEXTS, new=NewIndex(code_bits=None))
     result = CliRunner().invoke(cli, ["doctor", "--index", named])
     assert result.exit_code == 1
     assert "has no codes to compare hits with" in result.output
@@ -294,7 +312,7 @@ def test_a_store_of_a_framework_needs_no_encoder(client: OpenSearch, named: str)
     """The real dense model, as a user has it."""
     from connector.integrations.store import IndexStore
 
-    store = IndexStore(named, client=client, rescore=4)
+    store = IndexStore(named, client=client)
     store.write([Document(str(row), text) for row, text in enumerate(TEXTS[:1_000])])
     assert dictionary_of(existing_schema(client, named)).size > 1_000
     # Another program.

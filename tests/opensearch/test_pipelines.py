@@ -16,6 +16,8 @@ from opensearchpy import OpenSearch
 from connector.cli.main import cli
 from connector.connection.client import connect
 from connector.errors import BulkWriteError, ClusterError
+from connector.index.meta import IndexMeta
+from connector.index.new_index import NewIndex
 from connector.index.schema import index_body, prepare_index
 from connector.index.writer import BulkWriter
 from connector.types import Deletion, EncoderFingerprint, SparseDocument
@@ -57,7 +59,7 @@ def template(client: OpenSearch, index: str) -> Iterator[Template]:
 
 
 def made(client: OpenSearch, index: str, fingerprint: EncoderFingerprint, **settings: Any) -> str:  # noqa: ANN401
-    prepare_index(client, index, fingerprint, settings={"number_of_replicas": 0, **settings})
+    prepare_index(client, index, IndexMeta(fingerprint), NewIndex(settings={"number_of_replicas": 0, **settings}))
     return index
 
 
@@ -214,9 +216,9 @@ def test_a_block_of_an_index_that_is_there_is_said_at_once(
     made(client, index, fingerprint)
     client.indices.put_settings(index=index, body={f"index.blocks.{block}": True})
     with pytest.raises(ClusterError, match=f"Index '{index}' cannot be written to: .* Lift the block"):
-        prepare_index(client, index, fingerprint)
+        prepare_index(client, index, IndexMeta(fingerprint))
     client.indices.put_settings(index=index, body={f"index.blocks.{block}": None})
-    prepare_index(client, index, fingerprint)
+    prepare_index(client, index, IndexMeta(fingerprint))
     assert ids_in(client, index) == set(), "the question leaves nothing behind"
 
 
@@ -336,7 +338,7 @@ def test_an_alias_without_a_write_index_is_refused_before_anything_is_encoded(
 ) -> None:
     client.indices.put_alias(index=f"{aliased}-2", name=aliased, body={"is_write_index": False})
     with pytest.raises(ClusterError, match="no write index is defined for alias.*or an alias with a write index"):
-        prepare_index(client, aliased, fingerprint)
+        prepare_index(client, aliased, IndexMeta(fingerprint))
     with pytest.raises(BulkWriteError, match="takes no documents: no write index is defined"):
         BulkWriter(client, aliased).write(documents("a"))
 
@@ -345,7 +347,7 @@ def test_a_data_stream_is_refused_before_anything_is_encoded(
     client: OpenSearch, index: str, fingerprint: EncoderFingerprint
 ) -> None:
 
-    mappings = index_body(fingerprint)["mappings"]
+    mappings = index_body(IndexMeta(fingerprint))["mappings"]
     mappings["properties"]["@timestamp"] = {"type": "date"}
     body = {
         "index_patterns": [f"{index}*"],
@@ -357,7 +359,7 @@ def test_a_data_stream_is_refused_before_anything_is_encoded(
     client.indices.create_data_stream(name=index)
     try:
         with pytest.raises(ClusterError, match="only write ops with an op_type of create are allowed in data streams"):
-            prepare_index(client, index, fingerprint)
+            prepare_index(client, index, IndexMeta(fingerprint))
     finally:
         client.indices.delete_data_stream(name=index)
         client.indices.delete_index_template(name=f"{index}-stream")

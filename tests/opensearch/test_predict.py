@@ -12,6 +12,7 @@ from opensearchpy import OpenSearch
 
 from connector.cli.main import cli
 from connector.encoders.text import TextEncoder
+from connector.index.new_index import NewIndex
 from connector.index.writer import BulkWriter
 from connector.ingest.pipeline import ingest_documents
 from connector.ingest.predict import predict
@@ -30,13 +31,15 @@ def corpus(count: int) -> list[Document]:
 def test_the_size_of_an_index_is_predicted_within_a_tenth(client: OpenSearch, index: str, lexical: TextEncoder) -> None:
     documents = corpus(6_000)
     shares: list[int] = []
-    prediction = predict(client, lexical, documents, rescore=4, sample_size=1_000, progress=shares.append)
+    prediction = predict(
+        client, lexical, documents, new=NewIndex(code_bits=4), sample_size=1_000, progress=shares.append
+    )
     assert (prediction.documents, prediction.sampled, prediction.requests) == (6_000, 1_000, 12)
     assert shares == list(range(1, 6_001))
     assert not client.indices.exists(index="ksparse-dry-run-*", params={"allow_no_indices": "false"})
     settings = {"number_of_shards": 1, "number_of_replicas": 0, "store.stats_refresh_interval": "0s"}
     texts = [document.content for document in documents[:1_000]]
-    told = prepare_encoder(client, index, lexical, sample=texts, rescore=4, settings=settings)
+    told = prepare_encoder(client, index, lexical, sample=texts, new=NewIndex(code_bits=4, settings=settings))
     ingest_documents(documents, told, BulkWriter(client, index))
     client.indices.forcemerge(index=index, max_num_segments=1)
     client.indices.flush(index=index, force=True)
@@ -48,14 +51,14 @@ def test_the_size_of_an_index_is_predicted_within_a_tenth(client: OpenSearch, in
 def test_failures_are_foreseen(client: OpenSearch, encoder: TextEncoder) -> None:
     documents: list[Document | MalformedRecord] = [*corpus(20), MalformedRecord("c.jsonl:9", "not valid JSON", "{")]
     documents.append(Document("bad", "text", fields={"colour": "red"}))
-    prediction = predict(client, encoder, documents)
+    prediction = predict(client, encoder, documents, new=NewIndex(code_bits=None))
     assert (prediction.documents, prediction.malformed, prediction.refused) == (21, 1, 1)
     assert prediction.reasons[0] == "c.jsonl:9: not valid JSON"
     assert prediction.reasons[1].startswith("document 'bad': ")
 
 
 def test_nothing_comes_to_nothing(client: OpenSearch, encoder: TextEncoder) -> None:
-    prediction = predict(client, encoder, [])
+    prediction = predict(client, encoder, [], new=NewIndex(code_bits=None))
     assert (prediction.documents, prediction.index_bytes, prediction.requests, prediction.seconds) == (0, 0, 0, 0.0)
 
 

@@ -13,10 +13,13 @@ from opensearchpy import OpenSearch
 
 from connector.encoders.text import TextEncoder
 from connector.errors import EncoderError, EncoderMismatchError, SearchError
+from connector.index.meta import IndexMeta
+from connector.index.new_index import NewIndex
 from connector.index.schema import existing_schema, prepare_index
 from connector.index.writer import BulkWriter
 from connector.ingest.pipeline import ingest_documents
 from connector.ingest.prepare import prepare_encoder
+from connector.query.settings import SearchSettings
 from connector.search.retriever import Retriever
 from connector.types import Document
 from tests.patience import PATIENCE_S
@@ -29,7 +32,7 @@ TEXTS = [" ".join(RANDOM.choice(WORDS, 6)) for _ in range(60)]
 
 
 def test_the_index_keeps_the_statistics_and_tells_them(client: OpenSearch, index: str, lexical: TextEncoder) -> None:
-    told = prepare_encoder(client, index, lexical, sample=TEXTS)
+    told = prepare_encoder(client, index, lexical, sample=TEXTS, new=NewIndex(code_bits=None))
     assert told.statistics is not None and told.statistics.token_weights.any()
     documents = [Document(str(row), text) for row, text in enumerate(TEXTS)]
     assert ingest_documents(documents, told, BulkWriter(client, index)).indexed == 60
@@ -37,13 +40,13 @@ def test_the_index_keeps_the_statistics_and_tells_them(client: OpenSearch, index
     retriever = Retriever(client, index, lexical)
     assert retriever.encoder.fingerprint.digest == told.fingerprint.digest != lexical.fingerprint.digest
     assert retriever.schema.weight_exponent < -100, "weights are stored in few bits"
-    found = retriever.search(TEXTS[3], top_k=1, k_query=K)
+    found = retriever.search(TEXTS[3], top_k=1, settings=SearchSettings(k_query=K))
     [expected] = told.encode_query([TEXTS[3]], k=K).as_mappings()
     [kept] = told.encode_document([TEXTS[3]]).as_mappings()
     assert found[0].doc_id == "3"
     score = sum(weight * kept.get(feature, 0.0) for feature, weight in expected.items())
     assert found[0].score == pytest.approx(score, rel=2**-8)
-    again = prepare_encoder(client, index, lexical, sample=["another corpus"])
+    again = prepare_encoder(client, index, lexical, sample=["another corpus"], new=NewIndex(code_bits=None))
     assert again.fingerprint.digest == told.fingerprint.digest, "the first documents decide"
 
 
@@ -56,7 +59,7 @@ def test_the_sample_is_drawn_only_for_a_new_index(client: OpenSearch, index: str
         return TEXTS
 
     for _ in range(2):
-        prepare_encoder(client, index, lexical, sample=sample)
+        prepare_encoder(client, index, lexical, sample=sample, new=NewIndex(code_bits=None))
     assert drawn == 1
 
 
@@ -68,7 +71,7 @@ def test_jobs_that_start_together_agree(client: OpenSearch, index: str, lexical:
             together.wait(PATIENCE_S)
             return texts
 
-        return prepare_encoder(client, index, lexical, sample=sample).fingerprint.digest
+        return prepare_encoder(client, index, lexical, sample=sample, new=NewIndex(code_bits=None)).fingerprint.digest
 
     with ThreadPoolExecutor(2) as pool:
         one, other = pool.map(start, (TEXTS[:30], TEXTS[30:]))
@@ -76,20 +79,20 @@ def test_jobs_that_start_together_agree(client: OpenSearch, index: str, lexical:
 
 
 def test_without_a_sample_the_encoder_stays_as_it_is(client: OpenSearch, index: str, lexical: TextEncoder) -> None:
-    assert prepare_encoder(client, index, lexical) is lexical
+    assert prepare_encoder(client, index, lexical, new=NewIndex(code_bits=None)) is lexical
     assert existing_schema(client, index).statistics is None
     assert Retriever(client, index, lexical).encoder is lexical
 
 
 def test_an_encoder_without_a_head_has_no_statistics(client: OpenSearch, index: str, tmp_path: Path) -> None:
     splade = TextEncoder(build_splade(tmp_path / "splade"))
-    assert prepare_encoder(client, index, splade, sample=TEXTS) is splade
+    assert prepare_encoder(client, index, splade, sample=TEXTS, new=NewIndex(code_bits=None)) is splade
     assert existing_schema(client, index).statistics is None
 
 
 def test_an_index_notes_that_queries_are_weighed_by_idf(client: OpenSearch, index: str, tmp_path: Path) -> None:
     splade = TextEncoder(build_splade(tmp_path / "splade"))
-    told = prepare_encoder(client, index, splade.with_idf(), sample=TEXTS)
+    told = prepare_encoder(client, index, splade.with_idf(), sample=TEXTS, new=NewIndex(code_bits=None))
     documents = [Document(str(row), text) for row, text in enumerate(TEXTS)]
     assert ingest_documents(documents, told, BulkWriter(client, index)).indexed == len(TEXTS)
     retriever = Retriever(client, index, splade, source=False)
@@ -109,23 +112,29 @@ def test_an_index_notes_that_queries_are_weighed_by_idf(client: OpenSearch, inde
 
 def test_idf_that_was_never_measured_is_noted_as_well(client: OpenSearch, index: str, tmp_path: Path) -> None:
     splade = TextEncoder(build_splade(tmp_path / "splade"))
-    told = prepare_encoder(client, index, splade.with_idf())
+    told = prepare_encoder(client, index, splade.with_idf(), new=NewIndex(code_bits=None))
     assert Retriever(client, index, splade).encoder.fingerprint == told.fingerprint
 
 
 def test_another_encoder_is_refused_with_statistics_or_without(
     client: OpenSearch, index: str, lexical: TextEncoder, encoder: TextEncoder, tmp_path: Path
 ) -> None:
-    prepare_encoder(client, index, lexical, sample=TEXTS)
+    prepare_encoder(client, index, lexical, sample=TEXTS, new=NewIndex(code_bits=None))
     for other in (encoder, TextEncoder(build_splade(tmp_path / "splade"))):
         with pytest.raises(EncoderMismatchError, match="their features do not match"):
             Retriever(client, index, other)
         with pytest.raises(EncoderMismatchError, match="their features do not match"):
-            prepare_encoder(client, index, other, sample=TEXTS)
+            prepare_encoder(client, index, other, sample=TEXTS, new=NewIndex(code_bits=None))
 
 
 def test_the_settings_and_fields_are_passed_on(client: OpenSearch, index: str, lexical: TextEncoder) -> None:
-    prepare_encoder(client, index, lexical, sample=TEXTS, fields={"year": "integer"}, settings={"number_of_shards": 2})
+    prepare_encoder(
+        client,
+        index,
+        lexical,
+        sample=TEXTS,
+        new=NewIndex(fields={"year": "integer"}, settings={"number_of_shards": 2}, code_bits=None),
+    )
     assert existing_schema(client, index).fields == {"year": "integer"}
     assert client.indices.get_settings(index=index)[index]["settings"]["index"]["number_of_shards"] == "2"
 
@@ -138,7 +147,7 @@ def test_statistics_of_the_real_vocabulary_fit_into_a_mapping(
     steps = np.random.default_rng(0).integers(0, 256, 30_522)
     weights = np.asarray(steps / 64, dtype=np.float32)
     statistics = CorpusStatistics(np.ones(384, np.float32), weights, 30.0)
-    prepare_index(client, index, lexical.fingerprint, statistics=statistics)
+    prepare_index(client, index, IndexMeta(lexical.fingerprint, statistics=statistics))
     kept = existing_schema(client, index).statistics
     assert kept is not None and np.array_equal(kept.token_weights, weights)
     assert len(statistics.to_json()["token_weights"]) < 45_000
@@ -148,7 +157,7 @@ def test_statistics_of_the_real_vocabulary_fit_into_a_mapping(
 def test_codes_put_hits_into_the_dense_order(
     client: OpenSearch, index: str, lexical: TextEncoder, bits: Literal[2, 8]
 ) -> None:
-    told = prepare_encoder(client, index, lexical, sample=TEXTS, rescore=bits)
+    told = prepare_encoder(client, index, lexical, sample=TEXTS, new=NewIndex(code_bits=bits))
     assert told.code is not None and told.code.bits == bits
     documents = [Document(str(row), text) for row, text in enumerate(TEXTS)]
     assert ingest_documents(documents, told, BulkWriter(client, index)).indexed == 60
@@ -157,11 +166,11 @@ def test_codes_put_hits_into_the_dense_order(
     dense = lexical.embed(TEXTS) @ lexical.embed(TEXTS, task="query").T
     largest = 0.0
     for row in range(10):
-        found = retriever.search(TEXTS[row], top_k=5, k_query=K)
+        found = retriever.search(TEXTS[row], top_k=5, settings=SearchSettings(k_query=K))
         scores = {int(hit.doc_id): hit.score for hit in found}
         largest = max(largest, *(abs(score - 1 - dense[doc, row]) for doc, score in scores.items()))
-        assert found == retriever.search_many([TEXTS[row]], top_k=5, k_query=K)[0]
-        alone = retriever.search(TEXTS[row], top_k=5, k_query=K, window=0)
+        assert found == retriever.search_many([TEXTS[row]], top_k=5, settings=SearchSettings(k_query=K))[0]
+        alone = retriever.search(TEXTS[row], top_k=5, settings=SearchSettings(k_query=K, window=0))
         assert alone[0].score != pytest.approx(found[0].score, rel=1e-3), "features alone have other scores"
     assert largest < {2: 0.5, 8: 0.03}[bits]
     source = client.get(index=index, id="0")["_source"]
@@ -169,10 +178,10 @@ def test_codes_put_hits_into_the_dense_order(
 
 
 def test_a_window_needs_codes(client: OpenSearch, index: str, lexical: TextEncoder, tmp_path: Path) -> None:
-    prepare_encoder(client, index, lexical, sample=TEXTS)
+    prepare_encoder(client, index, lexical, sample=TEXTS, new=NewIndex(code_bits=None))
     with pytest.raises(SearchError, match=f"Index '{index}' has no codes to rescore 50 hits by; search it"):
-        Retriever(client, index, lexical).search("stars burn", window=50)
+        Retriever(client, index, lexical).search("stars burn", settings=SearchSettings(window=50))
     splade = TextEncoder(build_splade(tmp_path / "splade"))
     with pytest.raises(EncoderError, match="rescoring needs a dense model"):
-        prepare_encoder(client, f"{index}-other", splade, rescore=4)
+        prepare_encoder(client, f"{index}-other", splade, new=NewIndex(code_bits=4))
     assert not client.indices.exists(index=f"{index}-other")

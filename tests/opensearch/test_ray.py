@@ -24,6 +24,8 @@ from connector.cli.main import cli
 from connector.connection.client import connect
 from connector.encoders.text import TextEncoder
 from connector.errors import BulkWriteError, ClusterError, ConnectorError
+from connector.index.meta import IndexMeta
+from connector.index.new_index import NewIndex
 from connector.index.schema import prepare_index, read_schema, read_uuid
 from connector.ingest.ray.job import RayIngest, import_ray
 from connector.ingest.ray.worker import Worker, read_rows
@@ -221,6 +223,7 @@ def test_a_killed_worker_loses_and_doubles_nothing(
         chunk_size=20,
         max_in_flight=1,
         dead_letters=tmp_path / "dead.jsonl",
+        new=NewIndex(code_bits=None),
     )
     result = job.ingest_corpus(corpus, progress=seen.append)
     processes = {path.name for path in (tmp_path / "processes").iterdir()}
@@ -249,7 +252,7 @@ def test_a_dataset_is_read_by_the_rules_of_parquet(
         connect=KilledOnce(opensearch_url, tmp_path, os.getpid()),
         encoder=str(head_folder),
         dead_letters=tmp_path / "dead.jsonl",
-        fields={"year": "integer"},
+        new=NewIndex(fields={"year": "integer"}, code_bits=None),
         batch_rows=20,
     )
     result = job.ingest_dataset(ray.data.read_parquet(str(tmp_path / "c.parquet")))
@@ -273,13 +276,13 @@ def test_a_token_that_no_worker_has_ends_the_run_without_being_shown(
     index: str,
     client: OpenSearch,
 ) -> None:
-    prepare_index(client, index, encoder.fingerprint)
+    prepare_index(client, index, IndexMeta(encoder.fingerprint))
     url, driver = front.url, os.getpid()
 
     def connect_here() -> OpenSearch:
         return connect(url, bearer_token=TOKEN if os.getpid() == driver else f"not-{TOKEN}")
 
-    job = RayIngest(index=index, connect=connect_here, encoder=str(head_folder))
+    job = RayIngest(index=index, connect=connect_here, encoder=str(head_folder), new=NewIndex(code_bits=None))
     with pytest.raises(ClusterError, match=r"refuses the credentials \(401\)") as refused:
         job.ingest_corpus(corpus)
     assert TOKEN not in f"{refused.value} {refused.value.__cause__!r}"
@@ -323,7 +326,9 @@ def test_tensors_of_a_dataset_are_left_out(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     rows = [{"id": number, "text": "stars burn", "vec": np.arange(4.0), "tags": ["a"]} for number in range(3)]
-    job = RayIngest(index=index, connect=partial(connect, opensearch_url), encoder=str(head_folder))
+    job = RayIngest(
+        index=index, connect=partial(connect, opensearch_url), encoder=str(head_folder), new=NewIndex(code_bits=None)
+    )
     result = job.ingest_dataset(ray.data.from_items(rows))
     assert (result.read, result.indexed) == (3, 3)
     assert client.get(index=index, id="2")["_source"] == {"text": "stars burn", "metadata": {"tags": ["a"]}}
@@ -336,15 +341,17 @@ def test_a_worker_takes_tensors_as_the_driver_does(
 ) -> None:
     kind = pyarrow.fixed_shape_tensor(pyarrow.float32(), (2,))
     vectors = pyarrow.ExtensionArray.from_storage(kind, pyarrow.array([[1.0, 2.0]], kind.storage_type))
-    prepare_index(client, index, encoder.fingerprint)
-    job = RayIngest(index=index, connect=partial(connect, opensearch_url), encoder=str(head_folder))
+    prepare_index(client, index, IndexMeta(encoder.fingerprint))
+    job = RayIngest(
+        index=index, connect=partial(connect, opensearch_url), encoder=str(head_folder), new=NewIndex(code_bits=None)
+    )
     rows = pyarrow.table({"id": ["1"], "text": ["stars"], "vec": vectors})
     outcome = Worker(job, read_uuid(client, index), read_rows)(rows)
     assert (outcome["read"], outcome["indexed"], outcome["letters"]) == ([1], [1], [""])
 
 
 def test_actors_that_leave_no_cpu_to_read_with_are_refused(ray: Any) -> None:  # noqa: ANN401
-    job = RayIngest(index="none", connect=lambda: connect("http://localhost:1"), actors=2)
+    job = RayIngest(index="none", connect=lambda: connect("http://localhost:1"), actors=2, new=NewIndex(code_bits=None))
     with pytest.raises(ValueError, match="2 actors leave none of Ray's 2 CPUs"):
         job.ingest_dataset(ray.data.from_items([{"id": "1", "text": "stars"}]))
 
@@ -360,16 +367,20 @@ def test_what_ends_a_worker_ends_the_run_in_its_own_words(
     with fault_proxy(opensearch_url) as proxy:
         proxy.always = status(400, "not today")
         url = proxy.url
-        job = RayIngest(index=index, connect=lambda: connect(url), encoder=str(head_folder), actors=1)
-        with pytest.raises(BulkWriteError, match=r"refuses the write into .* \(400\): not today"):
+        job = RayIngest(
+            index=index, connect=lambda: connect(url), encoder=str(head_folder), actors=1, new=NewIndex(code_bits=None)
+        )
+        with pytest.raises(BulkWriteError, match=r"refused a write to .* \(400\): not today"):
             job.ingest_corpus(corpus)
 
 
 def test_a_worker_that_meets_another_index_than_the_driver_writes_nothing(
     encoder: TextEncoder, head_folder: Path, index: str, client: OpenSearch, opensearch_url: str
 ) -> None:
-    prepare_index(client, index, encoder.fingerprint)
-    job = RayIngest(index=index, connect=lambda: connect(opensearch_url), encoder=str(head_folder))
+    prepare_index(client, index, IndexMeta(encoder.fingerprint))
+    job = RayIngest(
+        index=index, connect=lambda: connect(opensearch_url), encoder=str(head_folder), new=NewIndex(code_bits=None)
+    )
     rows = pyarrow.table({"id": ["1"], "text": ["stars"]})
     with pytest.raises(ClusterError, match="has another index .* than the one that the driver prepared"):
         Worker(job, "the driver's", read_rows)(rows)
@@ -379,7 +390,9 @@ def test_a_worker_that_meets_another_index_than_the_driver_writes_nothing(
 
 
 def test_what_connects_is_not_shown() -> None:
-    job = RayIngest(index="docs", connect=partial(connect, "http://localhost:9200", password="secret"))
+    job = RayIngest(
+        index="docs", connect=partial(connect, "http://localhost:9200", password="secret"), new=NewIndex(code_bits=None)
+    )
     assert "secret" not in repr(job)
 
 

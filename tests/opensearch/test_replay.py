@@ -17,6 +17,7 @@ from connector.corpus.read import check_documents
 from connector.encoders.base import Encoder
 from connector.encoders.text import TextEncoder
 from connector.errors import BulkWriteError
+from connector.index.new_index import NewIndex
 from connector.index.writer import BulkWriter
 from connector.ingest.ledger import IngestResult
 from connector.ingest.pipeline import IngestJob
@@ -73,7 +74,9 @@ class Workshop:
 
 @pytest.fixture
 def shop(client: OpenSearch, index: str, encoder: TextEncoder, tmp_path: Path) -> Workshop:
-    prepare_encoder(client, index, encoder, fields=FIELDS, settings={"number_of_replicas": 0})
+    prepare_encoder(
+        client, index, encoder, new=NewIndex(fields=FIELDS, settings={"number_of_replicas": 0}, code_bits=None)
+    )
     return Workshop(client, index, encoder, tmp_path / "letters.jsonl")
 
 
@@ -154,7 +157,7 @@ def test_a_change_of_a_document_that_is_not_there_makes_one_only_if_it_was_to(sh
         assert counts(result) == (1, 1, 0, 0) and shop.source("a") == {"text": "cats", "year": 1999}
         return
     assert counts(result) == (1, 0, 0, 1) and shop.source("a") is None
-    assert shop.kept()[0]["reason"] == "the index does not hold it; an upsert would make it"
+    assert shop.kept()[0]["reason"] == "the index does not hold it; an upsert would create it"
     shop.ingest(Document("a", "dogs", "Title"))
     assert counts(shop.replay()) == (1, 1, 0, 0)
     assert shop.source("a") == {"text": "cats", "title": "Title", "year": 1999}
@@ -210,7 +213,7 @@ def test_letters_are_not_compared_with_another_index_of_the_same_name(
 ) -> None:
     shop.ingest(refused("a", "old"))
     client.indices.delete(index=shop.index)
-    prepare_encoder(client, shop.index, encoder, fields=FIELDS)
+    prepare_encoder(client, shop.index, encoder, new=NewIndex(fields=FIELDS, code_bits=None))
     shop.ingest(Document("a", "new"))
     shop.edit('"soon"', "1999")
     assert counts(shop.replay()) == (1, 0, 0, 1)
@@ -228,7 +231,7 @@ def test_a_malformed_record_is_known_by_its_id(shop: Workshop) -> None:
 def test_a_record_that_was_repaired_is_written_once(
     shop: Workshop, client: OpenSearch, opensearch_url: str, workplace: Path
 ) -> None:
-    """Nobody knows the id of what is no JSON, so what is repaired is new; but not each time that it is replayed."""
+    """Nobody knows the id of what is not JSON, so what is repaired is new; but not each time that it is replayed."""
     shop.ingest(Document("a", "held"))
     line = {"operation": "index", "location": "c:1", "status": 0, "type": "malformed_record", "reason": "no JSON"}
     shop.letters.write_text(json.dumps(line | {"attempts": 0, "raw": '{"_id": "a", "text": "repaired"'}) + "\n")

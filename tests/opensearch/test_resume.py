@@ -76,7 +76,7 @@ def test_a_run_that_was_stopped_goes_on(
         started.send_signal(how)
         _, errors = started.communicate(timeout=PATIENCE_S)
     if how == signal.SIGTERM:
-        assert started.returncode == 4 and "Run the same command again with --resume" in errors
+        assert started.returncode == 4 and "Rerun the command with --resume" in errors
     mark = json.loads(checkpoint.read_text())["watermark"]
     assert 0 < mark["read"] < COUNT
     slowed.bulks.clear()
@@ -111,7 +111,7 @@ def test_another_input_is_not_gone_on_with(
     assert other.exit_code == 1 and "is of another input" in other.output
     corpus.write_text(before)
     anew = run("ingest", str(corpus), *options)
-    assert anew.exit_code == 3 and "--resume goes on with it. Beginning anew." in anew.stderr
+    assert anew.exit_code == 3 and "which --resume would continue. Starting over." in anew.stderr
 
 
 def test_standard_input_cannot_be_resumed(corpus: Path, options: list[str]) -> None:
@@ -165,7 +165,7 @@ def test_dead_letters_are_sent_again(
 def test_a_file_of_something_else_is_not_sent(corpus: Path, options: list[str], index: str) -> None:
     assert run("ingest", str(corpus), *options).exit_code == 3
     refused = run("replay", str(corpus), *options)
-    assert refused.exit_code == 2 and "corpus.jsonl:1 is no dead letter" in refused.output
+    assert refused.exit_code == 2 and "corpus.jsonl:1 is not a dead letter" in refused.output
     letters = f"{index}.dead-letters.jsonl"
     same = run("replay", letters, *options, "--dead-letters", letters)
-    assert same.exit_code == 2 and "What fails again stays in" in same.output
+    assert same.exit_code == 2 and "Letters that fail again stay in" in same.output

@@ -10,9 +10,12 @@ from opensearchpy import OpenSearch
 from connector.connection.client import connect
 from connector.encoders.text import TextEncoder
 from connector.errors import EncoderMismatchError, IndexMappingError, SearchError
+from connector.index.meta import IndexMeta
+from connector.index.new_index import NewIndex
 from connector.index.schema import prepare_index
 from connector.index.writer import BulkWriter
 from connector.ingest.pipeline import ingest_documents
+from connector.query.settings import SearchSettings
 from connector.search.retriever import Retriever
 from connector.types import Document, SparseVectors
 from tests.fault_proxy import fault_proxy
@@ -29,7 +32,7 @@ TEXTS = {
 
 @pytest.fixture
 def retriever(client: OpenSearch, index: str, encoder: TextEncoder) -> Iterator[Retriever]:
-    prepare_index(client, index, encoder.fingerprint, fields={"year": "integer"})
+    prepare_index(client, index, IndexMeta(encoder.fingerprint), NewIndex(fields={"year": "integer"}))
     documents = [
         Document(doc_id, text, metadata={"of": doc_id}, fields={"year": 1999}) for doc_id, text in TEXTS.items()
     ]
@@ -54,7 +57,7 @@ def test_many_queries_find_what_each_finds(retriever: Retriever) -> None:
 
 def test_fewer_features_of_a_query_can_be_kept(retriever: Retriever, encoder: TextEncoder) -> None:
     [(_, strongest)] = encoder.encode_query([TEXTS["cats"]], k=1).as_mappings()[0].items()
-    scores = {hit.doc_id: hit.score for hit in retriever.search(TEXTS["cats"], k_query=1)}
+    scores = {hit.doc_id: hit.score for hit in retriever.search(TEXTS["cats"], settings=SearchSettings(k_query=1))}
     # The document holds the same feature at the same weight.
     assert scores["cats"] == pytest.approx(strongest**2, rel=2**-8)
 
@@ -114,7 +117,7 @@ def test_a_splade_indexes_and_searches(
     client: OpenSearch, index: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     splade = TextEncoder(build_splade(tmp_path_factory.mktemp("splade") / "transformer"))
-    prepare_index(client, index, splade.fingerprint)
+    prepare_index(client, index, IndexMeta(splade.fingerprint))
     documents = [Document(doc_id, text) for doc_id, text in TEXTS.items()]
     assert ingest_documents(documents, splade, BulkWriter(client, index)).indexed == 3
     [vector] = splade.encode_query([TEXTS["cats"]]).as_mappings()
@@ -136,7 +139,7 @@ def test_a_query_that_is_asked_again_is_not_encoded_again(
     first = retriever.search(TEXTS["cats"])
     assert retriever.search(TEXTS["cats"]) == first
     assert encoded == [TEXTS["cats"]]
-    retriever.search(TEXTS["cats"], k_query=1)
+    retriever.search(TEXTS["cats"], settings=SearchSettings(k_query=1))
     assert len(encoded) == 2, "other features are another encoding"
     forgetful = Retriever(client, retriever.schema.index, encoder, cached_queries=0)
     assert forgetful.search(TEXTS["cats"]) == forgetful.search(TEXTS["cats"]) == first

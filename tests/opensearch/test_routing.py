@@ -15,6 +15,7 @@ from connector.cli.main import cli
 from connector.encoders.load import load_encoder
 from connector.encoders.text import TextEncoder
 from connector.errors import IndexMappingError
+from connector.index.new_index import NewIndex
 from connector.index.writer import BulkWriter
 from connector.ingest.ledger import IngestResult
 from connector.ingest.pipeline import IngestJob
@@ -50,7 +51,7 @@ class Counting:
 @pytest.fixture
 def routed(client: OpenSearch, index: str, encoder: TextEncoder) -> Iterator[str]:
     """Five shards, and d0 to d9 by the routings t0 and t1."""
-    prepare_encoder(client, index, encoder, settings=SHARDS)
+    prepare_encoder(client, index, encoder, new=NewIndex(settings=SHARDS, code_bits=None))
     documents = [
         Document(f"d{row}", f"cats sleep {row}", f"Title {row}", {"row": row}, routing=f"t{row % 2}")
         for row in range(10)
@@ -137,7 +138,7 @@ def test_a_deletion_without_a_routing_deletes_the_document_wherever_it_lies(
 def test_what_was_written_by_a_routing_in_the_same_job_is_deleted(
     client: OpenSearch, index: str, encoder: TextEncoder
 ) -> None:
-    prepare_encoder(client, index, encoder, settings=SHARDS)
+    prepare_encoder(client, index, encoder, new=NewIndex(settings=SHARDS, code_bits=None))
     result = write(client, index, encoder, Document("d1", "cats", routing="t1"), Deletion("d1"))
     assert (result.indexed, result.deleted) == (1, 1)
     assert held(client, index) == []
@@ -188,7 +189,7 @@ def test_an_id_of_several_documents_is_not_guessed(client: OpenSearch, routed: s
 @pytest.fixture
 def required(client: OpenSearch, index: str, encoder: TextEncoder) -> str:
     """An index that takes no document without a routing."""
-    prepare_encoder(client, index, encoder, settings=SHARDS, mappings=REQUIRED)
+    prepare_encoder(client, index, encoder, new=NewIndex(settings=SHARDS, mappings=REQUIRED, code_bits=None))
     return index
 
 
@@ -313,7 +314,7 @@ def test_reencode_reports_a_document_of_another_routing(
 def joined(client: OpenSearch, index: str, encoder: TextEncoder) -> Iterator[str]:
     """An alias of two indices; the second takes what is written, the first holds d1."""
     for number in (1, 2):
-        prepare_encoder(client, f"{index}-{number}", encoder)
+        prepare_encoder(client, f"{index}-{number}", encoder, new=NewIndex(code_bits=None))
         client.indices.put_alias(index=f"{index}-{number}", name=index, body={"is_write_index": number == 2})
     write(client, f"{index}-1", encoder, Document("d1", "cats sleep"))
     yield index
@@ -334,7 +335,7 @@ def test_a_change_by_id_names_one_index(
 def test_an_alias_with_a_filter_changes_and_deletes_what_it_shows_alone(
     client: OpenSearch, index: str, encoder: TextEncoder
 ) -> None:
-    prepare_encoder(client, index, encoder)
+    prepare_encoder(client, index, encoder, new=NewIndex(code_bits=None))
     mine, other = (
         Document("a1", "cats", metadata={"tenant": "alpha"}),
         Document("b1", "dogs", metadata={"tenant": "beta"}),

@@ -10,6 +10,8 @@ from opensearchpy.exceptions import RequestError, TransportError
 
 from connector.connection.client import check_server, connect
 from connector.errors import ClusterError, EncoderMismatchError, IndexMappingError
+from connector.index.meta import IndexMeta
+from connector.index.new_index import NewIndex
 from connector.index.schema import (
     IndexSchema,
     check_encoder,
@@ -20,7 +22,8 @@ from connector.index.schema import (
     read_weight_exponent,
 )
 from connector.index.writer import BulkWriter
-from connector.types import EncoderFingerprint, SearchDefaults, SparseDocument
+from connector.query.settings import SearchSettings
+from connector.types import EncoderFingerprint, SparseDocument
 
 pytestmark = pytest.mark.opensearch
 
@@ -43,7 +46,9 @@ def test_the_server_is_new_enough(client: OpenSearch) -> None:
 def test_a_missing_index_is_made_with_our_mapping(
     client: OpenSearch, index: str, fingerprint: EncoderFingerprint
 ) -> None:
-    schema = prepare_index(client, index, fingerprint, fields={"year": "integer"}, settings={"number_of_shards": 2})
+    schema = prepare_index(
+        client, index, IndexMeta(fingerprint), NewIndex(fields={"year": "integer"}, settings={"number_of_shards": 2})
+    )
     assert schema == IndexSchema(index, fingerprint, {"year": "integer"}, names=(index,), space=schema.space)
     mapping = client.indices.get_mapping(index=index)[index]["mappings"]
     assert mapping["dynamic"] == "strict"
@@ -68,24 +73,29 @@ def test_the_fingerprint_comes_back_whole(
     client: OpenSearch, index: str, fingerprint: EncoderFingerprint, k: int | None
 ) -> None:
     written = replace(fingerprint, k=k, max_seq_length=k, revision="abc")
-    prepare_index(client, index, written)
+    prepare_index(client, index, IndexMeta(written))
     assert existing_schema(client, index).encoder == written
     meta = client.indices.get_mapping(index=index)[index]["mappings"]["_meta"]
     assert meta["ksparse"]["encoder"]["digest"] == written.digest
 
 
 def test_an_index_that_is_there_is_taken_again(client: OpenSearch, index: str, fingerprint: EncoderFingerprint) -> None:
-    first = prepare_index(client, index, fingerprint, fields={"year": "integer"})
-    assert prepare_index(client, index, fingerprint) == first
-    assert prepare_index(client, index, replace(fingerprint, base_model="copy"), fields={"year": "integer"}) == first
+    first = prepare_index(client, index, IndexMeta(fingerprint), NewIndex(fields={"year": "integer"}))
+    assert prepare_index(client, index, IndexMeta(fingerprint)) == first
+    assert (
+        prepare_index(
+            client, index, IndexMeta(replace(fingerprint, base_model="copy")), NewIndex(fields={"year": "integer"})
+        )
+        == first
+    )
     assert client.count(index=index)["count"] == 0, "the probe left a document"
 
 
 def test_another_encoder_is_refused_with_both_named(
     client: OpenSearch, index: str, fingerprint: EncoderFingerprint, other: EncoderFingerprint
 ) -> None:
-    schema = prepare_index(client, index, fingerprint)
-    for check in (lambda: prepare_index(client, index, other), lambda: check_encoder(schema, other)):
+    schema = prepare_index(client, index, IndexMeta(fingerprint))
+    for check in (lambda: prepare_index(client, index, IndexMeta(other)), lambda: check_encoder(schema, other)):
         with pytest.raises(EncoderMismatchError, match="their features do not match") as caught:
             check()
         assert str(fingerprint) in str(caught.value)
@@ -94,7 +104,7 @@ def test_another_encoder_is_refused_with_both_named(
 
 def test_a_missing_index_is_none_or_an_error_with_the_next_step(client: OpenSearch, index: str) -> None:
     assert read_schema(client, index) is None
-    with pytest.raises(IndexMappingError, match=f"no index '{index}'. Make it with `ksparse ingest CORPUS --index"):
+    with pytest.raises(IndexMappingError, match=f"no index '{index}'. Create it with `ksparse ingest CORPUS --index"):
         existing_schema(client, index)
     assert not client.indices.exists(index=index)
 
@@ -115,8 +125,8 @@ def test_an_index_of_somebody_else_is_refused(
     found: str,
 ) -> None:
     client.indices.create(index=index, body={"mappings": {"properties": properties}})
-    with pytest.raises(IndexMappingError, match=rf"was not made by ksparse \({found}\); name another one"):
-        prepare_index(client, index, fingerprint)
+    with pytest.raises(IndexMappingError, match=rf"was not created by ksparse \({found}\); name another one"):
+        prepare_index(client, index, IndexMeta(fingerprint))
 
 
 def test_further_parts_of_a_mapping_stand_beside_ours(
@@ -124,32 +134,32 @@ def test_further_parts_of_a_mapping_stand_beside_ours(
 ) -> None:
     numbers = {"numbers": {"type": "object", "dynamic": True}}
     mappings = {"date_detection": False, "dynamic": True, "properties": numbers}
-    prepare_index(client, index, fingerprint, mappings=mappings)
+    prepare_index(client, index, IndexMeta(fingerprint), NewIndex(mappings=mappings))
     found = client.indices.get_mapping(index=index)[index]["mappings"]
     assert found["date_detection"] is False and found["properties"]["numbers"] == numbers["numbers"] | {
         "dynamic": "true"
     }
     assert found["dynamic"] == "strict", "ours stays"
     with pytest.raises(ValueError, match="field 'features' cannot be declared"):
-        index_body(fingerprint, mappings={"properties": {"features": {"type": "keyword"}}})
+        index_body(IndexMeta(fingerprint), NewIndex(mappings={"properties": {"features": {"type": "keyword"}}}))
 
 
 @pytest.mark.parametrize("fields", [{"year": "keyword"}, {"colour": "keyword"}])
 def test_fields_that_an_index_does_not_declare_are_refused(
     client: OpenSearch, index: str, fingerprint: EncoderFingerprint, fields: dict[str, str]
 ) -> None:
-    prepare_index(client, index, fingerprint, fields={"year": "integer"})
+    prepare_index(client, index, IndexMeta(fingerprint), NewIndex(fields={"year": "integer"}))
     [(name, kind)] = fields.items()
     with pytest.raises(IndexMappingError, match=f"exists and does not declare {name}:{kind}"):
-        prepare_index(client, index, fingerprint, fields=fields)
+        prepare_index(client, index, IndexMeta(fingerprint), NewIndex(fields=fields))
 
 
 @pytest.mark.parametrize("name", ["Upper", *BAD_NAMES])
 def test_a_bad_name_is_refused_by_us_and_would_be_by_the_server(
     client: OpenSearch, fingerprint: EncoderFingerprint, name: str
 ) -> None:
-    with pytest.raises(IndexMappingError, match="is no index to write to: a name .*. Choose another name"):
-        prepare_index(client, name, fingerprint)
+    with pytest.raises(IndexMappingError, match="Invalid index name .*: it must .*. Choose another name"):
+        prepare_index(client, name, IndexMeta(fingerprint))
     with pytest.raises(TransportError):
         client.transport.perform_request("PUT", f"/{quote(name, safe='')}")
 
@@ -158,7 +168,7 @@ def test_a_bad_name_is_refused_by_us_and_would_be_by_the_server(
 def test_no_alias_has_a_name_that_we_refuse(
     client: OpenSearch, index: str, fingerprint: EncoderFingerprint, name: str
 ) -> None:
-    prepare_index(client, index, fingerprint)
+    prepare_index(client, index, IndexMeta(fingerprint))
     with pytest.raises(RequestError):
         put_alias(client, name, index)
 
@@ -168,22 +178,22 @@ def test_what_the_server_takes_as_an_alias_is_written_to(
     client: OpenSearch, index: str, fingerprint: EncoderFingerprint, name: str
 ) -> None:
     alias = name.format(index=index)
-    prepare_index(client, index, fingerprint)
+    prepare_index(client, index, IndexMeta(fingerprint))
     put_alias(client, alias, index)
-    assert prepare_index(client, alias, fingerprint).index == alias
+    assert prepare_index(client, alias, IndexMeta(fingerprint)).index == alias
 
 
 def test_a_pattern_is_no_index_to_write_to(client: OpenSearch, index: str, fingerprint: EncoderFingerprint) -> None:
-    prepare_index(client, index, fingerprint)
+    prepare_index(client, index, IndexMeta(fingerprint))
     for pattern in (f"{index}*", f"{index},{index}", ""):
-        with pytest.raises(IndexMappingError, match="is no index to write to"):
-            prepare_index(client, pattern, fingerprint)
+        with pytest.raises(IndexMappingError, match="Invalid index name"):
+            prepare_index(client, pattern, IndexMeta(fingerprint))
 
 
 @pytest.mark.parametrize("name", ["title", "text", "metadata", "features", "_id", "a.b", "", " ", "_x"])
 def test_a_field_with_a_name_that_is_taken_is_refused(fingerprint: EncoderFingerprint, name: str) -> None:
     with pytest.raises(ValueError, match=f"field '{name}' cannot be declared: .* Rename it"):
-        index_body(fingerprint, fields={name: "keyword"})
+        index_body(IndexMeta(fingerprint), NewIndex(fields={name: "keyword"}))
 
 
 @pytest.mark.parametrize(
@@ -199,7 +209,7 @@ def test_what_the_server_does_not_know_is_refused_in_one_line(
     reason: str,
 ) -> None:
     with pytest.raises(IndexMappingError, match=f"refuses to create index '{index}': .*{reason}"):
-        prepare_index(client, index, fingerprint, fields=fields, settings=settings)
+        prepare_index(client, index, IndexMeta(fingerprint), NewIndex(fields=fields, settings=settings))
 
 
 @pytest.mark.parametrize(
@@ -213,19 +223,19 @@ def test_what_the_server_does_not_know_is_refused_in_one_line(
 def test_a_block_is_found_before_anything_is_encoded(
     client: OpenSearch, index: str, fingerprint: EncoderFingerprint, block: str
 ) -> None:
-    prepare_index(client, index, fingerprint)
+    prepare_index(client, index, IndexMeta(fingerprint))
     client.indices.put_settings(index=index, body={f"index.blocks.{block}": True})
     with pytest.raises(ClusterError, match=f"Index '{index}' cannot be written to: .* Lift the block"):
-        prepare_index(client, index, fingerprint)
+        prepare_index(client, index, IndexMeta(fingerprint))
 
 
 def test_a_closed_index_is_found_before_anything_is_encoded(
     client: OpenSearch, index: str, fingerprint: EncoderFingerprint
 ) -> None:
-    prepare_index(client, index, fingerprint)
+    prepare_index(client, index, IndexMeta(fingerprint))
     client.indices.close(index=index)
     with pytest.raises(ClusterError, match=index):
-        prepare_index(client, index, fingerprint)
+        prepare_index(client, index, IndexMeta(fingerprint))
 
 
 @pytest.fixture
@@ -239,16 +249,16 @@ def put_alias(client: OpenSearch, alias: str, *indices: str) -> None:
 
 
 def test_an_alias_stands_for_its_index(client: OpenSearch, index: str, fingerprint: EncoderFingerprint) -> None:
-    schema = prepare_index(client, index, fingerprint, fields={"year": "integer"})
+    schema = prepare_index(client, index, IndexMeta(fingerprint), NewIndex(fields={"year": "integer"}))
     put_alias(client, f"{index}-alias", index)
-    assert prepare_index(client, f"{index}-alias", fingerprint) == replace(schema, index=f"{index}-alias")
+    assert prepare_index(client, f"{index}-alias", IndexMeta(fingerprint)) == replace(schema, index=f"{index}-alias")
 
 
 def test_an_alias_of_two_encoders_is_refused(
     client: OpenSearch, index: str, second: str, fingerprint: EncoderFingerprint, other: EncoderFingerprint
 ) -> None:
-    prepare_index(client, index, fingerprint)
-    prepare_index(client, second, other)
+    prepare_index(client, index, IndexMeta(fingerprint))
+    prepare_index(client, second, IndexMeta(other))
     put_alias(client, f"{index}-alias", index, second)
     with pytest.raises(IndexMappingError, match=f"joins indices of 2 encoders; name one of .*{second}"):
         read_schema(client, f"{index}-alias")
@@ -258,10 +268,10 @@ def test_an_alias_that_cannot_be_written_to_is_found_before_anything_is_encoded(
     client: OpenSearch, index: str, second: str, fingerprint: EncoderFingerprint
 ) -> None:
     for name in (index, second):
-        prepare_index(client, name, fingerprint)
+        prepare_index(client, name, IndexMeta(fingerprint))
     put_alias(client, f"{index}-alias", index, second)
     with pytest.raises((ClusterError, IndexMappingError), match="write index"):
-        prepare_index(client, f"{index}-alias", fingerprint)
+        prepare_index(client, f"{index}-alias", IndexMeta(fingerprint))
 
 
 def test_a_server_that_is_away_is_a_cluster_error(fingerprint: EncoderFingerprint) -> None:
@@ -269,7 +279,7 @@ def test_a_server_that_is_away_is_a_cluster_error(fingerprint: EncoderFingerprin
         connect("http://127.0.0.1:1") as nobody,
         pytest.raises(ClusterError, match=r"No OpenSearch answers at http://127\.0\.0\.1:1"),
     ):
-        prepare_index(nobody, "docs", fingerprint)
+        prepare_index(nobody, "docs", IndexMeta(fingerprint))
 
 
 def test_an_alias_of_two_scales_is_refused_by_readers_and_writers(
@@ -277,8 +287,8 @@ def test_an_alias_of_two_scales_is_refused_by_readers_and_writers(
 ) -> None:
     """An index of an earlier version stores weights as they are."""
     second, alias = f"{index}-old", f"{index}-alias"
-    prepare_index(client, index, fingerprint, weight_exponent=-120)
-    prepare_index(client, second, fingerprint)
+    prepare_index(client, index, IndexMeta(fingerprint, weight_exponent=-120))
+    prepare_index(client, second, IndexMeta(fingerprint))
     try:
         for name in (index, second):
             client.indices.put_alias(index=name, name=alias)
@@ -292,7 +302,7 @@ def test_an_alias_of_two_scales_is_refused_by_readers_and_writers(
 
 def make_index(client: OpenSearch, index: str, fingerprint: EncoderFingerprint, **meta: object) -> None:
     """An index whose `_meta` has other keys; None takes one away."""
-    body = index_body(fingerprint, search=SearchDefaults(k_query=7))
+    body = index_body(IndexMeta(fingerprint, search=SearchSettings(k_query=7)))
     kept = body["mappings"]["_meta"]["ksparse"] | meta
     body["mappings"]["_meta"]["ksparse"] = {name: value for name, value in kept.items() if value is not None}
     client.indices.create(index=index, body=body)
@@ -301,7 +311,7 @@ def make_index(client: OpenSearch, index: str, fingerprint: EncoderFingerprint, 
 def test_a_new_index_records_the_format_and_where_its_encoder_is(
     client: OpenSearch, index: str, fingerprint: EncoderFingerprint
 ) -> None:
-    prepare_index(client, index, fingerprint, encoder_name="/models/my-head")
+    prepare_index(client, index, IndexMeta(fingerprint, encoder_name="/models/my-head"))
     meta = client.indices.get_mapping(index=index)[index]["mappings"]["_meta"]["ksparse"]
     assert (meta["format"], meta["encoder_name"]) == (1, "/models/my-head")
     assert existing_schema(client, index).encoder_name == "/models/my-head"
@@ -331,7 +341,7 @@ def test_an_index_of_a_newer_format_is_refused(
 
 def prepare(client: OpenSearch, index: str) -> None:
     """With an encoder that need not exist."""
-    prepare_index(client, index, EncoderFingerprint("tiny", "", "ab" * 32, 8, 64, "mean", 12))
+    prepare_index(client, index, IndexMeta(EncoderFingerprint("tiny", "", "ab" * 32, 8, 64, "mean", 12)))
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,12 @@ from opensearchpy import OpenSearch
 
 from connector.connection.client import connect
 from connector.evaluation.exact import exact_sparse_search
+from connector.index.meta import IndexMeta
+from connector.index.new_index import NewIndex
 from connector.index.schema import prepare_index
 from connector.index.searcher import Searcher
 from connector.index.writer import BulkWriter
-from connector.ingest.pipeline import to_sparse_documents
+from connector.ingest.preparation import to_sparse_documents
 from connector.types import Document, EncoderFingerprint, SparseDocument, SparseVectors
 from connector.vectors.storage import SMALLEST_WEIGHT, find_weight_exponent, round_to_stored
 from connector.vectors.top_k import prune, sparsify
@@ -46,7 +48,7 @@ def scored(opensearch_url: str) -> Iterator[Scored]:
     with connect(opensearch_url) as client:
         raw = [SparseDocument(i, features) for i, features in zip(DOC_IDS, documents.as_mappings(), strict=True)]
         for name in (names.as_they_are, names.rounded):
-            prepare_index(client, name, fingerprint, settings={"number_of_replicas": 0})
+            prepare_index(client, name, IndexMeta(fingerprint), NewIndex(settings={"number_of_replicas": 0}))
         lines = [line for each in raw for line in ({"index": {"_id": each.doc_id}}, {"features": each.features})]
         assert not client.bulk(index=names.as_they_are, body=lines, params={"refresh": "true"})["errors"]
         writer = BulkWriter(client, names.rounded)
@@ -131,7 +133,7 @@ def test_scaled_weights_give_the_same_scores_in_fewer_bytes(
     settings = {"number_of_shards": 1, "number_of_replicas": 0}
     sizes = []
     for name, power in ((index, exponent), (f"{index}-plain", 0)):
-        prepare_index(client, name, fingerprint, weight_exponent=power, settings=settings)
+        prepare_index(client, name, IndexMeta(fingerprint, weight_exponent=power), NewIndex(settings=settings))
         writer = BulkWriter(client, name)
         texts = [Document(doc_id, "text") for doc_id in DOC_IDS]
         assert writer.write(to_sparse_documents(texts, scored.documents)).refused == ()
@@ -150,7 +152,7 @@ def test_scaled_weights_give_the_same_scores_in_fewer_bytes(
 def test_nothing_overflows_where_weights_are_scaled(
     client: OpenSearch, index: str, fingerprint: EncoderFingerprint
 ) -> None:
-    prepare_index(client, index, fingerprint, weight_exponent=-120)
+    prepare_index(client, index, IndexMeta(fingerprint, weight_exponent=-120))
     writer = BulkWriter(client, index)
     assert writer.write([SparseDocument("large", {"3": 200.0}), SparseDocument("small", {"3": 1e-9})]).refused == ()
     writer.refresh()
@@ -166,7 +168,7 @@ def test_nothing_overflows_where_weights_are_scaled(
 def test_the_ends_of_the_range_are_stored_and_found(
     client: OpenSearch, index: str, fingerprint: EncoderFingerprint, weight: float
 ) -> None:
-    prepare_index(client, index, fingerprint)
+    prepare_index(client, index, IndexMeta(fingerprint))
     writer = BulkWriter(client, index)
     assert writer.write([SparseDocument("d1", {"3": weight})]).refused == ()
     writer.refresh()
@@ -179,7 +181,9 @@ def test_the_copy_of_the_features_for_recovery_goes_with_a_merge(
     client: OpenSearch, index: str, fingerprint: EncoderFingerprint
 ) -> None:
     """Once the node has noted what no copy needs any more, which it does every 30 seconds."""
-    prepare_index(client, index, fingerprint, settings={"number_of_replicas": 0, "number_of_shards": 1})
+    prepare_index(
+        client, index, IndexMeta(fingerprint), NewIndex(settings={"number_of_replicas": 0, "number_of_shards": 1})
+    )
     features = sparsify(np.random.default_rng(0).random((1000, 5000), np.float32), 64).as_mappings()
     writer = BulkWriter(client, index)
     writer.write([SparseDocument(str(number), each, {"text": "x"}) for number, each in enumerate(features)])
@@ -195,7 +199,7 @@ def test_the_copy_of_the_features_for_recovery_goes_with_a_merge(
 
 
 def test_features_are_not_in_the_source(client: OpenSearch, index: str, fingerprint: EncoderFingerprint) -> None:
-    prepare_index(client, index, fingerprint)
+    prepare_index(client, index, IndexMeta(fingerprint))
     writer = BulkWriter(client, index)
     writer.write([SparseDocument("d1", {"3": 1.0}, {"text": "x"})])
     writer.refresh()
@@ -205,7 +209,7 @@ def test_features_are_not_in_the_source(client: OpenSearch, index: str, fingerpr
 
 def test_a_partial_update_loses_the_features(client: OpenSearch, index: str, fingerprint: EncoderFingerprint) -> None:
     """The trap that the README names: if a server version mends it, the warning can go."""
-    prepare_index(client, index, fingerprint)
+    prepare_index(client, index, IndexMeta(fingerprint))
     writer = BulkWriter(client, index)
     writer.write([SparseDocument("d1", {"3": 1.0}, {"text": "before"})])
     client.update(index=index, id="d1", body={"doc": {"text": "after"}}, params={"refresh": "true"})

@@ -12,11 +12,13 @@ from opensearchpy import OpenSearch
 
 from connector.encoders.text import TextEncoder
 from connector.errors import SearchError
+from connector.index.new_index import NewIndex
 from connector.index.writer import BulkWriter
 from connector.ingest.pipeline import ingest_documents
 from connector.ingest.prepare import prepare_encoder
 from connector.query.body import SearchOptions
 from connector.query.hybrid import build_words_query, fuse
+from connector.query.settings import SearchSettings
 from connector.search.async_retriever import AsyncRetriever
 from connector.search.retriever import Retriever
 from connector.types import Document, Hit
@@ -32,7 +34,7 @@ def retriever(client: OpenSearch, index: str, lexical: TextEncoder) -> Retriever
     """45 documents on three shards; many score the same."""
     texts = [f"{WORDS[row % 3]} {WORDS[3 + row % 2]}" for row in range(COUNT)]
     settings = {"number_of_shards": 3, "number_of_replicas": 0}
-    told = prepare_encoder(client, index, lexical, sample=texts, rescore=4, settings=settings)
+    told = prepare_encoder(client, index, lexical, sample=texts, new=NewIndex(code_bits=4, settings=settings))
     documents = [Document(f"{row:02}", text, title=f"No. {row}") for row, text in enumerate(texts)]
     assert ingest_documents(documents, told, BulkWriter(client, index)).indexed == COUNT
     return Retriever(client, index, lexical)
@@ -41,7 +43,7 @@ def retriever(client: OpenSearch, index: str, lexical: TextEncoder) -> Retriever
 def test_pages_hold_every_document_once_while_others_are_written(
     retriever: Retriever, client: OpenSearch, index: str
 ) -> None:
-    whole = retriever.search(WORDS[0], top_k=COUNT, window=0)
+    whole = retriever.search(WORDS[0], top_k=COUNT, settings=SearchSettings(window=0))
     pages = retriever.pages(WORDS[0], page_size=7)
     found = next(pages)
     client.delete(index=index, id=whole[-1].doc_id, params={"refresh": "true"})
@@ -65,13 +67,19 @@ def test_a_point_in_time_does_not_outlive_its_pages(retriever: Retriever, client
 ASKED = f"{WORDS[0]} {WORDS[3]} 7"
 
 VERBS: dict[str, Callable[[Retriever, SearchOptions], list[Hit]]] = {
-    "features": lambda retriever, options: retriever.search(ASKED, top_k=COUNT, window=0, options=options),
+    "features": lambda retriever, options: retriever.search(
+        ASKED, top_k=COUNT, settings=SearchSettings(window=0), options=options
+    ),
     "codes": lambda retriever, options: retriever.search(ASKED, top_k=COUNT, options=options),
-    "some rescored": lambda retriever, options: retriever.search(ASKED, top_k=COUNT, window=3, options=options),
+    "some rescored": lambda retriever, options: retriever.search(
+        ASKED, top_k=COUNT, settings=SearchSettings(window=3), options=options
+    ),
     "explained": lambda retriever, options: retriever.search(ASKED, top_k=COUNT, explain=True, options=options),
     "batch": lambda retriever, options: retriever.search_many([WORDS[1], ASKED], top_k=COUNT, options=options)[1],
     "fused": lambda retriever, options: retriever.search_hybrid(ASKED, top_k=COUNT, options=options),
-    "weighted": lambda retriever, options: retriever.search_hybrid(ASKED, weight=0.1, top_k=COUNT, options=options),
+    "weighted": lambda retriever, options: retriever.search_hybrid(
+        ASKED, bm25_weight=0.1, top_k=COUNT, options=options
+    ),
     "pages": lambda retriever, options: [
         hit for page in retriever.pages(ASKED, page_size=4, options=options) for hit in page
     ],
@@ -115,21 +123,26 @@ def test_fields_and_highlights_are_those_asked_for(retriever: Retriever) -> None
 def test_routing_asks_one_shard(retriever: Retriever) -> None:
     options = {routing: SearchOptions(routing=routing, preference="me") for routing in ("a", "b", "c", "d", "e")}
     parts = {
-        frozenset(hit.doc_id for hit in retriever.search(WORDS[0], top_k=COUNT, window=0, options=asked))
+        frozenset(
+            hit.doc_id
+            for hit in retriever.search(WORDS[0], top_k=COUNT, settings=SearchSettings(window=0), options=asked)
+        )
         for asked in options.values()
     }
     assert 1 < len(parts) <= 3 and all(len(part) < COUNT for part in parts)
-    [many] = retriever.search_many([WORDS[0]], top_k=COUNT, window=0, options=options["a"])
+    [many] = retriever.search_many([WORDS[0]], top_k=COUNT, settings=SearchSettings(window=0), options=options["a"])
     assert frozenset(hit.doc_id for hit in many) in parts
 
 
 def test_words_and_features_in_one_query(retriever: Retriever) -> None:
-    alone = {hit.doc_id: hit.score for hit in retriever.search(WORDS[0], top_k=COUNT, window=0)}
-    mixed = retriever.search_hybrid(WORDS[0], weight=0.5, top_k=COUNT)
+    alone = {
+        hit.doc_id: hit.score for hit in retriever.search(WORDS[0], top_k=COUNT, settings=SearchSettings(window=0))
+    }
+    mixed = retriever.search_hybrid(WORDS[0], bm25_weight=0.5, top_k=COUNT)
     for hit in mixed:
         has_word = WORDS[0] in hit.source["text"]
         assert hit.score > alone[hit.doc_id] if has_word else hit.score == pytest.approx(alone[hit.doc_id])
-    numbered = retriever.search_hybrid(f"{WORDS[0]} 7", weight=10.0, top_k=1)
+    numbered = retriever.search_hybrid(f"{WORDS[0]} 7", bm25_weight=10.0, top_k=1)
     assert numbered[0].doc_id == "07", "a word of the title that no feature stands for"
 
 
@@ -137,8 +150,8 @@ def test_rankings_are_fused_by_rank(retriever: Retriever, client: OpenSearch, in
     text = f"{WORDS[0]} 7"
     reply = client.search(index=index, body={"size": 20, "query": build_words_query(text)})
     words = [Hit(hit["_id"], hit["_score"], index=index) for hit in reply["hits"]["hits"]]
-    expected = fuse([retriever.search(text, top_k=20, window=20), words], top_k=5)
-    fused = retriever.search_hybrid(text, top_k=5, window=20, rank_window_size=20)
+    expected = fuse([retriever.search(text, top_k=20, settings=SearchSettings(window=20)), words], top_k=5)
+    fused = retriever.search_hybrid(text, top_k=5, settings=SearchSettings(window=20, rank_window_size=20))
     assert [(hit.doc_id, hit.score) for hit in fused] == [(hit.doc_id, hit.score) for hit in expected]
     assert words[0].doc_id == "07" and fused[0].source["title"]
 
@@ -149,10 +162,11 @@ def test_the_depth_of_a_fusion_is_not_the_number_of_hits_rescored(
     def rankings(depth: int, window: int) -> list[list[Hit]]:
         reply = client.search(index=index, body={"size": depth, "query": build_words_query(ASKED)})
         words = [Hit(hit["_id"], hit["_score"], index=index) for hit in reply["hits"]["hits"]]
-        return [retriever.search(ASKED, top_k=depth, window=window), words]
+        return [retriever.search(ASKED, top_k=depth, settings=SearchSettings(window=window)), words]
 
-    def fused(**options: Any) -> list[tuple[str, float]]:
-        return [(hit.doc_id, hit.score) for hit in retriever.search_hybrid(ASKED, top_k=5, **options)]
+    def fused(**settings: Any) -> list[tuple[str, float]]:
+        hits = retriever.search_hybrid(ASKED, top_k=5, settings=SearchSettings(**settings))
+        return [(hit.doc_id, hit.score) for hit in hits]
 
     for depth, window in ((5, 40), (40, 5), (40, 40)):
         expected = [(hit.doc_id, hit.score) for hit in fuse(rankings(depth, window), top_k=5)]
@@ -160,10 +174,9 @@ def test_the_depth_of_a_fusion_is_not_the_number_of_hits_rescored(
     assert fused(window=40) == fused(rank_window_size=40, window=40), "by default as many as are rescored"
     with pytest.raises(ValueError, match="rank_window_size must be between top_k = 5 and 10,000, got 4"):
         fused(rank_window_size=4)
-    depths: list[dict[str, Any]] = [{"window": 9}, {"rank_window_size": 9}]
-    for given in depths:
-        with pytest.raises(ValueError, match="a weight makes one query of both; leave window and rank_window_size out"):
-            retriever.search_hybrid(ASKED, weight=0.1, **given)
+    for settings in (SearchSettings(window=9), SearchSettings(rank_window_size=9)):
+        with pytest.raises(ValueError, match="in one query; leave window and rank_window_size out"):
+            retriever.search_hybrid(ASKED, bm25_weight=0.1, settings=settings)
 
 
 def test_the_same_methods_can_be_awaited(retriever: Retriever) -> None:

@@ -9,6 +9,8 @@ from opensearchpy import OpenSearch
 
 from connector.connection.client import connect
 from connector.errors import ClusterError, SearchError
+from connector.index.meta import IndexMeta
+from connector.index.new_index import NewIndex
 from connector.index.schema import prepare_index
 from connector.index.searcher import Searcher
 from connector.index.writer import BulkWriter
@@ -36,7 +38,7 @@ def shared_index(opensearch_url: str) -> Iterator[str]:
     name = f"test-{uuid.uuid4().hex[:12]}"
     fingerprint = EncoderFingerprint("tiny", "", "ab" * 32, 8, 64, "mean", 12)
     with connect(opensearch_url) as client:
-        prepare_index(client, name, fingerprint, fields={"year": "integer"})
+        prepare_index(client, name, IndexMeta(fingerprint), NewIndex(fields={"year": "integer"}))
         writer = BulkWriter(client, name)
         result = writer.write(DOCUMENTS)
         writer.refresh()
@@ -169,7 +171,9 @@ def test_a_filter_takes_the_place_of_a_feature(searcher: Searcher) -> None:
 
 
 def test_a_missing_index_is_named_with_the_next_step(client: OpenSearch, index: str) -> None:
-    with pytest.raises(SearchError, match=f"no index '{index}'. Make it with `ksparse ingest CORPUS --index {index}`"):
+    with pytest.raises(
+        SearchError, match=f"no index '{index}'. Create it with `ksparse ingest CORPUS --index {index}`"
+    ):
         Searcher(client, index).search({"3": 1.0})
     with pytest.raises(SearchError, match=rf"no such index \[{index}\]"):
         Searcher(client, index).search_many([{"3": 1.0}])

@@ -16,6 +16,7 @@ from connector.cli.main import cli
 from connector.cluster import connection_from_environment
 from connector.connection.client import check_server, connect
 from connector.errors import BulkWriteError, ClusterError
+from connector.index.meta import IndexMeta
 from connector.index.schema import prepare_index
 from connector.index.writer import BulkWriter
 from connector.types import EncoderFingerprint, SparseDocument
@@ -174,7 +175,7 @@ def test_errors_and_pictures_of_objects_hold_no_credential(
     guarded: FaultProxy, index: str, fingerprint: EncoderFingerprint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with connect(guarded.url, username=USER, password=PASSWORD) as client:
-        prepare_index(client, index, fingerprint)
+        prepare_index(client, index, IndexMeta(fingerprint))
         writer = BulkWriter(client, index, retry_deadline_s=0.0)
         for fault in (broken_before, status(503), status(400)):
             guarded.faults.append(fault)

@@ -10,6 +10,7 @@ from opensearchpy import OpenSearch
 from opensearchpy.exceptions import NotFoundError
 
 from connector.errors import ClusterError, IndexMappingError
+from connector.index.meta import IndexMeta
 from connector.index.schema import existing_schema, prepare_index
 from connector.index.templates import templates_of
 from connector.types import EncoderFingerprint
@@ -80,7 +81,7 @@ def test_a_template_that_conflicts_is_named(
     put({}, priority=900, pattern="another-name-*")
     message = f"refuses to create index '{index}': .*{reason}. Index template '{name}' applies to this name: correct it"
     with pytest.raises(IndexMappingError, match=message):
-        prepare_index(client, index, fingerprint)
+        prepare_index(client, index, IndexMeta(fingerprint))
     assert not client.indices.exists(index=index)
 
 
@@ -92,7 +93,7 @@ def test_a_component_is_named_with_the_template_that_it_is_a_part_of(
     client.indices.put_index_template(name=name, body=body)
     message = f"Index template '{name}', component template '{component}' applies"
     with pytest.raises(IndexMappingError, match=message):
-        prepare_index(client, index, fingerprint)
+        prepare_index(client, index, IndexMeta(fingerprint))
 
 
 def test_a_template_of_an_alias_of_the_same_name_is_named(
@@ -100,7 +101,7 @@ def test_a_template_of_an_alias_of_the_same_name_is_named(
 ) -> None:
     name = put({"aliases": {index: {}}})
     with pytest.raises(IndexMappingError, match=f"need to be unique.* Index template '{name}' applies"):
-        prepare_index(client, index, fingerprint)
+        prepare_index(client, index, IndexMeta(fingerprint))
 
 
 def test_a_template_of_another_type_gives_way_to_our_mapping(
@@ -108,7 +109,7 @@ def test_a_template_of_another_type_gives_way_to_our_mapping(
 ) -> None:
     properties = {"features": {"type": "keyword"}, "text": {"type": "text", "index": False}}
     put({"mappings": {"dynamic": "true", "_source": {"enabled": False}, "properties": properties}})
-    prepare_index(client, index, fingerprint)
+    prepare_index(client, index, IndexMeta(fingerprint))
     mappings = client.indices.get_mapping(index=index)[index]["mappings"]
     assert mappings["properties"]["features"] == {"type": "rank_features"}
     assert mappings["properties"]["text"] == {"type": "text"}
@@ -121,14 +122,14 @@ def test_a_legacy_template_that_throws_documents_away_is_named_and_leaves_no_ind
     name = legacy({"mappings": {"_source": {"enabled": False}}})
     message = rf"would not keep its documents \(_source is disabled\)\. Template '{name}' applies to this name"
     with pytest.raises(IndexMappingError, match=message):
-        prepare_index(client, index, fingerprint)
+        prepare_index(client, index, IndexMeta(fingerprint))
     assert not client.indices.exists(index=index)
 
 
 def test_an_index_that_keeps_no_documents_is_refused(
     client: OpenSearch, index: str, fingerprint: EncoderFingerprint
 ) -> None:
-    prepare_index(client, index, fingerprint)
+    prepare_index(client, index, IndexMeta(fingerprint))
     body = client.indices.get_mapping(index=index)[index]
     client.indices.delete(index=index)
     body["mappings"]["_source"] = {"enabled": False}
@@ -145,7 +146,7 @@ def test_an_index_that_no_node_may_hold_is_refused_with_the_reason_and_left_away
 ) -> None:
     name = put({"settings": {"index.routing.allocation.require.box": "hot"}})
     with pytest.raises(ClusterError, match=f"No node may hold .*box:\"hot\".* Index template '{name}' applies"):
-        prepare_index(client, index, fingerprint)
+        prepare_index(client, index, IndexMeta(fingerprint))
     with pytest.raises(NotFoundError):
         client.indices.get(index=index)
 

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.opensearch
 
 CA = str(TLS_FOLDER / "ca.pem")
 PASSWORD = "pass:w/rd@é"
-UNVERIFIED = "shows a certificate that cannot be verified: unable to get local issuer certificate"
+UNVERIFIED = "has a certificate that cannot be verified: unable to get local issuer certificate"
 
 
 @pytest.fixture
@@ -112,6 +112,6 @@ def test_a_server_with_tls_is_not_called_away(
 def test_a_server_without_tls_is_told_from_a_certificate_that_is_unknown(opensearch_url: str) -> None:
     with (
         connect(opensearch_url.replace("http:", "https:")) as client,
-        pytest.raises(ClusterError, match=r"does not speak TLS as it should .*; is it an http:// address\?"),
+        pytest.raises(ClusterError, match=r"does not speak TLS correctly .*; is it an http:// address\?"),
     ):
         check_server(client)

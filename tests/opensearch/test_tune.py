@@ -13,14 +13,17 @@ from opensearchpy import OpenSearch
 from connector.cli.main import cli
 from connector.encoders.text import TextEncoder
 from connector.errors import SearchError
+from connector.index.meta import IndexMeta
+from connector.index.new_index import NewIndex
 from connector.index.schema import existing_schema, prepare_index, save_search_defaults
 from connector.index.writer import BulkWriter
 from connector.ingest.pipeline import IngestJob, ingest_documents
 from connector.ingest.prepare import prepare_encoder
 from connector.query.pruning import Pruning
+from connector.query.settings import SearchSettings
 from connector.search.retriever import Retriever
 from connector.search.tune import BUDGETS, K_QUERIES, WINDOWS, tune
-from connector.types import Document, SearchDefaults, SparseVectors
+from connector.types import Document, SparseVectors
 from tests.tiny import WORDS, K
 
 pytestmark = pytest.mark.opensearch
@@ -31,7 +34,7 @@ TEXTS = [" ".join(RANDOM.choice(WORDS, 6)) for _ in range(40)]
 
 @pytest.fixture
 def coded(client: OpenSearch, index: str, lexical: TextEncoder) -> TextEncoder:
-    told = prepare_encoder(client, index, lexical, sample=TEXTS, rescore=4)
+    told = prepare_encoder(client, index, lexical, sample=TEXTS, new=NewIndex(code_bits=4))
     documents = [Document(str(row), text) for row, text in enumerate(TEXTS)]
     assert ingest_documents(documents, told, BulkWriter(client, index)).indexed == len(TEXTS)
     return told
@@ -42,11 +45,13 @@ def test_more_features_and_wider_windows_find_more(client: OpenSearch, index: st
     tuning = tune(client, index, coded, TEXTS[:20], recall=0.8, progress=shares.append)
     assert len(tuning.trials) == (len(K_QUERIES) + len(BUDGETS)) * len(WINDOWS)
     by_setting = {trial.setting: trial for trial in tuning.trials}
-    few, many = by_setting[SearchDefaults(4, 50)], by_setting[SearchDefaults(48, 200)]
+    few, many = by_setting[SearchSettings(4, 50)], by_setting[SearchSettings(48, 200)]
     assert few.recall <= many.recall and many.recall > 0.9
     # Each word of this tiny vocabulary is in many documents: one feature of a query is all that the least budget pays.
-    cheap, dear = by_setting[SearchDefaults(32, 200, BUDGETS[0])], by_setting[SearchDefaults(32, 200, BUDGETS[-1])]
-    assert cheap.recall <= dear.recall <= by_setting[SearchDefaults(32, 200)].recall
+    cheap, dear = (
+        by_setting[SearchSettings(32, 200, Pruning("posting_budget", budget))] for budget in (BUDGETS[0], BUDGETS[-1])
+    )
+    assert cheap.recall <= dear.recall <= by_setting[SearchSettings(32, 200)].recall
     assert tuning.reached and tuning.best.recall >= 0.8
     assert tuning.best.p50_ms == min(trial.p50_ms for trial in tuning.trials if trial.recall >= 0.8)
     assert shares == sorted(shares) and shares[-1] == 1.0
@@ -67,7 +72,7 @@ def test_what_is_out_of_reach_is_said(client: OpenSearch, index: str, coded: Tex
 
 
 def test_an_index_without_codes_cannot_be_tuned(client: OpenSearch, index: str, encoder: TextEncoder) -> None:
-    prepare_index(client, index, encoder.fingerprint)
+    prepare_index(client, index, IndexMeta(encoder.fingerprint))
     with pytest.raises(SearchError, match="has no codes to compare with; a copy of it with codes can be tuned"):
         tune(client, index, encoder, TEXTS[:10])
     with pytest.raises(ValueError, match="tuning needs 10 queries, better a hundred; there are 3"):
@@ -81,41 +86,43 @@ def test_candidates_need_half_of_the_features(client: OpenSearch, index: str, co
     retriever = Retriever(client, index, coded)
     text, half = TEXTS[0], coded.k_query // 2
     assert half >= 1
-    assert retriever.search(text, top_k=100) == retriever.search(text, top_k=100, k_query=half)
-    assert retriever.search(text, top_k=100, window=0) == retriever.search(
-        text, top_k=100, window=0, k_query=coded.k_query
+    assert retriever.search(text, top_k=100) == retriever.search(text, top_k=100, settings=SearchSettings(k_query=half))
+    assert retriever.search(text, top_k=100, settings=SearchSettings(window=0)) == retriever.search(
+        text, top_k=100, settings=SearchSettings(window=0, k_query=coded.k_query)
     )
 
 
 def test_what_is_saved_is_what_searches_take(client: OpenSearch, index: str, coded: TextEncoder) -> None:
     before = existing_schema(client, index)
-    save_search_defaults(client, index, SearchDefaults(2, 7))
+    save_search_defaults(client, index, SearchSettings(2, 7))
     schema = existing_schema(client, index)
-    assert schema.search == SearchDefaults(2, 7)
+    assert schema.search == SearchSettings(2, 7)
     assert schema.encoder == before.encoder and schema.weight_exponent == before.weight_exponent
     assert schema.statistics is not None and schema.code is not None
     retriever = Retriever(client, index, coded)
     text = TEXTS[0]
-    assert retriever.search(text, top_k=1) == retriever.search(text, top_k=1, k_query=2, window=10)
-    [few], [many] = (retriever.search(text, top_k=1, window=0, k_query=k) for k in (2, K))
-    assert retriever.search(text, top_k=1, window=0) == [few]
+    assert retriever.search(text, top_k=1) == retriever.search(
+        text, top_k=1, settings=SearchSettings(k_query=2, window=10)
+    )
+    [few], [many] = (retriever.search(text, top_k=1, settings=SearchSettings(window=0, k_query=k)) for k in (2, K))
+    assert retriever.search(text, top_k=1, settings=SearchSettings(window=0)) == [few]
     assert few.score < many.score
 
 
 def test_a_budget_that_is_saved_holds_until_a_search_says_otherwise(
     client: OpenSearch, index: str, coded: TextEncoder
 ) -> None:
-    save_search_defaults(client, index, SearchDefaults(K, 100, 0.02))
+    save_search_defaults(client, index, SearchSettings(K, 100, Pruning("posting_budget", 0.02)))
     retriever, text = Retriever(client, index, coded), TEXTS[0]
     tight = Pruning("posting_budget", 0.02)
-    assert retriever.defaults() == (K, 100, tight)
+    assert retriever.defaults() == SearchSettings(K, 100, tight)
     saved = retriever.search(text, top_k=10)
-    assert saved == retriever.search(text, top_k=10, k_query=K, pruning=tight)
+    assert saved == retriever.search(text, top_k=10, settings=SearchSettings(k_query=K, pruning=tight))
     assert saved == retriever.search_many([text], top_k=10)[0]
-    [within] = retriever.search(text, top_k=1, window=0)
-    [all_of_them] = retriever.search(text, top_k=1, window=0, pruning=Pruning())
+    [within] = retriever.search(text, top_k=1, settings=SearchSettings(window=0))
+    [all_of_them] = retriever.search(text, top_k=1, settings=SearchSettings(window=0, pruning=Pruning()))
     assert within.score < all_of_them.score
-    assert retriever.search(text, top_k=1, window=0, k_query=K) == [all_of_them]
+    assert retriever.search(text, top_k=1, settings=SearchSettings(window=0, k_query=K)) == [all_of_them]
 
 
 def test_the_command_prints_and_keeps_the_setting(
@@ -126,18 +133,18 @@ def test_the_command_prints_and_keeps_the_setting(
     corpus.write_text("\n".join(lines))
     run = CliRunner().invoke
     options = ["--index", index, "--encoder", str(head_folder)]
-    done = run(cli, ["ingest", str(corpus), *options, "--rescore", "4", "--quiet"])
+    done = run(cli, ["ingest", str(corpus), *options, "--code-bits", "4", "--quiet"])
     assert done.exit_code == 0, done.output
     shown = run(cli, ["tune", *options, "--recall", "0.5", "--quiet"], catch_exceptions=False)
     assert shown.exit_code == 0, shown.output
-    assert "reach 0.5 on 40 queries at the least latency" in shown.output and "--save keeps it" in shown.output
+    assert "reach 0.5 on 40 queries with the lowest latency" in shown.output and "--save stores it" in shown.output
     assert existing_schema(client, index).search is None
     queries = workplace / "queries.txt"
     queries.write_text("\n".join(TEXTS[:12]) + "\n\n")
     saved = run(cli, ["tune", *options, "--queries", str(queries), "--save", "--json", "--quiet"])
     found = json.loads(saved.stdout)
     assert found["saved"] and len(found["trials"]) == (len(K_QUERIES) + len(BUDGETS)) * len(WINDOWS)
-    assert existing_schema(client, index).search == SearchDefaults(**found["best"])
+    assert existing_schema(client, index).search == SearchSettings.from_json(found["best"])
     queries.write_text("too few\n")
     refused = run(cli, ["tune", *options, "--queries", str(queries), "--quiet"])
     assert refused.exit_code == 2 and "tuning needs 10 queries" in refused.output

@@ -15,6 +15,7 @@ from connector.cli.main import cli
 from connector.encoders.text import TextEncoder
 from connector.errors import IndexMappingError
 from connector.index.delete import delete_matching
+from connector.index.new_index import NewIndex
 from connector.index.searcher import Searcher
 from connector.index.sizes import count_matching
 from connector.index.writer import BulkWriter
@@ -37,7 +38,7 @@ Command = Callable[..., Result]
 
 @pytest.fixture
 def filled(client: OpenSearch, index: str, encoder: TextEncoder) -> str:
-    prepare_encoder(client, index, encoder, fields=FIELDS)
+    prepare_encoder(client, index, encoder, new=NewIndex(fields=FIELDS, code_bits=None))
     with IngestJob(BulkWriter(client, index), encoder) as job:
         job.add(DOCUMENTS)
     return index
@@ -96,7 +97,7 @@ def test_a_document_that_is_not_there_is_a_dead_letter_or_made(
 ) -> None:
     change = Change("new", {"text": "mountains are high"})
     refused = updater(client, filled, encoder, dead_letters=tmp_path / "letters.jsonl").update([change])
-    assert refused.reasons == ("document 'new': the index does not hold it; an upsert would make it",)
+    assert refused.reasons == ("document 'new': the index does not hold it; an upsert would create it",)
     letter = json.loads((tmp_path / "letters.jsonl").read_text())
     assert (letter["operation"], letter["upsert"]) == ("update", False)
     assert letter["change"] == {"_id": "new", "text": "mountains are high"}
@@ -208,7 +209,7 @@ def test_delete_asks_before_it_deletes_what_a_filter_matches(command: Command, c
 def test_delete_says_how_it_is_used(command: Command) -> None:
     for arguments in ((), ("--id", "a", "--filter", "lang=de")):
         result = command("delete", *arguments)
-        assert result.exit_code == 2 and "one of both" in result.stderr
+        assert result.exit_code == 2 and "not both" in result.stderr
 
 
 def test_an_index_that_is_not_there_has_nothing_to_delete(client: OpenSearch) -> None:

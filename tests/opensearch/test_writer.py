@@ -17,6 +17,8 @@ from opensearchpy import OpenSearch
 
 from connector.connection.client import connect
 from connector.errors import BulkWriteError
+from connector.index.meta import IndexMeta
+from connector.index.new_index import NewIndex
 from connector.index.schema import prepare_index
 from connector.index.writer import BulkWriter
 from connector.query.body import without_features
@@ -54,7 +56,7 @@ def proxy(opensearch_url: str) -> Iterator[FaultProxy]:
 
 @pytest.fixture
 def ready_index(client: OpenSearch, index: str, fingerprint: EncoderFingerprint) -> str:
-    prepare_index(client, index, fingerprint, settings={"number_of_replicas": 0})
+    prepare_index(client, index, IndexMeta(fingerprint), NewIndex(settings={"number_of_replicas": 0}))
     return index
 
 
@@ -276,7 +278,7 @@ def test_a_server_that_stays_busy_is_given_up_with_its_words(make_writer: MakeWr
 @pytest.mark.parametrize("code", [400, 401, 403])
 def test_what_no_retry_mends_is_raised_at_once(make_writer: MakeWriter, proxy: FaultProxy, code: int) -> None:
     proxy.always = status(code, "not like this")
-    with pytest.raises(BulkWriteError, match=rf"refuses the write into .* \({code}\): not like this"):
+    with pytest.raises(BulkWriteError, match=rf"refused a write to .* \({code}\): not like this"):
         make_writer().write(documents("d1"))
     assert len(proxy.bulks) == 1
 
@@ -329,7 +331,7 @@ def test_an_index_deleted_while_a_request_is_under_way_is_noticed_if_it_came_bac
     writer.write(documents("d1"))
     assert client.indices.exists(index=ready_index), "the server makes what it is written into"
     for again in (lambda: writer.write(documents("d2")), writer.refresh):
-        with pytest.raises(BulkWriteError, match=f"Index '{ready_index}' was deleted, and is another one now"):
+        with pytest.raises(BulkWriteError, match=f"Index '{ready_index}' was deleted and recreated"):
             again()
     assert proxy.ids() == [["d1"]]
 

@@ -26,7 +26,7 @@ def check_address(address: str | None) -> None:
     host, _, port = named.removeprefix("ray://").rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise ClusterError(
-            f"{named!r} is no address of a Ray cluster; give HOST:PORT as `ray start` shows it, or auto."
+            f"{named!r} is not an address of a Ray cluster; give HOST:PORT as `ray start` shows it, or auto."
         )
     try:
         with socket.create_connection((host.strip("[]"), int(port)), timeout=_TIMEOUT_S) as connection:
@@ -39,4 +39,4 @@ def check_address(address: str | None) -> None:
             f"No Ray answers at {named} ({error.strerror or error}). Start one (`ray start --head`), or correct it."
         ) from error
     if len(answer) < 4 or answer[3] != _SETTINGS:
-        raise ClusterError(f"What answers at {named} is no Ray. Give the address that `ray start --head` shows.")
+        raise ClusterError(f"What answers at {named} is not Ray. Give the address that `ray start --head` shows.")

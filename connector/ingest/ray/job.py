@@ -19,6 +19,7 @@ from connector.corpus.read import CorpusRecord
 from connector.corpus.source import STANDARD_INPUT, Format
 from connector.encoders.load import DEFAULT_ENCODER, load_encoder
 from connector.errors import BulkWriteError, ConnectorError, CorpusError
+from connector.index.new_index import DEFAULT_INDEX, NewIndex
 from connector.index.schema import read_schema, read_uuid
 from connector.index.writer import BulkWriter
 from connector.ingest.dead_letters import REASONS_KEPT
@@ -30,8 +31,6 @@ from connector.ingest.pipeline import Progress
 from connector.ingest.prepare import prepare_encoder
 from connector.ingest.ray.worker import COUNTS, Read, Worker, read_parts, read_rows
 from connector.ingest.sample import MOST_DOCUMENTS, Sampled
-from connector.types import SearchDefaults
-from connector.vectors.codes import CodeBits
 
 _log = getLogger("ksparse.ingest")
 
@@ -55,7 +54,7 @@ class RayIngest:
     written last stays. Ids must be unique, or records carry a `_version`.
 
     Attributes:
-        index: To write; made if it does not exist.
+        index: To write; created if it does not exist.
         connect: Makes a client, in the driver and in every actor. It reads its credentials where it runs: what it
             holds itself is sent to all machines.
         encoder: As for `load_encoder`, under the same name on every machine; if None, that of the index, and a
@@ -65,11 +64,7 @@ class RayIngest:
         gpus_per_actor: At 0.5 two of them share one; 0 encodes on the CPU.
         dead_letters: A file of the driver that what could not be indexed is appended to.
         idf: As for `load_encoder`.
-        calibrate: Tell the encoder of a new index the statistics of the first documents.
-        rescore: As for `prepare_encoder`.
-        search: As for `prepare_encoder`.
-        fields: As for `prepare_encoder`.
-        settings: As for `prepare_encoder`.
+        new: What the index becomes if it does not exist yet.
         generate_ids: Give a record without `_id` the SHA-256 of its content.
         layout: Names of keys and columns, separator and encoding, where they are not as expected.
         batch_size: Texts per forward pass.
@@ -86,11 +81,7 @@ class RayIngest:
     gpus_per_actor: float = 0.0
     dead_letters: Path | None = None
     idf: bool = False
-    calibrate: bool = True
-    rescore: CodeBits = None
-    search: SearchDefaults | None = None
-    fields: Mapping[str, str] = field(default_factory=dict)
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    new: NewIndex = DEFAULT_INDEX
     generate_ids: bool = False
     layout: Layout = field(default_factory=Layout)
     batch_size: int = 32
@@ -106,7 +97,7 @@ class RayIngest:
         Args:
             path: A file, a BEIR folder, or a folder with any number of corpus files.
             format: Overrules the suffixes.
-            progress: Told how many records are done.
+            progress: Called with the number of records done.
 
         Raises:
             ConnectorError: ray is not installed.
@@ -133,7 +124,7 @@ class RayIngest:
         Args:
             dataset: With a column `text`, `_id` or `id` unless ids are generated, and the optional `title`,
                 `metadata` and `_version`; other columns become metadata.
-            progress: Told how many records are done.
+            progress: Called with the number of records done.
 
         Raises:
             ClusterError: The server is away, or an actor meets another one than the driver.
@@ -182,17 +173,20 @@ class RayIngest:
 
     def _prepare(self, client: OpenSearch, records: Records) -> None:
         """Make the index unless it exists, with the statistics of the first documents."""
-        checker = RecordChecker(self.fields, generate_ids=self.generate_ids, refuse_repeated=False)
+        checker = RecordChecker(self.new.fields, generate_ids=self.generate_ids, refuse_repeated=False)
         beginning = Sampled(records(RecordMapper(checker, self.layout)))
 
         def sample(most: int = MOST_DOCUMENTS) -> list[str]:
             texts = beginning.sample(min(most, _MOST_EMBEDDED))
             if not texts:
-                raise CorpusError(f"There is no document to index among the first records; {self.index} was not made.")
+                raise CorpusError(
+                    f"There is no document to index among the first records; {self.index} was not created."
+                )
             return texts
 
         schema = read_schema(client, self.index)
-        builds = schema is None and self.encoder is None and self.calibrate and self.k is None and not self.idf
+        fixed = self.encoder is not None or self.k is not None or self.idf or not self.new.calibrate
+        builds = schema is None and (not fixed if self.new.dictionary is None else self.new.dictionary)
         if schema is not None:
             loaded = load_index_encoder(client, schema, self.encoder)
         else:
@@ -201,12 +195,9 @@ class RayIngest:
             client,
             self.index,
             loaded,
-            sample=sample if self.calibrate else (),
+            sample=sample,
             dictionary=OwnDictionary(sample, documents=_MOST_EMBEDDED) if builds else None,
-            rescore=self.rescore,
-            search=self.search,
-            fields=self.fields,
-            settings=self.settings,
+            new=self.new,
         )
 
 
@@ -259,6 +250,6 @@ def _cause_of(error: Exception) -> ConnectorError:
         return cause
     last = (str(error).strip() or type(error).__name__).splitlines()[-1]
     return BulkWriteError(
-        f"Ray gives up ({type(error).__name__}: {last}). What was accepted stays indexed; run the same again, nothing "
-        "is doubled."
+        f"Ray gives up ({type(error).__name__}: {last}). What was accepted stays indexed; run the same again; no "
+        "document is duplicated."
     )

@@ -94,7 +94,7 @@ def fit_head(
         seconds: Time for everything.
         steps: Updates of the head, at most.
         seed: Of the sample, the sentences and the batches.
-        progress: Told what is being done, and the share of it.
+        progress: Called with the current task and the share of it done.
 
     Raises:
         CorpusError: There are too few texts.

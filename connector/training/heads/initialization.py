@@ -57,7 +57,7 @@ def begin_at_documents(
         data: Documents to begin at. Small corpora count for more than their size, as in batches.
         statistics: Of each corpus; its mean is taken off, as the head does.
         seed: Of the draws.
-        progress: Told the share that is done.
+        progress: Called with the share done.
     """
     report = progress or (lambda _share: None)
     random = np.random.default_rng(seed)

@@ -60,7 +60,7 @@ def label_head(
         EncoderError: The encoder has no latents, or there are too few documents.
     """
     if encoder.head is None:
-        raise EncoderError("the encoder has no latents to name: its features are tokens, which name themselves.")
+        raise EncoderError("the encoder has no latents to label: its features are tokens.")
     random = np.random.default_rng(seed)
     texts: list[str] = []
     parts: list[SparseVectors] = []
@@ -73,7 +73,9 @@ def label_head(
         parts.append(told.sparsify_embeddings(embeddings, documents))
         texts += documents
     if len(texts) < _FEWEST_DOCUMENTS:
-        raise EncoderError(f"{len(texts)} documents cannot name latents; give {_FEWEST_DOCUMENTS}, better thousands.")
+        raise EncoderError(
+            f"{len(texts)} documents are too few to label latents; give {_FEWEST_DOCUMENTS}, better thousands."
+        )
     vectors = stack(parts)
     order = random.permutation(len(texts))
     out = max(1, round(held_out * len(texts)))

@@ -55,7 +55,7 @@ class PaperObjective(Objective):
 class RetrievalObjective(Objective):
     """The order of near neighbours, kept by sparse scores at as few postings as possible.
 
-    What is taught is the dense score, plus BM25 where tokens are features. The head is told the statistics of each
+    What is taught is the dense score, plus BM25 where tokens are features. The head gets the statistics of each
     batch's corpus, and now and then the average ones, so that it also serves where nothing is known of a corpus.
 
     Args:

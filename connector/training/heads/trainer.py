@@ -93,7 +93,7 @@ def train_head(
         checkpoint: A file that keeps the state every `save_every_s`. Where there is one, the run goes on from it; it is
             deleted at the end.
         save_every_s: Seconds between two times that the checkpoint is written.
-        progress: Told how far it is.
+        progress: Called with the current state.
 
     Raises:
         EncoderError: The loss is no longer finite, the thresholds left nothing, or the checkpoint is of another run.
@@ -146,7 +146,7 @@ def train_head(
         if kept is not None:
             kept.clear()
         raise EncoderError(
-            f"threshold_weight {settings.threshold_weight:g} left no text any feature; lower it and train again."
+            f"threshold_weight {settings.threshold_weight:g} left texts without features; lower it and train again."
         )
     if before is not None and compared is not None and compared.score >= best.score:
         head, best = before, compared

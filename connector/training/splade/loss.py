@@ -21,7 +21,7 @@ class HybridThresholdingLoss(nn.Module):
     model without `Thresholding` L_T is 0, and this is the loss of SPLADE.
 
     Args:
-        model: Its modules are told which texts are queries.
+        model: Its modules are passed which texts are queries.
         lambda_q: Weight of L_Q.
         lambda_d: Weight of L_D.
         lambda_t: Weight of L_T.
@@ -86,7 +86,7 @@ def margin_mse(scores: Tensor, teacher: Tensor) -> Tensor:
     """Mean squared difference of margins (Hofstätter et al., arXiv:2010.02666).
 
     A query's margins are between the document that it asks for and each of the others, mined for it or for another
-    query of the batch. Its own mined ones count half of all, since the others are easily told apart.
+    query of the batch. Its own mined ones count half of all, since the others are easy to tell apart.
 
     Args:
         scores: (n, m), m a multiple of n; query i asks for document i, and i + n, i + 2n, ... are mined for it.

@@ -173,14 +173,14 @@ def train_splade(
         checkpoint: A file that keeps the state every `save_every_s`. Where there is one, the run goes on from it; it is
             deleted at the end.
         save_every_s: Seconds between two times that the checkpoint is written.
-        progress: Told how far it is.
+        progress: Called with the current state.
 
     Raises:
-        EncoderError: The model is no SPLADE, there are too few queries, the loss is no longer finite, or the
+        EncoderError: The model is not a SPLADE, there are too few queries, the loss is no longer finite, or the
             checkpoint is of another run.
     """
     if not any(isinstance(module, SpladePooling) for module in start):
-        raise EncoderError("the model is no SPLADE: it has no SpladePooling. Give one, or a masked-language model.")
+        raise EncoderError("the model is not a SPLADE: it has no SpladePooling. Give one, or a masked-language model.")
     check_queries([corpus.source for corpus in corpora], FEWEST_QUERIES)
     started = time.monotonic()
     torch.manual_seed(settings.seed)

@@ -53,7 +53,7 @@ def validate(
 
     Returns:
         What is found; and, from the name of a corpus, the idf of features in its sample of documents. A model with
-        `QueryIdf` is told it before it encodes queries.
+        `QueryIdf` gets it before it encodes queries.
     """
     idf = next((module for module in encoder.model if isinstance(module, QueryIdf)), None)
     statistics: dict[str, CorpusStatistics] = {}

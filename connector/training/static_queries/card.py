@@ -46,7 +46,7 @@ def _card(trained: TrainedStatic, settings: StaticSettings, base_model: str, dat
     )
     return f"""# Queries for {base_model}, without a transformer
 
-The mean of trained token embeddings, near to what the dense model makes of a query. Documents stay the dense model's.
+The mean of trained token embeddings, near to the dense model's embedding of a query. Documents stay the dense model's.
 
 Trained by `ksparse train queries`: seed {settings.seed}, {trained.steps:,} steps of {settings.batch_size} queries in
 {trained.elapsed_s / 60:.0f} minutes. All settings, losses and versions are in `training.json`.

@@ -159,9 +159,9 @@ def train_static(
     save_every_s: float = SAVE_EVERY_S,
     progress: Progress | None = None,
 ) -> TrainedStatic:
-    """Train token embeddings whose mean is near to what the dense model makes of a query.
+    """Train token embeddings whose mean is near to the dense model's embedding of a query.
 
-    They begin as what the dense model makes of each token alone, the shorter the commoner it is.
+    They begin as the dense model's embedding of each token alone, the shorter the commoner it is.
 
     Args:
         dense: The teacher; its tokenizer is taken over.
@@ -170,7 +170,7 @@ def train_static(
         checkpoint: A file that keeps the state every `save_every_s`. Where there is one, the run goes on from it; it is
             deleted at the end.
         save_every_s: Seconds between two times that the checkpoint is written.
-        progress: Told how far it is.
+        progress: Called with the current state.
 
     Raises:
         EncoderError: There are too few queries, the loss is no longer finite, or the checkpoint is of another run.
@@ -215,7 +215,7 @@ def train_static(
 
 @torch.no_grad()
 def _tokens_alone(dense: SentenceTransformer, report: Progress) -> Tensor:
-    """What a model makes of each token of its vocabulary: (vocabulary, dim)."""
+    """The embedding of each token of a model's vocabulary: (vocabulary, dim)."""
     count = len(dense.tokenizer)
     around = dense.tokenizer("")["input_ids"]
     made = []

@@ -1,0 +1,267 @@
+"""The documents of an index by its name: created with the first ones, written, changed, deleted, read and counted."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence, Sized
+from types import TracebackType
+from typing import Any, Self
+
+from opensearchpy import OpenSearch
+
+from connector.arguments import rename
+from connector.connection.access import url_from_environment
+from connector.connection.client import connect
+from connector.corpus.read import check_documents
+from connector.corpus.values import to_ids
+from connector.encoders.base import Encoder
+from connector.encoders.load import load_encoder
+from connector.encoders.text import TextEncoder
+from connector.errors import BulkWriteError
+from connector.index.delete import delete_matching
+from connector.index.documents import read_documents
+from connector.index.names import check_index_name
+from connector.index.new_index import DEFAULT_INDEX, NewIndex
+from connector.index.schema import IndexSchema, existing_schema, read_schema
+from connector.index.sizes import count_matching
+from connector.index.writer import BulkWriter
+from connector.ingest.index_encoder import encoder_of, load_index_encoder
+from connector.ingest.ledger import IngestResult
+from connector.ingest.own_dictionary import OwnDictionary, Sample
+from connector.ingest.pipeline import IngestJob
+from connector.ingest.prepare import prepare_encoder
+from connector.ingest.sample import Sampled
+from connector.ingest.update import Change, DocumentUpdater
+from connector.query.filters import Filters, filter_clauses
+from connector.types import Deletion, Document
+
+_ASYNC_BATCH = 500
+
+
+class WritableIndex:
+    """Holds a connection, an encoder and the name of an index. See `SparseIndex`, which searches as well."""
+
+    def __init__(
+        self,
+        index: str,
+        *,
+        encoder: TextEncoder | str | None = None,
+        client: OpenSearch | None = None,
+        url: str | Sequence[str] | None = None,
+        new: NewIndex = DEFAULT_INDEX,
+        **connection: Any,
+    ) -> None:
+        given = {} if url is None else {"url": url}
+        connection = rename(given | connection, type(self).__name__, {"opensearch_url": "url"})
+        if client is not None and connection:
+            raise ValueError(f"a ready client has a connection already; leave out {', '.join(sorted(connection))}.")
+        check_index_name(index)
+        self.index = index
+        self.new = new
+        self._owns_client = client is None
+        self.client = _connect(connection) if client is None else client
+        self._encoder = encoder
+        self._prepared: tuple[str, TextEncoder] | None = None
+        self._encoding: Encoder | None = None
+
+    @property
+    def schema(self) -> IndexSchema | None:
+        """What the index records of itself; None as long as it does not exist."""
+        return read_schema(self.client, self.index)
+
+    def exists(self) -> bool:
+        """Whether the index exists now."""
+        return read_schema(self.client, self.index) is not None
+
+    @property
+    def encoder(self) -> TextEncoder:
+        """The encoder as given, else the one that wrote the index, else the shipped one. Loaded at first use."""
+        if self._encoder is None:
+            schema = read_schema(self.client, self.index)
+            return load_encoder() if schema is None else self._load(schema)
+        if isinstance(self._encoder, str):
+            self._encoder = load_encoder(self._encoder)
+        return self._encoder
+
+    def prepare(
+        self,
+        sample: Sample | Sequence[str] = (),
+        *,
+        documents: int | None = None,
+        progress: Callable[[str, float], None] | None = None,
+    ) -> TextEncoder:
+        """Create the index unless it exists, and return the calibrated encoder. `add` does so by itself.
+
+        Args:
+            sample: Texts of the first documents, or a function that returns as many as it is asked for.
+            documents: Documents expected in all, which set the size of a dictionary; None if unknown.
+            progress: Called with a task of building the dictionary and the share of it that is done.
+
+        Raises:
+            ConnectorError, ValueError: As for `prepare_encoder`.
+        """
+        schema = read_schema(self.client, self.index)
+        if self._prepared is not None and schema is not None and schema.space == self._prepared[0]:
+            return self._prepared[1]
+        builds = self._encoder is None if self.new.dictionary is None else self.new.dictionary
+        own = OwnDictionary(sample, documents=documents, progress=progress) if builds else None
+        encoder = prepare_encoder(self.client, self.index, self.encoder, sample=sample, dictionary=own, new=self.new)
+        self._encoding = encoder if own is None else own.reuse(encoder)
+        self._prepared = existing_schema(self.client, self.index).space, encoder
+        return encoder
+
+    def job(
+        self,
+        *,
+        encoder: Encoder | None = None,
+        writer: BulkWriter | None = None,
+        **options: Any,  # noqa: ANN401
+    ) -> IngestJob:
+        """An ingestion job, for what `add` does not offer: dead letters, checkpoints, vectors of your own.
+
+        Args:
+            encoder: Encodes the documents instead of that of `prepare`, as several devices do.
+            writer: Has other sizes of requests than the default ones.
+            **options: As for `IngestJob`.
+
+        Raises:
+            ConnectorError: As for `prepare`, which need not be called if the index exists.
+        """
+        if self._prepared is None:
+            self.prepare()
+        # The embeddings of a dictionary's sample serve one job, and are not kept longer.
+        encoding, self._encoding = self._encoding, self._prepared[1] if self._prepared else None
+        return IngestJob(writer or BulkWriter(self.client, self.index), encoder or encoding, **options)
+
+    def add(
+        self,
+        documents: Iterable[Document | Mapping[str, Any]],
+        *,
+        raise_on_error: bool = True,
+        refresh: bool = True,
+        progress: Callable[[int], None] | None = None,
+    ) -> IngestResult:
+        """Encode documents and write them; one with an id that the index holds replaces it.
+
+        Args:
+            documents: Any number, read lazily: `Document`s, or dictionaries such as lines of a JSONL corpus
+                (`_id`, `text`, `title`, `metadata`). A new index gets its dictionary from the first ones.
+            raise_on_error: Raise if a document was refused, after all others were written.
+            refresh: Make them visible to searches.
+            progress: Called with the number of documents done.
+
+        Raises:
+            BulkWriteError: Documents were refused; the message names the first one and the reason.
+            ConnectorError: The index cannot be created or written to.
+        """
+        records = Sampled(check_documents(documents, fields=self._fields()))
+        self.prepare(records.sample, documents=len(documents) if isinstance(documents, Sized) else None)
+        with self.job(refresh=refresh, progress=progress) as job:
+            job.add(records)
+        return _checked(job.result, raise_on_error)
+
+    async def add_async(
+        self,
+        documents: AsyncIterable[Document | Mapping[str, Any]],
+        *,
+        raise_on_error: bool = True,
+        refresh: bool = True,
+    ) -> IngestResult:
+        """Do as `add` does with documents that arrive one by one; encoding blocks the event loop.
+
+        A new index is calibrated on the documents of the first full batch.
+        """
+        pending: list[Document | Mapping[str, Any]] = []
+        total: IngestResult | None = None
+        async for document in documents:
+            pending.append(document)
+            if len(pending) == _ASYNC_BATCH:
+                total = self.add(pending, raise_on_error=False, refresh=False).plus(total)
+                pending = []
+        total = self.add(pending, raise_on_error=False, refresh=refresh).plus(total)
+        return _checked(total, raise_on_error)
+
+    def update(
+        self, changes: Iterable[Change | Mapping[str, Any]], *, upsert: bool = False, raise_on_error: bool = True
+    ) -> IngestResult:
+        """Change documents: only the keys that a change names, and keys of `metadata` one by one.
+
+        Args:
+            changes: `Change`s, or dictionaries with `_id` and the keys to change.
+            upsert: Create documents that do not exist.
+            raise_on_error: Raise if a change was refused, after all others were made.
+
+        Raises:
+            BulkWriteError: Changes were refused; the message names the first one and the reason.
+            ValueError: A dictionary has no `_id`, or nothing to change.
+        """
+        made = (change if isinstance(change, Change) else Change.from_record(change) for change in changes)
+        encoder = encoder_of(existing_schema(self.client, self.index), self.encoder)
+        writer = BulkWriter(self.client, self.index)
+        updater = DocumentUpdater(self.client, writer, encoder, fields=self._fields(), upsert=upsert)
+        return _checked(updater.update(made), raise_on_error)
+
+    def delete(self, doc_ids: Iterable[Any] = (), *, filters: Filters = None, refresh: bool = True) -> int:
+        """Delete documents by id, or those that match all filters; return how many were deleted.
+
+        Raises:
+            BulkWriteError: A deletion was refused, after all others were made.
+            ValueError: There are both ids and filters, or filters that are empty.
+        """
+        ids = to_ids(doc_ids)
+        if filters is None:
+            with IngestJob(BulkWriter(self.client, self.index), refresh=refresh) as job:
+                job.add(Deletion(doc_id) for doc_id in ids)
+            return _checked(job.result, True).deleted
+        if ids:
+            raise ValueError("delete by ids or by filters, not by both.")
+        return delete_matching(self.client, self.index, self._clauses(filters), refresh=refresh).deleted
+
+    def get(self, doc_ids: Iterable[Any]) -> dict[str, dict[str, Any]]:
+        """Return the stored fields of documents by id; missing ones, and those that an alias hides, are left out."""
+        found = read_documents(self.client, self.index, to_ids(doc_ids))
+        return {doc_id: each.source for doc_id, each in found.items()}
+
+    def count(self, filters: Filters = None) -> int:
+        """Return how many documents match all filters; all documents without any."""
+        return count_matching(self.client, self.index, self._clauses(filters))
+
+    def close(self) -> None:
+        """Close the connection, unless it was given."""
+        if self._owns_client:
+            self.client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _load(self, schema: IndexSchema) -> TextEncoder:
+        return load_index_encoder(self.client, schema)
+
+    def _fields(self) -> tuple[str, ...]:
+        """Top-level fields that the index declares, or will declare."""
+        schema = self.schema
+        return tuple(schema.fields if schema is not None else self.new.fields)
+
+    def _clauses(self, filters: Filters) -> list[dict[str, Any]]:
+        return filter_clauses(filters, fields=self._fields() if filters else ())
+
+
+def _checked(result: IngestResult, raise_on_error: bool) -> IngestResult:
+    if result.dead_lettered and raise_on_error:
+        raise BulkWriteError(
+            f"{result.dead_lettered} of {result.read} documents were refused, the first: {result.reasons[0]}. "
+            "The others are done; correct these and try them again."
+        )
+    return result
+
+
+def _connect(connection: dict[str, Any]) -> OpenSearch:
+    """Connect to the URL given, else to that of the environment, else to the usual one."""
+    if not connection and url_from_environment() is not None:
+        return connect()  # with the credentials that the environment has for it
+    url = connection.pop("url", None) or url_from_environment() or "http://localhost:9200"
+    return connect(url, **connection)
