@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from opensearchpy import OpenSearch
@@ -41,9 +42,8 @@ class Retriever:
 
     Args:
         client: A ready client.
-        index: The index, or the alias of those that are searched.
-        encoder: Of the fingerprint that the index records, once it has the statistics that the index keeps. None loads
-            the one that the index names or keeps.
+        index: The index or alias.
+        encoder: The one that wrote the index; None loads the one that the index names or keeps.
         source: Names of the fields to return with each hit, or whether to return all that are stored.
         cached_queries: How many of the last single queries are kept encoded, since many are asked again; 0 for none.
 
@@ -244,13 +244,11 @@ class Retriever:
 
         def search(opened: OpenedIndex) -> list[list[Hit]]:
             features, rescores = opened.encode_many(texts, opened.resolve(settings, top_k))
-            found: list[list[Hit]] = []
-            for start in range(0, len(features), queries_per_request):
-                rows = slice(start, start + queries_per_request)
-                found += opened.searcher.search_many(
-                    features[rows], top_k=top_k, filters=filters, rescores=rescores[rows], options=options
-                )
-            return found
+            asked: dict[str, Any] = {"top_k": top_k, "filters": filters, "options": options}
+            starts = range(0, len(features), queries_per_request)
+            parts = (slice(start, start + queries_per_request) for start in starts)
+            searched = (opened.searcher.search_many(features[at], rescores=rescores[at], **asked) for at in parts)
+            return list(chain.from_iterable(searched))
 
         return self._ask(search)
 
@@ -261,7 +259,7 @@ class Retriever:
 
     @property
     def opened(self) -> OpenedIndex:
-        """The index as its schema was last read, and the encoder that goes with it."""
+        """The index as it was last opened."""
         return self._opened
 
     def refresh(self) -> None:
