@@ -343,7 +343,7 @@ def test_too_few_queries_are_refused_before_a_model_is_loaded(
     def loaded(*_: object, **__: object) -> None:
         raise AssertionError("a model was loaded")
 
-    monkeypatch.setattr("connector.cli.encoder.load_encoder", loaded)
+    monkeypatch.setattr("connector.encoders.load.load_encoder", loaded)
     qrels = tmp_path / "beir" / "qrels" / "train.tsv"
     qrels.write_text("".join(qrels.read_text().splitlines(keepends=True)[:10]))  # a header and nine queries
     result = train()

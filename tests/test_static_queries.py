@@ -216,7 +216,7 @@ def test_too_few_queries_are_refused_before_a_model_is_loaded(
     def loaded(*_: object, **__: object) -> None:
         raise AssertionError("a model was loaded")
 
-    monkeypatch.setattr("connector.cli.encoder.load_encoder", loaded)
+    monkeypatch.setattr("connector.encoders.load.load_encoder", loaded)
     corpus = tmp_path / "corpus.jsonl"
     corpus.write_text("".join(corpus.read_text().splitlines(keepends=True)[:99]))
     result = train()

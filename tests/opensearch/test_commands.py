@@ -453,7 +453,7 @@ def test_too_few_documents_cannot_be_fitted_to(command: Command, corpus: Path, m
     def loaded(*_: object, **__: object) -> None:
         raise AssertionError("a model was loaded")
 
-    monkeypatch.setattr("connector.cli.encoder.load_encoder", loaded)
+    monkeypatch.setattr("connector.encoders.load.load_encoder", loaded)
     result = command("ingest", str(corpus), "--fit", "mine", "--quiet")
     assert "3 documents are too few to train a head on; 200 are needed" in one_line(result, 1)
 

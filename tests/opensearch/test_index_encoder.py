@@ -129,7 +129,7 @@ def test_what_only_a_new_index_can_have_is_refused(
     def load(*_: object, **__: object) -> None:
         raise AssertionError("an encoder was loaded")
 
-    monkeypatch.setattr("connector.ingest.prepare.load_encoder", load)
+    monkeypatch.setattr("connector.encoders.load.load_encoder", load)
     result = command("ingest", "corpus.jsonl", *options)
     assert result.exit_code == 1 and said in result.stderr, (result.output, result.exception)
     assert len(result.stderr.splitlines()) == 1
@@ -244,8 +244,8 @@ def test_what_needs_no_model_is_said_before_one_is_loaded(
     def load(*_: object, **__: object) -> None:
         raise AssertionError("an encoder was loaded")
 
-    monkeypatch.setattr("connector.cli.encoder.load_encoder", load)
-    monkeypatch.setattr("connector.ingest.prepare.load_encoder", load)
+    monkeypatch.setattr("connector.encoders.load.load_encoder", load)
+    monkeypatch.setattr("connector.encoders.load.load_encoder", load)
     result = command(*arguments)
     assert result.exit_code in (1, 2) and said in result.stderr, (result.output, result.exception)
 
@@ -265,7 +265,7 @@ def test_what_needs_no_model_is_said_before_one_is_loaded(
 def test_a_wrong_option_is_said_before_a_model_is_loaded(
     ingested: Path, command: Command, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], said: str
 ) -> None:
-    monkeypatch.setattr("connector.ingest.prepare.load_encoder", None)
+    monkeypatch.setattr("connector.encoders.load.load_encoder", None)
     result = command(*arguments)
     assert result.exit_code == 2 and said in " ".join(result.stderr.split())
 
