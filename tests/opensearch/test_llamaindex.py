@@ -441,7 +441,7 @@ def test_unknown_options_are_errors(store: KSparseVectorStore, index: str, clien
         (lambda: store.add([PLANTS], refersh=True), r"add\(\) has no option 'refersh'"),
         (lambda: store.delete("a", filters=None), r"delete\(\) has no option 'filters'"),
         (lambda: store.delete_nodes(["a"], filter=None), r"delete_nodes\(\) has no option 'filter'"),
-        (lambda: store.query(query, setings=3), r"query\(\) has no option 'widnow'; did you mean 'settings'"),
+        (lambda: store.query(query, setings=3), r"query\(\) has no option 'setings'; did you mean 'settings'"),
         (lambda: store.query(query, mmr_threshold=0.5), "no option 'mmr_threshold'"),
     ]
     for call, message in calls:
