@@ -147,7 +147,6 @@ def ingest(
     nothing = schema is None and not dry_run and not records.sample(1)
     from connector.cli.encoder import open_encoder, open_index_encoder
     from connector.cli.summary import conclude
-    from connector.encoders.devices import SpreadEncoder
     from connector.encoders.folders import DEFAULT_ENCODER
     from connector.index.writer import BulkWriter
     from connector.ingest.index_encoder import encoder_of
@@ -208,7 +207,11 @@ def ingest(
     written = SparseIndex(index, encoder=loaded, client=client, new=new_index)
     with stages(quiet or not builds) as report:
         loaded = written.prepare(records.sample, documents=total, progress=report)
-    spread = SpreadEncoder(loaded, devices) if len(devices) > 1 else None
+    spread = None
+    if len(devices) > 1:
+        from connector.encoders.devices import SpreadEncoder
+
+        spread = SpreadEncoder(loaded, devices)
     point = point_of(loaded.fingerprint.digest) if source else None
     if point is not None and point.path.is_file() and not resume:
         click.echo(f"{point.path} is of a stopped run, which --resume would continue. Starting over.", err=True)

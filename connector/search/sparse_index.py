@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from opensearchpy import OpenSearch
 
-from connector.encoders.text import TextEncoder
 from connector.index.new_index import DEFAULT_INDEX, NewIndex
 from connector.index.schema import IndexSchema, save_search_defaults
 from connector.query.body import NO_OPTIONS, SearchOptions
@@ -18,6 +17,7 @@ from connector.search.writable_index import WritableIndex
 from connector.types import Hit
 
 if TYPE_CHECKING:
+    from connector.encoders.text import TextEncoder
     from connector.search.tune import Tuning
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence, Sized
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from opensearchpy import OpenSearch
 
@@ -14,8 +14,6 @@ from connector.connection.client import connect
 from connector.corpus.read import check_documents
 from connector.corpus.values import to_ids
 from connector.encoders.base import Encoder
-from connector.encoders.load import load_encoder
-from connector.encoders.text import TextEncoder
 from connector.errors import BulkWriteError
 from connector.index.delete import delete_matching
 from connector.index.documents import read_documents
@@ -26,13 +24,16 @@ from connector.index.sizes import count_matching
 from connector.index.writer import BulkWriter
 from connector.ingest.index_encoder import encoder_of, load_index_encoder
 from connector.ingest.ledger import IngestResult
-from connector.ingest.own_dictionary import OwnDictionary, Sample
 from connector.ingest.pipeline import IngestJob
 from connector.ingest.prepare import prepare_encoder
 from connector.ingest.sample import Sampled
 from connector.ingest.update import Change, DocumentUpdater
 from connector.query.filters import Filters, filter_clauses
 from connector.types import Deletion, Document
+
+if TYPE_CHECKING:
+    from connector.encoders.text import TextEncoder
+    from connector.ingest.own_dictionary import Sample
 
 _ASYNC_BATCH = 500
 
@@ -77,9 +78,9 @@ class WritableIndex:
         """The encoder as given, else the one that wrote the index, else the shipped one. Loaded at first use."""
         if self._encoder is None:
             schema = read_schema(self.client, self.index)
-            return load_encoder() if schema is None else self._load(schema)
+            return _load_encoder() if schema is None else self._load(schema)
         if isinstance(self._encoder, str):
-            self._encoder = load_encoder(self._encoder)
+            self._encoder = _load_encoder(self._encoder)
         return self._encoder
 
     def prepare(
@@ -103,7 +104,11 @@ class WritableIndex:
         if self._prepared is not None and schema is not None and schema.space == self._prepared[0]:
             return self._prepared[1]
         builds = self._encoder is None if self.new.dictionary is None else self.new.dictionary
-        own = OwnDictionary(sample, documents=documents, progress=progress) if builds else None
+        own = None
+        if builds:
+            from connector.ingest.own_dictionary import OwnDictionary
+
+            own = OwnDictionary(sample, documents=documents, progress=progress)
         encoder = prepare_encoder(self.client, self.index, self.encoder, sample=sample, dictionary=own, new=self.new)
         self._encoding = encoder if own is None else own.reuse(encoder)
         self._prepared = existing_schema(self.client, self.index).space, encoder
@@ -248,6 +253,12 @@ class WritableIndex:
 
     def _clauses(self, filters: Filters) -> list[dict[str, Any]]:
         return filter_clauses(filters, fields=self._fields() if filters else ())
+
+
+def _load_encoder(*name: str) -> TextEncoder:
+    from connector.encoders.load import load_encoder
+
+    return load_encoder(*name)
 
 
 def _checked(result: IngestResult, raise_on_error: bool) -> IngestResult:

@@ -119,7 +119,7 @@ def test_an_index_gives_its_name_to_an_alias_only_if_it_may_be_deleted(
     options = ("--to", f"{alias}-2", "--encoder", str(head_folder), "--quiet")
     refused = command("reencode", old, *options)
     assert refused.exit_code == 1
-    assert f"{old} is an index, and no alias can have its name while it is there" in refused.stderr
+    assert f"{old} is an index, and no alias can have its name while it exists" in refused.stderr
     done = command("reencode", old, *options, "--delete-old")
     assert done.exit_code == 0 and f"{old} is now {alias}-2; {old} is deleted" in done.stdout, done.output
     assert named(client, old) == [f"{alias}-2"]
