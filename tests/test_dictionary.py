@@ -8,8 +8,10 @@ import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from connector.encoders.batches import Task
 from connector.encoders.dictionary import TwoLevelDictionary
-from connector.encoders.lexical import pad_counts
+from connector.encoders.lexical import TokenCounts, pad_counts
+from connector.encoders.light_heads import CellsHead, count_ids
 from connector.encoders.load import join, load_encoder, load_head
 from connector.encoders.text import TextEncoder
 from connector.training.dictionary.build import build_dictionary, cells_for
@@ -201,6 +203,39 @@ def test_rescored_queries_keep_cells_and_their_rarest_tokens(documents: NDArray[
     assert sum(feature < mixed.num_latents for feature in used) == 5
     tokens = {f - mixed.num_latents: value for f, value in used.items() if f >= mixed.num_latents and value > 0}
     assert tokens == pytest.approx({1: 0.5 * 0.5 * 1.9, 2: 0.5 * 0.5 * 2.0}), "common tokens are left out"
+
+
+@pytest.mark.parametrize(("task", "candidates"), [("document", False), ("query", False), ("query", True)])
+def test_features_are_the_same_without_torch(documents: NDArray[np.float32], task: Task, *, candidates: bool) -> None:
+    mixed = build_dictionary(
+        documents,
+        k=7,
+        k_query=6,
+        cells=4,
+        query_cells=4,
+        candidate_cells=5,
+        candidate_tokens=3,
+        lexical_config={"num_tokens": 30, "document_scale": 0.3, "query_scale": 0.5, "k1": 1.2, "b": 0.6},
+        statistics=CorpusStatistics(documents.mean(axis=0), np.linspace(1.5, 2.5, 30, dtype=np.float32), 5.0),
+    )
+    light = CellsHead(mixed.get_config_dict(), {name: value.numpy() for name, value in mixed.half_weights().items()})
+    assert light.k_candidates == mixed.k_candidates
+    np.testing.assert_allclose(light.principal_components, mixed.principal_components, atol=1e-6)
+    k = mixed.k_candidates if candidates else 7
+    for row, text in enumerate(np.random.default_rng(2).integers(0, 30, (20, 6)).tolist()):
+        tokens = count_ids(text)
+        padded = TokenCounts(torch.from_numpy(tokens.ids)[None], torch.from_numpy(tokens.counts)[None])
+        expected, strengths = mixed.strongest(
+            torch.from_numpy(documents[row : row + 1]), k, task=task, tokens=padded, candidates=candidates
+        )
+        features, values = light.strongest(documents[row], k, task, tokens, candidates=candidates)
+        ours = {feature: value for feature, value in zip(features.tolist(), values.tolist(), strict=True) if value > 0}
+        theirs = {
+            feature: value
+            for feature, value in zip(expected[0].tolist(), strengths[0].tolist(), strict=True)
+            if value > 0
+        }
+        assert ours == pytest.approx(theirs, abs=2e-3)
 
 
 def test_what_contradicts_itself_is_refused() -> None:
