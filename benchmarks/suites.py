@@ -133,25 +133,25 @@ def dictionary_systems(data: EncodedSet) -> list[System]:
     assert isinstance(encoder.head, TwoLevelDictionary)
     documents = encoder.sparsify_embeddings(data.document_embeddings, texts)
     questions = [query.text for query in data.judged.queries]
-    code = encoder.head.code(3)
+    codes = {3: encoder.head.code(3), 4: encoder.head.code(4)}
     exponent, size = find_weight_exponent(documents.weights, margin=1), len(pack_dictionary(encoder.head))
 
-    def searched(k: int, window: int) -> Rescored:
+    def searched(bits: Literal[3, 4], k: int, window: int) -> Rescored:
         queries = encoder.sparsify_embeddings(data.query_embeddings, questions, task="query", k=k, candidates=True)
         return Rescored(
-            f"{PREFIX}-own",
-            "3 bits",
+            f"{PREFIX}-own-{bits}",
+            "4 bits" if bits == 4 else "3 bits",
             k,
             window,
             weight_exponent=exponent,
             vectors=(documents, queries),
-            code=code,
+            code=codes[bits],
             label="own dictionary",
             more_bytes=size,
         )
 
     usual = encoder.head.k_candidates
-    return [searched(usual, 200), searched(usual, 300), searched(2 * usual, 1_000)]
+    return [searched(4, usual, 200), searched(4, 2 * usual, 1_000), searched(3, usual, 300)]
 
 
 def default_systems(data: EncodedSet) -> list[System]:
