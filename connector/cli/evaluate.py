@@ -102,7 +102,7 @@ def evaluate(
         loaded = open_encoder(encoder or DEFAULT_ENCODER, device=device, k=k, idf=bool(new.idf))
     name = index or f"ksparse-evaluate-{uuid.uuid4().hex[:8]}"
     if index is None:
-        builds = new.builds_dictionary(encoder, k)
+        builds = new.builds_dictionary(encoder, k) or loaded.needs_dictionary
         with stages(quiet or not builds) as report:
             own = OwnDictionary(lambda _most=0: texts, documents=len(texts), progress=report) if builds else None
             loaded = prepare_encoder(

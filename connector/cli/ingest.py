@@ -183,7 +183,7 @@ def ingest(
             quiet=quiet,
         )
     calibrate = new.calibrate is not False and fit is None and schema is None
-    builds = calibrate and new.builds_dictionary(named, k)
+    builds = calibrate and (new.builds_dictionary(named, k) or loaded.needs_dictionary)
     new_index = new.to_new_index(fields=fields, dictionary=builds, calibrate=calibrate)
     if dry_run:
         from connector.cli.dry_run import print_prediction

@@ -119,6 +119,7 @@ def reencode(
     before, after = _open_encoders(
         client, schema, there, None if builds else encoder, old_encoder, k=k, idf=bool(new.idf), device=device
     )
+    builds = builds or (there is None and after.needs_dictionary)
     # Not the alias, which may hide documents by its filter.
     source = ",".join(schema.names)
     old = Retriever(client, source, before)

@@ -14,6 +14,7 @@ from connector.encoders.fingerprint import hash_weights, name_of, pooling_of
 from connector.encoders.idf import QueryIdf
 from connector.encoders.labels import Labels
 from connector.encoders.splade_pooling import with_max_logit_pooling
+from connector.encoders.unbuilt import UnbuiltDictionary
 from connector.types import EncoderFingerprint
 from connector.vectors.statistics import CorpusStatistics
 
@@ -64,6 +65,11 @@ class ModelFacts:
     def has_dictionary(self) -> bool:
         """Whether its features are cells of a corpus, which belong to the index of that corpus."""
         return isinstance(self._head, TwoLevelDictionary)
+
+    @property
+    def needs_dictionary(self) -> bool:
+        """Whether it is a dense model alone, for which a new index builds a dictionary."""
+        return isinstance(self._head, UnbuiltDictionary)
 
     @property
     def k_candidates(self) -> int | None:

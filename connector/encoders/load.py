@@ -28,6 +28,7 @@ from connector.encoders.ivae import IdentifiableVAE
 from connector.encoders.labels import read_labels
 from connector.encoders.text import TextEncoder
 from connector.encoders.thresholds import Thresholding, TopKMasking
+from connector.encoders.unbuilt import UnbuiltDictionary
 from connector.errors import EncoderError
 
 _log = getLogger("ksparse.encoders")
@@ -74,7 +75,8 @@ def load_encoder(
     Args:
         name: A shipped encoder (`shipped_encoders`), the folder of a head as `ksparse train` writes it, the folder of a
             whole `SparseEncoder`, or a `SparseEncoder` on the model hub. A masked-language model alone is a SPLADE:
-            the strongest logit of each token, max-pooled.
+            the strongest logit of each token, max-pooled. A dense `SentenceTransformer` embeds, and a new index builds
+            a dictionary for it.
         device: cuda, mps or cpu; the best there is if None.
         k: Features kept per document, instead of the head's.
         k_query: Features kept per query, instead of the head's.
@@ -117,6 +119,11 @@ def _load(name: str, device: str, *, k: int | None, k_query: int | None, backend
             f"{name} holds neither a head (config.json with num_latents) nor a SparseEncoder (modules.json) nor a "
             "masked-language model. Give a folder written by `ksparse train` or by SparseEncoder.save_pretrained."
         )
+    if not is_sparse and types:
+        dense = load_base_model(source, device)
+        head = UnbuiltDictionary(dense.get_embedding_dimension() or 0, source.name)
+        chosen = choose_backend(backend, device)
+        return TextEncoder(join(dense, head), base_model=source.name, revision=source.revision, backend=chosen)
     if not is_sparse:
         raise EncoderError(
             f"{name} has no sparse module ({', '.join(kind.rsplit('.')[-1] for kind in types) or 'no modules.json'}). "

@@ -61,7 +61,8 @@ def load_index_encoder(
         head = unpack_dictionary(fetch_companion(client, schema.dictionary))
         return with_base_model(head, device=device)
     try:
-        return load_encoder(name or schema.encoder_name or DEFAULT_ENCODER, device=device, k=schema.encoder.k)
+        loaded = load_encoder(name or schema.encoder_name or DEFAULT_ENCODER, device=device, k=schema.encoder.k)
+        return _with_dictionary(client, schema, loaded) if loaded.needs_dictionary else loaded
     except EncoderError as error:
         if name or not schema.encoder_name:
             raise
@@ -79,7 +80,21 @@ def fitting_encoder(client: OpenSearch, schema: IndexSchema, encoder: TextEncode
     """
     if encoder is None:
         return load_index_encoder(client, schema)
+    if encoder.needs_dictionary:
+        return _with_dictionary(client, schema, encoder)
     both = schema.dictionary is not None and encoder.has_dictionary
     if both and encoder.fingerprint.digest != schema.encoder.digest:
         return load_index_encoder(client, schema, device=str(encoder.model.device))
     return encoder
+
+
+def _with_dictionary(client: OpenSearch, schema: IndexSchema, dense: TextEncoder) -> TextEncoder:
+    """A dense model with the dictionary that the index has for it."""
+    if schema.dictionary is None:
+        raise EncoderError(
+            f"Index {schema.index!r} was written by another encoder than the dense model "
+            f"{dense.fingerprint.base_model}, for which it would have a dictionary; leave the encoder out."
+        )
+    from connector.encoders.dictionary_file import unpack_dictionary
+
+    return dense.with_head(unpack_dictionary(fetch_companion(client, schema.dictionary)))

@@ -74,6 +74,8 @@ def prepare_encoder(
         # Before anything slow.
         check_new_index(client, index, new)
         own = dictionary.build(encoder) if dictionary is not None else None
+        if own is None and encoder.needs_dictionary:
+            raise EncoderError(_needs_documents(encoder, dictionary))
         made, meta = _new_encoder(own or encoder, sample if new.calibrate else (), new.code_bits)
         kept = _store_dictionary(client, index, made)
         if kept is not None:
@@ -143,3 +145,13 @@ def _usual_bits(encoder: TextEncoder) -> Bits | None:
     if encoder.head is None:
         return None
     return 3 if encoder.has_dictionary else 4
+
+
+def _needs_documents(encoder: TextEncoder, dictionary: OwnDictionary | None) -> str:
+    name = encoder.fingerprint.base_model
+    few = "there are fewer" if dictionary is not None else "this index is created without one"
+    return (
+        f"{name} is a dense model without a head: a new index builds a dictionary for it from at least 1,000 "
+        f"documents, and {few}. Use the shipped encoder, or train a head: ksparse train CORPUS "
+        f"--base-model {name} --output HEAD."
+    )

@@ -103,7 +103,9 @@ class WritableIndex:
         schema = read_schema(self.client, self.index)
         if self._prepared is not None and schema is not None and schema.space == self._prepared[0]:
             return self._prepared[1]
-        builds = self._encoder is None if self.new.dictionary is None else self.new.dictionary
+        builds = self.new.dictionary
+        if builds is None:
+            builds = self._encoder is None or (schema is None and self.encoder.needs_dictionary)
         own = None
         if builds:
             from connector.ingest.own_dictionary import OwnDictionary

@@ -191,6 +191,7 @@ class RayIngest:
             loaded = load_index_encoder(client, schema, self.encoder)
         else:
             loaded = load_encoder(self.encoder or DEFAULT_ENCODER, k=self.k, idf=self.idf)
+        builds = builds or (schema is None and loaded.needs_dictionary)
         prepare_encoder(
             client,
             self.index,

@@ -1,0 +1,123 @@
+"""Dense models without a head: a new index builds a dictionary for each kind of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from opensearchpy import OpenSearch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Transformer
+from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
+
+from connector import Document, NewIndex, SearchSettings, SparseIndex
+from connector.cli.main import cli
+from connector.encoders.load import load_encoder
+from connector.errors import EncoderError
+from connector.index.drop import drop_index
+from connector.index.schema import existing_schema
+from connector.ingest.index_encoder import load_index_encoder
+from tests.tiny import DIM, MAX_TOKENS, WORDS, build_transformer
+
+pytestmark = pytest.mark.opensearch
+
+RANDOM = np.random.default_rng(7)
+RARITY = 1 / np.arange(1, len(WORDS) + 1) ** 1.3
+TEXTS = [" ".join(RANDOM.choice(WORDS, 7, p=RARITY / RARITY.sum())) for _ in range(1_100)]
+DOCUMENTS = [Document(str(row), text) for row, text in enumerate(TEXTS)]
+
+KINDS = {
+    "normalized": ([Pooling(DIM, "mean"), Normalize()], {}),
+    "dot product": ([Pooling(DIM, "mean")], {}),
+    "first token": ([Pooling(DIM, "cls"), Normalize()], {}),
+    "last token": ([Pooling(DIM, "lasttoken"), Normalize()], {}),
+    "prompts": ([Pooling(DIM, "mean"), Normalize()], {"query": "query : ", "document": "document : "}),
+}
+
+
+@pytest.fixture(params=KINDS)
+def model(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """The folder of a dense model."""
+    modules, prompts = KINDS[request.param]
+    transformer = Transformer(str(build_transformer(tmp_path / "transformer")), max_seq_length=MAX_TOKENS)
+    folder = tmp_path / "dense"
+    SentenceTransformer(modules=[transformer, *modules], device="cpu", prompts=dict(prompts)).save_pretrained(
+        str(folder)
+    )
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KSPARSE_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def named(client: OpenSearch, index: str) -> Iterator[str]:
+    """Name of an index that goes with its dictionary."""
+    yield index
+    drop_index(client, index)
+
+
+def test_every_kind_of_dense_model_finds_what_it_finds_by_itself(client: OpenSearch, named: str, model: Path) -> None:
+    with SparseIndex(named, encoder=str(model), client=client, new=NewIndex(code_bits=8)) as docs:
+        assert docs.add(DOCUMENTS).indexed == len(TEXTS)
+        schema = existing_schema(client, named)
+        assert schema.dictionary is not None and schema.code is not None
+        encoder = docs.encoder
+        assert encoder.needs_dictionary
+        documents, queries = encoder.embed(TEXTS), encoder.embed(TEXTS[:20], task="query")
+    exact = queries @ documents.T
+    # Other programs: by the name of the model, and by what the index knows.
+    for given in (str(model), None):
+        with SparseIndex(named, encoder=given, client=client) as docs:
+            settings = SearchSettings(window=1_000)
+            for row in range(20):
+                hits = docs.search(TEXTS[row], top_k=5, settings=settings)
+                found = [exact[row][int(hit.id)] for hit in hits]
+                best = np.sort(exact[row])[-5:]
+                assert np.mean(found) > best.mean() - 0.05 * exact.std(), "as near as the nearest, but for codes"
+
+
+def test_it_needs_no_file_to_be_written_again(client: OpenSearch, named: str, model: Path) -> None:
+    with SparseIndex(named, encoder=str(model), client=client) as docs:
+        docs.add(DOCUMENTS)
+    with SparseIndex(named, client=client) as docs:
+        docs.add([Document("new", "stars burn for years")])
+        assert docs.encoder.fingerprint == load_index_encoder(client, existing_schema(client, named)).fingerprint
+        assert docs.count() == len(TEXTS) + 1
+        assert docs.search("stars burn for years", top_k=20)
+
+
+def test_the_commands_take_it(client: OpenSearch, named: str, model: Path, workplace: Path) -> None:
+    lines = [json.dumps({"_id": str(row), "text": text}) for row, text in enumerate(TEXTS)]
+    (workplace / "corpus.jsonl").write_text("\n".join(lines))
+    (workplace / "few.jsonl").write_text("\n".join(lines[:300]))
+
+    def run(*arguments: str) -> tuple[int, str]:
+        result = CliRunner().invoke(cli, list(arguments))
+        return result.exit_code, result.output
+
+    status, said = run("ingest", "few.jsonl", "--index", named, "--encoder", str(model), "--quiet")
+    assert status == 1
+    assert "at least 1,000 documents, and there are fewer. Use the shipped encoder, or train a head" in said
+    assert not client.indices.exists(index=named), "nothing is left behind"
+    assert run("ingest", "corpus.jsonl", "--index", named, "--encoder", str(model), "--quiet")[0] == 0
+    assert run("ingest", "few.jsonl", "--index", named, "--encoder", str(model), "--quiet")[0] == 0
+    status, said = run("search", TEXTS[3], "--index", named, "--json")
+    assert status == 0 and json.loads(said)["hits"]
+    assert client.count(index=named)["count"] == len(TEXTS)
+
+
+def test_without_a_dictionary_it_encodes_nothing(client: OpenSearch, index: str, model: Path) -> None:
+    dense = load_encoder(str(model), device="cpu")
+    assert dense.embed(TEXTS[:3]).shape == (3, DIM)
+    with pytest.raises(EncoderError, match="is a dense model without a head"):
+        dense.encode_query(["stars"])
+    client.indices.create(index=index)
+    with pytest.raises(EncoderError, match="fewer"), SparseIndex(f"{index}-2", encoder=dense, client=client) as docs:
+        docs.add(DOCUMENTS[:10])
