@@ -244,8 +244,13 @@ class TwoLevelDictionary(KSparseAutoEncoder):
         if not self.spread or count >= cells.shape[1]:
             return cells, cosines
         pairs = zip(torch.split(cells, _CACHED), torch.split(cosines, _CACHED), strict=True)
-        chosen = torch.cat([self._spread_cells(*pair, count) for pair in pairs])
+        chosen = torch.cat([_spread(near, self._units(ids), count, self.spread) for ids, near in pairs])
         return cells.gather(1, chosen), cosines.gather(1, chosen)
+
+    def _units(self, cells: Tensor) -> Tensor:
+        """The directions of cells (n, m): (n, m, width)."""
+        coarse, fine = cells // self.num_fine, cells % self.num_fine
+        return self.points[coarse, fine].float() * self.scales[coarse, fine].unsqueeze(2)
 
     def _nearest(self, directions: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """Cosines and ids of the nearest fine cells, (n, at most count) each, nearest first."""
@@ -276,20 +281,19 @@ class TwoLevelDictionary(KSparseAutoEncoder):
                 start += size
         return cosines.view(*probed.shape, count), ids.view(*probed.shape, count)
 
-    def _spread_cells(self, cells: Tensor, cosines: Tensor, count: int) -> Tensor:
-        """Which of the nearest cells a document keeps: slots (n, count), nearest first."""
-        coarse, fine = cells // self.num_fine, cells % self.num_fine
-        units = self.points[coarse, fine].float() * self.scales[coarse, fine].unsqueeze(2)
-        # Both x and c are of length 1, so r . r_j = 1 - x . c - x . c_j + c . c_j, and |r|^2 = 2 - 2 x . c.
-        products = 1 - cosines.unsqueeze(1) - cosines.unsqueeze(2) + torch.bmm(units, units.transpose(1, 2))
-        distances = 2 - 2 * cosines
-        parallel = products.square() / distances.clamp_min(1e-12).unsqueeze(1)
-        penalty, taken = torch.zeros_like(distances), torch.zeros_like(distances)
-        slots = []
-        for place in range(count):
-            slot = (distances + taken + self.spread / max(place, 1) * penalty).argmin(dim=1, keepdim=True)
-            slots.append(slot)
-            taken.scatter_(1, slot, torch.inf)
-            penalty += parallel.gather(2, slot.unsqueeze(1).expand(-1, parallel.shape[1], -1)).squeeze(2)
-        # Of the pool, lower slots are nearer.
-        return torch.cat(slots, dim=1).sort(dim=1).values
+
+def _spread(cosines: Tensor, units: Tensor, count: int, spread: float) -> Tensor:
+    """Which of the nearest cells a document keeps: slots (n, count), nearest first."""
+    # Both x and c are of length 1, so r . r_j = 1 - x . c - x . c_j + c . c_j, and |r|^2 = 2 - 2 x . c.
+    products = 1 - cosines.unsqueeze(1) - cosines.unsqueeze(2) + torch.bmm(units, units.transpose(1, 2))
+    distances = 2 - 2 * cosines
+    parallel = products.square() / distances.clamp_min(1e-12).unsqueeze(1)
+    penalty, taken = torch.zeros_like(distances), torch.zeros_like(distances)
+    slots = []
+    for place in range(count):
+        slot = (distances + taken + spread / max(place, 1) * penalty).argmin(dim=1, keepdim=True)
+        slots.append(slot)
+        taken.scatter_(1, slot, torch.inf)
+        penalty += parallel.gather(2, slot.unsqueeze(1).expand(-1, parallel.shape[1], -1)).squeeze(2)
+    # Of the pool, lower slots are nearer.
+    return torch.cat(slots, dim=1).sort(dim=1).values
