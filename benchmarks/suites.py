@@ -21,6 +21,7 @@ from connector.encoders.dictionary import TwoLevelDictionary
 from connector.encoders.dictionary_file import pack_dictionary
 from connector.errors import ConnectorError
 from connector.ingest.own_dictionary import dictionary_encoder
+from connector.ingest.prepare import window_for
 from connector.query.pruning import Pruning
 from connector.training.dictionary.build import MIN_DOCUMENTS
 from connector.types import EncoderFingerprint, SparseVectors
@@ -152,7 +153,8 @@ def dictionary_systems(data: EncodedSet) -> list[System]:
         )
 
     usual = encoder.head.k_candidates
-    return [searched(4, usual, 200), searched(4, 2 * usual, 1_000), searched(3, usual, 300)]
+    window = window_for(encoder.head.num_latents)
+    return [searched(4, usual, window), searched(4, 2 * usual, 1_000), searched(3, usual, window)]
 
 
 def default_systems(data: EncodedSet) -> list[System]:

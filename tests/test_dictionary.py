@@ -14,6 +14,7 @@ from connector.encoders.lexical import TokenCounts, pad_counts
 from connector.encoders.light_heads import CellsHead, count_ids
 from connector.encoders.load import join, load_encoder, load_head
 from connector.encoders.text import TextEncoder
+from connector.ingest.prepare import window_for
 from connector.training.dictionary.build import build_dictionary, cells_for
 from connector.vectors.statistics import CorpusStatistics
 from tests.tiny import DIM, build_dense
@@ -265,3 +266,11 @@ def test_a_saved_dictionary_is_the_same_encoder(
 
 def test_its_bytes_are_a_quarter_of_those_of_int8(dictionary: TwoLevelDictionary) -> None:
     assert dictionary.fine_codes.numel() == dictionary.num_latents * dictionary.width // 4
+
+
+@pytest.mark.parametrize(
+    ("documents", "window"), [(1_000, 200), (50_000, 200), (100_000, 250), (400_000, 400), (10**6, 520)]
+)
+def test_more_documents_are_rescored_further_down(documents: int, window: int) -> None:
+    coarse, fine = cells_for(documents)
+    assert window_for(coarse * fine) == window

@@ -38,7 +38,7 @@ _OPTIONS = {
         "--code-bits",
         type=CodeBitsChoice,
         help="Store an N-bit code of each dense embedding to rescore the top hits (new index only).  "
-        "[default: 3 with a dictionary of the index's own, 4 with another head]",
+        "[default: 4 where there is a dense model]",
     ),
     "posting_budget": click.option(
         "--posting-budget",

@@ -16,8 +16,8 @@ class NewIndex:
 
     Attributes:
         code_bits: Bits per dimension of the code of each dense embedding that the top hits are rescored by: 1, 2, 4 or
-            8, and 3 with a dictionary of the index's own. "auto" is 3 with such a dictionary, 4 with another head, and
-            no codes without a dense model. None stores no codes: least disk, and features alone decide the order.
+            8, and 3 with a dictionary of the index's own. "auto" is 4 where there is a dense model. None stores no
+            codes: least disk, and features alone decide the order.
         dictionary: Build the encoder's dictionary from the first documents. None does so where no encoder is named.
         calibrate: Measure the statistics of the corpus (token IDF, mean embedding) on the first documents.
         search: Default settings of its searches.

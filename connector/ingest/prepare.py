@@ -37,8 +37,8 @@ _log = getLogger("ksparse.ingest")
 _MEASURED = 64
 """Documents that tell how long embeddings are, and how small weights."""
 
-_DICTIONARY_WINDOW = 300
-"""Cells find more candidates than a head does, and rank them less well."""
+_WINDOW, _WINDOW_CELLS = 200, 30_000
+"""Hits that are rescored with a dictionary of that many cells, which serves 50,000 documents."""
 
 
 def prepare_encoder(
@@ -80,7 +80,8 @@ def prepare_encoder(
         kept = _store_dictionary(client, index, made)
         if kept is not None:
             search = new.search or SearchSettings()
-            window = _DICTIONARY_WINDOW if search.window is None else search.window
+            cells = cast("TwoLevelDictionary", made.head).num_latents
+            window = window_for(cells) if search.window is None else search.window
             meta = replace(meta, dictionary=kept, search=replace(search, window=window))
         try:
             prepare_index(client, index, meta, new)
@@ -102,6 +103,16 @@ def prepare_encoder(
     return calibrated
 
 
+def window_for(cells: int) -> int:
+    """Hits that a search rescores by default: the more documents, the further down neighbours lie among candidates.
+
+    Args:
+        cells: Of the dictionary; a corpus of n documents has 0.6 n, up to 524,288.
+    """
+    grown: float = max(1.0, cells / _WINDOW_CELLS) ** (1 / 3)
+    return round(_WINDOW / 10 * grown) * 10
+
+
 def _new_encoder(
     encoder: TextEncoder, sample: Callable[[], Sequence[str]] | Sequence[str], code_bits: CodeBits
 ) -> tuple[TextEncoder, IndexMeta]:
@@ -116,7 +127,8 @@ def _new_encoder(
         statistics = encoder.statistics if encoder.is_splade else None
     calibrated = encoder.with_statistics(statistics)
     some = calibrated.encode_document(list(texts[:_MEASURED])) if texts else None
-    bits = _usual_bits(calibrated) if code_bits == "auto" else code_bits
+    usual: Bits | None = 4 if calibrated.head is not None else None
+    bits = usual if code_bits == "auto" else code_bits
     if bits is not None:
         calibrated = calibrated.with_code(_code_for(calibrated, texts, bits))
     exponent = find_weight_exponent(some.weights, margin=1) if some is not None and some.weights.any() else 0
@@ -138,13 +150,6 @@ def _code_for(encoder: TextEncoder, texts: Sequence[str], bits: Bits) -> Rotated
     some = encoder.embed(list(texts[:_MEASURED])) if texts else None
     norm = float(np.linalg.norm(some, axis=1).max()) if some is not None else 1.0
     return encoder.make_code(bits, norm)
-
-
-def _usual_bits(encoder: TextEncoder) -> Bits | None:
-    """At 3 bits, codes of principal components come as close to the dense order as others at 4."""
-    if encoder.head is None:
-        return None
-    return 3 if encoder.has_dictionary else 4
 
 
 def _needs_documents(encoder: TextEncoder, dictionary: OwnDictionary | None) -> str:

@@ -108,7 +108,7 @@ def test_rescored_searches_use_more_cells_and_fewer_tokens_than_others(
     retriever = Retriever(client, named, prepare(client, named, dense))
     head = retriever.encoder.head
     assert isinstance(head, TwoLevelDictionary)
-    assert retriever.defaults().window == 300
+    assert retriever.defaults().window == 200
     assert retriever.defaults().k_query == head.k_candidates == 28
 
     def split(features: NDArray[np.int32], weights: NDArray[np.float32]) -> tuple[int, int]:
@@ -249,7 +249,7 @@ def test_the_commands_need_no_option_for_it(
     run("ingest", "corpus.jsonl", "--index", named, "--quiet")
     schema = existing_schema(client, named)
     assert dictionary_of(schema).size > 1_000
-    assert schema.code is not None and schema.code.bits == 3
+    assert schema.code is not None and schema.code.bits == 4
     [hit] = json.loads(run("search", TEXTS[5], "--index", named, "--top-k", "1", "--json"))["hits"]
     assert hit["source"]["text"] == TEXTS[5]
     run("ingest", "few.jsonl", "--index", named, "--quiet")
