@@ -30,7 +30,7 @@ click.Group("ksparse", commands={"up": up, "down": down, "status": status})()
 PARENT = """
 import time
 from connector.cluster import embedded_cluster
-with embedded_cluster(heap="512m", quick_start=True) as cluster:
+with embedded_cluster(heap="512m") as cluster:
     print(cluster.url, flush=True)
     time.sleep(600)
 """

@@ -183,7 +183,7 @@ def test_a_write_that_is_refused_can_be_run_again(
         # The first asks whether the new index takes documents.
         proxy.faults += [passed, status(400, "not today")]
         line = one_line(command("ingest", str(corpus), "--quiet"), 4)
-    assert "refused a write" in line and "not today" in line and "run the same again" in line
+    assert "refused a write" in line and "not today" in line and "rerun; no document is duplicated" in line
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from opensearchpy import OpenSearch
-from opensearchpy.exceptions import TransportError
+from opensearchpy.exceptions import OpenSearchWarning, TransportError
 
 from connector import Document, NewIndex, SparseIndex
 from connector.cli.main import cli
@@ -173,7 +173,8 @@ def test_a_document_that_is_written_again_by_the_server_keeps_its_features(
 ) -> None:
     # Features are not in _source: without the pipeline both would lose them.
     client.update_by_query(index=written.index, refresh=True)
-    client.update(index=written.index, id="2", body={"doc": {"text": "dogs bark at night"}}, refresh=True)
+    with pytest.warns(OpenSearchWarning, match="ingest pipeline"):
+        client.update(index=written.index, id="2", body={"doc": {"text": "dogs bark at night"}}, refresh=True)
     assert len(written.search("cats sleep")) == 3
     assert written.search("dogs bark at night")[0].doc_id == "2"
 
