@@ -157,8 +157,15 @@ def files(workplace: Path, material: Path) -> Path:
 @pytest.mark.slow
 @pytest.mark.parametrize("block", BLOCKS)
 def test_the_commands_of_a_block_run(
-    block: list[str], index: str, client: OpenSearch, files: Path, request: pytest.FixtureRequest
+    block: list[str],
+    index: str,
+    client: OpenSearch,
+    files: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    if any("ksparse export" in line for line in block):
+        monkeypatch.setenv("KSPARSE_BACKEND", "openvino")
     if any("--fit" in line or "--max-minutes" in line for line in block):
         shutil.rmtree(files / "my-head")
         with (files / "corpus.jsonl").open("a") as corpus:  # enough to train on
