@@ -41,6 +41,7 @@ class LightEncoder:
 
     backend = "openvino"
     is_splade = False
+    needs_dictionary = False
 
     def __init__(
         self,
