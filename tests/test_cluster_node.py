@@ -186,7 +186,7 @@ from connector.cluster.java import Java
 node.service_user = lambda: None
 embedded.cache_folder = lambda: Path(sys.argv[1])
 embedded.find_java = lambda: Java(Path("/java"), "25", simd=True, thai=True)
-embedded.prepare = lambda java, on_progress: Path(sys.argv[2])
+embedded.prepare = lambda java, **options: Path(sys.argv[2])
 with embedded.embedded_cluster():
     pass  # never reached: what sleeps does not answer
 """
