@@ -87,7 +87,8 @@ def test_components_that_vary_more_get_more_bits() -> None:
     assert sum(group.dims for group in choose_groups(variances, DIM, 3)) < DIM, "the weakest get none"
     even = choose_groups(np.ones(DIM, np.float32), DIM, 4)
     assert even == ((DIM, 4),), "where all vary alike, all get the same"
-    assert choose_groups(variances[:7], 7, 4) == ()
+    assert choose_groups(variances[:100], DIM, 4) != (), "components that nobody knows get none"
+    assert choose_groups(variances[:64], 64, 4) == (), "too few to be divided"
 
 
 def test_codes_of_components_are_nearer_to_the_products_at_fewer_bytes() -> None:

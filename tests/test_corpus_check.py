@@ -221,7 +221,7 @@ def test_a_document_passes_unchanged() -> None:
 
 
 def test_a_documents_field_called_text_is_refused() -> None:
-    assert reason(Document("d1", "body", fields={"text": "other"})).startswith("'fields' has the key 'text'")
+    assert reason(Document("d1", "body", fields={"text": "other"})).startswith("'fields' has the reserved key 'text'")
 
 
 def test_something_else_than_a_document_is_refused() -> None:

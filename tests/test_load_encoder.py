@@ -138,9 +138,12 @@ def test_minilm_comes_from_its_package_where_there_is_no_hub(tmp_path: Path, mon
     assert (Path(found.path) / "modules.json").is_file()
 
 
-def test_a_dense_model_is_no_encoder(dense_folder: Path) -> None:
-    with pytest.raises(EncoderError, match="head"):
-        load_encoder(str(dense_folder), device="cpu")
+def test_a_dense_model_embeds_but_has_no_features(dense_folder: Path) -> None:
+    dense = load_encoder(str(dense_folder), device="cpu")
+    assert dense.needs_dictionary
+    assert dense.embed(["plants eat light"]).shape == (1, DIM)
+    with pytest.raises(EncoderError, match="is a dense model without a head"):
+        dense.encode_document(["plants eat light"])
 
 
 def test_a_broken_configuration_is_refused(head_folder: Path, tmp_path: Path) -> None:

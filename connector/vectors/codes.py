@@ -208,6 +208,10 @@ _ERRORS = {0: 1.0, 1: 0.363, 2: 0.1175, 4: 0.0095, 8: 0.0001}
 """What a grid of so many bits leaves of the variance of a Gaussian (Max 1960)."""
 
 
+_LEAST_BLOCKS = 12
+"""Of dimensions, that bits are divided among: where there are fewer, too many are left out at once."""
+
+
 def choose_groups(variances: NDArray[np.float32], dim: int, bits: Bits) -> tuple[Group, ...]:
     """Divide the bits of a code among principal components so that products are estimated best.
 
@@ -220,11 +224,12 @@ def choose_groups(variances: NDArray[np.float32], dim: int, bits: Bits) -> tuple
         bits: For each dimension of the embedding, on average.
 
     Returns:
-        Groups of falling bits; components behind them get no bits. None where there are fewer than 8 components.
+        Groups of falling bits; components behind them get no bits. None, for the same bits everywhere, where there are
+        fewer than 96 dimensions, which cannot be divided finely enough.
     """
     step = 8 * max(1, dim // 96)
     blocks = min(len(variances), dim) // step
-    if not blocks:
+    if not blocks or (dim // step < _LEAST_BLOCKS and bits in get_args(GridBits)):
         return ()
     known = np.concatenate([[0.0], np.cumsum(variances[: blocks * step].reshape(blocks, step).sum(axis=1))])
     affordable = dim * bits // step
