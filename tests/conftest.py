@@ -136,3 +136,14 @@ def second(client: OpenSearch) -> Iterator[str]:
     name = f"test-{uuid.uuid4().hex[:12]}"
     yield name
     client.indices.delete(index=name, ignore_unavailable=True)
+
+
+@pytest.fixture(scope="module")
+def file_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder for the tests of one file: what one of them converts, the others find."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def in_file_cache(file_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KSPARSE_CACHE", str(file_cache))

@@ -40,6 +40,8 @@ def docstrings() -> tuple[list[str], list[str]]:
     return [rest for rest, _ in pairs.values()], [first for _, first in pairs.values()]
 
 
+pytestmark = pytest.mark.usefixtures("in_file_cache")
+
 TEXTS = [
     "cats sleep",
     "why do plants eat light with green leaves of a wide sea",
@@ -49,16 +51,6 @@ TEXTS = [
 
 
 DOCUMENTS, QUERIES = docstrings()
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(autouse=True)
-def own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KSPARSE_CACHE", str(cache))
 
 
 @pytest.fixture
@@ -84,10 +76,10 @@ def test_the_fingerprint_is_that_of_the_weights(pair: tuple[TextEncoder, TextEnc
 
 
 def test_a_graph_is_converted_once(
-    pair: tuple[TextEncoder, TextEncoder], cache: Path, monkeypatch: pytest.MonkeyPatch
+    pair: tuple[TextEncoder, TextEncoder], file_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = pair[1].embed(TEXTS)
-    kept = sorted(cache.glob("graphs/*/"))
+    kept = sorted(file_cache.glob("graphs/*/"))
     assert len(kept) == 1
 
     def convert(*_: object) -> None:
@@ -99,13 +91,13 @@ def test_a_graph_is_converted_once(
     np.testing.assert_array_equal(again.embed(TEXTS), expected)
 
 
-def test_other_weights_have_a_graph_of_their_own(transformer_folder: Path, cache: Path) -> None:
+def test_other_weights_have_a_graph_of_their_own(transformer_folder: Path, file_cache: Path) -> None:
     dense = build_dense(transformer_folder)
     with torch.no_grad():
         next(dense.parameters()).mul_(2)
-    before = set(cache.glob("graphs/*/"))
+    before = set(file_cache.glob("graphs/*/"))
     assert TextEncoder(join(dense, build_head()), backend="openvino").backend == "openvino"
-    assert len(set(cache.glob("graphs/*/")) - before) == 1
+    assert len(set(file_cache.glob("graphs/*/")) - before) == 1
 
 
 def test_variants_share_the_graph(pair: tuple[TextEncoder, TextEncoder], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,18 +175,20 @@ def test_conversions_are_reported_to_nobody(pair: tuple[TextEncoder, TextEncoder
     assert used.__name__ == "openvino.tools.ovc.telemetry_stub"
 
 
-def test_an_encoder_is_loaded_for_a_backend(head_folder: Path, cache: Path) -> None:
+def test_an_encoder_is_loaded_for_a_backend(head_folder: Path, file_cache: Path) -> None:
     assert load_encoder(str(head_folder), device="cpu").backend == "torch"
     assert load_encoder(str(head_folder), device="cpu", backend="openvino").backend == "openvino"
-    assert not [path for path in cache.glob("graphs/*/") if path.name.startswith("tmp")], "nothing half-written is left"
+    assert not [path for path in file_cache.glob("graphs/*/") if path.name.startswith("tmp")], (
+        "nothing half-written is left"
+    )
 
 
 @pytest.fixture(scope="module")
-def shipped(cache: Path) -> tuple[TextEncoder, TextEncoder]:
+def shipped(file_cache: Path) -> tuple[TextEncoder, TextEncoder]:
     """The shipped encoder by torch and by OpenVINO, told of the same corpus."""
     encoder = load_encoder(device="cpu", backend="torch").calibrate(DOCUMENTS[:30])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KSPARSE_CACHE", str(cache))
+        patch.setenv("KSPARSE_CACHE", str(file_cache))
         other = load_encoder(device="cpu", backend="openvino").with_statistics(encoder.statistics)
         assert other.backend == "openvino"
     return encoder, other

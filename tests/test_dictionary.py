@@ -28,6 +28,21 @@ def clustered(documents: int, *, seed: int = 0) -> NDArray[np.float32]:
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32)
 
 
+def build_mixed(documents: NDArray[np.float32], token_weights: NDArray[np.float32]) -> TwoLevelDictionary:
+    """Cells, with 30 tokens beside them."""
+    return build_dictionary(
+        documents,
+        k=7,
+        k_query=6,
+        cells=4,
+        query_cells=4,
+        candidate_cells=5,
+        candidate_tokens=3,
+        lexical_config={"num_tokens": 30, "document_scale": 0.3, "query_scale": 0.5},
+        statistics=CorpusStatistics(documents.mean(axis=0), token_weights, 5.0),
+    )
+
+
 @pytest.fixture(scope="module")
 def documents() -> NDArray[np.float32]:
     return clustered(4_000)
@@ -156,11 +171,7 @@ def test_few_cells_find_the_dense_neighbours_by_few_postings(
 
 
 def test_tokens_take_the_places_that_cells_leave(documents: NDArray[np.float32]) -> None:
-    sizes = {"num_tokens": 30, "document_scale": 0.3, "query_scale": 0.5}
-    statistics = CorpusStatistics(documents.mean(axis=0), np.ones(30, np.float32), 5.0)
-    mixed = build_dictionary(
-        documents, k=7, k_query=6, cells=4, query_cells=4, lexical_config=sizes, statistics=statistics
-    )
+    mixed = build_mixed(documents, np.ones(30, np.float32))
     counts = np.zeros((2, 30), np.float32)
     counts[0, :5], counts[1, 3] = 1, 2
     features, values = mixed.strongest(
@@ -179,17 +190,7 @@ def test_tokens_take_the_places_that_cells_leave(documents: NDArray[np.float32])
 def test_rescored_queries_keep_cells_and_their_rarest_tokens(documents: NDArray[np.float32]) -> None:
     weights = np.ones(30, np.float32)
     weights[:3] = (1.8, 1.9, 2.0)  # squares of 3.2, 3.6 and 4.0: of 4, 2.7 and 1.8 % of the documents
-    mixed = build_dictionary(
-        documents,
-        k=7,
-        k_query=6,
-        cells=4,
-        query_cells=4,
-        candidate_cells=5,
-        candidate_tokens=3,
-        lexical_config={"num_tokens": 30, "document_scale": 0.3, "query_scale": 0.5},
-        statistics=CorpusStatistics(documents.mean(axis=0), weights, 5.0),
-    )
+    mixed = build_mixed(documents, weights)
     assert mixed.k_candidates == 8
     counts = np.zeros((1, 30), np.float32)
     counts[0, :6] = 1
@@ -208,17 +209,7 @@ def test_rescored_queries_keep_cells_and_their_rarest_tokens(documents: NDArray[
 
 @pytest.mark.parametrize(("task", "candidates"), [("document", False), ("query", False), ("query", True)])
 def test_features_are_the_same_without_torch(documents: NDArray[np.float32], task: Task, *, candidates: bool) -> None:
-    mixed = build_dictionary(
-        documents,
-        k=7,
-        k_query=6,
-        cells=4,
-        query_cells=4,
-        candidate_cells=5,
-        candidate_tokens=3,
-        lexical_config={"num_tokens": 30, "document_scale": 0.3, "query_scale": 0.5, "k1": 1.2, "b": 0.6},
-        statistics=CorpusStatistics(documents.mean(axis=0), np.linspace(1.5, 2.5, 30, dtype=np.float32), 5.0),
-    )
+    mixed = build_mixed(documents, np.linspace(1.5, 2.5, 30, dtype=np.float32))
     light = CellsHead(mixed.get_config_dict(), {name: value.numpy() for name, value in mixed.half_weights().items()})
     assert light.k_candidates == mixed.k_candidates
     np.testing.assert_allclose(light.principal_components, mixed.principal_components, atol=1e-6)

@@ -12,7 +12,8 @@ from safetensors.torch import save
 from connector.encoders.adapt import adapt
 from connector.encoders.dictionary import TwoLevelDictionary
 from connector.encoders.dictionary_file import pack_dictionary
-from connector.encoders.light import LightEncoder, light_encoder
+from connector.encoders.light import LightEncoder
+from connector.encoders.light_heads import to_head
 from connector.encoders.light_model import find_graph
 from connector.encoders.load import join
 from connector.encoders.text import TextEncoder
@@ -23,6 +24,8 @@ from connector.types import SparseVectors
 from connector.vectors.codes import RotatedCode
 from tests.tiny import WORDS, build_dense, build_head
 
+pytestmark = pytest.mark.usefixtures("in_file_cache")
+
 PROMPTS = {"query": "query: "}
 
 
@@ -32,16 +35,6 @@ def sentences(count: int, seed: int = 0) -> list[str]:
 
 
 TEXTS = sentences(40, seed=1)
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(autouse=True)
-def own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KSPARSE_CACHE", str(cache))
 
 
 @pytest.fixture
@@ -71,7 +64,7 @@ def light(encoder: TextEncoder) -> LightEncoder:
         weights.pop("config")
     else:
         weights = load(save({name: value.contiguous() for name, value in head.state_dict().items()}))
-    made = light_encoder(model, head.get_config_dict(), weights, base_model=encoder.fingerprint.base_model)
+    made = LightEncoder(model, to_head(head.get_config_dict(), weights), base_model=encoder.fingerprint.base_model)
     return adapt(made, encoder.statistics, encoder.code)
 
 

@@ -10,12 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from connector.encoders.lexical import LexicalFeatures, Task, TokenCounts, count_tokens
+from connector.encoders.light_heads import LEAST_VALUE as LEAST_VALUE
 from connector.encoders.module import WeightedModule
 from connector.encoders.thresholds import Thresholding
 from connector.vectors.statistics import CorpusStatistics
-
-LEAST_VALUE = 0.01
-"""Of the strongest feature of a text of which none is positive: it is found, behind texts that have the feature."""
 
 
 class KSparseAutoEncoder(WeightedModule):

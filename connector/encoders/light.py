@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, NoReturn, Self
+from typing import NoReturn, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -204,16 +204,3 @@ class LightEncoder:
                 features[row, : len(found)], weights[row, : len(found)] = found, values
         weights[weights < SMALLEST_WEIGHT] = 0.0
         return SparseVectors(features, weights), outputs
-
-
-def light_encoder(
-    model: LightModel, config: Mapping[str, Any], weights: Mapping[str, NDArray[Any]], **options: Any
-) -> LightEncoder:
-    """Put a head behind a dense model, both without torch.
-
-    Raises:
-        EncoderError: The head needs torch, or they do not fit each other.
-    """
-    from connector.encoders.light_heads import to_head
-
-    return LightEncoder(model, to_head(config, weights), **options)

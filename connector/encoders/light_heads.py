@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ Floats = NDArray[np.floating[Any]]
 Ids = NDArray[np.int64]
 
 LEAST_VALUE = 0.01
-"""As for `autoencoder.LEAST_VALUE`."""
+"""Of the strongest feature of a text of which none is positive: it is found, behind texts that have the feature."""
 
 CELL_BITS: Literal[2] = 2
 """Of each dimension of a fine cell. At 2 bits recall falls by less than a point; at 1 bit cells move too far."""
@@ -47,41 +47,13 @@ class Tokens(NamedTuple):
     counts: Floats
 
 
-class LightHead(Protocol):
-    """A head that keeps the strongest features of one text at a time."""
-
-    config: Mapping[str, Any]
-    weights: Mapping[str, NDArray[Any]]
-
-    @property
-    def num_latents(self) -> int:
-        """Features that are no tokens."""
-        ...
-
-    @property
-    def has_cells(self) -> bool:
-        """Whether it is a dictionary."""
-        ...
-
-    @property
-    def k_candidates(self) -> int | None:
-        """Features of a query whose hits are rescored by codes; None where the kind of head has no such number."""
-        ...
-
-    def strongest(
-        self, embedding: Floats, k: int, task: Task, tokens: Tokens | None, *, candidates: bool = False
-    ) -> tuple[Ids, Floats]:
-        """Features and values of one text, strongest first."""
-        ...
-
-
 class _Head:
     """What both kinds have: weights by name, in single precision."""
 
     def __init__(self, config: Mapping[str, Any], weights: Mapping[str, NDArray[Any]]) -> None:
         self.config = config
         self.weights = {
-            name: value if value.dtype == np.uint8 else value.astype(np.float32) for name, value in weights.items()
+            name: value if value.dtype == np.uint8 else np.asarray(value, np.float32) for name, value in weights.items()
         }
 
     def _lexical(self, tokens: Tokens, task: Task) -> Floats:

@@ -15,7 +15,8 @@ from safetensors.numpy import load
 from connector.encoders.adapt import adapt
 from connector.encoders.folders import DEFAULT_ENCODER, QUERY_MODEL, encoder_folder, is_head
 from connector.encoders.graph import choose_backend
-from connector.encoders.light import LightEncoder, light_encoder
+from connector.encoders.light import LightEncoder
+from connector.encoders.light_heads import to_head
 from connector.encoders.light_model import FACTS_FILE, HEAD_FOLDER, LightModel, find_graph
 from connector.errors import EncoderError
 from connector.index.companion import fetch_companion
@@ -78,10 +79,9 @@ def open_exported(client: OpenSearch, schema: IndexSchema, folder: Path) -> Ligh
 
 def _joined(model: LightModel, head: Head, schema: IndexSchema, name: str) -> LightEncoder:
     config, weights = head
-    encoder = light_encoder(
+    encoder = LightEncoder(
         model,
-        config,
-        weights,
+        to_head(config, weights),
         base_model=schema.encoder.base_model,
         revision=schema.encoder.revision,
         k=schema.encoder.k,
