@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 
@@ -26,12 +26,16 @@ class LetterFile:
     @property
     def size(self) -> int:
         """Bytes, 0 if there is no file."""
-        return self.path.stat().st_size if self.path.exists() else 0
+        with suppress(FileNotFoundError):  # asked first, it could go before it is measured
+            return self.path.stat().st_size
+        return 0
 
     @property
     def identity(self) -> int:
         """Tells the file from another one of its name, 0 if there is none."""
-        return self.path.stat().st_ino if self.path.exists() else 0
+        with suppress(FileNotFoundError):
+            return self.path.stat().st_ino
+        return 0
 
     def append(self, line: bytes) -> None:
         """Add a line, whole or not at all.
@@ -50,9 +54,8 @@ class LetterFile:
 
     def sync(self) -> None:
         """Bring what was added down to the disk."""
-        if self.path.exists():
-            with self._locked("a") as file:
-                os.fsync(file.fileno())
+        with suppress(FileNotFoundError), self._locked("r+") as file:
+            os.fsync(file.fileno())
 
     def cut(self, size: int, identity: int) -> None:
         """Take off what was added after the file had some size, and half a line at its end.
@@ -61,17 +64,16 @@ class LetterFile:
             size: In bytes.
             identity: Of the file at that time; another one is not cut, since lines were taken out of it meanwhile.
         """
-        if not self.path.exists():
-            return
-        with self._locked("r+") as file:
+        with suppress(FileNotFoundError), self._locked("r+") as file:
             content = file.read()
             if identity in (0, os.fstat(file.fileno()).st_ino):
                 content = content[:size]
             file.truncate(content.rfind(b"\n") + 1)
 
     def read(self) -> list[bytes]:
-        """The lines, without their line feeds."""
-        with self._locked("r") as file:
+        """The lines, without their line feeds; none if there is no file."""
+        content = b""
+        with suppress(FileNotFoundError), self._locked("r") as file:
             content = file.read()
         # Not splitlines(), which also splits at U+2028 and others that JSON leaves as they are.
         return content.split(b"\n")
@@ -83,13 +85,13 @@ class LetterFile:
             lines: As `read` returns them.
             instead: What the first of them are replaced by.
         """
-        if not lines or not self.path.exists():
+        if not lines:
             return
         wanted = Counter(lines)
         by_line: dict[bytes, list[bytes]] = {}
         for line, other in zip(lines, instead, strict=False):
             by_line.setdefault(line, []).append(other)
-        with self._locked("r") as file:
+        with suppress(FileNotFoundError), self._locked("r") as file:
             kept: list[bytes] = []
             for line in file.read().split(b"\n"):
                 if wanted[line] <= 0:

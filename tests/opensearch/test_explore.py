@@ -373,7 +373,7 @@ def test_an_index_that_is_deleted_meanwhile_is_said_on_the_page(
     web = create_app(Explorer(client, retriever, hnsw), tmp_path).test_client()
     client.indices.delete(index=hnsw.name)
     without = web.get(f"/?q={QUERY}").text
-    assert f"There is no {hnsw.name} no longer exists; start again with --hnsw." in without
+    assert f"{hnsw.name} no longer exists; start again with --hnsw." in without
     assert without.count('class="latency"') == 3, "the other columns are answered"
     client.indices.delete(index=index)
     reply = web.get(f"/?q={QUERY}")
