@@ -6,10 +6,12 @@ from importlib.util import find_spec
 
 import click
 
+from benchmarks.cli.as_ingested import as_ingested
 from benchmarks.cli.backends import backends
 from benchmarks.cli.demo import demo
 from benchmarks.cli.dictionary import dictionary
 from benchmarks.cli.encoder_frontier import encoder_frontier
+from benchmarks.cli.filtered import filtered
 from benchmarks.cli.frontier import frontier
 from benchmarks.cli.growth import growth
 from benchmarks.cli.ht_tables import table_command as ht_table_command
@@ -43,6 +45,8 @@ benchmarks.add_command(ht_table_command("ht-table3", "Table 3 of the HT paper: o
 benchmarks.add_command(ht_table_command("ht-idf", "Beyond the HT paper: higher thresholds, idf, budgets of postings."))
 benchmarks.add_command(dictionary)
 benchmarks.add_command(growth)
+benchmarks.add_command(as_ingested)
+benchmarks.add_command(filtered)
 benchmarks.add_command(ingest)
 benchmarks.add_command(backends)
 benchmarks.add_command(stream)

@@ -13,7 +13,7 @@ from opensearchpy import OpenSearch
 
 from benchmarks.datasets import EncodedSet
 from benchmarks.encoding import query_encodings
-from benchmarks.measure import Answers, Measured, difference_interval, measure, ratio_interval, throughput, to_latency
+from benchmarks.measure import Answers, Measured, difference_interval, measure, throughput, timed, to_latency
 from benchmarks.memory import memory_by_index
 from benchmarks.storage import Stored, build
 from benchmarks.systems.base import Encoding, System
@@ -143,10 +143,7 @@ def _rows(
         size = index.bytes + (system.more_bytes if isinstance(system, Rescored) else 0)
         row |= {"index_bytes": size, "bytes_per_document": size / len(data.documents)}
         row |= {"files": index.files, "build_s": index.build_s, "documents_per_s": len(data.documents) / index.write_s}
-        row |= asdict(each.latency)
-        for percentile, name in ((50, "p50"), (99, "p99")):
-            row[f"{name}_ratio"] = getattr(each.latency, f"{name}_ms") / getattr(reference.latency, f"{name}_ms")
-            row[f"{name}_interval"] = ratio_interval(each.times_ms, reference.times_ms, percentile)
+        row |= timed(each, reference)
         row |= _postings(data, system, shares)
         rows.append(row)
     return rows

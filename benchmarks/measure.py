@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from threading import Barrier
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,6 +88,15 @@ def measure(
         Measured(found, to_latency(np.array(taken)), np.array(taken).reshape(rounds, queries))
         for found, taken in zip(hits, times, strict=True)
     ]
+
+
+def timed(each: Measured, reference: Measured) -> dict[str, Any]:
+    """Return the latency of a system and its ratios to a reference, as they stand in a row of a result."""
+    row: dict[str, Any] = asdict(each.latency)
+    for percentile, name in ((50, "p50"), (99, "p99")):
+        row[f"{name}_ratio"] = getattr(each.latency, f"{name}_ms") / getattr(reference.latency, f"{name}_ms")
+        row[f"{name}_interval"] = ratio_interval(each.times_ms, reference.times_ms, percentile)
+    return row
 
 
 def ratio_interval(

@@ -126,35 +126,67 @@ def _rescored(data: EncodedSet, kind: Kind, k_doc: int, k_query: int, window: in
     return Rescored(index, kind, k_query, window, k_doc=k_doc, weight_exponent=exponent)
 
 
+class OwnDictionary:
+    """An index with a dictionary of its own documents, as a new index has one, at any setting.
+
+    Args:
+        data: Of 1,000 documents or more.
+
+    Raises:
+        ConnectorError: There are fewer.
+    """
+
+    def __init__(self, data: EncodedSet) -> None:
+        if len(data.documents) < MIN_DOCUMENTS:
+            raise ConnectorError(
+                f"{data.name} has {len(data.documents):,} documents, a dictionary is built from {MIN_DOCUMENTS:,} or "
+                "more; choose a larger set."
+            )
+        texts = [document.content for document in data.documents]
+        self._data = data
+        self._encoder = dictionary_encoder(data.encoder, texts, data.document_embeddings)
+        assert isinstance(self._encoder.head, TwoLevelDictionary)
+        self._head = self._encoder.head
+        self._documents = self._encoder.sparsify_embeddings(data.document_embeddings, texts)
+        self._exponent = find_weight_exponent(self._documents.weights, margin=1)
+        self._bytes = len(pack_dictionary(self._head))
+        self.k = self._head.k_candidates
+        self.window = window_for(self._head.num_latents)
+
+    def system(self, k: int | None = None, window: int | None = None, *, bits: Literal[3, 4] = 4) -> Rescored:
+        """Return the system at some setting.
+
+        Args:
+            k: Features of a query; the default's own number if None.
+            window: Hits rescored; the default's if None. With 0 features alone decide, and are chosen for that.
+            bits: Of the codes.
+        """
+        alone = window == 0
+        if k is None:
+            k = self._encoder.k_query if alone else self.k
+        questions = [query.text for query in self._data.judged.queries]
+        queries = self._encoder.sparsify_embeddings(
+            self._data.query_embeddings, questions, task="query", k=k, candidates=not alone
+        )
+        return Rescored(
+            f"{PREFIX}-own-{bits}",
+            "4 bits" if bits == 4 else "3 bits",
+            queries.features.shape[1],
+            self.window if window is None else window,
+            weight_exponent=self._exponent,
+            vectors=(self._documents, queries),
+            code=self._head.code(bits),
+            label="own dictionary",
+            more_bytes=self._bytes,
+        )
+
+
 def dictionary_systems(data: EncodedSet) -> list[System]:
     """What a new index is by default: a dictionary of its own documents, and codes; none of fewer than 1,000."""
     if len(data.documents) < MIN_DOCUMENTS:
         return []
-    texts = [document.content for document in data.documents]
-    encoder = dictionary_encoder(data.encoder, texts, data.document_embeddings)
-    assert isinstance(encoder.head, TwoLevelDictionary)
-    documents = encoder.sparsify_embeddings(data.document_embeddings, texts)
-    questions = [query.text for query in data.judged.queries]
-    codes = {3: encoder.head.code(3), 4: encoder.head.code(4)}
-    exponent, size = find_weight_exponent(documents.weights, margin=1), len(pack_dictionary(encoder.head))
-
-    def searched(bits: Literal[3, 4], k: int, window: int) -> Rescored:
-        queries = encoder.sparsify_embeddings(data.query_embeddings, questions, task="query", k=k, candidates=True)
-        return Rescored(
-            f"{PREFIX}-own-{bits}",
-            "4 bits" if bits == 4 else "3 bits",
-            k,
-            window,
-            weight_exponent=exponent,
-            vectors=(documents, queries),
-            code=codes[bits],
-            label="own dictionary",
-            more_bytes=size,
-        )
-
-    usual = encoder.head.k_candidates
-    window = window_for(encoder.head.num_latents)
-    return [searched(4, usual, window), searched(4, 2 * usual, 1_000), searched(3, usual, window)]
+    own = OwnDictionary(data)
+    return [own.system(), own.system(2 * own.k, 1_000), own.system(bits=3)]
 
 
 def default_systems(data: EncodedSet) -> list[System]:

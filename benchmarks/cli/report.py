@@ -114,6 +114,18 @@ def _selection(result: dict[str, Any], _picture: Path) -> None:
     _each_set(result, selection_to_markdown)
 
 
+def _states(result: dict[str, Any], _picture: Path) -> None:
+    from benchmarks.scenarios.tables import states_to_markdown
+
+    click.echo(states_to_markdown(result["results"]))
+
+
+def _filtered(result: dict[str, Any], _picture: Path) -> None:
+    from benchmarks.scenarios.tables import filtered_to_markdown
+
+    click.echo(filtered_to_markdown(result["results"]))
+
+
 def _plain(result: dict[str, Any], _picture: Path) -> None:
     from benchmarks.ksparse_tables import to_markdown
 
@@ -130,6 +142,8 @@ _WRITERS: dict[str, Callable[[dict[str, Any], Path], None]] = {
     "levers": _frontier,
     "ksparse-table4": _table_4,
     "growth": _growth,
+    "as-ingested": _states,
+    "filtered": _filtered,
     "ingest": _ingest,
     "stream": _stream,
     "query-encoders": _encoders,

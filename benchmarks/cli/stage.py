@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial, wraps
@@ -64,6 +64,13 @@ def common(command: Callable[..., None]) -> Callable[..., None]:
     return packed
 
 
+documents_option = click.option(
+    "--documents",
+    type=click.IntRange(1_000),
+    help="The first ones of a set without judgements.  [default: all]",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
     """A node that is up and an encoder that is loaded.
@@ -89,6 +96,22 @@ class Stage:
         from benchmarks.datasets import encode_set
 
         return encode_set(dataset, self.encoder, self.embed, most_queries=self.options.most_queries, **how)
+
+    def encode_first(self, dataset: Path, documents: int | None) -> EncodedSet:
+        """Read and encode a set, or so many of its documents; a set with judgements needs all of them.
+
+        Raises:
+            ConnectorError: It has judgements and more documents.
+        """
+        from connector.errors import ConnectorError
+
+        data = self.encode(dataset, k_query=32, most_documents=documents)
+        if documents is not None and len(data.documents) > documents:
+            raise ConnectorError(
+                f"{data.name} has judgements and {len(data.documents):,} documents, all of which are needed; leave "
+                f"{documents:,} documents to sets without judgements."
+            )
+        return data
 
     def result(self, suite: str, data: EncodedSet, **params: object) -> ResultFile:
         """Open the result of a suite, or go on with it where it has the same parameters."""
@@ -136,4 +159,10 @@ def print_result(result: ResultFile) -> None:
     for group, rows in result.groups.items():
         title = f"{int(group):,} documents" if group.isdigit() else group
         click.echo(f"\n{title}\n\n{to_markdown(rows)}")
+    click.echo(f"{result.path}; python -m benchmarks report {result.path} draws it.")
+
+
+def print_groups(result: ResultFile, to_markdown: Callable[[Mapping[str, list[dict[str, Any]]]], str]) -> None:
+    """Print one table of all groups, and say what comes next."""
+    click.echo(f"\n{to_markdown(result.groups)}")
     click.echo(f"{result.path}; python -m benchmarks report {result.path} draws it.")

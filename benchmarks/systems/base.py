@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from opensearchpy import OpenSearch
 from opensearchpy.helpers import bulk
 
@@ -75,6 +77,20 @@ class System(Protocol):
     def search(self, client: OpenSearch, request: Request) -> list[Hit]:
         """Answer one request: what the clock measures."""
         ...
+
+
+class Writable(System, Protocol):
+    """A system whose documents can be written one by one, with other fields beside its own."""
+
+    def sources(self, data: EncodedSet, rows: Sequence[int]) -> Iterator[dict[str, Any]]:
+        """Build the fields of some documents, given by their rows."""
+        ...
+
+
+def blocks(rows: Sequence[int], size: int = 10_000) -> Iterator[NDArray[np.int64]]:
+    """Split rows, so that what is made of them need not be held for a million at once."""
+    for start in range(0, len(rows), size):
+        yield np.asarray(rows[start : start + size], dtype=np.int64)
 
 
 def send(client: OpenSearch, index: str, body: Request) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from opensearchpy import OpenSearch
 
 from benchmarks.datasets import EncodedSet
-from benchmarks.systems.base import INDEX_SETTINGS, Encoding, Probe, Request, send, to_hits, write
+from benchmarks.systems.base import INDEX_SETTINGS, Encoding, Probe, Request, blocks, send, to_hits, write
 from connector.index.schema import load_mapping
 from connector.query.rescore import score_by
 from connector.types import Hit
@@ -59,8 +59,13 @@ class LuceneHnsw:
 
     def upload(self, client: OpenSearch, data: EncodedSet) -> None:
         """Write the embeddings alone."""
-        embeddings = self._stored(data.document_embeddings, data)
-        write(client, self.index, data.doc_ids, ({"embedding": embedding.tolist()} for embedding in embeddings))
+        write(client, self.index, data.doc_ids, self.sources(data, range(len(data.documents))))
+
+    def sources(self, data: EncodedSet, rows: Sequence[int]) -> Iterator[dict[str, Any]]:
+        """Build the fields of some documents, given by their rows."""
+        for block in blocks(rows):
+            for embedding in self._stored(data.document_embeddings[block], data):
+                yield {"embedding": embedding.tolist()}
 
     def prepare(self, data: EncodedSet) -> list[Request]:
         """One k-NN query each."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -11,7 +11,17 @@ from typing import Any, Literal
 from opensearchpy import OpenSearch
 
 from benchmarks.datasets import EncodedSet
-from benchmarks.systems.base import INDEX_SETTINGS, Encoding, Probe, Request, send, to_hits, without_source, write
+from benchmarks.systems.base import (
+    INDEX_SETTINGS,
+    Encoding,
+    Probe,
+    Request,
+    blocks,
+    send,
+    to_hits,
+    without_source,
+    write,
+)
 from benchmarks.systems.lucene_hnsw import knn_script, to_bytes
 from benchmarks.systems.rank_features import document_shares, feature_probes, searched_features, stored_features
 from connector.query.body import FEATURES_FIELD, build_query
@@ -31,7 +41,7 @@ class Rescored:
         index: Its index.
         kind: Of the code; `knn byte` is a byte vector without a graph, scored by `knn_score`.
         k_query: Features of a query that collect.
-        window: Candidates.
+        window: Candidates; with 0 features alone decide.
         k_doc: Features of a document that are kept; all that there are if None.
         pruning: Which features of a query are left out.
         weight_exponent: The power of two that weights are stored multiplied by.
@@ -59,13 +69,14 @@ class Rescored:
     def name(self) -> str:
         """What it is called in tables."""
         many = "" if self.k_doc in (None, 64) else f", {self.k_doc} a document"
-        return f"{self.label}{many} + {self.kind}"
+        return f"{self.label}{many} + {self.kind}" if self.window else f"{self.label}{many}, features alone"
 
     @property
     def knob(self) -> str:
         """The setting that trades quality for latency."""
-        rule = "" if self.pruning.prune_type == "none" else f"{self.pruning}, "
-        return f"k_query={self.k_query}, {rule}{self.window} rescored"
+        rule = "" if self.pruning.prune_type == "none" else f", {self.pruning}"
+        rescored = f", {self.window} rescored" if self.window else ""
+        return f"k_query={self.k_query}{rule}{rescored}"
 
     @property
     def encoding(self) -> Encoding:
@@ -83,17 +94,24 @@ class Rescored:
 
     def upload(self, client: OpenSearch, data: EncodedSet) -> None:
         """Write features and codes."""
-        embeddings = data.document_embeddings
-        codes: Any
         if self.kind == "knn byte":
-            field = {"type": "knn_vector", "dimension": embeddings.shape[1], "data_type": "byte"}
+            field = {"type": "knn_vector", "dimension": data.document_embeddings.shape[1], "data_type": "byte"}
             client.indices.put_mapping(index=self.index, body={"properties": {CODE_FIELD: field}})
-            codes = (row.tolist() for row in to_bytes(embeddings, embeddings))
-        else:
-            codes = (base64.b64encode(row.tobytes()).decode() for row in self._code(data).encode(embeddings))
-        stored = stored_features(self._vectors(data)[0], self.k_doc, self.weight_exponent)
-        sources = ({FEATURES_FIELD: features, CODE_FIELD: code} for features, code in zip(stored, codes, strict=True))
-        write(client, self.index, data.doc_ids, sources)
+        write(client, self.index, data.doc_ids, self.sources(data, range(len(data.documents))))
+
+    def sources(self, data: EncodedSet, rows: Sequence[int]) -> Iterator[dict[str, Any]]:
+        """Build the fields of some documents, given by their rows."""
+        code = None if self.kind == "knn byte" else self._code(data)
+        for block in blocks(rows):
+            embeddings = data.document_embeddings[block]
+            codes: list[Any]
+            if code is None:
+                codes = to_bytes(embeddings, data.document_embeddings).tolist()
+            else:
+                codes = [base64.b64encode(row.tobytes()).decode() for row in code.encode(embeddings)]
+            stored = stored_features(self._vectors(data)[0].take(block), self.k_doc, self.weight_exponent)
+            for features, found in zip(stored, codes, strict=True):
+                yield {FEATURES_FIELD: features, CODE_FIELD: found}
 
     def prepare(self, data: EncodedSet) -> list[Request]:
         """One bool query each, and its rescoring."""
@@ -104,17 +122,15 @@ class Rescored:
         count = partial(document_shares, documents, self.k_doc)
         features = searched_features(queries, self.k_query, self.pruning, count)
         for found, embedding, rounded in zip(features, data.query_embeddings, in_bytes, strict=True):
-            if code is None:
-                again = rescore_by(knn_script(CODE_FIELD, rounded), self.window)
-            else:
-                again = build_rescore(code, embedding, self.window)
-            requests.append(
-                {
-                    "size": self.top_k,
-                    "query": build_query(found, weight_exponent=self.weight_exponent),
-                    "rescore": again,
-                }
-            )
+            request: Request = {
+                "size": self.top_k,
+                "query": build_query(found, weight_exponent=self.weight_exponent),
+            }
+            if self.window and code is None:
+                request["rescore"] = rescore_by(knn_script(CODE_FIELD, rounded), self.window)
+            elif self.window and code is not None:
+                request["rescore"] = build_rescore(code, embedding, self.window)
+            requests.append(request)
         return requests
 
     def probes(self, data: EncodedSet, rows: Sequence[int]) -> list[Probe]:

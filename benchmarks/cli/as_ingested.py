@@ -1,0 +1,46 @@
+"""`as-ingested`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from benchmarks.cli.stage import Options, common, documents_option, on_stage, print_groups
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  python -m benchmarks as-ingested beir/scifact
+  python -m benchmarks as-ingested packages --documents 100000 --most-queries 300
+"""
+)
+@click.argument("dataset", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@documents_option
+@common
+def as_ingested(dataset: Path, documents: int | None, options: Options) -> None:
+    """HNSW and a new index by the server's own refreshes and merges, after updates and deletions, and merged.
+
+    The truth is exact search among the documents that are left.
+    """
+    from benchmarks.scenarios.as_ingested import STATES, measure_states
+    from benchmarks.scenarios.live import new_index_systems
+    from benchmarks.scenarios.tables import states_to_markdown
+
+    with on_stage(options, [dataset]) as stage:
+        data = stage.encode_first(dataset, documents)
+        result = stage.result("as-ingested", data)
+        if not set(STATES) <= set(result.groups):
+            systems = new_index_systems(data, "states")
+            with stage.connect() as client:
+                measure_states(
+                    client,
+                    data,
+                    systems,
+                    rounds=options.rounds,
+                    done=result.groups,
+                    report=stage.report,
+                    add=result.add,
+                )
+    print_groups(result, states_to_markdown)

@@ -1,0 +1,116 @@
+"""Searches that a filter narrows down: HNSW with the filter inside of `knn`, ours with the filter in the bool query."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from opensearchpy import OpenSearch
+
+from benchmarks.compare import Report
+from benchmarks.datasets import EncodedSet
+from benchmarks.measure import measure, timed
+from benchmarks.scenarios.filters import SHARES, Kind, Labels, exact_among, label
+from benchmarks.scenarios.live import by_index, describe_row, empty_indices, run_of
+from benchmarks.storage import settle
+from benchmarks.systems.base import Request, Writable, write
+from connector.evaluation.metrics import overlap_at
+from connector.evaluation.runs import Run
+
+FIELD = "tags"
+KINDS: tuple[Kind, ...] = ("uncorrelated", "correlated")
+
+
+def groups_of(documents: int) -> dict[str, tuple[Kind, int]]:
+    """The kinds and levels of filters that keep at least one of so many documents, by their names."""
+    levels = [level for level, share in enumerate(SHARES) if share * documents >= 1]
+    return {f"{kind}, {SHARES[level]:.2%}": (kind, level) for kind in KINDS for level in levels}
+
+
+def measure_filters(
+    client: OpenSearch,
+    data: EncodedSet,
+    systems: Sequence[Writable],
+    *,
+    rounds: int,
+    done: Container[str],
+    report: Report,
+    add: Callable[[str, list[dict[str, Any]]], None],
+) -> None:
+    """Index the set with its labels, merge, and search with each kind and share of filter, the systems in turns.
+
+    Args:
+        client: Of the node; indices are deleted at the end.
+        data: Encoded.
+        systems: The first is the one that others are compared with.
+        rounds: Timed, after a warm-up.
+        done: Groups that need no measuring.
+        report: Called with the current task and the share of it done.
+        add: Takes the rows of each group.
+    """
+    labels = {kind: label(data, kind) for kind in KINDS}
+    with empty_indices(client, systems):
+        for step, system in enumerate(by_index(systems)):
+            report("indexing", step / len(by_index(systems)))
+            _fill(client, system, data, labels)
+        report("indexing", 1.0)
+        prepared = [system.prepare(data) for system in systems]
+        for group, (kind, level) in groups_of(len(data.documents)).items():
+            if group in done:
+                continue
+            kept, asked = labels[kind].documents[level], labels[kind].queries[level]
+            truth = exact_among(data, kept, asked)
+            tags = [tag(kind, level, number) for number in asked.tolist()]
+            requests = [list(map(with_filter, own, tags)) for own in prepared]
+            measured = measure(client, systems, requests, rounds=rounds, progress=partial(report, group))
+            mean_kept = float(np.mean(np.bincount(kept, minlength=int(asked.max()) + 1)[asked]))
+            rows = []
+            for system, each in zip(systems, measured, strict=True):
+                found = run_of(data, each.hits)
+                row = describe_row(system) | {"share": SHARES[level], "kept": mean_kept}
+                row |= _found(found, truth)
+                rows.append(row | timed(each, measured[0]))
+            add(group, rows)
+
+
+def with_filter(request: Request, wanted: str) -> Request:
+    """Let a request find only documents that have a tag.
+
+    A `knn` query takes the filter inside, so that the plugin chooses between the graph and an exact search; a bool
+    query as one of its clauses.
+    """
+    clause = {"term": {FIELD: {"value": wanted}}}
+    [(name, query)] = request["query"].items()
+    if name == "knn":
+        [(field, asked)] = query.items()
+        return request | {"query": {"knn": {field: asked | {"filter": clause}}}}
+    return request | {"query": {"bool": query | {"filter": [clause]}}}
+
+
+def tag(kind: Kind, level: int, number: int) -> str:
+    """What a document of a group is tagged with."""
+    return f"{kind}-{level}-{number}"
+
+
+def _fill(client: OpenSearch, system: Writable, data: EncodedSet, labels: dict[Kind, Labels]) -> None:
+    mapping = {"properties": {FIELD: {"type": "keyword"}}}
+    client.indices.put_mapping(index=system.index, body=mapping)
+    sources = system.sources(data, range(len(data.documents)))
+    tagged = ({**source, FIELD: tags} for source, tags in zip(sources, _tags(labels), strict=True))
+    write(client, system.index, data.doc_ids, tagged)
+    settle(client, system.index, len(data.documents))
+
+
+def _tags(labels: dict[Kind, Labels]) -> Iterator[list[str]]:
+    columns = {(kind, level): row.tolist() for kind, of in labels.items() for level, row in enumerate(of.documents)}
+    for numbers in zip(*columns.values(), strict=True):
+        yield [tag(kind, level, number) for (kind, level), number in zip(columns, numbers, strict=True)]
+
+
+def _found(found: Run, truth: Run) -> dict[str, float]:
+    """Overlap with the truth, and the share of queries that get fewer hits than there are to be found."""
+    asked = {query: hits for query, hits in found.items() if query in truth}
+    short = [len(hits) < len(truth[query]) for query, hits in asked.items()]
+    return {"overlap@10": overlap_at(asked, truth, 10), "too_few": float(np.mean(short))}

@@ -1,0 +1,159 @@
+"""Indices as the server leaves them: its own refresh interval and merges, and documents that change."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from opensearchpy import OpenSearch
+
+from benchmarks.datasets import EncodedSet
+from benchmarks.suites import PREFIX, OwnDictionary
+from benchmarks.systems.base import Writable
+from benchmarks.systems.lucene_hnsw import LuceneHnsw
+from connector.errors import ClusterError
+from connector.evaluation.exact import exact_search
+from connector.types import Hit
+
+_POLL_S = 0.2
+_PATIENCE_S = 1_800.0
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What an index consists of.
+
+    Attributes:
+        segments: Those that are searched.
+        documents: That are left.
+        deleted: That still take space in a segment.
+        index_bytes: Of the primaries.
+    """
+
+    segments: int
+    documents: int
+    deleted: int
+    index_bytes: int
+
+
+def new_index_systems(data: EncodedSet, suite: str, *, features_alone: bool = False) -> list[Writable]:
+    """HNSW at its default, then a new index at its own, and with a wide window; under index names of a suite.
+
+    Args:
+        data: Encoded.
+        suite: Part of the names, so that suites can run side by side.
+        features_alone: Add the new index searched without its codes.
+
+    Raises:
+        ConnectorError: There are too few documents for a dictionary.
+    """
+    own = OwnDictionary(data)
+    ours = [own.system(), own.system(2 * own.k, 1_000)]
+    if features_alone:
+        ours.append(own.system(window=0))
+    hnsw = LuceneHnsw(f"{PREFIX}-{suite}-hnsw", data.document_embeddings.shape[1])
+    return [hnsw, *(replace(system, index=f"{PREFIX}-{suite}-own") for system in ours)]
+
+
+def by_index(systems: Iterable[Writable]) -> list[Writable]:
+    """The first system of each index: the one that fills it."""
+    first: dict[str, Writable] = {}
+    for system in systems:
+        first.setdefault(system.index, system)
+    return list(first.values())
+
+
+@contextmanager
+def empty_indices(client: OpenSearch, systems: Iterable[Writable]) -> Iterator[None]:
+    """Create the index of each system, empty, with the server's own refresh interval, and delete it afterwards."""
+    indices = {system.index for system in systems}
+    try:
+        for system in by_index(systems):
+            client.indices.delete(index=system.index, ignore_unavailable=True)
+            system.configure(client)
+            client.indices.put_settings(index=system.index, body={"index": {"refresh_interval": None}})
+        yield
+    finally:
+        for index in indices:
+            client.indices.delete(index=index, ignore_unavailable=True)
+
+
+def wait_for_merges(client: OpenSearch, index: str) -> None:
+    """Make all that was written visible, and wait until the server merges no more.
+
+    Raises:
+        ClusterError: It still merges after half an hour.
+    """
+    client.indices.refresh(index=index)
+    until = time.monotonic() + _PATIENCE_S
+    while client.indices.stats(index=index, metric="merge")["indices"][index]["primaries"]["merges"]["current"]:
+        if time.monotonic() > until:
+            raise ClusterError(f"Index {index!r} still merges after {_PATIENCE_S:.0f} s; look at the node's log.")
+        time.sleep(_POLL_S)
+    client.indices.refresh(index=index)
+
+
+def wait_for_leases(client: OpenSearch, index: str, patience_s: float) -> None:
+    """Wait until a merge can drop all deleted documents: the server keeps them for recoveries until a later minute.
+
+    Args:
+        client: Of the node.
+        index: Its shards are asked.
+        patience_s: Longest wait; some of the deleted documents then stay.
+    """
+    until = time.monotonic() + patience_s
+    while time.monotonic() < until:
+        shards = client.indices.stats(index=index, level="shards")["indices"][index]["shards"].values()
+        if not any(_is_leased(copy) for copies in shards for copy in copies):
+            break
+        time.sleep(_POLL_S)
+    client.indices.flush(index=index, force=True, wait_if_ongoing=True)
+
+
+def _is_leased(shard: dict[str, Any]) -> bool:
+    held = [lease["retaining_seq_no"] for lease in shard["retention_leases"]["leases"]]
+    return bool(min(held, default=0) <= shard["seq_no"]["max_seq_no"])
+
+
+def read_shape(client: OpenSearch, index: str) -> Shape:
+    """Count the segments and documents of an index, and weigh it."""
+    primaries = client.indices.stats(index=index, metric="docs,store")["indices"][index]["primaries"]
+    shards = client.indices.segments(index=index)["indices"][index]["shards"]
+    segments = [
+        segment for copies in shards.values() for copy in copies if copy["routing"]["primary"]
+        for segment in copy["segments"].values() if segment["search"]
+    ]  # fmt: skip
+    documents = primaries["docs"]
+    size = int(primaries["store"]["size_in_bytes"])
+    return Shape(len(segments), int(documents["count"]), int(documents["deleted"]), size)
+
+
+def exact_top_10(
+    data: EncodedSet, rows: NDArray[np.int64], contents: NDArray[np.int64] | None = None
+) -> dict[str, list[Hit]]:
+    """Search some documents by brute force.
+
+    Args:
+        data: Encoded.
+        rows: (n,), whose ids are in the index.
+        contents: (n,), the row that each of them has its content from; its own if None.
+    """
+    embeddings = data.document_embeddings[rows if contents is None else contents]
+    ids = data.doc_ids
+    hits = exact_search(embeddings, data.query_embeddings, [ids[row] for row in rows.tolist()], 10)
+    return run_of(data, hits)
+
+
+def run_of(data: EncodedSet, hits: Sequence[list[Hit]]) -> dict[str, list[Hit]]:
+    """Hits by query id."""
+    return dict(zip([query.query_id for query in data.judged.queries], hits, strict=True))
+
+
+def describe_row(system: Writable) -> dict[str, Any]:
+    """The first columns of a row."""
+    return {"system": system.name, "knob": system.knob}

@@ -1,0 +1,41 @@
+"""Results of the scenarios as Markdown tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from benchmarks.report import name_of, to_table
+
+_Groups = Mapping[str, Sequence[dict[str, Any]]]
+
+
+def states_to_markdown(groups: _Groups) -> str:
+    """Return the suite `as-ingested`: the indices in each state, and ratios to HNSW in the same one."""
+    heads = ("state", "system", "segments", "documents", "deleted", "MB", "of HNSW", "of exact top 10", "p50", "p99")
+    lines = []
+    for state, rows in groups.items():
+        for row in rows:
+            cells = [state, name_of(row), f"{row['segments']}", f"{row['documents']:,}", f"{row['deleted']:,}"]
+            cells += [f"{row['index_bytes'] / 1e6:.1f}", f"{row['index_bytes'] / rows[0]['index_bytes']:.2f}"]
+            lines.append([*cells, f"{row['overlap@10']:.1%}", *latencies(row, first=row is rows[0])])
+    return to_table(heads, lines, left=(0, 1))
+
+
+def latencies(row: Mapping[str, Any], *, first: bool) -> list[str]:
+    """p50 and p99 as ratios to the first system's, whose own are given in milliseconds as well."""
+    return [
+        f"{row[f'{name}_ratio']:.2f}" + (f" ({row[f'{name}_ms']:.{digits}f} ms)" if first else "")
+        for name, digits in (("p50", 2), ("p99", 1))
+    ]
+
+
+def filtered_to_markdown(groups: _Groups) -> str:
+    """Return the suite `filtered`: a row for each filter and system, with ratios to HNSW with the same filter."""
+    heads = ("filter keeps", "documents", "system", "of exact top 10", "too few hits", "p50", "p99")
+    lines = []
+    for group, rows in groups.items():
+        for row in rows:
+            cells = [group, f"{row['kept']:,.0f}", name_of(row), f"{row['overlap@10']:.1%}", f"{row['too_few']:.0%}"]
+            lines.append([*cells, *latencies(row, first=row is rows[0])])
+    return to_table(heads, lines, left=(0, 2))

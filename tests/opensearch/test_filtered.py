@@ -1,0 +1,73 @@
+"""A miniature of the suite `filtered`, and the labels that its filters ask for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.datasets import EncodedSet, encode_set
+from benchmarks.scenarios.filtered import with_filter
+from benchmarks.scenarios.filters import PARTS, SHARES, exact_among, label
+from connector.encoders.text import TextEncoder
+from tests.unjudged import COUNT, QUERIES, read_groups, run, write_unjudged
+
+
+@pytest.fixture(scope="module")
+def data(encoder: TextEncoder, tmp_path_factory: pytest.TempPathFactory) -> EncodedSet:
+    folder = write_unjudged(tmp_path_factory.mktemp("unjudged"))
+    return encode_set(folder, encoder, lambda texts: encoder.embed(texts), k_query=4)
+
+
+@pytest.mark.opensearch
+def test_filters_keep_their_share(
+    opensearch_url: str, head_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENSEARCH_URL", opensearch_url)
+    monkeypatch.chdir(tmp_path)
+    dataset = write_unjudged(tmp_path / "unjudged")
+    options = ("--encoder", str(head_folder), "--rounds", "1", "--cache", "cache", "--output", "filtered.json")
+    printed = run("filtered", str(dataset), *options).stdout
+    groups = read_groups(tmp_path / "filtered.json")
+    shares = ["50.00%", "10.00%", "1.00%", "0.10%"]
+    assert list(groups) == [f"{kind}, {share}" for kind in ("uncorrelated", "correlated") for share in shares]
+    for (group, rows), share in zip(groups.items(), [*SHARES[:4]] * 2, strict=True):
+        hnsw = rows[0]
+        assert hnsw["kept"] == pytest.approx(share * COUNT, rel=0.25), group
+        # Searched without the filter, HNSW would find half of the truth and less.
+        assert hnsw["overlap@10"] > 0.97 and hnsw["too_few"] == 0, group
+    assert printed.count("\n| ") == 8 * 4 + 2
+    assert "| correlated, 0.10% | 1 | HNSW default | 100.0% | 0% | 1.00" in run("report", "filtered.json").stdout
+
+
+@pytest.mark.parametrize("kind", ["uncorrelated", "correlated"])
+def test_the_truth_is_among_the_kept(data: EncodedSet, kind: str) -> None:
+    labels = label(data, "correlated" if kind == "correlated" else "uncorrelated")
+    assert labels.documents.shape == (len(PARTS), COUNT) and labels.queries.shape == (len(PARTS), QUERIES)
+    rows = {doc_id: row for row, doc_id in enumerate(data.doc_ids)}
+    for level in range(3):
+        kept, asked = labels.documents[level], labels.queries[level]
+        assert np.ptp(np.bincount(kept)) <= 1, "groups are of equal size"
+        truth = exact_among(data, kept, asked)
+        scores = data.query_embeddings @ data.document_embeddings.T
+        for place, query in enumerate(data.judged.queries):
+            found = [rows[hit.doc_id] for hit in truth[query.query_id]]
+            assert len(found) == min(10, int(np.sum(kept == asked[place])))
+            assert set(kept[found].tolist()) == {asked[place]}
+            assert scores[place, found[0]] == scores[place, kept == asked[place]].max()
+
+
+def test_a_correlated_filter_keeps_what_the_query_asks_for(data: EncodedSet) -> None:
+    nearest = np.argmax(data.query_embeddings @ data.document_embeddings.T, axis=1)
+    kept = {kind: label(data, kind) for kind in ("uncorrelated", "correlated")}
+    same = {kind: np.mean(labels.documents[1][nearest] == labels.queries[1]) for kind, labels in kept.items()}
+    assert same["correlated"] > 0.8 and same["uncorrelated"] < 0.5
+
+
+def test_the_filter_stands_inside_of_knn_and_beside_features() -> None:
+    clause = {"term": {"tags": {"value": "a"}}}
+    knn = with_filter({"size": 10, "query": {"knn": {"embedding": {"vector": [1.0], "k": 10}}}}, "a")
+    assert knn["query"] == {"knn": {"embedding": {"vector": [1.0], "k": 10, "filter": clause}}}
+    ours = with_filter({"query": {"bool": {"should": [1], "minimum_should_match": 1}}, "rescore": 2}, "a")
+    assert ours == {"query": {"bool": {"should": [1], "minimum_should_match": 1, "filter": [clause]}}, "rescore": 2}
