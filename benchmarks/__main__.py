@@ -8,6 +8,7 @@ import click
 
 from benchmarks.cli.as_ingested import as_ingested
 from benchmarks.cli.backends import backends
+from benchmarks.cli.churn import churn
 from benchmarks.cli.demo import demo
 from benchmarks.cli.dictionary import dictionary
 from benchmarks.cli.encoder_frontier import encoder_frontier
@@ -21,6 +22,7 @@ from benchmarks.cli.ksparse_tables import table_command
 from benchmarks.cli.levers import levers
 from benchmarks.cli.query_encoders import query_encoders
 from benchmarks.cli.report import report
+from benchmarks.cli.rivals import rivals
 from benchmarks.cli.selection import feature_selection
 from benchmarks.cli.stream import stream
 from connector.errors import ConnectorError
@@ -47,6 +49,8 @@ benchmarks.add_command(dictionary)
 benchmarks.add_command(growth)
 benchmarks.add_command(as_ingested)
 benchmarks.add_command(filtered)
+benchmarks.add_command(rivals)
+benchmarks.add_command(churn)
 benchmarks.add_command(ingest)
 benchmarks.add_command(backends)
 benchmarks.add_command(stream)

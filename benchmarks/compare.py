@@ -19,6 +19,7 @@ from benchmarks.storage import Stored, build
 from benchmarks.systems.base import Encoding, System
 from benchmarks.systems.neural_sparse import NeuralSparse
 from benchmarks.systems.rank_features import RankFeatures, document_shares, searched_features
+from benchmarks.systems.rank_fused import RankFused
 from benchmarks.systems.rescored import Rescored
 from connector.encoders.text import TextEncoder
 from connector.errors import ConnectorError
@@ -99,7 +100,8 @@ def compare(
             encoded = {
                 each.kind: found.times_ms for each, found in zip(encoders, measured[len(systems) :], strict=True)
             }
-            _add_encoding(rows, systems, measured, encoded)
+            if plan.encoding:
+                _add_encoding(rows, systems, measured, encoded)
             for step, (system, row) in enumerate(zip(systems, rows, strict=True)):
                 report("asking from many clients", step / len(systems))
                 if plan.clients:
@@ -140,7 +142,7 @@ def _rows(
         row |= _quality(evaluate_run(run, data.judged.qrels), dense)
         row["ndcg_difference_interval"] = difference_interval(_gains(data, run), reference_gains)
         row["overlap@10"] = overlap_at(run, top_10, 10)
-        size = index.bytes + (system.more_bytes if isinstance(system, Rescored) else 0)
+        size = index.bytes + (system.more_bytes if isinstance(system, Rescored | RankFused) else 0)
         row |= {"index_bytes": size, "bytes_per_document": size / len(data.documents)}
         row |= {"files": index.files, "build_s": index.build_s, "documents_per_s": len(data.documents) / index.write_s}
         row |= timed(each, reference)

@@ -33,7 +33,7 @@ from benchmarks.report import (
     to_table,
 )
 from benchmarks.results import Rows, read_result
-from benchmarks.scenarios.tables import filtered_to_markdown, states_to_markdown
+from benchmarks.scenarios.tables import churn_to_markdown, filtered_to_markdown, rivals_to_markdown, states_to_markdown
 from connector.errors import ConnectorError
 
 ROOT = Path(__file__).parents[1]
@@ -80,9 +80,11 @@ _OF_ONE_SET: dict[str, Callable[[Sequence[dict[str, Any]]], str]] = {
     "summary": summary_to_markdown,
 }
 _OF_ALL: dict[str, Callable[[Mapping[str, Rows]], str]] = {
+    "churn": churn_to_markdown,
     "filtered": filtered_to_markdown,
     "growth": growth_to_markdown,
     "ht-sets": ht_sets_to_markdown,
+    "rivals": rivals_to_markdown,
     "scaling": scaling_to_markdown,
     "scores": scores_to_markdown,
     "states": states_to_markdown,

@@ -19,13 +19,17 @@ _COLOURS = {
 }  # fmt: skip
 
 
-def plot_frontier(rows: Sequence[dict[str, Any]], title: str, path: Path) -> None:
+_QUALITIES = {"ndcg@10": "NDCG@10", "overlap@10": "share of the exact top 10"}
+
+
+def plot_frontier(rows: Sequence[dict[str, Any]], title: str, path: Path, *, quality: str = "ndcg@10") -> None:
     """Draw quality against latency and against bytes, a line for each system, beside exact dense search.
 
     Args:
         rows: Of `compare`.
         title: Of the picture.
         path: To write, e.g. a PNG.
+        quality: What is drawn upwards: `ndcg@10` or `overlap@10`.
     """
     from matplotlib import colormaps
     from matplotlib.figure import Figure
@@ -37,17 +41,17 @@ def plot_frontier(rows: Sequence[dict[str, Any]], title: str, path: Path) -> Non
     for number, system in enumerate(dict.fromkeys(row["system"] for row in timed)):
         points = sorted((row for row in timed if row["system"] == system), key=lambda row: row["p50_ms"])
         colour = _COLOURS.get(system, colours(number % 20))
-        quality = [row["ndcg@10"] for row in points]
+        height = [row[quality] for row in points]
         marker = "s" if system.startswith("HNSW") else "o"
         by_latency.plot(
-            [row["p50_ms"] for row in points], quality, marker=marker, color=colour, label=system, linewidth=1
+            [row["p50_ms"] for row in points], height, marker=marker, color=colour, label=system, linewidth=1
         )
-        by_bytes.plot([row["bytes_per_document"] for row in points], quality, marker=marker, color=colour, linewidth=1)
+        by_bytes.plot([row["bytes_per_document"] for row in points], height, marker=marker, color=colour, linewidth=1)
     dense = next(row for row in rows if row["system"] == "exact dense")
     for axes in (by_latency, by_bytes):
-        axes.axhline(dense["ndcg@10"], color="#555555", linestyle=":", label="exact dense")
+        axes.axhline(dense[quality], color="#555555", linestyle=":", label="exact dense")
         axes.grid(alpha=0.25)
-    by_latency.set(xlabel="p50 of one request, ms (query encoding apart)", ylabel="NDCG@10")
+    by_latency.set(xlabel="p50 of one request, ms (query encoding apart)", ylabel=_QUALITIES[quality])
     by_bytes.set(xlabel="index, bytes per document", xscale="log")
     _plain_ticks(by_bytes.xaxis)
     figure.suptitle(title)

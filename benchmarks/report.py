@@ -150,17 +150,24 @@ def sizes_to_markdown(rows: Sequence[dict[str, Any]], counts: Sequence[int] = (1
     return to_table(heads, lines)
 
 
-def cheapest_to_markdown(rows: Sequence[dict[str, Any]], shares: Sequence[float] = (0.9, 0.95, 0.98, 1.0)) -> str:
-    """Return, for some shares of dense NDCG@10, each system's fastest setting that reaches it: p50 and bytes.
+def cheapest_to_markdown(
+    rows: Sequence[dict[str, Any]], shares: Sequence[float] = (0.9, 0.95, 0.98, 1.0), *, key: str = "ndcg_share"
+) -> str:
+    """Return, for some shares of dense quality, each system's fastest setting that reaches it: p50 and bytes.
 
     Both are given as ratios to the first system with a clock, HNSW at its default.
+
+    Args:
+        rows: Of `compare`.
+        shares: From 0 to 1.
+        key: What is compared with them: of dense NDCG@10, or `overlap@10`.
     """
     timed = [row for row in rows if "p50_ms" in row]
     lines = []
     for system in dict.fromkeys(row["system"] for row in timed):
         cells = [system]
         for share in shares:
-            enough = [row for row in timed if row["system"] == system and row["ndcg_share"] >= share]
+            enough = [row for row in timed if row["system"] == system and row[key] >= share]
             best = min(enough, key=lambda row: float(row["p50_ratio"]), default=None)
             size = best["index_bytes"] / timed[0]["index_bytes"] if best else 0.0
             cells.append(f"{best['p50_ratio']:.2f}, {size:.2f} ({best['knob']})" if best else "not reached")

@@ -126,6 +126,26 @@ def _filtered(result: dict[str, Any], _picture: Path) -> None:
     click.echo(filtered_to_markdown(result["results"]))
 
 
+def _rivals(result: dict[str, Any], picture: Path) -> None:
+    from benchmarks.plots import plot_frontier
+    from benchmarks.scenarios.rivals import VECTORS, WORDS
+    from benchmarks.scenarios.tables import rivals_to_markdown
+
+    click.echo(rivals_to_markdown(result["results"]))
+    for group, quality in ((VECTORS, "overlap@10"), (WORDS, "ndcg@10")):
+        if group in result["results"]:
+            path = picture.with_stem(f"{picture.stem}-{group.replace(' ', '-')}")
+            title = f"{result['params']['dataset']}, {result['params']['documents']:,} documents: {group}"
+            plot_frontier(result["results"][group], title, path, quality=quality)
+            click.echo(f"![{group}]({path.name})\n")
+
+
+def _churn(result: dict[str, Any], _picture: Path) -> None:
+    from benchmarks.scenarios.tables import churn_to_markdown
+
+    click.echo(churn_to_markdown(result["results"]))
+
+
 def _plain(result: dict[str, Any], _picture: Path) -> None:
     from benchmarks.ksparse_tables import to_markdown
 
@@ -143,7 +163,9 @@ _WRITERS: dict[str, Callable[[dict[str, Any], Path], None]] = {
     "ksparse-table4": _table_4,
     "growth": _growth,
     "as-ingested": _states,
+    "churn": _churn,
     "filtered": _filtered,
+    "rivals": _rivals,
     "ingest": _ingest,
     "stream": _stream,
     "query-encoders": _encoders,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.report import name_of, to_table
+from benchmarks.report import cheapest_to_markdown, compare_to_markdown, name_of, to_table
+from benchmarks.scenarios.rivals import NOT_RUN, VECTORS, WORDS
 
 _Groups = Mapping[str, Sequence[dict[str, Any]]]
 
@@ -39,3 +40,29 @@ def filtered_to_markdown(groups: _Groups) -> str:
             cells = [group, f"{row['kept']:,.0f}", name_of(row), f"{row['overlap@10']:.1%}", f"{row['too_few']:.0%}"]
             lines.append([*cells, *latencies(row, first=row is rows[0])])
     return to_table(heads, lines, left=(0, 2))
+
+
+def rivals_to_markdown(groups: _Groups) -> str:
+    """Return the suite `rivals`: all settings, each system's fastest one at equal quality, and what was not run."""
+    parts = []
+    for group, key, name in ((VECTORS, "overlap@10", "exact top 10"), (WORDS, "ndcg_share", "dense NDCG@10")):
+        if group in groups:
+            parts += [f"{group}\n", compare_to_markdown(groups[group])]
+            parts += [f"The fastest setting of each system that reaches a share of {name}:\n"]
+            parts += [cheapest_to_markdown(groups[group], (0.9, 0.95, 0.97, 0.99), key=key)]
+    if NOT_RUN in groups:
+        parts.append("".join(f"Not run: {row['system']}, since {row['reason']}.\n" for row in groups[NOT_RUN]))
+    return "\n".join(parts)
+
+
+def churn_to_markdown(groups: _Groups) -> str:
+    """Return the suite `churn`: what each system writes at each rate, and how it answers meanwhile."""
+    heads = ("rate", "system", "documents/s", "found after, s", "at most", "p50", "p99", "of exact top 10", "segments")
+    lines = []
+    for rate, rows in groups.items():
+        for row in rows:
+            cells = [rate, name_of(row), f"{row['documents_per_s']:,.0f}"]
+            cells += [f"{row[key]:.2f}" if key in row else "" for key in ("found_p50_s", "found_most_s")]
+            cells += latencies(row, first=row is rows[0])
+            lines.append([*cells, f"{row['overlap@10']:.1%}", f"{row['segments']}"])
+    return to_table(heads, lines, left=(0, 1))

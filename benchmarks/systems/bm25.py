@@ -14,7 +14,7 @@ from connector.query.body import FEATURES_FIELD, build_query
 from connector.types import Hit
 from connector.vectors.top_k import prune
 
-_FIELD = "content"
+WORDS_FIELD = "content"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +38,21 @@ class BM25:
 
     def configure(self, client: OpenSearch) -> None:
         """Create an index that holds the words and no text."""
-        properties = {_FIELD: {"type": "text"}}
-        mappings = {"dynamic": "strict", "_source": without_source(_FIELD), "properties": properties}
+        properties = {WORDS_FIELD: {"type": "text"}}
+        mappings = {"dynamic": "strict", "_source": without_source(WORDS_FIELD), "properties": properties}
         client.indices.create(index=self.index, body={"settings": {"index": INDEX_SETTINGS}, "mappings": mappings})
 
     def upload(self, client: OpenSearch, data: EncodedSet) -> None:
         """Write titles and texts."""
-        write(client, self.index, data.doc_ids, ({_FIELD: document.content} for document in data.documents))
+        write(client, self.index, data.doc_ids, ({WORDS_FIELD: document.content} for document in data.documents))
 
     def prepare(self, data: EncodedSet) -> list[Request]:
         """One `match` query each."""
-        return [{"size": self.top_k, "query": {"match": {_FIELD: query.text}}} for query in data.judged.queries]
+        return [{"size": self.top_k, "query": {"match": {WORDS_FIELD: query.text}}} for query in data.judged.queries]
 
     def probes(self, data: EncodedSet, rows: Sequence[int]) -> list[Probe]:
         """The first words of a document."""
-        return [({"query": {"match": {_FIELD: data.documents[row].content[:200]}}}, None) for row in rows]
+        return [({"query": {"match": {WORDS_FIELD: data.documents[row].content[:200]}}}, None) for row in rows]
 
     def search(self, client: OpenSearch, request: Request) -> list[Hit]:
         """Answer one request."""
@@ -92,10 +92,10 @@ class Hybrid:
 
     def configure(self, client: OpenSearch) -> None:
         """Create an index that holds words and features."""
-        properties = {_FIELD: {"type": "text"}, FEATURES_FIELD: {"type": "rank_features"}}
+        properties = {WORDS_FIELD: {"type": "text"}, FEATURES_FIELD: {"type": "rank_features"}}
         mappings = {
             "dynamic": "strict",
-            "_source": without_source(_FIELD, FEATURES_FIELD),
+            "_source": without_source(WORDS_FIELD, FEATURES_FIELD),
             "properties": properties,
         }
         client.indices.create(index=self.index, body={"settings": {"index": INDEX_SETTINGS}, "mappings": mappings})
@@ -104,7 +104,7 @@ class Hybrid:
         """Write texts and features."""
         stored = stored_features(data.document_vectors, self.k_doc, self.weight_exponent)
         sources = (
-            {_FIELD: document.content, FEATURES_FIELD: features}
+            {WORDS_FIELD: document.content, FEATURES_FIELD: features}
             for document, features in zip(data.documents, stored, strict=True)
         )
         write(client, self.index, data.doc_ids, sources)
@@ -115,7 +115,7 @@ class Hybrid:
         features = prune(data.query_vectors, self.k_query).as_mappings()
         for query, found in zip(data.judged.queries, features, strict=True):
             both = build_query(found, weight_exponent=self.weight_exponent)
-            both["bool"]["should"].append({"match": {_FIELD: {"query": query.text, "boost": self.weight}}})
+            both["bool"]["should"].append({"match": {WORDS_FIELD: {"query": query.text, "boost": self.weight}}})
             requests.append({"size": self.top_k, "query": both})
         return requests
 

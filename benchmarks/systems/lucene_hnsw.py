@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,6 +17,41 @@ from connector.query.rescore import score_by
 from connector.types import Hit
 
 
+def _scalar(bits: int) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """The graph's own quantization to a number of bits a dimension."""
+
+    def change(field: dict[str, Any]) -> dict[str, Any]:
+        method = field["method"]
+        encoder = {"name": "sq", "parameters": {"bits": bits}}
+        return field | {"method": method | {"parameters": method["parameters"] | {"encoder": encoder}}}
+
+    return change
+
+
+def _on_disk(field: dict[str, Any]) -> dict[str, Any]:
+    space = field["method"]["space_type"]
+    kept = {name: field[name] for name in ("type", "dimension")}
+    return kept | {"space_type": space, "mode": "on_disk", "compression_level": "32x"}
+
+
+def _flat(field: dict[str, Any]) -> dict[str, Any]:
+    space = field["method"]["space_type"]
+    kept = {name: field[name] for name in ("type", "dimension")}
+    return kept | {"space_type": space, "method": {"name": "flat", "engine": "lucene"}}
+
+
+QUANTIZED: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "HNSW 7 bits": _scalar(7),
+    "HNSW 1 bit": _scalar(1),
+    "HNSW 1 bit, on_disk": _on_disk,
+    "flat": _flat,
+}
+"""How the server itself shortens float vectors, from the name in tables to the field of the mapping.
+
+All but 7 bits need the plugin's native library: without it, the first document or search ends the node.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class LuceneHnsw:
     """Approximate nearest neighbours at the server's default settings, unless `ef_search` is given.
@@ -26,6 +61,7 @@ class LuceneHnsw:
         dim: Of the embeddings.
         ef_search: Candidates that the graph search keeps; the server's default if None.
         data_type: `byte` keeps a quarter of the bytes.
+        quantized: How the server itself shortens float vectors; see `QUANTIZED`.
         top_k: Hits per query.
     """
 
@@ -33,11 +69,14 @@ class LuceneHnsw:
     dim: int
     ef_search: int | None = None
     data_type: Literal["float", "byte"] = "float"
+    quantized: str | None = None
     top_k: int = 10
 
     @property
     def name(self) -> str:
         """What it is called in tables."""
+        if self.quantized is not None:
+            return self.quantized
         return "HNSW" if self.data_type == "float" else "HNSW byte"
 
     @property
@@ -52,10 +91,17 @@ class LuceneHnsw:
 
     def configure(self, client: OpenSearch) -> None:
         """Create an index that holds the embeddings and nothing beside them."""
+        client.indices.create(index=self.index, body=self.body())
+
+    def body(self) -> dict[str, Any]:
+        """Settings and mapping of the index."""
         body = load_mapping("lucene_hnsw")
-        body["mappings"]["properties"]["embedding"] |= {"dimension": self.dim, "data_type": self.data_type}
+        field = body["mappings"]["properties"]["embedding"]
+        field |= {"dimension": self.dim, "data_type": self.data_type}
+        if self.quantized is not None:
+            body["mappings"]["properties"]["embedding"] = QUANTIZED[self.quantized](field)
         body["settings"] = {"index": {"knn": True, **INDEX_SETTINGS}}
-        client.indices.create(index=self.index, body=body)
+        return body
 
     def upload(self, client: OpenSearch, data: EncodedSet) -> None:
         """Write the embeddings alone."""

@@ -83,12 +83,19 @@ class Rescored:
         """The head's, which leaves the dense embedding as well."""
         return "features"
 
-    def configure(self, client: OpenSearch) -> None:
-        """Create an index that holds features and codes."""
+    def configure(self, client: OpenSearch, *, words: str | None = None) -> None:
+        """Create an index that holds features and codes.
+
+        Args:
+            client: Of the node.
+            words: A field of text beside them.
+        """
         properties: dict[str, Any] = {FEATURES_FIELD: {"type": "rank_features"}}
         if self.kind != "knn byte":  # whose dimension comes with the documents
             properties[CODE_FIELD] = code_mapping()
-        source = without_source(FEATURES_FIELD, CODE_FIELD)
+        if words is not None:
+            properties[words] = {"type": "text"}
+        source = without_source(FEATURES_FIELD, CODE_FIELD, *([words] if words else []))
         mappings = {"dynamic": "strict", "_source": source, "properties": properties}
         client.indices.create(index=self.index, body={"settings": {"index": INDEX_SETTINGS}, "mappings": mappings})
 

@@ -1,0 +1,48 @@
+"""`churn`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from benchmarks.cli.stage import Options, common, documents_option, on_stage, print_groups
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  python -m benchmarks churn beir/scifact
+  python -m benchmarks churn packages --documents 100000 --most-queries 300 --seconds 20
+"""
+)
+@click.argument("dataset", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@documents_option
+@click.option(
+    "--seconds", type=click.FloatRange(0.1), default=10.0, show_default=True, help="Of each system's turn at a rate."
+)
+@click.option("--writers", type=click.IntRange(1), default=2, show_default=True, help="Clients that write.")
+@common
+def churn(dataset: Path, documents: int | None, seconds: float, writers: int, options: Options) -> None:
+    """HNSW and a new index, searched while documents are added, updated and deleted.
+
+    First without writes, then at the most that each system takes, at half of that, and at half of what HNSW takes.
+    """
+    from benchmarks.scenarios.churn import RATES, Load, measure_churn
+    from benchmarks.scenarios.live import new_index_systems
+    from benchmarks.scenarios.tables import churn_to_markdown
+
+    with on_stage(options, [dataset]) as stage:
+        data = stage.encode_first(dataset, documents)
+        result = stage.result("churn", data, seconds=seconds, writers=writers)
+        if not set(RATES) <= set(result.groups):
+            measure_churn(
+                stage.connect,
+                data,
+                new_index_systems(data, "churn"),
+                Load(options.rounds, seconds, writers),
+                done=result.groups,
+                report=stage.report,
+                add=result.add,
+            )
+    print_groups(result, churn_to_markdown)

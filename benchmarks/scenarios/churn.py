@@ -1,0 +1,162 @@
+"""Searches while documents are added, updated and deleted at fixed rates."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from opensearchpy import OpenSearch
+
+from benchmarks.compare import Report
+from benchmarks.datasets import EncodedSet
+from benchmarks.measure import to_latency
+from benchmarks.scenarios.live import (
+    by_index,
+    describe_row,
+    empty_indices,
+    exact_top_10,
+    read_shape,
+    run_of,
+    wait_for_merges,
+)
+from benchmarks.scenarios.writes import WriteStream, Written, writing
+from benchmarks.systems.base import Request, Writable, write
+from connector.errors import ClusterError
+from connector.evaluation.metrics import overlap_at
+
+NO_WRITES, MOST, HALF, SAME = "no writes", "the most", "half of the most", "half of HNSW's most"
+RATES = (NO_WRITES, MOST, HALF, SAME)
+
+_WARM_UP = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How a system is put under load.
+
+    Attributes:
+        rounds: Times that each system has its turn at a rate.
+        seconds: Of a turn.
+        writers: Threads that write.
+    """
+
+    rounds: int = 3
+    seconds: float = 10.0
+    writers: int = 2
+
+
+def measure_churn(
+    connect: Callable[[], OpenSearch],
+    data: EncodedSet,
+    systems: Sequence[Writable],
+    load: Load,
+    *,
+    done: Mapping[str, list[dict[str, Any]]],
+    report: Report,
+    add: Callable[[str, list[dict[str, Any]]], None],
+) -> None:
+    """Fill the indices, and search them in turns, rate by rate.
+
+    Args:
+        connect: Makes a client; indices are deleted at the end.
+        data: Encoded.
+        systems: The first is the one that others are compared with.
+        load: How long, and by how many.
+        done: Rates that need no measuring, with their rows.
+        report: Called with the current task and the share of it done.
+        add: Takes the rows of each rate.
+
+    Raises:
+        ClusterError: An index does not hold what was written.
+        BulkWriteError: A document was refused.
+    """
+    rows = dict(done)
+    with connect() as client, empty_indices(client, systems):
+        streams = {system.index: WriteStream(data, system) for system in by_index(systems)}
+        for step, system in enumerate(by_index(systems)):
+            report("indexing", step / len(streams))
+            first = streams[system.index].first.tolist()
+            write(client, system.index, [data.doc_ids[row] for row in first], system.sources(data, first))
+            wait_for_merges(client, system.index)
+        report("indexing", 1.0)
+        requests = [system.prepare(data) for system in systems]
+        for rate in RATES:
+            if rate not in rows:
+                turns = _Turns(connect, client, data, systems, requests, streams)
+                rows[rate] = turns.measure(rate, rows.get(MOST, []), load, report)
+                add(rate, rows[rate])
+
+
+@dataclass(frozen=True, slots=True)
+class _Turns:
+    connect: Callable[[], OpenSearch]
+    client: OpenSearch
+    data: EncodedSet
+    systems: Sequence[Writable]
+    requests: Sequence[Sequence[Request]]
+    streams: Mapping[str, WriteStream]
+
+    def measure(self, rate: str, most: Sequence[dict[str, Any]], load: Load, report: Report) -> list[dict[str, Any]]:
+        """Give each system its turns at a rate, and return a row for each."""
+        asked = [_per_s(rate, most, place) for place in range(len(self.systems))]
+        times: list[list[float]] = [[] for _ in self.systems]
+        written: list[list[Written]] = [[] for _ in self.systems]
+        for turn in range(load.rounds):
+            for step, place in enumerate(np.roll(np.arange(len(self.systems)), turn).tolist()):
+                report(f"{rate}: searching, in turns", (turn + step / len(self.systems)) / load.rounds)
+                index = self.systems[place].index
+                with writing(self.connect, self.streams[index], asked[place], writers=load.writers) as meanwhile:
+                    times[place] += self._search(place, load.seconds)
+                written[place].append(meanwhile)
+                wait_for_merges(self.client, index)
+        report(f"{rate}: searching, in turns", 1.0)
+        rows: list[dict[str, Any]] = []
+        for place, system in enumerate(self.systems):
+            row = describe_row(system) | {"asked_per_s": asked[place]} | _figures(written[place])
+            row |= asdict(to_latency(np.array(times[place])))
+            row |= {f"{name}_ratio": row[f"{name}_ms"] / (rows or [row])[0][f"{name}_ms"] for name in ("p50", "p99")}
+            rows.append(row | self._state(place))
+        return rows
+
+    def _search(self, place: int, seconds: float) -> list[float]:
+        """One client asks one query after the other; milliseconds of each."""
+        system, requests, times = self.systems[place], self.requests[place], []
+        for request in requests[:_WARM_UP]:
+            system.search(self.client, request)
+        until, number = time.perf_counter() + seconds, 0
+        while (begun := time.perf_counter()) < until:
+            system.search(self.client, requests[number % len(requests)])
+            times.append(1000 * (time.perf_counter() - begun))
+            number += 1
+        return times
+
+    def _state(self, place: int) -> dict[str, Any]:
+        """What is in the index after the turns, and how much of the truth is found in it."""
+        system, index = self.systems[place], self.systems[place].index
+        rows = self.streams[index].rows
+        shape = read_shape(self.client, index)
+        if shape.documents != len(rows):
+            raise ClusterError(
+                f"Index {index!r} holds {shape.documents:,} documents, it should be {len(rows):,}; does something else "
+                "write to it?"
+            )
+        found = run_of(self.data, [system.search(self.client, request) for request in self.requests[place]])
+        return asdict(shape) | {"overlap@10": overlap_at(found, exact_top_10(self.data, rows), 10)}
+
+
+def _per_s(rate: str, most: Sequence[dict[str, Any]], place: int) -> float | None:
+    """Documents that a system is sent each second; None for as many as it takes."""
+    if rate in (NO_WRITES, MOST):
+        return 0.0 if rate == NO_WRITES else None
+    return float(most[place if rate == HALF else 0]["documents_per_s"]) / 2
+
+
+def _figures(written: Sequence[Written]) -> dict[str, float]:
+    found = [seconds for each in written for seconds in each.found_s]
+    figures = {"documents_per_s": sum(each.documents for each in written) / sum(each.seconds for each in written)}
+    if found:
+        figures |= {"found_p50_s": float(np.median(found)), "found_most_s": max(found)}
+    return figures

@@ -1,0 +1,102 @@
+"""What else finds neighbours, or joins them with words, on an OpenSearch of today; each at several settings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from opensearchpy import OpenSearch
+
+from benchmarks.datasets import EncodedSet
+from benchmarks.suites import EF_SEARCH, PREFIX, OwnDictionary
+from benchmarks.systems.base import System
+from benchmarks.systems.bm25 import BM25, Hybrid
+from benchmarks.systems.lucene_hnsw import QUANTIZED, LuceneHnsw
+from benchmarks.systems.neural_hybrid import NeuralHybrid
+from benchmarks.systems.rank_fused import RankFused
+from benchmarks.systems.seismic import Seismic
+from connector.vectors.storage import find_weight_exponent
+
+VECTORS, WORDS, NOT_RUN = "vectors", "words and vectors", "not run"
+
+NATIVE = tuple(name for name in QUANTIZED if name != "HNSW 7 bits")
+"""Systems that need the k-NN plugin's native library."""
+
+_ABSENT = "the k-NN plugin lacks its native library on this node, and the first document or search would end the node"
+_UNSEEN = (
+    "the folders of the nodes are not on this machine, so that it is unknown whether the k-NN plugin has its native "
+    "library; --native takes it to be there"
+)
+
+_PREFIX = f"{PREFIX}-rivals"
+
+
+def vector_systems(data: EncodedSet, *, native: bool) -> list[System]:
+    """Everything that finds the neighbours of an embedding, HNSW at its default first.
+
+    Args:
+        data: Encoded.
+        native: Whether the nodes have the k-NN plugin's native library.
+    """
+    hnsw = _hnsw(data)
+    graphs = [
+        hnsw,
+        replace(hnsw, index=f"{_PREFIX}-byte", data_type="byte"),
+        replace(hnsw, index=f"{_PREFIX}-7-bits", quantized="HNSW 7 bits"),
+    ]
+    if native:
+        graphs += [replace(hnsw, index=f"{_PREFIX}-native-{place}", quantized=q) for place, q in enumerate(NATIVE)]
+    systems: list[System] = [*graphs]
+    swept = [graph for graph in graphs if graph.quantized != "flat"]
+    systems += [replace(graph, ef_search=ef) for graph in swept for ef in EF_SEARCH]
+    own = OwnDictionary(data)
+    settings = ((own.k, 100), (own.k, None), (own.k, 500), (2 * own.k, 500), (2 * own.k, 1_000), (2 * own.k, 2_000))
+    systems += [replace(own.system(k, window), index=f"{_PREFIX}-own") for k, window in settings]
+    return systems + [Seismic(f"{_PREFIX}-seismic", top_n) for top_n in (4, 8, 16)]
+
+
+def word_systems(data: EncodedSet) -> list[System]:
+    """Everything that joins words and neighbours, beside HNSW at its default, which is first, and BM25 alone."""
+    hnsw, own = _hnsw(data), OwnDictionary(data)
+    exponent = find_weight_exponent(data.document_vectors.weights, margin=1)
+    hybrid = NeuralHybrid(f"{_PREFIX}-hybrid", hnsw.dim)
+    fused = RankFused(own.system(), f"{_PREFIX}-own-words", own.window)
+    return [
+        hnsw,
+        BM25(f"{_PREFIX}-bm25"),
+        *(replace(hybrid, candidates=candidates) for candidates in (50, 100, 200)),
+        *(replace(hybrid, weight=weight) for weight in (0.3, 0.5, 0.7)),
+        *(replace(fused, candidates=candidates) for candidates in (50, 100)),
+        fused,
+        replace(fused, storage=own.system(2 * own.k, 1_000)),
+        *(Hybrid(f"{_PREFIX}-features", 0.005, k, weight_exponent=exponent) for k in (16, 32)),
+    ]
+
+
+def has_native_library(client: OpenSearch) -> bool | None:
+    """Look for the k-NN plugin's native library in the nodes' folders; None where they are not on this machine.
+
+    Nothing may be tried instead: without the library, the first document or search ends the node.
+    """
+    found = [
+        _library_of(Path(node["settings"]["path"]["home"]))
+        for node in client.nodes.info(metric="settings")["nodes"].values()
+    ]
+    return None if None in found or not found else all(found)
+
+
+def why_not_run(native: bool | None) -> list[dict[str, str]]:
+    """Rows that say which systems were left out, and why."""
+    if native:
+        return []
+    reason = _UNSEEN if native is None else _ABSENT
+    return [{"system": name, "reason": reason} for name in NATIVE]
+
+
+def _library_of(home: Path) -> bool | None:
+    plugin = home / "plugins" / "opensearch-knn"
+    return any(plugin.rglob("libopensearchknn_*")) if plugin.is_dir() else None
+
+
+def _hnsw(data: EncodedSet) -> LuceneHnsw:
+    return LuceneHnsw(f"{_PREFIX}-hnsw", data.document_embeddings.shape[1])

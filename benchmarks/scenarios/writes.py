@@ -1,0 +1,168 @@
+"""A stream of writes at a fixed rate, whose requests are prepared before the clock starts."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from opensearchpy import OpenSearch
+
+from benchmarks.datasets import EncodedSet
+from benchmarks.systems.base import Writable
+from connector.errors import BulkWriteError
+
+BATCH = 100
+"""Documents written in one request, half of them new and half of them updated."""
+
+_MOST_PREPARED = 10_000
+"""Documents that come and go, at most; and half as many whose updates are prepared. It takes memory."""
+
+_POLL_S = 0.02
+
+Connect = Callable[[], OpenSearch]
+
+
+class WriteStream:
+    """The requests that keep an index changing, without end.
+
+    A third of the documents, or 10,000, are not there at first. They are added one after the other; once half of them
+    are there, the oldest of them is deleted with each addition. So the index keeps its size, and each can come again.
+
+    Args:
+        data: Encoded.
+        system: Whose documents they are.
+
+    Attributes:
+        index: Where they are written to.
+        first: Rows of the documents that are there at first, and stay.
+        sample: The fields of one of these.
+    """
+
+    def __init__(self, data: EncodedSet, system: Writable) -> None:
+        drawn = np.random.default_rng(0).permutation(len(data.documents))
+        come, self.first = np.split(drawn, [min(len(drawn) // 3, _MOST_PREPARED)])
+        self.index = system.index
+        self._ids = data.doc_ids
+        self._come: list[int] = come.tolist()
+        self._updated: list[int] = self.first[: _MOST_PREPARED // 2].tolist()
+        [self.sample] = system.sources(data, self._updated[:1])
+        rows = self._come + self._updated
+        lines = (json.dumps(source, separators=(",", ":")) for source in system.sources(data, rows))
+        self._lines = {row: self._action("index", row) + line + "\n" for row, line in zip(rows, lines, strict=True)}
+        self._lock = threading.Lock()
+        self._done = 0
+
+    def take(self) -> str:
+        """Return the lines of the next `_bulk` request; any thread may ask."""
+        half = BATCH // 2
+        with self._lock:
+            start = self._done
+            self._done += half
+        again = [self._updated[place % len(self._updated)] for place in range(start, start + half)]
+        lines = [self._lines[row] for row in self._places(start, start + half) + again]
+        gone = self._places(start - self._kept, start - self._kept + half)
+        return "".join(lines + [self._action("delete", row) for row in gone])
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """Those of the documents that are there once all requests that were taken are answered."""
+        added = self._places(self._done - self._kept, self._done)
+        return np.concatenate([self.first, np.array(added, dtype=np.int64)])
+
+    @property
+    def _kept(self) -> int:
+        return len(self._come) // 2
+
+    def _places(self, start: int, end: int) -> list[int]:
+        return [self._come[place % len(self._come)] for place in range(max(0, start), max(0, end))]
+
+    def _action(self, name: str, row: int) -> str:
+        return json.dumps({name: {"_id": self._ids[row]}}) + "\n"
+
+
+@dataclass(slots=True)
+class Written:
+    """What was written while something else went on.
+
+    Attributes:
+        documents: Added and updated ones.
+        seconds: That it took.
+        found_s: From sending a document until a search found it, for some that were written beside.
+    """
+
+    documents: int = 0
+    seconds: float = 0.0
+    found_s: list[float] = field(default_factory=list)
+
+
+@contextmanager
+def writing(connect: Connect, stream: WriteStream, per_s: float | None, *, writers: int) -> Iterator[Written]:
+    """Write from other threads until the block ends; what was written is filled in by then.
+
+    Args:
+        connect: Makes a client.
+        stream: What to write.
+        per_s: Documents added and updated each second; 0 for none, None for as many as the server takes.
+        writers: Threads, with a connection each.
+
+    Raises:
+        BulkWriteError: A document was refused.
+    """
+    written, over = Written(), threading.Event()
+    started = time.perf_counter()
+    turns = iter(range(1 << 62))
+    lock = threading.Lock()
+
+    def write() -> None:
+        with connect() as client:
+            while not over.is_set():
+                with lock:
+                    turn = next(turns)
+                if per_s and over.wait(max(0.0, started + turn * BATCH / per_s - time.perf_counter())):
+                    return
+                _send(client, stream)
+                with lock:
+                    written.documents += BATCH
+
+    threads = 0 if per_s == 0 else writers
+    with ThreadPoolExecutor(threads + 1) as pool:
+        tasks = [pool.submit(write) for _ in range(threads)]
+        tasks.append(pool.submit(_watch, connect, stream, over, written.found_s))
+        try:
+            yield written
+        finally:
+            over.set()
+        for task in tasks:
+            task.result()
+    written.seconds = time.perf_counter() - started
+
+
+def _send(client: OpenSearch, stream: WriteStream) -> None:
+    reply = client.bulk(body=stream.take(), index=stream.index, params={"filter_path": "errors,items.*.error"})
+    if reply["errors"]:
+        [(_, refused)] = next(item for item in reply["items"] if item).items()
+        raise BulkWriteError(f"{stream.index} refused a document: {refused['error']}. The rate cannot be measured.")
+
+
+def _watch(connect: Connect, stream: WriteStream, over: threading.Event, found_s: list[float]) -> None:
+    """Write a document beside, ask until a search finds it, delete it, and begin again."""
+    with connect() as client:
+        number = 0
+        while not over.is_set():
+            number += 1
+            name = f"watched-{number}"
+            query = {"size": 1, "_source": False, "query": {"ids": {"values": [name]}}}
+            sent = time.perf_counter()
+            client.index(index=stream.index, id=name, body=stream.sample)
+            while not over.wait(_POLL_S):
+                if client.search(index=stream.index, body=query)["hits"]["hits"]:
+                    found_s.append(time.perf_counter() - sent)
+                    break
+            client.delete(index=stream.index, id=name)

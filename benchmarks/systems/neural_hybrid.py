@@ -1,0 +1,101 @@
+"""What a hybrid search on OpenSearch is today: BM25 and HNSW in the neural-search plugin's `hybrid` query."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from opensearchpy import OpenSearch
+
+from benchmarks.datasets import EncodedSet
+from benchmarks.systems.base import Encoding, Probe, Request, send, to_hits, write
+from benchmarks.systems.bm25 import WORDS_FIELD
+from benchmarks.systems.lucene_hnsw import LuceneHnsw
+from connector.query.hybrid import RANK_CONSTANT
+from connector.types import Hit
+
+
+@dataclass(frozen=True, slots=True)
+class NeuralHybrid:
+    """One query for both, whose scores or ranks the plugin joins by the search pipeline that is sent with it.
+
+    Attributes:
+        index: Its index, of words and embeddings.
+        dim: Of the embeddings.
+        candidates: Hits of each query that are joined.
+        weight: Of HNSW's scores beside those of BM25, both normalized to 0 to 1; None joins by reciprocal rank.
+        top_k: Hits per query.
+    """
+
+    index: str
+    dim: int
+    candidates: int = 100
+    weight: float | None = None
+    top_k: int = 10
+    name: str = "BM25 + HNSW, hybrid query"
+
+    @property
+    def knob(self) -> str:
+        """The setting that trades quality for latency."""
+        how = "by rank" if self.weight is None else f"{1 - self.weight:g} to {self.weight:g}"
+        return f"{how}, {self.candidates} of each"
+
+    @property
+    def encoding(self) -> Encoding:
+        """The dense model's."""
+        return "dense"
+
+    def configure(self, client: OpenSearch) -> None:
+        """Create HNSW's index with words beside the embeddings."""
+        body = self._graph.body()
+        body["mappings"]["properties"][WORDS_FIELD] = {"type": "text"}
+        for fields in body["mappings"]["_source"].values():
+            fields.append(WORDS_FIELD)
+        client.indices.create(index=self.index, body=body)
+
+    def upload(self, client: OpenSearch, data: EncodedSet) -> None:
+        """Write embeddings and words."""
+        embedded = self._graph.sources(data, range(len(data.documents)))
+        sources = (
+            {**source, WORDS_FIELD: document.content} for source, document in zip(embedded, data.documents, strict=True)
+        )
+        write(client, self.index, data.doc_ids, sources)
+
+    def prepare(self, data: EncodedSet) -> list[Request]:
+        """One `hybrid` query each."""
+        return [
+            {
+                "size": self.top_k,
+                "query": {
+                    "hybrid": {
+                        "pagination_depth": self.candidates,
+                        "queries": [{"match": {WORDS_FIELD: query.text}}, self._neighbours(embedding.tolist())],
+                    }
+                },
+                "search_pipeline": {"phase_results_processors": [self._processor()]},
+            }
+            for query, embedding in zip(data.judged.queries, data.query_embeddings, strict=True)
+        ]
+
+    def probes(self, data: EncodedSet, rows: Sequence[int]) -> list[Probe]:
+        """The embeddings', as HNSW has them."""
+        return self._graph.probes(data, rows)
+
+    def search(self, client: OpenSearch, request: Request) -> list[Hit]:
+        """Answer one request."""
+        return to_hits(send(client, self.index, request))
+
+    @property
+    def _graph(self) -> LuceneHnsw:
+        return LuceneHnsw(self.index, self.dim)
+
+    def _neighbours(self, vector: list[float]) -> dict[str, Any]:
+        return {"knn": {"embedding": {"vector": vector, "k": self.candidates}}}
+
+    def _processor(self) -> dict[str, Any]:
+        if self.weight is None:
+            return {"score-ranker-processor": {"combination": {"technique": "rrf", "rank_constant": RANK_CONSTANT}}}
+        weights = {"weights": [1 - self.weight, self.weight]}
+        combination = {"technique": "arithmetic_mean", "parameters": weights}
+        return {"normalization-processor": {"normalization": {"technique": "min_max"}, "combination": combination}}

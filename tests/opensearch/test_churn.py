@@ -1,0 +1,81 @@
+"""A miniature of the suite `churn`, and the stream of writes behind it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from opensearchpy import OpenSearch
+
+from benchmarks.datasets import EncodedSet, encode_set
+from benchmarks.scenarios.churn import HALF, MOST, NO_WRITES, RATES, SAME
+from benchmarks.scenarios.writes import BATCH, WriteStream, writing
+from benchmarks.systems.lucene_hnsw import LuceneHnsw
+from connector.connection.client import connect
+from connector.encoders.text import TextEncoder
+from connector.errors import BulkWriteError
+from tests.tiny import DIM
+from tests.unjudged import COUNT, read_groups, run, write_unjudged
+
+
+@pytest.fixture(scope="module")
+def data(encoder: TextEncoder, tmp_path_factory: pytest.TempPathFactory) -> EncodedSet:
+    folder = write_unjudged(tmp_path_factory.mktemp("unjudged"))
+    return encode_set(folder, encoder, lambda texts: encoder.embed(texts), k_query=4)
+
+
+@pytest.mark.opensearch
+def test_each_rate_is_kept_and_ends_with_the_documents_that_were_written(
+    opensearch_url: str, head_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENSEARCH_URL", opensearch_url)
+    monkeypatch.chdir(tmp_path)
+    dataset = write_unjudged(tmp_path / "unjudged")
+    options = ("--encoder", str(head_folder), "--rounds", "1", "--cache", "cache", "--output", "churn.json")
+    run("churn", str(dataset), "--seconds", "1", "--writers", "1", *options)
+    groups = read_groups(tmp_path / "churn.json")
+    assert tuple(groups) == RATES
+    for rate, rows in groups.items():
+        assert [row["system"] for row in rows] == ["HNSW", "own dictionary + 4 bits", "own dictionary + 4 bits"]
+        assert rows[0]["overlap@10"] > 0.97, "the truth is among what is left"
+        assert all(row["documents"] == COUNT - 400 + (0 if rate == NO_WRITES else 200) for row in rows)
+    assert {row["documents_per_s"] for row in groups[NO_WRITES]} == {0.0}
+    most, half, same = (groups[rate] for rate in (MOST, HALF, SAME))
+    for row, fastest in zip(half, most, strict=True):
+        assert row["asked_per_s"] == fastest["documents_per_s"] / 2
+        assert row["documents_per_s"] <= row["asked_per_s"] + BATCH / 1.0, "one batch is sent at once"
+    assert {row["asked_per_s"] for row in same} == {most[0]["documents_per_s"] / 2}
+    assert all(0 < row["found_p50_s"] <= row["found_most_s"] for row in most if "found_p50_s" in row)
+    assert "| half of HNSW's most | HNSW default | " in run("report", "churn.json").stdout
+
+
+def test_what_a_stream_has_written_is_what_is_left(data: EncodedSet) -> None:
+    stream = WriteStream(data, LuceneHnsw("docs", DIM))
+    there = set(stream.first.tolist())
+    rows = {doc_id: row for row, doc_id in enumerate(data.doc_ids)}
+    for _ in range(25):  # more than all that come: some come again
+        for line in filter(None, stream.take().split("\n")):
+            [(action, target), *_] = json.loads(line).items()
+            if action == "index":
+                there.add(rows[target["_id"]])
+            elif action == "delete":
+                there.remove(rows[target["_id"]])
+        assert sorted(stream.rows.tolist()) == sorted(there)
+    assert len(there) == COUNT - 400 + 200
+    assert np.all(np.isin(stream.first, stream.rows))
+
+
+@pytest.mark.opensearch
+def test_a_refused_document_ends_the_writing(
+    client: OpenSearch, index: str, opensearch_url: str, data: EncodedSet
+) -> None:
+    body = {"mappings": {"dynamic": "strict", "properties": {"other": {"type": "keyword"}}}}
+    client.indices.create(index=index, body=body)
+    client.index(index=index, id="watched", body={"other": "a"})
+    stream = WriteStream(data, LuceneHnsw(index, DIM))
+    stream.sample = {"other": "a"}
+    with pytest.raises(BulkWriteError, match=r"refused a document: .*strict_dynamic_mapping"):
+        with writing(lambda: connect(opensearch_url), stream, BATCH, writers=1):
+            pass
