@@ -9,6 +9,8 @@ import click
 from benchmarks.cli.as_ingested import as_ingested
 from benchmarks.cli.backends import backends
 from benchmarks.cli.churn import churn
+from benchmarks.cli.clock import clock
+from benchmarks.cli.cluster import cluster
 from benchmarks.cli.demo import demo
 from benchmarks.cli.dictionary import dictionary
 from benchmarks.cli.encoder_frontier import encoder_frontier
@@ -20,10 +22,13 @@ from benchmarks.cli.ingest import ingest
 from benchmarks.cli.ksparse_table4 import ksparse_table4
 from benchmarks.cli.ksparse_tables import table_command
 from benchmarks.cli.levers import levers
+from benchmarks.cli.memory import memory
 from benchmarks.cli.query_encoders import query_encoders
 from benchmarks.cli.report import report
 from benchmarks.cli.rivals import rivals
 from benchmarks.cli.selection import feature_selection
+from benchmarks.cli.service import service
+from benchmarks.cli.sheet import sheet
 from benchmarks.cli.stream import stream
 from connector.errors import ConnectorError
 
@@ -51,6 +56,11 @@ benchmarks.add_command(as_ingested)
 benchmarks.add_command(filtered)
 benchmarks.add_command(rivals)
 benchmarks.add_command(churn)
+benchmarks.add_command(memory)
+benchmarks.add_command(clock)
+benchmarks.add_command(sheet)
+benchmarks.add_command(service)
+benchmarks.add_command(cluster)
 benchmarks.add_command(ingest)
 benchmarks.add_command(backends)
 benchmarks.add_command(stream)

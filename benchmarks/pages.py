@@ -33,6 +33,11 @@ from benchmarks.report import (
     to_table,
 )
 from benchmarks.results import Rows, read_result
+from benchmarks.scenarios.clock_tables import clock_to_markdown
+from benchmarks.scenarios.limited_tables import limited_to_markdown
+from benchmarks.scenarios.served_tables import served_to_markdown
+from benchmarks.scenarios.shards_tables import cluster_to_markdown
+from benchmarks.scenarios.sheet import sheet_to_markdown
 from benchmarks.scenarios.tables import churn_to_markdown, filtered_to_markdown, rivals_to_markdown, states_to_markdown
 from connector.errors import ConnectorError
 
@@ -88,6 +93,11 @@ _OF_ALL: dict[str, Callable[[Mapping[str, Rows]], str]] = {
     "scaling": scaling_to_markdown,
     "scores": scores_to_markdown,
     "states": states_to_markdown,
+    "limited": limited_to_markdown,
+    "clock": clock_to_markdown,
+    "service": served_to_markdown,
+    "sheet": sheet_to_markdown,
+    "cluster": cluster_to_markdown,
 }
 
 

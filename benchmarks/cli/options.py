@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -23,3 +25,8 @@ cache_option = click.option(
 )
 
 rows_option = click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the rows as JSON.")
+
+
+def heap_option(default: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Heap of nodes that a suite starts for itself."""
+    return click.option("--heap", default=default, show_default=True, help="Java heap of each node.")

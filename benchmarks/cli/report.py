@@ -146,6 +146,44 @@ def _churn(result: dict[str, Any], _picture: Path) -> None:
     click.echo(churn_to_markdown(result["results"]))
 
 
+def _limited(result: dict[str, Any], picture: Path) -> None:
+    from benchmarks.scenarios.limited_tables import limited_to_markdown, plot_limited
+
+    click.echo(limited_to_markdown(result["results"]))
+    plot_limited(result["results"], _title(result), picture)
+    click.echo(f"![{result['suite']}]({picture.name})\n")
+
+
+def _clock(result: dict[str, Any], _picture: Path) -> None:
+    from benchmarks.scenarios.clock_tables import clock_to_markdown
+
+    click.echo(clock_to_markdown(result["results"]))
+
+
+def _sheet(result: dict[str, Any], _picture: Path) -> None:
+    from benchmarks.scenarios.sheet import sheet_to_markdown
+
+    click.echo(sheet_to_markdown(result["results"]))
+
+
+def _service(result: dict[str, Any], picture: Path) -> None:
+    from benchmarks.scenarios.served_tables import plot_served, served_to_markdown
+
+    click.echo(served_to_markdown(result["results"]))
+    plot_served(result["results"], _title(result), result["params"]["most_p99_ms"], picture)
+    click.echo(f"![{result['suite']}]({picture.name})\n")
+
+
+def _cluster(result: dict[str, Any], _picture: Path) -> None:
+    from benchmarks.scenarios.shards_tables import cluster_to_markdown
+
+    click.echo(cluster_to_markdown(result["results"]))
+
+
+def _title(result: dict[str, Any]) -> str:
+    return f"{result['params']['dataset']}, {result['params']['documents']:,} documents"
+
+
 def _plain(result: dict[str, Any], _picture: Path) -> None:
     from benchmarks.ksparse_tables import to_markdown
 
@@ -168,6 +206,11 @@ _WRITERS: dict[str, Callable[[dict[str, Any], Path], None]] = {
     "rivals": _rivals,
     "ingest": _ingest,
     "stream": _stream,
+    "memory": _limited,
+    "clock": _clock,
+    "sheet": _sheet,
+    "service": _service,
+    "cluster": _cluster,
     "query-encoders": _encoders,
     "feature-selection": _selection,
     **dict.fromkeys(("ht-table1", "ht-table3", "ht-idf"), _ht),

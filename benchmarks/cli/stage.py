@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial, wraps
 from pathlib import Path
@@ -139,15 +139,29 @@ class Stage:
 
 
 @contextmanager
-def on_stage(options: Options, datasets: Sequence[Path], *, split: str = "test") -> Iterator[Stage]:
-    """Check the sets, load the encoder, start a node unless one is up, and stop what was started."""
+def on_stage(
+    options: Options,
+    datasets: Sequence[Path],
+    *,
+    split: str = "test",
+    running: AbstractContextManager[Cluster] | None = None,
+) -> Iterator[Stage]:
+    """Check the sets, load the encoder, start a node unless one is up, and stop what was started.
+
+    Args:
+        options: As given.
+        datasets: Folders of sets.
+        split: Judgements that will be used.
+        running: Starts and stops another cluster than that.
+    """
     from benchmarks.datasets import cached_embed, check_sets
     from benchmarks.demo import client_maker, running_cluster
     from connector.cli.encoder import open_encoder
 
     check_sets(datasets, split)
     loaded = open_encoder(options.encoder)
-    with running_cluster(keep=False, say=partial(click.echo, err=True)) as cluster, stages(quiet=False) as report:
+    running = running or running_cluster(keep=False, say=partial(click.echo, err=True))
+    with running as cluster, stages(quiet=False) as report:
         embed = cached_embed(loaded, options.cache, report)
         yield Stage(options, loaded, cluster, client_maker(cluster), embed, report)
 

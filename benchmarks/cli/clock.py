@@ -1,0 +1,64 @@
+"""`clock`."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import click
+
+from benchmarks.cli.stage import Options, common, documents_option, on_stage, print_groups
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  python -m benchmarks clock packages --documents 50000 --most-queries 300
+  python -m benchmarks clock packages --documents 50000 --tool venv/bin/opensearch-benchmark
+"""
+)
+@click.argument("dataset", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@documents_option
+@click.option(
+    "--tool",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The program opensearch-benchmark.  [default: installed into .cache/opensearch-benchmark]",
+)
+@common
+def clock(dataset: Path, documents: int | None, tool: Path | None, options: Options) -> None:
+    """Have OpenSearch Benchmark, which nobody here wrote, time the same requests to the same indices.
+
+    It should find the same ratio of p50 between the systems as our clock, to 15 %.
+    """
+    from benchmarks.scenarios.clock import REQUIREMENT, install, time_both
+    from benchmarks.scenarios.clock_tables import clock_to_markdown
+    from benchmarks.scenarios.live import new_index_systems
+    from benchmarks.storage import build
+
+    program = tool or install(Path(".cache/opensearch-benchmark"), partial(click.echo, err=True))
+    with on_stage(options, [dataset]) as stage:
+        data = stage.encode(dataset, k_query=32, most_documents=documents)
+        result = stage.result("clock", data, tool=REQUIREMENT)
+        if not result.groups:
+            systems = new_index_systems(data, "clock")[:2]
+            with stage.connect() as client:
+                try:
+                    for step, system in enumerate(systems):
+                        stage.report("indexing", step / len(systems))
+                        build(client, system, data)
+                    found = time_both(
+                        client,
+                        stage.cluster.url,
+                        systems,
+                        [system.prepare(data) for system in systems],
+                        program,
+                        Path(".cache/clock"),
+                        rounds=options.rounds,
+                        report=stage.report,
+                    )
+                finally:
+                    for system in systems:
+                        client.indices.delete(index=system.index, ignore_unavailable=True)
+            for group, rows in found.items():
+                result.add(group, rows)
+    print_groups(result, clock_to_markdown)

@@ -1,0 +1,93 @@
+"""`service`."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from benchmarks.cli.stage import Options, common, documents_option, on_stage, print_groups
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  python -m benchmarks service packages --documents 50000 --most-queries 300
+  python -m benchmarks service packages --documents 50000 --backend openvino --long 600
+"""
+)
+@click.argument("dataset", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@documents_option
+@click.option(
+    "--backend",
+    "backends",
+    multiple=True,
+    type=click.Choice(["torch", "openvino"]),
+    help="What runs the dense model in the service; repeatable.  [default: all that are installed]",
+)
+@click.option(
+    "--arrivals",
+    type=click.Choice(["poisson", "uniform"]),
+    default="poisson",
+    show_default=True,
+    help="As from independent clients, or at even distances.",
+)
+@click.option("--seconds", type=click.FloatRange(0.1), default=20.0, show_default=True, help="Of each rate.")
+@click.option("--most-p99", type=click.FloatRange(1), default=50.0, show_default=True, help="Milliseconds.")
+@click.option("--clients", type=click.IntRange(1), default=8, show_default=True, help="That measure the capacity.")
+@click.option(
+    "--long",
+    "long_s",
+    type=click.FloatRange(0),
+    default=0.0,
+    help="Seconds of a last run, by as many clients, at 80 % of the capacity; 600 say.  [default: none]",
+)
+@common
+def service(
+    dataset: Path,
+    documents: int | None,
+    backends: tuple[str, ...],
+    arrivals: Literal["poisson", "uniform"],
+    seconds: float,
+    most_p99: float,
+    clients: int,
+    long_s: float,
+    options: Options,
+) -> None:
+    """Text in, hits out: the highest rate of arrivals at which `ksparse serve` keeps p99 below 50 ms, by backend.
+
+    Requests arrive by a schedule, and latency counts from when each was due. --rounds has no effect here.
+    """
+    from benchmarks.scenarios.served import Limits, delete_index, measure_service, write_index
+    from benchmarks.scenarios.served import service as running_service
+    from benchmarks.scenarios.served_tables import served_to_markdown
+    from benchmarks.suites import PREFIX
+
+    chosen = backends or tuple(name for name in ("torch", "openvino") if find_spec(name) is not None)
+    limits = Limits(arrivals, seconds, most_p99, clients, long_s)
+    index = f"{PREFIX}-service"
+    with on_stage(options, [dataset]) as stage:
+        data = stage.encode(dataset, k_query=32, most_documents=documents)
+        about = {
+            "arrivals": arrivals,
+            "seconds": seconds,
+            "most_p99_ms": most_p99,
+            "clients": clients,
+            "long_s": long_s,
+        }
+        result = stage.result("service", data, **about)
+        if any(backend not in result.groups for backend in chosen):
+            texts = [query.text for query in data.judged.queries]
+            with stage.connect() as client:
+                try:
+                    write_index(client, index, data, stage.report)
+                    for backend in chosen:
+                        if backend not in result.groups:
+                            with running_service(stage.cluster.url, index, backend) as address:
+                                report = stage.report
+                                result.add(backend, measure_service(address, index, texts, limits, report))
+                finally:
+                    delete_index(client, index)
+    print_groups(result, served_to_markdown)

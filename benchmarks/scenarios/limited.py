@@ -1,0 +1,178 @@
+"""A node in little memory: its process and the files that it has cached share a limit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from opensearchpy import OpenSearch
+
+from benchmarks.compare import Report
+from benchmarks.datasets import EncodedSet
+from benchmarks.measure import Measured, measure, timed, to_latency
+from benchmarks.results import Rows
+from benchmarks.scenarios.cgroup import Hierarchy, MemoryGroup, drop_caches
+from benchmarks.scenarios.live import describe_row, exact_top_10, run_of
+from benchmarks.systems.base import Request, Writable
+from connector.cluster import Cluster, wait_until_ready
+from connector.errors import ClusterError
+from connector.evaluation.metrics import overlap_at
+
+_READY_S = 300.0
+_YELLOW = {"wait_for_status": "yellow"}
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """One embedded node that holds an index of each system.
+
+    Attributes:
+        cluster: Of one embedded node.
+        connect: Makes a client.
+        hierarchy: Where groups are made.
+        data: The set.
+        systems: HNSW first.
+        sizes: Bytes of the index of each system.
+        rounds: Of `measure`.
+        first_s: Seconds that are watched after a restart.
+        report: Called with the current task and the share of it done.
+    """
+
+    cluster: Cluster
+    connect: Callable[[], OpenSearch]
+    hierarchy: Hierarchy
+    data: EncodedSet
+    systems: Sequence[Writable]
+    sizes: Sequence[int]
+    rounds: int
+    first_s: float
+    report: Report
+
+    def without_limit(self) -> Rows:
+        """All systems in turns, and what the node holds beside the files of indices (`node_bytes`)."""
+        with self._restarted(None, ()) as group, self.connect() as client:
+            code = group.usage().mapped  # of Java and its archive: no index is open
+            self._open(client, self.systems)
+            requests = [system.prepare(self.data) for system in self.systems]
+            measured = measure(
+                client, self.systems, requests, rounds=self.rounds, progress=partial(self.report, "without a limit")
+            )
+            held = group.usage()
+        node = held.total - held.cached + code
+        rows = self._rows(measured)
+        for row in rows:
+            row |= {"node_bytes": node}
+        return rows
+
+    def with_limit(self, budgets: Sequence[int], node_bytes: int, what: str) -> Rows:
+        """Each system alone on a node that was restarted with so many bytes beyond what the node itself needs.
+
+        Args:
+            budgets: Bytes for files, of each system.
+            node_bytes: What the node needs without any.
+            what: Described so to who waits.
+        """
+        found: list[Measured | None] = []
+        more: list[dict[str, Any]] = []
+        for system, budget in zip(self.systems, budgets, strict=True):
+            row: dict[str, Any] = {"limit_bytes": node_bytes + budget, "budget_bytes": budget}
+            measured = None
+            self.report(f"{system.name}, {what}", 0.0)
+            try:
+                with self._restarted(node_bytes + budget, [system]) as group:
+                    measured = self._ask(system, group, row, f"{system.name}, {what}")
+            except Exception as error:  # whatever a client makes of a node that dies under it
+                if self.cluster.nodes[0].running:
+                    raise
+                row["ended"] = f"the node was killed: {type(error).__name__}"
+            found.append(measured)
+            more.append(row)
+        rows = self._rows(found)
+        return [row | extra for row, extra in zip(rows, more, strict=True)]
+
+    def _ask(self, system: Writable, group: MemoryGroup, row: dict[str, Any], what: str) -> Measured:
+        requests = system.prepare(self.data)
+        with self.connect() as client:
+            row["first"] = _watch(client, system, requests, self.first_s)
+            before = group.usage().major_faults
+            [measured] = measure(client, [system], [requests], rounds=self.rounds, progress=partial(self.report, what))
+            row["major_faults"] = group.usage().major_faults - before
+        return measured
+
+    def _rows(self, measured: Sequence[Measured | None]) -> Rows:
+        truth = exact_top_10(self.data, np.arange(len(self.data.documents)))
+        rows = []
+        for system, size, each in zip(self.systems, self.sizes, measured, strict=True):
+            row = describe_row(system) | {"index_bytes": size}
+            if each is not None:
+                row["overlap@10"] = overlap_at(run_of(self.data, each.hits), truth, 10)
+                row |= timed(each, measured[0]) if measured[0] is not None else asdict(each.latency)
+            rows.append(row)
+        return rows
+
+    @contextmanager
+    def _restarted(self, limit: int | None, opened: Sequence[Writable]) -> Iterator[MemoryGroup]:
+        """The node in a group, started with nothing cached and only some indices open; it is stopped afterwards."""
+        [node] = self.cluster.nodes
+        if not node.running:
+            self._start()
+        with self.connect() as client:
+            self._open(client, opened)
+        node.stop()
+        drop_caches()
+        with self.hierarchy.group(limit) as group:
+            try:
+                with group.entered():
+                    node.start()
+                self._ready()
+                yield group
+            finally:
+                # Without the limit, it ends within a second.
+                with suppress(OSError):
+                    group.limit(None)
+                node.stop()
+
+    def _start(self) -> None:
+        self.cluster.nodes[0].start()
+        self._ready()
+
+    def _ready(self) -> None:
+        wait_until_ready(self.cluster, nodes=1, timeout_s=_READY_S, check_alive=self._check_alive)
+
+    def _check_alive(self) -> None:
+        if not self.cluster.nodes[0].running:
+            raise ClusterError("The node has ended.")
+
+    def _open(self, client: OpenSearch, systems: Sequence[Writable]) -> None:
+        """Close all indices but those of some systems."""
+        for index in dict.fromkeys(system.index for system in self.systems):
+            if any(system.index == index for system in systems):
+                client.indices.open(index=index)
+                client.cluster.health(index=index, params=_YELLOW)
+            else:
+                client.indices.close(index=index)
+
+
+def _watch(client: OpenSearch, system: Writable, requests: Sequence[Request], seconds: float) -> list[dict[str, Any]]:
+    """Latencies of the first seconds, in four parts; the first of them are the shortest."""
+    begun = time.perf_counter()
+    moments: list[float] = []
+    times: list[float] = []
+    place = 0
+    while (moment := time.perf_counter() - begun) < seconds or not times:
+        system.search(client, requests[place % len(requests)])
+        moments.append(moment)
+        times.append(1000 * (time.perf_counter() - begun - moment))
+        place += 1
+    edges = [0.0, *(seconds * share for share in (1 / 12, 1 / 4, 1 / 2)), float("inf")]
+    parts = []
+    for start, end in zip(edges, edges[1:], strict=False):
+        own = [time_ms for moment, time_ms in zip(moments, times, strict=True) if start <= moment < end]
+        if own:
+            parts.append({"from_s": start, "until_s": min(end, seconds), **asdict(to_latency(np.array(own)))})
+    return parts

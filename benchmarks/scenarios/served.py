@@ -1,0 +1,294 @@
+"""`ksparse serve` as a process, asked with texts that arrive by a schedule."""
+
+from __future__ import annotations
+
+import http.client
+import itertools
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+from opensearchpy import OpenSearch
+
+from benchmarks.compare import Report
+from benchmarks.datasets import EncodedSet
+from benchmarks.results import Rows
+from benchmarks.scenarios.open_loop import Arrivals, Ask, Load, schedule, send_on_schedule
+from connector.encoders.text import TextEncoder
+from connector.errors import ConnectorError
+from connector.index.sizes import merge_index
+from connector.index.writer import BulkWriter
+from connector.ingest.own_dictionary import OwnDictionary
+from connector.ingest.preparation import to_sparse_documents
+from connector.ingest.prepare import prepare_encoder
+
+SHARES = (0.1, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+"""Rates that are tried, of the capacity."""
+
+_OK = 200
+_WARM_UP = 20
+"""Searches of each client."""
+_BLOCK = 2_000
+_START_S = 300.0
+_TIMEOUT_S = 30.0
+_THREADS = 64
+"""That wait for replies: where so many wait, a rate is far above what is served."""
+
+
+class _KnownDictionary(OwnDictionary):
+    """Built from embeddings that are there."""
+
+    def __init__(self, data: EncodedSet, texts: Sequence[str]) -> None:
+        super().__init__(texts, documents=len(texts))
+        self._embedded = data.document_embeddings
+
+    def _embed(self, encoder: TextEncoder, texts: Sequence[str]) -> NDArray[np.float32]:
+        return self._embedded[: len(texts)]
+
+
+def write_index(client: OpenSearch, index: str, data: EncodedSet, report: Report) -> None:
+    """Write a set as a new index gets it by default, without embedding it again, merged."""
+    texts = [document.content for document in data.documents]
+    delete_index(client, index)
+    encoder = prepare_encoder(client, index, data.encoder, sample=texts[:64], dictionary=_KnownDictionary(data, texts))
+    writer = BulkWriter(client, index)
+    for start in range(0, len(texts), _BLOCK):
+        report("indexing", start / len(texts))
+        rows = slice(start, start + _BLOCK)
+        vectors = encoder.encode_embedded(data.document_embeddings[rows], texts[rows])
+        result = writer.write(to_sparse_documents(data.documents[rows], vectors))
+        if result.refused:
+            raise ConnectorError(f"Index {index!r} refuses {result.refused[0]}; do not time it.")
+    merge_index(client, index)
+
+
+def delete_index(client: OpenSearch, index: str) -> None:
+    """Delete an index and the hidden one with its dictionary."""
+    hidden = client.indices.get(index=f"{index}-dictionary-*", expand_wildcards="all")
+    client.indices.delete(index=",".join([index, *hidden]), ignore_unavailable=True)
+
+
+@contextmanager
+def service(url: str, index: str, backend: str) -> Iterator[str]:
+    """Run `ksparse serve` for one index, and yield its address once the encoder is loaded.
+
+    Args:
+        url: Of OpenSearch.
+        index: That is served.
+        backend: What runs the dense model.
+
+    Raises:
+        ConnectorError: It does not start.
+    """
+    command = [sys.executable, "-c", "from connector.cli.main import cli; cli()", "serve", index, "--port", "0"]
+    environment = os.environ | {"OPENSEARCH_URL": url, "KSPARSE_BACKEND": backend, "KSPARSE_API_KEY": ""}
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(command, env=environment, **pipes) as process:
+        assert process.stdout is not None
+        try:
+            printed = []
+            for line in process.stdout:
+                printed.append(line)
+                if " at http" in line:
+                    break
+            else:
+                last = printed[-1].strip() if printed else "it printed nothing"
+                raise ConnectorError(f"ksparse serve {index} ended at its start: {last}")
+            threading.Thread(target=process.stdout.read, daemon=True).start()
+            address = printed[-1].partition(" at ")[2].split()[0]
+            _wait_until_ready(process, address)
+            yield address
+        finally:
+            process.terminate()
+            try:
+                process.wait(_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _wait_until_ready(process: subprocess.Popen[str], address: str) -> None:
+    deadline = time.monotonic() + _START_S
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            if _get_status(address, "/ready") == _OK:
+                return
+        except OSError:
+            pass
+        time.sleep(0.2)
+    raise ConnectorError(f"The service at {address} was not ready after {_START_S:.0f} s; see what it printed.")
+
+
+def _get_status(address: str, path: str) -> int:
+    with closing(http.client.HTTPConnection(urlsplit(address).netloc, timeout=_TIMEOUT_S)) as connection:
+        connection.request("GET", path)
+        reply = connection.getresponse()
+        reply.read()
+        return reply.status
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How rates are tried.
+
+    Attributes:
+        arrivals: How requests follow each other.
+        seconds: Of each rate.
+        most_p99_ms: A rate is sustained where p99 stays below.
+        clients: That measure the capacity, and that the long run has.
+        long_s: Of the long run at 80 % of the capacity; 0 for none.
+    """
+
+    arrivals: Arrivals = "poisson"
+    seconds: float = 20.0
+    most_p99_ms: float = 50.0
+    clients: int = 8
+    long_s: float = 0.0
+
+
+LONG_SHARE = 0.8
+
+
+def measure_service(address: str, index: str, texts: Sequence[str], limits: Limits, report: Report) -> Rows:
+    """Find what a service answers at once, then how late it is at rates below that.
+
+    Args:
+        address: Of the service.
+        index: That is searched.
+        texts: Of queries. None is sent twice as it is: a number is added, so that no cache answers.
+        limits: See there.
+        report: Called with the current task and the share of it done.
+
+    Returns:
+        A row for the capacity (`kind` is `capacity`), one for each rate (`rate`), and perhaps the long run (`long`).
+    """
+    fresh = _Fresh(index, texts)
+    capacity = _capacity(address, fresh, limits, report)
+    rows: Rows = [{"kind": "capacity", "clients": limits.clients, "rate": capacity}]
+    low, high = 0.0, None
+    for share in SHARES:
+        row = _at_rate(address, fresh, share * capacity, limits, report)
+        rows.append(row)
+        if not row["sustained"]:
+            high = share * capacity
+            break
+        low = share * capacity
+    if high is not None and low:
+        rows.append(_at_rate(address, fresh, (low + high) / 2, limits, report))
+    if limits.long_s:
+        rate = LONG_SHARE * capacity
+        what = f"{limits.clients} clients, {rate:.1f} requests/s for {limits.long_s:.0f} s"
+        load = _send(address, fresh, rate, limits.long_s, limits.clients, limits.arrivals, what, report)
+        rows.append({"kind": "long", "clients": limits.clients, **load.row()})
+    return rows
+
+
+class _Fresh:
+    """Bodies of searches that were not sent before."""
+
+    def __init__(self, index: str, texts: Sequence[str]) -> None:
+        self._index, self._texts = index, texts
+        self._numbers = itertools.count()
+
+    def body(self) -> bytes:
+        number = next(self._numbers)
+        text = f"{self._texts[number % len(self._texts)]} {number}"
+        return json.dumps({"index": self._index, "query": text, "top_k": 10}).encode()
+
+
+def _asker(address: str, fresh: _Fresh) -> Callable[[], AbstractContextManager[Ask]]:
+    """Return what opens a connection of its own to the service."""
+
+    @contextmanager
+    def opened() -> Iterator[Ask]:
+        connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=_TIMEOUT_S)
+
+        def ask(_number: int) -> None:
+            try:
+                connection.request("POST", "/search", fresh.body(), {"Content-Type": "application/json"})
+                reply = connection.getresponse()
+                content = reply.read()
+            except (OSError, http.client.HTTPException):
+                connection.close()
+                raise
+            if reply.status != _OK:
+                raise RefusedError(f"{reply.status}: {content[:200]!r}")
+
+        try:
+            yield ask
+        finally:
+            connection.close()
+
+    return opened
+
+
+def _at_rate(address: str, fresh: _Fresh, rate: float, limits: Limits, report: Report) -> dict[str, Any]:
+    load = _send(address, fresh, rate, limits.seconds, _THREADS, limits.arrivals, f"{rate:.1f} requests/s", report)
+    row = load.row()
+    sustained = not row["errors"] and row["p99_ms"] < limits.most_p99_ms
+    return {"kind": "rate", "sustained": sustained, **row}
+
+
+def _send(
+    address: str,
+    fresh: _Fresh,
+    rate: float,
+    seconds: float,
+    clients: int,
+    arrivals: Arrivals,
+    what: str,
+    report: Report,
+) -> Load:
+    return send_on_schedule(
+        _asker(address, fresh),
+        schedule(rate, seconds, arrivals),
+        rate=rate,
+        seconds=seconds,
+        clients=clients,
+        progress=partial(report, what),
+    )
+
+
+def _capacity(address: str, fresh: _Fresh, limits: Limits, report: Report) -> float:
+    """Searches a second that clients get who ask again as soon as they are answered, after some to warm up."""
+    answered = [0] * limits.clients
+    until = [0.0]
+    ready = threading.Barrier(limits.clients + 1)
+
+    def work(number: int) -> None:
+        with _asker(address, fresh)() as ask:
+            for _ in range(_WARM_UP):
+                ask(0)
+            ready.wait(_START_S)
+            ready.wait(_START_S)
+            while time.perf_counter() < until[0]:
+                ask(0)
+                answered[number] += 1
+
+    report("capacity", 0.0)
+    with ThreadPoolExecutor(limits.clients) as pool:
+        working = [pool.submit(work, number) for number in range(limits.clients)]
+        ready.wait(_START_S)
+        begun = time.perf_counter()
+        until[0] = begun + limits.seconds
+        ready.wait(_START_S)
+        for each in working:
+            each.result()
+        took = time.perf_counter() - begun
+    report("capacity", 1.0)
+    return sum(answered) / took
+
+
+class RefusedError(ConnectorError):
+    """The service answered with an error."""

@@ -1,0 +1,60 @@
+"""The suite `service` as a table and a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from benchmarks.report import to_table
+from benchmarks.results import Rows
+
+
+def served_to_markdown(groups: Mapping[str, Rows]) -> str:
+    """Return capacity and latency at each rate by backend; the highest rate that is sustained is marked."""
+    heads = ("backend", "arrivals", "requests/s", "of capacity", "p50 ms", "p99 ms", "requests", "errors", "")
+    lines: list[tuple[str, ...]] = []
+    for backend, rows in groups.items():
+        capacity, *others = rows
+        clients = f"{capacity['clients']} clients, one after the other"
+        lines.append((backend, clients, f"{capacity['rate']:.1f}", "100%", "", "", "", "", "capacity"))
+        best = highest_rate(rows)
+        for row in sorted(others, key=lambda row: (str(row["kind"] == "long"), float(row["rate"]))):
+            what = "by a schedule" if row["kind"] == "rate" else f"{row['clients']} clients, {row['seconds']:.0f} s"
+            times = [f"{row[key]:.1f}" if key in row else "" for key in ("p50_ms", "p99_ms")]
+            share = f"{row['rate'] / capacity['rate']:.0%}"
+            counts = (f"{row['requests']:,}", f"{row['errors']:,}")
+            mark = "highest sustained" if row["kind"] == "rate" and row["rate"] == best else ""
+            lines.append((backend, what, f"{row['rate']:.1f}", share, *times, *counts, mark))
+    return to_table(heads, lines, left=(0, 1, 8))
+
+
+def highest_rate(rows: Rows) -> float | None:
+    """The highest rate that was sustained; None where none was."""
+    rates = [float(row["rate"]) for row in rows if row.get("sustained")]
+    return max(rates, default=None)
+
+
+def plot_served(groups: Mapping[str, Rows], title: str, most_p99_ms: float, path: Path) -> None:
+    """Draw p50 and p99 against the rate of arrivals, a colour for each backend.
+
+    Args:
+        groups: Of the suite `service`.
+        title: Of the picture.
+        most_p99_ms: That a sustained rate stays below.
+        path: To write, e.g. a PNG.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for number, (backend, rows) in enumerate(groups.items()):
+        points = sorted((row["rate"], row["p50_ms"], row["p99_ms"]) for row in rows if "sustained" in row)
+        for place, style in ((1, ":"), (2, "-")):
+            label = f"{backend}, {'p50' if place == 1 else 'p99'}"
+            values = [point[place] for point in points]
+            axes.plot([point[0] for point in points], values, style, marker="o", color=f"C{number}", label=label)
+    axes.axhline(most_p99_ms, color="#555555", linewidth=1)
+    axes.set(xlabel="requests/s that arrive", ylabel="text to hits, ms", yscale="log", title=title)
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False)
+    figure.savefig(path, dpi=110)

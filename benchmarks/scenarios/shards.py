@@ -1,0 +1,231 @@
+"""Several shards on one node, three nodes with a replica, and a node that is killed under search."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from opensearchpy import OpenSearch
+
+from benchmarks.compare import Report
+from benchmarks.datasets import EncodedSet
+from benchmarks.measure import measure, throughput, timed
+from benchmarks.results import Rows
+from benchmarks.scenarios.live import by_index, describe_row, exact_top_10, new_index_systems, run_of
+from benchmarks.scenarios.open_loop import Ask, Load, schedule, send_on_schedule
+from benchmarks.storage import build
+from benchmarks.systems.base import Encoding, Probe, Request, Writable
+from benchmarks.systems.rescored import Rescored
+from connector.cluster import Cluster, Node, wait_until_ready
+from connector.errors import ClusterError
+from connector.evaluation.metrics import overlap_at
+from connector.types import Hit
+
+CLIENTS = 8
+
+_OF_THE_SERVER = ("creation_date", "provided_name", "uuid", "version")
+_READY_S = 300.0
+_LEAST_WINDOW = 10
+_THREADS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Sharded:
+    """A system whose index has other numbers of shards and copies.
+
+    Attributes:
+        system: Any.
+        shards: Of its index.
+        replicas: Copies of each shard.
+    """
+
+    system: Writable
+    shards: int
+    replicas: int = 0
+
+    @property
+    def name(self) -> str:
+        """The system's."""
+        return self.system.name
+
+    @property
+    def index(self) -> str:
+        """The system's."""
+        return self.system.index
+
+    @property
+    def knob(self) -> str:
+        """The system's."""
+        return self.system.knob
+
+    @property
+    def encoding(self) -> Encoding | None:
+        """The system's."""
+        return self.system.encoding
+
+    def configure(self, client: OpenSearch) -> None:
+        """Create the system's index, and again with the shards: their number cannot be changed afterwards."""
+        self.system.configure(client)
+        made = client.indices.get(index=self.index)[self.index]
+        client.indices.delete(index=self.index)
+        settings = {name: value for name, value in made["settings"]["index"].items() if name not in _OF_THE_SERVER}
+        settings |= {"number_of_shards": self.shards, "number_of_replicas": self.replicas}
+        client.indices.create(index=self.index, body={"mappings": made["mappings"], "settings": {"index": settings}})
+
+    def upload(self, client: OpenSearch, data: EncodedSet) -> None:
+        """Write the system's documents."""
+        self.system.upload(client, data)
+
+    def sources(self, data: EncodedSet, rows: Sequence[int]) -> Iterator[dict[str, Any]]:
+        """Build the fields of some documents, given by their rows."""
+        return self.system.sources(data, rows)
+
+    def prepare(self, data: EncodedSet) -> list[Request]:
+        """Build the system's requests."""
+        return self.system.prepare(data)
+
+    def probes(self, data: EncodedSet, rows: Sequence[int]) -> list[Probe]:
+        """The system's."""
+        return self.system.probes(data, rows)
+
+    def search(self, client: OpenSearch, request: Request) -> list[Hit]:
+        """Answer one request."""
+        return self.system.search(client, request)
+
+
+def sharded_systems(data: EncodedSet, shards: int, replicas: int = 0) -> list[Sharded]:
+    """HNSW and a new index at their defaults, and the latter with its window divided among the shards.
+
+    The server rescores as many hits as the window has in each shard.
+    """
+    hnsw, ours = new_index_systems(data, "cluster")[:2]
+    systems: list[Writable] = [hnsw, ours]
+    if shards > 1 and isinstance(ours, Rescored):
+        systems.append(replace(ours, window=max(_LEAST_WINDOW, round(ours.window / shards))))
+    return [Sharded(system, shards, replicas) for system in systems]
+
+
+def measure_shards(
+    connect: Callable[[], OpenSearch],
+    data: EncodedSet,
+    systems: Sequence[Sharded],
+    *,
+    rounds: int,
+    seconds: float,
+    report: Report,
+    what: str,
+) -> Rows:
+    """Index, and search in turns; then what eight clients get at once. The indices stay.
+
+    Args:
+        connect: Makes a client.
+        data: The set.
+        systems: The first is the one that others are compared with.
+        rounds: Of `measure`.
+        seconds: Of each measurement of throughput.
+        report: Called with the current task and the share of it done.
+        what: Described so to who waits.
+    """
+    truth = exact_top_10(data, np.arange(len(data.documents)))
+    with connect() as client:
+        sizes = {}
+        for step, system in enumerate(by_index(systems)):
+            report(f"{what}: indexing", step / 2)
+            sizes[system.index] = build(client, system, data).bytes
+        client.cluster.health(params={"wait_for_no_initializing_shards": "true"})
+        requests = [system.prepare(data) for system in systems]
+        found = measure(client, systems, requests, rounds=rounds, progress=partial(report, f"{what}: searching"))
+    rows = []
+    for step, (system, each) in enumerate(zip(systems, found, strict=True)):
+        report(f"{what}: {CLIENTS} clients", step / len(systems))
+        row = describe_row(system) | {"shards": system.shards, "replicas": system.replicas}
+        row |= {"index_bytes": sizes[system.index], "overlap@10": overlap_at(run_of(data, each.hits), truth, 10)}
+        row |= timed(each, found[0])
+        row["requests_per_s"] = throughput(connect, system, requests[step], CLIENTS, seconds=seconds)
+        rows.append(row)
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class Fall:
+    """How a node is killed under search.
+
+    Attributes:
+        rate_share: Requests that arrive, of what eight clients get at once.
+        before_s: Seconds before.
+        after_s: Seconds that are watched after.
+    """
+
+    rate_share: float = 0.5
+    before_s: float = 10.0
+    after_s: float = 30.0
+
+
+def kill_under_search(
+    cluster: Cluster, data: EncodedSet, systems: Sequence[Sharded], rates: Sequence[float], fall: Fall, report: Report
+) -> Rows:
+    """Kill a node while requests arrive, for each system; the node comes back before the next.
+
+    Args:
+        cluster: Of three embedded nodes that hold the indices.
+        data: The set.
+        systems: Searched one after the other.
+        rates: Requests a second of each.
+        fall: See there.
+        report: Called with the current task and the share of it done.
+    """
+    everywhere = replace(cluster, url=",".join(node.url for node in cluster.nodes))
+    rows = []
+    for system, rate in zip(systems, rates, strict=True):
+        requests = system.prepare(data)
+        node = _victim(cluster)
+        seconds = fall.before_s + fall.after_s
+        load = send_on_schedule(
+            partial(_asker, everywhere, system, requests),
+            schedule(rate, seconds, "poisson"),
+            rate=rate,
+            seconds=seconds,
+            clients=_THREADS,
+            progress=partial(report, f"{system.name}: a node is killed"),
+            at=[(fall.before_s, node.kill)],
+        )
+        rows.append(describe_row(system) | {"rate": rate, **_parts(load, fall)})
+        report(f"{system.name}: the node comes back", 0.0)
+        begun = time.perf_counter()
+        node.start()
+        wait_until_ready(cluster, nodes=len(cluster.nodes), timeout_s=_READY_S)
+        rows[-1]["green_after_s"] = time.perf_counter() - begun
+    return rows
+
+
+def _parts(load: Load, fall: Fall) -> dict[str, Any]:
+    """Figures before, in the first five seconds after, and from then on."""
+    edges = (0.0, fall.before_s, fall.before_s + min(5.0, fall.after_s / 2), float("inf"))
+    parts = {
+        name: load.part(start, end)
+        for name, start, end in zip(("before", "during", "after"), edges, edges[1:], strict=False)
+    }
+    failed = [due for due, error in zip(load.due_s, load.errors, strict=True) if error]
+    # A request that was due before may have been with the node when it died.
+    return parts | {"last_error_after_s": max(failed) - fall.before_s if failed else None}
+
+
+def _victim(cluster: Cluster) -> Node:
+    """The last node that is not the elected manager, so that no election is measured."""
+    with cluster.connect() as client:
+        manager = client.cat.cluster_manager(format="json")[0]["node"]
+    others = [node for node in cluster.nodes if node.name != manager]
+    if not others:
+        raise ClusterError("The cluster has one node; three are needed to kill one of them.")
+    return others[-1]
+
+
+@contextmanager
+def _asker(cluster: Cluster, system: Sharded, requests: Sequence[Request]) -> Iterator[Ask]:
+    with cluster.connect(timeout=30) as client:
+        yield lambda number: system.search(client, requests[number % len(requests)])

@@ -1,0 +1,190 @@
+"""Memory, disk and machine for any number of documents, computed from what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+from benchmarks.report import name_of, to_table
+from benchmarks.results import Rows, write_result
+from connector.errors import ConnectorError
+
+COUNTS = (1_000_000, 10_000_000, 100_000_000)
+MACHINES_GB = (4, 8, 16, 32, 64, 128, 256, 512)
+
+FORMULA = (
+    "index = documents x bytes a document; memory = node + index x share of the index that has to be in memory; "
+    "disk = 2 x index, since a merge writes a segment before it deletes those that it is made of."
+)
+
+_SLOWER = 1.5
+"""A system needs so much memory that its p50 is at most so many times what it is without a limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What the suite `memory` found of a system.
+
+    Attributes:
+        node_bytes: What the node holds beside the files of indices.
+        share: Of the index that had to be in memory.
+    """
+
+    node_bytes: int
+    share: float
+
+
+def needs(groups: Mapping[str, Rows]) -> dict[str, Need]:
+    """Find, for each system, the least memory for files that left its p50 nearly as it is without a limit.
+
+    Args:
+        groups: Of the suite `memory`.
+    """
+    free = {row["system"]: row for row in groups["no limit"]}
+    found = {}
+    for system, row in free.items():
+        shares = [
+            each["budget_bytes"] / each["index_bytes"]
+            for rows in groups.values()
+            for each in rows
+            if each["system"] == system
+            and "budget_bytes" in each
+            and each.get("p50_ms", float("inf")) <= _SLOWER * row["p50_ms"]
+        ]
+        # Where no limit was enough, all of it; and more than all of it serves nothing.
+        found[system] = Need(row["node_bytes"], min([1.0, *shares]))
+    return found
+
+
+def equal_settings(rows: Sequence[dict[str, Any]], overlap: float | None) -> Rows:
+    """Choose the fastest setting of each system that has an overlap with exact search.
+
+    Args:
+        rows: Of a comparison.
+        overlap: To be reached; if None the greatest that every system reaches.
+
+    Raises:
+        ConnectorError: No system reaches it.
+    """
+    timed = [row for row in rows if "p50_ms" in row]
+    best: dict[str, float] = {}
+    for row in timed:
+        best[row["system"]] = max(best.get(row["system"], 0.0), row["overlap@10"])
+    wanted = min(best.values()) if overlap is None else overlap
+    chosen = []
+    for system in best:
+        enough = [row for row in timed if row["system"] == system and row["overlap@10"] >= wanted]
+        if enough:
+            chosen.append(min(enough, key=lambda row: float(row["p50_ms"])))
+    if not chosen:
+        raise ConnectorError(
+            f"No system has an overlap of {wanted:g}, {max(best.values()):.3f} at most; ask for that or less."
+        )
+    return chosen
+
+
+def compute(
+    result: dict[str, Any],
+    memory: Mapping[str, Need],
+    *,
+    overlap: float | None,
+    counts: Sequence[int],
+    machines_gb: Sequence[int],
+) -> dict[str, Rows]:
+    """Compute the sheet.
+
+    Args:
+        result: Of a suite whose groups are numbers of documents, `dictionary` say; the largest counts.
+        memory: By system; for others the whole index is in memory, and the node is the heap of the result's own.
+        overlap: See `equal_settings`.
+        counts: Numbers of documents.
+        machines_gb: Memory of the machines to choose from.
+
+    Returns:
+        From each number of documents to a row for each system.
+
+    Raises:
+        ConnectorError: The result has no such groups, or nothing says how large the node is.
+    """
+    sizes = [int(group) for group in result["results"] if group.isdigit()]
+    if not sizes:
+        raise ConnectorError(
+            f"The result of the suite {result['suite']!r} has no groups by documents; give one of `dictionary`."
+        )
+    measured = max(sizes)
+    chosen = equal_settings(result["results"][str(measured)], overlap)
+    heap = result.get("environment", {}).get("heap_bytes")
+    if heap is None and not memory:
+        raise ConnectorError("The result does not say how large the node's heap was; give one of the suite `memory`.")
+    known = [need.node_bytes for need in memory.values()]
+    usual = Need(max(known) if known else int(heap), 1.0)
+    rows_of: dict[str, Rows] = {}
+    for count in counts:
+        rows = []
+        for row in chosen:
+            need = memory.get(row["system"], usual)
+            index = row["bytes_per_document"] * count
+            held = index * need.share
+            machine, nodes = fit(need.node_bytes, held, machines_gb)
+            rows.append(
+                {
+                    "system": row["system"],
+                    "knob": row["knob"],
+                    "overlap@10": row["overlap@10"],
+                    "measured_documents": measured,
+                    "bytes_per_document": row["bytes_per_document"],
+                    "node_bytes": need.node_bytes,
+                    "share_in_memory": need.share,
+                    "index_bytes": index,
+                    "memory_bytes": nodes * need.node_bytes + held,
+                    "disk_bytes": 2 * index,
+                    "machine_gb": machine,
+                    "nodes": nodes,
+                }
+            )
+        rows_of[str(count)] = rows
+    return rows_of
+
+
+def fit(node_bytes: float, held: float, machines_gb: Sequence[int]) -> tuple[int, int]:
+    """Return the smallest machine that holds a node and its files, or of the largest ones how many it takes."""
+    for machine in sorted(machines_gb):
+        if node_bytes + held <= machine * 1e9:
+            return machine, 1
+    largest = max(machines_gb)
+    room = largest * 1e9 - node_bytes
+    if room <= 0:
+        raise ConnectorError(
+            f"A node needs {node_bytes / 1e9:.1f} GB before any index, a machine of {largest} GB holds none; name a "
+            "larger --machine."
+        )
+    return largest, ceil(held / room)
+
+
+def sheet_to_markdown(groups: Mapping[str, Rows]) -> str:
+    """Return the sheet: a line for each number of documents and system, and the formula with what was measured."""
+    lines = []
+    for count, rows in groups.items():
+        for row in rows:
+            nodes = f"{row['nodes']} x " if row["nodes"] > 1 else ""
+            figures = (f"{row[key] / 1e9:,.1f}" for key in ("index_bytes", "memory_bytes", "disk_bytes"))
+            machine = f"{nodes}{row['machine_gb']} GB"
+            lines.append((f"{int(count):,}", name_of(row), f"{row['overlap@10']:.1%}", *figures, machine))
+    heads = ("documents", "system", "overlap", "index GB", "memory GB", "disk GB", "machine")
+    rows = next(iter(groups.values()))
+    facts = "; ".join(
+        f"{row['system']}: {row['bytes_per_document']:,.0f} bytes a document, node {row['node_bytes'] / 1e9:.1f} GB, "
+        f"{row['share_in_memory']:.0%} of the index in memory"
+        for row in rows
+    )
+    source = f"Measured at {rows[0]['measured_documents']:,} documents, overlap as well. {facts}."
+    return f"{to_table(heads, lines, left=(0, 1))}\n{FORMULA[0].upper()}{FORMULA[1:]} {source}\n"
+
+
+def write_sheet(path: Path, sources: Sequence[Path], groups: dict[str, Rows]) -> None:
+    """Write the sheet as a result, with the names of the results that it is computed from."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_result(path, "sheet", {"computed_from": [source.name for source in sources]}, groups)
