@@ -113,6 +113,7 @@ def measure_states(
             for system, each in zip(systems, measured, strict=True):
                 row = describe_row(system) | {"overlap@10": overlap_at(run_of(data, each.hits), truth, 10)}
                 row |= timed(each, measured[0]) | asdict(_checked_shape(client, system.index, len(rows)))
+                row["index_bytes"] += getattr(system, "more_bytes", 0)
                 result.append(row)
             add(state, result)
 

@@ -18,6 +18,7 @@ from benchmarks.storage import settle
 from benchmarks.systems.base import Request, Writable, write
 from connector.evaluation.metrics import overlap_at
 from connector.evaluation.runs import Run
+from connector.query.rescore import MOST_RESCORED, rescore_all
 
 FIELD = "tags"
 KINDS: tuple[Kind, ...] = ("uncorrelated", "correlated")
@@ -63,9 +64,10 @@ def measure_filters(
             kept, asked = labels[kind].documents[level], labels[kind].queries[level]
             truth = exact_among(data, kept, asked)
             tags = [tag(kind, level, number) for number in asked.tolist()]
-            requests = [list(map(with_filter, own, tags)) for own in prepared]
+            counts = np.bincount(kept, minlength=int(asked.max()) + 1)[asked]
+            requests = [list(map(with_filter, own, tags, counts.tolist())) for own in prepared]
             measured = measure(client, systems, requests, rounds=rounds, progress=partial(report, group))
-            mean_kept = float(np.mean(np.bincount(kept, minlength=int(asked.max()) + 1)[asked]))
+            mean_kept = float(np.mean(counts))
             rows = []
             for system, each in zip(systems, measured, strict=True):
                 found = run_of(data, each.hits)
@@ -75,18 +77,27 @@ def measure_filters(
             add(group, rows)
 
 
-def with_filter(request: Request, wanted: str) -> Request:
+def with_filter(request: Request, wanted: str, kept: int) -> Request:
     """Let a request find only documents that have a tag.
 
     A `knn` query takes the filter inside, so that the plugin chooses between the graph and an exact search; a bool
-    query as one of its clauses.
+    query as one of its clauses, and its codes score all documents where few are kept, as `Searcher` does.
+
+    Args:
+        request: Without a filter.
+        wanted: The tag.
+        kept: Documents that have it: a search counts them once a minute, which is not timed here.
     """
     clause = {"term": {FIELD: {"value": wanted}}}
     [(name, query)] = request["query"].items()
     if name == "knn":
         [(field, asked)] = query.items()
         return request | {"query": {"knn": {field: asked | {"filter": clause}}}}
-    return request | {"query": {"bool": query | {"filter": [clause]}}}
+    changed = request | {"query": {"bool": query | {"filter": [clause]}}}
+    if "rescore" in request and kept <= MOST_RESCORED:
+        found, rescore = rescore_all(changed["query"], request["rescore"], kept)
+        changed |= {"query": found, "rescore": rescore}
+    return changed
 
 
 def tag(kind: Kind, level: int, number: int) -> str:

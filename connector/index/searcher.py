@@ -13,11 +13,13 @@ from connector.connection.client import explained, reason_of, root_cause, versio
 from connector.errors import SearchError
 from connector.index.derived import restored
 from connector.index.guard import IndexGuard
+from connector.index.kept import KeptDocuments
 from connector.index.point_in_time import point_in_time
 from connector.index.schema import read_weight_exponent
 from connector.limits import MAX_HITS
 from connector.query.body import NO_OPTIONS, SearchOptions, build_query, build_search
 from connector.query.hybrid import build_hybrid_query, build_words_query, fuse
+from connector.query.rescore import MOST_RESCORED, rescore_all
 from connector.types import Hit
 
 
@@ -49,6 +51,7 @@ class Searcher:
         self._source = source
         self._weight_exponent = weight_exponent
         self._guard = guard
+        self._kept = KeptDocuments(client, index, most=MOST_RESCORED)
 
     def search(
         self,
@@ -59,8 +62,12 @@ class Searcher:
         rescore: Mapping[str, Any] | None = None,
         explain: bool = False,
         options: SearchOptions = NO_OPTIONS,
+        doc_id: str | None = None,
     ) -> list[Hit]:
         """Return the `top_k` documents with the highest dot product.
+
+        Where codes rescore and the filters keep few documents, all of these are scored by their codes, those that share
+        no feature with the query as well.
 
         Args:
             features: From feature name to weight in the query.
@@ -69,6 +76,7 @@ class Searcher:
             rescore: How the first hits are scored again (`build_rescore`).
             explain: Fill the `matches` of hits.
             options: What else is asked for.
+            doc_id: Return this document alone, if it is among the hits.
 
         Raises:
             SearchError: There is no such index, the server refuses the query, or the guard finds another schema.
@@ -76,6 +84,8 @@ class Searcher:
             ValueError: A feature cannot be searched, or `top_k` is out of range.
         """
         body = self._body(features, top_k, filters, rescore, options, named=explain)
+        if doc_id is not None:
+            body["query"] = {"bool": {"must": [body["query"]], "filter": [{"ids": {"values": [doc_id]}}]}}
         # Only named clauses are scored by themselves, and older servers do not know the word.
         params = options.params | ({"include_named_queries_score": "true"} if explain else {})
         return options.keep(self._send(body, params, self._guard))
@@ -246,6 +256,11 @@ class Searcher:
         named: bool = False,
     ) -> dict[str, Any]:
         query = build_query(features, filters=filters, weight_exponent=self._exponent(), named=named, space=self._space)
+        if rescore is not None and filters:
+            with self._errors(self._guard):
+                kept = self._kept.few(filters, options.params)
+            if kept is not None:
+                query, rescore = rescore_all(query, rescore, kept)
         return build_search(query, top_k=top_k, source=self._source, rescore=rescore, options=options)
 
     @property

@@ -10,9 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from connector.limits import MAX_HITS
 from connector.vectors.codes import GridBits, Group, RotatedCode
 
 CODE_FIELD = "dense_code"
+
+MOST_RESCORED = 5_000
+"""Documents that filters keep, at most, for all of them to be scored by codes."""
 
 _FIRST, _LAST = 0x80, 0x7FF
 """Characters that UTF-8 writes in two bytes: the query goes to the script as a string of them, since the numbers of a
@@ -87,6 +91,33 @@ def build_script(code: RotatedCode, query: NDArray[np.float32]) -> dict[str, Any
     params = {"q": text, "shift": 1.0 + float(code.mean @ query)}
     params |= {f"scale{number}": scale for number, scale in enumerate(scales)}
     return {"lang": "painless", "source": script_source(code.layout), "params": params}
+
+
+def rescore_all(
+    query: Mapping[str, Any], rescore: Mapping[str, Any], kept: int
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Let a filtered search score all documents that its filters keep by their codes.
+
+    Features find neighbours among all documents. A filter leaves few of them, and other documents that share no feature
+    with the query: the fewer it keeps, the more of the true neighbours are among the latter.
+
+    Args:
+        query: A bool query of features with filters (`build_query`).
+        rescore: Of the search (`build_rescore`).
+        kept: Documents that match the filters, or more.
+
+    Returns:
+        The query without its demand for a feature, and a window that holds twice as many documents, since some may be
+        added after they were counted.
+    """
+    inner = query["bool"]
+    if "must" in inner:  # wrapped to make room for a clause (`within_space`)
+        [wrapped] = inner["must"]
+        inner = inner | {"must": [{"bool": wrapped["bool"] | {"minimum_should_match": 0}}]}
+    else:
+        inner = inner | {"minimum_should_match": 0}
+    window = min(max(rescore["window_size"], 2 * kept), MAX_HITS)
+    return {"bool": inner}, {**rescore, "window_size": window}
 
 
 def score_by(script: Mapping[str, Any]) -> dict[str, Any]:

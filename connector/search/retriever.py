@@ -117,11 +117,29 @@ class Retriever:
             SearchError: The query is empty or too long, the server refuses it, or a window is asked for and the index
                 has no codes.
         """
+        return self._search(query, settings, top_k=top_k, filters=filters, explain=explain, options=options)
 
+    def _search(
+        self,
+        query: str,
+        settings: SearchSettings,
+        *,
+        top_k: int,
+        filters: Sequence[Mapping[str, Any]],
+        explain: bool,
+        options: SearchOptions,
+        doc_id: str | None = None,
+    ) -> list[Hit]:
         def search(opened: OpenedIndex) -> list[Hit]:
             features, rescore = opened.encode(query, opened.resolve(settings, top_k))
             hits = opened.searcher.search(
-                features, top_k=top_k, filters=filters, rescore=rescore, explain=explain, options=options
+                features,
+                top_k=top_k,
+                filters=filters,
+                rescore=rescore,
+                explain=explain,
+                options=options,
+                doc_id=doc_id,
             )
             return [_explained(hit, features, opened.encoder) for hit in hits] if explain else hits
 
@@ -142,13 +160,14 @@ class Retriever:
             SearchError: It shares no feature with the query, the filters or the routing leave it out, or it does not
                 exist, which includes what an alias hides: the message says which. Or as in `search`.
         """
-        found = self.search(
+        found = self._search(
             query,
+            settings,
             top_k=1,
-            settings=settings,
-            filters=[*filters, {"ids": {"values": [doc_id]}}],
+            filters=filters,
             explain=True,
             options=replace(options, min_score=None),
+            doc_id=doc_id,
         )
         if not found:
             why = explain_absence(self._client, self.schema, doc_id, filters=filters, routing=options.routing)

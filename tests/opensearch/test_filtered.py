@@ -11,6 +11,7 @@ from benchmarks.datasets import EncodedSet, encode_set
 from benchmarks.scenarios.filtered import with_filter
 from benchmarks.scenarios.filters import PARTS, SHARES, exact_among, label
 from connector.encoders.text import TextEncoder
+from connector.query.rescore import MOST_RESCORED
 from tests.unjudged import COUNT, QUERIES, read_groups, run, write_unjudged
 
 
@@ -37,6 +38,10 @@ def test_filters_keep_their_share(
         assert hnsw["kept"] == pytest.approx(share * COUNT, rel=0.25), group
         # Searched without the filter, HNSW would find half of the truth and less.
         assert hnsw["overlap@10"] > 0.97 and hnsw["too_few"] == 0, group
+        # All kept documents are scored by codes, which are coarse in 16 dimensions.
+        assert rows[1]["too_few"] == rows[2]["too_few"] == 0, group
+        assert rows[1]["overlap@10"] > (0.99 if hnsw["kept"] < 10 else 0.5), group
+        assert rows[3]["system"].endswith("features alone")
     assert printed.count("\n| ") == 8 * 4 + 2
     assert "| correlated, 0.10% | 1 | HNSW default | 100.0% | 0% | 1.00" in run("report", "filtered.json").stdout
 
@@ -67,7 +72,11 @@ def test_a_correlated_filter_keeps_what_the_query_asks_for(data: EncodedSet) -> 
 
 def test_the_filter_stands_inside_of_knn_and_beside_features() -> None:
     clause = {"term": {"tags": {"value": "a"}}}
-    knn = with_filter({"size": 10, "query": {"knn": {"embedding": {"vector": [1.0], "k": 10}}}}, "a")
+    knn = with_filter({"size": 10, "query": {"knn": {"embedding": {"vector": [1.0], "k": 10}}}}, "a", 5)
     assert knn["query"] == {"knn": {"embedding": {"vector": [1.0], "k": 10, "filter": clause}}}
-    ours = with_filter({"query": {"bool": {"should": [1], "minimum_should_match": 1}}, "rescore": 2}, "a")
-    assert ours == {"query": {"bool": {"should": [1], "minimum_should_match": 1, "filter": [clause]}}, "rescore": 2}
+    features = {"should": [1], "minimum_should_match": 1}
+    ours = {"query": {"bool": features}, "rescore": {"window_size": 200}}
+    many, few = (with_filter(ours, "a", kept) for kept in (MOST_RESCORED + 1, 500))
+    assert many == ours | {"query": {"bool": features | {"filter": [clause]}}}
+    assert few["query"]["bool"] == {"should": [1], "minimum_should_match": 0, "filter": [clause]}
+    assert few["rescore"]["window_size"] == 1_000

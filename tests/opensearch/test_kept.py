@@ -1,0 +1,107 @@
+"""Filters that keep few documents: codes score all of these."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import numpy as np
+import pytest
+from opensearchpy import OpenSearch
+
+from benchmarks.systems.base import write
+from connector.index.kept import KeptDocuments
+from connector.index.searcher import Searcher
+from connector.query.body import FEATURES_FIELD, build_query, within_space
+from connector.query.rescore import CODE_FIELD, build_rescore, code_mapping, rescore_all
+from connector.vectors.codes import RotatedCode
+from tests.unit_vectors import DOCUMENTS, QUERIES
+
+COUNT = 60
+CODE = RotatedCode(DOCUMENTS.mean(axis=0), 4)
+KEPT = [{"term": {"tag": {"value": "few"}}}]
+RESCORE = build_rescore(CODE, QUERIES[0], 5)
+
+
+@pytest.fixture
+def searcher(client: OpenSearch, index: str) -> Searcher:
+    """Even documents have the feature `a`, odd ones `b`; every sixth and its successor are kept by the filter."""
+    properties = {FEATURES_FIELD: {"type": "rank_features"}, CODE_FIELD: code_mapping(), "tag": {"type": "keyword"}}
+    client.indices.create(index=index, body={"mappings": {"properties": properties}})
+    sources = (
+        {
+            FEATURES_FIELD: {"ab"[row % 2]: 1.0},
+            CODE_FIELD: base64.b64encode(code.tobytes()).decode(),
+            "tag": "few" if row % 6 < 2 else "many",
+        }
+        for row, code in enumerate(CODE.encode(DOCUMENTS[:COUNT]))
+    )
+    write(client, index, map(str, range(COUNT)), sources)
+    client.indices.refresh(index=index)
+    return Searcher(client, index, weight_exponent=0)
+
+
+def best(rows: list[int]) -> list[str]:
+    """Ids in the order of their codes."""
+    scores = CODE.score(CODE.encode(DOCUMENTS[rows]), QUERIES[0])
+    return [str(rows[place]) for place in np.argsort(-scores)[:10]]
+
+
+@pytest.mark.opensearch
+def test_documents_without_a_feature_are_found_where_a_filter_keeps_few(searcher: Searcher) -> None:
+    kept = [row for row in range(COUNT) if row % 6 < 2]
+    found = [hit.doc_id for hit in searcher.search({"a": 1.0}, filters=KEPT, rescore=RESCORE)]
+    assert found == best(kept) and any(int(doc_id) % 2 for doc_id in found)
+    [several] = searcher.search_many([{"a": 1.0}], filters=KEPT, rescores=[RESCORE])
+    assert [hit.doc_id for hit in several] == found
+    [odd] = [doc_id for doc_id in found if int(doc_id) % 2][:1]
+    assert [hit.doc_id for hit in searcher.search({"a": 1.0}, filters=KEPT, rescore=RESCORE, doc_id=odd)] == [odd]
+
+
+@pytest.mark.opensearch
+def test_features_decide_without_codes_or_filters_or_where_many_are_kept(
+    searcher: Searcher, client: OpenSearch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def found(**how: Any) -> set[int]:  # noqa: ANN401
+        return {int(hit.doc_id) % 2 for hit in searcher.search({"a": 1.0}, **how)}
+
+    assert found(rescore=RESCORE) == found(filters=KEPT) == {0}
+    # Asking for one document is no filter: it is not found unless a search finds it.
+    assert searcher.search({"a": 1.0}, rescore=RESCORE, doc_id="1") == []
+    monkeypatch.setattr(searcher, "_kept", KeptDocuments(client, searcher.index, most=19))
+    assert found(filters=KEPT, rescore=RESCORE) == {0}, "20 documents are kept"
+
+
+def test_a_filter_is_counted_once_in_a_while() -> None:
+    class Counting:
+        """Remembers what it was asked for."""
+
+        def __init__(self) -> None:
+            self.asked: list[Any] = []
+
+        def search(self, **request: Any) -> dict[str, Any]:  # noqa: ANN401
+            self.asked.append(request)
+            return {"hits": {"total": {"value": 7}}}
+
+    client = Counting()
+    kept = KeptDocuments(client, "docs", most=7)  # type: ignore[arg-type]
+    assert [kept.few(KEPT, {}), kept.few(KEPT, {}), kept.few(KEPT, {"routing": "a"})] == [7, 7, 7]
+    assert [request["params"] for request in client.asked] == [{}, {"routing": "a"}]
+    assert client.asked[0]["body"] == {"size": 0, "track_total_hits": 8, "query": {"bool": {"filter": KEPT}}}
+    assert KeptDocuments(client, "docs", most=6).few(KEPT, {}) is None  # type: ignore[arg-type]
+    never = KeptDocuments(client, "docs", most=7, refresh_s=-1.0)  # type: ignore[arg-type]
+    never.few(KEPT, {})
+    never.few(KEPT, {})
+    assert len(client.asked) == 5
+
+
+def test_the_window_holds_more_than_were_counted() -> None:
+    query = build_query({"a": 1.0}, filters=KEPT)
+    changed, rescore = rescore_all(query, RESCORE, 20)
+    assert changed["bool"] == query["bool"] | {"minimum_should_match": 0}
+    assert rescore == RESCORE | {"window_size": 40}
+    assert rescore_all(query, RESCORE | {"window_size": 200}, 20)[1]["window_size"] == 200
+    assert rescore_all(query, RESCORE, 9_000)[1]["window_size"] == 10_000
+    full = within_space(build_query({str(n): 1.0 for n in range(1_023)}, filters=KEPT), "space")
+    [wrapped] = rescore_all(full, RESCORE, 20)[0]["bool"]["must"]
+    assert wrapped["bool"]["minimum_should_match"] == 0 and len(wrapped["bool"]["should"]) == 1_023
