@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from benchmarks.report import to_table
 from benchmarks.results import Rows
@@ -12,15 +11,14 @@ from benchmarks.scenarios.clock import AGREED, AGREEMENT, OURS, THEIRS
 
 def clock_to_markdown(groups: Mapping[str, Rows]) -> str:
     """Return p50 and p99 by both clocks, then the ratios, and whether they agree."""
-    heads = ("system", "p50, ours, ms", "p50, OpenSearch Benchmark", "p99, ours, ms", "p99, OpenSearch Benchmark")
-    pairs = zip(groups[OURS], groups[THEIRS], strict=True)
-    times = [
-        (
-            own["system"],
-            *(f"{row[key]:.2f}" if key in row else "" for key in ("p50_ms", "p99_ms") for row in (own, other)),
-        )
-        for own, other in pairs
-    ]
+    heads = ("system", "p50, ours, ms", "of these before and after", "p50, OpenSearch Benchmark", "p99, ours, ms",
+             "p99, OpenSearch Benchmark")  # fmt: skip
+    times = []
+    for own, other in zip(groups[OURS], groups[THEIRS], strict=True):
+        halves = f"{own['p50_before_ms']:.2f}, {own['p50_after_ms']:.2f}"
+        p99 = f"{other['p99_ms']:.2f}" if "p99_ms" in other else ""
+        cells = (f"{own['p50_ms']:.2f}", halves, f"{other['p50_ms']:.2f}", f"{own['p99_ms']:.2f}", p99)
+        times.append((own["system"], *cells))
     ratios = []
     for row in groups[AGREEMENT]:
         verdict = "agree" if abs(row["difference"]) <= AGREED else "differ"
@@ -38,7 +36,3 @@ def clock_to_markdown(groups: Mapping[str, Rows]) -> str:
     ratio_heads = ("p50 of HNSW", "ours", "OpenSearch Benchmark", f"difference (at most {AGREED:.0%})",
                    "less a search for nothing: ours", "OpenSearch Benchmark", "difference")  # fmt: skip
     return f"{to_table(heads, times)}\n{to_table(ratio_heads, ratios)}"
-
-
-def _figure(row: Mapping[str, Any], key: str) -> str:
-    return f"{row[key]:.2f}" if key in row else ""

@@ -51,13 +51,22 @@ class Load:
         }
 
     def part(self, start_s: float, end_s: float) -> dict[str, Any]:
-        """Figures of the requests that were due in a span of time; no latency where none was answered."""
-        inside = (self.due_s >= start_s) & (self.due_s < end_s)
+        """Figures of the requests that ended in a span of time; no latency where none was answered."""
+        ended = self._ended_s()
+        inside = (ended >= start_s) & (ended < end_s)
         failed = [error for error, chosen in zip(self.errors, inside, strict=True) if error and chosen]
         kinds = {kind: failed.count(kind) for kind in dict.fromkeys(failed)}
         answered = self.times_ms[inside & self._answered()]
         latency = asdict(to_latency(answered)) if len(answered) else {}
         return {**latency, "requests": int(inside.sum()), "errors": len(failed), "error_kinds": kinds}
+
+    def last_error_s(self) -> float | None:
+        """When the last request failed; None where none did."""
+        failed = self._ended_s()[~self._answered()]
+        return float(failed.max()) if len(failed) else None
+
+    def _ended_s(self) -> NDArray[np.float64]:
+        return self.due_s + self.times_ms / 1e3
 
     def _answered(self) -> NDArray[np.bool_]:
         return np.array([not error for error in self.errors], dtype=bool)

@@ -32,6 +32,9 @@ _OF_THE_SERVER = ("creation_date", "provided_name", "uuid", "version")
 _READY_S = 300.0
 _LEAST_WINDOW = 10
 _THREADS = 32
+_POLL_S = 0.2
+_WARM_UP = 10
+"""Searches of each client; its connections go to all nodes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,7 @@ class Sharded:
         settings = {name: value for name, value in made["settings"]["index"].items() if name not in _OF_THE_SERVER}
         settings |= {"number_of_shards": self.shards, "number_of_replicas": self.replicas}
         client.indices.create(index=self.index, body={"mappings": made["mappings"], "settings": {"index": settings}})
+        _wait_until_green(client, self.index)
 
     def upload(self, client: OpenSearch, data: EncodedSet) -> None:
         """Write the system's documents."""
@@ -96,6 +100,17 @@ class Sharded:
     def search(self, client: OpenSearch, request: Request) -> list[Hit]:
         """Answer one request."""
         return self.system.search(client, request)
+
+
+def _wait_until_green(client: OpenSearch, index: str) -> None:
+    """Wait for all copies: one that is made while documents are written would miss the refresh after them."""
+    deadline = time.monotonic() + _READY_S
+    while (status := client.cluster.health(index=index)["status"]) != "green":
+        if time.monotonic() > deadline:
+            raise ClusterError(
+                f"Index {index!r} is {status} after {_READY_S:.0f} s; does the cluster have a node for every copy?"
+            )
+        time.sleep(_POLL_S)
 
 
 def sharded_systems(data: EncodedSet, shards: int, replicas: int = 0) -> list[Sharded]:
@@ -137,7 +152,6 @@ def measure_shards(
         for step, system in enumerate(by_index(systems)):
             report(f"{what}: indexing", step / 2)
             sizes[system.index] = build(client, system, data).bytes
-        client.cluster.health(params={"wait_for_no_initializing_shards": "true"})
         requests = [system.prepare(data) for system in systems]
         found = measure(client, systems, requests, rounds=rounds, progress=partial(report, f"{what}: searching"))
     rows = []
@@ -170,6 +184,8 @@ def kill_under_search(
     cluster: Cluster, data: EncodedSet, systems: Sequence[Sharded], rates: Sequence[float], fall: Fall, report: Report
 ) -> Rows:
     """Kill a node while requests arrive, for each system; the node comes back before the next.
+
+    Clients know all nodes, and send nothing again that failed.
 
     Args:
         cluster: Of three embedded nodes that hold the indices.
@@ -210,9 +226,8 @@ def _parts(load: Load, fall: Fall) -> dict[str, Any]:
         name: load.part(start, end)
         for name, start, end in zip(("before", "during", "after"), edges, edges[1:], strict=False)
     }
-    failed = [due for due, error in zip(load.due_s, load.errors, strict=True) if error]
-    # A request that was due before may have been with the node when it died.
-    return parts | {"last_error_after_s": max(failed) - fall.before_s if failed else None}
+    last = load.last_error_s()
+    return parts | {"last_error_after_s": None if last is None else last - fall.before_s}
 
 
 def _victim(cluster: Cluster) -> Node:
@@ -228,4 +243,6 @@ def _victim(cluster: Cluster) -> Node:
 @contextmanager
 def _asker(cluster: Cluster, system: Sharded, requests: Sequence[Request]) -> Iterator[Ask]:
     with cluster.connect(timeout=30) as client:
+        for request in requests[:_WARM_UP]:
+            system.search(client, request)
         yield lambda number: system.search(client, requests[number % len(requests)])
