@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
-# Silent unless the program that uses it says otherwise.
+# The library logs nothing unless the application configures logging.
 logging.getLogger("ksparse").addHandler(logging.NullHandler())
 
 if TYPE_CHECKING:

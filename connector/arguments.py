@@ -1,4 +1,4 @@
-"""Keyword arguments by the names that other libraries give them, and an error for unknown ones."""
+"""Accept the keyword names of other libraries and refuse unknown ones."""
 
 from __future__ import annotations
 
@@ -7,45 +7,45 @@ from difflib import get_close_matches
 from typing import Any
 
 OTHER_NAMES = {"opensearch_url": "url", "hosts": "url", "endpoint": "url", "index_name": "index"}
-"""What LangChain's, Haystack's and LlamaIndex's stores of OpenSearch call what is called otherwise here."""
+"""Names used by the OpenSearch stores of LangChain, Haystack and LlamaIndex, and ours."""
 
 
 _MANY = 20
-"""Names left out of messages."""
+"""Names that messages omit."""
 
 
 def rename(options: Mapping[str, Any], owner: str, other_names: Mapping[str, str] = OTHER_NAMES) -> dict[str, Any]:
-    """Return options under our own names.
+    """Translate option names to ours.
 
     Args:
-        options: As given.
-        owner: What errors call the function or class.
-        other_names: From another name to ours.
+        options: The given options.
+        owner: Name of the function or class in errors.
+        other_names: Our name for each foreign name.
 
     Raises:
-        TypeError: Something is given twice, by two names.
+        TypeError: An option is given under two names.
     """
     renamed: dict[str, Any] = {}
     given_as: dict[str, str] = {}
     for name, value in options.items():
         ours = other_names.get(name, name)
         if ours in renamed:
-            raise TypeError(f"{owner} takes {name!r} for {given_as[ours]!r}; leave one of them out.")
+            raise TypeError(f"{owner} got {name!r} and {given_as[ours]!r}, which are the same option; leave one out.")
         renamed[ours] = value
         given_as[ours] = name
     return renamed
 
 
 def refuse_unknown(given: Iterable[str], known: Collection[str], owner: str) -> None:
-    """Refuse names that are not known.
+    """Refuse unknown names.
 
     Args:
         given: Names of keyword arguments.
-        known: Those that there are.
-        owner: What errors call the function or class.
+        known: The valid names.
+        owner: Name of the function or class in errors.
 
     Raises:
-        TypeError: One is unknown; the message names the nearest that is known, or a few where none is near.
+        TypeError: A name is unknown; the message suggests the most similar valid name.
     """
     for name in given:
         if name not in known:

@@ -1,13 +1,13 @@
-"""What can go wrong, as one tree. Imports nothing.
+"""The exception tree. Imports nothing.
 
     ConnectorError
-    ├── ClusterError            no OpenSearch could be reached or started, or it cannot be used
+    ├── ClusterError            OpenSearch could not be reached, started or used
     ├── CorpusError             a corpus, query or judgement file cannot be read
     ├── EncoderError            an encoder cannot be loaded or trained
     │   └── EncoderMismatchError    an index was written by another encoder
-    ├── IndexMappingError       an index is missing, or its mapping is not ours
+    ├── IndexMappingError       an index is missing, or ksparse did not create it
     ├── BulkWriteError          a write failed and retrying cannot help
-    ├── CheckpointError         a run cannot go on where another one stood
+    ├── CheckpointError         a run cannot resume from a checkpoint
     └── SearchError             a query cannot be run
 
 A wrong argument is a `ValueError`. Every message names the value, the rule and the next step.
@@ -15,11 +15,11 @@ A wrong argument is a `ValueError`. Every message names the value, the rule and 
 
 
 class ConnectorError(Exception):
-    """The base of every error that this library raises on purpose."""
+    """Base class of all errors of this library."""
 
 
 class ClusterError(ConnectorError):
-    """No OpenSearch could be reached or started, or the one that answers cannot be used."""
+    """OpenSearch could not be reached or started, or the server cannot be used."""
 
 
 class CorpusError(ConnectorError):
@@ -31,11 +31,11 @@ class EncoderError(ConnectorError):
 
 
 class EncoderMismatchError(EncoderError):
-    """An index was written by another encoder than the one at hand."""
+    """An index was written by another encoder than the given one."""
 
 
 class IndexMappingError(ConnectorError):
-    """An index is missing, exists already, or has a mapping that is not ours."""
+    """An index is missing, already exists, or was not created by ksparse."""
 
 
 class BulkWriteError(ConnectorError):
@@ -43,7 +43,7 @@ class BulkWriteError(ConnectorError):
 
 
 class CheckpointError(ConnectorError):
-    """A run cannot go on from a checkpoint."""
+    """A run cannot resume from a checkpoint."""
 
 
 class SearchError(ConnectorError):

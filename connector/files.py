@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and where ksparse caches what can be fetched or computed again."""
+"""Atomic file writes, and the cache folder."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import BinaryIO
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that replaces `path` once the block ends: complete and flushed to disk, or not at all.
+    """Open a temporary file that atomically replaces `path`, flushed to disk, when the block ends without an error.
 
-    Its folder is created. Several processes may write the same path; the last one wins.
+    Parent folders are created. If several processes write the same path, the last one wins.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
@@ -30,15 +30,15 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_whole(path: Path, content: str) -> None:
-    """Replace a text file by another content, as `written_whole` does."""
+    """Replace a text file atomically."""
     with written_whole(path) as file:
         file.write(content.encode())
 
 
 def cache_folder(kind: str = "") -> Path:
-    """The cache folder, or that of one kind of files in it; it may not exist yet.
+    """Return the cache folder, or a subfolder of it; it may not exist yet.
 
-    KSPARSE_CACHE if set; /var/cache/ksparse for root, whose home a node's user cannot enter; otherwise
+    KSPARSE_CACHE if set; /var/cache/ksparse for root (a node's user cannot read root's home); otherwise
     XDG_CACHE_HOME/ksparse or ~/.cache/ksparse.
     """
     if chosen := os.environ.get("KSPARSE_CACHE"):

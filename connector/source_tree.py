@@ -1,4 +1,4 @@
-"""The clone that the library runs from: a worktree or an editable install has one, a wheel has none."""
+"""Locate the repository that the library runs from, if it is not installed from a wheel."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def source_tree() -> Path | None:
-    """Return the root of the clone, None where the library was installed from a wheel."""
+    """Return the root of the clone, or None if the library was installed from a wheel."""
     root = _package().parent
     return root if (root / "setup.cfg").is_file() and (root / "mappings").is_dir() else None
 

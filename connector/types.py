@@ -1,4 +1,4 @@
-"""The values that travel between the rooms. Imports NumPy and the errors, nothing else of ours."""
+"""Value types shared by all packages. Imports only NumPy and the errors."""
 
 from __future__ import annotations
 
@@ -19,15 +19,14 @@ class Document:
     """A document to encode and index.
 
     Attributes:
-        doc_id: Becomes the server's `_id`, 1 to 512 bytes.
+        doc_id: The `_id` in OpenSearch, 1 to 512 bytes.
         text: The body. Title and text are encoded together, joined by a space.
         title: May be empty.
-        metadata: Free keys for filters, stored under `metadata`.
-        fields: Values of further top-level fields that the index's mapping declares.
-        version: Of the document where it comes from; a document that is older than what the index holds is not
-            written. None writes in any case.
-        routing: Decides the shard, and is kept with the document. None leaves it where the index holds it, or lets the
-            alias or the id decide.
+        metadata: Arbitrary keys for filters, stored under `metadata`.
+        fields: Values of additional top-level fields that the index's mapping declares.
+        version: External version; a document older than the stored one is not written. None writes unconditionally.
+        routing: Routing value, stored with the document. None keeps the routing of the stored document, or else uses
+            that of the alias or the id.
     """
 
     doc_id: str
@@ -40,11 +39,11 @@ class Document:
 
     @property
     def content(self) -> str:
-        """What the encoder reads: title and text, joined by a space (as BEIR does)."""
+        """The text to encode: title and text, joined by a space (as in BEIR)."""
         return f"{self.title} {self.text}".strip()
 
     def to_record(self) -> dict[str, Any]:
-        """What a line of JSONL would hold of it."""
+        """The document as a JSONL record."""
         own = {"_id": self.doc_id, "title": self.title, "text": self.text, "metadata": self.metadata}
         optional = {"_version": self.version, "_routing": self.routing}
         return own | {name: value for name, value in optional.items() if value is not None} | dict(self.fields)
@@ -52,7 +51,7 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class MalformedRecord:
-    """A record of the input that is not a document: where it stands, what is wrong with it, and its bytes."""
+    """An invalid input record: its location, the reason and its bytes."""
 
     location: str
     reason: str
@@ -73,7 +72,7 @@ class SparseVectors(NamedTuple):
     Attributes:
         features: int32 (n, k), column numbers in the encoder's output.
         weights: float32 (n, k), 0 where a slot is unused; used slots are above 0.
-        codes: uint8 (n, bytes), compact codes of the dense embeddings, where documents get some.
+        codes: uint8 (n, bytes), quantized dense embeddings of documents; None without codes.
     """
 
     features: NDArray[np.int32]
@@ -81,7 +80,7 @@ class SparseVectors(NamedTuple):
     codes: NDArray[np.uint8] | None = None
 
     def take(self, rows: Sequence[int] | NDArray[np.int64]) -> SparseVectors:
-        """Some of the vectors, in the order of `rows`."""
+        """Return the given rows, in this order."""
         picked = np.asarray(rows, dtype=np.int64)
         codes = None if self.codes is None else self.codes[picked]
         return SparseVectors(self.features[picked], self.weights[picked], codes)
@@ -95,16 +94,16 @@ class SparseVectors(NamedTuple):
 
     @property
     def active_dims(self) -> NDArray[np.int64]:
-        """int64 (n,): the used features of each vector."""
+        """int64 (n,): number of used features of each vector."""
         return np.asarray(np.count_nonzero(self.weights, axis=1), dtype=np.int64)
 
 
 class StoredState(NamedTuple):
-    """A write to a document, by the server's numbers for it; -1 says that there is no such document.
+    """Identifies one write of a document; -1 means that the document does not exist.
 
     Attributes:
-        seq_no: Number of the write.
-        primary_term: Number of the primary that made it.
+        seq_no: The server's `_seq_no`.
+        primary_term: The server's `_primary_term`.
     """
 
     seq_no: int = -1
@@ -113,16 +112,16 @@ class StoredState(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SparseDocument:
-    """A document as it goes into the index.
+    """An encoded document, ready to be written.
 
     Attributes:
-        doc_id: The server's `_id`.
-        features: From feature name to weight. Names hold no dot; weights are normal floats above 0.
-        source: The fields kept beside the features: title, text, metadata and declared fields.
-        code: The compact code of its dense embedding, None where the index keeps none.
-        version: As for the document.
-        replaces: What the index must hold of it for it to be written; None writes in any case. Not with a version.
-        routing: As for the document.
+        doc_id: The `_id` in OpenSearch.
+        features: Weight of each feature name. Names contain no dot; weights are normal floats above 0.
+        source: The stored fields: title, text, metadata and declared fields.
+        code: Quantized dense embedding; None if the index stores no codes.
+        version: As in `Document`.
+        replaces: Write only if the stored document is in this state; None writes unconditionally. Not with a version.
+        routing: As in `Document`.
     """
 
     doc_id: str
@@ -136,14 +135,13 @@ class SparseDocument:
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """A document to take out of the index.
+    """A document to delete.
 
     Attributes:
-        doc_id: The server's `_id`; one that the index does not hold is not an error.
-        version: Of the deletion where it comes from; what the index holds in a newer version stays. None deletes in any
-            case.
-        routing: As of the document; None deletes it wherever it lies.
-        replaces: What the index must hold of it for it to be deleted; None deletes it in any case. Not with a version.
+        doc_id: The `_id` in OpenSearch; deleting a document that does not exist is not an error.
+        version: External version; a stored document with a newer version is kept. None deletes unconditionally.
+        routing: Routing of the document; None deletes it in whichever shard it is.
+        replaces: Delete only if the stored document is in this state; None deletes unconditionally. Not with a version.
     """
 
     doc_id: str
@@ -152,22 +150,22 @@ class Deletion:
     replaces: StoredState | None = None
 
     def to_record(self) -> dict[str, Any]:
-        """Its keys as those of a line of JSONL."""
+        """The deletion as a JSONL record."""
         record = {"_id": self.doc_id, "_version": self.version, "_routing": self.routing}
         return {name: value for name, value in record.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
 class Contribution:
-    """What one feature added to a score.
+    """The contribution of one feature to a score.
 
     Attributes:
-        feature: Its name in the index.
-        label: What it stands for, in words; empty if it has no label.
-        query_weight: In the query.
-        document_weight: In the document, as the server keeps it.
+        feature: Name of the feature in the index.
+        label: Label of the feature; empty if it has none.
+        query_weight: Weight in the query.
+        document_weight: Weight in the document, as stored by the server.
         score: Their product, as the server computed it.
-        share: Of the sum over all features.
+        share: Fraction of the sum over all features.
     """
 
     feature: str
@@ -180,12 +178,12 @@ class Contribution:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Why a document was found.
+    """How the score of a hit is composed.
 
     Attributes:
-        score: The hit's: the dot product of the features, or what the codes of the index made of it.
-        feature_score: The sum over the features: equals `score`, to the precision of a float, unless hits are rescored.
-        contributions: Of the features that query and document share, strongest first.
+        score: The hit's score: the dot product of the features, or the rescored value.
+        feature_score: Sum over the features; equals `score` to float precision unless hits are rescored.
+        contributions: Contributions of the features that query and document share, strongest first.
     """
 
     score: float
@@ -194,23 +192,23 @@ class Explanation:
 
     @property
     def rescored(self) -> bool:
-        """Whether another score than that of the features ordered the hit."""
+        """Whether the hit was rescored, so that its score is not that of its features."""
         return abs(self.score - self.feature_score) > 1e-4 * abs(self.feature_score)
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A document found.
+    """A search result.
 
     Attributes:
-        doc_id: The server's `_id`.
-        score: The dot product; where codes rescored the hit, 1 plus the estimated inner product; where rankings were
-            fused, the sum of reciprocal ranks.
-        source: The fields that were asked for.
-        matches: From feature to what it added to the dot product; empty unless it was asked for.
-        explanation: What these mean; None unless it was asked for.
-        highlight: From field to fragments, as the server returns them; empty unless it was asked for.
-        index: The index that holds it, where the hit comes from a server: one of those behind an alias.
+        doc_id: The `_id` in OpenSearch.
+        score: The dot product; for rescored hits, 1 plus the estimated inner product; for fused rankings, the sum of
+            reciprocal ranks.
+        source: The requested fields.
+        matches: Contribution of each feature to the dot product; empty unless requested.
+        explanation: The explained score; None unless requested.
+        highlight: Fragments by field, as returned by the server; empty unless requested.
+        index: The concrete index of the hit, also if an alias was searched.
     """
 
     doc_id: str
@@ -223,29 +221,29 @@ class Hit:
 
     @property
     def id(self) -> str:
-        """The server's `_id`, as `doc_id`."""
+        """The `_id` in OpenSearch; the same as `doc_id`."""
         return self.doc_id
 
     @property
     def title(self) -> str:
-        """The title; empty where there is none or it was not asked for."""
+        """The title; empty if the document has none or it was not requested."""
         return str(self.source.get("title", ""))
 
     @property
     def text(self) -> str:
-        """The text; empty where it was not asked for."""
+        """The text; empty if it was not requested."""
         return str(self.source.get("text", ""))
 
     @property
     def metadata(self) -> Mapping[str, Any]:
-        """The metadata; empty where there is none or it was not asked for."""
+        """The metadata; empty if the document has none or it was not requested."""
         return self.source.get("metadata") or {}
 
     def explain(self) -> Explanation:
-        """Say why it was found.
+        """Return the explanation of the score.
 
         Raises:
-            SearchError: The search was not asked to explain.
+            SearchError: The search ran without `explain=True`.
         """
         if self.explanation is None:
             raise SearchError("The hit has no explanation; search with explain=True.")
@@ -254,17 +252,17 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class EncoderFingerprint:
-    """What must be equal for a query to meet documents in the same space. Kept in the mapping's `_meta`.
+    """Identifies an encoder: queries and documents must have equal fingerprints. Stored in the mapping's `_meta`.
 
     Attributes:
-        base_model: The dense or masked-language model in front.
-        revision: Its revision on the hub, empty for a local folder.
-        weights_sha256: Over every tensor of the whole model, names included.
-        k: Features kept per document; None where the encoder decides.
+        base_model: Name of the dense or masked-language model.
+        revision: Its revision on the hub; empty for a local folder.
+        weights_sha256: SHA-256 over all tensors of the model and their names.
+        k: Features kept per document; None if the encoder decides.
         num_latents: Width of the encoder's output.
-        pooling: How tokens become one vector.
-        max_seq_length: Tokens after which a text is cut; None where the model sets no limit.
-        prompts: Put in front of texts, by task.
+        pooling: Pooling of token embeddings.
+        max_seq_length: Tokens after which texts are truncated; None for no limit.
+        prompts: Prompt put before texts, by task.
     """
 
     base_model: str
@@ -278,7 +276,7 @@ class EncoderFingerprint:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over all fields but the names, which differ between copies of the same weights (16 hex digits)."""
+        """SHA-256 (16 hex digits) over all fields except names, which differ between copies of the same weights."""
         facts = asdict(self)
         del facts["base_model"], facts["revision"]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]

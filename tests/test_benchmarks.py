@@ -191,7 +191,7 @@ def from_a_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_help_of_bench_outside_of_a_clone_says_what_it_needs() -> None:
     shown = CliRunner().invoke(cli, ["bench", "--help"])
     assert shown.exit_code == 0
-    assert "The benchmarks need a clone of the project" in shown.stdout
+    assert "The benchmarks are part of the repository" in shown.stdout
 
 
 @pytest.mark.usefixtures("from_a_wheel")

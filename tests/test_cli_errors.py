@@ -78,7 +78,7 @@ def test_a_password_in_the_url_is_refused_and_not_shown(
 def test_an_empty_query_needs_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENSEARCH_URL", CLOSED)
     result = CliRunner().invoke(cli, ["search", " ", "--index", "docs"])
-    assert (result.exit_code, result.stderr) == (1, "Error: The query is empty; say what to look for.\n")
+    assert (result.exit_code, result.stderr) == (1, "Error: The query is empty; enter a search text.\n")
 
 
 @pytest.mark.parametrize(

@@ -214,7 +214,7 @@ def test_embeddings_and_texts_together_are_refused(train: Train, corpus: Path, t
     result = train("rows.npy", str(corpus))
     assert (result.exit_code, result.stderr) == (
         1,
-        "Error: rows.npy holds embeddings, but other inputs are texts; train on one kind.\n",
+        "Error: rows.npy contains embeddings, but other inputs are texts; use one kind of input.\n",
     )
 
 

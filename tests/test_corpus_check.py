@@ -280,7 +280,7 @@ def test_nesting_is_limited_because_a_server_may_die_of_it(kind: type) -> None:
 
     assert isinstance(check({"_id": "d1", "text": "b", "metadata": {"a": nested(MAX_DEPTH - 1)}}), Document)
     assert reason({"_id": "d1", "text": "b", "metadata": {"a": nested(MAX_DEPTH)}}) == (
-        "'metadata' is nested deeper than 100 arrays and objects, which can end a node; flatten it"
+        "'metadata' is nested deeper than 100 arrays and objects, which can crash a node; flatten it"
     )
 
 

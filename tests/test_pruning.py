@@ -43,7 +43,7 @@ def test_nothing_stays_nothing() -> None:
 
 
 def test_a_budget_without_shares_is_an_error() -> None:
-    with pytest.raises(ValueError, match="needs the share of the documents"):
+    with pytest.raises(ValueError, match="needs the document frequencies"):
         prune_query(FEATURES, Pruning("posting_budget", 0.1))
 
 
@@ -52,8 +52,8 @@ def test_a_budget_without_shares_is_an_error() -> None:
     [
         ("strongest", 1.0, "prune_type must be one of none, top_k, .*, got 'strongest'"),
         ("top_k", 0.5, "whole number of features, at least 1, got 0.5"),
-        ("max_ratio", 1.5, "max_ratio needs a share above 0 and up to 1, got 1.5"),
-        ("alpha_mass", 0.0, "alpha_mass needs a share"),
+        ("max_ratio", 1.5, "max_ratio needs a fraction above 0 and at most 1, got 1.5"),
+        ("alpha_mass", 0.0, "alpha_mass needs a fraction"),
         ("posting_budget", 0.0, "posting_budget needs a prune_ratio above 0, got 0"),
         ("abs_value", float("nan"), "abs_value needs a prune_ratio above 0, got nan"),
     ],

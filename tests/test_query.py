@@ -34,7 +34,9 @@ def test_the_field_can_be_another() -> None:
 def test_1024_features_are_taken_and_1025_are_refused() -> None:
     features = {str(number): 1.0 for number in range(1024)}
     assert len(build_query(features)["bool"]["should"]) == 1024
-    with pytest.raises(ValueError, match=r"has 1025 features and 0 filters, a bool query takes 1024 clauses.*k_query"):
+    with pytest.raises(
+        ValueError, match=r"has 1025 features and 0 filters, but a bool query allows 1024 clauses.*k_query"
+    ):
         build_query(features | {"1024": 1.0})
 
 
@@ -45,13 +47,13 @@ def test_no_features_are_refused() -> None:
 
 @pytest.mark.parametrize("name", ["", "a.b", "."])
 def test_a_name_that_cannot_be_found_again_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="is empty or holds a dot"):
+    with pytest.raises(ValueError, match="is empty or contains a dot"):
         build_query({name: 1.0})
 
 
 @pytest.mark.parametrize("weight", [0.0, -0.0, -1.0, math.nan, math.inf, -math.inf, SMALLEST_WEIGHT * 0.99, 3.5e38])
 def test_a_weight_that_cannot_be_held_is_refused(weight: float) -> None:
-    with pytest.raises(ValueError, match="'3' weighs .*; rank_features holds normal floats above 0 only"):
+    with pytest.raises(ValueError, match="'3' is .*; rank_features stores only normal floats above 0"):
         build_query({"3": weight})
 
 

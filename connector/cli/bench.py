@@ -20,9 +20,9 @@ from connector.source_tree import source_tree
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
 def bench(context: click.Context, arguments: tuple[str, ...]) -> None:
-    """Run `python -m benchmarks` of the clone that this command was installed from.
+    """Run `python -m benchmarks` of the clone that ksparse was installed from.
 
-    The benchmarks need a clone of the project: they are not installed with the library. In the clone, run
+    The benchmarks are part of the repository but not of the installed library. In a clone, run
     `pip install --editable '.[cluster,plot]'`; then `ksparse bench --help` lists the suites.
     """
     tree = source_tree()

@@ -31,7 +31,7 @@ Examples:
 )
 @click.option("--nodes", type=click.Choice(["1", "3"]), default="1", show_default=True, help="Nodes of the cluster.")
 @click.option("--heap", default="2g", show_default=True, callback=_heap, help="Java heap of each node.")
-@click.option("--ml", is_flag=True, help="With ML Commons (390 MB, once), which calls `ksparse serve`.")
+@click.option("--ml", is_flag=True, help="Include ML Commons (one download of 390 MB), needed by `ksparse connect`.")
 @click.option("--port", type=click.IntRange(1, 65535), help="HTTP port.  [default: 9200, or a free one]")
 @click.option(
     "--timeout",
@@ -39,7 +39,7 @@ Examples:
     type=click.FloatRange(min=1),
     default=180,
     show_default=True,
-    help="Seconds to wait until it is ready.",
+    help="Seconds to wait until the cluster is ready.",
 )
 @click.option(
     "--compose-file",
@@ -50,10 +50,10 @@ Examples:
 def up(
     nodes: str, heap: str, ml: bool, port: int | None, timeout_s: float, compose_file: Path | None, as_json: bool
 ) -> None:
-    """Start an OpenSearch on this machine and leave it running.
+    """Start OpenSearch on this machine and leave it running.
 
-    If OPENSEARCH_URL is set (with OPENSEARCH_USERNAME etc.), nothing is started. Otherwise Docker is used if it runs,
-    or an OpenSearch that is downloaded once. It listens on 127.0.0.1 only, without passwords.
+    If OPENSEARCH_URL is set (with OPENSEARCH_USERNAME etc.), nothing is started. Otherwise Docker is used if it is
+    running, else OpenSearch is downloaded once. It listens on 127.0.0.1 only, without authentication.
     """
     started = cluster.up(
         nodes=int(nodes),
@@ -74,7 +74,7 @@ def up(
 @click.command(
     epilog="""\b
 Examples:
-  ksparse down           stop it; the next `ksparse up` finds the data again
+  ksparse down           stop it and keep its data for the next `ksparse up`
   ksparse down --purge   stop it and delete its data
 """
 )
@@ -82,7 +82,7 @@ Examples:
 def down(purge: bool) -> None:
     """Stop the OpenSearch that `ksparse up` started.
 
-    A server that OPENSEARCH_URL names is never stopped.
+    The server of OPENSEARCH_URL is never stopped.
     """
     url = cluster.down(purge=purge)
     what = "Nothing was up" if url is None else f"OpenSearch at {url} is down"

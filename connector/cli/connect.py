@@ -15,11 +15,11 @@ from connector.errors import ConnectorError
     epilog="""\b
 Examples:
   ksparse connect docs                                  the service at http://127.0.0.1:8080
-  ksparse connect docs --service http://ksparse:8080    as OpenSearch reaches it
+  ksparse connect docs --service http://ksparse:8080    the address as seen from OpenSearch
   ksparse connect docs --dry-run                        print the requests and send none
   ksparse connect docs --remove                         undo it
 \b
-Then documents that any client writes into docs are encoded, and a text is searched by
+Then OpenSearch encodes documents that any client writes into docs, and searches by text:
   curl 'localhost:9200/docs/_search?search_pipeline=ksparse-docs&q=how+do+plants+eat'
 """
 )
@@ -29,13 +29,11 @@ Then documents that any client writes into docs are encoded, and a text is searc
     default="http://127.0.0.1:8080",
     show_default=True,
     metavar="URL",
-    help="`ksparse serve`, as OpenSearch reaches it.",
+    help="Address of `ksparse serve` as seen from OpenSearch.",
 )
 @api_key_file_option
-@click.option(
-    "--dry-run", is_flag=True, help="Print the requests, secrets masked, and send none that changes anything."
-)
-@click.option("--remove", is_flag=True, help="Undo what an earlier run set up.")
+@click.option("--dry-run", is_flag=True, help="Print the requests, with secrets masked, without changing anything.")
+@click.option("--remove", is_flag=True, help="Remove everything that an earlier run set up.")
 @connection_options
 def connect(
     index: str,
@@ -45,10 +43,10 @@ def connect(
     remove: bool,
     connection: ConnectionOptions,
 ) -> None:
-    """Let OpenSearch encode documents and searches of INDEX by itself, through ML Commons.
+    """Let OpenSearch encode the documents and queries of INDEX itself, through ML Commons.
 
-    Sets up two connectors, two models, an ingest pipeline (the index's final one) and a search pipeline. The same again
-    changes nothing, unless the service, its key or the index is another one.
+    Creates two connectors, two models, an ingest pipeline (the index's final pipeline) and a search pipeline. Running
+    the command again changes nothing unless the service, its key or the index has changed.
     """
     from connector.service.connect import connect_index, disconnect_index
 
@@ -64,7 +62,7 @@ def connect(
         return
     keys = read_keys(api_key_file)
     if len(keys) > 1:
-        raise ConnectorError(f"The key file holds {len(keys)} keys; give the one that OpenSearch shall send.")
+        raise ConnectorError(f"The key file has {len(keys)} keys; give a file with the one that OpenSearch is to send.")
     name = connect_index(client, index, service, key=keys[0] if keys else None, say=say, rehearse=dry_run)
     if not dry_run:
-        click.echo(f"Connected: documents written into {index} are encoded; search it with search_pipeline={name}")
+        click.echo(f"Connected: OpenSearch encodes documents written into {index}; search with search_pipeline={name}")

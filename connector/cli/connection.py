@@ -1,4 +1,4 @@
-"""The client of the commands that talk to OpenSearch."""
+"""Connection options and the client of commands that use OpenSearch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True)
 class ConnectionOptions:
-    """What the command line says of a connection, over what the environment says. It holds no secret."""
+    """Connection options of the command line, which override the environment. Contains no secrets."""
 
     insecure: bool = False
     ca_certs: str | None = None
@@ -31,7 +31,7 @@ class ConnectionOptions:
     proxy: str | None = None
 
     def apply(self, cluster: Cluster) -> Cluster:
-        """The cluster, reached as the options say."""
+        """Return the cluster with these options applied."""
         named = {
             name: value
             for name in ("ca_certs", "client_cert", "client_key", "proxy")
@@ -44,11 +44,11 @@ class ConnectionOptions:
 
 def _without_credentials(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
     if value is not None and "@" in value:
-        raise click.BadParameter("others can read a command line; give a proxy's credentials in OPENSEARCH_PROXY.")
+        raise click.BadParameter("other users can read command lines; give proxy credentials in OPENSEARCH_PROXY.")
     return value
 
 
-# Whole paths: a worker of Ray runs in another folder.
+# Absolute paths: Ray workers run in another folder.
 _file = click.Path(exists=True, dir_okay=False, resolve_path=True)
 _file_or_folder = click.Path(exists=True, resolve_path=True)
 _OPTIONS = (
@@ -70,9 +70,9 @@ _OPTIONS = (
 
 
 def connection_options(command: F) -> F:
-    """Add the options about the way to the server, which the command gets as `connection`.
+    """Add the connection options, passed to the command as `connection`.
 
-    Address and credentials come from the environment, never from the command line.
+    Address and credentials are read from the environment only.
     """
 
     @wraps(command)
@@ -95,14 +95,14 @@ def connection_options(command: F) -> F:
 
 
 def open_client(connection: ConnectionOptions | None = None) -> OpenSearch:
-    """Connect to the cluster of OPENSEARCH_URL, else to the one that `ksparse up` started, and ask who it is.
+    """Connect to OPENSEARCH_URL, else to the cluster that `ksparse up` started, and check its version.
 
     Raises:
-        ClusterError: There is none, or it is away, too old, or refuses the credentials.
+        ClusterError: There is no cluster, or it is unreachable, too old, or rejects the credentials.
     """
     cluster = (connection or ConnectionOptions()).apply(find_cluster())
     client = cluster.connect()
-    if cluster.access.aws_service != "aoss":  # Serverless does not say who it is
+    if cluster.access.aws_service != "aoss":  # Serverless does not report its version
         check_server(client)
     return client
 
@@ -110,7 +110,7 @@ def open_client(connection: ConnectionOptions | None = None) -> OpenSearch:
 def open_retriever(
     client: OpenSearch, schema: IndexSchema, encoder: str | None, *, device: str | None = None, light: bool = False
 ) -> Retriever:
-    """Load the encoder of an index, `light` without torch where that is possible, and put it in front of a search."""
+    """Load the encoder of an index (with `light`, without torch if possible) and return its retriever."""
     from connector.cli.encoder import open_index_encoder
     from connector.search.retriever import Retriever
 

@@ -14,15 +14,15 @@ from connector.cli.stop import stoppable
 from connector.corpus.lines import read_entries
 from connector.types import Deletion
 
-_IDS_HELP = "A file of ids, one a line; spaces around them do not count."
+_IDS_HELP = "File with one id per line; surrounding spaces are ignored."
 
 
 @click.command(
     epilog="""\b
 Examples:
   ksparse delete --index docs --id plants --id cats
-  ksparse delete --index docs --ids gone.txt           one id a line; - for standard input
-  ksparse delete --index docs --filter lang=de         documents that match every filter, once you said yes
+  ksparse delete --index docs --ids gone.txt           one id per line; - for standard input
+  ksparse delete --index docs --filter lang=de         documents that match every filter, after confirmation
 """
 )
 @click.option("--index", required=True, help="Index or alias to delete from.")
@@ -47,11 +47,11 @@ def delete(
     quiet: bool,
     connection: ConnectionOptions,
 ) -> None:
-    """Delete documents of an index by their ids, or those that match filters."""
+    """Delete documents of an index by id or by filters."""
     if bool(filters) == bool(ids or file):
         raise click.UsageError("Select documents by --id and --ids, or by --filter, not both.")
     if filters and routing is not None:
-        raise click.UsageError("--routing goes with --id and --ids; a filter finds documents of any routing.")
+        raise click.UsageError("--routing needs --id or --ids; filters match documents of any routing.")
     check_encoding(encoding)
     listed = read_entries(None if file == "-" else Path(file), encoding) if file is not None else ()
     named = [*ids, *listed]
@@ -71,7 +71,7 @@ def delete(
             click.confirm(f"Delete {matching:,} documents of {index}?", abort=True)
         with documents(quiet, matching, f"deleting from {index}") as progress:
             done = delete_matching(client, index, clauses, progress=progress)
-        changed = f"; {done.changed:,} were changed meanwhile and stay" if done.changed else ""
+        changed = f"; {done.changed:,} kept because they changed meanwhile" if done.changed else ""
         click.echo(f"{index}: {done.deleted:,} deleted{changed}")
         return
     letters = dead_letters_path(None, index)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from connector.search.doctor import Diagnosis
 
 _GROWN = 4
-"""Documents for each cell, beyond which searches read many more postings than they must."""
+"""Documents per cell above which a new dictionary would save many postings."""
 
 
 @click.command(
@@ -26,10 +26,10 @@ Examples:
   ksparse doctor --index docs
   ksparse doctor --index docs --recall 0.95 --json
 \b
-Exit status 1: the index finds less than --recall.
+Exit status 1: the recall is below --recall.
 """
 )
-@click.option("--index", required=True, help="Index or alias, with codes.")
+@click.option("--index", required=True, help="Index or alias with codes.")
 @click.option(
     "--recall",
     type=click.FloatRange(0, 1, min_open=True),
@@ -46,7 +46,7 @@ Exit status 1: the index finds less than --recall.
 def doctor(
     index: str, recall: float, sample: int, device: str | None, as_json: bool, connection: ConnectionOptions
 ) -> None:
-    """Check whether an index still finds the nearest documents, and whether a new dictionary would help.
+    """Check the recall of an index and whether a new dictionary would help.
 
     Random documents of the index serve as queries; their embeddings are decoded from the codes. The expected hits come
     from a scan of all codes, which takes about a second per million documents.
@@ -54,7 +54,7 @@ def doctor(
     client = open_client(connection)
     schema = existing_schema(client, index)
     if schema.code is None:
-        raise SearchError(f"Index {index!r} has no codes to compare hits with. {advice_for_codes(schema)}")
+        raise SearchError(f"Index {index!r} stores no codes to compare hits with. {advice_for_codes(schema)}")
     from connector.search.doctor import diagnose
 
     found = diagnose(client, open_retriever(client, schema, None, device=device), sample=sample)
@@ -82,8 +82,8 @@ def _print(index: str, found: Diagnosis, recall: float, *, poor: bool, grown: bo
         click.echo(f"That is less than {recall:.0%}. {advice.replace('INDEX', index)}")
     elif grown:
         click.echo(
-            f"There are {found.documents / (found.cells or 1):.0f} documents for each cell: a new dictionary would "
-            f"read fewer postings (`ksparse reencode {index} --to NEW --encoder own`)."
+            f"There are {found.documents / (found.cells or 1):.0f} documents per cell: with a new dictionary, searches "
+            f"would read fewer postings (`ksparse reencode {index} --to NEW --encoder own`)."
         )
     else:
         click.echo("Nothing to do.")

@@ -1,4 +1,4 @@
-"""What `ksparse ingest --dry-run` says."""
+"""The output of `ksparse ingest --dry-run`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def print_prediction(index: str, prediction: Prediction, *, as_json: bool) -> None:
-    """Print what a run would come to."""
+    """Print the predicted size, time and failures of a run."""
     if as_json:
         click.echo(json.dumps({"index": index, **asdict(prediction)}))
         return
@@ -21,8 +21,8 @@ def print_prediction(index: str, prediction: Prediction, *, as_json: bool) -> No
     click.echo(
         f"{index}: {prediction.documents:,} documents in {prediction.requests:,} requests, about "
         f"{prediction.index_bytes / 1e6:,.1f} MB ({per_document:,.0f} bytes a document), {prediction.seconds:,.0f} s "
-        f"to encode. {prediction.malformed:,} records are no documents; of {prediction.sampled:,} documents drawn at "
-        f"random {prediction.refused:,} were refused. Nothing was written."
+        f"to encode. {prediction.malformed:,} records are malformed; of {prediction.sampled:,} randomly sampled "
+        f"documents {prediction.refused:,} were refused. Nothing was written."
     )
     for reason in prediction.reasons:
         click.echo(f"would be dead-lettered: {reason}", err=True)

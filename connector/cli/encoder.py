@@ -1,4 +1,4 @@
-"""The encoder of the commands that encode."""
+"""Load encoders for commands."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def hide_loading() -> None:
-    """Draw no progress bar for a model's weights: it takes longer to draw than they take to load."""
+    """Disable the progress bar for model weights, which takes longer to draw than the weights to load."""
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
@@ -24,25 +24,25 @@ def hide_loading() -> None:
 def open_index_encoder(
     client: OpenSearch, schema: IndexSchema, name: str | None = None, *, device: str | None = None, light: bool = False
 ) -> TextEncoder:
-    """Load the encoder of an index quietly: by the name given, else by the one that the index keeps.
+    """Load the encoder of an index: the named one, else the one that the index names or stores.
 
     Args:
-        client: A ready client.
-        schema: Of the index.
-        name: Of the encoder.
-        device: Where to compute.
-        light: Do without torch where that is possible, which takes a second instead of five.
+        client: A connected client.
+        schema: Schema of the index.
+        name: Name or folder of the encoder.
+        device: Device of the encoder.
+        light: Avoid torch if possible: loading takes one second instead of five.
     """
     found = find_light_encoder(client, schema, name, device) if light else None
     if found is not None:
-        return cast("TextEncoder", found)  # it has what a search asks of one
+        return cast("TextEncoder", found)  # has the methods that searching needs
     if not is_exported(name):
         hide_loading()
     return load_index_encoder(client, schema, name, device=device)
 
 
 def open_encoder(name: str, *, device: str | None = None, k: int | None = None, idf: bool = False) -> TextEncoder:
-    """Load an encoder quietly."""
+    """Load an encoder without progress bars."""
     from connector.encoders.load import load_encoder
 
     hide_loading()

@@ -27,15 +27,15 @@ if TYPE_CHECKING:
     epilog="""\b
 Examples:
   ksparse evaluate beir/scifact
-  ksparse evaluate beir/scifact --index scifact --k-query 16     an index that is there already
+  ksparse evaluate beir/scifact --index scifact --k-query 16     an existing index
   ksparse evaluate beir/scifact --run scifact.trec --json
 """
 )
 @click.argument("dataset", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--split", default="test", show_default=True, help="Judgements: qrels/SPLIT.tsv.")
-@click.option("--index", help="An index that holds the corpus.  [default: a new one, deleted afterwards]")
-@click.option("--encoder", help="As for `ksparse ingest`.  [default: that of the index, `own` for a new one]")
-@click.option("--k", type=click.IntRange(1), help="Features kept per document, as for `ksparse ingest`.")
+@click.option("--index", help="Existing index of the corpus.  [default: a temporary one]")
+@click.option("--encoder", help="As in `ksparse ingest`.  [default: that of the index, `own` for a new one]")
+@click.option("--k", type=click.IntRange(1), help="Features kept per document, as in `ksparse ingest`.")
 @search_options
 @click.option("--run", "run_file", type=click.Path(dir_okay=False, path_type=Path), help="Write a TREC run file.")
 @new_index_options("idf", "calibrate", "code_bits", "posting_budget")
@@ -78,14 +78,14 @@ def evaluate(
     corpus = [record for record in records if isinstance(record, Document)]
     for record in records:
         if isinstance(record, MalformedRecord):
-            click.echo(f"left out: {record.location}: {record.reason}", err=True)
+            click.echo(f"skipped: {record.location}: {record.reason}", err=True)
     if run_file is not None:
         try:
             check_run_ids(judged.qrels, (document.doc_id for document in corpus))
         except ValueError as error:
             raise click.UsageError(f"--run {run_file} cannot be written: {error}") from error
     if not corpus and index is None:
-        raise CorpusError(f"{dataset} holds no document; there is nothing to search. Give a corpus, or --index.")
+        raise CorpusError(f"{dataset} contains no documents to search. Give a corpus, or --index.")
     from connector.cli.encoder import open_encoder, open_index_encoder
     from connector.encoders.load import DEFAULT_ENCODER
     from connector.index.drop import drop_index
@@ -135,7 +135,7 @@ def evaluate(
         if index is None:
             drop_index(client, name)
     if not corpus:
-        click.echo(f"{dataset} holds no document: exact dense search is left out.", err=True)
+        click.echo(f"{dataset} contains no documents: exact dense search is skipped.", err=True)
     if as_json:
         counts = {"queries": len(judged.queries), "left_out": len(judged.left_out), "documents": len(corpus)}
         figures = {
@@ -144,11 +144,11 @@ def evaluate(
         }
         click.echo(json.dumps({"dataset": judged.name, "split": split, **counts, **figures}))
     else:
-        without = f" ({len(judged.left_out):,} without a relevant document left out)" if judged.left_out else ""
+        without = f" ({len(judged.left_out):,} without a relevant document skipped)" if judged.left_out else ""
         counted = f"{len(judged.queries):,} queries{without}, {len(corpus):,} documents"
         _print_table(f"{judged.name}, {split}: {counted}", result.figures)
     if run_file is not None:
-        # Behind the figures, which took the time: an index may hold ids that the corpus does not.
+        # After printing the figures, which took the time: writing fails if a TREC file cannot hold an id.
         try:
             write_run(result.sparse_run, run_file)
         except ValueError as error:

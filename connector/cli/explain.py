@@ -47,7 +47,7 @@ def explain(
     as_json: bool,
     connection: ConnectionOptions,
 ) -> None:
-    """Explain a hit: the features it shares with the query, and what each adds to the score."""
+    """Explain a hit: the features it shares with the query and their contributions to the score."""
     check_text(query)
     client = open_client(connection)
     schema = existing_schema(client, index)
@@ -82,8 +82,8 @@ def _print_table(hit: Hit) -> None:
         numbers = (f"{part.share:.1%}", f"{part.score:.4f}", f"{part.query_weight:.4f}", f"{part.document_weight:.4f}")
         table.add_row(*numbers, part.feature, Text(plain(part.label)))
     console = Console(width=None if sys.stdout.isatty() else 120)
-    title = Text(f"{plain(hit.doc_id)}: {explanation.feature_score:.4f} by {len(explanation.contributions)} features")
+    title = Text(f"{plain(hit.doc_id)}: {explanation.feature_score:.4f} from {len(explanation.contributions)} features")
     if explanation.rescored:
-        title.append(f", then {explanation.score:.4f} by the code of its embedding")
+        title.append(f", rescored by its code to {explanation.score:.4f}")
     console.print(title)
     console.print(table)

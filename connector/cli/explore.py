@@ -32,11 +32,11 @@ _HOST = "127.0.0.1"
     epilog="""\b
 Examples:
   ksparse explore --index docs                   then open http://127.0.0.1:8765
-  ksparse explore --index docs --hnsw --open     with a column of HNSW, in the browser at once
-  ksparse explore --index docs --results .cache  benchmarks that were kept elsewhere, on the second tab
+  ksparse explore --index docs --hnsw --open     with HNSW as a column; opens the browser
+  ksparse explore --index docs --results .cache  benchmark results for the second tab
 \b
---hnsw embeds every document once more (about as long as `ksparse ingest` took) and keeps them in INDEX-hnsw, which the
-next start takes up again; delete that index to have its disk back. Stop the page with Ctrl-C.
+--hnsw embeds every document once more (about as long as `ksparse ingest` took) and stores the vectors in the index
+INDEX-hnsw, which later runs reuse; delete it to free its disk space. Stop the server with Ctrl-C.
 """
 )
 @click.option("--index", required=True, help="Index or alias to search.")
@@ -65,7 +65,7 @@ def explore(
 ) -> None:
     """Compare K-sparse, HNSW, BM25 and hybrid search side by side in a local web page."""
     if find_spec("flask") is None:
-        raise ConnectorError("The page needs Flask, which is not installed: pip install 'ksparse[explore]'.")
+        raise ConnectorError("The web page needs Flask, which is not installed: pip install 'ksparse[explore]'.")
     with _listen(port) as listening:
         client = open_client(connection)
         retriever = open_retriever(client, existing_schema(client, index), encoder, device=device)
@@ -77,38 +77,38 @@ def explore(
 
         companion, without_hnsw = open_companion(client, retriever, asked=hnsw, quiet=quiet)
         app = create_app(Explorer(client, retriever, companion), results or results_folder(), without_hnsw=without_hnsw)
-        # A line for each request would bury what matters.
+        # Do not log every request.
         logging.getLogger("werkzeug").setLevel(logging.WARNING)
         server = make_server(_HOST, port, app, threaded=True, fd=listening.fileno())
         url = f"http://{_HOST}:{port}"
-        click.echo(f"{index} is at {url} (Ctrl-C stops the page)")
+        click.echo(f"{index} is at {url} (Ctrl-C stops the server)")
         if open_browser:
             webbrowser.open(url)
         server.serve_forever()
 
 
 def _listen(port: int) -> socket.socket:
-    """Take the port before anything slow."""
+    """Bind the port before slow work starts."""
     try:
         return socket.create_server((_HOST, port))
     except OSError as error:
         reason = os.strerror(error.errno or 0)
         raise ConnectorError(
-            f"Port {port} of {_HOST} cannot be taken ({reason}); choose another one, e.g. --port {port % 65535 + 1}."
+            f"Port {port} on {_HOST} is not available ({reason}); choose another one, e.g. --port {port % 65535 + 1}."
         ) from error
 
 
 def open_companion(
     client: OpenSearch, retriever: Retriever, *, asked: bool, quiet: bool
 ) -> tuple[HnswIndex | None, str]:
-    """The HNSW index, made where it is missing; or why there is none."""
+    """Return the HNSW index, created if missing, or None and the reason."""
     from connector.explore.hnsw import HnswIndex
 
     index = retriever.schema.index
     if not asked:
-        return None, f"HNSW is left out: start with `ksparse explore --index {index} --hnsw`."
+        return None, f"HNSW is disabled: start with `ksparse explore --index {index} --hnsw`."
     if retriever.encoder.head is None:
-        said = "HNSW is left out: this encoder has no dense model, and so nothing to put into a graph."
+        said = "HNSW is disabled: this encoder has no dense model."
         click.echo(said, err=True)
         return None, said
     companion = HnswIndex(client, retriever.schema, retriever.encoder)

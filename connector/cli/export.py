@@ -12,23 +12,23 @@ from connector.cli.connection import ConnectionOptions, connection_options, open
 @click.command(
     epilog="""\b
 Examples:
-  ksparse export my-encoder --index docs                       what searches and writes docs
+  ksparse export my-encoder --index docs                       the encoder of docs
   ksparse search "how do plants eat" --index docs --encoder my-encoder
-  ksparse export my-encoder --encoder all-MiniLM-L6-v2         a head that several indices share
+  ksparse export my-encoder --encoder all-MiniLM-L6-v2         a head shared by several indices
 """
 )
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--index", help="Of which index the encoder is.")
-@click.option("--encoder", help="Instead: an encoder by its name or folder.")
+@click.option("--index", help="Export the encoder of this index.")
+@click.option("--encoder", help="Export this encoder (name or folder) instead.")
 @connection_options
 def export(folder: Path, index: str | None, encoder: str | None, connection: ConnectionOptions) -> None:
-    """Write an encoder into FOLDER that needs neither torch nor sentence-transformers.
+    """Export an encoder to FOLDER that needs neither torch nor sentence-transformers.
 
-    `--encoder FOLDER` of search, ingest, update and replay takes it, for an index that exists. A dictionary of an
-    index's own is not in the folder: the cluster keeps it.
+    Use it with `--encoder FOLDER` of search, ingest, update and replay, for an existing index. The folder does not
+    contain the dictionary of an index, which is stored in the cluster.
     """
     if (index is None) == (encoder is None):
-        raise click.UsageError("Name an index by --index, or an encoder by --encoder: one of both.")
+        raise click.UsageError("Give either --index or --encoder.")
     from connector.cli.encoder import open_encoder, open_index_encoder
     from connector.encoders.export import export_encoder
     from connector.index.schema import existing_schema

@@ -1,4 +1,4 @@
-"""`--fit`: an encoder fitted to a corpus before it is ingested."""
+"""`--fit`: fit a head to a corpus before ingestion."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def fitted_encoder(
     device: str | None,
     quiet: bool,
 ) -> TextEncoder:
-    """Fit a head to a corpus, keep it in a folder, and load it from there.
+    """Fit a head to a corpus, save it in a folder and load it from there.
 
     Args:
-        folder: Gets the head, its card and a plot.
-        encoder: To compare with; its head is kept where nothing better is found.
+        folder: Output folder for the head, its card and a plot.
+        encoder: The initial encoder; its head is kept if fitting finds no better one.
         texts: A sample of the documents.
-        name: Of the corpus, for the card.
-        documents: How many it has, if that is known.
-        minutes: Time for everything.
-        device: To load the result on.
+        name: Name of the corpus, for the card.
+        documents: Number of documents, if known.
+        minutes: Time limit.
+        device: Device of the loaded encoder.
         quiet: Show no progress.
     """
     with stages(quiet) as report:
@@ -53,7 +53,7 @@ def _summary(folder: Path, fitted: FittedHead) -> str:
     if before is None:
         return learned
     if before == after:
-        return f"{learned}; nothing better than the head before was found, and that is kept"
+        return f"{learned}; no better head was found, so the initial one is kept"
     return f"{learned}; before: {_figures(before)}"
 
 

@@ -125,8 +125,8 @@ def ingest(
         new.check_existing(client, schema, k=k, fields=fields)
         if fit is not None and not fitted:
             raise IndexMappingError(
-                f"Index {index!r} exists, written by encoder {schema.encoder}; a head fitted now would be "
-                "another encoder. Leave --fit out, or ingest into a new index."
+                f"Index {index!r} exists, written by encoder {schema.encoder}; a head fitted now would be a "
+                "different encoder. Leave --fit out, or ingest into a new index."
             )
         probe_write(client, index)
         if resume:
@@ -141,7 +141,7 @@ def ingest(
     known_fields = {*fields, *(schema.fields if schema is not None else ())}
     records = Sampled(read_corpus(corpus, fields=known_fields, format=kind, generate_ids=generate_ids, layout=layout))
     total = count_records(corpus, format=kind)
-    # Before what takes seconds to import and to load.
+    # Before slow imports and loading.
     if fit is not None and not fitted:
         check_documents(len(records.sample(FEWEST_DOCUMENTS)))
     nothing = schema is None and not dry_run and not records.sample(1)
@@ -160,7 +160,7 @@ def ingest(
             writer = BulkWriter(client, index)
             with IngestJob(writer, dead_letters=letters, strict=strict, refresh=False, progress=progress) as job:
                 job.add(records)
-        click.echo(f"Index {index} was not created: there is no document to index.", err=True)
+        click.echo(f"Index {index} was not created: the input contains no documents.", err=True)
         conclude(index, job.result, as_json=as_json)
         return
     device = devices[0] if devices else None
@@ -214,7 +214,7 @@ def ingest(
         spread = SpreadEncoder(loaded, devices)
     point = point_of(loaded.fingerprint.digest) if source else None
     if point is not None and point.path.is_file() and not resume:
-        click.echo(f"{point.path} is of a stopped run, which --resume would continue. Starting over.", err=True)
+        click.echo(f"{point.path} belongs to a stopped run, which --resume would continue. Starting over.", err=True)
     writer = BulkWriter(client, index, chunk_size=chunk_size, max_in_flight=max_in_flight)
     going_on = stoppable(option="--resume" if point is not None else "")
     with going_on, documents(quiet, total, f"{corpus} -> {index}") as progress:
@@ -243,7 +243,7 @@ def _check_options(
     fit: Path | None,
     fits: bool,
 ) -> None:
-    """Refuse options that have no effect together."""
+    """Refuse contradictory options."""
     if fit_minutes is not None and fit is None:
         raise click.UsageError("--fit-minutes needs --fit.")
     if dry_run and fits:
@@ -251,4 +251,4 @@ def _check_options(
     if dry_run and (resume or checkpoint is not None):
         raise click.UsageError("--dry-run cannot be resumed; leave --resume and --checkpoint out.")
     if corpus == "-" and checkpoint is not None:
-        raise click.UsageError("standard input cannot be read again from a checkpoint; leave --checkpoint out.")
+        raise click.UsageError("standard input cannot be resumed from a checkpoint; leave --checkpoint out.")

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     "ingest-ray",
     epilog="""\b
 Examples:
-  ksparse ingest-ray corpus.jsonl --index docs --actors 2                    a Ray of its own on this machine
-  ksparse ingest-ray /shared/dump --index docs --actors 64 --address auto    a cluster that `ray start` made
+  ksparse ingest-ray corpus.jsonl --index docs --actors 2                    a new Ray cluster on this machine
+    ksparse ingest-ray /shared/dump --index docs --actors 64 --address auto    an existing Ray cluster
   ksparse ingest-ray /shared/dump --index docs --actors 16 --gpus-per-actor 0.5
 \b
 Every machine needs ksparse[ray], CORPUS and the encoder under the same path, and OPENSEARCH_URL (with _USERNAME,
@@ -50,10 +50,10 @@ Exit status 3: finished, but some records are dead letters.
     type=click.FloatRange(0),
     default=0,
     show_default=True,
-    help="GPUs per actor; at 0.5 two share one, 0 encodes on the CPU.",
+    help="GPUs per actor: 0.5 lets two actors share a GPU, 0 encodes on the CPU.",
 )
 @click.option(
-    "--address", help="Address of the Ray cluster.  [default: RAY_ADDRESS, a local one that runs, or a new local one]"
+    "--address", help="Address of the Ray cluster.  [default: RAY_ADDRESS, a running local one, or a new local one]"
 )
 @new_index_options()
 @writing_options
@@ -86,12 +86,12 @@ def ingest_ray(
 ) -> None:
     """Encode a corpus and index it on many machines with Ray.
 
-    CORPUS is as for `ksparse ingest`, without standard input, or a folder with any number of such files. JSONL and
-    Parquet are cut into parts, other files are read whole. A part whose machine is lost is done again; no document is
-    duplicated. Ids must be unique: a repeated id is not refused, and the record written last stays.
+    CORPUS is as in `ksparse ingest` except standard input, or a folder with any number of such files. JSONL and
+    Parquet files are split into parts; other files are read whole. The parts of a lost machine are repeated; no
+    document is duplicated. Ids must be unique: a repeated id is not refused, and the record written last wins.
     """
     connect = partial(open_client, connection)
-    # What fails here does so before anything else takes its seconds.
+    # Fast checks first.
     client = connect()
     from connector.corpus.parts import split_corpus
     from connector.index.names import check_index_name
@@ -146,21 +146,21 @@ def ingest_ray(
         except ValueError as error:
             raise click.UsageError(str(error)) from error
         except KeyboardInterrupt:
-            # Some processes of a Ray that was started for this run would outlive it by a minute.
+            # Otherwise processes of a Ray cluster started for this run would outlive it by a minute.
             import_ray().shutdown()
             raise
     conclude(index, result, as_json=as_json)
 
 
 def _join(address: str | None) -> None:
-    """Join a Ray cluster, or start one here, that says nothing beside what we say."""
+    """Join a Ray cluster or start a local one, without its own output."""
     from connector.ingest.ray.job import import_ray
 
     ray = import_ray()
     if not ray.is_initialized():
-        # Or a Ray that we start would report to its makers.
+        # Otherwise a Ray cluster that we start sends usage statistics.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        # Ray's core writes a line to standard error about how Ray Data makes its actors.
+        # Ray writes a line to standard error about the creation of actors.
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)

@@ -27,7 +27,7 @@ from connector.errors import EncoderError
     epilog="""\b
 Examples:
   ksparse label corpus.jsonl --encoder my-head        writes my-head/labels.json
-  ksparse label corpus.jsonl --index docs             names the latents of the head that wrote docs
+  ksparse label corpus.jsonl --index docs             labels the head of docs
   ksparse label beir/debian beir/wordnet --encoder my-head --output labels
 """
 )
@@ -81,7 +81,7 @@ def label(
     from connector.training.sources import read_texts
 
     if (encoder is None) == (index is None):
-        raise click.UsageError("Name a head by --encoder, or an index by --index, not both.")
+        raise click.UsageError("Give either --encoder or --index.")
     named_by = encoder or _encoder_of(index or "", connection)
     sources = [read_texts(path, layout=layout) for path in corpus]
     if output is not None:
@@ -118,5 +118,5 @@ def _encoder_of(index: str, connection: ConnectionOptions) -> str:
 
     name = existing_schema(open_client(connection), index).encoder_name
     if not name:
-        raise EncoderError(f"Index {index!r} does not record its encoder's name; give it by --encoder.")
+        raise EncoderError(f"Index {index!r} does not record its encoder's name; give --encoder.")
     return name

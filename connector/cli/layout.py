@@ -1,4 +1,4 @@
-"""The options that say how the records of a corpus are laid out."""
+"""Options for the layout of a corpus: field names, separator, encoding."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ _FILES = (
 
 
 def name_options(command: F) -> F:
-    """Add the options about names to a command, which takes them together as `layout`."""
+    """Add the field name options, passed to the command as `layout`."""
     return together(*_NAMES)(_gathered(command))
 
 
 def layout_options(command: F) -> F:
-    """Add the options about names and files to a command, which takes them together as `layout`."""
+    """Add the field name and file options, passed to the command as `layout`."""
     return together(*_NAMES, *_FILES)(_gathered(command))
 
 
@@ -81,10 +81,10 @@ def _gathered(command: F) -> F:
 
 
 def check_encoding(encoding: str | None) -> None:
-    """Refuse an encoding that there is not.
+    """Refuse an unknown text encoding.
 
     Raises:
-        UsageError: There is none of that name.
+        UsageError: The encoding is unknown.
     """
     try:
         Layout(encoding=encoding)

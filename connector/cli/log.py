@@ -1,4 +1,4 @@
-"""What the library logs, on standard error: warnings always, more with --verbose."""
+"""Show the library's log on standard error: warnings by default, more with --verbose."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
 
 
 class _StandardError(logging.Handler):
-    """Prints as click does, above a progress bar."""
+    """Prints through click, so that lines appear above a progress bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -23,11 +23,11 @@ class _StandardError(logging.Handler):
 
 @contextmanager
 def shown_on_standard_error(verbosity: int = 0) -> Iterator[None]:
-    """Show what is logged, in the place of what was shown before.
+    """Show log messages on standard error while the block runs.
 
     Args:
-        verbosity: 0 for warnings, 1 for retries, pauses and steps, 2 for details and each request. No body of a request
-            is shown: it holds documents.
+        verbosity: 0 for warnings, 1 for retries, pauses and steps, 2 for details and each request (without bodies,
+            which contain documents).
     """
     handler = _StandardError(_LEVELS[min(verbosity, 2)])
     if verbosity:
@@ -49,7 +49,7 @@ def shown_on_standard_error(verbosity: int = 0) -> Iterator[None]:
 
 
 def _show(context: click.Context, _option: click.Parameter, verbosity: int) -> None:
-    """Until the command, or the group that it is of, is over."""
+    """Active until the command, or its group, has finished."""
     if verbosity or context.parent is None:
         context.with_resource(shown_on_standard_error(verbosity))
 
@@ -65,7 +65,7 @@ verbose_option = click.option(
 
 
 def with_verbose(command: click.Command) -> click.Command:
-    """Add the option to a command that has none: `ksparse -v search` and `ksparse search -v` are the same."""
+    """Add the option to a command, so that `ksparse search -v` works like `ksparse -v search`."""
     if all(each.name != "verbose" for each in command.params):
         verbose_option(command)
     return command

@@ -1,4 +1,4 @@
-"""The `ksparse` command: a group whose commands are imported when they are asked for."""
+"""The `ksparse` command; subcommands are imported on demand."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _COMMANDS = {
 
 
 class _LazyGroup(click.Group):
-    """Torch takes seconds to import; only the commands that encode wait for it."""
+    """Imports a subcommand on demand: torch takes seconds to import, and only some commands need it."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -90,6 +90,6 @@ Examples:
 def cli() -> None:
     """Semantic search on the inverted index that OpenSearch already has.
 
-    Exit status: 0 all is accounted for, 1 failed, 2 wrong usage, 3 finished with dead letters, 4 stopped and safe to
-    run again, 5 wrong encoder.
+    Exit status: 0 success, 1 failed, 2 wrong usage, 3 finished with dead letters, 4 stopped and safe to rerun,
+    5 wrong encoder.
     """

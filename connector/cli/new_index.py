@@ -1,4 +1,4 @@
-"""What a new index is like: the options that say so, and what becomes of them where the index exists already."""
+"""Options of a new index, and their check against an existing one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _OPTIONS = {
         "--idf",
         is_flag=True,
         default=None,
-        help="Weight the queries of a SPLADE by the IDF of their features in the corpus (stored in the index).",
+        help="Weight SPLADE query features by their IDF in the corpus (stored in the index).",
     ),
     "calibrate": click.option(
         "--calibrate/--no-calibrate",
@@ -38,21 +38,21 @@ _OPTIONS = {
         "--code-bits",
         type=CodeBitsChoice,
         help="Store an N-bit code of each dense embedding to rescore the top hits (new index only).  "
-        "[default: 4 where there is a dense model]",
+        "[default: 4 if the encoder has a dense model]",
     ),
     "posting_budget": click.option(
         "--posting-budget",
         type=click.FloatRange(min=0, min_open=True),
         help="Default posting budget for searches of a new index, in postings per document.",
     ),
-    "shards": click.option("--shards", type=click.IntRange(1, 1024), help="Of a new index.  [default: the server's]"),
-    "replicas": click.option("--replicas", type=click.IntRange(0), help="Of a new index.  [default: the server's]"),
+    "shards": click.option("--shards", type=click.IntRange(1, 1024), help="New index only.  [default: the server's]"),
+    "replicas": click.option("--replicas", type=click.IntRange(0), help="New index only.  [default: the server's]"),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class NewIndexChoice:
-    """What the command line says of a new index; None where it says nothing."""
+    """Options of a new index; None if not given."""
 
     idf: bool | None = None
     calibrate: bool | None = None
@@ -63,23 +63,23 @@ class NewIndexChoice:
 
     @property
     def bits(self) -> CodeBits:
-        """Bits per dimension of the codes, as the library takes them."""
+        """Bits per dimension of the codes."""
         if self.code_bits is None:
             return "auto"
         return None if self.code_bits == "none" else cast("Bits", int(self.code_bits))
 
     @property
     def settings(self) -> dict[str, int]:
-        """Its settings, without those that the server chooses."""
+        """Index settings that were given."""
         settings = {"number_of_shards": self.shards, "number_of_replicas": self.replicas}
         return {name: value for name, value in settings.items() if value is not None}
 
     def builds_dictionary(self, encoder: str | None, k: int | None) -> bool:
-        """Whether it gets a dictionary of its own documents: no option requires a fixed encoder."""
+        """Whether the index builds its own dictionary: no option requires a fixed encoder."""
         return encoder is None and k is None and not self.idf and self.calibrate is not False
 
     def to_new_index(self, **others: Any) -> NewIndex:  # noqa: ANN401
-        """What the library takes; `others` come from other options."""
+        """Convert to the library's `NewIndex`; `others` are fields from other options."""
         budget = None if self.posting_budget is None else Pruning("posting_budget", self.posting_budget)
         own: dict[str, Any] = {
             "code_bits": self.bits,
@@ -92,19 +92,19 @@ class NewIndexChoice:
     def check_existing(
         self, client: OpenSearch, schema: IndexSchema, *, k: int | None = None, fields: Mapping[str, str] | None = None
     ) -> None:
-        """Refuse what an index that exists does not have and cannot get; warn of what can be changed elsewhere.
+        """Refuse options that an existing index does not match and cannot adopt; warn about those without effect.
 
-        What the index has may be asked for again, so that a command can be run twice.
+        Options that the index already matches are accepted, so that a command can be repeated.
 
         Args:
-            client: A ready client.
-            schema: Of the index.
-            k: Features of a document, None where the command does not say.
-            fields: To be declared, from name to type.
+            client: A connected client.
+            schema: Schema of the index.
+            k: Features per document; None if not given.
+            fields: Types of the fields to declare, by name.
 
         Raises:
-            EncoderMismatchError: `k` is another.
-            IndexMappingError: Something else is.
+            EncoderMismatchError: `k` differs.
+            IndexMappingError: Another option differs.
         """
         check_k(schema, k)
         check_fields(schema, fields or {})
@@ -114,7 +114,7 @@ class NewIndexChoice:
         if self.code_bits is not None and self.bits != bits:
             refused.append(f"--code-bits {self.code_bits} (it has {f'codes of {bits} bits' if bits else 'no codes'})")
         if self.idf and not weighs:
-            refused.append("--idf (its queries are not weighed)")
+            refused.append("--idf (its queries are not weighted)")
         if self.shards is not None and str(self.shards) != settings["number_of_shards"]:
             refused.append(f"--shards {self.shards} (it has {settings['number_of_shards']})")
         if refused:
@@ -138,7 +138,7 @@ class NewIndexChoice:
 
 
 def new_index_options(*names: str) -> Callable[[F], F]:
-    """Add the options of a new index, those named or all, which the command gets as `new`."""
+    """Add the named options of a new index, or all, passed to the command as `new`."""
 
     def add(command: F) -> F:
         @wraps(command)
@@ -155,20 +155,20 @@ def new_index_options(*names: str) -> Callable[[F], F]:
 
 
 def check_k(schema: IndexSchema, k: int | None) -> None:
-    """Make sure that an index keeps as many features of a document; None asks for nothing.
+    """Check that an index keeps `k` features per document; None skips the check.
 
     Raises:
-        EncoderMismatchError: It does not.
+        EncoderMismatchError: It keeps another number.
     """
     if k is not None and k != schema.encoder.k:
         raise EncoderMismatchError(
-            f"Index {schema.index!r} keeps {schema.encoder.k or 'all'} features of a document, not {k}: their features "
-            f"do not match. Leave --k out, or copy the index: `ksparse reencode {schema.index} --to NEW --k {k}`."
+            f"Index {schema.index!r} keeps {schema.encoder.k or 'all'} features per document, not {k}. Leave --k "
+            f"out, or copy the index: `ksparse reencode {schema.index} --to NEW --k {k}`."
         )
 
 
 def weighs_by_idf(schema: IndexSchema) -> bool:
-    """Whether queries are weighed by `QueryIdf`, whose statistics have no mean."""
+    """Whether queries are weighted by `QueryIdf`, whose statistics have no mean."""
     return schema.statistics is not None and not schema.statistics.mean.size
 
 

@@ -1,4 +1,4 @@
-"""Options that are the same in every command that has them."""
+"""Options shared by several commands."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from connector.query.body import parse_filter
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_HEADS_HELP = "A shipped one, a folder (ksparse train, SparseEncoder), or one on the hub."
+_HEADS_HELP = "Name of a shipped encoder, a folder (ksparse train, SparseEncoder), or a model on the hub."
 
 
 def together(*options: Callable[[F], F]) -> Callable[[F], F]:
-    """One decorator for options that go together, in their order."""
+    """Combine several options into one decorator."""
 
     def add(command: F) -> F:
         for option in reversed(options):
@@ -33,7 +33,7 @@ def together(*options: Callable[[F], F]) -> Callable[[F], F]:
 
 
 def _to_environment(variable: str) -> Callable[..., None]:
-    """A callback that lets an option say for this run what the environment says for all."""
+    """A callback that sets an environment variable to the option's value for this run."""
 
     def keep(context: click.Context, _option: click.Parameter, value: object) -> None:
         if value is None:
@@ -57,14 +57,14 @@ _backend_options = together(
         type=click.Choice(BACKENDS),
         expose_value=False,
         callback=_to_environment(BACKEND_VARIABLE),
-        help="What runs the dense model.  [default: openvino on a CPU where it is installed, else torch]",
+        help="Runtime of the dense model.  [default: openvino on a CPU if installed, else torch]",
     ),
     click.option(
         "--threads",
         type=click.IntRange(1),
         expose_value=False,
         callback=_to_environment(THREADS_VARIABLE),
-        help="Threads of the dense model on a CPU.  [default: OMP_NUM_THREADS, or one a core]",
+        help="CPU threads of the dense model.  [default: OMP_NUM_THREADS, or one per core]",
     ),
 )
 
@@ -112,7 +112,7 @@ batch_size_option = click.option(
     type=click.IntRange(1),
     default=32,
     show_default=True,
-    help="Texts per forward pass; more of short ones.",
+    help="Texts per forward pass; short texts are grouped in larger batches.",
 )
 
 summary_option = click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
@@ -120,24 +120,24 @@ summary_option = click.option("--json", "as_json", is_flag=True, help="Print the
 dead_letters_option = click.option(
     "--dead-letters",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Append records that fail to this file.  [default: INDEX.dead-letters.jsonl]",
+    help="Append failed records to this file.  [default: INDEX.dead-letters.jsonl]",
 )
 
 
 def dead_letters_path(asked: Path | None, index: str) -> Path:
-    """Where the dead letters of an index are kept."""
+    """The path of the dead-letter file of an index."""
     return asked or Path(f"{index}.dead-letters.jsonl")
 
 
 index_encoder_option = click.option(
-    "--encoder", help="The encoder that wrote the index, or a copy of it.  [default: the one that the index names]"
+    "--encoder", help="Encoder that wrote the index, or a copy of it.  [default: the one that the index names]"
 )
 
 
 def _parse_field(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
     fields: dict[str, str] = {}
     for value in values:
-        # A name may hold colons, a type does not.
+        # Names may contain colons, types do not.
         name, separator, kind = value.rpartition(":")
         if not (name and separator and kind):
             raise click.BadParameter(f"{value!r} is not of the form NAME:TYPE, e.g. lang:keyword.")
@@ -149,12 +149,12 @@ record_options = together(
     click.option("--index", required=True, help="Index to write; created if it does not exist."),
     click.option(
         "--encoder",
-        help=f"{_HEADS_HELP}  [default: that of the index; for a new one `own`, a dictionary of its own documents]",
+        help=f"{_HEADS_HELP}  [default: that of the index; for a new index `own`, a dictionary of its documents]",
     ),
     click.option(
         "--k",
         type=click.IntRange(1),
-        help="Features kept per document.  [default: that of the index; for a new one, that of the encoder]",
+        help="Features kept per document.  [default: that of the index, or of the encoder for a new index]",
     ),
     click.option(
         "--field",
@@ -173,7 +173,8 @@ record_options = together(
     click.option("--generate-ids", is_flag=True, help="Give records without _id the SHA-256 of their content."),
     dead_letters_option,
 )
-"""What is written, and from what."""
+"""Input and output options."""
+
 
 writing_options = together(
     batch_size_option,
@@ -181,31 +182,31 @@ writing_options = together(
         "--chunk-size", type=click.IntRange(1), default=1_000, show_default=True, help="Documents per request."
     ),
 )
-"""How much at a time."""
+"""Batch sizes."""
 
 
 def check_window(schema: IndexSchema, window: int | None) -> None:
-    """Make sure that an index has codes if hits shall be rescored by them.
+    """Check that an index has codes if a rescoring window is set.
 
     Raises:
-        SearchError: It has none.
+        SearchError: It has no codes.
     """
     if window and schema.code is None:
         raise SearchError(
-            f"Index {schema.index!r} has no codes to rescore {window} hits by. {advice_for_codes(schema)}"
+            f"Index {schema.index!r} stores no codes, so it cannot rescore {window} hits. {advice_for_codes(schema)}"
         )
 
 
 def advice_for_codes(schema: IndexSchema) -> str:
-    """How an index that has no codes gets some."""
-    return f"To make an index that has: `ksparse reencode {schema.index} --to NEW --code-bits 4 --no-switch`."
+    """How to get an index with codes."""
+    return f"Re-encode it with codes: `ksparse reencode {schema.index} --to NEW --code-bits 4 --no-switch`."
 
 
 def filter_clauses(client: OpenSearch, schema: IndexSchema, filters: Sequence[str]) -> list[dict[str, Any]]:
-    """The query clauses of NAME=VALUE filters; a name that no document has is said on standard error.
+    """Parse NAME=VALUE filters into query clauses; warn on standard error of names that no document has.
 
     Raises:
-        UsageError: One is not of that form.
+        UsageError: A filter is not of that form.
     """
     try:
         clauses = [parse_filter(expression, fields=schema.fields) for expression in filters]
@@ -214,12 +215,12 @@ def filter_clauses(client: OpenSearch, schema: IndexSchema, filters: Sequence[st
     paths = [path for clause in clauses for compared in clause.values() for path in compared]
     for path in find_unused(client, schema.index, [path for path in paths if path not in schema.fields]):
         declared = f" Declared fields: {', '.join(schema.fields)}." if schema.fields else ""
-        click.echo(f"No document of {schema.index} has {path}, the field of a --filter.{declared}", err=True)
+        click.echo(f"No document of {schema.index} has the field {path} of --filter.{declared}", err=True)
     return clauses
 
 
 def source_fields(schema: IndexSchema, names: str | None) -> list[str] | None:
-    """The fields that a comma-separated list names; None for all of them.
+    """Parse a comma-separated list of fields; None means all fields.
 
     Raises:
         UsageError: The index has no field of that name.
@@ -229,7 +230,6 @@ def source_fields(schema: IndexSchema, names: str | None) -> list[str] | None:
     for name in wanted:
         if "*" not in name and not any(name == field or name.startswith(f"{field}.") for field in known):
             raise click.UsageError(
-                f"--fields {name}: index {schema.index} has {', '.join(known)}; a key of the metadata is "
-                f"metadata.{name}."
+                f"--fields {name}: index {schema.index} has {', '.join(known)}; name a metadata key as metadata.{name}."
             )
     return wanted or None

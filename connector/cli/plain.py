@@ -1,4 +1,4 @@
-"""Text of documents on a terminal, which obeys some of what it shows."""
+"""Print text of documents safely on a terminal."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ _COMMANDS = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]+")
 
 
 def plain(text: str) -> str:
-    """Return a text in one line, without control characters and those that turn the direction of writing.
+    """Return a text as one line without control characters and bidirectional overrides.
 
-    A document may hold the sequences by which a terminal clears its screen or shows another address than a link has.
+    Escape sequences in a document could clear the screen or disguise the target of a link.
     """
     return " ".join(_COMMANDS.sub(" ", text).split())

@@ -1,4 +1,4 @@
-"""Progress on standard error: bars on a terminal, elsewhere a line every few seconds."""
+"""Progress on standard error: bars on a terminal, otherwise a line every few seconds."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ class _DocumentsPerSecond(ProgressColumn):
 
 
 _EVERY_S = 5.0
-"""Between two lines where there is no terminal."""
+"""Seconds between two lines without a terminal."""
 
 
 class _Lines:
-    """Writes what is being done, now and then."""
+    """Prints progress lines at intervals."""
 
     def __init__(self) -> None:
         self._last, self._stage = 0.0, ""
 
     def write(self, stage: str, line: str) -> None:
-        """Write the line if the stage is a new one, or if the last line was written some seconds ago."""
+        """Write the line if the stage is new or the last line is some seconds old."""
         now = time.monotonic()
         if stage != self._stage or now - self._last >= _EVERY_S:
             self._last, self._stage = now, stage
@@ -47,7 +47,7 @@ class _Lines:
 
 @contextmanager
 def stages(quiet: bool) -> Iterator[Callable[[str, float], None]]:
-    """Yield a function that takes the current task and the share of it done; one bar or line for each."""
+    """Yield a function that takes the current task and its completed fraction; each task has a bar or line."""
     console = Console(stderr=True)
     if not quiet and not console.is_terminal:
         lines = _Lines()
@@ -67,7 +67,7 @@ def stages(quiet: bool) -> Iterator[Callable[[str, float], None]]:
 
 @contextmanager
 def documents(quiet: bool, total: int | None, what: str) -> Iterator[Callable[[int], None]]:
-    """Yield a function that takes the number of documents done, of `total` if that is known."""
+    """Yield a function that takes the number of processed documents; `total` is None if unknown."""
     console = Console(stderr=True)
     if not quiet and not console.is_terminal:
         lines, of = _Lines(), f" of {total:,}" if total is not None else ""

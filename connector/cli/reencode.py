@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     epilog="""\b
 Examples:
   ksparse reencode docs --to docs-2 --encoder my-head
-  ksparse reencode docs --to docs-2 --encoder my-head --no-switch      look at docs-2 first; the same again switches
-  ksparse reencode docs --to docs-2 --encoder own             a new dictionary, where the documents have changed
-  ksparse reencode docs --to docs-2 --code-bits 4 --delete-old           where docs is an index, and no alias yet
+  ksparse reencode docs --to docs-2 --encoder my-head --no-switch   check docs-2 first; rerun without it to switch
+    ksparse reencode docs --to docs-2 --encoder own                   a new dictionary after the documents changed
+    ksparse reencode docs --to docs-2 --code-bits 4 --delete-old      if docs is an index and not an alias
 \b
-Documents are written with their versions and routing: what is written into both indices meanwhile, with versions,
-stays as it is. The old index is kept until it is deleted. Fields, codes and what `ksparse tune` saved are carried over.
+Documents keep their versions and routing: versioned writes that go to both indices meanwhile are not overwritten. The
+old index is kept unless --delete-old is given. Fields, codes and tuned settings are copied.
 """
 )
 @click.argument("alias")
@@ -41,11 +41,11 @@ stays as it is. The old index is kept until it is deleted. Fields, codes and wha
     "--encoder",
     help="Encoder of the new index; `own` builds a new dictionary.  [default: the one that wrote ALIAS]",
 )
-@click.option("--old-encoder", help="The encoder that wrote ALIAS, or a copy.  [default: the one that the index names]")
+@click.option("--old-encoder", help="Encoder that wrote ALIAS, or a copy.  [default: the one that the index names]")
 @click.option(
     "--k",
     type=click.IntRange(1),
-    help="Features kept per document.  [default: as before with the same encoder, else that of the new encoder]",
+    help="Features kept per document.  [default: unchanged for the same encoder, else that of the new encoder]",
 )
 @new_index_options("idf", "code_bits")
 @click.option(
@@ -120,7 +120,7 @@ def reencode(
         client, schema, there, None if builds else encoder, old_encoder, k=k, idf=bool(new.idf), device=device
     )
     builds = builds or (there is None and after.needs_dictionary)
-    # Not the alias, which may hide documents by its filter.
+    # Not by the alias, whose filter may hide documents.
     source = ",".join(schema.names)
     old = Retriever(client, source, before)
     if new.code_bits is None and not builds:
@@ -129,7 +129,7 @@ def reencode(
     total = count_matching(client, source)
     new_index = new.to_new_index(
         dictionary=builds,
-        # How many features and hits are best depends on the encoder.
+        # The best settings depend on the encoder.
         search=schema.search if not builds else None,
         mappings=mappings,
         settings=settings,
@@ -144,8 +144,8 @@ def reencode(
     print_summary(target, job.result, as_json=False, backend=written.encoder.backend)
     comparison = compare_indices(client, old, written.retriever, sample=sample)
     click.echo(
-        f"{comparison.sampled} documents compared: {len(comparison.differing)} differ; by their own first words "
-        f"{alias} finds {comparison.found:.1%}, {target} {comparison.new_found:.1%}"
+        f"{comparison.sampled} documents compared: {len(comparison.differing)} differ; known-item recall of "
+        f"{alias} {comparison.found:.1%}, of {target} {comparison.new_found:.1%}"
     )
     if objections := comparison.objections(tolerance):
         click.echo(f"{alias} was not switched to {target}: {'; '.join(objections)}.", err=True)
@@ -159,7 +159,7 @@ def reencode(
 
 
 def _bits_kept(schema: IndexSchema, after: TextEncoder) -> str | None:
-    """Those of the old index, where codes of the new encoder can have as many."""
+    """The code bits of the old index, if the new encoder supports them."""
     from connector.encoders.dictionary import TwoLevelDictionary
 
     if schema.code is None or after.head is None:
@@ -179,7 +179,7 @@ def _open_encoders(
     idf: bool,
     device: str | None,
 ) -> tuple[TextEncoder, TextEncoder]:
-    """The encoder of the old index and that of the new one, which may be the same."""
+    """Load the encoders of the old and the new index, which may be the same."""
     from connector.cli.encoder import open_encoder, open_index_encoder
     from connector.encoders.load import lasting_name
 

@@ -20,8 +20,8 @@ Examples:
   ksparse replay docs.dead-letters.jsonl --index docs
   ksparse replay docs.dead-letters.jsonl --index docs --dead-letters still-bad.jsonl
 \b
-First correct what made them fail: the `document`, `change` or `raw` of a line, or the index. Letters that are done
-leave the file; one whose document has changed in the index since then is superseded, and leaves it, too.
+First fix the cause: correct `document`, `change` or `raw` in the file, or the index. Letters that succeed are removed
+from the file, also those superseded because the document has changed in the index since.
 """
 )
 @click.argument("letters", type=click.Path(exists=True, dir_okay=False, path_type=Path))
@@ -31,7 +31,7 @@ leave the file; one whose document has changed in the index since then is supers
 @click.option(
     "--dead-letters",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Move letters that fail again into this file.  [default: they stay in LETTERS]",
+    help="Move letters that fail again to this file.  [default: keep them in LETTERS]",
 )
 @batch_size_option
 @device_option

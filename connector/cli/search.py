@@ -29,7 +29,7 @@ Examples:
   ksparse search "how do plants eat" --index docs --json | jq .hits
   ksparse search "how do plants eat" --index docs --hybrid
   ksparse search "how do plants eat" --index docs --prune-type posting_budget --prune-ratio 0.1
-  ksparse search - --index docs < queries.txt     one query a line, in batches
+  ksparse search - --index docs < queries.txt     one query per line, in batches
 """
 )
 @click.argument("query")
@@ -58,7 +58,7 @@ def search(
     check_text(query)
     if query == "-" and choice.mixed:
         raise click.UsageError(
-            "queries from standard input are searched by features only; leave --hybrid and --bm25-weight out."
+            "queries from standard input do not support hybrid search; leave --hybrid and --bm25-weight out."
         )
     check_encoding(encoding)
     queries = [*read_entries(None, encoding)] if query == "-" else [query]
@@ -98,7 +98,7 @@ def _print_table(title: str | None, hits: Sequence[Hit], names: Sequence[str] | 
 
 
 def _value(source: Mapping[str, Any], name: str) -> str:
-    """A field, or a key within one, as words."""
+    """The value of a field, or of a key within it, as text."""
     value: Any = source
     for key in name.split("."):
         value = value.get(key, "") if isinstance(value, Mapping) else ""

@@ -1,4 +1,4 @@
-"""How an index is searched: the options of `ksparse search` that other commands take as well."""
+"""Search options shared by `ksparse search` and other commands."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _OPTIONS = (
     click.option(
         "--k-query",
         type=click.IntRange(1, MAX_CLAUSES),
-        help="Features kept of the query.  [default: as tuned, or the encoder's number, fewer if rescored]",
+        help="Features per query.  [default: as tuned, else the encoder's, fewer if hits are rescored]",
     ),
     click.option(
         "--prune-type",
@@ -44,18 +44,18 @@ _OPTIONS = (
     click.option(
         "--window",
         type=click.IntRange(0, MAX_HITS),
-        help="Hits to rescore by codes, 0 for none.  [default: as stored in the index, or 100]",
+        help="Hits to rescore by codes; 0 disables rescoring.  [default: as stored in the index, or 100]",
     ),
     click.option(
         "--min-score",
         type=float,
-        help="Minimum printed score of hits; codes and --hybrid change its scale.",
+        help="Minimum score as printed; codes and --hybrid change its scale.",
     ),
     click.option("--hybrid", is_flag=True, help="Fuse the rankings by features and by BM25 (reciprocal rank)."),
     click.option(
         "--rank-window-size",
         type=click.IntRange(1, MAX_HITS),
-        help="Hits of each ranking that --hybrid fuses.  [default: 100, at least --top-k]",
+        help="Hits of each ranking that --hybrid fuses.  [default: 100 or --top-k, whichever is larger]",
     ),
     click.option("--bm25-weight", type=float, help="Add BM25 times this weight to the dot product instead, e.g. 0.01."),
     click.option(
@@ -66,10 +66,10 @@ _OPTIONS = (
 
 @dataclass(frozen=True, slots=True)
 class SearchChoice:
-    """What the command line says of a search.
+    """Search options of the command line.
 
     Raises:
-        UsageError: Some of it contradicts the rest.
+        UsageError: Options contradict each other.
     """
 
     k_query: int | None = None
@@ -105,25 +105,25 @@ class SearchChoice:
 
     @property
     def mixed(self) -> bool:
-        """Whether words count beside meaning."""
+        """Whether BM25 contributes to the ranking."""
         return self.hybrid or self.bm25_weight is not None
 
     @property
     def settings(self) -> SearchSettings:
-        """What the library takes."""
+        """Convert to the library's `SearchSettings`."""
         pruning = None if self.prune_type is None else Pruning(self.prune_type, self.prune_ratio or 0.0)
         return SearchSettings(self.k_query, self.window, pruning, self.rank_window_size)
 
     def clauses(self, client: OpenSearch, schema: IndexSchema, *, top_k: int) -> list[dict[str, Any]]:
-        """Check what can be checked without an encoder, and return the filters as query clauses.
+        """Run the checks that need no encoder and return the filters as query clauses.
 
         Raises:
-            SearchError: The index has no codes to rescore by.
-            UsageError: A filter is not of the form NAME=VALUE, or fewer hits are fused than asked for.
+            SearchError: A window is set but the index has no codes.
+            UsageError: A filter is not of the form NAME=VALUE, or --rank-window-size is below --top-k.
         """
         check_window(schema, self.window)
         if self.rank_window_size is not None and self.rank_window_size < top_k:
-            raise click.UsageError(f"--rank-window-size {self.rank_window_size} is below --top-k {top_k}; give more.")
+            raise click.UsageError(f"--rank-window-size {self.rank_window_size} is below --top-k {top_k}; increase it.")
         return filter_clauses(client, schema, self.filters)
 
     def ask(
@@ -136,15 +136,15 @@ class SearchChoice:
         source: Sequence[str] | None = None,
         many: bool = True,
     ) -> list[list[Hit]]:
-        """Search queries, in batches if they are `many` and by features alone.
+        """Run queries; in batches if `many` is set and the search is not hybrid.
 
         Args:
-            retriever: Of the index.
-            queries: To search.
-            clauses: Of the filters.
-            top_k: Hits of each.
+            retriever: Retriever of the index.
+            queries: The query texts.
+            clauses: Filters as query clauses.
+            top_k: Hits per query.
             source: Fields to return.
-            many: Whether an overlong query is cut, as one of many is, or refused.
+            many: Truncate queries that are too long instead of refusing them.
         """
         options: dict[str, Any] = {"top_k": top_k, "filters": clauses, "settings": self.settings}
         options["options"] = SearchOptions(min_score=self.min_score, source=source)
@@ -156,7 +156,7 @@ class SearchChoice:
 
 
 def search_options(command: F) -> F:
-    """Add these options, which the command gets as `choice`."""
+    """Add the search options, passed to the command as `choice`."""
     names = [each.name for each in fields(SearchChoice)]
 
     @wraps(command)

@@ -24,12 +24,12 @@ _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 api_key_file_option = click.option(
-    "--api-key-file", type=_file, help=f"A key a line; the service lets in any.  [default: {_KEY_VARIABLE}]"
+    "--api-key-file", type=_file, help=f"File of accepted keys, one per line.  [default: {_KEY_VARIABLE}]"
 )
 
 
 def _limit(flag: str, name: str, help_text: str) -> Callable[[F], F]:
-    """A whole number that the settings have a default for."""
+    """An integer option whose default comes from the settings."""
     default = getattr(_DEFAULTS, name)
     return click.option(flag, name, type=click.IntRange(1), default=default, show_default=True, help=help_text)
 
@@ -39,7 +39,7 @@ def _limit(flag: str, name: str, help_text: str) -> Callable[[F], F]:
 Examples:
   ksparse serve docs                                  on http://127.0.0.1:8080
   ksparse serve docs wiki --port 8081                 two indices
-  ksparse serve                                       any index, loaded when a request names it
+  ksparse serve                                       any index, loaded on first use
   KSPARSE_API_KEY=... ksparse serve docs --host 0.0.0.0 --ssl-certfile cert.pem --ssl-keyfile key.pem
 \b
 Routes: POST /encode/query, /encode/document and /search; GET /health, /ready, /metrics and /openapi.json.
@@ -47,19 +47,21 @@ Routes: POST /encode/query, /encode/document and /search; GET /health, /ready, /
 )
 @click.argument("indices", nargs=-1, metavar="[INDEX]...")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes a free one.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Port; 0 picks a free one."
+)
 @api_key_file_option
-@click.option("--open", "is_open", is_flag=True, help="Let in whoever reaches the address, without a key.")
+@click.option("--open", "is_open", is_flag=True, help="Accept requests without a key.")
 @click.option("--ssl-certfile", type=_file, help="Certificate of the service (PEM).")
 @click.option("--ssl-keyfile", type=_file, help="Its key.")
-@click.option("--ssl-client-ca", type=_file, help="Let in only clients with a certificate of this authority (mTLS).")
-@_limit("--max-batch", "max_batch", "Texts in a pass of the encoder.")
-@_limit("--max-waiting", "max_waiting", "Texts that wait for it; more are refused.")
-@_limit("--max-searches", "max_searches", "Searches at once; more are refused.")
-@_limit("--max-texts", "max_texts", "Texts in a request.")
-@_limit("--max-body-bytes", "max_body_bytes", "Bytes of a request.")
+@click.option("--ssl-client-ca", type=_file, help="Require client certificates of this CA (mTLS).")
+@_limit("--max-batch", "max_batch", "Maximum texts per forward pass.")
+@_limit("--max-waiting", "max_waiting", "Maximum queued texts; more are refused.")
+@_limit("--max-searches", "max_searches", "Maximum concurrent searches; more are refused.")
+@_limit("--max-texts", "max_texts", "Maximum texts per request.")
+@_limit("--max-body-bytes", "max_body_bytes", "Maximum bytes per request.")
 @click.option(
-    "--grace", type=click.IntRange(0), default=30, show_default=True, help="Seconds for requests to end at a stop."
+    "--grace", type=click.IntRange(0), default=30, show_default=True, help="Seconds for requests to finish on exit."
 )
 @connection_options
 def serve(
@@ -84,11 +86,11 @@ def serve(
         raise ConnectorError(f"The service needs {', '.join(missing)}: pip install 'ksparse[serve]'.")
     keys = read_keys(api_key_file)
     if ssl_client_ca is not None and ssl_certfile is None:
-        raise click.UsageError("--ssl-client-ca asks clients for certificates over TLS; give --ssl-certfile as well.")
+        raise click.UsageError("--ssl-client-ca needs TLS; give --ssl-certfile as well.")
     if not (keys or ssl_client_ca or is_open or _is_loopback(host)):
         raise click.UsageError(
-            f"on --host {host} others can reach the service: set {_KEY_VARIABLE} or --api-key-file, give "
-            "--ssl-client-ca, or let them in with --open."
+            f"--host {host} exposes the service to other machines: set {_KEY_VARIABLE}, --api-key-file or "
+            "--ssl-client-ca, or allow anyone with --open."
         )
     try:
         settings = ServiceSettings(
@@ -115,11 +117,11 @@ def serve(
 
 
 def read_keys(file: Path | None) -> tuple[str, ...]:
-    """The API keys, one a line of a file, or of the environment; never of the command line, which others can read."""
+    """Read API keys, one per line, from a file or the environment; command lines are visible to other users."""
     text = file.read_text(encoding="utf-8") if file is not None else os.environ.get(_KEY_VARIABLE, "")
     keys = tuple(line.strip() for line in text.splitlines() if line.strip())
     if file is not None and not keys:
-        raise ConnectorError(f"{file} holds no API key; write one in a line.")
+        raise ConnectorError(f"{file} contains no API key; write one key per line.")
     return keys
 
 

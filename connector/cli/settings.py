@@ -1,4 +1,4 @@
-"""Options that stand for the settings of a training run, which alone know their defaults."""
+"""Command-line options derived from training settings, which define the defaults."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 class _RunSettings(Protocol):
     def unread(self) -> Mapping[str, str]:
-        """The settings that this run does not read, and why."""
+        """Names of settings that this run ignores, with the reason."""
         ...
 
 
@@ -32,15 +32,15 @@ def settings_option(
     *,
     default: str | None = None,
 ) -> Callable[[F], F]:
-    """An option for one setting. It has no default of its own: what is not given, the settings decide.
+    """An option for one setting; if it is not given, the default of the settings applies.
 
     Args:
-        settings: The dataclass.
-        name: Of its field.
-        flag: Of the option.
-        kind: What it takes; None for a flag that switches the setting on.
-        help: What it means.
-        default: What to show as the default; the field's own if None.
+        settings: The dataclass of the settings.
+        name: Name of its field.
+        flag: Name of the option.
+        kind: Type of its value; None for a flag that enables the setting.
+        help: Help text.
+        default: Default to show; None shows the field's default.
     """
     shown = default or str(next(field.default for field in fields(settings) if field.name == name))
     text = f"{help}  [default: {shown}]".strip() if kind is not None else help
@@ -49,10 +49,10 @@ def settings_option(
 
 
 def make_settings(settings: type[S], *, max_minutes: float | None = None, **options: object) -> S:
-    """The settings of a run from the options that were given; those that are None are left to the settings.
+    """Create settings from the given options; None leaves the default.
 
     Raises:
-        UsageError: They contradict each other, or the run would not read one of them.
+        UsageError: Options contradict each other, or the run would ignore one of them.
     """
     given = {name: value for name, value in options.items() if value is not None}
     if max_minutes is not None:
@@ -68,6 +68,6 @@ def make_settings(settings: type[S], *, max_minutes: float | None = None, **opti
 
 
 def _flag_of(name: str) -> str:
-    """The option of the current command for a setting."""
+    """The current command's option for a setting."""
     context = click.get_current_context()
     return next((option.opts[0] for option in context.command.params if option.name == name), name)

@@ -1,4 +1,4 @@
-"""Stop a run that can go on later: at an interrupt, at SIGTERM, or where the server or a disk takes no more."""
+"""Exit cleanly from a resumable run: on an interrupt, SIGTERM, a server error or a full disk."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from connector.errors import BulkWriteError
 
 @contextmanager
 def stoppable(*, option: str = "") -> Iterator[None]:
-    """Take SIGTERM as an interrupt, and leave with the status of a run that can go on.
+    """Treat SIGTERM as an interrupt and exit with the status of a resumable run.
 
     Args:
-        option: To add to the same command, so that it goes on where it was.
+        option: Option to add when rerunning the command, e.g. --resume.
     """
     from connector.cli.main import EXIT_RESUMABLE
 
@@ -38,7 +38,7 @@ def stoppable(*, option: str = "") -> Iterator[None]:
         click.echo(f"Stopped. Rerun the command{again}; no document is lost or duplicated.", err=True)
         sys.stderr.flush()
         sys.stdout.flush()
-        # Threads may still wait for the server's answer, which the interpreter would wait for, too.
+        # The interpreter would wait for threads that still wait for the server.
         os._exit(EXIT_RESUMABLE)
     finally:
         signal.signal(signal.SIGTERM, before)

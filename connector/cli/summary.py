@@ -1,4 +1,4 @@
-"""What an ingestion says at its end."""
+"""The final output of an ingestion."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def print_summary(index: str, result: IngestResult, *, as_json: bool, backend: str | None = None) -> None:
-    """Print the counts and what ran the encoder, and name the first failures."""
+    """Print the counts, the backend of the encoder and the first failures."""
     if as_json:
         click.echo(
             json.dumps({"index": index, **asdict(result), **({"backend": backend} if backend else {})}, default=str)
@@ -38,7 +38,7 @@ def print_summary(index: str, result: IngestResult, *, as_json: bool, backend: s
 
 
 def name_replay(index: str, result: IngestResult) -> None:
-    """Say where the dead letters are kept, and what to do with them."""
+    """Print the path of the dead letters and the command that replays them."""
     if result.dead_letters:
         command = shlex.join(["ksparse", "replay", str(result.dead_letters), "--index", index])
         letters = f"{result.dead_lettered:,} dead letter{'s are' if result.dead_lettered != 1 else ' is'}"
@@ -46,7 +46,7 @@ def name_replay(index: str, result: IngestResult) -> None:
 
 
 def conclude(index: str, result: IngestResult, *, as_json: bool = False, backend: str | None = None) -> None:
-    """Print the summary, and leave with the status that says whether there are dead letters."""
+    """Print the summary and exit with the status for dead letters, if there are any."""
     from connector.cli.main import EXIT_DEAD_LETTERS
 
     print_summary(index, result, as_json=as_json, backend=backend)

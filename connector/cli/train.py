@@ -32,7 +32,7 @@ _option = partial(settings_option, TrainingSettings)
 
 
 class _TrainCommand(click.Command):
-    """`ksparse train CORPUS` trains a head; `dictionary`, `splade` or `queries` in that place makes that."""
+    """`ksparse train CORPUS` trains a head; `train dictionary`, `train splade` and `train queries` are subcommands."""
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
@@ -56,14 +56,14 @@ class _TrainCommand(click.Command):
     cls=_TrainCommand,
     epilog="""\b
 Examples:
-  ksparse train corpus.jsonl --output my-head                documents alone
+  ksparse train corpus.jsonl --output my-head                documents only
   ksparse train beir/scifact beir/nfcorpus --output my-head  with the queries of their train splits
   ksparse train corpus.jsonl --output my-head --max-minutes 10
   ksparse train embeddings.npz --output my-head              arrays documents, queries, positives
   ksparse ingest corpus.jsonl --index docs --encoder my-head
-  ksparse train dictionary --help                            cells of your corpus, built in seconds
-  ksparse train queries --help                               queries without a transformer
-  ksparse train splade --help                                a SPLADE that learns how many weights to keep
+  ksparse train dictionary --help                            a dictionary of your corpus, built in seconds
+    ksparse train queries --help                               a fast query encoder without a transformer
+    ksparse train splade --help                                a SPLADE with learned thresholds
 """,
 )
 @corpora_argument
@@ -76,7 +76,7 @@ Examples:
     "num_latents",
     "--latents",
     click.IntRange(2),
-    "More latents read fewer postings and find more, up to one per document.",
+    "Number of latents, up to one per document; more latents read fewer postings and find more.",
 )
 @_option(
     "initial",
@@ -106,14 +106,14 @@ Examples:
     "--lexical/--no-lexical",
     default=True,
     show_default=True,
-    help="Use the rarer tokens of a text as features beside the latents (recipe retrieval).",
+    help="Add the rarer tokens of a text as features (recipe retrieval).",
 )
 @_option(
     "document_lexical_scale",
     "--lexical-weight",
     _ABOVE_0,
-    "Weight of a document's tokens. Lower: for long texts, fewer postings find more of the dense hits, and "
-    "features alone rank worse.",
+    "Weight of a document's tokens. Lower values find more dense hits with fewer postings on long texts, but rank "
+    "worse without codes.",
 )
 @_option("alpha_mse", "--alpha-mse", _FROM_0, "alpha_1 of the paper's eq. 3, with paper.")
 @_option(
@@ -142,9 +142,9 @@ def train(
 ) -> None:
     """Train a K-sparse head on your own texts, or on embeddings (.npy, .npz).
 
-    A corpus is a BEIR folder (its train queries are used too) or a JSONL, CSV or Parquet file. The head goes into a
-    folder of a few MB with a card and a plot; --encoder takes it from there. A stopped run is
-    resumed by the same command (with --cache, without embedding the texts again).
+    A corpus is a BEIR folder (its train queries are used, too) or a JSONL, CSV or Parquet file. The output folder (a
+    few MB) contains the head, a card and a plot; pass it as --encoder. The same command resumes a stopped run (with
+    --cache, without embedding the texts again).
     """
     from connector.cli.encoder import hide_loading
     from connector.encoders.base_model import DEFAULT_BASE_MODEL, find_base_model, load_base_model
@@ -162,7 +162,7 @@ def train(
         settings = replace(settings, document_lexical_scale=0.0, query_lexical_scale=0.0)
     of_embeddings = [path for path in corpus if path.suffix in (".npy", ".npz")]
     if of_embeddings and len(of_embeddings) < len(corpus):
-        raise CorpusError(f"{of_embeddings[0]} holds embeddings, but other inputs are texts; train on one kind.")
+        raise CorpusError(f"{of_embeddings[0]} contains embeddings, but other inputs are texts; use one kind of input.")
     if of_embeddings and splits:
         raise click.UsageError("embeddings have no qrels; leave --split out.")
     sources = [] if of_embeddings else read_sources(corpus, splits=splits, seed=settings.seed, layout=layout)

@@ -39,7 +39,7 @@ Examples:
 @splits_option
 @_option("cells", "--cells", click.IntRange(1), "Cells kept per document.")
 @_option("query_cells", "--query-cells", click.IntRange(1), "Cells kept per query.")
-@_option("tokens", "--tokens", click.IntRange(0), "Tokens kept per document; 0 for cells alone.")
+@_option("tokens", "--tokens", click.IntRange(0), "Tokens kept per document; 0 for cells only.")
 @_option("query_tokens", "--query-tokens", click.IntRange(0), "Tokens kept per query.")
 @_option("spread", "--spread", click.FloatRange(0), "Weight of diversity among the cells of a document.")
 @seed_option
@@ -56,11 +56,11 @@ def dictionary(
     quiet: bool,
     **options: Any,
 ) -> None:
-    """Build a dictionary of your corpus: features are cells around its own documents.
+    """Build a dictionary of your corpus: its features are cells of the embedding space.
 
-    Building takes seconds once the documents are embedded, without training. A query then finds the dense neighbours
-    with a fraction of the postings of a trained head. At least 1,000 documents are
-    needed. A corpus is a BEIR folder or a JSONL, CSV or Parquet file.
+    It needs no training and takes seconds once the documents are embedded. Queries find the dense neighbours with a
+    fraction of the postings of a trained head. At least 1,000 documents are needed. A corpus is a BEIR folder or a
+    JSONL, CSV or Parquet file.
     """
     from connector.cli.encoder import hide_loading
     from connector.encoders.base_model import DEFAULT_BASE_MODEL, find_base_model, load_base_model

@@ -59,9 +59,9 @@ def queries(
 ) -> None:
     """Train a static query encoder that approximates the dense model's embeddings.
 
-    The folder holds the head and the query encoder. It searches existing indices of the head, since documents are
-    encoded as before. A corpus is a BEIR folder, whose train queries are used, or a file of
-    documents, whose sentences serve as queries. A stopped run is resumed by the same command.
+    The output folder contains the head and the query encoder. It searches existing indices of the head, since
+    documents are encoded as before. A corpus is a BEIR folder, whose train queries are used, or a file of documents,
+    whose sentences serve as queries. The same command resumes a stopped run.
     """
     from connector.cli.encoder import open_encoder
     from connector.encoders.load import DEFAULT_ENCODER, head_folder

@@ -94,10 +94,10 @@ def splade(
     layout: Layout,
     **options: Any,
 ) -> None:
-    """Train a SPLADE that learns which of its weights to keep (hybrid thresholding, Qiao et al. 2023).
+    """Train a SPLADE with learned thresholds (hybrid thresholding, Qiao et al. 2023).
 
     A corpus is a BEIR folder, whose train queries are used, or a file of documents, whose sentences serve as queries. A
-    dense model is the teacher. A stopped run is resumed by the same command (with --cache, without embedding the texts
+    dense model is the teacher. The same command resumes a stopped run (with --cache, without embedding the texts
     again).
     """
     from connector.cli.encoder import open_encoder
@@ -125,7 +125,7 @@ def splade(
     first, last = trained.validations[0], trained.validations[-1]
     click.echo(
         f"{output}: {trained.steps:,} steps in {trained.elapsed_s / 60:.1f} min; on held-out queries NDCG@10 "
-        f"{last.ndcg:.3f} (before {first.ndcg:.3f}, teacher {last.teacher_ndcg:.3f}), {last.dlen:.0f} weights a "
-        f"document and {last.qlen:.1f} a query (before {first.dlen:.0f} and {first.qlen:.1f}), {last.postings:.2f} N "
+        f"{last.ndcg:.3f} (before {first.ndcg:.3f}, teacher {last.teacher_ndcg:.3f}), {last.dlen:.0f} weights per "
+        f"document and {last.qlen:.1f} per query (before {first.dlen:.0f} and {first.qlen:.1f}), {last.postings:.2f} N "
         f"postings per query (before {first.postings:.2f} N)"
     )

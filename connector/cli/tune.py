@@ -27,15 +27,15 @@ _SAMPLED = 200
 @click.command(
     epilog="""\b
 Examples:
-  ksparse tune --index docs                              with sentences of the index's own documents as queries
+  ksparse tune --index docs                              queries are sentences of its documents
   ksparse tune --index docs --queries asked.txt --recall 0.95 --save
 """
 )
-@click.option("--index", required=True, help="Index or alias, ingested with --code-bits.")
+@click.option("--index", required=True, help="Index or alias with codes.")
 @click.option(
     "--queries",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="File with a query per line, best a hundred real ones.  [default: sentences of documents]",
+    help="File with one query per line, preferably 100 real ones.  [default: sentences of documents]",
 )
 @click.option(
     "--recall",
@@ -44,7 +44,7 @@ Examples:
     show_default=True,
     help="Target recall of the 10 hits that a scan of all codes ranks first.",
 )
-@click.option("--save", is_flag=True, help="Store the best setting in the index as the default of its searches.")
+@click.option("--save", is_flag=True, help="Store the best setting as the index's default.")
 @index_encoder_option
 @device_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -61,11 +61,11 @@ def tune(
     quiet: bool,
     connection: ConnectionOptions,
 ) -> None:
-    """Find the fastest search settings that still find the nearest documents."""
+    """Find the fastest search settings that reach a target recall."""
     client = open_client(connection)
     schema = existing_schema(client, index)
     if schema.code is None:
-        raise SearchError(f"Index {index!r} has no codes to compare hits with. {advice_for_codes(schema)}")
+        raise SearchError(f"Index {index!r} stores no codes to compare hits with. {advice_for_codes(schema)}")
     from connector.cli.encoder import open_index_encoder
     from connector.search.tune import check_queries
     from connector.search.tune import tune as measure
@@ -95,7 +95,7 @@ def _read(path: Path) -> list[str]:
 
 
 def _sentences(client: OpenSearch, index: str) -> list[str]:
-    """A sentence of each of some documents, drawn at random."""
+    """Random sentences, one per randomly drawn document."""
     from connector.training.sources import TextSource
 
     body = {"size": _SAMPLED, "_source": ["text"], "query": at_random()}
@@ -126,7 +126,7 @@ def _print(tuning: Tuning, recall: float, queries: int, *, saved: bool) -> None:
         click.echo(f"{what} reach {recall:g} on {queries} queries with the lowest latency.")
     else:
         click.echo(
-            f"No setting reaches {recall:g} on {queries} queries; {what} find most. More features per document help: "
-            f"`ksparse reencode INDEX --to NEW --k K`."
+            f"No setting reaches {recall:g} on {queries} queries; {what} come closest. More features per document "
+            f"help: `ksparse reencode INDEX --to NEW --k K`."
         )
     click.echo("Stored in the index." if saved else "--save stores it in the index.")

@@ -34,8 +34,8 @@ Examples:
   ksparse update changes.jsonl --index docs --upsert
   ksparse update --index docs --filter lang=de --set lang=de-AT --set reviewed=yes
 \b
-A line of CHANGES has the `_id` of a document and the keys that change; the others stay. Keys of `metadata` change one
-by one, and null takes a key away. Documents are encoded again; one that another writer changes meanwhile is read anew.
+A line of CHANGES has the `_id` of a document and the keys to change; other keys are kept. `metadata` is merged key by
+key, and null removes a key. Documents are encoded again; one that is changed concurrently is read again.
 """
 )
 @click.argument("changes", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
@@ -70,7 +70,7 @@ def update(
     quiet: bool,
     connection: ConnectionOptions,
 ) -> None:
-    """Change documents of an index: those listed in CHANGES, or those that match filters."""
+    """Update documents of an index: those listed in CHANGES, or those that match filters."""
     if (changes is None) != bool(filters) or bool(filters) != bool(values):
         raise click.UsageError("Give a file of changes, or --filter with --set.")
     client = open_client(connection)
@@ -109,7 +109,7 @@ def update(
 
 
 def _parse_values(expressions: tuple[str, ...], fields: Collection[str]) -> dict[str, Any]:
-    """The keys of a record that `NAME=VALUE` expressions set."""
+    """The record that `NAME=VALUE` expressions describe."""
     values: dict[str, Any] = {}
     for expression in expressions:
         name, separator, value = expression.partition("=")
@@ -117,8 +117,8 @@ def _parse_values(expressions: tuple[str, ...], fields: Collection[str]) -> dict
             raise click.UsageError(f"--set {expression!r} is not of the form NAME=VALUE, e.g. lang=en.")
         if name in ("title", "text"):
             raise click.UsageError(
-                f"--set {name} would give all documents the same {name}; give a file of changes, or metadata.{name} "
-                "for a key of the metadata."
+                f"--set {name} would give all documents the same {name}; give a file of changes, or set metadata.{name}"
+                " for a key of the metadata."
             )
         if name in fields:
             values[name] = value

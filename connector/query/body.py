@@ -1,4 +1,4 @@
-"""A sparse query as an OpenSearch query body: pure functions from values to a dict, no server."""
+"""Build OpenSearch request bodies for sparse queries. Pure functions, no server."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from connector.vectors.storage import SMALLEST_WEIGHT
 
 FEATURES_FIELD = "features"
 PRESENCE_FEATURE = "present"
-"""Every document has it, beside those of its encoder: `rank_features` cannot be asked by `exists` which have any."""
+"""A feature that every document has: `exists` does not work on `rank_features` fields."""
 
 SPACE_FIELD = "ksparse_space"
-"""A constant of each index: the space of its features, so that a query finds nothing where its features mean others."""
+"""Constant field of each index that names its encoder, so that queries of other encoders match nothing."""
 
 _WORD_TYPES = ("keyword", "constant_keyword", "wildcard", "flat_object", "flattened")
-"""Types of fields that compare what is written, and not the number that it stands for."""
+"""Field types that compare strings as written, not the numbers they represent."""
 
 _WHOLE_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.0+)?")
 _LARGEST_WHOLE = 2**53
 
 FLAT_FIELDS = ("metadata", "meta")
-"""Of `flat_object`, where any key can be asked for, and a string of more than 32 KB cannot be indexed."""
+"""`flat_object` field: any key can be searched, but strings above 32 KB cannot be indexed."""
 
 WHOLE_FIELD = "unindexed"
-"""Keeps such fields whole where a document has such strings; the server does not look into it."""
+"""Unindexed field that stores the metadata of documents with such long strings."""
 
 _LARGEST = 3.4028234663852886e38
 
 
 def check_text(query: str) -> None:
-    """Refuse a query that says nothing, or that no server can be sent.
+    """Refuse an empty query or one that cannot be encoded as UTF-8.
 
     Raises:
-        SearchError: It is empty or blank, or no valid Unicode.
+        SearchError: The query is empty, blank or not valid Unicode.
     """
     if not query.strip():
-        raise SearchError("The query is empty; say what to look for.")
+        raise SearchError("The query is empty; enter a search text.")
     try:
         query.encode()
     except UnicodeEncodeError as error:
@@ -52,23 +52,23 @@ def check_text(query: str) -> None:
 
 
 def check_features(features: Mapping[str, float], *, largest: float = _LARGEST) -> None:
-    """Refuse features that `rank_features` cannot hold or that would silently match nothing.
+    """Refuse features that `rank_features` cannot store or that would silently match nothing.
 
     Args:
-        features: From name to weight.
-        largest: The largest weight allowed; by default that of a float.
+        features: Weight of each feature name.
+        largest: Largest allowed weight; by default the largest float.
 
     Raises:
-        ValueError: There are none, a name is empty or holds a dot, or a weight is not a normal float above 0.
+        ValueError: The mapping is empty, a name is empty or contains a dot, or a weight is not a normal float above 0.
     """
     if not features:
-        raise ValueError("the vector has no features; encode a text that is not empty.")
+        raise ValueError("the vector has no features; encode a non-empty text.")
     for name, weight in features.items():
         if not name or "." in name:
-            raise ValueError(f"feature name {name!r} is empty or holds a dot; rank_features cannot find it again.")
+            raise ValueError(f"feature name {name!r} is empty or contains a dot, which rank_features does not allow.")
         if not (math.isfinite(weight) and SMALLEST_WEIGHT <= weight <= largest):
             raise ValueError(
-                f"feature {name!r} weighs {weight!r}; rank_features holds normal floats above 0 only "
+                f"the weight of feature {name!r} is {weight!r}; rank_features stores only normal floats above 0 "
                 f"({SMALLEST_WEIGHT:.3g} to {largest:.3g})."
             )
 
@@ -85,30 +85,30 @@ def build_query(
     """Build a bool query whose score is the dot product of the query's and the document's features.
 
     Args:
-        features: From feature name to weight in the query, 1 to 1,024 of them.
-        filters: Query clauses that a document must match; they don't change its score.
+        features: Query weight of each feature name, 1 to 1,024 features.
+        filters: Query clauses that a document must match; they do not change its score.
         field: The `rank_features` field.
-        weight_exponent: The power of two that the documents' weights were multiplied by; boosts undo it.
-        named: Give each clause its feature's name, so that the server can say which matched (`matched_queries`).
-        space: Match nothing in an index that says its features are of another space (`IndexSchema.space`).
+        weight_exponent: Exponent of the power of two by which document weights were multiplied; boosts undo it.
+        named: Name each clause by its feature, so that the server reports matches (`matched_queries`).
+        space: Match nothing in an index with another `IndexSchema.space`.
 
     Returns:
         The value for `query` of a search body. Each clause is sent with `linear`: without a function the server
         would apply `saturation`, which is not a dot product.
 
     Raises:
-        ValueError: A weight or a name cannot be searched, or there are more features than clauses.
+        ValueError: A weight or a name is invalid, or there are more features than a bool query allows clauses.
     """
     unscale = 2.0**-weight_exponent
     check_features(features, largest=_LARGEST / unscale)
     if len(features) + len(filters) > MAX_CLAUSES:
         raise ValueError(
-            f"the query has {len(features)} features and {len(filters)} filters, a bool query takes {MAX_CLAUSES} "
+            f"the query has {len(features)} features and {len(filters)} filters, but a bool query allows {MAX_CLAUSES} "
             "clauses; keep fewer features with k_query."
         )
     clauses = []
     for name, weight in features.items():
-        # Nine digits tell a float apart; more would be sent and read for nothing.
+        # Nine significant digits identify a float exactly.
         clause = {"field": f"{field}.{name}", "boost": float(f"{weight * unscale:.9g}"), "linear": {}}
         clauses.append({"rank_feature": clause | {"_name": name} if named else clause})
     query: dict[str, Any] = {"should": clauses, "minimum_should_match": 1}
@@ -118,28 +118,27 @@ def build_query(
 
 
 def within_space(query: dict[str, Any], space: str | None) -> dict[str, Any]:
-    """Let a bool query match nothing in an index that names another space.
+    """Make a bool query match nothing in an index of another space.
 
-    The clause stands under `must_not`, where it costs nothing: each shard knows beforehand that it matches none of its
-    documents, and drops it. As a filter, a constant that matches everything doubles the time of a search, since blocks
-    of postings are no longer skipped.
+    The clause is in `must_not`, where it is free: each shard rewrites it to "matches nothing" and drops it. As a
+    `filter`, a constant that matches everything doubles the search time, since blocks of postings are not skipped.
 
     Args:
         query: A bool query without `must_not`.
-        space: None for any.
+        space: The space; None allows any.
     """
     if space is None:
         return query
     inner = query["bool"]
     if sum(map(len, (inner["should"], inner.get("filter", ())))) == MAX_CLAUSES:
-        inner = {"must": [query]}  # to make room for one more
+        inner = {"must": [query]}  # the limit of clauses is per bool query
     named = {"exists": {"field": SPACE_FIELD}}
     same = {"term": {SPACE_FIELD: {"value": space}}}
     return {"bool": inner | {"must_not": [{"bool": {"filter": [named], "must_not": [same]}}]}}
 
 
 def without_features(field: str = FEATURES_FIELD) -> dict[str, Any]:
-    """Build a query for documents that lost their features, as a partial `_update` makes them do."""
+    """Build a query for documents without features, e.g. after a partial `_update`."""
     return {"bool": {"must_not": {"rank_feature": {"field": f"{field}.{PRESENCE_FEATURE}", "linear": {}}}}}
 
 
@@ -148,12 +147,11 @@ class SearchOptions:
     """Optional parameters of a search; the defaults change nothing.
 
     Attributes:
-        min_score: Leave out hits whose final score is lower: the score that a hit reports, whether it is a dot product,
-            the estimate of a code, or the sum of reciprocal ranks.
-        source: Names of the fields to return, or whether to return any; None for the searcher's own.
-        highlight: Passed through to the server, e.g. `{"fields": {"text": {}}}`.
-        routing: Ask the shards of this routing value only.
-        preference: Which copies of a shard answer, e.g. a session's id, so that equal scores keep their order.
+        min_score: Minimum final score of a hit: the dot product, the rescored value or the sum of reciprocal ranks.
+        source: Names of the fields to return, or whether to return any; None for the searcher's default.
+        highlight: Passed to the server, e.g. `{"fields": {"text": {}}}`.
+        routing: Search only the shards of this routing value.
+        preference: Which shard copies answer, e.g. a session id, so that ties keep their order.
     """
 
     min_score: float | None = None
@@ -168,18 +166,18 @@ class SearchOptions:
 
     @property
     def params(self) -> dict[str, str]:
-        """What stands in the address of the request."""
+        """URL parameters of the request."""
         return {name: value for name in ("routing", "preference") if (value := getattr(self, name)) is not None}
 
     @property
     def body(self) -> dict[str, Any]:
-        """What stands in its body, `source` apart."""
+        """Parts of the request body, except `source`."""
         return {} if self.highlight is None else {"highlight": dict(self.highlight)}
 
     def keep(self, hits: Sequence[Hit]) -> list[Hit]:
-        """Return the hits that score enough.
+        """Return the hits with at least `min_score`.
 
-        The server's `min_score` compares the score of the first phase, before codes rescore a hit or ranks are fused.
+        The server's own `min_score` compares first-phase scores, before rescoring and rank fusion.
         """
         return [hit for hit in hits if self.min_score is None or hit.score >= self.min_score]
 
@@ -199,10 +197,10 @@ def build_search(
 
     Args:
         query: A query clause, such as `build_query` returns.
-        top_k: Hits asked for, at least 1.
+        top_k: Number of hits, at least 1.
         source: Names of the fields to return, or whether to return any.
-        rescore: How the first hits are scored again.
-        options: What else is asked for.
+        rescore: The `rescore` part of the body.
+        options: Further parameters.
 
     Raises:
         ValueError: `top_k` is not between 1 and 10,000, the server's `index.max_result_window`.
@@ -218,7 +216,7 @@ def build_search(
         | {
             "query": dict(query),
             "size": top_k,
-            # Without it the first 10,000 hits are counted and no block of postings can be skipped.
+            # By default the server counts 10,000 hits, so it cannot skip blocks of postings.
             "track_total_hits": False,
             "_source": _asked(source) if not isinstance(source, bool) else source,
         }
@@ -226,22 +224,22 @@ def build_search(
 
 
 def _asked(fields: Sequence[str]) -> list[str]:
-    """The fields of `_source` that some fields of a document are made of."""
+    """The `_source` fields needed to build the given document fields."""
     return [*fields, WHOLE_FIELD] if any(name in FLAT_FIELDS for name in fields) else list(fields)
 
 
 def parse_filter(expression: str, *, fields: Mapping[str, str] | Sequence[str] = ()) -> dict[str, Any]:
-    """Turn `name=value` into a clause.
+    """Turn `name=value` into a query clause.
 
-    A whole number is found however it was written, as 2020 or as 2020.0, where the server compares words.
+    Where the server compares strings, a whole number also matches its other spelling (2020 and 2020.0).
 
     Args:
-        expression: As typed, e.g. `lang=en`.
-        fields: The top-level fields that the index declares, with their types if they are known. Any other name is
-            looked up under `metadata`.
+        expression: E.g. `lang=en`.
+        fields: Declared top-level fields of the index, with their types if known. Other names are looked up under
+            `metadata`.
 
     Raises:
-        ValueError: The expression has no `=`, or nothing in front of it, or is not valid Unicode.
+        ValueError: The expression has no name, no `=`, or is not valid Unicode.
     """
     name, separator, value = expression.partition("=")
     name, value = name.strip(), value.strip()
@@ -258,9 +256,9 @@ def parse_filter(expression: str, *, fields: Mapping[str, str] | Sequence[str] =
 
 
 def number_spellings(value: str) -> list[str]:
-    """The ways in which a whole number may have been written, the given one first; any other value is itself.
+    """Return the spellings of a whole number, the given one first; any other value is returned alone.
 
-    A number with leading zeros is none: it is a code, such as 007.
+    Leading zeros mark an identifier such as 007, not a number.
     """
     if not _WHOLE_NUMBER.fullmatch(value) or abs(float(value)) >= _LARGEST_WHOLE:
         return [value]

@@ -1,6 +1,6 @@
-"""Clauses of the server's query language, joined so that each says what its words say. Pure functions.
+"""Combine query clauses logically. Pure functions.
 
-To the server, a bool query without clauses matches everything: also one that asks for any of none.
+In OpenSearch a bool query without clauses matches everything, also where "any of" an empty list is meant.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ NOTHING: Clause = {"match_none": {}}
 
 
 def every(clauses: Iterable[Mapping[str, Any]]) -> Clause:
-    """All of the clauses match; so they do where there are none."""
+    """All clauses match; an empty list matches everything."""
     given = [dict(clause) for clause in clauses]
     return {"bool": {"filter": given}} if given else EVERYTHING
 
 
 def some(clauses: Iterable[Mapping[str, Any]]) -> Clause:
-    """One of the clauses matches; none does where there are none."""
+    """At least one clause matches; an empty list matches nothing."""
     given = [dict(clause) for clause in clauses]
     return {"bool": {"should": given, "minimum_should_match": 1}} if given else NOTHING
 
 
 def at_random(clause: Mapping[str, Any] = EVERYTHING, *, seed: int | None = None) -> Clause:
-    """The documents that match, in a random order: the same one with the same seed, while the index stays as it is."""
+    """The matching documents in random order, reproducible by seed while the index does not change."""
     drawn = {} if seed is None else {"seed": seed, "field": "_seq_no"}
     return {"function_score": {"query": dict(clause), "random_score": drawn}}
 
 
 def negation(clause: Mapping[str, Any]) -> Clause:
-    """The clause does not match."""
+    """Negate a clause."""
     return {"bool": {"must_not": [dict(clause)]}}
 
 
 def matches_everything(clause: Mapping[str, Any]) -> bool:
-    """Whether a clause matches all documents by its form alone, whatever they hold."""
+    """Whether a clause syntactically matches all documents."""
     return len(clause) == 1 and _is_everything(*next(iter(clause.items())))
 
 
@@ -78,7 +78,7 @@ def _value(body: Any) -> Any:  # noqa: ANN401
 
 
 def _wrapped_is_everything(encoded: Any) -> bool:  # noqa: ANN401
-    """Of a clause in Base64; one that cannot be read is the server's to refuse."""
+    """The same for a Base64 `wrapper` clause; an invalid one is left to the server to reject."""
     try:
         clause = json.loads(base64.b64decode(encoded))
     except (TypeError, ValueError):
@@ -95,7 +95,7 @@ def _bool_is_everything(body: Mapping[str, Any]) -> bool:
 
 
 def _matches_nothing(clause: Mapping[str, Any]) -> bool:
-    """The same for no documents, as far as negations need it."""
+    """Whether a clause syntactically matches no documents, as far as negations need it."""
     [(name, body), *others] = clause.items()
     if others or not isinstance(body, Mapping):
         return False
@@ -118,7 +118,7 @@ def _matches_nothing(clause: Mapping[str, Any]) -> bool:
 
 
 def _listed(clauses: Any) -> list[Mapping[str, Any]]:  # noqa: ANN401
-    """A bool query takes one clause in the place of a list of one."""
+    """Return a list: a bool query accepts a single clause instead of a list."""
     if clauses is None:
         return []
     return [clauses] if isinstance(clauses, Mapping) else list(clauses)

@@ -1,4 +1,4 @@
-"""Why a document was found: what each feature of the query added to its score."""
+"""Explain a score by the contribution of each query feature."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ def explain_score(
     query: Mapping[str, float],
     label: Callable[[str], str] = lambda _feature: "",
 ) -> Explanation:
-    """Split a score into what each feature added.
+    """Split a score into the contributions of the features.
 
     Args:
-        score: The hit's.
-        matches: From feature to what it added, as the server counted.
-        query: From feature to weight in the query, those of `matches` among them.
-        label: From feature to words.
+        score: Score of the hit.
+        matches: Contribution of each feature, as computed by the server.
+        query: Query weight of each feature, including those of `matches`.
+        label: Returns the label of a feature.
     """
     total = sum(matches.values())
     parts = [

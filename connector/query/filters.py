@@ -1,4 +1,4 @@
-"""Filters as people write them -> query clauses. Pure functions."""
+"""Turn filters into query clauses. Pure functions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from connector.corpus.values import plain
 from connector.query.clauses import Clause, every, negation, some
 
 Filters = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
-"""Values that a document must have (`{"lang": "en"}`), clauses of OpenSearch's query language, or several of either."""
+"""Required values (`{"lang": "en"}`), OpenSearch query clauses, or a list of either."""
 
 _RANGES = {"$gt": "gt", "$gte": "gte", "$lt": "lt", "$lte": "lte"}
 _OPERATORS = ("$eq", "$ne", "$in", "$nin", "$exists", *_RANGES)
@@ -18,19 +18,18 @@ _JOINS = ("$and", "$or", "$not")
 
 
 def filter_clauses(filters: Filters, *, fields: Collection[str] = ()) -> list[Clause]:
-    """Turn filters into query clauses, all of which a document must match.
+    """Turn filters into query clauses; a document must match all of them.
 
     Args:
-        filters: From name to what a document must have there: a value, a list for any of several (and nothing for an
-            empty one), None for a name that is missing, or operators: `$eq`, `$ne`, `$in`, `$nin`, `$exists`, and of
-            declared fields `$gt`, `$gte`, `$lt` and `$lte`. `$and`, `$or` and `$not` join filters. A name that `fields`
-            lacks is looked up under `metadata`. Any other name of a mapping is a clause of the query language, passed
-            on as it is (`{"range": {"year": {"gt": 2020}}}`); one that the server does not know is its to refuse.
-            Or a list of such filters.
-        fields: The top-level fields that the index declares.
+        filters: A mapping from name to a required value, a list (matches any of its values; an empty list matches
+            nothing), None (the field is missing), or operators: `$eq`, `$ne`, `$in`, `$nin`, `$exists`, and for
+            declared fields `$gt`, `$gte`, `$lt`, `$lte`. `$and`, `$or` and `$not` combine filters. Names not in
+            `fields` are looked up under `metadata`. OpenSearch query clauses (`{"range": {"year": {"gt": 2020}}}`)
+            are passed on unchanged. Or a list of such filters.
+        fields: Declared top-level fields of the index.
 
     Raises:
-        ValueError: It is not a filter, an operator is unknown, or a value cannot be compared.
+        ValueError: A filter is malformed, an operator is unknown, or a value cannot be compared.
     """
     if filters is None:
         return []
@@ -47,10 +46,10 @@ def filter_clauses(filters: Filters, *, fields: Collection[str] = ()) -> list[Cl
 
 
 def words_equal(path: str, values: Iterable[Any]) -> Clause:
-    """A field of words (`flat_object`, keyword) has one of some values; None is a field that is missing.
+    """A string field (`flat_object`, keyword) has one of the values; None stands for a missing field.
 
     Raises:
-        ValueError: A value is neither a string nor a number nor true or false.
+        ValueError: A value is not a string, number or boolean.
     """
     found = list(dict.fromkeys(_word(path, value) for value in values))
     words = [word for word in found if word is not None]
@@ -64,11 +63,11 @@ def words_equal(path: str, values: Iterable[Any]) -> Clause:
 
 def _clause(name: str, wanted: Any, fields: Collection[str]) -> Clause:  # noqa: ANN401
     if not isinstance(name, str):
-        raise ValueError(f"the name {name!r} of a filter must be a string.")
+        raise ValueError(f"the filter name {name!r} must be a string.")
     if name in _JOINS:
         return _joined(name, wanted, fields)
     if name.startswith("$"):
-        raise ValueError(f"the operator {name!r} joins no filters; take one of {', '.join(_JOINS)}.")
+        raise ValueError(f"{name!r} is not a logical operator; use one of {', '.join(_JOINS)}.")
     path = name if name == "_id" or name in fields or name.startswith("metadata.") else f"metadata.{name}"
     if not isinstance(wanted, Mapping):
         return _any_of(path, wanted)
@@ -81,7 +80,7 @@ def _joined(name: str, filters: Any, fields: Collection[str]) -> Clause:  # noqa
     if name == "$not":
         return negation(every(filter_clauses(filters, fields=fields)))
     if not isinstance(filters, list | tuple):
-        raise ValueError(f"{name!r} joins a list of filters, got {filters!r}.")
+        raise ValueError(f"{name!r} takes a list of filters, got {filters!r}.")
     clauses = [every(filter_clauses(each, fields=fields)) for each in filters]
     return every(clauses) if name == "$and" else some(clauses)
 
@@ -93,7 +92,7 @@ def _operation(path: str, operator: str, value: Any, fields: Collection[str]) ->
             raise ValueError(f"{operator!r} takes a list, got {value!r} for {path!r}.")
         return _any_of(path, value) if operator == "$in" else negation(_any_of(path, value))
     if operator in ("$eq", "$ne") and isinstance(plain(value), list | dict):
-        raise ValueError(f"{operator!r} takes one value, got {value!r} for {path!r}; take $in or $nin for several.")
+        raise ValueError(f"{operator!r} takes one value, got {value!r} for {path!r}; use $in or $nin for several.")
     if operator == "$eq":
         return words_equal(path, [value])
     if operator == "$ne":
@@ -101,11 +100,11 @@ def _operation(path: str, operator: str, value: Any, fields: Collection[str]) ->
     if operator == "$exists":
         return _exists(path) if value else negation(_exists(path))
     if operator not in _RANGES:
-        raise ValueError(f"the operator {operator!r} for {path!r} is unknown; take one of {', '.join(_OPERATORS)}.")
+        raise ValueError(f"the operator {operator!r} for {path!r} is unknown; use one of {', '.join(_OPERATORS)}.")
     if path.partition(".")[0] not in fields:
         raise ValueError(
-            f"{operator!r} cannot compare {path!r}: metadata is kept as words. Declare it as a field of the index, "
-            "with a type such as integer or date."
+            f"{operator!r} cannot compare {path!r}: metadata is indexed as strings. Declare it as a field of the "
+            "index with a type such as integer or date."
         )
     return {"range": {path: {_RANGES[operator]: plain(value)}}}
 
@@ -120,7 +119,7 @@ def _exists(path: str) -> Clause:
 
 
 def _word(path: str, value: Any) -> str | None:  # noqa: ANN401
-    """A value as `flat_object` keeps it: strings as they are, others as JSON writes them."""
+    """A value as `flat_object` indexes it: strings unchanged, other values as JSON."""
     found = plain(value)
     if found is None or isinstance(found, str):
         return found

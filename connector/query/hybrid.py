@@ -1,4 +1,4 @@
-"""Words and features together: one weighted query, or two rankings fused by rank. Pure functions."""
+"""Hybrid search: BM25 and features in one weighted query, or two rankings fused by rank. Pure functions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from connector.types import Hit
 TEXT_FIELDS = ("title", "text")
 
 RANK_CONSTANT = 60
-"""Of Cormack, Clarke and Büttcher 2009, and of most search engines."""
+"""As in Cormack, Clarke and Büttcher 2009 and most search engines."""
 
 
 def words_clauses(text: str, *, boost: float = 1.0) -> list[dict[str, Any]]:
@@ -33,8 +33,8 @@ def build_words_query(text: str, *, filters: Sequence[Mapping[str, Any]] = ()) -
     """Build a query whose score is BM25 over title and text.
 
     Args:
-        text: Of the query.
-        filters: Query clauses that a document must match; they don't change its score.
+        text: The query text.
+        filters: Query clauses that a document must match; they do not change its score.
 
     Raises:
         SearchError: The text is empty or blank.
@@ -57,16 +57,16 @@ def build_hybrid_query(
     """Build one query whose score is the dot product of features plus `weight` times BM25.
 
     Args:
-        text: Of the query, matched in `title` and `text`.
-        features: From feature name to weight in the query.
-        weight: Of BM25, above 0. BM25 is 5 to 30 where a dot product of unit embeddings is below 1.
-        filters: Query clauses that a document must match; they don't change its score.
+        text: The query text, matched in `title` and `text`.
+        features: Query weight of each feature name.
+        weight: Weight of BM25, above 0. BM25 scores are 5 to 30; dot products of unit embeddings are below 1.
+        filters: Query clauses that a document must match; they do not change its score.
         weight_exponent: As in `build_query`.
         space: As in `build_query`.
 
     Raises:
         SearchError: The text is empty or blank.
-        ValueError: `weight` is not above 0, or a feature cannot be searched.
+        ValueError: `weight` is not above 0, or a feature is invalid.
     """
     query = build_query(features, filters=filters, weight_exponent=weight_exponent)
     query["bool"]["should"] += words_clauses(text, boost=weight)
@@ -74,22 +74,22 @@ def build_hybrid_query(
 
 
 def fuse(rankings: Sequence[Sequence[Hit]], *, top_k: int, rank_constant: int = RANK_CONSTANT) -> list[Hit]:
-    """Join rankings by reciprocal rank fusion: a hit scores the sum of 1 / (rank_constant + rank), ranks from 1.
+    """Fuse rankings by reciprocal rank: the score is the sum of 1 / (rank_constant + rank), ranks from 1.
 
     Args:
-        rankings: Hits, best first; scores are not looked at.
-        top_k: Hits to return.
-        rank_constant: The larger, the less the first ranks stand out.
+        rankings: Hits, best first; their scores are ignored.
+        top_k: Number of hits to return.
+        rank_constant: Larger values reduce the advantage of the first ranks.
 
     Returns:
-        The first ranking's hit where several have the document, with the fused score.
+        Hits with fused scores; a document in several rankings keeps the hit of the first.
 
     Raises:
         ValueError: `top_k` or `rank_constant` is below 1.
     """
     if min(top_k, rank_constant) < 1:
         raise ValueError(f"top_k {top_k} and rank_constant {rank_constant} must be at least 1.")
-    # An alias of several indices may hold one id several times, for different documents.
+    # Behind an alias of several indices, one id may name different documents.
     scores: dict[tuple[str, str], float] = defaultdict(float)
     hits: dict[tuple[str, str], Hit] = {}
     for ranking in rankings:

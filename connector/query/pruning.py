@@ -1,4 +1,4 @@
-"""Which of a query's features are worth their postings. Pure functions; names as the neural-search plugin has them."""
+"""Drop query features that are not worth their postings. Pure functions; named as in the neural-search plugin."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ _SHARES = ("max_ratio", "alpha_mass")
 
 @dataclass(frozen=True, slots=True)
 class Pruning:
-    """A rule by which features of a query are left out.
+    """A rule for dropping query features.
 
     Attributes:
-        prune_type: `top_k` keeps the strongest, `max_ratio` those of at least a share of the strongest one's weight,
-            `alpha_mass` the fewest that have a share of all weight, `abs_value` those of at least some weight: all as
-            in neural-search. `posting_budget` keeps the strongest whose postings fit into a budget.
-        prune_ratio: The number, share, weight or budget. A budget is given in multiples of the number of documents:
-            with 0.12 a query reads at most 12 postings for 100 documents, unless its strongest feature alone has more.
+        prune_type: As in neural-search: `top_k` keeps the strongest features, `max_ratio` those with at least a
+            fraction of the maximum weight, `alpha_mass` the fewest that hold a fraction of the total weight,
+            `abs_value` those with at least some weight. `posting_budget` keeps the strongest whose postings fit the
+            budget.
+        prune_ratio: The count, fraction, weight or budget. A budget is in postings per document: with 0.12 a query
+            reads at most 12 postings per 100 documents, unless its strongest feature alone has more.
 
     Raises:
-        ValueError: The type is unknown, or the ratio is out of its range.
+        ValueError: The type is unknown, or the ratio is out of range.
     """
 
     prune_type: PruneType = "none"
@@ -36,7 +37,7 @@ class Pruning:
         if self.prune_type == "top_k" and (self.prune_ratio < 1 or self.prune_ratio != int(self.prune_ratio)):
             raise ValueError(f"top_k keeps a whole number of features, at least 1, got {self.prune_ratio}.")
         if self.prune_type in _SHARES and not 0 < self.prune_ratio <= 1:
-            raise ValueError(f"{self.prune_type} needs a share above 0 and up to 1, got {self.prune_ratio}.")
+            raise ValueError(f"{self.prune_type} needs a fraction above 0 and at most 1, got {self.prune_ratio}.")
         if self.prune_type in ("abs_value", "posting_budget") and not self.prune_ratio > 0:
             raise ValueError(f"{self.prune_type} needs a prune_ratio above 0, got {self.prune_ratio}.")
 
@@ -47,19 +48,19 @@ class Pruning:
 def prune_query(
     features: Mapping[str, float], pruning: Pruning, *, shares: Mapping[str, float] | None = None
 ) -> dict[str, float]:
-    """Leave features of a query out; the strongest one always stays.
+    """Drop features of a query; the strongest one is always kept.
 
     Args:
-        features: From name to weight.
+        features: Weight of each feature name.
         pruning: The rule.
-        shares: The share of the documents that has each feature, for `posting_budget`; a feature that is missing
-            has no postings.
+        shares: Fraction of the documents that have each feature, for `posting_budget`; missing features have no
+            postings.
 
     Returns:
-        What is kept, strongest first.
+        The kept features, strongest first.
 
     Raises:
-        ValueError: A budget is given without shares.
+        ValueError: `posting_budget` is used without shares.
     """
     ordered = sorted(features.items(), key=lambda each: -each[1])
     if not ordered:
@@ -78,7 +79,7 @@ def prune_query(
             kept = _mass(ordered, ratio)
         case "posting_budget":
             if shares is None:
-                raise ValueError("a posting budget needs the share of the documents that each feature is found in.")
+                raise ValueError("posting_budget needs the document frequencies of the features (shares).")
             kept = _within(ordered, ratio, shares)
     return dict(kept or ordered[:1])
 
@@ -96,7 +97,7 @@ def _mass(ordered: list[tuple[str, float]], share: float) -> list[tuple[str, flo
 
 
 def _within(ordered: list[tuple[str, float]], budget: float, shares: Mapping[str, float]) -> list[tuple[str, float]]:
-    """Strongest first; one that no longer fits is passed over, and weaker ones that cost less may follow."""
+    """Keep features greedily, strongest first; one that does not fit is skipped, and cheaper ones may follow."""
     kept: list[tuple[str, float]] = []
     spent = 0.0
     for name, weight in ordered:

@@ -1,4 +1,4 @@
-"""Compact codes scored inside of the server, by a script that any OpenSearch runs. Pure functions."""
+"""Rescore hits by their codes with a Painless script, which runs on any OpenSearch. Pure functions."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ MOST_RESCORED = 5_000
 """Documents that filters keep, at most, for all of them to be scored by codes."""
 
 _FIRST, _LAST = 0x80, 0x7FF
-"""Characters that UTF-8 writes in two bytes: the query goes to the script as a string of them, since the numbers of a
-list are boxed objects to a script."""
+"""First of the characters that UTF-8 encodes in two bytes. The query is passed to the script as a string, since the
+numbers of a list would be boxed objects."""
 _ZERO = (_FIRST + _LAST) // 2
 
 
 def code_mapping() -> dict[str, Any]:
-    """The field that codes live in: doc values, no index, nothing stored twice."""
+    """Mapping of the field for codes: doc values only, not indexed or stored."""
     return {"type": "binary", "doc_values": True}
 
 
 def code_of(hit: Mapping[str, Any]) -> NDArray[np.uint8] | None:
-    """The code of a hit whose `docvalue_fields` were asked for: (num_bytes,), or None if it has none."""
+    """The code (num_bytes,) of a hit searched with `docvalue_fields`, or None if it has none."""
     values = hit.get("fields", {}).get(CODE_FIELD)
     if not values:
         return None
     text: str = values[0]
-    # Without padding, and of the alphabet for URLs in some versions.
+    # Some versions omit the padding and use the URL-safe alphabet.
     packed = base64.urlsafe_b64decode(text.translate(str.maketrans("+/", "-_")) + "=" * (-len(text) % 4))
     return np.frombuffer(packed, dtype=np.uint8)
 
@@ -44,15 +44,15 @@ def build_rescore(code: RotatedCode, query: NDArray[np.float32], window: int) ->
     """Build the value of `rescore` in a search body.
 
     Args:
-        code: Of the index.
+        code: The quantizer of the index.
         query: float32 (dim,), the dense embedding.
-        window: Hits of the first phase that are scored again, per shard.
+        window: Number of first-phase hits per shard to rescore.
 
     Returns:
-        The first `window` hits then score 1 plus the estimated inner product, the others stay behind them.
+        The body part: the first `window` hits score 1 plus the estimated inner product; the others rank below.
 
     Raises:
-        ValueError: `window` is below 1, or the query has other dimensions.
+        ValueError: `window` is below 1, or the query has another dimension.
     """
     if window < 1:
         raise ValueError(f"the window must be at least 1, got {window}.")
@@ -60,10 +60,10 @@ def build_rescore(code: RotatedCode, query: NDArray[np.float32], window: int) ->
 
 
 def build_scan(code: RotatedCode, query: NDArray[np.float32]) -> dict[str, Any]:
-    """Build a query clause that scores every document by its code: slow, and as near to the dense order as codes are.
+    """Build a query clause that scores every document by its code: an exhaustive scan.
 
     Args:
-        code: Of the index.
+        code: The quantizer of the index.
         query: float32 (dim,), the dense embedding.
 
     Raises:
@@ -121,12 +121,12 @@ def rescore_all(
 
 
 def score_by(script: Mapping[str, Any]) -> dict[str, Any]:
-    """Build a query clause that scores every document by a script."""
+    """Build a query clause that scores all documents with a script."""
     return {"script_score": {"query": {"match_all": {}}, "script": dict(script)}}
 
 
 def rescore_by(script: Mapping[str, Any], window: int) -> dict[str, Any]:
-    """Build the value of `rescore` that replaces the score of the first `window` hits by that of a script."""
+    """Build the value of `rescore` that replaces the scores of the first `window` hits by a script's."""
     return {
         "window_size": window,
         "query": {
@@ -139,7 +139,7 @@ def rescore_by(script: Mapping[str, Any], window: int) -> dict[str, Any]:
 
 @lru_cache(maxsize=32)
 def script_source(layout: tuple[Group, ...]) -> str:
-    """The script for codes of some layout: always the same text, so that the server compiles it once."""
+    """The script source for a code layout; constant per layout, so that the server compiles it once."""
     parts, start = [], 0
     for number, group in enumerate(layout):
         end = start + group.num_bytes
@@ -157,7 +157,7 @@ def script_source(layout: tuple[Group, ...]) -> str:
 
 
 def _terms(bits: GridBits) -> str:
-    """The products of the values in one byte with those of the query."""
+    """Source of the products of one byte's values with the query's."""
     per_byte, most = 8 // bits, 2**bits - 1
     return " + ".join(
         f"(q.charAt(j + {place}) - {_ZERO}) * ((x >> {bits * (per_byte - 1 - place)} & {most}) * 2 - {most})"

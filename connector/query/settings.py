@@ -1,4 +1,4 @@
-"""How a query is searched: one value for what a search asks for, what an index stores and what tuning finds."""
+"""Search settings: passed to searches, stored in indices and found by tuning."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any, Self
 from connector.query.pruning import Pruning
 
 DEFAULT_WINDOW = 100
-"""Hits rescored by codes where neither the search nor the index sets a window."""
+"""Rescoring window if neither the search nor the index sets one."""
 
 
 @dataclass(frozen=True, slots=True)
 class SearchSettings:
-    """How a search trades quality for latency; None leaves a setting to the index, or to the encoder.
+    """The trade-off of quality and latency; None uses the default of the index or of the encoder.
 
     Attributes:
-        k_query: Features kept of the query.
-        window: Hits of each shard that are rescored by codes; 0 ranks by features alone.
-        pruning: Which features of the query are dropped.
-        rank_window_size: Hits of each ranking that a hybrid search fuses by rank; an index does not store it.
+        k_query: Number of query features.
+        window: Hits per shard to rescore by codes; 0 disables rescoring.
+        pruning: Rule for dropping query features.
+        rank_window_size: Hits of each ranking that a hybrid search fuses; not stored in an index.
     """
 
     k_query: int | None = None
@@ -30,17 +30,17 @@ class SearchSettings:
 
     @property
     def posting_budget(self) -> float | None:
-        """The posting budget, where `pruning` is one."""
+        """The posting budget, if `pruning` is one."""
         budget = self.pruning is not None and self.pruning.prune_type == "posting_budget"
         return self.pruning.prune_ratio if budget and self.pruning is not None else None
 
     @property
     def features_alone(self) -> Self:
-        """The same without codes, which stored settings do not apply to."""
+        """The settings for a search without rescoring, to which stored settings do not apply."""
         return type(self)(self.k_query, 0, self.pruning or Pruning())
 
     def to_json(self) -> dict[str, Any]:
-        """What an index stores of it.
+        """The settings as stored in an index.
 
         Raises:
             ValueError: The pruning is not a posting budget.
@@ -52,7 +52,7 @@ class SearchSettings:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
-        """Read what `to_json` wrote, by this version or another; unknown keys are ignored."""
+        """Read what `to_json` of any version wrote; unknown keys are ignored."""
         budget = stored.get("posting_budget")
         pruning = None if budget is None else Pruning("posting_budget", budget)
         return cls(stored.get("k_query"), stored.get("window"), pruning)

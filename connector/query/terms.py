@@ -1,8 +1,8 @@
-"""Metadata as terms of one keyword field: what a writer indexes of it, and what a filter asks for. Pure functions.
+"""Typed metadata as terms of one keyword field, for indexing and for filters. Pure functions.
 
-A field for each key would tie a key to one type and an index to a thousand keys. A term is the path of a value, a NUL,
-the kind of the value, and the value, written so that terms of a kind sort as their values do: a range of numbers or of
-dates is a range of terms.
+One field per key would fix the type of each key and limit an index to a thousand keys. A term consists of the path of a
+value, a NUL, the type of the value, and the value, written so that terms of one type sort like their values: a range of
+numbers or dates is a range of terms.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from connector.query.clauses import NOTHING, Clause, negation, some
 
 TERMS_FIELD = "meta_terms"
 META_FIELD = "meta"
-"""What the terms are of: kept in `_source`, and words of it can be asked for as of any `flat_object`."""
+"""The `flat_object` field with the original metadata, kept in `_source`."""
 
 Comparison = Literal["gt", "gte", "lt", "lte"]
 COMPARISONS: dict[str, Comparison] = {">": "gt", ">=": "gte", "<": "lt", "<=": "lte"}
 Naive = Literal["utc", "any"]
-"""What a date without a zone is: one of UTC, or of the zone of what it is compared with (as Haystack has it)."""
+"""How to read a date without a time zone: as UTC, or in the zone of the other operand (as in Haystack)."""
 
 _SEPARATOR = "\0"
 _AFTER_SEPARATOR = "\1"
 _LONGEST = 4_096
-"""Bytes of a path or a string that are written out; a digest stands for longer ones. The server takes 32,766 a term."""
+"""Longest path or string in bytes; longer ones are replaced by a digest. The server allows 32,766 bytes per term."""
 
 _TERMS_PER_CLAUSE = 65_536
 """`index.max_terms_count`."""
@@ -44,14 +44,14 @@ _DAY = datetime.timedelta(days=1)
 
 _EXISTS, _STRING, _LONG, _NUMBER, _WHOLE = "", "s", "h", "n", "w"
 _INSTANT, _LOCAL, _NAIVE = "i", "l", "u"
-"""Of dates: those with a zone by the time in UTC and by their own clock, those without a zone."""
+"""Types of date terms: with a zone by UTC and by local time, and without a zone."""
 
 
 def typed_mappings(rest: str) -> dict[str, Any]:
-    """Build what an index that keeps metadata typed has beside others, for `index_body`.
+    """Build the additional mappings of an index with typed metadata, for `index_body`.
 
     Args:
-        rest: The field for what the index need not look into.
+        rest: Name of the unindexed field.
     """
     return {
         "properties": {
@@ -63,21 +63,21 @@ def typed_mappings(rest: str) -> dict[str, Any]:
 
 
 def terms_of(metadata: Mapping[str, Any]) -> list[str]:
-    """Return the terms that find metadata, each once.
+    """Return the distinct terms of metadata.
 
     Args:
-        metadata: As JSON has it, nested as it likes; None is as if it were not there.
+        metadata: Any JSON object; None values count as missing.
     """
     return list(dict.fromkeys(term for key, value in metadata.items() for term in _terms(key, value)))
 
 
 def equal(path: str, value: Any, *, naive: Naive = "utc") -> Clause:  # noqa: ANN401
-    """A value, or one of a list's, is equal to another; a list or an object to all of one. None is what is missing."""
+    """The field equals the value or contains it in a list; lists and objects must match fully. None means missing."""
     return any_of(path, [value], naive=naive)
 
 
 def any_of(path: str, values: Iterable[Any], *, naive: Naive = "utc") -> Clause:
-    """A value is equal to one of some; nothing is where there are none."""
+    """The field equals one of the values; an empty list matches nothing."""
     wanted: dict[str, None] = {}
     clauses: list[Clause] = []
     for value in map(plain, values):
@@ -92,17 +92,17 @@ def any_of(path: str, values: Iterable[Any], *, naive: Naive = "utc") -> Clause:
 
 
 def exists(path: str) -> Clause:
-    """A value is there and is not None, be it empty."""
+    """The field has a value other than None; it may be empty."""
     return {"term": {TERMS_FIELD: {"value": _term(path, _EXISTS, "")}}}
 
 
 def missing(path: str) -> Clause:
-    """No value is there, or it is None."""
+    """The field is missing or None."""
     return negation(exists(path))
 
 
 def compare(path: str, operator: str, value: Any, *, naive: Naive = "utc") -> Clause:  # noqa: ANN401
-    """A number or a date compares to another by one of `COMPARISONS`. Nothing does to NaN.
+    """The field compares to a number or date by one of `COMPARISONS`. Comparisons with NaN match nothing.
 
     Raises:
         ValueError: The value is neither a number nor an ISO date.
@@ -118,12 +118,12 @@ def compare(path: str, operator: str, value: Any, *, naive: Naive = "utc") -> Cl
 
 
 def contains(path: str, text: str, *, ignore_case: bool) -> Clause:
-    """A string, or one of a list's, holds another one. Strings of more than 4,096 bytes are not looked into."""
+    """A string field, or a string in a list, contains a substring. Strings above 4,096 bytes are not searched."""
     prefix = _term(path, _STRING, "")
     if not ignore_case:
         pattern = "*".join(re.sub(r"([*?\\])", r"\\\1", part) for part in (prefix, text, ""))
         return {"wildcard": {TERMS_FIELD: {"value": pattern}}}
-    # The server's own way of ignoring case knows ASCII alone, and ignores that of the path as well.
+    # The server's `case_insensitive` covers only ASCII and would apply to the path as well.
     pattern = f"{''.join(map(_escaped, prefix))}.*{''.join(map(_either_case, text))}.*"
     return {"regexp": {TERMS_FIELD: {"value": pattern, "flags": "NONE"}}}
 
@@ -164,11 +164,11 @@ def _equal_terms(path: str, value: Any, naive: Naive) -> Iterator[str]:  # noqa:
         if value == value:  # NaN equals nothing
             yield _term(path, _NUMBER, _sortable(value))
     else:
-        raise ValueError(f"a value of metadata is what JSON holds, got {value!r} for {path!r}.")
+        raise ValueError(f"a metadata value must be a JSON value, got {value!r} for {path!r}.")
 
 
 def _asked(date: datetime.datetime, naive: Naive) -> list[tuple[str, datetime.datetime]]:
-    """The kinds of terms that a date is compared with, and as what."""
+    """The term types to compare a date with, and the date to compare for each."""
     local = date.replace(tzinfo=None)
     if naive == "utc":
         return [(_INSTANT, date), (_NAIVE, date)]
@@ -194,7 +194,7 @@ def _whole(path: str, value: Any) -> str:  # noqa: ANN401
 
 
 def _numbers(value: Any) -> Any:  # noqa: ANN401
-    """Truth values as Python counts them, so that lists are equal as Python's are."""
+    """Booleans as numbers, so that lists compare equal as in Python."""
     if isinstance(value, Mapping):
         return {key: _numbers(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -211,7 +211,7 @@ def _digest(text: str) -> str:
 
 
 def _sortable(number: float) -> str:
-    """A number as hexadecimal digits that sort as numbers do, exact for integers that no float holds."""
+    """A number as hexadecimal digits that sort numerically; exact for integers beyond float precision."""
     try:
         base = float(number)
     except OverflowError:
@@ -230,7 +230,7 @@ def _ordered_bits(number: float) -> str:
 
 
 def _date(text: str) -> datetime.datetime | None:
-    """The moment that a string names by ISO 8601, with or without time and zone; None where it names none."""
+    """Parse an ISO 8601 date, with or without time and zone; None if the string is not one."""
     if not _DATE.match(text):
         return None
     try:
@@ -240,9 +240,9 @@ def _date(text: str) -> datetime.datetime | None:
 
 
 def _moment(date: datetime.datetime) -> str:
-    """Microseconds since a day before the year 1, in UTC, as digits that sort."""
+    """Microseconds since a day before year 1, in UTC, as digits that sort."""
     aware = date if date.tzinfo is not None else date.replace(tzinfo=_UTC)
-    # A difference, and no conversion to UTC: that fails at the first and the last day of all years.
+    # A difference instead of a conversion to UTC, which overflows on the first and last representable day.
     return f"{(aware - _BEGIN + _DAY) // datetime.timedelta(microseconds=1):018d}"
 
 

@@ -1,4 +1,4 @@
-"""A sparse index for programs that run an event loop: the same methods, awaited."""
+"""`SparseIndex` for asyncio programs."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from connector.search.threads import InThreads, awaited
 
 
 class AsyncSparseIndex(InThreads[SparseIndex]):
-    """Does as a `SparseIndex` does, without holding up the event loop.
+    """A `SparseIndex` whose methods are awaited and run in threads, so they do not block the event loop.
 
     Args:
-        index: Does the work; it may be used directly as well.
+        index: The wrapped index; it may also be used directly.
     """
 
     def __init__(self, index: SparseIndex) -> None:

@@ -1,4 +1,4 @@
-"""The retriever for programs that run an event loop: the same methods, awaited."""
+"""`Retriever` for asyncio programs."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from connector.search.threads import InThreads, awaited
 
 
 class AsyncRetriever(InThreads[Retriever]):
-    """Searches as a `Retriever` does, without holding up the event loop.
+    """A `Retriever` whose methods are awaited and run in threads, so they do not block the event loop.
 
-    A search encodes its query, which keeps a processor busy, and then waits for the server; both happen in a thread.
-    Clients of opensearch-py may be shared by threads: give theirs a `pool_maxsize` of as many searches as run at once.
+    A search encodes its query (CPU work) and then waits for the server; both happen in a thread. opensearch-py clients
+    are thread-safe: set the client's `pool_maxsize` to the number of concurrent searches.
 
     Args:
-        retriever: Does the work; it may be used directly as well.
+        retriever: The wrapped retriever; it may also be used directly.
     """
 
     def __init__(self, retriever: Retriever) -> None:

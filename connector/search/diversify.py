@@ -1,4 +1,4 @@
-"""Hits that are near to a query and far from each other: maximal marginal relevance (Carbonell and Goldstein 1998)."""
+"""Maximal marginal relevance: hits that are relevant but differ from each other (Carbonell and Goldstein 1998)."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from connector.types import Document, Hit, SparseVectors
 def diversify(
     client: OpenSearch, retriever: Retriever, query: str, hits: Sequence[Hit], *, top_k: int, relevance: float
 ) -> list[Hit]:
-    """Choose hits one by one: each is near to the query and far from those before.
+    """Select hits greedily: each is similar to the query and dissimilar to those selected before.
 
-    Documents are compared by the codes that the index keeps of their embeddings, or else encoded again.
+    Documents are compared by the codes stored in the index; documents without a code are encoded again.
 
     Args:
-        client: Reads the codes.
-        retriever: Found the hits.
-        query: That they were found by.
-        hits: To choose from, with title and text.
-        top_k: Hits to return.
-        relevance: What nearness to the query weighs, 0 to 1; the rest is for distance from the hits before.
+        client: Used to read the codes.
+        retriever: The retriever that found the hits.
+        query: The query that found them.
+        hits: The candidates, with title and text.
+        top_k: Number of hits to return.
+        relevance: Weight of similarity to the query, 0 to 1; the remainder weighs diversity.
 
     Returns:
-        The chosen hits, in the order in which they were chosen, each with its own score.
+        The selected hits in the order of selection, with their original scores.
 
     Raises:
         ValueError: `top_k` is below 1, or `relevance` is not between 0 and 1.
-        opensearchpy.TransportError: As the server has it.
+        opensearchpy.TransportError: The server rejected the request.
     """
     if top_k < 1 or not 0 <= relevance <= 1:
         raise ValueError(f"top_k {top_k} must be at least 1, and the weight of relevance {relevance} between 0 and 1.")
@@ -49,12 +49,12 @@ def diversify(
 
 
 def choose(query: NDArray[np.float32], documents: NDArray[np.float32], *, count: int, relevance: float) -> list[int]:
-    """Choose rows by maximal marginal relevance, by the cosine.
+    """Select rows by maximal marginal relevance with cosine similarity.
 
     Args:
         query: (dim,).
         documents: (n, dim).
-        count: Rows to choose.
+        count: Number of rows to select.
         relevance: As for `diversify`.
     """
     units = _units(documents)
@@ -80,7 +80,7 @@ def _content(hit: Hit) -> str:
 
 
 def _dense(encoder: TextEncoder, hits: Sequence[Hit], codes: Mapping[str, NDArray[np.uint8]]) -> NDArray[np.float32]:
-    """Embeddings of hits: what their codes stand for, or else their texts'."""
+    """Embeddings of hits: decoded from their codes, or else encoded from their texts."""
     missing = [row for row, hit in enumerate(hits) if hit.doc_id not in codes]
     coded = [row for row, hit in enumerate(hits) if hit.doc_id in codes]
     embeddings: dict[int, NDArray[np.float32]] = {}
@@ -93,7 +93,7 @@ def _dense(encoder: TextEncoder, hits: Sequence[Hit], codes: Mapping[str, NDArra
 
 
 def _sparse(encoder: TextEncoder, query: str, hits: Sequence[Hit]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The features of a query and of hits, for encoders that have no embeddings."""
+    """Feature vectors of a query and of hits, for encoders without embeddings."""
     asked, found = encoder.encode_query([query]), encoder.encode_document([_content(hit) for hit in hits])
     names = np.unique(np.concatenate([asked.features.ravel(), found.features.ravel()]))
     return _spread(asked, names)[0], _spread(found, names)
@@ -101,7 +101,7 @@ def _sparse(encoder: TextEncoder, query: str, hits: Sequence[Hit]) -> tuple[NDAr
 
 def _spread(vectors: SparseVectors, names: NDArray[np.int32]) -> NDArray[np.float32]:
     rows = np.zeros((len(vectors.weights), len(names)), dtype=np.float32)
-    # Slots that are unused weigh 0, whatever feature they name.
+    # Unused slots have weight 0, whatever feature they name.
     np.maximum.at(rows, (np.arange(len(rows))[:, None], np.searchsorted(names, vectors.features)), vectors.weights)
     return rows
 

@@ -1,4 +1,4 @@
-"""Whether the encoder of an index still finds what its codes say is nearest, without any query and any model."""
+"""Measure the recall of an index against a scan of its codes, without queries and without running a model."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _TOP_K = 10
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """How an index does.
+    """The condition of an index.
 
     Attributes:
-        documents: That it holds.
-        cells: Of its dictionary; None where its encoder is of another kind.
-        sampled: Documents drawn at random, each in the place of a query.
-        recall: Share found, by the index's default settings, of the 10 documents that a scan of all codes puts first.
+        documents: Number of documents in the index.
+        cells: Number of cells of its dictionary; None for other encoders.
+        sampled: Number of randomly drawn documents that served as queries.
+        recall: Fraction of the top 10 of a scan of all codes that the index's default settings find.
     """
 
     documents: int
@@ -37,15 +37,15 @@ class Diagnosis:
 
 
 def diagnose(client: OpenSearch, retriever: Retriever, *, sample: int = 50, seed: int = 0) -> Diagnosis:
-    """Search with random documents, and compare what is found with a scan of all codes.
+    """Search with random documents as queries and compare the hits with a scan of all codes.
 
-    Their embeddings are read from the codes, so that no model runs.
+    Their embeddings are decoded from the codes, so no model runs.
 
     Args:
-        client: A ready client.
-        retriever: Of an index with codes.
-        sample: Documents to be drawn. A scan takes about a second for a million documents.
-        seed: Of the draw.
+        client: A connected client.
+        retriever: Retriever of an index with codes.
+        sample: Number of documents to draw. Each scan takes about a second per million documents.
+        seed: Random seed of the sample.
 
     Raises:
         SearchError: The index has no codes, or no documents.
@@ -53,7 +53,7 @@ def diagnose(client: OpenSearch, retriever: Retriever, *, sample: int = 50, seed
     code, index, encoder = retriever.encoder.code, retriever.schema.index, retriever.encoder
     if code is None:
         raise SearchError(
-            f"Index {index!r} has no codes to compare hits with; a copy of it with codes can be examined."
+            f"Index {index!r} stores no codes to compare hits with; re-encode it into an index with codes."
         )
     drawn = at_random({"exists": {"field": CODE_FIELD}}, seed=seed)
     body = {"size": sample, "query": drawn, "docvalue_fields": [CODE_FIELD], "_source": ["title", "text"]}
@@ -61,7 +61,7 @@ def diagnose(client: OpenSearch, retriever: Retriever, *, sample: int = 50, seed
         hits = client.search(index=index, body=body)["hits"]["hits"]
     coded = [(packed, hit["_source"]) for hit in hits if (packed := code_of(hit)) is not None]
     if not coded:
-        raise SearchError(f"Index {index!r} holds no document with a code.")
+        raise SearchError(f"Index {index!r} has no document with a code.")
     embeddings = code.decode(np.stack([packed for packed, _ in coded]))
     texts = [Document("", source.get("text", ""), source.get("title", "")).content for _, source in coded]
     setting = retriever.defaults(_TOP_K)

@@ -1,4 +1,4 @@
-"""The last queries of an index, encoded: many are asked again, and a service encodes several in one pass."""
+"""A least-recently-used cache of encoded queries."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from threading import Lock
 from typing import Any, NamedTuple
 
 Key = tuple[str, int | None, int | None]
-"""Query, features kept, and hits that codes rescore."""
+"""Query text, number of features, and number of hits to rescore."""
 
 
 class EncodedQuery(NamedTuple):
-    """What a query became.
+    """An encoded query.
 
     Attributes:
-        features: From name to weight, before pruning.
-        rescore: How its hits are scored again; None without codes.
+        features: Weight of each feature name, before pruning.
+        rescore: The `rescore` part of the search body; None without codes.
     """
 
     features: dict[str, float]
@@ -23,10 +23,10 @@ class EncodedQuery(NamedTuple):
 
 
 class EncodedQueries:
-    """The queries that were used last. Safe to use from several threads.
+    """The most recently used queries. Thread-safe.
 
     Args:
-        size: How many are kept; 0 for none.
+        size: Capacity; 0 disables the cache.
     """
 
     def __init__(self, size: int) -> None:
@@ -35,7 +35,7 @@ class EncodedQueries:
         self._lock = Lock()
 
     def get(self, key: Key) -> EncodedQuery | None:
-        """What a query became, None if that is not known."""
+        """Return the encoded query, or None if it is not cached."""
         with self._lock:
             encoded = self._kept.get(key)
             if encoded is not None:
@@ -43,7 +43,7 @@ class EncodedQueries:
             return encoded
 
     def put(self, key: Key, encoded: EncodedQuery) -> None:
-        """Remember a query, and forget the one that was not used for longest."""
+        """Cache a query and evict the least recently used one."""
         with self._lock:
             self._kept[key] = encoded
             self._kept.move_to_end(key)

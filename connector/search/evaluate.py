@@ -1,4 +1,4 @@
-"""The quality of sparse search on a live index, beside exact dense search with the same base model."""
+"""Measure the quality of sparse search on a live index beside exact dense search with the same base model."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from connector.search.retriever import Retriever
 from connector.types import Document, Hit
 
 Search = Callable[[Retriever, Sequence[str], int], list[list[Hit]]]
-"""A retriever, queries and how many hits of each -> hits."""
+"""Takes a retriever, queries and the number of hits per query; returns the hits."""
 
 _BLOCK = 512
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What was measured.
+    """The measured quality.
 
     Attributes:
-        figures: From system (`k-sparse`, `exact dense`, `share of dense`) to metric to value. An encoder without a
-            dense model in it (SPLADE) has the first only.
-        sparse_run: The hits that the figures of `k-sparse` come from.
+        figures: Values by system (`k-sparse`, `exact dense`, `share of dense`) and metric. Encoders without a dense
+            model (SPLADE) have only the first system.
+        sparse_run: The hits behind the `k-sparse` figures.
     """
 
     figures: Mapping[str, Mapping[str, float]]
@@ -55,22 +55,22 @@ def evaluate(
     search: Search | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Evaluation:
-    """Search the judged queries and compute NDCG@10, MRR@10 and Recall@100 (ir-measures).
+    """Run the judged queries and compute NDCG@10, MRR@10 and Recall@100 (ir-measures).
 
     Args:
-        corpus: All documents of the set; if there are none, there is no exact dense search.
-        judged: Its queries and judgements.
-        encoder: Of the index.
-        client: A ready client.
-        index: Must exist and be of this encoder.
+        corpus: All documents of the set; if empty, exact dense search is skipped.
+        judged: The queries and relevance judgements.
+        encoder: The encoder of the index.
+        client: A connected client.
+        index: An existing index of this encoder.
         write: Write the corpus into the index first.
-        embeddings: (n, dim), of the corpus where they are known.
-        settings: Of the searches.
-        search: Searches in another way than by `search_many` with `settings`.
-        progress: Called with the number of documents encoded.
+        embeddings: (n, dim), embeddings of the corpus if they are already known.
+        settings: Search settings.
+        search: Search function to use instead of `search_many` with `settings`.
+        progress: Called with the number of encoded documents.
 
     Raises:
-        BulkWriteError: A document of the corpus was refused: figures would be of another corpus.
+        BulkWriteError: A document was refused, so the figures would describe another corpus.
     """
     retriever = Retriever(client, index, encoder, source=False)
     encoder = retriever.encoder

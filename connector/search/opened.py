@@ -1,4 +1,4 @@
-"""An index as its schema says, and the encoder that goes with it: queries become what is searched here."""
+"""An index opened with its schema and encoder: turns query texts into search bodies."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 
 class OpenedIndex:
-    """An index whose schema was read, opened with the encoder that wrote it.
+    """An index whose schema was read, with the encoder that wrote it.
 
     Args:
-        client: A ready client.
-        schema: Of the index or alias.
-        encoder: Of the fingerprint that the index records, once it has the statistics that the index keeps.
+        client: A connected client.
+        schema: Schema of the index or alias.
+        encoder: The encoder; with the statistics stored in the index, its fingerprint must equal the recorded one.
         source: Fields to return with each hit.
-        cached_queries: How many of the last single queries are kept encoded.
+        cached_queries: Capacity of the cache of encoded queries.
 
     Raises:
         EncoderMismatchError: Another encoder wrote the index.
@@ -60,10 +60,10 @@ class OpenedIndex:
         self.cache = EncodedQueries(cached_queries)
 
     def resolve(self, settings: SearchSettings, top_k: int) -> SearchSettings:
-        """Fill in what a search leaves to the index; only `k_query` may remain None, for the encoder's own number.
+        """Replace unset settings by the index's defaults; only `k_query` may remain None (the encoder's default).
 
         Raises:
-            SearchError: A window is asked for, and the index has no codes.
+            SearchError: A rescoring window is set but the index has no codes.
         """
         window, pruning, k_query = self._window(settings.window, top_k), settings.pruning, settings.k_query
         if k_query is None:
@@ -75,10 +75,10 @@ class OpenedIndex:
         return SearchSettings(k_query, window, pruning)
 
     def encode(self, query: str, settings: SearchSettings) -> tuple[dict[str, float], dict[str, Any] | None]:
-        """The features of one query that are searched, and how its hits are rescored.
+        """Encode one query; return its pruned features and the `rescore` part of the body.
 
         Raises:
-            SearchError: The query is empty or too long, or has no features.
+            SearchError: The query is empty, too long, or has no features.
         """
         key = query, settings.k_query, settings.window
         encoded = self.cache.get(key)
@@ -92,9 +92,9 @@ class OpenedIndex:
         return dict(features), encoded.rescore
 
     def encode_ahead(self, queries: Sequence[str], settings: SearchSettings) -> None:
-        """Encode queries in one pass, those that are not in the cache, so that `encode` finds them there.
+        """Encode the queries that are not cached in one batch, so that `encode` finds them in the cache.
 
-        One that `encode` refuses is left to it.
+        Queries that `encode` would refuse are skipped.
         """
         keys = {query: (query, settings.k_query, settings.window) for query in queries}
         missing = [query for query, key in keys.items() if key not in self.cache and self._is_readable(query)]
@@ -104,7 +104,7 @@ class OpenedIndex:
     def encode_many(
         self, queries: list[str], settings: SearchSettings
     ) -> tuple[list[dict[str, float]], list[dict[str, Any] | None]]:
-        """The same of many queries; those that are too long are cut, and some may have no features."""
+        """Encode many queries; queries that are too long are truncated, and some may have no features."""
         encoded = self._encode_apart(queries, settings)
         return self._prune([each.features for each in encoded], settings.pruning), [each.rescore for each in encoded]
 
@@ -114,8 +114,8 @@ class OpenedIndex:
             return max(DEFAULT_WINDOW if stored is None else stored, 10 * top_k) if window is None else window
         if window:
             raise SearchError(
-                f"Index {self.schema.index!r} has no codes to rescore {window} hits by; search it without a window, or "
-                "encode it again into an index with codes."
+                f"Index {self.schema.index!r} stores no codes, so it cannot rescore {window} hits; search without a "
+                "window, or re-encode it into an index with codes."
             )
         return 0
 
@@ -150,4 +150,4 @@ class OpenedIndex:
         limit = self.encoder.max_seq_length
         tokens = self.encoder.count_tokens(query)
         if limit is not None and tokens > limit:
-            raise SearchError(f"The query has {tokens} tokens, the encoder reads {limit}; shorten it.")
+            raise SearchError(f"The query has {tokens} tokens, but the encoder reads at most {limit}; shorten it.")

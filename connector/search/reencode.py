@@ -1,4 +1,4 @@
-"""Blue and green: the documents of an index in the features of another encoder, checked before searches go there."""
+"""Blue-green re-encoding: copy an index with another encoder and check the copy before the alias switches."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ _WORDS = 12
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """How a new index compares with the one whose place it is to take.
+    """How a new index compares with the index it is to replace.
 
     Attributes:
-        documents: Of the old index.
-        new_documents: Of the new one.
-        sampled: Documents drawn at random from the old one.
-        differing: Ids of these that the new one lacks, or holds with another content or routing.
-        found: The share of these that the old one finds among the first 10 by their own first words.
-        new_found: The same of the new one.
+        documents: Number of documents in the old index.
+        new_documents: Number of documents in the new index.
+        sampled: Number of documents sampled from the old index.
+        differing: Ids of sampled documents that the new index lacks or holds with other content or routing.
+        found: Known-item recall of the old index: the fraction of the sample found in the top 10 by their first words.
+        new_found: Known-item recall of the new index.
     """
 
     documents: int
@@ -48,10 +48,10 @@ class Comparison:
     new_found: float
 
     def objections(self, tolerance: float) -> list[str]:
-        """Why the new index should not take the place of the old one.
+        """Return the reasons why the new index should not replace the old one.
 
         Args:
-            tolerance: How much lower `new_found` may be.
+            tolerance: Largest allowed drop from `found` to `new_found`.
         """
         said = []
         if self.new_documents != self.documents:
@@ -60,21 +60,21 @@ class Comparison:
             names = ", ".join(self.differing[:3])
             said.append(f"{len(self.differing)} of {self.sampled} sampled documents are missing or differ ({names})")
         if self.new_found < self.found - tolerance:
-            said.append(f"it finds {self.new_found:.1%} of them by their own words, the old one {self.found:.1%}")
+            said.append(f"its known-item recall is {self.new_found:.1%}, that of the old index {self.found:.1%}")
         return said
 
 
 def read_index(client: OpenSearch, index: str) -> Iterator[Document]:
-    """Read all documents of an index, with their versions and routings.
+    """Read all documents of an index with their versions and routings.
 
-    A document that is written into another index with its version does not overwrite a newer one there.
+    Writing a document with its version to another index does not overwrite a newer one there.
 
     Args:
-        client: A ready client.
-        index: The index, or several joined by commas; an alias would leave out what its filter and routing do.
+        client: A connected client.
+        index: One index, or several joined by commas. Not an alias: its filter and routing would hide documents.
 
     Raises:
-        ClusterError: The server is away or does not permit it.
+        ClusterError: The server is unreachable or denies access.
     """
     with explained(client):
         for hit in scan(client, index=index, query=all_of(()) | {"version": True}):
@@ -82,27 +82,27 @@ def read_index(client: OpenSearch, index: str) -> Iterator[Document]:
 
 
 def copied_settings(client: OpenSearch, index: str) -> dict[str, Any]:
-    """Read the settings of an index that one in its place should have.
+    """Read the settings of an index that its replacement should share.
 
     Raises:
-        ClusterError: The server is away or does not permit it.
-        IndexMappingError: It is an alias of several indices.
+        ClusterError: The server is unreachable or denies access.
+        IndexMappingError: The name is an alias of several indices.
     """
     with explained(client):
         replies = list(client.indices.get_settings(index=index).values())
     if len(replies) > 1:
-        raise IndexMappingError(f"{index} joins {len(replies)} indices; name one of them.")
+        raise IndexMappingError(f"{index} is an alias of {len(replies)} indices; name one of them.")
     own = replies[0]["settings"]["index"]
     return {name: own[name] for name in _COPIED_SETTINGS if name in own}
 
 
 def compare_indices(client: OpenSearch, old: Retriever, new: Retriever, *, sample: int = 200) -> Comparison:
-    """Compare counts, the content of random documents, and whether these are found.
+    """Compare the counts, the content of sampled documents and known-item recall.
 
     Raises:
-        ClusterError, SearchError: As the server has it.
+        ClusterError, SearchError: The server rejected a request.
     """
-    # Not an alias, which may hide documents.
+    # Not by the alias, which may hide documents.
     names = [",".join(each.schema.names) for each in (old, new)]
     with explained(client):
         client.indices.refresh(index=",".join(names))
@@ -118,31 +118,31 @@ def compare_indices(client: OpenSearch, old: Retriever, new: Retriever, *, sampl
 
 
 def check_switch(client: OpenSearch, name: str, index: str, *, delete_old: bool = False) -> None:
-    """Make sure that `switch_alias` can do the same later, before documents are encoded for it.
+    """Check before encoding that `switch_alias` will be possible afterwards.
 
     Raises:
-        ClusterError: The server is away or does not permit it.
-        IndexMappingError: `name` is an index and is not to be deleted.
+        ClusterError: The server is unreachable or denies access.
+        IndexMappingError: `name` is an index and `delete_old` is not set.
     """
     with explained(client):
         taken = bool(client.indices.exists(index=name)) and not client.indices.exists_alias(name=name)
     if taken and not delete_old:
         raise IndexMappingError(
-            f"{name} is an index, and no alias can have its name while it exists. Delete it at the end "
+            f"{name} is an index, so no alias can take its name while it exists. Delete it at the end "
             f"(--delete-old), or keep both (--no-switch) and search {index}."
         )
 
 
 def check_target(schema: IndexSchema, index: str, there: IndexSchema | None) -> None:
-    """Make sure that an index can take the place of what a schema describes: it is another one, and no alias.
+    """Check that an index can replace the one that a schema describes: a different index, not an alias.
 
     Args:
-        schema: Of what is to be replaced.
-        index: The name of the new index.
-        there: What is found under this name, None if nothing is.
+        schema: Schema of the index to replace.
+        index: Name of the new index.
+        there: Schema found under this name, None if there is none.
 
     Raises:
-        IndexMappingError: It is not.
+        IndexMappingError: It cannot.
     """
     if index == schema.index:
         raise IndexMappingError(f"{index} is the source; give the new index another name, e.g. {index}-2.")
@@ -153,20 +153,20 @@ def check_target(schema: IndexSchema, index: str, there: IndexSchema | None) -> 
 
 
 def switch_alias(client: OpenSearch, name: str, index: str, *, delete_old: bool = False) -> list[str]:
-    """Let an alias name an index, and no other any more, in one step; it keeps its filter and its routing.
+    """Point an alias at one index only, atomically; the alias keeps its filter and routing.
 
     Args:
-        client: A ready client.
-        name: The alias. It may be the name of an index if that is to be deleted.
-        index: The index that it is to name.
-        delete_old: Delete the indices that it named; their other aliases then name the new one as well.
+        client: A connected client.
+        name: The alias, or the name of an index that `delete_old` deletes.
+        index: The index to point at.
+        delete_old: Delete the indices behind the alias; their other aliases move to the new index.
 
     Returns:
-        The indices that it named before.
+        The indices that the alias named before.
 
     Raises:
-        ClusterError: The server is away or does not permit it.
-        IndexMappingError: As for `check_switch`, or it is an alias that says something else of each of its indices.
+        ClusterError: The server is unreachable or denies access.
+        IndexMappingError: As in `check_switch`, or the alias has a different filter or routing for each index.
     """
     check_switch(client, name, index, delete_old=delete_old)
     with explained(client):
@@ -176,7 +176,7 @@ def switch_alias(client: OpenSearch, name: str, index: str, *, delete_old: bool 
         old = [each for each in named if each != index]
         kept = {name: _said_of_documents(name, [replies[each]["aliases"][name] for each in old if each in replies])}
         if delete_old:
-            # They would go with the index that is deleted.
+            # They would be deleted with the index.
             for each in old:
                 others = client.indices.get_alias(index=each)[each]["aliases"]
                 kept = {alias: _said_of_documents(alias, [said]) for alias, said in others.items()} | kept
@@ -196,8 +196,7 @@ def _said_of_documents(name: str, aliases: Sequence[Mapping[str, Any]]) -> dict[
     said = [{key: alias[key] for key in _KEPT_OF_ALIASES if key in alias} for alias in aliases]
     if any(each != said[0] for each in said):
         raise IndexMappingError(
-            f"The alias {name!r} has another filter or routing for each of its indices; point it at the new index by "
-            "hand."
+            f"The alias {name!r} has a different filter or routing for each of its indices; switch it by hand."
         )
     return said[0] if said else {}
 
@@ -216,7 +215,7 @@ def _is_same(hit: Mapping[str, Any], copy: Mapping[str, Any]) -> bool:
 
 
 def _digest(source: Mapping[str, Any]) -> str:
-    """Of what a document is, whatever the order of its keys and whether empty ones are left out."""
+    """Digest of a document's content, independent of key order and of empty keys."""
     content = {name: value for name, value in source.items() if value not in ("", {}, None)}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

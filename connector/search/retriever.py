@@ -1,4 +1,4 @@
-"""Text to hits: an encoder in front of a searcher."""
+"""Search by text: encode the query, build the request, return hits."""
 
 from __future__ import annotations
 
@@ -30,27 +30,27 @@ T = TypeVar("T")
 
 _RANK_WINDOW_SIZE = 100
 _ATTEMPTS = 3
-"""Times that a search is made while the index is replaced again and again."""
+"""Attempts of one search if the index keeps being replaced."""
 
 
 class Retriever:
     """Searches an index with the encoder that wrote it.
 
-    An alias is searched by its name, so that its filter and routing apply. If the alias or index is replaced, searches
-    continue in the new one if the same encoder wrote it, or if the cluster keeps its dictionary. Otherwise they raise
-    `EncoderMismatchError`, or `IndexMappingError` if it is not one of ours; `ClusterError` if the server is away.
+    An alias is searched by its name, so its filter and routing apply. If the alias or index is replaced, searches
+    continue in the new index if the same encoder wrote it or if the cluster stores its dictionary. Otherwise they raise
+    `EncoderMismatchError`, `IndexMappingError` (not an index of ksparse) or `ClusterError` (server unreachable).
 
     Args:
-        client: A ready client.
+        client: A connected client.
         index: The index or alias.
-        encoder: The one that wrote the index; None loads the one that the index names or keeps.
-        source: Names of the fields to return with each hit, or whether to return all that are stored.
-        cached_queries: How many of the last single queries are kept encoded, since many are asked again; 0 for none.
+        encoder: The encoder that wrote the index; None loads the one that the index names or stores.
+        source: Names of the fields to return with each hit, or whether to return all stored fields.
+        cached_queries: Capacity of the cache of encoded queries; 0 disables it.
 
     Raises:
         EncoderMismatchError: Another encoder wrote the index.
-        IndexMappingError: There is no such index, or it is not one of ours.
-        ClusterError: The server is away or does not permit it.
+        IndexMappingError: The index does not exist, or ksparse did not create it.
+        ClusterError: The server is unreachable or denies access.
     """
 
     def __init__(
@@ -72,22 +72,22 @@ class Retriever:
 
     @property
     def schema(self) -> IndexSchema:
-        """What the index says of itself, when it was last read."""
+        """The schema of the index when it was last read."""
         return self._opened.schema
 
     @property
     def encoder(self) -> TextEncoder:
-        """The encoder, with the statistics that the index keeps."""
+        """The encoder, calibrated with the statistics stored in the index."""
         return self._opened.encoder
 
     @property
     def frequencies(self) -> DocumentFrequencies:
-        """The share of the documents that has each feature."""
+        """Document frequency of each feature, as a fraction of all documents."""
         return self._opened.frequencies
 
     @property
     def searcher(self) -> Searcher:
-        """Searches the index by features; raises `StaleSchemaError` where it was replaced."""
+        """The searcher by features; raises `StaleSchemaError` if the index was replaced."""
         return self._opened.searcher
 
     def search(
@@ -100,22 +100,22 @@ class Retriever:
         explain: bool = False,
         options: SearchOptions = NO_OPTIONS,
     ) -> list[Hit]:
-        """Return the documents nearest to a query.
+        """Return the documents most similar to a query.
 
         Args:
-            query: At most as many tokens as the encoder reads.
-            top_k: Hits asked for, 1 to 10,000.
+            query: The query text; it must fit into the encoder's maximum length.
+            top_k: Number of hits, 1 to 10,000.
             settings: Without `k_query`, the settings that the index stores apply, then the encoder's own number of
                 features, or its `k_candidates` where hits are rescored and nothing is pruned: candidates need no order.
                 Without `window`, at least ten times `top_k` hits are rescored where the index has codes; their scores
                 are 1 plus the estimated inner product.
-            filters: Query clauses that a document must match; they do not change its score.
-            explain: Keep with each hit why it was found (`Hit.explain`).
-            options: What else is asked for: a least score, fields, highlights, routing.
+            filters: Filters that a document must match; they do not change scores.
+            explain: Store the contribution of each feature with each hit (`Hit.explain`).
+            options: Minimum score, returned fields, highlighting, routing.
 
         Raises:
-            SearchError: The query is empty or too long, the server refuses it, or a window is asked for and the index
-                has no codes.
+            SearchError: The query is empty or too long, the server rejects it, or a window is set and the index has
+                no codes.
         """
         return self._search(query, settings, top_k=top_k, filters=filters, explain=explain, options=options)
 
@@ -154,11 +154,11 @@ class Retriever:
         filters: Sequence[Mapping[str, Any]] = (),
         options: SearchOptions = NO_OPTIONS,
     ) -> Hit:
-        """Return one document as `search` would, with the reason (`Hit.explain`), whatever its rank and score.
+        """Return one document as a hit with its explanation (`Hit.explain`), whatever its rank and score.
 
         Raises:
-            SearchError: It shares no feature with the query, the filters or the routing leave it out, or it does not
-                exist, which includes what an alias hides: the message says which. Or as in `search`.
+            SearchError: The document shares no feature with the query, filters or routing exclude it, or it does not
+                exist (or the alias hides it); the message says which. Or as in `search`.
         """
         found = self._search(
             query,
@@ -184,21 +184,21 @@ class Retriever:
         filters: Sequence[Mapping[str, Any]] = (),
         options: SearchOptions = NO_OPTIONS,
     ) -> list[Hit]:
-        """Return the nearest documents by features and by BM25 over `title` and `text` together.
+        """Combine sparse search with BM25 over `title` and `text`.
 
         Args:
-            query: As for `search`.
-            bm25_weight: If given, hits score the dot product plus this weight times BM25, in one query without codes;
-                begin with 0.005 to 0.05. Otherwise both rankings are fused by reciprocal rank, which needs no weight.
-            top_k: Hits asked for.
+            query: As in `search`.
+            bm25_weight: If set, the score is the dot product plus this weight times BM25, in one query without
+                rescoring; start with 0.005 to 0.05. Otherwise both rankings are fused by reciprocal rank.
+            top_k: Number of hits.
             settings: As in `search`. Without `rank_window_size` (`top_k` to 10,000), 100 hits of each ranking are
                 fused, or as many as are asked for or rescored. With a weight neither it nor `window` applies.
             filters: As in `search`.
-            options: What else is asked for.
+            options: As in `search`.
 
         Raises:
             SearchError: As in `search`.
-            ValueError: `rank_window_size` is out of range, or it or a window is given together with a weight.
+            ValueError: `rank_window_size` is out of range, or `bm25_weight` is combined with a window.
         """
         weighted = bm25_weight is not None
         if weighted and (settings.window or settings.rank_window_size is not None):
@@ -230,9 +230,9 @@ class Retriever:
         filters: Sequence[Mapping[str, Any]] = (),
         options: SearchOptions = NO_OPTIONS,
     ) -> Iterator[list[Hit]]:
-        """Return all documents that share a feature with the query, page by page, as of the first page, best first."""
+        """Yield all documents that share a feature with the query, page by page, best first, from one snapshot."""
         alone = settings.features_alone
-        self._opened.encode(query, alone)  # refuses a query before the first page is asked for
+        self._opened.encode(query, alone)  # refuse an invalid query before the first page
 
         def first(opened: OpenedIndex) -> tuple[list[Hit], Generator[list[Hit], None, None]]:
             features, _ = opened.encode(query, alone)
@@ -258,7 +258,7 @@ class Retriever:
         options: SearchOptions = NO_OPTIONS,
         queries_per_request: int = 64,
     ) -> list[list[Hit]]:
-        """Search many queries by `_msearch`; one that is too long is cut as a document would be."""
+        """Search many queries with `_msearch`; queries that are too long are truncated."""
         texts = list(queries)
 
         def search(opened: OpenedIndex) -> list[list[Hit]]:
@@ -272,21 +272,21 @@ class Retriever:
         return self._ask(search)
 
     def defaults(self, top_k: int = 10) -> SearchSettings:
-        """The settings of a search that asks for none; `k_query` is None for all features."""
+        """The settings of a search without `settings`; `k_query` None means all features."""
         settings = self._opened.resolve(DEFAULT_SETTINGS, top_k)
         return replace(settings, k_query=settings.k_query or self.encoder.k_query)
 
     @property
     def opened(self) -> OpenedIndex:
-        """The index as it was last opened."""
+        """The index with its current schema."""
         return self._opened
 
     def refresh(self) -> None:
-        """Read the schema again, and open the index anew where it has another one: other features, fields or settings.
+        """Read the schema again and reopen the index if the schema changed.
 
         Raises:
-            EncoderMismatchError: Another encoder writes it now.
-            IndexMappingError: It is gone, or not one of ours.
+            EncoderMismatchError: The index now belongs to another encoder.
+            IndexMappingError: The index no longer exists, or ksparse did not create it.
             ClusterError: The server is away or does not permit it.
         """
         schema = existing_schema(self._client, self._opened.schema.index)
@@ -294,7 +294,7 @@ class Retriever:
             self._opened = self._open(schema, self.encoder)
 
     def _ask(self, search: Callable[[OpenedIndex], T]) -> T:
-        """Search, and once more by the new schema where the index was replaced meanwhile."""
+        """Search; if the index was replaced meanwhile, search again with the new schema."""
         for _ in range(_ATTEMPTS - 1):
             try:
                 return search(self._opened)

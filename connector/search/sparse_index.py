@@ -1,4 +1,4 @@
-"""An index by its name: add, search, update and delete, without knowing the parts behind it."""
+"""The main entry point: add, search, update and delete documents of one index."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ if TYPE_CHECKING:
 
 
 class SparseIndex(WritableIndex):
-    """Documents in an OpenSearch index, searched by meaning.
+    """Semantic search over the documents of an OpenSearch index.
 
-    Nothing is sent, and no model is loaded, before the first call that needs it. The first `add` creates the index.
+    Construction sends no request and loads no model. The first `add` creates the index.
 
     Args:
-        index: Name of the index, or of an alias.
-        encoder: A loaded encoder, or a name or folder for `load_encoder`. None takes the one that wrote the index; a
-            new index gets a dictionary of its own documents, or the shipped encoder if there are fewer than 1,000.
-        client: A ready client; otherwise one is created.
-        url: Of the server, where no client is given; if None, OPENSEARCH_URL, or http://localhost:9200 without that.
-        new: What the index becomes if it does not exist yet.
-        source: Names of the fields to return with each hit, or whether to return all that are stored.
-        **connection: Passed on to `connect`: username, password, ca_certs, ...
+        index: Name of the index or alias.
+        encoder: A loaded encoder, or a name or folder for `load_encoder`. None uses the encoder of the index; a new
+            index builds a dictionary from its own documents, or uses the shipped encoder for fewer than 1,000.
+        client: A connected client; None creates one.
+        url: URL of the server; None reads OPENSEARCH_URL, then falls back to http://localhost:9200.
+        new: Properties of the index if it has to be created.
+        source: Names of the fields to return with each hit, or whether to return all stored fields.
+        **connection: Passed to `connect`: username, password, ca_certs, ...
 
     Raises:
-        ValueError: There are both a client and a URL or other arguments of a connection.
-        IndexMappingError: No index can have the name.
-        ClusterError: The URL cannot be read.
+        ValueError: Both a client and connection arguments are given.
+        IndexMappingError: The index name is invalid.
+        ClusterError: The URL is invalid.
     """
 
     def __init__(
@@ -59,10 +59,10 @@ class SparseIndex(WritableIndex):
 
     @property
     def retriever(self) -> Retriever:
-        """What searches the index, with all its options.
+        """The `Retriever` of this index, for options that `search` does not offer.
 
         Raises:
-            IndexMappingError: There is no such index, or ksparse did not create it.
+            IndexMappingError: The index does not exist, or ksparse did not create it.
             EncoderMismatchError: Another encoder wrote it.
         """
         if self._retriever is None:
@@ -73,7 +73,7 @@ class SparseIndex(WritableIndex):
 
     @property
     def schema(self) -> IndexSchema | None:
-        """What the index records of itself, as it was last read by a search; None as long as it does not exist."""
+        """The schema of the index when a search last read it; None if the index does not exist."""
         return self._retriever.schema if self._retriever is not None else super().schema
 
     def _load(self, schema: IndexSchema) -> TextEncoder:
@@ -91,21 +91,21 @@ class SparseIndex(WritableIndex):
         settings: SearchSettings = DEFAULT_SETTINGS,
         options: SearchOptions = NO_OPTIONS,
     ) -> list[Hit]:
-        """Return the documents nearest to a query.
+        """Return the documents most similar to a query.
 
         Args:
-            query: At most as many tokens as the encoder reads.
-            top_k: Hits, 1 to 10,000.
-            filters: `{"lang": "en"}` for values of metadata or declared fields, a list for any of several values; or
-                clauses of OpenSearch's query language. They do not change scores.
-            hybrid: Search by words (BM25) as well.
-            bm25_weight: With `hybrid`, add BM25 with this weight to the score; None fuses both rankings by rank.
-            explain: Keep with each hit what each feature added (`Hit.explain`).
-            settings: Features, window and pruning; the index's own settings by default.
-            options: Least score, returned fields, highlights, routing.
+            query: The query text; it must fit into the encoder's maximum length.
+            top_k: Number of hits, 1 to 10,000.
+            filters: `{"lang": "en"}` matches metadata or declared fields, a list matches any of its values; OpenSearch
+                query clauses also work. Filters do not change scores.
+            hybrid: Combine with BM25.
+            bm25_weight: With `hybrid`, add BM25 times this weight to the score; None fuses both rankings by rank.
+            explain: Store the contribution of each feature with each hit (`Hit.explain`).
+            settings: Query features, rescoring window and pruning; defaults to the settings stored in the index.
+            options: Minimum score, returned fields, highlighting, routing.
 
         Raises:
-            SearchError: The query is empty or too long, or the server refuses it.
+            SearchError: The query is empty or too long, or the server rejects it.
             ValueError: `hybrid` and `explain` are both set, or `bm25_weight` without `hybrid`.
         """
         if bm25_weight is not None and not hybrid:
@@ -130,7 +130,7 @@ class SparseIndex(WritableIndex):
         settings: SearchSettings = DEFAULT_SETTINGS,
         options: SearchOptions = NO_OPTIONS,
     ) -> Iterator[list[Hit]]:
-        """Return all documents that share a feature with the query, page by page, best first by features alone."""
+        """Yield all documents that share a feature with the query, page by page, best first, without rescoring."""
         return self.retriever.pages(
             query,
             page_size=page_size,
@@ -148,11 +148,11 @@ class SparseIndex(WritableIndex):
         settings: SearchSettings = DEFAULT_SETTINGS,
         options: SearchOptions = NO_OPTIONS,
     ) -> Hit:
-        """Return one document as a search would, with what each feature added (`Hit.explain`).
+        """Return one document as a hit with the contribution of each feature (`Hit.explain`).
 
         Raises:
-            SearchError: The document shares no feature with the query, the filters or the routing leave it out, or it
-                does not exist, which includes what an alias hides: the message says which.
+            SearchError: The document shares no feature with the query, filters or routing exclude it, or it does not
+                exist (or the alias hides it); the message says which.
         """
         return self.retriever.explain(query, doc_id, settings=settings, filters=self._clauses(filters), options=options)
 
@@ -160,13 +160,13 @@ class SparseIndex(WritableIndex):
         """Find the fastest settings that reach a recall, and store them in the index as its defaults.
 
         Args:
-            queries: Typical ones, 10 or more; a hundred is good.
-            recall: Share to be found of the 10 documents that a scan of all codes ranks first.
-            save: Store the best settings, whether or not they reach it.
+            queries: Typical queries: at least 10, preferably 100.
+            recall: Target recall against the top 10 of a scan of all codes.
+            save: Store the best settings even if they miss the target.
 
         Raises:
             SearchError: The index has no codes.
-            ValueError: There are too few queries, or `recall` is not a share.
+            ValueError: There are too few queries, or `recall` is not in (0, 1].
         """
         from connector.search.tune import tune
 

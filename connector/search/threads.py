@@ -1,4 +1,4 @@
-"""Asynchronous twins of classes: the same methods, run in threads."""
+"""Asynchronous versions of classes: the same methods, run in threads."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ R = TypeVar("R")
 
 
 class InThreads(Generic[W_co]):
-    """Holds the object whose methods are awaited.
+    """Base of classes whose methods run another object's methods in threads.
 
     Args:
-        wrapped: Does the work; it may be used directly as well.
+        wrapped: The object; it may also be used directly.
     """
 
     def __init__(self, wrapped: W_co) -> None:
@@ -27,7 +27,7 @@ class InThreads(Generic[W_co]):
 def awaited(
     method: Callable[Concatenate[W, P], R],
 ) -> Callable[Concatenate[InThreads[W], P], Coroutine[Any, Any, R]]:
-    """The same method, run in a thread of asyncio's pool."""
+    """Return an asynchronous version of a method, run in asyncio's thread pool."""
 
     async def run(self: InThreads[W], /, *args: P.args, **kwargs: P.kwargs) -> R:
         return await asyncio.to_thread(method, self.wrapped, *args, **kwargs)

@@ -1,4 +1,4 @@
-"""The cheapest way to search an index that still finds what its codes say is nearest."""
+"""Find the fastest search settings that reach a target recall against a scan of all codes."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from connector.types import Hit
 
 K_QUERIES = (4, 8, 12, 16, 24, 32, 48)
 BUDGETS = (0.02, 0.04, 0.06, 0.08, 0.12, 0.2)
-"""Postings that a query may read, over the number of documents; its first 32 features are looked at."""
+"""Posting budgets in postings per document; applied to the 32 strongest query features."""
 
 CELLS = (8, 16, 32, 64, 96)
-"""Of a query, where the index has a dictionary; a budget would say little, since all posting lists are short."""
+"""Query features tried for a dictionary, whose posting lists are too short for a budget to matter."""
 
 WINDOWS = (50, 100, 200, 500, 1_000)
 _K_WITHIN_BUDGET = 32
@@ -34,13 +34,13 @@ _FEWEST = 10
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One setting.
+    """One measured setting.
 
     Attributes:
-        setting: Features of a query, or a budget of their postings, and hits that are rescored.
-        recall: Share found of the hits that a scan of all codes puts first.
-        p50_ms: Median latency of a request, encoding apart.
-        p99_ms: The 99th percentile.
+        setting: Query features or posting budget, and rescoring window.
+        recall: Recall against the top hits of a scan of all codes.
+        p50_ms: Median latency of a request, without encoding.
+        p99_ms: 99th percentile of the latency.
     """
 
     setting: SearchSettings
@@ -51,7 +51,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """All trials, and the fastest that reaches the target; where none does, the one that finds most."""
+    """All trials, and the fastest that reaches the target, or the one with the highest recall if none does."""
 
     trials: tuple[Trial, ...]
     best: Trial
@@ -68,28 +68,28 @@ def tune(
     top_k: int = 10,
     progress: Callable[[float], None] | None = None,
 ) -> Tuning:
-    """Search in turns with every setting, and compare what is found with a scan of all codes.
+    """Run the queries with every setting in turns and compare the hits with a scan of all codes.
 
     Args:
-        client: A ready client.
-        index: With codes (`rescore` at ingestion).
-        encoder: Of the index.
-        queries: Like those to come, 10 or more; a hundred is good.
-        recall: The target: share of the scan's first `top_k` to be found.
-        top_k: Hits that count.
-        progress: Called with the share done.
+        client: A connected client.
+        index: An index with codes.
+        encoder: The encoder of the index.
+        queries: Typical queries: at least 10, preferably 100.
+        recall: Target recall against the scan's first `top_k` hits.
+        top_k: Number of hits compared.
+        progress: Called with the completed fraction.
 
     Raises:
         SearchError: The index has no codes.
-        ValueError: There are too few queries, or `recall` is not a share.
+        ValueError: There are too few queries, or `recall` is not in (0, 1].
     """
     check_queries(queries)
     if not 0 < recall <= 1:
-        raise ValueError(f"recall is a share, above 0 and up to 1, got {recall:g}.")
+        raise ValueError(f"recall must be above 0 and at most 1, got {recall:g}.")
     retriever = Retriever(client, index, encoder, source=False)
     code = retriever.encoder.code
     if code is None:
-        raise SearchError(f"Index {index!r} has no codes to compare with; a copy of it with codes can be tuned.")
+        raise SearchError(f"Index {index!r} stores no codes to compare with; re-encode it into an index with codes.")
     searcher = retriever.searcher
     settings = _settings(retriever.encoder, top_k)
     most = max(setting.k_query or 0 for setting in settings)
@@ -138,13 +138,13 @@ def _settings(encoder: TextEncoder, top_k: int) -> list[SearchSettings]:
 
 
 def check_queries(queries: Sequence[str]) -> None:
-    """Make sure that there are enough queries to tune by.
+    """Check that there are enough queries for tuning.
 
     Raises:
         ValueError: There are too few.
     """
     if len(queries) < _FEWEST:
-        raise ValueError(f"tuning needs {_FEWEST} queries, better a hundred; there are {len(queries)}.")
+        raise ValueError(f"tuning needs at least {_FEWEST} queries, preferably 100; got {len(queries)}.")
 
 
 def _ids(hits: Sequence[Hit]) -> set[str]:

@@ -1,4 +1,4 @@
-"""The documents of an index by its name: created with the first ones, written, changed, deleted, read and counted."""
+"""The writing half of `SparseIndex`: create the index; add, update, delete, read and count documents."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _ASYNC_BATCH = 500
 
 
 class WritableIndex:
-    """Holds a connection, an encoder and the name of an index. See `SparseIndex`, which searches as well."""
+    """Writes the documents of one index; `SparseIndex` adds searching."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class WritableIndex:
         given = {} if url is None else {"url": url}
         connection = rename(given | connection, type(self).__name__, {"opensearch_url": "url"})
         if client is not None and connection:
-            raise ValueError(f"a ready client has a connection already; leave out {', '.join(sorted(connection))}.")
+            raise ValueError(f"a client is already connected; leave out {', '.join(sorted(connection))}.")
         check_index_name(index)
         self.index = index
         self.new = new
@@ -66,16 +66,16 @@ class WritableIndex:
 
     @property
     def schema(self) -> IndexSchema | None:
-        """What the index records of itself; None as long as it does not exist."""
+        """The schema of the index; None if the index does not exist."""
         return read_schema(self.client, self.index)
 
     def exists(self) -> bool:
-        """Whether the index exists now."""
+        """Whether the index exists."""
         return read_schema(self.client, self.index) is not None
 
     @property
     def encoder(self) -> TextEncoder:
-        """The encoder as given, else the one that wrote the index, else the shipped one. Loaded at first use."""
+        """The given encoder, else the one that wrote the index, else the shipped one. Loaded on first use."""
         if self._encoder is None:
             schema = read_schema(self.client, self.index)
             return _load_encoder() if schema is None else self._load(schema)
@@ -90,12 +90,12 @@ class WritableIndex:
         documents: int | None = None,
         progress: Callable[[str, float], None] | None = None,
     ) -> TextEncoder:
-        """Create the index unless it exists, and return the calibrated encoder. `add` does so by itself.
+        """Create the index unless it exists and return the calibrated encoder. `add` calls this itself.
 
         Args:
-            sample: Texts of the first documents, or a function that returns as many as it is asked for.
-            documents: Documents expected in all, which set the size of a dictionary; None if unknown.
-            progress: Called with a task of building the dictionary and the share of it that is done.
+            sample: Texts of the first documents, or a function that returns a requested number of them.
+            documents: Expected number of documents, which sets the size of a dictionary; None if unknown.
+            progress: Called with a step of building the dictionary and its completed fraction.
 
         Raises:
             ConnectorError, ValueError: As for `prepare_encoder`.
@@ -123,11 +123,11 @@ class WritableIndex:
         writer: BulkWriter | None = None,
         **options: Any,  # noqa: ANN401
     ) -> IngestJob:
-        """An ingestion job, for what `add` does not offer: dead letters, checkpoints, vectors of your own.
+        """Create an ingestion job, for what `add` does not offer: dead letters, checkpoints, precomputed vectors.
 
         Args:
-            encoder: Encodes the documents instead of that of `prepare`, as several devices do.
-            writer: Has other sizes of requests than the default ones.
+            encoder: Encoder to use instead of that of `prepare`, e.g. one on several devices.
+            writer: Writer to use instead of a default one, e.g. with other request sizes.
             **options: As for `IngestJob`.
 
         Raises:
@@ -135,7 +135,7 @@ class WritableIndex:
         """
         if self._prepared is None:
             self.prepare()
-        # The embeddings of a dictionary's sample serve one job, and are not kept longer.
+        # The embeddings of the dictionary's sample are reused by one job and then released.
         encoding, self._encoding = self._encoding, self._prepared[1] if self._prepared else None
         return IngestJob(writer or BulkWriter(self.client, self.index), encoder or encoding, **options)
 
@@ -147,14 +147,14 @@ class WritableIndex:
         refresh: bool = True,
         progress: Callable[[int], None] | None = None,
     ) -> IngestResult:
-        """Encode documents and write them; one with an id that the index holds replaces it.
+        """Encode and write documents; a document replaces the stored one with the same id.
 
         Args:
-            documents: Any number, read lazily: `Document`s, or dictionaries such as lines of a JSONL corpus
-                (`_id`, `text`, `title`, `metadata`). A new index gets its dictionary from the first ones.
+            documents: Any number, read lazily: `Document`s, or dictionaries like lines of a JSONL corpus
+                (`_id`, `text`, `title`, `metadata`). A new index builds its dictionary from the first ones.
             raise_on_error: Raise if a document was refused, after all others were written.
-            refresh: Make them visible to searches.
-            progress: Called with the number of documents done.
+            refresh: Make the documents visible to searches.
+            progress: Called with the number of processed documents.
 
         Raises:
             BulkWriteError: Documents were refused; the message names the first one and the reason.
@@ -173,9 +173,9 @@ class WritableIndex:
         raise_on_error: bool = True,
         refresh: bool = True,
     ) -> IngestResult:
-        """Do as `add` does with documents that arrive one by one; encoding blocks the event loop.
+        """Add documents from an asynchronous iterable; encoding blocks the event loop.
 
-        A new index is calibrated on the documents of the first full batch.
+        A new index is calibrated on the first full batch.
         """
         pending: list[Document | Mapping[str, Any]] = []
         total: IngestResult | None = None
@@ -190,7 +190,7 @@ class WritableIndex:
     def update(
         self, changes: Iterable[Change | Mapping[str, Any]], *, upsert: bool = False, raise_on_error: bool = True
     ) -> IngestResult:
-        """Change documents: only the keys that a change names, and keys of `metadata` one by one.
+        """Update documents partially: only the keys that a change names; `metadata` is merged key by key.
 
         Args:
             changes: `Change`s, or dictionaries with `_id` and the keys to change.
@@ -199,7 +199,7 @@ class WritableIndex:
 
         Raises:
             BulkWriteError: Changes were refused; the message names the first one and the reason.
-            ValueError: A dictionary has no `_id`, or nothing to change.
+            ValueError: A dictionary has no `_id` or names no change.
         """
         made = (change if isinstance(change, Change) else Change.from_record(change) for change in changes)
         encoder = encoder_of(existing_schema(self.client, self.index), self.encoder)
@@ -208,11 +208,11 @@ class WritableIndex:
         return _checked(updater.update(made), raise_on_error)
 
     def delete(self, doc_ids: Iterable[Any] = (), *, filters: Filters = None, refresh: bool = True) -> int:
-        """Delete documents by id, or those that match all filters; return how many were deleted.
+        """Delete documents by id or by filters; return the number of deleted documents.
 
         Raises:
-            BulkWriteError: A deletion was refused, after all others were made.
-            ValueError: There are both ids and filters, or filters that are empty.
+            BulkWriteError: A deletion was refused; all others were made.
+            ValueError: Both ids and filters are given, or the filters are empty.
         """
         ids = to_ids(doc_ids)
         if filters is None:
@@ -224,16 +224,16 @@ class WritableIndex:
         return delete_matching(self.client, self.index, self._clauses(filters), refresh=refresh).deleted
 
     def get(self, doc_ids: Iterable[Any]) -> dict[str, dict[str, Any]]:
-        """Return the stored fields of documents by id; missing ones, and those that an alias hides, are left out."""
+        """Return the stored fields of documents by id; missing and hidden documents are omitted."""
         found = read_documents(self.client, self.index, to_ids(doc_ids))
         return {doc_id: each.source for doc_id, each in found.items()}
 
     def count(self, filters: Filters = None) -> int:
-        """Return how many documents match all filters; all documents without any."""
+        """Return the number of documents that match all filters, or of all documents without filters."""
         return count_matching(self.client, self.index, self._clauses(filters))
 
     def close(self) -> None:
-        """Close the connection, unless it was given."""
+        """Close the client, unless it was passed in."""
         if self._owns_client:
             self.client.close()
 
@@ -249,7 +249,7 @@ class WritableIndex:
         return load_index_encoder(self.client, schema)
 
     def _fields(self) -> tuple[str, ...]:
-        """Top-level fields that the index declares, or will declare."""
+        """Names of the top-level fields that the index declares or will declare."""
         schema = self.schema
         return tuple(schema.fields if schema is not None else self.new.fields)
 
@@ -267,14 +267,14 @@ def _checked(result: IngestResult, raise_on_error: bool) -> IngestResult:
     if result.dead_lettered and raise_on_error:
         raise BulkWriteError(
             f"{result.dead_lettered} of {result.read} documents were refused, the first: {result.reasons[0]}. "
-            "The others are done; correct these and try them again."
+            "All others were written; correct these and write them again."
         )
     return result
 
 
 def _connect(connection: dict[str, Any]) -> OpenSearch:
-    """Connect to the URL given, else to that of the environment, else to the usual one."""
+    """Connect to the given URL, else OPENSEARCH_URL, else http://localhost:9200."""
     if not connection and url_from_environment() is not None:
-        return connect()  # with the credentials that the environment has for it
+        return connect()  # with the credentials of the environment
     url = connection.pop("url", None) or url_from_environment() or "http://localhost:9200"
     return connect(url, **connection)

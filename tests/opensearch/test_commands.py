@@ -288,12 +288,12 @@ def test_search_reads_a_query_a_line(ingested: None, command: Command) -> None:
 
 def test_an_empty_query_is_one_line(command: Command) -> None:
     for query in ("", "  "):
-        assert one_line(command("search", query), 1) == "The query is empty; say what to look for."
+        assert one_line(command("search", query), 1) == "The query is empty; enter a search text."
 
 
 def test_an_overlong_query_is_one_line(ingested: None, command: Command) -> None:
     line = one_line(command("search", "cats " * 100), 1)
-    assert line == f"The query has 102 tokens, the encoder reads {MAX_TOKENS}; shorten it."
+    assert line == f"The query has 102 tokens, but the encoder reads at most {MAX_TOKENS}; shorten it."
 
 
 def test_a_missing_index_is_one_line(command: Command, index: str) -> None:
@@ -393,7 +393,7 @@ def test_evaluate_of_an_empty_corpus_searches_an_index_and_refuses_to_make_one(
         command("evaluate", str(dataset), "--quiet", index=None), 1
     )
     there = command("evaluate", str(dataset), "--json", "--quiet")
-    assert there.exit_code == 0 and there.stderr == f"{dataset} holds no document: exact dense search is left out.\n"
+    assert there.exit_code == 0 and there.stderr == f"{dataset} contains no documents: exact dense search is skipped.\n"
     figures = json.loads(there.stdout)
     assert (figures["documents"], figures["k-sparse"]) == (0, whole["k-sparse"])
     assert {"exact dense", "share of dense"}.isdisjoint(figures)
@@ -445,7 +445,7 @@ def test_ingest_fits_a_head_first_and_search_takes_it(command: Command, large_co
     assert "fitted" not in again.stderr, "a head that is there is taken"
     assert (tmp_path / "mine" / "model.safetensors").read_bytes() == written
     other = command("ingest", str(large_corpus), "--fit", "other", "--quiet")
-    assert "a head fitted now would be another encoder" in one_line(other, 1)
+    assert "a head fitted now would be a different encoder" in one_line(other, 1)
     assert not (tmp_path / "other").exists()
 
 

@@ -239,7 +239,7 @@ def test_queries_with_nothing_relevant_are_left_out_and_counted(
     figures = json.loads(result.stdout)
     assert (figures["queries"], figures["left_out"], figures["documents"]) == (1, 1, 2)
     assert figures["k-sparse"]["recall@100"] == 1.0
-    assert "1 queries (1 without a relevant document left out), 2 documents" in evaluate(head_folder).stdout
+    assert "1 queries (1 without a relevant document skipped), 2 documents" in evaluate(head_folder).stdout
 
 
 def test_a_run_that_cannot_be_written_is_refused_before_anything_is_encoded(

@@ -203,7 +203,7 @@ def test_the_second_slider_rescores_by_codes(page: Page) -> None:
     expect(page.locator(".column.k-sparse .how")).to_have_text("4 features, 100 rescored")
     assert ids_of(page, "K-sparse") != by_features
     page.locator(".column.k-sparse .hits summary").first.click()
-    expect(page.get_by_text("the code of its embedding gave its place").first).to_be_visible()
+    expect(page.get_by_text("its code rescored it").first).to_be_visible()
 
 
 def test_the_features_of_a_hit_have_labels_and_shares_that_add_up(page: Page) -> None:
@@ -524,7 +524,7 @@ def test_the_command_serves_until_it_is_stopped(
     with process(command, preexec_fn=heeds, **pipes) as started:
         assert started.stdout is not None and started.stderr is not None
         said = started.stdout.readline()
-        assert said == f"{index} is at http://127.0.0.1:{port} (Ctrl-C stops the page)\n"
+        assert said == f"{index} is at http://127.0.0.1:{port} (Ctrl-C stops the server)\n"
         with urlopen(f"http://127.0.0.1:{port}/?q=plants", timeout=PATIENCE_S) as reply:
             assert 'class="column hnsw"' in reply.read().decode()
         started.send_signal(signal.SIGINT)

@@ -417,5 +417,5 @@ def test_options_have_the_names_of_haystack_s_own_store(monkeypatch: pytest.Monk
     assert address_of(KSparseDocumentStore().store.client) == "http://localhost:9200"
     monkeypatch.setenv("OPENSEARCH_URL", "http://b.example:2")
     assert address_of(KSparseDocumentStore().store.client) == "http://b.example:2"
-    with pytest.raises(ValueError, match="a ready client has a connection already; leave out url"):
+    with pytest.raises(ValueError, match="a client is already connected; leave out url"):
         KSparseDocumentStore(client=store.store.client, url="http://a.example:1")

@@ -119,7 +119,7 @@ def test_another_head_in_its_place_is_another_encoder(command: Command, dense_fo
         (("--code-bits", "2"), "--code-bits 2 (it has codes of 4 bits)"),
         (("--code-bits", "none"), "--code-bits none (it has codes of 4 bits)"),
         (("--shards", "3"), "--shards 3 (it has 1)"),
-        (("--idf",), "--idf (its queries are not weighed)"),
+        (("--idf",), "--idf (its queries are not weighted)"),
         (("--field", "year:integer"), "does not declare year:integer"),
     ],
 )
@@ -138,7 +138,7 @@ def test_what_only_a_new_index_can_have_is_refused(
 def test_another_k_is_another_encoder(ingested: Path, command: Command, index: str) -> None:
     result = command("ingest", "corpus.jsonl", "--k", "8")
     assert result.exit_code == 5
-    assert "keeps 6 features of a document, not 8: their features do not match" in result.stderr
+    assert "keeps 6 features per document, not 8. Leave --k out" in result.stderr
     assert f"`ksparse reencode {index} --to NEW --k 8`" in result.stderr
 
 
@@ -170,9 +170,9 @@ def test_evaluate_refuses_what_the_index_does_not_have(ingested: Path, command: 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("search", "stars", "--window", "50"), "has no codes to rescore 50 hits by"),
-        (("explain", "stars", "--window", "50"), "has no codes to rescore 50 hits by"),
-        (("tune",), "has no codes to compare hits with"),
+        (("search", "stars", "--window", "50"), "stores no codes, so it cannot rescore 50 hits"),
+        (("explain", "stars", "--window", "50"), "stores no codes, so it cannot rescore 50 hits"),
+        (("tune",), "stores no codes to compare hits with"),
     ],
 )
 def test_advice_for_an_index_without_codes_works(
@@ -200,7 +200,7 @@ def test_a_first_ingestion_without_a_document_leaves_no_index(
     result = command("ingest", "bad.jsonl", "--encoder", str(head_folder), "--quiet")
     assert result.exit_code == 3
     assert "0 indexed + 2 dead-lettered = 2 read" in result.stdout
-    assert f"Index {index} was not created: there is no document to index." in result.stderr
+    assert f"Index {index} was not created: the input contains no documents." in result.stderr
     assert not client.indices.exists(index=index)
     assert len(Path(f"{index}.dead-letters.jsonl").read_text().splitlines()) == 2
     assert command("ingest", "corpus.jsonl", "--encoder", str(head_folder), "--quiet").exit_code == 0
@@ -253,7 +253,7 @@ def test_what_needs_no_model_is_said_before_one_is_loaded(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("search", "a", "--fields", "nosuch"), "has title, text, metadata; a key of the metadata is metadata.nosuch"),
+        (("search", "a", "--fields", "nosuch"), "has title, text, metadata; name a metadata key as metadata.nosuch"),
         (("search", "a", "--min-score", "nan"), "--min-score must be a number, got nan"),
         (("search", "a", "--bm25-weight", "inf"), "--bm25-weight must be a number above 0, got inf"),
         (("search", "a", "--rank-window-size", "50"), "--rank-window-size needs --hybrid"),
@@ -278,7 +278,7 @@ def test_a_wrong_option_is_said_before_a_model_is_loaded(
 def test_a_filter_by_what_no_document_has_is_said(ingested: Path, command: Command, arguments: tuple[str, ...]) -> None:
     result = command(*arguments, "--filter", "nosuch=1")
     assert result.exit_code == 0, result.output
-    assert "has metadata.nosuch, the field of a --filter" in result.stderr
+    assert "has the field metadata.nosuch of --filter" in result.stderr
 
 
 def test_a_filter_by_what_documents_have_is_not_remarked(command: Command) -> None:

@@ -140,7 +140,7 @@ def test_a_text_without_any_feature_is_dead_lettered(encoder: TextEncoder, clien
     prepare_index(client, index, IndexMeta(encoder.fingerprint))
     result = run(corpus(3), Mute(encoder.model), client, index)
     assert (result.indexed, result.dead_lettered) == (2, 1)
-    assert result.reasons == ("document 'd1': the vector has no features; encode a text that is not empty.",)
+    assert result.reasons == ("document 'd1': the vector has no features; encode a non-empty text.",)
 
 
 def test_ingesting_again_changes_nothing(encoder: TextEncoder, client: OpenSearch, index: str) -> None:

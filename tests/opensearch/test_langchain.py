@@ -277,7 +277,7 @@ def test_filters_find_what_they_say(filled: KSparseVectorStore, filter: Filters,
         (["lang=en"], "a filter in a list must be a mapping"),
         (lambda document: True, "a filter must be a mapping"),
         ({"lang": {"$regex": "e"}}, r"the operator '\$regex' for 'metadata.lang' is unknown"),
-        ({"year": {"$gt": 2020}}, "metadata is kept as words"),
+        ({"year": {"$gt": 2020}}, "metadata is indexed as strings"),
         ({"trem": {"metadata.lang": "en"}}, r"refuses .*\[trem\]"),
         ({"lang": {"gte": "en"}}, r"refuses .*\[lang\]"),
         ({"range": {"metadata.lang": {"bigger": 3}}}, "refuses .*bigger"),
@@ -403,7 +403,7 @@ def test_options_have_the_names_of_langchain_s_own_store(client: OpenSearch, mon
     assert address_of(KSparseVectorStore("docs").store.client) == "http://b.example:2"
     monkeypatch.delenv("OPENSEARCH_URL")
     assert address_of(KSparseVectorStore("docs").store.client) == "http://localhost:9200"
-    with pytest.raises(ValueError, match="a ready client has a connection already; leave out url"):
+    with pytest.raises(ValueError, match="a client is already connected; leave out url"):
         KSparseVectorStore("docs", client=client, opensearch_url="http://a.example:1")
     with pytest.raises(ValueError, match="this store encodes texts itself"):
         KSparseVectorStore("docs", embedding_function=DeterministicFakeEmbedding(size=6))

@@ -447,7 +447,7 @@ def test_unknown_options_are_errors(store: KSparseVectorStore, index: str, clien
     for call, message in calls:
         with pytest.raises(TypeError, match=message):
             call()
-    with pytest.raises(ValueError, match="a ready client has a connection already; leave out url"):
+    with pytest.raises(ValueError, match="a client is already connected; leave out url"):
         KSparseVectorStore(index, client=client, endpoint="http://a.example:1")
     assert not client.indices.exists(index=index)
 

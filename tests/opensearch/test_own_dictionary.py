@@ -305,7 +305,7 @@ def test_the_doctor_needs_codes(client: OpenSearch, named: str, dense: TextEncod
     prepare_encoder(client, named, dense, sample=TEXTS, new=NewIndex(code_bits=None))
     result = CliRunner().invoke(cli, ["doctor", "--index", named])
     assert result.exit_code == 1
-    assert "has no codes to compare hits with" in result.output
+    assert "stores no codes to compare hits with" in result.output
 
 
 def test_a_store_of_a_framework_needs_no_encoder(client: OpenSearch, named: str) -> None:

@@ -179,7 +179,7 @@ def test_codes_put_hits_into_the_dense_order(
 
 def test_a_window_needs_codes(client: OpenSearch, index: str, lexical: TextEncoder, tmp_path: Path) -> None:
     prepare_encoder(client, index, lexical, sample=TEXTS, new=NewIndex(code_bits=None))
-    with pytest.raises(SearchError, match=f"Index '{index}' has no codes to rescore 50 hits by; search it"):
+    with pytest.raises(SearchError, match=f"Index '{index}' stores no codes, so it cannot rescore 50 hits; search"):
         Retriever(client, index, lexical).search("stars burn", settings=SearchSettings(window=50))
     splade = TextEncoder(build_splade(tmp_path / "splade"))
     with pytest.raises(EncoderError, match="rescoring needs a dense model"):

@@ -119,7 +119,7 @@ def test_an_index_gives_its_name_to_an_alias_only_if_it_may_be_deleted(
     options = ("--to", f"{alias}-2", "--encoder", str(head_folder), "--quiet")
     refused = command("reencode", old, *options)
     assert refused.exit_code == 1
-    assert f"{old} is an index, and no alias can have its name while it exists" in refused.stderr
+    assert f"{old} is an index, so no alias can take its name while it exists" in refused.stderr
     done = command("reencode", old, *options, "--delete-old")
     assert done.exit_code == 0 and f"{old} is now {alias}-2; {old} is deleted" in done.stdout, done.output
     assert named(client, old) == [f"{alias}-2"]
@@ -138,4 +138,4 @@ def test_a_search_goes_on_in_the_index_that_took_the_place(
 def test_a_worse_index_is_objected_to() -> None:
     found = Comparison(10, 10, 10, (), found=0.9, new_found=0.8)
     assert found.objections(0.1) == []
-    assert found.objections(0.05) == ["it finds 80.0% of them by their own words, the old one 90.0%"]
+    assert found.objections(0.05) == ["its known-item recall is 80.0%, that of the old index 90.0%"]

@@ -78,7 +78,9 @@ def test_an_empty_query_is_refused(retriever: Retriever, query: str) -> None:
 def test_an_overlong_query_is_refused_with_both_lengths(retriever: Retriever) -> None:
     longest = " ".join(["cats"] * (MAX_TOKENS - 2))
     retriever.search(longest)
-    with pytest.raises(SearchError, match=f"has {MAX_TOKENS + 1} tokens, the encoder reads {MAX_TOKENS}; shorten it"):
+    with pytest.raises(
+        SearchError, match=f"has {MAX_TOKENS + 1} tokens, but the encoder reads .*{MAX_TOKENS}; shorten it"
+    ):
         retriever.search(f"{longest} cats")
 
 

@@ -160,7 +160,7 @@ def test_nothing_overflows_where_weights_are_scaled(
     assert [hit.doc_id for hit in found] == ["large", "small"]
     assert found[0].score == pytest.approx(40_000, rel=2**-8)
     assert found[1].score == pytest.approx(200 * 2.0**-6, rel=2**-8), "raised to the smallest weight"
-    with pytest.raises(ValueError, match=r"feature '3' weighs 300.0; .* above 0 only \(1.18e-38 to 256\)"):
+    with pytest.raises(ValueError, match=r"weight of feature '3' is 300.0; .* above 0 \(1.18e-38 to 256\)"):
         Searcher(client, index).search({"3": 300.0})
 
 

@@ -146,7 +146,7 @@ def test_a_text_with_a_variable_of_ml_commons_stays_a_text(service: TestClient, 
     ("path", "body", "code", "reason"),
     [
         ("/search", {"query": " "}, 400, "The query is empty"),
-        ("/search", {"query": "cats " * 50}, 400, "tokens, the encoder reads 12; shorten it"),
+        ("/search", {"query": "cats " * 50}, 400, "tokens, but the encoder reads at most 12; shorten it"),
         ("/search", {"query": "cats", "top": 3}, 422, "top: Extra inputs are not permitted"),
         ("/search", {"query": "cats", "bm25_weight": 1}, 422, "bm25_weight needs hybrid=True"),
         ("/search", {"query": "cats", "filters": {"x": {"$near": 1}}}, 422, "near"),
@@ -280,7 +280,7 @@ def test_only_clients_with_a_certificate_come_in(client: OpenSearch, written: Sp
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("docs", "--host", "0.0.0.0"), "on --host 0.0.0.0 others can reach the service: set KSPARSE_API_KEY"),
+        (("docs", "--host", "0.0.0.0"), "--host 0.0.0.0 exposes the service to other machines: set KSPARSE_API_KEY"),
         (("docs", "--ssl-client-ca", __file__), "give --ssl-certfile as well"),
         (("docs", "--max-texts", "1000"), "max_texts 1000 is more than max_waiting 512"),
     ],

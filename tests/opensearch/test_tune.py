@@ -73,11 +73,11 @@ def test_what_is_out_of_reach_is_said(client: OpenSearch, index: str, coded: Tex
 
 def test_an_index_without_codes_cannot_be_tuned(client: OpenSearch, index: str, encoder: TextEncoder) -> None:
     prepare_index(client, index, IndexMeta(encoder.fingerprint))
-    with pytest.raises(SearchError, match="has no codes to compare with; a copy of it with codes can be tuned"):
+    with pytest.raises(SearchError, match="stores no codes to compare with; re-encode it into an index with codes"):
         tune(client, index, encoder, TEXTS[:10])
-    with pytest.raises(ValueError, match="tuning needs 10 queries, better a hundred; there are 3"):
+    with pytest.raises(ValueError, match="tuning needs at least 10 queries, preferably 100; got 3"):
         tune(client, index, encoder, TEXTS[:3])
-    with pytest.raises(ValueError, match="recall is a share, above 0 and up to 1, got 2"):
+    with pytest.raises(ValueError, match="recall must be above 0 and at most 1, got 2"):
         tune(client, index, encoder, TEXTS[:10], recall=2.0)
 
 

@@ -128,14 +128,16 @@ def test_a_weight_that_rank_features_cannot_hold_never_reaches_the_server(
     assert proxy.bulks == []
     [refusal] = result.refused
     assert (result.indexed, refusal.status, refusal.kind, refusal.attempts) == (0, 0, "invalid_document", 0)
-    assert refusal.reason.startswith(f"feature '4' weighs {weight!r}; rank_features holds normal floats")
+    assert refusal.reason.startswith(
+        f"the weight of feature '4' is {weight!r}; rank_features stores only normal floats"
+    )
 
 
 @pytest.mark.parametrize(
     ("document", "reason"),
     [
         (SparseDocument("d1", {}), "the vector has no features"),
-        (SparseDocument("d1", {"a.b": 1.0}), "feature name 'a.b' is empty or holds a dot"),
+        (SparseDocument("d1", {"a.b": 1.0}), "feature name 'a.b' is empty or contains a dot"),
         (SparseDocument("", {"3": 1.0}), "_id '' must be 1 to 512 bytes long"),
         (SparseDocument("é" * 257, {"3": 1.0}), "must be 1 to 512 bytes long"),
         (SparseDocument("d1", {"3": 1.0}, {"metadata": {"x": math.nan}}), "Out of range float values"),
