@@ -53,7 +53,7 @@ def test_a_damaged_one_says_what_to_do(tmp_path: Path, content: str) -> None:
 
 
 def test_none_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"There is no checkpoint .*run.json: either the last run came"):
+    with pytest.raises(CheckpointError, match=r"There is no checkpoint .*run.json: the last run has finished"):
         Checkpoint(tmp_path / "run.json", RUN).load()
 
 

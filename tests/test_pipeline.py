@@ -334,7 +334,7 @@ def test_documents_may_come_in_many_calls(tmp_path: Path) -> None:
             work.add([record])
         work.add_vectors([Document(name, "text") for name in ("v1", "v2", "v3")], vectors)
         work.add(documents("d4"))
-        with pytest.raises(RuntimeError, match="the job is not over"):
+        with pytest.raises(RuntimeError, match="the job has not finished"):
             _ = work.result
     assert (work.result.read, work.result.indexed) == (7, 7)
     features = {each.doc_id: list(each.features) for each in writer.written}
@@ -508,7 +508,7 @@ def test_a_vector_that_names_a_feature_twice_is_a_dead_letter(tmp_path: Path) ->
     assert [each.doc_id for each in writer.written] == ["once", "unused"]
     [letter] = [json.loads(line) for line in (tmp_path / "dead.jsonl").read_text().splitlines()]
     assert (letter["_id"], letter["status"], letter["attempts"]) == ("twice", 0, 0)
-    assert letter["reason"] == "the vector names a feature twice; name each once."
+    assert letter["reason"] == "the vector contains a feature twice."
 
 
 def test_a_record_without_a_way_to_the_index_is_not_encoded(tmp_path: Path) -> None:
@@ -552,16 +552,16 @@ def test_records_are_added_inside_of_the_with_block_alone(tmp_path: Path) -> Non
 
     writer = ListWriter()
     work = job(writer, tmp_path)
-    assert_refused(work, "inside of a job's `with` block")
+    assert_refused(work, "inside the job's `with` block")
     with work:
         work.add(documents("d1"))
-    assert_refused(work, "this job is over; create another one")
-    with pytest.raises(RuntimeError, match="this job is over"), work:
+    assert_refused(work, "this job has finished; create another one")
+    with pytest.raises(RuntimeError, match="this job has finished"), work:
         pass
     assert [each.doc_id for each in writer.written] == ["d1"]
     with pytest.raises(ZeroDivisionError), job(writer, tmp_path) as failed:
         raise ZeroDivisionError
-    assert_refused(failed, "this job is over; create another one")
+    assert_refused(failed, "this job has finished; create another one")
 
 
 def test_a_writer_goes_on_after_a_job_that_failed(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def server(answer: bytes) -> Iterator[str]:
 
 def test_an_address_where_nothing_listens_is_said_within_seconds() -> None:
     started = time.monotonic()
-    with pytest.raises(ClusterError, match=r"No Ray answers at 127.0.0.1:1 \(Connection refused\). Start one"):
+    with pytest.raises(ClusterError, match=r"No Ray cluster at 127.0.0.1:1 \(Connection refused\). Start one"):
         check_address("127.0.0.1:1")
     assert time.monotonic() - started < 5
 
@@ -46,7 +46,7 @@ def test_another_server_is_no_ray() -> None:
 
 
 def test_a_server_that_says_nothing_is_no_ray() -> None:
-    with server(b"") as address, pytest.raises(ClusterError, match=f"No Ray answers at {address}|is not Ray"):
+    with server(b"") as address, pytest.raises(ClusterError, match=f"No Ray cluster at {address}|is not Ray"):
         check_address(address)
 
 

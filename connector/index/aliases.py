@@ -1,4 +1,4 @@
-"""What an alias says: which indices it names, and what it hides of them."""
+"""Read aliases: their indices, filters and routing."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from connector.connection.client import explained
 
 
 def read_alias(client: OpenSearch, name: str) -> dict[str, dict[str, Any]]:
-    """Read the definition that an alias has in each of its indices: filter, routing and the like.
+    """Read the definition (filter, routing etc.) of an alias for each of its indices.
 
     Returns:
-        From index to definition; nothing if `name` is not an alias.
+        Definition by index; empty if `name` is not an alias.
 
     Raises:
-        ClusterError: The server is away or does not permit it.
+        ClusterError: The server is unreachable or denies access.
     """
     try:
         with explained(client):
@@ -29,5 +29,5 @@ def read_alias(client: OpenSearch, name: str) -> dict[str, dict[str, Any]]:
 
 
 def hides_documents(alias: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether an alias leaves documents of its indices out of searches, by a filter or by routing to some shards."""
+    """Whether an alias hides documents of its indices from searches, by a filter or by a search routing."""
     return any("filter" in definition or "search_routing" in definition for definition in alias.values())

@@ -1,4 +1,4 @@
-"""Documents and deletions as the lines of a bulk request."""
+"""Serialize documents and deletions as lines of a bulk request."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from connector.types import Deletion, SparseDocument
 from connector.vectors.storage import SMALLEST_WEIGHT, to_cells
 
 _DIGITS = 4
-"""Always tell two weights apart that `rank_features` does: it keeps 9 significant bits."""
+"""Significant decimal digits that distinguish all weights of `rank_features`, which keeps 9 significant bits."""
 
 
 def to_lines(action: SparseDocument | Deletion, scale: float, derived: Collection[str] = ()) -> bytes:
-    """What a bulk request holds of a document (two lines) or of a deletion (one).
+    """Serialize a document (two lines) or a deletion (one line) for a bulk request.
 
     Args:
-        action: To write.
-        scale: A power of two that weights are multiplied by. They are rounded to the nearest that the server can hold,
-            and raised to the smallest one.
-        derived: Fields of the index that are made of others (`connector.index.derived`).
+        action: The document or deletion.
+        scale: Power of two by which weights are multiplied. Weights are rounded to the nearest storable value, and very
+            small ones are raised to the smallest storable value.
+        derived: Derived fields of the index (`connector.index.derived`).
 
     Raises:
-        ValueError: A feature cannot be stored, the id is not 1 to 512 bytes, the version is none that the server
-            takes, or a value is not JSON or nested too deeply.
-        TypeError, RecursionError: A value is not a JSON.
+        ValueError: A feature cannot be stored, the id is not 1 to 512 bytes, the version is invalid, or a value is
+            not JSON or is nested too deeply.
+        TypeError, RecursionError: A value is not JSON.
     """
     if not 1 <= len(action.doc_id.encode()) <= MAX_ID_BYTES:
         raise ValueError(f"_id {action.doc_id[:40]!r} must be 1 to {MAX_ID_BYTES} bytes long.")
     head: dict[str, Any] = {"_id": action.doc_id}
     if action.version is not None:
-        # The server refuses the whole request for one version that it cannot read.
+        # The server rejects the whole request for one invalid version.
         if not isinstance(action.version, int) or not 0 <= action.version < 2**63:
             raise ValueError(f"version {action.version!r} must be an integer from 0 to 2^63 - 1.")
         head |= {"version": action.version, "version_type": "external_gte"}
@@ -64,19 +64,19 @@ def to_lines(action: SparseDocument | Deletion, scale: float, derived: Collectio
 
 
 def to_features(features: Mapping[str, float], scale: float) -> str:
-    """The JSON object of all features of a document, with the presence feature.
+    """Serialize the features of a document, including the presence feature, as a JSON object.
 
-    Written by hand: json.dumps spells out 17 digits of each, for half of all time.
+    Written by hand, since json.dumps writes 17 digits per weight, which took half of the total time.
 
     Args:
-        features: From name to weight.
-        scale: As for `to_lines`.
+        features: Weight of each feature name.
+        scale: As in `to_lines`.
 
     Raises:
         ValueError: A feature cannot be stored.
     """
     if PRESENCE_FEATURE in features:
-        raise ValueError(f"feature name {PRESENCE_FEATURE!r} is taken; every document gets it.")
+        raise ValueError(f"feature name {PRESENCE_FEATURE!r} is reserved; ksparse adds it to every document.")
     check_features(features)
     weights = np.fromiter(features.values(), np.float64, len(features)) * scale
     cells = to_cells(np.maximum(weights, SMALLEST_WEIGHT).astype(np.float32))
@@ -86,7 +86,7 @@ def to_features(features: Mapping[str, float], scale: float) -> str:
 
 @cache
 def _spelled(cell: int) -> str:
-    """The shortest number that the server keeps as these bits: it takes a float's bits >> 15 and drops the rest."""
+    """The shortest decimal that the server stores as these bits: it keeps a float's bits >> 15."""
     middle = float(np.uint32((cell << 15) + (1 << 14)).view(np.float32))
     texts = (f"{middle:.{digits}g}" for digits in range(1, _DIGITS + 1))
     return next(text for text in texts if _cell(float(text)) == cell)

@@ -1,4 +1,4 @@
-"""What the items of a bulk reply say of the documents that were sent."""
+"""Parse the items of bulk replies."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 FILTER_PATH = ",".join(
     f"items.*.{name}" for name in ("status", "result", "_index", "_id", "error.type", "error.reason", "error.caused_by")
 )
-"""The parts of a reply that are read."""
+"""Parts of the reply to request."""
 
 _RETRIED_STATUS = (408, 429, 500, 502, 503, 504)
 _KINDS_OF_THE_INDEX = ("index_closed_exception", "security_exception")
@@ -21,15 +21,15 @@ _PIPELINE_ATTEMPTS = 5
 
 
 class Item(NamedTuple):
-    """What became of one document.
+    """The result for one document.
 
     Attributes:
-        status: As of HTTP.
+        status: HTTP status.
         result: `created`, `updated`, `deleted`, `not_found` or `noop`; empty for an error.
-        stored_in: The index that it went into.
-        stored_as: The id that it has there.
-        kind: The server's type of error, empty for none.
-        reason: Why, in one line.
+        stored_in: Index in which it was stored.
+        stored_as: Id under which it was stored.
+        kind: The server's error type; empty without an error.
+        reason: Reason of the error in one line.
     """
 
     status: int
@@ -41,17 +41,17 @@ class Item(NamedTuple):
 
     @property
     def index_is_gone(self) -> bool:
-        """Whether there is no such index."""
+        """Whether the index does not exist."""
         return self.kind == "index_not_found_exception"
 
     @property
     def is_blocked(self) -> bool:
-        """Whether the index or the cluster takes no writes at present."""
+        """Whether a block prevents writes to the index or the cluster."""
         return self.kind == "cluster_block_exception"
 
     @property
     def concerns_the_index(self) -> bool:
-        """Whether no document can be written, so that each would fail in the same way."""
+        """Whether the error would affect every document."""
         return bool(self.kind) and (
             self.kind in _KINDS_OF_THE_INDEX
             or self.reason.startswith(_REASONS_OF_THE_INDEX)
@@ -59,11 +59,11 @@ class Item(NamedTuple):
         )
 
     def is_temporary(self, attempts: int, *, pipeline: bool) -> bool:
-        """Whether sending the document again may help.
+        """Whether a retry may help.
 
         Args:
-            attempts: Requests that carried it.
-            pipeline: Whether the index has an ingest pipeline: what its processors cannot do is a 500 as well.
+            attempts: Number of requests that contained the document.
+            pipeline: Whether the index has an ingest pipeline, whose processor errors also have status 500.
         """
         if self.status == 500 and (
             self.kind.endswith("processor_exception") or (pipeline and attempts >= _PIPELINE_ATTEMPTS)
@@ -73,7 +73,7 @@ class Item(NamedTuple):
 
 
 def read_items(reply: Any) -> list[Item] | None:  # noqa: ANN401
-    """The items of a reply, in the order of what was sent; None if it is none."""
+    """Return the items of a reply in the order of the request; None if it is not a bulk reply."""
     if not isinstance(reply, dict):
         return None
     return [_read(next(iter(item.values()))) for item in reply.get("items", [])]
@@ -92,7 +92,7 @@ def _read(item: Mapping[str, Any]) -> Item:
 
 
 def _reason(error: Mapping[str, Any]) -> str:
-    """The server's reason and the innermost one below it, which often says what the first one does not."""
+    """The server's reason with the innermost cause, which is often more specific."""
     reason, cause = str(error.get("reason", "")), error
     while isinstance(cause.get("caused_by"), dict):
         cause = cause["caused_by"]

@@ -1,4 +1,4 @@
-"""A file that belongs to an index and that the cluster keeps: a hidden index beside it, in parts."""
+"""Store a file of an index (its dictionary) in the cluster: in parts, in a hidden index."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from connector.index.names import MAX_NAME_BYTES
 _log = getLogger("ksparse.index")
 
 _PART = 512 * 2**10
-"""Bytes of the file in each document."""
+"""Bytes of the file per document."""
 
 _PARTS = 4
-"""Documents in a request: 2.7 MB, below what any service takes."""
+"""Documents per request: 2.7 MB, below the request limits of all services."""
 
 _REFUSED = 400
 
@@ -44,12 +44,12 @@ _BODY: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Companion:
-    """Where a file of an index is.
+    """Location of the file of an index.
 
     Attributes:
-        index: The hidden index that holds it.
-        sha256: Of the file.
-        size: In bytes.
+        index: The hidden index.
+        sha256: SHA-256 of the file.
+        size: Size of the file in bytes.
     """
 
     index: str
@@ -57,22 +57,21 @@ class Companion:
     size: int
 
     def to_json(self) -> dict[str, Any]:
-        """For the mapping's `_meta`."""
+        """The value stored in the mapping's `_meta`."""
         return asdict(self)
 
 
 def store_companion(client: OpenSearch, owner: str, data: bytes) -> Companion:
-    """Keep a file beside an index that is about to be created.
+    """Store the file of an index that is about to be created.
 
     Args:
-        client: A ready client.
-        owner: Name of the index. Jobs that start together each keep their own; the one that then does not create the
-            index deletes its own again.
-        data: The file.
+        client: A connected client.
+        owner: Name of the index. Concurrent jobs store a file each; those that do not create the index delete theirs.
+        data: Content of the file.
 
     Raises:
-        ClusterError: The server is away or does not permit it.
-        IndexMappingError: The server refuses the hidden index.
+        ClusterError: The server is unreachable or denies access.
+        IndexMappingError: The server rejects the hidden index.
     """
     digest = hashlib.sha256(data).hexdigest()
     suffix = f"-dictionary-{digest[:12]}"
@@ -81,10 +80,10 @@ def store_companion(client: OpenSearch, owner: str, data: bytes) -> Companion:
     try:
         _create(client, name)
     except ClusterError as error:
-        raise ClusterError(f"The dictionary of {owner!r} is kept in an index {name!r}. {error}") from error
+        raise ClusterError(f"The dictionary of {owner!r} could not be stored in the index {name!r}. {error}") from error
     except TransportError as error:
         raise IndexMappingError(
-            f"The server refuses index {name!r}, which keeps the dictionary of {owner!r}: {reason_of(error)}"
+            f"The server rejects index {name!r} for the dictionary of {owner!r}: {reason_of(error)}"
         ) from error
     parts = [data[start : start + _PART] for start in range(0, len(data), _PART)]
     for first in range(0, len(parts), _PARTS):
@@ -95,22 +94,22 @@ def store_companion(client: OpenSearch, owner: str, data: bytes) -> Companion:
             reply = client.bulk(index=name, body=lines)
         if reply["errors"]:
             reasons = [each["index"]["error"]["reason"] for each in reply["items"] if "error" in each["index"]]
-            raise ClusterError(f"Index {name!r} does not take the dictionary of {owner!r}: {reasons[0]}")
-    _log.info("Index %s keeps a dictionary of %d bytes.", name, len(data))
+            raise ClusterError(f"Index {name!r} rejects the dictionary of {owner!r}: {reasons[0]}")
+    _log.info("Index %s stores a dictionary of %d bytes.", name, len(data))
     return kept
 
 
 def fetch_companion(client: OpenSearch, companion: Companion, *, folder: Path | None = None) -> bytes:
-    """Fetch the file of an index, from this machine where it was fetched before.
+    """Fetch the file of an index, from the local cache if possible.
 
     Args:
-        client: A ready client.
-        companion: Where it is.
-        folder: Of what was fetched; `dictionaries` in the cache folder if None.
+        client: A connected client.
+        companion: Location of the file.
+        folder: Folder of the local copies; None for `dictionaries` in the cache folder.
 
     Raises:
-        ClusterError: The server is away or does not permit it.
-        IndexMappingError: The hidden index is gone, or its parts are damaged.
+        ClusterError: The server is unreachable or denies access.
+        IndexMappingError: The hidden index is missing or incomplete.
     """
     path = (folder or cache_folder("dictionaries")) / f"{companion.sha256}.safetensors"
     with suppress(OSError):
@@ -123,17 +122,17 @@ def fetch_companion(client: OpenSearch, companion: Companion, *, folder: Path | 
 
 
 def delete_companion(client: OpenSearch, companion: Companion) -> None:
-    """Delete the file of an index that is gone, or that never came to be.
+    """Delete the file of an index that was deleted or not created.
 
     Raises:
-        ClusterError: The server is away or does not permit it.
+        ClusterError: The server is unreachable or denies access.
     """
     with explained(client):
         client.indices.delete(index=companion.index, ignore_unavailable=True)
 
 
 def _create(client: OpenSearch, name: str) -> None:
-    """Create the hidden index unless it is there; without settings where a service permits none."""
+    """Create the hidden index unless it exists; without settings if the service does not allow them."""
     for body in (_BODY, {"mappings": _BODY["mappings"]}):
         try:
             with explained(client):
@@ -158,7 +157,7 @@ def _fetch(client: OpenSearch, companion: Companion) -> bytes:
                 data += base64.b64decode(each["_source"]["data"], validate=True)
     except (NotFoundError, KeyError, binascii.Error) as error:
         raise IndexMappingError(
-            f"The dictionary of the index is not in {companion.index!r}, or incomplete. Restore that index from a "
+            f"The dictionary of the index is missing or incomplete in {companion.index!r}. Restore that index from a "
             "snapshot, or ingest the documents into a new index."
         ) from error
     if hashlib.sha256(data).hexdigest() != companion.sha256:
@@ -170,9 +169,9 @@ def _fetch(client: OpenSearch, companion: Companion) -> bytes:
 
 
 def _keep(path: Path, data: bytes) -> None:
-    """Write a file as a whole or not at all; a folder that cannot be written only means that it is fetched again."""
+    """Cache the file; if the folder is not writable, the file is fetched again next time."""
     try:
         with written_whole(path) as file:
             file.write(data)
     except OSError as error:
-        _log.info("The dictionary is not kept in %s: %s", path.parent, error)
+        _log.info("The dictionary is not cached in %s: %s", path.parent, error)

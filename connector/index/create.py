@@ -1,4 +1,4 @@
-"""Create an index, and find out at once what a template made of it."""
+"""Create an index and check the effect of index templates on it."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _log = getLogger("ksparse.index")
 
 _HIGHEST_PRIORITY = 2**31 - 1
 _WAIT_S = 30
-"""For a copy of each shard to start; on a busy machine it takes seconds."""
+"""Time for one copy of each shard to start; on a busy machine it takes seconds."""
 
 
 def create_index(client: OpenSearch, index: str, body: dict[str, Any]) -> bool:
-    """Create an index, and check that documents can be kept in it.
+    """Create an index and check that it can store documents.
 
     Returns:
-        Whether it was made: False where another job made it just now.
+        True if the index was created, False if another job has just created it.
 
     Raises:
-        ClusterError: The server is away or does not permit it, or the index, which is deleted again, can be held by no
-            node or takes no documents.
-        IndexMappingError: The server refuses it, or a template has its documents thrown away.
+        ClusterError: The server is unreachable or denies access; or no node can hold the index or it rejects documents
+            (the index is then deleted again).
+        IndexMappingError: The server rejects the index, or a template disables `_source`.
     """
     try:
         with explained(client):
@@ -50,7 +50,7 @@ def create_index(client: OpenSearch, index: str, body: dict[str, Any]) -> bool:
             _check_allocation(client, index)
         probe_write(client, index, created=True)
     except (ClusterError, IndexMappingError):
-        with suppress(TransportError):  # an index that is read-only cannot be deleted either
+        with suppress(TransportError):  # a read-only index cannot be deleted
             client.indices.delete(index=index, ignore_unavailable=True)
         raise
     _log.info("Index %s created.", index)
@@ -58,10 +58,10 @@ def create_index(client: OpenSearch, index: str, body: dict[str, Any]) -> bool:
 
 
 def check_mapping(client: OpenSearch, index: str, mappings: Mapping[str, Any]) -> None:
-    """Let the server try parts of a mapping before there is an index; where it tries nothing, nothing is said.
+    """Validate parts of a mapping on the server before the index exists; skipped if the server cannot.
 
     Raises:
-        IndexMappingError: It would refuse them.
+        IndexMappingError: The server would reject them.
     """
     template = {"index_patterns": [index], "priority": _HIGHEST_PRIORITY, "template": {"mappings": dict(mappings)}}
     try:
@@ -72,12 +72,12 @@ def check_mapping(client: OpenSearch, index: str, mappings: Mapping[str, Any]) -
             cause = cause["caused_by"]
         if cause.get("type") == "mapper_parsing_exception":
             raise IndexMappingError(f"The server refuses to create index {index!r}: {cause['reason']}.") from error
-    except OpenSearchException:  # not this user's to ask, or no such request; creating the index says it as well
+    except OpenSearchException:  # no permission or no such API; creating the index will report the error
         return
 
 
 def _create(client: OpenSearch, index: str, body: dict[str, Any]) -> dict[str, Any]:
-    """Send the request, without the field of the space where the server has no such type; errors as they come."""
+    """Send the request; if the server lacks the field type of the space, without that field. Errors pass through."""
     params = {"request_timeout": 2 * _WAIT_S, "timeout": f"{_WAIT_S}s"}
     try:
         return dict(client.indices.create(index=index, body=body, params=params))
@@ -89,24 +89,24 @@ def _create(client: OpenSearch, index: str, body: dict[str, Any]) -> dict[str, A
 
 
 def _check_source(client: OpenSearch, index: str) -> None:
-    """Legacy templates are merged with what is asked for: one may leave documents without their text."""
+    """Legacy templates are merged with the request and may disable `_source`."""
     with explained(client):
         replies = client.indices.get_mapping(index=index, params={"filter_path": "*.mappings._source"})
     for reply in replies.values():
         if reply["mappings"]["_source"].get("enabled") is False:
             raise IndexMappingError(
-                f"Index {index!r} would not keep its documents (_source is disabled)."
+                f"Index {index!r} would not store its documents (_source is disabled)."
                 f"{advice_about_templates(client, index)}"
             )
 
 
 def _check_allocation(client: OpenSearch, index: str) -> None:
-    """Say why no node holds the first shard, which would refuse each write after a minute."""
+    """Report why no node can hold the first shard; otherwise each write would fail after a minute."""
     try:
         found = client.transport.perform_request(
             "GET", "/_cluster/allocation/explain", body={"index": index, "shard": 0, "primary": True}
         )
-    except OpenSearchException:  # it started meanwhile, or this is nobody's to ask
+    except OpenSearchException:  # it has started meanwhile, or permission is missing
         return
     if found.get("can_allocate") != "no":
         return
@@ -117,6 +117,6 @@ def _check_allocation(client: OpenSearch, index: str) -> None:
         if decider.get("decision") == "NO"
     }
     raise ClusterError(
-        f"No node may hold index {index!r}: {'; '.join(sorted(reasons)) or found.get('allocate_explanation')}."
+        f"No node can hold index {index!r}: {'; '.join(sorted(reasons)) or found.get('allocate_explanation')}."
         f"{advice_about_templates(client, index)}"
     )

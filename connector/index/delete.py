@@ -1,4 +1,4 @@
-"""Delete the documents that a filter matches."""
+"""Delete documents by filter."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _POLL_S = 0.2
 
 
 class Deleted(NamedTuple):
-    """What a deletion by filter did.
+    """The result of a deletion by filter.
 
     Attributes:
-        deleted: Documents that are gone.
-        changed: Documents that matched, and were changed by another writer before they could be deleted.
+        deleted: Number of deleted documents.
+        changed: Matching documents that another writer changed before they could be deleted.
     """
 
     deleted: int
@@ -33,15 +33,15 @@ class Deleted(NamedTuple):
 
 
 def check_narrowed(filters: Sequence[Mapping[str, Any]]) -> None:
-    """Make sure that a deletion by filters is not one of everything, such as by one that says nothing.
+    """Refuse to delete by filters that match every document.
 
     Raises:
-        ValueError: It is, by the form of the filters alone.
+        ValueError: The filters syntactically match every document.
     """
     if all(map(matches_everything, filters)):
         raise ValueError(
-            "a deletion needs a filter, and this one matches every document; say so in so many words (everything=True, "
-            "or the method that clears the store), or delete the index."
+            "this filter matches every document; to delete all of them, use everything=True or the method that clears "
+            "the store, or delete the index."
         )
 
 
@@ -54,36 +54,36 @@ def delete_matching(
     refresh: bool = True,
     progress: Callable[[int], None] | None = None,
 ) -> Deleted:
-    """Delete the documents that match all filters, as a task of the server's, and wait for it.
+    """Delete the documents that match all filters in a server-side task, and wait for it.
 
-    An interrupt cancels the task; what it deleted stays deleted.
+    An interrupt cancels the task; documents already deleted stay deleted.
 
     Args:
-        client: A ready client.
+        client: A connected client.
         index: The index or alias.
         filters: Query clauses.
-        everything: Delete all documents, if that is what the filters say.
-        refresh: Make it visible to searches at once.
-        progress: Called with the number gone.
+        everything: Allow filters that match every document.
+        refresh: Make the deletion visible to searches immediately.
+        progress: Called with the number of deleted documents.
 
     Raises:
-        ClusterError: The server is away, does not permit it, or has no such request.
-        IndexMappingError: There is no such index.
-        SearchError: The server refuses a filter.
-        ValueError: The filters match every document, whatever it holds, and `everything` does not say so.
+        ClusterError: The server is unreachable, denies access, or does not support delete by query.
+        IndexMappingError: The index does not exist.
+        SearchError: The server rejects a filter.
+        ValueError: The filters match every document and `everything` is not set.
     """
     if not everything:
         check_narrowed(filters)
     params = {"conflicts": "proceed", "wait_for_completion": "false", "refresh": str(refresh).lower()}
-    count_matching(client, index, filters)  # the task would fail where nobody reads it
+    count_matching(client, index, filters)  # reports errors that the task would hide
     try:
         with explained(client):
             task = client.delete_by_query(index=index, body=all_of(filters), params=params)["task"]
-    except NotFoundError as error:  # of the request: the index was counted just now
+    except NotFoundError as error:  # the API is missing: the index has just been counted
         raise ClusterError(
-            f"The server of {index!r} does not delete by a filter, as Amazon's Serverless does not; delete by ids."
+            f"The server of {index!r} does not support delete by query (like Amazon's Serverless); delete by ids."
         ) from error
-    _log.info("Deleting from %s by a filter, as task %s of the server.", index, task)
+    _log.info("Deleting from %s by filter, in server task %s.", index, task)
     try:
         while True:
             with explained(client):

@@ -1,8 +1,8 @@
-"""What a writer makes of a document's fields so that the server takes and finds them, and what a reader makes of that.
+"""Derived fields, which a writer adds to documents and a reader removes.
 
-- Terms of typed metadata (`connector.query.terms`) are made anew at each write, and are in no `_source`.
-- A string that `flat_object` cannot index (a term has 32,766 bytes at most) would have the document refused. It is left
-  out there, and the field is kept whole beside it, where the server does not look.
+- Terms of typed metadata (`connector.query.terms`) are computed at each write and excluded from `_source`.
+- A string that `flat_object` cannot index (above 32,766 bytes) would cause the document to be rejected. It is removed
+  from the indexed field, and the complete field is stored in a second one that is not indexed.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ _DEFINITIONS: Mapping[str, Mapping[str, Any]] = {
     TERMS_FIELD: {"type": "keyword", "doc_values": False},
     WHOLE_FIELD: {"type": "object", "enabled": False},
 }
-"""How the mapping of an index declares them; a field of that name that is declared otherwise is the user's own."""
+"""Their mappings; a field with such a name and another mapping belongs to the user."""
 
 DERIVED_MAPPING = tuple(f"{name}.{key}" for name, definition in _DEFINITIONS.items() for key in definition)
-"""What `derived_in` has to know of the `properties` of a mapping."""
+"""The part of a mapping's `properties` that `derived_in` reads."""
 
 _LONGEST_TERM = 32_766 - 64
-"""Bytes of a path and its value, less what the server puts between them."""
+"""Maximum bytes of a path and its value, without the server's separators."""
 
 
 def derived_in(properties: Mapping[str, Any]) -> frozenset[str]:
-    """Which of the derived fields an index has, by the `properties` of its mapping."""
+    """The derived fields of an index, from the `properties` of its mapping."""
     return frozenset(name for name, definition in _DEFINITIONS.items() if properties.get(name) == definition)
 
 
 def with_derived(source: Mapping[str, Any], fields: Collection[str]) -> dict[str, Any]:
-    """What is sent of a document's fields.
+    """Return a document's fields with derived fields added.
 
     Args:
-        source: As they are to be read again.
-        fields: The derived ones that the index has.
+        source: The fields as given.
+        fields: The derived fields of the index.
     """
     sent = {name: value for name, value in source.items() if name not in fields}
     metadata = sent.get(META_FIELD)
@@ -50,10 +50,10 @@ def with_derived(source: Mapping[str, Any], fields: Collection[str]) -> dict[str
 
 
 def restored(source: Mapping[str, Any]) -> dict[str, Any]:
-    """A document's fields as they were given, from a `_source`."""
+    """Return a document's fields as given, from its `_source`."""
     whole = source.get(WHOLE_FIELD)
     if not isinstance(whole, Mapping) or not whole or not all(name in FLAT_FIELDS for name in whole):
-        return dict(source)  # there is none, or it is a field of the user's own
+        return dict(source)  # missing, or a field of the user
     return {name: whole.get(name, value) for name, value in source.items() if name != WHOLE_FIELD}
 
 
@@ -62,7 +62,7 @@ def _has_long(path: str, value: object) -> bool:
         return any(_has_long(f"{path}.{key}", item) for key, item in value.items())
     if isinstance(value, list | tuple):
         return any(_has_long(path, item) for item in value)
-    # Four bytes are the most that UTF-8 takes for a character.
+    # A character has at most four bytes in UTF-8.
     size = len(path) + (len(value) if isinstance(value, str) else 0)
     return 4 * size > _LONGEST_TERM and len(path.encode()) + len(str(value).encode()) > _LONGEST_TERM
 

@@ -1,4 +1,4 @@
-"""Read documents by their ids: those that a search of the same index or alias could find, and no others."""
+"""Read documents by id; of an alias only those that a search of it could find."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _PER_REQUEST = 1_000
 
 
 class StoredDocument(NamedTuple):
-    """A document as an index holds it.
+    """A stored document.
 
     Attributes:
         source: Its stored fields.
-        state: The write that made it what it is.
+        state: The last write of the document.
     """
 
     source: dict[str, Any]
@@ -36,21 +36,21 @@ class StoredDocument(NamedTuple):
 def read_documents(client: OpenSearch, index: str, doc_ids: Sequence[str]) -> dict[str, StoredDocument]:
     """Read documents by their ids.
 
-    `_mget` knows nothing of an alias's filter, no alias of several indices, and no document that was written by a
-    routing. Where an alias has either or routes its searches, and for ids that `_mget` does not find, the index is
-    refreshed and the documents are searched by their ids. Of several documents of an id, one is returned.
+    `_mget` ignores the filter of an alias and supports neither aliases of several indices nor documents with a routing.
+    So for aliases with a filter or search routing, and for ids that `_mget` does not find, the index is refreshed and
+    the ids are searched. If several documents have an id, one of them is returned.
 
     Args:
-        client: A ready client.
+        client: A connected client.
         index: The index or alias.
-        doc_ids: Ids; one that occurs twice is read once.
+        doc_ids: The ids; duplicates are read once.
 
     Returns:
-        From id to document; those that are not there, or that the alias hides, are left out.
+        Documents by id; missing and hidden documents are omitted.
 
     Raises:
-        ClusterError: The server is away or does not permit it.
-        IndexMappingError: There is no such index.
+        ClusterError: The server is unreachable or denies access.
+        IndexMappingError: The index does not exist.
     """
     wanted = list(dict.fromkeys(doc_ids))
     if not wanted:
@@ -72,19 +72,19 @@ def explain_absence(
     filters: Sequence[Mapping[str, Any]] = (),
     routing: str | None = None,
 ) -> str:
-    """Say why a search by features did not find a document, in one request.
+    """Explain in one request why a search by features did not find a document.
 
-    A document that an alias hides does not exist for whoever searches the alias: the answer must not reveal its id.
+    For a search of an alias, hidden documents count as missing: the answer must not reveal them.
 
     Args:
-        client: A ready client.
-        schema: Of the index or alias that was searched.
-        doc_id: Of the document.
-        filters: Of the search.
-        routing: Of the search.
+        client: A connected client.
+        schema: Schema of the searched index or alias.
+        doc_id: Id of the document.
+        filters: Filters of the search.
+        routing: Routing of the search.
 
     Raises:
-        ClusterError: The server is away or does not permit it.
+        ClusterError: The server is unreachable or denies access.
     """
     this = {"ids": {"values": [doc_id]}}
     asked: list[tuple[dict[str, Any], list[Any]]] = [
@@ -99,7 +99,7 @@ def explain_absence(
     if found[0]:
         return f"The query shares no feature with {name} of index {schema.index!r}."
     if found[1]:
-        return f"The filters or the routing of the search leave {name} of index {schema.index!r} out."
+        return f"The filters or the routing of the search exclude {name} of index {schema.index!r}."
     return f"Index {schema.index!r} has no {name}."
 
 
@@ -108,19 +108,19 @@ def _is_narrowed(client: OpenSearch, index: str) -> bool:
         return hides_documents(read_alias(client, index))
     except ClusterError as error:
         if isinstance(error.__cause__, AuthorizationException):
-            return True  # nobody says what the alias hides
+            return True  # unknown whether the alias hides documents
         raise
 
 
 def _get(client: OpenSearch, index: str, doc_ids: Sequence[str]) -> dict[str, StoredDocument]:
-    """Documents as they were last written, searchable or not; none where an alias has several indices."""
-    # A document that needs its routing, or lies in one of several indices, has an error.
+    """Documents as last written, refreshed or not; empty for an alias of several indices."""
+    # Documents that need a routing, or an alias of several indices, give errors.
     replies = client.mget(index=index, body={"ids": doc_ids})["docs"]
     return {reply["_id"]: _stored(reply) for reply in replies if reply.get("found")}
 
 
 def _search(client: OpenSearch, index: str, doc_ids: Sequence[str]) -> dict[str, StoredDocument]:
-    with suppress(TransportError):  # not every server refreshes when it is asked to
+    with suppress(TransportError):  # not every server allows refresh
         client.indices.refresh(index=index)
     found: dict[str, StoredDocument] = {}
     for start in range(0, len(doc_ids), _PER_REQUEST):
@@ -132,6 +132,6 @@ def _search(client: OpenSearch, index: str, doc_ids: Sequence[str]) -> dict[str,
 
 
 def _stored(reply: Mapping[str, Any]) -> StoredDocument:
-    # A server without sequence numbers (Serverless) leaves them out.
+    # Serverless has no sequence numbers.
     state = StoredState(reply.get("_seq_no", -1), reply.get("_primary_term", -1))
     return StoredDocument(restored(reply.get("_source", {})), state)

@@ -1,4 +1,4 @@
-"""Delete indices together with what the cluster keeps for them."""
+"""Delete indices together with their dictionaries."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from connector.index.meta import META_KEY
 
 
 def companions_of(client: OpenSearch, names: Sequence[str]) -> list[str]:
-    """The hidden indices that hold the dictionaries of these indices; those that are gone are left out.
+    """Return the hidden indices of these indices' dictionaries; missing ones are omitted.
 
     Raises:
-        ClusterError: The server is away or does not permit it.
+        ClusterError: The server is unreachable or denies access.
     """
     if not names:
         return []
@@ -28,7 +28,7 @@ def drop_index(client: OpenSearch, name: str) -> None:
     """Delete an index and its dictionary; one that does not exist is not an error.
 
     Raises:
-        ClusterError: The server is away or does not permit it.
+        ClusterError: The server is unreachable or denies access.
     """
     names = [name, *companions_of(client, [name])]
     with explained(client):

@@ -1,4 +1,4 @@
-"""How many documents have a feature, asked of the index itself."""
+"""Document frequencies of features, counted in the index."""
 
 from __future__ import annotations
 
@@ -17,15 +17,14 @@ _PER_REQUEST = 1_000
 
 
 class DocumentFrequencies:
-    """The share of an index's documents that has each feature. Safe to use from several threads.
+    """The fraction of an index's documents that have each feature. Thread-safe.
 
-    A feature is counted when it is first asked for, which costs about as much as searching for it, and again after
-    `refresh_s`.
+    A feature is counted on first use, which costs about as much as searching for it, and again after `refresh_s`.
 
     Args:
-        client: A ready client.
+        client: A connected client.
         index: The index or alias.
-        refresh_s: How long a count is believed.
+        refresh_s: Seconds after which a count expires.
     """
 
     def __init__(self, client: OpenSearch, index: str, *, refresh_s: float = 600.0) -> None:
@@ -37,11 +36,11 @@ class DocumentFrequencies:
         self._lock = Lock()
 
     def shares(self, features: Iterable[str]) -> dict[str, float]:
-        """Return the share of the documents that has each of some features.
+        """Return the fraction of the documents that have each given feature.
 
         Raises:
-            SearchError: The index refuses to count.
-            ClusterError: The server is away or does not permit it.
+            SearchError: The server rejects the request.
+            ClusterError: The server is unreachable or denies access.
         """
         wanted = list(dict.fromkeys(features))
         with self._lock:

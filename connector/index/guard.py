@@ -1,4 +1,4 @@
-"""Notice that a name no longer stands for the index that was opened: an alias was switched, an index made anew."""
+"""Detect that an opened index was replaced: its alias was switched, or the index was recreated."""
 
 from __future__ import annotations
 
@@ -12,32 +12,31 @@ from connector.index.schema import IndexSchema, existing_schema, read_spaces
 
 
 class StaleSchemaError(SearchError):
-    """What a name stands for has another schema than when it was opened.
+    """The schema behind a name has changed since it was opened.
 
     Attributes:
-        schema: The one that it has now.
+        schema: The current schema.
     """
 
     def __init__(self, schema: IndexSchema) -> None:
         super().__init__(
-            f"Index {schema.index!r} was replaced while it was searched: its features are of encoder {schema.encoder} "
-            "now. Open it anew."
+            f"Index {schema.index!r} was replaced while it was searched: it now belongs to encoder {schema.encoder}. "
+            "Open it again."
         )
         self.schema = schema
 
 
 class IndexGuard:
-    """Checks the answers to searches by features, without a request as long as they look as they should.
+    """Checks replies to searches by features; sends a request only if a reply is suspicious.
 
-    Searches go to the alias and not to the indices behind it, so that its filter and its routing hold. What keeps old
-    features away from another encoder's index is told apart by the answer. An index that says which space its features
-    are of (`SPACE_FIELD`) has no hits for a query of another one. Older indices do not say it, but their names stand
-    in the hits. So the schema is read again after an answer without hits, with hits from an index that is not known, or
-    with an error. Safe to use from several threads.
+    Searches name the alias rather than its indices, so that its filter and routing apply. An index that records the
+    space of its features (`SPACE_FIELD`) returns no hits for queries of another space. Older indices do not record it,
+    but hits contain the name of their index. So the schema is read again after a reply without hits, with hits from an
+    unknown index, or with an error. Thread-safe.
 
     Args:
-        client: A ready client.
-        schema: Of the index or alias that is searched.
+        client: A connected client.
+        schema: Schema of the searched index or alias.
     """
 
     def __init__(self, client: OpenSearch, schema: IndexSchema) -> None:
@@ -47,24 +46,24 @@ class IndexGuard:
 
     @property
     def space(self) -> str:
-        """The space that queries are of (`build_query`)."""
+        """The space of the queries (`build_query`)."""
         return self._schema.space
 
     def check(self, replies: Sequence[Mapping[str, Any]]) -> None:
-        """Check the replies to one request: at least one hit each, and all of known indices; else read the schema.
+        """Check replies: unless each has hits, all from known indices, read the schema again.
 
         Raises:
-            StaleSchemaError: The schema is another one.
-            IndexMappingError: There is no such index any more, or it is not one of ours.
-            ClusterError: The server is away or does not permit it.
+            StaleSchemaError: The schema has changed.
+            IndexMappingError: The index no longer exists, or ksparse did not create it.
+            ClusterError: The server is unreachable or denies access.
         """
         if not all(reply["hits"]["hits"] for reply in replies) or self._unknown(replies):
             self.recheck()
-            if self._unknown(replies):  # replaced once more in between
+            if self._unknown(replies):  # replaced again meanwhile
                 raise StaleSchemaError(existing_schema(self._client, self._schema.index))
 
     def recheck(self) -> None:
-        """Read what the name stands for now; errors as for `check`."""
+        """Read the current schema; errors as in `check`."""
         spaces = read_spaces(self._client, self._schema.index)
         if set(spaces.values()) != {(self._schema.space, self._schema.encoder.digest)}:
             raise StaleSchemaError(existing_schema(self._client, self._schema.index))

@@ -1,4 +1,4 @@
-"""How many requests may be under way at a time."""
+"""Adaptive limit of concurrent requests."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _CLEAN_RUN = 20
 
 
 class InFlightLimit:
-    """Halved when the server is busy, one more after a run of clean requests, never above what it began with.
+    """A limit that is halved when the server is busy and raised by one after a series of successful requests.
 
-    Safe to use from several threads.
+    It never exceeds its initial value. Thread-safe.
 
     Args:
-        most: Requests at a time, at least 1.
+        most: Initial number of concurrent requests, at least 1.
     """
 
     def __init__(self, most: int) -> None:
@@ -32,12 +32,12 @@ class InFlightLimit:
 
     @property
     def allowed(self) -> int:
-        """Requests that may be under way at present."""
+        """The current limit."""
         return self._allowed
 
     @contextmanager
     def slot(self) -> Iterator[None]:
-        """Wait until one more request may be under way, and count it while it is."""
+        """Wait for a free slot and occupy it."""
         with self._changed:
             self._changed.wait_for(lambda: self._under_way < self._allowed)
             self._under_way += 1
@@ -49,7 +49,7 @@ class InFlightLimit:
                 self._changed.notify_all()
 
     def clean(self) -> None:
-        """A request was taken as it was."""
+        """Record that the server accepted a whole request."""
         with self._changed:
             self._clean += 1
             if self._clean >= _CLEAN_RUN and self._allowed < self._most:
@@ -58,9 +58,9 @@ class InFlightLimit:
                 self._changed.notify_all()
 
     def busy(self, cause: str = "429") -> None:
-        """The server took a request, or some of its documents, back for later, and says why."""
+        """Record that the server rejected a request, or some of its documents, for lack of capacity."""
         with self._changed:
             before, self._allowed = self._allowed, max(1, self._allowed // 2)
             self._clean = 0
         if self._allowed < before:
-            _log.warning("The server is busy (%s): %d requests at a time, not %d.", cause, self._allowed, before)
+            _log.warning("The server is busy (%s): %d concurrent requests instead of %d.", cause, self._allowed, before)

@@ -1,4 +1,4 @@
-"""Find documents by their ids, whatever routing they were written by."""
+"""Find documents by id, whatever their routing."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ Record = TypeVar("Record", bound=Document | Deletion)
 
 
 class Patiently(Protocol):
-    """Sends a request, again where that may help, until it is stopped."""
+    """Sends a request and retries it if that may help."""
 
     def __call__(self, call: Callable[[], T], *, stopped: Event | None = None) -> T:
-        """Return what the request does."""
+        """Return the result of the request."""
 
 
 class Found(NamedTuple):
-    """A document as the index holds it.
+    """A stored document.
 
     Attributes:
         source: Its fields.
-        state: The write that made it so.
-        routing: That it was written by; None for the id's own.
+        state: The last write of the document.
+        routing: Its routing; None for the default by id.
     """
 
     source: Mapping[str, Any]
@@ -43,11 +43,11 @@ class Found(NamedTuple):
 
 
 class Held(NamedTuple):
-    """What an index held of a document, to be compared with what it holds later.
+    """The state of a document at some time, to compare with its later state.
 
     Attributes:
-        uuid: Of the index.
-        state: The write that made it so.
+        uuid: UUID of the index.
+        state: The last write of the document.
     """
 
     uuid: str
@@ -55,15 +55,15 @@ class Held(NamedTuple):
 
 
 class DocumentLookup:
-    """Finds documents of the index that a name writes to.
+    """Finds documents in the write index of a name.
 
-    A document that was written by a routing of its own can lie on any shard, and the server finds it by its id alone
-    only in a search. So an id that says no routing means the document wherever it lies.
+    A document with a routing can be on any shard, and only a search finds it by id alone. So an id without a routing
+    means the document on whichever shard it is.
 
     Args:
-        client: A ready client.
-        target: What is written to, asked anew each time.
-        patiently: Sends a request, again if that may help.
+        client: A connected client.
+        target: Returns the current write target.
+        patiently: Sends a request with retries.
     """
 
     def __init__(self, client: OpenSearch, target: Callable[[], WriteTarget], patiently: Patiently) -> None:
@@ -75,20 +75,20 @@ class DocumentLookup:
     def find(
         self, wanted: Mapping[str, str | None], *, source: bool = True, stopped: Event | None = None
     ) -> dict[str, list[Found]]:
-        """Find documents as they are now; of an id without a routing all that lie by different ones.
+        """Find the current documents; for an id without a routing, the copies of all routings.
 
         Args:
-            wanted: From id to routing, None if that is not known.
-            source: Return their fields.
-            stopped: Once it is set nothing is asked again.
+            wanted: Routing by id; None if unknown.
+            source: Whether to return fields.
+            stopped: Ends retries when set.
 
         Raises:
-            BulkWriteError: No retry helps, or none helped in time.
-            ClusterError: The server does not permit it.
+            BulkWriteError: The request failed and retries did not help.
+            ClusterError: The server denies access.
         """
         if not wanted:
             return {}
-        if self._target().has_filter:  # which a document that is asked for by its id would pass by
+        if self._target().has_filter:  # reading by id would ignore the filter
             return self._search(list(wanted), source=source, stopped=stopped)
         found = self._get(wanted, source=source, stopped=stopped)
         missing = [doc_id for doc_id in wanted if doc_id not in found]
@@ -97,11 +97,11 @@ class DocumentLookup:
         return found
 
     def held(self, wanted: Mapping[str, str | None], *, stopped: Event | None = None) -> dict[str, Held]:
-        """What the index holds of documents, ids of several copies left out; nothing where reading is not permitted.
+        """Return the states of documents, without ids with several copies; empty if reading is not permitted.
 
         Args:
-            wanted: As for `find`.
-            stopped: As for `find`.
+            wanted: As in `find`.
+            stopped: As in `find`.
         """
         uuid = self.uuid
         if uuid is None:
@@ -119,13 +119,13 @@ class DocumentLookup:
 
     @property
     def uuid(self) -> str | None:
-        """Of the index that is written to; None if that is not known."""
+        """UUID of the write index; None if unknown."""
         target = self._target()
         state = None if target.index is None else target.states.get(target.index)
         return state and state.uuid
 
     def resolve(self, records: Sequence[Record]) -> list[Record | str]:
-        """Give each record the routing that it is written or deleted by, or say why it cannot be.
+        """Set the routing of each record, or return the reason why it cannot be written or deleted.
 
         Raises:
             BulkWriteError, ClusterError: As `find`.
@@ -139,7 +139,7 @@ class DocumentLookup:
         for record in records:
             try:
                 if record.doc_id in hidden and record.doc_id not in copies:
-                    raise ValueError(f"the alias {target.name!r} shows no document of this id")
+                    raise ValueError(f"the alias {target.name!r} has no document with this id")
                 if record.routing is None:
                     record = replace(record, routing=only_routing(record.doc_id, copies.get(record.doc_id, [])))
                 resolved.append(replace(record, routing=target.routing_of(record)))
@@ -150,7 +150,7 @@ class DocumentLookup:
         return resolved
 
     def _holds_routed(self) -> bool:
-        """Whether the index has documents with a routing of their own, as far as is known."""
+        """Whether the index is known to have documents with a routing."""
         if self._routed is None:
             target = self._target()
             self._routed = target.routing_required or self._count_routed(target) > 0
@@ -160,7 +160,7 @@ class DocumentLookup:
         body = {"query": {"exists": {"field": "_routing"}}}
         try:
             reply = self._ask(lambda: self._client.count(index=target.index or target.name, body=body))
-        except (ClusterError, NotFoundError):  # who may only write cannot know
+        except (ClusterError, NotFoundError):  # no read permission
             return 0
         return int(reply["count"])
 
@@ -174,7 +174,7 @@ class DocumentLookup:
         docs = [
             {"_id": doc_id} | ({} if routing is None else {"routing": routing}) for doc_id, routing in routings.items()
         ]
-        # Without a source, the routing has to be asked for.
+        # Without `_source`, the routing must be requested.
         params = {} if source else {"_source": "false", "stored_fields": "_routing"}
         index = target.index or target.name
         reply = self._ask(lambda: self._client.mget(index=index, body={"docs": docs}, params=params), stopped=stopped)
@@ -194,7 +194,7 @@ class DocumentLookup:
             try:
                 self._client.indices.refresh(index=index)
             except (NotFoundError, AuthorizationException):
-                pass  # Amazon's Serverless refreshes by itself
+                pass  # Amazon's Serverless refreshes automatically
             return self._client.search(index=index, body=body)
 
         found: dict[str, list[Found]] = {}
@@ -204,15 +204,15 @@ class DocumentLookup:
 
 
 def only_routing(doc_id: str, copies: Sequence[Found]) -> str | None:
-    """The routing of the only document of an id; None if there is none, or if it has no routing.
+    """The routing of the only document with an id; None if there is none, or if it has no routing.
 
     Raises:
-        ValueError: There are several.
+        ValueError: Several documents have the id.
     """
     if len(copies) > 1:
         routings = ", ".join("none" if each.routing is None else repr(each.routing) for each in copies)
         raise ValueError(
-            f"the index holds {len(copies)} documents of the id {doc_id!r}, by the routings {routings}; name one as "
+            f"the index has {len(copies)} documents with the id {doc_id!r}, with routings {routings}; name one as "
             "'_routing'"
         )
     return copies[0].routing if copies else None

@@ -1,4 +1,4 @@
-"""What ksparse keeps of an index in its mapping's `_meta`: written and read here and nowhere else."""
+"""The `_meta` of the mapping, where ksparse records the encoder and settings of an index."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from connector.vectors.statistics import CorpusStatistics
 
 META_KEY = "ksparse"
 FORMAT = 1
-"""Grows where an older version would misread the index. A further optional key is no new format: it is ignored."""
+"""Incremented when older versions would misread the index; new optional keys do not change it."""
 
 _FINGERPRINT = [each.name for each in fields(EncoderFingerprint)]
 _COMPANION = [each.name for each in fields(Companion)]
@@ -25,16 +25,16 @@ _COMPANION = [each.name for each in fields(Companion)]
 
 @dataclass(frozen=True, slots=True)
 class IndexMeta:
-    """What `_meta` holds.
+    """The content of `_meta`.
 
     Attributes:
         encoder: Fingerprint of the encoder that wrote the index.
-        encoder_name: Where that is found: what `load_encoder` takes; empty if unknown.
-        statistics: The corpus statistics of the encoder; None if it has none.
-        code: The compact codes that documents have, None if they have none.
-        weight_exponent: The power of two that weights are stored multiplied by.
-        search: How the index is searched where a search does not say, None if it says nothing.
-        dictionary: Where the cluster keeps the dictionary of the encoder, None if it is another kind of encoder.
+        encoder_name: Name for `load_encoder`; empty if unknown.
+        statistics: Corpus statistics of the encoder; None if it has none.
+        code: Quantizer of the stored codes; None without codes.
+        weight_exponent: Exponent of the power of two by which stored weights are multiplied.
+        search: Default search settings; None if not set.
+        dictionary: Location of the encoder's dictionary in the cluster; None for other encoders.
     """
 
     encoder: EncoderFingerprint
@@ -46,7 +46,7 @@ class IndexMeta:
     dictionary: Companion | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The value of `META_KEY`; what says nothing is left out."""
+        """The value of `META_KEY`; unset parts are omitted."""
         meta: dict[str, Any] = {"format": FORMAT, "encoder": asdict(self.encoder) | {"digest": self.encoder.digest}}
         if self.encoder_name:
             meta["encoder_name"] = self.encoder_name
@@ -64,10 +64,10 @@ class IndexMeta:
 
     @classmethod
     def from_json(cls, index: str, meta: Mapping[str, Any]) -> IndexMeta:
-        """Read what `to_json` wrote, by this version or another; unknown keys are ignored.
+        """Read what `to_json` of any version wrote; unknown keys are ignored.
 
         Raises:
-            IndexMappingError: It is of a newer format, or damaged.
+            IndexMappingError: The format is newer, or the content is damaged.
         """
         check_format(index, meta)
         try:
@@ -82,15 +82,15 @@ class IndexMeta:
             )
         except (TypeError, ValueError, KeyError, AttributeError) as error:
             raise IndexMappingError(
-                f"What ksparse keeps in the mapping of index {index!r} is damaged ({error!r}); ingest into a new index."
+                f"The `_meta` of ksparse in index {index!r} is damaged ({error!r}); ingest into a new index."
             ) from error
 
 
 def check_format(index: str, meta: Mapping[str, Any]) -> None:
-    """Make sure that this version reads an index; one without a number was written before there were any.
+    """Check that this version can read an index; the oldest indices have no format number.
 
     Raises:
-        IndexMappingError: A newer version wrote it.
+        IndexMappingError: A newer version wrote the index.
     """
     found = meta.get("format", FORMAT)
     major = str(found).partition(".")[0]
@@ -100,12 +100,12 @@ def check_format(index: str, meta: Mapping[str, Any]) -> None:
         )
     if int(major) > FORMAT:
         raise IndexMappingError(
-            f"Index {index!r} has format {found}, and this version of ksparse reads up to {FORMAT}: upgrade ksparse."
+            f"Index {index!r} has format {found}, but this version of ksparse reads up to {FORMAT}: upgrade ksparse."
         )
 
 
 def space_of(meta: Mapping[str, Any]) -> str:
-    """Digest what a query must have in common with an index: encoder, scale of weights, codes."""
+    """Digest of what a query must share with an index: encoder, weight scale and codes."""
     facts = (meta["encoder"]["digest"], meta.get("weight_exponent", 0), meta.get("code"))
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 

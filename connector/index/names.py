@@ -1,4 +1,4 @@
-"""Names that an index and its fields can have: the server's rules, before anything is encoded. Imports the errors."""
+"""The server's rules for index and field names, checked before anything is encoded."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ _FORBIDDEN = '\\/*?"<>| ,#:'
 
 
 def check_index_name(name: str, *, new: bool = False) -> None:
-    """Make sure that a name can be written to.
+    """Check that a name is valid.
 
     Args:
-        name: Of an index or an alias.
-        new: An index of this name shall be made; only aliases may have capital letters.
+        name: Name of an index or alias.
+        new: Whether an index of this name is to be created; only aliases may contain capital letters.
 
     Raises:
-        IndexMappingError: It breaks one of the server's rules.
+        IndexMappingError: The name violates one of the server's rules.
     """
     rule = broken_rule(name, new=new)
     if rule is not None:
@@ -24,10 +24,10 @@ def check_index_name(name: str, *, new: bool = False) -> None:
 
 
 def check_field_name(name: str, taken: tuple[str, ...]) -> None:
-    """Make sure that a further top-level field may have a name.
+    """Check the name of an additional top-level field.
 
     Raises:
-        ValueError: It is one of the taken ones, or one that the server would take apart or keep for itself.
+        ValueError: The name is taken, or the server would split or reserve it.
     """
     if name in taken or not name.strip() or "." in name or name.startswith("_") or not name.isprintable():
         raise ValueError(
@@ -37,13 +37,13 @@ def check_field_name(name: str, taken: tuple[str, ...]) -> None:
 
 
 def broken_rule(name: str, *, new: bool = False) -> str | None:
-    """The rule that a name breaks, to follow "it"; None if it breaks none."""
+    """Return the rule that a name violates, as a continuation of "it"; None if it is valid."""
     if not name or name in (".", ".."):
         return "must not be empty, . or .."
     if name[0] in "_-+":
         return "must not begin with _, - or +"
     for character in name:
-        if character in _FORBIDDEN or "\ud800" <= character <= "\udfff":  # half of a pair, which no address can hold
+        if character in _FORBIDDEN or "\ud800" <= character <= "\udfff":  # a surrogate, which no URL can contain
             return f"must not contain {character!r}"
     size = len(name.encode())
     if size > MAX_NAME_BYTES:

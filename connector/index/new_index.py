@@ -1,4 +1,4 @@
-"""What an index becomes when it is created."""
+"""Properties of a new index."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from connector.vectors.codes import CodeBits
 
 @dataclass(frozen=True, slots=True)
 class NewIndex:
-    """What an index becomes when the first documents create it; an index that exists stays as it is.
+    """Properties of an index that is to be created; an existing index is not changed.
 
     Attributes:
-        code_bits: Bits per dimension of the code of each dense embedding that the top hits are rescored by: 1, 2, 4 or
-            8, and 3 with a dictionary of the index's own. "auto" is 4 where there is a dense model. None stores no
-            codes: least disk, and features alone decide the order.
-        dictionary: Build the encoder's dictionary from the first documents. None does so where no encoder is named.
+        code_bits: Bits per dimension of the codes that rescore the top hits: 1, 2, 4 or 8, or 3 with the index's own
+            dictionary. "auto" is 4 if the encoder has a dense model. None stores no codes: least disk, ranking by
+            features only.
+        dictionary: Build a dictionary from the first documents. None does so if no encoder is named.
         calibrate: Measure the statistics of the corpus (token IDF, mean embedding) on the first documents.
-        search: Default settings of its searches.
-        fields: Top-level fields beside title, text and metadata, from name to mapping type.
-        mappings: Further parts of the mapping: `properties` in full, `dynamic_templates` and the like.
-        settings: Index settings, such as `number_of_shards`.
+        search: Default search settings.
+        fields: Mapping types of additional top-level fields, by name.
+        mappings: Additional parts of the mapping: complete `properties`, `dynamic_templates` etc.
+        settings: Index settings, e.g. `number_of_shards`.
     """
 
     code_bits: CodeBits = "auto"

@@ -1,4 +1,4 @@
-"""What became of the documents of one write."""
+"""Outcome of each document of a write."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from connector.types import Deletion, Document, SparseDocument
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A document that the index does not hold, or did not give up, and why.
+    """A document that was not indexed or not deleted, with the reason.
 
     Attributes:
-        document: As it was given, or its deletion.
-        status: The server's status for it; 0 where it was never sent.
-        kind: The server's type of error, `invalid_document`, or `stored_elsewhere`.
-        reason: In one line.
-        attempts: Requests that carried it.
+        document: The document or deletion as given.
+        status: The server's status; 0 if it was not sent.
+        kind: The server's error type, `invalid_document`, or `stored_elsewhere`.
+        reason: The reason in one line.
+        attempts: Number of requests that contained it.
     """
 
     document: Document | SparseDocument | Deletion
@@ -31,14 +31,14 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class WriteResult:
-    """What became of what one call gave: the counts and the refused add up to all of it.
+    """The result of one write: the counts and the refusals add up to the number of inputs.
 
     Attributes:
-        indexed: Documents that the index holds as they were given.
-        refused: Those that it does not hold, and why.
-        superseded: Those of which the index holds a newer version.
-        deleted: Documents that the index held and gave up.
-        not_found: Deletions of documents that it did not hold.
+        indexed: Number of documents that were indexed.
+        refused: Documents that were not, with reasons.
+        superseded: Number of documents of which the index has a newer version.
+        deleted: Number of deleted documents.
+        not_found: Number of deletions of documents that did not exist.
     """
 
     indexed: int
@@ -50,12 +50,12 @@ class WriteResult:
 
 @dataclass(slots=True)
 class Action:
-    """A document or a deletion as the bytes of a bulk request.
+    """A document or deletion serialized for a bulk request.
 
     Attributes:
-        document: As it is sent.
+        document: The document or deletion.
         payload: Its lines.
-        attempts: Requests that carried it.
+        attempts: Number of requests that contained it.
     """
 
     document: SparseDocument | Deletion
@@ -63,20 +63,20 @@ class Action:
     attempts: int = 0
 
     def refused(self, status: int, kind: str, reason: str) -> Refusal:
-        """What is reported of it where the index does not take it."""
+        """Create the refusal of this action."""
         return Refusal(self.document, status, kind, reason, self.attempts)
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What is known of some documents so far.
+    """Outcomes collected so far.
 
     Attributes:
-        stored: Documents that the index holds.
-        deleted: Documents that it held and gave up.
-        not_found: Deletions of documents that it did not hold.
-        superseded: Documents of which it holds a newer version.
-        refused: Documents that it does not take, and why.
+        stored: Indexed documents.
+        deleted: Deleted documents.
+        not_found: Deletions of documents that did not exist.
+        superseded: Documents of which the index has a newer version.
+        refused: Refused documents, with reasons.
     """
 
     stored: list[Action] = field(default_factory=list)
@@ -86,12 +86,12 @@ class Outcome:
     refused: list[Refusal] = field(default_factory=list)
 
     def note(self, action: Action, item: Item, targets: Sequence[WriteTarget]) -> None:
-        """Note what became of one document, which is known for good.
+        """Record the final outcome of one document.
 
         Args:
             action: The document.
-            item: What the server replied.
-            targets: What the name stood for before the request and after it.
+            item: The server's reply.
+            targets: The write targets before and after the request.
         """
         document = action.document
         if isinstance(document, Deletion) and not item.kind:
@@ -113,7 +113,7 @@ class Outcome:
 
 
 def _displaced(document: SparseDocument | Deletion, item: Item, targets: Sequence[WriteTarget]) -> str:
-    """Why a document that the server took is not in the index under its own id; empty if it is."""
+    """The reason why an accepted document is not in the index under its own id; empty if it is."""
     if item.result == "noop":
         return "an ingest pipeline dropped it"
     if item.stored_in and not any(target.takes(item.stored_in) for target in targets):

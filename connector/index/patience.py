@@ -1,4 +1,4 @@
-"""How long a request is sent again, and what is said meanwhile."""
+"""Retries with exponential backoff, and their log messages."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _SAID_AFTER_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How requests are sent again.
+    """How requests are retried.
 
     Attributes:
-        initial_backoff: Seconds of the first wait, at most; waits are random below a limit that doubles.
-        max_backoff: Seconds of the longest wait.
-        deadline_s: Seconds after which a request is given up.
+        initial_backoff: Maximum of the first wait in seconds; waits are random below a limit that doubles.
+        max_backoff: Maximum wait in seconds.
+        deadline_s: Seconds after which a request fails.
     """
 
     initial_backoff: float = 0.5
@@ -31,11 +31,11 @@ class RetryPolicy:
 
 
 class Pauses:
-    """Says why a server takes nothing: every wait at INFO; once, at WARNING, when it has lasted 5 s. Thread-safe.
+    """Logs waits: each at INFO, and once at WARNING when waiting has lasted 5 s. Thread-safe.
 
     Args:
-        what: What waits, at the beginning of a sentence.
-        deadline_s: How long it may last.
+        what: The waiting operation, as the subject of a sentence.
+        deadline_s: Maximum duration in seconds.
     """
 
     def __init__(self, what: str, deadline_s: float) -> None:
@@ -46,8 +46,8 @@ class Pauses:
         self._said = False
 
     def begin(self, cause: str, seconds: float) -> None:
-        """Something failed, and is tried again in some seconds."""
-        _log.info("%s: %s; trying again in %.1f s", self._what, cause, seconds)
+        """Log a failure that is retried after some seconds."""
+        _log.info("%s: %s; retrying in %.1f s", self._what, cause, seconds)
         now = time.monotonic()
         with self._lock:
             if self._since is None:
@@ -56,7 +56,7 @@ class Pauses:
             if self._said or lasting < _SAID_AFTER_S:
                 return
             self._said = True
-        _log.warning("%s waits: %s. Trying for up to %.0f s.", self._what, cause, self._deadline_s)
+        _log.warning("%s is waiting: %s. Retrying for up to %.0f s.", self._what, cause, self._deadline_s)
 
     def end(self) -> None:
         """Something succeeded."""
@@ -64,16 +64,16 @@ class Pauses:
             said, since = self._said, self._since
             self._said, self._since = False, None
         if said and since is not None:
-            _log.warning("%s goes on after %.0f s.", self._what, time.monotonic() - since)
+            _log.warning("%s continues after %.0f s.", self._what, time.monotonic() - since)
 
 
 class Patience:
-    """The waits of one request, until its deadline.
+    """The waits of one request until its deadline.
 
     Args:
-        policy: How long.
-        pauses: Where they are said.
-        stopped: Ends a wait at once when it is set.
+        policy: Lengths of the waits.
+        pauses: Logs the waits.
+        stopped: Ends a wait immediately when set.
     """
 
     def __init__(self, policy: RetryPolicy, pauses: Pauses, stopped: Event) -> None:
@@ -87,17 +87,17 @@ class Patience:
         """Wait before the next attempt.
 
         Args:
-            cause: Why the last one failed.
-            at_least: Seconds that the server asked for.
-            given_up: Beginning of the error's message.
+            cause: Reason of the last failure.
+            at_least: Minimum wait in seconds, as requested by the server.
+            given_up: Beginning of the error message.
 
         Raises:
-            BulkWriteError: The deadline passes before the wait is over.
+            BulkWriteError: The deadline would pass during the wait.
         """
         if time.monotonic() + at_least >= self._deadline:
             raise BulkWriteError(
-                f"{given_up} within {self._policy.deadline_s:.0f} s ({cause}). Correct the cause and run the same "
-                "again; nothing is duplicated."
+                f"{given_up} within {self._policy.deadline_s:.0f} s ({cause}). Fix the cause and rerun; no "
+                "document is duplicated."
             )
         seconds = max(at_least, random.uniform(0, self._backoff))  # noqa: S311 - jitter, not a secret
         self._pauses.begin(cause, seconds)

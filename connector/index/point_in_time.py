@@ -1,4 +1,4 @@
-"""A point in time: an index as it was at the first page. OpenSearch and Elasticsearch have other words for it."""
+"""Open a point in time (snapshot for paging) in OpenSearch or Elasticsearch, whose APIs differ."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from connector.connection.client import is_elasticsearch
 
 @contextmanager
 def point_in_time(client: OpenSearch, index: str, params: Mapping[str, Any]) -> Iterator[str]:
-    """Open a point in time for the length of a with block. Errors as they come; none when it is closed.
+    """Open a point in time for a `with` block. Errors pass through, except on closing.
 
     Args:
-        client: A ready client.
+        client: A connected client.
         index: The index or alias.
-        params: `keep_alive`, and whatever else stands in the address of the request.
+        params: URL parameters: `keep_alive` and others.
 
     Yields:
-        Its id, for `pit` of a search body.
+        The id for `pit` in a search body.
     """
     elastic = is_elasticsearch(client)
     send = client.transport.perform_request  # opensearch-py has no method for _pit

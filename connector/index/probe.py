@@ -1,4 +1,4 @@
-"""Ask whether an index takes documents, before any is encoded."""
+"""Check that an index accepts writes before documents are encoded."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _NO_SEQ_NO = 2**53 - 1
 
 
 def probe_write(client: OpenSearch, index: str, *, created: bool = False) -> None:
-    """Send a document on a condition that no index meets: whatever else refuses it would refuse all.
+    """Send a write whose condition always fails; any other error would affect all documents.
 
-    A deletion would need another right, and pass where a disk is full.
+    A deletion would need other permissions and succeed on a full disk.
 
     Args:
-        client: A ready client.
+        client: A connected client.
         index: The index or alias.
-        created: It was made just now: what blocks it comes from a template or the cluster.
+        created: Whether the index has just been created, so that a block comes from a template or the cluster.
 
     Raises:
-        ClusterError: The server is away, does not permit it, or takes nothing for this index.
+        ClusterError: The server is unreachable, denies access, or rejects writes to this index.
     """
     with explained(client):
         target = read_target(client, index)
@@ -38,7 +38,7 @@ def probe_write(client: OpenSearch, index: str, *, created: bool = False) -> Non
         except RequestError as error:
             raise ClusterError(f"Index {index!r} cannot be written to: {reason_of(error)}") from error
     items = read_items(reply)
-    # What else may be wrong with an empty document, such as for a pipeline, need not be wrong with others.
+    # Other errors, e.g. of a pipeline, may concern only this empty document.
     if not items or not (items[0].is_blocked or items[0].concerns_the_index or items[0].status in (404, 503)):
         return
     advice = "Name an open index, or an alias with a write index."

@@ -1,4 +1,4 @@
-"""Create an index from `mappings/`, and check that an index is one of ours and of our encoder."""
+"""Create indices from `mappings/`, and read and check the schema of existing ones."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from connector.vectors.codes import RotatedCode
 from connector.vectors.statistics import CorpusStatistics
 
 STORED_FIELDS = ("title", "text", "metadata")
-"""What a hit has of every index, beside the declared fields."""
+"""Fields of every index, besides declared ones."""
 
 _OWN_FIELDS = ("_id", *STORED_FIELDS, FEATURES_FIELD, CODE_FIELD, SPACE_FIELD)
 _RESERVED_FIELDS = (*_OWN_FIELDS, WHOLE_FIELD)
@@ -37,20 +37,20 @@ _RESERVED_FIELDS = (*_OWN_FIELDS, WHOLE_FIELD)
 
 @dataclass(frozen=True, slots=True)
 class IndexSchema:
-    """What an index says of itself.
+    """The schema of an index or alias.
 
     Attributes:
-        index: Its name, or the alias that was asked for.
-        names: Of the indices behind it.
+        index: The given name.
+        names: Names of the indices behind it.
         encoder: Fingerprint of the encoder that wrote it.
-        fields: Further top-level fields that it declares, with their types.
-        statistics: The corpus statistics of the encoder; None if it has none.
-        code: The compact codes that documents have, None if they have none.
-        weight_exponent: The power of two that its weights are stored multiplied by.
-        search: How it is searched where a search does not say, None if it says nothing.
-        encoder_name: What `load_encoder` takes to load that encoder; empty if the index does not say.
-        space: What a query must have in common with it (encoder, scale of weights, codes), as a digest.
-        dictionary: Where the cluster keeps the dictionary of that encoder; None if it is another kind of encoder.
+        fields: Types of the declared top-level fields, by name.
+        statistics: Corpus statistics of the encoder; None if it has none.
+        code: Quantizer of the stored codes; None without codes.
+        weight_exponent: Exponent of the power of two by which stored weights are multiplied.
+        search: Default search settings; None if not set.
+        encoder_name: Name for `load_encoder`; empty if not recorded.
+        space: Digest of what a query must share with the index: encoder, weight scale and codes.
+        dictionary: Location of the encoder's dictionary in the cluster; None for other encoders.
     """
 
     index: str
@@ -67,7 +67,7 @@ class IndexSchema:
 
 
 def load_mapping(name: str) -> dict[str, Any]:
-    """Read an index body of `mappings/`, e.g. `rank_features`."""
+    """Read an index body from `mappings/`, e.g. `rank_features`."""
     body: dict[str, Any] = json.loads((mappings_folder() / f"{name}.json").read_text(encoding="utf-8"))
     return body
 
@@ -76,11 +76,11 @@ def index_body(meta: IndexMeta, new: NewIndex = DEFAULT_INDEX) -> dict[str, Any]
     """Build the body that creates an index.
 
     Args:
-        meta: Stored in the mapping's `_meta` (about 20 KB with statistics).
-        new: Its fields, mappings and settings; its default searches where `meta` sets none.
+        meta: Content of the mapping's `_meta` (about 20 KB with statistics).
+        new: Fields, mappings and settings; also the default search settings if `meta` has none.
 
     Raises:
-        ValueError: A field has the name of one of ours, or one that the server splits.
+        ValueError: A field name is reserved or contains a dot.
     """
     if meta.search is None:
         meta = replace(meta, search=new.search)
@@ -101,11 +101,11 @@ def index_body(meta: IndexMeta, new: NewIndex = DEFAULT_INDEX) -> dict[str, Any]
 
 
 def check_new_index(client: OpenSearch, index: str, new: NewIndex = DEFAULT_INDEX) -> None:
-    """Make sure that an index can have a name and fields, before anything slow.
+    """Check the name and fields of a new index before slow work starts.
 
     Raises:
-        IndexMappingError: The name or a field is refused.
-        ValueError: As for `index_body`.
+        IndexMappingError: The name or a field is invalid.
+        ValueError: As in `index_body`.
     """
     check_index_name(index, new=True)
     properties = _declared(new)
@@ -114,7 +114,7 @@ def check_new_index(client: OpenSearch, index: str, new: NewIndex = DEFAULT_INDE
 
 
 def _declared(new: NewIndex) -> dict[str, Any]:
-    """The properties that an index has beside ours."""
+    """The additional properties of an index."""
     properties = {name: {"type": kind} for name, kind in new.fields.items()}
     properties |= {name: dict(definition) for name, definition in new.mappings.get("properties", {}).items()}
     for name in properties:
@@ -123,22 +123,22 @@ def _declared(new: NewIndex) -> dict[str, Any]:
 
 
 def _own_in(properties: Mapping[str, Any]) -> set[str]:
-    """The fields of a mapping that are ours; an older index may have one of its own with the name of a later one."""
+    """The fields of ksparse in a mapping; in an older index, a user's field may have the name of a newer one."""
     return {*_OWN_FIELDS, *({WHOLE_FIELD} & derived_in(properties))}
 
 
 def _exclude(body: dict[str, Any], field: str) -> None:
-    """Keep a field out of `_source`."""
+    """Exclude a field from `_source`."""
     for excludes in body["mappings"]["_source"].values():
         excludes.append(field)
 
 
 def read_schema(client: OpenSearch, index: str) -> IndexSchema | None:
-    """Read an index's schema, or None where there is no such index.
+    """Read the schema of an index; None if it does not exist.
 
     Raises:
-        ClusterError: The server is away or does not permit it.
-        IndexMappingError: The index is not one of ours, or an alias joins indices of several encoders.
+        ClusterError: The server is unreachable or denies access.
+        IndexMappingError: ksparse did not create the index, or an alias spans indices of several encoders.
     """
     try:
         with explained(client):
@@ -146,29 +146,28 @@ def read_schema(client: OpenSearch, index: str) -> IndexSchema | None:
     except NotFoundError:
         return None
     except RequestError as error:
-        raise IndexMappingError(f"The server refuses index {index!r}: {reason_of(error)}") from error
+        raise IndexMappingError(f"The server rejects index {index!r}: {reason_of(error)}") from error
     if not replies:
         return None
     schemas = [_parse(name, reply["mappings"]) for name, reply in sorted(replies.items())]
     digests = {schema.encoder.digest for schema in schemas}
     if len(digests) > 1:
-        raise IndexMappingError(f"{index} joins indices of {len(digests)} encoders; name one of {', '.join(replies)}.")
+        raise IndexMappingError(f"{index} spans indices of {len(digests)} encoders; name one of {', '.join(replies)}.")
     _only_exponent(index, {schema.index: schema.weight_exponent for schema in schemas})
     if len({schema.space for schema in schemas}) > 1:
-        raise IndexMappingError(f"{index} joins indices with different codes; name one of {', '.join(replies)}.")
+        raise IndexMappingError(f"{index} spans indices with different codes; name one of {', '.join(replies)}.")
     fields = {name: kind for schema in reversed(schemas) for name, kind in schema.fields.items()}
     return replace(schemas[0], index=index, fields=fields, names=tuple(sorted(replies)))
 
 
 def read_spaces(client: OpenSearch, index: str) -> dict[str, tuple[str, str]]:
-    """Read as little as tells whether a schema that was read before still holds.
+    """Read the minimum needed to decide whether a known schema is still current.
 
     Returns:
-        From the name of each index of ours behind `index` to its space and the digest of its encoder. Empty where there
-        is none.
+        Space and encoder digest of each index of ksparse behind `index`, by name.
 
     Raises:
-        ClusterError: The server is away or does not permit it.
+        ClusterError: The server is unreachable or denies access.
     """
     meta = f"*.mappings._meta.{META_KEY}"
     kept = (f"{meta}.encoder.digest", f"{meta}.weight_exponent", f"{meta}.code", f"*.mappings.properties.{SPACE_FIELD}")
@@ -184,10 +183,10 @@ def read_spaces(client: OpenSearch, index: str) -> dict[str, tuple[str, str]]:
 
 
 def read_further_mappings(client: OpenSearch, index: str) -> dict[str, Any]:
-    """Read the parts of an index's mapping that are not ours, as `index_body` takes them.
+    """Read the user's parts of an index's mapping, in the form that `index_body` takes.
 
     Raises:
-        ClusterError: The server is away or does not permit it.
+        ClusterError: The server is unreachable or denies access.
     """
     with explained(client):
         mappings = next(iter(client.indices.get_mapping(index=index).values()))["mappings"]
@@ -198,11 +197,11 @@ def read_further_mappings(client: OpenSearch, index: str) -> dict[str, Any]:
 
 
 def save_search_defaults(client: OpenSearch, index: str, defaults: SearchSettings) -> None:
-    """Write into an index (or all indices of an alias) how it is searched where a search does not say.
+    """Store default search settings in an index (or in all indices of an alias).
 
     Raises:
-        ClusterError: The server is away or does not permit it.
-        IndexMappingError: There is no such index, or it is not one of ours.
+        ClusterError: The server is unreachable or denies access.
+        IndexMappingError: The index does not exist, or ksparse did not create it.
     """
     existing_schema(client, index)
     with explained(client):
@@ -214,17 +213,17 @@ def save_search_defaults(client: OpenSearch, index: str, defaults: SearchSetting
 
 
 def uuids_of(client: OpenSearch, index: str) -> dict[str, str]:
-    """Of each index behind a name, what tells it from another one that later gets its name. Errors as they come."""
+    """Return the UUID of each index behind a name. Errors pass through."""
     replies = client.indices.get_settings(index=index, params={"filter_path": "*.settings.index.uuid"})
     return {name: str(reply["settings"]["index"]["uuid"]) for name, reply in replies.items()}
 
 
 def read_uuid(client: OpenSearch, index: str) -> str:
-    """Read what tells an index from another one that later gets its name; several for an alias of several.
+    """Read the UUID of an index; the joined UUIDs for an alias of several.
 
     Raises:
-        ClusterError: The server is away or does not permit it.
-        IndexMappingError: There is no such index.
+        ClusterError: The server is unreachable or denies access.
+        IndexMappingError: The index does not exist.
     """
     try:
         with explained(client):
@@ -234,20 +233,20 @@ def read_uuid(client: OpenSearch, index: str) -> str:
 
 
 def read_weight_exponent(client: OpenSearch, index: str) -> int:
-    """Read the power of two that an index's weights are stored multiplied by: 0 where it says nothing.
+    """Read the exponent of the power of two by which stored weights are multiplied; 0 if not recorded.
 
     Raises:
-        ClusterError: The server is away or does not permit it.
-        IndexMappingError: An alias joins indices of several powers.
+        ClusterError: The server is unreachable or denies access.
+        IndexMappingError: An alias spans indices with different exponents.
     """
     try:
         with explained(client):
             meta = f"*.mappings._meta.{META_KEY}"
-            # The digest stands in every index of ours; one without an exponent would be left out of the reply.
+            # The digest is in every index of ksparse; the reply would omit an index without an exponent.
             filter_path = f"{meta}.weight_exponent,{meta}.format,{meta}.encoder.digest"
             replies = client.indices.get_mapping(index=index, params={"filter_path": filter_path})
     except (NotFoundError, RequestError):
-        return 0  # the next request explains it better
+        return 0  # the next request reports the error
     metas = {name: reply["mappings"]["_meta"][META_KEY] for name, reply in replies.items()}
     for name, meta_of in metas.items():
         check_format(name, meta_of)
@@ -258,7 +257,7 @@ def existing_schema(client: OpenSearch, index: str) -> IndexSchema:
     """Read the schema of an index that must exist.
 
     Raises:
-        IndexMappingError: There is no such index, or it is not one of ours.
+        IndexMappingError: The index does not exist, or ksparse did not create it.
     """
     schema = read_schema(client, index)
     if schema is None:
@@ -270,10 +269,10 @@ def existing_schema(client: OpenSearch, index: str) -> IndexSchema:
 
 
 def check_encoder(schema: IndexSchema, encoder: EncoderFingerprint) -> None:
-    """Make sure that an index is of this encoder.
+    """Check that this encoder wrote an index.
 
     Raises:
-        EncoderMismatchError: It was written by another encoder.
+        EncoderMismatchError: Another encoder wrote it.
     """
     if schema.encoder.digest != encoder.digest:
         raise EncoderMismatchError(
@@ -283,18 +282,18 @@ def check_encoder(schema: IndexSchema, encoder: EncoderFingerprint) -> None:
 
 
 def prepare_index(client: OpenSearch, index: str, meta: IndexMeta, new: NewIndex = DEFAULT_INDEX) -> IndexSchema:
-    """Create an index unless it exists, and make sure that it can be written to. Before any encoding.
+    """Create an index unless it exists, and check that it accepts writes.
 
     Args:
-        client: A ready client.
-        index: Its name.
-        meta: The encoder whose features it holds; the rest is stored in a new index alone.
-        new: Its fields, which an existing index must have; the rest is for a new index alone.
+        client: A connected client.
+        index: Name of the index.
+        meta: The encoder of the index; the rest applies only to a new index.
+        new: Fields, which an existing index must have; the rest applies only to a new index.
 
     Raises:
-        ClusterError: The server is away, or does not permit to create the index or to write into it.
-        IndexMappingError: The index exists with another mapping, or its name or a field is refused.
-        EncoderMismatchError: It was written by another encoder.
+        ClusterError: The server is unreachable, or denies creating the index or writing to it.
+        IndexMappingError: The index exists with another mapping, or its name or a field is invalid.
+        EncoderMismatchError: Another encoder wrote it.
     """
     check_index_name(index)
     schema = read_schema(client, index)
@@ -315,10 +314,10 @@ def prepare_index(client: OpenSearch, index: str, meta: IndexMeta, new: NewIndex
 
 
 def check_fields(schema: IndexSchema, fields: Mapping[str, str]) -> None:
-    """Make sure that an index declares fields, from name to mapping type.
+    """Check that an index declares fields of the given types.
 
     Raises:
-        IndexMappingError: One is missing or of another type.
+        IndexMappingError: A field is missing or has another type.
     """
     missing = {name: kind for name, kind in fields.items() if schema.fields.get(name) != kind}
     if missing:
@@ -329,16 +328,16 @@ def check_fields(schema: IndexSchema, fields: Mapping[str, str]) -> None:
 
 
 def _only_exponent(index: str, exponents: Mapping[str, int]) -> int:
-    """The exponent that all indices behind a name share; 0 if there are none."""
+    """The common exponent of all indices behind a name; 0 without indices."""
     if len(set(exponents.values())) > 1:
         raise IndexMappingError(
-            f"{index} joins indices that store weights on different scales; name one of {', '.join(exponents)}."
+            f"{index} spans indices that store weights on different scales; name one of {', '.join(exponents)}."
         )
     return next(iter(exponents.values()), 0)
 
 
 def _space(mappings: Mapping[str, Any]) -> str:
-    """The space that an index says its features are of, or what it would say: older ones have no such field."""
+    """The space recorded in an index, or its value for an older index without that field."""
     said = mappings.get("properties", {}).get(SPACE_FIELD, {}).get("value")
     return said if said is not None else space_of(mappings["_meta"][META_KEY])
 
@@ -355,8 +354,8 @@ def _parse(name: str, mappings: Mapping[str, Any]) -> IndexSchema:
         raise IndexMappingError(f"Index {name!r} was not created by ksparse ({found}); name another one.")
     if mappings.get("_source", {}).get("enabled") is False:
         raise IndexMappingError(
-            f"Index {name!r} does not keep its documents (_source is disabled); ingest into a new one, of a name that "
-            "no template with that setting matches."
+            f"Index {name!r} does not store its documents (_source is disabled); ingest into a new index whose name "
+            "matches no template with that setting."
         )
     known = IndexMeta.from_json(name, meta)
     own = _own_in(properties)

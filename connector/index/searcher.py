@@ -1,4 +1,4 @@
-"""Sparse queries to hits."""
+"""Search by features: request, reply, hits."""
 
 from __future__ import annotations
 
@@ -26,15 +26,14 @@ from connector.types import Hit
 class Searcher:
     """Searches one index (or alias) by features.
 
-    Requests name the alias, so that its filter and its routing hold.
+    Requests name the alias, so that its filter and routing apply.
 
     Args:
-        client: A ready client.
+        client: A connected client.
         index: The index or alias.
-        source: Names of the fields to return with each hit, or whether to return all that are stored.
-        weight_exponent: What the index's `_meta` says of it; read at the first search if None.
-        guard: Checks that the answers to searches by features come from the index whose schema it was given; without
-            one, features are searched in whatever the name stands for.
+        source: Names of the fields to return with each hit, or whether to return all stored fields.
+        weight_exponent: The weight exponent of the index; None reads it at the first search.
+        guard: Checks that replies come from the index with the expected schema; None disables the check.
     """
 
     def __init__(
@@ -70,23 +69,23 @@ class Searcher:
         no feature with the query as well.
 
         Args:
-            features: From feature name to weight in the query.
-            top_k: Hits asked for, 1 to 10,000.
-            filters: Query clauses that a document must match; they don't change its score.
-            rescore: How the first hits are scored again (`build_rescore`).
-            explain: Fill the `matches` of hits.
-            options: What else is asked for.
-            doc_id: Return this document alone, if it is among the hits.
+            features: Query weight of each feature name.
+            top_k: Number of hits, 1 to 10,000.
+            filters: Query clauses that a document must match; they do not change its score.
+            rescore: The `rescore` part of the body (`build_rescore`).
+            explain: Fill `matches` of the hits.
+            options: Further parameters.
+            doc_id: Return only this document, if it is among the hits.
 
         Raises:
-            SearchError: There is no such index, the server refuses the query, or the guard finds another schema.
-            ClusterError: The server is away or does not permit it.
-            ValueError: A feature cannot be searched, or `top_k` is out of range.
+            SearchError: The index does not exist, the server rejects the query, or the guard finds another schema.
+            ClusterError: The server is unreachable or denies access.
+            ValueError: A feature is invalid, or `top_k` is out of range.
         """
         body = self._body(features, top_k, filters, rescore, options, named=explain)
         if doc_id is not None:
             body["query"] = {"bool": {"must": [body["query"]], "filter": [{"ids": {"values": [doc_id]}}]}}
-        # Only named clauses are scored by themselves, and older servers do not know the word.
+        # Only named clauses need single scores, and older servers do not support the parameter.
         params = options.params | ({"include_named_queries_score": "true"} if explain else {})
         return options.keep(self._send(body, params, self._guard))
 
@@ -102,18 +101,18 @@ class Searcher:
         rescore: Mapping[str, Any] | None = None,
         options: SearchOptions = NO_OPTIONS,
     ) -> list[Hit]:
-        """Return the `top_k` documents by features and BM25 together.
+        """Return the `top_k` documents by features and BM25 combined.
 
         Args:
-            text: Of the query, matched in `title` and `text`.
-            features: From feature name to weight in the query.
-            weight: If given, hits score the dot product plus `weight` times BM25, in one query; else both rankings are
-                fused by reciprocal rank, in one `_msearch` request.
-            top_k: Hits asked for.
-            rank_window_size: Hits of each ranking that are fused, at least `top_k` and at most 10,000.
+            text: The query text, matched in `title` and `text`.
+            features: Query weight of each feature name.
+            weight: If set, the score is the dot product plus `weight` times BM25, in one query; otherwise both rankings
+                are fused by reciprocal rank, in one `_msearch` request.
+            top_k: Number of hits.
+            rank_window_size: Hits of each ranking to fuse, `top_k` to 10,000.
             filters: Query clauses that a document must match.
-            rescore: How the first hits by features are scored again before they are fused.
-            options: What else is asked for.
+            rescore: The `rescore` part for the hits by features, applied before fusion.
+            options: Further parameters.
 
         Raises:
             SearchError, ClusterError, ValueError: As in `search`.
@@ -149,17 +148,17 @@ class Searcher:
         options: SearchOptions = NO_OPTIONS,
         keep_alive: str = "5m",
     ) -> Generator[list[Hit], None, None]:
-        """Return all documents that share a feature with the query, page by page, best first.
+        """Yield all documents that share a feature with the query, page by page, best first.
 
-        They come from the index as it was at the first page (a point in time), so none comes twice or is missed,
-        whatever is written meanwhile. Close the iterator, or exhaust it, to let the server forget that state.
+        A point in time keeps the state of the first page, so concurrent writes neither repeat nor hide documents.
+        Close or exhaust the iterator to release it.
 
         Args:
-            features: From feature name to weight in the query.
-            page_size: Hits of a page, 1 to 10,000.
+            features: Query weight of each feature name.
+            page_size: Hits per page, 1 to 10,000.
             filters: Query clauses that a document must match.
-            options: What else is asked for.
-            keep_alive: How long the server waits for the next page.
+            options: Further parameters.
+            keep_alive: How long the server keeps the point in time between two pages.
 
         Raises:
             SearchError, ClusterError, ValueError: As in `search`.
@@ -171,11 +170,11 @@ class Searcher:
             body["pit"] = {"id": pit, "keep_alive": keep_alive}
             body["sort"] = [{"_score": "desc"}, {self._tie_breaker(): "asc"}]
             while True:
-                # The point in time knows the index, the alias's filter and the routing.
+                # The point in time includes the index, the alias's filter and the routing.
                 reply = self._client.search(body=body)
                 if guard is not None:
                     guard.check([reply])
-                    guard = None  # the further pages are of the same indices
+                    guard = None  # later pages come from the same indices
                 found = _hits(reply)
                 if kept := options.keep(found):
                     yield kept
@@ -184,7 +183,7 @@ class Searcher:
                 body["search_after"] = reply["hits"]["hits"][-1]["sort"]
 
     def scan(self, clause: Mapping[str, Any], *, top_k: int = 10) -> list[Hit]:
-        """Return the `top_k` documents by any query clause, such as `build_scan` makes; errors as in `search`."""
+        """Return the `top_k` documents by any query clause, e.g. of `build_scan`; errors as in `search`."""
         return self._send(build_search(clause, top_k=top_k, source=self._source), {}, None)
 
     def search_many(
@@ -196,7 +195,7 @@ class Searcher:
         rescores: Sequence[Mapping[str, Any] | None] = (),
         options: SearchOptions = NO_OPTIONS,
     ) -> list[list[Hit]]:
-        """Run several queries in one `_msearch` request; the rest as in `search`.
+        """Run several queries in one `_msearch` request; otherwise as `search`.
 
         A query without features has no hits.
         """
@@ -225,12 +224,12 @@ class Searcher:
         if self._guard is not None:
             self._guard.recheck() if errors else self._guard.check(replies)
         if errors:
-            raise SearchError(f"Index {self.index!r} refuses a query: {errors[0]}")
+            raise SearchError(f"Index {self.index!r} rejects a query: {errors[0]}")
         return [_hits(reply) for reply in replies]
 
     @contextmanager
     def _errors(self, guard: IndexGuard | None = None) -> Iterator[None]:
-        """Errors of the server become ours; a request that another index would take is an error of the guard's."""
+        """Translate server errors; if the index was replaced, the guard's error takes precedence."""
         try:
             with explained(self._client):
                 yield
@@ -240,7 +239,7 @@ class Searcher:
             raise _search_error(self.index, error) from error
 
     def _tie_breaker(self) -> str:
-        """What orders equal scores: a document's place, where the server knows it (3.3 and later), else its id."""
+        """The sort field for ties: the position in the shard if supported (3.3 and later), else the id."""
         with self._errors():
             version = self._client.info()["version"]["number"]
         return "_shard_doc" if version_tuple(version) >= (3, 3) else "_id"
@@ -291,5 +290,5 @@ def _search_error(index: str, error: TransportError) -> Exception:
     if isinstance(error, NotFoundError):
         return SearchError(f"There is no index {index!r}. Create it with `ksparse ingest CORPUS --index {index}`.")
     if isinstance(error, RequestError):
-        return SearchError(f"Index {index!r} refuses the query: {reason_of(error)}")
+        return SearchError(f"Index {index!r} rejects the query: {reason_of(error)}")
     return SearchError(f"The search in {index!r} failed ({error.status_code}): {reason_of(error)}. Try again.")

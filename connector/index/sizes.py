@@ -1,4 +1,4 @@
-"""How many documents an index holds, which fields they have, and what it weighs on disk."""
+"""Document counts, used fields and disk size of an index."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MERGE_TIMEOUT_S = 1_800
 
 
 def all_of(filters: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The body that asks for the documents that match all filters; without any, for all documents."""
+    """Build a query body for the documents that match all filters; without filters, for all documents."""
     return {"query": every(filters)}
 
 
@@ -24,9 +24,9 @@ def count_matching(client: OpenSearch, index: str, filters: Sequence[Mapping[str
     """Count the documents that match all filters.
 
     Raises:
-        ClusterError: The server is away or does not permit it.
-        IndexMappingError: There is no such index.
-        SearchError: The server refuses a filter.
+        ClusterError: The server is unreachable or denies access.
+        IndexMappingError: The index does not exist.
+        SearchError: The server rejects a filter.
     """
     try:
         with explained(client):
@@ -34,14 +34,14 @@ def count_matching(client: OpenSearch, index: str, filters: Sequence[Mapping[str
     except NotFoundError as error:
         raise IndexMappingError(f"There is no index {index!r}.") from error
     except RequestError as error:
-        raise SearchError(f"Index {index!r} refuses the filter: {reason_of(error)}") from error
+        raise SearchError(f"Index {index!r} rejects the filter: {reason_of(error)}") from error
 
 
 def find_unused(client: OpenSearch, index: str, fields: Sequence[str]) -> list[str]:
-    """Find the fields, or keys of the metadata, that no document has; one that cannot be asked for counts as used.
+    """Return the fields or metadata keys that no document has; fields that cannot be queried count as used.
 
     Raises:
-        ClusterError: The server is away or does not permit it.
+        ClusterError: The server is unreachable or denies access.
     """
     if not fields:
         return []
@@ -58,7 +58,7 @@ def find_unused(client: OpenSearch, index: str, fields: Sequence[str]) -> list[s
 
 
 def merge_index(client: OpenSearch, index: str) -> None:
-    """Merge an index to one segment, bring it down to the disk, and make it visible to searches and statistics."""
+    """Merge an index to one segment, flush it and refresh it."""
     client.indices.refresh(index=index)
     client.indices.forcemerge(index=index, max_num_segments=1, request_timeout=_MERGE_TIMEOUT_S)
     client.indices.flush(index=index, force=True, wait_if_ongoing=True)
@@ -66,7 +66,7 @@ def merge_index(client: OpenSearch, index: str) -> None:
 
 
 def file_bytes(client: OpenSearch, index: str) -> dict[str, int]:
-    """Bytes of an index's primaries by kind of file (the suffix Lucene gives it), largest first."""
+    """Bytes of the primary shards by Lucene file extension, largest first."""
     params = {"include_segment_file_sizes": "true", "level": "indices"}
     stats = client.indices.stats(index=index, metric="segments", params=params)
     files = stats["indices"][index]["primaries"]["segments"]["file_sizes"]

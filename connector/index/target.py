@@ -1,4 +1,4 @@
-"""What a name that is written to stands for: an index, or an alias with its write index and routing."""
+"""The write target of a name: an index, or an alias with its write index and routing."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _MAPPING = ",".join(
 
 
 class IndexState(NamedTuple):
-    """What may change of an index while it is written.
+    """Properties of an index that may change while it is written.
 
     Attributes:
-        uuid: Tells it from another one that later gets its name.
-        has_pipeline: Whether an ingest pipeline changes what is written.
+        uuid: UUID of the index.
+        has_pipeline: Whether an ingest pipeline processes documents.
     """
 
     uuid: str
@@ -38,11 +38,11 @@ class IndexState(NamedTuple):
 
 
 class StoredFormat(NamedTuple):
-    """What the documents of an index must agree in.
+    """What all documents of an index share.
 
     Attributes:
-        encoder: Digest of its fingerprint; empty if the index is none of ours.
-        weight_exponent: The power of two that weights are stored multiplied by.
+        encoder: Digest of the encoder's fingerprint; empty if ksparse did not create the index.
+        weight_exponent: Exponent of the power of two by which stored weights are multiplied.
     """
 
     encoder: str = ""
@@ -51,18 +51,18 @@ class StoredFormat(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class WriteTarget:
-    """What a name stands for.
+    """The write target of a name.
 
     Attributes:
-        name: An index or an alias.
-        states: Of the indices behind it, by name; none if there are none.
-        formats: What the documents of each agree in.
-        derived: Fields that the indices have for what is made of others (`connector.index.derived`).
-        is_alias: Whether it is known to be an alias.
-        index: The one that takes what is written; None if that is not known, or if there is none.
-        routing: That the alias gives to each document.
-        has_filter: Whether the alias shows some of the documents only.
-        routing_required: Whether no document can be written without a routing.
+        name: Name of an index or alias.
+        states: States of the indices behind it, by name.
+        formats: Formats of the indices, by name.
+        derived: Derived fields of the indices (`connector.index.derived`).
+        is_alias: Whether the name is known to be an alias.
+        index: The write index; None if unknown or missing.
+        routing: Routing that the alias sets for writes.
+        has_filter: Whether the alias has a filter.
+        routing_required: Whether documents must have a routing.
     """
 
     name: str
@@ -77,38 +77,38 @@ class WriteTarget:
 
     @property
     def has_pipeline(self) -> bool:
-        """Whether an ingest pipeline may change what is written."""
+        """Whether an ingest pipeline may process documents."""
         return any(state.has_pipeline for state in self.states.values())
 
     @property
     def weight_exponent(self) -> int:
-        """The power of two that weights are stored multiplied by.
+        """The exponent of the power of two by which stored weights are multiplied.
 
         Raises:
-            IndexMappingError: The indices behind the name have several.
+            IndexMappingError: The indices have different exponents.
         """
         exponents = {each.weight_exponent for each in self.formats.values()}
         if len(exponents) > 1:
             raise IndexMappingError(
-                f"{self.name} joins indices that store weights on different scales; name one of "
+                f"{self.name} spans indices that store weights on different scales; name one of "
                 f"{', '.join(self.formats)}."
             )
         return next(iter(exponents), 0)
 
     def takes(self, index: str) -> bool:
-        """Whether what was written into an index was written here."""
+        """Whether a write to an index belongs to this target."""
         return index == self.index if self.index is not None else not self.states or index in self.states
 
     def routing_of(self, record: Document | SparseDocument | Deletion) -> str | None:
-        """The routing by which a document is written or deleted here.
+        """The routing for writing or deleting a document.
 
         Raises:
-            ValueError: It has another one than the alias, or none and needs one.
+            ValueError: The document's routing contradicts the alias, or a required routing is missing.
         """
         if self.routing is not None:
             if record.routing not in (None, self.routing):
                 raise ValueError(
-                    f"'_routing' is {record.routing!r}, and the alias {self.name!r} writes by {self.routing!r}; leave "
+                    f"'_routing' is {record.routing!r}, but the alias {self.name!r} writes by {self.routing!r}; leave "
                     f"it out, or write to the index {self.index!r}"
                 )
             return self.routing
@@ -117,32 +117,32 @@ class WriteTarget:
         return record.routing
 
     def check_single(self, verb: str) -> None:
-        """Make sure that there is one index in which a document is looked for by its id.
+        """Check that there is only one index in which to look up ids.
 
         Raises:
-            IndexMappingError: There are several.
+            IndexMappingError: There are several indices.
         """
         if len(self.states) > 1:
             raise IndexMappingError(
-                f"{self.name} joins {len(self.states)} indices, and by an id a document is {verb} in one; name the "
-                f"one that holds it: {', '.join(sorted(self.states))}."
+                f"{self.name} spans {len(self.states)} indices, but a document is {verb} by id in one; name the "
+                f"one that has it: {', '.join(sorted(self.states))}."
             )
 
 
 def read_states(client: OpenSearch, name: str) -> dict[str, IndexState]:
-    """Of each index behind a name, what may change while it is written. Errors as they come."""
+    """Read the state of each index behind a name. Errors pass through."""
     replies = client.indices.get_settings(index=name, params={"filter_path": _SETTINGS})
     return {index: _state(reply["settings"]["index"]) for index, reply in replies.items()}
 
 
 def read_target(client: OpenSearch, name: str) -> WriteTarget:
-    """Ask the server what a name stands for; a target without indices if there are none. Errors as they come."""
+    """Read the write target of a name; without indices if there are none. Errors pass through."""
     try:
         states = read_states(client, name)
         mappings = client.indices.get_mapping(index=name, params={"filter_path": _MAPPING})
     except (NotFoundError, RequestError):
-        return WriteTarget(name)  # the next request explains it better
-    # An index that says nothing of all this is left out of the reply.
+        return WriteTarget(name)  # the next request reports the error
+    # The reply omits indices without any of the requested parts.
     found = {index: mappings.get(index, {}).get("mappings", {}) for index in states}
     aliases = {} if name in states else _read_aliases(client, name)
     written = _write_index(states, aliases)
@@ -160,7 +160,7 @@ def read_target(client: OpenSearch, name: str) -> WriteTarget:
 
 
 def _read_aliases(client: OpenSearch, name: str) -> dict[str, dict[str, Any]]:
-    """By index, what an alias says of it; nothing where the server or a right for that is missing."""
+    """Alias definitions by index; empty if the API or the permission is missing."""
     try:
         replies = client.indices.get_alias(name=name)
     except (NotFoundError, RequestError, AuthorizationException):
@@ -181,7 +181,7 @@ def _state(settings: Mapping[str, Any]) -> IndexState:
 
 
 def _derived(mappings: Iterable[Mapping[str, Any]]) -> frozenset[str]:
-    """The derived fields that all indices have."""
+    """The derived fields common to all indices."""
     found = [derived_in(mapping.get("properties", {})) for mapping in mappings]
     return frozenset.intersection(*found) if found else frozenset()
 

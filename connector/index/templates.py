@@ -1,4 +1,4 @@
-"""Index templates: which of a server's apply to a name, for messages. Nothing is changed by them here."""
+"""Find the index templates that apply to a name, for error messages."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from opensearchpy.exceptions import OpenSearchException
 
 
 def templates_of(client: OpenSearch, index: str) -> tuple[str, ...]:
-    """Name the templates that a new index of this name takes its settings from.
+    """Return the templates that apply to a new index of this name.
 
-    The server takes the composable one of the highest priority, with its components, else all legacy ones that match.
-    Where it tells nobody (Amazon's Serverless, a user without the right), there are none.
+    The server applies the matching composable template of the highest priority with its components, else all matching
+    legacy templates. Without the API (Amazon's Serverless) or the permission, the result is empty.
     """
     composable = _ask(client, "/_index_template").get("index_templates", [])
     fitting = [each for each in composable if _matches(index, each["index_template"]["index_patterns"])]
@@ -27,7 +27,7 @@ def templates_of(client: OpenSearch, index: str) -> tuple[str, ...]:
 
 
 def advice_about_templates(client: OpenSearch, index: str) -> str:
-    """A sentence that names the templates behind a new index, or nothing where there are none."""
+    """A sentence that names the applicable templates; empty if there are none."""
     found = templates_of(client, index)
     if not found:
         return ""

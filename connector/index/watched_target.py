@@ -1,4 +1,4 @@
-"""What a name is written to, watched between requests: an index that is gone or replaced must not be written."""
+"""Watch a write target between requests: an index that was deleted or replaced must not be written."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ _RETRIED_STATUS = (408, 429, 500, 502, 503, 504)
 
 
 class WatchedTarget:
-    """Knows what a name stands for, and which errors of its server are worth another try. Thread-safe.
+    """The write target of a name, and which errors are worth a retry. Thread-safe.
 
     Args:
-        client: A ready client.
+        client: A connected client.
         index: The index or alias.
-        policy: How long a request is sent again.
+        policy: Retry policy.
 
     Attributes:
-        current: What the name stood for when it was last read.
-        policy: As given.
+        current: The write target when last read.
+        policy: Retry policy.
         pauses: Logs the waits.
 
     Raises:
-        ClusterError: The server is away or does not permit it.
-        IndexMappingError: An alias joins indices that store weights on several scales.
+        ClusterError: The server is unreachable or denies access.
+        IndexMappingError: An alias spans indices that store weights on different scales.
     """
 
     def __init__(self, client: OpenSearch, index: str, policy: RetryPolicy) -> None:
@@ -55,20 +55,20 @@ class WatchedTarget:
         self._uuids = {name: state.uuid for name, state in self.current.states.items()}
 
     def patiently(self, call: Callable[[], T], *, stopped: Event | None = None) -> T:
-        """Ask the server something, and again where that may help, as long as a chunk is sent again.
+        """Send a request with the same retries as for chunks.
 
         Raises:
-            BulkWriteError: No retry helps, or none helped within `retry_deadline_s`.
-            NotFoundError, AuthorizationException: As the server has it.
+            BulkWriteError: The error is permanent, or retries failed within `retry_deadline_s`.
+            NotFoundError, AuthorizationException: Passed through.
         """
         patience = Patience(self.policy, self.pauses, stopped or Event())
-        given_up = f"{address_of(self._client)} has not answered a question about index {self._index!r}"
+        given_up = f"{address_of(self._client)} did not answer a request about index {self._index!r}"
         while True:
             wait = 0.0
             try:
                 reply = call()
             except SerializationError:
-                cause = "a reply that cannot be read"
+                cause = "an unreadable reply"
             except (NotFoundError, AuthorizationException):
                 raise
             except TransportError as error:
@@ -77,13 +77,13 @@ class WatchedTarget:
                 self.pauses.end()
                 return reply
             if stopped is not None and stopped.is_set():
-                raise BulkWriteError(f"Stopped while index {self._index!r} was asked for documents.")
+                raise BulkWriteError(f"Stopped while reading documents of index {self._index!r}.")
             patience.wait(cause, at_least=wait, given_up=given_up)
 
     def check(self) -> None:
-        """Stop where the index is gone: the server would make it again, with a mapping that it guesses.
+        """Fail if the index was deleted: a write would recreate it with a guessed mapping.
 
-        Deleted between this and a request, it comes back all the same; then its UUID is another one the next time.
+        If it is deleted between this check and a write, it is recreated, but the next check sees another UUID.
         """
         try:
             found = read_states(self._client, self._index)
@@ -99,7 +99,7 @@ class WatchedTarget:
             self.reread()
 
     def reread(self) -> None:
-        """The alias names another index now, as after a rollover, or the settings were changed."""
+        """Read the target again, e.g. after a rollover or a change of settings."""
         known = set(self.current.formats.values())
         try:
             target = self.patiently(lambda: read_target(self._client, self._index))
@@ -108,18 +108,18 @@ class WatchedTarget:
         for name, stored in target.formats.items():
             if known and stored not in known:
                 raise BulkWriteError(
-                    f"{self._index!r} is now written into index {name!r}, which has another encoder or scale of "
-                    "weights than the index before it; nothing more was written. Make the new index with `ksparse "
-                    "ingest`, or with the mapping of the old one, and run the same again."
+                    f"{self._index!r} now writes to index {name!r}, which has another encoder or weight scale than "
+                    "the index before; nothing more was written. Create the new index with `ksparse ingest`, or with "
+                    "the mapping of the old one, and rerun."
                 )
         self.current = target
 
     def gone(self) -> BulkWriteError:
-        """The error where the index is gone."""
-        return BulkWriteError(f"Index {self._index!r} is gone; nothing more was written. Ingest into a new one.")
+        """The error for a deleted index."""
+        return BulkWriteError(f"Index {self._index!r} was deleted; nothing more was written. Ingest into a new one.")
 
     def retryable_cause(self, error: TransportError) -> str:
-        """Say in a few words what happened, or raise where sending again cannot help."""
+        """Describe the error in a few words, or raise if a retry cannot help."""
         if isinstance(error, ConnectionTimeout):
             return "no reply in time"
         if isinstance(error, ConnectionError):

@@ -1,4 +1,4 @@
-"""Write documents into an index, and delete some: chunks, retries and refusals are handled here and nowhere else."""
+"""Bulk writes: chunks, retries and refusals."""
 
 from __future__ import annotations
 
@@ -31,30 +31,30 @@ T = TypeVar("T")
 
 
 class BulkWriter:
-    """Writes documents by `_bulk` and accounts for every one of them. Safe to use from several threads.
+    """Writes documents by `_bulk` and accounts for each of them. Thread-safe.
 
-    `_id` is the document's id, so that writing again after an unclear reply changes nothing. A document with a version
-    is sent as `external_gte`: it may be written again, and never over a newer one. What an ingest pipeline dropped, or
-    stored elsewhere than under its own id in this index, is refused.
+    `_id` is the document's id, so repeating a write after a lost reply changes nothing. A document with a version is
+    sent as `external_gte`: it can be repeated and never overwrites a newer one. Documents that an ingest pipeline
+    drops, or stores in another index or under another id, are refused.
 
     Args:
-        client: A ready client that does not retry by itself (`connect` makes one).
-        index: The index or alias; it must exist. Its mapping says on what scale weights are stored.
-        chunk_size: Documents per request, at most.
-        max_chunk_bytes: Serialized bytes per request, at most; a larger document goes alone.
-        max_in_flight: Requests at a time, whatever the number of threads; fewer while the server is busy.
-        initial_backoff: Seconds of the first wait, at most; waits are random below a limit that doubles.
-        max_backoff: Seconds of the longest wait.
-        retry_deadline_s: How long one chunk is sent again before the writer gives up.
+        client: A connected client that does not retry by itself (see `connect`).
+        index: The index or alias; it must exist. Its mapping defines the weight scale.
+        chunk_size: Maximum documents per request.
+        max_chunk_bytes: Maximum serialized bytes per request; a larger document is sent alone.
+        max_in_flight: Maximum concurrent requests of all threads; reduced while the server is busy.
+        initial_backoff: Maximum of the first wait in seconds; waits are random below a limit that doubles.
+        max_backoff: Maximum wait in seconds.
+        retry_deadline_s: Seconds after which a chunk is given up.
 
     Attributes:
-        index: As it was given.
-        lookup: Finds documents there by their ids.
-        limit: How many requests may be under way.
+        index: The given name.
+        lookup: Finds documents of the index by id.
+        limit: Limit of concurrent requests.
 
     Raises:
-        ClusterError: The server is away or does not permit it.
-        IndexMappingError: An alias joins indices that store weights on several scales.
+        ClusterError: The server is unreachable or denies access.
+        IndexMappingError: An alias spans indices that store weights on different scales.
     """
 
     def __init__(
@@ -82,21 +82,21 @@ class BulkWriter:
 
     @property
     def target(self) -> WriteTarget:
-        """What the name stands for: the index that is written to, and the routing of an alias."""
+        """The current write target: the write index and the routing of an alias."""
         return self._target.current
 
     def write(self, documents: Sequence[SparseDocument | Deletion], *, stopped: Event | None = None) -> WriteResult:
-        """Index or delete documents, those of one id in the order given, by the routing that they or the alias have.
+        """Index or delete documents with their own routing or the alias's; the order per id is kept.
 
-        Those that the server or `rank_features` cannot take come back as refusals.
+        Documents that the server or `rank_features` rejects are returned as refusals.
 
         Args:
-            documents: To write.
-            stopped: Once it is set nothing more is sent: the call raises `BulkWriteError` after the next reply.
+            documents: Documents and deletions.
+            stopped: When set, nothing more is sent: the call raises `BulkWriteError` after the next reply.
 
         Raises:
-            BulkWriteError: No retry helps, or none helped within `retry_deadline_s`. What was accepted stays
-                indexed; writing the same documents again is safe.
+            BulkWriteError: The error is permanent, or retries failed within `retry_deadline_s`. Accepted documents
+                stay indexed; writing the same documents again is safe.
         """
         stopped = stopped or Event()
         actions: list[Action] = []
@@ -114,36 +114,36 @@ class BulkWriter:
         return outcome.result
 
     def patiently(self, call: Callable[[], T], *, stopped: Event | None = None) -> T:
-        """Ask the server something, and again where that may help; as for `WatchedTarget`."""
+        """Send a request with retries; see `WatchedTarget`."""
         return self._target.patiently(call, stopped=stopped)
 
     def resolve(self, records: Sequence[Document | Deletion]) -> list[Document | Deletion | str]:
-        """Give each record the routing that it is written or deleted by, or say why it cannot be: before encoding.
+        """Before encoding, set the routing of each record, or return the reason why it cannot be written or deleted.
 
-        Without one of its own that is the alias's, or the one that the index holds its id under.
+        A record without a routing gets that of the alias, or of the stored document with its id.
 
         Raises:
-            BulkWriteError: No retry helps, or none helped within `retry_deadline_s`.
+            BulkWriteError: The error is permanent, or retries failed within `retry_deadline_s`.
         """
         return self.lookup.resolve(records)
 
     def held(self, wanted: Mapping[str, str | None], *, stopped: Event | None = None) -> dict[str, Held]:
-        """What the index holds now of documents, from id to routing; as `DocumentLookup.held`."""
+        """Return the current states of documents; see `DocumentLookup.held`."""
         return self.lookup.held(wanted, stopped=stopped)
 
     def refresh(self) -> None:
-        """Make everything written so far visible to searches; Amazon's Serverless does so by itself, in its own time.
+        """Make all writes visible to searches; Amazon's Serverless refreshes automatically.
 
         Raises:
-            BulkWriteError: The index was deleted while it was written.
-            ClusterError: The server is away or does not permit it.
+            BulkWriteError: The index was deleted meanwhile.
+            ClusterError: The server is unreachable or denies access.
         """
         with explained(self._client):
             self._target.check()
             try:
                 self._client.indices.refresh(index=self.index)
             except NotFoundError:
-                self._target.check()  # it is there: what is not found is the request
+                self._target.check()  # the index exists, so the API is missing
 
     def _routed(self, document: SparseDocument | Deletion) -> SparseDocument | Deletion:
         routing = self.target.routing_of(document)
@@ -155,7 +155,7 @@ class BulkWriter:
         size = 0
         for action in actions:
             full = len(chunk) == self._chunk_size or size + len(action.payload) > self._max_chunk_bytes
-            # Of two of the same id in one request, the first might be sent again after the second.
+            # Two writes of one id in one request: the first might be retried after the second.
             if chunk and (full or action.document.doc_id in ids):
                 yield chunk
                 chunk, ids, size = [], set(), 0
@@ -166,14 +166,14 @@ class BulkWriter:
             yield chunk
 
     def _send(self, chunk: list[Action], outcome: Outcome, stopped: Event) -> None:
-        """Send a chunk until the fate of each of its documents is known."""
+        """Send a chunk until the outcome of each document is known."""
         patience = Patience(self._target.policy, self._target.pauses, stopped)
         while chunk:
             wait = 0.0
             try:
                 reply = self._request(chunk, stopped)
             except SerializationError:
-                cause = "a reply that cannot be read"
+                cause = "an unreadable reply"
             except TransportError as error:
                 if error.status_code == 413:
                     self._send_halves(chunk, outcome, stopped)
@@ -184,7 +184,7 @@ class BulkWriter:
             else:
                 chunk, cause = self._sort_out(chunk, reply, outcome)
             if chunk:
-                given_up = f"{address_of(self._client)} has not taken {len(chunk)} documents for index {self.index!r}"
+                given_up = f"{address_of(self._client)} did not accept {len(chunk)} documents for index {self.index!r}"
                 patience.wait(cause, at_least=wait, given_up=given_up)
         self._target.pauses.end()
 
@@ -195,7 +195,7 @@ class BulkWriter:
             self._target.check()
             for action in chunk:
                 action.attempts += 1
-            # An alias that is gone would come back as an index, with a mapping that the server guesses.
+            # A write to a deleted alias would create an index with a guessed mapping.
             required = {"require_alias": "true"} if self.target.is_alias else {}
             return self._client.bulk(
                 body=b"".join(action.payload for action in chunk),
@@ -206,7 +206,7 @@ class BulkWriter:
     def _send_halves(self, chunk: list[Action], outcome: Outcome, stopped: Event) -> None:
         if len(chunk) == 1:
             size = len(chunk[0].payload)
-            reason = f"{size} bytes are more than the server takes in one request (http.max_content_length)"
+            reason = f"{size} bytes exceed the server's limit for one request (http.max_content_length)"
             outcome.refused.append(chunk[0].refused(413, "content_too_long", reason))
             return
         middle = len(chunk) // 2
@@ -214,15 +214,15 @@ class BulkWriter:
         self._send(chunk[middle:], outcome, stopped)
 
     def _sort_out(self, chunk: list[Action], reply: Any, outcome: Outcome) -> tuple[list[Action], str]:  # noqa: ANN401
-        """Note what became of a chunk by its reply; return what is to be sent again, and why."""
+        """Record the outcomes of a chunk from its reply; return the actions to retry and the reason."""
         items = read_items(reply)
         if items is None:
-            return chunk, "a reply that cannot be read"
+            return chunk, "an unreadable reply"
         if len(items) != len(chunk):
             return chunk, f"the reply names {len(items)} of {len(chunk)} documents"
         before = self.target
         if any(item.stored_in and not before.takes(item.stored_in) for item in items):
-            self._target.reread()  # a rollover while the request was under way is not a pipeline
+            self._target.reread()  # a rollover during the request must not be taken for a pipeline
         again: list[Action] = []
         cause = ""
         for action, item in zip(chunk, items, strict=True):
@@ -230,7 +230,7 @@ class BulkWriter:
                 raise self._target.gone()
             if item.concerns_the_index:
                 raise BulkWriteError(
-                    f"Index {self.index!r} takes no documents: {item.reason}. Fix the cause and rerun; no "
+                    f"Index {self.index!r} accepts no documents: {item.reason}. Fix the cause and rerun; no "
                     "document is duplicated."
                 )
             if item.is_temporary(action.attempts, pipeline=self.target.has_pipeline):
@@ -245,14 +245,14 @@ class BulkWriter:
         return again, cause
 
     def _find_displaced(self, outcome: Outcome, stopped: Event) -> None:
-        """Refuse what an ingest pipeline wrote by another routing, of which the reply says nothing."""
+        """Refuse documents that an ingest pipeline stored with another routing, which the reply does not show."""
         stored, outcome.stored = outcome.stored, []
         for start in range(0, len(stored), self._chunk_size):
             some = stored[start : start + self._chunk_size]
             wanted = {action.document.doc_id: action.document.routing for action in some}
             try:
                 found = self.lookup.find(wanted, source=False, stopped=stopped)
-            except ClusterError:  # who may only write cannot know
+            except ClusterError:  # no read permission
                 outcome.stored += some
                 continue
             for action in some:

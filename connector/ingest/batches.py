@@ -1,4 +1,4 @@
-"""Batches in which no document occurs twice."""
+"""Split batches so that no document occurs twice in one."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from connector.types import MalformedRecord
 
 
 class HasId(Protocol):
-    """Whatever says something of a document."""
+    """Anything with a document id."""
 
     @property
     def doc_id(self) -> str:
-        """Of the document."""
+        """Id of the document."""
 
 
 def without_repeats(batch: Sequence[HasId | MalformedRecord]) -> Iterator[range]:
-    """Cut a batch where an id comes again: its rows from one cut to the next."""
+    """Split a batch where an id repeats; yield the ranges of rows."""
     start, seen = 0, set[str]()
     for place, record in enumerate(batch):
         if isinstance(record, MalformedRecord):

@@ -1,4 +1,4 @@
-"""Where a run stood, on disk: a run that was killed goes on from there."""
+"""The checkpoint of an ingestion, from which a killed run resumes."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _log = getLogger("ksparse.ingest")
 
 @dataclass(frozen=True, slots=True)
 class Watermark:
-    """The first records of the input, of which the fate is known: `read` is the sum of the next five.
+    """The number of leading input records whose outcome is known: `read` is the sum of the next five.
 
     Attributes:
-        read: Records, counted from the beginning of the input.
-        indexed: Of these the index holds.
-        deleted: Of these it was to give up, and did.
-        not_found: Of these it was to give up, and did not hold.
-        superseded: Of these the index holds in a newer version.
-        dead_lettered: Of these it does not hold.
-        dead_letter_bytes: Length of the file that keeps the latter.
-        dead_letter_file: Tells that file from another one of its name, 0 if that is not known.
+        read: Records since the beginning of the input.
+        indexed: Indexed documents.
+        deleted: Deleted documents.
+        not_found: Deletions of documents that did not exist.
+        superseded: Documents of which the index has a newer version.
+        dead_lettered: Failed records.
+        dead_letter_bytes: Length of the dead-letter file.
+        dead_letter_file: Identity of that file, to detect a replaced one; 0 if unknown.
     """
 
     read: int = 0
@@ -41,11 +41,11 @@ class Watermark:
 
 
 class Checkpoint:
-    """A small JSON file that is whole at any moment.
+    """A small JSON file that is replaced atomically.
 
     Args:
-        path: Of the file.
-        run: What must be the same for a run to go on, by name: input, encoder, index. No secrets.
+        path: Path of the file.
+        run: What identifies the run, by name: input, encoder, index. No secrets.
     """
 
     def __init__(self, path: Path, run: Mapping[str, str]) -> None:
@@ -53,10 +53,10 @@ class Checkpoint:
         self._run = dict(run)
 
     def load(self) -> Watermark:
-        """Read where the last run stood.
+        """Read the watermark of the last run.
 
         Raises:
-            CheckpointError: There is none, it cannot be read, or it is of another run.
+            CheckpointError: The file is missing, unreadable, or belongs to another run.
         """
         try:
             kept: dict[str, Any] = json.loads(self.path.read_text(encoding="utf-8"))
@@ -64,7 +64,7 @@ class Checkpoint:
             run = kept["run"]
         except FileNotFoundError:
             raise CheckpointError(
-                f"There is no checkpoint {self.path}: either the last run came to its end, or none was begun. "
+                f"There is no checkpoint {self.path}: the last run has finished, or none was started. "
                 "Leave --resume out."
             ) from None
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -74,18 +74,18 @@ class Checkpoint:
         for name, value in self._run.items():
             if run.get(name) != value:
                 raise CheckpointError(
-                    f"Checkpoint {self.path} is of another {name} ({run.get(name)}, now {value}). Leave --resume out: "
+                    f"Checkpoint {self.path} has another {name} ({run.get(name)}, now {value}). Leave --resume out: "
                     "no document is duplicated."
                 )
-        _log.info("Going on after %d records, by checkpoint %s.", watermark.read, self.path)
+        _log.info("Resuming after %d records, from checkpoint %s.", watermark.read, self.path)
         return watermark
 
     def save(self, watermark: Watermark) -> None:
-        """Write where the run stands, down to the disk."""
+        """Write the watermark and flush it to disk."""
         content = json.dumps({"run": self._run, "watermark": asdict(watermark)}, indent=1) + "\n"
         write_whole(self.path, content)
         _log.debug("Checkpoint %s: %d records.", self.path, watermark.read)
 
     def remove(self) -> None:
-        """The run came to its end."""
+        """Delete the file after the run has finished."""
         self.path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Keep what could not be done, whole, so that it can be corrected and replayed."""
+"""Store failed records completely, so that they can be corrected and replayed."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from connector.ingest.letters import REPEATED, Letter
 from connector.types import Deletion, Document, MalformedRecord
 
 REASONS_KEPT = 10
-"""Failures that a summary names; all of them are in the file."""
+"""Number of failures listed in a summary; the file has all of them."""
 
 
 class DeadLetters:
-    """A JSONL file, made or appended to when a record fails; `None` as a path counts and keeps nothing.
+    """A JSONL file to which failed records are appended; with `None` as path, failures are only counted.
 
-    `Letter` says what a line holds.
+    See `Letter` for the format of a line.
     """
 
     def __init__(self, path: Path | None, *, count: int = 0) -> None:
-        """Prepare for records that fail; `count` of them are in the file already."""
+        """Open lazily; `count` is the number of letters already in the file."""
         self.path = path
         self.count = count
         self.reasons: list[str] = []
@@ -35,24 +35,24 @@ class DeadLetters:
 
     @property
     def identity(self) -> int:
-        """Tells the file from another one of its name."""
+        """Identity of the file, to detect a replaced one."""
         return self._file.identity if self._file is not None else 0
 
     def cut(self, length: int, identity: int) -> None:
-        """Take off what was added after the file had some length: a run that goes on will add it again."""
+        """Truncate the file to a length; a resumed run will append the rest again."""
         if self._file is not None:
             self._file.cut(length, identity)
 
     def sync(self) -> None:
-        """Bring what was added down to the disk."""
+        """Flush the file to disk."""
         if self._file is not None:
             self._file.sync()
 
     def add(self, letter: Letter) -> None:
-        """Keep a letter.
+        """Append a letter.
 
         Raises:
-            OSError: The disk does not take it.
+            OSError: The file cannot be written.
         """
         if self._file is not None:
             self._file.append(letter.to_line())
@@ -61,12 +61,12 @@ class DeadLetters:
             self.reasons.append(letter.summary)
 
     def add_malformed(self, record: MalformedRecord, *, doc_id: str | None = None, held: Held | None = None) -> None:
-        """Keep a record that is not a document.
+        """Append a malformed record.
 
         Args:
-            record: As it was read.
-            doc_id: Its id, if that can be read.
-            held: What the index holds of that.
+            record: The record.
+            doc_id: Its id, if readable.
+            held: State of the document with this id in the index.
         """
         kind = REPEATED if REPEATED_ID in record.reason else "malformed_record"
         where, raw = record.location, record.raw
@@ -77,7 +77,7 @@ class DeadLetters:
         )
 
     def add_refusal(self, record: Document | Deletion, refusal: Refusal, *, held: Held | None = None) -> None:
-        """Keep a document that the index does not hold, or a deletion that it did not make."""
+        """Append a refused document or deletion."""
         self.add(
             Letter(
                 operation="delete" if isinstance(record, Deletion) else "index",

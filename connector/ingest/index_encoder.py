@@ -1,4 +1,4 @@
-"""The encoder of an index that exists. Torch is imported where it is needed."""
+"""Load the encoder of an existing index. Torch is imported on demand."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def encoder_of(schema: IndexSchema, encoder: TextEncoder) -> TextEncoder:
     """Return the encoder of an index, calibrated with the statistics and codes that the index stores.
 
     Raises:
-        EncoderMismatchError: It was written by another encoder.
+        EncoderMismatchError: Another encoder wrote the index.
     """
     told = adapt(encoder, schema.statistics, schema.code)
     check_encoder(schema, told.fingerprint)
@@ -36,20 +36,20 @@ def load_index_encoder(
     *,
     device: str | None = None,
 ) -> TextEncoder:
-    """Load the encoder of an index, which `encoder_of` and all that searches or writes the index then check.
+    """Load the encoder of an index; `encoder_of`, searches and writes check its fingerprint later.
 
     Args:
-        client: A ready client: the cluster keeps a dictionary of the index's own.
-        schema: Of the index.
-        name: Where it is found; where the index says if None, and the shipped head if that says nothing.
-        device: cuda, mps or cpu; the best there is if None.
+        client: A connected client, used to fetch the dictionary of the index.
+        schema: Schema of the index.
+        name: Name or folder; None uses the name recorded in the index, or the shipped head.
+        device: cuda, mps or cpu; None picks the best available.
 
     Raises:
-        ClusterError: The server is away or does not permit it.
-        EncoderError: It cannot be loaded here.
-        IndexMappingError: The dictionary of the index is gone.
+        ClusterError: The server is unreachable or denies access.
+        EncoderError: The encoder cannot be loaded.
+        IndexMappingError: The dictionary of the index is missing.
     """
-    # It has what searches and indices ask of an encoder.
+    # It has all methods that searches and indices need.
     if is_exported(name):
         return cast("TextEncoder", open_exported(client, schema, Path(str(name))))
     from connector.encoders.device import choose_device
@@ -68,15 +68,15 @@ def load_index_encoder(
             raise
         raise EncoderError(
             f"Index {schema.index!r} was written by the encoder {schema.encoder_name}, which cannot be loaded here: "
-            f"{error} If a copy lies elsewhere, name that one."
+            f"{error} If there is a copy elsewhere, name it."
         ) from error
 
 
 def fitting_encoder(client: OpenSearch, schema: IndexSchema, encoder: TextEncoder | None) -> TextEncoder:
-    """The encoder itself, or the index's own where none is given or the index has another dictionary by now.
+    """Return the given encoder, or load the index's own if none is given or the dictionary has changed.
 
     Raises:
-        ClusterError, EncoderError, IndexMappingError: As for `load_index_encoder`.
+        ClusterError, EncoderError, IndexMappingError: As in `load_index_encoder`.
     """
     if encoder is None:
         return load_index_encoder(client, schema)
@@ -89,11 +89,11 @@ def fitting_encoder(client: OpenSearch, schema: IndexSchema, encoder: TextEncode
 
 
 def _with_dictionary(client: OpenSearch, schema: IndexSchema, dense: TextEncoder) -> TextEncoder:
-    """A dense model with the dictionary that the index has for it."""
+    """Combine a dense model with the dictionary of the index."""
     if schema.dictionary is None:
         raise EncoderError(
-            f"Index {schema.index!r} was written by another encoder than the dense model "
-            f"{dense.fingerprint.base_model}, for which it would have a dictionary; leave the encoder out."
+            f"Index {schema.index!r} was not written with a dictionary for the dense model "
+            f"{dense.fingerprint.base_model}; leave the encoder out."
         )
     from connector.encoders.dictionary_file import unpack_dictionary
 

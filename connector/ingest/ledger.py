@@ -1,4 +1,4 @@
-"""What became of every record of a run: counts, dead letters and checkpoint, in the order of the input."""
+"""Account for every record of a run in input order: counts, dead letters and checkpoint."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ Record = Document | Deletion | MalformedRecord
 
 @dataclass(frozen=True, slots=True)
 class IngestResult:
-    """What became of every record: `indexed`, `deleted`, `not_found`, `superseded` and `dead_lettered` make `read`.
+    """The outcome of a run; `indexed`, `deleted`, `not_found`, `superseded` and `dead_lettered` add up to `read`.
 
     Attributes:
-        read: Records of the input, malformed ones among them, and those of an earlier run that this one goes on with.
-        indexed: Documents that the index holds.
-        dead_lettered: Records that it does not hold.
-        reasons: The first few failures, in words.
-        dead_letters: The file that keeps them, None where nothing failed or no file was asked for.
+        read: Input records, including malformed ones and those of the run that this one resumed.
+        indexed: Indexed documents.
+        dead_lettered: Failed records.
+        reasons: The first few failures.
+        dead_letters: The dead-letter file; None if nothing failed or no file was given.
         elapsed_s: Seconds from the first record to the last reply.
-        superseded: Documents of which the index holds a newer version.
-        deleted: Documents that the index held and holds no longer.
-        not_found: Documents to delete that it did not hold.
+        superseded: Documents of which the index has a newer version.
+        deleted: Deleted documents.
+        not_found: Deletions of documents that did not exist.
     """
 
     read: int
@@ -45,7 +45,7 @@ class IngestResult:
     not_found: int = 0
 
     def plus(self, earlier: IngestResult | None) -> IngestResult:
-        """The sum of two results, whose reasons begin with the earlier ones."""
+        """Add an earlier result, whose reasons come first."""
         if earlier is None:
             return self
         counts = ("read", "indexed", "dead_lettered", "elapsed_s", "superseded", "deleted", "not_found")
@@ -55,19 +55,19 @@ class IngestResult:
 
 
 class Ledger:
-    """Accounts for batches, one after the other.
+    """Accounts for batches in order.
 
     Args:
-        dead_letters: A file that what failed is appended to.
-        checkpoint: Kept while the run goes on.
-        resume: Begin where the checkpoint says.
+        dead_letters: File to which failed records are appended.
+        checkpoint: Checkpoint of the run.
+        resume: Start from the checkpoint.
 
     Attributes:
-        done: The records whose fate is known.
-        broken: Whether a batch is not accounted for whole, after which no later one may be.
+        done: The records whose outcome is known.
+        broken: Whether a batch was only partly accounted for, after which no later batch may be.
 
     Raises:
-        CheckpointError: `resume`, and the checkpoint is missing or of another run.
+        CheckpointError: `resume` is set and the checkpoint is missing or belongs to another run.
     """
 
     def __init__(self, dead_letters: Path | None, checkpoint: Checkpoint | None, *, resume: bool) -> None:
@@ -81,7 +81,7 @@ class Ledger:
 
     @property
     def keeps_letters(self) -> bool:
-        """Whether what fails is kept, and not counted only."""
+        """Whether failed records are stored rather than only counted."""
         return self._letters.path is not None
 
     def account(
@@ -93,14 +93,14 @@ class Ledger:
         refused: Sequence[Refusal] = (),
         held: Mapping[str, Held],
     ) -> None:
-        """Note what became of the next records of the input.
+        """Account for the next records of the input.
 
         Args:
-            records: All of them.
-            by_id: The documents and deletions among them, as they were to be sent.
-            result: Of those that were sent.
-            refused: Those that were not, and why.
-            held: What the index holds of those that failed.
+            records: All records of the batch.
+            by_id: Its documents and deletions by id, with their routing.
+            result: Result of those that were sent.
+            refused: Those that were not sent, with reasons.
+            held: States in the index of the documents that failed.
         """
         self.broken = True
         for record in records:
@@ -123,22 +123,22 @@ class Ledger:
         self.broken = False
 
     def check_strictly(self) -> None:
-        """Make sure that nothing failed.
+        """Raise if anything failed.
 
         Raises:
-            CorpusError: Something did.
+            CorpusError: A record failed.
         """
         if self._letters.count:
             raise CorpusError(f"Stopped at the first failure: {self._letters.reasons[0]}")
 
     def save(self) -> None:
-        """Bring what is known down to the disk, for a run that goes on."""
+        """Flush letters and checkpoint to disk."""
         if self._checkpoint is not None:
             self._letters.sync()
             self._checkpoint.save(self.done)
 
     def finish(self) -> IngestResult:
-        """The run came to its end."""
+        """Finish the run and return its result."""
         if self._checkpoint is not None:
             self._letters.sync()
             self._checkpoint.remove()

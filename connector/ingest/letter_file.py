@@ -1,4 +1,4 @@
-"""A file of lines that several processes append to and take out of, without losing any."""
+"""A file of lines that several processes can append to and remove lines from without loss."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from connector.files import written_whole
 
 
 class LetterFile:
-    """A file that is made by the first line, and removed with the last one.
+    """A file that is created with its first line and deleted with its last.
 
-    Whoever writes holds a lock on the file for as long as that takes. Lines are taken out by a new file that takes the
-    place of the old one in one step; who then holds a lock on the old one notices, and opens the new one.
+    Writers hold a lock on the file. Lines are removed by atomically replacing the file; a writer that then gets the
+    lock of the old file notices this and opens the new one.
     """
 
     def __init__(self, path: Path) -> None:
-        """Prepare for a file that need not exist."""
+        """Open lazily; the file need not exist."""
         self.path = path
 
     @property
     def size(self) -> int:
-        """Bytes, 0 if there is no file."""
-        with suppress(FileNotFoundError):  # asked first, it could go before it is measured
+        """Size in bytes; 0 if there is no file."""
+        with suppress(FileNotFoundError):  # no separate check: the file may disappear in between
             return self.path.stat().st_size
         return 0
 
     @property
     def identity(self) -> int:
-        """Tells the file from another one of its name, 0 if there is none."""
+        """Identity of the file, to detect a replaced one; 0 if there is no file."""
         with suppress(FileNotFoundError):
             return self.path.stat().st_ino
         return 0
 
     def append(self, line: bytes) -> None:
-        """Add a line, whole or not at all.
+        """Append a line completely or not at all.
 
         Raises:
-            OSError: The disk does not take it.
+            OSError: The file cannot be written.
         """
         with self._locked("a") as file:
             size = os.fstat(file.fileno()).st_size
@@ -49,20 +49,21 @@ class LetterFile:
                 while line:
                     line = line[file.write(line) :]
             except OSError:
-                file.truncate(size)  # no half a line, if another run appends to it
+                file.truncate(size)  # remove a partial line
                 raise
 
     def sync(self) -> None:
-        """Bring what was added down to the disk."""
+        """Flush the file to disk."""
         with suppress(FileNotFoundError), self._locked("r+") as file:
             os.fsync(file.fileno())
 
     def cut(self, size: int, identity: int) -> None:
-        """Take off what was added after the file had some size, and half a line at its end.
+        """Truncate the file to a size, and remove a partial line at its end.
 
         Args:
-            size: In bytes.
-            identity: Of the file at that time; another one is not cut, since lines were taken out of it meanwhile.
+            size: Size in bytes.
+            identity: Identity of the file when it had that size; a replaced file, from which lines were removed, is not
+                truncated.
         """
         with suppress(FileNotFoundError), self._locked("r+") as file:
             content = file.read()
@@ -71,19 +72,19 @@ class LetterFile:
             file.truncate(content.rfind(b"\n") + 1)
 
     def read(self) -> list[bytes]:
-        """The lines, without their line feeds; none if there is no file."""
+        """Return the lines without line feeds; empty if there is no file."""
         content = b""
         with suppress(FileNotFoundError), self._locked("r") as file:
             content = file.read()
-        # Not splitlines(), which also splits at U+2028 and others that JSON leaves as they are.
+        # Not splitlines(), which also splits at U+2028 and others that JSON does not escape.
         return content.split(b"\n")
 
     def take_out(self, lines: Sequence[bytes], instead: Sequence[bytes] = ()) -> None:
-        """Take lines out in one step; those that are there no longer are no error.
+        """Remove lines atomically; lines that no longer exist are ignored.
 
         Args:
             lines: As `read` returns them.
-            instead: What the first of them are replaced by.
+            instead: Lines that replace the first of them.
         """
         if not lines:
             return
@@ -112,7 +113,7 @@ class LetterFile:
     @contextmanager
     def _locked(self, mode: str) -> Iterator[FileIO]:
         while True:
-            # Without a buffer: what a full disk does not take would be written when the file is closed.
+            # Unbuffered: after an error of a full disk, a buffer would be written on close.
             with FileIO(self.path, mode) as file:
                 _lock(file)
                 if self.identity == os.fstat(file.fileno()).st_ino:
@@ -121,9 +122,9 @@ class LetterFile:
 
 
 def _lock(file: FileIO) -> None:
-    """Wait until nobody else has the file; closing it gives it free."""
+    """Wait for an exclusive lock; closing the file releases it."""
     try:
         import fcntl
-    except ImportError:  # Windows, where one process at a time may use the file
+    except ImportError:  # Windows: no lock, so only one process may use the file
         return
     fcntl.flock(file, fcntl.LOCK_EX)

@@ -1,4 +1,4 @@
-"""A dead letter: what was to be done about which document, why it was not, and what the index held then."""
+"""The format of dead letters: operation, record, reason and the state of the document in the index."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ Operation = Literal["index", "update", "delete"]
 
 _KEYS: dict[Operation, str] = {"index": "document", "update": "change", "delete": "deletion"}
 _OF_A_CHANGE = "change of "
-"""Begins the location of a change in letters of ksparse 0.1, which named no operation."""
+"""Prefix of the location of changes in letters of ksparse 0.1, which lacked the operation."""
 
 REPEATED = "repeated_id"
-"""The type of a letter whose id an earlier record of the same run has."""
+"""Error type of a record whose id occurred earlier in the same run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Letter:
-    """A line of a file of dead letters.
+    """A line of a dead-letter file.
 
     Attributes:
-        operation: What was to be done.
-        status: The server's status; 0 where nothing was sent.
-        kind: The server's type of error, or ours.
-        reason: Why it was not done, in one line.
-        attempts: Requests that carried it.
-        doc_id: Of the document; None if the record was too malformed to tell.
-        record: The document, the change or the id, with the keys of a JSONL record; None for what could not be read.
-        raw: The record as it was read, if it could not be.
-        location: Where that stood.
-        upsert: An update makes a document if there is none.
-        held: What the index held of the document then; None if that is not known.
-        replaced: Digest of the values that an update was to replace; None if there was no document, or none is known.
-        current: Whether it was written by a version of ksparse that notes what the index held.
+        operation: The failed operation.
+        status: The server's status; 0 if nothing was sent.
+        kind: Error type of the server or of ksparse.
+        reason: The reason in one line.
+        attempts: Number of requests that contained it.
+        doc_id: Id of the document; None if unreadable.
+        record: The document, change or deletion as a JSONL record; None if malformed.
+        raw: The raw input of a malformed record.
+        location: Location of the malformed record.
+        upsert: Whether an update creates missing documents.
+        held: State of the document in the index at that time; None if unknown.
+        replaced: Digest of the values that an update was to replace; None if the document was missing or unknown.
+        current: Whether the letter was written by a version that records the state in the index.
     """
 
     operation: Operation
@@ -60,11 +60,11 @@ class Letter:
 
     @property
     def summary(self) -> str:
-        """Which document or record, and why."""
+        """The document or record with the reason."""
         return f"{self.location or f'document {self.doc_id!r}'}: {self.reason}"
 
     def to_line(self) -> bytes:
-        """The line, with its line feed."""
+        """Serialize to a line with line feed."""
         line: dict[str, Any] = {"operation": self.operation}
         named = {"_id": self.doc_id} if self.raw is None else {"location": self.location}
         line |= {name: value for name, value in named.items() if value is not None}
@@ -83,17 +83,17 @@ class Letter:
             return _encode(json.dumps(line, ensure_ascii=False))
         content = dict(self.record or {})
         try:
-            # As JSON can hold it, whatever kind of value it is.
+            # Convert values of any type to JSON.
             return _encode(json.dumps(line | {_KEYS[self.operation]: content}, ensure_ascii=False, default=str))
         except (ValueError, TypeError, RecursionError):
             return _encode(json.dumps(line | {_KEYS[self.operation]: abridge(content)}, ensure_ascii=False))
 
     @classmethod
     def from_line(cls, line: str) -> Self:
-        """Read a line, of any version of ksparse.
+        """Parse a line written by any version of ksparse.
 
         Raises:
-            ValueError, KeyError, TypeError, RecursionError: It is not a dead letter.
+            ValueError, KeyError, TypeError, RecursionError: The line is not a dead letter.
         """
         read = json.loads(line)
         raw, location = read.get("raw"), read.get("location")
@@ -127,7 +127,7 @@ class Letter:
 
 
 def id_of(raw: str) -> tuple[str, str | None] | None:
-    """Id and routing of a record that may be malformed otherwise; None if they cannot be read, or asked for."""
+    """Id and routing of an otherwise malformed record; None if they are unreadable or invalid."""
     try:
         record = json.loads(raw)
         given, routing = record.get("_id", record.get("id")), read_routing(record)
@@ -140,7 +140,7 @@ def id_of(raw: str) -> tuple[str, str | None] | None:
 
 
 def digest_of(values: Mapping[str, Any]) -> str:
-    """What tells values from others (16 hex digits)."""
+    """Digest of values (16 hex digits)."""
     return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode(errors="replace")).hexdigest()[:16]
 
 

@@ -1,4 +1,4 @@
-"""The encoder of an index without torch, where this machine has all that it takes."""
+"""Load the encoder of an index without torch, if the local cache has all parts."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ Head = tuple[dict[str, Any], dict[str, NDArray[Any]]]
 def find_light_encoder(
     client: OpenSearch, schema: IndexSchema, name: str | None, device: str | None
 ) -> LightEncoder | None:
-    """The encoder of an index, told what the index keeps, if it runs here without torch; else None.
+    """Load the calibrated encoder of an index without torch; None if that is not possible.
 
     Args:
-        client: A ready client: the cluster keeps a dictionary of the index's own.
-        schema: Of the index.
-        name: Where the encoder is found; where the index says if None.
-        device: Where to compute; anything but a CPU takes torch.
+        client: A connected client, used to fetch the dictionary of the index.
+        schema: Schema of the index.
+        name: Name or folder; None uses the name recorded in the index.
+        device: Device; any other than a CPU needs torch.
 
     Raises:
-        ClusterError: The server is away or does not permit it.
-        IndexMappingError: The dictionary of the index is gone.
+        ClusterError: The server is unreachable or denies access.
+        IndexMappingError: The dictionary of the index is missing.
     """
     try:
         if device not in (None, "cpu") or choose_backend(None, "cpu") != "openvino":
@@ -52,28 +52,28 @@ def find_light_encoder(
             return None
         encoder = _joined(model, found, schema, name or schema.encoder_name)
     except (EncoderError, SafetensorError, ValueError, KeyError) as error:
-        _log.info("The encoder of %s takes torch: %s", schema.index, error)
+        _log.info("The encoder of %s needs torch: %s", schema.index, error)
         return None
-    # A model of the same name may have changed meanwhile.
+    # The model of that name may have changed.
     return encoder if encoder.fingerprint.digest == schema.encoder.digest else None
 
 
 def is_exported(name: str | None) -> bool:
-    """Whether a name is the folder of an exported encoder."""
+    """Whether the name is a folder of an exported encoder."""
     return name is not None and (Path(name) / FACTS_FILE).is_file()
 
 
 def open_exported(client: OpenSearch, schema: IndexSchema, folder: Path) -> LightEncoder:
-    """An exported encoder for an index, whose dictionary is taken where the folder holds no head.
+    """Load an exported encoder for an index; if the folder has no head, with the index's dictionary.
 
     Raises:
-        ClusterError: The server is away or does not permit it.
-        EncoderError: The folder holds no head, and the index has no dictionary.
-        IndexMappingError: The dictionary of the index is gone.
+        ClusterError: The server is unreachable or denies access.
+        EncoderError: Neither the folder nor the index has a head.
+        IndexMappingError: The dictionary of the index is missing.
     """
     head = _read_head(folder / HEAD_FOLDER) if is_head(folder / HEAD_FOLDER) else _dictionary_of(client, schema)
     if head is None:
-        raise EncoderError(f"{folder} holds no head and index {schema.index!r} no dictionary; export with --encoder.")
+        raise EncoderError(f"{folder} has no head and index {schema.index!r} no dictionary; export with --encoder.")
     return _joined(LightModel(folder), head, schema, str(folder.resolve()))
 
 

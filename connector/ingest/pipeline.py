@@ -1,4 +1,4 @@
-"""An ingestion: documents go in, and out, in any number of calls, and every one of them is accounted for."""
+"""The ingestion pipeline: encodes and writes documents and accounts for each of them."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ from connector.types import Deletion, Document, MalformedRecord, SparseDocument,
 _log = getLogger("ksparse.ingest")
 
 Progress = Callable[[int], None]
-"""Called with the number of records whose fate is known."""
+"""Called with the number of records whose outcome is known."""
 
 WRITE_SIZE = 500
-"""Documents encoded before they are handed to the writer: as many as a request has, unless it may have fewer."""
+"""Documents per write batch, at most: as many as a default request."""
 
 _MOST_WAITING_CHARACTERS = 32 * 2**20
-"""Of a batch that is not full: 500 texts of 100 MB would be 50 GB."""
+"""Maximum size of a batch: 500 texts of 100 MB would be 50 GB."""
 
 
 @dataclass(slots=True)
 class _Written:
-    """What became of a batch.
+    """The outcome of a batch.
 
     Attributes:
-        result: Of those that were sent.
-        held: What the index holds of those that it did not take.
+        result: Result of the documents that were sent.
+        held: States in the index of the documents that were refused.
     """
 
     result: WriteResult
@@ -52,14 +52,14 @@ class _Written:
 
 @dataclass(slots=True)
 class _Batch:
-    """Records that follow each other in the input.
+    """Consecutive records of the input.
 
     Attributes:
-        records: All of them.
-        ids: Of all of them, as far as they can be read.
-        by_id: The documents and deletions among them, with the routing that they are sent by.
-        written: What becomes of those that are sent; None where there is nothing to ask the server.
-        refused: Documents and deletions among them that are not sent, and why.
+        records: The records.
+        ids: Their ids, as far as readable.
+        by_id: The documents and deletions by id, with their routing.
+        written: Outcome of those that are sent; None if no request is needed.
+        refused: Documents and deletions that are not sent, with reasons.
     """
 
     records: Sequence[Record]
@@ -70,28 +70,28 @@ class _Batch:
 
 
 class IngestJob:
-    """Encodes documents and writes them, in batches that overlap, with bounded memory. The last word on an id counts.
+    """Encodes and writes documents in overlapping batches with bounded memory. The last record of an id wins.
 
-    A context manager, and to be used as one: leaving it waits for the last reply, makes the documents visible and fills
-    `result`. After an error, what is under way comes to its end; after an error of the writer or an interrupt, nothing
-    more is sent. What was accepted stays indexed, and the writer may be used again.
+    Use it as a context manager: its end waits for the last reply, refreshes the index and sets `result`. After an
+    error, running batches are completed; after an error of the writer or an interrupt, nothing more is sent. Accepted
+    documents stay indexed, and the writer can be used again.
 
     Args:
-        writer: Knows the index.
-        encoder: Documents to sparse vectors; may be left out where vectors are given.
-        dead_letters: A file that what could not be indexed is appended to.
-        checkpoint: Kept while the job runs, and removed when it has come to its end.
-        resume: Go on from the checkpoint: as many records as it says are left out of what is added.
-        strict: Stop at the first record that fails.
+        writer: Writer of the index.
+        encoder: Encoder of the documents; not needed if vectors are given.
+        dead_letters: File to which failed records are appended.
+        checkpoint: Checkpoint of the job, deleted when the job has finished.
+        resume: Resume from the checkpoint: the records that it counts are skipped.
+        strict: Stop at the first failed record.
         batch_size: Texts per forward pass.
-        write_size: Documents encoded before they are handed to the writer, at least 1; fewer if they are large.
-        max_in_flight: Such batches that may wait for the server; then encoding waits too.
+        write_size: Documents per write batch, at least 1; fewer if they are large.
+        max_in_flight: Batches that may wait for the server before encoding pauses.
         refresh: Make the documents visible to searches at the end.
-        progress: Called with the number of records done.
+        progress: Called with the number of processed records.
 
     Raises:
-        CheckpointError: `resume`, and the checkpoint is missing or of another run.
-        ValueError: A size is below 1, or `resume` comes without a checkpoint.
+        CheckpointError: `resume` is set and the checkpoint is missing or belongs to another run.
+        ValueError: A size is below 1, or `resume` is set without a checkpoint.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class IngestJob:
         if write_size < 1 or max_in_flight < 1:
             raise ValueError(f"write_size {write_size} and max_in_flight {max_in_flight} must be at least 1.")
         if resume and checkpoint is None:
-            # Without one nothing is known of the dead letters, which a resumed job cuts to what is.
+            # A resumed job needs the checkpoint to truncate the dead letters.
             raise ValueError("resume needs the checkpoint of the run to continue.")
         self._writer = writer
         self._strict = strict
@@ -133,46 +133,46 @@ class IngestJob:
 
     @property
     def result(self) -> IngestResult:
-        """What became of every record, once the job is over.
+        """The outcome of every record, after the job has finished.
 
         Raises:
-            RuntimeError: It is not over.
+            RuntimeError: The job has not finished.
         """
         if self._result is None:
-            raise RuntimeError("the job is not over, or was stopped by an error; leave its `with` first.")
+            raise RuntimeError("the job has not finished, or an error stopped it; leave its `with` block first.")
         return self._result
 
     def add(self, records: Iterable[Record]) -> None:
-        """Encode and write documents, read lazily, a full batch at a time. Malformed records go to the dead letters.
+        """Encode and write records, read lazily in full batches. Malformed records become dead letters.
 
-        Deletions among them take documents out again, in the order given.
+        Deletions are applied in the given order.
 
         Raises:
-            RuntimeError: The job is not in its `with` block.
-            CorpusError: `strict`, and a record failed. What was written before stays.
-            TypeError: A record is not a document, deletion or malformed one, or there is no encoder.
-            BulkWriteError: The server takes no more. What was accepted stays indexed; the same again is safe.
+            RuntimeError: The job is used outside of its `with` block.
+            CorpusError: `strict` is set and a record failed. Documents written before stay indexed.
+            TypeError: A record has the wrong type, or there is no encoder.
+            BulkWriteError: A write failed. Accepted documents stay indexed; repeating is safe.
         """
         self._check_open()
         for record in records:
             self._add(record)
 
     async def add_async(self, records: AsyncIterable[Record]) -> None:
-        """Do as `add` does with documents that come one by one from elsewhere; encoding blocks the event loop.
+        """Add records from an asynchronous iterable; encoding blocks the event loop.
 
         Raises:
-            RuntimeError, CorpusError, TypeError, BulkWriteError: As `add`.
+            RuntimeError, CorpusError, TypeError, BulkWriteError: As in `add`.
         """
         self._check_open()
         async for record in records:
             self._add(record)
 
     def add_vectors(self, documents: Iterable[Document], vectors: SparseVectors) -> None:
-        """Write documents whose vectors are made already, by any encoder, row by row.
+        """Write documents with precomputed vectors, one row each.
 
         Raises:
-            ValueError: There are more or fewer documents than vectors.
-            RuntimeError, CorpusError, BulkWriteError: As `add`.
+            ValueError: The numbers of documents and vectors differ.
+            RuntimeError, CorpusError, BulkWriteError: As in `add`.
         """
         self._check_open()
         listed = list(documents)
@@ -187,7 +187,7 @@ class IngestJob:
 
     def __enter__(self) -> Self:
         if self._stopped.is_set():
-            raise RuntimeError("this job is over; create another one.")
+            raise RuntimeError("this job has finished; create another one.")
         self._open = True
         return self
 
@@ -215,9 +215,9 @@ class IngestJob:
     def _check_open(self) -> None:
         if not self._open:
             raise RuntimeError(
-                "this job is over; create another one."
+                "this job has finished; create another one."
                 if self._stopped.is_set()
-                else "records are added inside of a job's `with` block, whose end waits for the last of them: "
+                else "add records inside the job's `with` block, whose end waits for the last reply: "
                 "with IngestJob(...) as job: job.add(...)"
             )
 
@@ -225,7 +225,7 @@ class IngestJob:
         if not isinstance(record, Record):
             raise TypeError(f"{type(record).__name__} is not a Document; send records through check_documents.")
         if self._skip:
-            self._skip -= 1  # an earlier run has accounted for it
+            self._skip -= 1  # accounted for by the resumed run
             return
         if self._strict and isinstance(record, MalformedRecord):
             raise CorpusError(f"Stopped at the first failure: {record.location}: {record.reason}")
@@ -236,7 +236,7 @@ class IngestJob:
             self._flush()
 
     def _flush(self) -> None:
-        """Encode what waits for a batch to be full."""
+        """Encode the pending partial batch."""
         batch, self._waiting, self._waiting_characters = self._waiting, [], 0
         if batch:
             self._take(batch, None)
@@ -251,7 +251,7 @@ class IngestJob:
         malformed = [id_of(record.raw) for record in batch if isinstance(record, MalformedRecord)]
         unread = dict(each for each in malformed if each is not None) if self._ledger.keeps_letters else {}
         ids = frozenset((*(record.doc_id for record in named), *unread))
-        # Batches are written side by side: what comes later for an id has to wait for what came before.
+        # Batches are written concurrently: a later record of an id must wait for the earlier one.
         while any(not ids.isdisjoint(pending.ids) for pending in self._pending):
             self._settle()
         written: Future[_Written] | None = None
@@ -265,11 +265,11 @@ class IngestJob:
             self._settle()
             settled = True
         if settled:
-            # Every time, so that a run that is killed encodes no more again than what waits for the server.
+            # Save every time, so that a killed run repeats only the batches in flight.
             self._ledger.save()
 
     def _write(self, actions: Sequence[SparseDocument | Deletion], unread: dict[str, str | None]) -> _Written:
-        """Write a batch, and read what the index holds of those that will be dead letters; in a thread of its own."""
+        """Write a batch and read the state of documents that become dead letters; runs in a thread."""
         result = self._writer.write(actions, stopped=self._stopped) if actions else WriteResult(0)
         if not self._ledger.keeps_letters:
             return _Written(result, {})
@@ -277,10 +277,10 @@ class IngestJob:
         return _Written(result, self._writer.held(wanted, stopped=self._stopped) if wanted else {})
 
     def _settle(self) -> None:
-        """Wait for the oldest batch, and note what became of it."""
+        """Wait for the oldest batch and account for it."""
         batch = self._pending[0]
         written = batch.written.result() if batch.written is not None else _Written(WriteResult(0), {})
-        # If it is not accounted for whole (an interrupt, a full disk), no later batch may be.
+        # If it is only partly accounted for (interrupt, full disk), no later batch may be.
         self._ledger.broken = True
         self._pending.popleft()
         self._ledger.account(batch.records, batch.by_id, written.result, refused=batch.refused, held=written.held)
@@ -295,16 +295,16 @@ class IngestJob:
         _log.info("Done: %s.", self._ledger.done)
 
     def _abandon(self, error: BaseException) -> None:
-        """Let what is under way come to its end unless the writer itself fails, and keep what is known of it."""
+        """Complete running batches, unless the writer itself failed, and account for them."""
         interrupted = isinstance(error, KeyboardInterrupt)
         if interrupted or isinstance(error, BulkWriteError):
             self._stopped.set()
-        # Who interrupts does not want to wait for an answer that may take long.
+        # On an interrupt, do not wait for slow replies.
         self._pool.shutdown(wait=not interrupted)
         self._strict = False
         while self._pending and not self._ledger.broken and _is_known(self._pending[0]):
             self._settle()
-        # The checkpoint before this one is as good, and the first error says more.
+        # The previous checkpoint is still valid, and the first error is more informative.
         with suppress(OSError):
             self._ledger.save()
 
@@ -315,18 +315,18 @@ def ingest_documents(
     writer: BulkWriter,
     **options: Any,
 ) -> IngestResult:
-    """Encode documents and write them: an `IngestJob` from beginning to end.
+    """Run an `IngestJob` from beginning to end.
 
     Args:
-        records: Read lazily. Malformed ones go to the dead letters.
-        encoder: Documents to sparse vectors.
-        writer: Knows the index.
-        **options: As for `IngestJob`.
+        records: Records, read lazily. Malformed ones become dead letters.
+        encoder: Encoder of the documents.
+        writer: Writer of the index.
+        **options: As in `IngestJob`.
 
     Raises:
-        CorpusError: `strict`, and a record failed. What was written before stays.
-        TypeError: A record is not a document, deletion or malformed one.
-        BulkWriteError: The server takes no more. What was accepted stays indexed; the same run again is safe.
+        CorpusError: `strict` is set and a record failed. Documents written before stay indexed.
+        TypeError: A record has the wrong type.
+        BulkWriteError: A write failed. Accepted documents stay indexed; repeating is safe.
     """
     with IngestJob(writer, encoder, **options) as job:
         job.add(records)

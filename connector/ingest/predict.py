@@ -1,4 +1,4 @@
-"""What an ingestion would come to, from a sample that is really encoded, indexed and weighed."""
+"""Predict the size, time and failures of an ingestion by indexing a sample."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ _DICTIONARY = ("tim", "tip")
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a run would do.
+    """The predicted outcome of a run.
 
     Attributes:
-        documents: That would be sent.
-        malformed: Records that are no documents: all of them, since the whole input was read.
-        sampled: Documents that were encoded and indexed.
-        refused: Of these the index refused.
-        index_bytes: Of the primaries, merged.
-        requests: Bulk requests.
-        seconds: At the speed of the sample, if the server keeps up with the encoder.
-        reasons: The first few failures, in words.
+        documents: Number of documents to send.
+        malformed: Number of malformed records in the whole input.
+        sampled: Number of documents that were encoded and indexed.
+        refused: Number of these that the index refused.
+        index_bytes: Predicted size of the merged primary shards.
+        requests: Number of bulk requests.
+        seconds: Encoding time at the speed of the sample.
+        reasons: The first few failures.
     """
 
     documents: int
@@ -64,22 +64,22 @@ def predict(
     sample_size: int = 2_000,
     progress: Callable[[int], None] | None = None,
 ) -> Prediction:
-    """Read all records, index some documents drawn at random, and say what all of them would come to.
+    """Read all records, index a random sample and extrapolate.
 
-    The index for it is deleted afterwards; no other is touched.
+    The temporary index is deleted afterwards; no other index is changed.
 
     Args:
-        client: A ready client.
-        encoder: To encode with.
-        records: Read to their end.
-        new: The index to be expected; a dictionary is built if it says so.
+        client: A connected client.
+        encoder: Encoder of the documents.
+        records: The complete input.
+        new: Properties of the index; a dictionary is built if set.
         chunk_size: Documents per request.
         batch_size: Texts per forward pass.
-        sample_size: Documents that are encoded and indexed, at most.
+        sample_size: Maximum size of the sample.
         progress: Called with the number of records read.
 
     Raises:
-        ClusterError: The server is away, or does not permit to create an index.
+        ClusterError: The server is unreachable, or denies creating an index.
     """
     sample, counted, malformed, reasons = _draw(records, sample_size, progress)
     name = f"ksparse-dry-run-{uuid.uuid4().hex[:12]}"
@@ -127,7 +127,7 @@ def predict(
 def _draw(
     records: Iterable[Document | MalformedRecord], sample_size: int, progress: Callable[[int], None] | None
 ) -> tuple[list[Document], int, int, list[str]]:
-    """Documents drawn evenly from all (reservoir sampling), and counts of both kinds of records."""
+    """Draw a uniform sample (reservoir sampling) and count documents and malformed records."""
     chosen: list[Document] = []
     counted = malformed = 0
     reasons: list[str] = []
@@ -150,10 +150,10 @@ def _draw(
 
 
 def _extrapolate(sizes: list[dict[str, int]], counts: tuple[int, int], documents: int) -> int:
-    """Bytes of an index of so many documents, from those of half of the sample and of all of it.
+    """Extrapolate the bytes of an index from those of half of the sample and of the whole sample.
 
-    The dictionary of terms grows by a power of the number of documents (Heaps' law), any other file by as much for
-    each document as in the second half.
+    The term dictionary grows by a power of the number of documents (Heaps' law), other files linearly as in the second
+    half.
     """
     half, whole = counts
     if not whole:

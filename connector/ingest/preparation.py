@@ -1,4 +1,4 @@
-"""A batch as the writer takes it: routed, encoded, and without what cannot be sent."""
+"""Prepare a batch for the writer: set routings, encode, and refuse invalid documents."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from connector.types import Deletion, Document, SparseDocument, SparseVectors
 
 @dataclass(frozen=True, slots=True)
 class PreparedBatch:
-    """What is sent of a batch.
+    """A batch that is ready to be written.
 
     Attributes:
-        actions: To write.
-        by_id: All documents and deletions, with the routing that they are sent by.
-        refused: Those that cannot be sent, and why.
+        actions: Encoded documents and deletions.
+        by_id: All documents and deletions by id, with their routing.
+        refused: Those that cannot be sent, with reasons.
     """
 
     actions: Sequence[SparseDocument | Deletion] = ()
@@ -30,11 +30,11 @@ class PreparedBatch:
 
 
 class BatchPreparation:
-    """Turns documents and deletions into what a writer takes.
+    """Prepares documents and deletions for a writer.
 
     Args:
-        writer: Knows the index.
-        encoder: Documents to sparse vectors; None where vectors are given.
+        writer: Writer of the index.
+        encoder: Encoder of the documents; None if vectors are given.
         batch_size: Texts per forward pass.
     """
 
@@ -44,11 +44,11 @@ class BatchPreparation:
         self._batch_size = batch_size
 
     def prepare(self, named: Sequence[Document | Deletion], vectors: SparseVectors | None) -> PreparedBatch:
-        """Route and encode a batch in which no id comes twice.
+        """Set routings and encode a batch without duplicate ids.
 
         Raises:
-            TypeError: There is neither an encoder nor vectors.
-            BulkWriteError: The server does not say how the documents are routed.
+            TypeError: There are neither vectors nor an encoder.
+            BulkWriteError: The routings cannot be read from the server.
         """
         by_id: dict[str, Document | Deletion] = {}
         refused: list[Refusal] = []
@@ -64,7 +64,7 @@ class BatchPreparation:
     def _routed(
         self, records: Sequence[Document | Deletion], by_id: dict[str, Document | Deletion], refused: list[Refusal]
     ) -> list[int]:
-        """Note the routing that each record is sent by, and return the rows of those that can be."""
+        """Set the routing of each record; return the rows of valid records."""
         rows = []
         for row, (record, routed) in enumerate(zip(records, self._writer.resolve(records), strict=True)):
             if isinstance(routed, str):
@@ -78,12 +78,12 @@ class BatchPreparation:
     def _sparse(
         self, documents: list[Document], vectors: SparseVectors | None
     ) -> tuple[list[SparseDocument], list[Refusal]]:
-        """Documents with their vectors, encoded unless these are given, and those that cannot be sent."""
+        """Return encoded documents and refusals; documents are encoded unless vectors are given."""
         if not documents:
             return [], []
         if vectors is None:
             if self._encoder is None:
-                raise TypeError("this job has no encoder: give it one, or add documents with their vectors.")
+                raise TypeError("this job has no encoder: pass one, or add documents with vectors.")
             vectors = self._encoder.encode_document([each.content for each in documents], batch_size=self._batch_size)
         return _without_repeated_features(to_sparse_documents(documents, vectors), vectors)
 
@@ -91,18 +91,18 @@ class BatchPreparation:
 def _without_repeated_features(
     documents: Sequence[SparseDocument], vectors: SparseVectors
 ) -> tuple[list[SparseDocument], list[Refusal]]:
-    """Refuse documents whose vector names a feature twice: a mapping keeps one of the weights, and says nothing."""
+    """Refuse documents whose vector contains a feature twice: a mapping would silently keep one weight."""
     slots = np.arange(vectors.features.shape[1], dtype=np.int64)
     names = np.sort(np.where(vectors.weights != 0.0, vectors.features, -1 - slots), axis=1)
     repeats = (np.diff(names, axis=1) == 0).any(axis=1).tolist()
-    reason = "the vector names a feature twice; name each once."
+    reason = "the vector contains a feature twice."
     sent = [document for document, repeated in zip(documents, repeats, strict=True) if not repeated]
     refused = [document for document, repeated in zip(documents, repeats, strict=True) if repeated]
     return sent, [Refusal(document, 0, "invalid_document", reason, 0) for document in refused]
 
 
 def to_sparse_documents(documents: Iterable[Document], vectors: SparseVectors) -> list[SparseDocument]:
-    """Join documents with their vectors."""
+    """Combine documents with their vectors."""
     codes = repeat(None) if vectors.codes is None else (code.tobytes() for code in vectors.codes)
     return [
         SparseDocument(document.doc_id, features, to_source(document), code, document.version, routing=document.routing)
@@ -111,7 +111,7 @@ def to_sparse_documents(documents: Iterable[Document], vectors: SparseVectors) -
 
 
 def to_source(document: Document) -> dict[str, object]:
-    """What an index keeps of a document beside its vectors; empty fields are left out."""
+    """The stored fields of a document; empty fields are omitted."""
     source: dict[str, object] = {"text": document.text, **document.fields}
     if document.title:
         source["title"] = document.title

@@ -1,4 +1,4 @@
-"""An index for an encoder, and the encoder for the index."""
+"""Create an index and calibrate its encoder."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 _log = getLogger("ksparse.ingest")
 
 _MEASURED = 64
-"""Documents that tell how long embeddings are, and how small weights."""
+"""Size of the sample that determines the norms of embeddings and the range of weights."""
 
 _WINDOW, _WINDOW_CELLS = 200, 30_000
-"""Hits that are rescored with a dictionary of that many cells, which serves 50,000 documents."""
+"""Default rescoring window for a dictionary of that many cells (50,000 documents)."""
 
 
 def prepare_encoder(
@@ -50,28 +50,28 @@ def prepare_encoder(
     dictionary: OwnDictionary | None = None,
     new: NewIndex = DEFAULT_INDEX,
 ) -> TextEncoder:
-    """Create an index unless it exists, and return the encoder to write it with: the given one, calibrated.
+    """Create an index unless it exists, and return the calibrated encoder for writing it.
 
     Args:
-        client: A ready client.
-        index: Its name.
-        encoder: To encode with.
-        sample: Texts of documents, thousands at best, that a new index's statistics are measured on; or a function
-            that returns some, called if they are needed. Without any, a new index has none.
-        dictionary: Builds the dictionary of a new index; None keeps the encoder's own head.
-        new: What the index becomes if it does not exist yet; of one that exists, its fields are required.
+        client: A connected client.
+        index: Name of the index.
+        encoder: The encoder.
+        sample: Texts of documents, preferably thousands, to measure the statistics of a new index on; or a function
+            that returns them, called if needed. Without a sample, a new index has no statistics.
+        dictionary: Builds the dictionary of a new index; None keeps the encoder's head.
+        new: Properties of a new index; an existing index must have its fields.
 
     Raises:
-        ClusterError: The server is away, or does not permit to create the index or to write into it.
-        IndexMappingError: The index exists with another mapping, or its name or a field is refused.
-        EncoderMismatchError: It was written by another encoder.
-        ValueError: A field cannot have its name.
-        EncoderError: Codes are asked for by a number of bits, and the encoder has no dense embedding.
+        ClusterError: The server is unreachable, or denies creating the index or writing to it.
+        IndexMappingError: The index exists with another mapping, or its name or a field is invalid.
+        EncoderMismatchError: Another encoder wrote the index.
+        ValueError: A field name is invalid.
+        EncoderError: `code_bits` is a number, but the encoder has no dense embeddings.
     """
     check_index_name(index)
     schema = read_schema(client, index)
     if schema is None:
-        # Before anything slow.
+        # Check before slow work.
         check_new_index(client, index, new)
         own = dictionary.build(encoder) if dictionary is not None else None
         if own is None and encoder.needs_dictionary:
@@ -92,7 +92,7 @@ def prepare_encoder(
                     delete_companion(client, kept)
             if not isinstance(error, EncoderMismatchError):
                 raise
-            # Another job made it in the meantime, from another sample.
+            # Another job has created it meanwhile, from another sample.
             schema = existing_schema(client, index)
             if own is not None:
                 encoder = load_index_encoder(client, schema, device=str(encoder.model.device))
@@ -104,10 +104,10 @@ def prepare_encoder(
 
 
 def window_for(cells: int) -> int:
-    """Hits that a search rescores by default: the more documents, the further down neighbours lie among candidates.
+    """Return the default rescoring window: the more documents, the lower neighbours rank among the candidates.
 
     Args:
-        cells: Of the dictionary; a corpus of n documents has 0.6 n, up to 524,288.
+        cells: Number of cells of the dictionary: 0.6 n for n documents, up to 524,288.
     """
     grown: float = max(1.0, cells / _WINDOW_CELLS) ** (1 / 3)
     return round(_WINDOW / 10 * grown) * 10
@@ -116,14 +116,14 @@ def window_for(cells: int) -> int:
 def _new_encoder(
     encoder: TextEncoder, sample: Callable[[], Sequence[str]] | Sequence[str], code_bits: CodeBits
 ) -> tuple[TextEncoder, IndexMeta]:
-    """Calibrate an encoder on the sample, unless it is a dictionary built from it, and say what the index stores."""
+    """Calibrate the encoder, unless it is a dictionary built from the sample; return it and the index's `_meta`."""
     texts = () if encoder.statistics is None else sample() if callable(sample) else sample
     if encoder.has_dictionary:
         statistics: CorpusStatistics | None = encoder.statistics
     elif texts:
         statistics = encoder.measure_statistics(texts)
     else:
-        # The statistics of a SPLADE are stored even so: a search that loads the same SPLADE must get them.
+        # SPLADE's statistics are stored, too: a search that loads the same SPLADE needs them.
         statistics = encoder.statistics if encoder.is_splade else None
     calibrated = encoder.with_statistics(statistics)
     some = calibrated.encode_document(list(texts[:_MEASURED])) if texts else None
@@ -146,7 +146,7 @@ def _store_dictionary(client: OpenSearch, index: str, encoder: TextEncoder) -> C
 
 def _code_for(encoder: TextEncoder, texts: Sequence[str], bits: Bits) -> RotatedCode:
     if encoder.head is None or encoder.statistics is None:
-        raise EncoderError("rescoring needs a dense model with a K-sparse head; this encoder is of another kind.")
+        raise EncoderError("codes need a dense model with a K-sparse head; this encoder has none.")
     some = encoder.embed(list(texts[:_MEASURED])) if texts else None
     norm = float(np.linalg.norm(some, axis=1).max()) if some is not None else 1.0
     return encoder.make_code(bits, norm)
@@ -154,9 +154,9 @@ def _code_for(encoder: TextEncoder, texts: Sequence[str], bits: Bits) -> Rotated
 
 def _needs_documents(encoder: TextEncoder, dictionary: OwnDictionary | None) -> str:
     name = encoder.fingerprint.base_model
-    few = "there are fewer" if dictionary is not None else "this index is created without one"
+    few = "but there are fewer" if dictionary is not None else "but this index is created without one"
     return (
         f"{name} is a dense model without a head: a new index builds a dictionary for it from at least 1,000 "
-        f"documents, and {few}. Use the shipped encoder, or train a head: ksparse train CORPUS "
+        f"documents, {few}. Use the shipped encoder, or train a head: ksparse train CORPUS "
         f"--base-model {name} --output HEAD."
     )

@@ -1,4 +1,4 @@
-"""Do what dead letters say, once what made them fail is corrected; those that are accounted for leave the file."""
+"""Replay dead letters after their cause was fixed, and remove those that are accounted for."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from connector.types import Deletion, Document, StoredState
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """A letter, and what it says now.
+    """A letter and its parsed operation.
 
     Attributes:
-        line: As it stands in the file.
-        letter: As it was kept.
-        wanted: What is to be done; the reason where that cannot be read.
+        line: The line in the file.
+        letter: The letter.
+        wanted: The operation, or the reason why it is invalid.
     """
 
     line: bytes
@@ -43,25 +43,25 @@ class _Entry:
 
     @property
     def doc_id(self) -> str | None:
-        """Of the document; None if it cannot be read."""
+        """Id of the document; None if unreadable."""
         return self.letter.doc_id if isinstance(self.wanted, str) else self.wanted.doc_id
 
 
 @dataclass(frozen=True, slots=True)
 class _LettersOfOne:
-    """All letters of one document, as the one edit that they come to.
+    """All letters of one document, combined into one edit.
 
-    The last document or deletion among them counts, and the changes after it. Written together they are there or not,
-    so that a replay that was interrupted can be run again.
+    The last document or deletion applies, followed by later changes. They are written in one operation, so an
+    interrupted replay can be repeated.
 
     Attributes:
-        doc_id: Of the document.
-        entries: In the order of the file.
-        base: The last document or deletion, if there is one.
-        changes: After it.
-        unread: Why a letter says nothing that could be done; empty if all do.
-        checker: Knows the fields of the index.
-        uuid: Of the index.
+        doc_id: Id of the document.
+        entries: The letters in file order.
+        base: The last document or deletion, if any.
+        changes: The changes after it.
+        unread: Why a letter is invalid; empty if all are valid.
+        checker: Checks records against the fields of the index.
+        uuid: UUID of the index.
     """
 
     doc_id: str
@@ -74,7 +74,7 @@ class _LettersOfOne:
 
     @classmethod
     def of(cls, doc_id: str, entries: Sequence[_Entry], checker: RecordChecker, uuid: str | None) -> Self:
-        """Sort the letters of a document."""
+        """Group the letters of a document."""
         base: tuple[Letter, Document | Deletion] | None = None
         changes: list[tuple[Letter, Change]] = []
         unread = ""
@@ -89,17 +89,17 @@ class _LettersOfOne:
 
     @property
     def routing(self) -> str | None:
-        """The last one that a letter names."""
+        """The last routing that a letter names."""
         named = [change.routing for _, change in self.changes]
         if self.base is not None:
             named.insert(0, self.base[1].routing)
         return next((routing for routing in reversed(named) if routing is not None), None)
 
     def become(self, found: Found | None) -> Document | Deletion | None:
-        """What the document becomes; None if the index holds something newer.
+        """Return the new document or deletion; None if the stored document is newer.
 
         Raises:
-            ValueError: A letter still is not a document or change, or it is not known which is newer.
+            ValueError: A letter is still invalid, or it is unknown which version is newer.
         """
         if self.unread:
             raise ValueError(self.unread)
@@ -110,35 +110,35 @@ class _LettersOfOne:
         if not self.changes:
             return record
         if isinstance(record, Deletion):
-            raise ValueError("is changed after it was deleted; take one of these letters out")
+            raise ValueError("is changed after it was deleted; remove one of these letters")
         return self._changed(to_source(record), [change for _, change in self.changes], record.version)
 
     def _is_overtaken(self, letter: Letter, record: Document | Deletion, found: Found | None) -> bool:
-        """Whether the index holds another document than when a letter was written.
+        """Whether the stored document has changed since the letter was written.
 
         Raises:
-            ValueError: That cannot be known.
+            ValueError: That is unknown.
         """
         if record.version is not None:
-            return False  # the server compares
+            return False  # the server compares versions
         if letter.held is not None and letter.held.uuid == self.uuid and letter.doc_id == record.doc_id:
             return letter.held.state != (found.state if found is not None else StoredState())
         if found is None:
             return False
         if isinstance(record, Document) and digest_of(to_source(record)) == digest_of(found.source):
-            return True  # a replay that was interrupted wrote it
+            return True  # written by an interrupted replay
         raise ValueError(
-            "the index holds a document of this id, and the letter does not say which of the two is newer; ingest the "
-            "letter's, or take the letter out"
+            "the index has a document with this id, and the letter does not tell which one is newer; ingest the "
+            "letter's document, or remove the letter"
         )
 
     def _changed(self, source: Mapping[str, Any], changes: Sequence[Change], version: int | None) -> Document | None:
-        """A document with changes made to it; None without any."""
+        """Apply changes to a document; None without changes."""
         upsert = any(letter.upsert for letter, _ in self.changes)
         document: Document | None = None
         for change in changes:
             if not source and not upsert:
-                raise ValueError("the index does not hold it; an upsert would create it")
+                raise ValueError("the document does not exist; an upsert would create it")
             document = self.checker.check(change.merged_into(source))
             source = to_source(document)
             version = version if change.version is None else change.version
@@ -146,32 +146,32 @@ class _LettersOfOne:
 
 
 def _is_void(letter: Letter, change: Change, found: Found | None) -> bool:
-    """Whether the index holds other values by now than those that a change was to replace."""
+    """Whether the stored values are no longer those that a change was to replace."""
     if found is None or letter.replaced is None or change.version is not None:
         return False
     return change.replaced_in(found.source) != letter.replaced
 
 
 class LetterReplayer:
-    """Replays a file of dead letters into one index.
+    """Replays a dead-letter file into one index.
 
-    A letter that the index has overtaken is superseded: one whose document was changed since it was written, or whose
-    `_version` is older. All letters of a document are written at once; those that a later one makes void count as
-    superseded, too. What is accounted for leaves the file, whatever ends the replay, in one step at its end; after a
-    crash the same letters come again, and are superseded by what they wrote themselves.
+    A letter is superseded if its document has changed since it was written, or if its `_version` is older. All letters
+    of a document are written together; letters that a later one overrides also count as superseded. However the replay
+    ends, processed letters are removed from the file atomically; after a crash they are replayed again and superseded
+    by their own writes.
 
     Args:
-        writer: Knows the index.
-        encoder: The one that wrote it.
-        fields: Top-level fields that the index declares.
-        layout: Of the corpus that records came from which were malformed.
-        dead_letters: A file that letters which fail again are moved to; if None they stay where they are.
+        writer: Writer of the index.
+        encoder: Encoder of the index.
+        fields: Declared top-level fields of the index.
+        layout: Layout of the corpus of malformed records.
+        dead_letters: File to which letters that fail again are moved; None keeps them in place.
         batch_size: Texts per forward pass.
-        write_size: Documents that are read and written at a time.
-        progress: Called with the number of letters done.
+        write_size: Documents read and written at a time.
+        progress: Called with the number of processed letters.
 
     Raises:
-        IndexMappingError: The writer's alias joins several indices.
+        IndexMappingError: The writer's alias spans several indices.
     """
 
     def __init__(
@@ -195,12 +195,12 @@ class LetterReplayer:
         self._progress = progress
 
     def replay(self, path: Path) -> IngestResult:
-        """Replay a file of dead letters.
+        """Replay a dead-letter file.
 
         Raises:
             CorpusError: A line is not a dead letter; nothing was sent.
-            ClusterError: The server does not permit it.
-            BulkWriteError: It takes no more. The same again is safe.
+            ClusterError: The server denies access.
+            BulkWriteError: A write failed; repeating is safe.
         """
         started = time.monotonic()
         file = LetterFile(path)
@@ -248,9 +248,9 @@ class LetterReplayer:
         )
 
     def _noted(self, file: LetterFile, entries: list[_Entry]) -> list[_Entry]:
-        """Note in letters whose record was repaired what the index holds now: it is what they are to replace.
+        """Record the current state of the documents in letters whose record was corrected.
 
-        From here on an interrupted replay knows them from what it wrote itself.
+        A later replay can then tell whether an interrupted one has already written them.
         """
         repaired = [
             each
@@ -273,7 +273,7 @@ class LetterReplayer:
     def _account(
         self, file: LetterFile, done: Sequence[_Entry], failed: Sequence[tuple[_Entry, str, Refusal | None]]
     ) -> None:
-        """Take out of the file what is done, and keep why the others failed again."""
+        """Remove processed letters from the file and record why others failed again."""
         again = [_failed_again(entry.letter, reason, refusal) for entry, reason, refusal in failed]
         lines = [entry.line for entry, _, _ in failed]
         instead: list[bytes] = []
@@ -304,12 +304,12 @@ def _read(path: Path) -> Iterator[tuple[bytes, Letter]]:
             yield line, Letter.from_line(line.decode())
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise CorpusError(
-                f"{path}:{number} is not a dead letter ({_fault(error)}); correct the line or take it out."
+                f"{path}:{number} is not a dead letter ({_fault(error)}); correct or remove the line."
             ) from error
 
 
 def _wanted(letter: Letter, mapper: RecordMapper) -> Document | Deletion | Change | str:
-    """What a letter says is to be done; the reason where that cannot be read."""
+    """Parse the operation of a letter; return the reason if it is invalid."""
     try:
         if letter.record is None and letter.operation not in ("update", "delete"):
             document = read_document(letter.raw or "", mapper)
@@ -322,7 +322,7 @@ def _wanted(letter: Letter, mapper: RecordMapper) -> Document | Deletion | Chang
             document = mapper.checker.check(record)
     except (ValueError, KeyError) as error:
         return str(error)
-    # Nothing tells that the repeated record is the better one, and nobody gave it an id of its own.
+    # It is unknown whether the repeated record is the better one, and its id was not corrected.
     return letter.reason if letter.kind == REPEATED and letter.doc_id == document.doc_id else document
 
 

@@ -1,4 +1,4 @@
-"""Write documents by what the index holds of them: read, decided, encoded and written, unless another was faster."""
+"""Read-modify-write of documents with optimistic concurrency control."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from connector.types import Deletion, Document, SparseDocument, StoredState
 
 _CONFLICT = 409
 _ATTEMPTS = 5
-"""Times that a document is read anew after another writer changed it."""
+"""Attempts for a document that other writers change concurrently."""
 
 
 class Edit(Protocol):
-    """What is to become of a document."""
+    """An edit of one document."""
 
     @property
     def doc_id(self) -> str:
-        """Of the document."""
+        """Id of the document."""
 
     @property
     def routing(self) -> str | None:
-        """Of the document; None for the one that the index holds it by."""
+        """Routing of the document; None for that of the stored document."""
 
     def become(self, found: Found | None) -> Document | Deletion | None:
-        """What the document becomes, given what the index holds of it; None if that is newer than the edit.
+        """Return the new document or deletion for the stored one; None if the stored one is newer.
 
         Raises:
-            ValueError: It cannot be.
+            ValueError: The edit is impossible.
         """
 
 
@@ -41,12 +41,12 @@ E = TypeVar("E", bound=Edit)
 
 
 class Refused(NamedTuple, Generic[E]):
-    """An edit that was not made.
+    """A failed edit.
 
     Attributes:
-        edit: As it was given.
-        refusal: Why.
-        found: What the index held of the document when it was last read.
+        edit: The edit.
+        refusal: The reason.
+        found: The stored document when last read.
     """
 
     edit: E
@@ -55,16 +55,16 @@ class Refused(NamedTuple, Generic[E]):
 
 
 class Rewriter:
-    """Makes edits of documents of one index.
+    """Edits documents of one index.
 
     Args:
-        writer: Knows the index.
-        lookup: To read with.
-        encoder: The one that wrote it.
+        writer: Writer of the index.
+        lookup: Reads the documents.
+        encoder: Encoder of the index.
         batch_size: Texts per forward pass.
 
     Raises:
-        IndexMappingError: The writer's alias joins several indices.
+        IndexMappingError: The writer's alias spans several indices.
     """
 
     def __init__(self, writer: BulkWriter, lookup: DocumentLookup, encoder: Encoder, *, batch_size: int = 32) -> None:
@@ -75,11 +75,11 @@ class Rewriter:
         self._batch_size = batch_size
 
     def rewrite(self, edits: Iterable[E]) -> tuple[WriteResult, list[Refused[E]]]:
-        """Make edits of documents that differ from each other; the result counts those that were made or superseded.
+        """Apply edits of distinct documents; the result counts applied and superseded edits.
 
         Raises:
-            ClusterError: The server does not permit it.
-            BulkWriteError: It takes no more. The same again is safe.
+            ClusterError: The server denies access.
+            BulkWriteError: A write failed; repeating is safe.
         """
         waiting = {edit.doc_id: edit for edit in edits}
         refused: list[Refused[E]] = []
@@ -115,10 +115,10 @@ class Rewriter:
         return total, refused
 
     def _become(self, edit: Edit, copies: Sequence[Found]) -> Document | Deletion | None:
-        """An edited document, with the routing that it is written by."""
+        """Return the edited document with its routing."""
         routing = only_routing(edit.doc_id, copies)
         if copies and edit.routing not in (None, routing):
-            raise ValueError(f"the index holds it by the routing {routing!r}, not by {edit.routing!r}")
+            raise ValueError(f"the document has the routing {routing!r}, not {edit.routing!r}")
         record = edit.become(copies[0] if copies else None)
         if record is None:
             return None
@@ -127,7 +127,7 @@ class Rewriter:
         return replace(record, routing=self._writer.target.routing_of(record))
 
     def _write(self, records: Sequence[Document | Deletion], found: Mapping[str, Sequence[Found]]) -> WriteResult:
-        """Write what the index holds unchanged since it was read; with a version, what it holds no newer one of."""
+        """Write documents that have not changed since they were read, or that have no newer version."""
         if not records:
             return WriteResult(0)
         documents = [record for record in records if isinstance(record, Document)]

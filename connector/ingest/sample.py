@@ -1,4 +1,4 @@
-"""The first documents of a stream, looked at before they are ingested."""
+"""Peek at the first documents of a stream."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections.abc import Iterable, Iterator
 from connector.types import Document, MalformedRecord
 
 MOST_DOCUMENTS = 10_000
-"""Enough for the frequency of a word that one document in a hundred has."""
+"""Enough to estimate the frequency of a token that 1 % of the documents contain."""
 
 _MOST_CHARACTERS = 256 * 2**20
 
 
 class Sampled:
-    """A stream of records whose beginning may be looked at; it is still whole then.
+    """A stream of records whose beginning can be sampled without consuming it.
 
     Args:
-        records: Read lazily.
+        records: The records, read lazily.
     """
 
     def __init__(self, records: Iterable[Document | MalformedRecord]) -> None:
@@ -25,10 +25,10 @@ class Sampled:
         self._taken: deque[Document | MalformedRecord] = deque()
 
     def sample(self, most: int = MOST_DOCUMENTS) -> list[str]:
-        """The texts of the first documents, before any is iterated over.
+        """Return the texts of the first documents; call before iterating.
 
         Args:
-            most: How many; fewer once they hold 256 million characters.
+            most: Number of texts; fewer if they exceed 256 million characters.
         """
         texts = [record.content for record in self._taken if isinstance(record, Document)][:most]
         characters = sum(map(len, texts))
@@ -43,7 +43,7 @@ class Sampled:
         return texts
 
     def __iter__(self) -> Iterator[Document | MalformedRecord]:
-        """All records, those of the sample first."""
+        """Iterate over all records, including those of the sample."""
         while self._taken:
             yield self._taken.popleft()
         yield from self._records

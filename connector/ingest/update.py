@@ -1,4 +1,4 @@
-"""Change documents that an index holds: read, changed, encoded and written again, unless another was faster."""
+"""Partial updates: documents are read, changed, encoded again and written with concurrency control."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from connector.types import Document, MalformedRecord
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What is to become of a document.
+    """A partial update of a document.
 
     Attributes:
-        doc_id: Of the document.
-        values: By key of a JSONL record: title, text, metadata, declared fields. Keys of `metadata` are changed one by
-            one; None takes a key away.
-        version: As of a document; None lets the server compare what was read with what is there.
-        routing: Of the document; None for the one that the index holds it by.
+        doc_id: Id of the document.
+        values: New values by key of a JSONL record: title, text, metadata, declared fields. `metadata` is merged key
+            by key; None removes a key.
+        version: External version; None detects concurrent changes by sequence number.
+        routing: Routing of the document; None for that of the stored document.
     """
 
     doc_id: str
@@ -49,10 +49,10 @@ class Change:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Change:
-        """Read a change from `_id` (else `id`), the keys to change, and `_version` and `_routing` if it has them.
+        """Parse a change: `_id` (else `id`), the keys to change, and optionally `_version` and `_routing`.
 
         Raises:
-            ValueError: There is no `_id`, or nothing to change.
+            ValueError: `_id` is missing, or there is nothing to change.
         """
         name = "_id" if "_id" in record or "id" not in record else "id"
         values = {key: value for key, value in record.items() if key not in (name, "_version", "_routing")}
@@ -60,19 +60,19 @@ class Change:
         try:
             doc_id = to_id(record.get(name))
         except ValueError:
-            raise ValueError(f"'_id' is {record.get(name)!r}, not the id of a document") from None
+            raise ValueError(f"'_id' is {record.get(name)!r}, not a document id") from None
         if not values:
-            raise ValueError("has nothing but an '_id'; name what is to change")
+            raise ValueError("has only an '_id'; add the keys to change")
         return cls(doc_id, values, version, read_routing(record))
 
     def to_record(self) -> dict[str, Any]:
-        """What a line of JSONL would hold of it."""
+        """The change as a JSONL record."""
         optional = {"_version": self.version, "_routing": self.routing}
         kept = {name: value for name, value in optional.items() if value is not None}
         return {"_id": self.doc_id, **kept, **self.values}
 
     def merged_into(self, source: Mapping[str, Any]) -> dict[str, Any]:
-        """The changed record of a document."""
+        """Return the record of a document with the change applied."""
         record = {**source, **self.values}
         if isinstance(self.values.get("metadata"), Mapping):
             metadata = {**(source.get("metadata") or {}), **self.values["metadata"]}
@@ -81,7 +81,7 @@ class Change:
         return kept | {"_id": self.doc_id, "_version": self.version, "_routing": self.routing}
 
     def replaced_in(self, source: Mapping[str, Any]) -> str:
-        """Digest of the values that it replaces in a document."""
+        """Digest of the values that the change replaces in a document."""
         values = {key: source.get(key) for key in self.values if key != "metadata"}
         metadata = self.values.get("metadata")
         held = source.get("metadata") or {}
@@ -91,13 +91,13 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class ChangeEdit:
-    """A change, and what makes a document of it.
+    """A change as an edit.
 
     Attributes:
-        change: As it was given.
-        checker: Knows the fields of the index.
-        upsert: Make a document if there is none.
-        replaces: Digest of what it must replace to be no older than the index; None makes it in any case.
+        change: The change.
+        checker: Checks records against the fields of the index.
+        upsert: Create the document if it does not exist.
+        replaces: Digest of the values that the change must replace; otherwise it is superseded. None skips the check.
     """
 
     change: Change
@@ -107,22 +107,22 @@ class ChangeEdit:
 
     @property
     def doc_id(self) -> str:
-        """Of the document."""
+        """Id of the document."""
         return self.change.doc_id
 
     @property
     def routing(self) -> str | None:
-        """Of the document; None for the one that the index holds it by."""
+        """Routing of the document; None for that of the stored document."""
         return self.change.routing
 
     def become(self, found: Found | None) -> Document | None:
-        """The changed document; None if the index holds other values by now than those to be replaced.
+        """Return the changed document; None if the stored values are no longer those to replace.
 
         Raises:
-            ValueError: The index does not hold it, or it would be no document.
+            ValueError: The document does not exist, or the result is not a valid document.
         """
         if found is None and not self.upsert:
-            raise ValueError("the index does not hold it; an upsert would create it")
+            raise ValueError("the document does not exist; an upsert would create it")
         source = found.source if found is not None else {}
         if found is not None and self.replaces not in (None, self.change.replaced_in(source)):
             return None
@@ -130,10 +130,10 @@ class ChangeEdit:
 
 
 def read_changes(path: Path) -> Iterator[Change | MalformedRecord]:
-    """Read changes from JSON lines (see `Change.from_record`).
+    """Read changes from a JSONL file (see `Change.from_record`).
 
     Raises:
-        CorpusError: The file cannot be read to its end.
+        CorpusError: The file cannot be read completely.
     """
     return read_jsonl(find_source(path, "jsonl").path, Change.from_record)
 
@@ -141,10 +141,10 @@ def read_changes(path: Path) -> Iterator[Change | MalformedRecord]:
 def matching_changes(
     client: OpenSearch, index: str, filters: Sequence[Mapping[str, Any]], values: Mapping[str, Any]
 ) -> Iterator[Change]:
-    """The same change of every document that matches all filters now.
+    """Yield the same change for every document that matches all filters.
 
     Raises:
-        ClusterError: The server is away or does not permit it.
+        ClusterError: The server is unreachable or denies access.
     """
     with explained(client):
         for hit in scan(client, query=all_of(filters) | {"_source": False}, index=index):
@@ -152,19 +152,19 @@ def matching_changes(
 
 
 class DocumentUpdater:
-    """Changes documents of one index.
+    """Updates documents of one index.
 
-    The features of a document are in no `_source`: it is encoded again even if its text stays as it is.
+    Features are not in `_source`, so a document is encoded again even if its text does not change.
 
     Args:
-        client: To read with.
-        writer: Knows the index.
-        encoder: The one that wrote the index.
-        fields: Top-level fields that the index declares.
-        upsert: Make a document of a change whose document does not exist, instead of a dead letter.
-        dead_letters: A file that what could not be changed is appended to.
+        client: A connected client, for reading.
+        writer: Writer of the index.
+        encoder: Encoder of the index.
+        fields: Declared top-level fields of the index.
+        upsert: Create missing documents instead of writing dead letters.
+        dead_letters: File to which failed changes are appended.
         batch_size: Texts per forward pass.
-        write_size: Documents that are read and written at a time.
+        write_size: Documents read and written at a time.
     """
 
     def __init__(
@@ -194,15 +194,15 @@ class DocumentUpdater:
     def update(
         self, changes: Iterable[Change | MalformedRecord], *, progress: Callable[[int], None] | None = None
     ) -> IngestResult:
-        """Make the changes, in the order given, and make them visible to searches.
+        """Apply changes in the given order and refresh the index.
 
         Args:
-            changes: Read lazily. Malformed ones go to the dead letters.
-            progress: Called with the number done.
+            changes: Changes, read lazily. Malformed ones become dead letters.
+            progress: Called with the number of processed changes.
 
         Raises:
-            ClusterError: The server does not permit it.
-            BulkWriteError: It takes no more. The same again is safe.
+            ClusterError: The server denies access.
+            BulkWriteError: A write failed; repeating is safe.
         """
         started = time.monotonic()
         read = indexed = superseded = 0
@@ -236,12 +236,12 @@ class DocumentUpdater:
 
 
 def malformed_change(record: MalformedRecord, *, upsert: bool) -> Letter:
-    """The letter of a line that is not a change."""
+    """The dead letter of a malformed change."""
     return Letter(operation="update", reason=record.reason, raw=record.raw, location=record.location, upsert=upsert)
 
 
 def refused_change(refused: Refused[ChangeEdit]) -> Letter:
-    """The letter of a change that was not made: the change alone, and what it was to replace."""
+    """The dead letter of a refused change, with a digest of the values to replace."""
     edit, refusal, found = refused
     return Letter(
         operation="update",

@@ -1,1 +1,1 @@
-"""ksparse in the words of other frameworks, a module each; none is imported unless it is asked for."""
+"""Integrations with other frameworks, one module each, imported on demand."""

@@ -1,4 +1,4 @@
-"""How metadata can be asked for: as typed values where a store made the index, as words where `ksparse ingest` did."""
+"""Filters on metadata: typed if a store created the index, as strings if `ksparse ingest` did."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from connector.query.terms import Naive
 
 
 class Metadata(Protocol):
-    """Questions to metadata, by the path of a key. Values are Python's; errors are `ValueError`s."""
+    """Builds clauses on metadata keys. Values are Python values; errors are `ValueError`s."""
 
     def any_of(self, path: str, values: Iterable[Any]) -> Clause:
-        """A value is equal to one of some; None is one that is missing."""
+        """The field equals one of the values; None means missing."""
         ...
 
     def missing(self, path: str) -> Clause:
-        """There is no value."""
+        """The field is missing."""
         ...
 
     def empty(self, path: str) -> Clause:
-        """There is no value, or an empty string or list."""
+        """The field is missing, or an empty string or list."""
         ...
 
     def compare(self, path: str, operator: str, value: Any) -> Clause:  # noqa: ANN401
-        """A value compares to another one by one of `COMPARISONS`."""
+        """The field compares to a value by one of `COMPARISONS`."""
         ...
 
     def contains(self, path: str, text: str, *, ignore_case: bool) -> Clause:
-        """A string holds another one."""
+        """The field contains a substring."""
         ...
 
 
 class TypedMetadata:
-    """Metadata that a store keeps typed (`connector.query.terms`): numbers and dates compare as what they are.
+    """Typed metadata of a store (`connector.query.terms`), which supports comparisons of numbers and dates.
 
     Args:
-        naive: What a date without a zone is.
+        naive: How to read dates without a time zone.
     """
 
     def __init__(self, naive: Naive = "utc") -> None:
@@ -68,7 +68,7 @@ class TypedMetadata:
 
 
 class WordsMetadata:
-    """Metadata as an index of `ksparse ingest` has it: words, which cannot be compared as numbers or dates."""
+    """Metadata of an index of `ksparse ingest`: strings, without comparisons of numbers or dates."""
 
     def any_of(self, path: str, values: Iterable[Any]) -> Clause:
         """See `Metadata`."""
@@ -85,8 +85,8 @@ class WordsMetadata:
     def compare(self, path: str, operator: str, value: Any) -> Clause:  # noqa: ANN401
         """See `Metadata`."""
         raise ValueError(
-            f"{operator!r} cannot compare {path!r}: the index keeps metadata as words. An index that this store makes "
-            "keeps it typed; add the documents to a new one."
+            f"{operator!r} cannot compare {path!r}: the index has metadata as strings. An index created by this store "
+            "has typed metadata; add the documents to a new one."
         )
 
     def contains(self, path: str, text: str, *, ignore_case: bool) -> Clause:

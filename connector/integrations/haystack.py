@@ -37,7 +37,7 @@ from connector.types import SparseVectors
 from connector.vectors.codes import CodeBits
 
 _REST_FIELD = "haystack"
-"""What the index need not look into: a document's blob and dense embedding."""
+"""Unindexed field for a document's blob and dense embedding."""
 
 _SECRETS = ("username", "password", "api_key", "bearer_token")
 
@@ -47,12 +47,12 @@ _PASSWORD = Secret.from_env_var("OPENSEARCH_PASSWORD", strict=False)
 
 
 class KSparseStoreError(DocumentStoreError, ConnectorError):
-    """The server or its index cannot do what a document store or a retriever asks for."""
+    """An operation of a document store or retriever failed on the server."""
 
 
 @contextmanager
 def _haystack_errors() -> Iterator[None]:
-    """Our errors, and through them the server's, become Haystack's."""
+    """Translate ksparse and server errors to Haystack's."""
     try:
         yield
     except ConnectorError as error:
@@ -60,29 +60,29 @@ def _haystack_errors() -> Iterator[None]:
 
 
 class KSparseDocumentStore:
-    """Documents in an index of sparse features.
+    """A Haystack document store on a ksparse index.
 
-    Written documents are encoded by the store, or keep the `sparse_embedding` that a `KSparseDocumentEmbedder` gave
-    them; those that are read carry none, since features are kept in the postings alone.
+    The store encodes documents, or uses their `sparse_embedding` from a `KSparseDocumentEmbedder`. Documents that are
+    read have none, since features are only in the postings.
 
     Args:
-        index: Its name; created by the first documents if it does not exist. `index_name` is the same.
-        encoder: Name or folder for `load_encoder`; None as for `IndexStore`.
-        url: Of the server; `hosts` and `opensearch_url` are the same. If None, OPENSEARCH_URL, or
-            http://localhost:9200 without that.
-        username: For basic authentication.
-        password: The same.
-        code_bits: As for `NewIndex`.
-        settings: Index settings of a new index, e.g. `{"number_of_shards": 1}`.
-        refresh: Make what is written visible at once.
-        client: A ready client instead; it is not serialized.
-        **options: As for `connector.connect`: `ca_certs`, `verify_certs`, `timeout_s`, ... `api_key` and `bearer_token`
-            are Haystack's `Secret`s, and so are the two of `http_auth`, which stands for `username` and `password`.
+        index: Name of the index; the first write creates it. Alias: `index_name`.
+        encoder: Name or folder for `load_encoder`; None as in `IndexStore`.
+        url: URL of the server; None reads OPENSEARCH_URL, then falls back to http://localhost:9200. Aliases: `hosts`,
+            `opensearch_url`.
+        username: User for basic authentication.
+        password: Password for basic authentication.
+        code_bits: As in `NewIndex`.
+        settings: Settings of a new index, e.g. `{"number_of_shards": 1}`.
+        refresh: Make writes visible immediately.
+        client: A connected client to use instead; it is not serialized.
+        **options: As in `connector.connect`: `ca_certs`, `verify_certs`, `timeout_s`, ... `api_key`, `bearer_token` and
+            both values of `http_auth` (for `username` and `password`) are Haystack `Secret`s.
 
     Raises:
-        TypeError: An option is unknown, or what should be secret is no `Secret`.
-        ValueError: There are both a client and what a connection is made of.
-        KSparseStoreError: The index cannot have its name, or the address cannot be read.
+        TypeError: An option is unknown, or a secret is not a `Secret`.
+        ValueError: Both a client and connection arguments are given.
+        KSparseStoreError: The index name or the address is invalid.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class KSparseDocumentStore:
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """Serialize; secrets are named, not written."""
+        """Serialize; secrets are stored by name only."""
         return default_to_dict(
             self,
             **{name: value.to_dict() if isinstance(value, Secret) else value for name, value in self._params.items()},
@@ -131,41 +131,40 @@ class KSparseDocumentStore:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> KSparseDocumentStore:
-        """Make a store of what `to_dict` returned."""
+        """Create a store from the output of `to_dict`."""
         params = data["init_parameters"]
         deserialize_secrets_inplace(params, keys=[name for name in _SECRETS if isinstance(params.get(name), dict)])
         return default_from_dict(cls, data)
 
     def count_documents(self) -> int:
-        """Return how many documents there are."""
+        """Return the number of documents."""
         with _haystack_errors():
             return self.store.count()
 
     def filter_documents(self, filters: dict[str, Any] | None = None) -> list[Document]:
-        """Return all documents that match Haystack's filters, in no order.
+        """Return all documents that match Haystack filters, unordered.
 
         Raises:
-            FilterError: They are not what Haystack takes.
-            KSparseStoreError: The server does not answer, or refuses them.
+            FilterError: The filters are not valid Haystack filters.
+            KSparseStoreError: The server is unreachable or rejects the request.
         """
         with _haystack_errors():
             return [_to_haystack(doc_id, source) for doc_id, source in self.store.matching(self.clauses(filters))]
 
     def write_documents(self, documents: list[Document], policy: DuplicatePolicy = DuplicatePolicy.NONE) -> int:
-        """Write documents with a text; return how many.
+        """Write documents with text; return their number.
 
-        All are checked before any is written.
+        All documents are checked before any is written.
 
         Args:
-            documents: To write.
-            policy: What becomes of those whose ids are there already, or come twice: `OVERWRITE` writes the last,
-                `SKIP` keeps the first; `NONE` is `FAIL`.
+            documents: The documents.
+            policy: Handling of existing and duplicate ids: `OVERWRITE` writes the last, `SKIP` keeps the first; `NONE`
+                means `FAIL`.
 
         Raises:
-            ValueError: One is not a document, the policy is none, or some have a sparse embedding and others have none.
-            DuplicateDocumentError: By policy; nothing is written.
-            KSparseStoreError: Some cannot be indexed, for instance one without a text; the message says whether others
-                are written.
+            ValueError: A value is not a document, the policy is invalid, or only some have a sparse embedding.
+            DuplicateDocumentError: An id exists and the policy is `FAIL`; nothing is written.
+            KSparseStoreError: Documents were refused, e.g. without text; the message tells whether others were written.
         """
         if not isinstance(documents, list) or not all(isinstance(document, Document) for document in documents):
             raise ValueError("write_documents takes a list of Haystack's Documents.")
@@ -183,21 +182,21 @@ class KSparseDocumentStore:
         return len(documents)
 
     def delete_documents(self, document_ids: list[str]) -> None:
-        """Delete documents; one that is not there is no error."""
+        """Delete documents; missing ids are ignored."""
         with _haystack_errors():
             self.store.delete(document_ids)
 
     def delete_all_documents(self) -> None:
-        """Delete every document, and keep the index."""
+        """Delete all documents but keep the index."""
         with _haystack_errors():
             self.store.delete_all()
 
     def delete_by_filter(self, filters: dict[str, Any]) -> int:
-        """Delete the documents that match Haystack's filters; return how many.
+        """Delete the documents that match Haystack filters; return their number.
 
         Raises:
-            FilterError: They are not what Haystack takes, or match every document, which `delete_all_documents` is for.
-            KSparseStoreError: The server does not answer, or refuses them.
+            FilterError: The filters are invalid, or match every document (use `delete_all_documents`).
+            KSparseStoreError: The server is unreachable or rejects the request.
         """
         with _haystack_errors():
             try:
@@ -206,15 +205,15 @@ class KSparseDocumentStore:
                 raise FilterError(str(error)) from error
 
     def count_documents_by_filter(self, filters: dict[str, Any]) -> int:
-        """Return how many documents match Haystack's filters."""
+        """Return the number of documents that match Haystack filters."""
         with _haystack_errors():
             return self.store.count(self.clauses(filters))
 
     def clauses(self, filters: dict[str, Any] | None) -> list[dict[str, Any]]:
-        """Turn Haystack's filters into query clauses for the index.
+        """Convert Haystack filters to query clauses.
 
         Raises:
-            FilterError: They are not what Haystack takes.
+            FilterError: The filters are not valid Haystack filters.
         """
         if not filters:
             return []
@@ -230,7 +229,7 @@ class KSparseDocumentStore:
                 fresh.append(document)
             elif not skip:
                 raise DuplicateDocumentError(
-                    f"document {doc_id!r} is in index {self.store.index!r} already, or twice among those given; "
+                    f"document {doc_id!r} exists in index {self.store.index!r}, or was given twice; "
                     "choose DuplicatePolicy.OVERWRITE or SKIP."
                 )
         return fresh
@@ -238,14 +237,14 @@ class KSparseDocumentStore:
 
 @component
 class KSparseRetriever:
-    """Finds the documents of a `KSparseDocumentStore` that are nearest to a query.
+    """Retrieves documents of a `KSparseDocumentStore` by similarity to a query.
 
     Args:
-        document_store: To search.
-        filters: Haystack's.
-        top_k: Documents asked for.
-        filter_policy: What becomes of `filters` where `run` is given others.
-        hybrid: Fuse the ranking with BM25's.
+        document_store: The store to search.
+        filters: Haystack filters.
+        top_k: Number of documents.
+        filter_policy: Whether filters passed to `run` replace or extend `filters`.
+        hybrid: Combine with BM25 by rank fusion.
     """
 
     def __init__(
@@ -268,7 +267,7 @@ class KSparseRetriever:
         self.hybrid = hybrid
 
     def to_dict(self) -> dict[str, Any]:
-        """Serialize, the store included."""
+        """Serialize, including the store."""
         return default_to_dict(
             self,
             document_store=self.document_store.to_dict(),
@@ -280,18 +279,18 @@ class KSparseRetriever:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> KSparseRetriever:
-        """Make a retriever of what `to_dict` returned."""
+        """Create a retriever from the output of `to_dict`."""
         params = data["init_parameters"]
         params["document_store"] = KSparseDocumentStore.from_dict(params["document_store"])
         return default_from_dict(cls, data)
 
     @component.output_types(documents=list[Document])
     def run(self, query: str, filters: dict[str, Any] | None = None, top_k: int | None = None) -> dict[str, Any]:
-        """Return the nearest documents, with scores, under `documents`.
+        """Return `{"documents": [...]}` with scores.
 
         Raises:
-            FilterError: The filters are not what Haystack takes.
-            KSparseStoreError: The query is empty or too long, or the server refuses it or does not answer.
+            FilterError: The filters are not valid Haystack filters.
+            KSparseStoreError: The query is empty or too long, or the server is unreachable or rejects it.
         """
         merged = apply_filter_policy(self.filter_policy, self.filters, filters)
         with _haystack_errors():
@@ -306,14 +305,14 @@ class KSparseRetriever:
 
 @component
 class KSparseDocumentEmbedder:
-    """Gives documents the sparse embedding of an encoder, for example on a machine with a GPU.
+    """Computes sparse embeddings of documents, e.g. on a machine with a GPU.
 
-    The store would encode them as well; but it measures the statistics of a new index on the first documents it gets,
-    and an embedder has none to go by. So give it the `sample` that they are to be measured on.
+    The store can encode documents itself and calibrates a new index on the first ones. An embedder has no access to
+    them, so pass it a `sample` for calibration.
 
     Args:
         encoder: Name or folder for `load_encoder`.
-        sample: Texts that the statistics are measured on.
+        sample: Texts for calibration.
         batch_size: Texts per forward pass.
     """
 
@@ -337,12 +336,12 @@ class KSparseDocumentEmbedder:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> KSparseDocumentEmbedder:
-        """Make an embedder of what `to_dict` returned."""
+        """Create an embedder from the output of `to_dict`."""
         return default_from_dict(cls, data)
 
     @component.output_types(documents=list[Document])
     def run(self, documents: list[Document]) -> dict[str, Any]:
-        """Return copies of the documents with a `sparse_embedding` each, under `documents`."""
+        """Return `{"documents": [...]}`: copies with `sparse_embedding`."""
         self.warm_up()
         assert self._loaded is not None
         vectors = self._loaded.encode_document(
@@ -356,26 +355,26 @@ class KSparseDocumentEmbedder:
 
 
 def _with_credentials(params: dict[str, Any], owner: str) -> dict[str, Any]:
-    """The parameters with `http_auth` taken apart; what should be secret is a `Secret`."""
+    """Split `http_auth` into user and password, and check that secrets are `Secret`s."""
     if isinstance(params.get("http_auth"), list | tuple):
         params["username"], params["password"] = params.pop("http_auth")
     for name in _SECRETS:
         value = params.get(name)
         if value is not None and not isinstance(value, Secret):
-            raise TypeError(f"{owner} takes {name!r} as a Secret, e.g. Secret.from_env_var(...): it is serialized.")
+            raise TypeError(f"{owner} is serialized, so {name!r} must be a Secret, e.g. Secret.from_env_var(...).")
     return params
 
 
 def _resolved(params: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters of `IndexStore`, secrets as they are now."""
+    """The parameters of `IndexStore` with resolved secrets."""
     if params["url"] is None and (params["username"], params["password"]) == (_USERNAME, _PASSWORD):
-        params = {**params, "username": None, "password": None}  # the environment's, which belong to its address
+        params = {**params, "username": None, "password": None}  # those of the environment, which belong to its address
     resolved = {name: value.resolve_value() if isinstance(value, Secret) else value for name, value in params.items()}
     return {name: value for name, value in resolved.items() if value is not None}
 
 
 def _without_defaults(params: Mapping[str, Any]) -> dict[str, Any]:
-    """The same beside a ready client, for which the environment's credentials are not meant."""
+    """The parameters for a given client, without credentials from the environment."""
     return {
         name: value
         for name, value in params.items()
@@ -384,7 +383,7 @@ def _without_defaults(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _with_new_index(params: Mapping[str, Any]) -> dict[str, Any]:
-    """The same with a `NewIndex` of what can be serialized of it; None of `code_bits` is left out before."""
+    """The parameters with a `NewIndex` made of the serializable ones."""
     others = {name: value for name, value in params.items() if name not in ("code_bits", "settings")}
     return others | {"new": NewIndex(code_bits=params.get("code_bits"), settings=params.get("settings", {}))}
 

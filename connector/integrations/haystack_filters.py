@@ -1,4 +1,4 @@
-"""Haystack's filters as a query clause. Pure functions."""
+"""Convert Haystack filters to query clauses. Pure functions."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _TYPED = TypedMetadata(naive="any")
 
 
 def to_clause(filters: Mapping[str, Any], metadata: Metadata = _TYPED) -> Clause:
-    """Turn a comparison or a logical filter into a clause.
+    """Convert a comparison or logical filter to a clause.
 
     Args:
-        filters: Haystack's.
-        metadata: How the index keeps it.
+        filters: The Haystack filter.
+        metadata: How the index stores metadata.
 
     Raises:
         FilterError: A part is missing, an operator is unknown, or a value does not fit its operator.
@@ -44,7 +44,7 @@ def _logic(filters: Mapping[str, Any], metadata: Metadata) -> Clause:
             return some(clauses)
         case "NOT":
             return negation(every(clauses))
-    raise FilterError(f"the logical operator {filters['operator']!r} is unknown; take AND, OR or NOT.")
+    raise FilterError(f"the logical operator {filters['operator']!r} is unknown; use AND, OR or NOT.")
 
 
 def _comparison(filters: Mapping[str, Any], metadata: Metadata) -> Clause:
@@ -53,7 +53,7 @@ def _comparison(filters: Mapping[str, Any], metadata: Metadata) -> Clause:
     if not isinstance(field, str):
         raise FilterError(f"'field' must be a string, got {field!r}.")
     if not isinstance(operator, str) or operator not in _OPERATORS:
-        raise FilterError(f"the operator {operator!r} is unknown; take one of {', '.join(_OPERATORS)}.")
+        raise FilterError(f"the operator {operator!r} is unknown; use one of {', '.join(_OPERATORS)}.")
     return _OPERATORS[operator](_Field(field, metadata), operator, value)
 
 
@@ -64,7 +64,7 @@ def _check_parts(filters: Mapping[str, Any], *names: str) -> None:
 
 
 class _Field:
-    """A field of a document: its id, its text, or a key of its metadata."""
+    """A field of a document: id, text or a metadata key."""
 
     def __init__(self, name: str, metadata: Metadata) -> None:
         self.name = name

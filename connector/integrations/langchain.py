@@ -24,19 +24,19 @@ from connector.types import Hit
 
 
 class KSparseVectorStore(VectorStore):
-    """Documents in an index of sparse features, searched by meaning.
+    """A LangChain vector store on a ksparse index.
 
-    The encoder makes features of texts itself, so LangChain's `Embeddings` have no part in it. As with any LangChain
-    store, `as_retriever()` makes a retriever, and the async methods run the others in threads.
+    The store encodes texts itself, so it takes no LangChain `Embeddings`. As usual, `as_retriever()` creates a
+    retriever, and asynchronous methods run in threads.
 
     Args:
-        index: Its name; created by the first documents if it does not exist. `index_name` is the same.
-        **options: As for `IndexStore`: `encoder`, `client` or `url` (or `opensearch_url`), `new`, `sample`,
+        index: Name of the index; the first write creates it. Alias: `index_name`.
+        **options: As in `IndexStore`: `encoder`, `client` or `url` (alias `opensearch_url`), `new`, `sample`,
             `refresh`, and those of `connector.connect` (username, password, ca_certs, ...).
 
     Raises:
         TypeError: An option is unknown.
-        ValueError, IndexMappingError: As for `IndexStore`.
+        ValueError, IndexMappingError: As in `IndexStore`.
     """
 
     def __init__(self, index: str | None = None, **options: Any) -> None:
@@ -46,14 +46,14 @@ class KSparseVectorStore(VectorStore):
 
     @property
     def embeddings(self) -> Embeddings | None:
-        """None: features come from the encoder."""
+        """None: the store encodes texts itself."""
         return None
 
     def as_retriever(self, **kwargs: Any) -> VectorStoreRetriever:
-        """Make a retriever of `search_type` and `search_kwargs`, as of LangChain.
+        """Create a LangChain retriever with `search_type` and `search_kwargs`.
 
         Raises:
-            TypeError: An option is unknown. Those of a search stand in `search_kwargs`.
+            TypeError: An option is unknown. Pass search options in `search_kwargs`.
         """
         known = {*VectorStoreRetriever.model_fields} - {"vectorstore"}
         refuse_unknown(kwargs, known, "as_retriever()")
@@ -67,12 +67,12 @@ class KSparseVectorStore(VectorStore):
         ids: list[str] | None = None,
         **kwargs: Any,
     ) -> list[str]:
-        """Write texts, with as many metadatas and ids as there are texts; the rest as in `add_documents`."""
+        """Write texts with their metadatas and ids; otherwise as `add_documents`."""
         if isinstance(texts, str):
             raise ValueError("texts must be a list of strings, got a single string; put it in a list.")
         listed = list(texts)
         if metadatas and len(metadatas) != len(listed):
-            raise ValueError(f"{len(listed)} texts need as many metadatas, got {len(metadatas)}.")
+            raise ValueError(f"{len(listed)} texts need the same number of metadatas, got {len(metadatas)}.")
         documents = [
             Document(page_content=text, metadata=metadata)
             for text, metadata in zip(listed, metadatas or [{} for _ in listed], strict=True)
@@ -87,28 +87,28 @@ class KSparseVectorStore(VectorStore):
         batch_size: int | None = None,
         **kwargs: Any,
     ) -> list[str]:
-        """Write documents, any number of them, in the place of those with the same ids.
+        """Write any number of documents; they replace documents with the same ids.
 
-        All are checked before any is written. Of several with one id the last is written.
+        All documents are checked before any is written. Of duplicates, the last is written.
 
         Args:
-            documents: With a text each.
-            ids: Of the documents; else their own, else new ones. Integers and UUIDs are written out.
-            batch_size: Documents that are encoded and sent at a time, as LangChain's indexing API gives it.
-            **kwargs: None.
+            documents: Documents with text.
+            ids: Ids; None uses the documents' own, or generates them. Integers and UUIDs are converted to strings.
+            batch_size: Documents per batch, as passed by LangChain's indexing API.
+            **kwargs: Not supported.
 
         Returns:
             The ids.
 
         Raises:
-            ValueError: There are more or fewer ids than documents.
-            RefusedDocumentsError: Some cannot be indexed; the message says whether others are written. `ids` are those
-                that the documents have, new ones among them.
+            ValueError: The numbers of ids and documents differ.
+            RefusedDocumentsError: Documents were refused; the message tells whether others were written. Its `ids`
+                include generated ones.
             TypeError: An option is unknown.
         """
         refuse_unknown(kwargs, {"ids", "batch_size"}, "add_documents()")
         if ids is not None and len(ids) != len(documents):
-            raise ValueError(f"{len(documents)} documents need as many ids, got {len(ids)}.")
+            raise ValueError(f"{len(documents)} documents need the same number of ids, got {len(ids)}.")
         given = ids if ids is not None else [document.id for document in documents]
         named = [str(uuid.uuid4()) if doc_id is None or doc_id == "" else to_id(doc_id) for doc_id in given]
         self.store.write(
@@ -121,21 +121,21 @@ class KSparseVectorStore(VectorStore):
         return named
 
     def delete(self, ids: list[str] | None = None, *, filter: Filters = None, **kwargs: Any) -> bool:
-        """Delete documents by ids or by a filter; all of them where neither is given. A missing one is not an error.
+        """Delete documents by ids or by a filter, or all documents without arguments. Missing ids are ignored.
 
         Args:
-            ids: Of the documents.
-            filter: As for a search; one that matches everything is an error.
-            **kwargs: None.
+            ids: Ids of the documents.
+            filter: As in a search; a filter that matches everything is an error.
+            **kwargs: Not supported.
 
         Raises:
-            ValueError: There are both, or the filter matches every document.
+            ValueError: Both are given, or the filter matches every document.
             TypeError: An option is unknown.
         """
         refuse_unknown(kwargs, {"ids", "filter"}, "delete()")
         if filter is not None:
             if ids is not None:
-                raise ValueError("delete by ids or by a filter, not by both.")
+                raise ValueError("delete by ids or by a filter, not both.")
             self.store.delete_matching(self._clauses(filter))
         elif ids is None:
             self.store.delete_all()
@@ -144,13 +144,13 @@ class KSparseVectorStore(VectorStore):
         return True
 
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
-        """Return documents in the order of their ids, without those that are not there."""
+        """Return documents in the order of the ids; missing ones are omitted."""
         named = to_ids(ids)
         found = self.store.get(named)
         return [_document(doc_id, found[doc_id]) for doc_id in named if doc_id in found]
 
     def similarity_search(self, query: str, k: int = 4, **kwargs: Any) -> list[Document]:
-        """Return the `k` nearest documents; arguments as for `similarity_search_with_score`."""
+        """Return the `k` most similar documents; arguments as in `similarity_search_with_score`."""
         return [document for document, _ in self.similarity_search_with_score(query, k, **kwargs)]
 
     def similarity_search_with_score(
@@ -163,19 +163,19 @@ class KSparseVectorStore(VectorStore):
         score_threshold: float | None = None,
         **kwargs: Any,
     ) -> list[tuple[Document, float]]:
-        """Return the `k` nearest documents with their scores.
+        """Return the `k` most similar documents with scores.
 
         Args:
-            query: Not empty.
-            k: Documents asked for, 1 to 10,000.
-            filter: What documents must match (`connector.query.filters.filter_clauses`): metadata
-                (`{"lang": ["en", "de"]}`), clauses of OpenSearch's query language, or several of either in a list.
-            hybrid: Fuse the ranking with BM25's.
-            score_threshold: Leave out what scores less: a dot product, or 1 plus the cosine where the index has codes.
-            **kwargs: Passed on to `Retriever.search` (`settings`, `options`), or to `search_hybrid` (`bm25_weight`).
+            query: The query text.
+            k: Number of documents, 1 to 10,000.
+            filter: Metadata (`{"lang": ["en", "de"]}`), OpenSearch query clauses, or a list of either; see
+                `connector.query.filters.filter_clauses`.
+            hybrid: Combine with BM25 by rank fusion.
+            score_threshold: Minimum score: a dot product, or 1 plus the cosine if the index has codes.
+            **kwargs: Passed to `Retriever.search` (`settings`, `options`) or `search_hybrid` (`bm25_weight`).
 
         Raises:
-            ValueError: The query is empty or too long, the filter is none, or the server refuses either.
+            ValueError: The query is empty or too long, the filter is invalid, or the server rejects the request.
             TypeError: An option is unknown.
         """
         check_search_options(kwargs, "similarity_search()", {"k", "filter", "score_threshold"}, hybrid=hybrid)
@@ -185,7 +185,7 @@ class KSparseVectorStore(VectorStore):
         ]
 
     def _select_relevance_score_fn(self) -> Callable[[float], float]:
-        """Scores have no upper bound; relevance has."""
+        """Map scores, which are unbounded, to relevance."""
         return lambda score: score / (1.0 + score)
 
     def max_marginal_relevance_search(
@@ -199,18 +199,18 @@ class KSparseVectorStore(VectorStore):
         hybrid: bool = False,
         **kwargs: Any,
     ) -> list[Document]:
-        """Return documents that are near to the query and far from each other.
+        """Return documents that are relevant to the query but differ from each other.
 
-        They are compared by the codes that the index keeps of their embeddings; without any, they are encoded again.
+        Documents are compared by their codes; without codes, they are encoded again.
 
         Args:
-            query: Not empty.
-            k: Documents asked for.
-            fetch_k: The nearest documents that they are chosen of.
-            lambda_mult: What nearness to the query weighs, 0 to 1.
-            filter: As in `similarity_search_with_score`, and so are the others.
-            hybrid: The same.
-            **kwargs: The same.
+            query: The query text.
+            k: Number of documents.
+            fetch_k: Number of candidates.
+            lambda_mult: Weight of relevance against diversity, 0 to 1.
+            filter: As in `similarity_search_with_score`.
+            hybrid: As in `similarity_search_with_score`.
+            **kwargs: As in `similarity_search_with_score`.
         """
         known = {"k", "fetch_k", "lambda_mult", "filter"}
         check_search_options(kwargs, "max_marginal_relevance_search()", known, hybrid=hybrid)
@@ -226,13 +226,13 @@ class KSparseVectorStore(VectorStore):
         return [_document_of(hit) for hit in hits]
 
     def similarity_search_by_vector(self, embedding: list[float], k: int = 4, **kwargs: Any) -> NoReturn:
-        """Raise NotImplementedError: an index of features cannot be asked for a dense embedding."""
+        """Raise NotImplementedError: the index cannot be searched by a dense embedding."""
         raise _no_vectors("similarity_search")
 
     def max_marginal_relevance_search_by_vector(
         self, embedding: list[float], k: int = 4, fetch_k: int = 20, lambda_mult: float = 0.5, **kwargs: Any
     ) -> NoReturn:
-        """Raise NotImplementedError: an index of features cannot be asked for a dense embedding."""
+        """Raise NotImplementedError: the index cannot be searched by a dense embedding."""
         raise _no_vectors("max_marginal_relevance_search")
 
     @classmethod
@@ -246,18 +246,18 @@ class KSparseVectorStore(VectorStore):
         index: str | None = None,
         **kwargs: Any,
     ) -> Self:
-        """Make a store and write texts.
+        """Create a store and write texts.
 
         Args:
-            texts: Of the documents.
-            embedding: None: features come from the `encoder`.
-            metadatas: As many, if any.
-            ids: As many, if any.
-            index: Its name, `langchain` if None. `index_name` is the same.
-            **kwargs: As for the class.
+            texts: Texts of the documents.
+            embedding: Must be None: the store encodes texts itself.
+            metadatas: Metadata of each text.
+            ids: Id of each text.
+            index: Name of the index; `langchain` if None. Alias: `index_name`.
+            **kwargs: As in the class.
 
         Raises:
-            ValueError: There is an `embedding`, or the numbers differ.
+            ValueError: An `embedding` is given, or the numbers differ.
             TypeError: An option is unknown.
         """
         if embedding is not None:
@@ -275,16 +275,16 @@ class KSparseVectorStore(VectorStore):
 
 
 _EMBEDDINGS = ("embedding", "embeddings", "embedding_function")
-"""What LangChain's stores call the model that embeds."""
+"""Names of LangChain stores for the embedding model."""
 
 
 def _no_embeddings() -> ValueError:
-    return ValueError("this store encodes texts itself; leave the embedding out, and choose how with encoder=...")
+    return ValueError("this store encodes texts itself; leave the embedding out and choose an encoder by encoder=...")
 
 
 def _no_vectors(instead: str) -> NotImplementedError:
     return NotImplementedError(
-        f"this store encodes queries itself, and its index cannot be searched by a dense embedding; use {instead}()."
+        f"this store encodes queries itself and cannot search by a dense embedding; use {instead}()."
     )
 
 

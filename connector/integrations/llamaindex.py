@@ -34,7 +34,7 @@ from connector.query.terms import META_FIELD, typed_mappings
 from connector.types import Document, Hit
 
 _NODE_FIELD = "llamaindex"
-"""A node as LlamaIndex writes it, its text apart; the index need not look into it."""
+"""Unindexed field for the serialized node without its text."""
 
 _MODES = (
     VectorStoreQueryMode.DEFAULT,
@@ -46,22 +46,22 @@ _MODES = (
 
 
 class KSparseVectorStore(BasePydanticVectorStore):
-    """Nodes in an index of sparse features, searched by meaning.
+    """A LlamaIndex vector store on a ksparse index.
 
-    The encoder reads what LlamaIndex has embedding models read: a node's metadata, without the keys excluded from
-    embedding, and its text. A `VectorStoreIndex` calls its own embedding model for every node that is inserted all the
-    same, and this store drops what comes of it: give the index `embed_model=MockEmbedding(embed_dim=1)`.
+    The store encodes the same content as an embedding model of LlamaIndex: a node's text and its metadata without the
+    keys excluded from embedding. A `VectorStoreIndex` still calls its embedding model for every inserted node, and this
+    store drops the result: pass `embed_model=MockEmbedding(embed_dim=1)` to the index.
 
-    It also searches an index that `ksparse ingest` made: metadata can be filtered there, but numbers not be compared.
+    It also searches indices of `ksparse ingest`, whose metadata can be filtered but not compared numerically.
 
     Args:
-        index: Its name; created by the first nodes if it does not exist. `index_name` is the same.
-        **options: As for `IndexStore`: `encoder`, `client` or `url` (or `opensearch_url`), `new`, `sample`,
+        index: Name of the index; the first write creates it. Alias: `index_name`.
+        **options: As in `IndexStore`: `encoder`, `client` or `url` (alias `opensearch_url`), `new`, `sample`,
             `refresh`, and those of `connector.connect` (username, password, ca_certs, ...).
 
     Raises:
         TypeError: An option is unknown.
-        ValueError, IndexMappingError: As for `IndexStore`.
+        ValueError, IndexMappingError: As in `IndexStore`.
     """
 
     stores_text: bool = True
@@ -74,34 +74,34 @@ class KSparseVectorStore(BasePydanticVectorStore):
 
     @classmethod
     def class_name(cls) -> str:
-        """What LlamaIndex calls it."""
+        """Name of the class in LlamaIndex."""
         return "KSparseVectorStore"
 
     @property
     def client(self) -> OpenSearch:
-        """The client of the server."""
+        """The OpenSearch client."""
         return self._store.client
 
     def add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:
-        """Write nodes, any number of them, in the place of those with the same ids.
+        """Write any number of nodes; they replace nodes with the same ids.
 
-        All are checked before any is written. Of several with one id the last is written.
+        All nodes are checked before any is written. Of duplicates, the last is written.
 
         Args:
-            nodes: With a text each. Their embeddings are not kept.
-            **kwargs: None.
+            nodes: Nodes with text. Their embeddings are not stored.
+            **kwargs: Not supported.
 
         Returns:
             The ids.
 
         Raises:
-            RefusedDocumentsError: Some cannot be indexed; the message says whether others are written.
+            RefusedDocumentsError: Nodes were refused; the message tells whether others were written.
             TypeError: An option is unknown.
         """
         refuse_unknown(kwargs, (), "add()")
         if any(node.embedding is not None and len(node.embedding) > 1 for node in nodes):
             warnings.warn(
-                "The embeddings of nodes are not kept: this store encodes texts itself. Let none be made, with "
+                "The embeddings of nodes are not stored: this store encodes texts itself. Avoid computing them with "
                 "embed_model=MockEmbedding(embed_dim=1).",
                 stacklevel=2,
             )
@@ -109,25 +109,25 @@ class KSparseVectorStore(BasePydanticVectorStore):
         return [node.node_id for node in nodes]
 
     async def async_add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:
-        """Do as `add` does, in a thread."""
+        """Run `add` in a thread."""
         return await asyncio.to_thread(self.add, nodes, **kwargs)
 
     def delete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
-        """Delete all nodes that were made of a document."""
+        """Delete all nodes of a source document."""
         refuse_unknown(delete_kwargs, (), "delete()")
         self._store.delete_matching([self._of_documents([ref_doc_id])])
 
     async def adelete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:
-        """Do as `delete` does, in a thread."""
+        """Run `delete` in a thread."""
         await asyncio.to_thread(self.delete, ref_doc_id, **delete_kwargs)
 
     def delete_nodes(
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None, **delete_kwargs: Any
     ) -> None:
-        """Delete the nodes of these ids that match the filters; none if neither is given.
+        """Delete the nodes with these ids that match the filters; none if neither is given.
 
         Raises:
-            ValueError: As for `to_clause`; or the filters match every node, which `clear` is for.
+            ValueError: As in `to_clause`, or the filters match every node (use `clear`).
         """
         refuse_unknown(delete_kwargs, (), "delete_nodes()")
         if filters is not None:
@@ -138,45 +138,43 @@ class KSparseVectorStore(BasePydanticVectorStore):
     async def adelete_nodes(
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None, **delete_kwargs: Any
     ) -> None:
-        """Do as `delete_nodes` does, in a thread."""
+        """Run `delete_nodes` in a thread."""
         await asyncio.to_thread(self.delete_nodes, node_ids, filters, **delete_kwargs)
 
     def clear(self) -> None:
-        """Delete all nodes, and keep the index."""
+        """Delete all nodes but keep the index."""
         self._store.delete_all()
 
     async def aclear(self) -> None:
-        """Do as `clear` does, in a thread."""
+        """Run `clear` in a thread."""
         await asyncio.to_thread(self.clear)
 
     def get_nodes(self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None) -> list[BaseNode]:
-        """Return the nodes of these ids that match the filters, in no order; all nodes if neither is given.
+        """Return the nodes with these ids that match the filters, unordered; all nodes if neither is given.
 
         Raises:
-            ValueError: As for `to_clause`.
+            ValueError: As in `to_clause`.
         """
         return [_node(doc_id, source) for doc_id, source in self._store.matching(self._clauses(node_ids, filters))]
 
     async def aget_nodes(
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None
     ) -> list[BaseNode]:
-        """Do as `get_nodes` does, in a thread."""
+        """Run `get_nodes` in a thread."""
         return await asyncio.to_thread(self.get_nodes, node_ids, filters)
 
     def query(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
-        """Return the nearest nodes with their scores.
+        """Return the most similar nodes with scores.
 
         Args:
-            query: Modes are `DEFAULT` and `SPARSE` (by features), `HYBRID` (both rankings fused by rank, without
-                `alpha`), `TEXT_SEARCH` (by BM25) and `MMR` (by features, nodes that are far from each other). An
-                embedding is not looked at.
-            **kwargs: Passed on to `Retriever.search` or `search_hybrid` (`settings`, `options`, `bm25_weight`);
-                of a retriever, its `vector_store_kwargs`. For `MMR`, `mmr_threshold` (what nearness to the query
-                weighs, 0 to 1; 0.5 if it is not given) and `mmr_prefetch_k` or `mmr_prefetch_factor` (the nodes to
-                choose from; four times as many as asked for).
+            query: Supported modes: `DEFAULT` and `SPARSE` (features), `HYBRID` (rank fusion with BM25, without
+                `alpha`), `TEXT_SEARCH` (BM25) and `MMR` (features with diversity). The embedding is ignored.
+            **kwargs: Passed to `Retriever.search` or `search_hybrid` (`settings`, `options`, `bm25_weight`); retrievers
+                pass their `vector_store_kwargs`. For `MMR`: `mmr_threshold` (weight of relevance, 0 to 1, default 0.5)
+                and `mmr_prefetch_k` or `mmr_prefetch_factor` (number of candidates, default 4 times the hits).
 
         Raises:
-            ValueError: There is no `query_str`, the mode is another one, the query is empty or too long, or as of
+            ValueError: `query_str` is missing, the mode is not supported, the query is empty or too long, or as in
                 `to_clause`.
             TypeError: An option is unknown.
         """
@@ -188,7 +186,7 @@ class KSparseVectorStore(BasePydanticVectorStore):
         )
 
     async def aquery(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:
-        """Do as `query` does, in a thread."""
+        """Run `query` in a thread."""
         return await asyncio.to_thread(self.query, query, **kwargs)
 
     def _hits(self, query: VectorStoreQuery, **kwargs: Any) -> list[Hit]:
@@ -196,10 +194,10 @@ class KSparseVectorStore(BasePydanticVectorStore):
         if mode not in _MODES:
             raise ValueError(f"mode {mode.value!r} is none of {', '.join(each.value for each in _MODES)}.")
         if text is None:
-            raise ValueError("this store encodes queries itself: a query needs its query_str, an embedding is no help.")
+            raise ValueError("this store encodes queries itself: set query_str instead of an embedding.")
         if mode == VectorStoreQueryMode.HYBRID and query.alpha is not None:
             raise ValueError(
-                f"alpha={query.alpha:g} weighs scores, and here rankings are fused by rank; leave it out, or add "
+                f"alpha={query.alpha:g} weights scores, but rankings are fused by rank; leave it out, or add "
                 "BM25 to the dot product with vector_store_kwargs={'bm25_weight': 0.01}."
             )
         diversity = _diversity(query, kwargs) if mode == VectorStoreQueryMode.MMR else None
@@ -208,7 +206,7 @@ class KSparseVectorStore(BasePydanticVectorStore):
             refuse_unknown(kwargs, (), "query() in mode 'text_search'")
         else:
             check_search_options(kwargs, "query()", _MMR_OPTIONS if diversity else (), hybrid=hybrid)
-        # An index object without nodes of its own hands over no ids, and means all.
+        # A VectorStoreIndex without own nodes passes no ids and means all nodes.
         filters = self._clauses(query.node_ids or None, query.filters)
         if query.doc_ids is not None:
             filters.append(self._of_documents(query.doc_ids))
@@ -238,11 +236,11 @@ class KSparseVectorStore(BasePydanticVectorStore):
 
 _MMR_OPTIONS = ("mmr_threshold", "mmr_prefetch_k", "mmr_prefetch_factor")
 _MMR_FACTOR = 4
-"""LlamaIndex's stores choose from four times as many nodes as they return."""
+"""The default of LlamaIndex's stores."""
 
 
 def _diversity(query: VectorStoreQuery, kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Take what MMR needs out of the options of a query."""
+    """Extract the MMR options from the query options."""
     threshold, fetch_k, factor = (kwargs.pop(name, None) for name in _MMR_OPTIONS)
     if threshold is None:
         threshold = query.mmr_threshold
@@ -264,7 +262,7 @@ def _document(node: BaseNode) -> Document:
 
 
 def _plain(node: BaseNode) -> BaseNode:
-    """A copy whose metadata, and that of the nodes it names, is what JSON can hold."""
+    """A copy whose metadata, and that of related nodes, is JSON-serializable."""
     relationships = {
         kind: [_plain_info(each) for each in related] if isinstance(related, list) else _plain_info(related)
         for kind, related in node.relationships.items()

@@ -1,4 +1,4 @@
-"""LlamaIndex's filters as a query clause. Pure functions."""
+"""Convert LlamaIndex filters to query clauses. Pure functions."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _TYPED = TypedMetadata()
 
 
 def to_clause(filters: MetadataFilters, metadata: Metadata = _TYPED) -> Clause:
-    """Turn filters, nested ones included, into a clause that means what LlamaIndex's own store makes of them.
+    """Convert filters, which may be nested, to a clause with the semantics of LlamaIndex's own store.
 
-    `NE` and `NIN` match nodes without the key as well, and a `NOT` those that match none of its filters.
+    `NE` and `NIN` also match nodes without the key; `NOT` matches nodes that match none of its filters.
 
     Args:
-        filters: None at all match every node.
-        metadata: How the index keeps it.
+        filters: The filters; without any, every node matches.
+        metadata: How the index stores metadata.
 
     Raises:
-        ValueError: A value does not fit its operator, or numbers are to be compared where there are words.
+        ValueError: A value does not fit its operator, or metadata stored as strings cannot be compared.
     """
     clauses = [
         to_clause(each, metadata) if isinstance(each, MetadataFilters) else _filter(each, metadata)
@@ -50,7 +50,7 @@ def _filter(filter: MetadataFilter, metadata: Metadata) -> Clause:
         case FilterOperator.NIN:
             return negation(metadata.any_of(key, _listed(filter)))
         case FilterOperator.ALL:
-            # Of a key that is missing nothing is contained, not even all of none.
+            # A missing key matches nothing, not even an empty list.
             wanted = [metadata.any_of(key, [value]) for value in _listed(filter)]
             return every([negation(metadata.missing(key)), *wanted])
         case FilterOperator.TEXT_MATCH | FilterOperator.TEXT_MATCH_INSENSITIVE:
@@ -59,7 +59,7 @@ def _filter(filter: MetadataFilter, metadata: Metadata) -> Clause:
             ignore_case = operator == FilterOperator.TEXT_MATCH_INSENSITIVE
             return metadata.contains(key, filter.value, ignore_case=ignore_case)
     if operator.value not in COMPARISONS:
-        raise ValueError(f"the operator {operator.value!r} is unknown to this store.")
+        raise ValueError(f"the operator {operator.value!r} is not supported by this store.")
     if filter.value is None or isinstance(filter.value, list):
         raise _misfit(filter, "a number or an ISO date")
     return metadata.compare(key, operator.value, filter.value)

@@ -1,4 +1,4 @@
-"""What the stores of all frameworks share: an index that is made by the first write, and searched once it is there."""
+"""The common base of all framework stores: the first write creates the index."""
 
 from __future__ import annotations
 
@@ -37,11 +37,10 @@ from connector.types import Document, Hit, MalformedRecord, SparseVectors
 
 
 class StoreWriteError(BulkWriteError):
-    """Documents were not written, or not all of them.
+    """Not all documents were written.
 
     Attributes:
-        ids: Of all documents that were given, those that were made for them as well: with the same ids, writing again
-            leaves no copies.
+        ids: Ids of all given documents, including generated ones: repeating the write with them creates no duplicates.
     """
 
     def __init__(self, message: str, ids: Sequence[str]) -> None:
@@ -50,31 +49,31 @@ class StoreWriteError(BulkWriteError):
 
 
 class RefusedDocumentsError(StoreWriteError, ValueError):
-    """Documents cannot be indexed as they are."""
+    """Documents were refused."""
 
 
 class QueryRefusedError(SearchError, ValueError):
-    """The server refuses a query or a filter."""
+    """The server rejected a query or filter."""
 
 
 class IndexStore:
-    """A `SparseIndex` in the terms of a framework's store: empty as long as it does not exist, errors of ours alone.
+    """A `SparseIndex` as a framework store: a missing index is an empty store, and all errors are ksparse's.
 
     Args:
-        index: As for `SparseIndex`.
-        encoder: As for `SparseIndex`.
-        client: As for `SparseIndex`.
-        url: As for `SparseIndex`.
-        new: What the index becomes if it does not exist yet.
-        mappings: Of the framework, for a new index: `properties` that it stores beside ours.
-        sample: Texts that a new index is calibrated on; the first documents written if there are none.
-        refresh: Make what is written visible to searches at once, where the server can.
-        **connection: Passed on to `connect`.
+        index: As in `SparseIndex`.
+        encoder: As in `SparseIndex`.
+        client: As in `SparseIndex`.
+        url: As in `SparseIndex`.
+        new: Properties of a new index.
+        mappings: Additional `properties` of the framework for a new index.
+        sample: Texts for the calibration of a new index; None uses the first documents.
+        refresh: Make writes visible to searches immediately, if the server supports it.
+        **connection: Passed to `connect`.
 
     Raises:
-        ValueError: There are both a client and arguments of a connection.
+        ValueError: Both a client and connection arguments are given.
         TypeError: An option is unknown.
-        IndexMappingError: No index can have the name.
+        IndexMappingError: The index name is invalid.
     """
 
     def __init__(
@@ -102,40 +101,40 @@ class IndexStore:
 
     @classmethod
     def of(cls, owner: str, index: str | None, options: Mapping[str, Any], **fixed: Any) -> Self:
-        """Make a store of the options of a framework's class, which may have the names that others give them.
+        """Create a store from the options of a framework's class, which may use other libraries' names.
 
         Args:
-            owner: The class, for errors.
-            index: Its name, or None where the options have it.
-            options: As given.
-            **fixed: Arguments that are not the caller's to choose.
+            owner: Name of the class in errors.
+            index: Name of the index; None if the options contain it.
+            options: The given options.
+            **fixed: Arguments set by the class.
 
         Raises:
-            ValueError, TypeError, IndexMappingError: As for the class.
+            ValueError, TypeError, IndexMappingError: As in the class.
         """
         given = rename(({} if index is None else {"index": index}) | dict(options), owner)
         known = set(inspect.signature(cls).parameters) - {"connection", "mappings", *fixed}
         refuse_unknown(given, known | connection_options(given.get("connection_class", PatientConnection)), owner)
         if "index" not in given:
-            raise TypeError(f"{owner} needs the name of an index.")
+            raise TypeError(f"{owner} needs an index name.")
         return cls(**given, **fixed)
 
     def write(
         self, documents: Sequence[Document], vectors: SparseVectors | None = None, *, batch_size: int | None = None
     ) -> None:
-        """Write documents in the place of those with the same ids; the last of several with one id is written.
+        """Write documents; they replace documents with the same ids. Of duplicates, the last is written.
 
-        All are checked before any is written.
+        All documents are checked before any is written.
 
         Args:
-            documents: With a text each, unless there are vectors.
-            vectors: Theirs; if None, the documents are encoded.
-            batch_size: Documents that are encoded and sent at a time.
+            documents: Documents with text, unless vectors are given.
+            vectors: Vectors of the documents; None encodes them.
+            batch_size: Documents per batch.
 
         Raises:
-            RefusedDocumentsError: Some cannot be indexed; the message names the first, and whether others are written.
-            StoreWriteError: The server takes no more.
-            ConnectorError: As for `prepare_encoder`.
+            RefusedDocumentsError: Documents were refused; the message names the first, and whether others were written.
+            StoreWriteError: A write failed.
+            ConnectorError: As in `prepare_encoder`.
         """
         if not documents:
             return
@@ -159,30 +158,30 @@ class IndexStore:
         if job.result.dead_lettered:
             raise RefusedDocumentsError(
                 f"{job.result.dead_lettered} of {len(documents)} documents were refused, {job.result.reasons[0]}. "
-                "The others are written.",
+                "The others were written.",
                 ids,
             )
 
     def delete(self, doc_ids: Sequence[Any]) -> None:
-        """Delete documents; one that is not there is no error.
+        """Delete documents; missing ids are ignored.
 
         Raises:
-            ValueError: An id is none.
-            BulkWriteError: The server does not delete some.
+            ValueError: An id is invalid.
+            BulkWriteError: Deletions were refused.
         """
         if self.exists():
             self._index.delete(to_ids(doc_ids), refresh=self._refresh)
 
     def delete_all(self) -> None:
-        """Delete every document, and keep the index."""
+        """Delete all documents but keep the index."""
         if self.exists():
             delete_matching(self.client, self.index, [], refresh=self._refresh, everything=True)
 
     def delete_matching(self, clauses: Sequence[Mapping[str, Any]]) -> int:
-        """Delete the documents that match all query clauses; return how many.
+        """Delete the documents that match all query clauses; return their number.
 
         Raises:
-            ValueError: There are no clauses, or they match every document, whatever it holds.
+            ValueError: There are no clauses, or they match every document.
         """
         check_narrowed(clauses)
         if not self.exists():
@@ -196,14 +195,14 @@ class IndexStore:
             return count_matching(self.client, self.index, clauses) if self.exists() else 0
 
     def matching(self, clauses: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield id and stored fields of all documents that match all query clauses, in no order."""
+        """Yield id and stored fields of all documents that match all query clauses, unordered."""
         if self.exists():
             with _store_errors(self.client, self.index):
                 for hit in scan(self.client, index=self.index, query=all_of(clauses)):
                     yield hit["_id"], restored(hit["_source"])
 
     def get(self, doc_ids: Sequence[Any]) -> dict[str, dict[str, Any]]:
-        """Return the stored fields of documents, from id to them; those that are not there are left out."""
+        """Return the stored fields of documents by id; missing ones are omitted."""
         wanted = to_ids(doc_ids)
         if not wanted or not self.exists():
             return {}
@@ -212,7 +211,7 @@ class IndexStore:
 
     @property
     def encoder(self) -> TextEncoder:
-        """As for `SparseIndex`."""
+        """As in `SparseIndex`."""
         return self._index.encoder
 
     def exists(self) -> bool:
@@ -221,45 +220,45 @@ class IndexStore:
 
     @property
     def schema(self) -> IndexSchema | None:
-        """What the index records of itself; None as long as it does not exist."""
+        """The schema of the index; None if the index does not exist."""
         return self._index.schema
 
     @property
     def typed(self) -> bool:
-        """Whether the index keeps metadata typed, as a new one of this store does.
+        """Whether the index has typed metadata, as new indices of this store do.
 
         Raises:
-            IndexMappingError: It does so in the way of an earlier version.
+            IndexMappingError: The typed metadata has the format of an earlier version.
         """
         fields = schema.fields if (schema := self.schema) is not None else self._declared
         if TERMS_FIELD in fields or schema is None:
             return META_FIELD in self._declared
         if META_FIELD in fields:
             raise IndexMappingError(
-                f"Index {self.index!r} keeps metadata as an earlier version of ksparse did, which this one cannot "
-                "filter; write the documents into a new index."
+                f"Index {self.index!r} has metadata in the format of an earlier version of ksparse, which this "
+                "version cannot filter; write the documents into a new index."
             )
         return False
 
     @property
     def retriever(self) -> Retriever | None:
-        """Searches the index; None as long as it is not there."""
+        """The retriever; None if the index does not exist."""
         return self._index.retriever if self.exists() else None
 
     def search(
         self, query: str, *, top_k: int, filters: Sequence[Mapping[str, Any]] = (), hybrid: bool = False, **options: Any
     ) -> list[Hit]:
-        """Return the nearest documents; none as long as the index is not there.
+        """Return the most similar documents; empty if the index does not exist.
 
         Args:
-            query: Not empty.
-            top_k: Hits asked for.
+            query: The query text.
+            top_k: Number of hits.
             filters: Query clauses that a document must match.
-            hybrid: Fuse the ranking with BM25's.
-            **options: Of `Retriever.search` or `search_hybrid`; see `check_search_options`.
+            hybrid: Combine with BM25 by rank fusion.
+            **options: Options of `Retriever.search` or `search_hybrid`; see `check_search_options`.
 
         Raises:
-            QueryRefusedError: The query is empty or too long, or the server refuses it.
+            QueryRefusedError: The query is empty or too long, or the server rejects it.
         """
         retriever = self.retriever
         if retriever is None:
@@ -279,16 +278,16 @@ class IndexStore:
         hybrid: bool = False,
         **options: Any,
     ) -> list[Hit]:
-        """Return hits that are near to the query and far from each other (maximal marginal relevance).
+        """Return hits that are relevant but differ from each other (maximal marginal relevance).
 
         Args:
-            query: Not empty.
-            top_k: Hits asked for.
-            fetch_k: The nearest documents that they are chosen of.
-            relevance: What nearness to the query weighs, 0 to 1; the rest is for distance from the hits before.
-            filters: As for `search`, like the others.
-            hybrid: The same.
-            **options: The same.
+            query: The query text.
+            top_k: Number of hits.
+            fetch_k: Number of candidates.
+            relevance: Weight of relevance, 0 to 1; the remainder weighs diversity.
+            filters: As in `search`.
+            hybrid: As in `search`.
+            **options: As in `search`.
         """
         hits = self.search(query, top_k=max(top_k, fetch_k), filters=filters, hybrid=hybrid, **options)
         if not hits or (retriever := self.retriever) is None:
@@ -297,10 +296,10 @@ class IndexStore:
             return diversify(self.client, retriever, query, hits, top_k=top_k, relevance=relevance)
 
     def search_words(self, query: str, *, top_k: int = 10, filters: Sequence[Mapping[str, Any]] = ()) -> list[Hit]:
-        """Return the nearest documents by words alone (BM25), for which no encoder is loaded.
+        """Search by BM25 only, without loading an encoder.
 
         Raises:
-            QueryRefusedError: The query is empty, or the server refuses it.
+            QueryRefusedError: The query is empty, or the server rejects it.
         """
         with _store_errors(self.client, self.index):
             clause = build_words_query(query, filters=filters)
@@ -311,16 +310,16 @@ class IndexStore:
 def check_search_options(
     options: Mapping[str, Any], owner: str, known: Collection[str] = (), *, hybrid: bool = False
 ) -> None:
-    """Refuse options that a search of the retriever does not have, before it is known whether there is an index.
+    """Refuse unknown search options, even if the index does not exist.
 
     Args:
-        options: As given.
-        owner: What errors call the method.
-        known: Further options of the method, to be named where one is near.
-        hybrid: For a search by both.
+        options: The given options.
+        owner: Name of the method in errors.
+        known: Further options of the method, for suggestions.
+        hybrid: Whether the search is hybrid.
 
     Raises:
-        TypeError: One is unknown.
+        TypeError: An option is unknown.
     """
     method = Retriever.search_hybrid if hybrid else Retriever.search
     ours = {"self", "query", "top_k", "filters", "explain"}
@@ -329,15 +328,15 @@ def check_search_options(
 
 
 def _checked(documents: Sequence[Document], fields: Collection[str], *, with_text: bool) -> list[Document]:
-    """Documents as they are stored; all of them, or an error."""
-    # What has vectors already need not have a text.
+    """Validate documents; raise if any is invalid."""
+    # Documents with vectors need no text.
     given = documents if with_text else [replace(document, text="-") for document in documents]
     found = list(check_documents(given, fields=fields, refuse_repeated=False))
     malformed = [record for record in found if isinstance(record, MalformedRecord)]
     if malformed:
         raise RefusedDocumentsError(
             f"{len(malformed)} of {len(documents)} documents were refused, {malformed[0].location}: "
-            f"{malformed[0].reason}. None is written.",
+            f"{malformed[0].reason}. None was written.",
             [str(document.doc_id) for document in documents],
         )
     checked = [record for record in found if isinstance(record, Document)]
@@ -348,14 +347,14 @@ def _checked(documents: Sequence[Document], fields: Collection[str], *, with_tex
 
 @contextmanager
 def _store_errors(client: OpenSearch, index: str) -> Iterator[None]:
-    """No error of opensearch-py's leaves a store."""
+    """Translate errors of opensearch-py."""
     try:
         with explained(client):
             yield
     except NotFoundError as error:
         raise IndexMappingError(f"There is no index {index!r}.") from error
     except RequestError as error:
-        raise QueryRefusedError(f"Index {index!r} refuses this: {reason_of(error)}") from error
+        raise QueryRefusedError(f"Index {index!r} rejects this: {reason_of(error)}") from error
     except TransportError as error:
         raise ClusterError(f"Index {index!r} failed ({error.status_code}): {reason_of(error)}.") from error
     except OpenSearchException as error:

@@ -100,7 +100,7 @@ def test_routing_of_a_search_finds_what_was_written_by_it(client: OpenSearch, in
         [retriever.explain(QUERY, "a1", options=options)],
     ):
         assert found and set(ids(found)) <= {"a1", "a2"}
-    with pytest.raises(SearchError, match="The filters or the routing of the search leave document 'b1'"):
+    with pytest.raises(SearchError, match="The filters or the routing of the search exclude document 'b1'"):
         retriever.explain(QUERY, "b1", options=options)
 
 
@@ -237,7 +237,7 @@ def test_an_index_of_another_encoder_that_joins_an_alias_adds_no_hits(
     before = retriever.search(QUERY)
     client.indices.put_alias(index=second, name=alias)
     assert retriever.search(QUERY) == before
-    with pytest.raises(IndexMappingError, match=f"{alias} joins indices of 2 encoders"):
+    with pytest.raises(IndexMappingError, match=f"{alias} spans indices of 2 encoders"):
         Retriever(client, alias, lexical)
 
 
@@ -351,5 +351,5 @@ def test_a_schema_of_several_indices_knows_the_fields_of_all(
     third = f"{index},{second}"
     client.indices.delete(index=second)
     fill(client, second, lexical, code_bits=2)
-    with pytest.raises(IndexMappingError, match="joins indices with different codes"):
+    with pytest.raises(IndexMappingError, match="spans indices with different codes"):
         existing_schema(client, third)

@@ -104,7 +104,7 @@ def test_the_commands_take_it(client: OpenSearch, named: str, model: Path, workp
 
     status, said = run("ingest", "few.jsonl", "--index", named, "--encoder", str(model), "--quiet")
     assert status == 1
-    assert "at least 1,000 documents, and there are fewer. Use the shipped encoder, or train a head" in said
+    assert "at least 1,000 documents, but there are fewer. Use the shipped encoder, or train a head" in said
     assert not client.indices.exists(index=named), "nothing is left behind"
     assert run("ingest", "corpus.jsonl", "--index", named, "--encoder", str(model), "--quiet")[0] == 0
     assert run("ingest", "few.jsonl", "--index", named, "--encoder", str(model), "--quiet")[0] == 0

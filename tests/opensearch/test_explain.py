@@ -96,7 +96,7 @@ def test_a_document_that_is_not_found_is_told_from_one_that_is_missing(
     with pytest.raises(SearchError, match=f"^The query shares no feature with document '2' of index '{index}'.$"):
         searching.explain("plants", "2", settings=SearchSettings(k_query=1))
     only_cats = [{"match": {"text": "cats"}}]
-    with pytest.raises(SearchError, match="^The filters or the routing of the search leave document '0' of .* out.$"):
+    with pytest.raises(SearchError, match="^The filters or the routing of the search exclude document '0' of .*$"):
         searching.explain("plants light", "0", filters=only_cats)
     client.indices.put_alias(index=index, name=f"{index}-cats", body={"filter": only_cats[0]})
     through = Retriever(client, f"{index}-cats", lexical)

@@ -194,7 +194,7 @@ def test_a_text_of_100_mb_is_dead_lettered_in_bounded_memory(
     # Line, text, record, canonical JSON and request are a copy each; the tokenizer alone took 15 GB once.
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1_500_000, "KiB more than before"
     [reason] = summary["reasons"]
-    assert reason.endswith("are more than the server takes in one request (http.max_content_length)")
+    assert reason.endswith("exceed the server's limit for one request (http.max_content_length)")
     assert set(stored(client, index)) == {"good1", "good2"}
     [letter] = dead_letters(index)
     assert letter["document"]["text"] == text

@@ -141,7 +141,7 @@ def test_a_fetched_dictionary_is_not_fetched_again(client: OpenSearch, named: st
     assert fetch_companion(client, dictionary_of(schema)) == data
     [kept] = dictionaries().iterdir()
     kept.write_bytes(data[:-1] + b"?")
-    with pytest.raises(IndexMappingError, match=r"is not in .* or incomplete\. Restore that index from a snapshot"):
+    with pytest.raises(IndexMappingError, match=r"is missing or incomplete in .*\. Restore that index from a snapshot"):
         fetch_companion(client, dictionary_of(schema))
 
 
@@ -334,7 +334,7 @@ def test_a_cluster_that_permits_no_second_index_is_told_which_one_it_is(
 
     client.indices.create = refuse
     try:
-        with pytest.raises(ClusterError, match=f"The dictionary of '{named}' is kept in an index"):
+        with pytest.raises(ClusterError, match=f"The dictionary of '{named}' could not be stored in the index"):
             prepare(client, named, dense)
     finally:
         del client.indices.create

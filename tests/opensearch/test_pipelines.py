@@ -227,7 +227,7 @@ def test_an_index_that_is_closed_while_it_is_written_ends_the_write_and_refuses_
 ) -> None:
     writer = BulkWriter(client, made(client, index, fingerprint))
     client.indices.close(index=index)
-    with pytest.raises(BulkWriteError, match=f"Index '{index}' takes no documents: closed"):
+    with pytest.raises(BulkWriteError, match=f"Index '{index}' accepts no documents: closed"):
         writer.write(documents("a", "b"))
     client.indices.open(index=index)
 
@@ -237,7 +237,7 @@ def test_a_pipeline_that_is_taken_away_ends_the_write_and_refuses_no_document(
 ) -> None:
     writer = BulkWriter(client, made(client, index, fingerprint))
     client.indices.put_settings(index=index, body={"index.default_pipeline": "nosuch"})
-    with pytest.raises(BulkWriteError, match="takes no documents: pipeline with id"):
+    with pytest.raises(BulkWriteError, match="accepts no documents: pipeline with id"):
         writer.write(documents("a"))
 
 
@@ -312,7 +312,7 @@ def test_a_rollover_to_an_index_of_another_kind_ends_the_write(
         {"add": {"index": f"{aliased}-3", "alias": aliased, "is_write_index": True}},
     ]
     client.indices.update_aliases(body={"actions": actions})
-    with pytest.raises(BulkWriteError, match=f"written into index '{aliased}-3', which has another encoder"):
+    with pytest.raises(BulkWriteError, match=f"now writes to index '{aliased}-3', which has another encoder"):
         writer.write(documents("a"))
     assert ids_in(client, f"{aliased}-3") == set()
 
@@ -339,7 +339,7 @@ def test_an_alias_without_a_write_index_is_refused_before_anything_is_encoded(
     client.indices.put_alias(index=f"{aliased}-2", name=aliased, body={"is_write_index": False})
     with pytest.raises(ClusterError, match="no write index is defined for alias.*or an alias with a write index"):
         prepare_index(client, aliased, IndexMeta(fingerprint))
-    with pytest.raises(BulkWriteError, match="takes no documents: no write index is defined"):
+    with pytest.raises(BulkWriteError, match="accepts no documents: no write index is defined"):
         BulkWriter(client, aliased).write(documents("a"))
 
 
@@ -385,10 +385,12 @@ def test_a_wait_says_its_cause_once_and_every_attempt_is_logged(
     said = [each for each in caplog.records if each.name == "ksparse.index"]
     warned = [each.getMessage() for each in said if each.levelno == logging.WARNING]
     assert len(warned) == 2, warned
-    assert warned[0].startswith(f"Writing into '{index}' waits: cluster_block_exception: index [{index}] blocked by")
-    assert warned[0].endswith("Trying for up to 600 s.")
-    assert warned[1] == f"Writing into '{index}' goes on after 1 s."
-    retries = [each for each in said if each.levelno == logging.INFO and "trying again in" in each.getMessage()]
+    assert warned[0].startswith(
+        f"Writing into '{index}' is waiting: cluster_block_exception: index [{index}] blocked by"
+    )
+    assert warned[0].endswith("Retrying for up to 600 s.")
+    assert warned[1] == f"Writing into '{index}' continues after 1 s."
+    retries = [each for each in said if each.levelno == logging.INFO and "retrying in" in each.getMessage()]
     assert len(retries) > 3
 
 
@@ -407,8 +409,8 @@ def test_a_server_that_is_busy_halves_the_requests_with_a_warning(
         writer.write(documents("a", "b"))
     warned = [each.getMessage() for each in caplog.records if each.name == "ksparse.index"]
     assert warned == [
-        "The server is busy (status 429: busy): 2 requests at a time, not 4.",
-        "The server is busy (rejected_execution_exception: queue is full): 1 requests at a time, not 2.",
+        "The server is busy (status 429: busy): 2 concurrent requests instead of 4.",
+        "The server is busy (rejected_execution_exception: queue is full): 1 concurrent requests instead of 2.",
     ]
 
 
@@ -425,5 +427,5 @@ def test_a_command_that_waits_says_why_on_standard_error(
     result = CliRunner().invoke(cli, ["delete", "--index", index, "--id", "1", "--quiet"])
     timer.join()
     assert result.exit_code == 0, result.output
-    assert result.stderr.count("waits: cluster_block_exception") == 1
+    assert result.stderr.count("is waiting: cluster_block_exception") == 1
     assert "1 deleted + 0 dead-lettered = 1 read" in result.stdout

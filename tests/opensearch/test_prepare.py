@@ -182,6 +182,6 @@ def test_a_window_needs_codes(client: OpenSearch, index: str, lexical: TextEncod
     with pytest.raises(SearchError, match=f"Index '{index}' stores no codes, so it cannot rescore 50 hits; search"):
         Retriever(client, index, lexical).search("stars burn", settings=SearchSettings(window=50))
     splade = TextEncoder(build_splade(tmp_path / "splade"))
-    with pytest.raises(EncoderError, match="rescoring needs a dense model"):
+    with pytest.raises(EncoderError, match="codes need a dense model"):
         prepare_encoder(client, f"{index}-other", splade, new=NewIndex(code_bits=4))
     assert not client.indices.exists(index=f"{index}-other")

@@ -157,7 +157,7 @@ def test_a_change_of_a_document_that_is_not_there_makes_one_only_if_it_was_to(sh
         assert counts(result) == (1, 1, 0, 0) and shop.source("a") == {"text": "cats", "year": 1999}
         return
     assert counts(result) == (1, 0, 0, 1) and shop.source("a") is None
-    assert shop.kept()[0]["reason"] == "the index does not hold it; an upsert would create it"
+    assert shop.kept()[0]["reason"] == "the document does not exist; an upsert would create it"
     shop.ingest(Document("a", "dogs", "Title"))
     assert counts(shop.replay()) == (1, 1, 0, 0)
     assert shop.source("a") == {"text": "cats", "title": "Title", "year": 1999}
@@ -192,7 +192,7 @@ def test_a_deletion_is_replayed(shop: Workshop) -> None:
     result = shop.replay()
     assert (result.deleted, result.not_found, result.dead_lettered) == (1, 1, 1)
     assert shop.source("b") is None and shop.source("c") is not None
-    assert "does not say which of the two is newer" in shop.kept()[0]["reason"], "a letter of 0.1 notes nothing"
+    assert "does not tell which one is newer" in shop.kept()[0]["reason"], "a letter of 0.1 notes nothing"
 
 
 def test_a_document_of_the_first_version_is_not_written_over_another_one(shop: Workshop) -> None:

@@ -107,7 +107,7 @@ def test_an_update_keeps_the_routing_and_makes_no_second_copy(
 
 def test_an_update_by_another_routing_is_a_dead_letter(client: OpenSearch, routed: str, encoder: TextEncoder) -> None:
     result = updater(client, routed, encoder, upsert=True).update([Change("d3", {"text": "dogs"}, routing="t0")])
-    assert result.reasons == ("document 'd3': the index holds it by the routing 't1', not by 't0'",)
+    assert result.reasons == ("document 'd3': the document has the routing 't1', not 't0'",)
     assert held(client, routed) == expected()
 
 
@@ -181,7 +181,7 @@ def test_an_id_of_several_documents_is_not_guessed(client: OpenSearch, routed: s
     client.index(index=routed, id="d3", routing=other, body={"text": "second"})
     result = write(client, routed, encoder, Deletion("d3"), Document("d3", "third"))
     assert result.dead_lettered == 2
-    assert "the index holds 2 documents of the id 'd3', by the routings" in result.reasons[0]
+    assert "the index has 2 documents with the id 'd3', with routings" in result.reasons[0]
     assert write(client, routed, encoder, Deletion("d3", routing=other)).deleted == 1
     assert held(client, routed) == expected()
 
@@ -253,7 +253,7 @@ def test_another_routing_than_the_alias_has_is_refused_before_anything_is_encode
     counting = Counting(encoder)
     result = write(client, alias, counting, Document("a", "cats", routing="t2"))  # type: ignore[arg-type]
     assert (result.dead_lettered, counting.encoded) == (1, 0)
-    assert f"'_routing' is 't2', and the alias {alias!r} writes by 't1'" in result.reasons[0]
+    assert f"'_routing' is 't2', but the alias {alias!r} writes by 't1'" in result.reasons[0]
 
 
 def test_a_dead_letter_of_an_alias_keeps_its_routing_for_the_index_itself(
@@ -324,10 +324,10 @@ def joined(client: OpenSearch, index: str, encoder: TextEncoder) -> Iterator[str
 def test_a_change_by_id_names_one_index(
     client: OpenSearch, joined: str, encoder: TextEncoder, head_folder: Path, workplace: Path
 ) -> None:
-    with pytest.raises(IndexMappingError, match=f"{joined} joins 2 indices, and by an id a document is changed in one"):
+    with pytest.raises(IndexMappingError, match=f"{joined} spans 2 indices, but a document is changed by id in one"):
         updater(client, joined, encoder, upsert=True)
     deleted = run("delete", "--index", joined, "--id", "d1")
-    assert deleted.exit_code == 1 and f"name the one that holds it: {joined}-1, {joined}-2" in deleted.stderr
+    assert deleted.exit_code == 1 and f"name the one that has it: {joined}-1, {joined}-2" in deleted.stderr
     assert write(client, joined, encoder, Document("d2", "dogs")).indexed == 1
     assert held(client, f"{joined}-2") == [("d2", None, "dogs")]
 
@@ -348,5 +348,5 @@ def test_an_alias_with_a_filter_changes_and_deletes_what_it_shows_alone(
     assert (result.indexed, result.dead_lettered) == (1, 1)
     gone = write(client, name, encoder, Deletion("a1"), Deletion("b1"))
     assert (gone.deleted, gone.dead_lettered) == (1, 1)
-    assert f"the alias {name!r} shows no document of this id" in gone.reasons[0]
+    assert f"the alias {name!r} has no document with this id" in gone.reasons[0]
     assert held(client, index) == [("b1", None, "dogs")]

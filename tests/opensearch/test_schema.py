@@ -260,7 +260,7 @@ def test_an_alias_of_two_encoders_is_refused(
     prepare_index(client, index, IndexMeta(fingerprint))
     prepare_index(client, second, IndexMeta(other))
     put_alias(client, f"{index}-alias", index, second)
-    with pytest.raises(IndexMappingError, match=f"joins indices of 2 encoders; name one of .*{second}"):
+    with pytest.raises(IndexMappingError, match=f"spans indices of 2 encoders; name one of .*{second}"):
         read_schema(client, f"{index}-alias")
 
 
@@ -294,7 +294,7 @@ def test_an_alias_of_two_scales_is_refused_by_readers_and_writers(
             client.indices.put_alias(index=name, name=alias)
         assert (read_weight_exponent(client, index), read_weight_exponent(client, second)) == (-120, 0)
         for read in (read_schema, read_weight_exponent, BulkWriter):
-            with pytest.raises(IndexMappingError, match=f"{alias} joins indices that store weights on different"):
+            with pytest.raises(IndexMappingError, match=f"{alias} spans indices that store weights on different"):
                 read(client, alias)
     finally:
         client.indices.delete(index=second)

@@ -120,7 +120,7 @@ def test_a_legacy_template_that_throws_documents_away_is_named_and_leaves_no_ind
     client: OpenSearch, index: str, fingerprint: EncoderFingerprint, legacy: Callable[[dict[str, Any]], str]
 ) -> None:
     name = legacy({"mappings": {"_source": {"enabled": False}}})
-    message = rf"would not keep its documents \(_source is disabled\)\. Template '{name}' applies to this name"
+    message = rf"would not store its documents \(_source is disabled\)\. Template '{name}' applies to this name"
     with pytest.raises(IndexMappingError, match=message):
         prepare_index(client, index, IndexMeta(fingerprint))
     assert not client.indices.exists(index=index)
@@ -135,7 +135,7 @@ def test_an_index_that_keeps_no_documents_is_refused(
     body["mappings"]["_source"] = {"enabled": False}
     client.indices.create(index=index, body=body)
     with pytest.raises(
-        IndexMappingError, match=rf"Index '{index}' does not keep its documents \(_source is disabled\)"
+        IndexMappingError, match=rf"Index '{index}' does not store its documents \(_source is disabled\)"
     ):
         existing_schema(client, index)
 
@@ -145,7 +145,7 @@ def test_an_index_that_no_node_may_hold_is_refused_with_the_reason_and_left_away
     client: OpenSearch, index: str, fingerprint: EncoderFingerprint, put: Put
 ) -> None:
     name = put({"settings": {"index.routing.allocation.require.box": "hot"}})
-    with pytest.raises(ClusterError, match=f"No node may hold .*box:\"hot\".* Index template '{name}' applies"):
+    with pytest.raises(ClusterError, match=f"No node can hold .*box:\"hot\".* Index template '{name}' applies"):
         prepare_index(client, index, IndexMeta(fingerprint))
     with pytest.raises(NotFoundError):
         client.indices.get(index=index)

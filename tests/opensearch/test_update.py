@@ -97,7 +97,7 @@ def test_a_document_that_is_not_there_is_a_dead_letter_or_made(
 ) -> None:
     change = Change("new", {"text": "mountains are high"})
     refused = updater(client, filled, encoder, dead_letters=tmp_path / "letters.jsonl").update([change])
-    assert refused.reasons == ("document 'new': the index does not hold it; an upsert would create it",)
+    assert refused.reasons == ("document 'new': the document does not exist; an upsert would create it",)
     letter = json.loads((tmp_path / "letters.jsonl").read_text())
     assert (letter["operation"], letter["upsert"]) == ("update", False)
     assert letter["change"] == {"_id": "new", "text": "mountains are high"}
@@ -158,7 +158,7 @@ def test_update_reads_changes_from_a_file(command: Command, client: OpenSearch, 
     assert result.exit_code == 3, result.output
     found = json.loads(result.stdout)
     assert (found["read"], found["indexed"], found["dead_lettered"]) == (4, 1, 3)
-    assert "changes.jsonl:2: has nothing but an '_id'" in result.stderr
+    assert "changes.jsonl:2: has only an '_id'" in result.stderr
     assert "changes.jsonl:4: '_id' is None" in result.stderr
     assert source(client, filled, "cats")["title"] == "Cats"
 
@@ -218,5 +218,5 @@ def test_an_index_that_is_not_there_has_nothing_to_delete(client: OpenSearch) ->
         count_matching(client, "never-made", clauses)
     with pytest.raises(IndexMappingError, match="There is no index 'never-made'"):
         delete_matching(client, "never-made", clauses)
-    with pytest.raises(ValueError, match="a deletion needs a filter"):
+    with pytest.raises(ValueError, match="this filter matches every document"):
         delete_matching(client, "never-made", [])

@@ -1,4 +1,4 @@
-"""Whether anything like Ray answers at an address: Ray itself tries for two minutes before it says so."""
+"""Check quickly that Ray answers at an address; Ray itself retries for two minutes."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from connector.errors import ClusterError
 
 _TIMEOUT_S = 3.0
 _FOUND_BY_RAY = ("auto", "local")
-# Ray speaks gRPC: what HTTP/2 begins with, and an empty frame of settings. The answer begins with such a frame as well.
+# Ray uses gRPC: the HTTP/2 preface and an empty SETTINGS frame. The reply begins with a SETTINGS frame.
 _HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
 _SETTINGS = 4
 
 
 def check_address(address: str | None) -> None:
-    """Ask an address, by default that of RAY_ADDRESS, whether a gRPC server is there. Without one, nothing is asked.
+    """Check that a gRPC server answers at an address (default RAY_ADDRESS); skipped without an address.
 
     Raises:
-        ClusterError: No such server answers within seconds, or the address is none.
+        ClusterError: No gRPC server answers within seconds, or the address is invalid.
     """
     named = address or os.environ.get("RAY_ADDRESS", "")
     if not named or named in _FOUND_BY_RAY:
@@ -30,13 +30,13 @@ def check_address(address: str | None) -> None:
         )
     try:
         with socket.create_connection((host.strip("[]"), int(port)), timeout=_TIMEOUT_S) as connection:
-            if os.environ.get("RAY_USE_TLS", "0") == "1":  # a certificate would be needed to ask further
+            if os.environ.get("RAY_USE_TLS", "0") == "1":  # further checks would need a certificate
                 return
             connection.sendall(_HELLO)
             answer = connection.recv(9)
     except OSError as error:
         raise ClusterError(
-            f"No Ray answers at {named} ({error.strerror or error}). Start one (`ray start --head`), or correct it."
+            f"No Ray cluster at {named} ({error.strerror or error}). Start one (`ray start --head`), or correct it."
         ) from error
     if len(answer) < 4 or answer[3] != _SETTINGS:
-        raise ClusterError(f"What answers at {named} is not Ray. Give the address that `ray start --head` shows.")
+        raise ClusterError(f"The server at {named} is not Ray. Give the address that `ray start --head` shows.")

@@ -1,4 +1,4 @@
-"""The same ingestion on Ray Data: actors read, encode and write, and the driver prepares the index and adds up."""
+"""Ingestion on Ray Data: actors read, encode and write; the driver prepares the index and sums the counts."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from connector.ingest.sample import MOST_DOCUMENTS, Sampled
 _log = getLogger("ksparse.ingest")
 
 _MOST_EMBEDDED = 50_000
-"""Documents that the driver embeds for a dictionary before the others begin."""
+"""Maximum number of documents that the driver embeds for a dictionary before the actors start."""
 
 if TYPE_CHECKING:
     from ray.data import Dataset
@@ -45,32 +45,32 @@ Records = Callable[[RecordMapper], Iterable[CorpusRecord]]
 
 @dataclass(frozen=True, kw_only=True)
 class RayIngest:
-    """An ingestion on a Ray cluster, for a corpus that would take one machine too long.
+    """An ingestion on a Ray cluster, for a corpus that is too large for one machine.
 
-    Ray Data spreads the work and runs again what a lost actor or machine was at; ids make that effectively-once. The
-    counts of a batch come back to the driver with its dead letters, once, so there is no folder to share for them.
+    Ray Data distributes the work and repeats the tasks of a lost actor or machine; ids make this effectively-once. Each
+    batch returns its counts and dead letters to the driver once, so no shared folder is needed for them.
 
-    Unlike on one machine, a repeated id is not refused, since no actor knows what the others read: the record that is
-    written last stays. Ids must be unique, or records carry a `_version`.
+    Unlike on one machine, a repeated id is not refused, since no actor knows the records of the others: the record
+    written last wins. Ids must be unique, or records must have a `_version`.
 
     Attributes:
-        index: To write; created if it does not exist.
-        connect: Makes a client, in the driver and in every actor. It reads its credentials where it runs: what it
-            holds itself is sent to all machines.
-        encoder: As for `load_encoder`, under the same name on every machine; if None, that of the index, and a
-            dictionary of its first documents for a new one.
-        k: Features kept per document, instead of the encoder's.
-        actors: How many encode and write at a time; each takes one CPU.
-        gpus_per_actor: At 0.5 two of them share one; 0 encodes on the CPU.
-        dead_letters: A file of the driver that what could not be indexed is appended to.
-        idf: As for `load_encoder`.
-        new: What the index becomes if it does not exist yet.
+        index: Name of the index; created if it does not exist.
+        connect: Creates a client, in the driver and in every actor. It should read credentials where it runs: its
+            captured values are sent to all machines.
+        encoder: As in `load_encoder`, with the same name on every machine; None uses that of the index, or builds a
+            dictionary for a new one.
+        k: Features kept per document; None uses the encoder's default.
+        actors: Number of actors, each with one CPU.
+        gpus_per_actor: GPUs per actor: 0.5 lets two actors share a GPU, 0 encodes on the CPU.
+        dead_letters: File of the driver to which failed records are appended.
+        idf: As in `load_encoder`.
+        new: Properties of a new index.
         generate_ids: Give a record without `_id` the SHA-256 of its content.
-        layout: Names of keys and columns, separator and encoding, where they are not as expected.
+        layout: Names of keys and columns, separator and encoding.
         batch_size: Texts per forward pass.
-        batch_rows: Rows of a dataset that are accounted for together.
-        chunk_size: Documents per request, at most.
-        max_in_flight: Requests of one actor at a time.
+        batch_rows: Rows of a dataset per batch.
+        chunk_size: Maximum documents per request.
+        max_in_flight: Concurrent requests per actor.
     """
 
     index: str
@@ -92,24 +92,24 @@ class RayIngest:
     def ingest_corpus(
         self, path: str | Path, *, format: Format | None = None, progress: Progress | None = None
     ) -> IngestResult:
-        """Ingest files that every machine sees under the same path.
+        """Ingest files that are available under the same path on every machine.
 
         Args:
             path: A file, a BEIR folder, or a folder with any number of corpus files.
-            format: Overrules the suffixes.
-            progress: Called with the number of records done.
+            format: Overrides the file suffixes.
+            progress: Called with the number of processed records.
 
         Raises:
-            ConnectorError: ray is not installed.
+            ConnectorError: Ray is not installed.
             CorpusError: The corpus cannot be read.
-            ClusterError, EncoderError, IndexMappingError, BulkWriteError: As `ingest_dataset`.
+            ClusterError, EncoderError, IndexMappingError, BulkWriteError: As in `ingest_dataset`.
         """
         ray = import_ray()
-        # A worker runs in a folder of its own.
+        # Workers run in another folder.
         path = path if str(path) == STANDARD_INPUT else Path(path).absolute()
         parts = list(split_corpus(path, format, layout=self.layout))
         _log.info("%s is read in %d parts by %d actors.", path, len(parts), self.actors)
-        # A task for each: it is what is done again when its actor dies.
+        # One task per part: a task is repeated when its actor dies.
         dataset = ray.data.from_items([part._asdict() for part in parts], override_num_blocks=max(1, len(parts)))
 
         def records(mapper: RecordMapper) -> Iterator[CorpusRecord]:
@@ -119,27 +119,26 @@ class RayIngest:
         return self._ingest(dataset, read_parts, records, rows=1, progress=progress)
 
     def ingest_dataset(self, dataset: Dataset, *, progress: Progress | None = None) -> IngestResult:
-        """Ingest whatever Ray Data reads, each row by the rules of a Parquet row.
+        """Ingest a Ray dataset; its rows are read like Parquet rows.
 
         Args:
-            dataset: With a column `text`, `_id` or `id` unless ids are generated, and the optional `title`,
-                `metadata` and `_version`; other columns become metadata.
-            progress: Called with the number of records done.
+            dataset: Columns: `text`, `_id` or `id` unless ids are generated, and optionally `title`, `metadata` and
+                `_version`; other columns become metadata.
+            progress: Called with the number of processed records.
 
         Raises:
-            ClusterError: The server is away, or an actor meets another one than the driver.
+            ClusterError: The server is unreachable, or an actor reaches another server than the driver.
             CorpusError: The dataset lacks a column.
-            EncoderError: The encoder cannot be loaded, or another one wrote the index.
+            EncoderError: The encoder cannot be loaded, or another encoder wrote the index.
             IndexMappingError: The index exists with another mapping.
-            BulkWriteError: The server takes no more, or Ray gives up. What was accepted stays indexed; the same again
-                is safe.
-            ValueError: The actors leave no CPU to read with.
+            BulkWriteError: A write failed, or Ray gave up. Accepted documents stay indexed; repeating is safe.
+            ValueError: The actors leave no CPU for reading.
         """
         cpus = import_ray().cluster_resources().get("CPU", 0.0)
         if self.actors > cpus - 1:
             raise ValueError(
-                f"{self.actors} actors leave none of Ray's {cpus:.0f} CPUs to the tasks that read, and both would wait "
-                "for ever; ask for fewer actors, or start more machines first."
+                f"{self.actors} actors leave none of Ray's {cpus:.0f} CPUs for reading, so the job would wait "
+                "forever; use fewer actors, or start more machines first."
             )
 
         def records(mapper: RecordMapper) -> Iterator[CorpusRecord]:
@@ -172,16 +171,14 @@ class RayIngest:
         return result
 
     def _prepare(self, client: OpenSearch, records: Records) -> None:
-        """Make the index unless it exists, with the statistics of the first documents."""
+        """Create the index unless it exists, calibrated on the first documents."""
         checker = RecordChecker(self.new.fields, generate_ids=self.generate_ids, refuse_repeated=False)
         beginning = Sampled(records(RecordMapper(checker, self.layout)))
 
         def sample(most: int = MOST_DOCUMENTS) -> list[str]:
             texts = beginning.sample(min(most, _MOST_EMBEDDED))
             if not texts:
-                raise CorpusError(
-                    f"There is no document to index among the first records; {self.index} was not created."
-                )
+                raise CorpusError(f"The first records contain no documents; {self.index} was not created.")
             return texts
 
         schema = read_schema(client, self.index)
@@ -203,26 +200,24 @@ class RayIngest:
 
 
 def import_ray() -> Any:  # noqa: ANN401
-    """Import Ray, with Ray Data.
+    """Import Ray and Ray Data.
 
     Raises:
-        ConnectorError: It is not installed.
+        ConnectorError: Ray is not installed.
     """
     try:
         import ray
         import ray.data
         import ray.exceptions
     except ImportError as error:
-        raise ConnectorError(
-            f"Ray is needed for many machines, and cannot be imported ({error}); pip install 'ksparse[ray]'."
-        ) from error
+        raise ConnectorError(f"Ray cannot be imported ({error}); pip install 'ksparse[ray]'.") from error
     return ray
 
 
 def _add_up(
     outcomes: Iterable[Mapping[str, Any]], dead_letters: Path | None, started: float, progress: Progress | None
 ) -> IngestResult:
-    """Sum the rows of the workers, and keep their dead letters as they come."""
+    """Sum the counts of the workers and append their dead letters."""
     totals = dict.fromkeys(COUNTS, 0)
     reasons: list[str] = []
     for outcome in outcomes:
@@ -233,7 +228,7 @@ def _add_up(
             file = LetterFile(dead_letters)
             file.append(outcome["letters"].encode())
             file.sync()
-        _log.debug("A batch is done: %s.", {name: int(outcome[name]) for name in COUNTS})
+        _log.debug("Batch finished: %s.", {name: int(outcome[name]) for name in COUNTS})
         if progress is not None:
             progress(totals["read"])
     return IngestResult(
@@ -245,12 +240,12 @@ def _add_up(
 
 
 def _cause_of(error: Exception) -> ConnectorError:
-    """The error of ours that ended a worker, or what Ray says."""
+    """The ConnectorError that ended a worker, or Ray's error."""
     cause = getattr(error, "cause", None)
     if isinstance(cause, ConnectorError):
         return cause
     last = (str(error).strip() or type(error).__name__).splitlines()[-1]
     return BulkWriteError(
-        f"Ray gives up ({type(error).__name__}: {last}). What was accepted stays indexed; run the same again; no "
-        "document is duplicated."
+        f"Ray gave up ({type(error).__name__}: {last}). Accepted documents stay indexed; rerun: no document is "
+        "duplicated."
     )

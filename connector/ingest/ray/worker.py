@@ -1,4 +1,4 @@
-"""What an actor of an ingestion on Ray does. Ray calls it; nothing here needs Ray, and no client or secret travels."""
+"""The actor of an ingestion on Ray. This module does not import Ray, and no client or secret is sent to it."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from connector.ingest.pipeline import IngestJob
 COUNTS = ("read", "indexed", "superseded", "dead_lettered")
 
 Read = Callable[[Any, RecordMapper], Iterator[CorpusRecord]]
-"""From a pyarrow table to records."""
+"""Reads records from a pyarrow table."""
 
 
 class WorkerSettings(Protocol):
-    """What a worker reads of a `RayIngest`; it is sent to every machine."""
+    """The attributes of `RayIngest` that workers read; sent to every machine."""
 
     @property
     def index(self) -> str: ...  # noqa: D102
@@ -53,9 +53,9 @@ class Worker:
     """An actor: loads the encoder once, then reads, encodes and writes batch by batch.
 
     Args:
-        job: What the driver was asked for.
-        uuid: Of the index that the driver prepared.
-        read: What the rows of a batch are.
+        job: Settings of the job.
+        uuid: UUID of the index that the driver prepared.
+        read: Reads records from a batch.
     """
 
     def __init__(self, job: WorkerSettings, uuid: str, read: Read) -> None:
@@ -65,14 +65,14 @@ class Worker:
         self._ready = False
 
     def __call__(self, table: Any) -> dict[str, list[Any]]:  # noqa: ANN401
-        """Ingest the records of a pyarrow table, and return one row: the counts, the reasons and the dead letters.
+        """Ingest the records of a pyarrow table; return one row with counts, reasons and dead letters.
 
         Raises:
-            ClusterError: This machine talks to another index than the driver.
+            ClusterError: This machine reaches another index than the driver.
             CorpusError, EncoderError, BulkWriteError: As in any ingestion.
         """
         if not self._ready:
-            # Not on construction: Ray reports the death of an actor then, and not what it died of.
+            # Not in the constructor: Ray would hide the cause of the error.
             self._prepare()
         checker = RecordChecker(self._fields, generate_ids=self._job.generate_ids, refuse_repeated=False)
         with TemporaryDirectory() as folder:
@@ -91,8 +91,8 @@ class Worker:
         schema = existing_schema(client, job.index)
         if read_uuid(client, job.index) != self._uuid:
             raise ClusterError(
-                f"{address_of(client)} has another index {job.index!r} than the one that the driver prepared; set the "
-                "same OPENSEARCH_URL on all machines."
+                f"Index {job.index!r} at {address_of(client)} is not the one that the driver prepared; set the same "
+                "OPENSEARCH_URL on all machines."
             )
         self._encoder = encoder_of(schema, load_index_encoder(client, schema, job.encoder))
         self._fields = tuple(schema.fields)
@@ -101,10 +101,10 @@ class Worker:
 
 
 def read_rows(table: Any, mapper: RecordMapper) -> Iterator[CorpusRecord]:  # noqa: ANN401
-    """Read the rows of a dataset by the rules of Parquet.
+    """Read the rows of a dataset like Parquet rows.
 
     Raises:
-        CorpusError: A column that is needed is missing.
+        CorpusError: A required column is missing.
     """
     reader = ArrowReader(table.schema, mapper, table="the dataset")
     before = 0
@@ -114,10 +114,10 @@ def read_rows(table: Any, mapper: RecordMapper) -> Iterator[CorpusRecord]:  # no
 
 
 def read_parts(table: Any, mapper: RecordMapper) -> Iterator[CorpusRecord]:  # noqa: ANN401
-    """Read the parts of files that the rows name.
+    """Read the file parts that the rows name.
 
     Raises:
-        CorpusError: A file cannot be read to the end of the part, or lacks a column.
+        CorpusError: A part cannot be read completely, or lacks a column.
     """
     for row in table.to_pylist():
         yield from read_part(Part(**row), mapper)
