@@ -143,7 +143,7 @@ def test_more_than_may_wait_are_refused_whole(batcher: Batcher[int, int], work: 
         await until_running(work)
         waiting = asyncio.ensure_future(batcher.submit([1, 2, 3, 4, 5]))
         await asyncio.sleep(0)
-        with pytest.raises(OverloadedError, match="5 texts wait .* 2 more would be above the limit of 6"):
+        with pytest.raises(OverloadedError, match="5 texts are queued .* 2 more would exceed the limit of 6"):
             await batcher.submit([6, 7])
         work.gate.set()
         return [*await asyncio.gather(first, waiting)]

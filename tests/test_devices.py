@@ -41,7 +41,7 @@ def test_fewer_texts_than_devices(encoder: TextEncoder) -> None:
 
 
 def test_devices_must_be_there(encoder: TextEncoder) -> None:
-    with pytest.raises(EncoderError, match="There is no device 'abacus' here"):
+    with pytest.raises(EncoderError, match="Device 'abacus' is not available"):
         SpreadEncoder(encoder, ["cpu", "abacus"])
-    with pytest.raises(ValueError, match="no device is named"):
+    with pytest.raises(ValueError, match="devices must name at least one"):
         SpreadEncoder(encoder, [])

@@ -91,7 +91,7 @@ def test_statistics_of_another_width_are_refused(encoder: TextEncoder) -> None:
     with pytest.raises(ValueError, match=rf"statistics of \(7,\) features do not fit {encoder.num_latents} of them"):
         encoder.with_statistics(other)
     assert adapt(encoder, other, None) is encoder
-    with pytest.raises(ValueError, match="texts must hold one document at least"):
+    with pytest.raises(ValueError, match="texts must contain at least one document"):
         encoder.measure_statistics([])
 
 

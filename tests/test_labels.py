@@ -77,7 +77,7 @@ def test_labels_are_kept_beside_the_head(tmp_path: Path) -> None:
     assert read_labels(tmp_path) == labels
     assert read_labels(tmp_path / "none") == ()
     (tmp_path / "labels.json").write_text("{}")
-    with pytest.raises(EncoderError, match=r"labels\.json holds no labels .* write it again with `ksparse label`"):
+    with pytest.raises(EncoderError, match=r"labels\.json is not a label file .* write it again with `ksparse label`"):
         read_labels(tmp_path)
 
 

@@ -104,7 +104,7 @@ def test_the_shipped_splade_goes_by_its_name_and_is_small() -> None:
 
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(EncoderError, match="holds neither a head .* nor a SparseEncoder"):
+    with pytest.raises(EncoderError, match="is neither a head .* nor a SparseEncoder"):
         load_encoder(str(tmp_path))
 
 
@@ -155,7 +155,7 @@ def test_a_broken_configuration_is_refused(head_folder: Path, tmp_path: Path) ->
 
 @pytest.mark.parametrize("device", ["tpu", "cuda:99", "nonsense"])
 def test_a_device_that_is_not_there_is_refused(head_folder: Path, device: str) -> None:
-    with pytest.raises(EncoderError, match=f"no device '{device}' here; leave it out"):
+    with pytest.raises(EncoderError, match=f"Device '{device}' is not available; leave it out"):
         load_encoder(str(head_folder), device=device)
 
 

@@ -72,7 +72,7 @@ def test_a_request_without_a_text_is_left_alone(query: dict[str, Any] | None) ->
 
 
 def test_two_texts_are_refused() -> None:
-    with pytest.raises(SearchError, match="A search has one text, this one has 2"):
+    with pytest.raises(SearchError, match="A search can have one text, this one has 2"):
         find_text({"query": {"bool": {"should": [TEXT, TEXT]}}})
 
 

@@ -53,7 +53,7 @@ def _summary(folder: Path, fitted: FittedHead) -> str:
     if before is None:
         return learned
     if before == after:
-        return f"{learned}; no better head was found, so the initial one is kept"
+        return f"{learned}; no better head than before was found, so the initial one is kept"
     return f"{learned}; before: {_figures(before)}"
 
 

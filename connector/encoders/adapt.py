@@ -1,4 +1,4 @@
-"""An encoder, told what an index keeps of it. Torch is not imported here."""
+"""Calibrate an encoder with the data stored in an index. Torch is not imported here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ E = TypeVar("E", "TextEncoder", "LightEncoder")
 
 
 def adapt(encoder: E, statistics: CorpusStatistics | None, code: RotatedCode | None) -> E:
-    """The encoder, told what an index keeps of it; as it is where that is nothing, or not of its sizes."""
+    """Return the encoder with an index's statistics and codes; unchanged if there are none or their sizes differ."""
     if encoder.statistics is None and encoder.is_splade and statistics is not None and not statistics.mean.size:
         encoder = encoder.with_idf()
     own = encoder.statistics

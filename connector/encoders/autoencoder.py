@@ -17,29 +17,29 @@ from connector.vectors.statistics import CorpusStatistics
 
 
 class KSparseAutoEncoder(WeightedModule):
-    """Turns `sentence_embedding` (n, dim) into k-sparse activations (n, num_features).
+    """Maps `sentence_embedding` (n, dim) to k-sparse activations (n, num_features).
 
-    activations = ReLU(TopK(W (x - mean) + b)), and, where a decoder is kept, reconstruction = activations @ D + c
+    activations = ReLU(TopK(W (x - mean) + b)), and, with a decoder, reconstruction = activations @ D + c
     (K-sparse encoder, Dobrynin 2025, Fig. 2 and 3; TopK after Makhzani and Frey, arXiv:1312.5663). The number of
     non-zero values is fixed at training time, so nothing needs to be zeroed afterwards. ReLU comes last because
-    `rank_features` holds positive weights only.
+    `rank_features` stores only positive weights.
 
-    Beyond the paper: the mean embedding of the documents may be taken off first, which spreads them over the latents
-    and leaves their order as it is; and the text's own tokens may compete with the latents for the k places, as
-    features `num_latents` + token id. Where thresholds are learned, k is the most that a text may keep, and what is
-    below them is 0.
+    Beyond the paper: the mean embedding of the documents can be subtracted first, which distributes them over more
+    latents and does not change the ranking; and the text's tokens can compete with the latents for the k places, as
+    features `num_latents` + token id. With learned thresholds, a text keeps at most k features, and values below the
+    threshold are 0.
 
     Args:
         dim: Width of the dense embedding.
         num_latents: Width of the latent space.
         k: Features kept per document, at most `num_latents`.
-        k_query: Features kept per query; `k` if None. Queries may be shorter: each feature is a clause to pay for.
-        with_decoder: Keep a decoder, as reconstruction (eq. 3) needs it. Search does not.
-        base_model: Name of the dense model that the weights were trained for.
-        lexical_config: Arguments of `LexicalFeatures`, None for latents alone.
-        thresholds_config: Arguments of `Thresholding`, None for k features of every text.
-        normalize: Scale the kept values to length 1. The distance loss (eq. 2) is divided by each vector's own length
-            and says nothing of lengths, which a dot product goes by.
+        k_query: Features kept per query; `k` if None. Fewer query features cost fewer clauses.
+        with_decoder: Keep a decoder, needed for reconstruction (eq. 3) but not for search.
+        base_model: Name of the dense model that the head was trained for.
+        lexical_config: Arguments of `LexicalFeatures`; None for latents only.
+        thresholds_config: Arguments of `Thresholding`; None keeps k features of every text.
+        normalize: Scale the kept values to unit length. The distance loss (eq. 2) is invariant to lengths, but a dot
+            product is not.
 
     Raises:
         ValueError: A size is below 1, or `k` is above `num_latents`.
@@ -85,32 +85,32 @@ class KSparseAutoEncoder(WeightedModule):
         self.decoder = nn.Linear(num_latents, dim) if with_decoder else None
 
     def build_encoder(self) -> nn.Module:
-        """The layer from embeddings to latents; other kinds of head have another one."""
+        """The layer from embeddings to latents; subclasses override it."""
         return nn.Linear(self.dim, self.num_latents)
 
     @property
     def lexical_config(self) -> dict[str, Any] | None:
-        """The arguments that make `lexical` again."""
+        """The arguments that recreate `lexical`."""
         return self.lexical.config if self.lexical is not None else None
 
     @property
     def thresholds_config(self) -> dict[str, Any] | None:
-        """The arguments that make `thresholds` again."""
+        """The arguments that recreate `thresholds`."""
         return self.thresholds.get_config_dict() if self.thresholds is not None else None
 
     @property
     def statistics(self) -> CorpusStatistics:
-        """What the head takes from a corpus rather than from training."""
+        """The statistics that the head takes from a corpus rather than from training."""
         mean, lexical = self.mean.cpu().numpy().copy(), self.lexical
         if lexical is None:
             return CorpusStatistics(mean, np.empty(0, np.float32))
         return CorpusStatistics(mean, lexical.token_weights.cpu().numpy().copy(), float(lexical.average_length))
 
     def use_statistics(self, statistics: CorpusStatistics) -> None:
-        """Take the statistics of another corpus.
+        """Use the statistics of another corpus.
 
         Raises:
-            ValueError: They are of another width.
+            ValueError: Their sizes differ.
         """
         num_tokens = self.lexical.num_tokens if self.lexical is not None else 0
         if statistics.mean.shape != (self.dim,) or statistics.token_weights.shape != (num_tokens,):
@@ -131,9 +131,9 @@ class KSparseAutoEncoder(WeightedModule):
     def activations(
         self, embeddings: Tensor, k: int, *, task: Task | None = None, tokens: TokenCounts | None = None
     ) -> Tensor:
-        """Keep the k strongest features of each text, all others 0: (n, num_features). See `strongest`."""
+        """Dense activations (n, num_features) with all but the k strongest set to 0. See `strongest`."""
         features, values = self.strongest(embeddings, k, task=task, tokens=tokens)
-        # Added, since unused token slots repeat a feature with the value 0.
+        # Scatter-add, since unused token slots repeat a feature with the value 0.
         return values.new_zeros(len(values), self.num_features).scatter_add(-1, features, values)
 
     def strongest(
@@ -150,14 +150,14 @@ class KSparseAutoEncoder(WeightedModule):
         Args:
             embeddings: (n, dim).
             k: Features kept, at most `num_latents`.
-            task: Tokens weigh differently in a "query".
-            tokens: Of the same texts. Without them, latents alone are kept.
-            candidates: Whether codes put the hits into order. It makes a difference to a dictionary alone.
+            task: "query" uses the query weights of tokens.
+            tokens: Tokens of the same texts; None keeps latents only.
+            candidates: Whether hits are rescored by codes; affects only dictionaries.
 
         Returns:
-            Features int64 (n, k) and values (n, k), strongest first; values that would be negative are 0. A feature
-            may occur again with the value 0. Gradients flow through the kept values. Outside of training, a text of
-            which nothing is positive keeps its strongest feature with the value `LEAST_VALUE`.
+            Features int64 (n, k) and values (n, k), strongest first; negative values are set to 0. A feature may repeat
+            with the value 0. Gradients flow through the kept values. Outside of training, a text without positive
+            values keeps its strongest feature with the value `LEAST_VALUE`.
         """
         centred = embeddings - self.mean
         values, latents = _StrongestLatents.apply(centred, self.encoder.weight, self.encoder.bias, k)
@@ -181,10 +181,10 @@ class KSparseAutoEncoder(WeightedModule):
         """Replace `sentence_embedding` by the activations; keep the dense one as `dense_embedding`.
 
         Args:
-            features: Holds `sentence_embedding` (n, dim) and, for tokens, `input_ids` and `attention_mask`.
-            task: "query" keeps `k_query` latents, anything else `k`.
-            max_active_dims: Keeps that many instead.
-            **kwargs: Meant for other modules.
+            features: `sentence_embedding` (n, dim) and, for tokens, `input_ids` and `attention_mask`.
+            task: "query" keeps `k_query` features, anything else `k`.
+            max_active_dims: Overrides this number.
+            **kwargs: Ignored; for other modules.
         """
         embeddings = features["sentence_embedding"]
         k = max_active_dims or (self.k_query if task == "query" else self.k)
@@ -197,23 +197,23 @@ class KSparseAutoEncoder(WeightedModule):
         return features
 
     def tokens_of(self, features: Mapping[str, Any]) -> TokenCounts | None:
-        """Count what the tokenizer left, where tokens are features."""
+        """Count the tokens, if tokens are features."""
         return count_tokens(features["input_ids"], features["attention_mask"]) if self.lexical is not None else None
 
     def get_embedding_dimension(self) -> int:
-        """Width of the output, of which at most `k` values are not zero."""
+        """Width of the output, of which at most `k` values are nonzero."""
         return self.num_features
 
 
 def _with_a_feature(values: Tensor) -> Tensor:
-    """Let every text have a feature: one without could neither be indexed nor found."""
+    """Give every text at least one feature: otherwise it could not be indexed or found."""
     empty = (values <= 0).all(dim=-1, keepdim=True)
     first = torch.where(empty, LEAST_VALUE, values[:, :1])
     return torch.cat([first, values[:, 1:]], dim=1)
 
 
 class _StrongestLatents(torch.autograd.Function):
-    """TopK(x W^T + b), differentiated without a dense (n, num_latents) gradient: half the time of a step."""
+    """TopK(x W^T + b) without a dense (n, num_latents) gradient, which halves the step time."""
 
     @staticmethod
     def forward(

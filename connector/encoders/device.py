@@ -1,4 +1,4 @@
-"""Which device to compute on."""
+"""Choose the device."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from connector.errors import EncoderError
 
 
 def choose_device(name: str | None = None) -> str:
-    """Return the device asked for, or the best one there is: cuda, else mps, else cpu.
+    """Return the given device, or the best available one: cuda, else mps, else cpu.
 
     Raises:
-        EncoderError: There is no such device here.
+        EncoderError: The device is not available.
     """
     if name is None:
         return get_device_name()
     try:
         torch.empty(1, device=name)
-    # A name that torch does not know is a RuntimeError, CUDA that is not built in an AssertionError.
+    # Torch raises RuntimeError for an unknown name and AssertionError if built without CUDA.
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise EncoderError(f"There is no device {name!r} here; leave it out to use {get_device_name()!r}.") from error
+        raise EncoderError(f"Device {name!r} is not available; leave it out to use {get_device_name()!r}.") from error
     return name

@@ -1,4 +1,4 @@
-"""One encoder on several devices: what to take where a machine has more GPUs than one."""
+"""Run one encoder on several devices."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from connector.vectors.top_k import stack
 class SpreadEncoder:
     """Encodes documents on several devices at once, each with a copy of the model; queries on the first.
 
-    Documents are dealt out by length, so that all devices have the same to do. Vectors are those of one device, but for
-    the last bits of a float.
+    Documents are distributed by length, so that all devices have equal work. Vectors equal those of one device up to
+    rounding.
 
     Args:
-        encoder: Calibrated already; it stays on its device.
-        devices: Such as "cuda:0", "cuda:1"; one that is named twice gets two copies.
+        encoder: A calibrated encoder; it stays on its device.
+        devices: E.g. "cuda:0", "cuda:1"; a device that is named twice gets two copies.
 
     Raises:
-        EncoderError: There is no such device here.
-        ValueError: No device is named.
+        EncoderError: A device is not available.
+        ValueError: No device is given.
     """
 
     def __init__(self, encoder: TextEncoder, devices: Sequence[str]) -> None:
         if not devices:
-            raise ValueError("no device is named; give at least one.")
+            raise ValueError("devices must name at least one device.")
         self._encoder = encoder
         self._copies = [encoder.on_device(choose_device(device)) for device in devices]
         self._pool = ThreadPoolExecutor(len(devices), "device")
 
     @property
     def fingerprint(self) -> EncoderFingerprint:
-        """Of the encoder: where it runs does not matter."""
+        """The encoder's fingerprint, independent of devices."""
         return self._encoder.fingerprint
 
     def encode_document(self, texts: Sequence[str], *, batch_size: int = 32) -> SparseVectors:
-        """Encode n documents; the rest as for `TextEncoder.encode_document`."""
+        """Encode n documents; see `TextEncoder.encode_document`."""
         if isinstance(texts, str):
             raise ValueError("texts must be a sequence of strings, got a single string; put it in a list.")
         order = np.argsort([-len(text) for text in texts], kind="stable")
@@ -57,5 +57,5 @@ class SpreadEncoder:
         return stack(parts).take(np.argsort(np.concatenate(shares)))
 
     def encode_query(self, texts: Sequence[str], *, batch_size: int = 32, k: int | None = None) -> SparseVectors:
-        """Encode n queries; the rest as for `TextEncoder.encode_query`."""
+        """Encode n queries; see `TextEncoder.encode_query`."""
         return self._copies[0].encode_query(texts, batch_size=batch_size, k=k)

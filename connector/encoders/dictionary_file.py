@@ -1,4 +1,4 @@
-"""A dictionary as one safetensors file, configuration included, for places that are no folder."""
+"""Serialize a dictionary with its configuration as one safetensors file."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _CONFIG = "config"
 
 
 def pack_dictionary(head: TwoLevelDictionary) -> bytes:
-    """Write a dictionary, its weights as `TwoLevelDictionary.half_weights` has them."""
-    # Tensors have no header of their own in front: the configuration is the first of them.
+    """Serialize a dictionary with the weights of `TwoLevelDictionary.half_weights`."""
+    # The configuration is stored as the first tensor.
     config = torch.frombuffer(bytearray(json.dumps(head.get_config_dict()).encode()), dtype=torch.uint8)
     return save(head.half_weights() | {_CONFIG: config})
 
 
 def unpack_dictionary(data: bytes) -> TwoLevelDictionary:
-    """Read what `pack_dictionary` wrote; the encoder has the same fingerprint as before.
+    """Deserialize a dictionary; the encoder's fingerprint is unchanged.
 
     Raises:
-        EncoderError: It is damaged, or of a newer version.
+        EncoderError: The data is damaged, or a newer version wrote it.
     """
     try:
         weights = load(data)

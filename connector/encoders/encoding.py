@@ -1,4 +1,4 @@
-"""Texts through the dense model and its head, a batch at a time."""
+"""Encode texts in batches with the dense model and its head."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from connector.vectors.storage import SMALLEST_WEIGHT
 from connector.vectors.top_k import stack
 
 _BLOCK = 2_048
-"""Embeddings per pass of a head alone."""
+"""Embeddings per forward pass of a head."""
 
 _AHEAD = 4
-"""Batches tokenized while others are computed."""
+"""Batches that are tokenized ahead."""
 
 Strongest = tuple[torch.Tensor, torch.Tensor]
 """Features and values, strongest first, both (rows, kept)."""
 
 
 class DenseEncoding:
-    """A dense model and the head behind it.
+    """A dense model with a head.
 
-    With a head of ours nothing as wide as the latents is made beside the product with its weights.
+    Apart from the product with the head's weights, no array as wide as the latents is created.
 
     Args:
-        model: Both; its tokenizer and prompts are used.
+        model: The whole model; its tokenizer and prompts are used.
         head: Its last module.
-        dense: Runs what is in front of the head.
-        query_model: Embeds queries in the place of the dense model.
+        dense: Runs the modules before the head.
+        query_model: Embeds queries instead of the dense model.
     """
 
     def __init__(
@@ -58,12 +58,12 @@ class DenseEncoding:
     def encode(
         self, texts: Sequence[str], task: Task, k: int | None, batch_size: int, *, dense: bool
     ) -> tuple[SparseVectors, NDArray[np.float32]]:
-        """Sparse vectors, and the embeddings that they come from if `dense`."""
+        """Return sparse vectors and, if `dense`, the embeddings."""
         kept = min(k or self._head.k, self._head.num_latents)
         candidates = dense and task == "query"
         stand_in = self._query_model if task == "query" else None
         batches = _batches(self._model, texts, task, batch_size, stand_in)
-        # A model that stands in is quick, and what it returns goes through the rest as it is.
+        # A query model is fast, and its output goes through the head like that of the dense model.
         run = self._dense if stand_in is None else TorchModel([])
         order, made, embedded = [], [], []
         for batch, embeddings in run.embed(batches):
@@ -80,7 +80,7 @@ class DenseEncoding:
         return vectors, np.concatenate(joined)[_back(order)] if dense else joined[0]
 
     def embed(self, texts: Sequence[str], task: Task, batch_size: int) -> NDArray[np.float32]:
-        """The embeddings of the dense model: (n, dim)."""
+        """Embeddings of the dense model: (n, dim)."""
         return embed_texts(self._model, self._dense, texts, task, batch_size, dim=self._head.dim)
 
     def sparsify(
@@ -92,10 +92,10 @@ class DenseEncoding:
         *,
         candidates: bool,
     ) -> SparseVectors:
-        """Run the head alone.
+        """Run only the head.
 
         Raises:
-            ValueError: The shapes do not fit, or texts that a head with lexical features needs are missing.
+            ValueError: The shapes do not match, or a head with lexical features gets no texts.
         """
         head = self._head
         if embeddings.ndim != 2 or embeddings.shape[1] != head.dim:
@@ -131,16 +131,16 @@ def embed_texts(
     dim: int,
     progress: Callable[[float], None] | None = None,
 ) -> NDArray[np.float32]:
-    """Run a dense model alone: (n, dim).
+    """Embed texts with a dense model: (n, dim).
 
     Args:
-        model: Its tokenizer and prompts are used.
+        model: The model; its tokenizer and prompts are used.
         dense: Runs it.
         texts: A sequence even for one text.
-        task: Whose prompt is put in front; None for no prompt.
-        batch_size: As for `TextEncoder.encode_document`.
-        dim: Of the embeddings.
-        progress: Told the share that is done, after each batch.
+        task: Task whose prompt is prepended; None for no prompt.
+        batch_size: As in `TextEncoder.encode_document`.
+        dim: Width of the embeddings.
+        progress: Called with the completed fraction after each batch.
     """
     outputs, done = np.empty((len(texts), dim), dtype=np.float32), 0
     for batch, embeddings in dense.embed(_batches(model, texts, task, batch_size, None)):
@@ -152,11 +152,11 @@ def embed_texts(
 
 
 class PlainEncoding:
-    """A model that is not a dense model with a head of ours: SPLADE, CSR.
+    """Any other sparse model: SPLADE, CSR.
 
     Args:
-        model: As it is.
-        on_cpu: Makes the same vectors; on a CPU in a third of the time.
+        model: The model.
+        on_cpu: Returns an equivalent model that takes a third of the time on a CPU.
     """
 
     def __init__(self, model: SparseEncoder, on_cpu: Callable[[], SparseEncoder]) -> None:
@@ -164,7 +164,7 @@ class PlainEncoding:
         self._on_cpu = on_cpu
 
     def encode(self, texts: Sequence[str], task: Task, k: int | None, batch_size: int) -> SparseVectors:
-        """Sparse vectors: all features above 0 if `k` is None."""
+        """Return sparse vectors; all features above 0 if `k` is None."""
         model = self._on_cpu() if self._model.device.type == "cpu" else self._model
         kwargs: dict[str, Any] = {"task": task} if k is None else {"task": task, "max_active_dims": k}
         order, made = [], []
@@ -191,9 +191,9 @@ def _batches(
     batch_size: int,
     stand_in: SentenceTransformer | None,
 ) -> Iterator[Batch]:
-    """Yield tokenized batches, and tokenize the next ones meanwhile.
+    """Yield tokenized batches while the next ones are tokenized in a thread.
 
-    The tokens come with the embedding of a model that stands in for the dense one, if there is such a model.
+    With a query model, batches also contain its embeddings.
     """
     longest = model.max_seq_length
     prompt = model.prompts.get(task or "") or None
@@ -208,14 +208,14 @@ def _batches(
 
     parts = list(rows_by_length(texts, batch_size, longest))
     batches = map(tokenized, parts)
-    # A thread costs more than it gains where there is nothing to do meanwhile.
+    # For a single batch, a thread would only cost time.
     return prefetched(batches, _AHEAD) if len(parts) > 1 else batches
 
 
 def _stacked(order: Sequence[NDArray[np.int64]], made: Iterable[Strongest], width: int) -> SparseVectors:
-    """The vectors of all batches, in the order of the texts.
+    """Combine the vectors of all batches in the order of the texts.
 
-    Called at the end: every copy waits until the device has done all that it was asked before.
+    Called at the end, since each copy from the device waits for all its previous work.
     """
     stacked = stack([_to_vectors(*each) for each in made], width=width)
     return stacked.take(_back(order)) if order else stacked

@@ -1,4 +1,4 @@
-"""An encoder in a folder that is used without torch and sentence-transformers."""
+"""Export an encoder for use without torch and sentence-transformers."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from connector.errors import EncoderError
 
 
 def export_encoder(encoder: TextEncoder, folder: Path) -> None:
-    """Write tokenizer, graph, configuration and head; a dictionary stays with the index that it belongs to.
+    """Write tokenizer, graph, configuration and head; a dictionary stays in its index.
 
     Args:
-        encoder: Run by OpenVINO.
-        folder: Must not exist, or be empty.
+        encoder: An encoder with the OpenVINO backend.
+        folder: Output folder; must not exist or be empty.
 
     Raises:
-        EncoderError: The encoder is run by torch, its head needs torch, or the folder holds something.
+        EncoderError: The encoder runs on torch, its head needs torch, or the folder is not empty.
     """
     head, graph = encoder.head, encoder.graph_folder
     if head is None or graph is None:
         raise EncoderError(
-            "only a dense model with a K-sparse head that OpenVINO runs can be exported: install ksparse[cpu], and "
-            "leave KSPARSE_BACKEND and --device out."
+            "only a dense model with a K-sparse head on the OpenVINO backend can be exported: install ksparse[cpu], "
+            "and leave KSPARSE_BACKEND and --device out."
         )
     if encoder.query_model is not None:
         raise EncoderError("an encoder with a query model cannot be exported.")
     to_head(head.get_config_dict(), {})
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise EncoderError(f"{folder} exists already; name a folder that does not.")
+        raise EncoderError(f"{folder} already exists; name a new folder.")
     folder.parent.mkdir(parents=True, exist_ok=True)
     new = Path(tempfile.mkdtemp(dir=folder.parent))
     try:

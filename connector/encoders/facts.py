@@ -1,4 +1,4 @@
-"""What can be said of an encoder without encoding anything."""
+"""Properties of an encoder."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from connector.vectors.statistics import CorpusStatistics
 
 
 class ModelFacts:
-    """A `SparseEncoder`, how many features of a text it keeps, and what they are.
+    """A `SparseEncoder` with the number and meaning of its features.
 
     Args:
         model: Any `SparseEncoder` of sentence-transformers.
-        k: Features kept per document; None as for `TextEncoder`.
-        k_query: Features kept per query; None as for `TextEncoder`.
-        base_model: The name to record in the fingerprint; the model's own if None.
-        revision: The revision to record in the fingerprint.
-        labels: The terms of each latent.
+        k: Features kept per document; None as in `TextEncoder`.
+        k_query: Features kept per query; None as in `TextEncoder`.
+        base_model: Name for the fingerprint; None uses the model's name.
+        revision: Revision for the fingerprint.
+        labels: Terms of each latent.
 
     Raises:
         ValueError: `k` or `k_query` is below 1.
@@ -58,24 +58,24 @@ class ModelFacts:
 
     @property
     def head(self) -> KSparseAutoEncoder | None:
-        """The TopK autoencoder, or None where the model is of another kind (SPLADE, CSR)."""
+        """The TopK autoencoder; None for other models (SPLADE, CSR)."""
         return self._head
 
     @property
     def has_dictionary(self) -> bool:
-        """Whether its features are cells of a corpus, which belong to the index of that corpus."""
+        """Whether the head is a dictionary, which belongs to one index."""
         return isinstance(self._head, TwoLevelDictionary)
 
     @property
     def needs_dictionary(self) -> bool:
-        """Whether it is a dense model alone, for which a new index builds a dictionary."""
+        """Whether it is a dense model without a head, for which a new index builds a dictionary."""
         return isinstance(self._head, UnbuiltDictionary)
 
     @property
     def k_candidates(self) -> int | None:
-        """Features kept of a query whose hits are rescored by codes: they have to find candidates, not to order them.
+        """Features per query if hits are rescored by codes; they only find candidates.
 
-        Cells of a dictionary and a few rare tokens, or half of a query's features; None where the model says no
+        Cells of a dictionary and a few rare tokens, or half of a query's features; None if the model has no fixed
         number.
         """
         if isinstance(self._head, TwoLevelDictionary):
@@ -84,32 +84,32 @@ class ModelFacts:
 
     @property
     def is_splade(self) -> bool:
-        """Whether its features are tokens that a masked-language model predicts."""
+        """Whether it is a SPLADE model, whose features are tokens."""
         return any(isinstance(module, SpladePooling) for module in self.model)
 
     @property
     def statistics(self) -> CorpusStatistics | None:
-        """What the model knows of the corpus; None where it has neither a head nor `QueryIdf`."""
+        """The corpus statistics of the model; None if it has neither a head nor `QueryIdf`."""
         return self._told.statistics if self._told is not None else None
 
     @property
     def num_latents(self) -> int:
         """Width of the encoder's output."""
-        # The given model does not know its own width if it is a SPLADE that never encoded anything.
+        # A SPLADE does not know its width before it has encoded anything.
         return int(self._max_logit_model.get_embedding_dimension() or 0)
 
     @property
     def max_seq_length(self) -> int | None:
-        """Tokens after which a text is cut."""
+        """Tokens after which texts are truncated; None for no limit."""
         return cast("int | None", self.model.max_seq_length)
 
     def count_tokens(self, text: str) -> int:
-        """Tokens of a text as the model reads it, special ones included."""
+        """Number of tokens of a text, including special tokens."""
         return len(self.model.tokenizer(text, truncation=False, verbose=False)["input_ids"])
 
     @cached_property
     def fingerprint(self) -> EncoderFingerprint:
-        """Hashes every tensor once (90 MB in 0.1 s) and remembers the result."""
+        """The fingerprint; cached, since hashing all tensors takes 0.1 s for 90 MB."""
         return EncoderFingerprint(
             base_model=self._base_model,
             revision=self._revision,
@@ -122,10 +122,10 @@ class ModelFacts:
         )
 
     def label(self, feature: str) -> str:
-        """What a feature stands for: a quoted token, or the terms of a latent; empty if it has no label.
+        """Return the label of a feature: a quoted token or the terms of a latent; empty without a label.
 
         Args:
-            feature: Its name in the index.
+            feature: Name of the feature in the index.
         """
         number, latents = int(feature), self._head.num_latents if self._head is not None else 0
         if number < latents:
@@ -137,7 +137,7 @@ class ModelFacts:
 
     @cached_property
     def _max_logit_model(self) -> SparseEncoder:
-        """The same model; a SPLADE with the cheaper pooling."""
+        """The model, with cheaper pooling if it is a SPLADE."""
         return with_max_logit_pooling(self.model)
 
     @property
@@ -145,7 +145,7 @@ class ModelFacts:
         return {task: prompt for task, prompt in sorted(self.model.prompts.items()) if prompt}
 
     def _dense_modules(self) -> list[Any]:
-        """The modules in front of the head."""
+        """The modules before the head."""
         head = self._require_head()
         return [module for module in self.model if module is not head]
 

@@ -1,4 +1,4 @@
-"""What tells one model from another: a digest over its weights."""
+"""Digest of a model's weights, which identifies it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from connector.encoders.thresholds import Thresholding, TopKMasking
 
 
 def hash_weights(model: SparseEncoder, head: KSparseAutoEncoder | None) -> str:
-    """SHA-256 over every tensor of a model and over those settings of its head that change what it returns."""
+    """SHA-256 over all tensors of a model and the settings of its head that affect documents."""
     digest = hashlib.sha256()
     if head is not None and head.lexical_config is not None:
         digest.update(json.dumps(head.lexical_config, sort_keys=True).encode())
@@ -32,21 +32,21 @@ def hash_weights(model: SparseEncoder, head: KSparseAutoEncoder | None) -> str:
 
 
 def update_by_tensors(digest: Any, tensors: Mapping[str, Tensor]) -> None:  # noqa: ANN401 - hashlib names no type
-    """Add names, shapes and values of tensors to a digest, in the order of their names."""
+    """Add names, shapes and values of tensors to a digest, sorted by name."""
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name}:{tuple(tensor.shape)}:".encode())
         digest.update(values_of(tensor))
 
 
 def values_of(tensor: Tensor) -> bytes:
-    """The values of a tensor, in single precision unless they are bytes."""
+    """The values of a tensor as bytes, in single precision unless they are integers of one byte."""
     if tensor.dtype is not torch.uint8:
         tensor = tensor.float()
     return tensor.detach().cpu().contiguous().numpy().tobytes()
 
 
 def pooling_of(model: BaseModel) -> str:
-    """How tokens become one vector, such as `mean` or `max/relu`."""
+    """The pooling of a model, e.g. `mean` or `max/relu`."""
     pooling = next((module for module in model if "Pooling" in type(module).__name__), None)
     mode = getattr(pooling, "pooling_mode", None) or getattr(pooling, "pooling_strategy", None)
     activation = getattr(pooling, "activation_function", None)
@@ -54,12 +54,12 @@ def pooling_of(model: BaseModel) -> str:
 
 
 def name_of(model: SparseEncoder) -> str:
-    """The name that a model was loaded by, as far as it knows."""
+    """The name by which a model was loaded, if known."""
     card = model.model_card_data
     return str(getattr(card, "base_model", None) or getattr(model.transformers_model, "name_or_path", "") or "unnamed")
 
 
 def _config_of(module: Module) -> dict[str, Any]:
-    """What a document's features depend on: not the dense model's name, and not what queries alone use."""
+    """Settings that affect documents: without the dense model's name and query-only settings."""
     left_out = ("base_model", *QUERY_ONLY)
     return {name: value for name, value in module.get_config_dict().items() if name not in left_out}

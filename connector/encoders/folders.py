@@ -1,4 +1,4 @@
-"""Where encoders lie: heads and models inside this package, and folders. Torch is not imported here."""
+"""Locate encoders: shipped ones in this package, and folders. Torch is not imported here."""
 
 from __future__ import annotations
 
@@ -9,40 +9,40 @@ from pathlib import Path
 from connector.errors import EncoderError
 
 DEFAULT_ENCODER = "all-MiniLM-L6-v2"
-"""The shipped head: documents 64 and queries 32 of its latents, over the dense model of that name."""
+"""The shipped head on the dense model of that name: 64 features per document, 32 per query."""
 
 QUERY_MODEL = "query_model"
-"""Folder inside of a head's, of a model that embeds queries in the dense model's place."""
+"""Subfolder of a head for the query model."""
 
 
 def shipped_heads() -> dict[str, Path]:
-    """Return the heads inside this package, from name to folder."""
+    """Return the folders of shipped heads by name."""
     return {name: folder for name, folder in shipped_encoders().items() if is_head(folder)}
 
 
 def shipped_encoders() -> dict[str, Path]:
-    """Return the heads and the whole models inside this package, from name to folder."""
+    """Return the folders of shipped heads and complete models by name."""
     folders = sorted(Path(str(resources.files("connector"))).glob("heads/*/"))
     return {folder.name: folder for folder in folders if is_head(folder) or (folder / "modules.json").is_file()}
 
 
 def encoder_folder(name: str) -> Path:
-    """Return where a shipped encoder lies, or the path that any other name would be."""
+    """Return the folder of a shipped encoder, or the name as a path."""
     return shipped_encoders().get(name, Path(name))
 
 
 def lasting_name(name: str) -> str:
-    """A name by which the same encoder is loaded from any folder of this machine."""
+    """Return a name that loads the same encoder from any working directory."""
     if name in shipped_encoders() or not Path(name).exists():
         return name
     return str(Path(name).resolve())
 
 
 def is_head(folder: Path) -> bool:
-    """Whether a folder holds a head alone.
+    """Whether a folder contains a head without its dense model.
 
     Raises:
-        EncoderError: Its configuration cannot be read.
+        EncoderError: Its configuration is not valid JSON.
     """
     config = folder / "config.json"
     if not config.is_file():

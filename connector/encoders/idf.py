@@ -1,4 +1,4 @@
-"""Queries weighed by how rare their features are in the corpus that is searched."""
+"""Weight query features by their IDF in the searched corpus."""
 
 from __future__ import annotations
 
@@ -19,13 +19,12 @@ class QueryIdf(WeightedModule):
 
     IDF is divided by its maximum; without statistics, weights are unchanged.
 
-    A SPLADE learns how much a feature tells from the texts that it was trained on. In another corpus other features are
-    common: each of them is read for a large share of the documents and tells little. The idf of features, measured on a
-    sample of the documents as the model encodes them (`CorpusStatistics.measure_features`), says which. Documents stay
-    as they are.
+    A SPLADE learns feature weights on its training texts. In another corpus, other features are common: they have long
+    posting lists and little information. The IDF of features is measured on a sample of encoded documents
+    (`CorpusStatistics.measure_features`). Documents are not changed.
 
     Args:
-        width: Features of the model's output.
+        width: Width of the model's output.
     """
 
     config_keys = ["width"]
@@ -40,15 +39,15 @@ class QueryIdf(WeightedModule):
 
     @property
     def statistics(self) -> CorpusStatistics:
-        """The roots of idf; until anything is known, all features are as rare as each other."""
+        """Square roots of the IDF; equal for all features until measured."""
         return CorpusStatistics.of_features(self.token_weights.cpu().numpy().copy())
 
     @torch.no_grad()
     def use_statistics(self, statistics: CorpusStatistics) -> None:
-        """Take the statistics of another corpus.
+        """Use the statistics of another corpus.
 
         Raises:
-            ValueError: They are not of so many features.
+            ValueError: The number of features differs.
         """
         if statistics.token_weights.shape != (self.width,):
             raise ValueError(
@@ -59,7 +58,7 @@ class QueryIdf(WeightedModule):
     def forward(
         self, features: dict[str, Tensor | Any], task: Task | None = None, **kwargs: Any
     ) -> dict[str, Tensor | Any]:
-        """Weigh the embeddings of queries; `kwargs` are meant for other modules."""
+        """Weight the embeddings of queries; `kwargs` are ignored."""
         if task == "query":
             idf = self.token_weights.square()
             features["sentence_embedding"] = features["sentence_embedding"] * (idf / idf.max().clamp_min(1e-6))
@@ -67,16 +66,16 @@ class QueryIdf(WeightedModule):
 
 
 def with_query_idf(splade: SparseEncoder) -> list[nn.Module]:
-    """The modules of a SPLADE with one that weighs queries by idf behind its pooling, before any threshold.
+    """Insert `QueryIdf` after the pooling of a SPLADE, before thresholds; return the modules.
 
     Raises:
-        ValueError: The model is not a SPLADE, or has such a module already.
+        ValueError: The model is not a SPLADE, or already has `QueryIdf`.
     """
     modules: list[nn.Module] = list(splade)
     places = [place for place, module in enumerate(modules) if isinstance(module, SpladePooling)]
     if len(places) != 1 or any(isinstance(module, QueryIdf) for module in modules):
         names = ", ".join(type(module).__name__ for module in modules)
         raise ValueError(f"the queries of a SPLADE can be weighted by IDF once; this model has {names}.")
-    # A SPLADE that was never saved does not know how wide it is.
+    # A SPLADE that was never saved does not know its width.
     width = int(splade.encode_document(["width"]).shape[1])
     return [*modules[: places[0] + 1], QueryIdf(width).to(splade.device), *modules[places[0] + 1 :]]

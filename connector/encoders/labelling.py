@@ -1,4 +1,4 @@
-"""Find the terms that latents stand for, and measure how well they say when a latent fires."""
+"""Label latents with terms, and measure how well the terms predict activations."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from connector.types import SparseVectors
 _TERM = r"(?u)\b[^\W\d_][\w'-]+\b"
 _MOST_TERMS = 100_000
 _BLOCK = 1_024
-"""Latents at a time: 16,384 times all terms would be gigabytes."""
+"""Latents per block: a matrix of all latents and terms would take gigabytes."""
 
 
 def label_latents(
     texts: Sequence[str], vectors: SparseVectors, num_latents: int, *, num_terms: int = 5, strongest: int = 100
 ) -> Labels:
-    """Name each latent by the terms that its strongest documents have and others lack.
+    """Label each latent with terms that distinguish its strongest documents from others.
 
     A term t of latent c scores p(t|c) log(p(t|c) / p(t)), its part of the divergence between the latent's documents,
-    weighted by how much they activate it, and all: like c-TF-IDF, it wants terms that are both frequent here and rare
-    elsewhere, but a term that is as frequent everywhere gets nothing.
+    weighted by activation, and all documents: like c-TF-IDF it prefers terms that are frequent here and rare
+    elsewhere, but a term that is equally frequent everywhere scores 0.
 
     Args:
         texts: n documents.
-        vectors: The same, encoded; features from `num_latents` on are tokens and name themselves.
-        num_latents: How many to name.
-        num_terms: At most, for each.
-        strongest: Documents at most that a latent is named by.
+        vectors: Their vectors; features from `num_latents` on are tokens and need no label.
+        num_latents: Number of latents.
+        num_terms: Maximum terms per latent.
+        strongest: Maximum documents per latent.
     """
     counter = CountVectorizer(
         binary=True, token_pattern=_TERM, min_df=min(3, len(texts)), max_features=_MOST_TERMS, dtype=np.float32
@@ -60,14 +60,14 @@ def measure_labels(
     """Measure on held-out documents how well labels predict which latents fire.
 
     Args:
-        labels: Of each latent.
+        labels: Label of each latent.
         texts: n documents.
-        vectors: The same, encoded.
-        fewest: Documents that a latent must fire in to be judged.
-        seed: Of the shuffle.
+        vectors: Their vectors.
+        fewest: Minimum number of documents in which a latent must fire to be evaluated.
+        seed: Random seed of the shuffled baseline.
 
     Raises:
-        EncoderError: No latent fires in so many.
+        EncoderError: No labelled latent fires in that many documents.
     """
     fires = _fires(vectors, len(labels))
     terms = sorted({term for label in labels for term in label})
@@ -89,7 +89,7 @@ def measure_labels(
 
 
 def _strongest_documents(vectors: SparseVectors, num_latents: int, strongest: int) -> csr_matrix:
-    """A row for each latent: its strongest documents, weighing 1 together."""
+    """One row per latent: the normalized weights of its strongest documents."""
     kept = (vectors.weights > 0) & (vectors.features < num_latents)
     rows, slots = np.nonzero(kept)
     latents, weights = vectors.features[rows, slots], vectors.weights[rows, slots]
@@ -111,7 +111,7 @@ def _fires(vectors: SparseVectors, num_latents: int) -> csr_matrix:
 def _aucs(
     labels: Sequence[Sequence[str]], fires: csr_matrix, has_term: csr_matrix, column: dict[str, int]
 ) -> NDArray[np.float64]:
-    """The area under the curve of each label: exact, since documents have 0 to a few of its terms."""
+    """The exact AUC of each label, from counts of its terms in documents."""
     lengths = [len(label) for label in labels]
     places = [column[term] for label in labels for term in label]
     ones = np.ones(len(places), np.float32)
@@ -133,7 +133,7 @@ def _aucs(
 
 
 def _histograms(counts: csr_matrix, levels: int) -> NDArray[np.float64]:
-    """Of each row: how many columns hold 1, 2, ...; column 0 is left 0."""
+    """For each row, the number of columns with value 1, 2, ...; column 0 is 0."""
     rows = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
     cells = rows * levels + counts.data.astype(np.int64)
     return np.bincount(cells, minlength=counts.shape[0] * levels).reshape(-1, levels).astype(np.float64)

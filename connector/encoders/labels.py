@@ -1,4 +1,4 @@
-"""Labels of latents: the terms of the documents that activate them most, compared with all others."""
+"""Read and write the labels of latents."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from connector.errors import EncoderError
 LABELS_FILE = "labels.json"
 
 Labels = tuple[tuple[str, ...], ...]
-"""The terms of each latent, most characteristic first; none for a latent without a label."""
+"""Terms of each latent, most characteristic first; empty without a label."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +20,11 @@ class LabelQuality:
     """How well the terms of a latent predict, on held-out documents, whether it fires.
 
     Attributes:
-        latents: How many have a label and fire in enough of these documents to be judged.
-        auc: Mean over these of the probability that a document which fires has more of the label's terms than one
-            which does not.
-        shuffled_auc: The same with the labels of other latents.
-        predicted: Share of these whose AUC is above the 95th percentile of the shuffled ones.
+        latents: Number of labelled latents that fire in enough documents to be evaluated.
+        auc: Mean AUC: the probability that a document that activates the latent has more of its terms than one that
+            does not.
+        shuffled_auc: The same with labels of other latents.
+        predicted: Fraction of the latents whose AUC exceeds the 95th percentile of the shuffled AUCs.
     """
 
     latents: int
@@ -34,7 +34,7 @@ class LabelQuality:
 
 
 def write_labels(folder: Path, labels: Labels, quality: LabelQuality, data: Sequence[str]) -> Path:
-    """Write labels beside a head, with their corpora and prediction quality; return the file."""
+    """Write labels, their corpora and their quality to the head's folder; return the path."""
     path = folder / LABELS_FILE
     content = {"quality": asdict(quality), "data": list(data), "labels": labels}
     path.write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
@@ -42,10 +42,10 @@ def write_labels(folder: Path, labels: Labels, quality: LabelQuality, data: Sequ
 
 
 def read_labels(folder: Path) -> Labels:
-    """Read what `write_labels` wrote; empty where there is nothing.
+    """Read labels; empty if there are none.
 
     Raises:
-        EncoderError: The file is not what it should be.
+        EncoderError: The file is malformed.
     """
     path = folder / LABELS_FILE
     if not path.is_file():
@@ -53,4 +53,4 @@ def read_labels(folder: Path) -> Labels:
     try:
         return tuple(tuple(map(str, label)) for label in json.loads(path.read_text(encoding="utf-8"))["labels"])
     except (ValueError, KeyError, TypeError) as error:
-        raise EncoderError(f"{path} holds no labels ({error!r}); write it again with `ksparse label`.") from error
+        raise EncoderError(f"{path} is not a label file ({error!r}); write it again with `ksparse label`.") from error

@@ -1,4 +1,4 @@
-"""Tokens as features beside the latents: what pooling into one embedding has lost."""
+"""Tokens as additional features, which preserve lexical information that pooling loses."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class TokenCounts(NamedTuple):
     counts: Tensor
 
     def to(self, device: torch.device) -> TokenCounts:
-        """The same on another device."""
+        """Move to another device."""
         return TokenCounts(self.ids.to(device, non_blocking=True), self.counts.to(device, non_blocking=True))
 
 
 class LexicalFeatures(nn.Module):
-    """BM25-like activations of a text's tokens.
+    """BM25 weights of a text's tokens.
 
     A document's token of weight w weighs document_scale * saturation * w, a query's query_scale * w, where
     w = sqrt(idf), so that their product is BM25 (Robertson and Zaragoza 2009, eq. 3.15) times both scales. Weights and
@@ -42,8 +42,8 @@ class LexicalFeatures(nn.Module):
 
     Args:
         num_tokens: Size of the tokenizer's vocabulary.
-        document_scale: Weight of a document's tokens beside its latents.
-        query_scale: The same for queries.
+        document_scale: Weight of a document's tokens relative to its latents.
+        query_scale: Weight of a query's tokens relative to its latents.
         k1: Saturation of BM25.
         b: Normalization by length of BM25.
     """
@@ -75,12 +75,12 @@ class LexicalFeatures(nn.Module):
 
     @property
     def config(self) -> dict[str, Any]:
-        """The arguments that make the same module again."""
+        """The arguments that recreate the module."""
         names = ("num_tokens", "document_scale", "query_scale", "k1", "b")
         return {name: getattr(self, name) for name in names}
 
     def forward(self, tokens: TokenCounts, task: Task | None) -> Tensor:
-        """Weigh tokens: float32 (n, length), 0 in unused slots."""
+        """Weight tokens: float32 (n, length), 0 in unused slots."""
         weights = self.token_weights[tokens.ids]
         if task == "query":
             return self.query_scale * weights * (tokens.counts > 0)
@@ -90,22 +90,22 @@ class LexicalFeatures(nn.Module):
 
 
 def count_tokens(input_ids: Tensor, attention_mask: Tensor) -> TokenCounts:
-    """Count the distinct tokens of each row of a batch; a token's slot is where it comes first."""
+    """Count the distinct tokens of each row of a batch; a token's slot is its first position."""
     same = (input_ids.unsqueeze(2) == input_ids.unsqueeze(1)) & attention_mask.bool().unsqueeze(1)
     places = torch.arange(input_ids.shape[1], device=input_ids.device)
-    # Not tril(), which calls upon all threads for the few tokens of a query: 13 ms of waiting on a busy machine.
+    # Not tril(), which starts all threads even for short queries: 13 ms on a busy machine.
     again = (same & (places < places.unsqueeze(1))).any(dim=2)
     counts = same.sum(dim=2) * (attention_mask.bool() & ~again)
     return TokenCounts(input_ids.long(), counts.float())
 
 
 def count_texts(tokenizer: Any, texts: Sequence[str], max_length: int | None) -> csr_matrix:  # noqa: ANN401
-    """Count the tokens of each text as the model reads it, special ones included.
+    """Count the tokens of each text, including special tokens.
 
     Args:
-        tokenizer: Of the dense model (transformers).
-        texts: n texts, each cut after `max_length` tokens.
-        max_length: None cuts nothing.
+        tokenizer: The dense model's tokenizer (transformers).
+        texts: n texts, each truncated after `max_length` tokens.
+        max_length: None for no truncation.
 
     Returns:
         float32 (n, vocabulary size).
@@ -124,7 +124,7 @@ def count_texts(tokenizer: Any, texts: Sequence[str], max_length: int | None) ->
 
 
 def pad_counts(counts: csr_matrix) -> TokenCounts:
-    """Rows of counts as padded tensors."""
+    """Convert rows of counts to padded tensors."""
     lengths = np.diff(counts.indptr)
     width = int(lengths.max(initial=1))
     ids: NDArray[np.int64] = np.zeros((counts.shape[0], width), dtype=np.int64)

@@ -1,4 +1,4 @@
-"""An encoder without torch, for searches and for documents of an index that exists."""
+"""An encoder without torch, for searching and writing existing indices."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ _NO_TORCH = frozenset(
 
 
 class LightEncoder:
-    """Does what `TextEncoder` does for searches and for indices that exist, with the same fingerprint.
+    """A torch-free `TextEncoder` for searching and writing existing indices, with the same fingerprint.
 
     Args:
         model: The dense model.
-        head: Behind it.
-        base_model: The name to record in the fingerprint.
-        revision: The revision to record in the fingerprint.
+        head: The head.
+        base_model: Name for the fingerprint.
+        revision: Revision for the fingerprint.
         k: Features kept per document; the head's number if None.
         k_query: Features kept per query; the head's number if None.
-        code: As for `TextEncoder`.
-        name: As for `TextEncoder`.
+        code: As in `TextEncoder`.
+        name: As in `TextEncoder`.
     """
 
     backend = "openvino"
@@ -73,17 +73,17 @@ class LightEncoder:
 
     @property
     def has_dictionary(self) -> bool:
-        """As for `TextEncoder`."""
+        """As in `TextEncoder`."""
         return self.head.has_cells
 
     @property
     def k_candidates(self) -> int:
-        """As for `TextEncoder`."""
+        """As in `TextEncoder`."""
         return self.head.k_candidates or max(1, self.k_query // 2)
 
     @property
     def statistics(self) -> CorpusStatistics:
-        """As for `TextEncoder`."""
+        """As in `TextEncoder`."""
         return statistics_of(self.head)
 
     @property
@@ -94,16 +94,16 @@ class LightEncoder:
 
     @property
     def max_seq_length(self) -> int | None:
-        """Tokens after which a text is cut."""
+        """Tokens after which texts are truncated; None for no limit."""
         return self._dense.max_seq_length
 
     def count_tokens(self, text: str) -> int:
-        """Tokens of a text as the model reads it, special ones included."""
+        """Number of tokens of a text, including special tokens."""
         return len(self._dense.whole.encode(text).ids)
 
     @cached_property
     def fingerprint(self) -> EncoderFingerprint:
-        """Hashes the weights where they lie, as `TextEncoder` does."""
+        """The fingerprint, hashed from the weights on disk."""
         digest = hashlib.sha256()
         if self.head.config.get("lexical_config"):
             digest.update(json.dumps(self.head.config["lexical_config"], sort_keys=True).encode())
@@ -127,47 +127,47 @@ class LightEncoder:
         )
 
     def label(self, feature: str) -> str:
-        """The token that a feature is, quoted; empty for a latent."""
+        """Return the quoted token of a feature; empty for a latent."""
         token = int(feature) - self.head.num_latents
         return f'"{self._dense.whole.id_to_token(token)}"' if token >= 0 else ""
 
     def encode_document(self, texts: Sequence[str], *, batch_size: int = 32) -> SparseVectors:
-        """As for `TextEncoder`."""
+        """As in `TextEncoder`."""
         vectors, embeddings = self._encode(texts, "document", self.k, batch_size)
         return vectors if self.code is None else vectors._replace(codes=self.code.encode(embeddings))
 
     def encode_query(self, texts: Sequence[str], *, batch_size: int = 32, k: int | None = None) -> SparseVectors:
-        """As for `TextEncoder`."""
+        """As in `TextEncoder`."""
         return self._encode(texts, "query", k if k is not None else self.k_query, batch_size)[0]
 
     def encode_query_for_rescoring(
         self, texts: Sequence[str], *, batch_size: int = 32, k: int | None = None
     ) -> tuple[SparseVectors, NDArray[np.float32]]:
-        """As for `TextEncoder`."""
+        """As in `TextEncoder`."""
         kept = k if k is not None else self.k_query
         return self._encode(texts, "query", kept, batch_size, candidates=True)
 
     def embed(self, texts: Sequence[str], *, task: Task = "document", batch_size: int = 32) -> NDArray[np.float32]:
-        """As for `TextEncoder`."""
+        """As in `TextEncoder`."""
         outputs = np.empty((len(texts), self._dense.dim), np.float32)
         for batch in self._dense.embed(texts, task, batch_size):
             outputs[batch.rows] = batch.embeddings
         return outputs
 
     def with_idf(self) -> Self:
-        """It is not a SPLADE.
+        """Raise ValueError: only a SPLADE supports IDF.
 
         Raises:
             ValueError: Always.
         """
-        raise ValueError("queries of a SPLADE are weighed by idf; this is a dense model with a head.")
+        raise ValueError("only the queries of a SPLADE are weighted by IDF; this is a dense model with a head.")
 
     def with_statistics(self, statistics: CorpusStatistics | None) -> Self:
-        """As for `TextEncoder`."""
+        """As in `TextEncoder`."""
         return self if statistics is None else self._with(told(self.head, statistics), self.code)
 
     def with_code(self, code: RotatedCode | None) -> Self:
-        """As for `TextEncoder`."""
+        """As in `TextEncoder`."""
         if code is not None and code.dim != self._dense.dim:
             raise ValueError(f"codes of {code.dim} dimensions do not fit embeddings of {self._dense.dim}.")
         if code is not None and code.groups and isinstance(self.head, CellsHead):

@@ -1,4 +1,4 @@
-"""Heads as they run without torch: NumPy alone, for encoders that search and write indices that exist."""
+"""Heads in NumPy, for encoders without torch."""
 
 from __future__ import annotations
 
@@ -19,36 +19,36 @@ Floats = NDArray[np.floating[Any]]
 Ids = NDArray[np.int64]
 
 LEAST_VALUE = 0.01
-"""Of the strongest feature of a text of which none is positive: it is found, behind texts that have the feature."""
+"""Value of the strongest feature of a text without positive values; such texts rank last."""
 
 CELL_BITS: Literal[2] = 2
-"""Of each dimension of a fine cell. At 2 bits recall falls by less than a point; at 1 bit cells move too far."""
+"""Bits per dimension of fine cells. 2 bits lose less than a point of recall; 1 bit is too coarse."""
 
 POOL = 4
-"""Nearest fine cells among which those of a document are chosen, for each one kept."""
+"""Candidate fine cells of a document per kept cell."""
 
 FLOOR = 0.8
-"""What a query's weights lose, of the cosine with the last cell that it keeps: far cells say little of the order."""
+"""Fraction of the cosine with the last kept cell that is subtracted from a query's weights: far cells matter little."""
 
 CANDIDATE_SHARE = 0.5
-"""Weight of a token beside cells where codes put the hits into order: heavier tokens push neighbours out."""
+"""Weight of candidate tokens relative to cells: heavier tokens displace neighbours."""
 
 LEAST_IDF = math.log(1 / 0.03)
-"""Of a token that finds candidates: the postings of tokens in more than 3 % of the documents cost most."""
+"""Maximum document frequency of candidate tokens: more frequent ones account for most of the postings."""
 
 QUERY_ONLY = ("candidate_cells", "candidate_tokens")
-"""Settings that a document's features do not depend on."""
+"""Settings that do not affect documents."""
 
 
 class Tokens(NamedTuple):
-    """The distinct tokens of a text, and how often it has each."""
+    """The distinct tokens of a text with their counts."""
 
     ids: Ids
     counts: Floats
 
 
 class _Head:
-    """What both kinds have: weights by name, in single precision."""
+    """Base of both heads: weights by name, in single precision."""
 
     def __init__(self, config: Mapping[str, Any], weights: Mapping[str, NDArray[Any]]) -> None:
         self.config = config
@@ -57,7 +57,7 @@ class _Head:
         }
 
     def _lexical(self, tokens: Tokens, task: Task) -> Floats:
-        """BM25-like values of tokens, as for `LexicalFeatures`."""
+        """BM25 values of tokens, as in `LexicalFeatures`."""
         lexical = self.config["lexical_config"]
         weights: Floats = self.weights["lexical.token_weights"][tokens.ids]
         if task == "query":
@@ -77,7 +77,7 @@ class LinearHead(_Head):
 
     @property
     def num_latents(self) -> int:
-        """Features that are no tokens."""
+        """Number of features that are not tokens."""
         return int(self.config["num_latents"])
 
     def strongest(
@@ -105,18 +105,18 @@ class LinearHead(_Head):
 
 
 class CellsHead(_Head):
-    """`TwoLevelDictionary`: the fine cells that are looked at are unpacked, and no others."""
+    """`TwoLevelDictionary`; only the fine cells of probed coarse cells are unpacked."""
 
     has_cells = True
 
     @property
     def num_latents(self) -> int:
-        """Features that are no tokens."""
+        """Number of features that are not tokens."""
         return int(self.config["num_coarse"] * self.config["num_fine"])
 
     @property
     def k_candidates(self) -> int:
-        """Features of a query whose hits are rescored by codes."""
+        """Features per query if hits are rescored by codes."""
         return min(int(self.config["candidate_cells"]), self.num_latents) + self._candidate_tokens
 
     @cached_property
@@ -179,7 +179,7 @@ class CellsHead(_Head):
         ids = (probed[:, np.newaxis] * fine + np.arange(fine)).ravel()
         levels = unpack_levels(self.weights["fine_codes"][ids], CELL_BITS)
         points = 2 * levels.astype(np.float32) - (2**CELL_BITS - 1)
-        # Of whole numbers, so that sums are exact in any order.
+        # Integers, so that sums are exact in any order.
         scales = 1 / np.sqrt(np.einsum("nd,nd->n", points, points))
         cosines = (points @ direction) * scales
         best = _top(cosines, count)
@@ -187,10 +187,10 @@ class CellsHead(_Head):
 
 
 def to_head(config: Mapping[str, Any], weights: Mapping[str, NDArray[Any]]) -> CellsHead | LinearHead:
-    """A head of the kind that its configuration says.
+    """Create the head that a configuration describes.
 
     Raises:
-        EncoderError: That kind needs torch.
+        EncoderError: This kind of head needs torch.
     """
     if "num_coarse" in config:
         return CellsHead(config, weights)
@@ -203,7 +203,7 @@ def told(head: CellsHead | LinearHead, statistics: CorpusStatistics) -> CellsHea
     """The same head with the statistics of another corpus.
 
     Raises:
-        ValueError: They are of another width.
+        ValueError: Their sizes differ.
     """
     weights = dict(head.weights)
     fresh: dict[str, NDArray[np.float32]] = {"mean": statistics.mean}
@@ -217,7 +217,7 @@ def told(head: CellsHead | LinearHead, statistics: CorpusStatistics) -> CellsHea
 
 
 def statistics_of(head: CellsHead | LinearHead) -> CorpusStatistics:
-    """What the head takes from a corpus."""
+    """The corpus statistics of a head."""
     if not head.config.get("lexical_config"):
         return CorpusStatistics(head.weights["mean"], np.empty(0, np.float32))
     length = float(head.weights["lexical.average_length"])
@@ -225,14 +225,14 @@ def statistics_of(head: CellsHead | LinearHead) -> CorpusStatistics:
 
 
 def count_ids(ids: Sequence[int]) -> Tokens:
-    """The distinct tokens of a text, in the order in which they come first."""
+    """Count the distinct tokens of a text, in order of first occurrence."""
     found, first, counts = np.unique(np.asarray(ids, np.int64), return_index=True, return_counts=True)
     order = np.argsort(first)
     return Tokens(found[order], counts[order].astype(np.float32))
 
 
 def _top(values: Floats, k: int) -> Ids:
-    """Places of the k largest values, largest first."""
+    """Indices of the k largest values, largest first."""
     if k < len(values):
         places = np.argpartition(-values, k - 1)[:k]
         return places[np.argsort(-values[places], kind="stable")]
@@ -240,7 +240,7 @@ def _top(values: Floats, k: int) -> Ids:
 
 
 def _spread(cosines: Floats, units: Floats, count: int, spread: float) -> Ids:
-    """Which of the nearest cells a document keeps; see `TwoLevelDictionary`."""
+    """Select the cells of a document; see `TwoLevelDictionary`."""
     products = 1 - cosines[:, np.newaxis] - cosines + units @ units.T
     distances = 2 - 2 * cosines
     parallel = products**2 / np.maximum(distances, 1e-12)

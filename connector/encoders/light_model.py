@@ -1,4 +1,4 @@
-"""A dense model without torch: tokenizer, graph and weights' digest from one folder."""
+"""A dense model without torch: tokenizer, graph and weight digest in one folder."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ TOKENIZER_FILE = "tokenizer.json"
 REST_FILE = "rest.bin"
 
 HEAD_FOLDER = "head"
-"""In an exported encoder's folder, where it has a head of its own."""
+"""Head file in the folder of an exported encoder."""
 
 _READ = 1 << 20
 
 
 class StoredTensor(NamedTuple):
-    """Where the values of a tensor of the model are: a name, a shape, and bytes of a file in the folder."""
+    """Location of a tensor's values: name, shape, and a byte range of a file in the folder."""
 
     name: str
     shape: tuple[int, ...]
@@ -40,11 +40,11 @@ class StoredTensor(NamedTuple):
 
 
 class Embedded(NamedTuple):
-    """A batch of texts.
+    """An embedded batch of texts.
 
     Attributes:
         rows: Their row numbers.
-        ids: The tokens of each, special ones included.
+        ids: Token ids of each text, including special tokens.
         embeddings: float32 (rows, dim).
     """
 
@@ -54,10 +54,10 @@ class Embedded(NamedTuple):
 
 
 class LightModel:
-    """A dense model that `convert` wrote.
+    """A dense model written by `convert`.
 
     Args:
-        folder: Where it is.
+        folder: Its folder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -72,12 +72,12 @@ class LightModel:
 
     @cached_property
     def graph(self) -> Graph:
-        """The model, compiled at the first text."""
+        """The graph, compiled on first use."""
         return Graph(self.folder)
 
     @cached_property
     def whole(self) -> Tokenizer:
-        """The tokenizer, which cuts nothing."""
+        """The tokenizer without truncation."""
         tokenizer = Tokenizer.from_file(str(self.folder / TOKENIZER_FILE))
         tokenizer.no_truncation()
         tokenizer.no_padding()
@@ -91,13 +91,13 @@ class LightModel:
         return tokenizer
 
     def tokenize(self, texts: Sequence[str], task: Task) -> list[list[int]]:
-        """The tokens of each text behind its prompt, cut after `max_seq_length`."""
+        """Tokenize texts with the task's prompt, truncated to `max_seq_length`."""
         prompt = self.prompts.get(task, "")
         cut = [prompt + readable(text, self.max_seq_length) for text in texts]
         return [each.ids for each in self._cutting.encode_batch(cut)]
 
     def embed(self, texts: Sequence[str], task: Task, batch_size: int) -> Iterator[Embedded]:
-        """Tokenize and embed texts, a batch at a time."""
+        """Tokenize and embed texts in batches."""
 
         def batches() -> Iterator[tuple[tuple[NDArray[np.int64], list[list[int]]], Inputs]]:
             for rows in rows_by_length(texts, batch_size, self.max_seq_length):
@@ -108,7 +108,7 @@ class LightModel:
             yield Embedded(rows, ids, embeddings)
 
     def update_digest(self, digest: Any) -> None:  # noqa: ANN401 - hashlib names no type
-        """Add the weights to a digest, as `fingerprint.update_by_tensors` does; they are not kept in memory."""
+        """Add the weights to a digest like `fingerprint.update_by_tensors`, without keeping them in memory."""
         for tensor in self._tensors:
             digest.update(f"{tensor.name}:{tuple(tensor.shape)}:".encode())
             with (self.folder / tensor.file).open("rb") as file:
@@ -129,7 +129,7 @@ class LightModel:
 
 
 def remember_graph(name: str, folder: Path) -> None:
-    """Note which graph a model of this name has, so that it is found without loading the model."""
+    """Record the graph folder of a model name, so that it is found without loading the model."""
     path = _note_of(name)
     if path.is_file() and path.read_text(encoding="utf-8") == folder.name:
         return
@@ -140,7 +140,7 @@ def remember_graph(name: str, folder: Path) -> None:
 
 
 def find_graph(name: str) -> LightModel | None:
-    """The model of this name, if it was converted on this machine."""
+    """Return the model of this name if it was converted on this machine."""
     try:
         return LightModel(cache_folder("graphs") / _note_of(name).read_text(encoding="utf-8"))
     except OSError:

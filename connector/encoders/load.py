@@ -1,4 +1,4 @@
-"""Get an encoder by name: a head shipped here, a head or model folder, or a model on the hub."""
+"""Load an encoder by name: a shipped one, a folder, or a model on the hub."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from connector.errors import EncoderError
 _log = getLogger("ksparse.encoders")
 
 _KINDS: dict[str, type[KSparseAutoEncoder]] = {"num_clusters": IdentifiableVAE, "num_coarse": TwoLevelDictionary}
-"""Kinds of head beside the linear one, by a key of their `config.json`."""
+"""Non-linear heads by a characteristic key of their `config.json`."""
 
 _OUR_MODULES = {
     f"{module.__module__}.{module.__qualname__}"
@@ -47,14 +47,14 @@ _SPARSE_MODULES = (
     "SpladePooling",
     "SparseStaticEmbedding",
 )
-"""Without one of these, sentence-transformers would put an untrained autoencoder behind a dense model."""
+"""Sparse module types; without one, sentence-transformers would append an untrained autoencoder."""
 
 
 def check_encoder(name: str) -> None:
-    """Look for an encoder, and load nothing.
+    """Check that an encoder exists, without loading it.
 
     Raises:
-        EncoderError: There is none of this name.
+        EncoderError: There is no encoder of this name.
     """
     folder = encoder_folder(name)
     if not folder.exists():
@@ -73,19 +73,18 @@ def load_encoder(
     """Load an encoder.
 
     Args:
-        name: A shipped encoder (`shipped_encoders`), the folder of a head as `ksparse train` writes it, the folder of a
-            whole `SparseEncoder`, or a `SparseEncoder` on the model hub. A masked-language model alone is a SPLADE:
-            the strongest logit of each token, max-pooled. A dense `SentenceTransformer` embeds, and a new index builds
-            a dictionary for it.
-        device: cuda, mps or cpu; the best there is if None.
-        k: Features kept per document, instead of the head's.
-        k_query: Features kept per query, instead of the head's.
-        idf: Weigh a SPLADE's queries by how rare features are in the corpus (`TextEncoder.with_idf`).
-        backend: What runs the dense model: torch, openvino, or auto for OpenVINO on a CPU where it is installed
-            (`ksparse[cpu]`). KSPARSE_BACKEND if None, and auto where that is not set.
+        name: A shipped encoder (`shipped_encoders`), the folder of a head (`ksparse train`), or a `SparseEncoder` in a
+            folder or on the model hub. A masked-language model is loaded as a SPLADE with max pooling. For a dense
+            `SentenceTransformer`, a new index builds a dictionary.
+        device: cuda, mps or cpu; None picks the best available.
+        k: Features kept per document; None uses the head's number.
+        k_query: Features kept per query; None uses the head's number.
+        idf: Weight a SPLADE's query features by IDF (`TextEncoder.with_idf`).
+        backend: Runtime of the dense model: torch, openvino, or auto (OpenVINO on a CPU if `ksparse[cpu]` is
+            installed). None reads KSPARSE_BACKEND, then falls back to auto.
 
     Raises:
-        EncoderError: There is no such encoder, device or backend, or its parts do not fit each other.
+        EncoderError: The encoder, device or backend does not exist, or parts of the encoder do not match.
     """
     loaded = _load(name, choose_device(device), k=k, k_query=k_query, backend=backend)
     _log.info("Encoder %s loaded on %s.", name, loaded.model.device)
@@ -116,7 +115,7 @@ def _load(name: str, device: str, *, k: int | None, k_query: int | None, backend
     is_sparse = any(kind.rsplit(".")[-1] in _SPARSE_MODULES for kind in types) or (not types and _is_masked_lm(source))
     if not is_sparse and folder.exists() and not (folder / "modules.json").is_file():
         raise EncoderError(
-            f"{name} holds neither a head (config.json with num_latents) nor a SparseEncoder (modules.json) nor a "
+            f"{name} is neither a head (config.json with num_latents) nor a SparseEncoder (modules.json) nor a "
             "masked-language model. Give a folder written by `ksparse train` or by SparseEncoder.save_pretrained."
         )
     if not is_sparse and types:
@@ -130,9 +129,9 @@ def _load(name: str, device: str, *, k: int | None, k_query: int | None, backend
             f"To search with a dense model, train a head: ksparse train CORPUS --base-model {name} --output HEAD."
         )
     foreign = {kind for kind in types if not kind.startswith("sentence_transformers.")}
-    # The flag lets a model run code of its own; ours brings none, it names classes that are installed here.
+    # The flag allows a model to run its own code; ours contain none and only name installed classes.
     trusted = bool(foreign) and foreign <= _OUR_MODULES and folder.is_dir() and not list(folder.rglob("*.py"))
-    # Half precision is for the disk: on a CPU it takes longer, and features must be the same everywhere.
+    # Half precision is only for storage: it is slower on a CPU, and features must be equal everywhere.
     precision = {"torch_dtype": torch.float32}
     try:
         model = SparseEncoder(
@@ -154,16 +153,16 @@ def _load(name: str, device: str, *, k: int | None, k_query: int | None, backend
 def with_base_model(
     head: KSparseAutoEncoder, *, device: str | None = None, backend: str | None = None, **options: Any
 ) -> TextEncoder:
-    """Put a head behind the dense model that it names.
+    """Combine a head with the dense model that it names.
 
     Args:
-        head: Names its `base_model`.
-        device: cuda, mps or cpu; the best there is if None.
-        backend: As for `load_encoder`.
+        head: The head, with `base_model` set.
+        device: cuda, mps or cpu; None picks the best available.
+        backend: As in `load_encoder`.
         **options: Further arguments of `TextEncoder`.
 
     Raises:
-        EncoderError: There is no such model, device or backend, or it is of another width.
+        EncoderError: The model, device or backend does not exist, or the widths differ.
     """
     device = choose_device(device)
     chosen = choose_backend(backend, device)
@@ -178,7 +177,7 @@ def head_folder(name: str) -> Path:
     """Return the folder of a head, shipped or not.
 
     Raises:
-        EncoderError: There is no such head.
+        EncoderError: The head does not exist.
     """
     folder = encoder_folder(name)
     if not is_head(folder):
@@ -190,10 +189,10 @@ def head_folder(name: str) -> Path:
 
 
 def join(dense: SentenceTransformer, head: KSparseAutoEncoder) -> SparseEncoder:
-    """Put a head behind a dense model: one `SparseEncoder` that saves, loads and runs as a whole.
+    """Combine a dense model and a head into one `SparseEncoder`.
 
     Raises:
-        EncoderError: The dense model is not as wide as the head expects.
+        EncoderError: The widths differ.
     """
     dim = dense.get_embedding_dimension()
     if dim != head.dim:
@@ -205,21 +204,21 @@ def join(dense: SentenceTransformer, head: KSparseAutoEncoder) -> SparseEncoder:
 
 
 def load_head(folder: Path) -> KSparseAutoEncoder:
-    """Load a head alone, of whichever kind the folder holds."""
+    """Load a head of any kind from a folder."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     kind = next((kind for key, kind in _KINDS.items() if key in config), KSparseAutoEncoder)
     return kind.load(str(folder))
 
 
 def _load_query_model(folder: Path) -> SentenceTransformer | None:
-    """A model of token embeddings looks them up: the CPU does so faster than a GPU is asked."""
+    """Load a static query model on the CPU, where its lookups are faster than a transfer to a GPU."""
     if not (folder / "modules.json").is_file():
         return None
     return SentenceTransformer(str(folder), device="cpu", local_files_only=True).float().eval()
 
 
 def _module_types(source: BaseModel) -> list[str]:
-    """The classes that a saved model names, empty where it names none."""
+    """The module classes of a saved model; empty if not recorded."""
     path = load_file_path(source.path, "modules.json", revision=source.revision or None)
     if path is None:
         return []
@@ -227,7 +226,7 @@ def _module_types(source: BaseModel) -> list[str]:
 
 
 def _is_masked_lm(source: BaseModel) -> bool:
-    """Whether a folder or a model of the hub is a transformer that predicts tokens, as SPLADE is kept by many."""
+    """Whether a model is a masked-language model, the usual format of SPLADE models."""
     path = load_file_path(source.path, "config.json", revision=source.revision or None)
     if path is None:
         return False

@@ -1,4 +1,4 @@
-"""What our sentence-transformers modules with weights share."""
+"""Base class of ksparse's sentence-transformers modules with weights."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from sentence_transformers.base.modules.module import Module
 
 
 class WeightedModule(Module):
-    """A module that is kept as `config.json` and safetensors."""
+    """A module that is saved as `config.json` and safetensors."""
 
     def save(self, output_path: str, *args: Any, safe_serialization: bool = True, **kwargs: Any) -> None:
-        """Write `config.json` and the weights (safetensors) into a folder."""
+        """Save `config.json` and the weights (safetensors) to a folder."""
         self.save_config(output_path)
         self.save_torch_weights(output_path, safe_serialization=safe_serialization)
 
@@ -27,7 +27,7 @@ class WeightedModule(Module):
         init_defaults: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> Self:
-        """Read what `save` wrote; weights stored in half precision are widened to float32."""
+        """Load from a folder; half-precision weights are converted to float32."""
         where: dict[str, Any] = {
             "subfolder": subfolder,
             "token": token,
@@ -35,7 +35,7 @@ class WeightedModule(Module):
             "revision": revision,
             "local_files_only": local_files_only,
         }
-        # An older sentence-transformers knows no defaults.
+        # Older versions of sentence-transformers pass no defaults.
         further: dict[str, Any] = {} if init_defaults is None else {"init_defaults": init_defaults}
         module = super().load(model_name_or_path, **where, **further)
         cls.load_torch_weights(model_name_or_path, **where, model=module)

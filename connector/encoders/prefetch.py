@@ -1,4 +1,4 @@
-"""Make the next items while the last one is used."""
+"""Compute items of an iterable ahead, in a thread."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _POLL_S = 0.05
 
 
 def prefetched(items: Iterable[T], depth: int) -> Iterator[T]:
-    """Yield the items in their order, up to `depth` of them made ahead by a thread of its own.
+    """Yield the items in order, computing up to `depth` of them ahead in a thread.
 
-    What making an item raises is raised where it would be yielded. The thread ends when the iteration does.
+    An exception is raised where the item would be yielded. The thread ends with the iteration.
     """
     queue: Queue[Future[T] | None] = Queue(depth)
     over = Event()
@@ -36,7 +36,7 @@ def prefetched(items: Iterable[T], depth: int) -> Iterator[T]:
                 if over.is_set():
                     return
             put(None)
-        except BaseException as error:  # raised where it is asked for
+        except BaseException as error:  # raised in the consumer
             failed: Future[T] = Future()
             failed.set_exception(error)
             put(failed)

@@ -1,4 +1,4 @@
-"""SPLADE's max pooling without the (tokens, vocabulary) matrix that all of a step's time and memory would go into."""
+"""SPLADE's max pooling without the (tokens, vocabulary) matrix, which dominates time and memory."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 
 class MaxLogitPooling(SpladePooling):
-    """Projects token states onto the vocabulary and keeps the largest logit of each output as it goes.
+    """Projects token states onto the vocabulary and keeps a running maximum of the logits.
 
-    log(1 + ReLU(x)) grows with x, so the largest logit decides; only a few hundred of 30,522 are above 0, and each
-    comes from one token. Vectors and gradients equal those of `SpladePooling("max")` behind the same layer, to
+    log(1 + ReLU(x)) is monotonic, so only the largest logit matters; only a few hundred of 30,522 are above 0, and each
+    comes from one token. Vectors and gradients equal those of `SpladePooling("max")` after the same layer, up to
     rounding.
 
     Args:
@@ -27,11 +27,11 @@ class MaxLogitPooling(SpladePooling):
         self.decoder = decoder
 
     def forward(self, features: dict[str, Tensor | Any], **kwargs: Any) -> dict[str, Tensor | Any]:
-        """Turn `token_embeddings` (n, tokens, hidden), the input of the output layer, into `sentence_embedding`.
+        """Map `token_embeddings` (n, tokens, hidden), the input of the output layer, to `sentence_embedding`.
 
         Args:
-            features: Holds `attention_mask` as well.
-            **kwargs: Meant for other modules.
+            features: `token_embeddings` and `attention_mask`.
+            **kwargs: Ignored; for other modules.
         """
         hidden, mask = features["token_embeddings"], features["attention_mask"]
         pooled = _LargestLogits.apply(hidden, mask.bool(), self.decoder.weight, self.decoder.bias)
@@ -40,9 +40,9 @@ class MaxLogitPooling(SpladePooling):
 
 
 def with_max_logit_pooling(model: SparseEncoder) -> SparseEncoder:
-    """The same SPLADE with `MaxLogitPooling` in the list, sharing all weights; the given one stays as it is.
+    """Return a copy of a SPLADE with `MaxLogitPooling` that shares all weights.
 
-    A model of another kind (sum pooling, another activation, an output layer without bias) is returned itself.
+    Other models (sum pooling, another activation, an output layer without bias) are returned unchanged.
     """
     decoder = _output_layer(model)
     if decoder is None or not any(_pools_by_maximum(module) for module in model):
@@ -62,7 +62,7 @@ def _pools_by_maximum(module: nn.Module) -> bool:
 
 
 def _without(module: nn.Module, layer: nn.Module) -> nn.Module:
-    """The module with a layer in it that passes on what it gets: a copy that shares everything else."""
+    """A copy of the module, sharing its weights, in which a layer is replaced by the identity."""
     if module is layer:
         return nn.Identity()
     if not any(each is layer for each in module.modules()):

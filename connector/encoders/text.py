@@ -1,4 +1,4 @@
-"""Text to sparse vectors with any sentence-transformers `SparseEncoder`: ours, SPLADE, CSR."""
+"""Encode texts with any sentence-transformers `SparseEncoder`: K-sparse heads, SPLADE, CSR."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from connector.types import SparseVectors
 from connector.vectors.statistics import CorpusStatistics
 
 _MOST_EMBEDDED = 1_000
-"""Documents whose mean embedding stands for that of all."""
+"""Sample size for the mean embedding."""
 
 
 class TextEncoder(AdaptableModel):
@@ -24,34 +24,34 @@ class TextEncoder(AdaptableModel):
 
     Args:
         model: Any `SparseEncoder` of sentence-transformers.
-        k: Features kept per document; if None, the head's or the model's own number, else all that are above 0.
-        k_query: Features kept per query; None as above.
-        base_model: The name to record in the fingerprint; the model's own if None.
-        revision: The revision to record in the fingerprint.
-        code: If given, documents get a compact code of their dense embedding beside their features.
-        labels: The terms of each latent, where somebody named them (`ksparse label`).
-        query_model: Embeds queries in the place of the dense model, of whose vectors its own are near
-            (`ksparse train queries`). What documents become does not depend on it, nor does the fingerprint.
-        name: What `load_encoder` takes to load the same again, for an index to remember; empty if nothing does.
-        backend: What runs the dense model: torch, openvino, or auto for OpenVINO where it is installed and the model
-            is on a CPU. OpenVINO runs a copy of the weights as they are at the first text, so a model that is still
-            trained needs torch. Vectors of both are near enough for one index.
+        k: Features kept per document; None uses the number of the head or model, else keeps all above 0.
+        k_query: Features kept per query; None as for `k`.
+        base_model: Name for the fingerprint; None uses the model's name.
+        revision: Revision for the fingerprint.
+        code: Quantizer of the dense embeddings of documents; None for no codes.
+        labels: Terms of each latent (`ksparse label`).
+        query_model: Embeds queries instead of the dense model, whose embeddings it approximates
+            (`ksparse train queries`). It affects neither documents nor the fingerprint.
+        name: Name by which `load_encoder` loads the same encoder, recorded in indices; empty if unknown.
+        backend: Runtime of the dense model: torch, openvino, or auto (OpenVINO if installed and on a CPU). OpenVINO
+            copies the weights at the first text, so training needs torch. Vectors of both backends can be mixed in one
+            index.
 
     Raises:
-        EncoderError: There is no such backend here.
-        ValueError: `k` or `k_query` is below 1, or the `query_model` is not as wide as the dense model.
+        EncoderError: The backend is not available.
+        ValueError: `k` or `k_query` is below 1, or the width of `query_model` differs from the dense model's.
     """
 
     def encode_document(self, texts: Sequence[str], *, batch_size: int = 32) -> SparseVectors:
         """Encode n documents and keep the `k` strongest features of each.
 
         Args:
-            texts: A sequence even for one text. Each is cut after `max_seq_length` tokens.
-            batch_size: Texts per forward pass, at least 1; below 128 tokens, more of them.
+            texts: A sequence even for one text. Each is truncated to `max_seq_length` tokens.
+            batch_size: Texts per forward pass, at least 1; batches of texts below 128 tokens are larger.
 
         Returns:
-            `features` int32 and `weights` float32, both (n, k), strongest first; unused slots weigh 0. `codes` if
-            the encoder has a `code`.
+            `features` int32 and `weights` float32, both (n, k), strongest first; unused slots have weight 0. `codes`
+            if the encoder has a `code`.
 
         Raises:
             ValueError: `batch_size` is below 1, or `texts` is a single string.
@@ -66,44 +66,44 @@ class TextEncoder(AdaptableModel):
     def encode_query_for_rescoring(
         self, texts: Sequence[str], *, batch_size: int = 32, k: int | None = None
     ) -> tuple[SparseVectors, NDArray[np.float32]]:
-        """Encode n queries, and return their dense embeddings (n, dim) as well, in one pass of the model.
+        """Encode n queries and also return their dense embeddings (n, dim), in one forward pass.
 
-        With a dictionary, most of the k features are cells, which find neighbours; codes put them into order.
+        With a dictionary, most of the k features are cells, which find candidates; codes rank them.
 
         Args:
-            texts: As of `encode_query`.
-            batch_size: As of `encode_query`.
-            k: Features kept; `k_query` if None. `k_candidates` are enough.
+            texts: As in `encode_query`.
+            batch_size: As in `encode_query`.
+            k: Features kept; `k_query` if None. `k_candidates` suffice.
 
         Raises:
-            ValueError: The model is no dense model with a head.
+            ValueError: The model is not a dense model with a head.
         """
         self._require_head()
         return self._encode(texts, "query", k if k is not None else self.k_query, batch_size, dense=True)
 
     def embed(self, texts: Sequence[str], *, task: Task = "document", batch_size: int = 32) -> NDArray[np.float32]:
-        """Run the dense model alone: float32 (n, dim), normalized if the model does so.
+        """Embed texts with the dense model: float32 (n, dim), normalized if the model does so.
 
         Raises:
-            ValueError: The model is no dense model with a head, so that there is nothing dense to return.
+            ValueError: The model is not a dense model with a head.
         """
         return self._dense_encoding.embed(texts, task, batch_size)
 
     def measure_statistics(
         self, texts: Sequence[str], embeddings: NDArray[np.float32] | None = None
     ) -> CorpusStatistics:
-        """Take the statistics of a corpus from a sample of its documents.
+        """Measure the corpus statistics on a sample of documents.
 
         Args:
-            texts: Thousands are good, hundreds will do.
-            embeddings: (n, dim), of these texts; if None, up to 1,000 of them are embedded. For a SPLADE with
-                `QueryIdf`, up to 1,000 are encoded in any case.
+            texts: Texts of documents: preferably thousands, at least hundreds.
+            embeddings: (n, dim), their embeddings; None embeds up to 1,000 texts. For a SPLADE with `QueryIdf`, up to
+                1,000 are always encoded.
 
         Raises:
             ValueError: The model has neither a head nor `QueryIdf`, or there are no texts.
         """
         if not texts:
-            raise ValueError("texts must hold one document at least.")
+            raise ValueError("texts must contain at least one document.")
         some = texts[:: -(-len(texts) // _MOST_EMBEDDED)]
         if isinstance(self._told, QueryIdf):
             return CorpusStatistics.measure_features(self.encode_document(some), self.num_latents)
@@ -117,10 +117,10 @@ class TextEncoder(AdaptableModel):
         return CorpusStatistics.measure(embeddings, counts, tokenizer.all_special_ids, prior=head.statistics)
 
     def calibrate(self, texts: Sequence[str]) -> TextEncoder:
-        """The same encoder, told the statistics of a sample of the documents it will encode.
+        """Return this encoder with the statistics of a sample of the documents to encode.
 
-        Common words then weigh nothing and the mean document is taken off, as any ranking may; it is worth more
-        than most training. The index keeps the statistics (`prepare_index`), so that every `Retriever` finds them.
+        Frequent tokens get low weights and the mean embedding is subtracted, which improves quality more than most
+        training. The index stores the statistics (`prepare_index`), so every `Retriever` uses them.
         """
         return self.with_statistics(self.measure_statistics(texts))
 
@@ -133,18 +133,18 @@ class TextEncoder(AdaptableModel):
         k: int | None = None,
         candidates: bool = False,
     ) -> SparseVectors:
-        """Run the head alone on dense embeddings.
+        """Run only the head on dense embeddings.
 
         Args:
             embeddings: (n, dim), from the same dense model (`embed`).
-            texts: The n texts, for a head with lexical features.
-            task: What the texts are.
-            k: Features kept; the task's own number if None.
-            candidates: Of queries whose hits are rescored by codes: `k_candidates` features, and with a dictionary
-                mostly cells.
+            texts: The n texts, required by a head with lexical features.
+            task: Task of the texts.
+            k: Features kept; None uses the task's number.
+            candidates: Encode queries whose hits are rescored by codes: `k_candidates` features, mostly cells for a
+                dictionary.
 
         Raises:
-            ValueError: The model has no such head, the shapes do not fit, or `texts` are missing.
+            ValueError: The model has no head, the shapes do not match, or `texts` are missing.
         """
         encoding = self._dense_encoding
         if k is not None and k < 1:
@@ -153,10 +153,10 @@ class TextEncoder(AdaptableModel):
         return encoding.sparsify(embeddings, texts, task, k or own, candidates=candidates)
 
     def encode_embedded(self, embeddings: NDArray[np.float32], texts: Sequence[str]) -> SparseVectors:
-        """Encode n documents whose embeddings (n, dim) are known, as `encode_document` does, without the dense model.
+        """Encode n documents from their embeddings (n, dim), without the dense model.
 
         Raises:
-            ValueError: As of `sparsify_embeddings`.
+            ValueError: As in `sparsify_embeddings`.
         """
         return self._with_codes(self.sparsify_embeddings(embeddings, texts), embeddings)
 
@@ -170,7 +170,7 @@ class TextEncoder(AdaptableModel):
     def _encode(
         self, texts: Sequence[str], task: Task, k: int | None, batch_size: int, *, dense: bool
     ) -> tuple[SparseVectors, NDArray[np.float32]]:
-        """Sparse vectors, and the embeddings that they come from if `dense`."""
+        """Return sparse vectors and, if `dense`, the embeddings."""
         if k is not None and k < 1:
             raise ValueError(f"k must be at least 1, got {k}.")
         if self._head is not None:

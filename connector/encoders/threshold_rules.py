@@ -1,4 +1,4 @@
-"""How weights below a learned threshold are treated, by the names of the hybrid thresholding paper. Imports nothing."""
+"""Threshold rules, named as in the hybrid thresholding paper. Imports nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Thresholds that a model learns, so that each text keeps as many weights as it needs (hybrid thresholding)."""
+"""Learned thresholds, which decide how many weights each text keeps (hybrid thresholding)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from connector.encoders.threshold_rules import THRESHOLD_RULES, ThresholdRule
 
 
 def soft_threshold(weights: Tensor, threshold: Tensor) -> Tensor:
-    """S(w, t) = ReLU(w - t): what is kept becomes smaller by the threshold."""
+    """S(w, t) = ReLU(w - t): kept weights are reduced by the threshold."""
     return F.relu(weights - threshold)
 
 
@@ -26,14 +26,14 @@ def hard_threshold(weights: Tensor, threshold: Tensor) -> Tensor:
 
 
 def sigmoid_threshold(weights: Tensor, threshold: Tensor, steepness: float) -> Tensor:
-    """Eq. 1, w sigmoid(K (w - t)): H as a slope that a gradient can climb, the steeper the larger K."""
+    """Eq. 1, w sigmoid(K (w - t)): a differentiable approximation of H, steeper for larger K."""
     return weights * torch.sigmoid(steepness * (weights - threshold))
 
 
 def gauss_threshold(weights: Tensor, threshold: Tensor, steepness: float) -> Tensor:
-    """H as w (1 + erf(a (w - t))) / 2, by the Gauss error function, as in DT (Park and Lee 2020).
+    """Approximation of H as w (1 + erf(a (w - t))) / 2, as in DT (Park and Lee 2020).
 
-    a = K sqrt(pi) / 4 makes it as steep at the threshold as eq. 1 with the same K.
+    a = K sqrt(pi) / 4 gives the same slope at the threshold as eq. 1 with the same K.
     """
     slope = steepness * math.sqrt(math.pi) / 4
     return weights * (1.0 + torch.erf(slope * (weights - threshold))) / 2
@@ -42,21 +42,21 @@ def gauss_threshold(weights: Tensor, threshold: Tensor, steepness: float) -> Ten
 class Thresholding(WeightedModule):
     """Sets weights of `sentence_embedding` (n, width) below a learned threshold to 0 (HT paper, Qiao et al. 2023, 3.1).
 
-    A threshold each for queries (t_Q) and documents (t_D), and a rule for each, by the paper's names:
+    Queries (t_Q) and documents (t_D) have a threshold and a rule each, named as in the paper:
 
-    - `none`, phi: all weights stay.
+    - `none`, phi: all weights are kept.
     - `soft`, S: ReLU(w - t), in training and afterwards.
-    - `sigmoid`, H^: eq. 1, in training and afterwards; weights far below t become very small, but not 0.
+    - `sigmoid`, H^: eq. 1, in training and afterwards; weights far below t become very small but not 0.
     - `hard`, H^H: eq. 1 in training, 0 below t afterwards.
     - `gauss`, DT: the Gauss error function in training, 0 below t afterwards.
 
     Args:
         query: The rule for queries.
-        document: The rule for documents, and for texts that are neither.
+        document: The rule for documents and for texts without a task.
         steepness: K of eq. 1.
 
     Raises:
-        ValueError: There is no such rule, or `steepness` is not above 0.
+        ValueError: A rule is unknown, or `steepness` is not above 0.
     """
 
     config_keys = ["query", "document", "steepness"]
@@ -78,12 +78,12 @@ class Thresholding(WeightedModule):
         self.document_threshold = nn.Parameter(torch.zeros(()))
 
     def threshold(self, weights: Tensor, task: Task | None) -> Tensor:
-        """Apply the rule of a task to weights of any shape, 0 or above."""
+        """Apply the rule of a task to non-negative weights of any shape."""
         if task == "query":
             rule, learned = self.query, self.query_threshold
         else:
             rule, learned = self.document, self.document_threshold
-        # Below 0 a soft threshold would give every text every feature. L_T brings it back: it takes the parameter.
+        # A soft threshold below 0 would give every text every feature. L_T uses the raw parameter and raises it again.
         at = learned.clamp_min(0.0)
         if rule == "none":
             return weights
@@ -96,7 +96,7 @@ class Thresholding(WeightedModule):
         return hard_threshold(weights, at)
 
     def loss(self) -> Tensor:
-        """L_T = log(1 + exp(-t_D)) + log(1 + exp(-t_Q)): falls as thresholds rise. A side without a rule has none."""
+        """L_T = log(1 + exp(-t_D)) + log(1 + exp(-t_Q)), which falls as thresholds rise; `none` rules are skipped."""
         sides = ((self.query, self.query_threshold), (self.document, self.document_threshold))
         terms = [F.softplus(-learned) for rule, learned in sides if rule != "none"]
         return torch.stack(terms).sum() if terms else self.query_threshold.new_zeros(())
@@ -107,12 +107,12 @@ class Thresholding(WeightedModule):
         task: Task | None = None,
         **kwargs: Any,
     ) -> dict[str, Tensor | Any]:
-        """Replace `sentence_embedding` by what the rule makes of it; keep the former as `activations`.
+        """Apply the rule to `sentence_embedding`; keep the original as `activations`.
 
         Args:
-            features: Holds `sentence_embedding` (n, width), values 0 or above.
+            features: `sentence_embedding` (n, width), non-negative.
             task: "query", or anything else for a document.
-            **kwargs: Meant for other modules.
+            **kwargs: Ignored; for other modules.
         """
         activations = features["sentence_embedding"]
         features["activations"] = activations
@@ -123,7 +123,7 @@ class Thresholding(WeightedModule):
 class TopKMasking(Module):
     """Keeps the k largest weights of each document's `sentence_embedding` (Yang et al. 2021, arXiv:2112.09628).
 
-    In joint training k falls step by step to its final value; queries stay as they are.
+    In joint training k decreases gradually to its final value; queries are not changed.
 
     Args:
         k: Weights kept.
@@ -144,7 +144,7 @@ class TopKMasking(Module):
     def forward(
         self, features: dict[str, Tensor | Any], task: Task | None = None, **kwargs: Any
     ) -> dict[str, Tensor | Any]:
-        """Cut the embeddings of documents; `kwargs` are meant for other modules."""
+        """Mask the embeddings of documents; `kwargs` are ignored."""
         weights = features["sentence_embedding"]
         if task != "query" and self.k < weights.shape[1]:
             values, places = weights.topk(self.k, dim=1)
@@ -152,5 +152,5 @@ class TopKMasking(Module):
         return features
 
     def save(self, output_path: str, *args: Any, **kwargs: Any) -> None:
-        """Write `config.json`; there is nothing else to keep."""
+        """Write `config.json`; there are no weights."""
         self.save_config(output_path)

@@ -1,4 +1,4 @@
-"""The place behind a dense model where the dictionary of a corpus will be."""
+"""Placeholder head of a dense model whose dictionary is not built yet."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from connector.errors import EncoderError
 
 
 class UnbuiltDictionary(KSparseAutoEncoder):
-    """Stands behind a dense model that has no head yet: it embeds, and a new index builds a dictionary for it.
+    """A head without features: the encoder can only embed until a new index builds its dictionary.
 
     Args:
         dim: Width of the dense embedding.
@@ -22,7 +22,7 @@ class UnbuiltDictionary(KSparseAutoEncoder):
         super().__init__(dim, 1, 1, base_model=base_model)
 
     def strongest(self, embeddings: Tensor, k: int, **options: Any) -> tuple[Tensor, Tensor]:  # noqa: ARG002
-        """There are no features yet.
+        """Raise EncoderError: there are no features yet.
 
         Raises:
             EncoderError: Always.

@@ -1,4 +1,4 @@
-"""An encoder and its like: the same weights for another corpus, with other codes, or on another device."""
+"""Variants of an encoder that share its weights: for another corpus, with other codes, on another device."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from connector.vectors.statistics import CorpusStatistics
 
 
 class AdaptableModel(ModelFacts):
-    """A `SparseEncoder` with all that belongs to it, from which variants are made that share the dense model.
+    """A `SparseEncoder` that can create variants of itself, which share the dense model.
 
-    Args and errors are those of `TextEncoder`.
+    Arguments and errors are those of `TextEncoder`.
     """
 
     def __init__(
@@ -53,16 +53,16 @@ class AdaptableModel(ModelFacts):
 
     @property
     def graph_folder(self) -> Path | None:
-        """Where the graph of the dense model is kept; None where torch runs it."""
+        """Folder of the dense model's graph; None if torch runs it."""
         return self._dense.folder if isinstance(self._dense, OpenVinoModel) else None
 
     @property
     def backend(self) -> Backend:
-        """What runs the dense model. A SPLADE or CSR is always run by torch."""
+        """Runtime of the dense model; always torch for SPLADE and CSR."""
         return self._dense.backend
 
     def dense_model(self) -> SentenceTransformer:
-        """The dense model in front of the head, sharing its weights.
+        """The dense model without the head, sharing its weights.
 
         Raises:
             ValueError: The model is not a dense model with a head.
@@ -70,13 +70,13 @@ class AdaptableModel(ModelFacts):
         return SentenceTransformer(modules=self._dense_modules(), device=str(self.model.device), prompts=self._prompts)
 
     def with_statistics(self, statistics: CorpusStatistics | None) -> Self:
-        """The same encoder for another corpus; the dense model is shared.
+        """Return this encoder with other corpus statistics.
 
         Args:
-            statistics: Of that corpus; None returns this encoder.
+            statistics: The statistics; None returns this encoder.
 
         Raises:
-            ValueError: The model has neither a head nor `QueryIdf`, or one of other sizes.
+            ValueError: The model has neither a head nor `QueryIdf`, or the sizes differ.
         """
         if statistics is None:
             return self
@@ -85,9 +85,9 @@ class AdaptableModel(ModelFacts):
         return self._of([told if module is self._told else module for module in self.model])
 
     def with_idf(self) -> Self:
-        """The same SPLADE, its queries weighed by how rare features are in the corpus that is searched (`QueryIdf`).
+        """Return this SPLADE with query features weighted by IDF (`QueryIdf`).
 
-        What the corpus is, `prepare_encoder` tells it, and the index keeps it: searches need not ask for it again.
+        `prepare_encoder` measures the IDF and the index stores it, so searches need no further option.
 
         Raises:
             ValueError: The model is not a SPLADE.
@@ -97,14 +97,14 @@ class AdaptableModel(ModelFacts):
         return self._of(with_query_idf(self.model))
 
     def make_code(self, bits: Bits, norm: float = 1.0) -> RotatedCode:
-        """Codes for a new index: of the dictionary's principal components, or turned at random.
+        """Create the quantizer of a new index: of the dictionary's principal components, or randomly rotated.
 
         Args:
-            bits: For each dimension, on average.
-            norm: Of the embeddings.
+            bits: Mean bits per dimension.
+            norm: Norm of the embeddings.
 
         Raises:
-            ValueError: The model is no dense model with a head, or there are no such codes.
+            ValueError: The model is not a dense model with a head, or this number of bits is not supported.
         """
         head = self._require_head()
         if isinstance(head, TwoLevelDictionary):
@@ -112,10 +112,10 @@ class AdaptableModel(ModelFacts):
         return RotatedCode(head.statistics.mean, bits, norm=norm)
 
     def with_code(self, code: RotatedCode | None) -> Self:
-        """The same encoder, giving documents such codes.
+        """Return this encoder with another quantizer for documents.
 
         Raises:
-            ValueError: The model is not a dense model with a head, or the codes are of another width.
+            ValueError: The model is not a dense model with a head, or the widths differ.
         """
         if code is not None:
             head = self._require_head()
@@ -126,10 +126,10 @@ class AdaptableModel(ModelFacts):
         return self._with(self.model, code)
 
     def with_head(self, head: KSparseAutoEncoder) -> Self:
-        """The same dense model with another head, without codes, labels and a name.
+        """Return the dense model with another head, without codes, labels and name.
 
         Raises:
-            ValueError: The model is not a dense model with a head, or the other one is of another width.
+            ValueError: The model is not a dense model with a head, or the widths differ.
         """
         own = self._require_head()
         if head.dim != own.dim:
@@ -147,7 +147,7 @@ class AdaptableModel(ModelFacts):
         )
 
     def on_device(self, device: str) -> Self:
-        """A copy of the same encoder that computes on another device, or on this one beside it."""
+        """Return a copy on another device, or a second copy on the same device."""
         model = copy.deepcopy(self.model).to(device)
         backend = "auto" if isinstance(self._dense, OpenVinoModel) else "torch"
         return self._with(model, self.code, backend)

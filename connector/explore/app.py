@@ -1,4 +1,4 @@
-"""The page: a form, the columns, and the last benchmark on a second tab. It only reads."""
+"""The web page: search form, result columns, and benchmark results on a second tab. Read-only."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ HEADERS = {
 
 
 def create_app(explorer: Explorer, results: Path, *, without_hnsw: str = "") -> Flask:
-    """Make the page of an index.
+    """Create the web application of an index.
 
     Args:
-        explorer: Asks the index.
-        results: The folder of results of `python -m benchmarks frontier`.
-        without_hnsw: Why there is no column of HNSW, and how to get one.
+        explorer: Searches the index.
+        results: Folder of results of `python -m benchmarks frontier`.
+        without_hnsw: Why HNSW is disabled, and how to enable it.
     """
     app = Flask("connector.explore")
-    # A page of the web whose name is made to point at this machine sends that name.
+    # Protection against DNS rebinding: such a page sends its own host name.
     app.config["TRUSTED_HOSTS"] = ["127.0.0.1", "localhost"]
     app.jinja_env.globals |= {"explorer": explorer, "without_hnsw": without_hnsw, "rounds": ROUNDS}
 
@@ -56,7 +56,7 @@ def create_app(explorer: Explorer, results: Path, *, without_hnsw: str = "") -> 
             except ConnectorError as problem:
                 error = str(problem)
         elif names:
-            error = f"{results} holds no result {name!r}; choose one of those below."
+            error = f"{results} contains no result {name!r}; choose one below."
         page = render_template(
             "frontier.html", names=names, name=name, shown=shown, error=error, results=results, make_one=MAKE_ONE
         )
@@ -77,14 +77,14 @@ def create_app(explorer: Explorer, results: Path, *, without_hnsw: str = "") -> 
     @app.errorhandler(HTTPException)
     def explain(problem: HTTPException) -> tuple[str, int]:
         status = problem.code or 500
-        said = "Something went wrong; the terminal of `ksparse explore` says what." if status >= 500 else ""
+        said = "Internal error; see the terminal of `ksparse explore`." if status >= 500 else ""
         return render_template("error.html", title=problem.name, error=said or problem.description), status
 
     return app
 
 
 def _read_question(asked: MultiDict[str, str], explorer: Explorer) -> Question:
-    """The question of an address; what it does not say is as usual."""
+    """Parse the question from the URL, with defaults."""
     defaults = explorer.defaults
     settings = replace(
         defaults,

@@ -1,4 +1,4 @@
-"""One query, asked in several ways: what each finds, in which time, and where else its hits stand."""
+"""Run one query with several methods and compare hits and latencies."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Place(NamedTuple):
 
 
 class QueryFeature(NamedTuple):
-    """A feature of the query: its name in the index, what it stands for (empty if it has no label), its weight."""
+    """A query feature: name in the index, label (may be empty), weight."""
 
     name: str
     label: str
@@ -46,7 +46,7 @@ class QueryFeature(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A hit, and where the other columns have it."""
+    """A hit with its ranks in other columns."""
 
     hit: Hit
     elsewhere: tuple[Place, ...]
@@ -54,14 +54,14 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """What one way of searching found.
+    """The result of one method.
 
     Attributes:
-        name: Of the way.
-        how: With which settings.
-        rows: Best first.
-        latency_ms: Median of `ROUNDS` requests; 0 if there was an error.
-        error: What went wrong, in words.
+        name: Name of the method.
+        how: Its settings.
+        rows: Hits, best first.
+        latency_ms: Median of `ROUNDS` requests; 0 after an error.
+        error: Error message; empty without an error.
     """
 
     name: str
@@ -73,12 +73,12 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked.
+    """A question of the user.
 
     Attributes:
         text: The query.
-        settings: Its features, the hits that codes rescore, and its pruning.
-        filter: NAME=VALUE, or nothing.
+        settings: Query features, rescoring window and pruning.
+        filter: NAME=VALUE, or empty.
     """
 
     text: str
@@ -88,13 +88,13 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """All columns.
+    """The answer to a question.
 
     Attributes:
-        documents: In the index.
-        encoding_ms: What it takes to turn the query into features.
-        features: Of the query, strongest first.
-        columns: In the order in which they are shown.
+        documents: Number of documents in the index.
+        encoding_ms: Time to encode the query.
+        features: Query features, strongest first.
+        columns: Columns in display order.
     """
 
     documents: int
@@ -104,12 +104,12 @@ class Answer:
 
 
 class Explorer:
-    """Asks one index in several ways.
+    """Searches one index with several methods.
 
     Args:
-        client: A ready client.
-        retriever: Of the index.
-        hnsw: Its companion, complete; None to go without.
+        client: A connected client.
+        retriever: Retriever of the index.
+        hnsw: Its complete HNSW index; None disables HNSW.
     """
 
     def __init__(self, client: OpenSearch, retriever: Retriever, hnsw: HnswIndex | None = None) -> None:
@@ -117,7 +117,7 @@ class Explorer:
         self.hnsw = hnsw
         self._client = client
         defaults = retriever.defaults(TOP_K)
-        # An encoder may keep all features of a query, a slider has an end.
+        # An encoder may keep all features; a slider needs a maximum.
         k_query = defaults.k_query or _MOST_K_QUERY
         self.defaults = replace(defaults, k_query=k_query)
         self.most_k_query = max(_MOST_K_QUERY, k_query, retriever.encoder.k_query or 0)
@@ -126,22 +126,22 @@ class Explorer:
         self._one_at_a_time = Lock()
 
     def ask(self, question: Question) -> Answer:
-        """Search in every way, and take the time.
+        """Search with every method and measure latencies.
 
         Raises:
-            ConnectorError: The query is empty or too long, or the server is away or refuses it.
+            ConnectorError: The query is empty or too long, or the server is unreachable or rejects it.
             ValueError: The filter is not of the form NAME=VALUE.
         """
         check_text(question.text)
         fields = self.retriever.schema.fields
         settings = question.settings
         if settings.k_query != self.defaults.k_query:
-            settings = replace(settings, pruning=None)  # the stored budget was tuned for another number of features
+            settings = replace(settings, pruning=None)  # the stored budget applies to another number of features
         asked: dict[str, Any] = {"top_k": TOP_K, "settings": settings}
         asked["filters"] = [parse_filter(question.filter, fields=fields)] if question.filter else []
-        # Two at once would hold up, and measure, each other.
+        # Concurrent questions would distort each other's latencies.
         with self._one_at_a_time:
-            # Apart, since it takes the server longer to explain; from now on the retriever remembers the encoded query.
+            # A separate search, since explaining is slower; it also puts the encoded query into the cache.
             explained = self.retriever.search(question.text, explain=True, **asked)
             started = perf_counter()
             [features] = self.retriever.encoder.encode_query([question.text], k=settings.k_query).as_mappings()
@@ -163,7 +163,7 @@ class Explorer:
         ways["BM25"] = partial(self._words.scan, words, top_k=TOP_K)
         ways["Hybrid"] = partial(self.retriever.search_hybrid, question.text, **asked)
         found = _in_turns(ways)
-        # The same hits, with their reasons.
+        # The same hits, with explanations.
         found["K-sparse"] = found["K-sparse"]._replace(hits=explained)
         rescored = f", {question.settings.window} rescored" if question.settings.window else ""
         features = f"{question.settings.k_query} features{rescored}"
@@ -190,7 +190,7 @@ class _Found(NamedTuple):
 
 
 def _in_turns(ways: Mapping[str, Search]) -> dict[str, _Found]:
-    """The hits of each way, and the median of its times; the first round warms the server up and is not counted."""
+    """Hits and median latency of each method; the first round is a warm-up."""
     found, times = {name: _Found() for name in ways}, {name: list[float]() for name in ways}
     for _ in range(1 + ROUNDS):
         for name, search in ways.items():

@@ -1,4 +1,4 @@
-"""What `python -m benchmarks frontier` left: a table, and the picture that was drawn of it."""
+"""Read results of `python -m benchmarks frontier`: table and plot."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Frontier:
     """A result.
 
     Attributes:
-        name: Of its file, without the suffix.
-        params: What was compared.
-        environment: Where.
-        rows: One for each system and setting.
-        picture: A PNG; None if there is none.
+        name: File name without suffix.
+        params: Parameters of the benchmark.
+        environment: Its environment.
+        rows: One row per system and setting.
+        picture: The plot as PNG; None if missing.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Frontier:
 
 
 def results_folder() -> Path:
-    """Where results are looked for: those of the source tree that this was installed from, else ./results."""
+    """The default folder of results: that of the source tree, else ./results."""
     tree = source_tree()
     return Path("results") if tree is None else tree / "benchmarks" / "results"
 
@@ -53,7 +53,7 @@ def read_frontier(folder: Path, name: str) -> Frontier:
     """Read one of `frontier_names`.
 
     Raises:
-        ConnectorError: The file is no such result.
+        ConnectorError: The file is not such a result.
     """
     path = folder / f"{name}.json"
     try:

@@ -1,4 +1,4 @@
-"""The documents of an index once more, with their dense embeddings in a Lucene HNSW graph: what it is compared with."""
+"""A copy of an index with dense embeddings in a Lucene HNSW graph, for comparison."""
 
 from __future__ import annotations
 
@@ -31,15 +31,14 @@ _BLOCK = 256
 
 
 class HnswIndex:
-    """The companion of an index, named `<index>-hnsw`.
+    """The HNSW copy of an index, named `<index>-hnsw`.
 
-    Its `_meta` says which documents it holds, and by which encoder, once it is complete: a build that was stopped is
-    never taken for a whole one.
+    Once complete, its `_meta` records source and encoder, so an interrupted build is not mistaken for a complete one.
 
     Args:
-        client: A ready client.
-        schema: Of the index.
-        encoder: That wrote it: a dense model with a head.
+        client: A connected client.
+        schema: Schema of the index.
+        encoder: Its encoder: a dense model with a head.
     """
 
     def __init__(self, client: OpenSearch, schema: IndexSchema, encoder: TextEncoder) -> None:
@@ -50,45 +49,44 @@ class HnswIndex:
         self._searcher = Searcher(client, self.name, weight_exponent=0)
 
     def lacks(self) -> str:
-        """Say why it must be built; nothing where it is there and complete.
+        """Return the reason why it must be built; empty if it is complete.
 
-        Documents that were changed since, but are as many, are not noticed.
+        Changed documents are only noticed if their number differs.
 
         Raises:
             ClusterError: The server is away or does not permit it.
-            IndexMappingError: An index of this name is not ours.
+            IndexMappingError: An index of this name was not created by ksparse.
         """
         try:
             with explained(self._client):
                 mappings = self._client.indices.get_mapping(index=self.name).get(self.name, {}).get("mappings", {})
         except NotFoundError:
-            return "it is not there yet"
+            return "it does not exist yet"
         meta = mappings.get("_meta", {}).get(_META)
         if meta is None:
             raise IndexMappingError(
-                f"{self.name!r} was not created by `ksparse explore --hnsw` and is not changed. Delete it, or leave "
-                "--hnsw out."
+                f"{self.name!r} was not created by `ksparse explore --hnsw`. Delete it, or leave --hnsw out."
             )
         source = self._schema.index
         if "documents" not in meta:
-            return "its last build was stopped"
+            return "its last build was interrupted"
         if meta["encoder"] != self._schema.encoder.digest:
             return f"{source} has another encoder now"
         if meta["source"] != read_uuid(self._client, source):
-            return f"{source} was made anew"
+            return f"{source} was recreated"
         held, there = meta["documents"], count_matching(self._client, source)
         return "" if held == there else f"it holds {held:,} documents, {source} {there:,}"
 
     def build(self, progress: Callable[[int], None]) -> None:
-        """Make it anew: read every document of the index, embed it, write it.
+        """Rebuild it: read, embed and write all documents of the index.
 
         Args:
-            progress: Called with the number of documents embedded.
+            progress: Called with the number of embedded documents.
 
         Raises:
             BulkWriteError: A document was refused.
             ClusterError: The server is away or does not permit it.
-            IndexMappingError: The server refuses such an index, as it does without the k-NN plugin.
+            IndexMappingError: The server rejects the index, e.g. without the k-NN plugin.
         """
         check_index_name(self.name, new=True)
         made = {"encoder": self._schema.encoder.digest, "source": read_uuid(self._client, self._schema.index)}
@@ -98,8 +96,8 @@ class HnswIndex:
                 self._client.indices.create(index=self.name, body=self._body(made))
             except RequestError as error:
                 raise IndexMappingError(
-                    f"The server refuses an HNSW index ({reason_of(error)}). It needs the k-NN plugin; leave --hnsw "
-                    "out to go without."
+                    f"The server rejects the HNSW index ({reason_of(error)}). It needs the k-NN plugin; leave --hnsw "
+                    "out."
                 ) from error
             try:
                 written, _ = bulk(self._client, self._actions(progress))
@@ -112,16 +110,16 @@ class HnswIndex:
     def search(
         self, embedding: NDArray[np.float32], *, top_k: int = 10, filters: Sequence[Mapping[str, Any]] = ()
     ) -> list[Hit]:
-        """Return the documents whose embeddings the graph finds nearest.
+        """Return the nearest documents by HNSW.
 
         Args:
-            embedding: float32 (dim,), of the query.
-            top_k: Hits asked for, and what each shard's graph is asked for.
+            embedding: float32 (dim,), embedding of the query.
+            top_k: Number of hits, also per shard.
             filters: Query clauses that a document must match.
 
         Raises:
             ClusterError: The server is away or does not permit it.
-            SearchError: The index is gone, or the server refuses the query.
+            SearchError: The index does not exist, or the server rejects the query.
         """
         knn: dict[str, Any] = {"vector": embedding.tolist(), "k": top_k}
         if filters:
@@ -134,7 +132,7 @@ class HnswIndex:
             raise
 
     def _body(self, made: Mapping[str, str]) -> dict[str, Any]:
-        """The graph of the benchmarks, beside the fields of the index: hits and filters are then the same."""
+        """The benchmarks' graph plus the fields of the index, so that hits and filters work alike."""
         body = load_mapping("lucene_hnsw")
         first = self._schema.names[0]
         fields = dict(self._client.indices.get_mapping(index=first)[first]["mappings"]["properties"])
@@ -144,7 +142,7 @@ class HnswIndex:
         embedding = body["mappings"]["properties"]["embedding"] | {"dimension": dim}
         body["mappings"] |= {"properties": fields | {_FIELD: embedding}, "_meta": {_META: made}}
         body["settings"]["index"] |= copied_settings(self._client, first)
-        # As with features: without its copy a vector would be lost where a shard recovers.
+        # As with features: without this, vectors would be lost when a shard recovers.
         body["mappings"]["_source"] = {"excludes": [_FIELD]}
         return body
 

@@ -1,1 +1,1 @@
-"""`ksparse serve` and `ksparse connect`: texts in, hits out, for clients in any language."""
+"""`ksparse serve` and `ksparse connect`: encoding and search over HTTP."""

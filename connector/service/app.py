@@ -43,10 +43,10 @@ from connector.types import Document, Hit
 
 
 def create_app(client: OpenSearch, settings: ServiceSettings | None = None) -> App:
-    """Make the service, an ASGI application.
+    """Create the service, an ASGI application.
 
     Args:
-        client: A ready client, for up to `max_searches` searches at once.
+        client: A connected client that supports `max_searches` concurrent searches.
         settings: Limits, keys and indices.
     """
     settings = settings or ServiceSettings()
@@ -71,7 +71,7 @@ def _routes(client: OpenSearch, settings: ServiceSettings, metrics: Metrics) -> 
         version=connector.__version__,
         summary="Texts in, features or hits out.",
         lifespan=lifespan,
-        # The page of the documentation would load scripts of another host.
+        # The documentation page would load scripts from another host.
         docs_url=None,
         redoc_url=None,
     )
@@ -79,12 +79,12 @@ def _routes(client: OpenSearch, settings: ServiceSettings, metrics: Metrics) -> 
 
     @app.get("/health")
     async def health() -> dict[str, str]:
-        """Whether the process answers."""
+        """Liveness: the process answers."""
         return {"status": "ok", "version": connector.__version__}
 
     @app.get("/ready")
     async def ready() -> JSONResponse:
-        """Whether the encoders are loaded."""
+        """Readiness: the encoders are loaded."""
         return JSONResponse({"ready": indices.ready, "indices": indices.names}, 200 if indices.ready else 503)
 
     @app.get("/metrics")
@@ -94,21 +94,21 @@ def _routes(client: OpenSearch, settings: ServiceSettings, metrics: Metrics) -> 
 
     @app.post("/encode/query", responses=RESPONSES, response_model=None)
     async def encode_query(body: EncodeQuery) -> Vectors | list[dict[str, float]]:
-        """Encode queries: `texts` gets `Vectors`, `inputs` a list of token to weight, as ML Commons wants it."""
+        """Encode queries: `texts` returns `Vectors`, `inputs` returns ML Commons' list of token weights."""
         served = await indices.get(body.index)
         texts = _few(body.all_texts, settings)
         asked = QueryText("", body.top_k, _settings(body), alone=body.inputs is not None)
         found = await served.encode_queries([replace(asked, text=text) for text in texts], space=body.space)
         unscale = 2.0 ** -found[0].opened.schema.weight_exponent
         if body.inputs is not None:
-            # `neural_sparse` multiplies these with what is stored.
+            # `neural_sparse` multiplies these by the stored weights.
             return [{name: weight * unscale for name, weight in each.features.items()} for each in found]
         vectors = [Vector(features=each.features, rescore=each.rescore) for each in found]
         return _vectors(served, found[0].opened.schema.weight_exponent, found[0].opened.schema.space, vectors)
 
     @app.post("/encode/document", responses=RESPONSES, response_model=None)
     async def encode_document(body: EncodeDocument) -> Vectors | list[dict[str, float]]:
-        """Encode documents, weights as they are stored; the forms are those of `/encode/query`."""
+        """Encode documents, with weights as stored; forms as in `/encode/query`."""
         served = await indices.get(body.index)
         found = await served.encode_documents(_few(body.all_texts, settings), space=body.space)
         features = [json.loads(each.features) for each in found]
@@ -124,14 +124,14 @@ def _routes(client: OpenSearch, settings: ServiceSettings, metrics: Metrics) -> 
 
     @app.post("/search", responses=RESPONSES, response_model_exclude_none=True)
     async def search(body: Search) -> Hits:
-        """Search as `SparseIndex.search` does."""
+        """Search; see `SparseIndex.search`."""
         served = await indices.get(body.index)
         if searching.locked():
-            raise OverloadedError(f"{settings.max_searches} searches are running, as many as may; try again later.")
+            raise OverloadedError(f"{settings.max_searches} searches are running, which is the limit; try again later.")
         async with searching:
             alone = body.hybrid and body.bm25_weight is not None
             query = QueryText(body.query, body.top_k, _settings(body), alone=alone)
-            # Encoded together with others that arrive now; the search finds it in the cache.
+            # Encode in a batch with concurrent queries; the search then finds it in the cache.
             await served.encode_queries([query])
             loop = asyncio.get_running_loop()
             found = await loop.run_in_executor(searches, _search, served, body)
@@ -139,9 +139,9 @@ def _routes(client: OpenSearch, settings: ServiceSettings, metrics: Metrics) -> 
 
     @app.post("/indices/{index}/pipeline/search", responses=RESPONSES)
     async def pipeline_search(index: str, request: Request, space: str | None = None) -> Response:
-        """Put features into a search request in the place of its text; for the search pipeline of an index.
+        """Replace the text of a search request by features; called by the search pipeline of an index.
 
-        The answer holds the request as a string, so that ML Commons does not read its numbers as floats.
+        The request is returned as a string, so that ML Commons does not convert its integers to floats.
         """
         asked = json.loads(await request.body())
         clause = find_text(asked)
@@ -157,7 +157,7 @@ def _routes(client: OpenSearch, settings: ServiceSettings, metrics: Metrics) -> 
 
     @app.post("/indices/{index}/pipeline/document", responses=RESPONSES)
     async def pipeline_document(index: str, document: PipelineDocument, space: str | None = None) -> Response:
-        """Return the fields that an index keeps of a document beside its own; for the ingest pipeline of an index."""
+        """Return the fields to add to a document; called by the ingest pipeline of an index."""
         title, text = unescape(document.title or ""), unescape(document.text or "")
         content = Document(document.id or "", text, title).content
         if not content:
@@ -177,7 +177,7 @@ def _routes(client: OpenSearch, settings: ServiceSettings, metrics: Metrics) -> 
 def _few(texts: list[str], settings: ServiceSettings) -> list[str]:
     if len(texts) > settings.max_texts:
         raise TooLargeError(
-            f"{len(texts)} texts are more than the {settings.max_texts} of a request; send them in parts."
+            f"the request has {len(texts)} texts, the limit is {settings.max_texts}; send them in parts."
         )
     return texts
 
@@ -214,6 +214,6 @@ def _found(hit: Hit) -> Found:
 
 
 def _rewritten(request: dict[str, Any]) -> Response:
-    # ML Commons looks for its variables in what it puts into a template: `${` is theirs, and never a text's.
+    # ML Commons substitutes variables (`${`) in this content, so the texts must not contain `${`.
     written = json.dumps(request, separators=(",", ":")).replace("${", "\\u0024{")
     return Response(json.dumps({"request": written}), media_type="application/json")

@@ -1,4 +1,4 @@
-"""Join what arrives at the same time into one pass of the encoder."""
+"""Batch concurrent requests into one forward pass."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Result = TypeVar("Result")
 
 
 class OverloadedError(Exception):
-    """More waits than may wait; the same may be sent again a little later."""
+    """The queue is full; the request can be repeated later."""
 
 
 class _Waiting(NamedTuple, Generic[Item, Result]):
@@ -23,21 +23,21 @@ class _Waiting(NamedTuple, Generic[Item, Result]):
 
 
 class Batcher(Generic[Item, Result]):
-    """Runs a function on items that arrive one by one, several at once where several wait.
+    """Runs a function on batches of items that arrive one by one.
 
-    An item that arrives while nothing runs starts at once; those that arrive meanwhile are the next batch. So nobody
-    waits longer than one batch takes, a few milliseconds for queries.
+    An item that arrives while idle starts immediately; items that arrive meanwhile form the next batch. So an item
+    waits at most for one batch, a few milliseconds for queries.
 
-    Belongs to one event loop. A caller that is cancelled takes its items out of the queue; those of a running batch are
-    computed, and their results dropped. The other items of that batch notice nothing.
+    Belongs to one event loop. Cancelling a caller removes its items from the queue; results of a running batch are
+    dropped. Other items of the batch are not affected.
 
     Args:
-        work: From a batch to one result each, or an exception in a result's place. Runs in the executor. An exception
-            that it raises is that of every item of the batch.
-        executor: Where it runs.
-        max_batch: Items of a batch.
-        max_waiting: Items that wait beside the running ones.
-        on_batch: Is told the size of each batch.
+        work: Maps a batch to one result or exception per item; runs in the executor. If it raises, every item of the
+            batch fails.
+        executor: Executor of `work`.
+        max_batch: Maximum items per batch.
+        max_waiting: Maximum items in the queue.
+        on_batch: Called with the size of each batch.
     """
 
     def __init__(
@@ -59,20 +59,20 @@ class Batcher(Generic[Item, Result]):
 
     @property
     def waiting(self) -> int:
-        """Items that no batch has taken yet."""
+        """Number of items in the queue."""
         return len(self._waiting)
 
     async def submit(self, items: Sequence[Item]) -> list[Result]:
-        """Return the result of each item; all of them wait or none.
+        """Queue all items or none, and return their results.
 
         Raises:
-            OverloadedError: There is no room for them.
-            Exception: What the first item that failed raised.
+            OverloadedError: The queue is full.
+            Exception: The error of the first failed item.
         """
         if len(self._waiting) + len(items) > self._max_waiting:
             raise OverloadedError(
-                f"{len(self._waiting)} texts wait for the encoder and {len(items)} more would be above the limit of "
-                f"{self._max_waiting}; send them again later."
+                f"{len(self._waiting)} texts are queued for the encoder and {len(items)} more would exceed the limit "
+                f"of {self._max_waiting}; send them again later."
             )
         loop = asyncio.get_running_loop()
         entries = [_Waiting(item, loop.create_future()) for item in items]
@@ -80,7 +80,7 @@ class Batcher(Generic[Item, Result]):
         if self._runner is None:
             self._runner = loop.create_task(self._run())
         try:
-            # What one item raises must not leave the exceptions of others unread.
+            # Retrieve all exceptions, even if one is raised.
             answers = await asyncio.gather(*(entry.answer for entry in entries), return_exceptions=True)
         except asyncio.CancelledError:
             for entry in entries:

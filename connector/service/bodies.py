@@ -1,4 +1,4 @@
-"""What requests hold, checked, and described in the OpenAPI document."""
+"""Request and response bodies, validated and described in the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Texts = Annotated[list[str], Field(min_length=1)]
 class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    index: str | None = Field(default=None, description="Index or alias; may be left out where one alone is served.")
+    index: str | None = Field(default=None, description="Index or alias; optional if only one is served.")
 
 
 class _Encoding(_Body):
-    space: str | None = Field(default=None, description="Space that the vectors must be of, else the answer is 409.")
-    texts: Texts | None = Field(default=None, description="Plain form: the answer says all of each vector.")
-    inputs: Texts | None = Field(default=None, description="ML Commons' form: the answer is a list of token to weight.")
+    space: str | None = Field(default=None, description="Required space of the vectors, otherwise status 409.")
+    texts: Texts | None = Field(default=None, description="Plain form: returns complete vectors.")
+    inputs: Texts | None = Field(default=None, description="ML Commons' form: returns a list of token weights.")
 
     @model_validator(mode="after")
     def _one_form(self) -> _Encoding:
@@ -31,32 +31,32 @@ class _Encoding(_Body):
 
     @property
     def all_texts(self) -> list[str]:
-        """The texts, in whichever form."""
+        """The texts of either form."""
         return self.texts or self.inputs or []
 
 
 class _Choice(BaseModel):
-    k_query: int | None = Field(default=None, ge=1, le=MAX_CLAUSES, description="Features kept of a query.")
-    window: int | None = Field(default=None, ge=0, le=MAX_HITS, description="Hits rescored by codes, 0 for none.")
+    k_query: int | None = Field(default=None, ge=1, le=MAX_CLAUSES, description="Features per query.")
+    window: int | None = Field(default=None, ge=0, le=MAX_HITS, description="Hits to rescore by codes; 0 for none.")
     prune_type: PruneType | None = None
     prune_ratio: float = 0.0
 
     @property
     def pruning(self) -> Pruning | None:
-        """Which features are left out; ValueError if the ratio does not go with the type."""
+        """The pruning rule; ValueError if the ratio does not match the type."""
         return None if self.prune_type is None else Pruning(self.prune_type, self.prune_ratio)
 
 
 class EncodeQuery(_Encoding, _Choice):
-    """Queries to encode; what is not said, the index says."""
+    """Queries to encode; unset options use the index's defaults."""
 
     top_k: int = Field(
-        default=10, ge=1, le=MAX_HITS, description="Hits that will be asked for; a window grows with it."
+        default=10, ge=1, le=MAX_HITS, description="Number of hits of the later search, which affects the window."
     )
 
 
 class EncodeDocument(_Encoding):
-    """Documents to encode: title and text of each joined by a space."""
+    """Documents to encode: title and text joined by a space."""
 
     parts: Literal["features", "codes", "both"] = "both"
 
@@ -67,13 +67,13 @@ class Search(_Choice, _Body):
     query: str
     top_k: int = Field(default=10, ge=1, le=MAX_HITS)
     filters: dict[str, Any] | list[dict[str, Any]] | None = Field(
-        None, description='Values such as {"lang": "en"}, or clauses of the query language.'
+        None, description='Values such as {"lang": "en"}, or OpenSearch query clauses.'
     )
-    hybrid: bool = Field(default=False, description="By words (BM25) as well.")
-    bm25_weight: float | None = Field(default=None, gt=0, description="With hybrid: add so much of BM25 to the score.")
+    hybrid: bool = Field(default=False, description="Combine with BM25.")
+    bm25_weight: float | None = Field(default=None, gt=0, description="With hybrid: add this weight times BM25.")
     rank_window_size: int | None = Field(default=None, ge=1, le=MAX_HITS)
     min_score: float | None = None
-    fields: list[str] | None = Field(default=None, description="To return; all if left out.")
+    fields: list[str] | None = Field(default=None, description="Fields to return; all by default.")
     highlight: dict[str, Any] | None = None
     routing: str | None = None
     preference: str | None = None
@@ -81,7 +81,7 @@ class Search(_Choice, _Body):
 
 
 class PipelineDocument(BaseModel):
-    """A document as the ingest pipeline of `ksparse connect` sends it."""
+    """A document sent by the ingest pipeline of `ksparse connect`."""
 
     id: str | None = None
     title: str | None = None
@@ -90,21 +90,21 @@ class PipelineDocument(BaseModel):
 
 
 class Vector(BaseModel):
-    """A query or a document, encoded."""
+    """An encoded query or document."""
 
     features: dict[str, float] | None = None
-    code: str | None = Field(default=None, description="Of a document, in Base64.")
+    code: str | None = Field(default=None, description="Code of a document, in Base64.")
     rescore: dict[str, Any] | None = Field(
-        default=None, description="Of a query: the value of `rescore` in a search body."
+        default=None, description="For a query: the value of `rescore` in a search body."
     )
 
 
 class Vectors(BaseModel):
-    """The answer in the plain form."""
+    """The response in the plain form."""
 
     index: str
     space: str
-    weight_exponent: int = Field(description="Weights of documents are multiplied by 2 to its power.")
+    weight_exponent: int = Field(description="Document weights are multiplied by 2 to this power.")
     vectors: list[Vector]
 
 
@@ -119,12 +119,12 @@ class Found(BaseModel):
 
 
 class Hits(BaseModel):
-    """The answer to a search, best first."""
+    """The hits of a search, best first."""
 
     hits: list[Found]
 
 
 class Problem(BaseModel):
-    """What went wrong, and the next step."""
+    """The error and the next step."""
 
     error: str

@@ -1,4 +1,4 @@
-"""Set up OpenSearch to call the service by itself, and undo that."""
+"""Set up OpenSearch to call the service, and undo that."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ _SETTINGS = (
     ("trusted", "plugins.ml_commons.trusted_connector_endpoints_regex"),
     ("private", "plugins.ml_commons.connector.private_ip_enabled"),
 )
-"""Words of a refusal, and what to set."""
+"""Parts of rejection messages, and the setting that resolves them."""
 
 
 class Server:
-    """The requests of a set-up: what reads is sent, what changes something is said, and sent unless it is a rehearsal.
+    """Sends the requests of the set-up; in a rehearsal, changing requests are only reported.
 
     Args:
-        client: A ready client.
-        say: Told each request that changes something, its secrets masked.
-        rehearse: Send none of these.
+        client: A connected client.
+        say: Called with each changing request, with secrets masked.
+        rehearse: Do not send changing requests.
     """
 
     def __init__(self, client: OpenSearch, say: Callable[[str], None], *, rehearse: bool) -> None:
@@ -55,7 +55,7 @@ class Server:
         self.say = say
 
     def read(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:  # noqa: ANN401
-        """Return the answer; None where there is no such thing."""
+        """Send a reading request; None if the resource does not exist."""
         try:
             with _said(self.client, method, path):
                 return self.client.transport.perform_request(method, path, body=body)
@@ -63,7 +63,7 @@ class Server:
             return None
 
     def change(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Return the answer; empty where nothing is sent, or there is nothing to delete."""
+        """Send a changing request; empty if nothing was sent or there is nothing to delete."""
         self.say(f"{method} {path}" + (f"\n{json.dumps(_masked(body), indent=2)}" if body is not None else ""))
         if self.rehearse:
             return {}
@@ -86,24 +86,24 @@ def connect_index(
     say: Callable[[str], None] = lambda _: None,
     rehearse: bool = False,
 ) -> str:
-    """Let OpenSearch encode the documents and the searches of an index by a service; the same again changes nothing.
+    """Let OpenSearch encode documents and queries of an index with a service; idempotent.
 
     Args:
-        client: A ready client, permitted to manage ML Commons, pipelines and the index.
-        index: The index, or an alias.
-        service: Address of `ksparse serve`, as OpenSearch reaches it.
+        client: A connected client with permission to manage ML Commons, pipelines and the index.
+        index: The index or alias.
+        service: Address of `ksparse serve` as seen from OpenSearch.
         key: API key of the service.
-        say: Told each request that changes something, secrets masked.
-        rehearse: Send none of these.
+        say: Called with each changing request, with secrets masked.
+        rehearse: Do not send changing requests.
 
     Returns:
-        The name of both pipelines. The ingest pipeline is the index's final one; the search pipeline is for requests
-        to name.
+        The common name of both pipelines. The ingest pipeline is the index's final pipeline; requests name the search
+        pipeline.
 
     Raises:
-        ClusterError: The server lacks ML Commons, is too old, away, or refuses a request.
-        IndexMappingError: There is no such index, or it is not one of ours.
-        ConnectorError: The index has another final pipeline, or OpenSearch gets no answer from the service.
+        ClusterError: The server lacks ML Commons, is too old or unreachable, or rejects a request.
+        IndexMappingError: The index does not exist, or ksparse did not create it.
+        ConnectorError: The index has another final pipeline, or OpenSearch cannot reach the service.
     """
     plugins = _check_plugins(client)
     schema = existing_schema(client, index)
@@ -129,10 +129,10 @@ def connect_index(
 def disconnect_index(
     client: OpenSearch, index: str, *, say: Callable[[str], None] = lambda _: None, rehearse: bool = False
 ) -> None:
-    """Undo `connect_index`, as far as anything of it is there; the index itself may be gone.
+    """Undo `connect_index`; parts that do not exist, including the index, are skipped.
 
     Raises:
-        ClusterError: The server is away, or refuses a request.
+        ClusterError: The server is unreachable or rejects a request.
     """
     server = Server(client, say, rehearse=rehearse)
     connected = Connected(index, "", False, False, "")
@@ -152,7 +152,7 @@ def disconnect_index(
 
 
 def _model(server: Server, connected: Connected, task: Task, key: str | None) -> str:
-    """The id of a model that answers: the one that is there, or a new one, before the old ones are deleted."""
+    """Return the id of a working model, existing or new; outdated ones are deleted afterwards."""
     name, wanted = connected.name_of(task), connector_body(connected, task, key)
     connectors = dict(_named(server, "connectors", name))
     models = dict(_named(server, "models", name))
@@ -170,8 +170,8 @@ def _model(server: Server, connected: Connected, task: Task, key: str | None) ->
             _delete_model(server, model_id)
             _delete_connector(server, connector_id)
             raise ConnectorError(
-                f"OpenSearch gets no answer from {connected.service}: {reason} Nothing of the index was changed. Start "
-                f"`ksparse serve {connected.index}` where OpenSearch reaches it, and run the same again."
+                f"OpenSearch cannot reach {connected.service}: {reason} The index was not changed. Start "
+                f"`ksparse serve {connected.index}` at an address that OpenSearch can reach, and rerun."
             )
     for old in models:
         _delete_model(server, old)
@@ -182,7 +182,7 @@ def _model(server: Server, connected: Connected, task: Task, key: str | None) ->
 
 def _delete_model(server: Server, model_id: str) -> None:
     server.change("POST", f"{_ML}/models/{model_id}/_undeploy")
-    # The nodes let it go one by one, and say so a little later.
+    # The nodes undeploy it one by one and report it with a delay.
     deadline = time.monotonic() + _PATIENCE_S
     path = f"{_ML}/models/{model_id}"
     while not server.rehearse and time.monotonic() < deadline:
@@ -196,14 +196,14 @@ def _delete_connector(server: Server, connector_id: str) -> None:
     try:
         server.change("DELETE", f"{_ML}/connectors/{connector_id}")
     except ClusterError as error:
-        # The server compares ids by words: a model whose connector's id has one in common counts as a user of this one.
+        # The server matches ids by analyzed tokens, so a model with a similar connector id counts as a user of this one.
         if "still using this connector" not in str(error):
             raise
-        server.say(f"{error} Nothing of ksparse uses it; the next run tries again.")
+        server.say(f"{error} ksparse does not use it; the next run tries again.")
 
 
 def _wait_for_answer(server: Server, model_id: str, task: Task) -> str | None:
-    """None once the model answers; else the reason, where it says one or nothing for long."""
+    """Wait until the model answers; return None, or the reason of a failure or timeout."""
     deadline = time.monotonic() + _PATIENCE_S
     while True:
         reason = _answers(server, model_id, task)
@@ -213,7 +213,7 @@ def _wait_for_answer(server: Server, model_id: str, task: Task) -> str | None:
 
 
 def _answers(server: Server, model_id: str, task: Task) -> str | None:
-    """None if the model encodes a text; else why it does not."""
+    """Return None if the model encodes a text, else the reason."""
     path = f"{_ML}/models/{model_id}/_predict"
     try:
         server.client.transport.perform_request("POST", path, body=sample_of(task), params={"request_timeout": 30})
@@ -223,7 +223,7 @@ def _answers(server: Server, model_id: str, task: Task) -> str | None:
 
 
 def _named(server: Server, kind: str, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Id and content of each connector or model of a name; ML Commons lets several have it."""
+    """Yield id and content of each connector or model with a name; ML Commons allows duplicates."""
     body = {"query": {"term": {"name.keyword": name}}, "size": 100, "_source": {"excludes": ["content"]}}
     found = server.read("POST", f"{_ML}/{kind}/_search", body)
     for hit in (found or {}).get("hits", {}).get("hits", ()):
@@ -231,7 +231,7 @@ def _named(server: Server, kind: str, name: str) -> Iterator[tuple[str, dict[str
 
 
 def _final_pipelines(server: Server, index: str) -> dict[str, str]:
-    """From each index behind a name to its final pipeline."""
+    """The final pipeline of each index behind a name."""
     replies = server.read("GET", f"/{index}/_settings/index.final_pipeline") or {}
     return {
         name: reply["settings"]["index"]["final_pipeline"] for name, reply in replies.items() if reply.get("settings")
@@ -242,16 +242,16 @@ def _check_final(connected: Connected, final: dict[str, str]) -> None:
     for name, pipeline in final.items():
         if pipeline not in (connected.name, "_none"):
             raise ConnectorError(
-                f"Index {name!r} has the final pipeline {pipeline!r}, and an index has one. Make that its "
-                "`index.default_pipeline`, and run the same again."
+                f"Index {name!r} already has the final pipeline {pipeline!r}. Make that its "
+                "`index.default_pipeline`, and rerun."
             )
 
 
 def _check_plugins(client: OpenSearch) -> list[str]:
-    """The plugins that every node has.
+    """Return the plugins that every node has.
 
     Raises:
-        ClusterError: ML Commons is missing, or the server is not OpenSearch of a version that has what is used.
+        ClusterError: ML Commons is missing, or the server is not a supported version of OpenSearch.
     """
     found = check_server(client)
     if found.distribution != "opensearch":
@@ -259,11 +259,11 @@ def _check_plugins(client: OpenSearch) -> list[str]:
             f"{found.url} is {found.distribution}, which has no ML Commons; use POST /search of `ksparse serve`."
         )
     if version_tuple(found.version) < _MINIMUM_VERSION:
-        raise ClusterError(f"OpenSearch {found.version} is too old: its search pipelines cannot be set up so; use 3.0.")
+        raise ClusterError(f"OpenSearch {found.version} has no suitable search pipelines; use 3.0 or newer.")
     plugins = _plugins(client)
     if _PLUGIN not in plugins:
         raise ClusterError(
-            f"{found.url} lacks the plugin {_PLUGIN} (ML Commons). `ksparse up --ml` starts an OpenSearch that has it; "
+            f"{found.url} lacks the plugin {_PLUGIN} (ML Commons). `ksparse up --ml` starts an OpenSearch with it; "
             "without it, use POST /search of `ksparse serve`."
         )
     return plugins
@@ -288,8 +288,8 @@ def _said(client: OpenSearch, method: str, path: str) -> Iterator[None]:
     except TransportError as error:
         reason = reason_of(error).rstrip(".")
         setting = next((name for word, name in _SETTINGS if word in reason.lower()), None)
-        advice = f" The cluster setting {setting} decides on that." if setting is not None else ""
-        raise ClusterError(f"OpenSearch refuses {method} {path}: {reason}.{advice}") from error
+        advice = f" See the cluster setting {setting}." if setting is not None else ""
+        raise ClusterError(f"OpenSearch rejects {method} {path}: {reason}.{advice}") from error
 
 
 def _masked(body: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What each request passes before it reaches a route: key, size limit and counters; and clients that leave."""
+"""Middleware: API key, size limit, metrics, and cancellation when clients disconnect."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 OPEN_ROUTES = ("/health", "/ready")
-"""For those that watch over the service, who have no key."""
+"""Monitoring routes, which need no key."""
 
 _CLIENT_LEFT = 499
 
 
 class Gate:
-    """An ASGI application around another one.
+    """ASGI middleware.
 
-    A request is read as a whole before it is handled. Where the client leaves meanwhile, the handling is cancelled, and
-    what waits for the encoder is taken out of the queue.
+    A request is read completely before it is handled. If the client disconnects, handling is cancelled and its texts
+    are removed from the encoder's queue.
 
     Args:
-        app: That answers.
+        app: The wrapped application.
         settings: Keys and limits.
-        metrics: Told of each request.
+        metrics: Records each request.
     """
 
     def __init__(self, app: App, settings: ServiceSettings, metrics: Metrics) -> None:
@@ -44,7 +44,7 @@ class Gate:
         self._keys = [key.encode() for key in settings.api_keys]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request, or what is none as it is."""
+        """Handle one request; pass other events through."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -88,13 +88,13 @@ class Gate:
     def _has_key(self, headers: Sequence[tuple[bytes, bytes]]) -> bool:
         given = next((value for name, value in headers if name == b"authorization"), b"")
         scheme, _, key = given.partition(b" ")
-        # All are compared, so that the time says nothing of which one is near.
+        # Compare with all keys, so that timing reveals nothing.
         fits = [hmac.compare_digest(key.strip(), known) for known in self._keys]
         return scheme.lower() == b"bearer" and any(fits)
 
 
 async def _read(receive: Receive, limit: int) -> bytes | None:
-    """The body; None if it is longer than the limit."""
+    """Read the body; None if it exceeds the limit."""
     parts, size = [], 0
     while True:
         message = await receive()
@@ -109,7 +109,7 @@ async def _read(receive: Receive, limit: int) -> bytes | None:
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    """Give the body to the application, and then nothing more: the gate itself waits for the client to leave."""
+    """Replay the body to the application, then block: the gate itself waits for the disconnect."""
     given = False
 
     async def replay() -> Message:

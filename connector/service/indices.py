@@ -1,4 +1,4 @@
-"""The indices of a service, opened when the first request names them."""
+"""The indices of a service, opened on demand."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from connector.service.settings import ServiceSettings
 
 
 class Indices:
-    """Opens indices once. Belongs to one event loop.
+    """Opens each index once. Belongs to one event loop.
 
     Args:
-        client: A ready client.
-        settings: Which are served, and how many.
-        metrics: Of the service.
+        client: A connected client.
+        settings: Which indices are served, and how many.
+        metrics: Metrics of the service.
     """
 
     def __init__(self, client: OpenSearch, settings: ServiceSettings, metrics: Metrics) -> None:
@@ -35,28 +35,28 @@ class Indices:
 
     @property
     def names(self) -> list[str]:
-        """Those that are open."""
+        """Names of the open indices."""
         return sorted(self._open)
 
     async def open_named(self) -> None:
-        """Open those that the settings name; errors as for `ServedIndex`."""
+        """Open the indices that the settings name; errors as in `ServedIndex`."""
         for name in self._settings.indices:
             await self.get(name)
         self.ready = True
 
     async def get(self, name: str | None) -> ServedIndex:
-        """Return an index, the only one that is served if None.
+        """Return an index; None means the only one that is served.
 
         Raises:
-            IndexMappingError: It is not served, does not exist, or is not one of ours.
-            OverloadedError: As many are open as may be.
-            ValueError: None is named, and several are served.
-            ClusterError, EncoderError: As for `ServedIndex`.
+            IndexMappingError: The index is not served, does not exist, or was not created by ksparse.
+            OverloadedError: The maximum number of indices is open.
+            ValueError: No name is given, but several indices are served.
+            ClusterError, EncoderError: As in `ServedIndex`.
         """
         named = self._settings.indices
         if name is None:
             if len(named) != 1:
-                raise ValueError(f'this service serves {", ".join(named) or "any index"}; say which with "index".')
+                raise ValueError(f'this service serves {", ".join(named) or "any index"}; choose one with "index".')
             name = named[0]
         if name in self._open:
             return self._open[name]
@@ -68,13 +68,13 @@ class Indices:
             if name not in self._open:
                 if len(self._open) == self._settings.most_indices:
                     raise OverloadedError(
-                        f"{len(self._open)} indices are open, as many as may be; start another service for {name!r}."
+                        f"{len(self._open)} indices are open, which is the limit; start another service for {name!r}."
                     )
                 self._open[name] = await asyncio.to_thread(self._opened, name)
             return self._open[name]
 
     def close(self) -> None:
-        """End the threads; what they compute comes to its end."""
+        """Shut the threads down after their running work."""
         self.ready = False
         for executor in self._executors:
             executor.shutdown()

@@ -1,4 +1,4 @@
-"""What Prometheus reads of a service."""
+"""Prometheus metrics of a service."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _SIZES = (1, 2, 4, 8, 16, 32, 64)
 
 
 class Metrics:
-    """Counts of one service; of a registry of its own, so that several can run in a process."""
+    """Metrics in a separate registry, so that several services can run in one process."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -21,18 +21,19 @@ class Metrics:
         )
         self.batches = Histogram(
             "ksparse_batch_texts",
-            "Texts in a pass of the encoder, by task.",
+            "Texts per forward pass, by task.",
             ["task"],
             buckets=_SIZES,
             registry=self._registry,
         )
-        self.queries = Counter(
-            "ksparse_queries", "Queries encoded, by whether the cache had them.", ["cached"], registry=self._registry
-        )
+        self.queries = Counter("ksparse_queries", "Encoded queries, by cache hit.", ["cached"], registry=self._registry)
         self.refused = Counter(
-            "ksparse_refused", "Requests refused for want of room, by task.", ["task"], registry=self._registry
+            "ksparse_refused",
+            "Requests refused because the queue was full, by task.",
+            ["task"],
+            registry=self._registry,
         )
 
     def text(self) -> bytes:
-        """In the exposition format."""
+        """The metrics in the exposition format."""
         return generate_latest(self._registry)

@@ -1,4 +1,4 @@
-"""Errors of the library as answers: the status says whose turn it is, the text what to do."""
+"""Map errors of the library to HTTP responses."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from connector.service.metrics import Metrics
 
 
 class TooLargeError(ValueError):
-    """A request holds more texts than one may."""
+    """A request exceeds the limit of texts."""
 
 
 _STATUSES: tuple[tuple[type[Exception], int], ...] = (
@@ -40,22 +40,22 @@ RESPONSES: dict[int | str, dict[str, object]] = {
     for status, said in (
         (400, "The query cannot be run."),
         (401, "The API key is missing or wrong."),
-        (404, "There is no such index, or it is not served."),
-        (409, "The index is of another encoder than the request was set up for."),
+        (404, "The index does not exist or is not served."),
+        (409, "The index has another encoder than the request was set up for."),
         (413, "The request is too large."),
-        (422, "The request is not of the form described here."),
-        (503, "Too much is waiting, or OpenSearch is away; Retry-After says when to come back."),
+        (422, "The request body is invalid."),
+        (503, "The service is overloaded or OpenSearch is unreachable; see Retry-After."),
     )
 }
 
 
 def add_problems(app: FastAPI, metrics: Metrics, *, retry_after_s: int) -> None:
-    """Answer errors of the library with a status and a text.
+    """Add handlers that map errors of the library to a status and a message.
 
     Args:
-        app: Of the service.
-        metrics: Told of requests that were refused for want of room.
-        retry_after_s: What clients are told to wait.
+        app: The application.
+        metrics: Counts requests that were refused because the queue was full.
+        retry_after_s: Value of Retry-After.
     """
 
     def answer(request: Request, error: Exception) -> JSONResponse:

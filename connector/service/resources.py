@@ -1,4 +1,4 @@
-"""What OpenSearch keeps so that it calls the service by itself. Pure functions from values to request bodies."""
+"""Bodies of the OpenSearch resources that call the service. Pure functions."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from connector.service.escape import ESCAPE
 Task = Literal["document", "search"]
 
 INPUT_FIELD = "ksparse_input"
-"""Holds what the model is asked while a document is in the pipeline."""
+"""Temporary field of a document in the pipeline, with the model's input."""
 
 _REQUEST = "ksparse_request"
 _READ_TIMEOUTS_S: Mapping[Task, int] = {"document": 30, "search": 5}
-"""A search that waits longer is of no use to anybody; documents wait for those that came before."""
+"""Timeouts in seconds: searches should be answered soon; documents may wait for earlier ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """An index and the service that encodes for it.
+    """An index connected to a service.
 
     Attributes:
-        index: Its name, or that of an alias.
-        space: Of its features: the service refuses to encode for another one.
+        index: Name of the index or alias.
+        space: Space of its features; the service refuses to encode for another one.
         has_codes: Whether its documents have codes.
         has_terms: Whether its documents have terms of typed metadata.
-        service: Address of the service as OpenSearch reaches it.
+        service: Address of the service as seen from OpenSearch.
     """
 
     index: str
@@ -42,24 +42,24 @@ class Connected:
 
     @property
     def name(self) -> str:
-        """Of both pipelines, and the beginning of the other names."""
+        """Name of both pipelines and prefix of the other names."""
         return f"ksparse-{self.index}"
 
     def name_of(self, task: Task) -> str:
-        """Of the connector and of the model of a task."""
+        """Name of the connector and model of a task."""
         return f"{self.name}-{task}"
 
     def url_of(self, task: Task) -> str:
-        """Of the route that a connector calls."""
+        """URL of the route that the connector of a task calls."""
         route = f"indices/{quote(self.index, safe='')}/pipeline/{task}"
         return f"{self.service.rstrip('/')}/{route}?{urlencode({'space': self.space})}"
 
 
 def connector_body(connected: Connected, task: Task, key: str | None) -> dict[str, Any]:
-    """Build the connector of a task; the key stands in its credential and nowhere else.
+    """Build the connector of a task; the key is only in its credential.
 
-    It has no `request_body`: what a processor maps to `http_body` is sent as it is. In a template, ML Commons would put
-    its variables into what looks like one in a document's text.
+    It has no `request_body`: the processor's `http_body` is sent unchanged. In a template, ML Commons would substitute
+    variables in the text of documents.
     """
     headers = {"Content-Type": "application/json"}
     if key is not None:
@@ -70,7 +70,7 @@ def connector_body(connected: Connected, task: Task, key: str | None) -> dict[st
         "version": "1",
         "protocol": "http",
         "parameters": {},
-        # A connector without any is refused.
+        # A connector without credentials is rejected.
         "credential": {"key": key if key is not None else "none"},
         "client_config": {"connection_timeout": 5, "read_timeout": _READ_TIMEOUTS_S[task], "max_connection": 64},
         "actions": [{"action_type": "predict", "method": "POST", "url": connected.url_of(task), "headers": headers}],
@@ -78,7 +78,7 @@ def connector_body(connected: Connected, task: Task, key: str | None) -> dict[st
 
 
 def is_same_connector(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Whether a connector that the server keeps is the wanted one, as far as the server shows it: without secrets."""
+    """Whether a stored connector equals the wanted one, ignoring secrets, which the server does not return."""
     [action] = wanted["actions"]
     kept = stored.get("actions") or [{}]
     same_action = len(kept) == 1 and all(kept[0].get(name) == action[name] for name in ("method", "url", "headers"))
@@ -86,7 +86,7 @@ def is_same_connector(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> b
 
 
 def model_body(connected: Connected, task: Task, connector_id: str) -> dict[str, Any]:
-    """Build the model that stands for a connector."""
+    """Build the model of a connector."""
     return {
         "name": connected.name_of(task),
         "function_name": "remote",
@@ -96,7 +96,7 @@ def model_body(connected: Connected, task: Task, connector_id: str) -> dict[str,
 
 
 def ingest_pipeline(connected: Connected, model_id: str) -> dict[str, Any]:
-    """Build the pipeline that encodes documents which come without features, so that our own writer's pass through."""
+    """Build the pipeline that encodes documents without features; those of ksparse's writer pass through."""
     output = {FEATURES_FIELD: FEATURES_FIELD}
     if connected.has_codes:
         output[CODE_FIELD] = CODE_FIELD
@@ -121,7 +121,7 @@ def ingest_pipeline(connected: Connected, model_id: str) -> dict[str, Any]:
 
 
 def _input_script(connected: Connected) -> str:
-    """Gather what is encoded; `${` is written otherwise, since ML Commons takes it for a variable of its own."""
+    """Script that collects the model's input and escapes `${`, which ML Commons interprets as a variable."""
     terms = f"asked.meta = ctx.{META_FIELD} == null ? new HashMap() : ctx.{META_FIELD}; " if connected.has_terms else ""
     doubled = f".replace('{ESCAPE}', '{ESCAPE}{ESCAPE}').replace('${{', '{ESCAPE}{{')"
     return (
@@ -131,12 +131,12 @@ def _input_script(connected: Connected) -> str:
 
 
 def search_pipeline(connected: Connected, model_id: str, *, fuses: bool) -> dict[str, Any]:
-    """Build the pipeline that puts features into a search in the place of its text.
+    """Build the pipeline that replaces the text of a search by features.
 
     Args:
         connected: The index.
-        model_id: Of the model for searches.
-        fuses: Whether the server has neural-search, which fuses the rankings of a `hybrid` query.
+        model_id: Id of the query model.
+        fuses: Whether the server has neural-search, which fuses the rankings of `hybrid` queries.
     """
     pipeline: dict[str, Any] = {
         "description": f"Searches {connected.index} by text (made by ksparse connect)",
@@ -158,6 +158,6 @@ def search_pipeline(connected: Connected, model_id: str, *, fuses: bool) -> dict
 
 
 def sample_of(task: Task) -> dict[str, Any]:
-    """What a model is asked to see whether the service answers."""
+    """A test input for the model."""
     asked = '{"text": "a text"}' if task == "document" else '{"query": {"match": {"ksparse": "a text"}}}'
     return {"parameters": {"http_body": asked}}

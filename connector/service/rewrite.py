@@ -1,10 +1,10 @@
-"""A search request with a text in it -> the same request with features in the text's place. Pure functions.
+"""Replace the text in a search request by features. Pure functions.
 
-The text stands anywhere in the query, once, in one of three forms:
+The text can be anywhere in the query, once, in one of three forms:
 
-- `{"match": {"ksparse": "how do plants eat"}}`, of a field that no document has;
+- `{"match": {"ksparse": "how do plants eat"}}`, with a field that no document has;
 - `{"neural_sparse": {"features": {"query_text": "how do plants eat"}}}` without a model;
-- a whole query that is a `query_string` without fields, which is what `GET docs/_search?q=...` sends.
+- a query that is a `query_string` without fields, which `GET docs/_search?q=...` sends.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from connector.query.body import FEATURES_FIELD
 from connector.query.hybrid import build_words_query
 
 TEXT_FIELD = "ksparse"
-"""Stands for the meaning of a document in a `match` clause."""
+"""Pseudo-field of a `match` clause for semantic search."""
 
 _DEFAULT_SIZE = 10
 _NO_RESCORE = ("rescore", "sort", "collapse")
-"""Parts of a request that the server does not take together with `rescore`, or that are the client's own."""
+"""Parts of a request that the server does not allow with `rescore`, or that the client sets."""
 
 Path = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class TextClause:
-    """Where a text stands in a request.
+    """The location of the text in a request.
 
     Attributes:
-        text: To encode.
-        boost: Of its clause.
+        text: The text.
+        boost: Boost of its clause.
         path: Keys from the query to the clause.
-        rescored: Whether nothing else decides the score, so that codes may.
-        depth: Hits that the request reads, those that it skips included.
+        rescored: Whether codes may rescore, since no other clause affects the score.
+        depth: Number of hits that the request reads, including skipped ones.
     """
 
     text: str
@@ -48,10 +48,10 @@ class TextClause:
 
 
 def find_text(request: Mapping[str, Any]) -> TextClause | None:
-    """Return the text of a search request; None if it has none, so that it is to be sent as it is.
+    """Find the text of a search request; None if it has none.
 
     Raises:
-        SearchError: There are several.
+        SearchError: The request has several texts.
     """
     query = request.get("query")
     if not isinstance(query, Mapping):
@@ -60,9 +60,7 @@ def find_text(request: Mapping[str, Any]) -> TextClause | None:
     if not found:
         return None
     if len(found) > 1:
-        raise SearchError(
-            f"A search has one text, this one has {len(found)}; send the others as searches of their own."
-        )
+        raise SearchError(f"A search can have one text, this one has {len(found)}; send separate searches.")
     [(path, text, boost)] = found
     size, skipped = request.get("size", _DEFAULT_SIZE), request.get("from", 0)
     rescored = size > 0 and _decides(query, path) and not any(request.get(name) for name in _NO_RESCORE)
@@ -72,16 +70,16 @@ def find_text(request: Mapping[str, Any]) -> TextClause | None:
 def with_features(
     request: Mapping[str, Any], clause: TextClause, query: dict[str, Any], rescore: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """Return the request with a query in the place of the text.
+    """Replace the text of a request by a query.
 
-    Hits are not counted unless the request says so, since counting them all takes several times as long. Where the
-    request highlights, the words of the text are marked: features are no words.
+    Hits are not counted unless requested, since counting takes several times as long. For highlighting, the words of
+    the text are used, since features are not words.
 
     Args:
-        request: That the text was found in.
-        clause: The text.
-        query: Of its features.
-        rescore: How the first hits are scored again; None if they are not.
+        request: The request.
+        clause: The text found in it.
+        query: The query of its features.
+        rescore: The `rescore` part; None for no rescoring.
     """
     made: dict[str, Any] = {"track_total_hits": False} | dict(request)
     if rescore is not None:
@@ -100,7 +98,7 @@ def with_features(
 
 
 def _texts(query: Mapping[str, Any]) -> Iterator[tuple[Path, tuple[str, float]]]:
-    """Every text and its boost, and where it stands."""
+    """Yield the path of each text with its boost."""
     whole = query.get("query_string")
     if len(query) == 1 and isinstance(whole, Mapping) and not whole.get("fields") and "default_field" not in whole:
         yield (), (str(whole.get("query", "")), float(whole.get("boost", 1.0)))
@@ -138,7 +136,7 @@ def _text_of(clause: Mapping[str, Any]) -> tuple[str, float] | None:
 
 
 def _decides(query: Mapping[str, Any], path: Path) -> bool:
-    """Whether the clause at the path is all that is scored: each query around it is a bool with filters only."""
+    """Whether only the clause at the path is scored: all enclosing queries are bool queries with filters only."""
     around: Any = query
     while path:
         inner = around.get("bool") if len(around) == 1 else None

@@ -1,4 +1,4 @@
-"""Run the service until it is told to stop."""
+"""Run the service."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from connector.service.settings import ServiceSettings
 
 
 class Listener(NamedTuple):
-    """Where the service listens.
+    """Address and TLS settings of the service.
 
     Attributes:
         host: Address.
-        port: 0 takes a free one.
-        certfile: Of the service, for TLS.
-        keyfile: Its key.
-        client_ca: The authority whose clients are let in; None asks them for no certificate.
-        grace_s: Seconds for requests to end at a stop.
+        port: Port; 0 picks a free one.
+        certfile: Certificate of the service, for TLS.
+        keyfile: Key of the certificate.
+        client_ca: CA of accepted client certificates; None requires none.
+        grace_s: Seconds for requests to finish on exit.
     """
 
     host: str = "127.0.0.1"
@@ -44,13 +44,13 @@ def run(
     *,
     announce: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT: what is under way is answered, nothing new is taken.
+    """Serve until SIGTERM or SIGINT; running requests are then completed.
 
     Args:
-        client: A ready client.
+        client: A connected client.
         settings: Limits, keys and indices.
-        listener: Where it listens.
-        announce: Is told the address, from which on requests wait until the encoders are loaded.
+        listener: Address and TLS settings.
+        announce: Called with the URL once requests are accepted; they wait until the encoders are loaded.
 
     Raises:
         ConnectorError: The port is taken, or an index cannot be served.
@@ -60,14 +60,14 @@ def run(
         scheme = "http" if listener.certfile is None else "https"
         announce(f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}")
         server = uvicorn.Server(config(client, settings, listener))
-        # Uvicorn logs what fails at the start, and ends with the exit status of a failure.
+        # Uvicorn logs the error and exits with a failure status.
         server.run(sockets=[listening])
     if not server.started:
-        raise ConnectorError("The service did not start; the reason stands above.")
+        raise ConnectorError("The service did not start; see the error above.")
 
 
 def config(client: OpenSearch, settings: ServiceSettings, listener: Listener) -> uvicorn.Config:
-    """What uvicorn is told."""
+    """The configuration of uvicorn."""
     secure = {"ssl_certfile": str(listener.certfile)} if listener.certfile is not None else {}
     if listener.keyfile is not None:
         secure["ssl_keyfile"] = str(listener.keyfile)
@@ -76,7 +76,7 @@ def config(client: OpenSearch, settings: ServiceSettings, listener: Listener) ->
     return uvicorn.Config(
         create_app(client, settings),
         log_level="info",
-        # A line for each request would bury what matters; /metrics counts them.
+        # Requests are not logged; /metrics counts them.
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=listener.grace_s,
@@ -86,12 +86,12 @@ def config(client: OpenSearch, settings: ServiceSettings, listener: Listener) ->
 
 
 def _listen(listener: Listener) -> socket.socket:
-    """Take the port before anything slow."""
+    """Bind the port before slow work starts."""
     try:
         family = socket.AF_INET6 if ":" in listener.host else socket.AF_INET
         return socket.create_server((listener.host, listener.port), family=family)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise ConnectorError(
-            f"Port {listener.port} of {listener.host} cannot be taken ({reason}); choose another one."
+            f"Port {listener.port} on {listener.host} is not available ({reason}); choose another one."
         ) from error

@@ -1,4 +1,4 @@
-"""An index that a service serves: texts are encoded as its writer and its searches encode them."""
+"""Encode and search for one index of the service."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class QueryText:
-    """A query to encode; None takes what the index says, as a search does."""
+    """A query to encode; None uses the index's default."""
 
     text: str
     top_k: int = 10
     settings: SearchSettings = DEFAULT_SETTINGS
     alone: bool = False
-    """Without codes, whatever the index says."""
+    """Ignore the codes of the index."""
 
     def resolved(self, opened: OpenedIndex) -> SearchSettings:
-        """How the index searches it."""
+        """Fill in the defaults of the index."""
         return self.settings.features_alone if self.alone else opened.resolve(self.settings, self.top_k)
 
 
 class QueryVector(NamedTuple):
-    """What a query became: features, how hits are rescored, and the index as it was when it was encoded."""
+    """An encoded query: features, the `rescore` part, and the index when it was encoded."""
 
     features: dict[str, float]
     rescore: dict[str, Any] | None
@@ -52,7 +52,7 @@ class QueryVector(NamedTuple):
 
 
 class DocumentVector(NamedTuple):
-    """What a document became: the JSON of its features as they are stored, its code in Base64, and the index."""
+    """An encoded document: stored features as JSON, code in Base64, and the index."""
 
     features: str
     code: str | None
@@ -63,16 +63,16 @@ class ServedIndex:
     """Encodes and searches for one index. Belongs to one event loop.
 
     Args:
-        client: A ready client.
-        name: Of the index or alias.
+        client: A connected client.
+        name: Name of the index or alias.
         settings: Limits.
-        metrics: Told of batches.
-        executors: For queries and for documents, with one thread each: an encoder uses all cores.
+        metrics: Records batches.
+        executors: Executors of queries and of documents, with one thread each, since an encoder uses all cores.
 
     Raises:
-        IndexMappingError: There is no such index, or it is not one of ours.
-        EncoderError: Its encoder cannot be loaded here.
-        ClusterError: The server is away or does not permit it.
+        IndexMappingError: The index does not exist, or ksparse did not create it.
+        EncoderError: Its encoder cannot be loaded.
+        ClusterError: The server is unreachable or denies access.
     """
 
     def __init__(
@@ -99,21 +99,21 @@ class ServedIndex:
         )
 
     async def encode_queries(self, queries: Sequence[QueryText], *, space: str | None = None) -> list[QueryVector]:
-        """Encode queries as searches of the index do.
+        """Encode queries like searches of the index.
 
         Args:
-            queries: To encode.
-            space: That the vectors must be of; None for whichever the index has.
+            queries: The queries.
+            space: Required space of the vectors; None accepts that of the index.
 
         Raises:
-            EncoderMismatchError: The index is of another space by now.
-            OverloadedError: Too many texts wait.
+            EncoderMismatchError: The index now has another space.
+            OverloadedError: The queue is full.
             SearchError: A query is empty, too long or has no features, or the index has no codes.
         """
         return await self._within(space, lambda: self._queries.submit(queries))
 
     async def encode_documents(self, texts: Sequence[str], *, space: str | None = None) -> list[DocumentVector]:
-        """Encode documents (title and text joined) as the writer of the index does; the rest as `encode_queries`."""
+        """Encode documents (title and text joined) like the writer of the index; otherwise as `encode_queries`."""
         for number, text in enumerate(texts):
             if not text.strip():
                 raise ValueError(f"text {number} is empty; there is nothing to encode.")
@@ -125,13 +125,13 @@ class ServedIndex:
         vectors: list[T] = await encode()
         if space is None or all(vector.opened.schema.space == space for vector in vectors):
             return vectors
-        # Either the index was made anew since it was opened here, or since the caller was set up.
+        # The index was recreated since it was opened here, or since the caller was set up.
         await self._refresh()
         vectors = await encode()
         for vector in vectors:
             if vector.opened.schema.space != space:
                 raise EncoderMismatchError(
-                    f"Index {self.index.index!r} is of another encoder ({vector.opened.schema.encoder}, space "
+                    f"Index {self.index.index!r} has another encoder ({vector.opened.schema.encoder}, space "
                     f"{vector.opened.schema.space}) than the request was set up for (space {space}). Run `ksparse "
                     f"connect {self.index.index}` again."
                 )
@@ -176,7 +176,7 @@ class ServedIndex:
 
 
 def _pass_of(entry: tuple[str, SearchSettings]) -> tuple[int, int]:
-    """What queries of one pass have in common."""
+    """The settings that queries of one batch share."""
     return entry[1].k_query or 0, entry[1].window or 0
 
 
@@ -185,7 +185,7 @@ def _code(vectors: SparseVectors, row: int) -> str | None:
 
 
 def _attempt(call: Callable[[], R]) -> R | Exception:
-    """What a call returns, or its error: one text of a batch says nothing of the others."""
+    """Return the result or the error, so that one text of a batch does not fail the others."""
     try:
         return call()
     except Exception as error:

@@ -1,4 +1,4 @@
-"""What a service takes, and how much of it at once."""
+"""Settings of the service."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from dataclasses import dataclass, field, fields
 
 @dataclass(frozen=True, slots=True)
 class ServiceSettings:
-    """Limits of the service, and who may use it.
+    """Limits and access of the service.
 
     Attributes:
-        indices: Those that are served, loaded at the start; empty for any, loaded when a request first names it.
-        most_indices: That are loaded at once; each holds its encoder in memory.
-        api_keys: Any of them lets a request in; empty lets all in.
-        max_body_bytes: Of a request; more is refused (413).
-        max_texts: In a request; more is refused (413).
-        max_batch: Texts in a forward pass.
-        max_waiting: Texts of each task that wait for the encoder; more are refused (503).
-        max_searches: Requests to `/search` at once; more are refused (503).
-        retry_after_s: What a refused client is told to wait.
-        recheck_s: How long the service believes that an index is of the space that a request names.
+        indices: Indices to load at start; empty serves any index, loaded on first use.
+        most_indices: Maximum number of loaded indices; each keeps its encoder in memory.
+        api_keys: Accepted keys; empty accepts all requests.
+        max_body_bytes: Maximum bytes per request (else 413).
+        max_texts: Maximum texts per request (else 413).
+        max_batch: Maximum texts per forward pass.
+        max_waiting: Maximum queued texts per task (else 503).
+        max_searches: Maximum concurrent requests to `/search` (else 503).
+        retry_after_s: Value of Retry-After for refused requests.
+        recheck_s: Seconds after which the space of an index is checked again.
     """
 
     indices: tuple[str, ...] = ()
@@ -40,8 +40,8 @@ class ServiceSettings:
                 raise ValueError(f"{each.name} must be at least 1, got {value}.")
         if self.max_texts > self.max_waiting:
             raise ValueError(
-                f"max_texts {self.max_texts} is more than max_waiting {self.max_waiting}: such a request would never "
-                "be taken; lower one or raise the other."
+                f"max_texts {self.max_texts} exceeds max_waiting {self.max_waiting}: such a request could never be "
+                "accepted; lower one or raise the other."
             )
         if any(not key for key in self.api_keys):
-            raise ValueError("an API key is empty; give one or more characters.")
+            raise ValueError("an API key is empty.")

@@ -152,7 +152,7 @@ def test_another_encoder_is_refused_before_encoding(
     line = one_line(command("ingest", str(corpus), encoder=other), 5)
     assert "was written by encoder" in line and line.count("top 8 of 64") == 2
     assert "features do not match" in one_line(command("search", CATS, encoder=other), 5)
-    assert "features do not match" in one_line(command("ingest", str(corpus), "--k", "4"), 5)
+    assert "keeps 8 features per document, not 4" in one_line(command("ingest", str(corpus), "--k", "4"), 5)
 
 
 def test_search_uses_the_k_of_the_index(command: Command, corpus: Path) -> None:
@@ -323,7 +323,7 @@ def test_an_unknown_encoder_is_one_line(command: Command, corpus: Path, tmp_path
         command("ingest", str(corpus), encoder=Path("nobody/nothing")), 1
     )
     (tmp_path / "empty").mkdir()
-    assert "holds neither a head" in one_line(command("ingest", str(corpus), encoder=tmp_path / "empty"), 1)
+    assert "is neither a head" in one_line(command("ingest", str(corpus), encoder=tmp_path / "empty"), 1)
 
 
 @pytest.fixture
@@ -389,7 +389,7 @@ def test_evaluate_of_an_empty_corpus_searches_an_index_and_refuses_to_make_one(
 ) -> None:
     whole = json.loads(command("evaluate", str(dataset), "--json", "--quiet").stdout)
     (dataset / "corpus.jsonl").write_text("")
-    assert f"{dataset} holds no document; there is nothing to search" in one_line(
+    assert f"{dataset} contains no documents to search" in one_line(
         command("evaluate", str(dataset), "--quiet", index=None), 1
     )
     there = command("evaluate", str(dataset), "--json", "--quiet")

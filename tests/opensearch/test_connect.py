@@ -289,7 +289,7 @@ def test_an_index_of_another_encoder_than_the_pipeline_takes_nothing(
         client.indices.delete(index=index)
         made = NewIndex(settings={"final_pipeline": name}, code_bits=2)
         SparseIndex(index, encoder=encoder, client=client, new=made).add(DOCUMENTS[:2])
-        with pytest.raises(TransportError, match=f"is of another encoder .* Run `ksparse connect {index}` again"):
+        with pytest.raises(TransportError, match=f"has another encoder .* Run `ksparse connect {index}` again"):
             client.index(index=index, id="9", body={"text": "wolves run"})
         assert client.count(index=index)["count"] == 2
         connect_index(client, index, address)
@@ -329,7 +329,7 @@ class Overloaded(QuietHandler):
         self.body()
         time.sleep(self.waits_s)
         if self.busy:
-            self.reply(b'{"error": "512 texts wait for the encoder"}', status=503)
+            self.reply(b'{"error": "512 texts are queued for the encoder"}', status=503)
         else:
             self.reply(json.dumps({"features": {"1": 1.0}, "dense_code": "AA==", "request": "{}"}).encode())
 
@@ -360,12 +360,14 @@ def test_a_slow_service_does_not_hold_a_search_for_ever(client: OpenSearch, writ
 
 def test_an_index_with_another_final_pipeline_is_left_alone(client: OpenSearch, index: str, service: str) -> None:
     client.indices.put_settings(index=index, body={"index.final_pipeline": "theirs"})
-    with pytest.raises(ConnectorError, match="has the final pipeline 'theirs', and an index has one"):
+    with pytest.raises(ConnectorError, match="already has the final pipeline 'theirs'"):
         connect_index(client, index, service)
 
 
 def test_an_address_that_the_cluster_does_not_trust_is_said_with_the_setting(
     client: OpenSearch, written: SparseIndex
 ) -> None:
-    with pytest.raises(ClusterError, match="trusted_connector_endpoints_regex decides on that"):
+    with pytest.raises(
+        ClusterError, match="See the cluster setting plugins.ml_commons.trusted_connector_endpoints_regex"
+    ):
         connect_index(client, written.index, "http://203.0.113.1:8080")

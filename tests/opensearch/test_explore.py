@@ -388,7 +388,7 @@ def test_what_the_page_does_not_foresee_is_no_stack_trace(
 
     monkeypatch.setattr(explorer, "ask", broken)
     reply = create_app(explorer, tmp_path).test_client().get(f"/?q={QUERY}")
-    assert reply.status_code == 500 and "Something went wrong" in reply.text
+    assert reply.status_code == 500 and "Internal error" in reply.text
     assert "s3cret" not in reply.text and "Traceback" not in reply.text
 
 
@@ -454,10 +454,10 @@ def test_a_companion_is_taken_again_only_where_it_is_whole_and_fits(
     def stopped(_done: int) -> None:
         raise KeyboardInterrupt
 
-    assert companion().lacks() == "it is not there yet"
+    assert companion().lacks() == "it does not exist yet"
     with pytest.raises(KeyboardInterrupt):
         companion().build(stopped)
-    assert companion().lacks() == "its last build was stopped"
+    assert companion().lacks() == "its last build was interrupted"
     told_of: list[int] = []
     companion().build(told_of.append)
     assert told_of == [2] and companion().lacks() == ""
@@ -468,13 +468,13 @@ def test_a_companion_is_taken_again_only_where_it_is_whole_and_fits(
     assert companion().lacks() == ""
     client.indices.delete(index=index)
     prepare_encoder(client, index, labelled, sample=texts, new=NewIndex(code_bits=None))
-    assert companion().lacks() == f"{index} was made anew"
+    assert companion().lacks() == f"{index} was recreated"
     client.indices.delete(index=index)
     prepare_encoder(client, index, labelled, sample=["another corpus"], new=NewIndex(code_bits=None))
     assert companion().lacks() == f"{index} has another encoder now"
     client.indices.delete(index=companion().name)
     client.indices.create(index=companion().name)
-    with pytest.raises(IndexMappingError, match="was not created by `ksparse explore --hnsw` and is not changed"):
+    with pytest.raises(IndexMappingError, match="was not created by `ksparse explore --hnsw`"):
         companion().lacks()
     client.indices.delete(index=companion().name)
 
@@ -491,7 +491,7 @@ def test_results_that_are_not_there_or_broken_are_said(explorer: Explorer, tmp_p
     assert "a set" in shown and "0.500" in shown and "python -m benchmarks report" in shown
     broken = web.get("/frontier?result=frontier-b")
     assert broken.status_code == 400 and "is not a result of `python -m benchmarks frontier`" in broken.text
-    assert "holds no result" in web.get("/frontier?result=nothing").text
+    assert "contains no result" in web.get("/frontier?result=nothing").text
     for name in ("frontier-a", "secret", "..%2Fsecret", "nothing"):
         assert web.get(f"/frontier/{name}.png").status_code == 404
 
@@ -530,7 +530,7 @@ def test_the_command_serves_until_it_is_stopped(
         started.send_signal(signal.SIGINT)
         assert started.wait(PATIENCE_S) == 0
         assert started.stderr.read() == (
-            f"{index}-hnsw: it is not there yet; embedding 1 documents (needs the k-NN plugin)\n"
+            f"{index}-hnsw: it does not exist yet; embedding 1 documents (needs the k-NN plugin)\n"
         )
     client.indices.delete(index=f"{index}-hnsw")
 

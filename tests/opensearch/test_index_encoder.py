@@ -302,4 +302,4 @@ def test_the_depth_of_a_fusion_is_an_option_of_its_own(ingested: Path, command: 
 
 def test_a_device_that_is_not_here_is_not_a_missing_encoder(ingested: Path, command: Command) -> None:
     result = command("search", TEXTS[0], "--device", "nosuch")
-    assert result.exit_code == 1 and result.stderr.startswith("Error: There is no device 'nosuch' here")
+    assert result.exit_code == 1 and result.stderr.startswith("Error: Device 'nosuch' is not available")

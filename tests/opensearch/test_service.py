@@ -154,9 +154,9 @@ def test_a_text_with_a_variable_of_ml_commons_stays_a_text(service: TestClient, 
         ("/search", {"query": "cats", "index": "another"}, 404, "Index 'another' is not served here"),
         ("/encode/query", {"texts": ["a"], "inputs": ["a"]}, 422, "give either texts"),
         ("/encode/query", {"texts": []}, 422, "texts: List should have at least 1 item"),
-        ("/encode/query", {"texts": ["cats"], "space": "0" * 16}, 409, "is of another encoder"),
+        ("/encode/query", {"texts": ["cats"], "space": "0" * 16}, 409, "has another encoder"),
         ("/encode/document", {"texts": ["cats"], "space": "0" * 16}, 409, "`ksparse connect"),
-        ("/encode/document", {"texts": ["cats"] * 257}, 413, "257 texts are more than the 256"),
+        ("/encode/document", {"texts": ["cats"] * 257}, 413, "the request has 257 texts, the limit is 256"),
         ("/encode/document", {"texts": [""]}, 422, "text 0 is empty"),
     ],
 )
@@ -247,7 +247,7 @@ def test_texts_above_the_limit_are_told_to_come_back(client: OpenSearch, written
     refused = [reply for reply in replies if reply.status_code == 503]
     assert 0 < len(refused) < 16
     assert all(reply.headers["retry-after"] == "1" for reply in refused)
-    assert "texts wait for the encoder" in refused[0].json()["error"]
+    assert "texts are queued for the encoder" in refused[0].json()["error"]
 
 
 @pytest.mark.slow
@@ -282,7 +282,7 @@ def test_only_clients_with_a_certificate_come_in(client: OpenSearch, written: Sp
     [
         (("docs", "--host", "0.0.0.0"), "--host 0.0.0.0 exposes the service to other machines: set KSPARSE_API_KEY"),
         (("docs", "--ssl-client-ca", __file__), "give --ssl-certfile as well"),
-        (("docs", "--max-texts", "1000"), "max_texts 1000 is more than max_waiting 512"),
+        (("docs", "--max-texts", "1000"), "max_texts 1000 exceeds max_waiting 512"),
     ],
 )
 def test_what_cannot_be_served_is_said_at_once(

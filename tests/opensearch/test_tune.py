@@ -147,4 +147,4 @@ def test_the_command_prints_and_keeps_the_setting(
     assert existing_schema(client, index).search == SearchSettings.from_json(found["best"])
     queries.write_text("too few\n")
     refused = run(cli, ["tune", *options, "--queries", str(queries), "--quiet"])
-    assert refused.exit_code == 2 and "tuning needs 10 queries" in refused.output
+    assert refused.exit_code == 2 and "tuning needs at least 10 queries" in refused.output

@@ -266,9 +266,7 @@ def test_a_block_that_stays_is_given_up(make_writer: MakeWriter, client: OpenSea
 
 def test_a_server_that_stays_away_is_given_up(make_writer: MakeWriter, proxy: FaultProxy) -> None:
     proxy.always = broken_before
-    with pytest.raises(
-        BulkWriteError, match=r"did not accept 1 documents .* \(no connection\).*no document is"
-    ):
+    with pytest.raises(BulkWriteError, match=r"did not accept 1 documents .* \(no connection\).*no document is"):
         make_writer(retry_deadline_s=0.2).write(documents("d1"))
     assert len(proxy.bulks) > 2
 
