@@ -44,16 +44,7 @@ from connector.errors import ConnectorError
 ROOT = Path(__file__).parents[1]
 _TABLE = re.compile(r"(<!-- table: ([\w-]+) (\S+)([^>]*)-->\n).*?(?=<!-- end -->)", re.DOTALL)
 
-# What the README shows of a comparison.
-_SUMMARY_ROWS = (
-    "HNSW default",
-    "HNSW byte default",
-    "k-sparse k_query=32",
-    "k-sparse, 32 a document + 4 bits k_query=16, 100 rescored",
-    "k-sparse + 4 bits k_query=16, 100 rescored",
-    "BM25",
-    "BM25 + k-sparse k_query=32, BM25 x 0.005",
-)
+# The columns of a comparison that the README shows, as far as the result has them.
 _SUMMARY_COLUMNS = (
     "system",
     "NDCG@10",
@@ -67,11 +58,11 @@ _SUMMARY_COLUMNS = (
 
 
 def summary_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
-    """Return the rows and columns of a comparison that the README shows."""
-    chosen = _choose("the result", list(rows), _SUMMARY_ROWS)
-    table = [line[2:-2].split(" | ") for line in compare_to_markdown(chosen).splitlines()]
-    places = [table[0].index(column) for column in _SUMMARY_COLUMNS]
-    return to_table(_SUMMARY_COLUMNS, ([cells[place] for place in places] for cells in table[2:]))
+    """Return the columns of a comparison that the README shows."""
+    table = [line[2:-2].split(" | ") for line in compare_to_markdown(list(rows)).splitlines()]
+    columns = [column for column in _SUMMARY_COLUMNS if column in table[0]]
+    places = [table[0].index(column) for column in columns]
+    return to_table(columns, ([cells[place] for place in places] for cells in table[2:]))
 
 
 _OF_ONE_SET: dict[str, Callable[[Sequence[dict[str, Any]]], str]] = {
