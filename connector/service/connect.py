@@ -196,7 +196,7 @@ def _delete_connector(server: Server, connector_id: str) -> None:
     try:
         server.change("DELETE", f"{_ML}/connectors/{connector_id}")
     except ClusterError as error:
-        # The server matches ids by analyzed tokens, so a model with a similar connector id counts as a user of this one.
+        # The server matches ids by analyzed tokens: a model with a similar connector id counts as a user of this one.
         if "still using this connector" not in str(error):
             raise
         server.say(f"{error} ksparse does not use it; the next run tries again.")

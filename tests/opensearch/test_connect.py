@@ -342,7 +342,7 @@ def test_back_pressure_reaches_the_client(client: OpenSearch, written: SparseInd
         Overloaded.busy = False
     [item] = reply["items"]
     assert item["index"]["status"] == 503
-    assert "512 texts wait" in item["index"]["error"]["reason"]
+    assert "512 texts are queued" in item["index"]["error"]["reason"]
 
 
 def test_a_slow_service_does_not_hold_a_search_for_ever(client: OpenSearch, written: SparseIndex) -> None:

@@ -115,7 +115,7 @@ def test_the_command_prints_a_line_for_each_feature(index: str, head_folder: Pat
     found = json.loads(run(cli, ["explain", TEXTS[2], *options, "--json"]).stdout)
     assert found["doc_id"] == "2"
     printed = run(cli, ["explain", TEXTS[2], *options, "--id", "2"]).stdout
-    assert printed.startswith(f"2: {found['score']:.4f} by {len(found['contributions'])} features")
+    assert printed.startswith(f"2: {found['score']:.4f} from {len(found['contributions'])} features")
     assert printed.count("\n") == len(found["contributions"]) + 2
     refused = run(cli, ["explain", TEXTS[2], *options, "--id", "9"])
     assert refused.exit_code == 1 and "has no document '9'" in refused.output

@@ -339,7 +339,7 @@ def test_every_answer_forbids_what_the_page_does_not_need(web: FlaskClient) -> N
     [
         ("/?q=", "The query is empty"),
         ("/?q=%20", "The query is empty"),
-        (f"/?q={'plants ' * 60}", "the encoder reads 12; shorten it"),
+        (f"/?q={'plants ' * 60}", "the encoder reads at most 12; shorten it"),
         ("/?q=plants&filter=lang", "is not of the form NAME=VALUE"),
         ("/?q=plants&k_query=many", "k_query must be a whole number from 1 to 64"),
         ("/?q=plants&k_query=0", "k_query must be a whole number from 1 to 64"),
@@ -503,7 +503,7 @@ def test_mistakes_of_the_command_are_one_line(workplace: Path, index: str, head_
         port = taken.getsockname()[1]
         result = run(cli, [*options, "--port", str(port)])
         assert (result.exit_code, result.stdout) == (1, "")
-        assert result.stderr.startswith(f"Error: Port {port} of 127.0.0.1 cannot be taken")
+        assert result.stderr.startswith(f"Error: Port {port} on 127.0.0.1 is not available")
         assert f"--port {port + 1}" in result.stderr and result.stderr.count("\n") == 1
     result = run(cli, [*options, "--port", str(port)])
     assert result.exit_code == 1 and f"There is no index '{index}'" in result.stderr

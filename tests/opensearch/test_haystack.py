@@ -391,8 +391,12 @@ def test_errors_of_the_server_are_haystack_s(document_store: KSparseDocumentStor
     [
         ({"indx": "a"}, TypeError, "KSparseDocumentStore has no option 'indx'; did you mean 'index'"),
         ({"verify_cert": False}, TypeError, "did you mean 'verify_certs'"),
-        ({"index": "a", "index_name": "b"}, TypeError, "takes 'index_name' for 'index'; leave one of them out"),
-        ({"hosts": "http://a", "url": "http://b"}, TypeError, "takes 'hosts' for 'url'"),
+        (
+            {"index": "a", "index_name": "b"},
+            TypeError,
+            "got 'index_name' and 'index', which are the same option; leave one out",
+        ),
+        ({"hosts": "http://a", "url": "http://b"}, TypeError, "got 'hosts' and 'url'"),
         ({"embedding_dim": 384}, TypeError, "no option 'embedding_dim'"),
         ({"api_key": "s3cret"}, TypeError, "'api_key' must be a Secret"),
         ({"hosts": "localhost:9200"}, DocumentStoreError, "not a URL such as http"),

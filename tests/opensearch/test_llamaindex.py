@@ -255,7 +255,7 @@ def test_options_of_a_search_are_passed_on(nodes: KSparseVectorStore) -> None:
     [
         (VectorStoreQuery(query_embedding=[0.5]), "set query_str"),
         (VectorStoreQuery(query_str="cats", mode=VectorStoreQueryMode.SVM), "'svm' is none of default, sparse, hybrid"),
-        (VectorStoreQuery(query_str="cats", mode=VectorStoreQueryMode.HYBRID, alpha=0.5), "alpha=0.5 weighs scores"),
+        (VectorStoreQuery(query_str="cats", mode=VectorStoreQueryMode.HYBRID, alpha=0.5), "alpha=0.5 weights scores"),
     ],
 )
 def test_what_cannot_be_asked_is_named(store: KSparseVectorStore, query: VectorStoreQuery, message: str) -> None:
@@ -436,7 +436,7 @@ def test_unknown_options_are_errors(store: KSparseVectorStore, index: str, clien
     query = VectorStoreQuery(query_str="cats")
     calls: list[tuple[Callable[[], object], str]] = [
         (lambda: KSparseVectorStore(index, verify_cert=False), "no option 'verify_cert'; did you mean 'verify_certs'"),
-        (lambda: KSparseVectorStore(index, index_name="b"), "takes 'index_name' for 'index'"),
+        (lambda: KSparseVectorStore(index, index_name="b"), "got 'index_name' and 'index'"),
         (lambda: KSparseVectorStore(index, dim=384), "KSparseVectorStore has no option 'dim'"),
         (lambda: store.add([PLANTS], refersh=True), r"add\(\) has no option 'refersh'"),
         (lambda: store.delete("a", filters=None), r"delete\(\) has no option 'filters'"),

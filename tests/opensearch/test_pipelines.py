@@ -328,7 +328,7 @@ def test_an_alias_that_is_taken_away_does_not_come_back_as_an_index(
     with fault_proxy(opensearch_url) as proxy, connect(proxy.url) as through:
         writer = BulkWriter(through, aliased)
         proxy.faults.append(removed_first)
-        with pytest.raises(BulkWriteError, match=f"Index '{aliased}' is gone"):
+        with pytest.raises(BulkWriteError, match=f"Index '{aliased}' was deleted"):
             writer.write(documents("a"))
     assert not client.indices.exists(index=aliased)
 

@@ -316,7 +316,7 @@ def test_an_index_that_is_gone_is_not_made_again_by_writing(
     make_writer: MakeWriter, client: OpenSearch, ready_index: str
 ) -> None:
     client.indices.delete(index=ready_index)
-    with pytest.raises(BulkWriteError, match=f"Index '{ready_index}' is gone"):
+    with pytest.raises(BulkWriteError, match=f"Index '{ready_index}' was deleted"):
         make_writer().write(documents("d1"))
     assert not client.indices.exists(index=ready_index)
 
@@ -343,7 +343,7 @@ def test_a_document_that_finds_no_index_ends_the_write_and_is_no_refusal(
 ) -> None:
     item = {"index": {"status": 404, "error": {"type": "index_not_found_exception", "reason": "no such index"}}}
     proxy.faults.append(lambda _body, _forward: Reply(200, json.dumps({"items": [item]}).encode()))
-    with pytest.raises(BulkWriteError, match=f"Index '{ready_index}' is gone"):
+    with pytest.raises(BulkWriteError, match=f"Index '{ready_index}' was deleted"):
         make_writer().write(documents("d1"))
 
 
@@ -375,7 +375,7 @@ def test_a_document_that_lost_its_features_is_found(
 
 def test_a_feature_may_not_take_the_name_that_marks_presence(make_writer: MakeWriter) -> None:
     [refusal] = make_writer().write([SparseDocument("d1", {"present": 0.5})]).refused
-    assert "'present' is taken" in refusal.reason
+    assert "'present' is reserved" in refusal.reason
 
 
 def test_an_older_version_is_superseded_and_the_same_one_is_written_again(
@@ -415,7 +415,7 @@ def test_an_older_deletion_is_superseded(make_writer: MakeWriter, client: OpenSe
 
 
 def test_a_deletion_in_an_index_that_is_gone_is_no_success(make_writer: MakeWriter, client: OpenSearch) -> None:
-    with pytest.raises(BulkWriteError, match="'never-made' is gone"):
+    with pytest.raises(BulkWriteError, match="'never-made' was deleted"):
         make_writer("never-made").write([Deletion("d1")])
 
 
