@@ -27,6 +27,10 @@ _READY_S = 300.0
 _YELLOW = {"wait_for_status": "yellow"}
 
 
+class NodeEndedError(ClusterError):
+    """The node cannot be searched in so little memory; the message says why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Bench:
     """One embedded node that holds an index of each system.
@@ -86,10 +90,8 @@ class Bench:
             try:
                 with self._restarted(node_bytes + budget, [system]) as group:
                     measured = self._ask(system, group, row, f"{system.name}, {what}")
-            except Exception as error:  # whatever a client makes of a node that dies under it
-                if self.cluster.nodes[0].running:
-                    raise
-                row["ended"] = f"the node was killed: {type(error).__name__}"
+            except NodeEndedError as error:
+                row["ended"] = str(error)
             found.append(measured)
             more.append(row)
         rows = self._rows(found)
@@ -131,6 +133,10 @@ class Bench:
                     node.start()
                 self._ready()
                 yield group
+            except Exception as error:  # whatever a client makes of a node that dies under it
+                if not node.running:
+                    raise NodeEndedError("the system killed the node") from error
+                raise
             finally:
                 # Without the limit, it ends within a second.
                 with suppress(OSError):
@@ -142,7 +148,10 @@ class Bench:
         self._ready()
 
     def _ready(self) -> None:
-        wait_until_ready(self.cluster, nodes=1, timeout_s=_READY_S, check_alive=self._check_alive)
+        try:
+            wait_until_ready(self.cluster, nodes=1, timeout_s=_READY_S, check_alive=self._check_alive)
+        except ClusterError as error:
+            raise NodeEndedError(f"the node was not ready after {_READY_S:.0f} s") from error
 
     def _check_alive(self) -> None:
         if not self.cluster.nodes[0].running:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,9 @@ from tests.unjudged import read_groups, run, write_unjudged
 pytestmark = [pytest.mark.opensearch, pytest.mark.slow]
 
 
+OPTIONS = ("--rounds", "1", "--cache", "cache", "--output", "memory.json", "--heap", "256m", "--no-own-need")
+
+
 @pytest.fixture
 def hierarchy() -> Iterator[Hierarchy]:
     try:
@@ -21,20 +26,22 @@ def hierarchy() -> Iterator[Hierarchy]:
     except NoGroupsError as error:
         pytest.skip(str(error))
     yield found
-    assert not list(found.parent.glob("ksparse-bench-*")), "a group is left"
+    assert not list(found.parent.glob(f"ksparse-bench-{os.getpid()}-*")), "a group is left"
 
 
-def test_a_node_is_searched_in_little_memory(
-    hierarchy: Hierarchy, head_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     start = embedded.create_nodes
     # Starts fast, with its data on the disk: what lies in memory has no page cache.
     monkeypatch.setattr(embedded, "create_nodes", lambda *given, **how: start(*given, **how | {"quick_start": True}))
-    dataset = write_unjudged(tmp_path / "unjudged")
-    options = ("--encoder", str(head_folder), "--rounds", "1", "--cache", "cache", "--output", "memory.json")
-    limits = ("--heap", "256m", "--share", "0.5", "--no-own-need", "--first", "0.5")
-    run("memory", str(dataset), *limits, *options)
+    return write_unjudged(tmp_path / "unjudged")
+
+
+def test_a_node_is_searched_in_little_memory(
+    hierarchy: Hierarchy, head_folder: Path, dataset: Path, tmp_path: Path
+) -> None:
+    run("memory", str(dataset), "--encoder", str(head_folder), "--share", "0.5", "--first", "0.5", *OPTIONS)
     groups = read_groups(tmp_path / "memory.json")
     assert list(groups) == ["no limit", "0.5 of HNSW"]
     for hnsw, ours in groups.values():
@@ -48,3 +55,21 @@ def test_a_node_is_searched_in_little_memory(
     assert ours["first"][0]["p50_ms"] > ours["p50_ms"], "just restarted it is slower than warm"
     assert "| 0.5 of HNSW | HNSW default | " in run("report", "memory.json").stdout
     assert (tmp_path / "memory.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.long
+def test_a_node_that_is_killed_is_a_row(hierarchy: Hierarchy, head_folder: Path, dataset: Path, tmp_path: Path) -> None:
+    more = ("--encoder", str(head_folder), "--first", "0.5", *OPTIONS)
+    run("memory", str(dataset), "--share", "1", *more)
+    path = tmp_path / "memory.json"
+    result = json.loads(path.read_text())
+    measured = result["results"]
+    for row in measured["no limit"]:
+        row["node_bytes"] = 64 * 2**20  # a quarter of its heap
+    path.write_text(json.dumps(result))
+    printed = run("memory", str(dataset), "--share", "1", "--share", "0.5", *more).stdout
+    groups = read_groups(path)
+    assert groups["1 of HNSW"] == measured["1 of HNSW"], "it goes on where it was"
+    assert [row["ended"] for row in groups["0.5 of HNSW"]] == ["the system killed the node"] * 2
+    assert printed.count("the system killed the node") == 2
+    run("report", "memory.json")
