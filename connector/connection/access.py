@@ -1,4 +1,4 @@
-"""How to be let in: credentials, certificates and a proxy, given in Python or by the environment."""
+"""Credentials, certificates and proxy of a connection, from Python or from the environment."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ _TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no"
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """What a server asks for beside its address. No secret is shown.
+    """Access settings of a server. Its representation shows no secrets.
 
     Attributes:
-        username: For basic authentication, with `password`.
-        password: The same.
-        http_auth: Instead: such a pair, or what makes the headers of a request (opensearch-py's signers; a function
-            that returns a token which changes).
-        api_key: Instead: an API key as the server gave it, or a pair of its id and itself.
-        bearer_token: Instead: a token such as a JWT.
-        aws_service: Instead: requests are signed for it (SigV4), with what botocore finds.
-        verify_certs: Check the server's certificate.
-        ca_certs: A file or folder of authorities to trust.
-        client_cert: A file with our own certificate.
-        client_key: A file with its key.
-        proxy: Its URL; empty for none, None for the environment's.
+        username: User for basic authentication.
+        password: Password for basic authentication.
+        http_auth: Alternative: such a pair, or a function that returns the headers of a request (e.g. opensearch-py's
+            signers).
+        api_key: Alternative: an encoded API key, or a pair of id and key.
+        bearer_token: Alternative: a token such as a JWT.
+        aws_service: Alternative: sign requests for this service (SigV4) with botocore's credentials.
+        verify_certs: Verify the server's certificate.
+        ca_certs: File or folder of CA certificates.
+        client_cert: File of the client certificate.
+        client_key: File of its key.
+        proxy: URL of the proxy; empty for none, None for that of the environment.
     """
 
     username: str | None = None
@@ -51,13 +51,13 @@ class Access:
     proxy: str | None = field(default=None, repr=False)
 
     def check(self, name: Callable[[str], str] = str) -> None:
-        """Make sure that there is one way in at most, and that it is whole.
+        """Check that at most one method of authentication is given, completely.
 
         Args:
-            name: What a message calls an attribute.
+            name: Returns the name of an attribute for messages.
 
         Raises:
-            ValueError: It is not so.
+            ValueError: Settings are contradictory or incomplete.
         """
         ways = [name(way) for way in _WAYS if getattr(self, way)]
         if len(ways) > 1:
@@ -69,7 +69,7 @@ class Access:
             raise ValueError(f"{name('aws_service')} is {self.aws_service!r}; it must be es, or aoss for Serverless.")
         for secret in ("api_key", "bearer_token"):
             value = getattr(self, secret)
-            # The standard library's complaint about a header would show it.
+            # The standard library's error would show the value.
             if isinstance(value, str) and value and not _TOKEN.fullmatch(value):
                 raise ValueError(
                     f"{name(secret)} holds a space or a character that no header can hold; give it alone, without a "
@@ -77,7 +77,7 @@ class Access:
                 )
 
     def authorization(self) -> str | None:
-        """The header of that name that is the same in all requests, None where there is none."""
+        """The constant Authorization header; None if there is none."""
         if self.bearer_token:
             return f"Bearer {self.bearer_token}"
         if self.api_key:
@@ -85,15 +85,15 @@ class Access:
         if self.username and self.password:
             return basic(self.username, self.password)
         if self.http_auth and not callable(self.http_auth):
-            # opensearch-py takes the two in one string as well.
+            # opensearch-py also accepts both in one string.
             return basic(*(self.http_auth.split(":", 1) if isinstance(self.http_auth, str) else self.http_auth))
         return None
 
     def signer(self) -> Signer | None:
-        """What makes further headers of each request, None where there is nothing.
+        """The function that returns further headers of each request; None if there is none.
 
         Raises:
-            ClusterError: Requests are to be signed, and botocore, its credentials or a region are missing.
+            ClusterError: Signing needs botocore, its credentials or a region, which are missing.
         """
         if self.aws_service is not None:
             return aws_signer(self.aws_service)
@@ -101,10 +101,10 @@ class Access:
 
 
 def url_from_environment() -> str | None:
-    """OPENSEARCH_URL, None where it is not set.
+    """OPENSEARCH_URL; None if it is not set.
 
     Raises:
-        ClusterError: It holds a user name or password, or is not a URL of http or https.
+        ClusterError: It contains credentials, or is not an http or https URL.
     """
     url = os.environ.get("OPENSEARCH_URL", "").strip()
     if not url:
@@ -119,16 +119,16 @@ def url_from_environment() -> str | None:
 
 
 def access_from_environment() -> Access:
-    """Read what OPENSEARCH_USERNAME, OPENSEARCH_PASSWORD and their like say: an attribute's name, in capitals.
+    """Read OPENSEARCH_USERNAME, OPENSEARCH_PASSWORD etc.: one variable per attribute.
 
     Raises:
-        ClusterError: They contradict each other, or one has a value that it cannot have. Secrets are not shown.
+        ClusterError: Variables contradict each other or are invalid. Messages show no secrets.
     """
     found: dict[str, Any] = {}
     for each in fields(Access):
         value = os.environ.get(variable(each.name), "")
         if each.name != "http_auth" and value.strip():
-            # Files that secrets are read from end in a newline.
+            # Secrets that were read from files end with a newline.
             found[each.name] = value if each.name in ("username", "password") else value.strip()
     if "verify_certs" in found:
         found["verify_certs"] = _truth(found["verify_certs"])
@@ -141,7 +141,7 @@ def access_from_environment() -> Access:
 
 
 def variable(option: str) -> str:
-    """The environment's name for an option."""
+    """The environment variable of an option."""
     return f"OPENSEARCH_{option.upper()}"
 
 

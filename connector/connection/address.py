@@ -1,4 +1,4 @@
-"""URLs of servers, taken apart and written whole. Imports the errors, nothing else of ours."""
+"""Parse and format URLs of servers. Imports only the errors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Address(NamedTuple):
     """A name or an IP address, without the brackets of IPv6."""
     port: int
     path: str = ""
-    """What stands before every request's own path: empty, or with a slash in front and none at the end."""
+    """Path prefix of all requests: empty, or with a leading and no trailing slash."""
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -38,7 +38,7 @@ class Address(NamedTuple):
 
 
 class Credentials(NamedTuple):
-    """What stands before the @ of a URL."""
+    """The credentials in a URL."""
 
     username: str
     password: str
@@ -47,14 +47,14 @@ class Credentials(NamedTuple):
 def parse_addresses(
     url: str | Sequence[str], *, name: str = "The address"
 ) -> tuple[tuple[Address, ...], Credentials | None]:
-    """Take apart one URL or several, in a list or joined by commas: nodes of one cluster, so with one user.
+    """Parse one or several URLs (a list, or joined by commas) of nodes of one cluster.
 
     Args:
-        url: Without a port, 443 is meant with https and 9200 with http.
-        name: What a message calls it.
+        url: The URLs; the default port is 443 for https and 9200 for http.
+        name: Name for messages.
 
     Raises:
-        ClusterError: One is not of http or https, cannot be read, or names another user. No message shows credentials.
+        ClusterError: A URL is invalid or names another user. Messages show no credentials.
     """
     for each in [url] if isinstance(url, str | Mapping) else url:
         if not isinstance(each, str):  # not shown: a dictionary of opensearch-py may hold a password
@@ -72,7 +72,7 @@ def parse_addresses(
 def parse_address(
     url: str, *, name: str = "The address", default_port: int = 9200
 ) -> tuple[Address, Credentials | None]:
-    """Take apart one URL; otherwise as `parse_addresses`."""
+    """Parse one URL; otherwise as `parse_addresses`."""
     parts, port = _split(url, name)
     host = parts.hostname or ""
     if parts.scheme not in ("http", "https") or not _HOST.fullmatch(host) or re.search(r"\s", parts.path):
@@ -89,8 +89,8 @@ def parse_address(
 
 
 def without_password(url: str) -> str:
-    """A URL as it may be shown."""
-    # Up to the last @: a password that should have been quoted may hold slashes and others.
+    """A URL without credentials, for messages."""
+    # Up to the last @: an unquoted password may contain slashes and other characters.
     return re.sub(r"^(\w+://)?.*@", r"\1", url, flags=re.DOTALL)
 
 

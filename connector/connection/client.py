@@ -1,4 +1,4 @@
-"""Connect to OpenSearch, and say in one line why that does not work."""
+"""Connect to OpenSearch, with one-line errors."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """The server that answers: its address (never with a password), name, version and what it is."""
+    """The connected server: address (without password), name, version and distribution."""
 
     url: str
     cluster_name: str
@@ -72,34 +72,34 @@ def connect(
     http_compress: bool | None = None,
     **options: Any,
 ) -> OpenSearch:
-    """Make a client. Nothing is sent yet.
+    """Create a client, without sending a request.
 
     Args:
-        url: e.g. `https://search.example:9200/path`; several in a list, or joined by commas, for nodes of one cluster.
-            If None, OPENSEARCH_URL, and the companions of that name (OPENSEARCH_USERNAME, ...) for credentials,
-            certificates and proxy, which are not read beside a URL: a secret belongs to one server.
-        username: For basic authentication, with `password`.
-        password: Never logged, shown or stored.
-        http_auth: Instead of them: such a pair, or a function that makes the headers of a request (`aws_signer`,
-            opensearch-py's signers, one that returns a token which changes).
-        api_key: Instead of them: an API key as the server gave it, or a pair of its id and itself.
-        bearer_token: Instead of them: a token such as a JWT.
-        aws_service: Instead of them: sign for Amazon's `es` or `aoss`, as `aws_signer`.
-        verify_certs: Check the server's certificate (https).
-        ca_certs: A file or folder of certificates to trust; else those of SSL_CERT_FILE, else the system's.
-        client_cert: A file with a certificate to show.
-        client_key: A file with its key, where that is another one.
-        proxy: URL of an HTTP proxy; empty for none. If None, what HTTPS_PROXY, HTTP_PROXY and NO_PROXY say, never for
-            this machine.
-        timeout_s: Longest wait for one reply.
-        max_connections: Kept open for requests at the same time.
-        http_compress: Send and receive gzip; if None, wherever the server is not on this machine.
-        **options: Passed on to opensearch-py's `OpenSearch`. `opensearch_url` is another name for `url`.
+        url: E.g. `https://search.example:9200/path`; several nodes of one cluster as a list or joined by commas. None
+            reads OPENSEARCH_URL, with credentials, certificates and proxy from OPENSEARCH_USERNAME etc. With a URL,
+            these are not read from the environment, since secrets belong to one server.
+        username: User for basic authentication.
+        password: Password for basic authentication; never logged, shown or stored.
+        http_auth: Alternative: such a pair, or a function that returns the headers of a request (`aws_signer`,
+            opensearch-py's signers, a token that changes).
+        api_key: Alternative: an encoded API key, or a pair of id and key.
+        bearer_token: Alternative: a token such as a JWT.
+        aws_service: Alternative: sign for Amazon's `es` or `aoss`; see `aws_signer`.
+        verify_certs: Verify the server's certificate (https).
+        ca_certs: File or folder of CA certificates; else SSL_CERT_FILE, else the system's.
+        client_cert: File of a client certificate.
+        client_key: File of its key, if separate.
+        proxy: URL of an HTTP proxy; empty for none. None follows HTTPS_PROXY, HTTP_PROXY and NO_PROXY, except for this
+            machine.
+        timeout_s: Timeout of a request.
+        max_connections: Size of the connection pool.
+        http_compress: Use gzip; None enables it for servers on other machines.
+        **options: Passed to opensearch-py's `OpenSearch`. `opensearch_url` is an alias of `url`.
 
     Raises:
-        ClusterError: The address is not one of http or https, or a certificate cannot be read.
-        ValueError: Credentials are given in two ways, or an option contradicts what the URL says.
-        TypeError: Neither we nor opensearch-py know an option.
+        ClusterError: The URL is invalid, or a certificate cannot be read.
+        ValueError: Two methods of authentication are given, or an option contradicts the URL.
+        TypeError: An option is unknown.
     """
     access = Access(
         username=username,
@@ -114,7 +114,7 @@ def connect(
         client_key=client_key,
         proxy=proxy,
     )
-    # opensearch-py's own names for these may be among the options.
+    # The options may contain opensearch-py's names for these.
     settings: dict[str, Any] = {"timeout": timeout_s, "pool_maxsize": max_connections, "http_compress": http_compress}
     settings |= rename(({} if url is None else {"url": url}) | options, "connect()", {"opensearch_url": "url"})
     url = settings.pop("url", None)
@@ -130,10 +130,10 @@ def connect(
 
 
 def check_server(client: OpenSearch) -> Server:
-    """Ask the server who it is.
+    """Read and check the server's distribution and version.
 
     Raises:
-        ClusterError: It is away, refuses the credentials, is too old, or is neither OpenSearch nor Elasticsearch.
+        ClusterError: The server is unreachable, rejects the credentials, is too old, or is another product.
     """
     url = address_of(client)
     try:
@@ -159,10 +159,10 @@ def check_server(client: OpenSearch) -> Server:
 
 
 def is_elasticsearch(client: OpenSearch) -> bool:
-    """Whether the server is an Elasticsearch. One that does not say who it is (Serverless) is an OpenSearch.
+    """Whether the server is Elasticsearch. A server without version information (Serverless) is OpenSearch.
 
     Raises:
-        ClusterError: It is away or refuses the credentials.
+        ClusterError: The server is unreachable or rejects the credentials.
     """
     try:
         with explained(client):
@@ -172,12 +172,12 @@ def is_elasticsearch(client: OpenSearch) -> bool:
 
 
 def _distribution(info: Mapping[str, Any]) -> str:
-    """What a server's reply to `GET /` says it is; Elasticsearch alone does not say."""
+    """The distribution in the reply to `GET /`; missing only for Elasticsearch."""
     return str(info.get("version", {}).get("distribution", "elasticsearch"))
 
 
 def address_of(client: OpenSearch) -> str:
-    """The whole address that a client talks to, or several joined by commas, without credentials."""
+    """The addresses of a client without credentials, joined by commas."""
     return ", ".join(
         str(
             Address(
@@ -193,7 +193,7 @@ def address_of(client: OpenSearch) -> str:
 
 @contextmanager
 def explained(client: OpenSearch) -> Iterator[None]:
-    """Turn what any request can run into (no answer, no permission) into a `ClusterError` with the next step."""
+    """Translate connection and permission errors to a `ClusterError` with the next step."""
     url = address_of(client)
     try:
         yield
@@ -245,7 +245,7 @@ def _proxies(client: OpenSearch) -> list[Proxy]:
 
 
 def reason_of(error: TransportError) -> str:
-    """The server's own words for an error, in one line."""
+    """The server's reason for an error, in one line."""
     if not isinstance(error.info, dict):
         return str(error.error)
     cause = error.info.get("error", error.info)

@@ -1,4 +1,4 @@
-"""From addresses and a way in to opensearch-py's client; an unknown option is an error."""
+"""Create opensearch-py's client from addresses and access settings."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def make_client(
     http_compress: bool | None = None,
     **options: Any,
 ) -> OpenSearch:
-    """Make a client; arguments and errors as for `connect`, under opensearch-py's names."""
+    """Create a client; arguments and errors as in `connect`, with opensearch-py's names."""
     addresses, credentials = parse_addresses(url)
     if credentials is not None:
         username, password = access.username or credentials.username, access.password or credentials.password
@@ -65,7 +65,7 @@ def make_client(
         timeout=timeout,
         pool_maxsize=pool_maxsize,
         http_compress=http_compress,
-        # The writer decides what is sent again, and how long.
+        # The writer handles retries.
         max_retries=0,
         **({"transport_class": FailoverTransport} | secure | options),
     )
@@ -81,7 +81,7 @@ def _host(address: Address, proxy: Proxy | None) -> dict[str, Any]:
 def _secure(
     addresses: Sequence[Address], proxies: Sequence[Proxy | None], access: Access, options: dict[str, Any]
 ) -> dict[str, Any]:
-    """The options about TLS, read from files once."""
+    """TLS options, with files read once."""
     met = [*addresses, *(proxy.address for proxy in proxies if proxy is not None)]
     named_host = options.pop("ssl_assert_hostname", None)
     if "ssl_context" in options or all(address.scheme == "http" for address in met):
@@ -100,7 +100,7 @@ def _secure(
 
 
 def _left_to(connection_class: type, access: Access) -> dict[str, Any]:
-    """The same for a connection of opensearch-py's or the caller's own."""
+    """TLS options for another connection class."""
     told = {name: getattr(access, name) for name in _SAID_HERE if getattr(access, name, None) is not None}
     if access.proxy is not None:
         if not issubclass(connection_class, RequestsHttpConnection):
@@ -110,11 +110,11 @@ def _left_to(connection_class: type, access: Access) -> dict[str, Any]:
 
 
 def check_options(options: Mapping[str, Any], connection_class: type = PatientConnection) -> None:
-    """Refuse what opensearch-py would swallow without a word.
+    """Refuse options that opensearch-py would silently ignore.
 
     Raises:
-        ValueError: An option is not for a client to say.
-        TypeError: It is unknown.
+        ValueError: An option does not belong to the client.
+        TypeError: An option is unknown.
     """
     for name in options:
         if name in _SAID_BY_THE_URL:
@@ -127,7 +127,7 @@ def check_options(options: Mapping[str, Any], connection_class: type = PatientCo
 
 
 def connection_options(connection_class: type = PatientConnection) -> set[str]:
-    """Names of all options of `connect`, opensearch-py's own among them."""
+    """Names of all options of `connect`, including opensearch-py's."""
     ours = {each.name for each in fields(Access)} | {"url", "opensearch_url", "timeout_s", "max_connections"}
     theirs = _names_of(connection_class, Transport, ConnectionPool) | {"transport_class", "_client_meta"}
     # `connect` says what to do in the place of those that the URL says.
@@ -135,7 +135,7 @@ def connection_options(connection_class: type = PatientConnection) -> set[str]:
 
 
 def _names_of(*classes: type) -> set[str]:
-    """The parameters of classes and of those that they extend."""
+    """The parameters of classes and their base classes."""
     found: set[str] = set()
     for each in classes:
         for base in inspect.getmro(each)[:-1]:

@@ -1,4 +1,4 @@
-"""HTTP proxies: which one leads to an address, and what stands in for a connection pool where one does."""
+"""Find the HTTP proxy of an address, and send requests through it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from connector.connection.tls import causes_of
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """A proxy of http or https.
+    """An HTTP or HTTPS proxy.
 
     Attributes:
-        address: Without credentials.
-        named_by: Who says so: `proxy`, or a variable of the environment.
-        credentials: Never shown.
+        address: Address without credentials.
+        named_by: Origin of the setting: `proxy` or an environment variable.
+        credentials: Credentials; never shown.
     """
 
     address: Address
@@ -34,15 +34,15 @@ class Proxy:
 
 
 def find_proxy(address: Address, proxy: str | None = None) -> Proxy | None:
-    """Return the proxy that leads to an address, None where there is none.
+    """Return the proxy for an address; None for a direct connection.
 
     Args:
-        address: Whom to reach.
-        proxy: Its URL, or empty for none. If None, the one of HTTPS_PROXY, HTTP_PROXY or ALL_PROXY, unless NO_PROXY
+        address: The target address.
+        proxy: URL of the proxy; empty for none. None follows HTTPS_PROXY, HTTP_PROXY or ALL_PROXY, unless NO_PROXY
             names the host or it is this machine.
 
     Raises:
-        ClusterError: The URL is not one of http or https.
+        ClusterError: The URL is not an http or https URL.
     """
     named_by = "proxy"
     if proxy is None:
@@ -59,7 +59,7 @@ def find_proxy(address: Address, proxy: str | None = None) -> Proxy | None:
 
 
 def _is_excepted(address: Address, no_proxy: str) -> bool:
-    """Whether NO_PROXY names a host: itself, a domain that it is in, with a port or without, or a network."""
+    """Whether NO_PROXY matches a host: by name, domain (with or without port), or network."""
     host = address.host.lower()
     names = [name.strip().lower().removeprefix("*").lstrip(".") for name in no_proxy.split(",") if name.strip()]
     for name in names:
@@ -76,12 +76,12 @@ def _is_excepted(address: Address, no_proxy: str) -> bool:
 
 
 class ProxiedPool:
-    """Sends requests through a proxy, in the place of urllib3's pool of direct connections.
+    """Replaces urllib3's pool of direct connections by one through a proxy.
 
     Args:
-        proxy: Who leads there.
-        host: Scheme, host and port that paths are added to.
-        options: Of urllib3's pool, such as `timeout`, `maxsize` and `ssl_context`.
+        proxy: The proxy.
+        host: Scheme, host and port of the server.
+        options: Options of urllib3's pool, e.g. `timeout`, `maxsize` and `ssl_context`.
     """
 
     def __init__(self, proxy: Proxy, host: str, **options: Any) -> None:
@@ -92,7 +92,7 @@ class ProxiedPool:
         self._host = host
 
     def urlopen(self, method: str, url: str, body: bytes | None = None, **options: Any) -> Any:  # noqa: ANN401
-        """Send a request, as urllib3's pools do; a redirect is not followed."""
+        """Send a request like urllib3's pools, without following redirects."""
         return self._manager.urlopen(method, self._host + url, redirect=False, body=body, **options)
 
     def close(self) -> None:
@@ -101,7 +101,7 @@ class ProxiedPool:
 
 
 def explain_proxy(proxy: Proxy, error: BaseException) -> str | None:
-    """Say that a proxy did not let a request through and what to do, or None if it was not the proxy."""
+    """Explain an error of the proxy with the next step; None if it was not the proxy."""
     for cause in causes_of(error):
         if isinstance(cause, ProxyError):
             return f"The {proxy} does not lead there: {cause.original_error}. Correct it, or set NO_PROXY."

@@ -1,4 +1,4 @@
-"""Says that a server does not answer, while it does not."""
+"""Warn of slow replies while waiting for them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _IDLE_S = 10.0
 
 
 class SlowReplies:
-    """Warns once when a request has had no reply for 5 s, and again only after one that was faster. Thread-safe.
+    """Warns once when a reply takes more than 5 s, and again only after a faster one. Thread-safe.
 
     One thread watches all requests, and ends when there are none: a timer for each would cost a search 5 % more.
     """
@@ -31,7 +31,7 @@ class SlowReplies:
 
     @contextmanager
     def watched(self, request: str) -> Iterator[None]:
-        """Watch a request while it is under way.
+        """Watch a running request.
 
         Args:
             request: Method and address.

@@ -1,4 +1,4 @@
-"""TLS: what is trusted, who we say we are, and in words why no connection came about."""
+"""TLS: trusted certificates, client certificates, and explanations of errors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from connector.errors import ClusterError
 
 _ASKS_FOR_CLIENT = ("CERTIFICATE_REQUIRED", "BAD_CERTIFICATE", "UNKNOWN_CA", "HANDSHAKE_FAILURE", "CERTIFICATE_UNKNOWN")
-"""Alerts of a server that asks for a client certificate, by version of TLS and server."""
+"""TLS alerts of servers that require a client certificate."""
 
 _CLOSED = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionResetError, BrokenPipeError, BadStatusLine)
 
@@ -27,18 +27,17 @@ def tls_context(
     client_cert: str | Path | None = None,
     client_key: str | Path | None = None,
 ) -> ssl.SSLContext:
-    """Read certificates once, for all connections.
+    """Create the TLS context of all connections.
 
     Args:
-        verify_certs: Check the server's certificate and name.
-        ca_certs: Authorities to trust, a file or a folder; else those of SSL_CERT_FILE and SSL_CERT_DIR, else those of
-            the system and of certifi.
-        client_cert: A file with our certificate, for servers that ask for one, and with its key where there is no
-            `client_key`.
-        client_key: A file with the key.
+        verify_certs: Verify the server's certificate and host name.
+        ca_certs: File or folder of CA certificates; else those of SSL_CERT_FILE and SSL_CERT_DIR, else those of the
+            system and of certifi.
+        client_cert: File of the client certificate, including the key if there is no `client_key`.
+        client_key: File of the key.
 
     Raises:
-        ClusterError: A file cannot be read, does not hold what it should, or its key is encrypted.
+        ClusterError: A file cannot be read or is invalid, or a key is encrypted.
     """
     context = _trusting(ca_certs)
     if not verify_certs:
@@ -72,7 +71,7 @@ def _show(context: ssl.SSLContext, cert: str, key: str | None) -> None:
     named = f"client_cert {cert!r}" + (f" and client_key {key!r}" if key else "")
 
     def encrypted() -> str:
-        # Else OpenSSL asks for it on the terminal, and waits.
+        # Otherwise OpenSSL would prompt for it on the terminal.
         raise ClusterError(f"The key of {named} is encrypted; decrypt it (openssl pkey), and keep the file private.")
 
     try:
@@ -89,11 +88,11 @@ def _reason(error: Exception) -> str:
 
 
 def explain_tls(url: str, error: BaseException) -> str | None:
-    """Say what is wrong and what to do, or None if that has nothing to do with TLS.
+    """Explain a TLS error with the next step; None for other errors.
 
     Args:
-        url: Whom the connection was for, without credentials.
-        error: What was raised; causes, contexts and urllib3's `reason` are looked into.
+        url: The server, without credentials.
+        error: The error; its causes, contexts and urllib3's `reason` are inspected.
     """
     for cause in causes_of(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
@@ -102,7 +101,7 @@ def explain_tls(url: str, error: BaseException) -> str | None:
                 "(ca_certs, OPENSEARCH_CA_CERTS or --ca-certs), and the server as its certificate does."
             )
         if isinstance(cause, _CLOSED):
-            # With TLS 1.3 the client has done its part by then, and a server's alert is lost where it hangs up.
+            # In TLS 1.3 the client's handshake is already complete, and the alert is lost if the server closes first.
             secure = f"if it asks for a client certificate, {_CLIENT_ADVICE}"
             plain = "is it an https:// address? If not, try again."
             return f"{url} closes the connection without an answer; {secure if url.startswith('https:') else plain}"
@@ -115,7 +114,7 @@ def explain_tls(url: str, error: BaseException) -> str | None:
 
 
 def causes_of(error: BaseException) -> Iterator[BaseException]:
-    """An error and all that it names as cause, context, reason or argument."""
+    """Yield an error and all its causes, contexts, reasons and arguments."""
     waiting, seen = [error], set[int]()
     while waiting:
         found = waiting.pop()

@@ -10,11 +10,12 @@ from opensearchpy import OpenSearch
 from connector.encoders.adapt import adapt
 from connector.encoders.folders import DEFAULT_ENCODER
 from connector.errors import EncoderError
-from connector.index.companion import fetch_companion
+from connector.index.companion import Companion, fetch_companion
 from connector.index.schema import IndexSchema, check_encoder
 from connector.ingest.light_encoder import is_exported, open_exported
 
 if TYPE_CHECKING:
+    from connector.encoders.dictionary import TwoLevelDictionary
     from connector.encoders.text import TextEncoder
 
 
@@ -24,9 +25,9 @@ def encoder_of(schema: IndexSchema, encoder: TextEncoder) -> TextEncoder:
     Raises:
         EncoderMismatchError: Another encoder wrote the index.
     """
-    told = adapt(encoder, schema.statistics, schema.code)
-    check_encoder(schema, told.fingerprint)
-    return told
+    calibrated = adapt(encoder, schema.statistics, schema.code)
+    check_encoder(schema, calibrated.fingerprint)
+    return calibrated
 
 
 def load_index_encoder(
@@ -53,13 +54,11 @@ def load_index_encoder(
     if is_exported(name):
         return cast("TextEncoder", open_exported(client, schema, Path(str(name))))
     from connector.encoders.device import choose_device
-    from connector.encoders.dictionary_file import unpack_dictionary
     from connector.encoders.load import load_encoder, with_base_model
 
     device = choose_device(device)
     if name is None and schema.dictionary is not None:
-        head = unpack_dictionary(fetch_companion(client, schema.dictionary))
-        return with_base_model(head, device=device)
+        return with_base_model(_fetch_dictionary(client, schema.dictionary), device=device)
     try:
         loaded = load_encoder(name or schema.encoder_name or DEFAULT_ENCODER, device=device, k=schema.encoder.k)
         return _with_dictionary(client, schema, loaded) if loaded.needs_dictionary else loaded
@@ -95,6 +94,10 @@ def _with_dictionary(client: OpenSearch, schema: IndexSchema, dense: TextEncoder
             f"Index {schema.index!r} was not written with a dictionary for the dense model "
             f"{dense.fingerprint.base_model}; leave the encoder out."
         )
+    return dense.with_head(_fetch_dictionary(client, schema.dictionary))
+
+
+def _fetch_dictionary(client: OpenSearch, dictionary: Companion) -> TwoLevelDictionary:
     from connector.encoders.dictionary_file import unpack_dictionary
 
-    return dense.with_head(unpack_dictionary(fetch_companion(client, schema.dictionary)))
+    return unpack_dictionary(fetch_companion(client, dictionary))

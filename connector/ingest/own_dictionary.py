@@ -1,6 +1,6 @@
-"""A dictionary of the corpus that is being ingested, built from its first documents, whose embeddings are kept.
+"""Build the dictionary of a new index from its first documents, and reuse their embeddings.
 
-Torch is imported where it is needed: most that ingests builds none.
+Torch is imported on demand.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ _BLOCK = 1_024
 """Texts embedded between two calls of `progress`."""
 
 OWN_ENCODER = "own"
-"""The name of an encoder that is built from the documents of a new index."""
+"""Encoder name for a dictionary built from the documents of a new index."""
 
 _DEFAULT_SETTINGS = DictionarySettings()
 
 
 class Sample(Protocol):
-    """Gives the texts of the first documents."""
+    """Returns texts of the first documents."""
 
     def __call__(self, most: int = ...) -> Sequence[str]:
-        """Return at most that many texts."""
+        """Return up to `most` texts."""
 
 
 class OwnDictionary:
-    """Builds the dictionary of a new index, and keeps the embeddings that it was built from.
+    """Builds the dictionary of a new index and keeps the embeddings of its sample.
 
     Args:
-        sample: Texts of the first documents, or what gives them.
-        settings: Of the dictionary.
-        documents: Documents to be expected in all, which set the number of cells; None if unknown.
-        progress: Called with the current task and the share of it that is done.
+        sample: Texts of the first documents, or a function that returns them.
+        settings: Settings of the dictionary.
+        documents: Expected number of documents, which sets the number of cells; None if unknown.
+        progress: Called with the current step and its completed fraction.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class OwnDictionary:
         """Build the dictionary from a sample.
 
         Args:
-            encoder: Whose dense model is used; its own head is not.
+            encoder: Encoder whose dense model is used; its head is ignored.
 
         Returns:
             The dense model with the dictionary, or None where there are too few documents for one.
@@ -133,7 +133,7 @@ def dictionary_encoder(
     """Build the dictionary of a corpus from a sample, and put it behind the dense model.
 
     Args:
-        encoder: Whose dense model is used; its own head is not.
+        encoder: Encoder whose dense model is used; its head is ignored.
         texts: n texts of documents.
         embeddings: (n, dim), theirs.
         documents: Of the whole corpus, which sets the number of cells; n if None.

@@ -1,4 +1,4 @@
-"""What an encoder takes from the corpus that it encodes, without any training: as BM25 takes its idf."""
+"""Corpus statistics of an encoder, measured without training, like the IDF of BM25."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ TOKEN_WEIGHT_STEP = 1 / 64
 """Token weights are multiples of this: one byte each, and exact in half precision."""
 
 _PRIOR_DOCUMENTS = 50
-"""A prior mean counts as much as that many documents."""
+"""Weight of a prior mean in documents."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CorpusStatistics:
-    """Statistics of a corpus that a head with `mean` and lexical features is told, or a SPLADE with `QueryIdf`.
+    """Corpus statistics of a head with `mean` and lexical features, or of a SPLADE with `QueryIdf`.
 
-    All values are exact in half precision, as heads are stored.
+    All values are exact in half precision, in which heads are stored.
 
     Attributes:
         mean: float32 (dim,), the mean embedding of the documents; empty for a SPLADE.
         token_weights: float32 (vocabulary,), sqrt(idf) of each token; empty for a head without lexical features.
-        average_length: Tokens of an average document that weigh something, 1 or more.
+        average_length: Mean number of tokens with nonzero weight per document, at least 1.
     """
 
     mean: NDArray[np.float32]
@@ -48,15 +48,15 @@ class CorpusStatistics:
         *,
         prior: CorpusStatistics | None = None,
     ) -> Self:
-        """Take the statistics of a corpus, or of a sample of it.
+        """Measure the statistics of a corpus or of a sample.
 
-        Tokens in more than a tenth of the documents weigh nothing: they cost most and tell least.
+        Tokens in more than 10 % of the documents get weight 0: they are the most expensive and least informative.
 
         Args:
-            embeddings: (n, dim), of documents.
-            counts: (m, vocabulary), how often each document has each token; not necessarily the same documents.
-            special_ids: Tokens that the tokenizer adds by itself; they weigh nothing.
-            prior: Its mean is mixed in, which matters where `n` is small.
+            embeddings: (n, dim), embeddings of documents.
+            counts: (m, vocabulary), token counts of documents, not necessarily the same ones.
+            special_ids: Special tokens of the tokenizer, which get weight 0.
+            prior: Its mean is mixed in, which matters for small `n`.
         """
         mean = embeddings.mean(axis=0, dtype=np.float64)
         if prior is not None:
@@ -76,25 +76,25 @@ class CorpusStatistics:
 
     @classmethod
     def measure_features(cls, vectors: SparseVectors, width: int) -> Self:
-        """Take the idf of a model's own features from documents that it has encoded.
+        """Measure the IDF of a model's features on encoded documents.
 
         A few hundred documents are enough (SciFact, BERT-tiny: NDCG@10 0.664 with 200 of them, 0.669 with all 5,183).
 
         Args:
-            vectors: Of documents.
-            width: Of the model's output.
+            vectors: Vectors of documents.
+            width: Width of the model's output.
         """
         frequencies = np.bincount(vectors.features[vectors.weights > 0], minlength=width)
         return cls.of_features(_to_steps(_root_idf(frequencies, len(vectors.weights))) * np.float32(TOKEN_WEIGHT_STEP))
 
     @classmethod
     def of_features(cls, token_weights: NDArray[np.float32]) -> Self:
-        """Statistics of which nothing but sqrt(idf) of features is known."""
+        """Statistics with only sqrt(IDF) of features."""
         return cls(np.empty(0, np.float32), token_weights)
 
     @classmethod
     def average(cls, parts: Sequence[CorpusStatistics]) -> Self:
-        """The middle of several corpora, each counting the same: for texts of which nothing is known yet."""
+        """The mean of several corpora with equal weights, as a prior for unknown texts."""
         return cls(
             _as_half(np.mean([part.mean for part in parts], axis=0)),
             _to_steps(np.mean([part.token_weights for part in parts], axis=0)) * np.float32(TOKEN_WEIGHT_STEP),
@@ -102,7 +102,7 @@ class CorpusStatistics:
         )
 
     def equals(self, other: CorpusStatistics) -> bool:
-        """Whether all values are the same."""
+        """Whether all values are equal."""
         return (
             self.average_length == other.average_length
             and np.array_equal(self.mean, other.mean)
@@ -110,7 +110,7 @@ class CorpusStatistics:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """For an index's mapping: about 20 KB."""
+        """The value stored in an index's mapping (about 20 KB)."""
         return {
             "mean": _pack(self.mean.astype("<f2").tobytes()),
             "token_weights": _pack(_to_steps(self.token_weights).astype(np.uint8).tobytes()),
@@ -122,7 +122,7 @@ class CorpusStatistics:
         """Read what `to_json` wrote.
 
         Raises:
-            ValueError: It is damaged.
+            ValueError: The data is damaged.
         """
         try:
             mean = np.frombuffer(_unpack(facts["mean"]), "<f2").astype(np.float32)

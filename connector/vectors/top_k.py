@@ -1,4 +1,4 @@
-"""Vectors cut to their strongest features, and batches of them put together."""
+"""Keep the strongest features of vectors, and concatenate batches."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def sparsify(activations: NDArray[np.floating], k: int) -> SparseVectors:
 
 
 def stack(parts: Sequence[SparseVectors], *, width: int = 0) -> SparseVectors:
-    """Put batches under each other; where their widths differ, unused slots weigh 0.
+    """Concatenate batches; narrower ones are padded with unused slots of weight 0.
 
     Args:
         parts: All with codes, or all without.
-        width: Of the result where there are no parts.
+        width: Width of the result if there are no parts.
     """
     widest = max((part.weights.shape[1] for part in parts), default=width)
     rows = sum(len(part.weights) for part in parts)
@@ -60,7 +60,7 @@ def stack(parts: Sequence[SparseVectors], *, width: int = 0) -> SparseVectors:
 
 
 def prune(vectors: SparseVectors, k: int) -> SparseVectors:
-    """Keep the k strongest features of vectors that are already sparse.
+    """Keep the k strongest features of sparse vectors.
 
     Raises:
         ValueError: `k` is below 1.
