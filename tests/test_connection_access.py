@@ -184,7 +184,7 @@ def test_a_truth_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
     [
         ({"verify_cert": False}, TypeError, "no option 'verify_cert'; did you mean 'verify_certs'?"),
         ({"timeouts": 3}, TypeError, "no option 'timeouts'; did you mean 'timeout"),
-        ({"opensearch_url": "http://x"}, TypeError, "got 'opensearch_url' and 'url'; leave one of them out"),
+        ({"opensearch_url": "http://x"}, TypeError, "got 'opensearch_url' and 'url', which are the same option"),
         ({"hosts": ["http://x"]}, ValueError, "hosts belongs into the URL"),
         ({"use_ssl": True}, ValueError, "use_ssl belongs into the URL"),
         ({"port": 9200}, ValueError, "port belongs into the URL"),
