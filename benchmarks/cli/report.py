@@ -120,10 +120,14 @@ def _states(result: dict[str, Any], _picture: Path) -> None:
     click.echo(states_to_markdown(result["results"]))
 
 
-def _filtered(result: dict[str, Any], _picture: Path) -> None:
+def _filtered(result: dict[str, Any], picture: Path) -> None:
+    from benchmarks.scenarios.plots import plot_filtered
     from benchmarks.scenarios.tables import filtered_to_markdown
 
     click.echo(filtered_to_markdown(result["results"]))
+    title = f"{result['params']['dataset']}, {result['params']['documents']:,} documents"
+    plot_filtered(result["results"], title, picture)
+    click.echo(f"![{result['suite']}]({picture.name})\n")
 
 
 def _rivals(result: dict[str, Any], picture: Path) -> None:

@@ -44,6 +44,7 @@ def test_filters_keep_their_share(
         assert rows[3]["system"].endswith("features alone")
     assert printed.count("\n| ") == 8 * 4 + 2
     assert "| correlated, 0.10% | 1 | HNSW default | 100.0% | 0% | 1.00" in run("report", "filtered.json").stdout
+    assert (tmp_path / "filtered.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("kind", ["uncorrelated", "correlated"])

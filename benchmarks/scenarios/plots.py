@@ -1,0 +1,42 @@
+"""Results of the scenarios as pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.report import name_of
+
+
+def plot_filtered(groups: Mapping[str, Sequence[dict[str, Any]]], title: str, path: Path) -> None:
+    """Draw overlap and p50 against the share of the documents that a filter keeps, a row for each kind of filter.
+
+    Args:
+        groups: Of the suite `filtered`.
+        title: Of the picture.
+        path: To write, e.g. a PNG.
+    """
+    from matplotlib.figure import Figure
+
+    kinds = list(dict.fromkeys(group.partition(",")[0] for group in groups))
+    figure = Figure(figsize=(11, 4 * len(kinds)), layout="constrained")
+    drawn = figure.subplots(len(kinds), 2, squeeze=False)
+    for kind, (overlap, latency) in zip(kinds, drawn, strict=True):
+        rows = [row for group, found in groups.items() if group.startswith(f"{kind},") for row in found]
+        for number, name in enumerate(dict.fromkeys(map(name_of, rows))):
+            own = [row for row in rows if name_of(row) == name]
+            shares = [100 * row["share"] for row in own]
+            for axes, values in (
+                (overlap, [row["overlap@10"] for row in own]),
+                (latency, [row["p50_ms"] for row in own]),
+            ):
+                axes.plot(shares, values, marker="o", color=f"C{number}", label=name)
+        overlap.set(title=f"{kind} with the query", ylabel="share of the exact top 10", ylim=(0, 1.05))
+        latency.set(title=f"{kind} with the query", ylabel="p50, ms", ylim=(0, None))
+        for axes in (overlap, latency):
+            axes.set(xscale="log", xlabel="documents that the filter keeps, %")
+            axes.grid(alpha=0.25)
+    figure.legend(*drawn[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
+    figure.suptitle(title)
+    figure.savefig(path, dpi=110)
