@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,6 +18,8 @@ from opensearchpy import OpenSearch
 from connector.service.run import Listener, config
 from connector.service.settings import ServiceSettings
 from tests.patience import PATIENCE_S
+
+_PROGRAM = "from connector.cli.main import cli; cli()"
 
 _LISTENER = Listener(grace_s=1)
 """Kept connections of a test would hold up the end."""
@@ -53,11 +55,10 @@ def serving_texts(
 
 @contextmanager
 def service_process(
-    url: str, index: str, *, port: int = 0, key: str = ""
+    url: str, index: str, *, port: int = 0, key: str = "", program: str = _PROGRAM, options: Sequence[str] = ()
 ) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """`ksparse serve` as a process of its own, and its address; a port of 0 is a free one."""
-    program = "from connector.cli.main import cli; cli()"
-    command = [sys.executable, "-c", program, "serve", index, "--port", str(port)]
+    command = [sys.executable, "-c", program, "serve", index, "--port", str(port), *options]
     environment = os.environ | {"OPENSEARCH_URL": url, "HF_HUB_OFFLINE": "1", "KSPARSE_API_KEY": key}
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     with subprocess.Popen(command, env=environment, **pipes) as process:

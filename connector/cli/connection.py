@@ -108,9 +108,14 @@ def open_client(connection: ConnectionOptions | None = None) -> OpenSearch:
 
 
 def open_retriever(
-    client: OpenSearch, schema: IndexSchema, encoder: str | None, *, device: str | None = None, light: bool = False
+    client: OpenSearch,
+    schema: IndexSchema,
+    encoder: str | None,
+    *,
+    device: str | None = None,
+    light: bool | None = None,
 ) -> Retriever:
-    """Load the encoder of an index (with `light`, without torch if possible) and return its retriever."""
+    """Load the encoder of an index and return its retriever; `light` as in `load_index_encoder`."""
     from connector.cli.encoder import open_index_encoder
     from connector.search.retriever import Retriever
 

@@ -37,7 +37,7 @@ def export(folder: Path, index: str | None, encoder: str | None, connection: Con
         loaded = open_encoder(encoder, device="cpu")
     else:
         client = open_client(connection)
-        loaded = open_index_encoder(client, existing_schema(client, str(index)), device="cpu")
+        loaded = open_index_encoder(client, existing_schema(client, str(index)), device="cpu", light=False)
     export_encoder(loaded, folder)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     click.echo(f"{folder}: {size / 1e6:,.0f} MB, for {loaded.fingerprint.base_model}")

@@ -183,9 +183,9 @@ def _open_encoders(
     from connector.cli.encoder import open_encoder, open_index_encoder
     from connector.encoders.load import lasting_name
 
-    before = open_index_encoder(client, schema, old_encoder, device=device)
+    before = open_index_encoder(client, schema, old_encoder, device=device, light=False)
     if there is not None:
-        return before, open_index_encoder(client, there, encoder, device=device)
+        return before, open_index_encoder(client, there, encoder, device=device, light=False)
     if encoder is not None and lasting_name(encoder) != before.name:
         return before, open_encoder(encoder, device=device, k=k, idf=idf)
     k, idf = k or schema.encoder.k, idf or weighs_by_idf(schema)

@@ -39,6 +39,7 @@ def _limit(flag: str, name: str, help_text: str) -> Callable[[F], F]:
 Examples:
   ksparse serve docs                                  on http://127.0.0.1:8080
   ksparse serve docs wiki --port 8081                 two indices
+  ksparse serve docs --encoder my-encoder             a folder written by `ksparse export`: needs no torch
   ksparse serve                                       any index, loaded on first use
   KSPARSE_API_KEY=... ksparse serve docs --host 0.0.0.0 --ssl-certfile cert.pem --ssl-keyfile key.pem
 \b
@@ -46,6 +47,7 @@ Routes: POST /encode/query, /encode/document and /search; GET /health, /ready, /
 """
 )
 @click.argument("indices", nargs=-1, metavar="[INDEX]...")
+@click.option("--encoder", help="Folder of `ksparse export`, or a name.  [default: each index's own encoder]")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Port; 0 picks a free one."
@@ -66,6 +68,7 @@ Routes: POST /encode/query, /encode/document and /search; GET /health, /ready, /
 @connection_options
 def serve(
     indices: tuple[str, ...],
+    encoder: str | None,
     host: str,
     port: int,
     api_key_file: Path | None,
@@ -95,6 +98,7 @@ def serve(
     try:
         settings = ServiceSettings(
             indices=tuple(dict.fromkeys(indices)),
+            encoder=encoder,
             api_keys=keys,
             max_batch=max_batch,
             max_waiting=max_waiting,

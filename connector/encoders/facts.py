@@ -62,6 +62,11 @@ class ModelFacts:
         return self._head
 
     @property
+    def device(self) -> str:
+        """Where it computes: cuda, mps or cpu."""
+        return str(self.model.device)
+
+    @property
     def has_dictionary(self) -> bool:
         """Whether the head is a dictionary, which belongs to one index."""
         return isinstance(self._head, TwoLevelDictionary)

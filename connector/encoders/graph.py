@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,6 +25,9 @@ BACKENDS = ("auto", "torch", "openvino")
 
 BACKEND_VARIABLE = "KSPARSE_BACKEND"
 THREADS_VARIABLE = "KSPARSE_THREADS"
+
+_ACCELERATORS = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/kfd", "/dev/dxg")
+"""Of NVIDIA, of AMD, and of either under WSL."""
 
 GRAPH_FILE = "model.xml"
 
@@ -50,6 +54,13 @@ def choose_backend(asked: str | None, device: str) -> Backend:
     if asked == "openvino" and not installed:
         raise EncoderError("OpenVINO is not installed: pip install 'ksparse[cpu]'.")
     return "openvino" if asked != "torch" and fits and installed else "torch"
+
+
+def has_accelerator() -> bool:
+    """Whether torch would find a device that is faster than the CPU, as far as one can tell without importing torch."""
+    if sys.platform == "darwin":
+        return platform.machine() == "arm64"
+    return any(Path(device).exists() for device in _ACCELERATORS)
 
 
 def choose_threads() -> int | None:
@@ -112,7 +123,7 @@ class Graph:
         running: deque[tuple[T, Any]] = deque()
         try:
             for batch, inputs in batches:
-                request = self._idle.pop() if self._idle else self._compiled.create_infer_request()
+                request = self._request()
                 running.append((batch, request))
                 request.start_async({name: inputs[name] for name in self.inputs})
                 if len(running) == _AT_ONCE:
@@ -122,6 +133,12 @@ class Graph:
         finally:
             for _, request in running:
                 request.wait()
+
+    def _request(self) -> Any:  # noqa: ANN401 - OpenVINO has no types
+        try:
+            return self._idle.pop()
+        except IndexError:  # asked first, another thread could take the last one
+            return self._compiled.create_infer_request()
 
     def _finish(self, running: deque[tuple[T, Any]]) -> tuple[T, NDArray[np.float32]]:
         batch, request = running[0]

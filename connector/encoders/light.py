@@ -40,6 +40,7 @@ class LightEncoder:
     """
 
     backend = "openvino"
+    device = "cpu"
     is_splade = False
     needs_dictionary = False
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, lru_cache
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -35,6 +35,9 @@ CANDIDATE_SHARE = 0.5
 
 LEAST_IDF = math.log(1 / 0.03)
 """Maximum document frequency of candidate tokens: more frequent ones account for most of the postings."""
+
+_CACHE_BYTES = 64 << 20
+"""Maximum size of the cache of unpacked cells: enough for all cells of 100,000 documents."""
 
 QUERY_ONLY = ("candidate_cells", "candidate_tokens")
 """Settings that do not affect documents."""
@@ -164,26 +167,48 @@ class CellsHead(_Head):
     def _cells(self, direction: Floats, count: int, task: Task) -> tuple[Ids, Floats]:
         spread = self.config["spread"]
         wide = count if task == "query" or not spread else POOL * count
-        cells, cosines, units = self._nearest(direction, wide)
+        cells, cosines = self._nearest(direction, wide)
         if task == "query":
             return cells, cosines - FLOOR * max(float(cosines[-1]), 0.0)
         if not spread or count >= len(cells):
             return cells[:count], cosines[:count]
-        chosen = _spread(cosines, units, count, spread)
+        chosen = _spread(cosines, self._units(cells), count, spread)
         return cells[chosen], cosines[chosen]
 
-    def _nearest(self, direction: Floats, count: int) -> tuple[Ids, Floats, Floats]:
-        """Ids, cosines and points of the nearest fine cells, nearest first."""
+    def _nearest(self, direction: Floats, count: int) -> tuple[Ids, Floats]:
+        """Ids and cosines of the nearest fine cells, nearest first."""
         fine = int(self.config["num_fine"])
         probed = _top(self.weights["coarse"] @ direction, int(self.config["probes"]))
-        ids = (probed[:, np.newaxis] * fine + np.arange(fine)).ravel()
-        levels = unpack_levels(self.weights["fine_codes"][ids], CELL_BITS)
-        points = 2 * levels.astype(np.float32) - (2**CELL_BITS - 1)
-        # Integers, so that sums are exact in any order.
-        scales = 1 / np.sqrt(np.einsum("nd,nd->n", points, points))
-        cosines = (points @ direction) * scales
+        blocks = map(self._unpacked, probed.tolist())
+        cosines = np.concatenate([(points @ direction) * scales for points, scales in blocks])
         best = _top(cosines, count)
-        return ids[best], cosines[best], points[best] * scales[best, np.newaxis]
+        return probed[best // fine] * fine + best % fine, cosines[best]
+
+    def _units(self, cells: Ids) -> Floats:
+        """The directions of cells: (len(cells), width)."""
+        fine = int(self.config["num_fine"])
+        units = []
+        for cell in cells.tolist():
+            points, scales = self._unpacked(cell // fine)
+            units.append(points[cell % fine] * scales[cell % fine])
+        return np.stack(units)
+
+    @cached_property
+    def _unpacked(self) -> Callable[[int], tuple[Floats, Floats]]:
+        """Points (num_fine, width) of a coarse cell's fine cells and one over their lengths, cached."""
+        fine = int(self.config["num_fine"])
+        packed = self.weights["fine_codes"].reshape(-1, fine, self.weights["fine_codes"].shape[-1])
+        levels = unpack_levels(np.arange(256, dtype=np.uint8)[:, np.newaxis], CELL_BITS)
+        # Integers, so that sums of squares are exact in any order.
+        points_of_byte = 2 * levels.astype(np.float32) - (2**CELL_BITS - 1)
+        each: int = fine * packed.shape[2] * points_of_byte[0].nbytes
+
+        @lru_cache(maxsize=max(2 * int(self.config["probes"]), _CACHE_BYTES // each))
+        def unpack(coarse: int) -> tuple[Floats, Floats]:
+            points = points_of_byte[packed[coarse]].reshape(fine, -1)
+            return points, 1 / np.sqrt(np.einsum("nd,nd->n", points, points))
+
+        return unpack
 
 
 def to_head(config: Mapping[str, Any], weights: Mapping[str, NDArray[Any]]) -> CellsHead | LinearHead:

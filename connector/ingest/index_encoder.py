@@ -9,10 +9,11 @@ from opensearchpy import OpenSearch
 
 from connector.encoders.adapt import adapt
 from connector.encoders.folders import DEFAULT_ENCODER
+from connector.encoders.graph import has_accelerator
 from connector.errors import EncoderError
 from connector.index.companion import Companion, fetch_companion
 from connector.index.schema import IndexSchema, check_encoder
-from connector.ingest.light_encoder import is_exported, open_exported
+from connector.ingest.light_encoder import find_light_encoder, is_exported, open_exported
 
 if TYPE_CHECKING:
     from connector.encoders.dictionary import TwoLevelDictionary
@@ -36,6 +37,7 @@ def load_index_encoder(
     name: str | None = None,
     *,
     device: str | None = None,
+    light: bool | None = None,
 ) -> TextEncoder:
     """Load the encoder of an index; `encoder_of`, searches and writes check its fingerprint later.
 
@@ -44,6 +46,8 @@ def load_index_encoder(
         schema: Schema of the index.
         name: Name or folder; None uses the name recorded in the index, or the shipped head.
         device: cuda, mps or cpu; None picks the best available.
+        light: Whether to avoid torch if possible: loading takes one second instead of five. None avoids it unless
+            there is an accelerator, which only torch uses.
 
     Raises:
         ClusterError: The server is unreachable or denies access.
@@ -53,6 +57,10 @@ def load_index_encoder(
     # It has all methods that searches and indices need.
     if is_exported(name):
         return cast("TextEncoder", open_exported(client, schema, Path(str(name))))
+    if light or (light is None and (device is not None or not has_accelerator())):
+        found = find_light_encoder(client, schema, name, device)
+        if found is not None:
+            return cast("TextEncoder", found)
     from connector.encoders.device import choose_device
     from connector.encoders.load import load_encoder, with_base_model
 
@@ -83,7 +91,7 @@ def fitting_encoder(client: OpenSearch, schema: IndexSchema, encoder: TextEncode
         return _with_dictionary(client, schema, encoder)
     both = schema.dictionary is not None and encoder.has_dictionary
     if both and encoder.fingerprint.digest != schema.encoder.digest:
-        return load_index_encoder(client, schema, device=str(encoder.model.device))
+        return load_index_encoder(client, schema, device=encoder.device)
     return encoder
 
 

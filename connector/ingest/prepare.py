@@ -95,7 +95,7 @@ def prepare_encoder(
             # Another job has created it meanwhile, from another sample.
             schema = existing_schema(client, index)
             if own is not None:
-                encoder = load_index_encoder(client, schema, device=str(encoder.model.device))
+                encoder = load_index_encoder(client, schema, device=encoder.device)
         else:
             return made
     calibrated = encoder_of(schema, encoder)

@@ -28,8 +28,9 @@ class SparseIndex(WritableIndex):
 
     Args:
         index: Name of the index or alias.
-        encoder: A loaded encoder, or a name or folder for `load_encoder`. None uses the encoder of the index; a new
-            index builds a dictionary from its own documents, or uses the shipped encoder for fewer than 1,000.
+        encoder: A loaded encoder, a name or folder for `load_encoder`, or a folder written by `ksparse export`. None
+            uses the encoder of the index; a new index builds a dictionary from its own documents, or uses the shipped
+            encoder for fewer than 1,000.
         client: A connected client; None creates one.
         url: URL of the server; None reads OPENSEARCH_URL, then falls back to http://localhost:9200.
         new: Properties of the index if it has to be created.
@@ -76,8 +77,8 @@ class SparseIndex(WritableIndex):
         """The schema of the index when a search last read it; None if the index does not exist."""
         return self._retriever.schema if self._retriever is not None else super().schema
 
-    def _load(self, schema: IndexSchema) -> TextEncoder:
-        return self.retriever.encoder
+    def _load(self, schema: IndexSchema, name: str | None = None) -> TextEncoder:
+        return self.retriever.encoder if name is None else super()._load(schema, name)
 
     def search(
         self,

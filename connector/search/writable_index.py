@@ -76,12 +76,14 @@ class WritableIndex:
     @property
     def encoder(self) -> TextEncoder:
         """The given encoder, else the one that wrote the index, else the shipped one. Loaded on first use."""
+        if self._encoder is not None and not isinstance(self._encoder, str):
+            return self._encoder
+        schema = read_schema(self.client, self.index)
         if self._encoder is None:
-            schema = read_schema(self.client, self.index)
             return _load_encoder() if schema is None else self._load(schema)
-        if isinstance(self._encoder, str):
-            self._encoder = _load_encoder(self._encoder)
-        return self._encoder
+        found = _load_encoder(self._encoder) if schema is None else self._load(schema, self._encoder)
+        self._encoder = found
+        return found
 
     def prepare(
         self,
@@ -245,8 +247,8 @@ class WritableIndex:
     ) -> None:
         self.close()
 
-    def _load(self, schema: IndexSchema) -> TextEncoder:
-        return load_index_encoder(self.client, schema)
+    def _load(self, schema: IndexSchema, name: str | None = None) -> TextEncoder:
+        return load_index_encoder(self.client, schema, name)
 
     def _fields(self) -> tuple[str, ...]:
         """Names of the top-level fields that the index declares or will declare."""

@@ -84,7 +84,7 @@ class ServedIndex:
         metrics: Metrics,
         executors: tuple[Executor, Executor],
     ) -> None:
-        self.index = SparseIndex(name, client=client)
+        self.index = SparseIndex(name, client=client, encoder=settings.encoder)
         self.retriever = self.index.retriever
         self._checked_s = time.monotonic()
         self._metrics = metrics
