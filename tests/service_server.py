@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -64,7 +64,16 @@ def service_process(
     with subprocess.Popen(command, env=environment, **pipes) as process:
         try:
             assert process.stdout is not None
-            line = next(line for line in process.stdout if " at http" in line)
-            yield process, line.partition(" at ")[2].split()[0]
+            yield process, _address(process.stdout)
         finally:
             process.kill()
+
+
+def _address(output: Iterable[str]) -> str:
+    """The address in the line that a service prints once it listens; what else it printed is the error."""
+    printed = []
+    for line in output:
+        if " at http" in line:
+            return line.partition(" at ")[2].split()[0]
+        printed.append(line)
+    raise AssertionError("".join(printed))

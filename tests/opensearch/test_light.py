@@ -53,7 +53,7 @@ import sys
 class Forbid:
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in {forbidden_modules()!r}:
-            raise ImportError(f"{{name}} is not installed here")
+            raise ModuleNotFoundError(f"{{name}} is not installed here")
 sys.meta_path.insert(0, Forbid())
 """
 
