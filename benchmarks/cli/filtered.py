@@ -26,19 +26,19 @@ def filtered(dataset: Path, documents: int | None, options: Options) -> None:
     truth is exact search among the documents that are kept.
     """
     from benchmarks.scenarios.filtered import groups_of, measure_filters
-    from benchmarks.scenarios.live import new_index_systems
+    from benchmarks.scenarios.live import filtered_systems
     from benchmarks.scenarios.tables import filtered_to_markdown
 
     with on_stage(options, [dataset]) as stage:
         data = stage.encode_first(dataset, documents)
         result = stage.result("filtered", data)
         if not set(groups_of(len(data.documents))) <= set(result.groups):
-            systems = new_index_systems(data, "filtered", features_alone=True)
+            systems_for = filtered_systems(data, "filtered")
             with stage.connect() as client:
                 measure_filters(
                     client,
                     data,
-                    systems,
+                    systems_for,
                     rounds=options.rounds,
                     done=result.groups,
                     report=stage.report,

@@ -33,7 +33,7 @@ def groups_of(documents: int) -> dict[str, tuple[Kind, int]]:
 def measure_filters(
     client: OpenSearch,
     data: EncodedSet,
-    systems: Sequence[Writable],
+    systems_for: Callable[[int], Sequence[Writable]],
     *,
     rounds: int,
     done: Container[str],
@@ -45,19 +45,20 @@ def measure_filters(
     Args:
         client: Of the node; indices are deleted at the end.
         data: Encoded.
-        systems: The first is the one that others are compared with.
+        systems_for: The systems by the number of documents that a filter keeps; the first is the one that others are
+            compared with.
         rounds: Timed, after a warm-up.
         done: Groups that need no measuring.
         report: Called with the current task and the share of it done.
         add: Takes the rows of each group.
     """
+    systems = systems_for(len(data.documents))
     labels = {kind: label(data, kind) for kind in KINDS}
     with empty_indices(client, systems):
         for step, system in enumerate(by_index(systems)):
             report("indexing", step / len(by_index(systems)))
             _fill(client, system, data, labels)
         report("indexing", 1.0)
-        prepared = [system.prepare(data) for system in systems]
         for group, (kind, level) in groups_of(len(data.documents)).items():
             if group in done:
                 continue
@@ -65,9 +66,11 @@ def measure_filters(
             truth = exact_among(data, kept, asked)
             tags = [tag(kind, level, number) for number in asked.tolist()]
             counts = np.bincount(kept, minlength=int(asked.max()) + 1)[asked]
+            mean_kept = float(np.mean(counts))
+            systems = systems_for(round(mean_kept))
+            prepared = [system.prepare(data) for system in systems]
             requests = [list(map(with_filter, own, tags, counts.tolist())) for own in prepared]
             measured = measure(client, systems, requests, rounds=rounds, progress=partial(report, group))
-            mean_kept = float(np.mean(counts))
             rows = []
             for system, each in zip(systems, measured, strict=True):
                 found = run_of(data, each.hits)

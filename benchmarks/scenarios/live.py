@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,6 +18,8 @@ from benchmarks.systems.base import Writable
 from benchmarks.systems.lucene_hnsw import LuceneHnsw
 from connector.errors import ClusterError
 from connector.evaluation.exact import exact_search
+from connector.query.rescore import MOST_RESCORED
+from connector.search.opened import features_for
 from connector.types import Hit
 
 REFRESHED = "1s"
@@ -44,23 +46,33 @@ class Shape:
     index_bytes: int
 
 
-def new_index_systems(data: EncodedSet, suite: str, *, features_alone: bool = False) -> list[Writable]:
+def new_index_systems(data: EncodedSet, suite: str) -> list[Writable]:
     """HNSW at its default, then a new index at its own, and with a wide window; under index names of a suite.
 
     Args:
         data: Encoded.
         suite: Part of the names, so that suites can run side by side.
-        features_alone: Add the new index searched without its codes.
 
     Raises:
         ConnectorError: There are too few documents for a dictionary.
     """
     own = OwnDictionary(data)
     ours = [own.system(), own.system(2 * own.k, 1_000)]
-    if features_alone:
-        ours.append(own.system(window=0))
     hnsw = LuceneHnsw(f"{PREFIX}-{suite}-hnsw", data.document_embeddings.shape[1])
     return [hnsw, *(replace(system, index=f"{PREFIX}-{suite}-own") for system in ours)]
+
+
+def filtered_systems(data: EncodedSet, suite: str) -> Callable[[int], list[Writable]]:
+    """The systems of `new_index_systems` as a filter makes them, by the number of documents that it keeps."""
+    own = OwnDictionary(data)
+    hnsw = LuceneHnsw(f"{PREFIX}-{suite}-hnsw", data.document_embeddings.shape[1])
+
+    def systems(kept: int) -> list[Writable]:
+        share = 1.0 if kept <= MOST_RESCORED else kept / len(data.documents)
+        ours = [own.system(features_for(own.k, share)), own.system(2 * own.k, 1_000), own.system(window=0)]
+        return [hnsw, *(replace(system, index=f"{PREFIX}-{suite}-own") for system in ours)]
+
+    return systems
 
 
 def by_index(systems: Iterable[Writable]) -> list[Writable]:

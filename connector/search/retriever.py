@@ -131,7 +131,7 @@ class Retriever:
         doc_id: str | None = None,
     ) -> list[Hit]:
         def search(opened: OpenedIndex) -> list[Hit]:
-            features, rescore = opened.encode(query, opened.resolve(settings, top_k))
+            features, rescore = opened.encode(query, opened.resolve(settings, top_k, filters, options))
             hits = opened.searcher.search(
                 features,
                 top_k=top_k,
@@ -205,7 +205,7 @@ class Retriever:
             raise ValueError("bm25_weight adds both scores in one query; leave window and rank_window_size out.")
 
         def search(opened: OpenedIndex) -> list[Hit]:
-            resolved = settings.features_alone if weighted else opened.resolve(settings, top_k)
+            resolved = settings.features_alone if weighted else opened.resolve(settings, top_k, filters, options)
             depth = max(resolved.window or _RANK_WINDOW_SIZE, top_k)
             features, rescore = opened.encode(query, resolved)
             return opened.searcher.search_hybrid(
@@ -262,7 +262,7 @@ class Retriever:
         texts = list(queries)
 
         def search(opened: OpenedIndex) -> list[list[Hit]]:
-            features, rescores = opened.encode_many(texts, opened.resolve(settings, top_k))
+            features, rescores = opened.encode_many(texts, opened.resolve(settings, top_k, filters, options))
             asked: dict[str, Any] = {"top_k": top_k, "filters": filters, "options": options}
             starts = range(0, len(features), queries_per_request)
             parts = (slice(start, start + queries_per_request) for start in starts)

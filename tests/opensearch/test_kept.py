@@ -12,8 +12,9 @@ from opensearchpy import OpenSearch
 from benchmarks.systems.base import write
 from connector.index.kept import KeptDocuments
 from connector.index.searcher import Searcher
-from connector.query.body import FEATURES_FIELD, build_query, within_space
+from connector.query.body import FEATURES_FIELD, NO_OPTIONS, build_query, within_space
 from connector.query.rescore import CODE_FIELD, build_rescore, code_mapping, rescore_all
+from connector.search.opened import features_for
 from connector.vectors.codes import RotatedCode
 from tests.unit_vectors import DOCUMENTS, QUERIES
 
@@ -60,7 +61,7 @@ def test_documents_without_a_feature_are_found_where_a_filter_keeps_few(searcher
 
 @pytest.mark.opensearch
 def test_features_decide_without_codes_or_filters_or_where_many_are_kept(
-    searcher: Searcher, client: OpenSearch, monkeypatch: pytest.MonkeyPatch
+    searcher: Searcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def found(**how: Any) -> set[int]:  # noqa: ANN401
         return {int(hit.doc_id) % 2 for hit in searcher.search({"a": 1.0}, **how)}
@@ -68,7 +69,9 @@ def test_features_decide_without_codes_or_filters_or_where_many_are_kept(
     assert found(rescore=RESCORE) == found(filters=KEPT) == {0}
     # Asking for one document is no filter: it is not found unless a search finds it.
     assert searcher.search({"a": 1.0}, rescore=RESCORE, doc_id="1") == []
-    monkeypatch.setattr(searcher, "_kept", KeptDocuments(client, searcher.index, most=19))
+    assert searcher.kept_share(KEPT, NO_OPTIONS) == 1.0
+    monkeypatch.setattr("connector.index.searcher.MOST_RESCORED", 19)
+    assert searcher.kept_share(KEPT, NO_OPTIONS) == 1 / 3
     assert found(filters=KEPT, rescore=RESCORE) == {0}, "20 documents are kept"
 
 
@@ -84,15 +87,19 @@ def test_a_filter_is_counted_once_in_a_while() -> None:
             return {"hits": {"total": {"value": 7}}}
 
     client = Counting()
-    kept = KeptDocuments(client, "docs", most=7)  # type: ignore[arg-type]
-    assert [kept.few(KEPT, {}), kept.few(KEPT, {}), kept.few(KEPT, {"routing": "a"})] == [7, 7, 7]
+    kept = KeptDocuments(client, "docs")  # type: ignore[arg-type]
+    assert [kept.count(KEPT, {}), kept.count(KEPT, {}), kept.count(KEPT, {"routing": "a"})] == [7, 7, 7]
     assert [request["params"] for request in client.asked] == [{}, {"routing": "a"}]
-    assert client.asked[0]["body"] == {"size": 0, "track_total_hits": 8, "query": {"bool": {"filter": KEPT}}}
-    assert KeptDocuments(client, "docs", most=6).few(KEPT, {}) is None  # type: ignore[arg-type]
-    never = KeptDocuments(client, "docs", most=7, refresh_s=-1.0)  # type: ignore[arg-type]
-    never.few(KEPT, {})
-    never.few(KEPT, {})
-    assert len(client.asked) == 5
+    assert client.asked[0]["body"] == {"size": 0, "track_total_hits": True, "query": {"bool": {"filter": KEPT}}}
+    never = KeptDocuments(client, "docs", refresh_s=-1.0)  # type: ignore[arg-type]
+    never.count(KEPT, {})
+    never.count(KEPT, {})
+    assert len(client.asked) == 4
+
+
+@pytest.mark.parametrize(("share", "features"), [(1.0, 28), (0.5, 42), (0.1, 111), (0.0001, 448)])
+def test_the_fewer_documents_a_filter_keeps_the_more_features_are_searched(share: float, features: int) -> None:
+    assert features_for(28, share) == features
 
 
 def test_the_window_holds_more_than_were_counted() -> None:
