@@ -6,9 +6,11 @@ import json
 import subprocess
 import sys
 import urllib.request
+import uuid
 from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -68,6 +70,7 @@ with SparseIndex(index, url=url) as docs:
     added = docs.add([Document("9000", "cats sleep on warm stones for years")], refresh=True)
     again = docs.search(query, top_k=1)
     why = docs.search(query, top_k=1, explain=True)[0].explain()
+    docs.delete(["9000"], refresh=True)
 found = [[hit.doc_id, hit.score] for hit in hits]
 print(json.dumps({"hits": found, "first": again[0].doc_id, "indexed": added.indexed, "why": len(why.contributions)}))
 """
@@ -102,72 +105,96 @@ def test_a_search_needs_no_torch_by_its_requirements() -> None:
     assert not {"openvino", "numpy", "connector"} & set(forbidden_modules())
 
 
-@pytest.fixture
-def corpus(tmp_path: Path) -> Path:
+QUERY = "cats sleep on warm stones"
+
+
+class Written(NamedTuple):
+    """An index with a dictionary of its own, written by OpenVINO.
+
+    Attributes:
+        name: Of the index.
+        cache: The folder that the graph was left in.
+        exported: The encoder, as `ksparse export` writes it.
+        expected: The first hits of `QUERY`, found by torch.
+    """
+
+    name: str
+    cache: Path
+    exported: Path
+    expected: list[tuple[str, float]]
+
+
+@pytest.fixture(scope="module")
+def written(client: OpenSearch, opensearch_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Written]:
+    folder = tmp_path_factory.mktemp("light")
+    index = f"test-{uuid.uuid4().hex[:12]}"
     random = np.random.default_rng(0)
     texts = [" ".join(random.choice(WORDS[:30], size=6, replace=False)) for _ in range(1_000)]
-    return write_corpus(tmp_path / "corpus.jsonl", texts)
-
-
-@pytest.fixture
-def indexed(
-    client: OpenSearch, workplace: Path, corpus: Path, index: str, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[str]:
-    """An index with a dictionary of its own, written by OpenVINO."""
-    monkeypatch.setenv("KSPARSE_CACHE", str(workplace / "cache"))
-    monkeypatch.setenv("KSPARSE_BACKEND", "openvino")
-    assert "encoded by openvino" in ksparse("ingest", str(corpus), "--index", index, "--device", "cpu", "--quiet")
-    yield index
+    corpus = write_corpus(folder / "corpus.jsonl", texts)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPENSEARCH_URL", opensearch_url)
+        patch.setenv("KSPARSE_CACHE", str(folder / "cache"))
+        patch.setenv("KSPARSE_BACKEND", "openvino")
+        assert "encoded by openvino" in ksparse("ingest", str(corpus), "--index", index, "--device", "cpu", "--quiet")
+        ksparse("export", str(folder / "exported"), "--index", index)
+        expected = found(ksparse(*asked(index), "--backend", "torch"))
+    assert len(expected) == 5
+    yield Written(index, folder / "cache", folder / "exported", expected)
     dictionary = existing_schema(client, index).dictionary
     assert dictionary is not None
     delete_companion(client, dictionary)
+    client.indices.delete(index=index)
+
+
+@pytest.fixture
+def openvino(written: Written, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands use OpenVINO, and the graph that ingestion left in the cache."""
+    monkeypatch.setenv("KSPARSE_CACHE", str(written.cache))
+    monkeypatch.setenv("KSPARSE_BACKEND", "openvino")
+
+
+def asked(index: str) -> tuple[str, ...]:
+    return "search", QUERY, "--index", index, "--top-k", "5", "--json"
 
 
 @pytest.mark.slow
-def test_an_index_of_ones_own_is_searched_and_written_without_torch(
-    indexed: str, workplace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked = ("search", "cats sleep on warm stones", "--index", indexed, "--top-k", "5", "--json")
-    expected = found(ksparse(*asked, "--backend", "torch"))
-    assert len(expected) == 5
-    assert found(ksparse(*asked, without_torch=True)) == expected, "by the graph that ingestion left in the cache"
-
-    exported = workplace / "exported"
-    ksparse("export", str(exported), "--index", indexed)
-    monkeypatch.setenv("KSPARSE_CACHE", str(workplace / "nothing"))
-    by_folder = ("--encoder", str(exported))
-    assert found(ksparse(*asked, *by_folder, without_torch=True)) == expected
-    more = write_corpus(workplace / "more.jsonl", ["cats sleep on warm stones for years"], first=5_000)
-    written = ksparse("ingest", str(more), "--index", indexed, *by_folder, "--quiet", without_torch=True)
-    assert "1 indexed + 0 dead-lettered" in written
-    assert found(ksparse(*asked, *by_folder, without_torch=True))[0][0] == "5000"
-
-
-@pytest.mark.slow
-def test_an_index_object_searches_and_adds_without_torch(client: OpenSearch, indexed: str) -> None:
-    query = "cats sleep on warm stones"
-    url = f"http://{client.transport.hosts[0]['host']}:{client.transport.hosts[0]['port']}"
-    expected = found(ksparse("search", query, "--index", indexed, "--top-k", "5", "--json", "--backend", "torch"))
-    printed = json.loads(python(WITHOUT + FROM_PYTHON, url, indexed, query))
-    assert [(doc_id, round(score, 2)) for doc_id, score in printed["hits"]] == expected
+@pytest.mark.usefixtures("openvino")
+def test_an_index_object_searches_and_adds_without_torch(written: Written, opensearch_url: str) -> None:
+    printed = json.loads(python(WITHOUT + FROM_PYTHON, opensearch_url, written.name, QUERY))
+    assert [(doc_id, round(score, 2)) for doc_id, score in printed["hits"]] == written.expected
     assert printed["indexed"] == 1
     assert printed["first"] == "9000"
     assert printed["why"] > 0
 
 
 @pytest.mark.slow
-def test_a_service_needs_no_torch(
-    opensearch_url: str, indexed: str, workplace: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.usefixtures("openvino")
+def test_a_command_searches_and_writes_without_torch(
+    client: OpenSearch, written: Written, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    query = "cats sleep on warm stones"
-    expected = found(ksparse("search", query, "--index", indexed, "--top-k", "5", "--json", "--backend", "torch"))
-    exported = workplace / "served"
-    ksparse("export", str(exported), "--index", indexed)
+    search = asked(written.name)
+    assert found(ksparse(*search, without_torch=True)) == written.expected, "by the graph in the cache"
+
+    monkeypatch.setenv("KSPARSE_CACHE", str(workplace / "nothing"))
+    by_folder = ("--encoder", str(written.exported))
+    assert found(ksparse(*search, *by_folder, without_torch=True)) == written.expected
+    more = write_corpus(workplace / "more.jsonl", [f"{QUERY} for years"], first=5_000)
+    done = ksparse("ingest", str(more), "--index", written.name, *by_folder, "--quiet", without_torch=True)
+    assert "1 indexed + 0 dead-lettered" in done
+    assert found(ksparse(*search, *by_folder, without_torch=True))[0][0] == "5000"
+    client.delete(index=written.name, id="5000", refresh=True)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("openvino")
+def test_a_service_needs_no_torch(
+    opensearch_url: str, written: Written, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("KSPARSE_CACHE", str(workplace / "empty"))
-    options = ("--encoder", str(exported))
-    with service_process(opensearch_url, indexed, program=WITHOUT + AS_COMMAND, options=options) as (_, address):
-        request = urllib.request.Request(f"{address}/search", json.dumps({"query": query, "top_k": 5}).encode())
+    options = ("--encoder", str(written.exported))
+    with service_process(opensearch_url, written.name, program=WITHOUT + AS_COMMAND, options=options) as (_, address):
+        request = urllib.request.Request(f"{address}/search", json.dumps({"query": QUERY, "top_k": 5}).encode())
         request.add_header("Content-Type", "application/json")
         with urllib.request.urlopen(request, timeout=PATIENCE_S) as reply:
             hits = json.load(reply)["hits"]
-    assert [(hit["id"], round(hit["score"], 2)) for hit in hits] == expected
+    assert [(hit["id"], round(hit["score"], 2)) for hit in hits] == written.expected
