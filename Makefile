@@ -12,7 +12,7 @@ HEAD := connector/heads/all-MiniLM-L6-v2
 # A command of the tests starts twice as fast where what is imported was compiled once.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test lint fast docs minimum faults head splade zero-shot own paper-tables lock clean
+.PHONY: help setup demo test tests-with-a-server tests-without-a-server lint fast docs minimum faults head splade zero-shot own paper-tables lock clean
 
 help:
 	@echo "make demo               index a real corpus and compare with HNSW (CORPUS=folder for a BEIR folder, KEEP=1)"
@@ -81,8 +81,15 @@ minimum:
 	.cache/minimum/bin/python -m pytest --override-ini addopts= --override-ini filterwarnings=default \
 		-m "not opensearch and not slow and not faults and not long" $(MINIMUM:%=tests/test_%.py)
 
+# Tests of the server mostly wait for it: the others run beside them.
 test: lint
-	$(BIN)/python -m pytest
+	$(MAKE) --no-print-directory --jobs 2 --output-sync=line tests-with-a-server tests-without-a-server
+
+tests-with-a-server: setup
+	$(BIN)/python -m pytest tests/opensearch
+
+tests-without-a-server: setup
+	$(BIN)/python -m pytest tests --ignore tests/opensearch
 
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

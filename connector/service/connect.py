@@ -181,15 +181,24 @@ def _model(server: Server, connected: Connected, task: Task, key: str | None) ->
 
 
 def _delete_model(server: Server, model_id: str) -> None:
-    server.change("POST", f"{_ML}/models/{model_id}/_undeploy")
-    # The nodes undeploy it one by one and report it with a delay.
-    deadline = time.monotonic() + _PATIENCE_S
     path = f"{_ML}/models/{model_id}"
-    while not server.rehearse and time.monotonic() < deadline:
-        if (server.read("GET", path) or {}).get("model_state") not in _IN_USE:
-            break
-        time.sleep(0.1)
-    server.change("DELETE", path)
+    deadline = time.monotonic() + _PATIENCE_S
+    while True:
+        server.change("POST", f"{path}/_undeploy")
+        # The nodes undeploy it one by one and report it with a delay.
+        while not server.rehearse and time.monotonic() < deadline:
+            if (server.read("GET", path) or {}).get("model_state") not in _IN_USE:
+                break
+            time.sleep(0.1)
+        try:
+            server.change("DELETE", path)
+        except ClusterError as error:
+            # A deployment that had only begun when it was undeployed goes on.
+            if "undeploy model first" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+        else:
+            return
 
 
 def _delete_connector(server: Server, connector_id: str) -> None:

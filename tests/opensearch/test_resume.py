@@ -108,7 +108,7 @@ def test_another_input_is_not_gone_on_with(
     before = corpus.read_text()
     corpus.write_text(before + json.dumps({"_id": "more", "text": "one more"}) + "\n")
     other = run("ingest", str(corpus), *options, "--resume")
-    assert other.exit_code == 1 and "is of another input" in other.output
+    assert other.exit_code == 1 and "has another input" in other.output
     corpus.write_text(before)
     anew = run("ingest", str(corpus), *options)
     assert anew.exit_code == 3 and "which --resume would continue. Starting over." in anew.stderr
