@@ -23,9 +23,11 @@ def plot_filtered(groups: Mapping[str, Sequence[dict[str, Any]]], title: str, pa
     figure = Figure(figsize=(11, 4 * len(kinds)), layout="constrained")
     drawn = figure.subplots(len(kinds), 2, squeeze=False)
     for kind, (overlap, latency) in zip(kinds, drawn, strict=True):
-        rows = [row for group, found in groups.items() if group.startswith(f"{kind},") for row in found]
-        for number, name in enumerate(dict.fromkeys(map(name_of, rows))):
-            own = [row for row in rows if name_of(row) == name]
+        found = [rows for group, rows in groups.items() if group.startswith(f"{kind},")]
+        # A default has another setting in each group, so a system is known by its place.
+        for number, own in enumerate(zip(*found, strict=True)):
+            names = set(map(name_of, own))
+            name = names.pop() if len(names) == 1 else f"{own[0]['system']} at its default"
             shares = [100 * row["share"] for row in own]
             for axes, values in (
                 (overlap, [row["overlap@10"] for row in own]),

@@ -34,7 +34,7 @@ CANDIDATE_SHARE = 0.5
 """Weight of candidate tokens relative to cells: heavier tokens displace neighbours."""
 
 LEAST_IDF = math.log(1 / 0.03)
-"""Maximum document frequency of candidate tokens: more frequent ones account for most of the postings."""
+"""Minimum IDF of candidate tokens: those in more than 3 % of the documents account for most of the postings."""
 
 _CACHE_BYTES = 64 << 20
 """Maximum size of the cache of unpacked cells: enough for all cells of 100,000 documents."""

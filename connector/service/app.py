@@ -130,7 +130,7 @@ def _routes(client: OpenSearch, settings: ServiceSettings, metrics: Metrics) -> 
             raise OverloadedError(f"{settings.max_searches} searches are running, which is the limit; try again later.")
         async with searching:
             alone = body.hybrid and body.bm25_weight is not None
-            query = QueryText(body.query, body.top_k, _settings(body), alone=alone)
+            query = QueryText(body.query, body.top_k, _settings(body), alone, body.filters, _options(body))
             # Encode in a batch with concurrent queries; the search then finds it in the cache.
             await served.encode_queries([query])
             loop = asyncio.get_running_loop()
@@ -190,6 +190,10 @@ def _settings(body: EncodeQuery | Search, rank_window_size: int | None = None) -
     return SearchSettings(body.k_query, body.window, body.pruning, rank_window_size)
 
 
+def _options(body: Search) -> SearchOptions:
+    return SearchOptions(body.min_score, body.fields, body.highlight, body.routing, body.preference)
+
+
 def _search(served: ServedIndex, body: Search) -> list[Hit]:
     return served.index.search(
         body.query,
@@ -199,7 +203,7 @@ def _search(served: ServedIndex, body: Search) -> list[Hit]:
         bm25_weight=body.bm25_weight,
         explain=body.explain,
         settings=_settings(body, body.rank_window_size),
-        options=SearchOptions(body.min_score, body.fields, body.highlight, body.routing, body.preference),
+        options=_options(body),
     )
 
 

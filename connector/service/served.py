@@ -16,6 +16,8 @@ from opensearchpy import OpenSearch
 
 from connector.errors import EncoderMismatchError
 from connector.index.bulk_lines import to_features
+from connector.query.body import NO_OPTIONS, SearchOptions
+from connector.query.filters import Filters, filter_clauses
 from connector.query.settings import DEFAULT_SETTINGS, SearchSettings
 from connector.search.opened import OpenedIndex
 from connector.search.sparse_index import SparseIndex
@@ -37,10 +39,15 @@ class QueryText:
     settings: SearchSettings = DEFAULT_SETTINGS
     alone: bool = False
     """Ignore the codes of the index."""
+    filters: Filters = None
+    options: SearchOptions = NO_OPTIONS
 
     def resolved(self, opened: OpenedIndex) -> SearchSettings:
-        """Fill in the defaults of the index."""
-        return self.settings.features_alone if self.alone else opened.resolve(self.settings, self.top_k)
+        """Fill in the defaults of the index, as the search will."""
+        if self.alone:
+            return self.settings.features_alone
+        clauses = filter_clauses(self.filters, fields=opened.schema.fields if self.filters else ())
+        return opened.resolve(self.settings, self.top_k, clauses, self.options)
 
 
 class QueryVector(NamedTuple):

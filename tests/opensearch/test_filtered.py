@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from benchmarks.datasets import EncodedSet, encode_set
 from benchmarks.scenarios.filtered import with_filter
 from benchmarks.scenarios.filters import PARTS, SHARES, exact_among, label
+from benchmarks.scenarios.plots import plot_filtered
 from connector.encoders.text import TextEncoder
 from connector.query.rescore import MOST_RESCORED
 from tests.unjudged import COUNT, QUERIES, read_groups, run, write_unjudged
@@ -81,3 +83,21 @@ def test_the_filter_stands_inside_of_knn_and_beside_features() -> None:
     assert many == ours | {"query": {"bool": features | {"filter": [clause]}}}
     assert few["query"]["bool"] == {"should": [1], "minimum_should_match": 0, "filter": [clause]}
     assert few["rescore"]["window_size"] == 1_000
+
+
+def test_a_default_that_depends_on_the_filter_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_given, **_how: drawn.append(figure))
+    figures = {"overlap@10": 0.9, "p50_ms": 1.0}
+    groups = {
+        f"uncorrelated, {share:.2%}": [
+            {"system": "HNSW", "knob": "default", "share": share, **figures},
+            {"system": "own", "knob": knob, "share": share, **figures},
+        ]
+        for share, knob in ((0.5, "k_query=42"), (0.1, "k_query=111"))
+    }
+    plot_filtered(groups, "packages", tmp_path / "filtered.png")
+    [figure] = drawn
+    for axes in figure.axes:
+        assert [line.get_label() for line in axes.lines] == ["HNSW default", "own at its default"]
+        assert [np.array(line.get_xdata()).tolist() for line in axes.lines] == [[50.0, 10.0]] * 2

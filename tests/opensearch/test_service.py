@@ -22,6 +22,7 @@ from connector.cli.main import cli
 from connector.cli.serve import read_keys
 from connector.connection.client import connect
 from connector.encoders.text import TextEncoder
+from connector.search.opened import OpenedIndex, features_for
 from connector.service.app import create_app
 from connector.service.run import Listener
 from connector.service.settings import ServiceSettings
@@ -59,6 +60,23 @@ def serving(client: OpenSearch, index: str, **settings: Any) -> Iterator[TestCli
 def service(client: OpenSearch, written: SparseIndex) -> Iterator[TestClient]:
     with serving(client, written.index) as service:
         yield service
+
+
+def test_a_query_with_filters_is_encoded_once(service: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded: list[int | None] = []
+    encode = OpenedIndex._encode_apart
+
+    def counted(opened: OpenedIndex, queries: list[str], settings: SearchSettings) -> Any:  # noqa: ANN401
+        encoded.append(settings.k_query)
+        return encode(opened, queries, settings)
+
+    monkeypatch.setattr(OpenedIndex, "_encode_apart", counted)
+    monkeypatch.setattr("connector.index.searcher.MOST_RESCORED", 0)
+    filtered = {"query": "plants eat light", "filters": {"lang": "en"}}
+    assert [hit["id"] for hit in service.post("/search", json=filtered).json()["hits"]][0] == "1"
+    assert service.post("/search", json={"query": "plants eat light"}).status_code == 200
+    # Two of three documents are kept, so more features are searched than without the filter.
+    assert encoded == [features_for(2, 2 / 3), 2]
 
 
 def test_a_search_finds_what_the_library_finds(service: TestClient, written: SparseIndex) -> None:
