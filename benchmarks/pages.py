@@ -75,7 +75,7 @@ _OF_ONE_SET: dict[str, Callable[[Sequence[dict[str, Any]]], str]] = {
     "sizes": sizes_to_markdown,
     "summary": summary_to_markdown,
 }
-_OF_ALL: dict[str, Callable[[Mapping[str, Rows]], str]] = {
+OF_ALL: dict[str, Callable[[Mapping[str, Rows]], str]] = {
     "churn": churn_to_markdown,
     "filtered": filtered_to_markdown,
     "growth": growth_to_markdown,
@@ -109,10 +109,10 @@ def _table(kind: str, path: str, names: str) -> str:
     chosen = names.strip().splitlines()
     if chosen:
         groups = {group: _choose(path, rows, chosen) for group, rows in groups.items()}
-    if kind in _OF_ALL:
-        return _OF_ALL[kind](groups)
+    if kind in OF_ALL:
+        return OF_ALL[kind](groups)
     if kind not in _OF_ONE_SET:
-        raise ConnectorError(f"There is no table {kind!r}; there are {', '.join((*_OF_ONE_SET, *_OF_ALL))}.")
+        raise ConnectorError(f"There is no table {kind!r}; there are {', '.join((*_OF_ONE_SET, *OF_ALL))}.")
     [rows] = groups.values()
     return _OF_ONE_SET[kind](rows)
 

@@ -8,13 +8,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
 from opensearchpy import OpenSearch
 
+from benchmarks.scenarios.served import printed_address
 from connector.service.run import Listener, config
 from connector.service.settings import ServiceSettings
 from tests.patience import PATIENCE_S
@@ -64,16 +65,6 @@ def service_process(
     with subprocess.Popen(command, env=environment, **pipes) as process:
         try:
             assert process.stdout is not None
-            yield process, _address(process.stdout)
+            yield process, printed_address(process.stdout)
         finally:
             process.kill()
-
-
-def _address(output: Iterable[str]) -> str:
-    """The address in the line that a service prints once it listens; what else it printed is the error."""
-    printed = []
-    for line in output:
-        if " at http" in line:
-            return line.partition(" at ")[2].split()[0]
-        printed.append(line)
-    raise AssertionError("".join(printed))

@@ -32,19 +32,18 @@ def clock(dataset: Path, documents: int | None, tool: Path | None, options: Opti
     """
     from benchmarks.scenarios.clock import REQUIREMENT, install, time_both
     from benchmarks.scenarios.clock_tables import clock_to_markdown
-    from benchmarks.scenarios.live import new_index_systems
+    from benchmarks.scenarios.live import each_index, new_index_systems
     from benchmarks.storage import build
 
     program = tool or install(Path(".cache/opensearch-benchmark"), partial(click.echo, err=True))
     with on_stage(options, [dataset]) as stage:
-        data = stage.encode(dataset, k_query=32, most_documents=documents)
+        data = stage.encode_first(dataset, documents)
         result = stage.result("clock", data, tool=REQUIREMENT)
         if not result.groups:
             systems = new_index_systems(data, "clock")[:2]
             with stage.connect() as client:
                 try:
-                    for step, system in enumerate(systems):
-                        stage.report("indexing", step / len(systems))
+                    for system in each_index(systems, stage.report):
                         build(client, system, data)
                     found = time_both(
                         client,

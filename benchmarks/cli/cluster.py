@@ -47,6 +47,7 @@ def cluster(
     that is divided by the number of shards. The three nodes are started and stopped here, on this machine.
     """
     from benchmarks.demo import client_maker
+    from benchmarks.scenarios.live import new_index_systems
     from benchmarks.scenarios.shards import Fall, kill_under_search, measure_shards, sharded_systems
     from benchmarks.scenarios.shards_tables import KILLED, cluster_to_markdown
     from connector.cli.progress import stages
@@ -55,11 +56,14 @@ def cluster(
     groups = {f"{count} shard{'s' if count > 1 else ''}": count for count in sorted(set(counts))}
     three = "3 nodes, 3 shards, 1 replica"
     with on_stage(options, [dataset]) as stage:
-        data = stage.encode(dataset, k_query=32, most_documents=documents)
+        data = stage.encode_first(dataset, documents)
         result = stage.result("cluster", data, heap=heap, seconds=seconds)
+        wanted = {*groups, *(() if one_node else (three, KILLED))}
+        if not wanted <= set(result.groups):
+            hnsw, ours = new_index_systems(data, "cluster")[:2]
         for group, count in groups.items():
             if group not in result.groups:
-                systems = sharded_systems(data, count)
+                systems = sharded_systems(hnsw, ours, count)
                 try:
                     rows = measure_shards(
                         stage.connect,
@@ -77,7 +81,7 @@ def cluster(
                             client.indices.delete(index=system.index, ignore_unavailable=True)
     if not one_node and not {three, KILLED} <= set(result.groups):
         with embedded_cluster(3, heap=heap) as nodes, stages(quiet=False) as report:
-            systems = sharded_systems(data, 3, replicas=1)
+            systems = sharded_systems(hnsw, ours, 3, replicas=1)
             connect = client_maker(nodes)
             rows = measure_shards(
                 connect, data, systems, rounds=options.rounds, seconds=seconds, report=report, what=three

@@ -52,7 +52,7 @@ def memory(
     from benchmarks.scenarios.cgroup import NoGroupsError, find_hierarchy
     from benchmarks.scenarios.limited import Bench
     from benchmarks.scenarios.limited_tables import limited_to_markdown
-    from benchmarks.scenarios.live import new_index_systems
+    from benchmarks.scenarios.live import each_index, new_index_systems
     from benchmarks.storage import build
     from connector.cluster import embedded_cluster
 
@@ -62,17 +62,14 @@ def memory(
         click.echo(f"Skipped: {error}", err=True)
         return
     with on_stage(options, [dataset], running=embedded_cluster(heap=heap)) as stage:
-        data = stage.encode(dataset, k_query=32, most_documents=documents)
+        data = stage.encode_first(dataset, documents)
         result = stage.result("memory", data, heap=heap, first_s=first)
         groups = {f"{share:g} of HNSW": share for share in sorted(set(shares), reverse=True)}
         own = ["own need"] if own_need else []
         if any(group not in result.groups for group in ("no limit", *own, *groups)):
             systems = new_index_systems(data, "memory")[:2]
             with stage.connect() as client:
-                sizes = []
-                for step, system in enumerate(systems):
-                    stage.report("indexing", step / len(systems))
-                    sizes.append(build(client, system, data).bytes)
+                sizes = [build(client, system, data).bytes for system in each_index(systems, stage.report)]
             bench = Bench(
                 stage.cluster, stage.connect, hierarchy, data, systems, sizes, options.rounds, first, stage.report
             )

@@ -114,19 +114,12 @@ def _selection(result: dict[str, Any], _picture: Path) -> None:
     _each_set(result, selection_to_markdown)
 
 
-def _states(result: dict[str, Any], _picture: Path) -> None:
-    from benchmarks.scenarios.tables import states_to_markdown
-
-    click.echo(states_to_markdown(result["results"]))
-
-
 def _filtered(result: dict[str, Any], picture: Path) -> None:
     from benchmarks.scenarios.plots import plot_filtered
     from benchmarks.scenarios.tables import filtered_to_markdown
 
     click.echo(filtered_to_markdown(result["results"]))
-    title = f"{result['params']['dataset']}, {result['params']['documents']:,} documents"
-    plot_filtered(result["results"], title, picture)
+    plot_filtered(result["results"], _title(result), picture)
     click.echo(f"![{result['suite']}]({picture.name})\n")
 
 
@@ -139,15 +132,8 @@ def _rivals(result: dict[str, Any], picture: Path) -> None:
     for group, quality in ((VECTORS, "overlap@10"), (WORDS, "ndcg@10")):
         if group in result["results"]:
             path = picture.with_stem(f"{picture.stem}-{group.replace(' ', '-')}")
-            title = f"{result['params']['dataset']}, {result['params']['documents']:,} documents: {group}"
-            plot_frontier(result["results"][group], title, path, quality=quality)
+            plot_frontier(result["results"][group], f"{_title(result)}: {group}", path, quality=quality)
             click.echo(f"![{group}]({path.name})\n")
-
-
-def _churn(result: dict[str, Any], _picture: Path) -> None:
-    from benchmarks.scenarios.tables import churn_to_markdown
-
-    click.echo(churn_to_markdown(result["results"]))
 
 
 def _limited(result: dict[str, Any], picture: Path) -> None:
@@ -158,18 +144,6 @@ def _limited(result: dict[str, Any], picture: Path) -> None:
     click.echo(f"![{result['suite']}]({picture.name})\n")
 
 
-def _clock(result: dict[str, Any], _picture: Path) -> None:
-    from benchmarks.scenarios.clock_tables import clock_to_markdown
-
-    click.echo(clock_to_markdown(result["results"]))
-
-
-def _sheet(result: dict[str, Any], _picture: Path) -> None:
-    from benchmarks.scenarios.sheet import sheet_to_markdown
-
-    click.echo(sheet_to_markdown(result["results"]))
-
-
 def _service(result: dict[str, Any], picture: Path) -> None:
     from benchmarks.scenarios.served_tables import plot_served, served_to_markdown
 
@@ -178,10 +152,15 @@ def _service(result: dict[str, Any], picture: Path) -> None:
     click.echo(f"![{result['suite']}]({picture.name})\n")
 
 
-def _cluster(result: dict[str, Any], _picture: Path) -> None:
-    from benchmarks.scenarios.shards_tables import cluster_to_markdown
+def _table_of(kind: str) -> Callable[[dict[str, Any], Path], None]:
+    """Return what prints a result as one table, as pages show it."""
 
-    click.echo(cluster_to_markdown(result["results"]))
+    def write(result: dict[str, Any], _picture: Path) -> None:
+        from benchmarks.pages import OF_ALL
+
+        click.echo(OF_ALL[kind](result["results"]))
+
+    return write
 
 
 def _title(result: dict[str, Any]) -> str:
@@ -204,17 +183,17 @@ _WRITERS: dict[str, Callable[[dict[str, Any], Path], None]] = {
     "levers": _frontier,
     "ksparse-table4": _table_4,
     "growth": _growth,
-    "as-ingested": _states,
-    "churn": _churn,
+    "as-ingested": _table_of("states"),
+    "churn": _table_of("churn"),
     "filtered": _filtered,
     "rivals": _rivals,
     "ingest": _ingest,
     "stream": _stream,
     "memory": _limited,
-    "clock": _clock,
-    "sheet": _sheet,
+    "clock": _table_of("clock"),
+    "sheet": _table_of("sheet"),
     "service": _service,
-    "cluster": _cluster,
+    "cluster": _table_of("cluster"),
     "query-encoders": _encoders,
     "feature-selection": _selection,
     **dict.fromkeys(("ht-table1", "ht-table3", "ht-idf"), _ht),

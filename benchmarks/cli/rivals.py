@@ -33,6 +33,7 @@ def rivals(dataset: Path, documents: int | None, native: bool, options: Options)
     from benchmarks.compare import Plan
     from benchmarks.scenarios import rivals as suite
     from benchmarks.scenarios.tables import rivals_to_markdown
+    from benchmarks.suites import OwnDictionary
 
     with on_stage(options, [dataset]) as stage:
         data = stage.encode_first(dataset, documents)
@@ -40,10 +41,12 @@ def rivals(dataset: Path, documents: int | None, native: bool, options: Options)
             found = True if native else suite.has_native_library(client)
         result = stage.result("rivals", data, native=bool(found))
         plan = Plan(rounds=options.rounds)
+        if not {suite.VECTORS, suite.WORDS} <= set(result.groups):
+            own = OwnDictionary(data)
         if suite.VECTORS not in result.groups:
-            result.add(suite.VECTORS, stage.compare(data, suite.vector_systems(data, native=bool(found)), plan))
+            result.add(suite.VECTORS, stage.compare(data, suite.vector_systems(data, own, native=bool(found)), plan))
         if suite.WORDS not in result.groups:
-            result.add(suite.WORDS, stage.compare(data, suite.word_systems(data), plan))
+            result.add(suite.WORDS, stage.compare(data, suite.word_systems(data, own), plan))
         if suite.NOT_RUN not in result.groups and (left_out := suite.why_not_run(found)):
             result.add(suite.NOT_RUN, list(left_out))
     click.echo(f"\n{rivals_to_markdown(result.groups)}")

@@ -60,16 +60,17 @@ def service(
 
     Requests arrive by a schedule, and latency counts from when each was due. --rounds has no effect here.
     """
-    from benchmarks.scenarios.served import Limits, delete_index, measure_service, write_index
+    from benchmarks.scenarios.served import Limits, measure_service, write_index
     from benchmarks.scenarios.served import service as running_service
     from benchmarks.scenarios.served_tables import served_to_markdown
     from benchmarks.suites import PREFIX
+    from connector.index.drop import drop_index
 
     chosen = backends or tuple(name for name in ("torch", "openvino") if find_spec(name) is not None)
     limits = Limits(arrivals, seconds, most_p99, clients, long_s)
     index = f"{PREFIX}-service"
     with on_stage(options, [dataset]) as stage:
-        data = stage.encode(dataset, k_query=32, most_documents=documents)
+        data = stage.encode_first(dataset, documents)
         about = {
             "arrivals": arrivals,
             "seconds": seconds,
@@ -89,5 +90,5 @@ def service(
                                 report = stage.report
                                 result.add(backend, measure_service(address, index, texts, limits, report))
                 finally:
-                    delete_index(client, index)
+                    drop_index(client, index)
     print_groups(result, served_to_markdown)

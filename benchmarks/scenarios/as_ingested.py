@@ -16,18 +16,16 @@ from benchmarks.compare import Report
 from benchmarks.datasets import EncodedSet
 from benchmarks.measure import measure, timed
 from benchmarks.scenarios.live import (
-    Shape,
-    by_index,
+    checked_shape,
     describe_row,
+    each_index,
     empty_indices,
     exact_top_10,
-    read_shape,
     run_of,
     wait_for_leases,
     wait_for_merges,
 )
 from benchmarks.systems.base import Writable, write
-from connector.errors import ClusterError
 from connector.evaluation.metrics import overlap_at
 from connector.index.sizes import merge_index
 
@@ -97,10 +95,8 @@ def measure_states(
     requests = [system.prepare(data) for system in systems]
     with empty_indices(client, systems):
         for state in STATES:
-            for step, system in enumerate(by_index(systems)):
-                report(f"{state}: writing", step / len(by_index(systems)))
+            for system in each_index(systems, report, f"{state}: writing"):
                 _reach(client, system, data, state, changes)
-            report(f"{state}: writing", 1.0)
             if state in done:
                 continue
             every = np.arange(len(data.documents))
@@ -112,7 +108,7 @@ def measure_states(
             result = []
             for system, each in zip(systems, measured, strict=True):
                 row = describe_row(system) | {"overlap@10": overlap_at(run_of(data, each.hits), truth, 10)}
-                row |= timed(each, measured[0]) | asdict(_checked_shape(client, system.index, len(rows)))
+                row |= timed(each, measured[0]) | asdict(checked_shape(client, system.index, len(rows)))
                 row["index_bytes"] += getattr(system, "more_bytes", 0)
                 result.append(row)
             add(state, result)
@@ -132,13 +128,3 @@ def _reach(client: OpenSearch, system: Writable, data: EncodedSet, state: str, c
         wait_for_leases(client, system.index, LEASES_S)
         merge_index(client, system.index)
     wait_for_merges(client, system.index)
-
-
-def _checked_shape(client: OpenSearch, index: str, documents: int) -> Shape:
-    shape = read_shape(client, index)
-    if shape.documents != documents:
-        raise ClusterError(
-            f"Index {index!r} holds {shape.documents:,} documents, it should be {documents:,}; does something else "
-            "write to it?"
-        )
-    return shape

@@ -15,16 +15,16 @@ from benchmarks.datasets import EncodedSet
 from benchmarks.measure import to_latency
 from benchmarks.scenarios.live import (
     by_index,
+    checked_shape,
     describe_row,
+    each_index,
     empty_indices,
     exact_top_10,
-    read_shape,
     run_of,
     wait_for_merges,
 )
 from benchmarks.scenarios.writes import WriteStream, Written, writing
 from benchmarks.systems.base import Request, Writable, write
-from connector.errors import ClusterError
 from connector.evaluation.metrics import overlap_at
 
 NO_WRITES, MOST, HALF, SAME = "no writes", "the most", "half of the most", "half of HNSW's most"
@@ -76,12 +76,10 @@ def measure_churn(
     rows = dict(done)
     with connect() as client, empty_indices(client, systems):
         streams = {system.index: WriteStream(data, system) for system in by_index(systems)}
-        for step, system in enumerate(by_index(systems)):
-            report("indexing", step / len(streams))
+        for system in each_index(systems, report):
             first = streams[system.index].first.tolist()
             write(client, system.index, [data.doc_ids[row] for row in first], system.sources(data, first))
             wait_for_merges(client, system.index)
-        report("indexing", 1.0)
         requests = [system.prepare(data) for system in systems]
         for rate in RATES:
             if rate not in rows:
@@ -137,12 +135,7 @@ class _Turns:
         """What is in the index after the turns, and how much of the truth is found in it."""
         system, index = self.systems[place], self.systems[place].index
         rows = self.streams[index].rows
-        shape = read_shape(self.client, index)
-        if shape.documents != len(rows):
-            raise ClusterError(
-                f"Index {index!r} holds {shape.documents:,} documents, it should be {len(rows):,}; does something else "
-                "write to it?"
-            )
+        shape = checked_shape(self.client, index, len(rows))
         found = run_of(self.data, [system.search(self.client, request) for request in self.requests[place]])
         return asdict(shape) | {"overlap@10": overlap_at(found, exact_top_10(self.data, rows), 10)}
 

@@ -13,7 +13,7 @@ from benchmarks.compare import Report
 from benchmarks.datasets import EncodedSet
 from benchmarks.measure import measure, timed
 from benchmarks.scenarios.filters import SHARES, Kind, Labels, exact_among, label
-from benchmarks.scenarios.live import by_index, describe_row, empty_indices, run_of
+from benchmarks.scenarios.live import describe_row, each_index, empty_indices, run_of
 from benchmarks.storage import settle
 from benchmarks.systems.base import Request, Writable, write
 from connector.evaluation.metrics import overlap_at
@@ -55,10 +55,8 @@ def measure_filters(
     systems = systems_for(len(data.documents))
     labels = {kind: label(data, kind) for kind in KINDS}
     with empty_indices(client, systems):
-        for step, system in enumerate(by_index(systems)):
-            report("indexing", step / len(by_index(systems)))
+        for system in each_index(systems, report):
             _fill(client, system, data, labels)
-        report("indexing", 1.0)
         for group, (kind, level) in groups_of(len(data.documents)).items():
             if group in done:
                 continue

@@ -6,21 +6,25 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from opensearchpy import OpenSearch
 
+from benchmarks.compare import Report
 from benchmarks.datasets import EncodedSet
 from benchmarks.suites import PREFIX, OwnDictionary
 from benchmarks.systems.base import Writable
 from benchmarks.systems.lucene_hnsw import LuceneHnsw
+from benchmarks.systems.rescored import Rescored
 from connector.errors import ClusterError
 from connector.evaluation.exact import exact_search
 from connector.query.rescore import MOST_RESCORED
 from connector.search.opened import features_for
 from connector.types import Hit
+
+W = TypeVar("W", bound=Writable)
 
 REFRESHED = "1s"
 """The server's default. Said aloud, it holds while nobody searches as well: indices in use are always searched."""
@@ -57,30 +61,41 @@ def new_index_systems(data: EncodedSet, suite: str) -> list[Writable]:
         ConnectorError: There are too few documents for a dictionary.
     """
     own = OwnDictionary(data)
-    ours = [own.system(), own.system(2 * own.k, 1_000)]
-    hnsw = LuceneHnsw(f"{PREFIX}-{suite}-hnsw", data.document_embeddings.shape[1])
-    return [hnsw, *(replace(system, index=f"{PREFIX}-{suite}-own") for system in ours)]
+    return _beside_hnsw(data, suite, [own.system(), own.system(2 * own.k, 1_000)])
 
 
 def filtered_systems(data: EncodedSet, suite: str) -> Callable[[int], list[Writable]]:
     """The systems of `new_index_systems` as a filter makes them, by the number of documents that it keeps."""
     own = OwnDictionary(data)
-    hnsw = LuceneHnsw(f"{PREFIX}-{suite}-hnsw", data.document_embeddings.shape[1])
 
     def systems(kept: int) -> list[Writable]:
         share = 1.0 if kept <= MOST_RESCORED else kept / len(data.documents)
         ours = [own.system(features_for(own.k, share)), own.system(2 * own.k, 1_000), own.system(window=0)]
-        return [hnsw, *(replace(system, index=f"{PREFIX}-{suite}-own") for system in ours)]
+        return _beside_hnsw(data, suite, ours)
 
     return systems
 
 
-def by_index(systems: Iterable[Writable]) -> list[Writable]:
+def _beside_hnsw(data: EncodedSet, suite: str, ours: Iterable[Rescored]) -> list[Writable]:
+    hnsw = LuceneHnsw(f"{PREFIX}-{suite}-hnsw", data.document_embeddings.shape[1])
+    return [hnsw, *(replace(system, index=f"{PREFIX}-{suite}-own") for system in ours)]
+
+
+def by_index(systems: Iterable[W]) -> list[W]:
     """The first system of each index: the one that fills it."""
-    first: dict[str, Writable] = {}
+    first: dict[str, W] = {}
     for system in systems:
         first.setdefault(system.index, system)
     return list(first.values())
+
+
+def each_index(systems: Iterable[W], report: Report, what: str = "indexing") -> Iterator[W]:
+    """Yield the first system of each index, and report the share of them that is done."""
+    firsts = by_index(systems)
+    for step, system in enumerate(firsts):
+        report(what, step / len(firsts))
+        yield system
+    report(what, 1.0)
 
 
 @contextmanager
@@ -146,6 +161,21 @@ def read_shape(client: OpenSearch, index: str) -> Shape:
     documents = primaries["docs"]
     size = int(primaries["store"]["size_in_bytes"])
     return Shape(len(segments), int(documents["count"]), int(documents["deleted"]), size)
+
+
+def checked_shape(client: OpenSearch, index: str, documents: int) -> Shape:
+    """Read the shape of an index that must hold so many documents.
+
+    Raises:
+        ClusterError: It holds others.
+    """
+    shape = read_shape(client, index)
+    if shape.documents != documents:
+        raise ClusterError(
+            f"Index {index!r} holds {shape.documents:,} documents, it should be {documents:,}; does something else "
+            "write to it?"
+        )
+    return shape
 
 
 def exact_top_10(

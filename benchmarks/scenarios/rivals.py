@@ -31,11 +31,12 @@ _UNSEEN = (
 _PREFIX = f"{PREFIX}-rivals"
 
 
-def vector_systems(data: EncodedSet, *, native: bool) -> list[System]:
+def vector_systems(data: EncodedSet, own: OwnDictionary, *, native: bool) -> list[System]:
     """Everything that finds the neighbours of an embedding, HNSW at its default first.
 
     Args:
         data: Encoded.
+        own: Of the set.
         native: Whether the nodes have the k-NN plugin's native library.
     """
     hnsw = _hnsw(data)
@@ -49,15 +50,14 @@ def vector_systems(data: EncodedSet, *, native: bool) -> list[System]:
     systems: list[System] = [*graphs]
     swept = [graph for graph in graphs if graph.quantized != "flat"]
     systems += [replace(graph, ef_search=ef) for graph in swept for ef in EF_SEARCH]
-    own = OwnDictionary(data)
     settings = ((own.k, 100), (own.k, None), (own.k, 500), (2 * own.k, 500), (2 * own.k, 1_000), (2 * own.k, 2_000))
     systems += [replace(own.system(k, window), index=f"{_PREFIX}-own") for k, window in settings]
     return systems + [Seismic(f"{_PREFIX}-seismic", top_n) for top_n in (4, 8, 16)]
 
 
-def word_systems(data: EncodedSet) -> list[System]:
+def word_systems(data: EncodedSet, own: OwnDictionary) -> list[System]:
     """Everything that joins words and neighbours, beside HNSW at its default, which is first, and BM25 alone."""
-    hnsw, own = _hnsw(data), OwnDictionary(data)
+    hnsw = _hnsw(data)
     exponent = find_weight_exponent(data.document_vectors.weights, margin=1)
     hybrid = NeuralHybrid(f"{_PREFIX}-hybrid", hnsw.dim)
     fused = RankFused(own.system(), f"{_PREFIX}-own-words", own.window)

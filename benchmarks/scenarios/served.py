@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
@@ -28,6 +28,7 @@ from benchmarks.results import Rows
 from benchmarks.scenarios.open_loop import Arrivals, Ask, Load, schedule, send_on_schedule
 from connector.encoders.text import TextEncoder
 from connector.errors import ConnectorError
+from connector.index.drop import drop_index
 from connector.index.sizes import merge_index
 from connector.index.writer import BulkWriter
 from connector.ingest.own_dictionary import OwnDictionary
@@ -61,7 +62,7 @@ class _KnownDictionary(OwnDictionary):
 def write_index(client: OpenSearch, index: str, data: EncodedSet, report: Report) -> None:
     """Write a set as a new index gets it by default, without embedding it again, merged."""
     texts = [document.content for document in data.documents]
-    delete_index(client, index)
+    drop_index(client, index)
     encoder = prepare_encoder(client, index, data.encoder, sample=texts[:64], dictionary=_KnownDictionary(data, texts))
     writer = BulkWriter(client, index)
     for start in range(0, len(texts), _BLOCK):
@@ -72,12 +73,6 @@ def write_index(client: OpenSearch, index: str, data: EncodedSet, report: Report
         if result.refused:
             raise ConnectorError(f"Index {index!r} refuses {result.refused[0]}; do not time it.")
     merge_index(client, index)
-
-
-def delete_index(client: OpenSearch, index: str) -> None:
-    """Delete an index and the hidden one with its dictionary."""
-    hidden = client.indices.get(index=f"{index}-dictionary-*", expand_wildcards="all")
-    client.indices.delete(index=",".join([index, *hidden]), ignore_unavailable=True)
 
 
 @contextmanager
@@ -98,16 +93,8 @@ def service(url: str, index: str, backend: str) -> Iterator[str]:
     with subprocess.Popen(command, env=environment, **pipes) as process:
         assert process.stdout is not None
         try:
-            printed = []
-            for line in process.stdout:
-                printed.append(line)
-                if " at http" in line:
-                    break
-            else:
-                last = printed[-1].strip() if printed else "it printed nothing"
-                raise ConnectorError(f"ksparse serve {index} ended at its start: {last}")
+            address = printed_address(process.stdout)
             threading.Thread(target=process.stdout.read, daemon=True).start()
-            address = printed[-1].partition(" at ")[2].split()[0]
             _wait_until_ready(process, address)
             yield address
         finally:
@@ -116,6 +103,20 @@ def service(url: str, index: str, backend: str) -> Iterator[str]:
                 process.wait(_TIMEOUT_S)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+def printed_address(output: Iterable[str]) -> str:
+    """Return the address that `ksparse serve` prints once it listens.
+
+    Raises:
+        ConnectorError: It ended before; the message has what it printed.
+    """
+    printed = []
+    for line in output:
+        if " at http" in line:
+            return line.partition(" at ")[2].split()[0]
+        printed.append(line)
+    raise ConnectorError(f"ksparse serve ended at its start: {''.join(printed).strip() or 'it printed nothing'}")
 
 
 def _wait_until_ready(process: subprocess.Popen[str], address: str) -> None:

@@ -16,15 +16,15 @@ from benchmarks.compare import Report
 from benchmarks.datasets import EncodedSet
 from benchmarks.measure import measure, throughput, timed
 from benchmarks.results import Rows
-from benchmarks.scenarios.live import by_index, describe_row, exact_top_10, new_index_systems, run_of
+from benchmarks.scenarios.live import describe_row, each_index, exact_top_10, run_of
 from benchmarks.scenarios.open_loop import Ask, Load, schedule, send_on_schedule
 from benchmarks.storage import build
-from benchmarks.systems.base import Encoding, Probe, Request, Writable
+from benchmarks.systems.base import Request, Writable
+from benchmarks.systems.passed_on import PassedOn
 from benchmarks.systems.rescored import Rescored
 from connector.cluster import Cluster, Node, wait_until_ready
 from connector.errors import ClusterError
 from connector.evaluation.metrics import overlap_at
-from connector.types import Hit
 
 CLIENTS = 8
 
@@ -38,7 +38,7 @@ _WARM_UP = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Sharded:
+class Sharded(PassedOn[Writable]):
     """A system whose index has other numbers of shards and copies.
 
     Attributes:
@@ -47,29 +47,8 @@ class Sharded:
         replicas: Copies of each shard.
     """
 
-    system: Writable
     shards: int
     replicas: int = 0
-
-    @property
-    def name(self) -> str:
-        """The system's."""
-        return self.system.name
-
-    @property
-    def index(self) -> str:
-        """The system's."""
-        return self.system.index
-
-    @property
-    def knob(self) -> str:
-        """The system's."""
-        return self.system.knob
-
-    @property
-    def encoding(self) -> Encoding | None:
-        """The system's."""
-        return self.system.encoding
 
     def configure(self, client: OpenSearch) -> None:
         """Create the system's index, and again with the shards: their number cannot be changed afterwards."""
@@ -81,25 +60,9 @@ class Sharded:
         client.indices.create(index=self.index, body={"mappings": made["mappings"], "settings": {"index": settings}})
         _wait_until_green(client, self.index)
 
-    def upload(self, client: OpenSearch, data: EncodedSet) -> None:
-        """Write the system's documents."""
-        self.system.upload(client, data)
-
     def sources(self, data: EncodedSet, rows: Sequence[int]) -> Iterator[dict[str, Any]]:
         """Build the fields of some documents, given by their rows."""
         return self.system.sources(data, rows)
-
-    def prepare(self, data: EncodedSet) -> list[Request]:
-        """Build the system's requests."""
-        return self.system.prepare(data)
-
-    def probes(self, data: EncodedSet, rows: Sequence[int]) -> list[Probe]:
-        """The system's."""
-        return self.system.probes(data, rows)
-
-    def search(self, client: OpenSearch, request: Request) -> list[Hit]:
-        """Answer one request."""
-        return self.system.search(client, request)
 
 
 def _wait_until_green(client: OpenSearch, index: str) -> None:
@@ -113,13 +76,12 @@ def _wait_until_green(client: OpenSearch, index: str) -> None:
         time.sleep(_POLL_S)
 
 
-def sharded_systems(data: EncodedSet, shards: int, replicas: int = 0) -> list[Sharded]:
+def sharded_systems(hnsw: Writable, ours: Writable, shards: int, replicas: int = 0) -> list[Sharded]:
     """HNSW and a new index at their defaults, and the latter with its window divided among the shards.
 
     The server rescores as many hits as the window has in each shard.
     """
-    hnsw, ours = new_index_systems(data, "cluster")[:2]
-    systems: list[Writable] = [hnsw, ours]
+    systems = [hnsw, ours]
     if shards > 1 and isinstance(ours, Rescored):
         systems.append(replace(ours, window=max(_LEAST_WINDOW, round(ours.window / shards))))
     return [Sharded(system, shards, replicas) for system in systems]
@@ -148,10 +110,8 @@ def measure_shards(
     """
     truth = exact_top_10(data, np.arange(len(data.documents)))
     with connect() as client:
-        sizes = {}
-        for step, system in enumerate(by_index(systems)):
-            report(f"{what}: indexing", step / 2)
-            sizes[system.index] = build(client, system, data).bytes
+        indexed = each_index(systems, report, f"{what}: indexing")
+        sizes = {system.index: build(client, system, data).bytes for system in indexed}
         requests = [system.prepare(data) for system in systems]
         found = measure(client, systems, requests, rounds=rounds, progress=partial(report, f"{what}: searching"))
     rows = []

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from opensearchpy import OpenSearch
-
 from benchmarks.datasets import EncodedSet
-from benchmarks.systems.base import Encoding, Probe, Request, System
-from connector.types import Hit
+from benchmarks.systems.base import Encoding, Request, System
+from benchmarks.systems.passed_on import PassedOn
 
 _STATIC: dict[Encoding | None, Literal["static", "static features"]] = {
     "dense": "static",
@@ -19,7 +16,7 @@ _STATIC: dict[Encoding | None, Literal["static", "static features"]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class StaticQueries:
+class StaticQueries(PassedOn[System]):
     """Shares the index of the system that it asks.
 
     Attributes:
@@ -27,7 +24,6 @@ class StaticQueries:
         asked: The set, with the queries as the query model has them.
     """
 
-    system: System
     asked: EncodedSet
 
     @property
@@ -36,36 +32,10 @@ class StaticQueries:
         return f"{self.system.name}, static queries"
 
     @property
-    def index(self) -> str:
-        """The system's."""
-        return self.system.index
-
-    @property
-    def knob(self) -> str:
-        """The system's."""
-        return self.system.knob
-
-    @property
     def encoding(self) -> Encoding | None:
         """By the query model instead of the dense one."""
         return _STATIC.get(self.system.encoding)
 
-    def configure(self, client: OpenSearch) -> None:
-        """Create the system's index."""
-        self.system.configure(client)
-
-    def upload(self, client: OpenSearch, data: EncodedSet) -> None:
-        """Write the system's documents."""
-        self.system.upload(client, data)
-
-    def prepare(self, data: EncodedSet) -> list[Request]:
+    def prepare(self, data: EncodedSet) -> list[Request]:  # noqa: ARG002
         """Build the system's requests of the other queries."""
         return self.system.prepare(self.asked)
-
-    def probes(self, data: EncodedSet, rows: Sequence[int]) -> list[Probe]:
-        """The system's."""
-        return self.system.probes(data, rows)
-
-    def search(self, client: OpenSearch, request: Request) -> list[Hit]:
-        """Answer one request."""
-        return self.system.search(client, request)

@@ -11,6 +11,8 @@ from typing import Any
 
 from opensearchpy import OpenSearch
 
+from connector.index.sizes import all_of
+
 _REMEMBERED = 10_000
 """Filters whose counts are kept: a tenant or a user may have one each."""
 
@@ -56,7 +58,6 @@ class KeptDocuments:
         return count
 
     def _count(self, filters: Sequence[Mapping[str, Any]], params: Mapping[str, str]) -> int:
-        query = {"bool": {"filter": [dict(clause) for clause in filters]}}
-        body = {"size": 0, "track_total_hits": True, "query": query}
+        body = {"size": 0, "track_total_hits": True, **all_of(filters)}
         reply = self._client.search(index=self._index, body=body, params=dict(params))
         return int(reply["hits"]["total"]["value"])
