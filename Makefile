@@ -83,7 +83,7 @@ minimum:
 
 # Tests of the server mostly wait for it: the others run beside them.
 test: lint
-	$(MAKE) --no-print-directory --jobs 2 --output-sync=line tests-with-a-server tests-without-a-server
+	$(MAKE) --no-print-directory --jobs 2 tests-with-a-server tests-without-a-server
 
 tests-with-a-server: setup
 	$(BIN)/python -m pytest tests/opensearch

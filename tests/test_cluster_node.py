@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from connector.cluster.folders import locked
 from connector.cluster.java import Java
 from connector.cluster.node import Node, check_heap, free_ports, is_free
 from connector.cluster.processes import find_processes, stop_processes
+from connector.cluster.state import describe_process
 from connector.errors import ClusterError
 from tests.patience import PATIENCE_S, process, wait_until
 
@@ -111,10 +113,21 @@ SettingsException[unknown setting [no.such] please check that any required plugi
 For complete error details, refer to the log at /somewhere/ksparse.log"""
 
 
-def test_a_node_that_ends_while_starting_gives_its_reason(make_node: Callable[..., Node]) -> None:
+def test_a_node_that_ends_while_starting_gives_its_reason(
+    make_node: Callable[..., Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Ended(subprocess.Popen[bytes]):
+        """A process that has ended before its creator does anything else."""
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.wait()
+
+    monkeypatch.setattr(node.subprocess, "Popen", Ended)
     failing = make_node(f"echo '{UNKNOWN_SETTING}'; exit 64")
     failing.start()
-    wait_until(lambda: not failing.running)
+    assert not failing.running
+    assert describe_process(failing.name, failing.pid).created_s == 0.0
     with pytest.raises(ClusterError, match=r"\(exit status 64\): SettingsException\[unknown setting.* Look") as caught:
         failing.check_alive()
     assert "\n" not in str(caught.value)

@@ -86,12 +86,14 @@ class Node:
 
     @property
     def pid(self) -> int:
-        """The process id of the running node.
+        """The process id that the node was started with, even if the process has ended since.
 
         Raises:
-            ClusterError: It does not run.
+            ClusterError: It was not started.
         """
-        return self._running_process().pid
+        if self._process is None:
+            raise ClusterError(f"{self.name} was not started. Start it first.")
+        return self._process.pid
 
     @property
     def running(self) -> bool:
