@@ -123,7 +123,7 @@ def test_a_node_that_ends_while_starting_gives_its_reason(
             super().__init__(*args, **kwargs)
             self.wait()
 
-    monkeypatch.setattr(node.subprocess, "Popen", Ended)
+    monkeypatch.setattr(subprocess, "Popen", Ended)
     failing = make_node(f"echo '{UNKNOWN_SETTING}'; exit 64")
     failing.start()
     assert not failing.running
