@@ -2,14 +2,14 @@
 
     AWS_REGION=eu-west-1 python examples/aws_signed.py https://DOMAIN --index docs "how do plants eat"
 
-Credentials come from where all AWS tools look: the environment, a profile, the machine's role. They are no options.
+botocore finds the credentials as for all AWS tools: in the environment, in a profile, or from the machine's role.
 """
 
 from __future__ import annotations
 
 import argparse
 
-from connector import Retriever, connect, load_encoder
+from connector import Retriever, connect
 from connector.connection.aws import aws_signer
 
 
@@ -21,9 +21,9 @@ def main() -> None:
     parser.add_argument("--index", required=True)
     parser.add_argument("--service", choices=["es", "aoss"], default="es", help="aoss for Serverless.")
     arguments = parser.parse_args()
-    # Any signer of opensearch-py serves as well.
+    # The signers of opensearch-py work as well.
     client = connect(arguments.url, http_auth=aws_signer(arguments.service))
-    for hit in Retriever(client, arguments.index, load_encoder()).search(arguments.query, top_k=3):
+    for hit in Retriever(client, arguments.index).search(arguments.query, top_k=3):
         print(f"{hit.score:.3f} {hit.doc_id} {hit.source.get('text', '')[:80]}")
 
 

@@ -1,9 +1,9 @@
-"""Meaning and words together, among documents that match filters.
+"""Hybrid search with filters.
 
     python examples/hybrid_with_filters.py --index articles
 
-Filters are clauses of OpenSearch's query language. They stand inside of the query, so they are exact: `top_k` hits come
-back if as many documents match.
+Filters are clauses of OpenSearch's query language. They are part of the query, so all hits match them, and scores do not
+change.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from connector import (
 )
 
 URL = os.environ.get("OPENSEARCH_URL", "http://localhost:9200")
-# Metadata takes any keys and compares them as words; what is compared as a number or a date is declared.
+# Metadata accepts any keys and compares values as strings; fields for ranges of numbers or dates are declared.
 FIELDS = {"year": "integer"}
 DOCUMENTS = [
     Document("1", "Plants make sugar from light.", metadata={"lang": "en"}, fields={"year": 2019}),
@@ -34,7 +34,7 @@ DOCUMENTS = [
 
 
 def main() -> None:
-    """Index four documents and search them three ways."""
+    """Index four documents and run three searches."""
     parser = argparse.ArgumentParser(description="Hybrid search with filters.")
     parser.add_argument("--index", required=True)
     index = parser.parse_args().index
@@ -48,12 +48,12 @@ def main() -> None:
     recent = {"range": {"year": {"gte": 2020}}}
     query = "which enzyme feeds plants, rubisco?"
     found = {
-        "meaning": retriever.search(query, top_k=3),
+        "features": retriever.search(query, top_k=3),
         "hybrid": retriever.search_hybrid(query, top_k=3),
         "hybrid, English, since 2020": retriever.search_hybrid(query, top_k=3, filters=[english, recent]),
     }
-    for how, hits in found.items():
-        print(f"{how}: {' '.join(hit.doc_id for hit in hits)}")
+    for name, hits in found.items():
+        print(f"{name}: {' '.join(hit.doc_id for hit in hits)}")
 
 
 if __name__ == "__main__":

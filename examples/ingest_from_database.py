@@ -1,4 +1,4 @@
-"""Ingest the rows of a database, and go on where a run was stopped.
+"""Ingest the rows of a database, and resume a stopped run.
 
     python examples/ingest_from_database.py articles.db --index articles
     python examples/ingest_from_database.py articles.db --index articles --resume
@@ -31,17 +31,17 @@ URL = os.environ.get("OPENSEARCH_URL", "http://localhost:9200")
 
 
 def rows(database: sqlite3.Connection) -> Iterator[Document]:
-    """Yield the articles in an order that is the same in every run: a resumed job skips those that are done."""
+    """Yield the articles in the same order in every run, because a resumed job skips the first ones."""
     for key, title, body, lang in database.execute("SELECT id, title, body, lang FROM articles ORDER BY id"):
         yield Document(key, body or "", title=title or "", metadata={"lang": lang})
 
 
 def main() -> int:
-    """Return 0, or 3 if some rows are in the dead letters."""
+    """Run the ingestion; return 0, or 3 if some rows were dead-lettered."""
     parser = argparse.ArgumentParser(description="Ingest the rows of a database.")
     parser.add_argument("database", type=Path)
     parser.add_argument("--index", required=True)
-    parser.add_argument("--resume", action="store_true", help="Go on where the last run was stopped.")
+    parser.add_argument("--resume", action="store_true", help="Resume the last run if it was stopped.")
     arguments = parser.parse_args()
 
     client = connect(URL)
@@ -51,7 +51,7 @@ def main() -> int:
     job = IngestJob(
         BulkWriter(client, arguments.index),
         encoder,
-        # What must be the same for a run to go on.
+        # A run can be resumed only with the same values.
         checkpoint=Checkpoint(
             Path(f"{arguments.index}.checkpoint.json"),
             {"database": str(arguments.database.resolve()), "encoder": encoder.fingerprint.digest},
@@ -61,7 +61,7 @@ def main() -> int:
         progress=lambda done: print(f"{done} rows", file=sys.stderr),
     )
     with job:
-        # Checked first: a row without a text is a dead letter, not the end of the run.
+        # With the check, a row without text becomes a dead letter instead of an error.
         job.add(check_documents(rows(database)))
     database.close()
     print(f"{job.result.read} rows: {job.result.indexed} indexed, {job.result.dead_lettered} in the dead letters")

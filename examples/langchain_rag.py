@@ -1,8 +1,8 @@
-"""The retrieving half of a RAG chain in LangChain: question -> documents -> prompt, without a language model.
+"""The retrieval part of a RAG chain in LangChain: question -> documents -> prompt, without a language model.
 
     python examples/langchain_rag.py --index docs "how do plants eat"
 
-Put a chat model at the end (`chain | model`) and it answers from the passages.
+Append a chat model (`chain | model`) to generate answers from the passages.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ PASSAGES = [
 
 
 def numbered(documents: list[Document]) -> str:
-    """Write the passages so that an answer can cite them."""
+    """Format the passages so that an answer can cite them."""
     return "\n".join(f"[{document.id}] {document.page_content}" for document in documents)
 
 
 def build_chain(store: KSparseVectorStore) -> Runnable[str, PromptValue]:
-    """Join the retriever (hybrid, English passages only) and the prompt."""
+    """Combine the retriever (hybrid, English passages only) with the prompt."""
     retriever = store.as_retriever(search_kwargs={"k": 2, "hybrid": True, "filter": {"lang": "en"}})
     prompt = ChatPromptTemplate.from_messages(
         [
@@ -44,7 +44,7 @@ def build_chain(store: KSparseVectorStore) -> Runnable[str, PromptValue]:
 
 def main() -> None:
     """Write the passages and print the prompt for a question."""
-    parser = argparse.ArgumentParser(description="The prompt of a RAG chain.")
+    parser = argparse.ArgumentParser(description="Print the prompt of a RAG chain.")
     parser.add_argument("question")
     parser.add_argument("--index", required=True)
     arguments = parser.parse_args()

@@ -1,8 +1,9 @@
-"""Search with a dense model of your own: a head is fitted to it and to your corpus, from the documents alone.
+"""Search with your own dense model: fit a head for it to your corpus, without queries or judgements.
 
     python examples/own_model.py corpus.jsonl --model sentence-transformers/all-mpnet-base-v2 --index docs --minutes 10
 
-The head is kept in a folder; `ksparse search ... --encoder FOLDER` and `load_encoder(FOLDER)` take it from there.
+The head is saved in a folder for `ksparse search ... --encoder FOLDER` and `load_encoder(FOLDER)`. With 1,000 documents or
+more, `SparseIndex("docs", encoder=MODEL)` needs no head: it builds a dictionary.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ URL = os.environ.get("OPENSEARCH_URL", "http://localhost:9200")
 
 
 def untrained(model: str) -> TextEncoder:
-    """Put a new head behind a dense model: 64 features of a document and 32 of a query, tokens among them."""
+    """Add a new head to a dense model: 64 features per document and 32 per query, including tokens."""
     dense = SentenceTransformer(model)
     tokens = {"num_tokens": len(dense.tokenizer), "document_scale": 0.07, "query_scale": 0.13}
     dim = dense.get_embedding_dimension()
@@ -43,9 +44,9 @@ def untrained(model: str) -> TextEncoder:
 
 
 def main() -> None:
-    """Fit, ingest, search."""
-    parser = argparse.ArgumentParser(description="Search with a dense model of your own.")
-    parser.add_argument("corpus", help="JSONL, CSV, TSV, Parquet or a BEIR folder; 200 documents at least.")
+    """Fit the head, ingest the corpus and search."""
+    parser = argparse.ArgumentParser(description="Search with your own dense model.")
+    parser.add_argument("corpus", help="JSONL, CSV, TSV, Parquet or a BEIR folder; at least 200 documents.")
     parser.add_argument("--model", required=True, help="Folder or name of a sentence-transformers model.")
     parser.add_argument("--index", required=True)
     parser.add_argument("--head", type=Path, default=Path("my-head"), help="Folder for the head.  [default: my-head]")

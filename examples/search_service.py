@@ -1,8 +1,8 @@
-"""A search service: GET /search?q=how+do+plants+eat&lang=en&top_k=5 answers with JSON.
+"""A search service: GET /search?q=how+do+plants+eat&lang=en&top_k=5 returns JSON.
 
     INDEX=articles flask --app examples/search_service.py run
 
-One process serves threads: the encoder and the client may be shared.
+Threads of one process share the encoder and the client.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ import os
 from flask import Flask, jsonify, request
 from flask.typing import ResponseReturnValue
 
-from connector import ClusterError, Retriever, SearchError, connect, load_encoder
+from connector import ClusterError, Retriever, SearchError, connect
 
 URL = os.environ.get("OPENSEARCH_URL", "http://localhost:9200")
 
 
 def create_app(index: str = os.environ.get("INDEX", "articles")) -> Flask:
-    """Make the application; the encoder is loaded and checked against the index here, not by the first request."""
+    """Create the application; it loads the encoder of the index here, not at the first request."""
     app = Flask(__name__)
-    retriever = Retriever(connect(URL), index, load_encoder(), source=["title", "text"])
+    retriever = Retriever(connect(URL), index, source=["title", "text"])
 
     @app.get("/search")
     def search() -> ResponseReturnValue:

@@ -27,7 +27,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 @pytest.fixture
 def tiny(encoder: TextEncoder, monkeypatch: pytest.MonkeyPatch) -> TextEncoder:
-    """What the programs load in place of the shipped encoder: features of words in no time."""
+    """Replaces the shipped encoder by one whose features are words, which loads faster."""
     monkeypatch.setattr(connector, "load_encoder", lambda *_: encoder, raising=False)
     return encoder
 
@@ -176,7 +176,7 @@ def test_hybrid_search_among_documents_that_match(index: str, capsys: pytest.Cap
     found = dict(line.split(": ") for line in capsys.readouterr().out.splitlines())
     assert found["hybrid"].split()[0] == "2", "the word is rare, and both rankings know it"
     assert set(found["hybrid, English, since 2020"].split()) <= {"2", "3"}
-    assert len(found["meaning"].split()) == 3
+    assert len(found["features"].split()) == 3
 
 
 @pytest.mark.usefixtures("tiny", "workplace")
