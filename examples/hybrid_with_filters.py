@@ -2,8 +2,8 @@
 
     python examples/hybrid_with_filters.py --index articles
 
-Filters are clauses of OpenSearch's query language. They are part of the query, so all hits match them, and scores do not
-change.
+Filters are clauses of OpenSearch's query language. They are part of the query, so all hits match them, and scores do
+not change.
 """
 
 from __future__ import annotations

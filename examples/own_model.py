@@ -2,8 +2,8 @@
 
     python examples/own_model.py corpus.jsonl --model sentence-transformers/all-mpnet-base-v2 --index docs --minutes 10
 
-The head is saved in a folder for `ksparse search ... --encoder FOLDER` and `load_encoder(FOLDER)`. With 1,000 documents or
-more, `SparseIndex("docs", encoder=MODEL)` needs no head: it builds a dictionary.
+The head is saved in a folder for `ksparse search ... --encoder FOLDER` and `load_encoder(FOLDER)`. With 1,000 documents
+or more, `SparseIndex("docs", encoder=MODEL)` needs no head: it builds a dictionary.
 """
 
 from __future__ import annotations

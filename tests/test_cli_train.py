@@ -148,16 +148,16 @@ def test_one_seed_writes_one_file(train: Train, corpus: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--k", "65"], "65 features cannot be kept of num_latents = 64"),
+        (["--k", "65"], "65 features exceed num_latents 64"),
         (["--batch-size", "20"], "must be a multiple of neighbours_per_seed"),
         (["--recipe", "other"], "Invalid value for '--recipe'"),
         (["--learning-rate", "0"], "Invalid value for '--learning-rate'"),
         (["--seed", "-1"], "Invalid value for '--seed'"),
         (
-            ["--recipe", "ivae", "--balance", "0.1"],
-            "--balance has no effect: the recipe ivae does not read it, retrieval",
+            ["--recipe", "ivae", "--flops-weight", "0.1"],
+            "--flops-weight has no effect: the recipe ivae does not use it, retrieval",
         ),
-        (["--alpha-distance", "2"], "--alpha-distance has no effect: the recipe retrieval does not read it, paper and"),
+        (["--alpha-distance", "2"], "--alpha-distance has no effect: the recipe retrieval does not use it, paper and"),
         (["--recipe", "ivae", "--latents", "65"], "num_latents must be even with ivae, 65 is not"),
         (["--no-lexical", "--lexical-weight", "0.1"], "choose one"),
     ],
@@ -195,7 +195,7 @@ def test_too_few_documents_are_refused_before_anything_is_done(
     result = train(name, "--recipe", recipe)
     assert (result.exit_code, result.stderr) == (
         1,
-        "Error: 199 documents are too few to train a head on; 200 are needed, better thousands. The shipped encoder "
+        "Error: 199 documents are too few to train a head; at least 200 are needed, better thousands. The shipped encoder "
         "needs no training.\n",
     )
     assert not (tmp_path / "head").exists()
@@ -223,7 +223,7 @@ def test_a_corpus_that_cannot_be_read_is_one_line(train: Train, tmp_path: Path) 
     result = train("c.jsonl")
     assert result.exit_code == 1
     assert result.stderr.endswith(
-        "Error: c.jsonl has 0 documents; training needs two at least, better thousands. c.jsonl:1: not valid JSON: "
+        "Error: c.jsonl has 0 documents; training needs at least two, better thousands. c.jsonl:1: not valid JSON: "
         "Expecting value at column 1.\n"
     )
 

@@ -30,7 +30,7 @@ def test_a_fitted_head_is_better_on_held_out_sentences(
     fitted = fit_head(
         encoder, texts(600), num_latents=NUM_LATENTS, steps=400, progress=lambda what, _share: told.append(what)
     )
-    stages = ["embedding documents", "embedding sentences", "finding neighbours", "placing latents", "training"]
+    stages = ["embedding documents", "embedding sentences", "finding neighbours", "initializing latents", "training"]
     assert list(dict.fromkeys(told)) == stages
     assert (fitted.documents, fitted.queries) == (600, 600)
     assert fitted.trained.baseline is not None
@@ -60,9 +60,9 @@ def test_a_large_corpus_gets_more_latents() -> None:
 
 
 def test_what_cannot_be_fitted_is_named(encoder: TextEncoder, tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match="199 documents are too few to train a head on; 200 are needed"):
+    with pytest.raises(CorpusError, match="199 documents are too few to train a head; at least 200 are needed"):
         fit_head(encoder, texts(199))
-    with pytest.raises(EncoderError, match="this encoder is of another kind"):
+    with pytest.raises(EncoderError, match="this encoder has none"):
         fit_head(TextEncoder(build_splade(tmp_path / "splade")), texts(300))
     head = KSparseAutoEncoder(DIM, NUM_LATENTS, K, thresholds_config={})
     learned = TextEncoder(join(encoder.dense_model(), head))

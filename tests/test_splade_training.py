@@ -25,9 +25,9 @@ from connector.encoders.text import TextEncoder
 from connector.encoders.thresholds import Thresholding, TopKMasking
 from connector.errors import EncoderError
 from connector.training.data import TrainingData
-from connector.training.distillation import TaughtCorpus, hold_out
+from connector.training.distillation import DistillationCorpus, hold_out
 from connector.training.sources import TextSource
-from connector.training.splade.batches import TaughtBatches
+from connector.training.splade.batches import DistillationBatches
 from connector.training.splade.loss import HybridThresholdingLoss, margin_mse
 from connector.training.splade.settings import Method, SpladeSettings
 from connector.training.splade.trainer import SpladeObjective, TrainedSplade, train_splade, with_method
@@ -62,7 +62,7 @@ def splade(splade_folder: Path) -> SparseEncoder:
 
 
 @pytest.fixture(scope="module")
-def corpus() -> TaughtCorpus:
+def corpus() -> DistillationCorpus:
     """60 documents of six words; the first two words of 40 of them ask for them. The teacher counts words."""
     random = np.random.default_rng(0)
     documents = tuple(" ".join(random.choice(WORDS, 6)) for _ in range(60))
@@ -70,7 +70,7 @@ def corpus() -> TaughtCorpus:
     words = [np.array([[w in text.split() for w in WORDS] for text in texts], float) for texts in (documents, queries)]
     embeddings = [(each / np.linalg.norm(each, axis=1, keepdims=True)).astype(np.float32) for each in words]
     teacher = TrainingData(embeddings[0], embeddings[1], np.arange(40), np.zeros(1, np.int64))
-    return TaughtCorpus(TextSource("tiny", documents, queries, tuple(range(40)), 0), teacher)
+    return DistillationCorpus(TextSource("tiny", documents, queries, tuple(range(40)), 0), teacher)
 
 
 def test_max_logit_pooling_gives_the_vectors_and_gradients_of_splade_pooling(splade: SparseEncoder) -> None:
@@ -137,8 +137,8 @@ def test_the_loss_has_the_papers_terms_of_weights_before_thresholding(splade: Sp
     assert terms["L_T"].item() == pytest.approx(3 * (0.5544 + 0.4741), abs=1e-3)
 
 
-def test_mined_documents_are_near_and_not_the_one_asked_for(corpus: TaughtCorpus) -> None:
-    batches = TaughtBatches([corpus], batch_size=8, negatives=2, depth=3, seed=0)
+def test_mined_documents_are_near_and_not_the_one_asked_for(corpus: DistillationCorpus) -> None:
+    batches = DistillationBatches([corpus], batch_size=8, negatives=2, depth=3, seed=0)
     for _ in range(5):
         batch = batches.draw()
         assert len(set(batch.queries)) == 8 and len(batch.documents) == 24
@@ -151,7 +151,7 @@ def test_mined_documents_are_near_and_not_the_one_asked_for(corpus: TaughtCorpus
                 assert batch.scores[row, column] >= np.sort(scores)[-4] - 1e-6, "not among the first three others"
 
 
-def test_held_out_queries_are_not_trained_on_and_find_their_documents_in_the_sample(corpus: TaughtCorpus) -> None:
+def test_held_out_queries_are_not_trained_on_and_find_their_documents_in_the_sample(corpus: DistillationCorpus) -> None:
     [left], [held] = hold_out([corpus], 4, 20, 0)
     assert (len(left.source.queries), len(held.source.queries), len(held.source.documents)) == (36, 4, 20)
     assert not set(left.source.queries) & set(held.source.queries)
@@ -171,7 +171,7 @@ def modules_of(trained: TrainedSplade) -> list[str]:
     [("splade", []), ("dt", ["Thresholding"]), ("topk", ["TopKMasking"]), ("ht", ["Thresholding"])],
 )
 def test_every_method_trains_and_keeps_its_module(
-    splade: SparseEncoder, corpus: TaughtCorpus, method: Method, modules: list[str]
+    splade: SparseEncoder, corpus: DistillationCorpus, method: Method, modules: list[str]
 ) -> None:
     trained = train_splade(splade, [corpus], replace(SMALL, method=method, k=6))
     assert (trained.steps, modules_of(trained)) == (12, modules)
@@ -185,13 +185,13 @@ def test_every_method_trains_and_keeps_its_module(
             assert module.query_threshold.item() != 0 != module.document_threshold.item()
 
 
-def test_a_mask_is_at_its_limit_after_a_single_step(splade: SparseEncoder, corpus: TaughtCorpus) -> None:
+def test_a_mask_is_at_its_limit_after_a_single_step(splade: SparseEncoder, corpus: DistillationCorpus) -> None:
     mask = train_splade(splade, [corpus], replace(SMALL, method="topk", k=6, steps=1)).model[2]
     assert isinstance(mask, TopKMasking) and mask.k == 6
 
 
 def test_thresholds_rise_with_lambda_t_and_shorten_documents_and_queries(
-    splade_folder: Path, corpus: TaughtCorpus
+    splade_folder: Path, corpus: DistillationCorpus
 ) -> None:
     ends = []
     for lambda_t in (0.0, 100.0):
@@ -205,9 +205,9 @@ def test_thresholds_rise_with_lambda_t_and_shorten_documents_and_queries(
 
 @pytest.mark.parametrize("idf", [False, True])
 def test_a_start_that_teaches_itself_has_nothing_to_learn_but_thresholds(
-    splade: SparseEncoder, corpus: TaughtCorpus, *, idf: bool
+    splade: SparseEncoder, corpus: DistillationCorpus, *, idf: bool
 ) -> None:
-    settings = replace(SMALL, self_taught=1.0, idf=idf, lambda_q=0.0, lambda_d=0.0)
+    settings = replace(SMALL, self_distillation=1.0, idf=idf, lambda_q=0.0, lambda_d=0.0)
     objective = SpladeObjective(HybridThresholdingLoss(with_method(splade, settings)), [corpus], settings)
     if idf:
         roots = np.linspace(0.1, 2.0, objective.token_weights.shape[1], dtype=np.float32)
@@ -225,20 +225,20 @@ def test_a_start_that_teaches_itself_has_nothing_to_learn_but_thresholds(
     assert "_start" not in str(list(objective.state_dict())), "a frozen copy is no part of what is kept"
 
 
-def test_a_start_that_teaches_itself_goes_on_learning(splade: SparseEncoder, corpus: TaughtCorpus) -> None:
+def test_a_start_that_teaches_itself_goes_on_learning(splade: SparseEncoder, corpus: DistillationCorpus) -> None:
     before = {name: tensor.clone() for name, tensor in splade.state_dict().items()}
-    after = train_splade(splade, [corpus], replace(SMALL, self_taught=0.5)).model.state_dict()
+    after = train_splade(splade, [corpus], replace(SMALL, self_distillation=0.5)).model.state_dict()
     moved = [name for name, tensor in before.items() if tensor.is_floating_point() and not tensor.equal(after[name])]
     assert len(moved) > 10, "the copy that teaches is another one"
 
 
-def test_queries_of_a_batch_are_weighed_by_their_own_corpus(splade: SparseEncoder, corpus: TaughtCorpus) -> None:
+def test_queries_of_a_batch_are_weighed_by_their_own_corpus(splade: SparseEncoder, corpus: DistillationCorpus) -> None:
     # The other corpus has documents of the first word alone, so its features are as common as can be there.
     word = WORDS[0]
     texts = tuple(f"{word} {word}" if row % 2 else word for row in range(20))
     embeddings = np.full((20, len(WORDS)), 1.0, np.float32)
     teacher = TrainingData(embeddings, embeddings[:10], np.arange(10), np.zeros(1, np.int64))
-    common = TaughtCorpus(TextSource("common", texts, texts[:10], tuple(range(10)), 0), teacher)
+    common = DistillationCorpus(TextSource("common", texts, texts[:10], tuple(range(10)), 0), teacher)
     model = train_splade(splade, [corpus, common], replace(SMALL, idf=True, steps=2)).model
     [idf] = [module for module in model if isinstance(module, QueryIdf)]
     encoder = TextEncoder(model)
@@ -249,7 +249,7 @@ def test_queries_of_a_batch_are_weighed_by_their_own_corpus(splade: SparseEncode
     assert not np.allclose(idf.token_weights.numpy(), 1.0)
 
 
-def test_frozen_embeddings_stay_and_the_rest_learns(splade: SparseEncoder, corpus: TaughtCorpus) -> None:
+def test_frozen_embeddings_stay_and_the_rest_learns(splade: SparseEncoder, corpus: DistillationCorpus) -> None:
     assert splade.transformers_model is not None
     before = {name: tensor.clone() for name, tensor in splade.state_dict().items()}
     length = splade.max_seq_length
@@ -267,7 +267,7 @@ class Stopped(Exception):
 
 @pytest.mark.parametrize("idf", [False, True])
 def test_a_stopped_run_goes_on_as_if_nothing_had_happened(
-    splade_folder: Path, corpus: TaughtCorpus, tmp_path: Path, *, idf: bool
+    splade_folder: Path, corpus: DistillationCorpus, tmp_path: Path, *, idf: bool
 ) -> None:
     settings = replace(SMALL, idf=idf)
     checkpoint = tmp_path / "checkpoint.pt"
@@ -283,7 +283,7 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_happened(
     whole = train()
     with pytest.raises(Stopped):
         train(checkpoint=checkpoint, save_every_s=0.0, progress=stop_at_half)
-    with pytest.raises(EncoderError, match="is of a run with another lambda_t and seed"):
+    with pytest.raises(EncoderError, match="belongs to a run with another lambda_t and seed"):
         train_splade(
             load_encoder(str(splade_folder), device="cpu").model,
             [corpus],
@@ -297,10 +297,12 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_happened(
     assert not checkpoint.exists(), "the run is over"
 
 
-def test_what_cannot_be_trained_is_refused(encoder: TextEncoder, splade: SparseEncoder, corpus: TaughtCorpus) -> None:
+def test_what_cannot_be_trained_is_refused(
+    encoder: TextEncoder, splade: SparseEncoder, corpus: DistillationCorpus
+) -> None:
     with pytest.raises(EncoderError, match="is not a SPLADE: it has no SpladePooling"):
         train_splade(encoder.model, [corpus], SMALL)
-    with pytest.raises(EncoderError, match="^3 training queries are too few; 10 are needed"):
+    with pytest.raises(EncoderError, match="^3 training queries are too few; at least 10 are needed"):
         train_splade(splade, [corpus.take(np.arange(3))], SMALL)
 
 
@@ -312,7 +314,7 @@ def test_what_cannot_be_trained_is_refused(encoder: TextEncoder, splade: SparseE
         ({"method": "topk", "query_rule": "soft"}, "the method topk has no thresholds; leave query_rule out"),
         ({"k": 0}, "k must be at least 1, got 0"),
         ({"steepness": 0.0}, r"steepness must be above 0, got 0\.0"),
-        ({"self_taught": 1.5}, r"self_taught must be a share, 0 to 1, got 1\.5"),
+        ({"self_distillation": 1.5}, r"self_distillation must be from 0 to 1, got 1\.5"),
         ({"lambda_t": -1.0}, r"lambda_t must be at least 0, got -1\.0"),
         ({"max_seconds": 0.0}, r"max_seconds must be above 0, got 0\.0"),
     ],
@@ -323,7 +325,7 @@ def test_settings_that_cannot_work_are_refused(change: dict[str, Any], message: 
 
 
 @pytest.fixture
-def train(tmp_path: Path, splade_folder: Path, dense_folder: Path, corpus: TaughtCorpus) -> Callable[..., Result]:
+def train(tmp_path: Path, splade_folder: Path, dense_folder: Path, corpus: DistillationCorpus) -> Callable[..., Result]:
     """Runs the command on a BEIR folder of the corpus."""
     judged = [(str(row), str(row)) for row in range(40)]
     texts = numbered(corpus.source.documents), numbered(corpus.source.queries)
@@ -347,7 +349,7 @@ def test_too_few_queries_are_refused_before_a_model_is_loaded(
     qrels = tmp_path / "beir" / "qrels" / "train.tsv"
     qrels.write_text("".join(qrels.read_text().splitlines(keepends=True)[:10]))  # a header and nine queries
     result = train()
-    assert result.exit_code == 1 and "Error: 9 training queries are too few; 10 are needed" in result.stderr
+    assert result.exit_code == 1 and "Error: 9 training queries are too few; at least 10 are needed" in result.stderr
     assert not (tmp_path / "out").exists()
 
 
@@ -359,7 +361,7 @@ def test_the_command_writes_a_model_that_loads_and_a_card(train: Callable[..., R
     assert report["data"] == {"beir": {"documents": 60, "queries": 40}}
     assert (report["settings"]["lambda_t"], report["settings"]["steepness"]) == (3.0, 2.5)
     card = (tmp_path / "out" / "README.md").read_text()
-    assert "thresholds learned (queries soft, documents sigmoid, K = 2.5, lambda_T = 3)" in card
+    assert "learned thresholds (queries soft, documents sigmoid, K = 2.5, lambda_T = 3)" in card
     assert not (tmp_path / "out" / "checkpoint.pt").exists()
     [thresholding] = [each for each in load_encoder(str(tmp_path / "out"), device="cpu").model][2:]
     assert isinstance(thresholding, Thresholding)

@@ -21,7 +21,7 @@ from connector.encoders.load import load_encoder
 from connector.encoders.text import TextEncoder
 from connector.errors import EncoderError
 from connector.training.data import TrainingData
-from connector.training.distillation import TaughtCorpus, hold_out
+from connector.training.distillation import DistillationCorpus, hold_out
 from connector.training.sources import TextSource
 from connector.training.static_queries.card import save_static
 from connector.training.static_queries.settings import StaticSettings
@@ -42,18 +42,18 @@ def dense(dense_folder: Path) -> SentenceTransformer:
 
 
 @pytest.fixture(scope="module")
-def corpus(dense: SentenceTransformer) -> TaughtCorpus:
+def corpus(dense: SentenceTransformer) -> DistillationCorpus:
     """200 documents of six words; three words of each ask for it."""
     random = np.random.default_rng(0)
     documents = tuple(" ".join(random.choice(WORDS, 6)) for _ in range(200))
     queries = tuple(" ".join(text.split()[:3]) for text in documents)
     embeddings = [np.asarray(dense.encode(list(texts), show_progress_bar=False)) for texts in (documents, queries)]
     teacher = TrainingData(embeddings[0], embeddings[1], np.arange(200), np.zeros(1, np.int64))
-    return TaughtCorpus(TextSource("tiny", documents, queries, tuple(range(200)), 0), teacher)
+    return DistillationCorpus(TextSource("tiny", documents, queries, tuple(range(200)), 0), teacher)
 
 
 @pytest.fixture(scope="module")
-def trained(dense: SentenceTransformer, corpus: TaughtCorpus) -> TrainedStatic:
+def trained(dense: SentenceTransformer, corpus: DistillationCorpus) -> TrainedStatic:
     return train_static(dense, [corpus], SMALL)
 
 
@@ -65,7 +65,9 @@ def test_training_comes_nearer_to_the_dense_model_on_queries_it_never_saw(traine
     assert trained.steps == len(trained.validations) * 10
 
 
-def test_the_weights_of_a_worse_last_step_are_not_returned(dense: SentenceTransformer, corpus: TaughtCorpus) -> None:
+def test_the_weights_of_a_worse_last_step_are_not_returned(
+    dense: SentenceTransformer, corpus: DistillationCorpus
+) -> None:
     settings = replace(SMALL, patience=1)
     trained = train_static(dense, [corpus], settings)
     assert trained.best.step < trained.steps, "it was worse in the end: the test proves nothing else"
@@ -84,7 +86,7 @@ def test_a_text_is_the_mean_of_its_tokens_at_length_1(trained: TrainedStatic) ->
 
 
 def test_a_token_begins_as_the_dense_model_has_it_and_the_shorter_the_commoner_it_is(
-    dense: SentenceTransformer, corpus: TaughtCorpus
+    dense: SentenceTransformer, corpus: DistillationCorpus
 ) -> None:
     untrained = train_static(dense, [corpus], replace(SMALL, steps=1, validations=1, learning_rate=1e-9)).model
     alone = dense.encode(["cats"])[0]
@@ -102,7 +104,7 @@ class Stopped(Exception):
 
 def test_a_run_that_was_stopped_goes_on_to_the_same_end(
     dense: SentenceTransformer,
-    corpus: TaughtCorpus,
+    corpus: DistillationCorpus,
     trained: TrainedStatic,
     tmp_path: Path,
 ) -> None:
@@ -120,8 +122,8 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_end(
     assert not checkpoint.exists(), "the run is over"
 
 
-def test_what_cannot_be_trained_is_refused(dense: SentenceTransformer, corpus: TaughtCorpus) -> None:
-    with pytest.raises(EncoderError, match="^99 training queries are too few; 100 are needed"):
+def test_what_cannot_be_trained_is_refused(dense: SentenceTransformer, corpus: DistillationCorpus) -> None:
+    with pytest.raises(EncoderError, match="^99 training queries are too few; at least 100 are needed"):
         train_static(dense, [corpus.take(np.arange(99))], SMALL)
 
 
@@ -181,7 +183,7 @@ def test_a_query_model_of_another_width_is_refused(encoder: TextEncoder, trained
 
 
 @pytest.fixture
-def train(tmp_path: Path, head_folder: Path, corpus: TaughtCorpus) -> Callable[..., Result]:
+def train(tmp_path: Path, head_folder: Path, corpus: DistillationCorpus) -> Callable[..., Result]:
     """Runs the command on the corpus's documents, whose sentences stand for queries."""
     path = tmp_path / "corpus.jsonl"
     lines = (json.dumps({"_id": str(row), "text": text}) for row, text in enumerate(corpus.source.documents))
@@ -221,7 +223,7 @@ def test_too_few_queries_are_refused_before_a_model_is_loaded(
     corpus.write_text("".join(corpus.read_text().splitlines(keepends=True)[:99]))
     result = train()
     assert result.exit_code == 1
-    assert result.stderr.startswith("Error: 99 training queries are too few; 100 are needed, better thousands.")
+    assert result.stderr.startswith("Error: 99 training queries are too few; at least 100 are needed, better thousands.")
     assert not (tmp_path / "fast").exists()
 
 

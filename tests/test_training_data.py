@@ -70,7 +70,7 @@ def test_concatenate_shifts_positives_and_keeps_the_corpora_apart() -> None:
 
 
 def test_nothing_to_concatenate_is_refused() -> None:
-    with pytest.raises(ValueError, match="nothing to train on"):
+    with pytest.raises(ValueError, match="training needs at least one corpus"):
         concatenate([])
 
 
@@ -166,7 +166,7 @@ def test_tokens_are_joined_and_dropped_with_their_rows() -> None:
     assert joined.document_tokens is not None and joined.query_tokens is not None
     assert joined.document_tokens.toarray().tolist() == [[1, 0], [0, 1], [1, 0], [0, 1]]
     assert joined.query_tokens.toarray().tolist() == [[0, 3], [2, 0]]
-    with pytest.raises(ValueError, match="either all parts have tokens, or none has"):
+    with pytest.raises(ValueError, match="either all parts or none must have tokens"):
         concatenate([one, data_of(unit_rows(2))])
     with pytest.raises(ValueError, match="document_tokens must have 2 rows, got 1"):
         replace(one, document_tokens=csr_matrix((1, 2)))
@@ -256,7 +256,7 @@ def test_a_file_has_no_queries(tmp_path: Path) -> None:
 
 def test_a_corpus_of_one_document_is_refused(tmp_path: Path) -> None:
     (tmp_path / "c.jsonl").write_text('{"_id": "d1", "text": "alone"}\n')
-    with pytest.raises(CorpusError, match="has 1 documents; training needs two at least"):
+    with pytest.raises(CorpusError, match="has 1 documents; training needs at least two"):
         read_texts(tmp_path / "c.jsonl")
 
 

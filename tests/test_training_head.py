@@ -20,10 +20,10 @@ from connector.encoders.lexical import pad_counts
 from connector.errors import EncoderError
 from connector.training.data import TrainingData
 from connector.training.heads.card import save_head
-from connector.training.heads.initialization import begin_at_documents
+from connector.training.heads.initialization import init_latents_from_documents
 from connector.training.heads.settings import Recipe, TrainingSettings
 from connector.training.heads.trainer import TrainedHead, train_head
-from connector.training.loop import chosen_of
+from connector.training.loop import best_validation
 from connector.training.validation import Validation, hold_out
 
 SMALL = TrainingSettings(
@@ -141,8 +141,8 @@ def test_the_weights_of_a_worse_last_step_are_not_returned(data: TrainingData, m
 def test_the_later_of_equal_validations_is_chosen(data: TrainingData) -> None:
     first = train_head(data, replace(SMALL, steps=2)).best
     results = [replace(first, step=step, ndcg_share=share) for step, share in ((1, 0.5), (2, 0.9), (3, 0.9), (4, 0.1))]
-    assert chosen_of(results, SMALL).step == 3, "the weights of step 3 replaced those of step 2"
-    assert chosen_of(results, replace(SMALL, patience=None)).step == 4
+    assert best_validation(results, SMALL).step == 3, "the weights of step 3 replaced those of step 2"
+    assert best_validation(results, replace(SMALL, patience=None)).step == 4
 
 
 def test_training_ends_in_time(data: TrainingData) -> None:
@@ -154,7 +154,7 @@ def test_training_ends_in_time(data: TrainingData) -> None:
 def test_progress_names_its_stages(data: TrainingData) -> None:
     told: list[tuple[str, float]] = []
     train_head(data, replace(SMALL, steps=2), progress=lambda what, share: told.append((what, share)))
-    placed = [("placing latents", share) for share in (1 / 3, 2 / 3, 1.0)]
+    placed = [("initializing latents", share) for share in (1 / 3, 2 / 3, 1.0)]
     assert told == [("finding neighbours", 1.0), *placed, ("training", 0.5), ("training", 1.0)]
 
 
@@ -180,7 +180,7 @@ def test_the_card_and_the_report_are_written(trained: TrainedHead, tmp_path: Pat
     assert report["losses"] == trained.losses
     assert {"torch", "sentence-transformers", "numpy"} == set(report["versions"])
     card = (tmp_path / "head" / "README.md").read_text()
-    assert "16 dimensions into 8 features for a document and 4 for a query" in card
+    assert "16 dimensions as 8 features for a document and 4 for a query" in card
     assert "| stars | 200 | 0 |" in card
     assert f"| dense top 10 found in the sparse top 10 | {trained.best.overlap_at_10:.1%} |" in card
 
@@ -271,13 +271,13 @@ def test_validation_by_hand() -> None:
         ({"k": 0}, "k must be at least 1, got 0"),
         ({"steps": 0}, "steps must be at least 1, got 0"),
         ({"validations": 0}, "validations must be at least 1, got 0"),
-        ({"k": 65}, "65 features cannot be kept of num_latents = 64"),
-        ({"train_k_query": (65, 4)}, "65 features cannot be kept of num_latents = 64"),
+        ({"k": 65}, "65 features exceed num_latents 64"),
+        ({"train_k_query": (65, 4)}, "65 features exceed num_latents 64"),
         ({"batch_size": 30}, "batch_size 30 must be a multiple of neighbours_per_seed 4"),
         ({"query_lexical_scale": -0.1}, "query_lexical_scale -0.1 must be at least 0"),
         ({"max_seconds": 0.0}, "max_seconds must be above 0, got 0.0"),
         ({"threshold_weight": -1.0}, "threshold_weight must be at least 0, got -1.0"),
-        ({"threshold_weight": 1.0, "recipe": "paper"}, "the recipe paper learns no thresholds"),
+        ({"threshold_weight": 1.0, "recipe": "paper"}, "the recipe paper does not learn thresholds"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(change: dict[str, Any], message: str) -> None:
@@ -315,7 +315,7 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_happened(
     with pytest.raises(Stopped):
         train_head(data_with_queries, settings, checkpoint=checkpoint, save_every_s=every_s, progress=stop_at_half)
     assert checkpoint.is_file()
-    with pytest.raises(EncoderError, match="is of a run with another learning_rate and seed"):
+    with pytest.raises(EncoderError, match="belongs to a run with another learning_rate and seed"):
         train_head(data_with_queries, replace(settings, learning_rate=1e-4, seed=5), checkpoint=checkpoint)
     resumed = train_head(data_with_queries, settings, checkpoint=checkpoint)
     assert resumed.validations == whole.validations
@@ -333,7 +333,7 @@ def test_a_damaged_checkpoint_is_refused(data: TrainingData, tmp_path: Path) -> 
 
 def test_a_baseline_is_kept_where_nothing_better_is_found(data_with_queries: TrainingData) -> None:
     first = train_head(data_with_queries, SMALL).head
-    ruinous = replace(SMALL, initial="random", learning_rate=1e3)
+    ruinous = replace(SMALL, init="random", learning_rate=1e3)
     ruined = train_head(data_with_queries, ruinous, baseline=first)
     assert ruined.baseline is not None
     assert ruined.best == ruined.validations[0] == ruined.baseline, "nothing better was found"
@@ -348,7 +348,7 @@ def test_a_baseline_is_kept_where_nothing_better_is_found(data_with_queries: Tra
 def test_latents_that_begin_as_documents_find_neighbours_before_any_step(data: TrainingData) -> None:
     many = replace(data, documents=clustered(2_000, 3))
     settings = replace(SMALL, num_latents=512, steps=1, validations=1, learning_rate=1e-12)
-    at_random = train_head(many, replace(settings, initial="random")).best
+    at_random = train_head(many, replace(settings, init="random")).best
     at_documents = train_head(many, settings).validations[0]
     assert at_documents.step == 0
     assert at_documents.recall_at_100 > at_random.recall_at_100 + 0.1
@@ -362,8 +362,8 @@ def test_latents_begin_as_centroids_and_documents_score_one_with_themselves(
 ) -> None:
     heads = [KSparseAutoEncoder(dim=data.documents.shape[1], num_latents=num_latents, k=8) for _ in range(2)]
     told: list[float] = []
-    begin_at_documents(heads[0], data, data.statistics(), seed=3, progress=told.append)
-    begin_at_documents(heads[1], data, data.statistics(), seed=3)
+    init_latents_from_documents(heads[0], data, data.statistics(), seed=3, progress=told.append)
+    init_latents_from_documents(heads[1], data, data.statistics(), seed=3)
     head = heads[0]
     assert torch.equal(head.encoder.weight, heads[1].encoder.weight), "the same seed"
     assert told == sorted(told) and told[-1] == 1.0
@@ -395,7 +395,7 @@ def test_learned_thresholds_leave_each_text_as_many_features_as_it_needs(data_wi
 
 def test_thresholds_that_leave_nothing_are_an_error(data_with_queries: TrainingData, tmp_path: Path) -> None:
     settings = replace(SMALL, threshold_weight=1e6, learning_rate=0.1)
-    with pytest.raises(EncoderError, match=r"threshold_weight 1e\+06 left texts without features; lower it"):
+    with pytest.raises(EncoderError, match=r"threshold_weight 1e\+06 no features are left; lower it"):
         train_head(data_with_queries, settings, checkpoint=tmp_path / "checkpoint.pt")
     assert not (tmp_path / "checkpoint.pt").exists(), "a run with another weight begins anew"
 

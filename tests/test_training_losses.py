@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from connector.training.losses import balance_loss, distance_loss, ranking_loss, reconstruction_loss
+from connector.training.losses import cross_flops_loss, distance_loss, ranking_loss, reconstruction_loss
 
 
 def test_distance_loss_is_equation_2_by_hand() -> None:
@@ -68,19 +68,19 @@ def test_ranking_loss_can_leave_the_diagonal_out() -> None:
 
 def test_balance_loss_is_1_for_even_usage() -> None:
     usage = torch.full((8,), 1 / 8)
-    assert balance_loss(usage, usage, 8).item() == pytest.approx(1.0)
+    assert cross_flops_loss(usage, usage, 8).item() == pytest.approx(1.0)
 
 
 def test_balance_loss_is_num_latents_where_one_latent_carries_all() -> None:
     usage = torch.eye(8)[3]
-    assert balance_loss(usage, usage, 8).item() == pytest.approx(8.0)
+    assert cross_flops_loss(usage, usage, 8).item() == pytest.approx(8.0)
 
 
 def test_balance_loss_is_0_where_queries_meet_no_document() -> None:
-    assert balance_loss(torch.eye(8)[3], torch.eye(8)[4], 8).item() == 0.0
+    assert cross_flops_loss(torch.eye(8)[3], torch.eye(8)[4], 8).item() == 0.0
 
 
 def test_balance_loss_does_not_depend_on_features_left_out() -> None:
     documents, queries = torch.tensor([0.5, 0.0, 0.5, 0.0]), torch.tensor([0.25, 0.0, 0.75, 0.0])
-    whole = balance_loss(documents, queries, 8)
-    assert balance_loss(documents[[0, 2]], queries[[0, 2]], 8).item() == pytest.approx(whole.item())
+    whole = cross_flops_loss(documents, queries, 8)
+    assert cross_flops_loss(documents[[0, 2]], queries[[0, 2]], 8).item() == pytest.approx(whole.item())

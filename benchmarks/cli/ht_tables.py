@@ -48,7 +48,7 @@ def table_command(suite: str, what: str) -> click.Command:
         from benchmarks.ht_tables import TABLES, Models, systems_of, to_rows
         from benchmarks.report import ht_to_markdown
         from benchmarks.suites import PREFIX, subset
-        from connector.training.distillation import teach
+        from connector.training.distillation import embed_corpora
         from connector.training.embeddings import EmbeddingCache
         from connector.training.sources import read_sources
         from connector.training.splade.settings import SpladeSettings
@@ -69,7 +69,7 @@ def table_command(suite: str, what: str) -> click.Command:
             )
             model = stage.encoder.fingerprint.base_model
             embedder = EmbeddingCache(stage.encoder.dense_model(), model, options.cache)
-            taught = teach(read_sources(corpora), embedder, report=stage.report)
+            taught = embed_corpora(read_sources(corpora), embedder, report=stage.report)
             for path in datasets:
                 name = path.resolve().name
                 if name in result.groups:

@@ -110,7 +110,7 @@ def ingest(
     from connector.index.schema import check_new_index, read_schema, read_uuid
     from connector.ingest.checkpoint import Checkpoint
     from connector.ingest.sample import Sampled
-    from connector.training.heads.settings import FEWEST_DOCUMENTS, check_documents
+    from connector.training.heads.settings import MIN_DOCUMENTS, check_documents
 
     kind: Format | None = file_format  # type: ignore[assignment]
     source = "" if corpus == STANDARD_INPUT and not resume else digest_source(corpus, kind, layout)
@@ -143,7 +143,7 @@ def ingest(
     total = count_records(corpus, format=kind)
     # Before slow imports and loading.
     if fit is not None and not fitted:
-        check_documents(len(records.sample(FEWEST_DOCUMENTS)))
+        check_documents(len(records.sample(MIN_DOCUMENTS)))
     nothing = schema is None and not dry_run and not records.sample(1)
     from connector.cli.encoder import open_encoder, open_index_encoder
     from connector.cli.summary import conclude

@@ -79,8 +79,8 @@ Examples:
     "Number of latents, up to one per document; more latents read fewer postings and find more.",
 )
 @_option(
-    "initial",
-    "--initial",
+    "init",
+    "--init",
     click.Choice(["documents", "random"]),
     "Initial latents: centroids of documents, or random directions.",
 )
@@ -91,8 +91,8 @@ Examples:
 @_option("batch_size", "--batch-size", click.IntRange(8))
 @_option("learning_rate", "--learning-rate", _ABOVE_0)
 @_option(
-    "balance_weight",
-    "--balance",
+    "flops_weight",
+    "--flops-weight",
     _FROM_0,
     "FLOPS regularization: higher reads fewer postings at slightly lower quality.",
 )

@@ -21,7 +21,7 @@ from connector.cli.options import (
 from connector.cli.progress import stages
 from connector.cli.settings import make_settings, settings_option
 from connector.corpus.layout import Layout
-from connector.training.static_queries.settings import FEWEST_QUERIES, StaticSettings
+from connector.training.static_queries.settings import MIN_QUERIES, StaticSettings
 
 
 @click.command(
@@ -65,7 +65,7 @@ def queries(
     """
     from connector.cli.encoder import open_encoder
     from connector.encoders.load import DEFAULT_ENCODER, head_folder
-    from connector.training.distillation import teach
+    from connector.training.distillation import embed_corpora
     from connector.training.embeddings import EmbeddingCache
     from connector.training.sources import check_queries, read_sources
     from connector.training.static_queries.card import save_static
@@ -74,13 +74,13 @@ def queries(
     settings = make_settings(StaticSettings, max_minutes=max_minutes, **options)
     head = head_folder(encoder or DEFAULT_ENCODER)
     sources = read_sources(corpus, splits=splits, seed=settings.seed, layout=layout)
-    check_queries(sources, FEWEST_QUERIES)
+    check_queries(sources, MIN_QUERIES)
     output.mkdir(parents=True, exist_ok=True)
     opened = open_encoder(str(head), device=device)
     dense, base_model = opened.dense_model(), opened.fingerprint.base_model
     with stages(quiet) as report:
         embedder = EmbeddingCache(dense, base_model, cache)
-        corpora = teach(sources, embedder, report=report)
+        corpora = embed_corpora(sources, embedder, report=report)
         trained = train_static(dense, corpora, settings, checkpoint=output / "queries.pt", progress=report)
     counts = {each.source.name: each.counts for each in corpora}
     save_static(trained, head, output, settings, base_model=base_model, data=counts)

@@ -23,7 +23,7 @@ from connector.cli.progress import stages
 from connector.cli.settings import make_settings, settings_option
 from connector.corpus.layout import Layout
 from connector.encoders.threshold_rules import THRESHOLD_RULES
-from connector.training.splade.settings import FEWEST_QUERIES, METHODS, SpladeSettings
+from connector.training.splade.settings import METHODS, MIN_QUERIES, SpladeSettings
 
 _RULES = click.Choice(THRESHOLD_RULES)
 _ABOVE_0 = click.FloatRange(min=0, min_open=True)
@@ -36,7 +36,7 @@ _option = partial(settings_option, SpladeSettings)
 Examples:
   ksparse train splade beir/debian beir/wordnet --start SPLADE --output ht1 --max-minutes 10
   ksparse train splade beir/debian --start SPLADE --output ht3 --lambda-t 3
-  ksparse train splade beir/debian --start SPLADE --output ht-idf --idf --self-taught 0.5
+  ksparse train splade beir/debian --start SPLADE --output ht-idf --idf --self-distillation 0.5
   ksparse train splade beir/debian --start SPLADE --output top100 --method topk --k 100
   ksparse ingest corpus.jsonl --index docs --encoder ht1
 """
@@ -60,8 +60,8 @@ Examples:
 @_option("k", "--k", click.IntRange(1), "Weights per document, with topk.")
 @_option("idf", "--idf", help="Weight query features by their IDF in the corpus searched.")
 @_option(
-    "self_taught",
-    "--self-taught",
+    "self_distillation",
+    "--self-distillation",
     click.FloatRange(0, 1),
     "Weight of self-distillation from the initial model; preserves lexical matching.",
 )
@@ -103,7 +103,7 @@ def splade(
     from connector.cli.encoder import open_encoder
     from connector.encoders.base_model import DEFAULT_BASE_MODEL, find_base_model, load_base_model
     from connector.encoders.device import choose_device
-    from connector.training.distillation import teach
+    from connector.training.distillation import embed_corpora
     from connector.training.embeddings import EmbeddingCache
     from connector.training.sources import check_queries, read_sources
     from connector.training.splade.card import save_splade
@@ -111,14 +111,14 @@ def splade(
 
     settings = make_settings(SpladeSettings, max_minutes=max_minutes, **options)
     sources = read_sources(corpus, splits=splits, seed=settings.seed, layout=layout)
-    check_queries(sources, FEWEST_QUERIES)
+    check_queries(sources, MIN_QUERIES)
     output.mkdir(parents=True, exist_ok=True)
     device = choose_device(device)
     encoder = open_encoder(start, device=device)
     dense = find_base_model(teacher or DEFAULT_BASE_MODEL)
     with stages(quiet) as report:
         embedder = EmbeddingCache(load_base_model(dense, device), dense.name, cache)
-        corpora = teach(sources, embedder, report=report)
+        corpora = embed_corpora(sources, embedder, report=report)
         trained = train_splade(encoder.model, corpora, settings, checkpoint=output / "checkpoint.pt", progress=report)
     counts = {each.source.name: each.counts for each in corpora}
     save_splade(trained, output, settings, start=start, teacher=dense.name, data=counts)

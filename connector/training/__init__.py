@@ -1,1 +1,1 @@
-"""Train a head on the embeddings of a dense model."""
+"""Training of heads, dictionaries, SPLADE models and static query encoders."""

@@ -1,4 +1,4 @@
-"""A run's state on disk, so that one that was stopped goes on where it was."""
+"""Checkpoints, from which a stopped training run resumes."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
     class Scored(DataclassInstance, Protocol):
-        """A dataclass of numbers, one of them to choose by."""
+        """A validation result with a score."""
 
         @property
         def score(self) -> float:
-            """The higher, the better."""
+            """Higher is better."""
             ...
 
 
 Result = TypeVar("Result", bound="Scored")
-"""What a validation yields."""
+"""Type of a validation result."""
 
 
 @dataclass(slots=True)
-class Progressed(Generic[Result]):
-    """How far a run has come.
+class TrainingState(Generic[Result]):
+    """State of a training run, except for its objective and optimizer.
 
     Attributes:
-        steps: Steps taken.
-        elapsed_s: Time of these steps, validations included.
+        steps: Number of steps.
+        elapsed_s: Duration, including validations.
         recent: Losses since the last validation.
         losses: Mean loss before each validation.
-        validations: The held-out results.
-        best: The objective's weights at the best of them, or at the last where none is chosen.
+        validations: Results on held-out queries.
+        best: Weights of the best validation, or without `patience` of the last one.
     """
 
     steps: int = 0
@@ -51,12 +51,12 @@ class Progressed(Generic[Result]):
 
 
 class Checkpoint(Generic[Result]):
-    """One file that holds the state of one run.
+    """File with the state of a run.
 
     Args:
-        path: Written to a neighbour first and then renamed: whole at any moment.
-        settings: Of the run; another run's file is refused.
-        result_type: Of its validations.
+        path: The file; writes are atomic.
+        settings: Settings of the run; a file with other settings is refused.
+        result_type: Type of its validation results.
     """
 
     def __init__(self, path: Path, settings: DataclassInstance, result_type: type[Result]) -> None:
@@ -66,20 +66,20 @@ class Checkpoint(Generic[Result]):
 
     def save(
         self,
-        progressed: Progressed[Result],
+        run: TrainingState[Result],
         objective: torch.nn.Module,
         optimizer: torch.optim.Optimizer,
         generators: list[np.random.Generator],
     ) -> None:
-        """Write everything that the next step depends on."""
+        """Write all state that the next step depends on."""
         state = {
             "settings": self._settings,
-            "steps": progressed.steps,
-            "elapsed_s": progressed.elapsed_s,
-            "recent": progressed.recent,
-            "losses": progressed.losses,
-            "validations": [asdict(result) for result in progressed.validations],
-            "best": progressed.best,
+            "steps": run.steps,
+            "elapsed_s": run.elapsed_s,
+            "recent": run.recent,
+            "losses": run.losses,
+            "validations": [asdict(result) for result in run.validations],
+            "best": run.best,
             "objective": objective.state_dict(),
             "optimizer": optimizer.state_dict(),
             "generators": [generator.bit_generator.state for generator in generators],
@@ -90,40 +90,40 @@ class Checkpoint(Generic[Result]):
 
     def load(
         self, objective: torch.nn.Module, optimizer: torch.optim.Optimizer, generators: list[np.random.Generator]
-    ) -> Progressed[Result]:
-        """Take up the state where there is one; else start from nothing.
+    ) -> TrainingState[Result]:
+        """Restore the state if the file exists, else return a new state.
 
         Raises:
-            EncoderError: The file is of a run with other settings, or cannot be read.
+            EncoderError: The file belongs to a run with other settings, or cannot be read.
         """
         if not self.path.is_file():
-            return Progressed()
+            return TrainingState()
         try:
             state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
-            kept = state["settings"]
+            recorded = state["settings"]
         except (OSError, RuntimeError, KeyError, ValueError, EOFError, UnpicklingError) as error:
             raise EncoderError(f"{self.path} cannot be read ({error}); delete it to start over.") from error
-        other = [name for name, value in self._settings.items() if kept.get(name) != value]
+        other = [name for name, value in self._settings.items() if recorded.get(name) != value]
         if other:
             raise EncoderError(
-                f"{self.path} is of a run with another {' and '.join(other)}; give the same options to go on, or "
-                "delete the file to train from the start."
+                f"{self.path} belongs to a run with another {' and '.join(other)}; use the same options to resume, or "
+                "delete the file to start over."
             )
         try:
             objective.load_state_dict(state["objective"])
             optimizer.load_state_dict(state["optimizer"])
         except (RuntimeError, ValueError, KeyError) as error:
             raise EncoderError(
-                f"{self.path} is of a run on another model or other data, or by another version; delete it to train "
-                "from the start."
+                f"{self.path} belongs to a run on another model or other data, or of another version; delete it to "
+                "start over."
             ) from error
-        for generator, kept_state in zip(generators, state["generators"], strict=True):
-            generator.bit_generator.state = kept_state
+        for generator, recorded_state in zip(generators, state["generators"], strict=True):
+            generator.bit_generator.state = recorded_state
         of_cpu, *of_gpus = state["torch_generators"]
         torch.set_rng_state(of_cpu)
         if len(of_gpus) == torch.cuda.device_count():
             torch.cuda.set_rng_state_all(of_gpus)
-        return Progressed(
+        return TrainingState(
             steps=state["steps"],
             elapsed_s=state["elapsed_s"],
             recent=state["recent"],
@@ -133,5 +133,5 @@ class Checkpoint(Generic[Result]):
         )
 
     def clear(self) -> None:
-        """Delete the file: the run is over."""
+        """Delete the file after the run is complete."""
         self.path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Embeddings to learn from, and batches of them."""
+"""Embeddings for training, and batches of them."""
 
 from __future__ import annotations
 
@@ -15,17 +15,16 @@ from connector.vectors.statistics import CorpusStatistics
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """Embeddings of documents and, where there are any, of queries.
+    """Embeddings of documents and queries.
 
     Attributes:
         documents: float32 (n, dim), grouped by corpus.
         queries: float32 (m, dim); m may be 0.
-        positives: int64 (m,), the document (row) that each query asks for.
-        corpus_starts: int64 (c,), the first row of each corpus, ascending from 0. Neighbours and batches stay
-            within a corpus.
-        document_tokens: float32 (n, vocabulary), how often each document has each token; None without lexical
-            features.
-        query_tokens: float32 (m, vocabulary), the same of the queries.
+        positives: int64 (m,), row of the relevant document of each query.
+        corpus_starts: int64 (c,), first row of each corpus, ascending from 0. Neighbours and batches do not cross
+            corpora.
+        document_tokens: float32 (n, vocabulary), token counts of each document; None without lexical features.
+        query_tokens: float32 (m, vocabulary), token counts of each query.
     """
 
     documents: NDArray[np.float32]
@@ -60,7 +59,7 @@ class TrainingData:
         return [slice(start, stop) for start, stop in zip(self.corpus_starts.tolist(), stops, strict=True)]
 
     def without_queries(self, rows: NDArray[np.int64]) -> TrainingData:
-        """Return the same data less some of its queries."""
+        """Return the data without some of its queries."""
         keep = np.ones(len(self.queries), dtype=bool)
         keep[rows] = False
         return replace(
@@ -71,10 +70,10 @@ class TrainingData:
         )
 
     def statistics(self, special_ids: Sequence[int] = ()) -> list[CorpusStatistics]:
-        """The statistics of each corpus.
+        """Measure the statistics of each corpus.
 
         Args:
-            special_ids: Tokens that the tokenizer adds by itself.
+            special_ids: Special tokens of the tokenizer, which are not counted.
         """
         return [
             CorpusStatistics.measure(
@@ -87,16 +86,16 @@ class TrainingData:
 
 
 def concatenate(parts: Sequence[TrainingData]) -> TrainingData:
-    """Join the data of several corpora.
+    """Concatenate the data of several corpora.
 
     Raises:
-        ValueError: There are no parts, or only some of them have tokens.
+        ValueError: There are no parts, or only some have tokens.
     """
     if not parts:
-        raise ValueError("there is nothing to train on: give at least one corpus.")
+        raise ValueError("training needs at least one corpus.")
     with_tokens = [part.document_tokens is not None for part in parts]
     if any(with_tokens) and not all(with_tokens):
-        raise ValueError("either all parts have tokens, or none has.")
+        raise ValueError("either all parts or none must have tokens.")
     shifts = np.cumsum([0, *(len(part.documents) for part in parts[:-1])])
     return TrainingData(
         documents=np.concatenate([part.documents for part in parts]),
@@ -111,14 +110,14 @@ def concatenate(parts: Sequence[TrainingData]) -> TrainingData:
 
 
 class Batch(NamedTuple):
-    """Rows of one step, all of one corpus; query i asks for document i.
+    """One batch of a single corpus; document i is relevant to query i.
 
     Attributes:
         documents: float32 (batch_size, dim).
         queries: float32 (batch_size, dim).
-        corpus: The corpus that they are drawn from.
-        document_rows: int64 (batch_size,), where the documents stand in the data.
-        query_rows: int64 (batch_size,), where the queries stand; -1 for one that was made up.
+        corpus: Number of the corpus.
+        document_rows: int64 (batch_size,), rows of the documents in the data.
+        query_rows: int64 (batch_size,), rows of the queries; -1 for synthetic ones.
     """
 
     documents: NDArray[np.float32]
@@ -129,24 +128,24 @@ class Batch(NamedTuple):
 
 
 def root_shares(sizes: Sequence[int]) -> NDArray[np.float64]:
-    """How often each corpus is drawn from: large ones count more, but the small ones are not forgotten."""
+    """Sampling probability of each corpus, proportional to the square root of its size."""
     roots = np.sqrt(np.asarray(sizes, dtype=np.float64))
     shares: NDArray[np.float64] = roots / roots.sum()
     return shares
 
 
 class NeighbourBatches:
-    """Draws batches in which every document has near neighbours, since only their order is hard to keep.
+    """Draws batches in which every document has near neighbours, because only their ranking is difficult to preserve.
 
-    A document's query is one of its own, or, where it has none, a made-up one: the document moved up to half-way
+    Each document comes with one of its queries, or with a synthetic one: the document's embedding moved up to halfway
     to one of its neighbours, plus noise of norm 0.5.
 
     Args:
-        data: What to draw from.
+        data: The training data.
         neighbours: int32 (n, c), rows of each document's nearest neighbours in the same corpus.
         batch_size: Documents per batch.
-        neighbours_per_seed: Documents per seed, itself included.
-        seed: Of the draws.
+        neighbours_per_seed: Documents of a neighbourhood, including its seed.
+        seed: Seed of the random generator.
     """
 
     def __init__(
@@ -191,7 +190,7 @@ class NeighbourBatches:
         return queries, query_rows
 
     def make_queries(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Make up a query for each document: float32 (len(rows), dim), normalized."""
+        """Return a synthetic query for each document: float32 (len(rows), dim), normalized."""
         documents = self._data.documents[rows]
         column = self.random.integers(0, self._neighbours.shape[1], size=len(rows))
         neighbours = self._data.documents[self._neighbours[rows, column]]

@@ -1,4 +1,4 @@
-"""Corpora of texts with the embeddings of a dense teacher, for models that read texts themselves."""
+"""Corpora with the embeddings of a dense teacher, for training models that encode texts themselves."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from connector.training.sources import TextSource
 
 
 @dataclass(frozen=True, slots=True)
-class TaughtCorpus:
-    """A corpus with the embeddings of a teacher.
+class DistillationCorpus:
+    """A corpus with the embeddings of its teacher.
 
     Attributes:
-        source: Texts.
+        source: The texts.
         teacher: Their embeddings, in the same order.
     """
 
@@ -28,11 +28,11 @@ class TaughtCorpus:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many documents and queries there are."""
+        """Number of documents and queries."""
         return {"documents": len(self.source.documents), "queries": len(self.source.queries)}
 
-    def take(self, queries: NDArray[np.int64], documents: NDArray[np.int64] | None = None) -> TaughtCorpus:
-        """Some of the queries, in some of the documents (rows, ascending, those asked for among them) or in all."""
+    def take(self, queries: NDArray[np.int64], documents: NDArray[np.int64] | None = None) -> DistillationCorpus:
+        """Select queries and documents by row; `documents` is ascending and includes all positives, None keeps all."""
         kept = np.arange(len(self.source.documents)) if documents is None else documents
         positives = np.searchsorted(kept, self.teacher.positives[queries])
         source = replace(
@@ -45,38 +45,38 @@ class TaughtCorpus:
         teacher = replace(
             self.teacher, documents=embeddings, queries=self.teacher.queries[queries], positives=positives
         )
-        return TaughtCorpus(source, teacher)
+        return DistillationCorpus(source, teacher)
 
 
-def teach(
+def embed_corpora(
     sources: Sequence[TextSource], embedder: EmbeddingCache, *, report: Callable[[str, float], None]
-) -> list[TaughtCorpus]:
-    """Let the teacher embed corpora.
+) -> list[DistillationCorpus]:
+    """Embed corpora with the teacher.
 
     Args:
-        sources: With queries.
+        sources: Corpora with queries.
         embedder: The teacher.
-        report: Called with the current task and the share of it done.
+        report: Called with the current task and its completed fraction.
     """
     return [
-        TaughtCorpus(source, source.embed(embedder, partial(report, f"embedding {source.name}"), lexical=False))
+        DistillationCorpus(source, source.embed(embedder, partial(report, f"embedding {source.name}"), lexical=False))
         for source in sources
     ]
 
 
 def hold_out(
-    corpora: Sequence[TaughtCorpus], queries: int, documents: int, seed: int
-) -> tuple[list[TaughtCorpus], list[TaughtCorpus]]:
-    """Set aside queries for validation, at most a tenth of all, with a sample of documents to search them in.
+    corpora: Sequence[DistillationCorpus], queries: int, documents: int, seed: int
+) -> tuple[list[DistillationCorpus], list[DistillationCorpus]]:
+    """Hold out queries for validation, at most a tenth, with a sample of the documents.
 
     Args:
-        corpora: Each gives queries and documents by its share of all queries.
-        queries: To set aside.
-        documents: To search them in, those that they ask for among them.
-        seed: Of the samples.
+        corpora: The corpora; each contributes in proportion to its queries.
+        queries: Number of queries to hold out.
+        documents: Number of documents for searching them, including their positives.
+        seed: Seed of the samples.
 
     Returns:
-        What is left to train on, all documents included, and what is held out.
+        The training corpora, with all documents, and the held-out ones.
     """
     random = np.random.default_rng(seed)
     total = max(1, sum(len(corpus.source.queries) for corpus in corpora))

@@ -1,4 +1,4 @@
-"""Texts to dense embeddings, kept on disk so that the next training run begins at once."""
+"""Embed texts, with a cache on disk for later training runs."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _log = getLogger("ksparse.training")
 
 
 class EmbeddingCache:
-    """Embeds texts with one dense model and remembers the result under the hash of model and texts.
+    """Embeds texts with a dense model and caches the result by a hash of model and texts.
 
     Args:
-        model: The dense model; KSPARSE_BACKEND says what runs it.
-        model_name: Stands for the model in the hash.
-        folder: Where to keep the embeddings, None to keep none.
+        model: The dense model; KSPARSE_BACKEND selects its backend.
+        model_name: Identifies the model in the hash.
+        folder: Folder of the cache; None disables it.
     """
 
     def __init__(self, model: SentenceTransformer, model_name: str, folder: Path | None) -> None:
@@ -42,38 +42,38 @@ class EmbeddingCache:
         batch_size: int = 32,
         progress: Callable[[float], None] | None = None,
     ) -> NDArray[np.float32]:
-        """Embed n texts: float32 (n, dim), in the order of the texts.
+        """Embed n texts; return float32 (n, dim).
 
         Args:
-            texts: Each is cut after the model's `max_seq_length`.
+            texts: Texts, truncated to the model's `max_seq_length`.
             batch_size: Texts per forward pass.
-            progress: Called with the share done.
+            progress: Called with the completed fraction.
         """
         dim = int(self._model.get_embedding_dimension() or 0)
         if not texts:
             return np.empty((0, dim), dtype=np.float32)
         path = self.path_for(texts)
         if path is not None and path.is_file():
-            _log.info("Embeddings of %d texts are read from %s.", len(texts), path)
+            _log.info("Embeddings of %d texts were read from %s.", len(texts), path)
             return np.asarray(np.load(path), dtype=np.float32)
         embeddings = embed_texts(self._model, self._dense, texts, None, batch_size, dim=dim, progress=progress)
         if path is not None:
             with written_whole(path) as file:
                 np.save(file, embeddings)
-            _log.info("Embeddings of %d texts are kept in %s.", len(texts), path)
+            _log.info("Embeddings of %d texts were saved in %s.", len(texts), path)
         return embeddings
 
     def count_tokens(self, texts: Sequence[str]) -> csr_matrix:
-        """Count the tokens of n texts as the model reads them: (n, vocabulary size)."""
+        """Count the tokens of n texts after truncation: (n, vocabulary size)."""
         return count_texts(self._model.tokenizer, texts, self._model.max_seq_length)
 
     @property
     def special_ids(self) -> list[int]:
-        """Tokens that the tokenizer adds by itself."""
+        """Special tokens of the tokenizer."""
         return list(self._model.tokenizer.all_special_ids)
 
     def path_for(self, texts: Sequence[str]) -> Path | None:
-        """The file that keeps the embeddings of these texts, whether it exists or not."""
+        """Path of the cache file for these texts, which need not exist; None without a cache."""
         if self._folder is None:
             return None
         digest = hashlib.sha256(f"{self._model_name}\n{self._model.max_seq_length}\n".encode())

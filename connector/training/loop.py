@@ -1,4 +1,4 @@
-"""The loop of every training run: steps, a learning rate that falls, validations, checkpoints."""
+"""The training loop: steps, learning rate schedule, validations, checkpoints."""
 
 from __future__ import annotations
 
@@ -13,83 +13,88 @@ from torch import Tensor, nn
 
 from connector.encoders.thresholds import Thresholding
 from connector.errors import EncoderError
-from connector.training.checkpoint import Checkpoint, Progressed, Result
+from connector.training.checkpoint import Checkpoint, Result, TrainingState
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Progress = Callable[[str, float], None]
-"""Called with what is being done and the share of it that is done, 0 to 1."""
+"""Called with the current task and its completed fraction, 0 to 1."""
 
 _WARM_UP = 0.01
 SAVE_EVERY_S = 60.0
 
 
 class Objective(torch.nn.Module):
-    """Owns what is trained, and draws its own batches."""
+    """A model in training with its batches and loss."""
 
     @property
     def generators(self) -> list[np.random.Generator]:
-        """What batches are drawn by: part of where a run stands."""
+        """Random generators of the batches, whose state is part of a checkpoint."""
         raise NotImplementedError
 
 
 class Plan(Protocol):
-    """How long a run takes, and how often it looks up."""
+    """Length of a run and frequency of validations."""
 
     @property
     def steps(self) -> int:
-        """Updates of the weights, at most."""
+        """Maximum number of steps."""
         ...
 
     @property
     def max_seconds(self) -> float | None:
-        """Time for them, at most."""
+        """Maximum duration."""
         ...
 
     @property
     def validations(self) -> int:
-        """Validations, evenly spread."""
+        """Number of validations, evenly spaced."""
         ...
 
     @property
     def patience(self) -> int | None:
-        """Validations without a gain after which the run stops; None goes on to the end and keeps the last weights."""
+        """Validations without improvement before the run stops; None runs to the end and keeps the last weights."""
         ...
 
 
-def take_up(
+def resume(
     path: Path | None,
     settings: DataclassInstance,
     result_type: type[Result],
     objective: Objective,
     optimizer: torch.optim.Optimizer,
-) -> tuple[Checkpoint[Result] | None, Progressed[Result]]:
-    """Return the checkpoint of a run, None where it keeps none, and where it stands: at its beginning, or as kept.
+) -> tuple[Checkpoint[Result] | None, TrainingState[Result]]:
+    """Open the checkpoint of a run and restore its state.
 
     Args:
-        path: The checkpoint's file, which need not be there.
-        settings: Of the run.
-        result_type: Of its validations.
-        objective: Takes up its weights.
-        optimizer: Takes up its state.
+        path: File of the checkpoint, which need not exist; None disables checkpoints.
+        settings: Settings of the run.
+        result_type: Type of its validation results.
+        objective: Its weights are restored.
+        optimizer: Its state is restored.
+
+    Returns:
+        The checkpoint, None if disabled, and the state of the run: restored, or new.
 
     Raises:
-        EncoderError: The file is of a run with other settings, or cannot be read.
+        EncoderError: The file belongs to a run with other settings, or cannot be read.
     """
     if path is None:
-        return None, Progressed()
-    kept = Checkpoint(path, settings, result_type)
-    return kept, kept.load(objective, optimizer, objective.generators)
+        return None, TrainingState()
+    store = Checkpoint(path, settings, result_type)
+    return store, store.load(objective, optimizer, objective.generators)
 
 
 def parameter_groups(model: nn.Module, *, learning_rate: float, threshold_learning_rate: float) -> list[dict[str, Any]]:
-    """What an optimizer takes, thresholds apart from all else: Adam moves a parameter by about its rate each step.
+    """Group parameters for an optimizer, with a separate learning rate for thresholds.
+
+    Adam changes a parameter by about its learning rate per step, and thresholds have to move further than weights.
 
     Args:
-        model: Its frozen parameters are left out.
-        learning_rate: Of everything but thresholds.
-        threshold_learning_rate: Of all parameters of its `Thresholding` modules.
+        model: The model; its frozen parameters are excluded.
+        learning_rate: Learning rate of all parameters except thresholds.
+        threshold_learning_rate: Learning rate of the parameters of `Thresholding` modules.
     """
     own = [parameter for each in model.modules() if isinstance(each, Thresholding) for parameter in each.parameters()]
     others = [
@@ -105,29 +110,30 @@ def train_loop(
     objective: Objective,
     optimizer: torch.optim.Optimizer,
     plan: Plan,
-    run: Progressed[Result],
+    run: TrainingState[Result],
     *,
-    kept: Checkpoint[Result] | None,
+    checkpoint: Checkpoint[Result] | None,
     loss_at: Callable[[float], Tensor],
     validate: Callable[[int], Result],
     report: Progress,
     save_every_s: float = SAVE_EVERY_S,
 ) -> None:
-    """Take steps until the run is over; `run` holds where it stands.
+    """Train until the run is complete, and update `run`.
 
     Args:
-        objective: Owns what is trained.
-        optimizer: Of its parameters. Learning rates rise over the first hundredth of the run, then fall linearly to 0.
-        plan: How long, and how often to validate.
-        run: Where it stands; `best` is the state of the validation with the highest score, or of the last one.
-        kept: The state is saved there, None keeps nothing.
-        loss_at: Draws a batch and returns its loss, when that share of the run is over.
-        validate: Measures the objective after so many steps.
-        report: Called with the current state.
-        save_every_s: Seconds between two times that the state is saved.
+        objective: The objective to train.
+        optimizer: Optimizer of its parameters. Learning rates rise over the first hundredth of the run, then fall
+            linearly to 0.
+        plan: Length and validations of the run.
+        run: State of the run; `best` becomes the weights of the validation with the highest score, or of the last one.
+        checkpoint: Stores the state; None disables it.
+        loss_at: Draws a batch and returns its loss, given the completed fraction of the run.
+        validate: Validates the objective after this number of steps.
+        report: Called with the task and its completed fraction.
+        save_every_s: Seconds between two checkpoints.
 
     Raises:
-        EncoderError: The loss is no longer finite.
+        EncoderError: The loss is not finite.
     """
     rates = [group.setdefault("initial_lr", group["lr"]) for group in optimizer.param_groups]
     started = saved = time.monotonic() - run.elapsed_s
@@ -150,29 +156,29 @@ def train_loop(
             run.losses.append(float(np.mean(run.recent)))
             run.recent.clear()
             run.validations.append(validate(run.steps))
-            if chosen_of(run.validations, plan) is run.validations[-1]:
-                run.best = copy_state(objective)
+            if best_validation(run.validations, plan) is run.validations[-1]:
+                run.best = snapshot(objective)
             run.elapsed_s = time.monotonic() - started
-        if kept is not None and time.monotonic() - saved > save_every_s:
-            kept.save(run, objective, optimizer, objective.generators)
+        if checkpoint is not None and time.monotonic() - saved > save_every_s:
+            checkpoint.save(run, objective, optimizer, objective.generators)
             saved = time.monotonic()
 
 
-def chosen_of(validations: Sequence[Result], plan: Plan) -> Result:
-    """The validation whose weights a run keeps: the best, the later one of equals, or the last where none is chosen."""
+def best_validation(validations: Sequence[Result], plan: Plan) -> Result:
+    """The validation whose weights are kept: the best one (the last of ties), or without `patience` the last one."""
     return validations[-1] if plan.patience is None else max(reversed(validations), key=lambda result: result.score)
 
 
-def copy_state(module: torch.nn.Module) -> dict[str, Tensor]:
-    """The module's tensors as they are now."""
+def snapshot(module: torch.nn.Module) -> dict[str, Tensor]:
+    """Copy the tensors of a module."""
     return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
 
 
-def _done(run: Progressed[Result], plan: Plan) -> float:
-    """The share of the run that is over, by steps or by time."""
+def _done(run: TrainingState[Result], plan: Plan) -> float:
+    """Completed fraction of the run, by steps or by time."""
     return min(1.0, max(run.steps / plan.steps, run.elapsed_s / (plan.max_seconds or float("inf"))))
 
 
-def _stalled(run: Progressed[Result], plan: Plan) -> bool:
+def _stalled(run: TrainingState[Result], plan: Plan) -> bool:
     scores = [result.score for result in run.validations]
     return bool(scores) and plan.patience is not None and len(scores) - 1 - int(np.argmax(scores)) >= plan.patience

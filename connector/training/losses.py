@@ -1,4 +1,4 @@
-"""The terms of both recipes, as functions of tensors."""
+"""Loss terms of all recipes, as functions of tensors."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from torch import Tensor
 
 
 def distance_loss(dense: Tensor, sparse: Tensor) -> Tensor:
-    """Keep relative distances: eq. 2 of the K-sparse paper.
+    """Distance loss: eq. 2 of the K-sparse paper.
 
     (1/N) || diag(X X^T)^-1 X X^T - diag(Z Z^T)^-1 Z Z^T ||_F
 
     Args:
         dense: X (N, dim).
-        sparse: Z (N, num_latents). A row of zeros counts as unrelated to all others.
+        sparse: Z (N, num_latents). A row of zeros has similarity 0 to all others.
     """
     difference: Tensor = torch.linalg.norm(_relative_similarity(dense) - _relative_similarity(sparse))
     return difference / len(dense)
@@ -36,10 +36,10 @@ def ranking_loss(
     """KL divergence of the ranking by sparse scores from the ranking by dense scores, mean over rows.
 
     Args:
-        dense_scores: (n, m), row i holds the scores of m documents for query i.
-        sparse_scores: (n, m), already on the scale of the dense ones.
-        temperature: Divides both before the softmax. Small values look at near neighbours only.
-        mask_diagonal: Leave out each row's own column (documents compared with themselves).
+        dense_scores: (n, m), scores of m documents for query i in row i.
+        sparse_scores: (n, m), on the scale of the dense ones.
+        temperature: Divisor of both before the softmax. Small values weight only near neighbours.
+        mask_diagonal: Exclude the diagonal, for documents compared with themselves.
     """
     target, predicted = dense_scores / temperature, sparse_scores / temperature
     if mask_diagonal:
@@ -48,21 +48,23 @@ def ranking_loss(
     return F.kl_div(predicted.log_softmax(dim=1), target.log_softmax(dim=1), reduction="batchmean", log_target=True)
 
 
-def balance_loss(document_usage: Tensor, query_usage: Tensor, num_latents: int) -> Tensor:
-    """FLOPS between documents and queries (after Paria et al., arXiv:2004.05665): what a query costs on the index.
+def cross_flops_loss(document_usage: Tensor, query_usage: Tensor, num_latents: int) -> Tensor:
+    """FLOPS regularization between documents and queries (after Paria et al., arXiv:2004.05665).
+
+    It is proportional to the expected number of postings that a query reads.
 
     Args:
-        document_usage: (m,), the share of the documents' weight that each feature carries; sums to 1. Features that
-            do not occur may be left out.
-        query_usage: (m,), the same of the queries.
+        document_usage: (m,), fraction of the documents' total weight per feature; sums to 1. Features that do not occur
+            may be omitted.
+        query_usage: (m,), the same for queries.
         num_latents: Width of the latent space.
 
     Returns:
-        num_latents x sum of products: 1 where usage is even, num_latents where one latent carries all.
+        num_latents times the dot product: 1 for even usage, num_latents if one latent has all the weight.
     """
     return num_latents * (document_usage * query_usage).sum()
 
 
 def flops_loss(vectors: Tensor) -> Tensor:
-    """Sum over the columns of (n, width) of their squared mean magnitude (Paria et al., arXiv:2004.05665, eq. 3)."""
+    """Sum of squared mean magnitudes of vectors (n, width): FLOPS (Paria et al., arXiv:2004.05665, eq. 3)."""
     return vectors.abs().mean(dim=0).square().sum()

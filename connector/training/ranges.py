@@ -1,4 +1,4 @@
-"""The ranges that settings of all kinds of runs share."""
+"""Range checks of settings."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ def check_ranges(
     above_zero: Iterable[str] = (),
     at_least_zero: Iterable[str] = (),
 ) -> None:
-    """Check settings by their names; `max_seconds`, where it is given, must be above 0 for all of them.
+    """Check the ranges of settings; `max_seconds`, if set, must be above 0.
 
     Args:
-        settings: Of a run.
-        at_least_one: Names of numbers, or of None where a setting may be without.
-        above_zero: Names of numbers.
-        at_least_zero: Names of numbers.
+        settings: The settings.
+        at_least_one: Names of settings that must be at least 1, or None.
+        above_zero: Names of settings that must be above 0.
+        at_least_zero: Names of settings that must be at least 0.
 
     Raises:
-        ValueError: One is out of range.
+        ValueError: A setting is out of range.
     """
     for name in at_least_one:
         value = getattr(settings, name)

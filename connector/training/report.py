@@ -1,4 +1,4 @@
-"""What every run leaves beside its weights: `training.json`, and rows of its card."""
+"""`training.json` and the card of a trained model."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Counts = Mapping[str, Mapping[str, int]]
-"""From corpus name to its counts (documents, queries)."""
+"""Numbers of documents and queries by corpus name."""
 
 
 class Trained(Protocol):
-    """What a run of any kind yields beside its model."""
+    """The history of a training run."""
 
     @property
     def losses(self) -> Sequence[float]:
@@ -26,17 +26,17 @@ class Trained(Protocol):
 
     @property
     def validations(self) -> Sequence[DataclassInstance]:
-        """The held-out results."""
+        """Results on held-out queries."""
         ...
 
     @property
     def steps(self) -> int:
-        """Steps taken."""
+        """Number of steps."""
         ...
 
     @property
     def elapsed_s(self) -> float:
-        """Time of the whole run."""
+        """Duration of the run."""
         ...
 
 
@@ -50,11 +50,11 @@ def write_report(
     """Write `training.json`.
 
     Args:
-        folder: That is there.
-        trained: The run's history.
-        settings: What it was trained with.
-        data: What it was trained on.
-        **own: What this kind of run has to say besides.
+        folder: An existing folder.
+        trained: The history of the run.
+        settings: Its settings.
+        data: Its corpora.
+        **own: Further values of this kind of model.
     """
     report = {
         "settings": asdict(settings),
@@ -70,10 +70,10 @@ def write_report(
 
 
 def library_versions() -> dict[str, str]:
-    """The versions of the libraries that decide what is computed."""
+    """Versions of the libraries that affect the result."""
     return {name: version(name) for name in ("torch", "sentence-transformers", "numpy")}
 
 
 def corpus_rows(data: Counts) -> str:
-    """The rows of a card's table of corpora."""
+    """Rows of the table of corpora in a card."""
     return "\n".join(f"| {name} | {counts['documents']:,} | {counts['queries']:,} |" for name, counts in data.items())

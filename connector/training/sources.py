@@ -1,4 +1,4 @@
-"""What a training run learns from: corpora of text, or embeddings that exist already."""
+"""Training corpora: texts, or precomputed embeddings."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from connector.types import Document
 
 _log = logging.getLogger("ksparse.training")
 
-MOST_MADE_UP_QUERIES = 20_000
-"""Enough to learn from; they have to be embedded, too."""
+MAX_SYNTHETIC_QUERIES = 20_000
+"""Sufficient for training; embedding more would take long."""
 
-_LONGEST_MADE_UP = 32
+_MAX_QUERY_WORDS = 32
 _SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|\n+")
 
 
 @dataclass(frozen=True, slots=True)
 class TextSource:
-    """The texts of one corpus.
+    """The texts of a corpus.
 
     Attributes:
-        name: For the card.
+        name: Name of the corpus, for the card.
         documents: Title and text of each document.
         queries: Training queries; may be empty.
-        positives: The document (position in `documents`) that each query asks for.
-        skipped: Records that were no documents.
+        positives: Position in `documents` of the relevant document of each query.
+        skipped: Number of invalid records.
     """
 
     name: str
@@ -49,7 +49,7 @@ class TextSource:
     def embed(
         self, cache: EmbeddingCache, progress: Callable[[float], None] | None = None, *, lexical: bool = True
     ) -> TrainingData:
-        """Embed documents and queries, and count their tokens if `lexical`."""
+        """Embed documents and queries; with `lexical`, also count their tokens."""
         return TrainingData(
             documents=cache.embed(self.documents, progress=progress),
             queries=cache.embed(self.queries, progress=progress),
@@ -59,12 +59,12 @@ class TextSource:
             query_tokens=cache.count_tokens(self.queries) if lexical else None,
         )
 
-    def with_queries(self, most: int = MOST_MADE_UP_QUERIES, *, seed: int = 0) -> TextSource:
-        """Make up queries where there are none: a sentence of a document asks for it.
+    def with_queries(self, most: int = MAX_SYNTHETIC_QUERIES, *, seed: int = 0) -> TextSource:
+        """Add synthetic queries if there are none: sentences of documents, which are their positives.
 
         Args:
-            most: Documents at most that get one.
-            seed: Of the documents and sentences picked.
+            most: Maximum number of queries, each of another document.
+            seed: Seed of the selected documents and sentences.
         """
         if self.queries:
             return self
@@ -78,10 +78,10 @@ def read_texts(path: Path, *, splits: Sequence[str] = ("train",), layout: Layout
     """Read the documents of a corpus and, from a BEIR folder, the queries of its training splits.
 
     Args:
-        path: Anything that `read_corpus` takes.
-        splits: Names of qrels to learn from; one that the folder lacks is left out. A query counts once for each
-            document that is relevant to it.
-        layout: As for `read_corpus`.
+        path: As in `read_corpus`.
+        splits: Names of the qrels to train on; missing ones are ignored. A query is used once for each of its relevant
+            documents.
+        layout: As in `read_corpus`.
 
     Raises:
         CorpusError: The corpus cannot be read, or has fewer than two documents.
@@ -89,7 +89,7 @@ def read_texts(path: Path, *, splits: Sequence[str] = ("train",), layout: Layout
     documents: dict[str, str] = {}
     skipped = 0
     reason = ""
-    # A text without an id is as good to learn from.
+    # Training does not need ids.
     for record in read_corpus(path, generate_ids=True, layout=layout):
         if isinstance(record, Document):
             documents[record.doc_id] = record.content
@@ -98,10 +98,10 @@ def read_texts(path: Path, *, splits: Sequence[str] = ("train",), layout: Layout
             reason = reason or f" {record.location}: {record.reason}."
     if len(documents) < 2:
         raise CorpusError(
-            f"{path} has {len(documents)} documents; training needs two at least, better thousands.{reason}"
+            f"{path} has {len(documents)} documents; training needs at least two, better thousands.{reason}"
         )
     if skipped:
-        _log.warning("%s: %d records are no documents and are left out, first%s", path, skipped, reason)
+        _log.warning("%s: %d records are invalid and are skipped, the first%s", path, skipped, reason)
     position = {doc_id: row for row, doc_id in enumerate(documents)}
     queries: list[str] = []
     positives: list[int] = []
@@ -120,16 +120,16 @@ def read_texts(path: Path, *, splits: Sequence[str] = ("train",), layout: Layout
 def read_sources(
     paths: Sequence[Path], *, splits: Sequence[str] = (), seed: int = 0, layout: Layout | None = None
 ) -> list[TextSource]:
-    """Read corpora to train on; one without training queries gets sentences of its documents for some.
+    """Read training corpora; those without training queries get synthetic ones.
 
     Args:
-        paths: Anything that `read_texts` takes.
-        splits: Qrels to learn from, one of which a corpus must have; if none are named, `train` where it is.
-        seed: Of the sentences.
-        layout: As for `read_corpus`.
+        paths: As in `read_texts`.
+        splits: Names of the qrels to train on, of which at least one must exist; empty for `train` if it exists.
+        seed: Seed of the synthetic queries.
+        layout: As in `read_corpus`.
 
     Raises:
-        CorpusError: A corpus cannot be read or has fewer than two documents, or there is none of the splits.
+        CorpusError: A corpus cannot be read or has fewer than two documents, or none of the splits exists.
     """
     known = {file.name.split(".")[0] for path in paths for file in path.glob("qrels/*.tsv*")}
     if splits and not known.intersection(splits):
@@ -139,34 +139,34 @@ def read_sources(
 
 
 def check_queries(sources: Sequence[TextSource], fewest: int) -> None:
-    """Refuse corpora with too few queries to train on.
+    """Check that corpora have enough queries for training.
 
     Raises:
-        EncoderError: They have fewer than `fewest`.
+        EncoderError: They have fewer than `fewest` queries.
     """
     queries = sum(len(source.queries) for source in sources)
     if queries < fewest:
         raise EncoderError(
-            f"{queries} training queries are too few; {fewest} are needed, better thousands. Give judged queries, or "
-            "documents whose sentences can stand for queries."
+            f"{queries} training queries are too few; at least {fewest} are needed, better thousands. Add judged "
+            "queries, or documents whose sentences can serve as queries."
         )
 
 
 def load_embeddings(path: Path) -> TrainingData:
-    """Load embeddings of one corpus: `.npy` with documents, or `.npz` with documents, queries and positives.
+    """Load the embeddings of a corpus: `.npy` with documents, or `.npz` with documents, queries and positives.
 
     Raises:
-        CorpusError: The file is of another kind, or its arrays do not fit each other.
+        CorpusError: The file has another format, or its arrays are inconsistent.
     """
     try:
         loaded = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:
         raise CorpusError(
-            f"{path} cannot be read as NumPy arrays ({error}); save it by np.save or np.savez."
+            f"{path} cannot be read as NumPy arrays ({error}); save it with np.save or np.savez."
         ) from error
     arrays: dict[str, NDArray[np.generic]] = {"documents": loaded} if path.suffix == ".npy" else dict(loaded)
     if "documents" not in arrays or arrays["documents"].ndim != 2:
-        raise CorpusError(f"{path} holds {sorted(arrays)}; it needs an array `documents` of shape (n, dim).")
+        raise CorpusError(f"{path} contains {sorted(arrays)}; it needs an array `documents` of shape (n, dim).")
     dim = arrays["documents"].shape[1]
     try:
         return TrainingData(
@@ -180,11 +180,11 @@ def load_embeddings(path: Path) -> TrainingData:
 
 
 def _sentence_of(text: str, random: np.random.Generator) -> str:
-    """A sentence of the text; half of its words, in a row, where it has no more than one."""
+    """A random sentence of the text; half of its words in sequence if it has only one."""
     sentences = [sentence for sentence in _SENTENCE_END.split(text) if len(sentence.split()) > 2]
     if len(sentences) > 1:
-        return " ".join(sentences[random.integers(len(sentences))].split()[:_LONGEST_MADE_UP])
+        return " ".join(sentences[random.integers(len(sentences))].split()[:_MAX_QUERY_WORDS])
     words = text.split()
-    length = min(_LONGEST_MADE_UP, (len(words) + 1) // 2)
+    length = min(_MAX_QUERY_WORDS, (len(words) + 1) // 2)
     start = random.integers(len(words) - length + 1)
     return " ".join(words[start : start + length])

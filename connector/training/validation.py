@@ -1,4 +1,4 @@
-"""How well a head keeps the dense ranking of queries that it was not trained on."""
+"""Validate on held-out queries how well a head preserves the dense ranking."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from connector.vectors.statistics import CorpusStatistics
 from connector.vectors.top_k import prune
 
 MAX_DOCUMENTS = 20_000
-"""Documents of a corpus that are searched at most: enough to tell heads apart, few enough to be quick."""
+"""Maximum number of documents searched per corpus: enough to distinguish heads, and still fast."""
 
 FRONTIER = ((32, 8), (32, 16), (64, 8), (64, 16), (64, 32), (64, 64), (128, 32), (128, 64))
-"""Features kept per document and per query that encoders are compared at."""
+"""Features per document and per query at which encoders are compared."""
 
 _BLOCK = 2_048
 
 
 @dataclass(frozen=True, slots=True)
 class ValidationResult:
-    """Of the held-out queries, each searched in its own corpus.
+    """Results on held-out queries, each searched in its own corpus.
 
     Attributes:
-        step: Steps taken before.
-        ndcg_share: NDCG@10 of the documents that the queries ask for, as a share of that of exact dense search.
-        overlap_at_10: Share of the dense top 10 in the sparse top 10.
-        recall_at_100: Share of the dense top 10 in the sparse first 100: what a first phase owes.
-        rescored_ndcg_share: As `ndcg_share`, once the sparse first 100 are put in the order of their dense scores.
+        step: Number of steps before the validation.
+        ndcg_share: NDCG@10 of the relevant documents relative to exact dense search.
+        overlap_at_10: Fraction of the dense top 10 among the sparse top 10.
+        recall_at_100: Fraction of the dense top 10 among the first 100 sparse hits.
+        rescored_ndcg_share: As `ndcg_share`, with the first 100 sparse hits rescored by dense scores.
         postings: Postings that a query reads, per document of the corpus.
-        highest_document_frequency: Share of the documents that the commonest latent fires in.
-        dead_latents: Share of the latents that fire in no document.
+        highest_document_frequency: Fraction of the documents in which the most frequent latent fires.
+        dead_latents: Fraction of the latents that fire in no document.
         k: Features kept per document.
         k_query: Features kept per query.
     """
@@ -57,8 +57,8 @@ class ValidationResult:
 
     @property
     def score(self) -> float:
-        """What the best step is chosen by. More than dense quality is not a merit: made-up queries share words with
-        their documents, and tokens alone would win.
+        """Criterion for the best step. Quality above dense search is ignored, because synthetic queries share words
+        with their documents and would favour tokens.
         """
         return (min(1.0, self.ndcg_share) + self.recall_at_100) / 2
 
@@ -67,9 +67,8 @@ class Validation:
     """Held-out queries with the documents that they are searched in.
 
     Args:
-        corpora: A corpus each, with its held-out queries and, in `positives`, the documents that they ask for.
-            Corpora without a query are left out.
-        statistics: Given to the head for each corpus.
+        corpora: One corpus each, with its held-out queries and their positives. Corpora without queries are ignored.
+        statistics: Statistics of each corpus, with which the head encodes it.
     """
 
     def __init__(self, corpora: Sequence[TrainingData], statistics: Sequence[CorpusStatistics]) -> None:
@@ -83,13 +82,13 @@ class Validation:
     def run(
         self, head: KSparseAutoEncoder, step: int = 0, *, k: int | None = None, k_query: int | None = None
     ) -> ValidationResult:
-        """Search all held-out queries with the head as it is.
+        """Search all held-out queries with a head.
 
         Args:
-            head: It gets the statistics of each corpus, and keeps the last ones.
-            step: Steps taken before.
-            k: Features kept per document; the head's own number if None.
-            k_query: Features kept per query; the head's own number if None.
+            head: The head, which uses the statistics of each corpus in turn and keeps those of the last.
+            step: Number of steps before the validation.
+            k: Features kept per document; None uses the head's number.
+            k_query: Features kept per query; None uses the head's number.
         """
         k, k_query = k or head.k, k_query or head.k_query
         gains: list[float] = []
@@ -105,15 +104,15 @@ class Validation:
             documents = _encode(head, corpus.documents, "document", corpus.document_tokens, k)
             queries = _encode(head, corpus.queries, "query", corpus.query_tokens, k_query)
             hits = exact_sparse_search(documents, queries, _row_names(corpus.documents), head.num_features, 100)
-            for query, asked, found, dense in zip(corpus.queries, corpus.positives, hits, dense_top_10, strict=True):
+            for query, positive, found, dense in zip(corpus.queries, corpus.positives, hits, dense_top_10, strict=True):
                 ranking = [hit.doc_id for hit in found]
-                gains.append(known_item_gain(ranking[:10], str(asked)))
-                dense_gains.append(known_item_gain(dense, str(asked)))
+                gains.append(known_item_gain(ranking[:10], str(positive)))
+                dense_gains.append(known_item_gain(dense, str(positive)))
                 overlaps.append(_recall(ranking[:10], dense))
                 recalls.append(_recall(ranking, dense))
                 candidates = np.array([int(row) for row in ranking], dtype=np.int64)
                 order = np.argsort(-(corpus.documents[candidates] @ query), kind="stable")[:10]
-                rescored_gains.append(known_item_gain([ranking[place] for place in order], str(asked)))
+                rescored_gains.append(known_item_gain([ranking[place] for place in order], str(positive)))
             frequencies = document_frequencies(documents, head.num_features)
             postings += (postings_read(queries, frequencies) / len(corpus.documents)).tolist()
             fires |= frequencies[: head.num_latents] > 0
@@ -132,7 +131,7 @@ class Validation:
         )
 
     def document_frequencies(self, head: KSparseAutoEncoder) -> NDArray[np.float32]:
-        """The share of all corpora's documents that each latent fires in: float32 (num_latents,)."""
+        """Fraction of the documents of all corpora in which each latent fires: float32 (num_latents,)."""
         counts, documents = np.zeros(head.num_latents, dtype=np.int64), 0
         for corpus, statistics in self._corpora:
             head.use_statistics(statistics)
@@ -151,10 +150,10 @@ def hold_out(
     share: float = 0.1,
     max_documents: int = MAX_DOCUMENTS,
 ) -> tuple[TrainingData, Validation]:
-    """Set aside queries for validation: `count`, but at most `share` of all.
+    """Hold out `count` queries for validation, but at most the fraction `share`.
 
-    Documents stay in the training data; a corpus of more than `max_documents` is searched in a sample of these, the
-    ones that are asked for among them.
+    All documents stay in the training data. In a corpus of more than `max_documents`, validation searches a sample that
+    includes the relevant ones.
     """
     random = np.random.default_rng(seed)
     held = random.permutation(len(data.queries))[: min(count, int(share * len(data.queries)))]
@@ -196,12 +195,12 @@ def _encode(
 
 
 def known_item_gain(ranking: Sequence[str], wanted: str) -> float:
-    """NDCG of a ranking where one document is relevant."""
+    """NDCG of a ranking with one relevant document."""
     return 1.0 / float(np.log2(ranking.index(wanted) + 2)) if wanted in ranking else 0.0
 
 
 def known_item_gains(found: Sequence[Sequence[Hit]], wanted: Sequence[int]) -> list[float]:
-    """The same of many rankings, each of which looks for one document, named by its row."""
+    """NDCG of several rankings with one relevant document each, given by its row."""
     return [known_item_gain([hit.doc_id for hit in hits], str(row)) for hits, row in zip(found, wanted, strict=True)]
 
 

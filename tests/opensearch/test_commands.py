@@ -455,7 +455,7 @@ def test_too_few_documents_cannot_be_fitted_to(command: Command, corpus: Path, m
 
     monkeypatch.setattr("connector.encoders.load.load_encoder", loaded)
     result = command("ingest", str(corpus), "--fit", "mine", "--quiet")
-    assert "3 documents are too few to train a head on; 200 are needed" in one_line(result, 1)
+    assert "3 documents are too few to train a head; at least 200 are needed" in one_line(result, 1)
 
 
 def test_calibration_is_for_new_indices_and_can_be_left_out(

@@ -1,4 +1,4 @@
-"""Write a dictionary into a folder that `--encoder` takes, with a card."""
+"""Save a dictionary with its card, as a folder for `--encoder`."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from connector.training.report import Counts, corpus_rows, library_versions
 
 
 def save_dictionary(fitted: FittedDictionary, folder: Path, settings: DictionarySettings, *, data: Counts) -> None:
-    """Write `model.safetensors` (cells of 2 bits a dimension), `config.json`, `training.json` and `README.md`.
+    """Write `model.safetensors` (cells with 2 bits per dimension), `config.json`, `training.json` and `README.md`.
 
     Args:
-        fitted: The dictionary and its test.
-        folder: Created if missing; files of these names are overwritten.
-        settings: What it was built with.
-        data: From corpus name to its counts (documents, queries).
+        fitted: The dictionary and its test result.
+        folder: Folder, created if missing; files of these names are overwritten.
+        settings: Settings of the dictionary.
+        data: Numbers of documents and queries by corpus name.
     """
     folder.mkdir(parents=True, exist_ok=True)
     fitted.head.save_config(str(folder))
@@ -37,11 +37,11 @@ def save_dictionary(fitted: FittedDictionary, folder: Path, settings: Dictionary
 
 
 def summary(fitted: FittedDictionary) -> str:
-    """One line on what was built and how well it does."""
+    """Describe size and test result in one line."""
     head, result = fitted.head, fitted.result
     built = f"{head.num_latents:,} cells ({head.num_coarse:,} x {head.num_fine:,}) in {fitted.build_s:.1f} s"
     if result is None:
-        return f"{built}; not tested, since there are no queries"
+        return f"{built}; not tested, because there are no queries"
     return (
         f"{built}; on test queries {result.recall_at_100:.1%} of the dense top 10 in the first 100, "
         f"{result.ndcg_share:.1%} of dense NDCG@10 ({result.rescored_ndcg_share:.1%} rescored), "
@@ -53,9 +53,9 @@ def _card(fitted: FittedDictionary, data: Counts) -> str:
     head = fitted.head
     return f"""# Dictionary for {head.base_model or "precomputed embeddings"}
 
-Two levels of spherical k-means on the documents' own embeddings of {head.dim} dimensions: {summary(fitted)}.
+Two levels of spherical k-means on the documents' embeddings of {head.dim} dimensions: {summary(fitted)}.
 A document keeps {head.cells} cells and {head.k - head.cells} tokens, a query {head.query_cells} cells and
-{head.k_query - head.query_cells} tokens. It fits the corpus that it was built from; on another corpus it is poor.
+{head.k_query - head.query_cells} tokens. It only suits the corpus that it was built from.
 
 | corpus | documents | test queries |
 | --- | --- | --- |

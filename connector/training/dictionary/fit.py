@@ -1,4 +1,4 @@
-"""Build a dictionary from embeddings and test it on queries, or on sentences in their place."""
+"""Build a dictionary from embeddings, and test it on queries."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from connector.vectors.statistics import CorpusStatistics
 
 @dataclass(frozen=True, slots=True)
 class FittedDictionary:
-    """A dictionary and how well it keeps the dense ranking.
+    """A dictionary and its test result.
 
     Attributes:
         head: The dictionary.
-        result: On held-out queries; None where there are no queries.
-        build_s: Seconds that building took, without embedding and tests.
+        result: Result on test queries; None without queries.
+        build_s: Seconds for building, without embedding and tests.
     """
 
     head: TwoLevelDictionary
@@ -39,15 +39,15 @@ def fit_dictionary(
     documents: int | None = None,
     progress: Progress | None = None,
 ) -> FittedDictionary:
-    """Build a dictionary of the documents in `data` and search its queries with it.
+    """Build a dictionary from documents and test it on their queries.
 
     Args:
-        data: Embeddings of the dense model; token counts for tokens as features. Queries are only tested on.
-        settings: All that decides the result.
+        data: Embeddings of the dense model, with token counts for tokens as features. Queries are only for the test.
+        settings: Settings of the dictionary.
         base_model: Name of the dense model.
-        special_ids: Tokens that the dense model's tokenizer adds by itself.
-        documents: Of the whole corpus, where `data` is a sample of it.
-        progress: Called with the current task and the share of it that is done.
+        special_ids: Special tokens of the dense model's tokenizer.
+        documents: Number of documents of the corpus, if `data` is a sample.
+        progress: Called with the current task and its completed fraction.
 
     Raises:
         ValueError: There are fewer than 1,000 documents, or too few for the number of cells.

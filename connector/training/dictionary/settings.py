@@ -1,4 +1,4 @@
-"""Everything that decides what a dictionary is, as one value that is stored beside it."""
+"""Settings of a dictionary, stored with it."""
 
 from __future__ import annotations
 
@@ -12,30 +12,29 @@ class DictionarySettings:
     """Settings of a dictionary.
 
     Raises:
-        ValueError: A setting is out of range, or a share is larger than the whole.
+        ValueError: A setting is out of range.
     """
 
     cells: int = 8
     """Cells kept per document."""
     query_cells: int = 16
-    """Cells kept per query: each is a clause, and a short posting list."""
+    """Cells kept per query, each a clause with a short posting list."""
     tokens: int = 24
-    """Tokens kept per document beside its cells; 0 for cells alone."""
+    """Tokens kept per document; 0 for cells alone."""
     query_tokens: int = 24
     """Tokens kept per query."""
     probes: int = 24
-    """Coarse cells whose fine cells are compared with a text."""
+    """Nearest coarse cells whose fine cells are compared with a text."""
     spread: float = 8.0
-    """Weight of the penalty on cells of a document whose residuals are parallel; 0 keeps the nearest cells."""
+    """Weight of the penalty on parallel residuals of a document's cells; 0 keeps the nearest cells."""
     document_lexical_scale: float = 0.14
-    """Weight of a document's tokens beside its cells. Heavier tokens improve the ranking by features alone and find
-    fewer of the dense neighbours."""
+    """Weight of document tokens. Higher weights improve the ranking by features, but find fewer dense neighbours."""
     query_lexical_scale: float = 0.12
-    """Weight of a query's tokens."""
+    """Weight of query tokens."""
     validation_queries: int = 1_000
-    """Queries that the dictionary is tested on, at most."""
+    """Maximum number of test queries."""
     seed: int = 0
-    """Of the sample, the centroids and the test queries."""
+    """Seed of the sample, the centroids and the test queries."""
 
     def __post_init__(self) -> None:
         check_ranges(self, at_least_one=("cells", "query_cells", "probes", "validation_queries"))
@@ -48,7 +47,7 @@ class DictionarySettings:
             )
 
     def unread(self) -> dict[str, str]:
-        """The settings that have no effect, and why."""
+        """Settings without effect, with the reason."""
         if self.lexical:
             return {}
         return dict.fromkeys(("document_lexical_scale", "query_lexical_scale"), "there are no tokens")

@@ -1,4 +1,4 @@
-"""Write a trained head into a folder, with a card that says where it comes from."""
+"""Save a trained head with its card."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def save_head(trained: TrainedHead, folder: Path, settings: TrainingSettings, *,
 
     Args:
         trained: The head and its history.
-        folder: Made if it is not there; files of these names are overwritten.
-        settings: What it was trained with.
-        data: From corpus name to its counts (documents, queries).
+        folder: Folder, created if missing; files of these names are overwritten.
+        settings: Settings of the run.
+        data: Numbers of documents and queries by corpus name.
     """
     folder.mkdir(parents=True, exist_ok=True)
     trained.head.save_config(str(folder))
@@ -41,8 +41,8 @@ def _card(trained: TrainedHead, settings: TrainingSettings, data: Counts) -> str
     k = head.k if head.thresholds is None else f"at most {head.k}"
     return f"""# K-sparse head for {head.base_model or "precomputed embeddings"}
 
-Turns a dense embedding of {head.dim} dimensions into {k} features for a document and {head.k_query} for a query,
-to be searched by their dot product: {_features(head)}.
+Encodes a dense embedding of {head.dim} dimensions as {k} features for a document and {head.k_query} for a query, which
+are compared by their dot product: {_features(head)}.
 
 Trained by `ksparse train` with the recipe `{settings.recipe}`, seed {settings.seed}, {trained.steps:,} steps of
 {settings.batch_size} documents in {trained.elapsed_s / 60:.0f} minutes. All settings, losses and versions are in
@@ -52,20 +52,20 @@ Trained by `ksparse train` with the recipe `{settings.recipe}`, seed {settings.s
 | --- | --- | --- |
 {corpus_rows(data)}
 
-On queries that were held out from training, each searched among at most 20,000 documents of its corpus, at
-{head.k} features a document and {head.k_query} a query:
+On held-out queries, each searched among at most 20,000 documents of its corpus, with {head.k} features per document and
+{head.k_query} per query:
 
 | figure | value |
 | --- | --- |
-| NDCG@10, as a share of that of exact dense search | {best.ndcg_share:.1%} |
-| the same, once the first 100 are put in the order of their dense scores | {best.rescored_ndcg_share:.1%} |
+| NDCG@10, relative to exact dense search | {best.ndcg_share:.1%} |
+| the same, with the first 100 hits rescored by dense scores | {best.rescored_ndcg_share:.1%} |
 | dense top 10 found in the sparse top 10 | {best.overlap_at_10:.1%} |
-| dense top 10 found in the sparse first 100 | {best.recall_at_100:.1%} |
+| dense top 10 found in the first 100 sparse hits | {best.recall_at_100:.1%} |
 | postings read per query, per document of the corpus | {best.postings:.2f} |
 | highest document frequency of a latent | {best.highest_document_frequency:.1%} |
 | dead latents | {best.dead_latents:.1%} |
 
-The same queries with other numbers of features (document/query):
+Other numbers of features (document/query):
 
 | features | NDCG@10, of dense | rescored, of dense | dense top 10 in first 100 | postings | highest frequency |
 | --- | ---: | ---: | ---: | ---: | ---: |
@@ -84,7 +84,7 @@ def _frontier(trained: TrainedHead) -> str:
 
 
 def _histogram(frequencies: NDArray[np.float32]) -> dict[str, list[float]]:
-    """Latents per document frequency; the first class holds the dead ones."""
+    """Histogram of latents by document frequency; dead ones are counted separately."""
     bounds = [0.0, *(10.0**exponent for exponent in np.arange(-5, 0.01, 0.25))]
     counts, _ = np.histogram(frequencies[frequencies > 0], bins=bounds)
     return {"above": bounds[:-1], "latents": counts.tolist(), "dead": [int((frequencies == 0).sum())]}
@@ -94,4 +94,4 @@ def _features(head: KSparseAutoEncoder) -> str:
     latents = f"{head.num_latents:,} latents"
     if head.lexical is None:
         return latents
-    return f"{latents}, and the {int((head.lexical.token_weights > 0).sum()):,} rarer ones of the model's tokens"
+    return f"{latents}, and the {int((head.lexical.token_weights > 0).sum()):,} rarer tokens of the model"

@@ -1,4 +1,4 @@
-"""Fit an encoder's head to a corpus within a stated time, from its documents alone."""
+"""Fit a head to a corpus in a given time, from its documents alone."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from connector.training.sources import TextSource
 _BLOCK = 256
 _SHARE_DOCUMENTS, _SHARE_QUERIES = 0.4, 0.1
 _SHARE_TRAINING = 0.35
-"""Of the time, the rest being left for neighbours and validations."""
+"""Fractions of the time; the rest is for neighbours and validations."""
 
-_MOST_LATENTS = 32_768
-"""A query is compared with each: 3 ms on one core."""
+_MAX_LATENTS = 32_768
+"""Comparing a query with this number of latents takes 3 ms on one core."""
 
 _DOCUMENTS_PER_LATENT = 16
-"""At most, of the corpus."""
+"""Maximum number of documents per latent."""
 
 
 @dataclass(frozen=True, slots=True)
 class FittedHead:
-    """What `fit_head` yields.
+    """A head fitted to a corpus.
 
     Attributes:
-        trained: The head, its held-out results, and in `baseline` those of the head before.
-        settings: What it was trained with.
-        documents: Documents that were learned from.
-        queries: Sentences of these that stood for queries.
+        trained: The head and its held-out results, with those of the initial head in `baseline`.
+        settings: Settings of the run.
+        documents: Number of training documents.
+        queries: Number of sentences that served as queries.
     """
 
     trained: TrainedHead
@@ -49,11 +49,11 @@ class FittedHead:
     queries: int
 
     def save(self, folder: Path, name: str) -> None:
-        """Write head, card and plot into a folder.
+        """Write head, card and plot to a folder, created if missing.
 
         Args:
-            folder: Made if it is not there.
-            name: Of the corpus, for the card.
+            folder: The folder.
+            name: Name of the corpus, for the card.
         """
         save_head(
             self.trained, folder, self.settings, data={name: {"documents": self.documents, "queries": self.queries}}
@@ -61,13 +61,13 @@ class FittedHead:
 
 
 def latents_for(documents: int, embedded: int) -> int:
-    """How many latents a corpus deserves: the more, the more of a query's neighbours are found, and by fewer postings.
+    """Return the number of latents for a corpus. More latents find more neighbours of a query with fewer postings.
 
     Args:
-        documents: Of the corpus.
-        embedded: Of these, the ones that latents can begin as.
+        documents: Number of documents of the corpus.
+        embedded: Number of embedded documents, with which latents can be initialized.
     """
-    return min(_MOST_LATENTS, max(embedded, documents // _DOCUMENTS_PER_LATENT))
+    return min(_MAX_LATENTS, max(embedded, documents // _DOCUMENTS_PER_LATENT))
 
 
 def fit_head(
@@ -81,27 +81,27 @@ def fit_head(
     seed: int = 0,
     progress: Callable[[str, float], None] | None = None,
 ) -> FittedHead:
-    """Fit a head to a corpus: sentences of the documents stand for queries, and ask for their documents.
+    """Fit a head to a corpus, with sentences of the documents as queries and their documents as positives.
 
-    Half of the time goes to embedding as many of the texts as it allows, in random order. Each is what a latent begins
-    as (`begin_at_documents`).
+    Half of the time is for embedding as many texts as possible, in random order. Latents are initialized with them
+    (`init_latents_from_documents`).
 
     Args:
-        encoder: A dense model with a head, to compare with.
-        texts: A sample of the documents, 200 at least; tens of thousands are good.
-        documents: How many documents the corpus has; as many as `texts` if None.
-        num_latents: Of the head, but never fewer than the features of a text; as many as the corpus deserves if None.
-        seconds: Time for everything.
-        steps: Updates of the head, at most.
-        seed: Of the sample, the sentences and the batches.
-        progress: Called with the current task and the share of it done.
+        encoder: A dense model with a head as the baseline.
+        texts: A sample of the documents: at least 200, better tens of thousands.
+        documents: Number of documents of the corpus; None means the number of `texts`.
+        num_latents: Number of latents, at least that of the features of a text; None depends on the corpus.
+        seconds: Total time.
+        steps: Maximum number of steps.
+        seed: Seed of the sample, the sentences and the batches.
+        progress: Called with the current task and its completed fraction.
 
     Raises:
         CorpusError: There are too few texts.
         EncoderError: The encoder has no head, or one with thresholds.
     """
     if encoder.head is None:
-        raise EncoderError("only a dense model with a K-sparse head can be fitted; this encoder is of another kind.")
+        raise EncoderError("only a dense model with a K-sparse head can be fitted; this encoder has none.")
     if encoder.head.thresholds is not None:
         raise EncoderError(
             "a head with learned thresholds cannot be fitted; train one with `ksparse train --thresholds`."
@@ -164,7 +164,7 @@ def _embed_within(
     seconds: float,
     progress: Callable[[float], None],
 ) -> NDArray[np.float32]:
-    """Embed texts, the first ones first, until the time is over: float32 (those done, dim), one block at least."""
+    """Embed texts in order until the time is over, at least one block: float32 (number of embedded texts, dim)."""
     started = time.monotonic()
     blocks: list[NDArray[np.float32]] = []
     for start in range(0, len(texts), _BLOCK):

@@ -1,8 +1,8 @@
-"""Latents that begin as documents.
+"""Initialize latents with documents.
 
-A latent that looks the way a group of documents lies fires for that group alone. So texts that are near each other
-share latents from the first step, and few features find what is near: the lists of an inverted index become the cells
-of an index of neighbours in which every text lies in k cells.
+A latent with the direction of a group of documents fires only for that group. Near texts therefore share latents from
+the first step, and few features find the neighbours of a text: posting lists become the cells of an inverted file in
+which every text is in k cells.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.training.data import TrainingData, root_shares
 from connector.vectors.statistics import CorpusStatistics
 
-_MOST_DOCUMENTS = 131_072
-"""Documents that centroids are taken of."""
+_MAX_DOCUMENTS = 131_072
+"""Documents for centroids."""
 
-_MOST_COMPARED = 16_384
-"""Documents that biases are measured on."""
+_MAX_COMPARED = 16_384
+"""Documents for biases."""
 
 _ITERATIONS = 2
-"""Of k-means. A third moves little."""
+"""Iterations of k-means. A third one changes little."""
 
 _SHARE_OF_THRESHOLD = 0.7
-"""What a latent's bias takes off, of the similarity of the last document that it owes a place to."""
+"""Bias of a latent as a fraction of the similarity of the last document that it should fire for."""
 
 _NOISE = 0.5
-"""Norm of what tells a document's second latent from its first."""
+"""Norm of the noise that distinguishes the second latent of a document from its first."""
 
 _BLOCK = 2_048
 
 
-def begin_at_documents(
+def init_latents_from_documents(
     head: KSparseAutoEncoder,
     data: TrainingData,
     statistics: Sequence[CorpusStatistics],
@@ -46,22 +46,22 @@ def begin_at_documents(
     seed: int = 0,
     progress: Callable[[float], None] | None = None,
 ) -> None:
-    """Give a new head centroids of documents (spherical k-means) for latents, or the documents where those are few.
+    """Initialize the latents of a head with centroids of documents (spherical k-means), or with single documents.
 
-    Each bias is a share of the similarity of the document that a latent would still take in if all were used evenly, so
-    that a latent among many documents is narrow and one among few is wide. All are scaled so that documents score 1
-    with themselves, as dense ones do.
+    If all latents were used evenly, each would fire for a fixed number of documents. Its bias is a fraction of the
+    similarity of the last of these, so latents are narrow in dense regions and wide in sparse ones. Weights are scaled
+    so that the sparse score of a document with itself is 1, like the dense one.
 
     Args:
-        head: Its latents and biases are overwritten.
-        data: Documents to begin at. Small corpora count for more than their size, as in batches.
-        statistics: Of each corpus; its mean is taken off, as the head does.
-        seed: Of the draws.
-        progress: Called with the share done.
+        head: The head, whose latents and biases are overwritten.
+        data: The documents. As in batches, corpora are sampled by the square root of their sizes.
+        statistics: Statistics of each corpus, whose mean is subtracted, as in the head.
+        seed: Seed of the samples.
+        progress: Called with the completed fraction.
     """
     report = progress or (lambda _share: None)
     random = np.random.default_rng(seed)
-    rows = _draw(data, max(_MOST_DOCUMENTS, head.num_latents), random)
+    rows = _draw(data, max(_MAX_DOCUMENTS, head.num_latents), random)
     means = np.stack([each.mean for each in statistics])[np.searchsorted(data.corpus_starts, rows, side="right") - 1]
     documents = torch.from_numpy(data.documents[rows] - means).to(head.mean.device)
     latents = _first_latents(documents, head.num_latents, random)
@@ -69,7 +69,7 @@ def begin_at_documents(
         for iteration in range(_ITERATIONS):
             latents = _lloyd(documents, latents)
             report((iteration + 1) / (_ITERATIONS + 1))
-    compared = documents[:_MOST_COMPARED]
+    compared = documents[:_MAX_COMPARED]
     last = min(len(compared), max(1, round(head.k * len(compared) / head.num_latents)))
     thresholds = [(block @ compared.T).topk(last).values[:, -1] for block in _blocks(latents)]
     biases = -_SHARE_OF_THRESHOLD * torch.cat(thresholds)
@@ -82,14 +82,14 @@ def begin_at_documents(
 
 
 def _draw(data: TrainingData, most: int, random: np.random.Generator) -> NDArray[np.int64]:
-    """Rows of different documents, in random order."""
+    """Sample rows of documents without replacement, in random order."""
     sizes = np.array([rows.stop - rows.start for rows in data.corpora])
     each = np.repeat(root_shares(sizes.tolist()) / sizes, sizes)
     return random.choice(len(data.documents), size=min(most, len(data.documents)), replace=False, p=each / each.sum())
 
 
 def _first_latents(documents: Tensor, count: int, random: np.random.Generator) -> Tensor:
-    """Documents as directions, each once, then again with noise: (count, dim), of length 1."""
+    """Normalized documents, repeated with noise if there are too few: (count, dim)."""
     latents = normalize(documents[torch.arange(count, device=documents.device) % len(documents)], dim=1)
     again = max(0, count - len(documents))
     noise = torch.from_numpy(random.standard_normal((again, documents.shape[1]), dtype=np.float32))
@@ -98,7 +98,7 @@ def _first_latents(documents: Tensor, count: int, random: np.random.Generator) -
 
 
 def _lloyd(documents: Tensor, centroids: Tensor) -> Tensor:
-    """Move each centroid to the middle of the documents that are nearest to it; one without any stays."""
+    """Move each centroid to the mean of its nearest documents; one without documents stays."""
     directions = normalize(documents, dim=1)
     moved = 1e-3 * centroids
     for block in _blocks(directions):

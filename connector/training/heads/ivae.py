@@ -1,4 +1,4 @@
-"""What the identifiable variational autoencoder of the earlier work minimizes."""
+"""The loss of the identifiable variational autoencoder of the earlier work."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from connector.training.loop import Objective
 from connector.training.losses import distance_loss, flops_loss
 
 _DECODER_VARIANCE = 0.01
-_MOST_CLUSTERED = 20_000
+_MAX_CLUSTERED = 20_000
 
 
 class IVAEObjective(Objective):
     """alpha_1 L_ELBO + alpha_2 L_dist + alpha_3 L_FLOPS on random batches (K-sparse paper, eq. 1).
 
     The ELBO is that of Khemakhem et al. 2020, eq. 8, with Gaussians: posterior N(g(x, u), v(x, u)), prior N(0, l(u))
-    and likelihood N(f(z), 0.01). It is not annealed.
+    and likelihood N(f(z), 0.01), without annealing.
 
     Raises:
         EncoderError: There are fewer documents than clusters.
@@ -35,8 +35,8 @@ class IVAEObjective(Objective):
         self.head = head
         if len(data.documents) < head.num_clusters:
             raise EncoderError(
-                f"ivae divides the documents into {head.num_clusters} clusters, and there are {len(data.documents)}; "
-                "train on more, or by another recipe."
+                f"ivae needs at least {head.num_clusters} documents, one per cluster, got {len(data.documents)}; use "
+                "more documents or another recipe."
             )
         latents, hidden, clusters = head.num_latents // 2, head.hidden_dim, head.num_clusters
         self.log_variance = build_mlp(head.dim + clusters, latents, hidden)
@@ -46,13 +46,13 @@ class IVAEObjective(Objective):
         self._documents = data.documents
         self._settings = settings
         self._random = np.random.default_rng(settings.seed)
-        sample = self._random.permutation(len(data.documents))[:_MOST_CLUSTERED]
+        sample = self._random.permutation(len(data.documents))[:_MAX_CLUSTERED]
         found = KMeans(clusters, n_init=1, random_state=settings.seed).fit(data.documents[sample])
         with torch.no_grad():
             head.centroids.copy_(torch.from_numpy(found.cluster_centers_))
 
     def loss(self) -> Tensor:
-        """Draw documents and return the three terms, weighted."""
+        """Draw documents and return the weighted sum of the three terms."""
         settings = self._settings
         rows = self._random.integers(0, len(self._documents), size=settings.batch_size)
         embeddings = torch.from_numpy(self._documents[rows]).to(self.head.mean.device)
@@ -69,15 +69,15 @@ class IVAEObjective(Objective):
         )
 
     def finish(self) -> None:
-        """The head needs nothing of the rest."""
+        """Do nothing: the other networks are only for training."""
 
     @property
     def generators(self) -> list[np.random.Generator]:
-        """What batches are drawn by."""
+        """Random generators of the batches."""
         return [self._random]
 
 
 def log_density(values: Tensor, means: Tensor, log_variances: Tensor) -> Tensor:
-    """Of independent Gaussians, summed over each row."""
+    """Log density of independent Gaussians, summed over each row."""
     squares = (values - means).square() / log_variances.exp()
     return -0.5 * (math.log(2 * math.pi) + log_variances + squares).sum(dim=1)

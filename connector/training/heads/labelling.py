@@ -1,4 +1,4 @@
-"""Name a head's latents by corpora, and measure on held-out documents what the names are worth."""
+"""Label the latents of a head with terms of corpora, and measure the labels on held-out documents."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from connector.errors import EncoderError
 from connector.types import SparseVectors
 from connector.vectors.top_k import stack
 
-_FEWEST_DOCUMENTS = 10
+_MIN_DOCUMENTS = 10
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledHead:
-    """What a run yields.
+    """Labels of a head.
 
     Attributes:
-        labels: Of each latent.
-        quality: Measured on the held-out documents.
-        documents: That the labels come from.
-        held_out: That they were measured on.
+        labels: Label of each latent.
+        quality: Quality of the labels on held-out documents.
+        documents: Number of documents from which the labels were derived.
+        held_out: Number of held-out documents.
     """
 
     labels: Labels
@@ -45,16 +45,16 @@ def label_head(
     held_out: float = 0.2,
     seed: int = 0,
 ) -> LabelledHead:
-    """Name the latents of a head.
+    """Label the latents of a head.
 
     Args:
-        encoder: With a head. Each corpus is encoded with its own statistics, as `ksparse ingest` would.
-        corpora: The documents of each.
-        embed: Documents to embeddings, by the encoder's dense model.
-        num_terms: Of a label, at most.
-        most_documents: Of each corpus.
-        held_out: Share of the documents that labels are measured on.
-        seed: Of the documents drawn and of those held out.
+        encoder: An encoder with a head. It encodes each corpus with the corpus's own statistics, as `ksparse ingest`.
+        corpora: Documents of each corpus.
+        embed: Embeds documents with the encoder's dense model.
+        num_terms: Maximum number of terms of a label.
+        most_documents: Maximum number of documents per corpus.
+        held_out: Fraction of the documents on which labels are measured.
+        seed: Seed of the sampled and the held-out documents.
 
     Raises:
         EncoderError: The encoder has no latents, or there are too few documents.
@@ -66,15 +66,15 @@ def label_head(
     parts: list[SparseVectors] = []
     for corpus in corpora:
         rows = np.sort(random.permutation(len(corpus))[:most_documents])
-        # The corpus itself where nothing is left out: its embeddings may be cached.
+        # The complete corpus is passed as it is, because its embeddings may be cached.
         documents = corpus if len(rows) == len(corpus) else [corpus[row] for row in rows]
         embeddings = embed(documents)
-        told = encoder.with_statistics(encoder.measure_statistics(documents, embeddings))
-        parts.append(told.sparsify_embeddings(embeddings, documents))
+        calibrated = encoder.with_statistics(encoder.measure_statistics(documents, embeddings))
+        parts.append(calibrated.sparsify_embeddings(embeddings, documents))
         texts += documents
-    if len(texts) < _FEWEST_DOCUMENTS:
+    if len(texts) < _MIN_DOCUMENTS:
         raise EncoderError(
-            f"{len(texts)} documents are too few to label latents; give {_FEWEST_DOCUMENTS}, better thousands."
+            f"{len(texts)} documents are too few to label latents; use at least {_MIN_DOCUMENTS}, better thousands."
         )
     vectors = stack(parts)
     order = random.permutation(len(texts))

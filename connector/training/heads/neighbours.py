@@ -16,13 +16,13 @@ _BLOCK = 1024
 def nearest_neighbours(
     data: TrainingData, count: int, device: torch.device, *, progress: Callable[[float], None] | None = None
 ) -> NDArray[np.int32]:
-    """Find each document's nearest others by inner product.
+    """Find the nearest other documents of each document, by inner product.
 
     Args:
-        data: Its documents are compared within each corpus.
-        count: Neighbours wanted, at least 1. A corpus with fewer others repeats them.
-        device: Where the products are computed.
-        progress: Called with the share of the documents that is done.
+        data: The documents, compared within each corpus.
+        count: Number of neighbours, at least 1; repeated in corpora with fewer documents.
+        device: Device for the products.
+        progress: Called with the completed fraction.
 
     Returns:
         int32 (n, count), rows of `data.documents`.

@@ -1,4 +1,4 @@
-"""What each recipe minimizes: an objective draws its own batches and returns the loss of one."""
+"""Objectives of the recipes, which draw batches and compute their loss."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from connector.encoders.lexical import TokenCounts, pad_counts
 from connector.training.data import NeighbourBatches, TrainingData
 from connector.training.heads.settings import TrainingSettings
 from connector.training.loop import Objective
-from connector.training.losses import balance_loss, distance_loss, ranking_loss, reconstruction_loss
+from connector.training.losses import cross_flops_loss, distance_loss, ranking_loss, reconstruction_loss
 from connector.vectors.statistics import CorpusStatistics
 
 _UNKNOWN = 0.2
-"""Share of the batches whose corpus is treated as an unknown one."""
+"""Fraction of the batches that are encoded with average statistics, as if their corpus were unknown."""
 
 
 class PaperObjective(Objective):
@@ -34,7 +34,7 @@ class PaperObjective(Objective):
         self._random = np.random.default_rng(settings.seed)
 
     def loss(self) -> Tensor:
-        """Draw documents and return both terms, weighted."""
+        """Draw documents and return the weighted sum of both terms."""
         rows = self._random.integers(0, len(self._documents), size=self._settings.batch_size)
         embeddings = _to_device(self._documents[rows], self.head)
         features = self.head({"sentence_embedding": embeddings})
@@ -44,26 +44,26 @@ class PaperObjective(Objective):
         return loss
 
     def finish(self) -> None:
-        """Nothing was learned beside the head."""
+        """Do nothing: there are no other parameters."""
 
     @property
     def generators(self) -> list[np.random.Generator]:
-        """What batches are drawn by."""
+        """Random generators of the batches."""
         return [self._random]
 
 
 class RetrievalObjective(Objective):
-    """The order of near neighbours, kept by sparse scores at as few postings as possible.
+    """Distillation of the ranking of near neighbours into sparse scores, with FLOPS regularization.
 
-    What is taught is the dense score, plus BM25 where tokens are features. The head gets the statistics of each
-    batch's corpus, and now and then the average ones, so that it also serves where nothing is known of a corpus.
+    The teacher is the dense score, plus BM25 if tokens are features. The head encodes each batch with the statistics of
+    its corpus, and some batches with average statistics, so that it also works for corpora without statistics.
 
     Args:
-        head: To train.
-        data: To learn from.
+        head: The head to train.
+        data: The training data.
         neighbours: int32 (n, c), rows of each document's nearest neighbours in the same corpus.
-        statistics: Of each corpus.
-        settings: Of the run.
+        statistics: Statistics of each corpus.
+        settings: Settings of the run.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class RetrievalObjective(Objective):
     ) -> None:
         super().__init__()
         self.head = head
-        # With thresholds the scale stays: else weights and thresholds could grow together, and L_T fall, for nothing.
+        # With thresholds the scale is fixed; otherwise weights and thresholds could grow together and reduce L_T.
         self.log_scale = nn.Parameter(torch.zeros(()), requires_grad=head.thresholds is None)
         self._settings = settings
         self._data = data
@@ -92,7 +92,7 @@ class RetrievalObjective(Objective):
         )
 
     def loss(self) -> Tensor:
-        """Draw documents with their queries and return the ranking and balance terms, weighted."""
+        """Draw documents with their queries and return the weighted sum of ranking, FLOPS and threshold terms."""
         settings, batch = self._settings, self._batches.draw()
         documents, queries = _to_device(batch.documents, self.head), _to_device(batch.queries, self.head)
         known = len(self._statistics) == 1 or self._random.random() >= _UNKNOWN
@@ -120,8 +120,8 @@ class RetrievalObjective(Objective):
                 settings.temperature,
                 mask_diagonal=True,
             )
-        if settings.balance_weight:
-            loss = loss + settings.balance_weight * balance_loss(
+        if settings.flops_weight:
+            loss = loss + settings.flops_weight * cross_flops_loss(
                 _usage(documents_at, document_values, len(columns)),
                 _usage(queries_at, query_values, len(columns)),
                 self.head.num_latents,
@@ -131,7 +131,7 @@ class RetrievalObjective(Objective):
         return loss
 
     def finish(self) -> None:
-        """Scale the head so that sparse scores are on the scale of the dense ones, and tell it average statistics."""
+        """Scale the head so that sparse scores are on the scale of dense ones, and set average statistics."""
         with torch.no_grad():
             root = (self.log_scale / 2).exp()
             self.head.encoder.weight.mul_(root)
@@ -144,11 +144,11 @@ class RetrievalObjective(Objective):
 
     @property
     def generators(self) -> list[np.random.Generator]:
-        """What batches are drawn by."""
+        """Random generators of the batches."""
         return [self._random, self._batches.random]
 
     def _tokens(self, counts: csr_matrix | None, rows: NDArray[np.int64]) -> TokenCounts | None:
-        """Tokens of some rows; none for rows below 0, which are made up."""
+        """Tokens of some rows; none for rows below 0, which are synthetic queries."""
         if counts is None or self.head.lexical is None:
             return None
         (known,) = np.nonzero(rows >= 0)
@@ -157,7 +157,7 @@ class RetrievalObjective(Objective):
         return pad_counts((picked @ counts).tocsr()).to(self.head.mean.device)
 
     def _lexical_scores(self, queries: TokenCounts, documents: TokenCounts) -> Tensor:
-        """BM25 of all tokens, on the head's scales: (n, m)."""
+        """BM25 of all tokens with the head's scales: (n, m)."""
         assert self.head.lexical is not None
         with torch.no_grad():
             query_values = self.head.lexical(queries, "query")
@@ -171,22 +171,22 @@ def _to_device(rows: NDArray[np.float32], head: KSparseAutoEncoder) -> Tensor:
 
 
 def _as_columns(features: Tensor, values: Tensor, other_features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Sparse rows (n, k) as the columns of a dense matrix that is as high as features occur in them or in others.
+    """Convert sparse rows (n, k) to columns of a dense matrix with one row per feature that occurs in either input.
 
     Returns:
-        `features` and `other_features` as rows of that matrix, and the matrix (occurring, n).
+        `features` and `other_features` as row numbers of the matrix, and the matrix (occurring, n).
     """
     occurring, places = torch.unique(torch.cat([features.flatten(), other_features.flatten()]), return_inverse=True)
     own, others = places[: features.numel()].view_as(features), places[features.numel() :].view_as(other_features)
-    # Added, since unused token slots repeat a feature with the value 0.
+    # scatter_add, because unused token slots repeat a feature with the value 0.
     return own, others, values.new_zeros(len(occurring), len(values)).scatter_add(0, own.T, values.T)
 
 
 def _dot_products(latents: Tensor, values: Tensor, columns: Tensor) -> Tensor:
     """Dot products of sparse rows (m, k) with the columns of (num_latents, n): (m, n).
 
-    Only the rows of `columns` that occur are read: five times faster, gradients included, than a dense product of
-    512 x 512 rows over 8,192 latents on two cores.
+    It reads only the rows of `columns` that occur: five times faster, including gradients, than a dense product of
+    512 x 512 rows with 8,192 latents on two cores.
     """
     if columns.device.type == "mps":  # has no embedding_bag
         return values.new_zeros(len(values), len(columns)).scatter_add(1, latents, values) @ columns
@@ -194,6 +194,6 @@ def _dot_products(latents: Tensor, values: Tensor, columns: Tensor) -> Tensor:
 
 
 def _usage(features: Tensor, values: Tensor, num_features: int) -> Tensor:
-    """The share of the rows' weight that each feature carries: (num_features,), sums to 1."""
+    """Fraction of the rows' total weight per feature: (num_features,), sums to 1."""
     shares = values / values.sum(dim=1, keepdim=True).clamp_min(1e-12) / len(values)
     return values.new_zeros(num_features).index_add(0, features.flatten(), shares.flatten())

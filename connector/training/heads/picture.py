@@ -1,4 +1,4 @@
-"""A training run as a picture."""
+"""Plot a training run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SIZE = (13, 3.8)
 
 
 def plot_training(trained: TrainedHead, path: Path) -> None:
-    """Draw held-out curves, the latents' document frequencies and the frontier, if matplotlib is installed."""
+    """Plot held-out results, document frequencies of latents and the frontier, if matplotlib is installed."""
     try:
         import matplotlib
     except ImportError:
@@ -38,7 +38,7 @@ def plot_training(trained: TrainedHead, path: Path) -> None:
     alive = trained.document_frequencies[trained.document_frequencies > 0]
     usage.hist(alive, bins=np.geomspace(1e-5, 1, 41).tolist())
     usage.set(xscale="log", xlabel="document frequency", ylabel="latents")
-    usage.set_title(f"{len(alive):,} latents fire, {len(trained.document_frequencies) - len(alive):,} never do")
+    usage.set_title(f"{len(alive):,} latents fire, {len(trained.document_frequencies) - len(alive):,} are dead")
 
     for label, key in (("by features alone", "ndcg_share"), ("first 100 rescored", "rescored_ndcg_share")):
         points = sorted((each.postings, getattr(each, key), f"{each.k}/{each.k_query}") for each in trained.frontier)

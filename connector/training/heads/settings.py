@@ -1,4 +1,4 @@
-"""Everything that decides what a training run yields, as one value that is stored beside its result."""
+"""Settings of `ksparse train`, stored with the result."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Literal, get_args
 from connector.errors import CorpusError
 from connector.training.ranges import check_ranges
 
-FEWEST_DOCUMENTS = 200
-"""With about 100, the first 100 hits of any head hold all neighbours, and validation would tell nothing."""
+MIN_DOCUMENTS = 200
+"""With about 100, the first 100 hits of any head contain all neighbours, so validation would not be informative."""
 
 _READ_BY: dict[str, tuple[str, ...]] = {
     "alpha_mse": ("paper",),
@@ -19,12 +19,12 @@ _READ_BY: dict[str, tuple[str, ...]] = {
     "alpha_flops": ("ivae",),
 } | dict.fromkeys(
     (
-        "initial", "train_k_query", "neighbours_per_seed", "temperature", "document_weight", "balance_weight",
+        "init", "train_k_query", "neighbours_per_seed", "temperature", "document_weight", "flops_weight",
         "threshold_weight", "document_lexical_scale", "query_lexical_scale",
     ),
     ("retrieval",),
 )  # fmt: skip
-"""The recipes that read a setting, where not all do."""
+"""Recipes that use a setting, if not all do."""
 
 _AT_LEAST_ONE = (
     "num_latents", "k", "k_query", "steps", "batch_size", "neighbours_per_seed", "num_neighbours",
@@ -33,25 +33,25 @@ _AT_LEAST_ONE = (
 
 Recipe = Literal["retrieval", "paper", "ivae"]
 RECIPES: tuple[Recipe, ...] = get_args(Recipe)
-Initial = Literal["documents", "random"]
+Init = Literal["documents", "random"]
 
 
 def check_documents(count: int) -> None:
-    """Refuse a corpus that no head can be trained on.
+    """Check that a corpus has enough documents for training a head.
 
     Raises:
-        CorpusError: It has fewer than `FEWEST_DOCUMENTS`.
+        CorpusError: It has fewer than `MIN_DOCUMENTS`.
     """
-    if count < FEWEST_DOCUMENTS:
+    if count < MIN_DOCUMENTS:
         raise CorpusError(
-            f"{count} documents are too few to train a head on; {FEWEST_DOCUMENTS} are needed, better thousands. The "
-            "shipped encoder needs no training."
+            f"{count} documents are too few to train a head; at least {MIN_DOCUMENTS} are needed, better thousands. "
+            "The shipped encoder needs no training."
         )
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingSettings:
-    """Settings of a training run.
+    """Settings of a head.
 
     Raises:
         ValueError: Two settings contradict each other, or one is out of range.
@@ -59,77 +59,77 @@ class TrainingSettings:
 
     recipe: Recipe = "retrieval"
     """`paper`: reconstruction and distance loss on random batches. `ivae`: the variational autoencoder of the earlier
-    work. `retrieval`: ranking among near neighbours."""
+    work. `retrieval`: distillation of the ranking among near neighbours."""
     num_latents: int = 8192
-    """Width of the sparse space. Postings per query fall as it grows, and recall rises."""
-    initial: Initial = "documents"
-    """What latents begin as: centroids of documents, or random directions, as those of the other recipes do
+    """Number of latents. With more, queries read fewer postings and recall is higher."""
+    init: Init = "documents"
+    """Initialization of latents: centroids of documents, or random directions as in the other recipes
     (`retrieval`)."""
     k: int = 64
     """Features kept per document."""
     k_query: int = 32
-    """Features kept per query, by default, at search time."""
+    """Default number of features kept per query in searches."""
     train_k_query: tuple[int, ...] = ()
-    """Features kept per query in training, which the ranking loss is averaged over; `k` and half of `k_query` if
-    none are given (`retrieval`)."""
+    """Numbers of query features over which the ranking loss is averaged; empty means `k` and half of `k_query`
+    (`retrieval`)."""
     steps: int = 3_000
-    """Updates of the weights."""
+    """Number of steps."""
     batch_size: int = 512
-    """Documents per step; as many queries come with them (`retrieval`)."""
+    """Documents per step, with the same number of queries (`retrieval`)."""
     neighbours_per_seed: int = 8
-    """Documents of a batch that are near each other: one seed and its neighbours (`retrieval`)."""
+    """Documents of a neighbourhood in a batch: a seed and its neighbours (`retrieval`)."""
     num_neighbours: int = 50
-    """Nearest neighbours of each document to draw from (`retrieval`)."""
+    """Number of nearest neighbours from which a batch is sampled (`retrieval`)."""
     learning_rate: float = 1e-3
-    """Of Adam, after a warm-up over the first hundredth of the steps, falling linearly to 0."""
+    """Learning rate of Adam: a warm-up over the first hundredth of the steps, then linear decay to 0."""
     temperature: float = 0.03
-    """Of the dense scores that the sparse ones are taught by (`retrieval`)."""
+    """Temperature of the ranking loss (`retrieval`)."""
     document_weight: float = 0.5
-    """Weight of the order of documents among each other, beside that of documents for queries (`retrieval`)."""
-    balance_weight: float = 0.05
-    """Weight of the FLOPS term that spreads documents and queries evenly over the latents (`retrieval`)."""
+    """Weight of the ranking loss among documents, relative to that of queries (`retrieval`)."""
+    flops_weight: float = 0.05
+    """Weight of FLOPS regularization, which balances the usage of latents (`retrieval`)."""
     threshold_weight: float = 0.0
-    """lambda_T of the HT paper: learn a threshold each for documents and queries, below which a feature is left out,
-    so that `k` and `k_query` are upper bounds; 0 keeps as many features of every text (`retrieval`)."""
+    """lambda_T of the HT paper: learn thresholds for documents and queries, below which features are dropped, so `k`
+    and `k_query` become upper bounds; 0 keeps a fixed number (`retrieval`)."""
     document_lexical_scale: float = 0.07
-    """Weight of a document's tokens beside its latents; 0 for latents alone (`retrieval`, where there are texts). Heavy
-    tokens rank well; in long texts they take places from latents that find what dense search finds."""
+    """Weight of document tokens; 0 for latents alone (`retrieval`, if there are texts). Higher weights improve the
+    ranking by features, but in long texts tokens displace latents, which find dense neighbours."""
     query_lexical_scale: float = 0.12
-    """Weight of a query's tokens. The product with `document_lexical_scale` is the weight of BM25 beside the dense
-    score in what is taught; 0.006 to 0.008 ranked the training queries of four corpora best."""
+    """Weight of query tokens. The product with `document_lexical_scale` is the weight of BM25 in the teacher's score;
+    0.006 to 0.008 had the best NDCG@10 on the training queries of four corpora."""
     alpha_mse: float = 1.0
-    """alpha_1 of the paper's eq. 3: weight of the reconstruction (`paper`)."""
+    """alpha_1 of the paper's eq. 3: weight of the reconstruction loss (`paper`)."""
     alpha_distance: float = math.nan
-    """alpha_2 of the paper's eq. 1 and 3: weight of the distance loss; 1 unless given (`paper`), or
-    30,000 as in the earlier work (`ivae`)."""
+    """alpha_2 of the paper's eq. 1 and 3: weight of the distance loss; by default 1 (`paper`), or 30,000 as in the
+    earlier work (`ivae`)."""
     alpha_elbo: float = 1e-4
     """alpha_1 of the paper's eq. 1 (`ivae`)."""
     alpha_flops: float = 5.0
     """alpha_3 of the paper's eq. 1 (`ivae`)."""
     validation_queries: int = 1_000
-    """Queries held out for validation, at most a tenth of all."""
+    """Queries held out for validation, at most a tenth."""
     validations: int = 6
-    """Times that the held-out queries are searched, evenly spread over the steps."""
+    """Number of validations, evenly spaced over the steps."""
     patience: int | None = 3
-    """Validations without a gain after which training stops; the best weights are kept. None: it goes on to the end and
-    keeps the last ones. Always None where thresholds are learned, since quality alone would choose the lowest."""
+    """Validations without improvement before training stops; the best weights are kept. None trains to the end and
+    keeps the last weights. Always None with learned thresholds, because quality alone would select the lowest ones."""
     max_seconds: float | None = None
-    """Train no longer than this; the learning rate then falls with the time, not with the steps."""
+    """Maximum duration; the learning rate then depends on the time instead of the steps."""
     seed: int = 0
-    """Of the weights, the batches and the held-out queries."""
+    """Seed of the weights, the batches and the held-out queries."""
 
     def unread(self) -> dict[str, str]:
-        """The settings that the recipe does not read, and why."""
+        """Settings without effect in this recipe, with the reason."""
         return {
-            name: f"the recipe {self.recipe} does not read it, {' and '.join(recipes)} would"
+            name: f"the recipe {self.recipe} does not use it, {' and '.join(recipes)} would"
             for name, recipes in _READ_BY.items()
             if self.recipe not in recipes
         }
 
     @property
-    def begins_at_documents(self) -> bool:
-        """Whether latents begin as centroids of documents."""
-        return self.recipe == "retrieval" and self.initial == "documents"
+    def inits_from_documents(self) -> bool:
+        """Whether latents are initialized with centroids of documents."""
+        return self.recipe == "retrieval" and self.init == "documents"
 
     @property
     def lexical(self) -> bool:
@@ -146,7 +146,7 @@ class TrainingSettings:
         if self.threshold_weight < 0:
             raise ValueError(f"threshold_weight must be at least 0, got {self.threshold_weight}.")
         if self.threshold_weight and self.recipe != "retrieval":
-            raise ValueError(f"the recipe {self.recipe} learns no thresholds; leave threshold_weight at 0.")
+            raise ValueError(f"the recipe {self.recipe} does not learn thresholds; leave threshold_weight at 0.")
         if self.train_k_query and min(self.train_k_query) < 1:
             raise ValueError(f"train_k_query must be at least 1, got {self.train_k_query}.")
         if self.threshold_weight:
@@ -157,9 +157,11 @@ class TrainingSettings:
             object.__setattr__(self, "alpha_distance", 30_000.0 if self.recipe == "ivae" else 1.0)
         widest = max(self.k, self.k_query, *self.train_k_query)
         if widest > self.num_latents:
-            raise ValueError(f"{widest} features cannot be kept of num_latents = {self.num_latents}.")
+            raise ValueError(f"{widest} features exceed num_latents {self.num_latents}.")
         if self.recipe == "ivae" and self.num_latents % 2:
-            raise ValueError(f"num_latents must be even with ivae, {self.num_latents} is not: two features a latent.")
+            raise ValueError(
+                f"num_latents must be even with ivae, which has two features per latent, got {self.num_latents}."
+            )
         if self.recipe == "retrieval" and self.batch_size % self.neighbours_per_seed:
             raise ValueError(
                 f"batch_size {self.batch_size} must be a multiple of neighbours_per_seed {self.neighbours_per_seed}."

@@ -1,4 +1,4 @@
-"""The training loop of all recipes, on embeddings that were computed before."""
+"""Train heads of all recipes on precomputed embeddings."""
 
 from __future__ import annotations
 
@@ -18,44 +18,52 @@ from connector.encoders.ivae import IdentifiableVAE
 from connector.encoders.lexical import Task, pad_counts
 from connector.errors import EncoderError
 from connector.training.data import NeighbourBatches, TrainingData
-from connector.training.heads.initialization import begin_at_documents
+from connector.training.heads.initialization import init_latents_from_documents
 from connector.training.heads.ivae import IVAEObjective
 from connector.training.heads.neighbours import nearest_neighbours
 from connector.training.heads.objectives import PaperObjective, RetrievalObjective
 from connector.training.heads.settings import TrainingSettings
-from connector.training.loop import SAVE_EVERY_S, Progress, chosen_of, copy_state, parameter_groups, take_up, train_loop
+from connector.training.loop import (
+    SAVE_EVERY_S,
+    Progress,
+    best_validation,
+    parameter_groups,
+    resume,
+    snapshot,
+    train_loop,
+)
 from connector.training.validation import FRONTIER, Validation, ValidationResult, hold_out
 from connector.vectors.statistics import CorpusStatistics
 
-FEWEST_QUERIES = 10
-"""With fewer, none is held out: validation then asks made-up queries."""
+MIN_QUERIES = 10
+"""With fewer, none are held out, and validation uses synthetic queries."""
 
 _THRESHOLD_RATE = 10
-"""Times the learning rate of weights."""
+"""Learning rate of thresholds relative to that of weights."""
 
 _SAMPLE = 1_024
-"""Documents that are looked at for what thresholds leave."""
+"""Documents for checking that thresholds leave features."""
 
 _STEEPNESS = 250.0
-"""K of eq. 1 of the HT paper. Weights here are a tenth of a SPLADE's: its K = 25 would be no step but a slope."""
+"""K of eq. 1 of the HT paper. Weights are a tenth of a SPLADE's, so its K = 25 would be too flat."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainedHead:
-    """What a run yields.
+    """A trained head and its history.
 
     Attributes:
-        head: The weights of the best validation (the last, without `patience`), rounded to half precision as they are
-            stored, in float32.
-        best: The validation that they come from.
+        head: The head with the weights of the best validation (without `patience`, of the last one), in float32 but
+            rounded to half precision, as it is stored.
+        best: The validation of its weights.
         losses: Mean loss before each validation.
-        validations: The held-out results, in the order of the steps; where latents began as documents, first that
-            before any step, and before it `baseline`, if there is one.
-        frontier: The head's held-out results at the points of `FRONTIER` that it has enough latents for.
-        document_frequencies: float32 (num_latents,), the share of the documents that each latent fires in.
-        steps: Steps taken.
-        elapsed_s: Time of the whole run, neighbours and validations included.
-        baseline: The held-out result of the head that it was compared with, None where there was none.
+        validations: Results on held-out queries: `baseline` if there is one, the result before the first step if
+            latents were initialized with documents, then the others.
+        frontier: Results at the points of `FRONTIER` for which the head has enough latents.
+        document_frequencies: float32 (num_latents,), fraction of the documents in which each latent fires.
+        steps: Number of steps.
+        elapsed_s: Duration of the run, including neighbours and validations.
+        baseline: Result of the head for comparison, if any.
     """
 
     head: KSparseAutoEncoder
@@ -84,19 +92,18 @@ def train_head(
     """Train a head on embeddings.
 
     Args:
-        data: Embeddings of the dense model. Neither recipe needs queries; `retrieval` gains by them.
-        settings: The recipe and all that decides the result.
-        base_model: Name of the dense model, kept in the head's configuration.
-        special_ids: Tokens that the dense model's tokenizer adds by itself.
-        device: Where to train.
-        baseline: A head to compare with on the held-out queries, and to keep where nothing better is found.
-        checkpoint: A file that keeps the state every `save_every_s`. Where there is one, the run goes on from it; it is
-            deleted at the end.
-        save_every_s: Seconds between two times that the checkpoint is written.
-        progress: Called with the current state.
+        data: Embeddings of the dense model. No recipe needs queries, but they improve `retrieval`.
+        settings: Settings of the run.
+        base_model: Name of the dense model, stored in the head's configuration.
+        special_ids: Special tokens of the dense model's tokenizer.
+        device: Device for training.
+        baseline: A head for comparison, which is returned if training finds no better one.
+        checkpoint: File in which the state is saved. If it exists, the run resumes from it; deleted at the end.
+        save_every_s: Seconds between two checkpoints.
+        progress: Called with the current task and its completed fraction.
 
     Raises:
-        EncoderError: The loss is no longer finite, the thresholds left nothing, or the checkpoint is of another run.
+        EncoderError: The loss is not finite, thresholds removed all features, or the checkpoint belongs to another run.
     """
     started = time.monotonic()
     report = progress or (lambda _task, _share: None)
@@ -112,7 +119,7 @@ def train_head(
     before = copy.deepcopy(baseline).to(device).eval() if baseline is not None else None
     compared = validation.run(before) if before is not None else None
 
-    kept, run = take_up(checkpoint, settings, ValidationResult, objective, optimizer)
+    store, run = resume(checkpoint, settings, ValidationResult, objective, optimizer)
 
     def validate(steps: int) -> ValidationResult:
         head.eval()
@@ -120,18 +127,18 @@ def train_head(
         head.train()
         return result
 
-    if statistics is not None and settings.begins_at_documents and not run.steps:
-        place = partial(report, "placing latents")
-        begin_at_documents(head, data, statistics, seed=settings.seed, progress=place)
-        # Where there are as many latents as documents, there may be nothing to gain.
+    if statistics is not None and settings.inits_from_documents and not run.steps:
+        initializing = partial(report, "initializing latents")
+        init_latents_from_documents(head, data, statistics, seed=settings.seed, progress=initializing)
+        # With one latent per document, training may not improve the head.
         run.validations.append(validate(0))
-        run.best = copy_state(objective)
+        run.best = snapshot(objective)
     train_loop(
         objective,
         optimizer,
         settings,
         run,
-        kept=kept,
+        checkpoint=store,
         loss_at=lambda _done: objective.loss(),
         validate=validate,
         report=report,
@@ -141,12 +148,12 @@ def train_head(
     objective.finish()
     head.eval()
     average = head.statistics
-    best = chosen_of(run.validations, settings)
-    if head.thresholds is not None and _nothing_is_left(head, data):
-        if kept is not None:
-            kept.clear()
+    best = best_validation(run.validations, settings)
+    if head.thresholds is not None and _thresholds_remove_all(head, data):
+        if store is not None:
+            store.clear()
         raise EncoderError(
-            f"threshold_weight {settings.threshold_weight:g} left texts without features; lower it and train again."
+            f"With threshold_weight {settings.threshold_weight:g} no features are left; lower it and train again."
         )
     if before is not None and compared is not None and compared.score >= best.score:
         head, best = before, compared
@@ -157,8 +164,8 @@ def train_head(
     ]
     frequencies = validation.document_frequencies(head)
     head.use_statistics(average)
-    if kept is not None:
-        kept.clear()
+    if store is not None:
+        store.clear()
     return TrainedHead(
         head=head.cpu().half().float().eval(),
         best=best,
@@ -172,8 +179,8 @@ def train_head(
     )
 
 
-def _nothing_is_left(head: KSparseAutoEncoder, data: TrainingData) -> bool:
-    """Whether thresholds leave no document, or none in a query's place, more than the feature that every text keeps."""
+def _thresholds_remove_all(head: KSparseAutoEncoder, data: TrainingData) -> bool:
+    """Whether thresholds leave all texts, as documents or as queries, only the feature that is always kept."""
     rows = slice(0, _SAMPLE)
     tokens = None if data.document_tokens is None else pad_counts(data.document_tokens[rows]).to(head.mean.device)
     documents = torch.from_numpy(data.documents[rows]).to(head.mean.device)
@@ -193,15 +200,15 @@ def _set_up(
     device = head.mean.device
     known = statistics or [head.statistics] * len(data.corpora)
     neighbours = np.empty((0, 0), np.int32)
-    if statistics is not None or len(data.queries) < FEWEST_QUERIES:
+    if statistics is not None or len(data.queries) < MIN_QUERIES:
         neighbours = nearest_neighbours(
             data, settings.num_neighbours, device, progress=lambda share: report("finding neighbours", share)
         )
-    if len(data.queries) < FEWEST_QUERIES:
+    if len(data.queries) < MIN_QUERIES:
         maker = NeighbourBatches(data, neighbours, batch_size=8, neighbours_per_seed=8, seed=settings.seed + 1)
         rows = np.random.default_rng(settings.seed).permutation(len(data.documents))[: settings.validation_queries]
-        made_up = TrainingData(data.documents, maker.make_queries(rows), rows, data.corpus_starts)
-        _, validation = hold_out(made_up, known, settings.validation_queries, settings.seed, share=1.0)
+        synthetic = TrainingData(data.documents, maker.make_queries(rows), rows, data.corpus_starts)
+        _, validation = hold_out(synthetic, known, settings.validation_queries, settings.seed, share=1.0)
     else:
         data, validation = hold_out(data, known, settings.validation_queries, settings.seed)
     if isinstance(head, IdentifiableVAE):
@@ -235,7 +242,7 @@ def _new_head(data: TrainingData, settings: TrainingSettings, base_model: str) -
         normalize=settings.recipe == "paper",
     )
     with torch.no_grad():
-        # Directions of equal length: no latent starts with an advantage.
+        # Equal norms, so that no latent has an initial advantage.
         head.encoder.weight.copy_(torch.nn.functional.normalize(torch.randn_like(head.encoder.weight), dim=1))
         head.encoder.bias.zero_()
     return head

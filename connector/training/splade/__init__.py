@@ -1,1 +1,1 @@
-"""Training of SPLADE models that learn which of their weights to keep."""
+"""Training of SPLADE models with learned thresholds."""

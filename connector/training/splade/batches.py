@@ -1,4 +1,4 @@
-"""Batches of texts that a SPLADE model is trained on, with the scores of a dense teacher."""
+"""Training batches for SPLADE: texts with the scores of a dense teacher."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connector.training.data import root_shares
-from connector.training.distillation import TaughtCorpus
+from connector.training.distillation import DistillationCorpus
 
 
 class TextBatch(NamedTuple):
@@ -17,9 +17,9 @@ class TextBatch(NamedTuple):
 
     Attributes:
         queries: n texts.
-        documents: (1 + negatives) n texts: those asked for, then the mined ones, n at a time.
-        scores: float32 (n, documents), the teacher's.
-        corpus: Which one they are of.
+        documents: (1 + negatives) n texts: the n positives, then n hard negatives at a time.
+        scores: float32 (n, documents), scores of the teacher.
+        corpus: Number of the corpus.
     """
 
     queries: list[str]
@@ -28,21 +28,21 @@ class TextBatch(NamedTuple):
     corpus: int
 
 
-class TaughtBatches:
-    """Draws queries of one corpus, with the documents that they ask for and others that the teacher ranks high.
+class DistillationBatches:
+    """Draws queries of one corpus with their positives and hard negatives.
 
-    Documents are mined as they are needed: the teacher's scores of 16 queries for 100,000 documents take 0.05 s.
+    Negatives are mined for each batch: the teacher's scores of 16 queries for 100,000 documents take 0.05 s.
 
     Args:
-        corpora: To draw from, by the square root of their queries.
+        corpora: Corpora, sampled by the square root of their number of queries.
         batch_size: Queries per batch.
-        negatives: Mined documents per query.
-        depth: They are drawn from that many first ones of the teacher's ranking.
-        seed: Of the draws.
+        negatives: Hard negatives per query.
+        depth: Number of the teacher's first hits from which negatives are sampled.
+        seed: Seed of the random generator.
     """
 
     def __init__(
-        self, corpora: Sequence[TaughtCorpus], *, batch_size: int, negatives: int, depth: int, seed: int
+        self, corpora: Sequence[DistillationCorpus], *, batch_size: int, negatives: int, depth: int, seed: int
     ) -> None:
         self._corpora = corpora
         self._batch_size = batch_size
@@ -66,8 +66,8 @@ class TaughtBatches:
             number,
         )
 
-    def _mine(self, corpus: TaughtCorpus, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Rows of documents (n, negatives), none of them the one that the query asks for."""
+    def _mine(self, corpus: DistillationCorpus, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Sample rows of hard negatives (n, negatives)."""
         scores = corpus.teacher.queries[rows] @ corpus.teacher.documents.T
         scores[np.arange(len(rows)), corpus.teacher.positives[rows]] = -np.inf
         depth = min(self._depth, scores.shape[1] - 1)

@@ -1,4 +1,4 @@
-"""Write a trained SPLADE into a folder, with a card that says where it comes from."""
+"""Save a trained SPLADE with its card."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ def save_splade(
 
     Args:
         trained: The model and its history.
-        folder: Made if it is not there; files of these names are overwritten.
-        settings: What it was trained with.
-        start: The SPLADE that it went on from.
-        teacher: The dense model that taught it.
-        data: From corpus name to its counts (documents, queries).
+        folder: Folder, created if missing; files of these names are overwritten.
+        settings: Settings of the run.
+        start: Name of the initial SPLADE.
+        teacher: Name of the dense teacher.
+        data: Numbers of documents and queries by corpus name.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    # Half the bytes; `load_encoder` makes float32 of it.
+    # Half the bytes; `load_encoder` converts it to float32.
     copy.deepcopy(trained.model).half().save_pretrained(str(folder), create_model_card=False)
-    taught = {"start": start, "teacher": teacher, "teacher_scale": trained.teacher_scale}
-    write_report(folder, trained, settings, data, **taught)
+    models = {"start": start, "teacher": teacher, "teacher_scale": trained.teacher_scale}
+    write_report(folder, trained, settings, data, **models)
     (folder / "README.md").write_text(_card(trained, settings, start, teacher, data), encoding="utf-8")
 
 
@@ -51,7 +51,7 @@ def _card(
     )
     return f"""# SPLADE, {_method(settings)}
 
-Trained by `ksparse train splade` from `{start}`, taught by {_teachers(settings, teacher)}
+Trained by `ksparse train splade` from `{start}`, with {_teachers(settings, teacher)} as the teacher
 (margin MSE): seed {settings.seed}, {trained.steps:,} steps of {settings.batch_size} queries in
 {trained.elapsed_s / 60:.0f} minutes. All settings, losses and versions are in `training.json`.
 
@@ -59,25 +59,25 @@ Trained by `ksparse train splade` from `{start}`, taught by {_teachers(settings,
 | --- | ---: | ---: |
 {corpus_rows(data)}
 
-On queries that were held out from training, searched exactly in a sample of their documents, where the teacher's
-NDCG@10 is {trained.validations[-1].teacher_ndcg:.3f}:
+On held-out queries, with exact search in a sample of their documents. The teacher's NDCG@10 is
+{trained.validations[-1].teacher_ndcg:.3f} there:
 
-| steps | NDCG@10 | weights of a document | of a query | postings a query reads | t_D | t_Q |
+| steps | NDCG@10 | weights per document | per query | postings read per query | t_D | t_Q |
 | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
 {course}
 
-`ksparse ingest CORPUS --index INDEX --encoder FOLDER` searches with it. sentence-transformers loads it by
-`SparseEncoder(FOLDER, trust_remote_code=True)` where ksparse is installed.
+`ksparse ingest CORPUS --index INDEX --encoder FOLDER` uses it. If ksparse is installed, sentence-transformers loads
+it with `SparseEncoder(FOLDER, trust_remote_code=True)`.
 """
 
 
 def _teachers(settings: SpladeSettings, teacher: str) -> str:
-    own = settings.self_taught
-    return f"`{teacher}`" if not own else f"itself as it was ({own:.0%}) and `{teacher}` ({1 - own:.0%})"
+    own = settings.self_distillation
+    return f"`{teacher}`" if not own else f"the initial model ({own:.0%}) and `{teacher}` ({1 - own:.0%})"
 
 
 def _method(settings: SpladeSettings) -> str:
-    idf = "queries weighed by idf, " if settings.idf else ""
+    idf = "query features weighted by IDF, " if settings.idf else ""
     return idf + _rules(settings)
 
 
@@ -85,7 +85,7 @@ def _rules(settings: SpladeSettings) -> str:
     if settings.rules is not None:
         query, document = settings.rules
         return (
-            f"thresholds learned (queries {query}, documents {document}, K = {settings.steepness:g}, "
+            f"learned thresholds (queries {query}, documents {document}, K = {settings.steepness:g}, "
             f"lambda_T = {settings.lambda_t:g})"
         )
-    return f"the {settings.k} largest weights of a document" if settings.method == "topk" else "without thresholds"
+    return f"the {settings.k} largest weights per document" if settings.method == "topk" else "without thresholds"

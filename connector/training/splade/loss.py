@@ -1,4 +1,4 @@
-"""L = L_R + lambda_Q L_Q + lambda_D L_D + lambda_T L_T: the loss of the HT paper, 3.1."""
+"""The loss of the HT paper, 3.1: L = L_R + lambda_Q L_Q + lambda_D L_D + lambda_T L_T."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from connector.training.losses import flops_loss
 
 
 class HybridThresholdingLoss(nn.Module):
-    """Margin MSE against a teacher, the sparsity of queries and documents, and thresholds that want to rise.
+    """Margin MSE against a teacher, sparsity of queries and documents, and a loss that raises thresholds.
 
-    L_Q and L_D look at the weights as they are before thresholding, as in the paper: what falls is zeroed soon. For a
-    model without `Thresholding` L_T is 0, and this is the loss of SPLADE.
+    As in the paper, L_Q and L_D are computed on the weights before thresholding. For a model without `Thresholding`,
+    L_T is 0, and this is the loss of SPLADE.
 
     Args:
-        model: Its modules are passed which texts are queries.
+        model: The model, whose modules get the task (query or document) of each text.
         lambda_q: Weight of L_Q.
         lambda_d: Weight of L_D.
         lambda_t: Weight of L_T.
-        teacher_scale: Multiplies the teacher's scores: a cosine differs by tenths, a SPLADE score by units.
+        teacher_scale: Factor for the teacher's scores: cosines differ by tenths, SPLADE scores by units.
     """
 
     teacher_scale: Tensor
@@ -50,18 +50,18 @@ class HybridThresholdingLoss(nn.Module):
         """Encode a batch and return the weighted terms of its loss.
 
         Args:
-            sentence_features: Tokens of n queries, then columns of documents: the first n of all of them are those
-                that the queries ask for, the next n are mined for the same queries, and so on.
-            labels: (n, documents), the teacher's score of every document for every query.
+            sentence_features: Tokens of n queries, then columns of documents: the first n are the positives, the next n
+                are hard negatives of the same queries, and so on.
+            labels: (n, documents), the teacher's score of each document for each query.
         """
         queries, *columns = sentence_features
-        query_weights, asked = self._encode(queries, "query")
+        query_weights, kept = self._encode(queries, "query")
         encoded = [self._encode(column, "document") for column in columns]
         documents = torch.cat([each[1] for each in encoded])
         thresholds = [module for module in self.model if isinstance(module, Thresholding)]
         zero = labels.new_zeros(())
         return {
-            "L_R": margin_mse(asked @ documents.T, self.teacher_scale * labels),
+            "L_R": margin_mse(kept @ documents.T, self.teacher_scale * labels),
             "L_Q": self.lambda_q * query_weights.sum(dim=1).mean(),
             "L_D": self.lambda_d * flops_loss(torch.cat([each[0] for each in encoded])),
             "L_T": self.lambda_t * torch.stack([zero, *(each.loss() for each in thresholds)]).sum(),
@@ -69,10 +69,10 @@ class HybridThresholdingLoss(nn.Module):
 
     @torch.no_grad()
     def margin_ratio(self, sentence_features: Iterable[dict[str, Any]], labels: Tensor) -> float:
-        """How many times as large the model's margins are as the teacher's, in the mean square; arguments as above."""
+        """Return the ratio of the model's margins to the teacher's (root mean square); arguments as in `forward`."""
         queries, *columns = sentence_features
-        asked = self._encode(queries, "query")[1]
-        own = _margins(asked @ torch.cat([self._encode(column, "document")[1] for column in columns]).T)
+        kept = self._encode(queries, "query")[1]
+        own = _margins(kept @ torch.cat([self._encode(column, "document")[1] for column in columns]).T)
         return float((own.square().mean() / _margins(labels).square().mean().clamp_min(1e-12)).sqrt())
 
     def _encode(self, features: dict[str, Any], task: Task) -> tuple[Tensor, Tensor]:
@@ -85,12 +85,13 @@ class HybridThresholdingLoss(nn.Module):
 def margin_mse(scores: Tensor, teacher: Tensor) -> Tensor:
     """Mean squared difference of margins (Hofstätter et al., arXiv:2010.02666).
 
-    A query's margins are between the document that it asks for and each of the others, mined for it or for another
-    query of the batch. Its own mined ones count half of all, since the others are easy to tell apart.
+    Margins are between a query's positive and every other document of the batch. The query's own hard negatives have
+    half of the total weight, because the others are easy to distinguish.
 
     Args:
-        scores: (n, m), m a multiple of n; query i asks for document i, and i + n, i + 2n, ... are mined for it.
-        teacher: (n, m), on the scale of the scores.
+        scores: (n, m), m a multiple of n; document i is the positive of query i, and i + n, i + 2n, ... are its hard
+            negatives.
+        teacher: (n, m), scores of the teacher on the same scale.
     """
     errors = (_margins(scores) - _margins(teacher)).square()
     n, m = errors.shape

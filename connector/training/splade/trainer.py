@@ -1,4 +1,4 @@
-"""Train a SPLADE model, with thresholds or without, from a checkpoint that is one already."""
+"""Train a SPLADE model, with or without thresholds, from an existing SPLADE."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ from connector.encoders.splade_pooling import with_max_logit_pooling
 from connector.encoders.text import TextEncoder
 from connector.encoders.thresholds import Thresholding, TopKMasking
 from connector.errors import EncoderError
-from connector.training.distillation import TaughtCorpus, hold_out
-from connector.training.loop import SAVE_EVERY_S, Objective, Progress, parameter_groups, take_up, train_loop
+from connector.training.distillation import DistillationCorpus, hold_out
+from connector.training.loop import SAVE_EVERY_S, Objective, Progress, parameter_groups, resume, train_loop
 from connector.training.sources import check_queries
-from connector.training.splade.batches import TaughtBatches
+from connector.training.splade.batches import DistillationBatches
 from connector.training.splade.loss import HybridThresholdingLoss
-from connector.training.splade.settings import FEWEST_QUERIES, SpladeSettings
+from connector.training.splade.settings import MIN_QUERIES, SpladeSettings
 from connector.training.splade.validation import SpladeResult, validate
 from connector.vectors.statistics import CorpusStatistics
 
 _OF_A_METHOD = (QueryIdf, Thresholding, TopKMasking)
-_WIDEST = 1_024
-"""Weights that Top-k masking begins with."""
+_INITIAL_WEIGHTS = 1_024
+"""Initial number of weights of top-k masking."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainedSplade:
-    """What a run yields.
+    """A trained SPLADE and its history.
 
     Attributes:
-        model: In evaluation mode, with its thresholds.
+        model: The model in evaluation mode, with its thresholds.
         losses: Mean loss before each validation.
-        validations: The held-out results; first that of the model before any step.
-        teacher_scale: What the teacher's scores were multiplied by.
-        steps: Steps taken.
-        elapsed_s: Time of the whole run, validations included.
+        validations: Results on held-out queries, the first before training.
+        teacher_scale: Factor for the teacher's scores.
+        steps: Number of steps.
+        elapsed_s: Duration of the run, including validations.
     """
 
     model: SparseEncoder
@@ -62,25 +62,27 @@ class SpladeObjective(Objective):
     """Draws batches of texts and encodes them.
 
     Args:
-        loss: Of the model in training.
-        corpora: To draw from.
-        settings: Of the run.
+        loss: Loss of the model in training.
+        corpora: The training corpora.
+        settings: Settings of the run.
     """
 
     token_weights: Tensor
 
-    def __init__(self, loss: HybridThresholdingLoss, corpora: Sequence[TaughtCorpus], settings: SpladeSettings) -> None:
+    def __init__(
+        self, loss: HybridThresholdingLoss, corpora: Sequence[DistillationCorpus], settings: SpladeSettings
+    ) -> None:
         super().__init__()
         self.criterion = loss
         self._settings = settings
         self._idf = next((module for module in loss.model if isinstance(module, QueryIdf)), None)
         self._names = [corpus.source.name for corpus in corpora]
-        # As it is now, and no part of what is trained: hidden from the module's weights in a tuple.
-        self._start = (_frozen(loss.model),) if settings.self_taught else ()
-        # sqrt(idf) of features in each corpus: the last validation's, so part of where a run stands.
+        # A frozen copy; the tuple keeps it out of the module's parameters.
+        self._start = (_frozen(loss.model),) if settings.self_distillation else ()
+        # sqrt(IDF) of features in each corpus, from the last validation, and therefore part of a checkpoint.
         width = self._idf.width if self._idf is not None else 0
         self.register_buffer("token_weights", torch.ones(len(corpora), width))
-        self._batches = TaughtBatches(
+        self._batches = DistillationBatches(
             corpora,
             batch_size=settings.batch_size,
             negatives=settings.negatives,
@@ -90,18 +92,18 @@ class SpladeObjective(Objective):
 
     @property
     def generators(self) -> list[np.random.Generator]:
-        """What batches are drawn by."""
+        """Random generators of the batches."""
         return [self._batches.random]
 
     def loss(self, done: float) -> Tensor:
-        """Draw a batch and return its loss, when that share of the run is over."""
+        """Draw a batch and return its loss, given the completed fraction of the run."""
         self._mask(done)
         self.criterion.model.train()
         features, dense = self.draw()
         return torch.stack(list(self.criterion(features, self.targets(features, dense)).values())).sum()
 
     def use_statistics(self, found: Mapping[str, CorpusStatistics]) -> None:
-        """Weigh queries by these from now on; a corpus of which nothing is known takes the mean of the others."""
+        """Set the IDF of each corpus; those without statistics get the mean of the others."""
         if self._idf is None or not found:
             return
         mean = CorpusStatistics.average(list(found.values()))
@@ -109,20 +111,20 @@ class SpladeObjective(Objective):
             self.token_weights[row] = torch.from_numpy(found.get(name, mean).token_weights)
 
     def calibrate(self, batches: int = 8) -> None:
-        """Bring the teacher's scores onto the scale of the model's: the paper's teacher is on it by itself."""
+        """Scale the teacher's scores to the margins of the model; the paper's teacher needs no scaling."""
         self.criterion.model.eval()
         ratios = [self.criterion.margin_ratio(*self.draw()) for _ in range(batches)]
         self.criterion.teacher_scale.fill_(float(np.mean(ratios)))
 
     def finish(self) -> None:
-        """Leave the mask, if there is one, at its final limit, and idf at what all corpora have in common."""
+        """Set the mask, if there is one, to its final limit, and the IDF to the mean of all corpora."""
         self._mask(1.0)
         if self._idf is not None:
             known = [CorpusStatistics.of_features(row.numpy()) for row in self.token_weights.cpu()]
             self._idf.use_statistics(CorpusStatistics.average(known))
 
     def draw(self) -> tuple[list[dict[str, Any]], Tensor]:
-        """Tokens of a batch and the dense teacher's scores; queries are weighed by its corpus from now on."""
+        """Draw a batch: its tokens and the dense teacher's scores. Sets the IDF to that of its corpus."""
         batch = self._batches.draw()
         if self._idf is not None:
             self._idf.token_weights.copy_(self.token_weights[batch.corpus])
@@ -131,7 +133,7 @@ class SpladeObjective(Objective):
 
     @torch.no_grad()
     def targets(self, features: Sequence[dict[str, Any]], dense: Tensor) -> Tensor:
-        """What the batch is taught, on the scale of the dense scores: these, and those of the start."""
+        """Target scores of a batch on the scale of the dense ones, mixed with those of the initial model."""
         if not self._start:
             return dense
         [start] = self._start
@@ -139,9 +141,9 @@ class SpladeObjective(Objective):
             start(dict(tokens), task=task)["sentence_embedding"]
             for tokens, task in zip(features, ("query", "document"), strict=True)
         )
-        share = self._settings.self_taught
-        taught: Tensor = (1 - share) * dense + share / self.criterion.teacher_scale * (query @ document.T)
-        return taught
+        share = self._settings.self_distillation
+        mixed: Tensor = (1 - share) * dense + share / self.criterion.teacher_scale * (query @ document.T)
+        return mixed
 
     def _tokens(self, texts: list[str], task: Task) -> dict[str, Any]:
         model = self.criterion.model
@@ -152,40 +154,41 @@ class SpladeObjective(Objective):
         for module in self.criterion.model:
             if isinstance(module, TopKMasking):
                 k = self._settings.k
-                module.k = max(k, round(k * (_WIDEST / k) ** max(0.0, 1.0 - 2.0 * done)))
+                module.k = max(k, round(k * (_INITIAL_WEIGHTS / k) ** max(0.0, 1.0 - 2.0 * done)))
 
 
 def train_splade(
     start: SparseEncoder,
-    corpora: Sequence[TaughtCorpus],
+    corpora: Sequence[DistillationCorpus],
     settings: SpladeSettings,
     *,
     checkpoint: Path | None = None,
     save_every_s: float = SAVE_EVERY_S,
     progress: Progress | None = None,
 ) -> TrainedSplade:
-    """Train a SPLADE model; its own modules are trained, and stay trained.
+    """Train a SPLADE model in place.
 
     Args:
-        start: A SPLADE. Thresholds, idf or a mask that it has already are left out.
+        start: The initial SPLADE, whose modules are modified. Its thresholds, IDF and mask are removed.
         corpora: Texts with a teacher's embeddings.
-        settings: The method and all that decides the result.
-        checkpoint: A file that keeps the state every `save_every_s`. Where there is one, the run goes on from it; it is
-            deleted at the end.
-        save_every_s: Seconds between two times that the checkpoint is written.
-        progress: Called with the current state.
+        settings: Settings of the run.
+        checkpoint: File in which the state is saved. If it exists, the run resumes from it; deleted at the end.
+        save_every_s: Seconds between two checkpoints.
+        progress: Called with the current task and its completed fraction.
 
     Raises:
-        EncoderError: The model is not a SPLADE, there are too few queries, the loss is no longer finite, or the
-            checkpoint is of another run.
+        EncoderError: The model is not a SPLADE, there are too few queries, the loss is not finite, or the checkpoint
+            belongs to another run.
     """
     if not any(isinstance(module, SpladePooling) for module in start):
-        raise EncoderError("the model is not a SPLADE: it has no SpladePooling. Give one, or a masked-language model.")
-    check_queries([corpus.source for corpus in corpora], FEWEST_QUERIES)
+        raise EncoderError(
+            "the model is not a SPLADE: it has no SpladePooling. Use a SPLADE or a masked language model."
+        )
+    check_queries([corpus.source for corpus in corpora], MIN_QUERIES)
     started = time.monotonic()
     torch.manual_seed(settings.seed)
     model = with_method(start, settings)
-    trained = with_max_logit_pooling(model)  # the same weights, at a fraction of the time and memory
+    trained = with_max_logit_pooling(model)  # shares the weights, with a fraction of the time and memory
     left, held = hold_out(corpora, settings.validation_queries, settings.validation_documents, settings.seed)
     criterion = HybridThresholdingLoss(
         trained, lambda_q=settings.lambda_q, lambda_d=settings.lambda_d, lambda_t=settings.lambda_t
@@ -199,7 +202,7 @@ def train_splade(
             threshold_learning_rate=settings.threshold_learning_rate,
         )
         optimizer = torch.optim.Adam(groups)
-        kept, run = take_up(checkpoint, settings, SpladeResult, objective, optimizer)
+        store, run = resume(checkpoint, settings, SpladeResult, objective, optimizer)
 
         def measure(steps: int) -> SpladeResult:
             trained.eval()
@@ -216,15 +219,15 @@ def train_splade(
             optimizer,
             settings,
             run,
-            kept=kept,
+            checkpoint=store,
             loss_at=objective.loss,
             validate=measure,
             report=progress or (lambda _task, _share: None),
             save_every_s=save_every_s,
         )
     objective.finish()
-    if kept is not None:
-        kept.clear()
+    if store is not None:
+        store.clear()
     return TrainedSplade(
         model=model.eval(),
         losses=run.losses,
@@ -236,7 +239,7 @@ def train_splade(
 
 
 def _frozen(model: SparseEncoder) -> SparseEncoder:
-    """A copy without thresholds that learns nothing; the idf of the corpus at hand is the same for both."""
+    """A frozen copy without thresholds, which shares the IDF module."""
     modules = [
         module if isinstance(module, QueryIdf) else copy.deepcopy(module)
         for module in model
@@ -246,7 +249,7 @@ def _frozen(model: SparseEncoder) -> SparseEncoder:
 
 
 def with_method(start: SparseEncoder, settings: SpladeSettings) -> SparseEncoder:
-    """The same model with the module that the method learns by, untrained."""
+    """The model with the untrained module of the method."""
     modules: list[nn.Module] = [module for module in start if not isinstance(module, _OF_A_METHOD)]
     if settings.idf:
         modules = with_query_idf(SparseEncoder(modules=modules, device=str(start.device)))
@@ -260,7 +263,7 @@ def with_method(start: SparseEncoder, settings: SpladeSettings) -> SparseEncoder
 
 @contextmanager
 def _prepared(model: SparseEncoder, settings: SpladeSettings) -> Iterator[None]:
-    """Inside, texts are cut for training, and embeddings are frozen if they shall be."""
+    """Context in which texts are truncated for training, and token embeddings are frozen if the settings say so."""
     longest, transformer = model.max_seq_length, model.transformers_model
     frozen = transformer.get_input_embeddings().weight if transformer and settings.freeze_embeddings else None
     model.max_seq_length = min(longest or settings.max_length, settings.max_length)

@@ -1,4 +1,4 @@
-"""How well a SPLADE model finds what held-out queries ask for, and at what cost."""
+"""Validate a SPLADE model on held-out queries: quality and cost."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from connector.encoders.idf import QueryIdf
 from connector.encoders.text import TextEncoder
 from connector.encoders.thresholds import Thresholding
 from connector.evaluation.exact import document_frequencies, exact_search, exact_sparse_search, postings_read
-from connector.training.distillation import TaughtCorpus
+from connector.training.distillation import DistillationCorpus
 from connector.training.validation import known_item_gains
 from connector.vectors.statistics import CorpusStatistics
 
 
 @dataclass(frozen=True, slots=True)
 class SpladeResult:
-    """Of the held-out queries, each searched in a sample of its own corpus.
+    """Results on held-out queries, each searched in a sample of its corpus.
 
     Attributes:
-        step: Steps taken before.
-        ndcg: NDCG@10 of the documents that the queries ask for.
-        teacher_ndcg: The same of the teacher's ranking.
-        dlen: Mean number of a document's weights above 0.
-        qlen: The same of a query.
+        step: Number of steps before the validation.
+        ndcg: NDCG@10 of the relevant documents.
+        teacher_ndcg: The same for the teacher's ranking.
+        dlen: Mean number of weights per document.
+        qlen: Mean number of weights per query.
         postings: Postings that a query reads, per document of the corpus.
         document_threshold: t_D; 0 without thresholds.
         query_threshold: t_Q; 0 without thresholds.
@@ -42,18 +42,18 @@ class SpladeResult:
 
     @property
     def score(self) -> float:
-        """For the record; a run keeps its last weights."""
+        """NDCG@10; only recorded, since a run keeps its last weights."""
         return self.ndcg
 
 
 def validate(
-    encoder: TextEncoder, corpora: Sequence[TaughtCorpus], step: int
+    encoder: TextEncoder, corpora: Sequence[DistillationCorpus], step: int
 ) -> tuple[SpladeResult, dict[str, CorpusStatistics]]:
-    """Search all held-out queries, exactly, with the encoder as it is.
+    """Search all held-out queries exactly.
 
     Returns:
-        What is found; and, from the name of a corpus, the idf of features in its sample of documents. A model with
-        `QueryIdf` gets it before it encodes queries.
+        The result, and the statistics of features in each corpus's sample of documents, by its name. A model with
+        `QueryIdf` uses them for queries.
     """
     idf = next((module for module in encoder.model if isinstance(module, QueryIdf)), None)
     statistics: dict[str, CorpusStatistics] = {}
@@ -70,9 +70,9 @@ def validate(
             idf.use_statistics(statistics[corpus.source.name])
         queries = encoder.encode_query(corpus.source.queries)
         found = exact_sparse_search(documents, queries, names, encoder.num_latents, 10)
-        taught = exact_search(corpus.teacher.documents, corpus.teacher.queries, names, 10)
+        of_teacher = exact_search(corpus.teacher.documents, corpus.teacher.queries, names, 10)
         gains += known_item_gains(found, corpus.source.positives)
-        teacher_gains += known_item_gains(taught, corpus.source.positives)
+        teacher_gains += known_item_gains(of_teacher, corpus.source.positives)
         dlens += documents.active_dims.tolist()
         qlens += queries.active_dims.tolist()
         read = postings_read(queries, document_frequencies(documents, encoder.num_latents))

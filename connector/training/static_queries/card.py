@@ -1,4 +1,4 @@
-"""Write a head's folder with a query encoder in it, and a card that says where that comes from."""
+"""Save a head with a static query encoder, and its card."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ def save_static(
     base_model: str,
     data: Counts,
 ) -> None:
-    """Copy the head, and put the query encoder (half precision), `training.json` and `README.md` into `query_model`.
+    """Copy the head, and write the query encoder (half precision), `training.json` and `README.md` to `query_model`.
 
     Args:
         trained: The query encoder and its history.
-        head: The folder of the head that it stands in front of.
-        folder: Made if it is not there; may be the head's own.
-        settings: What it was trained with.
-        base_model: The dense model that it stands in for.
-        data: From corpus name to its counts (documents, queries).
+        head: Folder of the head.
+        folder: Target folder, created if missing; may be the head's own.
+        settings: Settings of the run.
+        base_model: The dense model whose embeddings it approximates.
+        data: Numbers of documents and queries by corpus name.
     """
     if head.resolve() != folder.resolve():
         shutil.copytree(head, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(QUERY_MODEL))
@@ -44,9 +44,10 @@ def _card(trained: TrainedStatic, settings: StaticSettings, base_model: str, dat
         f"| {each.step:,} | {each.ndcg:.3f} | {each.ndcg / each.teacher_ndcg:.1%} | {each.cosine:.3f} |"
         for each in trained.validations
     )
-    return f"""# Queries for {base_model}, without a transformer
+    return f"""# Static query encoder for {base_model}
 
-The mean of trained token embeddings, near to the dense model's embedding of a query. Documents stay the dense model's.
+The mean of trained token embeddings, which approximates the dense model's embedding of a query. Documents are encoded
+by the dense model.
 
 Trained by `ksparse train queries`: seed {settings.seed}, {trained.steps:,} steps of {settings.batch_size} queries in
 {trained.elapsed_s / 60:.0f} minutes. All settings, losses and versions are in `training.json`.
@@ -55,8 +56,8 @@ Trained by `ksparse train queries`: seed {settings.seed}, {trained.steps:,} step
 | --- | ---: | ---: |
 {corpus_rows(data)}
 
-On queries that were held out from training, searched exactly in a sample of their documents, where the dense model's
-own query embeddings have NDCG@10 {trained.best.teacher_ndcg:.3f}:
+On held-out queries, with exact search in a sample of their documents. The dense model's query embeddings have NDCG@10
+{trained.best.teacher_ndcg:.3f} there:
 
 | steps | NDCG@10 | of the dense model | cosine |
 | ---: | ---: | ---: | ---: |

@@ -1,4 +1,4 @@
-"""Everything that decides what `ksparse train queries` yields, as one value that is stored beside its result."""
+"""Settings of `ksparse train queries`, stored with the result."""
 
 from __future__ import annotations
 
@@ -6,44 +6,44 @@ from dataclasses import dataclass
 
 from connector.training.ranges import check_ranges
 
-FEWEST_QUERIES = 100
+MIN_QUERIES = 100
 
 
 @dataclass(frozen=True, slots=True)
 class StaticSettings:
-    """Settings of a run.
+    """Settings of a static query encoder.
 
     Raises:
         ValueError: A setting is out of range.
     """
 
     steps: int = 3_000
-    """Updates of the weights."""
+    """Number of steps."""
     batch_size: int = 512
-    """Queries of a step, of one corpus, and half as many of its documents."""
+    """Queries per step, from one corpus, with half as many documents."""
     learning_rate: float = 2e-3
-    """Of Adam, falling linearly to 0."""
+    """Learning rate of Adam, which falls linearly to 0 after a short warm-up."""
     temperature: float = 0.05
-    """Scores are divided by it before the softmax whose divergence from the teacher's is a term of the loss."""
+    """Temperature of the KL divergence between the rankings of encoder and teacher."""
     document_weight: float = 0.3
-    """Weight of the documents' part of the loss: they teach tokens that no training query has."""
+    """Weight of the loss on documents, which cover tokens that no training query has."""
     ranking_weight: float = 0.3
-    """Weight of the divergence."""
+    """Weight of the KL divergence."""
     validation_queries: int = 1_000
-    """Training queries that are held out for validation, at most a tenth of all."""
+    """Queries held out for validation, at most a tenth."""
     validation_documents: int = 20_000
-    """Documents that they are searched in."""
+    """Documents searched in validation."""
     validations: int = 20
-    """Times that the held-out queries are searched, evenly spread."""
+    """Number of validations, evenly spaced."""
     patience: int | None = 4
-    """Validations without a gain after which the run stops."""
+    """Validations without improvement before the run stops."""
     max_seconds: float | None = None
-    """Train no longer than this; the learning rate then falls with the time."""
+    """Maximum duration; the learning rate then depends on the time."""
     seed: int = 0
-    """Of the batches and the held-out queries."""
+    """Seed of the batches and the held-out queries."""
 
     def unread(self) -> dict[str, str]:
-        """The settings that a run does not read: none."""
+        """Settings without effect: none."""
         return {}
 
     def __post_init__(self) -> None:

@@ -1,7 +1,7 @@
-"""Train a query encoder without a transformer: the mean of token embeddings, which aims at the dense model's vector.
+"""Train a static query encoder: the mean of token embeddings, which approximates the dense model's embedding.
 
-Documents stay where the dense model puts them, so an index serves both. Most of what a search costs beside the server
-is the transformer that reads the query; this replaces it by a look-up.
+Documents keep their dense embeddings, so an index can be searched with either encoder. Outside of the server, the
+transformer takes most of the time of a search; a lookup of token embeddings replaces it.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from torch import Tensor, nn
 
 from connector.evaluation.exact import exact_search
 from connector.training.data import root_shares
-from connector.training.distillation import TaughtCorpus, hold_out
-from connector.training.loop import SAVE_EVERY_S, Objective, Progress, chosen_of, take_up, train_loop
+from connector.training.distillation import DistillationCorpus, hold_out
+from connector.training.loop import SAVE_EVERY_S, Objective, Progress, best_validation, resume, train_loop
 from connector.training.sources import check_queries
-from connector.training.static_queries.settings import FEWEST_QUERIES, StaticSettings
+from connector.training.static_queries.settings import MIN_QUERIES, StaticSettings
 from connector.training.validation import known_item_gains
 
-_MOST_TOKENS = 128
+_MAX_TOKENS = 128
 _BLOCK = 1_024
 _SIF = 1e-3
-"""A token's first length is a / (a + the share of documents that have it) (Arora et al. 2017)."""
+"""SIF weight of a token: a / (a + its document frequency as a fraction) (Arora et al. 2017)."""
 
 
 @dataclass(frozen=True, slots=True)
 class StaticResult:
-    """Of the held-out queries, each searched exactly in a sample of its own corpus.
+    """Results on held-out queries, with exact search in a sample of their corpora.
 
     Attributes:
-        step: Steps taken before.
-        ndcg: NDCG@10 of the documents that the queries ask for.
-        teacher_ndcg: The same with the dense model's own query embeddings.
+        step: Number of steps before the validation.
+        ndcg: NDCG@10 of the relevant documents.
+        teacher_ndcg: The same with the dense model's query embeddings.
         cosine: Mean cosine between both embeddings of a query.
     """
 
@@ -52,21 +52,21 @@ class StaticResult:
 
     @property
     def score(self) -> float:
-        """What the best step is chosen by."""
+        """Criterion for the best step."""
         return self.ndcg
 
 
 @dataclass(frozen=True, slots=True)
 class TrainedStatic:
-    """What a run yields.
+    """A trained query encoder and its history.
 
     Attributes:
-        model: Token embeddings, their mean, and its length made 1.
-        best: The validation that its weights come from.
+        model: The encoder: mean of token embeddings, normalized.
+        best: The validation of its weights.
         losses: Mean loss before each validation.
-        validations: The held-out results.
-        steps: Steps taken.
-        elapsed_s: Time of the whole run, validations included.
+        validations: Results on held-out queries.
+        steps: Number of steps.
+        elapsed_s: Duration of the run, including validations.
     """
 
     model: SentenceTransformer
@@ -78,17 +78,17 @@ class TrainedStatic:
 
 
 class _Tokens:
-    """Token ids of n texts, one after the other."""
+    """Concatenated token ids of n texts."""
 
     def __init__(self, module: StaticEmbedding, texts: Sequence[str]) -> None:
         encoded = module.tokenizer.encode_batch(list(texts), add_special_tokens=False)
-        # An empty bag has no mean, and no gradient that would tell anything.
-        rows = [encoding.ids[:_MOST_TOKENS] or [0] for encoding in encoded]
+        # An empty bag would have no mean.
+        rows = [encoding.ids[:_MAX_TOKENS] or [0] for encoding in encoded]
         self.ids = np.fromiter((token for row in rows for token in row), dtype=np.int64)
         self.starts = np.concatenate([[0], np.cumsum([len(row) for row in rows])])
 
     def bags(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        """Flat ids and offsets, as `nn.EmbeddingBag` takes them."""
+        """Token ids and offsets for `nn.EmbeddingBag`."""
         lengths = self.starts[rows + 1] - self.starts[rows]
         offsets = np.cumsum(lengths) - lengths
         places = np.repeat(self.starts[rows] - offsets, lengths) + np.arange(lengths.sum())
@@ -99,16 +99,16 @@ class StaticObjective(Objective):
     """Draws queries and documents of one corpus, and compares their embeddings with the teacher's.
 
     Args:
-        embedding: Of the tokens.
-        corpora: To draw from, by the square root of their queries.
-        tokens: Of the queries and of the documents of each.
-        settings: Of the run.
+        embedding: Token embeddings.
+        corpora: Corpora, sampled by the square root of their number of queries.
+        tokens: Tokens of the queries and the documents of each corpus.
+        settings: Settings of the run.
     """
 
     def __init__(
         self,
         embedding: nn.EmbeddingBag,
-        corpora: Sequence[TaughtCorpus],
+        corpora: Sequence[DistillationCorpus],
         tokens: Sequence[tuple[_Tokens, _Tokens]],
         settings: StaticSettings,
     ) -> None:
@@ -121,91 +121,92 @@ class StaticObjective(Objective):
 
     @property
     def generators(self) -> list[np.random.Generator]:
-        """What batches are drawn by."""
+        """Random generators of the batches."""
         return [self._random]
 
     def loss(self) -> Tensor:
-        """1 - cosine of queries and of documents, and the divergence of the queries' rankings."""
+        """Return 1 - cosine for queries and documents, plus the KL divergence of the queries' rankings."""
         settings, random = self._settings, self._random
         corpus, (query_tokens, document_tokens) = self._drawn[random.choice(len(self._drawn), p=self._shares)]
         teacher = corpus.teacher
         rows = random.permutation(len(teacher.queries))[: settings.batch_size]
         others = random.integers(len(teacher.documents), size=len(rows))
         documents = torch.from_numpy(teacher.documents[np.concatenate([teacher.positives[rows], others])])
-        of_queries = self._apart(query_tokens, rows, teacher.queries)
-        taught = torch.from_numpy(teacher.queries[rows])
+        of_queries = self._distances(query_tokens, rows, teacher.queries)
+        targets = torch.from_numpy(teacher.queries[rows])
         scale = 1.0 / settings.temperature
         divergence = nn.functional.kl_div(
             torch.log_softmax(scale * of_queries[0] @ documents.T, dim=1),
-            torch.log_softmax(scale * taught @ documents.T, dim=1),
+            torch.log_softmax(scale * targets @ documents.T, dim=1),
             log_target=True,
             reduction="batchmean",
         )
-        of_documents = self._apart(document_tokens, others[: (len(rows) + 1) // 2], teacher.documents)
+        of_documents = self._distances(document_tokens, others[: (len(rows) + 1) // 2], teacher.documents)
         return of_queries[1] + settings.document_weight * of_documents[1] + settings.ranking_weight * divergence
 
-    def _apart(self, tokens: _Tokens, rows: NDArray[np.int64], targets: NDArray[np.float32]) -> tuple[Tensor, Tensor]:
-        """Embeddings of some texts, and how far they are from the teacher's: 1 - cosine, the mean."""
+    def _distances(
+        self, tokens: _Tokens, rows: NDArray[np.int64], targets: NDArray[np.float32]
+    ) -> tuple[Tensor, Tensor]:
+        """Embeddings of some texts, and their mean cosine distance to the teacher's."""
         embedded = nn.functional.normalize(self.embedding(*tokens.bags(rows)), dim=1)
         return embedded, 1.0 - (embedded * torch.from_numpy(targets[rows])).sum(dim=1).mean()
 
 
 def train_static(
     dense: SentenceTransformer,
-    corpora: Sequence[TaughtCorpus],
+    corpora: Sequence[DistillationCorpus],
     settings: StaticSettings,
     *,
     checkpoint: Path | None = None,
     save_every_s: float = SAVE_EVERY_S,
     progress: Progress | None = None,
 ) -> TrainedStatic:
-    """Train token embeddings whose mean is near to the dense model's embedding of a query.
+    """Train token embeddings whose mean approximates the dense model's embedding of a query.
 
-    They begin as the dense model's embedding of each token alone, the shorter the commoner it is.
+    They are initialized with the dense model's embedding of each token alone, scaled down for frequent tokens (SIF).
 
     Args:
-        dense: The teacher; its tokenizer is taken over.
-        corpora: Texts with its embeddings.
-        settings: All that decides the result.
-        checkpoint: A file that keeps the state every `save_every_s`. Where there is one, the run goes on from it; it is
-            deleted at the end.
-        save_every_s: Seconds between two times that the checkpoint is written.
-        progress: Called with the current state.
+        dense: The teacher, whose tokenizer is reused.
+        corpora: Texts with the teacher's embeddings.
+        settings: Settings of the run.
+        checkpoint: File in which the state is saved. If it exists, the run resumes from it; deleted at the end.
+        save_every_s: Seconds between two checkpoints.
+        progress: Called with the current task and its completed fraction.
 
     Raises:
-        EncoderError: There are too few queries, the loss is no longer finite, or the checkpoint is of another run.
+        EncoderError: There are too few queries, the loss is not finite, or the checkpoint belongs to another run.
     """
-    check_queries([corpus.source for corpus in corpora], FEWEST_QUERIES)
+    check_queries([corpus.source for corpus in corpora], MIN_QUERIES)
     started = time.monotonic()
     torch.manual_seed(settings.seed)
     report = progress or (lambda _task, _share: None)
-    module = StaticEmbedding(copy.deepcopy(dense.tokenizer), _tokens_alone(dense, report))
+    module = StaticEmbedding(copy.deepcopy(dense.tokenizer), _embed_tokens(dense, report))
     left, held = hold_out(corpora, settings.validation_queries, settings.validation_documents, settings.seed)
     tokens = [(_Tokens(module, each.source.queries), _Tokens(module, each.source.documents)) for each in left]
-    _shorten_common(module.embedding, [documents for _, documents in tokens])
+    _apply_sif(module.embedding, [documents for _, documents in tokens])
     model = SentenceTransformer(modules=[module, Normalize()], device="cpu")
     objective = StaticObjective(module.embedding, left, tokens, settings)
-    # Few of 30,522 rows have a gradient.
+    # In each step, few of 30,522 rows have a gradient.
     module.embedding.sparse = True
     optimizer = torch.optim.SparseAdam(list(objective.parameters()), lr=settings.learning_rate)
-    kept, run = take_up(checkpoint, settings, StaticResult, objective, optimizer)
+    store, run = resume(checkpoint, settings, StaticResult, objective, optimizer)
     train_loop(
         objective,
         optimizer,
         settings,
         run,
-        kept=kept,
+        checkpoint=store,
         loss_at=lambda _done: objective.loss(),
         validate=lambda steps: _validate(model, held, steps),
         report=report,
         save_every_s=save_every_s,
     )
     objective.load_state_dict(run.best)
-    if kept is not None:
-        kept.clear()
+    if store is not None:
+        store.clear()
     return TrainedStatic(
         model=model.eval(),
-        best=chosen_of(run.validations, settings),
+        best=best_validation(run.validations, settings),
         losses=run.losses,
         validations=run.validations,
         steps=run.steps,
@@ -214,8 +215,8 @@ def train_static(
 
 
 @torch.no_grad()
-def _tokens_alone(dense: SentenceTransformer, report: Progress) -> Tensor:
-    """The embedding of each token of a model's vocabulary: (vocabulary, dim)."""
+def _embed_tokens(dense: SentenceTransformer, report: Progress) -> Tensor:
+    """Embed each token of a model's vocabulary as a text: (vocabulary, dim)."""
     count = len(dense.tokenizer)
     around = dense.tokenizer("")["input_ids"]
     made = []
@@ -227,7 +228,7 @@ def _tokens_alone(dense: SentenceTransformer, report: Progress) -> Tensor:
     return torch.cat(made)
 
 
-def _shorten_common(embedding: nn.EmbeddingBag, documents: Sequence[_Tokens]) -> None:
+def _apply_sif(embedding: nn.EmbeddingBag, documents: Sequence[_Tokens]) -> None:
     """Multiply each token's embedding by its SIF weight."""
     counts = np.zeros(embedding.num_embeddings)
     total = 0
@@ -241,7 +242,7 @@ def _shorten_common(embedding: nn.EmbeddingBag, documents: Sequence[_Tokens]) ->
         embedding.weight *= torch.from_numpy(_SIF / (_SIF + counts / total)).float().unsqueeze(1)
 
 
-def _validate(model: SentenceTransformer, corpora: Sequence[TaughtCorpus], step: int) -> StaticResult:
+def _validate(model: SentenceTransformer, corpora: Sequence[DistillationCorpus], step: int) -> StaticResult:
     gains: list[float] = []
     teacher_gains: list[float] = []
     cosines: list[float] = []
@@ -249,8 +250,8 @@ def _validate(model: SentenceTransformer, corpora: Sequence[TaughtCorpus], step:
         names = [str(row) for row in range(len(corpus.source.documents))]
         embedded = model.encode(list(corpus.source.queries), show_progress_bar=False)
         found = exact_search(corpus.teacher.documents, embedded, names, 10)
-        taught = exact_search(corpus.teacher.documents, corpus.teacher.queries, names, 10)
+        of_teacher = exact_search(corpus.teacher.documents, corpus.teacher.queries, names, 10)
         gains += known_item_gains(found, corpus.source.positives)
-        teacher_gains += known_item_gains(taught, corpus.source.positives)
+        teacher_gains += known_item_gains(of_teacher, corpus.source.positives)
         cosines += (embedded * corpus.teacher.queries).sum(axis=1).tolist()
     return StaticResult(step, float(np.mean(gains)), float(np.mean(teacher_gains)), float(np.mean(cosines)))
