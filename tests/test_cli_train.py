@@ -158,7 +158,7 @@ def test_one_seed_writes_one_file(train: Train, corpus: Path, tmp_path: Path) ->
             "--flops-weight has no effect: the recipe ivae does not use it, retrieval",
         ),
         (["--alpha-distance", "2"], "--alpha-distance has no effect: the recipe retrieval does not use it, paper and"),
-        (["--recipe", "ivae", "--latents", "65"], "num_latents must be even with ivae, 65 is not"),
+        (["--recipe", "ivae", "--latents", "65"], "num_latents must be even with ivae, which has two features"),
         (["--no-lexical", "--lexical-weight", "0.1"], "choose one"),
     ],
 )
@@ -195,8 +195,8 @@ def test_too_few_documents_are_refused_before_anything_is_done(
     result = train(name, "--recipe", recipe)
     assert (result.exit_code, result.stderr) == (
         1,
-        "Error: 199 documents are too few to train a head; at least 200 are needed, better thousands. The shipped encoder "
-        "needs no training.\n",
+        "Error: 199 documents are too few to train a head; at least 200 are needed, better thousands. The shipped "
+        "encoder needs no training.\n",
     )
     assert not (tmp_path / "head").exists()
 

@@ -79,7 +79,7 @@ def test_up_with_a_url_that_nobody_answers_says_so(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("OPENSEARCH_URL", "http://127.0.0.1:1")
     result = run("up")
     assert result.exit_code == 1
-    assert result.stderr.startswith("Error: No OpenSearch answers at http://127.0.0.1:1, which OPENSEARCH_URL names.")
+    assert result.stderr.startswith("Error: No OpenSearch answers at http://127.0.0.1:1 (OPENSEARCH_URL).")
     assert "unset it to start one here" in result.stderr and "`ksparse up`" not in result.stderr
 
 
@@ -87,7 +87,7 @@ def test_another_port_than_that_of_the_url_is_refused(server_url: str, monkeypat
     monkeypatch.setenv("OPENSEARCH_URL", server_url)
     result = run("up", "--port", "1")
     assert result.exit_code == 1
-    assert f"OpenSearch is used at {server_url}, and not on port 1. Unset OPENSEARCH_URL" in result.stderr
+    assert f"OpenSearch runs at {server_url}, not on port 1. Unset OPENSEARCH_URL" in result.stderr
     assert run("up", "--port", server_url.rpartition(":")[2]).exit_code == 0
 
 
@@ -105,7 +105,7 @@ def test_up_on_a_port_that_is_taken_is_refused(server_url: str) -> None:
     port = server_url.rpartition(":")[2]
     result = run("up", "--port", port)
     assert result.exit_code == 1
-    assert result.stderr.startswith(f"Error: Port {port} of 127.0.0.1 is taken. Choose another --port")
+    assert result.stderr.startswith(f"Error: Port {port} of 127.0.0.1 is in use. Choose another port")
 
 
 def test_up_uses_docker_where_it_answers(server_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,7 +193,7 @@ def test_purge_deletes_the_data_of_a_stopped_cluster(tmp_path: Path) -> None:
 def test_status_without_a_cluster_says_what_to_do() -> None:
     result = run("status")
     assert result.exit_code == 1
-    assert result.stderr == "Error: No OpenSearch is up. Start one with `ksparse up`, or set OPENSEARCH_URL.\n"
+    assert result.stderr == "Error: No OpenSearch is running. Start one with `ksparse up`, or set OPENSEARCH_URL.\n"
 
 
 def test_status_of_a_cluster_whose_process_has_ended_is_down() -> None:
@@ -241,7 +241,7 @@ def test_what_is_no_opensearch_is_refused(reply: bytes) -> None:
         def do_GET(self) -> None:
             self.reply(reply)
 
-    with serving(Other) as url, pytest.raises(ClusterError, match=f"What answers at {url} is not OpenSearch"):
+    with serving(Other) as url, pytest.raises(ClusterError, match=f"The server at {url} is not OpenSearch"):
         read_status(Cluster(url))
 
 

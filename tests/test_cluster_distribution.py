@@ -138,7 +138,7 @@ def test_another_file_than_the_expected_one_is_refused(
 ) -> None:
     repository = make_repository()
     repository.files["neural-search"] = [b"something else"]
-    with pytest.raises(ClusterError, match="g:neural-search:1 was downloaded with SHA-256"):
+    with pytest.raises(ClusterError, match="g:neural-search:1 has SHA-256"):
         prepare(JAVA, on_progress=quiet)
     assert not list(tmp_path.glob("opensearch-*"))
 

@@ -90,7 +90,7 @@ def test_java_closed_to_the_node_user_is_refused(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(java, "service_user", lambda: ServiceUser("nobody", 65534, 65534))
     home = fake_java(tmp_path / "a", "25.0.3")
     home.chmod(0o700)
-    assert inspect_java(home) == "is closed to the user 'nobody'"
+    assert inspect_java(home) == "is not accessible to the user 'nobody'"
 
 
 def test_an_old_java_home_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,13 +95,13 @@ def test_a_killed_node_can_be_started_again(make_node: Callable[..., Node]) -> N
 def test_starting_twice_is_refused(make_node: Callable[..., Node]) -> None:
     started = make_node()
     started.start()
-    with pytest.raises(ClusterError, match="node-0 runs already"):
+    with pytest.raises(ClusterError, match="node-0 already runs"):
         started.start()
     started.stop()
 
 
 def test_pausing_a_stopped_node_is_refused(make_node: Callable[..., Node]) -> None:
-    with pytest.raises(ClusterError, match="node-0 does not run. Start it first."):
+    with pytest.raises(ClusterError, match="node-0 is not running. Start it first."):
         make_node().pause()
 
 
@@ -177,7 +177,7 @@ def test_a_port_that_is_taken_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         port = listener.getsockname()[1]
-        with pytest.raises(ClusterError, match=f"Port {port} of 127.0.0.1 is taken"):
+        with pytest.raises(ClusterError, match=f"Port {port} of 127.0.0.1 is in use"):
             embedded.create_nodes(1, tmp_path, heap="1g", port=port, settings={}, on_progress=print)
 
 

@@ -92,7 +92,7 @@ def test_metadata_that_is_no_object_is_refused() -> None:
 
 def test_an_undeclared_field_is_named_with_the_next_step() -> None:
     assert reason({"_id": "d1", "text": "body", "lang": "en"}) == (
-        "field 'lang' is not in the mapping; put it under 'metadata' or leave it out, or declare it as a field "
+        "field 'lang' is not in the mapping; put it under 'metadata' or remove it, or declare it as a field "
         "of a new index"
     )
 
@@ -162,7 +162,7 @@ def test_a_whole_float_is_stored_as_an_integer_wherever_it_stands() -> None:
 
 def test_a_name_that_cannot_be_declared_is_not_advised_to_be() -> None:
     assert reason({"_id": "d1", "text": "body", "_index": "old"}) == (
-        "field '_index' is not in the mapping; put it under 'metadata' or leave it out"
+        "field '_index' is not in the mapping; put it under 'metadata' or remove it"
     )
 
 
@@ -261,7 +261,13 @@ def test_a_version_may_come_with_a_record() -> None:
 
 @pytest.mark.parametrize(
     ("version", "expected"),
-    [("7", "'_version' is a string"), (True, "a boolean"), (1.5, "a float"), (-1, "takes 0 to"), (2**63, "takes 0 to")],
+    [
+        ("7", "'_version' is a string"),
+        (True, "a boolean"),
+        (1.5, "a float"),
+        (-1, "allows 0 to"),
+        (2**63, "allows 0 to"),
+    ],
 )
 def test_a_version_is_an_integer_that_the_server_takes(version: object, expected: str) -> None:
     assert expected in reason({"_id": "d1", "text": "body", "_version": version})

@@ -61,9 +61,9 @@ def test_an_element_that_is_no_document_keeps_its_place_and_its_text(tmp_path: P
     ("content", "number", "fault"),
     [
         ('[{"_id": "d1", "text": "a"}, {"_id": ', 1, "Expecting value"),
-        ('[{"_id": "d1", "text": "a"}', 1, "the array has no end"),
+        ('[{"_id": "d1", "text": "a"}', 1, "the array is not closed"),
         ('[{"_id": "d1", "text": "a"} {"_id": "d2", "text": "b"}]', 1, "',' expected"),
-        ('[{"_id": "d1", "text": "a"}]{}', 1, "something follows the end"),
+        ('[{"_id": "d1", "text": "a"}]{}', 1, "there is data after the end"),
         ("[[" * 100_000, 0, "recursion"),
     ],
 )
@@ -120,8 +120,8 @@ def test_a_bulk_body_is_read_as_what_it_indexes(tmp_path: Path) -> None:
     refused = {each.location: each.reason for each in records if isinstance(each, MalformedRecord)}
     assert [place.rpartition(":")[2] for place in refused] == ["5", "7", "9", "12"]
     assert "is a deletion of a bulk body" in refused[f"{path}:5"]
-    assert "belongs to an update of a bulk body" in refused[f"{path}:7"]
-    assert "whose document is missing" in refused[f"{path}:12"]
+    assert "is an update of a bulk body" in refused[f"{path}:7"]
+    assert "without a document" in refused[f"{path}:12"]
 
 
 def test_a_record_with_one_key_of_an_action_is_still_a_record(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_a_line_that_is_no_object_is_refused(tmp_path: Path, line: bytes) -> Non
 @pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
 def test_constants_that_json_lacks_are_refused(tmp_path: Path, constant: str) -> None:
     found = malformed(tmp_path, b'{"_id": "d", "text": "b", "metadata": {"x": %s}}' % constant.encode())
-    assert found.reason == f"not valid JSON: {constant} is not JSON number"
+    assert found.reason == f"not valid JSON: {constant} is not a JSON number"
 
 
 def test_a_number_that_overflows_to_infinity_is_refused(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_an_escaped_surrogate_pair_is_a_character(tmp_path: Path) -> None:
 
 def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
     found = malformed(tmp_path, b'{"_id": "a", "_id": "b", "text": "b"}')
-    assert found.reason == "key '_id' stands twice in an object; only one value can be kept"
+    assert found.reason == "key '_id' occurs twice in an object; remove one"
 
 
 def test_deep_nesting_is_refused(tmp_path: Path) -> None:

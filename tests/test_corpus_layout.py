@@ -64,11 +64,11 @@ def test_a_record_without_text_says_what_it_has(tmp_path: Path, suffix: str) -> 
     if suffix.startswith("json"):
         [found] = read_corpus(path)
         assert isinstance(found, MalformedRecord)
-        assert found.reason == (
-            "has no 'text' and no 'title'; it has 'id', 'contents'. Name the field that holds the text"
-        )
+        assert found.reason == ("has no 'text' and no 'title'; it has 'id', 'contents'. Set the text field")
     else:
-        with pytest.raises(CorpusError, match="columns 'id', 'contents' and none called 'text'.*Name the text field"):
+        with pytest.raises(
+            CorpusError, match="columns 'id', 'contents', but no text column 'text'.*Set the text field"
+        ):
             read_corpus(path)
 
 
@@ -76,9 +76,9 @@ def test_a_record_without_text_says_what_it_has(tmp_path: Path, suffix: str) -> 
 @pytest.mark.parametrize(
     ("layout", "message"),
     [
-        (Layout(id_field="sku"), "none called 'sku'. Name the id field"),
-        (Layout(title_field="name"), "none called 'name', which was named as the title"),
-        (Layout(text_fields=("text", "abstract")), "none called 'abstract', which holds what is encoded"),
+        (Layout(id_field="sku"), "no id column 'sku'. Set the id field"),
+        (Layout(title_field="name"), "no title column 'name'"),
+        (Layout(text_fields=("text", "abstract")), "no text column 'abstract'"),
     ],
 )
 def test_a_column_that_was_named_must_be_there(tmp_path: Path, suffix: str, layout: Layout, message: str) -> None:
@@ -94,7 +94,7 @@ def test_a_text_beside_the_one_that_was_named_is_metadata_of_a_table_and_refused
         Document("d1", "new", metadata={"text": "old"})
     ]
     [found] = read_corpus(write(tmp_path, rows, "jsonl"), layout=layout)
-    assert isinstance(found, MalformedRecord) and found.reason.startswith("has the key 'text' beside the one")
+    assert isinstance(found, MalformedRecord) and found.reason.startswith("has the key 'text' in addition to the one")
 
 
 def test_a_title_may_be_the_text(tmp_path: Path) -> None:
@@ -104,18 +104,18 @@ def test_a_title_may_be_the_text(tmp_path: Path) -> None:
 
 def test_a_part_of_the_text_that_is_no_string_is_refused() -> None:
     [found] = check_documents([{"id": "d1", "a": "x", "b": 1}], layout=Layout(text_fields=("a", "b")))
-    assert isinstance(found, MalformedRecord) and "has 1 as a part of the text" in found.reason
+    assert isinstance(found, MalformedRecord) and "has a text field with 1" in found.reason
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"id_field": "a", "text_fields": ("a",)}, "'a' is named twice"),
-        ({"text_fields": ("a",), "exclude": {"a"}}, "'a' is named and excluded"),
+        ({"text_fields": ("a",), "exclude": {"a"}}, "'a' is both named and excluded"),
         ({"text_fields": "abc"}, "text_fields must be a collection of names, got the string 'abc'"),
         ({"exclude": "abc"}, "exclude must be a collection of names"),
-        ({"separator": "||"}, r"separator '\|\|' is not one character"),
-        ({"separator": '"'}, "is not one character other than a quote"),
+        ({"separator": "||"}, r"separator '\|\|' must be one character"),
+        ({"separator": '"'}, "must be one character, but not a quote"),
         ({"encoding": "latin-99"}, "encoding 'latin-99' is unknown; try utf-16, cp1252"),
     ],
 )
@@ -127,4 +127,4 @@ def test_a_layout_that_says_two_things_is_refused(options: dict[str, Any], messa
 def test_a_record_without_the_id_that_was_named_says_so() -> None:
     [found] = check_documents([{"id": "d1", "text": "body"}], layout=Layout(id_field="sku"))
     assert isinstance(found, MalformedRecord)
-    assert found.reason == "has no 'sku', which was named as the id; it has 'id', 'text'"
+    assert found.reason == "has no id field 'sku'; it has 'id', 'text'"

@@ -44,7 +44,7 @@ def test_a_byte_order_mark_counts_more_than_what_is_named(tmp_path: Path) -> Non
 
 def test_a_file_that_is_not_in_the_encoding_named_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "c.csv").write_bytes(b"_id,text\nd1,caf\x81\n")
-    with pytest.raises(CorpusError, match=r"c\.csv cannot be decoded after line 0: .*byte 0x81.*\. Name its encoding"):
+    with pytest.raises(CorpusError, match=r"c\.csv cannot be decoded after line 0: .*byte 0x81.*\. Set its encoding"):
         read_corpus(tmp_path / "c.csv", layout=Layout(encoding="cp1252"))
 
 
@@ -53,7 +53,7 @@ def test_a_row_in_another_encoding_says_what_may_be_done(tmp_path: Path) -> None
     record, document = read_corpus(tmp_path / "c.csv")
     assert document == Document("d2", "plain")
     assert isinstance(record, MalformedRecord)
-    assert record.reason.endswith("convert the file, or name its encoding, e.g. cp1252")
+    assert record.reason.endswith("convert the file, or set its encoding, e.g. cp1252")
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])

@@ -83,7 +83,7 @@ def test_a_string_that_is_not_utf8_is_refused_alone(tmp_path: Path) -> None:
 
 def test_a_table_without_text_is_refused_at_once(tmp_path: Path) -> None:
     path = write(tmp_path, {"_id": ["d1"], "body": ["x"]})
-    with pytest.raises(CorpusError, match="has the columns '_id', 'body' and none called 'text'"):
+    with pytest.raises(CorpusError, match="has the columns '_id', 'body', but no text column 'text'"):
         read_corpus(path)
 
 
@@ -116,7 +116,7 @@ def test_without_pyarrow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "c.parquet").touch()
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-    with pytest.raises(CorpusError, match=r"needs pyarrow to be read; pip install 'ksparse\[parquet\]'"):
+    with pytest.raises(CorpusError, match=r"needs pyarrow; pip install 'ksparse\[parquet\]'"):
         read_corpus(tmp_path / "c.parquet")
 
 
@@ -184,8 +184,8 @@ def test_bytes_are_left_out_by_name_once(tmp_path: Path, caplog: pytest.LogCaptu
     thumbs = {"thumb": [b"\x89PNG", b"\0"], "image": [{"bytes": b"\0", "path": "a.png"}] * 2}
     assert read(tmp_path, {"_id": ids, "text": ["a", "b"], **thumbs}) == [Document("d1", "a"), Document("d2", "b")]
     assert [record.getMessage().removeprefix(str(tmp_path)) for record in caplog.records] == [
-        "/c.parquet: column 'thumb' holds bytes and is left out.",
-        "/c.parquet: column 'image' holds bytes and is left out.",
+        "/c.parquet: column 'thumb' contains bytes and is skipped.",
+        "/c.parquet: column 'image' contains bytes and is skipped.",
     ]
     caplog.clear()
     read(tmp_path, {"thumb": [b"\0"]}, layout=Layout(exclude=frozenset({"thumb"})))
@@ -249,4 +249,4 @@ def test_tensors_are_left_out_by_name(tmp_path: Path, caplog: pytest.LogCaptureF
     kind = pyarrow.fixed_shape_tensor(pyarrow.float32(), (2,))
     tensors = pyarrow.ExtensionArray.from_storage(kind, pyarrow.array([[1.0, 2.0]], kind.storage_type))
     assert read(tmp_path, {"vec": tensors}) == [Document("d1", "body")]
-    assert "column 'vec' is of the type arrow.fixed_shape_tensor and is left out" in caplog.text
+    assert "column 'vec' has the type arrow.fixed_shape_tensor and is skipped" in caplog.text

@@ -58,7 +58,7 @@ def test_a_metadata_cell_that_is_no_json_is_refused(tmp_path: Path) -> None:
 
 def test_a_metadata_key_that_is_a_column_too_is_refused(tmp_path: Path) -> None:
     found = malformed(write(tmp_path, '_id,text,metadata,year\nd1,body,"{""year"": 1}",2020\n'))
-    assert found.reason.startswith("key 'year' stands in 'metadata' and beside it as well")
+    assert found.reason.startswith("key 'year' occurs both in 'metadata' and at the top level")
 
 
 def test_a_quoted_cell_may_hold_line_feeds(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_a_row_that_is_not_utf8_does_not_stop_the_rest(tmp_path: Path) -> None:
 
 
 def test_a_nul_is_refused(tmp_path: Path) -> None:
-    assert malformed(write(tmp_path, "_id,text\nd1,bo\0dy\n")).reason.startswith("holds a NUL character")
+    assert malformed(write(tmp_path, "_id,text\nd1,bo\0dy\n")).reason.startswith("contains a NUL character")
 
 
 def test_a_cell_longer_than_the_modules_default_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,12 +139,12 @@ def test_rows_without_ids_get_generated_ones(tmp_path: Path) -> None:
 
 
 def test_a_table_without_text_is_refused_at_once(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match="has the columns '_id', 'body' and none called 'text'"):
+    with pytest.raises(CorpusError, match="has the columns '_id', 'body', but no text column 'text'"):
         read_corpus(write(tmp_path, "_id,body\nd1,x\n"))
 
 
 def test_a_table_without_ids_is_refused_at_once(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match="has the columns 'text' and none called '_id' or 'id'"):
+    with pytest.raises(CorpusError, match="has the columns 'text', but no id column '_id' or 'id'"):
         read_corpus(write(tmp_path, "text\nx\n"))
 
 
@@ -156,13 +156,13 @@ def test_row_numbers_of_pandas_are_left_out_and_named(
     assert list(read_corpus(path)) == [Document("d1", "x"), Document("d2", "y")]
     first = f"column {name!r}" if name else "column 1, which has no name,"
     assert [record.getMessage() for record in caplog.records] == [
-        f"{path}: {first} is left out.",
-        f"{path}: column 4, which has no name, is left out.",
+        f"{path}: {first} is skipped.",
+        f"{path}: column 4, which has no name, is skipped.",
     ]
 
 
 def test_a_column_that_stands_twice_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match="'text' stands twice"):
+    with pytest.raises(CorpusError, match="'text' occurs twice"):
         read_corpus(write(tmp_path, "_id,text,text\nd1,x,y\n"))
 
 
@@ -172,7 +172,7 @@ def test_an_empty_table_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_header_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match=r"the header of .*c\.csv cannot be read: not UTF-8.*name its encoding"):
+    with pytest.raises(CorpusError, match=r"the header of .*c\.csv cannot be read: not UTF-8.*set its encoding"):
         read_corpus(write(tmp_path, "_id,text,prénom".encode("latin-1")))
 
 
@@ -267,7 +267,7 @@ def test_rows_that_a_quote_swallows_are_an_error_and_not_lost(tmp_path: Path) ->
     first, swallowed, last = read_corpus(path)
     assert (first, last) == (Document("1", "Shade", "Fern"), Document("6", "Nights", "Frost"))
     assert isinstance(swallowed, MalformedRecord) and swallowed.location == f"{path}:3"
-    assert swallowed.reason.startswith("has a cell of 3 lines, each of which looks like a row of its own")
+    assert swallowed.reason.startswith("has a cell of 3 lines, each of which looks like a separate row")
     assert swallowed.raw == '3,Hail,"Hail is frozen\n4,Snow,Cold\n5,Sleet,half snow."'
 
 
@@ -327,4 +327,4 @@ def test_quotes_that_backslashes_escape_are_named(tmp_path: Path) -> None:
 def test_a_column_to_be_left_out_that_is_not_there_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = write(tmp_path, "_id,text\n1,body\n")
     assert list(read_corpus(path, layout=Layout(exclude=frozenset({"nosuch"})))) == [Document("1", "body")]
-    assert caplog.messages == [f"{path} has no column 'nosuch', which is to be left out."]
+    assert caplog.messages == [f"{path} has no column 'nosuch', which should be excluded."]

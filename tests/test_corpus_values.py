@@ -80,7 +80,7 @@ def test_an_id_is_a_string_an_integer_or_a_uuid(value: object, doc_id: str) -> N
 
 @pytest.mark.parametrize("value", [None, "", " ", True, 1.0, ["a"], b""])
 def test_what_is_no_id_is_refused(value: object) -> None:
-    with pytest.raises(ValueError, match="is not an id; an id is a string that is not blank, an integer or a UUID"):
+    with pytest.raises(ValueError, match="is not an id; use a string that is not blank, an integer or a UUID"):
         to_id(value)
 
 

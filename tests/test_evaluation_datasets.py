@@ -53,7 +53,7 @@ def test_a_missing_split_names_those_that_exist(tmp_path: Path) -> None:
 
 
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match="none is not a folder; give one with queries.jsonl"):
+    with pytest.raises(CorpusError, match="none is not a folder; use a folder with queries.jsonl"):
         load_retrieval_set(tmp_path / "none")
 
 
@@ -64,7 +64,7 @@ def test_missing_queries_are_refused(tmp_path: Path) -> None:
 
 
 def test_another_header_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match=r"begins with \('doc', 'query', 'score'\); its header must be \('query-id'"):
+    with pytest.raises(CorpusError, match=r"begins with \('doc', 'query', 'score'\); it needs the header \('query-id'"):
         load_retrieval_set(lay_out(tmp_path, "doc\tquery\tscore\nd1\tq1\t1\n"))
 
 
@@ -90,7 +90,7 @@ def test_queries_may_be_a_table(tmp_path: Path) -> None:
     (tmp_path / "queries.tsv").write_text("id\ttext\nq1\tone\tand more\nq2\ttwo\n")
     assert load_retrieval_set(tmp_path).queries == (Query("q1", "one\tand more"),)
     (tmp_path / "queries.tsv").write_text("q1 one\n")
-    with pytest.raises(CorpusError, match=r"queries\.tsv:1 holds 'q1 one'; a query is an id, a tab and a text"):
+    with pytest.raises(CorpusError, match=r"queries\.tsv:1 is 'q1 one'; a line must have an id, a tab and a text"):
         load_retrieval_set(tmp_path)
 
 
@@ -100,12 +100,12 @@ def test_the_id_of_a_query_may_be_called_id(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("row", ["q1\td1", "q1 d1 1 0", "q1\td1\t1\t0", "\td1\t1"])
 def test_a_judgement_without_three_cells_is_refused(tmp_path: Path, row: str) -> None:
-    with pytest.raises(CorpusError, match=r"test\.tsv:2 holds .*; a judgement is a query id"):
+    with pytest.raises(CorpusError, match=r"test\.tsv:2 is .*; a judgement has a query id"):
         load_retrieval_set(lay_out(tmp_path, f"{HEADER}{row}\n"))
 
 
 def test_a_score_that_is_no_integer_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match=r"test\.tsv:2 has the score '0\.5'; a score is an integer"):
+    with pytest.raises(CorpusError, match=r"test\.tsv:2 has the score '0\.5'; it must be an integer"):
         load_retrieval_set(lay_out(tmp_path, HEADER + "q1\td1\t0.5\n"))
 
 
@@ -116,7 +116,7 @@ def test_contradicting_judgements_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("qrels", ["", HEADER])
 def test_a_split_without_judgements_is_refused(tmp_path: Path, qrels: str) -> None:
-    with pytest.raises(CorpusError, match=r"test\.tsv holds no judgements"):
+    with pytest.raises(CorpusError, match=r"test\.tsv contains no judgements"):
         load_retrieval_set(lay_out(tmp_path, qrels))
 
 
@@ -126,12 +126,12 @@ def test_queries_without_a_relevant_document_are_left_out_and_named(
     judged = load_retrieval_set(lay_out(tmp_path, HEADER + "q1\td1\t1\nq2\td1\t0\nq2\td2\t0\n"))
     assert (judged.queries, judged.qrels, judged.left_out) == ((Query("q1", "one"),), {"q1": {"d1": 1}}, ("q2",))
     assert caplog.messages == [
-        f"{tmp_path}/qrels/test.tsv: 1 queries have no judgement above 0, 'q2' among them, and are left out."
+        f"{tmp_path}/qrels/test.tsv: 1 queries have no judgement above 0, e.g. 'q2', and are ignored."
     ]
 
 
 def test_judgements_of_nothing_relevant_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match="no judgement above 0; without a relevant document nothing can be measured"):
+    with pytest.raises(CorpusError, match="no judgement above 0; metrics need a relevant document"):
         load_retrieval_set(lay_out(tmp_path, HEADER + "q1\td1\t0\n"))
 
 

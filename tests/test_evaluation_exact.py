@@ -109,7 +109,7 @@ def test_sparse_search_equals_dense_search() -> None:
 
 
 def test_a_feature_beyond_the_latents_is_refused() -> None:
-    with pytest.raises(ValueError, match="features run from 1 to 7, num_latents is 7"):
+    with pytest.raises(ValueError, match="features range from 1 to 7, but num_latents is 7"):
         exact_sparse_search(vectors({1: 1.0, 7: 1.0}), vectors({1: 1.0}), ["a"], 7, 1)
 
 

@@ -82,7 +82,7 @@ def test_the_order_counts_and_not_the_scores() -> None:
 
 
 def test_an_unjudged_query_is_refused() -> None:
-    with pytest.raises(ValueError, match="the run has 1 queries, 'q2' among them, that the judgements lack"):
+    with pytest.raises(ValueError, match="the run has 1 queries, e.g. 'q2', that the judgements lack"):
         evaluate_run({"q1": [], "q2": []}, {"q1": {"d1": 1}})
 
 
@@ -98,7 +98,7 @@ def test_a_query_without_a_relevant_document_is_left_out_and_named(
     run, qrels = {"q": hits("d1"), "r": hits("x", "d1")}, {"q": judged, "r": {"d1": 1}}
     assert evaluate_run(run, qrels) == evaluate_run({"r": run["r"]}, {"r": qrels["r"]})
     assert ndcg_by_query(run, qrels) == {"r": pytest.approx(1 / math.log2(3))}
-    assert "1 queries have no judgement above 0, 'q' among them, and are left out." in caplog.messages
+    assert "1 queries have no judgement above 0, e.g. 'q', and are ignored." in caplog.messages
     with pytest.raises(ValueError, match="no judgement is above 0"):
         evaluate_run({}, {"q": judged})
 
@@ -135,7 +135,7 @@ def test_overlap_refuses_an_empty_reference() -> None:
 
 
 def test_overlap_refuses_a_query_that_the_reference_lacks() -> None:
-    with pytest.raises(ValueError, match="'q2' among them, that the reference's queries lack"):
+    with pytest.raises(ValueError, match="e.g. 'q2', that the reference's queries lack"):
         overlap_at({"q2": []}, {"q1": hits("a")}, 1)
 
 

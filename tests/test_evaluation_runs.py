@@ -27,12 +27,12 @@ def test_hits_are_read_in_the_order_of_their_ranks(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("doc_id", ["", "a b", "a\n", "a\u00a0b"])
 def test_a_document_id_with_whitespace_is_refused(tmp_path: Path, doc_id: str) -> None:
-    with pytest.raises(ValueError, match="document id .* is empty or holds whitespace"):
+    with pytest.raises(ValueError, match="document id .* is empty or contains whitespace"):
         write_run({"q1": [Hit(doc_id, 1.0)]}, tmp_path / "run")
 
 
 def test_a_query_id_with_whitespace_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="query id 'q 1' is empty or holds whitespace"):
+    with pytest.raises(ValueError, match="query id 'q 1' is empty or contains whitespace"):
         write_run({"q 1": []}, tmp_path / "run")
 
 

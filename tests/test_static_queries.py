@@ -205,7 +205,7 @@ def test_the_command_writes_a_head_that_loads_and_a_card(
     own = tmp_path / "fast" / "query_model"
     report = json.loads((own / "training.json").read_text())
     assert report["data"] == {"corpus.jsonl": {"documents": 200, "queries": 200}}
-    assert "without a transformer" in (own / "README.md").read_text()
+    assert "Static query encoder" in (own / "README.md").read_text()
     assert not (tmp_path / "fast" / "queries.pt").exists()
     assert load_encoder(str(tmp_path / "fast"), device="cpu").query_model is not None
     assert not (head_folder / "query_model").exists(), "the head itself is left as it was"
@@ -223,7 +223,9 @@ def test_too_few_queries_are_refused_before_a_model_is_loaded(
     corpus.write_text("".join(corpus.read_text().splitlines(keepends=True)[:99]))
     result = train()
     assert result.exit_code == 1
-    assert result.stderr.startswith("Error: 99 training queries are too few; at least 100 are needed, better thousands.")
+    assert result.stderr.startswith(
+        "Error: 99 training queries are too few; at least 100 are needed, better thousands."
+    )
     assert not (tmp_path / "fast").exists()
 
 

@@ -308,7 +308,7 @@ def test_embeddings_load_from_npy_and_npz(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"rows": unit_rows(3)}, r"holds \['rows'\]; it needs an array `documents`"),
+        ({"rows": unit_rows(3)}, r"contains \['rows'\]; it needs an array `documents`"),
         ({"documents": np.ones(3)}, "it needs an array `documents` of shape"),
         ({"documents": unit_rows(3), "queries": unit_rows(2)}, "b.npz: 2 queries need as many positives"),
     ],

@@ -1,4 +1,4 @@
-"""A local OpenSearch: one that is given, one by Docker, or embedded nodes."""
+"""A local OpenSearch: an existing one, Docker, or embedded nodes."""
 
 from connector.cluster.compose import docker_answers
 from connector.cluster.connection import Cluster, connection_from_environment

@@ -1,4 +1,4 @@
-"""OpenSearch by `docker compose`, where a Docker engine answers. The other service of the file is not started here."""
+"""Run OpenSearch with Docker Compose. The other service of the compose file is not started here."""
 
 import os
 import subprocess
@@ -8,11 +8,11 @@ from connector.errors import ClusterError
 from connector.source_tree import compose_file
 
 COMPOSE_FILE = compose_file()
-"""Ours, which a wheel carries as well."""
+"""The compose file of this library, also in the wheel."""
 
 
 def docker_answers(*, timeout_s: float = 5.0) -> bool:
-    """Tell whether a Docker engine answers within `timeout_s` seconds and `docker compose` is installed."""
+    """Return whether a Docker engine answers within `timeout_s` seconds and `docker compose` is installed."""
     try:
         for arguments in (["info", "--format", "{{.ServerVersion}}"], ["compose", "version"]):
             done = subprocess.run(["docker", *arguments], capture_output=True, timeout=timeout_s)
@@ -24,26 +24,26 @@ def docker_answers(*, timeout_s: float = 5.0) -> bool:
 
 
 def compose_up(file: Path, *, port: int, heap: str, timeout_s: float) -> None:
-    """Start the service and wait until Docker calls it healthy.
+    """Start the service and wait until it is healthy.
 
     Args:
-        file: The compose file; it reads OPENSEARCH_PORT and OPENSEARCH_HEAP.
-        port: On 127.0.0.1.
+        file: The compose file, which uses OPENSEARCH_PORT and OPENSEARCH_HEAP.
+        port: Port on 127.0.0.1.
         heap: Java heap, such as "2g".
-        timeout_s: Seconds until it must be healthy; the download of the image counts.
+        timeout_s: Seconds until it must be healthy, including the download of the image.
 
     Raises:
-        ClusterError: Docker refused, or it took too long.
+        ClusterError: Docker reported an error, or it took too long.
     """
     settings = {"OPENSEARCH_PORT": str(port), "OPENSEARCH_HEAP": heap}
     _compose(file, ["up", "--detach", "--wait", "opensearch"], settings=settings, timeout_s=timeout_s)
 
 
 def compose_down(file: Path, *, purge: bool) -> None:
-    """Stop the service and remove its container, with `purge` its data as well.
+    """Stop the service and remove its container; with `purge`, also delete its data.
 
     Raises:
-        ClusterError: Docker refused.
+        ClusterError: Docker reported an error.
     """
     _compose(file, ["down", *(["--volumes"] if purge else [])], settings={}, timeout_s=120.0)
 
@@ -61,10 +61,12 @@ def _compose(file: Path, arguments: list[str], *, settings: dict[str, str], time
         )
     except subprocess.TimeoutExpired as error:
         raise ClusterError(
-            f"`{' '.join(command)}` was not done after {timeout_s:g} s. Set a longer --timeout."
+            f"`{' '.join(command)}` did not finish within {timeout_s:g} s. Set a longer timeout."
         ) from error
     except OSError as error:
-        raise ClusterError(f"Cannot run docker ({error}). Start Docker, or run `ksparse down` where it is.") from error
+        raise ClusterError(
+            f"Cannot run docker ({error}). Start Docker, or run this command where Docker is available."
+        ) from error
     if done.returncode:
         last_line = (done.stderr or done.stdout).strip().rpartition("\n")[2]
         raise ClusterError(f"`{' '.join(command)}` failed: {last_line or f'exit status {done.returncode}'}")

@@ -1,4 +1,4 @@
-"""Which OpenSearch to talk to, and how."""
+"""The OpenSearch to use, and the connection to it."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,34 +16,34 @@ Kind = Literal["given", "compose", "embedded"]
 
 @dataclass(frozen=True)
 class Cluster:
-    """An OpenSearch that can be talked to."""
+    """An OpenSearch with its connection settings."""
 
     url: str
-    """Such as http://127.0.0.1:9200, or several joined by commas: no credentials in it, no slash at the end."""
+    """E.g. http://127.0.0.1:9200, or several joined by commas; without credentials and trailing slash."""
     access: Access = Access()
     """Credentials, certificates and proxy."""
     kind: Kind = "given"
-    """Who runs it: somebody else (OPENSEARCH_URL), Docker, or we as embedded nodes."""
+    """How it runs: by itself (OPENSEARCH_URL), in Docker, or as embedded nodes."""
     nodes: "tuple[Node, ...]" = ()
-    """Handles of the nodes that this process started; empty otherwise."""
+    """Embedded nodes started by this process."""
 
     def connect(self, **options: Any) -> OpenSearch:
-        """Make a client; nothing is sent yet.
+        """Create a client, without sending a request.
 
         Args:
-            **options: Of opensearch-py's client.
+            **options: Options of opensearch-py's client.
 
         Raises:
-            ClusterError: A certificate cannot be read, or requests are to be signed, and what that needs is missing.
+            ClusterError: A certificate cannot be read, or a requirement for signing requests is missing.
         """
         return make_client(self.url, self.access, **options)
 
 
 def connection_from_environment() -> Cluster | None:
-    """Return the cluster that OPENSEARCH_URL and its companions name (`Access`), None without a URL.
+    """Return the cluster of OPENSEARCH_URL and related variables (`Access`); None without a URL.
 
     Raises:
-        ClusterError: The URL is none, or the companions contradict each other.
+        ClusterError: The URL is invalid, or the variables contradict each other.
     """
     url = url_from_environment()
     return None if url is None else Cluster(url, access_from_environment())

@@ -1,4 +1,4 @@
-"""The OpenSearch that an embedded node runs: downloaded, checked and unpacked once."""
+"""The OpenSearch distribution of embedded nodes: downloaded, verified and unpacked once."""
 
 import hashlib
 import os
@@ -22,7 +22,7 @@ _SETUP_TIMEOUT_S = 900.0
 
 @dataclass(frozen=True)
 class Artifact:
-    """A published zip: its Maven coordinate, and the SHA-256 it had when this release was made."""
+    """A published zip file: Maven coordinates and SHA-256."""
 
     group: str
     name: str
@@ -30,7 +30,7 @@ class Artifact:
     sha256: str
 
 
-# 3.6.0 is the newest release of which all three are published.
+# 3.6.0 is the newest release with all three artifacts.
 SERVER = Artifact(
     "org.opensearch.distribution.integ-test-zip",
     "opensearch",
@@ -52,7 +52,7 @@ PLUGINS = (
         "6ef1b206e79391e2e36268e32dc34d27fd8b8a59a8eb0a7393c97d53b038e433",
     ),
 )
-# They let OpenSearch call a service that encodes. In the order of installation: ML Commons extends the scheduler.
+# For calling an encoding service. In the order of installation: ML Commons extends the scheduler.
 ML_PLUGINS = (
     Artifact(
         "org.opensearch.plugin",
@@ -71,22 +71,22 @@ DIGEST = hashlib.sha256("".join(part.sha256 for part in (SERVER, *PLUGINS)).enco
 
 
 def prepare(java: Java, *, ml: bool = False, on_progress: Callable[[str], None]) -> Path:
-    """Return the folder of a distribution with both plugins, which nobody writes to; the first call sets it up.
+    """Return the read-only folder of a distribution with both plugins; the first call creates it.
 
     Args:
-        java: Runs the plugin installer. One without Thai locale data gets a distribution without analysis-common.
-        ml: With ML Commons as well.
-        on_progress: Called with a sentence about each slow step.
+        java: Java for the plugin installer. Without Thai locale data, the distribution has no analysis-common.
+        ml: Include ML Commons.
+        on_progress: Called with a message about each slow step.
 
     Raises:
-        ClusterError: A part cannot be downloaded, is not the expected one, or cannot be installed.
+        ClusterError: An artifact cannot be downloaded, has another digest, or cannot be installed.
     """
     cache = cache_folder()
     complete = cache / f"opensearch-{VERSION}-{DIGEST}"
     whole = complete.with_name(f"{complete.name}-ml-{ML_PLUGINS[-1].sha256[:8]}") if ml else complete
     wanted = whole if java.thai else whole.with_name(f"{whole.name}-reduced")
     if wanted.exists():
-        _log.info("OpenSearch %s lies in %s.", VERSION, wanted)
+        _log.info("OpenSearch %s is in %s.", VERSION, wanted)
         return wanted
     with locked(cache / "setup.lock", timeout_s=_SETUP_TIMEOUT_S):
         if not complete.exists():
@@ -99,7 +99,7 @@ def prepare(java: Java, *, ml: bool = False, on_progress: Callable[[str], None])
 
 
 def _set_up(target: Path, java: Java, on_progress: Callable[[str], None]) -> None:
-    """Build in a folder of another name and rename it at the end: what has the final name is complete."""
+    """Build under another name and rename at the end, so that the target is always complete."""
     downloads = target.with_name("downloads")
     on_progress(f"Downloading OpenSearch {VERSION}, k-NN and neural-search (180 MB, once)")
     server, *plugins = [_download(artifact, downloads) for artifact in (SERVER, *PLUGINS)]
@@ -115,7 +115,7 @@ def _set_up(target: Path, java: Java, on_progress: Callable[[str], None]) -> Non
 
 
 def _extend(complete: Path, target: Path, java: Java, on_progress: Callable[[str], None]) -> None:
-    """Link the distribution, and install ML Commons into the links; the installer only adds files."""
+    """Copy the distribution with hard links and install ML Commons; the installer only adds files."""
     downloads = target.with_name("downloads")
     on_progress("Downloading ML Commons (390 MB, once)")
     plugins = [_download(artifact, downloads) for artifact in ML_PLUGINS]
@@ -142,21 +142,21 @@ def _install(home: Path, plugins: Sequence[Path], java: Java) -> None:
 
 
 def _download(artifact: Artifact, folder: Path) -> Path:
-    """Fetch an artifact into `folder`, a repository of our own: one without any unchecked files of other programs."""
+    """Download an artifact to `folder`, a separate Maven repository without unverified files of other programs."""
     try:
         from jgo.maven import MavenContext
     except ImportError as error:
         raise ClusterError(
-            "An embedded OpenSearch is downloaded by jgo, which is not installed. Run: pip install 'ksparse[cluster]', "
+            "Downloading OpenSearch needs jgo, which is not installed. Run: pip install 'ksparse[cluster]', "
             "or start Docker, or set OPENSEARCH_URL."
         ) from error
     coordinate = f"{artifact.group}:{artifact.name}:{artifact.version}"
-    # Twice, since an interrupted download leaves a part of a file, which jgo takes for the whole.
+    # Twice, because jgo takes the partial file of an interrupted download for complete.
     for _ in range(2):
         try:
             project = MavenContext(repo_cache=folder, timeout=60).project(artifact.group, artifact.name)
             path = Path(project.at_version(artifact.version).artifact(packaging="zip").resolve())
-        except Exception as error:  # jgo passes on what requests raises, and raises bare RuntimeErrors.
+        except Exception as error:  # jgo raises errors of requests and RuntimeErrors.
             raise ClusterError(
                 f"Cannot download {coordinate} ({type(error).__name__}: {error}). Check the network and try again, "
                 "or set OPENSEARCH_URL."
@@ -167,8 +167,8 @@ def _download(artifact: Artifact, folder: Path) -> Path:
             return path
         path.unlink()
     raise ClusterError(
-        f"{coordinate} was downloaded with SHA-256 {digest}, not {artifact.sha256}. Nothing of it was used; "
-        "check where Maven artifacts come from on this machine."
+        f"{coordinate} has SHA-256 {digest} instead of {artifact.sha256}, so it was not used; "
+        "check the source of Maven artifacts on this machine."
     )
 
 
@@ -176,13 +176,13 @@ def _unpack(archive: Path, folder: Path) -> None:
     with zipfile.ZipFile(archive) as parts:
         for part in parts.infolist():
             path = parts.extract(part, folder)
-            # extract() drops the mode, and with it the scripts' permission to run.
+            # extract() drops the mode, and with it the execute permission of scripts.
             if mode := part.external_attr >> 16 & 0o777:
                 os.chmod(path, mode)
 
 
 def _reduce(complete: Path, reduced: Path) -> None:
-    """Link the distribution without analysis-common, whose Thai tokenizer needs locale data that the Java lacks."""
+    """Copy the distribution with hard links, without analysis-common, whose Thai tokenizer needs locale data."""
     unfinished = reduced.with_name(f"{reduced.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
 

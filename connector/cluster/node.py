@@ -1,4 +1,4 @@
-"""One embedded OpenSearch node: its folder, its process, and how that is started, paused and stopped."""
+"""An embedded OpenSearch node: its folder, and starting, pausing and stopping its process."""
 
 import json
 import os
@@ -22,14 +22,14 @@ _log = getLogger("ksparse.cluster")
 
 HOST = "127.0.0.1"
 _CONSOLE = "console.log"
-# Below the ports that Linux and macOS give to outgoing connections, so that none of these takes one meanwhile.
+# Below the ephemeral ports of Linux and macOS, so that no outgoing connection takes one meanwhile.
 _PORTS = range(20_000, 32_000)
-# A dropped Popen of a running process warns; a node that outlives its handle leaves it here.
+# References to processes that outlive their handle, because deleting a Popen of a running process causes a warning.
 _left_running: list[subprocess.Popen[bytes]] = []
 
 
 class Node:
-    """A node that runs as a child of this process. A stopped one can be started again, on the same ports and data."""
+    """A node that runs as a child process. A stopped node can be restarted with the same ports and data."""
 
     def __init__(
         self,
@@ -44,18 +44,18 @@ class Node:
         settings: Mapping[str, object],
         quick_start: bool = False,
     ) -> None:
-        """Write the node's folder; what it holds from an earlier node of this name (data) is kept.
+        """Create the node's folder; existing data is kept.
 
         Args:
             name: Unique in its cluster.
-            folder: Gets config, data, logs and tmp.
+            folder: Folder for config, data, logs and tmp.
             distribution: An unpacked OpenSearch, which the node only reads.
-            java: What it runs on.
+            java: The Java runtime.
             heap: Size of the Java heap, such as "512m" or "2g".
-            port: For HTTP, on 127.0.0.1.
-            transport_port: For the other nodes, on 127.0.0.1.
-            settings: Further lines of opensearch.yml; the values are written as JSON.
-            quick_start: Compile lightly: half the time to start, no SIMD, and latencies that mean nothing.
+            port: HTTP port on 127.0.0.1.
+            transport_port: Port on 127.0.0.1 for the other nodes.
+            settings: Additional settings of opensearch.yml, written as JSON values.
+            quick_start: Use only the C1 compiler: half the time to start, no SIMD, and latencies that are not valid.
         """
         check_heap(heap)
         self.name = name
@@ -86,10 +86,10 @@ class Node:
 
     @property
     def pid(self) -> int:
-        """The process id that the node was started with, even if the process has ended since.
+        """Process id of the node, even if the process has ended.
 
         Raises:
-            ClusterError: It was not started.
+            ClusterError: The node was not started.
         """
         if self._process is None:
             raise ClusterError(f"{self.name} was not started. Start it first.")
@@ -97,17 +97,17 @@ class Node:
 
     @property
     def running(self) -> bool:
-        """Whether the process runs (a paused one does)."""
+        """Whether the process runs, possibly paused."""
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start the process and return at once.
+        """Start the process without waiting until it is ready.
 
         Raises:
-            ClusterError: It runs already.
+            ClusterError: The node already runs.
         """
         if self.running:
-            raise ClusterError(f"{self.name} runs already, with process id {self.pid}. Stop it first.")
+            raise ClusterError(f"{self.name} already runs, with process id {self.pid}. Stop it first.")
         logs = self.folder / "logs"
         environment = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
         environment |= {
@@ -116,11 +116,11 @@ class Node:
             "OPENSEARCH_PATH_CONF": str(self.folder / "config"),
             "OPENSEARCH_TMPDIR": str(self.folder / "tmp"),
             "OPENSEARCH_JAVA_OPTS": f"-Xms{self._heap} -Xmx{self._heap}"
-            # Start-up is compilation for the most part: 9 s of processor time with C1 alone, 18 s with both compilers.
+            # Most of the start-up is compilation: 9 s of processor time with C1 alone, 18 s with both compilers.
             + (" -XX:TieredStopAtLevel=1" if self._quick_start else ""),
         }
         with (logs / _CONSOLE).open("wb") as console:
-            # A session of its own: Ctrl-C in our terminal is for us, and one signal reaches the whole launcher.
+            # A separate session: Ctrl-C in the terminal does not reach it, and one signal reaches the whole launcher.
             self._process = subprocess.Popen(
                 [self._distribution / "bin" / "opensearch"],
                 env=environment,
@@ -135,31 +135,31 @@ class Node:
         _log.info("Node %s started as process %d, at %s; its logs are in %s.", self.name, self.pid, self.url, logs)
 
     def stop(self, *, timeout_s: float = 20.0) -> None:
-        """Stop the node cleanly: SIGTERM, and SIGKILL after `timeout_s` seconds. A stopped node is left as it is."""
+        """Stop the node: SIGTERM, and SIGKILL after `timeout_s` seconds. Does nothing if it was not started."""
         if self._process is None:
             return
         _signal(self._process, signal.SIGTERM)
-        _signal(self._process, signal.SIGCONT)  # a paused process acts on SIGTERM only once it goes on
+        _signal(self._process, signal.SIGCONT)  # a paused process handles SIGTERM only after it continues
         try:
             self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            _log.warning("Node %s has not stopped within %.0f s, and is killed.", self.name, timeout_s)
+            _log.warning("Node %s did not stop within %.0f s and is killed.", self.name, timeout_s)
             _signal(self._process, signal.SIGKILL)
             self._process.wait()
         _log.info("Node %s stopped.", self.name)
 
     def kill(self) -> None:
-        """End the process at once (SIGKILL), as a crash would."""
+        """Kill the process (SIGKILL), like a crash."""
         process = self._running_process()
         _signal(process, signal.SIGKILL)
         process.wait()
 
     def pause(self) -> None:
-        """Freeze the process (SIGSTOP): its connections stay open and nothing answers."""
+        """Pause the process (SIGSTOP): connections stay open, but nothing answers."""
         _signal(self._running_process(), signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let a paused process go on (SIGCONT)."""
+        """Resume a paused process (SIGCONT)."""
         _signal(self._running_process(), signal.SIGCONT)
 
     def leave_running(self) -> None:
@@ -167,7 +167,7 @@ class Node:
         _left_running.append(self._running_process())
 
     def check_alive(self) -> None:
-        """Raise when the process has ended by itself.
+        """Raise an error if the process has ended by itself.
 
         Raises:
             ClusterError: One line with the reason; the end of the log is attached as a note.
@@ -175,22 +175,22 @@ class Node:
         if self._process is None or self._process.poll() is None:
             return
         tail = self._log_tail()
-        telling = [line for line in tail if re.search("Exception|ERROR|Error:|error:", line)]
-        reason = (telling or tail or ["it wrote nothing"])[0].strip()
+        errors = [line for line in tail if re.search("Exception|ERROR|Error:|error:", line)]
+        reason = (errors or tail or ["no output"])[0].strip()
         error = ClusterError(
             f"{self.name} ended while starting (exit status {self._process.returncode}): {reason[:300]} "
-            f"Look into {self.folder / 'logs'}."
+            f"See {self.folder / 'logs'}."
         )
         error.add_note("\n".join(tail))
         raise error
 
     def _running_process(self) -> "subprocess.Popen[bytes]":
         if self._process is None or self._process.poll() is not None:
-            raise ClusterError(f"{self.name} does not run. Start it first.")
+            raise ClusterError(f"{self.name} is not running. Start it first.")
         return self._process
 
     def _log_tail(self) -> list[str]:
-        """The last lines of what it printed, which include its log."""
+        """Last lines of the console output, which include the log."""
         try:
             return (self.folder / "logs" / _CONSOLE).read_text(errors="replace").splitlines()[-30:]
         except OSError:
@@ -206,9 +206,9 @@ class Node:
         lines = [f"{name}: {json.dumps(value)}\n" for name, value in settings.items()]
         (config / "opensearch.yml").write_text("".join(lines))
         options = (config / "jvm.options").read_text()
-        # Relative ones would be in the distribution, which belongs to somebody else and to all nodes.
+        # Relative paths would be in the distribution, which is read-only and shared by all nodes.
         options = options.replace("HeapDumpPath=data", f"HeapDumpPath={logs}").replace("=logs/", f"={logs}/")
-        if not self._java.simd or self._quick_start:  # the vector module wants the other compiler
+        if not self._java.simd or self._quick_start:  # the vector module needs the C2 compiler
             options = re.sub(r"(?m)^.*--add-modules=jdk\.incubator\.vector$", "", options)
         (config / "jvm.options").write_text(options)
         if self._user is not None:
@@ -223,13 +223,13 @@ def _signal(process: "subprocess.Popen[bytes]", number: signal.Signals) -> None:
 
 
 def check_heap(heap: str) -> None:
-    """Raise a ValueError for a heap size that is not like 512m or 2g."""
+    """Raise a ValueError for an invalid heap size."""
     if not re.fullmatch(r"[1-9]\d*[mg]", heap):
-        raise ValueError(f"The heap is {heap!r}; it must be a whole number of m or g, such as 512m or 2g.")
+        raise ValueError(f"heap must be a number of megabytes or gigabytes such as 512m or 2g, got {heap!r}.")
 
 
 def is_free(port: int) -> bool:
-    """Tell whether a server may listen on this port of 127.0.0.1."""
+    """Return whether a server can listen on this port of 127.0.0.1."""
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -240,11 +240,13 @@ def is_free(port: int) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports of 127.0.0.1 that are free."""
+    """Return free ports of 127.0.0.1."""
     candidates = SystemRandom().sample(_PORTS, len(_PORTS))
     ports = [port for port, _ in zip(filter(is_free, candidates), range(count), strict=False)]
     if len(ports) < count:
-        raise ClusterError(f"No {count} free ports between {_PORTS.start} and {_PORTS.stop}. End some servers.")
+        raise ClusterError(
+            f"There are no {count} free ports between {_PORTS.start} and {_PORTS.stop}. Stop some servers."
+        )
     return ports
 
 

@@ -1,4 +1,4 @@
-"""Ask an OpenSearch about itself: one GET, and the wait until it is ready."""
+"""Send a GET request to an OpenSearch, or wait until it is ready."""
 
 import time
 from collections.abc import Callable
@@ -15,15 +15,15 @@ _log = getLogger("ksparse.cluster")
 
 
 def get_json(cluster: Cluster, path: str, *, timeout_s: float = 10.0) -> dict[str, Any]:
-    """Return the parsed reply to a GET, a JSON object.
+    """Send a GET request and return the JSON object of the reply.
 
     Args:
-        cluster: Whom to ask.
-        path: Starts with a slash; may hold a query string.
-        timeout_s: Seconds to wait for the reply.
+        cluster: The cluster.
+        path: Path with a leading slash, and optionally a query string.
+        timeout_s: Timeout in seconds.
 
     Raises:
-        ClusterError: Nothing answers, or it answers with an error; the message says what to do.
+        ClusterError: Nothing answers, or the reply is an error.
     """
     with cluster.connect(timeout=timeout_s) as client:
         url = address_of(client)
@@ -31,29 +31,29 @@ def get_json(cluster: Cluster, path: str, *, timeout_s: float = 10.0) -> dict[st
             with explained(client):
                 parsed = client.transport.perform_request("GET", path)
         except SerializationError as error:
-            raise ClusterError(f"What answers at {url} is not OpenSearch. Correct OPENSEARCH_URL.") from error
+            raise ClusterError(f"The server at {url} is not OpenSearch. Correct OPENSEARCH_URL.") from error
         except TransportError as error:
             raise ClusterError(
                 f"{url} answered GET {path} with status {error.status_code}: {reason_of(error)}. See its log."
             ) from error
     if not isinstance(parsed, dict):
-        raise ClusterError(f"What answers at {url} is not OpenSearch. Correct OPENSEARCH_URL.")
+        raise ClusterError(f"The server at {url} is not OpenSearch. Correct OPENSEARCH_URL.")
     return parsed
 
 
 def wait_until_ready(
     cluster: Cluster, *, nodes: int, timeout_s: float, check_alive: Callable[[], None] = lambda: None
 ) -> None:
-    """Wait until all nodes have joined and every primary shard is there (green; yellow where there is one node).
+    """Wait until all nodes have joined and shards are allocated (green; yellow with one node).
 
     Args:
-        cluster: Whom to wait for.
-        nodes: How many nodes the cluster has when it is complete, at least 1.
-        timeout_s: Seconds to wait.
-        check_alive: Is called before each try, and raises when there is nothing left to wait for.
+        cluster: The cluster.
+        nodes: Number of nodes of the complete cluster, at least 1.
+        timeout_s: Timeout in seconds.
+        check_alive: Called before each attempt; raises an error if waiting is pointless.
 
     Raises:
-        ClusterError: It was not ready in time; the message holds the last answer.
+        ClusterError: The cluster was not ready in time; the message has the last answer.
     """
     status = "green" if nodes > 1 else "yellow"
     path = f"/_cluster/health?wait_for_nodes=%3E%3D{nodes}&wait_for_status={status}&timeout=1s"
@@ -66,11 +66,11 @@ def wait_until_ready(
             _log.info("OpenSearch at %s is ready.", cluster.url)
             return
         except ClusterError as error:
-            # An unready cluster answers 408 after the second it was given.
+            # A cluster that is not ready answers 408 after one second.
             _log.debug("Not yet: %s", error)
             if time.monotonic() > deadline:
                 raise ClusterError(
                     f"OpenSearch at {cluster.url} was not ready after {timeout_s:g} s. "
-                    f"Set a longer --timeout. Last attempt: {error}"
+                    f"Set a longer timeout. Last attempt: {error}"
                 ) from error
         time.sleep(0.2)

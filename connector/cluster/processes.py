@@ -1,11 +1,11 @@
-"""Find and stop the processes of a node folder. Run as a script it is the watchdog of an embedded cluster.
+"""Find and stop the processes of a node folder. As a script, this is the watchdog of an embedded cluster.
 
-Every process of a node carries its folder in the environment variable `MARK`, so one that was forgotten can be found,
-and a stranger who got a recycled process id is never taken for ours.
+Every process of a node has the node's folder in the environment variable `MARK`, so all of them can be found, and no
+other process with a reused id is stopped.
 
-The watchdog outlives the process that started it only to clean up: its standard input is a pipe from that process,
-which says by a byte that it is done, and ends when that process does, however it ends. (PR_SET_PDEATHSIG would fire
-when a mere thread ends, and exists on Linux alone.) As a script it imports nothing of this library, so it stays small.
+The watchdog outlives its parent process to clean up: its standard input is a pipe from the parent, which sends a byte
+when it is done, and closes when the parent ends for any reason. (PR_SET_PDEATHSIG would also fire at the end of a
+thread, and exists only on Linux.) As a script it imports nothing of this library, so it needs little memory.
 """
 
 import os
@@ -27,7 +27,7 @@ _GRACE_S = 20.0
 
 
 def require_psutil() -> "ModuleType":
-    """Import psutil; commands that start and find no embedded nodes do without.
+    """Import psutil, which only embedded nodes need.
 
     Raises:
         ClusterError: It is not installed.
@@ -45,7 +45,7 @@ def require_psutil() -> "ModuleType":
 
 
 def find_processes(folder: Path) -> "list[psutil.Process]":
-    """Return the processes of the nodes in `folder` and the folders below it."""
+    """Return the processes of all nodes in or below `folder`."""
     psutil = require_psutil()
     found = []
     for process in psutil.process_iter():
@@ -59,7 +59,7 @@ def find_processes(folder: Path) -> "list[psutil.Process]":
 
 
 def creation_time(pid: int) -> float | None:
-    """Return when a process was created, in seconds since 1970; None when it does not run."""
+    """Return the creation time of a process in seconds since 1970; None if it does not run."""
     psutil = require_psutil()
     try:
         process = psutil.Process(pid)
@@ -69,7 +69,7 @@ def creation_time(pid: int) -> float | None:
 
 
 def is_alive(process: "psutil.Process") -> bool:
-    """Tell whether a process runs; one that has ended and waits to be reaped does not."""
+    """Return whether a process runs; zombies do not."""
     psutil = require_psutil()
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
@@ -78,19 +78,19 @@ def is_alive(process: "psutil.Process") -> bool:
 
 
 def stop_processes(folder: Path, *, grace_s: float = _GRACE_S) -> int:
-    """Stop every process of the nodes in `folder`: SIGTERM, and SIGKILL after `grace_s` seconds.
+    """Stop all processes of the nodes in `folder`: SIGTERM, and SIGKILL after `grace_s` seconds.
 
     Returns:
-        How many processes there were.
+        The number of processes.
     """
     stopped = set()
     deadline = time.monotonic() + grace_s
-    # Again until none is left: bin/opensearch starts several, one after the other.
+    # Repeat until none is left, because bin/opensearch starts several processes in sequence.
     while processes := find_processes(folder):
         for process in processes:
             if process not in stopped:
                 _send(process, signal.SIGTERM)
-                _send(process, signal.SIGCONT)  # a paused process acts on SIGTERM only once it goes on
+                _send(process, signal.SIGCONT)  # a paused process handles SIGTERM only after it continues
                 stopped.add(process)
             elif time.monotonic() > deadline:
                 _send(process, signal.SIGKILL)
@@ -107,8 +107,8 @@ def _send(process: "psutil.Process", number: signal.Signals) -> None:
 
 
 def _watch(folder: Path, parent: int) -> None:
-    """Wait for the end of the parent, then stop what is left in `folder` and remove it."""
-    # A child that the parent forked holds the pipe as well, hence the second look.
+    """Wait until the parent ends, then stop the processes in `folder` and delete it."""
+    # Forked children of the parent also hold the pipe, hence the check of the parent process.
     while os.getppid() == parent:
         readable, _, _ = select.select([sys.stdin], [], [], 1.0)
         if readable:

@@ -1,4 +1,4 @@
-"""What `ksparse up` left running, on disk: `down` and `status` read it in other processes."""
+"""State of the cluster started by `ksparse up`, on disk for `down` and `status`."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -13,7 +13,7 @@ from connector.files import write_whole
 
 @dataclass(frozen=True)
 class NodeProcess:
-    """A node's process. The creation time tells it from a later process that got the same id."""
+    """Process of a node. The creation time distinguishes it from a later process with the same id."""
 
     name: str
     pid: int
@@ -23,24 +23,24 @@ class NodeProcess:
 
 @dataclass(frozen=True)
 class State:
-    """A running cluster of ours."""
+    """A cluster started by `ksparse up`."""
 
     kind: Literal["compose", "embedded"]
     url: str
     folder: str = ""
-    """Holds the nodes' folders; empty with Docker."""
+    """Parent of the nodes' folders; empty with Docker."""
     compose_file: str = ""
     """Empty for embedded nodes."""
     nodes: tuple[NodeProcess, ...] = ()
 
 
 def state_path() -> Path:
-    """Return where the state is kept."""
+    """Return the path of the state file."""
     return cache_folder() / "up.json"
 
 
 def read_state() -> State | None:
-    """Return what `up` wrote, None where nothing is up.
+    """Return the state written by `up`; None if nothing is running.
 
     Raises:
         ClusterError: The file is damaged.
@@ -53,26 +53,26 @@ def read_state() -> State | None:
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ClusterError(f"{path} is damaged ({error}). Delete it, and stop the nodes it describes.") from error
+        raise ClusterError(f"{path} is damaged ({error}). Delete it, and stop the nodes that it lists.") from error
 
 
 def write_state(state: State) -> None:
-    """Replace the state, whole or not at all."""
+    """Replace the state atomically."""
     write_whole(state_path(), json.dumps(asdict(state), indent=2) + "\n")
 
 
 def remove_state() -> None:
-    """Forget what was running."""
+    """Delete the state."""
     state_path().unlink(missing_ok=True)
 
 
 def describe_process(name: str, pid: int) -> NodeProcess:
-    """Return the record of a process that runs now; of one that has just ended, a record that fits no process."""
+    """Return the record of a running process; if it has just ended, a record that matches no process."""
     return NodeProcess(name, pid, creation_time(pid) or 0.0)
 
 
 def still_runs(node: NodeProcess) -> bool:
-    """Tell whether the process runs, and is not another one with a recycled id."""
+    """Return whether the process runs, and is not another one with the same id."""
     created_s = creation_time(node.pid)
-    # It is derived from the time of boot, which a time server may shift a little.
+    # It is derived from the boot time, which time synchronization may shift slightly.
     return created_s is not None and abs(created_s - node.created_s) < 2.0

@@ -1,4 +1,4 @@
-"""What a cluster says about itself."""
+"""Status of a cluster."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,7 @@ from connector.errors import ClusterError
 
 @dataclass(frozen=True)
 class Status:
-    """A cluster's answers. What a managed service keeps to itself is None."""
+    """Status of a cluster; values that a managed service does not provide are None."""
 
     url: str
     kind: Kind
@@ -21,18 +21,18 @@ class Status:
     plugins: tuple[str, ...] | None
     java: str | None
     simd: bool | None
-    """Whether Lucene compares dense vectors with SIMD. Without it, their latencies do not count."""
+    """Whether Lucene compares dense vectors with SIMD. Without it, latencies of dense search are not valid."""
     heap_used_bytes: int | None
     heap_max_bytes: int | None
-    """Of all nodes together, as are the sizes below."""
+    """Of all nodes together, like the sizes below."""
     disk_used_bytes: int | None
-    """By indexes."""
+    """Used by indices."""
     disk_free_bytes: int | None
     documents: int | None
 
 
 def read_status(cluster: Cluster) -> Status:
-    """Ask a cluster about itself.
+    """Request the status of a cluster.
 
     Raises:
         ClusterError: Nothing answers, or not an OpenSearch.
@@ -41,7 +41,7 @@ def read_status(cluster: Cluster) -> Status:
     try:
         version = str(root["version"]["number"])
     except (KeyError, TypeError) as error:
-        raise ClusterError(f"What answers at {cluster.url} is not OpenSearch. Correct OPENSEARCH_URL.") from error
+        raise ClusterError(f"The server at {cluster.url} is not OpenSearch. Correct OPENSEARCH_URL.") from error
     health = _try(cluster, "/_cluster/health")
     nodes = list(_try(cluster, "/_nodes/plugins,jvm").get("nodes", {}).values())
     stats = _try(cluster, "/_cluster/stats")
@@ -71,7 +71,7 @@ def _try(cluster: Cluster, path: str) -> dict[str, Any]:
 
 
 def _names(nodes: list[dict[str, Any]], key: str) -> tuple[str, ...] | None:
-    """What every node has."""
+    """Names that all nodes have in common."""
     if not nodes:
         return None
     return tuple(sorted(set.intersection(*({item["name"] for item in node.get(key, ())} for node in nodes))))

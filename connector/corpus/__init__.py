@@ -1,4 +1,4 @@
-"""Corpus files and iterables -> `Document` or `MalformedRecord`: what is read is checked here and nowhere else."""
+"""Read and check corpus files and iterables: each record becomes a `Document` or a `MalformedRecord`."""
 
 from connector.corpus.layout import Layout
 from connector.corpus.read import CorpusRecord, check_documents, count_records, read_corpus

@@ -1,4 +1,4 @@
-"""Rows of Arrow tables -> documents: from Parquet files and from Ray. Arrow itself is imported by those who read."""
+"""Convert rows of Arrow tables (Parquet, Ray) to documents. pyarrow is imported on demand."""
 
 from __future__ import annotations
 
@@ -13,45 +13,45 @@ from connector.corpus.values import plain
 from connector.types import Document, MalformedRecord
 
 _EXTENSIONS = ("arrow.uuid", "arrow.json", "arrow.bool8")
-"""Types of extension whose values are known; of others (tensors, pickles) there is nothing to be stored."""
+"""Supported extension types; others (tensors, pickles) are skipped."""
 
 
 class ArrowReader:
-    """Reads the rows of one table.
+    """Reads the rows of a table.
 
-    Values are converted to Python's types, maps to objects; NaN is not a value. Columns of bytes, tensors and the like
-    are left out unless they are needed, so that no row is lost for what nobody searches.
+    Maps are converted to objects, and NaN counts as missing. Columns of bytes, tensors etc. are skipped unless they are
+    required, so that they do not make rows invalid.
 
     Attributes:
-        names: The columns that are read; others need not be decoded.
+        names: Columns that are read; others need not be decoded.
     """
 
     def __init__(self, schema: Any, mapper: RecordMapper, *, table: str) -> None:  # noqa: ANN401
         """Read the schema.
 
         Args:
-            schema: Of the table, from pyarrow.
-            mapper: Knows the layout and the declared fields.
-            table: What errors call the table.
+            schema: pyarrow schema of the table.
+            mapper: Mapper with the layout and the declared fields.
+            table: Name of the table in errors.
 
         Raises:
-            CorpusError: A column has another's name, or there is none for the text or the id.
+            CorpusError: A column name is repeated, or the text or id column is missing.
         """
         columns = Columns(schema.names, mapper, table=table)
         for field in schema:
             reason = _unstorable(field.type)
-            if reason and not columns.is_left_out(field.name) and not columns.is_needed(field.name):
-                columns.leave_out(field.name, reason)
+            if reason and not columns.is_skipped(field.name) and not columns.is_needed(field.name):
+                columns.skip(field.name, reason)
         self._columns = columns
-        self.names = [name for name in schema.names if not columns.is_left_out(name)]
+        self.names = [name for name in schema.names if not columns.is_skipped(name)]
 
     def rows(self, batch: Any, *, place: str, before: int = 0) -> Iterator[Document | MalformedRecord]:  # noqa: ANN401
         """Read a document from each row of a `RecordBatch`.
 
         Args:
-            batch: With the columns of the schema, or those of `names`.
-            place: What the location of a malformed record begins with; the row's number follows, from 1.
-            before: Rows before this batch.
+            batch: Batch with the columns of the schema, or those of `names`.
+            place: Prefix of the location of a malformed record, followed by the row number from 1.
+            before: Number of rows before this batch.
         """
         batch = batch.select(self.names)
         arrays = [_in_microseconds(array) for array in batch.columns]
@@ -64,7 +64,7 @@ class ArrowReader:
             yield record
 
     def _cells(self, arrays: list[Any], index: int) -> dict[str, Any]:
-        """One row's cells by name, or the `ValueError` that names the cell at fault."""
+        """Return the cells of a row by name; raise a `ValueError` that names the faulty column."""
         cells: dict[str, Any] = {}
         for name, array in zip(self.names, arrays, strict=True):
             try:
@@ -74,20 +74,20 @@ class ArrowReader:
                 reason = f"not UTF-8: {error}" if isinstance(error, UnicodeDecodeError) else str(error)
                 if self._columns.is_needed(name):
                     raise ValueError(f"column {name!r} cannot be read: {reason}") from None
-                self._columns.leave_out_cell(name, f"has cells that cannot be read ({reason})")
+                self._columns.skip_cell(name, f"has cells that cannot be read ({reason})")
         return cells
 
 
 def _unstorable(kind: Any) -> str | None:  # noqa: ANN401
-    """Why nothing of a type can be stored; None if it can."""
+    """The reason why values of a type cannot be stored; None if they can."""
     extension = getattr(kind, "extension_name", None)
     if extension is not None and extension not in _EXTENSIONS:
-        return f"is of the type {extension}"
-    return "holds bytes" if "binary" in str(kind) else None
+        return f"has the type {extension}"
+    return "contains bytes" if "binary" in str(kind) else None
 
 
 def _in_microseconds(array: Any) -> Any:  # noqa: ANN401
-    """The same times without nanoseconds, which Python does not have."""
+    """Convert times with nanoseconds, which Python does not support, to microseconds."""
     kind = str(array.type)
     if "[ns" not in kind or not kind.startswith(("timestamp", "time64", "duration")):
         return array
@@ -103,15 +103,15 @@ def _microseconds(kind: Any) -> Any:  # noqa: ANN401
 
 
 def _value(value: Any) -> Any:  # noqa: ANN401
-    """Return a value as Arrow's `as_py` converts it, with objects for maps, without NaN, and whole floats as integers.
+    """Convert a result of Arrow's `as_py`: maps to objects, NaN to None, whole floats to integers.
 
     Raises:
-        ValueError: It is infinite.
+        ValueError: The value is infinite.
     """
     if isinstance(value, float):
         if math.isinf(value):
-            raise ValueError(f"{value} is not JSON number")
-        # Integers are floats in a column that lacks some, ids and versions too.
+            raise ValueError(f"{value} is not a JSON number")
+        # Integer columns with missing values are floats, including ids and versions.
         return None if math.isnan(value) else plain(value)
     if isinstance(value, dict):
         return {key: _value(item) for key, item in value.items()}
@@ -121,7 +121,7 @@ def _value(value: Any) -> Any:  # noqa: ANN401
 
 
 def _from_pairs(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
-    """An object for a map; a key that has several values gets the list of them."""
+    """Convert the pairs of a map to an object; repeated keys get a list of their values."""
     found: dict[str, Any] = {}
     several: set[str] = set()
     for key, value in pairs:
@@ -137,14 +137,14 @@ def _from_pairs(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
 
 
 def _raw(batch: Any, index: int) -> str:  # noqa: ANN401
-    """Write one row as JSON, cells that are no text with their bytes escaped."""
+    """Serialize a row as JSON, with bytes escaped."""
     row = {}
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         cell = column[index]
         try:
             row[name] = cell.as_py()
         except UnicodeDecodeError:
-            # A string's bytes; inside of a list or struct they are only to be had by repr.
+            # The bytes of a string; for lists and structs only repr is available.
             row[name] = cell.as_buffer().to_pybytes() if hasattr(cell, "as_buffer") else repr(cell)
         except (ValueError, OverflowError):
             row[name] = repr(cell)

@@ -1,4 +1,4 @@
-"""From the parts of a record to a `Document`: every rule on what a document may hold stands here."""
+"""Validate the parts of a record and create a `Document`; all rules for documents are here."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from connector.limits import MAX_ID_BYTES, check_depth
 from connector.types import Document
 
 RESERVED = ("_id", "_version", "_routing", "title", "text", "metadata")
-"""The keys of a record that the mapping's extra fields cannot have."""
+"""Keys of a record that declared fields cannot have."""
 
 REPEATED_ID = "is repeated, an earlier record has it"
-"""Part of the reason against a record whose id was there before."""
+"""Part of the reason for records with a repeated id."""
 
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 class RecordChecker:
-    """Turns records into documents and refuses those that cannot be indexed.
+    """Creates documents from records and refuses those that cannot be indexed.
 
-    A checker that refuses repeated ids remembers a 64-bit hash of each id, about 80 bytes of memory (80 MB for a
-    million documents). That two ids among a hundred million share a hash has a chance of 0.03 %.
+    To refuse repeated ids, a checker stores a 64-bit hash of each id, which takes about 80 bytes of memory (80 MB for a
+    million documents). The probability that two of a hundred million ids share a hash is 0.03 %.
 
     Attributes:
-        fields: Top-level fields that documents may have besides title, text and metadata.
-        generate_ids: Whether records may do without `_id`.
+        fields: Declared top-level fields besides title, text and metadata.
+        generate_ids: Whether ids are generated for records without one.
     """
 
     def __init__(
         self, fields: Collection[str] = (), *, generate_ids: bool = False, refuse_repeated: bool = True
     ) -> None:
-        """Prepare for one corpus.
+        """Create a checker for one corpus.
 
         Args:
             fields: Top-level fields that the index declares besides title, text and metadata.
-            generate_ids: Give a record without `_id` the SHA-256 of its content, instead of refusing it.
-            refuse_repeated: Refuse the second and later records of an id.
+            generate_ids: Use the SHA-256 of the content as the id of records without one, instead of refusing them.
+            refuse_repeated: Refuse the second and later records with an id.
 
         Raises:
             ValueError: `fields` is a single string.
@@ -55,12 +55,12 @@ class RecordChecker:
         """Return the record as a document.
 
         Args:
-            record: `_id` (string or integer), `text` and the optional `title` (strings; None counts as absent),
-                `metadata` (an object), `_version` (an integer), `_routing` (string or integer), and declared fields.
-                Title and text must not both be blank.
+            record: `_id` (string or integer), `text` and the optional `title` (strings; None means absent), `metadata`
+                (an object), `_version` (an integer), `_routing` (string or integer), and declared fields. Title and
+                text must not both be blank.
 
         Raises:
-            ValueError: The record breaks a rule; the message is the reason, fit for a `MalformedRecord`.
+            ValueError: The record is invalid; the message is the reason for a `MalformedRecord`.
         """
         doc_id = self._doc_id(record)
         title, text = _string(record, "title"), _string(record, "text")
@@ -73,7 +73,7 @@ class RecordChecker:
             if key not in self.fields:
                 declarable = "" if key.startswith("_") or "." in key else ", or declare it as a field of a new index"
                 raise ValueError(
-                    f"field {key!r} is not in the mapping; put it under 'metadata' or leave it out{declarable}"
+                    f"field {key!r} is not in the mapping; put it under 'metadata' or remove it{declarable}"
                 )
         written = _write(title, text, metadata, fields)
         check_depth({"metadata": metadata, **fields}, written)
@@ -92,27 +92,27 @@ class RecordChecker:
         if doc_id is None or not doc_id.strip():
             if self.generate_ids:
                 return None
-            raise ValueError("has no '_id'; give it one, or have ids generated from the content")
+            raise ValueError("has no '_id'; add one, or generate ids from the content")
         try:
             size = len(doc_id.encode())
         except UnicodeEncodeError as error:
             raise ValueError(f"'_id' cannot be sent as UTF-8: {error}") from None
         if size > MAX_ID_BYTES:
-            raise ValueError(f"'_id' is {size} bytes long, the server takes {MAX_ID_BYTES}; shorten it")
+            raise ValueError(f"'_id' is {size} bytes long, the server allows {MAX_ID_BYTES}; shorten it")
         return doc_id
 
     def _refuse_repeated(self, doc_id: str) -> None:
         if self._seen is None:
             return
-        # Not hash(), which differs between processes: a resumed run must refuse what the first one refused.
+        # Not hash(), which differs between processes: a resumed run must refuse the same records.
         digest = int.from_bytes(hashlib.blake2b(doc_id.encode(), digest_size=8).digest(), "little")
         if digest in self._seen:
-            raise ValueError(f"'_id' {doc_id!r} {REPEATED_ID}; give each document its own")
+            raise ValueError(f"'_id' {doc_id!r} {REPEATED_ID}; ids must be unique")
         self._seen.add(digest)
 
 
 def read_routing(record: Mapping[str, Any]) -> str | None:
-    """The `_routing` of a record; None if it has none.
+    """Return the `_routing` of a record; None if it has none.
 
     Raises:
         ValueError: It is neither a string nor an integer, or cannot be sent.
@@ -160,17 +160,17 @@ def _version(record: Mapping[str, Any]) -> int | None:
     if not isinstance(value, int) or isinstance(value, bool):
         raise ValueError(f"'_version' is {_kind(value)}, not an integer")
     if not 0 <= value < 2**63:
-        raise ValueError(f"'_version' is {value}, the server takes 0 to 2^63 - 1")
+        raise ValueError(f"'_version' is {value}, the server allows 0 to 2^63 - 1")
     return value
 
 
 def _write(title: str, text: str, metadata: dict[str, Any], fields: dict[str, Any]) -> bytes:
-    """Write the content as canonical JSON, which fails on all that no server can be sent."""
+    """Serialize the content as canonical JSON; fails for values that cannot be sent to a server."""
     content = {"title": title, "text": text, "metadata": metadata, "fields": fields}
     try:
         return _canonical(content)
     except (ValueError, TypeError, RecursionError) as error:
-        # Only for a record that is refused is it worth finding the part at fault.
+        # The faulty part is only searched for in refused records.
         parts: dict[str, Any] = {"title": title, "text": text, **fields}
         parts |= {f"metadata.{key}": {key: value} for key, value in metadata.items()}
         for name, value in parts.items():

@@ -1,4 +1,4 @@
-"""How a table is written: what stands between its cells, and whether quotes around a cell are part of it."""
+"""Detect the separator of a table."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ _EXCEL_LINE = re.compile(r'"?sep=(.)"?[\r\n]*', re.IGNORECASE)
 
 
 def excel_separator(line: str) -> str | None:
-    """The separator that a line before the header names as Excel does, `sep=;`; None if it is no such line."""
+    """The separator that Excel declares in a line before the header (`sep=;`); None for other lines."""
     found = _EXCEL_LINE.fullmatch(line)
     return found.group(1) if found else None
 
 
 def find_separator(header: str, expected: str, wanted: Collection[str]) -> str:
-    """Find what separates the cells of a header.
+    """Detect the separator of a header.
 
     Args:
         header: The first line.
-        expected: The separator that the format has, which decides where nothing speaks for another.
-        wanted: Names that the header must have; a separator by which it has them is the right one.
+        expected: The usual separator of the format, which is preferred in doubt.
+        wanted: Names that the header must contain; a separator that yields them is preferred.
 
     Returns:
         A comma, semicolon, tab or bar.
@@ -37,11 +37,11 @@ def find_separator(header: str, expected: str, wanted: Collection[str]) -> str:
 
 
 def is_spaced(header: str, separator: str) -> bool:
-    """Whether a space follows each separator, as people write lists by hand."""
+    """Whether a space follows each separator."""
     cells = split_line(header, separator)[1:]
     return bool(cells) and all(cell.startswith(" ") for cell in cells)
 
 
 def split_line(line: str, separator: str) -> list[str]:
-    """Split one line at a separator, leniently: quotes that do not fit are a part of their cells."""
+    """Split a line at a separator; unbalanced quotes become part of their cells."""
     return next(csv.reader([line.rstrip("\r\n")], delimiter=separator), [])

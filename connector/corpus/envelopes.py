@@ -1,4 +1,4 @@
-"""What other tools wrap documents in: the hits of a dump, the action lines of a bulk body."""
+"""Extract documents from the hits of dumps and from bulk bodies."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ _KEPT = {"_id": "_id", "version": "_version", "_version": "_version", "routing":
 
 
 class Envelopes:
-    """Takes the records of one file out of what they are wrapped in; an action line is kept for what follows it.
+    """Extracts documents from the records of a file.
 
-    A hit as the server returns it (elasticdump, exports by scroll) is its `_source` under its `_id`, and what else the
-    server says of it is left out. In a bulk body the action has the `_id`, and the record behind it is the document.
+    Of a hit (elasticdump, exports by scroll), `_source`, `_id`, version and routing are kept. In a bulk body, the
+    action line has the `_id`, and the next record is the document.
     """
 
     def __init__(self) -> None:
         self._action: tuple[str, Mapping[str, Any]] | None = None
 
     def open(self, record: dict[str, Any]) -> tuple[dict[str, Any] | None, bool]:
-        """Return the record that is meant, and whether it is a document of another index, with keys of its own.
+        """Return the document of a record, and whether it comes from another index and may have unknown keys.
 
-        None stands for an action whose document follows.
+        The document is None for an action line, whose document follows.
 
         Raises:
-            ValueError: It asks for something else than to index a document.
+            ValueError: The record is an update or a deletion.
         """
         if self._action is not None:
             (name, meta), self._action = self._action, None
             if name == "update":
-                raise ValueError("belongs to an update of a bulk body, which is not a document; update the index by it")
+                raise ValueError("is an update of a bulk body, not a document; use it to update the index")
             return record | _kept(meta), True
         action = action_of(record)
         if action is not None:
             if action[0] == "delete":
-                raise ValueError("is a deletion of a bulk body, which is not a document; delete the document by its id")
+                raise ValueError("is a deletion of a bulk body, not a document; delete the document by its id")
             self._action = action
             return None, False
         source = record.get("_source")
@@ -49,16 +49,16 @@ class Envelopes:
 
     @property
     def incomplete(self) -> bool:
-        """Whether the document of the last action has not come."""
+        """Whether the last action line has no document yet."""
         return self._action is not None
 
     def discard(self) -> None:
-        """Forget the last action, whose document cannot be read."""
+        """Drop the last action line, whose document is malformed."""
         self._action = None
 
 
 def action_of(record: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]] | None:
-    """The name and the arguments of an action line of a bulk body; None for any other record."""
+    """Return name and arguments of an action line of a bulk body; None for other records."""
     if len(record) != 1:
         return None
     [(name, meta)] = record.items()

@@ -1,4 +1,4 @@
-"""JSON that is not in lines: the elements of an array, or objects that are spread over several lines each."""
+"""Read JSON that does not have one value per line: arrays, and objects that span several lines."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from connector.errors import CorpusError
 
 _CHUNK_BYTES = 1 << 20
 _MAX_CHARACTERS = 100 * 1024 * 1024
-"""The server's default of `http.max_content_length`: no larger value could be indexed."""
+"""The server's default of `http.max_content_length`: larger values could not be indexed."""
 
 _GAP = re.compile(r"[ \t\r\n]*")
 _SPREAD = re.compile(rb"[ \t\r\n]*(\[|\{[ \t]*[\r\n])")
 
 
 def is_spread(head: bytes) -> bool:
-    """Whether a file begins with an array, or with an object of which the first line holds no more than a brace."""
+    """Whether a file begins with an array, or with an object that continues after a first line with only a brace."""
     return _SPREAD.match(head) is not None
 
 
 def read_values(path: Path | None, opened: Opened) -> Iterator[tuple[int, bytes]]:
-    """Read the elements of an array, or values that follow each other, one at a time.
+    """Read the elements of an array, or a sequence of values, one at a time.
 
     Yields:
-        The number of the value, from 1, and its text as UTF-8. Bytes that are no UTF-8 are left as they are.
+        The number of the value, from 1, and its text as UTF-8. Invalid UTF-8 is passed through.
 
     Raises:
-        CorpusError: The file cannot be read, or is not JSON to its end. The values before have been yielded.
+        CorpusError: The file cannot be read, or is not valid JSON. The values before the error have been yielded.
     """
     text = _Text(opened.stream)
     number = 0
@@ -46,25 +46,25 @@ def read_values(path: Path | None, opened: Opened) -> Iterator[tuple[int, bytes]
             number += 1
             yield number, value.encode("utf-8", "surrogateescape")
         if not text.at_end():
-            raise ValueError("something follows the end of the array")
+            raise ValueError("there is data after the end of the array")
         if in_array and not text.closed:
-            raise ValueError("the array has no end")
+            raise ValueError("the array is not closed")
     except READ_ERRORS as error:
         raise unreadable(path, f"value {number}", error) from error
     except (ValueError, RecursionError) as error:
         raise CorpusError(
-            f"{name_of(path)} is not valid JSON after value {number}: {error}. What came before it was read; correct "
+            f"{name_of(path)} is not valid JSON after value {number}: {error}. The values before it were read; correct "
             "the file and read it again."
         ) from error
 
 
 class _Text:
-    """A stream of JSON, of which no more is held than the value that is taken."""
+    """A stream of JSON that buffers only the current value."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self.closed = False
         self._stream = stream
-        # The numbers are not kept, so that none is too long to be read.
+        # Numbers stay strings, so none is too long to parse.
         self._json = json.JSONDecoder(parse_int=str, parse_float=str)
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         self._text = ""
@@ -72,11 +72,11 @@ class _Text:
         self._ended = False
 
     def at_end(self) -> bool:
-        """Skip white space; whether nothing follows."""
+        """Skip white space and return whether the stream has ended."""
         return self._next() == ""
 
     def take(self, mark: str) -> bool:
-        """Skip white space, and the mark if it comes next; whether it did."""
+        """Skip white space, and the mark if it is next; return whether it was."""
         found = self._next() == mark
         self._at += found
         self.closed = self.closed or (found and mark == "]")
@@ -92,7 +92,7 @@ class _Text:
                 if len(self._text) - self._at > _MAX_CHARACTERS or not self._fill():
                     raise ValueError(error.msg) from None
                 continue
-            # A number may go on where the text that is held ends.
+            # A number may continue after the end of the buffer.
             if end < len(self._text) or not self._fill():
                 value, self._at = self._text[self._at : end], end
                 return value
@@ -105,7 +105,7 @@ class _Text:
                 return self._text[self._at : self._at + 1]
 
     def _fill(self) -> bool:
-        """Read on, as much again as is held, so that a long value is not scanned too often."""
+        """Double the buffer, so that long values are not scanned too often."""
         if self._ended:
             return False
         chunk = self._stream.read(max(_CHUNK_BYTES, len(self._text) - self._at))

@@ -1,4 +1,4 @@
-"""JSON lines, and JSON that is not in lines -> documents; the one place that parses JSON strictly."""
+"""Read documents from JSON lines and other JSON files, with strict parsing."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from connector.types import Document, MalformedRecord
 T = TypeVar("T")
 
 Located = Iterable[tuple[str, bytes]]
-"""Texts of JSON values, each with the place where it stands."""
+"""Texts of JSON values with their locations."""
 
 
 def read_jsonl(
     path: Path | None, check: Callable[[dict[str, Any]], T], encoding: str | None = None
 ) -> Iterator[T | MalformedRecord]:
-    """Read something from each line that is not blank, or from each element of an array.
+    """Convert each line that is not blank, or each element of an array.
 
     Args:
         path: The file; None is standard input.
-        check: From an object to what it stands for; a `ValueError` tells why it is malformed.
-        encoding: As for `open_bytes`.
+        check: Converts an object; raises a `ValueError` with the reason if it is malformed.
+        encoding: As in `open_bytes`.
 
     Raises:
-        CorpusError: The file cannot be read to its end.
+        CorpusError: The file cannot be read completely.
     """
     for location, line in _read(path, encoding):
         try:
@@ -41,16 +41,16 @@ def read_jsonl(
 
 
 def read_documents(path: Path | None, mapper: RecordMapper) -> Iterator[Document | MalformedRecord]:
-    """Read documents as `read_jsonl` does; from what other tools wrapped them in as well (see `Envelopes`).
+    """Read documents, including those of dumps and bulk bodies (see `Envelopes`).
 
     Raises:
-        CorpusError: The file cannot be read to its end.
+        CorpusError: The file cannot be read completely.
     """
     return map_documents(_read(path, mapper.layout.encoding), mapper)
 
 
 def map_documents(located: Located, mapper: RecordMapper) -> Iterator[Document | MalformedRecord]:
-    """Do as `read_documents` does with lines that come with the place where they stand."""
+    """Convert located JSON values as `read_documents` does."""
     envelopes = Envelopes()
     location, line = "", b""
     for location, line in located:
@@ -62,31 +62,31 @@ def map_documents(located: Located, mapper: RecordMapper) -> Iterator[Document |
             envelopes.discard()
             yield _malformed(location, line, error)
     if envelopes.incomplete:
-        yield _malformed(location, line, ValueError("is an action of a bulk body whose document is missing"))
+        yield _malformed(location, line, ValueError("is an action of a bulk body without a document"))
 
 
 def read_document(text: str, mapper: RecordMapper) -> Document:
-    """Read the document of one JSON object that stands alone, wrapped or not.
+    """Read a document from a single JSON object, which can be a hit of a dump.
 
     Raises:
-        ValueError: It is none; the message is the reason, fit for a `MalformedRecord`.
+        ValueError: The document is invalid; the message is the reason for a `MalformedRecord`.
     """
     try:
         record = parse_object(text)
     except ValueError as error:
-        hint = "" if text.lstrip().startswith("{") else "; write a row of a table as an object"
+        hint = "" if text.lstrip().startswith("{") else "; rewrite a row of a table as a JSON object"
         raise ValueError(f"{error}{hint}") from None
     meant, foreign = Envelopes().open(record)
     if meant is None:
-        raise ValueError("is an action of a bulk body; give the document that belongs to it, with its '_id'")
+        raise ValueError("is an action of a bulk body; use its document, with its '_id'")
     return mapper.document(meant, flat=foreign)
 
 
 def is_cuttable(path: Path, encoding: str | None = None) -> bool:
-    """Whether each line of a file can be read apart from the others.
+    """Whether the lines of a file can be read independently.
 
     Raises:
-        CorpusError: It cannot be read.
+        CorpusError: The file cannot be read.
     """
     if not is_plain(path, encoding):
         return False
@@ -101,10 +101,10 @@ def is_cuttable(path: Path, encoding: str | None = None) -> bool:
 
 
 def parse_object(text: str) -> dict[str, Any]:
-    """Parse a JSON object, more strictly than `json.loads`: no NaN, no Infinity, no key twice.
+    """Parse a JSON object, more strictly than `json.loads`: NaN, Infinity and duplicate keys are errors.
 
     Raises:
-        ValueError: The text is no such object; the message says what is wrong and where.
+        ValueError: The text is invalid; the message has the reason and the location.
     """
     try:
         value = _STRICT.decode(text)
@@ -113,7 +113,7 @@ def parse_object(text: str) -> dict[str, Any]:
             raise ValueError("not valid JSON: byte order mark at column 1") from None
         raise ValueError(f"not valid JSON: {error.msg} at column {error.colno}") from None
     except RecursionError:
-        raise ValueError("not readable JSON: nested too deeply") from None
+        raise ValueError("JSON is nested too deeply") from None
     if not isinstance(value, dict):
         raise ValueError(f"not a JSON object but {text.strip()[:20]!r}")
     return value
@@ -128,7 +128,7 @@ def _read(path: Path | None, encoding: str | None) -> Iterator[tuple[str, bytes]
                 yield from ((f"{name}:value {number}", value) for number, value in read_values(path, opened))
                 return
             for number, line in enumerate(split_lines(opened), 1):
-                # The line feed would make a line that breaks off at its end break off in column 1 of a second one.
+                # With its line feed, an error at the end of the line would be reported in column 1 of a second line.
                 if line := line.rstrip(b"\r\n"):
                     if not line.isspace():
                         yield f"{name}:{number}", line
@@ -149,12 +149,12 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]
         repeated = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"key {repeated!r} stands twice in an object; only one value can be kept")
+        raise ValueError(f"key {repeated!r} occurs twice in an object; remove one")
     return found
 
 
 def _refuse_constant(constant: str) -> NoReturn:
-    raise ValueError(f"not valid JSON: {constant} is not JSON number")
+    raise ValueError(f"not valid JSON: {constant} is not a JSON number")
 
 
 _STRICT = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant)

@@ -1,4 +1,4 @@
-"""Which names of a record hold which part of a document: one rule for all formats."""
+"""Map the names of a record to the parts of a document, for all formats."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from connector.types import Document
 _log = logging.getLogger("ksparse.corpus")
 
 _OWN = ("_version", "_routing", "metadata")
-"""Names that mean the same in every corpus."""
+"""Names with the same meaning in every corpus."""
 
 Partition = tuple[tuple[str, str | int], ...]
-"""Names and values that the folders of a file say of each of its records."""
+"""Names and values from the folders of a file, which apply to all its records."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """How the records of a corpus are laid out, where it is not as expected.
+    """Names, separator and encoding of a corpus that differ from the defaults.
 
     Attributes:
-        id_field: What holds the id; `_id`, else `id`, if None.
-        title_field: What holds the title; `title` if None.
-        text_fields: What holds the text, joined by line feeds if there are several; `text` if there are none.
-        exclude: Keys and columns that are left out.
-        separator: What stands between the cells of a CSV or TSV file; found by the header if None.
-        encoding: Of text files; UTF-8, or what a byte order mark says, if None.
+        id_field: Field of the id; None means `_id`, else `id`.
+        title_field: Field of the title; None means `title`.
+        text_fields: Fields of the text, joined by line feeds; empty means `text`.
+        exclude: Keys and columns to skip.
+        separator: Separator of CSV or TSV files; None detects it from the header.
+        encoding: Encoding of text files; None means UTF-8, or that of the byte order mark.
     """
 
     id_field: str | None = None
@@ -51,9 +51,9 @@ class Layout:
             if named.count(name) > 1:
                 raise ValueError(f"{name!r} is named twice; id, title and text are different fields.")
             if name in self.exclude:
-                raise ValueError(f"{name!r} is named and excluded; do one of the two.")
+                raise ValueError(f"{name!r} is both named and excluded; choose one.")
         if self.separator is not None and (len(self.separator) != 1 or self.separator in '"\r\n'):
-            raise ValueError(f"separator {self.separator!r} is not one character other than a quote or a line end.")
+            raise ValueError(f"separator {self.separator!r} must be one character, but not a quote or a line end.")
         if self.encoding is not None:
             try:
                 codecs.lookup(self.encoding)
@@ -62,34 +62,34 @@ class Layout:
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """The names of what holds the text."""
+        """Names of the text fields."""
         return self.text_fields or ("text",)
 
     @property
     def title(self) -> str | None:
-        """The name of what holds the title; None if that is taken for something else."""
+        """Name of the title field; None if `title` is used as the id or text."""
         if self.title_field is not None:
             return self.title_field
         return None if "title" in (self.id_field, *self.text_fields) else "title"
 
     def id_of(self, names: Collection[str], fields: Collection[str]) -> str:
-        """The name of what holds the id, among the names that there are."""
+        """Name of the id field, given the names of a record or table and the declared fields."""
         if self.id_field is not None:
             return self.id_field
         return "id" if "id" in names and "_id" not in names and "id" not in fields else "_id"
 
     def to_json(self) -> dict[str, Any]:
-        """The attributes as JSON has them, the same in each process."""
+        """The attributes as JSON values, in a fixed order."""
         return asdict(self) | {"text_fields": list(self.text_fields), "exclude": sorted(self.exclude)}
 
 
 class RecordMapper:
-    """Turns what a file holds into documents.
+    """Converts the records of a file to documents.
 
     Args:
-        checker: Knows the rules of documents, and the declared fields.
-        layout: Of the file.
-        partition: What its folders say of each record; what a record says itself counts more.
+        checker: Checks documents, and has the declared fields.
+        layout: Layout of the file.
+        partition: Partition values of the file; values in a record take precedence.
     """
 
     def __init__(self, checker: RecordChecker, layout: Layout, partition: Partition = ()) -> None:
@@ -101,32 +101,32 @@ class RecordMapper:
         self._places: dict[str, dict[str, str | None]] = {}
 
     def with_id(self, name: str) -> RecordMapper:
-        """The same for records whose id is called so; else each record decides, as it has one or not."""
+        """Return a mapper with a fixed id field; otherwise it is determined for each record."""
         found = self.with_partition(self.partition)
         found._id_name = name
         return found
 
     def with_partition(self, partition: Partition) -> RecordMapper:
-        """The same for other folders of the corpus."""
+        """Return a mapper for a file in other folders of the corpus."""
         found = RecordMapper(self.checker, self.layout, partition)
         found._said = self._said
         return found
 
     def say_once(self, about: str, message: str) -> None:
-        """Log a warning, the first of the corpus about something."""
+        """Log a warning, once per corpus and subject."""
         if about not in self._said:
             self._said.add(about)
             _log.warning("%s.", message)
 
     def document(self, values: Mapping[str, Any], *, flat: bool) -> Document:
-        """Return a record as a document.
+        """Convert a record to a document.
 
         Args:
-            values: By name.
-            flat: Names that mean nothing to us are keys of the metadata; else they are refused.
+            values: Values by name.
+            flat: Whether unknown names become metadata; otherwise they are refused.
 
         Raises:
-            ValueError: The record breaks a rule; the message is the reason, fit for a `MalformedRecord`.
+            ValueError: The record is invalid; the message is the reason for a `MalformedRecord`.
         """
         record = self._arranged(values, flat=flat)
         metadata = record.get("metadata")
@@ -141,7 +141,7 @@ class RecordMapper:
         return self.checker.check(record)
 
     def _arranged(self, values: Mapping[str, Any], *, flat: bool) -> dict[str, Any]:
-        """The record with the names that the checker knows."""
+        """Return the record with the names that the checker expects."""
         layout = self.layout
         id_name = self._id_name or layout.id_of(values, self.checker.fields)
         places = self._places.get(id_name) or self._places_by(id_name)
@@ -156,11 +156,11 @@ class RecordMapper:
             elif place is not None:
                 record[place] = value
         if layout.id_field is not None and "_id" not in record and not self.checker.generate_ids:
-            raise ValueError(f"has no {layout.id_field!r}, which was named as the id; it has {_listed(values)}")
+            raise ValueError(f"has no id field {layout.id_field!r}; it has {_listed(values)}")
         if not texts and "title" not in record:
             raise ValueError(
-                f"has no {' or '.join(map(repr, layout.texts))} and no 'title'; it has {_listed(values)}. Name the "
-                "field that holds the text"
+                f"has no {' or '.join(map(repr, layout.texts))} and no 'title'; it has {_listed(values)}. Set the "
+                "text field"
             )
         record["text"] = _joined([texts[name] for name in layout.texts if name in texts])
         if flat:
@@ -170,11 +170,13 @@ class RecordMapper:
             return record
         for name in others:
             if name in RESERVED:
-                raise ValueError(f"has the key {name!r} beside the one that was named for it; leave one of them out")
+                raise ValueError(
+                    f"has the key {name!r} in addition to the one that the layout uses for it; exclude one"
+                )
         return record | others
 
     def _places_by(self, id_name: str) -> dict[str, str | None]:
-        """From a name to the checker's name for it, where the id is called so; None is left out."""
+        """Map names to those of the checker, or to None if excluded, for a given id field."""
         layout = self.layout
         places: dict[str, str | None] = {name: name for name in (*_OWN, *self.checker.fields)}
         if layout.title is not None:
@@ -189,7 +191,7 @@ def _joined(texts: list[Any]) -> Any:  # noqa: ANN401
         return texts[0] if texts else None
     for text in texts:
         if text is not None and not isinstance(text, str):
-            raise ValueError(f"has {text!r} as a part of the text, which is not a string")
+            raise ValueError(f"has a text field with {text!r}, which is not a string")
     return "\n".join(text for text in texts if text)
 
 
@@ -199,7 +201,7 @@ def _merged(metadata: Any, others: dict[str, Any]) -> Any:  # noqa: ANN401
     if not isinstance(metadata, Mapping):
         raise ValueError("'metadata' is not an object")
     for key in metadata.keys() & others.keys():
-        raise ValueError(f"key {key!r} stands in 'metadata' and beside it as well; drop one")
+        raise ValueError(f"key {key!r} occurs both in 'metadata' and at the top level; remove one")
     return {**metadata, **others}
 
 

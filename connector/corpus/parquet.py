@@ -1,4 +1,4 @@
-"""Parquet files -> rows of Arrow. The only file of the connector that opens them with pyarrow, which is optional."""
+"""Read Parquet files with pyarrow, which is optional."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ def read_parquet(
 
     Args:
         path: The file.
-        mapper: Knows the layout and the rules.
-        start: The first row that is read, from 0.
-        stop: The first row behind them; None reads to the end.
+        mapper: Converts rows to documents.
+        start: First row, from 0.
+        stop: First row after the last one; None reads to the end.
 
     Raises:
-        CorpusError: pyarrow is missing, the file cannot be read to its end, or it lacks a column.
+        CorpusError: pyarrow is missing, the file cannot be read completely, or it lacks a column.
     """
     with open_parquet(path) as file:
         reader = ArrowReader(file.schema_arrow, mapper, table=str(path))
         groups, number = _groups(file, start, stop)
-        # A dot in a name means a field of a struct here.
+        # pyarrow would interpret a dot in a name as a field of a struct.
         some = None if any("." in name for name in reader.names) else reader.names
         batches = file.iter_batches(batch_size=_BATCH_ROWS, row_groups=groups, columns=some)
         while True:
@@ -60,7 +60,7 @@ def row_groups(path: Path) -> list[range]:
 
 
 def count_rows(path: Path) -> int:
-    """Return the rows that the file's footer counts.
+    """Return the number of rows in the file's footer.
 
     Raises:
         CorpusError: pyarrow is missing, or the file is not a Parquet.
@@ -78,12 +78,12 @@ def open_parquet(path: Path) -> Any:  # noqa: ANN401
     try:
         import pyarrow.parquet
     except ImportError as error:
-        raise CorpusError(f"{path} needs pyarrow to be read; pip install 'ksparse[parquet]'.") from error
+        raise CorpusError(f"{path} needs pyarrow; pip install 'ksparse[parquet]'.") from error
     try:
         return pyarrow.parquet.ParquetFile(path)
     except (OSError, ValueError) as error:
         raise CorpusError(
-            f"{path} is not a readable Parquet file: {error}. Write it again or name its format."
+            f"{path} is not a readable Parquet file: {error}. Create it again, or set its format."
         ) from error
 
 
@@ -93,7 +93,7 @@ def _row_groups(file: Any) -> list[range]:  # noqa: ANN401
 
 
 def _groups(file: Any, start: int, stop: int | None) -> tuple[list[int], int]:  # noqa: ANN401
-    """The row groups that hold some rows, and the rows before the first of them."""
+    """The row groups of a range of rows, and the number of rows before the first group."""
     chosen = [
         (group, rows.start)
         for group, rows in enumerate(_row_groups(file))

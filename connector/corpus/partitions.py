@@ -1,4 +1,4 @@
-"""What the folders of a file say of its records: `lang=en/part-0.parquet`, as Hive, Spark and Arrow write it."""
+"""Read partition values from folder names (`lang=en/part-0.parquet`), as written by Hive, Spark and Arrow."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _INTEGER = re.compile(r"-?(0|[1-9]\d{0,17})")
 
 
 def partition_of(path: Path, folder: Path) -> Partition:
-    """Read names and values from the folders between a file and the folder that was asked for.
+    """Read names and values from the folders between a file and the folder of the corpus.
 
-    Whole numbers become integers, unless they would be written otherwise ("007"); a null is left out.
+    Values that are canonical integers (not "007") are converted; nulls are omitted.
     """
     found: dict[str, str | int] = {}
     for part in path.relative_to(folder).parts[:-1]:

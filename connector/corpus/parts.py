@@ -1,4 +1,4 @@
-"""A corpus in parts that can be read apart: lines of a JSONL file, rows of a Parquet file, or whole files."""
+"""Split a corpus into parts that can be read independently: lines of JSONL, rows of Parquet, or whole files."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _PART_ROWS = 20_000
 
 
 class Part(NamedTuple):
-    """Some records of a corpus.
+    """Part of a corpus.
 
     Attributes:
-        path: The file that holds them.
-        format: Of the file.
-        start: Where they begin: a byte of JSONL, a row of Parquet.
-        stop: Where the next ones begin; None where the part is the whole file.
-        folder: The one that was asked for; the folders between it and the file may be partitions. Empty for a file.
+        path: The file.
+        format: Its format.
+        start: First byte (JSONL) or row (Parquet).
+        stop: First byte or row after the part; None if the part is the whole file.
+        folder: Folder of the corpus; folders between it and the file may be partitions. Empty for a single file.
     """
 
     path: str
@@ -45,14 +45,14 @@ def split_corpus(
     part_bytes: int = _PART_BYTES,
     part_rows: int = _PART_ROWS,
 ) -> Iterator[Part]:
-    """Cut a corpus into parts, in its order. JSONL and Parquet are cut; CSV, TSV and whatever is packed go as files.
+    """Split a corpus into parts, in order. CSV, TSV and compressed files are not split.
 
     Args:
-        path: A file, a folder in BEIR's layout, or a folder with any number of corpus files.
-        format: Overrules the suffixes.
-        layout: Of the corpus.
-        part_bytes: Of JSONL, about.
-        part_rows: Of Parquet, at most.
+        path: A file, a BEIR folder, or a folder of corpus files.
+        format: Format of all files; None uses their suffixes.
+        layout: Layout of the corpus.
+        part_bytes: Approximate size of parts of JSONL.
+        part_rows: Maximum size of parts of Parquet.
 
     Raises:
         CorpusError: There is no corpus, or a file cannot be read.
@@ -67,9 +67,9 @@ def split_corpus(
 
 
 def read_part(part: Part, mapper: RecordMapper) -> Iterator[CorpusRecord]:
-    """Read the records of a part, as `read_corpus` reads those of a file.
+    """Read the records of a part as `read_corpus` does.
 
-    A malformed line of a range is located by the byte that it begins with: how many lines come before is not known.
+    The location of a malformed line in a part is its first byte, because its line number is unknown.
 
     Raises:
         CorpusError: The file cannot be read to the end of the part, or lacks a column.
@@ -89,7 +89,9 @@ def read_part(part: Part, mapper: RecordMapper) -> Iterator[CorpusRecord]:
 
 def _split(source: Source, encoding: str | None, part_bytes: int, part_rows: int) -> Iterator[Part]:
     if source.path is None:
-        raise CorpusError("Standard input cannot be read by many; give a file or a folder that all machines see.")
+        raise CorpusError(
+            "Several machines cannot read standard input; use a file or a folder that all machines can read."
+        )
     path = str(source.path)
     if source.format == "parquet":
         for rows in row_groups(source.path):

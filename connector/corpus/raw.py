@@ -1,4 +1,4 @@
-"""What is kept of a record that JSON cannot hold."""
+"""Represent records that cannot be serialized as JSON."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 
 def abridge(record: Mapping[Any, Any]) -> dict[str, str]:
-    """A record's strings, whole, and of all else a short picture: nested too deeply, circular or too large for more."""
-    return {str(key): value if isinstance(value, str) else _picture(value) for key, value in record.items()}
+    """Return a record with complete strings and shortened representations of other values."""
+    return {str(key): value if isinstance(value, str) else _shortened(value) for key, value in record.items()}
 
 
-def _picture(value: object) -> str:
+def _shortened(value: object) -> str:
     try:
         return reprlib.repr(value)
-    except ValueError:  # an integer of more digits than Python writes
+    except ValueError:  # an integer with more digits than Python converts
         return object.__repr__(value)

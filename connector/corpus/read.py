@@ -1,4 +1,4 @@
-"""Read a corpus, from wherever it comes, as documents and malformed records."""
+"""Read a corpus as documents and malformed records."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from connector.types import Document, MalformedRecord
 CorpusRecord = Document | MalformedRecord
 
 _MAX_COUNTED_BYTES = 200 * 1000 * 1000
-"""A larger gzip file would take seconds to unpack only to count its lines."""
+"""Larger files would take seconds to count."""
 
 
 def read_corpus(
@@ -34,30 +34,29 @@ def read_corpus(
     refuse_repeated: bool = True,
     layout: Layout | None = None,
 ) -> Iterator[CorpusRecord]:
-    """Read a corpus record by record; memory does not grow with it, but for the ids (see `refuse_repeated`).
+    """Read a corpus lazily, with constant memory except for ids (see `refuse_repeated`).
 
     A record has an id (`_id`, else `id`), `text`, and the optional `title`, `metadata`, `_version` and `_routing`;
-    `layout` names others. Further columns of CSV, TSV and Parquet become keys of the metadata, and so do those of the
-    documents of dumps and bulk bodies. A further key of JSONL must be a declared field.
-    Blank lines are skipped. Compressed files are recognised by their first bytes, whatever the name.
+    `layout` can name other fields. Further columns of CSV, TSV and Parquet become metadata, as do further keys of
+    documents in dumps and bulk bodies. Further keys of JSONL must be declared fields. Blank lines are skipped.
+    Compression is detected by the first bytes, whatever the file name.
 
     Args:
-        path: A file; a folder in BEIR's layout (`corpus.jsonl`, packed or not); any other folder, of which all files
-            are read, and what it says of them as `lang=en/part-0.parquet` becomes a column; or `-` for standard input.
-        fields: Top-level fields that the index declares; their values go to `Document.fields`.
-        format: Overrules the suffix. Standard input is JSONL without it.
-        generate_ids: Give a record without an id the SHA-256 of its content, instead of refusing it.
-        refuse_repeated: Refuse the second and later records of an id. This takes about 80 bytes of memory per id.
-        layout: Names of keys and columns, separator and encoding, where they are not as expected.
+        path: A file; a BEIR folder (`corpus.jsonl`, compressed or not); another folder, of which all files are read,
+            with partition values such as `lang=en/part-0.parquet` as columns; or `-` for standard input.
+        fields: Top-level fields that the index declares, for `Document.fields`.
+        format: The format; None uses the suffix, or JSONL for standard input.
+        generate_ids: Use the SHA-256 of the content as the id of records without one, instead of refusing them.
+        refuse_repeated: Refuse the second and later records with an id. This takes about 80 bytes of memory per id.
+        layout: Names of fields, separator and encoding that differ from the defaults.
 
     Returns:
-        A `Document` for each record that can be indexed, a `MalformedRecord` with file, line and whole content for
-        each that cannot, in the file's order. The first is read at once, so that a file that cannot be read as a
-        corpus is refused here; the others as they are asked for.
+        A `Document` for each valid record, and a `MalformedRecord` with location and complete content for each invalid
+        one, in the order of the file. The first record is read immediately, so that errors of the file are raised here.
 
     Raises:
-        CorpusError: The file does not exist, has no known format, or lacks a column; while iterating, it cannot be
-            read to its end.
+        CorpusError: The file does not exist, has an unknown format, or lacks a column; during iteration, it cannot be
+            read completely.
         ValueError: `format` is unknown, or `fields` is a single string.
     """
     checker = RecordChecker(fields, generate_ids=generate_ids, refuse_repeated=refuse_repeated)
@@ -77,17 +76,19 @@ def check_documents(
     refuse_repeated: bool = True,
     layout: Layout | None = None,
 ) -> Iterator[CorpusRecord]:
-    """Check documents that come from Python by the rules of `read_corpus`, one at a time.
+    """Check Python documents lazily by the rules of `read_corpus`.
+
+    The location of a malformed record is its number from 1, e.g. `document 17`.
 
     Args:
-        documents: Documents, or mappings with the keys of a JSONL record. What is known to be malformed passes.
-        fields: As for `read_corpus`, like the other arguments.
-        generate_ids: For a document whose `doc_id` is empty as well.
-        refuse_repeated: The location of a malformed record is `document 17`, counted from 1.
-        layout: Of mappings; a `Document` has its own names.
+        documents: Documents, or mappings with the keys of a JSONL record. Malformed records are passed through.
+        fields: As in `read_corpus`.
+        generate_ids: As in `read_corpus`; also for documents with an empty `doc_id`.
+        refuse_repeated: As in `read_corpus`.
+        layout: Layout of mappings.
 
     Returns:
-        What `read_corpus` returns. Metadata and fields are copied, not deeply.
+        As `read_corpus`, with shallow copies of metadata and fields.
 
     Raises:
         ValueError: `fields` is a single string.
@@ -97,14 +98,14 @@ def check_documents(
 
 
 def count_records(path: str | Path, *, format: Format | None = None) -> int | None:
-    """Count the records of a corpus for a progress bar, quickly and not exactly: blank lines count.
+    """Estimate the number of records of a corpus for a progress bar.
 
     Returns:
-        The lines of JSONL files and the rows of Parquet files. None for standard input, for CSV (whose cells may hold
-        line feeds) and for files above 200 MB, where counting takes long; Parquet of any size is counted.
+        The number of lines (JSONL, including blank ones) or rows (Parquet). None for standard input, for CSV and TSV,
+        whose cells may contain line feeds, and for JSONL above 200 MB, which would take long.
 
     Raises:
-        CorpusError: The path does not exist or has no known format.
+        CorpusError: The path does not exist or has an unknown format.
         ValueError: `format` is unknown.
     """
     counts = [_count(source) for source in find_sources(path, format)]
@@ -112,18 +113,18 @@ def count_records(path: str | Path, *, format: Format | None = None) -> int | No
 
 
 def check_layout(sources: Sequence[Source], layout: Layout) -> None:
-    """Refuse a layout of which none of the files heeds a part.
+    """Refuse a layout whose separator or encoding applies to none of the files.
 
     Raises:
-        CorpusError: It names a separator or an encoding that no file has.
+        CorpusError: The separator or the encoding would be ignored.
     """
     formats = {source.format for source in sources}
     if layout.separator is not None and not formats & {"csv", "tsv"}:
         raise CorpusError(
-            f"separator {layout.separator!r} is of CSV and TSV; the corpus is {', '.join(sorted(formats))}."
+            f"separator {layout.separator!r} applies to CSV and TSV; the corpus is {', '.join(sorted(formats))}."
         )
     if layout.encoding is not None and formats == {"parquet"}:
-        raise CorpusError(f"encoding {layout.encoding!r} is of text files, and the corpus is Parquet.")
+        raise CorpusError(f"encoding {layout.encoding!r} applies to text files; the corpus is Parquet.")
 
 
 def read_source(source: Source, mapper: RecordMapper) -> Iterator[CorpusRecord]:
@@ -146,7 +147,7 @@ def _count(source: Source) -> int | None:
     try:
         return sum(1 for _ in read_lines(source.path))
     except CorpusError:
-        # What is wrong is said when it is read; up to there it is a corpus.
+        # The error is raised when the file is read.
         return None
 
 

@@ -1,4 +1,4 @@
-"""Lines of a table -> rows of cells. What a cell means is none of its business."""
+"""Split the lines of a table into rows and cells."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from typing import NamedTuple
 from connector.corpus.lines import decode
 
 MAX_CELL_CHARACTERS = 100 * 1024 * 1024
-"""The server's default of `http.max_content_length`: no longer cell could be indexed."""
+"""The server's default of `http.max_content_length`: longer cells could not be indexed."""
 
 _TAB = "\t"
 _MAX_LINES = 10_000
-"""Of a cell in a table separated by tabs: so many are read ahead where a quote does not close."""
+"""Maximum number of lines of a quoted cell in a table separated by tabs, read ahead to find the closing quote."""
 
 Lines = Iterator[tuple[int, bytes]]
 
 
 class Row(NamedTuple):
-    """One row, and where it comes from.
+    """A row and its lines.
 
     Attributes:
-        number: Of the line that it begins in.
-        lines: That it was read from.
-        cells: What they hold; nothing if they cannot be read.
-        error: Why they cannot be read; None if they can.
+        number: Number of its first line.
+        lines: Its lines.
+        cells: Its cells; empty if they cannot be read.
+        error: The reason why they cannot be read, if any.
     """
 
     number: int
@@ -37,22 +37,22 @@ class Row(NamedTuple):
 
     @property
     def raw(self) -> str:
-        """The row as it stands in the file."""
+        """The row as in the file."""
         return b"".join(self.lines).rstrip(b"\r\n").decode("utf-8", "backslashreplace")
 
 
 def read_rows(lines: Lines, separator: str, *, spaced: bool = False) -> Iterator[Row]:
     """Read the rows of a table, without blank lines.
 
-    Cells are quoted as in RFC 4180: a quote inside a quoted cell is doubled. Where tabs separate them, cells may hold
-    quotes that are part of the text, too: a line with as many cells as the first row is a row by itself.
+    Cells are quoted as in RFC 4180: a quote inside a quoted cell is doubled. In tables separated by tabs, quotes can
+    also be part of the text: each line with as many cells as the first row is a row.
 
     Args:
-        lines: With their numbers.
-        separator: Of cells.
-        spaced: Whether a space follows it, which belongs to no cell.
+        lines: Lines with their numbers.
+        separator: Separator of cells.
+        spaced: Whether separators are followed by a space, which is dropped.
     """
-    # The limit is the process's; it is only ever raised, so that no one else's cells are refused.
+    # The limit is global; it is only raised, so that other users of csv are not affected.
     csv.field_size_limit(max(csv.field_size_limit(), MAX_CELL_CHARACTERS))
     for row in _tab_rows(lines) if separator == _TAB else _quoted_rows(lines, separator, spaced=spaced):
         if row.error is not None:
@@ -100,9 +100,9 @@ def _tab_rows(lines: Lines) -> Iterator[Row]:
 
 
 def _lines_of_quote(first: bytes, width: int, waiting: deque[tuple[int, bytes]], lines: Lines) -> list[bytes]:
-    """The further lines of a row in which a quote is left open; none if the quote is a part of the text.
+    """Find the further lines of a row whose quote is not closed; none if the quote is part of the text.
 
-    It is one if a line would be a row by itself before the quote closes, as all lines are where nothing is quoted.
+    It is part of the text if, before the closing quote, another line is a complete row.
     """
     taken: list[bytes] = []
     for place in range(_MAX_LINES):
@@ -120,7 +120,7 @@ def _lines_of_quote(first: bytes, width: int, waiting: deque[tuple[int, bytes]],
 
 
 def _quoted_cells(lines: list[bytes]) -> list[str] | None:
-    """The cells of one row by the rules of quoting; None if the lines are not one row by them."""
+    """Cells of the lines as one quoted row; None if they are not exactly one row."""
     try:
         rows = list(csv.reader(map(_text, lines), delimiter=_TAB, strict=True))
     except csv.Error:
@@ -133,7 +133,7 @@ def _literal_cells(line: bytes) -> list[str]:
 
 
 def _text(line: bytes) -> str:
-    # Bytes that are no UTF-8 must not break the rows' boundaries; the row is refused afterwards.
+    # Invalid UTF-8 must not affect the boundaries of rows; the row is refused afterwards.
     return line.decode("utf-8", "replace")
 
 
@@ -144,5 +144,7 @@ def _checked(row: Row) -> Row:
     except ValueError as error:
         return Row(row.number, row.lines, error=str(error))
     if b"\0" in b"".join(row.lines):
-        return Row(row.number, row.lines, error="holds a NUL character; name the encoding of the file, e.g. utf-16-le")
+        return Row(
+            row.number, row.lines, error="contains a NUL character; set the encoding of the file, e.g. utf-16-le"
+        )
     return row

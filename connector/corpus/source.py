@@ -1,4 +1,4 @@
-"""From a path to corpus files and their formats. Knows names and folders, and nothing of what files hold."""
+"""Find the files of a corpus and their formats, by names alone."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _DIGESTED_BYTES = 1 << 20
 _BEIR_NAMES = tuple(f"corpus.jsonl{packed}" for packed in ("", *_PACKED))
 _BEIR_OTHERS = ("queries.jsonl", "qrels")
 _TABLE_FORMATS = {"_delta_log": "a Delta", ".hoodie": "a Hudi", "metadata/*.metadata.json": "an Iceberg"}
-"""What the folder of a table holds that is more than its files."""
+"""Signs of table formats in a folder."""
 
 
 class Source(NamedTuple):
@@ -37,8 +37,8 @@ class Source(NamedTuple):
 
     Attributes:
         path: The file; None is standard input.
-        format: How its records are written. Compression is not a format: it is recognised by the first bytes.
-        partition: What the folders say of the file's records.
+        format: Format of its records. Compression is detected by the first bytes.
+        partition: Partition values from its folders.
     """
 
     path: Path | None
@@ -51,23 +51,23 @@ def find_source(path: str | Path, format: Format | None = None) -> Source:
 
     Args:
         path: A file, or `-` for standard input.
-        format: Overrules the suffix; standard input is JSONL without it.
+        format: The format; None uses the suffix, or JSONL for standard input.
 
     Raises:
-        CorpusError: The path does not exist, or the suffix says no format.
-        ValueError: `format` is none of ours.
+        CorpusError: The path does not exist, or the suffix is unknown.
+        ValueError: `format` is unknown.
     """
     _check_format(format)
     if str(path) == STANDARD_INPUT:
         if format == "parquet":
-            raise CorpusError("Parquet cannot be read from standard input, it needs seeking; give the path of a file.")
+            raise CorpusError("Parquet needs seeking and cannot be read from standard input; give the path of a file.")
         return Source(None, format or "jsonl")
     path = Path(path)
     if not path.exists():
         raise CorpusError(f"{path} does not exist; give a file, a folder, or - for standard input.")
     if not path.is_file():
-        # A pipe would be empty when it is read for the second time.
-        raise CorpusError(f"{path} is not a file; give the path of one, or pipe its content into - (standard input).")
+        # A pipe cannot be read twice.
+        raise CorpusError(f"{path} is not a file; give the path of a file, or pipe its content to - (standard input).")
     return Source(path, format or _format_of(path))
 
 
@@ -75,13 +75,13 @@ def find_sources(path: str | Path, format: Format | None = None) -> list[Source]
     """Find the files of a corpus.
 
     Args:
-        path: What `find_source` takes, a folder in BEIR's layout, whose corpus it is, or any other folder: every file
-            of a known format in it and in its folders, by name. What is hidden, or begins with `_`, is not looked into.
-        format: Overrules the suffixes: every file is of it.
+        path: As in `find_source`, a BEIR folder, or another folder: all its files of a known format, recursively and
+            sorted by name, except hidden ones and those that begin with `_`.
+        format: Format of all files; None uses their suffixes.
 
     Raises:
-        CorpusError: There is none, or as for `find_source`.
-        ValueError: `format` is none of ours.
+        CorpusError: There is no file, or as in `find_source`.
+        ValueError: `format` is unknown.
     """
     _check_format(format)
     folder = Path(path)
@@ -93,13 +93,13 @@ def find_sources(path: str | Path, format: Format | None = None) -> list[Source]
     for name, kind in _TABLE_FORMATS.items():
         if any(folder.glob(name)):
             raise CorpusError(
-                f"folder {folder} is {kind} table, whose files hold rows that were changed or deleted as well; write "
-                "it as Parquet files first."
+                f"folder {folder} is {kind} table, whose files also contain changed and deleted rows; export it as "
+                "Parquet files first."
             )
     if any((folder / name).exists() for name in _BEIR_OTHERS):
         raise CorpusError(
-            f"folder {folder} has queries or qrels as a BEIR folder has, but no corpus.jsonl; give the path of the "
-            "corpus itself."
+            f"folder {folder} has queries or qrels like a BEIR folder, but no corpus.jsonl; give the path of the "
+            "corpus."
         )
     files = [each for each in sorted(folder.rglob("*")) if each.is_file() and not _is_hidden(each.relative_to(folder))]
     sources = [
@@ -108,22 +108,20 @@ def find_sources(path: str | Path, format: Format | None = None) -> list[Source]
         if format or _is_known(file)
     ]
     if not sources:
-        raise CorpusError(f"folder {folder} holds no corpus file; {', '.join(_SUFFIXES)} are known.")
+        raise CorpusError(f"folder {folder} contains no corpus file; known suffixes: {', '.join(_SUFFIXES)}.")
     return sources
 
 
 def digest_source(path: str | Path, format: Format | None = None, layout: Layout | None = None) -> str:
-    """Name the content of a corpus, and how it is read: SHA-256, 16 hexadecimal digits.
-
-    Of each file the size, the beginning and the end count.
+    """Digest of a corpus and its layout (SHA-256, 16 hex digits), from the size, beginning and end of each file.
 
     Raises:
-        CorpusError: As for `find_sources`, or it is standard input, which cannot be read again.
+        CorpusError: As in `find_sources`, or the corpus is standard input.
     """
     digest = hashlib.sha256()
     for source in find_sources(path, format):
         if source.path is None:
-            raise CorpusError("Standard input cannot be read again from where it was left; give the path of a file.")
+            raise CorpusError("Standard input cannot be resumed; give the path of a file.")
         size = source.path.stat().st_size
         digest.update(f"{source.format} {size}".encode())
         with source.path.open("rb") as stream:
@@ -147,8 +145,8 @@ def _format_of(path: Path) -> Format:
     found = _SUFFIXES.get(suffix)
     if found is None or (packed and found == "parquet"):
         raise CorpusError(
-            f"{path} has a suffix that says no format; {', '.join(_SUFFIXES)} are known, all but Parquet with "
-            f"{', '.join(_PACKED)} too. Rename it or name the format."
+            f"{path} has an unknown suffix; known are {', '.join(_SUFFIXES)}, and all but Parquet with "
+            f"{', '.join(_PACKED)}. Rename it or set the format."
         )
     return found
 
@@ -161,5 +159,5 @@ def _is_known(path: Path) -> bool:
 
 
 def _is_hidden(path: Path) -> bool:
-    # Folders of partitions may begin with either as well: `_date=2026-01-01`.
+    # Partition folders may also begin with `_`: `_date=2026-01-01`.
     return any(part.startswith((".", "_")) and "=" not in part for part in path.parts)

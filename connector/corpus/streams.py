@@ -1,4 +1,4 @@
-"""From a file to its bytes as UTF-8: unpacks what is compressed, recodes what is encoded otherwise. No lines yet."""
+"""Open text files as streams of UTF-8: decompression and transcoding."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import IO, Any, NamedTuple, cast
 from connector.errors import CorpusError
 
 READ_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError, UnicodeError)
-"""What reading a file may raise: it is gone, cut short or damaged, or not in its encoding."""
+"""Errors of reading a file: it is missing, truncated, damaged, or not in its encoding."""
 
 _HEAD_BYTES = 64 * 1024
 _BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
@@ -25,21 +25,21 @@ _TAR_MAGIC = slice(257, 262)
 _FOREIGN = {
     b"PK\x03\x04": "a ZIP archive or an Excel workbook; unpack it, or save the sheet as CSV",
     b"\xd0\xcf\x11\xe0": "an old Excel workbook; save the sheet as CSV",
-    b"PAR1": "a Parquet file; name its format, parquet",
-    b"ARROW1": "an Arrow or Feather file; write it as Parquet",
-    b"ORC": "an ORC file; write it as Parquet",
-    b"Obj\x01": "an Avro file; write it as Parquet or JSON lines",
+    b"PAR1": "a Parquet file; set the format to parquet",
+    b"ARROW1": "an Arrow or Feather file; convert it to Parquet",
+    b"ORC": "an ORC file; convert it to Parquet",
+    b"Obj\x01": "an Avro file; convert it to Parquet or JSON lines",
     b"SQLite format 3": "a SQLite database; export the table as CSV",
     b"%PDF": "a PDF; extract its text first",
 }
 
 
 class Opened(NamedTuple):
-    """A file that is being read.
+    """An open file.
 
     Attributes:
-        stream: Its bytes, unpacked and as UTF-8 without a byte order mark.
-        head: The first of them, which `stream` yields as well: up to 64 KiB, at least a line where there is one.
+        stream: Its content, decompressed, as UTF-8 without a byte order mark.
+        head: The beginning of the content, which `stream` also yields: up to 64 KiB, at least a line if there is one.
     """
 
     stream: IO[bytes]
@@ -48,15 +48,15 @@ class Opened(NamedTuple):
 
 @contextmanager
 def open_bytes(path: Path | None, encoding: str | None = None) -> Iterator[Opened]:
-    """Open a file to be read as text.
+    """Open a text file.
 
     Args:
         path: The file; None is standard input, which stays open afterwards.
-        encoding: Of the text. UTF-8 if None, or UTF-16 if the file begins with its byte order mark.
+        encoding: Encoding of the text; None means UTF-8, or UTF-16 if the file begins with its byte order mark.
 
     Raises:
-        CorpusError: It begins as a file of another kind does.
-        OSError: It cannot be opened.
+        CorpusError: The file has the signature of another file type.
+        OSError: The file cannot be opened.
     """
     if path is None:
         yield _opened(sys.stdin.buffer, name_of(path), encoding)
@@ -66,10 +66,10 @@ def open_bytes(path: Path | None, encoding: str | None = None) -> Iterator[Opene
 
 
 def is_plain(path: Path, encoding: str | None = None) -> bool:
-    """Whether the bytes of a file are those of its text, so that it can be read from any line on.
+    """Whether a file is neither compressed nor transcoded, so that reading can start at any line.
 
     Raises:
-        CorpusError: It cannot be read.
+        CorpusError: The file cannot be read.
     """
     try:
         with path.open("rb") as stream:
@@ -80,12 +80,12 @@ def is_plain(path: Path, encoding: str | None = None) -> bool:
 
 
 def name_of(path: Path | None) -> str:
-    """Return the name by which locations and errors call a file."""
+    """Return the name of a file in locations and errors."""
     return "<stdin>" if path is None else str(path)
 
 
 class _Rejoined(io.RawIOBase):
-    """A stream whose beginning was read already. Closing it leaves the stream open."""
+    """A stream with its already consumed beginning. Closing it leaves the underlying stream open."""
 
     def __init__(self, head: bytes, rest: IO[bytes]) -> None:
         self._head = head
@@ -102,7 +102,7 @@ class _Rejoined(io.RawIOBase):
 
 
 class _Recoded(io.RawIOBase):
-    """A stream of text in another encoding, as UTF-8."""
+    """Transcodes a stream of text to UTF-8."""
 
     def __init__(self, stream: IO[bytes], encoding: str) -> None:
         self._stream = stream
@@ -124,7 +124,7 @@ class _Recoded(io.RawIOBase):
 
 
 class _Zstandard(io.RawIOBase):
-    """A stream of the package zstandard, whose errors are no `OSError`."""
+    """A stream of the package zstandard, with its errors converted to `OSError`."""
 
     def __init__(self, reader: Any, error: type[Exception]) -> None:  # noqa: ANN401
         self._reader = reader
@@ -141,7 +141,7 @@ class _Zstandard(io.RawIOBase):
 
 
 def _opened(stream: IO[bytes], name: str, encoding: str | None) -> Opened:
-    """Peel the layers off: what is packed, then what is encoded."""
+    """Decompress and transcode a stream."""
     stream, head = _begin(stream)
     while (packing := _packing(head)) is not None:
         stream, head = _begin(_unpacked(stream, packing, name))
@@ -160,9 +160,9 @@ def _opened(stream: IO[bytes], name: str, encoding: str | None) -> Opened:
 
 
 def _begin(stream: IO[bytes]) -> tuple[IO[bytes], bytes]:
-    """Read what says of which kind a stream is, and return it with the whole stream.
+    """Read enough of a stream to detect its type; return the complete stream and this beginning.
 
-    No more than that: who writes into a pipe line by line may wait for the first to be dealt with.
+    It reads no more than necessary, because a process that writes to a pipe may wait until its first line is handled.
     """
     head = b""
     while len(head) < _HEAD_BYTES and (len(head) < 512 or not _has_line(head)):
@@ -176,12 +176,12 @@ def _begin(stream: IO[bytes]) -> tuple[IO[bytes], bytes]:
 
 
 def _has_line(head: bytes) -> bool:
-    # What follows a carriage return says whether it is a line's end by itself.
+    # Only the next byte shows whether a carriage return alone ends the line.
     return b"\n" in head or b"\r" in head[:-1]
 
 
 def _read_some(stream: IO[bytes], most: int) -> bytes:
-    """Read what there is, at least a byte unless it is the end."""
+    """Read available bytes, at least one unless the stream has ended."""
     read = getattr(stream, "read1", stream.read)
     chunk: bytes = read(most)
     return chunk
@@ -206,15 +206,13 @@ def _unpacked(stream: IO[bytes], packing: str, name: str) -> IO[bytes]:
     try:
         import zstandard
     except ImportError as error:
-        raise CorpusError(
-            f"{name} is compressed by Zstandard, which needs a package to be read; pip install zstandard, or unpack it."
-        ) from error
+        raise CorpusError(f"{name} is compressed with Zstandard; pip install zstandard, or decompress it.") from error
     reader = zstandard.ZstdDecompressor().stream_reader(stream, read_across_frames=True)
     return _buffered(_Zstandard(reader, zstandard.ZstdError))
 
 
 def _encoding_of(head: bytes, asked: str | None) -> str | None:
-    """The encoding to recode from; None for UTF-8."""
+    """The encoding to transcode from; None for UTF-8."""
     found = next((name for bom, name in _BOMS.items() if head.startswith(bom)), None)
     if found is not None:
         return None if found == "utf-8-sig" else found

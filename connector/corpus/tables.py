@@ -1,4 +1,4 @@
-"""CSV and TSV -> documents."""
+"""Read documents from CSV and TSV files."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from connector.errors import CorpusError
 from connector.types import Document, MalformedRecord
 
 _NULL = r"\N"
-"""What databases write for no value."""
+"""NULL in exports of databases."""
 
 
 def read_table(source: Source, mapper: RecordMapper) -> Iterator[Document | MalformedRecord]:
     """Read a document from each row below the header.
 
     Raises:
-        CorpusError: The file cannot be read to its end, has no header, or its header lacks a column.
+        CorpusError: The file cannot be read completely, has no header, or its header lacks a column.
     """
     name = name_of(source.path)
     lines = read_lines(source.path, mapper.layout.encoding)
@@ -55,31 +55,30 @@ def read_table(source: Source, mapper: RecordMapper) -> Iterator[Document | Malf
 
 
 def _first_line(lines: Lines) -> tuple[str, Lines]:
-    """The first line that is not blank, and the lines from it on."""
+    """Return the first line that is not blank, and all lines starting with it."""
     first = next((each for each in lines if each[1].strip()), None)
     return ("", iter(())) if first is None else (first[1].decode("utf-8", "replace"), chain([first], lines))
 
 
 def _cells(row: Row, names: list[str]) -> dict[str, str]:
-    """The cells of a row by name, or the `ValueError` that says why it is none."""
+    """Return the cells of a row by name; raise a `ValueError` with the reason if it is malformed."""
     if row.error is not None:
         raise ValueError(row.error)
     cells = row.cells
-    # What exports put behind the last column is not a cell, as long as it is empty.
+    # Exports may add empty cells after the last column.
     if len(cells) > len(names) and not any(cells[len(names) :]):
         cells = cells[: len(names)]
     if names[0] in cells[0] and [cell.strip("\ufeff ") for cell in cells] == names:
-        raise ValueError("repeats the header; files that were joined have one each")
+        raise ValueError("repeats the header, probably because files were concatenated; remove it")
     if len(cells) != len(names):
         raise ValueError(f"has {len(cells)} cells, the header has {len(names)}")
     return {name: cell for name, cell in zip(names, cells, strict=True) if cell != _NULL}
 
 
 def _refuse_swallowed(row: Row, id_place: int | None, separator: str) -> None:
-    """Refuse a row of several lines that are rows by themselves, with ids that look alike.
+    """Refuse a row of several lines that look like rows themselves, with similar ids.
 
-    Where a file does not quote its cells, a quote that begins one ends somewhere behind, and what is in between would
-    be lost without a word.
+    In files without quoting, a cell that begins with a quote would silently absorb all lines up to the next quote.
     """
     if len(row.lines) == 1 or id_place is None or not any(map(str.isdigit, row.cells[id_place])):
         return
@@ -89,8 +88,8 @@ def _refuse_swallowed(row: Row, id_place: int | None, separator: str) -> None:
         if len(cells) != len(row.cells) or _shape(cells[id_place]) != shape:
             return
     raise ValueError(
-        f"has a cell of {len(row.lines)} lines, each of which looks like a row of its own; double the quotes inside of "
-        "cells, and put cells that hold any in quotes"
+        f"has a cell of {len(row.lines)} lines, each of which looks like a separate row; quote cells that contain "
+        "quotes, and double the quotes inside them"
     )
 
 

@@ -1,4 +1,4 @@
-"""Values of Python, NumPy and Arrow as JSON has them: one rule for all inputs, and for what filters ask for."""
+"""Convert Python, NumPy and Arrow values to JSON values, for all inputs and for filters."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ import numpy as np
 from connector.limits import MAX_DEPTH
 
 _EXACT = 2**53
-"""Whole numbers below it have the same float and integer."""
+"""Integers below it are exact as floats."""
 
 _LONG = 2**63
-"""Whole numbers below it are a `long` of the server."""
+"""Integers below it are a `long` of the server."""
 
 _PLAIN = frozenset({type(None), str, int, bool})
 
 
 def plain(value: Any, _inside: frozenset[int] = frozenset()) -> Any:  # noqa: ANN401
-    """Return a value as JSON has it.
+    """Convert a value to a JSON value.
 
-    Whole floats and decimals become integers, so that 2020.0 and 2020 are the same wherever they come from; dates and
-    times ISO 8601; durations seconds; bytes Base64; UUIDs, other decimals, paths and addresses strings; enumerations
-    their values; arrays, tuples and sets lists; NumPy's numbers and arrays Python's. `NaT` becomes None. What is none
-    of these stays as it is, for the writer of JSON to refuse.
+    Whole floats and decimals become integers, so that 2020.0 and 2020 are equal in all inputs; dates and times ISO 8601
+    strings; durations seconds; bytes Base64; UUIDs, other decimals, paths and IP addresses strings; enumerations their
+    values; arrays, tuples and sets lists; NumPy values Python values; `NaT` None. Other values are returned unchanged,
+    and serialization refuses them.
     """
     kind = type(value)
     if kind in _PLAIN:
         return value
-    # What JSON holds comes first: asking for abstract classes and NumPy's takes longer than all else here.
+    # JSON types first, because checks for abstract and NumPy classes are slow.
     if kind is dict or kind is list:
         return _container(value, _inside)
     if isinstance(value, Enum):
@@ -63,24 +63,24 @@ def plain(value: Any, _inside: frozenset[int] = frozenset()) -> Any:  # noqa: AN
 
 
 def to_id(value: Any) -> str:  # noqa: ANN401
-    """Return an id as the server has it: a string; integers and UUIDs are written out.
+    """Convert an id (a string, an integer or a UUID) to a string.
 
     Raises:
-        ValueError: It is nothing of these, or blank.
+        ValueError: It has another type, or is blank.
     """
     found = value if isinstance(value, float) else plain(value)
     if isinstance(found, int) and not isinstance(found, bool):
         return str(found)
     if not isinstance(found, str) or not found.strip():
-        raise ValueError(f"{value!r} is not an id; an id is a string that is not blank, an integer or a UUID.")
+        raise ValueError(f"{value!r} is not an id; use a string that is not blank, an integer or a UUID.")
     return found
 
 
 def to_ids(values: Iterable[Any]) -> list[str]:
-    """Return ids as the server has them.
+    """Convert ids to strings.
 
     Raises:
-        ValueError: One is not an id, or they are a single string, whose letters would be taken for ids.
+        ValueError: A value is not an id, or a single string is given instead of a list.
     """
     if isinstance(values, str | bytes):
         raise ValueError(f"ids must be a list of ids, got {values!r}; pass [{values!r}].")
@@ -89,11 +89,11 @@ def to_ids(values: Iterable[Any]) -> list[str]:
 
 def _container(value: Any, inside: frozenset[int]) -> Any:  # noqa: ANN401
     if id(value) in inside or len(inside) > MAX_DEPTH:
-        return value  # what holds itself, or is too deep, is refused later
+        return value  # circular and too deeply nested values are refused later
     within = inside | {id(value)}
     if type(value) is dict or isinstance(value, Mapping):
         return {key if type(key) is str else _key(key): plain(item, within) for key, item in value.items()}
-    # A set has no order: the same one must become the same list in each process.
+    # Sorted, so that a set becomes the same list in each process.
     items = sorted(value, key=repr) if isinstance(value, AbstractSet) else value
     return [plain(item, within) for item in items]
 
@@ -110,5 +110,5 @@ def _from_numpy(value: Any, inside: frozenset[int]) -> Any:  # noqa: ANN401
     if isinstance(value, np.ndarray):
         return [plain(item) for item in value]
     found = value.item()
-    # Nanoseconds, which Python does not have, would be a number.
+    # Nanoseconds, which Python does not support, would become an integer.
     return plain(value.astype(f"{value.dtype.kind}8[us]").item() if isinstance(found, int) else found)

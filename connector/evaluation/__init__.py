@@ -1,4 +1,4 @@
-"""What `ksparse evaluate` and the benchmarks share: retrieval sets, runs, metrics and the exact truth.
+"""Retrieval sets, runs, metrics and exact search, for `ksparse evaluate` and the benchmarks.
 
-Import its modules one by one; only `exact` needs SciPy and only `metrics` needs ir-measures.
+Import its modules separately: only `exact` needs SciPy, and only `metrics` needs ir-measures.
 """

@@ -1,4 +1,4 @@
-"""A folder in BEIR's layout -> the queries and judgements of one split."""
+"""Load the queries and judgements of a BEIR folder."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from connector.types import Query
 
 @dataclass(frozen=True, slots=True)
 class RetrievalSet:
-    """Queries with judgements; the corpus beside them is read by `read_corpus`.
+    """Queries with judgements; `read_corpus` reads the documents.
 
     Attributes:
-        name: The folder's name.
-        queries: Those judged in the split, in the file's order.
-        qrels: From query id to document id to relevance; each query has a document above 0.
-        left_out: Ids of queries that were judged, and have no document above 0.
+        name: Name of the folder.
+        queries: Judged queries of the split, in the order of the file.
+        qrels: Relevance by query id and document id; each query has a document with relevance above 0.
+        left_out: Ids of judged queries without a relevant document.
     """
 
     name: str
@@ -30,7 +30,7 @@ class RetrievalSet:
     left_out: tuple[str, ...] = ()
 
     def first(self, count: int) -> RetrievalSet:
-        """The first queries of the set, and what was judged of them."""
+        """Return the first queries of the set with their judgements."""
         queries = self.queries[:count]
         return replace(self, queries=queries, qrels={each.query_id: self.qrels[each.query_id] for each in queries})
 
@@ -39,21 +39,21 @@ def load_retrieval_set(folder: str | Path, split: str = "test") -> RetrievalSet:
     """Load `queries.jsonl` (or `queries.tsv`) and `qrels/{split}.tsv`, either compressed or not.
 
     Raises:
-        CorpusError: A file is missing or broken, a query is judged but has no text or stands twice, or no query has a
-            judgement above 0, so that no metric could be computed.
+        CorpusError: A file is missing or malformed, a judged query has no text or occurs twice, or no query has a
+            relevant document.
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise CorpusError(f"{folder} is not a folder; give one with queries.jsonl and qrels/{split}.tsv.")
+        raise CorpusError(f"{folder} is not a folder; use a folder with queries.jsonl and qrels/{split}.tsv.")
     qrels_path = _find(folder / "qrels" / f"{split}.tsv")
     if qrels_path is None:
         splits = sorted({path.name.split(".tsv")[0] for path in folder.glob("qrels/*.tsv*")})
         raise CorpusError(
-            f"{folder} has no split {split!r} (qrels/{split}.tsv); it has {', '.join(splits) or 'none at all'}."
+            f"{folder} has no split {split!r} (qrels/{split}.tsv); it has {', '.join(splits) or 'no splits'}."
         )
     queries_path = _find(folder / "queries.jsonl") or _find(folder / "queries.tsv")
     if queries_path is None:
-        raise CorpusError(f"{folder} has no queries.jsonl or queries.tsv; without them nothing can be searched.")
+        raise CorpusError(f"{folder} has no queries.jsonl or queries.tsv.")
     qrels, left_out = load_judgements(qrels_path)
     return RetrievalSet(folder.resolve().name, _load_queries(queries_path, qrels), qrels, left_out)
 
@@ -64,13 +64,13 @@ def _load_queries(path: Path, judged: Collection[str]) -> tuple[Query, ...]:
         if query_id not in judged:
             continue
         if query_id in texts:
-            raise CorpusError(f"{path}:{number} repeats query {query_id!r}; drop one of the two.")
+            raise CorpusError(f"{path}:{number} repeats query {query_id!r}; remove one.")
         if not isinstance(text, str) or not text.strip():
             raise CorpusError(f"{path}:{number} has no text for query {query_id!r}, which is judged.")
         texts[query_id] = text
     missing = [query_id for query_id in judged if query_id not in texts]
     if missing:
-        raise CorpusError(f"{path} lacks {len(missing)} judged queries, {missing[0]!r} among them; add them to it.")
+        raise CorpusError(f"{path} lacks {len(missing)} judged queries, e.g. {missing[0]!r}; add them.")
     return tuple(Query(query_id, text) for query_id, text in texts.items())
 
 
@@ -86,12 +86,12 @@ def _read_json(path: Path) -> Iterator[tuple[int, str, object]]:
         if isinstance(query_id, int) and not isinstance(query_id, bool):
             query_id = str(query_id)
         if not isinstance(query_id, str):
-            raise CorpusError(f"{path}:{number} has the '_id' {query_id!r}; the id of a query is a string.")
+            raise CorpusError(f"{path}:{number} has the '_id' {query_id!r}; a query id must be a string.")
         yield number, query_id, record.get("text")
 
 
 def _read_table(path: Path) -> Iterator[tuple[int, str, object]]:
-    """The queries of a table without a header, as MS MARCO has them; a header would be a query without judgements."""
+    """Read queries from a table without a header, as in MS MARCO; a header counts as a query without judgements."""
     for number, line in read_lines(path):
         if line.isspace():
             continue
@@ -100,7 +100,7 @@ def _read_table(path: Path) -> Iterator[tuple[int, str, object]]:
         except ValueError as error:
             raise CorpusError(f"{path}:{number} is not a query: {error}.") from None
         if not separator:
-            raise CorpusError(f"{path}:{number} holds {query_id!r}; a query is an id, a tab and a text.")
+            raise CorpusError(f"{path}:{number} is {query_id!r}; a line must have an id, a tab and a text.")
         yield number, query_id.strip(), text
 
 

@@ -1,4 +1,4 @@
-"""The truth that other systems are compared with: every document scored by brute force, in blocks of queries."""
+"""Exact search: score every document, in blocks of queries."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scipy import sparse
 from connector.types import Hit, SparseVectors
 
 BLOCK_SCORES = 16 * 1024 * 1024
-"""Scores held at a time, 64 MiB of float32; a single query may need more."""
+"""Scores in memory at a time: 64 MiB of float32; a single query may need more."""
 
 
 def exact_search(
@@ -23,21 +23,21 @@ def exact_search(
     *,
     block_scores: int = BLOCK_SCORES,
 ) -> list[list[Hit]]:
-    """Find each query's documents of highest inner product.
+    """Find the documents with the highest inner products.
 
     Args:
-        document_embeddings: (n_documents, dim), finite; unit length where the score shall be the cosine.
+        document_embeddings: (n_documents, dim), finite; normalized if the score should be the cosine.
         query_embeddings: (n_queries, dim), finite.
-        doc_ids: One for each document.
-        top_k: Hits asked for, at least 1.
-        block_scores: Scores held at a time.
+        doc_ids: One id per document.
+        top_k: Number of hits, at least 1.
+        block_scores: Scores in memory at a time.
 
     Returns:
-        min(top_k, n_documents) hits for each query, highest score first; where scores are equal, in the corpus's
-        order. Scores are computed in float32.
+        min(top_k, n_documents) hits per query, best first, ties in the order of the corpus. Scores are computed in
+        float32.
 
     Raises:
-        ValueError: `top_k` is below 1, the shapes do not fit, or a score is NaN or infinite.
+        ValueError: `top_k` is below 1, shapes do not match, or a score is NaN or infinite.
     """
     if document_embeddings.ndim != 2 or query_embeddings.ndim != 2:
         raise ValueError(
@@ -54,7 +54,7 @@ def exact_search(
     every = np.arange(len(documents))
     found: list[list[Hit]] = []
     for block in _blocks(len(queries), len(documents), block_scores):
-        # Infinity times 0 would warn here; it is refused in the next line.
+        # Infinity times 0 would cause a warning; such scores are refused below.
         with np.errstate(all="ignore"):
             scores = queries[block] @ documents.T
         if not np.isfinite(scores).all():
@@ -72,23 +72,23 @@ def exact_sparse_search(
     *,
     block_scores: int = BLOCK_SCORES,
 ) -> list[list[Hit]]:
-    """Find each query's documents of highest dot product of sparse vectors.
+    """Find the documents with the highest dot products of sparse vectors.
 
     Args:
         documents: n_documents vectors.
-        queries: n_queries vectors, cut as they would be searched.
-        doc_ids: One for each document.
-        num_latents: Width of the encoder's output; features are below it.
-        top_k: Hits asked for, at least 1.
-        block_scores: Scores held at a time.
+        queries: n_queries vectors, pruned as in a search.
+        doc_ids: One id per document.
+        num_latents: Width of the encoder's output; all features are below it.
+        top_k: Number of hits, at least 1.
+        block_scores: Scores in memory at a time.
 
     Returns:
-        At most top_k hits for each query, highest score first; where scores are equal, in the corpus's order. As on
-        the server, a document that shares no feature with the query is not a hit. Scores are computed in float32.
+        At most top_k hits per query, best first, ties in the order of the corpus. As on the server, documents that
+        share no feature with the query are not hits. Scores are computed in float32.
 
     Raises:
-        ValueError: `top_k` is below 1, `doc_ids` does not fit, a feature is not below `num_latents`, or a score is
-            infinite or NaN.
+        ValueError: `top_k` is below 1, the number of `doc_ids` is wrong, a feature is not below `num_latents`, or a
+            score is infinite or NaN.
     """
     _check(len(documents.features), doc_ids, top_k)
     postings = _matrix(documents, num_latents).T.tocsr()
@@ -105,7 +105,7 @@ def exact_sparse_search(
 
 
 def document_frequencies(vectors: SparseVectors, num_latents: int) -> NDArray[np.int64]:
-    """Count the vectors that use each feature, which is the length of its postings.
+    """Count the vectors that use each feature, i.e. the length of its posting list.
 
     Returns:
         int64 (num_latents,).
@@ -118,11 +118,11 @@ def document_frequencies(vectors: SparseVectors, num_latents: int) -> NDArray[np
 
 
 def postings_read(queries: SparseVectors, document_frequencies: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Sum the postings behind each query's features: what a search reads if no block can be skipped.
+    """Count the postings of each query's features: what a search reads if no block can be skipped.
 
     Args:
-        queries: n_queries vectors, cut as they would be searched.
-        document_frequencies: int64 (num_latents,), from the function of that name.
+        queries: n_queries vectors, pruned as in a search.
+        document_frequencies: int64 (num_latents,), from the function of this name.
 
     Returns:
         int64 (n_queries,).
@@ -131,7 +131,7 @@ def postings_read(queries: SparseVectors, document_frequencies: NDArray[np.int64
         ValueError: A feature is not below num_latents.
     """
     _used(queries, len(document_frequencies))
-    # An unused slot may name any feature, even one beyond the last.
+    # Unused slots may contain any feature, even an invalid one.
     used = queries.weights != 0.0
     lengths = document_frequencies[np.where(used, queries.features, 0)]
     return np.asarray(np.where(used, lengths, 0).sum(axis=1), dtype=np.int64)
@@ -141,7 +141,7 @@ def _check(n_documents: int, doc_ids: Sequence[str], top_k: int) -> None:
     if top_k < 1:
         raise ValueError(f"top_k must be at least 1, got {top_k}.")
     if len(doc_ids) != n_documents:
-        raise ValueError(f"there are {n_documents} documents and {len(doc_ids)} doc_ids; give one for each.")
+        raise ValueError(f"{n_documents} documents need the same number of doc_ids, got {len(doc_ids)}.")
 
 
 def _blocks(n_queries: int, n_documents: int, block_scores: int) -> list[slice]:
@@ -150,9 +150,9 @@ def _blocks(n_queries: int, n_documents: int, block_scores: int) -> list[slice]:
 
 
 def _best(rows: NDArray[np.integer], scores: NDArray[np.float32], doc_ids: Sequence[str], top_k: int) -> list[Hit]:
-    """Pick the top k of documents that come in the corpus's order."""
+    """Select the top k of documents given in the order of the corpus."""
     if len(scores) > top_k:
-        # All that tie with the last one stay in, so that the stable sort decides and not the partition.
+        # Keep all ties with the last one, so that the stable sort decides and not the partition.
         kept = np.flatnonzero(scores >= np.partition(scores, -top_k)[-top_k])
         rows, scores = rows[kept], scores[kept]
     order = np.argsort(-scores, kind="stable")[:top_k]
@@ -171,7 +171,7 @@ def _used(vectors: SparseVectors, num_latents: int) -> NDArray[np.int32]:
     features: NDArray[np.int32] = vectors.features[vectors.weights != 0.0]
     if features.size and not 0 <= features.min() <= features.max() < num_latents:
         raise ValueError(
-            f"features run from {features.min()} to {features.max()}, num_latents is {num_latents}; "
-            "give the width of the encoder that wrote them."
+            f"features range from {features.min()} to {features.max()}, but num_latents is {num_latents}; "
+            "pass the width of the encoder that produced them."
         )
     return features

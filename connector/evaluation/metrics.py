@@ -1,4 +1,4 @@
-"""A run and judgements -> metrics, computed by ir-measures."""
+"""Compute metrics of a run with ir-measures."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ _MEASURES = {
 }
 
 METRICS = tuple(_MEASURES)
-"""The names of what `evaluate_run` returns, in order."""
+"""Names of the metrics of `evaluate_run`, in order."""
 
 
 def evaluate_run(run: Mapping[str, Sequence[Hit]], qrels: Mapping[str, Mapping[str, int]]) -> dict[str, float]:
     """Compute NDCG@10, MRR@10 and Recall@100 over all judged queries.
 
     Args:
-        run: From query id to hits, best first. The order counts, not the scores: trec_eval would break ties by
+        run: Hits by query id, best first. Only the order counts, because trec_eval would break ties of scores by
             document id. A judged query that is missing or has no hits counts as 0.
-        qrels: From query id to document id to relevance; a document is relevant from 1 on. A query without one is left
-            out, with a warning.
+        qrels: Relevance by query id and document id; documents are relevant from 1. Queries without a relevant document
+            are ignored, with a warning.
 
     Returns:
-        From `ndcg@10`, `mrr@10` and `recall@100` to a value between 0 and 1.
+        `ndcg@10`, `mrr@10` and `recall@100`, each between 0 and 1.
 
     Raises:
-        ValueError: There are no judgements above 0, a query of the run has none at all, or a document stands twice
-            among a query's hits.
+        ValueError: No judgement is above 0, a query of the run has no judgements, or a document occurs twice among the
+            hits of a query.
     """
     judgements, scored = _to_ir_measures(run, qrels)
     values = ir_measures.calc_aggregate(list(_MEASURES.values()), judgements, scored)
@@ -46,20 +46,20 @@ def evaluate_run(run: Mapping[str, Sequence[Hit]], qrels: Mapping[str, Mapping[s
 def _to_ir_measures(
     run: Mapping[str, Sequence[Hit]], qrels: Mapping[str, Mapping[str, int]]
 ) -> tuple[list[ir_measures.Qrel], list[ir_measures.ScoredDoc]]:
-    """Check both, and return what ir-measures takes."""
+    """Validate run and judgements, and convert them for ir-measures."""
     if not qrels:
-        raise ValueError("there are no judgements; without them a run has no metrics.")
+        raise ValueError("there are no judgements; metrics need them.")
     _check_queries(run, qrels, "the judgements")
     kept, left_out = with_relevant(qrels)
     if not kept:
-        raise ValueError("no judgement is above 0; without a relevant document a run has no metrics.")
+        raise ValueError("no judgement is above 0; metrics need a relevant document.")
     if left_out:
         _log.warning("%s", without_relevant(left_out))
     scored = []
     for query_id in filter(kept.__contains__, run):
         hits = run[query_id]
         if len({hit.doc_id for hit in hits}) < len(hits):
-            raise ValueError(f"query {query_id!r} has a document twice among its hits; keep its best rank only.")
+            raise ValueError(f"query {query_id!r} has a document twice among its hits; keep only its best rank.")
         scored += [ir_measures.ScoredDoc(query_id, hit.doc_id, -float(rank)) for rank, hit in enumerate(hits)]
     judgements = [
         ir_measures.Qrel(query_id, doc_id, relevance)
@@ -70,49 +70,49 @@ def _to_ir_measures(
 
 
 def ndcg_by_query(run: Mapping[str, Sequence[Hit]], qrels: Mapping[str, Mapping[str, int]]) -> dict[str, float]:
-    """Compute the NDCG@10 of every query that has a relevant document; arguments and errors as for `evaluate_run`."""
+    """Compute NDCG@10 of each query with a relevant document; arguments and errors as in `evaluate_run`."""
     judgements, scored = _to_ir_measures(run, qrels)
     values = ir_measures.iter_calc([_MEASURES["ndcg@10"]], judgements, scored)
     return dict.fromkeys(with_relevant(qrels)[0], 0.0) | {each.query_id: float(each.value) for each in values}
 
 
 def overlap_at(run: Mapping[str, Sequence[Hit]], reference_run: Mapping[str, Sequence[Hit]], cutoff: int) -> float:
-    """Return the share of the reference's first `cutoff` documents that the run has among its own, mean over queries.
+    """Return the fraction of the reference's first `cutoff` hits among the first `cutoff` of a run, mean over queries.
 
     Args:
-        run: From query id to hits, best first. A query that is missing here counts as 0.
-        reference_run: From query id to the true hits, best first, at least one each.
-        cutoff: How many hits count in both, at least 1.
+        run: Hits by query id, best first. Missing queries count as 0.
+        reference_run: True hits by query id, best first, at least one each.
+        cutoff: Number of hits in both, at least 1.
 
     Returns:
-        Between 0 and 1.
+        A value between 0 and 1.
 
     Raises:
-        ValueError: `cutoff` is below 1, the reference has no queries, one without hits, or lacks one of the run's.
+        ValueError: `cutoff` is below 1, the reference is empty, has a query without hits, or lacks a query of the run.
     """
     if cutoff < 1:
         raise ValueError(f"cutoff must be at least 1, got {cutoff}.")
     if not reference_run:
-        raise ValueError("the reference has no queries; there is nothing to compare with.")
+        raise ValueError("the reference has no queries.")
     _check_queries(run, reference_run, "the reference's queries")
     total = 0.0
     for query_id, reference_hits in reference_run.items():
         reference = {hit.doc_id for hit in reference_hits[:cutoff]}
         if not reference:
-            raise ValueError(f"query {query_id!r} has no hits in the reference; leave it out of both runs.")
+            raise ValueError(f"query {query_id!r} has no hits in the reference; remove it from both runs.")
         found = {hit.doc_id for hit in run.get(query_id, ())[:cutoff]}
         total += len(reference & found) / len(reference)
     return total / len(reference_run)
 
 
 def share(value: float, reference: float) -> float:
-    """Return what part of the reference the value reaches, 1 where they are equal.
+    """Return the value relative to the reference, 1 if they are equal.
 
     Raises:
         ValueError: `reference` is not above 0.
     """
     if not reference > 0:
-        raise ValueError(f"reference must be above 0 for a share of it, got {reference}.")
+        raise ValueError(f"reference must be above 0, got {reference}.")
     return value / reference
 
 
@@ -120,5 +120,5 @@ def _check_queries(run: Mapping[str, object], known: Mapping[str, object], what:
     unknown = [query_id for query_id in run if query_id not in known]
     if unknown:
         raise ValueError(
-            f"the run has {len(unknown)} queries, {unknown[0]!r} among them, that {what} lack; search the same queries."
+            f"the run has {len(unknown)} queries, e.g. {unknown[0]!r}, that {what} lack; search the same queries."
         )

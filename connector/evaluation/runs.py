@@ -1,4 +1,4 @@
-"""Runs, and their files in TREC's format: `query_id Q0 doc_id rank score tag`, separated by spaces."""
+"""Read and write runs in TREC's format: `query_id Q0 doc_id rank score tag`, separated by spaces."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from connector.errors import CorpusError
 from connector.types import Hit
 
 Run = dict[str, list[Hit]]
-"""From query id to hits, best first."""
+"""Hits by query id, best first."""
 
 DEPTH = 100
-"""Hits of each query: as deep as the deepest metric looks."""
+"""Hits per query: the depth of the deepest metric."""
 
 
 def write_run(run: Mapping[str, Sequence[Hit]], path: str | Path, *, tag: str = "ksparse") -> None:
-    """Write a run, ranks counted from 1. Queries without hits leave no line; the format cannot hold them.
+    """Write a run, with ranks from 1. The format cannot represent queries without hits.
 
     Raises:
-        ValueError: An id or the tag is empty or holds whitespace, or a score is not finite. Nothing is written then.
+        ValueError: An id or the tag is empty or contains whitespace, or a score is not finite. Nothing is written.
     """
     _check_word("tag", tag)
     check_run_ids(run, (hit.doc_id for hits in run.values() for hit in hits))
@@ -38,10 +38,10 @@ def write_run(run: Mapping[str, Sequence[Hit]], path: str | Path, *, tag: str = 
 
 
 def check_run_ids(query_ids: Iterable[str], doc_ids: Iterable[str]) -> None:
-    """Make sure that a run of these queries and documents can be written.
+    """Check that a run with these ids can be written.
 
     Raises:
-        ValueError: An id is empty or holds whitespace.
+        ValueError: An id is empty or contains whitespace.
     """
     for what, words in (("query id", query_ids), ("document id", doc_ids)):
         for word in words:
@@ -49,10 +49,10 @@ def check_run_ids(query_ids: Iterable[str], doc_ids: Iterable[str]) -> None:
 
 
 def read_run(path: str | Path) -> Run:
-    """Read a run, in the order of its ranks; gzip is recognised.
+    """Read a run, compressed or not, in the order of its ranks.
 
     Raises:
-        CorpusError: The file cannot be read, a line has not six parts, or a rank or score is not a number.
+        CorpusError: The file cannot be read, a line does not have six parts, or a rank or score is not a number.
     """
     path = Path(path)
     ranked: dict[str, list[tuple[int, Hit]]] = {}
@@ -70,7 +70,7 @@ def read_run(path: str | Path) -> Run:
         except ValueError as error:
             raise CorpusError(f"{path}:{number} is not a line of a TREC run: {error}.") from None
         ranked.setdefault(query_id, []).append(entry)
-    # By rank and not by score: where scores tie, the rank says what the system returned first.
+    # By rank and not by score, because ranks also order ties.
     return {
         query_id: [hit for _, hit in sorted(entries, key=lambda entry: entry[0])]
         for query_id, entries in ranked.items()
@@ -79,4 +79,6 @@ def read_run(path: str | Path) -> Run:
 
 def _check_word(what: str, word: str) -> None:
     if word.split() != [word]:
-        raise ValueError(f"{what} {word!r} is empty or holds whitespace, which a TREC run cannot hold; rename it.")
+        raise ValueError(
+            f"{what} {word!r} is empty or contains whitespace, which a TREC run cannot represent; rename it."
+        )

@@ -190,7 +190,7 @@ def test_a_write_that_is_refused_can_be_run_again(
     ("arguments", "message"),
     [
         (["missing.jsonl"], "missing.jsonl does not exist"),
-        (["corpus.txt"], "has a suffix that says no format"),
+        (["corpus.txt"], "has an unknown suffix"),
     ],
 )
 def test_a_corpus_that_cannot_be_read_is_one_line(

@@ -107,7 +107,7 @@ def test_no_row_of_parquet_is_refused_for_the_kind_of_a_column(
     write_parquet("c.parquet", **column)
     result = command("ingest", "c.parquet", "--json", "--quiet")
     assert result.exit_code == 0 and json.loads(result.stdout)["indexed"] == 3, result.output
-    warned = ["c.parquet: column 'thumb' holds bytes and is left out."] if "thumb" in column else []
+    warned = ["c.parquet: column 'thumb' contains bytes and is skipped."] if "thumb" in column else []
     assert result.stderr.splitlines() == warned
     kept = stored(client, index)
     if expected is None:
@@ -249,7 +249,7 @@ def test_a_run_that_cannot_be_written_is_refused_before_anything_is_encoded(
     # An encoder that there is not: whoever came as far as to load one would say so.
     result = evaluate(Path("no-encoder"), "--run", "run.trec")
     assert result.exit_code == 2
-    assert "--run run.trec cannot be written: document id 'd 1' is empty or holds whitespace" in result.stderr
+    assert "--run run.trec cannot be written: document id 'd 1' is empty or contains whitespace" in result.stderr
     result = evaluate(Path("no-encoder"), "--run", "none/run.trec")
     assert result.exit_code == 2 and "there is no folder" in result.stderr
 
@@ -266,7 +266,7 @@ def test_metrics_are_printed_before_a_run_that_fails(
     Path("more.csv").write_text("_id,text\nd1,stars burn\nd2,cats sleep\nd 3,stars burn\n")
     ingest(command, "more.csv")
     result = evaluate(head_folder, "--json", "--index", index, "--run", "run.trec")
-    assert result.exit_code == 2 and "document id 'd 3' is empty or holds whitespace" in result.stderr
+    assert result.exit_code == 2 and "document id 'd 3' is empty or contains whitespace" in result.stderr
     assert json.loads(result.stdout)["k-sparse"]["recall@100"] == 1.0
     assert not Path("run.trec").exists()
 
@@ -294,7 +294,7 @@ def test_records_of_another_form_are_replayed_as_they_were_read(
         "3": {"text": "sea"},
     }
     [line] = [json.loads(line) for line in letters.read_text().splitlines()]
-    assert line["raw"] == "4" and line["reason"].endswith("write a row of a table as an object")
+    assert line["raw"] == "4" and line["reason"].endswith("rewrite a row of a table as a JSON object")
 
 
 def test_changes_have_the_ids_of_records(command: Command, client: OpenSearch, index: str) -> None:

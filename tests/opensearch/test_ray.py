@@ -333,7 +333,7 @@ def test_tensors_of_a_dataset_are_left_out(
     assert (result.read, result.indexed) == (3, 3)
     assert client.get(index=index, id="2")["_source"] == {"text": "stars burn", "metadata": {"tags": ["a"]}}
     [message] = [record.getMessage() for record in caplog.records if record.name == "ksparse.corpus"]
-    assert message.startswith("the dataset: column 'vec' is of the type ray.data.arrow_tensor")
+    assert message.startswith("the dataset: column 'vec' has the type ray.data.arrow_tensor")
 
 
 def test_a_worker_takes_tensors_as_the_driver_does(

@@ -116,7 +116,7 @@ def test_another_input_is_not_gone_on_with(
 
 def test_standard_input_cannot_be_resumed(corpus: Path, options: list[str]) -> None:
     result = CliRunner().invoke(cli, ["ingest", "-", *options, "--resume"], input=corpus.read_text())
-    assert result.exit_code == 1 and "Standard input cannot be read again" in result.output
+    assert result.exit_code == 1 and "Standard input cannot be resumed" in result.output
 
 
 def test_older_versions_are_superseded(tmp_path: Path, corpus: Path, options: list[str], index: str) -> None:
