@@ -110,7 +110,7 @@ def test_a_score_that_is_no_integer_is_refused(tmp_path: Path) -> None:
 
 
 def test_contradicting_judgements_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match=r"test\.tsv:3 judges 'd1' for query 'q1' otherwise"):
+    with pytest.raises(CorpusError, match=r"test\.tsv:3 contradicts an earlier judgement of 'd1' for query 'q1'"):
         load_retrieval_set(lay_out(tmp_path, HEADER + "q1\td1\t1\nq1\td1\t0\n"))
 
 
@@ -136,7 +136,7 @@ def test_judgements_of_nothing_relevant_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_judged_query_that_is_missing_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match="lacks 1 judged queries, 'q3' among them"):
+    with pytest.raises(CorpusError, match="lacks 1 judged queries, e.g. 'q3'"):
         load_retrieval_set(lay_out(tmp_path, HEADER + "q3\td1\t1\n"))
 
 

@@ -71,7 +71,7 @@ def test_a_single_vector_is_refused() -> None:
 
 
 def test_ids_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(ValueError, match="there are 2 documents and 1 doc_ids"):
+    with pytest.raises(ValueError, match="2 documents need the same number of doc_ids, got 1"):
         exact_search(np.zeros((2, 1)), np.zeros((1, 1)), ["a"], 1)
 
 
