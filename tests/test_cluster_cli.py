@@ -152,7 +152,7 @@ def test_without_psutil_every_up_says_what_to_install_and_nothing_is_left() -> N
     for _ in range(2):
         result = run("up")
         assert result.exit_code == 1 and PSUTIL_HINT in result.stderr
-    assert run("status").stderr.startswith("Error: No OpenSearch is up.")
+    assert run("status").stderr.startswith("Error: No OpenSearch is running.")
     assert run("down").output == "Nothing was up\n"
 
 
@@ -200,7 +200,7 @@ def test_status_of_a_cluster_whose_process_has_ended_is_down() -> None:
     write_state(State("compose", "http://127.0.0.1:1"))
     result = run("status")
     assert result.exit_code == 1
-    assert result.stderr.startswith("Error: No OpenSearch is up.")
+    assert result.stderr.startswith("Error: No OpenSearch is running.")
 
 
 def test_status_shows_what_the_server_says(server_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,7 +88,7 @@ REFUSED = {
     "NaN": (record('{"a": NaN}'), "NaN is not a JSON number"),
     "infinity": (record('{"a": -Infinity}'), "-Infinity is not a JSON number"),
     "a number that becomes infinity": (record('{"a": 1e400}'), "cannot be written as JSON"),
-    "a key twice": (record('{"a": 1, "a": 2}'), "key 'a' stands twice"),
+    "a key twice": (record('{"a": 1, "a": 2}'), "key 'a' occurs twice"),
     "a byte order mark inside of the file": (b"\xef\xbb\xbf" + record(), "byte order mark at column 1"),
     "an array": (b"[1, 2]", "not a JSON object"),
     "bytes that are no UTF-8": (b'{"_id": "bad", "text": "caf\xe9"}', "not UTF-8: byte 0xe9"),
