@@ -1,1 +1,1 @@
-"""Compares systems on one live OpenSearch. Imports the connector; nothing imports it."""
+"""Benchmarks on a live OpenSearch. They import the connector, which does not import them."""

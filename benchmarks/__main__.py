@@ -44,12 +44,12 @@ benchmarks.add_command(encoder_frontier)
 benchmarks.add_command(feature_selection)
 benchmarks.add_command(table_command(1, "iVAE, K-sparse and dense"))
 benchmarks.add_command(table_command(2, "quality by k"))
-benchmarks.add_command(table_command(3, "quality by the weights of the loss"))
+benchmarks.add_command(table_command(3, "quality by loss weights"))
 benchmarks.add_command(ksparse_table4)
-benchmarks.add_command(ht_table_command("ht-table1", "Table 1 of the HT paper: thresholds beside earlier work."))
+benchmarks.add_command(ht_table_command("ht-table1", "Table 1 of the HT paper: thresholds and earlier work."))
 benchmarks.add_command(ht_table_command("ht-table2", "Table 2 of the HT paper: sets that no model was trained on."))
-benchmarks.add_command(ht_table_command("ht-table3", "Table 3 of the HT paper: options of the design."))
-benchmarks.add_command(ht_table_command("ht-idf", "Beyond the HT paper: higher thresholds, idf, budgets of postings."))
+benchmarks.add_command(ht_table_command("ht-table3", "Table 3 of the HT paper: variants of the design."))
+benchmarks.add_command(ht_table_command("ht-idf", "Beyond the HT paper: higher thresholds, IDF, posting budgets."))
 benchmarks.add_command(dictionary)
 benchmarks.add_command(growth)
 benchmarks.add_command(as_ingested)
@@ -70,9 +70,9 @@ benchmarks.add_command(report)
 
 
 def main() -> None:
-    """Run the command; an error that we foresaw is one line."""
+    """Run the command; expected errors are printed as one line."""
     if missing := [name for name in ("matplotlib", "psutil") if find_spec(name) is None]:
-        # Before a run: pictures are drawn at its end.
+        # Checked before a run, because plots are drawn at its end.
         raise SystemExit(
             f"Error: The benchmarks need {' and '.join(missing)}. In a clone: pip install --editable '.[cluster,plot]'"
         )

@@ -1,4 +1,4 @@
-"""Systems side by side on one set and one node: one row for each system and setting."""
+"""Compare systems on one set and one node, with a row per system and setting."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ _DEPTH = 100
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How systems are compared.
+    """Settings of a comparison.
 
     Attributes:
-        rounds: Times that every query is sent to every system, after a warm-up.
-        clients: Numbers of clients that throughput is measured with; empty for none.
-        seconds: How long each of these measurements takes.
-        encoding: Time the encoding of every query as well, in the same turns.
-        fast: The encoder with a query model, to be timed beside.
-        memory: Read what the node holds for each index alone.
-        deep: Measure Recall@100 as well, in a pass of its own that is not timed.
-        knobs_from: From so many documents on, settings of one system that find the same are an error.
+        rounds: Timed rounds, in which every query is sent to every system, after a warm-up.
+        clients: Numbers of clients for measuring throughput; empty for none.
+        seconds: Duration of each measurement of throughput.
+        encoding: Also time query encoding, in the same turns.
+        fast: Encoder with a query model, to be timed as well.
+        memory: Measure the node's memory for each index separately.
+        deep: Also measure Recall@100, in a separate pass that is not timed.
+        knobs_from: Number of documents from which settings of a system with identical hits are an error.
     """
 
     rounds: int = 3
@@ -66,19 +66,19 @@ def compare(
     *,
     report: Report,
 ) -> list[dict[str, Any]]:
-    """Index, check, and search in turns; the first system is the one that others are compared with.
+    """Index, check, and search in turns; the first system is the reference.
 
     Indices are deleted afterwards.
 
     Args:
-        connect: Makes a client.
-        data: Encoded, with judgements.
-        systems: Those with the same index share it; the first of them fills it.
+        connect: Creates a client.
+        data: The encoded set, with judgements.
+        systems: The systems; of those with the same index, the first writes it.
         plan: What to measure.
-        report: Called with the current task and the share of it done.
+        report: Called with the current task and its completed fraction.
 
     Raises:
-        ConnectorError: An index does not hold what it should, or the settings of a system make no difference.
+        ConnectorError: The content of an index is wrong, or the settings of a system have no effect.
     """
     stored: dict[str, Stored] = {}
     with connect() as client:
@@ -92,7 +92,7 @@ def compare(
             encoders, texts = query_encodings(data, plan.fast) if plan.encoding else ([], [])
             answers: list[Answers] = [*systems, *encoders]
             measured = measure(
-                client, answers, requests + texts, rounds=plan.rounds, progress=partial(report, "searching, in turns")
+                client, answers, requests + texts, rounds=plan.rounds, progress=partial(report, "searching in turns")
             )
             if len(data.documents) >= plan.knobs_from:
                 _check_knobs(systems, measured)
@@ -103,7 +103,7 @@ def compare(
             if plan.encoding:
                 _add_encoding(rows, systems, measured, encoded)
             for step, (system, row) in enumerate(zip(systems, rows, strict=True)):
-                report("asking from many clients", step / len(systems))
+                report("measuring throughput", step / len(systems))
                 if plan.clients:
                     row["requests_per_s"] = {
                         str(clients): throughput(connect, system, requests[step], clients, seconds=plan.seconds)
@@ -111,7 +111,7 @@ def compare(
                     }
                 if plan.deep:
                     row["recall@100"] = _recall_100(client, system, data)
-            report("asking from many clients", 1.0)
+            report("measuring throughput", 1.0)
             if plan.memory:
                 held = memory_by_index(
                     client, systems, requests, progress=partial(report, "opening indices one by one")
@@ -157,7 +157,7 @@ def _add_encoding(
     measured: Sequence[Measured],
     encoded: Mapping[Encoding, NDArray[np.float64]],
 ) -> None:
-    """Add, under `with_encoding`, the latencies of text to hits: what follows each other takes the sum of both."""
+    """Add the latencies from text to hits under `with_encoding`: the sums of encoding and searching."""
     for row, system, each in zip(rows, systems, measured, strict=False):
         if system.encoding == "none":
             row["with_encoding"] = asdict(each.latency)
@@ -166,12 +166,12 @@ def _add_encoding(
 
 
 def _postings(data: EncodedSet, system: System, shares: dict[str, dict[str, float]]) -> dict[str, float]:
-    """Postings that a query's features hold, over the number of documents, as far as we know what is stored.
+    """Postings of a query's features relative to the number of documents, if the system's features are known.
 
     Args:
         data: The set.
-        system: Any.
-        shares: Of the documents that have a feature, counted once for each index and kept here.
+        system: The system.
+        shares: Cache of document frequencies, as fractions, by index.
     """
     storage = system.storage if isinstance(system, NeuralSparse) else system
     if not isinstance(storage, RankFeatures | Rescored):
@@ -189,7 +189,7 @@ def _postings(data: EncodedSet, system: System, shares: dict[str, dict[str, floa
 
 
 def _recall_100(client: OpenSearch, system: System, data: EncodedSet) -> float:
-    """Recall@100 against the judgements, with 100 hits asked for."""
+    """Recall@100 against the judgements, with 100 hits."""
     deeper: Any = system
     if isinstance(system, NeuralSparse):
         deeper = replace(system, storage=replace(system.storage, top_k=_DEPTH))
@@ -200,13 +200,13 @@ def _recall_100(client: OpenSearch, system: System, data: EncodedSet) -> float:
 
 
 def _check_knobs(systems: Sequence[System], measured: Sequence[Measured]) -> None:
-    """A setting that changes no hit is not obeyed by the server, or is none."""
+    """Raise an error if different settings of a system return the same hits."""
     for name in {system.name for system in systems}:
         settings = [(system, each) for system, each in zip(systems, measured, strict=False) if system.name == name]
         answers = {tuple(tuple(hit.doc_id for hit in hits) for hits in each.hits) for _, each in settings}
         if len(settings) > 1 and len(answers) == 1:
             knobs = ", ".join(system.knob for system, _ in settings)
-            raise ConnectorError(f"{name} finds the same with {knobs}: the server does not obey this setting.")
+            raise ConnectorError(f"{name} returns the same hits with {knobs}: this setting has no effect.")
 
 
 def _run(data: EncodedSet, hits: Sequence[list[Hit]]) -> Run:
@@ -214,7 +214,7 @@ def _run(data: EncodedSet, hits: Sequence[list[Hit]]) -> Run:
 
 
 def _gains(data: EncodedSet, run: Run) -> NDArray[np.float64]:
-    """NDCG@10 of each query, in their order."""
+    """NDCG@10 of each query, in order."""
     gains = ndcg_by_query(run, data.judged.qrels)
     return np.array([gains[query.query_id] for query in data.judged.queries])
 

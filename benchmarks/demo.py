@@ -1,4 +1,4 @@
-"""The main job, end to end: a corpus, three questions, and one table of sparse search beside HNSW."""
+"""The demo: index a corpus, answer three questions, and compare sparse search with HNSW."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ K_QUERIES = (8, 16, 32, 64)
 
 @contextmanager
 def running_cluster(*, keep: bool, say: Callable[[str], None]) -> Iterator[Cluster]:
-    """Yield the cluster that is up, or start one and stop it afterwards unless it shall be kept."""
+    """Yield the running cluster, or start one and stop it afterwards unless `keep` is set."""
     started = up(on_progress=say)
     try:
         yield started.cluster
@@ -46,12 +46,12 @@ def running_cluster(*, keep: bool, say: Callable[[str], None]) -> Iterator[Clust
 
 
 def client_maker(cluster: Cluster) -> Callable[[], OpenSearch]:
-    """Return a function that makes a client of a cluster, patient enough for a merge."""
+    """Return a function that creates clients with a timeout that suffices for a merge."""
     return partial(cluster.connect, timeout=1_800)
 
 
 def answer_questions(client: OpenSearch, data: EncodedSet, questions: Sequence[str]) -> list[list[Hit]]:
-    """Index the corpus with its text, and search the questions as any user would. The index stays."""
+    """Index the corpus with its text and search for the questions. The index is kept."""
     client.indices.delete(index=DEMO_INDEX, ignore_unavailable=True)
     prepare_index(
         client,
@@ -74,7 +74,7 @@ def compare_with_hnsw(
 
 
 def save_result(path: Path, data: EncodedSet, cluster: Cluster, rows: list[dict[str, Any]]) -> None:
-    """Write the rows with what they depend on."""
+    """Write the rows with their parameters."""
     params = {
         "dataset": data.name,
         "documents": len(data.documents),

@@ -1,6 +1,6 @@
-"""A real corpus that is on every machine: the docstrings of Python's library and of the installed packages.
+"""A corpus that exists on every machine: docstrings of the standard library and the installed packages.
 
-A document is a docstring without its first sentence; that sentence is a query whose one relevant document is known.
+A document is a docstring without its first sentence, which is a query with this document as the relevant one.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ def write_docstrings(
     """Write the docstrings as a BEIR folder: corpus.jsonl.gz, queries.jsonl.gz, qrels/test.tsv.
 
     Args:
-        folder: Made if it is not there.
-        documents: Most documents; which files they come from is decided by the hash of their names, not by chance.
-        queries: Most queries.
-        found: Docstrings, each once; those of the packages that are installed if None.
+        folder: Folder, created if missing.
+        documents: Maximum number of documents; files are selected by a hash of their names, so the choice is stable.
+        queries: Maximum number of queries.
+        found: Docstrings without duplicates; None uses those of the installed packages.
 
     Returns:
         The number of documents.
@@ -114,7 +114,7 @@ def _docstrings_of(path: Path, module: str) -> Iterator[Docstring]:
 
 
 def split_docstring(docstring: str) -> tuple[str, str] | None:
-    """Split off the first sentence, or return None where one of the parts says too little."""
+    """Split off the first sentence; return None if either part is too short."""
     match = _FIRST_SENTENCE.match(_MARKUP.sub(r"\1", docstring))
     if match is None:
         return None

@@ -1,4 +1,4 @@
-"""What it takes to turn the text of a query into numbers, timed in turns with the searches."""
+"""Query encoding, timed in turns with searches."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from connector.types import Hit
 
 @dataclass(frozen=True, slots=True)
 class QueryEncoding:
-    """One text at a time, as a search sees them.
+    """Encodes one text at a time, as in a search.
 
     Attributes:
-        kind: What is made of it.
-        encode: Makes it.
+        kind: Kind of encoding.
+        encode: Encodes a text.
     """
 
     kind: Encoding
     encode: Callable[[str], object]
 
     def search(self, _client: OpenSearch, request: Request) -> list[Hit]:
-        """Encode one text; there is nothing to be found."""
+        """Encode one text; return no hits."""
         self.encode(request["text"])
         return []
 
@@ -34,11 +34,11 @@ class QueryEncoding:
 def query_encodings(
     data: EncodedSet, fast: TextEncoder | None = None
 ) -> tuple[list[QueryEncoding], list[list[Request]]]:
-    """Return all kinds of encoding queries, and the requests of each.
+    """Return all kinds of query encoding with their requests.
 
     Args:
-        data: A set.
-        fast: Its encoder with a query model.
+        data: The set.
+        fast: Encoder with a query model.
     """
     encoder, dense = data.encoder, data.encoder.dense_model()
     kinds = [

@@ -1,4 +1,4 @@
-"""What a figure depends on beside the systems: versions and machine, written into every result."""
+"""Versions and machine, which are stored in every result."""
 
 from __future__ import annotations
 

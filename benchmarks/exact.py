@@ -1,4 +1,4 @@
-"""A judged set searched by brute force: densely once, and with any sparse vectors. Needs no server."""
+"""Exact search of a judged set with dense and sparse vectors. Needs no server."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _CANDIDATES = 100
 
 
 class Found(NamedTuple):
-    """What sparse vectors find.
+    """Result of a search with sparse vectors.
 
     Attributes:
-        run: From query id to the first 100 hits.
-        gains: float64 (queries,), NDCG@10 of each.
-        frequencies: int64 (features,), documents that have each feature.
-        figures: NDCG@10, also as a share of exact dense; recall of the dense top 10 in the first 100; postings read
-            per query and document of the corpus.
+        run: First 100 hits by query id.
+        gains: float64 (queries,), NDCG@10 of each query.
+        frequencies: int64 (features,), document frequency of each feature.
+        figures: NDCG@10, also relative to exact dense search; recall of the dense top 10 in the first 100; postings
+            read per query, relative to the number of documents.
     """
 
     run: dict[str, list[Hit]]
@@ -36,12 +36,12 @@ class ExactSearches:
     """Searches one set.
 
     Args:
-        data: With its embeddings.
+        data: The set with its embeddings.
 
     Attributes:
-        ids: Of the queries, in order.
+        ids: Query ids, in order.
         dense_ndcg: NDCG@10 of exact dense search.
-        top_10: Its first 10 hits by query id.
+        top_10: First 10 hits of exact dense search by query id.
     """
 
     def __init__(self, data: EncodedSet) -> None:
@@ -52,11 +52,11 @@ class ExactSearches:
         self.top_10 = {query_id: found[:10] for query_id, found in zip(self.ids, hits, strict=True)}
 
     def search(self, documents: SparseVectors, queries: SparseVectors, num_features: int) -> Found:
-        """Search with vectors of the set's documents and queries, whatever made them.
+        """Search with sparse vectors of any encoder.
 
         Args:
-            documents: Row by row.
-            queries: Row by row.
+            documents: Vectors of the set's documents.
+            queries: Vectors of the set's queries.
             num_features: Width of the encoder's output.
         """
         data = self._data
@@ -74,7 +74,7 @@ class ExactSearches:
         return Found(run, gains, frequencies, figures)
 
     def _recall(self, run: dict[str, list[Hit]]) -> float:
-        """Share of each query's dense top 10 that is anywhere among its hits, mean over queries."""
+        """Fraction of the dense top 10 among the hits, mean over queries."""
         shares = []
         for query_id, wanted in self.top_10.items():
             found = {hit.doc_id for hit in run[query_id]}

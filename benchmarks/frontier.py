@@ -1,4 +1,4 @@
-"""What an encoder keeps of dense quality at how many postings: a table per set, computed without a server."""
+"""Dense quality that an encoder preserves, and postings, per set and number of features; needs no server."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ def encoder_frontier(
     num_latents: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> list[dict[str, Any]]:
-    """Measure every point of `FRONTIER`.
+    """Measure all points of `FRONTIER`.
 
     Args:
-        data: Encoded with 128 features a document and 64 a query.
+        data: The set, encoded with 128 features per document and 64 per query.
         num_features: Width of the encoder's output.
-        num_latents: The first so many features may be dead; a word that no document has is not. All, if None.
-        progress: Called with the share done.
+        num_latents: Number of leading features that are latents and can be dead, unlike tokens; None means all.
+        progress: Called with the completed fraction.
 
     Returns:
-        One row per point: NDCG@10 by features alone and after rescoring the first 100 by exact dense scores, both
-        also as a share of exact dense; recall of the dense top 10 in the first 100; postings read per query and
-        document of the corpus; highest document frequency and dead latents, as shares.
+        One row per point: NDCG@10 by features alone and after rescoring the first 100 hits by exact dense scores, both
+        also relative to exact dense search; recall of the dense top 10 in the first 100; postings read per query,
+        relative to the number of documents; highest document frequency and dead latents, as fractions.
     """
     exact = ExactSearches(data)
     rows: list[dict[str, Any]] = []
@@ -59,7 +59,7 @@ def encoder_frontier(
 
 
 def _rescore(found: list[list[Hit]], data: EncodedSet) -> list[list[Hit]]:
-    """Order the candidates of each query by their exact dense score."""
+    """Rescore the candidates of each query by exact dense scores."""
     row_of = {doc_id: row for row, doc_id in enumerate(data.doc_ids)}
     rescored = []
     for hits, query in zip(found, data.query_embeddings, strict=True):

@@ -1,4 +1,4 @@
-"""A set of any size, for what a search costs: real documents first, then resampled ones."""
+"""Sets of any size for measuring the cost of searches: real documents first, then resampled ones."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from connector.types import Document, SparseVectors
 from connector.vectors.storage import SMALLEST_WEIGHT
 
 _NOISE = 0.75
-"""Norm of the noise that is added to an embedding of unit length: cosines of about 0.8 with the original."""
+"""Norm of the noise added to normalized embeddings, for cosines of about 0.8 with the original."""
 
 _SWAPPED = 0.3
-"""Share of a document's tokens that come from another one."""
+"""Fraction of a document's tokens replaced by those of another document."""
 
 _BLOCK = 2_048
 
 
-def grown(
+def resampled(
     data: EncodedSet, documents: int, *, seed: int = 0, progress: Callable[[float], None] | None = None
 ) -> EncodedSet:
-    """Take the first documents of a set, or, beyond its size, add resampled ones.
+    """Take the first documents of a set, and add resampled ones above its size.
 
-    A resampled document is a real one whose embedding got noise and whose tokens were in part swapped for those of
-    another, encoded by the set's head. It says what an index of that size costs, nothing of quality.
+    A resampled document is a real one with noise added to its embedding and some of its tokens replaced by those of
+    another document, encoded by the set's head. It is only for measuring cost, not quality.
 
     Args:
-        data: Encoded, with as many features per document as there shall be.
-        documents: How many.
-        seed: Of the draws.
-        progress: Called with the share of the resampled documents done.
+        data: The encoded set, with the number of features per document to use.
+        documents: Number of documents.
+        seed: Seed of the random generator.
+        progress: Called with the completed fraction of the resampled documents.
     """
     real = len(data.documents)
     if documents <= real:
@@ -81,7 +81,7 @@ def grown(
 
 
 def _mixed(own: csr_matrix, other: csr_matrix, random: np.random.Generator) -> csr_matrix:
-    """Most tokens of some documents, and a few of others."""
+    """Combine most tokens of documents with some of others."""
     parts = []
     for counts, share in ((own, 1 - _SWAPPED), (other, _SWAPPED)):
         kept = counts.copy()

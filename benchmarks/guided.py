@@ -1,9 +1,9 @@
-"""Guided search: BM25 collects candidates, the learned query orders them. A pure function to a search body.
+"""Guided search: BM25 collects candidates, and the learned query rescores them. A pure function.
 
-It serves the purpose of guided traversal (2GTI, Qiao et al. 2023) on a server that cannot skip in one field by the
-bounds of another, and it is not the same. 2GTI walks through the postings of learned weights and skips by bounds that
-mix BM25's with learned ones, so a document may be found by an expanded word alone. Here a document that shares no word
-with the query is not a candidate, and expanded words only reorder; learned postings are read for the candidates alone.
+It replaces guided traversal (2GTI, Qiao et al. 2023) on a server that cannot skip in one field by the bounds of
+another, but is different. 2GTI traverses the postings of learned weights and skips by bounds that combine BM25 weights
+with learned ones, so a document can be found by an expansion term alone. Here, a document that shares no word with the
+query is not a candidate, and expansion terms only affect the ranking; learned postings are read only for candidates.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ def build_guided_search(
     source: Sequence[str] | bool = True,
     weight_exponent: int = 0,
 ) -> dict[str, Any]:
-    """Build a search body that scores the first `window` hits of BM25 by their features alone.
+    """Build a search body that rescores the first `window` hits of BM25 by features alone.
 
     Args:
-        text: Of the query, matched in `title` and `text`.
-        features: From feature name to weight in the query.
-        top_k: Hits asked for, at most `window`: what lies behind it keeps its BM25 score.
-        window: Candidates of each shard, up to 10,000 (the server's `index.max_rescore_window`).
-        filters: Query clauses that a document must match; they don't change its score.
+        text: The query text, matched in `title` and `text`.
+        features: Query weight of each feature.
+        top_k: Number of hits, at most `window`, since later hits keep their BM25 score.
+        window: Candidates per shard, up to 10,000 (the server's `index.max_rescore_window`).
+        filters: Query clauses that a document must match; they do not change scores.
         source: Names of the fields to return, or whether to return any.
         weight_exponent: As in `build_query`.
 
     Raises:
         SearchError: The text is empty or blank.
-        ValueError: The window is smaller than `top_k` or too large, or a feature cannot be searched.
+        ValueError: The window is smaller than `top_k` or too large, or a feature is invalid.
     """
     guide = build_words_query(text, filters=filters)
     if not top_k <= window <= MAX_HITS:

@@ -1,7 +1,7 @@
-"""Tables 1 to 3 of the HT paper (Qiao et al. 2023), with models that are trained here, on a live OpenSearch.
+"""Tables 1 to 3 of the HT paper (Qiao et al. 2023), with models trained here, on a live OpenSearch.
 
-The paper trains on MS MARCO and searches with PISA; here it is whatever corpora are at hand and `rank_features`, so
-ratios to the table's own SPLADE are what compares.
+The paper trains on MS MARCO and searches with PISA. Here, corpora can be chosen and the index is `rank_features`, so
+only ratios to the table's SPLADE are comparable.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ Prune = Callable[[SparseVectors], SparseVectors]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of a table.
+    """A row of a table.
 
     Attributes:
-        name: As in the paper.
-        settings: What its training differs by from the paper's default, HT with lambda_T = 1.
-        prune: Applied to its documents after training.
-        indexed_as: The rule that documents are indexed by, where it is not the one they were trained with.
-        guided: Search by `Guided`.
-        idf: Weigh queries by idf, though the model was trained without.
-        budget: Postings that a query reads at most, over the number of documents.
+        name: Name in the paper.
+        settings: Training settings that differ from the paper's default, HT with lambda_T = 1.
+        prune: Pruning of documents after training.
+        indexed_as: Threshold rule for indexing documents, if it differs from training.
+        guided: Search with `Guided`.
+        idf: Weight query features by IDF, although the model was trained without.
+        budget: Posting budget of a query, relative to the number of documents.
         paper: The paper's figures: `mrr@10`, `mean_ms@10`, `mean_ms@1000`, `dlen` and, in Table 3, `qlen`.
     """
 
@@ -94,7 +94,7 @@ TABLE_2 = (
     Row("HT1", {}, {"ndcg@10": 0.497}),
     Row("HT3", _HT3, {"ndcg@10": 0.494}),
 )
-"""The paper's figures are its averages over 13 sets."""
+"""The paper's figures are averages over 13 sets."""
 
 TABLE_3 = (
     Row("phi[Q], S[D]", {"query_rule": "none", "document_rule": "soft"}, _paper(0.3941, 31.7, 91.5, 145, 14.3)),
@@ -124,22 +124,22 @@ IDF = (
     Row("HT10, idf, self-taught, DCP50%", _SELF_DISTILLATION, {}, partial(document_centric_pruning, share=0.5)),
     Row("HT30, idf, self-taught", _SELF_DISTILLATION | {"lambda_t": 30.0}, {}),
 )
-"""Rows that the paper has not."""
+"""Rows that are not in the paper."""
 
 TABLES = {"ht-table1": TABLE_1, "ht-table2": TABLE_2, "ht-table3": TABLE_3, "ht-idf": IDF}
 
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """Trained models, kept in a folder so that tables share them, with what they make of a set.
+    """Trained models, stored in a folder that the tables share, and encoded sets.
 
     Attributes:
-        corpora: To train on.
-        start: Folder or name of the SPLADE that all go on from.
-        teacher: Name of the dense model that taught.
-        base: Settings that all share.
-        folder: Where they are kept.
-        report: Called with the current task and the share of it done.
+        corpora: Training corpora.
+        start: Folder or name of the initial SPLADE.
+        teacher: Name of the dense teacher.
+        base: Settings of all models.
+        folder: Folder of the models.
+        report: Called with the current task and its completed fraction.
     """
 
     corpora: Sequence[DistillationCorpus]
@@ -153,7 +153,7 @@ class Models:
     )
 
     def train(self, row: Row) -> Path:
-        """Train the model of a row, or find the one that was trained so before."""
+        """Train the model of a row, or load the one trained with the same settings."""
         settings = replace(self.base, **row.settings)
         counts = {corpus.source.name: corpus.counts for corpus in self.corpora}
         facts = json.dumps([asdict(settings), self.start, self.teacher, counts])
@@ -170,7 +170,7 @@ class Models:
         return folder
 
     def encode(self, row: Row, data: EncodedSet) -> tuple[TextEncoder, SparseVectors, SparseVectors]:
-        """Encode a set by the model of a row; documents are pruned as the row says."""
+        """Encode a set with the model of a row, and prune documents."""
         key = self.train(row), row.indexed_as, row.idf
         if key not in self._encoded:
             encoder = load_encoder(str(key[0]))
@@ -185,13 +185,13 @@ class Models:
 
 
 def systems_of(rows: Sequence[Row], models: Models, data: EncodedSet, prefix: str) -> list[System]:
-    """Every row at the first depth, then every row at the next.
+    """Return the systems of all rows at the first depth, then at the next.
 
     Args:
-        rows: Of a table, its SPLADE first.
-        models: Trained for the table.
+        rows: Rows of a table, SPLADE first.
+        models: Models of the table.
         data: The judged set.
-        prefix: Of the names of indices.
+        prefix: Prefix of index names.
     """
     systems: list[list[System]] = [[] for _ in DEPTHS]
     for number, row in enumerate(rows):
@@ -218,13 +218,13 @@ def _pruning(row: Row) -> Pruning:
 def to_rows(
     rows: Sequence[Row], models: Models, data: EncodedSet, measured: Sequence[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Join what was measured at each depth to the rows of the table.
+    """Combine the measurements at each depth to rows of the table.
 
     Args:
-        rows: As given to `systems_of`.
-        models: The same.
-        data: The same.
-        measured: Rows of `compare` without the exact one, in the order of `systems_of`.
+        rows: As in `systems_of`.
+        models: As in `systems_of`.
+        data: As in `systems_of`.
+        measured: Rows of `compare` without exact search, in the order of `systems_of`.
     """
     table = []
     for number, row in enumerate(rows):

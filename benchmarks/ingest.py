@@ -1,4 +1,4 @@
-"""How fast an index takes documents: our pipeline, opensearch-py's helpers, and HNSW, in turns on one node."""
+"""Indexing throughput of ksparse's pipeline, opensearch-py's helpers and HNSW, in turns on one node."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ Write = Callable[[OpenSearch, EncodedSet], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """A way to fill an index.
+class Method:
+    """A method of writing an index.
 
     Attributes:
-        name: In tables.
+        name: Name in tables.
         configure: Creates the index.
         write: Writes all documents.
     """
@@ -50,35 +50,35 @@ class Way:
     write: Write
 
 
-def ways() -> list[Way]:
-    """All ways that are compared: features by us and by the helpers, then embeddings by the helpers."""
+def methods() -> list[Method]:
+    """All compared methods: features by ksparse and by the helpers, then embeddings by the helpers."""
     return [
-        Way("features, ksparse", _features_index, _by_us),
-        Way("features, streaming_bulk", _features_index, _helper(streaming_bulk, _features)),
+        Method("features, ksparse", _features_index, _by_us),
+        Method("features, streaming_bulk", _features_index, _helper(streaming_bulk, _features)),
         *(
-            Way(
+            Method(
                 f"features, parallel_bulk, {threads} threads",
                 _features_index,
                 _helper(parallel_bulk, _features, thread_count=threads),
             )
             for threads in (2, 4)
         ),
-        Way("HNSW, parallel_bulk, 4 threads", _hnsw_index, _helper(parallel_bulk, _embeddings, thread_count=4)),
+        Method("HNSW, parallel_bulk, 4 threads", _hnsw_index, _helper(parallel_bulk, _embeddings, thread_count=4)),
     ]
 
 
 def compare_writing(
     client: OpenSearch, data: EncodedSet, *, rounds: int, report: Callable[[str, float], None]
 ) -> list[dict[str, Any]]:
-    """Fill an index in each way, in turns, and return one row for each way.
+    """Write an index with each method, in turns, and return a row per method.
 
-    A first filling is not counted: the node is cold. Every round has another order, since a way pays for what the one
-    before it left behind (an HNSW graph above all).
+    The first round is a warm-up. The order changes every round, because a method is affected by the load that the
+    previous one left behind (especially an HNSW graph).
 
-    A row holds documents per second until the last reply, those until the index is merged, and the memory that this
-    process took meanwhile; medians over the rounds.
+    A row has documents per second until the last reply and until the index is merged, and the additional memory of this
+    process; medians over the rounds.
     """
-    chosen = ways()
+    chosen = methods()
     taken: dict[str, list[tuple[float, float, int]]] = {way.name: [] for way in chosen}
     order = random.Random(0)  # noqa: S311 - of measurements, not a secret
     for turn in range(-1, rounds):
@@ -113,13 +113,13 @@ def compare_writing(
 
 
 class _SleepingWriter(BulkWriter):
-    """Takes as long as a server would, and none of the processor's time: encoder and server share no cores."""
+    """Takes the time of a server without using the processor, as if the server had its own cores."""
 
     def __init__(self, documents_per_s: float) -> None:
         self._documents_per_s = documents_per_s
 
     def resolve(self, records: Sequence[Document | Deletion]) -> list[Document | Deletion | str]:
-        """As they are: there is no routing."""
+        """Return the records, without routing."""
         return list(records)
 
     def write(
@@ -132,13 +132,13 @@ class _SleepingWriter(BulkWriter):
 def encode_and_write(
     client: OpenSearch, data: EncodedSet, documents: int, *, written_per_s: float
 ) -> list[dict[str, Any]]:
-    """Encode some documents alone, then write them as well, and return a row for each way.
+    """Encode documents without and with writing them, and return a row for each.
 
     Args:
-        client: Of the node.
-        data: Its encoder and documents.
-        documents: How many.
-        written_per_s: Documents that a server takes per second, for a sink that only waits.
+        client: A client.
+        data: The set with its encoder.
+        documents: Number of documents.
+        written_per_s: Documents that a server writes per second, for a simulated server that only waits.
     """
     some = data.documents[:documents]
     started = time.perf_counter()
@@ -163,7 +163,7 @@ def encode_and_write(
 
 
 class _Peak:
-    """The most memory that this process took beyond what it had."""
+    """Maximum additional memory of this process."""
 
     def __enter__(self) -> _Peak:
         self._process, self._done = psutil.Process(), threading.Event()
@@ -202,7 +202,7 @@ def _by_us(client: OpenSearch, data: EncodedSet) -> None:
 
 
 def _id_and_text(documents: Sequence[Document]) -> Iterator[Document]:
-    """What every way writes beside its vectors."""
+    """Ids and texts, which all methods write."""
     return (Document(document.doc_id, document.text) for document in documents)
 
 

@@ -1,7 +1,7 @@
-"""Tables 1 to 3 of the K-sparse paper (Dobrynin 2025), with heads that are trained here. Needs no server.
+"""Tables 1 to 3 of the K-sparse paper (Dobrynin 2025), with heads trained here. Needs no server.
 
-The paper trains on 300,000 documents of MS MARCO under msmarco-distilbert-dot-v5; here it is whatever corpora and dense
-model are at hand, so shares of dense quality are what compares.
+The paper trains on 300,000 documents of MS MARCO for msmarco-distilbert-dot-v5. Here, corpora and dense model can be
+chosen, so only figures relative to dense quality are comparable.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ from connector.training.heads.trainer import train_head
 from connector.types import Hit
 
 TABLE_2 = {100: 0.41, 200: 0.50, 300: 0.53, 400: 0.54, 500: 0.56, 600: 0.57}
-"""k -> NDCG@10 of the paper."""
+"""NDCG@10 of the paper by k."""
 TABLE_3 = {(0.0, 1.0): 0.5720, (1.0, 0.0): 0.0062, (0.5, 1.0): 0.5606, (1.0, 0.5): 0.5694, (1.0, 1.0): 0.5696}
-"""(alpha_1, alpha_2) -> NDCG@10 of the paper."""
+"""NDCG@10 of the paper by (alpha_1, alpha_2)."""
 _DENSE_OF_PAPER, _IVAE_OF_PAPER = 0.59, 0.51
 
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What all rows of the tables share.
+    """Data and settings of the tables.
 
     Attributes:
-        data: To train on: documents alone. Its queries say how far a head has come.
+        data: Training documents; its queries are only for validation.
         test: The judged set, a BEIR folder.
         base_model: Name of the dense model.
-        embed: That model, with a cache.
-        heads: Trained heads are kept here, so that tables share them.
-        steps: Updates of each head.
-        report: Called with the current task and the share of it done.
-        latents: Of a head.
-        k: Features of a text.
-        by_k: k -> NDCG@10 of the paper's Table 2.
+        embed: Embeds texts with this model, with a cache.
+        heads: Folder for trained heads, which the tables share.
+        steps: Training steps of each head.
+        report: Called with the current task and its completed fraction.
+        latents: Number of latents.
+        k: Features per text.
+        by_k: NDCG@10 of the paper's Table 2 by k.
     """
 
     data: TrainingData
@@ -67,14 +67,14 @@ class Bench:
     by_k: Mapping[int, float] = field(default_factory=lambda: TABLE_2)
 
     def settings(self, **changed: Any) -> TrainingSettings:  # noqa: ANN401
-        """The paper's setting, less what is changed."""
+        """The paper's settings with changes."""
         paper: dict[str, Any] = {"recipe": "paper", "num_latents": self.latents, "k": self.k, "k_query": self.k}
         return TrainingSettings(
             **(paper | {"steps": self.steps, "validations": 1, "validation_queries": 100} | changed)
         )
 
     def encoder(self, settings: TrainingSettings) -> TextEncoder:
-        """Train a head, or take the one that was trained with the same settings on the same data."""
+        """Train a head, or load the one trained with the same settings on the same data."""
         facts = [asdict(settings), self.base_model, len(self.data.documents), float(self.data.documents[::97].sum())]
         folder = self.heads / hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
         if not (folder / "config.json").is_file():
@@ -89,7 +89,7 @@ class Bench:
         return self._behind_dense(load_head(folder))
 
     def untrained(self) -> TextEncoder:
-        """Random directions in place of trained ones: what TopK keeps by itself."""
+        """A head with random directions, to measure what TopK preserves by itself."""
         torch.manual_seed(0)
         head = KSparseAutoEncoder(
             self.data.documents.shape[1], self.latents, self.k, base_model=self.base_model, normalize=True
@@ -100,12 +100,12 @@ class Bench:
         return TextEncoder(join(load_base_model(find_base_model(self.base_model), "cpu"), head))
 
     def encode(self, encoder: TextEncoder) -> EncodedSet:
-        """The judged set in an encoder's features."""
+        """Encode the judged set."""
         return encode_set(self.test, encoder, self.embed, k_doc=encoder.k, k_query=encoder.k or self.k, calibrate=False)
 
 
 def table_1(bench: Bench) -> list[dict[str, Any]]:
-    """Quality of the earlier method, of this one, and of the dense model."""
+    """Quality of the earlier method, of K-sparse and of the dense model."""
     earlier = bench.settings(recipe="ivae", num_latents=2 * bench.latents, batch_size=384, learning_rate=1e-4)
     ivae, sparse = bench.encode(bench.encoder(earlier)), bench.encode(bench.encoder(bench.settings()))
     random = bench.encode(bench.untrained())
@@ -121,7 +121,7 @@ def table_1(bench: Bench) -> list[dict[str, Any]]:
 
 
 def table_2(bench: Bench) -> list[dict[str, Any]]:
-    """Quality by k, each trained with that k."""
+    """Quality by k, with a head trained for each k."""
     sets = {k: bench.encode(bench.encoder(bench.settings(k=k, k_query=k))) for k in bench.by_k}
     rows = [
         {"k": k, "zeros": 1 - k / bench.latents, "paper": bench.by_k[k], **_measure(data)} for k, data in sets.items()
@@ -130,7 +130,7 @@ def table_2(bench: Bench) -> list[dict[str, Any]]:
 
 
 def table_3(bench: Bench) -> list[dict[str, Any]]:
-    """Quality by the weights of the two terms of the loss."""
+    """Quality by the weights of the two loss terms."""
     base = bench.settings()
     sets = {
         alphas: bench.encode(bench.encoder(replace(base, alpha_mse=alphas[0], alpha_distance=alphas[1])))
@@ -169,7 +169,7 @@ def _measure(data: EncodedSet) -> dict[str, float]:
 
 
 def _signed_ndcg(data: EncodedSet, latents: int) -> float:
-    """By the products of all signs, as the earlier work scores; an index of rank_features cannot."""
+    """NDCG@10 with signed values, as in the earlier work; `rank_features` cannot store them."""
     assert isinstance(data.encoder.head, IdentifiableVAE)
     sides = []
     for vectors in (data.document_vectors, data.query_vectors):

@@ -1,4 +1,4 @@
-"""Latency of systems that take turns, and throughput. The only clock."""
+"""Measure the latency of systems in turns, and throughput. All searches are timed here."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _PATIENCE_S = 60.0
 
 
 class Answers(Protocol):
-    """Whatever answers requests: a system, or the encoder in front of one."""
+    """Something that answers requests: a system, or a query encoder."""
 
     def search(self, client: OpenSearch, request: Request) -> list[Hit]:
-        """Answer one request: what the clock measures."""
+        """Answer one request; this is timed."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Of single requests by one client, in milliseconds."""
+    """Latency of single requests by one client, in milliseconds."""
 
     p50_ms: float
     p90_ms: float
@@ -40,7 +40,7 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What one system answered, and how fast."""
+    """Hits and latencies of one system."""
 
     hits: list[list[Hit]]
     latency: Latency
@@ -57,22 +57,22 @@ def measure(
     block: int = 50,
     progress: Callable[[float], None] | None = None,
 ) -> list[Measured]:
-    """Time every query of every system, the systems taking turns so that noise hits all alike.
+    """Time every query of every system, in turns, so that noise affects all systems equally.
 
     Args:
-        client: One client, one connection.
-        systems: Settled before.
-        requests: Those of each system, in the order of the queries.
-        rounds: Times that every query is sent to every system after one round of warm-up, which is not timed.
-        block: Queries that a system gets in one turn.
-        progress: Called with the share done.
+        client: A client with one connection.
+        systems: The systems, with merged indices.
+        requests: Requests of each system, in the order of the queries.
+        rounds: Timed rounds, in which every query is sent to every system, after a warm-up.
+        block: Queries per turn of a system.
+        progress: Called with the completed fraction.
     """
     queries = len(requests[0])
     hits: list[list[list[Hit]]] = [[] for _ in systems]
     times: list[list[float]] = [[] for _ in systems]
     for turn in range(rounds + 1):
         for start in range(0, queries, block):
-            # The order changes with every turn: nobody always comes after the same neighbour.
+            # The order changes every turn, so that no system always follows the same one.
             for which in np.roll(np.arange(len(systems)), turn + start // block).tolist():
                 for request in requests[which][start : start + block]:
                     begun = time.perf_counter()
@@ -91,7 +91,7 @@ def measure(
 
 
 def timed(each: Measured, reference: Measured) -> dict[str, Any]:
-    """Return the latency of a system and its ratios to a reference, as they stand in a row of a result."""
+    """Return the latency of a system and its ratios to a reference, for a row of a result."""
     row: dict[str, Any] = asdict(each.latency)
     for percentile, name in ((50, "p50"), (99, "p99")):
         row[f"{name}_ratio"] = getattr(each.latency, f"{name}_ms") / getattr(reference.latency, f"{name}_ms")
@@ -102,13 +102,13 @@ def timed(each: Measured, reference: Measured) -> dict[str, Any]:
 def ratio_interval(
     times_ms: NDArray[np.float64], reference_ms: NDArray[np.float64], percentile: float, *, resamples: int = 500
 ) -> tuple[float, float]:
-    """The 95 % interval of a ratio of two systems' percentiles, by resampling the queries that both answered.
+    """Bootstrap the 95 % interval of the ratio of two systems' percentiles over queries.
 
     Args:
-        times_ms: (rounds, queries) of the system.
-        reference_ms: (rounds, queries) of the one it is compared with.
+        times_ms: (rounds, queries), times of the system.
+        reference_ms: (rounds, queries), times of the reference.
         percentile: 50 for the median.
-        resamples: Of the bootstrap.
+        resamples: Bootstrap samples.
     """
     random = np.random.default_rng(0)
     ratios = []
@@ -123,12 +123,12 @@ def ratio_interval(
 def difference_interval(
     values: NDArray[np.float64], reference: NDArray[np.float64], *, resamples: int = 2_000
 ) -> tuple[float, float]:
-    """The 95 % interval of the mean difference of two systems' values of the same queries, by resampling queries.
+    """Bootstrap the 95 % interval of the mean difference of two systems' values over queries.
 
     Args:
-        values: (queries,) of the system.
-        reference: (queries,) of the one it is compared with.
-        resamples: Of the bootstrap.
+        values: (queries,), values of the system.
+        reference: (queries,), values of the reference.
+        resamples: Bootstrap samples.
     """
     differences = values - reference
     drawn = np.random.default_rng(0).integers(0, len(differences), size=(resamples, len(differences)))
@@ -144,14 +144,14 @@ def throughput(
     *,
     seconds: float = 3.0,
 ) -> float:
-    """Requests answered per second when several clients ask at once, each over a connection of its own.
+    """Measure requests per second of several concurrent clients, each with its own connection.
 
     Args:
-        connect: Makes a client.
-        system: Settled before.
-        requests: Asked in turn, each client beginning elsewhere.
-        clients: Threads that ask.
-        seconds: How long.
+        connect: Creates a client.
+        system: The system, with a merged index.
+        requests: Requests, sent in sequence, with another start for each client.
+        clients: Number of clients (threads).
+        seconds: Duration.
     """
     begin, answered = Barrier(clients + 1), [0] * clients
 
@@ -176,6 +176,6 @@ def throughput(
 
 
 def to_latency(times_ms: NDArray[np.float64]) -> Latency:
-    """Percentiles and mean of any number of times."""
+    """Return percentiles and mean of times."""
     p50, p90, p99 = np.percentile(times_ms, [50, 90, 99])
     return Latency(float(p50), float(p90), float(p99), float(np.mean(times_ms)), times_ms.size)

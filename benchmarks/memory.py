@@ -1,4 +1,4 @@
-"""What a node holds in memory for one index, all others closed."""
+"""Measure the memory of a node for one index, with all others closed."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _WAIT = {"wait_for_status": "yellow"}
 
 @dataclass(frozen=True, slots=True)
 class NodeMemory:
-    """Of all nodes together, in bytes. What cannot be seen from here is None.
+    """Memory of all nodes in bytes; None if it cannot be measured from here.
 
     Attributes:
-        heap: Of Java, in use; rises until the next collection.
-        resident: Of the processes, heap and mapped files included.
-        mapped: Pages of mapped files among them: where Lucene keeps its indices.
+        heap: Used Java heap, which grows until the next garbage collection.
+        resident: Resident memory of the processes, including heap and mapped files.
+        mapped: Resident pages of mapped files, through which Lucene reads its indices.
     """
 
     heap: int
@@ -30,7 +30,7 @@ class NodeMemory:
 
 
 def read_memory(client: OpenSearch) -> NodeMemory:
-    """Ask the nodes for their heap, and the system for their pages where they run on this machine."""
+    """Read the heap from the nodes and, if they run on this machine, their pages from the system."""
     stats = client.nodes.stats(metric="jvm")["nodes"].values()
     heap = sum(int(node["jvm"]["mem"]["heap_used_in_bytes"]) for node in stats)
     nodes = client.nodes.info(metric="process")["nodes"].values()
@@ -49,15 +49,15 @@ def memory_by_index(
     *,
     progress: Callable[[float], None],
 ) -> dict[str, dict[str, int]]:
-    """Open each index alone, ask every query of every system that searches it, and read what the node holds.
+    """Open each index alone, send all queries of all its systems, and measure the memory of the node.
 
     All indices are open again afterwards.
 
     Returns:
-        For each index `heap_bytes`, `resident_bytes` and `mapped_bytes`, the latter less what is mapped while all of
-        them are closed, as far as they can be seen. Nothing for SEISMIC.
+        For each index `heap_bytes`, `resident_bytes` and `mapped_bytes`, if they can be measured; the latter without
+        what is mapped while all indices are closed. Nothing for SEISMIC.
     """
-    # An index of SEISMIC that was closed does not open again (OpenSearch 3.6).
+    # A closed index of SEISMIC cannot be opened again (OpenSearch 3.6).
     indices = list(dict.fromkeys(system.index for system in systems if not isinstance(system, Seismic)))
     result: dict[str, dict[str, int]] = {}
     try:
@@ -88,12 +88,12 @@ def _figures(busy: NodeMemory, idle: NodeMemory) -> dict[str, int]:
 
 
 def _process_memory(pid: int) -> tuple[int, int | None] | None:
-    """Resident and mapped bytes; None where the process is none of this machine: a container counts its own."""
+    """Resident and mapped bytes; None if the process is not on this machine, e.g. in a container."""
     try:
         process = psutil.Process(pid)
         if "opensearch" not in " ".join(process.cmdline()).lower():
             return None
         info = process.memory_info()
-        return info.rss, getattr(info, "shared", None)  # Linux alone tells the latter
+        return info.rss, getattr(info, "shared", None)  # only on Linux
     except psutil.Error:
         return None

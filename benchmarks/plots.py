@@ -1,4 +1,4 @@
-"""Results of suites as pictures."""
+"""Plot results of suites."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _QUALITIES = {"ndcg@10": "NDCG@10", "overlap@10": "share of the exact top 10"}
 
 
 def plot_frontier(rows: Sequence[dict[str, Any]], title: str, path: Path, *, quality: str = "ndcg@10") -> None:
-    """Draw quality against latency and against bytes, a line for each system, beside exact dense search.
+    """Plot quality against latency and against bytes, with a line per system and for exact dense search.
 
     Args:
-        rows: Of `compare`.
-        title: Of the picture.
-        path: To write, e.g. a PNG.
-        quality: What is drawn upwards: `ndcg@10` or `overlap@10`.
+        rows: Rows of `compare`.
+        title: Title of the plot.
+        path: Output file, e.g. a PNG.
+        quality: Measure on the y axis: `ndcg@10` or `overlap@10`.
     """
     from matplotlib import colormaps
     from matplotlib.figure import Figure
@@ -51,7 +51,7 @@ def plot_frontier(rows: Sequence[dict[str, Any]], title: str, path: Path, *, qua
     for axes in (by_latency, by_bytes):
         axes.axhline(dense[quality], color="#555555", linestyle=":", label="exact dense")
         axes.grid(alpha=0.25)
-    by_latency.set(xlabel="p50 of one request, ms (query encoding apart)", ylabel=_QUALITIES[quality])
+    by_latency.set(xlabel="p50 of a request, ms (without query encoding)", ylabel=_QUALITIES[quality])
     by_bytes.set(xlabel="index, bytes per document", xscale="log")
     _plain_ticks(by_bytes.xaxis)
     figure.suptitle(title)
@@ -60,7 +60,7 @@ def plot_frontier(rows: Sequence[dict[str, Any]], title: str, path: Path, *, qua
 
 
 def _plain_ticks(axis: Axis, subs: tuple[int, ...] = (1, 2, 5)) -> None:
-    """Numbers as people write them on a logarithmic axis."""
+    """Format ticks of a logarithmic axis as plain numbers."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     axis.set_major_locator(LogLocator(subs=subs))
@@ -69,12 +69,12 @@ def _plain_ticks(axis: Axis, subs: tuple[int, ...] = (1, 2, 5)) -> None:
 
 
 def plot_growth(groups: Mapping[str, Sequence[dict[str, Any]]], title: str, path: Path) -> None:
-    """Draw p50, p99 and bytes against the number of documents, with the exponent that fits each line.
+    """Plot p50, p99 and bytes against the number of documents, with the fitted exponent of each line.
 
     Args:
-        groups: From the number of documents to the rows of `compare`.
-        title: Of the picture.
-        path: To write, e.g. a PNG.
+        groups: Rows of `compare` by number of documents.
+        title: Title of the plot.
+        path: Output file, e.g. a PNG.
     """
     from matplotlib.figure import Figure
 
@@ -99,11 +99,11 @@ def plot_growth(groups: Mapping[str, Sequence[dict[str, Any]]], title: str, path
 
 
 def plot_stream(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """Draw memory and speed against the documents that went through.
+    """Plot memory and speed against the number of written documents.
 
     Args:
-        rows: Of the suite `stream`.
-        path: To write, e.g. a PNG.
+        rows: Rows of the suite `stream`.
+        path: Output file, e.g. a PNG.
     """
     from matplotlib.figure import Figure
 
@@ -122,7 +122,7 @@ def plot_stream(rows: Sequence[dict[str, Any]], path: Path) -> None:
 
 
 def growth_lines(groups: Mapping[str, Sequence[dict[str, Any]]], key: str) -> list[tuple[str, list[int], list[float]]]:
-    """One figure of every system and setting, by the number of documents."""
+    """A measured value by number of documents, for each system and setting."""
     lines: dict[str, tuple[list[int], list[float]]] = {}
     for count, rows in sorted(groups.items(), key=lambda each: int(each[0])):
         for row in rows:
@@ -134,7 +134,7 @@ def growth_lines(groups: Mapping[str, Sequence[dict[str, Any]]], key: str) -> li
 
 
 def exponent(counts: Sequence[int], values: Sequence[float]) -> float:
-    """The power of N that fits best: the slope of a line through the logarithms."""
+    """Fit the exponent of N: the slope of a line through the logarithms."""
     if len(counts) < 2:
         return float("nan")
     return float(np.polyfit(np.log(counts), np.log(values), 1)[0])

@@ -1,4 +1,4 @@
-"""Results to a table and a plot. Pure but for the file that the plot goes to."""
+"""Convert results to Markdown tables. Pure functions."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def to_table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, left: Conta
     """Return a Markdown table.
 
     Args:
-        heads: Of the columns.
+        heads: Column names.
         rows: Cells as text.
-        left: Columns that are aligned to the left; the others are to the right.
+        left: Columns aligned to the left; the others are aligned to the right.
     """
     ruler = " | ".join("---" if column in left else "---:" for column in range(len(heads)))
     lines = [" | ".join(heads), ruler, *(" | ".join(cells) for cells in rows)]
@@ -51,12 +51,12 @@ def to_cells(rows: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
 
 
 def name_of(row: dict[str, Any]) -> str:
-    """A system and its setting."""
+    """Name of a system with its setting."""
     return f"{row['system']} {row['knob']}".strip()
 
 
 def columns() -> tuple[str, ...]:
-    """The heads of the table."""
+    """Column names of the table."""
     return _COLUMNS
 
 
@@ -65,7 +65,7 @@ def _cell(row: dict[str, Any], key: str, form: Any) -> str:  # noqa: ANN401
 
 
 def details_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
-    """Return what the table of `to_markdown` leaves out, as far as it was measured."""
+    """Return a table of the measured values that `to_markdown` does not include."""
     clients = list(dict.fromkeys(count for row in rows for count in row.get("requests_per_s", ())))
     heads = ["system", "Recall@100", "of dense top 10", "p50 with encoding, ms", "p99", "mapped MB", "heap MB"]
     heads += [f"requests/s, {count} client{'s' if count != '1' else ''}" for count in clients]
@@ -90,9 +90,9 @@ def details_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def compare_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
-    """Return what decides between systems, latency and throughput as ratios to the first one with a clock, HNSW.
+    """Return a comparison, with latency and throughput as ratios to the first timed system, HNSW.
 
-    Columns that no row has are left out.
+    Columns without values are omitted.
     """
     base = next(row for row in rows if "p50_ms" in row)
 
@@ -126,7 +126,7 @@ def compare_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def encoders_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
-    """Return the suite `query-encoders`: the search alone, and from text to hits, also as a ratio to HNSW."""
+    """Return a table of the suite `query-encoders`: latency without and with encoding, and ratios to HNSW."""
     base = next(row for row in rows if "with_encoding" in row)
     heads = ("system", "NDCG@10", "of dense", "search, p50", "p99", "text to hits, p50", "p99", "of HNSW")
     lines = []
@@ -140,7 +140,7 @@ def encoders_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def sizes_to_markdown(rows: Sequence[dict[str, Any]], counts: Sequence[int] = (1_000_000, 10_000_000)) -> str:
-    """Return bytes a document, what the node mapped of them to answer, and what they come to for so many documents."""
+    """Return bytes per document, the mapped fraction of them, and extrapolated sizes for some numbers of documents."""
     heads = ["system", "bytes a document", "mapped", *(f"{count:,} documents" for count in counts)]
     lines = []
     for row in rows:
@@ -153,14 +153,14 @@ def sizes_to_markdown(rows: Sequence[dict[str, Any]], counts: Sequence[int] = (1
 def cheapest_to_markdown(
     rows: Sequence[dict[str, Any]], shares: Sequence[float] = (0.9, 0.95, 0.98, 1.0), *, key: str = "ndcg_share"
 ) -> str:
-    """Return, for some shares of dense quality, each system's fastest setting that reaches it: p50 and bytes.
+    """Return each system's fastest setting that reaches a fraction of dense quality: p50 and bytes.
 
-    Both are given as ratios to the first system with a clock, HNSW at its default.
+    Both are ratios to the first timed system, HNSW at its default.
 
     Args:
-        rows: Of `compare`.
-        shares: From 0 to 1.
-        key: What is compared with them: of dense NDCG@10, or `overlap@10`.
+        rows: Rows of `compare`.
+        shares: Fractions to reach, 0 to 1.
+        key: Measure of quality: NDCG@10 relative to dense search, or `overlap@10`.
     """
     timed = [row for row in rows if "p50_ms" in row]
     lines = []
@@ -192,11 +192,11 @@ _PAPER_TABLE_4: dict[str, dict[int, dict[str, float]]] = {
         100_000: {"k = 100": 0.2887, "k = 200": 0.3485, "k = 600": 0.3616, "HNSW": 0.3710},
     },
 }
-"""Of the K-sparse paper: MS MARCO, 768 dimensions, query encoding included in the times."""
+"""Figures of the K-sparse paper: MS MARCO, 768 dimensions, times include query encoding."""
 
 
 def table_4_to_markdown(groups: Mapping[str, Sequence[dict[str, Any]]]) -> str:
-    """Return Table 4 of the K-sparse paper, ours and, in brackets, the paper's figure as a ratio to its HNSW."""
+    """Return Table 4 of the K-sparse paper, with the paper's figures as ratios to its HNSW."""
     keys = {"MB": "index_bytes", "ms": "p50_ms", "NDCG@10": "ndcg@10"}
     heads = ("figure", "documents", "system", "value", "of HNSW", "of HNSW, paper")
     lines = []
@@ -229,9 +229,9 @@ def growth_to_markdown(groups: Mapping[str, Sequence[dict[str, Any]]]) -> str:
 
 
 def scaling_to_markdown(groups: Mapping[str, Sequence[dict[str, Any]]]) -> str:
-    """Return p50 by the number of documents, bytes and pages mapped by the node for the most of them.
+    """Return p50 by number of documents, and bytes and mapped pages for the largest number.
 
-    Each but the first system's with its ratio to the first system's.
+    All but the first system have ratios to the first.
     """
     timed = {count: [row for row in groups[count] if "p50_ms" in row] for count in sorted(groups, key=int)}
     *_, largest = timed.values()
@@ -257,7 +257,7 @@ def _with_ratio(value: int | None, base: int | None) -> str:
 
 
 def ht_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
-    """Return a table of the HT paper: figures and, in brackets, the paper's; times and bytes as shares of the first."""
+    """Return a table of the HT paper, with its figures in brackets; times and bytes are ratios to the first row."""
     first = rows[0]
     heads = ("system", "MRR@10", "NDCG@10", "less the first, 95 %", "mean at 10", "p99, ms", "mean at 1,000", "p99, ms",
              "Qlen", "Dlen", "index", "postings")  # fmt: skip
@@ -291,7 +291,7 @@ def ht_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def ht_sets_to_markdown(groups: Mapping[str, Sequence[dict[str, Any]]]) -> str:
-    """Return Table 2 of the HT paper: NDCG@10 of each set, and means; in brackets the paper's over its own sets."""
+    """Return Table 2 of the HT paper: NDCG@10 per set and on average, with the paper's average in brackets."""
     heads = ("system", *groups, "mean", "index", "postings", "mean at 10", "mean at 1,000")
     lines = []
     for place, row in enumerate(next(iter(groups.values()))):
@@ -323,7 +323,7 @@ def ingest_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def stream_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
-    """Return a few moments of the suite `stream` as a Markdown table."""
+    """Return some samples of the suite `stream` as a Markdown table."""
     some = [rows[round(share * (len(rows) - 1))] for share in (0, 0.01, 0.1, 0.25, 0.5, 0.75, 1)]
     lines = [
         (f"{row['documents']:,}", f"{row['seconds']:.1f}", f"{row['memory_bytes'] / 1e6:.0f}")
@@ -393,14 +393,14 @@ def selection_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
 def scores_section(results: Mapping[str, Sequence[dict[str, Any]]]) -> str:
     """Return the section `Scores` of a head's card."""
     explanation = (
-        "NDCG@10 on test queries as a share of exact dense search, by features alone (documents/query) and after\n"
-        "exact rescoring of the first 100; `python -m benchmarks encoder-frontier` writes this."
+        "NDCG@10 on test queries relative to exact dense search, by features alone (per document/per query) and after\n"
+        "exact rescoring of the first 100 hits, as written by `python -m benchmarks encoder-frontier`."
     )
     return "\n\n".join((SCORES_HEADING, explanation, scores_to_markdown(results)))
 
 
 def scores_to_markdown(results: Mapping[str, Sequence[dict[str, Any]]]) -> str:
-    """Return the frontier of each set at 64 features a document as a Markdown table."""
+    """Return the results of each set with 64 features per document as a Markdown table."""
     heads = ("set", "exact dense", "64/16", "64/32", "64/32 rescored", "dense top 10 in first 100", "postings at 64/32")
     lines = []
     for name, rows in results.items():

@@ -1,4 +1,4 @@
-"""The JSON file of a suite: what it depends on, and its rows, written group by group so that a run can go on."""
+"""Result file of a suite (JSON): parameters and rows, written by group so that a run can be resumed."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ Rows = list[dict[str, Any]]
 
 
 class ResultFile:
-    """One suite's result.
+    """Result of a suite.
 
     Args:
-        path: Taken up again where it holds groups of the same settings.
-        suite: Its name.
-        params: Everything that the figures depend on beside the machine.
-        environment: Versions and machine; the last run's are kept.
+        path: The file; existing groups with the same parameters are kept.
+        suite: Name of the suite.
+        params: All parameters of the figures except the machine.
+        environment: Versions and machine; those of the last run are kept.
 
     Raises:
-        ConnectorError: The file is of another suite or of other settings.
+        ConnectorError: The file belongs to another suite or has other parameters.
     """
 
     def __init__(self, path: Path, suite: str, params: dict[str, Any], environment: dict[str, Any]) -> None:
         self.path = path
-        # As they will be read again: lists for tuples.
+        # As read from JSON, with lists for tuples.
         wanted = json.loads(json.dumps({"suite": suite, "params": params}))
         self.groups: dict[str, Rows] = {}
         if path.is_file():
@@ -38,34 +38,34 @@ class ResultFile:
                     name for name in wanted["params"] if (found["params"] or {}).get(name) != wanted["params"][name]
                 ]
                 raise ConnectorError(
-                    f"{path} holds the suite {found['suite']} with another {' and '.join(other) or 'name'}; choose "
+                    f"{path} contains the suite {found['suite']} with another {' and '.join(other) or 'name'}; choose "
                     "another --output, or delete the file."
                 )
             self.groups = kept["results"]
         self._head = wanted | {"environment": environment}
 
     def add(self, group: str, rows: Rows) -> None:
-        """Keep the rows of a group; the file is whole at any moment."""
+        """Store the rows of a group atomically."""
         self.groups[group] = rows
         write_whole(self.path, json.dumps(self._head | {"results": self.groups}, indent=1) + "\n")
 
 
 def write_result(path: Path, suite: str, params: dict[str, Any], results: dict[str, Rows]) -> None:
-    """Write the result of a suite that needs no node and is through in one go; `read_result` reads it."""
+    """Write the result of a suite without a node and without resuming; `read_result` reads it."""
     content = {"suite": suite, "params": params, "results": results}
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def read_result(path: Path) -> dict[str, Any]:
-    """Read a suite's result.
+    """Read the result of a suite.
 
     Raises:
-        ConnectorError: It is none.
+        ConnectorError: The file is not a result.
     """
     try:
         result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConnectorError(f"{path} cannot be read as a result ({error}).") from error
     if not isinstance(result, dict) or not {"suite", "params", "results"} <= set(result):
-        raise ConnectorError(f"{path} is not a result of a suite: it lacks suite, params or results.")
+        raise ConnectorError(f"{path} is not the result of a suite: suite, params or results is missing.")
     return result

@@ -1,4 +1,4 @@
-"""How many features each text keeps, at equal size of the index: as many of all, or as many as it needs."""
+"""Rules for the number of features per text, at equal index size: a fixed number, or depending on the text."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from connector.vectors.top_k import prune
 
 LENGTHS = ((64, 32), (64, 16), (32, 16))
 WIDTH = (192, 96)
-"""Features of a document and of a query that rules choose from."""
+"""Features per document and per query from which rules select."""
 
 Worth = Callable[[NDArray[np.float32]], NDArray[np.floating]]
-"""From weights (n, k), strongest first, to what decides: the features of highest worth in all texts are kept."""
+"""Maps weights (n, k), strongest first, to values; the features with the highest values in all texts are kept."""
 
 
 def _of_strongest(weights: NDArray[np.float32]) -> NDArray[np.floating]:
@@ -27,7 +27,7 @@ def _of_strongest(weights: NDArray[np.float32]) -> NDArray[np.floating]:
 
 
 def _of_mass(weights: NDArray[np.float32]) -> NDArray[np.floating]:
-    """Less the share of all weight that stronger features of the text have."""
+    """Negative fraction of the text's total weight that stronger features have."""
     before = np.cumsum(weights, axis=1) - weights
     told: NDArray[np.floating] = before / np.maximum(weights.sum(axis=1, keepdims=True), np.finfo(np.float32).tiny)
     return -told
@@ -41,12 +41,12 @@ RULES: Mapping[str, Worth] = {
 
 
 def keep(vectors: SparseVectors, worth: Worth, average: float) -> SparseVectors:
-    """Keep the features of highest worth, so many of a text on average.
+    """Keep the features with the highest values.
 
     Args:
-        vectors: Wider than what is kept.
+        vectors: Vectors with more features than are kept.
         worth: The rule.
-        average: Features of a text.
+        average: Average number of features kept per text.
     """
     values = np.where(vectors.weights > 0, worth(vectors.weights), -np.inf)
     count = min(round(average * len(values)), int(np.count_nonzero(vectors.weights)))
@@ -61,17 +61,17 @@ def compare_rules(
     lengths: Sequence[tuple[int, int]] = LENGTHS,
     progress: Callable[[float], None] | None = None,
 ) -> list[dict[str, Any]]:
-    """Search with each rule for documents, for queries and for both; the first row of each length keeps k of all.
+    """Search with each rule for documents, for queries and for both; the first row of each length has a fixed k.
 
     Args:
-        data: Encoded as wide as `WIDTH`.
-        learned: The same set by a head that learned thresholds: compared at the lengths that came of them.
-        lengths: Features of a document and of a query, on average.
-        progress: Called with the share done.
+        data: The set, encoded with `WIDTH` features.
+        learned: The set encoded by a head with learned thresholds, whose lengths are compared as well.
+        lengths: Average numbers of features per document and per query.
+        progress: Called with the completed fraction.
 
     Returns:
-        One row each: NDCG@10, alone and as a share of exact dense, the interval of its difference from the first row
-        of the length, recall of the dense top 10 in the first 100, postings per query and document, lengths.
+        One row each: NDCG@10, also relative to exact dense search, the interval of its difference from the first row of
+        the length, recall of the dense top 10 in the first 100, relative postings per query, lengths.
     """
     points = list(lengths)
     if learned is not None:
@@ -104,7 +104,7 @@ def compare_rules(
 
 
 def _choices(data: EncodedSet, k_doc: int, k_query: int) -> Iterator[tuple[str, tuple[SparseVectors, SparseVectors]]]:
-    """Documents and queries of one length by each rule, k of all first."""
+    """Documents and queries of one length by each rule, the fixed k first."""
     documents, queries = prune(data.document_vectors, k_doc), prune(data.query_vectors, k_query)
     yield "k of all", (documents, queries)
     for name, worth in RULES.items():

@@ -1,4 +1,4 @@
-"""What an index weighs and whether it holds what was written, before anything is timed."""
+"""Build an index and check its content and size before anything is timed."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _SAMPLED = 20
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """An index that is ready to be timed.
+    """An index that is ready for timing.
 
     Attributes:
-        bytes: Of its primaries, merged to one segment and flushed.
-        files: Bytes by kind of file (the suffix Lucene gives it).
+        bytes: Size of the primaries, merged to one segment and flushed.
+        files: Bytes by suffix of Lucene's files.
         build_s: Seconds from the first document to the merged index.
-        write_s: Of these, until the last document was accepted.
+        write_s: Seconds from the first to the last document.
     """
 
     bytes: int
@@ -33,10 +33,10 @@ class Stored:
 
 
 def build(client: OpenSearch, system: System, data: EncodedSet) -> Stored:
-    """Create a system's index anew, fill it, merge it, and look whether it holds what it should.
+    """Recreate a system's index, write all documents, merge it, and check its content.
 
     Raises:
-        ClusterError: It does not hold as many documents as were written, or a sampled one cannot be found.
+        ClusterError: The number of documents is wrong, or a sampled document cannot be found.
     """
     client.indices.delete(index=system.index, ignore_unavailable=True)
     system.configure(client)
@@ -47,7 +47,7 @@ def build(client: OpenSearch, system: System, data: EncodedSet) -> Stored:
     built, files = time.perf_counter() - started, file_bytes(client, system.index)
     if size < sum(files.values()):
         raise ClusterError(
-            f"Index {system.index!r} weighs {size} bytes, its files {sum(files.values())}: stale figures."
+            f"Index {system.index!r} has {size} bytes, but its files {sum(files.values())}: the statistics are stale."
         )
     stored = Stored(size, files, built, written - started)
     _check_sample(client, system, data)
@@ -58,18 +58,20 @@ def settle(client: OpenSearch, index: str, documents: int) -> int:
     """Merge an index to one segment, flush it, and return its size in bytes (primaries).
 
     Raises:
-        ClusterError: It does not hold as many documents as were written.
+        ClusterError: The number of documents is wrong.
     """
     merge_index(client, index)
     found = client.count(index=index)["count"]
     if found != documents:
-        raise ClusterError(f"Index {index!r} holds {found} documents, {documents} were written; do not time it.")
+        raise ClusterError(
+            f"Index {index!r} has {found} documents, but {documents} were written; its times would not be valid."
+        )
     stats = client.indices.stats(index=index, metric="store")
     return int(stats["indices"][index]["primaries"]["store"]["size_in_bytes"])
 
 
 def _check_sample(client: OpenSearch, system: System, data: EncodedSet) -> None:
-    """A document that asks for itself, among nothing but itself, must be found with the score it should have."""
+    """Check that sampled documents are found by their own content, with the expected score."""
     rows = range(0, len(data.documents), max(1, len(data.documents) // _SAMPLED))
     probes = system.probes(data, rows)
     for row, (request, expected) in zip(rows if probes else (), probes, strict=True):
@@ -79,6 +81,6 @@ def _check_sample(client: OpenSearch, system: System, data: EncodedSet) -> None:
         score = float(found[0]["_score"]) if found else 0.0
         if not found or (expected is not None and abs(score - expected) > 2**-6 * expected):
             raise ClusterError(
-                f"Index {system.index!r}: document {doc_id!r} scores {score} for itself, "
-                f"{'something' if expected is None else expected} was written; do not time it."
+                f"Index {system.index!r}: document {doc_id!r} scores {score} for itself instead of "
+                f"{'a hit' if expected is None else expected}; its times would not be valid."
             )

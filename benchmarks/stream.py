@@ -1,4 +1,4 @@
-"""A long stream of synthetic documents through an ingestion job, and the memory that the job takes meanwhile."""
+"""Stream synthetic documents through an ingestion job and measure its memory."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _FINGERPRINT = EncoderFingerprint("synthetic", "", "0" * 64, None, _LATENTS, "no
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
-    """How far a stream is.
+class Sample:
+    """State of a stream at one time.
 
     Attributes:
-        documents: That are accounted for.
-        seconds: Since the first one.
-        memory_bytes: Resident, of this process.
+        documents: Number of documents accounted for.
+        seconds: Seconds since the first document.
+        memory_bytes: Resident memory of this process.
     """
 
     documents: int
@@ -41,21 +41,21 @@ class Moment:
 
 def stream_documents(
     client: OpenSearch, documents: int, *, features: int, moments: int, report: Callable[[str, float], None]
-) -> list[Moment]:
-    """Write random documents, and note how far it is and what it takes.
+) -> list[Sample]:
+    """Write random documents and sample progress and memory.
 
     Args:
-        client: Of the node; the index for it is deleted at the end.
-        documents: How many.
-        features: Of each, drawn as a trained head's are: a few of them in many documents.
-        moments: Notes taken, evenly spread.
-        report: Called with the current state.
+        client: A client; the index is deleted at the end.
+        documents: Number of documents.
+        features: Features per document, distributed as by a trained head: some occur in many documents.
+        moments: Number of samples, evenly spaced.
+        report: Called with the current task and its completed fraction.
 
     Raises:
-        RuntimeError: Not every document is in the index.
+        RuntimeError: Documents are missing in the index.
     """
     process = psutil.Process()
-    found: list[Moment] = []
+    found: list[Sample] = []
     client.indices.delete(index=INDEX, ignore_unavailable=True)
     try:
         client.indices.create(index=INDEX, body=index_body(IndexMeta(_FINGERPRINT), NewIndex(settings=INDEX_SETTINGS)))
@@ -64,23 +64,25 @@ def stream_documents(
         def note(done: int) -> None:
             report("streaming", done / documents)
             if done >= len(found) * documents / moments:
-                found.append(Moment(done, time.perf_counter() - started, process.memory_info().rss))
+                found.append(Sample(done, time.perf_counter() - started, process.memory_info().rss))
 
         with IngestJob(BulkWriter(client, INDEX), progress=note) as job:
-            for batch, vectors in _made_up(documents, features):
+            for batch, vectors in _synthetic(documents, features):
                 job.add_vectors(batch, vectors)
         count = int(client.count(index=INDEX)["count"])
         if (job.result.indexed, count) != (documents, documents):
-            raise RuntimeError(f"{documents} documents were sent, {job.result.indexed} indexed, {count} are there.")
+            raise RuntimeError(
+                f"{documents} documents were sent and {job.result.indexed} indexed, but the index has {count}."
+            )
     finally:
         client.indices.delete(index=INDEX, ignore_unavailable=True)
     return found
 
 
-def _made_up(documents: int, features: int) -> Iterator[tuple[list[Document], SparseVectors]]:
-    """Batches of documents of a few words, and their vectors: one feature from each stretch of the latents.
+def _synthetic(documents: int, features: int) -> Iterator[tuple[list[Document], SparseVectors]]:
+    """Yield batches of short documents and their vectors, with one feature from each range of latents.
 
-    The first stretches are short, so that some features are in many documents.
+    The first ranges are short, so their features occur in many documents.
     """
     random = np.random.default_rng(0)
     edges = np.floor(np.linspace(0, 1, features + 1) ** 2 * (_LATENTS - features)) + np.arange(features + 1)

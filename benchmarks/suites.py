@@ -1,4 +1,4 @@
-"""Which systems a suite compares, at which settings, on which documents."""
+"""The systems, settings and documents of each suite."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ EF_SEARCH = (10, 50, 100, 200)
 PREFIX = "ksparse-bench"
 
 Splade = tuple[EncoderFingerprint, SparseVectors, SparseVectors]
-"""A SPLADE's fingerprint, documents and queries."""
+"""Fingerprint, documents and queries of a SPLADE."""
 
 
 def all_systems(data: EncodedSet, *, splade: Splade | None = None) -> list[System]:
-    """Every system at every setting, HNSW at its default first: the suite `frontier`.
+    """Systems of the suite `frontier`: all systems at all settings, HNSW at its default first.
 
     Args:
-        data: Encoded with 128 features a document and 64 a query.
-        splade: The set in another encoder's features.
+        data: The set, encoded with 128 features per document and 64 per query.
+        splade: The set encoded by a SPLADE.
     """
     hnsw, in_bytes = _graphs(data)
     features, half = _features(data, 64), _features(data, 32)
@@ -76,10 +76,10 @@ def all_systems(data: EncodedSet, *, splade: Splade | None = None) -> list[Syste
 
 
 def lever_systems(data: EncodedSet) -> list[System]:
-    """What each lever on the query's side and on the postings does: the suite `levers`.
+    """Systems of the suite `levers`, which reduce the cost of queries and postings.
 
     Args:
-        data: Encoded with 64 features a document and 64 a query.
+        data: The set, encoded with 64 features per document and 64 per query.
     """
     features = _features(data, 64)
     plain = replace(features, index=f"{PREFIX}-plain", weight_exponent=0, name="weights as they are")
@@ -108,7 +108,7 @@ def lever_systems(data: EncodedSet) -> list[System]:
 
 
 def _graphs(data: EncodedSet) -> tuple[LuceneHnsw, LuceneHnsw]:
-    """What all others are compared with: the graph on floats, at its default, and the one on bytes."""
+    """The references: HNSW on floats at its default, and on bytes."""
     dim = data.document_embeddings.shape[1]
     return LuceneHnsw(f"{PREFIX}-hnsw", dim), LuceneHnsw(f"{PREFIX}-hnsw-byte", dim, data_type="byte")
 
@@ -127,20 +127,20 @@ def _rescored(data: EncodedSet, kind: Kind, k_doc: int, k_query: int, window: in
 
 
 class OwnDictionary:
-    """An index with a dictionary of its own documents, as a new index has one, at any setting.
+    """A new index with its own dictionary, at any setting.
 
     Args:
-        data: Of 1,000 documents or more.
+        data: A set of at least 1,000 documents.
 
     Raises:
-        ConnectorError: There are fewer.
+        ConnectorError: There are fewer documents.
     """
 
     def __init__(self, data: EncodedSet) -> None:
         if len(data.documents) < MIN_DOCUMENTS:
             raise ConnectorError(
-                f"{data.name} has {len(data.documents):,} documents, a dictionary is built from {MIN_DOCUMENTS:,} or "
-                "more; choose a larger set."
+                f"{data.name} has {len(data.documents):,} documents, but a dictionary needs {MIN_DOCUMENTS:,}; choose "
+                "a larger set."
             )
         texts = [document.content for document in data.documents]
         self._data = data
@@ -157,9 +157,9 @@ class OwnDictionary:
         """Return the system at some setting.
 
         Args:
-            k: Features of a query; the default's own number if None.
-            window: Hits rescored; the default's if None. With 0 features alone decide, and are chosen for that.
-            bits: Of the codes.
+            k: Query features; None uses the default.
+            window: Hits to rescore; None uses the default. With 0, features alone rank, and are selected for that.
+            bits: Bits per dimension of the codes.
         """
         alone = window == 0
         if k is None:
@@ -182,7 +182,7 @@ class OwnDictionary:
 
 
 def dictionary_systems(data: EncodedSet) -> list[System]:
-    """What a new index is by default: a dictionary of its own documents, and codes; none of fewer than 1,000."""
+    """A new index by default, with a dictionary and codes; none for fewer than 1,000 documents."""
     if len(data.documents) < MIN_DOCUMENTS:
         return []
     own = OwnDictionary(data)
@@ -190,16 +190,16 @@ def dictionary_systems(data: EncodedSet) -> list[System]:
 
 
 def default_systems(data: EncodedSet) -> list[System]:
-    """HNSW at its default, and a new index at its own: the suite `dictionary`."""
+    """Systems of the suite `dictionary`: HNSW and a new index at their defaults."""
     return [_graphs(data)[0], *dictionary_systems(data)]
 
 
 def demo_systems(data: EncodedSet, k_queries: Sequence[int]) -> list[System]:
-    """What `make demo` shows: HNSW on floats and on bytes, features, features with codes.
+    """Systems of `make demo`: HNSW on floats and on bytes, features, features with codes.
 
     Args:
-        data: Encoded.
-        k_queries: Features of a query that are searched.
+        data: The encoded set.
+        k_queries: Numbers of query features.
     """
     features = _features(data, 64)
     return [
@@ -212,16 +212,16 @@ def demo_systems(data: EncodedSet, k_queries: Sequence[int]) -> list[System]:
 
 
 def subset(data: EncodedSet, documents: int, *, queries: int, seed: int = 0) -> EncodedSet:
-    """Take some documents, those among them that some queries ask for, and these queries.
+    """Sample queries, and documents including all relevant ones.
 
     Args:
-        data: The whole set.
-        documents: How many to keep.
-        queries: How many to keep at most.
-        seed: Of the documents drawn beside the relevant ones.
+        data: The complete set.
+        documents: Number of documents.
+        queries: Maximum number of queries.
+        seed: Seed of the sampled documents that are not relevant.
 
     Raises:
-        ConnectorError: The set is smaller, or the queries ask for more documents.
+        ConnectorError: The set is smaller, or there are more relevant documents.
     """
     judged = data.judged.first(queries)
     row_of = {doc_id: row for row, doc_id in enumerate(data.doc_ids)}
@@ -233,8 +233,8 @@ def subset(data: EncodedSet, documents: int, *, queries: int, seed: int = 0) -> 
     }
     if not len(wanted) <= documents <= len(data.documents):
         raise ConnectorError(
-            f"{documents:,} of {data.name}'s {len(data.documents):,} documents cannot be taken; the queries ask for "
-            f"{len(wanted):,}."
+            f"cannot sample {documents:,} of {data.name}'s {len(data.documents):,} documents, {len(wanted):,} of which "
+            "are relevant."
         )
     others = np.setdiff1d(np.arange(len(data.documents)), sorted(wanted))
     drawn = np.random.default_rng(seed).permutation(others)[: documents - len(wanted)]
@@ -252,11 +252,11 @@ def subset(data: EncodedSet, documents: int, *, queries: int, seed: int = 0) -> 
 
 
 def table_4_systems(data: EncodedSet, papers: Mapping[int, EncodedSet]) -> list[System]:
-    """HNSW, the paper's encoders at each k, and ours: Table 4 of the K-sparse paper.
+    """Systems of Table 4 of the K-sparse paper: HNSW, the paper's encoders at each k, and the shipped one.
 
     Args:
-        data: The subset in our encoder's features.
-        papers: From k to the subset in the features of the paper's encoder for that k.
+        data: The subset, encoded by the shipped encoder.
+        papers: The subset, encoded by the paper's encoder for each k.
     """
     systems: list[System] = [_graphs(data)[0]]
     for k, other in papers.items():
@@ -268,11 +268,11 @@ def table_4_systems(data: EncodedSet, papers: Mapping[int, EncodedSet]) -> list[
 
 
 def query_encoder_systems(data: EncodedSet, asked: EncodedSet) -> list[System]:
-    """HNSW and ours, each asked with the dense model's queries and with a query model's: the suite `query-encoders`.
+    """Systems of the suite `query-encoders`: HNSW and ksparse with queries of the dense model and of a query model.
 
     Args:
-        data: Encoded with 64 features a document and 32 a query.
-        asked: The same with the other queries.
+        data: The set, encoded with 64 features per document and 32 per query.
+        asked: The same set with the query model's queries.
     """
     systems: list[System] = [_graphs(data)[0], replace(_features(data, 64), k_query=32)]
     systems.append(_rescored(data, "4 bits", 32, 16, 100))
@@ -280,7 +280,7 @@ def query_encoder_systems(data: EncodedSet, asked: EncodedSet) -> list[System]:
 
 
 def growth_systems(data: EncodedSet) -> list[System]:
-    """What the suite `growth` compares: the graph on floats and on bytes, features, features with codes."""
+    """Systems of the suite `growth`: HNSW on floats and on bytes, features, features with codes."""
     features, coded = _features(data, 64), _rescored(data, "4 bits", 32, 32, 100)
     return [
         *_graphs(data),

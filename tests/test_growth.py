@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.datasets import EncodedSet
-from benchmarks.growth import grown
+from benchmarks.growth import resampled
 from connector.encoders.text import TextEncoder
 from connector.evaluation.datasets import RetrievalSet
 from connector.types import Document, Query
@@ -33,7 +33,7 @@ def data(request: pytest.FixtureRequest) -> EncodedSet:
 
 
 def test_fewer_documents_are_a_sample(data: EncodedSet) -> None:
-    small = grown(data, 10)
+    small = resampled(data, 10)
     rows = [int(doc_id) for doc_id in small.doc_ids]
     assert len(rows) == 10 and rows == sorted(set(rows))
     np.testing.assert_array_equal(small.document_embeddings, data.document_embeddings[rows])
@@ -41,7 +41,7 @@ def test_fewer_documents_are_a_sample(data: EncodedSet) -> None:
 
 
 def test_resampled_documents_are_like_real_ones_but_none_of_them(data: EncodedSet) -> None:
-    large = grown(data, 300)
+    large = resampled(data, 300)
     assert len(large.documents) == len(set(large.doc_ids)) == 300
     assert large.doc_ids[:30] == data.doc_ids
     np.testing.assert_array_equal(large.document_embeddings[:30], data.document_embeddings)
@@ -51,5 +51,5 @@ def test_resampled_documents_are_like_real_ones_but_none_of_them(data: EncodedSe
     assert 0.6 < nearest.mean() < 0.99 and nearest.max() < 1.0
     assert (large.document_vectors.active_dims[30:] > 0).all()
     assert large.document_vectors.weights.shape == (300, K)
-    again = grown(data, 300)
+    again = resampled(data, 300)
     np.testing.assert_array_equal(again.document_vectors.features, large.document_vectors.features)

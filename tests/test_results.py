@@ -27,9 +27,9 @@ def test_groups_are_kept_and_taken_up_again(tmp_path: Path) -> None:
 def test_another_suite_s_file_is_not_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "result.json"
     ResultFile(path, "growth", {"rounds": 3, "seed": 0}, {}).add("10", [])
-    with pytest.raises(ConnectorError, match="holds the suite growth with another rounds; choose another --output"):
+    with pytest.raises(ConnectorError, match="contains the suite growth with another rounds; choose another --output"):
         ResultFile(path, "growth", {"rounds": 4, "seed": 0}, {})
-    with pytest.raises(ConnectorError, match="holds the suite growth with another name"):
+    with pytest.raises(ConnectorError, match="contains the suite growth with another name"):
         ResultFile(path, "frontier", {"rounds": 3, "seed": 0}, {})
 
 
@@ -53,6 +53,6 @@ def test_a_subset_holds_what_its_queries_ask_for(encoder: TextEncoder) -> None:
     assert subset(data, 12, queries=5).doc_ids == small.doc_ids
     for count, queries in ((51, 5), (4, 5)):
         with pytest.raises(
-            ConnectorError, match=f"{count} of small's 50 documents cannot be taken; the queries ask for 5"
+            ConnectorError, match=f"cannot sample {count} of small's 50 documents, 5 of which are relevant"
         ):
             subset(data, count, queries=queries)

@@ -33,7 +33,7 @@ def test_cut_drops_what_weighs_less_than_the_threshold() -> None:
 
 def test_shares_and_thresholds_out_of_range_are_refused() -> None:
     for share in (0.0, 1.1):
-        with pytest.raises(ValueError, match=f"a share above 0 and up to 1, got {share}"):
+        with pytest.raises(ValueError, match=f"share must be above 0 and at most 1, got {share}"):
             document_centric_pruning(VECTORS, share)
-    with pytest.raises(ValueError, match=r"a threshold of 0 or above, got -0\.1"):
+    with pytest.raises(ValueError, match=r"threshold must be at least 0, got -0\.1"):
         cut(VECTORS, -0.1)

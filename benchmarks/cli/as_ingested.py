@@ -20,9 +20,9 @@ Examples:
 @documents_option
 @common
 def as_ingested(dataset: Path, documents: int | None, options: Options) -> None:
-    """HNSW and a new index by the server's own refreshes and merges, after updates and deletions, and merged.
+    """Compare HNSW and a new index as ingested, after updates and deletions, and merged.
 
-    The truth is exact search among the documents that are left.
+    The reference is exact search among the remaining documents.
     """
     from benchmarks.scenarios.as_ingested import STATES, measure_states
     from benchmarks.scenarios.live import new_index_systems

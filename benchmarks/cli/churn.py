@@ -19,14 +19,14 @@ Examples:
 @click.argument("dataset", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @documents_option
 @click.option(
-    "--seconds", type=click.FloatRange(0.1), default=10.0, show_default=True, help="Of each system's turn at a rate."
+    "--seconds", type=click.FloatRange(0.1), default=10.0, show_default=True, help="Seconds per turn of a system."
 )
-@click.option("--writers", type=click.IntRange(1), default=2, show_default=True, help="Clients that write.")
+@click.option("--writers", type=click.IntRange(1), default=2, show_default=True, help="Number of writing clients.")
 @common
 def churn(dataset: Path, documents: int | None, seconds: float, writers: int, options: Options) -> None:
-    """HNSW and a new index, searched while documents are added, updated and deleted.
+    """Search HNSW and a new index while documents are added, updated and deleted.
 
-    First without writes, then at the most that each system takes, at half of that, and at half of what HNSW takes.
+    First without writes, then at each system's maximum write rate, at half of it, and at half of HNSW's maximum.
     """
     from benchmarks.scenarios.churn import RATES, Load, measure_churn
     from benchmarks.scenarios.live import new_index_systems

@@ -22,13 +22,13 @@ Examples:
 @click.option(
     "--tool",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The program opensearch-benchmark.  [default: installed into .cache/opensearch-benchmark]",
+    help="The program opensearch-benchmark.  [default: install it into .cache/opensearch-benchmark]",
 )
 @common
 def clock(dataset: Path, documents: int | None, tool: Path | None, options: Options) -> None:
-    """Have OpenSearch Benchmark, which nobody here wrote, time the same requests to the same indices.
+    """Compare timings of the benchmarks with those of OpenSearch Benchmark for the same requests and indices.
 
-    It should find the same ratio of p50 between the systems as our clock, to 15 %.
+    Their ratios of p50 between systems should agree within 15 %.
     """
     from benchmarks.scenarios.clock import REQUIREMENT, install, time_both
     from benchmarks.scenarios.clock_tables import clock_to_markdown

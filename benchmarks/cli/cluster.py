@@ -26,10 +26,10 @@ Examples:
     type=click.IntRange(1),
     default=(1, 3, 6),
     show_default=True,
-    help="On one node; repeatable.",
+    help="Shards on one node; repeatable.",
 )
-@click.option("--one-node", is_flag=True, help="Leave out the three nodes, and the one that is killed.")
-@click.option("--seconds", type=click.FloatRange(0.1), default=10.0, show_default=True, help="Of each load.")
+@click.option("--one-node", is_flag=True, help="Skip the measurements with three nodes and with a killed node.")
+@click.option("--seconds", type=click.FloatRange(0.1), default=10.0, show_default=True, help="Seconds per load.")
 @heap_option("1g")
 @common
 def cluster(
@@ -41,10 +41,10 @@ def cluster(
     heap: str,
     options: Options,
 ) -> None:
-    """Shards on one node, three nodes with a replica, and a node that is killed while requests arrive.
+    """Several shards on one node, three nodes with a replica, and a node that is killed under load.
 
-    A window counts in each shard: so many hits are rescored in every one of them. Beside the default window stands one
-    that is divided by the number of shards. The three nodes are started and stopped here, on this machine.
+    A rescoring window applies to each shard, so a window divided by the number of shards is also measured. The three
+    nodes are started on this machine and stopped afterwards.
     """
     from benchmarks.demo import client_maker
     from benchmarks.scenarios.live import new_index_systems

@@ -18,7 +18,7 @@ from connector.cli.progress import stages
 Examples:
   python -m benchmarks demo
   python -m benchmarks demo --corpus beir/scifact
-  python -m benchmarks demo --keep      leave OpenSearch up, with the index ksparse-demo to search in
+  python -m benchmarks demo --keep      keep OpenSearch running, with the index ksparse-demo
 """
 )
 @click.option(
@@ -27,23 +27,25 @@ Examples:
     help="A BEIR folder.  [default: docstrings of the installed packages]",
 )
 @encoder_option
-@click.option("--documents", type=click.IntRange(100), default=3_000, show_default=True, help="Docstrings at most.")
+@click.option(
+    "--documents", type=click.IntRange(100), default=3_000, show_default=True, help="Maximum number of docstrings."
+)
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Timed rounds, after a warm-up.")
 @click.option(
     "--cache",
     type=click.Path(file_okay=False, path_type=Path),
     default=Path(".cache/demo"),
     show_default=True,
-    help="Corpus and embeddings are kept here.",
+    help="Cache folder for the corpus and embeddings.",
 )
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     default=Path(".cache/demo/demo.json"),
     show_default=True,
-    help="Result as JSON; the plot lies beside it.",
+    help="Result as JSON; the plot is stored next to it.",
 )
-@click.option("--keep", is_flag=True, help="Leave OpenSearch and the demo's index as they are.")
+@click.option("--keep", is_flag=True, help="Keep OpenSearch running, with the demo's index.")
 def demo(corpus: Path | None, encoder: str, documents: int, rounds: int, cache: Path, output: Path, keep: bool) -> None:
     """Index a real corpus, answer three questions, and compare with HNSW."""
     from benchmarks import demo as job
@@ -58,9 +60,9 @@ def demo(corpus: Path | None, encoder: str, documents: int, rounds: int, cache: 
     if corpus is None:
         corpus = cache / f"docstrings-{documents}"
         if not (corpus / "qrels" / "test.tsv").is_file():
-            console.print("Collecting the docstrings of Python's library and the installed packages ...")
+            console.print("Collecting docstrings of the standard library and the installed packages ...")
             count = write_docstrings(corpus, documents=documents)
-            console.print(f"{count:,} docstrings in {corpus}; the first sentence of some is a query for the rest.")
+            console.print(f"{count:,} docstrings in {corpus}; some of their first sentences are the queries.")
     check_sets([corpus])
     loaded = open_encoder(encoder)
     with job.running_cluster(keep=keep, say=console.print) as cluster:
@@ -92,6 +94,8 @@ def demo(corpus: Path | None, encoder: str, documents: int, rounds: int, cache: 
     console.print(table)
     picture = output.with_suffix(".png")
     plot_frontier(rows, f"{data.name}, {len(data.documents):,} documents", picture)
-    console.print(f"\n{output} and {picture} hold the figures and the plot. {time.monotonic() - started:.0f} s in all.")
+    console.print(f"\nFigures: {output}; plot: {picture}. Total time: {time.monotonic() - started:.0f} s.")
     if keep:
-        console.print(f'OpenSearch stays up. Try: ksparse search "..." --index {job.DEMO_INDEX}; stop: ksparse down')
+        console.print(
+            f'OpenSearch is still running. Try: ksparse search "..." --index {job.DEMO_INDEX}; stop it: ksparse down'
+        )

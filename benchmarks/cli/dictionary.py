@@ -28,7 +28,7 @@ Examples:
 def dictionary(dataset: Path, sizes: tuple[int, ...], options: Options) -> None:
     """What a new index is by default, a dictionary of its own documents and 4-bit codes, beside HNSW at its default."""
     from benchmarks.compare import Plan
-    from benchmarks.growth import grown
+    from benchmarks.growth import resampled
     from benchmarks.suites import default_systems
 
     with on_stage(options, [dataset]) as stage:
@@ -36,7 +36,7 @@ def dictionary(dataset: Path, sizes: tuple[int, ...], options: Options) -> None:
         result = stage.result("dictionary", data)
         for size in sorted(sizes) or [len(data.documents)]:
             if f"{size}" not in result.groups:
-                drawn = grown(data, size)
+                drawn = resampled(data, size)
                 plan = Plan(rounds=options.rounds)
                 result.add(f"{size}", stage.compare(drawn, default_systems(drawn), plan))
     print_result(result)

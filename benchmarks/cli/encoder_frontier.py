@@ -21,20 +21,20 @@ Examples:
 )
 @datasets_argument
 @encoder_option
-@click.option("--split", default="test", show_default=True, help="Judgements to use.")
+@click.option("--split", default="test", show_default=True, help="Split whose judgements are used.")
 @click.option("--most-queries", type=click.IntRange(1), default=2_000, show_default=True)
 @click.option(
     "--calibrate/--no-calibrate",
     default=True,
     show_default=True,
-    help="Tell the encoder the statistics of each corpus, as `ksparse ingest` does.",
+    help="Calibrate the encoder with the statistics of each corpus, as `ksparse ingest` does.",
 )
 @cache_option
 @rows_option
 @click.option(
     "--card",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Put the scores into a head's README.md.",
+    help="Write the scores to the README.md of a head.",
 )
 def encoder_frontier(
     datasets: tuple[Path, ...],
@@ -46,7 +46,7 @@ def encoder_frontier(
     output: Path | None,
     card: Path | None,
 ) -> None:
-    """Measure what an encoder keeps of dense quality, and at how many postings. Needs no server."""
+    """Measure the dense quality that an encoder preserves, and its postings. Needs no server."""
     from benchmarks.datasets import cached_embed, check_sets, encode_set
     from benchmarks.frontier import encoder_frontier as measure
     from benchmarks.report import SCORES_HEADING, frontier_to_markdown, scores_section

@@ -20,10 +20,10 @@ Examples:
 @documents_option
 @common
 def filtered(dataset: Path, documents: int | None, options: Options) -> None:
-    """HNSW and a new index with filters that keep 50 to 0.01 % of the documents.
+    """Compare HNSW and a new index with filters that match 50 to 0.01 % of the documents.
 
-    Each share with a filter that has nothing to do with the query, and with one that keeps a neighbourhood of it. The
-    truth is exact search among the documents that are kept.
+    For each fraction, one filter is unrelated to the query, and one matches a neighbourhood of it. The reference is
+    exact search among the matching documents.
     """
     from benchmarks.scenarios.filtered import groups_of, measure_filters
     from benchmarks.scenarios.live import filtered_systems

@@ -23,12 +23,12 @@ Examples:
 """
 )
 @click.argument("dataset", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--split", default="test", show_default=True, help="Judgements to use.")
-@click.option("--splade", help="A SPLADE (folder or name) to compare with as well.")
-@click.option("--clients", multiple=True, type=click.IntRange(1), help="Measure throughput with so many. Repeatable.")
+@click.option("--split", default="test", show_default=True, help="Split whose judgements are used.")
+@click.option("--splade", help="Also compare a SPLADE (folder or name).")
+@click.option("--clients", multiple=True, type=click.IntRange(1), help="Number of clients for throughput; repeatable.")
 @common
 def frontier(dataset: Path, split: str, splade: str | None, clients: tuple[int, ...], options: Options) -> None:
-    """Compare all systems at all their settings on one judged set."""
+    """Compare all systems at all settings on a judged set."""
     from benchmarks.compare import Plan
     from benchmarks.suites import all_systems
     from connector.encoders.load import check_encoder, load_encoder
@@ -49,7 +49,7 @@ def frontier(dataset: Path, split: str, splade: str | None, clients: tuple[int, 
 def _encode(model: TextEncoder, data: EncodedSet, stage: Stage) -> Splade:
     from benchmarks.datasets import encode_by
 
-    stage.report("encoding by SPLADE", 0.0)
+    stage.report("encoding with SPLADE", 0.0)
     told, documents, queries = encode_by(model, data, stage.options.cache)
-    stage.report("encoding by SPLADE", 1.0)
+    stage.report("encoding with SPLADE", 1.0)
     return told.fingerprint, documents, queries

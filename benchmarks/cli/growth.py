@@ -25,13 +25,13 @@ Examples:
     type=click.IntRange(10),
     default=(10_000, 30_000, 100_000, 300_000, 1_000_000),
     show_default=True,
-    help="Repeatable; beyond the set's size, documents are resampled.",
+    help="Number of documents; repeatable. Above the size of the set, documents are resampled.",
 )
 @common
 def growth(dataset: Path, sizes: tuple[int, ...], options: Options) -> None:
-    """Bytes, memory and latency by the number of documents, beside HNSW, with the exponents that fit."""
+    """Bytes, memory and latency by number of documents, compared with HNSW, with fitted exponents."""
     from benchmarks.compare import Plan
-    from benchmarks.growth import grown
+    from benchmarks.growth import resampled
     from benchmarks.suites import growth_systems
 
     with on_stage(options, [dataset]) as stage:
@@ -39,7 +39,7 @@ def growth(dataset: Path, sizes: tuple[int, ...], options: Options) -> None:
         result = stage.result("growth", data)
         for size in sorted(sizes):
             if f"{size}" not in result.groups:
-                larger = grown(data, size, progress=partial(stage.report, f"resampling to {size:,} documents"))
+                larger = resampled(data, size, progress=partial(stage.report, f"resampling to {size:,} documents"))
                 plan = Plan(rounds=options.rounds, memory=True)
                 result.add(f"{size}", stage.compare(larger, growth_systems(larger), plan))
     print_result(result)

@@ -11,7 +11,7 @@ from benchmarks.cli.stage import Options, common, on_stage
 
 
 def table_command(suite: str, what: str) -> click.Command:
-    """Make the command of a suite; they differ in nothing but their rows."""
+    """Create the command of a suite."""
 
     @click.command(suite, help=what)
     @datasets_argument
@@ -21,11 +21,17 @@ def table_command(suite: str, what: str) -> click.Command:
         multiple=True,
         required=True,
         type=click.Path(exists=True, path_type=Path),
-        help="A corpus to train on, with train queries. Repeatable; the same models serve all tables.",
+        help="Training corpus with train queries; repeatable. All tables share the models.",
     )
-    @click.option("--start", required=True, help="The SPLADE that all models go on from: a folder or a name.")
-    @click.option("--steps", type=click.IntRange(1), default=20_000, show_default=True, help="Updates of each model.")
-    @click.option("--max-minutes", type=click.FloatRange(min=0, min_open=True), help="Stop each training in time.")
+    @click.option("--start", required=True, help="Initial SPLADE of all models: a folder or a name.")
+    @click.option(
+        "--steps", type=click.IntRange(1), default=20_000, show_default=True, help="Training steps of each model."
+    )
+    @click.option(
+        "--max-minutes",
+        type=click.FloatRange(min=0, min_open=True),
+        help="Stop training each model after this many minutes.",
+    )
     @click.option(
         "--max-length", type=click.IntRange(1), default=128, show_default=True, help="Maximum tokens per text."
     )
@@ -33,7 +39,7 @@ def table_command(suite: str, what: str) -> click.Command:
     @click.option(
         "--threshold-learning-rate", type=click.FloatRange(min=0, min_open=True), default=2e-3, show_default=True
     )
-    @click.option("--documents", type=click.IntRange(100), help="Take so many of each set at most.  [default: all]")
+    @click.option("--documents", type=click.IntRange(100), help="Maximum number of documents per set.  [default: all]")
     @common
     def table(
         datasets: tuple[Path, ...],
@@ -83,6 +89,6 @@ def table_command(suite: str, what: str) -> click.Command:
                 result.add(name, to_rows(rows, models, data, measured))
         for name, found in result.groups.items():
             click.echo(f"\n{name}\n\n{ht_to_markdown(found)}")
-        click.echo(f"{result.path}; python -m benchmarks report {result.path} prints it again.")
+        click.echo(f"{result.path}; print it again with python -m benchmarks report {result.path}")
 
     return table

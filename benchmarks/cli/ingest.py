@@ -17,20 +17,26 @@ Examples:
 """
 )
 @click.argument("dataset", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--documents", type=click.IntRange(10), default=20_000, show_default=True, help="Written at most.")
 @click.option(
-    "--encoded", type=click.IntRange(1), default=1_000, show_default=True, help="Of these encoded as well, at most."
+    "--documents",
+    type=click.IntRange(10),
+    default=20_000,
+    show_default=True,
+    help="Maximum number of documents to write.",
+)
+@click.option(
+    "--encoded", type=click.IntRange(1), default=1_000, show_default=True, help="Maximum number of documents to encode."
 )
 @common
 def ingest(dataset: Path, documents: int, encoded: int, options: Options) -> None:
-    """Documents per second: ours, opensearch-py's helpers, HNSW; then with encoding."""
-    from benchmarks.growth import grown
+    """Documents per second of ksparse, opensearch-py's helpers and HNSW; then with encoding."""
+    from benchmarks.growth import resampled
     from benchmarks.ingest import compare_writing, encode_and_write
     from benchmarks.report import ingest_to_markdown
 
     with on_stage(options, [dataset]) as stage:
         data = stage.encode(dataset, k_doc=64, k_query=32)
-        some = grown(data, min(documents, len(data.documents)))
+        some = resampled(data, min(documents, len(data.documents)))
         result = stage.result("ingest", some, encoded=encoded)
         if data.name not in result.groups:
             with stage.connect() as client:

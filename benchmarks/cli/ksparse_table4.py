@@ -29,13 +29,13 @@ Examples:
     type=click.IntRange(100),
     default=(25_000, 50_000, 100_000),
     show_default=True,
-    help="Of a subset. Repeatable; those larger than the set are left out.",
+    help="Size of a subset; repeatable. Sizes above that of the set are skipped.",
 )
 @click.option("--k", "ks", multiple=True, type=click.IntRange(1, 3_000), default=(100, 200, 600), show_default=True)
-@click.option("--steps", type=click.IntRange(1), default=1_200, show_default=True, help="Updates of each head.")
+@click.option("--steps", type=click.IntRange(1), default=1_200, show_default=True, help="Training steps of each head.")
 @common
 def ksparse_table4(dataset: Path, sizes: tuple[int, ...], ks: tuple[int, ...], steps: int, options: Options) -> None:
-    """Table 4 of the K-sparse paper: disk, latency and quality beside HNSW, on subsets of a set."""
+    """Table 4 of the K-sparse paper: disk, latency and quality compared with HNSW, on subsets of a set."""
     from benchmarks.compare import Plan
     from benchmarks.suites import subset, table_4_systems
 
@@ -52,7 +52,7 @@ def ksparse_table4(dataset: Path, sizes: tuple[int, ...], ks: tuple[int, ...], s
 
 
 def _encode_as_the_paper(stage: Stage, dataset: Path, ks: tuple[int, ...], steps: int) -> dict[int, EncodedSet]:
-    """Train the paper's head for each k on the set's documents, and encode the set with it."""
+    """Train the paper's head for each k on the set's documents, and encode the set."""
     from benchmarks.datasets import encode_set
     from benchmarks.ksparse_tables import Bench
     from connector.training.embeddings import EmbeddingCache

@@ -12,7 +12,7 @@ from connector.cli.progress import stages
 
 
 def table_command(number: int, what: str) -> click.Command:
-    """Make `ksparse-tableN`; the tables differ in nothing but their rows."""
+    """Create the command `ksparse-tableN`."""
 
     @click.command(f"ksparse-table{number}", help=f"Table {number} of the K-sparse paper: {what}. Needs no server.")
     @click.argument("corpora", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
@@ -20,9 +20,11 @@ def table_command(number: int, what: str) -> click.Command:
         "--test",
         required=True,
         type=click.Path(exists=True, file_okay=False, path_type=Path),
-        help="The judged set (the paper: SciFact); not to be among the CORPORA that heads are trained on.",
+        help="The judged set (in the paper SciFact), which must not be among the training CORPORA.",
     )
-    @click.option("--steps", type=click.IntRange(1), default=1_200, show_default=True, help="Updates of each head.")
+    @click.option(
+        "--steps", type=click.IntRange(1), default=1_200, show_default=True, help="Training steps of each head."
+    )
     @cache_option
     @rows_option
     def table(corpora: tuple[Path, ...], test: Path, steps: int, cache: Path, output: Path | None) -> None:

@@ -17,11 +17,11 @@ Examples:
 """
 )
 @click.argument("dataset", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--split", default="test", show_default=True, help="Judgements to use.")
-@click.option("--clients", multiple=True, type=click.IntRange(1), help="Measure throughput with so many. Repeatable.")
+@click.option("--split", default="test", show_default=True, help="Split whose judgements are used.")
+@click.option("--clients", multiple=True, type=click.IntRange(1), help="Number of clients for throughput; repeatable.")
 @common
 def levers(dataset: Path, split: str, clients: tuple[int, ...], options: Options) -> None:
-    """What each way to cheaper queries and postings does to bytes, latency and quality."""
+    """Effect of each method that reduces the cost of queries on bytes, latency and quality."""
     from benchmarks.compare import Plan
     from benchmarks.suites import lever_systems
 

@@ -18,7 +18,7 @@ Examples:
   python -m benchmarks memory packages --documents 50000 --most-queries 300
   python -m benchmarks memory packages --documents 400000 --share 0.5 --first 20
 \b
-Root on Linux only; elsewhere the reason is printed, and nothing is run.
+Needs Linux and root; elsewhere it only prints the reason.
 """
 )
 @click.argument("dataset", type=click.Path(exists=True, file_okay=False, path_type=Path))
@@ -30,10 +30,17 @@ Root on Linux only; elsewhere the reason is printed, and nothing is run.
     type=click.FloatRange(0, min_open=True),
     default=_SHARES,
     show_default=True,
-    help="Memory for files, as a share of HNSW's index; repeatable.",
+    help="Memory for files relative to HNSW's index; repeatable.",
 )
-@click.option("--own-need/--no-own-need", default=True, show_default=True, help="Also at the size of each own index.")
-@click.option("--first", type=click.FloatRange(0), default=60.0, show_default=True, help="Seconds after a restart.")
+@click.option(
+    "--own-need/--no-own-need",
+    default=True,
+    show_default=True,
+    help="Also measure with memory for each system's own index.",
+)
+@click.option(
+    "--first", type=click.FloatRange(0), default=60.0, show_default=True, help="Seconds to measure after a restart."
+)
 @heap_option("1g")
 @common
 def memory(
@@ -45,9 +52,9 @@ def memory(
     heap: str,
     options: Options,
 ) -> None:
-    """Latency of a node whose memory is limited, page cache included: warm, and in the first minute after a restart.
+    """Latency of a node with limited memory, including page cache: warm, and in the first minute after a restart.
 
-    The limit is what the node itself needs (heap, and Java's own), and a share of HNSW's index for files.
+    The limit is the node's own need (Java heap and overhead) plus a fraction of HNSW's index for files.
     """
     from benchmarks.scenarios.cgroup import NoGroupsError, find_hierarchy
     from benchmarks.scenarios.limited import Bench

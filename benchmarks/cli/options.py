@@ -1,4 +1,4 @@
-"""What suites on a node and those that need none have in common."""
+"""Common options of suites with and without a node."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ cache_option = click.option(
     type=click.Path(file_okay=False, path_type=Path),
     default=Path(".cache/embeddings"),
     show_default=True,
-    help="Embeddings and trained heads are kept here.",
+    help="Cache folder for embeddings and trained heads.",
 )
 
 rows_option = click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the rows as JSON.")
 
 
 def heap_option(default: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Heap of nodes that a suite starts for itself."""
+    """Option for the heap of nodes that a suite starts."""
     return click.option("--heap", default=default, show_default=True, help="Java heap of each node.")

@@ -17,10 +17,12 @@ Examples:
 """
 )
 @click.argument("dataset", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--fast", required=True, help="The encoder, with a query model: a folder of `ksparse train queries`.")
+@click.option(
+    "--fast", required=True, help="The encoder with a query model: a folder written by `ksparse train queries`."
+)
 @common
 def query_encoders(dataset: Path, fast: str, options: Options) -> None:
-    """From text to hits with the transformer and without it, HNSW and ours."""
+    """Latency from text to hits with and without a transformer, for HNSW and ksparse."""
     from dataclasses import replace
 
     from benchmarks.compare import Plan
@@ -35,7 +37,9 @@ def query_encoders(dataset: Path, fast: str, options: Options) -> None:
         data = stage.encode(dataset, k_doc=64, k_query=32)
         static = open_encoder(fast).with_statistics(data.encoder.statistics)
         if static.query_model is None or static.fingerprint.digest != data.encoder.fingerprint.digest:
-            raise EncoderError(f"{fast} is not {options.encoder} with a query model; see `ksparse train queries`.")
+            raise EncoderError(
+                f"{fast} is not {options.encoder} with a query model; create it with `ksparse train queries`."
+            )
         result = stage.result("query-encoders", data)
         if data.name not in result.groups:
             texts = [query.text for query in data.judged.queries]
@@ -45,4 +49,4 @@ def query_encoders(dataset: Path, fast: str, options: Options) -> None:
             result.add(data.name, stage.compare(data, query_encoder_systems(data, asked), plan))
     for name, rows in result.groups.items():
         click.echo(f"\n{name}\n\n{encoders_to_markdown(rows)}")
-    click.echo(f"{result.path}; python -m benchmarks report {result.path} prints it again.")
+    click.echo(f"{result.path}; print it again with python -m benchmarks report {result.path}")

@@ -14,19 +14,19 @@ import click
 Examples:
   python -m benchmarks report .cache/frontier-scifact.json
   python -m benchmarks report benchmarks/results/*.json --output report
-  python -m benchmarks report docs/comparison.md docs/operations.md      # their tables, from the results they name
+  python -m benchmarks report docs/comparison.md docs/operations.md      # update the tables of pages
 """
 )
 @click.argument("results", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for the plots.  [default: as the results]",
+    help="Folder for the plots.  [default: that of the results]",
 )
 def report(results: tuple[Path, ...], output: Path | None) -> None:
-    """Turn results of suites into Markdown tables (printed) and plots (PNG).
+    """Print results of suites as Markdown tables and write plots (PNG).
 
-    A page (.md) has the tables written anew that it takes from results.
+    In a page (.md), the tables that come from results are updated.
     """
     from benchmarks.pages import write_tables
     from benchmarks.results import read_result
@@ -49,7 +49,7 @@ def _frontier(result: dict[str, Any], picture: Path) -> None:
     for name, rows in result["results"].items():
         click.echo(to_markdown(rows))
         click.echo(details_to_markdown(rows))
-        click.echo("The cheapest setting of each system that reaches a share of dense NDCG@10:\n")
+        click.echo("The fastest setting of each system that reaches a fraction of dense NDCG@10:\n")
         click.echo(cheapest_to_markdown(rows))
         plot_frontier(rows, f"{name}, {result['params']['documents']:,} documents", picture)
         click.echo(f"![{result['suite']}]({picture.name})\n")
@@ -70,7 +70,7 @@ def _growth(result: dict[str, Any], picture: Path) -> None:
 
     click.echo(growth_to_markdown(result["results"]))
     real = result["params"]["documents"]
-    plot_growth(result["results"], f"{result['params']['dataset']}: {real:,} documents, beyond that resampled", picture)
+    plot_growth(result["results"], f"{result['params']['dataset']}: {real:,} documents, above that resampled", picture)
     click.echo(f"![{result['suite']}]({picture.name})\n")
 
 
@@ -153,7 +153,7 @@ def _service(result: dict[str, Any], picture: Path) -> None:
 
 
 def _table_of(kind: str) -> Callable[[dict[str, Any], Path], None]:
-    """Return what prints a result as one table, as pages show it."""
+    """Return a function that prints a result as one table, as in pages."""
 
     def write(result: dict[str, Any], _picture: Path) -> None:
         from benchmarks.pages import OF_ALL

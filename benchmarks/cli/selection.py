@@ -26,7 +26,9 @@ Examples:
 )
 @datasets_argument
 @encoder_option
-@click.option("--learned", help="One that learned thresholds (`ksparse train --thresholds`), else trained the same.")
+@click.option(
+    "--learned", help="Encoder with learned thresholds (`ksparse train --thresholds`) and otherwise equal training."
+)
 @click.option("--most-queries", type=click.IntRange(1), default=2_000, show_default=True)
 @cache_option
 @rows_option
@@ -38,7 +40,7 @@ def feature_selection(
     cache: Path,
     output: Path | None,
 ) -> None:
-    """Compare k features of every text with as many as it needs, at equal size of the index. Needs no server."""
+    """Compare a fixed number of features with rules that depend on the text, at equal index size. Needs no server."""
     from benchmarks.datasets import cached_embed, check_sets, encode_set
     from benchmarks.report import selection_to_markdown
     from benchmarks.results import write_result
@@ -59,7 +61,7 @@ def feature_selection(
 
         for folder in datasets:
             data = encode(folder, loaded, *WIDTH)
-            # As it was trained: thresholds below the k that bounds them.
+            # As in training, with k as the upper bound.
             with_thresholds = encode(folder, other, None, other.k_query or WIDTH[1]) if other is not None else None
             progress = partial(report, f"searching {data.name}")
             results[data.name] = compare_rules(data, with_thresholds, progress=progress)

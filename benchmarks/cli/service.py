@@ -25,24 +25,26 @@ Examples:
     "backends",
     multiple=True,
     type=click.Choice(["torch", "openvino"]),
-    help="What runs the dense model in the service; repeatable.  [default: all that are installed]",
+    help="Backend of the dense model in the service; repeatable.  [default: all installed ones]",
 )
 @click.option(
     "--arrivals",
     type=click.Choice(["poisson", "uniform"]),
     default="poisson",
     show_default=True,
-    help="As from independent clients, or at even distances.",
+    help="Arrivals of independent clients, or at constant intervals.",
 )
-@click.option("--seconds", type=click.FloatRange(0.1), default=20.0, show_default=True, help="Of each rate.")
+@click.option("--seconds", type=click.FloatRange(0.1), default=20.0, show_default=True, help="Seconds per rate.")
 @click.option("--most-p99", type=click.FloatRange(1), default=50.0, show_default=True, help="Milliseconds.")
-@click.option("--clients", type=click.IntRange(1), default=8, show_default=True, help="That measure the capacity.")
+@click.option(
+    "--clients", type=click.IntRange(1), default=8, show_default=True, help="Clients for measuring the capacity."
+)
 @click.option(
     "--long",
     "long_s",
     type=click.FloatRange(0),
     default=0.0,
-    help="Seconds of a last run, by as many clients, at 80 % of the capacity; 600 say.  [default: none]",
+    help="Seconds of a final run at 80 % of the capacity, e.g. 600.  [default: none]",
 )
 @common
 def service(
@@ -56,9 +58,9 @@ def service(
     long_s: float,
     options: Options,
 ) -> None:
-    """Text in, hits out: the highest rate of arrivals at which `ksparse serve` keeps p99 below 50 ms, by backend.
+    """Highest arrival rate at which `ksparse serve` keeps p99 below 50 ms, from text to hits, by backend.
 
-    Requests arrive by a schedule, and latency counts from when each was due. --rounds has no effect here.
+    Requests arrive by a schedule, and latency is measured from the scheduled time. --rounds has no effect here.
     """
     from benchmarks.scenarios.served import Limits, measure_service, write_index
     from benchmarks.scenarios.served import service as running_service

@@ -20,25 +20,33 @@ Examples:
 @click.option(
     "--memory",
     type=_file,
-    help="Result of the suite `memory`.  [default: the whole index is in memory, beside the heap]",
+    help="Result of the suite `memory`.  [default: assume that heap and the complete index are in memory]",
 )
-@click.option("--overlap", type=click.FloatRange(0, 1), help="With exact search.  [default: what all systems reach]")
 @click.option(
-    "--documents", "counts", multiple=True, type=click.IntRange(1), help="Repeatable.  [default: 1, 10, 100 million]"
+    "--overlap",
+    type=click.FloatRange(0, 1),
+    help="Overlap with exact search to reach.  [default: the highest that all systems reach]",
+)
+@click.option(
+    "--documents",
+    "counts",
+    multiple=True,
+    type=click.IntRange(1),
+    help="Number of documents; repeatable.  [default: 1, 10, 100 million]",
 )
 @click.option(
     "--machine",
     "machines",
     multiple=True,
     type=click.IntRange(1),
-    help="Memory in GB; repeatable.  [default: 4 to 512]",
+    help="Memory of an available machine in GB; repeatable.  [default: 4 to 512]",
 )
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     default=Path(".cache/sheet.json"),
     show_default=True,
-    help="The sheet as JSON.",
+    help="Result as JSON.",
 )
 def sheet(
     result: Path,
@@ -48,7 +56,7 @@ def sheet(
     machines: tuple[int, ...],
     output: Path,
 ) -> None:
-    """Memory, disk and machine for each system at equal overlap, computed from a RESULT of the suite `dictionary`."""
+    """Compute memory, disk and machine of each system at equal overlap from a RESULT of the suite `dictionary`."""
     from benchmarks.results import read_result
     from benchmarks.scenarios.sheet import COUNTS, MACHINES_GB, compute, needs, sheet_to_markdown, write_sheet
 
@@ -58,4 +66,4 @@ def sheet(
     )
     write_sheet(output, [result, *([memory] if memory is not None else [])], groups)
     click.echo(sheet_to_markdown(groups))
-    click.echo(f"{output}; python -m benchmarks report {output} prints it again.")
+    click.echo(f"{output}; print it again with python -m benchmarks report {output}")

@@ -19,17 +19,17 @@ Examples:
 """
 )
 @click.option("--documents", type=click.IntRange(1_000), default=1_000_000, show_default=True)
-@click.option("--features", type=click.IntRange(1, 1_000), default=64, show_default=True, help="Of each document.")
-@click.option("--moments", type=click.IntRange(2), default=100, show_default=True, help="Times that memory is read.")
+@click.option("--features", type=click.IntRange(1, 1_000), default=64, show_default=True, help="Features per document.")
+@click.option("--moments", type=click.IntRange(2), default=100, show_default=True, help="Number of memory samples.")
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     default=Path(".cache/stream.json"),
     show_default=True,
-    help="Result as JSON; the picture stands beside it.",
+    help="Result as JSON; the plot is stored next to it.",
 )
 def stream(documents: int, features: int, moments: int, output: Path) -> None:
-    """Memory of an ingestion job while a million synthetic documents go through it."""
+    """Memory of an ingestion job during the ingestion of a million synthetic documents."""
     from benchmarks.demo import client_maker, running_cluster
     from benchmarks.environment import describe
     from benchmarks.plots import plot_stream

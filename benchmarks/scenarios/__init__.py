@@ -1,3 +1,3 @@
-"""What a search team meets beyond merged indices at rest: segments as they come, filters, writes, today's rivals,
-little memory, text in, several nodes; and a clock that is not ours.
+"""Benchmarks of indices in use: segments as ingested, filters, concurrent writes, other systems, little memory, the
+service, several nodes, and timings by OpenSearch Benchmark.
 """

@@ -1,4 +1,4 @@
-"""The same indices in three states: as ingested, after updates and deletions, and merged to one segment."""
+"""Compare indices in three states: as ingested, after updates and deletions, and merged to one segment."""
 
 from __future__ import annotations
 
@@ -32,20 +32,19 @@ from connector.index.sizes import merge_index
 UPDATED, DELETED = 0.10, 0.05
 
 LEASES_S = 90.0
-"""The longest wait for deleted documents to be free before the merge that shall drop them."""
+"""Maximum wait until a merge can drop deleted documents."""
 
 STATES = ("as ingested", "10 % updated, 5 % deleted", "merged")
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What is written after all documents are there.
+    """Changes after all documents are written.
 
     Attributes:
-        updated: Rows of the documents that are written again.
-        contents: For each of them, the row whose content it gets: another updated one, so that what is found by its
-            old content is found out.
-        deleted: Rows of other documents, which are deleted.
+        updated: Rows of the updated documents.
+        contents: Row of the new content of each: another updated document, so that hits by old content are detected.
+        deleted: Rows of the deleted documents, none of which is updated.
     """
 
     updated: NDArray[np.int64]
@@ -53,7 +52,7 @@ class Changes:
     deleted: NDArray[np.int64]
 
     def left(self, documents: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the rows of so many documents that are left, and for each the row that it has its content from."""
+        """Return the rows of the remaining documents, and the row of each one's content."""
         contents = np.arange(documents)
         contents[self.updated] = self.contents
         rows = np.setdiff1d(np.arange(documents), self.deleted)
@@ -61,7 +60,7 @@ class Changes:
 
 
 def draw_changes(documents: int, *, seed: int = 0) -> Changes:
-    """Choose the documents that are updated and deleted."""
+    """Select the documents to update and delete."""
     drawn = np.random.default_rng(seed).permutation(documents)
     some, others = round(UPDATED * documents), round(DELETED * documents)
     return Changes(drawn[:some], np.roll(drawn[:some], 1), drawn[some : some + others])
@@ -77,19 +76,19 @@ def measure_states(
     report: Report,
     add: Callable[[str, list[dict[str, Any]]], None],
 ) -> None:
-    """Bring the systems' indices from state to state, and search them in turns in each.
+    """Bring the systems' indices into each state, and search them in turns.
 
     Args:
-        client: Of the node; indices are deleted at the end.
-        data: Encoded.
-        systems: The first is the one that others are compared with.
-        rounds: Timed, after a warm-up.
-        done: States that need no measuring.
-        report: Called with the current task and the share of it done.
-        add: Takes the rows of each state.
+        client: A client; indices are deleted at the end.
+        data: The encoded set.
+        systems: The first is the reference.
+        rounds: Timed rounds, after a warm-up.
+        done: States that are already measured.
+        report: Called with the current task and its completed fraction.
+        add: Stores the rows of each state.
 
     Raises:
-        ClusterError: An index does not hold what was written.
+        ClusterError: An index does not contain what was written.
     """
     changes = draw_changes(len(data.documents))
     requests = [system.prepare(data) for system in systems]
@@ -103,7 +102,7 @@ def measure_states(
             rows, contents = (every, every) if state == STATES[0] else changes.left(len(every))
             truth = exact_top_10(data, rows, contents)
             measured = measure(
-                client, systems, requests, rounds=rounds, progress=partial(report, f"{state}: searching, in turns")
+                client, systems, requests, rounds=rounds, progress=partial(report, f"{state}: searching in turns")
             )
             result = []
             for system, each in zip(systems, measured, strict=True):
@@ -115,7 +114,7 @@ def measure_states(
 
 
 def _reach(client: OpenSearch, system: Writable, data: EncodedSet, state: str, changes: Changes) -> None:
-    """Bring an index from the state before to this one."""
+    """Bring an index from the previous state to this one."""
     if state == STATES[0]:
         system.upload(client, data)
     elif state == STATES[1]:

@@ -1,4 +1,4 @@
-"""A control group that limits the memory of what is started in it, page cache included. Linux, as root."""
+"""Control groups that limit the memory of processes, including page cache. Needs Linux and root."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _PREFIX = "ksparse-bench-"
 
 
 class NoGroupsError(ConnectorError):
-    """No memory group can be made here; the message has the reason."""
+    """A memory group cannot be created; the message has the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a group holds, in bytes.
+    """Memory of a group, in bytes.
 
     Attributes:
-        total: Everything that counts against its limit.
-        cached: Pages of files among it, which the system may take away.
-        mapped: Those that a process has mapped.
-        major_faults: Pages that had to be read from the disk, ever.
+        total: Memory that counts towards the limit.
+        cached: File pages, which the system can evict.
+        mapped: File pages that are mapped by a process.
+        major_faults: Total number of page faults that read from disk.
     """
 
     total: int
@@ -42,7 +42,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class _Names:
-    """What a version of control groups calls things."""
+    """File names of a version of control groups."""
 
     limit: str
     usage: str
@@ -60,12 +60,12 @@ _V2 = _Names("memory.max", "memory.current", "max", "file", "file_mapped", "pgma
 
 @dataclass(frozen=True, slots=True)
 class Hierarchy:
-    """Where groups are made: below the group that this process is in, or beside it, so that its own limits hold too.
+    """Location of new groups: below or beside the group of this process, so that its limits also apply.
 
     Attributes:
-        parent: Folder of the group that they are made in.
-        home: Folder of the group that this process is in.
-        names: Of the version.
+        parent: Folder of the parent group.
+        home: Folder of this process's group.
+        names: File names of the version.
     """
 
     parent: Path
@@ -74,10 +74,10 @@ class Hierarchy:
 
     @contextmanager
     def group(self, limit: int | None) -> Iterator[MemoryGroup]:
-        """Make a group with a limit in bytes (None for none), and remove it; it must be empty by then.
+        """Create a group with a limit in bytes (None for none), and remove it; it must be empty at the end.
 
         Raises:
-            NoGroupsError: The system refuses it.
+            NoGroupsError: The system refuses to create it.
         """
         folder = self.parent / f"{_PREFIX}{os.getpid()}-{uuid.uuid4().hex[:8]}"
         try:
@@ -86,7 +86,7 @@ class Hierarchy:
             made.limit(limit)
         except OSError as error:
             _remove(folder)
-            raise NoGroupsError(f"{folder} cannot be made with a limit ({error.strerror}).") from error
+            raise NoGroupsError(f"{folder} cannot be created with a limit ({error.strerror}).") from error
         try:
             yield made
         finally:
@@ -95,24 +95,24 @@ class Hierarchy:
 
 @dataclass(frozen=True, slots=True)
 class MemoryGroup:
-    """A group that is there.
+    """An existing group.
 
     Attributes:
-        folder: Where the system shows it.
-        hierarchy: What it belongs to.
+        folder: Its folder.
+        hierarchy: Its hierarchy.
     """
 
     folder: Path
     hierarchy: Hierarchy
 
     def limit(self, limit: int | None) -> None:
-        """Set the limit in bytes; None takes it away."""
+        """Set the limit in bytes; None removes it."""
         names = self.hierarchy.names
         (self.folder / names.limit).write_text(names.no_limit if limit is None else str(limit))
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-        """Have this process in the group for a moment: what it starts meanwhile stays there."""
+        """Move this process into the group for a moment; child processes started meanwhile stay in it."""
         own = str(os.getpid())
         (self.folder / "cgroup.procs").write_text(own)
         try:
@@ -121,7 +121,7 @@ class MemoryGroup:
             (self.hierarchy.home / "cgroup.procs").write_text(own)
 
     def usage(self) -> Usage:
-        """Read what it holds."""
+        """Read the memory usage."""
         names = self.hierarchy.names
         lines = (line.split() for line in (self.folder / "memory.stat").read_text().splitlines())
         facts = {line[0]: int(line[1]) for line in lines if len(line) == 2}
@@ -130,46 +130,46 @@ class MemoryGroup:
 
     @property
     def processes(self) -> list[int]:
-        """Ids of those that are in it."""
+        """Ids of the processes in the group."""
         return [int(line) for line in (self.folder / "cgroup.procs").read_text().split()]
 
 
 def find_hierarchy(*, proc: Path = Path("/proc")) -> Hierarchy:
-    """Find where groups can be made.
+    """Find a location for groups.
 
     Args:
-        proc: Where the system describes processes.
+        proc: The system's folder of processes.
 
     Raises:
-        NoGroupsError: This is not Linux, we are not root, or the controller of memory is not to be had.
+        NoGroupsError: This is not Linux, the user is not root, or there is no memory controller.
     """
     try:
         own = dict(_own_groups((proc / "self" / "cgroup").read_text()))
         mounts = [line.split() for line in (proc / "self" / "mounts").read_text().splitlines()]
     except OSError:
-        raise NoGroupsError("This system has no control groups; they are Linux's.") from None
+        raise NoGroupsError("This system has no control groups; use Linux.") from None
     if os.geteuid() != 0:
-        raise NoGroupsError("Only root makes control groups; run the suite as root.")
+        raise NoGroupsError("Only root can create control groups; run the suite as root.")
     for _, mount, kind, options, *_ in mounts:
         if kind == "cgroup" and "memory" in options.split(","):
             home = _existing(Path(mount), own.get("memory", "/"))
             return _checked(Hierarchy(home, home, _V1))
         if kind == "cgroup2" and "memory" in _words(Path(mount) / "cgroup.controllers"):
             home = _existing(Path(mount), own.get("", "/"))
-            # A group of version 2 that holds processes cannot have limited groups below it, the root apart.
+            # In version 2, a group with processes cannot have limited groups below it, except the root.
             parent = home if home == Path(mount) else home.parent
             return _checked(Hierarchy(parent, home, _V2))
-    raise NoGroupsError("No control group of this machine limits memory; its kernel lacks the controller.")
+    raise NoGroupsError("No control group of this machine can limit memory: the memory controller is missing.")
 
 
 def drop_caches() -> None:
-    """Have the system forget all files that it keeps in memory, so that the next reader pays for them."""
+    """Drop the page cache, so that files are read from disk again."""
     os.sync()
     _DROP_CACHES.write_text("3\n")
 
 
 def _own_groups(text: str) -> Iterator[tuple[str, str]]:
-    """Controllers, and the path of the group that this process is in; version 2 has no name."""
+    """Yield controllers and paths of this process's groups; version 2 has no controller names."""
     for line in text.splitlines():
         _, controllers, path = line.split(":", 2)
         for controller in controllers.split(","):
@@ -177,7 +177,7 @@ def _own_groups(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _existing(mount: Path, path: str) -> Path:
-    """The folder of a group; a container sees its own at the mount."""
+    """Folder of a group; in a container, its own group is at the mount point."""
     folder = mount / path.lstrip("/")
     return folder if folder.is_dir() else mount
 
@@ -187,14 +187,14 @@ def _checked(hierarchy: Hierarchy) -> Hierarchy:
         try:
             (hierarchy.parent / "cgroup.subtree_control").write_text("+memory")
         except OSError as error:
-            raise NoGroupsError(f"{hierarchy.parent} does not let memory be limited ({error.strerror}).") from error
+            raise NoGroupsError(f"{hierarchy.parent} does not allow limiting memory ({error.strerror}).") from error
     _remove_old(hierarchy.parent)
     with hierarchy.group(None):
         return hierarchy
 
 
 def _remove_old(parent: Path) -> None:
-    """Remove groups of runs that were killed; one that still holds a process stays."""
+    """Remove groups of killed runs, except those that still have processes."""
     for folder in parent.glob(f"{_PREFIX}*"):
         pid = folder.name.removeprefix(_PREFIX).partition("-")[0]
         if not psutil.pid_exists(int(pid)):
@@ -210,7 +210,7 @@ def _words(path: Path) -> list[str]:
 
 
 def _remove(folder: Path) -> None:
-    """Remove a group; a process that was killed takes a moment to leave."""
+    """Remove a group; a killed process takes a moment to leave it."""
     deadline = time.monotonic() + _PATIENCE_S
     while folder.is_dir():
         try:

@@ -35,12 +35,12 @@ _WARM_UP = 20
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """How a system is put under load.
+    """Settings of the load.
 
     Attributes:
-        rounds: Times that each system has its turn at a rate.
-        seconds: Of a turn.
-        writers: Threads that write.
+        rounds: Turns of each system per rate.
+        seconds: Duration of a turn.
+        writers: Number of writing threads.
     """
 
     rounds: int = 3
@@ -58,19 +58,19 @@ def measure_churn(
     report: Report,
     add: Callable[[str, list[dict[str, Any]]], None],
 ) -> None:
-    """Fill the indices, and search them in turns, rate by rate.
+    """Write the indices, and search them in turns at each rate.
 
     Args:
-        connect: Makes a client; indices are deleted at the end.
-        data: Encoded.
-        systems: The first is the one that others are compared with.
-        load: How long, and by how many.
-        done: Rates that need no measuring, with their rows.
-        report: Called with the current task and the share of it done.
-        add: Takes the rows of each rate.
+        connect: Creates a client; indices are deleted at the end.
+        data: The encoded set.
+        systems: The first is the reference.
+        load: Settings of the load.
+        done: Rates that are already measured, with their rows.
+        report: Called with the current task and its completed fraction.
+        add: Stores the rows of each rate.
 
     Raises:
-        ClusterError: An index does not hold what was written.
+        ClusterError: An index does not contain what was written.
         BulkWriteError: A document was refused.
     """
     rows = dict(done)
@@ -98,19 +98,19 @@ class _Turns:
     streams: Mapping[str, WriteStream]
 
     def measure(self, rate: str, most: Sequence[dict[str, Any]], load: Load, report: Report) -> list[dict[str, Any]]:
-        """Give each system its turns at a rate, and return a row for each."""
+        """Measure each system in turns at a rate, and return a row for each."""
         asked = [_per_s(rate, most, place) for place in range(len(self.systems))]
         times: list[list[float]] = [[] for _ in self.systems]
         written: list[list[Written]] = [[] for _ in self.systems]
         for turn in range(load.rounds):
             for step, place in enumerate(np.roll(np.arange(len(self.systems)), turn).tolist()):
-                report(f"{rate}: searching, in turns", (turn + step / len(self.systems)) / load.rounds)
+                report(f"{rate}: searching in turns", (turn + step / len(self.systems)) / load.rounds)
                 index = self.systems[place].index
                 with writing(self.connect, self.streams[index], asked[place], writers=load.writers) as meanwhile:
                     times[place] += self._search(place, load.seconds)
                 written[place].append(meanwhile)
                 wait_for_merges(self.client, index)
-        report(f"{rate}: searching, in turns", 1.0)
+        report(f"{rate}: searching in turns", 1.0)
         rows: list[dict[str, Any]] = []
         for place, system in enumerate(self.systems):
             row = describe_row(system) | {"asked_per_s": asked[place]} | _figures(written[place])
@@ -120,7 +120,7 @@ class _Turns:
         return rows
 
     def _search(self, place: int, seconds: float) -> list[float]:
-        """One client asks one query after the other; milliseconds of each."""
+        """Send queries in sequence from one client; return the milliseconds of each."""
         system, requests, times = self.systems[place], self.requests[place], []
         for request in requests[:_WARM_UP]:
             system.search(self.client, request)
@@ -132,7 +132,7 @@ class _Turns:
         return times
 
     def _state(self, place: int) -> dict[str, Any]:
-        """What is in the index after the turns, and how much of the truth is found in it."""
+        """State of the index after the turns, and overlap with exact search."""
         system, index = self.systems[place], self.systems[place].index
         rows = self.streams[index].rows
         shape = checked_shape(self.client, index, len(rows))
@@ -141,7 +141,7 @@ class _Turns:
 
 
 def _per_s(rate: str, most: Sequence[dict[str, Any]], place: int) -> float | None:
-    """Documents that a system is sent each second; None for as many as it takes."""
+    """Documents sent per second; None for as many as possible."""
     if rate in (NO_WRITES, MOST):
         return 0.0 if rate == NO_WRITES else None
     return float(most[place if rate == HALF else 0]["documents_per_s"]) / 2

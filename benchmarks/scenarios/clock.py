@@ -1,4 +1,4 @@
-"""The same requests to the same indices, timed by OpenSearch Benchmark: a clock that is not ours."""
+"""Time the same requests to the same indices with OpenSearch Benchmark, to validate the timings of `measure`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from connector.types import Hit
 
 REQUIREMENT = "opensearch-benchmark==2.4.0"
 AGREED = 0.15
-"""The ratios of both clocks may differ by this share."""
+"""Allowed relative difference of the ratios of both tools."""
 
 OURS, THEIRS, AGREEMENT = "ours", "OpenSearch Benchmark", "agreement"
 
@@ -39,16 +39,16 @@ _LINE = re.compile(r"(50|99)th percentile service time")
 
 
 class Asked(Protocol):
-    """What both clocks time."""
+    """A system that both tools can time."""
 
     @property
     def name(self) -> str:
-        """What it is called in tables."""
+        """Name in tables."""
         ...
 
     @property
     def index(self) -> str:
-        """What is searched."""
+        """Name of the index."""
         ...
 
     def search(self, client: OpenSearch, request: Request) -> list[Hit]:
@@ -58,18 +58,18 @@ class Asked(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Nothing:
-    """A search that finds nothing: what a client and the way to the server cost, whatever is searched.
+    """A search without hits, for measuring the overhead of client and connection.
 
     Attributes:
-        index: Any.
-        name: In tables.
+        index: Any index.
+        name: Name in tables.
     """
 
     index: str
     name: str = "a search for nothing"
 
     def prepare(self, count: int) -> list[Request]:
-        """So many requests."""
+        """Return `count` requests."""
         return [{"size": 0, "query": {"match_none": {}}}] * count
 
     def search(self, client: OpenSearch, request: Request) -> list[Hit]:
@@ -88,20 +88,20 @@ def time_both(
     rounds: int,
     report: Report,
 ) -> dict[str, Rows]:
-    """Time systems by our clock, by the other, and by ours again.
+    """Time systems with `measure`, with OpenSearch Benchmark, and with `measure` again.
 
     Args:
-        client: Of the node.
-        url: Of the node.
-        systems: Indexed before; the first is the one that others are compared with.
-        requests: Those of each system.
+        client: A client.
+        url: URL of the node.
+        systems: Systems with existing indices; the first is the reference.
+        requests: Requests of each system.
         tool: The program `opensearch-benchmark`.
-        folder: For its workload and its own files.
-        rounds: Of each clock.
-        report: Called with the current task and the share of it done.
+        folder: Folder for the workload and the tool's files.
+        rounds: Rounds of each tool.
+        report: Called with the current task and its completed fraction.
 
     Returns:
-        Rows of each clock, and how far their ratios agree.
+        Rows of each tool, and the agreement of their ratios.
 
     Raises:
         ConnectorError: The tool fails.
@@ -110,14 +110,14 @@ def time_both(
     asked: list[Asked] = [*systems, nothing]
     all_requests = [*requests, nothing.prepare(len(requests[0]))]
     ours = partial(measure, client, asked, all_requests, rounds=rounds)
-    # A server that has just indexed compiles what it searches with for some rounds more.
+    # After indexing, the server still compiles its search code for some rounds.
     measure(client, asked, all_requests, rounds=rounds, progress=partial(report, "warming up"))
-    before = ours(progress=partial(report, "our clock, before"))
-    report("the other clock", 0.0)
+    before = ours(progress=partial(report, "timing before"))
+    report("OpenSearch Benchmark", 0.0)
     write_workload(folder / "workload", asked, all_requests, rounds)
     theirs = _run(tool, url, folder)
-    report("the other clock", 1.0)
-    after = ours(progress=partial(report, "our clock, after"))
+    report("OpenSearch Benchmark", 1.0)
+    after = ours(progress=partial(report, "timing after"))
     own_rows = []
     for each, first, last in zip(asked, before, after, strict=True):
         latency = asdict(to_latency(np.concatenate([first.times_ms, last.times_ms])))
@@ -128,16 +128,16 @@ def time_both(
 
 
 def _medians(rounds: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Of the rounds; of few requests the tool says no p99."""
+    """Medians of the rounds; for few requests the tool reports no p99."""
     return {key: median(times[key] for times in rounds) for key in rounds[0]}
 
 
 def agreement(ours: Rows, theirs: Rows) -> Rows:
-    """Ratios of p50 to the first system by both clocks, as they are and less what a search for nothing takes.
+    """Return the ratios of p50 to the first system by both tools, with and without the time of an empty search.
 
     Args:
-        ours: Rows of our clock; the last one is the search for nothing.
-        theirs: Rows of the other one.
+        ours: Rows of `measure`; the last one is the empty search.
+        theirs: Rows of OpenSearch Benchmark.
     """
     rows = []
     for own, other in zip(ours[1:-1], theirs[1:-1], strict=True):
@@ -161,7 +161,7 @@ def agreement(ours: Rows, theirs: Rows) -> Rows:
 
 
 def write_workload(folder: Path, asked: Sequence[Asked], requests: Sequence[Sequence[Request]], rounds: int) -> None:
-    """Write what the tool runs: every request of every system in each round, the systems taking turns."""
+    """Write the workload: all requests of all systems in each round, in turns."""
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(workload.__file__, folder / "workload.py")
     for place, own in enumerate(requests):
@@ -194,7 +194,7 @@ def write_workload(folder: Path, asked: Sequence[Asked], requests: Sequence[Sequ
 
 
 def install(folder: Path, say: Callable[[str], None]) -> Path:
-    """Return the tool in a virtual environment, which is made unless it is there.
+    """Return the tool in a virtual environment, which is created if missing.
 
     Raises:
         ConnectorError: It cannot be installed.
@@ -210,7 +210,7 @@ def install(folder: Path, say: Callable[[str], None]) -> Path:
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             reason = done.stderr.strip().rpartition("\n")[2]
-            raise ConnectorError(f"{REQUIREMENT} cannot be installed ({reason}); name one that is with --tool.")
+            raise ConnectorError(f"{REQUIREMENT} cannot be installed ({reason}); pass an installed one as --tool.")
     return tool
 
 
@@ -220,7 +220,7 @@ def _rotated(asked: Sequence[Asked], turn: int) -> list[tuple[int, Asked]]:
 
 
 def _run(tool: Path, url: str, folder: Path) -> Mapping[int, list[dict[str, float]]]:
-    """Run the tool, and return for each system p50 and p99 of each round."""
+    """Run the tool, and return p50 and p99 of each round by system."""
     found = folder / "result.csv"
     found.unlink(missing_ok=True)
     secure = url.startswith("https")
@@ -234,12 +234,12 @@ def _run(tool: Path, url: str, folder: Path) -> Mapping[int, list[dict[str, floa
     done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode or not found.is_file():
         lines = [line for line in (done.stdout + done.stderr).splitlines() if "ERROR" in line] or ["no result"]
-        raise ConnectorError(f"{tool} failed: {lines[0].strip()} Its logs are below {folder}.")
+        raise ConnectorError(f"{tool} failed: {lines[0].strip()} Its logs are in {folder}.")
     return read_times(found)
 
 
 def read_times(path: Path) -> Mapping[int, list[dict[str, float]]]:
-    """Read p50 and p99 in milliseconds of each task of the tool's result, by the place of the system."""
+    """Read p50 and p99 in milliseconds of each task from the tool's result, by number of the system."""
     tasks: dict[str, dict[str, float]] = {}
     with path.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):

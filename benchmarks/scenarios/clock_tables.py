@@ -10,7 +10,7 @@ from benchmarks.scenarios.clock import AGREED, AGREEMENT, OURS, THEIRS
 
 
 def clock_to_markdown(groups: Mapping[str, Rows]) -> str:
-    """Return p50 and p99 by both clocks, then the ratios, and whether they agree."""
+    """Return p50 and p99 by both tools, then the ratios, and whether they agree."""
     heads = ("system", "p50, ours, ms", "of these before and after", "p50, OpenSearch Benchmark", "p99, ours, ms",
              "p99, OpenSearch Benchmark")  # fmt: skip
     times = []

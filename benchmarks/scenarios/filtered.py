@@ -1,4 +1,4 @@
-"""Searches that a filter narrows down: HNSW with the filter inside of `knn`, ours with the filter in the bool query."""
+"""Searches with filters: inside `knn` for HNSW, in the bool query for ksparse."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KINDS: tuple[Kind, ...] = ("uncorrelated", "correlated")
 
 
 def groups_of(documents: int) -> dict[str, tuple[Kind, int]]:
-    """The kinds and levels of filters that keep at least one of so many documents, by their names."""
+    """Return the kinds and levels of filters that match at least one of the documents, by name."""
     levels = [level for level, share in enumerate(SHARES) if share * documents >= 1]
     return {f"{kind}, {SHARES[level]:.2%}": (kind, level) for kind in KINDS for level in levels}
 
@@ -40,17 +40,16 @@ def measure_filters(
     report: Report,
     add: Callable[[str, list[dict[str, Any]]], None],
 ) -> None:
-    """Index the set with its labels, merge, and search with each kind and share of filter, the systems in turns.
+    """Index the set with its labels, merge, and search with each filter, with the systems in turns.
 
     Args:
-        client: Of the node; indices are deleted at the end.
-        data: Encoded.
-        systems_for: The systems by the number of documents that a filter keeps; the first is the one that others are
-            compared with.
-        rounds: Timed, after a warm-up.
-        done: Groups that need no measuring.
-        report: Called with the current task and the share of it done.
-        add: Takes the rows of each group.
+        client: A client; indices are deleted at the end.
+        data: The encoded set.
+        systems_for: The systems by number of documents that a filter matches; the first is the reference.
+        rounds: Timed rounds, after a warm-up.
+        done: Groups that are already measured.
+        report: Called with the current task and its completed fraction.
+        add: Stores the rows of each group.
     """
     systems = systems_for(len(data.documents))
     labels = {kind: label(data, kind) for kind in KINDS}
@@ -79,15 +78,15 @@ def measure_filters(
 
 
 def with_filter(request: Request, wanted: str, kept: int) -> Request:
-    """Let a request find only documents that have a tag.
+    """Restrict a request to documents with a tag.
 
-    A `knn` query takes the filter inside, so that the plugin chooses between the graph and an exact search; a bool
-    query as one of its clauses, and its codes score all documents where few are kept, as `Searcher` does.
+    In a `knn` query, the filter is inside, so that the plugin chooses between the graph and exact search. In a bool
+    query it is a clause, and codes score all documents if few match, as in `Searcher`.
 
     Args:
-        request: Without a filter.
+        request: A request without a filter.
         wanted: The tag.
-        kept: Documents that have it: a search counts them once a minute, which is not timed here.
+        kept: Number of documents with the tag, which a search counts once a minute; not timed here.
     """
     clause = {"term": {FIELD: {"value": wanted}}}
     [(name, query)] = request["query"].items()
@@ -102,7 +101,7 @@ def with_filter(request: Request, wanted: str, kept: int) -> Request:
 
 
 def tag(kind: Kind, level: int, number: int) -> str:
-    """What a document of a group is tagged with."""
+    """Tag of the documents of a group."""
     return f"{kind}-{level}-{number}"
 
 
@@ -122,7 +121,7 @@ def _tags(labels: dict[Kind, Labels]) -> Iterator[list[str]]:
 
 
 def _found(found: Run, truth: Run) -> dict[str, float]:
-    """Overlap with the truth, and the share of queries that get fewer hits than there are to be found."""
+    """Overlap with exact search, and the fraction of queries with fewer hits than matching documents."""
     asked = {query: hits for query, hits in found.items() if query in truth}
     short = [len(hits) < len(truth[query]) for query, hits in asked.items()]
     return {"overlap@10": overlap_at(asked, truth, 10), "too_few": float(np.mean(short))}

@@ -1,4 +1,4 @@
-"""Metadata by which filters keep a certain share of a set's documents, for each query, with or without regard to it."""
+"""Metadata for filters that match a given fraction of a set's documents, related to the query or not."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from connector.types import Hit
 Kind = Literal["uncorrelated", "correlated"]
 
 PARTS = (2, 5, 10, 10, 10)
-"""Each level divides the groups of the one before into so many parts: 50, 10, 1, 0.1 and 0.01 % of the documents."""
+"""Number of parts into which each level divides a group, for 50, 10, 1, 0.1 and 0.01 % of the documents."""
 
 SHARES = tuple(1 / product for product in np.cumprod(PARTS).tolist())
 
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """A label of each document at each level, and the label that each query asks for.
+    """Label of each document at each level, and the label that each query filters for.
 
     Attributes:
         documents: (levels, n), int64.
@@ -36,11 +36,11 @@ class Labels:
 
 
 def label(data: EncodedSet, kind: Kind) -> Labels:
-    """Divide the documents into ever smaller groups of equal size, and choose one at each level for each query.
+    """Divide the documents into ever smaller groups of equal size, and assign a group per level to each query.
 
-    Uncorrelated, the order of hashes of the ids divides documents, and hashes of the queries' ids choose. Correlated, a
-    group is cut across the direction in which its embeddings differ most, and a query chooses as a document would: as a
-    filter by the category that is asked about.
+    Uncorrelated groups depend on hashes of ids. Correlated groups are divided along the direction of the largest
+    variance of their embeddings, and queries are assigned like documents, as with a filter by the category of the
+    query.
     """
     if kind == "correlated":
         return _by_direction(data.document_embeddings, data.query_embeddings)
@@ -52,12 +52,12 @@ def label(data: EncodedSet, kind: Kind) -> Labels:
 
 
 def exact_among(data: EncodedSet, kept: NDArray[np.int64], asked: NDArray[np.int64]) -> dict[str, list[Hit]]:
-    """Search the kept documents of each query by brute force; a query without any is left out.
+    """Search the matching documents of each query exactly; queries without any are omitted.
 
     Args:
-        data: Encoded.
-        kept: (n,), the label of each document.
-        asked: (m,), the label that a document must have.
+        data: The encoded set.
+        kept: (n,), label of each document.
+        asked: (m,), label that documents must have for each query.
     """
     truth: dict[str, list[Hit]] = {}
     ids = data.doc_ids
@@ -74,7 +74,7 @@ def exact_among(data: EncodedSet, kept: NDArray[np.int64], asked: NDArray[np.int
 
 
 def _hashes(names: Sequence[str]) -> NDArray[np.float64]:
-    """A number from 0 to 1 for each name, the same on every machine."""
+    """Hash each name to a number from 0 to 1, the same on every machine."""
     digests = (hashlib.blake2b(name.encode(errors="surrogatepass"), digest_size=6).digest() for name in names)
     return np.array([int.from_bytes(digest, "big") for digest in digests]) / 2.0**48
 
@@ -98,7 +98,7 @@ def _by_direction(documents: NDArray[np.float32], queries: NDArray[np.float32]) 
 def _divide(
     documents: NDArray[np.float32], queries: NDArray[np.float32], parts: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Cut a group into parts of equal size; return the part of each document and of each query."""
+    """Divide a group into parts of equal size; return the part of each document and query."""
     if not len(documents):
         return np.zeros(0, dtype=np.int64), np.zeros(len(queries), dtype=np.int64)
     direction = _main_direction(documents)

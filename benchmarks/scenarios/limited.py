@@ -1,4 +1,4 @@
-"""A node in little memory: its process and the files that it has cached share a limit."""
+"""A node with little memory: a limit applies to its process and its page cache together."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ _YELLOW = {"wait_for_status": "yellow"}
 
 
 class NodeEndedError(ClusterError):
-    """The node cannot be searched in so little memory; the message says why."""
+    """The node cannot answer with this memory limit; the message has the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """One embedded node that holds an index of each system.
+    """An embedded node with an index of each system.
 
     Attributes:
-        cluster: Of one embedded node.
-        connect: Makes a client.
-        hierarchy: Where groups are made.
+        cluster: Cluster of one embedded node.
+        connect: Creates a client.
+        hierarchy: Location of new control groups.
         data: The set.
-        systems: HNSW first.
-        sizes: Bytes of the index of each system.
-        rounds: Of `measure`.
-        first_s: Seconds that are watched after a restart.
-        report: Called with the current task and the share of it done.
+        systems: The systems, HNSW first.
+        sizes: Index size of each system in bytes.
+        rounds: Rounds of `measure`.
+        first_s: Seconds to measure after a restart.
+        report: Called with the current task and its completed fraction.
     """
 
     cluster: Cluster
@@ -58,7 +58,7 @@ class Bench:
     report: Report
 
     def without_limit(self) -> Rows:
-        """All systems in turns, and what the node holds beside the files of indices (`node_bytes`)."""
+        """Measure all systems in turns, and the node's memory without index files (`node_bytes`)."""
         with self._restarted(None, ()) as group, self.connect() as client:
             code = group.usage().mapped  # of Java and its archive: no index is open
             self._open(client, self.systems)
@@ -74,12 +74,12 @@ class Bench:
         return rows
 
     def with_limit(self, budgets: Sequence[int], node_bytes: int, what: str) -> Rows:
-        """Each system alone on a node that was restarted with so many bytes beyond what the node itself needs.
+        """Measure each system alone on a node restarted with limited memory for files.
 
         Args:
-            budgets: Bytes for files, of each system.
-            node_bytes: What the node needs without any.
-            what: Described so to who waits.
+            budgets: Bytes for files, per system.
+            node_bytes: Memory that the node needs without files.
+            what: Description for progress messages.
         """
         found: list[Measured | None] = []
         more: list[dict[str, Any]] = []
@@ -119,7 +119,7 @@ class Bench:
 
     @contextmanager
     def _restarted(self, limit: int | None, opened: Sequence[Writable]) -> Iterator[MemoryGroup]:
-        """The node in a group, started with nothing cached and only some indices open; it is stopped afterwards."""
+        """Run the node in a group, with an empty page cache and only some indices open."""
         [node] = self.cluster.nodes
         if not node.running:
             self._start()
@@ -133,12 +133,12 @@ class Bench:
                     node.start()
                 self._ready()
                 yield group
-            except Exception as error:  # whatever a client makes of a node that dies under it
+            except Exception as error:  # clients raise various errors when a node dies
                 if not node.running:
                     raise NodeEndedError("the system killed the node") from error
                 raise
             finally:
-                # Without the limit, it ends within a second.
+                # Without the limit, the node stops within a second.
                 with suppress(OSError):
                     group.limit(None)
                 node.stop()
@@ -158,7 +158,7 @@ class Bench:
             raise ClusterError("The node has ended.")
 
     def _open(self, client: OpenSearch, systems: Sequence[Writable]) -> None:
-        """Close all indices but those of some systems."""
+        """Close all indices except those of some systems."""
         for index in dict.fromkeys(system.index for system in self.systems):
             if any(system.index == index for system in systems):
                 client.indices.open(index=index)
@@ -168,7 +168,7 @@ class Bench:
 
 
 def _watch(client: OpenSearch, system: Writable, requests: Sequence[Request], seconds: float) -> list[dict[str, Any]]:
-    """Latencies of the first seconds, in four parts; the first of them are the shortest."""
+    """Latencies of the first seconds, in four parts, of which the first is the shortest."""
     begun = time.perf_counter()
     moments: list[float] = []
     times: list[float] = []

@@ -1,4 +1,4 @@
-"""The suite `memory` as a table and a picture."""
+"""Table and plot of the suite `memory`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.results import Rows
 
 
 def limited_to_markdown(groups: Mapping[str, Rows]) -> str:
-    """Return each system at each limit: the limit, latency when warm, and in the first minute after a restart."""
+    """Return limit and latency of each system at each limit, warm and in the first minute after a restart."""
     heads = ("memory", "system", "limit MB", "of these for files", "overlap", "p50 ms", "p99 ms", "p50 of HNSW",
              "restarted: first p50 ms", "p99 ms", "last p50 ms")  # fmt: skip
     lines: list[tuple[str, ...]] = []
@@ -36,12 +36,12 @@ def _restarted(row: Mapping[str, Any]) -> tuple[str, str, str]:
 
 
 def plot_limited(groups: Mapping[str, Rows], title: str, path: Path) -> None:
-    """Draw p50 and p99 against the memory for files, a line for each system.
+    """Plot p50 and p99 against the memory for files, with a line per system.
 
     Args:
-        groups: Of the suite `memory`.
-        title: Of the picture.
-        path: To write, e.g. a PNG.
+        groups: Groups of the suite `memory`.
+        title: Title of the plot.
+        path: Output file, e.g. a PNG.
     """
     from matplotlib.figure import Figure
 

@@ -1,4 +1,4 @@
-"""Indices as the server leaves them: its own refresh interval and merges, and documents that change."""
+"""Indices with the server's own refreshes and merges, and changing documents."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from connector.types import Hit
 W = TypeVar("W", bound=Writable)
 
 REFRESHED = "1s"
-"""The server's default. Said aloud, it holds while nobody searches as well: indices in use are always searched."""
+"""The server's default, set explicitly so that it also applies without searches, as in an index in use."""
 
 _POLL_S = 0.2
 _PATIENCE_S = 1_800.0
@@ -35,13 +35,13 @@ _PATIENCE_S = 1_800.0
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What an index consists of.
+    """Segments and documents of an index.
 
     Attributes:
-        segments: Those that are searched.
-        documents: That are left.
-        deleted: That still take space in a segment.
-        index_bytes: Of the primaries.
+        segments: Number of searched segments.
+        documents: Number of live documents.
+        deleted: Number of deleted documents that still occupy segments.
+        index_bytes: Size of the primaries.
     """
 
     segments: int
@@ -51,11 +51,11 @@ class Shape:
 
 
 def new_index_systems(data: EncodedSet, suite: str) -> list[Writable]:
-    """HNSW at its default, then a new index at its own, and with a wide window; under index names of a suite.
+    """Return HNSW at its default, a new index at its default, and with a large window, with index names of a suite.
 
     Args:
-        data: Encoded.
-        suite: Part of the names, so that suites can run side by side.
+        data: The encoded set.
+        suite: Part of the index names, so that suites can run concurrently.
 
     Raises:
         ConnectorError: There are too few documents for a dictionary.
@@ -65,7 +65,7 @@ def new_index_systems(data: EncodedSet, suite: str) -> list[Writable]:
 
 
 def filtered_systems(data: EncodedSet, suite: str) -> Callable[[int], list[Writable]]:
-    """The systems of `new_index_systems` as a filter makes them, by the number of documents that it keeps."""
+    """The systems of `new_index_systems` with filters, by number of matching documents."""
     own = OwnDictionary(data)
 
     def systems(kept: int) -> list[Writable]:
@@ -82,7 +82,7 @@ def _beside_hnsw(data: EncodedSet, suite: str, ours: Iterable[Rescored]) -> list
 
 
 def by_index(systems: Iterable[W]) -> list[W]:
-    """The first system of each index: the one that fills it."""
+    """Return the first system of each index, which writes it."""
     first: dict[str, W] = {}
     for system in systems:
         first.setdefault(system.index, system)
@@ -90,7 +90,7 @@ def by_index(systems: Iterable[W]) -> list[W]:
 
 
 def each_index(systems: Iterable[W], report: Report, what: str = "indexing") -> Iterator[W]:
-    """Yield the first system of each index, and report the share of them that is done."""
+    """Yield the first system of each index, and report progress."""
     firsts = by_index(systems)
     for step, system in enumerate(firsts):
         report(what, step / len(firsts))
@@ -100,7 +100,7 @@ def each_index(systems: Iterable[W], report: Report, what: str = "indexing") -> 
 
 @contextmanager
 def empty_indices(client: OpenSearch, systems: Iterable[Writable]) -> Iterator[None]:
-    """Create the index of each system, empty, with the server's own refresh interval, and delete it afterwards."""
+    """Create empty indices with the server's default refresh interval, and delete them afterwards."""
     indices = {system.index for system in systems}
     try:
         for system in by_index(systems):
@@ -114,27 +114,27 @@ def empty_indices(client: OpenSearch, systems: Iterable[Writable]) -> Iterator[N
 
 
 def wait_for_merges(client: OpenSearch, index: str) -> None:
-    """Make all that was written visible, and wait until the server merges no more.
+    """Refresh an index and wait until no merges are running.
 
     Raises:
-        ClusterError: It still merges after half an hour.
+        ClusterError: Merges are still running after half an hour.
     """
     client.indices.refresh(index=index)
     until = time.monotonic() + _PATIENCE_S
     while client.indices.stats(index=index, metric="merge")["indices"][index]["primaries"]["merges"]["current"]:
         if time.monotonic() > until:
-            raise ClusterError(f"Index {index!r} still merges after {_PATIENCE_S:.0f} s; look at the node's log.")
+            raise ClusterError(f"Index {index!r} is still merging after {_PATIENCE_S:.0f} s; see the node's log.")
         time.sleep(_POLL_S)
     client.indices.refresh(index=index)
 
 
 def wait_for_leases(client: OpenSearch, index: str, patience_s: float) -> None:
-    """Wait until a merge can drop all deleted documents: the server keeps them for recoveries until a later minute.
+    """Wait until a merge can drop all deleted documents, which the server retains for recovery for some time.
 
     Args:
-        client: Of the node.
-        index: Its shards are asked.
-        patience_s: Longest wait; some of the deleted documents then stay.
+        client: A client.
+        index: The index.
+        patience_s: Maximum wait, after which some deleted documents remain.
     """
     until = time.monotonic() + patience_s
     while time.monotonic() < until:
@@ -151,7 +151,7 @@ def _is_leased(shard: dict[str, Any]) -> bool:
 
 
 def read_shape(client: OpenSearch, index: str) -> Shape:
-    """Count the segments and documents of an index, and weigh it."""
+    """Read segments, documents and size of an index."""
     primaries = client.indices.stats(index=index, metric="docs,store")["indices"][index]["primaries"]
     shards = client.indices.segments(index=index)["indices"][index]["shards"]
     segments = [
@@ -164,16 +164,16 @@ def read_shape(client: OpenSearch, index: str) -> Shape:
 
 
 def checked_shape(client: OpenSearch, index: str, documents: int) -> Shape:
-    """Read the shape of an index that must hold so many documents.
+    """Read the shape of an index and check its number of documents.
 
     Raises:
-        ClusterError: It holds others.
+        ClusterError: The number of documents is wrong.
     """
     shape = read_shape(client, index)
     if shape.documents != documents:
         raise ClusterError(
-            f"Index {index!r} holds {shape.documents:,} documents, it should be {documents:,}; does something else "
-            "write to it?"
+            f"Index {index!r} has {shape.documents:,} documents instead of {documents:,}; another process may have "
+            "written to it."
         )
     return shape
 
@@ -181,12 +181,12 @@ def checked_shape(client: OpenSearch, index: str, documents: int) -> Shape:
 def exact_top_10(
     data: EncodedSet, rows: NDArray[np.int64], contents: NDArray[np.int64] | None = None
 ) -> dict[str, list[Hit]]:
-    """Search some documents by brute force.
+    """Search documents exactly.
 
     Args:
-        data: Encoded.
-        rows: (n,), whose ids are in the index.
-        contents: (n,), the row that each of them has its content from; its own if None.
+        data: The encoded set.
+        rows: (n,), rows of the documents in the index.
+        contents: (n,), row of each document's content; None means its own.
     """
     embeddings = data.document_embeddings[rows if contents is None else contents]
     ids = data.doc_ids
@@ -195,7 +195,7 @@ def exact_top_10(
 
 
 def run_of(data: EncodedSet, hits: Sequence[list[Hit]]) -> dict[str, list[Hit]]:
-    """Hits by query id."""
+    """Return hits by query id."""
     return dict(zip([query.query_id for query in data.judged.queries], hits, strict=True))
 
 

@@ -1,4 +1,4 @@
-"""Requests that arrive by a schedule, answered or not the earlier ones; latency counts from when each was due."""
+"""Open-loop load: requests are sent by a schedule, and latency is measured from the scheduled time."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from benchmarks.measure import to_latency
 Arrivals = Literal["poisson", "uniform"]
 
 Ask = Callable[[int], object]
-"""Sends the request of that number and waits for the reply; raises where there is none."""
+"""Sends the request with this number and waits for the reply; raises an error without one."""
 
 _SETTLING_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What came of a schedule.
+    """Result of a schedule.
 
     Attributes:
-        rate: Requests a second that were due, on average.
-        seconds: From the first to the end of the schedule.
-        due_s: (n,) when each request was due, from the start.
-        times_ms: (n,) from then to its reply or failure.
-        errors: (n,) what failed, by name; empty where a reply came.
+        rate: Average number of scheduled requests per second.
+        seconds: Duration of the schedule.
+        due_s: (n,), scheduled time of each request, from the start.
+        times_ms: (n,), time from then to the reply or failure.
+        errors: (n,), names of errors; empty for replies.
     """
 
     rate: float
@@ -41,7 +41,7 @@ class Load:
     errors: Sequence[str]
 
     def row(self) -> dict[str, Any]:
-        """Figures of all requests; latencies are of those that were answered."""
+        """Return figures of all requests; latencies are those of answered requests."""
         return {
             "rate": self.rate,
             "seconds": self.seconds,
@@ -51,7 +51,7 @@ class Load:
         }
 
     def part(self, start_s: float, end_s: float) -> dict[str, Any]:
-        """Figures of the requests that ended in a span of time; no latency where none was answered."""
+        """Return figures of the requests that ended in an interval; without latencies if none was answered."""
         ended = self._ended_s()
         inside = (ended >= start_s) & (ended < end_s)
         failed = [error for error, chosen in zip(self.errors, inside, strict=True) if error and chosen]
@@ -61,7 +61,7 @@ class Load:
         return {**latency, "requests": int(inside.sum()), "errors": len(failed), "error_kinds": kinds}
 
     def last_error_s(self) -> float | None:
-        """When the last request failed; None where none did."""
+        """Time of the last failed request; None without failures."""
         failed = self._ended_s()[~self._answered()]
         return float(failed.max()) if len(failed) else None
 
@@ -73,7 +73,7 @@ class Load:
 
 
 def schedule(rate: float, seconds: float, arrivals: Arrivals, *, seed: int = 0) -> NDArray[np.float64]:
-    """Return when requests are due: at even distances, or as independent clients send them (Poisson)."""
+    """Return scheduled times: at constant intervals, or like independent clients (Poisson)."""
     if arrivals == "uniform":
         return np.arange(max(1, round(rate * seconds))) / rate
     random = np.random.default_rng(seed)
@@ -92,16 +92,16 @@ def send_on_schedule(
     progress: Callable[[float], None],
     at: Sequence[tuple[float, Callable[[], None]]] = (),
 ) -> Load:
-    """Send requests when they are due, by so many clients at most; one that waits for a client waits on its own time.
+    """Send requests at their scheduled times; waiting for a free client counts towards the latency.
 
     Args:
-        make_asker: Opens what a client asks by, a connection of its own.
-        due_s: From `schedule`.
-        rate: That it was made for.
-        seconds: The same.
-        clients: Threads that send.
-        progress: Called with the share of the requests taken.
-        at: Seconds after the start, and what is done then beside, e.g. ending a node.
+        make_asker: Opens a connection for each client.
+        due_s: Scheduled times from `schedule`.
+        rate: Rate of the schedule.
+        seconds: Duration of the schedule.
+        clients: Maximum number of clients (threads).
+        progress: Called with the fraction of requests sent.
+        at: A time in seconds after the start, and an action at that time, e.g. killing a node.
     """
     times, errors = np.zeros(len(due_s)), [""] * len(due_s)
     lock, taken = threading.Lock(), iter(range(len(due_s)))
@@ -122,7 +122,7 @@ def send_on_schedule(
                     time.sleep(early)
                 try:
                     ask(number)
-                except Exception as error:  # whatever a client raises is a request that failed
+                except Exception as error:  # any error is a failed request
                     errors[number] = type(error).__name__
                 times[number] = 1000 * (time.perf_counter() - due)
 

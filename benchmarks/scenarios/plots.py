@@ -1,4 +1,4 @@
-"""Results of the scenarios as pictures."""
+"""Plot results of the scenarios."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from benchmarks.report import name_of
 
 
 def plot_filtered(groups: Mapping[str, Sequence[dict[str, Any]]], title: str, path: Path) -> None:
-    """Draw overlap and p50 against the share of the documents that a filter keeps, a row for each kind of filter.
+    """Plot overlap and p50 against the fraction of matching documents, with a row per kind of filter.
 
     Args:
-        groups: Of the suite `filtered`.
-        title: Of the picture.
-        path: To write, e.g. a PNG.
+        groups: Groups of the suite `filtered`.
+        title: Title of the plot.
+        path: Output file, e.g. a PNG.
     """
     from matplotlib.figure import Figure
 
@@ -24,7 +24,7 @@ def plot_filtered(groups: Mapping[str, Sequence[dict[str, Any]]], title: str, pa
     drawn = figure.subplots(len(kinds), 2, squeeze=False)
     for kind, (overlap, latency) in zip(kinds, drawn, strict=True):
         found = [rows for group, rows in groups.items() if group.startswith(f"{kind},")]
-        # A default has another setting in each group, so a system is known by its place.
+        # Default settings differ between groups, so systems are identified by position.
         for number, own in enumerate(zip(*found, strict=True)):
             names = set(map(name_of, own))
             name = names.pop() if len(names) == 1 else f"{own[0]['system']} at its default"

@@ -1,4 +1,4 @@
-"""What else finds neighbours, or joins them with words, on an OpenSearch of today; each at several settings."""
+"""Other systems on OpenSearch that find neighbours or combine them with BM25, at several settings."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ VECTORS, WORDS, NOT_RUN = "vectors", "words and vectors", "not run"
 NATIVE = tuple(name for name in QUANTIZED if name != "HNSW 7 bits")
 """Systems that need the k-NN plugin's native library."""
 
-_ABSENT = "the k-NN plugin lacks its native library on this node, and the first document or search would end the node"
+_ABSENT = "the k-NN plugin lacks its native library on this node, so the first document or search would crash the node"
 _UNSEEN = (
-    "the folders of the nodes are not on this machine, so that it is unknown whether the k-NN plugin has its native "
-    "library; --native takes it to be there"
+    "the nodes are not on this machine, so it is unknown whether the k-NN plugin has its native library; --native "
+    "assumes that it does"
 )
 
 _PREFIX = f"{PREFIX}-rivals"
 
 
 def vector_systems(data: EncodedSet, own: OwnDictionary, *, native: bool) -> list[System]:
-    """Everything that finds the neighbours of an embedding, HNSW at its default first.
+    """Systems that find the neighbours of an embedding, HNSW at its default first.
 
     Args:
-        data: Encoded.
-        own: Of the set.
+        data: The encoded set.
+        own: The set's own dictionary.
         native: Whether the nodes have the k-NN plugin's native library.
     """
     hnsw = _hnsw(data)
@@ -56,7 +56,7 @@ def vector_systems(data: EncodedSet, own: OwnDictionary, *, native: bool) -> lis
 
 
 def word_systems(data: EncodedSet, own: OwnDictionary) -> list[System]:
-    """Everything that joins words and neighbours, beside HNSW at its default, which is first, and BM25 alone."""
+    """HNSW at its default, BM25, and systems that combine words and neighbours."""
     hnsw = _hnsw(data)
     exponent = find_weight_exponent(data.document_vectors.weights, margin=1)
     hybrid = NeuralHybrid(f"{_PREFIX}-hybrid", hnsw.dim)
@@ -74,9 +74,9 @@ def word_systems(data: EncodedSet, own: OwnDictionary) -> list[System]:
 
 
 def has_native_library(client: OpenSearch) -> bool | None:
-    """Look for the k-NN plugin's native library in the nodes' folders; None where they are not on this machine.
+    """Look for the k-NN plugin's native library in the nodes' folders; None if they are not on this machine.
 
-    Nothing may be tried instead: without the library, the first document or search ends the node.
+    It cannot be tested otherwise, because without the library the first document or search crashes the node.
     """
     found = [
         _library_of(Path(node["settings"]["path"]["home"]))
@@ -86,7 +86,7 @@ def has_native_library(client: OpenSearch) -> bool | None:
 
 
 def why_not_run(native: bool | None) -> list[dict[str, str]]:
-    """Rows that say which systems were left out, and why."""
+    """Rows with the systems that were not run, and the reason."""
     if native:
         return []
     reason = _UNSEEN if native is None else _ABSENT

@@ -1,4 +1,4 @@
-"""`ksparse serve` as a process, asked with texts that arrive by a schedule."""
+"""Run `ksparse serve` as a process under open-loop load."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from connector.ingest.preparation import to_sparse_documents
 from connector.ingest.prepare import prepare_encoder
 
 SHARES = (0.1, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-"""Rates that are tried, of the capacity."""
+"""Measured rates, as fractions of the capacity."""
 
 _OK = 200
 _WARM_UP = 20
@@ -49,7 +49,7 @@ _THREADS = 64
 
 
 class _KnownDictionary(OwnDictionary):
-    """Built from embeddings that are there."""
+    """Built from existing embeddings."""
 
     def __init__(self, data: EncodedSet, texts: Sequence[str]) -> None:
         super().__init__(texts, documents=len(texts))
@@ -60,7 +60,7 @@ class _KnownDictionary(OwnDictionary):
 
 
 def write_index(client: OpenSearch, index: str, data: EncodedSet, report: Report) -> None:
-    """Write a set as a new index gets it by default, without embedding it again, merged."""
+    """Write a set as a new index by default, reusing its embeddings, and merge it."""
     texts = [document.content for document in data.documents]
     drop_index(client, index)
     encoder = prepare_encoder(client, index, data.encoder, sample=texts[:64], dictionary=_KnownDictionary(data, texts))
@@ -71,7 +71,7 @@ def write_index(client: OpenSearch, index: str, data: EncodedSet, report: Report
         vectors = encoder.encode_embedded(data.document_embeddings[rows], texts[rows])
         result = writer.write(to_sparse_documents(data.documents[rows], vectors))
         if result.refused:
-            raise ConnectorError(f"Index {index!r} refuses {result.refused[0]}; do not time it.")
+            raise ConnectorError(f"Index {index!r} refused {result.refused[0]}; its times would not be valid.")
     merge_index(client, index)
 
 
@@ -80,12 +80,12 @@ def service(url: str, index: str, backend: str) -> Iterator[str]:
     """Run `ksparse serve` for one index, and yield its address once the encoder is loaded.
 
     Args:
-        url: Of OpenSearch.
-        index: That is served.
-        backend: What runs the dense model.
+        url: URL of OpenSearch.
+        index: The served index.
+        backend: Backend of the dense model.
 
     Raises:
-        ConnectorError: It does not start.
+        ConnectorError: The service does not start.
     """
     command = [sys.executable, "-c", "from connector.cli.main import cli; cli()", "serve", index, "--port", "0"]
     environment = os.environ | {"OPENSEARCH_URL": url, "KSPARSE_BACKEND": backend, "KSPARSE_API_KEY": ""}
@@ -106,17 +106,17 @@ def service(url: str, index: str, backend: str) -> Iterator[str]:
 
 
 def printed_address(output: Iterable[str]) -> str:
-    """Return the address that `ksparse serve` prints once it listens.
+    """Return the address that `ksparse serve` prints when it listens.
 
     Raises:
-        ConnectorError: It ended before; the message has what it printed.
+        ConnectorError: The process ended first; the message has its output.
     """
     printed = []
     for line in output:
         if " at http" in line:
             return line.partition(" at ")[2].split()[0]
         printed.append(line)
-    raise ConnectorError(f"ksparse serve ended at its start: {''.join(printed).strip() or 'it printed nothing'}")
+    raise ConnectorError(f"ksparse serve ended during start-up: {''.join(printed).strip() or 'no output'}")
 
 
 def _wait_until_ready(process: subprocess.Popen[str], address: str) -> None:
@@ -128,7 +128,7 @@ def _wait_until_ready(process: subprocess.Popen[str], address: str) -> None:
         except OSError:
             pass
         time.sleep(0.2)
-    raise ConnectorError(f"The service at {address} was not ready after {_START_S:.0f} s; see what it printed.")
+    raise ConnectorError(f"The service at {address} was not ready after {_START_S:.0f} s; see its output.")
 
 
 def _get_status(address: str, path: str) -> int:
@@ -141,14 +141,14 @@ def _get_status(address: str, path: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How rates are tried.
+    """Settings of the load.
 
     Attributes:
-        arrivals: How requests follow each other.
-        seconds: Of each rate.
-        most_p99_ms: A rate is sustained where p99 stays below.
-        clients: That measure the capacity, and that the long run has.
-        long_s: Of the long run at 80 % of the capacity; 0 for none.
+        arrivals: Distribution of arrivals.
+        seconds: Duration per rate.
+        most_p99_ms: Maximum p99 of a sustained rate.
+        clients: Number of clients for measuring the capacity and in the long run.
+        long_s: Duration of the long run at 80 % of the capacity; 0 for none.
     """
 
     arrivals: Arrivals = "poisson"
@@ -162,14 +162,14 @@ LONG_SHARE = 0.8
 
 
 def measure_service(address: str, index: str, texts: Sequence[str], limits: Limits, report: Report) -> Rows:
-    """Find what a service answers at once, then how late it is at rates below that.
+    """Measure the capacity of a service, then latencies at lower rates.
 
     Args:
-        address: Of the service.
-        index: That is searched.
-        texts: Of queries. None is sent twice as it is: a number is added, so that no cache answers.
-        limits: See there.
-        report: Called with the current task and the share of it done.
+        address: Address of the service.
+        index: The index.
+        texts: Query texts. A number is added to each repetition, so that the cache of queries is not used.
+        limits: Settings of the load.
+        report: Called with the current task and its completed fraction.
 
     Returns:
         A row for the capacity (`kind` is `capacity`), one for each rate (`rate`), and perhaps the long run (`long`).
@@ -196,7 +196,7 @@ def measure_service(address: str, index: str, texts: Sequence[str], limits: Limi
 
 
 class _Fresh:
-    """Bodies of searches that were not sent before."""
+    """Bodies of searches with new query texts."""
 
     def __init__(self, index: str, texts: Sequence[str]) -> None:
         self._index, self._texts = index, texts
@@ -209,7 +209,7 @@ class _Fresh:
 
 
 def _asker(address: str, fresh: _Fresh) -> Callable[[], AbstractContextManager[Ask]]:
-    """Return what opens a connection of its own to the service."""
+    """Return a function that opens a separate connection to the service."""
 
     @contextmanager
     def opened() -> Iterator[Ask]:
@@ -262,7 +262,7 @@ def _send(
 
 
 def _capacity(address: str, fresh: _Fresh, limits: Limits, report: Report) -> float:
-    """Searches a second that clients get who ask again as soon as they are answered, after some to warm up."""
+    """Searches per second of clients that send the next query after each reply, after a warm-up."""
     answered = [0] * limits.clients
     until = [0.0]
     ready = threading.Barrier(limits.clients + 1)

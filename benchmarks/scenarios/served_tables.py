@@ -1,4 +1,4 @@
-"""The suite `service` as a table and a picture."""
+"""Table and plot of the suite `service`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.results import Rows
 
 
 def served_to_markdown(groups: Mapping[str, Rows]) -> str:
-    """Return capacity and latency at each rate by backend; the highest rate that is sustained is marked."""
+    """Return capacity and latency at each rate by backend, with the highest sustained rate marked."""
     heads = ("backend", "arrivals", "requests/s", "of capacity", "p50 ms", "p99 ms", "requests", "errors", "")
     lines: list[tuple[str, ...]] = []
     for backend, rows in groups.items():
@@ -29,19 +29,19 @@ def served_to_markdown(groups: Mapping[str, Rows]) -> str:
 
 
 def highest_rate(rows: Rows) -> float | None:
-    """The highest rate that was sustained; None where none was."""
+    """Return the highest sustained rate; None if there is none."""
     rates = [float(row["rate"]) for row in rows if row.get("sustained")]
     return max(rates, default=None)
 
 
 def plot_served(groups: Mapping[str, Rows], title: str, most_p99_ms: float, path: Path) -> None:
-    """Draw p50 and p99 against the rate of arrivals, a colour for each backend.
+    """Plot p50 and p99 against the arrival rate, with a colour per backend.
 
     Args:
-        groups: Of the suite `service`.
-        title: Of the picture.
-        most_p99_ms: That a sustained rate stays below.
-        path: To write, e.g. a PNG.
+        groups: Groups of the suite `service`.
+        title: Title of the plot.
+        most_p99_ms: Maximum p99 of a sustained rate.
+        path: Output file, e.g. a PNG.
     """
     from matplotlib.figure import Figure
 
@@ -54,7 +54,7 @@ def plot_served(groups: Mapping[str, Rows], title: str, most_p99_ms: float, path
             values = [point[place] for point in points]
             axes.plot([point[0] for point in points], values, style, marker="o", color=f"C{number}", label=label)
     axes.axhline(most_p99_ms, color="#555555", linewidth=1)
-    axes.set(xlabel="requests/s that arrive", ylabel="text to hits, ms", yscale="log", title=title)
+    axes.set(xlabel="arrival rate, requests/s", ylabel="text to hits, ms", yscale="log", title=title)
     axes.grid(alpha=0.25)
     axes.legend(frameon=False)
     figure.savefig(path, dpi=110)

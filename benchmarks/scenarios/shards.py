@@ -1,4 +1,4 @@
-"""Several shards on one node, three nodes with a replica, and a node that is killed under search."""
+"""Several shards on one node, three nodes with a replica, and a node that is killed under load."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ _WARM_UP = 10
 
 @dataclass(frozen=True, slots=True)
 class Sharded(PassedOn[Writable]):
-    """A system whose index has other numbers of shards and copies.
+    """A system whose index has another number of shards and replicas.
 
     Attributes:
-        system: Any.
-        shards: Of its index.
-        replicas: Copies of each shard.
+        system: The system.
+        shards: Number of shards.
+        replicas: Replicas of each shard.
     """
 
     shards: int
     replicas: int = 0
 
     def configure(self, client: OpenSearch) -> None:
-        """Create the system's index, and again with the shards: their number cannot be changed afterwards."""
+        """Create the system's index twice, because the number of shards cannot be changed afterwards."""
         self.system.configure(client)
         made = client.indices.get(index=self.index)[self.index]
         client.indices.delete(index=self.index)
@@ -61,25 +61,25 @@ class Sharded(PassedOn[Writable]):
         _wait_until_green(client, self.index)
 
     def sources(self, data: EncodedSet, rows: Sequence[int]) -> Iterator[dict[str, Any]]:
-        """Build the fields of some documents, given by their rows."""
+        """Yield the fields of documents, given by their rows."""
         return self.system.sources(data, rows)
 
 
 def _wait_until_green(client: OpenSearch, index: str) -> None:
-    """Wait for all copies: one that is made while documents are written would miss the refresh after them."""
+    """Wait for all replicas; one that is created during writes would miss the final refresh."""
     deadline = time.monotonic() + _READY_S
     while (status := client.cluster.health(index=index)["status"]) != "green":
         if time.monotonic() > deadline:
             raise ClusterError(
-                f"Index {index!r} is {status} after {_READY_S:.0f} s; does the cluster have a node for every copy?"
+                f"Index {index!r} is {status} after {_READY_S:.0f} s; the cluster may lack a node for each replica."
             )
         time.sleep(_POLL_S)
 
 
 def sharded_systems(hnsw: Writable, ours: Writable, shards: int, replicas: int = 0) -> list[Sharded]:
-    """HNSW and a new index at their defaults, and the latter with its window divided among the shards.
+    """Return HNSW and a new index at their defaults, and the latter with its window divided by the number of shards.
 
-    The server rescores as many hits as the window has in each shard.
+    The rescoring window applies to each shard.
     """
     systems = [hnsw, ours]
     if shards > 1 and isinstance(ours, Rescored):
@@ -97,16 +97,16 @@ def measure_shards(
     report: Report,
     what: str,
 ) -> Rows:
-    """Index, and search in turns; then what eight clients get at once. The indices stay.
+    """Index, search in turns, and measure the throughput of eight clients. The indices are kept.
 
     Args:
-        connect: Makes a client.
+        connect: Creates a client.
         data: The set.
-        systems: The first is the one that others are compared with.
-        rounds: Of `measure`.
-        seconds: Of each measurement of throughput.
-        report: Called with the current task and the share of it done.
-        what: Described so to who waits.
+        systems: The systems; the first is the reference.
+        rounds: Rounds of `measure`.
+        seconds: Duration of each measurement of throughput.
+        report: Called with the current task and its completed fraction.
+        what: Description for progress messages.
     """
     truth = exact_top_10(data, np.arange(len(data.documents)))
     with connect() as client:
@@ -127,12 +127,12 @@ def measure_shards(
 
 @dataclass(frozen=True, slots=True)
 class Fall:
-    """How a node is killed under search.
+    """Settings for killing a node under load.
 
     Attributes:
-        rate_share: Requests that arrive, of what eight clients get at once.
-        before_s: Seconds before.
-        after_s: Seconds that are watched after.
+        rate_share: Arrival rate relative to the throughput of eight clients.
+        before_s: Seconds before the node is killed.
+        after_s: Seconds measured afterwards.
     """
 
     rate_share: float = 0.5
@@ -143,17 +143,17 @@ class Fall:
 def kill_under_search(
     cluster: Cluster, data: EncodedSet, systems: Sequence[Sharded], rates: Sequence[float], fall: Fall, report: Report
 ) -> Rows:
-    """Kill a node while requests arrive, for each system; the node comes back before the next.
+    """Kill a node under load, for each system, and restart it before the next.
 
-    Clients know all nodes, and send nothing again that failed.
+    Clients know all nodes, and do not retry failed requests.
 
     Args:
-        cluster: Of three embedded nodes that hold the indices.
+        cluster: Cluster of three embedded nodes with the indices.
         data: The set.
-        systems: Searched one after the other.
-        rates: Requests a second of each.
-        fall: See there.
-        report: Called with the current task and the share of it done.
+        systems: The systems, measured in sequence.
+        rates: Requests per second of each system.
+        fall: Settings for killing the node.
+        report: Called with the current task and its completed fraction.
     """
     everywhere = replace(cluster, url=",".join(node.url for node in cluster.nodes))
     rows = []
@@ -171,7 +171,7 @@ def kill_under_search(
             at=[(fall.before_s, node.kill)],
         )
         rows.append(describe_row(system) | {"rate": rate, **_parts(load, fall)})
-        report(f"{system.name}: the node comes back", 0.0)
+        report(f"{system.name}: restarting the node", 0.0)
         begun = time.perf_counter()
         node.start()
         wait_until_ready(cluster, nodes=len(cluster.nodes), timeout_s=_READY_S)
@@ -180,7 +180,7 @@ def kill_under_search(
 
 
 def _parts(load: Load, fall: Fall) -> dict[str, Any]:
-    """Figures before, in the first five seconds after, and from then on."""
+    """Return figures before, in the first five seconds afterwards, and later."""
     edges = (0.0, fall.before_s, fall.before_s + min(5.0, fall.after_s / 2), float("inf"))
     parts = {
         name: load.part(start, end)
@@ -191,12 +191,12 @@ def _parts(load: Load, fall: Fall) -> dict[str, Any]:
 
 
 def _victim(cluster: Cluster) -> Node:
-    """The last node that is not the elected manager, so that no election is measured."""
+    """Return the last node that is not the elected manager, so that no election is measured."""
     with cluster.connect() as client:
         manager = client.cat.cluster_manager(format="json")[0]["node"]
     others = [node for node in cluster.nodes if node.name != manager]
     if not others:
-        raise ClusterError("The cluster has one node; three are needed to kill one of them.")
+        raise ClusterError("The cluster has one node; killing a node needs three.")
     return others[-1]
 
 

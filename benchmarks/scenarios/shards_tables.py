@@ -1,4 +1,4 @@
-"""The suite `cluster` as tables."""
+"""Tables of the suite `cluster`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ KILLED = "a node killed"
 
 
 def cluster_to_markdown(groups: Mapping[str, Rows]) -> str:
-    """Return systems by shards and nodes, with ratios to HNSW in the same place, and what a killed node costs."""
+    """Return systems by shards and nodes, with ratios to HNSW in the same cluster, and the effect of a killed node."""
     heads = ("cluster", "system", "MB", "of exact top 10", "p50", "p99", "requests/s, 8 clients")
     lines = []
     for group, rows in groups.items():

@@ -1,4 +1,4 @@
-"""Memory, disk and machine for any number of documents, computed from what was measured."""
+"""Compute memory, disk and machine for any number of documents from measurements."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ FORMULA = (
 )
 
 _SLOWER = 1.5
-"""A system needs so much memory that its p50 is at most so many times what it is without a limit."""
+"""Maximum ratio of p50 to that without a limit, for memory that counts as sufficient."""
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What the suite `memory` found of a system.
+    """Memory need of a system, from the suite `memory`.
 
     Attributes:
-        node_bytes: What the node holds beside the files of indices.
-        share: Of the index that had to be in memory.
+        node_bytes: Memory of the node without index files.
+        share: Fraction of the index that has to be in memory.
     """
 
     node_bytes: int
@@ -38,10 +38,10 @@ class Need:
 
 
 def needs(groups: Mapping[str, Rows]) -> dict[str, Need]:
-    """Find, for each system, the least memory for files that left its p50 nearly as it is without a limit.
+    """Find the smallest sufficient memory for files of each system.
 
     Args:
-        groups: Of the suite `memory`.
+        groups: Groups of the suite `memory`.
     """
     free = {row["system"]: row for row in groups["no limit"]}
     found = {}
@@ -54,20 +54,20 @@ def needs(groups: Mapping[str, Rows]) -> dict[str, Need]:
             and "budget_bytes" in each
             and each.get("p50_ms", float("inf")) <= _SLOWER * row["p50_ms"]
         ]
-        # Where no limit was enough, all of it; and more than all of it serves nothing.
+        # At most the complete index, also if no limit was sufficient.
         found[system] = Need(row["node_bytes"], min([1.0, *shares]))
     return found
 
 
 def equal_settings(rows: Sequence[dict[str, Any]], overlap: float | None) -> Rows:
-    """Choose the fastest setting of each system that has an overlap with exact search.
+    """Select the fastest setting of each system with a given overlap with exact search.
 
     Args:
-        rows: Of a comparison.
-        overlap: To be reached; if None the greatest that every system reaches.
+        rows: Rows of a comparison.
+        overlap: Overlap to reach; None means the highest that all systems reach.
 
     Raises:
-        ConnectorError: No system reaches it.
+        ConnectorError: No system reaches the overlap.
     """
     timed = [row for row in rows if "p50_ms" in row]
     best: dict[str, float] = {}
@@ -81,7 +81,7 @@ def equal_settings(rows: Sequence[dict[str, Any]], overlap: float | None) -> Row
             chosen.append(min(enough, key=lambda row: float(row["p50_ms"])))
     if not chosen:
         raise ConnectorError(
-            f"No system has an overlap of {wanted:g}, {max(best.values()):.3f} at most; ask for that or less."
+            f"No system has an overlap of {wanted:g}; the highest is {max(best.values()):.3f}. Choose a lower overlap."
         )
     return chosen
 
@@ -97,28 +97,28 @@ def compute(
     """Compute the sheet.
 
     Args:
-        result: Of a suite whose groups are numbers of documents, `dictionary` say; the largest counts.
-        memory: By system; for others the whole index is in memory, and the node is the heap of the result's own.
-        overlap: See `equal_settings`.
+        result: Result of a suite with groups by number of documents, e.g. `dictionary`, of which the largest is used.
+        memory: Memory needs by system; for others, the complete index and the heap of the result are assumed.
+        overlap: As in `equal_settings`.
         counts: Numbers of documents.
-        machines_gb: Memory of the machines to choose from.
+        machines_gb: Memory of the available machines.
 
     Returns:
-        From each number of documents to a row for each system.
+        Rows of all systems by number of documents.
 
     Raises:
-        ConnectorError: The result has no such groups, or nothing says how large the node is.
+        ConnectorError: The result has no such groups, or the memory of the node is unknown.
     """
     sizes = [int(group) for group in result["results"] if group.isdigit()]
     if not sizes:
         raise ConnectorError(
-            f"The result of the suite {result['suite']!r} has no groups by documents; give one of `dictionary`."
+            f"The result of the suite {result['suite']!r} has no groups by documents; use one of `dictionary`."
         )
     measured = max(sizes)
     chosen = equal_settings(result["results"][str(measured)], overlap)
     heap = result.get("environment", {}).get("heap_bytes")
     if heap is None and not memory:
-        raise ConnectorError("The result does not say how large the node's heap was; give one of the suite `memory`.")
+        raise ConnectorError("The result does not contain the heap of the node; add a result of the suite `memory`.")
     known = [need.node_bytes for need in memory.values()]
     usual = Need(max(known) if known else int(heap), 1.0)
     rows_of: dict[str, Rows] = {}
@@ -150,7 +150,7 @@ def compute(
 
 
 def fit(node_bytes: float, held: float, machines_gb: Sequence[int]) -> tuple[int, int]:
-    """Return the smallest machine that holds a node and its files, or of the largest ones how many it takes."""
+    """Return the size of the smallest sufficient machine and 1, or the largest size and the required number."""
     for machine in sorted(machines_gb):
         if node_bytes + held <= machine * 1e9:
             return machine, 1
@@ -158,14 +158,14 @@ def fit(node_bytes: float, held: float, machines_gb: Sequence[int]) -> tuple[int
     room = largest * 1e9 - node_bytes
     if room <= 0:
         raise ConnectorError(
-            f"A node needs {node_bytes / 1e9:.1f} GB before any index, a machine of {largest} GB holds none; name a "
-            "larger --machine."
+            f"A node needs {node_bytes / 1e9:.1f} GB without any index, more than a machine of {largest} GB has; "
+            "choose a larger --machine."
         )
     return largest, ceil(held / room)
 
 
 def sheet_to_markdown(groups: Mapping[str, Rows]) -> str:
-    """Return the sheet: a line for each number of documents and system, and the formula with what was measured."""
+    """Return the sheet with a row per number of documents and system, and the formula with the measurements."""
     lines = []
     for count, rows in groups.items():
         for row in rows:
@@ -185,6 +185,6 @@ def sheet_to_markdown(groups: Mapping[str, Rows]) -> str:
 
 
 def write_sheet(path: Path, sources: Sequence[Path], groups: dict[str, Rows]) -> None:
-    """Write the sheet as a result, with the names of the results that it is computed from."""
+    """Write the sheet as a result, with the names of its source results."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_result(path, "sheet", {"computed_from": [source.name for source in sources]}, groups)

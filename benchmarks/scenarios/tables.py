@@ -1,4 +1,4 @@
-"""Results of the scenarios as Markdown tables."""
+"""Markdown tables of the scenarios."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _Groups = Mapping[str, Sequence[dict[str, Any]]]
 
 
 def states_to_markdown(groups: _Groups) -> str:
-    """Return the suite `as-ingested`: the indices in each state, and ratios to HNSW in the same one."""
+    """Return a table of the suite `as-ingested`: indices in each state, with ratios to HNSW in the same state."""
     heads = ("state", "system", "segments", "documents", "deleted", "MB", "of HNSW", "of exact top 10", "p50", "p99")
     lines = []
     for state, rows in groups.items():
@@ -24,7 +24,7 @@ def states_to_markdown(groups: _Groups) -> str:
 
 
 def latencies(row: Mapping[str, Any], *, first: bool) -> list[str]:
-    """p50 and p99 as ratios to the first system's, whose own are given in milliseconds as well."""
+    """Return p50 and p99 as ratios to the first system's, which are also given in milliseconds."""
     return [
         f"{row[f'{name}_ratio']:.2f}" + (f" ({row[f'{name}_ms']:.{digits}f} ms)" if first else "")
         for name, digits in (("p50", 2), ("p99", 1))
@@ -32,7 +32,7 @@ def latencies(row: Mapping[str, Any], *, first: bool) -> list[str]:
 
 
 def filtered_to_markdown(groups: _Groups) -> str:
-    """Return the suite `filtered`: a row for each filter and system, with ratios to HNSW with the same filter."""
+    """Return a table of the suite `filtered`: a row per filter and system, with ratios to HNSW with the same filter."""
     heads = ("filter keeps", "documents", "system", "of exact top 10", "too few hits", "p50", "p99")
     lines = []
     for group, rows in groups.items():
@@ -43,7 +43,7 @@ def filtered_to_markdown(groups: _Groups) -> str:
 
 
 def rivals_to_markdown(groups: _Groups) -> str:
-    """Return the suite `rivals`: all settings, each system's fastest one at equal quality, and what was not run."""
+    """Return tables of the suite `rivals`: all settings, the fastest at equal quality, and what was not run."""
     parts = []
     for group, key, name in ((VECTORS, "overlap@10", "exact top 10"), (WORDS, "ndcg_share", "dense NDCG@10")):
         if group in groups:
@@ -56,7 +56,7 @@ def rivals_to_markdown(groups: _Groups) -> str:
 
 
 def churn_to_markdown(groups: _Groups) -> str:
-    """Return the suite `churn`: what each system writes at each rate, and how it answers meanwhile."""
+    """Return a table of the suite `churn`: writes and concurrent searches of each system at each rate."""
     heads = ("rate", "system", "documents/s", "found after, s", "at most", "p50", "p99", "of exact top 10", "segments")
     lines = []
     for rate, rows in groups.items():

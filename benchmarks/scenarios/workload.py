@@ -1,4 +1,4 @@
-"""A parameter source of OpenSearch Benchmark, which loads this file by itself: bodies of searches from a file."""
+"""A parameter source for OpenSearch Benchmark, which loads this file: search bodies from a file."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any, Self
 
 
 class Bodies:
-    """The bodies of a file, one a line, again and again.
+    """Cycles through the bodies of a file, one per line.
 
     Args:
-        workload: Not needed.
-        params: `file`, in the workload's folder, and `index`.
-        **kwargs: Not needed.
+        workload: Not used.
+        params: `file` in the workload's folder, and `index`.
+        **kwargs: Not used.
     """
 
     def __init__(self, workload: object, params: dict[str, Any], **kwargs: object) -> None:
@@ -27,7 +27,7 @@ class Bodies:
         return self
 
     def params(self) -> dict[str, Any]:
-        """The next search."""
+        """Return the next search."""
         body = self._bodies[self._place % len(self._bodies)]
         self._place += 1
         return {
@@ -40,5 +40,5 @@ class Bodies:
 
 
 def register(registry: Any) -> None:  # noqa: ANN401
-    """Called by the tool."""
+    """Register the parameter source; called by the tool."""
     registry.register_param_source("bodies", Bodies)

@@ -1,4 +1,4 @@
-"""A stream of writes at a fixed rate, whose requests are prepared before the clock starts."""
+"""Write at a fixed rate with requests prepared before timing."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from benchmarks.systems.base import Writable
 from connector.errors import BulkWriteError
 
 BATCH = 100
-"""Documents written in one request, half of them new and half of them updated."""
+"""Documents per request, half of them new and half of them updates."""
 
 _MOST_PREPARED = 10_000
-"""Documents that come and go, at most; and half as many whose updates are prepared. It takes memory."""
+"""Maximum number of documents that are added and deleted; half as many updates are prepared. It limits memory."""
 
 _POLL_S = 0.02
 
@@ -30,19 +30,19 @@ Connect = Callable[[], OpenSearch]
 
 
 class WriteStream:
-    """The requests that keep an index changing, without end.
+    """An endless sequence of bulk requests that change an index.
 
-    A third of the documents, or 10,000, are not there at first. They are added one after the other; once half of them
-    are there, the oldest of them is deleted with each addition. So the index keeps its size, and each can come again.
+    A third of the documents, at most 10,000, are initially missing. They are added in sequence; when half of them
+    exist, each addition also deletes the oldest, so that the index keeps its size and all can be added again.
 
     Args:
-        data: Encoded.
-        system: Whose documents they are.
+        data: The encoded set.
+        system: The system whose documents are written.
 
     Attributes:
-        index: Where they are written to.
-        first: Rows of the documents that are there at first, and stay.
-        sample: The fields of one of these.
+        index: Name of the index.
+        first: Rows of the documents that always exist.
+        sample: Fields of one of these.
     """
 
     def __init__(self, data: EncodedSet, system: Writable) -> None:
@@ -60,7 +60,7 @@ class WriteStream:
         self._done = 0
 
     def take(self) -> str:
-        """Return the lines of the next `_bulk` request; any thread may ask."""
+        """Return the lines of the next `_bulk` request. Thread-safe."""
         half = BATCH // 2
         with self._lock:
             start = self._done
@@ -72,7 +72,7 @@ class WriteStream:
 
     @property
     def rows(self) -> NDArray[np.int64]:
-        """Those of the documents that are there once all requests that were taken are answered."""
+        """Rows of the documents that exist after all requests taken so far."""
         added = self._places(self._done - self._kept, self._done)
         return np.concatenate([self.first, np.array(added, dtype=np.int64)])
 
@@ -89,12 +89,12 @@ class WriteStream:
 
 @dataclass(slots=True)
 class Written:
-    """What was written while something else went on.
+    """Result of concurrent writes.
 
     Attributes:
-        documents: Added and updated ones.
-        seconds: That it took.
-        found_s: From sending a document until a search found it, for some that were written beside.
+        documents: Number of added and updated documents.
+        seconds: Duration.
+        found_s: Times from sending a document until a search found it, for additional sample documents.
     """
 
     documents: int = 0
@@ -104,13 +104,13 @@ class Written:
 
 @contextmanager
 def writing(connect: Connect, stream: WriteStream, per_s: float | None, *, writers: int) -> Iterator[Written]:
-    """Write from other threads until the block ends; what was written is filled in by then.
+    """Write in other threads until the block ends; the result is complete afterwards.
 
     Args:
-        connect: Makes a client.
-        stream: What to write.
-        per_s: Documents added and updated each second; 0 for none, None for as many as the server takes.
-        writers: Threads, with a connection each.
+        connect: Creates a client.
+        stream: The requests.
+        per_s: Documents added and updated per second; 0 for none, None for as many as possible.
+        writers: Number of threads, each with a connection.
 
     Raises:
         BulkWriteError: A document was refused.
@@ -148,11 +148,11 @@ def _send(client: OpenSearch, stream: WriteStream) -> None:
     reply = client.bulk(body=stream.take(), index=stream.index, params={"filter_path": "errors,items.*.error"})
     if reply["errors"]:
         [(_, refused)] = next(item for item in reply["items"] if item).items()
-        raise BulkWriteError(f"{stream.index} refused a document: {refused['error']}. The rate cannot be measured.")
+        raise BulkWriteError(f"{stream.index} refused a document, so the rate cannot be measured: {refused['error']}.")
 
 
 def _watch(connect: Connect, stream: WriteStream, over: threading.Event, found_s: list[float]) -> None:
-    """Write a document beside, ask until a search finds it, delete it, and begin again."""
+    """Repeatedly write a sample document, search until it is found, and delete it."""
     with connect() as client:
         number = 0
         while not over.is_set():

@@ -1,1 +1,1 @@
-"""One file per system, behind the Protocol of `base`."""
+"""The compared systems, one file each, with the protocol in `base`."""

@@ -1,4 +1,4 @@
-"""What a system must do to be measured, and what all of them share."""
+"""The protocol of systems, and common functions."""
 
 from __future__ import annotations
 
@@ -19,48 +19,48 @@ INDEX_SETTINGS = {
     "refresh_interval": "-1",
     "store.stats_refresh_interval": "0s",
 }
-"""One shard, no copies, for every system alike; refreshed by hand, and weighed anew when asked for its size."""
+"""Settings of all indices: one shard without replicas, explicit refresh, exact size statistics."""
 
 Request = dict[str, Any]
-"""A query that is ready to be sent: everything that needs no server is done before the clock starts."""
+"""A prepared query: everything that needs no server is done before timing."""
 
 Encoding = Literal["none", "dense", "features", "static", "static features"]
-"""How the text of a query becomes a request: as it is, by the dense model or by one without a transformer, the head
-behind it or not."""
+"""How query texts are encoded: not at all, by the dense model or by a static query encoder, with or without the
+head."""
 
 Probe = tuple[Request, float | None]
-"""A request and the score that its document must have; None where that is the server's secret."""
+"""A request and the expected score of its document; None if the score cannot be computed here."""
 
 
 class System(Protocol):
-    """A way to search, at one setting of its knob."""
+    """A search system at one setting."""
 
     @property
     def name(self) -> str:
-        """What it is called in tables."""
+        """Name in tables."""
         ...
 
     @property
     def index(self) -> str:
-        """The index that it searches; systems may share one."""
+        """Name of its index, which systems may share."""
         ...
 
     @property
     def knob(self) -> str:
-        """The setting that trades quality for latency; empty where there is none."""
+        """Setting that trades quality for latency; empty if there is none."""
         ...
 
     @property
     def encoding(self) -> Encoding | None:
-        """What it takes to encode a query; None where the set's encoder cannot tell."""
+        """How queries are encoded; None if it cannot be timed with the set's encoder."""
         ...
 
     def configure(self, client: OpenSearch) -> None:
-        """Create the index, empty."""
+        """Create the empty index."""
         ...
 
     def upload(self, client: OpenSearch, data: EncodedSet) -> None:
-        """Write all documents, and fail if one is refused."""
+        """Write all documents; fail if one is refused."""
         ...
 
     def prepare(self, data: EncodedSet) -> list[Request]:
@@ -68,33 +68,33 @@ class System(Protocol):
         ...
 
     def probes(self, data: EncodedSet, rows: Sequence[int]) -> list[Probe]:
-        """Build a query for each of some documents that the document itself must answer, and its score.
+        """Build a query for each document that must find it, with the expected score.
 
-        Empty where a system cannot promise to find it.
+        Empty if a system does not guarantee this.
         """
         ...
 
     def search(self, client: OpenSearch, request: Request) -> list[Hit]:
-        """Answer one request: what the clock measures."""
+        """Answer one request; this is timed."""
         ...
 
 
 class Writable(System, Protocol):
-    """A system whose documents can be written one by one, with other fields beside its own."""
+    """A system whose documents can be written separately, with additional fields."""
 
     def sources(self, data: EncodedSet, rows: Sequence[int]) -> Iterator[dict[str, Any]]:
-        """Build the fields of some documents, given by their rows."""
+        """Yield the fields of documents, given by their rows."""
         ...
 
 
 def blocks(rows: Sequence[int], size: int = 10_000) -> Iterator[NDArray[np.int64]]:
-    """Split rows, so that what is made of them need not be held for a million at once."""
+    """Split rows into blocks, so that a million documents need not be in memory at once."""
     for start in range(0, len(rows), size):
         yield np.asarray(rows[start : start + size], dtype=np.int64)
 
 
 def send(client: OpenSearch, index: str, body: Request) -> dict[str, Any]:
-    """Send one body as every system does: no request cache, no count of hits, no source."""
+    """Send a search without request cache, hit count and source, as all systems do."""
     reply: dict[str, Any] = client.search(
         index=index, body={"track_total_hits": False, "_source": False, **body}, params={"request_cache": "false"}
     )
@@ -102,15 +102,15 @@ def send(client: OpenSearch, index: str, body: Request) -> dict[str, Any]:
 
 
 def to_hits(reply: dict[str, Any]) -> list[Hit]:
-    """Ids and scores of a reply."""
+    """Return the ids and scores of a reply."""
     return [Hit(hit["_id"], float(hit["_score"])) for hit in reply["hits"]["hits"]]
 
 
 def write(client: OpenSearch, index: str, doc_ids: Iterable[str], sources: Iterable[dict[str, Any]]) -> None:
-    """Write documents by opensearch-py's own helper; one that is refused is an error."""
+    """Write documents with opensearch-py's helper; a refused document is an error."""
     bulk(client, ({"_index": index, "_id": i, **source} for i, source in zip(doc_ids, sources, strict=True)))
 
 
 def without_source(*fields: str) -> dict[str, Any]:
-    """`_source` less some fields, without the hidden copy that the server keeps for recovery."""
+    """Mapping of `_source` without some fields and without the recovery source."""
     return {"excludes": list(fields), "recovery_source_excludes": list(fields)}

@@ -1,4 +1,4 @@
-"""Words: OpenSearch's own BM25, alone and added to sparse scores."""
+"""OpenSearch's BM25, alone and added to sparse scores."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ WORDS_FIELD = "content"
 
 @dataclass(frozen=True, slots=True)
 class BM25:
-    """Title and text in one field of the standard analyzer, by `match`.
+    """A `match` query on title and text in one field with the standard analyzer.
 
     Attributes:
-        index: Its index.
+        index: Name of the index.
         top_k: Hits per query.
     """
 
@@ -33,11 +33,11 @@ class BM25:
 
     @property
     def encoding(self) -> Encoding:
-        """Words need none."""
+        """No encoding."""
         return "none"
 
     def configure(self, client: OpenSearch) -> None:
-        """Create an index that holds the words and no text."""
+        """Create an index of words without `_source`."""
         properties = {WORDS_FIELD: {"type": "text"}}
         mappings = {"dynamic": "strict", "_source": without_source(WORDS_FIELD), "properties": properties}
         client.indices.create(index=self.index, body={"settings": {"index": INDEX_SETTINGS}, "mappings": mappings})
@@ -47,11 +47,11 @@ class BM25:
         write(client, self.index, data.doc_ids, ({WORDS_FIELD: document.content} for document in data.documents))
 
     def prepare(self, data: EncodedSet) -> list[Request]:
-        """One `match` query each."""
+        """Build one `match` query each."""
         return [{"size": self.top_k, "query": {"match": {WORDS_FIELD: query.text}}} for query in data.judged.queries]
 
     def probes(self, data: EncodedSet, rows: Sequence[int]) -> list[Probe]:
-        """The first words of a document."""
+        """Search for the first words of a document."""
         return [({"query": {"match": {WORDS_FIELD: data.documents[row].content[:200]}}}, None) for row in rows]
 
     def search(self, client: OpenSearch, request: Request) -> list[Hit]:
@@ -61,14 +61,14 @@ class BM25:
 
 @dataclass(frozen=True, slots=True)
 class Hybrid:
-    """BM25, weighted, plus the dot product of features, in one bool query.
+    """Weighted BM25 plus the dot product of features in one bool query.
 
     Attributes:
-        index: Its index.
-        weight: Of BM25 beside the dot product.
-        k_query: Features of a query that are searched.
-        k_doc: Features of a document that are kept; all that there are if None.
-        weight_exponent: The power of two that weights are stored multiplied by.
+        index: Name of the index.
+        weight: Weight of BM25.
+        k_query: Number of query features.
+        k_doc: Features kept per document; None keeps all.
+        weight_exponent: Exponent of the power of two by which stored weights are multiplied.
         top_k: Hits per query.
     """
 
@@ -82,7 +82,7 @@ class Hybrid:
 
     @property
     def knob(self) -> str:
-        """The setting that trades quality for latency."""
+        """Setting that trades quality for latency."""
         return f"k_query={self.k_query}, BM25 x {self.weight:g}"
 
     @property
@@ -91,7 +91,7 @@ class Hybrid:
         return "features"
 
     def configure(self, client: OpenSearch) -> None:
-        """Create an index that holds words and features."""
+        """Create an index of words and features."""
         properties = {WORDS_FIELD: {"type": "text"}, FEATURES_FIELD: {"type": "rank_features"}}
         mappings = {
             "dynamic": "strict",
@@ -110,7 +110,7 @@ class Hybrid:
         write(client, self.index, data.doc_ids, sources)
 
     def prepare(self, data: EncodedSet) -> list[Request]:
-        """One bool query each."""
+        """Build one bool query each."""
         requests: list[Request] = []
         features = prune(data.query_vectors, self.k_query).as_mappings()
         for query, found in zip(data.judged.queries, features, strict=True):
@@ -120,7 +120,7 @@ class Hybrid:
         return requests
 
     def probes(self, data: EncodedSet, rows: Sequence[int]) -> list[Probe]:
-        """The sum of a document's stored weights."""
+        """Expect the sum of a document's stored weights."""
         return feature_probes(data.document_vectors, self.k_doc, rows, self.weight_exponent)
 
     def search(self, client: OpenSearch, request: Request) -> list[Hit]:

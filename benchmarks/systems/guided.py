@@ -1,4 +1,4 @@
-"""BM25 collects candidates, learned features order them: what serves the purpose of 2GTI on this server."""
+"""BM25 collects candidates, and learned features rescore them, in place of 2GTI."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _TEXT_FIELD = "text"
 
 @dataclass(frozen=True, slots=True)
 class Guided:
-    """`search_guided` on an index that holds words beside the features (`benchmarks.guided` says how it differs).
+    """Guided search on an index of words and features (`benchmarks.guided` describes the differences to 2GTI).
 
     Attributes:
-        storage: Whose features, depth and name it takes; its index is one of its own.
-        window: Candidates by BM25.
+        storage: System with the features, depth and name; the index is separate.
+        window: Number of BM25 candidates.
     """
 
     storage: RankFeatures
@@ -35,26 +35,26 @@ class Guided:
 
     @property
     def name(self) -> str:
-        """What it is called in tables."""
+        """Name in tables."""
         return f"{self.storage.name}, guided"
 
     @property
     def index(self) -> str:
-        """Beside that of `storage`."""
+        """Name of the index, derived from that of `storage`."""
         return f"{self.storage.index}-text"
 
     @property
     def knob(self) -> str:
-        """The setting that trades quality for latency."""
+        """Setting that trades quality for latency."""
         return f"window={self.window}"
 
     @property
     def encoding(self) -> Encoding | None:
-        """As `storage` has it."""
+        """As in `storage`."""
         return self.storage.encoding
 
     def configure(self, client: OpenSearch) -> None:
-        """Create an index that holds words and features and no source."""
+        """Create an index of words and features without `_source`."""
         exponent = self.storage.weight_exponent
         body = index_body(
             IndexMeta(self.storage.fingerprint, weight_exponent=exponent), NewIndex(settings=INDEX_SETTINGS)
@@ -69,7 +69,7 @@ class Guided:
         write_features(client, self.index, data.doc_ids, stored, sources)
 
     def prepare(self, data: EncodedSet) -> list[Request]:
-        """One body each."""
+        """Build one body each."""
         queries = prune(self.storage.vectors_of(data)[1], self.storage.k_query).as_mappings()
         return [
             build_guided_search(
@@ -84,7 +84,7 @@ class Guided:
         ]
 
     def probes(self, data: EncodedSet, rows: Sequence[int]) -> list[Probe]:
-        """As `storage` has them."""
+        """As in `storage`."""
         return self.storage.probes(data, rows)
 
     def search(self, client: OpenSearch, request: Request) -> list[Hit]:

@@ -1,4 +1,4 @@
-"""The k-NN plugin's Lucene HNSW graph, on fp32 or byte embeddings: what we are compared with."""
+"""The k-NN plugin's Lucene HNSW on fp32 or byte embeddings, the reference of comparisons."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from connector.types import Hit
 
 
 def _scalar(bits: int) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """The graph's own quantization to a number of bits a dimension."""
+    """Quantization by the engine to a number of bits per dimension."""
 
     def change(field: dict[str, Any]) -> dict[str, Any]:
         method = field["method"]
@@ -46,9 +46,9 @@ QUANTIZED: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "HNSW 1 bit, on_disk": _on_disk,
     "flat": _flat,
 }
-"""How the server itself shortens float vectors, from the name in tables to the field of the mapping.
+"""Mappings of vectors that the server quantizes, by name in tables.
 
-All but 7 bits need the plugin's native library: without it, the first document or search ends the node.
+All but 7 bits need the plugin's native library: without it, the first document or search crashes the node.
 """
 
 
@@ -57,11 +57,11 @@ class LuceneHnsw:
     """Approximate nearest neighbours at the server's default settings, unless `ef_search` is given.
 
     Attributes:
-        index: Its index.
-        dim: Of the embeddings.
-        ef_search: Candidates that the graph search keeps; the server's default if None.
-        data_type: `byte` keeps a quarter of the bytes.
-        quantized: How the server itself shortens float vectors; see `QUANTIZED`.
+        index: Name of the index.
+        dim: Dimensions of the embeddings.
+        ef_search: Size of the candidate list; None uses the server's default.
+        data_type: `byte` takes a quarter of the bytes.
+        quantized: Quantization by the server; see `QUANTIZED`.
         top_k: Hits per query.
     """
 
@@ -74,27 +74,27 @@ class LuceneHnsw:
 
     @property
     def name(self) -> str:
-        """What it is called in tables."""
+        """Name in tables."""
         if self.quantized is not None:
             return self.quantized
         return "HNSW" if self.data_type == "float" else "HNSW byte"
 
     @property
     def knob(self) -> str:
-        """The setting that trades quality for latency."""
+        """Setting that trades quality for latency."""
         return "default" if self.ef_search is None else f"ef_search={self.ef_search}"
 
     @property
     def encoding(self) -> Encoding:
-        """The dense model's."""
+        """By the dense model."""
         return "dense"
 
     def configure(self, client: OpenSearch) -> None:
-        """Create an index that holds the embeddings and nothing beside them."""
+        """Create an index of embeddings alone."""
         client.indices.create(index=self.index, body=self.body())
 
     def body(self) -> dict[str, Any]:
-        """Settings and mapping of the index."""
+        """Return settings and mapping of the index."""
         body = load_mapping("lucene_hnsw")
         field = body["mappings"]["properties"]["embedding"]
         field |= {"dimension": self.dim, "data_type": self.data_type}
@@ -104,17 +104,17 @@ class LuceneHnsw:
         return body
 
     def upload(self, client: OpenSearch, data: EncodedSet) -> None:
-        """Write the embeddings alone."""
+        """Write the embeddings."""
         write(client, self.index, data.doc_ids, self.sources(data, range(len(data.documents))))
 
     def sources(self, data: EncodedSet, rows: Sequence[int]) -> Iterator[dict[str, Any]]:
-        """Build the fields of some documents, given by their rows."""
+        """Yield the fields of documents, given by their rows."""
         for block in blocks(rows):
             for embedding in self._stored(data.document_embeddings[block], data):
                 yield {"embedding": embedding.tolist()}
 
     def prepare(self, data: EncodedSet) -> list[Request]:
-        """One k-NN query each."""
+        """Build one k-NN query each."""
         extra: dict[str, Any] = {}
         if self.ef_search is not None:
             extra["method_parameters"] = {"ef_search": self.ef_search}
@@ -127,7 +127,7 @@ class LuceneHnsw:
         ]
 
     def probes(self, data: EncodedSet, rows: Sequence[int]) -> list[Probe]:
-        """The inner product of a stored vector with itself, which the plugin raises by 1."""
+        """Expect the inner product of a stored vector with itself, to which the plugin adds 1."""
         stored = self._stored(data.document_embeddings[np.asarray(rows)], data)
         probes: list[Probe] = []
         for vector in stored:
@@ -144,12 +144,12 @@ class LuceneHnsw:
 
 
 def knn_script(field: str, vector: NDArray[Any]) -> dict[str, Any]:
-    """The plugin's own script: 1 plus the inner product with a vector that need not be in a graph."""
+    """Return the plugin's script for exact scores: 1 plus the inner product."""
     params = {"field": field, "query_value": vector.tolist(), "space_type": "innerproduct"}
     return {"source": "knn_score", "lang": "knn", "params": params}
 
 
 def to_bytes(embeddings: NDArray[np.float32], documents: NDArray[np.float32]) -> NDArray[np.int8]:
-    """Round embeddings to int8, (n, dim), so that the largest value of the documents becomes 127."""
+    """Quantize embeddings to int8, (n, dim), with the documents' largest value as 127."""
     scale = 127.0 / float(np.abs(documents).max())
     return np.asarray(np.clip(np.rint(embeddings * scale), -127, 127), dtype=np.int8)

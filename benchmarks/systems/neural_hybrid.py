@@ -1,4 +1,4 @@
-"""What a hybrid search on OpenSearch is today: BM25 and HNSW in the neural-search plugin's `hybrid` query."""
+"""OpenSearch's own hybrid search: BM25 and HNSW in the neural-search plugin's `hybrid` query."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from connector.types import Hit
 
 @dataclass(frozen=True, slots=True)
 class NeuralHybrid:
-    """One query for both, whose scores or ranks the plugin joins by the search pipeline that is sent with it.
+    """One query for both, with a search pipeline that combines their scores or ranks.
 
     Attributes:
-        index: Its index, of words and embeddings.
-        dim: Of the embeddings.
-        candidates: Hits of each query that are joined.
-        weight: Of HNSW's scores beside those of BM25, both normalized to 0 to 1; None joins by reciprocal rank.
+        index: Name of the index, which has words and embeddings.
+        dim: Dimensions of the embeddings.
+        candidates: Hits of each query to combine.
+        weight: Weight of HNSW's scores relative to BM25's, both normalized to 0 to 1; None uses reciprocal rank fusion.
         top_k: Hits per query.
     """
 
@@ -37,17 +37,17 @@ class NeuralHybrid:
 
     @property
     def knob(self) -> str:
-        """The setting that trades quality for latency."""
+        """Setting that trades quality for latency."""
         how = "by rank" if self.weight is None else f"{1 - self.weight:g} to {self.weight:g}"
         return f"{how}, {self.candidates} of each"
 
     @property
     def encoding(self) -> Encoding:
-        """The dense model's."""
+        """By the dense model."""
         return "dense"
 
     def configure(self, client: OpenSearch) -> None:
-        """Create HNSW's index with words beside the embeddings."""
+        """Create HNSW's index with an additional field of words."""
         body = self._graph.body()
         body["mappings"]["properties"][WORDS_FIELD] = {"type": "text"}
         for fields in body["mappings"]["_source"].values():
@@ -63,7 +63,7 @@ class NeuralHybrid:
         write(client, self.index, data.doc_ids, sources)
 
     def prepare(self, data: EncodedSet) -> list[Request]:
-        """One `hybrid` query each."""
+        """Build one `hybrid` query each."""
         return [
             {
                 "size": self.top_k,
@@ -79,7 +79,7 @@ class NeuralHybrid:
         ]
 
     def probes(self, data: EncodedSet, rows: Sequence[int]) -> list[Probe]:
-        """The embeddings', as HNSW has them."""
+        """As in HNSW."""
         return self._graph.probes(data, rows)
 
     def search(self, client: OpenSearch, request: Request) -> list[Hit]:

@@ -1,4 +1,4 @@
-"""The neural-search plugin's query on the same `rank_features` field, with its two-phase processor or without."""
+"""The neural-search plugin's query on the same `rank_features` field, with or without its two-phase processor."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from connector.vectors.top_k import prune
 
 @dataclass(frozen=True, slots=True)
 class NeuralSparse:
-    """The index of `RankFeatures`, asked by `neural_sparse`.
+    """Searches the index of `RankFeatures` with `neural_sparse`.
 
     Attributes:
-        storage: Whose index it searches.
-        two_phase: Let the processor search strong tokens first and the others in a window, at its defaults.
+        storage: System whose index it searches.
+        two_phase: Search strong tokens first and the others in a rescoring window, with the processor's defaults.
     """
 
     storage: RankFeatures
@@ -29,34 +29,34 @@ class NeuralSparse:
 
     @property
     def name(self) -> str:
-        """What it is called in tables."""
+        """Name in tables."""
         return "neural_sparse, two phases" if self.two_phase else "neural_sparse"
 
     @property
     def index(self) -> str:
-        """The index of `storage`."""
+        """As in `storage`."""
         return self.storage.index
 
     @property
     def knob(self) -> str:
-        """The setting that trades quality for latency."""
+        """Setting that trades quality for latency."""
         return f"k_query={self.storage.k_query}"
 
     @property
     def encoding(self) -> Encoding | None:
-        """As `storage` has it."""
+        """As in `storage`."""
         return self.storage.encoding
 
     def configure(self, client: OpenSearch) -> None:
-        """As `storage` does."""
+        """As in `storage`."""
         self.storage.configure(client)
 
     def upload(self, client: OpenSearch, data: EncodedSet) -> None:
-        """As `storage` does."""
+        """As in `storage`."""
         self.storage.upload(client, data)
 
     def prepare(self, data: EncodedSet) -> list[Request]:
-        """One query each, its pipeline with it."""
+        """Build one query each, with its pipeline."""
         requests: list[Request] = []
         for features in prune(data.query_vectors, self.storage.k_query).as_mappings():
             boost = 2.0**-self.storage.weight_exponent
@@ -70,7 +70,7 @@ class NeuralSparse:
         return requests
 
     def probes(self, data: EncodedSet, rows: Sequence[int]) -> list[Probe]:
-        """As `storage` has them."""
+        """As in `storage`."""
         return self.storage.probes(data, rows)
 
     def search(self, client: OpenSearch, request: Request) -> list[Hit]:

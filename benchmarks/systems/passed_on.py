@@ -1,4 +1,4 @@
-"""What another system does, for systems that change a part of it."""
+"""Delegate to another system, for systems that modify part of it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ S_co = TypeVar("S_co", bound=System, covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class PassedOn(Generic[S_co]):
-    """A system that passes everything on.
+    """A system that delegates everything.
 
     Attributes:
-        system: To this one.
+        system: The system to delegate to.
     """
 
     system: S_co

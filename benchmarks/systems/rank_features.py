@@ -1,4 +1,4 @@
-"""Sparse vectors in `rank_features`, by a bool query of `rank_feature` clauses."""
+"""Sparse vectors in `rank_features`, searched by a bool query of `rank_feature` clauses."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from connector.vectors.storage import round_to_stored, scale_weights
 from connector.vectors.top_k import prune
 
 _BLOCK = 10_000
-"""Documents whose features are mappings at a time."""
+"""Documents per block whose features are converted to mappings."""
 
 
 @dataclass(frozen=True, slots=True)
 class RankFeatures:
-    """`k_query` features of a query against `k_doc` features of the documents.
+    """Searches documents of `k_doc` features with queries of `k_query` features.
 
     Attributes:
-        index: Its index.
-        fingerprint: Of the encoder.
-        k_query: Features of a query that are searched, at most.
-        k_doc: Features of a document that are kept; all that there are if None.
-        pruning: Which features of a query are left out.
-        window: If given, these features only collect candidates: the first `window` of them are scored by the rest
-            of the query's features as well.
-        weight_exponent: The power of two that weights are stored multiplied by.
-        vectors: Of documents and queries, instead of the set's own: another encoder's.
-        name: In tables.
+        index: Name of the index.
+        fingerprint: Fingerprint of the encoder.
+        k_query: Maximum number of query features.
+        k_doc: Features kept per document; None keeps all.
+        pruning: Pruning of query features.
+        window: If set, these features only collect candidates, and the first `window` of them are rescored by all
+            features of the query.
+        weight_exponent: Exponent of the power of two by which stored weights are multiplied.
+        vectors: Vectors of documents and queries from another encoder; None uses those of the set.
+        name: Name in tables.
         top_k: Hits per query.
     """
 
@@ -58,7 +58,7 @@ class RankFeatures:
 
     @property
     def knob(self) -> str:
-        """The setting that trades quality for latency."""
+        """Setting that trades quality for latency."""
         parts = [f"k_query={self.k_query}"]
         if self.pruning.prune_type != "none":
             parts.append(str(self.pruning))
@@ -72,20 +72,20 @@ class RankFeatures:
         return None if self.vectors else "features"
 
     def configure(self, client: OpenSearch) -> None:
-        """Create an index that holds the features and nothing beside them."""
+        """Create an index of features alone."""
         body = index_body(
             IndexMeta(self.fingerprint, weight_exponent=self.weight_exponent), NewIndex(settings=INDEX_SETTINGS)
         )
-        # Weighed at once, before later merges drop the server's copy for recovery.
+        # Its size is measured immediately, before later merges drop the recovery source.
         body["mappings"]["_source"] = without_source(FEATURES_FIELD)
         client.indices.create(index=self.index, body=body)
 
     def upload(self, client: OpenSearch, data: EncodedSet) -> None:
-        """Write the features alone: text would weigh the same in every system."""
+        """Write the features without text, whose size would be the same in every system."""
         write_features(client, self.index, data.doc_ids, stored_features(self.vectors_of(data)[0], self.k_doc))
 
     def prepare(self, data: EncodedSet) -> list[Request]:
-        """One bool query each."""
+        """Build one bool query each."""
         requests: list[Request] = []
         documents, queries = self.vectors_of(data)
         searched = searched_features(
@@ -102,7 +102,7 @@ class RankFeatures:
         return requests
 
     def probes(self, data: EncodedSet, rows: Sequence[int]) -> list[Probe]:
-        """The sum of a document's stored weights."""
+        """Expect the sum of a document's stored weights."""
         return feature_probes(self.vectors_of(data)[0], self.k_doc, rows, self.weight_exponent)
 
     def search(self, client: OpenSearch, request: Request) -> list[Hit]:
@@ -110,7 +110,7 @@ class RankFeatures:
         return to_hits(send(client, self.index, request))
 
     def vectors_of(self, data: EncodedSet) -> tuple[SparseVectors, SparseVectors]:
-        """Of documents and queries."""
+        """Return the vectors of documents and queries."""
         return self.vectors or (data.document_vectors, data.query_vectors)
 
 
@@ -121,7 +121,7 @@ def write_features(
     features: Iterable[dict[str, float]],
     sources: Iterable[dict[str, str]] | None = None,
 ) -> None:
-    """Write features, and fields beside them, by our own writer; one that is refused is an error."""
+    """Write features and other fields with ksparse's writer; a refused document is an error."""
     writer = BulkWriter(client, index)
     documents = map(SparseDocument, doc_ids, features, sources if sources is not None else repeat({}))
     while block := list(islice(documents, _BLOCK)):
@@ -131,7 +131,7 @@ def write_features(
 
 
 def document_shares(documents: SparseVectors, k_doc: int | None) -> dict[str, float]:
-    """The share of the documents that has each feature, with so many kept of each."""
+    """Document frequency of each feature as a fraction, with `k_doc` features per document."""
     kept = prune(documents, k_doc) if k_doc is not None else documents
     features, counts = np.unique(kept.features[kept.weights > 0], return_counts=True)
     return {
@@ -142,13 +142,13 @@ def document_shares(documents: SparseVectors, k_doc: int | None) -> dict[str, fl
 def searched_features(
     queries: SparseVectors, k_query: int, pruning: Pruning, count_shares: Callable[[], dict[str, float]]
 ) -> list[dict[str, float]]:
-    """The features of each query that are searched; documents are counted where a budget needs it."""
+    """Return the pruned features of each query; document frequencies are counted if the pruning needs them."""
     shares = count_shares() if pruning.prune_type == "posting_budget" else None
     return [prune_query(features, pruning, shares=shares) for features in prune(queries, k_query).as_mappings()]
 
 
 def stored_features(vectors: SparseVectors, k_doc: int | None, weight_exponent: int = 0) -> Iterator[dict[str, float]]:
-    """The features of documents as an index keeps them, a mapping each; a million at once would not fit."""
+    """Yield the features of documents as stored, as mappings; a million at once would not fit into memory."""
     for start in range(0, len(vectors.weights), _BLOCK):
         block = vectors.take(np.arange(start, min(start + _BLOCK, len(vectors.weights))))
         if k_doc is not None:
@@ -160,7 +160,7 @@ def stored_features(vectors: SparseVectors, k_doc: int | None, weight_exponent: 
 def feature_probes(
     vectors: SparseVectors, k_doc: int | None, rows: Sequence[int], weight_exponent: int = 0
 ) -> list[Probe]:
-    """Ask for every feature of a document with weight 1: the score is the sum of its weights."""
+    """Build queries for all features of a document with weight 1, whose score is the sum of its weights."""
     return [
         (
             {"query": build_query(dict.fromkeys(features, 1.0), weight_exponent=weight_exponent)},

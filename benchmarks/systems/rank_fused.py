@@ -1,4 +1,4 @@
-"""BM25 and a rescored search whose ranks the client joins, as `Retriever.search_hybrid` does by default."""
+"""Reciprocal rank fusion of BM25 and a rescored search, as in `Retriever.search_hybrid`."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class RankFused:
     """Both searches in one `_msearch` request.
 
     Attributes:
-        storage: The rescored search; the index, of words beside its fields, is another one.
-        index: Its index.
-        candidates: Hits of each ranking that are joined.
+        storage: The rescored search; the index is separate and also has words.
+        index: Name of the index.
+        candidates: Hits of each ranking to fuse.
         top_k: Hits per query.
     """
 
@@ -35,26 +35,26 @@ class RankFused:
 
     @property
     def name(self) -> str:
-        """What it is called in tables."""
+        """Name in tables."""
         return f"BM25 + {self.storage.name}"
 
     @property
     def knob(self) -> str:
-        """The setting that trades quality for latency."""
+        """Setting that trades quality for latency."""
         return f"by rank, {self.candidates} of each, {self.storage.knob}"
 
     @property
     def encoding(self) -> Encoding:
-        """As `storage` has it."""
+        """As in `storage`."""
         return self.storage.encoding
 
     @property
     def more_bytes(self) -> int:
-        """Of what the cluster keeps beside the index."""
+        """Bytes that the cluster stores in addition to the index."""
         return self.storage.more_bytes
 
     def configure(self, client: OpenSearch) -> None:
-        """Create the index of `storage` with words beside its fields."""
+        """Create the index of `storage` with an additional field of words."""
         self._moved.configure(client, words=WORDS_FIELD)
 
     def upload(self, client: OpenSearch, data: EncodedSet) -> None:
@@ -68,7 +68,7 @@ class RankFused:
         write(client, self.index, data.doc_ids, sources)
 
     def prepare(self, data: EncodedSet) -> list[Request]:
-        """The lines of one request each."""
+        """Build the lines of one request each."""
         requests = []
         for query, first in zip(data.judged.queries, self.storage.prepare(data), strict=True):
             words = {"query": {"match": {WORDS_FIELD: query.text}}}
@@ -77,7 +77,7 @@ class RankFused:
         return requests
 
     def probes(self, data: EncodedSet, rows: Sequence[int]) -> list[Probe]:
-        """As `storage` has them."""
+        """As in `storage`."""
         return self.storage.probes(data, rows)
 
     def search(self, client: OpenSearch, request: Request) -> list[Hit]:

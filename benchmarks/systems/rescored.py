@@ -1,4 +1,4 @@
-"""A few features collect candidates, and a compact code of the dense vector puts them in order."""
+"""Features collect candidates, and compact codes of dense vectors rescore them."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ Kind = Literal["1 bit", "2 bits", "3 bits", "4 bits", "knn byte"]
 
 @dataclass(frozen=True, slots=True)
 class Rescored:
-    """The server scores the first `window` hits again, by a script over our codes or by the k-NN plugin's own.
+    """Rescores the first `window` hits by a script over codes, or by the k-NN plugin's script.
 
     Attributes:
-        index: Its index.
-        kind: Of the code; `knn byte` is a byte vector without a graph, scored by `knn_score`.
-        k_query: Features of a query that collect.
-        window: Candidates; with 0 features alone decide.
-        k_doc: Features of a document that are kept; all that there are if None.
-        pruning: Which features of a query are left out.
-        weight_exponent: The power of two that weights are stored multiplied by.
-        vectors: Of documents and queries, instead of the set's own: another encoder's.
-        code: Instead of one that is turned at random.
-        label: In tables, in the place of `k-sparse`.
-        more_bytes: Of what the cluster keeps beside the index.
+        index: Name of the index.
+        kind: Kind of code; `knn byte` is a byte vector without a graph, scored by `knn_score`.
+        k_query: Number of query features.
+        window: Number of candidates; with 0, features alone rank.
+        k_doc: Features kept per document; None keeps all.
+        pruning: Pruning of query features.
+        weight_exponent: Exponent of the power of two by which stored weights are multiplied.
+        vectors: Vectors of documents and queries from another encoder; None uses those of the set.
+        code: The code; None uses a random rotation.
+        label: Name in tables instead of `k-sparse`.
+        more_bytes: Bytes that the cluster stores in addition to the index.
         top_k: Hits per query.
     """
 
@@ -67,31 +67,31 @@ class Rescored:
 
     @property
     def name(self) -> str:
-        """What it is called in tables."""
+        """Name in tables."""
         many = "" if self.k_doc in (None, 64) else f", {self.k_doc} a document"
         return f"{self.label}{many} + {self.kind}" if self.window else f"{self.label}{many}, features alone"
 
     @property
     def knob(self) -> str:
-        """The setting that trades quality for latency."""
+        """Setting that trades quality for latency."""
         rule = "" if self.pruning.prune_type == "none" else f", {self.pruning}"
         rescored = f", {self.window} rescored" if self.window else ""
         return f"k_query={self.k_query}{rule}{rescored}"
 
     @property
     def encoding(self) -> Encoding:
-        """The head's, which leaves the dense embedding as well."""
+        """By the head, which also returns the dense embedding."""
         return "features"
 
     def configure(self, client: OpenSearch, *, words: str | None = None) -> None:
-        """Create an index that holds features and codes.
+        """Create an index of features and codes.
 
         Args:
-            client: Of the node.
-            words: A field of text beside them.
+            client: A client.
+            words: Name of an additional text field.
         """
         properties: dict[str, Any] = {FEATURES_FIELD: {"type": "rank_features"}}
-        if self.kind != "knn byte":  # whose dimension comes with the documents
+        if self.kind != "knn byte":  # its dimension is known only with the documents
             properties[CODE_FIELD] = code_mapping()
         if words is not None:
             properties[words] = {"type": "text"}
@@ -107,7 +107,7 @@ class Rescored:
         write(client, self.index, data.doc_ids, self.sources(data, range(len(data.documents))))
 
     def sources(self, data: EncodedSet, rows: Sequence[int]) -> Iterator[dict[str, Any]]:
-        """Build the fields of some documents, given by their rows."""
+        """Yield the fields of documents, given by their rows."""
         code = None if self.kind == "knn byte" else self._code(data)
         for block in blocks(rows):
             embeddings = data.document_embeddings[block]
@@ -121,7 +121,7 @@ class Rescored:
                 yield {FEATURES_FIELD: features, CODE_FIELD: found}
 
     def prepare(self, data: EncodedSet) -> list[Request]:
-        """One bool query each, and its rescoring."""
+        """Build one bool query each, with rescoring."""
         code = None if self.kind == "knn byte" else self._code(data)
         in_bytes = to_bytes(data.query_embeddings, data.document_embeddings)
         requests: list[Request] = []
@@ -141,7 +141,7 @@ class Rescored:
         return requests
 
     def probes(self, data: EncodedSet, rows: Sequence[int]) -> list[Probe]:
-        """The sum of a document's stored weights."""
+        """Expect the sum of a document's stored weights."""
         return feature_probes(self._vectors(data)[0], self.k_doc, rows, self.weight_exponent)
 
     def search(self, client: OpenSearch, request: Request) -> list[Hit]:

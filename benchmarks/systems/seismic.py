@@ -22,11 +22,11 @@ class Seismic:
     """The set's sparse vectors in a `sparse_vector` field.
 
     Attributes:
-        index: Its index.
-        top_n: Strongest features of a query that choose the clusters; all of them score.
-        k_doc: Features of a document that are kept; all that there are if None.
-        n_postings: Documents kept per feature.
-        cluster_ratio: Clusters per document of a posting list.
+        index: Name of the index.
+        top_n: Number of strongest query features that select clusters; all features score.
+        k_doc: Features kept per document; None keeps all.
+        n_postings: Documents kept per posting list.
+        cluster_ratio: Number of clusters of a posting list relative to its documents.
         top_k: Hits per query.
     """
 
@@ -40,7 +40,7 @@ class Seismic:
 
     @property
     def knob(self) -> str:
-        """The setting that trades quality for latency."""
+        """Setting that trades quality for latency."""
         return f"top_n={self.top_n}"
 
     @property
@@ -49,7 +49,7 @@ class Seismic:
         return "features"
 
     def configure(self, client: OpenSearch) -> None:
-        """Create an index that is approximate from the first document on."""
+        """Create an index that is approximate for any number of documents."""
         method = {
             "name": "seismic",
             "parameters": {
@@ -67,12 +67,12 @@ class Seismic:
         client.indices.create(index=self.index, body={"settings": settings, "mappings": mappings})
 
     def upload(self, client: OpenSearch, data: EncodedSet) -> None:
-        """Write the vectors alone."""
+        """Write the vectors."""
         documents = _renumber(self._documents(data), self._numbers(data))
         write(client, self.index, data.doc_ids, ({_FIELD: features} for features in documents))
 
     def prepare(self, data: EncodedSet) -> list[Request]:
-        """One query each, with all of its features."""
+        """Build one query each, with all features."""
         return [
             {
                 "size": self.top_k,
@@ -89,7 +89,7 @@ class Seismic:
         ]
 
     def probes(self, data: EncodedSet, rows: Sequence[int]) -> list[Probe]:
-        """None: the index is approximate, and in 3.6 the plugin fails on a filter by `_id` (no createWeight)."""
+        """None: the index is approximate, and the plugin of 3.6 fails on filters by `_id` (no createWeight)."""
         return []
 
     def search(self, client: OpenSearch, request: Request) -> list[Hit]:
@@ -100,9 +100,9 @@ class Seismic:
         return data.document_vectors if self.k_doc is None else prune(data.document_vectors, self.k_doc)
 
     def _numbers(self, data: EncodedSet) -> dict[str, int]:
-        """A number for each feature, the most frequent first.
+        """Assign a number to each feature, the most frequent first.
 
-        The plugin fails on numbers from 32,768 on (neural-search #1925), so the rarest share those of others as rare.
+        The plugin fails for numbers from 32,768 (neural-search #1925), so the rarest features share numbers.
         """
         vectors = self._documents(data)
         features, counts = np.unique(vectors.features[vectors.weights > 0], return_counts=True)
@@ -112,7 +112,7 @@ class Seismic:
 
 
 def _renumber(vectors: SparseVectors, numbers: dict[str, int]) -> list[dict[str, float]]:
-    """Features under their numbers, without those that no document has; of two with one number the stronger stays."""
+    """Replace features by numbers, without those of no document; of two with one number the stronger remains."""
     renumbered = []
     for features in vectors.as_mappings():
         found: dict[str, float] = {}

@@ -1,4 +1,4 @@
-"""Any system, asked with query embeddings that no transformer made."""
+"""Any system with queries of a static query encoder."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ _STATIC: dict[Encoding | None, Literal["static", "static features"]] = {
 
 @dataclass(frozen=True, slots=True)
 class StaticQueries(PassedOn[System]):
-    """Shares the index of the system that it asks.
+    """Searches the index of another system.
 
     Attributes:
-        system: What is asked.
-        asked: The set, with the queries as the query model has them.
+        system: The system.
+        asked: The set with queries encoded by the query model.
     """
 
     asked: EncodedSet
 
     @property
     def name(self) -> str:
-        """The system's, and how it is asked."""
+        """Name of the system with a suffix."""
         return f"{self.system.name}, static queries"
 
     @property
     def encoding(self) -> Encoding | None:
-        """By the query model instead of the dense one."""
+        """By the query model instead of the dense model."""
         return _STATIC.get(self.system.encoding)
 
     def prepare(self, data: EncodedSet) -> list[Request]:  # noqa: ARG002
-        """Build the system's requests of the other queries."""
+        """Build the system's requests for the query model's queries."""
         return self.system.prepare(self.asked)

@@ -78,9 +78,7 @@ def test_a_tool_that_fails_is_an_error(workplace: Path, head_folder: Path) -> No
     tool.chmod(0o755)
     options = ("--encoder", str(head_folder), "--cache", "cache", "--rounds", "1")
     result = CliRunner().invoke(benchmarks, ["clock", str(dataset), "--tool", str(tool), *options])
-    assert "tool failed: [ERROR] Cannot run. No such workload. Its logs are below .cache/clock." in str(
-        result.exception
-    )
+    assert "tool failed: [ERROR] Cannot run. No such workload. Its logs are in .cache/clock." in str(result.exception)
 
 
 def test_ratios_agree_once_what_both_clients_cost_is_taken_away() -> None:

@@ -104,7 +104,7 @@ def test_query_encoders_ask_the_same_indices_twice(dataset: Path, head_folder: P
         assert static["with_encoding"]["p50_ms"] > static["p50_ms"]
     assert "text to hits, p50" in printed and printed.splitlines()[3] in run("report", "queries.json").stdout
     wrong = CliRunner().invoke(benchmarks, ["query-encoders", str(dataset), "--fast", str(head_folder), *options])
-    assert "is not" in str(wrong.exception) and "see `ksparse train queries`" in str(wrong.exception)
+    assert "is not" in str(wrong.exception) and "create it with `ksparse train queries`" in str(wrong.exception)
 
 
 def test_table_4_has_each_subset(dataset: Path, head_folder: Path, tmp_path: Path) -> None:

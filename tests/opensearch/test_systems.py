@@ -168,13 +168,15 @@ def test_what_was_not_stored_is_not_timed(client: OpenSearch, index: str, data: 
             wrong = data.document_vectors._replace(weights=data.document_vectors.weights * np.float32(1.5))
             super().upload(client, replace(data, document_vectors=wrong))
 
-    with pytest.raises(ClusterError, match=r"document 'd0' scores \S+ for itself, \S+ was written; do not time it"):
+    with pytest.raises(
+        ClusterError, match=r"document 'd0' scores \S+ for itself instead of \S+; its times would not be valid"
+    ):
         build(client, Forgetful(index, FINGERPRINT, K), data)
 
 
 def test_a_setting_that_changes_nothing_is_an_error(opensearch_url: str, index: str, data: EncodedSet) -> None:
     systems = [LuceneHnsw(index, DIM, ef_search=ef) for ef in (200, 400)]
-    with pytest.raises(ConnectorError, match="HNSW finds the same with ef_search=200, ef_search=400"):
+    with pytest.raises(ConnectorError, match="HNSW returns the same hits with ef_search=200, ef_search=400"):
         compare(
             partial(connect, opensearch_url),
             data,
