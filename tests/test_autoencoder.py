@@ -40,7 +40,7 @@ def test_strongest_is_activations_without_the_zeros(head: KSparseAutoEncoder, em
     assert torch.equal(values, values.sort(dim=1, descending=True).values)
 
 
-def test_the_values_kept_have_length_1_where_that_is_asked_for(tmp_path: Path, embeddings: torch.Tensor) -> None:
+def test_the_values_kept_have_length_1_where_that_is_requested(tmp_path: Path, embeddings: torch.Tensor) -> None:
     head = KSparseAutoEncoder(DIM, NUM_LATENTS, K, normalize=True)
     head.save(str(tmp_path))
     with torch.inference_mode():

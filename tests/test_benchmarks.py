@@ -88,7 +88,7 @@ def test_table_puts_each_system_beside_hnsw() -> None:
     assert to_markdown(rows_of_a_result()).count("\n") == 5
 
 
-def test_plot_is_a_picture(tmp_path: Path) -> None:
+def test_plot_is_an_image(tmp_path: Path) -> None:
     plot_frontier(rows_of_a_result(), "title", tmp_path / "plot.png")
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
 

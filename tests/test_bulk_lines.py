@@ -36,7 +36,7 @@ def test_what_the_server_keeps_is_the_nearest_that_it_can_hold() -> None:
         assert np.all(np.abs(kept.astype(float) - weights) <= np.abs(other.astype(float) - weights))
 
 
-def test_weights_of_whoever_writes_are_neither_too_small_nor_too_large_in_the_mean() -> None:
+def test_weights_of_direct_writers_are_neither_too_small_nor_too_large_in_the_mean() -> None:
     weights = np.random.default_rng(0).gamma(2.0, 0.3, 2_000).astype(np.float32)
     read = sent({str(row): weight for row, weight in enumerate(weights.tolist())}, 2.0**-100)
     del read["present"]
@@ -51,7 +51,7 @@ def test_no_number_has_more_than_four_digits() -> None:
     assert max(map(len, digits)) <= 4
 
 
-def test_weights_are_scaled_and_raised_to_the_smallest_that_can_be_held() -> None:
+def test_weights_are_scaled_and_raised_to_the_smallest_that_can_be_stored() -> None:
     read = sent({"1": 1.0, "2": 2.0**-10}, 2.0**-120)
     assert read["1"] == pytest.approx(2.0**-120, rel=2**-8)
     assert SMALLEST_WEIGHT <= read["2"] == pytest.approx(SMALLEST_WEIGHT, rel=2**-8)

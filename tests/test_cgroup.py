@@ -75,7 +75,7 @@ def test_a_group_of_version_2_is_made_beside_the_own_one(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="others hear of that first")
-def test_a_machine_without_the_controller_says_so(tmp_path: Path) -> None:
+def test_a_machine_without_the_controller_reports_it(tmp_path: Path) -> None:
     proc = processes(tmp_path, "0::/\n", f"cgroup2 {tmp_path} cgroup2 rw 0 0", "proc /proc proc rw 0 0")
     with pytest.raises(NoGroupsError, match="the memory controller is missing"):
         find_hierarchy(proc=proc)

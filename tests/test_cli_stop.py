@@ -23,7 +23,7 @@ def test_only_what_can_be_resumed_is_said_to_be(
     assert words in capsys.readouterr().err
 
 
-def test_a_full_disk_leaves_a_run_that_can_go_on(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_full_disk_leaves_a_run_that_can_be_resumed(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="4"), stoppable(option="--resume"):
         raise OSError(errno.ENOSPC, "No space left on device", "run.json")
     said = capsys.readouterr().err

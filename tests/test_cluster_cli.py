@@ -75,7 +75,7 @@ def test_up_with_a_url_starts_nothing(server_url: str, monkeypatch: pytest.Monke
     assert read_state() is None
 
 
-def test_up_with_a_url_that_nobody_answers_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_up_with_a_url_that_nobody_answers_reports_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENSEARCH_URL", "http://127.0.0.1:1")
     result = run("up")
     assert result.exit_code == 1
@@ -179,7 +179,7 @@ def test_docker_needs_no_psutil(server_url: str, monkeypatch: pytest.MonkeyPatch
     assert run("down").output == f"OpenSearch at {server_url} is down\n"
 
 
-def test_down_without_a_cluster_says_so() -> None:
+def test_down_without_a_cluster_reports_it() -> None:
     result = run("down")
     assert (result.exit_code, result.output) == (0, "Nothing was up\n")
 

@@ -41,7 +41,7 @@ def test_an_engine_with_compose_answers(tmp_path: Path, monkeypatch: pytest.Monk
     assert docker_answers()
 
 
-def test_up_waits_for_health_on_the_port_and_heap_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_up_waits_for_health_on_the_port_and_heap_requested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = tmp_path / "log"
     install_docker(tmp_path, f'echo "$OPENSEARCH_PORT $OPENSEARCH_HEAP $*" > {log}', monkeypatch)
     compose_up(FILE, port=9300, heap="4g", timeout_s=10.0)

@@ -152,7 +152,7 @@ def test_what_contradicts_itself_is_refused_by_python_and_environment(
     assert all(f"OPENSEARCH_{word.upper()}" in str(wrong.value) for word in given if word in message.lower())
 
 
-def test_a_picture_of_what_is_given_holds_no_secret() -> None:
+def test_a_repr_of_the_arguments_holds_no_secret() -> None:
     given = [
         Access(username="ada", password=SECRET),
         Access(api_key=SECRET),
@@ -173,7 +173,7 @@ def test_the_environment_may_trust_every_server(value: str, verifies: bool, monk
     assert access_from_environment().verify_certs is verifies
 
 
-def test_a_truth_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_reference_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENSEARCH_VERIFY_CERTS", "maybe")
     with pytest.raises(ClusterError, match="OPENSEARCH_VERIFY_CERTS is 'maybe'; set true or false"):
         access_from_environment()

@@ -81,7 +81,7 @@ def test_a_proxy_gets_the_credentials_of_its_url(node: str, tls: bool) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_proxy_that_is_away_is_named_and_not_the_server(scheme: str) -> None:
+def test_a_proxy_that_is_unreachable_is_named_and_not_the_server(scheme: str) -> None:
     url = f"{scheme}://search.example:9200"
     with (
         connect(url, proxy="http://ada:lace@127.0.0.1:1") as client,

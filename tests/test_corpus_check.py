@@ -166,7 +166,7 @@ def test_a_name_that_cannot_be_declared_is_not_advised_to_be() -> None:
     )
 
 
-def test_id_stands_for_the_id_in_python_too() -> None:
+def test_id_replaces_the_id_in_python_too() -> None:
     assert check({"id": 7, "text": "body"}) == Document("7", "body")
 
 
@@ -205,7 +205,7 @@ def test_a_refused_record_does_not_take_its_id() -> None:
     assert second == Document("a", "body")
 
 
-def test_repeated_ids_pass_when_asked_for() -> None:
+def test_repeated_ids_pass_on_request() -> None:
     found = list(check_documents([Document("a", "1"), Document("a", "2")], refuse_repeated=False))
     assert found == [Document("a", "1"), Document("a", "2")]
 

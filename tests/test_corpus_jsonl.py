@@ -78,7 +78,7 @@ def test_an_escaped_surrogate_pair_is_a_character(tmp_path: Path) -> None:
     assert found == Document("d", "\N{GRINNING FACE}")
 
 
-def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
+def test_a_key_that_occurs_twice_is_refused(tmp_path: Path) -> None:
     found = malformed(tmp_path, b'{"_id": "a", "_id": "b", "text": "b"}')
     assert found.reason == "key '_id' occurs twice in an object; remove one"
 

@@ -49,7 +49,7 @@ def test_each_part_may_have_another_name(tmp_path: Path, suffix: str) -> None:
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-def test_id_stands_for_the_id_unless_there_is_one_or_it_is_declared(tmp_path: Path, suffix: str) -> None:
+def test_id_replaces_the_id_unless_there_is_one_or_it_is_declared(tmp_path: Path, suffix: str) -> None:
     path = write(tmp_path, [{"id": "d1", "text": "body"}], suffix)
     assert list(read_corpus(path)) == [Document("d1", "body")]
     [found] = read_corpus(path, fields=["id"], generate_ids=True)
@@ -124,7 +124,7 @@ def test_a_layout_that_says_two_things_is_refused(options: dict[str, Any], messa
         Layout(**options)
 
 
-def test_a_record_without_the_id_that_was_named_says_so() -> None:
+def test_a_record_without_the_id_that_was_named_reports_it() -> None:
     [found] = check_documents([{"id": "d1", "text": "body"}], layout=Layout(id_field="sku"))
     assert isinstance(found, MalformedRecord)
     assert found.reason == "has no id field 'sku'; it has 'id', 'text'"

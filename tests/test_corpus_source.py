@@ -217,7 +217,7 @@ def test_a_pipe_is_no_file(tmp_path: Path) -> None:
         ("c.parquet", Layout(encoding="cp1252"), "encoding 'cp1252' applies to text files; the corpus is Parquet"),
     ],
 )
-def test_a_layout_that_no_file_heeds_is_refused(tmp_path: Path, name: str, layout: Layout, message: str) -> None:
+def test_a_layout_that_no_file_uses_is_refused(tmp_path: Path, name: str, layout: Layout, message: str) -> None:
     (tmp_path / name).write_bytes(GOOD)
     with pytest.raises(CorpusError, match=message):
         read_corpus(tmp_path / name, layout=layout)

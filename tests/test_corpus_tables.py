@@ -37,7 +37,7 @@ def test_empty_cells_leave_their_key_out(tmp_path: Path) -> None:
     assert list(read_corpus(path, fields=["lang"])) == [Document("d1", "body")]
 
 
-def test_a_column_id_stands_for_the_id(tmp_path: Path) -> None:
+def test_a_column_id_replaces_the_id(tmp_path: Path) -> None:
     assert list(read_corpus(write(tmp_path, "id,text\nd1,body\n"))) == [Document("d1", "body")]
 
 
@@ -61,7 +61,7 @@ def test_a_metadata_key_that_is_a_column_too_is_refused(tmp_path: Path) -> None:
     assert found.reason.startswith("key 'year' occurs both in 'metadata' and at the top level")
 
 
-def test_a_quoted_cell_may_hold_line_feeds(tmp_path: Path) -> None:
+def test_a_quoted_cell_may_contain_line_feeds(tmp_path: Path) -> None:
     path = write(tmp_path, '_id,text\r\nd1,"two\r\nlines"\r\nd2,\r\n')
     document, record = read_corpus(path)
     assert document == Document("d1", "two\r\nlines")
@@ -161,7 +161,7 @@ def test_row_numbers_of_pandas_are_left_out_and_named(
     ]
 
 
-def test_a_column_that_stands_twice_is_refused(tmp_path: Path) -> None:
+def test_a_column_that_occurs_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="'text' occurs twice"):
         read_corpus(write(tmp_path, "_id,text,text\nd1,x,y\n"))
 

@@ -62,7 +62,7 @@ def test_values_become_those_of_json(value: object, written: str) -> None:
     assert json.dumps(plain(value)) == written
 
 
-def test_what_json_cannot_hold_stays_for_the_writer_to_refuse() -> None:
+def test_what_json_cannot_store_stays_for_the_writer_to_refuse() -> None:
     mine: dict[str, Any] = {}
     mine["self"] = [mine, mine]
     with pytest.raises(ValueError, match="Circular"):

@@ -45,7 +45,7 @@ def test_a_malformed_record_is_kept_as_it_was_read(tmp_path: Path) -> None:
     }
 
 
-def test_what_json_or_utf_8_cannot_hold_is_still_kept(tmp_path: Path) -> None:
+def test_what_json_or_utf_8_cannot_store_is_still_kept(tmp_path: Path) -> None:
     letters = DeadLetters(tmp_path / "dead.jsonl")
     letters.add_refusal(Document("d1", "half \ud800 a pair", metadata={"day": date(2026, 1, 2)}), refusal("d1"))
     kept = json.loads((tmp_path / "dead.jsonl").read_text(encoding="utf-8"))["document"]

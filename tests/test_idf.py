@@ -53,7 +53,7 @@ def test_idf_of_features_by_hand() -> None:
     assert np.array_equal(found.token_weights * 64, np.rint(found.token_weights * 64))
 
 
-def test_queries_are_weighed_by_the_corpus_and_documents_are_not(encoder: TextEncoder) -> None:
+def test_queries_are_weighted_by_the_corpus_and_documents_are_not(encoder: TextEncoder) -> None:
     statistics = encoder.measure_statistics(DOCUMENTS)
     told = encoder.with_statistics(statistics)
     width = encoder.num_latents
@@ -79,7 +79,7 @@ def test_another_corpus_is_another_encoder_and_the_first_stays_as_it_was(encoder
     assert adapt(encoder, told.statistics, None).fingerprint == told.fingerprint
 
 
-def test_what_was_told_is_saved_with_the_model(encoder: TextEncoder, tmp_path: Path) -> None:
+def test_statistics_are_saved_with_the_model(encoder: TextEncoder, tmp_path: Path) -> None:
     told = encoder.with_statistics(encoder.measure_statistics(DOCUMENTS))
     told.model.save_pretrained(str(tmp_path / "told"))
     loaded = load_encoder(str(tmp_path / "told"), device="cpu")

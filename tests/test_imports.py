@@ -43,7 +43,7 @@ def modules(package: str) -> dict[str, Path]:
     }
 
 
-def test_imports_go_one_way() -> None:
+def test_imports_go_in_one_direction() -> None:
     floor_of = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
     against = []
     for name, file in modules("connector").items():

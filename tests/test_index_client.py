@@ -71,7 +71,7 @@ def test_another_or_an_older_server_is_refused(serve: Serve, version: dict[str, 
         check(serve({"version": version}))
 
 
-def test_a_server_that_is_away_is_named_with_the_next_step() -> None:
+def test_a_server_that_is_unreachable_is_named_with_the_next_step() -> None:
     with pytest.raises(ClusterError, match=r"No OpenSearch answers at http://127\.0\.0\.1:1\. Start one with `ksparse"):
         check("http://127.0.0.1:1")
 

@@ -26,7 +26,7 @@ def test_a_short_stream_gives_what_it_has() -> None:
     assert list(records) == stream(3)
 
 
-def test_no_more_is_read_than_was_asked_for() -> None:
+def test_no_more_is_read_than_requested() -> None:
     read = 0
 
     def counted() -> Iterator[Document | MalformedRecord]:

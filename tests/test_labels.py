@@ -43,7 +43,7 @@ def test_the_strongest_documents_name_a_latent() -> None:
     assert set(label) == {"bright", "stars", "shine"}
 
 
-def test_good_labels_foretell_what_fires_and_those_of_others_do_not() -> None:
+def test_good_labels_predict_activations_and_those_of_others_do_not() -> None:
     labels = label_latents(*corpus(60, 0), num_latents=3)
     quality = measure_labels(labels, *corpus(90, 1))
     assert quality.latents == 3 and quality.auc == 1.0

@@ -131,7 +131,7 @@ def test_what_is_no_letter_is_not_taken_for_one(line: str) -> None:
         ("no json", None),
     ],
 )
-def test_the_id_of_a_malformed_record_is_read_where_it_can_be_asked_for(
+def test_the_id_of_a_malformed_record_is_read_where_it_can_be_requested(
     raw: str, found: tuple[str, str | None] | None
 ) -> None:
     assert id_of(raw) == found

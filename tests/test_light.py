@@ -95,7 +95,7 @@ def test_vectors_and_fingerprint_are_those_of_the_whole_model(kind: str, request
     assert without.label(str(encoder.num_latents - 1)) == encoder.label(str(encoder.num_latents - 1))
 
 
-def test_what_needs_torch_says_so(linear: TextEncoder) -> None:
+def test_what_needs_torch_reports_it(linear: TextEncoder) -> None:
     with pytest.raises(EncoderError, match="without torch has no dense_model; load the whole model"):
         _ = light(linear).dense_model
 

@@ -34,7 +34,7 @@ def test_it_is_halved_when_busy_and_grows_by_one_after_a_clean_run() -> None:
     assert limit.allowed == 8, "never above what it began with"
 
 
-def test_no_more_are_under_way_than_allowed() -> None:
+def test_no_more_are_in_flight_than_allowed() -> None:
     limit = InFlightLimit(3)
     lock, now, most = threading.Lock(), 0, 0
     full = threading.Event()
@@ -68,6 +68,6 @@ def test_a_slot_is_given_back_after_an_error() -> None:
         pass
 
 
-def test_nothing_under_way_is_no_limit() -> None:
+def test_nothing_in_flight_is_no_limit() -> None:
     with pytest.raises(ValueError, match="max_in_flight must be at least 1, got 0"):
         InFlightLimit(0)

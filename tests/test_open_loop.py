@@ -53,7 +53,7 @@ def test_errors_are_counted_apart_and_by_the_second() -> None:
     assert found.row()["requests"] == 4 and found.row()["errors"] == 2
 
 
-def test_arrivals_have_the_rate_that_is_asked_for() -> None:
+def test_arrivals_have_the_rate_that_is_requested() -> None:
     even = schedule(20.0, 2.0, "uniform")
     np.testing.assert_allclose(np.diff(even), 0.05)
     assert len(even) == 40

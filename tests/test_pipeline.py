@@ -295,7 +295,7 @@ def test_a_document_without_title_and_metadata_has_its_text_alone() -> None:
 
 
 @pytest.mark.parametrize("weight", [float("nan"), float("inf"), -1.0])
-def test_a_weight_that_cannot_be_held_is_not_made_one_that_can(weight: float) -> None:
+def test_a_weight_that_cannot_be_stored_is_not_made_one_that_can(weight: float) -> None:
     vectors = SparseVectors(np.array([[7]], np.int32), np.array([[weight]], np.float32))
     [sparse] = to_sparse_documents([Document("d1", "body")], vectors)
     assert not 0 < sparse.features["7"] < float("inf")
@@ -406,7 +406,7 @@ def test_vectors_must_be_as_many_as_documents(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stop_at", range(1, 12))
-def test_a_run_that_was_stopped_goes_on_to_the_same_end(tmp_path: Path, stop_at: int) -> None:
+def test_a_run_that_was_stopped_resumes_to_the_same_end(tmp_path: Path, stop_at: int) -> None:
     records = [
         *documents("d1", "bad1", "d2"),
         MALFORMED,
@@ -460,7 +460,7 @@ def test_an_interrupt_stops_what_the_job_writes_and_keeps_the_checkpoint(tmp_pat
     assert (tmp_path / "run.json").exists()
 
 
-def test_a_job_without_a_checkpoint_cannot_go_on(tmp_path: Path) -> None:
+def test_a_job_without_a_checkpoint_cannot_be_resumed(tmp_path: Path) -> None:
     (tmp_path / "dead.jsonl").write_text("of another run\n")
     with pytest.raises(ValueError, match="resume needs the checkpoint"):
         IngestJob(cast(BulkWriter, ListWriter()), LengthEncoder(), dead_letters=tmp_path / "dead.jsonl", resume=True)
@@ -511,7 +511,7 @@ def test_a_vector_that_names_a_feature_twice_is_a_dead_letter(tmp_path: Path) ->
     assert letter["reason"] == "the vector contains a feature twice."
 
 
-def test_a_record_without_a_way_to_the_index_is_not_encoded(tmp_path: Path) -> None:
+def test_a_record_without_a_routing_is_not_encoded(tmp_path: Path) -> None:
     writer = ListWriter()
     with job(writer, tmp_path) as work:
         work.add([*documents("d1", "unrouted"), Deletion("unrouted2")])
@@ -564,7 +564,7 @@ def test_records_are_added_inside_of_the_with_block_alone(tmp_path: Path) -> Non
     assert_refused(failed, "this job has finished; create another one")
 
 
-def test_a_writer_goes_on_after_a_job_that_failed(tmp_path: Path) -> None:
+def test_a_writer_continues_after_a_job_that_failed(tmp_path: Path) -> None:
     fails = True
 
     def fail_once() -> None:

@@ -52,7 +52,7 @@ def test_a_name_that_cannot_be_found_again_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("weight", [0.0, -0.0, -1.0, math.nan, math.inf, -math.inf, SMALLEST_WEIGHT * 0.99, 3.5e38])
-def test_a_weight_that_cannot_be_held_is_refused(weight: float) -> None:
+def test_a_weight_that_cannot_be_stored_is_refused(weight: float) -> None:
     with pytest.raises(ValueError, match="'3' is .*; rank_features stores only normal floats above 0"):
         build_query({"3": weight})
 

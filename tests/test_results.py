@@ -14,7 +14,7 @@ from connector.errors import ConnectorError
 from tests.encoded import encoded
 
 
-def test_groups_are_kept_and_taken_up_again(tmp_path: Path) -> None:
+def test_groups_are_kept_and_resumed(tmp_path: Path) -> None:
     path = tmp_path / "new" / "result.json"
     ResultFile(path, "growth", {"rounds": 3, "k": (1, 2)}, {"cores": 2}).add("10", [{"p50_ms": 1.0}])
     again = ResultFile(path, "growth", {"rounds": 3, "k": (1, 2)}, {"cores": 4})

@@ -101,7 +101,7 @@ def test_the_scale_has_ends(smallest: float, exponent: int) -> None:
     assert find_weight_exponent(rows([smallest])) == exponent
 
 
-def test_what_can_be_held_is_left_as_it_is() -> None:
+def test_what_can_be_stored_is_left_as_it_is() -> None:
     rounded = round_to_stored(np.random.default_rng(0).random(1000, np.float32))
     assert not np.any(rounded.view(np.uint32) & 0x7FFF), "more than 9 significant bits"
     np.testing.assert_array_equal(round_to_stored(rounded), rounded)

@@ -137,7 +137,7 @@ def test_the_loss_has_the_papers_terms_of_weights_before_thresholding(splade: Sp
     assert terms["L_T"].item() == pytest.approx(3 * (0.5544 + 0.4741), abs=1e-3)
 
 
-def test_mined_documents_are_near_and_not_the_one_asked_for(corpus: DistillationCorpus) -> None:
+def test_mined_documents_are_near_and_not_the_positive(corpus: DistillationCorpus) -> None:
     batches = DistillationBatches([corpus], batch_size=8, negatives=2, depth=3, seed=0)
     for _ in range(5):
         batch = batches.draw()
@@ -204,7 +204,7 @@ def test_thresholds_rise_with_lambda_t_and_shorten_documents_and_queries(
 
 
 @pytest.mark.parametrize("idf", [False, True])
-def test_a_start_that_teaches_itself_has_nothing_to_learn_but_thresholds(
+def test_self_distillation_has_nothing_to_learn_but_thresholds(
     splade: SparseEncoder, corpus: DistillationCorpus, *, idf: bool
 ) -> None:
     settings = replace(SMALL, self_distillation=1.0, idf=idf, lambda_q=0.0, lambda_d=0.0)
@@ -225,14 +225,14 @@ def test_a_start_that_teaches_itself_has_nothing_to_learn_but_thresholds(
     assert "_start" not in str(list(objective.state_dict())), "a frozen copy is no part of what is kept"
 
 
-def test_a_start_that_teaches_itself_goes_on_learning(splade: SparseEncoder, corpus: DistillationCorpus) -> None:
+def test_self_distillation_keeps_learning(splade: SparseEncoder, corpus: DistillationCorpus) -> None:
     before = {name: tensor.clone() for name, tensor in splade.state_dict().items()}
     after = train_splade(splade, [corpus], replace(SMALL, self_distillation=0.5)).model.state_dict()
     moved = [name for name, tensor in before.items() if tensor.is_floating_point() and not tensor.equal(after[name])]
     assert len(moved) > 10, "the copy that teaches is another one"
 
 
-def test_queries_of_a_batch_are_weighed_by_their_own_corpus(splade: SparseEncoder, corpus: DistillationCorpus) -> None:
+def test_queries_of_a_batch_are_weighted_by_their_own_corpus(splade: SparseEncoder, corpus: DistillationCorpus) -> None:
     # The other corpus has documents of the first word alone, so its features are as common as can be there.
     word = WORDS[0]
     texts = tuple(f"{word} {word}" if row % 2 else word for row in range(20))
@@ -266,7 +266,7 @@ class Stopped(Exception):
 
 
 @pytest.mark.parametrize("idf", [False, True])
-def test_a_stopped_run_goes_on_as_if_nothing_had_happened(
+def test_a_stopped_run_resumes_to_the_same_result(
     splade_folder: Path, corpus: DistillationCorpus, tmp_path: Path, *, idf: bool
 ) -> None:
     settings = replace(SMALL, idf=idf)

@@ -102,7 +102,7 @@ class Stopped(Exception):
     """In the middle of a run."""
 
 
-def test_a_run_that_was_stopped_goes_on_to_the_same_end(
+def test_a_run_that_was_stopped_resumes_to_the_same_end(
     dense: SentenceTransformer,
     corpus: DistillationCorpus,
     trained: TrainedStatic,

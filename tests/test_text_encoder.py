@@ -56,7 +56,7 @@ def test_documents_keep_k_and_queries_k_query_features(encoder: TextEncoder) -> 
     assert np.all(np.diff(documents.weights, axis=1) <= 0), "not strongest first"
 
 
-def test_another_k_can_be_asked_for(encoder: TextEncoder) -> None:
+def test_another_k_can_be_requested(encoder: TextEncoder) -> None:
     np.testing.assert_array_equal(
         encoder.encode_query(TEXTS, k=2).features, encoder.encode_document(TEXTS).features[:, :2]
     )

@@ -185,7 +185,7 @@ def test_the_card_and_the_report_are_written(trained: TrainedHead, tmp_path: Pat
     assert f"| dense top 10 found in the sparse top 10 | {trained.best.overlap_at_10:.1%} |" in card
 
 
-def test_a_large_corpus_is_sampled_with_the_documents_that_are_asked_for(
+def test_a_large_corpus_is_sampled_with_the_relevant_documents(
     data_with_queries: TrainingData,
 ) -> None:
     head = KSparseAutoEncoder(16, 64, 64, 64)
@@ -219,7 +219,7 @@ def test_tokens_become_features(data_with_queries: TrainingData) -> None:
     assert not (kept == 64 + 30).any()
 
 
-def test_tokens_of_documents_are_enough_where_all_queries_are_made_up(data: TrainingData) -> None:
+def test_tokens_of_documents_are_enough_where_all_queries_are_synthetic(data: TrainingData) -> None:
     none = csr_matrix((0, tokens(1, 4).shape[1]), dtype=np.float32)
     head = train_head(replace(data, document_tokens=tokens(200, 3), query_tokens=none), replace(SMALL, steps=4)).head
     assert head.lexical is not None and head.lexical.token_weights.any()
@@ -300,7 +300,7 @@ class Stopped(Exception):
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_a_stopped_run_goes_on_as_if_nothing_had_happened(
+def test_a_stopped_run_resumes_to_the_same_result(
     data_with_queries: TrainingData, tmp_path: Path, recipe: Recipe
 ) -> None:
     # An iVAE is large and slow: kept after every step it would take half a minute.

@@ -167,7 +167,7 @@ def test_an_index_without_documents_that_another_encoder_is_to_write_is_refused(
 
 
 @each_verb
-def test_an_index_that_another_encoder_made_anew_is_refused(
+def test_an_index_that_another_encoder_recreated_is_refused(
     client: OpenSearch, index: str, lexical: TextEncoder, other: TextEncoder, verb: Verb
 ) -> None:
     fill(client, index, lexical)
@@ -181,7 +181,7 @@ def test_an_index_that_another_encoder_made_anew_is_refused(
 
 @each_verb
 @pytest.mark.parametrize("options", [{"code_bits": None}, {"code_bits": 2}, {"sample": ["sea " * 3] * 3}])
-def test_the_same_encoder_goes_on_in_another_index(
+def test_the_same_encoder_continues_in_another_index(
     client: OpenSearch, index: str, second: str, lexical: TextEncoder, verb: Verb, options: dict[str, Any]
 ) -> None:
     """Without codes, with other codes, with other statistics: all three are read anew."""
@@ -197,7 +197,7 @@ def test_the_same_encoder_goes_on_in_another_index(
 
 
 @each_verb
-def test_older_indices_are_told_apart_by_their_names(
+def test_older_indices_are_distinguished_by_their_names(
     client: OpenSearch, index: str, second: str, lexical: TextEncoder, other: TextEncoder, verb: Verb
 ) -> None:
     without_space(client, index, lexical)

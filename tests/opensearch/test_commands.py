@@ -509,7 +509,7 @@ def test_idf_is_for_splades(command: Command, corpus: Path) -> None:
     )
 
 
-def test_evaluate_weighs_a_splades_queries(command: Command, dataset: Path, splade_folder: Path) -> None:
+def test_evaluate_weights_a_splades_queries(command: Command, dataset: Path, splade_folder: Path) -> None:
     options = ("--idf", "--posting-budget", "0.5", "--json", "--quiet")
     result = command("evaluate", str(dataset), *options, index=None, encoder=splade_folder)
     assert result.exit_code == 0, result.output

@@ -60,7 +60,7 @@ def articles(path: Path, count: int) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("tiny")
-def test_an_ingestion_job_goes_on_where_it_was_stopped(
+def test_an_ingestion_job_resumes_where_it_was_stopped(
     index: str,
     client: OpenSearch,
     opensearch_url: str,
@@ -125,7 +125,7 @@ def test_a_search_service_answers_with_hits_and_status_codes(
 
 
 @pytest.mark.usefixtures("tiny", "workplace")
-def test_a_search_service_whose_server_is_away_says_so(
+def test_a_search_service_whose_server_is_unreachable_reports_it(
     index: str, client: OpenSearch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(*_arguments: object, **_options: object) -> None:

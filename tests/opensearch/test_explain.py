@@ -81,13 +81,13 @@ def test_weights_are_those_of_query_and_document(client: OpenSearch, index: str,
     assert words & {'"plants"', '"light"'}, "tokens name themselves"
 
 
-def test_a_rescored_hit_says_so(client: OpenSearch, index: str, lexical: TextEncoder) -> None:
+def test_a_rescored_hit_reports_it(client: OpenSearch, index: str, lexical: TextEncoder) -> None:
     explanation = retriever(client, index, lexical, code_bits=4).search("plants light", explain=True)[0].explain()
     assert explanation.rescored and 1.0 < explanation.score <= 2.1
     assert explanation.feature_score == pytest.approx(sum(part.score for part in explanation.contributions))
 
 
-def test_a_document_that_is_not_found_is_told_from_one_that_is_missing(
+def test_a_document_that_is_not_found_is_distinguished_from_one_that_is_missing(
     client: OpenSearch, index: str, lexical: TextEncoder
 ) -> None:
     searching = retriever(client, index, lexical)

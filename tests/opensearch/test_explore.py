@@ -219,7 +219,7 @@ def test_the_features_of_a_hit_have_labels_and_shares_that_add_up(page: Page) ->
     assert widths[0] is not None and widths[-1] is not None and widths[0]["width"] > widths[-1]["width"] > 0
 
 
-def test_badges_say_where_else_a_hit_stands(page: Page) -> None:
+def test_badges_show_the_other_ranks_of_a_hit(page: Page) -> None:
     page.goto(f"/?q={QUERY}")
     ranks = {name: {key: rank for rank, key in enumerate(ids_of(page, name), start=1)} for name in COLUMNS}
     for name in COLUMNS:
@@ -242,7 +242,7 @@ def test_a_filter_holds_in_every_column(page: Page) -> None:
     expect(page.locator(".column.bm25")).to_contain_text("No hits.")
 
 
-def test_the_second_tab_shows_picture_and_figures(page: Page) -> None:
+def test_the_second_tab_shows_plot_and_figures(page: Page) -> None:
     page.goto("/")
     page.get_by_role("link", name="Frontier").click()
     picture = page.locator("figure img")
@@ -310,7 +310,7 @@ def test_a_document_cannot_bring_markup(page: Page) -> None:
     assert page.locator("#answer script, .text b").count() == 0
 
 
-def test_a_page_whose_server_is_gone_says_so(browser: Browser, explorer: Explorer, tmp_path: Path) -> None:
+def test_a_page_whose_server_is_gone_reports_it(browser: Browser, explorer: Explorer, tmp_path: Path) -> None:
     with ExitStack() as stack:
         url = stack.enter_context(serving_app(create_app(explorer, tmp_path)))
         page = browser.new_page(base_url=url)

@@ -66,7 +66,7 @@ def test_the_index_keeps_where_its_encoder_is(
     ],
     ids=lambda arguments: " ".join(arguments[:3]),
 )
-def test_no_command_is_told_the_encoder(
+def test_no_command_needs_the_encoder(
     ingested: Path, command: Command, arguments: tuple[str, ...], tmp_path: Path
 ) -> None:
     many = [" ".join(np.random.default_rng(row).choice(WORDS, 5)) for row in range(300)]

@@ -110,7 +110,7 @@ def test_a_field_that_the_mapping_does_not_know_is_dead_lettered(
     assert json.loads(line)["type"] == "strict_dynamic_mapping_exception"
 
 
-def test_dead_letters_can_be_mended_and_sent_again(
+def test_dead_letters_can_be_corrected_and_sent_again(
     encoder: TextEncoder, client: OpenSearch, index: str, tmp_path: Path
 ) -> None:
     prepare_index(client, index, IndexMeta(encoder.fingerprint), NewIndex(fields={"year": "integer"}))

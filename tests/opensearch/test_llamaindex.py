@@ -368,7 +368,7 @@ def test_a_pipeline_hands_over_what_it_embedded(store: KSparseVectorStore) -> No
     assert [each.get_content() for each in store.get_nodes()] == ["Plants eat light."]
 
 
-def test_embeddings_that_are_paid_for_in_vain_are_told(store: KSparseVectorStore) -> None:
+def test_embeddings_that_are_paid_for_in_vain_cause_a_warning(store: KSparseVectorStore) -> None:
     with pytest.warns(UserWarning, match="embeddings of nodes are not stored.*MockEmbedding"):
         store.add([TextNode(text="cats", embedding=[0.1, 0.2])])
 
@@ -464,7 +464,7 @@ def test_an_index_of_ksparse_is_searched_as_well(store: KSparseVectorStore, inde
         store.add([CATS])
 
 
-def test_llamaindex_is_told_what_the_store_does_itself(head_folder: Path, client: OpenSearch, index: str) -> None:
+def test_llamaindex_knows_what_the_store_does_itself(head_folder: Path, client: OpenSearch, index: str) -> None:
     store = KSparseVectorStore(index, encoder=str(head_folder), client=client)
     assert store.client is client and store.class_name() == "KSparseVectorStore"
     assert store.stores_text and not store.is_embedding_query

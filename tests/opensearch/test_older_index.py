@@ -36,7 +36,7 @@ def test_an_older_index_keeps_a_field_that_has_our_name_today(older: SparseIndex
     assert (hit.id, hit.source["unindexed"]) == ("1", "mine")
 
 
-def test_an_older_index_refuses_the_long_string_that_it_cannot_hold(older: SparseIndex) -> None:
+def test_an_older_index_refuses_the_long_string_that_it_cannot_store(older: SparseIndex) -> None:
     with pytest.raises(BulkWriteError, match="document '1'.*immense term"):
         older.add([{"_id": "1", "text": "cats", "metadata": {"a": "v" * 40_000}}, {"_id": "2", "text": "stars"}])
     assert set(older.get(["1", "2"])) == {"2"}

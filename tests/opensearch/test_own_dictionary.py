@@ -322,9 +322,7 @@ def test_a_store_of_a_framework_needs_no_encoder(client: OpenSearch, named: str)
     assert [hit.id for hit in other.search("why do music and stars burn for years", top_k=1)] == ["new"]
 
 
-def test_a_cluster_that_permits_no_second_index_is_told_which_one_it_is(
-    client: OpenSearch, named: str, dense: TextEncoder
-) -> None:
+def test_a_cluster_that_permits_no_second_index_names_it(client: OpenSearch, named: str, dense: TextEncoder) -> None:
     create = client.indices.create
 
     def refuse(index: str, **options: object) -> object:

@@ -281,7 +281,7 @@ def test_a_rollover_while_an_alias_is_written_is_followed(
     assert ids_in(client, f"{aliased}-3") == {"b"}
 
 
-def test_a_rollover_while_a_request_is_under_way_is_no_pipeline(
+def test_a_rollover_while_a_request_is_in_flight_is_no_pipeline(
     client: OpenSearch, aliased: str, fingerprint: EncoderFingerprint, opensearch_url: str
 ) -> None:
 

@@ -57,7 +57,7 @@ def test_failures_are_foreseen(client: OpenSearch, encoder: TextEncoder) -> None
     assert prediction.reasons[1].startswith("document 'bad': ")
 
 
-def test_nothing_comes_to_nothing(client: OpenSearch, encoder: TextEncoder) -> None:
+def test_empty_input_gives_empty_output(client: OpenSearch, encoder: TextEncoder) -> None:
     prediction = predict(client, encoder, [], new=NewIndex(code_bits=None))
     assert (prediction.documents, prediction.index_bytes, prediction.requests, prediction.seconds) == (0, 0, 0, 0.0)
 

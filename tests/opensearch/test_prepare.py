@@ -90,7 +90,7 @@ def test_an_encoder_without_a_head_has_no_statistics(client: OpenSearch, index: 
     assert existing_schema(client, index).statistics is None
 
 
-def test_an_index_notes_that_queries_are_weighed_by_idf(client: OpenSearch, index: str, tmp_path: Path) -> None:
+def test_an_index_notes_that_queries_are_weighted_by_idf(client: OpenSearch, index: str, tmp_path: Path) -> None:
     splade = TextEncoder(build_splade(tmp_path / "splade"))
     told = prepare_encoder(client, index, splade.with_idf(), sample=TEXTS, new=NewIndex(code_bits=None))
     documents = [Document(str(row), text) for row, text in enumerate(TEXTS)]

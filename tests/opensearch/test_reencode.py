@@ -125,7 +125,7 @@ def test_an_index_gives_its_name_to_an_alias_only_if_it_may_be_deleted(
     assert named(client, old) == [f"{alias}-2"]
 
 
-def test_a_search_goes_on_in_the_index_that_took_the_place(
+def test_a_search_continues_in_the_index_that_took_the_place(
     command: Command, client: OpenSearch, alias: str, head_folder: Path, encoder: TextEncoder
 ) -> None:
     before = Retriever(client, alias, encoder)

@@ -357,7 +357,7 @@ def test_the_last_line_of_a_run_is_the_command_that_replays_its_letters(
     assert json.loads(done.stdout)["indexed"] == 1 and not letters.exists()
 
 
-def test_a_replay_that_stops_says_so_and_goes_on(
+def test_a_replay_that_stops_reports_it_and_resumes(
     command: Callable[..., Result], shop: Workshop, opensearch_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop.ingest(refused("a"))

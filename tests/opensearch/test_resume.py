@@ -66,7 +66,7 @@ def start(corpus: Path, options: list[str], url: str) -> AbstractContextManager[
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.long)])
-def test_a_run_that_was_stopped_goes_on(
+def test_a_run_that_was_stopped_resumes(
     corpus: Path, options: list[str], index: str, client: OpenSearch, slowed: FaultProxy, how: signal.Signals
 ) -> None:
     checkpoint = Path(f"{index}.checkpoint.json")

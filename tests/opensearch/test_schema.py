@@ -248,7 +248,7 @@ def put_alias(client: OpenSearch, alias: str, *indices: str) -> None:
     client.indices.update_aliases(body={"actions": [{"add": {"index": each, "alias": alias}} for each in indices]})
 
 
-def test_an_alias_stands_for_its_index(client: OpenSearch, index: str, fingerprint: EncoderFingerprint) -> None:
+def test_an_alias_has_the_schema_of_its_index(client: OpenSearch, index: str, fingerprint: EncoderFingerprint) -> None:
     schema = prepare_index(client, index, IndexMeta(fingerprint), NewIndex(fields={"year": "integer"}))
     put_alias(client, f"{index}-alias", index)
     assert prepare_index(client, f"{index}-alias", IndexMeta(fingerprint)) == replace(schema, index=f"{index}-alias")
@@ -274,7 +274,7 @@ def test_an_alias_that_cannot_be_written_to_is_found_before_anything_is_encoded(
         prepare_index(client, f"{index}-alias", IndexMeta(fingerprint))
 
 
-def test_a_server_that_is_away_is_a_cluster_error(fingerprint: EncoderFingerprint) -> None:
+def test_a_server_that_is_unreachable_is_a_cluster_error(fingerprint: EncoderFingerprint) -> None:
     with (
         connect("http://127.0.0.1:1") as nobody,
         pytest.raises(ClusterError, match=r"No OpenSearch answers at http://127\.0\.0\.1:1"),

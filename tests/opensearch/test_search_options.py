@@ -108,7 +108,7 @@ def test_scores_that_a_least_score_is_compared_with_differ_by_the_way_of_searchi
     assert 0 < VERBS["fused"](retriever, SearchOptions())[0].score <= 2 / 61
 
 
-def test_fields_and_highlights_are_those_asked_for(retriever: Retriever) -> None:
+def test_fields_and_highlights_are_those_requested(retriever: Retriever) -> None:
     asked = SearchOptions(
         source=["title"], highlight={"fields": {"text": {}}, "highlight_query": {"match": {"text": WORDS[0]}}}
     )

@@ -69,7 +69,7 @@ def test_a_feature_that_no_document_has_finds_nothing(searcher: Searcher) -> Non
     assert searcher.search({"63": 1.0}) == []
 
 
-def test_a_hit_carries_the_fields_that_were_asked_for(client: OpenSearch, shared_index: str) -> None:
+def test_a_hit_carries_the_fields_that_were_requested(client: OpenSearch, shared_index: str) -> None:
     def source(asked: Any) -> object:  # noqa: ANN401
         [hit] = Searcher(client, shared_index, source=asked).search({"3": 1.0}, top_k=1)
         return hit.source
@@ -191,7 +191,7 @@ def test_a_batch_says_why_a_query_was_refused(searcher: Searcher) -> None:
         searcher.search_many([{"3": 1.0}], filters=[{"term": {"year": "abc"}}])
 
 
-def test_a_server_that_is_away_is_a_cluster_error() -> None:
+def test_a_server_that_is_unreachable_is_a_cluster_error() -> None:
     with connect("http://127.0.0.1:1") as nobody:
         for search in (Searcher(nobody, "x").search, lambda query: Searcher(nobody, "x").search_many([query])):
             with pytest.raises(ClusterError, match="No OpenSearch answers"):

@@ -171,7 +171,7 @@ def test_a_password_in_a_url_is_never_repeated(
     assert_error_holds_no_secret(caught.value)
 
 
-def test_errors_and_pictures_of_objects_hold_no_credential(
+def test_errors_and_reprs_of_objects_hold_no_credential(
     guarded: FaultProxy, index: str, fingerprint: EncoderFingerprint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with connect(guarded.url, username=USER, password=PASSWORD) as client:

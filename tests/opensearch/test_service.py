@@ -230,7 +230,7 @@ def test_the_openapi_document_describes_every_route(service: TestClient) -> None
     assert "hybrid" in document["components"]["schemas"]["Search"]["properties"]
 
 
-def test_an_index_that_was_made_anew_is_served_by_its_new_encoder(
+def test_an_index_that_was_recreated_is_served_by_its_new_encoder(
     service: TestClient, client: OpenSearch, written: SparseIndex, encoder: TextEncoder
 ) -> None:
     before = service.post("/encode/query", json={"texts": ["cats"]}).json()["space"]
@@ -245,7 +245,7 @@ def test_an_index_that_was_made_anew_is_served_by_its_new_encoder(
     assert stale.status_code == 409 and f"ksparse connect {written.index}" in stale.json()["error"]
 
 
-def test_a_server_that_is_away_is_said_with_when_to_come_back(opensearch_url: str, written: SparseIndex) -> None:
+def test_a_server_that_is_unreachable_is_said_with_when_to_come_back(opensearch_url: str, written: SparseIndex) -> None:
     with fault_proxy(opensearch_url) as proxy:
         stack = ExitStack()
         client = stack.enter_context(connect(proxy.url))
@@ -257,7 +257,7 @@ def test_a_server_that_is_away_is_said_with_when_to_come_back(opensearch_url: st
         assert encoded.status_code == 200, "encoding needs no server"
 
 
-def test_texts_above_the_limit_are_told_to_come_back(client: OpenSearch, written: SparseIndex) -> None:
+def test_texts_above_the_limit_are_refused_with_retry_after(client: OpenSearch, written: SparseIndex) -> None:
     texts = {"texts": ["cats sleep on warm stones"] * 4}
     with serving(client, written.index, max_waiting=4, max_texts=4, max_batch=1) as service:
         with ThreadPoolExecutor(8) as callers:
@@ -269,7 +269,7 @@ def test_texts_above_the_limit_are_told_to_come_back(client: OpenSearch, written
 
 
 @pytest.mark.slow
-def test_the_command_serves_answers_what_is_under_way_and_stops(opensearch_url: str, written: SparseIndex) -> None:
+def test_the_command_serves_answers_what_is_in_flight_and_stops(opensearch_url: str, written: SparseIndex) -> None:
     headers = {"Authorization": "Bearer a-secret-of-ours"}
     with service_process(opensearch_url, written.index, key="a-secret-of-ours") as (process, address):
         with httpx.Client(base_url=address, headers=headers, timeout=PATIENCE_S) as caller:

@@ -118,7 +118,7 @@ def test_settings_hybrid_pages_and_explanations_take_the_same_search(docs: Spars
         docs.search(query, hybrid=True, explain=True)
 
 
-def test_a_new_index_is_what_was_asked_for(client: OpenSearch, index: str, encoder: TextEncoder) -> None:
+def test_a_new_index_is_as_requested(client: OpenSearch, index: str, encoder: TextEncoder) -> None:
     new = NewIndex(code_bits=None, fields={"year": "integer"}, settings={"number_of_shards": 2})
     made = SparseIndex(index, client=client, encoder=encoder, new=new)
     assert not made.exists()

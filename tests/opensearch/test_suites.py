@@ -39,9 +39,7 @@ def run(*arguments: str) -> Result:
     return result
 
 
-def test_the_frontier_has_every_system_and_goes_on_where_it_was(
-    dataset: Path, head_folder: Path, tmp_path: Path
-) -> None:
+def test_the_frontier_has_every_system_and_resumes(dataset: Path, head_folder: Path, tmp_path: Path) -> None:
     build_splade(tmp_path / "transformer").save_pretrained(str(tmp_path / "splade"))
     options = ("--encoder", str(head_folder), "--rounds", "1", "--cache", "cache", "--output", "frontier.json")
     printed = run("frontier", str(dataset), "--splade", str(tmp_path / "splade"), *options).stdout
@@ -125,7 +123,7 @@ def test_table_4_has_each_subset(dataset: Path, head_folder: Path, tmp_path: Pat
     assert (tmp_path / "table4.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_ingest_times_every_way(dataset: Path, head_folder: Path, tmp_path: Path) -> None:
+def test_ingest_times_every_method(dataset: Path, head_folder: Path, tmp_path: Path) -> None:
     options = ("--encoder", str(head_folder), "--rounds", "2", "--cache", "cache", "--output", "ingest.json")
     printed = run("ingest", str(dataset), "--documents", "120", "--encoded", "30", *options).stdout
     [rows] = json.loads((tmp_path / "ingest.json").read_text())["results"].values()

@@ -92,7 +92,7 @@ def test_the_second_phase_adds_what_the_first_left_out(client: OpenSearch, index
     assert rescored[0].score == pytest.approx(scores[rescored[0].doc_id], rel=1e-5)
 
 
-def test_all_ways_to_ask_the_same_index_agree(client: OpenSearch, index: str, data: EncodedSet) -> None:
+def test_all_search_methods_of_an_index_agree(client: OpenSearch, index: str, data: EncodedSet) -> None:
     storage = RankFeatures(index, FINGERPRINT, K)
     fill(client, storage, data)
     truth = exact_sparse_search(data.document_vectors, data.query_vectors, data.doc_ids, 64, 10)

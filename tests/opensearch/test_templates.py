@@ -116,7 +116,7 @@ def test_a_template_of_another_type_gives_way_to_our_mapping(
     assert mappings["dynamic"] == "strict" and "enabled" not in mappings["_source"]
 
 
-def test_a_legacy_template_that_throws_documents_away_is_named_and_leaves_no_index(
+def test_a_legacy_template_that_drops_documents_is_named_and_leaves_no_index(
     client: OpenSearch, index: str, fingerprint: EncoderFingerprint, legacy: Callable[[dict[str, Any]], str]
 ) -> None:
     name = legacy({"mappings": {"_source": {"enabled": False}}})
@@ -141,7 +141,7 @@ def test_an_index_that_keeps_no_documents_is_refused(
 
 
 @pytest.mark.slow
-def test_an_index_that_no_node_may_hold_is_refused_with_the_reason_and_left_away(
+def test_an_index_that_no_node_may_store_is_refused_with_the_reason_and_left_away(
     client: OpenSearch, index: str, fingerprint: EncoderFingerprint, put: Put
 ) -> None:
     name = put({"settings": {"index.routing.allocation.require.box": "hot"}})

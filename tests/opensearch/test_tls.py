@@ -109,7 +109,7 @@ def test_a_server_with_tls_is_not_called_away(
     assert "closes the connection without an answer; is it an https:// address?" in run(*arguments).stderr
 
 
-def test_a_server_without_tls_is_told_from_a_certificate_that_is_unknown(opensearch_url: str) -> None:
+def test_a_server_without_tls_is_distinguished_from_a_certificate_that_is_unknown(opensearch_url: str) -> None:
     with (
         connect(opensearch_url.replace("http:", "https:")) as client,
         pytest.raises(ClusterError, match=r"does not speak TLS correctly .*; is it an http:// address\?"),

@@ -121,7 +121,7 @@ def test_a_refused_document_is_named_and_the_others_are_indexed(
 
 
 @pytest.mark.parametrize("weight", [0.0, -1.0, math.nan, math.inf, 1e-39, 1e39])
-def test_a_weight_that_rank_features_cannot_hold_never_reaches_the_server(
+def test_a_weight_that_rank_features_cannot_store_never_reaches_the_server(
     make_writer: MakeWriter, proxy: FaultProxy, weight: float
 ) -> None:
     result = make_writer().write([SparseDocument("d1", {"3": 0.5, "4": weight})])
@@ -264,7 +264,7 @@ def test_a_block_that_stays_is_given_up(make_writer: MakeWriter, client: OpenSea
         make_writer(retry_deadline_s=0.2).write(documents("d1", "d2"))
 
 
-def test_a_server_that_stays_away_is_given_up(make_writer: MakeWriter, proxy: FaultProxy) -> None:
+def test_a_server_that_stays_unreachable_is_given_up(make_writer: MakeWriter, proxy: FaultProxy) -> None:
     proxy.always = broken_before
     with pytest.raises(BulkWriteError, match=r"did not accept 1 documents .* \(no connection\).*no document is"):
         make_writer(retry_deadline_s=0.2).write(documents("d1"))
@@ -278,7 +278,7 @@ def test_a_server_that_stays_busy_is_given_up_with_its_words(make_writer: MakeWr
 
 
 @pytest.mark.parametrize("code", [400, 401, 403])
-def test_what_no_retry_mends_is_raised_at_once(make_writer: MakeWriter, proxy: FaultProxy, code: int) -> None:
+def test_what_no_retry_can_fix_is_raised_at_once(make_writer: MakeWriter, proxy: FaultProxy, code: int) -> None:
     proxy.always = status(code, "not like this")
     with pytest.raises(BulkWriteError, match=rf"refused a write to .* \({code}\): not like this"):
         make_writer().write(documents("d1"))
@@ -321,7 +321,7 @@ def test_an_index_that_is_gone_is_not_made_again_by_writing(
     assert not client.indices.exists(index=ready_index)
 
 
-def test_an_index_deleted_while_a_request_is_under_way_is_noticed_if_it_came_back(
+def test_an_index_deleted_while_a_request_is_in_flight_is_noticed_if_it_came_back(
     make_writer: MakeWriter, proxy: FaultProxy, client: OpenSearch, ready_index: str
 ) -> None:
     def deleted_first(body: bytes, forward: Forward) -> Reply:
@@ -429,7 +429,7 @@ def test_of_two_documents_with_one_id_the_later_one_stays(
     assert proxy.ids() == [["d1", "d2"], ["d1"], ["d1"]]
 
 
-def test_fewer_requests_are_under_way_while_the_server_is_busy(make_writer: MakeWriter, proxy: FaultProxy) -> None:
+def test_fewer_requests_are_in_flight_while_the_server_is_busy(make_writer: MakeWriter, proxy: FaultProxy) -> None:
     writer = make_writer(max_in_flight=8)
     proxy.faults.extend([status(429), busy_for("d2")])
     assert writer.write(documents("d1", "d2")).indexed == 2
@@ -440,7 +440,7 @@ def test_fewer_requests_are_under_way_while_the_server_is_busy(make_writer: Make
 
 
 @pytest.mark.parametrize("most", [1, 3])
-def test_no_more_requests_than_the_limit_are_under_way(make_writer: MakeWriter, proxy: FaultProxy, most: int) -> None:
+def test_no_more_requests_than_the_limit_are_in_flight(make_writer: MakeWriter, proxy: FaultProxy, most: int) -> None:
     writer = make_writer(max_in_flight=most)
     lock, now, seen = threading.Lock(), 0, []
 
@@ -487,7 +487,7 @@ def test_a_wait_beyond_the_deadline_is_not_waited(make_writer: MakeWriter, proxy
         make_writer().write(documents("d1"))
 
 
-def test_who_was_stopped_sends_nothing_more(make_writer: MakeWriter, proxy: FaultProxy) -> None:
+def test_a_stopped_writer_sends_nothing_more(make_writer: MakeWriter, proxy: FaultProxy) -> None:
     stopped = threading.Event()
     writer = make_writer(initial_backoff=1e6, max_backoff=1e6, retry_deadline_s=1e7)
     proxy.always = status(503)
