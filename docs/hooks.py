@@ -1,4 +1,4 @@
-"""What the site takes from outside docs/: the README, ARCHITECTURE.md, examples, results, the commands' help."""
+"""Add README, ARCHITECTURE.md, examples, results and the help of commands to the site."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages and files that pages of docs/ name by `../`, and those that are made here."""
+    """Add generated pages, and files outside docs/ to which pages link."""
     files.append(File.generated(config, "index.md", abs_src_path=str(ROOT / "README.md")))
     files.append(File.generated(config, "commands.md", content=commands()))
     named = [ROOT / name for name in ("ARCHITECTURE.md", "CHANGELOG.md", "LICENSE", "NOTICE")]
@@ -30,12 +30,12 @@ def _files_of(folder: str) -> list[Path]:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Correct links that leave or enter docs/: what they name is beside the pages here."""
+    """Rewrite links into and out of docs/ to locations in the site."""
     return markdown if "/" in page.file.src_uri else re.sub(r'(\]\(|src=")(\.\.|docs)/', r"\1", markdown)
 
 
 def commands() -> str:
-    """Return a page of what `--help` says of each command."""
+    """Return a page with the `--help` output of each command."""
     whole = click.Context(cli, info_name="ksparse", max_content_width=100)
     parts = [f"# Commands\n\n```text\n{cli.get_help(whole)}\n```\n"]
     for name in cli.list_commands(whole):
