@@ -179,7 +179,7 @@ def test_bench_is_the_command_of_the_source_tree(tmp_path: Path) -> None:
         check=True,
         cwd=tmp_path,
     )
-    assert "Turn results of suites into Markdown tables" in ran.stdout
+    assert "Print results of suites as Markdown tables" in ran.stdout
 
 
 @pytest.fixture

@@ -137,7 +137,7 @@ def test_no_documents_have_no_codes() -> None:
 def test_what_fits_no_bytes_is_refused() -> None:
     with pytest.raises(ValueError, match="bits must be 1, 2, 4 or 8, got 3"):
         RotatedCode(np.zeros(8, np.float32), 3)
-    with pytest.raises(ValueError, match="7 dimensions of 4 bits fill no whole bytes"):
+    with pytest.raises(ValueError, match="7 dimensions of 4 bits do not fill whole bytes"):
         RotatedCode(np.zeros(7, np.float32), 4)
 
 

@@ -36,7 +36,7 @@ def test_another_suite_s_file_is_not_overwritten(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["", "[]", '{"suite": "x"}'])
 def test_what_is_no_result_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "other.json").write_text(content)
-    with pytest.raises(ConnectorError, match=r"other.json (cannot be read|is not a result)"):
+    with pytest.raises(ConnectorError, match=r"other.json (cannot be read|is not the result)"):
         read_result(tmp_path / "other.json")
 
 

@@ -227,12 +227,12 @@ def explained(client: OpenSearch) -> Iterator[None]:
 
 def _explain_connection(client: OpenSearch, url: str, error: ConnectionError) -> str:
     for proxy in _proxies(client):
-        told = explain_proxy(proxy, error)
-        if told is not None:
-            return f"{url} cannot be reached. {told}"
-    told = explain_tls(url, error)
-    if told is not None:
-        return told
+        explanation = explain_proxy(proxy, error)
+        if explanation is not None:
+            return f"{url} cannot be reached. {explanation}"
+    explanation = explain_tls(url, error)
+    if explanation is not None:
+        return explanation
     if isinstance(error, SSLError):
         return f"{url} does not speak TLS: {error.error}"
     if any(isinstance(cause, NameResolutionError) for cause in causes_of(error)):

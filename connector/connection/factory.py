@@ -101,12 +101,12 @@ def _secure(
 
 def _left_to(connection_class: type, access: Access) -> dict[str, Any]:
     """TLS options for another connection class."""
-    told = {name: getattr(access, name) for name in _SAID_HERE if getattr(access, name, None) is not None}
+    options = {name: getattr(access, name) for name in _SAID_HERE if getattr(access, name, None) is not None}
     if access.proxy is not None:
         if not issubclass(connection_class, RequestsHttpConnection):
             raise ValueError(f"{connection_class.__name__} takes no proxy; leave proxy or connection_class out.")
-        told["proxies"] = {"http": access.proxy, "https": access.proxy}
-    return told | {"ssl_show_warn": False}
+        options["proxies"] = {"http": access.proxy, "https": access.proxy}
+    return options | {"ssl_show_warn": False}
 
 
 def check_options(options: Mapping[str, Any], connection_class: type = PatientConnection) -> None:

@@ -1,4 +1,4 @@
-"""Compact codes of dense embeddings: they put the candidates that a few features found into the dense order."""
+"""Codes: quantized dense embeddings, by which candidates are rescored."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 Bits = Literal[1, 2, 3, 4, 8]
-"""Of a code, for each dimension; 3 is an average that principal components alone can have."""
+"""Bits per dimension of a code; 3 is an average, which needs principal components."""
 
 CodeBits = Bits | Literal["auto"] | None
-"""Of a new index: "auto" leaves it to the encoder, None keeps no codes."""
+"""Codes of a new index: "auto" depends on the encoder, None means no codes."""
 
 GridBits = Literal[1, 2, 4, 8]
-"""Of one value: these fill bytes."""
+"""Bits of a value, which divide a byte."""
 
 _FACTOR_BYTES = 2
-"""An unsigned number behind the values of each group, high byte first, in units of `factor_units`."""
+"""Bytes of the factor after the values of each group: unsigned, high byte first, in units of `factor_units`."""
 
 
 class Group(NamedTuple):
-    """Values of a code that are written with the same number of bits.
+    """Values of a code with the same number of bits.
 
     Attributes:
-        dims: Values.
-        bits: For each.
+        dims: Number of values.
+        bits: Bits per value.
     """
 
     dims: int
@@ -45,27 +45,27 @@ class Group(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class RotatedCode:
-    """A few bits for each dimension, after the mean is taken off and the rest is turned at random.
+    """Scalar quantization of mean-centred, randomly rotated embeddings.
 
-    Turning spreads what is left evenly over the dimensions, so that one grid serves all. With x the turned rest and c
-    the grid's point next to its direction, the product with a query q is estimated as <q, c> <x, x> / <c, x>, which
-    is right on average (RaBitQ, Gao and Long 2024, arXiv:2405.12497, and its extension to more bits). The constant
-    <q, mean>, the same for all documents of a query, is left out.
+    The rotation distributes the variance evenly over the dimensions, so that one grid suits all. With x the rotated
+    vector and c the nearest grid point by direction, the product with a query q is estimated as <q, c> <x, x> / <c, x>,
+    which is unbiased (RaBitQ, Gao and Long 2024, arXiv:2405.12497, and its extension to more bits). The constant
+    <q, mean>, which is the same for all documents, is omitted.
 
-    Where the principal components of the corpus are known, the strongest ones get more bits and the weakest none:
-    each group of components is turned and written by itself. At equal bytes the hits come closer to the dense order.
+    If the principal components of the corpus are known, the strongest get more bits and the weakest none, and each
+    group of components is rotated and stored separately. With the same bytes, the ranking is closer to the dense one.
 
     Args:
-        mean: float32 (dim,), of the documents.
-        bits: For each dimension, on average.
-        seed: Of the rotation.
-        norm: Of an embedding; documents that are more than twice as long lose precision.
-        groups: Of principal components, strongest first; none for one group of all dimensions.
-        components: float32 (dim, at least as many as the groups hold), strongest first. An index does not hold them
-            beside the groups: the dictionary has them (`with_components`).
+        mean: float32 (dim,), mean of the documents.
+        bits: Average bits per dimension.
+        seed: Seed of the rotation.
+        norm: Typical norm of an embedding; documents above twice this norm lose precision.
+        groups: Groups of principal components, strongest first; empty for one group of all dimensions.
+        components: float32 (dim, at least the number in the groups), strongest first. The index's dictionary stores
+            them, not the index (`with_components`).
 
     Raises:
-        ValueError: There are no such bits, or the dimensions do not fill whole bytes.
+        ValueError: The number of bits is invalid, or the dimensions do not fill whole bytes.
     """
 
     mean: NDArray[np.float32]
@@ -81,20 +81,20 @@ class RotatedCode:
             raise ValueError(f"bits must be 1, 2, 4 or 8, got {self.bits}.")
         for dims, bits in self.layout:
             if bits not in grids or dims < 1 or dims * bits % 8:
-                raise ValueError(f"{dims} dimensions of {bits} bits fill no whole bytes.")
+                raise ValueError(f"{dims} dimensions of {bits} bits do not fill whole bytes.")
 
     def to_json(self) -> dict[str, Any]:
-        """For an index's mapping: about 1 KB."""
+        """Return a description for the mapping of an index, about 1 KB."""
         mean = base64.b64encode(self.mean.astype("<f4").tobytes()).decode("ascii")
         groups = {"groups": [list(group) for group in self.groups]} if self.groups else {}
         return {"bits": self.bits, "seed": self.seed, "norm": self.norm, "mean": mean} | groups
 
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> Self:
-        """Read what `to_json` wrote.
+        """Create a code from the output of `to_json`.
 
         Raises:
-            ValueError: It is damaged.
+            ValueError: The description is damaged.
         """
         try:
             mean = np.frombuffer(base64.b64decode(facts["mean"]), "<f4").astype(np.float32)
@@ -104,10 +104,10 @@ class RotatedCode:
             raise ValueError(f"the description of the index's codes is damaged: {error!r}") from error
 
     def with_components(self, components: NDArray[np.float32]) -> Self:
-        """The same code, which can now encode and score.
+        """Return the code with its principal components, which encoding and scoring need.
 
         Raises:
-            ValueError: There are fewer of them than the groups hold, or they have other dimensions.
+            ValueError: There are too few components, or they have other dimensions.
         """
         wanted = sum(group.dims for group in self.groups)
         if components.shape[0] != self.dim or components.shape[1] < wanted:
@@ -121,20 +121,20 @@ class RotatedCode:
 
     @property
     def layout(self) -> tuple[Group, ...]:
-        """The groups, one of all dimensions where there are no components."""
+        """The groups; a single one of all dimensions without components."""
         return self.groups or (Group(self.dim, cast("GridBits", self.bits)),)
 
     @cached_property
     def rotation(self) -> NDArray[np.float32]:
-        """What turns an embedding: (dim, values of a code), group by group.
+        """Rotation of embeddings by groups: (dim, values of a code).
 
         Raises:
-            ValueError: The code has groups, and nobody said of which components.
+            ValueError: The code has groups, but no components.
         """
         if not self.groups:
             return random_rotation(self.dim, self.seed)
         if self.components is None:
-            raise ValueError("this code is one of components that the dictionary of its index has.")
+            raise ValueError("this code needs the principal components of its index's dictionary.")
         parts, start = [], 0
         for dims, _bits in self.groups:
             parts.append(self.components[:, start : start + dims] @ random_rotation(dims, self.seed))
@@ -143,7 +143,7 @@ class RotatedCode:
 
     @property
     def factor_units(self) -> tuple[float, ...]:
-        """What the last two bytes of each group count in; their whole range is three times what is usual."""
+        """Unit of the factor of each group; its range is three times the usual factor."""
         return tuple(8 * _STEPS[bits] * self.norm / math.sqrt(dims) / 0xFFFF for dims, bits in self.layout)
 
     @property
@@ -168,7 +168,7 @@ class RotatedCode:
         return np.concatenate(parts, axis=1)
 
     def score(self, codes: NDArray[np.uint8], query: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Estimate the inner products of a query with n documents, less what all of them share.
+        """Estimate the inner products of a query with n documents, without the constant that all share.
 
         Args:
             codes: (n, num_bytes).
@@ -180,7 +180,7 @@ class RotatedCode:
         return np.asarray(self._points(codes) @ (query @ self.rotation), dtype=np.float32)
 
     def decode(self, codes: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return embeddings whose inner products with queries are the estimated ones.
+        """Reconstruct embeddings whose inner products with queries are the estimated ones.
 
         Args:
             codes: (n, num_bytes).
@@ -191,7 +191,7 @@ class RotatedCode:
         return np.asarray(self._points(codes) @ self.rotation.T + self.mean, dtype=np.float32)
 
     def _points(self, codes: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The turned rests, (n, values of a code)."""
+        """Reconstructed rotated vectors, (n, values of a code)."""
         parts, start = [], 0
         for group, unit in zip(self.layout, self.factor_units, strict=True):
             end = start + group.num_bytes
@@ -205,27 +205,27 @@ class RotatedCode:
 _GRIDS: tuple[GridBits, ...] = (8, 4, 2, 1)
 
 _ERRORS = {0: 1.0, 1: 0.363, 2: 0.1175, 4: 0.0095, 8: 0.0001}
-"""What a grid of so many bits leaves of the variance of a Gaussian (Max 1960)."""
+"""Variance of the quantization error of a Gaussian by number of bits (Max 1960)."""
 
 
 _LEAST_BLOCKS = 12
-"""Of dimensions, that bits are divided among: where there are fewer, too many are left out at once."""
+"""Minimum number of blocks of dimensions; with fewer, bits cannot be allocated finely enough."""
 
 
 def choose_groups(variances: NDArray[np.float32], dim: int, bits: Bits) -> tuple[Group, ...]:
-    """Divide the bits of a code among principal components so that products are estimated best.
+    """Allocate the bits of a code to principal components so that the error of inner products is lowest.
 
-    The error of a product is, of each group, the variance that its grid leaves times the variance of the queries
-    there, divided by its dimensions; queries are taken to vary as documents do. Every division is tried.
+    The error of a group is the variance of its quantization error times the variance of queries in its components,
+    divided by its dimensions. Queries are assumed to vary like documents. All allocations are tried.
 
     Args:
-        variances: Of the components, strongest first; all that are known.
+        variances: Variances of the known components, strongest first.
         dim: Dimensions of an embedding.
-        bits: For each dimension of the embedding, on average.
+        bits: Average bits per dimension of the embedding.
 
     Returns:
-        Groups of falling bits; components behind them get no bits. None, for the same bits everywhere, where there are
-        fewer than 96 dimensions, which cannot be divided finely enough.
+        Groups with decreasing bits; the remaining components get none. Empty, for the same bits everywhere, below 96
+        dimensions, which cannot be divided finely enough.
     """
     step = 8 * max(1, dim // 96)
     blocks = min(len(variances), dim) // step
@@ -251,7 +251,7 @@ def choose_groups(variances: NDArray[np.float32], dim: int, bits: Bits) -> tuple
 
 
 def _encode_group(rest: NDArray[np.float32], bits: GridBits, unit: float) -> list[NDArray[np.uint8]]:
-    """The packed values of n documents and their factors, (n, bytes) each."""
+    """Packed values and factors of n documents, (n, bytes) each."""
     levels = directions_to_levels(rest, bits)
     points = levels.astype(np.float32) - np.float32((2**bits - 1) / 2)
     along = np.einsum("nd,nd->n", points, rest)
@@ -262,11 +262,11 @@ def _encode_group(rest: NDArray[np.float32], bits: GridBits, unit: float) -> lis
 
 
 _STEPS = {1: 1.0, 2: 0.9957, 4: 0.3352, 8: 6.0 / 128}
-"""Width of a step, in standard deviations of a Gaussian, that loses least (Max 1960, uniform quantizers)."""
+"""Optimal step width of uniform quantizers in standard deviations of a Gaussian (Max 1960)."""
 
 
 def directions_to_levels(vectors: NDArray[np.float32], bits: int) -> NDArray[np.uint8]:
-    """The grid's point next to each row's direction, (n, dim); the row's own spread sets the grid's width."""
+    """Nearest grid point by direction, (n, dim); the standard deviation of each row scales the grid."""
     count = 2**bits
     spread = np.sqrt(np.mean(np.square(vectors), axis=1, keepdims=True)).clip(1e-12)
     step = _STEPS[bits] * spread
@@ -276,12 +276,12 @@ def directions_to_levels(vectors: NDArray[np.float32], bits: int) -> NDArray[np.
 def random_rotation(dim: int, seed: int) -> NDArray[np.float32]:
     """A random orthogonal matrix, the same on every machine."""
     turned, triangle = np.linalg.qr(np.random.default_rng(seed).standard_normal((dim, dim)))
-    # A QR leaves signs open.
+    # The QR decomposition does not determine signs.
     return np.asarray(turned * np.sign(np.diag(triangle)), dtype=np.float32)
 
 
 def pack_levels(levels: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
-    """Several levels (n, dim) in each byte, the first one in the highest bits."""
+    """Pack levels (n, dim) into bytes, the first in the highest bits."""
     per_byte = 8 // bits
     groups = levels.reshape(len(levels), levels.shape[1] // per_byte, per_byte)
     shifts = np.arange(per_byte - 1, -1, -1, dtype=np.uint8) * np.uint8(bits)
@@ -289,7 +289,7 @@ def pack_levels(levels: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
 
 
 def unpack_levels(packed: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
-    """The levels (n, dim) of packed rows (n, dim * bits / 8)."""
+    """Unpack rows (n, dim * bits / 8) to levels (n, dim)."""
     per_byte = 8 // bits
     shifts = np.arange(per_byte - 1, -1, -1, dtype=np.uint8) * np.uint8(bits)
     levels: NDArray[np.uint8] = (packed[:, :, None] >> shifts) & np.uint8(2**bits - 1)
