@@ -119,7 +119,7 @@ def test_codes_of_components_are_described_without_them() -> None:
     facts = json.loads(json.dumps(own.to_json()))
     assert len(json.dumps(facts)) < 1_024
     read = RotatedCode.from_json(facts)
-    with pytest.raises(ValueError, match="components that the dictionary of its index has"):
+    with pytest.raises(ValueError, match="needs the principal components of its index"):
         read.encode(DOCUMENTS[:1])
     again = read.with_components(components)
     np.testing.assert_array_equal(again.encode(DOCUMENTS[:50]), own.encode(DOCUMENTS[:50]))
