@@ -27,13 +27,13 @@ os.environ["KSPARSE_BACKEND"] = "torch"
 os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"
 
 
-# Of libraries, for the whole run; and what watches for replies that are late ends by itself.
+# Threads of libraries that live for the whole run; the watcher of late replies ends automatically.
 _LASTING_THREADS = ("tqdm", "Thread-asyncio", "ray", "pydevd", "ksparse-slow-replies")
 
 
 @pytest.fixture(autouse=True)
 def no_thread_outlives_its_test() -> Iterator[None]:
-    """What a thread does after its test would count against another one."""
+    """Threads must end with their test, or they would affect others."""
     before = set(threading.enumerate())
     yield
     for thread in set(threading.enumerate()) - before:
@@ -97,7 +97,7 @@ def lexical(dense_folder: Path) -> TextEncoder:
 
 @pytest.fixture
 def fingerprint() -> EncoderFingerprint:
-    """Of an encoder that need not exist."""
+    """Fingerprint of an encoder that need not exist."""
     return EncoderFingerprint("tiny", "", "ab" * 32, 8, 64, "mean", 12, {"query": "ask: "})
 
 
@@ -109,7 +109,7 @@ def client(opensearch_url: str) -> Iterator[OpenSearch]:
 
 @pytest.fixture
 def workplace(tmp_path: Path, opensearch_url: str, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of its own that commands run in, and the node for them."""
+    """A temporary working folder for commands, connected to the node."""
     monkeypatch.setenv("OPENSEARCH_URL", opensearch_url)
     for name in ("OPENSEARCH_USERNAME", "OPENSEARCH_PASSWORD"):
         monkeypatch.delenv(name, raising=False)

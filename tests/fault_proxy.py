@@ -1,4 +1,4 @@
-"""An HTTP proxy in front of a real node that breaks `_bulk` requests as told, or has only some requests."""
+"""An HTTP proxy in front of a real node that injects faults into `_bulk` requests, or allows only some requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real HTTP proxy: it forwards requests with whole URLs, and opens tunnels (CONNECT)."""
+"""A real HTTP proxy: it forwards requests with absolute URLs, and opens tunnels (CONNECT)."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ class QuietHandler(BaseHTTPRequestHandler):
     """Answers without a word on the terminal."""
 
     def body(self) -> bytes:
-        """What came with the request."""
+        """Body of the request."""
         return self.rfile.read(int(self.headers.get("Content-Length", 0)))
 
     def reply(self, content: bytes, *, status: int = 200, content_type: str = "application/json") -> None:

@@ -12,7 +12,7 @@ from connector.errors import ClusterError
 _HEAP = "2g"
 _TIMEOUT_S = 600.0
 _COUNTS_REQUESTS = {"indices.breaker.total.use_real_memory": False}
-"""Else the circuit breaker counts garbage that nobody has collected yet, and a thousand tests make much of it."""
+"""Otherwise the circuit breaker counts uncollected garbage, of which a thousand tests produce much."""
 
 
 @pytest.fixture(scope="session")
@@ -23,13 +23,13 @@ def docker_compose_file() -> str:
 
 @pytest.fixture(scope="session")
 def docker_setup() -> str:
-    """What pytest-docker starts: OpenSearch alone."""
+    """Start only OpenSearch with pytest-docker."""
     return "up --detach --wait opensearch"
 
 
 @pytest.fixture(scope="session")
 def opensearch_cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
-    """A ready cluster. Tests of one run share it, so each takes index names of its own."""
+    """A ready cluster, shared by all tests, so each test uses unique index names."""
     try:
         given = connection_from_environment()
         if given is not None:
@@ -56,7 +56,7 @@ def _docker_cluster(request: pytest.FixtureRequest) -> Cluster:
         # Another port than that of a cluster of `ksparse up`.
         patch.setenv("OPENSEARCH_PORT", str(free_ports(1)[0]))
         patch.setenv("OPENSEARCH_HEAP", _HEAP)
-        # By name: asked for as an argument it would want Docker on every machine.
+        # By name, because as an argument it would need Docker on every machine.
         services = request.getfixturevalue("docker_services")
         cluster = Cluster(f"http://127.0.0.1:{services.port_for('opensearch', 9200)}", kind="compose")
     wait_until_ready(cluster, nodes=1, timeout_s=_TIMEOUT_S)

@@ -1,4 +1,4 @@
-"""Serves the service of `ksparse serve` on a port of its own, as uvicorn does, in a thread."""
+"""Run the service of `ksparse serve` with uvicorn in a thread."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def serving_texts(
 def service_process(
     url: str, index: str, *, port: int = 0, key: str = "", program: str = _PROGRAM, options: Sequence[str] = ()
 ) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """`ksparse serve` as a process of its own, and its address; a port of 0 is a free one."""
+    """Run `ksparse serve` as a separate process and return its address; port 0 picks a free one."""
     command = [sys.executable, "-c", program, "serve", index, "--port", str(port), *options]
     environment = os.environ | {"OPENSEARCH_URL": url, "HF_HUB_OFFLINE": "1", "KSPARSE_API_KEY": key}
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}

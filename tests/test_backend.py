@@ -30,7 +30,7 @@ from tests.tiny import build_dense, build_head, build_splade
 
 
 def docstrings() -> tuple[list[str], list[str]]:
-    """Of functions of Python's library; the first sentence is a query for the rest."""
+    """Docstrings of the standard library; the first sentence is a query for the rest."""
     pairs = {}
     for module in (os.path, shutil, textwrap, statistics, random):
         for name, value in sorted(vars(module).items()):
@@ -185,7 +185,7 @@ def test_an_encoder_is_loaded_for_a_backend(head_folder: Path, file_cache: Path)
 
 @pytest.fixture(scope="module")
 def shipped(file_cache: Path) -> tuple[TextEncoder, TextEncoder]:
-    """The shipped encoder by torch and by OpenVINO, told of the same corpus."""
+    """The shipped encoder with torch and with OpenVINO, calibrated for the same corpus."""
     encoder = load_encoder(device="cpu", backend="torch").calibrate(DOCUMENTS[:30])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KSPARSE_CACHE", str(file_cache))
@@ -219,7 +219,7 @@ def equal_features(first: SparseVectors, second: SparseVectors) -> float:
 
 
 def ndcg_at_10(documents: SparseVectors, queries: SparseVectors) -> float:
-    """Of queries whose one relevant document stands in the row of the same number."""
+    """NDCG of queries whose relevant document is in the row of the same number."""
     kept = documents.as_mappings()
     gains = []
     for row, query in enumerate(queries.as_mappings()):

@@ -1,4 +1,4 @@
-"""Texts that arrive together are encoded together, and nobody pays for another one's fault."""
+"""Concurrent texts are encoded together, and errors affect only their own request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Benchmarks of dictionaries, and of sets that nobody judged."""
+"""Benchmarks of dictionaries, and of sets without judgements."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is wrong with a set is said before a model is loaded or a node is started."""
+"""Errors of a set are reported before a model is loaded or a node is started."""
 
 from __future__ import annotations
 

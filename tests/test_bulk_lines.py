@@ -20,7 +20,7 @@ def sent(features: dict[str, float], scale: float = 1.0) -> dict[str, float]:
 
 
 def kept_by_the_server(weights: dict[str, float]) -> NDArray[np.uint32]:
-    """Of what is sent, what `rank_features` keeps: it cuts off the rest of the bits."""
+    """Return the weights as `rank_features` stores them: it truncates their bits."""
     return np.array(list(weights.values()), np.float32).view(np.uint32) >> np.uint32(15)
 
 

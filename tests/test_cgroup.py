@@ -1,4 +1,4 @@
-"""Control groups: which are found, and what one limits. Of version 2 only what it reads from files that stand in."""
+"""Control groups: finding them, and their limits. Version 2 is only tested with fake files."""
 
 from __future__ import annotations
 

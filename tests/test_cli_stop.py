@@ -1,4 +1,4 @@
-"""What is said when a run is stopped, by whatever command."""
+"""Messages when a run of any command is stopped."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ REPLIES = {
 
 
 class Answers(QuietHandler):
-    """Answers as one node does; what is under /closed/ as a service that keeps its nodes to itself."""
+    """Answers like a node; under /closed/ like a managed service that hides its nodes."""
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]

@@ -33,7 +33,7 @@ def make_server(path: Path, installer: str = INSTALLER) -> Path:
 
 
 class Repository:
-    """Stands in for jgo: answers with files of the test, and counts how often it was asked."""
+    """A fake jgo that returns files of the test and counts its calls."""
 
     def __init__(self) -> None:
         self.files: dict[str, list[bytes]] = {}

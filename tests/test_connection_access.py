@@ -1,4 +1,4 @@
-"""Ways in, given in Python and by the environment; a small HTTP server keeps what it is asked with."""
+"""Authentication from Python and from the environment; a small HTTP server records the requests."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def basic(username: str, password: str) -> str:
 
 @contextmanager
 def listening() -> Iterator[tuple[str, list[dict[str, str]]]]:
-    """A server that says it is OpenSearch, and the headers of what it was asked."""
+    """A fake OpenSearch, and the headers of its requests."""
     kept: list[dict[str, str]] = []
 
     class Handler(QuietHandler):

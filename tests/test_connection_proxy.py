@@ -25,7 +25,7 @@ CLOSED = "http://127.0.0.1:1"
 
 
 class Node(QuietHandler):
-    """Says it is OpenSearch, and where it was asked."""
+    """A fake OpenSearch that records the request paths."""
 
     def do_GET(self) -> None:
         self.reply(json.dumps(INFO | {"path": self.path}).encode())

@@ -1,4 +1,4 @@
-"""What a document may hold, checked through `check_documents`, where no file stands in between."""
+"""Rules for documents, tested through `check_documents` without files."""
 
 from __future__ import annotations
 

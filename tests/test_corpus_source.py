@@ -1,4 +1,4 @@
-"""Paths, folders and standard input: what is found there, and what is refused before a record is read."""
+"""Paths, folders and standard input: the files found, and errors before a record is read."""
 
 from __future__ import annotations
 

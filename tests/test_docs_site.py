@@ -28,7 +28,7 @@ PAGES_WITH_TABLES = [
 
 
 class Page(HTMLParser):
-    """What a page names: where its links lead, what it loads, and where links may lead to."""
+    """Links, loaded resources and anchors of a page."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()

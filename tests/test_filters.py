@@ -1,4 +1,4 @@
-"""What filters become as people write them."""
+"""Conversion of filters to query clauses."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def to_dense(vectors: SparseVectors, width: int) -> np.ndarray:
 
 
 def test_idf_of_features_by_hand() -> None:
-    # Feature 0 in 4 of 4 documents, 1 in 2, 2 in 1; the slot that weighs 0 is none.
+    # Feature 0 in 4 of 4 documents, 1 in 2, 2 in 1; the slot with weight 0 is not used.
     features = np.array([[0, 1], [0, 1], [0, 2], [0, 3]], np.int32)
     weights = np.array([[1, 1], [1, 1], [1, 1], [1, 0]], np.float32)
     found = CorpusStatistics.measure_features(SparseVectors(features, weights), 5)

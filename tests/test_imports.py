@@ -1,4 +1,4 @@
-"""The direction of imports that ARCHITECTURE.md draws."""
+"""Imports go in the direction given in ARCHITECTURE.md."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 
-FLOORS = (
+LAYERS = (
     {"arguments", "errors", "files", "limits", "source_tree"},
     {"types", "connection"},
     {"vectors", "corpus", "cluster"},
@@ -20,7 +20,7 @@ FLOORS = (
     {"integrations", "explore", "service"},
     {"cli"},
 )
-"""Rooms of connector/, lowest floor first. A room imports from floors below its own, and from itself."""
+"""Packages and modules of connector/ by layer, lowest first. They import only from lower layers and from themselves."""
 
 
 def imported_by(file: Path) -> Iterator[str]:
@@ -44,25 +44,25 @@ def modules(package: str) -> dict[str, Path]:
 
 
 def test_imports_go_in_one_direction() -> None:
-    floor_of = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+    layer_of = {package: layer for layer, packages in enumerate(LAYERS) for package in packages}
     against = []
     for name, file in modules("connector").items():
         if name == "connector":
-            continue  # the public names, of all rooms
-        room = name.split(".")[1]
+            continue  # the public names of all packages
+        package = name.split(".")[1]
         for target in imported_by(file):
             parts = target.split(".")
             if parts[0] == "benchmarks" or parts[0] == "tests":
                 against.append(f"{name} imports {target}")
-            if parts[0] == "connector" and len(parts) > 1 and parts[1] != room and parts[1] in floor_of:
-                if floor_of[parts[1]] >= floor_of[room]:
+            if parts[0] == "connector" and len(parts) > 1 and parts[1] != package and parts[1] in layer_of:
+                if layer_of[parts[1]] >= layer_of[package]:
                     against.append(f"{name} imports {target}")
     assert against == []
 
 
-def test_every_room_has_a_floor() -> None:
-    rooms = {name.split(".")[1] for name in modules("connector") if name != "connector"}
-    assert rooms == set().union(*FLOORS)
+def test_every_package_has_a_layer() -> None:
+    packages = {name.split(".")[1] for name in modules("connector") if name != "connector"}
+    assert packages == set().union(*LAYERS)
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:

@@ -1,4 +1,4 @@
-"""What a client says of servers that are not as they should be; a small HTTP server stands in for them."""
+"""Error messages for misbehaving servers, which a small HTTP server simulates."""
 
 from __future__ import annotations
 

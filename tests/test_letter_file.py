@@ -71,7 +71,7 @@ def test_two_that_take_out_the_same_lines_leave_the_others(tmp_path: Path) -> No
 
 
 def test_a_file_that_lines_were_taken_out_of_is_not_cut(tmp_path: Path) -> None:
-    """A run that goes on knows how long the file was; a replay that came between made it another one."""
+    """A resumed run knows the length of the file, unless a replay has replaced it."""
     file = LetterFile(tmp_path / "letters")
     for line in (b"first\n", b"second\n"):
         file.append(line)

@@ -18,7 +18,7 @@ TEXTS = ["cats sleep on warm stones cats", "rivers carry sand to the sea", "star
 
 @pytest.fixture
 def lexical() -> LexicalFeatures:
-    """Of 4 tokens, the first and the last weigh nothing."""
+    """Lexical features of 4 tokens; the first and the last have weight 0."""
     module = LexicalFeatures(4, document_scale=0.5, query_scale=2.0)
     module.token_weights.copy_(torch.tensor([0.0, 1.5, 2.0, 0.0]))
     return module
@@ -88,7 +88,7 @@ def lexical_folder(dense_folder: Path, tmp_path_factory: pytest.TempPathFactory)
     counts = count_texts(dense.tokenizer, [*TEXTS, *["the"] * 30], None)
     mean = torch.randn(4, DIM).mul(0.1).numpy()
     head.use_statistics(CorpusStatistics.measure(mean, counts, dense.tokenizer.all_special_ids))
-    # No two alike: which of two equal features is kept is nobody's promise.
+    # All different, because the choice among equal features is not defined.
     head.lexical.token_weights.mul_(torch.linspace(0.8, 1.2, size))
     folder = tmp_path_factory.mktemp("lexical")
     head.save(str(folder))

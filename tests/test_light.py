@@ -53,7 +53,7 @@ def dictionary(transformer_folder: Path) -> TextEncoder:
 
 
 def light(encoder: TextEncoder) -> LightEncoder:
-    """What a search makes of the files that the encoder leaves."""
+    """A search with the files that the encoder writes."""
     encoder.embed(["stars"])
     model = find_graph(encoder.fingerprint.base_model)
     assert model is not None

@@ -1,4 +1,4 @@
-"""What is logged, and what of it a command shows."""
+"""Log messages, and which of them commands show."""
 
 from __future__ import annotations
 

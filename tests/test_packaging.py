@@ -1,4 +1,4 @@
-"""What is published: the version, the licence, the hints to extras, and an sdist and a wheel that work on their own."""
+"""Packaging: version, licence, hints at extras, and an sdist and a wheel that work outside the repository."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_a_clone_reads_its_own_mappings() -> None:
     assert mappings_folder() == ROOT / "mappings"
 
 
-# What is built, once for all tests below: the sdist from a copy of the tree, the wheel from the sdist.
+# Built once for all tests below: the sdist from a copy of the tree, the wheel from the sdist.
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The pipeline with an encoder and a writer that are told what to do; the real ones meet in tests/opensearch."""
+"""The pipeline with a fake encoder and writer; tests/opensearch uses real ones."""
 
 from __future__ import annotations
 

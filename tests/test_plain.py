@@ -1,4 +1,4 @@
-"""What a document may do to a terminal: nothing."""
+"""Documents cannot control a terminal."""
 
 from __future__ import annotations
 

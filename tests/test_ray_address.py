@@ -1,4 +1,4 @@
-"""What is said of an address before Ray is asked, which would take two minutes."""
+"""Errors of an address before Ray is called, which would take two minutes."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ VECTORS = SparseVectors(np.tile(np.arange(4, dtype=np.int32), (2, 1)), np.array(
         ("threshold", 2.0, [2, 2]),  # 8, 4, 1, 0.9
         ("threshold", 1.0, [2, 0]),
         ("share of the strongest", 2.5, [1, 4]),  # 4 is half of 8; 0.7 is more of 1
-        ("share of the mass", 2.5, [2, 3]),  # 12 of 12.3 are told by two, 1.9 of 3.4 are not
+        ("share of the mass", 2.5, [2, 3]),  # two of the first have 12 of 12.3, two of the second only 1.9 of 3.4
     ],
 )
 def test_a_rule_keeps_so_many_on_average(rule: str, average: float, lengths: list[int]) -> None:

@@ -1,4 +1,4 @@
-"""What each request passes first: key, size, and the client that leaves."""
+"""Middleware: API key, size limit, and clients that disconnect."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from connector.service.settings import ServiceSettings
 
 
 class Client:
-    """Sends a body in parts, and leaves when it is told to."""
+    """Sends a body in parts, and disconnects on request."""
 
     def __init__(self, *parts: bytes) -> None:
         self.parts = [*parts]

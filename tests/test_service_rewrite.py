@@ -1,4 +1,4 @@
-"""Where the text of a search request stands, and what comes in its place."""
+"""Replacing the text of a search request."""
 
 from __future__ import annotations
 

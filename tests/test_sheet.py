@@ -1,4 +1,4 @@
-"""What an index of any size needs, computed from results."""
+"""Memory and disk of an index of any size, computed from results."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def splade_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def splade(splade_folder: Path) -> SparseEncoder:
-    """A copy of its own for each test, since training changes it."""
+    """A separate copy for each test, because training modifies it."""
     return load_encoder(str(splade_folder), device="cpu").model
 
 
@@ -218,7 +218,7 @@ def test_self_distillation_has_nothing_to_learn_but_thresholds(
     features, dense = objective.draw()
     taught = objective.targets(features, dense)
     with torch.no_grad():
-        # At threshold 0 eq. 1 halves what is next to it; afterwards nothing is left out.
+        # With threshold 0, eq. 1 halves values near it, but no feature is dropped.
         assert objective.criterion(features, taught)["L_R"].item() == pytest.approx(0.0, abs=1e-6)
         thresholds.document_threshold.fill_(0.4)
         assert objective.criterion(features, taught)["L_R"].item() > 1e-4

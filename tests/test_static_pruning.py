@@ -1,4 +1,4 @@
-"""What is left out of documents after training."""
+"""Static pruning of documents."""
 
 from __future__ import annotations
 

@@ -83,6 +83,6 @@ def test_a_head_takes_them_and_gives_them_back() -> None:
     with pytest.raises(ValueError, match="do not fit a head of 2 dimensions and 0 tokens"):
         plain.use_statistics(measured)
     plain.use_statistics(CorpusStatistics.measure(EMBEDDINGS))
-    # What lies at the mean is nothing but the bias.
+    # At the mean, only the bias is left.
     _, values = plain.strongest(torch.from_numpy(EMBEDDINGS.mean(axis=0, keepdims=True)), 2)
     assert torch.allclose(values, plain.encoder.bias.topk(2).values.relu())

@@ -32,7 +32,7 @@ def dense_rows(vectors: SparseVectors, width: int) -> np.ndarray[tuple[int, int]
 
 
 def plain(found: object) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-    """What SparseEncoder.encode_* returns, as rows."""
+    """Convert results of SparseEncoder.encode_* to rows."""
     assert isinstance(found, torch.Tensor)
     return np.asarray(found.to_dense().numpy())
 

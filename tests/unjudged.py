@@ -1,4 +1,4 @@
-"""A set without judgements that is large enough for a dictionary of its own, for miniatures of the scenarios."""
+"""A set without judgements that is large enough for a dictionary, for small runs of the scenarios."""
 
 from __future__ import annotations
 

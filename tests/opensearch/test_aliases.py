@@ -51,7 +51,7 @@ each_verb = pytest.mark.parametrize("verb", VERBS.values(), ids=VERBS.keys())
 
 @pytest.fixture
 def other(lexical: TextEncoder) -> TextEncoder:
-    """Of the same model; its features mean the same, but the index cannot know."""
+    """An encoder of the same model, whose features mean the same, but the index cannot know this."""
     return TextEncoder(lexical.model, k=4)
 
 
@@ -184,7 +184,7 @@ def test_an_index_that_another_encoder_recreated_is_refused(
 def test_the_same_encoder_continues_in_another_index(
     client: OpenSearch, index: str, second: str, lexical: TextEncoder, verb: Verb, options: dict[str, Any]
 ) -> None:
-    """Without codes, with other codes, with other statistics: all three are read anew."""
+    """Without codes, with other codes, with other statistics: all three are read again."""
     fill(client, index, lexical)
     fill(client, second, lexical, **options)
     alias = f"{index}-live"

@@ -41,7 +41,7 @@ def test_each_state_has_its_segments_and_documents(
     with connect(opensearch_url) as client:
         assert not _left(client), "indices are deleted"
 
-    # A run that was stopped goes on: what is there is not measured again.
+    # A stopped run resumes: existing groups are not measured again.
     kept = json.loads((tmp_path / "states.json").read_text())
     del kept["results"][STATES[2]]
     (tmp_path / "states.json").write_text(json.dumps(kept))

@@ -43,7 +43,7 @@ def environment(cache: Path) -> dict[str, str]:
 
 @pytest.fixture
 def own_cache() -> Iterator[Path]:
-    """A cache folder with the distribution of the real one, but with data and state of its own.
+    """A cache folder with the distribution of the real one, but separate data and state.
 
     Beside the real one, since pytest's folders are closed to the node's user.
     """

@@ -28,7 +28,7 @@ def test_each_shard_rescores_a_window(workplace: Path, head_folder: Path) -> Non
     (_, one), (hnsw, whole, divided) = groups.values()
     assert one["knob"] == whole["knob"] == "k_query=28, 200 rescored"
     assert divided["knob"] == "k_query=28, 67 rescored"
-    # Three windows hold what one of the whole index does, and more.
+    # Three windows contain the hits of one window of the whole index, and more.
     assert whole["overlap@10"] >= one["overlap@10"] and whole["overlap@10"] >= divided["overlap@10"]
     assert whole["index_bytes"] == divided["index_bytes"] > one["index_bytes"], "each shard has files of its own"
     assert hnsw["overlap@10"] > 0.9 and all(row["requests_per_s"] > 1 for row in (hnsw, whole, divided))

@@ -44,7 +44,7 @@ def corpus(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def command(index: str, head_folder: Path, workplace: Path) -> Command:
-    """Runs `ksparse NAME ...` with --index and --encoder, in a folder of its own; `None` leaves an option out."""
+    """Runs `ksparse NAME ...` with --index and --encoder in a temporary folder; `None` omits an option."""
 
     def run(*arguments: str, index: str | None = index, encoder: Path = head_folder, input: Any = None) -> Result:  # noqa: ANN401
         options = [] if index is None else ["--index", index]
@@ -54,7 +54,7 @@ def command(index: str, head_folder: Path, workplace: Path) -> Command:
 
 
 def one_line(result: Result, exit_code: int) -> str:
-    """What stands in the only line on standard error."""
+    """The only line on standard error."""
     assert result.exit_code == exit_code, (result.output, result.exception)
     assert result.stdout == ""
     [line] = result.stderr.splitlines()

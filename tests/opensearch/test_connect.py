@@ -1,4 +1,4 @@
-"""`ksparse connect`: OpenSearch with ML Commons encodes by itself what any client writes and asks."""
+"""`ksparse connect`: OpenSearch with ML Commons encodes documents and queries of any client."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def text(query: str) -> dict[str, Any]:
 
 
 def digest(fields: Mapping[str, Any]) -> str:
-    """Of what an index keeps of a document's vector: 9 bits of each weight, and the code."""
+    """Stored vector of a document: 9 bits of each weight, and the code."""
     names = sorted(fields["features"])
     weights = np.array([fields["features"][name] for name in names], np.float32)
     cells = (weights.view(np.uint32) >> 15).tolist()

@@ -1,4 +1,4 @@
-"""Files as people have them, from the command to what a search finds."""
+"""Realistic corpus files, from the command to the hits of a search."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Command = Callable[..., Result]
 
 @pytest.fixture
 def command(index: str, head_folder: Path, workplace: Path) -> Command:
-    """Runs `ksparse NAME ...` with --index and, where it takes one, --encoder, in a folder of its own."""
+    """Runs `ksparse NAME ...` with --index and, if supported, --encoder in a temporary folder."""
 
     def run(name: str, *arguments: str, input: Any = None) -> Result:  # noqa: ANN401
         options = ["--index", index] + ([] if name == "delete" else ["--encoder", str(head_folder)])
@@ -246,7 +246,7 @@ def test_a_run_that_cannot_be_written_is_refused_before_anything_is_encoded(
     workplace: Path, opensearch_url: str
 ) -> None:
     judged_folder(("d 1", "d2"))
-    # An encoder that there is not: whoever came as far as to load one would say so.
+    # The encoder does not exist, so loading it would be an error.
     result = evaluate(Path("no-encoder"), "--run", "run.trec")
     assert result.exit_code == 2
     assert "--run run.trec cannot be written: document id 'd 1' is empty or contains whitespace" in result.stderr

@@ -1,4 +1,4 @@
-"""Every sample of the README and the docs, run as it stands there; `py` marks what needs more machines."""
+"""Run every sample of the README and the docs unchanged; `py` marks samples that need several machines."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ _NOT_HERE = {"up", "down", "ingest-ray", "explore", "serve", "connect", "tune"}
 
 def blocks_of(page: str) -> list[list[str]]:
     """The `ksparse` commands of each block of a page, without those that cannot run here."""
-    # Fences come in pairs, so every second part stands inside of one.
+    # Fences come in pairs, so every second part is inside a block.
     inside = re.split(r"^```", (ROOT / page).read_text(encoding="utf-8"), flags=re.MULTILINE)[1::2]
     lines = ([line for line in block.splitlines() if line.startswith("ksparse ")] for block in inside)
     return [kept for block in lines if (kept := [line for line in block if line.split()[1] not in _NOT_HERE])]
@@ -110,7 +110,7 @@ ANIMALS = ("cat", "dog", "horse", "mouse", "bird", "fish", "snake", "wolf")
 
 @pytest.fixture(scope="module")
 def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the commands of the pages read: a corpus, retrieval sets, changes, a head and a SPLADE."""
+    """Inputs of the pages' commands: a corpus, retrieval sets, changes, a head and a SPLADE."""
     folder = tmp_path_factory.mktemp("material")
     things = [f"{colour} {animal}" for colour in COLOURS for animal in ANIMALS]
     texts = [f"The {thing} sleeps on a stone of {number}." for number, thing in enumerate(things)]
@@ -172,10 +172,10 @@ def test_the_commands_of_a_block_run(
             more = documents_of(numbered((f"Stone {number} is cold." for number in range(120)), "s"))
             corpus.write(to_lines(more))
     else:
-        # What is there before: an index under an alias, and another encoder.
+        # Initial state: an index with an alias, and another encoder.
         unblocked = {"settings": {"index.blocks.write": None}, "aliases": {index: {}}}
         client.indices.clone(index=request.getfixturevalue("ingested"), target=f"{index}-1", body=unblocked)
-        # What an earlier run could not index, corrected since.
+        # A corrected dead letter of an earlier run.
         letter = Letter(operation="index", reason="no text", doc_id="9", record={"_id": "9", "text": "Goats climb."})
         (files / f"{index}.dead-letters.jsonl").write_bytes(letter.to_line())
     try:

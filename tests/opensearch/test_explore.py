@@ -54,7 +54,7 @@ HOSTILE = "<script>document.title = 'taken'</script> <b>plants</b>"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 COLUMNS = ["K-sparse", "HNSW", "BM25", "Hybrid"]
 
-# Of every element that has text of its own: the least contrast with what is behind it.
+# Minimum contrast of each element with text to its background.
 CONTRAST = """() => {
   const parts = (colour) => colour.match(/[\\d.]+/g).map(Number);
   const luminance = ([r, g, b]) => [r, g, b].map((v) => v / 255)
@@ -147,7 +147,7 @@ def page(browser: Browser, served: Served) -> Iterator[Page]:
     page.on("pageerror", lambda error: complaints.append(str(error)))
     yield page
     page.close()
-    # Of a mistake that the page itself says in words.
+    # Errors that the page itself explains.
     assert [each for each in complaints if "responded with a status of 400" not in each] == []
 
 

@@ -60,7 +60,7 @@ class TestKSparseDocumentStore(DocumentStoreBaseTests, DeleteAllTest, DeleteByFi
         assert sorted(received, key=by_id) == sorted(expected, key=by_id)
 
     def test_write_documents(self, document_store: DocumentStore) -> None:
-        """By default, what is there already is an error."""
+        """By default, existing documents are an error."""
         documents = [Document(content="test doc")]
         assert document_store.write_documents(documents) == 1
         with pytest.raises(DuplicateDocumentError, match="choose DuplicatePolicy.OVERWRITE or SKIP"):
@@ -222,7 +222,7 @@ def filled(client: OpenSearch, head_folder: Path) -> Iterator[KSparseDocumentSto
 
 
 def expected(filters: dict[str, object]) -> set[str]:
-    """What Haystack's own store finds of the same documents."""
+    """Hits of Haystack's own store for the same documents."""
     found = set()
     for document in with_values():
         try:

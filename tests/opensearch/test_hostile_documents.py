@@ -1,4 +1,4 @@
-"""Documents that mean harm, each between two good ones: it is stored as given or dead-lettered, and the run goes on."""
+"""Hostile documents, each between two good ones: stored as given or dead-lettered, and the run continues."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_what_is_odd_and_harmless_is_stored_as_given(
     expected = {}
     for number, (name, line) in enumerate(STORED.items()):
         given = json.loads(line)
-        # The id is what is odd about some.
+        # Some only have an odd id.
         given["_id"] = given["_id"] if given["_id"] != "bad" else f"{number} {name}"
         lines += [json.dumps(given).encode(), f'{{"_id": "after {number}", "text": "stars"}}'.encode()]
         doc_id = given.pop("_id")

@@ -1,4 +1,4 @@
-"""An index knows its encoder: no command has to be told, and what only a new index can have is refused on it."""
+"""An index knows its encoder: commands need no option for it, and options for new indices are refused."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def test_features_decide_without_codes_or_filters_or_where_many_are_kept(
 
 def test_a_filter_is_counted_once_in_a_while() -> None:
     class Counting:
-        """Remembers what it was asked for."""
+        """Records its calls."""
 
         def __init__(self) -> None:
             self.asked: list[Any] = []

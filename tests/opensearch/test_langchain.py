@@ -37,7 +37,7 @@ pytestmark = pytest.mark.opensearch
 
 @pytest.fixture(scope="module")
 def real_features() -> TextEncoder:
-    """With the real dense model: LangChain's suite wants "foo" and "bar" told apart."""
+    """With the real dense model, because LangChain's suite requires "foo" and "bar" to be distinguished."""
     torch.manual_seed(0)
     head = KSparseAutoEncoder(384, 64, 64, base_model=DEFAULT_BASE_MODEL).eval()
     return TextEncoder(join(load_base_model(find_base_model(DEFAULT_BASE_MODEL), "cpu"), head))

@@ -77,12 +77,12 @@ print(json.dumps({"hits": found, "first": again[0].doc_id, "indexed": added.inde
 
 
 def ksparse(*arguments: str, without_torch: bool = False) -> str:
-    """Run a command in a process of its own, in an environment without torch if asked for."""
+    """Run a command in a separate process, optionally in an environment without torch."""
     return python((WITHOUT if without_torch else "") + AS_COMMAND, *arguments)
 
 
 def python(code: str, *arguments: str) -> str:
-    """Run code in a process of its own."""
+    """Run code in a separate process."""
     run = subprocess.run(
         [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=4 * PATIENCE_S, check=False
     )
@@ -109,7 +109,7 @@ QUERY = "cats sleep on warm stones"
 
 
 class Written(NamedTuple):
-    """An index with a dictionary of its own, written by OpenVINO.
+    """An index with its own dictionary, written with OpenVINO.
 
     Attributes:
         name: Of the index.

@@ -1,4 +1,4 @@
-"""What a node holds in memory, read from a real one."""
+"""Memory of a real node."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def hierarchy() -> Iterator[Hierarchy]:
 def dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     start = embedded.create_nodes
-    # Starts fast, with its data on the disk: what lies in memory has no page cache.
+    # Quick start, but with data on disk, because data in memory has no page cache.
     monkeypatch.setattr(embedded, "create_nodes", lambda *given, **how: start(*given, **how | {"quick_start": True}))
     return write_unjudged(tmp_path / "unjudged")
 
@@ -48,7 +48,7 @@ def test_a_node_is_searched_in_little_memory(
         assert (hnsw["system"], ours["system"]) == ("HNSW", "own dictionary + 4 bits")
         assert hnsw["overlap@10"] > 0.9
     [free, _], [hnsw, ours] = groups.values()
-    # The heap is touched whole at the start, and Java needs more than that.
+    # The complete heap is allocated at the start, and Java needs additional memory.
     assert 256 * 2**20 < free["node_bytes"] < 800 * 2**20
     assert hnsw["limit_bytes"] == ours["limit_bytes"] == free["node_bytes"] + round(free["index_bytes"] / 2)
     assert ours["p50_ratio"] == pytest.approx(ours["p50_ms"] / hnsw["p50_ms"])

@@ -1,4 +1,4 @@
-"""Indices that an earlier version made, without the field that keeps metadata whole."""
+"""Indices of an earlier version, without the field for complete metadata."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An index with a dictionary of its own corpus, which the cluster keeps, on a real node."""
+"""An index with its own dictionary, stored in the cluster, on a real node."""
 
 from __future__ import annotations
 

@@ -243,7 +243,7 @@ def test_a_pipeline_that_is_taken_away_ends_the_write_and_refuses_no_document(
 
 @pytest.fixture
 def aliased(client: OpenSearch, index: str, fingerprint: EncoderFingerprint) -> Iterator[str]:
-    """An alias of two indices, of which the second takes what is written."""
+    """An alias of two indices, of which the second is the write index."""
     for number in (1, 2):
         made(client, f"{index}-{number}", fingerprint)
         client.indices.put_alias(index=f"{index}-{number}", name=index, body={"is_write_index": number == 2})

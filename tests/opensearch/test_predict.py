@@ -1,4 +1,4 @@
-"""What a run would come to, against what it comes to, on a real node."""
+"""Predictions of a run, compared with the run, on a real node."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ from tests.tiny import NUM_LATENTS
 
 pytestmark = [
     pytest.mark.opensearch,
-    # Ray sets options of its own that it calls deprecated.
+    # Ray uses its own deprecated options.
     pytest.mark.filterwarnings(r"ignore::DeprecationWarning:ray\."),
 ]
 
@@ -99,14 +99,14 @@ def whole(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def record(number: int) -> dict[str, Any]:
     words = "plants eat light cats sleep warm stones rivers carry sand sea stars burn music".split()
     text = " ".join(words[(number * step) % len(words)] for step in (1, 3, 5, 7))
-    # What readers that guess types would change: a number, a date, and keys that others lack.
+    # Values that type inference would change: a number, a date, and keys that only some have.
     return {"_id": f"{number:04}", "text": text, "metadata": {"day": "2026-01-01", f"key{number % 3}": "007"}}
 
 
 def contents(client: OpenSearch, index: str) -> dict[str, tuple[dict[str, Any], float]]:
-    """From id to what is stored and the score for one query."""
+    """Return the stored fields and the score for one query by id."""
     client.indices.refresh(index=index)
-    # Each feature with a boost of its own, so that one weight for another would be seen.
+    # A different boost for each feature, so that swapped weights would be detected.
     features = [
         {"rank_feature": {"field": f"features.{feature}", "boost": 1.0 + feature, "linear": {}}}
         for feature in range(NUM_LATENTS)
@@ -171,7 +171,7 @@ def test_the_command_writes_what_ingest_writes(
 
 @dataclass(frozen=True)
 class KilledOnce:
-    """Connects; in a worker, the process dies once when the node has just taken a bulk and nobody knows of it."""
+    """Connect; a worker process dies once, when the node has just accepted a bulk request, before the reply."""
 
     url: str
     folder: Path

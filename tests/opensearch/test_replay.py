@@ -34,7 +34,7 @@ Job = Callable[..., IngestResult]
 
 
 class Workshop:
-    """An index, a file of its dead letters, and whoever writes into both."""
+    """An index, a file of its dead letters, and writers of both."""
 
     def __init__(self, client: OpenSearch, index: str, encoder: Encoder, letters: Path) -> None:
         self.client, self.index, self.encoder, self.letters = client, index, encoder, letters
@@ -231,7 +231,7 @@ def test_a_malformed_record_is_known_by_its_id(shop: Workshop) -> None:
 def test_a_record_that_was_repaired_is_written_once(
     shop: Workshop, client: OpenSearch, opensearch_url: str, workplace: Path
 ) -> None:
-    """Nobody knows the id of what is not JSON, so what is repaired is new; but not each time that it is replayed."""
+    """The id of malformed JSON is unknown, so a repaired record is new, but only at its first replay."""
     shop.ingest(Document("a", "held"))
     line = {"operation": "index", "location": "c:1", "status": 0, "type": "malformed_record", "reason": "no JSON"}
     shop.letters.write_text(json.dumps(line | {"attempts": 0, "raw": '{"_id": "a", "text": "repaired"'}) + "\n")

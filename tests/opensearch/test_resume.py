@@ -1,4 +1,4 @@
-"""Runs that are stopped and go on, and dead letters that are sent again: real processes, a real node."""
+"""Stopped and resumed runs, and replayed dead letters: real processes, a real node."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_another_input_is_not_gone_on_with(
 ) -> None:
     with fault_proxy(opensearch_url) as proxy:
         monkeypatch.setenv("OPENSEARCH_URL", proxy.url)
-        proxy.faults.extend([passed, status(400, "not today")])  # the new index is asked whether it takes documents
+        proxy.faults.extend([passed, status(400, "not today")])  # the check whether the new index accepts documents
         stopped = run("ingest", str(corpus), *options)
     assert stopped.exit_code == 4, stopped.output
     monkeypatch.setenv("OPENSEARCH_URL", opensearch_url)

@@ -312,7 +312,7 @@ def test_reencode_reports_a_document_of_another_routing(
 
 @pytest.fixture
 def joined(client: OpenSearch, index: str, encoder: TextEncoder) -> Iterator[str]:
-    """An alias of two indices; the second takes what is written, the first holds d1."""
+    """An alias of two indices; the second is the write index, the first contains d1."""
     for number in (1, 2):
         prepare_encoder(client, f"{index}-{number}", encoder, new=NewIndex(code_bits=None))
         client.indices.put_alias(index=f"{index}-{number}", name=index, body={"is_write_index": number == 2})

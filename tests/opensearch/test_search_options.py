@@ -1,4 +1,4 @@
-"""What a search may be asked for beside its query, on a real node."""
+"""Search options on a real node."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ _DOCUMENTED = re.compile(
 
 
 def documented(method: str, path: str) -> bool:
-    """Whether Serverless has the request, if `refresh` is not asked for with it."""
+    """Whether Serverless supports the request, without `refresh`."""
     bare, _, query = path.partition("?")
     return _DOCUMENTED.fullmatch(f"{method} {bare}") is not None and "refresh=" not in query
 
@@ -64,7 +64,7 @@ def test_documents_are_written_found_changed_and_deleted(
     with_encoder = ("--index", index, "--encoder", str(head_folder))
     written = run("ingest", "corpus.jsonl", *with_encoder, "--quiet")
     assert written.exit_code == 0 and "2 indexed" in written.output, written.output
-    client.indices.refresh(index=index)  # as Serverless does by itself
+    client.indices.refresh(index=index)  # as Serverless does automatically
     for more in ((), ("--hybrid",)):
         found = run("search", "cats sleep", *with_encoder, "--top-k", "1", "--json", *more)
         assert found.exit_code == 0, found.output

@@ -1,4 +1,4 @@
-"""`ksparse serve`: the routes in this process, and the command as one of its own."""
+"""`ksparse serve`: the routes in this process, and the command as a separate process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The suite `service`: a real `ksparse serve`, asked by a schedule."""
+"""The suite `service`: a real `ksparse serve` under open-loop load."""
 
 from __future__ import annotations
 

@@ -198,5 +198,5 @@ def test_seismic_takes_features_of_any_number(data: EncodedSet, client: OpenSear
         system = Seismic(index, 8)
         build(client, system, each)
         found.append([system.search(client, request)[0].doc_id for request in system.prepare(each)])
-    # Clusters are drawn anew, so weak hits may differ.
+    # Clusters are sampled again, so weak hits may differ.
     assert found[0] == found[1] and found[0][3] == "d3"

@@ -44,7 +44,7 @@ def component(client: OpenSearch, index: str) -> Iterator[str]:
     body = {"template": {"mappings": {"properties": {"features": {"properties": {"a": {"type": "keyword"}}}}}}}
     client.cluster.put_component_template(name=name, body=body)
     yield name
-    # What is made of it goes first.
+    # Derived resources are deleted first.
     client.indices.delete_index_template(name=f"{index}-template-0")
     client.cluster.delete_component_template(name=name)
 

@@ -1,4 +1,4 @@
-"""TLS and basic authentication in front of a real node: what is verified, and what is said."""
+"""TLS and basic authentication in front of a real node: verification and error messages."""
 
 from __future__ import annotations
 
