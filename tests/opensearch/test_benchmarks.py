@@ -65,7 +65,7 @@ def test_questions_are_answered_with_text(client: OpenSearch, data: EncodedSet, 
 def test_settle_refuses_an_index_that_lacks_documents(client: OpenSearch, index: str) -> None:
     client.indices.create(index=index)
     client.index(index=index, body={"text": "one"})
-    with pytest.raises(ClusterError, match="holds 1 documents, 2 were written"):
+    with pytest.raises(ClusterError, match="has 1 documents, but 2 were written"):
         settle(client, index, documents=2)
 
 
