@@ -19,8 +19,8 @@ from typing import NamedTuple
 _SKIPPED = {"tests", "test", "testing", "_vendor", "vendored", "idlelib", "lib2to3", "__pycache__"}
 _FIRST_SENTENCE = re.compile(r"^(.{20,200}?[.:])(?:\s+)(.*)$", re.DOTALL)
 _MARKUP = re.compile(r":[a-z]+:`([^`]*)`|``|\*\*|>>> ")
-_MOST_CHARACTERS = 600
-_FEWEST_WORDS = 12
+_MAX_CHARACTERS = 600
+_MIN_WORDS = 12
 
 
 class Docstring(NamedTuple):
@@ -119,6 +119,6 @@ def split_docstring(docstring: str) -> tuple[str, str] | None:
     if match is None:
         return None
     sentence, body = (" ".join(part.split()) for part in match.groups())
-    if len(body.split()) < _FEWEST_WORDS or len(sentence.split()) < 4 or not sentence.isprintable():
+    if len(body.split()) < _MIN_WORDS or len(sentence.split()) < 4 or not sentence.isprintable():
         return None
-    return sentence, body[:_MOST_CHARACTERS]
+    return sentence, body[:_MAX_CHARACTERS]

@@ -30,7 +30,7 @@ CLIENTS = 8
 
 _OF_THE_SERVER = ("creation_date", "provided_name", "uuid", "version")
 _READY_S = 300.0
-_LEAST_WINDOW = 10
+_MIN_WINDOW = 10
 _THREADS = 32
 _POLL_S = 0.2
 _WARM_UP = 10
@@ -83,7 +83,7 @@ def sharded_systems(hnsw: Writable, ours: Writable, shards: int, replicas: int =
     """
     systems = [hnsw, ours]
     if shards > 1 and isinstance(ours, Rescored):
-        systems.append(replace(ours, window=max(_LEAST_WINDOW, round(ours.window / shards))))
+        systems.append(replace(ours, window=max(_MIN_WINDOW, round(ours.window / shards))))
     return [Sharded(system, shards, replicas) for system in systems]
 
 

@@ -21,7 +21,7 @@ from connector.errors import BulkWriteError
 BATCH = 100
 """Documents per request, half of them new and half of them updates."""
 
-_MOST_PREPARED = 10_000
+_MAX_PREPARED = 10_000
 """Maximum number of documents that are added and deleted; half as many updates are prepared. It limits memory."""
 
 _POLL_S = 0.02
@@ -47,11 +47,11 @@ class WriteStream:
 
     def __init__(self, data: EncodedSet, system: Writable) -> None:
         drawn = np.random.default_rng(0).permutation(len(data.documents))
-        come, self.first = np.split(drawn, [min(len(drawn) // 3, _MOST_PREPARED)])
+        come, self.first = np.split(drawn, [min(len(drawn) // 3, _MAX_PREPARED)])
         self.index = system.index
         self._ids = data.doc_ids
         self._come: list[int] = come.tolist()
-        self._updated: list[int] = self.first[: _MOST_PREPARED // 2].tolist()
+        self._updated: list[int] = self.first[: _MAX_PREPARED // 2].tolist()
         [self.sample] = system.sources(data, self._updated[:1])
         rows = self._come + self._updated
         lines = (json.dumps(source, separators=(",", ":")) for source in system.sources(data, rows))

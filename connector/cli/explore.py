@@ -112,9 +112,9 @@ def open_companion(
         click.echo(said, err=True)
         return None, said
     companion = HnswIndex(client, retriever.schema, retriever.encoder)
-    if lacks := companion.lacks():
+    if reason := companion.stale_reason():
         total = count_matching(client, index)
-        click.echo(f"{companion.name}: {lacks}; embedding {total:,} documents (needs the k-NN plugin)", err=True)
+        click.echo(f"{companion.name}: {reason}; embedding {total:,} documents (needs the k-NN plugin)", err=True)
         with documents(quiet, total, f"{index} -> {companion.name}") as progress:
             companion.build(progress)
     return companion, ""

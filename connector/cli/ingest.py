@@ -23,7 +23,7 @@ from connector.cli.stop import stoppable
 from connector.corpus.layout import Layout
 from connector.errors import CheckpointError, IndexMappingError
 
-_MOST_FITTED = 50_000
+_MAX_FITTED = 50_000
 
 
 @click.command(
@@ -175,7 +175,7 @@ def ingest(
         loaded = fitted_encoder(
             fit,
             loaded,
-            records.sample(_MOST_FITTED),
+            records.sample(_MAX_FITTED),
             name=corpus,
             documents=total,
             minutes=fit_minutes or 10,

@@ -28,7 +28,7 @@ _ML_SETTINGS: Mapping[str, object] = {
 }
 
 _MEMORY = Path("/dev/shm")  # noqa: S108 - a new folder in it
-_LEAST_MEMORY = 8 * 2**30
+_MIN_MEMORY = 8 * 2**30
 
 
 def _say_nothing(_: str) -> None:
@@ -99,7 +99,7 @@ def _has_room() -> bool:
     if not os.access(_MEMORY, os.W_OK):
         return False
     facts = os.statvfs(_MEMORY)
-    return facts.f_bavail * facts.f_frsize >= _LEAST_MEMORY and not facts.f_flag & os.ST_NOEXEC
+    return facts.f_bavail * facts.f_frsize >= _MIN_MEMORY and not facts.f_flag & os.ST_NOEXEC
 
 
 def create_nodes(

@@ -24,8 +24,8 @@ from connector.types import Hit
 
 TOP_K = 10
 ROUNDS = 5
-_MOST_K_QUERY = 64
-_MOST_WINDOW = 500
+_MAX_K_QUERY = 64
+_MAX_WINDOW = 500
 
 Search = Callable[[], list[Hit]]
 
@@ -118,10 +118,10 @@ class Explorer:
         self._client = client
         defaults = retriever.defaults(TOP_K)
         # An encoder may keep all features; a slider needs a maximum.
-        k_query = defaults.k_query or _MOST_K_QUERY
+        k_query = defaults.k_query or _MAX_K_QUERY
         self.defaults = replace(defaults, k_query=k_query)
-        self.most_k_query = max(_MOST_K_QUERY, k_query, retriever.encoder.k_query or 0)
-        self.most_window = max(_MOST_WINDOW, defaults.window or 0) if retriever.encoder.code is not None else 0
+        self.most_k_query = max(_MAX_K_QUERY, k_query, retriever.encoder.k_query or 0)
+        self.most_window = max(_MAX_WINDOW, defaults.window or 0) if retriever.encoder.code is not None else 0
         self._words = Searcher(client, retriever.schema.index)
         self._one_at_a_time = Lock()
 

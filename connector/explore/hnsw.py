@@ -48,7 +48,7 @@ class HnswIndex:
         self._encoder = encoder
         self._searcher = Searcher(client, self.name, weight_exponent=0)
 
-    def lacks(self) -> str:
+    def stale_reason(self) -> str:
         """Return the reason why it must be built; empty if it is complete.
 
         Changed documents are only noticed if their number differs.

@@ -22,7 +22,7 @@ _DEFINITIONS: Mapping[str, Mapping[str, Any]] = {
 DERIVED_MAPPING = tuple(f"{name}.{key}" for name, definition in _DEFINITIONS.items() for key in definition)
 """The part of a mapping's `properties` that `derived_in` reads."""
 
-_LONGEST_TERM = 32_766 - 64
+_MAX_TERM_BYTES = 32_766 - 64
 """Maximum bytes of a path and its value, without the server's separators."""
 
 
@@ -64,7 +64,7 @@ def _has_long(path: str, value: object) -> bool:
         return any(_has_long(path, item) for item in value)
     # A character has at most four bytes in UTF-8.
     size = len(path) + (len(value) if isinstance(value, str) else 0)
-    return 4 * size > _LONGEST_TERM and len(path.encode()) + len(str(value).encode()) > _LONGEST_TERM
+    return 4 * size > _MAX_TERM_BYTES and len(path.encode()) + len(str(value).encode()) > _MAX_TERM_BYTES
 
 
 def _without_long(path: str, value: Any) -> Any:  # noqa: ANN401

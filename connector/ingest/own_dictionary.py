@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connector.encoders.base import Encoder
-from connector.ingest.sample import MOST_DOCUMENTS
+from connector.ingest.sample import MAX_SAMPLED
 from connector.training.dictionary.settings import DictionarySettings
 from connector.types import EncoderFingerprint, SparseVectors
 from connector.vectors.statistics import CorpusStatistics
@@ -60,7 +60,7 @@ class OwnDictionary:
         documents: int | None = None,
         progress: Callable[[str, float], None] | None = None,
     ) -> None:
-        self._sample: Sample = sample if callable(sample) else lambda most=MOST_DOCUMENTS: sample[:most]
+        self._sample: Sample = sample if callable(sample) else lambda most=MAX_SAMPLED: sample[:most]
         self._settings = settings
         self._documents = documents
         self._report = progress or (lambda _task, _share: None)
@@ -81,9 +81,9 @@ class OwnDictionary:
         if len(texts) < MIN_DOCUMENTS:
             _log.info("No dictionary for %d documents.", len(texts))
             return None
-        expected = max(self._documents or MOST_DOCUMENTS, MIN_DOCUMENTS)
+        expected = max(self._documents or MAX_SAMPLED, MIN_DOCUMENTS)
         coarse, fine = cells_for(expected)
-        texts = self._sample(max(coarse * fine, min(expected, MOST_DOCUMENTS)))
+        texts = self._sample(max(coarse * fine, min(expected, MAX_SAMPLED)))
         if len(texts) < coarse * fine:  # fewer came than were expected
             expected = len(texts)
         embeddings = self._embed(encoder, texts)
@@ -147,7 +147,7 @@ def dictionary_encoder(
     from connector.training.dictionary.build import build_dictionary
 
     tokenizer, prompt = encoder.model.tokenizer, encoder.model.prompts.get("document") or ""
-    some = np.random.default_rng(settings.seed).permutation(len(texts))[:MOST_DOCUMENTS].tolist()
+    some = np.random.default_rng(settings.seed).permutation(len(texts))[:MAX_SAMPLED].tolist()
     counts = count_texts(tokenizer, [prompt + texts[row] for row in some], encoder.max_seq_length)
     head = build_dictionary(
         embeddings,

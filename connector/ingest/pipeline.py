@@ -33,7 +33,7 @@ Progress = Callable[[int], None]
 WRITE_SIZE = 500
 """Documents per write batch, at most: as many as a default request."""
 
-_MOST_WAITING_CHARACTERS = 32 * 2**20
+_MAX_WAITING_CHARACTERS = 32 * 2**20
 """Maximum size of a batch: 500 texts of 100 MB would be 50 GB."""
 
 
@@ -232,7 +232,7 @@ class IngestJob:
         self._waiting.append(record)
         if not isinstance(record, Deletion):
             self._waiting_characters += len(record.raw if isinstance(record, MalformedRecord) else record.text)
-        if len(self._waiting) == self._write_size or self._waiting_characters > _MOST_WAITING_CHARACTERS:
+        if len(self._waiting) == self._write_size or self._waiting_characters > _MAX_WAITING_CHARACTERS:
             self._flush()
 
     def _flush(self) -> None:

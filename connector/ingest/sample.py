@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 
 from connector.types import Document, MalformedRecord
 
-MOST_DOCUMENTS = 10_000
+MAX_SAMPLED = 10_000
 """Enough to estimate the frequency of a token that 1 % of the documents contain."""
 
-_MOST_CHARACTERS = 256 * 2**20
+_MAX_CHARACTERS = 256 * 2**20
 
 
 class Sampled:
@@ -24,7 +24,7 @@ class Sampled:
         self._records = iter(records)
         self._taken: deque[Document | MalformedRecord] = deque()
 
-    def sample(self, most: int = MOST_DOCUMENTS) -> list[str]:
+    def sample(self, most: int = MAX_SAMPLED) -> list[str]:
         """Return the texts of the first documents; call before iterating.
 
         Args:
@@ -32,7 +32,7 @@ class Sampled:
         """
         texts = [record.content for record in self._taken if isinstance(record, Document)][:most]
         characters = sum(map(len, texts))
-        while len(texts) < most and characters < _MOST_CHARACTERS:
+        while len(texts) < most and characters < _MAX_CHARACTERS:
             record = next(self._records, None)
             if record is None:
                 break

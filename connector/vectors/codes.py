@@ -208,7 +208,7 @@ _ERRORS = {0: 1.0, 1: 0.363, 2: 0.1175, 4: 0.0095, 8: 0.0001}
 """Variance of the quantization error of a Gaussian by number of bits (Max 1960)."""
 
 
-_LEAST_BLOCKS = 12
+_MIN_BLOCKS = 12
 """Minimum number of blocks of dimensions; with fewer, bits cannot be allocated finely enough."""
 
 
@@ -229,7 +229,7 @@ def choose_groups(variances: NDArray[np.float32], dim: int, bits: Bits) -> tuple
     """
     step = 8 * max(1, dim // 96)
     blocks = min(len(variances), dim) // step
-    if not blocks or (dim // step < _LEAST_BLOCKS and bits in get_args(GridBits)):
+    if not blocks or (dim // step < _MIN_BLOCKS and bits in get_args(GridBits)):
         return ()
     known = np.concatenate([[0.0], np.cumsum(variances[: blocks * step].reshape(blocks, step).sum(axis=1))])
     affordable = dim * bits // step

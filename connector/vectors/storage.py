@@ -9,7 +9,7 @@ SMALLEST_WEIGHT = float(np.finfo(np.float32).tiny)
 """Smallest weight of rank_features: the smallest normal float."""
 
 
-_LARGEST_CELL = 0xFEFF
+_MAX_CELL = 0xFEFF
 """Exponent of the largest finite float."""
 
 
@@ -65,5 +65,5 @@ def to_cells(weights: NDArray[np.float32]) -> NDArray[np.uint32]:
         weights: float32 of any shape, finite, 0 or above.
     """
     bits = np.ascontiguousarray(weights, dtype=np.float32).view(np.uint32)
-    cells: NDArray[np.uint32] = np.minimum((bits + np.uint32(1 << 14)) >> np.uint32(15), np.uint32(_LARGEST_CELL))
+    cells: NDArray[np.uint32] = np.minimum((bits + np.uint32(1 << 14)) >> np.uint32(15), np.uint32(_MAX_CELL))
     return cells

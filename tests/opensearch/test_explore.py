@@ -454,28 +454,28 @@ def test_a_companion_is_taken_again_only_where_it_is_whole_and_fits(
     def stopped(_done: int) -> None:
         raise KeyboardInterrupt
 
-    assert companion().lacks() == "it does not exist yet"
+    assert companion().stale_reason() == "it does not exist yet"
     with pytest.raises(KeyboardInterrupt):
         companion().build(stopped)
-    assert companion().lacks() == "its last build was interrupted"
+    assert companion().stale_reason() == "its last build was interrupted"
     told_of: list[int] = []
     companion().build(told_of.append)
-    assert told_of == [2] and companion().lacks() == ""
+    assert told_of == [2] and companion().stale_reason() == ""
     ingest_documents([Document("2", "cats sleep")], told, writer)
     client.indices.refresh(index=index)
-    assert companion().lacks() == f"it holds 2 documents, {index} 3"
+    assert companion().stale_reason() == f"it holds 2 documents, {index} 3"
     companion().build(told_of.append)
-    assert companion().lacks() == ""
+    assert companion().stale_reason() == ""
     client.indices.delete(index=index)
     prepare_encoder(client, index, labelled, sample=texts, new=NewIndex(code_bits=None))
-    assert companion().lacks() == f"{index} was recreated"
+    assert companion().stale_reason() == f"{index} was recreated"
     client.indices.delete(index=index)
     prepare_encoder(client, index, labelled, sample=["another corpus"], new=NewIndex(code_bits=None))
-    assert companion().lacks() == f"{index} has another encoder now"
+    assert companion().stale_reason() == f"{index} has another encoder now"
     client.indices.delete(index=companion().name)
     client.indices.create(index=companion().name)
     with pytest.raises(IndexMappingError, match="was not created by `ksparse explore --hnsw`"):
-        companion().lacks()
+        companion().stale_reason()
     client.indices.delete(index=companion().name)
 
 

@@ -30,11 +30,11 @@ from connector.ingest.own_dictionary import OwnDictionary
 from connector.ingest.pipeline import Progress
 from connector.ingest.prepare import prepare_encoder
 from connector.ingest.ray.worker import COUNTS, Read, Worker, read_parts, read_rows
-from connector.ingest.sample import MOST_DOCUMENTS, Sampled
+from connector.ingest.sample import MAX_SAMPLED, Sampled
 
 _log = getLogger("ksparse.ingest")
 
-_MOST_EMBEDDED = 50_000
+_MAX_EMBEDDED = 50_000
 """Maximum number of documents that the driver embeds for a dictionary before the actors start."""
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class RayIngest:
             )
 
         def records(mapper: RecordMapper) -> Iterator[CorpusRecord]:
-            for table in dataset.limit(MOST_DOCUMENTS).iter_batches(batch_format="pyarrow", batch_size=None):
+            for table in dataset.limit(MAX_SAMPLED).iter_batches(batch_format="pyarrow", batch_size=None):
                 yield from read_rows(table, mapper)
 
         return self._ingest(dataset, read_rows, records, rows=self.batch_rows, progress=progress)
@@ -175,8 +175,8 @@ class RayIngest:
         checker = RecordChecker(self.new.fields, generate_ids=self.generate_ids, refuse_repeated=False)
         beginning = Sampled(records(RecordMapper(checker, self.layout)))
 
-        def sample(most: int = MOST_DOCUMENTS) -> list[str]:
-            texts = beginning.sample(min(most, _MOST_EMBEDDED))
+        def sample(most: int = MAX_SAMPLED) -> list[str]:
+            texts = beginning.sample(min(most, _MAX_EMBEDDED))
             if not texts:
                 raise CorpusError(f"The first records contain no documents; {self.index} was not created.")
             return texts
@@ -194,7 +194,7 @@ class RayIngest:
             self.index,
             loaded,
             sample=sample,
-            dictionary=OwnDictionary(sample, documents=_MOST_EMBEDDED) if builds else None,
+            dictionary=OwnDictionary(sample, documents=_MAX_EMBEDDED) if builds else None,
             new=self.new,
         )
 
