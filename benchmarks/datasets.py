@@ -149,6 +149,7 @@ def encode_set(
     k_doc: int | None = None,
     k_query: int = 64,
     calibrate: bool = True,
+    features: bool = True,
 ) -> EncodedSet:
     """Read a BEIR folder and encode it.
 
@@ -165,6 +166,7 @@ def encode_set(
         k_doc: Features kept per document; the encoder's own number if None.
         k_query: Features kept per query, at most; a system may use fewer.
         calibrate: Tell the encoder the statistics of the corpus, as `ksparse ingest` does.
+        features: Encode by the encoder's head. Otherwise the vectors are empty, for systems that have their own.
     """
     judgements = any(folder.glob("qrels/*"))
     records = (record for record in read_corpus(folder) if isinstance(record, Document))
@@ -181,7 +183,7 @@ def encode_set(
                 for query, hits in zip(judged.queries, nearest, strict=True)
             },
         )
-    if calibrate:
+    if calibrate and features:
         encoder = encoder.with_statistics(encoder.measure_statistics(texts, document_embeddings))
     return EncodedSet(
         name=folder.resolve().name,
@@ -189,7 +191,15 @@ def encode_set(
         judged=judged,
         document_embeddings=document_embeddings,
         query_embeddings=query_embeddings,
-        document_vectors=encoder.sparsify_embeddings(document_embeddings, texts, k=k_doc),
-        query_vectors=encoder.sparsify_embeddings(query_embeddings, questions, task="query", k=k_query),
+        document_vectors=encoder.sparsify_embeddings(document_embeddings, texts, k=k_doc)
+        if features
+        else _empty_vectors(len(texts)),
+        query_vectors=encoder.sparsify_embeddings(query_embeddings, questions, task="query", k=k_query)
+        if features
+        else _empty_vectors(len(questions)),
         encoder=encoder,
     )
+
+
+def _empty_vectors(count: int) -> SparseVectors:
+    return SparseVectors(np.zeros((count, 1), dtype=np.int32), np.zeros((count, 1), dtype=np.float32))

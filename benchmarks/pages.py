@@ -44,25 +44,25 @@ from connector.errors import ConnectorError
 ROOT = Path(__file__).parents[1]
 _TABLE = re.compile(r"(<!-- table: ([\w-]+) (\S+)([^>]*)-->\n).*?(?=<!-- end -->)", re.DOTALL)
 
-# The columns of a comparison that the README shows, as far as the result has them.
-_SUMMARY_COLUMNS = (
-    "system",
-    "NDCG@10",
-    "of dense",
-    "bytes a document",
-    "p50",
-    "p99",
-    "requests/s, 8 clients",
-    "mapped MB",
-)
 
+def defaults_to_markdown(groups: Mapping[str, Sequence[dict[str, Any]]]) -> str:
+    """Return a line for each corpus of the suite `dictionary`: a new index beside HNSW, both at their defaults.
 
-def summary_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
-    """Return the columns of a comparison that the README shows."""
-    table = [line[2:-2].split(" | ") for line in compare_to_markdown(list(rows)).splitlines()]
-    columns = [column for column in _SUMMARY_COLUMNS if column in table[0]]
-    places = [table[0].index(column) for column in columns]
-    return to_table(columns, ([cells[place] for place in places] for cells in table[2:]))
+    Args:
+        groups: From "corpus/documents" to the rows: exact search, HNSW, the new index, others.
+    """
+    heads = ["corpus", "documents", "of dense NDCG@10", "HNSW's", "of the dense top 10", "HNSW's"]
+    heads += ["bytes a document", "of HNSW's", "p50", "p99"]
+    lines = []
+    for group in sorted(groups, key=lambda group: int(group.partition("/")[2]), reverse=True):
+        exact, graph, own = groups[group][:3]
+        corpus, _, documents = group.partition("/")
+        judged = exact["ndcg@10"] < 1
+        shares = [f"{row['ndcg_share']:.1%}" if judged else "" for row in (own, graph)]
+        shares += [f"{row['overlap@10']:.1%}" for row in (own, graph)]
+        ratios = [f"{own[key] / graph[key]:.2f}" for key in ("index_bytes", "p50_ms", "p99_ms")]
+        lines.append((corpus, f"{int(documents):,}", *shares, f"{own['bytes_per_document']:,.0f}", *ratios))
+    return to_table(heads, lines)
 
 
 _OF_ONE_SET: dict[str, Callable[[Sequence[dict[str, Any]]], str]] = {
@@ -73,10 +73,10 @@ _OF_ONE_SET: dict[str, Callable[[Sequence[dict[str, Any]]], str]] = {
     "ingest": ingest_to_markdown,
     "selection": selection_to_markdown,
     "sizes": sizes_to_markdown,
-    "summary": summary_to_markdown,
 }
 OF_ALL: dict[str, Callable[[Mapping[str, Rows]], str]] = {
     "churn": churn_to_markdown,
+    "defaults": defaults_to_markdown,
     "filtered": filtered_to_markdown,
     "growth": growth_to_markdown,
     "ht-sets": ht_sets_to_markdown,
@@ -105,7 +105,7 @@ def write_tables(page: str) -> str:
 
 
 def _table(kind: str, path: str, names: str) -> str:
-    groups = read_result(ROOT / path)["results"]
+    groups = _read(path)
     chosen = names.strip().splitlines()
     if chosen:
         groups = {group: _choose(path, rows, chosen) for group, rows in groups.items()}
@@ -115,6 +115,15 @@ def _table(kind: str, path: str, names: str) -> str:
         raise ConnectorError(f"There is no table {kind!r}; there are {', '.join((*_OF_ONE_SET, *OF_ALL))}.")
     [rows] = groups.values()
     return _OF_ONE_SET[kind](rows)
+
+
+def _read(path: str) -> dict[str, Rows]:
+    """Rows by group; of several files (`*`), by "data set/group"."""
+    if "*" not in path:
+        only: dict[str, Rows] = read_result(ROOT / path)["results"]
+        return only
+    results = [read_result(each) for each in sorted(ROOT.glob(path))]
+    return {f"{one['params']['dataset']}/{group}": rows for one in results for group, rows in one["results"].items()}
 
 
 def _choose(path: str, rows: Rows, names: Sequence[str]) -> Rows:

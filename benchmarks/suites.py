@@ -186,7 +186,7 @@ def dictionary_systems(data: EncodedSet) -> list[System]:
     if len(data.documents) < MIN_DOCUMENTS:
         return []
     own = OwnDictionary(data)
-    return [own.system(), own.system(2 * own.k, 1_000), own.system(bits=3)]
+    return [own.system(), own.system(3 * own.k, 1_000), own.system(bits=3)]
 
 
 def default_systems(data: EncodedSet) -> list[System]:

@@ -51,9 +51,9 @@ def test_a_dictionary_is_compared_where_there_are_documents_enough(tmp_path: Pat
     data = encoded(write_set(tmp_path, 1_000), lexical)
     systems = dictionary_systems(data)
     assert [system.knob for system in systems] == [
-        "k_query=28, 200 rescored",
+        "k_query=20, 200 rescored",
         "k_query=56, 1000 rescored",
-        "k_query=28, 200 rescored",
+        "k_query=20, 200 rescored",
     ]
     first = systems[0]
     assert isinstance(first, Rescored) and first.vectors is not None
@@ -61,6 +61,6 @@ def test_a_dictionary_is_compared_where_there_are_documents_enough(tmp_path: Pat
     assert first.more_bytes > 600 * 4, "600 cells of 16 dimensions in 2 bits"
     documents, queries = first.vectors
     assert len(documents.weights) == 1_000
-    assert queries.features.shape == (20, 28)
+    assert queries.features.shape == (20, 20)
     assert ((queries.features < 24 * 25).sum(axis=1) == 24).all(), "the others are tokens"
     assert dictionary_systems(encoded(tmp_path, lexical, most=999)) == []

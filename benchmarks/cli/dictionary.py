@@ -32,7 +32,7 @@ def dictionary(dataset: Path, sizes: tuple[int, ...], options: Options) -> None:
     from benchmarks.suites import default_systems
 
     with on_stage(options, [dataset]) as stage:
-        data = stage.encode(dataset, k_query=32, most_documents=max(sizes, default=None))
+        data = stage.encode(dataset, most_documents=max(sizes, default=None), features=False)
         result = stage.result("dictionary", data)
         for size in sorted(sizes) or [len(data.documents)]:
             if f"{size}" not in result.groups:

@@ -36,7 +36,7 @@ def rivals(dataset: Path, documents: int | None, native: bool, options: Options)
     from benchmarks.suites import OwnDictionary
 
     with on_stage(options, [dataset]) as stage:
-        data = stage.encode_first(dataset, documents)
+        data = stage.encode_first(dataset, documents, features=True)
         with stage.connect() as client:
             found = True if native else suite.has_native_library(client)
         result = stage.result("rivals", data, native=bool(found))

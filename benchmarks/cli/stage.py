@@ -97,15 +97,20 @@ class Stage:
 
         return encode_set(dataset, self.encoder, self.embed, most_queries=self.options.most_queries, **how)
 
-    def encode_first(self, dataset: Path, documents: int | None) -> EncodedSet:
+    def encode_first(self, dataset: Path, documents: int | None, *, features: bool = False) -> EncodedSet:
         """Read and encode a set, or so many of its documents; a set with judgements needs all of them.
+
+        Args:
+            dataset: To read.
+            documents: How many; all if None.
+            features: Also by the encoder's own head, beside the dictionary that the systems build.
 
         Raises:
             ConnectorError: It has judgements and more documents.
         """
         from connector.errors import ConnectorError
 
-        data = self.encode(dataset, k_query=32, most_documents=documents)
+        data = self.encode(dataset, k_query=32, most_documents=documents, features=features)
         if documents is not None and len(data.documents) > documents:
             raise ConnectorError(
                 f"{data.name} has judgements and {len(data.documents):,} documents, all of which are needed; leave "

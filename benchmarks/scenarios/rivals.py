@@ -50,7 +50,7 @@ def vector_systems(data: EncodedSet, own: OwnDictionary, *, native: bool) -> lis
     systems: list[System] = [*graphs]
     swept = [graph for graph in graphs if graph.quantized != "flat"]
     systems += [replace(graph, ef_search=ef) for graph in swept for ef in EF_SEARCH]
-    settings = ((own.k, 100), (own.k, None), (own.k, 500), (2 * own.k, 500), (2 * own.k, 1_000), (2 * own.k, 2_000))
+    settings = ((own.k, 100), (own.k, None), (own.k, 500), (2 * own.k, 500), (3 * own.k, 1_000), (3 * own.k, 2_000))
     systems += [replace(own.system(k, window), index=f"{_PREFIX}-own") for k, window in settings]
     return systems + [Seismic(f"{_PREFIX}-seismic", top_n) for top_n in (4, 8, 16)]
 
@@ -68,7 +68,7 @@ def word_systems(data: EncodedSet, own: OwnDictionary) -> list[System]:
         *(replace(hybrid, weight=weight) for weight in (0.3, 0.5, 0.7)),
         *(replace(fused, candidates=candidates) for candidates in (50, 100)),
         fused,
-        replace(fused, storage=own.system(2 * own.k, 1_000)),
+        replace(fused, storage=own.system(3 * own.k, 1_000)),
         *(Hybrid(f"{_PREFIX}-features", 0.005, k, weight_exponent=exponent) for k in (16, 32)),
     ]
 

@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 
 from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.lexical import Task, TokenCounts
-from connector.encoders.light_heads import CANDIDATE_SHARE, CELL_BITS, FLOOR, LEAST_IDF, POOL
+from connector.encoders.light_heads import CANDIDATE_SHARE, CELL_BITS, FLOOR, POOL, least_idf
 from connector.vectors.codes import (
     Bits,
     RotatedCode,
@@ -93,7 +93,7 @@ class TwoLevelDictionary(KSparseAutoEncoder):
         k_query: int | None = None,
         cells: int | None = None,
         query_cells: int | None = None,
-        candidate_cells: int = 24,
+        candidate_cells: int = 16,
         candidate_tokens: int = 4,
         probes: int = 24,
         spread: float = 4.0,
@@ -218,7 +218,7 @@ class TwoLevelDictionary(KSparseAutoEncoder):
         if self.lexical is not None and tokens is not None and k > count:
             weights = self.lexical(tokens, task).to(values.dtype)
             if candidates:
-                rare = self.lexical.token_weights[tokens.ids].square() >= LEAST_IDF
+                rare = self.lexical.token_weights[tokens.ids].square() >= least_idf(self.num_latents)
                 weights = CANDIDATE_SHARE * weights * rare
             weights, slots = weights.topk(min(k - count, tokens.ids.shape[1]), dim=1)
             cells = torch.cat([cells, self.num_latents + tokens.ids.gather(1, slots)], dim=1)

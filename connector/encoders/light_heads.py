@@ -33,8 +33,11 @@ FLOOR = 0.8
 CANDIDATE_SHARE = 0.5
 """Weight of candidate tokens relative to cells: heavier tokens displace neighbours."""
 
-LEAST_IDF = math.log(1 / 0.03)
-"""Minimum IDF of candidate tokens: those in more than 3 % of the documents account for most of the postings."""
+CELLS_PER_DOCUMENT = 0.6
+"""More cells find more neighbours by fewer postings, at about 50 bytes a cell."""
+
+_LARGEST_SHARE, _MOST_DOCUMENTS = 0.03, 3_000
+"""Maximum document frequency of candidate tokens: more frequent ones account for most of the postings."""
 
 _CACHE_BYTES = 64 << 20
 """Maximum size of the cache of unpacked cells: enough for all cells of 100,000 documents."""
@@ -147,7 +150,7 @@ class CellsHead(_Head):
         if tokens is not None and k > count:
             weights = self._lexical(tokens, task)
             if candidates:
-                rare = self.weights["lexical.token_weights"][tokens.ids] ** 2 >= LEAST_IDF
+                rare = self.weights["lexical.token_weights"][tokens.ids] ** 2 >= least_idf(self.num_latents)
                 weights = np.asarray(CANDIDATE_SHARE * weights * rare, dtype=np.float32)
             best = _top(weights, k - count)
             features = np.concatenate([features, self.num_latents + tokens.ids[best]])
@@ -209,6 +212,11 @@ class CellsHead(_Head):
             return points, 1 / np.sqrt(np.einsum("nd,nd->n", points, points))
 
         return unpack
+
+
+def least_idf(cells: int) -> float:
+    """Return the minimum IDF of candidate tokens, by the number of cells; more frequent ones are not searched."""
+    return math.log(max(1 / _LARGEST_SHARE, cells / CELLS_PER_DOCUMENT / _MOST_DOCUMENTS))
 
 
 def to_head(config: Mapping[str, Any], weights: Mapping[str, NDArray[Any]]) -> CellsHead | LinearHead:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import TransportError
 
-from connector.connection.client import is_elasticsearch
+from connector.connection.client import is_elasticsearch, version_tuple
 
 
 @contextmanager
@@ -39,3 +39,9 @@ def point_in_time(client: OpenSearch, index: str, params: Mapping[str, Any]) -> 
                 send("DELETE", "/_pit", body={"id": pit})
             else:
                 client.delete_pit(body={"pit_id": [pit]})
+
+
+def tie_breaker(client: OpenSearch) -> str:
+    """Return the sort field for ties: the position in the shard where supported (3.3 and later), else the id."""
+    version = client.info()["version"]["number"]
+    return "_shard_doc" if version_tuple(version) >= (3, 3) else "_id"

@@ -9,12 +9,12 @@ from typing import Any
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import NotFoundError, RequestError, TransportError
 
-from connector.connection.client import explained, reason_of, root_cause, version_tuple
+from connector.connection.client import explained, reason_of, root_cause
 from connector.errors import SearchError
 from connector.index.derived import restored
 from connector.index.guard import IndexGuard
 from connector.index.kept import KeptDocuments
-from connector.index.point_in_time import point_in_time
+from connector.index.point_in_time import point_in_time, tie_breaker
 from connector.index.schema import read_weight_exponent
 from connector.limits import MAX_HITS
 from connector.query.body import NO_OPTIONS, SearchOptions, build_query, build_search
@@ -119,12 +119,7 @@ class Searcher:
         """
         if weight is not None:
             query = build_hybrid_query(
-                text,
-                features,
-                weight=weight,
-                filters=filters,
-                weight_exponent=self._exponent(),
-                space=self._space,
+                text, features, weight=weight, filters=filters, weight_exponent=self._exponent(), space=self._space
             )
             body = build_search(query, top_k=top_k, source=self._source, options=options)
             return options.keep(self._send(body, options.params, self._guard))
@@ -168,7 +163,7 @@ class Searcher:
         guard = self._guard
         with self._errors(guard), point_in_time(self._client, self.index, params) as pit:
             body["pit"] = {"id": pit, "keep_alive": keep_alive}
-            body["sort"] = [{"_score": "desc"}, {self._tie_breaker(): "asc"}]
+            body["sort"] = [{"_score": "desc"}, {tie_breaker(self._client): "asc"}]
             while True:
                 # The point in time includes the index, the alias's filter and the routing.
                 reply = self._client.search(body=body)
@@ -237,12 +232,6 @@ class Searcher:
             if guard is not None and isinstance(error, RequestError):
                 guard.recheck()
             raise _search_error(self.index, error) from error
-
-    def _tie_breaker(self) -> str:
-        """The sort field for ties: the position in the shard if supported (3.3 and later), else the id."""
-        with self._errors():
-            version = self._client.info()["version"]["number"]
-        return "_shard_doc" if version_tuple(version) >= (3, 3) else "_id"
 
     def _body(
         self,

@@ -68,8 +68,8 @@ def diagnose(client: OpenSearch, retriever: Retriever, *, sample: int = 50, seed
     vectors = encoder.sparsify_embeddings(embeddings, texts, task="query", k=setting.k_query, candidates=True)
     shares = []
     for features, embedding in zip(vectors.as_mappings(), embeddings, strict=True):
-        nearest = retriever.searcher.scan(build_scan(code, embedding), top_k=_TOP_K)
-        found = retriever.searcher.search(
+        nearest = retriever.opened.searcher.scan(build_scan(code, embedding), top_k=_TOP_K)
+        found = retriever.opened.searcher.search(
             features, top_k=_TOP_K, rescore=build_rescore(code, embedding, setting.window or 10 * _TOP_K)
         )
         shares.append(len({hit.id for hit in nearest} & {hit.id for hit in found}) / len(nearest))

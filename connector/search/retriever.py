@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from itertools import chain
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from opensearchpy import OpenSearch
 
 from connector.errors import SearchError
 from connector.index.documents import explain_absence
-from connector.index.frequencies import DocumentFrequencies
-from connector.index.guard import StaleSchemaError
-from connector.index.schema import IndexSchema, existing_schema
-from connector.index.searcher import Searcher
-from connector.ingest.index_encoder import fitting_encoder
+from connector.index.schema import IndexSchema
 from connector.query.body import NO_OPTIONS, SearchOptions
 from connector.query.explain import explain_score
 from connector.query.settings import DEFAULT_SETTINGS, SearchSettings
+from connector.search.current import CurrentIndex
 from connector.search.opened import OpenedIndex
 from connector.types import Hit
 
 if TYPE_CHECKING:
     from connector.encoders.text import TextEncoder
 
-T = TypeVar("T")
-
 _RANK_WINDOW_SIZE = 100
-_ATTEMPTS = 3
-"""Attempts of one search if the index keeps being replaced."""
 
 
 class Retriever:
@@ -62,33 +55,18 @@ class Retriever:
         source: Sequence[str] | bool = True,
         cached_queries: int = 1_024,
     ) -> None:
-        def open_index(schema: IndexSchema, before: TextEncoder | None) -> OpenedIndex:
-            fitting = fitting_encoder(client, schema, before)
-            return OpenedIndex(client, schema, fitting, source=source, cached_queries=cached_queries)
-
         self._client = client
-        self._open = open_index
-        self._opened = open_index(existing_schema(client, index), encoder)
+        self._index = CurrentIndex(client, index, encoder, source=source, cached_queries=cached_queries)
 
     @property
     def schema(self) -> IndexSchema:
         """The schema of the index when it was last read."""
-        return self._opened.schema
+        return self.opened.schema
 
     @property
     def encoder(self) -> TextEncoder:
         """The encoder, calibrated with the statistics stored in the index."""
-        return self._opened.encoder
-
-    @property
-    def frequencies(self) -> DocumentFrequencies:
-        """Document frequency of each feature, as a fraction of all documents."""
-        return self._opened.frequencies
-
-    @property
-    def searcher(self) -> Searcher:
-        """The searcher by features; raises `StaleSchemaError` if the index was replaced."""
-        return self._opened.searcher
+        return self.opened.encoder
 
     def search(
         self,
@@ -144,7 +122,7 @@ class Retriever:
             )
             return [_explained(hit, features, opened.encoder) for hit in hits] if explain else hits
 
-        return self._ask(search)
+        return self._index.ask(search)
 
     def explain(
         self,
@@ -220,7 +198,7 @@ class Retriever:
                 options=options,
             )
 
-        return self._ask(search)
+        return self._index.ask(search)
 
     def pages(
         self,
@@ -233,7 +211,7 @@ class Retriever:
     ) -> Iterator[list[Hit]]:
         """Yield all documents that share a feature with the query, page by page, best first, from one snapshot."""
         alone = settings.features_alone
-        self._opened.encode(query, alone)  # refuse an invalid query before the first page
+        self.opened.encode(query, alone)  # refuse an invalid query before the first page
 
         def first(opened: OpenedIndex) -> tuple[list[Hit], Generator[list[Hit], None, None]]:
             features, _ = opened.encode(query, alone)
@@ -241,7 +219,7 @@ class Retriever:
             return next(pages, []), pages
 
         def all_pages() -> Iterator[list[Hit]]:
-            page, others = self._ask(first)
+            page, others = self._index.ask(first)
             with closing(others):
                 if page:
                     yield page
@@ -270,17 +248,17 @@ class Retriever:
             searched = (opened.searcher.search_many(features[at], rescores=rescores[at], **asked) for at in parts)
             return list(chain.from_iterable(searched))
 
-        return self._ask(search)
+        return self._index.ask(search)
 
     def defaults(self, top_k: int = 10) -> SearchSettings:
         """The settings of a search without `settings`; `k_query` None means all features."""
-        settings = self._opened.resolve(DEFAULT_SETTINGS, top_k)
+        settings = self.opened.resolve(DEFAULT_SETTINGS, top_k)
         return replace(settings, k_query=settings.k_query or self.encoder.k_query)
 
     @property
     def opened(self) -> OpenedIndex:
         """The index with its current schema."""
-        return self._opened
+        return self._index.opened
 
     def refresh(self) -> None:
         """Read the schema again and reopen the index if the schema changed.
@@ -290,18 +268,7 @@ class Retriever:
             IndexMappingError: The index no longer exists, or ksparse did not create it.
             ClusterError: The server is away or does not permit it.
         """
-        schema = existing_schema(self._client, self._opened.schema.index)
-        if (schema.space, schema.names) != (self.schema.space, self.schema.names):
-            self._opened = self._open(schema, self.encoder)
-
-    def _ask(self, search: Callable[[OpenedIndex], T]) -> T:
-        """Search; if the index was replaced meanwhile, search again with the new schema."""
-        for _ in range(_ATTEMPTS - 1):
-            try:
-                return search(self._opened)
-            except StaleSchemaError as stale:
-                self._opened = self._open(stale.schema, self.encoder)
-        return search(self._opened)
+        self._index.refresh()
 
 
 def _explained(hit: Hit, features: Mapping[str, float], encoder: TextEncoder) -> Hit:

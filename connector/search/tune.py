@@ -90,12 +90,12 @@ def tune(
     code = retriever.encoder.code
     if code is None:
         raise SearchError(f"Index {index!r} stores no codes to compare with; re-encode it into an index with codes.")
-    searcher = retriever.searcher
+    searcher = retriever.opened.searcher
     settings = _settings(retriever.encoder, top_k)
     most = max(setting.k_query or 0 for setting in settings)
     vectors, embeddings = retriever.encoder.encode_query_for_rescoring(queries, k=most)
     features = [list(each.items()) for each in vectors.as_mappings()]
-    shares = retriever.frequencies.shares(name for each in features for name, _ in each)
+    shares = retriever.opened.frequencies.shares(name for each in features for name, _ in each)
     asked = [row for row, each in enumerate(features) if each]
     steps = len(asked) * (_ROUNDS + 1)
     found: dict[SearchSettings, list[float]] = {setting: [] for setting in settings}

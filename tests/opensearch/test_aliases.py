@@ -258,7 +258,7 @@ def test_tuning_an_alias_sees_what_the_alias_shows_and_notices_a_switch(
     fill(client, second, other)
     alias = f"{index}-live"
     switch(client, alias, index, **ALPHA)
-    searcher = Retriever(client, alias, lexical, source=False).searcher
+    searcher = Retriever(client, alias, lexical, source=False).opened.searcher
     assert set(ids(searcher.scan({"match_all": {}}))) == {"a1", "a2"}
     tuning = tune(client, alias, lexical, [QUERY] * 10, top_k=2)
     assert tuning.reached, "recall counts hidden documents"
@@ -338,7 +338,7 @@ def test_as_many_features_as_a_query_takes_are_searched_in_their_space(
     client: OpenSearch, index: str, lexical: TextEncoder
 ) -> None:
     fill(client, index, lexical)
-    searcher = Retriever(client, index, lexical).searcher
+    searcher = Retriever(client, index, lexical).opened.searcher
     features = {str(number): 1.0 for number in range(1024)}
     assert len(searcher.search(features)) == len(Searcher(client, index).search(features)) == len(DOCUMENTS)
 

@@ -26,8 +26,8 @@ def test_each_shard_rescores_a_window(workplace: Path, head_folder: Path) -> Non
     assert list(groups) == ["1 shard", "3 shards"]
     assert [len(rows) for rows in groups.values()] == [2, 3]
     (_, one), (hnsw, whole, divided) = groups.values()
-    assert one["knob"] == whole["knob"] == "k_query=28, 200 rescored"
-    assert divided["knob"] == "k_query=28, 67 rescored"
+    assert one["knob"] == whole["knob"] == "k_query=20, 200 rescored"
+    assert divided["knob"] == "k_query=20, 67 rescored"
     # Three windows contain the hits of one window of the whole index, and more.
     assert whole["overlap@10"] >= one["overlap@10"] and whole["overlap@10"] >= divided["overlap@10"]
     assert whole["index_bytes"] == divided["index_bytes"] > one["index_bytes"], "each shard has files of its own"

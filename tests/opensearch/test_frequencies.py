@@ -81,7 +81,7 @@ def test_a_search_within_a_budget_reads_no_more(client: OpenSearch, index: str, 
         texts[0], top_k=100, settings=SearchSettings(pruning=Pruning("posting_budget", 99.0))
     )
     [names] = encoder.encode_query([texts[0]]).as_mappings()
-    shares = retriever.frequencies.shares(names)
+    shares = retriever.opened.frequencies.shares(names)
     budget = 0.5 * sum(shares.values())
     few = retriever.search(texts[0], top_k=100, settings=SearchSettings(pruning=Pruning("posting_budget", budget)))
     assert 0 < len(few) <= max(budget, max(shares.values())) * len(texts)

@@ -97,9 +97,9 @@ def test_a_filter_is_counted_once_in_a_while() -> None:
     assert len(client.asked) == 4
 
 
-@pytest.mark.parametrize(("share", "features"), [(1.0, 28), (0.5, 42), (0.1, 111), (0.0001, 448)])
+@pytest.mark.parametrize(("share", "features"), [(1.0, 20), (0.5, 34), (0.1, 112), (0.0001, 480)])
 def test_the_fewer_documents_a_filter_keeps_the_more_features_are_searched(share: float, features: int) -> None:
-    assert features_for(28, share) == features
+    assert features_for(20, share) == features
 
 
 def test_the_window_holds_more_than_were_counted() -> None:

@@ -12,14 +12,12 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from connector.encoders.dictionary import TwoLevelDictionary
+from connector.encoders.light_heads import CELLS_PER_DOCUMENT
 from connector.vectors.statistics import CorpusStatistics
 
 MAX_CELLS = 1_048_576
 MIN_DOCUMENTS = 1_000
 """Of fewer documents a dictionary finds no more than a fixed head does."""
-
-_CELLS_PER_DOCUMENT = 0.6
-"""More cells find more neighbours by fewer postings, at about 50 bytes a cell."""
 
 _FULL_CELLS = 524_288
 """Cells up to which this holds: a sample of as many documents is embedded before the first one is written."""
@@ -50,9 +48,7 @@ def cells_for(documents: int) -> tuple[int, int]:
     """
     if documents < MIN_DOCUMENTS:
         raise ValueError(f"a dictionary needs {MIN_DOCUMENTS:,} documents, got {documents:,}; use a fixed head.")
-    cells = max(
-        min(int(_CELLS_PER_DOCUMENT * documents), _FULL_CELLS), min(documents // _DOCUMENTS_PER_CELL, MAX_CELLS)
-    )
+    cells = max(min(int(CELLS_PER_DOCUMENT * documents), _FULL_CELLS), min(documents // _DOCUMENTS_PER_CELL, MAX_CELLS))
     coarse = math.isqrt(cells)
     return coarse, cells // coarse
 

@@ -1,0 +1,68 @@
+"""An index that may be replaced at any time, opened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from opensearchpy import OpenSearch
+
+from connector.index.guard import StaleSchemaError
+from connector.index.schema import IndexSchema, existing_schema
+from connector.ingest.index_encoder import fitting_encoder
+from connector.search.opened import OpenedIndex
+
+if TYPE_CHECKING:
+    from connector.encoders.text import TextEncoder
+
+T = TypeVar("T")
+
+_ATTEMPTS = 3
+"""Attempts of one search if the index keeps being replaced."""
+
+
+class CurrentIndex:
+    """An index or alias, opened with its encoder, and opened again when its schema changes.
+
+    Args:
+        client: A connected client.
+        index: The index or alias.
+        encoder: The encoder that wrote the index; None loads the one that the index names or stores.
+        source: Fields to return with each hit.
+        cached_queries: Capacity of the cache of encoded queries.
+
+    Raises:
+        EncoderMismatchError, IndexMappingError, ClusterError: As for `Retriever`.
+    """
+
+    def __init__(
+        self,
+        client: OpenSearch,
+        index: str,
+        encoder: TextEncoder | None,
+        *,
+        source: Sequence[str] | bool,
+        cached_queries: int,
+    ) -> None:
+        def open_index(schema: IndexSchema, before: TextEncoder | None) -> OpenedIndex:
+            fitting = fitting_encoder(client, schema, before)
+            return OpenedIndex(client, schema, fitting, source=source, cached_queries=cached_queries)
+
+        self._client = client
+        self._open = open_index
+        self.opened = open_index(existing_schema(client, index), encoder)
+
+    def refresh(self) -> None:
+        """Read the schema again and reopen the index if the schema changed; errors as at creation."""
+        now, before = existing_schema(self._client, self.opened.schema.index), self.opened.schema
+        if (now.space, now.names) != (before.space, before.names):
+            self.opened = self._open(now, self.opened.encoder)
+
+    def ask(self, search: Callable[[OpenedIndex], T]) -> T:
+        """Search; if the index was replaced meanwhile, search again with the new schema."""
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                return search(self.opened)
+            except StaleSchemaError as stale:
+                self.opened = self._open(stale.schema, self.opened.encoder)
+        return search(self.opened)
