@@ -14,10 +14,12 @@ from connector.connection.client import explained, root_cause
 from connector.errors import ClusterError
 from connector.index.sizes import all_of, count_matching
 from connector.query.clauses import matches_everything
+from connector.query.required import requires_value
 
 _log = getLogger("ksparse.index")
 
 _POLL_S = 0.2
+_EXPLICITLY = "to delete all of them, use everything=True or the method that clears the store, or delete the index."
 
 
 class Deleted(NamedTuple):
@@ -33,16 +35,13 @@ class Deleted(NamedTuple):
 
 
 def check_narrowed(filters: Sequence[Mapping[str, Any]]) -> None:
-    """Refuse to delete by filters that match every document.
+    """Refuse to delete by filters that match every document whatever the index holds.
 
     Raises:
         ValueError: The filters syntactically match every document.
     """
     if all(map(matches_everything, filters)):
-        raise ValueError(
-            "this filter matches every document; to delete all of them, use everything=True or the method that clears "
-            "the store, or delete the index."
-        )
+        raise ValueError(f"this filter matches every document; {_EXPLICITLY}")
 
 
 def delete_matching(
@@ -58,9 +57,12 @@ def delete_matching(
 
     An interrupt cancels the task; documents already deleted stay deleted.
 
+    Filters such as "the field exists" or "is not X", which name no value that documents must have, may match every
+    document by mistake; they are refused if they would delete all of several documents.
+
     Args:
         client: A connected client.
-        index: The index or alias.
+        index: The index or alias; of an alias with a filter, only what the alias shows counts.
         filters: Query clauses.
         everything: Allow filters that match every document.
         refresh: Make the deletion visible to searches immediately.
@@ -75,7 +77,10 @@ def delete_matching(
     if not everything:
         check_narrowed(filters)
     params = {"conflicts": "proceed", "wait_for_completion": "false", "refresh": str(refresh).lower()}
-    count_matching(client, index, filters)  # reports errors that the task would hide
+    matching = count_matching(client, index, filters)  # reports errors that the task would hide
+    if not everything and matching > 1 and not any(map(requires_value, filters)):
+        if matching == count_matching(client, index):
+            raise ValueError(f"this filter matches every document ({matching:,} of {index!r}); {_EXPLICITLY}")
     try:
         with explained(client):
             task = client.delete_by_query(index=index, body=all_of(filters), params=params)["task"]

@@ -7,7 +7,7 @@ from typing import Any
 from llama_index.core.vector_stores.types import FilterCondition, FilterOperator, MetadataFilter, MetadataFilters
 
 from connector.integrations.filters import Metadata, TypedMetadata
-from connector.query.clauses import Clause, every, negation, some
+from connector.query.clauses import NOTHING, Clause, every, negation, some
 from connector.query.terms import COMPARISONS
 
 _TYPED = TypedMetadata()
@@ -16,10 +16,11 @@ _TYPED = TypedMetadata()
 def to_clause(filters: MetadataFilters, metadata: Metadata = _TYPED) -> Clause:
     """Convert filters, which may be nested, to a clause with the semantics of LlamaIndex's own store.
 
-    `NE` and `NIN` also match nodes without the key; `NOT` matches nodes that match none of its filters.
+    `NE` and `NIN` also match nodes without the key; `NOT` matches nodes that match none of its filters. `ALL` of an
+    empty list and `OR` of no filters match nothing, so that what says nothing finds nothing.
 
     Args:
-        filters: The filters; without any, every node matches.
+        filters: The filters; `AND` without any matches every node.
         metadata: How the index stores metadata.
 
     Raises:
@@ -31,7 +32,7 @@ def to_clause(filters: MetadataFilters, metadata: Metadata = _TYPED) -> Clause:
     ]
     if filters.condition == FilterCondition.NOT:
         return negation(some(clauses))
-    if filters.condition == FilterCondition.OR and clauses:
+    if filters.condition == FilterCondition.OR:
         return some(clauses)
     return every(clauses)
 
@@ -50,9 +51,8 @@ def _filter(filter: MetadataFilter, metadata: Metadata) -> Clause:
         case FilterOperator.NIN:
             return negation(metadata.any_of(key, _listed(filter)))
         case FilterOperator.ALL:
-            # A missing key matches nothing, not even an empty list.
             wanted = [metadata.any_of(key, [value]) for value in _listed(filter)]
-            return every([negation(metadata.missing(key)), *wanted])
+            return every(wanted) if wanted else NOTHING
         case FilterOperator.TEXT_MATCH | FilterOperator.TEXT_MATCH_INSENSITIVE:
             if not isinstance(filter.value, str):
                 raise _misfit(filter, "a string")

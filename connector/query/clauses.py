@@ -69,7 +69,7 @@ def _is_everything(name: str, body: Any) -> bool:  # noqa: ANN401
         case "prefix":
             return bool(_value(body.get("_index")) == "")
         case "wrapper":
-            return _wrapped_is_everything(body.get("query"))
+            return matches_everything(unwrapped(body.get("query")))
     return False
 
 
@@ -77,21 +77,21 @@ def _value(body: Any) -> Any:  # noqa: ANN401
     return body.get("value") if isinstance(body, Mapping) else body
 
 
-def _wrapped_is_everything(encoded: Any) -> bool:  # noqa: ANN401
-    """The same for a Base64 `wrapper` clause; an invalid one is left to the server to reject."""
+def unwrapped(encoded: Any) -> Mapping[str, Any]:  # noqa: ANN401
+    """Return the clause in a Base64 `wrapper` clause; empty if it is invalid, which the server rejects."""
     try:
         clause = json.loads(base64.b64decode(encoded))
     except (TypeError, ValueError):
-        return False
-    return isinstance(clause, Mapping) and matches_everything(clause)
+        return {}
+    return clause if isinstance(clause, Mapping) else {}
 
 
 def _bool_is_everything(body: Mapping[str, Any]) -> bool:
-    required = [*_listed(body.get("must")), *_listed(body.get("filter"))]
-    should = _listed(body.get("should"))
+    required = [*listed(body.get("must")), *listed(body.get("filter"))]
+    should = listed(body.get("should"))
     if should and (not required or body.get("minimum_should_match", 0) not in (0, "0", "0%")):
         required.append({"dis_max": {"queries": should}})
-    return all(map(matches_everything, required)) and all(map(_matches_nothing, _listed(body.get("must_not"))))
+    return all(map(matches_everything, required)) and all(map(_matches_nothing, listed(body.get("must_not"))))
 
 
 def _matches_nothing(clause: Mapping[str, Any]) -> bool:
@@ -107,17 +107,17 @@ def _matches_nothing(clause: Mapping[str, Any]) -> bool:
         case "ids":
             return body.get("values") == []
         case "bool":
-            must = [*_listed(body.get("must")), *_listed(body.get("filter"))]
-            should = _listed(body.get("should"))
+            must = [*listed(body.get("must")), *listed(body.get("filter"))]
+            should = listed(body.get("should"))
             return (
                 any(map(_matches_nothing, must))
-                or any(map(matches_everything, _listed(body.get("must_not"))))
+                or any(map(matches_everything, listed(body.get("must_not"))))
                 or (not must and bool(should) and all(map(_matches_nothing, should)))
             )
     return False
 
 
-def _listed(clauses: Any) -> list[Mapping[str, Any]]:  # noqa: ANN401
+def listed(clauses: Any) -> list[Mapping[str, Any]]:  # noqa: ANN401
     """Return a list: a bool query accepts a single clause instead of a list."""
     if clauses is None:
         return []

@@ -209,12 +209,25 @@ class WritableIndex:
         updater = DocumentUpdater(self.client, writer, encoder, fields=self._fields(), upsert=upsert)
         return _checked(updater.update(made), raise_on_error)
 
-    def delete(self, doc_ids: Iterable[Any] = (), *, filters: Filters = None, refresh: bool = True) -> int:
+    def delete(
+        self,
+        doc_ids: Iterable[Any] = (),
+        *,
+        filters: Filters = None,
+        everything: bool = False,
+        refresh: bool = True,
+    ) -> int:
         """Delete documents by id or by filters; return the number of deleted documents.
+
+        Args:
+            doc_ids: Ids; missing ones are ignored.
+            filters: Filters that a document must match, as in a search.
+            everything: Allow filters that match every document, such as `{}`.
+            refresh: Make the deletion visible to searches immediately.
 
         Raises:
             BulkWriteError: A deletion was refused; all others were made.
-            ValueError: Both ids and filters are given, or the filters are empty.
+            ValueError: Both ids and filters are given, or the filters match every document without `everything`.
         """
         ids = to_ids(doc_ids)
         if filters is None:
@@ -223,7 +236,8 @@ class WritableIndex:
             return _checked(job.result, True).deleted
         if ids:
             raise ValueError("delete by ids or by filters, not by both.")
-        return delete_matching(self.client, self.index, self._clauses(filters), refresh=refresh).deleted
+        clauses = self._clauses(filters)
+        return delete_matching(self.client, self.index, clauses, everything=everything, refresh=refresh).deleted
 
     def get(self, doc_ids: Iterable[Any]) -> dict[str, dict[str, Any]]:
         """Return the stored fields of documents by id; missing and hidden documents are omitted."""

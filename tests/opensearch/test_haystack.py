@@ -311,6 +311,11 @@ def test_python_s_values_are_kept_and_found(document_store: KSparseDocumentStore
         {"operator": "AND", "conditions": []},
         {"field": "meta.lang", "operator": "not in", "value": []},
         {"operator": "NOT", "conditions": [{"operator": "OR", "conditions": []}]},
+        {"field": "meta.nobody", "operator": "==", "value": None},
+        {"field": "meta.lang", "operator": "!=", "value": "xx"},
+        {"field": "meta.lang", "operator": "not in", "value": ["xx"]},
+        {"operator": "NOT", "conditions": [{"field": "meta.lang", "operator": "==", "value": "xx"}]},
+        {"field": "meta.lang", "operator": "!=", "value": None},
     ],
     ids=str,
 )
@@ -322,6 +327,8 @@ def test_a_deletion_by_what_matches_everything_is_refused(
         document_store.delete_by_filter(filters)
     assert document_store.delete_by_filter({"field": "meta.lang", "operator": "in", "value": []}) == 0
     assert document_store.count_documents() == 3
+    named = [{"field": "meta.lang", "operator": "==", "value": value} for value in ("en", "de")]
+    assert document_store.delete_by_filter({"operator": "OR", "conditions": named}) == 3
 
 
 def test_an_id_that_comes_twice_is_written_by_policy(document_store: KSparseDocumentStore) -> None:

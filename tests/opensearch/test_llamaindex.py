@@ -104,7 +104,7 @@ def only(key: str, operator: FilterOperator, value: Value = None) -> MetadataFil
         ("lang", FilterOperator.IN, [], ""),
         ("lang", FilterOperator.ANY, [], ""),
         ("lang", FilterOperator.NIN, [], "plants cats rivers stars"),
-        ("lang", FilterOperator.ALL, [], "plants cats rivers"),
+        ("lang", FilterOperator.ALL, [], ""),
         ("lang", FilterOperator.IN, ["en", "De*"], "plants cats rivers"),
         ("note", FilterOperator.EQ, "", "rivers"),
         ("year", FilterOperator.EQ, "2021", ""),
@@ -144,6 +144,9 @@ def nodes(client: OpenSearch, encoder: TextEncoder) -> Iterator[KSparseVectorSto
     client.indices.delete(index=name)
 
 
+NONE_OF_NONE = MetadataFilters(filters=[], condition=FilterCondition.OR)
+
+
 def test_conditions_are_nested(nodes: KSparseVectorStore) -> None:
     english = MetadataFilter(key="lang", value="en")
     late = MetadataFilter(key="year", value=2021, operator=FilterOperator.GT)
@@ -159,7 +162,12 @@ def test_conditions_are_nested(nodes: KSparseVectorStore) -> None:
             MetadataFilters(filters=[neither, MetadataFilters(filters=[english, old])], condition=FilterCondition.OR),
             {"plants", "cats", "stars"},
         ),
-        (MetadataFilters(filters=[], condition=FilterCondition.OR), {"plants", "cats", "rivers", "stars"}),
+        (MetadataFilters(filters=[]), {"plants", "cats", "rivers", "stars"}),
+        (NONE_OF_NONE, set()),
+        (MetadataFilters(filters=[NONE_OF_NONE, english], condition=FilterCondition.OR), {"plants", "cats"}),
+        (MetadataFilters(filters=[NONE_OF_NONE, english]), set()),
+        (MetadataFilters(filters=[english, MetadataFilters(filters=[])]), {"plants", "cats"}),
+        (MetadataFilters(filters=[NONE_OF_NONE], condition=FilterCondition.NOT), {"plants", "cats", "rivers", "stars"}),
     ):
         assert ids_of(nodes.get_nodes(filters=filters)) == expected
 
@@ -274,17 +282,29 @@ def test_nodes_are_deleted_by_document_id_and_filter(store: KSparseVectorStore) 
     store.delete_nodes([], only("lang", FilterOperator.EQ, "en"))
     store.delete_nodes(["nobody", "stars"], only("lang", FilterOperator.EQ, "en"))
     assert ids_of(store.get_nodes()) == {"plants", "cats", "rivers", "stars"}
-    for everything in (MetadataFilters(filters=[]), only("lang", FilterOperator.NIN, [])):
+    for everything in (
+        MetadataFilters(filters=[]),
+        only("lang", FilterOperator.NIN, []),
+        only("lang", FilterOperator.NIN, ["xx"]),
+        only("lang", FilterOperator.NE, "xx"),
+        only("note", FilterOperator.IS_EMPTY),
+        MetadataFilters(filters=[MetadataFilter(key="lang", value="xx")], condition=FilterCondition.NOT),
+    ):
         with pytest.raises(ValueError, match="this filter matches every document"):
             store.delete_nodes(filters=everything)
     store.delete_nodes(filters=only("lang", FilterOperator.IN, []))
     store.delete_nodes(filters=only("lang", FilterOperator.ANY, []))
+    store.delete_nodes(filters=only("lang", FilterOperator.ALL, []))
+    store.delete_nodes(filters=NONE_OF_NONE)
     assert ids_of(store.get_nodes()) == {"plants", "cats", "rivers", "stars"}
     store.delete_nodes(["cats", "stars"], only("lang", FilterOperator.EQ, "en"))
     assert ids_of(store.get_nodes()) == {"plants", "rivers", "stars"}
     store.delete("stones")
     store.delete_nodes(["stars", "nobody"])
     assert store.get_nodes() == [PLANTS]
+    store.add([CATS])
+    store.delete_nodes(filters=only("lang", FilterOperator.EQ, "en"))  # a value that all documents have is meant
+    assert store.get_nodes() == []
     store.clear()
     assert store.get_nodes() == []
 
