@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NoReturn, Self
 
 try:
@@ -27,7 +27,8 @@ class KSparseVectorStore(VectorStore):
     """A LangChain vector store on a ksparse index.
 
     The store encodes texts itself, so it takes no LangChain `Embeddings`. As usual, `as_retriever()` creates a
-    retriever, and asynchronous methods run in threads.
+    retriever, and asynchronous methods run in threads. Metadata is indexed as strings. Keys that the index declares as
+    fields, by `new=NewIndex(fields={"year": "integer"})`, also have their type, for ranges: `{"year": {"$gt": 2020}}`.
 
     Args:
         index: Name of the index; the first write creates it. Alias: `index_name`.
@@ -111,11 +112,9 @@ class KSparseVectorStore(VectorStore):
             raise ValueError(f"{len(documents)} documents need the same number of ids, got {len(ids)}.")
         given = ids if ids is not None else [document.id for document in documents]
         named = [str(uuid.uuid4()) if doc_id is None or doc_id == "" else to_id(doc_id) for doc_id in given]
+        declared = self.store.fields
         self.store.write(
-            [
-                OurDocument(doc_id, document.page_content, metadata=document.metadata)
-                for doc_id, document in zip(named, documents, strict=True)
-            ],
+            [_from_langchain(doc_id, document, declared) for doc_id, document in zip(named, documents, strict=True)],
             batch_size=batch_size,
         )
         return named
@@ -147,7 +146,8 @@ class KSparseVectorStore(VectorStore):
         """Return documents in the order of the ids; missing ones are omitted."""
         named = to_ids(ids)
         found = self.store.get(named)
-        return [_document(doc_id, found[doc_id]) for doc_id in named if doc_id in found]
+        declared = self.store.fields
+        return [_to_langchain(doc_id, found[doc_id], declared) for doc_id in named if doc_id in found]
 
     def similarity_search(self, query: str, k: int = 4, **kwargs: Any) -> list[Document]:
         """Return the `k` most similar documents; arguments as in `similarity_search_with_score`."""
@@ -180,9 +180,8 @@ class KSparseVectorStore(VectorStore):
         """
         check_search_options(kwargs, "similarity_search()", {"k", "filter", "score_threshold"}, hybrid=hybrid)
         hits = self.store.search(query, top_k=k, filters=self._clauses(filter), hybrid=hybrid, **kwargs)
-        return [
-            (_document_of(hit), hit.score) for hit in hits if score_threshold is None or hit.score >= score_threshold
-        ]
+        kept = [hit for hit in hits if score_threshold is None or hit.score >= score_threshold]
+        return list(zip(self._documents(kept), (hit.score for hit in kept), strict=True))
 
     def _select_relevance_score_fn(self) -> Callable[[float], float]:
         """Map scores, which are unbounded, to relevance."""
@@ -223,7 +222,7 @@ class KSparseVectorStore(VectorStore):
             hybrid=hybrid,
             **kwargs,
         )
-        return [_document_of(hit) for hit in hits]
+        return self._documents(hits)
 
     def similarity_search_by_vector(self, embedding: list[float], k: int = 4, **kwargs: Any) -> NoReturn:
         """Raise NotImplementedError: the index cannot be searched by a dense embedding."""
@@ -268,10 +267,11 @@ class KSparseVectorStore(VectorStore):
         return store
 
     def _clauses(self, filter: Filters) -> list[dict[str, Any]]:
-        if filter is None:
-            return []
-        schema = self.store.schema
-        return filter_clauses(filter, fields=schema.fields if schema is not None else ())
+        return filter_clauses(filter, fields=self.store.fields if filter else ())
+
+    def _documents(self, hits: Sequence[Hit]) -> list[Document]:
+        declared = self.store.fields if hits else ()
+        return [_to_langchain(hit.doc_id, hit.source, declared) for hit in hits]
 
 
 _EMBEDDINGS = ("embedding", "embeddings", "embedding_function")
@@ -288,9 +288,12 @@ def _no_vectors(instead: str) -> NotImplementedError:
     )
 
 
-def _document(doc_id: str, source: Mapping[str, Any]) -> Document:
-    return Document(id=doc_id, page_content=source.get("text", ""), metadata=dict(source.get("metadata", {})))
+def _from_langchain(doc_id: str, document: Document, declared: Collection[str]) -> OurDocument:
+    """The document with all of its metadata, and typed copies of what the index declares."""
+    fields = {name: document.metadata[name] for name in declared if document.metadata.get(name) is not None}
+    return OurDocument(doc_id, document.page_content, metadata=document.metadata, fields=fields)
 
 
-def _document_of(hit: Hit) -> Document:
-    return _document(hit.doc_id, hit.source)
+def _to_langchain(doc_id: str, source: Mapping[str, Any], declared: Collection[str]) -> Document:
+    fields = {name: source[name] for name in declared if name in source}
+    return Document(id=doc_id, page_content=source.get("text", ""), metadata=fields | source.get("metadata", {}))

@@ -92,8 +92,7 @@ class IndexStore:
         properties = dict(new.mappings.get("properties", {})) | dict((mappings or {}).get("properties", {}))
         new = replace(new, mappings={**new.mappings, "properties": properties} if properties else new.mappings)
         self._declared = (*new.fields, *(name for name in properties if name != TERMS_FIELD))
-        source = ("title", "text", "metadata", *self._declared)
-        self._index = SparseIndex(index, encoder=encoder, client=client, url=url, new=new, source=source, **connection)
+        self._index = SparseIndex(index, encoder=encoder, client=client, url=url, new=new, **connection)
         self.index = index
         self.client = self._index.client
         self._sample = sample
@@ -139,7 +138,7 @@ class IndexStore:
         if not documents:
             return
         ids = [str(document.doc_id) for document in documents]
-        checked = _checked(documents, self._declared, with_text=vectors is None)
+        checked = _checked(documents, {*self._declared, *self.fields}, with_text=vectors is None)
         latest = sorted({document.doc_id: row for row, document in enumerate(checked)}.values())
         kept = [checked[row] for row in latest]
         if vectors is not None and vectors.codes is None and self._index.new.code_bits == "auto":
@@ -222,6 +221,12 @@ class IndexStore:
     def schema(self) -> IndexSchema | None:
         """The schema of the index; None if the index does not exist."""
         return self._index.schema
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Names of the top-level fields that the index declares, or will declare."""
+        schema = self.schema
+        return tuple(schema.fields) if schema is not None else self._declared
 
     @property
     def typed(self) -> bool:

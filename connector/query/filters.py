@@ -98,6 +98,8 @@ def _operation(path: str, operator: str, value: Any, fields: Collection[str]) ->
     if operator == "$ne":
         return negation(words_equal(path, [value]))
     if operator == "$exists":
+        if not isinstance(value, bool):
+            raise ValueError(f"'$exists' takes True or False, got {value!r} for {path!r}.")
         return _exists(path) if value else negation(_exists(path))
     if operator not in _RANGES:
         raise ValueError(f"the operator {operator!r} for {path!r} is unknown; use one of {', '.join(_OPERATORS)}.")
@@ -106,7 +108,11 @@ def _operation(path: str, operator: str, value: Any, fields: Collection[str]) ->
             f"{operator!r} cannot compare {path!r}: metadata is indexed as strings. Declare it as a field of the "
             "index with a type such as integer or date."
         )
-    return {"range": {path: {_RANGES[operator]: plain(value)}}}
+    bound = plain(value)
+    # The server takes a bound of null for none at all.
+    if bound is None or isinstance(bound, list | dict):
+        raise ValueError(f"{operator!r} compares with a number, a date or a string, got {value!r} for {path!r}.")
+    return {"range": {path: {_RANGES[operator]: bound}}}
 
 
 def _any_of(path: str, wanted: Any) -> Clause:  # noqa: ANN401

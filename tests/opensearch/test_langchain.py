@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from connector.index.new_index import NewIndex
 from connector.integrations.langchain import KSparseVectorStore
 from connector.integrations.store import RefusedDocumentsError, StoreWriteError
 from connector.query.filters import Filters
+from connector.search.sparse_index import SparseIndex
 from connector.vectors.codes import Bits
 from tests.tiny import DIM, build_dense
 
@@ -290,6 +291,40 @@ def test_what_is_no_filter_is_an_error(filled: KSparseVectorStore, filter: Any, 
     assert filled.store.count() == 4
 
 
+def test_metadata_of_declared_fields_is_typed(client: OpenSearch, index: str, dense_features: TextEncoder) -> None:
+    new = NewIndex(code_bits=None, fields={"year": "integer", "when": "date"})
+    store = KSparseVectorStore(index, encoder=dense_features, client=client, new=new)
+    metadatas: list[dict[str, Any]] = [
+        {"year": 1999, "when": "2024-01-31T23:30:00-05:00", "lang": "en"},
+        {"year": 2020.0, "when": date(2024, 2, 2)},
+        {"when": None},
+    ]
+    store.add_texts(["cats sleep"] * 3, metadatas, ids=["1", "2", "3"])
+    again = KSparseVectorStore(index, encoder=dense_features, client=client)  # knows the fields from the index
+    again.add_texts(["cats sleep"], [{"year": 2021, "when": "2024-02-01"}], ids=["4"])
+    found: list[tuple[Filters, str]] = [
+        ({"year": {"$gt": 1999}}, "24"),
+        ({"year": {"$gte": 1000, "$lt": 2021}}, "12"),
+        ({"year": 2020}, "2"),
+        ({"year": [1999, 2021]}, "14"),
+        ({"year": None}, "3"),
+        ({"range": {"year": {"gt": 2020}}}, "4"),
+        ({"when": {"$gte": "2024-02-01T04:00:00Z"}}, "12"),  # instants
+        ({"when": {"$lt": datetime(2024, 2, 2, tzinfo=UTC)}}, "14"),
+        ({"lang": "en", "year": {"$lte": 1999}}, "1"),
+    ]
+    for filter, ids in found:
+        for each in (store, again):
+            documents = each.similarity_search("cats sleep", k=4, filter=filter)
+            assert "".join(sorted(document.id or "" for document in documents)) == ids, filter
+    assert again.get_by_ids(["1"])[0].metadata == metadatas[0]
+    with pytest.raises(RefusedDocumentsError, match="'soon'"):
+        again.add_texts(["cats"], [{"year": "soon"}])
+    SparseIndex(index, client=client, encoder=dense_features).add([{"_id": "5", "text": "plants eat", "year": 3000}])
+    [other] = again.similarity_search("plants", filter={"year": {"$gt": 2999}})
+    assert other.metadata == {"year": 3000}  # as it was found by
+
+
 def test_documents_are_deleted_by_a_filter_that_says_something(store: KSparseVectorStore) -> None:
     store.add_texts(["cats", "plants", "rivers"], [{"lang": "en"}, {"lang": "en"}, {"lang": "de"}])
     everything: list[Filters] = [
@@ -305,6 +340,19 @@ def test_documents_are_deleted_by_a_filter_that_says_something(store: KSparseVec
         {"_id": {"$exists": True}},
         {"prefix": {"_index": ""}},
         {"wrapper": {"query": "eyJtYXRjaF9hbGwiOnt9fQ=="}},
+        {"lang": {"$exists": True}},
+        {"lang": {"$ne": "xx"}},
+        {"lang": {"$nin": ["xx", None]}},
+        {"$not": {"lang": "xx"}},
+        {"$or": [{"lang": {"$ne": "en"}}, {"lang": "en"}]},
+        {"exists": {"field": "text"}},
+        {"range": {"metadata.lang": {}}},
+        {"wildcard": {"metadata.lang": "*"}},
+        {"regexp": {"metadata.lang": "[a-z]+"}},
+        {"terms": {"_index": [store.store.index]}},
+        {"script": {"script": "true"}},
+        {"bool": {"must_not": {"term": {"metadata.lang": "xx"}}}},
+        {"bool": {"must": {"exists": {"field": "text"}}, "should": {"term": {"metadata.lang": "en"}}}},
     ]
     for filter in everything:
         with pytest.raises(ValueError, match="this filter matches every document"):
@@ -316,6 +364,9 @@ def test_documents_are_deleted_by_a_filter_that_says_something(store: KSparseVec
         store.delete(["1"], filter={"lang": "en"})
     store.delete(filter={"lang": "en"})
     assert store.store.count() == 1
+    store.add_texts(["plants"], [{"lang": "de"}])
+    store.delete(filter={"lang": ["de", "fr"]})  # values that all documents have are meant
+    assert store.store.count() == 0
 
 
 @pytest.mark.parametrize("code_bits", [None, 4])
