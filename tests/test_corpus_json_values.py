@@ -73,6 +73,19 @@ def test_an_array_that_breaks_off_gives_what_came_before(tmp_path: Path, content
         assert list(read_corpus(path)) == []
 
 
+@pytest.mark.parametrize(
+    ("value", "advice"),
+    [
+        ({"took": 1, "hits": {"total": 1, "hits": [{"_id": "1", "_source": {"text": "a"}}]}}, "the reply of a search"),
+        ({"data": [{"_id": "1", "text": "a"}], "count": 1}, "The records seem to be in 'data'; give that array alone"),
+    ],
+)
+def test_records_inside_of_another_value_are_named(tmp_path: Path, value: object, advice: str) -> None:
+    (tmp_path / "c.json").write_text(json.dumps(value))
+    [record] = read_corpus(tmp_path / "c.json")
+    assert isinstance(record, MalformedRecord) and advice in record.reason
+
+
 def test_an_empty_array_has_no_records(tmp_path: Path) -> None:
     assert list(read_corpus(write(tmp_path, " [ ]\n"))) == []
 

@@ -21,7 +21,7 @@ JSONL = '{"_id": "d1", "text": "café"}\n{"_id": "d2", "text": "größer"}\n'
 DOCUMENTS = [Document("d1", "café"), Document("d2", "größer")]
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-8-sig"])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-8-sig", "utf-32"])
 @pytest.mark.parametrize(("name", "content"), [("c.csv", CSV), ("c.jsonl", JSONL), ("c.jsonl.gz", JSONL)])
 def test_a_byte_order_mark_says_the_encoding(tmp_path: Path, encoding: str, name: str, content: str) -> None:
     marks = {"utf-16-le": codecs.BOM_UTF16_LE, "utf-16-be": codecs.BOM_UTF16_BE}

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import re
 from pathlib import Path
 
 import pytest
@@ -252,6 +253,17 @@ def test_a_header_that_lacks_the_text_names_the_separator_that_it_seems_to_have(
     path = write(tmp_path, "ID;Inhalt;Sprache\n1;Regen;de\n")
     with pytest.raises(CorpusError, match=r"c\.csv \(separated by ';'\) has the columns 'ID', 'Inhalt', 'Sprache'"):
         read_corpus(path)
+
+
+@pytest.mark.parametrize("separator", [":", " ", "~", "\x01"])
+def test_an_unusual_separator_is_named_and_may_be_given(tmp_path: Path, separator: str) -> None:
+    (tmp_path / "c.csv").write_text(f"_id{separator}text\n1{separator}cats\n")
+    with pytest.raises(
+        CorpusError, match=re.escape(f"c.csv seems to be separated by {separator!r}; name that as the separator")
+    ):
+        read_corpus(tmp_path / "c.csv")
+    [record] = read_corpus(tmp_path / "c.csv", layout=Layout(separator=separator))
+    assert isinstance(record, Document) and (record.doc_id, record.text) == ("1", "cats")
 
 
 def test_a_table_with_one_column_has_no_separator(tmp_path: Path) -> None:

@@ -84,6 +84,7 @@ def reencode(
     if delete_old and not switch:
         raise click.UsageError("--delete-old and --no-switch contradict each other; choose one.")
     client = open_client(connection)
+    from connector.index.names import check_index_name
     from connector.index.probe import probe_write
     from connector.index.schema import (
         check_fields,
@@ -98,6 +99,8 @@ def reencode(
     settings, mappings = copied_settings(client, alias), read_further_mappings(client, alias)
     there = read_schema(client, target)
     check_target(schema, target, there)
+    if there is None:
+        check_index_name(target, new=True)
     if switch:
         check_switch(client, alias, target, delete_old=delete_old)
     if there is None:

@@ -36,6 +36,17 @@ def find_separator(header: str, expected: str, wanted: Collection[str]) -> str:
     return max(candidates, key=lambda separator: len(cells[separator]))
 
 
+def other_separator(header: str, texts: Collection[str], ids: Collection[str]) -> str | None:
+    """The character by which a header has the text and an id, where none of the usual separators does."""
+    for character in dict.fromkeys(header.rstrip("\r\n")):
+        if character.isalnum() or character in "_\"'":
+            continue
+        cells = {cell.strip() for cell in header.rstrip("\r\n").split(character)}
+        if {*texts} <= cells and cells & {*ids}:
+            return character
+    return None
+
+
 def is_spaced(header: str, separator: str) -> bool:
     """Whether a space follows each separator."""
     cells = split_line(header, separator)[1:]

@@ -158,10 +158,8 @@ class RecordMapper:
         if layout.id_field is not None and "_id" not in record and not self.checker.generate_ids:
             raise ValueError(f"has no id field {layout.id_field!r}; it has {_listed(values)}")
         if not texts and "title" not in record:
-            raise ValueError(
-                f"has no {' or '.join(map(repr, layout.texts))} and no 'title'; it has {_listed(values)}. Set the "
-                "text field"
-            )
+            missing = f"has no {' or '.join(map(repr, layout.texts))} and no 'title'; it has {_listed(values)}"
+            raise ValueError(f"{missing}. {_advice(values)}")
         record["text"] = _joined([texts[name] for name in layout.texts if name in texts])
         if flat:
             record["metadata"] = _merged(record.get("metadata"), others)
@@ -203,6 +201,17 @@ def _merged(metadata: Any, others: dict[str, Any]) -> Any:  # noqa: ANN401
     for key in metadata.keys() & others.keys():
         raise ValueError(f"key {key!r} occurs both in 'metadata' and at the top level; remove one")
     return {**metadata, **others}
+
+
+def _advice(values: Mapping[str, Any]) -> str:
+    """The next step for a record without text, which may contain the records instead."""
+    hits = values.get("hits")
+    if isinstance(hits, Mapping) and isinstance(hits.get("hits"), list):
+        return "It is the reply of a search; give its hits, as an array or one a line (jq -c '.hits.hits[]')"
+    for name, value in values.items():
+        if isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
+            return f"The records seem to be in {name!r}; give that array alone"
+    return "Set the text field"
 
 
 def _listed(names: Collection[str], most: int = 10) -> str:

@@ -91,8 +91,12 @@ def check_documents(
         As `read_corpus`, with shallow copies of metadata and fields.
 
     Raises:
-        ValueError: `fields` is a single string.
+        ValueError: `fields` is a single string, or `documents` a single document.
     """
+    if isinstance(documents, str | bytes | Mapping | Document):
+        raise ValueError(
+            f"documents must be a list of documents, got a single {type(documents).__name__}; put it in a list."
+        )
     checker = RecordChecker(fields, generate_ids=generate_ids, refuse_repeated=refuse_repeated)
     return _check(documents, RecordMapper(checker, layout or Layout()))
 

@@ -9,7 +9,7 @@ import io
 import lzma
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
@@ -20,7 +20,14 @@ READ_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError, UnicodeError)
 """Errors of reading a file: it is missing, truncated, damaged, or not in its encoding."""
 
 _HEAD_BYTES = 64 * 1024
-_BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_BOMS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    # Before UTF-16, whose mark begins like it.
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 _TAR_MAGIC = slice(257, 262)
 _FOREIGN = {
     b"PK\x03\x04": "a ZIP archive or an Excel workbook; unpack it, or save the sheet as CSV",
@@ -52,7 +59,8 @@ def open_bytes(path: Path | None, encoding: str | None = None) -> Iterator[Opene
 
     Args:
         path: The file; None is standard input, which stays open afterwards.
-        encoding: Encoding of the text; None means UTF-8, or UTF-16 if the file begins with its byte order mark.
+        encoding: Encoding of the text; None means UTF-8, or UTF-16 or UTF-32 if the file begins with its byte order
+            mark.
 
     Raises:
         CorpusError: The file has the signature of another file type.
@@ -124,20 +132,39 @@ class _Recoded(io.RawIOBase):
 
 
 class _Zstandard(io.RawIOBase):
-    """A stream of the package zstandard, with its errors converted to `OSError`."""
+    """A stream of Zstandard frames; the package's own reader does not report a truncated one."""
 
-    def __init__(self, reader: Any, error: type[Exception]) -> None:  # noqa: ANN401
-        self._reader = reader
+    def __init__(self, stream: IO[bytes], new_frame: Callable[[], Any], error: type[Exception]) -> None:
+        self._stream = stream
+        self._new_frame = new_frame
         self._error = error
+        self._frame: Any = None
+        self._packed = b""
+        self._ready = b""
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401
+        while not self._ready:
+            packed = self._packed or _read_some(self._stream, _HEAD_BYTES)
+            self._packed = b""
+            if not packed:
+                if self._frame is not None:
+                    raise EOFError("Compressed file ended before the end-of-stream marker was reached")
+                return 0
+            self._unpack(packed)
+        chunk, self._ready = self._ready[: len(buffer)], self._ready[len(buffer) :]
+        buffer[: len(chunk)] = chunk
+        return len(chunk)
+
+    def _unpack(self, packed: bytes) -> None:
+        frame = self._frame or self._new_frame()
         try:
-            return int(self._reader.readinto(buffer))
+            self._ready = frame.decompress(packed)
         except self._error as error:
             raise OSError(str(error)) from error
+        self._packed, self._frame = (frame.unused_data, None) if frame.eof else (b"", frame)
 
 
 def _opened(stream: IO[bytes], name: str, encoding: str | None) -> Opened:
@@ -207,8 +234,7 @@ def _unpacked(stream: IO[bytes], packing: str, name: str) -> IO[bytes]:
         import zstandard
     except ImportError as error:
         raise CorpusError(f"{name} is compressed with Zstandard; pip install zstandard, or decompress it.") from error
-    reader = zstandard.ZstdDecompressor().stream_reader(stream, read_across_frames=True)
-    return _buffered(_Zstandard(reader, zstandard.ZstdError))
+    return _buffered(_Zstandard(stream, zstandard.ZstdDecompressor().decompressobj, zstandard.ZstdError))
 
 
 def _encoding_of(head: bytes, asked: str | None) -> str | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import chain, islice
 
 from connector.corpus.columns import Columns
-from connector.corpus.dialect import excel_separator, find_separator, is_spaced, split_line
+from connector.corpus.dialect import excel_separator, find_separator, is_spaced, other_separator, split_line
 from connector.corpus.layout import RecordMapper
 from connector.corpus.lines import read_lines
 from connector.corpus.rows import Lines, Row, read_rows
@@ -42,6 +42,9 @@ def read_table(source: Source, mapper: RecordMapper) -> Iterator[Document | Malf
     if header.error is not None:
         raise CorpusError(f"the header of {name} cannot be read: {header.error}. Correct its first line.")
     names = [cell.strip() for cell in header.cells]
+    ids = (mapper.layout.id_field,) if mapper.layout.id_field else ("_id", "id")
+    if not {*mapper.layout.texts} <= {*names} and (other := other_separator(first, mapper.layout.texts, ids)):
+        raise CorpusError(f"{name} seems to be separated by {other!r}; name that as the separator.")
     columns = Columns(names, mapper, table=name if separator == "," else f"{name} (separated by {separator!r})")
     for row in rows:
         record: Document | MalformedRecord

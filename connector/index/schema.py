@@ -317,9 +317,14 @@ def check_fields(schema: IndexSchema, fields: Mapping[str, str]) -> None:
     """Check that an index declares fields of the given types.
 
     Raises:
-        IndexMappingError: A field is missing or has another type.
+        IndexMappingError: A field is missing, has another type, or a name that no index can declare.
     """
     missing = {name: kind for name, kind in fields.items() if schema.fields.get(name) != kind}
+    for name in missing:
+        try:
+            check_field_name(name, _RESERVED_FIELDS)
+        except ValueError as error:
+            raise IndexMappingError(str(error)) from error
     if missing:
         wanted = ", ".join(f"{name}:{kind}" for name, kind in missing.items())
         raise IndexMappingError(

@@ -17,6 +17,8 @@ from click.testing import CliRunner, Result
 from opensearchpy import OpenSearch
 
 from connector.cli.main import cli
+from connector.encoders.text import TextEncoder
+from connector.search.sparse_index import SparseIndex
 
 pytestmark = pytest.mark.opensearch
 
@@ -205,6 +207,18 @@ def test_queries_in_another_encoding_are_one_line_until_it_is_named(command: Com
     result = command("search", "caf\udce9")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == "Error: The query is not valid Unicode: '\\udce9' at position 3. Give it as UTF-8.\n"
+
+
+def test_no_field_is_advised_for_a_new_index_that_none_can_have(
+    client: OpenSearch, index: str, encoder: TextEncoder, workplace: Path
+) -> None:
+    SparseIndex(index, client=client, encoder=encoder).add([{"_id": "1", "text": "cats"}])
+    (workplace / "c.jsonl").write_text('{"_id": "1", "text": "cats"}\n')
+    result = CliRunner().invoke(cli, ["ingest", "c.jsonl", "--index", index, "--field", "_id:keyword"])
+    assert result.exit_code != 0 and "field '_id' cannot be declared" in result.stderr
+    assert "new index" not in result.stderr
+    copied = CliRunner().invoke(cli, ["reencode", index, "--to", "BAD_Name"])
+    assert copied.exit_code == 1 and "Invalid index name 'BAD_Name': it must be lowercase" in copied.stderr
 
 
 def test_no_name_is_advised_that_cannot_be_made(workplace: Path, opensearch_url: str, head_folder: Path) -> None:
