@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
@@ -15,6 +16,7 @@ from opensearchpy.helpers import BulkIndexError, bulk
 from connector.connection.client import explained, reason_of
 from connector.encoders.text import TextEncoder
 from connector.errors import BulkWriteError, IndexMappingError, SearchError
+from connector.index.aliases import read_alias
 from connector.index.names import check_index_name
 from connector.index.schema import IndexSchema, load_mapping, read_uuid
 from connector.index.searcher import Searcher
@@ -28,6 +30,7 @@ from connector.types import Hit
 _META = "ksparse_hnsw"
 _FIELD = "hnsw_embedding"
 _BLOCK = 256
+_NO_ALIAS = "{}"
 
 
 class HnswIndex:
@@ -74,6 +77,8 @@ class HnswIndex:
             return f"{source} has another encoder now"
         if meta["source"] != read_uuid(self._client, source):
             return f"{source} was recreated"
+        if meta.get("alias", _NO_ALIAS) != self._alias():
+            return f"the alias {source} was changed"
         held, there = meta["documents"], count_matching(self._client, source)
         return "" if held == there else f"it holds {held:,} documents, {source} {there:,}"
 
@@ -89,7 +94,11 @@ class HnswIndex:
             IndexMappingError: The server rejects the index, e.g. without the k-NN plugin.
         """
         check_index_name(self.name, new=True)
-        made = {"encoder": self._schema.encoder.digest, "source": read_uuid(self._client, self._schema.index)}
+        made = {
+            "encoder": self._schema.encoder.digest,
+            "source": read_uuid(self._client, self._schema.index),
+            "alias": self._alias(),
+        }
         with explained(self._client):
             self._client.indices.delete(index=self.name, ignore_unavailable=True)
             try:
@@ -130,6 +139,10 @@ class HnswIndex:
             if isinstance(error.__cause__, NotFoundError):
                 raise SearchError(f"{self.name} no longer exists; start again with --hnsw.") from error
             raise
+
+    def _alias(self) -> str:
+        """The definition of the alias, whose filter decides what is copied; that of an index is empty."""
+        return json.dumps(read_alias(self._client, self._schema.index), sort_keys=True)
 
     def _body(self, made: Mapping[str, str]) -> dict[str, Any]:
         """The benchmarks' graph plus the fields of the index, so that hits and filters work alike."""

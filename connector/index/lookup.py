@@ -117,6 +117,21 @@ class DocumentLookup:
             if len(copies) < 2
         }
 
+    def hidden(self, doc_ids: Sequence[str], *, stopped: Event | None = None) -> frozenset[str]:
+        """Return the ids whose documents are in the index, but not shown by the filter of the alias.
+
+        Raises:
+            BulkWriteError, ClusterError: As `find`.
+        """
+        target = self._target()
+        if not doc_ids or not target.has_filter:
+            return frozenset()
+        shown = self._search(doc_ids, source=False, stopped=stopped)
+        others = [doc_id for doc_id in doc_ids if doc_id not in shown]
+        return (
+            frozenset(self._search(others, source=False, stopped=stopped, unfiltered=True)) if others else frozenset()
+        )
+
     @property
     def uuid(self) -> str | None:
         """UUID of the write index; None if unknown."""
@@ -131,15 +146,18 @@ class DocumentLookup:
             BulkWriteError, ClusterError: As `find`.
         """
         target = self._target()
-        hidden = [record.doc_id for record in records if target.has_filter and isinstance(record, Deletion)]
+        deleted = [record.doc_id for record in records if target.has_filter and isinstance(record, Deletion)]
+        hidden = self.hidden([record.doc_id for record in records if not isinstance(record, Deletion)])
         routed = target.routing is None and any(record.routing is None for record in records) and self._holds_routed()
         unrouted = [record.doc_id for record in records if routed and record.routing is None]
-        copies = self._search([*hidden, *unrouted], source=False) if hidden or unrouted else {}
+        copies = self._search([*deleted, *unrouted], source=False) if deleted or unrouted else {}
         resolved: list[Record | str] = []
         for record in records:
             try:
-                if record.doc_id in hidden and record.doc_id not in copies:
+                if record.doc_id in deleted and record.doc_id not in copies:
                     raise ValueError(f"the alias {target.name!r} has no document with this id")
+                if record.doc_id in hidden and not isinstance(record, Deletion):
+                    raise ValueError(reason_of_hidden(target.name))
                 if record.routing is None:
                     record = replace(record, routing=only_routing(record.doc_id, copies.get(record.doc_id, [])))
                 resolved.append(replace(record, routing=target.routing_of(record)))
@@ -180,9 +198,11 @@ class DocumentLookup:
         reply = self._ask(lambda: self._client.mget(index=index, body={"docs": docs}, params=params), stopped=stopped)
         return {each["_id"]: [_found(each)] for each in reply["docs"] if each.get("found")}
 
-    def _search(self, doc_ids: Sequence[str], *, source: bool, stopped: Event | None = None) -> dict[str, list[Found]]:
+    def _search(
+        self, doc_ids: Sequence[str], *, source: bool, stopped: Event | None = None, unfiltered: bool = False
+    ) -> dict[str, list[Found]]:
         target = self._target()
-        index = target.name if target.has_filter else target.index or target.name
+        index = target.name if target.has_filter and not unfiltered else target.index or target.name
         body = {
             "query": {"ids": {"values": list(doc_ids)}},
             "size": MAX_HITS,
@@ -201,6 +221,11 @@ class DocumentLookup:
         for hit in self._ask(search, stopped=stopped)["hits"]["hits"]:
             found.setdefault(hit["_id"], []).append(_found(hit))
         return found
+
+
+def reason_of_hidden(alias: str) -> str:
+    """The reason why a document cannot be written whose id belongs to one that the alias does not show."""
+    return f"the alias {alias!r} cannot write this id: it belongs to a document that the filter of the alias excludes"
 
 
 def only_routing(doc_id: str, copies: Sequence[Found]) -> str | None:

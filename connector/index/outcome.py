@@ -9,6 +9,9 @@ from connector.index.bulk_replies import Item
 from connector.index.target import WriteTarget
 from connector.types import Deletion, Document, SparseDocument
 
+STORED_ELSEWHERE = "stored_elsewhere"
+"""Kind of a refusal: an ingest pipeline dropped the document, or sent it to another index, id or routing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
@@ -97,12 +100,14 @@ class Outcome:
         if isinstance(document, Deletion) and not item.kind:
             self.deleted += item.status != 404
             self.not_found += item.status == 404
+        elif item.status == 409 and (reason := _displaced(document, item, targets)):
+            self.refused.append(action.refused(item.status, STORED_ELSEWHERE, f"{reason}: {item.reason}"))
         elif item.status == 409 and document.version is not None:
             self.superseded += 1
         elif item.kind and not item.index_is_gone:
             self.refused.append(action.refused(item.status, item.kind, item.reason))
         elif reason := _displaced(document, item, targets):
-            self.refused.append(action.refused(item.status, "stored_elsewhere", reason))
+            self.refused.append(action.refused(item.status, STORED_ELSEWHERE, reason))
         else:
             self.stored.append(action)
 
@@ -116,9 +121,9 @@ def _displaced(document: SparseDocument | Deletion, item: Item, targets: Sequenc
     """The reason why an accepted document is not in the index under its own id; empty if it is."""
     if item.result == "noop":
         return "an ingest pipeline dropped it"
+    verb = "would have" if item.kind else "has"
     if item.stored_in and not any(target.takes(item.stored_in) for target in targets):
-        verb = "would have" if item.kind else "has"
         return f"an ingest pipeline {verb} stored it in the index {item.stored_in!r}"
     if item.stored_as and item.stored_as != document.doc_id:
-        return f"an ingest pipeline stored it under the id {item.stored_as!r}"
+        return f"an ingest pipeline {verb} stored it under the id {item.stored_as!r}"
     return ""

@@ -21,7 +21,7 @@ from connector.index.bulk_lines import to_lines
 from connector.index.bulk_replies import FILTER_PATH, read_items
 from connector.index.limit import InFlightLimit
 from connector.index.lookup import DocumentLookup, Held
-from connector.index.outcome import Action, Outcome, Refusal, WriteResult
+from connector.index.outcome import STORED_ELSEWHERE, Action, Outcome, Refusal, WriteResult
 from connector.index.patience import Patience, RetryPolicy
 from connector.index.target import WriteTarget
 from connector.index.watched_target import WatchedTarget
@@ -262,4 +262,4 @@ class BulkWriter:
                     outcome.stored.append(action)
                     continue
                 reason = f"an ingest pipeline stored it by the routing {by[0]!r}" if by else "it is not in the index"
-                outcome.refused.append(action.refused(200, "stored_elsewhere", reason))
+                outcome.refused.append(action.refused(200, STORED_ELSEWHERE, reason))

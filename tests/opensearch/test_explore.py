@@ -479,6 +479,30 @@ def test_a_companion_is_taken_again_only_where_it_is_whole_and_fits(
     client.indices.delete(index=companion().name)
 
 
+def test_a_companion_of_an_alias_is_built_anew_when_its_filter_changes(
+    client: OpenSearch, index: str, labelled: TextEncoder
+) -> None:
+    texts = ["plants eat light", "stars burn for years"]
+    told = prepare_encoder(client, index, labelled, sample=texts, new=NewIndex(code_bits=None))
+    documents = [Document(str(row), text, metadata={"tenant": str(row)}) for row, text in enumerate(texts)]
+    ingest_documents(documents, told, BulkWriter(client, index))
+    alias = f"{index}-alias"
+
+    def shown(tenant: str) -> HnswIndex:
+        client.indices.refresh(index=index)
+        client.indices.put_alias(index=index, name=alias, body={"filter": {"term": {"metadata.tenant": tenant}}})
+        retriever = Retriever(client, alias, labelled)
+        return HnswIndex(client, retriever.schema, retriever.encoder)
+
+    try:
+        companion = shown("0")
+        companion.build(lambda _done: None)
+        assert companion.lacks() == "" and client.count(index=companion.name)["count"] == 1
+        assert shown("1").lacks() == f"the alias {alias} was changed"
+    finally:
+        client.indices.delete(index=f"{alias}-hnsw", ignore_unavailable=True)
+
+
 def test_results_that_are_not_there_or_broken_are_said(explorer: Explorer, tmp_path: Path) -> None:
     web = create_app(explorer, tmp_path).test_client()
     assert "python -m benchmarks frontier" in web.get("/frontier").text

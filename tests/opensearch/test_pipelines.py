@@ -103,7 +103,7 @@ def test_what_a_pipeline_stores_under_another_id_is_refused(
     made(client, index, fingerprint, default_pipeline=pipeline(same_id))
     result = BulkWriter(client, index).write(documents("a", "b", "c"))
     assert result.indexed == 1 and ids_in(client, index) == {"a", "same"}
-    assert {each.reason for each in result.refused} == {"an ingest pipeline stored it under the id 'same'"}
+    assert {each.reason for each in result.refused} == {"an ingest pipeline has stored it under the id 'same'"}
 
 
 @pytest.mark.parametrize("shards", [1, 5])

@@ -350,3 +350,22 @@ def test_an_alias_with_a_filter_changes_and_deletes_what_it_shows_alone(
     assert (gone.deleted, gone.dead_lettered) == (1, 1)
     assert f"the alias {name!r} has no document with this id" in gone.reasons[0]
     assert held(client, index) == [("b1", None, "dogs")]
+
+
+@pytest.mark.parametrize("routing", [None, "beta"])
+def test_an_alias_with_a_filter_writes_over_no_document_that_it_hides(
+    client: OpenSearch, index: str, encoder: TextEncoder, routing: str | None
+) -> None:
+    prepare_encoder(client, index, encoder, new=NewIndex(code_bits=None, settings={"number_of_shards": 3}))
+    write(client, index, encoder, Document("b1", "dogs", metadata={"tenant": "beta"}, routing=routing))
+    name = f"{index}-alpha"
+    client.indices.put_alias(index=index, name=name, body={"filter": {"term": {"metadata.tenant": "alpha"}}})
+    mine = {"tenant": "alpha"}
+    result = write(client, name, encoder, Document("b1", "cats", metadata=mine), Document("a1", "cats", metadata=mine))
+    assert (result.indexed, result.dead_lettered) == (1, 1)
+    assert f"the alias {name!r} cannot write this id: it belongs to a document" in result.reasons[0]
+    made = updater(client, name, encoder, upsert=True).update([Change("b1", {"text": "stars"})])
+    assert (made.indexed, made.dead_lettered) == (0, 1)
+    assert "cannot write this id" in made.reasons[0]
+    assert write(client, name, encoder, Document("a1", "stars", metadata=mine)).indexed == 1
+    assert held(client, index) == [("a1", None, "stars"), ("b1", routing, "dogs")]
