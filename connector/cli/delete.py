@@ -52,6 +52,8 @@ def delete(
         raise click.UsageError("Select documents by --id and --ids, or by --filter, not both.")
     if filters and routing is not None:
         raise click.UsageError("--routing needs --id or --ids; filters match documents of any routing.")
+    if not all(map(str.strip, ids)):
+        raise click.UsageError("--id is blank; give the id of a document.")
     check_encoding(encoding)
     listed = read_entries(None if file == "-" else Path(file), encoding) if file is not None else ()
     named = [*ids, *listed]

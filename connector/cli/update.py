@@ -115,6 +115,10 @@ def _parse_values(expressions: tuple[str, ...], fields: Collection[str]) -> dict
         name, separator, value = expression.partition("=")
         if not separator or not name:
             raise click.UsageError(f"--set {expression!r} is not of the form NAME=VALUE, e.g. lang=en.")
+        if name in ("_id", "_version", "_routing"):
+            raise click.UsageError(
+                f"--set {name} is not possible: a document keeps its {name}; ingest it under another."
+            )
         if name in ("title", "text"):
             raise click.UsageError(
                 f"--set {name} would give all documents the same {name}; give a file of changes, or set metadata.{name}"

@@ -54,6 +54,8 @@ class Change:
         Raises:
             ValueError: `_id` is missing, or there is nothing to change.
         """
+        if not isinstance(record, Mapping):
+            raise ValueError(f"a change must be a mapping with '_id', got {record!r}; give a list of them.")
         name = "_id" if "_id" in record or "id" not in record else "id"
         values = {key: value for key, value in record.items() if key not in (name, "_version", "_routing")}
         version = record.get("_version")

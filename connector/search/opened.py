@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from opensearchpy import OpenSearch
@@ -88,7 +89,10 @@ class OpenedIndex:
 
         Raises:
             SearchError: A rescoring window is set but the index has no codes.
+            ValueError: `top_k` is not a whole number.
         """
+        if isinstance(top_k, bool) or not isinstance(top_k, Integral):
+            raise ValueError(f"top_k must be a whole number, got {top_k!r}.")
         window, pruning, k_query = self._window(settings.window, top_k), settings.pruning, settings.k_query
         if k_query is None:
             pruning = self._defaults.pruning if pruning is None else pruning
@@ -105,7 +109,10 @@ class OpenedIndex:
 
         Raises:
             SearchError: The query is empty, too long, or has no features.
+            ValueError: The query is not a string.
         """
+        if not isinstance(query, str):
+            raise ValueError(f"a query must be a string, got {query!r}.")
         key = query, settings.k_query, settings.window
         encoded = self.cache.get(key)
         if encoded is None:

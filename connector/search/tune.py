@@ -6,18 +6,20 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import TYPE_CHECKING
 
 import numpy as np
 from opensearchpy import OpenSearch
 
-from connector.encoders.dictionary import TwoLevelDictionary
-from connector.encoders.text import TextEncoder
 from connector.errors import SearchError
 from connector.query.pruning import Pruning, prune_query
 from connector.query.rescore import build_rescore, build_scan
 from connector.query.settings import SearchSettings
 from connector.search.retriever import Retriever
 from connector.types import Hit
+
+if TYPE_CHECKING:
+    from connector.encoders.text import TextEncoder
 
 K_QUERIES = (4, 8, 12, 16, 24, 32, 48)
 BUDGETS = (0.02, 0.04, 0.06, 0.08, 0.12, 0.2)
@@ -128,6 +130,8 @@ def tune(
 
 def _settings(encoder: TextEncoder, top_k: int) -> list[SearchSettings]:
     windows = [window for window in WINDOWS if window >= top_k]
+    from connector.encoders.dictionary import TwoLevelDictionary  # needs torch, which takes seconds
+
     if isinstance(encoder.head, TwoLevelDictionary):
         return [SearchSettings(*each) for each in product(CELLS, windows)]
     settings = [SearchSettings(*each) for each in product(K_QUERIES, windows)]

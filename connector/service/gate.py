@@ -46,7 +46,7 @@ class Gate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request; pass other events through."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, _briefly(send))
             return
         start, status = time.perf_counter(), _CLIENT_LEFT
 
@@ -91,6 +91,19 @@ class Gate:
         # Compare with all keys, so that timing reveals nothing.
         fits = [hmac.compare_digest(key.strip(), known) for known in self._keys]
         return scheme.lower() == b"bearer" and any(fits)
+
+
+def _briefly(send: Send) -> Send:
+    """Send what starlette says of a failed start, without the traceback of an error that says what to do."""
+
+    async def brief(message: Message) -> None:
+        if message["type"] == "lifespan.startup.failed":
+            *_, last = message["message"].strip().splitlines() or [""]
+            if last.startswith("connector.errors."):
+                message = {**message, "message": last.partition(": ")[2]}
+        await send(message)
+
+    return brief
 
 
 async def _read(receive: Receive, limit: int) -> bytes | None:

@@ -13,6 +13,7 @@ import uvicorn
 from opensearchpy import OpenSearch
 
 from connector.errors import ConnectorError
+from connector.index.schema import existing_schema
 from connector.service.app import create_app
 from connector.service.settings import ServiceSettings
 
@@ -53,9 +54,11 @@ def run(
         announce: Called with the URL once requests are accepted; they wait until the encoders are loaded.
 
     Raises:
-        ConnectorError: The port is taken, or an index cannot be served.
+        ConnectorError: The port is taken, the server is unreachable, or an index does not exist.
     """
     with _listen(listener) as listening:
+        for name in settings.indices:
+            existing_schema(client, name)
         host, port = listening.getsockname()[:2]
         scheme = "http" if listener.certfile is None else "https"
         announce(f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from opensearchpy import OpenSearch
 from connector import AsyncSparseIndex, Document, NewIndex, Pruning, SearchSettings, SparseIndex
 from connector.encoders.text import TextEncoder
 from connector.errors import BulkWriteError, IndexMappingError, SearchError
+from connector.query.filters import Filters
 
 pytestmark = pytest.mark.opensearch
 
@@ -91,6 +92,27 @@ def test_update_changes_only_what_it_names(docs: SparseIndex) -> None:
         docs.update([{"_id": "9", "text": "not there"}])
 
 
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda docs: docs.search("cats", top_k="3"), "top_k must be a whole number, got '3'"),
+        (lambda docs: docs.search("cats", top_k=True), "top_k must be a whole number, got True"),
+        (lambda docs: docs.search("cats", top_k=2.0), "top_k must be a whole number, got 2.0"),
+        (lambda docs: docs.search(None), "a query must be a string, got None"),
+        (lambda docs: docs.search(["cats"]), r"a query must be a string, got \['cats'\]"),
+        (lambda docs: docs.search(7, hybrid=True), "a query must be a string, got 7"),
+        (lambda docs: docs.add("cats"), "documents must be a list of documents, got a single str"),
+        (lambda docs: docs.add({"_id": "9", "text": "cats"}), "got a single dict; put it in a list"),
+        (lambda docs: docs.add(Document("9", "cats")), "got a single Document; put it in a list"),
+        (lambda docs: docs.update({"_id": "1", "text": "cats"}), "a change must be a mapping with '_id', got '_id'"),
+    ],
+)
+def test_values_of_another_kind_are_named(docs: SparseIndex, call: Callable[[Any], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call(docs)
+    assert docs.count() == 3
+
+
 def test_delete_by_ids_and_by_filters(docs: SparseIndex) -> None:
     assert docs.delete(["2"]) == 1
     assert docs.delete(filters={"lang": "de"}) == 1
@@ -100,6 +122,29 @@ def test_delete_by_ids_and_by_filters(docs: SparseIndex) -> None:
     with pytest.raises(ValueError, match="this filter matches every document"):
         docs.delete(filters={})
     assert docs.count() == 1
+    assert docs.delete(filters={}, everything=True) == 1
+
+
+def test_a_deletion_by_filter_that_happens_to_match_all_needs_the_explicit_word(docs: SparseIndex) -> None:
+    docs.client.indices.put_alias(
+        index=docs.index, name=f"{docs.index}-en", body={"filter": {"term": {"metadata.lang": "en"}}}
+    )
+    english = SparseIndex(f"{docs.index}-en", client=docs.client)
+    old: Filters = {"year": {"$ne": 2021}}  # two of three documents, one of the two that the alias shows
+    for index, filters in (
+        (docs, {"lang": {"$exists": True}}),
+        (docs, {"year": {"$nin": [1999, None]}}),
+        (english, {"lang": {"$exists": True}}),
+        (english, {"lang": {"$ne": "de"}}),
+    ):
+        with pytest.raises(
+            ValueError, match=rf"matches every document \({index.count()} of '{index.index}'\); .*everything=True"
+        ):
+            index.delete(filters=filters)
+    assert docs.count() == 3
+    assert docs.delete(filters={"lang": {"$ne": "de"}, "$not": old}) == 1
+    assert english.delete(filters={"lang": {"$exists": True}}) == 1  # one document is not several
+    assert found(docs) == {"3"}
 
 
 def test_settings_hybrid_pages_and_explanations_take_the_same_search(docs: SparseIndex) -> None:

@@ -212,6 +212,37 @@ def test_delete_says_how_it_is_used(command: Command) -> None:
         assert result.exit_code == 2 and "not both" in result.stderr
 
 
+@pytest.mark.parametrize("name", ["_id", "_routing", "_version"])
+def test_what_a_document_keeps_cannot_be_set(command: Command, name: str) -> None:
+    result = command("update", "--filter", "lang=de", "--set", f"{name}=3")
+    assert result.exit_code == 2 and f"--set {name} is not possible: a document keeps its {name}" in result.stderr
+
+
+def test_a_blank_id_deletes_nothing_and_leaves_no_letter(command: Command, workplace: Path) -> None:
+    result = command("delete", "--id", " ")
+    assert result.exit_code == 2 and "--id is blank" in result.stderr
+    assert not list(workplace.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["index", "id"])
+def test_a_change_that_a_pipeline_sends_elsewhere_says_so_at_once(
+    client: OpenSearch, filled: str, encoder: TextEncoder, kind: str
+) -> None:
+    where = {"index": ("_index", f"{filled}-other", "in the index"), "id": ("_id", "new", "under the id")}[kind]
+    name = f"{filled}-elsewhere"
+    client.ingest.put_pipeline(id=name, body={"processors": [{"set": {"field": where[0], "value": where[1]}}]})
+    client.indices.put_settings(index=filled, body={"index.default_pipeline": name})
+    try:
+        result = updater(client, filled, encoder).update([Change("cats", {"metadata": {"seen": True}})])
+        assert (result.indexed, result.dead_lettered) == (0, 1)
+        assert f"an ingest pipeline would have stored it {where[2]} {where[1]!r}: " in result.reasons[0]
+        assert source(client, filled, "cats")["metadata"] == {"lang": "de"}
+    finally:
+        client.indices.put_settings(index=filled, body={"index.default_pipeline": "_none"})
+        client.ingest.delete_pipeline(id=name)
+        client.indices.delete(index=f"{filled}-other", ignore_unavailable=True)
+
+
 def test_an_index_that_is_not_there_has_nothing_to_delete(client: OpenSearch) -> None:
     clauses = [parse_filter("lang=de")]
     with pytest.raises(IndexMappingError, match="There is no index 'never-made'"):
