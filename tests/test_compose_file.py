@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,48 @@ def test_every_service_is_watched_and_bound_to_this_machine(compose: dict[str, A
         assert all(port.startswith("127.0.0.1:") for port in service["ports"]), name
         for volume in service["volumes"]:
             assert volume.partition(":")[0] in compose["volumes"], name
+
+
+def test_variables_have_defaults_and_other_dollars_are_doubled(compose: dict[str, Any]) -> None:
+    """So `docker compose up` needs no .env file, and no value is taken for a variable."""
+    for text in _strings(compose):
+        plain = text.replace("$$", "")
+        assert "$" not in re.sub(r"\$\{[A-Z_]+:-[^${}]*\}", "", plain), text
+
+
+def test_durations_ports_and_limits_are_as_the_specification_has_them(compose: dict[str, Any]) -> None:
+    for service in compose["services"].values():
+        check = service["healthcheck"]
+        for name in {"interval", "timeout", "start_period"} & set(check):
+            assert re.fullmatch(r"(\d+(us|ms|s|m|h))+", check[name]), check[name]
+        assert isinstance(check["retries"], int)
+        for port in service["ports"]:
+            assert re.fullmatch(r"127\.0\.0\.1:(\d+):(\d+)", re.sub(r"\$\{[A-Z_]+:-(\d+)\}", r"\1", port)), port
+        # A value that YAML takes for a number or a boolean is an error or another value in the container.
+        assert all(isinstance(value, str) for value in service["environment"].values())
+
+
+def test_settings_reach_opensearch_by_the_rules_of_its_image(compose: dict[str, Any]) -> None:
+    """Its entry point hands on variables with two lower-case words and a point between them, unless they are empty."""
+    settings = {name: value for name, value in compose["services"]["opensearch"]["environment"].items() if "." in name}
+    assert "discovery.type" in settings
+    for name, value in settings.items():
+        assert re.match(r"[a-z0-9_]+\.[a-z0-9_]+", name) and value and "\n" not in value and not value.endswith("=")
+
+
+def test_health_checks_call_what_the_images_have(compose: dict[str, Any], dockerfile: dict[str, list[str]]) -> None:
+    assert dockerfile["FROM"][0].startswith("python:")
+    assert compose["services"]["ksparse"]["healthcheck"]["test"][:2] == ["CMD", "python"]
+    program, *arguments = shlex.split(compose["services"]["opensearch"]["healthcheck"]["test"])
+    assert program == "curl" and arguments[-1].endswith("/_cluster/health?wait_for_status=yellow&timeout=5s")
+
+
+def _strings(value: Any) -> Iterator[str]:  # noqa: ANN401
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _strings(item)
 
 
 def test_the_service_starts_after_opensearch_and_talks_to_it(compose: dict[str, Any]) -> None:

@@ -179,6 +179,52 @@ def test_a_document_that_is_written_again_by_the_server_keeps_its_features(
     assert written.search("dogs bark at night")[0].doc_id == "2"
 
 
+@pytest.mark.usefixtures("pipeline")
+def test_documents_that_the_server_copies_are_encoded_on_the_way(
+    client: OpenSearch, written: SparseIndex, second: str, encoder: TextEncoder
+) -> None:
+    """From an index that ksparse does not know, and from one of ksparse with other features, which stay behind."""
+    index = written.index
+    client.index(
+        index=second, id="plain", body={"text": "wolves run in snow", "metadata": {"lang": "en"}}, refresh=True
+    )
+    copy = {"source": {"index": second}, "dest": {"index": index}}
+    assert client.reindex(body=copy, params={"refresh": "true"})["created"] == 1
+    client.indices.delete(index=second)
+    SparseIndex(second, encoder=encoder, client=client, new=NewIndex(code_bits=2)).add(
+        [Document("ours", "dogs bark at night", title="Dogs")]
+    )
+    assert client.reindex(body=copy, params={"refresh": "true"})["created"] == 1
+    written.add([Document("plain-2", "wolves run in snow"), Document("ours-2", "dogs bark at night", title="Dogs")])
+    for query, copied in (("wolves run in snow", "plain"), ("dogs bark at night", "ours")):
+        hits = {hit.doc_id: hit for hit in written.search(query)}
+        assert hits[copied].score == pytest.approx(hits[f"{copied}-2"].score, rel=1e-5)  # features and codes
+
+
+def test_a_pipeline_that_an_index_already_has_comes_first_and_stays(
+    client: OpenSearch, index: str, service: str, written: SparseIndex
+) -> None:
+    theirs = f"{index}-theirs"
+    processors = [
+        {"rename": {"field": "body", "target_field": "text", "ignore_missing": True}},
+        {"set": {"field": "metadata.by", "value": "theirs"}},
+    ]
+    client.ingest.put_pipeline(id=theirs, body={"processors": processors})
+    client.indices.put_settings(index=index, body={"index.default_pipeline": theirs})
+    try:
+        connect_index(client, index, service)
+        client.index(index=index, id="4", body={"body": "wolves run in snow"}, refresh=True)
+        [hit] = written.search("wolves run in snow", top_k=1)
+        assert (hit.doc_id, hit.text, hit.metadata) == ("4", "wolves run in snow", {"by": "theirs"})
+        assert ask(client, index, text("wolves run in snow"))[0][0] == "4"
+        disconnect_index(client, index)
+        settings = client.indices.get_settings(index=index)[index]["settings"]["index"]
+        assert (settings["default_pipeline"], settings.get("final_pipeline")) == (theirs, None)
+    finally:
+        client.indices.put_settings(index=index, body={"index.default_pipeline": "_none"})
+        client.ingest.delete_pipeline(id=theirs)
+
+
 def test_the_same_again_changes_nothing_and_remove_undoes_all(client: OpenSearch, index: str, service: str) -> None:
     said: list[str] = []
     connect_index(client, index, service, say=said.append)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import ssl
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -16,11 +19,15 @@ import pytest
 from click.testing import CliRunner
 from fastapi.testclient import TestClient
 from opensearchpy import OpenSearch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Transformer
+from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
 
 from connector import SearchSettings, SparseIndex
 from connector.cli.main import cli
 from connector.cli.serve import read_keys
 from connector.connection.client import connect
+from connector.encoders.load import load_encoder
 from connector.encoders.text import TextEncoder
 from connector.search.opened import OpenedIndex, features_for
 from connector.service.app import create_app
@@ -29,6 +36,7 @@ from connector.service.settings import ServiceSettings
 from tests.fault_proxy import fault_proxy
 from tests.patience import PATIENCE_S
 from tests.service_server import service_process, serving_texts
+from tests.tiny import DIM, MAX_TOKENS, build_head
 
 pytestmark = pytest.mark.opensearch
 
@@ -120,6 +128,44 @@ def test_documents_are_encoded_as_the_writer_does(service: TestClient, written: 
     assert {"features": None, "rescore": None}.items() <= service.post(
         "/encode/document", json={"texts": texts[:1], "parts": "codes"}
     ).json()["vectors"][0].items()
+
+
+@pytest.fixture
+def other_model(dense_folder: Path, tmp_path: Path) -> TextEncoder:
+    """A head in front of another dense model, which pools by the first token."""
+    modules = [Transformer(str(dense_folder.parent / "transformer"), max_seq_length=MAX_TOKENS), Pooling(DIM, "cls")]
+    SentenceTransformer(modules=[*modules, Normalize()], device="cpu").save_pretrained(str(tmp_path / "dense"))
+    (tmp_path / "head").mkdir()
+    build_head(str(tmp_path / "dense"), seed=5).save(str(tmp_path / "head"))
+    return load_encoder(str(tmp_path / "head"), device="cpu")
+
+
+def test_indices_of_different_dense_models_are_each_encoded_by_their_own(
+    client: OpenSearch, written: SparseIndex, second: str, other_model: TextEncoder
+) -> None:
+    SparseIndex(second, encoder=other_model, client=client).add(DOCUMENTS)
+    other = SparseIndex(second, client=client)
+    assert other.retriever.schema.space != written.retriever.schema.space
+    queries = [f"{word} sleep on warm stones" for word in ("cats", "rivers", "plants", "stars")]
+    asked = [(index, query) for query in queries for index in (written, other)]
+    app = create_app(client, ServiceSettings(indices=(written.index, second)))
+    with TestClient(app) as service, ThreadPoolExecutor(len(asked)) as threads:
+
+        def ask(each: tuple[SparseIndex, str]) -> list[dict[str, Any]]:
+            body = {"query": each[1], "index": each[0].index}
+            return list(service.post("/search", json=body).raise_for_status().json()["hits"])
+
+        answers = list(threads.map(ask, asked))  # requests of both indices are under way together
+        unnamed = service.post("/search", json={"query": "cats"})
+        vectors = [
+            service.post("/encode/document", json={"texts": ["cats sleep"], "index": name}).json()["vectors"]
+            for name in (written.index, second)
+        ]
+    for (index, query), hits in zip(asked, answers, strict=True):
+        wanted = [(hit.doc_id, pytest.approx(hit.score, rel=1e-5)) for hit in index.search(query)]
+        assert [(hit["id"], hit["score"]) for hit in hits] == wanted, (index.index, query)
+    assert (unnamed.status_code, unnamed.json()["error"][:20]) == (422, "this service serves ")
+    assert vectors[0] != vectors[1]
 
 
 def test_ml_commons_form_is_a_list_of_token_to_weight(service: TestClient, client: OpenSearch, index: str) -> None:
@@ -310,6 +356,30 @@ def test_what_cannot_be_served_is_said_at_once(
     result = CliRunner().invoke(cli, ["serve", *arguments])
     assert result.exit_code == 2
     assert message in " ".join(result.output.split())
+
+
+def test_an_index_that_is_missing_is_one_line(workplace: Path) -> None:
+    result = CliRunner().invoke(cli, ["serve", "never-made", "--port", "0"])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == (
+        "Error: There is no index 'never-made'. Create it with `ksparse ingest CORPUS --index never-made`.\n"
+    )
+
+
+def test_an_encoder_that_cannot_be_loaded_is_said_without_a_traceback(
+    opensearch_url: str, written: SparseIndex, tmp_path: Path
+) -> None:
+    options = ["--encoder", str(tmp_path / "nothing")]
+    command = [sys.executable, "-c", "from connector.cli.main import cli; cli()", "serve", written.index, *options]
+    ran = subprocess.run(
+        [*command, "--port", "0"],
+        env=os.environ | {"OPENSEARCH_URL": opensearch_url},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )
+    assert ran.returncode != 0 and "Traceback" not in ran.stderr
+    assert "nothing' is not a folder" in ran.stderr
 
 
 def test_keys_are_read_from_a_file(tmp_path: Path) -> None:
