@@ -259,7 +259,7 @@ def test_a_header_that_lacks_the_text_names_the_separator_that_it_seems_to_have(
 def test_an_unusual_separator_is_named_and_may_be_given(tmp_path: Path, separator: str) -> None:
     (tmp_path / "c.csv").write_text(f"_id{separator}text\n1{separator}cats\n")
     with pytest.raises(
-        CorpusError, match=re.escape(f"c.csv seems to be separated by {separator!r}; name that as the separator")
+        CorpusError, match=re.escape(f"c.csv seems to be separated by {separator!r}; set it as the separator")
     ):
         read_corpus(tmp_path / "c.csv")
     [record] = read_corpus(tmp_path / "c.csv", layout=Layout(separator=separator))

@@ -44,7 +44,7 @@ def read_table(source: Source, mapper: RecordMapper) -> Iterator[Document | Malf
     names = [cell.strip() for cell in header.cells]
     ids = (mapper.layout.id_field,) if mapper.layout.id_field else ("_id", "id")
     if not {*mapper.layout.texts} <= {*names} and (other := other_separator(first, mapper.layout.texts, ids)):
-        raise CorpusError(f"{name} seems to be separated by {other!r}; name that as the separator.")
+        raise CorpusError(f"{name} seems to be separated by {other!r}; set it as the separator.")
     columns = Columns(names, mapper, table=name if separator == "," else f"{name} (separated by {separator!r})")
     for row in rows:
         record: Document | MalformedRecord
