@@ -127,9 +127,13 @@ def test_compressed_files_are_read_whatever_their_name(
         ]
 
 
-@pytest.mark.parametrize("suffix", [".gz", ".bz2", ".xz", ".zst"])
-def test_a_compressed_table_cut_short_is_an_error_and_not_its_end(tmp_path: Path, suffix: str) -> None:
-    pack = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress, ".zst": zstandard.compress}[suffix]
+@pytest.mark.parametrize(
+    ("suffix", "pack"),
+    [(".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress), (".zst", zstandard.compress)],
+)
+def test_a_compressed_table_cut_short_is_an_error_and_not_its_end(
+    tmp_path: Path, suffix: str, pack: Callable[[bytes], bytes]
+) -> None:
     rows = b"_id,text\n" + b"".join(b"d%d,text %d\n" % (row, row * 7919 % 1_000) for row in range(20_000))
     (tmp_path / f"c.csv{suffix}").write_bytes(pack(rows)[:-20])
     with pytest.raises(CorpusError, match="cannot be read after line .*ended before the end-of-stream marker"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from opensearchpy import OpenSearch
@@ -91,7 +90,7 @@ class OpenedIndex:
             SearchError: A rescoring window is set but the index has no codes.
             ValueError: `top_k` is not a whole number.
         """
-        if isinstance(top_k, bool) or not isinstance(top_k, Integral):
+        if isinstance(top_k, bool) or not hasattr(top_k, "__index__"):
             raise ValueError(f"top_k must be a whole number, got {top_k!r}.")
         window, pruning, k_query = self._window(settings.window, top_k), settings.pruning, settings.k_query
         if k_query is None:

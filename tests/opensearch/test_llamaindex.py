@@ -163,9 +163,9 @@ def test_conditions_are_nested(nodes: KSparseVectorStore) -> None:
             {"plants", "cats", "stars"},
         ),
         (MetadataFilters(filters=[]), {"plants", "cats", "rivers", "stars"}),
-        (NONE_OF_NONE, set()),
+        (NONE_OF_NONE, set[str]()),
         (MetadataFilters(filters=[NONE_OF_NONE, english], condition=FilterCondition.OR), {"plants", "cats"}),
-        (MetadataFilters(filters=[NONE_OF_NONE, english]), set()),
+        (MetadataFilters(filters=[NONE_OF_NONE, english]), set[str]()),
         (MetadataFilters(filters=[english, MetadataFilters(filters=[])]), {"plants", "cats"}),
         (MetadataFilters(filters=[NONE_OF_NONE], condition=FilterCondition.NOT), {"plants", "cats", "rivers", "stars"}),
     ):

@@ -131,12 +131,13 @@ def test_a_deletion_by_filter_that_happens_to_match_all_needs_the_explicit_word(
     )
     english = SparseIndex(f"{docs.index}-en", client=docs.client)
     old: Filters = {"year": {"$ne": 2021}}  # two of three documents, one of the two that the alias shows
-    for index, filters in (
+    refused: list[tuple[SparseIndex, Filters]] = [
         (docs, {"lang": {"$exists": True}}),
         (docs, {"year": {"$nin": [1999, None]}}),
         (english, {"lang": {"$exists": True}}),
         (english, {"lang": {"$ne": "de"}}),
-    ):
+    ]
+    for index, filters in refused:
         with pytest.raises(
             ValueError, match=rf"matches every document \({index.count()} of '{index.index}'\); .*everything=True"
         ):
