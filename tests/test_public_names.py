@@ -13,9 +13,20 @@ from tests.patience import PATIENCE_S
 HEAVY = ("torch", "sentence_transformers", "transformers", "sklearn", "scipy", "openvino", "pyarrow", "rich")
 
 
-def loaded_by(code: str) -> set[str]:
+NOT_FOR_A_SEARCH = (
+    *(name for name in HEAVY if name != "openvino"),
+    "aiohttp",
+    "yarl",
+    "pydantic",
+    "jinja2",
+    "openvino.tools.ovc",
+    "connector.training",
+)
+
+
+def loaded_by(code: str, modules: tuple[str, ...] = HEAVY) -> set[str]:
     """Which of the heavy modules are loaded once the code has run in a fresh interpreter."""
-    printed = f"{code}\nimport sys; print(*(name for name in {HEAVY!r} if name in sys.modules))"
+    printed = f"{code}\nimport sys; print(*(name for name in {modules!r} if name in sys.modules))"
     run = subprocess.run(
         [sys.executable, "-c", printed], capture_output=True, text=True, check=True, timeout=PATIENCE_S
     )
@@ -72,6 +83,18 @@ def test_the_command_is_installed() -> None:
 def test_commands_that_encode_nothing_load_no_model(arguments: list[str]) -> None:
     code = f"from connector.cli.main import cli\ntry: cli({arguments!r})\nexcept SystemExit: pass"
     assert loaded_by(code) <= {"rich"}
+
+
+def test_a_search_loads_only_what_it_needs() -> None:
+    code = """
+from connector.cli.main import cli
+try: cli(["search", "--help"])
+except SystemExit: pass
+import connector.search.retriever, connector.ingest.light_encoder
+from connector.encoders.graph import import_openvino
+import_openvino().Core
+"""
+    assert loaded_by(code, NOT_FOR_A_SEARCH) == set()
 
 
 def test_a_retriever_is_imported_without_torch() -> None:

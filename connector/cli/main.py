@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from typing import Any
 
 import click
-from opensearchpy.exceptions import OpenSearchException
 
 import connector
 from connector.cli.log import verbose_option, with_verbose
@@ -42,6 +42,23 @@ _COMMANDS = {
 }
 
 
+_UNUSED = ("aiohttp", "yarl")
+"""Of opensearch-py's asynchronous client, which no command uses: 0.1 s."""
+
+
+def _import_opensearchpy() -> Any:  # noqa: ANN401 - a module
+    if "opensearchpy" in sys.modules:
+        return sys.modules["opensearchpy"]
+    unused = [name for name in _UNUSED if name not in sys.modules]
+    for name in unused:
+        sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        return import_module("opensearchpy")
+    finally:
+        for name in unused:
+            del sys.modules[name]
+
+
 class _LazyGroup(click.Group):
     """Imports a subcommand on demand: torch takes seconds to import, and only some commands need it."""
 
@@ -51,10 +68,12 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
+        _import_opensearchpy()
         command: click.Command = getattr(import_module(_COMMANDS[cmd_name]), cmd_name.replace("-", "_"))
         return command if cmd_name == "bench" else with_verbose(command)
 
     def invoke(self, ctx: click.Context) -> object:
+        OpenSearchException = _import_opensearchpy().OpenSearchException  # noqa: N806 - a class
         try:
             return super().invoke(ctx)
         except EncoderMismatchError as error:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from connector import __version__
 from connector.encoders.fingerprint import pooling_of, update_by_tensors, values_of
-from connector.encoders.graph import GRAPH_FILE, Graph, import_openvino
+from connector.encoders.graph import GRAPH_FILE, Graph, import_converter, import_openvino
 from connector.encoders.light_model import FACTS_FILE, REST_FILE, TOKENIZER_FILE, StoredTensor
 
 _LIBRARIES = ("openvino", "torch", "transformers", "sentence-transformers")
@@ -81,7 +81,7 @@ def convert(modules: Sequence[nn.Module], model: BaseModel, folder: Path) -> Non
         expected = wrapped(*inputs.values())
         # Of any number of texts and tokens.
         shapes = [openvino.PartialShape([-1] * value.dim()) for value in inputs.values()]
-        graph = openvino.convert_model(wrapped, example_input=tuple(inputs.values()), input=shapes)
+        graph = import_converter().convert_model(wrapped, example_input=tuple(inputs.values()), input=shapes)
     for port, name in zip(graph.inputs, inputs, strict=True):
         port.get_tensor().set_names({name})
     folder.parent.mkdir(parents=True, exist_ok=True)

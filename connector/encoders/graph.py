@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from connector.encoders.precision import choose_precision
 from connector.errors import EncoderError
 
 T = TypeVar("T")
@@ -35,25 +36,31 @@ _AT_ONCE = 2
 """Batches given to the graph: the next one waits while one is computed, so that no core is idle in between."""
 
 
-def choose_backend(asked: str | None, device: str) -> Backend:
+def choose_backend(asked: str | None, device: str, precision: str | None = None) -> Backend:
     """Return which backend computes: OpenVINO on a CPU where it is installed, else torch.
 
     Args:
         asked: One of `BACKENDS`; KSPARSE_BACKEND if None, and `auto` where that is not set either.
         device: Where to compute.
+        precision: As for `choose_precision`; torch computes in any but float32.
 
     Raises:
-        EncoderError: There is no such backend, or not on this device, or it is not installed.
+        EncoderError: There is no such backend or precision, or not on this device, or it is not installed.
     """
     asked = asked or os.environ.get(BACKEND_VARIABLE) or "auto"
     if asked not in BACKENDS:
         raise EncoderError(f"There is no backend {asked!r}; use {', '.join(BACKENDS[:-1])} or {BACKENDS[-1]}.")
     fits, installed = device == "cpu", find_spec("openvino") is not None
+    half = choose_precision(precision) != "float32"
+    if asked == "openvino" and half:
+        raise EncoderError(
+            f"The precision {choose_precision(precision)} needs the backend torch; OpenVINO chooses its own."
+        )
     if asked == "openvino" and not fits:
         raise EncoderError(f"The backend openvino computes on a cpu, not on {device}; use auto or torch there.")
     if asked == "openvino" and not installed:
         raise EncoderError("OpenVINO is not installed: pip install 'ksparse[cpu]'.")
-    return "openvino" if asked != "torch" and fits and installed else "torch"
+    return "openvino" if asked != "torch" and fits and installed and not half else "torch"
 
 
 def has_accelerator() -> bool:
@@ -78,11 +85,27 @@ def choose_threads() -> int | None:
     return None
 
 
+_CONVERTER = "openvino.tools.ovc"
+"""OpenVINO imports it with itself, if it can: 50 ms."""
+
+
 def import_openvino() -> Any:  # noqa: ANN401 - a module
-    """Import OpenVINO, which reports conversions to its maker unless the package that does so is missing."""
-    if "openvino" not in sys.modules:
+    """Import OpenVINO without its converter."""
+    if "openvino" in sys.modules:
+        return sys.modules["openvino"]
+    sys.modules[_CONVERTER] = None  # type: ignore[assignment]
+    try:
+        return import_module("openvino")
+    finally:
+        del sys.modules[_CONVERTER]
+
+
+def import_converter() -> Any:  # noqa: ANN401 - a module
+    """Import OpenVINO's converter without the package by which it would report conversions to its maker."""
+    import_openvino()
+    if _CONVERTER not in sys.modules:
         sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    return import_module("openvino")
+    return import_module(_CONVERTER)
 
 
 class Graph:

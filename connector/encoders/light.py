@@ -176,7 +176,7 @@ class LightEncoder:
         return self._with(self.head, code)
 
     def _with(self, head: CellsHead | LinearHead, code: RotatedCode | None) -> Self:
-        return type(self)(
+        made = type(self)(
             self._dense,
             head,
             base_model=self._base_model,
@@ -186,6 +186,9 @@ class LightEncoder:
             code=code,
             name=self.name,
         )
+        if head is self.head and "fingerprint" in vars(self):
+            vars(made)["fingerprint"] = self.fingerprint  # hashing 90 MB takes 0.1 s
+        return made
 
     def _encode(
         self, texts: Sequence[str], task: Task, k: int, batch_size: int, *, candidates: bool = False
