@@ -16,6 +16,7 @@ from benchmarks.cli.dictionary import dictionary
 from benchmarks.cli.encoder_frontier import encoder_frontier
 from benchmarks.cli.filtered import filtered
 from benchmarks.cli.frontier import frontier
+from benchmarks.cli.gpu import gpu
 from benchmarks.cli.growth import growth
 from benchmarks.cli.ht_tables import table_command as ht_table_command
 from benchmarks.cli.ingest import ingest
@@ -63,6 +64,7 @@ benchmarks.add_command(service)
 benchmarks.add_command(cluster)
 benchmarks.add_command(ingest)
 benchmarks.add_command(backends)
+benchmarks.add_command(gpu)
 benchmarks.add_command(stream)
 benchmarks.add_command(levers)
 benchmarks.add_command(query_encoders)

@@ -51,7 +51,8 @@ def compare_backends(
     report(f"ingesting {corpus.stem}", 1.0)
     return [
         {
-            "way": f"ksparse ingest, {backend}",
+            "way": "ksparse ingest",
+            "backend": backend,
             "documents_per_s": documents / statistics.median(wall for wall, _ in runs),
             "documents_per_cpu_s": documents / statistics.median(cpu for _, cpu in runs),
         }

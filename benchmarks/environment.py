@@ -23,13 +23,30 @@ def describe(cluster: Cluster) -> dict[str, Any]:
         "java": status.java,
         "simd": status.simd,
         "heap_bytes": status.heap_max_bytes,
+        **describe_machine(),
+        "backend": choose_backend(None, "cpu"),
+    }
+
+
+def describe_machine() -> dict[str, Any]:
+    """Return cores, processor and library versions."""
+    return {
         "cores": os.cpu_count(),
         "processor": _processor(),
         "python": platform.python_version(),
         "ksparse": connector.__version__,
         **{name: _version(name) for name in ("opensearch-py", "sentence-transformers", "torch", "openvino")},
-        "backend": choose_backend(None, "cpu"),
     }
+
+
+def describe_device(device: str) -> dict[str, Any]:
+    """Return what torch computes on: name, memory and CUDA version of a GPU, else the device alone."""
+    import torch
+
+    if not device.startswith("cuda"):
+        return {"device": device}
+    facts = torch.cuda.get_device_properties(torch.device(device))
+    return {"device": device, "gpu": facts.name, "gpu_bytes": facts.total_memory, "cuda": torch.version.cuda}
 
 
 def _version(package: str) -> str | None:

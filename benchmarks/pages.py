@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.encoder_backends import backends_to_markdown
 from benchmarks.report import (
     cheapest_to_markdown,
     compare_to_markdown,
@@ -75,6 +76,7 @@ _OF_ONE_SET: dict[str, Callable[[Sequence[dict[str, Any]]], str]] = {
     "sizes": sizes_to_markdown,
 }
 OF_ALL: dict[str, Callable[[Mapping[str, Rows]], str]] = {
+    "backends": backends_to_markdown,
     "churn": churn_to_markdown,
     "defaults": defaults_to_markdown,
     "filtered": filtered_to_markdown,

@@ -18,6 +18,9 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from numpy.typing import NDArray
+from sentence_transformers import SparseEncoder
+from sentence_transformers.sparse_encoder.modules import SpladePooling
 
 from connector.cli.options import device_option
 from connector.encoders.backend import OpenVinoModel
@@ -26,7 +29,7 @@ from connector.encoders.load import join, load_encoder
 from connector.encoders.text import TextEncoder
 from connector.errors import EncoderError
 from connector.types import SparseVectors
-from tests.tiny import build_dense, build_head, build_splade
+from tests.tiny import build_csr, build_dense, build_head, build_splade
 
 
 def docstrings() -> tuple[list[str], list[str]]:
@@ -136,8 +139,43 @@ def test_a_graph_that_returns_something_else_is_not_kept(
     assert not list(tmp_path.glob("graphs/*"))
 
 
-def test_a_splade_is_run_by_torch(tmp_path: Path) -> None:
-    assert TextEncoder(build_splade(tmp_path / "transformer"), backend="openvino").backend == "torch"
+def test_a_splade_is_run_as_one_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("connector.encoders.splade_pooling._WORDS", 7)  # of 40 words, in the graph
+    model = build_splade(tmp_path / "transformer")
+    by_torch, by_openvino = TextEncoder(model, k=8), TextEncoder(model, k=8, backend="openvino")
+    assert (by_torch.backend, by_openvino.backend) == ("torch", "openvino")
+    assert by_openvino.fingerprint == by_torch.fingerprint
+    for encode in ("encode_document", "encode_query"):
+        # Texts of one batch are padded.
+        found, expected = (getattr(each, encode)(TEXTS) for each in (by_openvino, by_torch))
+        np.testing.assert_allclose(found.weights, expected.weights, atol=1e-5)
+        assert equal_features(found, expected) > 0.95
+    told = by_openvino.with_idf().calibrate(TEXTS)
+    np.testing.assert_allclose(
+        told.encode_query(TEXTS).weights, by_torch.with_idf().calibrate(TEXTS).encode_query(TEXTS).weights, atol=1e-5
+    )
+    assert told.backend == "openvino"
+
+
+def test_other_sparse_models_are_run_by_torch(tmp_path: Path, transformer_folder: Path) -> None:
+    transformer = build_splade(tmp_path / "transformer")[0]
+    by_sum = SparseEncoder(modules=[transformer, SpladePooling("sum")], device="cpu")
+    for model in (by_sum, build_csr(transformer_folder)):
+        assert TextEncoder(model, backend="openvino").backend == "torch"
+
+
+@pytest.mark.slow
+def test_documents_of_a_splade_by_one_backend_meet_queries_by_the_other() -> None:
+    encoders = [load_encoder("bert-tiny-splade-ht", device="cpu", backend=each) for each in ("torch", "openvino")]
+    assert [encoder.backend for encoder in encoders] == ["torch", "openvino"]
+    documents = [encoder.encode_document(DOCUMENTS) for encoder in encoders]
+    queries = [encoder.encode_query(QUERIES) for encoder in encoders]
+    for first, second in (documents, queries):
+        assert equal_features(first, second) > 0.99
+        assert cosines(first, second).min() > 0.9999
+    scores = [ndcg_at_10(indexed, asked) for indexed in documents for asked in queries]
+    assert scores[0] > 0.5, "the set can be searched"
+    assert max(scores) - min(scores) <= 0.002
 
 
 def test_the_backend_is_chosen_by_device_and_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,6 +254,14 @@ def equal_features(first: SparseVectors, second: SparseVectors) -> float:
     """The share of each text's features that it has by both backends."""
     pairs = zip(first.as_mappings(), second.as_mappings(), strict=True)
     return float(np.mean([len(one.keys() & other.keys()) / len(one) for one, other in pairs]))
+
+
+def cosines(first: SparseVectors, second: SparseVectors) -> NDArray[np.float64]:
+    """Of the same texts by two backends."""
+    pairs = zip(first.as_mappings(), second.as_mappings(), strict=True)
+    products = [sum(weight * other.get(name, 0.0) for name, weight in one.items()) for one, other in pairs]
+    lengths = np.linalg.norm(first.weights, axis=1) * np.linalg.norm(second.weights, axis=1)
+    return np.asarray(np.array(products) / lengths, dtype=np.float64)
 
 
 def ndcg_at_10(documents: SparseVectors, queries: SparseVectors) -> float:

@@ -10,7 +10,11 @@ from pathlib import Path
 
 import click
 
+from benchmarks.cli.options import datasets_argument
 from connector.cli.progress import stages
+
+_ENCODERS = ("all-MiniLM-L6-v2", "bert-tiny-splade-ht")
+_BACKENDS = ("torch", "openvino")
 
 
 @click.command(
@@ -19,16 +23,33 @@ Examples:
   python -m benchmarks backends beir/scifact packages --documents 1000
 """
 )
-@click.argument("datasets", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-@click.option("--documents", type=click.IntRange(1), default=2_000, show_default=True, help="Of each, at most.")
+@datasets_argument
+@click.option(
+    "--documents", type=click.IntRange(1), default=2_000, show_default=True, help="Ingested of each, at most."
+)
+@click.option(
+    "--texts", type=click.IntRange(1), default=300, show_default=True, help="Encoded of each without a server, at most."
+)
+@click.option("--queries", type=click.IntRange(1), default=200, show_default=True, help="Of each, at most.")
+@click.option("--encoder", "encoders", multiple=True, help="Repeatable.  [default: the shipped ones]")
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True)
 @click.option(
     "--output", type=click.Path(dir_okay=False, path_type=Path), default=Path(".cache/backends.json"), show_default=True
 )
-def backends(datasets: tuple[Path, ...], documents: int, rounds: int, output: Path) -> None:
-    """`ksparse ingest` by torch and by OpenVINO, in turns."""
+def backends(
+    datasets: tuple[Path, ...],
+    documents: int,
+    texts: int,
+    queries: int,
+    encoders: tuple[str, ...],
+    rounds: int,
+    output: Path,
+) -> None:
+    """Encoders and `ksparse ingest` by torch and by OpenVINO, in turns."""
     from benchmarks.backends import compare_backends
+    from benchmarks.datasets import check_sets, load_queries
     from benchmarks.demo import running_cluster
+    from benchmarks.encoder_backends import backends_to_markdown, compare_encoders
     from benchmarks.environment import describe
     from benchmarks.results import ResultFile
     from connector.corpus.read import read_corpus
@@ -36,33 +57,33 @@ def backends(datasets: tuple[Path, ...], documents: int, rounds: int, output: Pa
     from connector.errors import EncoderError
     from connector.types import Document
 
-    # Converted once on a machine, which belongs to no run.
-    if load_encoder(device="cpu", backend="openvino").backend != "openvino":
-        raise EncoderError("OpenVINO does not run the model; the log says why.")
+    check_sets(datasets)
+    names = encoders or _ENCODERS
+    loaded = {
+        name: {backend: load_encoder(name, device="cpu", backend=backend) for backend in _BACKENDS} for name in names
+    }
+    for name, pair in loaded.items():
+        # Converted once on a machine, which belongs to no run.
+        if pair["openvino"].backend != "openvino":
+            raise EncoderError(f"OpenVINO does not run {name}; the log says why.")
+    params = {"documents": documents, "texts": texts, "queries": queries, "encoders": names, "rounds": rounds}
     with running_cluster(keep=False, say=partial(click.echo, err=True)) as cluster, stages(quiet=False) as report:
-        result = ResultFile(output, "backends", {"documents": documents, "rounds": rounds}, describe(cluster))
+        result = ResultFile(output, "backends", params, describe(cluster))
         with cluster.connect() as client, tempfile.TemporaryDirectory() as folder:
             for dataset in datasets:
-                name = dataset.resolve().name
                 records = (record for record in read_corpus(dataset) if isinstance(record, Document))
                 some = list(islice(records, documents))
-                corpus = Path(folder) / f"{name}.jsonl"
+                contents = [record.content for record in some[:texts]]
+                asked = [query.text for query in load_queries(dataset).queries[:queries]]
+                rows = []
+                for name, pair in loaded.items():
+                    rows += compare_encoders(name, pair, contents, asked, rounds=rounds, report=report)
+                corpus = Path(folder) / f"{dataset.resolve().name}.jsonl"
                 lines = [json.dumps({"_id": each.doc_id, "title": each.title, "text": each.text}) for each in some]
                 corpus.write_text("\n".join(lines), encoding="utf-8")
-                rows = compare_backends(
-                    client,
-                    cluster.url,
-                    corpus,
-                    len(some),
-                    backends=("torch", "openvino"),
-                    rounds=rounds,
-                    report=report,
+                rows += compare_backends(
+                    client, cluster.url, corpus, len(some), backends=_BACKENDS, rounds=rounds, report=report
                 )
-                result.add(name, rows)
-    for name, rows in result.groups.items():
-        for row in rows:
-            click.echo(
-                f"{name}: {row['way']}: {row['documents_per_s']:,.0f} documents/s, "
-                f"{row['documents_per_cpu_s']:,.0f} a second of one core"
-            )
+                result.add(dataset.resolve().name, rows)
+    click.echo(backends_to_markdown(result.groups))
     click.echo(f"{output}")

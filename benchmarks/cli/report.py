@@ -184,6 +184,7 @@ _WRITERS: dict[str, Callable[[dict[str, Any], Path], None]] = {
     "ksparse-table4": _table_4,
     "growth": _growth,
     "as-ingested": _table_of("states"),
+    "backends": _table_of("backends"),
     "churn": _table_of("churn"),
     "filtered": _filtered,
     "rivals": _rivals,

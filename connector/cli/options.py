@@ -11,6 +11,7 @@ import click
 from opensearchpy import OpenSearch
 
 from connector.encoders.graph import BACKEND_VARIABLE, BACKENDS, THREADS_VARIABLE
+from connector.encoders.precision import PRECISION_VARIABLE, PRECISIONS
 from connector.errors import SearchError
 from connector.index.schema import STORED_FIELDS, IndexSchema
 from connector.index.sizes import find_unused
@@ -65,6 +66,13 @@ _backend_options = together(
         expose_value=False,
         callback=_to_environment(THREADS_VARIABLE),
         help="CPU threads of the dense model.  [default: OMP_NUM_THREADS, or one per core]",
+    ),
+    click.option(
+        "--precision",
+        type=click.Choice(PRECISIONS),
+        expose_value=False,
+        callback=_to_environment(PRECISION_VARIABLE),
+        help="Precision of the dense model on torch; the halves are for GPUs.  [default: float32]",
     ),
 )
 

@@ -1,8 +1,10 @@
-"""The dense model in front of a head, run by torch or by OpenVINO."""
+"""The dense model in front of a head, or a SPLADE up to its pooling, run by torch or by OpenVINO."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from logging import getLogger
 from pathlib import Path
 from threading import Lock
@@ -17,6 +19,7 @@ from torch import Tensor, nn
 from connector.encoders.convert import convert, graph_folder
 from connector.encoders.graph import GRAPH_FILE, Backend, Graph, choose_backend
 from connector.encoders.light_model import remember_graph
+from connector.encoders.precision import Precision
 from connector.files import cache_folder
 
 _log = getLogger("ksparse.encoders")
@@ -49,16 +52,20 @@ class DenseModel(Protocol):
 
 
 class TorchModel:
-    """The modules themselves.
+    """The modules themselves, or a copy of them in half precision.
+
+    Pooling and everything behind it are computed in float32, and embeddings are float32.
 
     Args:
         modules: From tokens to `sentence_embedding`.
+        precision: Of the weights and of what is computed with them.
     """
 
     backend: Backend = "torch"
 
-    def __init__(self, modules: Sequence[nn.Module]) -> None:
+    def __init__(self, modules: Sequence[nn.Module], precision: Precision = "float32") -> None:
         self.modules = list(modules)
+        self.precision = precision
 
     def embed(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Tensor]]:
         """Yield each batch with its embeddings (rows, dim), in their order."""
@@ -66,12 +73,32 @@ class TorchModel:
             features = batch.features
             if "sentence_embedding" not in features:
                 with torch.inference_mode():
-                    for module in self.modules:
+                    for module in self._running:
                         features.update(module(features))
+                        if self.precision != "float32":
+                            features.update(_in_float32(features))
             yield batch, features["sentence_embedding"]
 
+    @cached_property
+    def _running(self) -> list[nn.Module]:
+        if self.precision == "float32":
+            return self.modules
+        # The weights stay as they are: the fingerprint is theirs.
+        return [copy.deepcopy(module).to(getattr(torch, self.precision)) for module in self.modules]
 
-def run_modules(modules: Sequence[nn.Module], model: BaseModel, backend: str | None, name: str = "") -> DenseModel:
+
+def _in_float32(features: dict[str, Any]) -> dict[str, Tensor]:
+    half = (torch.bfloat16, torch.float16)
+    return {name: value.float() for name, value in features.items() if getattr(value, "dtype", None) in half}
+
+
+def run_modules(
+    modules: Sequence[nn.Module],
+    model: BaseModel,
+    backend: str | None,
+    name: str = "",
+    precision: Precision = "float32",
+) -> DenseModel:
     """Choose what runs the modules of a dense model.
 
     Args:
@@ -79,12 +106,13 @@ def run_modules(modules: Sequence[nn.Module], model: BaseModel, backend: str | N
         model: Holds them; its tokenizer and device are used.
         backend: As for `choose_backend`.
         name: By which a search finds the graph without loading the modules; empty if none shall.
+        precision: As for `TorchModel`; OpenVINO chooses its own.
 
     Raises:
         EncoderError: There is no such backend here.
     """
-    if choose_backend(backend, model.device.type) == "torch":
-        return TorchModel(modules)
+    if choose_backend(backend, model.device.type, precision) == "torch":
+        return TorchModel(modules, precision)
     return OpenVinoModel(modules, model, name)
 
 
@@ -142,7 +170,7 @@ class OpenVinoModel:
     def _open(self) -> Graph:
         folder = graph_folder(self._torch.modules, self._model, cache_folder("graphs"))
         if not (folder / GRAPH_FILE).is_file():
-            _log.info("Converting the dense model for OpenVINO, once on this machine.")
+            _log.info("Converting the model for OpenVINO, once on this machine.")
             convert(self._torch.modules, self._model, folder)
         if self._name:
             remember_graph(self._name, folder)

@@ -12,8 +12,11 @@ Task = Literal["query", "document"]
 
 _CHARACTERS_PER_TOKEN = 100
 
-_TOKENS = 128
+TOKENS_PER_TEXT = 128
 """Text length in tokens for which the batch size applies; batches of shorter texts are larger, in the same memory."""
+
+TOKENS_ON_GPU = 16 * TOKENS_PER_TEXT
+"""The same on a GPU, which smaller batches leave idle: 65,536 tokens by default."""
 
 _CHARACTERS = 4
 """Characters per token of English text. Shorter tokens make batches slightly larger than intended."""
@@ -22,13 +25,16 @@ _SPECIAL = 2
 """Special tokens around each text."""
 
 
-def rows_by_length(texts: Sequence[str], batch_size: int, longest: int | None) -> Iterator[NDArray[np.int64]]:
+def rows_by_length(
+    texts: Sequence[str], batch_size: int, longest: int | None, tokens_per_text: int = TOKENS_PER_TEXT
+) -> Iterator[NDArray[np.int64]]:
     """Yield the row numbers of each batch, longest texts first, to minimize padding.
 
     Args:
         texts: A sequence even for one text.
-        batch_size: Texts per batch, at least 1; batches of texts below 128 tokens are larger.
+        batch_size: Texts per batch, at least 1; batches of shorter texts than `tokens_per_text` are larger.
         longest: Tokens after which texts are truncated; None for no limit.
+        tokens_per_text: A batch has at most `batch_size` times as many tokens, if it has more than `batch_size` texts.
 
     Raises:
         ValueError: `batch_size` is below 1, or `texts` is a single string.
@@ -39,11 +45,12 @@ def rows_by_length(texts: Sequence[str], batch_size: int, longest: int | None) -
         raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
     lengths = np.array([len(text) for text in texts], dtype=np.int64)
     order = np.argsort(-lengths, kind="stable")
-    tokens = np.minimum(lengths // _CHARACTERS + _SPECIAL, longest or _TOKENS)
+    tokens = np.minimum(lengths // _CHARACTERS + _SPECIAL, longest or TOKENS_PER_TEXT)
+    budget = batch_size * tokens_per_text
     start = 0
     while start < len(order):
         # The first text of a batch is the longest.
-        size = max(batch_size, batch_size * _TOKENS // int(tokens[order[start]]))
+        size = max(batch_size, budget // int(tokens[order[start]]))
         yield order[start : start + size]
         start += size
 

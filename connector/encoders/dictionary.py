@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from connector.encoders.autoencoder import KSparseAutoEncoder
+from connector.encoders.cells import nearest_in_groups
 from connector.encoders.lexical import Task, TokenCounts
 from connector.encoders.light_heads import CANDIDATE_SHARE, CELL_BITS, FLOOR, POOL, least_idf
 from connector.vectors.codes import (
@@ -243,7 +244,8 @@ class TwoLevelDictionary(KSparseAutoEncoder):
             return cells, cosines - FLOOR * cosines[:, -1:].clamp_min(0)
         if not self.spread or count >= cells.shape[1]:
             return cells, cosines
-        pairs = zip(torch.split(cells, _CACHED), torch.split(cosines, _CACHED), strict=True)
+        size = _CACHED if cells.device.type == "cpu" else _BLOCK
+        pairs = zip(torch.split(cells, size), torch.split(cosines, size), strict=True)
         chosen = torch.cat([_spread(near, self._units(ids), count, self.spread) for ids, near in pairs])
         return cells.gather(1, chosen), cosines.gather(1, chosen)
 
@@ -260,6 +262,8 @@ class TwoLevelDictionary(KSparseAutoEncoder):
             found = torch.stack([(self.points[cell].float() @ directions[0]) * self.scales[cell] for cell in probed[0]])
             found = found.unsqueeze(0)
             ids = probed.unsqueeze(2) * self.num_fine + torch.arange(self.num_fine, device=probed.device)
+        elif probed.is_cuda:
+            found, ids = nearest_in_groups(directions, probed, self.points, self.scales, min(count, self.num_fine))
         else:
             found, ids = self._by_coarse_cell(directions, probed, min(count, self.num_fine))
         cosines, slots = found.flatten(1).topk(min(count, found[0].numel()), dim=1)

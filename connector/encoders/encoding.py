@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer, SparseEncoder
 from sentence_transformers.base.model import BaseModel
-from sentence_transformers.util import batch_to_device
 
 from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.backend import Batch, DenseModel, TorchModel
-from connector.encoders.batches import rows_by_length
-from connector.encoders.lexical import Task, count_texts, pad_counts, readable
+from connector.encoders.batches import TOKENS_ON_GPU, TOKENS_PER_TEXT, rows_by_length
+from connector.encoders.device_codes import device_code
+from connector.encoders.lexical import Task, TokenCounts, count_texts, pad_counts, readable
 from connector.encoders.prefetch import prefetched
+from connector.encoders.splade_pooling import modules_behind_pooling
+from connector.encoders.transfer import HostRows, to_device
 from connector.types import SparseVectors
+from connector.vectors.codes import RotatedCode
 from connector.vectors.storage import SMALLEST_WEIGHT
 from connector.vectors.top_k import stack
 
@@ -26,6 +29,21 @@ _BLOCK = 2_048
 
 _AHEAD = 4
 """Batches that are tokenized ahead."""
+
+
+class Embedded(NamedTuple):
+    """A batch in front of the head.
+
+    Attributes:
+        rows: Row numbers of the texts.
+        embeddings: (rows, dim).
+        tokens: Tokens of the texts; None for a head without lexical features.
+    """
+
+    rows: NDArray[np.int64]
+    embeddings: torch.Tensor
+    tokens: TokenCounts | None
+
 
 Strongest = tuple[torch.Tensor, torch.Tensor]
 """Features and values, strongest first, both (rows, kept)."""
@@ -41,6 +59,7 @@ class DenseEncoding:
         head: Its last module.
         dense: Runs the modules before the head.
         query_model: Embeds queries instead of the dense model.
+        code: Quantizer of the embeddings of documents; None for no codes.
     """
 
     def __init__(
@@ -49,39 +68,68 @@ class DenseEncoding:
         head: KSparseAutoEncoder,
         dense: DenseModel,
         query_model: SentenceTransformer | None,
+        code: RotatedCode | None = None,
     ) -> None:
         self._model = model
         self._head = head
         self._dense = dense
         self._query_model = query_model
+        self._code = code
 
     def encode(
         self, texts: Sequence[str], task: Task, k: int | None, batch_size: int, *, dense: bool
     ) -> tuple[SparseVectors, NDArray[np.float32]]:
-        """Return sparse vectors and, if `dense`, the embeddings."""
-        kept = min(k or self._head.k, self._head.num_latents)
-        candidates = dense and task == "query"
+        """Return sparse vectors, documents with codes, and, if `dense`, the embeddings."""
         stand_in = self._query_model if task == "query" else None
-        batches = _batches(self._model, texts, task, batch_size, stand_in)
         # A query model is fast, and its output goes through the head like that of the dense model.
         run = self._dense if stand_in is None else TorchModel([])
-        order, made, embedded = [], [], []
-        for batch, embeddings in run.embed(batches):
-            with torch.inference_mode():
-                tokens = self._head.tokens_of(batch.features)
-                found = self._head.strongest(embeddings, kept, task=task, tokens=tokens, candidates=candidates)
-            made.append(found)
-            order.append(batch.rows)
-            if dense:
-                embedded.append(embeddings)
-        joined = [np.empty((0, self._head.dim if dense else 0), np.float32)]
-        joined += [embeddings.float().cpu().numpy() for embeddings in embedded]
-        vectors = _stacked(order, made, kept)
-        return vectors, np.concatenate(joined)[_back(order)] if dense else joined[0]
+        batches = (
+            Embedded(batch.rows, embeddings, self._head.tokens_of(batch.features))
+            for batch, embeddings in run.embed(_batches(self._model, texts, task, batch_size, stand_in))
+        )
+        code = self._code if task == "document" else None
+        candidates = dense and task == "query"
+        return self._through_head(batches, len(texts), task, k, dense=dense, code=code, candidates=candidates)
 
-    def embed(self, texts: Sequence[str], task: Task, batch_size: int) -> NDArray[np.float32]:
+    def _through_head(
+        self,
+        batches: Iterable[Embedded],
+        rows: int,
+        task: Task,
+        k: int | None,
+        *,
+        dense: bool = False,
+        code: RotatedCode | None = None,
+        candidates: bool = False,
+    ) -> tuple[SparseVectors, NDArray[np.float32]]:
+        """Return sparse vectors, with codes if a `code` is given, and, if `dense`, the embeddings."""
+        kept = min(k or self._head.k, self._head.num_latents)
+        on_device = device_code(code, self._model.device)
+        dense = dense or (code is not None and on_device is None)
+        columns: list[tuple[int, type[np.generic]]] = [(kept, np.int32), (kept, np.float32)]
+        columns += [(self._head.dim, np.float32)] if dense else []
+        columns += [(on_device.num_bytes, np.uint8)] if on_device is not None else []
+        collected = HostRows(rows, columns)
+        for batch in batches:
+            with torch.inference_mode():
+                features, weights = self._head.strongest(
+                    batch.embeddings, kept, task=task, tokens=batch.tokens, candidates=candidates
+                )
+                results = [features.to(torch.int32), weights.float()]
+                results += [batch.embeddings.float()] if dense else []
+                results += [on_device.encode(batch.embeddings)] if on_device is not None else []
+            collected.put(batch.rows, *results)
+        found, values, *others = collected.arrays()
+        values[values < SMALLEST_WEIGHT] = 0.0
+        embedded: NDArray[np.float32] = others.pop(0) if dense else np.empty((0, 0), np.float32)
+        codes = others.pop() if others else code.encode(embedded) if code is not None else None
+        return SparseVectors(found, values, codes), embedded
+
+    def embed(
+        self, texts: Sequence[str], task: Task, batch_size: int, progress: Callable[[float], None] | None = None
+    ) -> NDArray[np.float32]:
         """Embeddings of the dense model: (n, dim)."""
-        return embed_texts(self._model, self._dense, texts, task, batch_size, dim=self._head.dim)
+        return embed_texts(self._model, self._dense, texts, task, batch_size, dim=self._head.dim, progress=progress)
 
     def sparsify(
         self,
@@ -90,9 +138,10 @@ class DenseEncoding:
         task: Task,
         k: int | None,
         *,
-        candidates: bool,
+        candidates: bool = False,
+        coded: bool = False,
     ) -> SparseVectors:
-        """Run only the head.
+        """Run only the head; if `coded`, with the codes of documents.
 
         Raises:
             ValueError: The shapes do not match, or a head with lexical features gets no texts.
@@ -105,20 +154,22 @@ class DenseEncoding:
                 f"this head has lexical features: it needs the texts of all {len(embeddings)} embeddings, "
                 f"got {'none' if texts is None else len(texts)}."
             )
-        kept = min(k or head.k, head.num_latents)
-        device = head.mean.device
-        parts = []
-        with torch.inference_mode():
-            for start in range(0, len(embeddings), _BLOCK):
-                rows = slice(start, start + _BLOCK)
-                block = torch.from_numpy(embeddings[rows]).to(device)
-                tokens = None
-                if head.lexical is not None and texts is not None:
-                    prompt, longest = self._model.prompts.get(task) or "", self._model.max_seq_length
-                    counts = count_texts(self._model.tokenizer, [prompt + text for text in texts[rows]], longest)
-                    tokens = pad_counts(counts).to(device)
-                parts.append(_to_vectors(*head.strongest(block, kept, task=task, tokens=tokens, candidates=candidates)))
-        return stack(parts, width=kept)
+        known = texts if head.lexical is not None else None
+        starts = range(0, len(embeddings), _BLOCK)
+        blocks = (self._block(embeddings, known, task, slice(start, start + _BLOCK)) for start in starts)
+        ahead = prefetched(blocks, _AHEAD) if known is not None and len(starts) > 1 else blocks
+        code = self._code if coded else None
+        return self._through_head(ahead, len(embeddings), task, k, code=code, candidates=candidates)[0]
+
+    def _block(self, embeddings: NDArray[np.float32], texts: Sequence[str] | None, task: Task, rows: slice) -> Embedded:
+        block = {"embeddings": torch.from_numpy(embeddings[rows])}
+        if texts is not None:
+            prompt, longest = self._model.prompts.get(task) or "", self._model.max_seq_length
+            counts = count_texts(self._model.tokenizer, [prompt + text for text in texts[rows]], longest)
+            block |= pad_counts(counts)._asdict()
+        moved = to_device(block, self._model.device)
+        numbers = np.arange(rows.start, min(rows.stop, len(embeddings)))
+        return Embedded(numbers, moved.pop("embeddings"), TokenCounts(**moved) if moved else None)
 
 
 def embed_texts(
@@ -142,12 +193,13 @@ def embed_texts(
         dim: Width of the embeddings.
         progress: Called with the completed fraction after each batch.
     """
-    outputs, done = np.empty((len(texts), dim), dtype=np.float32), 0
-    for batch, embeddings in dense.embed(_batches(model, texts, task, batch_size, None)):
-        outputs[batch.rows] = embeddings.float().cpu().numpy()
+    collected, done = HostRows(len(texts), [(dim, np.float32)]), 0
+    for batch, embeddings in dense.embed(_batches(model, texts, task, batch_size)):
+        collected.put(batch.rows, embeddings.float())
         done += len(batch.rows)
         if progress is not None:
             progress(done / len(texts))
+    [outputs] = collected.arrays()
     return outputs
 
 
@@ -157,23 +209,39 @@ class PlainEncoding:
     Args:
         model: The model.
         on_cpu: Returns an equivalent model that takes a third of the time on a CPU.
+        pooled: Runs the modules up to the pooling of that model, if it is a SPLADE, by OpenVINO or torch.
     """
 
-    def __init__(self, model: SparseEncoder, on_cpu: Callable[[], SparseEncoder]) -> None:
+    def __init__(self, model: SparseEncoder, on_cpu: Callable[[], SparseEncoder], pooled: DenseModel) -> None:
         self._model = model
         self._on_cpu = on_cpu
+        self._pooled = pooled
 
     def encode(self, texts: Sequence[str], task: Task, k: int | None, batch_size: int) -> SparseVectors:
         """Return sparse vectors; all features above 0 if `k` is None."""
-        model = self._on_cpu() if self._model.device.type == "cpu" else self._model
         kwargs: dict[str, Any] = {"task": task} if k is None else {"task": task, "max_active_dims": k}
         order, made = [], []
-        for batch in _batches(self._model, texts, task, batch_size, None):
-            with torch.inference_mode():
-                activations = model(batch.features, **kwargs)["sentence_embedding"]
+        for batch, activations in self._run(_batches(self._model, texts, task, batch_size, wide=True), kwargs):
             order.append(batch.rows)
             made.append(_strongest(activations, k))
         return _stacked(order, made, k or 0)
+
+    def _run(self, batches: Iterable[Batch], kwargs: Mapping[str, Any]) -> Iterator[tuple[Batch, torch.Tensor]]:
+        model = self._on_cpu() if self._model.device.type == "cpu" else self._model
+        if self._pooled.backend == "torch":
+            for batch in batches:
+                with torch.inference_mode():
+                    activations = model(batch.features, **kwargs)["sentence_embedding"]
+                yield batch, activations
+            return
+        behind = modules_behind_pooling(model)
+        for batch, embeddings in self._pooled.embed(batches):
+            features = {**batch.features, "sentence_embedding": embeddings}
+            with torch.inference_mode():
+                for module in behind:
+                    known = getattr(module, "forward_kwargs", ())
+                    features = module(features, **{name: value for name, value in kwargs.items() if name in known})
+            yield batch, features["sentence_embedding"]
 
 
 def _strongest(activations: torch.Tensor, k: int | None) -> Strongest:
@@ -189,11 +257,14 @@ def _batches(
     texts: Sequence[str],
     task: Task | None,
     batch_size: int,
-    stand_in: SentenceTransformer | None,
+    stand_in: SentenceTransformer | None = None,
+    *,
+    wide: bool = False,
 ) -> Iterator[Batch]:
     """Yield tokenized batches while the next ones are tokenized in a thread.
 
-    With a query model, batches also contain its embeddings.
+    With a query model, batches also contain its embeddings. Batches of a `wide` model, with an output for each token
+    and each word of its vocabulary, are as small on a GPU as on a CPU.
     """
     longest = model.max_seq_length
     prompt = model.prompts.get(task or "") or None
@@ -204,9 +275,10 @@ def _batches(
         if stand_in is not None:
             with torch.inference_mode():
                 features["sentence_embedding"] = stand_in(stand_in.preprocess(block))["sentence_embedding"]
-        return Batch(rows, batch_to_device(features, model.device))
+        return Batch(rows, to_device(features, model.device))
 
-    parts = list(rows_by_length(texts, batch_size, longest))
+    large = model.device.type == "cuda" and not wide
+    parts = list(rows_by_length(texts, batch_size, longest, TOKENS_ON_GPU if large else TOKENS_PER_TEXT))
     batches = map(tokenized, parts)
     # For a single batch, a thread would only cost time.
     return prefetched(batches, _AHEAD) if len(parts) > 1 else batches

@@ -26,6 +26,7 @@ from connector.encoders.graph import choose_backend
 from connector.encoders.idf import QueryIdf
 from connector.encoders.ivae import IdentifiableVAE
 from connector.encoders.labels import read_labels
+from connector.encoders.precision import Precision, choose_precision
 from connector.encoders.text import TextEncoder
 from connector.encoders.thresholds import Thresholding, TopKMasking
 from connector.encoders.unbuilt import UnbuiltDictionary
@@ -69,6 +70,7 @@ def load_encoder(
     k_query: int | None = None,
     idf: bool = False,
     backend: str | None = None,
+    precision: str | None = None,
 ) -> TextEncoder:
     """Load an encoder.
 
@@ -80,13 +82,17 @@ def load_encoder(
         k: Features kept per document; None uses the head's number.
         k_query: Features kept per query; None uses the head's number.
         idf: Weight a SPLADE's query features by IDF (`TextEncoder.with_idf`).
-        backend: Runtime of the dense model: torch, openvino, or auto (OpenVINO on a CPU if `ksparse[cpu]` is
-            installed). None reads KSPARSE_BACKEND, then falls back to auto.
+        backend: Runtime of the dense model or the SPLADE: torch, openvino, or auto (OpenVINO on a CPU if `ksparse[cpu]`
+            is installed). None reads KSPARSE_BACKEND, then falls back to auto.
+        precision: Precision of a dense model on torch: float32, bfloat16 or float16, which a GPU computes several times
+            faster. None reads KSPARSE_PRECISION, then falls back to float32.
 
     Raises:
-        EncoderError: The encoder, device or backend does not exist, or parts of the encoder do not match.
+        EncoderError: The encoder, device, backend or precision does not exist, or parts of the encoder do not match.
     """
-    loaded = _load(name, choose_device(device), k=k, k_query=k_query, backend=backend)
+    loaded = _load(
+        name, choose_device(device), k=k, k_query=k_query, backend=backend, precision=choose_precision(precision)
+    )
     _log.info("Encoder %s loaded on %s.", name, loaded.model.device)
     try:
         return loaded.with_idf() if idf else loaded
@@ -94,7 +100,9 @@ def load_encoder(
         raise EncoderError(f"{name}: {error}") from error
 
 
-def _load(name: str, device: str, *, k: int | None, k_query: int | None, backend: str | None) -> TextEncoder:
+def _load(
+    name: str, device: str, *, k: int | None, k_query: int | None, backend: str | None, precision: Precision
+) -> TextEncoder:
     folder = encoder_folder(name)
     if is_head(folder):
         head = load_head(folder)
@@ -109,6 +117,7 @@ def _load(name: str, device: str, *, k: int | None, k_query: int | None, backend
             query_model=_load_query_model(folder / QUERY_MODEL),
             name=lasting_name(name),
             backend=backend,
+            precision=precision,
         )
     source = BaseModel(name, str(folder)) if folder.exists() else find_base_model(name)
     types = _module_types(source)
@@ -121,8 +130,10 @@ def _load(name: str, device: str, *, k: int | None, k_query: int | None, backend
     if not is_sparse and types:
         dense = load_base_model(source, device)
         head = UnbuiltDictionary(dense.get_embedding_dimension() or 0, source.name)
-        chosen = choose_backend(backend, device)
-        return TextEncoder(join(dense, head), base_model=source.name, revision=source.revision, backend=chosen)
+        chosen = choose_backend(backend, device, precision)
+        return TextEncoder(
+            join(dense, head), base_model=source.name, revision=source.revision, backend=chosen, precision=precision
+        )
     if not is_sparse:
         raise EncoderError(
             f"{name} has no sparse module ({', '.join(kind.rsplit('.')[-1] for kind in types) or 'no modules.json'}). "
@@ -132,26 +143,38 @@ def _load(name: str, device: str, *, k: int | None, k_query: int | None, backend
     # The flag allows a model to run its own code; ours contain none and only name installed classes.
     trusted = bool(foreign) and foreign <= _OUR_MODULES and folder.is_dir() and not list(folder.rglob("*.py"))
     # Half precision is only for storage: it is slower on a CPU, and features must be equal everywhere.
-    precision = {"torch_dtype": torch.float32}
+    stored = {"torch_dtype": torch.float32}
     try:
         model = SparseEncoder(
             source.path,
             device=device,
             revision=source.revision or None,
             trust_remote_code=trusted,
-            model_kwargs=precision,
+            model_kwargs=stored,
         )
     except ValueError as error:
         raise EncoderError(
             f"{name} cannot be loaded: {error} If you trust it, load it yourself and wrap it: TextEncoder(model)."
         ) from error
     return TextEncoder(
-        model, k=k, k_query=k_query, base_model=source.name, revision=source.revision, name=lasting_name(name)
+        model,
+        k=k,
+        k_query=k_query,
+        base_model=source.name,
+        revision=source.revision,
+        name=lasting_name(name),
+        backend=choose_backend(backend, device, precision),
+        precision=precision,
     )
 
 
 def with_base_model(
-    head: KSparseAutoEncoder, *, device: str | None = None, backend: str | None = None, **options: Any
+    head: KSparseAutoEncoder,
+    *,
+    device: str | None = None,
+    backend: str | None = None,
+    precision: str | None = None,
+    **options: Any,
 ) -> TextEncoder:
     """Combine a head with the dense model that it names.
 
@@ -159,17 +182,24 @@ def with_base_model(
         head: The head, with `base_model` set.
         device: cuda, mps or cpu; None picks the best available.
         backend: As in `load_encoder`.
+        precision: As in `load_encoder`.
         **options: Further arguments of `TextEncoder`.
 
     Raises:
         EncoderError: The model, device or backend does not exist, or the widths differ.
     """
     device = choose_device(device)
-    chosen = choose_backend(backend, device)
+    exact = choose_precision(precision)
+    chosen = choose_backend(backend, device, exact)
     base_model = find_base_model(head.base_model)
     dense = load_base_model(base_model, device)
     return TextEncoder(
-        join(dense, head), base_model=base_model.name, revision=base_model.revision, backend=chosen, **options
+        join(dense, head),
+        base_model=base_model.name,
+        revision=base_model.revision,
+        backend=chosen,
+        precision=exact,
+        **options,
     )
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from sentence_transformers import SparseEncoder
 from sentence_transformers.sparse_encoder.modules import SpladePooling
 from torch import Tensor, nn
+
+_WORDS = 1_024
+"""Words of the vocabulary that a graph compares with all tokens at a time."""
 
 
 class MaxLogitPooling(SpladePooling):
@@ -34,8 +38,8 @@ class MaxLogitPooling(SpladePooling):
             **kwargs: Ignored; for other modules.
         """
         hidden, mask = features["token_embeddings"], features["attention_mask"]
-        pooled = _LargestLogits.apply(hidden, mask.bool(), self.decoder.weight, self.decoder.bias)
-        features["sentence_embedding"] = pooled.log1p()
+        largest = _largest_in_graph if torch._C._get_tracing_state() else _LargestLogits.apply
+        features["sentence_embedding"] = largest(hidden, mask.bool(), self.decoder.weight, self.decoder.bias).log1p()
         return features
 
 
@@ -54,6 +58,22 @@ def with_max_logit_pooling(model: SparseEncoder) -> SparseEncoder:
     prompts = {task: prompt for task, prompt in model.prompts.items() if prompt}
     pooled = SparseEncoder(modules=modules, device=str(model.device), prompts=prompts, similarity_fn_name="dot")
     return pooled.train(model.training)
+
+
+def modules_to_pooling(model: SparseEncoder) -> list[nn.Module]:
+    """The modules of a model with `MaxLogitPooling` up to it; none for another model."""
+    modules = list(model)
+    return modules[: _place_of_pooling(modules) + 1]
+
+
+def modules_behind_pooling(model: SparseEncoder) -> list[nn.Module]:
+    """The other modules."""
+    modules = list(model)
+    return modules[_place_of_pooling(modules) + 1 :]
+
+
+def _place_of_pooling(modules: Sequence[nn.Module]) -> int:
+    return next((place for place, module in enumerate(modules) if isinstance(module, MaxLogitPooling)), -1)
 
 
 def _pools_by_maximum(module: nn.Module) -> bool:
@@ -78,6 +98,14 @@ def _output_layer(model: SparseEncoder) -> nn.Linear | None:
     transformer = model.transformers_model
     layer = transformer.get_output_embeddings() if transformer is not None else None  # type: ignore[no-untyped-call]
     return layer if isinstance(layer, nn.Linear) and layer.bias is not None else None
+
+
+def _largest_in_graph(hidden: Tensor, mask: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """As `_LargestLogits`, without loops over texts, for graphs."""
+    # Padding repeats the first token, which changes no maximum.
+    tokens = torch.where(mask.unsqueeze(2), hidden, hidden[:, :1])
+    largest = [torch.matmul(tokens, some.t()).amax(dim=1) for some in torch.split(weight, _WORDS)]
+    return (torch.cat(largest, dim=1) + bias).relu()
 
 
 class _LargestLogits(torch.autograd.Function):

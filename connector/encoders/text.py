@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -33,9 +33,11 @@ class TextEncoder(AdaptableModel):
         query_model: Embeds queries instead of the dense model, whose embeddings it approximates
             (`ksparse train queries`). It affects neither documents nor the fingerprint.
         name: Name by which `load_encoder` loads the same encoder, recorded in indices; empty if unknown.
-        backend: Runtime of the dense model: torch, openvino, or auto (OpenVINO if installed and on a CPU). OpenVINO
-            copies the weights at the first text, so training needs torch. Vectors of both backends can be mixed in one
-            index.
+        backend: Runtime of the dense model or the SPLADE: torch, openvino, or auto (OpenVINO if installed and on a
+            CPU). OpenVINO copies the weights at the first text, so training needs torch. Vectors of both backends can
+            be mixed in one index.
+        precision: Precision of the dense model on torch: float32, bfloat16 or float16. The fingerprint does not
+            depend on it.
 
     Raises:
         EncoderError: The backend is not available.
@@ -47,7 +49,8 @@ class TextEncoder(AdaptableModel):
 
         Args:
             texts: A sequence even for one text. Each is truncated to `max_seq_length` tokens.
-            batch_size: Texts per forward pass, at least 1; batches of texts below 128 tokens are larger.
+            batch_size: Texts per forward pass, at least 1; batches of texts below 128 tokens are larger, on a GPU those
+                of texts below 2,048.
 
         Returns:
             `features` int32 and `weights` float32, both (n, k), strongest first; unused slots have weight 0. `codes`
@@ -56,8 +59,7 @@ class TextEncoder(AdaptableModel):
         Raises:
             ValueError: `batch_size` is below 1, or `texts` is a single string.
         """
-        vectors, embeddings = self._encode(texts, "document", self.k, batch_size, dense=self.code is not None)
-        return self._with_codes(vectors, embeddings)
+        return self._encode(texts, "document", self.k, batch_size, dense=False)[0]
 
     def encode_query(self, texts: Sequence[str], *, batch_size: int = 32, k: int | None = None) -> SparseVectors:
         """Encode n queries and keep the `k` (else `k_query`) strongest features of each, as `encode_document` does."""
@@ -81,13 +83,26 @@ class TextEncoder(AdaptableModel):
         self._require_head()
         return self._encode(texts, "query", k if k is not None else self.k_query, batch_size, dense=True)
 
-    def embed(self, texts: Sequence[str], *, task: Task = "document", batch_size: int = 32) -> NDArray[np.float32]:
+    def embed(
+        self,
+        texts: Sequence[str],
+        *,
+        task: Task = "document",
+        batch_size: int = 32,
+        progress: Callable[[float], None] | None = None,
+    ) -> NDArray[np.float32]:
         """Embed texts with the dense model: float32 (n, dim), normalized if the model does so.
+
+        Args:
+            texts: As in `encode_document`.
+            task: Task of the texts.
+            batch_size: As in `encode_document`.
+            progress: Called with the completed fraction after each batch.
 
         Raises:
             ValueError: The model is not a dense model with a head.
         """
-        return self._dense_encoding.embed(texts, task, batch_size)
+        return self._dense_encoding.embed(texts, task, batch_size, progress)
 
     def measure_statistics(
         self, texts: Sequence[str], embeddings: NDArray[np.float32] | None = None
@@ -158,14 +173,11 @@ class TextEncoder(AdaptableModel):
         Raises:
             ValueError: As in `sparsify_embeddings`.
         """
-        return self._with_codes(self.sparsify_embeddings(embeddings, texts), embeddings)
-
-    def _with_codes(self, vectors: SparseVectors, embeddings: NDArray[np.float32]) -> SparseVectors:
-        return vectors if self.code is None else vectors._replace(codes=self.code.encode(embeddings))
+        return self._dense_encoding.sparsify(embeddings, texts, "document", self.k, coded=self.code is not None)
 
     @cached_property
     def _dense_encoding(self) -> DenseEncoding:
-        return DenseEncoding(self.model, self._require_head(), self._dense, self.query_model)
+        return DenseEncoding(self.model, self._require_head(), self._dense, self.query_model, self.code)
 
     def _encode(
         self, texts: Sequence[str], task: Task, k: int | None, batch_size: int, *, dense: bool
@@ -175,5 +187,5 @@ class TextEncoder(AdaptableModel):
             raise ValueError(f"k must be at least 1, got {k}.")
         if self._head is not None:
             return self._dense_encoding.encode(texts, task, k, batch_size, dense=dense)
-        plain = PlainEncoding(self.model, lambda: self._max_logit_model)
+        plain = PlainEncoding(self.model, lambda: self._max_logit_model, self._dense)
         return plain.encode(texts, task, k, batch_size), np.empty((0, 0), np.float32)

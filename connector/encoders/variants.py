@@ -16,6 +16,9 @@ from connector.encoders.facts import ModelFacts
 from connector.encoders.graph import Backend, choose_backend
 from connector.encoders.idf import QueryIdf, with_query_idf
 from connector.encoders.labels import Labels
+from connector.encoders.precision import Precision
+from connector.encoders.splade_pooling import modules_to_pooling
+from connector.errors import EncoderError
 from connector.vectors.codes import Bits, RotatedCode
 from connector.vectors.statistics import CorpusStatistics
 
@@ -39,6 +42,7 @@ class AdaptableModel(ModelFacts):
         query_model: SentenceTransformer | None = None,
         name: str = "",
         backend: str | DenseModel = "torch",
+        precision: Precision = "float32",
     ) -> None:
         super().__init__(model, k, k_query, base_model, revision, labels)
         self.code = code
@@ -49,16 +53,17 @@ class AdaptableModel(ModelFacts):
                 f"query_model has {query_model.get_embedding_dimension()} dimensions, the dense model has "
                 f"{self._require_head().dim}."
             )
+        self.precision = precision
         self._dense = self._run_by(backend) if isinstance(backend, str) else backend
 
     @property
     def graph_folder(self) -> Path | None:
-        """Folder of the dense model's graph; None if torch runs it."""
+        """Folder of the model's graph; None if torch runs it."""
         return self._dense.folder if isinstance(self._dense, OpenVinoModel) else None
 
     @property
     def backend(self) -> Backend:
-        """Runtime of the dense model; always torch for SPLADE and CSR."""
+        """Runtime of the dense model or the SPLADE; always torch for CSR."""
         return self._dense.backend
 
     def dense_model(self) -> SentenceTransformer:
@@ -144,6 +149,7 @@ class AdaptableModel(ModelFacts):
             revision=self._revision,
             query_model=self.query_model,
             backend=self._dense,
+            precision=self.precision,
         )
 
     def on_device(self, device: str) -> Self:
@@ -168,10 +174,16 @@ class AdaptableModel(ModelFacts):
             query_model=self.query_model,
             name=self.name,
             backend=backend or self._dense,
+            precision=self.precision,
         )
 
     def _run_by(self, backend: str) -> DenseModel:
-        if self._head is None:
-            choose_backend(backend, self.model.device.type)
-            return TorchModel(list(self.model))
-        return run_modules(self._dense_modules(), self.model, backend, self._base_model)
+        if self._head is not None:
+            return run_modules(self._dense_modules(), self.model, backend, self._base_model, self.precision)
+        if self.precision != "float32":
+            raise EncoderError(
+                f"The precision {self.precision} needs a dense model with a head; {self._base_model} runs in float32."
+            )
+        openvino = choose_backend(backend, self.model.device.type) == "openvino"
+        pooled = modules_to_pooling(self._max_logit_model) if openvino else []
+        return OpenVinoModel(pooled, self._max_logit_model) if pooled else TorchModel(list(self.model))

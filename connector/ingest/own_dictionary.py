@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
 _log = getLogger("ksparse.ingest")
 
-_BLOCK = 1_024
-"""Texts embedded between two calls of `progress`."""
-
 OWN_ENCODER = "own"
 """Encoder name for a dictionary built from the documents of a new index."""
 
@@ -86,7 +83,9 @@ class OwnDictionary:
         texts = self._sample(max(coarse * fine, min(expected, MAX_SAMPLED)))
         if len(texts) < coarse * fine:  # fewer came than were expected
             expected = len(texts)
-        embeddings = self._embed(encoder, texts)
+        embeddings = encoder.embed(
+            texts, progress=lambda share: self._report("embedding documents for the dictionary", share)
+        )
         started = time.monotonic()
         made = dictionary_encoder(
             encoder,
@@ -112,13 +111,6 @@ class OwnDictionary:
             return encoder
         known, self._known = self._known, None
         return KnownEmbeddings(encoder, *known)
-
-    def _embed(self, encoder: TextEncoder, texts: Sequence[str]) -> NDArray[np.float32]:
-        parts = []
-        for start in range(0, len(texts), _BLOCK):
-            parts.append(encoder.embed(texts[start : start + _BLOCK]))
-            self._report("embedding documents for the dictionary", min(1.0, (start + _BLOCK) / len(texts)))
-        return np.concatenate(parts)
 
 
 def dictionary_encoder(

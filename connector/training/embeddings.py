@@ -15,6 +15,7 @@ from sentence_transformers import SentenceTransformer
 from connector.encoders.backend import run_modules
 from connector.encoders.encoding import embed_texts
 from connector.encoders.lexical import count_texts
+from connector.encoders.precision import choose_precision
 from connector.files import written_whole
 
 _log = getLogger("ksparse.training")
@@ -24,14 +25,15 @@ class EmbeddingCache:
     """Embeds texts with a dense model and caches the result by a hash of model and texts.
 
     Args:
-        model: The dense model; KSPARSE_BACKEND selects its backend.
+        model: The dense model; KSPARSE_BACKEND and KSPARSE_PRECISION select its backend and precision.
         model_name: Identifies the model in the hash.
         folder: Folder of the cache; None disables it.
     """
 
     def __init__(self, model: SentenceTransformer, model_name: str, folder: Path | None) -> None:
         self._model = model
-        self._dense = run_modules(list(model), model, None)
+        self._precision = choose_precision(None)
+        self._dense = run_modules(list(model), model, None, precision=self._precision)
         self._model_name = model_name
         self._folder = folder
 
@@ -77,6 +79,8 @@ class EmbeddingCache:
         if self._folder is None:
             return None
         digest = hashlib.sha256(f"{self._model_name}\n{self._model.max_seq_length}\n".encode())
+        if self._precision != "float32":
+            digest.update(self._precision.encode())
         for text in texts:
             encoded = text.encode("utf-8", "surrogatepass")
             digest.update(len(encoded).to_bytes(8, "little") + encoded)

@@ -144,7 +144,7 @@ class RotatedCode:
     @property
     def factor_units(self) -> tuple[float, ...]:
         """Unit of the factor of each group; its range is three times the usual factor."""
-        return tuple(8 * _STEPS[bits] * self.norm / math.sqrt(dims) / 0xFFFF for dims, bits in self.layout)
+        return tuple(8 * GRID_STEPS[bits] * self.norm / math.sqrt(dims) / 0xFFFF for dims, bits in self.layout)
 
     @property
     def num_bytes(self) -> int:
@@ -261,7 +261,7 @@ def _encode_group(rest: NDArray[np.float32], bits: GridBits, unit: float) -> lis
     return [pack_levels(levels, bits), counts.view(np.uint8).reshape(len(levels), _FACTOR_BYTES)]
 
 
-_STEPS = {1: 1.0, 2: 0.9957, 4: 0.3352, 8: 6.0 / 128}
+GRID_STEPS = {1: 1.0, 2: 0.9957, 4: 0.3352, 8: 6.0 / 128}
 """Optimal step width of uniform quantizers in standard deviations of a Gaussian (Max 1960)."""
 
 
@@ -269,7 +269,7 @@ def directions_to_levels(vectors: NDArray[np.float32], bits: int) -> NDArray[np.
     """Nearest grid point by direction, (n, dim); the standard deviation of each row scales the grid."""
     count = 2**bits
     spread = np.sqrt(np.mean(np.square(vectors), axis=1, keepdims=True)).clip(1e-12)
-    step = _STEPS[bits] * spread
+    step = GRID_STEPS[bits] * spread
     return np.asarray(np.clip(np.floor(vectors / step) + count // 2, 0, count - 1), dtype=np.uint8)
 
 

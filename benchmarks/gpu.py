@@ -1,0 +1,294 @@
+"""Encoding, dictionaries and training on the device at hand, beside sentence-transformers; no server."""
+
+from __future__ import annotations
+
+import copy
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sentence_transformers import SentenceTransformer
+
+from connector.encoders.load import load_encoder
+from connector.encoders.precision import Precision
+from connector.encoders.text import TextEncoder
+from connector.ingest.own_dictionary import KnownEmbeddings, dictionary_encoder
+from connector.ingest.sample import MOST_DOCUMENTS
+from connector.training.dictionary.build import MIN_DOCUMENTS, cells_for
+from connector.training.heads.fit import fit_head
+from connector.types import SparseVectors
+from connector.vectors.codes import Bits
+
+Report = Callable[[str, float], None]
+Row = dict[str, Any]
+
+_CODE_BITS: Bits = 4
+_BLOCK = 65_536
+"""Documents encoded in one call."""
+
+_NOISE = 0.75
+"""Norm of the noise added to an embedding that stands for a further document."""
+
+_THEIR_BATCHES = (32, 256, 1_024)
+"""Batch sizes of sentence-transformers: its default, and those that may fill a GPU."""
+
+_COMPARED = 2_000
+"""Texts whose vectors in half precision are compared with those in float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How much is done.
+
+    Attributes:
+        documents: Documents encoded from end to end, at most.
+        texts: Texts encoded in each turn, at most.
+        cells: Cells of the large dictionary.
+        training_s: Seconds of training, embedding included.
+        rounds: Turns of each way to encode.
+    """
+
+    documents: int
+    texts: int
+    cells: int
+    training_s: float
+    rounds: int
+
+
+ON_GPU = Sizes(documents=1_000_000, texts=50_000, cells=1_048_576, training_s=120, rounds=3)
+ON_CPU = Sizes(documents=2_000, texts=200, cells=4_096, training_s=10, rounds=2)
+
+
+def end_to_end(
+    encoder: TextEncoder, texts: Sequence[str], report: Report
+) -> tuple[TextEncoder, NDArray[np.float32], Row]:
+    """Turn a corpus into features and codes as `ksparse ingest` does for a new index, dictionary included.
+
+    Returns:
+        The encoder with the dictionary, the embeddings it was built from, and the times.
+    """
+    seconds: dict[str, float] = {}
+    coarse, fine = cells_for(len(texts))
+    sample = texts[: max(coarse * fine, min(len(texts), MOST_DOCUMENTS))]
+    encoder.embed(sample[:256])  # what is done once in a process belongs to no phase
+    _forget_peak(encoder.device)
+    with _timed(seconds, "embed_s"):
+        embeddings = encoder.embed(sample, progress=lambda share: report("embedding the sample", share))
+    with _timed(seconds, "build_s"):
+        own = dictionary_encoder(
+            encoder,
+            sample,
+            embeddings,
+            documents=len(texts),
+            progress=lambda share: report("building the dictionary", share),
+        )
+        own = own.with_code(own.make_code(_CODE_BITS))
+    with _timed(seconds, "encode_s"):
+        known = KnownEmbeddings(own, sample, embeddings)
+        for start in range(0, len(texts), _BLOCK):
+            known.encode_document(texts[start : start + _BLOCK])
+            report("encoding all documents", min(1.0, (start + _BLOCK) / len(texts)))
+    total = sum(seconds.values())
+    row = {
+        "part": "end to end",
+        "documents": len(texts),
+        "cells": coarse * fine,
+        "sample": len(sample),
+        **seconds,
+        "total_s": total,
+        "documents_per_s": len(texts) / total,
+        "peak_bytes": _peak(encoder.device),
+    }
+    return own, embeddings, row
+
+
+def large_dictionary(
+    encoder: TextEncoder, texts: Sequence[str], embeddings: NDArray[np.float32], cells: int, report: Report
+) -> tuple[TextEncoder, Row]:
+    """Build a dictionary of any size; where there are too few embeddings, the rest are real ones with noise.
+
+    Returns:
+        The encoder with the dictionary, and the time.
+    """
+    documents = _documents_for(cells)
+    coarse, fine = cells_for(documents)
+    grown = _grown(embeddings, coarse * fine)
+    seconds: dict[str, float] = {}
+    with _timed(seconds, "build_s"):
+        large = dictionary_encoder(
+            encoder,
+            texts[: len(embeddings)],
+            grown,
+            documents=documents,
+            progress=lambda share: report("building the large dictionary", share),
+        )
+        large = large.with_code(large.make_code(_CODE_BITS))
+    row = {"part": "dictionary", "cells": coarse * fine, "embeddings": len(grown), "real": len(embeddings), **seconds}
+    return large, row
+
+
+def encoding(
+    dictionaries: Sequence[TextEncoder], texts: Sequence[str], precision: Precision, rounds: int, report: Report
+) -> list[Row]:
+    """Documents per second with each dictionary and by sentence-transformers in the same precision, in turns.
+
+    Sentence-transformers returns embeddings alone. Its fastest batch size is the reference.
+    """
+    device = dictionaries[0].device
+    exact = [_compared(_in_precision(encoder, "float32"), texts) for encoder in dictionaries]
+    ours = [_in_precision(encoder, precision) for encoder in dictionaries]
+    theirs = _their_model(dictionaries[0], precision)
+    ways: dict[str, Callable[[], object]] = {}
+    facts: dict[str, Row] = {}
+    for encoder, compared in zip(ours, exact, strict=True):
+        assert encoder.head is not None
+        name = f"ksparse, {encoder.head.num_latents:,} cells"
+        ways[name] = lambda encoder=encoder: encoder.encode_document(texts)  # type: ignore[misc]
+        facts[name] = {"cells": encoder.head.num_latents, **_agreement(_compared(encoder, texts), compared)}
+    for size in _THEIR_BATCHES:
+        name = f"sentence-transformers, batches of {size:,}"
+        ways[name] = lambda size=size: theirs.encode(texts, batch_size=size, show_progress_bar=False)  # type: ignore[misc]
+        facts[name] = {"batch_size": size}
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    peaks: dict[str, int | None] = {}
+    for turn in range(rounds + 1):
+        for place, (name, encode) in enumerate(ways.items()):
+            _forget_peak(device)
+            started = time.perf_counter()
+            encode()
+            elapsed = time.perf_counter() - started
+            peaks[name] = _peak(device)
+            if turn:  # the first one warms up
+                taken[name].append(elapsed)
+            report(f"encoding in {precision}", (turn * len(ways) + place + 1) / ((rounds + 1) * len(ways)))
+    speeds = {name: len(texts) / statistics.median(seconds) for name, seconds in taken.items()}
+    reference = max(speed for name, speed in speeds.items() if "batch_size" in facts[name])
+    return [
+        {
+            "part": "encoding",
+            "way": name,
+            "precision": precision,
+            "documents": len(texts),
+            "documents_per_s": speed,
+            "ratio": speed / reference,
+            "peak_bytes": peaks[name],
+            **facts[name],
+        }
+        for name, speed in speeds.items()
+    ]
+
+
+def training(encoder: TextEncoder, texts: Sequence[str], seconds: float, report: Report) -> Row:
+    """Train a head of as many latents as the shipped one on a corpus, within a time that includes embedding."""
+    assert encoder.head is not None
+    _forget_peak(encoder.device)
+    fitted = fit_head(
+        encoder, texts, num_latents=encoder.head.num_latents, seconds=seconds, progress=lambda *done: report(*done)
+    )
+    trained = fitted.trained
+    return {
+        "part": "training",
+        "latents": encoder.head.num_latents,
+        "documents": fitted.documents,
+        "queries": fitted.queries,
+        "steps": trained.steps,
+        "training_s": trained.elapsed_s,
+        "batch_size": fitted.settings.batch_size,
+        "peak_bytes": _peak(encoder.device),
+    }
+
+
+def run_all(
+    encoder_name: str,
+    texts: Sequence[str],
+    sizes: Sizes,
+    *,
+    device: str,
+    precisions: Sequence[Precision],
+    report: Report,
+) -> Iterator[list[Row]]:
+    """Yield the rows of each part of the suite.
+
+    Args:
+        encoder_name: A dense model with a K-sparse head.
+        texts: Documents of one corpus, at least 1,000.
+        sizes: How much is done.
+        device: Where.
+        precisions: Of the dense model; the first one embeds for dictionaries and training.
+        report: Called with the current task and its completed share.
+    """
+    encoder = load_encoder(encoder_name, device=device, backend="torch", precision=precisions[0])
+    some = texts[: sizes.documents]
+    own, embeddings, row = end_to_end(encoder, some, report)
+    yield [row]
+    large, row = large_dictionary(encoder, some, embeddings, sizes.cells, report)
+    yield [row]
+    for precision in precisions:
+        yield encoding((own, large), some[: sizes.texts], precision, sizes.rounds, report)
+    yield [training(encoder, some, sizes.training_s, report)]
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    started = time.perf_counter()
+    yield
+    seconds[name] = time.perf_counter() - started
+
+
+def _documents_for(cells: int) -> int:
+    """A corpus whose dictionary has about so many cells: either rule of `cells_for` may apply."""
+    counts = [max(MIN_DOCUMENTS, 5 * cells // 3), max(MIN_DOCUMENTS, 4 * cells)]
+    return min(counts, key=lambda documents: abs(math.prod(cells_for(documents)) - cells))
+
+
+def _grown(embeddings: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    missing = max(0, count - len(embeddings))
+    random = np.random.default_rng(0)
+    noise = random.standard_normal((missing, embeddings.shape[1]), dtype=np.float32)
+    noise *= _NOISE / np.linalg.norm(noise, axis=1, keepdims=True)
+    noise += embeddings[random.integers(len(embeddings), size=missing)]
+    noise /= np.linalg.norm(noise, axis=1, keepdims=True)
+    return np.concatenate([embeddings, noise])
+
+
+def _in_precision(encoder: TextEncoder, precision: Precision) -> TextEncoder:
+    assert encoder.head is not None
+    made = TextEncoder(encoder.model, code=encoder.code, backend="torch", precision=precision)
+    assert made.fingerprint.digest == encoder.fingerprint.digest
+    return made
+
+
+def _their_model(encoder: TextEncoder, precision: Precision) -> SentenceTransformer:
+    return copy.deepcopy(encoder.dense_model()).to(getattr(torch, precision)).eval()
+
+
+def _compared(encoder: TextEncoder, texts: Sequence[str]) -> tuple[NDArray[np.float32], SparseVectors]:
+    return encoder.embed(texts[:_COMPARED]), encoder.encode_document(texts[:_COMPARED])
+
+
+def _agreement(
+    found: tuple[NDArray[np.float32], SparseVectors], exact: tuple[NDArray[np.float32], SparseVectors]
+) -> Row:
+    """How well vectors agree with those in float32."""
+    pairs = zip(found[1].as_mappings(), exact[1].as_mappings(), strict=True)
+    return {
+        "cosine": float((found[0] * exact[0]).sum(axis=1).mean()),
+        "equal_features": float(np.mean([len(one.keys() & other.keys()) / max(1, len(other)) for one, other in pairs])),
+    }
+
+
+def _forget_peak(device: str) -> None:
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats(torch.device(device))
+
+
+def _peak(device: str) -> int | None:
+    """Most bytes of the GPU's memory in use since `_forget_peak`."""
+    return torch.cuda.max_memory_allocated(torch.device(device)) if device.startswith("cuda") else None
