@@ -100,7 +100,7 @@ class LightEncoder:
 
     def count_tokens(self, text: str) -> int:
         """Number of tokens of a text, including special tokens."""
-        return len(self._dense.whole.encode(text).ids)
+        return self._dense.count(text)
 
     @cached_property
     def fingerprint(self) -> EncoderFingerprint:
