@@ -13,12 +13,9 @@ from scipy.sparse import csr_matrix
 
 from benchmarks.encoding import QueryEncoding
 from benchmarks.measure import measure, timed
-from benchmarks.report import to_table
 from benchmarks.results import Rows
 from connector.encoders.text import TextEncoder
 from connector.types import SparseVectors
-
-SPEED = "documents_per_s"
 
 
 def compare_encoders(
@@ -62,7 +59,7 @@ def compare_encoders(
     rows: Rows = []
     for (backend, encoder), latency in zip(encoders.items(), measured, strict=True):
         row: dict[str, Any] = {"way": name, "backend": backend, "documents": len(texts), "queries": len(queries)}
-        row[SPEED] = len(texts) / statistics.median(taken[backend])
+        row["documents_per_s"] = len(texts) / statistics.median(taken[backend])
         row |= timed(latency, measured[0]) | _agreement(encoder, vectors[backend], vectors[reference])
         if encoder.head is not None and backend != reference:
             cosines = (encoder.embed(texts) * encoders[reference].embed(texts)).sum(axis=1)
@@ -90,25 +87,3 @@ def _matrix(vectors: SparseVectors, width: int) -> csr_matrix:
         (vectors.weights.ravel().astype(np.float64), (rows, vectors.features.ravel())),
         shape=(len(vectors.weights), width),
     )
-
-
-def backends_to_markdown(groups: Mapping[str, Rows]) -> str:
-    """Return speed, latency and agreement by corpus, way and backend."""
-    heads = ("texts", "way", "backend", "documents/s", "of torch", "query p50 ms", "p99 ms", "cosine", "equal features")
-    lines = []
-    for group, rows in groups.items():
-        speed_of = {(row["way"], row["backend"]): row[SPEED] for row in rows}
-        for row in rows:
-            lines.append(
-                (
-                    group,
-                    row["way"],
-                    row["backend"],
-                    f"{row[SPEED]:,.0f}",
-                    f"{row[SPEED] / speed_of[row['way'], 'torch']:.2f}",
-                    *(f"{row[key]:.1f}" if key in row else "" for key in ("p50_ms", "p99_ms")),
-                    f"{row['cosine']:.6f}" if "cosine" in row else "",
-                    f"{row['equal_features']:.2%}" if "equal_features" in row else "",
-                )
-            )
-    return to_table(heads, lines, left=(0, 1, 2))

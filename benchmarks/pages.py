@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.encoder_backends import backends_to_markdown
+from benchmarks.backends_table import backends_to_markdown
 from benchmarks.report import (
     cheapest_to_markdown,
     compare_to_markdown,

@@ -47,9 +47,10 @@ def backends(
 ) -> None:
     """Encoders and `ksparse ingest` by torch and by OpenVINO, in turns."""
     from benchmarks.backends import compare_backends
+    from benchmarks.backends_table import backends_to_markdown
     from benchmarks.datasets import check_sets, load_queries
     from benchmarks.demo import running_cluster
-    from benchmarks.encoder_backends import backends_to_markdown, compare_encoders
+    from benchmarks.encoder_backends import compare_encoders
     from benchmarks.environment import describe
     from benchmarks.results import ResultFile
     from connector.corpus.read import read_corpus
