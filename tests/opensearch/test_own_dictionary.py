@@ -102,9 +102,7 @@ def test_another_machine_searches_without_any_file(
     assert own_cache in dictionaries().parents
 
 
-def test_rescored_searches_use_fewer_tokens_than_others(
-    client: OpenSearch, named: str, dense: TextEncoder
-) -> None:
+def test_rescored_searches_use_fewer_tokens_than_others(client: OpenSearch, named: str, dense: TextEncoder) -> None:
     retriever = Retriever(client, named, prepare(client, named, dense))
     head = retriever.encoder.head
     assert isinstance(head, TwoLevelDictionary)
