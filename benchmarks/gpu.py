@@ -20,7 +20,7 @@ from connector.encoders.load import load_encoder
 from connector.encoders.precision import Precision
 from connector.encoders.text import TextEncoder
 from connector.ingest.own_dictionary import KnownEmbeddings, dictionary_encoder
-from connector.ingest.sample import MOST_DOCUMENTS
+from connector.ingest.sample import MAX_SAMPLED
 from connector.training.dictionary.build import MIN_DOCUMENTS, cells_for
 from connector.training.heads.fit import fit_head
 from connector.types import SparseVectors
@@ -76,7 +76,7 @@ def end_to_end(
     """
     seconds: dict[str, float] = {}
     coarse, fine = cells_for(len(texts))
-    sample = texts[: max(coarse * fine, min(len(texts), MOST_DOCUMENTS))]
+    sample = texts[: max(coarse * fine, min(len(texts), MAX_SAMPLED))]
     encoder.embed(sample[:256])  # what is done once in a process belongs to no phase
     _forget_peak(encoder.device)
     with _timed(seconds, "embed_s"):

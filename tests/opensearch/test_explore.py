@@ -497,8 +497,8 @@ def test_a_companion_of_an_alias_is_built_anew_when_its_filter_changes(
     try:
         companion = shown("0")
         companion.build(lambda _done: None)
-        assert companion.lacks() == "" and client.count(index=companion.name)["count"] == 1
-        assert shown("1").lacks() == f"the alias {alias} was changed"
+        assert companion.stale_reason() == "" and client.count(index=companion.name)["count"] == 1
+        assert shown("1").stale_reason() == f"the alias {alias} was changed"
     finally:
         client.indices.delete(index=f"{alias}-hnsw", ignore_unavailable=True)
 
