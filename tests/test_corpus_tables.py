@@ -244,7 +244,7 @@ def test_excels_line_about_the_separator_is_no_header(tmp_path: Path, line: str)
 
 def test_a_separator_may_be_named(tmp_path: Path) -> None:
     path = write(tmp_path, "_id~text\n1~a,b;c\n")
-    with pytest.raises(CorpusError, match="has the columns '_id~text'"):
+    with pytest.raises(CorpusError, match="seems to be separated by '~'"):
         read_corpus(path)
     assert list(read_corpus(path, layout=Layout(separator="~"))) == [Document("1", "a,b;c")]
 
