@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from scipy.sparse import csr_matrix
 from connector.encoders.batches import Task
 from connector.encoders.dictionary import TwoLevelDictionary
 from connector.encoders.lexical import TokenCounts, pad_counts
-from connector.encoders.light_heads import CellsHead, count_ids
+from connector.encoders.light_heads import CellsHead, count_ids, least_idf
 from connector.encoders.load import join, load_encoder, load_head
 from connector.encoders.text import TextEncoder
 from connector.ingest.prepare import window_for
@@ -263,3 +264,9 @@ def test_its_bytes_are_a_quarter_of_those_of_int8(dictionary: TwoLevelDictionary
 def test_more_documents_are_rescored_further_down(documents: int, window: int) -> None:
     coarse, fine = cells_for(documents)
     assert window_for(coarse * fine) == window
+
+
+@pytest.mark.parametrize(("documents", "most"), [(1_000, 30), (100_000, 3_000), (400_000, 3_000)])
+def test_candidates_are_tokens_of_few_documents(documents: int, most: int) -> None:
+    coarse, fine = cells_for(documents)
+    assert documents * math.exp(-least_idf(coarse * fine)) == pytest.approx(most, rel=0.02)
