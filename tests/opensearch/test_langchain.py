@@ -238,7 +238,7 @@ def filled(client: OpenSearch, dense_features: TextEncoder) -> Iterator[KSparseV
         ({"ids": {"values": []}}, ""),
         ({"terms": {"metadata.lang": []}}, ""),
         ({"_id": ["1", 3]}, "13"),
-        ({"lang": {"en", "fr"}}, "01"),
+        pytest.param({"lang": {"en", "fr"}}, "01", id="a set"),
         ({"year": np.array([2021, 2022])}, "01"),
         ({"lang": [None, "de"]}, "23"),
         ({"year": 2022}, "1"),
