@@ -16,6 +16,7 @@ import pytest
 
 import connector
 from benchmarks.pages import write_tables
+from benchmarks.results import read_result
 from connector.cli.main import cli
 from connector.errors import ConnectorError
 
@@ -177,6 +178,15 @@ def encoding_hides_it(debian: Rows) -> bool:
     names = ("BM25", "HNSW default", "k-sparse k_query=16")
     times = [debian[name]["with_encoding"]["p50_ms"] for name in names]
     return times == sorted(times)
+
+
+def test_a_new_index_finds_what_the_page_says() -> None:
+    page = " ".join((ROOT / "docs" / "comparison.md").read_text(encoding="utf-8").split())
+    results = [read_result(path)["results"] for path in (ROOT / "benchmarks" / "results").glob("dictionary-*.json")]
+    found = [[row["overlap@10"] for row in rows[1:3]] for groups in results for rows in groups.values()]
+    graph, own = ([pair[at] for pair in found] for at in (0, 1))
+    shares = [f"{100 * min(each):.0f} to {100 * max(each):.0f} %" for each in (own, graph)]
+    assert f"By default a new index finds {shares[0]} of the exact top ten, HNSW {shares[1]}." in page
 
 
 @pytest.mark.parametrize(
