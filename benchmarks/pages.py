@@ -53,7 +53,7 @@ def defaults_to_markdown(groups: Mapping[str, Sequence[dict[str, Any]]]) -> str:
         groups: From "corpus/documents" to the rows: exact search, HNSW, the new index, others.
     """
     heads = ["corpus", "documents", "of dense NDCG@10", "HNSW's", "of the dense top 10", "HNSW's"]
-    heads += ["bytes a document", "of HNSW's", "p50", "p99"]
+    heads += ["bytes per document", "of HNSW's", "p50", "p99"]
     lines = []
     for group in sorted(groups, key=lambda group: int(group.partition("/")[2]), reverse=True):
         exact, graph, own = groups[group][:3]

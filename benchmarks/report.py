@@ -109,9 +109,9 @@ def compare_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
                 "system": name_of(row),
                 "NDCG@10": f"{row['ndcg@10']:.3f}",
                 "of dense": f"{row['ndcg_share']:.1%}",
-                "less HNSW's, 95 %": f"{low:+.3f} to {high:+.3f}" if low or high else "",
+                "difference to HNSW, 95 %": f"{low:+.3f} to {high:+.3f}" if low or high else "",
                 "of dense top 10": f"{row['overlap@10']:.1%}",
-                "bytes a document": _cell(row, "bytes_per_document", lambda value: f"{value:,.0f}"),
+                "bytes per document": _cell(row, "bytes_per_document", lambda value: f"{value:,.0f}"),
                 "of HNSW": _cell(row, "index_bytes", lambda value: f"{value / base['index_bytes']:.2f}"),
                 "p50": ratio(row, base, "p50_ms", "{:.2f} ms"),
                 "p99": ratio(row, base, "p99_ms", "{:.1f} ms"),
@@ -141,7 +141,7 @@ def encoders_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
 
 def sizes_to_markdown(rows: Sequence[dict[str, Any]], counts: Sequence[int] = (1_000_000, 10_000_000)) -> str:
     """Return bytes per document, the mapped fraction of them, and extrapolated sizes for some numbers of documents."""
-    heads = ["system", "bytes a document", "mapped", *(f"{count:,} documents" for count in counts)]
+    heads = ["system", "bytes per document", "mapped", *(f"{count:,} documents" for count in counts)]
     lines = []
     for row in rows:
         own, whole = row["bytes_per_document"], row["index_bytes"]
@@ -217,7 +217,7 @@ def table_4_to_markdown(groups: Mapping[str, Sequence[dict[str, Any]]]) -> str:
 
 def growth_to_markdown(groups: Mapping[str, Sequence[dict[str, Any]]]) -> str:
     """Return p50, p99 and bytes per document by the number of documents, and the exponents of p50 and p99."""
-    kinds = (("p50, ms", "p50_ms"), ("p99, ms", "p99_ms"), ("bytes a document", "bytes_per_document"))
+    kinds = (("p50, ms", "p50_ms"), ("p99, ms", "p99_ms"), ("bytes per document", "bytes_per_document"))
     counts = sorted(map(int, groups))
     lines = []
     for name, key in kinds:

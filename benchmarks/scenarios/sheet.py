@@ -16,7 +16,7 @@ COUNTS = (1_000_000, 10_000_000, 100_000_000)
 MACHINES_GB = (4, 8, 16, 32, 64, 128, 256, 512)
 
 FORMULA = (
-    "index = documents x bytes a document; memory = node + index x share of the index that has to be in memory; "
+    "index = documents x bytes per document; memory = node + index x share of the index that has to be in memory; "
     "disk = 2 x index, since a merge writes a segment before it deletes those that it is made of."
 )
 
@@ -176,7 +176,7 @@ def sheet_to_markdown(groups: Mapping[str, Rows]) -> str:
     heads = ("documents", "system", "overlap", "index GB", "memory GB", "disk GB", "machine")
     rows = next(iter(groups.values()))
     facts = "; ".join(
-        f"{row['system']}: {row['bytes_per_document']:,.0f} bytes a document, node {row['node_bytes'] / 1e9:.1f} GB, "
+        f"{row['system']}: {row['bytes_per_document']:,.0f} bytes per document, node {row['node_bytes'] / 1e9:.1f} GB, "
         f"{row['share_in_memory']:.0%} of the index in memory"
         for row in rows
     )

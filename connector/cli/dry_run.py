@@ -20,7 +20,7 @@ def print_prediction(index: str, prediction: Prediction, *, as_json: bool) -> No
     per_document = prediction.index_bytes / max(1, prediction.documents)
     click.echo(
         f"{index}: {prediction.documents:,} documents in {prediction.requests:,} requests, about "
-        f"{prediction.index_bytes / 1e6:,.1f} MB ({per_document:,.0f} bytes a document), {prediction.seconds:,.0f} s "
+        f"{prediction.index_bytes / 1e6:,.1f} MB ({per_document:,.0f} bytes per document), {prediction.seconds:,.0f} s "
         f"to encode. {prediction.malformed:,} records are malformed; of {prediction.sampled:,} randomly sampled "
         f"documents {prediction.refused:,} were refused. Nothing was written."
     )

@@ -249,7 +249,7 @@ def test_the_second_tab_shows_plot_and_figures(page: Page) -> None:
     expect(picture).to_be_visible()
     assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 500, "once it is loaded"
     heads = page.locator("thead th").all_text_contents()
-    assert heads == ["System", "NDCG@10", "of dense", "bytes a document", "p50 of HNSW", "p99 of HNSW"]
+    assert heads == ["System", "NDCG@10", "of dense", "bytes per document", "p50 of HNSW", "p99 of HNSW"]
     [newest] = [path for path in results_folder().glob("frontier-*.json") if path.stem in picture.get_attribute("src")]  # type: ignore[operator]
     [rows] = json.loads(newest.read_text())["results"].values()
     assert page.locator("tbody tr").count() == len(rows)
