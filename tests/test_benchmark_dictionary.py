@@ -52,7 +52,7 @@ def test_a_dictionary_is_compared_where_there_are_documents_enough(tmp_path: Pat
     systems = dictionary_systems(data)
     assert [system.knob for system in systems] == [
         "k_query=20, 200 rescored",
-        "k_query=56, 1000 rescored",
+        "k_query=60, 1000 rescored",
         "k_query=20, 200 rescored",
     ]
     first = systems[0]
