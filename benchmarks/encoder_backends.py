@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -37,16 +38,16 @@ def compare_encoders(
         rounds: Of both; one more warms up.
         report: Called with the current task and its completed share.
     """
-    taken: dict[str, list[float]] = {backend: [] for backend in encoders}
     vectors: dict[str, SparseVectors] = {}
-    for turn in range(rounds + 1):
-        for place, (backend, encoder) in enumerate(encoders.items()):
-            report(f"{name}: documents", (turn * len(encoders) + place) / ((rounds + 1) * len(encoders)))
-            started = time.perf_counter()
-            vectors[backend] = encoder.encode_document(texts)
-            if turn:
-                taken[backend].append(time.perf_counter() - started)
-    report(f"{name}: documents", 1.0)
+
+    def encode(backend: str) -> None:
+        vectors[backend] = encoders[backend].encode_document(texts)
+
+    medians = seconds_in_turns(
+        {backend: partial(encode, backend) for backend in encoders},
+        rounds,
+        progress=lambda share: report(f"{name}: documents", share),
+    )
     kinds = [
         QueryEncoding("features", lambda text, encoder=encoder: encoder.encode_query([text], batch_size=1))  # type: ignore[misc]
         for encoder in encoders.values()
@@ -59,7 +60,7 @@ def compare_encoders(
     rows: Rows = []
     for (backend, encoder), latency in zip(encoders.items(), measured, strict=True):
         row: dict[str, Any] = {"way": name, "backend": backend, "documents": len(texts), "queries": len(queries)}
-        row["documents_per_s"] = len(texts) / statistics.median(taken[backend])
+        row["documents_per_s"] = len(texts) / medians[backend]
         row |= timed(latency, measured[0]) | _agreement(encoder, vectors[backend], vectors[reference])
         if encoder.head is not None and backend != reference:
             cosines = (encoder.embed(texts) * encoders[reference].embed(texts)).sum(axis=1)
@@ -68,16 +69,43 @@ def compare_encoders(
     return rows
 
 
+def seconds_in_turns(
+    ways: Mapping[str, Callable[[], object]], rounds: int, *, progress: Callable[[float], None]
+) -> dict[str, float]:
+    """Return the median seconds of each way.
+
+    Args:
+        ways: What is timed, by name.
+        rounds: Turns of each; one more warms up.
+        progress: Called with the completed fraction after each turn.
+    """
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    turns = [(turn, name) for turn in range(rounds + 1) for name in ways]
+    for done, (turn, name) in enumerate(turns, start=1):
+        started = time.perf_counter()
+        ways[name]()
+        elapsed = time.perf_counter() - started
+        if turn:
+            taken[name].append(elapsed)
+        progress(done / len(turns))
+    return {name: statistics.median(seconds) for name, seconds in taken.items()}
+
+
+def equal_features(found: SparseVectors, expected: SparseVectors) -> float:
+    """Return the mean share of the expected features of a text that were found."""
+    pairs = zip(found.as_mappings(), expected.as_mappings(), strict=True)
+    return float(np.mean([len(one.keys() & other.keys()) / max(1, len(other)) for one, other in pairs]))
+
+
 def _agreement(encoder: TextEncoder, found: SparseVectors, expected: SparseVectors) -> dict[str, float]:
     """Of the sparse vectors of the same texts: mean and least cosine, and the share of equal features."""
     one, other = (_matrix(vectors, encoder.num_latents) for vectors in (found, expected))
     lengths = [np.sqrt(np.asarray(each.multiply(each).sum(axis=1)).ravel()) for each in (one, other)]
     cosines = np.asarray(one.multiply(other).sum(axis=1)).ravel() / (lengths[0] * lengths[1])
-    pairs = zip(found.as_mappings(), expected.as_mappings(), strict=True)
     return {
         "cosine": float(cosines.mean()),
         "least_cosine": float(cosines.min()),
-        "equal_features": float(np.mean([len(mine.keys() & theirs.keys()) / len(theirs) for mine, theirs in pairs])),
+        "equal_features": equal_features(found, expected),
     }
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import copy
 import math
-import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,8 @@ import torch
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 
+from benchmarks.encoder_backends import equal_features, seconds_in_turns
+from benchmarks.growth import with_noise
 from connector.encoders.load import load_encoder
 from connector.encoders.precision import Precision
 from connector.encoders.text import TextEncoder
@@ -32,9 +34,6 @@ Row = dict[str, Any]
 _CODE_BITS: Bits = 4
 _BLOCK = 65_536
 """Documents encoded in one call."""
-
-_NOISE = 0.75
-"""Norm of the noise added to an embedding that stands for a further document."""
 
 _THEIR_BATCHES = (32, 256, 1_024)
 """Batch sizes of sentence-transformers: its default, and those that may fill a GPU."""
@@ -156,19 +155,19 @@ def encoding(
         name = f"sentence-transformers, batches of {size:,}"
         ways[name] = lambda size=size: theirs.encode(texts, batch_size=size, show_progress_bar=False)  # type: ignore[misc]
         facts[name] = {"batch_size": size}
-    taken: dict[str, list[float]] = {name: [] for name in ways}
     peaks: dict[str, int | None] = {}
-    for turn in range(rounds + 1):
-        for place, (name, encode) in enumerate(ways.items()):
-            _forget_peak(device)
-            started = time.perf_counter()
-            encode()
-            elapsed = time.perf_counter() - started
-            peaks[name] = _peak(device)
-            if turn:  # the first one warms up
-                taken[name].append(elapsed)
-            report(f"encoding in {precision}", (turn * len(ways) + place + 1) / ((rounds + 1) * len(ways)))
-    speeds = {name: len(texts) / statistics.median(seconds) for name, seconds in taken.items()}
+
+    def with_peak(name: str, encode: Callable[[], object]) -> None:
+        _forget_peak(device)
+        encode()
+        peaks[name] = _peak(device)
+
+    medians = seconds_in_turns(
+        {name: partial(with_peak, name, encode) for name, encode in ways.items()},
+        rounds,
+        progress=lambda share: report(f"encoding in {precision}", share),
+    )
+    speeds = {name: len(texts) / seconds for name, seconds in medians.items()}
     reference = max(speed for name, speed in speeds.items() if "batch_size" in facts[name])
     return [
         {
@@ -252,10 +251,7 @@ def _grown(embeddings: NDArray[np.float32], count: int) -> NDArray[np.float32]:
     missing = max(0, count - len(embeddings))
     random = np.random.default_rng(0)
     noise = random.standard_normal((missing, embeddings.shape[1]), dtype=np.float32)
-    noise *= _NOISE / np.linalg.norm(noise, axis=1, keepdims=True)
-    noise += embeddings[random.integers(len(embeddings), size=missing)]
-    noise /= np.linalg.norm(noise, axis=1, keepdims=True)
-    return np.concatenate([embeddings, noise])
+    return np.concatenate([embeddings, with_noise(embeddings[random.integers(len(embeddings), size=missing)], noise)])
 
 
 def _in_precision(encoder: TextEncoder, precision: Precision) -> TextEncoder:
@@ -277,10 +273,9 @@ def _agreement(
     found: tuple[NDArray[np.float32], SparseVectors], exact: tuple[NDArray[np.float32], SparseVectors]
 ) -> Row:
     """How well vectors agree with those in float32."""
-    pairs = zip(found[1].as_mappings(), exact[1].as_mappings(), strict=True)
     return {
         "cosine": float((found[0] * exact[0]).sum(axis=1).mean()),
-        "equal_features": float(np.mean([len(one.keys() & other.keys()) / max(1, len(other)) for one, other in pairs])),
+        "equal_features": equal_features(found[1], exact[1]),
     }
 
 

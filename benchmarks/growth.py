@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from benchmarks.datasets import EncodedSet
@@ -60,8 +61,7 @@ def resampled(
         count = min(_BLOCK, documents - start)
         rows = random.integers(real, size=count)
         noise = random.standard_normal((count, data.document_embeddings.shape[1])).astype(np.float32)
-        block = data.document_embeddings[rows] + _NOISE * noise / np.linalg.norm(noise, axis=1, keepdims=True)
-        block /= np.linalg.norm(block, axis=1, keepdims=True)
+        block = with_noise(data.document_embeddings[rows], noise)
         padded = None
         if tokens is not None:
             padded = pad_counts(_mixed(tokens[rows], tokens[random.integers(real, size=count)], random))
@@ -78,6 +78,18 @@ def resampled(
         document_embeddings=np.concatenate(embeddings),
         document_vectors=SparseVectors(np.concatenate(features), np.concatenate(weights)),
     )
+
+
+def with_noise(embeddings: NDArray[np.float32], noise: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return embeddings of length 1 with the noise added, scaled to cosines of about 0.8 with the original.
+
+    Args:
+        embeddings: (n, dim), of length 1.
+        noise: (n, dim), of any length.
+    """
+    noisy = embeddings + _NOISE * noise / np.linalg.norm(noise, axis=1, keepdims=True)
+    noisy /= np.linalg.norm(noisy, axis=1, keepdims=True)
+    return np.asarray(noisy, dtype=np.float32)
 
 
 def _mixed(own: csr_matrix, other: csr_matrix, random: np.random.Generator) -> csr_matrix:

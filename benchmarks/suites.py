@@ -180,13 +180,17 @@ class OwnDictionary:
             more_bytes=self._bytes,
         )
 
+    def wide(self) -> Rescored:
+        """Return the system with three times the features and 1,000 hits rescored: nearer to exact search, slower."""
+        return self.system(3 * self.k, 1_000)
+
 
 def dictionary_systems(data: EncodedSet) -> list[System]:
     """A new index by default, with a dictionary and codes; none for fewer than 1,000 documents."""
     if len(data.documents) < MIN_DOCUMENTS:
         return []
     own = OwnDictionary(data)
-    return [own.system(), own.system(3 * own.k, 1_000), own.system(bits=3)]
+    return [own.system(), own.wide(), own.system(bits=3)]
 
 
 def default_systems(data: EncodedSet) -> list[System]:

@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 LAYERS = (
-    {"arguments", "errors", "files", "limits", "source_tree"},
+    {"arguments", "errors", "files", "imports", "limits", "source_tree"},
     {"types", "connection"},
     {"vectors", "corpus", "cluster"},
     {"query", "evaluation", "encoders"},

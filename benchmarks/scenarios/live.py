@@ -61,7 +61,7 @@ def new_index_systems(data: EncodedSet, suite: str) -> list[Writable]:
         ConnectorError: There are too few documents for a dictionary.
     """
     own = OwnDictionary(data)
-    return _beside_hnsw(data, suite, [own.system(), own.system(3 * own.k, 1_000)])
+    return _beside_hnsw(data, suite, [own.system(), own.wide()])
 
 
 def filtered_systems(data: EncodedSet, suite: str) -> Callable[[int], list[Writable]]:
@@ -70,7 +70,7 @@ def filtered_systems(data: EncodedSet, suite: str) -> Callable[[int], list[Writa
 
     def systems(kept: int) -> list[Writable]:
         share = 1.0 if kept <= MOST_RESCORED else kept / len(data.documents)
-        ours = [own.system(features_for(own.k, share)), own.system(3 * own.k, 1_000), own.system(window=0)]
+        ours = [own.system(features_for(own.k, share)), own.wide(), own.system(window=0)]
         return _beside_hnsw(data, suite, ours)
 
     return systems

@@ -68,7 +68,7 @@ def word_systems(data: EncodedSet, own: OwnDictionary) -> list[System]:
         *(replace(hybrid, weight=weight) for weight in (0.3, 0.5, 0.7)),
         *(replace(fused, candidates=candidates) for candidates in (50, 100)),
         fused,
-        replace(fused, storage=own.system(3 * own.k, 1_000)),
+        replace(fused, storage=own.wide()),
         *(Hybrid(f"{_PREFIX}-features", 0.005, k, weight_exponent=exponent) for k in (16, 32)),
     ]
 

@@ -12,7 +12,7 @@ from connector.cli.connection import ConnectionOptions, connection_options, open
 from connector.cli.options import check_window, device_option, index_encoder_option
 from connector.cli.plain import plain
 from connector.errors import SearchError
-from connector.index.documents import read_documents
+from connector.index.documents import explain_absence, read_documents
 from connector.index.schema import existing_schema
 from connector.limits import MAX_CLAUSES, MAX_HITS
 from connector.query.body import check_text
@@ -54,7 +54,7 @@ def explain(
     schema = existing_schema(client, index)
     check_window(schema, window)
     if doc_id is not None and not read_documents(client, index, [doc_id]):
-        raise SearchError(f"Index {index!r} has no document {doc_id!r}.")
+        raise SearchError(explain_absence(client, schema, doc_id))
     retriever = open_retriever(client, schema, encoder, device=device)
     settings = SearchSettings(k_query, window)
     if doc_id is not None:

@@ -11,6 +11,7 @@ import click
 import connector
 from connector.cli.log import verbose_option, with_verbose
 from connector.errors import ConnectorError, EncoderMismatchError
+from connector.imports import import_without
 
 EXIT_FAILED = 1
 EXIT_DEAD_LETTERS = 3
@@ -47,16 +48,7 @@ _UNUSED = ("aiohttp", "yarl")
 
 
 def _import_opensearchpy() -> Any:  # noqa: ANN401 - a module
-    if "opensearchpy" in sys.modules:
-        return sys.modules["opensearchpy"]
-    unused = [name for name in _UNUSED if name not in sys.modules]
-    for name in unused:
-        sys.modules[name] = None  # type: ignore[assignment]
-    try:
-        return import_module("opensearchpy")
-    finally:
-        for name in unused:
-            del sys.modules[name]
+    return import_without("opensearchpy", _UNUSED)
 
 
 class _LazyGroup(click.Group):

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from connector.encoders.precision import choose_precision
 from connector.errors import EncoderError
+from connector.imports import import_without
 
 T = TypeVar("T")
 Backend = Literal["torch", "openvino"]
@@ -51,11 +52,10 @@ def choose_backend(asked: str | None, device: str, precision: str | None = None)
     if asked not in BACKENDS:
         raise EncoderError(f"There is no backend {asked!r}; use {', '.join(BACKENDS[:-1])} or {BACKENDS[-1]}.")
     fits, installed = device == "cpu", find_spec("openvino") is not None
-    half = choose_precision(precision) != "float32"
+    chosen = choose_precision(precision)
+    half = chosen != "float32"
     if asked == "openvino" and half:
-        raise EncoderError(
-            f"The precision {choose_precision(precision)} needs the backend torch; OpenVINO chooses its own."
-        )
+        raise EncoderError(f"The precision {chosen} needs the backend torch; OpenVINO chooses its own.")
     if asked == "openvino" and not fits:
         raise EncoderError(f"The backend openvino computes on a cpu, not on {device}; use auto or torch there.")
     if asked == "openvino" and not installed:
@@ -91,13 +91,7 @@ _CONVERTER = "openvino.tools.ovc"
 
 def import_openvino() -> Any:  # noqa: ANN401 - a module
     """Import OpenVINO without its converter."""
-    if "openvino" in sys.modules:
-        return sys.modules["openvino"]
-    sys.modules[_CONVERTER] = None  # type: ignore[assignment]
-    try:
-        return import_module("openvino")
-    finally:
-        del sys.modules[_CONVERTER]
+    return import_without("openvino", (_CONVERTER,))
 
 
 def import_converter() -> Any:  # noqa: ANN401 - a module

@@ -36,7 +36,7 @@ CANDIDATE_SHARE = 0.5
 CELLS_PER_DOCUMENT = 0.6
 """More cells find more neighbours by fewer postings, at about 50 bytes a cell."""
 
-_LARGEST_SHARE, _MOST_DOCUMENTS = 0.03, 3_000
+_MAX_SHARE, _MAX_DOCUMENTS = 0.03, 3_000
 """Maximum document frequency of candidate tokens: more frequent ones account for most of the postings."""
 
 _CACHE_BYTES = 64 << 20
@@ -216,7 +216,7 @@ class CellsHead(_Head):
 
 def least_idf(cells: int) -> float:
     """Return the minimum IDF of candidate tokens, by the number of cells; more frequent ones are not searched."""
-    return math.log(max(1 / _LARGEST_SHARE, cells / CELLS_PER_DOCUMENT / _MOST_DOCUMENTS))
+    return math.log(max(1 / _MAX_SHARE, cells / CELLS_PER_DOCUMENT / _MAX_DOCUMENTS))
 
 
 def to_head(config: Mapping[str, Any], weights: Mapping[str, NDArray[Any]]) -> CellsHead | LinearHead:

@@ -37,7 +37,7 @@ _log = getLogger("ksparse.ingest")
 _MEASURED = 64
 """Size of the sample that determines the norms of embeddings and the range of weights."""
 
-_WINDOW, _WINDOW_CELLS, _LARGEST_WINDOW = 200, 30_000, 250
+_WINDOW, _WINDOW_CELLS, _MAX_WINDOW = 200, 30_000, 250
 """Default rescoring window for a dictionary of that many cells (50,000 documents), and for a large one."""
 
 
@@ -110,7 +110,7 @@ def window_for(cells: int) -> int:
         cells: Number of cells of the dictionary: 0.6 n for n documents, up to 524,288.
     """
     grown: float = max(1.0, cells / _WINDOW_CELLS) ** (1 / 3)
-    return min(round(_WINDOW / 10 * grown) * 10, _LARGEST_WINDOW)
+    return min(round(_WINDOW / 10 * grown) * 10, _MAX_WINDOW)
 
 
 def _new_encoder(
