@@ -38,7 +38,8 @@ class Plan:
     """Settings of a comparison.
 
     Attributes:
-        rounds: Timed rounds, in which every query is sent to every system, after a warm-up.
+        rounds: Rounds of `measure`, in which every query is sent to every system.
+        patience_s: Of `measure`.
         clients: Numbers of clients for measuring throughput; empty for none.
         seconds: Duration of each measurement of throughput.
         encoding: Also time query encoding, in the same turns.
@@ -49,6 +50,7 @@ class Plan:
     """
 
     rounds: int = 3
+    patience_s: float = 120.0
     clients: tuple[int, ...] = ()
     seconds: float = 3.0
     encoding: bool = False
@@ -92,7 +94,12 @@ def compare(
             encoders, texts = query_encodings(data, plan.fast) if plan.encoding else ([], [])
             answers: list[Answers] = [*systems, *encoders]
             measured = measure(
-                client, answers, requests + texts, rounds=plan.rounds, progress=partial(report, "searching in turns")
+                client,
+                answers,
+                requests + texts,
+                rounds=plan.rounds,
+                patience_s=plan.patience_s,
+                progress=partial(report, "searching in turns"),
             )
             if len(data.documents) >= plan.knobs_from:
                 _check_knobs(systems, measured)

@@ -32,6 +32,9 @@ QUESTIONS = (
 )
 K_QUERIES = (8, 16, 32, 64)
 
+_PATIENCE_S = 20.0
+"""No further block of rounds is begun after this time: a demo should end soon."""
+
 
 @contextmanager
 def running_cluster(*, keep: bool, say: Callable[[str], None]) -> Iterator[Cluster]:
@@ -70,7 +73,9 @@ def compare_with_hnsw(
     connect: Callable[[], OpenSearch], data: EncodedSet, *, rounds: int, report: Report
 ) -> list[dict[str, Any]]:
     """Index features and embeddings side by side, search both in turns, and return one row per system and setting."""
-    return compare(connect, data, demo_systems(data, K_QUERIES), Plan(rounds=rounds), report=report)
+    return compare(
+        connect, data, demo_systems(data, K_QUERIES), Plan(rounds=rounds, patience_s=_PATIENCE_S), report=report
+    )
 
 
 def save_result(path: Path, data: EncodedSet, cluster: Cluster, rows: list[dict[str, Any]]) -> None:

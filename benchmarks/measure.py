@@ -18,6 +18,12 @@ from connector.types import Hit
 
 _PATIENCE_S = 60.0
 
+_MIN_SEARCHES = 200
+"""With fewer searches of a system in a block, medians are too noisy to tell whether they have settled."""
+
+_SETTLED = 0.97
+"""Medians have settled when no system's is below this share of its previous one."""
+
 
 class Answers(Protocol):
     """Something that answers requests: a system, or a query encoder."""
@@ -46,6 +52,7 @@ class Measured:
     latency: Latency
     times_ms: NDArray[np.float64]
     """(rounds, queries)"""
+    warm_up_rounds: int
 
 
 def measure(
@@ -55,44 +62,94 @@ def measure(
     *,
     rounds: int = 3,
     block: int = 50,
+    patience_s: float = 120.0,
     progress: Callable[[float], None] | None = None,
 ) -> list[Measured]:
     """Time every query of every system, in turns, so that noise affects all systems equally.
+
+    The server compiles its code while it searches: over the first few thousand searches latencies fall by a third, not
+    at the same pace for all systems. After one round of warm-up, blocks of `rounds` rounds are therefore repeated until
+    the medians have settled, and only the last two blocks are reported.
 
     Args:
         client: A client with one connection.
         systems: The systems, with merged indices.
         requests: Requests of each system, in the order of the queries.
-        rounds: Timed rounds, in which every query is sent to every system, after a warm-up.
+        rounds: Rounds of a block; in a round, every query is sent to every system.
         block: Queries per turn of a system.
+        patience_s: No further block is begun after this time.
         progress: Called with the completed fraction.
     """
-    queries = len(requests[0])
-    hits: list[list[list[Hit]]] = [[] for _ in systems]
-    times: list[list[float]] = [[] for _ in systems]
-    for turn in range(rounds + 1):
-        for start in range(0, queries, block):
-            # The order changes every turn, so that no system always follows the same one.
-            for which in np.roll(np.arange(len(systems)), turn + start // block).tolist():
-                for request in requests[which][start : start + block]:
-                    begun = time.perf_counter()
-                    found = systems[which].search(client, request)
-                    elapsed = time.perf_counter() - begun
-                    if turn == 0:
+    until = time.perf_counter() + patience_s
+    report = _Halves(progress or (lambda _: None))
+    turns = _Turns(client, systems, requests, block)
+    hits, _ = turns.take(1, report)
+    blocks: list[list[NDArray[np.float64]]] = []
+    while len(blocks) < 2 or not _have_settled(*blocks[-2:]):
+        blocks.append(turns.take(rounds, report)[1])
+        if rounds * len(requests[0]) < _MIN_SEARCHES or time.perf_counter() > until:
+            break
+    report.end()
+    times = [np.concatenate(each) for each in zip(*blocks[-2:], strict=True)]
+    warm_up = 1 + rounds * max(0, len(blocks) - 2)
+    return [Measured(found, to_latency(taken), taken, warm_up) for found, taken in zip(hits, times, strict=True)]
+
+
+def _have_settled(before: Sequence[NDArray[np.float64]], after: Sequence[NDArray[np.float64]]) -> bool:
+    return all(np.median(new) > _SETTLED * np.median(old) for old, new in zip(before, after, strict=True))
+
+
+class _Halves:
+    """Progress of steps of unknown number: each takes half of what the steps before it have left."""
+
+    def __init__(self, progress: Callable[[float], None]) -> None:
+        self._progress, self._left = progress, 1.0
+
+    def __call__(self, share: float) -> None:
+        """Report the completed share of a step; 1 ends it."""
+        self._progress(1 - self._left * (1 - share / 2))
+        if share == 1:
+            self._left /= 2
+
+    def end(self) -> None:
+        """Report that no step follows."""
+        self._progress(1.0)
+
+
+class _Turns:
+    """Sends the queries of systems in turns."""
+
+    def __init__(
+        self, client: OpenSearch, systems: Sequence[Answers], requests: Sequence[Sequence[Request]], block: int
+    ) -> None:
+        self._client, self._systems, self._requests, self._block = client, systems, requests, block
+        self._turn = 0
+
+    def take(
+        self, rounds: int, progress: Callable[[float], None]
+    ) -> tuple[list[list[list[Hit]]], list[NDArray[np.float64]]]:
+        """Send every query to every system in each round; return the hits of each system and its times in ms."""
+        queries = len(self._requests[0])
+        hits: list[list[list[Hit]]] = [[] for _ in self._systems]
+        times: list[list[float]] = [[] for _ in self._systems]
+        for turn in range(rounds):
+            for start in range(0, queries, self._block):
+                # The order changes every turn, so that no system always follows the same one.
+                order = np.roll(np.arange(len(self._systems)), self._turn + start // self._block)
+                for which in order.tolist():
+                    for request in self._requests[which][start : start + self._block]:
+                        begun = time.perf_counter()
+                        found = self._systems[which].search(self._client, request)
+                        times[which].append(1000 * (time.perf_counter() - begun))
                         hits[which].append(found)
-                    else:
-                        times[which].append(1000 * elapsed)
-            if progress is not None:
-                progress((turn * queries + min(start + block, queries)) / ((rounds + 1) * queries))
-    return [
-        Measured(found, to_latency(np.array(taken)), np.array(taken).reshape(rounds, queries))
-        for found, taken in zip(hits, times, strict=True)
-    ]
+                progress((turn * queries + min(start + self._block, queries)) / (rounds * queries))
+            self._turn += 1
+        return hits, [np.array(taken).reshape(rounds, queries) for taken in times]
 
 
 def timed(each: Measured, reference: Measured) -> dict[str, Any]:
     """Return the latency of a system and its ratios to a reference, for a row of a result."""
-    row: dict[str, Any] = asdict(each.latency)
+    row: dict[str, Any] = asdict(each.latency) | {"warm_up_rounds": each.warm_up_rounds}
     for percentile, name in ((50, "p50"), (99, "p99")):
         row[f"{name}_ratio"] = getattr(each.latency, f"{name}_ms") / getattr(reference.latency, f"{name}_ms")
         row[f"{name}_interval"] = ratio_interval(each.times_ms, reference.times_ms, percentile)

@@ -30,7 +30,13 @@ Examples:
 @click.option(
     "--documents", type=click.IntRange(100), default=3_000, show_default=True, help="Maximum number of docstrings."
 )
-@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Timed rounds, after a warm-up.")
+@click.option(
+    "--rounds",
+    type=click.IntRange(1),
+    default=3,
+    show_default=True,
+    help="Rounds of a block; blocks are repeated until the medians settle.",
+)
 @click.option(
     "--cache",
     type=click.Path(file_okay=False, path_type=Path),

@@ -50,7 +50,11 @@ def common(command: Callable[..., None]) -> Callable[..., None]:
             encoder_option,
             click.option("--most-queries", type=click.IntRange(1), default=500, show_default=True),
             click.option(
-                "--rounds", type=click.IntRange(1), default=3, show_default=True, help="Timed, after a warm-up."
+                "--rounds",
+                type=click.IntRange(1),
+                default=3,
+                show_default=True,
+                help="Rounds of a block; blocks are repeated until the medians settle.",
             ),
             cache_option,
             click.option(

@@ -82,7 +82,7 @@ def measure_states(
         client: A client; indices are deleted at the end.
         data: The encoded set.
         systems: The first is the reference.
-        rounds: Timed rounds, after a warm-up.
+        rounds: Rounds of `measure`.
         done: States that are already measured.
         report: Called with the current task and its completed fraction.
         add: Stores the rows of each state.

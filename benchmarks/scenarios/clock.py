@@ -97,7 +97,7 @@ def time_both(
         requests: Requests of each system.
         tool: The program `opensearch-benchmark`.
         folder: Folder for the workload and the tool's files.
-        rounds: Rounds of each tool.
+        rounds: Rounds of `measure`, and of the other tool.
         report: Called with the current task and its completed fraction.
 
     Returns:
@@ -110,8 +110,6 @@ def time_both(
     asked: list[Asked] = [*systems, nothing]
     all_requests = [*requests, nothing.prepare(len(requests[0]))]
     ours = partial(measure, client, asked, all_requests, rounds=rounds)
-    # After indexing, the server still compiles its search code for some rounds.
-    measure(client, asked, all_requests, rounds=rounds, progress=partial(report, "warming up"))
     before = ours(progress=partial(report, "timing before"))
     report("OpenSearch Benchmark", 0.0)
     write_workload(folder / "workload", asked, all_requests, rounds)

@@ -46,7 +46,7 @@ def measure_filters(
         client: A client; indices are deleted at the end.
         data: The encoded set.
         systems_for: The systems by number of documents that a filter matches; the first is the reference.
-        rounds: Timed rounds, after a warm-up.
+        rounds: Rounds of `measure`.
         done: Groups that are already measured.
         report: Called with the current task and its completed fraction.
         add: Stores the rows of each group.

@@ -24,6 +24,10 @@ from connector.errors import ClusterError
 from connector.evaluation.metrics import overlap_at
 
 _READY_S = 300.0
+
+_PATIENCE_S = 60.0
+"""Of `measure`: with little memory a single block of rounds may take minutes."""
+
 _YELLOW = {"wait_for_status": "yellow"}
 
 
@@ -102,7 +106,14 @@ class Bench:
         with self.connect() as client:
             row["first"] = _watch(client, system, requests, self.first_s)
             before = group.usage().major_faults
-            [measured] = measure(client, [system], [requests], rounds=self.rounds, progress=partial(self.report, what))
+            [measured] = measure(
+                client,
+                [system],
+                [requests],
+                rounds=self.rounds,
+                patience_s=_PATIENCE_S,
+                progress=partial(self.report, what),
+            )
             row["major_faults"] = group.usage().major_faults - before
         return measured
 
