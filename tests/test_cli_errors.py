@@ -139,3 +139,15 @@ def test_errors_become_one_line_and_an_exit_status(
 def test_a_search_is_refused_before_it_asks_a_server(options: list[str], message: str) -> None:
     result = CliRunner().invoke(cli, ["search", "stars", "--index", "docs", *options])
     assert result.exit_code == 2 and message in result.output
+
+
+@pytest.mark.parametrize("content", ["", "\n\n"], ids=["empty", "blank"])
+def test_a_file_without_dead_letters_needs_no_server(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    monkeypatch.setenv("OPENSEARCH_URL", CLOSED)
+    (folder / "letters.jsonl").write_text(content)
+    done = CliRunner().invoke(cli, ["replay", "letters.jsonl", "--index", "docs"])
+    assert done.exit_code == 0
+    assert done.stderr == "letters.jsonl contains no dead letters; there is nothing to replay.\n"
+    assert done.stdout.startswith("docs: 0 indexed + 0 dead-lettered = 0 read")

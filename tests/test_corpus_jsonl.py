@@ -143,3 +143,12 @@ def test_records_of_a_gzip_file_are_counted(tmp_path: Path) -> None:
 
 def test_a_broken_gzip_file_has_no_count(tmp_path: Path) -> None:
     assert count_records(write(tmp_path, gzip.compress(GOOD * 3)[:-9], "c.jsonl.gz")) is None
+
+
+def test_objects_separated_by_commas_are_named_for_what_they_are(tmp_path: Path) -> None:
+    (tmp_path / "c.jsonl").write_text('{"_id":"1","text":"rain"},\n{"_id":"2","text":"sun"}\n')
+    bad, good = read_corpus(tmp_path / "c.jsonl")
+    assert isinstance(bad, MalformedRecord) and isinstance(good, Document)
+    assert (
+        bad.reason == "not valid JSON: Extra data at column 26; write one object per line, without commas between them"
+    )

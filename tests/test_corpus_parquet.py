@@ -181,15 +181,64 @@ def test_times_are_iso_8601(tmp_path: Path, kind: Any, value: int, written: str)
 
 def test_bytes_are_left_out_by_name_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     ids = ["d1", "d2"]
-    thumbs = {"thumb": [b"\x89PNG", b"\0"], "image": [{"bytes": b"\0", "path": "a.png"}] * 2}
+    thumbs = {"thumb": [b"\x89PNG", b"\0"], "raw": [[b"\0"], []]}
     assert read(tmp_path, {"_id": ids, "text": ["a", "b"], **thumbs}) == [Document("d1", "a"), Document("d2", "b")]
     assert [record.getMessage().removeprefix(str(tmp_path)) for record in caplog.records] == [
         "/c.parquet: column 'thumb' contains bytes and is skipped.",
-        "/c.parquet: column 'image' contains bytes and is skipped.",
+        "/c.parquet: column 'raw' contains bytes and is skipped.",
     ]
     caplog.clear()
     read(tmp_path, {"thumb": [b"\0"]}, layout=Layout(exclude=frozenset({"thumb"})))
     assert not caplog.records, "it was asked for"
+
+
+def test_members_with_bytes_are_left_out_by_name_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    image = {"bytes": b"\0", "path": "a.png", "parts": [{"x": 1, "raw": b"\0"}], "only": {"raw": b"\0"}}
+    columns = {"_id": ["d1", "d2"], "text": ["a", "b"], "image": [image, None]}
+    assert read(tmp_path, columns) == [
+        Document("d1", "a", metadata={"image": {"path": "a.png", "parts": [{"x": 1}]}}),
+        Document("d2", "b"),
+    ]
+    assert [record.getMessage().removeprefix(str(tmp_path)) for record in caplog.records] == [
+        "/c.parquet: column 'image', member 'parts.raw' contains bytes and is skipped.",
+        "/c.parquet: column 'image', member 'bytes' contains bytes and is skipped.",
+        "/c.parquet: column 'image', member 'only' contains bytes and is skipped.",
+    ]
+    metadata = [{"lang": "en", "raw": b"\0"}]
+    assert read(tmp_path, {"metadata": metadata}) == [Document("d1", "body", metadata={"lang": "en"})]
+    [found] = read(tmp_path, {"image": [{"bytes": b"\0", "path": "a.png"}]}, fields=["image"])
+    assert found == Document("d1", "body", fields={"image": {"bytes": "AA==", "path": "a.png"}})
+
+
+def test_an_empty_map_is_an_empty_object_and_an_empty_list_a_list(tmp_path: Path) -> None:
+    kind = pyarrow.map_(pyarrow.string(), pyarrow.string())
+    inside = pyarrow.array([{"m": [], "l": []}], pyarrow.struct([("m", kind), ("l", pyarrow.list_(kind))]))
+    columns = {"m": pyarrow.array([[]], kind), "l": pyarrow.array([[]], pyarrow.list_(pyarrow.string())), "s": inside}
+    columns["n"] = pyarrow.array([None], kind)
+    assert read(tmp_path, columns) == [Document("d1", "body", metadata={"m": {}, "l": [], "s": {"m": {}, "l": []}})]
+
+
+def test_a_map_of_bytes_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    maps = {
+        "values": pyarrow.array([[("k", b"v")]], pyarrow.map_(pyarrow.string(), pyarrow.binary())),
+        "keys": pyarrow.array([[(b"k", "v")]], pyarrow.map_(pyarrow.binary(), pyarrow.string())),
+    }
+    assert read(tmp_path, maps) == [Document("d1", "body")]
+    assert [message.split("column ")[1] for message in caplog.messages] == [
+        "'values' contains bytes and is skipped.",
+        "'keys' contains bytes and is skipped.",
+    ]
+
+
+def test_nanoseconds_inside_lists_structs_and_maps_are_microseconds(tmp_path: Path) -> None:
+    when = pyarrow.timestamp("ns")
+    kind = pyarrow.struct([("at", when), ("all", pyarrow.list_(when)), ("by", pyarrow.map_(pyarrow.string(), when))])
+    moment = 1_577_923_200_000_000_001
+    times = pyarrow.array([{"at": moment, "all": [moment], "by": [("k", moment)]}], kind)
+    written = "2020-01-02T00:00:00"
+    assert read(tmp_path, {"s": times}) == [
+        Document("d1", "body", metadata={"s": {"at": written, "all": [written], "by": {"k": written}}})
+    ]
 
 
 def test_bytes_of_a_declared_field_are_base64_and_of_a_text_are_text(tmp_path: Path) -> None:

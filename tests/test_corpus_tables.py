@@ -340,3 +340,16 @@ def test_a_column_to_be_left_out_that_is_not_there_is_named(tmp_path: Path, capl
     path = write(tmp_path, "_id,text\n1,body\n")
     assert list(read_corpus(path, layout=Layout(exclude=frozenset({"nosuch"})))) == [Document("1", "body")]
     assert caplog.messages == [f"{path} has no column 'nosuch', which should be excluded."]
+
+
+def test_a_version_is_a_number_although_a_table_holds_text(tmp_path: Path) -> None:
+    (tmp_path / "c.csv").write_text("_id,text,_version\n1,rain,3\n2,sun,4.0\n3,hail,\n4,fog,new\n")
+    *found, bad = read_corpus(tmp_path / "c.csv")
+    assert found == [Document("1", "rain", version=3), Document("2", "sun", version=4), Document("3", "hail")]
+    assert isinstance(bad, MalformedRecord) and bad.reason == "'_version' is a string, not an integer"
+
+
+def test_a_table_without_a_header_is_named_for_what_it_seems_to_be(tmp_path: Path) -> None:
+    (tmp_path / "collection.tsv").write_text("0\tThe presence of communication\n1\tThe Manhattan Project\n")
+    with pytest.raises(CorpusError, match="no text column 'text'.* If the first line is a record, add a line with"):
+        list(read_corpus(tmp_path / "collection.tsv"))

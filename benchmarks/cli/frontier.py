@@ -31,7 +31,8 @@ def frontier(dataset: Path, split: str, splade: str | None, clients: tuple[int, 
     """Compare all systems at all settings on a judged set."""
     from benchmarks.compare import Plan
     from benchmarks.suites import all_systems
-    from connector.encoders.load import check_encoder, load_encoder
+    from connector.encoders.folders import check_encoder
+    from connector.encoders.load import load_encoder
 
     if splade:
         check_encoder(splade)

@@ -29,7 +29,7 @@ def query_encoders(dataset: Path, fast: str, options: Options) -> None:
     from benchmarks.report import encoders_to_markdown
     from benchmarks.suites import query_encoder_systems
     from connector.cli.encoder import open_encoder
-    from connector.encoders.load import check_encoder
+    from connector.encoders.folders import check_encoder
     from connector.errors import EncoderError
 
     check_encoder(fast)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from connector.cli.connection import ConnectionOptions, connection_options, open_client
+from connector.cli.encoder_option import new_encoder_option
 from connector.cli.new_index import NewIndexChoice, new_index_options
 from connector.cli.options import device_option, quiet_option
 from connector.cli.progress import documents, stages
@@ -34,7 +35,7 @@ Examples:
 @click.argument("dataset", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--split", default="test", show_default=True, help="Judgements: qrels/SPLIT.tsv.")
 @click.option("--index", help="Existing index of the corpus.  [default: a temporary one]")
-@click.option("--encoder", help="As in `ksparse ingest`.  [default: that of the index, `own` for a new one]")
+@new_encoder_option("As in `ksparse ingest`.  [default: that of the index, `own` for a new one]")
 @click.option("--k", type=click.IntRange(1), help="Features kept per document, as in `ksparse ingest`.")
 @search_options
 @click.option("--run", "run_file", type=click.Path(dir_okay=False, path_type=Path), help="Write a TREC run file.")
@@ -87,9 +88,10 @@ def evaluate(
     if not corpus and index is None:
         raise CorpusError(f"{dataset} contains no documents to search. Give a corpus, or --index.")
     from connector.cli.encoder import open_encoder, open_index_encoder
+    from connector.encoders.folders import OWN_ENCODER
     from connector.encoders.load import DEFAULT_ENCODER
     from connector.index.drop import drop_index
-    from connector.ingest.own_dictionary import OWN_ENCODER, OwnDictionary
+    from connector.ingest.own_dictionary import OwnDictionary
     from connector.ingest.prepare import prepare_encoder
     from connector.search.evaluate import evaluate as measure
 

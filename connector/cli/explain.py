@@ -9,7 +9,8 @@ from dataclasses import asdict
 import click
 
 from connector.cli.connection import ConnectionOptions, connection_options, open_client, open_retriever
-from connector.cli.options import check_window, device_option, index_encoder_option
+from connector.cli.encoder_option import index_encoder_option
+from connector.cli.options import check_window, device_option
 from connector.cli.plain import plain
 from connector.errors import SearchError
 from connector.index.documents import explain_absence, read_documents

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import click
 
 from connector.cli.connection import ConnectionOptions, connection_options, open_client, open_retriever
-from connector.cli.options import device_option, index_encoder_option, quiet_option
+from connector.cli.encoder_option import index_encoder_option
+from connector.cli.options import device_option, quiet_option
 from connector.cli.progress import documents
 from connector.errors import ConnectorError
 from connector.index.schema import existing_schema

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from connector.cli.connection import ConnectionOptions, connection_options, open_client
+from connector.cli.encoder_option import encoder_option
 
 
 @click.command(
@@ -19,7 +20,7 @@ Examples:
 )
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--index", help="Export the encoder of this index.")
-@click.option("--encoder", help="Export this encoder (name or folder) instead.")
+@encoder_option("Export this encoder (name or folder) instead.")
 @connection_options
 def export(folder: Path, index: str | None, encoder: str | None, connection: ConnectionOptions) -> None:
     """Export an encoder to FOLDER that needs neither torch nor sentence-transformers.

@@ -147,10 +147,9 @@ def ingest(
     nothing = schema is None and not dry_run and not records.sample(1)
     from connector.cli.encoder import open_encoder, open_index_encoder
     from connector.cli.summary import conclude
-    from connector.encoders.folders import DEFAULT_ENCODER
+    from connector.encoders.folders import DEFAULT_ENCODER, OWN_ENCODER
     from connector.index.writer import BulkWriter
     from connector.ingest.index_encoder import encoder_of
-    from connector.ingest.own_dictionary import OWN_ENCODER
     from connector.ingest.pipeline import IngestJob
     from connector.search.sparse_index import SparseIndex
 

@@ -115,13 +115,10 @@ def ingest_ray(
     check_address(address)
     from connector.cli.encoder import hide_loading
     from connector.cli.summary import conclude
-    from connector.encoders.load import check_encoder
-    from connector.ingest.own_dictionary import OWN_ENCODER
+    from connector.encoders.folders import OWN_ENCODER
     from connector.ingest.ray.job import RayIngest, import_ray
 
     named = None if encoder == OWN_ENCODER else encoder
-    if named is not None:
-        check_encoder(named)
     hide_loading()
     _join(address)
     job = RayIngest(

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from connector.cli.connection import ConnectionOptions, connection_options, open_client
+from connector.cli.encoder_option import encoder_option
 from connector.cli.layout import layout_options
 from connector.cli.options import (
     cache_option,
@@ -33,7 +34,7 @@ Examples:
 )
 @corpora_argument
 @layout_options
-@click.option("--encoder", help="Folder of a head, or name of a shipped one.")
+@encoder_option("Folder of a head, or name of a shipped one.")
 @click.option("--index", help="Label the head of this index instead.")
 @click.option(
     "--output", type=click.Path(file_okay=False, path_type=Path), help="Output folder.  [default: that of the head]"

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 from opensearchpy import OpenSearch
 
+from connector.cli.encoder_option import new_encoder_option
 from connector.encoders.graph import BACKEND_VARIABLE, BACKENDS, THREADS_VARIABLE
 from connector.encoders.precision import PRECISION_VARIABLE, PRECISIONS
 from connector.errors import SearchError
@@ -137,11 +138,6 @@ def dead_letters_path(asked: Path | None, index: str) -> Path:
     return asked or Path(f"{index}.dead-letters.jsonl")
 
 
-index_encoder_option = click.option(
-    "--encoder", help="Encoder that wrote the index, or a copy of it.  [default: the one that the index names]"
-)
-
-
 def _parse_field(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
     fields: dict[str, str] = {}
     for value in values:
@@ -155,9 +151,8 @@ def _parse_field(_context: click.Context, _option: click.Parameter, values: tupl
 
 record_options = together(
     click.option("--index", required=True, help="Index to write; created if it does not exist."),
-    click.option(
-        "--encoder",
-        help=f"{_HEADS_HELP}  [default: that of the index; for a new index `own`, a dictionary of its documents]",
+    new_encoder_option(
+        f"{_HEADS_HELP}  [default: that of the index; for a new index `own`, a dictionary of its documents]"
     ),
     click.option(
         "--k",

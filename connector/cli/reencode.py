@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, get_args
 import click
 
 from connector.cli.connection import ConnectionOptions, connection_options, open_client
+from connector.cli.encoder_option import encoder_option, new_encoder_option
 from connector.cli.new_index import NewIndexChoice, new_index_options, weighs_by_idf
 from connector.cli.options import batch_size_option, dead_letters_path, device_option, quiet_option
 from connector.cli.progress import documents, stages
@@ -37,11 +38,8 @@ old index is kept unless --delete-old is given. Fields, codes and tuned settings
 )
 @click.argument("alias")
 @click.option("--to", "target", required=True, help="Target index; created if missing, resumed if it exists.")
-@click.option(
-    "--encoder",
-    help="Encoder of the new index; `own` builds a new dictionary.  [default: the one that wrote ALIAS]",
-)
-@click.option("--old-encoder", help="Encoder that wrote ALIAS, or a copy.  [default: the one that the index names]")
+@new_encoder_option("Encoder of the new index; `own` builds a new dictionary.  [default: the one that wrote ALIAS]")
+@encoder_option("Encoder that wrote ALIAS, or a copy.  [default: the one that the index names]", "--old-encoder")
 @click.option(
     "--k",
     type=click.IntRange(1),
@@ -111,8 +109,8 @@ def reencode(
         probe_write(client, target)
     from connector.cli.main import EXIT_DEAD_LETTERS, EXIT_FAILED
     from connector.cli.summary import name_replay, print_summary
+    from connector.encoders.folders import OWN_ENCODER
     from connector.index.sizes import count_matching
-    from connector.ingest.own_dictionary import OWN_ENCODER
     from connector.ingest.sample import Sampled
     from connector.search.reencode import compare_indices, read_index, switch_alias
     from connector.search.retriever import Retriever

@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from connector.cli.connection import ConnectionOptions, connection_options, open_client
+from connector.cli.encoder_option import index_encoder_option
 from connector.cli.layout import name_options
-from connector.cli.options import batch_size_option, device_option, index_encoder_option, quiet_option, summary_option
+from connector.cli.options import batch_size_option, device_option, quiet_option, summary_option
 from connector.cli.progress import documents
 from connector.cli.stop import stoppable
 from connector.corpus.layout import Layout
@@ -53,20 +54,23 @@ def replay(
     """Retry the operations in dead letters after their cause was fixed."""
     if dead_letters is not None and dead_letters.resolve() == letters.resolve():
         raise click.UsageError(f"Letters that fail again stay in {letters} anyway; leave --dead-letters out.")
-    client = open_client(connection)
     from connector.cli.encoder import open_index_encoder
-    from connector.cli.summary import conclude
+    from connector.cli.summary import conclude, conclude_nothing
     from connector.errors import CorpusError
     from connector.index.schema import existing_schema
     from connector.index.writer import BulkWriter
     from connector.ingest.index_encoder import encoder_of
     from connector.ingest.replay import LetterReplayer, count_letters
 
-    schema = existing_schema(client, index)
     try:
         total = count_letters(letters)
     except CorpusError as error:
         raise click.UsageError(str(error)) from error
+    if not total:
+        conclude_nothing(index, f"{letters} contains no dead letters; there is nothing to replay.", as_json=as_json)
+        return
+    client = open_client(connection)
+    schema = existing_schema(client, index)
     loaded = encoder_of(schema, open_index_encoder(client, schema, encoder, device=device))
     with stoppable(), documents(quiet, total, f"{letters} -> {index}") as progress:
         result = LetterReplayer(

@@ -10,8 +10,9 @@ from typing import Any
 import click
 
 from connector.cli.connection import ConnectionOptions, connection_options, open_client, open_retriever
+from connector.cli.encoder_option import index_encoder_option
 from connector.cli.layout import check_encoding, encoding_option
-from connector.cli.options import device_option, index_encoder_option, source_fields
+from connector.cli.options import device_option, source_fields
 from connector.cli.plain import plain
 from connector.cli.search_choice import SearchChoice, search_options
 from connector.corpus.lines import read_entries

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from connector.cli.connection import ConnectionOptions, connection_options, open_client
+from connector.cli.encoder_option import encoder_option
 from connector.errors import ConnectorError
 from connector.service.settings import ServiceSettings
 
@@ -47,7 +48,7 @@ Routes: POST /encode/query, /encode/document and /search; GET /health, /ready, /
 """
 )
 @click.argument("indices", nargs=-1, metavar="[INDEX]...")
-@click.option("--encoder", help="Folder of `ksparse export`, or a name.  [default: each index's own encoder]")
+@encoder_option("Folder of `ksparse export`, or a name.  [default: each index's own encoder]")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Port; 0 picks a free one."

@@ -45,6 +45,15 @@ def name_replay(index: str, result: IngestResult) -> None:
         click.echo(f"{letters} kept in {result.dead_letters}. Correct the cause, then run: {command}", err=True)
 
 
+def conclude_nothing(index: str, reason: str, *, as_json: bool = False) -> None:
+    """Print why there is nothing to do, and an empty summary."""
+    from connector.ingest.ledger import IngestResult
+
+    click.echo(reason, err=True)
+    nothing = IngestResult(read=0, indexed=0, dead_lettered=0, reasons=(), dead_letters=None, elapsed_s=0.0)
+    print_summary(index, nothing, as_json=as_json)
+
+
 def conclude(index: str, result: IngestResult, *, as_json: bool = False, backend: str | None = None) -> None:
     """Print the summary and exit with the status for dead letters, if there are any."""
     from connector.cli.main import EXIT_DEAD_LETTERS

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from connector.cli.encoder_option import dense_model_option
 from connector.cli.layout import layout_options
 from connector.cli.options import (
     cache_option,
@@ -69,7 +70,7 @@ Examples:
 @corpora_argument
 @layout_options
 @trained_output_option
-@click.option("--base-model", default=None, help="Dense model.  [default: sentence-transformers/all-MiniLM-L6-v2]")
+@dense_model_option("--base-model")
 @_option("recipe", "--recipe", click.Choice(RECIPES))
 @splits_option
 @_option(

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from connector.cli.encoder_option import dense_model_option
 from connector.cli.options import (
     cache_option,
     corpora_argument,
@@ -35,7 +36,7 @@ Examples:
 )
 @corpora_argument
 @trained_output_option
-@click.option("--base-model", default=None, help="Dense model.  [default: sentence-transformers/all-MiniLM-L6-v2]")
+@dense_model_option("--base-model")
 @splits_option
 @_option("cells", "--cells", click.IntRange(1), "Cells kept per document.")
 @_option("query_cells", "--query-cells", click.IntRange(1), "Cells kept per query.")

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from connector.cli.encoder_option import head_option
 from connector.cli.layout import layout_options
 from connector.cli.options import (
     cache_option,
@@ -35,7 +36,7 @@ Examples:
 @corpora_argument
 @layout_options
 @trained_output_option
-@click.option("--encoder", default=None, help="Initial head: a folder, or the name of a shipped one.")
+@head_option("Initial head: a folder, or the name of a shipped one.")
 @splits_option
 @settings_option(StaticSettings, "steps", "--steps", click.IntRange(1))
 @max_minutes_option

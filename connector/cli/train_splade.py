@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from connector.cli.encoder_option import dense_model_option, encoder_option
 from connector.cli.layout import layout_options
 from connector.cli.options import (
     cache_option,
@@ -44,8 +45,8 @@ Examples:
 @corpora_argument
 @layout_options
 @trained_output_option
-@click.option("--start", required=True, help="Initial SPLADE: a folder, or a name on the model hub.")
-@click.option("--teacher", default=None, help="Dense model.  [default: sentence-transformers/all-MiniLM-L6-v2]")
+@encoder_option("Initial SPLADE: a folder, or a name on the model hub.", "--start", required=True)
+@dense_model_option("--teacher")
 @_option(
     "method",
     "--method",

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from connector.cli.connection import ConnectionOptions, connection_options, open_client
-from connector.cli.options import advice_for_codes, device_option, index_encoder_option, quiet_option
+from connector.cli.encoder_option import index_encoder_option
+from connector.cli.options import advice_for_codes, device_option, quiet_option
 from connector.cli.progress import stages
 from connector.errors import SearchError
 from connector.index.schema import existing_schema, save_search_defaults

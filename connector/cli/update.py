@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from connector.cli.connection import ConnectionOptions, connection_options, open_client
+from connector.cli.encoder_option import index_encoder_option
 from connector.cli.options import (
     batch_size_option,
     dead_letters_option,
     dead_letters_path,
     device_option,
     filter_clauses,
-    index_encoder_option,
     quiet_option,
     summary_option,
 )
@@ -75,7 +75,7 @@ def update(
         raise click.UsageError("Give a file of changes, or --filter with --set.")
     client = open_client(connection)
     from connector.cli.encoder import open_index_encoder
-    from connector.cli.summary import conclude
+    from connector.cli.summary import conclude, conclude_nothing
     from connector.corpus.read import count_records
     from connector.index.probe import probe_write
     from connector.index.schema import existing_schema
@@ -93,6 +93,10 @@ def update(
         clauses = filter_clauses(client, schema, filters)
         wanted = matching_changes(client, index, clauses, _parse_values(values, schema.fields))
         total = count_matching(client, index, clauses)
+    if total == 0:
+        reason = f"{changes} contains no changes" if changes is not None else f"no document of {index} matches"
+        conclude_nothing(index, f"{reason}; there is nothing to update.", as_json=as_json)
+        return
     loaded = encoder_of(schema, open_index_encoder(client, schema, encoder, device=device))
     updater = DocumentUpdater(
         client,

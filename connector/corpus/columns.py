@@ -11,6 +11,9 @@ from connector.corpus.layout import RecordMapper
 from connector.errors import CorpusError
 from connector.types import Document
 
+_WHOLE = re.compile(r"[0-9]{1,19}(\.0+)?")
+"""A whole number as text, which is all that some tables can hold."""
+
 _NUMBERS_OF_ROWS = re.compile(r"(Unnamed: \d+|__index_level_\d+__|)")
 """Names of row numbers written by pandas, and empty names."""
 
@@ -62,6 +65,11 @@ class Columns:
         self._skipped.add(name)
         self._mapper.say_once(name, f"{self._table}: column {name!r} {reason} and is skipped")
 
+    def skip_member(self, name: str, member: str, reason: str) -> None:
+        """Warn once that a member of a column of structs is skipped."""
+        skipped = f"column {name!r}, member {member!r}"
+        self._mapper.say_once(skipped, f"{self._table}: {skipped} {reason} and is skipped")
+
     def skip_cell(self, name: str, reason: str) -> None:
         """Warn once per column that some of its cells are skipped."""
         self._mapper.say_once(name, f"{self._table}: column {name!r} {reason}; such cells are skipped")
@@ -80,6 +88,9 @@ class Columns:
             for name, cell in cells.items()
             if name not in self._skipped and (name in self._texts or not (cell is None or cell == ""))
         }
+        version = values.get("_version")
+        if isinstance(version, str) and _WHOLE.fullmatch(version):
+            values["_version"] = int(version.partition(".")[0])
         given = values.get("metadata")
         if isinstance(given, str) and "metadata" not in self._texts:
             try:

@@ -111,7 +111,8 @@ def parse_object(text: str) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         if text.startswith("\ufeff"):
             raise ValueError("not valid JSON: byte order mark at column 1") from None
-        raise ValueError(f"not valid JSON: {error.msg} at column {error.colno}") from None
+        hint = "; write one object per line, without commas between them" if error.msg == "Extra data" else ""
+        raise ValueError(f"not valid JSON: {error.msg} at column {error.colno}{hint}") from None
     except RecursionError:
         raise ValueError("JSON is nested too deeply") from None
     if not isinstance(value, dict):

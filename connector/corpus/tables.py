@@ -45,7 +45,12 @@ def read_table(source: Source, mapper: RecordMapper) -> Iterator[Document | Malf
     ids = (mapper.layout.id_field,) if mapper.layout.id_field else ("_id", "id")
     if not {*mapper.layout.texts} <= {*names} and (other := other_separator(first, mapper.layout.texts, ids)):
         raise CorpusError(f"{name} seems to be separated by {other!r}; set it as the separator.")
-    columns = Columns(names, mapper, table=name if separator == "," else f"{name} (separated by {separator!r})")
+    table = name if separator == "," else f"{name} (separated by {separator!r})"
+    try:
+        columns = Columns(names, mapper, table=table)
+    except CorpusError as error:
+        hint = "If the first line is a record, add a line with the names of the columns above it."
+        raise CorpusError(f"{error} {hint}") from error
     for row in rows:
         record: Document | MalformedRecord
         try:

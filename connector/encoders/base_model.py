@@ -1,4 +1,4 @@
-"""Find a dense model: in a folder, on the model hub, or in an installed package."""
+"""Find a dense model: in a folder, on the model hub, or in an installed package. Torch is imported on demand."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import importlib.util
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import LocalEntryNotFoundError
-from sentence_transformers import SentenceTransformer
 
 from connector.errors import EncoderError
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 DEFAULT_BASE_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 HUB_TIMEOUT_S = 5.0
@@ -73,6 +76,8 @@ def find_base_model(name: str = DEFAULT_BASE_MODEL) -> BaseModel:
 
 def load_base_model(base_model: BaseModel, device: str | None = None) -> SentenceTransformer:
     """Load a located dense model onto `device` or the best available one (cuda, mps, cpu)."""
+    from sentence_transformers import SentenceTransformer
+
     revision = base_model.revision or None
     if Path(base_model.path).is_dir():
         return SentenceTransformer(base_model.path, device=device, local_files_only=True)

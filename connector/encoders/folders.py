@@ -11,6 +11,9 @@ from connector.errors import EncoderError
 DEFAULT_ENCODER = "all-MiniLM-L6-v2"
 """The shipped head on the dense model of that name: 64 features per document, 32 per query."""
 
+OWN_ENCODER = "own"
+"""Encoder name for a dictionary built from the documents of a new index."""
+
 QUERY_MODEL = "query_model"
 """Subfolder of a head for the query model."""
 
@@ -29,6 +32,44 @@ def shipped_encoders() -> dict[str, Path]:
 def encoder_folder(name: str) -> Path:
     """Return the folder of a shipped encoder, or the name as a path."""
     return shipped_encoders().get(name, Path(name))
+
+
+def check_encoder(name: str) -> None:
+    """Check that an encoder exists, without importing torch or loading it.
+
+    Raises:
+        EncoderError: There is no encoder of this name.
+    """
+    folder = encoder_folder(name)
+    if not folder.is_dir():
+        from connector.encoders.base_model import find_base_model
+
+        find_base_model(name)
+    elif not any(folder.glob("*.json")):
+        raise no_encoder(name)
+
+
+def no_encoder(name: str) -> EncoderError:
+    """The error for a folder without an encoder."""
+    return EncoderError(
+        f"{name} is neither a head (config.json with num_latents) nor a SparseEncoder (modules.json) nor a "
+        "masked-language model. Give a folder written by `ksparse train` or by SparseEncoder.save_pretrained."
+    )
+
+
+def head_folder(name: str) -> Path:
+    """Return the folder of a head, shipped or not.
+
+    Raises:
+        EncoderError: The head does not exist.
+    """
+    folder = encoder_folder(name)
+    if not is_head(folder):
+        raise EncoderError(
+            f"{name} is not a head (a folder with config.json and num_latents). Shipped: {', '.join(shipped_heads())}; "
+            "`ksparse train` writes others."
+        )
+    return folder
 
 
 def lasting_name(name: str) -> str:

@@ -18,7 +18,8 @@ from connector.encoders.dictionary import TwoLevelDictionary
 from connector.encoders.folders import DEFAULT_ENCODER as DEFAULT_ENCODER
 from connector.encoders.folders import QUERY_MODEL as QUERY_MODEL
 from connector.encoders.folders import encoder_folder as encoder_folder
-from connector.encoders.folders import is_head
+from connector.encoders.folders import head_folder as head_folder
+from connector.encoders.folders import is_head, no_encoder
 from connector.encoders.folders import lasting_name as lasting_name
 from connector.encoders.folders import shipped_encoders as shipped_encoders
 from connector.encoders.folders import shipped_heads as shipped_heads
@@ -49,17 +50,6 @@ _SPARSE_MODULES = (
     "SparseStaticEmbedding",
 )
 """Sparse module types; without one, sentence-transformers would append an untrained autoencoder."""
-
-
-def check_encoder(name: str) -> None:
-    """Check that an encoder exists, without loading it.
-
-    Raises:
-        EncoderError: There is no encoder of this name.
-    """
-    folder = encoder_folder(name)
-    if not folder.exists():
-        find_base_model(name)
 
 
 def load_encoder(
@@ -123,10 +113,7 @@ def _load(
     types = _module_types(source)
     is_sparse = any(kind.rsplit(".")[-1] in _SPARSE_MODULES for kind in types) or (not types and _is_masked_lm(source))
     if not is_sparse and folder.exists() and not (folder / "modules.json").is_file():
-        raise EncoderError(
-            f"{name} is neither a head (config.json with num_latents) nor a SparseEncoder (modules.json) nor a "
-            "masked-language model. Give a folder written by `ksparse train` or by SparseEncoder.save_pretrained."
-        )
+        raise no_encoder(name)
     if not is_sparse and types:
         dense = load_base_model(source, device)
         head = UnbuiltDictionary(dense.get_embedding_dimension() or 0, source.name)
@@ -201,21 +188,6 @@ def with_base_model(
         precision=exact,
         **options,
     )
-
-
-def head_folder(name: str) -> Path:
-    """Return the folder of a head, shipped or not.
-
-    Raises:
-        EncoderError: The head does not exist.
-    """
-    folder = encoder_folder(name)
-    if not is_head(folder):
-        raise EncoderError(
-            f"{name} is not a head (a folder with config.json and num_latents). Shipped: {', '.join(shipped_heads())}; "
-            "`ksparse train` writes others."
-        )
-    return folder
 
 
 def join(dense: SentenceTransformer, head: KSparseAutoEncoder) -> SparseEncoder:

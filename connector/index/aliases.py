@@ -31,3 +31,16 @@ def read_alias(client: OpenSearch, name: str) -> dict[str, dict[str, Any]]:
 def hides_documents(alias: Mapping[str, Mapping[str, Any]]) -> bool:
     """Whether an alias hides documents of its indices from searches, by a filter or by a search routing."""
     return any("filter" in definition or "search_routing" in definition for definition in alias.values())
+
+
+def hides_from_writes(alias: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether writes through an alias can reach documents that it hides.
+
+    They cannot if the alias writes by a routing by which it also searches: they reach only shards that it shows.
+    """
+    return any("filter" in definition or not _writes_where_it_searches(definition) for definition in alias.values())
+
+
+def _writes_where_it_searches(definition: Mapping[str, Any]) -> bool:
+    searched = definition.get("search_routing")
+    return searched is None or definition.get("index_routing") in searched.split(",")

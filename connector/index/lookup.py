@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from threading import Event
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -42,6 +42,18 @@ class Found(NamedTuple):
     routing: str | None
 
 
+class Place(NamedTuple):
+    """Where a document is written.
+
+    Attributes:
+        doc_id: Its id.
+        routing: Its routing; None for the default by id.
+    """
+
+    doc_id: str
+    routing: str | None
+
+
 class Held(NamedTuple):
     """The state of a document at some time, to compare with its later state.
 
@@ -73,13 +85,19 @@ class DocumentLookup:
         self._routed: bool | None = None
 
     def find(
-        self, wanted: Mapping[str, str | None], *, source: bool = True, stopped: Event | None = None
+        self,
+        wanted: Mapping[str, str | None],
+        *,
+        source: bool = True,
+        hidden: bool = False,
+        stopped: Event | None = None,
     ) -> dict[str, list[Found]]:
         """Find the current documents; for an id without a routing, the copies of all routings.
 
         Args:
             wanted: Routing by id; None if unknown.
             source: Whether to return fields.
+            hidden: Whether to return also documents that the alias hides.
             stopped: Ends retries when set.
 
         Raises:
@@ -88,8 +106,9 @@ class DocumentLookup:
         """
         if not wanted:
             return {}
-        if self._target().has_filter:  # reading by id would ignore the filter
-            return self._search(list(wanted), source=source, stopped=stopped)
+        if self._target().hides_documents and not hidden:  # reading by id would ignore what the alias hides
+            shown = self._search(list(wanted), source=source, stopped=stopped)
+            return {doc_id: _named(copies, wanted[doc_id]) for doc_id, copies in shown.items()}
         found = self._get(wanted, source=source, stopped=stopped)
         missing = [doc_id for doc_id in wanted if doc_id not in found]
         if missing and self._holds_routed():
@@ -117,19 +136,27 @@ class DocumentLookup:
             if len(copies) < 2
         }
 
-    def hidden(self, doc_ids: Sequence[str], *, stopped: Event | None = None) -> frozenset[str]:
-        """Return the ids whose documents are in the index, but not shown by the filter of the alias.
+    def hidden(self, written: Collection[Place], *, stopped: Event | None = None) -> frozenset[Place]:
+        """Return the places at which a write might replace or delete a document that the alias hides.
+
+        A hidden copy of an id may be on the same shard as any other routing. So only the place of a copy that the alias
+        shows is safe.
+
+        Args:
+            written: Places of the documents to write.
+            stopped: As in `find`.
 
         Raises:
             BulkWriteError, ClusterError: As `find`.
         """
-        target = self._target()
-        if not doc_ids or not target.has_filter:
+        if not written or not self._target().hides_documents:
             return frozenset()
-        shown = self._search(doc_ids, source=False, stopped=stopped)
-        others = [doc_id for doc_id in doc_ids if doc_id not in shown]
-        return (
-            frozenset(self._search(others, source=False, stopped=stopped, unfiltered=True)) if others else frozenset()
+        stored = self._search(list({place.doc_id for place in written}), source=False, stopped=stopped, everything=True)
+        shown = self._search(list(stored), source=False, stopped=stopped) if stored else {}
+        routings = {doc_id: [each.routing for each in shown.get(doc_id, [])] for doc_id in stored}
+        hidden = {doc_id for doc_id, copies in stored.items() if any(c.routing not in routings[doc_id] for c in copies)}
+        return frozenset(
+            place for place in written if place.doc_id in hidden and place.routing not in routings[place.doc_id]
         )
 
     @property
@@ -146,20 +173,16 @@ class DocumentLookup:
             BulkWriteError, ClusterError: As `find`.
         """
         target = self._target()
-        deleted = [record.doc_id for record in records if target.has_filter and isinstance(record, Deletion)]
-        hidden = self.hidden([record.doc_id for record in records if not isinstance(record, Deletion)])
         routed = target.routing is None and any(record.routing is None for record in records) and self._holds_routed()
         unrouted = [record.doc_id for record in records if routed and record.routing is None]
-        copies = self._search([*deleted, *unrouted], source=False) if deleted or unrouted else {}
+        copies = self._search(unrouted, source=False) if unrouted else {}
         resolved: list[Record | str] = []
         for record in records:
             try:
-                if record.doc_id in deleted and record.doc_id not in copies:
-                    raise ValueError(f"the alias {target.name!r} has no document with this id")
-                if record.doc_id in hidden and not isinstance(record, Deletion):
-                    raise ValueError(reason_of_hidden(target.name))
                 if record.routing is None:
                     record = replace(record, routing=only_routing(record.doc_id, copies.get(record.doc_id, [])))
+                if isinstance(record, Deletion) and record.routing is None and target.routing_required:
+                    record = replace(record, routing=target.routing or record.doc_id)  # the server finds none by any
                 resolved.append(replace(record, routing=target.routing_of(record)))
             except ValueError as error:
                 resolved.append(str(error))
@@ -199,10 +222,12 @@ class DocumentLookup:
         return {each["_id"]: [_found(each)] for each in reply["docs"] if each.get("found")}
 
     def _search(
-        self, doc_ids: Sequence[str], *, source: bool, stopped: Event | None = None, unfiltered: bool = False
+        self, doc_ids: Sequence[str], *, source: bool, stopped: Event | None = None, everything: bool = False
     ) -> dict[str, list[Found]]:
+        """Search the write index for ids: what the alias shows, or everything that writes can reach."""
         target = self._target()
-        index = target.name if target.has_filter and not unfiltered else target.index or target.name
+        index = target.name if target.hides_documents and not everything else target.index or target.name
+        params = {"routing": target.routing} if target.routing is not None and everything else {}
         body = {
             "query": {"ids": {"values": list(doc_ids)}},
             "size": MAX_HITS,
@@ -215,17 +240,13 @@ class DocumentLookup:
                 self._client.indices.refresh(index=index)
             except (NotFoundError, AuthorizationException):
                 pass  # Amazon's Serverless refreshes automatically
-            return self._client.search(index=index, body=body)
+            return self._client.search(index=index, body=body, params=params)
 
         found: dict[str, list[Found]] = {}
         for hit in self._ask(search, stopped=stopped)["hits"]["hits"]:
-            found.setdefault(hit["_id"], []).append(_found(hit))
+            if target.takes(hit["_index"]):
+                found.setdefault(hit["_id"], []).append(_found(hit))
         return found
-
-
-def reason_of_hidden(alias: str) -> str:
-    """The reason why a document cannot be written whose id belongs to one that the alias does not show."""
-    return f"the alias {alias!r} cannot write this id: it belongs to a document that the filter of the alias excludes"
 
 
 def only_routing(doc_id: str, copies: Sequence[Found]) -> str | None:
@@ -241,6 +262,11 @@ def only_routing(doc_id: str, copies: Sequence[Found]) -> str | None:
             "'_routing'"
         )
     return copies[0].routing if copies else None
+
+
+def _named(copies: list[Found], routing: str | None) -> list[Found]:
+    """The copy with the routing; all copies if there is none, or without a routing."""
+    return [each for each in copies if routing is not None and each.routing == routing] or copies
 
 
 def _found(reply: Mapping[str, Any]) -> Found:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from connector.index.bulk_replies import Item
+from connector.index.lookup import Place
 from connector.index.target import WriteTarget
 from connector.types import Deletion, Document, SparseDocument
 
@@ -65,6 +66,11 @@ class Action:
     payload: bytes
     attempts: int = 0
 
+    @property
+    def place(self) -> Place:
+        """Where the document is written."""
+        return Place(self.document.doc_id, self.document.routing)
+
     def refused(self, status: int, kind: str, reason: str) -> Refusal:
         """Create the refusal of this action."""
         return Refusal(self.document, status, kind, reason, self.attempts)
@@ -110,6 +116,25 @@ class Outcome:
             self.refused.append(action.refused(item.status, STORED_ELSEWHERE, reason))
         else:
             self.stored.append(action)
+
+    def without_hidden(self, chunk: Sequence[Action], hidden: Collection[Place], alias: str) -> list[Action]:
+        """Return the actions that may be sent, and record the outcome of those on documents that the alias hides.
+
+        Args:
+            chunk: The actions.
+            hidden: Places of hidden documents, which are not deleted and not replaced.
+            alias: Name of the alias.
+        """
+        allowed: list[Action] = []
+        for action in chunk:
+            if action.place not in hidden:
+                allowed.append(action)
+            elif isinstance(action.document, Deletion):
+                self.not_found += 1
+            else:
+                reason = f"the alias {alias!r} cannot write this id: it belongs to a document that the alias hides"
+                self.refused.append(action.refused(0, "invalid_document", reason))
+        return allowed
 
     @property
     def result(self) -> WriteResult:

@@ -10,6 +10,7 @@ from opensearchpy import OpenSearch
 from opensearchpy.exceptions import AuthorizationException, NotFoundError, RequestError
 
 from connector.errors import IndexMappingError
+from connector.index.aliases import hides_from_writes
 from connector.index.derived import DERIVED_MAPPING, derived_in
 from connector.index.meta import META_KEY, check_format
 from connector.types import Deletion, Document, SparseDocument
@@ -61,7 +62,7 @@ class WriteTarget:
         is_alias: Whether the name is known to be an alias.
         index: The write index; None if unknown or missing.
         routing: Routing that the alias sets for writes.
-        has_filter: Whether the alias has a filter.
+        hides_documents: Whether writes can reach documents that the alias hides from searches.
         routing_required: Whether documents must have a routing.
     """
 
@@ -72,7 +73,7 @@ class WriteTarget:
     is_alias: bool = False
     index: str | None = None
     routing: str | None = None
-    has_filter: bool = False
+    hides_documents: bool = False
     routing_required: bool = False
 
     @property
@@ -154,7 +155,7 @@ def read_target(client: OpenSearch, name: str) -> WriteTarget:
         is_alias=bool(aliases),
         index=written,
         routing=aliases.get(written or "", {}).get("index_routing"),
-        has_filter=any("filter" in alias for alias in aliases.values()),
+        hides_documents=hides_from_writes(aliases),
         routing_required=any(mapping.get("_routing", {}).get("required", False) for mapping in found.values()),
     )
 

@@ -88,7 +88,8 @@ class BulkWriter:
     def write(self, documents: Sequence[SparseDocument | Deletion], *, stopped: Event | None = None) -> WriteResult:
         """Index or delete documents with their own routing or the alias's; the order per id is kept.
 
-        Documents that the server or `rank_features` rejects are returned as refusals.
+        Documents that the server or `rank_features` rejects are returned as refusals. Documents that the alias hides
+        from searches are not deleted (they count as not found) and not replaced (the new ones are refused).
 
         Args:
             documents: Documents and deletions.
@@ -108,6 +109,9 @@ class BulkWriter:
             except (ValueError, TypeError, RecursionError) as error:
                 outcome.refused.append(Refusal(document, 0, "invalid_document", str(error), 0))
         for chunk in self._chunks(actions):
+            if self.target.hides_documents:
+                hidden = self.lookup.hidden([action.place for action in chunk], stopped=stopped)
+                chunk = outcome.without_hidden(chunk, hidden, self.index)
             self._send(chunk, outcome, stopped)
         if self.target.has_pipeline:
             self._find_displaced(outcome, stopped)
@@ -251,7 +255,7 @@ class BulkWriter:
             some = stored[start : start + self._chunk_size]
             wanted = {action.document.doc_id: action.document.routing for action in some}
             try:
-                found = self.lookup.find(wanted, source=False, stopped=stopped)
+                found = self.lookup.find(wanted, source=False, hidden=True, stopped=stopped)
             except ClusterError:  # no read permission
                 outcome.stored += some
                 continue

@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
 _log = getLogger("ksparse.ingest")
 
-OWN_ENCODER = "own"
-"""Encoder name for a dictionary built from the documents of a new index."""
-
 _DEFAULT_SETTINGS = DictionarySettings()
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from connector.encoders.base import Encoder
-from connector.index.lookup import DocumentLookup, Found, only_routing, reason_of_hidden
+from connector.index.lookup import DocumentLookup, Found, only_routing
 from connector.index.outcome import STORED_ELSEWHERE, Refusal, WriteResult
 from connector.index.writer import BulkWriter
 from connector.ingest.preparation import to_sparse_documents
@@ -86,14 +86,11 @@ class Rewriter:
         total = WriteResult(0)
         for attempt in range(1, _ATTEMPTS + 1):
             found = self._lookup.find({doc_id: edit.routing for doc_id, edit in waiting.items()})
-            hidden = self._lookup.hidden([doc_id for doc_id in waiting if doc_id not in found])
             records: list[Document | Deletion] = []
             for doc_id, edit in waiting.items():
                 copies = found.get(doc_id, [])
                 try:
                     record = self._become(edit, copies)
-                    if doc_id in hidden and isinstance(record, Document):
-                        raise ValueError(reason_of_hidden(self._writer.target.name))
                 except ValueError as error:
                     refusal = Refusal(Deletion(doc_id), 0, "invalid_document", str(error), 0)
                     refused.append(Refused(edit, refusal, copies[0] if copies else None))

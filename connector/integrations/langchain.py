@@ -115,6 +115,7 @@ class KSparseVectorStore(VectorStore):
         declared = self.store.fields
         self.store.write(
             [_from_langchain(doc_id, document, declared) for doc_id, document in zip(named, documents, strict=True)],
+            declared=declared,
             batch_size=batch_size,
         )
         return named

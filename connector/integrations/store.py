@@ -119,7 +119,12 @@ class IndexStore:
         return cls(**given, **fixed)
 
     def write(
-        self, documents: Sequence[Document], vectors: SparseVectors | None = None, *, batch_size: int | None = None
+        self,
+        documents: Sequence[Document],
+        vectors: SparseVectors | None = None,
+        *,
+        declared: Collection[str] | None = None,
+        batch_size: int | None = None,
     ) -> None:
         """Write documents; they replace documents with the same ids. Of duplicates, the last is written.
 
@@ -128,6 +133,7 @@ class IndexStore:
         Args:
             documents: Documents with text, unless vectors are given.
             vectors: Vectors of the documents; None encodes them.
+            declared: The result of `fields`, if it was just read; None reads it.
             batch_size: Documents per batch.
 
         Raises:
@@ -138,7 +144,8 @@ class IndexStore:
         if not documents:
             return
         ids = [str(document.doc_id) for document in documents]
-        checked = _checked(documents, {*self._declared, *self.fields}, with_text=vectors is None)
+        fields = {*self._declared, *(self.fields if declared is None else declared)}
+        checked = _checked(documents, fields, with_text=vectors is None)
         latest = sorted({document.doc_id: row for row, document in enumerate(checked)}.values())
         kept = [checked[row] for row in latest]
         if vectors is not None and vectors.codes is None and self._index.new.code_bits == "auto":

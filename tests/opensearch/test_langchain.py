@@ -19,7 +19,7 @@ from langchain_core.indexing import index as index_documents
 from langchain_tests.integration_tests import VectorStoreIntegrationTests
 from opensearchpy import OpenSearch
 
-from connector.connection.client import address_of
+from connector.connection.client import address_of, connect
 from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.base_model import DEFAULT_BASE_MODEL, find_base_model, load_base_model
 from connector.encoders.load import join
@@ -31,6 +31,7 @@ from connector.integrations.store import RefusedDocumentsError, StoreWriteError
 from connector.query.filters import Filters
 from connector.search.sparse_index import SparseIndex
 from connector.vectors.codes import Bits
+from tests.fault_proxy import fault_proxy
 from tests.tiny import DIM, build_dense
 
 pytestmark = pytest.mark.opensearch
@@ -489,3 +490,18 @@ def test_langchain_s_indexing_finds_what_it_needs(store: KSparseVectorStore) -> 
     again = index_documents(documents[:1], records, store, cleanup="full", source_id_key="source", key_encoder="sha256")
     assert (again["num_skipped"], again["num_deleted"]) == (1, 1)
     assert store.store.count() == 1
+
+
+def test_declared_fields_are_read_once_per_call(
+    opensearch_url: str, client: OpenSearch, index: str, dense_features: TextEncoder
+) -> None:
+    with fault_proxy(opensearch_url) as proxy, connect(proxy.url) as through:
+        new = NewIndex(code_bits=None, fields={"year": "integer"})
+        store = KSparseVectorStore(index, encoder=dense_features, client=through, new=new)
+        store.add_texts(["cats sleep"])
+        proxy.paths.clear()
+        store.add_texts(["dogs run"], [{"year": 2020}])
+        mappings = [path for path in proxy.paths if path.partition("?")[0].endswith("/_mapping")]
+        # For the declared fields, for the encoder, and for the write target.
+        assert len(mappings) == 3, proxy.paths
+    assert client.search(index=index, q="year:2020")["hits"]["total"]["value"] == 1

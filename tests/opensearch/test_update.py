@@ -251,3 +251,15 @@ def test_an_index_that_is_not_there_has_nothing_to_delete(client: OpenSearch) ->
         delete_matching(client, "never-made", clauses)
     with pytest.raises(ValueError, match="this filter matches every document"):
         delete_matching(client, "never-made", [])
+
+
+def test_nothing_to_update_is_said_before_a_model_is_loaded(
+    command: Command, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connector.cli.encoder.load_index_encoder", None)
+    (workplace / "changes.jsonl").write_text("")
+    done = command("update", "changes.jsonl")
+    assert (done.exit_code, done.stderr) == (0, "changes.jsonl contains no changes; there is nothing to update.\n")
+    done = command("update", "--filter", "lang=fr", "--set", "kind=x")
+    assert done.exit_code == 0 and "matches; there is nothing to update." in done.stderr, done.output
+    assert "0 indexed + 0 dead-lettered = 0 read" in done.stdout
