@@ -125,7 +125,7 @@ own: setup
 	for initial in documents random; do for plan in debian:16384:4 wordnet:16384:4 tldr-pages:4096:2 fairytaleqa:4096:2; do \
 		set -- $$(echo $$plan | tr : ' ') && \
 		$(OWN) $(DATA)/$$1 --latents $$2 --max-minutes $$3 --initial $$initial --output .cache/own-$$1-$$initial && \
-		$(FRONTIER) $(DATA)/$$1 --encoder .cache/own-$$1-$$initial --most-queries 1000 \
+		$(FRONTIER) $(DATA)/$$1 --encoder .cache/own-$$1-$$initial --max-queries 1000 \
 			--output benchmarks/results/encoder-own-$$1-$$initial.json || exit 1; \
 	done; done
 

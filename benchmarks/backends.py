@@ -1,4 +1,4 @@
-"""`ksparse ingest` from beginning to end by each backend of the dense model, in turns."""
+"""Time complete runs of `ksparse ingest` with each backend of the dense model, in turns."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ def compare_backends(
     rounds: int,
     report: Callable[[str, float], None],
 ) -> list[dict[str, Any]]:
-    """Ingest a corpus into a new index, once for each backend in every round, and return a row for each.
+    """Ingest a corpus into a new index with each backend, in turns, and return a row per backend.
 
-    The whole command is timed: imports, the dictionary of the index, encoding, writing. Processor time is that of the
-    command alone, and says more than seconds where the machine has other work.
+    The whole command is timed: imports, building the dictionary, encoding, writing. CPU time is that of the command
+    alone, and is more reliable than elapsed time on a busy machine.
 
     Args:
-        client: Of the node.
-        url: Of the node.
-        corpus: Its documents in a file.
-        documents: How many there are.
-        backends: Names of backends.
-        rounds: Of all of them.
-        report: Told what is being done, and the share of it.
+        client: A client of the node.
+        url: URL of the node.
+        corpus: File with the documents.
+        documents: Number of documents in the file.
+        backends: Names of the backends.
+        rounds: Number of rounds.
+        report: Called with the current task and its completed fraction.
     """
     taken: dict[str, list[tuple[float, float]]] = {backend: [] for backend in backends}
     for turn in range(rounds):
@@ -61,7 +61,7 @@ def compare_backends(
 
 
 def _ingest(client: OpenSearch, url: str, corpus: Path, backend: str) -> tuple[float, float]:
-    """Seconds, and those of the processor, of one command."""
+    """Return the elapsed and the CPU seconds of one command."""
     command = [sys.executable, "-c", "from connector.cli.main import cli; cli()", "ingest", str(corpus)]
     command += ["--index", INDEX, "--backend", backend, "--device", "cpu", "--quiet"]
     before, started = os.times(), time.perf_counter()

@@ -9,8 +9,18 @@ from benchmarks.results import Rows
 
 
 def backends_to_markdown(groups: Mapping[str, Rows]) -> str:
-    """Return speed, latency and agreement by corpus, way and backend."""
-    heads = ("texts", "way", "backend", "documents/s", "of torch", "query p50 ms", "p99 ms", "cosine", "equal features")
+    """Return speed, latency and agreement by corpus, method and backend."""
+    heads = (
+        "texts",
+        "method",
+        "backend",
+        "documents/s",
+        "of torch",
+        "query p50 ms",
+        "p99 ms",
+        "cosine",
+        "equal features",
+    )
     lines = []
     for group, rows in groups.items():
         speed_of = {(row["way"], row["backend"]): row["documents_per_s"] for row in rows}

@@ -26,7 +26,6 @@ from connector.errors import ConnectorError
 from connector.evaluation.exact import exact_search
 from connector.evaluation.metrics import evaluate_run, ndcg_by_query, overlap_at
 from connector.evaluation.runs import Run
-from connector.types import Hit
 
 Report = Callable[[str, float], None]
 
@@ -134,16 +133,16 @@ def compare(
 def _rows(
     data: EncodedSet, systems: Sequence[System], measured: Sequence[Measured], stored: dict[str, Stored]
 ) -> list[dict[str, Any]]:
-    truth = _run(data, exact_search(data.document_embeddings, data.query_embeddings, data.doc_ids, _DEPTH))
+    truth = data.run_of(exact_search(data.document_embeddings, data.query_embeddings, data.doc_ids, _DEPTH))
     dense = evaluate_run(truth, data.judged.qrels)
     exact = {"system": "exact dense", "knob": "", **_quality(dense, dense)}
     rows: list[dict[str, Any]] = [exact | {"recall@100": dense["recall@100"], "overlap@10": 1.0}]
     top_10 = {query: hits[:10] for query, hits in truth.items()}
     reference = measured[0]
-    reference_gains = _gains(data, _run(data, reference.hits))
+    reference_gains = _gains(data, data.run_of(reference.hits))
     shares: dict[str, dict[str, float]] = {}
     for system, each in zip(systems, measured, strict=False):
-        run = _run(data, each.hits)
+        run = data.run_of(each.hits)
         index = stored[system.index]
         row: dict[str, Any] = {"system": system.name, "knob": system.knob}
         row |= _quality(evaluate_run(run, data.judged.qrels), dense)
@@ -180,7 +179,7 @@ def _postings(data: EncodedSet, system: System, shares: dict[str, dict[str, floa
         system: The system.
         shares: Cache of document frequencies, as fractions, by index.
     """
-    storage = system.storage if isinstance(system, NeuralSparse) else system
+    storage = system.system if isinstance(system, NeuralSparse) else system
     if not isinstance(storage, RankFeatures | Rescored):
         return {}
     documents, queries = storage.vectors or (data.document_vectors, data.query_vectors)
@@ -197,13 +196,12 @@ def _postings(data: EncodedSet, system: System, shares: dict[str, dict[str, floa
 
 def _recall_100(client: OpenSearch, system: System, data: EncodedSet) -> float:
     """Recall@100 against the judgements, with 100 hits."""
-    deeper: Any = system
+    changed: Any = system.system if isinstance(system, NeuralSparse) else system
+    deeper = replace(changed, top_k=_DEPTH)
     if isinstance(system, NeuralSparse):
-        deeper = replace(system, storage=replace(system.storage, top_k=_DEPTH))
-    else:
-        deeper = replace(deeper, top_k=_DEPTH)
+        deeper = replace(system, system=deeper)
     hits = [deeper.search(client, request) for request in deeper.prepare(data)]
-    return evaluate_run(_run(data, hits), data.judged.qrels)["recall@100"]
+    return evaluate_run(data.run_of(hits), data.judged.qrels)["recall@100"]
 
 
 def _check_knobs(systems: Sequence[System], measured: Sequence[Measured]) -> None:
@@ -214,10 +212,6 @@ def _check_knobs(systems: Sequence[System], measured: Sequence[Measured]) -> Non
         if len(settings) > 1 and len(answers) == 1:
             knobs = ", ".join(system.knob for system, _ in settings)
             raise ConnectorError(f"{name} returns the same hits with {knobs}: this setting has no effect.")
-
-
-def _run(data: EncodedSet, hits: Sequence[list[Hit]]) -> Run:
-    return dict(zip([query.query_id for query in data.judged.queries], hits, strict=True))
 
 
 def _gains(data: EncodedSet, run: Run) -> NDArray[np.float64]:

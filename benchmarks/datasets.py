@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -18,9 +18,10 @@ from connector.encoders.text import TextEncoder
 from connector.errors import CorpusError
 from connector.evaluation.datasets import RetrievalSet, load_retrieval_set
 from connector.evaluation.exact import exact_search
+from connector.evaluation.runs import Run
 from connector.files import written_whole
 from connector.training.embeddings import EmbeddingCache
-from connector.types import Document, Query, SparseVectors
+from connector.types import Document, Hit, Query, SparseVectors
 from connector.vectors.statistics import CorpusStatistics
 
 
@@ -35,8 +36,8 @@ class EncodedSet:
         document_embeddings: float32 (n, dim).
         query_embeddings: float32 (m, dim).
         document_vectors: n sparse vectors.
-        query_vectors: m sparse vectors with as many features as may be asked for.
-        encoder: Which encoded it, with its statistics.
+        query_vectors: m sparse vectors with the maximum number of features.
+        encoder: The calibrated encoder.
     """
 
     name: str
@@ -53,25 +54,29 @@ class EncodedSet:
         """Ids in the order of the rows."""
         return [document.doc_id for document in self.documents]
 
+    def run_of(self, hits: Sequence[list[Hit]]) -> Run:
+        """Return hits by query id."""
+        return dict(zip([query.query_id for query in self.judged.queries], hits, strict=True))
+
 
 Embed = Callable[[list[str]], NDArray[np.float32]]
-"""Texts to embeddings, from a cache where there is one."""
+"""Embeds texts, with a cache."""
 
 
 def cached_embed(encoder: TextEncoder, folder: Path | None, report: Callable[[str, float], None]) -> Embed:
-    """Return a function that embeds with the encoder's dense model and keeps the result in a folder."""
+    """Return a function that embeds with the encoder's dense model and caches the result in a folder."""
     cache = EmbeddingCache(encoder.dense_model(), encoder.fingerprint.base_model, folder)
     return lambda texts: cache.embed(texts, progress=partial(report, f"encoding {len(texts):,} texts"))
 
 
 def cached_vectors(encoder: TextEncoder, texts: list[str], task: Task, folder: Path) -> SparseVectors:
-    """Encode texts by an encoder without a head, or read what it made of the same texts before.
+    """Encode texts, or read their cached vectors.
 
     Args:
-        encoder: A SPLADE, say, which takes minutes for what a head takes seconds for.
-        texts: Of documents or queries.
-        task: Which of them.
-        folder: Where vectors are kept.
+        encoder: An encoder without a head, e.g. a SPLADE, which is slow.
+        texts: Texts of documents or queries.
+        task: Kind of texts.
+        folder: Cache folder.
     """
     digest = hashlib.sha256(f"{encoder.fingerprint.digest} {encoder.k} {encoder.k_query} {task}".encode())
     for text in texts:
@@ -89,16 +94,16 @@ def cached_vectors(encoder: TextEncoder, texts: list[str], task: Task, folder: P
 def encode_by(
     encoder: TextEncoder, data: EncodedSet, folder: Path, *, idf: bool = False
 ) -> tuple[TextEncoder, SparseVectors, SparseVectors]:
-    """Encode a set by an encoder without a head; vectors are kept in a folder.
+    """Encode a set with an encoder without a head, with a cache.
 
     Args:
-        encoder: A SPLADE, say.
+        encoder: The encoder, e.g. a SPLADE.
         data: The set.
-        folder: Where vectors are kept.
-        idf: Weigh queries by idf, though the encoder by itself does not; documents are the same.
+        folder: Cache folder.
+        idf: Weight query features by IDF, even if the encoder does not.
 
     Returns:
-        The encoder, with the IDF of features if it weights queries by it; documents; queries.
+        The encoder, calibrated if it uses IDF; vectors of documents; vectors of queries.
     """
     documents = cached_vectors(encoder, [document.content for document in data.documents], "document", folder)
     if idf:
@@ -109,19 +114,19 @@ def encode_by(
 
 
 def check_sets(folders: Iterable[Path], split: str = "test") -> None:
-    """Make sure that sets can be read, before anything slower.
+    """Check that sets can be read, before slower steps.
 
     Raises:
-        CorpusError: One has no corpus, no queries, or judgements without the split.
+        CorpusError: A set has no corpus or no queries, or its judgements lack the split.
     """
     for folder in folders:
         load_queries(folder, split)
         if not any(isinstance(record, Document) for record in read_corpus(folder)):
-            raise CorpusError(f"{folder} holds no document; there is nothing to search.")
+            raise CorpusError(f"{folder} contains no document to search.")
 
 
 def load_queries(folder: Path, split: str = "test") -> RetrievalSet:
-    """Load the queries of a set, with the judgements of a split if it has any."""
+    """Load the queries of a set, with the judgements of a split if there are any."""
     return load_retrieval_set(folder, split) if any(folder.glob("qrels/*")) else _unjudged(folder)
 
 
@@ -134,7 +139,7 @@ def _unjudged(folder: Path) -> RetrievalSet:
         if isinstance(record, Document)
     )
     if not queries:
-        raise CorpusError(f"{folder} has neither judgements (qrels/) nor queries.jsonl; there is nothing to ask.")
+        raise CorpusError(f"{folder} has neither judgements (qrels/) nor queries.jsonl; add one of them.")
     return RetrievalSet(folder.resolve().name, queries, {query.query_id: {} for query in queries})
 
 
@@ -144,8 +149,8 @@ def encode_set(
     embed: Embed,
     *,
     split: str = "test",
-    most_queries: int = 1_000,
-    most_documents: int | None = None,
+    max_queries: int = 1_000,
+    max_documents: int | None = None,
     k_doc: int | None = None,
     k_query: int = 64,
     calibrate: bool = True,
@@ -153,25 +158,25 @@ def encode_set(
 ) -> EncodedSet:
     """Read a BEIR folder and encode it.
 
-    In a set without judgements, the relevant documents of a query are the first ten of exact dense search: NDCG then
-    says how near a system comes to that.
+    In a set without judgements, the relevant documents of a query are the top ten of exact dense search, so NDCG
+    measures agreement with it.
 
     Args:
-        folder: With corpus, queries and judgements.
+        folder: Folder with corpus, queries and judgements.
         encoder: A dense model with a head.
-        embed: The dense model alone.
-        split: Judgements to use.
-        most_queries: Queries used at most: the first ones.
-        most_documents: Documents used at most, the first ones, of a set without judgements; others need all.
-        k_doc: Features kept per document; the encoder's own number if None.
-        k_query: Features kept per query, at most; a system may use fewer.
-        calibrate: Tell the encoder the statistics of the corpus, as `ksparse ingest` does.
-        features: Encode by the encoder's head. Otherwise the vectors are empty, for systems that have their own.
+        embed: The dense model.
+        split: Split whose judgements are used.
+        max_queries: Maximum number of queries, the first ones.
+        max_documents: Maximum number of documents, the first ones, of a set without judgements.
+        k_doc: Features kept per document; None uses the encoder's number.
+        k_query: Maximum features per query.
+        calibrate: Calibrate the encoder with the statistics of the corpus, as `ksparse ingest` does.
+        features: Encode with the encoder's head; otherwise the vectors are empty, for systems with their own head.
     """
     judgements = any(folder.glob("qrels/*"))
     records = (record for record in read_corpus(folder) if isinstance(record, Document))
-    documents = tuple(records if judgements else islice(records, most_documents))
-    judged = load_queries(folder, split).first(most_queries)
+    documents = tuple(records if judgements else islice(records, max_documents))
+    judged = load_queries(folder, split).first(max_queries)
     texts, questions = [document.content for document in documents], [query.text for query in judged.queries]
     document_embeddings, query_embeddings = embed(texts), embed(questions)
     if not judgements:

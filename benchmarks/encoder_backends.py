@@ -1,4 +1,4 @@
-"""Encoders by each backend, in turns: documents per second, latency of a query, and how well their vectors agree."""
+"""Compare an encoder's backends in turns: documents per second, query latency, agreement of their vectors."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def compare_encoders(
     rounds: int,
     report: Callable[[str, float], None],
 ) -> Rows:
-    """Encode documents, and queries one by one, by each backend in turns.
+    """Encode documents, and queries one by one, with each backend in turns.
 
     Args:
-        name: Of the encoder.
-        encoders: By backend; the first one is the reference.
-        texts: Of documents.
-        queries: Texts.
-        rounds: Of both; one more warms up.
-        report: Called with the current task and its completed share.
+        name: Name of the encoder.
+        encoders: The encoder with each backend; the first is the reference.
+        texts: Texts of documents.
+        queries: Query texts.
+        rounds: Timed rounds of both, after a warm-up.
+        report: Called with the current task and its completed fraction.
     """
     vectors: dict[str, SparseVectors] = {}
 
@@ -70,20 +70,20 @@ def compare_encoders(
 
 
 def seconds_in_turns(
-    ways: Mapping[str, Callable[[], object]], rounds: int, *, progress: Callable[[float], None]
+    tasks: Mapping[str, Callable[[], object]], rounds: int, *, progress: Callable[[float], None]
 ) -> dict[str, float]:
-    """Return the median seconds of each way.
+    """Return the median seconds of each task.
 
     Args:
-        ways: What is timed, by name.
-        rounds: Turns of each; one more warms up.
+        tasks: The timed functions by name.
+        rounds: Timed turns of each task, after a warm-up.
         progress: Called with the completed fraction after each turn.
     """
-    taken: dict[str, list[float]] = {name: [] for name in ways}
-    turns = [(turn, name) for turn in range(rounds + 1) for name in ways]
+    taken: dict[str, list[float]] = {name: [] for name in tasks}
+    turns = [(turn, name) for turn in range(rounds + 1) for name in tasks]
     for done, (turn, name) in enumerate(turns, start=1):
         started = time.perf_counter()
-        ways[name]()
+        tasks[name]()
         elapsed = time.perf_counter() - started
         if turn:
             taken[name].append(elapsed)
@@ -92,13 +92,13 @@ def seconds_in_turns(
 
 
 def equal_features(found: SparseVectors, expected: SparseVectors) -> float:
-    """Return the mean share of the expected features of a text that were found."""
+    """Return the fraction of the expected features that were found, mean over texts."""
     pairs = zip(found.as_mappings(), expected.as_mappings(), strict=True)
     return float(np.mean([len(one.keys() & other.keys()) / max(1, len(other)) for one, other in pairs]))
 
 
 def _agreement(encoder: TextEncoder, found: SparseVectors, expected: SparseVectors) -> dict[str, float]:
-    """Of the sparse vectors of the same texts: mean and least cosine, and the share of equal features."""
+    """Mean and minimum cosine of two sets of sparse vectors of the same texts, and the fraction of equal features."""
     one, other = (_matrix(vectors, encoder.num_latents) for vectors in (found, expected))
     lengths = [np.sqrt(np.asarray(each.multiply(each).sum(axis=1)).ravel()) for each in (one, other)]
     cosines = np.asarray(one.multiply(other).sum(axis=1)).ravel() / (lengths[0] * lengths[1])

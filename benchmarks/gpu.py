@@ -1,4 +1,4 @@
-"""Encoding, dictionaries and training on the device at hand, beside sentence-transformers; no server."""
+"""Time encoding, dictionaries and training on one device, compared with sentence-transformers; needs no server."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _BLOCK = 65_536
 """Documents encoded in one call."""
 
 _THEIR_BATCHES = (32, 256, 1_024)
-"""Batch sizes of sentence-transformers: its default, and those that may fill a GPU."""
+"""Batch sizes of sentence-transformers: its default, and two for GPUs."""
 
 _COMPARED = 2_000
 """Texts whose vectors in half precision are compared with those in float32."""
@@ -44,14 +44,14 @@ _COMPARED = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much is done.
+    """Amounts of work.
 
     Attributes:
-        documents: Documents encoded from end to end, at most.
-        texts: Texts encoded in each turn, at most.
+        documents: Maximum number of documents encoded end to end.
+        texts: Maximum number of texts encoded in each turn.
         cells: Cells of the large dictionary.
-        training_s: Seconds of training, embedding included.
-        rounds: Turns of each way to encode.
+        training_s: Seconds of training, including embedding.
+        rounds: Turns of each encoder.
     """
 
     documents: int
@@ -68,7 +68,7 @@ ON_CPU = Sizes(documents=2_000, texts=200, cells=4_096, training_s=10, rounds=2)
 def end_to_end(
     encoder: TextEncoder, texts: Sequence[str], report: Report
 ) -> tuple[TextEncoder, NDArray[np.float32], Row]:
-    """Turn a corpus into features and codes as `ksparse ingest` does for a new index, dictionary included.
+    """Turn a corpus into features and codes as `ksparse ingest` does for a new index, including its dictionary.
 
     Returns:
         The encoder with the dictionary, the embeddings it was built from, and the times.
@@ -77,7 +77,7 @@ def end_to_end(
     coarse, fine = cells_for(len(texts))
     sample = texts[: max(coarse * fine, min(len(texts), MAX_SAMPLED))]
     encoder.embed(sample[:256])  # what is done once in a process belongs to no phase
-    _forget_peak(encoder.device)
+    _reset_peak(encoder.device)
     with _timed(seconds, "embed_s"):
         embeddings = encoder.embed(sample, progress=lambda share: report("embedding the sample", share))
     with _timed(seconds, "build_s"):
@@ -111,59 +111,65 @@ def end_to_end(
 def large_dictionary(
     encoder: TextEncoder, texts: Sequence[str], embeddings: NDArray[np.float32], cells: int, report: Report
 ) -> tuple[TextEncoder, Row]:
-    """Build a dictionary of any size; where there are too few embeddings, the rest are real ones with noise.
+    """Build a dictionary of any size; missing embeddings are copies of real ones with noise.
 
     Returns:
         The encoder with the dictionary, and the time.
     """
     documents = _documents_for(cells)
     coarse, fine = cells_for(documents)
-    grown = _grown(embeddings, coarse * fine)
+    enlarged = _enlarged(embeddings, coarse * fine)
     seconds: dict[str, float] = {}
     with _timed(seconds, "build_s"):
         large = dictionary_encoder(
             encoder,
             texts[: len(embeddings)],
-            grown,
+            enlarged,
             documents=documents,
             progress=lambda share: report("building the large dictionary", share),
         )
         large = large.with_code(large.make_code(_CODE_BITS))
-    row = {"part": "dictionary", "cells": coarse * fine, "embeddings": len(grown), "real": len(embeddings), **seconds}
+    row = {
+        "part": "dictionary",
+        "cells": coarse * fine,
+        "embeddings": len(enlarged),
+        "real": len(embeddings),
+        **seconds,
+    }
     return large, row
 
 
 def encoding(
     dictionaries: Sequence[TextEncoder], texts: Sequence[str], precision: Precision, rounds: int, report: Report
 ) -> list[Row]:
-    """Documents per second with each dictionary and by sentence-transformers in the same precision, in turns.
+    """Measure documents per second with each dictionary and of sentence-transformers, in turns and equal precision.
 
-    Sentence-transformers returns embeddings alone. Its fastest batch size is the reference.
+    Sentence-transformers only computes embeddings. Its fastest batch size is the reference.
     """
     device = dictionaries[0].device
     exact = [_compared(_in_precision(encoder, "float32"), texts) for encoder in dictionaries]
     ours = [_in_precision(encoder, precision) for encoder in dictionaries]
     theirs = _their_model(dictionaries[0], precision)
-    ways: dict[str, Callable[[], object]] = {}
+    tasks: dict[str, Callable[[], object]] = {}
     facts: dict[str, Row] = {}
     for encoder, compared in zip(ours, exact, strict=True):
         assert encoder.head is not None
         name = f"ksparse, {encoder.head.num_latents:,} cells"
-        ways[name] = lambda encoder=encoder: encoder.encode_document(texts)  # type: ignore[misc]
+        tasks[name] = lambda encoder=encoder: encoder.encode_document(texts)  # type: ignore[misc]
         facts[name] = {"cells": encoder.head.num_latents, **_agreement(_compared(encoder, texts), compared)}
     for size in _THEIR_BATCHES:
         name = f"sentence-transformers, batches of {size:,}"
-        ways[name] = lambda size=size: theirs.encode(texts, batch_size=size, show_progress_bar=False)  # type: ignore[misc]
+        tasks[name] = lambda size=size: theirs.encode(texts, batch_size=size, show_progress_bar=False)  # type: ignore[misc]
         facts[name] = {"batch_size": size}
     peaks: dict[str, int | None] = {}
 
     def with_peak(name: str, encode: Callable[[], object]) -> None:
-        _forget_peak(device)
+        _reset_peak(device)
         encode()
         peaks[name] = _peak(device)
 
     medians = seconds_in_turns(
-        {name: partial(with_peak, name, encode) for name, encode in ways.items()},
+        {name: partial(with_peak, name, encode) for name, encode in tasks.items()},
         rounds,
         progress=lambda share: report(f"encoding in {precision}", share),
     )
@@ -185,9 +191,9 @@ def encoding(
 
 
 def training(encoder: TextEncoder, texts: Sequence[str], seconds: float, report: Report) -> Row:
-    """Train a head of as many latents as the shipped one on a corpus, within a time that includes embedding."""
+    """Train a head with as many latents as the shipped one, within a time that includes embedding."""
     assert encoder.head is not None
-    _forget_peak(encoder.device)
+    _reset_peak(encoder.device)
     fitted = fit_head(
         encoder, texts, num_latents=encoder.head.num_latents, seconds=seconds, progress=lambda *done: report(*done)
     )
@@ -218,10 +224,10 @@ def run_all(
     Args:
         encoder_name: A dense model with a K-sparse head.
         texts: Documents of one corpus, at least 1,000.
-        sizes: How much is done.
-        device: Where.
-        precisions: Of the dense model; the first one embeds for dictionaries and training.
-        report: Called with the current task and its completed share.
+        sizes: Amounts of work.
+        device: The device.
+        precisions: Precisions of the dense model; the first is used for dictionaries and training.
+        report: Called with the current task and its completed fraction.
     """
     encoder = load_encoder(encoder_name, device=device, backend="torch", precision=precisions[0])
     some = texts[: sizes.documents]
@@ -242,12 +248,12 @@ def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
 
 
 def _documents_for(cells: int) -> int:
-    """A corpus whose dictionary has about so many cells: either rule of `cells_for` may apply."""
+    """Return the number of documents whose dictionary has about this number of cells."""
     counts = [max(MIN_DOCUMENTS, 5 * cells // 3), max(MIN_DOCUMENTS, 4 * cells)]
     return min(counts, key=lambda documents: abs(math.prod(cells_for(documents)) - cells))
 
 
-def _grown(embeddings: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+def _enlarged(embeddings: NDArray[np.float32], count: int) -> NDArray[np.float32]:
     missing = max(0, count - len(embeddings))
     random = np.random.default_rng(0)
     noise = random.standard_normal((missing, embeddings.shape[1]), dtype=np.float32)
@@ -272,18 +278,18 @@ def _compared(encoder: TextEncoder, texts: Sequence[str]) -> tuple[NDArray[np.fl
 def _agreement(
     found: tuple[NDArray[np.float32], SparseVectors], exact: tuple[NDArray[np.float32], SparseVectors]
 ) -> Row:
-    """How well vectors agree with those in float32."""
+    """Agreement of vectors with those in float32."""
     return {
         "cosine": float((found[0] * exact[0]).sum(axis=1).mean()),
         "equal_features": equal_features(found[1], exact[1]),
     }
 
 
-def _forget_peak(device: str) -> None:
+def _reset_peak(device: str) -> None:
     if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats(torch.device(device))
 
 
 def _peak(device: str) -> int | None:
-    """Most bytes of the GPU's memory in use since `_forget_peak`."""
+    """Maximum bytes of GPU memory in use since `_reset_peak`."""
     return torch.cuda.max_memory_allocated(torch.device(device)) if device.startswith("cuda") else None

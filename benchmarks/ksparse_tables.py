@@ -17,7 +17,6 @@ import numpy as np
 import torch
 
 from benchmarks.datasets import Embed, EncodedSet, encode_set
-from benchmarks.report import to_table
 from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.base_model import find_base_model, load_base_model
 from connector.encoders.ivae import IdentifiableVAE
@@ -144,20 +143,6 @@ def table_3(bench: Bench) -> list[dict[str, Any]]:
 
 
 TABLES = {1: table_1, 2: table_2, 3: table_3}
-
-
-def to_markdown(rows: Sequence[dict[str, Any]]) -> str:
-    """Return the rows of a table as Markdown."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    return to_table(names, ([_cell(name, row.get(name)) for name in names] for row in rows))
-
-
-def _cell(name: str, value: Any) -> str:  # noqa: ANN401
-    if value is None:
-        return ""
-    if name in ("zeros", "of dense", "of dense, paper"):
-        return f"{value:.1%}"
-    return f"{value:.2f} N" if name == "postings" else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _measure(data: EncodedSet) -> dict[str, float]:

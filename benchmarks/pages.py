@@ -1,4 +1,4 @@
-"""Tables in pages of docs/: a comment above each says which result it is written from, and which of its rows.
+"""Tables in pages of docs/: a comment above each names its result file and the selected rows.
 
 <!-- table: compare benchmarks/results/frontier-debian.json
 HNSW default
@@ -22,15 +22,20 @@ from benchmarks.report import (
     cheapest_to_markdown,
     compare_to_markdown,
     encoders_to_markdown,
+    frontier_to_markdown,
     growth_to_markdown,
     ht_sets_to_markdown,
     ht_to_markdown,
     ingest_to_markdown,
     name_of,
+    rows_to_markdown,
     scaling_to_markdown,
     scores_to_markdown,
     selection_to_markdown,
     sizes_to_markdown,
+    stream_to_markdown,
+    systems_to_markdown,
+    table_4_to_markdown,
     to_table,
 )
 from benchmarks.results import Rows, read_result
@@ -47,13 +52,13 @@ _TABLE = re.compile(r"(<!-- table: ([\w-]+) (\S+)([^>]*)-->\n).*?(?=<!-- end -->
 
 
 def defaults_to_markdown(groups: Mapping[str, Sequence[dict[str, Any]]]) -> str:
-    """Return a line for each corpus of the suite `dictionary`: a new index beside HNSW, both at their defaults.
+    """Return a row per corpus of the suite `dictionary`: a new index and HNSW, both at their defaults.
 
     Args:
         groups: From "corpus/documents" to the rows: exact search, HNSW, the new index, others.
     """
-    heads = ["corpus", "documents", "of dense NDCG@10", "HNSW's", "of the dense top 10", "HNSW's"]
-    heads += ["bytes per document", "of HNSW's", "p50", "p99"]
+    heads = ["corpus", "documents", "NDCG@10 / dense", "HNSW: NDCG@10 / dense", "dense top 10", "HNSW: dense top 10"]
+    heads += ["bytes per document", "bytes / HNSW", "p50 / HNSW", "p99 / HNSW"]
     lines = []
     for group in sorted(groups, key=lambda group: int(group.partition("/")[2]), reverse=True):
         exact, graph, own = groups[group][:3]
@@ -70,12 +75,15 @@ _OF_ONE_SET: dict[str, Callable[[Sequence[dict[str, Any]]], str]] = {
     "compare": compare_to_markdown,
     "cheapest": cheapest_to_markdown,
     "encoders": encoders_to_markdown,
+    "frontier": frontier_to_markdown,
     "ht": ht_to_markdown,
     "ingest": ingest_to_markdown,
     "selection": selection_to_markdown,
     "sizes": sizes_to_markdown,
+    "stream": stream_to_markdown,
+    "systems": systems_to_markdown,
 }
-OF_ALL: dict[str, Callable[[Mapping[str, Rows]], str]] = {
+_OF_ALL: dict[str, Callable[[Mapping[str, Rows]], str]] = {
     "backends": backends_to_markdown,
     "churn": churn_to_markdown,
     "defaults": defaults_to_markdown,
@@ -91,17 +99,42 @@ OF_ALL: dict[str, Callable[[Mapping[str, Rows]], str]] = {
     "service": served_to_markdown,
     "sheet": sheet_to_markdown,
     "cluster": cluster_to_markdown,
+    "table-4": table_4_to_markdown,
 }
+_OF_SUITE = {
+    **dict.fromkeys(("dictionary", "frontier", "levers"), ("systems",)),
+    **dict.fromkeys(("ht-table1", "ht-table3", "ht-idf"), ("ht",)),
+    "ht-table2": ("ht-sets", "ht"),
+    "as-ingested": ("states",),
+    "encoder-frontier": ("frontier",),
+    "feature-selection": ("selection",),
+    "ksparse-table4": ("table-4",),
+    "memory": ("limited",),
+    "query-encoders": ("encoders",),
+}
+"""Kinds of tables of a suite, if they have other names than the suite."""
+
+
+def suite_to_markdown(suite: str, groups: Mapping[str, Rows]) -> str:
+    """Return the tables of a suite's result."""
+    return "\n".join(_all_of(kind, groups) for kind in _OF_SUITE.get(suite, (suite,)))
+
+
+def _all_of(kind: str, groups: Mapping[str, Rows]) -> str:
+    if kind in _OF_ALL:
+        return _OF_ALL[kind](groups)
+    to_markdown = _OF_ONE_SET.get(kind, rows_to_markdown)
+    return "\n".join(f"{name}\n\n{to_markdown(rows)}" for name, rows in groups.items())
 
 
 def write_tables(page: str) -> str:
-    """Return the page with each of its tables as the result has it now.
+    """Return the page with its tables updated from the results.
 
     Args:
         page: Markdown.
 
     Raises:
-        ConnectorError: A comment names a kind of table, a file or a row that there is not.
+        ConnectorError: A comment names an unknown kind of table, file or row.
     """
     return _TABLE.sub(lambda found: f"{found[1]}\n{_table(found[2], found[3], found[4])}\n", page)
 
@@ -111,10 +144,10 @@ def _table(kind: str, path: str, names: str) -> str:
     chosen = names.strip().splitlines()
     if chosen:
         groups = {group: _choose(path, rows, chosen) for group, rows in groups.items()}
-    if kind in OF_ALL:
-        return OF_ALL[kind](groups)
+    if kind in _OF_ALL:
+        return _OF_ALL[kind](groups)
     if kind not in _OF_ONE_SET:
-        raise ConnectorError(f"There is no table {kind!r}; there are {', '.join((*_OF_ONE_SET, *OF_ALL))}.")
+        raise ConnectorError(f"There is no table {kind!r}; there are {', '.join((*_OF_ONE_SET, *_OF_ALL))}.")
     [rows] = groups.values()
     return _OF_ONE_SET[kind](rows)
 

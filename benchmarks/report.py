@@ -10,12 +10,12 @@ from benchmarks.plots import exponent, growth_lines
 
 SCORES_HEADING = "## Scores"
 
-_COLUMNS = ("system", "NDCG@10", "of dense", "index MB", "of HNSW", "p50 ms", "p99 ms", "p50 of HNSW", "postings")
+COLUMNS = ("system", "NDCG@10", "of dense", "index MB", "of HNSW", "p50 ms", "p99 ms", "p50 of HNSW", "postings")
 
 
 def to_markdown(rows: Sequence[dict[str, Any]]) -> str:
     """Return the rows of a result as a Markdown table."""
-    return to_table(_COLUMNS, to_cells(rows))
+    return to_table(COLUMNS, to_cells(rows))
 
 
 def to_table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, left: Container[int] = (0,)) -> str:
@@ -32,7 +32,7 @@ def to_table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, left: Conta
 
 
 def to_cells(rows: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
-    """Return the rows of a result as text, one cell per column of `_COLUMNS`."""
+    """Return the rows of a result as text, one cell per column of `COLUMNS`."""
     hnsw = next(row for row in rows if row["system"] == "HNSW")
     return [
         (
@@ -55,13 +55,28 @@ def name_of(row: dict[str, Any]) -> str:
     return f"{row['system']} {row['knob']}".strip()
 
 
-def columns() -> tuple[str, ...]:
-    """Column names of the table."""
-    return _COLUMNS
-
-
 def _cell(row: dict[str, Any], key: str, form: Any) -> str:  # noqa: ANN401
     return form(row[key]) if key in row else ""
+
+
+def rows_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """Return all values of rows as a Markdown table."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return to_table(names, ([_any_cell(name, row.get(name)) for name in names] for row in rows))
+
+
+def _any_cell(name: str, value: Any) -> str:  # noqa: ANN401
+    if value is None:
+        return ""
+    if name in ("zeros", "of dense", "of dense, paper"):
+        return f"{value:.1%}"
+    return f"{value:.2f} N" if name == "postings" else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def systems_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """Return all tables of a comparison of systems."""
+    fastest = "The fastest setting of each system that reaches a fraction of dense NDCG@10:\n"
+    return "\n".join((to_markdown(rows), details_to_markdown(rows), fastest, cheapest_to_markdown(rows)))
 
 
 def details_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
@@ -259,8 +274,8 @@ def _with_ratio(value: int | None, base: int | None) -> str:
 def ht_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
     """Return a table of the HT paper, with its figures in brackets; times and bytes are ratios to the first row."""
     first = rows[0]
-    heads = ("system", "MRR@10", "NDCG@10", "less the first, 95 %", "mean at 10", "p99, ms", "mean at 1,000", "p99, ms",
-             "Qlen", "Dlen", "index", "postings")  # fmt: skip
+    heads = ("system", "MRR@10", "NDCG@10", "difference to the first, 95 %", "mean at 10", "p99, ms", "mean at 1,000",
+             "p99, ms", "Qlen", "Dlen", "index", "postings")  # fmt: skip
 
     def of_paper(row: dict[str, Any], key: str, form: str, *, ratio: bool = False) -> str:
         own, base = row["paper"].get(key), first["paper"].get(key)
@@ -319,7 +334,7 @@ def ingest_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
         )
         for row in rows
     ]
-    return to_table(("way", "documents/s", "until merged", "memory of the client, MB"), lines)
+    return to_table(("method", "documents/s", "until merged", "memory of the client, MB"), lines)
 
 
 def stream_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
@@ -366,7 +381,7 @@ def selection_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
         "k_doc/k_query",
         "rule",
         "NDCG@10 of dense",
-        "less the first, 95 %",
+        "difference to the first, 95 %",
         "dense top 10 in first 100",
         "postings",
         "Dlen",

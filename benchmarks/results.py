@@ -27,6 +27,7 @@ class ResultFile:
 
     def __init__(self, path: Path, suite: str, params: dict[str, Any], environment: dict[str, Any]) -> None:
         self.path = path
+        self.suite = suite
         # As read from JSON, with lists for tuples.
         wanted = json.loads(json.dumps({"suite": suite, "params": params}))
         self.groups: dict[str, Rows] = {}

@@ -29,8 +29,8 @@ def _of_strongest(weights: NDArray[np.float32]) -> NDArray[np.floating]:
 def _of_mass(weights: NDArray[np.float32]) -> NDArray[np.floating]:
     """Negative fraction of the text's total weight that stronger features have."""
     before = np.cumsum(weights, axis=1) - weights
-    told: NDArray[np.floating] = before / np.maximum(weights.sum(axis=1, keepdims=True), np.finfo(np.float32).tiny)
-    return -told
+    spread: NDArray[np.floating] = before / np.maximum(weights.sum(axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    return -spread
 
 
 RULES: Mapping[str, Worth] = {

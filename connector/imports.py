@@ -1,4 +1,4 @@
-"""Imports that leave out what a package imports with itself."""
+"""Import a module without some of its optional imports."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ def import_without(name: str, unused: Iterable[str]) -> Any:  # noqa: ANN401 - a
     """Import a module as if some others were not installed; they can be imported later.
 
     Args:
-        name: Full name of the module; one that is imported already is returned as it is.
-        unused: Full names of modules that it imports if it can.
+        name: Full name of the module; if it is already imported, it is returned.
+        unused: Full names of the optional modules.
     """
     if name in sys.modules:
         return sys.modules[name]

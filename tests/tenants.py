@@ -40,10 +40,10 @@ def fill(
 ) -> TextEncoder:
     settings = {"number_of_shards": 3, "number_of_replicas": 0}
     new = NewIndex(code_bits=code_bits, fields=fields or {}, settings=settings)
-    told = prepare_encoder(client, index, encoder, sample=sample, new=new)
-    assert ingest_documents(documents, told, BulkWriter(client, index)).indexed == len(documents)
+    calibrated = prepare_encoder(client, index, encoder, sample=sample, new=new)
+    assert ingest_documents(documents, calibrated, BulkWriter(client, index)).indexed == len(documents)
     client.indices.refresh(index=index)
-    return told
+    return calibrated
 
 
 def switch(client: OpenSearch, alias: str, index: str, **definition: object) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from connector.encoders.autoencoder import LEAST_VALUE, KSparseAutoEncoder
+from connector.encoders.autoencoder import MIN_VALUE, KSparseAutoEncoder
 from connector.encoders.lexical import Task
 from connector.vectors.top_k import sparsify
 from tests.tiny import DIM, K_QUERY, NUM_LATENTS, K, build_head
@@ -67,8 +67,8 @@ def test_a_text_of_which_nothing_is_positive_keeps_its_strongest_feature(
         head.encoder.weight.copy_(torch.tensor([[-3.0], [-1.0], [-2.0]]))
         head.encoder.bias.zero_()
         activations = head.activations(torch.tensor([[1.0], [-1.0]]), 2)
-        assert activations[0].tolist() == pytest.approx([0.0, LEAST_VALUE, 0.0])
-        assert activations[1, 0] > activations[1, 2] > LEAST_VALUE and activations[1, 1] == 0.0
+        assert activations[0].tolist() == pytest.approx([0.0, MIN_VALUE, 0.0])
+        assert activations[1, 0] > activations[1, 2] > MIN_VALUE and activations[1, 1] == 0.0
         # A loss that goes by values is not to see one that no weight has made.
         assert head.train().activations(torch.tensor([[1.0]]), 2).tolist() == [[0.0, 0.0, 0.0]]
 

@@ -135,7 +135,7 @@ def test_a_graph_that_returns_something_else_is_not_kept(
     transformer_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KSPARSE_CACHE", str(tmp_path))
-    monkeypatch.setattr("connector.encoders.convert._LEAST_COSINE", 1.1)
+    monkeypatch.setattr("connector.encoders.convert._MIN_COSINE", 1.1)
     encoder = TextEncoder(join(build_dense(transformer_folder), build_head()), backend="openvino")
     assert encoder.backend == "torch"
     assert not list(tmp_path.glob("graphs/*"))
@@ -152,11 +152,13 @@ def test_a_splade_is_run_as_one_graph(tmp_path: Path, monkeypatch: pytest.Monkey
         found, expected = (getattr(each, encode)(TEXTS) for each in (by_openvino, by_torch))
         np.testing.assert_allclose(found.weights, expected.weights, atol=1e-5)
         assert equal_features(found, expected) > 0.95
-    told = by_openvino.with_idf().calibrate(TEXTS)
+    calibrated = by_openvino.with_idf().calibrate(TEXTS)
     np.testing.assert_allclose(
-        told.encode_query(TEXTS).weights, by_torch.with_idf().calibrate(TEXTS).encode_query(TEXTS).weights, atol=1e-5
+        calibrated.encode_query(TEXTS).weights,
+        by_torch.with_idf().calibrate(TEXTS).encode_query(TEXTS).weights,
+        atol=1e-5,
     )
-    assert told.backend == "openvino"
+    assert calibrated.backend == "openvino"
 
 
 def test_other_sparse_models_are_run_by_torch(tmp_path: Path, transformer_folder: Path) -> None:

@@ -67,5 +67,5 @@ def test_a_splade_that_is_nowhere_is_said_first(dataset: Path, nothing_starts: N
 def test_a_set_needs_a_document(dataset: Path) -> None:
     check_sets([dataset], "train")
     (dataset / "corpus.jsonl").write_text("")
-    with pytest.raises(CorpusError, match="holds no document; there is nothing to search"):
+    with pytest.raises(CorpusError, match="contains no document to search"):
         check_sets([dataset], "train")

@@ -12,7 +12,7 @@ from scipy.sparse import csr_matrix
 from connector.encoders.batches import Task
 from connector.encoders.dictionary import TwoLevelDictionary
 from connector.encoders.lexical import TokenCounts, pad_counts
-from connector.encoders.light_heads import CellsHead, count_ids, least_idf
+from connector.encoders.light_heads import CellsHead, count_ids, min_idf
 from connector.encoders.load import join, load_encoder, load_head
 from connector.encoders.text import TextEncoder
 from connector.ingest.prepare import window_for
@@ -269,4 +269,4 @@ def test_more_documents_are_rescored_further_down(documents: int, window: int) -
 @pytest.mark.parametrize(("documents", "most"), [(1_000, 30), (100_000, 3_000), (400_000, 3_000)])
 def test_candidates_are_tokens_of_few_documents(documents: int, most: int) -> None:
     coarse, fine = cells_for(documents)
-    assert documents * math.exp(-least_idf(coarse * fine)) == pytest.approx(most, rel=0.02)
+    assert documents * math.exp(-min_idf(coarse * fine)) == pytest.approx(most, rel=0.02)

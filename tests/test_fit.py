@@ -26,12 +26,12 @@ def test_a_fitted_head_is_better_on_held_out_sentences(
     request: pytest.FixtureRequest, name: str, tmp_path: Path
 ) -> None:
     encoder: TextEncoder = request.getfixturevalue(name)
-    told: list[str] = []
+    reported: list[str] = []
     fitted = fit_head(
-        encoder, texts(600), num_latents=NUM_LATENTS, steps=400, progress=lambda what, _share: told.append(what)
+        encoder, texts(600), num_latents=NUM_LATENTS, steps=400, progress=lambda what, _share: reported.append(what)
     )
     stages = ["embedding documents", "embedding sentences", "finding neighbours", "initializing latents", "training"]
-    assert list(dict.fromkeys(told)) == stages
+    assert list(dict.fromkeys(reported)) == stages
     assert (fitted.documents, fitted.queries) == (600, 600)
     assert fitted.trained.baseline is not None
     assert fitted.trained.best.score > fitted.trained.baseline.score

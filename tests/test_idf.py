@@ -55,15 +55,15 @@ def test_idf_of_features_by_hand() -> None:
 
 def test_queries_are_weighted_by_the_corpus_and_documents_are_not(encoder: TextEncoder) -> None:
     statistics = encoder.measure_statistics(DOCUMENTS)
-    told = encoder.with_statistics(statistics)
+    calibrated = encoder.with_statistics(statistics)
     width = encoder.num_latents
-    before, after = (to_dense(each.encode_query(QUERIES), width) for each in (encoder, told))
+    before, after = (to_dense(each.encode_query(QUERIES), width) for each in (encoder, calibrated))
     np.testing.assert_allclose(
         after, before * (statistics.token_weights / statistics.token_weights.max()) ** 2, rtol=1e-5
     )
     assert not np.allclose(after, before)
     documents = to_dense(encoder.encode_document(DOCUMENTS), width)
-    np.testing.assert_array_equal(to_dense(told.encode_document(DOCUMENTS), width), documents)
+    np.testing.assert_array_equal(to_dense(calibrated.encode_document(DOCUMENTS), width), documents)
     shares = (documents > 0).mean(axis=0)
     order = np.argsort(shares)
     assert (np.diff(statistics.token_weights[order]) <= 0).all(), "the more common, the less it weighs"
@@ -71,19 +71,19 @@ def test_queries_are_weighted_by_the_corpus_and_documents_are_not(encoder: TextE
 
 def test_another_corpus_is_another_encoder_and_the_first_stays_as_it_was(encoder: TextEncoder) -> None:
     queries = encoder.encode_query(QUERIES)
-    told = encoder.with_statistics(encoder.measure_statistics(DOCUMENTS))
-    assert told.fingerprint != encoder.fingerprint
+    calibrated = encoder.with_statistics(encoder.measure_statistics(DOCUMENTS))
+    assert calibrated.fingerprint != encoder.fingerprint
     np.testing.assert_array_equal(encoder.encode_query(QUERIES).weights, queries.weights)
-    again = encoder.with_statistics(CorpusStatistics.from_json(told.statistics.to_json()))  # type: ignore[union-attr]
-    assert again.fingerprint == told.fingerprint, "as an index keeps it"
-    assert adapt(encoder, told.statistics, None).fingerprint == told.fingerprint
+    again = encoder.with_statistics(CorpusStatistics.from_json(calibrated.statistics.to_json()))  # type: ignore[union-attr]
+    assert again.fingerprint == calibrated.fingerprint, "as an index keeps it"
+    assert adapt(encoder, calibrated.statistics, None).fingerprint == calibrated.fingerprint
 
 
 def test_statistics_are_saved_with_the_model(encoder: TextEncoder, tmp_path: Path) -> None:
-    told = encoder.with_statistics(encoder.measure_statistics(DOCUMENTS))
-    told.model.save_pretrained(str(tmp_path / "told"))
-    loaded = load_encoder(str(tmp_path / "told"), device="cpu")
-    np.testing.assert_array_equal(loaded.encode_query(QUERIES).weights, told.encode_query(QUERIES).weights)
+    calibrated = encoder.with_statistics(encoder.measure_statistics(DOCUMENTS))
+    calibrated.model.save_pretrained(str(tmp_path / "calibrated"))
+    loaded = load_encoder(str(tmp_path / "calibrated"), device="cpu")
+    np.testing.assert_array_equal(loaded.encode_query(QUERIES).weights, calibrated.encode_query(QUERIES).weights)
 
 
 def test_statistics_of_another_width_are_refused(encoder: TextEncoder) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from benchmarks import ksparse_tables
-from benchmarks.ksparse_tables import Bench, to_markdown
+from benchmarks.ksparse_tables import Bench
+from benchmarks.report import rows_to_markdown
 from connector.encoders.base_model import find_base_model, load_base_model
 from connector.training.data import TrainingData
 from connector.training.embeddings import EmbeddingCache
@@ -59,17 +60,17 @@ def test_more_features_keep_more(bench: Bench) -> None:
 
 
 def test_heads_are_trained_once(bench: Bench) -> None:
-    told: list[str] = []
-    again = replace(bench, report=lambda what, _share: told.append(what))
+    reported: list[str] = []
+    again = replace(bench, report=lambda what, _share: reported.append(what))
     first = ksparse_tables.table_2(bench)
     rows = ksparse_tables.table_3(again)
-    trained = {what for what in told if what.startswith("training")}
+    trained = {what for what in reported if what.startswith("training")}
     assert len(trained) == 4, "alphas of 1 and 1 are in Table 2"
     assert rows[-1]["ndcg@10"] == first[-1]["ndcg@10"]
 
 
 def test_a_table_is_readable() -> None:
-    table = to_markdown([{"k": 4, "of dense": 0.5, "postings": 1.234}, {"k": 8, "ndcg@10": 0.12345}])
+    table = rows_to_markdown([{"k": 4, "of dense": 0.5, "postings": 1.234}, {"k": 8, "ndcg@10": 0.12345}])
     assert table.splitlines() == [
         "| k | of dense | postings | ndcg@10 |",
         "| --- | ---: | ---: | ---: |",

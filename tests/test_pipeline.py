@@ -266,10 +266,10 @@ def test_a_bulk_write_error_ends_the_run() -> None:
 
 
 def test_progress_counts_up_to_all_records() -> None:
-    told: list[int] = []
-    run([*documents("d1", "bad1", "d2"), MALFORMED], ListWriter(), progress=told.append)
-    assert told == sorted(told)
-    assert told[-1] == 4
+    reported: list[int] = []
+    run([*documents("d1", "bad1", "d2"), MALFORMED], ListWriter(), progress=reported.append)
+    assert reported == sorted(reported)
+    assert reported[-1] == 4
 
 
 @pytest.mark.parametrize("sizes", [(0, 1), (1, 0)])
@@ -369,9 +369,9 @@ def test_the_last_word_on_an_id_is_written_last(tmp_path: Path) -> None:
     writer = ListWriter(hold_up)
     with job(writer, tmp_path, max_in_flight=4) as work:
         work.add([Document("d1", "old"), Document("d2", "old"), Document("d1", "new"), Deletion("d2"), Deletion("d3")])
-    told = {name: [each for each in writer.taken if each.doc_id == name] for name in ("d1", "d2")}
-    assert [getattr(each, "source", None) for each in told["d1"]] == [{"text": "old"}, {"text": "new"}]
-    assert [type(each) for each in told["d2"]] == [SparseDocument, Deletion]
+    written = {name: [each for each in writer.taken if each.doc_id == name] for name in ("d1", "d2")}
+    assert [getattr(each, "source", None) for each in written["d1"]] == [{"text": "old"}, {"text": "new"}]
+    assert [type(each) for each in written["d2"]] == [SparseDocument, Deletion]
     assert (work.result.read, work.result.indexed, work.result.deleted) == (5, 3, 2)
 
 

@@ -1,4 +1,4 @@
-"""Filters that name a value are told apart from those that may match every document by mistake."""
+"""Filters that name a value are distinguished from those that may match every document by mistake."""
 
 from __future__ import annotations
 

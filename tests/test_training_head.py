@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from scipy.sparse import csr_matrix
 
-from connector.encoders.autoencoder import LEAST_VALUE, KSparseAutoEncoder
+from connector.encoders.autoencoder import MIN_VALUE, KSparseAutoEncoder
 from connector.encoders.ivae import IdentifiableVAE
 from connector.encoders.lexical import pad_counts
 from connector.errors import EncoderError
@@ -152,10 +152,10 @@ def test_training_ends_in_time(data: TrainingData) -> None:
 
 
 def test_progress_names_its_stages(data: TrainingData) -> None:
-    told: list[tuple[str, float]] = []
-    train_head(data, replace(SMALL, steps=2), progress=lambda what, share: told.append((what, share)))
+    reported: list[tuple[str, float]] = []
+    train_head(data, replace(SMALL, steps=2), progress=lambda what, share: reported.append((what, share)))
     placed = [("initializing latents", share) for share in (1 / 3, 2 / 3, 1.0)]
-    assert told == [("finding neighbours", 1.0), *placed, ("training", 0.5), ("training", 1.0)]
+    assert reported == [("finding neighbours", 1.0), *placed, ("training", 0.5), ("training", 1.0)]
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(data: TrainingData) -> None:
@@ -361,12 +361,12 @@ def test_latents_begin_as_centroids_and_documents_score_one_with_themselves(
     data: TrainingData, num_latents: int
 ) -> None:
     heads = [KSparseAutoEncoder(dim=data.documents.shape[1], num_latents=num_latents, k=8) for _ in range(2)]
-    told: list[float] = []
-    init_latents_from_documents(heads[0], data, data.statistics(), seed=3, progress=told.append)
+    reported: list[float] = []
+    init_latents_from_documents(heads[0], data, data.statistics(), seed=3, progress=reported.append)
     init_latents_from_documents(heads[1], data, data.statistics(), seed=3)
     head = heads[0]
     assert torch.equal(head.encoder.weight, heads[1].encoder.weight), "the same seed"
-    assert told == sorted(told) and told[-1] == 1.0
+    assert reported == sorted(reported) and reported[-1] == 1.0
     lengths = head.encoder.weight.norm(dim=1)
     assert torch.allclose(lengths, lengths[0].expand(num_latents)), "no latent has an advantage by its length"
     assert head.encoder.bias.std() > 0, "wide where documents are few"
@@ -387,7 +387,7 @@ def test_learned_thresholds_leave_each_text_as_many_features_as_it_needs(data_wi
         assert head.thresholds is not None and (head.thresholds.query, head.thresholds.document) == ("soft", "hard")
         threshold = head.thresholds.document_threshold.item()
         _, values = head.strongest(torch.from_numpy(data_with_queries.documents), 16)
-        assert not ((values > LEAST_VALUE) & (values < threshold)).any()
+        assert not ((values > MIN_VALUE) & (values < threshold)).any()
         lengths.append((values > 0).sum(dim=1).float())
     assert lengths[1].mean() < lengths[0].mean() < 16, "lambda_T does not act"
     assert lengths[1].std() > 0, "all documents have the same length"

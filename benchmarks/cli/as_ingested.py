@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
-from benchmarks.cli.stage import Options, common, documents_option, on_stage, print_groups
+from benchmarks.cli.stage import Options, common, documents_option, on_stage, print_result
 
 
 @click.command(
     epilog="""\b
 Examples:
   python -m benchmarks as-ingested beir/scifact
-  python -m benchmarks as-ingested packages --documents 100000 --most-queries 300
+  python -m benchmarks as-ingested packages --documents 100000 --max-queries 300
 """
 )
 @click.argument("dataset", type=click.Path(exists=True, file_okay=False, path_type=Path))
@@ -26,7 +26,6 @@ def as_ingested(dataset: Path, documents: int | None, options: Options) -> None:
     """
     from benchmarks.scenarios.as_ingested import STATES, measure_states
     from benchmarks.scenarios.live import new_index_systems
-    from benchmarks.scenarios.tables import states_to_markdown
 
     with on_stage(options, [dataset]) as stage:
         data = stage.encode_first(dataset, documents)
@@ -43,4 +42,4 @@ def as_ingested(dataset: Path, documents: int | None, options: Options) -> None:
                     report=stage.report,
                     add=result.add,
                 )
-    print_groups(result, states_to_markdown)
+    print_result(result)

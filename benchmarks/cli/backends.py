@@ -25,12 +25,16 @@ Examples:
 )
 @datasets_argument
 @click.option(
-    "--documents", type=click.IntRange(1), default=2_000, show_default=True, help="Ingested of each, at most."
+    "--documents", type=click.IntRange(1), default=2_000, show_default=True, help="Maximum documents to ingest per set."
 )
 @click.option(
-    "--texts", type=click.IntRange(1), default=300, show_default=True, help="Encoded of each without a server, at most."
+    "--texts",
+    type=click.IntRange(1),
+    default=300,
+    show_default=True,
+    help="Maximum documents to encode per set, without a server.",
 )
-@click.option("--queries", type=click.IntRange(1), default=200, show_default=True, help="Of each, at most.")
+@click.option("--queries", type=click.IntRange(1), default=200, show_default=True, help="Maximum queries per set.")
 @click.option("--encoder", "encoders", multiple=True, help="Repeatable.  [default: the shipped ones]")
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True)
 @click.option(
@@ -45,7 +49,7 @@ def backends(
     rounds: int,
     output: Path,
 ) -> None:
-    """Encoders and `ksparse ingest` by torch and by OpenVINO, in turns."""
+    """Compare torch and OpenVINO as backends of encoders and of `ksparse ingest`, in turns."""
     from benchmarks.backends import compare_backends
     from benchmarks.backends_table import backends_to_markdown
     from benchmarks.datasets import check_sets, load_queries
@@ -64,7 +68,7 @@ def backends(
         name: {backend: load_encoder(name, device="cpu", backend=backend) for backend in _BACKENDS} for name in names
     }
     for name, pair in loaded.items():
-        # Converted once on a machine, which belongs to no run.
+        # Convert the model before timing.
         if pair["openvino"].backend != "openvino":
             raise EncoderError(f"OpenVINO does not run {name}; the log says why.")
     params = {"documents": documents, "texts": texts, "queries": queries, "encoders": names, "rounds": rounds}

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
-from benchmarks.cli.stage import Options, common, documents_option, on_stage, print_groups
+from benchmarks.cli.stage import Options, common, documents_option, on_stage, print_result
 
 
 @click.command(
     epilog="""\b
 Examples:
   python -m benchmarks churn beir/scifact
-  python -m benchmarks churn packages --documents 100000 --most-queries 300 --seconds 20
+  python -m benchmarks churn packages --documents 100000 --max-queries 300 --seconds 20
 """
 )
 @click.argument("dataset", type=click.Path(exists=True, file_okay=False, path_type=Path))
@@ -30,7 +30,6 @@ def churn(dataset: Path, documents: int | None, seconds: float, writers: int, op
     """
     from benchmarks.scenarios.churn import RATES, Load, measure_churn
     from benchmarks.scenarios.live import new_index_systems
-    from benchmarks.scenarios.tables import churn_to_markdown
 
     with on_stage(options, [dataset]) as stage:
         data = stage.encode_first(dataset, documents)
@@ -45,4 +44,4 @@ def churn(dataset: Path, documents: int | None, seconds: float, writers: int, op
                 report=stage.report,
                 add=result.add,
             )
-    print_groups(result, churn_to_markdown)
+    print_result(result)

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from benchmarks.cli.stage import Options, common, documents_option, on_stage, print_groups
+from benchmarks.cli.stage import Options, common, documents_option, on_stage, print_result
 
 
 @click.command(
     epilog="""\b
 Examples:
-  python -m benchmarks clock packages --documents 50000 --most-queries 300
+  python -m benchmarks clock packages --documents 50000 --max-queries 300
   python -m benchmarks clock packages --documents 50000 --tool venv/bin/opensearch-benchmark
 """
 )
@@ -31,7 +31,6 @@ def clock(dataset: Path, documents: int | None, tool: Path | None, options: Opti
     Their ratios of p50 between systems should agree within 15 %.
     """
     from benchmarks.scenarios.clock import REQUIREMENT, install, time_both
-    from benchmarks.scenarios.clock_tables import clock_to_markdown
     from benchmarks.scenarios.live import each_index, new_index_systems
     from benchmarks.storage import build
 
@@ -60,4 +59,4 @@ def clock(dataset: Path, documents: int | None, tool: Path | None, options: Opti
                         client.indices.delete(index=system.index, ignore_unavailable=True)
             for group, rows in found.items():
                 result.add(group, rows)
-    print_groups(result, clock_to_markdown)
+    print_result(result)

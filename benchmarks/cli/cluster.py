@@ -7,13 +7,13 @@ from pathlib import Path
 import click
 
 from benchmarks.cli.options import heap_option
-from benchmarks.cli.stage import Options, common, documents_option, on_stage, print_groups
+from benchmarks.cli.stage import Options, common, documents_option, on_stage, print_result
 
 
 @click.command(
     epilog="""\b
 Examples:
-  python -m benchmarks cluster packages --documents 50000 --most-queries 300
+  python -m benchmarks cluster packages --documents 50000 --max-queries 300
   python -m benchmarks cluster packages --documents 50000 --shards 1 --shards 3 --one-node
 """
 )
@@ -49,7 +49,7 @@ def cluster(
     from benchmarks.demo import client_maker
     from benchmarks.scenarios.live import new_index_systems
     from benchmarks.scenarios.shards import Fall, kill_under_search, measure_shards, sharded_systems
-    from benchmarks.scenarios.shards_tables import KILLED, cluster_to_markdown
+    from benchmarks.scenarios.shards_tables import KILLED
     from connector.cli.progress import stages
     from connector.cluster import embedded_cluster
 
@@ -90,4 +90,4 @@ def cluster(
             fall = Fall(before_s=seconds, after_s=3 * seconds)
             rates = [fall.rate_share * row["requests_per_s"] for row in rows[:2]]
             result.add(KILLED, kill_under_search(nodes, data, systems[:2], rates, fall, report))
-    print_groups(result, cluster_to_markdown)
+    print_result(result)

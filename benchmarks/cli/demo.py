@@ -58,7 +58,7 @@ def demo(corpus: Path | None, encoder: str, documents: int, rounds: int, cache: 
     from benchmarks.datasets import cached_embed, check_sets, encode_set
     from benchmarks.docstrings import write_docstrings
     from benchmarks.plots import plot_frontier
-    from benchmarks.report import columns, to_cells
+    from benchmarks.report import COLUMNS, to_cells
     from connector.cli.encoder import open_encoder
 
     started = time.monotonic()
@@ -93,7 +93,7 @@ def demo(corpus: Path | None, encoder: str, documents: int, rounds: int, cache: 
         box=None,
         pad_edge=False,
     )
-    for name in columns():
+    for name in COLUMNS:
         table.add_column(name, justify="left" if name == "system" else "right")
     for cells in to_cells(rows):
         table.add_row(*cells)

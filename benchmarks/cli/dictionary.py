@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks.cli.stage import Options, common, on_stage, print_result
+from benchmarks.cli.stage import Options, common, on_stage, print_comparison
 
 
 @click.command(
@@ -22,21 +22,21 @@ Examples:
     "sizes",
     multiple=True,
     type=click.IntRange(1_000),
-    help="Repeatable; documents drawn at random, where the set has no judgements.  [default: all]",
+    help="Number of sampled documents, for sets without judgements; repeatable.  [default: all]",
 )
 @common
 def dictionary(dataset: Path, sizes: tuple[int, ...], options: Options) -> None:
-    """What a new index is by default, a dictionary of its own documents and 4-bit codes, beside HNSW at its default."""
+    """Compare a new index, with its own dictionary and 4-bit codes, with HNSW, both at their defaults."""
     from benchmarks.compare import Plan
     from benchmarks.growth import resampled
     from benchmarks.suites import default_systems
 
     with on_stage(options, [dataset]) as stage:
-        data = stage.encode(dataset, most_documents=max(sizes, default=None), features=False)
+        data = stage.encode(dataset, max_documents=max(sizes, default=None), features=False)
         result = stage.result("dictionary", data)
         for size in sorted(sizes) or [len(data.documents)]:
             if f"{size}" not in result.groups:
                 drawn = resampled(data, size)
                 plan = Plan(rounds=options.rounds)
                 result.add(f"{size}", stage.compare(drawn, default_systems(drawn), plan))
-    print_result(result)
+    print_comparison(result)

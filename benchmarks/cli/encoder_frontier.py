@@ -22,7 +22,7 @@ Examples:
 @datasets_argument
 @encoder_option
 @click.option("--split", default="test", show_default=True, help="Split whose judgements are used.")
-@click.option("--most-queries", type=click.IntRange(1), default=2_000, show_default=True)
+@click.option("--max-queries", type=click.IntRange(1), default=2_000, show_default=True)
 @click.option(
     "--calibrate/--no-calibrate",
     default=True,
@@ -40,7 +40,7 @@ def encoder_frontier(
     datasets: tuple[Path, ...],
     encoder: str,
     split: str,
-    most_queries: int,
+    max_queries: int,
     calibrate: bool,
     cache: Path,
     output: Path | None,
@@ -64,7 +64,7 @@ def encoder_frontier(
                 loaded,
                 cached_embed(loaded, cache, report),
                 split=split,
-                most_queries=most_queries,
+                max_queries=max_queries,
                 k_doc=max(k_doc for k_doc, _ in FRONTIER),
                 k_query=max(k_query for _, k_query in FRONTIER),
                 calibrate=calibrate,
@@ -81,7 +81,7 @@ def encoder_frontier(
         params = {
             "encoder": str(loaded.fingerprint),
             "split": split,
-            "most_queries": most_queries,
+            "most_queries": max_queries,
             "calibrate": calibrate,
         }
         write_result(output, "encoder-frontier", params, results)

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
-from benchmarks.cli.stage import Options, common, documents_option, on_stage, print_groups
+from benchmarks.cli.stage import Options, common, documents_option, on_stage, print_result
 
 
 @click.command(
     epilog="""\b
 Examples:
   python -m benchmarks filtered beir/scifact
-  python -m benchmarks filtered packages --documents 100000 --most-queries 300
+  python -m benchmarks filtered packages --documents 100000 --max-queries 300
 """
 )
 @click.argument("dataset", type=click.Path(exists=True, file_okay=False, path_type=Path))
@@ -27,7 +27,6 @@ def filtered(dataset: Path, documents: int | None, options: Options) -> None:
     """
     from benchmarks.scenarios.filtered import groups_of, measure_filters
     from benchmarks.scenarios.live import filtered_systems
-    from benchmarks.scenarios.tables import filtered_to_markdown
 
     with on_stage(options, [dataset]) as stage:
         data = stage.encode_first(dataset, documents)
@@ -44,4 +43,4 @@ def filtered(dataset: Path, documents: int | None, options: Options) -> None:
                     report=stage.report,
                     add=result.add,
                 )
-    print_groups(result, filtered_to_markdown)
+    print_result(result)

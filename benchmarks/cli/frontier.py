@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from benchmarks.cli.stage import Options, Stage, common, on_stage, print_result
+from benchmarks.cli.stage import Options, Stage, common, on_stage, print_comparison
 
 if TYPE_CHECKING:
     from benchmarks.datasets import EncodedSet
@@ -44,13 +44,13 @@ def frontier(dataset: Path, split: str, splade: str | None, clients: tuple[int, 
             systems = all_systems(data, splade=_encode(model, data, stage) if model is not None else None)
             plan = Plan(rounds=options.rounds, clients=clients, encoding=True, memory=True, deep=True)
             result.add(data.name, stage.compare(data, systems, plan))
-    print_result(result)
+    print_comparison(result)
 
 
 def _encode(model: TextEncoder, data: EncodedSet, stage: Stage) -> Splade:
     from benchmarks.datasets import encode_by
 
     stage.report("encoding with SPLADE", 0.0)
-    told, documents, queries = encode_by(model, data, stage.options.cache)
+    encoder, documents, queries = encode_by(model, data, stage.options.cache)
     stage.report("encoding with SPLADE", 1.0)
-    return told.fingerprint, documents, queries
+    return encoder.fingerprint, documents, queries

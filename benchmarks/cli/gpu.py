@@ -25,20 +25,24 @@ Examples:
 @encoder_option
 @click.option("--device", help="cuda, mps or cpu.  [default: the best available]")
 @click.option(
-    "--documents", type=click.IntRange(1_000), help="Of each corpus, at most.  [default: 1,000,000; 2,000 on a CPU]"
+    "--documents",
+    type=click.IntRange(1_000),
+    help="Maximum documents per corpus.  [default: 1,000,000; 2,000 on a CPU]",
 )
-@click.option("--texts", type=click.IntRange(1), help="Encoded in each turn.  [default: 50,000; 200 on a CPU]")
+@click.option("--texts", type=click.IntRange(1), help="Texts encoded in each turn.  [default: 50,000; 200 on a CPU]")
 @click.option(
-    "--cells", type=click.IntRange(600), help="Of the large dictionary.  [default: 1,048,576; 4,096 on a CPU]"
+    "--cells", type=click.IntRange(600), help="Cells of the large dictionary.  [default: 1,048,576; 4,096 on a CPU]"
 )
-@click.option("--seconds", type=click.FloatRange(1), help="Training, embedding included.  [default: 120; 10 on a CPU]")
-@click.option("--rounds", type=click.IntRange(1), help="Turns of each way to encode.  [default: 3; 2 on a CPU]")
+@click.option(
+    "--seconds", type=click.FloatRange(1), help="Seconds of training, including embedding.  [default: 120; 10 on a CPU]"
+)
+@click.option("--rounds", type=click.IntRange(1), help="Turns of each encoder.  [default: 3; 2 on a CPU]")
 @click.option(
     "--precision",
     "precisions",
     multiple=True,
     type=click.Choice(PRECISIONS),
-    help="Repeatable; the first one embeds for dictionaries and training.  [default: all, bfloat16 first on a GPU]",
+    help="Repeatable; the first is used for dictionaries and training.  [default: all, bfloat16 first on a GPU]",
 )
 @click.option(
     "--output", type=click.Path(dir_okay=False, path_type=Path), default=Path(".cache/gpu.json"), show_default=True
@@ -55,9 +59,9 @@ def gpu(
     precisions: tuple[str, ...],
     output: Path,
 ) -> None:
-    """Encoding, dictionaries, training and a whole corpus on the device at hand.
+    """Time encoding, dictionaries, training and a complete corpus on one device.
 
-    Encoding takes turns with sentence-transformers' own in the same precision. No server is needed.
+    Encoders take turns with sentence-transformers in the same precision. Needs no server.
     """
     from benchmarks.environment import describe_device, describe_machine
     from benchmarks.gpu import ON_CPU, ON_GPU, Sizes, run_all
@@ -68,13 +72,13 @@ def gpu(
     from connector.types import Document
 
     device = choose_device(device)
-    usual = ON_CPU if device == "cpu" else ON_GPU
+    defaults = ON_CPU if device == "cpu" else ON_GPU
     sizes = Sizes(
-        documents or usual.documents,
-        texts or usual.texts,
-        cells or usual.cells,
-        seconds or usual.training_s,
-        rounds or usual.rounds,
+        documents or defaults.documents,
+        texts or defaults.texts,
+        cells or defaults.cells,
+        seconds or defaults.training_s,
+        rounds or defaults.rounds,
     )
     chosen = [choose_precision(each) for each in precisions or (PRECISIONS if device == "cpu" else _HALF_FIRST)]
     environment = describe_machine() | describe_device(device)

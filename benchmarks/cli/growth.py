@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks.cli.stage import Options, common, on_stage, print_result
+from benchmarks.cli.stage import Options, common, on_stage, print_comparison
 
 
 @click.command(
@@ -35,11 +35,11 @@ def growth(dataset: Path, sizes: tuple[int, ...], options: Options) -> None:
     from benchmarks.suites import growth_systems
 
     with on_stage(options, [dataset]) as stage:
-        data = stage.encode(dataset, k_doc=64, k_query=32, most_documents=max(sizes))
+        data = stage.encode(dataset, k_doc=64, k_query=32, max_documents=max(sizes))
         result = stage.result("growth", data)
         for size in sorted(sizes):
             if f"{size}" not in result.groups:
                 larger = resampled(data, size, progress=partial(stage.report, f"resampling to {size:,} documents"))
                 plan = Plan(rounds=options.rounds, memory=True)
                 result.add(f"{size}", stage.compare(larger, growth_systems(larger), plan))
-    print_result(result)
+    print_comparison(result)

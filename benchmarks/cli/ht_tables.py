@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from benchmarks.cli.options import datasets_argument
-from benchmarks.cli.stage import Options, common, on_stage
+from benchmarks.cli.stage import Options, common, on_stage, print_result
 
 
 def table_command(suite: str, what: str) -> click.Command:
@@ -52,7 +52,6 @@ def table_command(suite: str, what: str) -> click.Command:
     ) -> None:
         from benchmarks.compare import Plan
         from benchmarks.ht_tables import TABLES, Models, systems_of, to_rows
-        from benchmarks.report import ht_to_markdown
         from benchmarks.suites import PREFIX, subset
         from connector.training.distillation import embed_corpora
         from connector.training.embeddings import EmbeddingCache
@@ -69,26 +68,24 @@ def table_command(suite: str, what: str) -> click.Command:
                 trained_on=[path.resolve().name for path in corpora],
                 start=Path(start).name,
                 most_documents=documents,
-                most_queries=options.most_queries,
+                most_queries=options.max_queries,
                 max_minutes=max_minutes,
                 **training,
             )
             model = stage.encoder.fingerprint.base_model
             embedder = EmbeddingCache(stage.encoder.dense_model(), model, options.cache)
-            taught = embed_corpora(read_sources(corpora), embedder, report=stage.report)
+            corpora_with_teacher = embed_corpora(read_sources(corpora), embedder, report=stage.report)
             for path in datasets:
                 name = path.resolve().name
                 if name in result.groups:
                     continue
                 data = stage.encode(path, k_doc=1, k_query=1)
                 if documents is not None and documents < len(data.documents):
-                    data = subset(data, documents, queries=options.most_queries)
-                models = Models(taught, start, model, base, options.cache / "ht", stage.report)
+                    data = subset(data, documents, queries=options.max_queries)
+                models = Models(corpora_with_teacher, start, model, base, options.cache / "ht", stage.report)
                 systems = systems_of(rows, models, data, f"{PREFIX}-ht")
                 _, *measured = stage.compare(data, systems, Plan(rounds=options.rounds))
                 result.add(name, to_rows(rows, models, data, measured))
-        for name, found in result.groups.items():
-            click.echo(f"\n{name}\n\n{ht_to_markdown(found)}")
-        click.echo(f"{result.path}; print it again with python -m benchmarks report {result.path}")
+        print_result(result)
 
     return table

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from benchmarks.cli.stage import Options, Stage, common, on_stage, print_result
+from benchmarks.cli.stage import Options, Stage, common, on_stage, print_comparison
 
 if TYPE_CHECKING:
     from benchmarks.datasets import EncodedSet
@@ -45,10 +45,10 @@ def ksparse_table4(dataset: Path, sizes: tuple[int, ...], ks: tuple[int, ...], s
         left = [size for size in sizes if size <= len(data.documents) and f"{size}" not in result.groups]
         papers = _encode_as_the_paper(stage, dataset, ks, steps) if left else {}
         for size in left:
-            small = subset(data, size, queries=options.most_queries)
-            smaller = {k: subset(other, size, queries=options.most_queries) for k, other in papers.items()}
+            small = subset(data, size, queries=options.max_queries)
+            smaller = {k: subset(other, size, queries=options.max_queries) for k, other in papers.items()}
             result.add(f"{size}", stage.compare(small, table_4_systems(small, smaller), Plan(rounds=options.rounds)))
-    print_result(result)
+    print_comparison(result)
 
 
 def _encode_as_the_paper(stage: Stage, dataset: Path, ks: tuple[int, ...], steps: int) -> dict[int, EncodedSet]:
@@ -67,7 +67,7 @@ def _encode_as_the_paper(stage: Stage, dataset: Path, ks: tuple[int, ...], steps
             dataset,
             bench.encoder(bench.settings(k=k, k_query=k)),
             stage.embed,
-            most_queries=options.most_queries,
+            max_queries=options.max_queries,
             k_doc=k,
             k_query=k,
             calibrate=False,

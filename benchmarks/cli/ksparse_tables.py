@@ -30,6 +30,7 @@ def table_command(number: int, what: str) -> click.Command:
     def table(corpora: tuple[Path, ...], test: Path, steps: int, cache: Path, output: Path | None) -> None:
         from benchmarks import ksparse_tables
         from benchmarks.datasets import check_sets
+        from benchmarks.report import rows_to_markdown
         from benchmarks.results import write_result
         from connector.encoders.base_model import DEFAULT_BASE_MODEL, find_base_model, load_base_model
         from connector.training.data import concatenate
@@ -40,10 +41,7 @@ def table_command(number: int, what: str) -> click.Command:
         dense = find_base_model(DEFAULT_BASE_MODEL)
         embedder = EmbeddingCache(load_base_model(dense, "cpu"), dense.name, cache)
         with stages(quiet=False) as report:
-            parts = [
-                read_texts(path).embed(embedder, partial(report, f"embedding {path.name}"), lexical=False)
-                for path in corpora
-            ]
+            parts = [read_texts(path).embed(embedder, report, lexical=False) for path in corpora]
             bench = ksparse_tables.Bench(
                 data=concatenate(parts),
                 test=test,
@@ -54,7 +52,7 @@ def table_command(number: int, what: str) -> click.Command:
                 report=report,
             )
             rows = ksparse_tables.TABLES[number](bench)
-        click.echo(ksparse_tables.to_markdown(rows))
+        click.echo(rows_to_markdown(rows))
         if output is not None:
             params: dict[str, object] = {
                 "trained on": [path.name for path in corpora],

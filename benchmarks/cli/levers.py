@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks.cli.stage import Options, common, on_stage, print_result
+from benchmarks.cli.stage import Options, common, on_stage, print_comparison
 
 
 @click.command(
@@ -31,4 +31,4 @@ def levers(dataset: Path, split: str, clients: tuple[int, ...], options: Options
         if data.name not in result.groups:
             plan = Plan(rounds=options.rounds, clients=clients)
             result.add(data.name, stage.compare(data, lever_systems(data), plan))
-    print_result(result)
+    print_comparison(result)

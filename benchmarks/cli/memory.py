@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from benchmarks.cli.options import heap_option
-from benchmarks.cli.stage import Options, common, documents_option, on_stage, print_groups
+from benchmarks.cli.stage import Options, common, documents_option, on_stage, print_result
 
 _SHARES = (1.25, 0.75, 0.5, 0.25)
 
@@ -15,7 +15,7 @@ _SHARES = (1.25, 0.75, 0.5, 0.25)
 @click.command(
     epilog="""\b
 Examples:
-  python -m benchmarks memory packages --documents 50000 --most-queries 300
+  python -m benchmarks memory packages --documents 50000 --max-queries 300
   python -m benchmarks memory packages --documents 400000 --share 0.5 --first 20
 \b
 Needs Linux and root; elsewhere it only prints the reason.
@@ -58,7 +58,6 @@ def memory(
     """
     from benchmarks.scenarios.cgroup import NoGroupsError, find_hierarchy
     from benchmarks.scenarios.limited import Bench
-    from benchmarks.scenarios.limited_tables import limited_to_markdown
     from benchmarks.scenarios.live import each_index, new_index_systems
     from benchmarks.storage import build
     from connector.cluster import embedded_cluster
@@ -88,4 +87,4 @@ def memory(
             for group, each in budgets.items():
                 if group not in result.groups:
                     result.add(group, bench.with_limit(each, node_bytes, group))
-    print_groups(result, limited_to_markdown)
+    print_result(result)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks.cli.stage import Options, common, on_stage
+from benchmarks.cli.stage import Options, common, on_stage, print_result
 
 
 @click.command(
@@ -26,7 +26,6 @@ def query_encoders(dataset: Path, fast: str, options: Options) -> None:
     from dataclasses import replace
 
     from benchmarks.compare import Plan
-    from benchmarks.report import encoders_to_markdown
     from benchmarks.suites import query_encoder_systems
     from connector.cli.encoder import open_encoder
     from connector.encoders.folders import check_encoder
@@ -47,6 +46,4 @@ def query_encoders(dataset: Path, fast: str, options: Options) -> None:
             asked = replace(data, query_embeddings=embeddings, query_vectors=vectors)
             plan = Plan(rounds=options.rounds, encoding=True, fast=static)
             result.add(data.name, stage.compare(data, query_encoder_systems(data, asked), plan))
-    for name, rows in result.groups.items():
-        click.echo(f"\n{name}\n\n{encoders_to_markdown(rows)}")
-    click.echo(f"{result.path}; print it again with python -m benchmarks report {result.path}")
+    print_result(result)

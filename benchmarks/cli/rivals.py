@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
-from benchmarks.cli.stage import Options, common, documents_option, on_stage
+from benchmarks.cli.stage import Options, common, documents_option, on_stage, print_result
 
 
 @click.command(
     epilog="""\b
 Examples:
   python -m benchmarks rivals beir/scifact
-  python -m benchmarks rivals packages --documents 100000 --most-queries 300
+  python -m benchmarks rivals packages --documents 100000 --max-queries 300
 """
 )
 @click.argument("dataset", type=click.Path(exists=True, file_okay=False, path_type=Path))
@@ -21,18 +21,17 @@ Examples:
 @click.option(
     "--native",
     is_flag=True,
-    help="Run 1-bit HNSW and `flat` though the k-NN plugin's native library cannot be seen from here. It ends a node "
-    "that lacks it.",
+    help="Also run 1-bit HNSW and `flat` if the k-NN plugin's native library is not detected. Without it, they crash "
+    "the node.",
 )
 @common
 def rivals(dataset: Path, documents: int | None, native: bool, options: Options) -> None:
-    """What a user has today beside a new index: quantized HNSW, SEISMIC, BM25 with HNSW by the `hybrid` query.
+    """Compare a new index with quantized HNSW, SEISMIC, and BM25 with HNSW in a `hybrid` query.
 
-    Each at several settings, so that latency and bytes can be read off at equal quality.
+    Each has several settings, so that latency and bytes can be compared at equal quality.
     """
     from benchmarks.compare import Plan
     from benchmarks.scenarios import rivals as suite
-    from benchmarks.scenarios.tables import rivals_to_markdown
     from benchmarks.suites import OwnDictionary
 
     with on_stage(options, [dataset]) as stage:
@@ -49,5 +48,4 @@ def rivals(dataset: Path, documents: int | None, native: bool, options: Options)
             result.add(suite.WORDS, stage.compare(data, suite.word_systems(data, own), plan))
         if suite.NOT_RUN not in result.groups and (left_out := suite.why_not_run(found)):
             result.add(suite.NOT_RUN, list(left_out))
-    click.echo(f"\n{rivals_to_markdown(result.groups)}")
-    click.echo(f"{result.path}; python -m benchmarks report {result.path} draws it.")
+    print_result(result)

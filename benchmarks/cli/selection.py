@@ -29,14 +29,14 @@ Examples:
 @click.option(
     "--learned", help="Encoder with learned thresholds (`ksparse train --thresholds`) and otherwise equal training."
 )
-@click.option("--most-queries", type=click.IntRange(1), default=2_000, show_default=True)
+@click.option("--max-queries", type=click.IntRange(1), default=2_000, show_default=True)
 @cache_option
 @rows_option
 def feature_selection(
     datasets: tuple[Path, ...],
     encoder: str,
     learned: str | None,
-    most_queries: int,
+    max_queries: int,
     cache: Path,
     output: Path | None,
 ) -> None:
@@ -57,7 +57,7 @@ def feature_selection(
 
         def encode(folder: Path, each: TextEncoder, k_doc: int | None, k_query: int) -> EncodedSet:
             embed = cached_embed(each, cache, report)
-            return encode_set(folder, each, embed, most_queries=most_queries, k_doc=k_doc, k_query=k_query)
+            return encode_set(folder, each, embed, max_queries=max_queries, k_doc=k_doc, k_query=k_query)
 
         for folder in datasets:
             data = encode(folder, loaded, *WIDTH)
@@ -71,6 +71,6 @@ def feature_selection(
         params = {
             "encoder": str(loaded.fingerprint),
             "learned": str(other.fingerprint) if other is not None else None,
-            "most_queries": most_queries,
+            "most_queries": max_queries,
         }
         write_result(output, "feature-selection", params, results)

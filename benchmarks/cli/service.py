@@ -8,13 +8,13 @@ from typing import Literal
 
 import click
 
-from benchmarks.cli.stage import Options, common, documents_option, on_stage, print_groups
+from benchmarks.cli.stage import Options, common, documents_option, on_stage, print_result
 
 
 @click.command(
     epilog="""\b
 Examples:
-  python -m benchmarks service packages --documents 50000 --most-queries 300
+  python -m benchmarks service packages --documents 50000 --max-queries 300
   python -m benchmarks service packages --documents 50000 --backend openvino --long 600
 """
 )
@@ -35,7 +35,7 @@ Examples:
     help="Arrivals of independent clients, or at constant intervals.",
 )
 @click.option("--seconds", type=click.FloatRange(0.1), default=20.0, show_default=True, help="Seconds per rate.")
-@click.option("--most-p99", type=click.FloatRange(1), default=50.0, show_default=True, help="Milliseconds.")
+@click.option("--max-p99", type=click.FloatRange(1), default=50.0, show_default=True, help="Milliseconds.")
 @click.option(
     "--clients", type=click.IntRange(1), default=8, show_default=True, help="Clients for measuring the capacity."
 )
@@ -53,7 +53,7 @@ def service(
     backends: tuple[str, ...],
     arrivals: Literal["poisson", "uniform"],
     seconds: float,
-    most_p99: float,
+    max_p99: float,
     clients: int,
     long_s: float,
     options: Options,
@@ -64,19 +64,18 @@ def service(
     """
     from benchmarks.scenarios.served import Limits, measure_service, write_index
     from benchmarks.scenarios.served import service as running_service
-    from benchmarks.scenarios.served_tables import served_to_markdown
     from benchmarks.suites import PREFIX
     from connector.index.drop import drop_index
 
     chosen = backends or tuple(name for name in ("torch", "openvino") if find_spec(name) is not None)
-    limits = Limits(arrivals, seconds, most_p99, clients, long_s)
+    limits = Limits(arrivals, seconds, max_p99, clients, long_s)
     index = f"{PREFIX}-service"
     with on_stage(options, [dataset]) as stage:
         data = stage.encode_first(dataset, documents)
         about = {
             "arrivals": arrivals,
             "seconds": seconds,
-            "most_p99_ms": most_p99,
+            "most_p99_ms": max_p99,
             "clients": clients,
             "long_s": long_s,
         }
@@ -93,4 +92,4 @@ def service(
                                 result.add(backend, measure_service(address, index, texts, limits, report))
                 finally:
                     drop_index(client, index)
-    print_groups(result, served_to_markdown)
+    print_result(result)

@@ -1,8 +1,8 @@
-"""What the suites on a live node have in common: their options, the node, the encoder, the result file."""
+"""Common parts of suites on a live node: options, node, encoder, result file."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial, wraps
@@ -27,40 +27,38 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Given to every suite."""
+    """Options of every suite."""
 
     encoder: str
-    most_queries: int
+    max_queries: int
     rounds: int
     cache: Path
     output: Path | None
 
 
 def common(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that every suite has; the command gets them as `options`."""
+    """Add the common options, passed to the command as `options`."""
 
     @wraps(command)
-    def packed(
-        *, encoder: str, most_queries: int, rounds: int, cache: Path, output: Path | None, **own: object
-    ) -> None:
-        command(options=Options(encoder, most_queries, rounds, cache, output), **own)
+    def packed(*, encoder: str, max_queries: int, rounds: int, cache: Path, output: Path | None, **own: object) -> None:
+        command(options=Options(encoder, max_queries, rounds, cache, output), **own)
 
     for option in reversed(
         (
             encoder_option,
-            click.option("--most-queries", type=click.IntRange(1), default=500, show_default=True),
+            click.option("--max-queries", type=click.IntRange(1), default=500, show_default=True),
             click.option(
                 "--rounds",
                 type=click.IntRange(1),
                 default=3,
                 show_default=True,
-                help="Rounds of a block; blocks are repeated until the medians settle.",
+                help="Rounds per block; blocks are repeated until the medians are stable.",
             ),
             cache_option,
             click.option(
                 "--output",
                 type=click.Path(dir_okay=False, path_type=Path),
-                help="Result as JSON; a run that was stopped goes on with it.  [default: .cache/SUITE-DATASET.json]",
+                help="Result as JSON; an existing one is resumed.  [default: .cache/SUITE-DATASET.json]",
             ),
         )
     ):
@@ -71,21 +69,21 @@ def common(command: Callable[..., None]) -> Callable[..., None]:
 documents_option = click.option(
     "--documents",
     type=click.IntRange(1_000),
-    help="The first ones of a set without judgements.  [default: all]",
+    help="Maximum number of documents, for sets without judgements.  [default: all]",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A node that is up and an encoder that is loaded.
+    """A running node and a loaded encoder.
 
     Attributes:
-        options: As given.
+        options: The common options.
         encoder: A dense model with a head.
-        cluster: Where systems are compared.
-        connect: Makes a client of it.
+        cluster: The cluster in which systems are compared.
+        connect: Creates a client.
         embed: The dense model, with a cache.
-        report: Called with the current task and the share of it done.
+        report: Called with the current task and its completed fraction.
     """
 
     options: Options
@@ -99,22 +97,22 @@ class Stage:
         """Read and encode a judged set; see `encode_set`."""
         from benchmarks.datasets import encode_set
 
-        return encode_set(dataset, self.encoder, self.embed, most_queries=self.options.most_queries, **how)
+        return encode_set(dataset, self.encoder, self.embed, max_queries=self.options.max_queries, **how)
 
     def encode_first(self, dataset: Path, documents: int | None, *, features: bool = False) -> EncodedSet:
-        """Read and encode a set, or so many of its documents; a set with judgements needs all of them.
+        """Read and encode a set or, without judgements, its first documents.
 
         Args:
-            dataset: To read.
-            documents: How many; all if None.
-            features: Also by the encoder's own head, beside the dictionary that the systems build.
+            dataset: Folder of the set.
+            documents: Maximum number of documents; None encodes all.
+            features: Also encode with the encoder's head, not only with the dictionary that the systems build.
 
         Raises:
-            ConnectorError: It has judgements and more documents.
+            ConnectorError: The set has judgements and more documents.
         """
         from connector.errors import ConnectorError
 
-        data = self.encode(dataset, k_query=32, most_documents=documents, features=features)
+        data = self.encode(dataset, k_query=32, max_documents=documents, features=features)
         if documents is not None and len(data.documents) > documents:
             raise ConnectorError(
                 f"{data.name} has judgements and {len(data.documents):,} documents, all of which are needed; leave "
@@ -123,7 +121,7 @@ class Stage:
         return data
 
     def result(self, suite: str, data: EncodedSet, **params: object) -> ResultFile:
-        """Open the result of a suite, or go on with it where it has the same parameters."""
+        """Open the result of a suite; resume an existing one with the same parameters."""
         shared = {
             "dataset": data.name,
             "documents": len(data.documents),
@@ -133,7 +131,7 @@ class Stage:
         return self.open_result(suite, data.name, **shared | params)
 
     def open_result(self, suite: str, name: str, **params: object) -> ResultFile:
-        """The same for a suite of several sets, under a name of its own."""
+        """Open the result of a suite with several sets."""
         from benchmarks.environment import describe
         from benchmarks.results import ResultFile
 
@@ -155,13 +153,13 @@ def on_stage(
     split: str = "test",
     running: AbstractContextManager[Cluster] | None = None,
 ) -> Iterator[Stage]:
-    """Check the sets, load the encoder, start a node unless one is up, and stop what was started.
+    """Check the sets, load the encoder, start a node unless one is running, and stop it afterwards.
 
     Args:
-        options: As given.
-        datasets: Folders of sets.
-        split: Judgements that will be used.
-        running: Starts and stops another cluster than that.
+        options: The common options.
+        datasets: Folders of the sets.
+        split: Split whose judgements are used.
+        running: Starts and stops a special cluster; None uses a running one, or starts one.
     """
     from benchmarks.datasets import cached_embed, check_sets
     from benchmarks.demo import client_maker, running_cluster
@@ -175,8 +173,8 @@ def on_stage(
         yield Stage(options, loaded, cluster, client_maker(cluster), embed, report)
 
 
-def print_result(result: ResultFile) -> None:
-    """Print the table of each group, and say what comes next."""
+def print_comparison(result: ResultFile) -> None:
+    """Print the systems of each group as a table, and the next step."""
     from benchmarks.report import to_markdown
 
     for group, rows in result.groups.items():
@@ -185,7 +183,9 @@ def print_result(result: ResultFile) -> None:
     click.echo(f"{result.path}; python -m benchmarks report {result.path} draws it.")
 
 
-def print_groups(result: ResultFile, to_markdown: Callable[[Mapping[str, list[dict[str, Any]]]], str]) -> None:
-    """Print one table of all groups, and say what comes next."""
-    click.echo(f"\n{to_markdown(result.groups)}")
-    click.echo(f"{result.path}; python -m benchmarks report {result.path} draws it.")
+def print_result(result: ResultFile) -> None:
+    """Print the tables of the suite, and the next step."""
+    from benchmarks.pages import suite_to_markdown
+
+    click.echo(f"\n{suite_to_markdown(result.suite, result.groups)}")
+    click.echo(f"{result.path}; print it again with python -m benchmarks report {result.path}")

@@ -21,7 +21,6 @@ from benchmarks.scenarios.live import (
     each_index,
     empty_indices,
     exact_top_10,
-    run_of,
     wait_for_leases,
     wait_for_merges,
 )
@@ -106,7 +105,7 @@ def measure_states(
             )
             result = []
             for system, each in zip(systems, measured, strict=True):
-                row = describe_row(system) | {"overlap@10": overlap_at(run_of(data, each.hits), truth, 10)}
+                row = describe_row(system) | {"overlap@10": overlap_at(data.run_of(each.hits), truth, 10)}
                 row |= timed(each, measured[0]) | asdict(checked_shape(client, system.index, len(rows)))
                 row["index_bytes"] += getattr(system, "more_bytes", 0)
                 result.append(row)

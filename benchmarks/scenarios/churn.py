@@ -20,15 +20,14 @@ from benchmarks.scenarios.live import (
     each_index,
     empty_indices,
     exact_top_10,
-    run_of,
     wait_for_merges,
 )
 from benchmarks.scenarios.writes import WriteStream, Written, writing
 from benchmarks.systems.base import Request, Writable, write
 from connector.evaluation.metrics import overlap_at
 
-NO_WRITES, MOST, HALF, SAME = "no writes", "the most", "half of the most", "half of HNSW's most"
-RATES = (NO_WRITES, MOST, HALF, SAME)
+NO_WRITES, MAXIMUM, HALF, SAME = "no writes", "the most", "half of the most", "half of HNSW's most"
+RATES = (NO_WRITES, MAXIMUM, HALF, SAME)
 
 _WARM_UP = 20
 
@@ -84,7 +83,7 @@ def measure_churn(
         for rate in RATES:
             if rate not in rows:
                 turns = _Turns(connect, client, data, systems, requests, streams)
-                rows[rate] = turns.measure(rate, rows.get(MOST, []), load, report)
+                rows[rate] = turns.measure(rate, rows.get(MAXIMUM, []), load, report)
                 add(rate, rows[rate])
 
 
@@ -136,13 +135,13 @@ class _Turns:
         system, index = self.systems[place], self.systems[place].index
         rows = self.streams[index].rows
         shape = checked_shape(self.client, index, len(rows))
-        found = run_of(self.data, [system.search(self.client, request) for request in self.requests[place]])
+        found = self.data.run_of([system.search(self.client, request) for request in self.requests[place]])
         return asdict(shape) | {"overlap@10": overlap_at(found, exact_top_10(self.data, rows), 10)}
 
 
 def _per_s(rate: str, most: Sequence[dict[str, Any]], place: int) -> float | None:
     """Documents sent per second; None for as many as possible."""
-    if rate in (NO_WRITES, MOST):
+    if rate in (NO_WRITES, MAXIMUM):
         return 0.0 if rate == NO_WRITES else None
     return float(most[place if rate == HALF else 0]["documents_per_s"]) / 2
 

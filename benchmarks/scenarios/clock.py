@@ -24,7 +24,7 @@ from benchmarks.compare import Report
 from benchmarks.measure import measure, to_latency
 from benchmarks.results import Rows
 from benchmarks.scenarios import workload
-from benchmarks.systems.base import Request, System, send, to_hits
+from benchmarks.systems.base import OneRequest, Request, System
 from connector.errors import ConnectorError
 from connector.types import Hit
 
@@ -57,7 +57,7 @@ class Asked(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Nothing:
+class Nothing(OneRequest):
     """A search without hits, for measuring the overhead of client and connection.
 
     Attributes:
@@ -71,10 +71,6 @@ class Nothing:
     def prepare(self, count: int) -> list[Request]:
         """Return `count` requests."""
         return [{"size": 0, "query": {"match_none": {}}}] * count
-
-    def search(self, client: OpenSearch, request: Request) -> list[Hit]:
-        """Answer one request."""
-        return to_hits(send(client, self.index, request))
 
 
 def time_both(

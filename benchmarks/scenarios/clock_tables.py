@@ -11,7 +11,7 @@ from benchmarks.scenarios.clock import AGREED, AGREEMENT, OURS, THEIRS
 
 def clock_to_markdown(groups: Mapping[str, Rows]) -> str:
     """Return p50 and p99 by both tools, then the ratios, and whether they agree."""
-    heads = ("system", "p50, ours, ms", "of these before and after", "p50, OpenSearch Benchmark", "p99, ours, ms",
+    heads = ("system", "p50, ours, ms", "before and after", "p50, OpenSearch Benchmark", "p99, ours, ms",
              "p99, OpenSearch Benchmark")  # fmt: skip
     times = []
     for own, other in zip(groups[OURS], groups[THEIRS], strict=True):
@@ -34,5 +34,5 @@ def clock_to_markdown(groups: Mapping[str, Rows]) -> str:
             )
         )
     ratio_heads = ("p50 of HNSW", "ours", "OpenSearch Benchmark", f"difference (at most {AGREED:.0%})",
-                   "less a search for nothing: ours", "OpenSearch Benchmark", "difference")  # fmt: skip
+                   "minus an empty search: ours", "OpenSearch Benchmark", "difference")  # fmt: skip
     return f"{to_table(heads, times)}\n{to_table(ratio_heads, ratios)}"

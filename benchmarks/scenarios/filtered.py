@@ -13,12 +13,12 @@ from benchmarks.compare import Report
 from benchmarks.datasets import EncodedSet
 from benchmarks.measure import measure, timed
 from benchmarks.scenarios.filters import SHARES, Kind, Labels, exact_among, label
-from benchmarks.scenarios.live import describe_row, each_index, empty_indices, run_of
+from benchmarks.scenarios.live import describe_row, each_index, empty_indices
 from benchmarks.storage import settle
 from benchmarks.systems.base import Request, Writable, write
 from connector.evaluation.metrics import overlap_at
 from connector.evaluation.runs import Run
-from connector.query.rescore import MOST_RESCORED, rescore_all
+from connector.query.rescore import MAX_RESCORED, rescore_all
 
 FIELD = "tags"
 KINDS: tuple[Kind, ...] = ("uncorrelated", "correlated")
@@ -70,7 +70,7 @@ def measure_filters(
             measured = measure(client, systems, requests, rounds=rounds, progress=partial(report, group))
             rows = []
             for system, each in zip(systems, measured, strict=True):
-                found = run_of(data, each.hits)
+                found = data.run_of(each.hits)
                 row = describe_row(system) | {"share": SHARES[level], "kept": mean_kept}
                 row |= _found(found, truth)
                 rows.append(row | timed(each, measured[0]))
@@ -94,7 +94,7 @@ def with_filter(request: Request, wanted: str, kept: int) -> Request:
         [(field, asked)] = query.items()
         return request | {"query": {"knn": {field: asked | {"filter": clause}}}}
     changed = request | {"query": {"bool": query | {"filter": [clause]}}}
-    if "rescore" in request and kept <= MOST_RESCORED:
+    if "rescore" in request and kept <= MAX_RESCORED:
         found, rescore = rescore_all(changed["query"], request["rescore"], kept)
         changed |= {"query": found, "rescore": rescore}
     return changed

@@ -17,7 +17,7 @@ from benchmarks.datasets import EncodedSet
 from benchmarks.measure import Measured, measure, timed, to_latency
 from benchmarks.results import Rows
 from benchmarks.scenarios.cgroup import Hierarchy, MemoryGroup, drop_caches
-from benchmarks.scenarios.live import describe_row, exact_top_10, run_of
+from benchmarks.scenarios.live import describe_row, exact_top_10
 from benchmarks.systems.base import Request, Writable
 from connector.cluster import Cluster, wait_until_ready
 from connector.errors import ClusterError
@@ -123,7 +123,7 @@ class Bench:
         for system, size, each in zip(self.systems, self.sizes, measured, strict=True):
             row = describe_row(system) | {"index_bytes": size}
             if each is not None:
-                row["overlap@10"] = overlap_at(run_of(self.data, each.hits), truth, 10)
+                row["overlap@10"] = overlap_at(self.data.run_of(each.hits), truth, 10)
                 row |= timed(each, measured[0]) if measured[0] is not None else asdict(each.latency)
             rows.append(row)
         return rows

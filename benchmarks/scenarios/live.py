@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -20,7 +20,7 @@ from benchmarks.systems.lucene_hnsw import LuceneHnsw
 from benchmarks.systems.rescored import Rescored
 from connector.errors import ClusterError
 from connector.evaluation.exact import exact_search
-from connector.query.rescore import MOST_RESCORED
+from connector.query.rescore import MAX_RESCORED
 from connector.search.opened import features_for
 from connector.types import Hit
 
@@ -69,7 +69,7 @@ def filtered_systems(data: EncodedSet, suite: str) -> Callable[[int], list[Writa
     own = OwnDictionary(data)
 
     def systems(kept: int) -> list[Writable]:
-        share = 1.0 if kept <= MOST_RESCORED else kept / len(data.documents)
+        share = 1.0 if kept <= MAX_RESCORED else kept / len(data.documents)
         ours = [own.system(features_for(own.k, share)), own.wide(), own.system(window=0)]
         return _beside_hnsw(data, suite, ours)
 
@@ -191,12 +191,7 @@ def exact_top_10(
     embeddings = data.document_embeddings[rows if contents is None else contents]
     ids = data.doc_ids
     hits = exact_search(embeddings, data.query_embeddings, [ids[row] for row in rows.tolist()], 10)
-    return run_of(data, hits)
-
-
-def run_of(data: EncodedSet, hits: Sequence[list[Hit]]) -> dict[str, list[Hit]]:
-    """Return hits by query id."""
-    return dict(zip([query.query_id for query in data.judged.queries], hits, strict=True))
+    return data.run_of(hits)
 
 
 def describe_row(system: Writable) -> dict[str, Any]:

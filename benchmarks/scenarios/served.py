@@ -45,7 +45,7 @@ _BLOCK = 2_000
 _START_S = 300.0
 _TIMEOUT_S = 30.0
 _THREADS = 64
-"""That wait for replies: where so many wait, a rate is far above what is served."""
+"""Maximum requests waiting for replies; with more, the rate is far above the capacity."""
 
 
 class _KnownDictionary(OwnDictionary):
@@ -146,14 +146,14 @@ class Limits:
     Attributes:
         arrivals: Distribution of arrivals.
         seconds: Duration per rate.
-        most_p99_ms: Maximum p99 of a sustained rate.
+        max_p99_ms: Maximum p99 of a sustained rate.
         clients: Number of clients for measuring the capacity and in the long run.
         long_s: Duration of the long run at 80 % of the capacity; 0 for none.
     """
 
     arrivals: Arrivals = "poisson"
     seconds: float = 20.0
-    most_p99_ms: float = 50.0
+    max_p99_ms: float = 50.0
     clients: int = 8
     long_s: float = 0.0
 
@@ -237,7 +237,7 @@ def _asker(address: str, fresh: _Fresh) -> Callable[[], AbstractContextManager[A
 def _at_rate(address: str, fresh: _Fresh, rate: float, limits: Limits, report: Report) -> dict[str, Any]:
     load = _send(address, fresh, rate, limits.seconds, _THREADS, limits.arrivals, f"{rate:.1f} requests/s", report)
     row = load.row()
-    sustained = not row["errors"] and row["p99_ms"] < limits.most_p99_ms
+    sustained = not row["errors"] and row["p99_ms"] < limits.max_p99_ms
     return {"kind": "rate", "sustained": sustained, **row}
 
 

@@ -34,13 +34,13 @@ def highest_rate(rows: Rows) -> float | None:
     return max(rates, default=None)
 
 
-def plot_served(groups: Mapping[str, Rows], title: str, most_p99_ms: float, path: Path) -> None:
+def plot_served(groups: Mapping[str, Rows], title: str, max_p99_ms: float, path: Path) -> None:
     """Plot p50 and p99 against the arrival rate, with a colour per backend.
 
     Args:
         groups: Groups of the suite `service`.
         title: Title of the plot.
-        most_p99_ms: Maximum p99 of a sustained rate.
+        max_p99_ms: Maximum p99 of a sustained rate.
         path: Output file, e.g. a PNG.
     """
     from matplotlib.figure import Figure
@@ -53,7 +53,7 @@ def plot_served(groups: Mapping[str, Rows], title: str, most_p99_ms: float, path
             label = f"{backend}, {'p50' if place == 1 else 'p99'}"
             values = [point[place] for point in points]
             axes.plot([point[0] for point in points], values, style, marker="o", color=f"C{number}", label=label)
-    axes.axhline(most_p99_ms, color="#555555", linewidth=1)
+    axes.axhline(max_p99_ms, color="#555555", linewidth=1)
     axes.set(xlabel="arrival rate, requests/s", ylabel="text to hits, ms", yscale="log", title=title)
     axes.grid(alpha=0.25)
     axes.legend(frameon=False)

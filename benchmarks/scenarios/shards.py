@@ -16,7 +16,7 @@ from benchmarks.compare import Report
 from benchmarks.datasets import EncodedSet
 from benchmarks.measure import measure, throughput, timed
 from benchmarks.results import Rows
-from benchmarks.scenarios.live import describe_row, each_index, exact_top_10, run_of
+from benchmarks.scenarios.live import describe_row, each_index, exact_top_10
 from benchmarks.scenarios.open_loop import Ask, Load, schedule, send_on_schedule
 from benchmarks.storage import build
 from benchmarks.systems.base import Request, Writable
@@ -118,7 +118,7 @@ def measure_shards(
     for step, (system, each) in enumerate(zip(systems, found, strict=True)):
         report(f"{what}: {CLIENTS} clients", step / len(systems))
         row = describe_row(system) | {"shards": system.shards, "replicas": system.replicas}
-        row |= {"index_bytes": sizes[system.index], "overlap@10": overlap_at(run_of(data, each.hits), truth, 10)}
+        row |= {"index_bytes": sizes[system.index], "overlap@10": overlap_at(data.run_of(each.hits), truth, 10)}
         row |= timed(each, found[0])
         row["requests_per_s"] = throughput(connect, system, requests[step], CLIENTS, seconds=seconds)
         rows.append(row)

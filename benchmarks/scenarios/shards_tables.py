@@ -27,8 +27,8 @@ def cluster_to_markdown(groups: Mapping[str, Rows]) -> str:
 
 
 def _killed(rows: Rows) -> str:
-    heads = ["a node killed under search", "requests/s"]
-    for part in ("before", "first seconds after", "then"):
+    heads = ["system, one node killed", "requests/s"]
+    for part in ("before", "first seconds after", "later"):
         heads += [f"{part}: p50 ms", "p99 ms", "errors"]
     lines = []
     for row in rows:

@@ -33,7 +33,7 @@ def latencies(row: Mapping[str, Any], *, first: bool) -> list[str]:
 
 def filtered_to_markdown(groups: _Groups) -> str:
     """Return a table of the suite `filtered`: a row per filter and system, with ratios to HNSW with the same filter."""
-    heads = ("filter keeps", "documents", "system", "of exact top 10", "too few hits", "p50", "p99")
+    heads = ("filter", "documents", "system", "of exact top 10", "too few hits", "p50", "p99")
     lines = []
     for group, rows in groups.items():
         for row in rows:
@@ -57,7 +57,17 @@ def rivals_to_markdown(groups: _Groups) -> str:
 
 def churn_to_markdown(groups: _Groups) -> str:
     """Return a table of the suite `churn`: writes and concurrent searches of each system at each rate."""
-    heads = ("rate", "system", "documents/s", "found after, s", "at most", "p50", "p99", "of exact top 10", "segments")
+    heads = (
+        "rate",
+        "system",
+        "documents/s",
+        "found after, p50 s",
+        "maximum",
+        "p50",
+        "p99",
+        "of exact top 10",
+        "segments",
+    )
     lines = []
     for rate, rows in groups.items():
         for row in rows:

@@ -79,6 +79,21 @@ class System(Protocol):
         ...
 
 
+class _Indexed(Protocol):
+    @property
+    def index(self) -> str: ...
+
+
+class OneRequest:
+    """Base of systems whose prepared queries are bodies of `_search`."""
+
+    __slots__ = ()
+
+    def search(self: _Indexed, client: OpenSearch, request: Request) -> list[Hit]:
+        """Answer one request."""
+        return to_hits(send(client, self.index, request))
+
+
 class Writable(System, Protocol):
     """A system whose documents can be written separately, with additional fields."""
 

@@ -8,17 +8,16 @@ from dataclasses import dataclass
 from opensearchpy import OpenSearch
 
 from benchmarks.datasets import EncodedSet
-from benchmarks.systems.base import INDEX_SETTINGS, Encoding, Probe, Request, send, to_hits, without_source, write
+from benchmarks.systems.base import INDEX_SETTINGS, Encoding, OneRequest, Probe, Request, without_source, write
 from benchmarks.systems.rank_features import feature_probes, stored_features
 from connector.query.body import FEATURES_FIELD, build_query
-from connector.types import Hit
 from connector.vectors.top_k import prune
 
 WORDS_FIELD = "content"
 
 
 @dataclass(frozen=True, slots=True)
-class BM25:
+class BM25(OneRequest):
     """A `match` query on title and text in one field with the standard analyzer.
 
     Attributes:
@@ -30,11 +29,7 @@ class BM25:
     top_k: int = 10
     name: str = "BM25"
     knob: str = ""
-
-    @property
-    def encoding(self) -> Encoding:
-        """No encoding."""
-        return "none"
+    encoding: Encoding = "none"
 
     def configure(self, client: OpenSearch) -> None:
         """Create an index of words without `_source`."""
@@ -54,13 +49,9 @@ class BM25:
         """Search for the first words of a document."""
         return [({"query": {"match": {WORDS_FIELD: data.documents[row].content[:200]}}}, None) for row in rows]
 
-    def search(self, client: OpenSearch, request: Request) -> list[Hit]:
-        """Answer one request."""
-        return to_hits(send(client, self.index, request))
-
 
 @dataclass(frozen=True, slots=True)
-class Hybrid:
+class Hybrid(OneRequest):
     """Weighted BM25 plus the dot product of features in one bool query.
 
     Attributes:
@@ -79,16 +70,12 @@ class Hybrid:
     weight_exponent: int = 0
     top_k: int = 10
     name: str = "BM25 + k-sparse"
+    encoding: Encoding = "features"
 
     @property
     def knob(self) -> str:
         """Setting that trades quality for latency."""
         return f"k_query={self.k_query}, BM25 x {self.weight:g}"
-
-    @property
-    def encoding(self) -> Encoding:
-        """The head's."""
-        return "features"
 
     def configure(self, client: OpenSearch) -> None:
         """Create an index of words and features."""
@@ -122,7 +109,3 @@ class Hybrid:
     def probes(self, data: EncodedSet, rows: Sequence[int]) -> list[Probe]:
         """Expect the sum of a document's stored weights."""
         return feature_probes(data.document_vectors, self.k_doc, rows, self.weight_exponent)
-
-    def search(self, client: OpenSearch, request: Request) -> list[Hit]:
-        """Answer one request."""
-        return to_hits(send(client, self.index, request))

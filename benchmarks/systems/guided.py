@@ -2,91 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from opensearchpy import OpenSearch
 
 from benchmarks.datasets import EncodedSet
 from benchmarks.guided import build_guided_search
-from benchmarks.systems.base import INDEX_SETTINGS, Encoding, Probe, Request, send, to_hits, without_source
+from benchmarks.systems.base import INDEX_SETTINGS, OneRequest, Request, without_source
+from benchmarks.systems.passed_on import PassedOn
 from benchmarks.systems.rank_features import RankFeatures, stored_features, write_features
 from connector.index.meta import IndexMeta
 from connector.index.new_index import NewIndex
 from connector.index.schema import index_body
 from connector.query.body import FEATURES_FIELD
-from connector.types import Hit
 from connector.vectors.top_k import prune
 
 _TEXT_FIELD = "text"
 
 
 @dataclass(frozen=True, slots=True)
-class Guided:
+class Guided(OneRequest, PassedOn[RankFeatures]):
     """Guided search on an index of words and features (`benchmarks.guided` describes the differences to 2GTI).
 
     Attributes:
-        storage: System with the features, depth and name; the index is separate.
+        system: System with the features, depth and name; the index is separate.
         window: Number of BM25 candidates.
     """
 
-    storage: RankFeatures
     window: int
 
     @property
     def name(self) -> str:
         """Name in tables."""
-        return f"{self.storage.name}, guided"
+        return f"{self.system.name}, guided"
 
     @property
     def index(self) -> str:
-        """Name of the index, derived from that of `storage`."""
-        return f"{self.storage.index}-text"
+        """Name of the index, derived from that of `system`."""
+        return f"{self.system.index}-text"
 
     @property
     def knob(self) -> str:
         """Setting that trades quality for latency."""
         return f"window={self.window}"
 
-    @property
-    def encoding(self) -> Encoding | None:
-        """As in `storage`."""
-        return self.storage.encoding
-
     def configure(self, client: OpenSearch) -> None:
         """Create an index of words and features without `_source`."""
-        exponent = self.storage.weight_exponent
+        exponent = self.system.weight_exponent
         body = index_body(
-            IndexMeta(self.storage.fingerprint, weight_exponent=exponent), NewIndex(settings=INDEX_SETTINGS)
+            IndexMeta(self.system.fingerprint, weight_exponent=exponent), NewIndex(settings=INDEX_SETTINGS)
         )
         body["mappings"]["_source"] = without_source(FEATURES_FIELD, _TEXT_FIELD)
         client.indices.create(index=self.index, body=body)
 
     def upload(self, client: OpenSearch, data: EncodedSet) -> None:
         """Write title and text as one field, and the features."""
-        stored = stored_features(self.storage.vectors_of(data)[0], self.storage.k_doc)
+        stored = stored_features(self.system.vectors_of(data)[0], self.system.k_doc)
         sources = ({_TEXT_FIELD: document.content} for document in data.documents)
         write_features(client, self.index, data.doc_ids, stored, sources)
 
     def prepare(self, data: EncodedSet) -> list[Request]:
         """Build one body each."""
-        queries = prune(self.storage.vectors_of(data)[1], self.storage.k_query).as_mappings()
+        queries = prune(self.system.vectors_of(data)[1], self.system.k_query).as_mappings()
         return [
             build_guided_search(
                 query.text,
                 features,
-                top_k=self.storage.top_k,
-                window=max(self.window, self.storage.top_k),
+                top_k=self.system.top_k,
+                window=max(self.window, self.system.top_k),
                 source=False,
-                weight_exponent=self.storage.weight_exponent,
+                weight_exponent=self.system.weight_exponent,
             )
             for query, features in zip(data.judged.queries, queries, strict=True)
         ]
-
-    def probes(self, data: EncodedSet, rows: Sequence[int]) -> list[Probe]:
-        """As in `storage`."""
-        return self.storage.probes(data, rows)
-
-    def search(self, client: OpenSearch, request: Request) -> list[Hit]:
-        """Answer one request."""
-        return to_hits(send(client, self.index, request))

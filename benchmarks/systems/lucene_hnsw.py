@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from opensearchpy import OpenSearch
 
 from benchmarks.datasets import EncodedSet
-from benchmarks.systems.base import INDEX_SETTINGS, Encoding, Probe, Request, blocks, send, to_hits, write
+from benchmarks.systems.base import INDEX_SETTINGS, Encoding, OneRequest, Probe, Request, blocks, write
 from connector.index.schema import load_mapping
 from connector.query.rescore import score_by
-from connector.types import Hit
 
 
 def _scalar(bits: int) -> Callable[[dict[str, Any]], dict[str, Any]]:
@@ -53,7 +52,7 @@ All but 7 bits need the plugin's native library: without it, the first document 
 
 
 @dataclass(frozen=True, slots=True)
-class LuceneHnsw:
+class LuceneHnsw(OneRequest):
     """Approximate nearest neighbours at the server's default settings, unless `ef_search` is given.
 
     Attributes:
@@ -71,6 +70,7 @@ class LuceneHnsw:
     data_type: Literal["float", "byte"] = "float"
     quantized: str | None = None
     top_k: int = 10
+    encoding: Encoding = "dense"
 
     @property
     def name(self) -> str:
@@ -83,11 +83,6 @@ class LuceneHnsw:
     def knob(self) -> str:
         """Setting that trades quality for latency."""
         return "default" if self.ef_search is None else f"ef_search={self.ef_search}"
-
-    @property
-    def encoding(self) -> Encoding:
-        """By the dense model."""
-        return "dense"
 
     def configure(self, client: OpenSearch) -> None:
         """Create an index of embeddings alone."""
@@ -134,10 +129,6 @@ class LuceneHnsw:
             product = float(np.square(vector.astype(np.float64)).sum())
             probes.append(({"query": score_by(knn_script("embedding", vector))}, product + 1.0))
         return probes
-
-    def search(self, client: OpenSearch, request: Request) -> list[Hit]:
-        """Answer one request."""
-        return to_hits(send(client, self.index, request))
 
     def _stored(self, embeddings: NDArray[np.float32], data: EncodedSet) -> NDArray[Any]:
         return embeddings if self.data_type == "float" else to_bytes(embeddings, data.document_embeddings)

@@ -9,15 +9,14 @@ from typing import Any
 from opensearchpy import OpenSearch
 
 from benchmarks.datasets import EncodedSet
-from benchmarks.systems.base import Encoding, Probe, Request, send, to_hits, write
+from benchmarks.systems.base import Encoding, OneRequest, Probe, Request, write
 from benchmarks.systems.bm25 import WORDS_FIELD
 from benchmarks.systems.lucene_hnsw import LuceneHnsw
 from connector.query.hybrid import RANK_CONSTANT
-from connector.types import Hit
 
 
 @dataclass(frozen=True, slots=True)
-class NeuralHybrid:
+class NeuralHybrid(OneRequest):
     """One query for both, with a search pipeline that combines their scores or ranks.
 
     Attributes:
@@ -34,17 +33,13 @@ class NeuralHybrid:
     weight: float | None = None
     top_k: int = 10
     name: str = "BM25 + HNSW, hybrid query"
+    encoding: Encoding = "dense"
 
     @property
     def knob(self) -> str:
         """Setting that trades quality for latency."""
         how = "by rank" if self.weight is None else f"{1 - self.weight:g} to {self.weight:g}"
         return f"{how}, {self.candidates} of each"
-
-    @property
-    def encoding(self) -> Encoding:
-        """By the dense model."""
-        return "dense"
 
     def configure(self, client: OpenSearch) -> None:
         """Create HNSW's index with an additional field of words."""
@@ -81,10 +76,6 @@ class NeuralHybrid:
     def probes(self, data: EncodedSet, rows: Sequence[int]) -> list[Probe]:
         """As in HNSW."""
         return self._graph.probes(data, rows)
-
-    def search(self, client: OpenSearch, request: Request) -> list[Hit]:
-        """Answer one request."""
-        return to_hits(send(client, self.index, request))
 
     @property
     def _graph(self) -> LuceneHnsw:

@@ -11,7 +11,7 @@ import numpy as np
 from opensearchpy import OpenSearch
 
 from benchmarks.datasets import EncodedSet
-from benchmarks.systems.base import INDEX_SETTINGS, Encoding, Probe, Request, send, to_hits, without_source
+from benchmarks.systems.base import INDEX_SETTINGS, Encoding, OneRequest, Probe, Request, without_source
 from connector.errors import BulkWriteError
 from connector.index.meta import IndexMeta
 from connector.index.new_index import NewIndex
@@ -19,7 +19,7 @@ from connector.index.schema import index_body
 from connector.index.writer import BulkWriter
 from connector.query.body import FEATURES_FIELD, build_query
 from connector.query.pruning import Pruning, prune_query
-from connector.types import EncoderFingerprint, Hit, SparseDocument, SparseVectors
+from connector.types import EncoderFingerprint, SparseDocument, SparseVectors
 from connector.vectors.storage import round_to_stored, scale_weights
 from connector.vectors.top_k import prune
 
@@ -28,7 +28,7 @@ _BLOCK = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class RankFeatures:
+class RankFeatures(OneRequest):
     """Searches documents of `k_doc` features with queries of `k_query` features.
 
     Attributes:
@@ -104,10 +104,6 @@ class RankFeatures:
     def probes(self, data: EncodedSet, rows: Sequence[int]) -> list[Probe]:
         """Expect the sum of a document's stored weights."""
         return feature_probes(self.vectors_of(data)[0], self.k_doc, rows, self.weight_exponent)
-
-    def search(self, client: OpenSearch, request: Request) -> list[Hit]:
-        """Answer one request."""
-        return to_hits(send(client, self.index, request))
 
     def vectors_of(self, data: EncodedSet) -> tuple[SparseVectors, SparseVectors]:
         """Return the vectors of documents and queries."""

@@ -14,11 +14,10 @@ from benchmarks.datasets import EncodedSet
 from benchmarks.systems.base import (
     INDEX_SETTINGS,
     Encoding,
+    OneRequest,
     Probe,
     Request,
     blocks,
-    send,
-    to_hits,
     without_source,
     write,
 )
@@ -27,14 +26,14 @@ from benchmarks.systems.rank_features import document_shares, feature_probes, se
 from connector.query.body import FEATURES_FIELD, build_query
 from connector.query.pruning import Pruning
 from connector.query.rescore import CODE_FIELD, build_rescore, code_mapping, rescore_by
-from connector.types import Hit, SparseVectors
+from connector.types import SparseVectors
 from connector.vectors.codes import RotatedCode
 
 Kind = Literal["1 bit", "2 bits", "3 bits", "4 bits", "knn byte"]
 
 
 @dataclass(frozen=True, slots=True)
-class Rescored:
+class Rescored(OneRequest):
     """Rescores the first `window` hits by a script over codes, or by the k-NN plugin's script.
 
     Attributes:
@@ -64,6 +63,7 @@ class Rescored:
     label: str = "k-sparse"
     more_bytes: int = 0
     top_k: int = 10
+    encoding: Encoding = "features"
 
     @property
     def name(self) -> str:
@@ -77,11 +77,6 @@ class Rescored:
         rule = "" if self.pruning.prune_type == "none" else f", {self.pruning}"
         rescored = f", {self.window} rescored" if self.window else ""
         return f"k_query={self.k_query}{rule}{rescored}"
-
-    @property
-    def encoding(self) -> Encoding:
-        """By the head, which also returns the dense embedding."""
-        return "features"
 
     def configure(self, client: OpenSearch, *, words: str | None = None) -> None:
         """Create an index of features and codes.
@@ -143,10 +138,6 @@ class Rescored:
     def probes(self, data: EncodedSet, rows: Sequence[int]) -> list[Probe]:
         """Expect the sum of a document's stored weights."""
         return feature_probes(self._vectors(data)[0], self.k_doc, rows, self.weight_exponent)
-
-    def search(self, client: OpenSearch, request: Request) -> list[Hit]:
-        """Answer one request."""
-        return to_hits(send(client, self.index, request))
 
     def _vectors(self, data: EncodedSet) -> tuple[SparseVectors, SparseVectors]:
         return self.vectors or (data.document_vectors, data.query_vectors)

@@ -9,8 +9,8 @@ import numpy as np
 from opensearchpy import OpenSearch
 
 from benchmarks.datasets import EncodedSet
-from benchmarks.systems.base import INDEX_SETTINGS, Encoding, Probe, Request, send, to_hits, without_source, write
-from connector.types import Hit, SparseVectors
+from benchmarks.systems.base import INDEX_SETTINGS, Encoding, OneRequest, Probe, Request, without_source, write
+from connector.types import SparseVectors
 from connector.vectors.top_k import prune
 
 _FIELD = "vector"
@@ -18,7 +18,7 @@ _NUMBERS = 32_768
 
 
 @dataclass(frozen=True, slots=True)
-class Seismic:
+class Seismic(OneRequest):
     """The set's sparse vectors in a `sparse_vector` field.
 
     Attributes:
@@ -37,16 +37,12 @@ class Seismic:
     cluster_ratio: float = 0.1
     top_k: int = 10
     name: str = "SEISMIC"
+    encoding: Encoding = "features"
 
     @property
     def knob(self) -> str:
         """Setting that trades quality for latency."""
         return f"top_n={self.top_n}"
-
-    @property
-    def encoding(self) -> Encoding:
-        """The head's."""
-        return "features"
 
     def configure(self, client: OpenSearch) -> None:
         """Create an index that is approximate for any number of documents."""
@@ -91,10 +87,6 @@ class Seismic:
     def probes(self, data: EncodedSet, rows: Sequence[int]) -> list[Probe]:
         """None: the index is approximate, and the plugin of 3.6 fails on filters by `_id` (no createWeight)."""
         return []
-
-    def search(self, client: OpenSearch, request: Request) -> list[Hit]:
-        """Answer one request."""
-        return to_hits(send(client, self.index, request))
 
     def _documents(self, data: EncodedSet) -> SparseVectors:
         return data.document_vectors if self.k_doc is None else prune(data.document_vectors, self.k_doc)

@@ -12,13 +12,7 @@ import click
 from connector.cli.connection import ConnectionOptions, connection_options, open_client
 from connector.cli.encoder_option import encoder_option
 from connector.cli.layout import layout_options
-from connector.cli.options import (
-    cache_option,
-    corpora_argument,
-    device_option,
-    quiet_option,
-    seed_option,
-)
+from connector.cli.options import corpora_argument, training_options
 from connector.cli.progress import stages
 from connector.corpus.layout import Layout
 from connector.errors import EncoderError
@@ -49,10 +43,7 @@ Examples:
     show_default=True,
     help="Maximum number of documents per corpus.",
 )
-@seed_option
-@device_option
-@cache_option
-@quiet_option
+@training_options
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 @connection_options
 def label(
@@ -97,7 +88,7 @@ def label(
             [source.documents for source in sources],
             lambda texts: embedder.embed(texts, progress=partial(report, f"embedding {len(texts):,} documents")),
             num_terms=terms,
-            most_documents=documents,
+            max_documents=documents,
             seed=seed,
         )
     path = write_labels(

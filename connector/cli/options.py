@@ -116,6 +116,9 @@ seed_option = click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=
 
 quiet_option = click.option("--quiet", is_flag=True, help="Show no progress bar.")
 
+training_options = together(seed_option, device_option, cache_option, quiet_option)
+"""Options of all commands that embed corpora to train or label a model."""
+
 batch_size_option = click.option(
     "--batch-size",
     type=click.IntRange(1),

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 Examples:
   ksparse reencode docs --to docs-2 --encoder my-head
   ksparse reencode docs --to docs-2 --encoder my-head --no-switch   check docs-2 first; rerun without it to switch
-    ksparse reencode docs --to docs-2 --encoder own                   a new dictionary after the documents changed
-    ksparse reencode docs --to docs-2 --code-bits 4 --delete-old      if docs is an index and not an alias
+  ksparse reencode docs --to docs-2 --encoder own                   a new dictionary after the documents changed
+  ksparse reencode docs --to docs-2 --code-bits 4 --delete-old      if docs is an index and not an alias
 \b
 Documents keep their versions and routing: versioned writes that go to both indices meanwhile are not overwritten. The
 old index is kept unless --delete-old is given. Fields, codes and tuned settings are copied.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,11 @@ import click
 from connector.cli.encoder_option import dense_model_option
 from connector.cli.layout import layout_options
 from connector.cli.options import (
-    cache_option,
     corpora_argument,
-    device_option,
     max_minutes_option,
-    quiet_option,
-    seed_option,
     splits_option,
     trained_output_option,
+    training_options,
 )
 from connector.cli.progress import stages
 from connector.cli.settings import make_settings, settings_option
@@ -38,18 +36,9 @@ class _TrainCommand(click.Command):
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
-        if args[:1] == ["splade"]:
-            from connector.cli.train_splade import splade
-
-            return splade.make_context(f"{info_name} splade", args[1:], parent, **extra)
-        if args[:1] == ["dictionary"]:
-            from connector.cli.train_dictionary import dictionary
-
-            return dictionary.make_context(f"{info_name} dictionary", args[1:], parent, **extra)
-        if args[:1] == ["queries"]:
-            from connector.cli.train_queries import queries
-
-            return queries.make_context(f"{info_name} queries", args[1:], parent, **extra)
+        if args and args[0] in ("dictionary", "queries", "splade"):
+            command: click.Command = getattr(import_module(f"connector.cli.train_{args[0]}"), args[0])
+            return command.make_context(f"{info_name} {args[0]}", args[1:], parent, **extra)
         return super().make_context(info_name, args, parent, **extra)
 
 
@@ -63,8 +52,8 @@ Examples:
   ksparse train embeddings.npz --output my-head              arrays documents, queries, positives
   ksparse ingest corpus.jsonl --index docs --encoder my-head
   ksparse train dictionary --help                            a dictionary of your corpus, built in seconds
-    ksparse train queries --help                               a fast query encoder without a transformer
-    ksparse train splade --help                                a SPLADE with learned thresholds
+  ksparse train queries --help                               a fast query encoder without a transformer
+  ksparse train splade --help                                a SPLADE with learned thresholds
 """,
 )
 @corpora_argument
@@ -124,10 +113,7 @@ Examples:
     "alpha_2 of the paper's eq. 1 and 3.",
     default="1 with paper, 30,000 with ivae",
 )
-@seed_option
-@device_option
-@cache_option
-@quiet_option
+@training_options
 def train(
     corpus: tuple[Path, ...],
     output: Path,
@@ -181,10 +167,7 @@ def train(
             dense = find_base_model(base_model)
             embedder = EmbeddingCache(load_base_model(dense, device), dense.name, cache)
             names = [source.name for source in sources]
-            parts = [
-                source.embed(embedder, partial(report, f"embedding {source.name}"), lexical=settings.lexical)
-                for source in sources
-            ]
+            parts = [source.embed(embedder, report, lexical=settings.lexical) for source in sources]
             special_ids = embedder.special_ids
         for name, part in zip(names, parts, strict=True):
             counts[name] = {"documents": len(part.documents), "queries": len(part.queries)}

@@ -9,15 +9,7 @@ from typing import Any
 import click
 
 from connector.cli.encoder_option import dense_model_option
-from connector.cli.options import (
-    cache_option,
-    corpora_argument,
-    device_option,
-    quiet_option,
-    seed_option,
-    splits_option,
-    trained_output_option,
-)
+from connector.cli.options import corpora_argument, splits_option, trained_output_option, training_options
 from connector.cli.progress import stages
 from connector.cli.settings import make_settings, settings_option
 from connector.errors import CorpusError
@@ -43,10 +35,7 @@ Examples:
 @_option("tokens", "--tokens", click.IntRange(0), "Tokens kept per document; 0 for cells only.")
 @_option("query_tokens", "--query-tokens", click.IntRange(0), "Tokens kept per query.")
 @_option("spread", "--spread", click.FloatRange(0), "Weight of diversity among the cells of a document.")
-@seed_option
-@device_option
-@cache_option
-@quiet_option
+@training_options
 def dictionary(
     corpus: tuple[Path, ...],
     output: Path,
@@ -83,10 +72,7 @@ def dictionary(
     dense = find_base_model(base_model or DEFAULT_BASE_MODEL)
     with stages(quiet) as report:
         embedder = EmbeddingCache(load_base_model(dense, choose_device(device)), dense.name, cache)
-        parts = [
-            source.embed(embedder, partial(report, f"embedding {source.name}"), lexical=settings.lexical)
-            for source in sources
-        ]
+        parts = [source.embed(embedder, report, lexical=settings.lexical) for source in sources]
         fitted = fit_dictionary(
             concatenate(parts),
             settings,

@@ -10,14 +10,11 @@ import click
 from connector.cli.encoder_option import head_option
 from connector.cli.layout import layout_options
 from connector.cli.options import (
-    cache_option,
     corpora_argument,
-    device_option,
     max_minutes_option,
-    quiet_option,
-    seed_option,
     splits_option,
     trained_output_option,
+    training_options,
 )
 from connector.cli.progress import stages
 from connector.cli.settings import make_settings, settings_option
@@ -42,10 +39,7 @@ Examples:
 @max_minutes_option
 @settings_option(StaticSettings, "batch_size", "--batch-size", click.IntRange(8), "Queries per step.")
 @settings_option(StaticSettings, "learning_rate", "--learning-rate", click.FloatRange(min=0, min_open=True))
-@seed_option
-@device_option
-@cache_option
-@quiet_option
+@training_options
 def queries(
     corpus: tuple[Path, ...],
     output: Path,

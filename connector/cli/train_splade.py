@@ -11,14 +11,11 @@ import click
 from connector.cli.encoder_option import dense_model_option, encoder_option
 from connector.cli.layout import layout_options
 from connector.cli.options import (
-    cache_option,
     corpora_argument,
-    device_option,
     max_minutes_option,
-    quiet_option,
-    seed_option,
     splits_option,
     trained_output_option,
+    training_options,
 )
 from connector.cli.progress import stages
 from connector.cli.settings import make_settings, settings_option
@@ -78,10 +75,7 @@ Examples:
 @_option("learning_rate", "--learning-rate", _ABOVE_0)
 @_option("threshold_learning_rate", "--threshold-learning-rate", _ABOVE_0)
 @_option("freeze_embeddings", "--freeze-embeddings", help="Do not train the token embeddings.")
-@seed_option
-@device_option
-@cache_option
-@quiet_option
+@training_options
 def splade(
     corpus: tuple[Path, ...],
     output: Path,

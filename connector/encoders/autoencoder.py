@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from connector.encoders.lexical import LexicalFeatures, Task, TokenCounts, count_tokens
-from connector.encoders.light_heads import LEAST_VALUE as LEAST_VALUE
+from connector.encoders.light_heads import MIN_VALUE as MIN_VALUE
 from connector.encoders.module import WeightedModule
 from connector.encoders.thresholds import Thresholding
 from connector.vectors.statistics import CorpusStatistics
@@ -157,7 +157,7 @@ class KSparseAutoEncoder(WeightedModule):
         Returns:
             Features int64 (n, k) and values (n, k), strongest first; negative values are set to 0. A feature may repeat
             with the value 0. Gradients flow through the kept values. Outside of training, a text without positive
-            values keeps its strongest feature with the value `LEAST_VALUE`.
+            values keeps its strongest feature with the value `MIN_VALUE`.
         """
         centred = embeddings - self.mean
         values, latents = _StrongestLatents.apply(centred, self.encoder.weight, self.encoder.bias, k)
@@ -208,7 +208,7 @@ class KSparseAutoEncoder(WeightedModule):
 def _with_a_feature(values: Tensor) -> Tensor:
     """Give every text at least one feature: otherwise it could not be indexed or found."""
     empty = (values <= 0).all(dim=-1, keepdim=True)
-    first = torch.where(empty, LEAST_VALUE, values[:, :1])
+    first = torch.where(empty, MIN_VALUE, values[:, :1])
     return torch.cat([first, values[:, 1:]], dim=1)
 
 

@@ -1,4 +1,4 @@
-"""The dense model in front of a head, or a SPLADE up to its pooling, run by torch or by OpenVINO."""
+"""Run the dense model before a head, or a SPLADE up to its pooling, with torch or OpenVINO."""
 
 from __future__ import annotations
 
@@ -26,12 +26,11 @@ _log = getLogger("ksparse.encoders")
 
 
 class Batch(NamedTuple):
-    """Texts that go through the model together.
+    """Texts of one forward pass.
 
     Attributes:
-        rows: Their row numbers.
-        features: What the tokenizer returned, on the model's device; with `sentence_embedding` where they are embedded
-            already.
+        rows: Row numbers of the texts.
+        features: Output of the tokenizer on the model's device; with `sentence_embedding` if already embedded.
     """
 
     rows: NDArray[np.int64]
@@ -43,22 +42,22 @@ class DenseModel(Protocol):
 
     @property
     def backend(self) -> Backend:
-        """What computes."""
+        """Runtime of the modules."""
         ...
 
     def embed(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Tensor]]:
-        """Yield each batch with its embeddings (rows, dim), in their order."""
+        """Yield each batch with its embeddings (rows, dim), in order."""
         ...
 
 
 class TorchModel:
-    """The modules themselves, or a copy of them in half precision.
+    """Runs the modules with torch, in half precision as a copy.
 
-    Pooling and everything behind it are computed in float32, and embeddings are float32.
+    Pooling and later modules are computed in float32, and embeddings are float32.
 
     Args:
-        modules: From tokens to `sentence_embedding`.
-        precision: Of the weights and of what is computed with them.
+        modules: Modules from tokens to `sentence_embedding`.
+        precision: Precision of the modules before pooling.
     """
 
     backend: Backend = "torch"
@@ -68,7 +67,7 @@ class TorchModel:
         self.precision = precision
 
     def embed(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Tensor]]:
-        """Yield each batch with its embeddings (rows, dim), in their order."""
+        """Yield each batch with its embeddings (rows, dim), in order."""
         for batch in batches:
             features = batch.features
             if "sentence_embedding" not in features:
@@ -83,7 +82,7 @@ class TorchModel:
     def _running(self) -> list[nn.Module]:
         if self.precision == "float32":
             return self.modules
-        # The weights stay as they are: the fingerprint is theirs.
+        # The original weights are unchanged, because the fingerprint is computed from them.
         return [copy.deepcopy(module).to(getattr(torch, self.precision)) for module in self.modules]
 
 
@@ -99,17 +98,17 @@ def run_modules(
     name: str = "",
     precision: Precision = "float32",
 ) -> DenseModel:
-    """Choose what runs the modules of a dense model.
+    """Choose the backend of a dense model.
 
     Args:
-        modules: From tokens to `sentence_embedding`.
-        model: Holds them; its tokenizer and device are used.
+        modules: Modules from tokens to `sentence_embedding`.
+        model: Model with these modules; its tokenizer and device are used.
         backend: As for `choose_backend`.
-        name: By which a search finds the graph without loading the modules; empty if none shall.
+        name: Name under which searches find the graph without loading the modules; empty for none.
         precision: As for `TorchModel`; OpenVINO chooses its own.
 
     Raises:
-        EncoderError: There is no such backend here.
+        EncoderError: The backend is unknown or not available.
     """
     if choose_backend(backend, model.device.type, precision) == "torch":
         return TorchModel(modules, precision)
@@ -117,13 +116,13 @@ def run_modules(
 
 
 class OpenVinoModel:
-    """The same modules as an OpenVINO graph, converted when it is first needed and kept on this machine.
+    """Runs the modules as an OpenVINO graph, converted on first use and cached.
 
-    Modules that cannot be converted are run by torch, and the log says so once.
+    If the modules cannot be converted, torch runs them, with one message in the log.
 
     Args:
-        modules: From tokens to `sentence_embedding`, on the CPU.
-        model: Holds them; its tokenizer is used.
+        modules: Modules from tokens to `sentence_embedding`, on the CPU.
+        model: Model with these modules; its tokenizer is used.
         name: As for `run_modules`.
     """
 
@@ -137,17 +136,17 @@ class OpenVinoModel:
 
     @property
     def backend(self) -> Backend:
-        """What computes: torch where the model cannot be converted."""
+        """Runtime of the modules; torch if they cannot be converted."""
         return "openvino" if self._opened() is not None else "torch"
 
     @property
     def folder(self) -> Path | None:
-        """Where the graph is; None where the model cannot be converted."""
+        """Folder of the graph; None if the modules cannot be converted."""
         graph = self._opened()
         return graph.folder if graph is not None else None
 
     def embed(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Tensor]]:
-        """Yield each batch with its embeddings (rows, dim), in their order."""
+        """Yield each batch with its embeddings (rows, dim), in order."""
         graph = self._opened()
         if graph is None:
             yield from self._torch.embed(batches)
@@ -161,7 +160,7 @@ class OpenVinoModel:
             if self._graph is None and not self._failed:
                 try:
                     self._graph = self._open()
-                # Modules of any kind are tried, and each fails in its own way.
+                # Any module is tried, and conversions raise various errors.
                 except Exception as error:
                     self._failed = True
                     _log.warning("OpenVINO does not run this model, torch does: %s", str(error).splitlines()[0])

@@ -1,4 +1,4 @@
-"""Compare texts with the fine cells of their coarse cells in a few large products, for GPUs: each call costs time."""
+"""Compare texts with the fine cells of their coarse cells in a few large products, which is faster on GPUs."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 _PRODUCTS = 2**28
-"""Cosines computed at a time, at most: 1 GB."""
+"""Maximum number of cosines per block: 1 GB."""
 
 
 def nearest_in_groups(
     directions: Tensor, probed: Tensor, points: Tensor, scales: Tensor, count: int
 ) -> tuple[Tensor, Tensor]:
-    """The nearest fine cells of each probed coarse cell.
+    """Return the nearest fine cells of each probed coarse cell.
 
     Texts are grouped by coarse cell, and groups are padded to the largest one.
 
@@ -21,7 +21,7 @@ def nearest_in_groups(
         probed: int64 (n, probes), coarse cells of each text.
         points: (coarse cells, fine cells, width), directions of the cells.
         scales: (coarse cells, fine cells), the inverse lengths of the points.
-        count: Fine cells kept of each coarse cell.
+        count: Fine cells kept per coarse cell.
 
     Returns:
         Cosines and ids, (n, probes, count) each, nearest first.

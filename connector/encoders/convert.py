@@ -1,4 +1,4 @@
-"""Convert the torch modules of a dense model into an OpenVINO graph, once for each machine."""
+"""Convert the torch modules of a dense model into an OpenVINO graph, once per machine."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _LIBRARIES = ("openvino", "torch", "transformers", "sentence-transformers")
 
 _EXAMPLE = ("Green plants turn light into sugar, and animals live on it.", "light")
 
-_LEAST_COSINE = 0.999
-"""Between an example's embeddings by both backends: a graph that is further off was not converted well."""
+_MIN_COSINE = 0.999
+"""Minimum cosine between the embeddings of both backends for an example; below it, the graph is rejected."""
 
 
 class _Positional(nn.Module):
@@ -49,7 +49,7 @@ class _Positional(nn.Module):
 
 
 def graph_folder(modules: Sequence[nn.Module], model: BaseModel, cache: Path) -> Path:
-    """Where the graph of these modules is kept: by their weights and settings, and the versions that convert them."""
+    """Return the cache folder of the graph, named by weights, settings and versions of the libraries."""
     digest = hashlib.sha256(f"{model.max_seq_length} {model.prompts}".encode())
     for place, module in enumerate(modules):
         settings: dict[str, Any] = getattr(module, "get_config_dict", dict)()
@@ -60,26 +60,26 @@ def graph_folder(modules: Sequence[nn.Module], model: BaseModel, cache: Path) ->
 
 
 def convert(modules: Sequence[nn.Module], model: BaseModel, folder: Path) -> None:
-    """Write a dense model into a folder that appears as a whole, or not at all: what `LightModel` reads.
+    """Write a dense model for `LightModel` into a folder, atomically.
 
     Args:
-        modules: From tokens to `sentence_embedding`.
-        model: Holds them; its tokenizer is used.
-        folder: Of the graph. If another process writes the same one meanwhile, that one stays.
+        modules: Modules from tokens to `sentence_embedding`.
+        model: Model with these modules; its tokenizer is used.
+        folder: Output folder; it is kept if another process writes it at the same time.
 
     Raises:
-        ValueError: The graph does not return what the modules do.
-        Exception: Of whatever kind, where a module cannot be converted.
+        ValueError: Graph and modules return different embeddings.
+        Exception: Any other error of the conversion.
     """
     if any(getattr(module, "include_prompt", True) is False for module in modules):
-        raise ValueError("its pooling leaves prompts out, whose length a graph is not told.")
+        raise ValueError("its pooling leaves prompts out, and a graph does not know their length.")
     openvino = import_openvino()
     example = model.preprocess(list(_EXAMPLE))
     inputs = {name: value for name, value in example.items() if isinstance(value, Tensor)}
     wrapped = _Positional(modules, list(inputs)).eval()
     with _quietly(), torch.no_grad():
         expected = wrapped(*inputs.values())
-        # Of any number of texts and tokens.
+        # For any number of texts and tokens.
         shapes = [openvino.PartialShape([-1] * value.dim()) for value in inputs.values()]
         graph = import_converter().convert_model(wrapped, example_input=tuple(inputs.values()), input=shapes)
     for port, name in zip(graph.inputs, inputs, strict=True):
@@ -111,7 +111,7 @@ def convert(modules: Sequence[nn.Module], model: BaseModel, folder: Path) -> Non
 
 
 def _locate(tensors: Mapping[str, Tensor], folder: Path) -> list[StoredTensor]:
-    """Where the values of each tensor are: in the graph's file of weights, or else in one beside it."""
+    """Locate the values of each tensor: in the graph's file of weights, or in an additional file."""
     stored: list[StoredTensor] = []
     weights = (folder / GRAPH_FILE).with_suffix(".bin")
     with weights.open("rb") as file, (folder / REST_FILE).open("wb") as rest:
@@ -129,13 +129,13 @@ def _locate(tensors: Mapping[str, Tensor], folder: Path) -> list[StoredTensor]:
 def _check(folder: Path, inputs: Mapping[str, Tensor], expected: Tensor) -> None:
     [(_, found)] = Graph(folder).embed([(None, {name: value.numpy() for name, value in inputs.items()})])
     cosine = torch.nn.functional.cosine_similarity(expected, torch.from_numpy(found)).min()
-    if not cosine >= _LEAST_COSINE:
+    if not cosine >= _MIN_COSINE:
         raise ValueError(f"its embeddings have a cosine of {cosine:.4f} with those of torch.")
 
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Without what tracing says of code that is not ours."""
+    """Suppress warnings of tracing about code of other libraries."""
     loggers = [logging.getLogger(name) for name in ("transformers", "openvino", "nncf")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from connector.vectors.codes import GRID_STEPS, RotatedCode
 
-_LARGEST_FACTOR = 0xFFFF
+_MAX_FACTOR = 0xFFFF
 
 
 class DeviceCode:
@@ -48,7 +48,7 @@ def _encode_group(rest: Tensor, bits: int, unit: float) -> list[Tensor]:
     points = levels - (count - 1) / 2
     along, squares = (points * rest).sum(dim=1), rest.square().sum(dim=1)
     factors = torch.where(along > 1e-12, squares / along, 0.0)
-    counts = (factors / unit).round().clamp(0, _LARGEST_FACTOR).int()
+    counts = (factors / unit).round().clamp(0, _MAX_FACTOR).int()
     high_first = torch.stack([counts >> 8, counts & 0xFF], dim=1).to(torch.uint8)
     per_byte = 8 // bits
     shifts = torch.arange(per_byte - 1, -1, -1, device=rest.device) * bits

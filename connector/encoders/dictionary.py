@@ -1,4 +1,4 @@
-"""A two-level dictionary of a corpus in the place of a linear head: its latents are cells of the embedding space."""
+"""A head whose latents are cells of the embedding space: a two-level dictionary of a corpus."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.cells import nearest_in_groups
 from connector.encoders.lexical import Task, TokenCounts
-from connector.encoders.light_heads import CANDIDATE_SHARE, CELL_BITS, FLOOR, POOL, least_idf
+from connector.encoders.light_heads import CANDIDATE_SHARE, CELL_BITS, FLOOR, POOL, min_idf
 from connector.vectors.codes import (
     Bits,
     RotatedCode,
@@ -28,47 +28,46 @@ _INT8 = 127
 """Largest value of a component as it is stored."""
 
 _CACHED = 64
-"""Documents whose cells are chosen at a time: what is compared stays in a processor's cache."""
+"""Documents per block when choosing cells, so that operands fit into the CPU cache."""
 
 _BLOCK = 2_048
-"""Documents compared with the cells at a time."""
+"""Documents per block when comparing them with cells."""
 
 
 class TwoLevelDictionary(KSparseAutoEncoder):
     """Turns `sentence_embedding` (n, dim) into its nearest cells, weighed by cosine, and its strongest tokens.
 
-    Embeddings are projected to `width` dimensions first: the strongest of the corpus's principal components, turned at
-    random so that a few bits a dimension are enough for a cell. Codes are made of the components, too.
+    Embeddings are first projected to `width` dimensions: the strongest principal components of the corpus, rotated
+    randomly so that cells need only a few bits per dimension. Codes also quantize the components.
 
     A text is compared with the coarse cells, then with the fine cells of the `probes` nearest ones. A query keeps its
-    nearest fine cells. A document keeps cells that are near and point elsewhere from it than the cells chosen before:
-    with r = x - c the residual of cell c, each next cell has the least |r|^2 + spread * mean((r . r_j / |r_j|)^2) over
-    the chosen cells j (after SOAR, Sun et al. 2023, arXiv:2404.00774). A query that misses one cell then finds another.
+    nearest fine cells. A document keeps near cells with different residuals r = x - c: each next cell minimizes
+    |r|^2 + spread * mean((r . r_j / |r_j|)^2) over the selected j (after SOAR, Sun et al. 2023, arXiv:2404.00774).
 
-    Cells find neighbours and tokens find answers, so each has its own share of the places: `cells` of `k`, and
-    `query_cells` of `k_query`; tokens take the rest. Where codes put the candidates into order, a query is
-    `candidate_cells` cells and its `candidate_tokens` rarest tokens: these find some neighbours that cells miss, and
-    answers that are no neighbours.
+    Cells find neighbours and tokens find answers, so each has a fixed share: `cells` of `k` features of a document,
+    `query_cells` of `k_query` features of a query; the others are tokens. If codes rescore, a query has
+    `candidate_cells` cells and its `candidate_tokens` rarest tokens, which find some neighbours that cells miss, and
+    answers that are not neighbours.
 
     Args:
         dim: Width of the dense embedding.
         width: Width after the projection, a multiple of 4 and at most `num_components`.
         num_coarse: Coarse cells.
         num_fine: Fine cells in each coarse cell.
-        num_components: Principal components that are known, at most `dim`; `width` if None.
+        num_components: Number of stored principal components, at most `dim`; `width` if None.
         k: Features kept per document, cells and tokens together.
         k_query: Features kept per query; `k` if None.
         cells: Cells among the `k` features of a document; all of them without lexical features.
         query_cells: Cells among the `k_query` features of a query.
         candidate_cells: Cells of a query whose hits are rescored by codes; at most as many as there are.
-        candidate_tokens: Tokens of such a query, at most; without lexical features there are none.
+        candidate_tokens: Maximum tokens of such a query; none without lexical features.
         probes: Coarse cells whose fine cells are compared, at most `num_coarse`.
         spread: Weight of the penalty on parallel residuals; 0 keeps the nearest cells.
         base_model: Name of the dense model whose embeddings the cells were built from.
         lexical_config: Arguments of `LexicalFeatures`; None for cells alone.
 
     Raises:
-        ValueError: A size is below 1, `width` is not a multiple of 4 or above `dim`, or a share exceeds the whole.
+        ValueError: A size is below 1, `width` is not a multiple of 4 or above `dim`, or cells exceed features.
     """
 
     config_keys = [
@@ -144,7 +143,7 @@ class TwoLevelDictionary(KSparseAutoEncoder):
         return nn.Identity()
 
     def use_components(self, components: Tensor, variances: Tensor) -> None:
-        """Take the principal components of a corpus, rounded as they are stored: to 8 bits a value.
+        """Set the principal components, rounded to 8 bits per value as they are stored.
 
         Args:
             components: (dim, num_components), of length 1, strongest first.
@@ -157,7 +156,7 @@ class TwoLevelDictionary(KSparseAutoEncoder):
         self.unpack()
 
     def use_cells(self, coarse: Tensor, fine: Tensor) -> None:
-        """Take the centroids of a corpus, rounded as they are stored.
+        """Set the centroids, rounded as they are stored.
 
         Args:
             coarse: (num_coarse, width), of length 1.
@@ -174,20 +173,20 @@ class TwoLevelDictionary(KSparseAutoEncoder):
         return (self.components.float() * self.component_scales).cpu().numpy()
 
     def code(self, bits: Bits, norm: float = 1.0) -> RotatedCode:
-        """Codes of the components, for embeddings of that length."""
+        """Create the quantizer of the components for embeddings of a given norm."""
         groups = choose_groups(self.variances.float().cpu().numpy(), self.dim, bits)
         mean = self.mean.float().cpu().numpy()
         return RotatedCode(mean, bits, norm=norm, groups=groups, components=self.principal_components)
 
     def half_weights(self) -> dict[str, Tensor]:
-        """The weights as they are stored: cells of 2 bits a dimension, components of 8, the rest in half precision."""
+        """The weights as stored: cells with 2 bits per dimension, components with 8, others in half precision."""
         return {
             name: (tensor.half() if tensor.dtype is torch.float32 else tensor).cpu().contiguous()
             for name, tensor in self.state_dict().items()
         }
 
     def unpack(self) -> None:
-        """Make the projection, the int8 points (num_coarse, num_fine, width) of the cells and their inverse lengths."""
+        """Compute the projection, and the cells as int8 (num_coarse, num_fine, width) with their inverse lengths."""
         turn = torch.from_numpy(random_rotation(self.width, 0)).to(self.components.device)
         self.projection = (self.components.float() * self.component_scales)[:, : self.width] @ turn
         blocks = torch.split(self.fine_codes.cpu(), _BLOCK)
@@ -211,7 +210,7 @@ class TwoLevelDictionary(KSparseAutoEncoder):
         tokens: TokenCounts | None = None,
         candidates: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        """Keep k features of each text: its cells, and its strongest tokens where `tokens` are given."""
+        """Keep k features of each text: its cells, and its strongest tokens if `tokens` are given."""
         directions = normalize((embeddings - self.mean) @ self.projection, dim=1)
         count = self._share_of_cells(k, task, candidates) if tokens is not None else min(k, self.num_latents)
         blocks = [self._cells(block, count, task) for block in torch.split(directions, _BLOCK)]
@@ -219,7 +218,7 @@ class TwoLevelDictionary(KSparseAutoEncoder):
         if self.lexical is not None and tokens is not None and k > count:
             weights = self.lexical(tokens, task).to(values.dtype)
             if candidates:
-                rare = self.lexical.token_weights[tokens.ids].square() >= least_idf(self.num_latents)
+                rare = self.lexical.token_weights[tokens.ids].square() >= min_idf(self.num_latents)
                 weights = CANDIDATE_SHARE * weights * rare
             weights, slots = weights.topk(min(k - count, tokens.ids.shape[1]), dim=1)
             cells = torch.cat([cells, self.num_latents + tokens.ids.gather(1, slots)], dim=1)
@@ -228,7 +227,7 @@ class TwoLevelDictionary(KSparseAutoEncoder):
         return cells, values.relu()
 
     def _share_of_cells(self, k: int, task: Task | None, candidates: bool) -> int:  # noqa: FBT001
-        """Cells among k features; another k than the configured one is divided in the same proportion."""
+        """Number of cells among k features, in the proportion of the configured k."""
         if self.lexical is None:
             return k
         share, whole = self.cells, self.k
@@ -258,7 +257,7 @@ class TwoLevelDictionary(KSparseAutoEncoder):
         """Cosines and ids of the nearest fine cells, (n, at most count) each, nearest first."""
         probed = (directions @ self.coarse.T).topk(self.probes, dim=1).indices
         if len(probed) == 1:
-            # One product for each probed cell: what is unpacked stays in a processor's cache.
+            # One product per probed cell: the unpacked cells fit into the CPU cache.
             found = torch.stack([(self.points[cell].float() @ directions[0]) * self.scales[cell] for cell in probed[0]])
             found = found.unsqueeze(0)
             ids = probed.unsqueeze(2) * self.num_fine + torch.arange(self.num_fine, device=probed.device)
@@ -270,7 +269,7 @@ class TwoLevelDictionary(KSparseAutoEncoder):
         return cosines, ids.flatten(1).gather(1, slots)
 
     def _by_coarse_cell(self, directions: Tensor, probed: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """The nearest fine cells of each probed coarse cell, (n, probes, count): one product for each coarse cell."""
+        """The nearest fine cells of each probed coarse cell, (n, probes, count): with one product per coarse cell."""
         places = probed.flatten()
         order = places.argsort()
         cosines = directions.new_empty(len(places), count)
@@ -287,7 +286,7 @@ class TwoLevelDictionary(KSparseAutoEncoder):
 
 
 def _spread(cosines: Tensor, units: Tensor, count: int, spread: float) -> Tensor:
-    """Which of the nearest cells a document keeps: slots (n, count), nearest first."""
+    """Select cells of documents from the nearest ones: slots (n, count), nearest first."""
     # Both x and c are of length 1, so r . r_j = 1 - x . c - x . c_j + c . c_j, and |r|^2 = 2 - 2 x . c.
     products = 1 - cosines.unsqueeze(1) - cosines.unsqueeze(2) + torch.bmm(units, units.transpose(1, 2))
     distances = 2 - 2 * cosines
@@ -299,5 +298,5 @@ def _spread(cosines: Tensor, units: Tensor, count: int, spread: float) -> Tensor
         slots.append(slot)
         taken.scatter_(1, slot, torch.inf)
         penalty += parallel.gather(2, slot.unsqueeze(1).expand(-1, parallel.shape[1], -1)).squeeze(2)
-    # Of the pool, lower slots are nearer.
+    # Lower slots are nearer.
     return torch.cat(slots, dim=1).sort(dim=1).values

@@ -32,7 +32,7 @@ _AHEAD = 4
 
 
 class Embedded(NamedTuple):
-    """A batch in front of the head.
+    """A batch before the head.
 
     Attributes:
         rows: Row numbers of the texts.
@@ -290,11 +290,7 @@ def _stacked(order: Sequence[NDArray[np.int64]], made: Iterable[Strongest], widt
     Called at the end, since each copy from the device waits for all its previous work.
     """
     stacked = stack([_to_vectors(*each) for each in made], width=width)
-    return stacked.take(_back(order)) if order else stacked
-
-
-def _back(order: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
-    return np.argsort(np.concatenate(order)) if order else np.empty(0, np.int64)
+    return stacked.take(np.argsort(np.concatenate(order))) if order else stacked
 
 
 def _to_vectors(latents: torch.Tensor, values: torch.Tensor) -> SparseVectors:

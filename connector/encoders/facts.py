@@ -49,7 +49,7 @@ class ModelFacts:
         self.model = model.eval()
         head = next((module for module in model if isinstance(module, KSparseAutoEncoder)), None)
         self._head = head
-        self._told = head or next((module for module in model if isinstance(module, QueryIdf)), None)
+        self._calibrated = head or next((module for module in model if isinstance(module, QueryIdf)), None)
         self.k = k or (head.k if head is not None else model.max_active_dims)
         self.k_query = k_query or (head.k_query if head is not None else model.max_active_dims)
         self._base_model = base_model or (head.base_model if head is not None else "") or name_of(model)
@@ -95,7 +95,7 @@ class ModelFacts:
     @property
     def statistics(self) -> CorpusStatistics | None:
         """The corpus statistics of the model; None if it has neither a head nor `QueryIdf`."""
-        return self._told.statistics if self._told is not None else None
+        return self._calibrated.statistics if self._calibrated is not None else None
 
     @property
     def num_latents(self) -> int:

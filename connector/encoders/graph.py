@@ -1,4 +1,4 @@
-"""Dense models as OpenVINO graphs: which backend is used, and what runs a graph. Torch is not imported here."""
+"""Choose the backend of dense models, and run OpenVINO graphs. Torch is not imported here."""
 
 from __future__ import annotations
 
@@ -29,49 +29,49 @@ BACKEND_VARIABLE = "KSPARSE_BACKEND"
 THREADS_VARIABLE = "KSPARSE_THREADS"
 
 _ACCELERATORS = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/kfd", "/dev/dxg")
-"""Of NVIDIA, of AMD, and of either under WSL."""
+"""Devices of NVIDIA, of AMD, and of both under WSL."""
 
 GRAPH_FILE = "model.xml"
 
 _AT_ONCE = 2
-"""Batches given to the graph: the next one waits while one is computed, so that no core is idle in between."""
+"""Batches queued for the graph, so that cores are not idle between batches."""
 
 
-def choose_backend(asked: str | None, device: str, precision: str | None = None) -> Backend:
-    """Return which backend computes: OpenVINO on a CPU where it is installed, else torch.
+def choose_backend(requested: str | None, device: str, precision: str | None = None) -> Backend:
+    """Return the backend; `auto` is OpenVINO on a CPU if it is installed, else torch.
 
     Args:
-        asked: One of `BACKENDS`; KSPARSE_BACKEND if None, and `auto` where that is not set either.
-        device: Where to compute.
-        precision: As for `choose_precision`; torch computes in any but float32.
+        requested: One of `BACKENDS`; None reads KSPARSE_BACKEND, then falls back to `auto`.
+        device: Device for computation.
+        precision: As for `choose_precision`; only torch supports half precision.
 
     Raises:
-        EncoderError: There is no such backend or precision, or not on this device, or it is not installed.
+        EncoderError: The backend or precision is unknown, not installed, or not available on this device.
     """
-    asked = asked or os.environ.get(BACKEND_VARIABLE) or "auto"
-    if asked not in BACKENDS:
-        raise EncoderError(f"There is no backend {asked!r}; use {', '.join(BACKENDS[:-1])} or {BACKENDS[-1]}.")
+    requested = requested or os.environ.get(BACKEND_VARIABLE) or "auto"
+    if requested not in BACKENDS:
+        raise EncoderError(f"There is no backend {requested!r}; use {', '.join(BACKENDS[:-1])} or {BACKENDS[-1]}.")
     fits, installed = device == "cpu", find_spec("openvino") is not None
     chosen = choose_precision(precision)
     half = chosen != "float32"
-    if asked == "openvino" and half:
+    if requested == "openvino" and half:
         raise EncoderError(f"The precision {chosen} needs the backend torch; OpenVINO chooses its own.")
-    if asked == "openvino" and not fits:
+    if requested == "openvino" and not fits:
         raise EncoderError(f"The backend openvino computes on a cpu, not on {device}; use auto or torch there.")
-    if asked == "openvino" and not installed:
+    if requested == "openvino" and not installed:
         raise EncoderError("OpenVINO is not installed: pip install 'ksparse[cpu]'.")
-    return "openvino" if asked != "torch" and fits and installed and not half else "torch"
+    return "openvino" if requested != "torch" and fits and installed and not half else "torch"
 
 
 def has_accelerator() -> bool:
-    """Whether torch would find a device that is faster than the CPU, as far as one can tell without importing torch."""
+    """Guess, without importing torch, whether it would find a device that is faster than the CPU."""
     if sys.platform == "darwin":
         return platform.machine() == "arm64"
     return any(Path(device).exists() for device in _ACCELERATORS)
 
 
 def choose_threads() -> int | None:
-    """Return the threads that KSPARSE_THREADS or OMP_NUM_THREADS asks for; None for one a core.
+    """Return the number of threads from KSPARSE_THREADS or OMP_NUM_THREADS; None for one per core.
 
     Raises:
         EncoderError: The value is not a whole number above 0.
@@ -86,7 +86,7 @@ def choose_threads() -> int | None:
 
 
 _CONVERTER = "openvino.tools.ovc"
-"""OpenVINO imports it with itself, if it can: 50 ms."""
+"""An optional import of OpenVINO that takes 50 ms."""
 
 
 def import_openvino() -> Any:  # noqa: ANN401 - a module
@@ -95,7 +95,7 @@ def import_openvino() -> Any:  # noqa: ANN401 - a module
 
 
 def import_converter() -> Any:  # noqa: ANN401 - a module
-    """Import OpenVINO's converter without the package by which it would report conversions to its maker."""
+    """Import OpenVINO's converter without its telemetry package."""
     import_openvino()
     if _CONVERTER not in sys.modules:
         sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
@@ -103,13 +103,13 @@ def import_converter() -> Any:  # noqa: ANN401 - a module
 
 
 class Graph:
-    """A dense model compiled for this processor; token ids become embeddings. Threads may share it.
+    """A dense model compiled for this processor, from token ids to embeddings. Thread-safe.
 
-    Computes in bfloat16 on a processor with matrix units for it (AMX), with a cosine of 0.9999 with float32, which all
-    others compute in: without such units bfloat16 takes 1.5 times as long.
+    It computes in bfloat16 on processors with AMX (cosine with float32: 0.9999), else in float32, because bfloat16
+    without AMX takes 1.5 times as long.
 
     Args:
-        folder: Holds `model.xml` and `model.bin`.
+        folder: Folder with `model.xml` and `model.bin`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -132,10 +132,10 @@ class Graph:
     def embed(
         self, batches: Iterable[tuple[T, Mapping[str, NDArray[np.int64]]]]
     ) -> Iterator[tuple[T, NDArray[np.float32]]]:
-        """Yield the embeddings (rows, dim) of each batch, in their order.
+        """Yield the embeddings (rows, dim) of each batch, in order.
 
         Args:
-            batches: What stands for a batch, and its inputs by name, each (rows, tokens).
+            batches: A label for each batch, and its inputs by name, each (rows, tokens).
         """
         running: deque[tuple[T, Any]] = deque()
         try:
@@ -154,7 +154,7 @@ class Graph:
     def _request(self) -> Any:  # noqa: ANN401 - OpenVINO has no types
         try:
             return self._idle.pop()
-        except IndexError:  # asked first, another thread could take the last one
+        except IndexError:  # checking first would be a race between threads
             return self._compiled.create_infer_request()
 
     def _finish(self, running: deque[tuple[T, Any]]) -> tuple[T, NDArray[np.float32]]:

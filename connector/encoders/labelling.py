@@ -14,7 +14,7 @@ from connector.errors import EncoderError
 from connector.types import SparseVectors
 
 _TERM = r"(?u)\b[^\W\d_][\w'-]+\b"
-_MOST_TERMS = 100_000
+_MAX_TERMS = 100_000
 _BLOCK = 1_024
 """Latents per block: a matrix of all latents and terms would take gigabytes."""
 
@@ -36,7 +36,7 @@ def label_latents(
         strongest: Maximum documents per latent.
     """
     counter = CountVectorizer(
-        binary=True, token_pattern=_TERM, min_df=min(3, len(texts)), max_features=_MOST_TERMS, dtype=np.float32
+        binary=True, token_pattern=_TERM, min_df=min(3, len(texts)), max_features=_MAX_TERMS, dtype=np.float32
     )
     has_term = counter.fit_transform(texts)
     names = counter.get_feature_names_out()

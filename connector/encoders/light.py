@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connector.encoders.batches import Task
-from connector.encoders.light_heads import QUERY_ONLY, CellsHead, LinearHead, count_ids, statistics_of, told
+from connector.encoders.light_heads import QUERY_ONLY, CellsHead, LinearHead, count_ids, statistics_of, with_statistics
 from connector.encoders.light_model import LightModel
 from connector.errors import EncoderError
 from connector.types import EncoderFingerprint, SparseVectors
@@ -165,7 +165,7 @@ class LightEncoder:
 
     def with_statistics(self, statistics: CorpusStatistics | None) -> Self:
         """As in `TextEncoder`."""
-        return self if statistics is None else self._with(told(self.head, statistics), self.code)
+        return self if statistics is None else self._with(with_statistics(self.head, statistics), self.code)
 
     def with_code(self, code: RotatedCode | None) -> Self:
         """As in `TextEncoder`."""

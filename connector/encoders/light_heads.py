@@ -18,7 +18,7 @@ from connector.vectors.statistics import CorpusStatistics
 Floats = NDArray[np.floating[Any]]
 Ids = NDArray[np.int64]
 
-LEAST_VALUE = 0.01
+MIN_VALUE = 0.01
 """Value of the strongest feature of a text without positive values; such texts rank last."""
 
 CELL_BITS: Literal[2] = 2
@@ -106,7 +106,7 @@ class LinearHead(_Head):
             features, values = features[best], values[best]
         values = np.maximum(values, 0)
         if values[0] <= 0:
-            values[0] = LEAST_VALUE
+            values[0] = MIN_VALUE
         return features, values
 
 
@@ -150,7 +150,7 @@ class CellsHead(_Head):
         if tokens is not None and k > count:
             weights = self._lexical(tokens, task)
             if candidates:
-                rare = self.weights["lexical.token_weights"][tokens.ids] ** 2 >= least_idf(self.num_latents)
+                rare = self.weights["lexical.token_weights"][tokens.ids] ** 2 >= min_idf(self.num_latents)
                 weights = np.asarray(CANDIDATE_SHARE * weights * rare, dtype=np.float32)
             best = _top(weights, k - count)
             features = np.concatenate([features, self.num_latents + tokens.ids[best]])
@@ -214,7 +214,7 @@ class CellsHead(_Head):
         return unpack
 
 
-def least_idf(cells: int) -> float:
+def min_idf(cells: int) -> float:
     """Return the minimum IDF of candidate tokens, by the number of cells; more frequent ones are not searched."""
     return math.log(max(1 / _MAX_SHARE, cells / CELLS_PER_DOCUMENT / _MAX_DOCUMENTS))
 
@@ -232,7 +232,7 @@ def to_head(config: Mapping[str, Any], weights: Mapping[str, NDArray[Any]]) -> C
     return LinearHead(config, weights)
 
 
-def told(head: CellsHead | LinearHead, statistics: CorpusStatistics) -> CellsHead | LinearHead:
+def with_statistics(head: CellsHead | LinearHead, statistics: CorpusStatistics) -> CellsHead | LinearHead:
     """The same head with the statistics of another corpus.
 
     Raises:

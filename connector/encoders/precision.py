@@ -21,7 +21,7 @@ def choose_precision(asked: str | None) -> Precision:
         asked: One of `PRECISIONS`; None reads KSPARSE_PRECISION, then falls back to float32.
 
     Raises:
-        EncoderError: There is no such precision.
+        EncoderError: The precision is unknown.
     """
     chosen = asked or os.environ.get(PRECISION_VARIABLE) or "float32"
     if chosen not in PRECISIONS:

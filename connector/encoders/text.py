@@ -15,7 +15,7 @@ from connector.encoders.variants import AdaptableModel
 from connector.types import SparseVectors
 from connector.vectors.statistics import CorpusStatistics
 
-_MOST_EMBEDDED = 1_000
+_MAX_EMBEDDED = 1_000
 """Sample size for the mean embedding."""
 
 
@@ -119,8 +119,8 @@ class TextEncoder(AdaptableModel):
         """
         if not texts:
             raise ValueError("texts must contain at least one document.")
-        some = texts[:: -(-len(texts) // _MOST_EMBEDDED)]
-        if isinstance(self._told, QueryIdf):
+        some = texts[:: -(-len(texts) // _MAX_EMBEDDED)]
+        if isinstance(self._calibrated, QueryIdf):
             return CorpusStatistics.measure_features(self.encode_document(some), self.num_latents)
         head = self._require_head()
         if embeddings is None:

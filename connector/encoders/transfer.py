@@ -22,7 +22,7 @@ class _Copy(NamedTuple):
 
 
 class HostRows:
-    """Arrays on the host, filled by batches of rows that are on any device.
+    """Arrays on the host, filled by batches of rows from any device.
 
     Args:
         rows: Number of rows.
@@ -34,7 +34,7 @@ class HostRows:
         self._copies: deque[_Copy] = deque()
 
     def put(self, rows: NDArray[np.int64], *results: Tensor) -> None:
-        """Start to copy the results of some rows, one for each array; a GPU goes on computing meanwhile."""
+        """Start copying the results of some rows, one per array, while a GPU continues computing."""
         done = None
         values = [result.to("cpu", non_blocking=result.is_cuda) for result in results]
         if results[0].is_cuda:
@@ -59,7 +59,7 @@ class HostRows:
 
 
 def to_device(features: dict[str, Any], device: torch.device) -> dict[str, Any]:
-    """Move tokenized texts to a device; to a GPU, without waiting for the work that is queued there."""
+    """Move tokenized texts to a device; to a GPU, without waiting for its queued work."""
     if device.type != "cuda":
         return {name: value.to(device) if isinstance(value, Tensor) else value for name, value in features.items()}
     return {

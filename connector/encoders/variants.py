@@ -85,9 +85,9 @@ class AdaptableModel(ModelFacts):
         """
         if statistics is None:
             return self
-        told = copy.deepcopy(self._told if self._told is not None else self._require_head())
-        told.use_statistics(statistics)
-        return self._of([told if module is self._told else module for module in self.model])
+        calibrated = copy.deepcopy(self._calibrated if self._calibrated is not None else self._require_head())
+        calibrated.use_statistics(statistics)
+        return self._of([calibrated if module is self._calibrated else module for module in self.model])
 
     def with_idf(self) -> Self:
         """Return this SPLADE with query features weighted by IDF (`QueryIdf`).
@@ -97,7 +97,7 @@ class AdaptableModel(ModelFacts):
         Raises:
             ValueError: The model is not a SPLADE.
         """
-        if isinstance(self._told, QueryIdf):
+        if isinstance(self._calibrated, QueryIdf):
             return self
         return self._of(with_query_idf(self.model))
 

@@ -88,8 +88,8 @@ def _read_question(asked: MultiDict[str, str], explorer: Explorer) -> Question:
     defaults = explorer.defaults
     settings = replace(
         defaults,
-        k_query=_whole_number(asked, "k_query", defaults.k_query or 0, 1, explorer.most_k_query),
-        window=_whole_number(asked, "window", defaults.window or 0, 0, explorer.most_window),
+        k_query=_whole_number(asked, "k_query", defaults.k_query or 0, 1, explorer.max_k_query),
+        window=_whole_number(asked, "window", defaults.window or 0, 0, explorer.max_window),
     )
     return Question(asked.get("q", ""), settings, asked.get("filter", "").strip())
 

@@ -120,8 +120,8 @@ class Explorer:
         # An encoder may keep all features; a slider needs a maximum.
         k_query = defaults.k_query or _MAX_K_QUERY
         self.defaults = replace(defaults, k_query=k_query)
-        self.most_k_query = max(_MAX_K_QUERY, k_query, retriever.encoder.k_query or 0)
-        self.most_window = max(_MAX_WINDOW, defaults.window or 0) if retriever.encoder.code is not None else 0
+        self.max_k_query = max(_MAX_K_QUERY, k_query, retriever.encoder.k_query or 0)
+        self.max_window = max(_MAX_WINDOW, defaults.window or 0) if retriever.encoder.code is not None else 0
         self._words = Searcher(client, retriever.schema.index)
         self._one_at_a_time = Lock()
 

@@ -19,7 +19,7 @@ from connector.index.schema import read_weight_exponent
 from connector.limits import MAX_HITS
 from connector.query.body import NO_OPTIONS, SearchOptions, build_query, build_search
 from connector.query.hybrid import build_hybrid_query, build_words_query, fuse
-from connector.query.rescore import MOST_RESCORED, rescore_all
+from connector.query.rescore import MAX_RESCORED, rescore_all
 from connector.types import Hit
 
 
@@ -247,7 +247,7 @@ class Searcher:
         if rescore is not None and filters:
             with self._errors(self._guard):
                 kept = self._kept.count(filters, options.params)
-            if kept <= MOST_RESCORED:
+            if kept <= MAX_RESCORED:
                 query, rescore = rescore_all(query, rescore, kept)
         return build_search(query, top_k=top_k, source=self._source, rescore=rescore, options=options)
 
@@ -259,7 +259,7 @@ class Searcher:
         """
         with self._errors(self._guard):
             kept = self._kept.count(filters, options.params)
-            if kept <= MOST_RESCORED:
+            if kept <= MAX_RESCORED:
                 return 1.0
             return min(1.0, kept / max(kept, self._kept.count((), options.params)))
 

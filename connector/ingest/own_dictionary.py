@@ -67,7 +67,7 @@ class OwnDictionary:
             encoder: Encoder whose dense model is used; its head is ignored.
 
         Returns:
-            The dense model with the dictionary, or None where there are too few documents for one.
+            The dense model with the dictionary, or None if there are too few documents.
         """
         from connector.training.dictionary.build import MIN_DOCUMENTS, cells_for
 
@@ -99,11 +99,11 @@ class OwnDictionary:
 
     @property
     def embeddings(self) -> NDArray[np.float32] | None:
-        """Of the sample, (n, dim); None where no dictionary was built, and after `reuse`."""
+        """Embeddings of the sample, (n, dim); None if no dictionary was built, and after `reuse`."""
         return None if self._known is None else self._known[1]
 
     def reuse(self, encoder: TextEncoder) -> Encoder:
-        """The encoder, to which the documents of the sample need not be embedded again."""
+        """Return an encoder that reuses the embeddings of the sample."""
         if self._known is None:
             return encoder
         known, self._known = self._known, None
@@ -119,15 +119,15 @@ def dictionary_encoder(
     settings: DictionarySettings = _DEFAULT_SETTINGS,
     progress: Callable[[float], None] | None = None,
 ) -> TextEncoder:
-    """Build the dictionary of a corpus from a sample, and put it behind the dense model.
+    """Build the dictionary of a corpus from a sample, and append it to the dense model.
 
     Args:
         encoder: Encoder whose dense model is used; its head is ignored.
         texts: n texts of documents.
-        embeddings: (n, dim), theirs.
-        documents: Of the whole corpus, which sets the number of cells; n if None.
-        settings: Of the dictionary.
-        progress: Called with the share that is done.
+        embeddings: (n, dim), embeddings of these texts.
+        documents: Documents of the corpus, which set the number of cells; n if None.
+        settings: Settings of the dictionary.
+        progress: Called with the completed fraction.
 
     Raises:
         ValueError: There are too few texts.
@@ -161,12 +161,12 @@ def dictionary_encoder(
 
 
 class KnownEmbeddings:
-    """An encoder in front of which the embeddings of some texts are known already.
+    """An encoder that reuses known embeddings of some documents.
 
     Args:
-        encoder: For all other texts and for queries.
+        encoder: Encodes other documents and queries.
         texts: n texts of documents.
-        embeddings: (n, dim), theirs.
+        embeddings: (n, dim), embeddings of these texts.
     """
 
     def __init__(self, encoder: TextEncoder, texts: Sequence[str], embeddings: NDArray[np.float32]) -> None:
@@ -176,11 +176,11 @@ class KnownEmbeddings:
 
     @property
     def fingerprint(self) -> EncoderFingerprint:
-        """Of the encoder."""
+        """The encoder's backend."""
         return self._encoder.fingerprint
 
     def encode_document(self, texts: Sequence[str], *, batch_size: int = 32) -> SparseVectors:
-        """Encode n documents as `TextEncoder.encode_document` does, without the dense model where that is possible."""
+        """Encode n documents as `TextEncoder.encode_document` does, without the dense model if possible."""
         rows = np.array([self._rows.get(_digest(text), -1) for text in texts], dtype=np.int64)
         known, others = np.flatnonzero(rows >= 0), np.flatnonzero(rows < 0)
         if not len(known):
@@ -194,7 +194,7 @@ class KnownEmbeddings:
         return stack([vectors, rest]).take(np.argsort(np.concatenate([known, others])))
 
     def encode_query(self, texts: Sequence[str], *, batch_size: int = 32, k: int | None = None) -> SparseVectors:
-        """Encode n queries; the rest as for `TextEncoder.encode_query`."""
+        """As in `TextEncoder`."""
         return self._encoder.encode_query(texts, batch_size=batch_size, k=k)
 
 

@@ -22,7 +22,6 @@ from connector.encoders.text import TextEncoder
 from connector.errors import BulkWriteError, ClusterError, IndexMappingError, SearchError
 from connector.index.delete import check_narrowed, delete_matching
 from connector.index.derived import restored
-from connector.index.documents import read_documents
 from connector.index.new_index import DEFAULT_INDEX, NewIndex
 from connector.index.schema import IndexSchema
 from connector.index.searcher import Searcher
@@ -59,11 +58,9 @@ class QueryRefusedError(SearchError, ValueError):
 class IndexStore:
     """A `SparseIndex` as a framework store: a missing index is an empty store, and all errors are ksparse's.
 
+    `index`, `encoder`, `client` and `url` are as in `SparseIndex`.
+
     Args:
-        index: As in `SparseIndex`.
-        encoder: As in `SparseIndex`.
-        client: As in `SparseIndex`.
-        url: As in `SparseIndex`.
         new: Properties of a new index.
         mappings: Additional `properties` of the framework for a new index.
         sample: Texts for the calibration of a new index; None uses the first documents.
@@ -181,7 +178,7 @@ class IndexStore:
     def delete_all(self) -> None:
         """Delete all documents but keep the index."""
         if self.exists():
-            delete_matching(self.client, self.index, [], refresh=self._refresh, everything=True)
+            self._index.delete(filters={}, everything=True, refresh=self._refresh)
 
     def delete_matching(self, clauses: Sequence[Mapping[str, Any]]) -> int:
         """Delete the documents that match all query clauses; return their number.
@@ -213,12 +210,7 @@ class IndexStore:
         if not wanted or not self.exists():
             return {}
         with _store_errors(self.client, self.index):
-            return {doc_id: each.source for doc_id, each in read_documents(self.client, self.index, wanted).items()}
-
-    @property
-    def encoder(self) -> TextEncoder:
-        """As in `SparseIndex`."""
-        return self._index.encoder
+            return self._index.get(wanted)
 
     def exists(self) -> bool:
         """Whether the index exists."""

@@ -24,7 +24,7 @@ _WORD_TYPES = ("keyword", "constant_keyword", "wildcard", "flat_object", "flatte
 """Field types that compare strings as written, not the numbers they represent."""
 
 _WHOLE_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.0+)?")
-_LARGEST_WHOLE = 2**53
+_MAX_WHOLE = 2**53
 
 FLAT_FIELDS = ("metadata", "meta")
 """`flat_object` field: any key can be searched, but strings above 32 KB cannot be indexed."""
@@ -32,7 +32,7 @@ FLAT_FIELDS = ("metadata", "meta")
 WHOLE_FIELD = "unindexed"
 """Unindexed field that stores the metadata of documents with such long strings."""
 
-_LARGEST = 3.4028234663852886e38
+_MAX_FLOAT = 3.4028234663852886e38
 
 
 def check_text(query: str) -> None:
@@ -51,7 +51,7 @@ def check_text(query: str) -> None:
         ) from None
 
 
-def check_features(features: Mapping[str, float], *, largest: float = _LARGEST) -> None:
+def check_features(features: Mapping[str, float], *, largest: float = _MAX_FLOAT) -> None:
     """Refuse features that `rank_features` cannot store or that would silently match nothing.
 
     Args:
@@ -100,7 +100,7 @@ def build_query(
         ValueError: A weight or a name is invalid, or there are more features than a bool query allows clauses.
     """
     unscale = 2.0**-weight_exponent
-    check_features(features, largest=_LARGEST / unscale)
+    check_features(features, largest=_MAX_FLOAT / unscale)
     if len(features) + len(filters) > MAX_CLAUSES:
         raise ValueError(
             f"the query has {len(features)} features and {len(filters)} filters, but a bool query allows {MAX_CLAUSES} "
@@ -260,7 +260,7 @@ def number_spellings(value: str) -> list[str]:
 
     Leading zeros mark an identifier such as 007, not a number.
     """
-    if not _WHOLE_NUMBER.fullmatch(value) or abs(float(value)) >= _LARGEST_WHOLE:
+    if not _WHOLE_NUMBER.fullmatch(value) or abs(float(value)) >= _MAX_WHOLE:
         return [value]
     whole = int(value.partition(".")[0])
     return list(dict.fromkeys([value, str(whole), f"{whole}.0"]))

@@ -15,11 +15,11 @@ from connector.vectors.codes import GridBits, Group, RotatedCode
 
 CODE_FIELD = "dense_code"
 
-MOST_RESCORED = 5_000
-"""Documents that filters keep, at most, for all of them to be scored by codes."""
+MAX_RESCORED = 5_000
+"""Maximum number of documents that match filters for which codes score all of them."""
 
 _FIRST, _LAST = 0x80, 0x7FF
-"""First of the characters that UTF-8 encodes in two bytes. The query is passed to the script as a string, since the
+"""Range of the characters that UTF-8 encodes in two bytes. The query is passed to the script as a string, because the
 numbers of a list would be boxed objects."""
 _ZERO = (_FIRST + _LAST) // 2
 
@@ -96,19 +96,19 @@ def build_script(code: RotatedCode, query: NDArray[np.float32]) -> dict[str, Any
 def rescore_all(
     query: Mapping[str, Any], rescore: Mapping[str, Any], kept: int
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Let a filtered search score all documents that its filters keep by their codes.
+    """Make a filtered search score all matching documents by their codes.
 
-    Features find neighbours among all documents. A filter leaves few of them, and other documents that share no feature
-    with the query: the fewer it keeps, the more of the true neighbours are among the latter.
+    Features find the neighbours among all documents. With a narrow filter, most neighbours among the matching documents
+    share no feature with the query.
 
     Args:
         query: A bool query of features with filters (`build_query`).
-        rescore: Of the search (`build_rescore`).
-        kept: Documents that match the filters, or more.
+        rescore: The `rescore` part of the search (`build_rescore`).
+        kept: Number of documents that match the filters, or more.
 
     Returns:
-        The query without its demand for a feature, and a window that holds twice as many documents, since some may be
-        added after they were counted.
+        The query with optional features, and a window for twice as many documents, because some may be added after the
+        count.
     """
     inner = query["bool"]
     if "must" in inner:  # wrapped to make room for a clause (`within_space`)

@@ -31,7 +31,7 @@ Naive = Literal["utc", "any"]
 
 _SEPARATOR = "\0"
 _AFTER_SEPARATOR = "\1"
-_LONGEST = 4_096
+_MAX_BYTES = 4_096
 """Longest path or string in bytes; longer ones are replaced by a digest. The server allows 32,766 bytes per term."""
 
 _TERMS_PER_CLAUSE = 65_536
@@ -186,7 +186,7 @@ def _term(path: str, kind: str, value: str) -> str:
 
 
 def _string(path: str, value: str) -> str:
-    return _term(path, _STRING, value) if len(value.encode()) <= _LONGEST else _term(path, _LONG, _digest(value))
+    return _term(path, _STRING, value) if len(value.encode()) <= _MAX_BYTES else _term(path, _LONG, _digest(value))
 
 
 def _whole(path: str, value: Any) -> str:  # noqa: ANN401
@@ -203,7 +203,7 @@ def _numbers(value: Any) -> Any:  # noqa: ANN401
 
 
 def _short(text: str) -> str:
-    return text if len(text.encode()) <= _LONGEST else _digest(text)
+    return text if len(text.encode()) <= _MAX_BYTES else _digest(text)
 
 
 def _digest(text: str) -> str:

@@ -31,7 +31,7 @@ CELLS = (8, 16, 32, 64, 96)
 WINDOWS = (50, 100, 200, 500, 1_000)
 _K_WITHIN_BUDGET = 32
 _ROUNDS = 2
-_FEWEST = 10
+_MIN_QUERIES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +147,8 @@ def check_queries(queries: Sequence[str]) -> None:
     Raises:
         ValueError: There are too few.
     """
-    if len(queries) < _FEWEST:
-        raise ValueError(f"tuning needs at least {_FEWEST} queries, preferably 100; got {len(queries)}.")
+    if len(queries) < _MIN_QUERIES:
+        raise ValueError(f"tuning needs at least {_MIN_QUERIES} queries, preferably 100; got {len(queries)}.")
 
 
 def _ids(hits: Sequence[Hit]) -> set[str]:

@@ -66,7 +66,7 @@ class Indices:
             raise IndexMappingError(f"Invalid index name {name!r}: it {broken_rule(name)}.")
         async with self._lock:
             if name not in self._open:
-                if len(self._open) == self._settings.most_indices:
+                if len(self._open) == self._settings.max_indices:
                     raise OverloadedError(
                         f"{len(self._open)} indices are open, which is the limit; start another service for {name!r}."
                     )

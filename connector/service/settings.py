@@ -12,7 +12,7 @@ class ServiceSettings:
     Attributes:
         indices: Indices to load at start; empty serves any index, loaded on first use.
         encoder: Encoder of all indices, by name or folder; None uses each index's own.
-        most_indices: Maximum number of loaded indices; each keeps its encoder in memory.
+        max_indices: Maximum number of loaded indices; each keeps its encoder in memory.
         api_keys: Accepted keys; empty accepts all requests.
         max_body_bytes: Maximum bytes per request (else 413).
         max_texts: Maximum texts per request (else 413).
@@ -25,7 +25,7 @@ class ServiceSettings:
 
     indices: tuple[str, ...] = ()
     encoder: str | None = None
-    most_indices: int = 8
+    max_indices: int = 8
     api_keys: tuple[str, ...] = field(default=(), repr=False)
     max_body_bytes: int = 4 * 2**20
     max_texts: int = 256

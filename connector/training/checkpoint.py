@@ -50,28 +50,33 @@ class TrainingState(Generic[Result]):
     best: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
+class Objective(torch.nn.Module):
+    """A model in training with its batches and loss."""
+
+    @property
+    def generators(self) -> list[np.random.Generator]:
+        """Random generators of the batches, whose state is part of a checkpoint."""
+        raise NotImplementedError
+
+
 class Checkpoint(Generic[Result]):
     """File with the state of a run.
 
     Args:
-        path: The file; writes are atomic.
+        path: The file, which need not exist; writes are atomic. None disables checkpoints.
         settings: Settings of the run; a file with other settings is refused.
         result_type: Type of its validation results.
     """
 
-    def __init__(self, path: Path, settings: DataclassInstance, result_type: type[Result]) -> None:
+    def __init__(self, path: Path | None, settings: DataclassInstance, result_type: type[Result]) -> None:
         self.path = path
         self._result_type = result_type
         self._settings = asdict(settings)
 
-    def save(
-        self,
-        run: TrainingState[Result],
-        objective: torch.nn.Module,
-        optimizer: torch.optim.Optimizer,
-        generators: list[np.random.Generator],
-    ) -> None:
+    def save(self, run: TrainingState[Result], objective: Objective, optimizer: torch.optim.Optimizer) -> None:
         """Write all state that the next step depends on."""
+        if self.path is None:
+            return
         state = {
             "settings": self._settings,
             "steps": run.steps,
@@ -82,21 +87,19 @@ class Checkpoint(Generic[Result]):
             "best": run.best,
             "objective": objective.state_dict(),
             "optimizer": optimizer.state_dict(),
-            "generators": [generator.bit_generator.state for generator in generators],
+            "generators": [generator.bit_generator.state for generator in objective.generators],
             "torch_generators": [torch.get_rng_state(), *torch.cuda.get_rng_state_all()],
         }
         with written_whole(self.path) as file:
             torch.save(state, file)
 
-    def load(
-        self, objective: torch.nn.Module, optimizer: torch.optim.Optimizer, generators: list[np.random.Generator]
-    ) -> TrainingState[Result]:
+    def load(self, objective: Objective, optimizer: torch.optim.Optimizer) -> TrainingState[Result]:
         """Restore the state if the file exists, else return a new state.
 
         Raises:
             EncoderError: The file belongs to a run with other settings, or cannot be read.
         """
-        if not self.path.is_file():
+        if self.path is None or not self.path.is_file():
             return TrainingState()
         try:
             state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
@@ -117,7 +120,7 @@ class Checkpoint(Generic[Result]):
                 f"{self.path} belongs to a run on another model or other data, or of another version; delete it to "
                 "start over."
             ) from error
-        for generator, recorded_state in zip(generators, state["generators"], strict=True):
+        for generator, recorded_state in zip(objective.generators, state["generators"], strict=True):
             generator.bit_generator.state = recorded_state
         of_cpu, *of_gpus = state["torch_generators"]
         torch.set_rng_state(of_cpu)
@@ -134,4 +137,5 @@ class Checkpoint(Generic[Result]):
 
     def clear(self) -> None:
         """Delete the file after the run is complete."""
-        self.path.unlink(missing_ok=True)
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,10 +57,7 @@ def embed_corpora(
         embedder: The teacher.
         report: Called with the current task and its completed fraction.
     """
-    return [
-        DistillationCorpus(source, source.embed(embedder, partial(report, f"embedding {source.name}"), lexical=False))
-        for source in sources
-    ]
+    return [DistillationCorpus(source, source.embed(embedder, report, lexical=False)) for source in sources]
 
 
 def hold_out(

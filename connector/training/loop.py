@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -13,25 +12,16 @@ from torch import Tensor, nn
 
 from connector.encoders.thresholds import Thresholding
 from connector.errors import EncoderError
-from connector.training.checkpoint import Checkpoint, Result, TrainingState
+from connector.training.checkpoint import Checkpoint, Objective, Result, TrainingState
 
 if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
+    pass
 
 Progress = Callable[[str, float], None]
 """Called with the current task and its completed fraction, 0 to 1."""
 
 _WARM_UP = 0.01
 SAVE_EVERY_S = 60.0
-
-
-class Objective(torch.nn.Module):
-    """A model in training with its batches and loss."""
-
-    @property
-    def generators(self) -> list[np.random.Generator]:
-        """Random generators of the batches, whose state is part of a checkpoint."""
-        raise NotImplementedError
 
 
 class Plan(Protocol):
@@ -56,34 +46,6 @@ class Plan(Protocol):
     def patience(self) -> int | None:
         """Validations without improvement before the run stops; None runs to the end and keeps the last weights."""
         ...
-
-
-def resume(
-    path: Path | None,
-    settings: DataclassInstance,
-    result_type: type[Result],
-    objective: Objective,
-    optimizer: torch.optim.Optimizer,
-) -> tuple[Checkpoint[Result] | None, TrainingState[Result]]:
-    """Open the checkpoint of a run and restore its state.
-
-    Args:
-        path: File of the checkpoint, which need not exist; None disables checkpoints.
-        settings: Settings of the run.
-        result_type: Type of its validation results.
-        objective: Its weights are restored.
-        optimizer: Its state is restored.
-
-    Returns:
-        The checkpoint, None if disabled, and the state of the run: restored, or new.
-
-    Raises:
-        EncoderError: The file belongs to a run with other settings, or cannot be read.
-    """
-    if path is None:
-        return None, TrainingState()
-    store = Checkpoint(path, settings, result_type)
-    return store, store.load(objective, optimizer, objective.generators)
 
 
 def parameter_groups(model: nn.Module, *, learning_rate: float, threshold_learning_rate: float) -> list[dict[str, Any]]:
@@ -112,7 +74,7 @@ def train_loop(
     plan: Plan,
     run: TrainingState[Result],
     *,
-    checkpoint: Checkpoint[Result] | None,
+    checkpoint: Checkpoint[Result],
     loss_at: Callable[[float], Tensor],
     validate: Callable[[int], Result],
     report: Progress,
@@ -126,7 +88,7 @@ def train_loop(
             linearly to 0.
         plan: Length and validations of the run.
         run: State of the run; `best` becomes the weights of the validation with the highest score, or of the last one.
-        checkpoint: Stores the state; None disables it.
+        checkpoint: Stores the state.
         loss_at: Draws a batch and returns its loss, given the completed fraction of the run.
         validate: Validates the objective after this number of steps.
         report: Called with the task and its completed fraction.
@@ -159,8 +121,8 @@ def train_loop(
             if best_validation(run.validations, plan) is run.validations[-1]:
                 run.best = snapshot(objective)
             run.elapsed_s = time.monotonic() - started
-        if checkpoint is not None and time.monotonic() - saved > save_every_s:
-            checkpoint.save(run, objective, optimizer, objective.generators)
+        if time.monotonic() - saved > save_every_s:
+            checkpoint.save(run, objective, optimizer)
             saved = time.monotonic()
 
 

@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -47,9 +48,10 @@ class TextSource:
     skipped: int
 
     def embed(
-        self, cache: EmbeddingCache, progress: Callable[[float], None] | None = None, *, lexical: bool = True
+        self, cache: EmbeddingCache, report: Callable[[str, float], None] | None = None, *, lexical: bool = True
     ) -> TrainingData:
         """Embed documents and queries; with `lexical`, also count their tokens."""
+        progress = partial(report, f"embedding {self.name}") if report is not None else None
         return TrainingData(
             documents=cache.embed(self.documents, progress=progress),
             queries=cache.embed(self.queries, progress=progress),

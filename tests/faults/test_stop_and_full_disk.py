@@ -1,4 +1,4 @@
-"""Fault test 9: `ksparse ingest` is told to stop, or has no room to write."""
+"""Fault test 9: `ksparse ingest` is asked to stop, or has no room to write."""
 
 from __future__ import annotations
 

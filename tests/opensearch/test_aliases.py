@@ -58,12 +58,12 @@ def other(lexical: TextEncoder) -> TextEncoder:
 def without_space(client: OpenSearch, index: str, encoder: TextEncoder) -> TextEncoder:
     """An index as 0.1.0 made them, which does not say of which space its features are."""
     sample = [document.content for document in DOCUMENTS]
-    told = encoder.calibrate(sample)
-    body = index_body(IndexMeta(told.fingerprint, statistics=told.statistics, weight_exponent=3))
+    calibrated = encoder.calibrate(sample)
+    body = index_body(IndexMeta(calibrated.fingerprint, statistics=calibrated.statistics, weight_exponent=3))
     del body["mappings"]["properties"][SPACE_FIELD]
     client.indices.create(index=index, body=body)
-    assert ingest_documents(DOCUMENTS, told, BulkWriter(client, index)).indexed == len(DOCUMENTS)
-    return told
+    assert ingest_documents(DOCUMENTS, calibrated, BulkWriter(client, index)).indexed == len(DOCUMENTS)
+    return calibrated
 
 
 @each_verb
@@ -105,7 +105,7 @@ def test_routing_of_a_search_finds_what_was_written_by_it(client: OpenSearch, in
 
 
 def test_an_alias_hides_documents_wherever_they_are_read(client: OpenSearch, index: str, lexical: TextEncoder) -> None:
-    told = fill(client, index, lexical)
+    calibrated = fill(client, index, lexical)
     alias, everything = f"{index}-alpha", [document.doc_id for document in DOCUMENTS]
     switch(client, alias, index, **ALPHA)
     assert count_matching(client, alias) == 2
@@ -116,7 +116,7 @@ def test_an_alias_hides_documents_wherever_they_are_read(client: OpenSearch, ind
     assert {doc_id for doc_id, _ in store.matching([])} == {"a1", "a2"}
     assert set(ids(store.search_words(QUERY))) <= {"a1", "a2"}
     # Only b1 and b2 share this word's feature with a query for it.
-    [feature] = told.encode_query([WORDS[4]], k=1).as_mappings()[0]
+    [feature] = calibrated.encode_query([WORDS[4]], k=1).as_mappings()[0]
     assert DocumentFrequencies(client, index).shares([feature])[feature] == 0.25
     assert DocumentFrequencies(client, alias).shares([feature])[feature] == 0.0
 

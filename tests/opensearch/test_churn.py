@@ -10,7 +10,7 @@ import pytest
 from opensearchpy import OpenSearch
 
 from benchmarks.datasets import EncodedSet, encode_set
-from benchmarks.scenarios.churn import HALF, MOST, NO_WRITES, RATES, SAME
+from benchmarks.scenarios.churn import HALF, MAXIMUM, NO_WRITES, RATES, SAME
 from benchmarks.scenarios.writes import BATCH, WriteStream, writing
 from benchmarks.systems.lucene_hnsw import LuceneHnsw
 from connector.connection.client import connect
@@ -42,7 +42,7 @@ def test_each_rate_is_kept_and_ends_with_the_documents_that_were_written(
         assert rows[0]["overlap@10"] > 0.97, "the truth is among what is left"
         assert all(row["documents"] == COUNT - 400 + (0 if rate == NO_WRITES else 200) for row in rows)
     assert {row["documents_per_s"] for row in groups[NO_WRITES]} == {0.0}
-    most, half, same = (groups[rate] for rate in (MOST, HALF, SAME))
+    most, half, same = (groups[rate] for rate in (MAXIMUM, HALF, SAME))
     for row, fastest in zip(half, most, strict=True):
         assert row["asked_per_s"] == fastest["documents_per_s"] / 2
         assert row["documents_per_s"] <= row["asked_per_s"] + BATCH / 1.0, "one batch is sent at once"

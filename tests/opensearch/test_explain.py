@@ -29,9 +29,9 @@ TEXTS = ("plants eat light", "cats sleep on warm stones", "rivers carry sand to 
 
 
 def retriever(client: OpenSearch, index: str, encoder: TextEncoder, code_bits: Bits | None = None) -> Retriever:
-    told = prepare_encoder(client, index, encoder, sample=TEXTS, new=NewIndex(code_bits=code_bits))
+    calibrated = prepare_encoder(client, index, encoder, sample=TEXTS, new=NewIndex(code_bits=code_bits))
     documents = [Document(str(row), text) for row, text in enumerate(TEXTS)]
-    assert ingest_documents(documents, told, BulkWriter(client, index)).indexed == len(TEXTS)
+    assert ingest_documents(documents, calibrated, BulkWriter(client, index)).indexed == len(TEXTS)
     client.indices.refresh(index=index)
     return Retriever(client, index, encoder)
 
@@ -54,8 +54,10 @@ def test_shares_add_up_to_the_score(client: OpenSearch, index: str, lexical: Tex
 def test_shares_add_up_on_a_thousand_hits(client: OpenSearch, index: str, lexical: TextEncoder) -> None:
     random = np.random.default_rng(0)
     texts = [" ".join(random.choice(WORDS, 6)) for _ in range(400)]
-    told = prepare_encoder(client, index, lexical, sample=texts, new=NewIndex(code_bits=None))
-    ingest_documents([Document(str(row), text) for row, text in enumerate(texts)], told, BulkWriter(client, index))
+    calibrated = prepare_encoder(client, index, lexical, sample=texts, new=NewIndex(code_bits=None))
+    ingest_documents(
+        [Document(str(row), text) for row, text in enumerate(texts)], calibrated, BulkWriter(client, index)
+    )
     searching, checked = Retriever(client, index, lexical), 0
     while checked < 1_000:
         for hit in searching.search(

@@ -105,8 +105,8 @@ def explored(client: OpenSearch, labelled: TextEncoder) -> Iterator[Retriever]:
     """An index with codes that all tests of this file may read."""
     name = f"test-{uuid.uuid4().hex[:12]}"
     texts = [document.content for document in documents()]
-    told = prepare_encoder(client, name, labelled, sample=texts, new=NewIndex(code_bits=4))
-    assert ingest_documents(documents(), told, BulkWriter(client, name)).indexed == len(texts)
+    calibrated = prepare_encoder(client, name, labelled, sample=texts, new=NewIndex(code_bits=4))
+    assert ingest_documents(documents(), calibrated, BulkWriter(client, name)).indexed == len(texts)
     client.indices.refresh(index=name)
     yield Retriever(client, name, labelled)
     client.indices.delete(index=f"{name}*")
@@ -364,8 +364,8 @@ def test_a_server_that_is_gone_is_said_on_the_page(
 def test_an_index_that_is_deleted_meanwhile_is_said_on_the_page(
     client: OpenSearch, index: str, labelled: TextEncoder, tmp_path: Path
 ) -> None:
-    told = prepare_encoder(client, index, labelled, sample=["plants eat light"], new=NewIndex(code_bits=None))
-    ingest_documents([Document("1", "plants eat light")], told, BulkWriter(client, index))
+    calibrated = prepare_encoder(client, index, labelled, sample=["plants eat light"], new=NewIndex(code_bits=None))
+    ingest_documents([Document("1", "plants eat light")], calibrated, BulkWriter(client, index))
     client.indices.refresh(index=index)
     retriever = Retriever(client, index, labelled)
     hnsw = HnswIndex(client, retriever.schema, retriever.encoder)
@@ -418,8 +418,8 @@ def test_an_encoder_without_a_dense_model_goes_without_hnsw(
     client: OpenSearch, index: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     splade = TextEncoder(build_splade(tmp_path / "splade"))
-    told = prepare_encoder(client, index, splade, new=NewIndex(code_bits=None))
-    ingest_documents([Document("1", "plants eat light")], told, BulkWriter(client, index))
+    calibrated = prepare_encoder(client, index, splade, new=NewIndex(code_bits=None))
+    ingest_documents([Document("1", "plants eat light")], calibrated, BulkWriter(client, index))
     client.indices.refresh(index=index)
     retriever = Retriever(client, index, splade)
     hnsw, without_hnsw = open_companion(client, retriever, asked=True, quiet=True)
@@ -442,9 +442,9 @@ def test_a_companion_is_taken_again_only_where_it_is_whole_and_fits(
     client: OpenSearch, index: str, labelled: TextEncoder
 ) -> None:
     texts = ["plants eat light", "stars burn for years"]
-    told = prepare_encoder(client, index, labelled, sample=texts, new=NewIndex(code_bits=None))
+    calibrated = prepare_encoder(client, index, labelled, sample=texts, new=NewIndex(code_bits=None))
     writer = BulkWriter(client, index)
-    ingest_documents([Document(str(row), text) for row, text in enumerate(texts)], told, writer)
+    ingest_documents([Document(str(row), text) for row, text in enumerate(texts)], calibrated, writer)
     client.indices.refresh(index=index)
 
     def companion() -> HnswIndex:
@@ -461,7 +461,7 @@ def test_a_companion_is_taken_again_only_where_it_is_whole_and_fits(
     told_of: list[int] = []
     companion().build(told_of.append)
     assert told_of == [2] and companion().stale_reason() == ""
-    ingest_documents([Document("2", "cats sleep")], told, writer)
+    ingest_documents([Document("2", "cats sleep")], calibrated, writer)
     client.indices.refresh(index=index)
     assert companion().stale_reason() == f"it holds 2 documents, {index} 3"
     companion().build(told_of.append)
@@ -483,9 +483,9 @@ def test_a_companion_of_an_alias_is_built_anew_when_its_filter_changes(
     client: OpenSearch, index: str, labelled: TextEncoder
 ) -> None:
     texts = ["plants eat light", "stars burn for years"]
-    told = prepare_encoder(client, index, labelled, sample=texts, new=NewIndex(code_bits=None))
+    calibrated = prepare_encoder(client, index, labelled, sample=texts, new=NewIndex(code_bits=None))
     documents = [Document(str(row), text, metadata={"tenant": str(row)}) for row, text in enumerate(texts)]
-    ingest_documents(documents, told, BulkWriter(client, index))
+    ingest_documents(documents, calibrated, BulkWriter(client, index))
     alias = f"{index}-alias"
 
     def shown(tenant: str) -> HnswIndex:

@@ -70,7 +70,7 @@ def test_features_decide_without_codes_or_filters_or_where_many_are_kept(
     # Asking for one document is no filter: it is not found unless a search finds it.
     assert searcher.search({"a": 1.0}, rescore=RESCORE, doc_id="1") == []
     assert searcher.kept_share(KEPT, NO_OPTIONS) == 1.0
-    monkeypatch.setattr("connector.index.searcher.MOST_RESCORED", 19)
+    monkeypatch.setattr("connector.index.searcher.MAX_RESCORED", 19)
     assert searcher.kept_share(KEPT, NO_OPTIONS) == 1 / 3
     assert found(filters=KEPT, rescore=RESCORE) == {0}, "20 documents are kept"
 

@@ -117,7 +117,7 @@ def test_a_deletion_by_what_it_does_not_know_deletes_nothing(store: KSparseVecto
 
 def test_another_store_finds_what_is_there(store: KSparseVectorStore, client: OpenSearch) -> None:
     store.add_texts(["plants eat light"], ids=["1"])
-    again = KSparseVectorStore(store.store.index, encoder=store.store.encoder, client=client)
+    again = KSparseVectorStore(store.store.index, encoder=store.store._index.encoder, client=client)
     assert again.similarity_search("plants", k=1)[0].id == "1"
     assert again.get_by_ids(["2", "1"])[0].page_content == "plants eat light"
 

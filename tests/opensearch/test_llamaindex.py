@@ -473,7 +473,7 @@ def test_unknown_options_are_errors(store: KSparseVectorStore, index: str, clien
 
 
 def test_an_index_of_ksparse_is_searched_as_well(store: KSparseVectorStore, index: str, client: OpenSearch) -> None:
-    ours = IndexStore(index, encoder=store._store.encoder, client=client)
+    ours = IndexStore(index, encoder=store._store._index.encoder, client=client)
     ours.write([OurDocument("1", "cats sleep", title="Cats", metadata={"lang": "en", "year": 2021})])
     found = store.query(VectorStoreQuery(query_str="cats", filters=only("year", FilterOperator.EQ, 2021)))
     assert found.nodes == [TextNode(id_="1", text="cats sleep", metadata={"title": "Cats", "lang": "en", "year": 2021})]

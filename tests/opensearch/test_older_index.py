@@ -18,9 +18,9 @@ pytestmark = pytest.mark.opensearch
 
 @pytest.fixture
 def older(client: OpenSearch, index: str, encoder: TextEncoder) -> SparseIndex:
-    told = encoder.calibrate(["cats sleep", "stars burn"])
+    calibrated = encoder.calibrate(["cats sleep", "stars burn"])
     body: dict[str, Any] = index_body(
-        IndexMeta(told.fingerprint, statistics=told.statistics), NewIndex(settings={"number_of_shards": 1})
+        IndexMeta(calibrated.fingerprint, statistics=calibrated.statistics), NewIndex(settings={"number_of_shards": 1})
     )
     body["mappings"]["properties"] |= {"unindexed": {"type": "keyword"}, "meta_terms": {"type": "keyword"}}
     client.indices.create(index=index, body=body)

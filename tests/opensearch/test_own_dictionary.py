@@ -190,9 +190,9 @@ def test_an_index_that_cannot_be_created_leaves_no_dictionary(
 
 
 def test_too_few_documents_get_the_fixed_head(client: OpenSearch, named: str, dense: TextEncoder) -> None:
-    told = prepare(client, named, dense, TEXTS[:999])
+    calibrated = prepare(client, named, dense, TEXTS[:999])
     schema = existing_schema(client, named)
-    assert not isinstance(told.head, TwoLevelDictionary)
+    assert not isinstance(calibrated.head, TwoLevelDictionary)
     assert schema.dictionary is None
     assert schema.encoder_name == dense.name
 
@@ -201,8 +201,8 @@ def test_documents_of_the_sample_are_not_embedded_again(
     client: OpenSearch, named: str, dense: TextEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = OwnDictionary(TEXTS[:1_100], documents=1_100)
-    told = prepare_encoder(client, named, dense, sample=TEXTS, dictionary=own, new=NewIndex(code_bits=4))
-    expected = told.encode_document(TEXTS[1_090:1_110])
+    calibrated = prepare_encoder(client, named, dense, sample=TEXTS, dictionary=own, new=NewIndex(code_bits=4))
+    expected = calibrated.encode_document(TEXTS[1_090:1_110])
     embedded: list[str] = []
     encode = TextEncoder.encode_document
 
@@ -211,7 +211,7 @@ def test_documents_of_the_sample_are_not_embedded_again(
         return encode(self, texts, batch_size=batch_size)
 
     monkeypatch.setattr(TextEncoder, "encode_document", counted)
-    found = own.reuse(told).encode_document(TEXTS[1_090:1_110])
+    found = own.reuse(calibrated).encode_document(TEXTS[1_090:1_110])
     assert embedded == TEXTS[1_100:1_110]
     for one, other in zip(found.as_mappings(), expected.as_mappings(), strict=True):
         assert one == pytest.approx(other, rel=1e-3)

@@ -39,8 +39,8 @@ def test_the_size_of_an_index_is_predicted_within_a_tenth(client: OpenSearch, in
     assert not client.indices.exists(index="ksparse-dry-run-*", params={"allow_no_indices": "false"})
     settings = {"number_of_shards": 1, "number_of_replicas": 0, "store.stats_refresh_interval": "0s"}
     texts = [document.content for document in documents[:1_000]]
-    told = prepare_encoder(client, index, lexical, sample=texts, new=NewIndex(code_bits=4, settings=settings))
-    ingest_documents(documents, told, BulkWriter(client, index))
+    calibrated = prepare_encoder(client, index, lexical, sample=texts, new=NewIndex(code_bits=4, settings=settings))
+    ingest_documents(documents, calibrated, BulkWriter(client, index))
     client.indices.forcemerge(index=index, max_num_segments=1)
     client.indices.flush(index=index, force=True)
     client.indices.refresh(index=index)

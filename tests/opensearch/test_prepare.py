@@ -32,22 +32,22 @@ TEXTS = [" ".join(RANDOM.choice(WORDS, 6)) for _ in range(60)]
 
 
 def test_the_index_keeps_the_statistics_and_tells_them(client: OpenSearch, index: str, lexical: TextEncoder) -> None:
-    told = prepare_encoder(client, index, lexical, sample=TEXTS, new=NewIndex(code_bits=None))
-    assert told.statistics is not None and told.statistics.token_weights.any()
+    calibrated = prepare_encoder(client, index, lexical, sample=TEXTS, new=NewIndex(code_bits=None))
+    assert calibrated.statistics is not None and calibrated.statistics.token_weights.any()
     documents = [Document(str(row), text) for row, text in enumerate(TEXTS)]
-    assert ingest_documents(documents, told, BulkWriter(client, index)).indexed == 60
+    assert ingest_documents(documents, calibrated, BulkWriter(client, index)).indexed == 60
     # One who knows nothing of the statistics: they come from the index.
     retriever = Retriever(client, index, lexical)
-    assert retriever.encoder.fingerprint.digest == told.fingerprint.digest != lexical.fingerprint.digest
+    assert retriever.encoder.fingerprint.digest == calibrated.fingerprint.digest != lexical.fingerprint.digest
     assert retriever.schema.weight_exponent < -100, "weights are stored in few bits"
     found = retriever.search(TEXTS[3], top_k=1, settings=SearchSettings(k_query=K))
-    [expected] = told.encode_query([TEXTS[3]], k=K).as_mappings()
-    [kept] = told.encode_document([TEXTS[3]]).as_mappings()
+    [expected] = calibrated.encode_query([TEXTS[3]], k=K).as_mappings()
+    [kept] = calibrated.encode_document([TEXTS[3]]).as_mappings()
     assert found[0].doc_id == "3"
     score = sum(weight * kept.get(feature, 0.0) for feature, weight in expected.items())
     assert found[0].score == pytest.approx(score, rel=2**-8)
     again = prepare_encoder(client, index, lexical, sample=["another corpus"], new=NewIndex(code_bits=None))
-    assert again.fingerprint.digest == told.fingerprint.digest, "the first documents decide"
+    assert again.fingerprint.digest == calibrated.fingerprint.digest, "the first documents decide"
 
 
 def test_the_sample_is_drawn_only_for_a_new_index(client: OpenSearch, index: str, lexical: TextEncoder) -> None:
@@ -92,17 +92,17 @@ def test_an_encoder_without_a_head_has_no_statistics(client: OpenSearch, index: 
 
 def test_an_index_notes_that_queries_are_weighted_by_idf(client: OpenSearch, index: str, tmp_path: Path) -> None:
     splade = TextEncoder(build_splade(tmp_path / "splade"))
-    told = prepare_encoder(client, index, splade.with_idf(), sample=TEXTS, new=NewIndex(code_bits=None))
+    calibrated = prepare_encoder(client, index, splade.with_idf(), sample=TEXTS, new=NewIndex(code_bits=None))
     documents = [Document(str(row), text) for row, text in enumerate(TEXTS)]
-    assert ingest_documents(documents, told, BulkWriter(client, index)).indexed == len(TEXTS)
+    assert ingest_documents(documents, calibrated, BulkWriter(client, index)).indexed == len(TEXTS)
     retriever = Retriever(client, index, splade, source=False)
-    assert retriever.encoder.fingerprint == told.fingerprint != splade.fingerprint
-    [plain], [weighed] = (each.encode_query([TEXTS[0]]).as_mappings() for each in (splade, told))
-    roots = told.statistics.token_weights  # type: ignore[union-attr]
+    assert retriever.encoder.fingerprint == calibrated.fingerprint != splade.fingerprint
+    [plain], [weighed] = (each.encode_query([TEXTS[0]]).as_mappings() for each in (splade, calibrated))
+    roots = calibrated.statistics.token_weights  # type: ignore[union-attr]
     idf = (roots / roots.max()) ** 2
     assert weighed == pytest.approx({name: weight * idf[int(name)] for name, weight in plain.items()}, rel=1e-5)
     by_hand = [sum(weighed.get(name, 0) * value for name, value in each.items())
-               for each in told.encode_document(TEXTS).as_mappings()]  # fmt: skip
+               for each in calibrated.encode_document(TEXTS).as_mappings()]  # fmt: skip
     hits = retriever.search(TEXTS[0], top_k=5)
     assert len({round(idf[int(name)], 3) for name in plain}) > 1, "not all features are as rare"
     for hit in hits:
@@ -112,8 +112,8 @@ def test_an_index_notes_that_queries_are_weighted_by_idf(client: OpenSearch, ind
 
 def test_idf_that_was_never_measured_is_noted_as_well(client: OpenSearch, index: str, tmp_path: Path) -> None:
     splade = TextEncoder(build_splade(tmp_path / "splade"))
-    told = prepare_encoder(client, index, splade.with_idf(), new=NewIndex(code_bits=None))
-    assert Retriever(client, index, splade).encoder.fingerprint == told.fingerprint
+    calibrated = prepare_encoder(client, index, splade.with_idf(), new=NewIndex(code_bits=None))
+    assert Retriever(client, index, splade).encoder.fingerprint == calibrated.fingerprint
 
 
 def test_another_encoder_is_refused_with_statistics_or_without(
@@ -157,12 +157,12 @@ def test_statistics_of_the_real_vocabulary_fit_into_a_mapping(
 def test_codes_put_hits_into_the_dense_order(
     client: OpenSearch, index: str, lexical: TextEncoder, bits: Literal[2, 8]
 ) -> None:
-    told = prepare_encoder(client, index, lexical, sample=TEXTS, new=NewIndex(code_bits=bits))
-    assert told.code is not None and told.code.bits == bits
+    calibrated = prepare_encoder(client, index, lexical, sample=TEXTS, new=NewIndex(code_bits=bits))
+    assert calibrated.code is not None and calibrated.code.bits == bits
     documents = [Document(str(row), text) for row, text in enumerate(TEXTS)]
-    assert ingest_documents(documents, told, BulkWriter(client, index)).indexed == 60
+    assert ingest_documents(documents, calibrated, BulkWriter(client, index)).indexed == 60
     retriever = Retriever(client, index, lexical)
-    assert retriever.encoder.code is not None and np.array_equal(retriever.encoder.code.mean, told.code.mean)
+    assert retriever.encoder.code is not None and np.array_equal(retriever.encoder.code.mean, calibrated.code.mean)
     dense = lexical.embed(TEXTS) @ lexical.embed(TEXTS, task="query").T
     largest = 0.0
     for row in range(10):

@@ -34,9 +34,9 @@ def retriever(client: OpenSearch, index: str, lexical: TextEncoder) -> Retriever
     """45 documents on three shards; many score the same."""
     texts = [f"{WORDS[row % 3]} {WORDS[3 + row % 2]}" for row in range(COUNT)]
     settings = {"number_of_shards": 3, "number_of_replicas": 0}
-    told = prepare_encoder(client, index, lexical, sample=texts, new=NewIndex(code_bits=4, settings=settings))
+    calibrated = prepare_encoder(client, index, lexical, sample=texts, new=NewIndex(code_bits=4, settings=settings))
     documents = [Document(f"{row:02}", text, title=f"No. {row}") for row, text in enumerate(texts)]
-    assert ingest_documents(documents, told, BulkWriter(client, index)).indexed == COUNT
+    assert ingest_documents(documents, calibrated, BulkWriter(client, index)).indexed == COUNT
     return Retriever(client, index, lexical)
 
 

@@ -79,7 +79,7 @@ def test_a_query_with_filters_is_encoded_once(service: TestClient, monkeypatch: 
         return encode(opened, queries, settings)
 
     monkeypatch.setattr(OpenedIndex, "_encode_apart", counted)
-    monkeypatch.setattr("connector.index.searcher.MOST_RESCORED", 0)
+    monkeypatch.setattr("connector.index.searcher.MAX_RESCORED", 0)
     filtered = {"query": "plants eat light", "filters": {"lang": "en"}}
     assert [hit["id"] for hit in service.post("/search", json=filtered).json()["hits"]][0] == "1"
     assert service.post("/search", json={"query": "plants eat light"}).status_code == 200

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.opensearch, pytest.mark.slow]
 def test_rates_are_tried_until_one_is_not_sustained(workplace: Path, head_folder: Path, client: OpenSearch) -> None:
     dataset = write_unjudged(workplace / "unjudged")
     options = ("--encoder", str(head_folder), "--cache", "cache", "--output", "service.json", "--backend", "torch")
-    load = ("--seconds", "1", "--clients", "2", "--long", "1", "--most-p99", "1000", "--arrivals", "uniform")
+    load = ("--seconds", "1", "--clients", "2", "--long", "1", "--max-p99", "1000", "--arrivals", "uniform")
     run("service", str(dataset), *options, *load)
     [(backend, rows)] = read_groups(workplace / "service.json").items()
     capacity, *rates, last = rows

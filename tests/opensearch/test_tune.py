@@ -34,10 +34,10 @@ TEXTS = [" ".join(RANDOM.choice(WORDS, 6)) for _ in range(40)]
 
 @pytest.fixture
 def coded(client: OpenSearch, index: str, lexical: TextEncoder) -> TextEncoder:
-    told = prepare_encoder(client, index, lexical, sample=TEXTS, new=NewIndex(code_bits=4))
+    calibrated = prepare_encoder(client, index, lexical, sample=TEXTS, new=NewIndex(code_bits=4))
     documents = [Document(str(row), text) for row, text in enumerate(TEXTS)]
-    assert ingest_documents(documents, told, BulkWriter(client, index)).indexed == len(TEXTS)
-    return told
+    assert ingest_documents(documents, calibrated, BulkWriter(client, index)).indexed == len(TEXTS)
+    return calibrated
 
 
 def test_more_features_and_wider_windows_find_more(client: OpenSearch, index: str, coded: TextEncoder) -> None:

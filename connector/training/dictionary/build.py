@@ -1,4 +1,4 @@
-"""Build the two-level dictionary of a corpus from embeddings of its documents: seconds, and no gradients."""
+"""Build the two-level dictionary of a corpus from embeddings of its documents by k-means, in seconds."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from connector.vectors.statistics import CorpusStatistics
 
 MAX_CELLS = 1_048_576
 MIN_DOCUMENTS = 1_000
-"""Of fewer documents a dictionary finds no more than a fixed head does."""
+"""With fewer documents, a dictionary is not better than a fixed head."""
 
 _FULL_CELLS = 524_288
-"""Cells up to which this holds: a sample of as many documents is embedded before the first one is written."""
+"""Maximum number of cells by the first rule: as many documents are embedded before the first one is written."""
 
 _DOCUMENTS_PER_CELL = 4
-"""At least, beyond `_FULL_CELLS`."""
+"""Minimum documents per cell above `_FULL_CELLS`."""
 
 _VARIANCE = 0.9
-"""Of the embeddings, kept by the projection: fewer dimensions lose neighbours, more of them gain a point at most."""
+"""Fraction of the variance kept by the projection: less loses neighbours, more gains at most a point."""
 
 _CODED_VARIANCE = 0.995
-"""Of the embeddings, in the components that are kept for codes, which give bits to those that deserve them."""
+"""Fraction of the variance in the components kept for codes, which allocate bits by variance."""
 
 _COMPONENTS_SAMPLE = 20_000
 
 _COARSE_SAMPLE = 64
-"""Documents for each coarse cell that coarse centroids are taken of."""
+"""Sampled documents per coarse cell for the coarse centroids."""
 
 _COARSE_ITERATIONS, _FINE_ITERATIONS = 6, 3
 _BLOCK = 8_192
 
 
 def cells_for(documents: int) -> tuple[int, int]:
-    """Coarse cells, and fine cells in each, for a corpus: about as many of one as of the other.
+    """Return the numbers of coarse cells and of fine cells in each, which are about equal.
 
     Raises:
         ValueError: There are fewer than 1,000 documents.
@@ -68,14 +68,14 @@ def build_dictionary(
     """Build a dictionary by spherical k-means in two levels.
 
     Args:
-        embeddings: float32 (n, dim), of a random sample of the documents; at least one for each cell.
-        documents: Of the whole corpus, which sets the number of cells; as many as `embeddings` if None.
+        embeddings: float32 (n, dim), embeddings of a random sample of the documents; at least one per cell.
+        documents: Documents of the corpus, which set the number of cells; the number of `embeddings` if None.
         k: Features kept per document.
         k_query: Features kept per query.
-        statistics: Of the corpus, for tokens; the mean of the embeddings alone if None.
+        statistics: Corpus statistics, for tokens; None measures only the mean embedding.
         base_model: Name of the dense model.
-        seed: Of the draws; the same seed and embeddings give the same dictionary.
-        progress: Called with the share that is done.
+        seed: Seed of the sampling; the same seed and embeddings give the same dictionary.
+        progress: Called with the completed fraction.
         **options: Further arguments of `TwoLevelDictionary`.
 
     Raises:
@@ -87,9 +87,9 @@ def build_dictionary(
             f"{num_coarse * num_fine:,} cells need as many embeddings, got {len(embeddings):,}; sample more documents."
         )
     report = progress or (lambda _share: None)
-    told = statistics or CorpusStatistics.measure(embeddings)
+    statistics = statistics or CorpusStatistics.measure(embeddings)
     order = np.random.default_rng(seed).permutation(len(embeddings))
-    components, variances, width = _components(embeddings[order[:_COMPONENTS_SAMPLE]] - told.mean)
+    components, variances, width = _components(embeddings[order[:_COMPONENTS_SAMPLE]] - statistics.mean)
     head = TwoLevelDictionary(
         embeddings.shape[1],
         width,
@@ -101,11 +101,11 @@ def build_dictionary(
         base_model=base_model,
         **options,  # type: ignore[arg-type]
     )
-    head.use_statistics(told)
+    head.use_statistics(statistics)
     head.use_components(components, variances)
     blocks = (embeddings[order[start : start + _BLOCK]] for start in range(0, len(order), _BLOCK))
     directions = torch.cat(
-        [normalize(torch.from_numpy(block - told.mean) @ head.projection, dim=1) for block in blocks]
+        [normalize(torch.from_numpy(block - statistics.mean) @ head.projection, dim=1) for block in blocks]
     )
     coarse = _centroids(directions[: max(num_coarse, _COARSE_SAMPLE * num_coarse)], num_coarse, _COARSE_ITERATIONS)
     nearest = torch.cat([(block @ coarse.T).argmax(dim=1) for block in torch.split(directions, _BLOCK)])
@@ -122,7 +122,7 @@ def build_dictionary(
 
 
 def _components(centred: NDArray[np.float32]) -> tuple[Tensor, Tensor, int]:
-    """The strongest principal components (dim, m), their variances (m,), and how many of them the cells need."""
+    """Return the strongest principal components (dim, m), their variances (m,), and the number that cells need."""
     dim = centred.shape[1]
     directions = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
     found, components = np.linalg.eigh(directions.T.astype(np.float64) @ directions / len(directions))
@@ -140,7 +140,7 @@ def _components(centred: NDArray[np.float32]) -> tuple[Tensor, Tensor, int]:
 
 
 def _centroids(directions: Tensor, count: int, iterations: int) -> Tensor:
-    """Spherical k-means that begins at the first rows: (count, dim). Where there are fewer, they repeat with noise."""
+    """Spherical k-means initialized with the first rows, which are repeated with noise if needed: (count, dim)."""
     centroids = directions[torch.arange(count) % len(directions)].clone()
     if len(directions) <= count:
         noise = torch.randn(

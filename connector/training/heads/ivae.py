@@ -11,9 +11,9 @@ from torch import Tensor
 
 from connector.encoders.ivae import IdentifiableVAE, build_mlp
 from connector.errors import EncoderError
+from connector.training.checkpoint import Objective
 from connector.training.data import TrainingData
 from connector.training.heads.settings import TrainingSettings
-from connector.training.loop import Objective
 from connector.training.losses import distance_loss, flops_loss
 
 _DECODER_VARIANCE = 0.01

@@ -41,7 +41,7 @@ def label_head(
     embed: Callable[[Sequence[str]], NDArray[np.float32]],
     *,
     num_terms: int = 5,
-    most_documents: int = 50_000,
+    max_documents: int = 50_000,
     held_out: float = 0.2,
     seed: int = 0,
 ) -> LabelledHead:
@@ -52,7 +52,7 @@ def label_head(
         corpora: Documents of each corpus.
         embed: Embeds documents with the encoder's dense model.
         num_terms: Maximum number of terms of a label.
-        most_documents: Maximum number of documents per corpus.
+        max_documents: Maximum number of documents per corpus.
         held_out: Fraction of the documents on which labels are measured.
         seed: Seed of the sampled and the held-out documents.
 
@@ -65,7 +65,7 @@ def label_head(
     texts: list[str] = []
     parts: list[SparseVectors] = []
     for corpus in corpora:
-        rows = np.sort(random.permutation(len(corpus))[:most_documents])
+        rows = np.sort(random.permutation(len(corpus))[:max_documents])
         # The complete corpus is passed as it is, because its embeddings may be cached.
         documents = corpus if len(rows) == len(corpus) else [corpus[row] for row in rows]
         embeddings = embed(documents)

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.lexical import TokenCounts, pad_counts
+from connector.training.checkpoint import Objective
 from connector.training.data import NeighbourBatches, TrainingData
 from connector.training.heads.settings import TrainingSettings
-from connector.training.loop import Objective
 from connector.training.losses import cross_flops_loss, distance_loss, ranking_loss, reconstruction_loss
 from connector.vectors.statistics import CorpusStatistics
 

@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from connector.encoders.autoencoder import LEAST_VALUE, KSparseAutoEncoder
+from connector.encoders.autoencoder import MIN_VALUE, KSparseAutoEncoder
 from connector.encoders.ivae import IdentifiableVAE
 from connector.encoders.lexical import Task, pad_counts
 from connector.errors import EncoderError
+from connector.training.checkpoint import Checkpoint
 from connector.training.data import NeighbourBatches, TrainingData
 from connector.training.heads.initialization import init_latents_from_documents
 from connector.training.heads.ivae import IVAEObjective
@@ -28,7 +29,6 @@ from connector.training.loop import (
     Progress,
     best_validation,
     parameter_groups,
-    resume,
     snapshot,
     train_loop,
 )
@@ -119,7 +119,8 @@ def train_head(
     before = copy.deepcopy(baseline).to(device).eval() if baseline is not None else None
     compared = validation.run(before) if before is not None else None
 
-    store, run = resume(checkpoint, settings, ValidationResult, objective, optimizer)
+    store = Checkpoint(checkpoint, settings, ValidationResult)
+    run = store.load(objective, optimizer)
 
     def validate(steps: int) -> ValidationResult:
         head.eval()
@@ -150,8 +151,7 @@ def train_head(
     average = head.statistics
     best = best_validation(run.validations, settings)
     if head.thresholds is not None and _thresholds_remove_all(head, data):
-        if store is not None:
-            store.clear()
+        store.clear()
         raise EncoderError(
             f"With threshold_weight {settings.threshold_weight:g} no features are left; lower it and train again."
         )
@@ -164,8 +164,7 @@ def train_head(
     ]
     frequencies = validation.document_frequencies(head)
     head.use_statistics(average)
-    if store is not None:
-        store.clear()
+    store.clear()
     return TrainedHead(
         head=head.cpu().half().float().eval(),
         best=best,
@@ -187,7 +186,7 @@ def _thresholds_remove_all(head: KSparseAutoEncoder, data: TrainingData) -> bool
     tasks: tuple[Task, ...] = ("document", "query")
     with torch.inference_mode():
         kept = [head.strongest(documents, head.k, task=task, tokens=tokens)[1] for task in tasks]
-    return any(bool(values.max() <= LEAST_VALUE) for values in kept)
+    return any(bool(values.max() <= MIN_VALUE) for values in kept)
 
 
 def _set_up(

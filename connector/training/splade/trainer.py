@@ -23,8 +23,9 @@ from connector.encoders.splade_pooling import with_max_logit_pooling
 from connector.encoders.text import TextEncoder
 from connector.encoders.thresholds import Thresholding, TopKMasking
 from connector.errors import EncoderError
+from connector.training.checkpoint import Checkpoint, Objective
 from connector.training.distillation import DistillationCorpus, hold_out
-from connector.training.loop import SAVE_EVERY_S, Objective, Progress, parameter_groups, resume, train_loop
+from connector.training.loop import SAVE_EVERY_S, Progress, parameter_groups, train_loop
 from connector.training.sources import check_queries
 from connector.training.splade.batches import DistillationBatches
 from connector.training.splade.loss import HybridThresholdingLoss
@@ -202,7 +203,8 @@ def train_splade(
             threshold_learning_rate=settings.threshold_learning_rate,
         )
         optimizer = torch.optim.Adam(groups)
-        store, run = resume(checkpoint, settings, SpladeResult, objective, optimizer)
+        store = Checkpoint(checkpoint, settings, SpladeResult)
+        run = store.load(objective, optimizer)
 
         def measure(steps: int) -> SpladeResult:
             trained.eval()
@@ -226,8 +228,7 @@ def train_splade(
             save_every_s=save_every_s,
         )
     objective.finish()
-    if store is not None:
-        store.clear()
+    store.clear()
     return TrainedSplade(
         model=model.eval(),
         losses=run.losses,

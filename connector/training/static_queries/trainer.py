@@ -21,9 +21,10 @@ from sentence_transformers.sentence_transformer.modules import Normalize, Static
 from torch import Tensor, nn
 
 from connector.evaluation.exact import exact_search
+from connector.training.checkpoint import Checkpoint, Objective
 from connector.training.data import root_shares
 from connector.training.distillation import DistillationCorpus, hold_out
-from connector.training.loop import SAVE_EVERY_S, Objective, Progress, best_validation, resume, train_loop
+from connector.training.loop import SAVE_EVERY_S, Progress, best_validation, train_loop
 from connector.training.sources import check_queries
 from connector.training.static_queries.settings import MIN_QUERIES, StaticSettings
 from connector.training.validation import known_item_gains
@@ -189,7 +190,8 @@ def train_static(
     # In each step, few of 30,522 rows have a gradient.
     module.embedding.sparse = True
     optimizer = torch.optim.SparseAdam(list(objective.parameters()), lr=settings.learning_rate)
-    store, run = resume(checkpoint, settings, StaticResult, objective, optimizer)
+    store = Checkpoint(checkpoint, settings, StaticResult)
+    run = store.load(objective, optimizer)
     train_loop(
         objective,
         optimizer,
@@ -202,8 +204,7 @@ def train_static(
         save_every_s=save_every_s,
     )
     objective.load_state_dict(run.best)
-    if store is not None:
-        store.clear()
+    store.clear()
     return TrainedStatic(
         model=model.eval(),
         best=best_validation(run.validations, settings),
