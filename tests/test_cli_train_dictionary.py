@@ -75,10 +75,11 @@ def test_options_reach_the_dictionary(tmp_path: Path, dense_folder: Path) -> Non
     ],
 )
 def test_what_cannot_be_built_is_refused_before_a_model_is_loaded(
-    tmp_path: Path, documents: int, options: list[str], expected: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, documents: int, options: list[str], expected: str
 ) -> None:
+    monkeypatch.setattr("connector.encoders.base_model.load_base_model", None)
     corpus, output = write_corpus(tmp_path / "corpus.jsonl", documents), tmp_path / "cells"
-    result = train(str(corpus), "--base-model", "no/such-model", "--output", str(output), *options)
+    result = train(str(corpus), "--output", str(output), *options)
     assert result.exit_code != 0
     assert expected in result.output
     assert not output.exists()
