@@ -9,9 +9,11 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner, Result
+from opensearchpy import OpenSearch
 
 from connector.cli.main import cli
-from connector.errors import ConnectorError, EncoderMismatchError
+from connector.errors import ConnectorError, EncoderMismatchError, IndexMappingError
+from connector.index.writer import BulkWriter
 from tests.beir import write_beir
 
 CLOSED = "http://127.0.0.1:1"
@@ -151,3 +153,15 @@ def test_a_file_without_dead_letters_needs_no_server(
     assert done.exit_code == 0
     assert done.stderr == "letters.jsonl contains no dead letters; there is nothing to replay.\n"
     assert done.stdout.startswith("docs: 0 indexed + 0 dead-lettered = 0 read")
+
+
+@pytest.mark.parametrize("name", ["doc*", "docs,wiki"])
+def test_a_pattern_or_a_list_is_not_written(name: str) -> None:
+    with pytest.raises(IndexMappingError, match="may name several indices, but a write goes to one"):
+        BulkWriter(OpenSearch(CLOSED), name)
+
+
+def test_a_blank_id_is_not_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENSEARCH_URL", CLOSED)
+    refused = CliRunner().invoke(cli, ["explain", "stars", "--index", "docs", "--id", " "])
+    assert refused.exit_code == 2 and "--id is blank; give the id of a document." in refused.stderr

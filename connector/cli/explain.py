@@ -51,6 +51,8 @@ def explain(
 ) -> None:
     """Explain a hit: the features it shares with the query and their contributions to the score."""
     check_text(query)
+    if doc_id is not None and not doc_id.strip():
+        raise click.UsageError("--id is blank; give the id of a document.")
     client = open_client(connection)
     schema = existing_schema(client, index)
     check_window(schema, window)

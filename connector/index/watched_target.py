@@ -18,7 +18,7 @@ from opensearchpy.exceptions import (
 
 from connector.connection.client import address_of, explained, reason_of
 from connector.connection.transport import retry_after
-from connector.errors import BulkWriteError, ClusterError
+from connector.errors import BulkWriteError, ClusterError, IndexMappingError
 from connector.index.patience import Patience, Pauses, RetryPolicy
 from connector.index.target import read_states, read_target
 
@@ -42,10 +42,13 @@ class WatchedTarget:
 
     Raises:
         ClusterError: The server is unreachable or denies access.
-        IndexMappingError: An alias spans indices that store weights on different scales.
+        IndexMappingError: The name is a pattern or a list, or an alias spans indices that store weights on different
+            scales.
     """
 
     def __init__(self, client: OpenSearch, index: str, policy: RetryPolicy) -> None:
+        if "*" in index or "," in index:
+            raise IndexMappingError(f"{index!r} may name several indices, but a write goes to one; name that one.")
         self._client = client
         self._index = index
         self.policy = policy
