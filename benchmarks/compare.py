@@ -49,7 +49,7 @@ class Plan:
     """
 
     rounds: int = 3
-    patience_s: float = 120.0
+    patience_s: float = 60.0
     clients: tuple[int, ...] = ()
     seconds: float = 3.0
     encoding: bool = False

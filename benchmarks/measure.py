@@ -62,7 +62,7 @@ def measure(
     *,
     rounds: int = 3,
     block: int = 50,
-    patience_s: float = 120.0,
+    patience_s: float = 60.0,
     progress: Callable[[float], None] | None = None,
 ) -> list[Measured]:
     """Time every query of every system, in turns, so that noise affects all systems equally.

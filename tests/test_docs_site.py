@@ -174,10 +174,10 @@ def seismic_is_faster_and_larger(debian: Rows) -> bool:
     return bool(seismic["p50_ms"] < same["p50_ms"] and seismic["index_bytes"] > 5 * same["index_bytes"])
 
 
-def encoding_hides_it(debian: Rows) -> bool:
-    names = ("BM25", "HNSW default", "k-sparse k_query=16")
-    times = [debian[name]["with_encoding"]["p50_ms"] for name in names]
-    return times == sorted(times)
+def encoding_dominates(debian: Rows) -> bool:
+    rows = [debian[name] for name in ("HNSW default", "k-sparse k_query=16")]
+    slow = all(row["with_encoding"]["p50_ms"] > 2 * row["p50_ms"] for row in rows)
+    return slow and all(row["with_encoding"]["p50_ms"] > debian["BM25"]["with_encoding"]["p50_ms"] for row in rows)
 
 
 def test_a_new_index_finds_what_the_page_says() -> None:
@@ -193,23 +193,23 @@ def test_a_new_index_finds_what_the_page_says() -> None:
     ("claim", "result", "holds"),
     [
         ("On debian BM25 beats exact dense search and every k-sparse setting", DEBIAN, bm25_beats_every_setting),
-        ("is smaller and faster than any that comes near it", DEBIAN, bm25_is_smaller_and_faster),
+        ("is smaller and faster than any setting of similar quality", DEBIAN, bm25_is_smaller_and_faster),
         ("Only both together are better.", DEBIAN, both_together_are_best),
         (
             "On wordnet no setting without codes reaches 90 % of dense NDCG@10; with codes it does.",
             WORDNET,
             codes_reach_nine_tenths_and_features_do_not,
         ),
-        ("about half of the dense top 10 stand in the first ten", DEBIAN, half_of_the_neighbours),
+        ("About half of the dense top 10 are in the first ten", DEBIAN, half_of_the_neighbours),
         ("Codes bring most of them back, never all", DEBIAN, codes_bring_most_back),
-        ("At `k_query=32` k-sparse is about as fast or slower", DEBIAN, as_fast_as_bytes_or_slower),
-        ("at 64 slower than HNSW in fp32, too", DEBIAN, slower_at_64),
+        ("At `k_query=32` k-sparse is about as fast as HNSW on bytes or slower", DEBIAN, as_fast_as_bytes_or_slower),
+        ("at 64 it is slower than HNSW in fp32, too", DEBIAN, slower_at_64),
         (
-            "To SEISMIC, in latency at the same quality** (of several times the bytes)",
+            "**SEISMIC is faster at the same quality**, with several times the bytes",
             DEBIAN,
             seismic_is_faster_and_larger,
         ),
-        ("p50 is a little higher for k-sparse than for HNSW", DEBIAN, encoding_hides_it),
+        ("Encoding the query takes longer than the search, for k-sparse as for HNSW", DEBIAN, encoding_dominates),
     ],
     ids=lambda each: each.__name__ if callable(each) else "",
 )
