@@ -25,11 +25,11 @@ def compare_backends(
     corpus: Path,
     documents: int,
     *,
-    backends: Sequence[str],
+    runtimes: Sequence[str],
     rounds: int,
     report: Callable[[str, float], None],
 ) -> list[dict[str, Any]]:
-    """Ingest a corpus into a new index with each backend, in turns, and return a row per backend.
+    """Ingest a corpus into a new index with each runtime, in turns, and return a row per runtime.
 
     The whole command is timed: imports, building the dictionary, encoding, writing. CPU time is that of the command
     alone, and is more reliable than elapsed time on a busy machine.
@@ -39,14 +39,14 @@ def compare_backends(
         url: URL of the node.
         corpus: File with the documents.
         documents: Number of documents in the file.
-        backends: Names of the backends.
+        runtimes: Backends, with a precision other than float32 after ` in `: `openvino in int8`.
         rounds: Number of rounds.
         report: Called with the current task and its completed fraction.
     """
-    taken: dict[str, list[tuple[float, float]]] = {backend: [] for backend in backends}
+    taken: dict[str, list[tuple[float, float]]] = {backend: [] for backend in runtimes}
     for turn in range(rounds):
-        for place, backend in enumerate(backends):
-            report(f"ingesting {corpus.stem}", (turn * len(backends) + place) / (rounds * len(backends)))
+        for place, backend in enumerate(runtimes):
+            report(f"ingesting {corpus.stem}", (turn * len(runtimes) + place) / (rounds * len(runtimes)))
             taken[backend].append(_ingest(client, url, corpus, backend))
     report(f"ingesting {corpus.stem}", 1.0)
     return [
@@ -60,10 +60,12 @@ def compare_backends(
     ]
 
 
-def _ingest(client: OpenSearch, url: str, corpus: Path, backend: str) -> tuple[float, float]:
+def _ingest(client: OpenSearch, url: str, corpus: Path, runtime: str) -> tuple[float, float]:
     """Return the elapsed and the CPU seconds of one command."""
     command = [sys.executable, "-c", "from connector.cli.main import cli; cli()", "ingest", str(corpus)]
-    command += ["--index", INDEX, "--backend", backend, "--device", "cpu", "--quiet"]
+    backend, _, precision = runtime.partition(" in ")
+    command += ["--index", INDEX, "--backend", backend, "--precision", precision or "float32"]
+    command += ["--device", "cpu", "--quiet"]
     before, started = os.times(), time.perf_counter()
     try:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=os.environ | {"OPENSEARCH_URL": url})

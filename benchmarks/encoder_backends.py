@@ -15,8 +15,33 @@ from scipy.sparse import csr_matrix
 from benchmarks.encoding import QueryEncoding
 from benchmarks.measure import measure, timed
 from benchmarks.results import Rows
+from connector.encoders.load import load_encoder
 from connector.encoders.text import TextEncoder
+from connector.errors import EncoderError
 from connector.types import SparseVectors
+
+
+def load_runtimes(name: str, runtimes: Sequence[str]) -> dict[str, TextEncoder]:
+    """Load an encoder with each runtime; a precision other than float32 only if it has a head.
+
+    Args:
+        name: Name of the encoder.
+        runtimes: Backends, with a precision other than float32 after ` in `: `openvino in int8`.
+
+    Raises:
+        EncoderError: OpenVINO does not run this encoder.
+    """
+    encoders: dict[str, TextEncoder] = {}
+    for runtime in runtimes:
+        backend, _, precision = runtime.partition(" in ")
+        if precision and next(iter(encoders.values())).head is None:
+            continue
+        encoder = load_encoder(name, device="cpu", backend=backend, precision=precision or "float32")
+        # Convert the model before timing.
+        if encoder.runtime != runtime:
+            raise EncoderError(f"OpenVINO does not run {name}; the log says why.")
+        encoders[runtime] = encoder
+    return encoders
 
 
 def compare_encoders(

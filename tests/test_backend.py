@@ -289,7 +289,7 @@ def test_the_suite_compares_encoders_with_the_first_backend(pair: tuple[TextEnco
     assert other["cosine"] > 0.99 and other["least_dense_cosine"] > 0.999
     assert other["documents_per_s"] > 0 and other["p99_ms"] >= other["p50_ms"] > 0
     head, _, *lines = backends_to_markdown({"short": rows}).splitlines()
-    assert head.startswith("| texts | way | backend | documents/s |")
+    assert head.startswith("| texts | method | backend | documents/s |")
     assert [line.split(" | ")[2] for line in lines] == ["torch", "openvino"]
 
 

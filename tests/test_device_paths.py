@@ -123,8 +123,8 @@ def test_a_precision_is_an_option_of_torch(monkeypatch: pytest.MonkeyPatch, head
     assert choose_backend("auto", "cpu") == "torch"
     with pytest.raises(EncoderError, match="precision float16 needs the backend torch"):
         choose_backend("openvino", "cpu")
-    with pytest.raises(EncoderError, match="no precision 'int8'; use float32, bfloat16 or float16"):
-        choose_precision("int8")
+    with pytest.raises(EncoderError, match="no precision 'int4'; use float32, bfloat16, float16 or int8"):
+        choose_precision("int4")
     assert load_encoder(str(head_folder), device="cpu").precision == "float16"
     with pytest.raises(EncoderError, match="bfloat16 needs a dense model with a head"):
         TextEncoder(build_splade(tmp_path / "transformer"), precision="bfloat16")

@@ -14,13 +14,15 @@ from benchmarks.cli.options import datasets_argument
 from connector.cli.progress import stages
 
 _ENCODERS = ("all-MiniLM-L6-v2", "bert-tiny-splade-ht")
-_BACKENDS = ("torch", "openvino")
+_RUNTIMES = ("torch", "openvino", "openvino in int8")
+"""The first one is the reference."""
 
 
 @click.command(
     epilog="""\b
 Examples:
   python -m benchmarks backends beir/scifact packages --documents 1000
+  python -m benchmarks backends beir/scifact packages --quality --encoder all-MiniLM-L6-v2
 """
 )
 @datasets_argument
@@ -36,6 +38,7 @@ Examples:
 )
 @click.option("--queries", type=click.IntRange(1), default=200, show_default=True, help="Maximum queries per set.")
 @click.option("--encoder", "encoders", multiple=True, help="Repeatable.  [default: the shipped ones]")
+@click.option("--quality", is_flag=True, help="Also measure NDCG@10 of judged sets, on all of their documents.")
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True)
 @click.option(
     "--output", type=click.Path(dir_okay=False, path_type=Path), default=Path(".cache/backends.json"), show_default=True
@@ -46,32 +49,33 @@ def backends(
     texts: int,
     queries: int,
     encoders: tuple[str, ...],
+    quality: bool,
     rounds: int,
     output: Path,
 ) -> None:
-    """Compare torch and OpenVINO as backends of encoders and of `ksparse ingest`, in turns."""
+    """Compare torch, OpenVINO and OpenVINO in int8 in encoders and in `ksparse ingest`, in turns."""
+    from benchmarks.backend_quality import measure_quality
     from benchmarks.backends import compare_backends
     from benchmarks.backends_table import backends_to_markdown
     from benchmarks.datasets import check_sets, load_queries
     from benchmarks.demo import running_cluster
-    from benchmarks.encoder_backends import compare_encoders
+    from benchmarks.encoder_backends import compare_encoders, load_runtimes
     from benchmarks.environment import describe
     from benchmarks.results import ResultFile
     from connector.corpus.read import read_corpus
-    from connector.encoders.load import load_encoder
-    from connector.errors import EncoderError
     from connector.types import Document
 
     check_sets(datasets)
     names = encoders or _ENCODERS
-    loaded = {
-        name: {backend: load_encoder(name, device="cpu", backend=backend) for backend in _BACKENDS} for name in names
+    loaded = {name: load_runtimes(name, _RUNTIMES) for name in names}
+    params = {
+        "documents": documents,
+        "texts": texts,
+        "queries": queries,
+        "encoders": names,
+        "rounds": rounds,
+        "quality": quality,
     }
-    for name, pair in loaded.items():
-        # Convert the model before timing.
-        if pair["openvino"].backend != "openvino":
-            raise EncoderError(f"OpenVINO does not run {name}; the log says why.")
-    params = {"documents": documents, "texts": texts, "queries": queries, "encoders": names, "rounds": rounds}
     with running_cluster(keep=False, say=partial(click.echo, err=True)) as cluster, stages(quiet=False) as report:
         result = ResultFile(output, "backends", params, describe(cluster))
         with cluster.connect() as client, tempfile.TemporaryDirectory() as folder:
@@ -81,13 +85,17 @@ def backends(
                 contents = [record.content for record in some[:texts]]
                 asked = [query.text for query in load_queries(dataset).queries[:queries]]
                 rows = []
-                for name, pair in loaded.items():
-                    rows += compare_encoders(name, pair, contents, asked, rounds=rounds, report=report)
+                for name, some_encoders in loaded.items():
+                    compared = compare_encoders(name, some_encoders, contents, asked, rounds=rounds, report=report)
+                    if quality and any(dataset.glob("qrels/*")) and some_encoders["torch"].head is not None:
+                        scores = measure_quality(some_encoders, dataset, report=report)
+                        compared = [row | scores[row["backend"]] for row in compared]
+                    rows += compared
                 corpus = Path(folder) / f"{dataset.resolve().name}.jsonl"
                 lines = [json.dumps({"_id": each.doc_id, "title": each.title, "text": each.text}) for each in some]
                 corpus.write_text("\n".join(lines), encoding="utf-8")
                 rows += compare_backends(
-                    client, cluster.url, corpus, len(some), backends=_BACKENDS, rounds=rounds, report=report
+                    client, cluster.url, corpus, len(some), runtimes=_RUNTIMES, rounds=rounds, report=report
                 )
                 result.add(dataset.resolve().name, rows)
     click.echo(backends_to_markdown(result.groups))

@@ -10,7 +10,7 @@ import click
 
 from benchmarks.cli.options import encoder_option
 from connector.cli.progress import stages
-from connector.encoders.precision import PRECISIONS, choose_precision
+from connector.encoders.precision import TORCH_PRECISIONS, choose_precision
 from connector.errors import CorpusError
 
 
@@ -41,7 +41,7 @@ Examples:
     "--precision",
     "precisions",
     multiple=True,
-    type=click.Choice(PRECISIONS),
+    type=click.Choice(TORCH_PRECISIONS),
     help="Repeatable; the first is used for dictionaries and training.  [default: all, bfloat16 first on a GPU]",
 )
 @click.option(
@@ -80,7 +80,7 @@ def gpu(
         seconds or defaults.training_s,
         rounds or defaults.rounds,
     )
-    chosen = [choose_precision(each) for each in precisions or (PRECISIONS if device == "cpu" else _HALF_FIRST)]
+    chosen = [choose_precision(each) for each in precisions or (TORCH_PRECISIONS if device == "cpu" else _HALF_FIRST)]
     environment = describe_machine() | describe_device(device)
     click.echo(f"Computing on {environment.get('gpu', device)}.", err=True)
     params = {"encoder": encoder, "precisions": chosen, **asdict(sizes)}

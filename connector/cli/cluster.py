@@ -9,7 +9,8 @@ import click
 from connector import cluster
 from connector.cli.connection import ConnectionOptions, connection_options
 from connector.cluster.node import check_heap
-from connector.encoders.graph import choose_backend
+from connector.encoders.graph import choose_backend, describe_backend
+from connector.encoders.precision import choose_precision
 
 
 def _heap(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
@@ -117,7 +118,7 @@ def status(as_json: bool, connection: ConnectionOptions) -> None:
         "simd": simd,
         "heap": f"{_megabytes(found.heap_used_bytes)} of {_megabytes(found.heap_max_bytes)}",
         "disk": f"{_megabytes(found.disk_used_bytes)} in indexes, {_megabytes(found.disk_free_bytes)} free",
-        "encoding": choose_backend(None, "cpu") + " on a CPU",
+        "encoding": describe_backend(choose_backend(None, "cpu"), choose_precision(None)) + " on a CPU",
         "documents": "unknown" if found.documents is None else str(found.documents),
     }
     for name, value in lines.items():

@@ -229,7 +229,7 @@ def ingest(
             progress=progress,
         ) as job:
             job.add(records)
-    conclude(index, job.result, as_json=as_json, backend=loaded.backend)
+    conclude(index, job.result, as_json=as_json, backend=loaded.runtime)
 
 
 def _check_options(

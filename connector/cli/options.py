@@ -73,7 +73,7 @@ _backend_options = together(
         type=click.Choice(PRECISIONS),
         expose_value=False,
         callback=_to_environment(PRECISION_VARIABLE),
-        help="Precision of the dense model on torch; the halves are for GPUs.  [default: float32]",
+        help="Precision of the dense model: bfloat16 or float16 on a GPU, int8 with OpenVINO.  [default: float32]",
     ),
 )
 

@@ -142,7 +142,7 @@ def reencode(
     with stoppable(), documents(quiet, total, f"{alias} -> {target}") as progress:
         with written.job(dead_letters=letters, batch_size=batch_size, progress=progress) as job:
             job.add(records)
-    print_summary(target, job.result, as_json=False, backend=written.encoder.backend)
+    print_summary(target, job.result, as_json=False, backend=written.encoder.runtime)
     comparison = compare_indices(client, old, written.retriever, sample=sample)
     click.echo(
         f"{comparison.sampled} documents compared: {len(comparison.differing)} differ; known-item recall of "

@@ -82,4 +82,4 @@ def replay(
             batch_size=batch_size,
             progress=progress,
         ).replay(letters)
-    conclude(index, result, as_json=as_json, backend=loaded.backend)
+    conclude(index, result, as_json=as_json, backend=loaded.runtime)

@@ -109,7 +109,7 @@ def update(
     )
     with stoppable(), documents(quiet, total, f"updating {index}") as progress:
         result = updater.update(wanted, progress=progress)
-    conclude(index, result, as_json=as_json, backend=loaded.backend)
+    conclude(index, result, as_json=as_json, backend=loaded.runtime)
 
 
 def _parse_values(expressions: tuple[str, ...], fields: Collection[str]) -> dict[str, Any]:

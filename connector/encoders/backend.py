@@ -105,14 +105,14 @@ def run_modules(
         model: Model with these modules; its tokenizer and device are used.
         backend: As for `choose_backend`.
         name: Name under which searches find the graph without loading the modules; empty for none.
-        precision: As for `TorchModel`; OpenVINO chooses its own.
+        precision: As for `TorchModel`, or int8 for OpenVINO, which otherwise chooses its own.
 
     Raises:
         EncoderError: The backend is unknown or not available.
     """
     if choose_backend(backend, model.device.type, precision) == "torch":
         return TorchModel(modules, precision)
-    return OpenVinoModel(modules, model, name)
+    return OpenVinoModel(modules, model, name, precision)
 
 
 class OpenVinoModel:
@@ -124,10 +124,14 @@ class OpenVinoModel:
         modules: Modules from tokens to `sentence_embedding`, on the CPU.
         model: Model with these modules; its tokenizer is used.
         name: As for `run_modules`.
+        precision: As for `Graph`.
     """
 
-    def __init__(self, modules: Sequence[nn.Module], model: BaseModel, name: str = "") -> None:
+    def __init__(
+        self, modules: Sequence[nn.Module], model: BaseModel, name: str = "", precision: Precision = "float32"
+    ) -> None:
         self._torch = TorchModel(modules)
+        self._precision = precision
         self._model = model
         self._name = name
         self._lock = Lock()
@@ -173,4 +177,4 @@ class OpenVinoModel:
             convert(self._torch.modules, self._model, folder)
         if self._name:
             remember_graph(self._name, folder)
-        return Graph(folder)
+        return Graph(folder, self._precision)

@@ -15,7 +15,8 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from connector.encoders.precision import choose_precision
+from connector.encoders.precision import Precision, choose_precision
+from connector.encoders.quantization import quantize
 from connector.errors import EncoderError
 from connector.imports import import_without
 
@@ -43,7 +44,7 @@ def choose_backend(requested: str | None, device: str, precision: str | None = N
     Args:
         requested: One of `BACKENDS`; None reads KSPARSE_BACKEND, then falls back to `auto`.
         device: Device for computation.
-        precision: As for `choose_precision`; only torch supports half precision.
+        precision: As for `choose_precision`; only torch supports bfloat16 and float16, only OpenVINO int8.
 
     Raises:
         EncoderError: The backend or precision is unknown, not installed, or not available on this device.
@@ -53,14 +54,25 @@ def choose_backend(requested: str | None, device: str, precision: str | None = N
         raise EncoderError(f"There is no backend {requested!r}; use {', '.join(BACKENDS[:-1])} or {BACKENDS[-1]}.")
     fits, installed = device == "cpu", find_spec("openvino") is not None
     chosen = choose_precision(precision)
-    half = chosen != "float32"
+    half = chosen in ("bfloat16", "float16")
     if requested == "openvino" and half:
         raise EncoderError(f"The precision {chosen} needs the backend torch; OpenVINO chooses its own.")
+    if chosen == "int8" and (requested == "torch" or not fits):
+        raise EncoderError(
+            "The precision int8 needs the backend openvino on a cpu; use float32, or bfloat16 or float16 on a GPU."
+        )
     if requested == "openvino" and not fits:
         raise EncoderError(f"The backend openvino computes on a cpu, not on {device}; use auto or torch there.")
-    if requested == "openvino" and not installed:
+    if (requested == "openvino" or chosen == "int8") and not installed:
         raise EncoderError("OpenVINO is not installed: pip install 'ksparse[cpu]'.")
     return "openvino" if requested != "torch" and fits and installed and not half else "torch"
+
+
+def describe_backend(backend: str, precision: str = "float32") -> str:
+    """Return the backend for summaries, with a precision other than float32: `openvino in int8`."""
+    # torch runs in float32 what OpenVINO cannot convert.
+    exact = precision == "float32" or (precision == "int8" and backend == "torch")
+    return backend if exact else f"{backend} in {precision}"
 
 
 def has_accelerator() -> bool:
@@ -110,9 +122,10 @@ class Graph:
 
     Args:
         folder: Folder with `model.xml` and `model.bin`.
+        precision: int8 quantizes weights when the graph is loaded, and inputs of linear layers at each inference.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, precision: Precision = "float32") -> None:
         self.folder = folder
         openvino = import_openvino()
         # One stream: all cores compute one batch. Pinned threads of two processes would share one core.
@@ -125,7 +138,12 @@ class Graph:
         threads = choose_threads()
         if threads is not None:
             settings["INFERENCE_NUM_THREADS"] = threads
-        self._compiled = openvino.Core().compile_model(folder / GRAPH_FILE, "CPU", settings)
+        core = openvino.Core()
+        graph: Any = folder / GRAPH_FILE
+        if precision == "int8":
+            graph = core.read_model(graph)
+            settings |= quantize(graph)
+        self._compiled = core.compile_model(graph, "CPU", settings)
         self.inputs = tuple(str(port.any_name) for port in self._compiled.inputs)
         self._idle: list[Any] = []
 

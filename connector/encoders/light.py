@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connector.encoders.batches import Task
+from connector.encoders.graph import describe_backend
 from connector.encoders.light_heads import QUERY_ONLY, CellsHead, LinearHead, count_ids, statistics_of, with_statistics
 from connector.encoders.light_model import LightModel
 from connector.errors import EncoderError
@@ -66,11 +67,17 @@ class LightEncoder:
         self.k_query = k_query or int(head.config["k_query"] or head.config["k"])
         self.code = code
         self.name = name
+        self.precision = model.precision
 
     def __getattr__(self, name: str) -> NoReturn:
         if name in _NO_TORCH:
             raise EncoderError(f"an encoder without torch has no {name}; load the whole model for that.")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    @property
+    def runtime(self) -> str:
+        """As in `TextEncoder`."""
+        return describe_backend(self.backend, self.precision)
 
     @property
     def has_dictionary(self) -> bool:

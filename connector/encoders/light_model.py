@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 
 from connector.encoders.batches import Task, readable, rows_by_length
 from connector.encoders.graph import Graph, Inputs
+from connector.encoders.precision import Precision
 from connector.files import cache_folder
 
 FACTS_FILE = "model.json"
@@ -58,10 +59,12 @@ class LightModel:
 
     Args:
         folder: Its folder.
+        precision: As for `Graph`.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, precision: Precision = "float32") -> None:
         self.folder = folder
+        self.precision = precision
         facts: dict[str, Any] = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
         self.pooling: str = facts["pooling"]
         self.max_seq_length: int | None = facts["max_seq_length"]
@@ -73,7 +76,7 @@ class LightModel:
     @cached_property
     def graph(self) -> Graph:
         """The graph, compiled on first use."""
-        return Graph(self.folder)
+        return Graph(self.folder, self.precision)
 
     @cached_property
     def whole(self) -> Tokenizer:
@@ -150,10 +153,10 @@ def remember_graph(name: str, folder: Path) -> None:
     Path(new).replace(path)
 
 
-def find_graph(name: str) -> LightModel | None:
+def find_graph(name: str, precision: Precision = "float32") -> LightModel | None:
     """Return the model of this name if it was converted on this machine."""
     try:
-        return LightModel(cache_folder("graphs") / _note_of(name).read_text(encoding="utf-8"))
+        return LightModel(cache_folder("graphs") / _note_of(name).read_text(encoding="utf-8"), precision)
     except OSError:
         return None
 

@@ -74,8 +74,9 @@ def load_encoder(
         idf: Weight a SPLADE's query features by IDF (`TextEncoder.with_idf`).
         backend: Runtime of the dense model or the SPLADE: torch, openvino, or auto (OpenVINO on a CPU if `ksparse[cpu]`
             is installed). None reads KSPARSE_BACKEND, then falls back to auto.
-        precision: Precision of a dense model on torch: float32, bfloat16 or float16, which a GPU computes several times
-            faster. None reads KSPARSE_PRECISION, then falls back to float32.
+        precision: Precision of a dense model: float32; bfloat16 or float16 on torch, which a GPU computes several times
+            faster; int8 on OpenVINO, which a CPU computes faster. None reads KSPARSE_PRECISION, then falls back to
+            float32.
 
     Raises:
         EncoderError: The encoder, device, backend or precision does not exist, or parts of the encoder do not match.

@@ -1,4 +1,4 @@
-"""The precision in which torch runs a dense model. Torch is not imported here."""
+"""The precision in which a dense model is computed. Torch is not imported here."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from typing import Literal, cast, get_args
 
 from connector.errors import EncoderError
 
-Precision = Literal["float32", "bfloat16", "float16"]
+Precision = Literal["float32", "bfloat16", "float16", "int8"]
 
 PRECISIONS: tuple[str, ...] = get_args(Precision)
+
+TORCH_PRECISIONS = tuple(name for name in PRECISIONS if name != "int8")
+"""int8 needs OpenVINO."""
 
 PRECISION_VARIABLE = "KSPARSE_PRECISION"
 

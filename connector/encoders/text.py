@@ -36,8 +36,8 @@ class TextEncoder(AdaptableModel):
         backend: Runtime of the dense model or the SPLADE: torch, openvino, or auto (OpenVINO if installed and on a
             CPU). OpenVINO copies the weights at the first text, so training needs torch. Vectors of both backends can
             be mixed in one index.
-        precision: Precision of the dense model on torch: float32, bfloat16 or float16. The fingerprint does not
-            depend on it.
+        precision: Precision of the dense model: float32, on torch also bfloat16 or float16, on OpenVINO int8. The
+            fingerprint does not depend on it.
 
     Raises:
         EncoderError: The backend is not available.

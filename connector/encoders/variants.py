@@ -13,7 +13,7 @@ from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.backend import DenseModel, OpenVinoModel, TorchModel, run_modules
 from connector.encoders.dictionary import TwoLevelDictionary
 from connector.encoders.facts import ModelFacts
-from connector.encoders.graph import Backend, choose_backend
+from connector.encoders.graph import Backend, choose_backend, describe_backend
 from connector.encoders.idf import QueryIdf, with_query_idf
 from connector.encoders.labels import Labels
 from connector.encoders.precision import Precision
@@ -65,6 +65,11 @@ class AdaptableModel(ModelFacts):
     def backend(self) -> Backend:
         """Runtime of the dense model or the SPLADE; always torch for CSR."""
         return self._dense.backend
+
+    @property
+    def runtime(self) -> str:
+        """Backend and precision, for summaries."""
+        return describe_backend(self.backend, self.precision)
 
     def dense_model(self) -> SentenceTransformer:
         """The dense model without the head, sharing its weights.

@@ -18,6 +18,7 @@ from connector.encoders.graph import choose_backend
 from connector.encoders.light import LightEncoder
 from connector.encoders.light_heads import to_head
 from connector.encoders.light_model import FACTS_FILE, HEAD_FOLDER, LightModel, find_graph
+from connector.encoders.precision import choose_precision
 from connector.errors import EncoderError
 from connector.index.companion import fetch_companion
 from connector.index.schema import IndexSchema
@@ -47,7 +48,7 @@ def find_light_encoder(
         if device not in (None, "cpu") or choose_backend(None, "cpu") != "openvino":
             return None
         found = _head_of(client, schema, name)
-        model = find_graph(str(found[0].get("base_model", ""))) if found is not None else None
+        model = find_graph(str(found[0].get("base_model", "")), choose_precision(None)) if found is not None else None
         if found is None or model is None:
             return None
         encoder = _joined(model, found, schema, name or schema.encoder_name)
@@ -74,7 +75,8 @@ def open_exported(client: OpenSearch, schema: IndexSchema, folder: Path) -> Ligh
     head = _read_head(folder / HEAD_FOLDER) if is_head(folder / HEAD_FOLDER) else _dictionary_of(client, schema)
     if head is None:
         raise EncoderError(f"{folder} has no head and index {schema.index!r} no dictionary; export with --encoder.")
-    return _joined(LightModel(folder), head, schema, str(folder.resolve()))
+    model = LightModel(folder, "int8" if choose_precision(None) == "int8" else "float32")
+    return _joined(model, head, schema, str(folder.resolve()))
 
 
 def _joined(model: LightModel, head: Head, schema: IndexSchema, name: str) -> LightEncoder:
