@@ -165,3 +165,20 @@ def test_a_blank_id_is_not_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENSEARCH_URL", CLOSED)
     refused = CliRunner().invoke(cli, ["explain", "stars", "--index", "docs", "--id", " "])
     assert refused.exit_code == 2 and "--id is blank; give the id of a document." in refused.stderr
+
+
+def test_no_queries_on_standard_input_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENSEARCH_URL", CLOSED)
+    for given in ("", "\n  \n"):
+        done = CliRunner().invoke(cli, ["search", "-", "--index", "docs"], input=given)
+        assert done.exit_code == 2
+        assert done.stderr.endswith("Error: standard input has no queries; give one per line.\n")
+
+
+def test_a_file_without_ids_deletes_nothing_and_needs_no_server(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    monkeypatch.setenv("OPENSEARCH_URL", CLOSED)
+    (folder / "ids.txt").write_text("\n")
+    for file, name in (("ids.txt", "ids.txt"), ("-", "Standard input")):
+        done = CliRunner().invoke(cli, ["delete", "--index", "docs", "--ids", file], input="")
+        assert (done.exit_code, done.stdout) == (0, "")
+        assert done.stderr == f"{name} has no ids; there is nothing to delete.\n"

@@ -57,6 +57,9 @@ def delete(
     check_encoding(encoding)
     listed = read_entries(None if file == "-" else Path(file), encoding) if file is not None else ()
     named = [*ids, *listed]
+    if not filters and not named:
+        click.echo(f"{'Standard input' if file == '-' else file} has no ids; there is nothing to delete.", err=True)
+        return
     client = open_client(connection)
     from connector.cli.summary import conclude
     from connector.index.delete import delete_matching

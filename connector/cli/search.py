@@ -63,6 +63,8 @@ def search(
         )
     check_encoding(encoding)
     queries = [*read_entries(None, encoding)] if query == "-" else [query]
+    if not queries:
+        raise click.UsageError("standard input has no queries; give one per line.")
     client = open_client(connection)
     schema = existing_schema(client, index)
     source = source_fields(schema, fields)
