@@ -23,7 +23,8 @@ from connector.encoders.precision import Precision
 from connector.encoders.text import TextEncoder
 from connector.ingest.own_dictionary import KnownEmbeddings, dictionary_encoder
 from connector.ingest.sample import MAX_SAMPLED
-from connector.training.dictionary.build import MIN_DOCUMENTS, cells_for
+from connector.training.dictionary.build import cells_for
+from connector.training.dictionary.settings import MIN_DOCUMENTS
 from connector.training.heads.fit import fit_head
 from connector.types import SparseVectors
 from connector.vectors.codes import Bits

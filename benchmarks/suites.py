@@ -23,7 +23,7 @@ from connector.errors import ConnectorError
 from connector.ingest.own_dictionary import dictionary_encoder
 from connector.ingest.prepare import window_for
 from connector.query.pruning import Pruning
-from connector.training.dictionary.build import MIN_DOCUMENTS
+from connector.training.dictionary.settings import MIN_DOCUMENTS
 from connector.types import EncoderFingerprint, SparseVectors
 from connector.vectors.storage import find_weight_exponent
 from connector.vectors.top_k import prune

@@ -26,7 +26,7 @@ WORDS = (
 ).split()
 
 
-def build_transformer(folder: Path, *, masked: bool = False) -> Path:
+def build_transformer(folder: Path, *, masked: bool = False, dim: int = DIM, heads: int = 2) -> Path:
     """Write a BERT of two narrow layers with one token a word."""
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ":", *WORDS]
     folder.mkdir(parents=True)
@@ -35,9 +35,9 @@ def build_transformer(folder: Path, *, masked: bool = False) -> Path:
     torch.manual_seed(1)
     config = BertConfig(
         vocab_size=len(vocabulary),
-        hidden_size=DIM,
+        hidden_size=dim,
         num_hidden_layers=2,
-        num_attention_heads=2,
+        num_attention_heads=heads,
         intermediate_size=2 * DIM,
         max_position_embeddings=64,
         # The usual 0.02 leaves all texts nearly alike.

@@ -68,7 +68,7 @@ def gpu(
     from benchmarks.results import ResultFile
     from connector.corpus.read import read_corpus
     from connector.encoders.device import choose_device
-    from connector.training.dictionary.build import MIN_DOCUMENTS
+    from connector.training.dictionary.settings import MIN_DOCUMENTS
     from connector.types import Document
 
     device = choose_device(device)

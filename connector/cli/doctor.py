@@ -16,9 +16,6 @@ from connector.index.schema import existing_schema
 if TYPE_CHECKING:
     from connector.search.doctor import Diagnosis
 
-_GROWN = 4
-"""Documents per cell above which a new dictionary would save many postings."""
-
 
 @click.command(
     epilog="""\b
@@ -56,19 +53,20 @@ def doctor(
     if schema.code is None:
         raise SearchError(f"Index {index!r} stores no codes to compare hits with. {advice_for_codes(schema)}")
     from connector.search.doctor import diagnose
+    from connector.search.growth import growth_advice
 
-    found = diagnose(client, open_retriever(client, schema, None, device=device), sample=sample)
+    found = diagnose(client, open_retriever(client, schema, None, device=device, light=False), sample=sample)
     poor = found.recall < recall
-    grown = found.cells is not None and found.documents > _GROWN * found.cells
+    grown = growth_advice(schema, found.documents, found.cells)
     if as_json:
-        click.echo(json.dumps(asdict(found) | {"recall_reached": not poor, "outgrown": grown}))
+        click.echo(json.dumps(asdict(found) | {"recall_reached": not poor, "outgrown": bool(grown)}))
     else:
         _print(index, found, recall, poor=poor, grown=grown)
     if poor:
         raise SystemExit(1)
 
 
-def _print(index: str, found: Diagnosis, recall: float, *, poor: bool, grown: bool) -> None:
+def _print(index: str, found: Diagnosis, recall: float, *, poor: bool, grown: str) -> None:
     cells = f", {found.cells:,} cells" if found.cells is not None else ""
     click.echo(
         f"{index}: {found.documents:,} documents{cells}; searches with {found.sampled} of them find {found.recall:.1%} "
@@ -80,10 +78,5 @@ def _print(index: str, found: Diagnosis, recall: float, *, poor: bool, grown: bo
             "(`ksparse tune --save`)."
         )
         click.echo(f"That is less than {recall:.0%}. {advice.replace('INDEX', index)}")
-    elif grown:
-        click.echo(
-            f"There are {found.documents / (found.cells or 1):.0f} documents per cell: with a new dictionary, searches "
-            f"would read fewer postings (`ksparse reencode {index} --to NEW --encoder own`)."
-        )
     else:
-        click.echo("Nothing to do.")
+        click.echo(grown or "Nothing to do.")

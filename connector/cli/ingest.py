@@ -146,12 +146,14 @@ def ingest(
         check_documents(len(records.sample(MIN_DOCUMENTS)))
     nothing = schema is None and not dry_run and not records.sample(1)
     from connector.cli.encoder import open_encoder, open_index_encoder
-    from connector.cli.summary import conclude
+    from connector.cli.summary import conclude, print_growth_advice
     from connector.encoders.folders import DEFAULT_ENCODER, OWN_ENCODER
     from connector.index.writer import BulkWriter
     from connector.ingest.index_encoder import encoder_of
     from connector.ingest.pipeline import IngestJob
+    from connector.search.growth import small_corpus_note
     from connector.search.sparse_index import SparseIndex
+    from connector.training.dictionary.settings import MIN_DOCUMENTS as MIN_SAMPLED
 
     letters = dead_letters_path(dead_letters, index)
     if nothing:
@@ -206,6 +208,8 @@ def ingest(
     written = SparseIndex(index, encoder=loaded, client=client, new=new_index)
     with stages(quiet or not builds) as report:
         loaded = written.prepare(records.sample, documents=total, progress=report)
+    if builds and not loaded.has_dictionary and not quiet:
+        click.echo(small_corpus_note(index, len(records.sample(MIN_SAMPLED))), err=True)
     spread = None
     if len(devices) > 1:
         from connector.encoders.devices import SpreadEncoder
@@ -229,6 +233,8 @@ def ingest(
             progress=progress,
         ) as job:
             job.add(records)
+    if named is None and not quiet:
+        print_growth_advice(client, index, loaded)
     conclude(index, job.result, as_json=as_json, backend=loaded.runtime)
 
 

@@ -111,8 +111,7 @@ def reencode(
     from connector.cli.summary import name_replay, print_summary
     from connector.encoders.folders import OWN_ENCODER
     from connector.index.sizes import count_matching
-    from connector.ingest.sample import Sampled
-    from connector.search.reencode import compare_indices, read_index, switch_alias
+    from connector.search.reencode import RandomTexts, compare_indices, read_index, switch_alias
     from connector.search.retriever import Retriever
     from connector.search.sparse_index import SparseIndex
 
@@ -126,7 +125,6 @@ def reencode(
     old = Retriever(client, source, before)
     if new.code_bits is None and not builds:
         new = replace(new, code_bits=_bits_kept(schema, after))
-    records = Sampled(read_index(client, source))
     total = count_matching(client, source)
     new_index = new.to_new_index(
         dictionary=builds,
@@ -137,11 +135,11 @@ def reencode(
     )
     written = SparseIndex(target, encoder=after, client=client, new=new_index)
     with stages(quiet or not builds) as report:
-        written.prepare(records.sample, documents=total, progress=report)
+        written.prepare(RandomTexts(client, source), documents=total, progress=report)
     letters = dead_letters_path(None, target)
     with stoppable(), documents(quiet, total, f"{alias} -> {target}") as progress:
         with written.job(dead_letters=letters, batch_size=batch_size, progress=progress) as job:
-            job.add(records)
+            job.add(read_index(client, source))
     print_summary(target, job.result, as_json=False, backend=written.encoder.runtime)
     comparison = compare_indices(client, old, written.retriever, sample=sample)
     click.echo(

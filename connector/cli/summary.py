@@ -5,12 +5,18 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
+from connector.errors import ConnectorError
+
 if TYPE_CHECKING:
+    from opensearchpy import OpenSearch
+
+    from connector.encoders.text import TextEncoder
     from connector.ingest.ledger import IngestResult
 
 
@@ -52,6 +58,19 @@ def conclude_nothing(index: str, reason: str, *, as_json: bool = False) -> None:
     click.echo(reason, err=True)
     nothing = IngestResult(read=0, indexed=0, dead_lettered=0, reasons=(), dead_letters=None, elapsed_s=0.0)
     print_summary(index, nothing, as_json=as_json)
+
+
+def print_growth_advice(client: OpenSearch, index: str, encoder: TextEncoder) -> None:
+    """Print whether the index, with the documents that it has now, should build a new dictionary."""
+    from connector.index.schema import existing_schema
+    from connector.index.sizes import count_matching
+    from connector.search.growth import growth_advice
+
+    cells = encoder.head.num_latents if encoder.has_dictionary and encoder.head is not None else None
+    # An account may write documents without the right to count them.
+    with suppress(ConnectorError):
+        if advice := growth_advice(existing_schema(client, index), count_matching(client, index), cells):
+            click.echo(f"{index}: {advice}", err=True)
 
 
 def conclude(index: str, result: IngestResult, *, as_json: bool = False, backend: str | None = None) -> None:

@@ -56,9 +56,9 @@ def dictionary(
     from connector.encoders.base_model import DEFAULT_BASE_MODEL, find_base_model, load_base_model
     from connector.encoders.device import choose_device
     from connector.training.data import concatenate
-    from connector.training.dictionary.build import MIN_DOCUMENTS
     from connector.training.dictionary.card import save_dictionary, summary
     from connector.training.dictionary.fit import fit_dictionary
+    from connector.training.dictionary.settings import MIN_DOCUMENTS
     from connector.training.embeddings import EmbeddingCache
     from connector.training.sources import read_sources
 

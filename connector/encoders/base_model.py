@@ -75,13 +75,20 @@ def find_base_model(name: str = DEFAULT_BASE_MODEL) -> BaseModel:
 
 
 def load_base_model(base_model: BaseModel, device: str | None = None) -> SentenceTransformer:
-    """Load a located dense model onto `device` or the best available one (cuda, mps, cpu)."""
+    """Load a located dense model onto `device` or the best available one (cuda, mps, cpu).
+
+    The dot product of its embeddings is the model's similarity (`make_comparable`).
+    """
     from sentence_transformers import SentenceTransformer
+
+    from connector.encoders.comparable import make_comparable
 
     revision = base_model.revision or None
     if Path(base_model.path).is_dir():
-        return SentenceTransformer(base_model.path, device=device, local_files_only=True)
-    return SentenceTransformer(base_model.path, device=device, revision=revision)
+        model = SentenceTransformer(base_model.path, device=device, local_files_only=True)
+    else:
+        model = SentenceTransformer(base_model.path, device=device, revision=revision)
+    return make_comparable(model)
 
 
 def _packaged(name: str) -> Path | None:

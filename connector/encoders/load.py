@@ -13,6 +13,7 @@ from sentence_transformers.util import load_file_path
 
 from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.base_model import BaseModel, find_base_model, load_base_model
+from connector.encoders.comparable import ComparableEmbedding
 from connector.encoders.device import choose_device
 from connector.encoders.dictionary import TwoLevelDictionary
 from connector.encoders.folders import DEFAULT_ENCODER as DEFAULT_ENCODER
@@ -40,7 +41,7 @@ _KINDS: dict[str, type[KSparseAutoEncoder]] = {"num_clusters": IdentifiableVAE, 
 
 _OUR_MODULES = {
     f"{module.__module__}.{module.__qualname__}"
-    for module in (KSparseAutoEncoder, TwoLevelDictionary, QueryIdf, Thresholding, TopKMasking)
+    for module in (KSparseAutoEncoder, TwoLevelDictionary, QueryIdf, Thresholding, TopKMasking, ComparableEmbedding)
 }
 _SPARSE_MODULES = (
     "KSparseAutoEncoder",
@@ -50,6 +51,9 @@ _SPARSE_MODULES = (
     "SparseStaticEmbedding",
 )
 """Sparse module types; without one, sentence-transformers would append an untrained autoencoder."""
+
+_DOCUMENT_PROMPTS = ("passage", "corpus")
+"""Other names of the prompt for documents, as in sentence-transformers."""
 
 
 def load_encoder(
@@ -200,10 +204,21 @@ def join(dense: SentenceTransformer, head: KSparseAutoEncoder) -> SparseEncoder:
     dim = dense.get_embedding_dimension()
     if dim != head.dim:
         raise EncoderError(f"The dense model has {dim} dimensions, the head was trained for {head.dim}.")
-    prompts = {task: prompt for task, prompt in dense.prompts.items() if prompt}
     return SparseEncoder(
-        modules=[*dense, head.to(dense.device)], device=str(dense.device), prompts=prompts, similarity_fn_name="dot"
+        modules=[*dense, head.to(dense.device)],
+        device=str(dense.device),
+        prompts=_prompts_of(dense),
+        similarity_fn_name="dot",
     )
+
+
+def _prompts_of(dense: SentenceTransformer) -> dict[str, str]:
+    """The prompts of a dense model; that of documents may have another name."""
+    prompts = {task: prompt for task, prompt in dense.prompts.items() if prompt}
+    for name in _DOCUMENT_PROMPTS:
+        if name in prompts:
+            prompts.setdefault("document", prompts[name])
+    return prompts
 
 
 def load_head(folder: Path) -> KSparseAutoEncoder:

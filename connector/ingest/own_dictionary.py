@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from connector.encoders.base import Encoder
 from connector.ingest.sample import MAX_SAMPLED
-from connector.training.dictionary.settings import DictionarySettings
+from connector.training.dictionary.settings import MIN_DOCUMENTS, DictionarySettings
 from connector.types import EncoderFingerprint, SparseVectors
 from connector.vectors.statistics import CorpusStatistics
 from connector.vectors.top_k import stack
@@ -69,11 +69,11 @@ class OwnDictionary:
         Returns:
             The dense model with the dictionary, or None if there are too few documents.
         """
-        from connector.training.dictionary.build import MIN_DOCUMENTS, cells_for
+        from connector.training.dictionary.build import cells_for
 
         texts = self._sample(MIN_DOCUMENTS)
         if len(texts) < MIN_DOCUMENTS:
-            _log.info("No dictionary for %d documents.", len(texts))
+            _log.info("%d documents are too few for a dictionary, which needs %d.", len(texts), MIN_DOCUMENTS)
             return None
         expected = max(self._documents or MAX_SAMPLED, MIN_DOCUMENTS)
         coarse, fine = cells_for(expected)

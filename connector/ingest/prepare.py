@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from logging import getLogger
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
+from numpy.typing import NDArray
 from opensearchpy import OpenSearch
 
 from connector.errors import EncoderError, EncoderMismatchError
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 _log = getLogger("ksparse.ingest")
 
 _MEASURED = 64
-"""Size of the sample that determines the norms of embeddings and the range of weights."""
+"""Size of the sample that determines the range of weights, and the norms of embeddings unless more are known."""
 
 _WINDOW, _WINDOW_CELLS, _MAX_WINDOW = 200, 30_000, 250
 """Default rescoring window for a dictionary of that many cells (50,000 documents), and for a large one."""
@@ -76,7 +77,8 @@ def prepare_encoder(
         own = dictionary.build(encoder) if dictionary is not None else None
         if own is None and encoder.needs_dictionary:
             raise EncoderError(_needs_documents(encoder, dictionary))
-        made, meta = _new_encoder(own or encoder, sample if new.calibrate else (), new.code_bits)
+        known = dictionary.embeddings if dictionary is not None else None
+        made, meta = _new_encoder(own or encoder, sample if new.calibrate else (), new.code_bits, known)
         kept = _store_dictionary(client, index, made)
         if kept is not None:
             search = new.search or SearchSettings()
@@ -114,7 +116,10 @@ def window_for(cells: int) -> int:
 
 
 def _new_encoder(
-    encoder: TextEncoder, sample: Callable[[], Sequence[str]] | Sequence[str], code_bits: CodeBits
+    encoder: TextEncoder,
+    sample: Callable[[], Sequence[str]] | Sequence[str],
+    code_bits: CodeBits,
+    embeddings: NDArray[np.float32] | None,
 ) -> tuple[TextEncoder, IndexMeta]:
     """Calibrate the encoder, unless it is a dictionary built from the sample; return it and the index's `_meta`."""
     texts = () if encoder.statistics is None else sample() if callable(sample) else sample
@@ -127,10 +132,8 @@ def _new_encoder(
         statistics = encoder.statistics if encoder.is_splade else None
     calibrated = encoder.with_statistics(statistics)
     some = calibrated.encode_document(list(texts[:_MEASURED])) if texts else None
-    usual: Bits | None = 4 if calibrated.head is not None else None
-    bits = usual if code_bits == "auto" else code_bits
-    if bits is not None:
-        calibrated = calibrated.with_code(_code_for(calibrated, texts, bits))
+    if code_bits is not None and (code_bits != "auto" or calibrated.head is not None):
+        calibrated = calibrated.with_code(_code_for(calibrated, texts, code_bits, embeddings))
     exponent = find_weight_exponent(some.weights, margin=1) if some is not None and some.weights.any() else 0
     meta = IndexMeta(calibrated.fingerprint, calibrated.name, statistics, calibrated.code, exponent)
     return calibrated, meta
@@ -144,11 +147,24 @@ def _store_dictionary(client: OpenSearch, index: str, encoder: TextEncoder) -> C
     return store_companion(client, index, pack_dictionary(cast("TwoLevelDictionary", encoder.head)))
 
 
-def _code_for(encoder: TextEncoder, texts: Sequence[str], bits: Bits) -> RotatedCode:
+def _code_for(
+    encoder: TextEncoder, texts: Sequence[str], bits: Bits | Literal["auto"], embeddings: NDArray[np.float32] | None
+) -> RotatedCode:
+    """The quantizer of a new index.
+
+    Args:
+        encoder: The calibrated encoder.
+        texts: Sample of the documents.
+        bits: "auto" means 4, or 8 for an odd number of dimensions, of which 4 bits may not fill whole bytes.
+        embeddings: Those of a sample, if known. The longest one sets the range of the codes' factors.
+    """
     if encoder.head is None or encoder.statistics is None:
         raise EncoderError("codes need a dense model with a K-sparse head; this encoder has none.")
-    some = encoder.embed(list(texts[:_MEASURED])) if texts else None
-    norm = float(np.linalg.norm(some, axis=1).max()) if some is not None else 1.0
+    if embeddings is None and texts:
+        embeddings = encoder.embed(list(texts[:: -(-len(texts) // _MEASURED)]))
+    norm = float(np.linalg.norm(embeddings, axis=1).max()) if embeddings is not None else 1.0
+    if bits == "auto":
+        bits = 4 if encoder.head.dim % 2 == 0 else 8
     return encoder.make_code(bits, norm)
 
 

@@ -8,7 +8,6 @@ import numpy as np
 from opensearchpy import OpenSearch
 
 from connector.connection.client import explained
-from connector.encoders.dictionary import TwoLevelDictionary
 from connector.errors import SearchError
 from connector.index.sizes import count_matching
 from connector.query.clauses import at_random
@@ -43,7 +42,7 @@ def diagnose(client: OpenSearch, retriever: Retriever, *, sample: int = 50, seed
 
     Args:
         client: A connected client.
-        retriever: Retriever of an index with codes.
+        retriever: Retriever of an index with codes, whose encoder runs on torch.
         sample: Number of documents to draw. Each scan takes about a second per million documents.
         seed: Random seed of the sample.
 
@@ -73,5 +72,5 @@ def diagnose(client: OpenSearch, retriever: Retriever, *, sample: int = 50, seed
             features, top_k=_TOP_K, rescore=build_rescore(code, embedding, setting.window or 10 * _TOP_K)
         )
         shares.append(len({hit.id for hit in nearest} & {hit.id for hit in found}) / len(nearest))
-    cells = encoder.head.num_latents if isinstance(encoder.head, TwoLevelDictionary) else None
+    cells = encoder.head.num_latents if encoder.has_dictionary and encoder.head is not None else None
     return Diagnosis(count_matching(client, index), cells, len(coded), float(np.mean(shares)))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from opensearchpy import OpenSearch
 from opensearchpy.helpers import scan
 
@@ -17,6 +19,7 @@ from connector.index.derived import restored
 from connector.index.drop import companions_of
 from connector.index.schema import IndexSchema
 from connector.index.sizes import all_of, count_matching
+from connector.ingest.sample import MAX_SAMPLED
 from connector.query.clauses import at_random
 from connector.search.retriever import Retriever
 from connector.types import Document
@@ -79,6 +82,42 @@ def read_index(client: OpenSearch, index: str) -> Iterator[Document]:
     with explained(client):
         for hit in scan(client, index=index, query=all_of(()) | {"version": True}):
             yield _to_document(hit)
+
+
+class RandomTexts:
+    """Texts of random documents of an index, for the statistics and the dictionary of its replacement.
+
+    The first documents would not represent an index whose subject changed as it grew.
+
+    Args:
+        client: A connected client.
+        index: As in `read_index`.
+        seed: Random seed; the same documents are drawn while the index does not change.
+    """
+
+    def __init__(self, client: OpenSearch, index: str, *, seed: int = 0) -> None:
+        self._client = client
+        self._index = index
+        self._seed = seed
+
+    def __call__(self, most: int = MAX_SAMPLED) -> list[str]:
+        """Return up to `most` texts, in the order of the index.
+
+        Raises:
+            ClusterError: The server is unreachable or denies access.
+        """
+        share = 1.0
+        if total := count_matching(self._client, self._index):
+            # Enough that fewer than `most` are improbable.
+            share = (most + 4 * math.sqrt(most)) / total
+        drawn = at_random(seed=self._seed)
+        drawn["function_score"]["min_score"] = max(0.0, 1 - share)
+        body = {"query": drawn, "_source": ["title", "text"]}
+        with explained(self._client):
+            sources = [hit["_source"] for hit in scan(self._client, index=self._index, query=body)]
+        texts = [Document("", each.get("text", ""), each.get("title", "")).content for each in sources]
+        kept = np.random.default_rng(self._seed).permutation(len(texts))[:most]
+        return [texts[row] for row in np.sort(kept)]
 
 
 def copied_settings(client: OpenSearch, index: str) -> dict[str, Any]:

@@ -130,9 +130,7 @@ def tune(
 
 def _settings(encoder: TextEncoder, top_k: int) -> list[SearchSettings]:
     windows = [window for window in WINDOWS if window >= top_k]
-    from connector.encoders.dictionary import TwoLevelDictionary  # needs torch, which takes seconds
-
-    if isinstance(encoder.head, TwoLevelDictionary):
+    if encoder.has_dictionary:
         return [SearchSettings(*each) for each in product(CELLS, windows)]
     settings = [SearchSettings(*each) for each in product(K_QUERIES, windows)]
     return settings + [

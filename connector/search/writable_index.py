@@ -26,7 +26,7 @@ from connector.ingest.index_encoder import encoder_of, load_index_encoder
 from connector.ingest.ledger import IngestResult
 from connector.ingest.pipeline import IngestJob
 from connector.ingest.prepare import prepare_encoder
-from connector.ingest.sample import Sampled
+from connector.ingest.sample import MAX_SAMPLED, Sampled
 from connector.ingest.update import Change, DocumentUpdater
 from connector.query.filters import Filters, filter_clauses
 from connector.types import Deletion, Document
@@ -177,15 +177,16 @@ class WritableIndex:
     ) -> IngestResult:
         """Add documents from an asynchronous iterable; encoding blocks the event loop.
 
-        A new index is calibrated on the first full batch.
+        A new index builds its dictionary from the first 10,000, which are kept in memory until then.
         """
         pending: list[Document | Mapping[str, Any]] = []
         total: IngestResult | None = None
+        size = _ASYNC_BATCH if self.exists() else MAX_SAMPLED
         async for document in documents:
             pending.append(document)
-            if len(pending) == _ASYNC_BATCH:
+            if len(pending) == size:
                 total = self.add(pending, raise_on_error=False, refresh=False).plus(total)
-                pending = []
+                pending, size = [], _ASYNC_BATCH
         total = self.add(pending, raise_on_error=False, refresh=refresh).plus(total)
         return _checked(total, raise_on_error)
 

@@ -13,6 +13,7 @@ from scipy.sparse import csr_matrix
 from sentence_transformers import SentenceTransformer
 
 from connector.encoders.backend import run_modules
+from connector.encoders.comparable import ComparableEmbedding
 from connector.encoders.encoding import embed_texts
 from connector.encoders.lexical import count_texts
 from connector.encoders.precision import choose_precision
@@ -81,6 +82,8 @@ class EmbeddingCache:
         digest = hashlib.sha256(f"{self._model_name}\n{self._model.max_seq_length}\n".encode())
         if self._precision != "float32":
             digest.update(self._precision.encode())
+        if isinstance(self._model[-1], ComparableEmbedding):
+            digest.update(repr(self._model[-1]).encode())
         for text in texts:
             encoded = text.encode("utf-8", "surrogatepass")
             digest.update(len(encoded).to_bytes(8, "little") + encoded)

@@ -13,11 +13,10 @@ from torch.nn.functional import normalize
 
 from connector.encoders.dictionary import TwoLevelDictionary
 from connector.encoders.light_heads import CELLS_PER_DOCUMENT
+from connector.training.dictionary.settings import MIN_DOCUMENTS
 from connector.vectors.statistics import CorpusStatistics
 
 MAX_CELLS = 1_048_576
-MIN_DOCUMENTS = 1_000
-"""With fewer documents, a dictionary is not better than a fixed head."""
 
 _FULL_CELLS = 524_288
 """Maximum number of cells by the first rule: as many documents are embedded before the first one is written."""

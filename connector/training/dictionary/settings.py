@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from connector.training.ranges import check_ranges
 
+MIN_DOCUMENTS = 1_000
+"""With fewer documents, a dictionary is not better than a fixed head."""
+
 
 @dataclass(frozen=True, slots=True)
 class DictionarySettings:

@@ -1,0 +1,136 @@
+"""Indices that begin small or change their subject: what is said, and what a new dictionary restores."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from opensearchpy import OpenSearch
+
+from connector import Document, NewIndex, SearchSettings, SparseIndex
+from connector.cli.main import cli
+from connector.encoders.text import TextEncoder
+from connector.index.drop import drop_index
+from connector.index.schema import existing_schema
+from connector.search.reencode import RandomTexts
+from tests.tiny import WORDS
+
+pytestmark = pytest.mark.opensearch
+
+RANDOM = np.random.default_rng(11)
+HALF = len(WORDS) // 2
+
+
+def texts_of(words: list[str], count: int) -> list[str]:
+    return [" ".join(RANDOM.choice(words, 6)) for _ in range(count)]
+
+
+FIRST, LATER = texts_of(WORDS[:HALF], 1_000), texts_of(WORDS[HALF:], 4_000)
+"""Two subjects without a common word."""
+
+
+@pytest.fixture
+def named(client: OpenSearch, index: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Name of an index that goes with its dictionary, as does INDEX-2."""
+    monkeypatch.setenv("KSPARSE_CACHE", str(tmp_path / "cache"))
+    yield index
+    for each in (index, f"{index}-2"):
+        drop_index(client, each)
+
+
+def run(*arguments: str) -> tuple[int, str, str]:
+    result = CliRunner().invoke(cli, list(arguments))
+    return result.exit_code, result.stdout, result.stderr
+
+
+def write(workplace: Path, texts: list[str], *, start: int = 0) -> None:
+    lines = [json.dumps({"_id": str(row), "text": text}) for row, text in enumerate(texts, start=start)]
+    (workplace / "corpus.jsonl").write_text("\n".join(lines))
+
+
+@pytest.mark.parametrize(
+    ("count", "said"), [(1, "1 document is"), (10, "10 documents are"), (100, "100 documents are")]
+)
+def test_documents_too_few_for_a_dictionary_are_said(
+    client: OpenSearch, named: str, workplace: Path, count: int, said: str
+) -> None:
+    write(workplace, FIRST[:count])
+    status, _, errors = run("ingest", "corpus.jsonl", "--index", named)
+    assert status == 0
+    assert f"{named}: {said} too few for a dictionary, which needs 1,000; the shipped encoder is used." in errors
+    assert f"`ksparse reencode {named} --to NEW --encoder own`" in errors
+    assert existing_schema(client, named).dictionary is None
+    with SparseIndex(named, client=client) as docs:
+        assert FIRST[0] in {hit.text for hit in docs.search(FIRST[0], top_k=10)}
+
+
+def test_an_index_that_has_grown_is_advised_to_build_one(client: OpenSearch, named: str, workplace: Path) -> None:
+    write(workplace, FIRST[:100])
+    run("ingest", "corpus.jsonl", "--index", named)
+    write(workplace, FIRST[100:], start=100)
+    _, _, errors = run("ingest", "corpus.jsonl", "--index", named)
+    advice = "The 1,000 documents are enough for a dictionary of their own"
+    assert f"{named}: {advice}" in errors
+    assert advice in run("doctor", "--index", named, "--recall", "0.01")[1]
+    assert run("reencode", named, "--to", f"{named}-2", "--encoder", "own", "--delete-old", "--quiet")[0] == 0
+    assert existing_schema(client, named).dictionary is not None
+    assert "Nothing to do." in run("doctor", "--index", named, "--recall", "0.01")[1]
+
+
+def test_a_thousand_documents_need_no_advice(client: OpenSearch, named: str, workplace: Path) -> None:
+    write(workplace, FIRST)
+    _, _, errors = run("ingest", "corpus.jsonl", "--index", named)
+    assert "dictionary, which needs" not in errors and "reencode" not in errors
+    assert existing_schema(client, named).dictionary is not None
+
+
+async def test_a_stream_gets_a_dictionary(client: OpenSearch, named: str, encoder: TextEncoder) -> None:
+    async def arriving() -> AsyncIterator[Document]:
+        for row, text in enumerate(FIRST):
+            yield Document(str(row), text)
+
+    with SparseIndex(named, client=client, encoder=encoder, new=NewIndex(dictionary=True)) as docs:
+        assert (await docs.add_async(arriving())).indexed == len(FIRST)
+    assert existing_schema(client, named).dictionary is not None
+
+
+def test_a_new_dictionary_restores_what_a_changed_subject_lost(
+    client: OpenSearch, named: str, workplace: Path, head_folder: Path
+) -> None:
+    new = NewIndex(dictionary=True, search=SearchSettings(window=20))
+    with SparseIndex(named, client=client, encoder=str(head_folder), new=new) as docs:
+        docs.add([Document(str(row), text) for row, text in enumerate(FIRST)])
+        docs.add([Document(f"later{row}", text) for row, text in enumerate(LATER)])
+
+    def examine(recall: float) -> tuple[int, float, str]:
+        status, said, _ = run("doctor", "--index", named, "--recall", str(recall), "--sample", "100")
+        facts = json.loads(run("doctor", "--index", named, "--recall", "0.01", "--sample", "100", "--json")[1])
+        return status, facts["recall"], said
+
+    status, before, said = examine(0.8)
+    advice = ["ksparse", "reencode", named, "--to", "NEW", "--encoder", "own"]
+    assert status == 1
+    assert f"`{' '.join(advice)}`" in said
+    followed = [f"{named}-2" if word == "NEW" else word for word in advice[1:]]
+    assert run(*followed, "--delete-old", "--quiet")[0] == 0
+    status, after, said = examine(0.8)
+    assert status == 0
+    assert after > before + 0.1
+
+
+def test_the_sample_of_a_new_dictionary_comes_from_the_whole_index(
+    client: OpenSearch, named: str, head_folder: Path
+) -> None:
+    with SparseIndex(named, client=client, encoder=str(head_folder)) as docs:
+        docs.add([Document(str(row), text) for row, text in enumerate(FIRST[:300] + LATER[:600])])
+    drawn = RandomTexts(client, named)
+    texts = drawn(150)
+    assert texts == drawn(150)
+    assert len(texts) == 150
+    later = set(LATER[:600])
+    assert sum(text in later for text in texts) == pytest.approx(100, abs=25), "two of three"
+    assert sorted(drawn()) == sorted(FIRST[:300] + LATER[:600])
