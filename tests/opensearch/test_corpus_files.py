@@ -260,7 +260,9 @@ def test_a_run_that_cannot_be_written_is_refused_before_anything_is_encoded(
     workplace: Path, opensearch_url: str
 ) -> None:
     judged_folder(("d 1", "d2"))
-    # The encoder does not exist, so loading it would be an error.
+    # Loading this encoder would be an error.
+    (workplace / "no-encoder").mkdir()
+    (workplace / "no-encoder" / "config.json").write_text("{}")
     result = evaluate(Path("no-encoder"), "--run", "run.trec")
     assert result.exit_code == 2
     assert "--run run.trec cannot be written: document id 'd 1' is empty or contains whitespace" in result.stderr
