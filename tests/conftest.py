@@ -12,6 +12,7 @@ from opensearchpy import OpenSearch
 from opensearchpy.exceptions import AuthorizationException
 
 from connector.connection.client import connect
+from connector.index.drop import drop_index
 from connector.types import EncoderFingerprint
 from tests.patience import PATIENCE_S
 
@@ -136,6 +137,21 @@ def second(client: OpenSearch) -> Iterator[str]:
     name = f"test-{uuid.uuid4().hex[:12]}"
     yield name
     client.indices.delete(index=name, ignore_unavailable=True)
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache folder of this test alone."""
+    monkeypatch.setenv("KSPARSE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def named(client: OpenSearch, index: str, own_cache: Path) -> Iterator[str]:  # noqa: ARG001
+    """Name of an index that is deleted with its dictionary, as is the one named INDEX-2."""
+    yield index
+    for each in (index, f"{index}-2"):
+        drop_index(client, each)
 
 
 @pytest.fixture(scope="module")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from connector.encoders.folders import OWN_ENCODER, check_encoder, head_folder
+
+if TYPE_CHECKING:
+    from connector.encoders.base_model import BaseModel
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -46,14 +49,14 @@ def head_option(help: str) -> Callable[[F], F]:
 
 
 def dense_model_option(flag: str) -> Callable[[F], F]:
-    """An option that names a dense model."""
+    """An option that names a dense model; its value is the located `BaseModel`, or None."""
 
-    def check(name: str) -> None:
+    def find(_context: click.Context, _option: click.Parameter, name: str | None) -> BaseModel | None:
         from connector.encoders.base_model import find_base_model
 
-        find_base_model(name)
+        return find_base_model(name) if name is not None else None
 
-    return click.option(flag, help=_DENSE_HELP, callback=_checking(check))
+    return click.option(flag, help=_DENSE_HELP, callback=find)
 
 
 index_encoder_option = encoder_option(

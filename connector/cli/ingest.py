@@ -153,7 +153,6 @@ def ingest(
     from connector.ingest.pipeline import IngestJob
     from connector.search.growth import small_corpus_note
     from connector.search.sparse_index import SparseIndex
-    from connector.training.dictionary.settings import MIN_DOCUMENTS as MIN_SAMPLED
 
     letters = dead_letters_path(dead_letters, index)
     if nothing:
@@ -209,7 +208,7 @@ def ingest(
     with stages(quiet or not builds) as report:
         loaded = written.prepare(records.sample, documents=total, progress=report)
     if builds and not loaded.has_dictionary and not quiet:
-        click.echo(small_corpus_note(index, len(records.sample(MIN_SAMPLED))), err=True)
+        click.echo(small_corpus_note(index, len(records.sample())), err=True)
     spread = None
     if len(devices) > 1:
         from connector.encoders.devices import SpreadEncoder

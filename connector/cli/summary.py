@@ -64,12 +64,12 @@ def print_growth_advice(client: OpenSearch, index: str, encoder: TextEncoder) ->
     """Print whether the index, with the documents that it has now, should build a new dictionary."""
     from connector.index.schema import existing_schema
     from connector.index.sizes import count_matching
-    from connector.search.growth import growth_advice
+    from connector.search.growth import cells_of, growth_advice
 
-    cells = encoder.head.num_latents if encoder.has_dictionary and encoder.head is not None else None
     # An account may write documents without the right to count them.
     with suppress(ConnectorError):
-        if advice := growth_advice(existing_schema(client, index), count_matching(client, index), cells):
+        documents = count_matching(client, index)
+        if advice := growth_advice(existing_schema(client, index), documents, cells_of(encoder)):
             click.echo(f"{index}: {advice}", err=True)
 
 

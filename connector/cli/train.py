@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -24,6 +24,9 @@ from connector.cli.settings import make_settings, settings_option
 from connector.corpus.layout import Layout
 from connector.errors import CorpusError
 from connector.training.heads.settings import RECIPES, TrainingSettings, check_documents
+
+if TYPE_CHECKING:
+    from connector.encoders.base_model import BaseModel
 
 _ABOVE_0 = click.FloatRange(min=0, min_open=True)
 _FROM_0 = click.FloatRange(min=0)
@@ -117,7 +120,7 @@ Examples:
 def train(
     corpus: tuple[Path, ...],
     output: Path,
-    base_model: str | None,
+    base_model: BaseModel | None,
     splits: tuple[str, ...],
     max_minutes: float | None,
     lexical: bool,
@@ -157,14 +160,13 @@ def train(
     check_documents(sum(len(part.documents) for part in parts) + sum(len(source.documents) for source in sources))
     output.mkdir(parents=True, exist_ok=True)
     device = choose_device(device)
-    base_model = base_model or DEFAULT_BASE_MODEL
     counts: dict[str, dict[str, int]] = {}
     special_ids: list[int] = []
     with stages(quiet) as report:
         names = [path.name for path in corpus]
         if sources:
             hide_loading()
-            dense = find_base_model(base_model)
+            dense = base_model or find_base_model()
             embedder = EmbeddingCache(load_base_model(dense, device), dense.name, cache)
             names = [source.name for source in sources]
             parts = [source.embed(embedder, report, lexical=settings.lexical) for source in sources]
@@ -174,7 +176,7 @@ def train(
         trained = train_head(
             concatenate(parts),
             settings,
-            base_model=base_model,
+            base_model=base_model.name if base_model is not None else DEFAULT_BASE_MODEL,
             special_ids=special_ids,
             device=device,
             checkpoint=output / "checkpoint.pt",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +14,9 @@ from connector.cli.progress import stages
 from connector.cli.settings import make_settings, settings_option
 from connector.errors import CorpusError
 from connector.training.dictionary.settings import DictionarySettings
+
+if TYPE_CHECKING:
+    from connector.encoders.base_model import BaseModel
 
 _option = partial(settings_option, DictionarySettings)
 
@@ -39,7 +42,7 @@ Examples:
 def dictionary(
     corpus: tuple[Path, ...],
     output: Path,
-    base_model: str | None,
+    base_model: BaseModel | None,
     splits: tuple[str, ...],
     device: str | None,
     cache: Path | None,
@@ -53,7 +56,7 @@ def dictionary(
     JSONL, CSV or Parquet file.
     """
     from connector.cli.encoder import hide_loading
-    from connector.encoders.base_model import DEFAULT_BASE_MODEL, find_base_model, load_base_model
+    from connector.encoders.base_model import find_base_model, load_base_model
     from connector.encoders.device import choose_device
     from connector.training.data import concatenate
     from connector.training.dictionary.card import save_dictionary, summary
@@ -69,7 +72,7 @@ def dictionary(
         raise CorpusError(f"A dictionary needs {MIN_DOCUMENTS:,} documents, got {found:,}; use the shipped encoder.")
     output.mkdir(parents=True, exist_ok=True)
     hide_loading()
-    dense = find_base_model(base_model or DEFAULT_BASE_MODEL)
+    dense = base_model or find_base_model()
     with stages(quiet) as report:
         embedder = EmbeddingCache(load_base_model(dense, choose_device(device)), dense.name, cache)
         parts = [source.embed(embedder, report, lexical=settings.lexical) for source in sources]

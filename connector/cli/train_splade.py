@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,6 +22,9 @@ from connector.cli.settings import make_settings, settings_option
 from connector.corpus.layout import Layout
 from connector.encoders.threshold_rules import THRESHOLD_RULES
 from connector.training.splade.settings import METHODS, MIN_QUERIES, SpladeSettings
+
+if TYPE_CHECKING:
+    from connector.encoders.base_model import BaseModel
 
 _RULES = click.Choice(THRESHOLD_RULES)
 _ABOVE_0 = click.FloatRange(min=0, min_open=True)
@@ -80,7 +83,7 @@ def splade(
     corpus: tuple[Path, ...],
     output: Path,
     start: str,
-    teacher: str | None,
+    teacher: BaseModel | None,
     splits: tuple[str, ...],
     max_minutes: float | None,
     device: str | None,
@@ -96,7 +99,7 @@ def splade(
     again).
     """
     from connector.cli.encoder import open_encoder
-    from connector.encoders.base_model import DEFAULT_BASE_MODEL, find_base_model, load_base_model
+    from connector.encoders.base_model import find_base_model, load_base_model
     from connector.encoders.device import choose_device
     from connector.training.distillation import embed_corpora
     from connector.training.embeddings import EmbeddingCache
@@ -110,7 +113,7 @@ def splade(
     output.mkdir(parents=True, exist_ok=True)
     device = choose_device(device)
     encoder = open_encoder(start, device=device)
-    dense = find_base_model(teacher or DEFAULT_BASE_MODEL)
+    dense = teacher or find_base_model()
     with stages(quiet) as report:
         embedder = EmbeddingCache(load_base_model(dense, device), dense.name, cache)
         corpora = embed_corpora(sources, embedder, report=report)

@@ -79,8 +79,7 @@ def load_encoder(
         backend: Runtime of the dense model or the SPLADE: torch, openvino, or auto (OpenVINO on a CPU if `ksparse[cpu]`
             is installed). None reads KSPARSE_BACKEND, then falls back to auto.
         precision: Precision of a dense model: float32; bfloat16 or float16 on torch, which a GPU computes several times
-            faster; int8 on OpenVINO. None reads KSPARSE_PRECISION, then falls back to
-            float32.
+            faster; int8 on OpenVINO. None reads KSPARSE_PRECISION, then falls back to float32.
 
     Raises:
         EncoderError: The encoder, device, backend or precision does not exist, or parts of the encoder do not match.

@@ -176,7 +176,7 @@ class KnownEmbeddings:
 
     @property
     def fingerprint(self) -> EncoderFingerprint:
-        """The encoder's backend."""
+        """The encoder's fingerprint."""
         return self._encoder.fingerprint
 
     def encode_document(self, texts: Sequence[str], *, batch_size: int = 32) -> SparseVectors:

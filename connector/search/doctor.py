@@ -12,6 +12,7 @@ from connector.errors import SearchError
 from connector.index.sizes import count_matching
 from connector.query.clauses import at_random
 from connector.query.rescore import CODE_FIELD, build_rescore, build_scan, code_of
+from connector.search.growth import cells_of
 from connector.search.retriever import Retriever
 from connector.types import Document
 
@@ -72,5 +73,4 @@ def diagnose(client: OpenSearch, retriever: Retriever, *, sample: int = 50, seed
             features, top_k=_TOP_K, rescore=build_rescore(code, embedding, setting.window or 10 * _TOP_K)
         )
         shares.append(len({hit.id for hit in nearest} & {hit.id for hit in found}) / len(nearest))
-    cells = encoder.head.num_latents if encoder.has_dictionary and encoder.head is not None else None
-    return Diagnosis(count_matching(client, index), cells, len(coded), float(np.mean(shares)))
+    return Diagnosis(count_matching(client, index), cells_of(encoder), len(coded), float(np.mean(shares)))

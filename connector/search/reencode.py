@@ -99,13 +99,21 @@ class RandomTexts:
         self._client = client
         self._index = index
         self._seed = seed
+        self._drawn: list[str] = []
+        self._all_drawn = False
 
     def __call__(self, most: int = MAX_SAMPLED) -> list[str]:
-        """Return up to `most` texts, in the order of the index.
+        """Return up to `most` texts; the index is read only if more are wanted than before.
 
         Raises:
             ClusterError: The server is unreachable or denies access.
         """
+        if len(self._drawn) < most and not self._all_drawn:
+            self._drawn = self._draw(most)
+            self._all_drawn = len(self._drawn) < most
+        return self._drawn[:most]
+
+    def _draw(self, most: int) -> list[str]:
         share = 1.0
         if total := count_matching(self._client, self._index):
             # Enough that fewer than `most` are improbable.
@@ -116,8 +124,7 @@ class RandomTexts:
         with explained(self._client):
             sources = [hit["_source"] for hit in scan(self._client, index=self._index, query=body)]
         texts = [Document("", each.get("text", ""), each.get("title", "")).content for each in sources]
-        kept = np.random.default_rng(self._seed).permutation(len(texts))[:most]
-        return [texts[row] for row in np.sort(kept)]
+        return [texts[row] for row in np.random.default_rng(self._seed).permutation(len(texts))[:most]]
 
 
 def copied_settings(client: OpenSearch, index: str) -> dict[str, Any]:

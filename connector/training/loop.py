@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -13,9 +13,6 @@ from torch import Tensor, nn
 from connector.encoders.thresholds import Thresholding
 from connector.errors import EncoderError
 from connector.training.checkpoint import Checkpoint, Objective, Result, TrainingState
-
-if TYPE_CHECKING:
-    pass
 
 Progress = Callable[[str, float], None]
 """Called with the current task and its completed fraction, 0 to 1."""

@@ -6,7 +6,6 @@ The expected ranking is sentence-transformers' own, by `encode_query`, `encode_d
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,6 @@ from transformers import XLMRobertaConfig, XLMRobertaModel, XLMRobertaTokenizer
 
 from connector import SearchSettings, SparseIndex
 from connector.cli.main import cli
-from connector.index.drop import drop_index
 from connector.index.schema import existing_schema
 from tests.tiny import MAX_TOKENS, WORDS, build_transformer
 
@@ -134,15 +132,6 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     name = "passage" if "passage" in dense.prompts else "document"
     documents, queries = dense.encode(CORPUS, prompt_name=name), dense.encode_query(ASKED)
     return Built(kind, folder / "dense", dense.similarity(queries, documents).numpy())
-
-
-@pytest.fixture
-def named(client: OpenSearch, index: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Name of an index that goes with its dictionary, as does INDEX-2."""
-    monkeypatch.setenv("KSPARSE_CACHE", str(tmp_path / "cache"))
-    yield index
-    for each in (index, f"{index}-2"):
-        drop_index(client, each)
 
 
 def run(*arguments: str) -> str:

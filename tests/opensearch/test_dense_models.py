@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,54 +13,40 @@ from opensearchpy import OpenSearch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
+from torch.nn import Module
 
 from connector import Document, NewIndex, SearchSettings, SparseIndex
 from connector.cli.main import cli
 from connector.encoders.load import load_encoder
 from connector.errors import EncoderError
-from connector.index.drop import drop_index
 from connector.index.schema import existing_schema
 from connector.ingest.index_encoder import load_index_encoder
 from tests.tiny import DIM, MAX_TOKENS, WORDS, build_transformer
 
-pytestmark = pytest.mark.opensearch
+pytestmark = [pytest.mark.opensearch, pytest.mark.usefixtures("own_cache")]
 
 RANDOM = np.random.default_rng(7)
 RARITY = 1 / np.arange(1, len(WORDS) + 1) ** 1.3
 TEXTS = [" ".join(RANDOM.choice(WORDS, 7, p=RARITY / RARITY.sum())) for _ in range(1_100)]
 DOCUMENTS = [Document(str(row), text) for row, text in enumerate(TEXTS)]
 
-KINDS = {
+KINDS: dict[str, tuple[list[Module], dict[str, Any]]] = {
     "normalized": ([Pooling(DIM, "mean"), Normalize()], {}),
-    "dot product": ([Pooling(DIM, "mean")], {}),
+    "dot product": ([Pooling(DIM, "mean")], {"similarity_fn_name": "dot"}),
     "first token": ([Pooling(DIM, "cls"), Normalize()], {}),
     "last token": ([Pooling(DIM, "lasttoken"), Normalize()], {}),
-    "prompts": ([Pooling(DIM, "mean"), Normalize()], {"query": "query : ", "document": "document : "}),
+    "prompts": ([Pooling(DIM, "mean"), Normalize()], {"prompts": {"query": "query : ", "document": "document : "}}),
 }
 
 
 @pytest.fixture(params=KINDS)
 def model(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """The folder of a dense model."""
-    modules, prompts = KINDS[request.param]
+    modules, options = KINDS[request.param]
     transformer = Transformer(str(build_transformer(tmp_path / "transformer")), max_seq_length=MAX_TOKENS)
     folder = tmp_path / "dense"
-    SentenceTransformer(modules=[transformer, *modules], device="cpu", prompts=dict(prompts)).save_pretrained(
-        str(folder)
-    )
+    SentenceTransformer(modules=[transformer, *modules], device="cpu", **options).save_pretrained(str(folder))
     return folder
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KSPARSE_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def named(client: OpenSearch, index: str) -> Iterator[str]:
-    """Name of an index that goes with its dictionary."""
-    yield index
-    drop_index(client, index)
 
 
 def test_every_kind_of_dense_model_finds_what_it_finds_by_itself(client: OpenSearch, named: str, model: Path) -> None:

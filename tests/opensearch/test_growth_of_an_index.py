@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,6 @@ from opensearchpy import OpenSearch
 from connector import Document, NewIndex, SearchSettings, SparseIndex
 from connector.cli.main import cli
 from connector.encoders.text import TextEncoder
-from connector.index.drop import drop_index
 from connector.index.schema import existing_schema
 from connector.search.reencode import RandomTexts
 from tests.tiny import WORDS
@@ -31,15 +30,6 @@ def texts_of(words: list[str], count: int) -> list[str]:
 
 FIRST, LATER = texts_of(WORDS[:HALF], 1_000), texts_of(WORDS[HALF:], 4_000)
 """Two subjects without a common word."""
-
-
-@pytest.fixture
-def named(client: OpenSearch, index: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Name of an index that goes with its dictionary, as does INDEX-2."""
-    monkeypatch.setenv("KSPARSE_CACHE", str(tmp_path / "cache"))
-    yield index
-    for each in (index, f"{index}-2"):
-        drop_index(client, each)
 
 
 def run(*arguments: str) -> tuple[int, str, str]:

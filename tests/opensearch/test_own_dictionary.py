@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -37,7 +36,7 @@ from connector.search.retriever import Retriever
 from tests.patience import PATIENCE_S
 from tests.tiny import WORDS
 
-pytestmark = pytest.mark.opensearch
+pytestmark = [pytest.mark.opensearch, pytest.mark.usefixtures("own_cache")]
 
 RANDOM = np.random.default_rng(4)
 RARITY = 1 / np.arange(1, len(WORDS) + 1) ** 1.3
@@ -45,24 +44,10 @@ TEXTS = [" ".join(RANDOM.choice(WORDS, 7, p=RARITY / RARITY.sum())) for _ in ran
 """Some words are rare, as tokens must be to count."""
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Nothing is kept between tests, nor in the user's folder."""
-    monkeypatch.setenv("KSPARSE_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
 @pytest.fixture
 def dense(head_folder: Path) -> TextEncoder:
     """A dense model that is found again by its name; its head is not used."""
     return load_encoder(str(head_folder), device="cpu")
-
-
-@pytest.fixture
-def named(client: OpenSearch, index: str) -> Iterator[str]:
-    """Name of an index that goes with its dictionary."""
-    yield index
-    drop_index(client, index)
 
 
 def prepare(client: OpenSearch, index: str, dense: TextEncoder, texts: list[str] = TEXTS) -> TextEncoder:
