@@ -353,6 +353,17 @@ def test_too_few_queries_are_refused_before_a_model_is_loaded(
     assert not (tmp_path / "out").exists()
 
 
+def test_another_model_is_refused_before_texts_are_embedded(
+    train: Callable[..., Result], head_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def embedded(*_: object, **__: object) -> None:
+        raise AssertionError("texts were embedded")
+
+    monkeypatch.setattr("connector.training.distillation.embed_corpora", embedded)
+    result = train("--start", str(head_folder))
+    assert result.exit_code == 1 and "Error: the model is not a SPLADE" in result.stderr
+
+
 def test_the_command_writes_a_model_that_loads_and_a_card(train: Callable[..., Result], tmp_path: Path) -> None:
     result = train("--lambda-t", "3", "--document-rule", "sigmoid", "--steepness", "2.5")
     assert result.exit_code == 0, result.output

@@ -105,7 +105,7 @@ def splade(
     from connector.training.embeddings import EmbeddingCache
     from connector.training.sources import check_queries, read_sources
     from connector.training.splade.card import save_splade
-    from connector.training.splade.trainer import train_splade
+    from connector.training.splade.trainer import check_is_splade, train_splade
 
     settings = make_settings(SpladeSettings, max_minutes=max_minutes, **options)
     sources = read_sources(corpus, splits=splits, seed=settings.seed, layout=layout)
@@ -113,6 +113,7 @@ def splade(
     output.mkdir(parents=True, exist_ok=True)
     device = choose_device(device)
     encoder = open_encoder(start, device=device)
+    check_is_splade(encoder.model)
     dense = teacher or find_base_model()
     with stages(quiet) as report:
         embedder = EmbeddingCache(load_base_model(dense, device), dense.name, cache)

@@ -103,11 +103,13 @@ def is_cuttable(path: Path, encoding: str | None = None) -> bool:
 def parse_object(text: str) -> dict[str, Any]:
     """Parse a JSON object, more strictly than `json.loads`: NaN, Infinity and duplicate keys are errors.
 
+    The record separator that begins an object of a JSON text sequence (RFC 7464) is skipped.
+
     Raises:
         ValueError: The text is invalid; the message has the reason and the location.
     """
     try:
-        value = _STRICT.decode(text)
+        value = _STRICT.decode(text.removeprefix("\x1e"))
     except json.JSONDecodeError as error:
         if text.startswith("\ufeff"):
             raise ValueError("not valid JSON: byte order mark at column 1") from None

@@ -158,6 +158,18 @@ class SpladeObjective(Objective):
                 module.k = max(k, round(k * (_INITIAL_WEIGHTS / k) ** max(0.0, 1.0 - 2.0 * done)))
 
 
+def check_is_splade(model: SparseEncoder) -> None:
+    """Refuse a model that cannot be trained as a SPLADE.
+
+    Raises:
+        EncoderError: The model has no `SpladePooling`.
+    """
+    if not any(isinstance(module, SpladePooling) for module in model):
+        raise EncoderError(
+            "the model is not a SPLADE: it has no SpladePooling. Use a SPLADE or a masked language model."
+        )
+
+
 def train_splade(
     start: SparseEncoder,
     corpora: Sequence[DistillationCorpus],
@@ -181,10 +193,7 @@ def train_splade(
         EncoderError: The model is not a SPLADE, there are too few queries, the loss is not finite, or the checkpoint
             belongs to another run.
     """
-    if not any(isinstance(module, SpladePooling) for module in start):
-        raise EncoderError(
-            "the model is not a SPLADE: it has no SpladePooling. Use a SPLADE or a masked language model."
-        )
+    check_is_splade(start)
     check_queries([corpus.source for corpus in corpora], MIN_QUERIES)
     started = time.monotonic()
     torch.manual_seed(settings.seed)
