@@ -69,14 +69,15 @@ def open_exported(client: OpenSearch, schema: IndexSchema, folder: Path) -> Ligh
 
     Raises:
         ClusterError: The server is unreachable or denies access.
-        EncoderError: Neither the folder nor the index has a head.
+        EncoderError: Neither the folder nor the index has a head, or the precision is not available in OpenVINO.
         IndexMappingError: The dictionary of the index is missing.
     """
     head = _read_head(folder / HEAD_FOLDER) if is_head(folder / HEAD_FOLDER) else _dictionary_of(client, schema)
     if head is None:
         raise EncoderError(f"{folder} has no head and index {schema.index!r} no dictionary; export with --encoder.")
-    model = LightModel(folder, "int8" if choose_precision(None) == "int8" else "float32")
-    return _joined(model, head, schema, str(folder.resolve()))
+    precision = choose_precision(None)
+    choose_backend("openvino", "cpu", precision)
+    return _joined(LightModel(folder, precision), head, schema, str(folder.resolve()))
 
 
 def _joined(model: LightModel, head: Head, schema: IndexSchema, name: str) -> LightEncoder:

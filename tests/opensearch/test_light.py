@@ -18,6 +18,8 @@ from opensearchpy import OpenSearch
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from connector import SparseIndex
+from connector.errors import EncoderError
 from connector.index.companion import delete_companion
 from connector.index.schema import existing_schema
 from tests.patience import PATIENCE_S
@@ -183,6 +185,17 @@ def test_a_command_searches_and_writes_without_torch(
     assert "1 indexed + 0 dead-lettered" in done
     assert found(ksparse(*search, *by_folder, without_torch=True))[0][0] == "5000"
     client.delete(index=written.name, id="5000", refresh=True)
+
+
+def test_an_exported_encoder_refuses_a_precision_of_torch(
+    client: OpenSearch, written: Written, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KSPARSE_PRECISION", "bfloat16")
+    with (
+        SparseIndex(written.name, client=client, encoder=str(written.exported)) as docs,
+        pytest.raises(EncoderError, match="The precision bfloat16 needs the backend torch"),
+    ):
+        docs.search(QUERY)
 
 
 @pytest.mark.slow
