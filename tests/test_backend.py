@@ -175,9 +175,8 @@ def test_documents_of_a_splade_by_one_backend_meet_queries_by_the_other() -> Non
     documents = [encoder.encode_document(DOCUMENTS) for encoder in encoders]
     queries = [encoder.encode_query(QUERIES) for encoder in encoders]
     for first, second in (documents, queries):
-        # In float32 0.999 and 0.99999; with AMX the graph computes in bfloat16.
-        assert equal_features(first, second) > 0.97
-        assert cosines(first, second).min() > 0.999
+        assert equal_features(first, second) > 0.998
+        assert cosines(first, second).min() > 0.9999
     scores = [ndcg_at_10(indexed, asked) for indexed in documents for asked in queries]
     assert scores[0] > 0.5, "the set can be searched"
     assert max(scores) - min(scores) <= 0.002

@@ -23,6 +23,7 @@ from connector import __version__
 from connector.encoders.fingerprint import pooling_of, update_by_tensors, values_of
 from connector.encoders.graph import GRAPH_FILE, Graph, import_converter, import_openvino
 from connector.encoders.light_model import FACTS_FILE, REST_FILE, TOKENIZER_FILE, StoredTensor
+from connector.encoders.splade_pooling import is_splade
 
 _LIBRARIES = ("openvino", "torch", "transformers", "sentence-transformers")
 
@@ -88,7 +89,7 @@ def convert(modules: Sequence[nn.Module], model: BaseModel, folder: Path) -> Non
     new = Path(tempfile.mkdtemp(dir=folder.parent))
     try:
         openvino.save_model(graph, new / GRAPH_FILE, compress_to_fp16=False)
-        _check(new, inputs, expected)
+        _check(Graph(new, allow_bfloat16=not is_splade(modules)), inputs, expected)
         model.tokenizer.backend_tokenizer.save(str(new / TOKENIZER_FILE))
         tensors = {
             f"{place}.{name}": tensor
@@ -126,8 +127,8 @@ def _locate(tensors: Mapping[str, Tensor], folder: Path) -> list[StoredTensor]:
     return stored
 
 
-def _check(folder: Path, inputs: Mapping[str, Tensor], expected: Tensor) -> None:
-    [(_, found)] = Graph(folder).embed([(None, {name: value.numpy() for name, value in inputs.items()})])
+def _check(graph: Graph, inputs: Mapping[str, Tensor], expected: Tensor) -> None:
+    [(_, found)] = graph.embed([(None, {name: value.numpy() for name, value in inputs.items()})])
     cosine = torch.nn.functional.cosine_similarity(expected, torch.from_numpy(found)).min()
     if not cosine >= _MIN_COSINE:
         raise ValueError(f"its embeddings have a cosine of {cosine:.4f} with those of torch.")

@@ -6,14 +6,13 @@ from functools import cached_property
 from typing import Any, cast
 
 from sentence_transformers import SparseEncoder
-from sentence_transformers.sparse_encoder.modules import SpladePooling
 
 from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.dictionary import TwoLevelDictionary
 from connector.encoders.fingerprint import hash_weights, name_of, pooling_of
 from connector.encoders.idf import QueryIdf
 from connector.encoders.labels import Labels
-from connector.encoders.splade_pooling import with_max_logit_pooling
+from connector.encoders.splade_pooling import is_splade, with_max_logit_pooling
 from connector.encoders.unbuilt import UnbuiltDictionary
 from connector.types import EncoderFingerprint
 from connector.vectors.statistics import CorpusStatistics
@@ -90,7 +89,7 @@ class ModelFacts:
     @property
     def is_splade(self) -> bool:
         """Whether it is a SPLADE model, whose features are tokens."""
-        return any(isinstance(module, SpladePooling) for module in self.model)
+        return is_splade(self.model)
 
     @property
     def statistics(self) -> CorpusStatistics | None:

@@ -117,15 +117,16 @@ def import_converter() -> Any:  # noqa: ANN401 - a module
 class Graph:
     """A dense model compiled for this processor, from token ids to embeddings. Thread-safe.
 
-    It computes in bfloat16 on processors with AMX (cosine with float32: 0.9999), else in float32, because bfloat16
-    without AMX takes 1.5 times as long.
+    On processors with AMX it computes in bfloat16 (cosine with float32: 0.9999 for dense embeddings), else in float32,
+    because bfloat16 without AMX takes 1.5 times as long.
 
     Args:
         folder: Folder with `model.xml` and `model.bin`.
         precision: int8 quantizes weights when the graph is loaded, and inputs of linear layers at each inference.
+        allow_bfloat16: False always computes in float32.
     """
 
-    def __init__(self, folder: Path, precision: Precision = "float32") -> None:
+    def __init__(self, folder: Path, precision: Precision = "float32", *, allow_bfloat16: bool = True) -> None:
         self.folder = folder
         openvino = import_openvino()
         # One stream: all cores compute one batch. Pinned threads of two processes would share one core.
@@ -133,7 +134,7 @@ class Graph:
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": 1,
             "ENABLE_CPU_PINNING": False,
-            "INFERENCE_PRECISION_HINT": "bf16" if _has_bfloat16_units() else "f32",
+            "INFERENCE_PRECISION_HINT": "bf16" if allow_bfloat16 and _has_bfloat16_units() else "f32",
         }
         threads = choose_threads()
         if threads is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -58,6 +58,11 @@ def with_max_logit_pooling(model: SparseEncoder) -> SparseEncoder:
     prompts = {task: prompt for task, prompt in model.prompts.items() if prompt}
     pooled = SparseEncoder(modules=modules, device=str(model.device), prompts=prompts, similarity_fn_name="dot")
     return pooled.train(model.training)
+
+
+def is_splade(modules: Iterable[nn.Module]) -> bool:
+    """Whether the features of a model are tokens: weights from a language model's logits."""
+    return any(isinstance(module, SpladePooling) for module in modules)
 
 
 def modules_to_pooling(model: SparseEncoder) -> list[nn.Module]:

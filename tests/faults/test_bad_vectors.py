@@ -83,10 +83,10 @@ def _spoil(vectors: SparseVectors) -> dict[str, str]:
     vectors.weights[50] = 0.0
     vectors.features[60, 5] = vectors.features[60, 2]
     return {
-        "d10": "weighs -1.0",
-        "d20": "weighs nan",
-        "d30": "weighs inf",
-        "d40": "weighs ",
+        "d10": " is -1.0;",
+        "d20": " is nan;",
+        "d30": " is inf;",
+        "d40": "the weight of feature",
         "d50": "the vector has no features",
         "d60": "twice",
     }

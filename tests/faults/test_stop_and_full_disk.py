@@ -138,7 +138,7 @@ def test_09_sigterm_ends_the_process_within_10_s_and_a_resumed_run_ends_the_same
     read = run.read()
     figures(documents=COUNT, meanwhile=meanwhile, out_after_s=round(took, 2), read_before=read)
     assert took < 10
-    assert started.returncode == 4 and "with --resume; nothing is lost or duplicated" in errors
+    assert started.returncode == 4 and "with --resume; no document is lost or duplicated" in errors
     assert 0 < read < COUNT
     assert run.finish(resume=True)["read"] == COUNT
     assert (read_contents(client, index, NUM_LATENTS), run.letters()) == expected

@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 from sentence_transformers import SparseEncoder
-from sentence_transformers.sparse_encoder.modules import SpladePooling
 from sentence_transformers.util import batch_to_device
 from torch import Tensor, nn
 
 from connector.encoders.idf import QueryIdf, with_query_idf
 from connector.encoders.lexical import Task
-from connector.encoders.splade_pooling import with_max_logit_pooling
+from connector.encoders.splade_pooling import is_splade, with_max_logit_pooling
 from connector.encoders.text import TextEncoder
 from connector.encoders.thresholds import Thresholding, TopKMasking
 from connector.errors import EncoderError
@@ -164,7 +163,7 @@ def check_is_splade(model: SparseEncoder) -> None:
     Raises:
         EncoderError: The model has no `SpladePooling`.
     """
-    if not any(isinstance(module, SpladePooling) for module in model):
+    if not is_splade(model):
         raise EncoderError(
             "the model is not a SPLADE: it has no SpladePooling. Use a SPLADE or a masked language model."
         )
