@@ -65,7 +65,7 @@ def test_a_node_that_is_killed_is_a_row(hierarchy: Hierarchy, head_folder: Path,
     result = json.loads(path.read_text())
     measured = result["results"]
     for row in measured["no limit"]:
-        row["node_bytes"] = 64 * 2**20  # a quarter of its heap
+        row["node_bytes"] = 16 * 2**20  # less than any Java needs before it reads files
     path.write_text(json.dumps(result))
     printed = run("memory", str(dataset), "--share", "1", "--share", "0.5", *more).stdout
     groups = read_groups(path)

@@ -29,7 +29,7 @@ from connector.index.new_index import NewIndex
 from connector.index.schema import prepare_index, read_schema, read_uuid
 from connector.ingest.ray.job import RayIngest, import_ray
 from connector.ingest.ray.worker import Worker, read_rows
-from tests.fault_proxy import FaultProxy, fault_proxy, status
+from tests.fault_proxy import FaultProxy, fault_proxy, passed, status
 from tests.tiny import NUM_LATENTS
 
 pytestmark = [
@@ -365,6 +365,7 @@ def test_what_ends_a_worker_ends_the_run_in_its_own_words(
     opensearch_url: str,
 ) -> None:
     with fault_proxy(opensearch_url) as proxy:
+        proxy.faults.append(passed)  # the driver's check whether the new index accepts documents
         proxy.always = status(400, "not today")
         url = proxy.url
         job = RayIngest(
