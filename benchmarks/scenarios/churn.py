@@ -26,7 +26,7 @@ from benchmarks.scenarios.writes import WriteStream, Written, writing
 from benchmarks.systems.base import Request, Writable, write
 from connector.evaluation.metrics import overlap_at
 
-NO_WRITES, MAXIMUM, HALF, SAME = "no writes", "the most", "half of the most", "half of HNSW's most"
+NO_WRITES, MAXIMUM, HALF, SAME = "no writes", "maximum", "half the maximum", "half of HNSW's maximum"
 RATES = (NO_WRITES, MAXIMUM, HALF, SAME)
 
 _WARM_UP = 20

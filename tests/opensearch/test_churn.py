@@ -48,7 +48,7 @@ def test_each_rate_is_kept_and_ends_with_the_documents_that_were_written(
         assert row["documents_per_s"] <= row["asked_per_s"] + BATCH / 1.0, "one batch is sent at once"
     assert {row["asked_per_s"] for row in same} == {most[0]["documents_per_s"] / 2}
     assert all(0 < row["found_p50_s"] <= row["found_most_s"] for row in most if "found_p50_s" in row)
-    assert "| half of HNSW's most | HNSW default | " in run("report", "churn.json").stdout
+    assert "| half of HNSW's maximum | HNSW default | " in run("report", "churn.json").stdout
 
 
 def test_what_a_stream_has_written_is_what_is_left(data: EncodedSet) -> None:
