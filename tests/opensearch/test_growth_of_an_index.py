@@ -97,11 +97,11 @@ def test_a_new_dictionary_restores_what_a_changed_subject_lost(
         docs.add([Document(f"later{row}", text) for row, text in enumerate(LATER)])
 
     def examine(recall: float) -> tuple[int, float]:
-        status, found, _ = run("doctor", "--index", named, "--recall", str(recall), "--sample", "1000", "--json")
+        status, found, _ = run("doctor", "--index", named, "--recall", str(recall), "--sample", "500", "--json")
         return status, json.loads(found)["recall"]
 
     _, before = examine(0.01)
-    status, said, _ = run("doctor", "--index", named, "--recall", str(before + 0.03), "--sample", "1000")
+    status, said, _ = run("doctor", "--index", named, "--recall", str(before + 0.03), "--sample", "500")
     advice = ["ksparse", "reencode", named, "--to", "NEW", "--encoder", "own"]
     assert status == 1
     assert f"`{' '.join(advice)}`" in said
