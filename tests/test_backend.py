@@ -31,6 +31,7 @@ from connector.encoders.load import join, load_encoder
 from connector.encoders.text import TextEncoder
 from connector.errors import EncoderError
 from connector.types import SparseVectors
+from tests.never import never
 from tests.tiny import build_csr, build_dense, build_head, build_splade
 
 
@@ -87,10 +88,7 @@ def test_a_graph_is_converted_once(
     kept = sorted(file_cache.glob("graphs/*/"))
     assert len(kept) == 1
 
-    def convert(*_: object) -> None:
-        raise AssertionError("converted again")
-
-    monkeypatch.setattr("connector.encoders.backend.convert", convert)
+    monkeypatch.setattr("connector.encoders.backend.convert", never("converted again"))
     again = TextEncoder(pair[1].model, backend="openvino")
     assert again.backend == "openvino"
     np.testing.assert_array_equal(again.embed(TEXTS), expected)

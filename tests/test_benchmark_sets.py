@@ -11,6 +11,7 @@ from benchmarks.__main__ import benchmarks
 from benchmarks.datasets import check_sets
 from connector.errors import CorpusError, EncoderError
 from tests.beir import write_beir
+from tests.never import never
 
 COMMANDS = {
     "frontier": ("--splade", "bert-tiny-splade-ht"),
@@ -28,11 +29,8 @@ COMMANDS = {
 
 @pytest.fixture
 def nothing_starts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def started(*_: object, **__: object) -> None:
-        raise AssertionError("a model was loaded, or a node started")
-
-    monkeypatch.setattr("connector.encoders.load.load_encoder", started)
-    monkeypatch.setattr("benchmarks.demo.running_cluster", started)
+    monkeypatch.setattr("connector.encoders.load.load_encoder", never("a model was loaded, or a node started"))
+    monkeypatch.setattr("benchmarks.demo.running_cluster", never("a model was loaded, or a node started"))
     monkeypatch.chdir(tmp_path)
 
 

@@ -19,6 +19,7 @@ from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.load import load_encoder
 from connector.training.heads.settings import RECIPES, Recipe, TrainingSettings
 from tests.beir import documents_of, numbered, to_lines, write_beir
+from tests.never import never
 from tests.tiny import WORDS
 
 Train = Callable[..., Result]
@@ -51,10 +52,7 @@ def corpus(tmp_path: Path) -> Path:
 def no_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that is loaded fails the test."""
 
-    def loaded(*_: object) -> None:
-        raise AssertionError("a model was loaded")
-
-    monkeypatch.setattr("connector.encoders.base_model.load_base_model", loaded)
+    monkeypatch.setattr("connector.encoders.base_model.load_base_model", never("a model was loaded"))
 
 
 @pytest.mark.parametrize("recipe", ["retrieval", "paper", "ivae"])

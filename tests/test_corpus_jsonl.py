@@ -154,7 +154,8 @@ def test_objects_separated_by_commas_are_named_for_what_they_are(tmp_path: Path)
     )
 
 
-def test_a_json_text_sequence_is_read(tmp_path: Path) -> None:
-    (tmp_path / "c.jsonl").write_text('\x1e{"_id":"1","text":"rain"}\n\x1e{"_id":"2","text":"sun"}\n')
+@pytest.mark.parametrize("gap", ["", "\n  "])
+def test_a_json_text_sequence_is_read(tmp_path: Path, gap: str) -> None:
+    (tmp_path / "c.jsonl").write_text(f'\x1e{{{gap}"_id":"1","text":"rain"}}\n\x1e{{{gap}"_id":"2","text":"sun"}}\n')
     found = read_corpus(tmp_path / "c.jsonl")
     assert [(each.doc_id, each.text) for each in found if isinstance(each, Document)] == [("1", "rain"), ("2", "sun")]

@@ -33,6 +33,7 @@ from connector.training.splade.settings import Method, SpladeSettings
 from connector.training.splade.trainer import SpladeObjective, TrainedSplade, train_splade, with_method
 from connector.vectors.statistics import CorpusStatistics
 from tests.beir import numbered, write_beir
+from tests.never import never
 from tests.tiny import WORDS, build_splade
 
 SMALL = SpladeSettings(
@@ -342,10 +343,7 @@ def train(tmp_path: Path, splade_folder: Path, dense_folder: Path, corpus: Disti
 def test_too_few_queries_are_refused_before_a_model_is_loaded(
     train: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def loaded(*_: object, **__: object) -> None:
-        raise AssertionError("a model was loaded")
-
-    monkeypatch.setattr("connector.encoders.load.load_encoder", loaded)
+    monkeypatch.setattr("connector.encoders.load.load_encoder", never("a model was loaded"))
     qrels = tmp_path / "beir" / "qrels" / "train.tsv"
     qrels.write_text("".join(qrels.read_text().splitlines(keepends=True)[:10]))  # a header and nine queries
     result = train()
@@ -356,10 +354,7 @@ def test_too_few_queries_are_refused_before_a_model_is_loaded(
 def test_another_model_is_refused_before_texts_are_embedded(
     train: Callable[..., Result], head_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def embedded(*_: object, **__: object) -> None:
-        raise AssertionError("texts were embedded")
-
-    monkeypatch.setattr("connector.training.distillation.embed_corpora", embedded)
+    monkeypatch.setattr("connector.training.distillation.embed_corpora", never("texts were embedded"))
     result = train("--start", str(head_folder))
     assert result.exit_code == 1 and "Error: the model is not a SPLADE" in result.stderr
 

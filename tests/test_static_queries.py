@@ -26,6 +26,7 @@ from connector.training.sources import TextSource
 from connector.training.static_queries.card import save_static
 from connector.training.static_queries.settings import StaticSettings
 from connector.training.static_queries.trainer import TrainedStatic, train_static
+from tests.never import never
 from tests.tiny import DIM, WORDS
 
 SMALL = StaticSettings(steps=60, batch_size=32, learning_rate=2e-2, validations=6, validation_documents=100)
@@ -215,10 +216,7 @@ def test_the_command_writes_a_head_that_loads_and_a_card(
 def test_too_few_queries_are_refused_before_a_model_is_loaded(
     train: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def loaded(*_: object, **__: object) -> None:
-        raise AssertionError("a model was loaded")
-
-    monkeypatch.setattr("connector.encoders.load.load_encoder", loaded)
+    monkeypatch.setattr("connector.encoders.load.load_encoder", never("a model was loaded"))
     corpus = tmp_path / "corpus.jsonl"
     corpus.write_text("".join(corpus.read_text().splitlines(keepends=True)[:99]))
     result = train()

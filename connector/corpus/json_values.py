@@ -17,8 +17,10 @@ _CHUNK_BYTES = 1 << 20
 _MAX_CHARACTERS = 100 * 1024 * 1024
 """The server's default of `http.max_content_length`: larger values could not be indexed."""
 
-_GAP = re.compile(r"[ \t\r\n]*")
-_SPREAD = re.compile(rb"[ \t\r\n]*(\[|\{[ \t]*[\r\n])")
+_GAP = re.compile(r"[ \t\r\n\x1e]*")
+"""White space, and the record separators of a JSON text sequence (RFC 7464)."""
+
+_SPREAD = re.compile(rb"[ \t\r\n\x1e]*(\[|\{[ \t]*[\r\n])")
 
 
 def is_spread(head: bytes) -> bool:

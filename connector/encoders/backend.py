@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 from sentence_transformers.base.model import BaseModel
 from torch import Tensor, nn
 
-from connector.encoders.convert import convert, graph_folder
+from connector.encoders.convert import convert, graph_folder, open_graph
 from connector.encoders.graph import GRAPH_FILE, Backend, Graph, choose_backend
 from connector.encoders.light_model import remember_graph
 from connector.encoders.precision import Precision
-from connector.encoders.splade_pooling import is_splade
 from connector.files import cache_folder
 
 _log = getLogger("ksparse.encoders")
@@ -178,5 +177,4 @@ class OpenVinoModel:
             convert(self._torch.modules, self._model, folder)
         if self._name:
             remember_graph(self._name, folder)
-        # bfloat16 logits pass other learned thresholds: a cosine of 0.987 instead of 0.9999.
-        return Graph(folder, self._precision, allow_bfloat16=not is_splade(self._torch.modules))
+        return open_graph(self._torch.modules, folder, self._precision)

@@ -23,6 +23,7 @@ from connector import __version__
 from connector.encoders.fingerprint import pooling_of, update_by_tensors, values_of
 from connector.encoders.graph import GRAPH_FILE, Graph, import_converter, import_openvino
 from connector.encoders.light_model import FACTS_FILE, REST_FILE, TOKENIZER_FILE, StoredTensor
+from connector.encoders.precision import Precision
 from connector.encoders.splade_pooling import is_splade
 
 _LIBRARIES = ("openvino", "torch", "transformers", "sentence-transformers")
@@ -89,7 +90,7 @@ def convert(modules: Sequence[nn.Module], model: BaseModel, folder: Path) -> Non
     new = Path(tempfile.mkdtemp(dir=folder.parent))
     try:
         openvino.save_model(graph, new / GRAPH_FILE, compress_to_fp16=False)
-        _check(Graph(new, allow_bfloat16=not is_splade(modules)), inputs, expected)
+        _check(open_graph(modules, new), inputs, expected)
         model.tokenizer.backend_tokenizer.save(str(new / TOKENIZER_FILE))
         tensors = {
             f"{place}.{name}": tensor
@@ -109,6 +110,15 @@ def convert(modules: Sequence[nn.Module], model: BaseModel, folder: Path) -> Non
             new.rename(folder)
     finally:
         shutil.rmtree(new, ignore_errors=True)
+
+
+def open_graph(modules: Sequence[nn.Module], folder: Path, precision: Precision = "float32") -> Graph:
+    """Open the graph of these modules.
+
+    That of a SPLADE always computes in float32: with bfloat16 logits, its learned thresholds keep other tokens (cosine
+    0.987).
+    """
+    return Graph(folder, precision, allow_bfloat16=not is_splade(modules))
 
 
 def _locate(tensors: Mapping[str, Tensor], folder: Path) -> list[StoredTensor]:

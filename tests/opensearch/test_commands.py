@@ -21,6 +21,7 @@ from connector.query.pruning import Pruning
 from connector.query.settings import SearchSettings
 from tests.beir import write_beir
 from tests.fault_proxy import fault_proxy, passed, status
+from tests.never import never
 from tests.tiny import MAX_TOKENS, WORDS, build_head, build_splade
 
 pytestmark = pytest.mark.opensearch
@@ -405,10 +406,7 @@ def test_evaluate_of_an_empty_corpus_searches_an_index_and_refuses_to_make_one(
 def test_ingest_ray_says_that_there_is_no_encoder_before_ray_starts(
     command: Command, corpus: Path, client: OpenSearch, index: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def started(_address: str | None) -> None:
-        raise AssertionError("Ray was started")
-
-    monkeypatch.setattr("connector.cli.ingest_ray._join", started)
+    monkeypatch.setattr("connector.cli.ingest_ray._join", never("Ray was started"))
     said = one_line(command("ingest-ray", str(corpus), "--actors", "1", encoder=Path("nosuch")), 1)
     assert said.startswith("The model 'nosuch' is not a folder and cannot be fetched from the model hub")
     assert not client.indices.exists(index=index)
@@ -450,10 +448,7 @@ def test_ingest_fits_a_head_first_and_search_takes_it(command: Command, large_co
 
 
 def test_too_few_documents_cannot_be_fitted_to(command: Command, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def loaded(*_: object, **__: object) -> None:
-        raise AssertionError("a model was loaded")
-
-    monkeypatch.setattr("connector.encoders.load.load_encoder", loaded)
+    monkeypatch.setattr("connector.encoders.load.load_encoder", never("a model was loaded"))
     result = command("ingest", str(corpus), "--fit", "mine", "--quiet")
     assert "3 documents are too few to train a head; at least 200 are needed" in one_line(result, 1)
 

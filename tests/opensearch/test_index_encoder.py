@@ -13,6 +13,7 @@ from opensearchpy import OpenSearch
 
 from connector.cli.main import cli
 from connector.index.schema import existing_schema
+from tests.never import never
 from tests.tiny import WORDS, build_head
 
 pytestmark = pytest.mark.opensearch
@@ -126,10 +127,7 @@ def test_another_head_in_its_place_is_another_encoder(command: Command, dense_fo
 def test_what_only_a_new_index_can_have_is_refused(
     ingested: Path, command: Command, options: tuple[str, ...], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def load(*_: object, **__: object) -> None:
-        raise AssertionError("an encoder was loaded")
-
-    monkeypatch.setattr("connector.encoders.load.load_encoder", load)
+    monkeypatch.setattr("connector.encoders.load.load_encoder", never("an encoder was loaded"))
     result = command("ingest", "corpus.jsonl", *options)
     assert result.exit_code == 1 and said in result.stderr, (result.output, result.exception)
     assert len(result.stderr.splitlines()) == 1
@@ -241,11 +239,7 @@ def test_options_without_effect_are_refused(command: Command, options: tuple[str
 def test_what_needs_no_model_is_said_before_one_is_loaded(
     command: Command, arguments: tuple[str, ...], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def load(*_: object, **__: object) -> None:
-        raise AssertionError("an encoder was loaded")
-
-    monkeypatch.setattr("connector.encoders.load.load_encoder", load)
-    monkeypatch.setattr("connector.encoders.load.load_encoder", load)
+    monkeypatch.setattr("connector.encoders.load.load_encoder", never("an encoder was loaded"))
     result = command(*arguments)
     assert result.exit_code in (1, 2) and said in result.stderr, (result.output, result.exception)
 
