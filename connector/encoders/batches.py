@@ -19,22 +19,34 @@ TOKENS_ON_GPU = 16 * TOKENS_PER_TEXT
 """The same on a GPU, which smaller batches leave idle: 65,536 tokens by default."""
 
 _CHARACTERS = 4
-"""Characters per token of English text. Shorter tokens make batches slightly larger than intended."""
+"""Characters per token of English text, for texts that are not tokenized yet."""
 
 _SPECIAL = 2
 """Special tokens around each text."""
 
+TOKENIZED_TOGETHER = 8
+"""Number of batches whose texts are tokenized together, and then sorted by number of tokens."""
+
+_SMALLEST = 4
+"""A batch is not split below this many times `tokens_per_text` tokens."""
+
 
 def rows_by_length(
-    texts: Sequence[str], batch_size: int, longest: int | None, tokens_per_text: int = TOKENS_PER_TEXT
+    texts: Sequence[str],
+    batch_size: int,
+    longest: int | None,
+    tokens_per_text: int = TOKENS_PER_TEXT,
+    *,
+    batches: int = 1,
 ) -> Iterator[NDArray[np.int64]]:
-    """Yield the row numbers of each batch, longest texts first, to minimize padding.
+    """Yield the row numbers of texts that are tokenized together, longest texts first.
 
     Args:
         texts: A sequence even for one text.
         batch_size: Texts per batch, at least 1; batches of shorter texts than `tokens_per_text` are larger.
         longest: Tokens after which texts are truncated; None for no limit.
         tokens_per_text: A batch has at most `batch_size` times as many tokens, if it has more than `batch_size` texts.
+        batches: Number of batches that are tokenized together.
 
     Raises:
         ValueError: `batch_size` is below 1, or `texts` is a single string.
@@ -50,7 +62,34 @@ def rows_by_length(
     start = 0
     while start < len(order):
         # The first text of a batch is the longest.
-        size = max(batch_size, budget // int(tokens[order[start]]))
+        size = batches * max(batch_size, budget // int(tokens[order[start]]))
+        yield order[start : start + size]
+        start += size
+
+
+def rows_by_tokens(
+    counts: NDArray[np.int64], batch_size: int, tokens_per_text: int = TOKENS_PER_TEXT
+) -> Iterator[NDArray[np.int64]]:
+    """Yield the row numbers of each batch of tokenized texts, longest texts first, to minimize padding.
+
+    Texts with equally many characters may have very different numbers of tokens: of 10,000 package summaries in batches
+    by characters, 63 % of the tokens were padding.
+
+    Args:
+        counts: Number of tokens of each text.
+        batch_size: As for `rows_by_length`.
+        tokens_per_text: As for `rows_by_length`. Texts with less than half of a batch's longest text are left to the
+            next batch, unless this one would be too small to keep the processor busy.
+    """
+    order = np.argsort(-counts, kind="stable")
+    start = 0
+    while start < len(order):
+        longest = max(int(counts[order[start]]), 1)
+        similar = int((2 * counts > longest).sum()) - start
+        size = min(
+            max(batch_size, batch_size * tokens_per_text // longest),
+            max(similar, _SMALLEST * tokens_per_text // longest, 1),
+        )
         yield order[start : start + size]
         start += size
 

@@ -13,7 +13,13 @@ from sentence_transformers.base.model import BaseModel
 
 from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.backend import Batch, DenseModel, TorchModel
-from connector.encoders.batches import TOKENS_ON_GPU, TOKENS_PER_TEXT, rows_by_length
+from connector.encoders.batches import (
+    TOKENIZED_TOGETHER,
+    TOKENS_ON_GPU,
+    TOKENS_PER_TEXT,
+    rows_by_length,
+    rows_by_tokens,
+)
 from connector.encoders.device_codes import device_code
 from connector.encoders.lexical import Task, TokenCounts, count_texts, pad_counts, readable
 from connector.encoders.prefetch import prefetched
@@ -28,7 +34,7 @@ _BLOCK = 2_048
 """Embeddings per forward pass of a head."""
 
 _AHEAD = 4
-"""Batches that are tokenized ahead."""
+"""Blocks whose tokens are counted ahead."""
 
 
 class Embedded(NamedTuple):
@@ -263,25 +269,52 @@ def _batches(
 ) -> Iterator[Batch]:
     """Yield tokenized batches while the next ones are tokenized in a thread.
 
-    With a query model, batches also contain its embeddings. Batches of a `wide` model, with an output for each token
-    and each word of its vocabulary, are as small on a GPU as on a CPU.
+    Texts are tokenized many at a time and then grouped by number of tokens. With a query model, batches also contain
+    its embeddings. Batches of a `wide` model, with an output for each token and each word of its vocabulary, are as
+    small on a GPU as on a CPU.
     """
     longest = model.max_seq_length
     prompt = model.prompts.get(task or "") or None
+    large = model.device.type == "cuda" and not wide
+    per_text = TOKENS_ON_GPU if large else TOKENS_PER_TEXT
 
-    def tokenized(rows: NDArray[np.int64]) -> Batch:
-        block = [readable(texts[row], longest) for row in rows]
-        features = model.preprocess(block, prompt=prompt, task=task)
+    def tokenized(rows: NDArray[np.int64]) -> dict[str, Any]:
+        return model.preprocess([readable(texts[row], longest) for row in rows], prompt=prompt, task=task)
+
+    def batch(rows: NDArray[np.int64], features: dict[str, Any]) -> Batch:
         if stand_in is not None:
             with torch.inference_mode():
+                block = [readable(texts[row], longest) for row in rows]
                 features["sentence_embedding"] = stand_in(stand_in.preprocess(block))["sentence_embedding"]
         return Batch(rows, to_device(features, model.device))
 
-    large = model.device.type == "cuda" and not wide
-    parts = list(rows_by_length(texts, batch_size, longest, TOKENS_ON_GPU if large else TOKENS_PER_TEXT))
-    batches = map(tokenized, parts)
+    def batches() -> Iterator[Batch]:
+        for rows in rows_by_length(texts, batch_size, longest, per_text, batches=TOKENIZED_TOGETHER):
+            features = tokenized(rows)
+            mask = features.get("attention_mask")
+            if isinstance(mask, torch.Tensor) and mask.shape[:-1] == (len(rows),):
+                for part in rows_by_tokens(mask.sum(dim=1).numpy(), batch_size, per_text):
+                    yield batch(rows[part], _trimmed(features, mask, part))
+            else:  # texts without padding
+                for part in rows_by_length([texts[row] for row in rows], batch_size, longest, per_text):
+                    yield batch(rows[part], tokenized(rows[part]))
+
     # For a single batch, a thread would only cost time.
-    return prefetched(batches, _AHEAD) if len(parts) > 1 else batches
+    return prefetched(batches(), TOKENIZED_TOGETHER) if len(texts) > batch_size else batches()
+
+
+def _trimmed(features: Mapping[str, Any], mask: torch.Tensor, part: NDArray[np.int64]) -> dict[str, Any]:
+    """Return some rows of a padded block, without the columns in which all of them are padding."""
+    chosen = torch.from_numpy(part)
+    used = mask[chosen].any(dim=0).nonzero()
+    first, last = (int(used[0]), int(used[-1])) if len(used) else (0, 0)
+
+    def cut(value: object) -> object:
+        if not isinstance(value, torch.Tensor) or value.shape[:1] != mask.shape[:1]:
+            return value
+        return value[chosen, first : last + 1] if value.shape[:2] == mask.shape else value[chosen]
+
+    return {name: cut(value) for name, value in features.items()}
 
 
 def _stacked(order: Sequence[NDArray[np.int64]], made: Iterable[Strongest], width: int) -> SparseVectors:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from connector.encoders.batches import Task, readable, rows_by_length
+from connector.encoders.batches import TOKENIZED_TOGETHER, Task, readable, rows_by_length, rows_by_tokens
 from connector.encoders.graph import Graph, Inputs
 from connector.encoders.precision import Precision
 from connector.files import cache_folder
@@ -114,9 +114,11 @@ class LightModel:
         """Tokenize and embed texts in batches."""
 
         def batches() -> Iterator[tuple[tuple[NDArray[np.int64], list[list[int]]], Inputs]]:
-            for rows in rows_by_length(texts, batch_size, self.max_seq_length):
-                ids = self.tokenize([texts[row] for row in rows], task)
-                yield (rows, ids), self._padded(ids)
+            for rows in rows_by_length(texts, batch_size, self.max_seq_length, batches=TOKENIZED_TOGETHER):
+                block = self.tokenize([texts[row] for row in rows], task)
+                for part in rows_by_tokens(np.array([len(ids) for ids in block]), batch_size):
+                    ids = [block[row] for row in part]
+                    yield (rows[part], ids), self._padded(ids)
 
         for (rows, ids), embeddings in self.graph.embed(batches()):
             yield Embedded(rows, ids, embeddings)
