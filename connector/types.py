@@ -51,11 +51,19 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class MalformedRecord:
-    """An invalid input record: its location, the reason and its bytes."""
+    """An invalid input record.
+
+    Attributes:
+        location: Where it was read.
+        reason: Why it is invalid.
+        raw: Its bytes.
+        partition: Names and values from the folders of its file, which apply to it as well.
+    """
 
     location: str
     reason: str
     raw: str
+    partition: tuple[tuple[str, str | int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

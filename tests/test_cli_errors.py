@@ -182,3 +182,26 @@ def test_a_file_without_ids_deletes_nothing_and_needs_no_server(monkeypatch: pyt
         done = CliRunner().invoke(cli, ["delete", "--index", "docs", "--ids", file], input="")
         assert (done.exit_code, done.stdout) == (0, "")
         assert done.stderr == f"{name} has no ids; there is nothing to delete.\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "said"),
+    [
+        ("ingest", ["--k", "8"], "--k"),
+        ("ingest", ["--idf", "--no-calibrate"], "--idf and --no-calibrate"),
+        ("ingest", ["--fit", "head"], "--fit"),
+        ("evaluate", ["--k", "8"], "--k"),
+        ("ingest-ray", ["--no-calibrate"], "--no-calibrate"),
+        ("reencode", ["--k", "8"], "--k"),
+    ],
+)
+def test_options_that_a_dictionary_would_ignore_are_refused(
+    folder: Path, command: str, options: list[str], said: str
+) -> None:
+    arguments = COMMANDS | {
+        "ingest-ray": ["ingest-ray", "corpus.jsonl", "--index", "docs", "--actors", "1"],
+        "reencode": ["reencode", "docs", "--to", "docs-2"],
+    }
+    result = CliRunner().invoke(cli, [*arguments[command], "--encoder", "own", *options])
+    assert result.exit_code == 2
+    assert f"Error: --encoder own builds a dictionary, without {said}; choose one." in result.stderr

@@ -11,10 +11,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow
+import pyarrow.feather
+import pyarrow.orc
+import pyarrow.parquet
 import pytest
 import zstandard
 
 from connector.corpus import Layout, count_records, read_corpus
+from connector.corpus.lines import read_entries
 from connector.corpus.parts import split_corpus
 from connector.corpus.source import digest_source
 from connector.errors import CorpusError
@@ -111,6 +116,23 @@ def test_a_file_of_another_kind_is_named(tmp_path: Path, start: bytes, named: st
         (tmp_path / name).write_bytes(start)
         with pytest.raises(CorpusError, match=f"{name} is {named}"):
             read_corpus(tmp_path / name)
+
+
+@pytest.mark.parametrize("start", ["ORCID", "PAR1", "SQLite format 3", "%PDF"])
+def test_a_text_may_begin_with_letters_of_a_signature(tmp_path: Path, start: str) -> None:
+    (tmp_path / "c.csv").write_text(f"{start},_id,text\nx,d1,body\n")
+    assert list(read_corpus(tmp_path / "c.csv")) == [Document("d1", "body", metadata={start: "x"})]
+    (tmp_path / "queries.txt").write_text(f"{start}\nsecond\n")
+    assert list(read_entries(tmp_path / "queries.txt")) == [start, "second"]
+
+
+def test_binary_files_are_named_by_their_signature(tmp_path: Path) -> None:
+    pyarrow.parquet.write_table(pyarrow.table({"text": ["body"]}), tmp_path / "parquet.csv")
+    pyarrow.orc.write_table(pyarrow.table({"text": ["body"]}), tmp_path / "orc.csv")
+    pyarrow.feather.write_feather(pyarrow.table({"text": ["body"]}), tmp_path / "arrow.csv")
+    for name, kind in (("parquet", "a Parquet file"), ("orc", "an ORC file"), ("arrow", "an Arrow or Feather file")):
+        with pytest.raises(CorpusError, match=f"{name}.csv is {kind}"):
+            read_corpus(tmp_path / f"{name}.csv")
 
 
 @pytest.mark.parametrize(

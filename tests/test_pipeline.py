@@ -19,7 +19,9 @@ from connector.index.lookup import Held
 from connector.index.outcome import Refusal, WriteResult
 from connector.index.writer import BulkWriter
 from connector.ingest.checkpoint import Checkpoint
+from connector.ingest.dead_letters import DeadLetters
 from connector.ingest.ledger import IngestResult
+from connector.ingest.letters import Letter
 from connector.ingest.pipeline import IngestJob, ingest_documents
 from connector.ingest.preparation import to_sparse_documents
 from connector.types import (
@@ -451,6 +453,27 @@ def test_dead_letters_that_the_checkpoint_does_not_know_are_taken_off(tmp_path: 
     assert second.result.dead_lettered == 3
 
 
+@pytest.mark.parametrize("exists", [True, False])
+def test_letters_of_other_runs_survive_a_resumed_one(tmp_path: Path, exists: bool) -> None:
+    """Updates and other ingestions of the same index append to the same file while a run is stopped."""
+    path = tmp_path / "dead.jsonl"
+    with pytest.raises(Killed), job(ListWriter(), tmp_path) as first:
+        first.add(documents("bad1", "bad2") if exists else documents("d1", "d2"))
+        raise Killed
+    assert path.exists() == exists
+    DeadLetters(path).add(Letter(operation="update", reason="no", doc_id="other", record={"_id": "other", "x": 1}))
+    second = job(ListWriter(), tmp_path, resume=True)
+    checkpoint = (tmp_path / "run.json").read_bytes()
+    with pytest.raises(Killed), second:
+        second.add(documents("d1", "d2", "bad3", "bad4"))
+        raise Killed
+    (tmp_path / "run.json").write_bytes(checkpoint)  # killed before it was written again
+    with job(ListWriter(), tmp_path, resume=True) as third:
+        third.add(documents("d1", "d2", "bad3", "bad4"))
+    before = ["bad1", "bad2"] if exists else []
+    assert [json.loads(line)["_id"] for line in path.read_text().splitlines()] == [*before, "other", "bad3", "bad4"]
+
+
 def test_an_interrupt_stops_what_the_job_writes_and_keeps_the_checkpoint(tmp_path: Path) -> None:
     writer = ListWriter()
     with pytest.raises(KeyboardInterrupt), job(writer, tmp_path) as work:
@@ -562,6 +585,26 @@ def test_records_are_added_inside_of_the_with_block_alone(tmp_path: Path) -> Non
     with pytest.raises(ZeroDivisionError), job(writer, tmp_path) as failed:
         raise ZeroDivisionError
     assert_refused(failed, "this job has finished; create another one")
+
+
+def test_an_error_that_is_caught_inside_of_the_with_block_loses_no_batch_silently(tmp_path: Path) -> None:
+    failures = iter([False, True])
+
+    def fail_once() -> None:
+        if next(failures, False):
+            raise OSError("out of memory")
+
+    writer = ListWriter()
+    work = IngestJob(cast(BulkWriter, writer), LengthEncoder(fail_once), write_size=2)
+    with pytest.raises(RuntimeError, match="stopped by an error .*out of memory.*has lost a batch"), work:
+        work.add(documents("d1", "d2"))
+        with pytest.raises(OSError, match="out of memory"):
+            work.add(documents("d3", "d4"))
+        with pytest.raises(RuntimeError, match="stopped by an error .*create another job"):
+            work.add(documents("d5", "d6"))
+    assert [each.doc_id for each in writer.written] == ["d1", "d2"]
+    with pytest.raises(RuntimeError, match="has not finished, or an error stopped it"):
+        _ = work.result
 
 
 def test_a_writer_continues_after_a_job_that_failed(tmp_path: Path) -> None:

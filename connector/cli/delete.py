@@ -12,6 +12,7 @@ from connector.cli.options import dead_letters_path, filter_clauses, quiet_optio
 from connector.cli.progress import documents
 from connector.cli.stop import stoppable
 from connector.corpus.lines import read_entries
+from connector.corpus.values import to_ids
 from connector.types import Deletion
 
 _IDS_HELP = "File with one id per line; surrounding spaces are ignored."
@@ -54,6 +55,10 @@ def delete(
         raise click.UsageError("--routing needs --id or --ids; filters match documents of any routing.")
     if not all(map(str.strip, ids)):
         raise click.UsageError("--id is blank; give the id of a document.")
+    try:
+        to_ids(ids)
+    except ValueError as error:
+        raise click.UsageError(f"--id {error}") from error
     check_encoding(encoding)
     listed = read_entries(None if file == "-" else Path(file), encoding) if file is not None else ()
     named = [*ids, *listed]

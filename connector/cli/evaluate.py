@@ -59,6 +59,7 @@ def evaluate(
     connection: ConnectionOptions,
 ) -> None:
     """Measure NDCG@10, MRR@10 and Recall@100 on a BEIR folder, for sparse and exact dense search."""
+    new.check_own(encoder, k=k)
     client = open_client(connection)
     from connector.corpus.read import read_corpus
     from connector.evaluation.datasets import load_retrieval_set
@@ -73,9 +74,9 @@ def evaluate(
     clauses: list[dict[str, Any]] = []
     if index is not None:
         schema = existing_schema(client, index)
-        new.check_existing(client, schema, k=k)
+        new.check_existing(client, schema, k=k, encoder=encoder)
         clauses = choice.clauses(client, schema, top_k=DEPTH)
-    records = list(read_corpus(dataset))
+    records = list(read_corpus(dataset, fields=() if schema is None else schema.fields))
     corpus = [record for record in records if isinstance(record, Document)]
     for record in records:
         if isinstance(record, MalformedRecord):

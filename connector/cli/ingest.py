@@ -102,6 +102,7 @@ def ingest(
     """
     fitted = fit is not None and (fit / "config.json").is_file()
     _check_options(corpus, dry_run, resume, checkpoint, fit_minutes, fits=fit is not None and not fitted, fit=fit)
+    new.check_own(encoder, k=k, fit=fit is not None)
     client = open_client(connection)
     from connector.corpus.read import count_records, read_corpus
     from connector.corpus.source import STANDARD_INPUT, Format, digest_source
@@ -122,7 +123,7 @@ def ingest(
         return Checkpoint(path, {"input": source, "encoder": encoder, "index": f"{index} {read_uuid(client, index)}"})
 
     if schema is not None:
-        new.check_existing(client, schema, k=k, fields=fields)
+        new.check_existing(client, schema, k=k, fields=fields, encoder=encoder)
         if fit is not None and not fitted:
             raise IndexMappingError(
                 f"Index {index!r} exists, written by encoder {schema.encoder}; a head fitted now would be a "

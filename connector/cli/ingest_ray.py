@@ -90,6 +90,7 @@ def ingest_ray(
     Parquet files are split into parts; other files are read whole. The parts of a lost machine are repeated; no
     document is duplicated. Ids must be unique: a repeated id is not refused, and the record written last wins.
     """
+    new.check_own(encoder, k=k)
     connect = partial(open_client, connection)
     # Fast checks first.
     client = connect()
@@ -110,7 +111,7 @@ def ingest_ray(
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     if schema is not None:
-        new.check_existing(client, schema, k=k, fields=fields)
+        new.check_existing(client, schema, k=k, fields=fields, encoder=encoder)
         probe_write(client, index)
     check_address(address)
     from connector.cli.encoder import hide_loading

@@ -11,6 +11,7 @@ import click
 from opensearchpy import OpenSearch
 
 from connector.connection.client import explained
+from connector.encoders.folders import OWN_ENCODER
 from connector.errors import EncoderMismatchError, IndexMappingError
 from connector.index.new_index import NewIndex
 from connector.index.schema import IndexSchema, check_fields
@@ -89,8 +90,30 @@ class NewIndexChoice:
         }
         return NewIndex(**own | others)
 
+    def check_own(self, encoder: str | None, *, k: int | None = None, fit: bool = False) -> None:
+        """Refuse options that contradict `--encoder own`.
+
+        Args:
+            encoder: The given encoder.
+            k: Features per document; None if not given.
+            fit: Whether a head is to be fitted.
+
+        Raises:
+            UsageError: An option would be ignored, or would keep the dictionary from being built.
+        """
+        given = {"--k": k is not None, "--idf": self.idf, "--no-calibrate": self.calibrate is False, "--fit": fit}
+        refused = [option for option, is_given in given.items() if is_given]
+        if encoder == OWN_ENCODER and refused:
+            raise click.UsageError(f"--encoder own builds a dictionary, without {' and '.join(refused)}; choose one.")
+
     def check_existing(
-        self, client: OpenSearch, schema: IndexSchema, *, k: int | None = None, fields: Mapping[str, str] | None = None
+        self,
+        client: OpenSearch,
+        schema: IndexSchema,
+        *,
+        k: int | None = None,
+        fields: Mapping[str, str] | None = None,
+        encoder: str | None = None,
     ) -> None:
         """Refuse options that an existing index does not match and cannot adopt; warn about those without effect.
 
@@ -101,6 +124,7 @@ class NewIndexChoice:
             schema: Schema of the index.
             k: Features per document; None if not given.
             fields: Types of the fields to declare, by name.
+            encoder: The given encoder; another one than that of the index is refused later.
 
         Raises:
             EncoderMismatchError: `k` differs.
@@ -135,6 +159,8 @@ class NewIndexChoice:
         if self.calibrate is not None and self.calibrate != calibrated:
             kept = "keeps its statistics" if calibrated else "stays without statistics"
             _warn(schema, "--calibrate" if self.calibrate else "--no-calibrate", kept)
+        if encoder == OWN_ENCODER and schema.dictionary is None:
+            _warn(schema, "--encoder own", f"keeps its encoder, {schema.encoder_name or schema.encoder}")
 
 
 def new_index_options(*names: str) -> Callable[[F], F]:

@@ -81,6 +81,7 @@ def reencode(
     """Re-encode the documents of ALIAS (or an index) into a new index and switch the alias to it."""
     if delete_old and not switch:
         raise click.UsageError("--delete-old and --no-switch contradict each other; choose one.")
+    new.check_own(encoder, k=k)
     client = open_client(connection)
     from connector.index.names import check_index_name
     from connector.index.probe import probe_write
@@ -104,7 +105,7 @@ def reencode(
     if there is None:
         check_new_index(client, target, NewIndex(mappings=mappings))
     else:
-        new.check_existing(client, there, k=k)
+        new.check_existing(client, there, k=k, encoder=encoder)
         check_fields(there, schema.fields)
         probe_write(client, target)
     from connector.cli.main import EXIT_DEAD_LETTERS, EXIT_FAILED
@@ -115,10 +116,9 @@ def reencode(
     from connector.search.retriever import Retriever
     from connector.search.sparse_index import SparseIndex
 
+    named = None if encoder == OWN_ENCODER else encoder
     builds = encoder == OWN_ENCODER and there is None
-    before, after = _open_encoders(
-        client, schema, there, None if builds else encoder, old_encoder, k=k, idf=bool(new.idf), device=device
-    )
+    before, after = _open_encoders(client, schema, there, named, old_encoder, k=k, idf=bool(new.idf), device=device)
     builds = builds or (there is None and after.needs_dictionary)
     # Not by the alias, whose filter may hide documents.
     source = ",".join(schema.names)

@@ -36,6 +36,7 @@ class ArrowReader:
         """
         columns = Columns(schema.names, mapper, table=table)
         self._columns = columns
+        self._partition = mapper.partition
         self._converters: dict[str, Callable[[Any], Any]] = {}
         for field in schema:
             if columns.is_skipped(field.name):
@@ -62,7 +63,8 @@ class ArrowReader:
             try:
                 record = self._columns.document(self._cells(arrays, index))
             except ValueError as error:
-                record = MalformedRecord(f"{place}{before + index + 1}", str(error), _raw(batch, index))
+                location = f"{place}{before + index + 1}"
+                record = MalformedRecord(location, str(error), _raw(batch, index), self._partition)
             yield record
 
     def _skip(self, column: str) -> Skip | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +11,13 @@ _ARGUMENTS = frozenset(
     "_index _type _id routing _routing version _version version_type if_seq_no if_primary_term pipeline require_alias "
     "retry_on_conflict dynamic_templates list_executed_pipelines op_type".split()
 )
+_UPDATE = frozenset("doc doc_as_upsert detect_noop script scripted_upsert upsert _source".split())
 _KEPT = {"_id": "_id", "version": "_version", "_version": "_version", "routing": "_routing", "_routing": "_routing"}
+
+Action = tuple[str, Mapping[str, Any]]
+"""Name and arguments of an action line of a bulk body."""
+
+HOW_TO_UPDATE = "for `ksparse update`, write its _id and the keys of its doc in one object"
 
 
 class Envelopes:
@@ -18,10 +25,13 @@ class Envelopes:
 
     Of a hit (elasticdump, exports by scroll), `_source`, `_id`, version and routing are kept. In a bulk body, the
     action line has the `_id`, and the next record is the document.
+
+    Args:
+        action: Name and arguments of the action line before the first record, if any.
     """
 
-    def __init__(self) -> None:
-        self._action: tuple[str, Mapping[str, Any]] | None = None
+    def __init__(self, action: Action | None = None) -> None:
+        self._action = action
 
     def open(self, record: dict[str, Any]) -> tuple[dict[str, Any] | None, bool]:
         """Return the document of a record, and whether it comes from another index and may have unknown keys.
@@ -34,8 +44,8 @@ class Envelopes:
         if self._action is not None:
             (name, meta), self._action = self._action, None
             if name == "update":
-                raise ValueError("is an update of a bulk body, not a document; use it to update the index")
-            return record | _kept(meta), True
+                raise ValueError(f"is an update of a bulk body, not a document; {HOW_TO_UPDATE}")
+            return record | kept_of(meta), True
         action = action_of(record)
         if action is not None:
             if action[0] == "delete":
@@ -44,7 +54,7 @@ class Envelopes:
             return None, False
         source = record.get("_source")
         if isinstance(source, dict):
-            return source | _kept(record), True
+            return source | kept_of(record), True
         return record, False
 
     @property
@@ -57,7 +67,7 @@ class Envelopes:
         self._action = None
 
 
-def action_of(record: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]] | None:
+def action_of(record: Mapping[str, Any]) -> Action | None:
     """Return name and arguments of an action line of a bulk body; None for other records."""
     if len(record) != 1:
         return None
@@ -67,5 +77,23 @@ def action_of(record: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]] | None
     return name, meta
 
 
-def _kept(meta: Mapping[str, Any]) -> dict[str, Any]:
+def is_of_an_update(record: Mapping[str, Any]) -> bool:
+    """Whether a record is an action line of a bulk body, or the line after that of an update."""
+    names = record.keys()
+    return action_of(record) is not None or (bool({"doc", "script"} & names) and names <= _UPDATE)
+
+
+def split_action(text: str) -> tuple[Action | None, str]:
+    """Split an action line of a bulk body from the record after it; None and the whole text if there is none."""
+    first, _, rest = text.partition("\n")
+    try:
+        record = json.loads(first) if rest else None
+    except (ValueError, RecursionError):
+        record = None
+    action = action_of(record) if isinstance(record, dict) else None
+    return (None, text) if action is None else (action, rest)
+
+
+def kept_of(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """The id, version and routing that a hit or an action line has, as keys of a JSONL record."""
     return {_KEPT[name]: value for name, value in meta.items() if name in _KEPT}

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from connector.corpus.envelopes import Envelopes, action_of
+from connector.corpus.envelopes import Envelopes, action_of, split_action
 from connector.corpus.json_values import is_spread, read_values
-from connector.corpus.layout import RecordMapper
+from connector.corpus.layout import Partition, RecordMapper
 from connector.corpus.lines import decode, ends_with_carriage_return, split_lines, unreadable
 from connector.corpus.streams import READ_ERRORS, is_plain, name_of, open_bytes
 from connector.types import Document, MalformedRecord
@@ -52,31 +52,37 @@ def read_documents(path: Path | None, mapper: RecordMapper) -> Iterator[Document
 def map_documents(located: Located, mapper: RecordMapper) -> Iterator[Document | MalformedRecord]:
     """Convert located JSON values as `read_documents` does."""
     envelopes = Envelopes()
-    location, line = "", b""
+    location, line, action = "", b"", b""
     for location, line in located:
+        # A document of a bulk body has its id in the line before.
+        raw, action = action + line, b""
         try:
             meant, foreign = envelopes.open(_parse(line))
-            if meant is not None:
+            if meant is None:
+                action = line + b"\n"
+            else:
                 yield mapper.document(meant, flat=foreign)
         except ValueError as error:
             envelopes.discard()
-            yield _malformed(location, line, error)
+            yield _malformed(location, raw, error, mapper.partition)
     if envelopes.incomplete:
-        yield _malformed(location, line, ValueError("is an action of a bulk body without a document"))
+        lost = ValueError("is an action of a bulk body without a document")
+        yield _malformed(location, line, lost, mapper.partition)
 
 
 def read_document(text: str, mapper: RecordMapper) -> Document:
-    """Read a document from a single JSON object, which can be a hit of a dump.
+    """Read a document from a JSON object: a record, a hit of a dump, or an action line of a bulk body and its document.
 
     Raises:
         ValueError: The document is invalid; the message is the reason for a `MalformedRecord`.
     """
+    action, text = split_action(text)
     try:
         record = parse_object(text)
     except ValueError as error:
         hint = "" if text.lstrip().startswith("{") else "; rewrite a row of a table as a JSON object"
         raise ValueError(f"{error}{hint}") from None
-    meant, foreign = Envelopes().open(record)
+    meant, foreign = Envelopes(action).open(record)
     if meant is None:
         raise ValueError("is an action of a bulk body; use its document, with its '_id'")
     return mapper.document(meant, flat=foreign)
@@ -143,8 +149,8 @@ def _parse(line: bytes) -> dict[str, Any]:
     return parse_object(decode(line))
 
 
-def _malformed(location: str, line: bytes, error: ValueError) -> MalformedRecord:
-    return MalformedRecord(location, str(error), line.decode("utf-8", "backslashreplace"))
+def _malformed(location: str, line: bytes, error: ValueError, partition: Partition = ()) -> MalformedRecord:
+    return MalformedRecord(location, str(error), line.decode("utf-8", "backslashreplace"), partition)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

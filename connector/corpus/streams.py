@@ -7,6 +7,7 @@ import codecs
 import gzip
 import io
 import lzma
+import re
 import sys
 import zlib
 from collections.abc import Callable, Iterator
@@ -33,12 +34,17 @@ _FOREIGN = {
     b"PK\x03\x04": "a ZIP archive or an Excel workbook; unpack it, or save the sheet as CSV",
     b"\xd0\xcf\x11\xe0": "an old Excel workbook; save the sheet as CSV",
     b"PAR1": "a Parquet file; set the format to parquet",
-    b"ARROW1": "an Arrow or Feather file; convert it to Parquet",
+    b"ARROW1\0": "an Arrow or Feather file; convert it to Parquet",
     b"ORC": "an ORC file; convert it to Parquet",
     b"Obj\x01": "an Avro file; convert it to Parquet or JSON lines",
-    b"SQLite format 3": "a SQLite database; export the table as CSV",
-    b"%PDF": "a PDF; extract its text first",
+    b"SQLite format 3\0": "a SQLite database; export the table as CSV",
+    b"%PDF-": "a PDF; extract its text first",
 }
+_WORDS = (b"PAR1", b"ORC")
+"""Signatures with which a text can begin, too: a column ORCID, a query about the receptor PAR1."""
+
+_CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1a\x7f]")
+"""Bytes that texts do not contain."""
 
 
 class Opened(NamedTuple):
@@ -173,7 +179,7 @@ def _opened(stream: IO[bytes], name: str, encoding: str | None) -> Opened:
     while (packing := _packing(head)) is not None:
         stream, head = _begin(_unpacked(stream, packing, name))
     for magic, kind in _FOREIGN.items():
-        if head.startswith(magic):
+        if head.startswith(magic) and not (magic in _WORDS and _is_text(head[len(magic) :])):
             raise CorpusError(f"{name} is {kind}.")
     if head[_TAR_MAGIC] == b"ustar":
         raise CorpusError(f"{name} is a tar archive; unpack it and give the folder.")
@@ -212,6 +218,10 @@ def _read_some(stream: IO[bytes], most: int) -> bytes:
     read = getattr(stream, "read1", stream.read)
     chunk: bytes = read(most)
     return chunk
+
+
+def _is_text(rest: bytes) -> bool:
+    return bool(rest) and _CONTROLS.search(rest) is None
 
 
 def _buffered(raw: io.RawIOBase) -> IO[bytes]:

@@ -58,7 +58,7 @@ def read_table(source: Source, mapper: RecordMapper) -> Iterator[Document | Malf
             _refuse_swallowed(row, columns.id_place, separator)
             record = columns.document(cells)
         except ValueError as error:
-            record = MalformedRecord(f"{name}:{row.number}", str(error), row.raw)
+            record = MalformedRecord(f"{name}:{row.number}", str(error), row.raw, mapper.partition)
         yield record
 
 

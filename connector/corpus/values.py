@@ -66,13 +66,17 @@ def to_id(value: Any) -> str:  # noqa: ANN401
     """Convert an id (a string, an integer or a UUID) to a string.
 
     Raises:
-        ValueError: It has another type, or is blank.
+        ValueError: It has another type, is blank, or cannot be sent.
     """
     found = value if isinstance(value, float) else plain(value)
     if isinstance(found, int) and not isinstance(found, bool):
         return str(found)
     if not isinstance(found, str) or not found.strip():
         raise ValueError(f"{value!r} is not an id; use a string that is not blank, an integer or a UUID.")
+    try:
+        found.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{value!r} is not an id: it cannot be sent as UTF-8.") from None
     return found
 
 

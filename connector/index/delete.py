@@ -69,7 +69,8 @@ def delete_matching(
         progress: Called with the number of deleted documents.
 
     Raises:
-        ClusterError: The server is unreachable, denies access, or does not support delete by query.
+        ClusterError: The server is unreachable, denies access, does not support delete by query, or stopped before all
+            documents were deleted, e.g. because of a write block.
         IndexMappingError: The index does not exist.
         SearchError: The server rejects a filter.
         ValueError: The filters match every document and `everything` is not set.
@@ -99,8 +100,20 @@ def delete_matching(
             if "error" in state:
                 raise ClusterError(f"Deleting from {index!r} failed: {root_cause(state['error'])}. Run it again.")
             if state["completed"]:
+                if reason := _why_stopped(state.get("response", {})):
+                    raise ClusterError(
+                        f"Deleting from {index!r} stopped after {status['deleted']:,} of {matching:,} documents: "
+                        f"{reason.rstrip(';. ')}. Fix the cause and run it again."
+                    )
                 return Deleted(status["deleted"], status["version_conflicts"])
             time.sleep(_POLL_S)
     except KeyboardInterrupt:
         client.tasks.cancel(task_id=task)
         raise
+
+
+def _why_stopped(response: Mapping[str, Any]) -> str:
+    """Why a task did not delete all documents, e.g. a write block or a failed shard; empty if it did."""
+    for failure in response.get("failures", []):
+        return root_cause(failure.get("cause") or failure.get("reason") or {})
+    return f"it was cancelled {response['canceled']}" if "canceled" in response else ""

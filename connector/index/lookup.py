@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from threading import Event
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -16,6 +17,9 @@ from connector.index.derived import restored
 from connector.index.target import WriteTarget
 from connector.limits import MAX_HITS
 from connector.types import Deletion, Document, StoredState
+
+_PER_SEARCH = 1_000
+"""Ids of one search, which returns at most MAX_HITS documents: ten of different routings for each id."""
 
 T = TypeVar("T")
 Record = TypeVar("Record", bound=Document | Deletion)
@@ -104,6 +108,7 @@ class DocumentLookup:
             BulkWriteError: The request failed and retries did not help.
             ClusterError: The server denies access.
         """
+        wanted = {doc_id: wanted[doc_id] for doc_id in _sendable(wanted)}
         if not wanted:
             return {}
         if self._target().hides_documents and not hidden:  # reading by id would ignore what the alias hides
@@ -228,14 +233,14 @@ class DocumentLookup:
         target = self._target()
         index = target.name if target.hides_documents and not everything else target.index or target.name
         params = {"routing": target.routing} if target.routing is not None and everything else {}
-        body = {
-            "query": {"ids": {"values": list(doc_ids)}},
-            "size": MAX_HITS,
-            "_source": source,
-            "seq_no_primary_term": True,
-        }
 
-        def search() -> Any:  # noqa: ANN401
+        def search(some: Sequence[str]) -> Any:  # noqa: ANN401
+            body = {
+                "query": {"ids": {"values": some}},
+                "size": MAX_HITS,
+                "_source": source,
+                "seq_no_primary_term": True,
+            }
             try:
                 self._client.indices.refresh(index=index)
             except (NotFoundError, AuthorizationException):
@@ -243,10 +248,18 @@ class DocumentLookup:
             return self._client.search(index=index, body=body, params=params)
 
         found: dict[str, list[Found]] = {}
-        for hit in self._ask(search, stopped=stopped)["hits"]["hits"]:
-            if target.takes(hit["_index"]):
-                found.setdefault(hit["_id"], []).append(_found(hit))
+        sent = _sendable(doc_ids)
+        for start in range(0, len(sent), _PER_SEARCH):
+            some = sent[start : start + _PER_SEARCH]
+            for hit in self._ask(partial(search, some), stopped=stopped)["hits"]["hits"]:
+                if target.takes(hit["_index"]):
+                    found.setdefault(hit["_id"], []).append(_found(hit))
         return found
+
+
+def _sendable(doc_ids: Iterable[str]) -> list[str]:
+    """The ids that are valid Unicode; the server rejects a whole request for another one, which no document has."""
+    return [doc_id for doc_id in doc_ids if doc_id.encode(errors="replace") == doc_id.encode(errors="surrogatepass")]
 
 
 def only_routing(doc_id: str, copies: Sequence[Found]) -> str | None:

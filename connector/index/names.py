@@ -23,6 +23,16 @@ def check_index_name(name: str, *, new: bool = False) -> None:
         raise IndexMappingError(f"Invalid index name {name[:80]!r}: it {rule}. Choose another name.")
 
 
+def check_sendable(name: str) -> None:
+    """Check that a URL can contain the name of an existing index or alias, or a pattern.
+
+    Raises:
+        IndexMappingError: It cannot.
+    """
+    if name != name.encode(errors="replace").decode():
+        raise IndexMappingError(f"There is no index {name!r}: the name is not valid Unicode. Give it as UTF-8.")
+
+
 def check_field_name(name: str, taken: tuple[str, ...]) -> None:
     """Check the name of an additional top-level field.
 

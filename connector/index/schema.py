@@ -16,7 +16,7 @@ from connector.index.companion import Companion
 from connector.index.create import check_mapping, create_index
 from connector.index.derived import derived_in
 from connector.index.meta import META_KEY, IndexMeta, check_format, space_of
-from connector.index.names import broken_rule, check_field_name, check_index_name
+from connector.index.names import broken_rule, check_field_name, check_index_name, check_sendable
 from connector.index.new_index import DEFAULT_INDEX, NewIndex
 from connector.index.probe import probe_write
 from connector.query.body import FEATURES_FIELD, SPACE_FIELD, WHOLE_FIELD
@@ -138,8 +138,10 @@ def read_schema(client: OpenSearch, index: str) -> IndexSchema | None:
 
     Raises:
         ClusterError: The server is unreachable or denies access.
-        IndexMappingError: ksparse did not create the index, or an alias spans indices of several encoders.
+        IndexMappingError: The name is not valid Unicode, ksparse did not create the index, or an alias spans indices of
+            several encoders.
     """
+    check_sendable(index)
     try:
         with explained(client):
             replies = client.indices.get_mapping(index=index)

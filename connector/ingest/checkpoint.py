@@ -28,6 +28,7 @@ class Watermark:
         dead_lettered: Failed records.
         dead_letter_bytes: Length of the dead-letter file.
         dead_letter_file: Identity of that file, to detect a replaced one; 0 if unknown.
+        run: Identity of the run in its dead letters; empty in the checkpoints of older versions.
     """
 
     read: int = 0
@@ -38,6 +39,7 @@ class Watermark:
     dead_letter_bytes: int = 0
     not_found: int = 0
     dead_letter_file: int = 0
+    run: str = ""
 
 
 class Checkpoint:

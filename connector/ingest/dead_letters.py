@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from connector.corpus.check import REPEATED_ID
 from connector.index.lookup import Held
 from connector.index.outcome import Refusal
 from connector.ingest.letter_file import LetterFile
-from connector.ingest.letters import REPEATED, Letter
+from connector.ingest.letters import REPEATED, Letter, run_of
 from connector.types import Deletion, Document, MalformedRecord
 
 REASONS_KEPT = 10
@@ -21,10 +22,17 @@ class DeadLetters:
     See `Letter` for the format of a line.
     """
 
-    def __init__(self, path: Path | None, *, count: int = 0) -> None:
-        """Open lazily; `count` is the number of letters already in the file."""
+    def __init__(self, path: Path | None, *, count: int = 0, run: str = "") -> None:
+        """Open lazily.
+
+        Args:
+            path: The file.
+            count: Number of letters already in the file.
+            run: Identity of the run, if it can be resumed; part of its letters.
+        """
         self.path = path
         self.count = count
+        self._run = run
         self.reasons: list[str] = []
         self._file = LetterFile(path) if path is not None else None
 
@@ -39,9 +47,9 @@ class DeadLetters:
         return self._file.identity if self._file is not None else 0
 
     def cut(self, length: int, identity: int) -> None:
-        """Truncate the file to a length; a resumed run will append the rest again."""
+        """Truncate the file to a length; a resumed run will append its letters again, and those of others stay."""
         if self._file is not None:
-            self._file.cut(length, identity)
+            self._file.cut(length, identity, lambda line: run_of(line) == self._run or not self._run)
 
     def sync(self) -> None:
         """Flush the file to disk."""
@@ -55,7 +63,7 @@ class DeadLetters:
             OSError: The file cannot be written.
         """
         if self._file is not None:
-            self._file.append(letter.to_line())
+            self._file.append((replace(letter, run=self._run) if self._run else letter).to_line())
         self.count += 1
         if len(self.reasons) < REASONS_KEPT:
             self.reasons.append(letter.summary)
@@ -72,7 +80,14 @@ class DeadLetters:
         where, raw = record.location, record.raw
         self.add(
             Letter(
-                operation="index", kind=kind, reason=record.reason, doc_id=doc_id, location=where, raw=raw, held=held
+                operation="index",
+                kind=kind,
+                reason=record.reason,
+                doc_id=doc_id,
+                location=where,
+                raw=raw,
+                held=held,
+                partition=dict(record.partition),
             )
         )
 

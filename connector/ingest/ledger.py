@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -73,11 +74,18 @@ class Ledger:
     def __init__(self, dead_letters: Path | None, checkpoint: Checkpoint | None, *, resume: bool) -> None:
         self._checkpoint = checkpoint
         self._started = time.monotonic()
-        self.done = checkpoint.load() if resume and checkpoint else Watermark()
+        self.done = Watermark(run="" if checkpoint is None else uuid.uuid4().hex)
+        if resume and checkpoint is not None:
+            self.done = checkpoint.load()
         self.broken = False
-        self._letters = DeadLetters(dead_letters, count=self.done.dead_lettered)
+        self._letters = DeadLetters(dead_letters, count=self.done.dead_lettered, run=self.done.run)
         if resume:
             self._letters.cut(self.done.dead_letter_bytes, self.done.dead_letter_file)
+            # Cutting may have replaced the file.
+            self.done = replace(
+                self.done, dead_letter_bytes=self._letters.bytes, dead_letter_file=self._letters.identity
+            )
+            self.save()
 
     @property
     def keeps_letters(self) -> bool:
@@ -119,6 +127,7 @@ class Ledger:
             dead_lettered=self._letters.count,
             dead_letter_bytes=self._letters.bytes,
             dead_letter_file=self._letters.identity,
+            run=self.done.run,
         )
         self.broken = False
 

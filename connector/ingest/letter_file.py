@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
@@ -57,19 +57,26 @@ class LetterFile:
         with suppress(FileNotFoundError), self._locked("r+") as file:
             os.fsync(file.fileno())
 
-    def cut(self, size: int, identity: int) -> None:
-        """Truncate the file to a size, and remove a partial line at its end.
+    def cut(self, size: int, identity: int, is_own: Callable[[bytes], bool] = lambda _line: True) -> None:
+        """Truncate the file to a size, except for lines of others, and remove a partial line at its end.
 
         Args:
             size: Size in bytes.
             identity: Identity of the file when it had that size; a replaced file, from which lines were removed, is not
                 truncated.
+            is_own: Whether a line after that size is to be removed. Other writers may have appended lines meanwhile.
         """
         with suppress(FileNotFoundError), self._locked("r+") as file:
             content = file.read()
+            content = content[: content.rfind(b"\n") + 1]
             if identity in (0, os.fstat(file.fileno()).st_ino):
-                content = content[:size]
-            file.truncate(content.rfind(b"\n") + 1)
+                start = content.rfind(b"\n", 0, size) + 1
+                of_others = [line + b"\n" for line in content[start:].split(b"\n") if line and not is_own(line)]
+                content = content[:start]
+                if of_others:
+                    self._replace(content + b"".join(of_others))
+                    return
+            file.truncate(len(content))
 
     def read(self) -> list[bytes]:
         """Return the lines without line feeds; empty if there is no file."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
 from connector.corpus.check import read_routing
+from connector.corpus.envelopes import kept_of, split_action
 from connector.corpus.raw import abridge
 from connector.index.lookup import Held
 from connector.limits import MAX_ID_BYTES
@@ -41,6 +42,8 @@ class Letter:
         upsert: Whether an update creates missing documents.
         held: State of the document in the index at that time; None if unknown.
         replaced: Digest of the values that an update was to replace; None if the document was missing or unknown.
+        run: Identity of the run that can resume and write this letter again; empty for other runs.
+        partition: Values from the folders of the file of a malformed record, by name.
         current: Whether the letter was written by a version that records the state in the index.
     """
 
@@ -56,6 +59,8 @@ class Letter:
     upsert: bool = False
     held: Held | None = None
     replaced: str | None = None
+    run: str = ""
+    partition: Mapping[str, str | int] = field(default_factory=dict)
     current: bool = True
 
     @property
@@ -78,6 +83,10 @@ class Letter:
             line["held"] = held
         if self.replaced is not None:
             line["replaced"] = self.replaced
+        if self.run:
+            line["run"] = self.run
+        if self.partition:
+            line["partition"] = dict(self.partition)
         if self.raw is not None:
             line["raw"] = self.raw
             return _encode(json.dumps(line, ensure_ascii=False))
@@ -122,6 +131,8 @@ class Letter:
             upsert=bool(read.get("upsert", False)),
             held=None if state is None else Held(str(held["index"]), state),
             replaced=read.get("replaced"),
+            run=str(read.get("run", "")),
+            partition=dict(read.get("partition", {})),
             current=current,
         )
 
@@ -129,7 +140,10 @@ class Letter:
 def id_of(raw: str) -> tuple[str, str | None] | None:
     """Id and routing of an otherwise malformed record; None if they are unreadable or invalid."""
     try:
-        record = json.loads(raw)
+        action, text = split_action(raw)
+        record = {} if action is None else kept_of(action[1])
+        if "_id" not in record:
+            record = json.loads(text) | record
         given, routing = record.get("_id", record.get("id")), read_routing(record)
         if isinstance(given, bool) or not isinstance(given, str | int):
             return None
@@ -137,6 +151,14 @@ def id_of(raw: str) -> tuple[str, str | None] | None:
         return (doc_id, routing) if 1 <= len(doc_id.encode()) <= MAX_ID_BYTES else None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
+
+
+def run_of(line: bytes) -> str:
+    """The run of a letter; empty if it has none or the line is not a letter."""
+    try:
+        return str(json.loads(line).get("run", ""))
+    except (ValueError, AttributeError, RecursionError):
+        return ""
 
 
 def digest_of(values: Mapping[str, Any]) -> str:

@@ -74,7 +74,8 @@ class IngestJob:
 
     Use it as a context manager: its end waits for the last reply, refreshes the index and sets `result`. After an
     error, running batches are completed; after an error of the writer or an interrupt, nothing more is sent. Accepted
-    documents stay indexed, and the writer can be used again.
+    documents stay indexed, and the writer can be used again. If an error of the encoder or the writer is caught inside
+    of the block, further calls and the end of the block raise `RuntimeError`, since the failed batch is lost.
 
     Args:
         writer: Writer of the index.
@@ -129,6 +130,7 @@ class IngestJob:
         self._pool = ThreadPoolExecutor(max_in_flight, "bulk")
         self._stopped = Event()
         self._open = False
+        self._failure: BaseException | None = None
         self._result: IngestResult | None = None
 
     @property
@@ -148,7 +150,7 @@ class IngestJob:
         Deletions are applied in the given order.
 
         Raises:
-            RuntimeError: The job is used outside of its `with` block.
+            RuntimeError: The job is used outside of its `with` block, or an earlier call failed.
             CorpusError: `strict` is set and a record failed. Documents written before stay indexed.
             TypeError: A record has the wrong type, or there is no encoder.
             BulkWriteError: A write failed. Accepted documents stay indexed; repeating is safe.
@@ -199,6 +201,9 @@ class IngestJob:
             if error is not None:
                 self._abandon(error)
                 return
+            if self._failure is not None:
+                self._abandon(self._failure)
+                raise _stopped_by(self._failure) from self._failure
             try:
                 self._flush()
                 while self._pending:
@@ -220,6 +225,8 @@ class IngestJob:
                 else "add records inside the job's `with` block, whose end waits for the last reply: "
                 "with IngestJob(...) as job: job.add(...)"
             )
+        if self._failure is not None:
+            raise _stopped_by(self._failure) from self._failure
 
     def _add(self, record: Record) -> None:
         if not isinstance(record, Record):
@@ -242,9 +249,13 @@ class IngestJob:
             self._take(batch, None)
 
     def _take(self, batch: Sequence[Record], vectors: SparseVectors | None) -> None:
-        for part in without_repeats(batch):
-            some = vectors.take(part) if vectors is not None else None
-            self._submit(batch[part.start : part.stop], some)
+        try:
+            for part in without_repeats(batch):
+                some = vectors.take(part) if vectors is not None else None
+                self._submit(batch[part.start : part.stop], some)
+        except BaseException as error:
+            self._failure = error  # the batch is neither written nor accounted for
+            raise
 
     def _submit(self, batch: Sequence[Record], vectors: SparseVectors | None) -> None:
         named = [record for record in batch if not isinstance(record, MalformedRecord)]
@@ -331,6 +342,10 @@ def ingest_documents(
     with IngestJob(writer, encoder, **options) as job:
         job.add(records)
     return job.result
+
+
+def _stopped_by(error: BaseException) -> RuntimeError:
+    return RuntimeError(f"this job was stopped by an error ({error!r}) and has lost a batch; create another job.")
 
 
 def _is_over(batch: _Batch) -> bool:

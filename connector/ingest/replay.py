@@ -312,7 +312,7 @@ def _wanted(letter: Letter, mapper: RecordMapper) -> Document | Deletion | Chang
     """Parse the operation of a letter; return the reason if it is invalid."""
     try:
         if letter.record is None and letter.operation not in ("update", "delete"):
-            document = read_document(letter.raw or "", mapper)
+            document = read_document(letter.raw or "", mapper.with_partition(tuple(letter.partition.items())))
         else:
             record = letter.record if letter.record is not None else parse_object(letter.raw or "")
             if letter.operation == "update":

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from opensearchpy import OpenSearch
-from opensearchpy.helpers import scan
 
-from connector.connection.client import explained
 from connector.corpus.check import RecordChecker, read_routing
+from connector.corpus.envelopes import HOW_TO_UPDATE, is_of_an_update
 from connector.corpus.jsonl import read_jsonl
 from connector.corpus.source import find_source
 from connector.corpus.values import to_id
 from connector.encoders.base import Encoder
+from connector.index.hits import read_hits
 from connector.index.lookup import DocumentLookup, Found
 from connector.index.sizes import all_of
 from connector.index.writer import BulkWriter
@@ -56,6 +56,8 @@ class Change:
         """
         if not isinstance(record, Mapping):
             raise ValueError(f"a change must be a mapping with '_id', got {record!r}; give a list of them.")
+        if is_of_an_update(record):
+            raise ValueError(f"is part of a bulk body, not a change; {HOW_TO_UPDATE}")
         name = "_id" if "_id" in record or "id" not in record else "id"
         values = {key: value for key, value in record.items() if key not in (name, "_version", "_routing")}
         version = record.get("_version")
@@ -148,9 +150,8 @@ def matching_changes(
     Raises:
         ClusterError: The server is unreachable or denies access.
     """
-    with explained(client):
-        for hit in scan(client, query=all_of(filters) | {"_source": False}, index=index):
-            yield Change(hit["_id"], values, routing=hit.get("_routing"))
+    for hit in read_hits(client, index, all_of(filters) | {"_source": False}):
+        yield Change(hit["_id"], values, routing=hit.get("_routing"))
 
 
 class DocumentUpdater:

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 from opensearchpy import OpenSearch
-from opensearchpy.helpers import scan
 
 from connector.connection.client import explained
 from connector.errors import IndexMappingError
 from connector.index.derived import restored
 from connector.index.drop import companions_of
+from connector.index.hits import read_hits
 from connector.index.schema import IndexSchema
 from connector.index.sizes import all_of, count_matching
 from connector.ingest.sample import MAX_SAMPLED
@@ -79,9 +79,8 @@ def read_index(client: OpenSearch, index: str) -> Iterator[Document]:
     Raises:
         ClusterError: The server is unreachable or denies access.
     """
-    with explained(client):
-        for hit in scan(client, index=index, query=all_of(()) | {"version": True}):
-            yield _to_document(hit)
+    for hit in read_hits(client, index, all_of(()) | {"version": True}):
+        yield _to_document(hit)
 
 
 class RandomTexts:
@@ -121,8 +120,7 @@ class RandomTexts:
         drawn = at_random(seed=self._seed)
         drawn["function_score"]["min_score"] = max(0.0, 1 - share)
         body = {"query": drawn, "_source": ["title", "text"]}
-        with explained(self._client):
-            sources = [hit["_source"] for hit in scan(self._client, index=self._index, query=body)]
+        sources = [hit["_source"] for hit in read_hits(self._client, self._index, body)]
         texts = [Document("", each.get("text", ""), each.get("title", "")).content for each in sources]
         return [texts[row] for row in np.random.default_rng(self._seed).permutation(len(texts))[:most]]
 
@@ -220,7 +218,9 @@ def switch_alias(client: OpenSearch, name: str, index: str, *, delete_old: bool 
         replies = client.indices.get_alias(name=name) if is_alias else {}
         named = sorted(replies) if is_alias else [name] if client.indices.exists(index=name) else []
         old = [each for each in named if each != index]
-        kept = {name: _said_of_documents(name, [replies[each]["aliases"][name] for each in old if each in replies])}
+        kept = {
+            name: _said_of_documents(name, [replies[each]["aliases"][name] for each in old or named if each in replies])
+        }
         if delete_old:
             # They would be deleted with the index.
             for each in old:

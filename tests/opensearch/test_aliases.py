@@ -21,13 +21,14 @@ from connector.index.sizes import count_matching
 from connector.index.writer import BulkWriter
 from connector.ingest.pipeline import ingest_documents
 from connector.integrations.store import IndexStore
+from connector.limits import MAX_HITS
 from connector.query.body import SPACE_FIELD, SearchOptions
 from connector.query.pruning import Pruning
 from connector.query.settings import SearchSettings
 from connector.search.retriever import Retriever
 from connector.search.sparse_index import SparseIndex
 from connector.search.tune import tune
-from connector.types import Document, Hit
+from connector.types import Document, Hit, SparseDocument
 from tests.fault_proxy import FaultProxy, fault_proxy
 from tests.tenants import ALPHA, DOCUMENTS, QUERY, fill, ids, switch
 from tests.tiny import WORDS
@@ -355,3 +356,21 @@ def test_a_schema_of_several_indices_knows_the_fields_of_all(
     fill(client, second, lexical, code_bits=2)
     with pytest.raises(IndexMappingError, match="spans indices with different codes"):
         existing_schema(client, third)
+
+
+def test_a_request_of_more_documents_than_a_search_returns_replaces_no_hidden_one(
+    client: OpenSearch, index: str, lexical: TextEncoder
+) -> None:
+    fill(client, index, lexical, code_bits=None)
+
+    def documents(tenant: str) -> list[SparseDocument]:
+        return [
+            SparseDocument(f"d{number}", {"7": 1.0}, {"text": tenant, "metadata": {"tenant": tenant}})
+            for number in range(MAX_HITS + 500)
+        ]
+
+    assert BulkWriter(client, index).write(documents("beta")).indexed == MAX_HITS + 500
+    client.indices.put_alias(index=index, name=f"{index}-alpha", body=ALPHA)
+    writer = BulkWriter(client, f"{index}-alpha", chunk_size=2 * MAX_HITS, max_chunk_bytes=10**8)
+    result = writer.write(documents("alpha"))
+    assert (result.indexed, len(result.refused)) == (0, MAX_HITS + 500)

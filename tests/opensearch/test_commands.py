@@ -365,6 +365,15 @@ def test_evaluate_uses_an_index_that_is_there(ingested: None, command: Command, 
     assert json.loads(command("evaluate", str(dataset), "--json", "--quiet").stdout) == alone
 
 
+def test_evaluate_reads_the_fields_that_the_index_declares(command: Command, dataset: Path) -> None:
+    (dataset / "corpus.jsonl").write_text("".join(json.dumps(each | {"year": 1999}) + "\n" for each in CORPUS))
+    assert command("ingest", str(dataset), "--field", "year:integer", "--quiet").exit_code == 0
+    result = command("evaluate", str(dataset), "--json", "--quiet", "--filter", "year=1999")
+    assert (result.exit_code, result.stderr) == (0, ""), result.output
+    figures = json.loads(result.stdout)
+    assert figures["documents"] == len(CORPUS) and figures["exact dense"]["recall@100"] == 1.0
+
+
 def test_evaluate_with_fewer_features_of_a_query(command: Command, dataset: Path) -> None:
     result = command("evaluate", str(dataset), "--json", "--quiet", "--k-query", "1", index=None)
     assert 0 < json.loads(result.stdout)["k-sparse"]["ndcg@10"] <= 1

@@ -313,6 +313,63 @@ def test_records_of_another_form_are_replayed_as_they_were_read(
     assert line["raw"] == "4" and line["reason"].endswith("rewrite a row of a table as a JSON object")
 
 
+def test_a_record_of_a_partition_is_replayed_with_the_values_of_its_folders(
+    command: Command, client: OpenSearch, index: str
+) -> None:
+    folder = Path("hive/lang=de/year=2020")
+    folder.mkdir(parents=True)
+    (folder / "a.jsonl").write_text('{"_id": "1", "text": ""}\n{"_id": "2", "text": "cats"}\n')
+    (folder / "b.csv").write_text("_id,text\n3\n")
+    write_parquet(str(folder / "c.parquet"), _id=["4"], text=[" "])
+    assert command("ingest", "hive", "--field", "year:integer", "--quiet").exit_code == 3
+    letters = Path(f"{index}.dead-letters.jsonl")
+    lines = [json.loads(line) for line in letters.read_text().splitlines()]
+    for line, doc_id in zip(lines, "134", strict=True):
+        line["raw"] = json.dumps({"_id": doc_id, "text": "stars"})
+    letters.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    result = command("replay", str(letters), "--json", "--quiet")
+    assert json.loads(result.stdout)["indexed"] == 3, result.output
+    rest = {"metadata": {"lang": "de"}, "year": 2020}
+    texts = {"1": "stars", "2": "cats", "3": "stars", "4": "stars"}
+    assert stored(client, index) == {doc_id: {"text": text, **rest} for doc_id, text in texts.items()}
+
+
+def test_a_document_of_a_bulk_body_is_kept_and_replayed_with_its_id(
+    command: Command, client: OpenSearch, index: str
+) -> None:
+    lines = [
+        '{"index": {"_id": "1", "routing": "r"}}',
+        '{"text": "", "kind": "light"}',
+        '{"index": {"_id": "2"}}',
+        "broken",
+        '{"update": {"_id": "1"}}',
+        '{"doc": {"title": "T"}}',
+        '{"index": {"_id": "3"}}',
+        '{"text": "sea"}',
+    ]
+    Path("bulk.jsonl").write_text("\n".join(lines))
+    assert command("ingest", "bulk.jsonl", "--quiet").exit_code == 3
+    letters = Path(f"{index}.dead-letters.jsonl")
+    kept = [json.loads(line) for line in letters.read_text().splitlines()]
+    assert [line["raw"] for line in kept] == ["\n".join(lines[start : start + 2]) for start in (0, 2, 4)]
+    assert [line["held"]["_id"] for line in kept] == ["1", "2", "1"]
+    advice = "for `ksparse update`, write its _id and the keys of its doc in one object"
+    assert advice in kept[2]["reason"]
+    kept[0]["raw"] = kept[0]["raw"].replace('""', '"stars"')
+    kept[1]["raw"] = kept[1]["raw"].replace("broken", '{"text": "cats"}')
+    letters.write_text("".join(json.dumps(line) + "\n" for line in kept[:2]))
+    result = command("replay", str(letters), "--json", "--quiet")
+    assert json.loads(result.stdout)["indexed"] == 2, result.output
+    assert client.get(index=index, id="1", routing="r")["_source"] == {"text": "stars", "metadata": {"kind": "light"}}
+    assert client.get(index=index, id="2")["_source"] == {"text": "cats"}
+    Path("changes.jsonl").write_text('{"update": {"_id": "1"}}\n{"doc": {"title": "T"}}\n{"_id": "1", "title": "T"}\n')
+    result = command("update", "changes.jsonl", "--json", "--quiet")
+    counts = json.loads(result.stdout)
+    assert (counts["indexed"], counts["dead_lettered"]) == (1, 2)
+    assert counts["reasons"][0] == f"changes.jsonl:1: is part of a bulk body, not a change; {advice}"
+    assert counts["reasons"][1] == f"changes.jsonl:2: is part of a bulk body, not a change; {advice}"
+
+
 def test_changes_have_the_ids_of_records(command: Command, client: OpenSearch, index: str) -> None:
     Path("c.csv").write_text("id,text\n1,stars\n2,cats\n3,sea\n")
     ingest(command, "c.csv")

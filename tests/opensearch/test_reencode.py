@@ -12,9 +12,10 @@ from opensearchpy import OpenSearch
 
 from connector.cli.main import cli
 from connector.encoders.text import TextEncoder
-from connector.errors import EncoderMismatchError
-from connector.search.reencode import Comparison
+from connector.errors import ClusterError, EncoderMismatchError
+from connector.search.reencode import Comparison, read_index, switch_alias
 from connector.search.retriever import Retriever
+from tests.tenants import ALPHA, fill
 from tests.tiny import WORDS, build_head
 
 pytestmark = pytest.mark.opensearch
@@ -81,6 +82,19 @@ def test_a_new_index_takes_the_place_of_the_old_one(
         before.search("cats sleep")
 
 
+def test_a_copy_with_its_own_dictionary_is_resumed_by_the_same_command(
+    command: Command, client: OpenSearch, alias: str
+) -> None:
+    options = ("--to", f"{alias}-2", "--encoder", "own", "--quiet")
+    looked = command("reencode", alias, *options, "--no-switch")
+    assert looked.exit_code == 0, looked.output
+    done = command("reencode", alias, *options)
+    assert done.exit_code == 0, done.output
+    assert named(client, alias) == [f"{alias}-2"]
+    # 30 documents are too few for a dictionary.
+    assert f"--encoder own has no effect: index {alias}-2 exists and keeps its encoder, " in done.stderr
+
+
 def test_a_document_that_is_newer_in_the_new_index_stays(
     command: Command, client: OpenSearch, alias: str, other_head: Path, head_folder: Path
 ) -> None:
@@ -139,3 +153,27 @@ def test_a_worse_index_is_objected_to() -> None:
     found = Comparison(10, 10, 10, (), found=0.9, new_found=0.8)
     assert found.objections(0.1) == []
     assert found.objections(0.05) == ["its known-item recall is 80.0%, that of the old index 90.0%"]
+
+
+def test_documents_that_take_longer_than_the_server_keeps_a_search_open_are_an_error(
+    client: OpenSearch, index: str, lexical: TextEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(client, index, lexical, code_bits=None)
+    monkeypatch.setattr("connector.index.hits._PAGE", 2)
+    reading = iter(read_index(client, index))
+    next(reading)
+    contexts = client.nodes.stats(metric="indices", index_metric="search")["nodes"].values()
+    assert any(node["indices"]["search"]["scroll_current"] for node in contexts)
+    client.clear_scroll(scroll_id="_all")
+    with pytest.raises(ClusterError, match=f"Reading '{index}' was interrupted: .*Run it again"):
+        list(reading)
+
+
+def test_an_alias_that_names_the_new_index_already_keeps_its_filter(
+    client: OpenSearch, index: str, lexical: TextEncoder
+) -> None:
+    fill(client, index, lexical, code_bits=None)
+    alias = f"{index}-alpha"
+    client.indices.put_alias(index=index, name=alias, body=ALPHA)
+    assert switch_alias(client, alias, index) == []
+    assert client.indices.get_alias(name=alias)[index]["aliases"][alias] == ALPHA | {"is_write_index": True}

@@ -23,7 +23,7 @@ from connector.ingest.pipeline import IngestJob
 from connector.ingest.prepare import prepare_encoder
 from connector.ingest.update import Change, DocumentUpdater
 from connector.query.body import parse_filter, without_features
-from connector.types import Document, SparseVectors
+from connector.types import Deletion, Document, SparseVectors
 
 pytestmark = pytest.mark.opensearch
 
@@ -206,6 +206,18 @@ def test_delete_asks_before_it_deletes_what_a_filter_matches(command: Command, c
     assert client.count(index=filled)["count"] == 1
 
 
+def test_a_deletion_by_filter_that_the_server_stops_is_an_error(
+    command: Command, client: OpenSearch, filled: str
+) -> None:
+    client.indices.put_settings(index=filled, body={"index.blocks.write": True})
+    result = command("delete", "--filter", "lang=de", "--yes", "--quiet")
+    assert (result.exit_code, result.stdout) == (1, ""), result.output
+    said = f"Error: Deleting from '{filled}' stopped after 0 of 2 documents: index [{filled}] blocked by: [FORBIDDEN/8/"
+    assert result.stderr.startswith(said) and result.stderr.count("\n") == 1
+    client.indices.put_settings(index=filled, body={"index.blocks.write": False})
+    assert f"{filled}: 2 deleted\n" in command("delete", "--filter", "lang=de", "--yes", "--quiet").output
+
+
 def test_delete_says_how_it_is_used(command: Command) -> None:
     for arguments in ((), ("--id", "a", "--filter", "lang=de")):
         result = command("delete", *arguments)
@@ -263,3 +275,21 @@ def test_nothing_to_update_is_said_before_a_model_is_loaded(
     done = command("update", "--filter", "lang=fr", "--set", "kind=x")
     assert done.exit_code == 0 and "matches; there is nothing to update." in done.stderr, done.output
     assert "0 indexed + 0 dead-lettered = 0 read" in done.stdout
+
+
+def test_an_id_that_is_not_unicode_stops_no_other_change(
+    command: Command, workplace: Path, client: OpenSearch, filled: str, encoder: TextEncoder
+) -> None:
+    (workplace / "changes.jsonl").write_text('{"_id": "\\ud800", "title": "T"}\n{"_id": "cats", "title": "T"}\n')
+    done = command("update", "changes.jsonl", "--json", "--quiet")
+    assert done.exit_code == 3 and source(client, filled, "cats")["title"] == "T", done.output
+    assert json.loads(done.stdout)["reasons"] == ["changes.jsonl:1: '_id' is '\\ud800', not a document id"]
+    done = command("delete", "--id", "\udcff", "--id", "cats")
+    assert done.exit_code == 2 and "--id '\\udcff' is not an id: it cannot be sent as UTF-8" in done.stderr
+    for arguments in (("update", "changes.jsonl"), ("delete", "--id", "cats")):
+        done = CliRunner().invoke(cli, [*arguments, "--index", "\udcff"])
+        said = "Error: There is no index '\\udcff': the name is not valid Unicode. Give it as UTF-8.\n"
+        assert (done.exit_code, done.stderr) == (1, said)
+    with IngestJob(BulkWriter(client, filled), encoder, dead_letters=workplace / "letters.jsonl") as job:
+        job.add([Deletion("\ud800"), Document("\ud800", "stars"), Deletion("cats")])
+    assert (job.result.deleted, job.result.dead_lettered) == (1, 2)
