@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Dense
 
 from connector.encoders.batches import TOKENS_ON_GPU, rows_by_length
 from connector.encoders.cells import nearest_in_groups
@@ -14,12 +16,13 @@ from connector.encoders.device_codes import DeviceCode
 from connector.encoders.dictionary import TwoLevelDictionary
 from connector.encoders.graph import choose_backend
 from connector.encoders.load import join, load_encoder
-from connector.encoders.precision import choose_precision
+from connector.encoders.precision import Precision, choose_precision
 from connector.encoders.text import TextEncoder
 from connector.encoders.transfer import HostRows
 from connector.errors import EncoderError
 from connector.training.dictionary.build import build_dictionary
 from connector.vectors.codes import Bits, Group, RotatedCode
+from tests.tiny import DIM as DENSE_DIM
 from tests.tiny import build_dense, build_head, build_splade
 from tests.unit_vectors import DIM, DOCUMENTS
 
@@ -96,6 +99,17 @@ def test_half_precision_changes_neither_weights_nor_fingerprint(transformer_fold
     assert half.fingerprint == exact.fingerprint
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
     assert half.calibrate(TEXTS).precision == half.on_device("cpu").precision == "bfloat16"
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_layers_behind_the_pooling_stay_in_single_precision(transformer_folder: Path, precision: Precision) -> None:
+    torch.manual_seed(1)
+    transformer, pooling, unit = build_dense(transformer_folder)
+    dense = SentenceTransformer(modules=[transformer, pooling, Dense(DENSE_DIM, DENSE_DIM), unit], device="cpu")
+    model = join(dense, build_head())
+    expected, found = (TextEncoder(model, precision=each).embed(TEXTS) for each in ("float32", precision))
+    assert not np.array_equal(found, expected)
+    assert (found * expected).sum(axis=1).min() > 0.99
 
 
 def _on_any_device(code: RotatedCode | None, device: torch.device) -> DeviceCode | None:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import load
 from safetensors.torch import save
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Dense, Transformer
+from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
+from torch import nn
 
 from connector.encoders.adapt import adapt
+from connector.encoders.autoencoder import KSparseAutoEncoder
+from connector.encoders.batches import Task
+from connector.encoders.comparable import make_comparable
 from connector.encoders.dictionary import TwoLevelDictionary
 from connector.encoders.dictionary_file import pack_dictionary
 from connector.encoders.light import LightEncoder
@@ -22,7 +30,7 @@ from connector.ingest.own_dictionary import dictionary_encoder
 from connector.training.dictionary.settings import DictionarySettings
 from connector.types import SparseVectors
 from connector.vectors.codes import RotatedCode
-from tests.tiny import WORDS, build_dense, build_head
+from tests.tiny import DIM, MAX_TOKENS, NUM_LATENTS, WORDS, K, build_dense, build_head
 
 pytestmark = pytest.mark.usefixtures("in_file_cache")
 
@@ -93,6 +101,63 @@ def test_vectors_and_fingerprint_are_those_of_the_whole_model(kind: str, request
     np.testing.assert_allclose(embedded, embeddings, atol=1e-6)
     assert (without.encode_document(TEXTS).codes == encoder.encode_document(TEXTS).codes).mean() > 0.99  # type: ignore[union-attr]
     assert without.label(str(encoder.num_latents - 1)) == encoder.label(str(encoder.num_latents - 1))
+
+
+def dot(model: SentenceTransformer) -> None:
+    model.similarity_fn_name = "dot"
+
+
+def shorter(model: SentenceTransformer) -> None:
+    model.truncate_dim = 8
+
+
+def no_limit(model: SentenceTransformer) -> None:
+    # What transformers states for a tokenizer without a limit.
+    model.tokenizer.model_max_length = int(1e30)
+
+
+def left(model: SentenceTransformer) -> None:
+    model.tokenizer.padding_side = model.tokenizer.truncation_side = "left"
+
+
+KINDS: dict[str, tuple[list[nn.Module], Callable[[SentenceTransformer], None]]] = {
+    "lengths count": ([Pooling(DIM, "mean_sqrt_len_tokens")], dot),
+    "truncated, a layer behind the first token": ([Pooling(DIM, "cls"), Dense(DIM, DIM)], shorter),
+    "last token, padded and truncated at the left": ([Pooling(DIM, "lasttoken"), Normalize()], left),
+    "no maximum length": ([Pooling(DIM, "mean"), Normalize()], no_limit),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_dense_model_is_that_of_sentence_transformers(
+    kind: str, transformer_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connector.encoders.graph._has_bfloat16_units", lambda: False)
+    modules, change = KINDS[kind]
+    transformer = Transformer(str(transformer_folder), max_seq_length=MAX_TOKENS)
+    made = SentenceTransformer(modules=[transformer, *modules], device="cpu", prompts={"query": "query :"})
+    change(made)
+    by_cosine = made.similarity_fn_name == "cosine"
+    # One by one: positions of this transformer depend on padding at the left.
+    expected = {
+        "document": np.concatenate([made.encode_document([text]) for text in TEXTS]),
+        "query": np.concatenate([made.encode_query([text]) for text in TEXTS]),
+    }
+    dense = make_comparable(made)
+    head = KSparseAutoEncoder(int(dense.get_embedding_dimension() or 0), NUM_LATENTS, K)
+    by_torch = TextEncoder(join(dense, head))
+    by_openvino = TextEncoder(join(dense, head), base_model=kind, backend="openvino")
+    without = light(by_openvino)
+    assert by_openvino.backend == "openvino"
+    assert without.fingerprint.digest == by_openvino.fingerprint.digest == by_torch.fingerprint.digest
+    tasks: tuple[Task, ...] = ("document", "query")
+    for task in tasks:
+        lengths = np.linalg.norm(expected[task], axis=1, keepdims=True)
+        embedded = expected[task] / (lengths if by_cosine else 1)
+        for encoder in (by_torch, by_openvino, without):
+            found = np.concatenate([encoder.embed([text], task=task) for text in TEXTS])
+            np.testing.assert_allclose(found, embedded, atol=1e-4 * lengths.mean())
+        np.testing.assert_allclose(without.embed(TEXTS, task=task), embedded, atol=1e-4 * lengths.mean())
 
 
 def test_what_needs_torch_reports_it(linear: TextEncoder) -> None:

@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from sentence_transformers import SparseEncoder
+from sentence_transformers import SentenceTransformer, SparseEncoder
+from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+from tokenizers import Tokenizer
 
 from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.base_model import find_base_model
@@ -144,6 +146,13 @@ def test_a_dense_model_embeds_but_has_no_features(dense_folder: Path) -> None:
     assert dense.embed(["plants eat light"]).shape == (1, DIM)
     with pytest.raises(EncoderError, match="is a dense model without a head"):
         dense.encode_document(["plants eat light"])
+
+
+def test_a_dense_model_without_a_transformer_is_refused(transformer_folder: Path, tmp_path: Path) -> None:
+    static = StaticEmbedding(Tokenizer.from_file(str(transformer_folder / "tokenizer.json")), embedding_dim=DIM)
+    SentenceTransformer(modules=[static], device="cpu").save_pretrained(str(tmp_path))
+    with pytest.raises(EncoderError, match=r"has no tokenizer of transformers \(StaticEmbedding\)"):
+        load_encoder(str(tmp_path), device="cpu")
 
 
 def test_a_broken_configuration_is_refused(head_folder: Path, tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from sentence_transformers import SentenceTransformer
 
+from connector.encoders.base_model import find_base_model, load_base_model
+from connector.encoders.load import load_encoder
 from connector.errors import CorpusError
 from connector.training.data import NeighbourBatches, TrainingData, concatenate
 from connector.training.embeddings import EmbeddingCache
@@ -265,6 +267,23 @@ def test_a_source_embeds_what_it_holds(model: CountingModel, tmp_path: Path) -> 
     assert (data.documents.shape, data.queries.shape) == ((2, DIM), (2, DIM))
     assert data.positives.tolist() == [0, 1]
     np.testing.assert_allclose(data.queries[1], model.encode(["why cats"])[0], atol=1e-6)
+
+
+def test_a_source_is_embedded_with_the_prompts_of_its_model(transformer_folder: Path, tmp_path: Path) -> None:
+    dense = build_dense(transformer_folder, prompts={"query": "query :", "passage": "document :"})
+    dense.save_pretrained(str(tmp_path / "dense"))
+    model = load_base_model(find_base_model(str(tmp_path / "dense")), "cpu")
+    cache, source = EmbeddingCache(model, "tiny", tmp_path / "cache"), read_texts(beir_folder(tmp_path))
+    encoder = load_encoder(str(tmp_path / "dense"), device="cpu")
+    for _ in range(2):  # the second time, from the cache
+        data = source.embed(cache)
+        np.testing.assert_allclose(data.documents, encoder.embed(source.documents), atol=1e-5)
+        np.testing.assert_allclose(data.queries, encoder.embed(source.queries, task="query"), atol=1e-5)
+    assert not np.allclose(data.queries, encoder.embed(source.queries), atol=0.1)
+    assert data.document_tokens is not None and data.query_tokens is not None
+    vocabulary = model.tokenizer.get_vocab()
+    assert (data.document_tokens[:, vocabulary["document"]].toarray() == 1).all()
+    assert (data.query_tokens[:, vocabulary["query"]].toarray() == 1).all()
 
 
 def test_a_source_counts_the_tokens_of_what_it_holds(model: CountingModel, tmp_path: Path) -> None:

@@ -51,13 +51,13 @@ class DenseModel(Protocol):
 
 
 class TorchModel:
-    """Runs the modules with torch, in half precision as a copy.
+    """Runs the modules with torch, the transformer in half precision as a copy.
 
     Pooling and later modules are computed in float32, and embeddings are float32.
 
     Args:
         modules: Modules from tokens to `sentence_embedding`.
-        precision: Precision of the modules before pooling.
+        precision: Precision of the first module, the transformer.
     """
 
     backend: Backend = "torch"
@@ -83,7 +83,8 @@ class TorchModel:
         if self.precision == "float32":
             return self.modules
         # The original weights are unchanged, because the fingerprint is computed from them.
-        return [copy.deepcopy(module).to(getattr(torch, self.precision)) for module in self.modules]
+        first, *others = self.modules
+        return [copy.deepcopy(first).to(getattr(torch, self.precision)), *others]
 
 
 def _in_float32(features: dict[str, Any]) -> dict[str, Tensor]:

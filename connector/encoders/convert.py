@@ -20,6 +20,7 @@ from sentence_transformers.base.model import BaseModel
 from torch import Tensor, nn
 
 from connector import __version__
+from connector.encoders.batches import length_limit
 from connector.encoders.fingerprint import pooling_of, update_by_tensors, values_of
 from connector.encoders.graph import GRAPH_FILE, Graph, import_converter, import_openvino
 from connector.encoders.light_model import FACTS_FILE, REST_FILE, TOKENIZER_FILE, StoredTensor
@@ -99,7 +100,7 @@ def convert(modules: Sequence[nn.Module], model: BaseModel, folder: Path) -> Non
         }
         facts = {
             "pooling": pooling_of(model),
-            "max_seq_length": model.max_seq_length,
+            "max_seq_length": length_limit(model.max_seq_length),
             "prompts": {task: prompt for task, prompt in sorted(model.prompts.items()) if prompt},
             "dim": expected.shape[1],
             "modules": len(modules),

@@ -17,6 +17,7 @@ from connector.encoders.batches import (
     TOKENIZED_TOGETHER,
     TOKENS_ON_GPU,
     TOKENS_PER_TEXT,
+    length_limit,
     rows_by_length,
     rows_by_tokens,
 )
@@ -170,7 +171,7 @@ class DenseEncoding:
     def _block(self, embeddings: NDArray[np.float32], texts: Sequence[str] | None, task: Task, rows: slice) -> Embedded:
         block = {"embeddings": torch.from_numpy(embeddings[rows])}
         if texts is not None:
-            prompt, longest = self._model.prompts.get(task) or "", self._model.max_seq_length
+            prompt, longest = self._model.prompts.get(task) or "", length_limit(self._model.max_seq_length)
             counts = count_texts(self._model.tokenizer, [prompt + text for text in texts[rows]], longest)
             block |= pad_counts(counts)._asdict()
         moved = to_device(block, self._model.device)
@@ -273,7 +274,7 @@ def _batches(
     its embeddings. Batches of a `wide` model, with an output for each token and each word of its vocabulary, are as
     small on a GPU as on a CPU.
     """
-    longest = model.max_seq_length
+    longest = length_limit(model.max_seq_length)
     prompt = model.prompts.get(task or "") or None
     large = model.device.type == "cuda" and not wide
     per_text = TOKENS_ON_GPU if large else TOKENS_PER_TEXT

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
 from sentence_transformers import SparseEncoder
 
 from connector.encoders.autoencoder import KSparseAutoEncoder
+from connector.encoders.batches import length_limit
 from connector.encoders.dictionary import TwoLevelDictionary
 from connector.encoders.fingerprint import hash_weights, name_of, pooling_of
 from connector.encoders.idf import QueryIdf
@@ -105,7 +106,7 @@ class ModelFacts:
     @property
     def max_seq_length(self) -> int | None:
         """Tokens after which texts are truncated; None for no limit."""
-        return cast("int | None", self.model.max_seq_length)
+        return length_limit(self.model.max_seq_length)
 
     def count_tokens(self, text: str) -> int:
         """Number of tokens of a text, including special tokens."""

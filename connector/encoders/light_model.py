@@ -81,19 +81,23 @@ class LightModel:
     @cached_property
     def whole(self) -> Tokenizer:
         """The tokenizer without truncation."""
-        return self._read_tokenizer()
+        tokenizer = self._read_tokenizer()
+        tokenizer.no_truncation()
+        return tokenizer
 
     @cached_property
     def _cutting(self) -> Tokenizer:
         # Not a copy of `whole`, which few searches need: each takes 25 ms.
         tokenizer = self._read_tokenizer()
+        # As the whole model truncated when it was converted: some read the end of a long text.
+        side = (tokenizer.truncation or {}).get("direction", "right")
+        tokenizer.no_truncation()
         if self.max_seq_length is not None:
-            tokenizer.enable_truncation(self.max_seq_length)
+            tokenizer.enable_truncation(self.max_seq_length, direction=side)
         return tokenizer
 
     def _read_tokenizer(self) -> Tokenizer:
         tokenizer = Tokenizer.from_file(str(self.folder / TOKENIZER_FILE))
-        tokenizer.no_truncation()
         tokenizer.no_padding()
         return tokenizer
 

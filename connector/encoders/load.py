@@ -12,7 +12,7 @@ from sentence_transformers import SentenceTransformer, SparseEncoder
 from sentence_transformers.util import load_file_path
 
 from connector.encoders.autoencoder import KSparseAutoEncoder
-from connector.encoders.base_model import BaseModel, find_base_model, load_base_model
+from connector.encoders.base_model import BaseModel, find_base_model, load_base_model, prompts_of
 from connector.encoders.comparable import ComparableEmbedding
 from connector.encoders.device import choose_device
 from connector.encoders.dictionary import TwoLevelDictionary
@@ -51,9 +51,6 @@ _SPARSE_MODULES = (
     "SparseStaticEmbedding",
 )
 """Sparse module types; without one, sentence-transformers would append an untrained autoencoder."""
-
-_DOCUMENT_PROMPTS = ("passage", "corpus")
-"""Other names of the prompt for documents, as in sentence-transformers."""
 
 
 def load_encoder(
@@ -206,18 +203,9 @@ def join(dense: SentenceTransformer, head: KSparseAutoEncoder) -> SparseEncoder:
     return SparseEncoder(
         modules=[*dense, head.to(dense.device)],
         device=str(dense.device),
-        prompts=_prompts_of(dense),
+        prompts=prompts_of(dense),
         similarity_fn_name="dot",
     )
-
-
-def _prompts_of(dense: SentenceTransformer) -> dict[str, str]:
-    """The prompts of a dense model; that of documents may have another name."""
-    prompts = {task: prompt for task, prompt in dense.prompts.items() if prompt}
-    for name in _DOCUMENT_PROMPTS:
-        if name in prompts:
-            prompts.setdefault("document", prompts[name])
-    return prompts
 
 
 def load_head(folder: Path) -> KSparseAutoEncoder:

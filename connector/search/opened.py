@@ -179,7 +179,8 @@ class OpenedIndex:
 
     def _check_length(self, query: str) -> None:
         check_text(query)
-        limit = self.encoder.max_seq_length
-        tokens = self.encoder.count_tokens(query)
+        limit, prompt = self.encoder.max_seq_length, self.encoder.fingerprint.prompts.get("query", "")
+        tokens = self.encoder.count_tokens(prompt + query)
         if limit is not None and tokens > limit:
-            raise SearchError(f"The query has {tokens} tokens, but the encoder reads at most {limit}; shorten it.")
+            what = f"{tokens} tokens{' with its prompt' if prompt else ''}"
+            raise SearchError(f"The query has {what}, but the encoder reads at most {limit}; shorten it.")

@@ -237,7 +237,13 @@ class Retriever:
         options: SearchOptions = NO_OPTIONS,
         queries_per_request: int = 64,
     ) -> list[list[Hit]]:
-        """Search many queries with `_msearch`; queries that are too long are truncated."""
+        """Search many queries with `_msearch`; queries that are too long are truncated.
+
+        Raises:
+            ValueError: `queries` is a single string.
+        """
+        if isinstance(queries, str):
+            raise ValueError("queries must be several strings, got a single one; put it in a list.")
         texts = list(queries)
 
         def search(opened: OpenedIndex) -> list[list[Hit]]:

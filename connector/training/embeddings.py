@@ -13,6 +13,7 @@ from scipy.sparse import csr_matrix
 from sentence_transformers import SentenceTransformer
 
 from connector.encoders.backend import run_modules
+from connector.encoders.batches import Task, length_limit
 from connector.encoders.comparable import ComparableEmbedding
 from connector.encoders.encoding import embed_texts
 from connector.encoders.lexical import count_texts
@@ -42,6 +43,7 @@ class EmbeddingCache:
         self,
         texts: Sequence[str],
         *,
+        task: Task | None = None,
         batch_size: int = 32,
         progress: Callable[[float], None] | None = None,
     ) -> NDArray[np.float32]:
@@ -49,33 +51,35 @@ class EmbeddingCache:
 
         Args:
             texts: Texts, truncated to the model's `max_seq_length`.
+            task: Task whose prompt is prepended; None for no prompt.
             batch_size: Texts per forward pass.
             progress: Called with the completed fraction.
         """
         dim = int(self._model.get_embedding_dimension() or 0)
         if not texts:
             return np.empty((0, dim), dtype=np.float32)
-        path = self.path_for(texts)
+        path = self.path_for(texts, task)
         if path is not None and path.is_file():
             _log.info("Embeddings of %d texts were read from %s.", len(texts), path)
             return np.asarray(np.load(path), dtype=np.float32)
-        embeddings = embed_texts(self._model, self._dense, texts, None, batch_size, dim=dim, progress=progress)
+        embeddings = embed_texts(self._model, self._dense, texts, task, batch_size, dim=dim, progress=progress)
         if path is not None:
             with written_whole(path) as file:
                 np.save(file, embeddings)
             _log.info("Embeddings of %d texts were saved in %s.", len(texts), path)
         return embeddings
 
-    def count_tokens(self, texts: Sequence[str]) -> csr_matrix:
-        """Count the tokens of n texts after truncation: (n, vocabulary size)."""
-        return count_texts(self._model.tokenizer, texts, self._model.max_seq_length)
+    def count_tokens(self, texts: Sequence[str], task: Task | None = None) -> csr_matrix:
+        """Count the tokens of n texts with the task's prompt after truncation: (n, vocabulary size)."""
+        prompted = [self._prompt_of(task) + text for text in texts]
+        return count_texts(self._model.tokenizer, prompted, length_limit(self._model.max_seq_length))
 
     @property
     def special_ids(self) -> list[int]:
         """Special tokens of the tokenizer."""
         return list(self._model.tokenizer.all_special_ids)
 
-    def path_for(self, texts: Sequence[str]) -> Path | None:
+    def path_for(self, texts: Sequence[str], task: Task | None = None) -> Path | None:
         """Path of the cache file for these texts, which need not exist; None without a cache."""
         if self._folder is None:
             return None
@@ -84,7 +88,12 @@ class EmbeddingCache:
             digest.update(self._precision.encode())
         if isinstance(self._model[-1], ComparableEmbedding):
             digest.update(repr(self._model[-1]).encode())
+        if self._prompt_of(task):
+            digest.update(f"prompt {self._prompt_of(task)}\n".encode())
         for text in texts:
             encoded = text.encode("utf-8", "surrogatepass")
             digest.update(len(encoded).to_bytes(8, "little") + encoded)
         return self._folder / f"{digest.hexdigest()[:32]}.npy"
+
+    def _prompt_of(self, task: Task | None) -> str:
+        return self._model.prompts.get(task or "") or ""

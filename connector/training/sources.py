@@ -50,15 +50,15 @@ class TextSource:
     def embed(
         self, cache: EmbeddingCache, report: Callable[[str, float], None] | None = None, *, lexical: bool = True
     ) -> TrainingData:
-        """Embed documents and queries; with `lexical`, also count their tokens."""
+        """Embed documents and queries with their prompts; with `lexical`, also count their tokens."""
         progress = partial(report, f"embedding {self.name}") if report is not None else None
         return TrainingData(
-            documents=cache.embed(self.documents, progress=progress),
-            queries=cache.embed(self.queries, progress=progress),
+            documents=cache.embed(self.documents, task="document", progress=progress),
+            queries=cache.embed(self.queries, task="query", progress=progress),
             positives=np.asarray(self.positives, dtype=np.int64),
             corpus_starts=np.zeros(1, dtype=np.int64),
-            document_tokens=cache.count_tokens(self.documents) if lexical else None,
-            query_tokens=cache.count_tokens(self.queries) if lexical else None,
+            document_tokens=cache.count_tokens(self.documents, "document") if lexical else None,
+            query_tokens=cache.count_tokens(self.queries, "query") if lexical else None,
         )
 
     def with_queries(self, most: int = MAX_SYNTHETIC_QUERIES, *, seed: int = 0) -> TextSource:

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from opensearchpy import OpenSearch
 
 from connector.connection.client import connect
+from connector.encoders.load import join
 from connector.encoders.text import TextEncoder
 from connector.errors import EncoderMismatchError, IndexMappingError, SearchError
 from connector.index.meta import IndexMeta
@@ -19,7 +21,7 @@ from connector.query.settings import SearchSettings
 from connector.search.retriever import Retriever
 from connector.types import Document, SparseVectors
 from tests.fault_proxy import fault_proxy
-from tests.tiny import MAX_TOKENS, build_splade
+from tests.tiny import MAX_TOKENS, build_dense, build_head, build_splade
 
 pytestmark = pytest.mark.opensearch
 
@@ -82,6 +84,23 @@ def test_an_overlong_query_is_refused_with_both_lengths(retriever: Retriever) ->
         SearchError, match=f"has {MAX_TOKENS + 1} tokens, but the encoder reads .*{MAX_TOKENS}; shorten it"
     ):
         retriever.search(f"{longest} cats")
+
+
+def test_the_prompt_of_a_query_counts(client: OpenSearch, index: str, transformer_folder: Path) -> None:
+    dense = build_dense(transformer_folder, prompts={"query": "query : "})
+    prompted = TextEncoder(join(dense, build_head()))
+    prepare_index(client, index, IndexMeta(prompted.fingerprint))
+    retriever = Retriever(client, index, prompted)
+    longest = " ".join(["cats"] * (MAX_TOKENS - 4))
+    retriever.search(longest)
+    said = f"has {MAX_TOKENS + 1} tokens with its prompt, but the encoder reads at most {MAX_TOKENS}; shorten it"
+    with pytest.raises(SearchError, match=said):
+        retriever.search(f"{longest} cats")
+
+
+def test_a_single_query_is_not_taken_for_its_letters(retriever: Retriever) -> None:
+    with pytest.raises(ValueError, match="queries must be several strings, got a single one"):
+        retriever.search_many("cats sleep")
 
 
 def test_an_overlong_query_of_many_is_cut(retriever: Retriever) -> None:
