@@ -52,6 +52,10 @@ def test_the_schema_of_the_index_is_at_hand(retriever: Retriever) -> None:
 def test_many_queries_find_what_each_finds(retriever: Retriever) -> None:
     batch = retriever.search_many(iter(TEXTS.values()), top_k=2, queries_per_request=2)
     single = [retriever.search(text, top_k=2) for text in TEXTS.values()]
+    with pytest.raises(ValueError, match=r"queries must be a list of queries, got 'cats'; pass \['cats'\]"):
+        retriever.search_many("cats")
+    with pytest.raises(ValueError, match="queries_per_request must be at least 1, got -1"):
+        retriever.search_many(["cats"], queries_per_request=-1)
     assert [[hit.doc_id for hit in hits] for hits in batch] == [[hit.doc_id for hit in hits] for hits in single]
 
 
