@@ -74,6 +74,12 @@ def test_what_matches_everything_by_its_form_is_known(clause: dict[str, Any]) ->
         negation({"terms": {"a": ["b"]}}),
         every([EVERYTHING, TERM]),
         {},
+        # Not clauses; the server says so.
+        {"bool": {"must": "x"}},
+        {"bool": {"must_not": [{}]}},
+        {"bool": {"must_not": "x"}},
+        {"dis_max": {"queries": 3}},
+        {"constant_score": {"filter": ["x"]}},
     ],
 )
 def test_what_may_leave_a_document_out_does_not_match_everything(clause: dict[str, Any]) -> None:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 
 from connector.errors import SearchError
-from connector.query.body import build_query, build_search, check_features, check_text, parse_filter
+from connector.query.body import SearchOptions, build_query, build_search, check_features, check_text, parse_filter
+from connector.query.settings import SearchSettings
 from connector.vectors.storage import SMALLEST_WEIGHT
 
 
@@ -76,6 +78,37 @@ def test_a_search_asks_for_hits_without_counting_them() -> None:
 def test_top_k_out_of_range_is_refused(top_k: int) -> None:
     with pytest.raises(ValueError, match=rf"between 1 and 10,000 .*, got {top_k}"):
         build_search({}, top_k=top_k)
+
+
+@pytest.mark.parametrize("top_k", [1.5, "3", True, None])
+def test_top_k_is_a_whole_number(top_k: Any) -> None:  # noqa: ANN401
+    """With 1.5 hits a page, the first page would seem to be the last."""
+    with pytest.raises(ValueError, match=f"top_k must be a whole number, got {top_k!r}"):
+        build_search({}, top_k=top_k)
+
+
+def test_one_field_is_not_read_as_a_list_of_letters() -> None:
+    refused = r"source must be a list of names, got 'title'; pass \['title'\]"
+    with pytest.raises(ValueError, match=refused):
+        SearchOptions(source="title")
+    with pytest.raises(ValueError, match=refused):
+        build_search({}, top_k=1, source="title")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"k_query": 0}, "k_query must be a whole number of at least 1, got 0"),
+        ({"k_query": 2.5}, "k_query must be a whole number of at least 1, got 2.5"),
+        ({"k_query": "8"}, "k_query must be a whole number of at least 1, got '8'"),
+        ({"window": -1}, "window must be a whole number of at least 0, got -1"),
+        ({"window": True}, "window must be a whole number of at least 0, got True"),
+        ({"rank_window_size": 0}, "rank_window_size must be a whole number of at least 1, got 0"),
+    ],
+)
+def test_settings_are_checked_before_a_search(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SearchSettings(**options)
 
 
 @pytest.mark.parametrize("query", ["", "  \n\t"])

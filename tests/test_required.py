@@ -15,6 +15,12 @@ TERM: dict[str, Any] = {"term": {"a": {"value": "b"}}}
 EXISTS: dict[str, Any] = {"exists": {"field": "a"}}
 
 
+def test_what_is_no_clause_requires_nothing() -> None:
+    for body in ({"must": "x"}, {"should": [3], "minimum_should_match": 1}):
+        assert not requires_value({"bool": body})
+    assert not requires_value({"dis_max": {"queries": [None]}})
+
+
 @pytest.mark.parametrize(
     "clause",
     [

@@ -100,7 +100,7 @@ def load_base_model(base_model: BaseModel, device: str | None = None) -> Sentenc
             f"The model {base_model.name} has no tokenizer of transformers ({type(model[0]).__name__}), whose tokens "
             "are counted; use a dense model with a transformer."
         )
-    model.prompts = prompts_of(model)
+    model.prompts = {**prompts_of(model)}
     return make_comparable(model)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from connector.query import terms
+from connector.query.body import WORD_TYPES
 from connector.query.clauses import Clause, negation, some
-from connector.query.filters import words_equal
-from connector.query.terms import Naive
+from connector.query.filters import in_range, words_equal
+from connector.query.terms import COMPARISONS, Naive
 
 
 class Metadata(Protocol):
@@ -68,28 +69,42 @@ class TypedMetadata:
 
 
 class WordsMetadata:
-    """Metadata of an index of `ksparse ingest`: strings, without comparisons of numbers or dates."""
+    """Metadata of an index of `ksparse ingest`: strings, and the declared fields with their types.
+
+    Args:
+        fields: Types of the fields that the index declares, by name.
+    """
+
+    def __init__(self, fields: Mapping[str, str]) -> None:
+        self._fields = fields
 
     def any_of(self, path: str, values: Iterable[Any]) -> Clause:
         """See `Metadata`."""
-        return words_equal(f"metadata.{path}", values)
+        return words_equal(self._place(path), values)
 
     def missing(self, path: str) -> Clause:
         """See `Metadata`."""
-        return negation({"exists": {"field": f"metadata.{path}"}})
+        return negation({"exists": {"field": self._place(path)}})
 
     def empty(self, path: str) -> Clause:
         """See `Metadata`."""
-        return some([self.missing(path), words_equal(f"metadata.{path}", [""])])
+        if self._fields.get(path, WORD_TYPES[0]) not in WORD_TYPES:
+            return self.missing(path)
+        return some([self.missing(path), words_equal(self._place(path), [""])])
 
     def compare(self, path: str, operator: str, value: Any) -> Clause:  # noqa: ANN401
         """See `Metadata`."""
+        if path in self._fields:
+            return in_range(path, operator, COMPARISONS[operator], value)
         raise ValueError(
-            f"{operator!r} cannot compare {path!r}: the index has metadata as strings. An index created by this store "
-            "has typed metadata; add the documents to a new one."
+            f"{operator!r} cannot compare {path!r}: the index has metadata as strings. Declare it as a field of the "
+            "index, or add the documents to an index that this store creates, which has typed metadata."
         )
 
     def contains(self, path: str, text: str, *, ignore_case: bool) -> Clause:
         """See `Metadata`."""
         pattern = re.sub(r"([*?\\])", r"\\\1", text)
-        return {"wildcard": {f"metadata.{path}": {"value": f"*{pattern}*", "case_insensitive": ignore_case}}}
+        return {"wildcard": {self._place(path): {"value": f"*{pattern}*", "case_insensitive": ignore_case}}}
+
+    def _place(self, path: str) -> str:
+        return path if path in self._fields else f"metadata.{path}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -28,9 +29,8 @@ from connector.encoders.load import DEFAULT_ENCODER, load_encoder
 from connector.encoders.text import TextEncoder
 from connector.errors import ConnectorError
 from connector.index.new_index import NewIndex
-from connector.integrations.filters import TypedMetadata, WordsMetadata
 from connector.integrations.haystack_filters import to_clause
-from connector.integrations.store import IndexStore
+from connector.integrations.store import IndexStore, read_metadata
 from connector.query.terms import META_FIELD, typed_mappings
 from connector.types import Document as OurDocument
 from connector.types import SparseVectors
@@ -41,6 +41,8 @@ _REST_FIELD = "haystack"
 
 _SECRETS = ("username", "password", "api_key", "bearer_token")
 
+
+_SECRET_HEADER = re.compile("auth|cookie|key|secret|token", re.IGNORECASE)
 
 _USERNAME = Secret.from_env_var("OPENSEARCH_USERNAME", strict=False)
 _PASSWORD = Secret.from_env_var("OPENSEARCH_PASSWORD", strict=False)
@@ -77,10 +79,10 @@ class KSparseDocumentStore:
         refresh: Make writes visible immediately.
         client: A connected client to use instead; it is not serialized.
         **options: As in `connector.connect`: `ca_certs`, `verify_certs`, `timeout_s`, ... `api_key`, `bearer_token` and
-            both values of `http_auth` (for `username` and `password`) are Haystack `Secret`s.
+            both values of `http_auth` (for `username` and `password`) are Haystack `Secret`s, and `proxy` may be one.
 
     Raises:
-        TypeError: An option is unknown, or a secret is not a `Secret`.
+        TypeError: An option is unknown, or a secret is not a `Secret` (also a password in a URL, or a header with one).
         ValueError: Both a client and connection arguments are given.
         KSparseStoreError: The index name or the address is invalid.
     """
@@ -100,6 +102,8 @@ class KSparseDocumentStore:
         **options: Any,
     ) -> None:
         owner = type(self).__name__
+        if "new" in options:
+            raise TypeError(f"{owner} has no option 'new', which cannot be serialized; use code_bits and settings.")
         named = {name: value for name, value in (("index", index), ("url", url)) if value is not None}
         self._params: dict[str, Any] = {
             "index": "haystack",
@@ -133,7 +137,8 @@ class KSparseDocumentStore:
     def from_dict(cls, data: dict[str, Any]) -> KSparseDocumentStore:
         """Create a store from the output of `to_dict`."""
         params = data["init_parameters"]
-        deserialize_secrets_inplace(params, keys=[name for name in _SECRETS if isinstance(params.get(name), dict)])
+        secrets = [name for name in (*_SECRETS, "proxy") if isinstance(params.get(name), dict)]
+        deserialize_secrets_inplace(params, keys=secrets)
         return default_from_dict(cls, data)
 
     def count_documents(self) -> int:
@@ -217,7 +222,7 @@ class KSparseDocumentStore:
         """
         if not filters:
             return []
-        return [to_clause(filters, TypedMetadata(naive="any") if self.store.typed else WordsMetadata())]
+        return [to_clause(filters, self.store.metadata(naive="any"))]
 
     def _without_duplicates(self, documents: Sequence[Document], *, skip: bool) -> list[Document]:
         known = set(self.store.get([document.id for document in documents]))
@@ -355,14 +360,29 @@ class KSparseDocumentEmbedder:
 
 
 def _with_credentials(params: dict[str, Any], owner: str) -> dict[str, Any]:
-    """Split `http_auth` into user and password, and check that secrets are `Secret`s."""
+    """Split `http_auth` into user and password, and refuse secrets that would be serialized."""
     if isinstance(params.get("http_auth"), list | tuple):
         params["username"], params["password"] = params.pop("http_auth")
+    serialized = f"{owner} is serialized, so"
     for name in _SECRETS:
         value = params.get(name)
         if value is not None and not isinstance(value, Secret):
-            raise TypeError(f"{owner} is serialized, so {name!r} must be a Secret, e.g. Secret.from_env_var(...).")
+            raise TypeError(f"{serialized} {name!r} must be a Secret, e.g. Secret.from_env_var(...).")
+    if isinstance(params.get("http_auth"), str):
+        raise TypeError(f"{serialized} 'http_auth' must be two Secrets: user and password.")
+    if _holds_credentials(params.get("url")):
+        raise TypeError(f"{serialized} 'url' must hold no password; pass username and password as Secrets.")
+    if _holds_credentials(params.get("proxy")):
+        raise TypeError(f"{serialized} a 'proxy' with a password must be a Secret.")
+    secret = [name for name in params.get("headers") or {} if _SECRET_HEADER.search(name)]
+    if secret:
+        raise TypeError(f"{serialized} it takes no header {secret[0]!r}; pass api_key or bearer_token as a Secret.")
     return params
+
+
+def _holds_credentials(url: Any) -> bool:  # noqa: ANN401
+    urls = url if isinstance(url, list | tuple) else [url]
+    return any(isinstance(each, str) and "@" in each for each in urls)
 
 
 def _resolved(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -423,7 +443,7 @@ def _to_haystack(doc_id: str, source: dict[str, Any] | Any) -> Document:  # noqa
     return Document(
         id=doc_id,
         content=source.get("text"),
-        meta=source.get(META_FIELD, {}),
+        meta=read_metadata(source, _REST_FIELD),
         blob=ByteStream.from_dict(rest["blob"]) if "blob" in rest else None,
         embedding=rest.get("embedding"),
     )

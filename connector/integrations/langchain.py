@@ -296,5 +296,6 @@ def _from_langchain(doc_id: str, document: Document, declared: Collection[str]) 
 
 
 def _to_langchain(doc_id: str, source: Mapping[str, Any], declared: Collection[str]) -> Document:
-    fields = {name: source[name] for name in declared if name in source}
+    title = {"title": source["title"]} if source.get("title") else {}
+    fields = title | {name: source[name] for name in declared if name in source}
     return Document(id=doc_id, page_content=source.get("text", ""), metadata=fields | source.get("metadata", {}))

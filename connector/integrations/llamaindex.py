@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 try:
@@ -26,10 +27,11 @@ from opensearchpy import OpenSearch
 
 from connector.arguments import refuse_unknown
 from connector.corpus.values import plain, to_ids
-from connector.integrations.filters import Metadata, TypedMetadata, WordsMetadata
+from connector.integrations.filters import Metadata
 from connector.integrations.llamaindex_filters import to_clause
-from connector.integrations.store import IndexStore, check_search_options
+from connector.integrations.store import IndexStore, check_search_options, read_metadata
 from connector.query.clauses import Clause
+from connector.query.settings import DEFAULT_SETTINGS
 from connector.query.terms import META_FIELD, typed_mappings
 from connector.types import Document, Hit
 
@@ -169,6 +171,7 @@ class KSparseVectorStore(BasePydanticVectorStore):
         Args:
             query: Supported modes: `DEFAULT` and `SPARSE` (features), `HYBRID` (rank fusion with BM25, without
                 `alpha`), `TEXT_SEARCH` (BM25) and `MMR` (features with diversity). The embedding is ignored.
+                `sparse_top_k` is the number of hits of `SPARSE`, and of each ranking that `HYBRID` fuses.
             **kwargs: Passed to `Retriever.search` or `search_hybrid` (`settings`, `options`, `bm25_weight`); retrievers
                 pass their `vector_store_kwargs`. For `MMR`: `mmr_threshold` (weight of relevance, 0 to 1, default 0.5)
                 and `mmr_prefetch_k` or `mmr_prefetch_factor` (number of candidates, default 4 times the hits).
@@ -214,8 +217,11 @@ class KSparseVectorStore(BasePydanticVectorStore):
             return self._store.search_words(text, top_k=top_k, filters=filters)
         if diversity is not None:
             return self._store.search_diverse(text, top_k=top_k, filters=filters, **diversity, **kwargs)
-        if hybrid and query.hybrid_top_k is not None:
-            top_k = query.hybrid_top_k
+        if mode == VectorStoreQueryMode.SPARSE and query.sparse_top_k is not None:
+            top_k = query.sparse_top_k
+        if hybrid:
+            top_k = top_k if query.hybrid_top_k is None else query.hybrid_top_k
+            kwargs = _with_depth(query.sparse_top_k, top_k, kwargs)
         return self._store.search(text, top_k=top_k, filters=filters, hybrid=hybrid, **kwargs)
 
     def _clauses(self, node_ids: Sequence[Any] | None, filters: MetadataFilters | None) -> list[Clause]:
@@ -231,7 +237,7 @@ class KSparseVectorStore(BasePydanticVectorStore):
 
     @property
     def _metadata(self) -> Metadata:
-        return TypedMetadata() if self._store.typed else WordsMetadata()
+        return self._store.metadata()
 
 
 _MMR_OPTIONS = ("mmr_threshold", "mmr_prefetch_k", "mmr_prefetch_factor")
@@ -247,6 +253,14 @@ def _diversity(query: VectorStoreQuery, kwargs: dict[str, Any]) -> dict[str, Any
     if fetch_k is None:
         fetch_k = int(query.similarity_top_k * (_MMR_FACTOR if factor is None else factor))
     return {"relevance": 0.5 if threshold is None else threshold, "fetch_k": fetch_k}
+
+
+def _with_depth(depth: int | None, top_k: int, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The options with the number of hits of each ranking to fuse; a weight for BM25 ranks all documents."""
+    settings = kwargs.get("settings", DEFAULT_SETTINGS)
+    if depth is None or settings.rank_window_size is not None or kwargs.get("bm25_weight") is not None:
+        return kwargs
+    return kwargs | {"settings": replace(settings, rank_window_size=max(depth, top_k))}
 
 
 def _document(node: BaseNode) -> Document:
@@ -277,5 +291,4 @@ def _plain_info(info: RelatedNodeInfo) -> RelatedNodeInfo:
 def _node(doc_id: str, source: Mapping[str, Any]) -> BaseNode:
     if _NODE_FIELD in source:
         return metadata_dict_to_node(source[_NODE_FIELD], source["text"])
-    title = {"title": source["title"]} if source.get("title") else {}
-    return TextNode(id_=doc_id, text=source["text"], metadata=title | source.get("metadata", {}))
+    return TextNode(id_=doc_id, text=source["text"], metadata=read_metadata(source, _NODE_FIELD))

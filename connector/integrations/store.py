@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import NotFoundError, OpenSearchException, RequestError, TransportError
@@ -27,12 +27,16 @@ from connector.index.schema import IndexSchema
 from connector.index.searcher import Searcher
 from connector.index.sizes import all_of, count_matching
 from connector.ingest.pipeline import WRITE_SIZE
+from connector.integrations.filters import Metadata, TypedMetadata, WordsMetadata
+from connector.query.body import SearchOptions
 from connector.query.hybrid import build_words_query
-from connector.query.terms import META_FIELD, TERMS_FIELD
+from connector.query.terms import META_FIELD, TERMS_FIELD, Naive
 from connector.search.diversify import diversify
 from connector.search.retriever import Retriever
 from connector.search.sparse_index import SparseIndex
 from connector.types import Document, Hit, MalformedRecord, SparseVectors
+
+T = TypeVar("T")
 
 
 class StoreWriteError(BulkWriteError):
@@ -172,13 +176,12 @@ class IndexStore:
             ValueError: An id is invalid.
             BulkWriteError: Deletions were refused.
         """
-        if self.exists():
-            self._index.delete(to_ids(doc_ids), refresh=self._refresh)
+        wanted = to_ids(doc_ids)
+        self._ask(lambda: self._index.delete(wanted, refresh=self._refresh), 0)
 
     def delete_all(self) -> None:
         """Delete all documents but keep the index."""
-        if self.exists():
-            self._index.delete(filters={}, everything=True, refresh=self._refresh)
+        self._ask(lambda: self._index.delete(filters={}, everything=True, refresh=self._refresh), 0)
 
     def delete_matching(self, clauses: Sequence[Mapping[str, Any]]) -> int:
         """Delete the documents that match all query clauses; return their number.
@@ -187,33 +190,33 @@ class IndexStore:
             ValueError: There are no clauses, or they match every document.
         """
         check_narrowed(clauses)
-        if not self.exists():
-            return 0
-        with _store_errors(self.client, self.index):
-            return delete_matching(self.client, self.index, clauses, refresh=self._refresh).deleted
+        return self._ask(
+            lambda: delete_matching(self.client, self.index, clauses, refresh=self._refresh).deleted, otherwise=0
+        )
 
     def count(self, clauses: Sequence[Mapping[str, Any]] = ()) -> int:
         """Count the documents that match all query clauses."""
-        with _store_errors(self.client, self.index):
-            return count_matching(self.client, self.index, clauses) if self.exists() else 0
+        return self._ask(lambda: count_matching(self.client, self.index, clauses), otherwise=0)
 
     def matching(self, clauses: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield id and stored fields of all documents that match all query clauses, unordered."""
-        if self.exists():
+        if not self.exists():
+            return
+        try:
             with _store_errors(self.client, self.index):
                 for hit in scan(self.client, index=self.index, query=all_of(clauses)):
                     yield hit["_id"], restored(hit["_source"])
+        except IndexMappingError:
+            if self._index.exists():
+                raise
 
     def get(self, doc_ids: Sequence[Any]) -> dict[str, dict[str, Any]]:
         """Return the stored fields of documents by id; missing ones are omitted."""
         wanted = to_ids(doc_ids)
-        if not wanted or not self.exists():
-            return {}
-        with _store_errors(self.client, self.index):
-            return self._index.get(wanted)
+        return self._ask(lambda: self._index.get(wanted), {}) if wanted else {}
 
     def exists(self) -> bool:
-        """Whether the index exists."""
+        """Whether the index exists, or did when a search last read its schema."""
         return self.schema is not None
 
     @property
@@ -227,22 +230,25 @@ class IndexStore:
         schema = self.schema
         return tuple(schema.fields) if schema is not None else self._declared
 
-    @property
-    def typed(self) -> bool:
-        """Whether the index has typed metadata, as new indices of this store do.
+    def metadata(self, naive: Naive = "utc") -> Metadata:
+        """How filters find metadata in the index: typed, as in new indices of this store, or as `ksparse ingest` does.
+
+        Args:
+            naive: As in `TypedMetadata`.
 
         Raises:
             IndexMappingError: The typed metadata has the format of an earlier version.
         """
-        fields = schema.fields if (schema := self.schema) is not None else self._declared
-        if TERMS_FIELD in fields or schema is None:
-            return META_FIELD in self._declared
-        if META_FIELD in fields:
+        schema = self.schema
+        if META_FIELD in self._declared and (schema is None or TERMS_FIELD in schema.fields):
+            return TypedMetadata(naive)
+        fields = {} if schema is None else schema.fields
+        if META_FIELD in fields and TERMS_FIELD not in fields:
             raise IndexMappingError(
                 f"Index {self.index!r} has metadata in the format of an earlier version of ksparse, which this "
                 "version cannot filter; write the documents into a new index."
             )
-        return False
+        return WordsMetadata(fields)
 
     @property
     def retriever(self) -> Retriever | None:
@@ -264,12 +270,13 @@ class IndexStore:
         Raises:
             QueryRefusedError: The query is empty or too long, or the server rejects it.
         """
-        retriever = self.retriever
-        if retriever is None:
-            return []
-        search = retriever.search_hybrid if hybrid else retriever.search
-        with _store_errors(self.client, self.index):
-            return search(query, top_k=top_k, filters=filters, **options)
+
+        def search() -> list[Hit]:
+            retriever = self._index.retriever
+            ranked = retriever.search_hybrid if hybrid else retriever.search
+            return ranked(query, top_k=top_k, filters=filters, **options)
+
+        return self._ask(search, [])
 
     def search_diverse(
         self,
@@ -307,8 +314,20 @@ class IndexStore:
         """
         with _store_errors(self.client, self.index):
             clause = build_words_query(query, filters=filters)
-            searcher = Searcher(self.client, self.index, source=self._index.source)
-            return searcher.scan(clause, top_k=top_k) if self.exists() else []
+        searcher = Searcher(self.client, self.index, source=self._index.source)
+        return self._ask(lambda: searcher.scan(clause, top_k=top_k), [])
+
+    def _ask(self, request: Callable[[], T], otherwise: T) -> T:
+        """The result of a request; `otherwise` if the index does not exist, or was deleted since a search read it."""
+        if not self.exists():
+            return otherwise
+        try:
+            with _store_errors(self.client, self.index):
+                return request()
+        except (IndexMappingError, SearchError, BulkWriteError):
+            if self._index.exists():
+                raise
+            return otherwise
 
 
 def check_search_options(
@@ -324,11 +343,29 @@ def check_search_options(
 
     Raises:
         TypeError: An option is unknown.
+        ValueError: The options name the fields to return.
     """
+    given = options.get("options")
+    if isinstance(given, SearchOptions) and given.source is not None:
+        raise ValueError(f"{owner} returns whole documents; leave source out of its SearchOptions.")
     method = Retriever.search_hybrid if hybrid else Retriever.search
     ours = {"self", "query", "top_k", "filters", "explain"}
     taken = set(inspect.signature(method).parameters) - ours
     refuse_unknown(options, taken | {"hybrid", *known}, owner)
+
+
+def read_metadata(source: Mapping[str, Any], own_field: str = "") -> dict[str, Any]:
+    """Return the metadata of a document for a framework; of `ksparse ingest`, with title and declared fields.
+
+    Args:
+        source: The stored fields.
+        own_field: The unindexed field of the framework, which only its own documents have.
+    """
+    if META_FIELD in source or own_field in source:
+        return dict(source.get(META_FIELD) or {})
+    fields = {name: value for name, value in source.items() if name not in ("title", "text", "metadata")}
+    title = {"title": source["title"]} if source.get("title") else {}
+    return title | fields | (source.get("metadata") or {})
 
 
 def _checked(documents: Sequence[Document], fields: Collection[str], *, with_text: bool) -> list[Document]:

@@ -20,7 +20,7 @@ PRESENCE_FEATURE = "present"
 SPACE_FIELD = "ksparse_space"
 """Constant field of each index that names its encoder, so that queries of other encoders match nothing."""
 
-_WORD_TYPES = ("keyword", "constant_keyword", "wildcard", "flat_object", "flattened")
+WORD_TYPES = ("keyword", "constant_keyword", "wildcard", "flat_object", "flattened")
 """Field types that compare strings as written, not the numbers they represent."""
 
 _WHOLE_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.0+)?")
@@ -161,6 +161,8 @@ class SearchOptions:
     preference: str | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.source, str):
+            _asked(self.source)  # raises
         if self.min_score is not None and math.isnan(self.min_score):
             raise ValueError("min_score must be a number, got nan.")
 
@@ -203,10 +205,9 @@ def build_search(
         options: Further parameters.
 
     Raises:
-        ValueError: `top_k` is not between 1 and 10,000, the server's `index.max_result_window`.
+        ValueError: `top_k` is not a whole number between 1 and 10,000, or `source` is a single string.
     """
-    if not 1 <= top_k <= MAX_HITS:
-        raise ValueError(f"top_k must be between 1 and {MAX_HITS:,} (index.max_result_window), got {top_k}.")
+    check_top_k(top_k)
     again = {"rescore": dict(rescore)} if rescore is not None else {}
     if options.source is not None:
         source = options.source
@@ -223,8 +224,22 @@ def build_search(
     )
 
 
+def check_top_k(top_k: Any) -> None:  # noqa: ANN401
+    """Check a number of hits.
+
+    Raises:
+        ValueError: It is not a whole number from 1 to 10,000, the server's `index.max_result_window`.
+    """
+    if isinstance(top_k, bool) or not hasattr(top_k, "__index__"):
+        raise ValueError(f"top_k must be a whole number, got {top_k!r}.")
+    if not 1 <= top_k <= MAX_HITS:
+        raise ValueError(f"top_k must be between 1 and {MAX_HITS:,} (index.max_result_window), got {top_k}.")
+
+
 def _asked(fields: Sequence[str]) -> list[str]:
     """The `_source` fields needed to build the given document fields."""
+    if isinstance(fields, str):  # which is a sequence of names of one letter
+        raise ValueError(f"source must be a list of names, got {fields!r}; pass [{fields!r}].")
     return [*fields, WHOLE_FIELD] if any(name in FLAT_FIELDS for name in fields) else list(fields)
 
 
@@ -250,7 +265,7 @@ def parse_filter(expression: str, *, fields: Mapping[str, str] | Sequence[str] =
     except UnicodeEncodeError:
         raise ValueError(f"filter {expression!r} is not valid Unicode; give it as UTF-8.") from None
     path = name if name in fields or name.startswith("metadata.") else f"metadata.{name}"
-    of_words = path not in fields or (isinstance(fields, Mapping) and fields[path] in _WORD_TYPES)
+    of_words = path not in fields or (isinstance(fields, Mapping) and fields[path] in WORD_TYPES)
     written = number_spellings(value) if of_words else [value]
     return {"term": {path: {"value": value}}} if len(written) == 1 else {"terms": {path: written}}
 

@@ -40,8 +40,8 @@ def negation(clause: Mapping[str, Any]) -> Clause:
 
 
 def matches_everything(clause: Mapping[str, Any]) -> bool:
-    """Whether a clause syntactically matches all documents."""
-    return len(clause) == 1 and _is_everything(*next(iter(clause.items())))
+    """Whether a clause syntactically matches all documents; False for what is no clause, which the server rejects."""
+    return isinstance(clause, Mapping) and len(clause) == 1 and _is_everything(*next(iter(clause.items())))
 
 
 def _is_everything(name: str, body: Any) -> bool:  # noqa: ANN401
@@ -59,7 +59,7 @@ def _is_everything(name: str, body: Any) -> bool:  # noqa: ANN401
         case "boosting":
             return matches_everything(body.get("positive", {}))
         case "dis_max":
-            return any(map(matches_everything, body.get("queries", ())))
+            return any(map(matches_everything, listed(body.get("queries"))))
         case "query_string" | "simple_query_string":
             return str(body.get("query", "")).strip() in ("*", "*:*")
         case "exists":
@@ -96,8 +96,10 @@ def _bool_is_everything(body: Mapping[str, Any]) -> bool:
 
 def _matches_nothing(clause: Mapping[str, Any]) -> bool:
     """Whether a clause syntactically matches no documents, as far as negations need it."""
-    [(name, body), *others] = clause.items()
-    if others or not isinstance(body, Mapping):
+    if not isinstance(clause, Mapping) or len(clause) != 1:
+        return False
+    [(name, body)] = clause.items()
+    if not isinstance(body, Mapping):
         return False
     match name:
         case "match_none":
@@ -121,4 +123,4 @@ def listed(clauses: Any) -> list[Mapping[str, Any]]:  # noqa: ANN401
     """Return a list: a bool query accepts a single clause instead of a list."""
     if clauses is None:
         return []
-    return [clauses] if isinstance(clauses, Mapping) else list(clauses)
+    return list(clauses) if isinstance(clauses, list | tuple) else [clauses]

@@ -61,6 +61,25 @@ def words_equal(path: str, values: Iterable[Any]) -> Clause:
     return clauses[0] if len(clauses) == 1 else some(clauses)
 
 
+def in_range(path: str, operator: str, comparison: str, value: Any) -> Clause:  # noqa: ANN401
+    """A declared field compares to a value.
+
+    Args:
+        path: Name of the field.
+        operator: Name of the operator in errors.
+        comparison: `gt`, `gte`, `lt` or `lte`.
+        value: The bound.
+
+    Raises:
+        ValueError: The bound is None, NaN, a list or an object.
+    """
+    bound = plain(value)
+    # The server takes a bound of null for none at all.
+    if bound is None or isinstance(bound, list | dict) or bound != bound:
+        raise ValueError(f"{operator!r} compares with a number, a date or a string, got {value!r} for {path!r}.")
+    return {"range": {path: {comparison: bound}}}
+
+
 def _clause(name: str, wanted: Any, fields: Collection[str]) -> Clause:  # noqa: ANN401
     if not isinstance(name, str):
         raise ValueError(f"the filter name {name!r} must be a string.")
@@ -78,11 +97,17 @@ def _clause(name: str, wanted: Any, fields: Collection[str]) -> Clause:  # noqa:
 
 def _joined(name: str, filters: Any, fields: Collection[str]) -> Clause:  # noqa: ANN401
     if name == "$not":
-        return negation(every(filter_clauses(filters, fields=fields)))
+        return negation(_all_of(name, filters, fields))
     if not isinstance(filters, list | tuple):
         raise ValueError(f"{name!r} takes a list of filters, got {filters!r}.")
-    clauses = [every(filter_clauses(each, fields=fields)) for each in filters]
+    clauses = [_all_of(name, each, fields) for each in filters]
     return every(clauses) if name == "$and" else some(clauses)
+
+
+def _all_of(name: str, filters: Any, fields: Collection[str]) -> Clause:  # noqa: ANN401
+    if filters is None:  # only a search without any filter means everything
+        raise ValueError(f"{name!r} takes filters, got None.")
+    return every(filter_clauses(filters, fields=fields))
 
 
 def _operation(path: str, operator: str, value: Any, fields: Collection[str]) -> Clause:  # noqa: ANN401
@@ -108,11 +133,7 @@ def _operation(path: str, operator: str, value: Any, fields: Collection[str]) ->
             f"{operator!r} cannot compare {path!r}: metadata is indexed as strings. Declare it as a field of the "
             "index with a type such as integer or date."
         )
-    bound = plain(value)
-    # The server takes a bound of null for none at all.
-    if bound is None or isinstance(bound, list | dict):
-        raise ValueError(f"{operator!r} compares with a number, a date or a string, got {value!r} for {path!r}.")
-    return {"range": {path: {_RANGES[operator]: bound}}}
+    return in_range(path, operator, _RANGES[operator], value)
 
 
 def _any_of(path: str, wanted: Any) -> Clause:  # noqa: ANN401

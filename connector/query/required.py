@@ -24,7 +24,7 @@ _SEPARATOR = "\0"
 
 def requires_value(clause: Mapping[str, Any]) -> bool:
     """Whether a document must have a value that the clause names; False for clauses that are not known here."""
-    return len(clause) == 1 and _requires(*next(iter(clause.items())))
+    return isinstance(clause, Mapping) and len(clause) == 1 and _requires(*next(iter(clause.items())))
 
 
 def _requires(name: str, body: Any) -> bool:  # noqa: ANN401

@@ -21,12 +21,23 @@ class SearchSettings:
         window: Hits per shard to rescore by codes; 0 disables rescoring.
         pruning: Rule for dropping query features.
         rank_window_size: Hits of each ranking that a hybrid search fuses; not stored in an index.
+
+    Raises:
+        ValueError: A number is not whole, or too small.
     """
 
     k_query: int | None = None
     window: int | None = None
     pruning: Pruning | None = None
     rank_window_size: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, least in (("k_query", 1), ("window", 0), ("rank_window_size", 1)):
+            number = getattr(self, name)
+            if number is None:
+                continue
+            if isinstance(number, bool) or not hasattr(number, "__index__") or number < least:
+                raise ValueError(f"{name} must be a whole number of at least {least}, got {number!r}.")
 
     @property
     def posting_budget(self) -> float | None:

@@ -13,7 +13,7 @@ from connector.index.guard import IndexGuard
 from connector.index.schema import IndexSchema
 from connector.index.searcher import Searcher
 from connector.ingest.index_encoder import encoder_of
-from connector.query.body import NO_OPTIONS, SearchOptions, check_text
+from connector.query.body import NO_OPTIONS, SearchOptions, check_text, check_top_k
 from connector.query.pruning import Pruning, prune_query
 from connector.query.rescore import build_rescore
 from connector.query.settings import DEFAULT_WINDOW, SearchSettings
@@ -88,10 +88,9 @@ class OpenedIndex:
 
         Raises:
             SearchError: A rescoring window is set but the index has no codes.
-            ValueError: `top_k` is not a whole number.
+            ValueError: `top_k` is not a whole number between 1 and 10,000.
         """
-        if isinstance(top_k, bool) or not hasattr(top_k, "__index__"):
-            raise ValueError(f"top_k must be a whole number, got {top_k!r}.")
+        check_top_k(top_k)
         window, pruning, k_query = self._window(settings.window, top_k), settings.pruning, settings.k_query
         if k_query is None:
             pruning = self._defaults.pruning if pruning is None else pruning

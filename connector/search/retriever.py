@@ -239,11 +239,22 @@ class Retriever:
     ) -> list[list[Hit]]:
         """Search many queries with `_msearch`; queries that are too long are truncated.
 
+        Args:
+            queries: The query texts.
+            top_k: As in `search`.
+            settings: As in `search`.
+            filters: As in `search`.
+            options: As in `search`.
+            queries_per_request: Queries per request, at least 1.
+
         Raises:
-            ValueError: `queries` is a single string.
+            SearchError: As in `search`.
+            ValueError: A single query is given instead of a list, or `queries_per_request` is below 1.
         """
         if isinstance(queries, str):
-            raise ValueError("queries must be several strings, got a single one; put it in a list.")
+            raise ValueError(f"queries must be a list of queries, got {queries!r}; pass [{queries!r}].")
+        if queries_per_request < 1:
+            raise ValueError(f"queries_per_request must be at least 1, got {queries_per_request}.")
         texts = list(queries)
 
         def search(opened: OpenedIndex) -> list[list[Hit]]:

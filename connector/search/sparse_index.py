@@ -77,6 +77,13 @@ class SparseIndex(WritableIndex):
         """The schema of the index when a search last read it; None if the index does not exist."""
         return self._retriever.schema if self._retriever is not None else super().schema
 
+    def exists(self) -> bool:
+        """Whether the index exists."""
+        found = super().exists()
+        if not found:
+            self._retriever = None  # of an index that was deleted
+        return found
+
     def _load(self, schema: IndexSchema, name: str | None = None) -> TextEncoder:
         return self.retriever.encoder if name is None else super()._load(schema, name)
 

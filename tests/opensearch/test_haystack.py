@@ -29,6 +29,7 @@ from opensearchpy import OpenSearch
 from connector.connection.client import address_of
 from connector.corpus.values import plain
 from connector.errors import ConnectorError
+from connector.index.new_index import NewIndex
 from connector.integrations.haystack import (
     KSparseDocumentEmbedder,
     KSparseDocumentStore,
@@ -36,6 +37,7 @@ from connector.integrations.haystack import (
     KSparseStoreError,
 )
 from connector.integrations.haystack_filters import to_clause
+from connector.search.sparse_index import SparseIndex
 
 pytestmark = pytest.mark.opensearch
 
@@ -155,6 +157,11 @@ def test_components_are_written_and_read_again_without_secrets(
     by_token = KSparseDocumentStore(index=index, username=None, password=None, bearer_token=token, timeout_s=5.0)
     assert "t0ken" not in str(by_token.to_dict())
     assert KSparseDocumentStore.from_dict(by_token.to_dict()).to_dict() == by_token.to_dict()
+    monkeypatch.setenv("STORE_PROXY", "http://me:s3cret@a.example:1")
+    proxy = Secret.from_env_var("STORE_PROXY")
+    by_proxy = KSparseDocumentStore(index=index, url="http://b.example", proxy=proxy, headers={"x-opaque-id": "me"})
+    assert "s3cret" not in str(by_proxy.to_dict())
+    assert KSparseDocumentStore.from_dict(by_proxy.to_dict()).to_dict() == by_proxy.to_dict()
     embedder = KSparseDocumentEmbedder(encoder="mine", sample=["a"])
     assert KSparseDocumentEmbedder.from_dict(embedder.to_dict()).to_dict() == embedder.to_dict()
     with pytest.raises(ValueError, match="document_store must be a KSparseDocumentStore"):
@@ -412,6 +419,14 @@ def test_errors_of_the_server_are_haystack_s(document_store: KSparseDocumentStor
         ({"hosts": [{"host": "a", "password": "s3cret"}]}, DocumentStoreError, "of type dict, not a URL such as http"),
         ({"hosts": "http://a", "use_ssl": False}, ValueError, "use_ssl belongs into the URL"),
         ({"create_index": True}, TypeError, "no option 'create_index'"),
+        ({"new": NewIndex(fields={"year": "integer"})}, TypeError, "no option 'new'.*; use code_bits and settings"),
+        # What to_dict would write.
+        ({"http_auth": "me:s3cret"}, TypeError, "'http_auth' must be two Secrets"),
+        ({"url": "http://me:s3cret@a.example"}, TypeError, "'url' must hold no password; pass username and password"),
+        ({"hosts": ["http://a", "http://me:s3cret@b"]}, TypeError, "'url' must hold no password"),
+        ({"url": "http://a", "proxy": "http://me:s3cret@b"}, TypeError, "a 'proxy' with a password must be a Secret"),
+        ({"headers": {"Authorization": "Bearer s3cret"}}, TypeError, "no header 'Authorization'; pass api_key or bea"),
+        ({"headers": {"x-api-key": "s3cret"}}, TypeError, "no header 'x-api-key'"),
     ],
 )
 def test_unknown_options_are_errors(options: dict[str, Any], error: type[Exception], message: str) -> None:
@@ -430,3 +445,54 @@ def test_options_have_the_names_of_haystack_s_own_store(monkeypatch: pytest.Monk
     assert address_of(KSparseDocumentStore().store.client) == "http://b.example:2"
     with pytest.raises(ValueError, match="a client is already connected; leave out url"):
         KSparseDocumentStore(client=store.store.client, url="http://a.example:1")
+
+
+def test_an_index_of_ksparse_is_searched_as_well(
+    document_store: KSparseDocumentStore, client: OpenSearch, head_folder: Path
+) -> None:
+    new = NewIndex(code_bits=None, fields={"year": "integer", "day": "date"})
+    ours = SparseIndex(document_store.store.index, encoder=str(head_folder), client=client, new=new)
+    ours.add(
+        [
+            {"_id": "1", "title": "Cats", "text": "cats sleep", "metadata": {"lang": "en"}, "year": 2021},
+            {"_id": "2", "text": "plants eat light", "year": 2022, "day": "2024-01-02"},
+        ]
+    )
+    found: list[tuple[str, str, object, set[str]]] = [
+        ("year", "==", 2021.0, {"1"}),
+        ("year", "!=", 2021, {"2"}),
+        ("year", "not in", [2021, 2022], set()),
+        ("year", ">", 2021, {"2"}),
+        ("year", ">=", None, set()),
+        ("day", "<=", "2024-01-02", {"2"}),
+        ("day", "==", None, {"1"}),
+        ("lang", "==", "en", {"1"}),
+    ]
+    for name, operator, value, ids in found:
+        assert matching(document_store, {"field": f"meta.{name}", "operator": operator, "value": value}) == ids
+    with pytest.raises(FilterError, match="'>' cannot compare 'lang': the index has metadata as strings"):
+        document_store.filter_documents({"field": "meta.lang", "operator": ">", "value": 1})
+    [cats] = KSparseRetriever(document_store=document_store).run("cats sleep", top_k=1)["documents"]
+    assert (cats.content, cats.meta) == ("cats sleep", {"title": "Cats", "year": 2021, "lang": "en"})
+    assert document_store.delete_by_filter({"field": "meta.year", "operator": "!=", "value": 2021}) == 1
+    assert [document.id for document in document_store.filter_documents()] == ["1"]
+
+
+def test_an_index_that_was_deleted_is_an_empty_store(document_store: KSparseDocumentStore, client: OpenSearch) -> None:
+    document_store.write_documents(DOCUMENTS)
+    retriever = KSparseRetriever(document_store=document_store)
+    assert retriever.run("cats")["documents"]
+    calls: list[Callable[[], object]] = [
+        document_store.filter_documents,
+        document_store.count_documents,
+        lambda: document_store.delete_documents(["1"]),
+        document_store.delete_all_documents,
+        lambda: document_store.delete_by_filter({"field": "meta.lang", "operator": "==", "value": "en"}),
+        lambda: retriever.run("cats")["documents"],
+        lambda: document_store.write_documents(DOCUMENTS[:1], DuplicatePolicy.SKIP) - 1,
+    ]
+    for call in calls:
+        client.indices.delete(index=document_store.store.index, ignore_unavailable=True)
+        assert not call()
+        document_store.write_documents(DOCUMENTS, DuplicatePolicy.OVERWRITE)
+        assert retriever.run("cats")["documents"]  # reads the schema again

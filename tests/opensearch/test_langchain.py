@@ -28,6 +28,7 @@ from connector.errors import BulkWriteError, IndexMappingError
 from connector.index.new_index import NewIndex
 from connector.integrations.langchain import KSparseVectorStore
 from connector.integrations.store import RefusedDocumentsError, StoreWriteError
+from connector.query.body import SearchOptions
 from connector.query.filters import Filters
 from connector.search.sparse_index import SparseIndex
 from connector.vectors.codes import Bits
@@ -505,3 +506,16 @@ def test_declared_fields_are_read_once_per_call(
         # For the declared fields, for the encoder, and for the write target.
         assert len(mappings) == 3, proxy.paths
     assert client.search(index=index, q="year:2020")["hits"]["total"]["value"] == 1
+
+
+def test_only_whole_documents_are_returned(filled: KSparseVectorStore) -> None:
+    for search in (filled.similarity_search, filled.max_marginal_relevance_search):
+        with pytest.raises(ValueError, match="returns whole documents; leave source out"):
+            search("cats", options=SearchOptions(source=False))
+
+
+def test_titles_of_an_index_of_ksparse_are_metadata(store: KSparseVectorStore, client: OpenSearch) -> None:
+    ours = SparseIndex(store.store.index, client=client, encoder=store.store._index.encoder)
+    ours.add([{"_id": "1", "title": "Cats", "text": "", "metadata": {"lang": "en"}}])
+    [document] = store.similarity_search("cats")
+    assert document == Document(id="1", page_content="", metadata={"title": "Cats", "lang": "en"})

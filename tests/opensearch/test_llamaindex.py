@@ -33,6 +33,9 @@ from connector.index.new_index import NewIndex
 from connector.integrations.llamaindex import KSparseVectorStore
 from connector.integrations.llamaindex_filters import to_clause
 from connector.integrations.store import IndexStore
+from connector.query.body import SearchOptions
+from connector.query.settings import SearchSettings
+from connector.search.sparse_index import SparseIndex
 from connector.types import Document as OurDocument
 
 pytestmark = pytest.mark.opensearch
@@ -256,6 +259,26 @@ def test_options_of_a_search_are_passed_on(nodes: KSparseVectorStore) -> None:
     assert fused[0] < 0.04 < plain[0] < summed[0], "two rankings add 1/61 each; BM25 adds to the dot product"
     hybrid.hybrid_top_k = 2
     assert len(nodes.query(hybrid).ids or ()) == 2
+
+
+def test_sparse_top_k_is_heeded(nodes: KSparseVectorStore) -> None:
+    sparse = VectorStoreQuery(query_str="plants cats rivers", mode=VectorStoreQueryMode.SPARSE, sparse_top_k=3)
+    assert len(nodes.query(sparse).ids or ()) == 3
+    hybrid = VectorStoreQuery(query_str="plants cats rivers", mode=VectorStoreQueryMode.HYBRID, similarity_top_k=2)
+    asked: list[tuple[dict[str, Any], int]] = [({}, 2), ({"settings": SearchSettings(rank_window_size=100)}, 3)]
+    for options, first in asked:
+        hybrid.sparse_top_k = first
+        deep = nodes.query(hybrid, **options)
+        hybrid.sparse_top_k = 2
+        assert deep == nodes.query(hybrid, **options)
+    assert nodes.query(hybrid, bm25_weight=0.1).ids
+
+
+def test_only_whole_documents_become_nodes(nodes: KSparseVectorStore) -> None:
+    for mode in (VectorStoreQueryMode.DEFAULT, VectorStoreQueryMode.MMR):
+        with pytest.raises(ValueError, match="returns whole documents; leave source out"):
+            nodes.query(VectorStoreQuery(query_str="cats", mode=mode), options=SearchOptions(source=["title"]))
+    assert nodes.query(VectorStoreQuery(query_str="cats"), options=SearchOptions(min_score=1e6)).ids == []
 
 
 @pytest.mark.parametrize(
@@ -482,6 +505,40 @@ def test_an_index_of_ksparse_is_searched_as_well(store: KSparseVectorStore, inde
         store.get_nodes(filters=only("year", FilterOperator.GT, 2020))
     with pytest.raises(BulkWriteError, match="strict"):
         store.add([CATS])
+
+
+def test_declared_fields_of_an_index_of_ksparse_have_their_types(
+    index: str, encoder: TextEncoder, client: OpenSearch
+) -> None:
+    new = NewIndex(code_bits=None, fields={"year": "integer", "kind": "keyword"})
+    ours = SparseIndex(index, encoder=encoder, client=client, new=new)
+    ours.add(
+        [
+            {"_id": "1", "text": "cats sleep", "metadata": {"lang": "en"}, "year": 2021, "kind": "Pet"},
+            {"_id": "2", "text": "plants eat light", "year": 2022, "kind": ""},
+            {"_id": "3", "text": "rivers carry sand"},
+        ]
+    )
+    store = KSparseVectorStore(index, client=client)
+    found: list[tuple[str, FilterOperator, Value, str]] = [
+        ("year", FilterOperator.EQ, 2021, "1"),
+        ("year", FilterOperator.NE, 2021, "23"),
+        ("year", FilterOperator.GT, 2021, "2"),
+        ("year", FilterOperator.NIN, [2021, 2022], "3"),
+        ("year", FilterOperator.IS_EMPTY, None, "3"),
+        ("kind", FilterOperator.IS_EMPTY, None, "23"),
+        ("kind", FilterOperator.TEXT_MATCH_INSENSITIVE, "pe", "1"),
+        ("lang", FilterOperator.IS_EMPTY, None, "23"),
+    ]
+    for key, operator, value, ids in found:
+        assert ids_of(store.get_nodes(filters=only(key, operator, value))) == set(ids), (key, operator)
+    assert {each.node_id: each.metadata for each in store.get_nodes()} == {
+        "1": {"year": 2021, "kind": "Pet", "lang": "en"},
+        "2": {"year": 2022, "kind": ""},
+        "3": {},
+    }
+    store.delete_nodes(filters=only("year", FilterOperator.NE, 2021))
+    assert ids_of(store.get_nodes()) == {"1"}
 
 
 def test_llamaindex_knows_what_the_store_does_itself(head_folder: Path, client: OpenSearch, index: str) -> None:

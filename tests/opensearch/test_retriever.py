@@ -54,6 +54,10 @@ def test_the_schema_of_the_index_is_at_hand(retriever: Retriever) -> None:
 def test_many_queries_find_what_each_finds(retriever: Retriever) -> None:
     batch = retriever.search_many(iter(TEXTS.values()), top_k=2, queries_per_request=2)
     single = [retriever.search(text, top_k=2) for text in TEXTS.values()]
+    with pytest.raises(ValueError, match=r"queries must be a list of queries, got 'cats'; pass \['cats'\]"):
+        retriever.search_many("cats")
+    with pytest.raises(ValueError, match="queries_per_request must be at least 1, got -1"):
+        retriever.search_many(["cats"], queries_per_request=-1)
     assert [[hit.doc_id for hit in hits] for hits in batch] == [[hit.doc_id for hit in hits] for hits in single]
 
 
@@ -96,11 +100,6 @@ def test_the_prompt_of_a_query_counts(client: OpenSearch, index: str, transforme
     said = f"has {MAX_TOKENS + 1} tokens with its prompt, but the encoder reads at most {MAX_TOKENS}; shorten it"
     with pytest.raises(SearchError, match=said):
         retriever.search(f"{longest} cats")
-
-
-def test_a_single_query_is_not_taken_for_its_letters(retriever: Retriever) -> None:
-    with pytest.raises(ValueError, match="queries must be several strings, got a single one"):
-        retriever.search_many("cats sleep")
 
 
 def test_an_overlong_query_of_many_is_cut(retriever: Retriever) -> None:
