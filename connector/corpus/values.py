@@ -73,11 +73,18 @@ def to_id(value: Any) -> str:  # noqa: ANN401
         return str(found)
     if not isinstance(found, str) or not found.strip():
         raise ValueError(f"{value!r} is not an id; use a string that is not blank, an integer or a UUID.")
-    try:
-        found.encode()
-    except UnicodeEncodeError:
-        raise ValueError(f"{value!r} is not an id: it cannot be sent as UTF-8.") from None
+    if not is_unicode(found):
+        raise ValueError(f"{value!r} is not an id: it cannot be sent as UTF-8.")
     return found
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a string can be sent as UTF-8: it has no lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def to_ids(values: Iterable[Any]) -> list[str]:

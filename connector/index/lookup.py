@@ -12,6 +12,7 @@ from opensearchpy import OpenSearch
 from opensearchpy.exceptions import AuthorizationException, NotFoundError
 
 from connector.connection.client import explained
+from connector.corpus.values import is_unicode
 from connector.errors import ClusterError
 from connector.index.derived import restored
 from connector.index.target import WriteTarget
@@ -259,7 +260,7 @@ class DocumentLookup:
 
 def _sendable(doc_ids: Iterable[str]) -> list[str]:
     """The ids that are valid Unicode; the server rejects a whole request for another one, which no document has."""
-    return [doc_id for doc_id in doc_ids if doc_id.encode(errors="replace") == doc_id.encode(errors="surrogatepass")]
+    return list(filter(is_unicode, doc_ids))
 
 
 def only_routing(doc_id: str, copies: Sequence[Found]) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from connector.corpus.values import is_unicode
 from connector.errors import IndexMappingError
 
 MAX_NAME_BYTES = 255
@@ -29,7 +30,7 @@ def check_sendable(name: str) -> None:
     Raises:
         IndexMappingError: It cannot.
     """
-    if name != name.encode(errors="replace").decode():
+    if not is_unicode(name):
         raise IndexMappingError(f"There is no index {name!r}: the name is not valid Unicode. Give it as UTF-8.")
 
 
