@@ -5,6 +5,10 @@ from __future__ import annotations
 from connector.errors import IndexMappingError
 
 MAX_NAME_BYTES = 255
+
+PIPELINE_PREFIX = "ksparse-"
+"""Prefix of the pipelines that `ksparse connect` makes; the name of the index or alias follows."""
+
 _FORBIDDEN = '\\/*?"<>| ,#:'
 
 
