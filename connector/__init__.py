@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from connector.encoders.text import TextEncoder
     from connector.errors import (
         BulkWriteError,
+        BusyError,
         CheckpointError,
         ClusterError,
         ConnectorError,
@@ -69,6 +70,7 @@ _HOMES = {
     "AsyncSparseIndex": "connector.search.async_index",
     "BulkWriteError": "connector.errors",
     "BulkWriter": "connector.index.writer",
+    "BusyError": "connector.errors",
     "Change": "connector.ingest.update",
     "Checkpoint": "connector.ingest.checkpoint",
     "CheckpointError": "connector.errors",
@@ -122,6 +124,7 @@ __all__ = [
     "AsyncSparseIndex",
     "BulkWriteError",
     "BulkWriter",
+    "BusyError",
     "Change",
     "Checkpoint",
     "CheckpointError",

@@ -9,6 +9,7 @@
     ├── BulkWriteError          a write failed and retrying cannot help
     ├── CheckpointError         a run cannot resume from a checkpoint
     └── SearchError             a query cannot be run
+        └── BusyError               the server cannot run it now
 
 A wrong argument is a `ValueError`. Every message names the value, the rule and the next step.
 """
@@ -48,3 +49,7 @@ class CheckpointError(ConnectorError):
 
 class SearchError(ConnectorError):
     """A query cannot be run."""
+
+
+class BusyError(SearchError):
+    """The server cannot run a query now: it is overloaded, or has no copy of a shard at hand."""

@@ -269,3 +269,45 @@ def test_a_redirect_is_named_and_not_followed() -> None:
         get_json(Cluster(url, access), "/")
     assert asked == [("/", "Basic YWRhOmxhY2U=")]
     assert "lace" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--nodes", "3"], "with 1 node(s), not 3. Unset OPENSEARCH_URL"),
+        (["--heap", "4g"], "with a heap of 954m a node, not 4g. Unset OPENSEARCH_URL"),
+        (["--compose-file", str(COMPOSE_FILE)], f"not by {COMPOSE_FILE}. Unset OPENSEARCH_URL"),
+    ],
+)
+def test_what_the_running_server_is_not_is_refused(
+    options: list[str], message: str, server_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENSEARCH_URL", server_url)
+    result = run("up", *options)
+    assert result.exit_code == 1 and message in result.stderr
+    assert run("up", "--nodes", "1", "--heap", "950m").exit_code == 0
+
+
+def test_three_nodes_or_another_file_where_docker_runs_one_are_refused_at_once(
+    server_url: str, tmp_path: Path
+) -> None:
+    write_state(State("compose", server_url, compose_file=str(COMPOSE_FILE)))
+    three = run("up", "--nodes", "3", "--timeout", "1")
+    assert three.exit_code == 1 and "with 1 node(s), not 3. Run `ksparse down` first." in three.stderr
+    other = tmp_path / "docker-compose.yml"
+    other.write_text("services: {}\n")
+    refused = run("up", "--compose-file", str(other))
+    assert refused.exit_code == 1 and f"not by {other}. Run `ksparse down` first." in refused.stderr
+    assert run("up", "--compose-file", str(COMPOSE_FILE)).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"), [([], "Docker does not answer"), (["--nodes", "3"], "three nodes are always embedded")]
+)
+def test_a_compose_file_that_would_not_be_used_is_refused(
+    options: list[str], reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "docker_answers", lambda: False)
+    result = run("up", "--compose-file", str(COMPOSE_FILE), *options)
+    assert result.exit_code == 1 and reason in result.stderr
+    assert read_state() is None

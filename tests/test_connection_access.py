@@ -225,3 +225,19 @@ def test_certificates_that_cannot_be_used_are_named(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ClusterError, match=message):
         connect("https://localhost", **options)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"http_auth": SECRET}, "http_auth must be a pair of a user name and a password"),
+        ({"http_auth": ("ada", SECRET, "x")}, "http_auth must be a pair"),
+        ({"http_auth": {"ada": SECRET}}, "http_auth must be a pair"),
+        ({"http_auth": ("ada", 1)}, "both strings"),
+        ({"api_key": (SECRET,)}, "api_key must be a pair of an id and a key"),
+    ],
+)
+def test_a_pair_that_is_none_is_named_and_not_shown(option: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as refused:
+        connect("http://localhost", **option)
+    assert SECRET not in str(refused.value)

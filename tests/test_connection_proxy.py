@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from opensearchpy.exceptions import ConnectionError
 
 from connector.cli.main import cli
+from connector.connection.access import access_from_environment
 from connector.connection.address import parse_address
 from connector.connection.client import check_server, connect, explained
 from connector.connection.proxy import find_proxy
@@ -233,3 +234,12 @@ def test_what_leads_to_a_folder_of_certificates_is_read(tmp_path: Path, node: st
     (tmp_path / "5ff7e18b.0").write_text((TLS_FOLDER / "ca.pem").read_text())
     with fault_proxy(node, tls=True) as front, connect(front.url, ca_certs=tmp_path) as client:
         assert check_server(client).url == front.url
+
+
+def test_an_empty_variable_is_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the documentation says of OPENSEARCH_PROXY, whatever HTTP_PROXY says."""
+    monkeypatch.setenv("HTTP_PROXY", CLOSED)
+    address, _ = parse_address("http://search.example")
+    assert find_proxy(address, access_from_environment().proxy) is not None
+    monkeypatch.setenv("OPENSEARCH_PROXY", "")
+    assert find_proxy(address, access_from_environment().proxy) is None

@@ -31,6 +31,12 @@ def test_fusion_needs_numbers_above_zero(top_k: int, rank_constant: int) -> None
         fuse([ranking("a")], top_k=top_k, rank_constant=rank_constant)
 
 
+def test_a_fused_hit_keeps_the_highlight_of_either_ranking() -> None:
+    words = {"text": ["<em>cats</em>"]}
+    fused = fuse([[Hit("a", 2.0), Hit("b", 1.0)], [Hit("b", 9.0, highlight=words), Hit("c", 8.0)]], top_k=3)
+    assert {hit.doc_id: hit.highlight for hit in fused} == {"a": {}, "b": words, "c": {}}
+
+
 def test_words_are_added_to_features_with_their_weight() -> None:
     query = build_hybrid_query("warm cats", {"3": 0.5}, weight=0.01, filters=[{"term": {"a": 1}}])["bool"]
     assert [next(iter(clause)) for clause in query["should"]] == ["rank_feature", "match", "match"]

@@ -52,6 +52,8 @@ def test_a_budget_without_shares_is_an_error() -> None:
     [
         ("strongest", 1.0, "prune_type must be one of none, top_k, .*, got 'strongest'"),
         ("top_k", 0.5, "whole number of features, at least 1, got 0.5"),
+        ("top_k", float("inf"), "whole number of features, at least 1, got inf"),
+        ("top_k", float("nan"), "whole number of features, at least 1, got nan"),
         ("max_ratio", 1.5, "max_ratio needs a fraction above 0 and at most 1, got 1.5"),
         ("alpha_mass", 0.0, "alpha_mass needs a fraction"),
         ("posting_budget", 0.0, "posting_budget needs a prune_ratio above 0, got 0"),

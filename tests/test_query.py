@@ -7,6 +7,8 @@ import pytest
 
 from connector.errors import SearchError
 from connector.query.body import SearchOptions, build_query, build_search, check_features, check_text, parse_filter
+from connector.query.clauses import every
+from connector.query.hybrid import build_words_query
 from connector.query.settings import SearchSettings
 from connector.vectors.storage import SMALLEST_WEIGHT
 
@@ -26,6 +28,15 @@ def test_filters_stand_inside_the_bool() -> None:
     assert build_query({"3": 1.0}, filters=[term]) == {
         "bool": {"should": [clause("3", 1.0)], "minimum_should_match": 1, "filter": [term]}
     }
+
+
+@pytest.mark.parametrize("filters", [{"term": {"a": 1}}, "lang=en", [None]])
+def test_what_is_no_list_of_clauses_is_refused(filters: Any) -> None:  # noqa: ANN401
+    for build in (lambda: build_query({"3": 1.0}, filters=filters), lambda: build_words_query("cats", filters=filters)):
+        with pytest.raises(ValueError, match="a filter must be a query clause such as"):
+            build()
+    with pytest.raises(ValueError, match="a filter must be a query clause such as"):
+        every(filters)
 
 
 def test_the_field_can_be_another() -> None:

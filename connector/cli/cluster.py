@@ -8,14 +8,15 @@ import click
 
 from connector import cluster
 from connector.cli.connection import ConnectionOptions, connection_options
+from connector.cluster.local import DEFAULT_HEAP
 from connector.cluster.node import check_heap
 from connector.encoders.graph import choose_backend, describe_backend
 from connector.encoders.precision import choose_precision
 
 
-def _heap(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+def _heap(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
     try:
-        check_heap(value)
+        check_heap(value or DEFAULT_HEAP)
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
     return value
@@ -31,7 +32,7 @@ Examples:
 """
 )
 @click.option("--nodes", type=click.Choice(["1", "3"]), default="1", show_default=True, help="Nodes of the cluster.")
-@click.option("--heap", default="2g", show_default=True, callback=_heap, help="Java heap of each node.")
+@click.option("--heap", callback=_heap, help=f"Java heap of each node.  [default: {DEFAULT_HEAP}]")
 @click.option("--ml", is_flag=True, help="Include ML Commons (one download of 390 MB), needed by `ksparse connect`.")
 @click.option("--port", type=click.IntRange(1, 65535), help="HTTP port.  [default: 9200, or a free one]")
 @click.option(
@@ -49,7 +50,7 @@ Examples:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def up(
-    nodes: str, heap: str, ml: bool, port: int | None, timeout_s: float, compose_file: Path | None, as_json: bool
+    nodes: str, heap: str | None, ml: bool, port: int | None, timeout_s: float, compose_file: Path | None, as_json: bool
 ) -> None:
     """Start OpenSearch on this machine and leave it running.
 

@@ -48,10 +48,12 @@ def connect(
     Creates two connectors, two models, an ingest pipeline (the index's final pipeline) and a search pipeline. Running
     the command again changes nothing unless the service, its key or the index has changed.
     """
-    from connector.service.connect import connect_index, disconnect_index
+    from connector.service.connect import check_service, connect_index, disconnect_index
 
-    if not service.startswith(("http://", "https://")) or "@" in service:
-        raise click.UsageError(f"--service {service!r} must be an address such as http://127.0.0.1:8080.")
+    try:
+        check_service(service)
+    except ValueError as error:
+        raise click.UsageError(f"--service: {error}") from error
     client = open_client(connection)
 
     def say(request: str) -> None:

@@ -105,7 +105,7 @@ def ingest_ray(
     check_index_name(index)
     schema = read_schema(client, index)
     try:
-        next(split_corpus(corpus, kind), None)
+        next(split_corpus(corpus, kind, layout=layout), None)
         if schema is None:
             check_new_index(client, index, new_index)
     except ValueError as error:

@@ -152,6 +152,10 @@ def _parse_field(_context: click.Context, _option: click.Parameter, values: tupl
     return fields
 
 
+generate_ids_option = click.option(
+    "--generate-ids", is_flag=True, help="Give records without _id the SHA-256 of their content."
+)
+
 record_options = together(
     click.option("--index", required=True, help="Index to write; created if it does not exist."),
     new_encoder_option(
@@ -176,7 +180,7 @@ record_options = together(
         type=click.Choice(["jsonl", "csv", "tsv", "parquet"]),
         help="Input format.  [default: by suffix; jsonl for -]",
     ),
-    click.option("--generate-ids", is_flag=True, help="Give records without _id the SHA-256 of their content."),
+    generate_ids_option,
     dead_letters_option,
 )
 """Input and output options."""

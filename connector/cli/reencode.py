@@ -83,7 +83,7 @@ def reencode(
         raise click.UsageError("--delete-old and --no-switch contradict each other; choose one.")
     new.check_own(encoder, k=k)
     client = open_client(connection)
-    from connector.index.names import check_index_name
+    from connector.index.names import PIPELINE_PREFIX, check_index_name
     from connector.index.probe import probe_write
     from connector.index.schema import (
         check_fields,
@@ -112,7 +112,7 @@ def reencode(
     from connector.cli.summary import name_replay, print_summary
     from connector.encoders.folders import OWN_ENCODER
     from connector.index.sizes import count_matching
-    from connector.search.reencode import RandomTexts, compare_indices, read_index, switch_alias
+    from connector.search.reencode import RandomTexts, compare_indices, final_pipelines, read_index, switch_alias
     from connector.search.retriever import Retriever
     from connector.search.sparse_index import SparseIndex
 
@@ -151,9 +151,18 @@ def reencode(
         name_replay(target, job.result)
         raise SystemExit(EXIT_DEAD_LETTERS if job.result.dead_lettered else EXIT_FAILED)
     if switch:
+        connected = [
+            each for each in final_pipelines(client, schema.names).values() if each.startswith(PIPELINE_PREFIX)
+        ]
         replaced = switch_alias(client, alias, target, delete_old=delete_old)
         fate = "deleted" if delete_old else "kept"
         click.echo(f"{alias} is now {target}" + (f"; {', '.join(replaced)} is {fate}" if replaced else ""))
+        moved = connected and set(connected) != {f"{PIPELINE_PREFIX}{alias}"}
+        if moved or (connected and written.retriever.schema.space != schema.space):
+            click.echo(
+                f"OpenSearch still encodes for {', '.join(schema.names)}; run `ksparse connect {alias}` again.",
+                err=True,
+            )
     name_replay(target, job.result)
 
 

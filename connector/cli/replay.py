@@ -9,7 +9,7 @@ import click
 from connector.cli.connection import ConnectionOptions, connection_options, open_client
 from connector.cli.encoder_option import index_encoder_option
 from connector.cli.layout import name_options
-from connector.cli.options import batch_size_option, device_option, quiet_option, summary_option
+from connector.cli.options import batch_size_option, device_option, generate_ids_option, quiet_option, summary_option
 from connector.cli.progress import documents
 from connector.cli.stop import stoppable
 from connector.corpus.layout import Layout
@@ -29,6 +29,7 @@ from the file, also those superseded because the document has changed in the ind
 @click.option("--index", required=True, help="Index of the dead letters.")
 @index_encoder_option
 @name_options
+@generate_ids_option
 @click.option(
     "--dead-letters",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -43,6 +44,7 @@ def replay(
     letters: Path,
     index: str,
     encoder: str | None,
+    generate_ids: bool,
     dead_letters: Path | None,
     batch_size: int,
     device: str | None,
@@ -71,13 +73,16 @@ def replay(
         return
     client = open_client(connection)
     schema = existing_schema(client, index)
+    writer = BulkWriter(client, index)
+    writer.target.check_single("changed")
     loaded = encoder_of(schema, open_index_encoder(client, schema, encoder, device=device))
     with stoppable(), documents(quiet, total, f"{letters} -> {index}") as progress:
         result = LetterReplayer(
-            BulkWriter(client, index),
+            writer,
             loaded,
             fields=tuple(schema.fields),
             layout=layout,
+            generate_ids=generate_ids,
             dead_letters=dead_letters,
             batch_size=batch_size,
             progress=progress,

@@ -13,6 +13,7 @@ import click
 
 from connector.cli.connection import ConnectionOptions, connection_options, open_client
 from connector.cli.encoder_option import encoder_option
+from connector.corpus.lines import read_entries
 from connector.errors import ConnectorError
 from connector.service.settings import ServiceSettings
 
@@ -89,8 +90,9 @@ def serve(
     if missing := [name for name in ("fastapi", "uvicorn", "prometheus_client") if find_spec(name) is None]:
         raise ConnectorError(f"The service needs {', '.join(missing)}: pip install 'ksparse[serve]'.")
     keys = read_keys(api_key_file)
-    if ssl_client_ca is not None and ssl_certfile is None:
-        raise click.UsageError("--ssl-client-ca needs TLS; give --ssl-certfile as well.")
+    for flag, file in (("--ssl-client-ca", ssl_client_ca), ("--ssl-keyfile", ssl_keyfile)):
+        if file is not None and ssl_certfile is None:
+            raise click.UsageError(f"{flag} needs TLS; give --ssl-certfile as well.")
     if not (keys or ssl_client_ca or is_open or _is_loopback(host)):
         raise click.UsageError(
             f"--host {host} exposes the service to other machines: set {_KEY_VARIABLE}, --api-key-file or "
@@ -123,8 +125,8 @@ def serve(
 
 def read_keys(file: Path | None) -> tuple[str, ...]:
     """Read API keys, one per line, from a file or the environment; command lines are visible to other users."""
-    text = file.read_text(encoding="utf-8") if file is not None else os.environ.get(_KEY_VARIABLE, "")
-    keys = tuple(line.strip() for line in text.splitlines() if line.strip())
+    lines = read_entries(file) if file is not None else os.environ.get(_KEY_VARIABLE, "").splitlines()
+    keys = tuple(line.strip() for line in lines if line.strip())
     if file is not None and not keys:
         raise ConnectorError(f"{file} contains no API key; write one key per line.")
     return keys

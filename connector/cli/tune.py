@@ -13,6 +13,7 @@ from connector.cli.connection import ConnectionOptions, connection_options, open
 from connector.cli.encoder_option import index_encoder_option
 from connector.cli.options import advice_for_codes, device_option, quiet_option
 from connector.cli.progress import stages
+from connector.corpus.lines import read_entries
 from connector.errors import SearchError
 from connector.index.schema import existing_schema, save_search_defaults
 from connector.query.clauses import at_random
@@ -71,7 +72,7 @@ def tune(
     from connector.search.tune import check_queries
     from connector.search.tune import tune as measure
 
-    texts = _read(queries) if queries is not None else _sentences(client, index)
+    texts = list(read_entries(queries)) if queries is not None else _sentences(client, index)
     try:
         check_queries(texts)
     except ValueError as error:
@@ -89,10 +90,6 @@ def tune(
         click.echo(json.dumps({"best": best, "reached": tuning.reached, "saved": save, "trials": trials}))
     else:
         _print(tuning, recall, len(texts), saved=save)
-
-
-def _read(path: Path) -> list[str]:
-    return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
 def _sentences(client: OpenSearch, index: str) -> list[str]:

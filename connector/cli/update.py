@@ -73,6 +73,8 @@ def update(
     """Update documents of an index: those listed in CHANGES, or those that match filters."""
     if (changes is None) != bool(filters) or bool(filters) != bool(values):
         raise click.UsageError("Give a file of changes, or --filter with --set.")
+    if upsert and filters:
+        raise click.UsageError("--upsert needs a file of changes: a filter matches only documents that exist.")
     client = open_client(connection)
     from connector.cli.encoder import open_index_encoder
     from connector.cli.summary import conclude, conclude_nothing
@@ -86,6 +88,8 @@ def update(
 
     schema = existing_schema(client, index)
     probe_write(client, index)
+    writer = BulkWriter(client, index)
+    writer.target.check_single("changed")
     wanted: Iterator[Change | MalformedRecord]
     if changes is not None:
         wanted, total = read_changes(changes), count_records(changes, format="jsonl")
@@ -100,7 +104,7 @@ def update(
     loaded = encoder_of(schema, open_index_encoder(client, schema, encoder, device=device))
     updater = DocumentUpdater(
         client,
-        BulkWriter(client, index),
+        writer,
         loaded,
         fields=tuple(schema.fields),
         upsert=upsert,

@@ -10,7 +10,7 @@ from connector.cluster.compose import COMPOSE_FILE, compose_down, compose_up, do
 from connector.cluster.connection import Cluster, connection_from_environment
 from connector.cluster.embedded import create_nodes, start_nodes, stop_nodes
 from connector.cluster.folders import cache_folder, locked
-from connector.cluster.node import HOST, Node, free_ports, is_free
+from connector.cluster.node import HOST, Node, bytes_of_heap, free_ports, is_free
 from connector.cluster.probe import get_json, wait_until_ready
 from connector.cluster.processes import stop_processes
 from connector.cluster.state import State, describe_process, read_state, remove_state, still_runs, write_state
@@ -18,6 +18,8 @@ from connector.cluster.status import read_status
 from connector.errors import ClusterError
 
 DEFAULT_PORT = 9200
+DEFAULT_HEAP = "2g"
+_HEAP_TOLERANCE = 0.15
 _LOCK_TIMEOUT_S = 600.0
 _ML_PLUGIN = "opensearch-ml"
 
@@ -33,7 +35,7 @@ class Started(NamedTuple):
 def up(
     *,
     nodes: int = 1,
-    heap: str = "2g",
+    heap: str | None = None,
     port: int | None = None,
     ml: bool = False,
     timeout_s: float = 180.0,
@@ -44,7 +46,7 @@ def up(
 
     Args:
         nodes: 1 or 3; three nodes are always embedded.
-        heap: Java heap of each node, such as "2g".
+        heap: Java heap of each node, such as "2g", which is the default.
         port: HTTP port of the first node on 127.0.0.1; by default 9200, or a free one if that is in use.
         ml: Include ML Commons, with which OpenSearch can call an encoding service (`ksparse connect`).
         timeout_s: Seconds until it must be ready, without downloads for embedded nodes.
@@ -53,11 +55,13 @@ def up(
 
     Raises:
         ValueError: `nodes` or `heap` is invalid.
-        ClusterError: No cluster could be reached or started.
+        ClusterError: No cluster could be reached or started, or the running one is not as requested.
     """
     given = connection_from_environment()
     if given is not None:
-        _check_port(given.url, port, "Unset OPENSEARCH_URL to start one here.")
+        advice = "Unset OPENSEARCH_URL to start one here."
+        _check_port(given.url, port, advice)
+        _check_file(given.url, "", compose_file, advice)
         try:
             get_json(given, "/")
         except ClusterError as error:
@@ -67,24 +71,31 @@ def up(
                 f"No OpenSearch answers at {given.url} (OPENSEARCH_URL). Correct the variable, or unset it to start "
                 "one here."
             ) from error
-        return _was_up(given, ml)
+        return _was_up(given, ml, nodes, heap, advice)
     with locked(cache_folder() / "up.lock", timeout_s=_LOCK_TIMEOUT_S):
         state = read_state()
         if state is not None and _is_up(state):
-            if state.nodes and len(state.nodes) != nodes:
-                raise ClusterError(
-                    f"OpenSearch is up at {state.url} with {len(state.nodes)} node(s), not {nodes}. "
-                    "Run `ksparse down` first."
-                )
-            _check_port(state.url, port, "Run `ksparse down` first.")
+            advice = "Run `ksparse down` first."
+            running = len(state.nodes) or 1  # Docker runs one, which is not listed
+            if running != nodes:
+                raise ClusterError(f"OpenSearch is up at {state.url} with {running} node(s), not {nodes}. {advice}")
+            _check_port(state.url, port, advice)
+            _check_file(state.url, state.compose_file, compose_file, advice)
             cluster = Cluster(state.url, kind=state.kind)
             wait_until_ready(cluster, nodes=nodes, timeout_s=timeout_s)
-            return _was_up(cluster, ml)
+            return _was_up(cluster, ml, nodes, heap, advice)
         for folder in _data_folders():
             stop_processes(folder)  # the rest of a cluster, part of which has ended
         if port is None:
             port = DEFAULT_PORT if is_free(DEFAULT_PORT) else free_ports(1)[0]
-        if nodes == 1 and docker_answers():
+        heap = heap or DEFAULT_HEAP
+        in_docker = nodes == 1 and docker_answers()
+        if compose_file is not None and not in_docker:
+            why = "Docker does not answer" if nodes == 1 else "three nodes are always embedded"
+            raise ClusterError(
+                f"The compose file {compose_file} cannot be used: {why}. Leave it out to start without it."
+            )
+        if in_docker:
             file = compose_file or COMPOSE_FILE
             on_progress(f"Starting OpenSearch with Docker ({file})")
             cluster = Cluster(f"http://{HOST}:{port}", kind="compose")
@@ -96,13 +107,31 @@ def up(
         return Started(_start_embedded(nodes, heap, port, ml, timeout_s, on_progress), was_up=False)
 
 
-def _was_up(cluster: Cluster, ml: bool) -> Started:
-    if ml and _ML_PLUGIN not in (read_status(cluster).plugins or (_ML_PLUGIN,)):
+def _was_up(cluster: Cluster, ml: bool, nodes: int, heap: str | None, advice: str) -> Started:
+    """Return a running cluster, unless it is known to lack what was asked for."""
+    if not ml and nodes == 1 and heap is None:
+        return Started(cluster, was_up=True)
+    found = read_status(cluster)
+    if ml and _ML_PLUGIN not in (found.plugins or (_ML_PLUGIN,)):
         raise ClusterError(
             f"OpenSearch is up at {cluster.url} without ML Commons. Run `ksparse down` first if it is yours, and then "
             "`ksparse up --ml`."
         )
+    if nodes > 1 and found.nodes not in (None, nodes):
+        raise ClusterError(f"OpenSearch is up at {cluster.url} with {found.nodes} node(s), not {nodes}. {advice}")
+    if heap is not None and found.heap_max_bytes and found.nodes:
+        each = found.heap_max_bytes / found.nodes
+        # Some garbage collectors do not count all of it.
+        if abs(each / bytes_of_heap(heap) - 1) > _HEAP_TOLERANCE:
+            raise ClusterError(
+                f"OpenSearch is up at {cluster.url} with a heap of {each / 2**20:.0f}m a node, not {heap}. {advice}"
+            )
     return Started(cluster, was_up=True)
+
+
+def _check_file(url: str, used: str, wanted: Path | None, advice: str) -> None:
+    if wanted is not None and str(wanted.absolute()) != used:
+        raise ClusterError(f"OpenSearch runs at {url}, not by {wanted}. {advice}")
 
 
 def _check_port(url: str, port: int | None, advice: str) -> None:

@@ -228,6 +228,12 @@ def check_heap(heap: str) -> None:
         raise ValueError(f"heap must be a number of megabytes or gigabytes such as 512m or 2g, got {heap!r}.")
 
 
+def bytes_of_heap(heap: str) -> int:
+    """The bytes of a valid heap size."""
+    check_heap(heap)
+    return int(heap[:-1]) * {"m": 2**20, "g": 2**30}[heap[-1]]
+
+
 def is_free(port: int) -> bool:
     """Return whether a server can listen on this port of 127.0.0.1."""
     with socket.socket() as listener:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_args
@@ -67,6 +67,8 @@ class Access:
             raise ValueError(f"{name(missing)} is not set, but {name(other)} is; set both or neither.")
         if self.aws_service is not None and self.aws_service not in get_args(Service):
             raise ValueError(f"{name('aws_service')} is {self.aws_service!r}; it must be es, or aoss for Serverless.")
+        for pair, parts in (("http_auth", "a user name and a password"), ("api_key", "an id and a key")):
+            self._check_pair(name(pair), getattr(self, pair), parts, joined=pair == "http_auth")
         for secret in ("api_key", "bearer_token"):
             value = getattr(self, secret)
             # The standard library's error would show the value.
@@ -75,6 +77,15 @@ class Access:
                     f"{name(secret)} holds a space or a character that no header can hold; give it alone, without a "
                     "word such as Bearer before it."
                 )
+
+    @staticmethod
+    def _check_pair(name: str, value: object, parts: str, *, joined: bool) -> None:
+        if not value or callable(value) or (isinstance(value, str) and (":" in value or not joined)):
+            return
+        if isinstance(value, str) or not isinstance(value, Sequence) or len(value) != 2:
+            raise ValueError(f"{name} must be a pair of {parts}.")
+        if not all(isinstance(part, str) for part in value):
+            raise ValueError(f"{name} must be a pair of {parts}, both strings.")
 
     def authorization(self) -> str | None:
         """The constant Authorization header; None if there is none."""
@@ -132,6 +143,8 @@ def access_from_environment() -> Access:
             found[each.name] = value if each.name in ("username", "password") else value.strip()
     if "verify_certs" in found:
         found["verify_certs"] = _truth(found["verify_certs"])
+    if os.environ.get(variable("proxy"), "no") == "":
+        found["proxy"] = ""  # none, whatever HTTPS_PROXY says
     access = Access(**found)
     try:
         access.check(variable)

@@ -120,4 +120,6 @@ def _seconds(header: str | None) -> float:
         until = parsedate_to_datetime(header)
     except ValueError:
         return 0.0
+    if until.tzinfo is None:  # the obsolete form that C's asctime writes, which is in UTC
+        until = until.replace(tzinfo=UTC)
     return max(0.0, (until - datetime.now(UTC)).total_seconds())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from flask import Flask, Response, abort, render_template, request, send_file
 from werkzeug.datastructures import MultiDict
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, SecurityError
 
 from connector.errors import ClusterError, ConnectorError
 from connector.explore.columns import ROUNDS, Explorer, Question
@@ -73,6 +73,11 @@ def create_app(explorer: Explorer, results: Path, *, without_hnsw: str = "") -> 
     def add_headers(response: Response) -> Response:
         response.headers.update(HEADERS)
         return response
+
+    @app.errorhandler(SecurityError)
+    def refuse(_problem: SecurityError) -> Response:
+        # Not the usual page, which names the index and its model.
+        return Response("This page is only shown under the names 127.0.0.1 and localhost.", 400, mimetype="text/plain")
 
     @app.errorhandler(HTTPException)
     def explain(problem: HTTPException) -> tuple[str, int]:

@@ -10,7 +10,7 @@ from opensearchpy import OpenSearch
 from opensearchpy.exceptions import NotFoundError, RequestError, TransportError
 
 from connector.connection.client import explained, reason_of, root_cause
-from connector.errors import SearchError
+from connector.errors import BusyError, SearchError
 from connector.index.derived import restored
 from connector.index.guard import IndexGuard
 from connector.index.kept import KeptDocuments
@@ -21,6 +21,9 @@ from connector.query.body import NO_OPTIONS, SearchOptions, build_query, build_s
 from connector.query.hybrid import build_hybrid_query, build_words_query, fuse
 from connector.query.rescore import MAX_RESCORED, rescore_all
 from connector.types import Hit
+
+_BUSY = (429, 502, 503, 504)
+"""Statuses of a server, or of a load balancer before it, that may soon answer the same request."""
 
 
 class Searcher:
@@ -215,11 +218,12 @@ class Searcher:
         with self._errors(self._guard):
             lines = [line for body in bodies for line in (dict(params), body)]
             replies = self._client.msearch(index=self.index, body=lines)["responses"]
-        errors = [root_cause(reply["error"]) for reply in replies if "error" in reply]
+        errors = [reply for reply in replies if "error" in reply]
         if self._guard is not None:
             self._guard.recheck() if errors else self._guard.check(replies)
         if errors:
-            raise SearchError(f"Index {self.index!r} rejects a query: {errors[0]}")
+            kind = BusyError if errors[0].get("status") in _BUSY else SearchError
+            raise kind(f"Index {self.index!r} rejects a query: {root_cause(errors[0]['error'])}")
         return [_hits(reply) for reply in replies]
 
     @contextmanager
@@ -292,4 +296,5 @@ def _search_error(index: str, error: TransportError) -> Exception:
         return SearchError(f"There is no index {index!r}. Create it with `ksparse ingest CORPUS --index {index}`.")
     if isinstance(error, RequestError):
         return SearchError(f"Index {index!r} rejects the query: {reason_of(error)}")
-    return SearchError(f"The search in {index!r} failed ({error.status_code}): {reason_of(error)}. Try again.")
+    kind = BusyError if error.status_code in _BUSY else SearchError
+    return kind(f"The search in {index!r} failed ({error.status_code}): {reason_of(error)}. Try again.")

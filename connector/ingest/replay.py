@@ -165,6 +165,7 @@ class LetterReplayer:
         encoder: Encoder of the index.
         fields: Declared top-level fields of the index.
         layout: Layout of the corpus of malformed records.
+        generate_ids: Use the SHA-256 of the content as the id of malformed records without one.
         dead_letters: File to which letters that fail again are moved; None keeps them in place.
         batch_size: Texts per forward pass.
         write_size: Documents read and written at a time.
@@ -181,6 +182,7 @@ class LetterReplayer:
         *,
         fields: Collection[str] = (),
         layout: Layout | None = None,
+        generate_ids: bool = False,
         dead_letters: Path | None = None,
         batch_size: int = 32,
         write_size: int = WRITE_SIZE,
@@ -188,7 +190,7 @@ class LetterReplayer:
     ) -> None:
         self._writer = writer
         self._rewriter = Rewriter(writer, writer.lookup, encoder, batch_size=batch_size)
-        self._checker = RecordChecker(fields, refuse_repeated=False)
+        self._checker = RecordChecker(fields, generate_ids=generate_ids, refuse_repeated=False)
         self._mapper = RecordMapper(self._checker, layout or Layout())
         self._dead_letters = dead_letters
         self._write_size = write_size

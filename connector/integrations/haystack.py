@@ -222,7 +222,12 @@ class KSparseDocumentStore:
         """
         if not filters:
             return []
-        return [to_clause(filters, self.store.metadata(naive="any"))]
+        return [to_clause(filters, self.store.metadata(naive="any"), self._with_text)]
+
+    def _with_text(self, text: str) -> list[str]:
+        """Ids of the documents with exactly this text, among those that contain its words."""
+        found = self.store.matching([{"match_phrase": {"text": text}}])
+        return [doc_id for doc_id, source in found if source.get("text") == text]
 
     def _without_duplicates(self, documents: Sequence[Document], *, skip: bool) -> list[Document]:
         known = set(self.store.get([document.id for document in documents]))

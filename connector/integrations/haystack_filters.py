@@ -14,12 +14,19 @@ from connector.query.terms import COMPARISONS
 _TYPED = TypedMetadata(naive="any")
 
 
-def to_clause(filters: Mapping[str, Any], metadata: Metadata = _TYPED) -> Clause:
+def _no_texts(text: str) -> list[str]:
+    raise FilterError(f"'content' is compared with {text!r} by a store only.")
+
+
+def to_clause(
+    filters: Mapping[str, Any], metadata: Metadata = _TYPED, with_text: Callable[[str], list[str]] = _no_texts
+) -> Clause:
     """Convert a comparison or logical filter to a clause.
 
     Args:
         filters: The Haystack filter.
         metadata: How the index stores metadata.
+        with_text: Returns the ids of the documents with exactly this content, which the server compares only by words.
 
     Raises:
         FilterError: A part is missing, an operator is unknown, or a value does not fit its operator.
@@ -27,16 +34,18 @@ def to_clause(filters: Mapping[str, Any], metadata: Metadata = _TYPED) -> Clause
     if not isinstance(filters, Mapping):
         raise FilterError(f"a filter must be a dictionary, got {filters!r}.")
     try:
-        return _comparison(filters, metadata) if "field" in filters else _logic(filters, metadata)
+        if "field" in filters:
+            return _comparison(filters, metadata, with_text)
+        return _logic(filters, lambda part: to_clause(part, metadata, with_text))
     except ValueError as error:
         raise FilterError(str(error)) from error
 
 
-def _logic(filters: Mapping[str, Any], metadata: Metadata) -> Clause:
+def _logic(filters: Mapping[str, Any], convert: Callable[[Mapping[str, Any]], Clause]) -> Clause:
     _check_parts(filters, "operator", "conditions")
     if not isinstance(filters["conditions"], list | tuple):
         raise FilterError(f"'conditions' must be a list of filters, got {filters['conditions']!r}.")
-    clauses = [to_clause(each, metadata) for each in filters["conditions"]]
+    clauses = [convert(each) for each in filters["conditions"]]
     match filters["operator"]:
         case "AND":
             return every(clauses)
@@ -47,14 +56,14 @@ def _logic(filters: Mapping[str, Any], metadata: Metadata) -> Clause:
     raise FilterError(f"the logical operator {filters['operator']!r} is unknown; use AND, OR or NOT.")
 
 
-def _comparison(filters: Mapping[str, Any], metadata: Metadata) -> Clause:
+def _comparison(filters: Mapping[str, Any], metadata: Metadata, with_text: Callable[[str], list[str]]) -> Clause:
     _check_parts(filters, "operator", "value")
     field, operator, value = filters["field"], filters["operator"], filters["value"]
     if not isinstance(field, str):
         raise FilterError(f"'field' must be a string, got {field!r}.")
     if not isinstance(operator, str) or operator not in _OPERATORS:
         raise FilterError(f"the operator {operator!r} is unknown; use one of {', '.join(_OPERATORS)}.")
-    return _OPERATORS[operator](_Field(field, metadata), operator, value)
+    return _OPERATORS[operator](_Field(field, metadata, with_text), operator, value)
 
 
 def _check_parts(filters: Mapping[str, Any], *names: str) -> None:
@@ -66,17 +75,21 @@ def _check_parts(filters: Mapping[str, Any], *names: str) -> None:
 class _Field:
     """A field of a document: id, text or a metadata key."""
 
-    def __init__(self, name: str, metadata: Metadata) -> None:
+    def __init__(self, name: str, metadata: Metadata, with_text: Callable[[str], list[str]]) -> None:
         self.name = name
         self._path = name.removeprefix("meta.")
         self._metadata = metadata
+        self._with_text = with_text
 
     def equal(self, values: list[Any]) -> Clause:
         if self.name == "id":
             return {"ids": {"values": [str(value) for value in values if value is not None]}}
         if self.name == "content":
-            return some({"match_phrase": {"text": str(value)}} for value in values if value is not None)
+            return {"ids": {"values": [doc_id for value in values for doc_id in self._having(value)]}}
         return self._metadata.any_of(self._path, values)
+
+    def _having(self, text: Any) -> list[str]:  # noqa: ANN401
+        return self._with_text(text) if isinstance(text, str) else []
 
     def compare(self, operator: str, value: Any) -> Clause:  # noqa: ANN401
         if self.name in ("id", "content"):

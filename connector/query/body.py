@@ -10,6 +10,7 @@ from typing import Any
 
 from connector.errors import SearchError
 from connector.limits import MAX_CLAUSES, MAX_HITS
+from connector.query.clauses import copied
 from connector.types import Hit
 from connector.vectors.storage import SMALLEST_WEIGHT
 
@@ -97,7 +98,7 @@ def build_query(
         would apply `saturation`, which is not a dot product.
 
     Raises:
-        ValueError: A weight or a name is invalid, or there are more features than a bool query allows clauses.
+        ValueError: A weight, a name or a filter is invalid, or there are more features than a bool query allows clauses.
     """
     unscale = 2.0**-weight_exponent
     check_features(features, largest=_MAX_FLOAT / unscale)
@@ -113,7 +114,7 @@ def build_query(
         clauses.append({"rank_feature": clause | {"_name": name} if named else clause})
     query: dict[str, Any] = {"should": clauses, "minimum_should_match": 1}
     if filters:
-        query["filter"] = [dict(clause) for clause in filters]
+        query["filter"] = copied(filters)
     return within_space({"bool": query}, space)
 
 

@@ -16,15 +16,28 @@ EVERYTHING: Clause = {"match_all": {}}
 NOTHING: Clause = {"match_none": {}}
 
 
+def copied(clauses: Iterable[Mapping[str, Any]]) -> list[Clause]:
+    """Copy clauses.
+
+    Raises:
+        ValueError: One is no mapping; the clauses may be a single one instead of a list.
+    """
+    given = list(clauses)
+    for clause in given:
+        if not isinstance(clause, Mapping):
+            raise ValueError(f'a filter must be a query clause such as {{"term": {{...}}}} in a list, got {clause!r}.')
+    return [dict(clause) for clause in given]
+
+
 def every(clauses: Iterable[Mapping[str, Any]]) -> Clause:
     """All clauses match; an empty list matches everything."""
-    given = [dict(clause) for clause in clauses]
+    given = copied(clauses)
     return {"bool": {"filter": given}} if given else EVERYTHING
 
 
 def some(clauses: Iterable[Mapping[str, Any]]) -> Clause:
     """At least one clause matches; an empty list matches nothing."""
-    given = [dict(clause) for clause in clauses]
+    given = copied(clauses)
     return {"bool": {"should": given, "minimum_should_match": 1}} if given else NOTHING
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from connector.query.body import build_query, check_text, within_space
+from connector.query.clauses import copied
 from connector.types import Hit
 
 TEXT_FIELDS = ("title", "text")
@@ -41,7 +42,7 @@ def build_words_query(text: str, *, filters: Sequence[Mapping[str, Any]] = ()) -
     """
     query: dict[str, Any] = {"should": words_clauses(text), "minimum_should_match": 1}
     if filters:
-        query["filter"] = [dict(clause) for clause in filters]
+        query["filter"] = copied(filters)
     return {"bool": query}
 
 
@@ -82,7 +83,8 @@ def fuse(rankings: Sequence[Sequence[Hit]], *, top_k: int, rank_constant: int = 
         rank_constant: Larger values reduce the advantage of the first ranks.
 
     Returns:
-        Hits with fused scores; a document in several rankings keeps the hit of the first.
+        Hits with fused scores; a document in several rankings keeps the hit of the first, with the first highlight
+        that is not empty: features highlight nothing.
 
     Raises:
         ValueError: `top_k` or `rank_constant` is below 1.
@@ -92,11 +94,16 @@ def fuse(rankings: Sequence[Sequence[Hit]], *, top_k: int, rank_constant: int = 
     # Behind an alias of several indices, one id may name different documents.
     scores: dict[tuple[str, str], float] = defaultdict(float)
     hits: dict[tuple[str, str], Hit] = {}
+    highlights: dict[tuple[str, str], Mapping[str, Sequence[str]]] = {}
     for ranking in rankings:
         for rank, hit in enumerate(ranking, start=1):
             document = hit.index, hit.doc_id
             scores[document] += 1.0 / (rank_constant + rank)
             hits.setdefault(document, hit)
+            if hit.highlight:
+                highlights.setdefault(document, hit.highlight)
     # Python's sort is stable: equal scores stay in the order of the first ranking.
     best = sorted(scores, key=lambda document: -scores[document])[:top_k]
-    return [replace(hits[document], score=scores[document]) for document in best]
+    return [
+        replace(hits[document], score=scores[document], highlight=highlights.get(document, {})) for document in best
+    ]

@@ -34,7 +34,7 @@ class Pruning:
     def __post_init__(self) -> None:
         if self.prune_type not in PRUNE_TYPES:
             raise ValueError(f"prune_type must be one of {', '.join(PRUNE_TYPES)}, got {self.prune_type!r}.")
-        if self.prune_type == "top_k" and (self.prune_ratio < 1 or self.prune_ratio != int(self.prune_ratio)):
+        if self.prune_type == "top_k" and not (self.prune_ratio >= 1 and float(self.prune_ratio).is_integer()):
             raise ValueError(f"top_k keeps a whole number of features, at least 1, got {self.prune_ratio}.")
         if self.prune_type in _SHARES and not 0 < self.prune_ratio <= 1:
             raise ValueError(f"{self.prune_type} needs a fraction above 0 and at most 1, got {self.prune_ratio}.")

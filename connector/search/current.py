@@ -54,8 +54,8 @@ class CurrentIndex:
 
     def refresh(self) -> None:
         """Read the schema again and reopen the index if the schema changed; errors as at creation."""
-        now, before = existing_schema(self._client, self.opened.schema.index), self.opened.schema
-        if (now.space, now.names) != (before.space, before.names):
+        now = existing_schema(self._client, self.opened.schema.index)
+        if _facts(now) != _facts(self.opened.schema):
             self.opened = self._open(now, self.opened.encoder)
 
     def ask(self, search: Callable[[OpenedIndex], T]) -> T:
@@ -66,3 +66,8 @@ class CurrentIndex:
             except StaleSchemaError as stale:
                 self.opened = self._open(stale.schema, self.opened.encoder)
         return search(self.opened)
+
+
+def _facts(schema: IndexSchema) -> tuple[object, ...]:
+    """What can change behind a name: its indices, their encoder, stored search settings and declared fields."""
+    return schema.space, schema.names, schema.search, dict(schema.fields)

@@ -10,9 +10,14 @@ from numpy.typing import NDArray
 from opensearchpy import OpenSearch
 
 from connector.encoders.text import TextEncoder
+from connector.index.schema import IndexSchema
+from connector.limits import MAX_HITS
 from connector.query.rescore import CODE_FIELD, code_of
 from connector.search.retriever import Retriever
 from connector.types import Document, Hit, SparseVectors
+
+Place = tuple[str, str]
+"""Index and id of a document: behind an alias of several indices, one id may name different documents."""
 
 
 def diversify(
@@ -43,7 +48,7 @@ def diversify(
     if encoder.head is None:
         found, documents = _sparse(encoder, query, hits)
     else:
-        codes = _read_codes(client, retriever.schema.index, hits) if encoder.code is not None else {}
+        codes = _read_codes(client, retriever.schema, hits) if encoder.code is not None else {}
         found, documents = encoder.embed([query], task="query")[0], _dense(encoder, hits, codes)
     return [hits[row] for row in choose(found, documents, count=top_k, relevance=relevance)]
 
@@ -79,15 +84,15 @@ def _content(hit: Hit) -> str:
     return Document(hit.doc_id, hit.source.get("text", ""), hit.source.get("title", "")).content
 
 
-def _dense(encoder: TextEncoder, hits: Sequence[Hit], codes: Mapping[str, NDArray[np.uint8]]) -> NDArray[np.float32]:
+def _dense(encoder: TextEncoder, hits: Sequence[Hit], codes: Mapping[Place, NDArray[np.uint8]]) -> NDArray[np.float32]:
     """Embeddings of hits: decoded from their codes, or else encoded from their texts."""
-    missing = [row for row, hit in enumerate(hits) if hit.doc_id not in codes]
-    coded = [row for row, hit in enumerate(hits) if hit.doc_id in codes]
+    missing = [row for row, hit in enumerate(hits) if (hit.index, hit.doc_id) not in codes]
+    coded = [row for row, hit in enumerate(hits) if (hit.index, hit.doc_id) in codes]
     embeddings: dict[int, NDArray[np.float32]] = {}
     if missing:
         embeddings |= zip(missing, encoder.embed([_content(hits[row]) for row in missing]), strict=True)
     if coded and encoder.code is not None:
-        packed = np.stack([codes[hits[row].doc_id] for row in coded])
+        packed = np.stack([codes[hits[row].index, hits[row].doc_id] for row in coded])
         embeddings |= zip(coded, encoder.code.decode(packed), strict=True)
     return np.stack([embeddings[row] for row in range(len(hits))])
 
@@ -106,13 +111,13 @@ def _spread(vectors: SparseVectors, names: NDArray[np.int32]) -> NDArray[np.floa
     return rows
 
 
-def _read_codes(client: OpenSearch, index: str, hits: Sequence[Hit]) -> dict[str, NDArray[np.uint8]]:
+def _read_codes(client: OpenSearch, schema: IndexSchema, hits: Sequence[Hit]) -> dict[Place, NDArray[np.uint8]]:
     body: dict[str, Any] = {
         "query": {"ids": {"values": [hit.doc_id for hit in hits]}},
         "docvalue_fields": [CODE_FIELD],
         "_source": False,
-        "size": len(hits),
+        "size": min(len(hits) * len(schema.names), MAX_HITS),
     }
-    found = client.search(index=index, body=body)["hits"]["hits"]
-    codes = {hit["_id"]: code_of(hit) for hit in found}
-    return {doc_id: code for doc_id, code in codes.items() if code is not None}
+    found = client.search(index=schema.index, body=body)["hits"]["hits"]
+    codes = {(hit["_index"], hit["_id"]): code_of(hit) for hit in found}
+    return {place: code for place, code in codes.items() if code is not None}

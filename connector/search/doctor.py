@@ -67,7 +67,8 @@ def diagnose(client: OpenSearch, retriever: Retriever, *, sample: int = 50, seed
     setting = retriever.defaults(_TOP_K)
     vectors = encoder.sparsify_embeddings(embeddings, texts, task="query", k=setting.k_query, candidates=True)
     shares = []
-    for features, embedding in zip(vectors.as_mappings(), embeddings, strict=True):
+    pruned = retriever.opened.prune(vectors.as_mappings(), setting.pruning)
+    for features, embedding in zip(pruned, embeddings, strict=True):
         nearest = retriever.opened.searcher.scan(build_scan(code, embedding), top_k=_TOP_K)
         found = retriever.opened.searcher.search(
             features, top_k=_TOP_K, rescore=build_rescore(code, embedding, setting.window or 10 * _TOP_K)

@@ -74,7 +74,7 @@ def evaluate(
     """
     retriever = Retriever(client, index, encoder, source=False)
     encoder = retriever.encoder
-    writer = BulkWriter(client, index)
+    writer = BulkWriter(client, index) if write else None
     has_dense = encoder.head is not None and len(corpus) > 0
     embedded = []
     for start in range(0, len(corpus) if write or has_dense else 0, _BLOCK):
@@ -86,12 +86,13 @@ def evaluate(
             vectors = encoder.encode_embedded(embedded[-1], texts)
         else:
             vectors = encoder.encode_document(texts)
-        if write and (refused := writer.write(to_sparse_documents(block, vectors)).refused):
+        if writer is not None and (refused := writer.write(to_sparse_documents(block, vectors)).refused):
             first = refused[0]
             raise BulkWriteError(f"Document {first.document.doc_id!r} was refused: {first.reason}. Correct the corpus.")
         if progress is not None:
             progress(start + len(block))
-    writer.refresh()
+    if writer is not None:
+        writer.refresh()
 
     texts = [query.text for query in judged.queries]
     if search is None:

@@ -13,6 +13,7 @@ from connector.index.guard import IndexGuard
 from connector.index.schema import IndexSchema
 from connector.index.searcher import Searcher
 from connector.ingest.index_encoder import encoder_of
+from connector.limits import MAX_HITS
 from connector.query.body import NO_OPTIONS, SearchOptions, check_text, check_top_k
 from connector.query.pruning import Pruning, prune_query
 from connector.query.rescore import build_rescore
@@ -117,7 +118,7 @@ class OpenedIndex:
             self._check_length(query)
             [encoded] = self._encode_apart([query], settings)
             self.cache.put(key, encoded)
-        [features] = self._prune([encoded.features], settings.pruning)
+        [features] = self.prune([encoded.features], settings.pruning)
         if not features:
             raise SearchError(f"The encoder finds no features in the query {query!r}; rephrase it.")
         return dict(features), encoded.rescore
@@ -137,12 +138,14 @@ class OpenedIndex:
     ) -> tuple[list[dict[str, float]], list[dict[str, Any] | None]]:
         """Encode many queries; queries that are too long are truncated, and some may have no features."""
         encoded = self._encode_apart(queries, settings)
-        return self._prune([each.features for each in encoded], settings.pruning), [each.rescore for each in encoded]
+        return self.prune([each.features for each in encoded], settings.pruning), [each.rescore for each in encoded]
 
     def _window(self, window: int | None, top_k: int) -> int:
         if self.encoder.code is not None:
             stored = self._defaults.window
-            return max(DEFAULT_WINDOW if stored is None else stored, 10 * top_k) if window is None else window
+            if window is None:
+                window = min(max(DEFAULT_WINDOW if stored is None else stored, 10 * top_k), MAX_HITS)
+            return window
         if window:
             raise SearchError(
                 f"Index {self.schema.index!r} stores no codes, so it cannot rescore {window} hits; search without a "
@@ -150,7 +153,8 @@ class OpenedIndex:
             )
         return 0
 
-    def _prune(self, queries: list[dict[str, float]], pruning: Pruning | None) -> list[dict[str, float]]:
+    def prune(self, queries: list[dict[str, float]], pruning: Pruning | None) -> list[dict[str, float]]:
+        """Drop the features that the rule does not keep; a budget reads document frequencies from the server."""
         shares = None
         if pruning is None or pruning.prune_type == "none":
             return queries

@@ -17,6 +17,7 @@ from connector.errors import IndexMappingError
 from connector.index.derived import restored
 from connector.index.drop import companions_of
 from connector.index.hits import read_hits
+from connector.index.names import PIPELINE_PREFIX
 from connector.index.schema import IndexSchema
 from connector.index.sizes import all_of, count_matching
 from connector.ingest.sample import MAX_SAMPLED
@@ -199,6 +200,8 @@ def check_target(schema: IndexSchema, index: str, there: IndexSchema | None) -> 
 def switch_alias(client: OpenSearch, name: str, index: str, *, delete_old: bool = False) -> list[str]:
     """Point an alias at one index only, atomically; the alias keeps its filter and routing.
 
+    The index takes over the final pipeline that `ksparse connect` made for the alias.
+
     Args:
         client: A connected client.
         name: The alias, or the name of an index that `delete_old` deletes.
@@ -227,6 +230,11 @@ def switch_alias(client: OpenSearch, name: str, index: str, *, delete_old: bool 
                 others = client.indices.get_alias(index=each)[each]["aliases"]
                 kept = {alias: _said_of_documents(alias, [said]) for alias, said in others.items()} | kept
         companions = companions_of(client, old) if delete_old else []
+        pipeline = f"{PIPELINE_PREFIX}{name}"
+        if pipeline in final_pipelines(client, old).values() and not final_pipelines(client, [index]):
+            # Without it, other clients' documents would be stored without features. With another encoder it refuses
+            # them until `ksparse connect` runs again.
+            client.indices.put_settings(index=index, body={"index.final_pipeline": pipeline})
         taken = "remove_index" if delete_old else "remove"
         actions: list[dict[str, Any]] = [
             {"add": {"index": index, "alias": alias, "is_write_index": True, **said}} for alias, said in kept.items()
@@ -235,6 +243,16 @@ def switch_alias(client: OpenSearch, name: str, index: str, *, delete_old: bool 
         actions += [{taken: {"index": each}} for each in companions]
         client.indices.update_aliases(body={"actions": actions})
     return old
+
+
+def final_pipelines(client: OpenSearch, indices: Sequence[str]) -> dict[str, str]:
+    """Return the final ingest pipeline of each index that has one. Errors pass through."""
+    if not indices:
+        return {}
+    replies = client.indices.get_settings(index=",".join(indices), name="index.final_pipeline")
+    return {
+        name: reply["settings"]["index"]["final_pipeline"] for name, reply in replies.items() if reply.get("settings")
+    }
 
 
 def _said_of_documents(name: str, aliases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
 from typing import Any
@@ -20,7 +18,6 @@ from connector.query.body import FEATURES_FIELD, SearchOptions, build_query
 from connector.query.rescore import CODE_FIELD
 from connector.query.settings import SearchSettings
 from connector.query.terms import META_FIELD, TERMS_FIELD
-from connector.service.batcher import OverloadedError
 from connector.service.bodies import (
     EncodeDocument,
     EncodeQuery,
@@ -31,12 +28,13 @@ from connector.service.bodies import (
     Vector,
     Vectors,
 )
-from connector.service.escape import unescape
+from connector.service.escape import unescape, unescape_all
 from connector.service.gate import App, Gate
 from connector.service.indices import Indices
 from connector.service.metrics import Metrics
 from connector.service.problems import RESPONSES, TooLargeError, add_problems
 from connector.service.rewrite import find_text, with_features
+from connector.service.searches import Searches
 from connector.service.served import QueryText, ServedIndex
 from connector.service.settings import ServiceSettings
 from connector.types import Document, Hit
@@ -56,15 +54,14 @@ def create_app(client: OpenSearch, settings: ServiceSettings | None = None) -> A
 
 def _routes(client: OpenSearch, settings: ServiceSettings, metrics: Metrics) -> FastAPI:
     indices = Indices(client, settings, metrics)
-    searches = ThreadPoolExecutor(settings.max_searches, "search")
-    searching = asyncio.Semaphore(settings.max_searches)
+    searches = Searches(settings.max_searches)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await indices.open_named()
         yield
         indices.close()
-        searches.shutdown()
+        searches.close()
 
     app = FastAPI(
         title="ksparse",
@@ -126,15 +123,10 @@ def _routes(client: OpenSearch, settings: ServiceSettings, metrics: Metrics) -> 
     async def search(body: Search) -> Hits:
         """Search; see `SparseIndex.search`."""
         served = await indices.get(body.index)
-        if searching.locked():
-            raise OverloadedError(f"{settings.max_searches} searches are running, which is the limit; try again later.")
-        async with searching:
-            alone = body.hybrid and body.bm25_weight is not None
-            query = QueryText(body.query, body.top_k, _settings(body), alone, body.filters, _options(body))
-            # Encode in a batch with concurrent queries; the search then finds it in the cache.
-            await served.encode_queries([query])
-            loop = asyncio.get_running_loop()
-            found = await loop.run_in_executor(searches, _search, served, body)
+        alone = body.hybrid and body.bm25_weight is not None
+        query = QueryText(body.query, body.top_k, _settings(body), alone, body.filters, _options(body))
+        # Encode in a batch with concurrent queries; the search then finds it in the cache.
+        found = await searches.run(lambda: served.encode_queries([query]), lambda: _search(served, body))
         return Hits(hits=[_found(hit) for hit in found])
 
     @app.post("/indices/{index}/pipeline/search", responses=RESPONSES)
@@ -158,15 +150,15 @@ def _routes(client: OpenSearch, settings: ServiceSettings, metrics: Metrics) -> 
     @app.post("/indices/{index}/pipeline/document", responses=RESPONSES)
     async def pipeline_document(index: str, document: PipelineDocument, space: str | None = None) -> Response:
         """Return the fields to add to a document; called by the ingest pipeline of an index."""
-        title, text = unescape(document.title or ""), unescape(document.text or "")
-        content = Document(document.id or "", text, title).content
+        doc_id, title, text = (unescape(each or "") for each in (document.id, document.title, document.text))
+        content = Document(doc_id, text, title).content
         if not content:
-            raise ValueError(f"document {document.id!r} has neither text nor title; there is nothing to encode.")
+            raise ValueError(f"document {doc_id!r} has neither text nor title; there is nothing to encode.")
         served = await indices.get(index)
         [found] = await served.encode_documents([content], space=space)
         parts = {CODE_FIELD: found.code} if found.code is not None else {}
         if document.meta is not None:
-            parts[TERMS_FIELD] = with_derived({META_FIELD: document.meta}, (TERMS_FIELD,))[TERMS_FIELD]
+            parts[TERMS_FIELD] = with_derived({META_FIELD: unescape_all(document.meta)}, (TERMS_FIELD,))[TERMS_FIELD]
         rest = json.dumps(parts)[1:]
         fields = f'{{"{FEATURES_FIELD}":{found.features}{"," if parts else ""}{rest}'
         return Response(fields, media_type="application/json")

@@ -44,7 +44,11 @@ class _Choice(BaseModel):
     @property
     def pruning(self) -> Pruning | None:
         """The pruning rule; ValueError if the ratio does not match the type."""
-        return None if self.prune_type is None else Pruning(self.prune_type, self.prune_ratio)
+        if self.prune_type is None:
+            if self.prune_ratio:
+                raise ValueError("prune_ratio needs a prune_type.")
+            return None
+        return Pruning(self.prune_type, self.prune_ratio)
 
 
 class EncodeQuery(_Encoding, _Choice):
@@ -78,6 +82,12 @@ class Search(_Choice, _Body):
     routing: str | None = None
     preference: str | None = None
     explain: bool = False
+
+    @model_validator(mode="after")
+    def _fused(self) -> Search:
+        if self.rank_window_size is not None and not self.hybrid:
+            raise ValueError("rank_window_size needs hybrid")
+        return self
 
 
 class PipelineDocument(BaseModel):

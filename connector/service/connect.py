@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
+from urllib.parse import quote
 
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import NotFoundError, TransportError
 
+from connector.connection.address import parse_address
 from connector.connection.client import check_server, explained, reason_of, version_tuple
 from connector.errors import ClusterError, ConnectorError
+from connector.index.names import PIPELINE_PREFIX, check_index_name
 from connector.index.schema import existing_schema
 from connector.query.terms import TERMS_FIELD
 from connector.service.resources import (
@@ -102,9 +105,12 @@ def connect_index(
 
     Raises:
         ClusterError: The server lacks ML Commons, is too old or unreachable, or rejects a request.
-        IndexMappingError: The index does not exist, or ksparse did not create it.
+        IndexMappingError: The name is not that of one index or alias, it does not exist, or ksparse did not create it.
         ConnectorError: The index has another final pipeline, or OpenSearch cannot reach the service.
+        ValueError: The address of the service is invalid or contains credentials.
     """
+    check_index_name(index)
+    check_service(service)
     plugins = _check_plugins(client)
     schema = existing_schema(client, index)
     server = Server(client, say, rehearse=rehearse)
@@ -113,16 +119,19 @@ def connect_index(
     _check_final(connected, final)
     models = {task: _model(server, connected, task, key) for task in _TASKS}
     pipelines = {
-        "_ingest": ingest_pipeline(connected, models["document"]),
-        "_search": search_pipeline(connected, models["search"], fuses=_FUSING_PLUGIN in plugins),
+        "_ingest": ingest_pipeline(connected, models["document"].model_id),
+        "_search": search_pipeline(connected, models["search"].model_id, fuses=_FUSING_PLUGIN in plugins),
     }
     for kind, body in pipelines.items():
-        path = f"/{kind}/pipeline/{connected.name}"
+        path = _pipeline_path(kind, connected)
         if server.read("GET", path) != {connected.name: body}:
             server.change("PUT", path, body)
     for name in schema.names:
         if final.get(name) != connected.name:
-            server.change("PUT", f"/{name}/_settings", {"index.final_pipeline": connected.name})
+            server.change("PUT", f"/{quote(name, safe='')}/_settings", {"index.final_pipeline": connected.name})
+    # Only now: the pipelines called them until here.
+    for model in models.values():
+        _delete(server, model.old_models, model.old_connectors)
     return connected.name
 
 
@@ -133,33 +142,58 @@ def disconnect_index(
 
     Raises:
         ClusterError: The server is unreachable or rejects a request.
+        IndexMappingError: The name is not that of one index or alias: a wildcard would match other pipelines.
     """
+    check_index_name(index)
     server = Server(client, say, rehearse=rehearse)
     connected = Connected(index, "", False, False, "")
-    for name, pipeline in _final_pipelines(server, index).items():
+    # Every index: one that the alias named before would refuse all writes without its pipeline.
+    for name, pipeline in _final_pipelines(server, "_all").items():
         if pipeline == connected.name:
-            server.change("PUT", f"/{name}/_settings", {"index.final_pipeline": None})
+            server.change("PUT", f"/{quote(name, safe='')}/_settings", {"index.final_pipeline": None})
     for kind in ("_ingest", "_search"):
-        if server.read("GET", f"/{kind}/pipeline/{connected.name}"):
-            server.change("DELETE", f"/{kind}/pipeline/{connected.name}")
+        path = _pipeline_path(kind, connected)
+        if server.read("GET", path):
+            server.change("DELETE", path)
     if _PLUGIN not in _plugins(client):
         return
     for task in _TASKS:
-        for model_id, _ in _named(server, "models", connected.name_of(task)):
-            _delete_model(server, model_id)
-        for connector_id, _ in _named(server, "connectors", connected.name_of(task)):
-            _delete_connector(server, connector_id)
+        models, connectors = (dict(_named(server, kind, connected.name_of(task))) for kind in ("models", "connectors"))
+        _delete(server, tuple(models), tuple(connectors))
 
 
-def _model(server: Server, connected: Connected, task: Task, key: str | None) -> str:
-    """Return the id of a working model, existing or new; outdated ones are deleted afterwards."""
+def check_service(service: str) -> None:
+    """Check the address of a service.
+
+    Raises:
+        ValueError: It is not an http or https URL, or it contains credentials, which OpenSearch would show to others.
+    """
+    try:
+        _, credentials = parse_address(service, name="The service")
+    except ClusterError as error:
+        raise ValueError(str(error)) from None
+    if credentials is not None:
+        raise ValueError("The address of the service contains credentials; give an API key instead.")
+
+
+class _Model(NamedTuple):
+    """A working model, and the outdated models and connectors of the same name."""
+
+    model_id: str
+    old_models: tuple[str, ...] = ()
+    old_connectors: tuple[str, ...] = ()
+
+
+def _model(server: Server, connected: Connected, task: Task, key: str | None) -> _Model:
+    """Return a working model, existing or new."""
     name, wanted = connected.name_of(task), connector_body(connected, task, key)
     connectors = dict(_named(server, "connectors", name))
     models = dict(_named(server, "models", name))
     for model_id, model in models.items():
         stored = connectors.get(model.get("connector_id", ""), {})
         if is_same_connector(stored, wanted) and _answers(server, model_id, task) is None:
-            return model_id
+            others = (set(models) - {model_id}, set(connectors) - {model["connector_id"]})
+            return _Model(model_id, *(tuple(sorted(each)) for each in others))
     made = server.change("POST", f"{_ML}/connectors/_create", wanted)
     connector_id = made.get("connector_id", f"<id of connector {name}>")
     registered = server.change("POST", f"{_ML}/models/_register?deploy=true", model_body(connected, task, connector_id))
@@ -173,11 +207,18 @@ def _model(server: Server, connected: Connected, task: Task, key: str | None) ->
                 f"OpenSearch cannot reach {connected.service}: {reason} The index was not changed. Start "
                 f"`ksparse serve {connected.index}` at an address that OpenSearch can reach, and rerun."
             )
-    for old in models:
-        _delete_model(server, old)
-    for old in connectors:
-        _delete_connector(server, old)
-    return model_id
+    return _Model(model_id, tuple(models), tuple(connectors))
+
+
+def _delete(server: Server, models: Iterable[str], connectors: Iterable[str]) -> None:
+    for model_id in models:
+        _delete_model(server, model_id)
+    for connector_id in connectors:
+        _delete_connector(server, connector_id)
+
+
+def _pipeline_path(kind: str, connected: Connected) -> str:
+    return f"/{kind}/pipeline/{quote(connected.name, safe='')}"
 
 
 def _delete_model(server: Server, model_id: str) -> None:
@@ -241,7 +282,8 @@ def _named(server: Server, kind: str, name: str) -> Iterator[tuple[str, dict[str
 
 def _final_pipelines(server: Server, index: str) -> dict[str, str]:
     """The final pipeline of each index behind a name."""
-    replies = server.read("GET", f"/{index}/_settings/index.final_pipeline") or {}
+    path = f"/{quote(index, safe=',')}/_settings/index.final_pipeline?expand_wildcards=all"
+    replies = server.read("GET", path) or {}
     return {
         name: reply["settings"]["index"]["final_pipeline"] for name, reply in replies.items() if reply.get("settings")
     }
@@ -250,10 +292,10 @@ def _final_pipelines(server: Server, index: str) -> dict[str, str]:
 def _check_final(connected: Connected, final: dict[str, str]) -> None:
     for name, pipeline in final.items():
         if pipeline not in (connected.name, "_none"):
-            raise ConnectorError(
-                f"Index {name!r} already has the final pipeline {pipeline!r}. Make that its "
-                "`index.default_pipeline`, and rerun."
-            )
+            advice = "Make that its `index.default_pipeline`"
+            if pipeline.startswith(PIPELINE_PREFIX):
+                advice = f"Undo it with `ksparse connect {pipeline.removeprefix(PIPELINE_PREFIX)} --remove`"
+            raise ConnectorError(f"Index {name!r} already has the final pipeline {pipeline!r}. {advice}, and rerun.")
 
 
 def _check_plugins(client: OpenSearch) -> list[str]:

@@ -16,7 +16,7 @@ from connector.service.settings import ServiceSettings
 
 
 class Indices:
-    """Opens each index once. Belongs to one event loop.
+    """Opens each index once, also if the client that asked for it first disconnects. Belongs to one event loop.
 
     Args:
         client: A connected client.
@@ -30,6 +30,7 @@ class Indices:
         self._metrics = metrics
         self._executors = ThreadPoolExecutor(1, "encode-queries"), ThreadPoolExecutor(1, "encode-documents")
         self._open: dict[str, ServedIndex] = {}
+        self._opening: dict[str, asyncio.Task[ServedIndex]] = {}
         self._lock = asyncio.Lock()
         self.ready = False
 
@@ -64,20 +65,29 @@ class Indices:
             raise IndexMappingError(f"Index {name!r} is not served here; start `ksparse serve` with its name as well.")
         if broken_rule(name) is not None:
             raise IndexMappingError(f"Invalid index name {name!r}: it {broken_rule(name)}.")
-        async with self._lock:
-            if name not in self._open:
-                if len(self._open) == self._settings.max_indices:
-                    raise OverloadedError(
-                        f"{len(self._open)} indices are open, which is the limit; start another service for {name!r}."
-                    )
-                self._open[name] = await asyncio.to_thread(self._opened, name)
-            return self._open[name]
+        if name not in self._opening:
+            taken = len(self._open) + len(self._opening)
+            if not named and taken >= self._settings.max_indices:
+                raise OverloadedError(
+                    f"{taken} indices are open, which is the limit; start another service for {name!r}."
+                )
+            self._opening[name] = asyncio.create_task(self._load(name))
+        # A client that leaves ends its own wait only: the others wait on, and the next one finds the index open.
+        return await asyncio.shield(self._opening[name])
 
     def close(self) -> None:
         """Shut the threads down after their running work."""
         self.ready = False
         for executor in self._executors:
             executor.shutdown()
+
+    async def _load(self, name: str) -> ServedIndex:
+        try:
+            async with self._lock:
+                self._open[name] = await asyncio.to_thread(self._opened, name)
+            return self._open[name]
+        finally:
+            del self._opening[name]
 
     def _opened(self, name: str) -> ServedIndex:
         return ServedIndex(

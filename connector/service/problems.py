@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from connector.errors import (
+    BusyError,
     ClusterError,
     ConnectorError,
     EncoderMismatchError,
@@ -30,6 +31,7 @@ _STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (ClusterError, 503),
     (EncoderMismatchError, 409),
     (IndexMappingError, 404),
+    (BusyError, 503),
     (SearchError, 400),
     (ConnectorError, 500),
     (ValueError, 422),
@@ -44,7 +46,7 @@ RESPONSES: dict[int | str, dict[str, object]] = {
         (409, "The index has another encoder than the request was set up for."),
         (413, "The request is too large."),
         (422, "The request body is invalid."),
-        (503, "The service is overloaded or OpenSearch is unreachable; see Retry-After."),
+        (503, "The service or OpenSearch is overloaded, or OpenSearch is unreachable; see Retry-After."),
     )
 }
 

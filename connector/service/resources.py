@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
+from connector.index.names import PIPELINE_PREFIX
 from connector.query.body import FEATURES_FIELD
 from connector.query.rescore import CODE_FIELD
 from connector.query.terms import META_FIELD, TERMS_FIELD
@@ -43,7 +45,7 @@ class Connected:
     @property
     def name(self) -> str:
         """Name of both pipelines and prefix of the other names."""
-        return f"ksparse-{self.index}"
+        return f"{PIPELINE_PREFIX}{self.index}"
 
     def name_of(self, task: Task) -> str:
         """Name of the connector and model of a task."""
@@ -56,17 +58,19 @@ class Connected:
 
 
 def connector_body(connected: Connected, task: Task, key: str | None) -> dict[str, Any]:
-    """Build the connector of a task; the key is only in its credential.
+    """Build the connector of a task; the key is only in its credential, and the description has a mark of it.
 
     It has no `request_body`: the processor's `http_body` is sent unchanged. In a template, ML Commons would substitute
     variables in the text of documents.
     """
     headers = {"Content-Type": "application/json"}
+    description = f"Encodes for index {connected.index} (made by ksparse connect)"
     if key is not None:
         headers["Authorization"] = "Bearer ${credential.key}"
+        description += f", key {_mark(key, connected.name_of(task))}"
     return {
         "name": connected.name_of(task),
-        "description": f"Encodes for index {connected.index} (made by ksparse connect)",
+        "description": description,
         "version": "1",
         "protocol": "http",
         "parameters": {},
@@ -77,12 +81,20 @@ def connector_body(connected: Connected, task: Task, key: str | None) -> dict[st
     }
 
 
+def _mark(key: str, name: str) -> str:
+    """Distinguish keys, which the server does not return: four bytes of a slow, salted digest, which reveal no key."""
+    return hashlib.scrypt(key.encode(), salt=name.encode(), n=2**14, r=8, p=1, dklen=4).hex()
+
+
 def is_same_connector(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Whether a stored connector equals the wanted one, ignoring secrets, which the server does not return."""
+    """Whether a stored connector equals the wanted one; the description tells which key it has."""
     [action] = wanted["actions"]
     kept = stored.get("actions") or [{}]
     same_action = len(kept) == 1 and all(kept[0].get(name) == action[name] for name in ("method", "url", "headers"))
-    return same_action and wanted["client_config"].items() <= dict(stored.get("client_config") or {}).items()
+    same_key = stored.get("description") == wanted["description"]
+    return (
+        same_action and same_key and wanted["client_config"].items() <= dict(stored.get("client_config") or {}).items()
+    )
 
 
 def model_body(connected: Connected, task: Task, connector_id: str) -> dict[str, Any]:
@@ -122,11 +134,18 @@ def ingest_pipeline(connected: Connected, model_id: str) -> dict[str, Any]:
 
 def _input_script(connected: Connected) -> str:
     """Script that collects the model's input and escapes `${`, which ML Commons interprets as a variable."""
-    terms = f"asked.meta = ctx.{META_FIELD} == null ? new HashMap() : ctx.{META_FIELD}; " if connected.has_terms else ""
-    doubled = f".replace('{ESCAPE}', '{ESCAPE}{ESCAPE}').replace('${{', '{ESCAPE}{{')"
+    meta = f"asked.meta = ctx.{META_FIELD} == null ? new HashMap() : safe(ctx.{META_FIELD}); "
     return (
-        "Map asked = new HashMap(); asked.id = ctx._id; for (def name : ['title', 'text']) { def value = ctx[name]; "
-        f"asked[name] = value instanceof String ? value{doubled} : value; }} {terms}ctx.{INPUT_FIELD} = asked;"
+        "def safe(def value) { "
+        f"if (value instanceof String) {{ return value.replace('{ESCAPE}', '{ESCAPE}{ESCAPE}')"
+        f".replace('${{', '{ESCAPE}{{'); }} "
+        "if (value instanceof List) { List made = new ArrayList(); for (def each : value) { made.add(safe(each)); } "
+        "return made; } "
+        "if (value instanceof Map) { Map made = new HashMap(); "
+        "for (def each : value.entrySet()) { made.put(safe(each.getKey()), safe(each.getValue())); } return made; } "
+        "return value; } "
+        "Map asked = new HashMap(); asked.id = safe(ctx._id); asked.title = safe(ctx.title); "
+        f"asked.text = safe(ctx.text); {meta if connected.has_terms else ''}ctx.{INPUT_FIELD} = asked;"
     )
 
 

@@ -54,8 +54,10 @@ def run(
         announce: Called with the URL once requests are accepted; they wait until the encoders are loaded.
 
     Raises:
-        ConnectorError: The port is taken, the server is unreachable, or an index does not exist.
+        ConnectorError: The port is taken, a certificate cannot be used, the server is unreachable, or an index does not
+            exist.
     """
+    _check_certificates(listener)
     with _listen(listener) as listening:
         for name in settings.indices:
             existing_schema(client, name)
@@ -86,6 +88,31 @@ def config(client: OpenSearch, settings: ServiceSettings, listener: Listener) ->
         ssl_cert_reqs=ssl.CERT_REQUIRED if listener.client_ca is not None else ssl.CERT_NONE,
         **secure,  # type: ignore[arg-type]
     )
+
+
+def _check_certificates(listener: Listener) -> None:
+    """Load the files before slow work starts; uvicorn would show a traceback, or prompt for the passphrase of a key."""
+    if listener.certfile is None:
+        return
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+
+    def encrypted() -> str:
+        raise ConnectorError(
+            f"The key {str(listener.keyfile or listener.certfile)!r} is encrypted; decrypt it (openssl pkey), and keep "
+            "the file private."
+        )
+
+    files = [str(each) for each in (listener.certfile, listener.keyfile, listener.client_ca) if each is not None]
+    try:
+        context.load_cert_chain(listener.certfile, listener.keyfile, password=encrypted)
+        if listener.client_ca is not None:
+            context.load_verify_locations(listener.client_ca)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
+        raise ConnectorError(
+            f"The certificates cannot be used ({', '.join(files)}: {reason}); give PEM files, and the key of the "
+            "certificate."
+        ) from error
 
 
 def _listen(listener: Listener) -> socket.socket:

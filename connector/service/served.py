@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from opensearchpy import OpenSearch
 
-from connector.errors import EncoderMismatchError
+from connector.errors import ClusterError, EncoderMismatchError
 from connector.index.bulk_lines import to_features
 from connector.query.body import NO_OPTIONS, SearchOptions
 from connector.query.filters import Filters, filter_clauses
@@ -127,8 +127,13 @@ class ServedIndex:
         return await self._within(space, lambda: self._documents.submit(texts))
 
     async def _within(self, space: str | None, encode: Callable[[], Any]) -> list[T]:
-        if space is not None and time.monotonic() - self._checked_s > self._settings.recheck_s:
-            await self._refresh()
+        if time.monotonic() - self._checked_s > self._settings.recheck_s:
+            try:
+                await self._refresh()
+            except ClusterError:
+                if space is not None:
+                    raise
+                # Encoding needs no server, and a search will report it.
         vectors: list[T] = await encode()
         if space is None or all(vector.opened.schema.space == space for vector in vectors):
             return vectors

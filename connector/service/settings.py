@@ -12,7 +12,8 @@ class ServiceSettings:
     Attributes:
         indices: Indices to load at start; empty serves any index, loaded on first use.
         encoder: Encoder of all indices, by name or folder; None uses each index's own.
-        max_indices: Maximum number of loaded indices; each keeps its encoder in memory.
+        max_indices: Maximum number of indices loaded on first use; each keeps its encoder in memory. Those that
+            `indices` names are always loaded.
         api_keys: Accepted keys; empty accepts all requests.
         max_body_bytes: Maximum bytes per request (else 413).
         max_texts: Maximum texts per request (else 413).
@@ -20,7 +21,7 @@ class ServiceSettings:
         max_waiting: Maximum queued texts per task (else 503).
         max_searches: Maximum concurrent requests to `/search` (else 503).
         retry_after_s: Value of Retry-After for refused requests.
-        recheck_s: Seconds after which the space of an index is checked again.
+        recheck_s: Seconds after which the schema of an index is read again.
     """
 
     indices: tuple[str, ...] = ()

@@ -360,8 +360,12 @@ def test_evaluate_prints_a_table(command: Command, dataset: Path) -> None:
     assert [line.split("  ")[0] for line in table.splitlines()[-3:]] == ["k-sparse", "exact dense", "share of dense"]
 
 
-def test_evaluate_uses_an_index_that_is_there(ingested: None, command: Command, dataset: Path) -> None:
+def test_evaluate_uses_an_index_that_is_there(
+    ingested: None, command: Command, dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     alone = json.loads(command("evaluate", str(dataset), "--json", "--quiet", index=None).stdout)
+    # Not even a refresh, for which an account that only reads has no permission.
+    monkeypatch.setattr("connector.search.evaluate.BulkWriter", never("a writer was opened"))
     assert json.loads(command("evaluate", str(dataset), "--json", "--quiet").stdout) == alone
 
 
@@ -419,6 +423,14 @@ def test_ingest_ray_says_that_there_is_no_encoder_before_ray_starts(
     said = one_line(command("ingest-ray", str(corpus), "--actors", "1", encoder=Path("nosuch")), 1)
     assert said.startswith("The model 'nosuch' is not a folder and cannot be fetched from the model hub")
     assert not client.indices.exists(index=index)
+
+
+def test_ingest_ray_says_that_an_option_does_not_apply_before_ray_starts(
+    command: Command, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connector.cli.ingest_ray._join", never("Ray was started"))
+    said = one_line(command("ingest-ray", str(corpus), "--actors", "1", "--separator", ";"), 1)
+    assert said == "separator ';' applies to CSV and TSV; the corpus is jsonl."
 
 
 def test_evaluate_says_that_the_corpus_has_malformed_records(command: Command, dataset: Path) -> None:

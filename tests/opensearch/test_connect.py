@@ -30,6 +30,7 @@ from connector.index.bulk_lines import to_lines
 from connector.ingest.preparation import to_sparse_documents
 from connector.query.body import without_features
 from connector.query.hybrid import words_clauses
+from connector.query.terms import terms_of, typed_mappings
 from connector.service.connect import connect_index, disconnect_index
 from connector.types import Hit
 from tests.http_server import QuietHandler, serving
@@ -421,3 +422,50 @@ def test_an_address_that_the_cluster_does_not_trust_is_said_with_the_setting(
         ClusterError, match="See the cluster setting plugins.ml_commons.trusted_connector_endpoints_regex"
     ):
         connect_index(client, written.index, "http://203.0.113.1:8080")
+
+
+def test_a_new_key_replaces_the_old_one_while_both_are_accepted(client: OpenSearch, written: SparseIndex) -> None:
+    index, said = written.index, list[str]()
+    with serving_texts(client, index, api_keys=("old", "new")) as address:
+        connect_index(client, index, address, key="old")
+        connect_index(client, index, address, key="new", say=said.append)
+        requests = [each.partition("\n")[0] for each in said]
+        last_change = max(row for row, each in enumerate(requests) if each.startswith("PUT"))
+        first_deletion = min(row for row, each in enumerate(requests) if each.endswith("/_undeploy"))
+        assert last_change < first_deletion, "a pipeline called a model that was deleted"
+        said.clear()
+        connect_index(client, index, address, key="new", say=said.append)
+        assert said == []
+        port = int(address.rpartition(":")[2])
+    with serving_texts(client, index, port=port, api_keys=("new",)):
+        assert ask(client, index, text("cats sleep"))[0][0] == "2"
+        client.index(index=index, id="9", body={"text": "wolves run"})
+
+
+def test_remove_frees_the_index_that_the_alias_named_before(
+    client: OpenSearch, written: SparseIndex, second: str, encoder: TextEncoder
+) -> None:
+    index, alias = written.index, f"{written.index}-alias"
+    client.indices.put_alias(index=index, name=alias)
+    with serving_texts(client, alias) as address:
+        connect_index(client, alias, address)
+    SparseIndex(second, encoder=encoder, client=client).add(DOCUMENTS)
+    actions = [{"remove": {"index": index, "alias": alias}}, {"add": {"index": second, "alias": alias}}]
+    client.indices.update_aliases(body={"actions": actions})
+    disconnect_index(client, alias)
+    assert "final_pipeline" not in client.indices.get_settings(index=index)[index]["settings"]["index"]
+    client.index(index=index, id="9", body={"text": "rolled back"})
+
+
+def test_variables_in_metadata_and_ids_are_texts(client: OpenSearch, index: str, encoder: TextEncoder) -> None:
+    meta = {"log": ["${parameters.http_body}", {"${HOME}": "\ue000{ ${ml_inference.x}"}], "year": 2020, "of": None}
+    new = NewIndex(mappings=typed_mappings("rest"))
+    SparseIndex(index, encoder=encoder, client=client, new=new).add([Document("1", "cats sleep")])
+    with serving_texts(client, index) as address:
+        connect_index(client, index, address)
+        path = f"/_ingest/pipeline/ksparse-{index}/_simulate"
+        docs = [{"_id": "${parameters.id}", "_source": {"text": "cats sleep", "meta": meta}}]
+        [made] = client.transport.perform_request("POST", path, body={"docs": docs})["docs"]
+    source = made["doc"]["_source"]
+    assert sorted(source["meta_terms"]) == sorted(terms_of(meta))
+    assert source["meta"] == meta and "ksparse_input" not in source

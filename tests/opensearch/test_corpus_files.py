@@ -17,8 +17,10 @@ from click.testing import CliRunner, Result
 from opensearchpy import OpenSearch
 
 from connector.cli.main import cli
+from connector.corpus.read import check_documents
 from connector.encoders.text import TextEncoder
 from connector.search.sparse_index import SparseIndex
+from connector.types import Document
 
 pytestmark = pytest.mark.opensearch
 
@@ -368,6 +370,21 @@ def test_a_document_of_a_bulk_body_is_kept_and_replayed_with_its_id(
     assert (counts["indexed"], counts["dead_lettered"]) == (1, 2)
     assert counts["reasons"][0] == f"changes.jsonl:1: is part of a bulk body, not a change; {advice}"
     assert counts["reasons"][1] == f"changes.jsonl:2: is part of a bulk body, not a change; {advice}"
+
+
+def test_a_record_without_an_id_is_replayed_with_the_digest_of_its_content(
+    command: Command, client: OpenSearch, index: str
+) -> None:
+    Path("c.jsonl").write_text('{"text": ""}\n{"text": "cats"}\n')
+    assert command("ingest", "c.jsonl", "--generate-ids", "--quiet").exit_code == 3
+    letters = Path(f"{index}.dead-letters.jsonl")
+    letters.write_text(letters.read_text().replace(r"\"\"", r"\"stars\""))
+    without = command("replay", str(letters), "--quiet")
+    assert without.exit_code == 3 and "has no '_id'; add one, or generate ids from the content" in without.stderr
+    result = command("replay", str(letters), "--generate-ids", "--json", "--quiet")
+    assert json.loads(result.stdout)["indexed"] == 1, result.output
+    expected = check_documents([{"text": "stars"}, {"text": "cats"}], generate_ids=True)
+    assert set(stored(client, index)) == {each.doc_id for each in expected if isinstance(each, Document)}
 
 
 def test_changes_have_the_ids_of_records(command: Command, client: OpenSearch, index: str) -> None:

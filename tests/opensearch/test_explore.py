@@ -320,10 +320,28 @@ def test_a_page_whose_server_is_gone_reports_it(browser: Browser, explorer: Expl
     page.close()
 
 
+def test_an_internal_error_is_not_taken_for_a_server_that_is_gone(
+    browser: Browser, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = browser.new_page(base_url=served.url)
+    page.goto("/")
+
+    def broken(_question: Question) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(served.explorer, "ask", broken)
+    page.get_by_label("Query", exact=True).fill(QUERY)
+    page.get_by_role("button", name="Search").click()
+    expect(page.get_by_role("alert")).to_contain_text("Internal error; see the terminal")
+    page.close()
+
+
 @pytest.mark.parametrize("host", ["example.org", "example.org:8765", "127.0.0.1.example.org", "10.0.0.1"])
-def test_a_foreign_name_is_refused(web: FlaskClient, host: str) -> None:
-    assert web.get("/", headers={"Host": host}).status_code == 400
-    assert web.get("/?q=plants", headers={"Host": host}).status_code == 400
+def test_a_foreign_name_is_refused(web: FlaskClient, explorer: Explorer, host: str) -> None:
+    for path in ("/", "/?q=plants", "/nowhere", "/static/page.js"):
+        reply = web.get(path, headers={"Host": host})
+        assert reply.status_code == 400 and reply.text.startswith("This page is only shown")
+        assert explorer.retriever.schema.index not in reply.text
 
 
 def test_every_answer_forbids_what_the_page_does_not_need(web: FlaskClient) -> None:

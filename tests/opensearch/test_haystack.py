@@ -478,6 +478,26 @@ def test_an_index_of_ksparse_is_searched_as_well(
     assert [document.id for document in document_store.filter_documents()] == ["1"]
 
 
+def test_content_is_compared_as_a_whole(document_store: KSparseDocumentStore) -> None:
+    texts = ["cats", "Cats", "cats sleep", "plants eat light"]
+    document_store.write_documents([Document(id=str(row), content=text) for row, text in enumerate(texts)])
+    asked: list[tuple[str, object, set[str]]] = [
+        ("==", "cats", {"0"}),
+        ("!=", "cats", {"1", "2", "3"}),
+        ("in", ["cats sleep", "plants", "Cats", None], {"1", "2"}),
+        ("not in", ["cats sleep", "plants"], {"0", "1", "3"}),
+        ("==", None, set()),
+        ("==", 7, set()),
+    ]
+    for operator, value, found in asked:
+        assert matching(document_store, {"field": "content", "operator": operator, "value": value}) == found
+    one = {"field": "content", "operator": "==", "value": "cats"}
+    either = {"operator": "OR", "conditions": [one, {"field": "id", "operator": "==", "value": "3"}]}
+    assert matching(document_store, either) == {"0", "3"}
+    assert document_store.delete_by_filter(one) == 1
+    assert document_store.count_documents() == 3
+
+
 def test_an_index_that_was_deleted_is_an_empty_store(document_store: KSparseDocumentStore, client: OpenSearch) -> None:
     document_store.write_documents(DOCUMENTS)
     retriever = KSparseRetriever(document_store=document_store)

@@ -519,3 +519,16 @@ def test_titles_of_an_index_of_ksparse_are_metadata(store: KSparseVectorStore, c
     ours.add([{"_id": "1", "title": "Cats", "text": "", "metadata": {"lang": "en"}}])
     [document] = store.similarity_search("cats")
     assert document == Document(id="1", page_content="", metadata={"title": "Cats", "lang": "en"})
+
+
+def test_marginal_relevance_distinguishes_one_id_in_several_indices(
+    client: OpenSearch, index: str, second: str, dense_features: TextEncoder
+) -> None:
+    new = NewIndex(code_bits=4, calibrate=False, dictionary=False)
+    for name, texts in ((index, ["cats sleep", "cats sleep"]), (second, ["plants eat light"])):
+        store = KSparseVectorStore(name, encoder=dense_features, client=client, new=new)
+        store.add_texts(texts, ids=["1", "2"][: len(texts)])
+    client.indices.put_alias(index=f"{index},{second}", name=f"{index}-both")
+    both = KSparseVectorStore(f"{index}-both", encoder=dense_features, client=client)
+    found = both.max_marginal_relevance_search("cats sleep", k=2, lambda_mult=0.0)
+    assert {document.page_content for document in found} == {"cats sleep", "plants eat light"}

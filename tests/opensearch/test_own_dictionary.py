@@ -276,9 +276,17 @@ def test_the_doctor_says_when_a_new_dictionary_would_pay(
     status, said = examine("--recall", "0.9")
     assert status == 1
     assert f"`ksparse reencode {named} --to NEW --encoder own`" in said
+    # So does one within a posting budget, of which the strongest cell is left.
+    setting = {"k_query": 16, "window": 100}
+    client.indices.put_mapping(index=named, body={"_meta": with_search(client, named, **setting)})
+    assert examine("--recall", "0.9")[0] == 0
+    client.indices.put_mapping(
+        index=named, body={"_meta": with_search(client, named, **setting, posting_budget=1e-9)}
+    )
+    assert examine("--recall", "0.9")[0] == 1
 
 
-def with_search(client: OpenSearch, index: str, **setting: int) -> dict[str, object]:
+def with_search(client: OpenSearch, index: str, **setting: float) -> dict[str, object]:
     meta: dict[str, dict[str, object]] = client.indices.get_mapping(index=index)[index]["mappings"]["_meta"]
     meta["ksparse"]["search"] = setting
     return dict(meta)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from opensearchpy import OpenSearch
+from opensearchpy.exceptions import TransportError
 
 from connector.cli.main import cli
 from connector.encoders.text import TextEncoder
@@ -177,3 +178,27 @@ def test_an_alias_that_names_the_new_index_already_keeps_its_filter(
     client.indices.put_alias(index=index, name=alias, body=ALPHA)
     assert switch_alias(client, alias, index) == []
     assert client.indices.get_alias(name=alias)[index]["aliases"][alias] == ALPHA | {"is_write_index": True}
+
+
+@pytest.mark.parametrize("connected", [True, False])
+def test_an_index_that_takes_the_place_takes_no_document_of_others_without_features(
+    connected: bool, command: Command, client: OpenSearch, alias: str, head_folder: Path, other_head: Path
+) -> None:
+    """`ksparse connect` made the pipeline of the alias; another one stays with its index."""
+    pipeline = f"ksparse-{alias}" if connected else f"{alias}-theirs"
+    needs = {"fail": {"if": "ctx.features == null", "message": "this pipeline encodes for another index"}}
+    client.ingest.put_pipeline(id=pipeline, body={"processors": [needs]})
+    client.indices.put_settings(index=f"{alias}-1", body={"index.final_pipeline": pipeline})
+    options = ("--to", f"{alias}-2", "--encoder", str(other_head), "--old-encoder", str(head_folder), "--quiet")
+    try:
+        done = command("reencode", alias, *options, "--tolerance", "1")
+        assert done.exit_code == 0, done.output
+        assert (f"run `ksparse connect {alias}` again" in done.stderr) is connected
+        settings = client.indices.get_settings(index=f"{alias}-2")[f"{alias}-2"]["settings"]["index"]
+        assert settings.get("final_pipeline") == (pipeline if connected else None)
+        if connected:
+            with pytest.raises(TransportError, match="encodes for another index"):
+                client.index(index=alias, id="plain", body={"text": "cats sleep"})
+    finally:
+        client.indices.put_settings(index=f"{alias}-*", body={"index.final_pipeline": None})
+        client.ingest.delete_pipeline(id=pipeline)

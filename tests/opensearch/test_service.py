@@ -19,6 +19,7 @@ import pytest
 from click.testing import CliRunner
 from fastapi.testclient import TestClient
 from opensearchpy import OpenSearch
+from opensearchpy.exceptions import TransportError
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
@@ -29,6 +30,7 @@ from connector.cli.serve import read_keys
 from connector.connection.client import connect
 from connector.encoders.load import load_encoder
 from connector.encoders.text import TextEncoder
+from connector.index.schema import save_search_defaults
 from connector.search.opened import OpenedIndex, features_for
 from connector.service.app import create_app
 from connector.service.run import Listener
@@ -215,6 +217,9 @@ def test_a_text_with_a_variable_of_ml_commons_stays_a_text(service: TestClient, 
         ("/search", {"query": "cats", "bm25_weight": 1}, 422, "bm25_weight needs hybrid=True"),
         ("/search", {"query": "cats", "filters": {"x": {"$near": 1}}}, 422, "near"),
         ("/search", {"query": "cats", "prune_type": "top_k"}, 422, "top_k keeps a whole number"),
+        ("/search", {"query": "cats", "prune_ratio": 0.5}, 422, "prune_ratio needs a prune_type"),
+        ("/encode/query", {"texts": ["cats"], "prune_ratio": 2}, 422, "prune_ratio needs a prune_type"),
+        ("/search", {"query": "cats", "rank_window_size": 50}, 422, "rank_window_size needs hybrid"),
         ("/search", {"query": "cats", "index": "another"}, 404, "Index 'another' is not served here"),
         ("/encode/query", {"texts": ["a"], "inputs": ["a"]}, 422, "give either texts"),
         ("/encode/query", {"texts": []}, 422, "texts: List should have at least 1 item"),
@@ -346,6 +351,7 @@ def test_only_clients_with_a_certificate_come_in(client: OpenSearch, written: Sp
     [
         (("docs", "--host", "0.0.0.0"), "--host 0.0.0.0 exposes the service to other machines: set KSPARSE_API_KEY"),
         (("docs", "--ssl-client-ca", __file__), "give --ssl-certfile as well"),
+        (("docs", "--ssl-keyfile", __file__), "--ssl-keyfile needs TLS; give --ssl-certfile as well"),
         (("docs", "--max-texts", "1000"), "max_texts 1000 exceeds max_waiting 512"),
     ],
 )
@@ -385,3 +391,72 @@ def test_an_encoder_that_cannot_be_loaded_is_said_without_a_traceback(
 def test_keys_are_read_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("first\n\nsecond \n")
     assert read_keys(tmp_path / "keys") == ("first", "second")
+
+
+def test_keys_are_read_with_a_byte_order_mark_and_an_unreadable_file_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_bytes(b"\xef\xbb\xbffirst\r\nsecond\r\n")
+    assert read_keys(tmp_path / "keys") == ("first", "second")
+    (tmp_path / "keys").write_bytes("s3cret-é".encode("latin-1"))
+    result = CliRunner().invoke(cli, ["serve", "docs", "--api-key-file", str(tmp_path / "keys")])
+    assert result.exit_code == 1 and result.stderr.startswith("Error: ") and "is not UTF-8" in result.stderr
+    assert "s3cret" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("cert", "key", "ca", "reason"),
+    [
+        ("client.pem", None, None, "client.pem"),  # without its key
+        ("client.pem", "server.pem", None, "KEY_VALUES_MISMATCH"),
+        ("client.pem", "client-key-encrypted.pem", None, "client-key-encrypted.pem' is encrypted; decrypt it"),
+        ("client-key.pem", "client-key.pem", None, "client-key.pem"),
+        ("server.pem", None, "client-key.pem", "client-key.pem"),
+    ],
+)
+def test_certificates_that_cannot_be_used_are_one_line_before_the_index_is_read(
+    cert: str, key: str | None, ca: str | None, reason: str, workplace: Path
+) -> None:
+    options = ["--ssl-certfile", str(TLS / cert)]
+    options += ["--ssl-keyfile", str(TLS / key)] if key is not None else []
+    options += ["--ssl-client-ca", str(TLS / ca)] if ca is not None else []
+    result = CliRunner().invoke(cli, ["serve", "never-made", "--port", "0", *options])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("Error: The ") and reason in result.stderr and "never-made" not in result.stderr
+
+
+def test_settings_that_are_saved_meanwhile_and_a_new_encoder_reach_a_running_service(
+    client: OpenSearch, written: SparseIndex, encoder: TextEncoder
+) -> None:
+    with serving(client, written.index, recheck_s=0.0) as service:
+
+        def window() -> int:
+            reply = service.post("/encode/query", json={"texts": ["cats"]}).json()
+            return int(reply["vectors"][0]["rescore"]["window_size"])
+
+        assert window() == 100
+        save_search_defaults(client, written.index, SearchSettings(2, 321))
+        assert window() == 321
+        before = service.post("/encode/document", json={"texts": ["cats"]}).json()["space"]
+        client.indices.delete(index=written.index)
+        other = SparseIndex(written.index, encoder=encoder, client=client)
+        other.add([{"_id": "9", "text": "wolves run"}, *DOCUMENTS[:2]])
+        after = service.post("/encode/document", json={"texts": ["cats"]}).json()["space"]
+        assert (after, before == after) == (other.retriever.schema.space, False)
+
+
+@pytest.mark.parametrize("hybrid", [False, True])
+@pytest.mark.parametrize("code", [429, 503])
+def test_back_pressure_of_opensearch_reaches_the_client_with_retry_after(
+    client: OpenSearch, written: SparseIndex, monkeypatch: pytest.MonkeyPatch, code: int, hybrid: bool
+) -> None:
+    def busy(*_: object, **__: object) -> dict[str, Any]:
+        error = {"type": "rejected_execution_exception", "reason": "the queue is full"}
+        if not hybrid:
+            raise TransportError(code, "rejected", {"error": error})
+        return {"responses": [{"error": error, "status": code}] * 2}
+
+    with serving(client, written.index) as service:
+        with monkeypatch.context() as patch:
+            patch.setattr(client, "msearch" if hybrid else "search", busy)
+            reply = service.post("/search", json={"query": "cats", "hybrid": hybrid})
+        assert (reply.status_code, reply.headers.get("retry-after")) == (503, "1"), reply.text
+        assert "the queue is full" in reply.json()["error"]

@@ -148,3 +148,42 @@ def test_the_command_prints_and_keeps_the_setting(
     queries.write_text("too few\n")
     refused = run(cli, ["tune", *options, "--queries", str(queries), "--quiet"])
     assert refused.exit_code == 2 and "tuning needs at least 10 queries" in refused.output
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("\n".join(TEXTS[:12]).encode() + "\ncafé".encode("latin-1"), "queries.txt:13 is not UTF-8: byte 0xe9"),
+        (b"\xef\xbb\xbf" + "\n".join(TEXTS[:12]).encode(), ""),
+    ],
+    ids=["latin-1", "mark"],
+)
+def test_queries_are_read_as_other_commands_read_them(
+    written: bytes,
+    message: str,
+    index: str,
+    coded: TextEncoder,
+    workplace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+
+    def tuned(*arguments: object, **_: object) -> None:
+        asked.extend(arguments[3])  # type: ignore[call-overload]
+        raise SearchError("enough")
+
+    monkeypatch.setattr("connector.search.tune.tune", tuned)
+    monkeypatch.setattr("connector.cli.encoder.open_index_encoder", lambda *_, **__: coded)
+    (workplace / "queries.txt").write_bytes(written)
+    result = CliRunner().invoke(cli, ["tune", "--index", index, "--queries", "queries.txt", "--quiet"])
+    assert result.exit_code == 1 and result.stderr.startswith("Error: "), result.output
+    assert message in result.stderr
+    assert asked == ([] if message else TEXTS[:12])
+
+
+def test_more_hits_than_a_tenth_of_the_largest_window_are_found(
+    client: OpenSearch, index: str, coded: TextEncoder
+) -> None:
+    retriever = Retriever(client, index, coded)
+    assert retriever.defaults(2_000).window == 10_000
+    assert retriever.search(TEXTS[0], top_k=2_000)[0].text == TEXTS[0]

@@ -19,6 +19,7 @@ from connector.index.new_index import NewIndex
 from connector.index.searcher import Searcher
 from connector.index.sizes import count_matching
 from connector.index.writer import BulkWriter
+from connector.ingest.letters import Letter
 from connector.ingest.pipeline import IngestJob
 from connector.ingest.prepare import prepare_encoder
 from connector.ingest.update import Change, DocumentUpdater
@@ -181,6 +182,7 @@ def test_update_changes_what_a_filter_matches(
         (("--filter", "lang=de"), "Give a file of changes, or --filter with --set."),
         (("--filter", "lang=de", "--set", "lang"), "--set 'lang' is not of the form NAME=VALUE"),
         (("--filter", "lang", "--set", "a=b"), "filter 'lang' is not of the form NAME=VALUE"),
+        (("--filter", "lang=de", "--set", "a=b", "--upsert"), "--upsert needs a file of changes"),
     ],
 )
 def test_update_says_how_it_is_used(
@@ -293,3 +295,22 @@ def test_an_id_that_is_not_unicode_stops_no_other_change(
     with IngestJob(BulkWriter(client, filled), encoder, dead_letters=workplace / "letters.jsonl") as job:
         job.add([Deletion("\ud800"), Document("\ud800", "stars"), Deletion("cats")])
     assert (job.result.deleted, job.result.dead_lettered) == (1, 2)
+
+
+def test_an_alias_of_several_indices_is_refused_before_a_model_is_loaded(
+    client: OpenSearch, filled: str, encoder: TextEncoder, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare_encoder(client, f"{filled}-2", encoder, new=NewIndex(fields=FIELDS, code_bits=None))
+    try:
+        client.indices.put_alias(index=filled, name=f"{filled}-both", body={"is_write_index": True})
+        client.indices.put_alias(index=f"{filled}-2", name=f"{filled}-both")
+        monkeypatch.setattr("connector.cli.encoder.load_index_encoder", None)
+        (workplace / "changes.jsonl").write_text('{"_id": "cats", "title": "T"}\n')
+        letter = Letter(operation="update", reason="no", doc_id="cats", record={"_id": "cats", "title": "T"})
+        (workplace / "letters.jsonl").write_bytes(letter.to_line())
+        for arguments in (("update", "changes.jsonl"), ("replay", "letters.jsonl")):
+            done = CliRunner().invoke(cli, [*arguments, "--index", f"{filled}-both", "--quiet"])
+            said = f"Error: {filled}-both spans 2 indices, but a document is changed by id in one; name the one that has it"
+            assert done.exit_code == 1 and done.stderr.startswith(said), (done.output, done.exception)
+    finally:
+        client.indices.delete(index=f"{filled}-2")

@@ -13,7 +13,7 @@ async function ask() {
     const reply = await fetch(address, { signal: running.signal });
     const page = new DOMParser().parseFromString(await reply.text(), "text/html");
     const open = new Set([...answer.querySelectorAll("details[open]")].map((each) => each.dataset.key));
-    answer.replaceChildren(...page.querySelector("#answer").childNodes);
+    answer.replaceChildren(...(page.querySelector("#answer") ?? page.querySelector("main")).childNodes);
     for (const each of answer.querySelectorAll("details")) each.open = open.has(each.dataset.key);
     document.title = page.title;
     history.replaceState(null, "", address);
