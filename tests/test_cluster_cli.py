@@ -288,9 +288,7 @@ def test_what_the_running_server_is_not_is_refused(
     assert run("up", "--nodes", "1", "--heap", "950m").exit_code == 0
 
 
-def test_three_nodes_or_another_file_where_docker_runs_one_are_refused_at_once(
-    server_url: str, tmp_path: Path
-) -> None:
+def test_three_nodes_or_another_file_where_docker_runs_one_are_refused_at_once(server_url: str, tmp_path: Path) -> None:
     write_state(State("compose", server_url, compose_file=str(COMPOSE_FILE)))
     three = run("up", "--nodes", "3", "--timeout", "1")
     assert three.exit_code == 1 and "with 1 node(s), not 3. Run `ksparse down` first." in three.stderr

@@ -86,7 +86,9 @@ def label(
         named = label_head(
             loaded,
             [source.documents for source in sources],
-            lambda texts: embedder.embed(texts, progress=partial(report, f"embedding {len(texts):,} documents")),
+            lambda texts: embedder.embed(
+                texts, task="document", progress=partial(report, f"embedding {len(texts):,} documents")
+            ),
             num_terms=terms,
             max_documents=documents,
             seed=seed,

@@ -18,6 +18,10 @@ CODE_FIELD = "dense_code"
 MAX_RESCORED = 5_000
 """Maximum number of documents that match filters for which codes score all of them."""
 
+_LEAST = 1e-6
+"""Scores are not negative, but 1 plus an inner product of embeddings that are not normalized may be. Below this, it is
+mapped to values between this and 0, in the same order. Documents without a code score 0."""
+
 _FIRST, _LAST = 0x80, 0x7FF
 """Range of the characters that UTF-8 encodes in two bytes. The query is passed to the script as a string, because the
 numbers of a list would be boxed objects."""
@@ -73,7 +77,7 @@ def build_scan(code: RotatedCode, query: NDArray[np.float32]) -> dict[str, Any]:
 
 
 def build_script(code: RotatedCode, query: NDArray[np.float32]) -> dict[str, Any]:
-    """Build the script that scores a document by its code: 1 plus the estimated inner product.
+    """Build the script that scores a document by its code: 1 plus the estimated inner product, or almost 0 if negative.
 
     Raises:
         ValueError: The query has other dimensions.
@@ -152,7 +156,8 @@ def script_source(layout: tuple[Group, ...]) -> str:
     return (
         f"if (doc['{CODE_FIELD}'].size() == 0) {{ return 0; }} "
         f"def code = doc['{CODE_FIELD}'].value; byte[] a = code.bytes; int o = code.offset; String q = params.q; "
-        f"int s; int j = 0; double t = (double) params.shift; {''.join(parts)}return Math.max(0.0, t);"
+        f"int s; int j = 0; double t = (double) params.shift; {''.join(parts)}"
+        f"return t > {_LEAST} ? t : {_LEAST} / (1 + {_LEAST} - t);"
     )
 
 

@@ -97,8 +97,8 @@ class OpenedIndex:
             pruning = self._defaults.pruning if pruning is None else pruning
             k_query = self._defaults.k_query
         pruning = pruning or Pruning()
-        if k_query is None and window and pruning.prune_type == "none":
-            k_query = self.encoder.k_candidates
+        if settings.k_query is None and window and pruning.prune_type == "none":
+            k_query = self.encoder.k_candidates if k_query is None else k_query
             if filters and k_query is not None:
                 k_query = features_for(k_query, self.searcher.kept_share(filters, options))
         return SearchSettings(k_query, window, pruning)

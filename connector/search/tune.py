@@ -28,7 +28,9 @@ BUDGETS = (0.02, 0.04, 0.06, 0.08, 0.12, 0.2)
 CELLS = (8, 16, 32, 64, 96)
 """Query features tried for a dictionary, whose posting lists are too short for a budget to matter."""
 
-WINDOWS = (50, 100, 200, 500, 1_000)
+WINDOWS = (100, 200, 500, 1_000)
+"""Rescoring windows tried; narrower ones than ten times `top_k` would not be used by searches."""
+
 _K_WITHIN_BUDGET = 32
 _ROUNDS = 2
 _MIN_QUERIES = 10
@@ -94,11 +96,14 @@ def tune(
         raise SearchError(f"Index {index!r} stores no codes to compare with; re-encode it into an index with codes.")
     searcher = retriever.opened.searcher
     settings = _settings(retriever.encoder, top_k)
-    most = max(setting.k_query or 0 for setting in settings)
-    vectors, embeddings = retriever.encoder.encode_query_for_rescoring(queries, k=most)
-    features = [list(each.items()) for each in vectors.as_mappings()]
-    shares = retriever.opened.frequencies.shares(name for each in features for name, _ in each)
-    asked = [row for row, each in enumerate(features) if each]
+    # As searches encode them: the strongest features of more are others, if cells and tokens have fixed shares.
+    features: dict[int | None, list[dict[str, float]]] = {}
+    for k in {setting.k_query: None for setting in settings}:
+        vectors, embeddings = retriever.encoder.encode_query_for_rescoring(queries, k=k)
+        features[k] = vectors.as_mappings()
+    pruned = [row for setting in settings if setting.pruning is not None for row in features[setting.k_query]]
+    shares = retriever.opened.frequencies.shares(name for row in pruned for name in row)
+    asked = [row for row in range(len(queries)) if all(each[row] for each in features.values())]
     steps = len(asked) * (_ROUNDS + 1)
     found: dict[SearchSettings, list[float]] = {setting: [] for setting in settings}
     times: dict[SearchSettings, list[float]] = {setting: [] for setting in settings}
@@ -107,7 +112,7 @@ def tune(
             truth = set() if turn else _ids(searcher.scan(build_scan(code, embeddings[row]), top_k=top_k))
             for setting in settings:
                 rescore = build_rescore(code, embeddings[row], setting.window or top_k)
-                searched = dict(features[row][: setting.k_query])
+                searched = features[setting.k_query][row]
                 if setting.pruning is not None:
                     searched = prune_query(searched, setting.pruning, shares=shares)
                 begun = time.perf_counter()
@@ -129,7 +134,7 @@ def tune(
 
 
 def _settings(encoder: TextEncoder, top_k: int) -> list[SearchSettings]:
-    windows = [window for window in WINDOWS if window >= top_k]
+    windows = sorted({max(window, 10 * top_k) for window in WINDOWS})
     if encoder.has_dictionary:
         return [SearchSettings(*each) for each in product(CELLS, windows)]
     settings = [SearchSettings(*each) for each in product(K_QUERIES, windows)]

@@ -19,7 +19,18 @@ from opensearchpy import OpenSearch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
-from transformers import XLMRobertaConfig, XLMRobertaModel, XLMRobertaTokenizer
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.processors import TemplateProcessing
+from transformers import (
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2Model,
+    XLMRobertaConfig,
+    XLMRobertaModel,
+    XLMRobertaTokenizer,
+)
 
 from connector import SearchSettings, SparseIndex
 from connector.cli.main import cli
@@ -51,6 +62,7 @@ class Kind:
         unit: Whether the model normalizes.
         options: Arguments of `SentenceTransformer`.
         sentencepiece: Whether the tokenizer has 250,000 pieces.
+        causal: Whether tokens see only those before them.
         bits: Bits of its codes.
     """
 
@@ -60,6 +72,7 @@ class Kind:
     unit: bool = True
     options: dict[str, Any] = field(default_factory=dict)
     sentencepiece: bool = False
+    causal: bool = False
     bits: int = 4
 
 
@@ -77,6 +90,9 @@ KINDS = {
         pooling="lasttoken", options={"prompts": QUERY_PROMPT | {"passage": "passage : "}}
     ),
     "250,000 pieces": Kind(sentencepiece=True),
+    "768 dimensions, dot product": Kind(768, 4, pooling="mean_sqrt_len_tokens", unit=False, options=DOT),
+    "1,024 dimensions": Kind(1_024, 4),
+    "causal, padded at the left, last token": Kind(pooling="lasttoken", causal=True),
 }
 
 
@@ -97,6 +113,31 @@ def build_pieces(folder: Path) -> Path:
         initializer_range=0.5,
     )
     XLMRobertaModel(config).save_pretrained(str(folder))
+    return folder
+
+
+def build_causal(folder: Path) -> Path:
+    """Write a Qwen2 of two narrow layers, which pads at the left."""
+    words = {word: number for number, word in enumerate(["<end>", "<unk>", *WORDS])}
+    whole = Tokenizer(WordLevel(words, unk_token="<unk>"))
+    whole.pre_tokenizer = Whitespace()
+    whole.post_processor = TemplateProcessing(single="$A <end>", special_tokens=[("<end>", 0)])
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=whole, eos_token="<end>", pad_token="<end>", unk_token="<unk>", padding_side="left"
+    )
+    tokenizer.save_pretrained(str(folder))
+    torch.manual_seed(1)
+    config = Qwen2Config(
+        vocab_size=len(words),
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        intermediate_size=32,
+        max_position_embeddings=64,
+        initializer_range=0.5,
+    )
+    Qwen2Model(config).save_pretrained(str(folder))
     return folder
 
 
@@ -121,6 +162,8 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp("model")
     if kind.sentencepiece:
         build_pieces(folder / "transformer")
+    elif kind.causal:
+        build_causal(folder / "transformer")
     else:
         build_transformer(folder / "transformer", dim=kind.dim, heads=kind.heads)
     transformer = Transformer(str(folder / "transformer"), max_seq_length=MAX_TOKENS)

@@ -280,9 +280,7 @@ def test_the_doctor_says_when_a_new_dictionary_would_pay(
     setting = {"k_query": 16, "window": 100}
     client.indices.put_mapping(index=named, body={"_meta": with_search(client, named, **setting)})
     assert examine("--recall", "0.9")[0] == 0
-    client.indices.put_mapping(
-        index=named, body={"_meta": with_search(client, named, **setting, posting_budget=1e-9)}
-    )
+    client.indices.put_mapping(index=named, body={"_meta": with_search(client, named, **setting, posting_budget=1e-9)})
     assert examine("--recall", "0.9")[0] == 1
 
 

@@ -45,6 +45,32 @@ def test_the_server_scores_as_we_do(client: OpenSearch, index: str, bits: Bits, 
         np.testing.assert_allclose([found[str(row)] for row in range(COUNT)], expected, atol=2e-3)
 
 
+def test_negative_products_keep_their_order(client: OpenSearch, index: str) -> None:
+    """As with embeddings that are not normalized: 1 plus their product may be far below 0."""
+    documents = DOCUMENTS[:COUNT] * np.linspace(1, 9, COUNT, dtype=np.float32)[:, np.newaxis]
+    code = RotatedCode(documents.mean(axis=0), 8, norm=9.0)
+    properties = {CODE_FIELD: code_mapping()}
+    client.indices.create(
+        index=index, body={"settings": {"number_of_shards": 1}, "mappings": {"properties": properties}}
+    )
+    codes = code.encode(documents)
+    sources = ({CODE_FIELD: base64.b64encode(each.tobytes()).decode()} for each in codes)
+    write(client, index, map(str, range(COUNT)), sources)
+    client.index(index=index, id="without", body={}, refresh=True)
+    for query in -20 * QUERIES[:4]:
+        body = {"query": {"match_all": {}}, "rescore": build_rescore(code, query, 100), "size": 100}
+        hits = client.search(index=index, body=body)["hits"]["hits"]
+        products = documents @ query
+        assert (products < -1).sum() > 10
+        last = hits.pop()
+        assert (last["_id"], last["_score"]) == ("without", 0)
+        found = products[[int(hit["_id"]) for hit in hits]]
+        np.testing.assert_allclose(found, np.sort(products)[::-1], atol=0.02 * np.abs(products).max())
+        scores = [hit["_score"] for hit in hits]
+        assert len(set(scores)) == COUNT and min(scores) > 0
+        assert [score > 1e-6 for score in scores] == sorted((score > 1e-6 for score in scores), reverse=True)
+
+
 def test_what_cannot_be_rescored_is_refused() -> None:
     code = RotatedCode(DOCUMENTS.mean(axis=0), 4)
     with pytest.raises(ValueError, match="the window must be at least 1, got 0"):

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from opensearchpy import OpenSearch
 
+from connector import SparseIndex
 from connector.cli.main import cli
 from connector.encoders.text import TextEncoder
 from connector.errors import SearchError
 from connector.index.meta import IndexMeta
 from connector.index.new_index import NewIndex
 from connector.index.schema import existing_schema, prepare_index, save_search_defaults
+from connector.index.searcher import Searcher
 from connector.index.writer import BulkWriter
 from connector.ingest.pipeline import IngestJob, ingest_documents
 from connector.ingest.prepare import prepare_encoder
 from connector.query.pruning import Pruning
 from connector.query.settings import SearchSettings
+from connector.search.doctor import diagnose
+from connector.search.opened import features_for
 from connector.search.retriever import Retriever
 from connector.search.tune import BUDGETS, K_QUERIES, WINDOWS, tune
-from connector.types import Document, SparseVectors
+from connector.types import Document, Hit, SparseVectors
 from tests.tiny import WORDS, K
 
 pytestmark = pytest.mark.opensearch
@@ -45,7 +50,7 @@ def test_more_features_and_wider_windows_find_more(client: OpenSearch, index: st
     tuning = tune(client, index, coded, TEXTS[:20], recall=0.8, progress=shares.append)
     assert len(tuning.trials) == (len(K_QUERIES) + len(BUDGETS)) * len(WINDOWS)
     by_setting = {trial.setting: trial for trial in tuning.trials}
-    few, many = by_setting[SearchSettings(4, 50)], by_setting[SearchSettings(48, 200)]
+    few, many = by_setting[SearchSettings(4, 100)], by_setting[SearchSettings(48, 200)]
     assert few.recall <= many.recall and many.recall > 0.9
     # Each word of this tiny vocabulary is in many documents: one feature of a query is all that the least budget pays.
     cheap, dear = (
@@ -68,7 +73,56 @@ def test_what_is_out_of_reach_is_said(client: OpenSearch, index: str, coded: Tex
     tuning = tune(client, index, coded, TEXTS[:10], recall=1.0, top_k=50)
     assert not tuning.reached
     assert tuning.best.recall == max(trial.recall for trial in tuning.trials) < 1.0
-    assert {trial.setting.window for trial in tuning.trials} == {50, 100, 200, 500, 1_000}
+    assert {trial.setting.window for trial in tuning.trials} == {500, 1_000}, "ten times as many as hits"
+
+
+def test_what_is_tried_is_what_searches_do(
+    client: OpenSearch, named: str, head_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cells and tokens of a dictionary have fixed shares: the first of many features are not those of few."""
+    texts = [f"{' '.join(RANDOM.choice(WORDS, 6))}." for _ in range(1_000)]
+    with SparseIndex(named, client=client, encoder=str(head_folder), new=NewIndex(dictionary=True)) as docs:
+        docs.add([Document(str(row), text) for row, text in enumerate(texts)])
+        encoder, queries = docs.retriever.encoder, texts[:10]
+    asked: list[tuple[dict[str, float], int]] = []
+    search = Searcher.search
+
+    def recorded(searcher: Searcher, features: dict[str, float], **options: Any) -> list[Hit]:  # noqa: ANN401
+        asked.append((features, options["rescore"]["window_size"]))
+        return search(searcher, features, **options)
+
+    monkeypatch.setattr(Searcher, "search", recorded)
+    tuning = tune(client, named, encoder, queries)
+    tried = asked[: len(tuning.trials)]
+    asked.clear()
+    for trial in tuning.trials:
+        save_search_defaults(client, named, trial.setting)
+        Retriever(client, named, encoder).search(queries[0])
+    assert [(features.keys(), window) for features, window in asked] == [
+        (features.keys(), window) for features, window in tried
+    ]
+    for (features, _), (expected, _) in zip(asked, tried, strict=True):
+        np.testing.assert_allclose(list(features.values()), list(expected.values()), rtol=1e-3)
+
+
+def test_filters_search_more_features_than_the_saved_number(
+    client: OpenSearch, index: str, coded: TextEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_search_defaults(client, index, SearchSettings(2, 100))
+    opened = Retriever(client, index, coded).opened
+    monkeypatch.setattr("connector.index.searcher.MAX_RESCORED", 0)
+    half = [{"ids": {"values": [str(row) for row in range(20)]}}]
+    assert opened.resolve(SearchSettings(), 10).k_query == 2
+    assert opened.resolve(SearchSettings(), 10, half).k_query == features_for(2, 0.5) > 2
+    assert opened.resolve(SearchSettings(k_query=2), 10, half).k_query == 2, "what a search asks for is what it gets"
+
+
+def test_the_doctor_examines_the_saved_budget(client: OpenSearch, index: str, coded: TextEncoder) -> None:
+    before = diagnose(client, Retriever(client, index, coded), sample=40)
+    save_search_defaults(client, index, SearchSettings(32, 100, Pruning("posting_budget", 0.02)))
+    after = diagnose(client, Retriever(client, index, coded), sample=40)
+    assert before.recall > 0.9
+    assert after.recall < before.recall - 0.2
 
 
 def test_an_index_without_codes_cannot_be_tuned(client: OpenSearch, index: str, encoder: TextEncoder) -> None:

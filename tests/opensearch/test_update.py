@@ -310,7 +310,9 @@ def test_an_alias_of_several_indices_is_refused_before_a_model_is_loaded(
         (workplace / "letters.jsonl").write_bytes(letter.to_line())
         for arguments in (("update", "changes.jsonl"), ("replay", "letters.jsonl")):
             done = CliRunner().invoke(cli, [*arguments, "--index", f"{filled}-both", "--quiet"])
-            said = f"Error: {filled}-both spans 2 indices, but a document is changed by id in one; name the one that has it"
+            said = (
+                f"Error: {filled}-both spans 2 indices, but a document is changed by id in one; name the one that has"
+            )
             assert done.exit_code == 1 and done.stderr.startswith(said), (done.output, done.exception)
     finally:
         client.indices.delete(index=f"{filled}-2")

@@ -123,15 +123,19 @@ def fit_head(
         _SHARE_QUERIES * seconds,
         lambda share: report("embedding sentences", share),
     )
-    length = model.max_seq_length
-    lexical = encoder.head.lexical is not None
+    length, lexical = encoder.max_seq_length, encoder.head.lexical is not None
+    prompts = {task: model.prompts.get(task) or "" for task in ("document", "query")}
     data = TrainingData(
         documents=embeddings,
         queries=queries,
         positives=np.asarray(source.positives, dtype=np.int64)[order[: len(queries)]],
         corpus_starts=np.zeros(1, dtype=np.int64),
-        document_tokens=count_texts(model.tokenizer, source.documents, length) if lexical else None,
-        query_tokens=count_texts(model.tokenizer, asked[: len(queries)], length) if lexical else None,
+        document_tokens=count_texts(model.tokenizer, [prompts["document"] + text for text in source.documents], length)
+        if lexical
+        else None,
+        query_tokens=count_texts(model.tokenizer, [prompts["query"] + text for text in asked[: len(queries)]], length)
+        if lexical
+        else None,
     )
     left = seconds - (time.monotonic() - started)
     k, k_query = encoder.k or encoder.head.k, encoder.k_query or encoder.head.k_query
