@@ -98,7 +98,7 @@ def build_query(
         would apply `saturation`, which is not a dot product.
 
     Raises:
-        ValueError: A weight, a name or a filter is invalid, or there are more features than a bool query allows clauses.
+        ValueError: A weight, a name or a filter is invalid, or there are more features than clauses in a bool query.
     """
     unscale = 2.0**-weight_exponent
     check_features(features, largest=_MAX_FLOAT / unscale)

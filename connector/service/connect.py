@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, get_args
 from urllib.parse import quote
 
 from opensearchpy import OpenSearch
-from opensearchpy.exceptions import NotFoundError, TransportError
+from opensearchpy.exceptions import AuthorizationException, NotFoundError, TransportError
 
 from connector.connection.address import parse_address
 from connector.connection.client import check_server, explained, reason_of, version_tuple
@@ -147,8 +147,7 @@ def disconnect_index(
     check_index_name(index)
     server = Server(client, say, rehearse=rehearse)
     connected = Connected(index, "", False, False, "")
-    # Every index: one that the alias named before would refuse all writes without its pipeline.
-    for name, pipeline in _final_pipelines(server, "_all").items():
+    for name, pipeline in _final_pipelines_everywhere(server, index).items():
         if pipeline == connected.name:
             server.change("PUT", f"/{quote(name, safe='')}/_settings", {"index.final_pipeline": None})
     for kind in ("_ingest", "_search"):
@@ -287,6 +286,20 @@ def _final_pipelines(server: Server, index: str) -> dict[str, str]:
     return {
         name: reply["settings"]["index"]["final_pipeline"] for name, reply in replies.items() if reply.get("settings")
     }
+
+
+def _final_pipelines_everywhere(server: Server, index: str) -> dict[str, str]:
+    """The final pipeline of every index: one that the alias named before would refuse all writes without its pipeline.
+
+    A user who may not read the settings of all indices gets those behind the name.
+    """
+    try:
+        # Names of system indices begin with a dot, and asking for these is deprecated.
+        return _final_pipelines(server, "*,-.*")
+    except ClusterError as error:
+        if not isinstance(error.__cause__, AuthorizationException):
+            raise
+        return _final_pipelines(server, index)
 
 
 def _check_final(connected: Connected, final: dict[str, str]) -> None:

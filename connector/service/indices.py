@@ -72,6 +72,8 @@ class Indices:
                     f"{taken} indices are open, which is the limit; start another service for {name!r}."
                 )
             self._opening[name] = asyncio.create_task(self._load(name))
+            # If all clients have left when it fails, nobody else asks for its exception, which asyncio would report.
+            self._opening[name].add_done_callback(lambda task: task.cancelled() or task.exception())
         # A client that leaves ends its own wait only: the others wait on, and the next one finds the index open.
         return await asyncio.shield(self._opening[name])
 
