@@ -24,6 +24,7 @@ from haystack.utils import Secret, deserialize_secrets_inplace
 from opensearchpy import OpenSearch
 
 from connector.arguments import rename
+from connector.connection.address import without_password
 from connector.corpus.values import to_id
 from connector.encoders.load import DEFAULT_ENCODER, load_encoder
 from connector.encoders.text import TextEncoder
@@ -226,7 +227,8 @@ class KSparseDocumentStore:
 
     def _with_text(self, text: str) -> list[str]:
         """Ids of the documents with exactly this text, among those that contain its words."""
-        found = self.store.matching([{"match_phrase": {"text": text}}])
+        # A text without words, such as "!", is compared with all documents.
+        found = self.store.matching([{"match_phrase": {"text": {"query": text, "zero_terms_query": "all"}}}])
         return [doc_id for doc_id, source in found if source.get("text") == text]
 
     def _without_duplicates(self, documents: Sequence[Document], *, skip: bool) -> list[Document]:
@@ -387,7 +389,7 @@ def _with_credentials(params: dict[str, Any], owner: str) -> dict[str, Any]:
 
 def _holds_credentials(url: Any) -> bool:  # noqa: ANN401
     urls = url if isinstance(url, list | tuple) else [url]
-    return any(isinstance(each, str) and "@" in each for each in urls)
+    return any(isinstance(each, str) and without_password(each) != each for each in urls)
 
 
 def _resolved(params: Mapping[str, Any]) -> dict[str, Any]:

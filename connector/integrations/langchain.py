@@ -268,7 +268,7 @@ class KSparseVectorStore(VectorStore):
         return store
 
     def _clauses(self, filter: Filters) -> list[dict[str, Any]]:
-        return filter_clauses(filter, fields=self.store.fields if filter else ())
+        return filter_clauses(filter, fields=self.store.filterable if filter else ())
 
     def _documents(self, hits: Sequence[Hit]) -> list[Document]:
         declared = self.store.fields if hits else ()

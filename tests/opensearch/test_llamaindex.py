@@ -28,7 +28,7 @@ from opensearchpy import OpenSearch
 
 from connector.corpus.values import plain
 from connector.encoders.text import TextEncoder
-from connector.errors import BulkWriteError
+from connector.errors import BulkWriteError, ClusterError
 from connector.index.new_index import NewIndex
 from connector.integrations.llamaindex import KSparseVectorStore
 from connector.integrations.llamaindex_filters import to_clause
@@ -545,3 +545,25 @@ def test_llamaindex_knows_what_the_store_does_itself(head_folder: Path, client: 
     store = KSparseVectorStore(index, encoder=str(head_folder), client=client)
     assert store.client is client and store.class_name() == "KSparseVectorStore"
     assert store.stores_text and not store.is_embedding_query
+
+
+def test_reading_nodes_that_the_server_no_longer_holds_is_an_error(
+    index: str, encoder: TextEncoder, client: OpenSearch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does hold them for hours, since the reader of a page may be slow."""
+    store = IndexStore(index, encoder=encoder, client=client, new=NewIndex(code_bits=None))
+    store.write([OurDocument(str(row), "cats sleep") for row in range(5)])
+    monkeypatch.setattr("connector.index.hits._PAGE", 2)
+    search, asked = client.search, []
+
+    def noted(**request: Any) -> Any:  # noqa: ANN401
+        asked.append(request["scroll"])
+        return search(**request)
+
+    monkeypatch.setattr(client, "search", noted)
+    reading = store.matching([])
+    next(reading)
+    assert asked == ["2h"]
+    client.clear_scroll(scroll_id="_all")
+    with pytest.raises(ClusterError, match=f"Reading '{index}' was interrupted: .*Run it again"):
+        list(reading)
