@@ -288,12 +288,17 @@ def _hits(reply: Mapping[str, Any]) -> list[Hit]:
             hit["_id"],
             float(hit["_score"]),
             restored(hit.get("_source", {})),
-            hit.get("matched_queries", {}),
+            _matches(hit.get("matched_queries")),
             highlight=hit.get("highlight", {}),
             index=hit["_index"],
         )
         for hit in reply["hits"]["hits"]
     ]
+
+
+def _matches(named: Any) -> Mapping[str, float]:  # noqa: ANN401
+    """Scores of named clauses; without them, the server lists the names that a user gave to filters."""
+    return named if isinstance(named, Mapping) else {}
 
 
 def _search_error(index: str, error: TransportError) -> Exception:

@@ -20,6 +20,10 @@ class Metadata(Protocol):
         """The field equals one of the values; None means missing."""
         ...
 
+    def any_string(self, path: str, values: Iterable[str]) -> Clause:
+        """The field is one of the strings as written, even if they are dates."""
+        ...
+
     def missing(self, path: str) -> Clause:
         """The field is missing."""
         ...
@@ -50,6 +54,10 @@ class TypedMetadata:
     def any_of(self, path: str, values: Iterable[Any]) -> Clause:
         """See `Metadata`."""
         return terms.any_of(path, values, naive=self._naive)
+
+    def any_string(self, path: str, values: Iterable[str]) -> Clause:
+        """See `Metadata`."""
+        return terms.any_string(path, values)
 
     def missing(self, path: str) -> Clause:
         """See `Metadata`."""
@@ -83,6 +91,10 @@ class WordsMetadata:
     def any_of(self, path: str, values: Iterable[Any]) -> Clause:
         """See `Metadata`."""
         return words_equal(self._place(path), values, fields=self._fields)
+
+    def any_string(self, path: str, values: Iterable[str]) -> Clause:
+        """See `Metadata`."""
+        return self.any_of(path, values)
 
     def missing(self, path: str) -> Clause:
         """See `Metadata`."""

@@ -368,9 +368,12 @@ class KSparseDocumentEmbedder:
 
 def _with_credentials(params: dict[str, Any], owner: str) -> dict[str, Any]:
     """Split `http_auth` into user and password, and refuse secrets that would be serialized."""
-    if isinstance(params.get("http_auth"), list | tuple):
-        params["username"], params["password"] = params.pop("http_auth")
     serialized = f"{owner} is serialized, so"
+    if isinstance(params.get("http_auth"), list | tuple):
+        pair = params.pop("http_auth")
+        if len(pair) != 2:
+            raise TypeError(f"{serialized} 'http_auth' must be two Secrets: user and password.")
+        params["username"], params["password"] = pair
     for name in _SECRETS:
         value = params.get(name)
         if value is not None and not isinstance(value, Secret):

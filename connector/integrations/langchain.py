@@ -298,4 +298,5 @@ def _from_langchain(doc_id: str, document: Document, declared: Collection[str]) 
 def _to_langchain(doc_id: str, source: Mapping[str, Any], declared: Collection[str]) -> Document:
     title = {"title": source["title"]} if source.get("title") else {}
     fields = title | {name: source[name] for name in declared if name in source}
-    return Document(id=doc_id, page_content=source.get("text", ""), metadata=fields | source.get("metadata", {}))
+    metadata = fields | (source.get("metadata") or {})
+    return Document(id=doc_id, page_content=source.get("text") or "", metadata=metadata)

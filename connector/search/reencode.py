@@ -23,7 +23,7 @@ from connector.index.sizes import all_of, count_matching
 from connector.ingest.sample import MAX_SAMPLED
 from connector.query.clauses import at_random
 from connector.search.retriever import Retriever
-from connector.types import Document
+from connector.types import Document, content_of
 
 _OWN = ("title", "text", "metadata")
 _COPIED_SETTINGS = ("number_of_shards", "number_of_replicas", "analysis")
@@ -122,7 +122,7 @@ class RandomTexts:
         drawn["function_score"]["min_score"] = max(0.0, 1 - share)
         body = {"query": drawn, "_source": ["title", "text"]}
         sources = [hit["_source"] for hit in read_hits(self._client, self._index, body)]
-        texts = [Document("", each.get("text", ""), each.get("title", "")).content for each in sources]
+        texts = [content_of(source) for source in sources]
         return [texts[row] for row in np.random.default_rng(self._seed).permutation(len(texts))[:most]]
 
 
@@ -277,7 +277,7 @@ def _said_of_documents(name: str, aliases: Sequence[Mapping[str, Any]]) -> dict[
 def _to_document(hit: Mapping[str, Any]) -> Document:
     source = restored(hit["_source"])
     fields = {name: value for name, value in source.items() if name not in _OWN}
-    title, text, metadata = source.get("title", ""), source.get("text", ""), source.get("metadata", {})
+    title, text, metadata = source.get("title") or "", source.get("text") or "", source.get("metadata") or {}
     return Document(hit["_id"], text, title, metadata, fields, hit["_version"], hit.get("_routing"))
 
 
@@ -294,7 +294,7 @@ def _digest(source: Mapping[str, Any]) -> str:
 
 
 def _first_words(source: Mapping[str, Any]) -> str:
-    return " ".join(f"{source.get('title', '')} {source.get('text', '')}".split()[:_WORDS])
+    return " ".join(content_of(source).split()[:_WORDS])
 
 
 def _share_found(retriever: Retriever, queries: Sequence[str], ids: Sequence[str]) -> float:

@@ -422,6 +422,7 @@ def test_errors_of_the_server_are_haystack_s(document_store: KSparseDocumentStor
         ({"new": NewIndex(fields={"year": "integer"})}, TypeError, "no option 'new'.*; use code_bits and settings"),
         # What to_dict would write.
         ({"http_auth": "me:s3cret"}, TypeError, "'http_auth' must be two Secrets"),
+        ({"http_auth": ["s3cret"]}, TypeError, "'http_auth' must be two Secrets"),
         ({"url": "http://me:s3cret@a.example"}, TypeError, "'url' must hold no password; pass username and password"),
         ({"hosts": ["http://a", "http://me:s3cret@b"]}, TypeError, "'url' must hold no password"),
         ({"url": "http://a", "proxy": "http://me:s3cret@b"}, TypeError, "a 'proxy' with a password must be a Secret"),

@@ -473,6 +473,8 @@ def test_marginal_relevance_leaves_copies_out(store: KSparseVectorStore) -> None
     query.mode = VectorStoreQueryMode.MMR
     assert "3" in (store.query(query, mmr_threshold=0.1).ids or ())
     assert set(store.query(query, mmr_threshold=1.0, mmr_prefetch_k=3).ids or ()) == {"1", "2"}
+    with pytest.raises(ValueError, match="mmr_prefetch_k and mmr_prefetch_factor are both set"):
+        store.query(query, mmr_prefetch_k=3, mmr_prefetch_factor=4)
 
 
 def test_unknown_options_are_errors(store: KSparseVectorStore, index: str, client: OpenSearch) -> None:
@@ -567,3 +569,21 @@ def test_reading_nodes_that_the_server_no_longer_holds_is_an_error(
     client.clear_scroll(scroll_id="_all")
     with pytest.raises(ClusterError, match=f"Reading '{index}' was interrupted: .*Run it again"):
         list(reading)
+
+
+def test_documents_whose_ids_are_the_same_date_are_different(store: KSparseVectorStore) -> None:
+    ids = ("2024-01-01", "2024-01-01T00:00:00", "2024-01-01T00:00:00+00:00")
+    store.add([node(str(row), "cats sleep", ref_doc_id) for row, ref_doc_id in enumerate(ids)])
+    found = store.query(VectorStoreQuery(query_str="cats sleep", doc_ids=[ids[1]]))
+    assert found.ids == ["1"]
+    store.delete(ids[0])
+    assert ids_of(store.get_nodes()) == {"1", "2"}
+
+
+def test_documents_without_text_are_nodes_without_text(
+    store: KSparseVectorStore, index: str, encoder: TextEncoder, client: OpenSearch
+) -> None:
+    SparseIndex(index, encoder=encoder, client=client, new=NewIndex(code_bits=None)).prepare()
+    client.index(index=index, id="1", body={"metadata": None}, refresh=True)
+    client.index(index=index, id="2", body={"text": None, "title": None}, refresh=True)
+    assert {each.node_id: each.get_content() for each in store.get_nodes()} == {"1": "", "2": ""}
