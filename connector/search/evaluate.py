@@ -107,7 +107,7 @@ def evaluate(
     if writer is not None:
         writer.refresh()
 
-    rows = np.ones(len(corpus), dtype=bool)
+    rows: NDArray[np.bool_] = np.ones(len(corpus), dtype=bool)
     clauses = [] if filters is None else list(filters(retriever.schema))
     if clauses:
         kept = _matching(client, index, clauses)

@@ -556,7 +556,7 @@ def test_reading_nodes_that_the_server_no_longer_holds_is_an_error(
     store = IndexStore(index, encoder=encoder, client=client, new=NewIndex(code_bits=None))
     store.write([OurDocument(str(row), "cats sleep") for row in range(5)])
     monkeypatch.setattr("connector.index.hits._PAGE", 2)
-    search, asked = client.search, []
+    search, asked = client.search, list[str]()
 
     def noted(**request: Any) -> Any:  # noqa: ANN401
         asked.append(request["scroll"])

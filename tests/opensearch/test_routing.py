@@ -379,7 +379,7 @@ def test_looking_for_hidden_documents_refreshes_once(
     client.indices.put_alias(index=index, name=name, body={"filter": {"term": {"metadata.tenant": "alpha"}}})
     for doc_id, tenant in (("a1", "alpha"), ("b1", "beta")):
         client.index(index=index, id=doc_id, body={"text": "cats", "metadata": {"tenant": tenant}})
-    refresh, refreshed = client.indices.refresh, []
+    refresh, refreshed = client.indices.refresh, list[str]()
 
     def counted(**request: Any) -> Any:  # noqa: ANN401
         refreshed.append(request["index"])
