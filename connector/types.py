@@ -49,6 +49,11 @@ class Document:
         return own | {name: value for name, value in optional.items() if value is not None} | dict(self.fields)
 
 
+def content_of(source: Mapping[str, Any]) -> str:
+    """The text to encode of a stored document, whose title or text other clients may have stored as null."""
+    return Document("", source.get("text") or "", source.get("title") or "").content
+
+
 @dataclass(frozen=True, slots=True)
 class MalformedRecord:
     """An invalid input record.
@@ -235,12 +240,12 @@ class Hit:
     @property
     def title(self) -> str:
         """The title; empty if the document has none or it was not requested."""
-        return str(self.source.get("title", ""))
+        return str(self.source.get("title") or "")
 
     @property
     def text(self) -> str:
         """The text; empty if it was not requested."""
-        return str(self.source.get("text", ""))
+        return str(self.source.get("text") or "")
 
     @property
     def metadata(self) -> Mapping[str, Any]:

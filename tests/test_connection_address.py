@@ -59,3 +59,9 @@ def test_what_is_no_address_is_refused_without_a_password(url: str | list[str], 
     with pytest.raises(ClusterError, match=message) as refused:
         connect(url)
     assert "lace" not in str(refused.value)
+
+
+def test_credentials_show_no_password() -> None:
+    credentials = Credentials("ada", "lace")
+    assert f"{credentials!r} {credentials}" == "Credentials(username='ada') Credentials(username='ada')"
+    assert credentials.password == "lace"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
 import numpy as np
 import pytest
 
+from connector.integrations.filters import WordsMetadata
 from connector.query.filters import Filters, filter_clauses
 
 
@@ -111,3 +113,84 @@ def test_several_values_may_stand_in_any_collection(values: Any) -> None:  # noq
 def test_ids_can_be_asked_by_their_name() -> None:
     assert filter_clauses({"_id": ["1", 2]}) == [{"terms": {"_id": ["1", "2"]}}]
     assert filter_clauses({"_id": []}) == [{"match_none": {}}]
+
+
+TYPES = {
+    "year": "integer",
+    "bare": "text",
+    "author": "text",
+    "author.exact": "keyword",
+    "author.stems": "text",
+    "extra": "flat_object",
+    "person": "object",
+    "person.name": "text",
+    "person.name.folded": "keyword",
+    "person.name.keyword": "keyword",
+}
+
+
+@pytest.mark.parametrize(
+    ("filters", "clauses"),
+    [
+        ({"author": "Ada L"}, [{"term": {"author.exact": {"value": "Ada L"}}}]),
+        ({"author": ["Ada", "Li"]}, [{"terms": {"author.exact": ["Ada", "Li"]}}]),
+        ({"author": None}, [{"bool": {"must_not": [{"exists": {"field": "author"}}]}}]),
+        ({"bare": None}, [{"bool": {"must_not": [{"exists": {"field": "bare"}}]}}]),
+        ({"bare": []}, [{"match_none": {}}]),
+        ({"author": {"$gt": "K"}}, [{"bool": {"filter": [{"range": {"author.exact": {"gt": "K"}}}]}}]),
+        ({"author.exact": "Ada"}, [{"term": {"author.exact": {"value": "Ada"}}}]),
+        ({"person.name": "Li"}, [{"term": {"person.name.keyword": {"value": "Li"}}}]),
+        ({"extra.lang": "en"}, [{"term": {"extra.lang": {"value": "en"}}}]),
+        ({"author.other": "Ada"}, [{"term": {"metadata.author.other": {"value": "Ada"}}}]),
+        ([{"match": {"bare": "Ada"}}], [{"match": {"bare": "Ada"}}]),
+    ],
+)
+def test_whole_values_of_text_are_compared_by_a_keyword_subfield(
+    filters: Filters, clauses: list[dict[str, Any]]
+) -> None:
+    assert filter_clauses(filters, fields=TYPES) == clauses
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {"bare": "Ada"},
+        {"bare": ["Ada"]},
+        {"bare": {"$ne": "Ada"}},
+        {"bare": {"$nin": ["Ada"]}},
+        {"bare": {"$gte": "Ada"}},
+        {"$or": [{"year": 1}, {"bare": "Ada"}]},
+        {"author.stems": "Ada"},
+    ],
+)
+def test_whole_values_of_text_without_such_a_subfield_are_refused(filters: Filters) -> None:
+    message = "the field '(bare|author.stems)' has the type 'text', .*Declare it as keyword .*or pass a query clause"
+    with pytest.raises(ValueError, match=message):
+        filter_clauses(filters, fields=TYPES)
+
+
+def test_keys_of_a_flat_object_are_strings() -> None:
+    with pytest.raises(ValueError, match=r"'\$gt' cannot compare 'extra.size': metadata is indexed as strings"):
+        filter_clauses({"extra.size": {"$gt": 1}}, fields=TYPES)
+
+
+def test_frameworks_compare_text_by_its_subfield_as_well() -> None:
+    words = WordsMetadata(TYPES)
+    assert words.any_of("author", ["Ada"]) == {"term": {"author.exact": {"value": "Ada"}}}
+    assert words.compare("author", ">", "K") == {"range": {"author.exact": {"gt": "K"}}}
+    assert words.contains("author", "da", ignore_case=False) == {
+        "wildcard": {"author.exact": {"value": "*da*", "case_insensitive": False}}
+    }
+    assert words.any_of("extra.lang", ["en"]) == {"term": {"extra.lang": {"value": "en"}}}
+    assert words.any_of("lang", ["en"]) == {"term": {"metadata.lang": {"value": "en"}}}
+    missing = {"bool": {"must_not": [{"exists": {"field": "bare"}}]}}
+    assert words.missing("bare") == words.any_of("bare", [None]) == missing
+    asked: list[Callable[[], object]] = [
+        lambda: words.any_of("bare", ["Ada"]),
+        lambda: words.compare("bare", ">", "K"),
+        lambda: words.contains("bare", "da", ignore_case=True),
+        lambda: words.empty("bare"),
+    ]
+    for ask in asked:
+        with pytest.raises(ValueError, match="'bare' has the type 'text'"):
+            ask()

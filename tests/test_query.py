@@ -161,6 +161,19 @@ def test_a_whole_number_is_asked_for_however_it_was_written(value: str, written:
     assert parse_filter(f"year={value}", fields={"year": "integer"}) == {"term": {"year": {"value": value}}}
 
 
+def test_an_id_is_asked_for_as_it_is() -> None:
+    assert parse_filter("_id=2020") == {"term": {"_id": {"value": "2020"}}}
+    assert parse_filter("_id=a=b", fields={"year": "integer"}) == {"term": {"_id": {"value": "a=b"}}}
+
+
+def test_text_is_asked_for_by_its_keyword_subfield_or_refused() -> None:
+    fields = {"author": "text", "author.exact": "keyword", "bare": "text"}
+    assert parse_filter("author=Ada L", fields=fields) == {"term": {"author.exact": {"value": "Ada L"}}}
+    assert parse_filter("author=7", fields=fields) == {"terms": {"author.exact": ["7", "7.0"]}}
+    with pytest.raises(ValueError, match="the field 'bare' has the type 'text', which is indexed by words"):
+        parse_filter("bare=Ada", fields=fields)
+
+
 @pytest.mark.parametrize("value", ["007", "1.5", "1e3", "2020-01-01", "1" * 17, "1.0.0", "٣", "+1"])
 def test_any_other_value_is_asked_for_as_it_is(value: str) -> None:
     assert parse_filter(f"n={value}") == {"term": {"metadata.n": {"value": value}}}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from connector.query.clauses import NOTHING
-from connector.query.terms import TERMS_FIELD, any_of, compare, equal, terms_of
+from connector.query.terms import TERMS_FIELD, any_of, any_string, compare, equal, terms_of
 
 NUMBERS: list[Any] = [
     -(10**400),
@@ -97,9 +97,16 @@ def test_terms_are_short_whatever_they_stand_for() -> None:
 
 
 def test_none_of_no_values_and_nothing_beyond_nan() -> None:
-    assert any_of("a", []) == NOTHING
+    assert any_of("a", []) == any_string("a", []) == NOTHING
     assert any_of("a", [float("nan")]) == NOTHING
     assert compare("a", "<", float("nan")) == NOTHING
+
+
+def test_strings_as_written_are_no_dates() -> None:
+    day, midnight = "2024-01-01", "2024-01-01T00:00:00"
+    [asked] = any_string("a", [day, day])["terms"][TERMS_FIELD]
+    assert asked in terms_of({"a": day}) and asked not in terms_of({"a": midnight})
+    assert set(terms_of({"a": midnight})) & set(equal("a", day)["terms"][TERMS_FIELD]), "equal as dates"
 
 
 def test_many_values_are_asked_in_clauses_that_the_server_takes() -> None:

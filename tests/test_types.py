@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from connector.types import Document, EncoderFingerprint, SparseVectors
+from connector.types import Document, EncoderFingerprint, Hit, SparseVectors, content_of
 
 
 def test_content_joins_title_and_text_by_a_space() -> None:
@@ -59,3 +59,11 @@ def test_the_digest_does_not_depend_on_the_order_of_the_prompts(fingerprint: Enc
 def test_a_fingerprint_reads_as_digest_model_and_cut(fingerprint: EncoderFingerprint) -> None:
     assert str(fingerprint) == f"{fingerprint.digest} (tiny, top 8 of 64, weights {'ab' * 6})"
     assert "(tiny, 64 features, weights" in str(replace(fingerprint, k=None))
+
+
+def test_null_is_no_text() -> None:
+    hit = Hit("1", 1.0, {"title": None, "text": None, "metadata": None})
+    assert (hit.title, hit.text, hit.metadata) == ("", "", {})
+    assert content_of({"title": None, "text": "cats"}) == "cats"
+    assert content_of({"title": "Cats", "text": None}) == "Cats"
+    assert content_of({}) == ""

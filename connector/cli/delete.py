@@ -67,7 +67,7 @@ def delete(
         return
     client = open_client(connection)
     from connector.cli.summary import conclude
-    from connector.index.delete import delete_matching
+    from connector.index.delete import delete_matching, number_deleted
     from connector.index.schema import existing_schema
     from connector.index.sizes import count_matching
     from connector.index.writer import BulkWriter
@@ -81,8 +81,7 @@ def delete(
             click.confirm(f"Delete {matching:,} documents of {index}?", abort=True)
         with documents(quiet, matching, f"deleting from {index}") as progress:
             done = delete_matching(client, index, clauses, progress=progress)
-        changed = f"; {done.changed:,} kept because they changed meanwhile" if done.changed else ""
-        click.echo(f"{index}: {done.deleted:,} deleted{changed}")
+        click.echo(f"{index}: {number_deleted(done, index):,} deleted")
         return
     letters = dead_letters_path(None, index)
     writer = BulkWriter(client, index)

@@ -20,6 +20,7 @@ from connector.cli.search_choice import SearchChoice, search_options
 from connector.errors import CorpusError
 
 if TYPE_CHECKING:
+    from connector.index.schema import IndexSchema
     from connector.search.retriever import Retriever
     from connector.types import Hit
 
@@ -58,7 +59,10 @@ def evaluate(
     quiet: bool,
     connection: ConnectionOptions,
 ) -> None:
-    """Measure NDCG@10, MRR@10 and Recall@100 on a BEIR folder, for sparse and exact dense search."""
+    """Measure NDCG@10, MRR@10 and Recall@100 on a BEIR folder, for sparse and exact dense search.
+
+    With --filter, only matching documents are searched, by both, and only their judgements count.
+    """
     new.check_own(encoder, k=k)
     client = open_client(connection)
     from connector.corpus.read import read_corpus
@@ -117,9 +121,13 @@ def evaluate(
                 new=new.to_new_index(settings={"number_of_shards": 1, "number_of_replicas": 0}),
             )
 
-    def search(retriever: Retriever, texts: Sequence[str], top_k: int) -> list[list[Hit]]:
-        filters = clauses if schema is not None else choice.clauses(client, retriever.schema, top_k=top_k)
-        return choice.ask(retriever, texts, filters, top_k=top_k)
+    def filters(opened: IndexSchema) -> Sequence[Mapping[str, Any]]:
+        return clauses if schema is not None else choice.clauses(client, opened, top_k=DEPTH)
+
+    def search(
+        retriever: Retriever, texts: Sequence[str], asked: Sequence[Mapping[str, Any]], top_k: int
+    ) -> list[list[Hit]]:
+        return choice.ask(retriever, texts, asked, top_k=top_k)
 
     try:
         with documents(quiet, len(corpus), f"encoding {judged.name}") as progress:
@@ -131,24 +139,26 @@ def evaluate(
                 name,
                 write=index is None,
                 embeddings=own.embeddings if own is not None else None,
+                filters=filters,
                 search=search,
                 progress=progress,
             )
     finally:
         if index is None:
             drop_index(client, name)
+    measured = result.judged
     if not corpus:
         click.echo(f"{dataset} contains no documents: exact dense search is skipped.", err=True)
     if as_json:
-        counts = {"queries": len(judged.queries), "left_out": len(judged.left_out), "documents": len(corpus)}
+        counts = {"queries": len(measured.queries), "left_out": len(measured.left_out), "documents": result.documents}
         figures = {
             system: {metric: None if isnan(value) else value for metric, value in values.items()}
             for system, values in result.figures.items()
         }
         click.echo(json.dumps({"dataset": judged.name, "split": split, **counts, **figures}))
     else:
-        without = f" ({len(judged.left_out):,} without a relevant document skipped)" if judged.left_out else ""
-        counted = f"{len(judged.queries):,} queries{without}, {len(corpus):,} documents"
+        without = f" ({len(measured.left_out):,} without a relevant document skipped)" if measured.left_out else ""
+        counted = f"{len(measured.queries):,} queries{without}, {result.documents:,} documents"
         _print_table(f"{judged.name}, {split}: {counted}", result.figures)
     if run_file is not None:
         # After printing the figures, which took the time: writing fails if a TREC file cannot hold an id.

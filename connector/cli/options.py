@@ -216,14 +216,15 @@ def filter_clauses(client: OpenSearch, schema: IndexSchema, filters: Sequence[st
     """Parse NAME=VALUE filters into query clauses; warn on standard error of names that no document has.
 
     Raises:
-        UsageError: A filter is not of that form.
+        UsageError: A filter is not of that form, or names a `text` field without a keyword subfield.
     """
+    known = schema.filterable
     try:
-        clauses = [parse_filter(expression, fields=schema.fields) for expression in filters]
+        clauses = [parse_filter(expression, fields=known) for expression in filters]
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     paths = [path for clause in clauses for compared in clause.values() for path in compared]
-    for path in find_unused(client, schema.index, [path for path in paths if path not in schema.fields]):
+    for path in find_unused(client, schema.index, [path for path in paths if path != "_id" and path not in known]):
         declared = f" Declared fields: {', '.join(schema.fields)}." if schema.fields else ""
         click.echo(f"No document of {schema.index} has the field {path} of --filter.{declared}", err=True)
     return clauses

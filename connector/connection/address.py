@@ -43,6 +43,9 @@ class Credentials(NamedTuple):
     username: str
     password: str
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(username={self.username!r})"
+
 
 def parse_addresses(
     url: str | Sequence[str], *, name: str = "The address"

@@ -9,7 +9,7 @@ from pathlib import Path
 from connector.corpus.jsonl import parse_object
 from connector.corpus.lines import decode, read_lines
 from connector.errors import CorpusError
-from connector.evaluation.qrels import load_judgements
+from connector.evaluation.qrels import load_judgements, with_relevant
 from connector.types import Query
 
 
@@ -33,6 +33,16 @@ class RetrievalSet:
         """Return the first queries of the set with their judgements."""
         queries = self.queries[:count]
         return replace(self, queries=queries, qrels={each.query_id: self.qrels[each.query_id] for each in queries})
+
+    def among(self, doc_ids: Collection[str]) -> RetrievalSet:
+        """Return the set with the judgements of these documents only, without queries to which none is relevant."""
+        judged = {
+            query_id: {doc_id: relevance for doc_id, relevance in judgements.items() if doc_id in doc_ids}
+            for query_id, judgements in self.qrels.items()
+        }
+        qrels, without = with_relevant(judged)
+        queries = tuple(each for each in self.queries if each.query_id in qrels)
+        return replace(self, queries=queries, qrels=qrels, left_out=(*self.left_out, *without))
 
 
 def load_retrieval_set(folder: str | Path, split: str = "test") -> RetrievalSet:

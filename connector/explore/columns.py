@@ -133,7 +133,7 @@ class Explorer:
             ValueError: The filter is not of the form NAME=VALUE.
         """
         check_text(question.text)
-        fields = self.retriever.schema.fields
+        fields = self.retriever.schema.filterable
         settings = question.settings
         if settings.k_query != self.defaults.k_query:
             settings = replace(settings, pruning=None)  # the stored budget applies to another number of features

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from logging import getLogger
 from typing import Any, NamedTuple
 
 from opensearchpy import OpenSearch
-from opensearchpy.exceptions import NotFoundError
+from opensearchpy.exceptions import NotFoundError, TransportError
 
 from connector.connection.client import explained, root_cause
-from connector.errors import ClusterError
+from connector.errors import BulkWriteError, ClusterError
 from connector.index.sizes import all_of, count_matching
 from connector.query.clauses import matches_everything
 from connector.query.required import requires_value
@@ -19,6 +20,9 @@ from connector.query.required import requires_value
 _log = getLogger("ksparse.index")
 
 _POLL_S = 0.2
+_ATTEMPTS = 5
+"""Tasks in a row, if other writers keep changing matching documents."""
+
 _EXPLICITLY = "to delete all of them, use everything=True or the method that clears the store, or delete the index."
 
 
@@ -27,7 +31,7 @@ class Deleted(NamedTuple):
 
     Attributes:
         deleted: Number of deleted documents.
-        changed: Matching documents that another writer changed before they could be deleted.
+        changed: Matching documents that other writers changed in each attempt before they could be deleted.
     """
 
     deleted: int
@@ -55,7 +59,8 @@ def delete_matching(
 ) -> Deleted:
     """Delete the documents that match all filters in a server-side task, and wait for it.
 
-    An interrupt cancels the task; documents already deleted stay deleted.
+    What other writers change meanwhile is deleted by another task, if it still matches. An interrupt cancels the task;
+    documents already deleted stay deleted.
 
     Filters such as "the field exists" or "is not X", which name no value that documents must have, may match every
     document by mistake; they are refused if they would delete all of several documents.
@@ -77,11 +82,47 @@ def delete_matching(
     """
     if not everything:
         check_narrowed(filters)
-    params = {"conflicts": "proceed", "wait_for_completion": "false", "refresh": str(refresh).lower()}
     matching = count_matching(client, index, filters)  # reports errors that the task would hide
     if not everything and matching > 1 and not any(map(requires_value, filters)):
         if matching == count_matching(client, index):
             raise ValueError(f"this filter matches every document ({matching:,} of {index!r}); {_EXPLICITLY}")
+    done = Deleted(0, 0)
+    for attempt in range(_ATTEMPTS):
+        if attempt:
+            with suppress(TransportError):  # not every server allows refresh
+                client.indices.refresh(index=index)
+        again = _delete(client, index, filters, refresh, matching, done.deleted, progress)
+        done = Deleted(done.deleted + again.deleted, again.changed)
+        if not done.changed:
+            break
+    return done
+
+
+def number_deleted(done: Deleted, index: str) -> int:
+    """Return the number of deleted documents, if no matching one was kept.
+
+    Raises:
+        BulkWriteError: Documents were kept because other writers kept changing them.
+    """
+    if done.changed:
+        raise BulkWriteError(
+            f"{done.changed:,} matching documents of {index!r} were kept, because other writers changed them in each "
+            f"of {_ATTEMPTS} attempts; {done.deleted:,} were deleted. Stop those writers and run it again."
+        )
+    return done.deleted
+
+
+def _delete(
+    client: OpenSearch,
+    index: str,
+    filters: Sequence[Mapping[str, Any]],
+    refresh: bool,
+    matching: int,
+    before: int,
+    progress: Callable[[int], None] | None,
+) -> Deleted:
+    """Run one task; `before` documents were deleted by earlier ones."""
+    params = {"conflicts": "proceed", "wait_for_completion": "false", "refresh": str(refresh).lower()}
     try:
         with explained(client):
             task = client.delete_by_query(index=index, body=all_of(filters), params=params)["task"]
@@ -96,14 +137,14 @@ def delete_matching(
                 state = client.tasks.get(task_id=task)
             status = state["task"]["status"]
             if progress is not None:
-                progress(status["deleted"])
+                progress(before + status["deleted"])
             if "error" in state:
                 raise ClusterError(f"Deleting from {index!r} failed: {root_cause(state['error'])}. Run it again.")
             if state["completed"]:
                 if reason := _why_stopped(state.get("response", {})):
                     raise ClusterError(
-                        f"Deleting from {index!r} stopped after {status['deleted']:,} of {matching:,} documents: "
-                        f"{reason.rstrip(';. ')}. Fix the cause and run it again."
+                        f"Deleting from {index!r} stopped after {before + status['deleted']:,} of {matching:,} "
+                        f"documents: {reason.rstrip(';. ')}. Fix the cause and run it again."
                     )
                 return Deleted(status["deleted"], status["version_conflicts"])
             time.sleep(_POLL_S)

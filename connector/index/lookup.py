@@ -158,7 +158,7 @@ class DocumentLookup:
         if not written or not self._target().hides_documents:
             return frozenset()
         stored = self._search(list({place.doc_id for place in written}), source=False, stopped=stopped, everything=True)
-        shown = self._search(list(stored), source=False, stopped=stopped) if stored else {}
+        shown = self._search(list(stored), source=False, stopped=stopped, refresh=False) if stored else {}
         routings = {doc_id: [each.routing for each in shown.get(doc_id, [])] for doc_id in stored}
         hidden = {doc_id for doc_id, copies in stored.items() if any(c.routing not in routings[doc_id] for c in copies)}
         return frozenset(
@@ -228,12 +228,24 @@ class DocumentLookup:
         return {each["_id"]: [_found(each)] for each in reply["docs"] if each.get("found")}
 
     def _search(
-        self, doc_ids: Sequence[str], *, source: bool, stopped: Event | None = None, everything: bool = False
+        self,
+        doc_ids: Sequence[str],
+        *,
+        source: bool,
+        stopped: Event | None = None,
+        everything: bool = False,
+        refresh: bool = True,
     ) -> dict[str, list[Found]]:
-        """Search the write index for ids: what the alias shows, or everything that writes can reach."""
+        """Search the write index for ids, refreshed once: what the alias shows, or everything that writes can reach."""
         target = self._target()
         index = target.name if target.hides_documents and not everything else target.index or target.name
         params = {"routing": target.routing} if target.routing is not None and everything else {}
+
+        def refreshed() -> None:
+            try:
+                self._client.indices.refresh(index=index)
+            except (NotFoundError, AuthorizationException):
+                pass  # Amazon's Serverless refreshes automatically
 
         def search(some: Sequence[str]) -> Any:  # noqa: ANN401
             body = {
@@ -242,14 +254,12 @@ class DocumentLookup:
                 "_source": source,
                 "seq_no_primary_term": True,
             }
-            try:
-                self._client.indices.refresh(index=index)
-            except (NotFoundError, AuthorizationException):
-                pass  # Amazon's Serverless refreshes automatically
             return self._client.search(index=index, body=body, params=params)
 
         found: dict[str, list[Found]] = {}
         sent = _sendable(doc_ids)
+        if sent and refresh:
+            self._ask(refreshed, stopped=stopped)
         for start in range(0, len(sent), _PER_SEARCH):
             some = sent[start : start + _PER_SEARCH]
             for hit in self._ask(partial(search, some), stopped=stopped)["hits"]["hits"]:

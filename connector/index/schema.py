@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from opensearchpy import OpenSearch
@@ -20,6 +20,7 @@ from connector.index.names import broken_rule, check_field_name, check_index_nam
 from connector.index.new_index import DEFAULT_INDEX, NewIndex
 from connector.index.probe import probe_write
 from connector.query.body import FEATURES_FIELD, SPACE_FIELD, WHOLE_FIELD
+from connector.query.paths import TEXT_TYPES
 from connector.query.rescore import CODE_FIELD, code_mapping
 from connector.query.settings import SearchSettings
 from connector.query.terms import TERMS_FIELD
@@ -51,6 +52,7 @@ class IndexSchema:
         encoder_name: Name for `load_encoder`; empty if not recorded.
         space: Digest of what a query must share with the index: encoder, weight scale and codes.
         dictionary: Location of the encoder's dictionary in the cluster; None for other encoders.
+        subfields: Types of the declared fields' subfields that all of the indices have, by path (`author.keyword`).
     """
 
     index: str
@@ -64,6 +66,12 @@ class IndexSchema:
     encoder_name: str = ""
     space: str = ""
     dictionary: Companion | None = None
+    subfields: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def filterable(self) -> dict[str, str]:
+        """Types of what a filter can name beside metadata: the declared fields and their subfields, by path."""
+        return {**self.fields, **self.subfields}
 
 
 def load_mapping(name: str) -> dict[str, Any]:
@@ -159,7 +167,14 @@ def read_schema(client: OpenSearch, index: str) -> IndexSchema | None:
     if len({schema.space for schema in schemas}) > 1:
         raise IndexMappingError(f"{index} spans indices with different codes; name one of {', '.join(replies)}.")
     fields = {name: kind for schema in reversed(schemas) for name, kind in schema.fields.items()}
-    return replace(schemas[0], index=index, fields=fields, names=tuple(sorted(replies)))
+    # Analysed in one of the indices: there, no filter on the field itself compares whole values.
+    fields |= {name: kind for schema in schemas for name, kind in schema.fields.items() if kind in TEXT_TYPES}
+    subfields = {
+        path: kind
+        for path, kind in schemas[0].subfields.items()
+        if all(schema.subfields.get(path) == kind for schema in schemas)
+    }
+    return replace(schemas[0], index=index, fields=fields, names=tuple(sorted(replies)), subfields=subfields)
 
 
 def read_spaces(client: OpenSearch, index: str) -> dict[str, tuple[str, str]]:
@@ -366,7 +381,8 @@ def _parse(name: str, mappings: Mapping[str, Any]) -> IndexSchema:
         )
     known = IndexMeta.from_json(name, meta)
     own = _own_in(properties)
-    declared = {field: facts_of.get("type", "object") for field, facts_of in properties.items() if field not in own}
+    definitions = {name: definition for name, definition in properties.items() if name not in own}
+    declared = {name: definition.get("type", "object") for name, definition in definitions.items()}
     return IndexSchema(
         name,
         known.encoder,
@@ -379,4 +395,16 @@ def _parse(name: str, mappings: Mapping[str, Any]) -> IndexSchema:
         encoder_name=known.encoder_name,
         space=_space(mappings),
         dictionary=known.dictionary,
+        subfields={path: kind for each in definitions.items() for path, kind in _subfields(*each).items()},
     )
+
+
+def _subfields(path: str, definition: Mapping[str, Any]) -> dict[str, str]:
+    """Types of the subfields of a field and of the fields of an object, by path."""
+    found: dict[str, str] = {}
+    if definition.get("type") == "nested":  # no clause on a path finds these
+        return found
+    for name, inner in (definition.get("fields", {}) | definition.get("properties", {})).items():
+        found[f"{path}.{name}"] = inner.get("type", "object")
+        found |= _subfields(f"{path}.{name}", inner)
+    return found

@@ -11,6 +11,7 @@ from opensearchpy.exceptions import NotFoundError, RequestError, TransportError
 
 from connector.connection.client import explained, reason_of, root_cause
 from connector.errors import BusyError, SearchError
+from connector.index.complete import check_complete
 from connector.index.derived import restored
 from connector.index.guard import IndexGuard
 from connector.index.kept import KeptDocuments
@@ -170,6 +171,7 @@ class Searcher:
             while True:
                 # The point in time includes the index, the alias's filter and the routing.
                 reply = self._client.search(body=body)
+                check_complete(self.index, reply)
                 if guard is not None:
                     guard.check([reply])
                     guard = None  # later pages come from the same indices
@@ -208,6 +210,7 @@ class Searcher:
     def _send(self, body: dict[str, Any], params: Mapping[str, str], guard: IndexGuard | None) -> list[Hit]:
         with self._errors(guard):
             reply = self._client.search(index=self.index, body=body, params=dict(params))
+        check_complete(self.index, reply)
         if guard is not None:
             guard.check([reply])
         return _hits(reply)
@@ -224,6 +227,8 @@ class Searcher:
         if errors:
             kind = BusyError if errors[0].get("status") in _BUSY else SearchError
             raise kind(f"Index {self.index!r} rejects a query: {root_cause(errors[0]['error'])}")
+        for reply in replies:
+            check_complete(self.index, reply)
         return [_hits(reply) for reply in replies]
 
     @contextmanager
@@ -283,7 +288,7 @@ def _hits(reply: Mapping[str, Any]) -> list[Hit]:
             hit["_id"],
             float(hit["_score"]),
             restored(hit.get("_source", {})),
-            hit.get("matched_queries", {}),
+            _matches(hit.get("matched_queries")),
             highlight=hit.get("highlight", {}),
             index=hit["_index"],
         )
@@ -291,7 +296,14 @@ def _hits(reply: Mapping[str, Any]) -> list[Hit]:
     ]
 
 
+def _matches(named: Any) -> Mapping[str, float]:  # noqa: ANN401
+    """Scores of named clauses; without them, the server lists the names that a user gave to filters."""
+    return named if isinstance(named, Mapping) else {}
+
+
 def _search_error(index: str, error: TransportError) -> Exception:
+    if isinstance(error, NotFoundError) and "search_context_missing" in str(error.info):
+        return SearchError(f"The server no longer has the pages of {index!r} ({reason_of(error)}). Search again.")
     if isinstance(error, NotFoundError):
         return SearchError(f"There is no index {index!r}. Create it with `ksparse ingest CORPUS --index {index}`.")
     if isinstance(error, RequestError):

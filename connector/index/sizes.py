@@ -10,6 +10,7 @@ from opensearchpy.exceptions import NotFoundError, RequestError
 
 from connector.connection.client import explained, reason_of
 from connector.errors import IndexMappingError, SearchError
+from connector.index.complete import check_complete
 from connector.query.clauses import every
 
 _MERGE_TIMEOUT_S = 1_800
@@ -30,11 +31,13 @@ def count_matching(client: OpenSearch, index: str, filters: Sequence[Mapping[str
     """
     try:
         with explained(client):
-            return int(client.count(index=index, body=all_of(filters))["count"])
+            reply = client.count(index=index, body=all_of(filters))
     except NotFoundError as error:
         raise IndexMappingError(f"There is no index {index!r}.") from error
     except RequestError as error:
         raise SearchError(f"Index {index!r} rejects the filter: {reason_of(error)}") from error
+    check_complete(index, reply)
+    return int(reply["count"])
 
 
 def find_unused(client: OpenSearch, index: str, fields: Sequence[str]) -> list[str]:

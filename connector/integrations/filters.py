@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from connector.query import terms
-from connector.query.body import WORD_TYPES
 from connector.query.clauses import Clause, negation, some
 from connector.query.filters import in_range, words_equal
+from connector.query.paths import TEXT_TYPES, WORD_TYPES, exact_path, is_declared
 from connector.query.terms import COMPARISONS, Naive
 
 
@@ -18,6 +18,10 @@ class Metadata(Protocol):
 
     def any_of(self, path: str, values: Iterable[Any]) -> Clause:
         """The field equals one of the values; None means missing."""
+        ...
+
+    def any_string(self, path: str, values: Iterable[str]) -> Clause:
+        """The field is one of the strings as written, even if they are dates."""
         ...
 
     def missing(self, path: str) -> Clause:
@@ -51,6 +55,10 @@ class TypedMetadata:
         """See `Metadata`."""
         return terms.any_of(path, values, naive=self._naive)
 
+    def any_string(self, path: str, values: Iterable[str]) -> Clause:
+        """See `Metadata`."""
+        return terms.any_string(path, values)
+
     def missing(self, path: str) -> Clause:
         """See `Metadata`."""
         return terms.missing(path)
@@ -71,8 +79,10 @@ class TypedMetadata:
 class WordsMetadata:
     """Metadata of an index of `ksparse ingest`: strings, and the declared fields with their types.
 
+    Of a `text` field, its keyword subfield is compared; without one, only `missing` can be asked.
+
     Args:
-        fields: Types of the fields that the index declares, by name.
+        fields: Types of the fields that the index declares and of their subfields, by path.
     """
 
     def __init__(self, fields: Mapping[str, str]) -> None:
@@ -80,7 +90,11 @@ class WordsMetadata:
 
     def any_of(self, path: str, values: Iterable[Any]) -> Clause:
         """See `Metadata`."""
-        return words_equal(self._place(path), values)
+        return words_equal(self._place(path), values, fields=self._fields)
+
+    def any_string(self, path: str, values: Iterable[str]) -> Clause:
+        """See `Metadata`."""
+        return self.any_of(path, values)
 
     def missing(self, path: str) -> Clause:
         """See `Metadata`."""
@@ -88,14 +102,14 @@ class WordsMetadata:
 
     def empty(self, path: str) -> Clause:
         """See `Metadata`."""
-        if self._fields.get(path, WORD_TYPES[0]) not in WORD_TYPES:
+        if self._fields.get(path, WORD_TYPES[0]) not in (*WORD_TYPES, *TEXT_TYPES):
             return self.missing(path)
-        return some([self.missing(path), words_equal(self._place(path), [""])])
+        return some([self.missing(path), self.any_of(path, [""])])
 
     def compare(self, path: str, operator: str, value: Any) -> Clause:  # noqa: ANN401
         """See `Metadata`."""
         if path in self._fields:
-            return in_range(path, operator, COMPARISONS[operator], value)
+            return in_range(exact_path(path, self._fields), operator, COMPARISONS[operator], value)
         raise ValueError(
             f"{operator!r} cannot compare {path!r}: the index has metadata as strings. Declare it as a field of the "
             "index, or add the documents to an index that this store creates, which has typed metadata."
@@ -104,7 +118,8 @@ class WordsMetadata:
     def contains(self, path: str, text: str, *, ignore_case: bool) -> Clause:
         """See `Metadata`."""
         pattern = re.sub(r"([*?\\])", r"\\\1", text)
-        return {"wildcard": {self._place(path): {"value": f"*{pattern}*", "case_insensitive": ignore_case}}}
+        place = exact_path(self._place(path), self._fields)
+        return {"wildcard": {place: {"value": f"*{pattern}*", "case_insensitive": ignore_case}}}
 
     def _place(self, path: str) -> str:
-        return path if path in self._fields else f"metadata.{path}"
+        return path if is_declared(path, self._fields) else f"metadata.{path}"

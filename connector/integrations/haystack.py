@@ -24,6 +24,7 @@ from haystack.utils import Secret, deserialize_secrets_inplace
 from opensearchpy import OpenSearch
 
 from connector.arguments import rename
+from connector.connection.address import without_password
 from connector.corpus.values import to_id
 from connector.encoders.load import DEFAULT_ENCODER, load_encoder
 from connector.encoders.text import TextEncoder
@@ -226,7 +227,8 @@ class KSparseDocumentStore:
 
     def _with_text(self, text: str) -> list[str]:
         """Ids of the documents with exactly this text, among those that contain its words."""
-        found = self.store.matching([{"match_phrase": {"text": text}}])
+        # A text without words, such as "!", is compared with all documents.
+        found = self.store.matching([{"match_phrase": {"text": {"query": text, "zero_terms_query": "all"}}}])
         return [doc_id for doc_id, source in found if source.get("text") == text]
 
     def _without_duplicates(self, documents: Sequence[Document], *, skip: bool) -> list[Document]:
@@ -366,9 +368,12 @@ class KSparseDocumentEmbedder:
 
 def _with_credentials(params: dict[str, Any], owner: str) -> dict[str, Any]:
     """Split `http_auth` into user and password, and refuse secrets that would be serialized."""
-    if isinstance(params.get("http_auth"), list | tuple):
-        params["username"], params["password"] = params.pop("http_auth")
     serialized = f"{owner} is serialized, so"
+    if isinstance(params.get("http_auth"), list | tuple):
+        pair = params.pop("http_auth")
+        if len(pair) != 2:
+            raise TypeError(f"{serialized} 'http_auth' must be two Secrets: user and password.")
+        params["username"], params["password"] = pair
     for name in _SECRETS:
         value = params.get(name)
         if value is not None and not isinstance(value, Secret):
@@ -387,7 +392,7 @@ def _with_credentials(params: dict[str, Any], owner: str) -> dict[str, Any]:
 
 def _holds_credentials(url: Any) -> bool:  # noqa: ANN401
     urls = url if isinstance(url, list | tuple) else [url]
-    return any(isinstance(each, str) and "@" in each for each in urls)
+    return any(isinstance(each, str) and without_password(each) != each for each in urls)
 
 
 def _resolved(params: Mapping[str, Any]) -> dict[str, Any]:

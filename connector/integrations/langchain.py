@@ -268,7 +268,7 @@ class KSparseVectorStore(VectorStore):
         return store
 
     def _clauses(self, filter: Filters) -> list[dict[str, Any]]:
-        return filter_clauses(filter, fields=self.store.fields if filter else ())
+        return filter_clauses(filter, fields=self.store.filterable if filter else ())
 
     def _documents(self, hits: Sequence[Hit]) -> list[Document]:
         declared = self.store.fields if hits else ()
@@ -298,4 +298,5 @@ def _from_langchain(doc_id: str, document: Document, declared: Collection[str]) 
 def _to_langchain(doc_id: str, source: Mapping[str, Any], declared: Collection[str]) -> Document:
     title = {"title": source["title"]} if source.get("title") else {}
     fields = title | {name: source[name] for name in declared if name in source}
-    return Document(id=doc_id, page_content=source.get("text", ""), metadata=fields | source.get("metadata", {}))
+    metadata = fields | (source.get("metadata") or {})
+    return Document(id=doc_id, page_content=source.get("text") or "", metadata=metadata)

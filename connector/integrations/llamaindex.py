@@ -233,7 +233,7 @@ class KSparseVectorStore(BasePydanticVectorStore):
         return clauses
 
     def _of_documents(self, ref_doc_ids: Sequence[Any]) -> Clause:
-        return self._metadata.any_of("ref_doc_id", to_ids(ref_doc_ids))
+        return self._metadata.any_string("ref_doc_id", to_ids(ref_doc_ids))
 
     @property
     def _metadata(self) -> Metadata:
@@ -248,6 +248,8 @@ _MMR_FACTOR = 4
 def _diversity(query: VectorStoreQuery, kwargs: dict[str, Any]) -> dict[str, Any]:
     """Extract the MMR options from the query options."""
     threshold, fetch_k, factor = (kwargs.pop(name, None) for name in _MMR_OPTIONS)
+    if fetch_k is not None and factor is not None:
+        raise ValueError("mmr_prefetch_k and mmr_prefetch_factor are both set; leave one of them out.")
     if threshold is None:
         threshold = query.mmr_threshold
     if fetch_k is None:
@@ -290,5 +292,5 @@ def _plain_info(info: RelatedNodeInfo) -> RelatedNodeInfo:
 
 def _node(doc_id: str, source: Mapping[str, Any]) -> BaseNode:
     if _NODE_FIELD in source:
-        return metadata_dict_to_node(source[_NODE_FIELD], source["text"])
-    return TextNode(id_=doc_id, text=source["text"], metadata=read_metadata(source, _NODE_FIELD))
+        return metadata_dict_to_node(source[_NODE_FIELD], source.get("text") or "")
+    return TextNode(id_=doc_id, text=source.get("text") or "", metadata=read_metadata(source, _NODE_FIELD))

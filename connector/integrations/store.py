@@ -10,7 +10,6 @@ from typing import Any, Self, TypeVar
 
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import NotFoundError, OpenSearchException, RequestError, TransportError
-from opensearchpy.helpers import scan
 
 from connector.arguments import refuse_unknown, rename
 from connector.connection.client import explained, reason_of
@@ -20,8 +19,9 @@ from connector.corpus.read import check_documents
 from connector.corpus.values import to_ids
 from connector.encoders.text import TextEncoder
 from connector.errors import BulkWriteError, ClusterError, IndexMappingError, SearchError
-from connector.index.delete import check_narrowed, delete_matching
+from connector.index.delete import check_narrowed, delete_matching, number_deleted
 from connector.index.derived import restored
+from connector.index.hits import read_hits
 from connector.index.new_index import DEFAULT_INDEX, NewIndex
 from connector.index.schema import IndexSchema
 from connector.index.searcher import Searcher
@@ -180,7 +180,11 @@ class IndexStore:
         self._ask(lambda: self._index.delete(wanted, refresh=self._refresh), 0)
 
     def delete_all(self) -> None:
-        """Delete all documents but keep the index."""
+        """Delete all documents but keep the index.
+
+        Raises:
+            BulkWriteError: Other writers kept changing a document; all others were deleted.
+        """
         self._ask(lambda: self._index.delete(filters={}, everything=True, refresh=self._refresh), 0)
 
     def delete_matching(self, clauses: Sequence[Mapping[str, Any]]) -> int:
@@ -188,11 +192,15 @@ class IndexStore:
 
         Raises:
             ValueError: There are no clauses, or they match every document.
+            BulkWriteError: Other writers kept changing a matching document; all others were deleted.
         """
         check_narrowed(clauses)
-        return self._ask(
-            lambda: delete_matching(self.client, self.index, clauses, refresh=self._refresh).deleted, otherwise=0
-        )
+
+        def delete() -> int:
+            done = delete_matching(self.client, self.index, clauses, refresh=self._refresh)
+            return number_deleted(done, self.index)
+
+        return self._ask(delete, otherwise=0)
 
     def count(self, clauses: Sequence[Mapping[str, Any]] = ()) -> int:
         """Count the documents that match all query clauses."""
@@ -204,9 +212,9 @@ class IndexStore:
             return
         try:
             with _store_errors(self.client, self.index):
-                for hit in scan(self.client, index=self.index, query=all_of(clauses)):
+                for hit in read_hits(self.client, self.index, all_of(clauses)):
                     yield hit["_id"], restored(hit["_source"])
-        except IndexMappingError:
+        except ClusterError:
             if self._index.exists():
                 raise
 
@@ -230,6 +238,12 @@ class IndexStore:
         schema = self.schema
         return tuple(schema.fields) if schema is not None else self._declared
 
+    @property
+    def filterable(self) -> Collection[str]:
+        """What filters can name beside metadata, by path: with types, if the index exists."""
+        schema = self.schema
+        return self._declared if schema is None else schema.filterable
+
     def metadata(self, naive: Naive = "utc") -> Metadata:
         """How filters find metadata in the index: typed, as in new indices of this store, or as `ksparse ingest` does.
 
@@ -242,7 +256,7 @@ class IndexStore:
         schema = self.schema
         if META_FIELD in self._declared and (schema is None or TERMS_FIELD in schema.fields):
             return TypedMetadata(naive)
-        fields = {} if schema is None else schema.fields
+        fields = {} if schema is None else schema.filterable
         if META_FIELD in fields and TERMS_FIELD not in fields:
             raise IndexMappingError(
                 f"Index {self.index!r} has metadata in the format of an earlier version of ksparse, which this "

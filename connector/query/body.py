@@ -11,6 +11,7 @@ from typing import Any
 from connector.errors import SearchError
 from connector.limits import MAX_CLAUSES, MAX_HITS
 from connector.query.clauses import copied
+from connector.query.paths import WORD_TYPES, exact_path, path_of
 from connector.types import Hit
 from connector.vectors.storage import SMALLEST_WEIGHT
 
@@ -20,9 +21,6 @@ PRESENCE_FEATURE = "present"
 
 SPACE_FIELD = "ksparse_space"
 """Constant field of each index that names its encoder, so that queries of other encoders match nothing."""
-
-WORD_TYPES = ("keyword", "constant_keyword", "wildcard", "flat_object", "flattened")
-"""Field types that compare strings as written, not the numbers they represent."""
 
 _WHOLE_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.0+)?")
 _MAX_WHOLE = 2**53
@@ -250,12 +248,13 @@ def parse_filter(expression: str, *, fields: Mapping[str, str] | Sequence[str] =
     Where the server compares strings, a whole number also matches its other spelling (2020 and 2020.0).
 
     Args:
-        expression: E.g. `lang=en`.
-        fields: Declared top-level fields of the index, with their types if known. Other names are looked up under
-            `metadata`.
+        expression: E.g. `lang=en`; `_id=1` is the document with this id.
+        fields: Declared fields of the index, with their types if known (`IndexSchema.filterable`). Other names are
+            looked up under `metadata`.
 
     Raises:
-        ValueError: The expression has no name, no `=`, or is not valid Unicode.
+        ValueError: The expression has no name, no `=`, or is not valid Unicode; or the field is analysed text without
+            a keyword subfield.
     """
     name, separator, value = expression.partition("=")
     name, value = name.strip(), value.strip()
@@ -265,9 +264,9 @@ def parse_filter(expression: str, *, fields: Mapping[str, str] | Sequence[str] =
         expression.encode()
     except UnicodeEncodeError:
         raise ValueError(f"filter {expression!r} is not valid Unicode; give it as UTF-8.") from None
-    path = name if name in fields or name.startswith("metadata.") else f"metadata.{name}"
+    path = exact_path(path_of(name, fields), fields)
     of_words = path not in fields or (isinstance(fields, Mapping) and fields[path] in WORD_TYPES)
-    written = number_spellings(value) if of_words else [value]
+    written = number_spellings(value) if of_words and path != "_id" else [value]
     return {"term": {path: {"value": value}}} if len(written) == 1 else {"terms": {path: written}}
 
 

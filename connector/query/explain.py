@@ -17,13 +17,14 @@ def explain_score(
 
     Args:
         score: Score of the hit.
-        matches: Contribution of each feature, as computed by the server.
-        query: Query weight of each feature, including those of `matches`.
+        matches: Contribution of each feature, as computed by the server; other named clauses (of filters) are ignored.
+        query: Query weight of each feature.
         label: Returns the label of a feature.
     """
-    total = sum(matches.values())
+    added_by = {feature: added for feature, added in matches.items() if feature in query}
+    total = sum(added_by.values())
     parts = [
         Contribution(feature, label(feature), query[feature], added / query[feature], added, added / total)
-        for feature, added in sorted(matches.items(), key=lambda match: -match[1])
+        for feature, added in sorted(added_by.items(), key=lambda match: -match[1])
     ]
     return Explanation(score, total, tuple(parts))

@@ -8,6 +8,7 @@ from typing import Any
 
 from connector.corpus.values import plain
 from connector.query.clauses import Clause, every, negation, some
+from connector.query.paths import exact_path, path_of
 
 Filters = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
 """Required values (`{"lang": "en"}`), OpenSearch query clauses, or a list of either."""
@@ -24,12 +25,14 @@ def filter_clauses(filters: Filters, *, fields: Collection[str] = ()) -> list[Cl
         filters: A mapping from name to a required value, a list (matches any of its values; an empty list matches
             nothing), None (the field is missing), or operators: `$eq`, `$ne`, `$in`, `$nin`, `$exists`, and for
             declared fields `$gt`, `$gte`, `$lt`, `$lte`. `$and`, `$or` and `$not` combine filters. Names not in
-            `fields` are looked up under `metadata`. OpenSearch query clauses (`{"range": {"year": {"gt": 2020}}}`)
-            are passed on unchanged. Or a list of such filters.
-        fields: Declared top-level fields of the index.
+            `fields` are looked up under `metadata`; `_id` is the document's id. OpenSearch query clauses
+            (`{"range": {"year": {"gt": 2020}}}`) are passed on unchanged. Or a list of such filters.
+        fields: Declared fields of the index, with their types if known (`IndexSchema.filterable`). Of a `text` field,
+            its keyword subfield is compared.
 
     Raises:
-        ValueError: A filter is malformed, an operator is unknown, or a value cannot be compared.
+        ValueError: A filter is malformed, an operator is unknown, or a value cannot be compared: also with a `text`
+            field without a keyword subfield.
     """
     if filters is None:
         return []
@@ -45,19 +48,25 @@ def filter_clauses(filters: Filters, *, fields: Collection[str] = ()) -> list[Cl
     return [clause for each in filters for clause in filter_clauses(each, fields=fields)]
 
 
-def words_equal(path: str, values: Iterable[Any]) -> Clause:
+def words_equal(path: str, values: Iterable[Any], *, fields: Collection[str] = ()) -> Clause:
     """A string field (`flat_object`, keyword) has one of the values; None stands for a missing field.
 
+    Args:
+        path: Path of the field.
+        values: The values.
+        fields: As in `filter_clauses`.
+
     Raises:
-        ValueError: A value is not a string, number or boolean.
+        ValueError: A value is not a string, number or boolean, or the field is analysed text without a keyword
+            subfield.
     """
     found = list(dict.fromkeys(_word(path, value) for value in values))
     words = [word for word in found if word is not None]
     clauses: list[Clause] = [negation(_exists(path))] if None in found else []
     if len(words) == 1:
-        clauses.append({"term": {path: {"value": words[0]}}})
+        clauses.append({"term": {exact_path(path, fields): {"value": words[0]}}})
     elif words:
-        clauses.append({"terms": {path: words}})
+        clauses.append({"terms": {exact_path(path, fields): words}})
     return clauses[0] if len(clauses) == 1 else some(clauses)
 
 
@@ -87,9 +96,9 @@ def _clause(name: str, wanted: Any, fields: Collection[str]) -> Clause:  # noqa:
         return _joined(name, wanted, fields)
     if name.startswith("$"):
         raise ValueError(f"{name!r} is not a logical operator; use one of {', '.join(_JOINS)}.")
-    path = name if name == "_id" or name in fields or name.startswith("metadata.") else f"metadata.{name}"
+    path = path_of(name, fields)
     if not isinstance(wanted, Mapping):
-        return _any_of(path, wanted)
+        return _any_of(path, wanted, fields)
     if any(isinstance(key, str) and key.startswith("$") for key in wanted):
         return every(_operation(path, operator, value, fields) for operator, value in wanted.items())
     return {name: dict(wanted)}
@@ -115,30 +124,30 @@ def _operation(path: str, operator: str, value: Any, fields: Collection[str]) ->
         value = plain(value)
         if not isinstance(value, list):
             raise ValueError(f"{operator!r} takes a list, got {value!r} for {path!r}.")
-        return _any_of(path, value) if operator == "$in" else negation(_any_of(path, value))
+        return _any_of(path, value, fields) if operator == "$in" else negation(_any_of(path, value, fields))
     if operator in ("$eq", "$ne") and isinstance(plain(value), list | dict):
         raise ValueError(f"{operator!r} takes one value, got {value!r} for {path!r}; use $in or $nin for several.")
     if operator == "$eq":
-        return words_equal(path, [value])
+        return words_equal(path, [value], fields=fields)
     if operator == "$ne":
-        return negation(words_equal(path, [value]))
+        return negation(words_equal(path, [value], fields=fields))
     if operator == "$exists":
         if not isinstance(value, bool):
             raise ValueError(f"'$exists' takes True or False, got {value!r} for {path!r}.")
         return _exists(path) if value else negation(_exists(path))
     if operator not in _RANGES:
         raise ValueError(f"the operator {operator!r} for {path!r} is unknown; use one of {', '.join(_OPERATORS)}.")
-    if path.partition(".")[0] not in fields:
+    if path not in fields:
         raise ValueError(
             f"{operator!r} cannot compare {path!r}: metadata is indexed as strings. Declare it as a field of the "
             "index with a type such as integer or date."
         )
-    return in_range(path, operator, _RANGES[operator], value)
+    return in_range(exact_path(path, fields), operator, _RANGES[operator], value)
 
 
-def _any_of(path: str, wanted: Any) -> Clause:  # noqa: ANN401
+def _any_of(path: str, wanted: Any, fields: Collection[str]) -> Clause:  # noqa: ANN401
     found = plain(wanted)
-    return words_equal(path, found if isinstance(found, list) else [found])
+    return words_equal(path, found if isinstance(found, list) else [found], fields=fields)
 
 
 def _exists(path: str) -> Clause:

@@ -14,7 +14,7 @@ import json
 import math
 import re
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from connector.corpus.values import plain
@@ -85,9 +85,13 @@ def any_of(path: str, values: Iterable[Any], *, naive: Naive = "utc") -> Clause:
             clauses.append(missing(path))
         else:
             wanted |= dict.fromkeys(_equal_terms(path, value, naive))
-    listed = list(wanted)
-    for start in range(0, len(listed), _TERMS_PER_CLAUSE):
-        clauses.append({"terms": {TERMS_FIELD: listed[start : start + _TERMS_PER_CLAUSE]}})
+    clauses += _among(list(wanted))
+    return clauses[0] if len(clauses) == 1 else some(clauses)
+
+
+def any_string(path: str, values: Iterable[str]) -> Clause:
+    """The field is one of the strings as written, also of dates that are equal; an empty list matches nothing."""
+    clauses = _among(list(dict.fromkeys(_string(path, value) for value in values)))
     return clauses[0] if len(clauses) == 1 else some(clauses)
 
 
@@ -126,6 +130,12 @@ def contains(path: str, text: str, *, ignore_case: bool) -> Clause:
     # The server's `case_insensitive` covers only ASCII and would apply to the path as well.
     pattern = f"{''.join(map(_escaped, prefix))}.*{''.join(map(_either_case, text))}.*"
     return {"regexp": {TERMS_FIELD: {"value": pattern, "flags": "NONE"}}}
+
+
+def _among(wanted: Sequence[str]) -> list[Clause]:
+    """Clauses of which one matches if the document has one of the terms."""
+    starts = range(0, len(wanted), _TERMS_PER_CLAUSE)
+    return [{"terms": {TERMS_FIELD: list(wanted[start : start + _TERMS_PER_CLAUSE])}} for start in starts]
 
 
 def _terms(path: str, value: Any) -> Iterator[str]:  # noqa: ANN401

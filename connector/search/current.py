@@ -70,4 +70,4 @@ class CurrentIndex:
 
 def _facts(schema: IndexSchema) -> tuple[object, ...]:
     """What can change behind a name: its indices, their encoder, stored search settings and declared fields."""
-    return schema.space, schema.names, schema.search, dict(schema.fields)
+    return schema.space, schema.names, schema.search, schema.filterable

@@ -14,7 +14,7 @@ from connector.index.schema import IndexSchema
 from connector.limits import MAX_HITS
 from connector.query.rescore import CODE_FIELD, code_of
 from connector.search.retriever import Retriever
-from connector.types import Document, Hit, SparseVectors
+from connector.types import Hit, SparseVectors, content_of
 
 Place = tuple[str, str]
 """Index and id of a document: behind an alias of several indices, one id may name different documents."""
@@ -81,7 +81,7 @@ def _units(rows: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _content(hit: Hit) -> str:
-    return Document(hit.doc_id, hit.source.get("text", ""), hit.source.get("title", "")).content
+    return content_of(hit.source)
 
 
 def _dense(encoder: TextEncoder, hits: Sequence[Hit], codes: Mapping[Place, NDArray[np.uint8]]) -> NDArray[np.float32]:

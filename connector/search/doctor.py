@@ -14,7 +14,7 @@ from connector.query.clauses import at_random
 from connector.query.rescore import CODE_FIELD, build_rescore, build_scan, code_of
 from connector.search.growth import cells_of
 from connector.search.retriever import Retriever
-from connector.types import Document
+from connector.types import content_of
 
 _TOP_K = 10
 
@@ -63,7 +63,7 @@ def diagnose(client: OpenSearch, retriever: Retriever, *, sample: int = 50, seed
     if not coded:
         raise SearchError(f"Index {index!r} has no document with a code.")
     embeddings = code.decode(np.stack([packed for packed, _ in coded]))
-    texts = [Document("", source.get("text", ""), source.get("title", "")).content for _, source in coded]
+    texts = [content_of(source) for _, source in coded]
     setting = retriever.defaults(_TOP_K)
     vectors = encoder.sparsify_embeddings(embeddings, texts, task="query", k=setting.k_query, candidates=True)
     shares = []

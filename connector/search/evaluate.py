@@ -5,25 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import nan
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from opensearchpy import OpenSearch
 
 from connector.encoders.text import TextEncoder
-from connector.errors import BulkWriteError
+from connector.errors import BulkWriteError, SearchError
 from connector.evaluation.datasets import RetrievalSet
 from connector.evaluation.exact import exact_search
 from connector.evaluation.metrics import evaluate_run, share
 from connector.evaluation.runs import DEPTH, Run
+from connector.index.hits import read_hits
+from connector.index.schema import IndexSchema
+from connector.index.sizes import all_of, count_matching
 from connector.index.writer import BulkWriter
 from connector.ingest.preparation import to_sparse_documents
 from connector.query.settings import DEFAULT_SETTINGS, SearchSettings
 from connector.search.retriever import Retriever
 from connector.types import Document, Hit
 
-Search = Callable[[Retriever, Sequence[str], int], list[list[Hit]]]
-"""Takes a retriever, queries and the number of hits per query; returns the hits."""
+Clauses = Sequence[Mapping[str, Any]]
+Search = Callable[[Retriever, Sequence[str], Clauses, int], list[list[Hit]]]
+"""Takes a retriever, queries, filters and the number of hits per query; returns the hits."""
 
 _BLOCK = 512
 
@@ -36,10 +41,14 @@ class Evaluation:
         figures: Values by system (`k-sparse`, `exact dense`, `share of dense`) and metric. Encoders without a dense
             model (SPLADE) have only the first system.
         sparse_run: The hits behind the `k-sparse` figures.
+        judged: The queries and judgements behind all figures.
+        documents: Number of documents that exact dense search ranked, or would have.
     """
 
     figures: Mapping[str, Mapping[str, float]]
     sparse_run: Run
+    judged: RetrievalSet
+    documents: int
 
 
 def evaluate(
@@ -52,6 +61,7 @@ def evaluate(
     write: bool,
     embeddings: NDArray[np.float32] | None = None,
     settings: SearchSettings = DEFAULT_SETTINGS,
+    filters: Callable[[IndexSchema], Clauses] | None = None,
     search: Search | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Evaluation:
@@ -66,11 +76,14 @@ def evaluate(
         write: Write the corpus into the index first.
         embeddings: (n, dim), embeddings of the corpus if they are already known.
         settings: Search settings.
+        filters: Called once the index has the documents; returns query clauses that they must match. Exact dense
+            search and the judgements are then restricted to matching documents as well.
         search: Search function to use instead of `search_many` with `settings`.
         progress: Called with the number of encoded documents.
 
     Raises:
         BulkWriteError: A document was refused, so the figures would describe another corpus.
+        SearchError: No document that matches the filters is relevant to a query.
     """
     retriever = Retriever(client, index, encoder, source=False)
     encoder = retriever.encoder
@@ -94,19 +107,50 @@ def evaluate(
     if writer is not None:
         writer.refresh()
 
+    rows: NDArray[np.bool_] = np.ones(len(corpus), dtype=bool)
+    clauses = [] if filters is None else list(filters(retriever.schema))
+    if clauses:
+        kept = _matching(client, index, clauses)
+        judged = _judged_among(judged, kept)
+        rows = np.array([document.doc_id in kept for document in corpus], dtype=bool)
     texts = [query.text for query in judged.queries]
     if search is None:
-        found = retriever.search_many(texts, top_k=DEPTH, settings=settings)
+        found = retriever.search_many(texts, top_k=DEPTH, settings=settings, filters=clauses)
     else:
-        found = search(retriever, texts, DEPTH)
+        found = search(retriever, texts, clauses, DEPTH)
     sparse_run: Run = {query.query_id: hits for query, hits in zip(judged.queries, found, strict=True)}
     name = "k-sparse" if encoder.head is not None else "sparse"
     figures = {name: evaluate_run(sparse_run, judged.qrels)}
     if has_dense:
-        queries = encoder.embed(texts, task="query")
-        truth = exact_search(np.concatenate(embedded), queries, [each.doc_id for each in corpus], DEPTH)
+        ids = [document.doc_id for document in corpus]
+        truth = _exact(np.concatenate(embedded), encoder.embed(texts, task="query"), ids, rows)
         dense = evaluate_run({q.query_id: hits for q, hits in zip(judged.queries, truth, strict=True)}, judged.qrels)
         sparse = figures["k-sparse"]
         figures["exact dense"] = dense
         figures["share of dense"] = {name: share(sparse[name], dense[name]) if dense[name] else nan for name in dense}
-    return Evaluation(figures, sparse_run)
+    return Evaluation(figures, sparse_run, judged, int(rows.sum()))
+
+
+def _exact(
+    embeddings: NDArray[np.float32], queries: NDArray[np.float32], doc_ids: Sequence[str], rows: NDArray[np.bool_]
+) -> list[list[Hit]]:
+    """The nearest documents among some rows."""
+    if rows.all():
+        return exact_search(embeddings, queries, doc_ids, DEPTH)
+    return exact_search(embeddings[rows], queries, [doc_ids[row] for row in np.flatnonzero(rows)], DEPTH)
+
+
+def _matching(client: OpenSearch, index: str, clauses: Clauses) -> frozenset[str]:
+    """Ids of the documents that match all filters."""
+    count_matching(client, index, clauses)  # reports errors of the filters
+    return frozenset(hit["_id"] for hit in read_hits(client, index, all_of(clauses) | {"_source": False}))
+
+
+def _judged_among(judged: RetrievalSet, doc_ids: frozenset[str]) -> RetrievalSet:
+    found = judged.among(doc_ids)
+    if not found.queries:
+        raise SearchError(
+            f"The filters match {len(doc_ids):,} documents, none of which is relevant to a query of {judged.name}; "
+            "there is nothing to measure. Choose other filters."
+        )
+    return found

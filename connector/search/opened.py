@@ -13,7 +13,7 @@ from connector.index.guard import IndexGuard
 from connector.index.schema import IndexSchema
 from connector.index.searcher import Searcher
 from connector.ingest.index_encoder import encoder_of
-from connector.limits import MAX_HITS
+from connector.limits import MAX_CLAUSES, MAX_HITS
 from connector.query.body import NO_OPTIONS, SearchOptions, check_text, check_top_k
 from connector.query.pruning import Pruning, prune_query
 from connector.query.rescore import build_rescore
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 _MAX_GROWTH = 24
 """Maximum factor for the number of query features; each is a clause, which takes about 13 microseconds."""
 
+_MAX_FEATURES = MAX_CLAUSES - 100
+"""Most query features that a filter may add, with room for its own clauses."""
+
 
 def features_for(candidates: int, share: float) -> int:
     """Return the number of query features for filters that match a fraction of the documents.
@@ -39,7 +42,7 @@ def features_for(candidates: int, share: float) -> int:
         share: Fraction of documents that match the filters.
     """
     factor: float = min(_MAX_GROWTH, max(share, 1e-9) ** -0.75)
-    return round(candidates * factor)
+    return max(candidates, min(round(candidates * factor), _MAX_FEATURES))
 
 
 class OpenedIndex:
@@ -110,8 +113,7 @@ class OpenedIndex:
             SearchError: The query is empty, too long, or has no features.
             ValueError: The query is not a string.
         """
-        if not isinstance(query, str):
-            raise ValueError(f"a query must be a string, got {query!r}.")
+        _check_string(query)
         key = query, settings.k_query, settings.window
         encoded = self.cache.get(key)
         if encoded is None:
@@ -136,7 +138,17 @@ class OpenedIndex:
     def encode_many(
         self, queries: list[str], settings: SearchSettings
     ) -> tuple[list[dict[str, float]], list[dict[str, Any] | None]]:
-        """Encode many queries; queries that are too long are truncated, and some may have no features."""
+        """Encode many queries; queries that are too long are truncated, and some may have no features.
+
+        Raises:
+            SearchError: A query is empty.
+            ValueError: A query is not a string.
+        """
+        for query in queries:
+            _check_string(query)
+            check_text(query)
+        if not queries:
+            return [], []
         encoded = self._encode_apart(queries, settings)
         return self.prune([each.features for each in encoded], settings.pruning), [each.rescore for each in encoded]
 
@@ -187,3 +199,8 @@ class OpenedIndex:
         if limit is not None and tokens > limit:
             what = f"{tokens} tokens{' with its prompt' if prompt else ''}"
             raise SearchError(f"The query has {what}, but the encoder reads at most {limit}; shorten it.")
+
+
+def _check_string(query: Any) -> None:  # noqa: ANN401
+    if not isinstance(query, str):
+        raise ValueError(f"a query must be a string, got {query!r}.")

@@ -23,7 +23,7 @@ from connector.index.sizes import all_of, count_matching
 from connector.ingest.sample import MAX_SAMPLED
 from connector.query.clauses import at_random
 from connector.search.retriever import Retriever
-from connector.types import Document
+from connector.types import Document, content_of
 
 _OWN = ("title", "text", "metadata")
 _COPIED_SETTINGS = ("number_of_shards", "number_of_replicas", "analysis")
@@ -122,7 +122,7 @@ class RandomTexts:
         drawn["function_score"]["min_score"] = max(0.0, 1 - share)
         body = {"query": drawn, "_source": ["title", "text"]}
         sources = [hit["_source"] for hit in read_hits(self._client, self._index, body)]
-        texts = [Document("", each.get("text", ""), each.get("title", "")).content for each in sources]
+        texts = [content_of(source) for source in sources]
         return [texts[row] for row in np.random.default_rng(self._seed).permutation(len(texts))[:most]]
 
 
@@ -206,7 +206,8 @@ def switch_alias(client: OpenSearch, name: str, index: str, *, delete_old: bool 
         client: A connected client.
         name: The alias, or the name of an index that `delete_old` deletes.
         index: The index to point at.
-        delete_old: Delete the indices behind the alias; their other aliases move to the new index.
+        delete_old: Delete the indices behind the alias; their other aliases move to the new index, which they write if
+            they wrote an old one.
 
     Returns:
         The indices that the alias named before.
@@ -221,14 +222,8 @@ def switch_alias(client: OpenSearch, name: str, index: str, *, delete_old: bool 
         replies = client.indices.get_alias(name=name) if is_alias else {}
         named = sorted(replies) if is_alias else [name] if client.indices.exists(index=name) else []
         old = [each for each in named if each != index]
-        kept = {
-            name: _said_of_documents(name, [replies[each]["aliases"][name] for each in old or named if each in replies])
-        }
-        if delete_old:
-            # They would be deleted with the index.
-            for each in old:
-                others = client.indices.get_alias(index=each)[each]["aliases"]
-                kept = {alias: _said_of_documents(alias, [said]) for alias, said in others.items()} | kept
+        said = _said_of_documents(name, [replies[each]["aliases"][name] for each in old or named if each in replies])
+        kept = {**(_aliases_of(client, old) if delete_old else {}), name: said | {"is_write_index": True}}
         companions = companions_of(client, old) if delete_old else []
         pipeline = f"{PIPELINE_PREFIX}{name}"
         if pipeline in final_pipelines(client, old).values() and not final_pipelines(client, [index]):
@@ -237,7 +232,7 @@ def switch_alias(client: OpenSearch, name: str, index: str, *, delete_old: bool 
             client.indices.put_settings(index=index, body={"index.final_pipeline": pipeline})
         taken = "remove_index" if delete_old else "remove"
         actions: list[dict[str, Any]] = [
-            {"add": {"index": index, "alias": alias, "is_write_index": True, **said}} for alias, said in kept.items()
+            {"add": {"index": index, "alias": alias, **facts}} for alias, facts in kept.items()
         ]
         actions += [{taken: {"index": each} | ({} if delete_old else {"alias": name})} for each in old]
         actions += [{taken: {"index": each}} for each in companions]
@@ -255,6 +250,20 @@ def final_pipelines(client: OpenSearch, indices: Sequence[str]) -> dict[str, str
     }
 
 
+def _aliases_of(client: OpenSearch, indices: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Definition of each alias of indices that are to be deleted; of several, the first one, which writes if one does.
+
+    Errors pass through.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for index in indices:
+        for alias, said in client.indices.get_alias(index=index)[index]["aliases"].items():
+            kept = found.setdefault(alias, _said_of_documents(alias, [said]))
+            if "is_write_index" in said:
+                kept["is_write_index"] = kept.get("is_write_index", False) or said["is_write_index"]
+    return found
+
+
 def _said_of_documents(name: str, aliases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The filter and routing of an alias, which must be the same for all of its indices."""
     said = [{key: alias[key] for key in _KEPT_OF_ALIASES if key in alias} for alias in aliases]
@@ -268,7 +277,7 @@ def _said_of_documents(name: str, aliases: Sequence[Mapping[str, Any]]) -> dict[
 def _to_document(hit: Mapping[str, Any]) -> Document:
     source = restored(hit["_source"])
     fields = {name: value for name, value in source.items() if name not in _OWN}
-    title, text, metadata = source.get("title", ""), source.get("text", ""), source.get("metadata", {})
+    title, text, metadata = source.get("title") or "", source.get("text") or "", source.get("metadata") or {}
     return Document(hit["_id"], text, title, metadata, fields, hit["_version"], hit.get("_routing"))
 
 
@@ -285,12 +294,13 @@ def _digest(source: Mapping[str, Any]) -> str:
 
 
 def _first_words(source: Mapping[str, Any]) -> str:
-    return " ".join(f"{source.get('title', '')} {source.get('text', '')}".split()[:_WORDS])
+    return " ".join(content_of(source).split()[:_WORDS])
 
 
 def _share_found(retriever: Retriever, queries: Sequence[str], ids: Sequence[str]) -> float:
-    if not queries:
+    asked = [(query, doc_id) for query, doc_id in zip(queries, ids, strict=True) if query]
+    if not asked:
         return 1.0
-    found = retriever.search_many(queries, top_k=10)
-    held = [doc_id in {hit.doc_id for hit in hits} for hits, doc_id in zip(found, ids, strict=True)]
+    found = retriever.search_many([query for query, _ in asked], top_k=10)
+    held = [doc_id in {hit.doc_id for hit in hits} for hits, (_, doc_id) in zip(found, asked, strict=True)]
     return sum(held) / len(held)

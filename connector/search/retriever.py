@@ -248,8 +248,9 @@ class Retriever:
             queries_per_request: Queries per request, at least 1.
 
         Raises:
-            SearchError: As in `search`.
-            ValueError: A single query is given instead of a list, or `queries_per_request` is below 1.
+            SearchError: As in `search`; one empty query refuses all.
+            ValueError: A single query is given instead of a list, a query is no string, or `queries_per_request` is
+                below 1.
         """
         if isinstance(queries, str):
             raise ValueError(f"queries must be a list of queries, got {queries!r}; pass [{queries!r}].")

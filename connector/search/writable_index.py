@@ -15,7 +15,7 @@ from connector.corpus.read import check_documents
 from connector.corpus.values import to_ids
 from connector.encoders.base import Encoder
 from connector.errors import BulkWriteError
-from connector.index.delete import delete_matching
+from connector.index.delete import delete_matching, number_deleted
 from connector.index.documents import read_documents
 from connector.index.names import check_index_name
 from connector.index.new_index import DEFAULT_INDEX, NewIndex
@@ -227,7 +227,8 @@ class WritableIndex:
             refresh: Make the deletion visible to searches immediately.
 
         Raises:
-            BulkWriteError: A deletion was refused; all others were made.
+            BulkWriteError: A deletion was refused, or other writers kept changing a matching document; all others were
+                made.
             ValueError: Both ids and filters are given, or the filters match every document without `everything`.
         """
         ids = to_ids(doc_ids)
@@ -238,7 +239,8 @@ class WritableIndex:
         if ids:
             raise ValueError("delete by ids or by filters, not by both.")
         clauses = self._clauses(filters)
-        return delete_matching(self.client, self.index, clauses, everything=everything, refresh=refresh).deleted
+        done = delete_matching(self.client, self.index, clauses, everything=everything, refresh=refresh)
+        return number_deleted(done, self.index)
 
     def get(self, doc_ids: Iterable[Any]) -> dict[str, dict[str, Any]]:
         """Return the stored fields of documents by id; missing and hidden documents are omitted."""
@@ -271,7 +273,12 @@ class WritableIndex:
         return tuple(schema.fields if schema is not None else self.new.fields)
 
     def _clauses(self, filters: Filters) -> list[dict[str, Any]]:
-        return filter_clauses(filters, fields=self._fields() if filters else ())
+        return filter_clauses(filters, fields=self._filterable() if filters else ())
+
+    def _filterable(self) -> Mapping[str, str]:
+        """Types of the fields that filters can name beside metadata, by path."""
+        schema = self.schema
+        return self.new.fields if schema is None else schema.filterable
 
 
 def _load_encoder(*name: str) -> TextEncoder:

@@ -46,7 +46,7 @@ class QueryText:
         """Fill in the defaults of the index, as the search will."""
         if self.alone:
             return self.settings.features_alone
-        clauses = filter_clauses(self.filters, fields=opened.schema.fields if self.filters else ())
+        clauses = filter_clauses(self.filters, fields=opened.schema.filterable if self.filters else ())
         return opened.resolve(self.settings, self.top_k, clauses, self.options)
 
 

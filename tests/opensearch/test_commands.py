@@ -276,6 +276,8 @@ def test_search_filters(ingested: None, command: Command) -> None:
     assert ids("lang=de") <= {"cats"}
     assert ids("lang=en") <= {"plants", "rivers"}
     assert ids("lang=en", "lang=de") == set()
+    alone = command("search", CATS, "--json", "--filter", "_id=cats")
+    assert [hit["doc_id"] for hit in json.loads(alone.stdout)["hits"]] == ["cats"] and alone.stderr == ""
     assert "No hits." in command("search", CATS, "--filter", "lang=xx").stdout
 
 
@@ -301,6 +303,13 @@ def test_a_missing_index_is_one_line(command: Command, index: str) -> None:
     assert one_line(command("search", CATS), 1) == (
         f"There is no index '{index}'. Create it with `ksparse ingest CORPUS --index {index}`."
     )
+
+
+def test_a_filter_of_whole_text_is_refused(command: Command, corpus: Path) -> None:
+    assert command("ingest", str(corpus), "--field", "author:text", "--quiet").exit_code == 0
+    result = command("search", CATS, "--filter", "author=Ada")
+    assert result.exit_code == 2 and result.stderr.startswith("Usage: "), result.output
+    assert "the field 'author' has the type 'text'" in " ".join(result.stderr.split())
 
 
 def test_a_filter_that_the_server_refuses_is_one_line(command: Command) -> None:
@@ -376,6 +385,29 @@ def test_evaluate_reads_the_fields_that_the_index_declares(command: Command, dat
     assert (result.exit_code, result.stderr) == (0, ""), result.output
     figures = json.loads(result.stdout)
     assert figures["documents"] == len(CORPUS) and figures["exact dense"]["recall@100"] == 1.0
+
+
+def test_evaluate_filters_what_it_compares_with(command: Command, dataset: Path, tmp_path: Path) -> None:
+    """The document of q1 matches none of these filters, one or both of q2's do."""
+    for filtered, documents, kept in (("lang=en", 2, {"plants", "rivers"}), ("_id=rivers", 1, {"rivers"})):
+        options = ("--json", "--quiet", "--run", "run.trec", "--filter", filtered)
+        result = command("evaluate", str(dataset), *options, index=None)
+        assert (result.exit_code, result.stderr) == (0, ""), result.output
+        figures = json.loads(result.stdout)
+        assert (figures["queries"], figures["left_out"], figures["documents"]) == (1, 1, documents)
+        assert figures["exact dense"]["recall@100"] == 1.0
+        run = read_run(tmp_path / "run.trec")
+        assert set(run) == {"q2"} and {hit.doc_id for hit in run["q2"]} <= kept
+    table = command("evaluate", str(dataset), "--quiet", "--filter", "lang=de", index=None).stdout
+    assert "1 queries (1 without a relevant document skipped), 1 documents" in " ".join(table.split())
+
+
+def test_evaluate_with_a_filter_that_leaves_nothing_to_measure_is_one_line(
+    ingested: None, command: Command, dataset: Path, client: OpenSearch
+) -> None:
+    said = f"The filters match 0 documents, none of which is relevant to a query of {dataset.name}; there is nothing"
+    assert said in one_line(command("evaluate", str(dataset), "--quiet", "--filter", "_id=nowhere"), 1)
+    assert not client.indices.exists(index="ksparse-evaluate-*", allow_no_indices=False)
 
 
 def test_evaluate_with_fewer_features_of_a_query(command: Command, dataset: Path) -> None:

@@ -51,6 +51,18 @@ def test_shares_add_up_to_the_score(client: OpenSearch, index: str, lexical: Tex
         plain[0].explain()
 
 
+def test_names_of_filters_are_no_features(client: OpenSearch, index: str, lexical: TextEncoder) -> None:
+    searching = retriever(client, index, lexical)
+    settings, named = SearchSettings(k_query=8), [{"exists": {"field": "text", "_name": "mine"}}]
+    explained = searching.search("plants light", settings=settings, filters=named, explain=True)
+    assert explained
+    for hit in explained:
+        explanation = hit.explain()
+        assert "mine" not in {part.feature for part in explanation.contributions}
+        assert explanation.feature_score == pytest.approx(hit.score, rel=1e-6)
+    assert all(hit.matches == {} for hit in searching.search("plants light", settings=settings, filters=named))
+
+
 def test_shares_add_up_on_a_thousand_hits(client: OpenSearch, index: str, lexical: TextEncoder) -> None:
     random = np.random.default_rng(0)
     texts = [" ".join(random.choice(WORDS, 6)) for _ in range(400)]

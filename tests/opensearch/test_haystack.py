@@ -422,6 +422,7 @@ def test_errors_of_the_server_are_haystack_s(document_store: KSparseDocumentStor
         ({"new": NewIndex(fields={"year": "integer"})}, TypeError, "no option 'new'.*; use code_bits and settings"),
         # What to_dict would write.
         ({"http_auth": "me:s3cret"}, TypeError, "'http_auth' must be two Secrets"),
+        ({"http_auth": ["s3cret"]}, TypeError, "'http_auth' must be two Secrets"),
         ({"url": "http://me:s3cret@a.example"}, TypeError, "'url' must hold no password; pass username and password"),
         ({"hosts": ["http://a", "http://me:s3cret@b"]}, TypeError, "'url' must hold no password"),
         ({"url": "http://a", "proxy": "http://me:s3cret@b"}, TypeError, "a 'proxy' with a password must be a Secret"),
@@ -479,13 +480,14 @@ def test_an_index_of_ksparse_is_searched_as_well(
 
 
 def test_content_is_compared_as_a_whole(document_store: KSparseDocumentStore) -> None:
-    texts = ["cats", "Cats", "cats sleep", "plants eat light"]
+    texts = ["cats", "Cats", "cats sleep", "plants eat light", "?!"]
     document_store.write_documents([Document(id=str(row), content=text) for row, text in enumerate(texts)])
     asked: list[tuple[str, object, set[str]]] = [
         ("==", "cats", {"0"}),
-        ("!=", "cats", {"1", "2", "3"}),
+        ("!=", "cats", {"1", "2", "3", "4"}),
+        ("==", "?!", {"4"}),
         ("in", ["cats sleep", "plants", "Cats", None], {"1", "2"}),
-        ("not in", ["cats sleep", "plants"], {"0", "1", "3"}),
+        ("not in", ["cats sleep", "plants"], {"0", "1", "3", "4"}),
         ("==", None, set()),
         ("==", 7, set()),
     ]
@@ -495,7 +497,7 @@ def test_content_is_compared_as_a_whole(document_store: KSparseDocumentStore) ->
     either = {"operator": "OR", "conditions": [one, {"field": "id", "operator": "==", "value": "3"}]}
     assert matching(document_store, either) == {"0", "3"}
     assert document_store.delete_by_filter(one) == 1
-    assert document_store.count_documents() == 3
+    assert document_store.count_documents() == 4
 
 
 def test_an_index_that_was_deleted_is_an_empty_store(document_store: KSparseDocumentStore, client: OpenSearch) -> None:

@@ -102,6 +102,11 @@ def test_the_fewer_documents_a_filter_keeps_the_more_features_are_searched(share
     assert features_for(20, share) == features
 
 
+def test_a_query_has_no_more_features_than_clauses() -> None:
+    assert features_for(96, 0.001) == 1_024 - 100
+    assert features_for(1_000, 0.001) == 1_000
+
+
 def test_the_window_holds_more_than_were_counted() -> None:
     query = build_query({"a": 1.0}, filters=KEPT)
     changed, rescore = rescore_all(query, RESCORE, 20)

@@ -28,7 +28,7 @@ from opensearchpy import OpenSearch
 
 from connector.corpus.values import plain
 from connector.encoders.text import TextEncoder
-from connector.errors import BulkWriteError
+from connector.errors import BulkWriteError, ClusterError
 from connector.index.new_index import NewIndex
 from connector.integrations.llamaindex import KSparseVectorStore
 from connector.integrations.llamaindex_filters import to_clause
@@ -473,6 +473,8 @@ def test_marginal_relevance_leaves_copies_out(store: KSparseVectorStore) -> None
     query.mode = VectorStoreQueryMode.MMR
     assert "3" in (store.query(query, mmr_threshold=0.1).ids or ())
     assert set(store.query(query, mmr_threshold=1.0, mmr_prefetch_k=3).ids or ()) == {"1", "2"}
+    with pytest.raises(ValueError, match="mmr_prefetch_k and mmr_prefetch_factor are both set"):
+        store.query(query, mmr_prefetch_k=3, mmr_prefetch_factor=4)
 
 
 def test_unknown_options_are_errors(store: KSparseVectorStore, index: str, client: OpenSearch) -> None:
@@ -545,3 +547,43 @@ def test_llamaindex_knows_what_the_store_does_itself(head_folder: Path, client: 
     store = KSparseVectorStore(index, encoder=str(head_folder), client=client)
     assert store.client is client and store.class_name() == "KSparseVectorStore"
     assert store.stores_text and not store.is_embedding_query
+
+
+def test_reading_nodes_that_the_server_no_longer_holds_is_an_error(
+    index: str, encoder: TextEncoder, client: OpenSearch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does hold them for hours, since the reader of a page may be slow."""
+    store = IndexStore(index, encoder=encoder, client=client, new=NewIndex(code_bits=None))
+    store.write([OurDocument(str(row), "cats sleep") for row in range(5)])
+    monkeypatch.setattr("connector.index.hits._PAGE", 2)
+    search, asked = client.search, list[str]()
+
+    def noted(**request: Any) -> Any:  # noqa: ANN401
+        asked.append(request["scroll"])
+        return search(**request)
+
+    monkeypatch.setattr(client, "search", noted)
+    reading = store.matching([])
+    next(reading)
+    assert asked == ["2h"]
+    client.clear_scroll(scroll_id="_all")
+    with pytest.raises(ClusterError, match=f"Reading '{index}' was interrupted: .*Run it again"):
+        list(reading)
+
+
+def test_documents_whose_ids_are_the_same_date_are_different(store: KSparseVectorStore) -> None:
+    ids = ("2024-01-01", "2024-01-01T00:00:00", "2024-01-01T00:00:00+00:00")
+    store.add([node(str(row), "cats sleep", ref_doc_id) for row, ref_doc_id in enumerate(ids)])
+    found = store.query(VectorStoreQuery(query_str="cats sleep", doc_ids=[ids[1]]))
+    assert found.ids == ["1"]
+    store.delete(ids[0])
+    assert ids_of(store.get_nodes()) == {"1", "2"}
+
+
+def test_documents_without_text_are_nodes_without_text(
+    store: KSparseVectorStore, index: str, encoder: TextEncoder, client: OpenSearch
+) -> None:
+    SparseIndex(index, encoder=encoder, client=client, new=NewIndex(code_bits=None)).prepare()
+    client.index(index=index, id="1", body={"metadata": None}, refresh=True)
+    client.index(index=index, id="2", body={"text": None, "title": None}, refresh=True)
+    assert {each.node_id: each.get_content() for each in store.get_nodes()} == {"1": "", "2": ""}

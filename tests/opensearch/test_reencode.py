@@ -14,7 +14,7 @@ from opensearchpy.exceptions import TransportError
 from connector.cli.main import cli
 from connector.encoders.text import TextEncoder
 from connector.errors import ClusterError, EncoderMismatchError
-from connector.search.reencode import Comparison, read_index, switch_alias
+from connector.search.reencode import Comparison, compare_indices, read_index, switch_alias
 from connector.search.retriever import Retriever
 from tests.tenants import ALPHA, fill
 from tests.tiny import WORDS, build_head
@@ -202,3 +202,44 @@ def test_an_index_that_takes_the_place_takes_no_document_of_others_without_featu
     finally:
         client.indices.put_settings(index=f"{alias}-*", body={"index.final_pipeline": None})
         client.ingest.delete_pipeline(id=pipeline)
+
+
+def test_other_aliases_of_a_deleted_index_write_as_before(client: OpenSearch, index: str, lexical: TextEncoder) -> None:
+    """An alias that writes elsewhere would have two write indices, which the server refuses."""
+    names = [f"{index}-{number}" for number in range(3)]
+    try:
+        for name in names:
+            fill(client, name, lexical, code_bits=None)
+        old, other, new = names
+        for name, alias, writes in (
+            (old, "main", None),
+            (old, "elsewhere", None),
+            (other, "elsewhere", True),
+            (old, "nowhere", None),
+            (other, "nowhere", None),
+            (old, "here", True),
+            (other, "here", None),
+        ):
+            body = {} if writes is None else {"is_write_index": writes}
+            client.indices.put_alias(index=name, name=f"{index}-{alias}", body=body)
+        assert switch_alias(client, f"{index}-main", new, delete_old=True) == [old]
+        moved = client.indices.get_alias(index=new)[new]["aliases"]
+        assert moved == {
+            f"{index}-main": {"is_write_index": True},
+            f"{index}-elsewhere": {},
+            f"{index}-nowhere": {},
+            f"{index}-here": {"is_write_index": True},
+        }
+    finally:
+        client.indices.delete(index=f"{index}-*")
+
+
+def test_documents_without_words_are_no_queries_of_a_comparison(
+    client: OpenSearch, index: str, lexical: TextEncoder
+) -> None:
+    encoder = fill(client, index, lexical, code_bits=None)
+    client.index(index=index, id="empty", body={"text": ""}, refresh=True)
+    retriever = Retriever(client, index, encoder)
+    found = compare_indices(client, retriever, retriever)
+    assert (found.sampled, found.differing) == (5, ())
+    assert found.found == found.new_found > 0

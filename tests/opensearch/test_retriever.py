@@ -18,6 +18,7 @@ from connector.index.schema import prepare_index
 from connector.index.writer import BulkWriter
 from connector.ingest.pipeline import ingest_documents
 from connector.query.settings import SearchSettings
+from connector.search.async_retriever import AsyncRetriever
 from connector.search.retriever import Retriever
 from connector.types import Document, SparseVectors
 from tests.fault_proxy import fault_proxy
@@ -79,6 +80,20 @@ def test_filters_apply(retriever: Retriever) -> None:
 def test_an_empty_query_is_refused(retriever: Retriever, query: str) -> None:
     with pytest.raises(SearchError, match="The query is empty"):
         retriever.search(query)
+
+
+async def test_an_empty_query_of_many_is_refused(retriever: Retriever) -> None:
+    with pytest.raises(SearchError, match="The query is empty"):
+        retriever.search_many([TEXTS["cats"], " "])
+    with pytest.raises(SearchError, match="The query is empty"):
+        retriever.search_hybrid("")
+    with pytest.raises(SearchError, match="The query is empty"):
+        await AsyncRetriever(retriever).search_many([""])
+    with pytest.raises(ValueError, match="a query must be a string, got None"):
+        retriever.search_many([None])  # type: ignore[list-item]
+    assert retriever.search_many([]) == await AsyncRetriever(retriever).search_many(iter(())) == []
+    with pytest.raises(ValueError, match="top_k must be between 1"):
+        retriever.search_many([], top_k=0)
 
 
 def test_an_overlong_query_is_refused_with_both_lengths(retriever: Retriever) -> None:

@@ -15,6 +15,7 @@ from connector.cli.main import cli
 from connector.encoders.load import load_encoder
 from connector.encoders.text import TextEncoder
 from connector.errors import IndexMappingError
+from connector.index.lookup import Place
 from connector.index.new_index import NewIndex
 from connector.index.writer import BulkWriter
 from connector.ingest.ledger import IngestResult
@@ -368,6 +369,26 @@ def test_an_alias_with_a_filter_writes_over_no_document_that_it_hides(
     assert "cannot write this id" in made.reasons[0]
     assert write(client, name, encoder, Document("a1", "stars", metadata=mine)).indexed == 1
     assert held(client, index) == [("a1", None, "stars"), ("b1", routing, "dogs")]
+
+
+def test_looking_for_hidden_documents_refreshes_once(
+    client: OpenSearch, index: str, encoder: TextEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare_encoder(client, index, encoder, new=NewIndex(code_bits=None))
+    name = f"{index}-alpha"
+    client.indices.put_alias(index=index, name=name, body={"filter": {"term": {"metadata.tenant": "alpha"}}})
+    for doc_id, tenant in (("a1", "alpha"), ("b1", "beta")):
+        client.index(index=index, id=doc_id, body={"text": "cats", "metadata": {"tenant": tenant}})
+    refresh, refreshed = client.indices.refresh, list[str]()
+
+    def counted(**request: Any) -> Any:  # noqa: ANN401
+        refreshed.append(request["index"])
+        return refresh(**request)
+
+    monkeypatch.setattr(client.indices, "refresh", counted)
+    places = [Place(doc_id, None) for doc_id in ("a1", "b1", "c1")]
+    assert BulkWriter(client, name).lookup.hidden(places) == {Place("b1", None)}
+    assert refreshed == [index]
 
 
 def test_an_alias_with_a_filter_deletes_the_copy_that_it_shows(

@@ -356,3 +356,23 @@ def test_a_damaged_index_is_named(
         IndexMappingError, match=f"index '{index}'.* ingest into a new index|'{index}' has format 'one'"
     ):
         read_schema(client, index)
+
+
+def test_subfields_and_fields_of_objects_can_be_filtered(
+    client: OpenSearch, index: str, fingerprint: EncoderFingerprint
+) -> None:
+    exact = {"type": "text", "fields": {"exact": {"type": "keyword"}}}
+    properties = {
+        "author": exact,
+        "person": {"properties": {"name": exact}},
+        "many": {"type": "nested", "properties": {"name": exact}},
+    }
+    new = NewIndex(fields={"year": "integer"}, mappings={"properties": properties})
+    created = prepare_index(client, index, IndexMeta(fingerprint), new)
+    read = existing_schema(client, index)
+    assert read.fields == created.fields == {"year": "integer", "author": "text", "person": "object", "many": "nested"}
+    assert read.filterable == read.fields | {
+        "author.exact": "keyword",
+        "person.name": "text",
+        "person.name.exact": "keyword",
+    }

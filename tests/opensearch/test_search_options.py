@@ -56,6 +56,14 @@ def test_pages_hold_every_document_once_while_others_are_written(
     assert found[0].source["title"].startswith("No. ")
 
 
+def test_pages_that_the_server_no_longer_holds_are_an_error(retriever: Retriever, client: OpenSearch) -> None:
+    pages = retriever.pages(WORDS[0], page_size=1)
+    next(pages)
+    client.delete_all_pits()
+    with pytest.raises(SearchError, match="The server no longer has the pages of .*Search again"):
+        list(pages)
+
+
 def test_a_point_in_time_does_not_outlive_its_pages(retriever: Retriever, client: OpenSearch) -> None:
     pages = retriever.pages(WORDS[0], page_size=1)
     next(pages)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -215,3 +216,106 @@ def test_filters_in_a_list_know_the_declared_fields(index: str, client: OpenSear
     with pytest.raises(ValueError, match="this filter matches every document"):
         store.delete(filters=[{"$not": {"year": []}}])
     assert store.count() == 2
+
+
+def test_whole_values_of_declared_text_are_compared_or_the_filter_is_refused(
+    index: str, client: OpenSearch, encoder: TextEncoder
+) -> None:
+    """A term clause on analysed text matches single words in lower case: `Ada Lovelace` never, `ada` too often."""
+    exact = {"type": "text", "fields": {"exact": {"type": "keyword"}}}
+    new = NewIndex(fields={"bare": "text"}, mappings={"properties": {"author": exact}})
+    store = SparseIndex(index, client=client, encoder=encoder, new=new)
+    for doc_id, name in (("1", "Ada Lovelace"), ("2", "Ada"), ("3", "ada")):
+        store.add([{"_id": doc_id, "text": "cats sleep", "author": name, "bare": name}])
+    assert found(store, filters={"author": "Ada Lovelace"}) == {"1"}
+    assert found(store, filters={"author": ["Ada", "x"]}) == {"2"}
+    assert found(store, filters={"author": {"$ne": "Ada"}}) == {"1", "3"}
+    assert found(store, filters={"bare": {"$exists": True}}) == {"1", "2", "3"}
+    assert found(store, filters=[{"match_phrase": {"bare": "lovelace"}}]) == {"1"}
+    calls: list[Callable[[Filters], object]] = [
+        lambda filters: store.search("cats", filters=filters),
+        store.count,
+        lambda filters: store.delete(filters=filters),
+    ]
+    for call in calls:
+        with pytest.raises(ValueError, match="the field 'bare' has the type 'text', .*pass a query clause"):
+            call({"bare": "ada"})
+    assert store.delete(filters={"author": "ada"}) == 1
+    assert set(store.get(["1", "2", "3"])) == {"1", "2"}
+
+
+def test_text_in_one_index_of_an_alias_is_text(index: str, client: OpenSearch, encoder: TextEncoder) -> None:
+    try:
+        for number, kind in enumerate(("keyword", "text")):
+            new = NewIndex(code_bits=None, dictionary=False, calibrate=False, fields={"author": kind})
+            one = SparseIndex(f"{index}-{number}", client=client, encoder=encoder, new=new)
+            one.add([{"_id": str(number), "text": "cats sleep", "author": "Ada"}])
+            client.indices.put_alias(index=f"{index}-{number}", name=index)
+        both = SparseIndex(index, client=client, encoder=encoder)
+        assert {hit.id for hit in both.search("cats sleep")} == {"0", "1"}
+        with pytest.raises(ValueError, match="the field 'author' has the type 'text'"):
+            both.search("cats", filters={"author": "Ada"})
+    finally:
+        client.indices.delete(index=f"{index}-*")
+
+
+def test_a_query_that_a_part_of_an_alias_rejects_is_an_error(
+    index: str, client: OpenSearch, encoder: TextEncoder
+) -> None:
+    """The server answers with the hits of the other shards."""
+    try:
+        for number, kind in enumerate(("keyword", "integer")):
+            new = NewIndex(code_bits=None, dictionary=False, calibrate=False, fields={"year": kind})
+            one = SparseIndex(f"{index}-{number}", client=client, encoder=encoder, new=new)
+            one.add([{"_id": str(number), "text": "cats sleep", "year": "2020"}])
+            client.indices.put_alias(index=f"{index}-{number}", name=index)
+        both = SparseIndex(index, client=client, encoder=encoder)
+        assert {hit.id for hit in both.search("cats sleep", filters={"year": "2020"})} == {"0", "1"}
+        part = rf"A part of index '{index}' \({index}-1\) rejects the query: .*soon"
+        calls: list[Callable[[Filters], object]] = [
+            lambda filters: both.search("cats sleep", filters=filters),
+            lambda filters: both.search("cats sleep", filters=filters, hybrid=True),
+            lambda filters: list(both.pages("cats sleep", filters=filters)),
+            both.count,
+            lambda filters: both.delete(filters=filters),
+        ]
+        for call in calls:
+            with pytest.raises(SearchError, match=part):
+                call({"year": "soon"})
+    finally:
+        client.indices.delete(index=f"{index}-*")
+
+
+@pytest.fixture
+def unrefreshed(client: OpenSearch, index: str, encoder: TextEncoder) -> SparseIndex:
+    """Three documents; searches see no later change until a refresh is requested."""
+    new = NewIndex(settings={"refresh_interval": "-1", "number_of_shards": 1})
+    made = SparseIndex(index, client=client, encoder=encoder, new=new)
+    made.add(DOCUMENTS)
+    return made
+
+
+def test_a_deletion_by_filter_deletes_what_others_change_meanwhile(unrefreshed: SparseIndex) -> None:
+    for doc_id, lang in (("1", "en"), ("2", "fr")):
+        unrefreshed.client.update(
+            index=unrefreshed.index, id=doc_id, body={"doc": {"metadata": {"lang": lang, "n": 1}}}
+        )
+    assert unrefreshed.delete(filters={"lang": "en"}) == 1
+    assert set(unrefreshed.get(["1", "2", "3"])) == {"2", "3"}, "the second no longer matches"
+
+
+def test_a_deletion_by_filter_that_others_keep_from_a_document_says_so(
+    unrefreshed: SparseIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = unrefreshed.client
+    delete_by_query = client.delete_by_query
+
+    def late(**request: Any) -> Any:  # noqa: ANN401
+        client.update(index=unrefreshed.index, id="1", body={"doc": {"title": str(uuid.uuid4())}})
+        return delete_by_query(**request)
+
+    monkeypatch.setattr(client, "delete_by_query", late)
+    kept = "1 matching documents of .* were kept, because other writers changed them .*; 1 were deleted"
+    with pytest.raises(BulkWriteError, match=kept):
+        unrefreshed.delete(filters={"lang": "en"})
+    assert set(unrefreshed.get(["1", "2", "3"])) == {"1", "3"}

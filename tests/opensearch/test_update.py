@@ -208,6 +208,12 @@ def test_delete_asks_before_it_deletes_what_a_filter_matches(command: Command, c
     assert client.count(index=filled)["count"] == 1
 
 
+def test_delete_takes_a_document_out_by_a_filter_for_its_id(command: Command, client: OpenSearch, filled: str) -> None:
+    done = command("delete", "--filter", "_id=cats", "--yes", "--quiet")
+    assert (done.exit_code, done.stdout, done.stderr) == (0, f"{filled}: 1 deleted\n", "")
+    assert not client.exists(index=filled, id="cats") and client.count(index=filled)["count"] == 2
+
+
 def test_a_deletion_by_filter_that_the_server_stops_is_an_error(
     command: Command, client: OpenSearch, filled: str
 ) -> None:

@@ -1,0 +1,66 @@
+"""Where filters find a field in an index. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+TEXT_TYPES = ("text", "match_only_text", "search_as_you_type", "annotated_text")
+"""Field types that are analysed: a clause on them compares single words, not the whole value."""
+
+FLAT_TYPES = ("flat_object", "flattened")
+"""Field types whose keys are indexed as strings, without a mapping of their own."""
+
+WORD_TYPES = ("keyword", "constant_keyword", "wildcard", *FLAT_TYPES)
+"""Field types that compare strings as written, not the numbers they represent."""
+
+_WHOLE_TYPES = ("keyword", "constant_keyword", "wildcard")
+
+
+def is_declared(name: str, fields: Collection[str]) -> bool:
+    """Whether a name is a declared field, or a key of a declared `flat_object`.
+
+    Args:
+        name: Name in a filter.
+        fields: Declared fields and their subfields by path, with their types if known.
+    """
+    return name in fields or ("." in name and _kind(name.partition(".")[0], fields) in FLAT_TYPES)
+
+
+def path_of(name: str, fields: Collection[str]) -> str:
+    """The path of a name in a filter: `_id` and declared fields as they are, other names under `metadata`.
+
+    Args:
+        name: Name in a filter.
+        fields: As in `is_declared`.
+    """
+    own = name == "_id" or name.startswith("metadata.") or is_declared(name, fields)
+    return name if own else f"metadata.{name}"
+
+
+def exact_path(path: str, fields: Collection[str]) -> str:
+    """The path at which whole values are compared: of an analysed field, its keyword subfield.
+
+    Args:
+        path: Path of a field.
+        fields: As in `is_declared`.
+
+    Raises:
+        ValueError: The field is analysed and has no such subfield.
+    """
+    kind = _kind(path, fields)
+    if kind not in TEXT_TYPES or not isinstance(fields, Mapping):
+        return path
+    whole = [name for name, each in fields.items() if name.startswith(f"{path}.") and each in _WHOLE_TYPES]
+    if not whole:
+        raise ValueError(
+            f"the field {path!r} has the type {kind!r}, which is indexed by words, so a filter cannot compare its "
+            "whole value. Declare it as keyword in a new index, or pass a query clause from Python, e.g. "
+            f'{{"match": {{"{path}": "x"}}}}.'
+        )
+    return f"{path}.keyword" if f"{path}.keyword" in whole else whole[0]
+
+
+def _kind(path: str, fields: Collection[str]) -> str | None:
+    """The type of a field; None if it is unknown."""
+    kind: str | None = fields.get(path) if isinstance(fields, Mapping) else None
+    return kind
