@@ -344,3 +344,13 @@ def test_a_file_that_is_no_array_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.npy").write_text("no array")
     with pytest.raises(CorpusError, match="cannot be read as NumPy arrays"):
         load_embeddings(tmp_path / "a.npy")
+
+
+def test_a_damaged_file_of_arrays_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "b.npz", documents=unit_rows(40))
+    whole = (tmp_path / "b.npz").read_bytes()
+    middle = len(whole) // 2
+    for content in (b"", whole[:middle], whole[:middle] + bytes(8) + whole[middle + 8 :]):
+        (tmp_path / "b.npz").write_bytes(content)
+        with pytest.raises(CorpusError, match="cannot be read as NumPy arrays"):
+            load_embeddings(tmp_path / "b.npz")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import re
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -162,11 +164,11 @@ def load_embeddings(path: Path) -> TrainingData:
     """
     try:
         loaded = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
+        arrays: dict[str, NDArray[np.generic]] = {"documents": loaded} if isinstance(loaded, np.ndarray) else {**loaded}
+    except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
         raise CorpusError(
             f"{path} cannot be read as NumPy arrays ({error}); save it with np.save or np.savez."
         ) from error
-    arrays: dict[str, NDArray[np.generic]] = {"documents": loaded} if path.suffix == ".npy" else dict(loaded)
     if "documents" not in arrays or arrays["documents"].ndim != 2:
         raise CorpusError(f"{path} contains {sorted(arrays)}; it needs an array `documents` of shape (n, dim).")
     dim = arrays["documents"].shape[1]
