@@ -95,6 +95,9 @@ def test_vectors_and_fingerprint_are_those_of_the_whole_model(kind: str, request
     assert [without.count_tokens(text) for text in TEXTS] == [encoder.count_tokens(text) for text in TEXTS]
     np.testing.assert_allclose(without.embed(TEXTS), encoder.embed(TEXTS), atol=1e-6)
     assert_same(without.encode_document(TEXTS), encoder.encode_document(TEXTS))
+    embedded = encoder.embed(TEXTS)
+    assert_same(without.encode_embedded(embedded, TEXTS), encoder.encode_embedded(embedded, TEXTS))
+    assert without.encode_embedded(embedded, TEXTS).codes is not None
     assert_same(without.encode_query(TEXTS), encoder.encode_query(TEXTS))
     found, embedded = without.encode_query_for_rescoring(TEXTS, k=3)
     expected, embeddings = encoder.encode_query_for_rescoring(TEXTS, k=3)

@@ -168,7 +168,9 @@ def ingest(
     device = devices[0] if devices else None
     named = str(fit) if fitted else None if encoder == OWN_ENCODER else encoder
     if schema is not None:
-        loaded = encoder_of(schema, open_index_encoder(client, schema, named, device=device))
+        # Copies for several devices need torch.
+        light = False if len(devices) > 1 else None
+        loaded = encoder_of(schema, open_index_encoder(client, schema, named, device=device, light=light))
     else:
         loaded = open_encoder(named or DEFAULT_ENCODER, device=device, k=k, idf=bool(new.idf))
     if fit is not None and not fitted:
