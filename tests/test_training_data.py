@@ -16,7 +16,7 @@ from connector.errors import CorpusError
 from connector.training.data import NeighbourBatches, TrainingData, concatenate
 from connector.training.embeddings import EmbeddingCache
 from connector.training.heads.neighbours import nearest_neighbours
-from connector.training.sources import TextSource, load_embeddings, read_texts
+from connector.training.sources import TextSource, load_embeddings, read_sources, read_texts
 from tests.beir import write_beir
 from tests.tiny import DIM, build_dense
 
@@ -254,6 +254,11 @@ def test_a_split_that_is_not_there_is_left_out(tmp_path: Path) -> None:
 
 def test_a_file_has_no_queries(tmp_path: Path) -> None:
     assert read_texts(beir_folder(tmp_path) / "corpus.jsonl").queries == ()
+
+
+def test_corpora_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    sources = read_sources([beir_folder(tmp_path / parent / "stars") for parent in ("a", "b")])
+    assert [source.name for source in sources] == ["stars", "stars (2)"]
 
 
 def test_a_corpus_of_one_document_is_refused(tmp_path: Path) -> None:

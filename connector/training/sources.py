@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import zlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -139,7 +140,8 @@ def read_sources(
     if splits and not known.intersection(splits):
         asked = " or ".join(f"qrels/{split}.tsv" for split in splits)
         raise CorpusError(f"No corpus has {asked}; splits that exist: {', '.join(sorted(known)) or 'none'}.")
-    return [read_texts(path, splits=splits or ("train",), layout=layout).with_queries(seed=seed) for path in paths]
+    sources = [read_texts(path, splits=splits or ("train",), layout=layout).with_queries(seed=seed) for path in paths]
+    return _distinct(sources)
 
 
 def check_queries(sources: Sequence[TextSource], fewest: int) -> None:
@@ -181,6 +183,17 @@ def load_embeddings(path: Path) -> TrainingData:
         )
     except ValueError as error:
         raise CorpusError(f"{path}: {error}") from error
+
+
+def _distinct(sources: Sequence[TextSource]) -> list[TextSource]:
+    """Number the later ones of several corpora with the same name."""
+    found: Counter[str] = Counter()
+    distinct = []
+    for source in sources:
+        found[source.name] += 1
+        number = found[source.name]
+        distinct.append(source if number == 1 else replace(source, name=f"{source.name} ({number})"))
+    return distinct
 
 
 def _sentence_of(text: str, random: np.random.Generator) -> str:
