@@ -148,7 +148,7 @@ def test_a_conversion_that_a_model_does_not_allow_is_tried_once_on_a_machine(
     reason: str,
     tried: int,
 ) -> None:
-    attempts = []
+    attempts: list[Exception] = []
 
     def convert(*_: object) -> None:
         attempts.append(error)
