@@ -59,14 +59,14 @@ class EncodedSet:
         return dict(zip([query.query_id for query in self.judged.queries], hits, strict=True))
 
 
-Embed = Callable[[list[str]], NDArray[np.float32]]
-"""Embeds texts, with a cache."""
+Embed = Callable[[list[str], Task], NDArray[np.float32]]
+"""Embeds texts with the prompt of their task, with a cache."""
 
 
 def cached_embed(encoder: TextEncoder, folder: Path | None, report: Callable[[str, float], None]) -> Embed:
     """Return a function that embeds with the encoder's dense model and caches the result in a folder."""
     cache = EmbeddingCache(encoder.dense_model(), encoder.fingerprint.base_model, folder)
-    return lambda texts: cache.embed(texts, progress=partial(report, f"encoding {len(texts):,} texts"))
+    return lambda texts, task: cache.embed(texts, task=task, progress=partial(report, f"encoding {len(texts):,} texts"))
 
 
 def cached_vectors(encoder: TextEncoder, texts: list[str], task: Task, folder: Path) -> SparseVectors:
@@ -178,7 +178,7 @@ def encode_set(
     documents = tuple(records if judgements else islice(records, max_documents))
     judged = load_queries(folder, split).first(max_queries)
     texts, questions = [document.content for document in documents], [query.text for query in judged.queries]
-    document_embeddings, query_embeddings = embed(texts), embed(questions)
+    document_embeddings, query_embeddings = embed(texts, "document"), embed(questions, "query")
     if not judgements:
         nearest = exact_search(document_embeddings, query_embeddings, [each.doc_id for each in documents], 10)
         judged = replace(

@@ -41,8 +41,9 @@ def query_encodings(
         fast: Encoder with a query model.
     """
     encoder, dense = data.encoder, data.encoder.dense_model()
+    prompt = dense.prompts.get("query") or None
     kinds = [
-        QueryEncoding("dense", lambda text: dense.encode(text, show_progress_bar=False)),
+        QueryEncoding("dense", lambda text: dense.encode(text, prompt=prompt, show_progress_bar=False)),
         QueryEncoding("features", lambda text: encoder.encode_query([text], batch_size=1)),
     ]
     if fast is not None and (static := fast.query_model) is not None:

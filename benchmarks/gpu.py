@@ -151,6 +151,7 @@ def encoding(
     exact = [_compared(_in_precision(encoder, "float32"), texts) for encoder in dictionaries]
     ours = [_in_precision(encoder, precision) for encoder in dictionaries]
     theirs = _their_model(dictionaries[0], precision)
+    prompt = theirs.prompts.get("document") or None
     tasks: dict[str, Callable[[], object]] = {}
     facts: dict[str, Row] = {}
     for encoder, compared in zip(ours, exact, strict=True):
@@ -160,7 +161,7 @@ def encoding(
         facts[name] = {"cells": encoder.head.num_latents, **_agreement(_compared(encoder, texts), compared)}
     for size in _THEIR_BATCHES:
         name = f"sentence-transformers, batches of {size:,}"
-        tasks[name] = lambda size=size: theirs.encode(texts, batch_size=size, show_progress_bar=False)  # type: ignore[misc]
+        tasks[name] = partial(theirs.encode, texts, prompt=prompt, batch_size=size, show_progress_bar=False)
         facts[name] = {"batch_size": size}
     peaks: dict[str, int | None] = {}
 

@@ -112,13 +112,15 @@ def test_variants_share_the_graph(pair: tuple[TextEncoder, TextEncoder], monkeyp
 
 
 def test_modules_that_cannot_be_converted_are_run_by_torch(
-    pair: tuple[TextEncoder, TextEncoder], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    pair: tuple[TextEncoder, TextEncoder],
+    own_cache: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def convert(*_: object) -> None:
         raise RuntimeError("no such operation")
 
     monkeypatch.setattr("connector.encoders.backend.convert", convert)
-    monkeypatch.setenv("KSPARSE_CACHE", "nowhere")
     encoder = TextEncoder(pair[0].model, backend="openvino")
     with caplog.at_level(logging.WARNING, logger="ksparse.encoders"):
         np.testing.assert_array_equal(encoder.embed(TEXTS), pair[0].embed(TEXTS))
@@ -129,6 +131,38 @@ def test_modules_that_cannot_be_converted_are_run_by_torch(
     ]
 
 
+@pytest.mark.parametrize(
+    ("error", "reason", "tried"),
+    [
+        (RuntimeError("no such operation\nin layer 3"), "no such operation", 1),
+        (AssertionError(), "AssertionError", 1),
+        (OSError("no space left"), "no space left", 2),
+    ],
+)
+def test_a_conversion_that_a_model_does_not_allow_is_tried_once_on_a_machine(
+    pair: tuple[TextEncoder, TextEncoder],
+    own_cache: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    reason: str,
+    tried: int,
+) -> None:
+    attempts: list[Exception] = []
+
+    def convert(*_: object) -> None:
+        attempts.append(error)
+        raise error
+
+    monkeypatch.setattr("connector.encoders.backend.convert", convert)
+    with caplog.at_level(logging.WARNING, logger="ksparse.encoders"):
+        for _ in range(2):
+            assert TextEncoder(pair[0].model, backend="openvino").backend == "torch"
+    said = [record.getMessage() for record in caplog.records]
+    assert said == [f"OpenVINO does not run this model, torch does: {reason}"] * 2
+    assert len(attempts) == tried
+
+
 def test_a_graph_that_returns_something_else_is_not_kept(
     transformer_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,7 +170,7 @@ def test_a_graph_that_returns_something_else_is_not_kept(
     monkeypatch.setattr("connector.encoders.convert._MIN_COSINE", 1.1)
     encoder = TextEncoder(join(build_dense(transformer_folder), build_head()), backend="openvino")
     assert encoder.backend == "torch"
-    assert not list(tmp_path.glob("graphs/*"))
+    assert not list(tmp_path.glob("graphs/*/"))
 
 
 def test_a_splade_is_run_as_one_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

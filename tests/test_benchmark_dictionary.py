@@ -27,7 +27,9 @@ def write_set(folder: Path, documents: int) -> Path:
 
 
 def encoded(folder: Path, encoder: TextEncoder, most: int | None = None) -> EncodedSet:
-    return encode_set(folder, encoder, lambda texts: encoder.embed(texts), max_documents=most, k_query=4)
+    return encode_set(
+        folder, encoder, lambda texts, task: encoder.embed(texts, task=task), max_documents=most, k_query=4
+    )
 
 
 def test_without_judgements_exact_search_says_what_is_relevant(tmp_path: Path, lexical: TextEncoder) -> None:

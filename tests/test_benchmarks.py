@@ -11,14 +11,19 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from benchmarks.datasets import cached_embed, encode_set
 from benchmarks.docstrings import split_docstring
+from benchmarks.encoding import query_encodings
 from benchmarks.frontier import encoder_frontier
 from benchmarks.measure import difference_interval, ratio_interval
 from benchmarks.plots import exponent, growth_lines, plot_frontier
 from benchmarks.report import cheapest_to_markdown, frontier_to_markdown, scaling_to_markdown, to_cells, to_markdown
 from connector.cli.main import cli
+from connector.encoders.load import join
 from connector.encoders.text import TextEncoder
+from tests.beir import write_beir
 from tests.encoded import encoded
+from tests.tiny import build_dense, build_head
 
 
 def test_frontier_of_activations_that_equal_the_embeddings_keeps_everything(encoder: TextEncoder) -> None:
@@ -47,6 +52,19 @@ def test_frontier_loses_what_shares_no_feature(encoder: TextEncoder) -> None:
     embeddings = np.array([[1.0, 0.0], [0.9, 0.1]], dtype=np.float32)
     rows = encoder_frontier(encoded(activations, embeddings, encoder), num_features=4)
     assert rows[0]["recall_of_dense_top_10@100"] == pytest.approx(0.5)
+
+
+def test_a_set_is_embedded_with_the_prompts_of_its_model(transformer_folder: Path, tmp_path: Path) -> None:
+    prompts = {"query": "query :", "document": "document :"}
+    encoder = TextEncoder(join(build_dense(transformer_folder, prompts=prompts), build_head()))
+    write_beir(tmp_path, {"d1": "stars burn", "d2": "cats sleep"}, {"q1": "why stars"}, test=[("q1", "d1")])
+    data = encode_set(tmp_path, encoder, cached_embed(encoder, None, lambda _what, _share: None), k_query=4)
+    expected = encoder.embed(["why stars"], task="query")
+    assert not np.allclose(expected, encoder.embed(["why stars"]), atol=0.1)
+    np.testing.assert_allclose(data.query_embeddings, expected, atol=1e-5)
+    np.testing.assert_allclose(data.document_embeddings, encoder.embed(["stars burn", "cats sleep"]), atol=1e-5)
+    [dense, _], _ = query_encodings(data)
+    np.testing.assert_allclose(np.asarray(dense.encode("why stars")), expected[0], atol=1e-5)
 
 
 def test_only_latents_can_be_dead(encoder: TextEncoder) -> None:

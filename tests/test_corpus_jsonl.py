@@ -145,6 +145,14 @@ def test_a_broken_gzip_file_has_no_count(tmp_path: Path) -> None:
     assert count_records(write(tmp_path, gzip.compress(GOOD * 3)[:-9], "c.jsonl.gz")) is None
 
 
+def test_records_that_are_not_on_a_line_each_are_not_counted_by_lines(tmp_path: Path) -> None:
+    array = b"[" + b",".join([GOOD.strip()] * 3) + b"]"
+    for content in (array, b"\n" + array.replace(b",", b",\n"), b'{\n"_id": "d1",\n"text": "body"\n}\n'):
+        assert count_records(write(tmp_path, content)) is None
+    assert count_records(write(tmp_path, (b'{"index": {}}\n' + GOOD) * 3)) == 3
+    assert count_records(write(tmp_path, b"")) == 0
+
+
 def test_objects_separated_by_commas_are_named_for_what_they_are(tmp_path: Path) -> None:
     (tmp_path / "c.jsonl").write_text('{"_id":"1","text":"rain"},\n{"_id":"2","text":"sun"}\n')
     bad, good = read_corpus(tmp_path / "c.jsonl")

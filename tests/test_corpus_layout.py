@@ -117,6 +117,7 @@ def test_a_part_of_the_text_that_is_no_string_is_refused() -> None:
         ({"separator": "||"}, r"separator '\|\|' must be one character"),
         ({"separator": '"'}, "must be one character, but not a quote"),
         ({"encoding": "latin-99"}, "encoding 'latin-99' is unknown; try utf-16, cp1252"),
+        ({"encoding": "base64"}, "encoding 'base64' is unknown; try utf-16, cp1252"),
     ],
 )
 def test_a_layout_that_says_two_things_is_refused(options: dict[str, Any], message: str) -> None:

@@ -112,6 +112,17 @@ def test_a_file_damaged_in_the_middle_names_the_row(tmp_path: Path) -> None:
         list(read_corpus(path))
 
 
+def test_a_compression_that_pyarrow_does_not_have_is_an_error_of_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path, {"text": ["body"]}, compression="snappy")
+    content = path.read_bytes()
+    # The name of the column and its compression, as a footer writes them: from Snappy (1) to LZO (3).
+    codec = b"\x19\x18\x04text\x15"
+    assert content.count(codec + b"\x02") == 1
+    path.write_bytes(content.replace(codec + b"\x02", codec + b"\x06"))
+    with pytest.raises(CorpusError, match=r"c\.parquet cannot be read after row 0: .*(?i:lzo)"):
+        read_corpus(path, generate_ids=True)
+
+
 def test_without_pyarrow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "c.parquet").touch()
     monkeypatch.setitem(sys.modules, "pyarrow", None)

@@ -8,6 +8,7 @@ import io
 import lzma
 import os
 import sys
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -124,6 +125,40 @@ def test_a_text_may_begin_with_letters_of_a_signature(tmp_path: Path, start: str
     assert list(read_corpus(tmp_path / "c.csv")) == [Document("d1", "body", metadata={start: "x"})]
     (tmp_path / "queries.txt").write_text(f"{start}\nsecond\n")
     assert list(read_entries(tmp_path / "queries.txt")) == [start, "second"]
+
+
+def tar(name: str = "corpus.jsonl", *, version_7: bool = False) -> bytes:
+    """An archive of one file; one of version 7 of Unix has nothing behind the name of a link in its header."""
+    with io.BytesIO() as file:
+        with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+            member = tarfile.TarInfo(name)
+            member.size = len(GOOD)
+            archive.addfile(member, io.BytesIO(GOOD))
+        content = bytearray(file.getvalue())
+    if version_7:
+        content[257:512] = bytes(255)
+        content[148:156] = b" " * 8
+        content[148:156] = b"%06o\0 " % sum(content[:512])
+    return bytes(content)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+@pytest.mark.parametrize("version_7", [False, True])
+def test_an_archive_is_recognised_by_its_header(
+    tmp_path: Path, pack: Callable[[bytes], bytes], *, version_7: bool
+) -> None:
+    for name in ("c.jsonl", "c.csv"):
+        (tmp_path / name).write_bytes(pack(tar(version_7=version_7)))
+        with pytest.raises(CorpusError, match=f"{name} is a tar archive; unpack it and give the folder"):
+            read_corpus(tmp_path / name)
+
+
+def test_a_text_may_contain_the_magic_of_an_archive(tmp_path: Path) -> None:
+    start = '{"_id": "d1", "text": "'
+    text = "x" * (257 - len(start)) + "ustar is the magic of a tar archive" + " and so on" * 40
+    (tmp_path / "c.jsonl").write_text(f'{start}{text}"}}\n')
+    assert (tmp_path / "c.jsonl").read_bytes()[257:262] == b"ustar"
+    assert list(read_corpus(tmp_path / "c.jsonl")) == [Document("d1", text)]
 
 
 def test_binary_files_are_named_by_their_signature(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from connector.encoders.batches import Task
 from connector.encoders.comparable import make_comparable
 from connector.encoders.dictionary import TwoLevelDictionary
 from connector.encoders.dictionary_file import pack_dictionary
+from connector.encoders.export import export_encoder
 from connector.encoders.light import LightEncoder
 from connector.encoders.light_heads import to_head
 from connector.encoders.light_model import find_graph
@@ -94,6 +95,9 @@ def test_vectors_and_fingerprint_are_those_of_the_whole_model(kind: str, request
     assert [without.count_tokens(text) for text in TEXTS] == [encoder.count_tokens(text) for text in TEXTS]
     np.testing.assert_allclose(without.embed(TEXTS), encoder.embed(TEXTS), atol=1e-6)
     assert_same(without.encode_document(TEXTS), encoder.encode_document(TEXTS))
+    embedded = encoder.embed(TEXTS)
+    assert_same(without.encode_embedded(embedded, TEXTS), encoder.encode_embedded(embedded, TEXTS))
+    assert without.encode_embedded(embedded, TEXTS).codes is not None
     assert_same(without.encode_query(TEXTS), encoder.encode_query(TEXTS))
     found, embedded = without.encode_query_for_rescoring(TEXTS, k=3)
     expected, embeddings = encoder.encode_query_for_rescoring(TEXTS, k=3)
@@ -158,6 +162,20 @@ def test_every_kind_of_dense_model_is_that_of_sentence_transformers(
             found = np.concatenate([encoder.embed([text], task=task) for text in TEXTS])
             np.testing.assert_allclose(found, embedded, atol=1e-4 * lengths.mean())
         np.testing.assert_allclose(without.embed(TEXTS, task=task), embedded, atol=1e-4 * lengths.mean())
+
+
+def test_a_model_that_reads_queries_in_another_way_needs_sentence_transformers(
+    transformer_folder: Path, tmp_path: Path
+) -> None:
+    transformer = Transformer(str(transformer_folder), max_seq_length=MAX_TOKENS, query_length=5)
+    dense = SentenceTransformer(modules=[transformer, Pooling(DIM, "mean"), Normalize()], device="cpu")
+    by_openvino = TextEncoder(join(dense, build_head()), base_model="short queries", backend="openvino")
+    assert by_openvino.backend == "openvino"
+    found = np.concatenate([by_openvino.embed([text], task="query") for text in TEXTS])
+    np.testing.assert_allclose(found, dense.encode_query(TEXTS), atol=0.05)
+    assert find_graph("short queries") is None
+    with pytest.raises(EncoderError, match="cannot be exported: sentence-transformers does more than tokenize"):
+        export_encoder(by_openvino, tmp_path / "exported")
 
 
 def test_what_needs_torch_reports_it(linear: TextEncoder) -> None:

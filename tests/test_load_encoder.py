@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,9 +14,11 @@ from tokenizers import Tokenizer
 
 from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.base_model import find_base_model
+from connector.encoders.folders import check_encoder
 from connector.encoders.load import DEFAULT_ENCODER, join, load_encoder, shipped_encoders, shipped_heads
 from connector.encoders.text import TextEncoder
 from connector.errors import EncoderError
+from tests.never import never
 from tests.tiny import DIM, K_QUERY, NUM_LATENTS, K, build_dense, build_head, build_splade
 
 TEXTS = ["cats sleep on warm stones", "rivers carry sand to the sea", "stars"]
@@ -138,6 +142,62 @@ def test_minilm_comes_from_its_package_where_there_is_no_hub(tmp_path: Path, mon
     found = find_base_model()
     assert (found.name, found.revision) == ("sentence-transformers/all-MiniLM-L6-v2", "")
     assert (Path(found.path) / "modules.json").is_file()
+
+
+COMMIT = "0123456789" * 4
+
+
+@pytest.fixture
+def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of the model hub."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "hub"
+
+
+def cached(cache: Path, name: str) -> Path:
+    """The folder of a model in the cache, still empty."""
+    folder = cache / f"models--{name.replace('/', '--')}"
+    (folder / "refs").mkdir(parents=True)
+    (folder / "refs" / "main").write_text(COMMIT)
+    (folder / "snapshots" / COMMIT).mkdir(parents=True)
+    return folder / "snapshots" / COMMIT
+
+
+def test_a_cached_masked_language_model_needs_no_hub(
+    hub_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connector.encoders.base_model.HfApi", never("the hub was asked"))
+    build_splade(tmp_path / "transformer")
+    shutil.copytree(tmp_path / "transformer", cached(hub_cache, "nobody/splade"), dirs_exist_ok=True)
+    loaded = load_encoder("nobody/splade", device="cpu")
+    assert loaded.is_splade
+    assert (loaded.fingerprint.base_model, loaded.fingerprint.revision) == ("nobody/splade", COMMIT)
+
+
+def test_a_cached_model_whose_download_was_stopped_is_not_used(hub_cache: Path) -> None:
+    folder = cached(hub_cache, "nobody/large")
+    parts = [f"model-0000{number}-of-00002.safetensors" for number in (1, 2)]
+    index = json.dumps({"weight_map": {f"layer.{number}": part for number, part in enumerate(parts)}})
+    for name, content in (("modules.json", "[]"), ("model.safetensors.index.json", index), (parts[0], "")):
+        (folder / name).write_text(content)
+        with pytest.raises(EncoderError, match="cannot be fetched from the model hub"):
+            find_base_model("nobody/large")
+    (folder / parts[1]).touch()
+    assert find_base_model("nobody/large").path == str(folder)
+
+
+def test_the_hub_is_asked_once_for_a_model(hub_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    class Hub:
+        def model_info(self, name: str, timeout: float) -> SimpleNamespace:
+            asked.append(name)
+            return SimpleNamespace(sha=COMMIT)
+
+    monkeypatch.setattr("connector.encoders.base_model.HfApi", Hub)
+    check_encoder("nobody/asked-once")
+    found = find_base_model("nobody/asked-once")
+    assert (found.path, found.revision, asked) == ("nobody/asked-once", COMMIT, ["nobody/asked-once"])
 
 
 def test_a_dense_model_embeds_but_has_no_features(dense_folder: Path) -> None:

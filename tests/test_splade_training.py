@@ -291,6 +291,9 @@ def test_a_stopped_run_resumes_to_the_same_result(
             replace(settings, lambda_t=2.0, seed=1),
             checkpoint=checkpoint,
         )
+    other = replace(corpus, source=replace(corpus.source, queries=("others", *corpus.source.queries[1:])))
+    with pytest.raises(EncoderError, match="belongs to a run with another corpus"):
+        train_splade(load_encoder(str(splade_folder), device="cpu").model, [other], settings, checkpoint=checkpoint)
     resumed = train(checkpoint=checkpoint)
     assert (resumed.validations, resumed.losses) == (whole.validations, whole.losses)
     for name, tensor in whole.model.state_dict().items():

@@ -117,6 +117,9 @@ def test_a_run_that_was_stopped_resumes_to_the_same_end(
 
     with pytest.raises(Stopped):
         train_static(dense, [corpus], SMALL, checkpoint=checkpoint, save_every_s=0.0, progress=stop_at_half)
+    source = replace(corpus.source, queries=("others", *corpus.source.queries[1:]))
+    with pytest.raises(EncoderError, match="belongs to a run with another corpus"):
+        train_static(dense, [replace(corpus, source=source)], SMALL, checkpoint=checkpoint)
     resumed = train_static(dense, [corpus], SMALL, checkpoint=checkpoint)
     assert (resumed.validations, resumed.losses) == (trained.validations, trained.losses)
     assert torch.equal(token_embeddings(resumed.model), token_embeddings(trained.model))

@@ -16,7 +16,7 @@ from connector.errors import CorpusError
 from connector.training.data import NeighbourBatches, TrainingData, concatenate
 from connector.training.embeddings import EmbeddingCache
 from connector.training.heads.neighbours import nearest_neighbours
-from connector.training.sources import TextSource, load_embeddings, read_texts
+from connector.training.sources import TextSource, load_embeddings, read_sources, read_texts
 from tests.beir import write_beir
 from tests.tiny import DIM, build_dense
 
@@ -256,6 +256,11 @@ def test_a_file_has_no_queries(tmp_path: Path) -> None:
     assert read_texts(beir_folder(tmp_path) / "corpus.jsonl").queries == ()
 
 
+def test_corpora_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    sources = read_sources([beir_folder(tmp_path / parent / "stars") for parent in ("a", "b")])
+    assert [source.name for source in sources] == ["stars", "stars (2)"]
+
+
 def test_a_corpus_of_one_document_is_refused(tmp_path: Path) -> None:
     (tmp_path / "c.jsonl").write_text('{"_id": "d1", "text": "alone"}\n')
     with pytest.raises(CorpusError, match="has 1 documents; training needs at least two"):
@@ -344,3 +349,13 @@ def test_a_file_that_is_no_array_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.npy").write_text("no array")
     with pytest.raises(CorpusError, match="cannot be read as NumPy arrays"):
         load_embeddings(tmp_path / "a.npy")
+
+
+def test_a_damaged_file_of_arrays_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "b.npz", documents=unit_rows(40))
+    whole = (tmp_path / "b.npz").read_bytes()
+    middle = len(whole) // 2
+    for content in (b"", whole[:middle], whole[:middle] + bytes(8) + whole[middle + 8 :]):
+        (tmp_path / "b.npz").write_bytes(content)
+        with pytest.raises(CorpusError, match="cannot be read as NumPy arrays"):
+            load_embeddings(tmp_path / "b.npz")

@@ -15,7 +15,9 @@ from safetensors.torch import load_file
 from scipy.sparse import csr_matrix
 
 from connector.encoders.autoencoder import MIN_VALUE, KSparseAutoEncoder
+from connector.encoders.folders import is_head
 from connector.encoders.ivae import IdentifiableVAE
+from connector.encoders.labels import LABELS_FILE, read_labels
 from connector.encoders.lexical import pad_counts
 from connector.errors import EncoderError
 from connector.training.data import TrainingData
@@ -185,6 +187,27 @@ def test_the_card_and_the_report_are_written(trained: TrainedHead, tmp_path: Pat
     assert f"| dense top 10 found in the sparse top 10 | {trained.best.overlap_at_10:.1%} |" in card
 
 
+def test_a_new_head_does_not_take_over_the_labels_of_the_one_before(trained: TrainedHead, tmp_path: Path) -> None:
+    (tmp_path / LABELS_FILE).write_text('{"labels": [["stars"]]}')
+    save_head(trained, tmp_path, SMALL, data={})
+    assert read_labels(tmp_path) == ()
+
+
+def test_a_head_that_was_not_saved_to_the_end_is_none(
+    trained: TrainedHead, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_head(trained, tmp_path, SMALL, data={})
+    assert is_head(tmp_path)
+
+    def full(*_: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr("connector.training.heads.card.save_file", full)
+    with pytest.raises(OSError, match="no space left"):
+        save_head(trained, tmp_path, SMALL, data={})
+    assert not is_head(tmp_path)
+
+
 def test_a_large_corpus_is_sampled_with_the_relevant_documents(
     data_with_queries: TrainingData,
 ) -> None:
@@ -317,6 +340,11 @@ def test_a_stopped_run_resumes_to_the_same_result(
     assert checkpoint.is_file()
     with pytest.raises(EncoderError, match="belongs to a run with another learning_rate and seed"):
         train_head(data_with_queries, replace(settings, learning_rate=1e-4, seed=5), checkpoint=checkpoint)
+    other = replace(data_with_queries, positives=data_with_queries.positives[::-1].copy())
+    with pytest.raises(EncoderError, match="belongs to a run with another corpus"):
+        train_head(other, settings, checkpoint=checkpoint)
+    with pytest.raises(EncoderError, match="belongs to a run with another base_model"):
+        train_head(data_with_queries, settings, base_model="other", checkpoint=checkpoint)
     resumed = train_head(data_with_queries, settings, checkpoint=checkpoint)
     assert resumed.validations == whole.validations
     assert resumed.losses == whole.losses

@@ -46,7 +46,9 @@ def table_command(number: int, what: str) -> click.Command:
                 data=concatenate(parts),
                 test=test,
                 base_model=DEFAULT_BASE_MODEL,
-                embed=lambda texts: embedder.embed(texts, progress=partial(report, "embedding the test set")),
+                embed=lambda texts, task: embedder.embed(
+                    texts, task=task, progress=partial(report, "embedding the test set")
+                ),
                 heads=cache / "heads",
                 steps=steps,
                 report=report,

@@ -147,6 +147,7 @@ def ingest(
         check_documents(len(records.sample(MIN_DOCUMENTS)))
     nothing = schema is None and not dry_run and not records.sample(1)
     from connector.cli.encoder import open_encoder, open_index_encoder
+    from connector.cli.passed_on import encoder_to_name
     from connector.cli.summary import conclude, print_growth_advice
     from connector.encoders.folders import DEFAULT_ENCODER, OWN_ENCODER
     from connector.index.writer import BulkWriter
@@ -162,12 +163,14 @@ def ingest(
             with IngestJob(writer, dead_letters=letters, strict=strict, refresh=False, progress=progress) as job:
                 job.add(records)
         click.echo(f"Index {index} was not created: the input contains no documents.", err=True)
-        conclude(index, job.result, as_json=as_json)
+        conclude(index, job.result, as_json=as_json, created=False)
         return
     device = devices[0] if devices else None
     named = str(fit) if fitted else None if encoder == OWN_ENCODER else encoder
     if schema is not None:
-        loaded = encoder_of(schema, open_index_encoder(client, schema, named, device=device))
+        # Copies for several devices need torch.
+        light = False if len(devices) > 1 else None
+        loaded = encoder_of(schema, open_index_encoder(client, schema, named, device=device, light=light))
     else:
         loaded = open_encoder(named or DEFAULT_ENCODER, device=device, k=k, idf=bool(new.idf))
     if fit is not None and not fitted:
@@ -235,7 +238,8 @@ def ingest(
             job.add(records)
     if named is None and not quiet:
         print_growth_advice(client, index, loaded)
-    conclude(index, job.result, as_json=as_json, backend=loaded.runtime)
+    to_name = encoder_to_name(schema, named)
+    conclude(index, job.result, as_json=as_json, backend=loaded.runtime, encoder=to_name)
 
 
 def _check_options(

@@ -115,6 +115,7 @@ def ingest_ray(
         probe_write(client, index)
     check_address(address)
     from connector.cli.encoder import hide_loading
+    from connector.cli.passed_on import encoder_to_name
     from connector.cli.summary import conclude
     from connector.encoders.folders import OWN_ENCODER
     from connector.ingest.ray.job import RayIngest, import_ray
@@ -147,7 +148,7 @@ def ingest_ray(
             # Otherwise processes of a Ray cluster started for this run would outlive it by a minute.
             import_ray().shutdown()
             raise
-    conclude(index, result, as_json=as_json)
+    conclude(index, result, as_json=as_json, encoder=encoder_to_name(schema, named))
 
 
 def _join(address: str | None) -> None:

@@ -109,6 +109,7 @@ def reencode(
         check_fields(there, schema.fields)
         probe_write(client, target)
     from connector.cli.main import EXIT_DEAD_LETTERS, EXIT_FAILED
+    from connector.cli.passed_on import encoder_to_name
     from connector.cli.summary import name_replay, print_summary
     from connector.encoders.folders import OWN_ENCODER
     from connector.index.sizes import count_matching
@@ -146,9 +147,12 @@ def reencode(
         f"{comparison.sampled} documents compared: {len(comparison.differing)} differ; known-item recall of "
         f"{alias} {comparison.found:.1%}, of {target} {comparison.new_found:.1%}"
     )
-    if objections := comparison.objections(tolerance):
+    objections = comparison.objections(tolerance)
+    if job.result.dead_lettered and not objections:
+        objections = [f"{job.result.dead_lettered:,} documents, which it holds already, are dead letters now"]
+    if objections:
         click.echo(f"{alias} was not switched to {target}: {'; '.join(objections)}.", err=True)
-        name_replay(target, job.result)
+        name_replay(target, job.result, encoder=encoder_to_name(there, named))
         raise SystemExit(EXIT_DEAD_LETTERS if job.result.dead_lettered else EXIT_FAILED)
     if switch:
         connected = [
@@ -163,7 +167,6 @@ def reencode(
                 f"OpenSearch still encodes for {', '.join(schema.names)}; run `ksparse connect {alias}` again.",
                 err=True,
             )
-    name_replay(target, job.result)
 
 
 def _bits_kept(schema: IndexSchema, after: TextEncoder) -> str | None:

@@ -57,6 +57,7 @@ def replay(
     if dead_letters is not None and dead_letters.resolve() == letters.resolve():
         raise click.UsageError(f"Letters that fail again stay in {letters} anyway; leave --dead-letters out.")
     from connector.cli.encoder import open_index_encoder
+    from connector.cli.passed_on import encoder_to_name
     from connector.cli.summary import conclude, conclude_nothing
     from connector.errors import CorpusError
     from connector.index.schema import existing_schema
@@ -87,4 +88,5 @@ def replay(
             batch_size=batch_size,
             progress=progress,
         ).replay(letters)
-    conclude(index, result, as_json=as_json, backend=loaded.runtime)
+    to_name = encoder_to_name(schema, encoder)
+    conclude(index, result, as_json=as_json, backend=loaded.runtime, encoder=to_name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import sys
 from contextlib import suppress
 from dataclasses import asdict
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from connector.cli.passed_on import replay_command
 from connector.errors import ConnectorError
 
 if TYPE_CHECKING:
@@ -43,12 +43,21 @@ def print_summary(index: str, result: IngestResult, *, as_json: bool, backend: s
         click.echo(f"dead-lettered: {reason}", err=True)
 
 
-def name_replay(index: str, result: IngestResult) -> None:
-    """Print the path of the dead letters and the command that replays them."""
+def name_replay(index: str, result: IngestResult, *, encoder: str | None = None, created: bool = True) -> None:
+    """Print the path of the dead letters and the command that replays them.
+
+    Args:
+        index: The index.
+        result: The outcome of the run.
+        encoder: Encoder that the command must name (`encoder_to_name`).
+        created: Whether there is an index, without which nothing can be replayed.
+    """
     if result.dead_letters:
-        command = shlex.join(["ksparse", "replay", str(result.dead_letters), "--index", index])
         letters = f"{result.dead_lettered:,} dead letter{'s are' if result.dead_lettered != 1 else ' is'}"
-        click.echo(f"{letters} kept in {result.dead_letters}. Correct the cause, then run: {command}", err=True)
+        advice = "Correct the input, then ingest it again."
+        if created:
+            advice = f"Correct the cause, then run: {replay_command(result.dead_letters, index, encoder)}"
+        click.echo(f"{letters} kept in {result.dead_letters}. {advice}", err=True)
 
 
 def conclude_nothing(index: str, reason: str, *, as_json: bool = False) -> None:
@@ -73,11 +82,19 @@ def print_growth_advice(client: OpenSearch, index: str, encoder: TextEncoder) ->
             click.echo(f"{index}: {advice}", err=True)
 
 
-def conclude(index: str, result: IngestResult, *, as_json: bool = False, backend: str | None = None) -> None:
-    """Print the summary and exit with the status for dead letters, if there are any."""
+def conclude(
+    index: str,
+    result: IngestResult,
+    *,
+    as_json: bool = False,
+    backend: str | None = None,
+    encoder: str | None = None,
+    created: bool = True,
+) -> None:
+    """Print the summary and exit with the status for dead letters, if there are any; see `name_replay`."""
     from connector.cli.main import EXIT_DEAD_LETTERS
 
     print_summary(index, result, as_json=as_json, backend=backend)
-    name_replay(index, result)
+    name_replay(index, result, encoder=encoder, created=created)
     if result.dead_lettered:
         sys.exit(EXIT_DEAD_LETTERS)

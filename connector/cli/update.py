@@ -77,6 +77,7 @@ def update(
         raise click.UsageError("--upsert needs a file of changes: a filter matches only documents that exist.")
     client = open_client(connection)
     from connector.cli.encoder import open_index_encoder
+    from connector.cli.passed_on import encoder_to_name
     from connector.cli.summary import conclude, conclude_nothing
     from connector.corpus.read import count_records
     from connector.index.probe import probe_write
@@ -113,7 +114,8 @@ def update(
     )
     with stoppable(), documents(quiet, total, f"updating {index}") as progress:
         result = updater.update(wanted, progress=progress)
-    conclude(index, result, as_json=as_json, backend=loaded.runtime)
+    to_name = encoder_to_name(schema, encoder)
+    conclude(index, result, as_json=as_json, backend=loaded.runtime, encoder=to_name)
 
 
 def _parse_values(expressions: tuple[str, ...], fields: Collection[str]) -> dict[str, Any]:

@@ -99,11 +99,28 @@ def is_cuttable(path: Path, encoding: str | None = None) -> bool:
     with open_bytes(path, encoding) as opened:
         if ends_with_carriage_return(opened.head) or is_spread(opened.head):
             return False
-        first = next((line for line in split_lines(opened) if line.strip()), b"")
+        return not _is_action(next((line for line in split_lines(opened) if line.strip()), b""))
+
+
+def count_lines(path: Path) -> int | None:
+    """Estimate the number of records: all lines, or every second one of a bulk body.
+
+    None if records are not on a line each, as in an array.
+
+    Raises:
+        CorpusError: The file cannot be read.
+    """
+    count = 0
     try:
-        return action_of(_parse(first)) is None
-    except ValueError:
-        return True
+        with open_bytes(path) as opened:
+            if is_spread(opened.head):
+                return None
+            lines = split_lines(opened)
+            first = next(lines, b"")
+            count = (1 if first else 0) + sum(1 for _ in lines)
+    except READ_ERRORS as error:
+        raise unreadable(path, f"line {count}", error) from error
+    return (count + 1) // 2 if _is_action(first) else count
 
 
 def parse_object(text: str) -> dict[str, Any]:
@@ -143,6 +160,13 @@ def _read(path: Path | None, encoding: str | None) -> Iterator[tuple[str, bytes]
                         yield f"{name}:{number}", line
     except READ_ERRORS as error:
         raise unreadable(path, f"line {number}", error) from error
+
+
+def _is_action(line: bytes) -> bool:
+    try:
+        return action_of(_parse(line)) is not None
+    except ValueError:
+        return False
 
 
 def _parse(line: bytes) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
@@ -56,8 +55,9 @@ class Layout:
             raise ValueError(f"separator {self.separator!r} must be one character, but not a quote or a line end.")
         if self.encoding is not None:
             try:
-                codecs.lookup(self.encoding)
-            except LookupError:
+                # Python also knows codecs that are no encodings of text, such as base64.
+                "".encode(self.encoding)
+            except (LookupError, ValueError):
                 raise ValueError(f"encoding {self.encoding!r} is unknown; try utf-16, cp1252 or latin-1.") from None
 
     @property

@@ -39,7 +39,7 @@ def read_parquet(
         while True:
             try:
                 batch = next(batches, None)
-            except (OSError, ValueError) as error:
+            except _pyarrow_errors() as error:
                 raise unreadable(path, f"row {number}", error) from error
             if batch is None:
                 return
@@ -81,10 +81,17 @@ def open_parquet(path: Path) -> Any:  # noqa: ANN401
         raise CorpusError(f"{path} needs pyarrow; pip install 'ksparse[parquet]'.") from error
     try:
         return pyarrow.parquet.ParquetFile(path)
-    except (OSError, ValueError) as error:
+    except _pyarrow_errors() as error:
         raise CorpusError(
             f"{path} is not a readable Parquet file: {error}. Create it again, or set its format."
         ) from error
+
+
+def _pyarrow_errors() -> tuple[type[Exception], ...]:
+    """Errors of reading a file. Not all of pyarrow's own, such as that of an unknown compression, are a ValueError."""
+    import pyarrow
+
+    return (OSError, ValueError, pyarrow.ArrowException)
 
 
 def _row_groups(file: Any) -> list[range]:  # noqa: ANN401

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from connector.corpus.check import RESERVED, RecordChecker
-from connector.corpus.jsonl import read_documents
+from connector.corpus.jsonl import count_lines, read_documents
 from connector.corpus.layout import Layout, RecordMapper
-from connector.corpus.lines import read_lines
 from connector.corpus.parquet import count_rows, read_parquet
 from connector.corpus.raw import abridge
 from connector.corpus.source import Format, Source, find_sources
@@ -105,8 +104,9 @@ def count_records(path: str | Path, *, format: Format | None = None) -> int | No
     """Estimate the number of records of a corpus for a progress bar.
 
     Returns:
-        The number of lines (JSONL, including blank ones) or rows (Parquet). None for standard input, for CSV and TSV,
-        whose cells may contain line feeds, and for JSONL above 200 MB, which would take long.
+        The number of lines (JSONL, including blank ones; half of them for a bulk body) or rows (Parquet). None for
+        standard input, for other JSON, for CSV and TSV, whose cells may contain line feeds, and for JSONL above 200 MB,
+        which would take long.
 
     Raises:
         CorpusError: The path does not exist or has an unknown format.
@@ -149,7 +149,7 @@ def _count(source: Source) -> int | None:
     if source.path.stat().st_size > _MAX_COUNTED_BYTES:
         return None
     try:
-        return sum(1 for _ in read_lines(source.path))
+        return count_lines(source.path)
     except CorpusError:
         # The error is raised when the file is read.
         return None

@@ -9,6 +9,7 @@ import io
 import lzma
 import re
 import sys
+import tarfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,7 +30,7 @@ _BOMS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-_TAR_MAGIC = slice(257, 262)
+_TAR_HEADER, _TAR_MAGIC = slice(512), slice(257, 262)
 _FOREIGN = {
     b"PK\x03\x04": "a ZIP archive or an Excel workbook; unpack it, or save the sheet as CSV",
     b"\xd0\xcf\x11\xe0": "an old Excel workbook; save the sheet as CSV",
@@ -181,7 +182,7 @@ def _opened(stream: IO[bytes], name: str, encoding: str | None) -> Opened:
     for magic, kind in _FOREIGN.items():
         if head.startswith(magic) and not (magic in _WORDS and _is_text(head[len(magic) :])):
             raise CorpusError(f"{name} is {kind}.")
-    if head[_TAR_MAGIC] == b"ustar":
+    if _is_tar(head):
         raise CorpusError(f"{name} is a tar archive; unpack it and give the folder.")
     found = _encoding_of(head, encoding)
     if found is not None:
@@ -222,6 +223,15 @@ def _read_some(stream: IO[bytes], most: int) -> bytes:
 
 def _is_text(rest: bytes) -> bool:
     return bool(rest) and _CONTROLS.search(rest) is None
+
+
+def _is_tar(head: bytes) -> bool:
+    """Whether a file begins with the header of an archive. Old archives have no magic, and a text can contain it."""
+    try:
+        tarfile.TarInfo.frombuf(head[_TAR_HEADER], "utf-8", "surrogateescape")
+    except tarfile.HeaderError:  # its checksum is wrong
+        return head[_TAR_MAGIC] == b"ustar" and not _is_text(head[_TAR_HEADER])
+    return True
 
 
 def _buffered(raw: io.RawIOBase) -> IO[bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import cached_property
 from logging import getLogger
 from pathlib import Path
@@ -20,9 +21,12 @@ from connector.encoders.convert import convert, graph_folder, open_graph
 from connector.encoders.graph import GRAPH_FILE, Backend, Graph, choose_backend
 from connector.encoders.light_model import remember_graph
 from connector.encoders.precision import Precision
-from connector.files import cache_folder
+from connector.files import cache_folder, write_whole
 
 _log = getLogger("ksparse.encoders")
+
+_PASSING = (OSError, MemoryError, ImportError)
+"""Errors of a conversion that may not occur again: a full disk, little memory, a broken installation."""
 
 
 class Batch(NamedTuple):
@@ -119,7 +123,8 @@ def run_modules(
 class OpenVinoModel:
     """Runs the modules as an OpenVINO graph, converted on first use and cached.
 
-    If the modules cannot be converted, torch runs them, with one message in the log.
+    If the modules cannot be converted, torch runs them, with one message in the log. The reason is cached, too, so that
+    the conversion is not tried again.
 
     Args:
         modules: Modules from tokens to `sentence_embedding`, on the CPU.
@@ -168,14 +173,32 @@ class OpenVinoModel:
                 # Any module is tried, and conversions raise various errors.
                 except Exception as error:
                     self._failed = True
-                    _log.warning("OpenVINO does not run this model, torch does: %s", str(error).splitlines()[0])
+                    _log.warning("OpenVINO does not run this model, torch does: %s", _first_line(error))
         return self._graph
 
     def _open(self) -> Graph:
         folder = graph_folder(self._torch.modules, self._model, cache_folder("graphs"))
         if not (folder / GRAPH_FILE).is_file():
-            _log.info("Converting the model for OpenVINO, once on this machine.")
-            convert(self._torch.modules, self._model, folder)
+            self._convert(folder)
         if self._name:
             remember_graph(self._name, folder)
         return open_graph(self._torch.modules, folder, self._precision)
+
+    def _convert(self, folder: Path) -> None:
+        """Convert the modules, unless that has failed before with the same weights, settings and libraries."""
+        refusal = folder.with_suffix(".refused")
+        if refusal.is_file():
+            raise ValueError(refusal.read_text(encoding="utf-8"))
+        _log.info("Converting the model for OpenVINO, once on this machine.")
+        try:
+            convert(self._torch.modules, self._model, folder)
+        except _PASSING:
+            raise
+        except Exception as error:
+            with suppress(OSError):
+                write_whole(refusal, _first_line(error))
+            raise
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

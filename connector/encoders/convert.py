@@ -13,19 +13,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from sentence_transformers.base.model import BaseModel
 from torch import Tensor, nn
 
 from connector import __version__
-from connector.encoders.batches import length_limit
+from connector.encoders.batches import Task, length_limit, readable
 from connector.encoders.fingerprint import pooling_of, update_by_tensors, values_of
 from connector.encoders.graph import GRAPH_FILE, Graph, import_converter, import_openvino
-from connector.encoders.light_model import FACTS_FILE, REST_FILE, TOKENIZER_FILE, StoredTensor
+from connector.encoders.light_model import FACTS_FILE, REST_FILE, TOKENIZER_FILE, LightModel, StoredTensor
 from connector.encoders.precision import Precision
 from connector.encoders.splade_pooling import is_splade
+
+_log = logging.getLogger("ksparse.encoders")
 
 _LIBRARIES = ("openvino", "torch", "transformers", "sentence-transformers")
 
@@ -64,6 +66,9 @@ def graph_folder(modules: Sequence[nn.Module], model: BaseModel, cache: Path) ->
 
 def convert(modules: Sequence[nn.Module], model: BaseModel, folder: Path) -> None:
     """Write a dense model for `LightModel` into a folder, atomically.
+
+    Without `FACTS_FILE` if sentence-transformers does more to texts than to add a prompt and to tokenize them
+    (templates of chats, maximum lengths by task).
 
     Args:
         modules: Modules from tokens to `sentence_embedding`.
@@ -107,6 +112,9 @@ def convert(modules: Sequence[nn.Module], model: BaseModel, folder: Path) -> Non
             "tensors": _locate(tensors, new),
         }
         (new / FACTS_FILE).write_text(json.dumps(facts), encoding="utf-8")
+        if not _reads_alike(LightModel(new), model):
+            _log.info("Without sentence-transformers, texts would have other tokens; searches load the whole model.")
+            (new / FACTS_FILE).unlink()
         with suppress(OSError):  # another process was first
             new.rename(folder)
     finally:
@@ -136,6 +144,21 @@ def _locate(tensors: Mapping[str, Tensor], folder: Path) -> list[StoredTensor]:
                     rest.write(values)
                 stored.append(StoredTensor(name, tuple(tensor.shape), where, start, len(values)))
     return stored
+
+
+def _reads_alike(light: LightModel, model: BaseModel) -> bool:
+    """Whether texts of both tasks, one of them too long, have the same tokens without sentence-transformers."""
+    texts = [*_EXAMPLE, " ".join(_EXAMPLE[:1] * (light.max_seq_length or 1))]
+    tasks: tuple[Task, ...] = get_args(Task)
+    for task in tasks:
+        cut = [readable(text, light.max_seq_length) for text in texts]
+        read = model.preprocess(cut, prompt=model.prompts.get(task) or None, task=task)
+        ids, mask = read.get("input_ids"), read.get("attention_mask")
+        if ids is None or mask is None:
+            return False
+        if [row[kept.bool()].tolist() for row, kept in zip(ids, mask, strict=True)] != light.tokenize(texts, task):
+            return False
+    return True
 
 
 def _check(graph: Graph, inputs: Mapping[str, Tensor], expected: Tensor) -> None:

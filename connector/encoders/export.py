@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from connector.encoders.light_heads import to_head
-from connector.encoders.light_model import HEAD_FOLDER
+from connector.encoders.light_model import FACTS_FILE, HEAD_FOLDER
 from connector.encoders.text import TextEncoder
 from connector.errors import EncoderError
 
@@ -30,6 +30,10 @@ def export_encoder(encoder: TextEncoder, folder: Path) -> None:
         )
     if encoder.query_model is not None:
         raise EncoderError("an encoder with a query model cannot be exported.")
+    if not (graph / FACTS_FILE).is_file():
+        raise EncoderError(
+            "this dense model cannot be exported: sentence-transformers does more than tokenize its texts."
+        )
     to_head(head.get_config_dict(), {})
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise EncoderError(f"{folder} already exists; name a new folder.")

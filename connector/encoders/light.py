@@ -162,6 +162,11 @@ class LightEncoder:
             outputs[batch.rows] = batch.embeddings
         return outputs
 
+    def encode_embedded(self, embeddings: NDArray[np.float32], texts: Sequence[str]) -> SparseVectors:
+        """As in `TextEncoder`."""
+        vectors = self._sparsify(embeddings, self._dense.tokenize(texts, "document"), "document", self.k)
+        return vectors if self.code is None else vectors._replace(codes=self.code.encode(embeddings))
+
     def with_idf(self) -> Self:
         """Raise ValueError: only a SPLADE supports IDF.
 
@@ -202,16 +207,31 @@ class LightEncoder:
     ) -> tuple[SparseVectors, NDArray[np.float32]]:
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}.")
-        kept = min(k, self.head.num_latents)
-        lexical = bool(self.head.config.get("lexical_config"))
-        features = np.zeros((len(texts), kept), np.int32)
-        weights = np.zeros((len(texts), kept), np.float32)
         outputs = np.empty((len(texts), self._dense.dim), np.float32)
+        ids: list[list[int]] = [[] for _ in texts]
         for batch in self._dense.embed(texts, task, batch_size):
             outputs[batch.rows] = batch.embeddings
-            for row, ids, embedding in zip(batch.rows, batch.ids, batch.embeddings, strict=True):
-                tokens = count_ids(ids) if lexical else None
-                found, values = self.head.strongest(embedding, kept, task, tokens, candidates=candidates)
-                features[row, : len(found)], weights[row, : len(found)] = found, values
+            for row, found in zip(batch.rows, batch.ids, strict=True):
+                ids[row] = found
+        return self._sparsify(outputs, ids, task, k, candidates=candidates), outputs
+
+    def _sparsify(
+        self,
+        embeddings: NDArray[np.float32],
+        ids: Sequence[Sequence[int]],
+        task: Task,
+        k: int,
+        *,
+        candidates: bool = False,
+    ) -> SparseVectors:
+        """Run only the head on embeddings (n, dim) and the token ids of the n texts."""
+        kept = min(k, self.head.num_latents)
+        lexical = bool(self.head.config.get("lexical_config"))
+        features = np.zeros((len(ids), kept), np.int32)
+        weights = np.zeros((len(ids), kept), np.float32)
+        for row, (embedding, of_text) in enumerate(zip(embeddings, ids, strict=True)):
+            tokens = count_ids(of_text) if lexical else None
+            found, values = self.head.strongest(embedding, kept, task, tokens, candidates=candidates)
+            features[row, : len(found)], weights[row, : len(found)] = found, values
         weights[weights < SMALLEST_WEIGHT] = 0.0
-        return SparseVectors(features, weights), outputs
+        return SparseVectors(features, weights)

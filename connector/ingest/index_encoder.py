@@ -56,6 +56,8 @@ def load_index_encoder(
     """
     # It has all methods that searches and indices need.
     if is_exported(name):
+        if device not in (None, "cpu"):
+            raise EncoderError(f"{name} computes on a cpu, not on {device}; leave the device out.")
         return cast("TextEncoder", open_exported(client, schema, Path(str(name))))
     if light or (light is None and (device is not None or not has_accelerator())):
         found = find_light_encoder(client, schema, name, device)

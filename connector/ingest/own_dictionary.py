@@ -98,8 +98,13 @@ class OwnDictionary:
         return made
 
     @property
+    def known(self) -> tuple[Sequence[str], NDArray[np.float32]] | None:
+        """The sample and its embeddings, (n, dim); None if no dictionary was built, and after `reuse`."""
+        return self._known
+
+    @property
     def embeddings(self) -> NDArray[np.float32] | None:
-        """Embeddings of the sample, (n, dim); None if no dictionary was built, and after `reuse`."""
+        """The embeddings of the sample."""
         return None if self._known is None else self._known[1]
 
     def reuse(self, encoder: TextEncoder) -> Encoder:

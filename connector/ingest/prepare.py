@@ -36,7 +36,13 @@ if TYPE_CHECKING:
 _log = getLogger("ksparse.ingest")
 
 _MEASURED = 64
-"""Size of the sample that determines the range of weights, and the norms of embeddings unless more are known."""
+"""Size of the sample that determines the range of weights."""
+
+_EMBEDDED = 1_000
+"""Size of the sample that determines the mean embedding and the norm."""
+
+Known = tuple[Sequence[str], NDArray[np.float32]]
+"""Texts of documents and their embeddings."""
 
 _WINDOW, _WINDOW_CELLS, _MAX_WINDOW = 200, 30_000, 250
 """Default rescoring window for a dictionary of that many cells (50,000 documents), and for a large one."""
@@ -77,7 +83,7 @@ def prepare_encoder(
         own = dictionary.build(encoder) if dictionary is not None else None
         if own is None and encoder.needs_dictionary:
             raise EncoderError(_needs_documents(encoder, dictionary))
-        known = dictionary.embeddings if dictionary is not None else None
+        known = dictionary.known if dictionary is not None else None
         made, meta = _new_encoder(own or encoder, sample if new.calibrate else (), new.code_bits, known)
         kept = _store_dictionary(client, index, made)
         if kept is not None:
@@ -119,24 +125,41 @@ def _new_encoder(
     encoder: TextEncoder,
     sample: Callable[[], Sequence[str]] | Sequence[str],
     code_bits: CodeBits,
-    embeddings: NDArray[np.float32] | None,
+    known: Known | None,
 ) -> tuple[TextEncoder, IndexMeta]:
-    """Calibrate the encoder, unless it is a dictionary built from the sample; return it and the index's `_meta`."""
+    """Calibrate the encoder, unless it is a dictionary built from the sample; return it and the index's `_meta`.
+
+    A dense model embeds a text of the sample once, or not at all if its embedding is known.
+    """
     texts = () if encoder.statistics is None else sample() if callable(sample) else sample
+    if known is None and texts and encoder.head is not None:
+        some = texts[:: -(-len(texts) // (_MEASURED if encoder.has_dictionary else _EMBEDDED))]
+        known = some, encoder.embed(some)
+    embeddings = known[1] if known is not None else None
     if encoder.has_dictionary:
         statistics: CorpusStatistics | None = encoder.statistics
     elif texts:
-        statistics = encoder.measure_statistics(texts)
+        statistics = encoder.measure_statistics(texts, embeddings)
     else:
         # SPLADE's statistics are stored, too: a search that loads the same SPLADE needs them.
         statistics = encoder.statistics if encoder.is_splade else None
     calibrated = encoder.with_statistics(statistics)
-    some = calibrated.encode_document(list(texts[:_MEASURED])) if texts else None
+    exponent = _exponent_for(calibrated, texts, known)
     if code_bits is not None and (code_bits != "auto" or calibrated.head is not None):
-        calibrated = calibrated.with_code(_code_for(calibrated, texts, code_bits, embeddings))
-    exponent = find_weight_exponent(some.weights, margin=1) if some is not None and some.weights.any() else 0
+        calibrated = calibrated.with_code(_code_for(calibrated, code_bits, embeddings))
     meta = IndexMeta(calibrated.fingerprint, calibrated.name, statistics, calibrated.code, exponent)
     return calibrated, meta
+
+
+def _exponent_for(encoder: TextEncoder, texts: Sequence[str], known: Known | None) -> int:
+    """The weight exponent of a new index, from documents of the sample; 0 without a sample."""
+    if known is not None:
+        weights = encoder.encode_embedded(known[1][:_MEASURED], known[0][:_MEASURED]).weights
+    elif texts:
+        weights = encoder.encode_document(texts[:_MEASURED]).weights
+    else:
+        return 0
+    return find_weight_exponent(weights, margin=1) if weights.any() else 0
 
 
 def _store_dictionary(client: OpenSearch, index: str, encoder: TextEncoder) -> Companion | None:
@@ -148,20 +171,17 @@ def _store_dictionary(client: OpenSearch, index: str, encoder: TextEncoder) -> C
 
 
 def _code_for(
-    encoder: TextEncoder, texts: Sequence[str], bits: Bits | Literal["auto"], embeddings: NDArray[np.float32] | None
+    encoder: TextEncoder, bits: Bits | Literal["auto"], embeddings: NDArray[np.float32] | None
 ) -> RotatedCode:
     """The quantizer of a new index.
 
     Args:
         encoder: The calibrated encoder.
-        texts: Sample of the documents.
         bits: "auto" means 4, or 8 for an odd number of dimensions, of which 4 bits may not fill whole bytes.
-        embeddings: Those of a sample, if known. The longest one sets the range of the codes' factors.
+        embeddings: Those of a sample, if any. The longest one sets the range of the codes' factors.
     """
     if encoder.head is None or encoder.statistics is None:
         raise EncoderError("codes need a dense model with a K-sparse head; this encoder has none.")
-    if embeddings is None and texts:
-        embeddings = encoder.embed(list(texts[:: -(-len(texts) // _MEASURED)]))
     norm = float(np.linalg.norm(embeddings, axis=1).max()) if embeddings is not None else 1.0
     if bits == "auto":
         bits = 4 if encoder.head.dim % 2 == 0 else 8

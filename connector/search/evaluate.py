@@ -96,12 +96,13 @@ def evaluate(
         if has_dense:
             known = embeddings[start : start + _BLOCK] if embeddings is not None else None
             embedded.append(encoder.embed(texts) if known is None else known)
-            vectors = encoder.encode_embedded(embedded[-1], texts)
-        else:
-            vectors = encoder.encode_document(texts)
-        if writer is not None and (refused := writer.write(to_sparse_documents(block, vectors)).refused):
-            first = refused[0]
-            raise BulkWriteError(f"Document {first.document.doc_id!r} was refused: {first.reason}. Correct the corpus.")
+        if writer is not None:
+            vectors = encoder.encode_embedded(embedded[-1], texts) if has_dense else encoder.encode_document(texts)
+            if refused := writer.write(to_sparse_documents(block, vectors)).refused:
+                first = refused[0]
+                raise BulkWriteError(
+                    f"Document {first.document.doc_id!r} was refused: {first.reason}. Correct the corpus."
+                )
         if progress is not None:
             progress(start + len(block))
     if writer is not None:

@@ -66,12 +66,13 @@ class Checkpoint(Generic[Result]):
         path: The file, which need not exist; writes are atomic. None disables checkpoints.
         settings: Settings of the run; a file with other settings is refused.
         result_type: Type of its validation results.
+        **facts: What else identifies the run, by name.
     """
 
-    def __init__(self, path: Path | None, settings: DataclassInstance, result_type: type[Result]) -> None:
+    def __init__(self, path: Path | None, settings: DataclassInstance, result_type: type[Result], **facts: str) -> None:
         self.path = path
         self._result_type = result_type
-        self._settings = asdict(settings)
+        self._settings = asdict(settings) | facts
 
     def save(self, run: TrainingState[Result], objective: Objective, optimizer: torch.optim.Optimizer) -> None:
         """Write all state that the next step depends on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -57,6 +58,15 @@ class TrainingData:
         """The rows of each corpus."""
         stops = [*self.corpus_starts[1:].tolist(), len(self.documents)]
         return [slice(start, stop) for start, stop in zip(self.corpus_starts.tolist(), stops, strict=True)]
+
+    @property
+    def digest(self) -> str:
+        """Digest of the sizes, the positives and the tokens, which unlike embeddings do not depend on the device."""
+        digest = hashlib.sha256(f"{self.documents.shape} {self.queries.shape}".encode())
+        counts = [each.indices for each in (self.document_tokens, self.query_tokens) if each is not None]
+        for values in (self.positives, self.corpus_starts, *counts):
+            digest.update(np.asarray(values, dtype=np.int64).tobytes())
+        return digest.hexdigest()[:16]
 
     def without_queries(self, rows: NDArray[np.int64]) -> TrainingData:
         """Return the data without some of its queries."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -45,6 +46,17 @@ class DistillationCorpus:
             self.teacher, documents=embeddings, queries=self.teacher.queries[queries], positives=positives
         )
         return DistillationCorpus(source, teacher)
+
+
+def digest_texts(corpora: Sequence[DistillationCorpus]) -> str:
+    """Digest of the documents and queries of corpora."""
+    digest = hashlib.sha256()
+    for corpus in corpora:
+        for texts in (corpus.source.documents, corpus.source.queries):
+            digest.update(f"{len(texts)} ".encode())
+            for text in texts:
+                digest.update(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
+    return digest.hexdigest()[:16]
 
 
 def embed_corpora(

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import re
+import zlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -137,7 +140,8 @@ def read_sources(
     if splits and not known.intersection(splits):
         asked = " or ".join(f"qrels/{split}.tsv" for split in splits)
         raise CorpusError(f"No corpus has {asked}; splits that exist: {', '.join(sorted(known)) or 'none'}.")
-    return [read_texts(path, splits=splits or ("train",), layout=layout).with_queries(seed=seed) for path in paths]
+    sources = [read_texts(path, splits=splits or ("train",), layout=layout).with_queries(seed=seed) for path in paths]
+    return _distinct(sources)
 
 
 def check_queries(sources: Sequence[TextSource], fewest: int) -> None:
@@ -162,11 +166,11 @@ def load_embeddings(path: Path) -> TrainingData:
     """
     try:
         loaded = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
+        arrays: dict[str, NDArray[np.generic]] = {"documents": loaded} if isinstance(loaded, np.ndarray) else {**loaded}
+    except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
         raise CorpusError(
             f"{path} cannot be read as NumPy arrays ({error}); save it with np.save or np.savez."
         ) from error
-    arrays: dict[str, NDArray[np.generic]] = {"documents": loaded} if path.suffix == ".npy" else dict(loaded)
     if "documents" not in arrays or arrays["documents"].ndim != 2:
         raise CorpusError(f"{path} contains {sorted(arrays)}; it needs an array `documents` of shape (n, dim).")
     dim = arrays["documents"].shape[1]
@@ -179,6 +183,17 @@ def load_embeddings(path: Path) -> TrainingData:
         )
     except ValueError as error:
         raise CorpusError(f"{path}: {error}") from error
+
+
+def _distinct(sources: Sequence[TextSource]) -> list[TextSource]:
+    """Number the later ones of several corpora with the same name."""
+    found: Counter[str] = Counter()
+    distinct = []
+    for source in sources:
+        found[source.name] += 1
+        number = found[source.name]
+        distinct.append(source if number == 1 else replace(source, name=f"{source.name} ({number})"))
+    return distinct
 
 
 def _sentence_of(text: str, random: np.random.Generator) -> str:

@@ -32,7 +32,7 @@ SENTENCES = (
 def data(encoder: TextEncoder, tmp_path: Path) -> EncodedSet:
     judged = [(f"q{row}", f"d{row}") for row in range(len(SENTENCES))]
     write_beir(tmp_path, numbered(SENTENCES, "d"), numbered(SENTENCES, "q"), test=judged)
-    return encode_set(tmp_path, encoder, lambda texts: encoder.embed(texts))
+    return encode_set(tmp_path, encoder, lambda texts, task: encoder.embed(texts, task=task))
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from tests.unjudged import COUNT, read_groups, run, write_unjudged
 @pytest.fixture(scope="module")
 def data(encoder: TextEncoder, tmp_path_factory: pytest.TempPathFactory) -> EncodedSet:
     folder = write_unjudged(tmp_path_factory.mktemp("unjudged"))
-    return encode_set(folder, encoder, lambda texts: encoder.embed(texts), k_query=4)
+    return encode_set(folder, encoder, lambda texts, task: encoder.embed(texts, task=task), k_query=4)
 
 
 @pytest.mark.opensearch

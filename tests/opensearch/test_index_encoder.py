@@ -199,6 +199,7 @@ def test_a_first_ingestion_without_a_document_leaves_no_index(
     assert result.exit_code == 3
     assert "0 indexed + 2 dead-lettered = 2 read" in result.stdout
     assert f"Index {index} was not created: the input contains no documents." in result.stderr
+    assert result.stderr.splitlines()[-1].endswith("Correct the input, then ingest it again.")
     assert not client.indices.exists(index=index)
     assert len(Path(f"{index}.dead-letters.jsonl").read_text().splitlines()) == 2
     assert command("ingest", "corpus.jsonl", "--encoder", str(head_folder), "--quiet").exit_code == 0

@@ -22,6 +22,8 @@ from connector import SparseIndex
 from connector.errors import EncoderError
 from connector.index.companion import delete_companion
 from connector.index.schema import existing_schema
+from connector.ingest.index_encoder import load_index_encoder
+from tests.beir import write_beir
 from tests.patience import PATIENCE_S
 from tests.service_server import service_process
 from tests.tiny import WORDS
@@ -196,6 +198,28 @@ def test_an_exported_encoder_refuses_a_precision_of_torch(
         pytest.raises(EncoderError, match="The precision bfloat16 needs the backend torch"),
     ):
         docs.search(QUERY)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("openvino")
+def test_commands_that_need_more_than_an_encoder_without_torch(
+    client: OpenSearch, written: Written, workplace: Path
+) -> None:
+    judged = [("q0", "0")]
+    dataset = write_beir(workplace / "set", {"0": QUERY, "1": "rivers carry sand"}, {"q0": QUERY}, test=judged)
+    measured = json.loads(ksparse("evaluate", str(dataset), "--index", written.name, "--json", "--quiet"))
+    assert measured["exact dense"]["ndcg@10"] == 1
+    more = write_corpus(workplace / "more.jsonl", [f"{QUERY} for years"], first=6_000)
+    twice = ("--device", "cpu", "--device", "cpu")
+    done = ksparse("ingest", str(more), "--index", written.name, *twice, "--quiet")
+    assert "1 indexed + 0 dead-lettered" in done
+    client.delete(index=written.name, id="6000", refresh=True)
+
+
+def test_an_exported_encoder_refuses_a_gpu(client: OpenSearch, written: Written) -> None:
+    schema = existing_schema(client, written.name)
+    with pytest.raises(EncoderError, match="exported computes on a cpu, not on cuda; leave the device out"):
+        load_index_encoder(client, schema, str(written.exported), device="cuda")
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -10,13 +11,16 @@ from typing import Literal
 import numpy as np
 import pytest
 from opensearchpy import OpenSearch
+from torch import Tensor
 
+from connector.encoders.backend import Batch, TorchModel
 from connector.encoders.text import TextEncoder
 from connector.errors import EncoderError, EncoderMismatchError, SearchError
 from connector.index.meta import IndexMeta
 from connector.index.new_index import NewIndex
 from connector.index.schema import existing_schema, prepare_index
 from connector.index.writer import BulkWriter
+from connector.ingest.own_dictionary import OwnDictionary
 from connector.ingest.pipeline import ingest_documents
 from connector.ingest.prepare import prepare_encoder
 from connector.query.settings import SearchSettings
@@ -61,6 +65,27 @@ def test_the_sample_is_drawn_only_for_a_new_index(client: OpenSearch, index: str
     for _ in range(2):
         prepare_encoder(client, index, lexical, sample=sample, new=NewIndex(code_bits=None))
     assert drawn == 1
+
+
+def test_a_text_of_the_sample_is_embedded_once(
+    client: OpenSearch, named: str, lexical: TextEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedded: list[int] = []
+    embed = TorchModel.embed
+
+    def counted(self: TorchModel, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Tensor]]:
+        for batch, found in embed(self, batches):
+            embedded.append(len(batch.rows))
+            yield batch, found
+
+    monkeypatch.setattr(TorchModel, "embed", counted)
+    prepare_encoder(client, named, lexical, sample=TEXTS)
+    assert sum(embedded) == len(TEXTS)
+    embedded.clear()
+    many = [" ".join(RANDOM.choice(WORDS, 6)) for _ in range(1_000)]
+    made = prepare_encoder(client, f"{named}-2", lexical, sample=many, dictionary=OwnDictionary(many))
+    assert made.has_dictionary and made.code is not None
+    assert sum(embedded) == len(many)
 
 
 def test_jobs_that_start_together_agree(client: OpenSearch, index: str, lexical: TextEncoder) -> None:

@@ -127,6 +127,24 @@ def test_an_index_that_differs_does_not_take_the_place(
     assert named(client, alias) == [f"{alias}-1"]
 
 
+def test_an_index_that_refuses_a_newer_version_does_not_take_the_place(
+    command: Command, client: OpenSearch, alias: str, head_folder: Path
+) -> None:
+    options = ("--to", f"{alias}-2", "--encoder", str(head_folder), "--quiet")
+    assert command("reencode", alias, *options, "--no-switch").exit_code == 0
+    refuses = {"fail": {"if": "ctx._id == 'd1'", "message": "d1 is finished"}}
+    client.ingest.put_pipeline(id=alias, body={"processors": [refuses]})
+    client.indices.put_settings(index=f"{alias}-2", body={"index.default_pipeline": alias})
+    try:
+        again = command("reencode", alias, *options)
+        assert again.exit_code == 3, again.output
+        assert "1 documents, which it holds already, are dead letters now" in again.stderr
+        assert named(client, alias) == [f"{alias}-1"]
+    finally:
+        client.indices.put_settings(index=f"{alias}-2", body={"index.default_pipeline": None})
+        client.ingest.delete_pipeline(id=alias)
+
+
 def test_an_index_gives_its_name_to_an_alias_only_if_it_may_be_deleted(
     command: Command, client: OpenSearch, alias: str, head_folder: Path
 ) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -355,6 +357,26 @@ def test_the_last_line_of_a_run_is_the_command_that_replays_its_letters(
     done = command("replay", "my letters.jsonl", "--json")
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["indexed"] == 1 and not letters.exists()
+
+
+def test_the_command_of_the_last_line_works_as_it_is(shop: Workshop, head_folder: Path, workplace: Path) -> None:
+    shutil.copytree(head_folder, workplace / "a copy")
+    Path("corpus.csv").write_text("Nr;Body;skip\n7;cats sleep;x\n;dogs run;y\n8;;z\n", encoding="utf-16")
+    layout = ("--id-field", "Nr", "--text-field", "Body", "--exclude-field", "skip")
+    read = ("--encoding", "utf-16", "--separator", ";", "--generate-ids")
+    how = ("--encoder", "a copy", "--threads", "1", "--device", "cpu", "--proxy", "", "--batch-size", "4")
+    ingested = CliRunner().invoke(cli, ["ingest", "corpus.csv", "--index", shop.index, *layout, *read, *how, "--quiet"])
+    assert ingested.exit_code == 3, ingested.output
+    letters = Path(f"{shop.index}.dead-letters.jsonl")
+    line = json.loads(letters.read_text())
+    letters.write_text(json.dumps(line | {"raw": '{"Nr": 8, "Body": "stars burn", "skip": "z"}'}) + "\n")
+    words = shlex.split(ingested.stderr.splitlines()[-1].partition("then run: ")[2])
+    assert words[:5] == ["ksparse", "replay", str(letters), "--index", shop.index]
+    passed_on = [*how, *layout, "--generate-ids"]
+    assert sorted(words[5:]) == sorted(passed_on)
+    replayed = CliRunner().invoke(cli, [*words[1:], "--quiet"])
+    assert replayed.exit_code == 0, replayed.output
+    assert shop.source("8") == {"text": "stars burn"}
 
 
 def test_a_replay_that_stops_reports_it_and_resumes(

@@ -41,7 +41,7 @@ def data(encoder: TextEncoder, tmp_path_factory: pytest.TempPathFactory) -> Enco
     texts = [" ".join(random.choice(WORDS, 6, replace=False)) for _ in range(COUNT)]
     documents = numbered(texts, "d")
     write_beir(folder, documents, documents, test=[(name, name) for name in documents])
-    return encode_set(folder, encoder, lambda texts: encoder.embed(texts), k_query=K)
+    return encode_set(folder, encoder, lambda texts, task: encoder.embed(texts, task=task), k_query=K)
 
 
 FINGERPRINT = EncoderFingerprint("tiny", "", "ab" * 32, 8, 64, "mean", 12, {})

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
+from connector.encoders.labels import LABELS_FILE
 from connector.training.dictionary.fit import FittedDictionary
 from connector.training.dictionary.settings import DictionarySettings
 from connector.training.report import Counts, corpus_rows, library_versions
@@ -18,13 +19,16 @@ def save_dictionary(fitted: FittedDictionary, folder: Path, settings: Dictionary
 
     Args:
         fitted: The dictionary and its test result.
-        folder: Folder, created if missing; files of these names are overwritten.
+        folder: Folder, created if missing; files of these names are overwritten, and labels of another head deleted.
         settings: Settings of the dictionary.
         data: Numbers of documents and queries by corpus name.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    fitted.head.save_config(str(folder))
+    for of_another in ("config.json", LABELS_FILE):
+        (folder / of_another).unlink(missing_ok=True)
     save_file(fitted.head.half_weights(), folder / "model.safetensors")
+    # Last, because a folder with it counts as a head.
+    fitted.head.save_config(str(folder))
     report = {
         "settings": asdict(settings),
         "data": {name: dict(counts) for name, counts in data.items()},

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from connector.encoders.autoencoder import KSparseAutoEncoder
+from connector.encoders.labels import LABELS_FILE
 from connector.training.heads.picture import plot_training
 from connector.training.heads.settings import TrainingSettings
 from connector.training.heads.trainer import TrainedHead
@@ -21,14 +22,17 @@ def save_head(trained: TrainedHead, folder: Path, settings: TrainingSettings, *,
 
     Args:
         trained: The head and its history.
-        folder: Folder, created if missing; files of these names are overwritten.
+        folder: Folder, created if missing; files of these names are overwritten, and labels of another head deleted.
         settings: Settings of the run.
         data: Numbers of documents and queries by corpus name.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    trained.head.save_config(str(folder))
+    for of_another in ("config.json", LABELS_FILE):
+        (folder / of_another).unlink(missing_ok=True)
     weights = {name: tensor.half().contiguous() for name, tensor in trained.head.state_dict().items()}
     save_file(weights, folder / "model.safetensors")
+    # Last, because a folder with it counts as a head.
+    trained.head.save_config(str(folder))
     frontier = [asdict(result) for result in trained.frontier]
     histogram = _histogram(trained.document_frequencies)
     write_report(folder, trained, settings, data, frontier=frontier, document_frequencies=histogram)

@@ -119,7 +119,7 @@ def train_head(
     before = copy.deepcopy(baseline).to(device).eval() if baseline is not None else None
     compared = validation.run(before) if before is not None else None
 
-    store = Checkpoint(checkpoint, settings, ValidationResult)
+    store = Checkpoint(checkpoint, settings, ValidationResult, base_model=base_model, corpus=data.digest)
     run = store.load(objective, optimizer)
 
     def validate(steps: int) -> ValidationResult:

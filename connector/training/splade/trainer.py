@@ -23,7 +23,7 @@ from connector.encoders.text import TextEncoder
 from connector.encoders.thresholds import Thresholding, TopKMasking
 from connector.errors import EncoderError
 from connector.training.checkpoint import Checkpoint, Objective
-from connector.training.distillation import DistillationCorpus, hold_out
+from connector.training.distillation import DistillationCorpus, digest_texts, hold_out
 from connector.training.loop import SAVE_EVERY_S, Progress, parameter_groups, train_loop
 from connector.training.sources import check_queries
 from connector.training.splade.batches import DistillationBatches
@@ -211,7 +211,7 @@ def train_splade(
             threshold_learning_rate=settings.threshold_learning_rate,
         )
         optimizer = torch.optim.Adam(groups)
-        store = Checkpoint(checkpoint, settings, SpladeResult)
+        store = Checkpoint(checkpoint, settings, SpladeResult, corpus=digest_texts(corpora))
         run = store.load(objective, optimizer)
 
         def measure(steps: int) -> SpladeResult:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from connector.evaluation.exact import exact_search
 from connector.training.checkpoint import Checkpoint, Objective
 from connector.training.data import root_shares
-from connector.training.distillation import DistillationCorpus, hold_out
+from connector.training.distillation import DistillationCorpus, digest_texts, hold_out
 from connector.training.loop import SAVE_EVERY_S, Progress, best_validation, train_loop
 from connector.training.sources import check_queries
 from connector.training.static_queries.settings import MIN_QUERIES, StaticSettings
@@ -190,7 +190,7 @@ def train_static(
     # In each step, few of 30,522 rows have a gradient.
     module.embedding.sparse = True
     optimizer = torch.optim.SparseAdam(list(objective.parameters()), lr=settings.learning_rate)
-    store = Checkpoint(checkpoint, settings, StaticResult)
+    store = Checkpoint(checkpoint, settings, StaticResult, corpus=digest_texts(corpora))
     run = store.load(objective, optimizer)
     train_loop(
         objective,
