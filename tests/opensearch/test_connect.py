@@ -234,14 +234,14 @@ def test_the_same_again_changes_nothing_and_remove_undoes_all(client: OpenSearch
     said.clear()
     connect_index(client, index, service, say=said.append)
     assert said == []
-    disconnect_index(client, index, say=said.append)
+    assert disconnect_index(client, index, say=said.append)
     for kind in ("connectors", "models"):
         body = {"query": {"prefix": {"name.keyword": f"ksparse-{index}"}}}
         found = client.transport.perform_request("POST", f"/_plugins/_ml/{kind}/_search", body=body)
         assert found["hits"]["hits"] == [], kind
     assert "final_pipeline" not in client.indices.get_settings(index=index)[index]["settings"]["index"]
     said.clear()
-    disconnect_index(client, index, say=said.append)
+    assert not disconnect_index(client, index, say=said.append)
     assert said == []
 
 
@@ -455,6 +455,23 @@ def test_remove_frees_the_index_that_the_alias_named_before(
     disconnect_index(client, alias)
     assert "final_pipeline" not in client.indices.get_settings(index=index)[index]["settings"]["index"]
     client.index(index=index, id="9", body={"text": "rolled back"})
+
+
+def test_remove_frees_an_index_whose_name_begins_with_a_dot(
+    client: OpenSearch, index: str, encoder: TextEncoder
+) -> None:
+    """As names of system indices do, which are not asked for."""
+    hidden = f".{index}"
+    made = SparseIndex(hidden, encoder=encoder, client=client, new=NewIndex(settings={"hidden": True}))
+    try:
+        made.add(DOCUMENTS)
+        with serving_texts(client, hidden) as address:
+            connect_index(client, hidden, address)
+        assert disconnect_index(client, hidden)
+        assert "final_pipeline" not in client.indices.get_settings(index=hidden)[hidden]["settings"]["index"]
+    finally:
+        disconnect_index(client, hidden)
+        client.indices.delete(index=hidden, ignore_unavailable=True)
 
 
 def test_variables_in_metadata_and_ids_are_texts(client: OpenSearch, index: str, encoder: TextEncoder) -> None:

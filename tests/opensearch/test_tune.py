@@ -241,3 +241,5 @@ def test_more_hits_than_a_tenth_of_the_largest_window_are_found(
     retriever = Retriever(client, index, coded)
     assert retriever.defaults(2_000).window == 10_000
     assert retriever.search(TEXTS[0], top_k=2_000)[0].text == TEXTS[0]
+    trials = tune(client, index, coded, TEXTS[:10], top_k=2_000).trials
+    assert {trial.setting.window for trial in trials} == {10_000}, "the server rescores no more"
