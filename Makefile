@@ -82,9 +82,10 @@ minimum:
 		-m "not opensearch and not slow and not faults and not long" $(MINIMUM:%=tests/test_%.py)
 
 # Each process has a node of its own. Files in their order: those of tests/opensearch take longest and begin. Both
-# processes must name the tests alike, whatever the order of a set.
+# processes must name the tests alike, whatever the order of a set. One thread each: threads on cores that others use
+# spin while they wait for each other.
 test: lint
-	PYTHONHASHSEED=0 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	PYTHONHASHSEED=0 OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -167,13 +167,10 @@ def ratio_interval(
         percentile: 50 for the median.
         resamples: Bootstrap samples.
     """
-    random = np.random.default_rng(0)
-    ratios = []
-    for _ in range(resamples):
-        some = random.integers(0, times_ms.shape[1], size=times_ms.shape[1])
-        own, other = np.percentile(times_ms[:, some], percentile), np.percentile(reference_ms[:, some], percentile)
-        ratios.append(own / other)
-    low, high = np.percentile(ratios, [2.5, 97.5])
+    queries = times_ms.shape[1]
+    drawn = np.random.default_rng(0).integers(0, queries, size=(resamples, queries))
+    own, other = (np.percentile(times[:, drawn], percentile, axis=(0, 2)) for times in (times_ms, reference_ms))
+    low, high = np.percentile(own / other, [2.5, 97.5])
     return float(low), float(high)
 
 

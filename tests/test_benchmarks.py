@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from benchmarks import demo
 from benchmarks.datasets import cached_embed, encode_set
 from benchmarks.docstrings import split_docstring
 from benchmarks.encoding import query_encodings
@@ -19,6 +20,8 @@ from benchmarks.measure import difference_interval, ratio_interval
 from benchmarks.plots import exponent, growth_lines, plot_frontier
 from benchmarks.report import cheapest_to_markdown, frontier_to_markdown, scaling_to_markdown, to_cells, to_markdown
 from connector.cli.main import cli
+from connector.cluster import Cluster
+from connector.cluster.local import Started
 from connector.encoders.load import join
 from connector.encoders.text import TextEncoder
 from tests.beir import write_beir
@@ -220,3 +223,17 @@ def test_bench_outside_of_a_clone_is_an_error_that_says_what_it_needs() -> None:
         "Error: The benchmarks are not installed with the library. Run this in a clone of the project, installed by "
         "`pip install --editable '.[cluster,plot]'`.\n"
     )
+
+
+@pytest.mark.parametrize(("was_up", "keep"), [(False, False), (False, True), (True, False)])
+def test_a_node_is_stopped_if_it_was_started_and_is_not_kept(
+    was_up: bool, keep: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster, said, purged = Cluster("http://127.0.0.1:9200"), list[str](), list[bool]()
+    monkeypatch.setattr(demo, "up", lambda on_progress: Started(cluster, was_up=was_up))
+    monkeypatch.setattr(demo, "down", lambda *, purge: purged.append(purge))
+    with demo.running_cluster(keep=keep, say=said.append) as running:
+        assert running is cluster and purged == []
+    stopped = not was_up and not keep
+    assert purged == [True] * stopped
+    assert said == ["Stopped OpenSearch and deleted its data."] * stopped

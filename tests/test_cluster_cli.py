@@ -96,7 +96,9 @@ def test_up_prints_json(server_url: str, monkeypatch: pytest.MonkeyPatch) -> Non
     assert json.loads(run("up", "--json").output) == {"url": server_url, "kind": "given", "was_up": True}
 
 
-@pytest.mark.parametrize("arguments", [["--heap", "two"], ["--nodes", "2"], ["--port", "0"], ["--timeout", "0"]])
+@pytest.mark.parametrize(
+    "arguments", [["--heap", "two"], ["--heap", ""], ["--nodes", "2"], ["--port", "0"], ["--timeout", "0"]]
+)
 def test_a_wrong_option_is_a_usage_error(arguments: list[str]) -> None:
     assert run("up", *arguments).exit_code == 2
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
@@ -49,6 +49,7 @@ class Bench:
         rounds: Rounds of `measure`.
         first_s: Seconds to measure after a restart.
         report: Called with the current task and its completed fraction.
+        left_open: Names of the indices that are open in the stopped node, if it was stopped for the next measurement.
     """
 
     cluster: Cluster
@@ -60,10 +61,11 @@ class Bench:
     rounds: int
     first_s: float
     report: Report
+    left_open: list[str] = field(default_factory=list, init=False)
 
     def without_limit(self) -> Rows:
         """Measure all systems in turns, and the node's memory without index files (`node_bytes`)."""
-        with self._restarted(None, ()) as group, self.connect() as client:
+        with self._restarted(None, (), then=self.systems[:1]) as group, self.connect() as client:
             code = group.usage().mapped  # of Java and its archive: no index is open
             self._open(client, self.systems)
             requests = [system.prepare(self.data) for system in self.systems]
@@ -87,12 +89,13 @@ class Bench:
         """
         found: list[Measured | None] = []
         more: list[dict[str, Any]] = []
-        for system, budget in zip(self.systems, budgets, strict=True):
+        others = [*self.systems[1:], self.systems[0]]
+        for system, other, budget in zip(self.systems, others, budgets, strict=True):
             row: dict[str, Any] = {"limit_bytes": node_bytes + budget, "budget_bytes": budget}
             measured = None
             self.report(f"{system.name}, {what}", 0.0)
             try:
-                with self._restarted(node_bytes + budget, [system]) as group:
+                with self._restarted(node_bytes + budget, [system], then=[other]) as group:
                     measured = self._ask(system, group, row, f"{system.name}, {what}")
             except NodeEndedError as error:
                 row["ended"] = str(error)
@@ -129,14 +132,18 @@ class Bench:
         return rows
 
     @contextmanager
-    def _restarted(self, limit: int | None, opened: Sequence[Writable]) -> Iterator[MemoryGroup]:
-        """Run the node in a group, with an empty page cache and only some indices open."""
+    def _restarted(
+        self, limit: int | None, opened: Sequence[Writable], *, then: Sequence[Writable]
+    ) -> Iterator[MemoryGroup]:
+        """Run the node in a group, with an empty page cache and only some indices open; `then` is open afterwards."""
         [node] = self.cluster.nodes
-        if not node.running:
-            self._start()
-        with self.connect() as client:
-            self._open(client, opened)
-        node.stop()
+        if node.running or self.left_open != [system.index for system in opened]:
+            if not node.running:
+                self._start()
+            with self.connect() as client:
+                self._open(client, opened)
+            node.stop()
+        self.left_open.clear()
         drop_caches()
         with self.hierarchy.group(limit) as group:
             try:
@@ -144,6 +151,11 @@ class Bench:
                     node.start()
                 self._ready()
                 yield group
+                # For the next measurement, which need not start the node for it.
+                group.limit(None)
+                with self.connect() as client:
+                    self._open(client, then)
+                self.left_open.extend(system.index for system in then)
             except Exception as error:  # clients raise various errors when a node dies
                 if not node.running:
                     raise NodeEndedError("the system killed the node") from error

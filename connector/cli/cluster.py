@@ -16,7 +16,7 @@ from connector.encoders.precision import choose_precision
 
 def _heap(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
     try:
-        check_heap(value or DEFAULT_HEAP)
+        check_heap(DEFAULT_HEAP if value is None else value)
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
     return value

@@ -60,7 +60,8 @@ def connect(
         click.echo(request if dry_run else request.partition("\n")[0])
 
     if remove:
-        disconnect_index(client, index, say=say, rehearse=dry_run)
+        if not disconnect_index(client, index, say=say, rehearse=dry_run):
+            click.echo(f"Nothing was connected as {index}.", err=True)
         return
     keys = read_keys(api_key_file)
     if len(keys) > 1:

@@ -19,9 +19,11 @@ from connector.query.required import requires_value
 
 _log = getLogger("ksparse.index")
 
-_POLL_S = 0.2
 _ATTEMPTS = 5
 """Tasks in a row, if other writers keep changing matching documents."""
+
+_FIRST_POLL_S, _LONGEST_POLL_S = 0.01, 0.2
+"""Pauses between two looks at a task, which double: most deletions end within milliseconds."""
 
 _EXPLICITLY = "to delete all of them, use everything=True or the method that clears the store, or delete the index."
 
@@ -131,6 +133,7 @@ def _delete(
             f"The server of {index!r} does not support delete by query (like Amazon's Serverless); delete by ids."
         ) from error
     _log.info("Deleting from %s by filter, in server task %s.", index, task)
+    pause = _FIRST_POLL_S
     try:
         while True:
             with explained(client):
@@ -147,7 +150,8 @@ def _delete(
                         f"documents: {reason.rstrip(';. ')}. Fix the cause and run it again."
                     )
                 return Deleted(status["deleted"], status["version_conflicts"])
-            time.sleep(_POLL_S)
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_POLL_S)
     except KeyboardInterrupt:
         client.tasks.cancel(task_id=task)
         raise

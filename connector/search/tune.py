@@ -12,6 +12,7 @@ import numpy as np
 from opensearchpy import OpenSearch
 
 from connector.errors import SearchError
+from connector.limits import MAX_HITS
 from connector.query.pruning import Pruning, prune_query
 from connector.query.rescore import build_rescore, build_scan
 from connector.query.settings import SearchSettings
@@ -134,7 +135,7 @@ def tune(
 
 
 def _settings(encoder: TextEncoder, top_k: int) -> list[SearchSettings]:
-    windows = sorted({max(window, 10 * top_k) for window in WINDOWS})
+    windows = sorted({min(max(window, 10 * top_k), MAX_HITS) for window in WINDOWS})
     if encoder.has_dictionary:
         return [SearchSettings(*each) for each in product(CELLS, windows)]
     settings = [SearchSettings(*each) for each in product(K_QUERIES, windows)]

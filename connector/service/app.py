@@ -29,7 +29,7 @@ from connector.service.bodies import (
     Vectors,
 )
 from connector.service.escape import unescape, unescape_all
-from connector.service.gate import App, Gate
+from connector.service.gate import App, Gate, is_permitted
 from connector.service.indices import Indices
 from connector.service.metrics import Metrics
 from connector.service.problems import RESPONSES, TooLargeError, add_problems
@@ -80,9 +80,12 @@ def _routes(client: OpenSearch, settings: ServiceSettings, metrics: Metrics) -> 
         return {"status": "ok", "version": connector.__version__}
 
     @app.get("/ready")
-    async def ready() -> JSONResponse:
-        """Readiness: the encoders are loaded."""
-        return JSONResponse({"ready": indices.ready, "indices": indices.names}, 200 if indices.ready else 503)
+    async def ready(request: Request) -> JSONResponse:
+        """Readiness: the encoders are loaded. If keys are required, only clients with one see the indices' names."""
+        state: dict[str, Any] = {"ready": indices.ready}
+        if is_permitted(request.scope["headers"], settings.api_keys):
+            state["indices"] = indices.names
+        return JSONResponse(state, 200 if indices.ready else 503)
 
     @app.get("/metrics")
     async def read_metrics() -> Response:

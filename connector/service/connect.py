@@ -56,6 +56,7 @@ class Server:
         self.client = client
         self.rehearse = rehearse
         self.say = say
+        self.changes = 0
 
     def read(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:  # noqa: ANN401
         """Send a reading request; None if the resource does not exist."""
@@ -68,6 +69,7 @@ class Server:
     def change(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """Send a changing request; empty if nothing was sent or there is nothing to delete."""
         self.say(f"{method} {path}" + (f"\n{json.dumps(_masked(body), indent=2)}" if body is not None else ""))
+        self.changes += 1
         if self.rehearse:
             return {}
         try:
@@ -137,8 +139,11 @@ def connect_index(
 
 def disconnect_index(
     client: OpenSearch, index: str, *, say: Callable[[str], None] = lambda _: None, rehearse: bool = False
-) -> None:
+) -> bool:
     """Undo `connect_index`; parts that do not exist, including the index, are skipped.
+
+    Returns:
+        Whether there was anything to undo.
 
     Raises:
         ClusterError: The server is unreachable or rejects a request.
@@ -154,11 +159,10 @@ def disconnect_index(
         path = _pipeline_path(kind, connected)
         if server.read("GET", path):
             server.change("DELETE", path)
-    if _PLUGIN not in _plugins(client):
-        return
-    for task in _TASKS:
+    for task in _TASKS if _PLUGIN in _plugins(client) else ():
         models, connectors = (dict(_named(server, kind, connected.name_of(task))) for kind in ("models", "connectors"))
         _delete(server, tuple(models), tuple(connectors))
+    return server.changes > 0
 
 
 def check_service(service: str) -> None:
@@ -281,7 +285,8 @@ def _named(server: Server, kind: str, name: str) -> Iterator[tuple[str, dict[str
 
 def _final_pipelines(server: Server, index: str) -> dict[str, str]:
     """The final pipeline of each index behind a name."""
-    path = f"/{quote(index, safe=',')}/_settings/index.final_pipeline?expand_wildcards=all"
+    options = "expand_wildcards=all&ignore_unavailable=true"
+    path = f"/{quote(index, safe=',')}/_settings/index.final_pipeline?{options}"
     replies = server.read("GET", path) or {}
     return {
         name: reply["settings"]["index"]["final_pipeline"] for name, reply in replies.items() if reply.get("settings")
@@ -294,8 +299,8 @@ def _final_pipelines_everywhere(server: Server, index: str) -> dict[str, str]:
     A user who may not read the settings of all indices gets those behind the name.
     """
     try:
-        # Names of system indices begin with a dot, and asking for these is deprecated.
-        return _final_pipelines(server, "*,-.*")
+        # Names of system indices begin with a dot, and asking for these is deprecated. So may the index's own name.
+        return _final_pipelines(server, f"*,-.*,{index}")
     except ClusterError as error:
         if not isinstance(error.__cause__, AuthorizationException):
             raise

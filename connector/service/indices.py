@@ -32,6 +32,7 @@ class Indices:
         self._open: dict[str, ServedIndex] = {}
         self._opening: dict[str, asyncio.Task[ServedIndex]] = {}
         self._lock = asyncio.Lock()
+        self._checking = asyncio.Lock()
         self.ready = False
 
     @property
@@ -66,10 +67,14 @@ class Indices:
         if broken_rule(name) is not None:
             raise IndexMappingError(f"Invalid index name {name!r}: it {broken_rule(name)}.")
         if name not in self._opening:
-            taken = len(self._open) + len(self._opening)
-            if not named and taken >= self._settings.max_indices:
+            await self._forget_deleted()
+        if name in self._open:  # another client opened it meanwhile
+            return self._open[name]
+        if name not in self._opening:
+            if self._is_full:
+                limit = self._settings.max_indices
                 raise OverloadedError(
-                    f"{taken} indices are open, which is the limit; start another service for {name!r}."
+                    f"{limit} indices are open, which is the limit; start another service for {name!r}."
                 )
             self._opening[name] = asyncio.create_task(self._load(name))
             # If all clients have left when it fails, nobody else asks for its exception, which asyncio would report.
@@ -82,6 +87,18 @@ class Indices:
         self.ready = False
         for executor in self._executors:
             executor.shutdown()
+
+    @property
+    def _is_full(self) -> bool:
+        """Whether no other index can be opened; those that the settings name always can."""
+        return not self._settings.indices and len(self._open) + len(self._opening) >= self._settings.max_indices
+
+    async def _forget_deleted(self) -> None:
+        """At the limit, make room: indices that were deleted keep their encoders until then."""
+        async with self._checking:  # one client at a time, and the next one finds the room that was made
+            for name, served in [*self._open.items()] if self._is_full else ():
+                if not await served.exists():
+                    del self._open[name]
 
     async def _load(self, name: str) -> ServedIndex:
         try:

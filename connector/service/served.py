@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -13,8 +14,9 @@ from itertools import groupby
 from typing import Any, NamedTuple, TypeVar
 
 from opensearchpy import OpenSearch
+from opensearchpy.exceptions import TransportError
 
-from connector.errors import ClusterError, EncoderMismatchError
+from connector.errors import ClusterError, ConnectorError, EncoderMismatchError, IndexMappingError
 from connector.index.bulk_lines import to_features
 from connector.query.body import NO_OPTIONS, SearchOptions
 from connector.query.filters import Filters, filter_clauses
@@ -126,14 +128,23 @@ class ServedIndex:
                 raise ValueError(f"text {number} is empty; there is nothing to encode.")
         return await self._within(space, lambda: self._documents.submit(texts))
 
+    async def exists(self) -> bool:
+        """Whether the index still exists and is one of ksparse; True if the server does not say."""
+        try:
+            await self._recheck()
+        except IndexMappingError:
+            return False
+        except (ConnectorError, TransportError):
+            pass
+        return True
+
     async def _within(self, space: str | None, encode: Callable[[], Any]) -> list[T]:
-        if time.monotonic() - self._checked_s > self._settings.recheck_s:
-            try:
-                await self._refresh()
-            except ClusterError:
-                if space is not None:
-                    raise
-                # Encoding needs no server, and a search will report it.
+        try:
+            await self._recheck()
+        except ClusterError:
+            if space is not None:
+                raise
+            # Encoding needs no server, and a search will report it.
         vectors: list[T] = await encode()
         if space is None or all(vector.opened.schema.space == space for vector in vectors):
             return vectors
@@ -149,9 +160,17 @@ class ServedIndex:
                 )
         return vectors
 
+    async def _recheck(self) -> None:
+        if time.monotonic() - self._checked_s > self._settings.recheck_s:
+            await self._refresh()
+
     async def _refresh(self) -> None:
         self._checked_s = time.monotonic()
-        await asyncio.to_thread(self.retriever.refresh)
+        try:
+            await asyncio.to_thread(self.retriever.refresh)
+        except IndexMappingError:
+            self._checked_s = -math.inf  # the next request is not encoded for an index that is gone
+            raise
 
     def _encode_queries(self, batch: list[QueryText]) -> list[QueryVector | Exception]:
         opened = self.retriever.opened

@@ -26,6 +26,7 @@ from connector.cluster import Cluster, connection_from_environment, embedded_clu
 from connector.cluster.node import free_ports
 from connector.encoders.text import TextEncoder
 from connector.errors import ClusterError, ConnectorError
+from connector.files import cache_folder
 from connector.index.bulk_lines import to_lines
 from connector.ingest.preparation import to_sparse_documents
 from connector.query.body import without_features
@@ -234,14 +235,14 @@ def test_the_same_again_changes_nothing_and_remove_undoes_all(client: OpenSearch
     said.clear()
     connect_index(client, index, service, say=said.append)
     assert said == []
-    disconnect_index(client, index, say=said.append)
+    assert disconnect_index(client, index, say=said.append)
     for kind in ("connectors", "models"):
         body = {"query": {"prefix": {"name.keyword": f"ksparse-{index}"}}}
         found = client.transport.perform_request("POST", f"/_plugins/_ml/{kind}/_search", body=body)
         assert found["hits"]["hits"] == [], kind
     assert "final_pipeline" not in client.indices.get_settings(index=index)[index]["settings"]["index"]
     said.clear()
-    disconnect_index(client, index, say=said.append)
+    assert not disconnect_index(client, index, say=said.append)
     assert said == []
 
 
@@ -352,11 +353,13 @@ def test_an_index_of_another_encoder_than_the_pipeline_takes_nothing(
     ids=lambda command: command[0],
 )
 def test_clients_in_other_languages_write_and_search(
-    command: tuple[str, ...], ml_cluster: Cluster, written: SparseIndex, tmp_path: Path
+    command: tuple[str, ...], ml_cluster: Cluster, written: SparseIndex
 ) -> None:
     if shutil.which(command[0]) is None:
         pytest.skip(f"{command[0]} is not installed")
-    environment = os.environ | {"OPENSEARCH_URL": ml_cluster.url, "INDEX": written.index, "GOCACHE": str(tmp_path)}
+    # Go compiles its standard library once, without C.
+    go = {"GOCACHE": str(cache_folder() / "go-build"), "CGO_ENABLED": "0"}
+    environment = os.environ | {"OPENSEARCH_URL": ml_cluster.url, "INDEX": written.index} | go
     query = 'plants "eat" light'
     done = subprocess.run(
         [*command, query], cwd=EXAMPLES, env=environment, capture_output=True, text=True, timeout=PATIENCE_S
@@ -455,6 +458,23 @@ def test_remove_frees_the_index_that_the_alias_named_before(
     disconnect_index(client, alias)
     assert "final_pipeline" not in client.indices.get_settings(index=index)[index]["settings"]["index"]
     client.index(index=index, id="9", body={"text": "rolled back"})
+
+
+def test_remove_frees_an_index_whose_name_begins_with_a_dot(
+    client: OpenSearch, index: str, encoder: TextEncoder
+) -> None:
+    """As names of system indices do, which are not asked for."""
+    hidden = f".{index}"
+    made = SparseIndex(hidden, encoder=encoder, client=client, new=NewIndex(settings={"hidden": True}))
+    try:
+        made.add(DOCUMENTS)
+        with serving_texts(client, hidden) as address:
+            connect_index(client, hidden, address)
+        assert disconnect_index(client, hidden)
+        assert "final_pipeline" not in client.indices.get_settings(index=hidden)[hidden]["settings"]["index"]
+    finally:
+        disconnect_index(client, hidden)
+        client.indices.delete(index=hidden, ignore_unavailable=True)
 
 
 def test_variables_in_metadata_and_ids_are_texts(client: OpenSearch, index: str, encoder: TextEncoder) -> None:

@@ -180,8 +180,8 @@ def test_the_commands_of_a_block_run(
         (files / f"{index}.dead-letters.jsonl").write_bytes(letter.to_line())
     try:
         for line in block:
-            brief = re.sub(r"--max-minutes \d+", "--max-minutes 0.1", line)
-            run(re.sub(r"\bdocs", index, brief.replace("--fit ", "--fit-minutes 0.1 --fit ")))
+            brief = re.sub(r"--max-minutes \d+", "--max-minutes 0.03", line)
+            run(re.sub(r"\bdocs", index, brief.replace("--fit ", "--fit-minutes 0.03 --fit ")))
     finally:
         client.indices.delete(index=f"{index}-*,{index}2", ignore_unavailable=True)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +20,18 @@ from tests.tiny import WORDS, build_head
 pytestmark = pytest.mark.opensearch
 
 Command = Callable[..., Result]
-TEXTS = [" ".join(sorted(WORDS)[(row + step) % len(WORDS)] for step in (0, 1, 3, 7)) for row in range(30)]
+TEXTS = [" ".join(sorted(WORDS)[(row + step) % len(WORDS)] for step in (0, 1, 3, 7)) for row in range(12)]
+
+
+def write_corpus(folder: Path) -> None:
+    lines = (json.dumps({"_id": f"d{row}", "text": text}) for row, text in enumerate(TEXTS))
+    (folder / "corpus.jsonl").write_text("".join(f"{line}\n" for line in lines))
 
 
 @pytest.fixture
 def command(index: str, workplace: Path) -> Command:
     """Runs `ksparse NAME ... --index INDEX`, and says nothing of the encoder."""
-    (workplace / "corpus.jsonl").write_text(
-        "".join(json.dumps({"_id": f"d{row}", "text": text}) + "\n" for row, text in enumerate(TEXTS))
-    )
+    write_corpus(workplace)
 
     def run(*arguments: str) -> Result:
         return CliRunner().invoke(cli, [*arguments, "--index", index])
@@ -35,13 +39,31 @@ def command(index: str, workplace: Path) -> Command:
     return run
 
 
+@pytest.fixture(scope="module")
+def original(
+    client: OpenSearch, opensearch_url: str, head_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """An index with codes, six features a document, and a head that is named by a relative path."""
+    name, folder = f"test-{uuid.uuid4().hex[:12]}", tmp_path_factory.mktemp("original")
+    write_corpus(folder)
+    (folder / "my-head").symlink_to(head_folder)
+    options = ("--index", name, "--encoder", "my-head", "--k", "6", "--code-bits", "4", "--quiet")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPENSEARCH_URL", opensearch_url)
+        patch.chdir(folder)
+        made = CliRunner().invoke(cli, ["ingest", "corpus.jsonl", *options])
+    assert made.exit_code == 0, made.output
+    client.indices.put_settings(index=name, body={"index.blocks.write": True})
+    yield name
+    client.indices.delete(index=name)
+
+
 @pytest.fixture
-def ingested(command: Command, head_folder: Path) -> Path:
-    """The index, made with codes, six features a document, and a head that is named by a relative path."""
+def ingested(command: Command, client: OpenSearch, index: str, original: str, head_folder: Path) -> Path:
+    """The index, a copy of the original, and its head under the same relative path."""
+    client.indices.clone(index=original, target=index, body={"settings": {"index.blocks.write": None}})
     link = Path("my-head")
     link.symlink_to(head_folder)
-    made = command("ingest", "corpus.jsonl", "--encoder", "my-head", "--k", "6", "--code-bits", "4", "--quiet")
-    assert made.exit_code == 0, made.output
     return link
 
 

@@ -14,11 +14,13 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from opensearchpy import OpenSearch
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from connector import SparseIndex
+from connector.cli.main import cli
 from connector.errors import EncoderError
 from connector.index.companion import delete_companion
 from connector.index.schema import existing_schema
@@ -80,9 +82,16 @@ print(json.dumps({"hits": found, "first": again[0].doc_id, "indexed": added.inde
 """
 
 
-def ksparse(*arguments: str, without_torch: bool = False) -> str:
-    """Run a command in a separate process, optionally in an environment without torch."""
-    return python((WITHOUT if without_torch else "") + AS_COMMAND, *arguments)
+def ksparse(*arguments: str) -> str:
+    """Run a command in this process."""
+    result = CliRunner().invoke(cli, list(arguments), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def without_torch(*arguments: str) -> str:
+    """Run a command in a separate process, in an environment without torch."""
+    return python(WITHOUT + AS_COMMAND, *arguments)
 
 
 def python(code: str, *arguments: str) -> str:
@@ -177,15 +186,15 @@ def test_a_command_searches_and_writes_without_torch(
     client: OpenSearch, written: Written, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     search = asked(written.name)
-    assert found(ksparse(*search, without_torch=True)) == written.expected, "by the graph in the cache"
+    assert found(without_torch(*search)) == written.expected, "by the graph in the cache"
 
     monkeypatch.setenv("KSPARSE_CACHE", str(workplace / "nothing"))
     by_folder = ("--encoder", str(written.exported))
-    assert found(ksparse(*search, *by_folder, without_torch=True)) == written.expected
+    assert found(without_torch(*search, *by_folder)) == written.expected
     more = write_corpus(workplace / "more.jsonl", [f"{QUERY} for years"], first=5_000)
-    done = ksparse("ingest", str(more), "--index", written.name, *by_folder, "--quiet", without_torch=True)
+    done = without_torch("ingest", str(more), "--index", written.name, *by_folder, "--quiet")
     assert "1 indexed + 0 dead-lettered" in done
-    assert found(ksparse(*search, *by_folder, without_torch=True))[0][0] == "5000"
+    assert found(without_torch(*search, *by_folder))[0][0] == "5000"
     client.delete(index=written.name, id="5000", refresh=True)
 
 

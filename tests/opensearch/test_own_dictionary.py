@@ -18,7 +18,6 @@ from connector import Document, SparseIndex
 from connector.cli.main import cli
 from connector.encoders.dictionary import TwoLevelDictionary
 from connector.encoders.dictionary_file import pack_dictionary, unpack_dictionary
-from connector.encoders.load import load_encoder
 from connector.encoders.text import TextEncoder
 from connector.errors import ClusterError, EncoderError, IndexMappingError
 from connector.files import cache_folder
@@ -45,9 +44,9 @@ TEXTS = [" ".join(RANDOM.choice(WORDS, 7, p=RARITY / RARITY.sum())) for _ in ran
 
 
 @pytest.fixture
-def dense(head_folder: Path) -> TextEncoder:
+def dense(encoder: TextEncoder) -> TextEncoder:
     """A dense model that is found again by its name; its head is not used."""
-    return load_encoder(str(head_folder), device="cpu")
+    return encoder
 
 
 def prepare(client: OpenSearch, index: str, dense: TextEncoder, texts: list[str] = TEXTS) -> TextEncoder:

@@ -8,6 +8,7 @@ import signal
 import ssl
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -259,6 +260,12 @@ def test_a_key_is_needed_and_nowhere_shown(
             assert right.status_code == 200
         assert service.get("/metrics").status_code == 401
         assert [service.get(path).status_code for path in ("/health", "/ready")] == [200, 200]
+        authorization = {"Authorization": f"Bearer {settings.api_keys[0]}"}
+        for path in ("/health", "/ready", "/metrics", "/openapi.json", "/nowhere"):
+            for scheme in ("Bearer wrong", "Basic old-key-1", "old-key-1"):
+                assert written.index not in service.get(path, headers={"Authorization": scheme}).text, path
+        assert service.get("/ready").json() == {"ready": True}
+        assert service.get("/ready", headers=authorization).json() == {"ready": True, "indices": [written.index]}
     assert "key-" not in caplog.text
 
 
@@ -294,6 +301,24 @@ def test_an_index_that_was_recreated_is_served_by_its_new_encoder(
     assert (fresh.status_code, fresh.json()["space"]) == (200, space)
     stale = service.post("/encode/document", json={"texts": ["cats"], "space": before})
     assert stale.status_code == 409 and f"ksparse connect {written.index}" in stale.json()["error"]
+
+
+def test_a_deleted_index_is_not_found_and_makes_room_for_another_one(
+    client: OpenSearch, written: SparseIndex, second: str, encoder: TextEncoder
+) -> None:
+    SparseIndex(second, encoder=encoder, client=client).add(DOCUMENTS)
+    settings = ServiceSettings(max_indices=1, recheck_s=0.3)
+    with TestClient(create_app(client, settings), raise_server_exceptions=False) as service:
+
+        def encode(index: str) -> int:
+            return service.post("/encode/query", json={"index": index, "texts": ["cats sleep"]}).status_code
+
+        assert (encode(written.index), encode(second)) == (200, 503)
+        client.indices.delete(index=written.index)
+        time.sleep(settings.recheck_s)
+        assert [encode(written.index) for _ in range(3)] == [404] * 3
+        assert (encode(second), encode(written.index)) == (200, 503)
+        assert service.get("/ready").json()["indices"] == [second]
 
 
 def test_a_server_that_is_unreachable_is_said_with_when_to_come_back(opensearch_url: str, written: SparseIndex) -> None:
@@ -370,6 +395,13 @@ def test_an_index_that_is_missing_is_one_line(workplace: Path) -> None:
     assert result.stderr == (
         "Error: There is no index 'never-made'. Create it with `ksparse ingest CORPUS --index never-made`.\n"
     )
+
+
+@pytest.mark.parametrize("options", [[], ["--dry-run"]])
+def test_nothing_to_disconnect_is_said(options: list[str], workplace: Path) -> None:
+    result = CliRunner().invoke(cli, ["connect", "never-made", "--remove", *options])
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "Nothing was connected as never-made.\n"
 
 
 def test_an_encoder_that_cannot_be_loaded_is_said_without_a_traceback(

@@ -141,6 +141,7 @@ def test_ingest_times_every_method(dataset: Path, head_folder: Path, tmp_path: P
     assert run("report", "ingest.json").stdout.endswith(printed.rsplit("\n", 2)[0] + "\n")
 
 
+@pytest.mark.usefixtures("workplace")
 def test_a_stream_is_written_whole(tmp_path: Path) -> None:
     options = ("--documents", "3000", "--features", "8", "--moments", "5", "--output", str(tmp_path / "stream.json"))
     printed = run("stream", *options).stdout

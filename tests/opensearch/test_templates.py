@@ -140,10 +140,10 @@ def test_an_index_that_keeps_no_documents_is_refused(
         existing_schema(client, index)
 
 
-@pytest.mark.slow
 def test_an_index_that_no_node_may_store_is_refused_with_the_reason_and_left_away(
-    client: OpenSearch, index: str, fingerprint: EncoderFingerprint, put: Put
+    client: OpenSearch, index: str, fingerprint: EncoderFingerprint, put: Put, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("connector.index.create._WAIT_S", 3)
     name = put({"settings": {"index.routing.allocation.require.box": "hot"}})
     with pytest.raises(ClusterError, match=f"No node can hold .*box:\"hot\".* Index template '{name}' applies"):
         prepare_index(client, index, IndexMeta(fingerprint))

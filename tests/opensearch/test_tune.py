@@ -47,7 +47,7 @@ def coded(client: OpenSearch, index: str, lexical: TextEncoder) -> TextEncoder:
 
 def test_more_features_and_wider_windows_find_more(client: OpenSearch, index: str, coded: TextEncoder) -> None:
     shares: list[float] = []
-    tuning = tune(client, index, coded, TEXTS[:20], recall=0.8, progress=shares.append)
+    tuning = tune(client, index, coded, TEXTS[:10], recall=0.8, progress=shares.append)
     assert len(tuning.trials) == (len(K_QUERIES) + len(BUDGETS)) * len(WINDOWS)
     by_setting = {trial.setting: trial for trial in tuning.trials}
     few, many = by_setting[SearchSettings(4, 100)], by_setting[SearchSettings(48, 200)]
@@ -182,7 +182,7 @@ def test_a_budget_that_is_saved_holds_until_a_search_says_otherwise(
 def test_the_command_prints_and_keeps_the_setting(
     client: OpenSearch, index: str, head_folder: Path, workplace: Path
 ) -> None:
-    lines = [json.dumps({"_id": str(row), "text": f"{text}."}) for row, text in enumerate(TEXTS)]
+    lines = [json.dumps({"_id": str(row), "text": f"{text}."}) for row, text in enumerate(TEXTS[:12])]
     corpus = workplace / "corpus.jsonl"
     corpus.write_text("\n".join(lines))
     run = CliRunner().invoke
@@ -191,7 +191,7 @@ def test_the_command_prints_and_keeps_the_setting(
     assert done.exit_code == 0, done.output
     shown = run(cli, ["tune", *options, "--recall", "0.5", "--quiet"], catch_exceptions=False)
     assert shown.exit_code == 0, shown.output
-    assert "reach 0.5 on 40 queries with the lowest latency" in shown.output and "--save stores it" in shown.output
+    assert "reach 0.5 on 12 queries with the lowest latency" in shown.output and "--save stores it" in shown.output
     assert existing_schema(client, index).search is None
     queries = workplace / "queries.txt"
     queries.write_text("\n".join(TEXTS[:12]) + "\n\n")
@@ -241,3 +241,5 @@ def test_more_hits_than_a_tenth_of_the_largest_window_are_found(
     retriever = Retriever(client, index, coded)
     assert retriever.defaults(2_000).window == 10_000
     assert retriever.search(TEXTS[0], top_k=2_000)[0].text == TEXTS[0]
+    trials = tune(client, index, coded, TEXTS[:10], top_k=2_000).trials
+    assert {trial.setting.window for trial in trials} == {10_000}, "the server rescores no more"
