@@ -44,7 +44,13 @@ from benchmarks.scenarios.limited_tables import limited_to_markdown
 from benchmarks.scenarios.served_tables import served_to_markdown
 from benchmarks.scenarios.shards_tables import cluster_to_markdown
 from benchmarks.scenarios.sheet import sheet_to_markdown
-from benchmarks.scenarios.tables import churn_to_markdown, filtered_to_markdown, rivals_to_markdown, states_to_markdown
+from benchmarks.scenarios.tables import (
+    churn_to_markdown,
+    filtered_to_markdown,
+    is_judged,
+    rivals_to_markdown,
+    states_to_markdown,
+)
 from connector.errors import ConnectorError
 
 ROOT = Path(__file__).parents[1]
@@ -61,10 +67,9 @@ def defaults_to_markdown(groups: Mapping[str, Sequence[dict[str, Any]]]) -> str:
     heads += ["bytes per document", "bytes / HNSW", "p50 / HNSW", "p99 / HNSW"]
     lines = []
     for group in sorted(groups, key=lambda group: int(group.partition("/")[2]), reverse=True):
-        exact, graph, own = groups[group][:3]
+        _exact, graph, own = groups[group][:3]
         corpus, _, documents = group.partition("/")
-        judged = exact["ndcg@10"] < 1
-        shares = [f"{row['ndcg_share']:.1%}" if judged else "" for row in (own, graph)]
+        shares = [f"{row['ndcg_share']:.1%}" if is_judged(groups[group]) else "" for row in (own, graph)]
         shares += [f"{row['overlap@10']:.1%}" for row in (own, graph)]
         ratios = [f"{own[key] / graph[key]:.2f}" for key in ("index_bytes", "p50_ms", "p99_ms")]
         lines.append((corpus, f"{int(documents):,}", *shares, f"{own['bytes_per_document']:,.0f}", *ratios))

@@ -11,6 +11,11 @@ from benchmarks.scenarios.rivals import NOT_RUN, VECTORS, WORDS
 _Groups = Mapping[str, Sequence[dict[str, Any]]]
 
 
+def is_judged(rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a set has judgements: without, the hits of exact dense search, which come first, count as relevant."""
+    return bool(rows[0]["ndcg@10"] < 1)
+
+
 def states_to_markdown(groups: _Groups) -> str:
     """Return a table of the suite `as-ingested`: indices in each state, with ratios to HNSW in the same state."""
     heads = ("state", "system", "segments", "documents", "deleted", "MB", "of HNSW", "of exact top 10", "p50", "p99")
@@ -43,10 +48,15 @@ def filtered_to_markdown(groups: _Groups) -> str:
 
 
 def rivals_to_markdown(groups: _Groups) -> str:
-    """Return tables of the suite `rivals`: all settings, the fastest at equal quality, and what was not run."""
+    """Return tables of the suite `rivals`: all settings, the fastest at equal quality, and what was not run.
+
+    Words are compared only if there are judgements, since without them the exact top ten count as relevant.
+    """
     parts = []
     for group, key, name in ((VECTORS, "overlap@10", "exact top 10"), (WORDS, "ndcg_share", "dense NDCG@10")):
-        if group in groups:
+        if group == WORDS and group in groups and not is_judged(groups[group]):
+            parts.append("The set has no judgements, by which combinations with words could be compared.\n")
+        elif group in groups:
             parts += [f"{group}\n", compare_to_markdown(groups[group])]
             parts += [f"The fastest setting of each system that reaches a share of {name}:\n"]
             parts += [cheapest_to_markdown(groups[group], (0.9, 0.95, 0.97, 0.99), key=key)]
