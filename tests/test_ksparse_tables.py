@@ -31,7 +31,7 @@ def bench(dense_folder: Path, tmp_path: Path) -> Bench:
         data,
         folder,
         str(dense_folder),
-        embedder.embed,
+        lambda texts, task: embedder.embed(texts, task=task),
         tmp_path / "heads",
         30,
         lambda _what, _share: None,

@@ -165,8 +165,10 @@ def load_embeddings(path: Path) -> TrainingData:
         CorpusError: The file has another format, or its arrays are inconsistent.
     """
     try:
-        loaded = np.load(path, allow_pickle=False)
-        arrays: dict[str, NDArray[np.generic]] = {"documents": loaded} if isinstance(loaded, np.ndarray) else {**loaded}
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            alone = isinstance(loaded, np.ndarray)
+            arrays: dict[str, NDArray[np.generic]] = {"documents": loaded} if alone else {**loaded}
     except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
         raise CorpusError(
             f"{path} cannot be read as NumPy arrays ({error}); save it with np.save or np.savez."
