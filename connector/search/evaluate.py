@@ -138,7 +138,7 @@ def _exact(
     """The nearest documents among some rows."""
     if rows.all():
         return exact_search(embeddings, queries, doc_ids, DEPTH)
-    return exact_search(embeddings[rows], queries, [doc_ids[row] for row in np.flatnonzero(rows)], DEPTH)
+    return exact_search(embeddings[rows], queries, [doc_ids[row] for row in np.flatnonzero(rows).tolist()], DEPTH)
 
 
 def _matching(client: OpenSearch, index: str, clauses: Clauses) -> frozenset[str]:

@@ -270,7 +270,8 @@ class WritableIndex:
     def _fields(self) -> tuple[str, ...]:
         """Names of the top-level fields that the index declares or will declare."""
         schema = self.schema
-        return tuple(schema.fields if schema is not None else self.new.fields)
+        declared = (*self.new.fields, *self.new.mappings.get("properties", {}))
+        return tuple(schema.fields) if schema is not None else declared
 
     def _clauses(self, filters: Filters) -> list[dict[str, Any]]:
         return filter_clauses(filters, fields=self._filterable() if filters else ())

@@ -371,7 +371,7 @@ def test_subfields_and_fields_of_objects_can_be_filtered(
     created = prepare_index(client, index, IndexMeta(fingerprint), new)
     read = existing_schema(client, index)
     assert read.fields == created.fields == {"year": "integer", "author": "text", "person": "object", "many": "nested"}
-    assert read.filterable == read.fields | {
+    assert read.filterable == dict(read.fields) | {
         "author.exact": "keyword",
         "person.name": "text",
         "person.name.exact": "keyword",
