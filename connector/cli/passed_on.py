@@ -36,17 +36,22 @@ def replay_command(letters: Path, index: str, encoder: str | None = None) -> str
         index: Their index.
         encoder: Encoder to name (`encoder_to_name`).
     """
-    from connector.cli.replay import replay
-
     words = ["ksparse", "replay", str(letters), "--index", index]
     words += ["--encoder", encoder] if encoder is not None else []
     context = click.get_current_context(silent=True)
     if context is not None:
-        for option in replay.params:
-            if isinstance(option, click.Option) and option.name not in _NOT_PASSED_ON:
+        for option in _options_of_replay(context):
+            if option.name not in _NOT_PASSED_ON:
                 for value in _given(context, str(option.name)):
                     words += [option.opts[0]] if option.is_flag else [option.opts[0], value]
     return shlex.join(words)
+
+
+def _options_of_replay(context: click.Context) -> list[click.Option]:
+    root = context.find_root()
+    # By its name: it imports this module.
+    replay = root.command.get_command(root, "replay") if isinstance(root.command, click.Group) else None
+    return [option for option in replay.params if isinstance(option, click.Option)] if replay is not None else []
 
 
 def encoder_to_name(schema: IndexSchema | None, encoder: str | None) -> str | None:
