@@ -194,3 +194,15 @@ def test_frameworks_compare_text_by_its_subfield_as_well() -> None:
     for ask in asked:
         with pytest.raises(ValueError, match="'bare' has the type 'text'"):
             ask()
+
+
+@pytest.mark.parametrize("name", ["many", "many.name", "person.jobs.title"])
+def test_a_nested_field_is_refused_by_its_name(name: str) -> None:
+    """A clause on its path finds nothing, and its negation everything."""
+    fields = {"many": "nested", "person": "object", "person.jobs": "nested", "person.name": "keyword"}
+    said = r"has the type 'nested'\. Pass a query clause from Python"
+    with pytest.raises(ValueError, match=said):
+        filter_clauses({name: "x"}, fields=fields)
+    with pytest.raises(ValueError, match=said):
+        WordsMetadata(fields).missing(name)
+    assert filter_clauses({"person.name": "x"}, fields=fields) == [{"term": {"person.name": {"value": "x"}}}]

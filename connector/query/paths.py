@@ -22,7 +22,17 @@ def is_declared(name: str, fields: Collection[str]) -> bool:
     Args:
         name: Name in a filter.
         fields: Declared fields and their subfields by path, with their types if known.
+
+    Raises:
+        ValueError: The field is, or lies in, one of type `nested`, in which clauses on a path find nothing.
     """
+    parts = name.split(".")
+    for count in range(1, len(parts) + 1):
+        if _kind(above := ".".join(parts[:count]), fields) == "nested":
+            raise ValueError(
+                f"the field {name!r} cannot be compared by its name, because {above!r} has the type 'nested'. Pass a "
+                f'query clause from Python, e.g. {{"nested": {{"path": "{above}", "query": {{...}}}}}}.'
+            )
     return name in fields or ("." in name and _kind(name.partition(".")[0], fields) in FLAT_TYPES)
 
 
@@ -32,6 +42,9 @@ def path_of(name: str, fields: Collection[str]) -> str:
     Args:
         name: Name in a filter.
         fields: As in `is_declared`.
+
+    Raises:
+        ValueError: As in `is_declared`.
     """
     own = name == "_id" or name.startswith("metadata.") or is_declared(name, fields)
     return name if own else f"metadata.{name}"
