@@ -83,7 +83,8 @@ def reencode(
         raise click.UsageError("--delete-old and --no-switch contradict each other; choose one.")
     new.check_own(encoder, k=k)
     client = open_client(connection)
-    from connector.index.names import PIPELINE_PREFIX, check_index_name
+    from connector.index.names import check_index_name
+    from connector.index.pipelines import PIPELINE_PREFIX
     from connector.index.probe import probe_write
     from connector.index.schema import (
         check_fields,

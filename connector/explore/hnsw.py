@@ -23,6 +23,7 @@ from connector.index.searcher import Searcher
 from connector.index.sizes import count_matching
 from connector.ingest.preparation import to_source
 from connector.query.body import FEATURES_FIELD
+from connector.query.clauses import every
 from connector.query.rescore import CODE_FIELD
 from connector.search.reencode import copied_settings, read_index
 from connector.types import Hit
@@ -132,7 +133,7 @@ class HnswIndex:
         """
         knn: dict[str, Any] = {"vector": embedding.tolist(), "k": top_k}
         if filters:
-            knn["filter"] = {"bool": {"filter": [dict(clause) for clause in filters]}}
+            knn["filter"] = every(filters)
         try:
             return self._searcher.scan({"knn": {_FIELD: knn}}, top_k=top_k)
         except SearchError as error:

@@ -6,10 +6,6 @@ from connector.corpus.values import is_unicode
 from connector.errors import IndexMappingError
 
 MAX_NAME_BYTES = 255
-
-PIPELINE_PREFIX = "ksparse-"
-"""Prefix of the pipelines that `ksparse connect` makes; the name of the index or alias follows."""
-
 _FORBIDDEN = '\\/*?"<>| ,#:'
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from connector.corpus.values import is_unicode
 from connector.errors import SearchError
 from connector.limits import MAX_CLAUSES, MAX_HITS
 from connector.query.clauses import copied
@@ -260,10 +261,8 @@ def parse_filter(expression: str, *, fields: Mapping[str, str] | Sequence[str] =
     name, value = name.strip(), value.strip()
     if not separator or not name:
         raise ValueError(f"filter {expression!r} is not of the form NAME=VALUE, e.g. lang=en.")
-    try:
-        expression.encode()
-    except UnicodeEncodeError:
-        raise ValueError(f"filter {expression!r} is not valid Unicode; give it as UTF-8.") from None
+    if not is_unicode(expression):
+        raise ValueError(f"filter {expression!r} is not valid Unicode; give it as UTF-8.")
     path = exact_path(path_of(name, fields), fields)
     of_words = path not in fields or (isinstance(fields, Mapping) and fields[path] in WORD_TYPES)
     written = number_spellings(value) if of_words and path != "_id" else [value]

@@ -17,7 +17,7 @@ from connector.errors import IndexMappingError
 from connector.index.derived import restored
 from connector.index.drop import companions_of
 from connector.index.hits import read_hits
-from connector.index.names import PIPELINE_PREFIX
+from connector.index.pipelines import PIPELINE_PREFIX, final_pipelines_in
 from connector.index.schema import IndexSchema
 from connector.index.sizes import all_of, count_matching
 from connector.ingest.sample import MAX_SAMPLED
@@ -244,10 +244,7 @@ def final_pipelines(client: OpenSearch, indices: Sequence[str]) -> dict[str, str
     """Return the final ingest pipeline of each index that has one. Errors pass through."""
     if not indices:
         return {}
-    replies = client.indices.get_settings(index=",".join(indices), name="index.final_pipeline")
-    return {
-        name: reply["settings"]["index"]["final_pipeline"] for name, reply in replies.items() if reply.get("settings")
-    }
+    return final_pipelines_in(client.indices.get_settings(index=",".join(indices), name="index.final_pipeline"))
 
 
 def _aliases_of(client: OpenSearch, indices: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -15,7 +15,8 @@ from opensearchpy.exceptions import AuthorizationException, NotFoundError, Trans
 from connector.connection.address import parse_address
 from connector.connection.client import check_server, explained, reason_of, version_tuple
 from connector.errors import ClusterError, ConnectorError
-from connector.index.names import PIPELINE_PREFIX, check_index_name
+from connector.index.names import check_index_name
+from connector.index.pipelines import PIPELINE_PREFIX, final_pipelines_in
 from connector.index.schema import existing_schema
 from connector.query.terms import TERMS_FIELD
 from connector.service.resources import (
@@ -287,10 +288,7 @@ def _final_pipelines(server: Server, index: str) -> dict[str, str]:
     """The final pipeline of each index behind a name."""
     options = "expand_wildcards=all&ignore_unavailable=true"
     path = f"/{quote(index, safe=',')}/_settings/index.final_pipeline?{options}"
-    replies = server.read("GET", path) or {}
-    return {
-        name: reply["settings"]["index"]["final_pipeline"] for name, reply in replies.items() if reply.get("settings")
-    }
+    return final_pipelines_in(server.read("GET", path) or {})
 
 
 def _final_pipelines_everywhere(server: Server, index: str) -> dict[str, str]:

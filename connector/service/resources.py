@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
-from connector.index.names import PIPELINE_PREFIX
+from connector.index.pipelines import PIPELINE_PREFIX
 from connector.query.body import FEATURES_FIELD
 from connector.query.rescore import CODE_FIELD
 from connector.query.terms import META_FIELD, TERMS_FIELD

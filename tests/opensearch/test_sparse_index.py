@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -244,13 +244,18 @@ def test_whole_values_of_declared_text_are_compared_or_the_filter_is_refused(
     assert set(store.get(["1", "2", "3"])) == {"1", "2"}
 
 
+def join_two(name: str, client: OpenSearch, encoder: TextEncoder, field: str, kinds: Sequence[str], value: str) -> None:
+    """Put two indices, whose field has different types, behind an alias; each has one document."""
+    for number, kind in enumerate(kinds):
+        new = NewIndex(code_bits=None, dictionary=False, calibrate=False, fields={field: kind})
+        one = SparseIndex(f"{name}-{number}", client=client, encoder=encoder, new=new)
+        one.add([{"_id": str(number), "text": "cats sleep", field: value}])
+        client.indices.put_alias(index=f"{name}-{number}", name=name)
+
+
 def test_text_in_one_index_of_an_alias_is_text(index: str, client: OpenSearch, encoder: TextEncoder) -> None:
     try:
-        for number, kind in enumerate(("keyword", "text")):
-            new = NewIndex(code_bits=None, dictionary=False, calibrate=False, fields={"author": kind})
-            one = SparseIndex(f"{index}-{number}", client=client, encoder=encoder, new=new)
-            one.add([{"_id": str(number), "text": "cats sleep", "author": "Ada"}])
-            client.indices.put_alias(index=f"{index}-{number}", name=index)
+        join_two(index, client, encoder, "author", ("keyword", "text"), "Ada")
         both = SparseIndex(index, client=client, encoder=encoder)
         assert {hit.id for hit in both.search("cats sleep")} == {"0", "1"}
         with pytest.raises(ValueError, match="the field 'author' has the type 'text'"):
@@ -264,11 +269,7 @@ def test_a_query_that_a_part_of_an_alias_rejects_is_an_error(
 ) -> None:
     """The server answers with the hits of the other shards."""
     try:
-        for number, kind in enumerate(("keyword", "integer")):
-            new = NewIndex(code_bits=None, dictionary=False, calibrate=False, fields={"year": kind})
-            one = SparseIndex(f"{index}-{number}", client=client, encoder=encoder, new=new)
-            one.add([{"_id": str(number), "text": "cats sleep", "year": "2020"}])
-            client.indices.put_alias(index=f"{index}-{number}", name=index)
+        join_two(index, client, encoder, "year", ("keyword", "integer"), "2020")
         both = SparseIndex(index, client=client, encoder=encoder)
         assert {hit.id for hit in both.search("cats sleep", filters={"year": "2020"})} == {"0", "1"}
         part = rf"A part of index '{index}' \({index}-1\) rejects the query: .*soon"

@@ -1,0 +1,16 @@
+"""Final ingest pipelines of indices. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+PIPELINE_PREFIX = "ksparse-"
+"""Prefix of the pipelines that `ksparse connect` makes; the name of the index or alias follows."""
+
+
+def final_pipelines_in(replies: Mapping[str, Any]) -> dict[str, str]:
+    """Return the final pipeline of each index that has one, from the reply to `_settings/index.final_pipeline`."""
+    return {
+        name: reply["settings"]["index"]["final_pipeline"] for name, reply in replies.items() if reply.get("settings")
+    }
