@@ -2,6 +2,7 @@
 
     ConnectorError
     ├── ClusterError            OpenSearch could not be reached, started or used
+    │   └── BusyError               the server cannot answer now; also a SearchError
     ├── CorpusError             a corpus, query or judgement file cannot be read
     ├── EncoderError            an encoder cannot be loaded or trained
     │   └── EncoderMismatchError    an index was written by another encoder
@@ -9,7 +10,6 @@
     ├── BulkWriteError          a write failed and retrying cannot help
     ├── CheckpointError         a run cannot resume from a checkpoint
     └── SearchError             a query cannot be run
-        └── BusyError               the server cannot run it now
 
 A wrong argument is a `ValueError`. Every message names the value, the rule and the next step.
 """
@@ -51,5 +51,5 @@ class SearchError(ConnectorError):
     """A query cannot be run."""
 
 
-class BusyError(SearchError):
-    """The server cannot run a query now: it is overloaded, or has no copy of a shard at hand."""
+class BusyError(ClusterError, SearchError):
+    """The server cannot answer now: it is starting or overloaded, or has no copy of a shard at hand."""

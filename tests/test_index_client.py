@@ -9,7 +9,8 @@ from contextlib import ExitStack
 import pytest
 
 from connector.connection.client import Server, address_of, check_server, connect, is_elasticsearch
-from connector.errors import ClusterError
+from connector.errors import BusyError, ClusterError, SearchError
+from connector.index.schema import read_schema
 from tests.http_server import QuietHandler, serving
 
 Serve = Callable[..., str]
@@ -88,6 +89,15 @@ def test_what_is_not_permitted_is_said(serve: Serve, status: int, message: str) 
     with pytest.raises(ClusterError, match=message) as caught:
         check(serve(body, status=status))
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_a_server_that_is_busy_is_said_for_all_requests(serve: Serve, status: int) -> None:
+    url = serve("<html>\n<title>upstream</title>\n</html>", status=status, content_type="text/html")
+    said = rf"^{url} cannot answer now \({status}\): it answers with a page of HTML\. Try again\.$"
+    with connect(url) as client, pytest.raises(BusyError, match=said) as caught:
+        read_schema(client, "docs")
+    assert isinstance(caught.value, ClusterError) and isinstance(caught.value, SearchError)
 
 
 @pytest.mark.parametrize(

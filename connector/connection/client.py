@@ -30,7 +30,7 @@ from connector.connection.factory import check_options, make_client
 from connector.connection.proxy import Proxy, explain_proxy
 from connector.connection.tls import causes_of, explain_tls
 from connector.connection.transport import location
-from connector.errors import ClusterError
+from connector.errors import BusyError, ClusterError
 
 _log = getLogger("ksparse.connection")
 
@@ -39,6 +39,8 @@ _ADVICE = "see `ksparse status`, or set OPENSEARCH_URL."
 MINIMUM_VERSIONS = {"opensearch": (3, 0), "elasticsearch": (8, 8)}
 """Tested here with OpenSearch 3.6; docs/elasticsearch.md says what was tried with Elasticsearch."""
 
+_BUSY = (429, 502, 503, 504)
+"""Statuses of a server, or of a load balancer before it, that may soon answer the same request."""
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 
@@ -159,14 +161,19 @@ def check_server(client: OpenSearch) -> Server:
 
 
 def is_elasticsearch(client: OpenSearch) -> bool:
-    """Whether the server is Elasticsearch. A server without version information (Serverless) is OpenSearch.
+    """Whether the server is Elasticsearch.
+
+    A server without version information (Serverless), or that does not permit reading it, counts as OpenSearch.
 
     Raises:
         ClusterError: The server is unreachable or rejects the credentials.
     """
     try:
         with explained(client):
-            return _distribution(client.info()) == "elasticsearch"
+            try:
+                return _distribution(client.info()) == "elasticsearch"
+            except AuthorizationException:
+                return False
     except (TransportError, SerializationError):
         return False
 
@@ -193,7 +200,7 @@ def address_of(client: OpenSearch) -> str:
 
 @contextmanager
 def explained(client: OpenSearch) -> Iterator[None]:
-    """Translate connection and permission errors to a `ClusterError` with the next step."""
+    """Translate errors of connection and permission, and of a busy server, to a `ClusterError` with the next step."""
     url = address_of(client)
     try:
         yield
@@ -213,6 +220,8 @@ def explained(client: OpenSearch) -> Iterator[None]:
             f"{url} does not permit this (403): {reason_of(error)}. Request the permission, or lift the block."
         ) from error
     except TransportError as error:
+        if error.status_code in _BUSY:
+            raise BusyError(f"{url} cannot answer now ({error.status_code}): {reason_of(error)}. Try again.") from error
         proxies = _proxies(client)
         if error.status_code == 407 and proxies:
             raise ClusterError(f"The {proxies[0]} asks for credentials (407); give them in its URL.") from error
@@ -247,7 +256,8 @@ def _proxies(client: OpenSearch) -> list[Proxy]:
 def reason_of(error: TransportError) -> str:
     """The server's reason for an error, in one line."""
     if not isinstance(error.info, dict):
-        return str(error.error)
+        said = _first_line(error.error)
+        return said if not said.startswith("<") else "it answers with a page of HTML"
     cause = error.info.get("error", error.info)
     return root_cause(cause) if isinstance(cause, dict) else str(cause)
 
@@ -255,6 +265,8 @@ def reason_of(error: TransportError) -> str:
 def root_cause(error: Mapping[str, Any]) -> str:
     """The first reason that the server gives under `all shards failed`, else its reason for the whole request."""
     [first, *_] = error.get("root_cause") or [error]
+    if first.get("type") == "index_closed_exception":  # whose reason is "closed"
+        return f"index {first.get('index')!r} is closed; open it, or take it out of its aliases"
     reason = first.get("reason") or error.get("reason") or error.get("type") or "it gives no reason"
     cause = error.get("caused_by")
     while reason == "Failed to parse" and isinstance(cause, Mapping):  # a count says no more of a filter
@@ -262,10 +274,10 @@ def root_cause(error: Mapping[str, Any]) -> str:
         if cause.get("type") == "parsing_exception" or not isinstance(inner, Mapping):
             reason = cause.get("reason") or reason
         cause = inner
-    return str(reason)
+    return str(reason).rstrip(";. ")
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: object) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 

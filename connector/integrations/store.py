@@ -18,7 +18,7 @@ from connector.connection.transport import PatientConnection
 from connector.corpus.read import check_documents
 from connector.corpus.values import to_ids
 from connector.encoders.text import TextEncoder
-from connector.errors import BulkWriteError, ClusterError, IndexMappingError, SearchError
+from connector.errors import BulkWriteError, BusyError, ClusterError, IndexMappingError, SearchError
 from connector.index.delete import check_narrowed, delete_matching, number_deleted
 from connector.index.derived import restored
 from connector.index.hits import read_hits
@@ -414,5 +414,7 @@ def _store_errors(client: OpenSearch, index: str) -> Iterator[None]:
         raise ClusterError(f"Index {index!r} failed ({error.status_code}): {reason_of(error)}.") from error
     except OpenSearchException as error:
         raise ClusterError(f"Index {index!r} failed: {error}.") from error
+    except BusyError:
+        raise
     except SearchError as error:
         raise QueryRefusedError(str(error)) from error

@@ -7,7 +7,9 @@ from typing import cast
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from opensearchpy.exceptions import OpenSearchException, TransportError
 
+from connector.connection.client import reason_of
 from connector.errors import (
     BusyError,
     ClusterError,
@@ -35,6 +37,7 @@ _STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (SearchError, 400),
     (ConnectorError, 500),
     (ValueError, 422),
+    (OpenSearchException, 502),
 )
 
 RESPONSES: dict[int | str, dict[str, object]] = {
@@ -46,6 +49,7 @@ RESPONSES: dict[int | str, dict[str, object]] = {
         (409, "The index has another encoder than the request was set up for."),
         (413, "The request is too large."),
         (422, "The request body is invalid."),
+        (502, "OpenSearch gave an unexpected answer."),
         (503, "The service or OpenSearch is overloaded, or OpenSearch is unreachable; see Retry-After."),
     )
 }
@@ -65,7 +69,8 @@ def add_problems(app: FastAPI, metrics: Metrics, *, retry_after_s: int) -> None:
         if isinstance(error, OverloadedError):
             metrics.refused.labels(getattr(request.scope.get("route"), "path", "other")).inc()
         headers = {"Retry-After": str(retry_after_s)} if status == 503 else None
-        return JSONResponse({"error": str(error)}, status, headers)
+        said = f"OpenSearch answered: {reason_of(error)}" if isinstance(error, TransportError) else str(error)
+        return JSONResponse({"error": said}, status, headers)
 
     def invalid(_request: Request, error: Exception) -> JSONResponse:
         first = cast(RequestValidationError, error).errors()[0]

@@ -14,7 +14,7 @@ from itertools import groupby
 from typing import Any, NamedTuple, TypeVar
 
 from opensearchpy import OpenSearch
-from opensearchpy.exceptions import TransportError
+from opensearchpy.exceptions import OpenSearchException
 
 from connector.errors import ClusterError, ConnectorError, EncoderMismatchError, IndexMappingError
 from connector.index.bulk_lines import to_features
@@ -50,6 +50,14 @@ class QueryText:
             return self.settings.features_alone
         clauses = filter_clauses(self.filters, fields=opened.schema.filterable if self.filters else ())
         return opened.resolve(self.settings, self.top_k, clauses, self.options)
+
+
+class _Resolved(NamedTuple):
+    """A query with all settings, and the index that it is encoded for."""
+
+    text: str
+    settings: SearchSettings
+    opened: OpenedIndex
 
 
 class QueryVector(NamedTuple):
@@ -100,7 +108,7 @@ class ServedIndex:
         self._settings = settings
         limits = {"max_batch": settings.max_batch, "max_waiting": settings.max_waiting}
         for_queries, for_documents = executors
-        self._queries: Batcher[QueryText, QueryVector] = Batcher(
+        self._queries: Batcher[_Resolved, QueryVector] = Batcher(
             self._encode_queries, for_queries, on_batch=metrics.batches.labels("query").observe, **limits
         )
         self._documents: Batcher[str, DocumentVector] = Batcher(
@@ -119,7 +127,18 @@ class ServedIndex:
             OverloadedError: The queue is full.
             SearchError: A query is empty, too long or has no features, or the index has no codes.
         """
-        return await self._within(space, lambda: self._queries.submit(queries))
+
+        async def encode() -> list[QueryVector]:
+            opened = self.retriever.opened
+
+            def resolve() -> list[_Resolved]:
+                return [_Resolved(query.text, query.resolved(opened), opened) for query in queries]
+
+            # What a filter matches is counted by the server, for which other queries must not wait.
+            filtered = any(query.filters for query in queries)
+            return await self._queries.submit(await asyncio.to_thread(resolve) if filtered else resolve())
+
+        return await self._within(space, encode)
 
     async def encode_documents(self, texts: Sequence[str], *, space: str | None = None) -> list[DocumentVector]:
         """Encode documents (title and text joined) like the writer of the index; otherwise as `encode_queries`."""
@@ -134,7 +153,7 @@ class ServedIndex:
             await self._recheck()
         except IndexMappingError:
             return False
-        except (ConnectorError, TransportError):
+        except (ConnectorError, OpenSearchException):
             pass
         return True
 
@@ -172,27 +191,18 @@ class ServedIndex:
             self._checked_s = -math.inf  # the next request is not encoded for an index that is gone
             raise
 
-    def _encode_queries(self, batch: list[QueryText]) -> list[QueryVector | Exception]:
-        opened = self.retriever.opened
-        settings = [_attempt(partial(query.resolved, opened)) for query in batch]
-        fitting = [
-            (query.text, setting)
-            for query, setting in zip(batch, settings, strict=True)
-            if not isinstance(setting, Exception)
-        ]
-        known = sum((text, setting.k_query, setting.window) in opened.cache for text, setting in fitting)
+    def _encode_queries(self, batch: list[_Resolved]) -> list[QueryVector | Exception]:
+        known = sum((text, said.k_query, said.window) in opened.cache for text, said, opened in batch)
         self._metrics.queries.labels("yes").inc(known)
-        self._metrics.queries.labels("no").inc(len(fitting) - known)
-        for _, group in groupby(sorted(fitting, key=_pass_of), key=_pass_of):
+        self._metrics.queries.labels("no").inc(len(batch) - known)
+        for _, group in groupby(sorted(batch, key=_pass_of), key=_pass_of):
             alike = list(group)
-            opened.encode_ahead([text for text, _ in alike], alike[0][1])
+            alike[0].opened.encode_ahead([query.text for query in alike], alike[0].settings)
 
-        def finish(query: QueryText, setting: SearchSettings | Exception) -> QueryVector:
-            if isinstance(setting, Exception):
-                raise setting
-            return QueryVector(*opened.encode(query.text, setting), opened)
+        def finish(query: _Resolved) -> QueryVector:
+            return QueryVector(*query.opened.encode(query.text, query.settings), query.opened)
 
-        return [_attempt(partial(finish, query, setting)) for query, setting in zip(batch, settings, strict=True)]
+        return [_attempt(partial(finish, query)) for query in batch]
 
     def _encode_documents(self, batch: list[str]) -> list[DocumentVector | Exception]:
         opened = self.retriever.opened
@@ -206,9 +216,9 @@ class ServedIndex:
         return [_attempt(partial(finish, row)) for row in range(len(batch))]
 
 
-def _pass_of(entry: tuple[str, SearchSettings]) -> tuple[int, int]:
-    """The settings that queries of one batch share."""
-    return entry[1].k_query or 0, entry[1].window or 0
+def _pass_of(query: _Resolved) -> tuple[int, int, int]:
+    """What queries of one pass share: the index, opened again after a change, and the settings."""
+    return id(query.opened), query.settings.k_query or 0, query.settings.window or 0
 
 
 def _code(vectors: SparseVectors, row: int) -> str | None:

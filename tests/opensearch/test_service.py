@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import httpx
@@ -31,6 +32,7 @@ from connector.cli.serve import read_keys
 from connector.connection.client import connect
 from connector.encoders.load import load_encoder
 from connector.encoders.text import TextEncoder
+from connector.index.kept import KeptDocuments
 from connector.index.schema import save_search_defaults
 from connector.search.opened import OpenedIndex, features_for
 from connector.service.app import create_app
@@ -492,3 +494,46 @@ def test_back_pressure_of_opensearch_reaches_the_client_with_retry_after(
             reply = service.post("/search", json={"query": "cats", "hybrid": hybrid})
         assert (reply.status_code, reply.headers.get("retry-after")) == (503, "1"), reply.text
         assert "the queue is full" in reply.json()["error"]
+
+
+@pytest.mark.parametrize("code", [429, 503, 500])
+def test_a_server_that_cannot_read_a_mapping_now_is_no_error_of_the_service(
+    client: OpenSearch, written: SparseIndex, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def busy(*_: object, **__: object) -> None:
+        error = {"type": "cluster_block_exception", "reason": "blocked by: state not recovered"}
+        raise TransportError(code, "cluster_block_exception", {"error": error})
+
+    others = TestClient(create_app(client, ServiceSettings()), raise_server_exceptions=False)
+    with serving(client, written.index, recheck_s=0.0) as service, others:
+        monkeypatch.setattr(client.indices, "get_mapping", busy)
+        replies = [service.post("/search", json={"query": "cats"})] if code == 500 else []
+        replies.append(others.post("/search", json={"query": "cats", "index": written.index}))
+        for reply in replies:
+            assert reply.status_code == (502 if code == 500 else 503), reply.text
+            assert reply.headers.get("retry-after") == (None if code == 500 else "1")
+            assert "state not recovered" in reply.json()["error"]
+        if code != 500:
+            for request in ({"query": "cats"}, {"query": "cats", "filters": {"lang": "en"}}):
+                assert service.post("/search", json=request).status_code == 200, "it is open"
+            assert service.post("/encode/query", json={"texts": ["cats"]}).status_code == 200
+
+
+def test_a_filter_that_the_server_counts_slowly_holds_up_no_other_query(
+    client: OpenSearch, written: SparseIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counting, encoded, in_time = Event(), Event(), []
+
+    def slow(*_: object) -> int:
+        counting.set()
+        in_time.append(encoded.wait(10))
+        return len(DOCUMENTS)
+
+    monkeypatch.setattr(KeptDocuments, "_count", slow)
+    with serving(client, written.index) as service, ThreadPoolExecutor(1) as caller:
+        filtered = caller.submit(service.post, "/search", json={"query": "cats", "filters": {"lang": "en"}})
+        assert counting.wait(PATIENCE_S)
+        assert service.post("/encode/query", json={"texts": ["wolves"]}).status_code == 200
+        encoded.set()
+        assert filtered.result().status_code == 200
+    assert all(in_time)
