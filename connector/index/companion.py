@@ -5,19 +5,24 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from logging import getLogger
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from opensearchpy import OpenSearch
-from opensearchpy.exceptions import NotFoundError, TransportError
+from opensearchpy.exceptions import AuthorizationException, NotFoundError, RequestError, TransportError
 
 from connector.connection.client import explained, reason_of
-from connector.errors import ClusterError, IndexMappingError
+from connector.errors import BusyError, ClusterError, IndexMappingError
 from connector.files import cache_folder, written_whole
+from connector.index.bulk_replies import read_items
+from connector.index.complete import check_read
 from connector.index.names import MAX_NAME_BYTES
+from connector.index.patience import Patience, Pauses, RetryPolicy
 
 _log = getLogger("ksparse.index")
 
@@ -37,6 +42,9 @@ _BODY: dict[str, Any] = {
             "number_of_shards": 1,
             "auto_expand_replicas": "0-1",
             "codec": "best_compression",
+            # Of a template for the documents, whose pipeline may drop what is not one.
+            "default_pipeline": "_none",
+            "final_pipeline": "_none",
         }
     },
 }
@@ -71,10 +79,11 @@ def store_companion(client: OpenSearch, owner: str, data: bytes) -> Companion:
 
     Raises:
         ClusterError: The server is unreachable or denies access.
+        BulkWriteError: The server stayed busy.
         IndexMappingError: The server rejects the hidden index.
     """
     digest = hashlib.sha256(data).hexdigest()
-    suffix = f"-dictionary-{digest[:12]}"
+    suffix = _suffix(digest)
     name = owner.encode()[: MAX_NAME_BYTES - len(suffix)].decode(errors="ignore") + suffix
     kept = Companion(name, digest, len(data))
     try:
@@ -85,16 +94,12 @@ def store_companion(client: OpenSearch, owner: str, data: bytes) -> Companion:
         raise IndexMappingError(
             f"The server rejects index {name!r} for the dictionary of {owner!r}: {reason_of(error)}"
         ) from error
-    parts = [data[start : start + _PART] for start in range(0, len(data), _PART)]
-    for first in range(0, len(parts), _PARTS):
-        lines: list[dict[str, Any]] = []
-        for number, part in enumerate(parts[first : first + _PARTS], start=first):
-            lines += [{"index": {"_id": str(number)}}, {"data": base64.b64encode(part).decode("ascii")}]
-        with explained(client):
-            reply = client.bulk(index=name, body=lines)
-        if reply["errors"]:
-            reasons = [each["index"]["error"]["reason"] for each in reply["items"] if "error" in each["index"]]
-            raise ClusterError(f"Index {name!r} rejects the dictionary of {owner!r}: {reasons[0]}")
+    try:
+        _write(client, owner, name, data)
+    except BaseException:
+        with suppress(TransportError, ClusterError):
+            delete_companion(client, kept)
+        raise
     _log.info("Index %s stores a dictionary of %d bytes.", name, len(data))
     return kept
 
@@ -109,7 +114,7 @@ def fetch_companion(client: OpenSearch, companion: Companion, *, folder: Path | 
 
     Raises:
         ClusterError: The server is unreachable or denies access.
-        IndexMappingError: The hidden index is missing or incomplete.
+        IndexMappingError: The hidden index is missing, closed or incomplete.
     """
     path = (folder or cache_folder("dictionaries")) / f"{companion.sha256}.safetensors"
     with suppress(OSError):
@@ -132,7 +137,11 @@ def delete_companion(client: OpenSearch, companion: Companion) -> None:
 
 
 def _create(client: OpenSearch, name: str) -> None:
-    """Create the hidden index unless it exists; without settings if the service does not allow them."""
+    """Create the hidden index unless it exists; without settings if the service does not allow them.
+
+    It leaves the aliases that a template for the documents gives to it: they would no longer name indices of ksparse
+    alone.
+    """
     for body in (_BODY, {"mappings": _BODY["mappings"]}):
         try:
             with explained(client):
@@ -143,28 +152,80 @@ def _create(client: OpenSearch, name: str) -> None:
             if "settings" not in body or error.status_code != _REFUSED:
                 raise
         else:
+            with suppress(TransportError):  # it has none
+                client.indices.delete_alias(index=name, name="*")
             return
 
 
-def _fetch(client: OpenSearch, companion: Companion) -> bytes:
-    numbers = [str(number) for number in range(-(-companion.size // _PART))]
-    data = bytearray()
+def _suffix(digest: str) -> str:
+    return f"-dictionary-{digest[:12]}"
+
+
+def _write(client: OpenSearch, owner: str, name: str, data: bytes) -> None:
+    """Store the parts; a busy server is asked again, because building the dictionary takes minutes."""
+    policy = RetryPolicy()
+    patience = Patience(policy, Pauses(f"Writing into {name!r}", policy.deadline_s), Event())
+    parts = [data[start : start + _PART] for start in range(0, len(data), _PART)]
+    for first in range(0, len(parts), _PARTS):
+        lines: list[dict[str, Any]] = []
+        for number, part in enumerate(parts[first : first + _PARTS], start=first):
+            lines += [{"index": {"_id": str(number)}}, {"data": base64.b64encode(part).decode("ascii")}]
+        while cause := _why_refused(client, owner, name, lines):
+            patience.wait(cause, given_up=f"Index {name!r} did not accept the dictionary of {owner!r}")
+
+
+def _why_refused(client: OpenSearch, owner: str, name: str, lines: list[dict[str, Any]]) -> str:
+    """Send a request; return the reason if it was refused for the moment."""
     try:
-        for first in range(0, len(numbers), _PARTS):
-            with explained(client):
-                reply = client.mget(index=companion.index, body={"ids": numbers[first : first + _PARTS]})
-            for each in reply["docs"]:
-                data += base64.b64decode(each["_source"]["data"], validate=True)
-    except (NotFoundError, KeyError, binascii.Error) as error:
-        raise IndexMappingError(
-            f"The dictionary of the index is missing or incomplete in {companion.index!r}. Restore that index from a "
-            "snapshot, or ingest the documents into a new index."
-        ) from error
-    if hashlib.sha256(data).hexdigest() != companion.sha256:
-        raise IndexMappingError(
-            f"The dictionary in {companion.index!r} is not the one that wrote the documents. Restore that index from a "
-            "snapshot, or ingest the documents into a new index."
-        )
+        with explained(client):
+            items = read_items(client.bulk(index=name, body=lines)) or ()
+    except BusyError as error:
+        return str(error)
+    for item in items:
+        if item.kind and (item.is_blocked or not item.is_temporary(1, pipeline=False)):
+            raise ClusterError(f"Index {name!r} rejects the dictionary of {owner!r}: {item.reason}")
+    return next((item.reason for item in items if item.kind), "")
+
+
+def _fetch(client: OpenSearch, companion: Companion) -> bytes:
+    problem = f"is missing or incomplete in {companion.index!r}"
+    for index in _places(client, companion):
+        try:
+            data = _read(client, index, companion.size)
+        except (NotFoundError, KeyError, binascii.Error):
+            continue
+        except RequestError as error:
+            problem = f"cannot be read from {index!r} ({reason_of(error)})"
+            continue
+        except ClusterError as error:
+            raise type(error)(f"The dictionary of the index cannot be read from {index!r}. {error}") from error
+        if hashlib.sha256(data).hexdigest() == companion.sha256:
+            return data
+        problem = f"in {index!r} is not the one that wrote the documents"
+    raise IndexMappingError(
+        f"The dictionary of the index {problem}. Restore that index from a snapshot, or ingest the documents into a "
+        "new index."
+    )
+
+
+def _places(client: OpenSearch, companion: Companion) -> Iterator[str]:
+    """The indices that may hold the file: the recorded one, then those restored or cloned under another name."""
+    yield companion.index
+    params = {"expand_wildcards": "all", "filter_path": "*.settings.index.uuid"}
+    with suppress(NotFoundError, AuthorizationException):
+        pattern = f"*{_suffix(companion.sha256)}*"
+        yield from sorted({*client.indices.get_settings(index=pattern, params=params)} - {companion.index})
+
+
+def _read(client: OpenSearch, index: str, size: int) -> bytes:
+    numbers = [str(number) for number in range(-(-size // _PART))]
+    data = bytearray()
+    for first in range(0, len(numbers), _PARTS):
+        with explained(client):
+            parts = client.mget(index=index, body={"ids": numbers[first : first + _PARTS]})["docs"]
+            check_read(parts)
+        for each in parts:
+            data += base64.b64decode(each["_source"]["data"], validate=True)
     return bytes(data)
 
 

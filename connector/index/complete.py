@@ -1,12 +1,20 @@
-"""Refuse replies that lack documents because only some shards could run the query."""
+"""Refuse replies that lack documents because only some shards could answer."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from logging import getLogger
 from typing import Any
 
+from opensearchpy.exceptions import AuthorizationException, RequestError, TransportError
+
 from connector.connection.client import root_cause
-from connector.errors import SearchError
+from connector.errors import BusyError, SearchError
+
+_log = getLogger("ksparse.index")
+
+WHOLE = {"allow_partial_search_results": "false"}
+"""Parameters of a search whose missing hits would be taken for missing documents: shards that are away are an error."""
 
 _OF_THE_QUERY = (
     "query_shard_exception",
@@ -16,11 +24,21 @@ _OF_THE_QUERY = (
     "number_format_exception",
 )
 
+_NOT_BY_ID = ("routing_missing_exception", "index_not_found_exception", "illegal_argument_exception")
+"""Errors of a document that its id alone does not find: it needs a routing, or the alias has several indices."""
+
+_ERRORS: Mapping[str, tuple[int, type[TransportError]]] = {
+    "index_closed_exception": (400, RequestError),
+    "cluster_block_exception": (403, AuthorizationException),
+    "security_exception": (403, AuthorizationException),
+}
+"""Errors of a document that concern its index; others are those of a shard that is away."""
+
 
 def check_complete(index: str, reply: Mapping[str, Any]) -> None:
     """Check that no shard rejected the query, e.g. because a field has another type in one index of an alias.
 
-    The server then answers with the hits of the other shards. A shard that is away is no error.
+    The server then answers with the hits of the other shards. A shard that is away is a warning.
 
     Args:
         index: The searched index or alias.
@@ -28,10 +46,37 @@ def check_complete(index: str, reply: Mapping[str, Any]) -> None:
 
     Raises:
         SearchError: A shard rejected the query.
+        BusyError: The server stopped after its time limit.
     """
-    for failure in reply.get("_shards", {}).get("failures", ()):
+    if reply.get("timed_out"):
+        raise BusyError(
+            f"The search in {index!r} reached the server's time limit (search.default_search_timeout), so hits are "
+            "missing. Raise it, or try again."
+        )
+    shards = reply.get("_shards", {})
+    for failure in shards.get("failures", ()):
         reason = failure.get("reason", {})
         if isinstance(reason, Mapping) and reason.get("type") in _OF_THE_QUERY:
             raise SearchError(
                 f"A part of index {index!r} ({failure.get('index', 'unknown')}) rejects the query: {root_cause(reason)}"
             )
+    away = shards.get("total", 0) - shards.get("successful", 0)
+    if away > 0:
+        reasons = [each["reason"] for each in shards.get("failures", ()) if isinstance(each.get("reason"), Mapping)]
+        why = root_cause(reasons[0]) if reasons else "no copy is at hand"
+        _log.warning(
+            "%d of %d shards of %s did not answer; documents are missing: %s", away, shards["total"], index, why
+        )
+
+
+def check_read(documents: Sequence[Mapping[str, Any]]) -> None:
+    """Check that each document of an `_mget` reply was read, or is not there.
+
+    Raises:
+        TransportError: A shard is away (503), its index is closed (400) or must not be read (403).
+    """
+    for each in documents:
+        kind = each.get("error", {}).get("type", "")
+        if kind and kind not in _NOT_BY_ID:
+            status, error = _ERRORS.get(kind, (503, TransportError))
+            raise error(status, kind, {"error": each["error"]})

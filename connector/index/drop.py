@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from logging import getLogger
 
 from opensearchpy import OpenSearch
+from opensearchpy.exceptions import AuthorizationException
 
 from connector.connection.client import explained
 from connector.index.meta import META_KEY
 
+_log = getLogger("ksparse.index")
+
 
 def companions_of(client: OpenSearch, names: Sequence[str]) -> list[str]:
-    """Return the hidden indices of these indices' dictionaries; missing ones are omitted.
+    """Return the hidden indices of these indices' dictionaries that no other index needs; missing ones are omitted.
+
+    A clone, a restored copy or a rollover of an index names the same dictionary.
 
     Raises:
         ClusterError: The server is unreachable or denies access.
     """
     if not names:
         return []
-    params = {"filter_path": f"*.mappings._meta.{META_KEY}.dictionary.index", "ignore_unavailable": "true"}
     with explained(client):
-        replies = client.indices.get_mapping(index=",".join(names), params=params)
-    return sorted({reply["mappings"]["_meta"][META_KEY]["dictionary"]["index"] for reply in replies.values()})
+        theirs = set(_dictionaries(client, ",".join(names)).values())
+        if not theirs:
+            return []
+        try:
+            everywhere = _dictionaries(client, "*")
+        except AuthorizationException:
+            _log.warning("%s is kept: other indices that may need it cannot be read.", ", ".join(sorted(theirs)))
+            return []
+    return sorted(theirs - {used for index, used in everywhere.items() if index not in names})
 
 
 def drop_index(client: OpenSearch, name: str) -> None:
@@ -33,3 +45,11 @@ def drop_index(client: OpenSearch, name: str) -> None:
     names = [name, *companions_of(client, [name])]
     with explained(client):
         client.indices.delete(index=",".join(names), ignore_unavailable=True)
+
+
+def _dictionaries(client: OpenSearch, index: str) -> dict[str, str]:
+    """The hidden index of each index's dictionary, by the name of the index. Errors pass through."""
+    found = f"*.mappings._meta.{META_KEY}.dictionary.index"
+    params = {"filter_path": found, "ignore_unavailable": "true", "expand_wildcards": "all"}
+    replies = client.indices.get_mapping(index=index, params=params)
+    return {name: reply["mappings"]["_meta"][META_KEY]["dictionary"]["index"] for name, reply in replies.items()}
