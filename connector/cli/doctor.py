@@ -11,6 +11,7 @@ import click
 from connector.cli.connection import ConnectionOptions, connection_options, open_client, open_retriever
 from connector.cli.options import advice_for_codes, device_option
 from connector.errors import SearchError
+from connector.index.guard import WITHOUT_FEATURES
 from connector.index.schema import existing_schema
 
 if TYPE_CHECKING:
@@ -78,5 +79,7 @@ def _print(index: str, found: Diagnosis, recall: float, *, poor: bool, grown: st
             "(`ksparse tune --save`)."
         )
         click.echo(f"That is less than {recall:.0%}. {advice.replace('INDEX', index)}")
-    else:
+    elif grown or not found.without_features:
         click.echo(grown or "Nothing to do.")
+    if found.without_features:
+        click.echo(f"Searches do not find {found.without_features:,} documents without features: {WITHOUT_FEATURES}")

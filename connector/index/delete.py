@@ -84,15 +84,15 @@ def delete_matching(
     """
     if not everything:
         check_narrowed(filters)
+    _refresh(client, index)  # a task deletes what searches see
     matching = count_matching(client, index, filters)  # reports errors that the task would hide
     if not everything and matching > 1 and not any(map(requires_value, filters)):
         if matching == count_matching(client, index):
             raise ValueError(f"this filter matches every document ({matching:,} of {index!r}); {_EXPLICITLY}")
     done = Deleted(0, 0)
-    for attempt in range(_ATTEMPTS):
-        if attempt:
-            with suppress(TransportError):  # not every server allows refresh
-                client.indices.refresh(index=index)
+    for _ in range(_ATTEMPTS):
+        if done.changed:
+            _refresh(client, index)
         again = _delete(client, index, filters, refresh, matching, done.deleted, progress)
         done = Deleted(done.deleted + again.deleted, again.changed)
         if not done.changed:
@@ -136,8 +136,7 @@ def _delete(
     pause = _FIRST_POLL_S
     try:
         while True:
-            with explained(client):
-                state = client.tasks.get(task_id=task)
+            state = _state_of(client, index, task)
             status = state["task"]["status"]
             if progress is not None:
                 progress(before + status["deleted"])
@@ -155,6 +154,25 @@ def _delete(
     except KeyboardInterrupt:
         client.tasks.cancel(task_id=task)
         raise
+
+
+def _refresh(client: OpenSearch, index: str) -> None:
+    with suppress(TransportError):  # not every server allows it
+        client.indices.refresh(index=index)
+
+
+def _state_of(client: OpenSearch, index: str, task: str) -> Any:  # noqa: ANN401
+    try:
+        with explained(client):
+            return client.tasks.get(task_id=task)
+    except NotFoundError as error:  # its node has ended, or could not keep its result
+        raise ClusterError(
+            f"The server no longer knows how its task {task} ended, which deleted from {index!r}. Run it again."
+        ) from error
+    except ClusterError as error:
+        raise type(error)(
+            f"The server may still delete from {index!r}, but how far its task {task} is cannot be read. {error}"
+        ) from error
 
 
 def _why_stopped(response: Mapping[str, Any]) -> str:

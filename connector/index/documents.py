@@ -7,18 +7,21 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from opensearchpy import OpenSearch
-from opensearchpy.exceptions import AuthorizationException, NotFoundError, TransportError
+from opensearchpy.exceptions import AuthorizationException, NotFoundError, RequestError, TransportError
 
-from connector.connection.client import explained
+from connector.connection.client import explained, reason_of
 from connector.errors import ClusterError, IndexMappingError
 from connector.index.aliases import hides_documents, read_alias
+from connector.index.complete import WHOLE, check_read
 from connector.index.derived import restored
+from connector.index.guard import WITHOUT_FEATURES
 from connector.index.schema import IndexSchema
 from connector.index.sizes import all_of
 from connector.limits import MAX_HITS
+from connector.query.body import has_features
 from connector.types import StoredState
 
-_PER_REQUEST = 1_000
+_PER_REQUEST = 500
 
 
 class StoredDocument(NamedTuple):
@@ -50,7 +53,7 @@ def read_documents(client: OpenSearch, index: str, doc_ids: Sequence[str]) -> di
 
     Raises:
         ClusterError: The server is unreachable or denies access.
-        IndexMappingError: The index does not exist.
+        IndexMappingError: The index does not exist, or is closed.
     """
     wanted = list(dict.fromkeys(doc_ids))
     if not wanted:
@@ -62,6 +65,8 @@ def read_documents(client: OpenSearch, index: str, doc_ids: Sequence[str]) -> di
             return found | _search(client, index, missing) if missing else found
     except NotFoundError as error:
         raise IndexMappingError(f"There is no index {index!r}.") from error
+    except RequestError as error:
+        raise IndexMappingError(f"Index {index!r} cannot be read: {reason_of(error)}.") from error
 
 
 def explain_absence(
@@ -87,8 +92,10 @@ def explain_absence(
         ClusterError: The server is unreachable or denies access.
     """
     this = {"ids": {"values": [doc_id]}}
+    routed: dict[str, Any] = {"index": schema.index} | ({} if routing is None else {"routing": routing})
     asked: list[tuple[dict[str, Any], list[Any]]] = [
-        ({"index": schema.index} | ({} if routing is None else {"routing": routing}), [this, *filters]),
+        (routed, [this, *filters]),
+        (routed, [this, *filters, has_features()]),
         ({"index": schema.index}, [this]),
     ]
     lines = [line for header, clauses in asked for line in (header, {"size": 1, "_source": False, **all_of(clauses)})]
@@ -96,9 +103,11 @@ def explain_absence(
         replies = client.msearch(body=lines)["responses"]
     found = [reply.get("hits", {}).get("hits", []) for reply in replies]
     name = f"document {doc_id!r}"
-    if found[0]:
-        return f"The query shares no feature with {name} of index {schema.index!r}."
     if found[1]:
+        return f"The query shares no feature with {name} of index {schema.index!r}."
+    if found[0]:
+        return f"Document {doc_id!r} of index {schema.index!r} has no features: {WITHOUT_FEATURES}"
+    if found[2]:
         return f"The filters or the routing of the search exclude {name} of index {schema.index!r}."
     return f"Index {schema.index!r} has no {name}."
 
@@ -116,6 +125,7 @@ def _get(client: OpenSearch, index: str, doc_ids: Sequence[str]) -> dict[str, St
     """Documents as last written, refreshed or not; empty for an alias of several indices."""
     # Documents that need a routing, or an alias of several indices, give errors.
     replies = client.mget(index=index, body={"ids": doc_ids})["docs"]
+    check_read(replies)
     return {reply["_id"]: _stored(reply) for reply in replies if reply.get("found")}
 
 
@@ -124,9 +134,11 @@ def _search(client: OpenSearch, index: str, doc_ids: Sequence[str]) -> dict[str,
         client.indices.refresh(index=index)
     found: dict[str, StoredDocument] = {}
     for start in range(0, len(doc_ids), _PER_REQUEST):
-        clause = {"ids": {"values": doc_ids[start : start + _PER_REQUEST]}}
-        body = all_of([clause]) | {"size": MAX_HITS, "seq_no_primary_term": True}
-        hits = client.search(index=index, body=body)["hits"]["hits"]
+        some = doc_ids[start : start + _PER_REQUEST]
+        body = all_of([{"ids": {"values": some}}]) | {"size": len(some) + 1, "seq_no_primary_term": True}
+        hits = client.search(index=index, body=body, params=WHOLE)["hits"]["hits"]
+        if len(hits) > len(some):  # of several indices or routings
+            hits = client.search(index=index, body=body | {"size": MAX_HITS}, params=WHOLE)["hits"]["hits"]
         found |= {hit["_id"]: _stored(hit) for hit in hits}
     return found
 

@@ -7,8 +7,15 @@ from typing import Any
 
 from opensearchpy import OpenSearch
 
-from connector.errors import SearchError
+from connector.connection.client import explained
+from connector.errors import IndexMappingError, SearchError
 from connector.index.schema import IndexSchema, existing_schema, read_spaces
+from connector.query.body import has_features
+
+WITHOUT_FEATURES = (
+    "the server's `_reindex`, `_update` and `_update_by_query` write a document without them. Ingest it again, or "
+    "re-encode the index with `ksparse reencode`."
+)
 
 
 class StaleSchemaError(SearchError):
@@ -43,6 +50,7 @@ class IndexGuard:
         self._client = client
         self._schema = schema
         self._names = frozenset(schema.names)
+        self._has_features = False
 
     @property
     def space(self) -> str:
@@ -68,6 +76,28 @@ class IndexGuard:
         if set(spaces.values()) != {(self._schema.space, self._schema.encoder.digest)}:
             raise StaleSchemaError(existing_schema(self._client, self._schema.index))
         self._names = frozenset(spaces)
+
+    def check_features(self, hits: Sequence[Mapping[str, Any]]) -> None:
+        """Check that the documents have features, unless the index has given a hit before.
+
+        A copy by `_reindex` has the mapping and the documents of an index, but none of their features.
+
+        Raises:
+            IndexMappingError: No document has features.
+            ClusterError: The server is unreachable or denies access.
+        """
+        if hits or self._has_features:
+            self._has_features = True
+            return
+        body = {"size": 0, "track_total_hits": True, "aggs": {"encoded": {"filter": has_features()}}}
+        with explained(self._client):
+            reply = self._client.search(index=self._schema.index, body=body)
+        documents, encoded = reply["hits"]["total"]["value"], reply["aggregations"]["encoded"]["doc_count"]
+        if documents and not encoded:
+            raise IndexMappingError(
+                f"None of the {documents:,} documents of index {self._schema.index!r} has features: {WITHOUT_FEATURES}"
+            )
+        self._has_features = encoded > 0
 
     def _unknown(self, replies: Sequence[Mapping[str, Any]]) -> bool:
         return any(hit["_index"] not in self._names for reply in replies for hit in reply["hits"]["hits"])

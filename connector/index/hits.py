@@ -7,7 +7,7 @@ from typing import Any
 
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import NotFoundError
-from opensearchpy.helpers import scan
+from opensearchpy.helpers import ScanError, scan
 
 from connector.connection.client import explained, reason_of
 from connector.errors import ClusterError
@@ -26,10 +26,12 @@ def read_hits(client: OpenSearch, index: str, query: Mapping[str, Any]) -> Itera
         query: Body of the search.
 
     Raises:
-        ClusterError: The server is unreachable, denies access, or no longer has the index or the open search.
+        ClusterError: The server is unreachable, denies access, or no longer has the index, all of its shards or the
+            open search.
     """
     try:
         with explained(client):
             yield from scan(client, index=index, query=query, size=_PAGE, scroll=_KEPT)
-    except NotFoundError as error:
-        raise ClusterError(f"Reading {index!r} was interrupted: {reason_of(error)}. Run it again.") from error
+    except (NotFoundError, ScanError) as error:
+        reason = reason_of(error) if isinstance(error, NotFoundError) else str(error).rstrip(".")
+        raise ClusterError(f"Reading {index!r} was interrupted: {reason}. Run it again.") from error

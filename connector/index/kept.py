@@ -11,6 +11,7 @@ from typing import Any
 
 from opensearchpy import OpenSearch
 
+from connector.index.complete import check_complete
 from connector.index.sizes import all_of
 
 _REMEMBERED = 10_000
@@ -44,6 +45,7 @@ class KeptDocuments:
 
         Raises:
             TransportError: The server rejects a filter or is unreachable.
+            SearchError: As in `check_complete`.
         """
         key = json.dumps([list(filters), params.get("routing")], sort_keys=True, default=str)
         with self._lock:
@@ -60,4 +62,5 @@ class KeptDocuments:
     def _count(self, filters: Sequence[Mapping[str, Any]], params: Mapping[str, str]) -> int:
         body = {"size": 0, "track_total_hits": True, **all_of(filters)}
         reply = self._client.search(index=self._index, body=body, params=dict(params))
+        check_complete(self._index, reply)
         return int(reply["hits"]["total"]["value"])

@@ -14,13 +14,14 @@ from opensearchpy.exceptions import AuthorizationException, NotFoundError
 from connector.connection.client import explained
 from connector.corpus.values import is_unicode
 from connector.errors import ClusterError
+from connector.index.complete import WHOLE, check_read
 from connector.index.derived import restored
 from connector.index.target import WriteTarget
 from connector.limits import MAX_HITS
 from connector.types import Deletion, Document, StoredState
 
-_PER_SEARCH = 1_000
-"""Ids of one search, which returns at most MAX_HITS documents: ten of different routings for each id."""
+_PER_SEARCH = 500
+"""Ids of one search, which returns at most MAX_HITS documents: twenty of different routings for each id."""
 
 T = TypeVar("T")
 Record = TypeVar("Record", bound=Document | Deletion)
@@ -224,8 +225,13 @@ class DocumentLookup:
         # Without `_source`, the routing must be requested.
         params = {} if source else {"_source": "false", "stored_fields": "_routing"}
         index = target.index or target.name
-        reply = self._ask(lambda: self._client.mget(index=index, body={"docs": docs}, params=params), stopped=stopped)
-        return {each["_id"]: [_found(each)] for each in reply["docs"] if each.get("found")}
+
+        def read() -> Any:  # noqa: ANN401
+            replies = self._client.mget(index=index, body={"docs": docs}, params=params)["docs"]
+            check_read(replies)
+            return replies
+
+        return {each["_id"]: [_found(each)] for each in self._ask(read, stopped=stopped) if each.get("found")}
 
     def _search(
         self,
@@ -239,7 +245,7 @@ class DocumentLookup:
         """Search the write index for ids, refreshed once: what the alias shows, or everything that writes can reach."""
         target = self._target()
         index = target.name if target.hides_documents and not everything else target.index or target.name
-        params = {"routing": target.routing} if target.routing is not None and everything else {}
+        params = WHOLE | ({"routing": target.routing} if target.routing is not None and everything else {})
 
         def refreshed() -> None:
             try:
@@ -247,14 +253,14 @@ class DocumentLookup:
             except (NotFoundError, AuthorizationException):
                 pass  # Amazon's Serverless refreshes automatically
 
-        def search(some: Sequence[str]) -> Any:  # noqa: ANN401
+        def search(some: Sequence[str], size: int) -> Any:  # noqa: ANN401
             body = {
                 "query": {"ids": {"values": some}},
-                "size": MAX_HITS,
+                "size": size,
                 "_source": source,
                 "seq_no_primary_term": True,
             }
-            return self._client.search(index=index, body=body, params=params)
+            return self._client.search(index=index, body=body, params=params)["hits"]["hits"]
 
         found: dict[str, list[Found]] = {}
         sent = _sendable(doc_ids)
@@ -262,7 +268,10 @@ class DocumentLookup:
             self._ask(refreshed, stopped=stopped)
         for start in range(0, len(sent), _PER_SEARCH):
             some = sent[start : start + _PER_SEARCH]
-            for hit in self._ask(partial(search, some), stopped=stopped)["hits"]["hits"]:
+            hits = self._ask(partial(search, some, len(some) + 1), stopped=stopped)
+            if len(hits) > len(some):  # of several routings; otherwise a lower index.max_result_window suffices
+                hits = self._ask(partial(search, some, MAX_HITS), stopped=stopped)
+            for hit in hits:
                 if target.takes(hit["_index"]):
                     found.setdefault(hit["_id"], []).append(_found(hit))
         return found

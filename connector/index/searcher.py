@@ -23,9 +23,6 @@ from connector.query.hybrid import build_hybrid_query, build_words_query, fuse
 from connector.query.rescore import MAX_RESCORED, rescore_all
 from connector.types import Hit
 
-_BUSY = (429, 502, 503, 504)
-"""Statuses of a server, or of a load balancer before it, that may soon answer the same request."""
-
 
 class Searcher:
     """Searches one index (or alias) by features.
@@ -174,6 +171,7 @@ class Searcher:
                 check_complete(self.index, reply)
                 if guard is not None:
                     guard.check([reply])
+                    guard.check_features(reply["hits"]["hits"])
                     guard = None  # later pages come from the same indices
                 found = _hits(reply)
                 if kept := options.keep(found):
@@ -213,6 +211,7 @@ class Searcher:
         check_complete(self.index, reply)
         if guard is not None:
             guard.check([reply])
+            guard.check_features(reply["hits"]["hits"])
         return _hits(reply)
 
     def _send_many(self, bodies: Sequence[dict[str, Any]], params: Mapping[str, str]) -> list[list[Hit]]:
@@ -225,8 +224,9 @@ class Searcher:
         if self._guard is not None:
             self._guard.recheck() if errors else self._guard.check(replies)
         if errors:
-            kind = BusyError if errors[0].get("status") in _BUSY else SearchError
-            raise kind(f"Index {self.index!r} rejects a query: {root_cause(errors[0]['error'])}")
+            raise _kind(errors[0].get("status"))(
+                f"Index {self.index!r} rejects a query: {_advised(root_cause(errors[0]['error']))}"
+            )
         for reply in replies:
             check_complete(self.index, reply)
         return [_hits(reply) for reply in replies]
@@ -301,12 +301,25 @@ def _matches(named: Any) -> Mapping[str, float]:  # noqa: ANN401
     return named if isinstance(named, Mapping) else {}
 
 
+def _advised(reason: str) -> str:
+    """The server's reason, with the way out if the cluster permits no scripts."""
+    if "search.allow_expensive_queries" in reason or ("cannot execute" in reason and "script" in reason):
+        return f"{reason}. A script rescores hits by codes: permit it, or search with window=0 (--window 0)."
+    return reason
+
+
+def _kind(status: object) -> type[SearchError]:
+    """The class of an error by its status: what the server could not do may succeed at the next attempt."""
+    return BusyError if isinstance(status, int) and (status == 429 or status >= 500) else SearchError
+
+
 def _search_error(index: str, error: TransportError) -> Exception:
     if isinstance(error, NotFoundError) and "search_context_missing" in str(error.info):
         return SearchError(f"The server no longer has the pages of {index!r} ({reason_of(error)}). Search again.")
     if isinstance(error, NotFoundError):
         return SearchError(f"There is no index {index!r}. Create it with `ksparse ingest CORPUS --index {index}`.")
     if isinstance(error, RequestError):
-        return SearchError(f"Index {index!r} rejects the query: {reason_of(error)}")
-    kind = BusyError if error.status_code in _BUSY else SearchError
-    return kind(f"The search in {index!r} failed ({error.status_code}): {reason_of(error)}. Try again.")
+        return SearchError(f"Index {index!r} rejects the query: {_advised(reason_of(error))}")
+    return _kind(error.status_code)(
+        f"The search in {index!r} failed ({error.status_code}): {reason_of(error)}. Try again."
+    )

@@ -139,7 +139,12 @@ def within_space(query: dict[str, Any], space: str | None) -> dict[str, Any]:
 
 def without_features(field: str = FEATURES_FIELD) -> dict[str, Any]:
     """Build a query for documents without features, e.g. after a partial `_update`."""
-    return {"bool": {"must_not": {"rank_feature": {"field": f"{field}.{PRESENCE_FEATURE}", "linear": {}}}}}
+    return {"bool": {"must_not": has_features(field)}}
+
+
+def has_features(field: str = FEATURES_FIELD) -> dict[str, Any]:
+    """Build a query for documents with features: all that ksparse has written."""
+    return {"rank_feature": {"field": f"{field}.{PRESENCE_FEATURE}", "linear": {}}}
 
 
 @dataclass(frozen=True, slots=True)

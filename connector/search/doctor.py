@@ -10,6 +10,7 @@ from opensearchpy import OpenSearch
 from connector.connection.client import explained
 from connector.errors import SearchError
 from connector.index.sizes import count_matching
+from connector.query.body import without_features
 from connector.query.clauses import at_random
 from connector.query.rescore import CODE_FIELD, build_rescore, build_scan, code_of
 from connector.search.growth import cells_of
@@ -28,12 +29,14 @@ class Diagnosis:
         cells: Number of cells of its dictionary; None for other encoders.
         sampled: Number of randomly drawn documents that served as queries.
         recall: Fraction of the top 10 of a scan of all codes that the index's default settings find.
+        without_features: Number of documents that searches do not find, because the server wrote them by itself.
     """
 
     documents: int
     cells: int | None
     sampled: int
     recall: float
+    without_features: int
 
 
 def diagnose(client: OpenSearch, retriever: Retriever, *, sample: int = 50, seed: int = 0) -> Diagnosis:
@@ -74,4 +77,5 @@ def diagnose(client: OpenSearch, retriever: Retriever, *, sample: int = 50, seed
             features, top_k=_TOP_K, rescore=build_rescore(code, embedding, setting.window or 10 * _TOP_K)
         )
         shares.append(len({hit.id for hit in nearest} & {hit.id for hit in found}) / len(nearest))
-    return Diagnosis(count_matching(client, index), cells_of(encoder), len(coded), float(np.mean(shares)))
+    documents, lost = count_matching(client, index), count_matching(client, index, [without_features()])
+    return Diagnosis(documents, cells_of(encoder), len(coded), float(np.mean(shares)), lost)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,10 @@ from connector.types import Hit
 if TYPE_CHECKING:
     from connector.encoders.text import TextEncoder
     from connector.search.tune import Tuning
+
+
+_RECHECK_S = 60.0
+"""Seconds after which the schema is read again: fields may have been declared since."""
 
 
 class SparseIndex(WritableIndex):
@@ -57,6 +62,7 @@ class SparseIndex(WritableIndex):
         super().__init__(index, encoder=encoder, client=client, url=url, new=new, **connection)
         self.source = source
         self._retriever: Retriever | None = None
+        self._recheck_s = 0.0
 
     @property
     def retriever(self) -> Retriever:
@@ -70,11 +76,16 @@ class SparseIndex(WritableIndex):
             prepared = self._prepared[1] if self._prepared is not None else None
             encoder = prepared if prepared is not None or self._encoder is None else self.encoder
             self._retriever = Retriever(self.client, self.index, encoder, source=self.source)
+            self._recheck_s = time.monotonic() + _RECHECK_S
         return self._retriever
 
     @property
     def schema(self) -> IndexSchema | None:
-        """The schema of the index when a search last read it; None if the index does not exist."""
+        """The schema of the index, at most a minute old; None if the index does not exist."""
+        if self._retriever is not None and time.monotonic() > self._recheck_s:
+            self._recheck_s = time.monotonic() + _RECHECK_S
+            if self.exists():
+                self._retriever.refresh()
         return self._retriever.schema if self._retriever is not None else super().schema
 
     def exists(self) -> bool:
@@ -85,7 +96,11 @@ class SparseIndex(WritableIndex):
         return found
 
     def _load(self, schema: IndexSchema, name: str | None = None) -> TextEncoder:
-        return self.retriever.encoder if name is None else super()._load(schema, name)
+        if name is not None:
+            return super()._load(schema, name)
+        if self.retriever.schema.space != schema.space:  # the alias was switched since the last search
+            self.retriever.refresh()
+        return self.retriever.encoder
 
     def search(
         self,

@@ -296,11 +296,19 @@ def unrefreshed(client: OpenSearch, index: str, encoder: TextEncoder) -> SparseI
     return made
 
 
-def test_a_deletion_by_filter_deletes_what_others_change_meanwhile(unrefreshed: SparseIndex) -> None:
-    for doc_id, lang in (("1", "en"), ("2", "fr")):
-        unrefreshed.client.update(
-            index=unrefreshed.index, id=doc_id, body={"doc": {"metadata": {"lang": lang, "n": 1}}}
-        )
+def test_a_deletion_by_filter_deletes_what_others_change_meanwhile(
+    unrefreshed: SparseIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = unrefreshed.client
+    delete_by_query, changes = client.delete_by_query, [("1", "en"), ("2", "fr")]
+
+    def late(**request: Any) -> Any:  # noqa: ANN401
+        while changes:
+            doc_id, lang = changes.pop()
+            client.update(index=unrefreshed.index, id=doc_id, body={"doc": {"metadata": {"lang": lang, "n": 1}}})
+        return delete_by_query(**request)
+
+    monkeypatch.setattr(client, "delete_by_query", late)
     assert unrefreshed.delete(filters={"lang": "en"}) == 1
     assert set(unrefreshed.get(["1", "2", "3"])) == {"2", "3"}, "the second no longer matches"
 
@@ -320,3 +328,11 @@ def test_a_deletion_by_filter_that_others_keep_from_a_document_says_so(
     with pytest.raises(BulkWriteError, match=kept):
         unrefreshed.delete(filters={"lang": "en"})
     assert set(unrefreshed.get(["1", "2", "3"])) == {"1", "3"}
+
+
+def test_a_field_that_is_declared_later_is_filtered(docs: SparseIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("connector.search.sparse_index._RECHECK_S", 0.0)
+    assert docs.search("cats", filters={"floor": 3}) == []
+    docs.client.indices.put_mapping(index=docs.index, body={"properties": {"floor": {"type": "integer"}}})
+    docs.add([{"_id": "9", "text": "cats sleep", "floor": 3}])
+    assert [hit.id for hit in docs.search("cats", filters={"floor": {"$gte": 3}})] == ["9"]
