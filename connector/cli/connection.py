@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from opensearchpy import OpenSearch
+from opensearchpy.exceptions import AuthorizationException
 
 from connector.cluster import Cluster, find_cluster
 from connector.connection.client import check_server
+from connector.errors import ClusterError
 
 if TYPE_CHECKING:
     from connector.index.schema import IndexSchema
@@ -103,7 +105,12 @@ def open_client(connection: ConnectionOptions | None = None) -> OpenSearch:
     cluster = (connection or ConnectionOptions()).apply(find_cluster())
     client = cluster.connect()
     if cluster.access.aws_service != "aoss":  # Serverless does not report its version
-        check_server(client)
+        try:
+            check_server(client)
+        except ClusterError as error:
+            if not isinstance(error.__cause__, AuthorizationException):
+                raise
+            # A user who may only use one index need not be permitted to read it.
     return client
 
 

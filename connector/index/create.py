@@ -32,7 +32,7 @@ def create_index(client: OpenSearch, index: str, body: dict[str, Any]) -> bool:
     Raises:
         ClusterError: The server is unreachable or denies access; or no node can hold the index or it rejects documents
             (the index is then deleted again).
-        IndexMappingError: The server rejects the index, or a template disables `_source`.
+        IndexMappingError: The server rejects the index, or a template leaves fields out of `_source`.
     """
     try:
         with explained(client):
@@ -89,13 +89,15 @@ def _create(client: OpenSearch, index: str, body: dict[str, Any]) -> dict[str, A
 
 
 def _check_source(client: OpenSearch, index: str) -> None:
-    """Legacy templates are merged with the request and may disable `_source`."""
+    """Legacy templates are merged with the request and may disable `_source`, or restrict it to some fields."""
     with explained(client):
         replies = client.indices.get_mapping(index=index, params={"filter_path": "*.mappings._source"})
     for reply in replies.values():
-        if reply["mappings"]["_source"].get("enabled") is False:
+        found = reply["mappings"]["_source"]
+        what = "is disabled" if found.get("enabled") is False else f"includes only {found.get('includes')}"
+        if found.get("enabled") is False or "includes" in found:
             raise IndexMappingError(
-                f"Index {index!r} would not store its documents (_source is disabled)."
+                f"Index {index!r} would not store its documents (_source {what})."
                 f"{advice_about_templates(client, index)}"
             )
 

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from opensearchpy import OpenSearch
-from opensearchpy.exceptions import TransportError
+from opensearchpy.exceptions import AuthorizationException, TransportError
 
 from connector.connection.client import is_elasticsearch, version_tuple
 
@@ -43,5 +43,8 @@ def point_in_time(client: OpenSearch, index: str, params: Mapping[str, Any]) -> 
 
 def tie_breaker(client: OpenSearch) -> str:
     """Return the sort field for ties: the position in the shard where supported (3.3 and later), else the id."""
-    version = client.info()["version"]["number"]
+    try:
+        version = client.info()["version"]["number"]
+    except AuthorizationException:  # a user may be permitted to use the index alone
+        return "_id"
     return "_shard_doc" if version_tuple(version) >= (3, 3) else "_id"

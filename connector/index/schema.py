@@ -159,7 +159,12 @@ def read_schema(client: OpenSearch, index: str) -> IndexSchema | None:
         raise IndexMappingError(f"The server rejects index {index!r}: {reason_of(error)}") from error
     if not replies:
         return None
-    schemas = [_parse(name, reply["mappings"]) for name, reply in sorted(replies.items())]
+    try:
+        schemas = [_parse(name, reply["mappings"]) for name, reply in sorted(replies.items())]
+    except IndexMappingError as error:
+        if index in replies:
+            raise
+        raise IndexMappingError(f"{index} names {', '.join(sorted(replies))}. {error}") from error
     digests = {schema.encoder.digest for schema in schemas}
     if len(digests) > 1:
         raise IndexMappingError(f"{index} spans indices of {len(digests)} encoders; name one of {', '.join(replies)}.")
@@ -278,6 +283,8 @@ def existing_schema(client: OpenSearch, index: str) -> IndexSchema:
     """
     schema = read_schema(client, index)
     if schema is None:
+        if any(character in index for character in "*,<"):
+            raise IndexMappingError(f"No index matches {index!r}, or one of its names does not exist.")
         rule = broken_rule(index, new=True)
         if rule is not None:
             raise IndexMappingError(f"There is no index {index!r}, and none can have that name: it {rule}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from logging import getLogger
 from typing import Any, NamedTuple
 
 from opensearchpy import OpenSearch
@@ -14,6 +15,8 @@ from connector.index.aliases import hides_from_writes
 from connector.index.derived import DERIVED_MAPPING, derived_in
 from connector.index.meta import META_KEY, check_format
 from connector.types import Deletion, Document, SparseDocument
+
+_log = getLogger("ksparse.index")
 
 _SETTINGS = ",".join(f"*.settings.index.{name}" for name in ("uuid", "default_pipeline", "final_pipeline"))
 _MAPPING = ",".join(
@@ -145,7 +148,8 @@ def read_target(client: OpenSearch, name: str) -> WriteTarget:
         return WriteTarget(name)  # the next request reports the error
     # The reply omits indices without any of the requested parts.
     found = {index: mappings.get(index, {}).get("mappings", {}) for index in states}
-    aliases = {} if name in states else _read_aliases(client, name)
+    definitions = {} if name in states else _read_aliases(client, name)
+    aliases = definitions or {}
     written = _write_index(states, aliases)
     return WriteTarget(
         name,
@@ -155,17 +159,20 @@ def read_target(client: OpenSearch, name: str) -> WriteTarget:
         is_alias=bool(aliases),
         index=written,
         routing=aliases.get(written or "", {}).get("index_routing"),
-        hides_documents=hides_from_writes(aliases),
+        hides_documents=definitions is None or hides_from_writes(aliases),
         routing_required=any(mapping.get("_routing", {}).get("required", False) for mapping in found.values()),
     )
 
 
-def _read_aliases(client: OpenSearch, name: str) -> dict[str, dict[str, Any]]:
-    """Alias definitions by index; empty if the API or the permission is missing."""
+def _read_aliases(client: OpenSearch, name: str) -> dict[str, dict[str, Any]] | None:
+    """Alias definitions by index; empty if the API is missing, None if they may not be read."""
     try:
         replies = client.indices.get_alias(name=name)
-    except (NotFoundError, RequestError, AuthorizationException):
+    except (NotFoundError, RequestError):
         return {}
+    except AuthorizationException:
+        _log.warning("Whether the alias %s hides documents cannot be read, so writes are slow.", name)
+        return None
     return {index: reply["aliases"][name] for index, reply in replies.items() if name in reply["aliases"]}
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from logging import getLogger
 from threading import Event
 from typing import Any, TypeVar
 
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import (
+    AuthorizationException,
     NotFoundError,
     SerializationError,
     TransportError,
 )
 
-from connector.connection.client import address_of, explained
+from connector.connection.client import address_of, explained, reason_of
 from connector.connection.transport import retry_after
 from connector.errors import BulkWriteError, ClusterError
 from connector.index.bulk_lines import to_lines
@@ -28,6 +30,8 @@ from connector.index.watched_target import WatchedTarget
 from connector.types import Deletion, Document, SparseDocument
 
 T = TypeVar("T")
+
+_log = getLogger("ksparse.index")
 
 
 class BulkWriter:
@@ -138,6 +142,8 @@ class BulkWriter:
     def refresh(self) -> None:
         """Make all writes visible to searches; Amazon's Serverless refreshes automatically.
 
+        A user who may only write need not be permitted to do it: it is logged.
+
         Raises:
             BulkWriteError: The index was deleted meanwhile.
             ClusterError: The server is unreachable or denies access.
@@ -145,7 +151,10 @@ class BulkWriter:
         with explained(self._client):
             self._target.check()
             try:
-                self._client.indices.refresh(index=self.index)
+                self._client.indices.refresh(index=self.target.index or self.index)
+            except AuthorizationException as error:
+                said = "%s is not refreshed, so searches may find what was written only later: %s"
+                _log.warning(said, self.index, reason_of(error))
             except NotFoundError:
                 self._target.check()  # the index exists, so the API is missing
 

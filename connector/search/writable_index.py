@@ -229,11 +229,15 @@ class WritableIndex:
         Raises:
             BulkWriteError: A deletion was refused, or other writers kept changing a matching document; all others were
                 made.
+            IndexMappingError: Ids are given, but the alias has several indices.
             ValueError: Both ids and filters are given, or the filters match every document without `everything`.
         """
         ids = to_ids(doc_ids)
         if filters is None:
-            with IngestJob(BulkWriter(self.client, self.index), refresh=refresh) as job:
+            writer = BulkWriter(self.client, self.index)
+            if ids:
+                writer.target.check_single("deleted")
+            with IngestJob(writer, refresh=refresh) as job:
                 job.add(Deletion(doc_id) for doc_id in ids)
             return _checked(job.result, True).deleted
         if ids:

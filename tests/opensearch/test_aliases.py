@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from opensearchpy import OpenSearch
+from opensearchpy.exceptions import AuthorizationException
 
 from connector.connection.client import connect
 from connector.encoders.text import TextEncoder
@@ -374,3 +375,41 @@ def test_a_request_of_more_documents_than_a_search_returns_replaces_no_hidden_on
     writer = BulkWriter(client, f"{index}-alpha", chunk_size=2 * MAX_HITS, max_chunk_bytes=10**8)
     result = writer.write(documents("alpha"))
     assert (result.indexed, len(result.refused)) == (0, MAX_HITS + 500)
+
+
+def test_what_an_alias_hides_is_not_overwritten_by_a_user_who_may_not_read_aliases(
+    client: OpenSearch, index: str, lexical: TextEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calibrated = fill(client, index, lexical)
+    alias = f"{index}-alpha"
+    client.indices.put_alias(index=index, name=alias, body=ALPHA)
+
+    def refuse(**_: object) -> None:
+        raise AuthorizationException(403, "security_exception", {"error": {"reason": "no permissions"}})
+
+    monkeypatch.setattr(client.indices, "get_alias", refuse)
+    documents = [
+        Document("b1", WORDS[8], metadata={"tenant": "alpha"}, routing="beta"),
+        Document("a1", WORDS[8], metadata={"tenant": "alpha"}, routing="alpha"),
+    ]
+    result = ingest_documents(documents, calibrated, BulkWriter(client, alias))
+    assert (result.indexed, result.dead_lettered) == (1, 1)
+    assert "belongs to a document that the alias hides" in result.reasons[0]
+    client.indices.refresh(index=index)
+    assert client.get(index=index, id="b1", params={"routing": "beta"})["_source"]["text"] == QUERY
+
+
+def test_a_deletion_by_id_from_several_indices_is_refused_and_not_counted_as_missing(
+    client: OpenSearch, index: str, second: str, lexical: TextEncoder
+) -> None:
+    fill(client, index, lexical, DOCUMENTS[:2])
+    fill(client, second, lexical, DOCUMENTS[2:])
+    for name in (index, second):
+        client.indices.put_alias(index=name, name=f"{index}-both", body={"is_write_index": name == second})
+    spans = f"{index}-both spans 2 indices, but a document is deleted by id in one; name the one that has it"
+    both = SparseIndex(f"{index}-both", encoder=lexical, client=client)
+    for delete in (both.delete, IndexStore(f"{index}-both", encoder=lexical, client=client).delete):
+        with pytest.raises(IndexMappingError, match=spans):
+            delete(["a1"])
+    assert both.delete([]) == 0
+    assert both.delete(filters={"tenant": "alpha"}) == 2

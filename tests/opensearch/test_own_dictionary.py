@@ -33,6 +33,7 @@ from connector.ingest.prepare import prepare_encoder
 from connector.query.settings import SearchSettings
 from connector.search.retriever import Retriever
 from tests.patience import PATIENCE_S
+from tests.tenants import switch
 from tests.tiny import WORDS
 
 pytestmark = [pytest.mark.opensearch, pytest.mark.usefixtures("own_cache")]
@@ -130,7 +131,7 @@ def test_a_fetched_dictionary_is_not_fetched_again(client: OpenSearch, named: st
 def test_a_dictionary_that_was_changed_is_refused(client: OpenSearch, named: str, dense: TextEncoder) -> None:
     prepare(client, named, dense)
     schema = existing_schema(client, named)
-    client.update(index=dictionary_of(schema).index, id="0", body={"doc": {"data": "AAAA"}})
+    client.index(index=dictionary_of(schema).index, id="0", body={"data": "AAAA"})
     with pytest.raises(IndexMappingError, match="is not the one that wrote the documents"):
         load_index_encoder(client, schema, device="cpu")
 
@@ -308,6 +309,22 @@ def test_a_store_of_a_framework_needs_no_encoder(client: OpenSearch, named: str)
     assert [hit.text for hit in other.search(TEXTS[3], top_k=1)] == [TEXTS[3]]
     other.write([Document("new", "why do music and stars burn for years")])
     assert [hit.id for hit in other.search("why do music and stars burn for years", top_k=1)] == ["new"]
+
+
+def test_an_open_index_writes_with_the_dictionary_that_its_alias_has_now(
+    client: OpenSearch, named: str, dense: TextEncoder
+) -> None:
+    alias, other = f"{named}-alias", f"{named}-2"
+    prepare(client, named, dense)
+    prepare(client, other, dense, TEXTS[100:])
+    switch(client, alias, named)
+    docs = SparseIndex(alias, client=client)
+    docs.add([Document("1", TEXTS[0])])
+    assert [hit.id for hit in docs.search(TEXTS[0])] == ["1"]
+    switch(client, alias, other)
+    docs.add([Document("2", TEXTS[1])])
+    docs.update([{"_id": "2", "metadata": {"n": 1}}])
+    assert [(hit.id, hit.index) for hit in docs.search(TEXTS[1])] == [("2", other)]
 
 
 def test_a_cluster_that_permits_no_second_index_names_it(client: OpenSearch, named: str, dense: TextEncoder) -> None:

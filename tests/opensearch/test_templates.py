@@ -126,6 +126,19 @@ def test_a_legacy_template_that_drops_documents_is_named_and_leaves_no_index(
     assert not client.indices.exists(index=index)
 
 
+def test_a_legacy_template_that_keeps_a_part_of_documents_is_named(
+    client: OpenSearch,
+    index: str,
+    fingerprint: EncoderFingerprint,
+    legacy: Callable[[dict[str, Any]], str],
+) -> None:
+    name = legacy({"mappings": {"_source": {"includes": ["title"]}}})
+    message = rf"would not store its documents \(_source includes only \['title'\]\)\. Template '{name}' applies"
+    with pytest.raises(IndexMappingError, match=message):
+        prepare_index(client, index, IndexMeta(fingerprint))
+    assert not client.indices.exists(index=index)
+
+
 def test_an_index_that_keeps_no_documents_is_refused(
     client: OpenSearch, index: str, fingerprint: EncoderFingerprint
 ) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from opensearchpy import OpenSearch
+from opensearchpy.exceptions import AuthorizationException
 
 from connector.connection.client import connect
 from connector.errors import BulkWriteError
@@ -100,6 +101,19 @@ def test_refresh_makes_documents_visible(make_writer: MakeWriter, client: OpenSe
     writer.write(documents("d1"))
     writer.refresh()
     assert client.count(index=ready_index)["count"] == 1
+
+
+def test_a_user_who_may_only_write_need_not_refresh(
+    make_writer: MakeWriter, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, ready_index: str
+) -> None:
+    def refuse(**_: object) -> None:
+        raise AuthorizationException(403, "security_exception", {"error": {"reason": "no permissions"}})
+
+    writer = make_writer()
+    writer.write(documents("d1"))
+    monkeypatch.setattr(writer._client.indices, "refresh", refuse)
+    writer.refresh()
+    assert f"{ready_index} is not refreshed" in caplog.text and "no permissions" in caplog.text
 
 
 def test_nothing_to_write_sends_nothing(make_writer: MakeWriter, proxy: FaultProxy) -> None:
