@@ -291,6 +291,7 @@ def _hits(reply: Mapping[str, Any]) -> list[Hit]:
             _matches(hit.get("matched_queries")),
             highlight=hit.get("highlight", {}),
             index=hit["_index"],
+            routing=hit.get("_routing"),
         )
         for hit in reply["hits"]["hits"]
     ]
