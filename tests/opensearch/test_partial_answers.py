@@ -53,7 +53,7 @@ def test_documents_of_a_shard_that_is_away_are_not_missing(client: OpenSearch, p
     with pytest.raises(BulkWriteError, match="did not answer a request about index"):
         lookup.find(dict.fromkeys(IDS))
     with pytest.raises(BulkWriteError, match="did not answer a request about index"):
-        lookup._search(IDS, source=False)
+        lookup._search(IDS, source=False, refresh=False)
 
 
 def test_a_search_says_that_a_shard_is_away(partial: SparseIndex, caplog: pytest.LogCaptureFixture) -> None:
