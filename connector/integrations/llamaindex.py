@@ -198,11 +198,6 @@ class KSparseVectorStore(BasePydanticVectorStore):
             raise ValueError(f"mode {mode.value!r} is none of {', '.join(each.value for each in _MODES)}.")
         if text is None:
             raise ValueError("this store encodes queries itself: set query_str instead of an embedding.")
-        if mode == VectorStoreQueryMode.HYBRID and query.alpha is not None:
-            raise ValueError(
-                f"alpha={query.alpha:g} weights scores, but rankings are fused by rank; leave it out, or add "
-                "BM25 to the dot product with vector_store_kwargs={'bm25_weight': 0.01}."
-            )
         diversity = _diversity(query, kwargs) if mode == VectorStoreQueryMode.MMR else None
         hybrid = mode == VectorStoreQueryMode.HYBRID
         if mode == VectorStoreQueryMode.TEXT_SEARCH:
@@ -222,6 +217,8 @@ class KSparseVectorStore(BasePydanticVectorStore):
         if hybrid:
             top_k = top_k if query.hybrid_top_k is None else query.hybrid_top_k
             kwargs = _with_depth(query.sparse_top_k, top_k, kwargs)
+            if query.alpha is not None:
+                kwargs = {"alpha": query.alpha, **kwargs}
         return self._store.search(text, top_k=top_k, filters=filters, hybrid=hybrid, **kwargs)
 
     def _clauses(self, node_ids: Sequence[Any] | None, filters: MetadataFilters | None) -> list[Clause]:

@@ -152,7 +152,7 @@ class SearchOptions:
     """Optional parameters of a search; the defaults change nothing.
 
     Attributes:
-        min_score: Minimum final score of a hit: the dot product, the rescored value or the sum of reciprocal ranks.
+        min_score: Minimum final score of a hit: the dot product, the rescored value or the fused score.
         source: Names of the fields to return, or whether to return any; None for the searcher's default.
         highlight: Passed to the server, e.g. `{"fields": {"text": {}}}`.
         routing: Search only the shards of this routing value.
