@@ -175,6 +175,7 @@ class Searcher:
                 check_complete(self.index, reply)
                 if guard is not None:
                     guard.check([reply])
+                    guard.check_features(reply["hits"]["hits"])
                     guard = None  # later pages come from the same indices
                 found = _hits(reply)
                 if kept := options.keep(found):
