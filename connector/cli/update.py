@@ -92,6 +92,7 @@ def update(
     if changes is not None:
         total = count_records(changes, format="jsonl")
     else:
+        writer.refresh()  # a filter matches what searches see
         total = count_matching(client, index, clauses)
     if total == 0:
         reason = f"{changes} contains no changes" if changes is not None else f"no document of {index} matches"

@@ -230,6 +230,7 @@ class DocumentUpdater:
             ClusterError: The server denies access.
             BulkWriteError: A write failed; repeating is safe.
         """
+        self._writer.refresh()
         index = self._writer.target.name
         moved: list[str] = []
         result = self.update(matching_changes(self._client, index, filters, values), moved=moved, progress=progress)

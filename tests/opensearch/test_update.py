@@ -192,6 +192,18 @@ def test_a_document_that_is_changed_meanwhile_and_still_matches_is_updated(
     assert source(client, filled, "rivers")["metadata"] == {"lang": "fr"}
 
 
+def test_a_filter_matches_what_was_just_written(
+    command: Command, client: OpenSearch, filled: str, encoder: TextEncoder, head_folder: Path
+) -> None:
+    client.indices.put_settings(index=filled, body={"index.refresh_interval": "-1"})
+    client.index(index=filled, id="new", body={"text": "wolves run", "metadata": {"lang": "nl"}})
+    result = command("update", "--filter", "lang=nl", "--set", "lang=fr", "--encoder", str(head_folder), "--quiet")
+    assert "1 indexed + 0 dead-lettered = 1 read" in result.stdout, result.output
+    client.index(index=filled, id="newer", body={"text": "wolves run", "metadata": {"lang": "nl"}})
+    changed = updater(client, filled, encoder).update_matching([{"term": {"metadata.lang": "nl"}}], {"title": "x"})
+    assert changed.indexed == 1
+
+
 def test_a_document_that_no_longer_matches_a_filter_is_not_updated(
     client: OpenSearch, filled: str, encoder: TextEncoder
 ) -> None:
