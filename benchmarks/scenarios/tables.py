@@ -55,7 +55,7 @@ def rivals_to_markdown(groups: _Groups) -> str:
     parts = []
     for group, key, name in ((VECTORS, "overlap@10", "exact top 10"), (WORDS, "ndcg_share", "dense NDCG@10")):
         if group == WORDS and group in groups and not is_judged(groups[group]):
-            parts.append("The set has no judgements, by which combinations with words could be compared.\n")
+            parts.append("Without relevance judgements, combinations with words cannot be compared.\n")
         elif group in groups:
             parts += [f"{group}\n", compare_to_markdown(groups[group])]
             parts += [f"The fastest setting of each system that reaches a share of {name}:\n"]
