@@ -52,4 +52,4 @@ class SearchError(ConnectorError):
 
 
 class BusyError(SearchError):
-    """The server cannot run a query now: it is overloaded, or has no copy of a shard at hand."""
+    """The server cannot run a query now: it is overloaded, or no copy of a shard is available."""

@@ -20,7 +20,7 @@ _OF_THE_QUERY = (
 def check_complete(index: str, reply: Mapping[str, Any]) -> None:
     """Check that no shard rejected the query, e.g. because a field has another type in one index of an alias.
 
-    The server then answers with the hits of the other shards. A shard that is away is no error.
+    The server then answers with the hits of the other shards. An unavailable shard is not an error.
 
     Args:
         index: The searched index or alias.

@@ -195,7 +195,7 @@ class KSparseVectorStore(BasePydanticVectorStore):
     def _hits(self, query: VectorStoreQuery, **kwargs: Any) -> list[Hit]:
         text, mode, top_k = query.query_str, query.mode, query.similarity_top_k
         if mode not in _MODES:
-            raise ValueError(f"mode {mode.value!r} is none of {', '.join(each.value for each in _MODES)}.")
+            raise ValueError(f"mode {mode.value!r} must be one of {', '.join(each.value for each in _MODES)}.")
         if text is None:
             raise ValueError("this store encodes queries itself: set query_str instead of an embedding.")
         if mode == VectorStoreQueryMode.HYBRID and query.alpha is not None:
