@@ -222,6 +222,7 @@ class Hit:
         explanation: The explained score; None unless requested.
         highlight: Fragments by field, as returned by the server; empty unless requested.
         index: The concrete index of the hit, also if an alias was searched.
+        routing: The routing with which the document was written; None for the default by id.
     """
 
     doc_id: str
@@ -231,6 +232,12 @@ class Hit:
     explanation: Explanation | None = None
     highlight: Mapping[str, Sequence[str]] = field(default_factory=dict)
     index: str = ""
+    routing: str | None = None
+
+    @property
+    def place(self) -> tuple[str, str, str | None]:
+        """Index, id and routing: an id alone may name several documents of an alias, or of an index with routing."""
+        return self.index, self.doc_id, self.routing
 
     @property
     def id(self) -> str:

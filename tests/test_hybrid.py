@@ -31,6 +31,13 @@ def test_fusion_needs_numbers_above_zero(top_k: int, rank_constant: int) -> None
         fuse([ranking("a")], top_k=top_k, rank_constant=rank_constant)
 
 
+def test_copies_of_an_id_with_different_routings_are_different_documents() -> None:
+    alpha, beta = (Hit("a", 1.0, routing=each) for each in ("alpha", "beta"))
+    fused = fuse([[alpha, Hit("b", 0.9), beta], [Hit("b", 9.0), beta]], top_k=3)
+    assert [(hit.doc_id, hit.routing) for hit in fused] == [("b", None), ("a", "beta"), ("a", "alpha")]
+    assert fused[2].score == pytest.approx(1 / 61)
+
+
 def test_a_fused_hit_keeps_the_highlight_of_either_ranking() -> None:
     words = {"text": ["<em>cats</em>"]}
     fused = fuse([[Hit("a", 2.0), Hit("b", 1.0)], [Hit("b", 9.0, highlight=words), Hit("c", 8.0)]], top_k=3)

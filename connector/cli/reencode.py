@@ -54,7 +54,7 @@ old index is kept unless --delete-old is given. Fields, codes and tuned settings
     type=click.FloatRange(0, 1),
     default=0.02,
     show_default=True,
-    help="Largest allowed drop in known-item recall on the sample.",
+    help="Largest allowed drop in known-item recall on the sample; a larger one must also be significant (p < 0.01).",
 )
 @click.option("--switch/--no-switch", default=True, show_default=True, help="Switch ALIAS to the new index at the end.")
 @click.option("--delete-old", is_flag=True, help="Delete the old index after the switch.")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -22,10 +22,6 @@ from connector.cli.options import (
 from connector.cli.progress import documents
 from connector.cli.stop import stoppable
 
-if TYPE_CHECKING:
-    from connector.ingest.update import Change
-    from connector.types import MalformedRecord
-
 
 @click.command(
     epilog="""\b
@@ -35,7 +31,8 @@ Examples:
   ksparse update --index docs --filter lang=de --set lang=de-AT --set reviewed=yes
 \b
 A line of CHANGES has the `_id` of a document and the keys to change; other keys are kept. `metadata` is merged key by
-key, and null removes a key. Documents are encoded again; one that is changed concurrently is read again.
+key, and null removes a key. Documents are encoded again; one that is changed concurrently is read again, and must
+still match the filter.
 """
 )
 @click.argument("changes", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
@@ -85,18 +82,16 @@ def update(
     from connector.index.sizes import count_matching
     from connector.index.writer import BulkWriter
     from connector.ingest.index_encoder import encoder_of
-    from connector.ingest.update import DocumentUpdater, matching_changes, read_changes
+    from connector.ingest.update import DocumentUpdater, read_changes
 
     schema = existing_schema(client, index)
     probe_write(client, index)
     writer = BulkWriter(client, index)
     writer.target.check_single("changed")
-    wanted: Iterator[Change | MalformedRecord]
+    clauses, new_values = filter_clauses(client, schema, filters), _parse_values(values, schema.fields)
     if changes is not None:
-        wanted, total = read_changes(changes), count_records(changes, format="jsonl")
+        total = count_records(changes, format="jsonl")
     else:
-        clauses = filter_clauses(client, schema, filters)
-        wanted = matching_changes(client, index, clauses, _parse_values(values, schema.fields))
         total = count_matching(client, index, clauses)
     if total == 0:
         reason = f"{changes} contains no changes" if changes is not None else f"no document of {index} matches"
@@ -113,7 +108,10 @@ def update(
         batch_size=batch_size,
     )
     with stoppable(), documents(quiet, total, f"updating {index}") as progress:
-        result = updater.update(wanted, progress=progress)
+        if changes is not None:
+            result = updater.update(read_changes(changes), progress=progress)
+        else:
+            result = updater.update_matching(clauses, new_values, progress=progress)
     to_name = encoder_to_name(schema, encoder)
     conclude(index, result, as_json=as_json, backend=loaded.runtime, encoder=to_name)
 

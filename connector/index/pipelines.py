@@ -10,7 +10,7 @@ PIPELINE_PREFIX = "ksparse-"
 
 
 def final_pipelines_in(replies: Mapping[str, Any]) -> dict[str, str]:
-    """Return the final pipeline of each index that has one, from the reply to `_settings/index.final_pipeline`."""
+    """Return the final pipeline of each index that has one, from their settings by index."""
     return {
         name: reply["settings"]["index"]["final_pipeline"] for name, reply in replies.items() if reply.get("settings")
     }

@@ -174,6 +174,7 @@ class Searcher:
                 check_complete(self.index, reply)
                 if guard is not None:
                     guard.check([reply])
+                    guard.check_features(reply["hits"]["hits"])
                     guard = None  # later pages come from the same indices
                 found = _hits(reply)
                 if kept := options.keep(found):
@@ -291,6 +292,7 @@ def _hits(reply: Mapping[str, Any]) -> list[Hit]:
             _matches(hit.get("matched_queries")),
             highlight=hit.get("highlight", {}),
             index=hit["_index"],
+            routing=hit.get("_routing"),
         )
         for hit in reply["hits"]["hits"]
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,10 @@ from connector.ingest.ledger import IngestResult
 from connector.ingest.letters import Letter, digest_of
 from connector.ingest.pipeline import WRITE_SIZE
 from connector.ingest.rewrite import Refused, Rewriter
-from connector.types import Document, MalformedRecord
+from connector.types import Document, MalformedRecord, StoredState
+
+_ATTEMPTS = 5
+"""Searches for documents that match a filter, if other writers keep changing them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +43,14 @@ class Change:
             by key; None removes a key.
         version: External version; None detects concurrent changes by sequence number.
         routing: Routing of the document; None for that of the stored document.
+        seen: State of the document that matched a filter; it may no longer match in another one. None for any state.
     """
 
     doc_id: str
     values: Mapping[str, Any] = field(default_factory=dict)
     version: int | None = None
     routing: str | None = None
+    seen: StoredState | None = None
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Change:
@@ -102,12 +107,15 @@ class ChangeEdit:
         checker: Checks records against the fields of the index.
         upsert: Create the document if it does not exist.
         replaces: Digest of the values that the change must replace; otherwise it is superseded. None skips the check.
+        moved: Takes the ids of documents that are no longer in the state `change.seen`, whose changes are superseded.
+            None refuses these changes.
     """
 
     change: Change
     checker: RecordChecker
     upsert: bool = False
     replaces: str | None = None
+    moved: list[str] | None = None
 
     @property
     def doc_id(self) -> str:
@@ -120,11 +128,16 @@ class ChangeEdit:
         return self.change.routing
 
     def become(self, found: Found | None) -> Document | None:
-        """Return the changed document; None if the stored values are no longer those to replace.
+        """Return the changed document; None if the stored values, or the stored state, are no longer those to replace.
 
         Raises:
             ValueError: The document does not exist, or the result is not a valid document.
         """
+        if self.change.seen is not None and (found is None or found.state != self.change.seen):
+            if self.moved is None:
+                raise ValueError(f"other writers changed the document in each of {_ATTEMPTS} attempts")
+            self.moved.append(self.doc_id)
+            return None
         if found is None and not self.upsert:
             raise ValueError("the document does not exist; an upsert would create it")
         source = found.source if found is not None else {}
@@ -145,13 +158,14 @@ def read_changes(path: Path) -> Iterator[Change | MalformedRecord]:
 def matching_changes(
     client: OpenSearch, index: str, filters: Sequence[Mapping[str, Any]], values: Mapping[str, Any]
 ) -> Iterator[Change]:
-    """Yield the same change for every document that matches all filters.
+    """Yield the same change for every document that matches all filters, in its present state.
 
     Raises:
         ClusterError: The server is unreachable or denies access.
     """
-    for hit in read_hits(client, index, all_of(filters) | {"_source": False}):
-        yield Change(hit["_id"], values, routing=hit.get("_routing"))
+    for hit in read_hits(client, index, all_of(filters) | {"_source": False, "seq_no_primary_term": True}):
+        seen = StoredState(hit["_seq_no"], hit["_primary_term"])
+        yield Change(hit["_id"], values, routing=hit.get("_routing"), seen=seen)
 
 
 class DocumentUpdater:
@@ -182,6 +196,7 @@ class DocumentUpdater:
         batch_size: int = 32,
         write_size: int = WRITE_SIZE,
     ) -> None:
+        self._client = client
         self._writer = writer
         self._rewriter = Rewriter(
             writer,
@@ -194,13 +209,54 @@ class DocumentUpdater:
         self._dead_letters = dead_letters
         self._write_size = write_size
 
+    def update_matching(
+        self,
+        filters: Sequence[Mapping[str, Any]],
+        values: Mapping[str, Any],
+        *,
+        progress: Callable[[int], None] | None = None,
+    ) -> IngestResult:
+        """Apply the same change to every document that matches all filters, and refresh the index.
+
+        What other writers change meanwhile is changed if it still matches, else it counts as superseded. A document
+        that they change in each of several attempts becomes a dead letter.
+
+        Args:
+            filters: Query clauses.
+            values: As in `Change`.
+            progress: Called with the number of processed changes.
+
+        Raises:
+            ClusterError: The server denies access.
+            BulkWriteError: A write failed; repeating is safe.
+        """
+        index = self._writer.target.name
+        moved: list[str] = []
+        result = self.update(matching_changes(self._client, index, filters, values), moved=moved, progress=progress)
+        for attempt in range(2, _ATTEMPTS + 1):
+            if not moved:
+                break
+            wanted = [*filters, {"ids": {"values": moved}}]
+            moved = []
+            changes = matching_changes(self._client, index, wanted, values)
+            again = self.update(changes, moved=moved if attempt < _ATTEMPTS else None)
+            # These counted as superseded in the attempt before.
+            before = replace(result, read=result.read - again.read, superseded=result.superseded - again.read)
+            result = again.plus(before)
+        return result
+
     def update(
-        self, changes: Iterable[Change | MalformedRecord], *, progress: Callable[[int], None] | None = None
+        self,
+        changes: Iterable[Change | MalformedRecord],
+        *,
+        moved: list[str] | None = None,
+        progress: Callable[[int], None] | None = None,
     ) -> IngestResult:
         """Apply changes in the given order and refresh the index.
 
         Args:
             changes: Changes, read lazily. Malformed ones become dead letters.
+            moved: As in `ChangeEdit`.
             progress: Called with the number of processed changes.
 
         Raises:
@@ -217,7 +273,8 @@ class DocumentUpdater:
                 for record in some:
                     if isinstance(record, MalformedRecord):
                         letters.add(malformed_change(record, upsert=self._upsert))
-                edits = [ChangeEdit(each, self._checker, self._upsert) for each in some if isinstance(each, Change)]
+                changed = [each for each in some if isinstance(each, Change)]
+                edits = [ChangeEdit(each, self._checker, self._upsert, moved=moved) for each in changed]
                 result, refused = self._rewriter.rewrite(edits)
                 indexed += result.indexed
                 superseded += result.superseded

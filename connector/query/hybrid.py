@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -91,19 +90,11 @@ def fuse(rankings: Sequence[Sequence[Hit]], *, top_k: int, rank_constant: int = 
     """
     if min(top_k, rank_constant) < 1:
         raise ValueError(f"top_k {top_k} and rank_constant {rank_constant} must be at least 1.")
-    # Behind an alias of several indices, one id may name different documents.
-    scores: dict[tuple[str, str], float] = defaultdict(float)
-    hits: dict[tuple[str, str], Hit] = {}
-    highlights: dict[tuple[str, str], Mapping[str, Sequence[str]]] = {}
+    fused: dict[tuple[str, str, str | None], Hit] = {}
     for ranking in rankings:
         for rank, hit in enumerate(ranking, start=1):
-            document = hit.index, hit.doc_id
-            scores[document] += 1.0 / (rank_constant + rank)
-            hits.setdefault(document, hit)
-            if hit.highlight:
-                highlights.setdefault(document, hit.highlight)
+            known = fused.get(hit.place, replace(hit, score=0.0))
+            score = known.score + 1.0 / (rank_constant + rank)
+            fused[hit.place] = replace(known, score=score, highlight=known.highlight or hit.highlight)
     # Python's sort is stable: equal scores stay in the order of the first ranking.
-    best = sorted(scores, key=lambda document: -scores[document])[:top_k]
-    return [
-        replace(hits[document], score=scores[document], highlight=highlights.get(document, {})) for document in best
-    ]
+    return sorted(fused.values(), key=lambda hit: -hit.score)[:top_k]

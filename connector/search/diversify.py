@@ -16,8 +16,8 @@ from connector.query.rescore import CODE_FIELD, code_of
 from connector.search.retriever import Retriever
 from connector.types import Hit, SparseVectors, content_of
 
-Place = tuple[str, str]
-"""Index and id of a document: behind an alias of several indices, one id may name different documents."""
+Codes = Mapping[tuple[str, str, str | None], NDArray[np.uint8]]
+"""Code by `Hit.place`."""
 
 
 def diversify(
@@ -84,15 +84,15 @@ def _content(hit: Hit) -> str:
     return content_of(hit.source)
 
 
-def _dense(encoder: TextEncoder, hits: Sequence[Hit], codes: Mapping[Place, NDArray[np.uint8]]) -> NDArray[np.float32]:
+def _dense(encoder: TextEncoder, hits: Sequence[Hit], codes: Codes) -> NDArray[np.float32]:
     """Embeddings of hits: decoded from their codes, or else encoded from their texts."""
-    missing = [row for row, hit in enumerate(hits) if (hit.index, hit.doc_id) not in codes]
-    coded = [row for row, hit in enumerate(hits) if (hit.index, hit.doc_id) in codes]
+    missing = [row for row, hit in enumerate(hits) if hit.place not in codes]
+    coded = [row for row, hit in enumerate(hits) if hit.place in codes]
     embeddings: dict[int, NDArray[np.float32]] = {}
     if missing:
         embeddings |= zip(missing, encoder.embed([_content(hits[row]) for row in missing]), strict=True)
     if coded and encoder.code is not None:
-        packed = np.stack([codes[hits[row].index, hits[row].doc_id] for row in coded])
+        packed = np.stack([codes[hits[row].place] for row in coded])
         embeddings |= zip(coded, encoder.code.decode(packed), strict=True)
     return np.stack([embeddings[row] for row in range(len(hits))])
 
@@ -111,7 +111,7 @@ def _spread(vectors: SparseVectors, names: NDArray[np.int32]) -> NDArray[np.floa
     return rows
 
 
-def _read_codes(client: OpenSearch, schema: IndexSchema, hits: Sequence[Hit]) -> dict[Place, NDArray[np.uint8]]:
+def _read_codes(client: OpenSearch, schema: IndexSchema, hits: Sequence[Hit]) -> Codes:
     body: dict[str, Any] = {
         "query": {"ids": {"values": [hit.doc_id for hit in hits]}},
         "docvalue_fields": [CODE_FIELD],
@@ -119,5 +119,5 @@ def _read_codes(client: OpenSearch, schema: IndexSchema, hits: Sequence[Hit]) ->
         "size": min(len(hits) * len(schema.names), MAX_HITS),
     }
     found = client.search(index=schema.index, body=body)["hits"]["hits"]
-    codes = {(hit["_index"], hit["_id"]): code_of(hit) for hit in found}
+    codes = {(hit["_index"], hit["_id"], hit.get("_routing")): code_of(hit) for hit in found}
     return {place: code for place, code in codes.items() if code is not None}

@@ -29,6 +29,8 @@ _OWN = ("title", "text", "metadata")
 _COPIED_SETTINGS = ("number_of_shards", "number_of_replicas", "analysis")
 _KEPT_OF_ALIASES = ("filter", "index_routing", "search_routing", "is_hidden")
 _WORDS = 12
+_SIGNIFICANT = 2.33
+"""Standard errors of a drop that chance exceeds in one of 100 samples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,8 @@ class Comparison:
         differing: Ids of sampled documents that the new index lacks or holds with other content or routing.
         found: Known-item recall of the old index: the fraction of the sample found in the top 10 by their first words.
         new_found: Known-item recall of the new index.
+        lost: Number of sampled documents that only the old index finds.
+        gained: Number of sampled documents that only the new index finds.
     """
 
     documents: int
@@ -50,12 +54,15 @@ class Comparison:
     differing: tuple[str, ...]
     found: float
     new_found: float
+    lost: int
+    gained: int
 
     def objections(self, tolerance: float) -> list[str]:
         """Return the reasons why the new index should not replace the old one.
 
         Args:
-            tolerance: Largest allowed drop from `found` to `new_found`.
+            tolerance: Largest allowed drop from `found` to `new_found`. A larger one counts only if it is significant
+                (p < 0.01, one-sided): two equally good indices find different documents.
         """
         said = []
         if self.new_documents != self.documents:
@@ -63,9 +70,15 @@ class Comparison:
         if self.differing:
             names = ", ".join(self.differing[:3])
             said.append(f"{len(self.differing)} of {self.sampled} sampled documents are missing or differ ({names})")
-        if self.new_found < self.found - tolerance:
+        if self.found - self.new_found > max(tolerance, _SIGNIFICANT * self.drop_error):
             said.append(f"its known-item recall is {self.new_found:.1%}, that of the old index {self.found:.1%}")
         return said
+
+    @property
+    def drop_error(self) -> float:
+        """Standard error of the drop from `found` to `new_found`, of paired samples."""
+        difference = self.lost - self.gained
+        return math.sqrt(self.lost + self.gained - difference**2 / self.sampled) / self.sampled if self.sampled else 0.0
 
 
 def read_index(client: OpenSearch, index: str) -> Iterator[Document]:
@@ -158,8 +171,9 @@ def compare_indices(client: OpenSearch, old: Retriever, new: Retriever, *, sampl
     ids = [hit["_id"] for hit in hits]
     differing = tuple(hit["_id"] for hit, copy in zip(hits, copies, strict=True) if not _is_same(hit, copy))
     queries = [_first_words(hit["_source"]) for hit in hits]
-    found, new_found = (_share_found(each, queries, ids) for each in (old, new))
-    return Comparison(counts[0], counts[1], len(hits), differing, found, new_found)
+    held, new_held = (_found(each, queries, ids) for each in (old, new))
+    lost, gained = (int(np.sum(one & ~other)) for one, other in ((held, new_held), (new_held, held)))
+    return Comparison(counts[0], counts[1], len(hits), differing, _share(held), _share(new_held), lost, gained)
 
 
 def check_switch(client: OpenSearch, name: str, index: str, *, delete_old: bool = False) -> None:
@@ -294,10 +308,13 @@ def _first_words(source: Mapping[str, Any]) -> str:
     return " ".join(content_of(source).split()[:_WORDS])
 
 
-def _share_found(retriever: Retriever, queries: Sequence[str], ids: Sequence[str]) -> float:
+def _found(retriever: Retriever, queries: Sequence[str], ids: Sequence[str]) -> np.ndarray:
+    """Whether each document is found by its query, as bool; without documents that have no text."""
     asked = [(query, doc_id) for query, doc_id in zip(queries, ids, strict=True) if query]
-    if not asked:
-        return 1.0
-    found = retriever.search_many([query for query, _ in asked], top_k=10)
+    found = retriever.search_many([query for query, _ in asked], top_k=10) if asked else []
     held = [doc_id in {hit.doc_id for hit in hits} for hits, (_, doc_id) in zip(found, asked, strict=True)]
-    return sum(held) / len(held)
+    return np.array(held, dtype=bool)
+
+
+def _share(held: np.ndarray) -> float:
+    return float(held.mean()) if held.size else 1.0

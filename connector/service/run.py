@@ -17,6 +17,9 @@ from connector.index.schema import existing_schema
 from connector.service.app import create_app
 from connector.service.settings import ServiceSettings
 
+_KEEP_ALIVE_S = 75
+"""Clients keep idle connections for longer than uvicorn's 5 seconds (ML Commons: 60); their next request would fail."""
+
 
 class Listener(NamedTuple):
     """Address and TLS settings of the service.
@@ -85,6 +88,7 @@ def config(client: OpenSearch, settings: ServiceSettings, listener: Listener) ->
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=listener.grace_s,
+        timeout_keep_alive=_KEEP_ALIVE_S,
         ssl_cert_reqs=ssl.CERT_REQUIRED if listener.client_ca is not None else ssl.CERT_NONE,
         **secure,  # type: ignore[arg-type]
     )

@@ -460,20 +460,26 @@ def test_remove_frees_the_index_that_the_alias_named_before(
     client.index(index=index, id="9", body={"text": "rolled back"})
 
 
+@pytest.mark.parametrize("by_alias", [False, True])
 def test_remove_frees_an_index_whose_name_begins_with_a_dot(
-    client: OpenSearch, index: str, encoder: TextEncoder
+    client: OpenSearch, index: str, encoder: TextEncoder, by_alias: bool
 ) -> None:
-    """As names of system indices do, which are not asked for."""
+    """As names of system indices do; also if an alias named it only earlier."""
     hidden = f".{index}"
+    name = index if by_alias else hidden
     made = SparseIndex(hidden, encoder=encoder, client=client, new=NewIndex(settings={"hidden": True}))
     try:
         made.add(DOCUMENTS)
-        with serving_texts(client, hidden) as address:
-            connect_index(client, hidden, address)
-        assert disconnect_index(client, hidden)
+        if by_alias:
+            client.indices.put_alias(index=hidden, name=name)
+        with serving_texts(client, name) as address:
+            connect_index(client, name, address)
+        if by_alias:
+            client.indices.delete_alias(index=hidden, name=name)
+        assert disconnect_index(client, name)
         assert "final_pipeline" not in client.indices.get_settings(index=hidden)[hidden]["settings"]["index"]
     finally:
-        disconnect_index(client, hidden)
+        disconnect_index(client, name)
         client.indices.delete(index=hidden, ignore_unavailable=True)
 
 

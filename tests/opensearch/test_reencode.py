@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from opensearchpy import OpenSearch
@@ -169,9 +171,21 @@ def test_a_search_continues_in_the_index_that_took_the_place(
 
 
 def test_a_worse_index_is_objected_to() -> None:
-    found = Comparison(10, 10, 10, (), found=0.9, new_found=0.8)
+    found = Comparison(200, 200, 200, (), found=0.9, new_found=0.8, lost=20, gained=0)
     assert found.objections(0.1) == []
     assert found.objections(0.05) == ["its known-item recall is 80.0%, that of the old index 90.0%"]
+
+
+def test_a_drop_that_chance_explains_is_no_objection() -> None:
+    other = Comparison(900, 900, 200, (), found=0.25, new_found=0.2, lost=25, gained=15)
+    assert other.drop_error == pytest.approx(np.sqrt(25 + 15 - 10**2 / 200) / 200)
+    assert other.objections(0.02) == []
+    worse = replace(other, lost=10, gained=0)  # as large a drop, but no document is found instead
+    assert worse.objections(0.02) == ["its known-item recall is 20.0%, that of the old index 25.0%"]
+
+
+def test_an_index_that_finds_nothing_is_objected_to_however_few_documents_there_are() -> None:
+    assert Comparison(2, 2, 2, (), found=1, new_found=0, lost=2, gained=0).objections(0.02)
 
 
 def test_documents_that_take_longer_than_the_server_keeps_a_search_open_are_an_error(

@@ -34,7 +34,7 @@ from connector.encoders.text import TextEncoder
 from connector.index.schema import save_search_defaults
 from connector.search.opened import OpenedIndex, features_for
 from connector.service.app import create_app
-from connector.service.run import Listener
+from connector.service.run import Listener, config
 from connector.service.settings import ServiceSettings
 from tests.fault_proxy import fault_proxy
 from tests.patience import PATIENCE_S
@@ -418,6 +418,11 @@ def test_an_encoder_that_cannot_be_loaded_is_said_without_a_traceback(
     )
     assert ran.returncode != 0 and "Traceback" not in ran.stderr
     assert "nothing' is not a folder" in ran.stderr
+
+
+def test_idle_connections_are_kept_for_longer_than_clients_reuse_them(client: OpenSearch) -> None:
+    ml_commons_s = 60
+    assert config(client, ServiceSettings(), Listener()).timeout_keep_alive > ml_commons_s
 
 
 def test_keys_are_read_from_a_file(tmp_path: Path) -> None:

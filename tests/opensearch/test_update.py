@@ -175,6 +175,34 @@ def test_update_changes_what_a_filter_matches(
     assert "year" in source(client, filled, "plants") and source(client, filled, "plants")["year"] == 1999
 
 
+@pytest.mark.parametrize(("times", "indexed"), [(1, 2), (9, 1)])
+def test_a_document_that_is_changed_meanwhile_and_still_matches_is_updated(
+    client: OpenSearch, filled: str, encoder: TextEncoder, times: int, indexed: int
+) -> None:
+    def meddle() -> None:
+        client.index(index=filled, id="cats", body={"text": "cats sleep", "metadata": {"lang": "de"}})
+
+    meddling = updater(client, filled, Meddling(encoder, meddle, times))  # type: ignore[arg-type]
+    result = meddling.update_matching([{"term": {"metadata.lang": "de"}}], {"metadata": {"lang": "fr"}})
+    assert (result.read, result.indexed, result.superseded, result.dead_lettered) == (2, indexed, 0, 2 - indexed)
+    assert source(client, filled, "cats") == {
+        "text": "cats sleep",
+        "metadata": {"lang": "fr" if indexed == 2 else "de"},
+    }
+    assert source(client, filled, "rivers")["metadata"] == {"lang": "fr"}
+
+
+def test_a_document_that_no_longer_matches_a_filter_is_not_updated(
+    client: OpenSearch, filled: str, encoder: TextEncoder
+) -> None:
+    other = {"text": "cats sleep", "metadata": {"lang": "nl"}}
+    meddling = updater(client, filled, Meddling(encoder, lambda: client.index(index=filled, id="cats", body=other), 1))  # type: ignore[arg-type]
+    result = meddling.update_matching([{"term": {"metadata.lang": "de"}}], {"metadata": {"reviewed": "yes"}})
+    assert (result.read, result.indexed, result.superseded, result.dead_lettered) == (2, 1, 1, 0)
+    assert source(client, filled, "cats") == other
+    assert source(client, filled, "rivers")["metadata"] == {"lang": "de", "reviewed": "yes"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
