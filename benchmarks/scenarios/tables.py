@@ -61,7 +61,10 @@ def rivals_to_markdown(groups: _Groups) -> str:
             parts += [f"The fastest setting of each system that reaches a share of {name}:\n"]
             parts += [cheapest_to_markdown(groups[group], (0.9, 0.95, 0.97, 0.99), key=key)]
     if NOT_RUN in groups:
-        parts.append("".join(f"Not run: {row['system']}, since {row['reason']}.\n" for row in groups[NOT_RUN]))
+        systems: dict[str, list[str]] = {}
+        for row in groups[NOT_RUN]:
+            systems.setdefault(row["reason"], []).append(row["system"])
+        parts.append("".join(f"Not run: {'; '.join(names)}, since {reason}.\n" for reason, names in systems.items()))
     return "\n".join(parts)
 
 
