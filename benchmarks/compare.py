@@ -17,9 +17,9 @@ from benchmarks.measure import Answers, Measured, difference_interval, measure, 
 from benchmarks.memory import memory_by_index
 from benchmarks.storage import Stored, build
 from benchmarks.systems.base import Encoding, System
+from benchmarks.systems.fused import Fused
 from benchmarks.systems.neural_sparse import NeuralSparse
 from benchmarks.systems.rank_features import RankFeatures, document_shares, searched_features
-from benchmarks.systems.rank_fused import RankFused
 from benchmarks.systems.rescored import Rescored
 from connector.encoders.text import TextEncoder
 from connector.errors import ConnectorError
@@ -148,7 +148,7 @@ def _rows(
         row |= _quality(evaluate_run(run, data.judged.qrels), dense)
         row["ndcg_difference_interval"] = difference_interval(_gains(data, run), reference_gains)
         row["overlap@10"] = overlap_at(run, top_10, 10)
-        size = index.bytes + (system.more_bytes if isinstance(system, Rescored | RankFused) else 0)
+        size = index.bytes + (system.more_bytes if isinstance(system, Rescored | Fused) else 0)
         row |= {"index_bytes": size, "bytes_per_document": size / len(data.documents)}
         row |= {"files": index.files, "build_s": index.build_s, "documents_per_s": len(data.documents) / index.write_s}
         row |= timed(each, reference)

@@ -215,8 +215,8 @@ class Hit:
 
     Attributes:
         doc_id: The `_id` in OpenSearch.
-        score: The dot product; for rescored hits, 1 plus the estimated inner product; for fused rankings, the sum of
-            reciprocal ranks.
+        score: The dot product; for rescored hits, 1 plus the estimated inner product; for fused rankings, the mean
+            of normalized scores.
         source: The requested fields.
         matches: Contribution of each feature to the dot product; empty unless requested.
         explanation: The explained score; None unless requested.

@@ -12,30 +12,37 @@ def ranking(*doc_ids: str) -> list[Hit]:
     return [Hit(doc_id, 10.0 - rank, {"from": doc_ids[0]}) for rank, doc_id in enumerate(doc_ids)]
 
 
-def test_what_both_rankings_have_comes_first() -> None:
+def test_a_fused_score_is_the_mean_of_normalized_scores() -> None:
     fused = fuse([ranking("a", "b", "c"), ranking("d", "c", "a")], top_k=4)
-    assert [hit.doc_id for hit in fused] == ["a", "c", "d", "b"]
-    assert fused[0].score == pytest.approx(1 / 61 + 1 / 63)
+    assert [hit.doc_id for hit in fused] == ["a", "d", "c", "b"]
+    assert [hit.score for hit in fused] == pytest.approx([(1 + 0.001) / 2, 1 / 2, (0.001 + 0.5) / 2, 0.5 / 2])
     assert fused[0].source == {"from": "a"}, "the first ranking's hit"
 
 
-def test_a_smaller_constant_favours_the_first_ranks() -> None:
-    rankings = [ranking("a", "b", "c", "d"), ranking("e", "b", "c", "d")]
-    assert fuse(rankings, top_k=1)[0].doc_id == "b"
-    assert fuse([*rankings, ranking("a")], top_k=1, rank_constant=1)[0].doc_id == "a"
+def test_gaps_between_scores_count_and_their_scale_does_not() -> None:
+    close, wide = ([Hit("a", 1.5), Hit("b", second), Hit("c", 1.0)] for second in (1.49, 1.01))
+    others = [Hit("b", 900.0), Hit("c", 450.0), Hit("a", 100.0)]
+    assert fuse([close, others], top_k=1)[0].doc_id == "b"
+    assert [hit.doc_id for hit in fuse([wide, others], top_k=2)] == ["b", "a"]
+    assert fuse([wide, others], top_k=1, weights=(0.9, 0.1))[0].doc_id == "a"
 
 
-@pytest.mark.parametrize(("top_k", "rank_constant"), [(0, 60), (1, 0)])
-def test_fusion_needs_numbers_above_zero(top_k: int, rank_constant: int) -> None:
-    with pytest.raises(ValueError, match="must be at least 1"):
-        fuse([ranking("a")], top_k=top_k, rank_constant=rank_constant)
+def test_a_ranking_without_differences_or_hits_can_be_fused() -> None:
+    [hit, other] = fuse([[Hit("a", 2.0), Hit("b", 2.0)], []], top_k=5)
+    assert (hit.doc_id, hit.score, other.score) == ("a", 0.5, 0.5)
+    assert fuse([[], []], top_k=5) == []
+
+
+def test_fusion_needs_a_number_above_zero() -> None:
+    with pytest.raises(ValueError, match="top_k must be at least 1, got 0"):
+        fuse([ranking("a")], top_k=0)
 
 
 def test_copies_of_an_id_with_different_routings_are_different_documents() -> None:
-    alpha, beta = (Hit("a", 1.0, routing=each) for each in ("alpha", "beta"))
+    alpha, beta = Hit("a", 1.0, routing="alpha"), Hit("a", 0.5, routing="beta")
     fused = fuse([[alpha, Hit("b", 0.9), beta], [Hit("b", 9.0), beta]], top_k=3)
-    assert [(hit.doc_id, hit.routing) for hit in fused] == [("b", None), ("a", "beta"), ("a", "alpha")]
-    assert fused[2].score == pytest.approx(1 / 61)
+    assert [(hit.doc_id, hit.routing) for hit in fused] == [("b", None), ("a", "alpha"), ("a", "beta")]
+    assert [hit.score for hit in fused] == pytest.approx([0.9, 0.5, 0.001])
 
 
 def test_a_fused_hit_keeps_the_highlight_of_either_ranking() -> None:

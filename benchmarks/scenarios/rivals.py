@@ -11,9 +11,9 @@ from benchmarks.datasets import EncodedSet
 from benchmarks.suites import EF_SEARCH, PREFIX, OwnDictionary
 from benchmarks.systems.base import System
 from benchmarks.systems.bm25 import BM25, Hybrid
+from benchmarks.systems.fused import Fused
 from benchmarks.systems.lucene_hnsw import QUANTIZED, LuceneHnsw
 from benchmarks.systems.neural_hybrid import NeuralHybrid
-from benchmarks.systems.rank_fused import RankFused
 from benchmarks.systems.seismic import Seismic
 from connector.vectors.storage import find_weight_exponent
 
@@ -60,14 +60,13 @@ def word_systems(data: EncodedSet, own: OwnDictionary) -> list[System]:
     hnsw = _hnsw(data)
     exponent = find_weight_exponent(data.document_vectors.weights, margin=1)
     hybrid = NeuralHybrid(f"{_PREFIX}-hybrid", hnsw.dim)
-    fused = RankFused(own.system(), f"{_PREFIX}-own-words", own.window)
+    fused = Fused(own.system(), f"{_PREFIX}-own-words")
     return [
         hnsw,
         BM25(f"{_PREFIX}-bm25"),
         *(replace(hybrid, candidates=candidates) for candidates in (50, 100, 200)),
         *(replace(hybrid, weight=weight) for weight in (0.3, 0.5, 0.7)),
-        *(replace(fused, candidates=candidates) for candidates in (50, 100)),
-        fused,
+        *(replace(fused, candidates=candidates) for candidates in (50, 100, 200)),
         replace(fused, storage=own.wide()),
         *(Hybrid(f"{_PREFIX}-features", 0.005, k, weight_exponent=exponent) for k in (16, 32)),
     ]

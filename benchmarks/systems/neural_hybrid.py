@@ -12,7 +12,6 @@ from benchmarks.datasets import EncodedSet
 from benchmarks.systems.base import Encoding, OneRequest, Probe, Request, write
 from benchmarks.systems.bm25 import WORDS_FIELD
 from benchmarks.systems.lucene_hnsw import LuceneHnsw
-from connector.query.hybrid import RANK_CONSTANT
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +85,7 @@ class NeuralHybrid(OneRequest):
 
     def _processor(self) -> dict[str, Any]:
         if self.weight is None:
-            return {"score-ranker-processor": {"combination": {"technique": "rrf", "rank_constant": RANK_CONSTANT}}}
+            return {"score-ranker-processor": {"combination": {"technique": "rrf"}}}
         weights = {"weights": [1 - self.weight, self.weight]}
         combination = {"technique": "arithmetic_mean", "parameters": weights}
         return {"normalization-processor": {"normalization": {"technique": "min_max"}, "combination": combination}}

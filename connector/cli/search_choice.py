@@ -51,11 +51,11 @@ _OPTIONS = (
         type=float,
         help="Minimum score as printed; codes and --hybrid change its scale.",
     ),
-    click.option("--hybrid", is_flag=True, help="Fuse the rankings by features and by BM25 (reciprocal rank)."),
+    click.option("--hybrid", is_flag=True, help="Average the normalized scores of features and of BM25."),
     click.option(
         "--rank-window-size",
         type=click.IntRange(1, MAX_HITS),
-        help="Hits of each ranking that --hybrid fuses.  [default: 100 or --top-k, whichever is larger]",
+        help="Hits of each ranking that --hybrid fuses.  [default: 100, at most the window and at least --top-k]",
     ),
     click.option("--bm25-weight", type=float, help="Add BM25 times this weight to the dot product instead, e.g. 0.01."),
     click.option(
@@ -85,7 +85,7 @@ class SearchChoice:
     def __post_init__(self) -> None:
         weight = self.bm25_weight
         if self.hybrid and weight is not None:
-            raise click.UsageError("--hybrid fuses ranks and --bm25-weight adds scores; choose one.")
+            raise click.UsageError("--hybrid averages normalized scores and --bm25-weight adds scores; choose one.")
         if weight is not None and not (weight > 0 and isfinite(weight)):
             raise click.UsageError(f"--bm25-weight must be a number above 0, got {weight:g}.")
         if self.min_score is not None and isnan(self.min_score):

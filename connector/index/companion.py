@@ -30,7 +30,7 @@ _PARTS = 4
 _REFUSED = 400
 
 _BODY: dict[str, Any] = {
-    "mappings": {"dynamic": False, "_routing": {"required": False}, "properties": {"data": {"type": "binary"}}},
+    "mappings": {"dynamic": False, "properties": {"data": {"type": "binary"}}},
     "settings": {
         "index": {
             "hidden": True,

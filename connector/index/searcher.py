@@ -99,6 +99,7 @@ class Searcher:
         features: Mapping[str, float],
         *,
         weight: float | None = None,
+        alpha: float = 0.5,
         top_k: int = 10,
         rank_window_size: int = 100,
         filters: Sequence[Mapping[str, Any]] = (),
@@ -110,8 +111,9 @@ class Searcher:
         Args:
             text: The query text, matched in `title` and `text`.
             features: Query weight of each feature name.
-            weight: If set, the score is the dot product plus `weight` times BM25, in one query; otherwise both rankings
-                are fused by reciprocal rank, in one `_msearch` request.
+            weight: If set, the score is the dot product plus `weight` times BM25, in one query; otherwise the scores of
+                two rankings are normalized and averaged (`fuse`), in one `_msearch` request.
+            alpha: Weight of the ranking by features in the mean, 0 to 1; BM25 has the rest.
             top_k: Number of hits.
             rank_window_size: Hits of each ranking to fuse, `top_k` to 10,000.
             filters: Query clauses that a document must match.
@@ -127,6 +129,8 @@ class Searcher:
             )
             body = build_search(query, top_k=top_k, source=self._source, options=options)
             return options.keep(self._send(body, options.params, self._guard))
+        if not 0 <= alpha <= 1:
+            raise ValueError(f"alpha must be between 0 (BM25 alone) and 1 (features alone), got {alpha}.")
         if not top_k <= rank_window_size <= MAX_HITS:
             raise ValueError(
                 f"rank_window_size must be between top_k = {top_k} and {MAX_HITS:,}, got {rank_window_size}."
@@ -136,7 +140,7 @@ class Searcher:
             self._body(features, rank_window_size, filters, rescore, options),
             build_search(words, top_k=rank_window_size, source=self._source, options=options),
         ]
-        return options.keep(fuse(self._send_many(bodies, options.params), top_k=top_k))
+        return options.keep(fuse(self._send_many(bodies, options.params), top_k=top_k, weights=(alpha, 1 - alpha)))
 
     def pages(
         self,
@@ -174,7 +178,6 @@ class Searcher:
                 check_complete(self.index, reply)
                 if guard is not None:
                     guard.check([reply])
-                    guard.check_features(reply["hits"]["hits"])
                     guard = None  # later pages come from the same indices
                 found = _hits(reply)
                 if kept := options.keep(found):

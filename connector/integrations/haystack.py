@@ -256,7 +256,7 @@ class KSparseRetriever:
         filters: Haystack filters.
         top_k: Number of documents.
         filter_policy: Whether filters passed to `run` replace or extend `filters`.
-        hybrid: Combine with BM25 by rank fusion.
+        hybrid: Combine with BM25 by normalized scores.
     """
 
     def __init__(

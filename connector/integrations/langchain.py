@@ -171,7 +171,7 @@ class KSparseVectorStore(VectorStore):
             k: Number of documents, 1 to 10,000.
             filter: Metadata (`{"lang": ["en", "de"]}`), OpenSearch query clauses, or a list of either; see
                 `connector.query.filters.filter_clauses`.
-            hybrid: Combine with BM25 by rank fusion.
+            hybrid: Combine with BM25 by normalized scores.
             score_threshold: Minimum score: a dot product, or 1 plus the cosine if the index has codes.
             **kwargs: Passed to `Retriever.search` (`settings`, `options`) or `search_hybrid` (`bm25_weight`).
 

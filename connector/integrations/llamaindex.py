@@ -169,8 +169,8 @@ class KSparseVectorStore(BasePydanticVectorStore):
         """Return the most similar nodes with scores.
 
         Args:
-            query: Supported modes: `DEFAULT` and `SPARSE` (features), `HYBRID` (rank fusion with BM25, without
-                `alpha`), `TEXT_SEARCH` (BM25) and `MMR` (features with diversity). The embedding is ignored.
+            query: Supported modes: `DEFAULT` and `SPARSE` (features), `HYBRID` (fusion with BM25; `alpha` weighs
+                the features), `TEXT_SEARCH` (BM25) and `MMR` (features with diversity). The embedding is ignored.
                 `sparse_top_k` is the number of hits of `SPARSE`, and of each ranking that `HYBRID` fuses.
             **kwargs: Passed to `Retriever.search` or `search_hybrid` (`settings`, `options`, `bm25_weight`); retrievers
                 pass their `vector_store_kwargs`. For `MMR`: `mmr_threshold` (weight of relevance, 0 to 1, default 0.5)
@@ -198,11 +198,6 @@ class KSparseVectorStore(BasePydanticVectorStore):
             raise ValueError(f"mode {mode.value!r} must be one of {', '.join(each.value for each in _MODES)}.")
         if text is None:
             raise ValueError("this store encodes queries itself: set query_str instead of an embedding.")
-        if mode == VectorStoreQueryMode.HYBRID and query.alpha is not None:
-            raise ValueError(
-                f"alpha={query.alpha:g} weights scores, but rankings are fused by rank; leave it out, or add "
-                "BM25 to the dot product with vector_store_kwargs={'bm25_weight': 0.01}."
-            )
         diversity = _diversity(query, kwargs) if mode == VectorStoreQueryMode.MMR else None
         hybrid = mode == VectorStoreQueryMode.HYBRID
         if mode == VectorStoreQueryMode.TEXT_SEARCH:
@@ -222,6 +217,8 @@ class KSparseVectorStore(BasePydanticVectorStore):
         if hybrid:
             top_k = top_k if query.hybrid_top_k is None else query.hybrid_top_k
             kwargs = _with_depth(query.sparse_top_k, top_k, kwargs)
+            if query.alpha is not None:
+                kwargs = {"alpha": query.alpha, **kwargs}
         return self._store.search(text, top_k=top_k, filters=filters, hybrid=hybrid, **kwargs)
 
     def _clauses(self, node_ids: Sequence[Any] | None, filters: MetadataFilters | None) -> list[Clause]:

@@ -278,7 +278,7 @@ class IndexStore:
             query: The query text.
             top_k: Number of hits.
             filters: Query clauses that a document must match.
-            hybrid: Combine with BM25 by rank fusion.
+            hybrid: Combine with BM25 by normalized scores.
             **options: Options of `Retriever.search` or `search_hybrid`; see `check_search_options`.
 
         Raises:

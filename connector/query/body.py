@@ -147,7 +147,7 @@ class SearchOptions:
     """Optional parameters of a search; the defaults change nothing.
 
     Attributes:
-        min_score: Minimum final score of a hit: the dot product, the rescored value or the sum of reciprocal ranks.
+        min_score: Minimum final score of a hit: the dot product, the rescored value or the fused score.
         source: Names of the fields to return, or whether to return any; None for the searcher's default.
         highlight: Passed to the server, e.g. `{"fields": {"text": {}}}`.
         routing: Search only the shards of this routing value.
@@ -179,7 +179,7 @@ class SearchOptions:
     def keep(self, hits: Sequence[Hit]) -> list[Hit]:
         """Return the hits with at least `min_score`.
 
-        The server's own `min_score` compares first-phase scores, before rescoring and rank fusion.
+        The server's own `min_score` compares first-phase scores, before rescoring and fusion.
         """
         return [hit for hit in hits if self.min_score is None or hit.score >= self.min_score]
 

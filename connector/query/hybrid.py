@@ -1,4 +1,4 @@
-"""Hybrid search: BM25 and features in one weighted query, or two rankings fused by rank. Pure functions."""
+"""Hybrid search: BM25 and features in one weighted query, or two rankings fused by their scores. Pure functions."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from connector.types import Hit
 
 TEXT_FIELDS = ("title", "text")
 
-RANK_CONSTANT = 60
-"""As in Cormack, Clarke and Büttcher 2009 and most search engines."""
+_LOWEST = 0.001
+"""The normalized score of a ranking's last hit."""
 
 
 def words_clauses(text: str, *, boost: float = 1.0) -> list[dict[str, Any]]:
@@ -73,28 +73,39 @@ def build_hybrid_query(
     return within_space(query, space)
 
 
-def fuse(rankings: Sequence[Sequence[Hit]], *, top_k: int, rank_constant: int = RANK_CONSTANT) -> list[Hit]:
-    """Fuse rankings by reciprocal rank: the score is the sum of 1 / (rank_constant + rank), ranks from 1.
+def fuse(rankings: Sequence[Sequence[Hit]], *, top_k: int, weights: Sequence[float] | None = None) -> list[Hit]:
+    """Fuse rankings by score: the scores of each are normalized to 0 to 1, and a document's score is their mean.
+
+    As OpenSearch's normalization processor does by default (`min_max`, `arithmetic_mean`): the last hit of a ranking
+    has 0.001, a document that a ranking lacks 0, and equal scores are 1.
 
     Args:
-        rankings: Hits, best first; their scores are ignored.
+        rankings: Hits, best first.
         top_k: Number of hits to return.
-        rank_constant: Larger values reduce the advantage of the first ranks.
+        weights: Weight of each ranking in the mean; None weights them equally.
 
     Returns:
         Hits with fused scores; a document in several rankings keeps the hit of the first, with the first highlight
         that is not empty: features highlight nothing.
 
     Raises:
-        ValueError: `top_k` or `rank_constant` is below 1.
+        ValueError: `top_k` is below 1.
     """
-    if min(top_k, rank_constant) < 1:
-        raise ValueError(f"top_k {top_k} and rank_constant {rank_constant} must be at least 1.")
+    if top_k < 1:
+        raise ValueError(f"top_k must be at least 1, got {top_k}.")
+    weights = [1.0] * len(rankings) if weights is None else weights
     fused: dict[tuple[str, str, str | None], Hit] = {}
-    for ranking in rankings:
-        for rank, hit in enumerate(ranking, start=1):
+    for ranking, weight in zip(rankings, weights, strict=True):
+        for hit, score in zip(ranking, _normalized([hit.score for hit in ranking]), strict=True):
             known = fused.get(hit.place, replace(hit, score=0.0))
-            score = known.score + 1.0 / (rank_constant + rank)
-            fused[hit.place] = replace(known, score=score, highlight=known.highlight or hit.highlight)
+            mean = known.score + score * weight / sum(weights)
+            fused[hit.place] = replace(known, score=mean, highlight=known.highlight or hit.highlight)
     # Python's sort is stable: equal scores stay in the order of the first ranking.
     return sorted(fused.values(), key=lambda hit: -hit.score)[:top_k]
+
+
+def _normalized(scores: Sequence[float]) -> list[float]:
+    lowest, highest = min(scores, default=0.0), max(scores, default=0.0)
+    if lowest == highest:
+        return [1.0] * len(scores)
+    return [max((score - lowest) / (highest - lowest), _LOWEST) for score in scores]

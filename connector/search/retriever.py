@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from connector.encoders.text import TextEncoder
 
 _RANK_WINDOW_SIZE = 100
+_ALPHA = 0.5
 
 
 class Retriever:
@@ -158,6 +159,7 @@ class Retriever:
         query: str,
         *,
         bm25_weight: float | None = None,
+        alpha: float = _ALPHA,
         top_k: int = 10,
         settings: SearchSettings = DEFAULT_SETTINGS,
         filters: Sequence[Mapping[str, Any]] = (),
@@ -168,29 +170,34 @@ class Retriever:
         Args:
             query: As in `search`.
             bm25_weight: If set, the score is the dot product plus this weight times BM25, in one query without
-                rescoring; start with 0.005 to 0.05. Otherwise both rankings are fused by reciprocal rank.
+                rescoring; start with 0.005 to 0.05. Otherwise the scores of both rankings are normalized to 0 to 1 and
+                averaged, as OpenSearch's normalization processor does by default.
+            alpha: Weight of the sparse ranking in this mean, 0 to 1; BM25 has the rest.
             top_k: Number of hits.
             settings: As in `search`. Without `rank_window_size` (`top_k` to 10,000), 100 hits of each ranking are
-                fused, or as many as are asked for or rescored. With a weight neither it nor `window` applies.
+                fused, but no more than are rescored, and at least `top_k`. With a weight neither it nor `window`
+                applies.
             filters: As in `search`.
             options: As in `search`.
 
         Raises:
             SearchError: As in `search`.
-            ValueError: `rank_window_size` is out of range, or `bm25_weight` is combined with a window.
+            ValueError: `rank_window_size` or `alpha` is out of range, or `bm25_weight` is combined with one of these or
+                with a window.
         """
         weighted = bm25_weight is not None
-        if weighted and (settings.window or settings.rank_window_size is not None):
-            raise ValueError("bm25_weight adds both scores in one query; leave window and rank_window_size out.")
+        if weighted and (settings.window or settings.rank_window_size is not None or alpha != _ALPHA):
+            raise ValueError("bm25_weight adds both scores in one query; leave alpha, window and rank_window_size out.")
 
         def search(opened: OpenedIndex) -> list[Hit]:
             resolved = settings.features_alone if weighted else opened.resolve(settings, top_k, filters, options)
-            depth = max(resolved.window or _RANK_WINDOW_SIZE, top_k)
+            depth = max(min(resolved.window or _RANK_WINDOW_SIZE, _RANK_WINDOW_SIZE), top_k)
             features, rescore = opened.encode(query, resolved)
             return opened.searcher.search_hybrid(
                 query,
                 features,
                 weight=bm25_weight,
+                alpha=alpha,
                 top_k=top_k,
                 rank_window_size=depth if settings.rank_window_size is None else settings.rank_window_size,
                 filters=filters,

@@ -107,7 +107,8 @@ class SparseIndex(WritableIndex):
             filters: `{"lang": "en"}` matches metadata or declared fields, a list matches any of its values; OpenSearch
                 query clauses also work. Filters do not change scores.
             hybrid: Combine with BM25.
-            bm25_weight: With `hybrid`, add BM25 times this weight to the score; None fuses both rankings by rank.
+            bm25_weight: With `hybrid`, add BM25 times this weight to the score; None averages the
+                normalized scores of both.
             explain: Store the contribution of each feature with each hit (`Hit.explain`).
             settings: Query features, rescoring window and pruning; defaults to the settings stored in the index.
             options: Minimum score, returned fields, highlighting, routing.

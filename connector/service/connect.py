@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, get_args
 from urllib.parse import quote
 
 from opensearchpy import OpenSearch
-from opensearchpy.exceptions import AuthorizationException, NotFoundError, TransportError
+from opensearchpy.exceptions import AuthorizationException, ConnectionTimeout, NotFoundError, TransportError
 
 from connector.connection.address import parse_address
 from connector.connection.client import check_server, explained, reason_of, version_tuple
@@ -34,7 +34,7 @@ _TASKS: tuple[Task, ...] = get_args(Task)
 _ML = "/_plugins/_ml"
 _PLUGIN, _FUSING_PLUGIN = "opensearch-ml", "opensearch-neural-search"
 _MINIMUM_VERSION = (3, 0)
-_PATIENCE_S = 30.0
+_PATIENCE_S = 90.0
 _SECRET = "********"
 _IN_USE = ("DEPLOYING", "DEPLOYED", "PARTIALLY_DEPLOYED")
 _SETTINGS = (
@@ -271,6 +271,8 @@ def _answers(server: Server, model_id: str, task: Task) -> str | None:
     path = f"{_ML}/models/{model_id}/_predict"
     try:
         server.client.transport.perform_request("POST", path, body=sample_of(task), params={"request_timeout": 30})
+    except ConnectionTimeout:
+        return "not ready: no answer within 30 s."  # e.g. a service that is still loading the model
     except TransportError as error:
         return reason_of(error)
     return None

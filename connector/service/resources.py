@@ -172,7 +172,9 @@ def search_pipeline(connected: Connected, model_id: str, *, fuses: bool) -> dict
         ],
     }
     if fuses:
-        pipeline["phase_results_processors"] = [{"score-ranker-processor": {"combination": {"technique": "rrf"}}}]
+        # As in `connector.query.hybrid.fuse`.
+        techniques = {"normalization": {"technique": "min_max"}, "combination": {"technique": "arithmetic_mean"}}
+        pipeline["phase_results_processors"] = [{"normalization-processor": techniques}]
     return pipeline
 
 

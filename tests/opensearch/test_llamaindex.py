@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -256,9 +257,20 @@ def test_options_of_a_search_are_passed_on(nodes: KSparseVectorStore) -> None:
     fused = nodes.query(hybrid).similarities
     summed = nodes.query(hybrid, bm25_weight=1.0).similarities
     assert fused and plain and summed
-    assert fused[0] < 0.04 < plain[0] < summed[0], "two rankings add 1/61 each; BM25 adds to the dot product"
+    assert fused[0] == 1 and plain[0] < summed[0], "the first of both rankings; BM25 adds to the dot product"
     hybrid.hybrid_top_k = 2
     assert len(nodes.query(hybrid).ids or ()) == 2
+
+
+def test_alpha_is_the_weight_of_features(nodes: KSparseVectorStore) -> None:
+    asked = VectorStoreQuery(query_str="plants cats rivers", mode=VectorStoreQueryMode.HYBRID)
+    alone = nodes.query(replace(asked, mode=VectorStoreQueryMode.DEFAULT)).ids
+    words = nodes.query(replace(asked, mode=VectorStoreQueryMode.TEXT_SEARCH)).ids
+    assert alone and words and alone[0] == (nodes.query(replace(asked, alpha=1.0)).ids or [])[0]
+    assert words[0] == (nodes.query(replace(asked, alpha=0.0)).ids or [])[0]
+    assert nodes.query(replace(asked, alpha=0.5)) == nodes.query(asked) != nodes.query(replace(asked, alpha=0.9))
+    with pytest.raises(ValueError, match="alpha must be between 0 .* and 1 .*, got 2"):
+        nodes.query(replace(asked, alpha=2))
 
 
 def test_sparse_top_k_is_heeded(nodes: KSparseVectorStore) -> None:
@@ -286,7 +298,6 @@ def test_only_whole_documents_become_nodes(nodes: KSparseVectorStore) -> None:
     [
         (VectorStoreQuery(query_embedding=[0.5]), "set query_str"),
         (VectorStoreQuery(query_str="cats", mode=VectorStoreQueryMode.SVM), "'svm' must be one of default, sparse"),
-        (VectorStoreQuery(query_str="cats", mode=VectorStoreQueryMode.HYBRID, alpha=0.5), "alpha=0.5 weights scores"),
     ],
 )
 def test_what_cannot_be_asked_is_named(store: KSparseVectorStore, query: VectorStoreQuery, message: str) -> None:

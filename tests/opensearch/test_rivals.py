@@ -13,9 +13,9 @@ from benchmarks.datasets import EncodedSet, encode_set
 from benchmarks.scenarios.rivals import NATIVE, why_not_run
 from benchmarks.systems.base import System
 from benchmarks.systems.bm25 import BM25
+from benchmarks.systems.fused import Fused
 from benchmarks.systems.lucene_hnsw import LuceneHnsw
 from benchmarks.systems.neural_hybrid import NeuralHybrid
-from benchmarks.systems.rank_fused import RankFused
 from benchmarks.systems.rescored import Rescored
 from connector.encoders.text import TextEncoder
 from connector.query.hybrid import fuse
@@ -74,13 +74,27 @@ def test_rivals_are_compared_twice(
         assert (tmp_path / f"rivals-{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_plugin_and_the_client_join_ranks_alike(client: OpenSearch, index: str, data: EncodedSet) -> None:
+def test_the_plugin_joins_ranks(client: OpenSearch, index: str, data: EncodedSet) -> None:
     hybrid = NeuralHybrid(index, DIM, candidates=40)
     words = answers(client, BM25(index, top_k=40), data)
     neighbours = answers(client, LuceneHnsw(index, DIM, top_k=40), data)
     for found, *rankings in zip(answers(client, hybrid, data), words, neighbours, strict=True):
-        expected = [hit.score for hit in fuse(rankings, top_k=10)]
-        assert [hit.score for hit in found] == pytest.approx(expected, rel=1e-5)
+        ranks = [{doc_id: rank for rank, doc_id in enumerate(ids(hits), start=1)} for hits in rankings]
+        scores = [sum(1 / (60 + rank[doc_id]) for rank in ranks if doc_id in rank) for doc_id in set().union(*ranks)]
+        assert [hit.score for hit in found] == pytest.approx(sorted(scores, reverse=True)[:10], rel=1e-5)
+
+
+@pytest.mark.parametrize("weight", [0.5, 0.3])
+def test_the_plugin_and_the_client_join_scores_alike(
+    client: OpenSearch, index: str, data: EncodedSet, weight: float
+) -> None:
+    hybrid = NeuralHybrid(index, DIM, candidates=40, weight=weight)
+    words = answers(client, BM25(index, top_k=40), data)
+    neighbours = answers(client, LuceneHnsw(index, DIM, top_k=40), data)
+    for found, *rankings in zip(answers(client, hybrid, data), words, neighbours, strict=True):
+        expected = [hit.score for hit in fuse(rankings, top_k=10, weights=(1 - weight, weight))]
+        # The plugin subtracts float32 scores that are nearly equal.
+        assert [hit.score for hit in found] == pytest.approx(expected, rel=1e-4)
 
 
 def test_weights_move_the_hybrid_from_words_to_neighbours(client: OpenSearch, index: str, data: EncodedSet) -> None:
@@ -95,7 +109,7 @@ def test_weights_move_the_hybrid_from_words_to_neighbours(client: OpenSearch, in
 
 def test_ours_joins_what_codes_and_words_find(client: OpenSearch, index: str, data: EncodedSet) -> None:
     storage = Rescored(index, "4 bits", 4, 50)
-    ours = RankFused(storage, index, candidates=30)
+    ours = Fused(storage, index, candidates=30)
     both = answers(client, ours, data)
     words = answers(client, BM25(index, top_k=30), data)
     coded = answers(client, replace(storage, top_k=30), data)

@@ -109,11 +109,11 @@ def test_a_least_score_is_one_of_the_scores_that_hits_report(
 
 
 def test_scores_that_a_least_score_is_compared_with_differ_by_the_way_of_searching(retriever: Retriever) -> None:
-    """A threshold of one way is none of another: above 1 with codes, below 2 / 61 where ranks are fused."""
+    """A threshold of one way is none of another: above 1 with codes, at most 1 where scores are fused."""
     options = SearchOptions(min_score=1.0)
     assert len(VERBS["codes"](retriever, options)) == len(VERBS["codes"](retriever, SearchOptions()))
-    assert VERBS["fused"](retriever, options) == []
-    assert 0 < VERBS["fused"](retriever, SearchOptions())[0].score <= 2 / 61
+    assert VERBS["fused"](retriever, SearchOptions(min_score=1.000001)) == []
+    assert 0.5 <= VERBS["fused"](retriever, SearchOptions())[0].score <= 1
 
 
 def test_fields_and_highlights_are_those_requested(retriever: Retriever) -> None:
@@ -154,7 +154,7 @@ def test_words_and_features_in_one_query(retriever: Retriever) -> None:
     assert numbered[0].doc_id == "07", "a word of the title that no feature stands for"
 
 
-def test_rankings_are_fused_by_rank(retriever: Retriever, client: OpenSearch, index: str) -> None:
+def test_rankings_are_fused_by_score(retriever: Retriever, client: OpenSearch, index: str) -> None:
     text = f"{WORDS[0]} 7"
     reply = client.search(index=index, body={"size": 20, "query": build_words_query(text)})
     words = [Hit(hit["_id"], hit["_score"], index=index) for hit in reply["hits"]["hits"]]
@@ -179,11 +179,13 @@ def test_the_depth_of_a_fusion_is_not_the_number_of_hits_rescored(
     for depth, window in ((5, 40), (40, 5), (40, 40)):
         expected = [(hit.doc_id, hit.score) for hit in fuse(rankings(depth, window), top_k=5)]
         assert fused(rank_window_size=depth, window=window) == expected
-    assert fused(window=40) == fused(rank_window_size=40, window=40), "by default as many as are rescored"
+    assert fused(window=40) == fused(rank_window_size=40, window=40), "by default at most as many as are rescored"
     with pytest.raises(ValueError, match="rank_window_size must be between top_k = 5 and 10,000, got 4"):
         fused(rank_window_size=4)
+    with pytest.raises(ValueError, match="alpha must be between 0 .* and 1 .*, got 1.5"):
+        retriever.search_hybrid(ASKED, alpha=1.5)
     for settings in (SearchSettings(window=9), SearchSettings(rank_window_size=9)):
-        with pytest.raises(ValueError, match="in one query; leave window and rank_window_size out"):
+        with pytest.raises(ValueError, match="in one query; leave alpha, window and rank_window_size out"):
             retriever.search_hybrid(ASKED, bm25_weight=0.1, settings=settings)
 
 

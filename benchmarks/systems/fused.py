@@ -1,4 +1,4 @@
-"""Reciprocal rank fusion of BM25 and a rescored search, as in `Retriever.search_hybrid`."""
+"""BM25 and a rescored search, fused by normalized scores as in `Retriever.search_hybrid`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OPTIONS = {"track_total_hits": False, "_source": False}
 
 
 @dataclass(frozen=True, slots=True)
-class RankFused:
+class Fused:
     """Both searches in one `_msearch` request.
 
     Attributes:
@@ -41,7 +41,7 @@ class RankFused:
     @property
     def knob(self) -> str:
         """Setting that trades quality for latency."""
-        return f"by rank, {self.candidates} of each, {self.storage.knob}"
+        return f"{self.candidates} of each, {self.storage.knob}"
 
     @property
     def encoding(self) -> Encoding:
