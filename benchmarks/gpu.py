@@ -77,7 +77,7 @@ def end_to_end(
     seconds: dict[str, float] = {}
     coarse, fine = cells_for(len(texts))
     sample = texts[: max(coarse * fine, min(len(texts), MAX_SAMPLED))]
-    encoder.embed(sample[:256])  # what is done once in a process belongs to no phase
+    encoder.embed(sample[:256])  # so that start-up costs are in no phase
     _reset_peak(encoder.device)
     with _timed(seconds, "embed_s"):
         embeddings = encoder.embed(sample, progress=lambda share: report("embedding the sample", share))

@@ -148,7 +148,7 @@ def _table(kind: str, path: str, names: str) -> str:
     groups = _read(path)
     chosen = names.strip().splitlines()
     if chosen:
-        groups = {group: _choose(path, rows, chosen) for group, rows in groups.items()}
+        groups = _choose(path, groups, chosen)
     if kind in _OF_ALL:
         return _OF_ALL[kind](groups)
     if kind not in _OF_ONE_SET:
@@ -166,9 +166,10 @@ def _read(path: str) -> dict[str, Rows]:
     return {f"{one['params']['dataset']}/{group}": rows for one in results for group, rows in one["results"].items()}
 
 
-def _choose(path: str, rows: Rows, names: Sequence[str]) -> Rows:
-    row_of = {name_of(row): row for row in rows}
-    missing = [name for name in names if name not in row_of]
-    if missing:
-        raise ConnectorError(f"{path} has no row {missing[0]!r}; it has {'; '.join(row_of)}.")
-    return [row_of[name] for name in names]
+def _choose(path: str, groups: Mapping[str, Rows], names: Sequence[str]) -> dict[str, Rows]:
+    """Keep the named rows of each group, in this order; a group may lack some of them."""
+    named = {group: {name_of(row): row for row in rows} for group, rows in groups.items()}
+    known = dict.fromkeys(name for rows in named.values() for name in rows)
+    if missing := [name for name in names if name not in known]:
+        raise ConnectorError(f"{path} has no row {missing[0]!r}; it has {'; '.join(known)}.")
+    return {group: [rows[name] for name in names if name in rows] for group, rows in named.items()}

@@ -51,8 +51,10 @@ def to_cells(rows: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
 
 
 def name_of(row: dict[str, Any]) -> str:
-    """Name of a system with its setting."""
-    return f"{row['system']} {row['knob']}".strip()
+    """Name of a system with its setting, or of a rule with its numbers of features (`feature-selection`)."""
+    if "rule" in row:
+        return f"{row['length']} {row['rule']}"
+    return f"{row['system']} {row.get('knob', '')}".strip()
 
 
 def _cell(row: dict[str, Any], key: str, form: Any) -> str:  # noqa: ANN401

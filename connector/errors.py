@@ -52,4 +52,4 @@ class SearchError(ConnectorError):
 
 
 class BusyError(ClusterError, SearchError):
-    """The server cannot answer now: it is starting or overloaded, or has no copy of a shard at hand."""
+    """The server cannot answer now: it is starting or overloaded, or no copy of a shard is available."""

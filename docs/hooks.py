@@ -31,7 +31,9 @@ def _files_of(folder: str) -> list[Path]:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Rewrite links into and out of docs/ to locations in the site."""
-    return markdown if "/" in page.file.src_uri else re.sub(r'(\]\(|src=")(\.\.|docs)/', r"\1", markdown)
+    if "/" in page.file.src_uri:
+        return markdown
+    return re.sub(r'(\]\(|src=")(\.\.|docs)/', r"\1", markdown).replace("](README.md", "](index.md")
 
 
 def commands() -> str:

@@ -184,7 +184,7 @@ def test_the_region_may_come_from_a_profile(environment: Path, monkeypatch: pyte
 
 def test_missing_credentials_name_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
     without_credentials(monkeypatch)
-    with pytest.raises(ClusterError, match="finds no credentials to sign with; set AWS_PROFILE, or AWS_ACCESS_KEY_ID"):
+    with pytest.raises(ClusterError, match="finds no AWS credentials; set AWS_PROFILE, or AWS_ACCESS_KEY_ID"):
         aws_signer()
     monkeypatch.setenv("AWS_PROFILE", "nobody")
     with pytest.raises(ClusterError, match=r"The config profile \(nobody\) could not be found\); correct AWS_PROFILE"):
@@ -198,7 +198,7 @@ def test_without_botocore_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_an_unknown_service_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ValueError, match="service 's3' is none of es, aoss"):
+    with pytest.raises(ValueError, match="service 's3' must be one of es, aoss"):
         aws_signer("s3")  # type: ignore[arg-type]
     monkeypatch.setenv("OPENSEARCH_URL", "https://host")
     monkeypatch.setenv("OPENSEARCH_AWS_SERVICE", "s3")
@@ -230,7 +230,7 @@ def test_credentials_that_cannot_be_renewed_are_no_missing_server(
     environment.write_text(f"[default]\ncredential_process = sh {script}\n")
     with (
         connect(url, http_auth=aws_signer()) as client,
-        pytest.raises(ClusterError, match="Credentials to sign with cannot be renewed .*; sign in again"),
+        pytest.raises(ClusterError, match="The AWS credentials cannot be renewed .*; sign in again"),
     ):
         check_server(client)
     assert kept == []

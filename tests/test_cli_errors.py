@@ -73,7 +73,7 @@ def test_a_password_in_the_url_is_refused_and_not_shown(
     monkeypatch.setenv("OPENSEARCH_URL", "http://me:s3cret@127.0.0.1:1")
     result = CliRunner().invoke(cli, arguments)
     assert result.exit_code == 1
-    assert "OPENSEARCH_URL holds a user name or password" in result.stderr
+    assert "OPENSEARCH_URL contains a user name or password" in result.stderr
     assert "s3cret" not in result.output
 
 

@@ -218,7 +218,7 @@ def test_status_shows_what_the_server_says(server_url: str, monkeypatch: pytest.
         "java": "25.0.3",
         "simd": "yes",
         "heap": "500.0 MB of 1,000.0 MB",
-        "disk": "1.5 MB in indexes, 9,000.0 MB free",
+        "disk": "1.5 MB in indices, 9,000.0 MB free",
         "encoding": "torch on a CPU",
         "documents": "7",
     }

@@ -55,13 +55,16 @@ def rivals_to_markdown(groups: _Groups) -> str:
     parts = []
     for group, key, name in ((VECTORS, "overlap@10", "exact top 10"), (WORDS, "ndcg_share", "dense NDCG@10")):
         if group == WORDS and group in groups and not is_judged(groups[group]):
-            parts.append("The set has no judgements, by which combinations with words could be compared.\n")
+            parts.append("Without relevance judgements, combinations with words cannot be compared.\n")
         elif group in groups:
             parts += [f"{group}\n", compare_to_markdown(groups[group])]
             parts += [f"The fastest setting of each system that reaches a share of {name}:\n"]
             parts += [cheapest_to_markdown(groups[group], (0.9, 0.95, 0.97, 0.99), key=key)]
     if NOT_RUN in groups:
-        parts.append("".join(f"Not run: {row['system']}, since {row['reason']}.\n" for row in groups[NOT_RUN]))
+        systems: dict[str, list[str]] = {}
+        for row in groups[NOT_RUN]:
+            systems.setdefault(row["reason"], []).append(row["system"])
+        parts.append("".join(f"Not run: {'; '.join(names)}, since {reason}.\n" for reason, names in systems.items()))
     return "\n".join(parts)
 
 

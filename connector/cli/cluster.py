@@ -107,7 +107,7 @@ def status(as_json: bool, connection: ConnectionOptions) -> None:
     if as_json:
         click.echo(json.dumps(asdict(found), indent=2))
         return
-    simd = {True: "yes", False: "no (dense search is slow; do not compare its latencies)", None: "unknown"}[found.simd]
+    simd = {True: "yes", False: "no (HNSW is slow; do not compare its latencies)", None: "unknown"}[found.simd]
     lines = {
         "url": found.url,
         "kind": found.kind,
@@ -118,7 +118,7 @@ def status(as_json: bool, connection: ConnectionOptions) -> None:
         "java": found.java or "unknown",
         "simd": simd,
         "heap": f"{_megabytes(found.heap_used_bytes)} of {_megabytes(found.heap_max_bytes)}",
-        "disk": f"{_megabytes(found.disk_used_bytes)} in indexes, {_megabytes(found.disk_free_bytes)} free",
+        "disk": f"{_megabytes(found.disk_used_bytes)} in indices, {_megabytes(found.disk_free_bytes)} free",
         "encoding": describe_backend(choose_backend(None, "cpu"), choose_precision(None)) + " on a CPU",
         "documents": "unknown" if found.documents is None else str(found.documents),
     }

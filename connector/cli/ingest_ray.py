@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     epilog="""\b
 Examples:
   ksparse ingest-ray corpus.jsonl --index docs --actors 2                    a new Ray cluster on this machine
-    ksparse ingest-ray /shared/dump --index docs --actors 64 --address auto    an existing Ray cluster
+  ksparse ingest-ray /shared/dump --index docs --actors 64 --address auto    an existing Ray cluster
   ksparse ingest-ray /shared/dump --index docs --actors 16 --gpus-per-actor 0.5
 \b
 Every machine needs ksparse[ray], CORPUS and the encoder under the same path, and OPENSEARCH_URL (with _USERNAME,

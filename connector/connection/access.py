@@ -74,8 +74,8 @@ class Access:
             # The standard library's error would show the value.
             if isinstance(value, str) and value and not _TOKEN.fullmatch(value):
                 raise ValueError(
-                    f"{name(secret)} holds a space or a character that no header can hold; give it alone, without a "
-                    "word such as Bearer before it."
+                    f"{name(secret)} contains a space or a character that is not allowed in a header; give only the "
+                    "value, without a prefix such as Bearer."
                 )
 
     @staticmethod
@@ -122,7 +122,7 @@ def url_from_environment() -> str | None:
         return None
     if "@" in url:
         raise ClusterError(
-            "OPENSEARCH_URL holds a user name or password. Take them out, and set OPENSEARCH_USERNAME and "
+            "OPENSEARCH_URL contains a user name or password. Remove them, and set OPENSEARCH_USERNAME and "
             "OPENSEARCH_PASSWORD instead."
         )
     parse_addresses(url, name="OPENSEARCH_URL")

@@ -13,25 +13,25 @@ Service = Literal["es", "aoss"]
 """Amazon OpenSearch Service, and its Serverless."""
 
 Signer = Callable[..., Mapping[str, str]]
-"""(method, url, body) -> the headers to send, as opensearch-py calls its `http_auth`."""
+"""Takes method, URL and body of a request; returns the headers to send, as `http_auth` of opensearch-py."""
 
 
 def aws_signer(service: Service = "es", *, region: str | None = None) -> Signer:
-    """Make what signs requests (SigV4) with the credentials that botocore finds; `http_auth` of `connect`.
+    """Return a function that signs requests (SigV4), for `http_auth` of `connect`.
 
-    They come from where all AWS tools look: AWS_ACCESS_KEY_ID and its companions, AWS_PROFILE, the machine's role.
-    Those that expire are renewed by botocore.
+    It uses the credentials that botocore finds: AWS_ACCESS_KEY_ID etc., AWS_PROFILE, or the machine's role. botocore
+    renews credentials that expire.
 
     Args:
         service: `es`, or `aoss` for Serverless.
-        region: AWS_REGION, else the one that botocore finds, if None.
+        region: None uses AWS_REGION, else the region that botocore finds.
 
     Raises:
         ClusterError: `ksparse[aws]` is not installed, or there is no region, no profile or no credentials.
-        ValueError: The service is another one.
+        ValueError: The service is unknown.
     """
     if service not in get_args(Service):
-        raise ValueError(f"service {service!r} is none of {', '.join(get_args(Service))}.")
+        raise ValueError(f"service {service!r} must be one of {', '.join(get_args(Service))}.")
     try:
         from botocore.exceptions import BotoCoreError
         from botocore.session import Session
@@ -47,14 +47,12 @@ def aws_signer(service: Service = "es", *, region: str | None = None) -> Signer:
         found = region or os.environ.get("AWS_REGION") or session.get_config_variable("region")
         credentials = session.get_credentials()
     except BotoCoreError as error:
-        raise ClusterError(
-            f"botocore finds no credentials to sign with ({str(error).strip()}); correct AWS_PROFILE."
-        ) from error
+        raise ClusterError(f"botocore finds no AWS credentials ({str(error).strip()}); correct AWS_PROFILE.") from error
     if not found:
         raise ClusterError("Signing for AWS needs a region; set AWS_REGION.")
     if credentials is None:
         raise ClusterError(
-            "botocore finds no credentials to sign with; set AWS_PROFILE, or AWS_ACCESS_KEY_ID and "
+            "botocore finds no AWS credentials; set AWS_PROFILE, or AWS_ACCESS_KEY_ID and "
             "AWS_SECRET_ACCESS_KEY (and AWS_SESSION_TOKEN), or run where there is a role."
         )
     signer: Any = Urllib3AWSV4SignerAuth(credentials, found, service)
@@ -62,7 +60,7 @@ def aws_signer(service: Service = "es", *, region: str | None = None) -> Signer:
 
 
 def _explained(signer: Signer) -> Signer:
-    """The same, with a `ClusterError` where credentials that have expired cannot be renewed."""
+    """Return the signer with a `ClusterError` if expired credentials cannot be renewed."""
     from botocore.exceptions import BotoCoreError
 
     def sign(method: str, url: str, body: bytes | None = None) -> Mapping[str, str]:
@@ -70,12 +68,12 @@ def _explained(signer: Signer) -> Signer:
             return signer(method, url, body)
         except BotoCoreError as error:
             raise ClusterError(
-                f"Credentials to sign with cannot be renewed ({str(error).strip()}); sign in again."
+                f"The AWS credentials cannot be renewed ({str(error).strip()}); sign in again."
             ) from error
 
     return sign
 
 
 def _holds_no_token(record: logging.LogRecord) -> bool:
-    """At its finest level botocore logs the request that it signs, with AWS_SESSION_TOKEN in a header."""
+    """At DEBUG level, botocore logs the request that it signs, with AWS_SESSION_TOKEN in a header."""
     return not str(record.msg).startswith("CanonicalRequest")

@@ -213,7 +213,7 @@ def explained(client: OpenSearch) -> Iterator[None]:
     except AuthenticationException as error:
         raise ClusterError(
             f"{url} refuses the credentials (401); set OPENSEARCH_USERNAME and OPENSEARCH_PASSWORD, or "
-            "OPENSEARCH_API_KEY or OPENSEARCH_BEARER_TOKEN, to those that it takes."
+            "OPENSEARCH_API_KEY or OPENSEARCH_BEARER_TOKEN, to valid ones."
         ) from error
     except AuthorizationException as error:
         raise ClusterError(
@@ -269,7 +269,7 @@ def root_cause(error: Mapping[str, Any]) -> str:
         return f"index {first.get('index')!r} is closed; open it, or take it out of its aliases"
     reason = first.get("reason") or error.get("reason") or error.get("type") or "it gives no reason"
     cause = error.get("caused_by")
-    while reason == "Failed to parse" and isinstance(cause, Mapping):  # a count says no more of a filter
+    while reason == "Failed to parse" and isinstance(cause, Mapping):  # a count gives no other reason
         inner = cause.get("caused_by")
         if cause.get("type") == "parsing_exception" or not isinstance(inner, Mapping):
             reason = cause.get("reason") or reason

@@ -94,7 +94,7 @@ def _secure(
     )
     if named_host is False:
         context.check_hostname = False
-    if context.verify_mode == ssl.CERT_NONE:  # asked for; else each request would say so again
+    if context.verify_mode == ssl.CERT_NONE:  # as requested; otherwise each request would warn
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     return {"ssl_context": context}
 
@@ -118,7 +118,7 @@ def check_options(options: Mapping[str, Any], connection_class: type = PatientCo
     """
     for name in options:
         if name in _SAID_BY_THE_URL:
-            raise ValueError(f"{name} belongs into the URL (https://search.example:9200/path), or a list of URLs.")
+            raise ValueError(f"{name} belongs in the URL (https://search.example:9200/path), or a list of URLs.")
         if name == "max_retries" or name.startswith("retry_on_"):
             raise ValueError(
                 f"{name} is not an option of the client: the writer decides what is retried, and how long."

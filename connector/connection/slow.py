@@ -69,4 +69,4 @@ class SlowReplies:
 
 
 SLOW_REPLIES = SlowReplies()
-"""Of this process."""
+"""Shared by all clients of this process."""

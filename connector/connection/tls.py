@@ -46,7 +46,7 @@ def tls_context(
     if client_cert is not None:
         _show(context, str(client_cert), None if client_key is None else str(client_key))
     elif client_key is not None:
-        raise ClusterError(f"client_key {str(client_key)!r} needs the certificate that belongs to it, as client_cert.")
+        raise ClusterError(f"client_key {str(client_key)!r} needs its certificate, as client_cert.")
     return context
 
 
@@ -56,7 +56,7 @@ def _trusting(ca_certs: str | Path | None) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=None if folder else path, capath=path if folder else None)
     except (OSError, ValueError) as error:
-        raise ClusterError(f"ca_certs {path!r} cannot be read ({_reason(error)}); name a file of PEM.") from error
+        raise ClusterError(f"ca_certs {path!r} cannot be read ({_reason(error)}); give a PEM file.") from error
     if path is None and not (os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR")):
         try:
             import certifi
@@ -78,9 +78,9 @@ def _show(context: ssl.SSLContext, cert: str, key: str | None) -> None:
         context.load_cert_chain(cert, key, password=encrypted)
     except (OSError, ValueError) as error:
         if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
-            raise ClusterError(f"{named} do not belong together.") from error
+            raise ClusterError(f"{named} do not match.") from error
         where = "" if key else ", with the key in the same file, or name it as client_key"
-        raise ClusterError(f"{named} cannot be read ({_reason(error)}); give files of PEM{where}.") from error
+        raise ClusterError(f"{named} cannot be read ({_reason(error)}); give PEM files{where}.") from error
 
 
 def _reason(error: Exception) -> str:
@@ -97,8 +97,8 @@ def explain_tls(url: str, error: BaseException) -> str | None:
     for cause in causes_of(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return (
-                f"{url} has a certificate that cannot be verified: {cause.verify_message}. Name its authority "
-                "(ca_certs, OPENSEARCH_CA_CERTS or --ca-certs), and the server as its certificate does."
+                f"{url} has a certificate that cannot be verified: {cause.verify_message}. Give its CA "
+                "certificate (ca_certs, OPENSEARCH_CA_CERTS or --ca-certs), and a host name for which it is valid."
             )
         if isinstance(cause, _CLOSED):
             # In TLS 1.3 the client's handshake is already complete, and the alert is lost if the server closes first.

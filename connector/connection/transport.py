@@ -85,11 +85,11 @@ class FailoverTransport(Transport):
             except ConnectionError as error:
                 if not _was_never_sent(error):
                     raise
-                _log.info("A node cannot be connected to, asking the next one: %s", error.error)
+                _log.info("Cannot connect to a node, trying the next one: %s", error.error)
         return self._perform(method, url, params, *args, **kwargs)
 
     def _perform(self, method: str, url: str, params: Mapping[str, Any] | None, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
-        # What is in it and meant for the client is taken out of it.
+        # A copy, because the base class removes its own parameters from it.
         return super().perform_request(method, url, None if params is None else dict(params), *args, **kwargs)
 
 

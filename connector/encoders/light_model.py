@@ -89,7 +89,7 @@ class LightModel:
     def _cutting(self) -> Tokenizer:
         # Not a copy of `whole`, which few searches need: each takes 25 ms.
         tokenizer = self._read_tokenizer()
-        # As the whole model truncated when it was converted: some read the end of a long text.
+        # The truncation that the whole model had when it was converted: some models keep the end of a long text.
         side = (tokenizer.truncation or {}).get("direction", "right")
         tokenizer.no_truncation()
         if self.max_seq_length is not None:

@@ -58,7 +58,7 @@ class HnswIndex:
         Changed documents are only noticed if their number differs.
 
         Raises:
-            ClusterError: The server is away or does not permit it.
+            ClusterError: The server is unreachable or denies access.
             IndexMappingError: An index of this name was not created by ksparse.
         """
         try:
@@ -91,7 +91,7 @@ class HnswIndex:
 
         Raises:
             BulkWriteError: A document was refused.
-            ClusterError: The server is away or does not permit it.
+            ClusterError: The server is unreachable or denies access.
             IndexMappingError: The server rejects the index, e.g. without the k-NN plugin.
         """
         check_index_name(self.name, new=True)
@@ -128,7 +128,7 @@ class HnswIndex:
             filters: Query clauses that a document must match.
 
         Raises:
-            ClusterError: The server is away or does not permit it.
+            ClusterError: The server is unreachable or denies access.
             SearchError: The index does not exist, or the server rejects the query.
         """
         knn: dict[str, Any] = {"vector": embedding.tolist(), "k": top_k}

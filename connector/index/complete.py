@@ -38,7 +38,7 @@ _ERRORS: Mapping[str, tuple[int, type[TransportError]]] = {
 def check_complete(index: str, reply: Mapping[str, Any]) -> None:
     """Check that no shard rejected the query, e.g. because a field has another type in one index of an alias.
 
-    The server then answers with the hits of the other shards. A shard that is away is a warning.
+    The server then answers with the hits of the other shards. An unavailable shard is a warning.
 
     Args:
         index: The searched index or alias.

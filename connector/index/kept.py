@@ -1,4 +1,4 @@
-"""How many documents a filter keeps, which decides how they are searched."""
+"""Count the documents that match filters, which decides how they are searched."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from connector.index.complete import check_complete
 from connector.index.sizes import all_of
 
 _REMEMBERED = 10_000
-"""Filters whose counts are kept: a tenant or a user may have one each."""
+"""Capacity of the cache of counts: each tenant or user may have a filter."""
 
 
 class KeptDocuments:
-    """Counts the documents that match filters. Safe to use from several threads.
+    """Counts the documents that match filters, and caches the counts. Thread-safe.
 
-    A filter is counted when it is first used, and again after `refresh_s`.
+    A filter is counted on first use, and again after `refresh_s`.
 
     Args:
-        client: A ready client.
+        client: A connected client.
         index: The index or alias.
-        refresh_s: Seconds after which a filter is counted again.
+        refresh_s: Seconds after which a count expires.
     """
 
     def __init__(self, client: OpenSearch, index: str, *, refresh_s: float = 60.0) -> None:
@@ -37,7 +37,7 @@ class KeptDocuments:
         self._lock = Lock()
 
     def count(self, filters: Sequence[Mapping[str, Any]], params: Mapping[str, str]) -> int:
-        """Return how many documents match all filters.
+        """Return the number of documents that match all filters.
 
         Args:
             filters: Query clauses; without any, all documents are counted.

@@ -169,8 +169,8 @@ class KSparseVectorStore(BasePydanticVectorStore):
         """Return the most similar nodes with scores.
 
         Args:
-            query: Supported modes: `DEFAULT` and `SPARSE` (features), `HYBRID` (rank fusion with BM25, without
-                `alpha`), `TEXT_SEARCH` (BM25) and `MMR` (features with diversity). The embedding is ignored.
+            query: Supported modes: `DEFAULT` and `SPARSE` (features), `HYBRID` (fusion with BM25; `alpha` weighs
+                the features), `TEXT_SEARCH` (BM25) and `MMR` (features with diversity). The embedding is ignored.
                 `sparse_top_k` is the number of hits of `SPARSE`, and of each ranking that `HYBRID` fuses.
             **kwargs: Passed to `Retriever.search` or `search_hybrid` (`settings`, `options`, `bm25_weight`); retrievers
                 pass their `vector_store_kwargs`. For `MMR`: `mmr_threshold` (weight of relevance, 0 to 1, default 0.5)
@@ -195,7 +195,7 @@ class KSparseVectorStore(BasePydanticVectorStore):
     def _hits(self, query: VectorStoreQuery, **kwargs: Any) -> list[Hit]:
         text, mode, top_k = query.query_str, query.mode, query.similarity_top_k
         if mode not in _MODES:
-            raise ValueError(f"mode {mode.value!r} is none of {', '.join(each.value for each in _MODES)}.")
+            raise ValueError(f"mode {mode.value!r} must be one of {', '.join(each.value for each in _MODES)}.")
         if text is None:
             raise ValueError("this store encodes queries itself: set query_str instead of an embedding.")
         diversity = _diversity(query, kwargs) if mode == VectorStoreQueryMode.MMR else None

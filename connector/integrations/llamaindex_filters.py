@@ -17,7 +17,7 @@ def to_clause(filters: MetadataFilters, metadata: Metadata = _TYPED) -> Clause:
     """Convert filters, which may be nested, to a clause with the semantics of LlamaIndex's own store.
 
     `NE` and `NIN` also match nodes without the key; `NOT` matches nodes that match none of its filters. `ALL` of an
-    empty list and `OR` of no filters match nothing, so that what says nothing finds nothing.
+    empty list and `OR` of no filters match nothing, so that empty filters find nothing.
 
     Args:
         filters: The filters; `AND` without any matches every node.

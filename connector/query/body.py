@@ -184,7 +184,7 @@ class SearchOptions:
     def keep(self, hits: Sequence[Hit]) -> list[Hit]:
         """Return the hits with at least `min_score`.
 
-        The server's own `min_score` compares first-phase scores, before rescoring and rank fusion.
+        The server's own `min_score` compares first-phase scores, before rescoring and fusion.
         """
         return [hit for hit in hits if self.min_score is None or hit.score >= self.min_score]
 

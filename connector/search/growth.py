@@ -1,4 +1,4 @@
-"""Whether a dictionary of its own, or a larger one, would help an index: by the number of documents alone."""
+"""Decide from the number of documents alone whether an index should build a dictionary, or a larger one."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ _MAX_GROWTH = 24
 """Maximum factor for the number of query features; each is a clause, which takes about 13 microseconds."""
 
 _MAX_FEATURES = MAX_CLAUSES - 100
-"""Most query features that a filter may add, with room for its own clauses."""
+"""Maximum number of query features of a filtered search, which leaves room for the filter's own clauses."""
 
 
 def features_for(candidates: int, share: float) -> int:

@@ -291,7 +291,7 @@ class Retriever:
         Raises:
             EncoderMismatchError: The index now belongs to another encoder.
             IndexMappingError: The index no longer exists, or ksparse did not create it.
-            ClusterError: The server is away or does not permit it.
+            ClusterError: The server is unreachable or denies access.
         """
         self._index.refresh()
 

@@ -97,7 +97,7 @@ def tune(
         raise SearchError(f"Index {index!r} stores no codes to compare with; re-encode it into an index with codes.")
     searcher = retriever.opened.searcher
     settings = _settings(retriever.encoder, top_k)
-    # As searches encode them: the strongest features of more are others, if cells and tokens have fixed shares.
+    # For each k, as in searches: with fixed shares of cells and tokens, the first k of more features would differ.
     features: dict[int | None, list[dict[str, float]]] = {}
     for k in {setting.k_query: None for setting in settings}:
         vectors, embeddings = retriever.encoder.encode_query_for_rescoring(queries, k=k)

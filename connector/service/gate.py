@@ -97,7 +97,7 @@ def is_permitted(headers: Sequence[tuple[bytes, bytes]], keys: Sequence[str]) ->
 
 
 def _briefly(send: Send) -> Send:
-    """Send what starlette says of a failed start, without the traceback of an error that says what to do."""
+    """Send starlette's message about a failed start, without the traceback if the error is one of ksparse."""
 
     async def brief(message: Message) -> None:
         if message["type"] == "lifespan.startup.failed":

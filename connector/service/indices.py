@@ -16,7 +16,7 @@ from connector.service.settings import ServiceSettings
 
 
 class Indices:
-    """Opens each index once, also if the client that asked for it first disconnects. Belongs to one event loop.
+    """Opens each index once, even if the client that first requested it disconnects. Belongs to one event loop.
 
     Args:
         client: A connected client.
@@ -94,7 +94,7 @@ class Indices:
         return not self._settings.indices and len(self._open) + len(self._opening) >= self._settings.max_indices
 
     async def _forget_deleted(self) -> None:
-        """At the limit, make room: indices that were deleted keep their encoders until then."""
+        """At the limit, close indices that were deleted; until then they keep their encoders."""
         async with self._checking:  # one client at a time, and the next one finds the room that was made
             for name, served in [*self._open.items()] if self._is_full else ():
                 if not await served.exists():

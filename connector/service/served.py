@@ -116,7 +116,7 @@ class ServedIndex:
         )
 
     async def encode_queries(self, queries: Sequence[QueryText], *, space: str | None = None) -> list[QueryVector]:
-        """Encode queries like searches of the index.
+        """Encode queries as searches of the index do.
 
         Args:
             queries: The queries.
@@ -141,7 +141,7 @@ class ServedIndex:
         return await self._within(space, encode)
 
     async def encode_documents(self, texts: Sequence[str], *, space: str | None = None) -> list[DocumentVector]:
-        """Encode documents (title and text joined) like the writer of the index; otherwise as `encode_queries`."""
+        """Encode documents (title and text joined) as the writer of the index does; otherwise as `encode_queries`."""
         for number, text in enumerate(texts):
             if not text.strip():
                 raise ValueError(f"text {number} is empty; there is nothing to encode.")

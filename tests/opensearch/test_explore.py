@@ -203,7 +203,7 @@ def test_the_second_slider_rescores_by_codes(page: Page) -> None:
     expect(page.locator(".column.k-sparse .how")).to_have_text("4 features, 100 rescored")
     assert ids_of(page, "K-sparse") != by_features
     page.locator(".column.k-sparse .hits summary").first.click()
-    expect(page.get_by_text("its code rescored it").first).to_be_visible()
+    expect(page.get_by_text("its code then determined the score").first).to_be_visible()
 
 
 def test_the_features_of_a_hit_have_labels_and_shares_that_add_up(page: Page) -> None:

@@ -417,7 +417,7 @@ def test_errors_of_the_server_are_haystack_s(document_store: KSparseDocumentStor
         ({"index": "a,b"}, DocumentStoreError, "it must not contain ','"),
         ({"hosts": {"host": "a", "port": 9200}}, DocumentStoreError, "of type dict, not a URL such as http"),
         ({"hosts": [{"host": "a", "password": "s3cret"}]}, DocumentStoreError, "of type dict, not a URL such as http"),
-        ({"hosts": "http://a", "use_ssl": False}, ValueError, "use_ssl belongs into the URL"),
+        ({"hosts": "http://a", "use_ssl": False}, ValueError, "use_ssl belongs in the URL"),
         ({"create_index": True}, TypeError, "no option 'create_index'"),
         ({"new": NewIndex(fields={"year": "integer"})}, TypeError, "no option 'new'.*; use code_bits and settings"),
         # What to_dict would write.

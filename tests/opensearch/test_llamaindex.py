@@ -297,7 +297,7 @@ def test_only_whole_documents_become_nodes(nodes: KSparseVectorStore) -> None:
     ("query", "message"),
     [
         (VectorStoreQuery(query_embedding=[0.5]), "set query_str"),
-        (VectorStoreQuery(query_str="cats", mode=VectorStoreQueryMode.SVM), "'svm' is none of default, sparse, hybrid"),
+        (VectorStoreQuery(query_str="cats", mode=VectorStoreQueryMode.SVM), "'svm' must be one of default, sparse"),
     ],
 )
 def test_what_cannot_be_asked_is_named(store: KSparseVectorStore, query: VectorStoreQuery, message: str) -> None:

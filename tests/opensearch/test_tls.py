@@ -46,7 +46,7 @@ each_command = pytest.mark.parametrize("arguments", COMMANDS, ids=lambda argumen
 def test_an_unknown_certificate_is_refused_unless_asked_otherwise(front: FaultProxy, arguments: list[str]) -> None:
     result = run(*arguments)
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr.startswith(f"Error: {front.url} {UNVERIFIED}. Name its authority")
+    assert result.stderr.startswith(f"Error: {front.url} {UNVERIFIED}. Give its CA certificate")
     assert "OPENSEARCH_CA_CERTS or --ca-certs" in result.stderr
     assert front.paths == [], "something was sent to a server that nobody trusts"
 
@@ -59,7 +59,7 @@ def test_a_certificate_for_another_name_is_refused_although_its_authority_is_kno
     result = run(*arguments, "--ca-certs", CA)
     assert result.exit_code == 1
     assert "IP address mismatch, certificate is not valid for '127.0.0.1'" in result.stderr
-    assert "and the server as its certificate does" in result.stderr
+    assert "and a host name for which it is valid" in result.stderr
     assert front.paths == []
 
 

@@ -148,7 +148,7 @@ def test_certificates_of_the_environment_that_are_missing_are_named(
     monkeypatch.setenv("OPENSEARCH_CA_CERTS", "missing.pem")
     result = run("status")
     assert result.stderr == (
-        "Error: ca_certs 'missing.pem' cannot be read (No such file or directory); name a file of PEM.\n"
+        "Error: ca_certs 'missing.pem' cannot be read (No such file or directory); give a PEM file.\n"
     )
     with pytest.raises(ClusterError, match="ca_certs 'missing.pem' cannot be read"):
         connect()
