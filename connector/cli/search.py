@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -101,11 +101,24 @@ def _print_table(title: str | None, hits: Sequence[Hit], names: Sequence[str] | 
 
 
 def _value(source: Mapping[str, Any], name: str) -> str:
-    """The value of a field, or of a key within it, as text."""
-    value: Any = source
-    for key in name.split("."):
-        value = value.get(key, "") if isinstance(value, Mapping) else ""
+    """The value of a field, or of a key within it, as text; for a pattern, all that it begins with."""
+    path = name.partition("*")[0].rstrip(".")
+    values = list(_values(source, path)) if path else [source]
+    value = values[0] if len(values) == 1 else values or ""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _values(value: Any, path: str) -> Iterator[Any]:  # noqa: ANN401
+    """The values at a path. A key can contain dots, and objects can be in a list."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _values(item, path)
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            if key == path:
+                yield item
+            elif path.startswith(f"{key}."):
+                yield from _values(item, path.removeprefix(f"{key}."))
 
 
 def _shortened(words: str) -> str:
