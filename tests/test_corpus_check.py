@@ -343,7 +343,8 @@ def test_all_undeclared_fields_are_named_at_once() -> None:
         "field 'lang' is not in the mapping; put it under 'metadata' or remove it, or declare it as a field of a new "
         "index; likewise 'a.b', 'k0', 'k1', 'k2', 'k3', 'k4', 'k5', 'k6', 'k7', 'k8' and 1 more"
     )
-    assert reason({"_id": "d1", "text": "body", 5: 1}).startswith("field 5 is not in the mapping")
+    mixed: dict[Any, Any] = {"_id": "d1", "text": "body", 5: 1}
+    assert reason(mixed).startswith("field 5 is not in the mapping")
 
 
 def test_a_record_without_an_id_names_what_may_be_it() -> None:

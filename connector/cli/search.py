@@ -13,7 +13,7 @@ from connector.cli.connection import ConnectionOptions, connection_options, open
 from connector.cli.encoder_option import index_encoder_option
 from connector.cli.layout import check_encoding, encoding_option
 from connector.cli.options import device_option, source_fields
-from connector.cli.plain import plain
+from connector.cli.plain import plain, to_json
 from connector.cli.search_choice import SearchChoice, search_options
 from connector.corpus.lines import read_entries
 from connector.index.schema import existing_schema
@@ -74,7 +74,7 @@ def search(
     for text, hits in zip(queries, found, strict=True):
         if as_json:
             shown = [{"doc_id": hit.doc_id, "score": hit.score, "source": hit.source} for hit in hits]
-            click.echo(json.dumps({"query": text, "hits": shown}, ensure_ascii=False))
+            click.echo(to_json({"query": text, "hits": shown}))
         else:
             _print_table(text if query == "-" else None, hits, source)
 

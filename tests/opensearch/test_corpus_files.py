@@ -530,3 +530,14 @@ def test_a_dump_of_an_index_is_the_same_index_again(command: Command, client: Op
     Path("dump.jsonl").write_text(json.dumps(hit))
     ingest(command, "dump.jsonl")
     assert stored(client, index) == before
+
+
+def test_any_encoding_of_the_output_is_taken(command: Command, index: str) -> None:
+    Path("c.jsonl").write_text(json.dumps({"_id": "1", "text": "caf\u00e9 \u4e2d \U0001f600"}))
+    ingest(command, "c.jsonl")
+    arguments = ["search", "caf\u00e9", "--index", index]
+    runner = CliRunner(charset="latin-1")
+    result = runner.invoke(cli, arguments)
+    assert result.exit_code == 0 and "caf\u00e9 \\u4e2d \\U0001f600" in result.stdout, result.output
+    [line] = runner.invoke(cli, [*arguments, "--json"]).stdout.splitlines()
+    assert json.loads(line)["hits"][0]["source"]["text"] == "caf\u00e9 \u4e2d \U0001f600"
