@@ -54,6 +54,21 @@ def content_of(source: Mapping[str, Any]) -> str:
     return Document("", source.get("text") or "", source.get("title") or "").content
 
 
+FLAT_FIELDS = ("metadata", "meta")
+"""`flat_object` field: any key can be searched, but strings above 32 KB cannot be indexed."""
+
+WHOLE_FIELD = "unindexed"
+"""Unindexed field that stores the metadata of documents with such long strings."""
+
+
+def restored(source: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a document's fields as given, from its `_source`."""
+    whole = source.get(WHOLE_FIELD)
+    if not isinstance(whole, Mapping) or not whole or not all(name in FLAT_FIELDS for name in whole):
+        return dict(source)  # missing, or a field of the user
+    return {name: whole.get(name, value) for name, value in source.items() if name != WHOLE_FIELD}
+
+
 @dataclass(frozen=True, slots=True)
 class MalformedRecord:
     """An invalid input record.
@@ -63,12 +78,14 @@ class MalformedRecord:
         reason: Why it is invalid.
         raw: Its bytes.
         partition: Names and values from the folders of its file, which apply to it as well.
+        flat: Whether it is a row of a table, of which other columns are metadata.
     """
 
     location: str
     reason: str
     raw: str
     partition: tuple[tuple[str, str | int], ...] = ()
+    flat: bool = False
 
 
 @dataclass(frozen=True, slots=True)

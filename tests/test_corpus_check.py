@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pytest
 
 from connector.corpus import check_documents
@@ -313,3 +314,47 @@ def test_a_routing_may_come_with_a_record(given: object, kept: str | None) -> No
 )
 def test_a_routing_is_a_string_or_an_integer(routing: object, expected: str) -> None:
     assert expected in reason({"_id": "d1", "text": "body", "_routing": routing})
+
+
+def test_versions_and_routings_are_numbers_of_any_kind() -> None:
+    for number in (np.int64(7), decimal.Decimal(7)):
+        assert check({"_id": number, "text": "body", "_version": number, "_routing": number}) == Document(
+            "7", "body", version=7, routing="7"
+        )
+    assert "'_version' is a string" in reason({"_id": "d1", "text": "body", "_version": decimal.Decimal("7.5")})
+
+
+def test_rows_of_pandas_lack_what_is_missing() -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"_id": ["1", "2"], "text": ["body", "more"], "title": ["T", None]})
+    frame["_version"] = pandas.array([None, 7], dtype="Int64")
+    frame["metadata"] = [{"n": pandas.NA, "t": pandas.NaT}, None]
+    first, second = check_documents(frame.to_dict("records"))
+    assert (first, second) == (Document("1", "body", "T", {"n": None, "t": None}), Document("2", "more", version=7))
+    with pytest.raises(ValueError, match=r"got a DataFrame; pass its rows, df\.to_dict\('records'\)"):
+        check_documents(frame)
+    missing = check({"_id": float("nan"), "text": "body"})
+    assert isinstance(missing, MalformedRecord) and missing.reason.startswith("has no '_id'")
+
+
+def test_all_undeclared_fields_are_named_at_once() -> None:
+    found = reason({"_id": "d1", "text": "body", "lang": "en", "a.b": 1} | {f"k{number}": 1 for number in range(10)})
+    assert found == (
+        "field 'lang' is not in the mapping; put it under 'metadata' or remove it, or declare it as a field of a new "
+        "index; likewise 'a.b', 'k0', 'k1', 'k2', 'k3', 'k4', 'k5', 'k6', 'k7', 'k8' and 1 more"
+    )
+    mixed: dict[Any, Any] = {"_id": "d1", "text": "body", 5: 1}
+    assert reason(mixed).startswith("field 5 is not in the mapping")
+
+
+def test_a_record_without_an_id_names_what_may_be_it() -> None:
+    assert reason({"docid": "d1", "text": "body"}) == (
+        "has no '_id'; add one, or generate ids from the content; if 'docid' is the id, set the id field"
+    )
+
+
+def test_a_boolean_may_be_spelled_as_tables_do() -> None:
+    fields = {"new": "boolean", "word": "keyword"}
+    for written, meant in (("True", True), ("FALSE", False), (True, True), ("true", "true"), (np.bool_(True), True)):
+        record = {"_id": "d1", "text": "body", "new": written, "word": "True"}
+        assert check(record, fields=fields) == Document("d1", "body", fields={"new": meant, "word": "True"})

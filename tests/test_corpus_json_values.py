@@ -78,6 +78,11 @@ def test_an_array_that_breaks_off_gives_what_came_before(tmp_path: Path, content
     [
         ({"took": 1, "hits": {"total": 1, "hits": [{"_id": "1", "_source": {"text": "a"}}]}}, "the reply of a search"),
         ({"data": [{"_id": "1", "text": "a"}], "count": 1}, "The records seem to be in 'data'; give that array alone"),
+        ({"k1": {"text": "a"}, "k2": {"text": "b"}}, "The records seem to be the values of this object"),
+        (
+            {"operation": "index", "reason": "no", "attempts": 0, "raw": "{}"},
+            "It is a dead letter; use `ksparse replay`",
+        ),
     ],
 )
 def test_records_inside_of_another_value_are_named(tmp_path: Path, value: object, advice: str) -> None:
@@ -157,3 +162,15 @@ def test_a_record_with_one_key_of_an_action_is_still_a_record(tmp_path: Path) ->
 def test_only_lines_that_stand_alone_are_cut(tmp_path: Path, content: str | bytes, parts: int) -> None:
     path = write(tmp_path, content, "c.jsonl")
     assert len(list(split_corpus(path, part_bytes=30))) == parts
+
+
+def test_a_dump_of_an_index_of_ours_has_the_metadata_as_given(tmp_path: Path) -> None:
+    whole = {"lang": "en", "long": "x" * 40_000}
+    source = {"text": "Lime trees.", "metadata": {"lang": "en"}, "unindexed": {"metadata": whole}}
+    for content in (
+        json.dumps({"_id": "a1", "_source": source}),
+        json.dumps({"index": {"_id": "a1"}}) + "\n" + json.dumps(source),
+    ):
+        assert list(read_corpus(write(tmp_path, content))) == [Document("a1", "Lime trees.", metadata=whole)]
+    foreign = json.dumps({"_id": "a1", "_source": {"text": "a", "unindexed": {"pages": 3}}})
+    assert list(read_corpus(write(tmp_path, foreign))) == [Document("a1", "a", metadata={"unindexed": {"pages": 3}})]

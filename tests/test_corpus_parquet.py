@@ -310,3 +310,27 @@ def test_tensors_are_left_out_by_name(tmp_path: Path, caplog: pytest.LogCaptureF
     tensors = pyarrow.ExtensionArray.from_storage(kind, pyarrow.array([[1.0, 2.0]], kind.storage_type))
     assert read(tmp_path, {"vec": tensors}) == [Document("d1", "body")]
     assert "column 'vec' has the type arrow.fixed_shape_tensor and is skipped" in caplog.text
+
+
+def test_times_of_spark_may_be_beyond_what_nanoseconds_hold(tmp_path: Path) -> None:
+    days = [datetime.datetime(9999, 12, 31), datetime.datetime(2020, 1, 2, 3, 4, 5, 6), datetime.datetime(1, 1, 1)]
+    columns = {"_id": ["1", "2", "3"], "text": ["a", "b", "c"], "until": pyarrow.array(days, pyarrow.timestamp("us"))}
+    path = write(tmp_path, columns, use_deprecated_int96_timestamps=True)
+    found = [each.metadata["until"] for each in read_corpus(path) if isinstance(each, Document)]
+    assert found == ["9999-12-31T00:00:00", "2020-01-02T03:04:05.000006", "0001-01-01T00:00:00"]
+
+
+def test_a_time_zone_that_nobody_knows_costs_the_cells_and_not_the_rows(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    times = pyarrow.array([0], pyarrow.timestamp("us", "Nowhere/Land"))
+    assert read(tmp_path, {"when": times}) == [Document("d1", "body")]
+    assert "column 'when' has cells that cannot be read" in caplog.text
+    assert read(tmp_path, {"_id": ["d2"], "text": [""], "when": times})[0].raw  # type: ignore[union-attr]
+
+
+def test_decimals_are_ids_versions_and_routings(tmp_path: Path) -> None:
+    numbers = pyarrow.array([decimal.Decimal(7)], pyarrow.decimal128(38, 0))
+    assert read(tmp_path, {"_id": numbers, "_version": numbers, "_routing": numbers}) == [
+        Document("7", "body", version=7, routing="7")
+    ]

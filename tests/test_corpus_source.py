@@ -20,8 +20,10 @@ import pytest
 import zstandard
 
 from connector.corpus import Layout, count_records, read_corpus
+from connector.corpus.check import RecordChecker
+from connector.corpus.layout import RecordMapper
 from connector.corpus.lines import read_entries
-from connector.corpus.parts import split_corpus
+from connector.corpus.parts import read_part, split_corpus
 from connector.corpus.source import digest_source
 from connector.errors import CorpusError
 from connector.types import Document, MalformedRecord
@@ -242,6 +244,12 @@ def test_standard_input_stays_open(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not sys.stdin.buffer.closed
 
 
+def test_standard_input_that_is_closed_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(CorpusError, match="Standard input is closed; pipe the content to it, or give a file"):
+        read_corpus("-")
+
+
 def test_parquet_from_standard_input_is_refused() -> None:
     with pytest.raises(CorpusError, match="Parquet needs seeking and cannot be read from standard input"):
         read_corpus("-", format="parquet")
@@ -306,3 +314,114 @@ def test_a_digest_tells_layouts_and_folders_apart(tmp_path: Path) -> None:
     digests.add(digest_source(tmp_path, layout=Layout(exclude=frozenset({"a", "b", "c"}))))
     assert len(digests) == 5
     assert digest_source(tmp_path, layout=Layout()) == digest_source(tmp_path)
+
+
+def test_an_empty_path_is_not_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "c.jsonl").write_bytes(GOOD)
+    monkeypatch.chdir(tmp_path)
+    for function in (read_corpus, count_records, digest_source):
+        with pytest.raises(CorpusError, match="path of the corpus is empty; give a file, a folder, or -"):
+            function("")
+    assert list(read_corpus(".")) == [Document("d1", "body")]
+
+
+def test_files_that_a_folder_has_besides_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "a.jsonl").write_bytes(GOOD)
+    (tmp_path / "sub").mkdir()
+    for name in ("sub/b.jsonl.zip", "notes.txt", "_SUCCESS", ".hidden.csv", "docs.checkpoint.json"):
+        (tmp_path / name).write_text("no corpus")
+    (tmp_path / "docs.dead-letters.jsonl").write_text("{}")
+    assert list(read_corpus(tmp_path)) == [Document("d1", "body")]
+    assert caplog.messages == [
+        f"Files of {tmp_path} that are not read, because of their suffix: 'notes.txt', 'sub/b.jsonl.zip'."
+    ]
+
+
+def test_linked_folders_are_read_once(tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "corpus", tmp_path / "elsewhere"
+    folder.mkdir()
+    elsewhere.mkdir()
+    (elsewhere / "a.jsonl").write_bytes(GOOD)
+    for link, target in (("one", elsewhere), ("two", elsewhere), ("round", folder)):
+        (folder / link).symlink_to(target)
+    assert list(read_corpus(folder)) == [Document("d1", "body")]
+
+
+def test_a_link_to_a_file_that_is_gone_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(GOOD)
+    (tmp_path / "b.jsonl").symlink_to(tmp_path / ".git" / "annex")
+    with pytest.raises(CorpusError, match=r"b\.jsonl is a link to .*annex, which does not exist; restore that file"):
+        read_corpus(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(GOOD)
+    (tmp_path / "closed").mkdir(mode=0o000)
+    with pytest.raises(CorpusError, match="closed cannot be read: Permission denied"):
+        read_corpus(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["queries/a.parquet", "qrels.tsv", "queries.train.tsv"])
+def test_queries_beside_a_corpus_are_no_documents(tmp_path: Path, name: str) -> None:
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "a.jsonl").write_bytes(GOOD)
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).touch()
+    with pytest.raises(CorpusError, match="has queries or qrels like a BEIR folder"):
+        read_corpus(tmp_path)
+    assert list(read_corpus(tmp_path / "corpus")) == [Document("d1", "body")]
+
+
+def test_a_dataset_of_hugging_face_is_named(tmp_path: Path) -> None:
+    for name in ("dataset_info.json", "state.json"):
+        (tmp_path / name).write_text("{}")
+    pyarrow.feather.write_feather(pyarrow.table({"text": ["body"]}), tmp_path / "data-00000-of-00001.arrow")
+    with pytest.raises(CorpusError, match=r"has Arrow files, e\.g\. data-00000-of-00001\.arrow, as Hugging Face's"):
+        read_corpus(tmp_path)
+
+
+def test_an_empty_table_of_a_folder_has_no_records(tmp_path: Path) -> None:
+    (tmp_path / "part-0.csv").touch()
+    (tmp_path / "part-1.csv.gz").write_bytes(gzip.compress(b""))
+    (tmp_path / "part-2.csv").write_text("_id,text\nd1,body\n")
+    assert list(read_corpus(tmp_path)) == [Document("d1", "body")]
+    mapper = RecordMapper(RecordChecker(), Layout())
+    assert [record for part in split_corpus(tmp_path) for record in read_part(part, mapper)] == [Document("d1", "body")]
+
+
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind"),
+    [
+        ("c.xlsx", b"PK\x03\x04rest", "a ZIP archive or an Excel workbook"),
+        ("c.csv.zip", b"PK\x03\x04rest", "a ZIP archive or an Excel workbook"),
+        ("c.tar.gz", gzip.compress(tar()), "a tar archive"),
+        ("c.arrow", b"ARROW1\0\0", "an Arrow or Feather file"),
+        ("c.7z", b"7z\xbc\xaf\x27\x1c\0\0", "a 7z archive"),
+        ("c.jsonl.lz4", b"\x04\x22\x4d\x18rest", "compressed by LZ4"),
+        ("c.jsonl", LFS, "a pointer of Git LFS"),
+        ("c.csv", LFS, "a pointer of Git LFS"),
+        ("c.parquet", LFS, "a pointer of Git LFS"),
+        ("c.parquet", b"PK\x03\x04rest", "a ZIP archive"),
+        ("c.parquet.gz", gzip.compress(b"PAR1\x15\x04\x15\0rest"), "a compressed Parquet file; decompress it"),
+        ("c.parquet", gzip.compress(b"PAR1\x15\x04\x15\0rest"), "a compressed Parquet file; decompress it"),
+    ],
+)
+def test_the_next_step_fits_what_a_file_is_and_not_its_name(
+    tmp_path: Path, name: str, content: bytes, kind: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CorpusError, match=f"{name} is {kind}"):
+        read_corpus(tmp_path / name)
+
+
+def test_zstandard_is_read_with_metadata_before_and_behind_and_with_long_windows(tmp_path: Path) -> None:
+    skippable = b"\x50\x2a\x4d\x18\x04\x00\x00\x00abcd"
+    long = zstandard.ZstdCompressionParameters(window_log=28, write_content_size=0)
+    packer = zstandard.ZstdCompressor(compression_params=long).compressobj()
+    frame = packer.compress(GOOD) + packer.flush()
+    (tmp_path / "c.jsonl.zst").write_bytes(skippable + frame + skippable)
+    assert list(read_corpus(tmp_path / "c.jsonl.zst")) == [Document("d1", "body")]

@@ -73,7 +73,7 @@ def test_a_quoted_cell_may_contain_line_feeds(tmp_path: Path) -> None:
 def test_a_ragged_row_is_refused(tmp_path: Path, row: str, count: int) -> None:
     path = write(tmp_path, f"_id,text\n{row}\nd2,body\n")
     record, document = read_corpus(path)
-    assert record == MalformedRecord(f"{path}:2", f"has {count} cells, the header has 2", row)
+    assert record == MalformedRecord(f"{path}:2", f"has {count} cells, the header has 2", row, flat=True)
     assert document == Document("d2", "body")
 
 
@@ -222,7 +222,7 @@ def test_a_quote_that_never_closes_before_the_end_is_a_part_of_its_cell(tmp_path
     assert list(read_corpus(path)) == [Document("1", '"open')]
     first, ragged, last = read_corpus(write(tmp_path, '_id\ttext\n1\t"open\nragged\n2\tx\n', "c.tsv"))
     assert (first, last) == (Document("1", '"open'), Document("2", "x"))
-    assert ragged == MalformedRecord(f"{tmp_path / 'c.tsv'}:3", "has 1 cells, the header has 2", "ragged")
+    assert ragged == MalformedRecord(f"{tmp_path / 'c.tsv'}:3", "has 1 cells, the header has 2", "ragged", flat=True)
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
@@ -353,3 +353,11 @@ def test_a_table_without_a_header_is_named_for_what_it_seems_to_be(tmp_path: Pat
     (tmp_path / "collection.tsv").write_text("0\tThe presence of communication\n1\tThe Manhattan Project\n")
     with pytest.raises(CorpusError, match="no text column 'text'.* If the first line is a record, add a line with"):
         list(read_corpus(tmp_path / "collection.tsv"))
+
+
+def test_columns_of_flattened_metadata_are_its_keys(tmp_path: Path) -> None:
+    path = write(tmp_path, "_id,text,metadata.lang,metadata.a.b,year\n1,body,en,x,2020\n")
+    assert list(read_corpus(path)) == [Document("1", "body", metadata={"lang": "en", "a.b": "x", "year": "2020"})]
+    [both] = read_corpus(write(tmp_path, "_id,text,metadata.lang,lang\n1,body,en,de\n"))
+    assert isinstance(both, MalformedRecord)
+    assert both.reason == "key 'lang' occurs both in 'metadata' and at the top level; remove one"

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 
+import pytest
+
+from connector.errors import CorpusError
 from connector.ingest.sample import Sampled
 from connector.types import Document, MalformedRecord
 
@@ -42,3 +46,19 @@ def test_no_more_is_read_than_requested() -> None:
 def test_large_documents_make_a_small_sample() -> None:
     large = [Document(str(row), "x" * 2**20) for row in range(300)]
     assert len(Sampled(large).sample()) == 256
+
+
+def test_what_is_malformed_takes_its_part_of_the_memory() -> None:
+    read = 0
+
+    def broken() -> Iterator[MalformedRecord]:
+        nonlocal read
+        while True:
+            read += 1
+            yield MalformedRecord(f"c.jsonl:{read}", "has no 'text'", "x" * 2**20)
+
+    with pytest.raises(CorpusError, match=r"The first 256 records are malformed; the first one, c\.jsonl:1, has no"):
+        Sampled(broken()).sample(1)
+    records = Sampled(chain([Document("1", "text")], broken()))
+    assert records.sample(2) == ["text"], "a small sample instead"
+    assert next(iter(records)) == Document("1", "text")

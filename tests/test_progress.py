@@ -44,3 +44,11 @@ def test_quiet_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     with documents(True, None, "corpus") as done:
         done(1)
     assert capsys.readouterr().err == ""
+
+
+def test_brackets_in_a_path_are_no_markup(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal
+    with documents(False, 2, "data[/old]/c.jsonl -> docs") as done:
+        done(1)
+    with stages(quiet=False) as report:
+        report("embedding data[/old]", 0.5)

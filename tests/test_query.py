@@ -161,6 +161,13 @@ def test_a_whole_number_is_asked_for_however_it_was_written(value: str, written:
     assert parse_filter(f"year={value}", fields={"year": "integer"}) == {"term": {"year": {"value": value}}}
 
 
+def test_a_truth_value_is_asked_for_however_it_was_written() -> None:
+    for value, others in (("true", ["True", "TRUE"]), ("False", ["false", "FALSE"])):
+        assert parse_filter(f"new={value}") == {"terms": {"metadata.new": [value, *others]}}
+        assert parse_filter(f"new={value}", fields={"new": "boolean"}) == {"term": {"new": {"value": value.lower()}}}
+    assert parse_filter("_id=true") == {"term": {"_id": {"value": "true"}}}
+
+
 def test_an_id_is_asked_for_as_it_is() -> None:
     assert parse_filter("_id=2020") == {"term": {"_id": {"value": "2020"}}}
     assert parse_filter("_id=a=b", fields={"year": "integer"}) == {"term": {"_id": {"value": "a=b"}}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from connector.cli.search_choice import SearchChoice, search_options
 from connector.errors import CorpusError
 
 if TYPE_CHECKING:
+    from connector.evaluation.datasets import RetrievalSet
     from connector.index.schema import IndexSchema
     from connector.search.retriever import Retriever
     from connector.types import Hit
@@ -92,6 +93,8 @@ def evaluate(
             raise click.UsageError(f"--run {run_file} cannot be written: {error}") from error
     if not corpus and index is None:
         raise CorpusError(f"{dataset} contains no documents to search. Give a corpus, or --index.")
+    if corpus:
+        _check_judged(judged, {document.doc_id for document in corpus}, index)
     from connector.cli.encoder import open_encoder, open_index_encoder
     from connector.encoders.folders import OWN_ENCODER
     from connector.encoders.load import DEFAULT_ENCODER
@@ -166,6 +169,22 @@ def evaluate(
             write_run(result.sparse_run, run_file)
         except ValueError as error:
             raise click.UsageError(f"--run {run_file} cannot be written: {error}") from error
+
+
+def _check_judged(judged: RetrievalSet, doc_ids: Collection[str], index: str | None) -> None:
+    """Refuse judgements of other documents than those of the corpus; warn if some are of others.
+
+    Raises:
+        CorpusError: The corpus has no relevant document, and is all that is searched.
+    """
+    relevant = {doc_id for each in judged.qrels.values() for doc_id, relevance in each.items() if relevance > 0}
+    absent = [doc_id for doc_id in relevant if doc_id not in doc_ids]
+    if not absent:
+        return
+    counted = f"{len(absent):,} of {len(relevant):,} relevant documents, e.g. {min(absent)!r}, are not in the corpus"
+    if len(absent) == len(relevant) and index is None:
+        raise CorpusError(f"{counted}, which has ids such as {next(iter(doc_ids))!r}. Use judgements of this corpus.")
+    click.echo(f"{counted}; the metrics count them as not found.", err=True)
 
 
 def _print_table(title: str, figures: Mapping[str, Mapping[str, float]]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
 
@@ -11,7 +10,7 @@ import click
 from connector.cli.connection import ConnectionOptions, connection_options, open_client, open_retriever
 from connector.cli.encoder_option import index_encoder_option
 from connector.cli.options import check_window, device_option
-from connector.cli.plain import plain
+from connector.cli.plain import plain, to_json
 from connector.errors import SearchError
 from connector.index.documents import explain_absence, read_documents
 from connector.index.schema import existing_schema
@@ -69,7 +68,7 @@ def explain(
         hit = hits[0]
     if as_json:
         found = {"query": query, "doc_id": hit.doc_id, **asdict(hit.explain())}
-        click.echo(json.dumps(found, ensure_ascii=False))
+        click.echo(to_json(found))
     else:
         _print_table(hit)
 

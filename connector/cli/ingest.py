@@ -11,6 +11,7 @@ from connector.cli.connection import ConnectionOptions, connection_options, open
 from connector.cli.layout import layout_options
 from connector.cli.new_index import NewIndexChoice, new_index_options
 from connector.cli.options import (
+    check_outputs,
     dead_letters_path,
     devices_option,
     quiet_option,
@@ -105,7 +106,7 @@ def ingest(
     new.check_own(encoder, k=k, fit=fit is not None)
     client = open_client(connection)
     from connector.corpus.read import count_records, read_corpus
-    from connector.corpus.source import STANDARD_INPUT, Format, digest_source
+    from connector.corpus.source import STANDARD_INPUT, Format, digest_source, find_sources
     from connector.index.names import check_index_name
     from connector.index.probe import probe_write
     from connector.index.schema import check_new_index, read_schema, read_uuid
@@ -114,8 +115,11 @@ def ingest(
     from connector.training.heads.settings import MIN_DOCUMENTS, check_documents
 
     kind: Format | None = file_format  # type: ignore[assignment]
-    source = "" if corpus == STANDARD_INPUT and not resume else digest_source(corpus, kind, layout)
     path = checkpoint or Path(f"{index}.checkpoint.json")
+    letters = dead_letters_path(dead_letters, index)
+    files = [each.path for each in find_sources(corpus, kind)]
+    check_outputs(files, {"--dead-letters": letters, "--checkpoint": path})
+    source = "" if corpus == STANDARD_INPUT and not resume else digest_source(corpus, kind, layout)
     check_index_name(index)
     schema = read_schema(client, index)
 
@@ -139,7 +143,7 @@ def ingest(
             check_new_index(client, index, new.to_new_index(fields=fields))
         except ValueError as error:
             raise click.UsageError(str(error)) from error
-    known_fields = {*fields, *(schema.fields if schema is not None else ())}
+    known_fields = {**(schema.fields if schema is not None else {}), **fields}
     records = Sampled(read_corpus(corpus, fields=known_fields, format=kind, generate_ids=generate_ids, layout=layout))
     total = count_records(corpus, format=kind)
     # Before slow imports and loading.
@@ -156,7 +160,6 @@ def ingest(
     from connector.search.growth import small_corpus_note
     from connector.search.sparse_index import SparseIndex
 
-    letters = dead_letters_path(dead_letters, index)
     if nothing:
         with stoppable(), documents(quiet, total, f"{corpus} -> {index}") as progress:
             writer = BulkWriter(client, index)

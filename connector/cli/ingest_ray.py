@@ -14,6 +14,7 @@ from connector.cli.connection import ConnectionOptions, connection_options, open
 from connector.cli.layout import layout_options
 from connector.cli.new_index import NewIndexChoice, new_index_options
 from connector.cli.options import (
+    check_outputs,
     dead_letters_path,
     quiet_option,
     record_options,
@@ -95,6 +96,7 @@ def ingest_ray(
     # Fast checks first.
     client = connect()
     from connector.corpus.parts import split_corpus
+    from connector.corpus.source import find_sources, warn_of_unread
     from connector.index.names import check_index_name
     from connector.index.probe import probe_write
     from connector.index.schema import check_new_index, read_schema
@@ -106,6 +108,7 @@ def ingest_ray(
     schema = read_schema(client, index)
     try:
         next(split_corpus(corpus, kind, layout=layout), None)
+        warn_of_unread(corpus, kind)
         if schema is None:
             check_new_index(client, index, new_index)
     except ValueError as error:
@@ -113,6 +116,8 @@ def ingest_ray(
     if schema is not None:
         new.check_existing(client, schema, k=k, fields=fields, encoder=encoder)
         probe_write(client, index)
+    letters = dead_letters_path(dead_letters, index)
+    check_outputs([each.path for each in find_sources(corpus, kind)], {"--dead-letters": letters})
     check_address(address)
     from connector.cli.encoder import hide_loading
     from connector.cli.passed_on import encoder_to_name
@@ -130,7 +135,7 @@ def ingest_ray(
         k=k,
         actors=actors,
         gpus_per_actor=gpus_per_actor,
-        dead_letters=dead_letters_path(dead_letters, index),
+        dead_letters=letters,
         idf=bool(new.idf),
         new=new_index,
         generate_ids=generate_ids,

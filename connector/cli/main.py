@@ -10,6 +10,7 @@ import click
 
 import connector
 from connector.cli.log import verbose_option, with_verbose
+from connector.cli.plain import escape_output
 from connector.errors import ConnectorError, EncoderMismatchError
 from connector.imports import import_without
 
@@ -74,6 +75,8 @@ class _LazyGroup(click.Group):
         except ConnectorError as error:
             click.echo(f"Error: {error}", err=True)
             ctx.exit(EXIT_FAILED)
+        except BrokenPipeError:
+            raise  # click ends without a message if the reader of the output has left
         except OSError as error:
             click.echo(f"Error: {error}. Fix the cause and rerun the command; no document is duplicated.", err=True)
             ctx.exit(EXIT_FAILED)
@@ -104,3 +107,4 @@ def cli() -> None:
     Exit status: 0 success, 1 failed, 2 wrong usage, 3 finished with dead letters, 4 stopped and safe to rerun,
     5 wrong encoder.
     """
+    escape_output()

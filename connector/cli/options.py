@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -139,6 +139,25 @@ dead_letters_option = click.option(
 def dead_letters_path(asked: Path | None, index: str) -> Path:
     """The path of the dead-letter file of an index."""
     return asked or Path(f"{index}.dead-letters.jsonl")
+
+
+def check_outputs(inputs: Iterable[Path | None], outputs: Mapping[str, Path]) -> None:
+    """Refuse to write to a file that is also read, or to a device or pipe, which would be replaced by a file.
+
+    Args:
+        inputs: Files that are read; None is standard input.
+        outputs: Files that are written, by option.
+
+    Raises:
+        UsageError: A file is both, or is not a regular file.
+    """
+    read = {path.resolve() for path in inputs if path is not None}
+    for option, path in outputs.items():
+        if path.resolve() in read:
+            hint = " Dead letters are retried by `ksparse replay`." if option == "--dead-letters" else ""
+            raise click.UsageError(f"{path} is read, so it cannot be written; name another file by {option}.{hint}")
+        if path.exists() and not path.is_file():
+            raise click.UsageError(f"{option} {path} is not a regular file; name another one, or leave {option} out.")
 
 
 def _parse_field(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:

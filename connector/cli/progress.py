@@ -53,7 +53,7 @@ def stages(quiet: bool) -> Iterator[Callable[[str, float], None]]:
         lines = _Lines()
         yield lambda what, share: lines.write(what, f"{what}: {share:.0%}")
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console, disable=quiet) as bars:
         tasks = {}
 
@@ -73,7 +73,7 @@ def documents(quiet: bool, total: int | None, what: str) -> Iterator[Callable[[i
         lines, of = _Lines(), f" of {total:,}" if total is not None else ""
         yield lambda done: lines.write(what, f"{what}: {done:,}{of} documents")
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _DocumentsPerSecond())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), _DocumentsPerSecond())
     with Progress(*columns, TimeRemainingColumn(), console=console, disable=quiet) as bars:
         task = bars.add_task(what, total=total)
         yield lambda done: bars.update(task, completed=done)

@@ -9,7 +9,14 @@ import click
 from connector.cli.connection import ConnectionOptions, connection_options, open_client
 from connector.cli.encoder_option import index_encoder_option
 from connector.cli.layout import name_options
-from connector.cli.options import batch_size_option, device_option, generate_ids_option, quiet_option, summary_option
+from connector.cli.options import (
+    batch_size_option,
+    check_outputs,
+    device_option,
+    generate_ids_option,
+    quiet_option,
+    summary_option,
+)
 from connector.cli.progress import documents
 from connector.cli.stop import stoppable
 from connector.corpus.layout import Layout
@@ -56,6 +63,10 @@ def replay(
     """Retry the operations in dead letters after their cause was fixed."""
     if dead_letters is not None and dead_letters.resolve() == letters.resolve():
         raise click.UsageError(f"Letters that fail again stay in {letters} anyway; leave --dead-letters out.")
+    if dead_letters is not None:
+        check_outputs([], {"--dead-letters": dead_letters})
+    if not letters.is_file():
+        raise click.UsageError(f"{letters} is not a file: letters are removed from it. Give the path of the file.")
     from connector.cli.encoder import open_index_encoder
     from connector.cli.passed_on import encoder_to_name
     from connector.cli.summary import conclude, conclude_nothing
@@ -81,7 +92,7 @@ def replay(
         result = LetterReplayer(
             writer,
             loaded,
-            fields=tuple(schema.fields),
+            fields=schema.fields,
             layout=layout,
             generate_ids=generate_ids,
             dead_letters=dead_letters,

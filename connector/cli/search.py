@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -13,7 +13,7 @@ from connector.cli.connection import ConnectionOptions, connection_options, open
 from connector.cli.encoder_option import index_encoder_option
 from connector.cli.layout import check_encoding, encoding_option
 from connector.cli.options import device_option, source_fields
-from connector.cli.plain import plain
+from connector.cli.plain import plain, to_json
 from connector.cli.search_choice import SearchChoice, search_options
 from connector.corpus.lines import read_entries
 from connector.index.schema import existing_schema
@@ -74,7 +74,7 @@ def search(
     for text, hits in zip(queries, found, strict=True):
         if as_json:
             shown = [{"doc_id": hit.doc_id, "score": hit.score, "source": hit.source} for hit in hits]
-            click.echo(json.dumps({"query": text, "hits": shown}, ensure_ascii=False))
+            click.echo(to_json({"query": text, "hits": shown}))
         else:
             _print_table(text if query == "-" else None, hits, source)
 
@@ -101,11 +101,24 @@ def _print_table(title: str | None, hits: Sequence[Hit], names: Sequence[str] | 
 
 
 def _value(source: Mapping[str, Any], name: str) -> str:
-    """The value of a field, or of a key within it, as text."""
-    value: Any = source
-    for key in name.split("."):
-        value = value.get(key, "") if isinstance(value, Mapping) else ""
+    """The value of a field, or of a key within it, as text; for a pattern, all that it begins with."""
+    path = name.partition("*")[0].rstrip(".")
+    values = list(_values(source, path)) if path else [source]
+    value = values[0] if len(values) == 1 else values or ""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _values(value: Any, path: str) -> Iterator[Any]:  # noqa: ANN401
+    """The values at a path. A key can contain dots, and objects can be in a list."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _values(item, path)
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            if key == path:
+                yield item
+            elif path.startswith(f"{key}."):
+                yield from _values(item, path.removeprefix(f"{key}."))
 
 
 def _shortened(words: str) -> str:

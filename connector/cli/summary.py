@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from connector.cli.passed_on import replay_command
+from connector.cli.plain import plain
 from connector.errors import ConnectorError
 
 if TYPE_CHECKING:
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
     from connector.encoders.text import TextEncoder
     from connector.ingest.ledger import IngestResult
+
+
+_SHOWN = 1_000
+"""Characters of a reason that are printed; it can contain a key or value of any length."""
 
 
 def print_summary(index: str, result: IngestResult, *, as_json: bool, backend: str | None = None) -> None:
@@ -40,7 +45,7 @@ def print_summary(index: str, result: IngestResult, *, as_json: bool, backend: s
         counted = f"{' + '.join(parts)} + {result.dead_lettered:,} dead-lettered = {result.read:,} read"
         click.echo(f"{index}: {counted} in {result.elapsed_s:.1f} s ({rate:,.0f} documents/s{by})")
     for reason in result.reasons:
-        click.echo(f"dead-lettered: {reason}", err=True)
+        click.echo(f"dead-lettered: {plain(reason)[:_SHOWN]}", err=True)
 
 
 def name_replay(index: str, result: IngestResult, *, encoder: str | None = None, created: bool = True) -> None:

@@ -12,6 +12,7 @@ from connector.cli.connection import ConnectionOptions, connection_options, open
 from connector.cli.encoder_option import index_encoder_option
 from connector.cli.options import (
     batch_size_option,
+    check_outputs,
     dead_letters_option,
     dead_letters_path,
     device_option,
@@ -35,7 +36,9 @@ key, and null removes a key. Documents are encoded again; one that is changed co
 still match the filter.
 """
 )
-@click.argument("changes", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument(
+    "changes", required=False, type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
+)
 @click.option("--index", required=True, help="Index that holds the documents.")
 @index_encoder_option
 @click.option("--filter", "filters", multiple=True, metavar="NAME=VALUE", help="Change matching documents. Repeatable.")
@@ -67,11 +70,22 @@ def update(
     quiet: bool,
     connection: ConnectionOptions,
 ) -> None:
-    """Update documents of an index: those listed in CHANGES, or those that match filters."""
+    """Update documents of an index: those listed in CHANGES (- for standard input), or those that match filters."""
     if (changes is None) != bool(filters) or bool(filters) != bool(values):
         raise click.UsageError("Give a file of changes, or --filter with --set.")
     if upsert and filters:
         raise click.UsageError("--upsert needs a file of changes: a filter matches only documents that exist.")
+    from connector.corpus.source import find_source, format_of
+
+    letters = dead_letters_path(dead_letters, index)
+    if changes is not None:
+        kind = format_of(changes)
+        if kind not in (None, "jsonl"):
+            raise click.UsageError(
+                f"{changes} is {kind}; changes are JSON lines, each an object with _id and the keys to change."
+            )
+    read = [] if changes is None else [find_source(changes, "jsonl").path]
+    check_outputs(read, {"--dead-letters": letters})
     client = open_client(connection)
     from connector.cli.encoder import open_index_encoder
     from connector.cli.passed_on import encoder_to_name
@@ -103,9 +117,9 @@ def update(
         client,
         writer,
         loaded,
-        fields=tuple(schema.fields),
+        fields=schema.fields,
         upsert=upsert,
-        dead_letters=dead_letters_path(dead_letters, index),
+        dead_letters=letters,
         batch_size=batch_size,
     )
     with stoppable(), documents(quiet, total, f"updating {index}") as progress:

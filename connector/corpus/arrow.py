@@ -64,7 +64,7 @@ class ArrowReader:
                 record = self._columns.document(self._cells(arrays, index))
             except ValueError as error:
                 location = f"{place}{before + index + 1}"
-                record = MalformedRecord(location, str(error), _raw(batch, index), self._partition)
+                record = MalformedRecord(location, str(error), _raw(batch, index), self._partition, flat=True)
             yield record
 
     def _skip(self, column: str) -> Skip | None:
@@ -99,8 +99,15 @@ def _raw(batch: Any, index: int) -> str:  # noqa: ANN401
             # The bytes of a string; for lists and structs only repr is available.
             row[name] = cell.as_buffer().to_pybytes() if hasattr(cell, "as_buffer") else repr(cell)
         except (ValueError, OverflowError):
-            row[name] = repr(cell)
+            row[name] = _shown(cell)
     return json.dumps(row, default=_escape)
+
+
+def _shown(cell: Any) -> str:  # noqa: ANN401
+    try:
+        return repr(cell)
+    except ValueError:  # a time in an unknown zone
+        return f"a cell of type {cell.type}"
 
 
 def _escape(value: object) -> str:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from connector.corpus.values import plain
+from connector.corpus.values import exact, is_missing, plain
 from connector.limits import MAX_ID_BYTES, check_depth
 from connector.types import Document
 
@@ -17,6 +17,9 @@ RESERVED = ("_id", "_version", "_routing", "title", "text", "metadata")
 REPEATED_ID = "is repeated, an earlier record has it"
 """Part of the reason for records with a repeated id."""
 
+
+_TRUTHS = ("True", "False", "TRUE", "FALSE")
+"""Spellings that the server refuses: those of CSV files by pandas and R."""
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
@@ -38,7 +41,8 @@ class RecordChecker:
         """Create a checker for one corpus.
 
         Args:
-            fields: Top-level fields that the index declares besides title, text and metadata.
+            fields: Top-level fields that the index declares besides title, text and metadata, with types if known.
+                For a `boolean`, True and False may be strings as Python and R write them.
             generate_ids: Use the SHA-256 of the content as the id of records without one, instead of refusing them.
             refuse_repeated: Refuse the second and later records with an id.
 
@@ -48,6 +52,8 @@ class RecordChecker:
         if isinstance(fields, str):
             raise ValueError(f"fields must be a collection of names, got the string {fields!r}; pass [{fields!r}].")
         self.fields = frozenset(fields) - set(RESERVED)
+        types = fields if isinstance(fields, Mapping) else {}
+        self._booleans = frozenset(name for name in self.fields if types.get(name) == "boolean")
         self.generate_ids = generate_ids
         self._seen: set[int] | None = set() if refuse_repeated else None
 
@@ -69,12 +75,19 @@ class RecordChecker:
         metadata = _object(record, "metadata")
         version = _version(record)
         fields = {key: plain(value) for key, value in record.items() if key not in RESERVED}
-        for key in fields:
-            if key not in self.fields:
-                declarable = "" if key.startswith("_") or "." in key else ", or declare it as a field of a new index"
-                raise ValueError(
-                    f"field {key!r} is not in the mapping; put it under 'metadata' or remove it{declarable}"
-                )
+        for key in self._booleans & fields.keys():
+            if str(fields[key]) in _TRUTHS:
+                fields[key] = str(fields[key]).lower() == "true"
+        unknown = [key for key in fields if key not in self.fields]
+        if unknown:
+            key, *others = unknown
+            declarable = (
+                "" if str(key).startswith("_") or "." in str(key) else ", or declare it as a field of a new index"
+            )
+            likewise = f"; likewise {listed(others)}" if others else ""
+            raise ValueError(
+                f"field {key!r} is not in the mapping; put it under 'metadata' or remove it{declarable}{likewise}"
+            )
         written = _write(title, text, metadata, fields)
         check_depth({"metadata": metadata, **fields}, written)
         if doc_id is None:
@@ -83,8 +96,7 @@ class RecordChecker:
         return Document(doc_id, text, title, metadata, fields, version, read_routing(record))
 
     def _doc_id(self, record: Mapping[str, Any]) -> str | None:
-        given = record.get("_id")
-        doc_id = given if isinstance(given, float) else plain(given)
+        doc_id = exact(record.get("_id"))
         if isinstance(doc_id, int) and not isinstance(doc_id, bool):
             doc_id = str(doc_id)
         if doc_id is not None and not isinstance(doc_id, str):
@@ -92,7 +104,9 @@ class RecordChecker:
         if doc_id is None or not doc_id.strip():
             if self.generate_ids:
                 return None
-            raise ValueError("has no '_id'; add one, or generate ids from the content")
+            similar = next((key for key in record if key not in RESERVED and str(key).lower().endswith("id")), None)
+            hint = "" if similar is None else f"; if {similar!r} is the id, set the id field"
+            raise ValueError(f"has no '_id'; add one, or generate ids from the content{hint}")
         try:
             size = len(doc_id.encode())
         except UnicodeEncodeError as error:
@@ -117,7 +131,7 @@ def read_routing(record: Mapping[str, Any]) -> str | None:
     Raises:
         ValueError: It is neither a string nor an integer, or cannot be sent.
     """
-    value = record.get("_routing")
+    value = exact(record.get("_routing"))
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if value is None or value == "":
@@ -133,7 +147,7 @@ def read_routing(record: Mapping[str, Any]) -> str | None:
 
 def _string(record: Mapping[str, Any], key: str) -> str:
     value = record.get(key)
-    if value is None:
+    if is_missing(value):
         return ""
     if not isinstance(value, str):
         raise ValueError(f"{key!r} is {_kind(value)}, not a string")
@@ -142,7 +156,7 @@ def _string(record: Mapping[str, Any], key: str) -> str:
 
 def _object(record: Mapping[str, Any], key: str) -> dict[str, Any]:
     value = record.get(key)
-    if value is None:
+    if is_missing(value):
         return {}
     if not isinstance(value, Mapping):
         raise ValueError(f"{key!r} is {_kind(value)}, not an object")
@@ -154,7 +168,7 @@ def _object(record: Mapping[str, Any], key: str) -> dict[str, Any]:
 
 
 def _version(record: Mapping[str, Any]) -> int | None:
-    value = record.get("_version")
+    value = exact(record.get("_version"))
     if value is None:
         return None
     if not isinstance(value, int) or isinstance(value, bool):
@@ -162,6 +176,12 @@ def _version(record: Mapping[str, Any]) -> int | None:
     if not 0 <= value < 2**63:
         raise ValueError(f"'_version' is {value}, the server allows 0 to 2^63 - 1")
     return value
+
+
+def listed(names: Collection[str], most: int = 10) -> str:
+    """The first names, quoted, and the number of others."""
+    shown = ", ".join(map(repr, list(names)[:most])) or "nothing"
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
 
 
 def _write(title: str, text: str, metadata: dict[str, Any], fields: dict[str, Any]) -> bytes:

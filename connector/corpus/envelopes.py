@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from connector.types import restored
+
 _ACTIONS = ("index", "create", "update", "delete")
 _ARGUMENTS = frozenset(
     "_index _type _id routing _routing version _version version_type if_seq_no if_primary_term pipeline require_alias "
@@ -45,7 +47,7 @@ class Envelopes:
             (name, meta), self._action = self._action, None
             if name == "update":
                 raise ValueError(f"is an update of a bulk body, not a document; {HOW_TO_UPDATE}")
-            return record | kept_of(meta), True
+            return restored(record) | kept_of(meta), True
         action = action_of(record)
         if action is not None:
             if action[0] == "delete":
@@ -54,7 +56,7 @@ class Envelopes:
             return None, False
         source = record.get("_source")
         if isinstance(source, dict):
-            return source | kept_of(record), True
+            return restored(source) | kept_of(record), True
         return record, False
 
     @property

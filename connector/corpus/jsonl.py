@@ -70,8 +70,13 @@ def map_documents(located: Located, mapper: RecordMapper) -> Iterator[Document |
         yield _malformed(location, line, lost, mapper.partition)
 
 
-def read_document(text: str, mapper: RecordMapper) -> Document:
+def read_document(text: str, mapper: RecordMapper, *, flat: bool = False) -> Document:
     """Read a document from a JSON object: a record, a hit of a dump, or an action line of a bulk body and its document.
+
+    Args:
+        text: The object.
+        mapper: Converts it.
+        flat: Whether unknown keys become metadata in any case, as columns of a table do.
 
     Raises:
         ValueError: The document is invalid; the message is the reason for a `MalformedRecord`.
@@ -85,7 +90,7 @@ def read_document(text: str, mapper: RecordMapper) -> Document:
     meant, foreign = Envelopes(action).open(record)
     if meant is None:
         raise ValueError("is an action of a bulk body; use its document, with its '_id'")
-    return mapper.document(meant, flat=foreign)
+    return mapper.document(meant, flat=foreign or flat)
 
 
 def is_cuttable(path: Path, encoding: str | None = None) -> bool:
@@ -137,6 +142,8 @@ def parse_object(text: str) -> dict[str, Any]:
         if text.startswith("\ufeff"):
             raise ValueError("not valid JSON: byte order mark at column 1") from None
         hint = "; write one object per line, without commas between them" if error.msg == "Extra data" else ""
+        if "\0" in text:
+            hint = "; it contains NUL characters: set the encoding of the file, e.g. utf-16-le"
         raise ValueError(f"not valid JSON: {error.msg} at column {error.colno}{hint}") from None
     except RecursionError:
         raise ValueError("JSON is nested too deeply") from None

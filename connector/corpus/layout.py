@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from connector.corpus.check import RESERVED, RecordChecker
+from connector.corpus.check import RESERVED, RecordChecker, listed
 from connector.types import Document
 
 _log = logging.getLogger("ksparse.corpus")
@@ -156,9 +156,9 @@ class RecordMapper:
             elif place is not None:
                 record[place] = value
         if layout.id_field is not None and "_id" not in record and not self.checker.generate_ids:
-            raise ValueError(f"has no id field {layout.id_field!r}; it has {_listed(values)}")
+            raise ValueError(f"has no id field {layout.id_field!r}; it has {listed(values)}")
         if not texts and "title" not in record:
-            missing = f"has no {' or '.join(map(repr, layout.texts))} and no 'title'; it has {_listed(values)}"
+            missing = f"has no {' or '.join(map(repr, layout.texts))} and no 'title'; it has {listed(values)}"
             raise ValueError(f"{missing}. {_advice(values)}")
         record["text"] = _joined([texts[name] for name in layout.texts if name in texts])
         if flat:
@@ -194,26 +194,29 @@ def _joined(texts: list[Any]) -> Any:  # noqa: ANN401
 
 
 def _merged(metadata: Any, others: dict[str, Any]) -> Any:  # noqa: ANN401
-    if metadata is None or not others:
-        return others if metadata is None else metadata
-    if not isinstance(metadata, Mapping):
+    if not (metadata is None or isinstance(metadata, Mapping)):
+        if not others:
+            return metadata  # refused later
         raise ValueError("'metadata' is not an object")
-    for key in metadata.keys() & others.keys():
-        raise ValueError(f"key {key!r} occurs both in 'metadata' and at the top level; remove one")
-    return {**metadata, **others}
+    merged = dict(metadata or {})
+    for name, value in others.items():
+        key = name.removeprefix("metadata.")  # as exports flatten objects
+        if key in merged:
+            raise ValueError(f"key {key!r} occurs both in 'metadata' and at the top level; remove one")
+        merged[key] = value
+    return merged
 
 
 def _advice(values: Mapping[str, Any]) -> str:
     """The next step for a record without text, which may contain the records instead."""
+    if {"operation", "reason", "attempts"} <= values.keys():
+        return "It is a dead letter; use `ksparse replay`"
     hits = values.get("hits")
     if isinstance(hits, Mapping) and isinstance(hits.get("hits"), list):
         return "It is the reply of a search; give its hits, as an array or one a line (jq -c '.hits.hits[]')"
     for name, value in values.items():
         if isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
             return f"The records seem to be in {name!r}; give that array alone"
+    if len(values) > 1 and all(isinstance(item, Mapping) for item in values.values()):
+        return "The records seem to be the values of this object; give them as an array or one a line (jq -c '.[]')"
     return "Set the text field"
-
-
-def _listed(names: Collection[str], most: int = 10) -> str:
-    shown = ", ".join(map(repr, list(names)[:most])) or "nothing"
-    return f"{shown} and {len(names) - most} more" if len(names) > most else shown

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from connector.corpus.arrow import ArrowReader
 from connector.corpus.layout import RecordMapper
 from connector.corpus.lines import unreadable
+from connector.corpus.streams import refuse_foreign
 from connector.errors import CorpusError
 from connector.types import Document, MalformedRecord
 
@@ -80,11 +82,21 @@ def open_parquet(path: Path) -> Any:  # noqa: ANN401
     except ImportError as error:
         raise CorpusError(f"{path} needs pyarrow; pip install 'ksparse[parquet]'.") from error
     try:
-        return pyarrow.parquet.ParquetFile(path)
+        # By default, INT96, in which Spark and Hive write times, becomes nanoseconds, which end in the year 2262.
+        return pyarrow.parquet.ParquetFile(path, coerce_int96_timestamp_unit="us")
     except _pyarrow_errors() as error:
+        if not _is_begun(path):
+            refuse_foreign(path)
         raise CorpusError(
             f"{path} is not a readable Parquet file: {error}. Create it again, or set its format."
         ) from error
+
+
+def _is_begun(path: Path) -> bool:
+    """Whether a file begins as a Parquet; it may be truncated."""
+    with suppress(OSError), path.open("rb") as file:
+        return file.read(4) == b"PAR1"
+    return False
 
 
 def _pyarrow_errors() -> tuple[type[Exception], ...]:

@@ -75,7 +75,8 @@ def read_part(part: Part, mapper: RecordMapper) -> Iterator[CorpusRecord]:
         CorpusError: The file cannot be read to the end of the part, or lacks a column.
     """
     path = Path(part.path)
-    source = Source(path, part.format, partition_of(path, Path(part.folder)) if part.folder else ())
+    partition = partition_of(path, Path(part.folder)) if part.folder else ()
+    source = Source(path, part.format, partition, in_folder=bool(part.folder))
     if part.stop is None:
         return read_source(source, mapper)
     mapper = mapper.with_partition(source.partition)

@@ -13,7 +13,7 @@ from connector.corpus.jsonl import count_lines, read_documents
 from connector.corpus.layout import Layout, RecordMapper
 from connector.corpus.parquet import count_rows, read_parquet
 from connector.corpus.raw import abridge
-from connector.corpus.source import Format, Source, find_sources
+from connector.corpus.source import Format, Source, find_sources, warn_of_unread
 from connector.corpus.tables import read_table
 from connector.errors import CorpusError
 from connector.types import Document, MalformedRecord
@@ -21,7 +21,7 @@ from connector.types import Document, MalformedRecord
 CorpusRecord = Document | MalformedRecord
 
 _MAX_COUNTED_BYTES = 200 * 1000 * 1000
-"""Larger files would take seconds to count."""
+"""Counting more would take seconds."""
 
 
 def read_corpus(
@@ -61,6 +61,7 @@ def read_corpus(
     checker = RecordChecker(fields, generate_ids=generate_ids, refuse_repeated=refuse_repeated)
     mapper = RecordMapper(checker, layout or Layout())
     sources = find_sources(path, format)
+    warn_of_unread(path, format)
     check_layout(sources, mapper.layout)
     records = chain.from_iterable(read_source(source, mapper) for source in sources)
     first = next(records, None)
@@ -96,6 +97,9 @@ def check_documents(
         raise ValueError(
             f"documents must be a list of documents, got a single {type(documents).__name__}; put it in a list."
         )
+    if hasattr(documents, "columns"):  # a table of pandas, Polars or Arrow, whose items are names or columns
+        kind = type(documents).__name__
+        raise ValueError(f"documents must be a list of documents, got a {kind}; pass its rows, df.to_dict('records').")
     checker = RecordChecker(fields, generate_ids=generate_ids, refuse_repeated=refuse_repeated)
     return _check(documents, RecordMapper(checker, layout or Layout()))
 
@@ -105,15 +109,24 @@ def count_records(path: str | Path, *, format: Format | None = None) -> int | No
 
     Returns:
         The number of lines (JSONL, including blank ones; half of them for a bulk body) or rows (Parquet). None for
-        standard input, for other JSON, for CSV and TSV, whose cells may contain line feeds, and for JSONL above 200 MB,
-        which would take long.
+        standard input, for other JSON, for CSV and TSV, whose cells may contain line feeds, and for more than 200 MB of
+        JSONL, which would take long.
 
     Raises:
         CorpusError: The path does not exist or has an unknown format.
         ValueError: `format` is unknown.
     """
-    counts = [_count(source) for source in find_sources(path, format)]
-    return None if None in counts else sum(count or 0 for count in counts)
+    sources = find_sources(path, format)
+    lines = [source.path for source in sources if source.path is not None and source.format == "jsonl"]
+    if sum(each.stat().st_size for each in lines) > _MAX_COUNTED_BYTES:
+        return None
+    total = 0
+    for source in sources:
+        count = _count(source)
+        if count is None:
+            return None
+        total += count
+    return total
 
 
 def check_layout(sources: Sequence[Source], layout: Layout) -> None:
@@ -146,8 +159,6 @@ def _count(source: Source) -> int | None:
         return None
     if source.format == "parquet":
         return count_rows(source.path)
-    if source.path.stat().st_size > _MAX_COUNTED_BYTES:
-        return None
     try:
         return count_lines(source.path)
     except CorpusError:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import os
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, NoReturn, get_args
 
+from connector.corpus.check import listed
 from connector.corpus.layout import Layout, Partition
 from connector.corpus.partitions import partition_of
+from connector.corpus.streams import refuse_foreign
 from connector.errors import CorpusError
+
+_log = logging.getLogger("ksparse.corpus")
 
 Format = Literal["jsonl", "csv", "tsv", "parquet"]
 
@@ -25,9 +31,13 @@ _SUFFIXES: dict[str, Format] = {
     ".parquet": "parquet",
 }
 _PACKED = (".gz", ".bz2", ".xz", ".zst")
-_DIGESTED_BYTES = 1 << 20
+_DIGESTED_BYTES, _LEAST_DIGESTED_BYTES = 1 << 20, 1 << 14
+"""Bytes of all beginnings, and at least of each: files may be many."""
+
 _BEIR_NAMES = tuple(f"corpus.jsonl{packed}" for packed in ("", *_PACKED))
-_BEIR_OTHERS = ("queries.jsonl", "qrels")
+_OWN_ENDS = (".dead-letters.jsonl", ".checkpoint.json")
+"""Ends of the names of files that runs write."""
+
 _TABLE_FORMATS = {"_delta_log": "a Delta", ".hoodie": "a Hudi", "metadata/*.metadata.json": "an Iceberg"}
 """Signs of table formats in a folder."""
 
@@ -39,11 +49,13 @@ class Source(NamedTuple):
         path: The file; None is standard input.
         format: Format of its records. Compression is detected by the first bytes.
         partition: Partition values from its folders.
+        in_folder: Whether it was found in the folder of the corpus. Such a table may be empty, without a header.
     """
 
     path: Path | None
     format: Format
     partition: Partition = ()
+    in_folder: bool = False
 
 
 def find_source(path: str | Path, format: Format | None = None) -> Source:
@@ -57,18 +69,27 @@ def find_source(path: str | Path, format: Format | None = None) -> Source:
         CorpusError: The path does not exist, or the suffix is unknown.
         ValueError: `format` is unknown.
     """
-    _check_format(format)
+    _check_arguments(path, format)
     if str(path) == STANDARD_INPUT:
         if format == "parquet":
             raise CorpusError("Parquet needs seeking and cannot be read from standard input; give the path of a file.")
         return Source(None, format or "jsonl")
     path = Path(path)
     if not path.exists():
+        if path.is_symlink():
+            raise CorpusError(f"{path} is a link to {path.readlink()}, which does not exist; restore that file.")
         raise CorpusError(f"{path} does not exist; give a file, a folder, or - for standard input.")
     if not path.is_file():
         # A pipe cannot be read twice.
         raise CorpusError(f"{path} is not a file; give the path of a file, or pipe its content to - (standard input).")
-    return Source(path, format or _format_of(path))
+    found = format or format_of(path)
+    if found is None:
+        refuse_foreign(path)
+        raise CorpusError(
+            f"{path} has an unknown suffix; known are {', '.join(_SUFFIXES)}, and all but Parquet with "
+            f"{', '.join(_PACKED)}. Rename it or set the format."
+        )
+    return Source(path, found)
 
 
 def find_sources(path: str | Path, format: Format | None = None) -> list[Source]:
@@ -76,40 +97,56 @@ def find_sources(path: str | Path, format: Format | None = None) -> list[Source]
 
     Args:
         path: As in `find_source`, a BEIR folder, or another folder: all its files of a known format, recursively and
-            sorted by name, except hidden ones and those that begin with `_`.
+            sorted by name, except hidden ones, those that begin with `_`, and dead letters and checkpoints.
         format: Format of all files; None uses their suffixes.
 
     Raises:
-        CorpusError: There is no file, or as in `find_source`.
+        CorpusError: There is no file, a folder cannot be read, or as in `find_source`.
         ValueError: `format` is unknown.
     """
-    _check_format(format)
+    _check_arguments(path, format)
     folder = Path(path)
     if str(path) == STANDARD_INPUT or not folder.is_dir():
         return [find_source(path, format)]
-    for name in _BEIR_NAMES:
-        if (folder / name).is_file():
-            return [find_source(folder / name, format)]
+    if (corpus := _beir_corpus(folder)) is not None:
+        return [find_source(corpus, format)]
     for name, kind in _TABLE_FORMATS.items():
         if any(folder.glob(name)):
             raise CorpusError(
                 f"folder {folder} is {kind} table, whose files also contain changed and deleted rows; export it as "
                 "Parquet files first."
             )
-    if any((folder / name).exists() for name in _BEIR_OTHERS):
+    names = {entry.name.partition(".")[0] for entry in folder.iterdir()}
+    if "qrels" in names or {"queries", "corpus"} <= names or (folder / "queries.jsonl").exists():
         raise CorpusError(
             f"folder {folder} has queries or qrels like a BEIR folder, but no corpus.jsonl; give the path of the "
             "corpus."
         )
-    files = [each for each in sorted(folder.rglob("*")) if each.is_file() and not _is_hidden(each.relative_to(folder))]
+    files = _files_in(folder)
+    arrow = next((file for file in files if file.suffix == ".arrow"), None)
+    if arrow is not None and format is None:
+        raise CorpusError(
+            f"folder {folder} has Arrow files, e.g. {arrow.name}, as Hugging Face's save_to_disk writes them; export "
+            "the data as Parquet (to_parquet) and give that."
+        )
     sources = [
-        find_source(file, format)._replace(partition=partition_of(file, folder))
+        find_source(file, format)._replace(partition=partition_of(file, folder), in_folder=True)
         for file in files
-        if format or _is_known(file)
+        if format or format_of(file)
     ]
     if not sources:
         raise CorpusError(f"folder {folder} contains no corpus file; known suffixes: {', '.join(_SUFFIXES)}.")
     return sources
+
+
+def warn_of_unread(path: str | Path, format: Format | None = None) -> None:
+    """Log a warning that names the files of a folder that `find_sources` does not find, because of their suffix."""
+    folder = Path(path)
+    if format is not None or not folder.is_dir() or _beir_corpus(folder) is not None:
+        return
+    unread = [str(file.relative_to(folder)) for file in _files_in(folder) if not format_of(file)]
+    if unread:
+        _log.warning("Files of %s that are not read, because of their suffix: %s.", folder, listed(unread))
 
 
 def digest_source(path: str | Path, format: Format | None = None, layout: Layout | None = None) -> str:
@@ -119,45 +156,62 @@ def digest_source(path: str | Path, format: Format | None = None, layout: Layout
         CorpusError: As in `find_sources`, or the corpus is standard input.
     """
     digest = hashlib.sha256()
-    for source in find_sources(path, format):
+    sources = find_sources(path, format)
+    most = max(_LEAST_DIGESTED_BYTES, _DIGESTED_BYTES // len(sources))
+    for source in sources:
         if source.path is None:
             raise CorpusError("Standard input cannot be resumed; give the path of a file.")
         size = source.path.stat().st_size
         digest.update(f"{source.format} {size}".encode())
+        if source.partition:
+            digest.update(repr(source.partition).encode())
         with source.path.open("rb") as stream:
-            digest.update(stream.read(_DIGESTED_BYTES))
-            stream.seek(max(0, size - _DIGESTED_BYTES))
-            digest.update(stream.read(_DIGESTED_BYTES))
+            digest.update(stream.read(most))
+            stream.seek(max(0, size - most))
+            digest.update(stream.read(most))
     if layout is not None and layout != Layout():
         digest.update(json.dumps(layout.to_json(), sort_keys=True).encode())
     return digest.hexdigest()[:16]
 
 
-def _check_format(format: Format | None) -> None:
+def format_of(path: Path) -> Format | None:
+    """The format of a file by its suffix; None if it is unknown."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    packed = suffixes[-1:] != [] and suffixes[-1] in _PACKED
+    found = _SUFFIXES.get("".join(suffixes[:-1][-1:] if packed else suffixes[-1:]))
+    return None if packed and found == "parquet" else found
+
+
+def _check_arguments(path: str | Path, format: Format | None) -> None:
+    if not str(path):  # an unset variable of a shell; as a Path, it would be the current folder
+        raise CorpusError("The path of the corpus is empty; give a file, a folder, or - for standard input.")
     if format is not None and format not in get_args(Format):
         raise ValueError(f"format {format!r} is unknown; choose one of {', '.join(get_args(Format))}.")
 
 
-def _format_of(path: Path) -> Format:
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    packed = suffixes[-1:] != [] and suffixes[-1] in _PACKED
-    suffix = "".join(suffixes[:-1][-1:] if packed else suffixes[-1:])
-    found = _SUFFIXES.get(suffix)
-    if found is None or (packed and found == "parquet"):
-        raise CorpusError(
-            f"{path} has an unknown suffix; known are {', '.join(_SUFFIXES)}, and all but Parquet with "
-            f"{', '.join(_PACKED)}. Rename it or set the format."
-        )
-    return found
+def _beir_corpus(folder: Path) -> Path | None:
+    return next((folder / name for name in _BEIR_NAMES if (folder / name).is_file()), None)
 
 
-def _is_known(path: Path) -> bool:
-    try:
-        return bool(_format_of(path))
-    except CorpusError:
-        return False
+def _files_in(folder: Path) -> list[Path]:
+    """The files of a folder and its subfolders, linked ones included, sorted by name."""
+    files: list[Path] = []
+    visited: set[str] = set()
+    for place, folders, names in os.walk(folder, onerror=_refuse_folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in visited:  # a link to a folder that is also found otherwise
+            folders.clear()
+            continue
+        visited.add(real)
+        folders[:] = sorted(name for name in folders if not _is_hidden(name))
+        files += (Path(place, name) for name in names if not _is_hidden(name) and not name.endswith(_OWN_ENDS))
+    return sorted(files)
 
 
-def _is_hidden(path: Path) -> bool:
+def _refuse_folder(error: OSError) -> NoReturn:
+    raise CorpusError(f"folder {error.filename} cannot be read: {error.strerror}. Correct that and start again.")
+
+
+def _is_hidden(name: str) -> bool:
     # Partition folders may also begin with `_`: `_date=2026-01-01`.
-    return any(part.startswith((".", "_")) and "=" not in part for part in path.parts)
+    return name.startswith((".", "_")) and "=" not in name

@@ -12,7 +12,7 @@ import sys
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
 
@@ -40,9 +40,20 @@ _FOREIGN = {
     b"Obj\x01": "an Avro file; convert it to Parquet or JSON lines",
     b"SQLite format 3\0": "a SQLite database; export the table as CSV",
     b"%PDF-": "a PDF; extract its text first",
+    b"\x04\x22\x4d\x18": "compressed by LZ4; decompress it",
+    b"\xff\x06\x00\x00sNaPpY": "compressed by Snappy; decompress it",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive; unpack it",
+    b"Rar!\x1a\x07": "a RAR archive; unpack it",
+    b"version https://git-lfs.github.com/": "a pointer of Git LFS to the file; get the file by git lfs pull",
 }
 _WORDS = (b"PAR1", b"ORC")
 """Signatures with which a text can begin, too: a column ORCID, a query about the receptor PAR1."""
+
+_SKIPPABLE = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")
+"""A frame of metadata, with which some Zstandard files begin, such as those of pzstd."""
+
+_ZSTANDARD_WINDOW = 2**31
+"""The largest that `zstd --long=31` writes; by default, only up to 2^27 is read."""
 
 _CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1a\x7f]")
 """Bytes that texts do not contain."""
@@ -70,10 +81,12 @@ def open_bytes(path: Path | None, encoding: str | None = None) -> Iterator[Opene
             mark.
 
     Raises:
-        CorpusError: The file has the signature of another file type.
+        CorpusError: The file has the signature of another file type, or standard input is closed.
         OSError: The file cannot be opened.
     """
     if path is None:
+        if sys.stdin is None:
+            raise CorpusError("Standard input is closed; pipe the content to it, or give a file.")
         yield _opened(sys.stdin.buffer, name_of(path), encoding)
         return
     with path.open("rb") as stream:
@@ -92,6 +105,16 @@ def is_plain(path: Path, encoding: str | None = None) -> bool:
     except OSError as error:
         raise CorpusError(f"{path} cannot be read: {error}. Restore it and read it again.") from error
     return _packing(magic) is None and _encoding_of(magic, encoding) is None
+
+
+def refuse_foreign(path: Path) -> None:
+    """Raise an error if a file, which cannot be read as what it should be, has the signature of another type.
+
+    Raises:
+        CorpusError: It has.
+    """
+    with suppress(*READ_ERRORS), open_bytes(path):
+        pass
 
 
 def name_of(path: Path | None) -> str:
@@ -177,8 +200,12 @@ class _Zstandard(io.RawIOBase):
 def _opened(stream: IO[bytes], name: str, encoding: str | None) -> Opened:
     """Decompress and transcode a stream."""
     stream, head = _begin(stream)
+    packed = False
     while (packing := _packing(head)) is not None:
         stream, head = _begin(_unpacked(stream, packing, name))
+        packed = True
+    if packed and head.startswith(b"PAR1") and not _is_text(head[4:]):
+        raise CorpusError(f"{name} is a compressed Parquet file; decompress it.")
     for magic, kind in _FOREIGN.items():
         if head.startswith(magic) and not (magic in _WORDS and _is_text(head[len(magic) :])):
             raise CorpusError(f"{name} is {kind}.")
@@ -240,6 +267,8 @@ def _buffered(raw: io.RawIOBase) -> IO[bytes]:
 
 def _packing(head: bytes) -> str | None:
     magics = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstandard"}
+    if _SKIPPABLE.match(head):
+        return "zstandard"
     return next((packing for magic, packing in magics.items() if head.startswith(magic)), None)
 
 
@@ -254,7 +283,8 @@ def _unpacked(stream: IO[bytes], packing: str, name: str) -> IO[bytes]:
         import zstandard
     except ImportError as error:
         raise CorpusError(f"{name} is compressed with Zstandard; pip install zstandard, or decompress it.") from error
-    return _buffered(_Zstandard(stream, zstandard.ZstdDecompressor().decompressobj, zstandard.ZstdError))
+    frames = zstandard.ZstdDecompressor(max_window_size=_ZSTANDARD_WINDOW)
+    return _buffered(_Zstandard(stream, frames.decompressobj, zstandard.ZstdError))
 
 
 def _encoding_of(head: bytes, asked: str | None) -> str | None:

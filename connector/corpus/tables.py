@@ -38,6 +38,8 @@ def read_table(source: Source, mapper: RecordMapper) -> Iterator[Document | Malf
     rows = read_rows(lines, separator, spaced=is_spaced(first, separator))
     header = next(rows, None)
     if header is None:
+        if source.in_folder:  # writers of many files, such as Spark, leave those without rows empty
+            return
         raise CorpusError(f"{name} is empty; its first line must name the columns, e.g. _id,title,text.")
     if header.error is not None:
         raise CorpusError(f"the header of {name} cannot be read: {header.error}. Correct its first line.")
@@ -58,7 +60,7 @@ def read_table(source: Source, mapper: RecordMapper) -> Iterator[Document | Malf
             _refuse_swallowed(row, columns.id_place, separator)
             record = columns.document(cells)
         except ValueError as error:
-            record = MalformedRecord(f"{name}:{row.number}", str(error), row.raw, mapper.partition)
+            record = MalformedRecord(f"{name}:{row.number}", str(error), row.raw, mapper.partition, flat=True)
         yield record
 
 

@@ -26,13 +26,23 @@ _LONG = 2**63
 _PLAIN = frozenset({type(None), str, int, bool})
 
 
+def is_missing(value: Any) -> bool:  # noqa: ANN401
+    """Whether a value is None, or what pandas has in its place: NaN or NA."""
+    return value is None or (isinstance(value, float) and value != value) or type(value).__name__ == "NAType"
+
+
+def exact(value: Any) -> Any:  # noqa: ANN401
+    """Convert a value as `plain` does, but not floats: 1.0 is not the id 1. A missing value becomes None."""
+    return None if is_missing(value) else value if isinstance(value, float) else plain(value)
+
+
 def plain(value: Any, _inside: frozenset[int] = frozenset()) -> Any:  # noqa: ANN401
     """Convert a value to a JSON value.
 
     Whole floats and decimals become integers, so that 2020.0 and 2020 are equal in all inputs; dates and times ISO 8601
     strings; durations seconds; bytes Base64; UUIDs, other decimals, paths and IP addresses strings; enumerations their
-    values; arrays, tuples and sets lists; NumPy values Python values; `NaT` None. Other values are returned unchanged,
-    and serialization refuses them.
+    values; arrays, tuples and sets lists; NumPy values Python values; `NaT` and `NA` None. Other values are returned
+    unchanged, and serialization refuses them.
     """
     kind = type(value)
     if kind in _PLAIN:
@@ -59,7 +69,9 @@ def plain(value: Any, _inside: frozenset[int] = frozenset()) -> Any:  # noqa: AN
         return int(value) if whole else str(value)
     if isinstance(value, uuid.UUID | ipaddress.IPv4Address | ipaddress.IPv6Address):
         return str(value)
-    return os.fspath(value) if isinstance(value, os.PathLike) else value
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return None if is_missing(value) else value
 
 
 def to_id(value: Any) -> str:  # noqa: ANN401
@@ -68,7 +80,7 @@ def to_id(value: Any) -> str:  # noqa: ANN401
     Raises:
         ValueError: It has another type, is blank, or cannot be sent.
     """
-    found = value if isinstance(value, float) else plain(value)
+    found = exact(value)
     if isinstance(found, int) and not isinstance(found, bool):
         return str(found)
     if not isinstance(found, str) or not found.strip():

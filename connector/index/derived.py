@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from connector.query.body import FLAT_FIELDS, WHOLE_FIELD
 from connector.query.terms import META_FIELD, TERMS_FIELD, terms_of
+from connector.types import FLAT_FIELDS, WHOLE_FIELD
+from connector.types import restored as restored  # for the modules of this package and those above it
 
 _DEFINITIONS: Mapping[str, Mapping[str, Any]] = {
     TERMS_FIELD: {"type": "keyword", "doc_values": False},
@@ -47,14 +48,6 @@ def with_derived(source: Mapping[str, Any], fields: Collection[str]) -> dict[str
         if whole:
             sent |= {name: _without_long(name, value) for name, value in whole.items()} | {WHOLE_FIELD: whole}
     return sent
-
-
-def restored(source: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a document's fields as given, from its `_source`."""
-    whole = source.get(WHOLE_FIELD)
-    if not isinstance(whole, Mapping) or not whole or not all(name in FLAT_FIELDS for name in whole):
-        return dict(source)  # missing, or a field of the user
-    return {name: whole.get(name, value) for name, value in source.items() if name != WHOLE_FIELD}
 
 
 def _has_long(path: str, value: object) -> bool:

@@ -19,13 +19,13 @@ from connector.index.meta import META_KEY, IndexMeta, check_format, space_of
 from connector.index.names import broken_rule, check_field_name, check_index_name, check_sendable
 from connector.index.new_index import DEFAULT_INDEX, NewIndex
 from connector.index.probe import probe_write
-from connector.query.body import FEATURES_FIELD, SPACE_FIELD, WHOLE_FIELD
+from connector.query.body import FEATURES_FIELD, SPACE_FIELD
 from connector.query.paths import TEXT_TYPES
 from connector.query.rescore import CODE_FIELD, code_mapping
 from connector.query.settings import SearchSettings
 from connector.query.terms import TERMS_FIELD
 from connector.source_tree import mappings_folder
-from connector.types import EncoderFingerprint
+from connector.types import WHOLE_FIELD, EncoderFingerprint
 from connector.vectors.codes import RotatedCode
 from connector.vectors.statistics import CorpusStatistics
 

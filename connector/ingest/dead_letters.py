@@ -88,6 +88,7 @@ class DeadLetters:
                 raw=raw,
                 held=held,
                 partition=dict(record.partition),
+                flat=record.flat,
             )
         )
 

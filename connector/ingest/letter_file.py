@@ -38,11 +38,12 @@ class LetterFile:
         return 0
 
     def append(self, line: bytes) -> None:
-        """Append a line completely or not at all.
+        """Append a line completely or not at all; folders are created.
 
         Raises:
             OSError: The file cannot be written.
         """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         with self._locked("a") as file:
             size = os.fstat(file.fileno()).st_size
             try:

@@ -44,6 +44,7 @@ class Letter:
         replaced: Digest of the values that an update was to replace; None if the document was missing or unknown.
         run: Identity of the run that can resume and write this letter again; empty for other runs.
         partition: Values from the folders of the file of a malformed record, by name.
+        flat: Whether a malformed record is a row of a table, of which other columns are metadata.
         current: Whether the letter was written by a version that records the state in the index.
     """
 
@@ -61,6 +62,7 @@ class Letter:
     replaced: str | None = None
     run: str = ""
     partition: Mapping[str, str | int] = field(default_factory=dict)
+    flat: bool = False
     current: bool = True
 
     @property
@@ -87,6 +89,8 @@ class Letter:
             line["run"] = self.run
         if self.partition:
             line["partition"] = dict(self.partition)
+        if self.flat:
+            line["flat"] = True
         if self.raw is not None:
             line["raw"] = self.raw
             return _encode(json.dumps(line, ensure_ascii=False))
@@ -133,6 +137,7 @@ class Letter:
             replaced=read.get("replaced"),
             run=str(read.get("run", "")),
             partition=dict(read.get("partition", {})),
+            flat=bool(read.get("flat", False)),
             current=current,
         )
 

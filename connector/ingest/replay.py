@@ -303,7 +303,7 @@ def _read(path: Path) -> Iterator[tuple[bytes, Letter]]:
         if not line.strip():
             continue
         try:
-            yield line, Letter.from_line(line.decode())
+            yield line, Letter.from_line(line.decode("utf-8-sig"))  # editors may add a mark
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise CorpusError(
                 f"{path}:{number} is not a dead letter ({_fault(error)}); correct or remove the line."
@@ -314,7 +314,8 @@ def _wanted(letter: Letter, mapper: RecordMapper) -> Document | Deletion | Chang
     """Parse the operation of a letter; return the reason if it is invalid."""
     try:
         if letter.record is None and letter.operation not in ("update", "delete"):
-            document = read_document(letter.raw or "", mapper.with_partition(tuple(letter.partition.items())))
+            mapper = mapper.with_partition(tuple(letter.partition.items()))
+            document = read_document(letter.raw or "", mapper, flat=letter.flat)
         else:
             record = letter.record if letter.record is not None else parse_object(letter.raw or "")
             if letter.operation == "update":
@@ -323,7 +324,7 @@ def _wanted(letter: Letter, mapper: RecordMapper) -> Document | Deletion | Chang
                 return Deletion(str(record["_id"]), record.get("_version"), record.get("_routing"))
             document = mapper.checker.check(record)
     except (ValueError, KeyError) as error:
-        return str(error)
+        return f"has no {error}" if isinstance(error, KeyError) else str(error)
     # It is unknown whether the repeated record is the better one, and its id was not corrected.
     return letter.reason if letter.kind == REPEATED and letter.doc_id == document.doc_id else document
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 
+from connector.errors import CorpusError
 from connector.types import Document, MalformedRecord
 
 MAX_SAMPLED = 10_000
 """Enough to estimate the frequency of a token that 1 % of the documents contain."""
 
 _MAX_CHARACTERS = 256 * 2**20
+
+_OF_A_RECORD = 1_000
+"""Characters that a malformed record takes in memory besides its own."""
 
 
 class Sampled:
@@ -28,18 +32,27 @@ class Sampled:
         """Return the texts of the first documents; call before iterating.
 
         Args:
-            most: Number of texts; fewer if they exceed 256 million characters.
+            most: Number of texts; fewer if the records exceed 256 million characters.
+
+        Raises:
+            CorpusError: There is no document among so many characters.
         """
         texts = [record.content for record in self._taken if isinstance(record, Document)][:most]
-        characters = sum(map(len, texts))
+        characters = sum(map(_size, self._taken))
         while len(texts) < most and characters < _MAX_CHARACTERS:
             record = next(self._records, None)
             if record is None:
                 break
             self._taken.append(record)
+            characters += _size(record)
             if isinstance(record, Document):
                 texts.append(record.content)
-                characters += len(record.content)
+        first = next(iter(self._taken), None)
+        if not texts and isinstance(first, MalformedRecord) and characters >= _MAX_CHARACTERS:
+            raise CorpusError(
+                f"The first {len(self._taken):,} records are malformed; the first one, {first.location}, "
+                f"{first.reason}. Correct the corpus, or name its fields."
+            )
         return texts
 
     def __iter__(self) -> Iterator[Document | MalformedRecord]:
@@ -47,3 +60,8 @@ class Sampled:
         while self._taken:
             yield self._taken.popleft()
         yield from self._records
+
+
+def _size(record: Document | MalformedRecord) -> int:
+    """Characters of a record, approximately."""
+    return len(record.content) if isinstance(record, Document) else len(record.raw) + _OF_A_RECORD

@@ -13,7 +13,7 @@ from connector.errors import SearchError
 from connector.limits import MAX_CLAUSES, MAX_HITS
 from connector.query.clauses import copied
 from connector.query.paths import WORD_TYPES, exact_path, path_of
-from connector.types import Hit
+from connector.types import FLAT_FIELDS, WHOLE_FIELD, Hit
 from connector.vectors.storage import SMALLEST_WEIGHT
 
 FEATURES_FIELD = "features"
@@ -25,12 +25,6 @@ SPACE_FIELD = "ksparse_space"
 
 _WHOLE_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.0+)?")
 _MAX_WHOLE = 2**53
-
-FLAT_FIELDS = ("metadata", "meta")
-"""`flat_object` field: any key can be searched, but strings above 32 KB cannot be indexed."""
-
-WHOLE_FIELD = "unindexed"
-"""Unindexed field that stores the metadata of documents with such long strings."""
 
 _MAX_FLOAT = 3.4028234663852886e38
 
@@ -251,7 +245,8 @@ def _asked(fields: Sequence[str]) -> list[str]:
 def parse_filter(expression: str, *, fields: Mapping[str, str] | Sequence[str] = ()) -> dict[str, Any]:
     """Turn `name=value` into a query clause.
 
-    Where the server compares strings, a whole number also matches its other spelling (2020 and 2020.0).
+    Where the server compares strings, a whole number also matches its other spelling (2020 and 2020.0), and a truth
+    value those of JSON and Python (true and True).
 
     Args:
         expression: E.g. `lang=en`; `_id=1` is the document with this id.
@@ -270,15 +265,19 @@ def parse_filter(expression: str, *, fields: Mapping[str, str] | Sequence[str] =
         raise ValueError(f"filter {expression!r} is not valid Unicode; give it as UTF-8.")
     path = exact_path(path_of(name, fields), fields)
     of_words = path not in fields or (isinstance(fields, Mapping) and fields[path] in WORD_TYPES)
-    written = number_spellings(value) if of_words and path != "_id" else [value]
-    return {"term": {path: {"value": value}}} if len(written) == 1 else {"terms": {path: written}}
+    written = _spellings(value) if of_words and path != "_id" else [value]
+    if isinstance(fields, Mapping) and fields.get(path) == "boolean":
+        written = [value.lower()]
+    return {"term": {path: {"value": written[0]}}} if len(written) == 1 else {"terms": {path: written}}
 
 
-def number_spellings(value: str) -> list[str]:
-    """Return the spellings of a whole number, the given one first; any other value is returned alone.
+def _spellings(value: str) -> list[str]:
+    """Return the spellings of a whole number or truth value, the given one first; any other value is returned alone.
 
     Leading zeros mark an identifier such as 007, not a number.
     """
+    if value.lower() in ("true", "false"):
+        return list(dict.fromkeys([value, value.lower(), value.capitalize(), value.upper()]))
     if not _WHOLE_NUMBER.fullmatch(value) or abs(float(value)) >= _MAX_WHOLE:
         return [value]
     whole = int(value.partition(".")[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from connector.corpus.read import check_documents
 from connector.encoders.text import TextEncoder
 from connector.search.sparse_index import SparseIndex
 from connector.types import Document
+from tests.fault_proxy import fault_proxy, passed, status
 
 pytestmark = pytest.mark.opensearch
 
@@ -396,3 +398,146 @@ def test_changes_have_the_ids_of_records(command: Command, client: OpenSearch, i
     assert result.exit_code == 0, result.output
     titles = {doc_id: source["title"] for doc_id, source in stored(client, index).items()}
     assert titles == {"1": "T", "2": "U", "3": "V"}
+
+
+def test_a_row_of_a_table_is_replayed_with_all_its_columns(command: Command, client: OpenSearch, index: str) -> None:
+    write_parquet("c.parquet", _id=["1", "2", "3"], text=["", "cats sleep", "rivers"], year=[1999, 2000, 2001])
+    Path("c.csv").write_text("_id,text,lang\n4,,de\n")
+    for name in ("c.parquet", "c.csv"):
+        assert command("ingest", name, "--quiet").exit_code == 3
+    letters = Path(f"{index}.dead-letters.jsonl")
+    row, line = (json.loads(each) for each in letters.read_text().splitlines())
+    row["raw"] = row["raw"].replace('""', '"stars"')
+    line["raw"] = '{"_id": "4", "text": "sea", "lang": "de"}'
+    # A mark, as some editors add it.
+    letters.write_text(f"\ufeff{json.dumps(row)}\n{json.dumps(line)}\n")
+    result = command("replay", str(letters), "--json", "--quiet")
+    assert json.loads(result.stdout)["indexed"] == 2, result.output
+    found = stored(client, index)
+    assert found["1"] == {"text": "stars", "metadata": {"year": 1999}}
+    assert found["4"] == {"text": "sea", "metadata": {"lang": "de"}}
+    assert not letters.exists()
+
+
+def test_a_file_is_not_read_and_written(command: Command, index: str) -> None:
+    content = '{"_id": "1", "text": ""}\n{"_id": "2", "text": "cats"}\n'
+    Path("c.jsonl").write_text(content)
+    assert command("ingest", "c.jsonl", "--quiet").exit_code == 3
+    letters = f"{index}.dead-letters.jsonl"
+    for arguments, option in (
+        (["ingest", letters], "--dead-letters"),
+        (["update", letters], "--dead-letters"),
+        (["ingest", "c.jsonl", "--dead-letters", "./c.jsonl"], "--dead-letters"),
+        (["ingest", "c.jsonl", "--checkpoint", "c.jsonl"], "--checkpoint"),
+        (["update", "c.jsonl", "--dead-letters", "c.jsonl"], "--dead-letters"),
+    ):
+        result = command(*arguments)
+        assert result.exit_code == 2, result.output
+        assert f"is read, so it cannot be written; name another file by {option}." in result.stderr
+    os.mkfifo("device")  # in place of /dev/null, which a checkpoint would replace
+    for option in ("--dead-letters", "--checkpoint"):
+        result = command("ingest", "c.jsonl", option, "device")
+        assert result.exit_code == 2 and f"{option} device is not a regular file" in result.stderr
+    assert command("ingest", "c.jsonl", "--dead-letters", "new/folder/letters.jsonl", "--quiet").exit_code == 3
+    assert Path("new/folder/letters.jsonl").read_text().count("\n") == 1
+    assert Path("c.jsonl").read_text() == content and Path(letters).read_text().count("\n") == 1
+
+
+def test_what_a_run_writes_is_no_part_of_the_folder_that_it_reads(
+    command: Command, index: str, opensearch_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("c.jsonl").write_text('{"_id": "1", "text": ""}\n{"_id": "2", "text": "cats"}\n')
+    with fault_proxy(opensearch_url) as proxy:
+        monkeypatch.setenv("OPENSEARCH_URL", proxy.url)
+        proxy.faults.extend([passed, status(400, "not today")])  # the check whether the new index accepts documents
+        assert command("ingest", ".", "--quiet").exit_code == 4
+    monkeypatch.setenv("OPENSEARCH_URL", opensearch_url)
+    assert Path(f"{index}.checkpoint.json").exists()
+    for options in (["--resume"], []):
+        result = command("ingest", ".", "--quiet", "--json", *options)
+        assert result.exit_code == 3, result.output
+        counts = json.loads(result.stdout)
+        assert (counts["read"], counts["indexed"], counts["dead_lettered"]) == (2, 1, 1)
+    assert Path(f"{index}.dead-letters.jsonl").read_text().count("\n") == 2
+
+
+def test_changes_come_from_standard_input_and_not_from_tables(command: Command, client: OpenSearch, index: str) -> None:
+    Path("c.csv").write_text("_id,text\n1,stars\n")
+    ingest(command, "c.csv")
+    result = command("update", "-", "--quiet", "--json", input='{"_id": "1", "title": "T"}\n')
+    assert json.loads(result.stdout)["indexed"] == 1, result.output
+    assert stored(client, index)["1"] == {"text": "stars", "title": "T"}
+    result = command("update", "c.csv")
+    assert result.exit_code == 2 and "c.csv is csv; changes are JSON lines" in result.stderr
+    assert not Path(f"{index}.dead-letters.jsonl").exists()
+    os.mkfifo("pipe")
+    for name in ("replay", "update"):
+        result = command(name, "pipe")
+        assert result.exit_code != 0 and "pipe is not a file" in result.stderr
+
+
+def test_an_empty_name_of_a_corpus_is_refused(command: Command) -> None:
+    Path("c.jsonl").write_text('{"_id": "1", "text": "cats"}\n')
+    result = command("ingest", "")
+    assert result.exit_code == 1 and "The path of the corpus is empty; give a file" in result.stderr
+
+
+def test_truth_values_are_found_however_a_file_wrote_them(command: Command, client: OpenSearch, index: str) -> None:
+    Path("c.csv").write_text("_id,text,new,old\n1,stars,True,True\n2,cats,False,False\n")
+    ingest(command, "c.csv", "--field", "old:boolean")
+    Path("d.jsonl").write_text('{"_id": "3", "text": "rain", "old": true, "metadata": {"new": true}}\n')
+    ingest(command, "d.jsonl")
+    assert stored(client, index)["1"] == {"text": "stars", "old": True, "metadata": {"new": "True"}}
+    for value in ("true", "True"):
+        for name in ("new", "old"):
+            assert found(command, "stars", "--filter", f"{name}={value}", "--min-score", "-9") <= {"1", "3"}
+        assert found(command, "stars", "--filter", f"old={value}") >= {"1"}
+        assert found(command, "rain", "--filter", f"new={value}") >= {"3"}
+
+
+def test_fields_of_any_form_are_printed(command: Command) -> None:
+    metadata = {"a.b": "dotted", "c": {"d": "nested"}, "e": [{"f": "one"}, {"f": "two"}]}
+    Path("c.jsonl").write_text(json.dumps({"_id": "1", "text": "stars burn", "metadata": metadata}))
+    ingest(command, "c.jsonl")
+    names = "metadata.a.b,metadata.c.d,metadata.e.f,metadata.c.*"
+    printed = " ".join(command("search", "stars burn", "--fields", names).stdout.split())
+    for value in ("dotted", "nested", '["one", "two"]', '{"d": "nested"}'):
+        assert value in printed, printed
+
+
+def test_judgements_of_another_corpus_are_refused_and_missing_documents_counted(
+    workplace: Path, opensearch_url: str, head_folder: Path
+) -> None:
+    folder = judged_folder()
+    qrels = folder / "qrels" / "test.tsv"
+    qrels.write_text("q1\t1\t1\nq2\t2\t1\n")
+    result = evaluate(head_folder)
+    assert result.exit_code == 1
+    assert "2 of 2 relevant documents, e.g. '1', are not in the corpus, which has ids such as 'd" in result.stderr
+    qrels.write_text("q1\td1\t1\nq2\t2\t1\n")
+    result = evaluate(head_folder)
+    assert result.exit_code == 0, result.output
+    assert "1 of 2 relevant documents, e.g. '2', are not in the corpus; the metrics count them" in result.stderr
+
+
+def test_a_dump_of_an_index_is_the_same_index_again(command: Command, client: OpenSearch, index: str) -> None:
+    metadata = {"lang": "en", "long": "x" * 40_000}
+    Path("c.jsonl").write_text(json.dumps({"_id": "1", "text": "stars burn", "metadata": metadata}))
+    ingest(command, "c.jsonl")
+    client.indices.refresh(index=index)
+    before = stored(client, index)
+    [hit] = client.search(index=index)["hits"]["hits"]
+    Path("dump.jsonl").write_text(json.dumps(hit))
+    ingest(command, "dump.jsonl")
+    assert stored(client, index) == before
+
+
+def test_any_encoding_of_the_output_is_taken(command: Command, index: str) -> None:
+    Path("c.jsonl").write_text(json.dumps({"_id": "1", "text": "caf\u00e9 \u4e2d \U0001f600"}))
+    ingest(command, "c.jsonl")
+    arguments = ["search", "caf\u00e9", "--index", index]
+    runner = CliRunner(charset="latin-1")
+    result = runner.invoke(cli, arguments)
+    assert result.exit_code == 0 and "caf\u00e9 \\u4e2d \\U0001f600" in result.stdout, result.output
+    [line] = runner.invoke(cli, [*arguments, "--json"]).stdout.splitlines()
+    assert json.loads(line)["hits"][0]["source"]["text"] == "caf\u00e9 \u4e2d \U0001f600"

@@ -95,7 +95,7 @@ class Worker:
                 "OPENSEARCH_URL on all machines."
             )
         self._encoder = encoder_of(schema, load_index_encoder(client, schema, job.encoder))
-        self._fields = tuple(schema.fields)
+        self._fields = schema.fields
         self._writer = BulkWriter(client, job.index, chunk_size=job.chunk_size, max_in_flight=job.max_in_flight)
         self._ready = True
 
