@@ -70,6 +70,8 @@ class RecordChecker:
         version = _version(record)
         fields = {key: plain(value) for key, value in record.items() if key not in RESERVED}
         for key in fields:
+            if not isinstance(key, str):
+                raise ValueError(f"has the key {key!r}, which is not a string")
             if key not in self.fields:
                 declarable = "" if key.startswith("_") or "." in key else ", or declare it as a field of a new index"
                 raise ValueError(
