@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from opensearchpy import OpenSearch
@@ -38,7 +40,7 @@ class SparseIndex(WritableIndex):
         **connection: Passed to `connect`: username, password, ca_certs, ...
 
     Raises:
-        ValueError: Both a client and connection arguments are given.
+        ValueError: Both a client and connection arguments are given, or the encoder has another type.
         IndexMappingError: The index name is invalid.
         ClusterError: The URL is invalid.
     """
@@ -47,7 +49,7 @@ class SparseIndex(WritableIndex):
         self,
         index: str,
         *,
-        encoder: TextEncoder | str | None = None,
+        encoder: TextEncoder | str | os.PathLike[str] | None = None,
         client: OpenSearch | None = None,
         url: str | Sequence[str] | None = None,
         new: NewIndex = DEFAULT_INDEX,
@@ -56,6 +58,7 @@ class SparseIndex(WritableIndex):
     ) -> None:
         super().__init__(index, encoder=encoder, client=client, url=url, new=new, **connection)
         self.source = source
+        self._opening = RLock()
         self._retriever: Retriever | None = None
 
     @property
@@ -66,16 +69,18 @@ class SparseIndex(WritableIndex):
             IndexMappingError: The index does not exist, or ksparse did not create it.
             EncoderMismatchError: Another encoder wrote it.
         """
-        if self._retriever is None:
-            prepared = self._prepared[1] if self._prepared is not None else None
-            encoder = prepared if prepared is not None or self._encoder is None else self.encoder
-            self._retriever = Retriever(self.client, self.index, encoder, source=self.source)
-        return self._retriever
+        with self._opening:  # of several threads, one loads the encoder
+            if self._retriever is None:
+                prepared = self._prepared[1] if self._prepared is not None else None
+                given = None if self._encoder is None else prepared or self.encoder
+                self._retriever = Retriever(self.client, self.index, given, source=self.source, known=prepared)
+            return self._retriever
 
     @property
     def schema(self) -> IndexSchema | None:
         """The schema of the index when a search last read it; None if the index does not exist."""
-        return self._retriever.schema if self._retriever is not None else super().schema
+        retriever = self._retriever
+        return retriever.schema if retriever is not None else super().schema
 
     def exists(self) -> bool:
         """Whether the index exists."""
@@ -85,7 +90,12 @@ class SparseIndex(WritableIndex):
         return found
 
     def _load(self, schema: IndexSchema, name: str | None = None) -> TextEncoder:
-        return self.retriever.encoder if name is None else super()._load(schema, name)
+        if name is not None:
+            return super()._load(schema, name)
+        retriever = self.retriever
+        if retriever.schema.space != schema.space:  # replaced since the last search
+            retriever.refresh()
+        return retriever.encoder
 
     def search(
         self,
