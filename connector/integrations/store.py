@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -46,7 +47,7 @@ class StoreWriteError(BulkWriteError):
         ids: Ids of all given documents, including generated ones: repeating the write with them creates no duplicates.
     """
 
-    def __init__(self, message: str, ids: Sequence[str]) -> None:
+    def __init__(self, message: str, ids: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.ids = tuple(ids)
 
@@ -81,7 +82,7 @@ class IndexStore:
         self,
         index: str,
         *,
-        encoder: TextEncoder | str | None = None,
+        encoder: TextEncoder | str | os.PathLike[str] | None = None,
         client: OpenSearch | None = None,
         url: str | Sequence[str] | None = None,
         new: NewIndex = DEFAULT_INDEX,
@@ -149,10 +150,17 @@ class IndexStore:
         checked = _checked(documents, fields, with_text=vectors is None)
         latest = sorted({document.doc_id: row for row, document in enumerate(checked)}.values())
         kept = [checked[row] for row in latest]
-        if vectors is not None and vectors.codes is None and self._index.new.code_bits == "auto":
-            self._index.new = replace(self._index.new, code_bits=None, dictionary=False)
+        if vectors is not None and vectors.codes is None:  # and of an encoder that is there already
+            bits = self._index.new.code_bits
+            self._index.new = replace(self._index.new, code_bits=None if bits == "auto" else bits, dictionary=False)
         texts = self._sample or [document.content for document in kept]
-        self._index.prepare(texts, documents=len(texts))
+        encoder = self._index.prepare(texts, documents=len(texts))
+        if vectors is not None and vectors.codes is None and encoder.code is not None:
+            raise RefusedDocumentsError(
+                f"Index {self.index!r} has codes, by which searches rank documents, but sparse embeddings have none. "
+                "Write the documents without sparse embeddings, or into a new index. None was written.",
+                ids,
+            )
         size = WRITE_SIZE if batch_size is None else batch_size
         try:
             with self._index.job(refresh=self._refresh, write_size=size) as job:
