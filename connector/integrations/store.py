@@ -161,6 +161,8 @@ class IndexStore:
                 "Write the documents without sparse embeddings, or into a new index. None was written.",
                 ids,
             )
+        if vectors is not None:
+            _check_vectors(kept, vectors.take(latest), encoder, ids)
         size = WRITE_SIZE if batch_size is None else batch_size
         try:
             with self._index.job(refresh=self._refresh, write_size=size) as job:
@@ -172,8 +174,8 @@ class IndexStore:
             raise StoreWriteError(str(error), ids) from error
         if job.result.dead_lettered:
             raise RefusedDocumentsError(
-                f"{job.result.dead_lettered} of {len(documents)} documents were refused, {job.result.reasons[0]}. "
-                "The others were written.",
+                f"{job.result.dead_lettered} of {len(documents)} documents were refused, "
+                f"{job.result.reasons[0].rstrip('.')}. The others were written.",
                 ids,
             )
 
@@ -406,6 +408,23 @@ def _checked(documents: Sequence[Document], fields: Collection[str], *, with_tex
     if with_text:
         return checked
     return [replace(record, text=document.text) for record, document in zip(checked, documents, strict=True)]
+
+
+def _check_vectors(
+    documents: Sequence[Document], vectors: SparseVectors, encoder: TextEncoder, ids: Sequence[str]
+) -> None:
+    """Refuse vectors of another encoder, by the first document with a text: nothing else shows whose they are."""
+    rows = (row for row, document in enumerate(documents) if document.content and vectors.weights[row].any())
+    row = next(rows, None)
+    if row is None:
+        return
+    [own], [given] = encoder.encode_document([documents[row].content]).as_mappings(), vectors.take([row]).as_mappings()
+    if 2 * len(own.keys() & given.keys()) < len(own):  # other statistics change a tenth
+        raise RefusedDocumentsError(
+            f"The sparse embedding of document {documents[row].doc_id!r} is not by the encoder of the index, "
+            f"{encoder.fingerprint}; embed with this one, or write the documents without embeddings. None was written.",
+            ids,
+        )
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from connector.connection.client import connect
 from connector.corpus.read import CorpusRecord, check_documents
 from connector.corpus.values import to_ids
 from connector.encoders.base import Encoder
-from connector.errors import BulkWriteError
+from connector.errors import BulkWriteError, IndexMappingError
 from connector.index.delete import delete_matching, number_deleted
 from connector.index.documents import read_documents
 from connector.index.names import check_index_name
@@ -156,9 +156,14 @@ class WritableIndex:
             **options: As for `IngestJob`.
 
         Raises:
+            IndexMappingError: The index does not exist; `prepare` creates it, calibrated by a sample of documents.
             ConnectorError: As for `prepare`, which need not be called if the index exists.
         """
         if self._prepared is None:
+            if not self.exists():
+                raise IndexMappingError(
+                    f"There is no index {self.index!r}; call prepare() with the texts of its first documents before."
+                )
             self.prepare()
         # The embeddings of the dictionary's sample are reused by one job and then released.
         encoding, self._encoding = self._encoding, self._prepared[1] if self._prepared else None
@@ -275,9 +280,12 @@ class WritableIndex:
         Raises:
             BulkWriteError: A deletion was refused, or other writers kept changing a matching document; all others were
                 made.
+            IndexMappingError: The index does not exist.
             ValueError: Both ids and filters are given, or the filters match every document without `everything`.
         """
         ids = to_ids(doc_ids)
+        if not self.exists():
+            raise IndexMappingError(f"There is no index {self.index!r}.")
         if filters is None:
             with IngestJob(BulkWriter(self.client, self.index), refresh=refresh) as job:
                 job.add(Deletion(doc_id) for doc_id in ids)

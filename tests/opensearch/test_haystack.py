@@ -51,6 +51,7 @@ from connector.integrations.haystack import (
 from connector.integrations.haystack_filters import to_clause
 from connector.search.sparse_index import SparseIndex
 from tests.fault_proxy import TLS_FOLDER
+from tests.tiny import build_head
 
 pytestmark = pytest.mark.opensearch
 
@@ -181,6 +182,17 @@ def test_an_index_with_codes_refuses_embeddings_that_have_none(
     with pytest.raises(KSparseStoreError, match="has codes, .* sparse embeddings have none. .* None was written"):
         store.write_documents(embedded)
     assert store.count_documents() == 1
+
+
+def test_embeddings_by_another_encoder_are_refused(
+    document_store: KSparseDocumentStore, dense_folder: Path, tmp_path: Path
+) -> None:
+    """Their features have other meanings."""
+    build_head(str(dense_folder), seed=5).save(str(tmp_path))
+    embedded = KSparseDocumentEmbedder(encoder=str(tmp_path)).run(documents=DOCUMENTS)["documents"]
+    with pytest.raises(KSparseStoreError, match="of document '1' is not by the encoder of the index, .* None was writ"):
+        document_store.write_documents(embedded)
+    assert document_store.count_documents() == 0
 
 
 def test_one_that_cannot_be_encoded_is_named_and_none_is_written(document_store: KSparseDocumentStore) -> None:

@@ -169,6 +169,24 @@ async def test_documents_that_arrive_are_checked_as_one_list(
         made.add(arriving())  # type: ignore[arg-type]
 
 
+def test_an_index_that_is_missing_is_named(client: OpenSearch, index: str, encoder: TextEncoder) -> None:
+    made = SparseIndex(index, client=client, encoder=encoder)
+    calls: list[Callable[[], object]] = [
+        lambda: made.delete(["1"]),
+        lambda: made.delete([]),
+        lambda: made.delete(filters={"lang": "en"}),
+        lambda: made.update([{"_id": "1", "text": "cats"}]),
+        lambda: made.get(["1"]),
+        lambda: made.explain("cats", "1"),
+        made.count,
+        made.job,
+    ]
+    for call in calls:
+        with pytest.raises(IndexMappingError, match=f"There is no index '{index}'"):
+            call()
+    assert not made.exists()
+
+
 def test_a_change_that_is_none_is_named_after_the_others_are_made(docs: SparseIndex) -> None:
     changes: list[dict[str, Any]] = [{"text": "no id"}, {"_id": "1", "metadata": {"lang": "fr"}}, {"_id": "2"}]
     with pytest.raises(BulkWriteError, match="2 of 3 documents were refused, the first: change 1: '_id' is None"):
