@@ -190,6 +190,18 @@ def test_a_metadata_key_that_is_no_string_is_refused() -> None:
     assert reason({"_id": "d1", "text": "b", "metadata": {1: "x"}}) == "'metadata' has the key 1, which is not a string"
 
 
+@pytest.mark.parametrize("key", [1, None, ("a", "b"), b"a"])
+def test_a_key_that_is_no_string_is_refused(key: Any) -> None:  # noqa: ANN401
+    wanted = f"has the key {key!r}, which is not a string"
+    assert reason({"_id": "1", "text": "a", key: "b"}) == wanted
+    assert reason(Document("1", "a", fields={key: "b"})) == wanted
+
+
+def test_a_key_within_metadata_that_json_lacks_is_refused() -> None:
+    found = reason({"_id": "1", "text": "a", "metadata": {"deep": {(1, 2): "b"}}})
+    assert "'metadata.deep' cannot be written as JSON" in found
+
+
 def test_later_records_of_an_id_are_refused() -> None:
     found = list(check_documents([Document("a", "1"), Document("b", "2"), Document("a", "3"), Document("a", "4")]))
     assert [type(record) for record in found] == [Document, Document, MalformedRecord, MalformedRecord]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
@@ -165,3 +167,30 @@ def test_the_pool_has_a_connection_for_each_write_in_flight() -> None:
 def test_what_leaves_the_machine_is_compressed(url: str, asked: bool | None, compressed: bool) -> None:
     client = connect(url, http_compress=asked)
     assert client.transport.get_connection().http_compress is compressed
+
+
+def test_a_forked_process_opens_connections_of_its_own() -> None:
+    """On a shared socket, parent and child would read each other's replies."""
+    ports: list[int] = []
+
+    class Handler(QuietHandler):
+        protocol_version = "HTTP/1.1"  # connections are kept
+
+        def do_GET(self) -> None:
+            ports.append(self.client_address[1])
+            self.reply(json.dumps(INFO).encode())
+
+    with serving(Handler) as url, connect(url) as client, warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python advises against forks with threads
+        client.info()
+        client.info()
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                status = int(client.info() != INFO)
+            finally:
+                os._exit(status)
+        assert os.waitpid(child, 0)[1] == 0
+        client.info()
+    assert ports[0] == ports[1] == ports[3] != ports[2]

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -208,3 +211,28 @@ def test_equal_weights_have_equal_digests(transformer_folder: Path) -> None:
     assert digest() == digest()
     digests = [digest(), digest(seed=9), digest(k=4), digest(prompts={"query": "query: "}), digest(change=nudge)]
     assert len(set(digests)) == 5
+
+
+def test_threads_do_not_change_each_other_s_truncation_and_padding(
+    encoder: TextEncoder, lexical: TextEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Transformers sets both in the tokenizer, before it tokenizes: a search counts tokens while documents come."""
+    kind = type(encoder.model.tokenizer)
+    set_both = kind.set_truncation_and_padding
+
+    def slowly(tokenizer: Any, **options: Any) -> None:  # noqa: ANN401
+        set_both(tokenizer, **options)
+        time.sleep(0.002)
+
+    texts = [*TEXTS, "cats " * (2 * MAX_TOKENS)]
+    whole = 2 * MAX_TOKENS + 2
+    for each in (encoder, lexical):
+        expected, counted = each.encode_document(texts), each.measure_statistics(texts).token_weights
+        with monkeypatch.context() as patch, ThreadPoolExecutor(4) as pool:
+            patch.setattr(kind, "set_truncation_and_padding", slowly)
+            counts = pool.map(each.count_tokens, texts[-1:] * 20)
+            encoded = pool.map(each.encode_document, [texts] * 20)
+            measured = pool.map(each.measure_statistics, [texts] * 20)
+            assert list(counts) == [whole] * 20
+            assert all(np.array_equal(vectors.features, expected.features) for vectors in encoded)
+            assert all(np.array_equal(statistics.token_weights, counted) for statistics in measured)

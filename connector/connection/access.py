@@ -14,7 +14,9 @@ from connector.connection.address import parse_addresses
 from connector.connection.aws import Service, Signer, aws_signer
 from connector.errors import ClusterError
 
-_WAYS = ("username", "http_auth", "api_key", "bearer_token", "aws_service")
+CREDENTIALS = ("username", "http_auth", "api_key", "bearer_token", "aws_service")
+"""Methods of authentication, of which a connection uses one."""
+
 _TOKEN = re.compile(r"[!-~]+")
 _TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
@@ -59,7 +61,7 @@ class Access:
         Raises:
             ValueError: Settings are contradictory or incomplete.
         """
-        ways = [name(way) for way in _WAYS if getattr(self, way)]
+        ways = [name(way) for way in CREDENTIALS if getattr(self, way)]
         if len(ways) > 1:
             raise ValueError(f"{' and '.join(ways)} are both set; leave one of them out.")
         if bool(self.username) != bool(self.password):

@@ -39,7 +39,7 @@ class SlowReplies:
         number, started = next(self._number), time.monotonic()
         with self._lock:
             self._under_way[number] = started, request
-            if self._watcher is None:
+            if self._watcher is None or not self._watcher.is_alive():  # a fork leaves the thread behind
                 self._watcher = Thread(target=self._watch, name="ksparse-slow-replies", daemon=True)
                 self._watcher.start()
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import ssl
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -44,9 +45,12 @@ class PatientConnection(Urllib3HttpConnection):
             super()._create_urllib3_pool()
         else:
             self.pool = ProxiedPool(self._proxy, self.host, timeout=self.timeout, **self._pool_options)
-        send = self.pool.urlopen
+        send, process = self.pool.urlopen, os.getpid()
 
         def urlopen(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+            if os.getpid() != process:  # after a fork, both processes would read replies from the same sockets
+                self._create_urllib3_pool()
+                return self.pool.urlopen(*args, **kwargs)
             self._last.headers = {}
             with SLOW_REPLIES.watched(f"{args[0]} {self.host}{args[1].partition('?')[0]}"):
                 response = send(*args, **kwargs)

@@ -81,9 +81,9 @@ class RecordChecker:
         unknown = [key for key in fields if key not in self.fields]
         if unknown:
             key, *others = unknown
-            declarable = (
-                "" if str(key).startswith("_") or "." in str(key) else ", or declare it as a field of a new index"
-            )
+            if not isinstance(key, str):
+                raise ValueError(f"has the key {key!r}, which is not a string")
+            declarable = "" if key.startswith("_") or "." in key else ", or declare it as a field of a new index"
             likewise = f"; likewise {listed(others)}" if others else ""
             raise ValueError(
                 f"field {key!r} is not in the mapping; put it under 'metadata' or remove it{declarable}{likewise}"

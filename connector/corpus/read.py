@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -91,12 +91,14 @@ def check_documents(
         As `read_corpus`, with shallow copies of metadata and fields.
 
     Raises:
-        ValueError: `fields` is a single string, or `documents` a single document.
+        ValueError: `fields` is a single string, or `documents` a single document or an asynchronous iterable.
     """
     if isinstance(documents, str | bytes | Mapping | Document):
         raise ValueError(
             f"documents must be a list of documents, got a single {type(documents).__name__}; put it in a list."
         )
+    if isinstance(documents, AsyncIterable):
+        raise ValueError("documents come from an asynchronous iterable; pass it to `SparseIndex.add_async`.")
     if hasattr(documents, "columns"):  # a table of pandas, Polars or Arrow, whose items are names or columns
         kind = type(documents).__name__
         raise ValueError(f"documents must be a list of documents, got a {kind}; pass its rows, df.to_dict('records').")

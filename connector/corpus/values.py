@@ -123,6 +123,8 @@ def _container(value: Any, inside: frozenset[int]) -> Any:  # noqa: ANN401
 
 def _key(key: Any) -> Any:  # noqa: ANN401
     found = plain(key)
+    if isinstance(found, list | dict):
+        return key  # refused later
     return str(found) if isinstance(found, int | float) and not isinstance(found, bool) else found
 
 

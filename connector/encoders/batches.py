@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from threading import Lock
 from typing import Literal
 
 import numpy as np
@@ -26,6 +27,9 @@ _SPECIAL = 2
 
 TOKENIZED_TOGETHER = 8
 """Number of batches whose texts are tokenized together, and then sorted by number of tokens."""
+
+TOKENIZING = Lock()
+"""Held while a tokenizer of transformers runs: each call first sets truncation and padding, for all threads."""
 
 _SMALLEST = 4
 """A batch is not split below this many times `tokens_per_text` tokens."""

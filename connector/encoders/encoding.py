@@ -15,6 +15,7 @@ from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.backend import Batch, DenseModel, TorchModel
 from connector.encoders.batches import (
     TOKENIZED_TOGETHER,
+    TOKENIZING,
     TOKENS_ON_GPU,
     TOKENS_PER_TEXT,
     length_limit,
@@ -280,7 +281,8 @@ def _batches(
     per_text = TOKENS_ON_GPU if large else TOKENS_PER_TEXT
 
     def tokenized(rows: NDArray[np.int64]) -> dict[str, Any]:
-        return model.preprocess([readable(texts[row], longest) for row in rows], prompt=prompt, task=task)
+        with TOKENIZING:
+            return model.preprocess([readable(texts[row], longest) for row in rows], prompt=prompt, task=task)
 
     def batch(rows: NDArray[np.int64], features: dict[str, Any]) -> Batch:
         if stand_in is not None:

@@ -8,7 +8,7 @@ from typing import Any
 from sentence_transformers import SparseEncoder
 
 from connector.encoders.autoencoder import KSparseAutoEncoder
-from connector.encoders.batches import length_limit
+from connector.encoders.batches import TOKENIZING, length_limit
 from connector.encoders.dictionary import TwoLevelDictionary
 from connector.encoders.fingerprint import hash_weights, name_of, pooling_of
 from connector.encoders.idf import QueryIdf
@@ -110,7 +110,8 @@ class ModelFacts:
 
     def count_tokens(self, text: str) -> int:
         """Number of tokens of a text, including special tokens."""
-        return len(self.model.tokenizer(text, truncation=False, verbose=False)["input_ids"])
+        with TOKENIZING:
+            return len(self.model.tokenizer(text, truncation=False, verbose=False)["input_ids"])
 
     @cached_property
     def fingerprint(self) -> EncoderFingerprint:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, vstack
 from torch import Tensor, nn
 
+from connector.encoders.batches import TOKENIZING
 from connector.encoders.batches import Task as Task
 from connector.encoders.batches import readable as readable
 
@@ -114,7 +115,8 @@ def count_texts(tokenizer: Any, texts: Sequence[str], max_length: int | None) ->
     parts = [csr_matrix((0, size), dtype=np.float32)]
     for start in range(0, len(texts), _BLOCK):
         block = [readable(text, max_length) for text in texts[start : start + _BLOCK]]
-        ids = tokenizer(block, truncation=max_length is not None, max_length=max_length, verbose=False)["input_ids"]
+        with TOKENIZING:
+            ids = tokenizer(block, truncation=max_length is not None, max_length=max_length, verbose=False)["input_ids"]
         indices = np.fromiter((token for row in ids for token in row), dtype=np.int64)
         starts = np.cumsum([0, *(len(row) for row in ids)])
         counted = csr_matrix((np.ones(len(indices), np.float32), indices, starts), shape=(len(block), size))

@@ -124,9 +124,12 @@ def _is_narrowed(client: OpenSearch, index: str) -> bool:
 def _get(client: OpenSearch, index: str, doc_ids: Sequence[str]) -> dict[str, StoredDocument]:
     """Documents as last written, refreshed or not; empty for an alias of several indices."""
     # Documents that need a routing, or an alias of several indices, give errors.
-    replies = client.mget(index=index, body={"ids": doc_ids})["docs"]
-    check_read(replies)
-    return {reply["_id"]: _stored(reply) for reply in replies if reply.get("found")}
+    found: dict[str, StoredDocument] = {}
+    for start in range(0, len(doc_ids), _PER_REQUEST):
+        replies = client.mget(index=index, body={"ids": doc_ids[start : start + _PER_REQUEST]})["docs"]
+        check_read(replies)
+        found |= {reply["_id"]: _stored(reply) for reply in replies if reply.get("found")}
+    return found
 
 
 def _search(client: OpenSearch, index: str, doc_ids: Sequence[str]) -> dict[str, StoredDocument]:

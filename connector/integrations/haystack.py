@@ -25,7 +25,7 @@ from opensearchpy import OpenSearch
 
 from connector.arguments import rename
 from connector.connection.address import without_password
-from connector.corpus.values import to_id
+from connector.corpus.values import plain, to_id
 from connector.encoders.load import DEFAULT_ENCODER, load_encoder
 from connector.encoders.text import TextEncoder
 from connector.errors import ConnectorError
@@ -33,6 +33,7 @@ from connector.index.new_index import NewIndex
 from connector.integrations.haystack_filters import to_clause
 from connector.integrations.store import IndexStore, read_metadata
 from connector.query.terms import META_FIELD, typed_mappings
+from connector.search.threads import in_thread
 from connector.types import Document as OurDocument
 from connector.types import SparseVectors
 from connector.vectors.codes import CodeBits
@@ -131,16 +132,19 @@ class KSparseDocumentStore:
         """Serialize; secrets are stored by name only."""
         return default_to_dict(
             self,
-            **{name: value.to_dict() if isinstance(value, Secret) else value for name, value in self._params.items()},
+            **{
+                name: value.to_dict() if isinstance(value, Secret) else plain(value)
+                for name, value in self._params.items()
+            },
         )
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> KSparseDocumentStore:
         """Create a store from the output of `to_dict`."""
-        params = data["init_parameters"]
+        params = dict(data["init_parameters"])
         secrets = [name for name in (*_SECRETS, "proxy") if isinstance(params.get(name), dict)]
         deserialize_secrets_inplace(params, keys=secrets)
-        return default_from_dict(cls, data)
+        return default_from_dict(cls, data | {"init_parameters": params})
 
     def count_documents(self) -> int:
         """Return the number of documents."""
@@ -214,6 +218,15 @@ class KSparseDocumentStore:
         """Return the number of documents that match Haystack filters."""
         with _haystack_errors():
             return self.store.count(self.clauses(filters))
+
+    # Haystack's components call these in asynchronous pipelines.
+    count_documents_async = in_thread(count_documents)
+    filter_documents_async = in_thread(filter_documents)
+    write_documents_async = in_thread(write_documents)
+    delete_documents_async = in_thread(delete_documents)
+    delete_all_documents_async = in_thread(delete_all_documents)
+    delete_by_filter_async = in_thread(delete_by_filter)
+    count_documents_by_filter_async = in_thread(count_documents_by_filter)
 
     def clauses(self, filters: dict[str, Any] | None) -> list[dict[str, Any]]:
         """Convert Haystack filters to query clauses.
@@ -292,9 +305,9 @@ class KSparseRetriever:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> KSparseRetriever:
         """Create a retriever from the output of `to_dict`."""
-        params = data["init_parameters"]
+        params = dict(data["init_parameters"])
         params["document_store"] = KSparseDocumentStore.from_dict(params["document_store"])
-        return default_from_dict(cls, data)
+        return default_from_dict(cls, data | {"init_parameters": params})
 
     @component.output_types(documents=list[Document])
     def run(self, query: str, filters: dict[str, Any] | None = None, top_k: int | None = None) -> dict[str, Any]:
@@ -320,7 +333,7 @@ class KSparseDocumentEmbedder:
     """Computes sparse embeddings of documents, e.g. on a machine with a GPU.
 
     The store can encode documents itself and calibrates a new index on the first ones. An embedder has no access to
-    them, so pass it a `sample` for calibration.
+    them, so pass it a `sample` for calibration. Embeddings have no codes: an index that has codes refuses them.
 
     Args:
         encoder: Name or folder for `load_encoder`.

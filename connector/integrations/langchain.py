@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NoReturn, Self
 
 try:
@@ -19,6 +20,7 @@ from connector.arguments import refuse_unknown, rename
 from connector.corpus.values import to_id, to_ids
 from connector.integrations.store import IndexStore, check_search_options
 from connector.query.filters import Filters, filter_clauses
+from connector.query.settings import DEFAULT_SETTINGS
 from connector.types import Document as OurDocument
 from connector.types import Hit
 
@@ -108,6 +110,9 @@ class KSparseVectorStore(VectorStore):
             TypeError: An option is unknown.
         """
         refuse_unknown(kwargs, {"ids", "batch_size"}, "add_documents()")
+        if isinstance(documents, Document):
+            raise ValueError("documents must be a list of documents, got a single one; put it in a list.")
+        documents = list(documents)
         if ids is not None and len(ids) != len(documents):
             raise ValueError(f"{len(documents)} documents need the same number of ids, got {len(ids)}.")
         given = ids if ids is not None else [document.id for document in documents]
@@ -184,9 +189,22 @@ class KSparseVectorStore(VectorStore):
         kept = [hit for hit in hits if score_threshold is None or hit.score >= score_threshold]
         return list(zip(self._documents(kept), (hit.score for hit in kept), strict=True))
 
-    def _select_relevance_score_fn(self) -> Callable[[float], float]:
-        """Map scores, which are unbounded, to relevance."""
-        return lambda score: score / (1.0 + score)
+    def _similarity_search_with_relevance_scores(
+        self, query: str, k: int = 4, **kwargs: Any
+    ) -> list[tuple[Document, float]]:
+        """Return documents with relevance from 0 to 1: the cosine where codes rescore, else score / (1 + score)."""
+        scored = self.similarity_search_with_score(query, k, **kwargs)
+        schema, settings = self.store.schema, kwargs.get("settings") or DEFAULT_SETTINGS
+        code = None if schema is None or kwargs.get("hybrid") or settings.window == 0 else schema.code
+        if code is None:
+            return [(document, score / (1.0 + score)) for document, score in scored]
+        # Scores are 1 plus an inner product, and embeddings have about the norm of the code.
+        return [(document, min(1.0, max(0.0, (score - 1.0) / code.norm**2))) for document, score in scored]
+
+    async def _asimilarity_search_with_relevance_scores(
+        self, query: str, k: int = 4, **kwargs: Any
+    ) -> list[tuple[Document, float]]:
+        return await asyncio.to_thread(self._similarity_search_with_relevance_scores, query, k, **kwargs)
 
     def max_marginal_relevance_search(
         self,
@@ -266,6 +284,29 @@ class KSparseVectorStore(VectorStore):
         store = cls(**({"index": "langchain"} | given))
         store.add_texts(texts, metadatas, ids=ids)
         return store
+
+    @classmethod
+    async def afrom_texts(
+        cls,
+        texts: list[str],
+        embedding: Embeddings | None = None,
+        metadatas: list[dict[str, Any]] | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Run `from_texts` in a thread."""
+        return await asyncio.to_thread(cls.from_texts, texts, embedding, metadatas, **kwargs)
+
+    @classmethod
+    def from_documents(cls, documents: list[Document], embedding: Embeddings | None = None, **kwargs: Any) -> Self:
+        """Create a store and write documents with their ids; arguments and errors as in `from_texts`."""
+        return super().from_documents(documents, embedding, **kwargs)  # type: ignore[arg-type]
+
+    @classmethod
+    async def afrom_documents(
+        cls, documents: list[Document], embedding: Embeddings | None = None, **kwargs: Any
+    ) -> Self:
+        """Run `from_documents` in a thread."""
+        return await asyncio.to_thread(cls.from_documents, documents, embedding, **kwargs)
 
     def _clauses(self, filter: Filters) -> list[dict[str, Any]]:
         return filter_clauses(filter, fields=self.store.filterable if filter else ())

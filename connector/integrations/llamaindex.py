@@ -30,6 +30,7 @@ from connector.corpus.values import plain, to_ids
 from connector.integrations.filters import Metadata
 from connector.integrations.llamaindex_filters import to_clause
 from connector.integrations.store import IndexStore, check_search_options, read_metadata
+from connector.limits import MAX_HITS
 from connector.query.clauses import Clause
 from connector.query.settings import DEFAULT_SETTINGS
 from connector.query.terms import META_FIELD, typed_mappings
@@ -74,6 +75,10 @@ class KSparseVectorStore(BasePydanticVectorStore):
         super().__init__(stores_text=True)
         self._store = IndexStore.of(type(self).__name__, index, options, mappings=typed_mappings(_NODE_FIELD))
 
+    def __getstate__(self) -> dict[str, Any]:
+        # LlamaIndex would leave out what cannot be pickled.
+        raise TypeError("a KSparseVectorStore holds a connection and cannot be pickled; create another.")
+
     @classmethod
     def class_name(cls) -> str:
         """Name of the class in LlamaIndex."""
@@ -101,6 +106,9 @@ class KSparseVectorStore(BasePydanticVectorStore):
             TypeError: An option is unknown.
         """
         refuse_unknown(kwargs, (), "add()")
+        if isinstance(nodes, BaseNode):
+            raise ValueError("nodes must be a list of nodes, got a single one; put it in a list.")
+        nodes = list(nodes)
         if any(node.embedding is not None and len(node.embedding) > 1 for node in nodes):
             warnings.warn(
                 "The embeddings of nodes are not stored: this store encodes texts itself. Avoid computing them with "
@@ -193,7 +201,7 @@ class KSparseVectorStore(BasePydanticVectorStore):
         return await asyncio.to_thread(self.query, query, **kwargs)
 
     def _hits(self, query: VectorStoreQuery, **kwargs: Any) -> list[Hit]:
-        text, mode, top_k = query.query_str, query.mode, query.similarity_top_k
+        text, mode, top_k = query.query_str, VectorStoreQueryMode(query.mode), query.similarity_top_k
         if mode not in _MODES:
             raise ValueError(f"mode {mode.value!r} must be one of {', '.join(each.value for each in _MODES)}.")
         if text is None:
@@ -250,7 +258,7 @@ def _diversity(query: VectorStoreQuery, kwargs: dict[str, Any]) -> dict[str, Any
     if threshold is None:
         threshold = query.mmr_threshold
     if fetch_k is None:
-        fetch_k = int(query.similarity_top_k * (_MMR_FACTOR if factor is None else factor))
+        fetch_k = min(MAX_HITS, int(query.similarity_top_k * (_MMR_FACTOR if factor is None else factor)))
     return {"relevance": 0.5 if threshold is None else threshold, "fetch_k": fetch_k}
 
 

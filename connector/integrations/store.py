@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -46,7 +47,7 @@ class StoreWriteError(BulkWriteError):
         ids: Ids of all given documents, including generated ones: repeating the write with them creates no duplicates.
     """
 
-    def __init__(self, message: str, ids: Sequence[str]) -> None:
+    def __init__(self, message: str, ids: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.ids = tuple(ids)
 
@@ -81,7 +82,7 @@ class IndexStore:
         self,
         index: str,
         *,
-        encoder: TextEncoder | str | None = None,
+        encoder: TextEncoder | str | os.PathLike[str] | None = None,
         client: OpenSearch | None = None,
         url: str | Sequence[str] | None = None,
         new: NewIndex = DEFAULT_INDEX,
@@ -149,10 +150,19 @@ class IndexStore:
         checked = _checked(documents, fields, with_text=vectors is None)
         latest = sorted({document.doc_id: row for row, document in enumerate(checked)}.values())
         kept = [checked[row] for row in latest]
-        if vectors is not None and vectors.codes is None and self._index.new.code_bits == "auto":
-            self._index.new = replace(self._index.new, code_bits=None, dictionary=False)
+        if vectors is not None and vectors.codes is None:  # and of an encoder that is there already
+            bits = self._index.new.code_bits
+            self._index.new = replace(self._index.new, code_bits=None if bits == "auto" else bits, dictionary=False)
         texts = self._sample or [document.content for document in kept]
-        self._index.prepare(texts, documents=len(texts))
+        encoder = self._index.prepare(texts, documents=len(texts))
+        if vectors is not None and vectors.codes is None and encoder.code is not None:
+            raise RefusedDocumentsError(
+                f"Index {self.index!r} has codes, by which searches rank documents, but sparse embeddings have none. "
+                "Write the documents without sparse embeddings, or into a new index. None was written.",
+                ids,
+            )
+        if vectors is not None:
+            _check_vectors(kept, vectors.take(latest), encoder, ids)
         size = WRITE_SIZE if batch_size is None else batch_size
         try:
             with self._index.job(refresh=self._refresh, write_size=size) as job:
@@ -164,8 +174,8 @@ class IndexStore:
             raise StoreWriteError(str(error), ids) from error
         if job.result.dead_lettered:
             raise RefusedDocumentsError(
-                f"{job.result.dead_lettered} of {len(documents)} documents were refused, {job.result.reasons[0]}. "
-                "The others were written.",
+                f"{job.result.dead_lettered} of {len(documents)} documents were refused, "
+                f"{job.result.reasons[0].rstrip('.')}. The others were written.",
                 ids,
             )
 
@@ -398,6 +408,23 @@ def _checked(documents: Sequence[Document], fields: Collection[str], *, with_tex
     if with_text:
         return checked
     return [replace(record, text=document.text) for record, document in zip(checked, documents, strict=True)]
+
+
+def _check_vectors(
+    documents: Sequence[Document], vectors: SparseVectors, encoder: TextEncoder, ids: Sequence[str]
+) -> None:
+    """Refuse vectors of another encoder, by the first document with a text: nothing else shows whose they are."""
+    rows = (row for row, document in enumerate(documents) if document.content and vectors.weights[row].any())
+    row = next(rows, None)
+    if row is None:
+        return
+    [own], [given] = encoder.encode_document([documents[row].content]).as_mappings(), vectors.take([row]).as_mappings()
+    if 2 * len(own.keys() & given.keys()) < len(own):  # other statistics change a tenth
+        raise RefusedDocumentsError(
+            f"The sparse embedding of document {documents[row].doc_id!r} is not by the encoder of the index, "
+            f"{encoder.fingerprint}; embed with this one, or write the documents without embeddings. None was written.",
+            ids,
+        )
 
 
 @contextmanager

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
 from opensearchpy import OpenSearch
 
+from connector.errors import EncoderMismatchError
 from connector.index.guard import StaleSchemaError
 from connector.index.schema import IndexSchema, existing_schema
 from connector.ingest.index_encoder import fitting_encoder
@@ -27,9 +29,10 @@ class CurrentIndex:
     Args:
         client: A connected client.
         index: The index or alias.
-        encoder: The encoder that wrote the index; None loads the one that the index names or stores.
+        encoder: As for `Retriever`.
         source: Fields to return with each hit.
         cached_queries: Capacity of the cache of encoded queries.
+        known: As for `Retriever`.
 
     Raises:
         EncoderMismatchError, IndexMappingError, ClusterError: As for `Retriever`.
@@ -43,20 +46,25 @@ class CurrentIndex:
         *,
         source: Sequence[str] | bool,
         cached_queries: int,
+        known: TextEncoder | None = None,
     ) -> None:
         def open_index(schema: IndexSchema, before: TextEncoder | None) -> OpenedIndex:
-            fitting = fitting_encoder(client, schema, before)
-            return OpenedIndex(client, schema, fitting, source=source, cached_queries=cached_queries)
+            try:
+                fitting = fitting_encoder(client, schema, before)
+                return OpenedIndex(client, schema, fitting, source=source, cached_queries=cached_queries)
+            except EncoderMismatchError:
+                if encoder is not None or before is None:
+                    raise
+            return open_index(schema, None)
 
         self._client = client
         self._open = open_index
-        self.opened = open_index(existing_schema(client, index), encoder)
+        self._opening = Lock()
+        self.opened = open_index(existing_schema(client, index), known if encoder is None else encoder)
 
     def refresh(self) -> None:
         """Read the schema again and reopen the index if the schema changed; errors as at creation."""
-        now = existing_schema(self._client, self.opened.schema.index)
-        if _facts(now) != _facts(self.opened.schema):
-            self.opened = self._open(now, self.opened.encoder)
+        self._reopen(existing_schema(self._client, self.opened.schema.index))
 
     def ask(self, search: Callable[[OpenedIndex], T]) -> T:
         """Search; if the index was replaced meanwhile, search again with the new schema."""
@@ -64,8 +72,13 @@ class CurrentIndex:
             try:
                 return search(self.opened)
             except StaleSchemaError as stale:
-                self.opened = self._open(stale.schema, self.opened.encoder)
+                self._reopen(stale.schema)
         return search(self.opened)
+
+    def _reopen(self, schema: IndexSchema) -> None:
+        with self._opening:  # of several threads, one loads the encoder
+            if _facts(schema) != _facts(self.opened.schema):
+                self.opened = self._open(schema, self.opened.encoder)
 
 
 def _facts(schema: IndexSchema) -> tuple[object, ...]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from opensearchpy import OpenSearch
 
+from connector.corpus.values import to_id
 from connector.errors import SearchError
 from connector.index.documents import explain_absence
 from connector.index.schema import IndexSchema
@@ -31,8 +32,9 @@ class Retriever:
     """Searches an index with the encoder that wrote it.
 
     An alias is searched by its name, so its filter and routing apply. If the alias or index is replaced, searches
-    continue in the new index if the same encoder wrote it or if the cluster stores its dictionary. Otherwise they raise
-    `EncoderMismatchError`, `IndexMappingError` (not an index of ksparse) or `ClusterError` (server unreachable).
+    continue in the new index if the same encoder wrote it, if the cluster stores its dictionary, or if no `encoder` is
+    given. Otherwise they raise `EncoderMismatchError`, `IndexMappingError` (not an index of ksparse) or `ClusterError`
+    (server unreachable).
 
     Args:
         client: A connected client.
@@ -40,6 +42,7 @@ class Retriever:
         encoder: The encoder that wrote the index; None loads the one that the index names or stores.
         source: Names of the fields to return with each hit, or whether to return all stored fields.
         cached_queries: Capacity of the cache of encoded queries; 0 disables it.
+        known: A loaded encoder to use without `encoder`, as long as it is that of the index.
 
     Raises:
         EncoderMismatchError: Another encoder wrote the index.
@@ -55,9 +58,10 @@ class Retriever:
         *,
         source: Sequence[str] | bool = True,
         cached_queries: int = 1_024,
+        known: TextEncoder | None = None,
     ) -> None:
         self._client = client
-        self._index = CurrentIndex(client, index, encoder, source=source, cached_queries=cached_queries)
+        self._index = CurrentIndex(client, index, encoder, source=source, cached_queries=cached_queries, known=known)
 
     @property
     def schema(self) -> IndexSchema:
@@ -139,7 +143,9 @@ class Retriever:
         Raises:
             SearchError: The document shares no feature with the query, filters or routing exclude it, or it does not
                 exist (or the alias hides it); the message says which. Or as in `search`.
+            ValueError: `doc_id` is not an id.
         """
+        doc_id = to_id(doc_id)
         found = self._search(
             query,
             settings,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Sequence
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from opensearchpy import OpenSearch
@@ -43,7 +45,7 @@ class SparseIndex(WritableIndex):
         **connection: Passed to `connect`: username, password, ca_certs, ...
 
     Raises:
-        ValueError: Both a client and connection arguments are given.
+        ValueError: Both a client and connection arguments are given, or the encoder has another type.
         IndexMappingError: The index name is invalid.
         ClusterError: The URL is invalid.
     """
@@ -52,7 +54,7 @@ class SparseIndex(WritableIndex):
         self,
         index: str,
         *,
-        encoder: TextEncoder | str | None = None,
+        encoder: TextEncoder | str | os.PathLike[str] | None = None,
         client: OpenSearch | None = None,
         url: str | Sequence[str] | None = None,
         new: NewIndex = DEFAULT_INDEX,
@@ -61,6 +63,7 @@ class SparseIndex(WritableIndex):
     ) -> None:
         super().__init__(index, encoder=encoder, client=client, url=url, new=new, **connection)
         self.source = source
+        self._opening = RLock()
         self._retriever: Retriever | None = None
         self._recheck_s = 0.0
 
@@ -72,21 +75,25 @@ class SparseIndex(WritableIndex):
             IndexMappingError: The index does not exist, or ksparse did not create it.
             EncoderMismatchError: Another encoder wrote it.
         """
-        if self._retriever is None:
-            prepared = self._prepared[1] if self._prepared is not None else None
-            encoder = prepared if prepared is not None or self._encoder is None else self.encoder
-            self._retriever = Retriever(self.client, self.index, encoder, source=self.source)
-            self._recheck_s = time.monotonic() + _RECHECK_S
-        return self._retriever
+        with self._opening:  # of several threads, one loads the encoder
+            if self._retriever is None:
+                prepared = self._prepared[1] if self._prepared is not None else None
+                given = None if self._encoder is None else prepared or self.encoder
+                self._retriever = Retriever(self.client, self.index, given, source=self.source, known=prepared)
+                self._recheck_s = time.monotonic() + _RECHECK_S
+            return self._retriever
 
     @property
     def schema(self) -> IndexSchema | None:
         """The schema of the index, at most a minute old; None if the index does not exist."""
-        if self._retriever is not None and time.monotonic() > self._recheck_s:
+        retriever = self._retriever
+        if retriever is None:
+            return super().schema
+        if time.monotonic() > self._recheck_s:
             self._recheck_s = time.monotonic() + _RECHECK_S
             if self.exists():
-                self._retriever.refresh()
-        return self._retriever.schema if self._retriever is not None else super().schema
+                retriever.refresh()
+        return retriever.schema
 
     def exists(self) -> bool:
         """Whether the index exists."""
@@ -98,9 +105,10 @@ class SparseIndex(WritableIndex):
     def _load(self, schema: IndexSchema, name: str | None = None) -> TextEncoder:
         if name is not None:
             return super()._load(schema, name)
-        if self.retriever.schema.space != schema.space:  # the alias was switched since the last search
-            self.retriever.refresh()
-        return self.retriever.encoder
+        retriever = self.retriever
+        if retriever.schema.space != schema.space:  # replaced since the last search
+            retriever.refresh()
+        return retriever.encoder
 
     def search(
         self,

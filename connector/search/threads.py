@@ -24,10 +24,20 @@ class InThreads(Generic[W_co]):
         self.wrapped = wrapped
 
 
+def in_thread(method: Callable[P, R]) -> Callable[P, Coroutine[Any, Any, R]]:
+    """Return an asynchronous version of a function or method, run in asyncio's thread pool."""
+
+    async def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        return await asyncio.to_thread(method, *args, **kwargs)
+
+    update_wrapper(run, method)
+    return run
+
+
 def awaited(
     method: Callable[Concatenate[W, P], R],
 ) -> Callable[Concatenate[InThreads[W], P], Coroutine[Any, Any, R]]:
-    """Return an asynchronous version of a method, run in asyncio's thread pool."""
+    """Return an asynchronous version of a method of the wrapped object, run in asyncio's thread pool."""
 
     async def run(self: InThreads[W], /, *args: P.args, **kwargs: P.kwargs) -> R:
         return await asyncio.to_thread(method, self.wrapped, *args, **kwargs)

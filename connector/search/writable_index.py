@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence, Sized
+import asyncio
+import os
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from dataclasses import asdict
+from threading import RLock
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from opensearchpy import OpenSearch
 
 from connector.arguments import rename
-from connector.connection.access import url_from_environment
+from connector.connection.access import CREDENTIALS, access_from_environment, url_from_environment
 from connector.connection.client import connect
-from connector.corpus.read import check_documents
+from connector.corpus.read import CorpusRecord, check_documents
 from connector.corpus.values import to_ids
 from connector.encoders.base import Encoder
-from connector.errors import BulkWriteError
+from connector.errors import BulkWriteError, IndexMappingError
 from connector.index.delete import delete_matching, number_deleted
 from connector.index.documents import read_documents
 from connector.index.names import check_index_name
@@ -29,11 +33,13 @@ from connector.ingest.prepare import prepare_encoder
 from connector.ingest.sample import MAX_SAMPLED, Sampled
 from connector.ingest.update import Change, DocumentUpdater
 from connector.query.filters import Filters, filter_clauses
-from connector.types import Deletion, Document
+from connector.types import Deletion, Document, MalformedRecord
 
 if TYPE_CHECKING:
     from connector.encoders.text import TextEncoder
     from connector.ingest.own_dictionary import Sample
+
+T = TypeVar("T")
 
 _ASYNC_BATCH = 500
 
@@ -45,7 +51,7 @@ class WritableIndex:
         self,
         index: str,
         *,
-        encoder: TextEncoder | str | None = None,
+        encoder: TextEncoder | str | os.PathLike[str] | None = None,
         client: OpenSearch | None = None,
         url: str | Sequence[str] | None = None,
         new: NewIndex = DEFAULT_INDEX,
@@ -56,11 +62,19 @@ class WritableIndex:
         if client is not None and connection:
             raise ValueError(f"a client is already connected; leave out {', '.join(sorted(connection))}.")
         check_index_name(index)
+        if isinstance(encoder, os.PathLike):
+            encoder = os.fspath(encoder)
+        if encoder is not None and not isinstance(encoder, str) and not hasattr(type(encoder), "fingerprint"):
+            raise ValueError(
+                f"an encoder must be a TextEncoder, a name or a folder, got {type(encoder).__name__}; put a "
+                "SparseEncoder into a TextEncoder, and give a dense model by its name."
+            )
         self.index = index
         self.new = new
         self._owns_client = client is None
         self.client = _connect(connection) if client is None else client
         self._encoder = encoder
+        self._preparing = RLock()
         self._prepared: tuple[str, TextEncoder] | None = None
         self._encoding: Encoder | None = None
 
@@ -102,6 +116,15 @@ class WritableIndex:
         Raises:
             ConnectorError, ValueError: As for `prepare_encoder`.
         """
+        with self._preparing:  # of several threads, one builds the dictionary
+            return self._prepare(sample, documents, progress)
+
+    def _prepare(
+        self,
+        sample: Sample | Sequence[str],
+        documents: int | None,
+        progress: Callable[[str, float], None] | None,
+    ) -> TextEncoder:
         schema = read_schema(self.client, self.index)
         if self._prepared is not None and schema is not None and schema.space == self._prepared[0]:
             return self._prepared[1]
@@ -133,9 +156,14 @@ class WritableIndex:
             **options: As for `IngestJob`.
 
         Raises:
+            IndexMappingError: The index does not exist; `prepare` creates it, calibrated by a sample of documents.
             ConnectorError: As for `prepare`, which need not be called if the index exists.
         """
         if self._prepared is None:
+            if not self.exists():
+                raise IndexMappingError(
+                    f"There is no index {self.index!r}; call prepare() with the texts of its first documents before."
+                )
             self.prepare()
         # The embeddings of the dictionary's sample are reused by one job and then released.
         encoding, self._encoding = self._encoding, self._prepared[1] if self._prepared else None
@@ -151,9 +179,12 @@ class WritableIndex:
     ) -> IngestResult:
         """Encode and write documents; a document replaces the stored one with the same id.
 
+        Of several documents of a call with the same id, all but the first are refused.
+
         Args:
             documents: Any number, read lazily: `Document`s, or dictionaries like lines of a JSONL corpus
-                (`_id`, `text`, `title`, `metadata`). A new index builds its dictionary from the first ones.
+                (`_id`, `text`, `title`, `metadata`). A new index builds its dictionary from the first ones; without
+                any, none is created.
             raise_on_error: Raise if a document was refused, after all others were written.
             refresh: Make the documents visible to searches.
             progress: Called with the number of processed documents.
@@ -162,11 +193,9 @@ class WritableIndex:
             BulkWriteError: Documents were refused; the message names the first one and the reason.
             ConnectorError: The index cannot be created or written to.
         """
-        records = Sampled(check_documents(documents, fields=self._fields()))
-        self.prepare(records.sample, documents=len(documents) if isinstance(documents, Sized) else None)
-        with self.job(refresh=refresh, progress=progress) as job:
-            job.add(records)
-        return _checked(job.result, raise_on_error)
+        count = len(documents) if isinstance(documents, Sized) else None
+        checked = check_documents(documents, fields=self._fields())
+        return _checked(self._add(checked, documents=count, refresh=refresh, progress=progress), raise_on_error)
 
     async def add_async(
         self,
@@ -175,20 +204,43 @@ class WritableIndex:
         raise_on_error: bool = True,
         refresh: bool = True,
     ) -> IngestResult:
-        """Add documents from an asynchronous iterable; encoding blocks the event loop.
+        """Add documents from an asynchronous iterable, as `add` does; they are encoded and written in threads.
 
         A new index builds its dictionary from the first 10,000, which are kept in memory until then.
         """
-        pending: list[Document | Mapping[str, Any]] = []
+        arrived: list[Document | MalformedRecord | Mapping[str, Any]] = []
+        fields = await asyncio.to_thread(self._fields)
+        checked = check_documents(_popped(arrived), fields=fields)  # one at a time, and all by the same checker
+        pending: list[CorpusRecord] = []
         total: IngestResult | None = None
-        size = _ASYNC_BATCH if self.exists() else MAX_SAMPLED
+        size = _ASYNC_BATCH if await asyncio.to_thread(self.exists) else MAX_SAMPLED
         async for document in documents:
-            pending.append(document)
+            arrived.append(document)
+            pending.append(next(checked))
             if len(pending) == size:
-                total = self.add(pending, raise_on_error=False, refresh=False).plus(total)
-                pending, size = [], _ASYNC_BATCH
-        total = self.add(pending, raise_on_error=False, refresh=refresh).plus(total)
+                added = await asyncio.to_thread(self._add, pending, documents=size, refresh=False)
+                total, pending, size = added.plus(total), [], _ASYNC_BATCH
+        added = await asyncio.to_thread(self._add, pending, documents=len(pending), refresh=refresh)
+        total = added.plus(total)
         return _checked(total, raise_on_error)
+
+    def _add(
+        self,
+        checked: Iterable[CorpusRecord],
+        *,
+        documents: int | None,
+        refresh: bool,
+        progress: Callable[[int], None] | None = None,
+    ) -> IngestResult:
+        records = Sampled(checked)
+        if records.sample(1) or self.exists():
+            self.prepare(records.sample, documents=documents)
+            job = self.job(refresh=refresh, progress=progress)
+        else:  # no documents by which a new index could be calibrated
+            job = IngestJob(BulkWriter(self.client, self.index), refresh=False, progress=progress)
+        with job:
+            job.add(records)
+        return job.result
 
     def update(
         self, changes: Iterable[Change | Mapping[str, Any]], *, upsert: bool = False, raise_on_error: bool = True
@@ -202,13 +254,12 @@ class WritableIndex:
 
         Raises:
             BulkWriteError: Changes were refused; the message names the first one and the reason.
-            ValueError: A dictionary has no `_id` or names no change.
+            ValueError: A value is neither a `Change` nor a dictionary.
         """
-        made = (change if isinstance(change, Change) else Change.from_record(change) for change in changes)
         encoder = encoder_of(existing_schema(self.client, self.index), self.encoder)
         writer = BulkWriter(self.client, self.index)
         updater = DocumentUpdater(self.client, writer, encoder, fields=self._fields(), upsert=upsert)
-        return _checked(updater.update(made), raise_on_error)
+        return _checked(updater.update(_changes(changes)), raise_on_error)
 
     def delete(
         self,
@@ -229,10 +280,12 @@ class WritableIndex:
         Raises:
             BulkWriteError: A deletion was refused, or other writers kept changing a matching document; all others were
                 made.
-            IndexMappingError: Ids are given, but the alias has several indices.
+            IndexMappingError: The index does not exist, or ids are given and the alias has several indices.
             ValueError: Both ids and filters are given, or the filters match every document without `everything`.
         """
         ids = to_ids(doc_ids)
+        if not self.exists():
+            raise IndexMappingError(f"There is no index {self.index!r}.")
         if filters is None:
             writer = BulkWriter(self.client, self.index)
             if ids:
@@ -268,6 +321,9 @@ class WritableIndex:
     ) -> None:
         self.close()
 
+    def __getstate__(self) -> dict[str, Any]:
+        raise TypeError(f"a {type(self).__name__} holds a connection and cannot be copied or pickled; create another.")
+
     def _load(self, schema: IndexSchema, name: str | None = None) -> TextEncoder:
         return load_index_encoder(self.client, schema, name)
 
@@ -286,6 +342,21 @@ class WritableIndex:
         return self.new.fields if schema is None else schema.filterable
 
 
+def _popped(arrived: list[T]) -> Iterator[T]:
+    while True:
+        yield arrived.pop()
+
+
+def _changes(changes: Iterable[Change | Mapping[str, Any]]) -> Iterator[Change | MalformedRecord]:
+    for number, change in enumerate(changes, 1):
+        try:
+            yield change if isinstance(change, Change) else Change.from_record(change)
+        except ValueError as error:
+            if not isinstance(change, Mapping):
+                raise
+            yield MalformedRecord(f"change {number}", str(error), repr(change))
+
+
 def _load_encoder(*name: str) -> TextEncoder:
     from connector.encoders.load import load_encoder
 
@@ -302,8 +373,9 @@ def _checked(result: IngestResult, raise_on_error: bool) -> IngestResult:
 
 
 def _connect(connection: dict[str, Any]) -> OpenSearch:
-    """Connect to the given URL, else OPENSEARCH_URL, else http://localhost:9200."""
-    if not connection and url_from_environment() is not None:
-        return connect()  # with the credentials of the environment
-    url = connection.pop("url", None) or url_from_environment() or "http://localhost:9200"
-    return connect(url, **connection)
+    """Connect to the given URL, else to OPENSEARCH_URL as the environment says, else to http://localhost:9200."""
+    url = connection.pop("url", None)
+    found = url_from_environment() if url is None else None
+    if found is not None and not connection.keys() & CREDENTIALS:
+        connection = asdict(access_from_environment()) | connection
+    return connect(url or found or "http://localhost:9200", **connection)

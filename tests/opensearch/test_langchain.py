@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -30,6 +31,7 @@ from connector.integrations.langchain import KSparseVectorStore
 from connector.integrations.store import RefusedDocumentsError, StoreWriteError
 from connector.query.body import SearchOptions
 from connector.query.filters import Filters
+from connector.query.settings import SearchSettings
 from connector.search.sparse_index import SparseIndex
 from connector.vectors.codes import Bits
 from tests.fault_proxy import fault_proxy
@@ -200,6 +202,51 @@ def test_texts_make_a_store(client: OpenSearch, index: str, dense_features: Text
     assert len(store.similarity_search("plants")) == 1
     with pytest.raises(ValueError, match="this store encodes texts itself"):
         KSparseVectorStore.from_texts(["plants"], DeterministicFakeEmbedding(size=6), index=index, client=client)
+
+
+async def test_documents_make_a_store_without_an_embedding(
+    client: OpenSearch, index: str, dense_features: TextEncoder
+) -> None:
+    options: dict[str, Any] = {"index": index, "encoder": dense_features, "client": client}
+    documents = [Document(page_content="plants eat light", id="1"), Document(page_content="cats sleep")]
+    store = KSparseVectorStore.from_documents(documents, **options)
+    assert store.get_by_ids(["1"]) == documents[:1] and store.store.count() == 2
+    await KSparseVectorStore.afrom_documents([Document(page_content="stars burn", id="3")], **options)
+    await KSparseVectorStore.afrom_texts(["rivers carry sand"], metadatas=[{"lang": "en"}], ids=["4"], **options)
+    assert [document.id for document in store.get_by_ids(["3", "4", "9"])] == ["3", "4"]
+    assert store.add_documents(document for document in documents)[0] == "1"  # type: ignore[arg-type]
+    assert store.store.count() == 5
+    with pytest.raises(ValueError, match="documents must be a list of documents, got a single one"):
+        store.add_documents(documents[0])  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="this store encodes texts itself"):
+        KSparseVectorStore.from_documents(documents, DeterministicFakeEmbedding(size=6), **options)
+
+
+async def test_where_codes_rescore_relevance_is_the_cosine(
+    client: OpenSearch, index: str, dense_features: TextEncoder
+) -> None:
+    store = KSparseVectorStore(index, encoder=dense_features, client=client)
+    texts = ["plants eat light", "cats sleep on warm stones", "stars burn for years"]
+    store.add_texts(texts)
+    found = store.similarity_search_with_relevance_scores(texts[0], k=3)
+    assert await store.asimilarity_search_with_relevance_scores(texts[0], k=3) == found
+    query, *documents = dense_features.embed([texts[0], *(document.page_content for document, _ in found)])
+    for (_, relevance), embedding in zip(found, documents, strict=True):
+        assert relevance == pytest.approx(max(0.0, float(query @ embedding)), abs=0.15)
+    assert found[0][1] > 0.95
+    [close] = [document for document, relevance in found if relevance > 0.9]
+    retriever = store.as_retriever(search_type="similarity_score_threshold", search_kwargs={"score_threshold": 0.9})
+    assert retriever.invoke(texts[0]) == [close]
+    others: list[dict[str, Any]] = [{"settings": SearchSettings(window=0)}, {"hybrid": True}]
+    for options in others:
+        scored = store.similarity_search_with_score(texts[0], **options)
+        relevant = store.similarity_search_with_relevance_scores(texts[0], **options)
+        assert [each for _, each in relevant] == [score / (1 + score) for _, score in scored]
+
+
+def test_errors_with_ids_can_be_sent_to_another_process() -> None:
+    error = pickle.loads(pickle.dumps(RefusedDocumentsError("2 documents were refused.", ["1", "2"])))  # noqa: S301
+    assert (str(error), error.ids) == ("2 documents were refused.", ("1", "2"))
 
 
 FILTERED = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -425,6 +426,18 @@ def test_a_pipeline_hands_over_what_it_embedded(store: KSparseVectorStore) -> No
 def test_embeddings_that_are_paid_for_in_vain_cause_a_warning(store: KSparseVectorStore) -> None:
     with pytest.warns(UserWarning, match="embeddings of nodes are not stored.*MockEmbedding"):
         store.add([TextNode(text="cats", embedding=[0.1, 0.2])])
+
+
+def test_nodes_of_an_iterator_are_all_written(store: KSparseVectorStore) -> None:
+    assert store.add(each for each in (PLANTS, CATS)) == ["plants", "cats"]  # type: ignore[arg-type]
+    assert ids_of(store.get_nodes()) == {"plants", "cats"}
+    with pytest.raises(ValueError, match="nodes must be a list of nodes, got a single one"):
+        store.add(RIVERS)  # type: ignore[arg-type]
+
+
+def test_a_store_is_not_pickled_without_its_connection(store: KSparseVectorStore) -> None:
+    with pytest.raises(TypeError, match="holds a connection and cannot be pickled; create another"):
+        pickle.dumps(store)
 
 
 def test_one_that_is_refused_is_named_and_none_is_written(store: KSparseVectorStore) -> None:

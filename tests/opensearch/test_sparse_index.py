@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import copy
 import inspect
+import pickle
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +17,10 @@ from opensearchpy import OpenSearch
 
 from connector import AsyncSparseIndex, Document, NewIndex, Pruning, SearchSettings, SparseIndex
 from connector.encoders.text import TextEncoder
-from connector.errors import BulkWriteError, IndexMappingError, SearchError
+from connector.errors import BulkWriteError, EncoderMismatchError, IndexMappingError, SearchError
 from connector.query.filters import Filters
+from connector.search.retriever import Retriever
+from tests.tiny import build_head
 
 pytestmark = pytest.mark.opensearch
 
@@ -80,6 +87,118 @@ def test_dictionaries_are_added_and_refused_ones_are_named_after_the_others_are_
     assert docs.count() == 4
     result = docs.add([{"_id": "4", "text": ""}], raise_on_error=False)
     assert (result.read, result.dead_lettered) == (1, 1)
+
+
+def test_threads_share_an_index_from_the_first_document_on(
+    client: OpenSearch, index: str, encoder: TextEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of them creates the index, and one opens it."""
+    made = SparseIndex(index, client=client, encoder=encoder)
+    opened: list[str] = []
+    create = Retriever.__init__
+
+    def counting(retriever: Retriever, *args: Any, **options: Any) -> None:
+        opened.append("once")
+        create(retriever, *args, **options)
+
+    monkeypatch.setattr(Retriever, "__init__", counting)
+    words = ("cats sleep", "stars burn", "rivers carry sand", "plants eat light", "music has rhythm", "old bridges")
+
+    def work(number: int) -> list[str]:
+        made.add([{"_id": f"{number}-{row}", "text": f"{words[number]} {row}"} for row in range(20)])
+        return [hit.id for _ in range(5) for hit in made.search(words[number], top_k=1)]
+
+    with ThreadPoolExecutor(len(words)) as pool:
+        found = list(pool.map(work, range(len(words))))
+    assert made.count() == 20 * len(words)
+    assert all(doc_id.startswith(f"{number}-") for number, ids in enumerate(found) for doc_id in ids)
+    assert opened == ["once"]
+
+
+@pytest.mark.parametrize("empty", [True, False])
+async def test_a_new_index_is_not_created_without_documents(
+    client: OpenSearch, index: str, encoder: TextEncoder, empty: bool
+) -> None:
+    """It would never be calibrated."""
+    made = SparseIndex(index, client=client, encoder=encoder)
+    given: list[dict[str, Any]] = [] if empty else [{"_id": "1", "text": ""}]
+
+    async def arriving() -> AsyncIterator[dict[str, Any]]:
+        for each in given:
+            yield each
+
+    for result in (made.add(given, raise_on_error=False), await made.add_async(arriving(), raise_on_error=False)):
+        assert (result.read, result.dead_lettered) == (len(given), len(given))
+    assert not made.exists()
+    made.add(DOCUMENTS)
+    assert made.retriever.schema.statistics is not None and made.count() == 3
+
+
+async def test_documents_that_arrive_are_checked_as_one_list(
+    client: OpenSearch, index: str, encoder: TextEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connector.search.writable_index._ASYNC_BATCH", 2)
+    made = SparseIndex(index, client=client, encoder=encoder)
+    made.add(DOCUMENTS[:1])
+    ticks = 0
+
+    async def arriving() -> AsyncIterator[Any]:
+        for each in (
+            {"_id": "2", "text": "cats sleep"},
+            {"_id": 3, "text": "stars burn"},
+            {"_id": "2", "text": "sand"},
+        ):
+            yield each
+        yield {"text": "no id"}
+        yield None
+
+    async def ticking() -> None:
+        nonlocal ticks
+        while True:
+            ticks += 1
+            await asyncio.sleep(0.001)
+
+    clock = asyncio.create_task(ticking())
+    result = await made.add_async(arriving(), raise_on_error=False)
+    clock.cancel()
+    assert (result.read, result.indexed, result.dead_lettered) == (5, 2, 3)
+    assert [reason.partition(":")[0] for reason in result.reasons] == ["document 3", "document 4", "document 5"]
+    assert made.get(["2"])["2"]["text"] == "cats sleep", "as in add, the first of an id is written"
+    assert ticks > 3, "the loop is free meanwhile"
+    with pytest.raises(ValueError, match="asynchronous iterable; pass it to `SparseIndex.add_async`"):
+        made.add(arriving())  # type: ignore[arg-type]
+
+
+def test_an_index_that_is_missing_is_named(client: OpenSearch, index: str, encoder: TextEncoder) -> None:
+    made = SparseIndex(index, client=client, encoder=encoder)
+    calls: list[Callable[[], object]] = [
+        lambda: made.delete(["1"]),
+        lambda: made.delete([]),
+        lambda: made.delete(filters={"lang": "en"}),
+        lambda: made.update([{"_id": "1", "text": "cats"}]),
+        lambda: made.get(["1"]),
+        lambda: made.explain("cats", "1"),
+        made.count,
+        made.job,
+    ]
+    for call in calls:
+        with pytest.raises(IndexMappingError, match=f"There is no index '{index}'"):
+            call()
+    assert not made.exists()
+
+
+def test_a_change_that_is_none_is_named_after_the_others_are_made(docs: SparseIndex) -> None:
+    changes: list[dict[str, Any]] = [{"text": "no id"}, {"_id": "1", "metadata": {"lang": "fr"}}, {"_id": "2"}]
+    with pytest.raises(BulkWriteError, match="2 of 3 documents were refused, the first: change 1: '_id' is None"):
+        docs.update(changes)
+    assert docs.get(["1"])["1"]["metadata"]["lang"] == "fr"
+
+
+def test_only_a_document_with_an_id_is_explained(docs: SparseIndex) -> None:
+    assert docs.explain(DOCUMENTS[0].text, 1).id == "1"  # type: ignore[arg-type]
+    for nothing in (None, "", " ", 1.5):
+        with pytest.raises(ValueError, match="is not an id"):
+            docs.explain(DOCUMENTS[0].text, nothing)  # type: ignore[arg-type]
 
 
 def test_update_changes_only_what_it_names(docs: SparseIndex) -> None:
@@ -188,6 +307,64 @@ async def test_the_asynchronous_twin_does_the_same(docs: SparseIndex) -> None:
     assert await twin.count() == 4
     public = {name for name, _ in inspect.getmembers(SparseIndex, inspect.isfunction) if name[0] != "_"}
     assert public - set(vars(AsyncSparseIndex)) == {"add_async", "job", "pages"}
+
+
+def test_an_index_that_another_encoder_recreated_is_opened_again(
+    client: OpenSearch, index: str, encoder: TextEncoder, dense_folder: Path, tmp_path: Path
+) -> None:
+    """Unless the encoder was given: a program need not be restarted when its index gets another one."""
+    build_head(str(dense_folder), seed=5).save(str(tmp_path))
+    SparseIndex(index, client=client, encoder=encoder).add(DOCUMENTS)
+    given = SparseIndex(index, client=client, encoder=encoder)
+    searching, updating, adding = (SparseIndex(index, client=client) for _ in range(3))
+    for each in (searching, given):
+        assert each.search(DOCUMENTS[1].text, top_k=1)[0].id == "2"
+    updating.update([{"_id": "1", "title": "Plants"}])
+    adding.add(DOCUMENTS[:1])
+    client.indices.delete(index=index)
+    SparseIndex(index, client=client, encoder=str(tmp_path)).add(DOCUMENTS)
+    updating.update([{"_id": "1", "title": "Plants"}])
+    adding.add([Document("4", "stars burn for years")])
+    for each in (searching, updating, adding):
+        assert each.search(DOCUMENTS[1].text, top_k=1)[0].id == "2"
+    for call in (lambda: given.search("cats"), lambda: given.add(DOCUMENTS), lambda: given.update([{"_id": "1"}])):
+        with pytest.raises(EncoderMismatchError, match="their features do not match"):
+            call()
+    assert searching.count() == 4
+
+
+def test_options_leave_what_the_environment_says_of_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A timeout made the password of the environment disappear."""
+    for name, value in (("URL", "https://a.example:1"), ("USERNAME", "me"), ("PASSWORD", "s3cret")):
+        monkeypatch.setenv(f"OPENSEARCH_{name}", value)
+    environment = "Basic bWU6czNjcmV0"
+    expected: list[tuple[dict[str, Any], str | None]] = [
+        ({}, environment),
+        ({"timeout_s": 5.0}, environment),
+        ({"verify_certs": False}, environment),
+        ({"proxy": ""}, environment),
+        ({"api_key": "abc"}, "ApiKey abc"),
+        ({"username": "you", "password": "other"}, "Basic eW91Om90aGVy"),
+        ({"url": "https://b.example:2", "timeout_s": 5.0}, None),
+    ]
+    for options, header in expected:
+        with SparseIndex("docs", **options) as made:
+            assert made.client.transport.get_connection().headers.get("authorization") == header, options
+
+
+def test_an_index_is_neither_copied_nor_pickled(docs: SparseIndex) -> None:
+    for call in (copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match="a SparseIndex holds a connection and cannot be copied or pickled"):
+            call(docs)
+
+
+def test_an_encoder_may_be_a_path_but_no_model(client: OpenSearch, index: str, head_folder: Path) -> None:
+    made = SparseIndex(index, client=client, encoder=head_folder)
+    made.add(DOCUMENTS)
+    assert made.search(DOCUMENTS[0].text, top_k=1)[0].id == "1"
+    model: Any = made.retriever.encoder.model
+    with pytest.raises(ValueError, match="an encoder must be a TextEncoder, .* got SparseEncoder; put a SparseEncoder"):
+        SparseIndex(index, client=client, encoder=model)
 
 
 def test_a_client_and_an_address_contradict_each_other(client: OpenSearch) -> None:
