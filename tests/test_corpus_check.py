@@ -356,7 +356,7 @@ def test_all_undeclared_fields_are_named_at_once() -> None:
         "index; likewise 'a.b', 'k0', 'k1', 'k2', 'k3', 'k4', 'k5', 'k6', 'k7', 'k8' and 1 more"
     )
     mixed: dict[Any, Any] = {"_id": "d1", "text": "body", 5: 1}
-    assert reason(mixed).startswith("field 5 is not in the mapping")
+    assert reason(mixed).startswith("has the key 5, which is not a string")
 
 
 def test_a_record_without_an_id_names_what_may_be_it() -> None:
