@@ -25,11 +25,11 @@ def companions_of(client: OpenSearch, names: Sequence[str]) -> list[str]:
     if not names:
         return []
     with explained(client):
-        theirs = set(_dictionaries(client, ",".join(names)).values())
+        theirs = set(_dictionaries(client, names).values())
         if not theirs:
             return []
         try:
-            everywhere = _dictionaries(client, "*")
+            everywhere = _all_dictionaries(client)
         except AuthorizationException:
             _log.warning("%s is kept: other indices that may need it cannot be read.", ", ".join(sorted(theirs)))
             return []
@@ -47,9 +47,16 @@ def drop_index(client: OpenSearch, name: str) -> None:
         client.indices.delete(index=",".join(names), ignore_unavailable=True)
 
 
-def _dictionaries(client: OpenSearch, index: str) -> dict[str, str]:
+def _dictionaries(client: OpenSearch, names: Sequence[str]) -> dict[str, str]:
     """The hidden index of each index's dictionary, by the name of the index. Errors pass through."""
-    found = f"*.mappings._meta.{META_KEY}.dictionary.index"
-    params = {"filter_path": found, "ignore_unavailable": "true", "expand_wildcards": "all"}
-    replies = client.indices.get_mapping(index=index, params=params)
+    params = {"filter_path": f"*.mappings._meta.{META_KEY}.dictionary.index", "ignore_unavailable": "true"}
+    replies = client.indices.get_mapping(index=",".join(names), params=params)
     return {name: reply["mappings"]["_meta"][META_KEY]["dictionary"]["index"] for name, reply in replies.items()}
+
+
+def _all_dictionaries(client: OpenSearch) -> dict[str, str]:
+    """As `_dictionaries`, of all indices. Unlike `_mapping`, without a deprecation warning about system indices."""
+    params = {"filter_path": f"metadata.indices.*.mappings._doc._meta.{META_KEY}.dictionary.index"}
+    state = client.cluster.state(metric="metadata", params=params)
+    found = state.get("metadata", {}).get("indices", {})
+    return {name: each["mappings"]["_doc"]["_meta"][META_KEY]["dictionary"]["index"] for name, each in found.items()}

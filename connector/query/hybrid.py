@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -94,14 +95,20 @@ def fuse(rankings: Sequence[Sequence[Hit]], *, top_k: int, weights: Sequence[flo
     if top_k < 1:
         raise ValueError(f"top_k must be at least 1, got {top_k}.")
     weights = [1.0] * len(rankings) if weights is None else weights
-    fused: dict[tuple[str, str, str | None], Hit] = {}
+    scores: dict[tuple[str, str, str | None], float] = defaultdict(float)
+    hits: dict[tuple[str, str, str | None], Hit] = {}
+    highlights: dict[tuple[str, str, str | None], Mapping[str, Sequence[str]]] = {}
     for ranking, weight in zip(rankings, weights, strict=True):
+        share = weight / sum(weights)
         for hit, score in zip(ranking, _normalized([hit.score for hit in ranking]), strict=True):
-            known = fused.get(hit.place, replace(hit, score=0.0))
-            mean = known.score + score * weight / sum(weights)
-            fused[hit.place] = replace(known, score=mean, highlight=known.highlight or hit.highlight)
+            place = hit.place
+            scores[place] += share * score
+            hits.setdefault(place, hit)
+            if hit.highlight:
+                highlights.setdefault(place, hit.highlight)
     # Python's sort is stable: equal scores stay in the order of the first ranking.
-    return sorted(fused.values(), key=lambda hit: -hit.score)[:top_k]
+    best = sorted(scores, key=lambda place: -scores[place])[:top_k]
+    return [replace(hits[place], score=scores[place], highlight=highlights.get(place, {})) for place in best]
 
 
 def _normalized(scores: Sequence[float]) -> list[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -40,6 +41,15 @@ def claim(client: OpenSearch, index: str, stored: Companion) -> None:
     """Create an index that names this dictionary as its own."""
     meta = {META_KEY: {"dictionary": stored.to_json()}}
     client.indices.create(index=index, body={"mappings": {"_meta": meta}})
+
+
+def test_a_search_for_other_copies_reads_no_system_index(client: OpenSearch, owner: str, stored: Companion) -> None:
+    claim(client, owner, stored)
+    everything = {"query": {"match_all": {}}}
+    task = client.delete_by_query(index=owner, body=everything, params={"wait_for_completion": "false"})["task"]
+    while not client.tasks.get(task_id=task)["completed"]:  # its result is then in the system index .tasks
+        time.sleep(0.05)
+    assert companions_of(client, [owner]) == [stored.index], "a deprecation warning is an error"
 
 
 @pytest.mark.parametrize("pattern", ["restored-{}", "{}-restored"])
