@@ -45,7 +45,7 @@ def claim(client: OpenSearch, index: str, stored: Companion) -> None:
 
 def test_a_search_for_other_copies_reads_no_system_index(client: OpenSearch, owner: str, stored: Companion) -> None:
     claim(client, owner, stored)
-    everything = {"query": {"match_all": {}}}
+    everything: dict[str, Any] = {"query": {"match_all": {}}}
     task = client.delete_by_query(index=owner, body=everything, params={"wait_for_completion": "false"})["task"]
     while not client.tasks.get(task_id=task)["completed"]:  # its result is then in the system index .tasks
         time.sleep(0.05)
