@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from connector.index.derived import derived_in, restored, with_derived
+from connector.index.derived import derived_in, with_derived
+from connector.types import restored
 
 LONG = "v" * 40_000
 

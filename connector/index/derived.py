@@ -12,7 +12,6 @@ from typing import Any
 
 from connector.query.terms import META_FIELD, TERMS_FIELD, terms_of
 from connector.types import FLAT_FIELDS, WHOLE_FIELD
-from connector.types import restored as restored  # for the modules of this package and those above it
 
 _DEFINITIONS: Mapping[str, Mapping[str, Any]] = {
     TERMS_FIELD: {"type": "keyword", "doc_values": False},

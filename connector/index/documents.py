@@ -13,13 +13,12 @@ from connector.connection.client import explained, reason_of
 from connector.errors import ClusterError, IndexMappingError
 from connector.index.aliases import hides_documents, read_alias
 from connector.index.complete import WHOLE, check_read
-from connector.index.derived import restored
 from connector.index.guard import WITHOUT_FEATURES
+from connector.index.hits import hits_of_ids
 from connector.index.schema import IndexSchema
 from connector.index.sizes import all_of
-from connector.limits import MAX_HITS
 from connector.query.body import has_features
-from connector.types import StoredState
+from connector.types import StoredState, restored
 
 _PER_REQUEST = 500
 
@@ -135,15 +134,13 @@ def _get(client: OpenSearch, index: str, doc_ids: Sequence[str]) -> dict[str, St
 def _search(client: OpenSearch, index: str, doc_ids: Sequence[str]) -> dict[str, StoredDocument]:
     with suppress(TransportError):  # not every server allows refresh
         client.indices.refresh(index=index)
-    found: dict[str, StoredDocument] = {}
-    for start in range(0, len(doc_ids), _PER_REQUEST):
-        some = doc_ids[start : start + _PER_REQUEST]
-        body = all_of([{"ids": {"values": some}}]) | {"size": len(some) + 1, "seq_no_primary_term": True}
-        hits = client.search(index=index, body=body, params=WHOLE)["hits"]["hits"]
-        if len(hits) > len(some):  # of several indices or routings
-            hits = client.search(index=index, body=body | {"size": MAX_HITS}, params=WHOLE)["hits"]["hits"]
-        found |= {hit["_id"]: _stored(hit) for hit in hits}
-    return found
+
+    def search(some: Sequence[str], size: int) -> list[dict[str, Any]]:
+        body = all_of([{"ids": {"values": some}}]) | {"size": size, "seq_no_primary_term": True}
+        hits: list[dict[str, Any]] = client.search(index=index, body=body, params=WHOLE)["hits"]["hits"]
+        return hits
+
+    return {hit["_id"]: _stored(hit) for hit in hits_of_ids(doc_ids, search)}
 
 
 def _stored(reply: Mapping[str, Any]) -> StoredDocument:

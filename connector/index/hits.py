@@ -1,8 +1,8 @@
-"""Read all hits of a query, however long the documents of a page take to be processed."""
+"""Read all hits of a query, however long the documents of a page take to be processed, or of ids."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from opensearchpy import OpenSearch
@@ -11,10 +11,30 @@ from opensearchpy.helpers import ScanError, scan
 
 from connector.connection.client import explained, reason_of
 from connector.errors import ClusterError
+from connector.limits import MAX_HITS
 
 _PAGE = 500
 _KEPT = "2h"
 """How long the server keeps the search open between two pages: a slow model may encode one text in some seconds."""
+
+_IDS_PER_SEARCH = 500
+"""A search returns at most MAX_HITS documents: twenty of different indices or routings for each id."""
+
+
+def hits_of_ids(
+    doc_ids: Sequence[str], search: Callable[[Sequence[str], int], list[dict[str, Any]]]
+) -> Iterator[dict[str, Any]]:
+    """Yield the hits of searches for ids, of which each may name several documents. Errors pass through.
+
+    Args:
+        doc_ids: The ids.
+        search: Returns the hits of some ids, at most the given number.
+    """
+    for start in range(0, len(doc_ids), _IDS_PER_SEARCH):
+        some = doc_ids[start : start + _IDS_PER_SEARCH]
+        # Usually one for each id, for which a lower index.max_result_window suffices.
+        hits = search(some, len(some) + 1)
+        yield from hits if len(hits) <= len(some) else search(some, MAX_HITS)
 
 
 def read_hits(client: OpenSearch, index: str, query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from threading import Event
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -15,13 +14,9 @@ from connector.connection.client import explained
 from connector.corpus.values import is_unicode
 from connector.errors import ClusterError
 from connector.index.complete import WHOLE, check_read
-from connector.index.derived import restored
+from connector.index.hits import hits_of_ids
 from connector.index.target import WriteTarget
-from connector.limits import MAX_HITS
-from connector.types import Deletion, Document, StoredState
-
-_PER_SEARCH = 500
-"""Ids of one search, which returns at most MAX_HITS documents: twenty of different routings for each id."""
+from connector.types import Deletion, Document, StoredState, restored
 
 T = TypeVar("T")
 Record = TypeVar("Record", bound=Document | Deletion)
@@ -260,20 +255,16 @@ class DocumentLookup:
                 "_source": source,
                 "seq_no_primary_term": True,
             }
-            return self._client.search(index=index, body=body, params=params)["hits"]["hits"]
+            reply = self._ask(lambda: self._client.search(index=index, body=body, params=params), stopped=stopped)
+            return reply["hits"]["hits"]
 
         found: dict[str, list[Found]] = {}
         sent = _sendable(doc_ids)
         if sent and refresh:
             self._ask(refreshed, stopped=stopped)
-        for start in range(0, len(sent), _PER_SEARCH):
-            some = sent[start : start + _PER_SEARCH]
-            hits = self._ask(partial(search, some, len(some) + 1), stopped=stopped)
-            if len(hits) > len(some):  # of several routings; otherwise a lower index.max_result_window suffices
-                hits = self._ask(partial(search, some, MAX_HITS), stopped=stopped)
-            for hit in hits:
-                if target.takes(hit["_index"]):
-                    found.setdefault(hit["_id"], []).append(_found(hit))
+        for hit in hits_of_ids(sent, search):
+            if target.takes(hit["_index"]):
+                found.setdefault(hit["_id"], []).append(_found(hit))
         return found
 
 

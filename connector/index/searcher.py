@@ -12,7 +12,6 @@ from opensearchpy.exceptions import NotFoundError, RequestError, TransportError
 from connector.connection.client import explained, reason_of, root_cause
 from connector.errors import BusyError, SearchError
 from connector.index.complete import check_complete
-from connector.index.derived import restored
 from connector.index.guard import IndexGuard
 from connector.index.kept import KeptDocuments
 from connector.index.point_in_time import point_in_time, tie_breaker
@@ -21,7 +20,7 @@ from connector.limits import MAX_HITS
 from connector.query.body import NO_OPTIONS, SearchOptions, build_query, build_search
 from connector.query.hybrid import build_hybrid_query, build_words_query, fuse
 from connector.query.rescore import MAX_RESCORED, rescore_all
-from connector.types import Hit
+from connector.types import Hit, restored
 
 
 class Searcher:

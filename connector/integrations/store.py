@@ -21,7 +21,6 @@ from connector.corpus.values import to_ids
 from connector.encoders.text import TextEncoder
 from connector.errors import BulkWriteError, BusyError, ClusterError, IndexMappingError, SearchError
 from connector.index.delete import check_narrowed, delete_matching, number_deleted
-from connector.index.derived import restored
 from connector.index.hits import read_hits
 from connector.index.new_index import DEFAULT_INDEX, NewIndex
 from connector.index.schema import IndexSchema
@@ -35,7 +34,7 @@ from connector.query.terms import META_FIELD, TERMS_FIELD, Naive
 from connector.search.diversify import diversify
 from connector.search.retriever import Retriever
 from connector.search.sparse_index import SparseIndex
-from connector.types import Document, Hit, MalformedRecord, SparseVectors
+from connector.types import Document, Hit, MalformedRecord, SparseVectors, restored
 
 T = TypeVar("T")
 

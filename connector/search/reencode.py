@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from opensearchpy import OpenSearch
 
 from connector.connection.client import explained
 from connector.errors import IndexMappingError
-from connector.index.derived import restored
 from connector.index.drop import companions_of
 from connector.index.hits import read_hits
 from connector.index.pipelines import PIPELINE_PREFIX, final_pipelines_in
@@ -23,7 +23,7 @@ from connector.index.sizes import all_of, count_matching
 from connector.ingest.sample import MAX_SAMPLED
 from connector.query.clauses import at_random
 from connector.search.retriever import Retriever
-from connector.types import Document, content_of
+from connector.types import Document, content_of, restored
 
 _OWN = ("title", "text", "metadata")
 _COPIED_SETTINGS = ("number_of_shards", "number_of_replicas", "analysis")
@@ -308,7 +308,7 @@ def _first_words(source: Mapping[str, Any]) -> str:
     return " ".join(content_of(source).split()[:_WORDS])
 
 
-def _found(retriever: Retriever, queries: Sequence[str], ids: Sequence[str]) -> np.ndarray:
+def _found(retriever: Retriever, queries: Sequence[str], ids: Sequence[str]) -> NDArray[np.bool_]:
     """Whether each document is found by its query, as bool; without documents that have no text."""
     asked = [(query, doc_id) for query, doc_id in zip(queries, ids, strict=True) if query]
     found = retriever.search_many([query for query, _ in asked], top_k=10) if asked else []
@@ -316,5 +316,5 @@ def _found(retriever: Retriever, queries: Sequence[str], ids: Sequence[str]) -> 
     return np.array(held, dtype=bool)
 
 
-def _share(held: np.ndarray) -> float:
+def _share(held: NDArray[np.bool_]) -> float:
     return float(held.mean()) if held.size else 1.0

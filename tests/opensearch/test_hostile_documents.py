@@ -14,13 +14,12 @@ from opensearchpy import OpenSearch
 
 from connector.cli.main import cli
 from connector.encoders.text import TextEncoder
-from connector.index.derived import restored
 from connector.index.meta import IndexMeta
 from connector.index.schema import prepare_index
 from connector.index.writer import BulkWriter
 from connector.ingest.pipeline import IngestJob
 from connector.limits import MAX_DEPTH
-from connector.types import Document
+from connector.types import Document, restored
 
 pytestmark = pytest.mark.opensearch
 
