@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from sentence_transformers import SparseEncoder
 from sentence_transformers.sparse_encoder.modules import SpladePooling
 
+from benchmarks.backends import unpack_revision
 from benchmarks.backends_table import backends_to_markdown
 from benchmarks.encoder_backends import compare_encoders
 from connector.cli.options import device_option
@@ -29,7 +30,7 @@ from connector.encoders.backend import OpenVinoModel
 from connector.encoders.graph import choose_backend, choose_threads
 from connector.encoders.load import join, load_encoder
 from connector.encoders.text import TextEncoder
-from connector.errors import EncoderError
+from connector.errors import ConnectorError, EncoderError
 from connector.types import SparseVectors
 from tests.never import never
 from tests.tiny import build_csr, build_dense, build_head, build_splade
@@ -337,3 +338,8 @@ def test_options_of_a_command_hold_for_that_command(monkeypatch: pytest.MonkeyPa
     assert choose_backend(None, "cpu") == "torch"
     assert "KSPARSE_THREADS" not in os.environ
     assert "is not one of 'auto', 'torch', 'openvino'" in CliRunner().invoke(show, ["--backend", "onnx"]).output
+
+
+def test_an_unknown_revision_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConnectorError, match="revision 'no-such-revision' cannot be read: .*Give one that `git log`"):
+        unpack_revision("no-such-revision", tmp_path)

@@ -91,6 +91,40 @@ def test_an_id_that_two_files_of_a_folder_have_is_refused(tmp_path: Path) -> Non
     assert count_records(tmp_path) == 2
 
 
+def test_several_paths_are_one_corpus(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "more.csv").write_text("_id,text\nd2,more\n")
+    (tmp_path / "b.jsonl").write_bytes(GOOD)
+    (tmp_path / "a.jsonl").write_bytes(GOOD.replace(b"d1", b"d3"))
+    several: list[str | Path] = [str(tmp_path / "b.jsonl"), tmp_path / "a.jsonl"]
+    assert list(read_corpus(several)) == [Document("d1", "body"), Document("d3", "body")]
+    assert count_records(several) == 2
+    assert list(read_corpus([folder, *several]))[0] == Document("d2", "more")
+    assert digest_source(several[:1]) == digest_source(several[0]) != digest_source(several)
+    assert digest_source(several) != digest_source(several[::-1])
+
+
+@pytest.mark.parametrize(
+    ("paths", "message"),
+    [
+        ([], "The list of paths is empty"),
+        (["a.jsonl", "-"], r"Standard input \(-\) cannot be combined with other paths"),
+        (["a.jsonl", "./a.jsonl"], "a.jsonl is given twice"),
+        (["a.jsonl", "."], "a.jsonl is given twice, alone or in a folder"),
+        (["a.jsonl", ""], "The path of the corpus is empty"),
+        (["a.jsonl", "missing.jsonl"], "missing.jsonl does not exist"),
+    ],
+)
+def test_several_paths_that_are_no_corpus_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, paths: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.jsonl").write_bytes(GOOD)
+    with pytest.raises(CorpusError, match=message):
+        read_corpus(paths)
+
+
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=r"contains no corpus file; known suffixes: \.jsonl, "):
         read_corpus(tmp_path)

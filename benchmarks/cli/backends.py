@@ -23,6 +23,7 @@ _RUNTIMES = ("torch", "openvino", "openvino in int8")
 Examples:
   python -m benchmarks backends beir/scifact packages --documents 1000
   python -m benchmarks backends beir/scifact packages --quality --encoder all-MiniLM-L6-v2
+  python -m benchmarks backends packages --documents 20000 --against 27f291f
 """
 )
 @datasets_argument
@@ -39,6 +40,9 @@ Examples:
 @click.option("--queries", type=click.IntRange(1), default=200, show_default=True, help="Maximum queries per set.")
 @click.option("--encoder", "encoders", multiple=True, help="Repeatable.  [default: the shipped ones]")
 @click.option("--quality", is_flag=True, help="Also measure NDCG@10 of judged sets, on all of their documents.")
+@click.option(
+    "--against", "revisions", multiple=True, help="Also time `ksparse ingest` of this git revision; repeatable."
+)
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True)
 @click.option(
     "--output", type=click.Path(dir_okay=False, path_type=Path), default=Path(".cache/backends.json"), show_default=True
@@ -50,12 +54,16 @@ def backends(
     queries: int,
     encoders: tuple[str, ...],
     quality: bool,
+    revisions: tuple[str, ...],
     rounds: int,
     output: Path,
 ) -> None:
-    """Compare torch, OpenVINO and OpenVINO in int8 in encoders and in `ksparse ingest`, in turns."""
+    """Compare torch, OpenVINO and OpenVINO in int8 in encoders and in `ksparse ingest`, in turns.
+
+    The time of `ksparse ingest` is that of the whole command: start, dictionary, encoding and writing.
+    """
     from benchmarks.backend_quality import measure_quality
-    from benchmarks.backends import compare_backends
+    from benchmarks.backends import compare_backends, unpack_revision
     from benchmarks.backends_table import backends_to_markdown
     from benchmarks.datasets import check_sets, load_queries
     from benchmarks.demo import running_cluster
@@ -75,10 +83,12 @@ def backends(
         "encoders": names,
         "rounds": rounds,
         "quality": quality,
+        "against": revisions,
     }
     with running_cluster(keep=False, say=partial(click.echo, err=True)) as cluster, stages(quiet=False) as report:
         result = ResultFile(output, "backends", params, describe(cluster))
         with cluster.connect() as client, tempfile.TemporaryDirectory() as folder:
+            unpacked = {each: unpack_revision(each, Path(folder) / each) for each in revisions}
             for dataset in datasets:
                 records = (record for record in read_corpus(dataset) if isinstance(record, Document))
                 some = list(islice(records, documents))
@@ -95,7 +105,14 @@ def backends(
                 lines = [json.dumps({"_id": each.doc_id, "title": each.title, "text": each.text}) for each in some]
                 corpus.write_text("\n".join(lines), encoding="utf-8")
                 rows += compare_backends(
-                    client, cluster.url, corpus, len(some), runtimes=_RUNTIMES, rounds=rounds, report=report
+                    client,
+                    cluster.url,
+                    corpus,
+                    len(some),
+                    runtimes=_RUNTIMES,
+                    revisions=unpacked,
+                    rounds=rounds,
+                    report=report,
                 )
                 result.add(dataset.resolve().name, rows)
     click.echo(backends_to_markdown(result.groups))

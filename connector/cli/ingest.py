@@ -33,6 +33,7 @@ Examples:
   ksparse ingest corpus.jsonl --index docs
   ksparse ingest beir/scifact --index scifact
   ksparse ingest articles.csv --index articles --field year:integer
+  ksparse ingest part-*.parquet --index docs
   ksparse ingest pyserini.jsonl --index docs --text-field contents
   zcat dump.jsonl.gz | ksparse ingest - --index docs
   ksparse ingest corpus.jsonl --index docs --dry-run          expected size, time and failures
@@ -43,7 +44,7 @@ A record has _id (or id), text and optionally title and metadata. In CSV, TSV, P
 column becomes metadata. Exit status 3: finished, but some records are dead letters.
 """
 )
-@click.argument("corpus")
+@click.argument("corpus", nargs=-1, required=True)
 @record_options
 @layout_options
 @click.option("--strict", is_flag=True, help="Stop at the first record that fails.")
@@ -72,7 +73,7 @@ column becomes metadata. Exit status 3: finished, but some records are dead lett
 @quiet_option
 @connection_options
 def ingest(
-    corpus: str,
+    corpus: tuple[str, ...],
     index: str,
     encoder: str | None,
     k: int | None,
@@ -98,15 +99,15 @@ def ingest(
 ) -> None:
     """Encode a corpus and index it.
 
-    CORPUS is a JSONL, JSON, CSV, TSV or Parquet file, compressed or not, a BEIR folder or a folder of such files, or -
-    for standard input.
+    CORPUS is a JSONL, JSON, CSV, TSV or Parquet file, compressed or not, a BEIR folder or a folder of such files,
+    several of these, or - for standard input.
     """
     fitted = fit is not None and (fit / "config.json").is_file()
     _check_options(corpus, dry_run, resume, checkpoint, fit_minutes, fits=fit is not None and not fitted, fit=fit)
     new.check_own(encoder, k=k, fit=fit is not None)
     client = open_client(connection)
     from connector.corpus.read import count_records, read_corpus
-    from connector.corpus.source import STANDARD_INPUT, Format, digest_source, find_sources
+    from connector.corpus.source import STANDARD_INPUT, Format, digest_source, find_sources, name_of_corpus
     from connector.index.names import check_index_name
     from connector.index.probe import probe_write
     from connector.index.schema import check_new_index, read_schema, read_uuid
@@ -119,7 +120,8 @@ def ingest(
     letters = dead_letters_path(dead_letters, index)
     files = [each.path for each in find_sources(corpus, kind)]
     check_outputs(files, {"--dead-letters": letters, "--checkpoint": path})
-    source = "" if corpus == STANDARD_INPUT and not resume else digest_source(corpus, kind, layout)
+    name = name_of_corpus(corpus)
+    source = "" if name == STANDARD_INPUT and not resume else digest_source(corpus, kind, layout)
     check_index_name(index)
     schema = read_schema(client, index)
 
@@ -161,7 +163,7 @@ def ingest(
     from connector.search.sparse_index import SparseIndex
 
     if nothing:
-        with stoppable(), documents(quiet, total, f"{corpus} -> {index}") as progress:
+        with stoppable(), documents(quiet, total, f"{name} -> {index}") as progress:
             writer = BulkWriter(client, index)
             with IngestJob(writer, dead_letters=letters, strict=strict, refresh=False, progress=progress) as job:
                 job.add(records)
@@ -183,7 +185,7 @@ def ingest(
             fit,
             loaded,
             records.sample(_MAX_FITTED),
-            name=corpus,
+            name=name,
             documents=total,
             minutes=fit_minutes or 10,
             device=device,
@@ -199,7 +201,7 @@ def ingest(
         if schema is not None:
             bits = schema.code.bits if schema.code is not None else None
             new_index = replace(new_index, fields=schema.fields, code_bits=bits)
-        with documents(quiet, total, f"reading {corpus}") as progress:
+        with documents(quiet, total, f"reading {name}") as progress:
             prediction = predict(
                 client,
                 loaded,
@@ -226,7 +228,7 @@ def ingest(
         click.echo(f"{point.path} belongs to a stopped run, which --resume would continue. Starting over.", err=True)
     writer = BulkWriter(client, index, chunk_size=chunk_size, max_in_flight=max_in_flight)
     going_on = stoppable(option="--resume" if point is not None else "")
-    with going_on, documents(quiet, total, f"{corpus} -> {index}") as progress:
+    with going_on, documents(quiet, total, f"{name} -> {index}") as progress:
         with written.job(
             encoder=spread,
             writer=writer,
@@ -246,7 +248,7 @@ def ingest(
 
 
 def _check_options(
-    corpus: str,
+    corpus: tuple[str, ...],
     dry_run: bool,
     resume: bool,
     checkpoint: Path | None,
@@ -262,5 +264,5 @@ def _check_options(
         raise click.UsageError("--dry-run writes nothing, and --fit would write a head; choose one.")
     if dry_run and (resume or checkpoint is not None):
         raise click.UsageError("--dry-run cannot be resumed; leave --resume and --checkpoint out.")
-    if corpus == "-" and checkpoint is not None:
+    if corpus == ("-",) and checkpoint is not None:
         raise click.UsageError("standard input cannot be resumed from a checkpoint; leave --checkpoint out.")

@@ -21,6 +21,12 @@ from connector.connection.slow import SLOW_REPLIES
 
 _log = getLogger("ksparse.connection")
 
+_UNAVAILABLE = (502, 503, 504)
+"""Statuses of a node that cannot answer, e.g. without a cluster manager, or of a load balancer before it."""
+
+_READS = frozenset({"_search", "_msearch", "_mget", "_count", "_field_caps", "_termvectors", "_mtermvectors"})
+"""Last parts of the paths of POST requests that only read."""
+
 
 class PatientConnection(Urllib3HttpConnection):
     """Keeps the headers `Retry-After` and `Location` of rejected requests in the error, and supports proxies.
@@ -74,9 +80,9 @@ class PatientConnection(Urllib3HttpConnection):
 
 
 class FailoverTransport(Transport):
-    """Tries another node if a connection fails.
+    """Tries another node if a connection fails, or if a node cannot answer a request that only reads.
 
-    Only then: a request that was sent may have been executed, and only the writer knows what may be repeated.
+    Other requests that were sent may have been executed, and only the writer knows what may be repeated.
     """
 
     def perform_request(
@@ -90,6 +96,10 @@ class FailoverTransport(Transport):
                 if not _was_never_sent(error):
                     raise
                 _log.info("Cannot connect to a node, trying the next one: %s", error.error)
+            except TransportError as error:
+                if error.status_code not in _UNAVAILABLE or not _only_reads(method, url):
+                    raise
+                _log.info("A node answers %s, trying the next one: %s", error.status_code, error.error)
         return self._perform(method, url, params, *args, **kwargs)
 
     def _perform(self, method: str, url: str, params: Mapping[str, Any] | None, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
@@ -105,6 +115,10 @@ def retry_after(error: TransportError) -> float:
 def location(error: TransportError) -> str | None:
     """Target of a redirect."""
     return getattr(error, "location", None)
+
+
+def _only_reads(method: str, url: str) -> bool:
+    return method in ("GET", "HEAD") or url.rpartition("/")[2] in _READS
 
 
 def _was_never_sent(error: ConnectionError) -> bool:

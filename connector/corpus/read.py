@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 from connector.corpus.check import RESERVED, RecordChecker
@@ -13,7 +12,7 @@ from connector.corpus.jsonl import count_lines, read_documents
 from connector.corpus.layout import Layout, RecordMapper
 from connector.corpus.parquet import count_rows, read_parquet
 from connector.corpus.raw import abridge
-from connector.corpus.source import Format, Source, find_sources, warn_of_unread
+from connector.corpus.source import Corpus, Format, Source, find_sources, warn_of_unread
 from connector.corpus.tables import read_table
 from connector.errors import CorpusError
 from connector.types import Document, MalformedRecord
@@ -25,7 +24,7 @@ _MAX_COUNTED_BYTES = 200 * 1000 * 1000
 
 
 def read_corpus(
-    path: str | Path,
+    path: Corpus,
     *,
     fields: Collection[str] = (),
     format: Format | None = None,
@@ -42,7 +41,8 @@ def read_corpus(
 
     Args:
         path: A file; a BEIR folder (`corpus.jsonl`, compressed or not); another folder, of which all files are read,
-            with partition values such as `lang=en/part-0.parquet` as columns; or `-` for standard input.
+            with partition values such as `lang=en/part-0.parquet` as columns; several of these; or `-` for standard
+            input.
         fields: Top-level fields that the index declares, for `Document.fields`.
         format: The format; None uses the suffix, or JSONL for standard input.
         generate_ids: Use the SHA-256 of the content as the id of records without one, instead of refusing them.
@@ -106,7 +106,7 @@ def check_documents(
     return _check(documents, RecordMapper(checker, layout or Layout()))
 
 
-def count_records(path: str | Path, *, format: Format | None = None) -> int | None:
+def count_records(path: Corpus, *, format: Format | None = None) -> int | None:
     """Estimate the number of records of a corpus for a progress bar.
 
     Returns:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, NoReturn, get_args
 
@@ -18,6 +19,9 @@ from connector.errors import CorpusError
 _log = logging.getLogger("ksparse.corpus")
 
 Format = Literal["jsonl", "csv", "tsv", "parquet"]
+
+Corpus = str | Path | Sequence[str | Path]
+"""A file, a folder, several of them, or `-` for standard input."""
 
 STANDARD_INPUT = "-"
 
@@ -92,18 +96,21 @@ def find_source(path: str | Path, format: Format | None = None) -> Source:
     return Source(path, found)
 
 
-def find_sources(path: str | Path, format: Format | None = None) -> list[Source]:
+def find_sources(path: Corpus, format: Format | None = None) -> list[Source]:
     """Find the files of a corpus.
 
     Args:
         path: As in `find_source`, a BEIR folder, or another folder: all its files of a known format, recursively and
-            sorted by name, except hidden ones, those that begin with `_`, and dead letters and checkpoints.
+            sorted by name, except hidden ones, those that begin with `_`, and dead letters and checkpoints. Of several
+            paths, the files in this order.
         format: Format of all files; None uses their suffixes.
 
     Raises:
         CorpusError: There is no file, a folder cannot be read, or as in `find_source`.
         ValueError: `format` is unknown.
     """
+    if not isinstance(path, str | Path):
+        return _sources_of_several(path, format)
     _check_arguments(path, format)
     folder = Path(path)
     if str(path) == STANDARD_INPUT or not folder.is_dir():
@@ -139,8 +146,20 @@ def find_sources(path: str | Path, format: Format | None = None) -> list[Source]
     return sources
 
 
-def warn_of_unread(path: str | Path, format: Format | None = None) -> None:
+def name_of_corpus(path: Corpus) -> str:
+    """A short name for messages: the path, or the first of several."""
+    if isinstance(path, str | Path):
+        return str(path)
+    first, *others = path
+    return f"{first} and {len(others)} more" if others else str(first)
+
+
+def warn_of_unread(path: Corpus, format: Format | None = None) -> None:
     """Log a warning that names the files of a folder that `find_sources` does not find, because of their suffix."""
+    if not isinstance(path, str | Path):
+        for each in path:
+            warn_of_unread(each, format)
+        return
     folder = Path(path)
     if format is not None or not folder.is_dir() or _beir_corpus(folder) is not None:
         return
@@ -149,7 +168,7 @@ def warn_of_unread(path: str | Path, format: Format | None = None) -> None:
         _log.warning("Files of %s that are not read, because of their suffix: %s.", folder, listed(unread))
 
 
-def digest_source(path: str | Path, format: Format | None = None, layout: Layout | None = None) -> str:
+def digest_source(path: Corpus, format: Format | None = None, layout: Layout | None = None) -> str:
     """Digest of a corpus and its layout (SHA-256, 16 hex digits), from the size, beginning and end of each file.
 
     Raises:
@@ -180,6 +199,22 @@ def format_of(path: Path) -> Format | None:
     packed = suffixes[-1:] != [] and suffixes[-1] in _PACKED
     found = _SUFFIXES.get("".join(suffixes[:-1][-1:] if packed else suffixes[-1:]))
     return None if packed and found == "parquet" else found
+
+
+def _sources_of_several(paths: Sequence[str | Path], format: Format | None) -> list[Source]:
+    if not paths:
+        raise CorpusError("The list of paths is empty; give a file, a folder, or - for standard input.")
+    if len(paths) > 1 and STANDARD_INPUT in map(str, paths):
+        raise CorpusError("Standard input (-) cannot be combined with other paths; give one or the others.")
+    sources = [source for path in paths for source in find_sources(path, format)]
+    seen: set[Path] = set()
+    for source in sources:
+        if source.path is not None:
+            real = source.path.resolve()
+            if real in seen:
+                raise CorpusError(f"{source.path} is given twice, alone or in a folder; give it once.")
+            seen.add(real)
+    return sources
 
 
 def _check_arguments(path: str | Path, format: Format | None) -> None:

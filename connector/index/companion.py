@@ -34,15 +34,16 @@ _PARTS = 4
 
 _REFUSED = 400
 
+_MAPPINGS: dict[str, Any] = {"dynamic": False, "properties": {"data": {"type": "binary"}}}
 _BODY: dict[str, Any] = {
-    "mappings": {"dynamic": False, "properties": {"data": {"type": "binary"}}},
+    # A template for the documents may require a routing, store no source, or name a pipeline that drops documents.
+    "mappings": {"_routing": {"required": False}, "_source": {"enabled": True}, **_MAPPINGS},
     "settings": {
         "index": {
             "hidden": True,
             "number_of_shards": 1,
             "auto_expand_replicas": "0-1",
             "codec": "best_compression",
-            # Of a template for the documents, whose pipeline may drop what is not one.
             "default_pipeline": "_none",
             "final_pipeline": "_none",
         }
@@ -137,12 +138,12 @@ def delete_companion(client: OpenSearch, companion: Companion) -> None:
 
 
 def _create(client: OpenSearch, name: str) -> None:
-    """Create the hidden index unless it exists; without settings if the service does not allow them.
+    """Create the hidden index unless it exists; with the fields alone if the service does not allow more.
 
     It leaves the aliases that a template for the documents gives to it: they would no longer name indices of ksparse
     alone.
     """
-    for body in (_BODY, {"mappings": _BODY["mappings"]}):
+    for body in (_BODY, {"mappings": _MAPPINGS}):
         try:
             with explained(client):
                 client.indices.create(index=name, body=body)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from connector.ingest.ledger import IngestResult
 from connector.search.sparse_index import SparseIndex
-from connector.search.threads import InThreads, awaited
+from connector.search.threads import InThreads, awaited, iterated
+from connector.types import Document
 
 
 class AsyncSparseIndex(InThreads[SparseIndex]):
     """A `SparseIndex` whose methods are awaited and run in threads, so they do not block the event loop.
+
+    `async with AsyncSparseIndex(SparseIndex("docs")) as index` closes it at the end.
 
     Args:
         index: The wrapped index; it may also be used directly.
@@ -18,13 +27,48 @@ class AsyncSparseIndex(InThreads[SparseIndex]):
         self.index = index
 
     prepare = awaited(SparseIndex.prepare)
-    add = awaited(SparseIndex.add)
     update = awaited(SparseIndex.update)
     delete = awaited(SparseIndex.delete)
     get = awaited(SparseIndex.get)
     count = awaited(SparseIndex.count)
     search = awaited(SparseIndex.search)
+    pages = iterated(SparseIndex.pages)
     explain = awaited(SparseIndex.explain)
     tune = awaited(SparseIndex.tune)
     exists = awaited(SparseIndex.exists)
     close = awaited(SparseIndex.close)
+
+    async def add(
+        self,
+        documents: Iterable[Document | Mapping[str, Any]] | AsyncIterable[Document | Mapping[str, Any]],
+        *,
+        raise_on_error: bool = True,
+        refresh: bool = True,
+        progress: Callable[[int], None] | None = None,
+    ) -> IngestResult:
+        """Encode and write documents, as `SparseIndex.add` does; the iterable may also be asynchronous.
+
+        Args:
+            documents: As for `SparseIndex.add`, or for `SparseIndex.add_async`.
+            raise_on_error: As for `SparseIndex.add`.
+            refresh: As for `SparseIndex.add`.
+            progress: As for `SparseIndex.add`.
+
+        Raises:
+            BulkWriteError, ConnectorError: As for `SparseIndex.add`.
+        """
+        if isinstance(documents, AsyncIterable):
+            return await self.index.add_async(
+                documents, raise_on_error=raise_on_error, refresh=refresh, progress=progress
+            )
+        return await asyncio.to_thread(
+            self.index.add, documents, raise_on_error=raise_on_error, refresh=refresh, progress=progress
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from connector.search.retriever import Retriever
-from connector.search.threads import InThreads, awaited
+from connector.search.threads import InThreads, awaited, iterated
 
 
 class AsyncRetriever(InThreads[Retriever]):
@@ -22,5 +22,6 @@ class AsyncRetriever(InThreads[Retriever]):
 
     search = awaited(Retriever.search)
     search_many = awaited(Retriever.search_many)
+    pages = iterated(Retriever.pages)
     search_hybrid = awaited(Retriever.search_hybrid)
     explain = awaited(Retriever.explain)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator
+from contextlib import suppress
 from functools import update_wrapper
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
@@ -41,6 +42,26 @@ def awaited(
 
     async def run(self: InThreads[W], /, *args: P.args, **kwargs: P.kwargs) -> R:
         return await asyncio.to_thread(method, self.wrapped, *args, **kwargs)
+
+    update_wrapper(run, method)
+    return run
+
+
+def iterated(
+    method: Callable[Concatenate[W, P], Iterator[R]],
+) -> Callable[Concatenate[InThreads[W], P], AsyncGenerator[R, None]]:
+    """Return an asynchronous version of a method that returns an iterator, which is advanced in threads."""
+
+    async def run(self: InThreads[W], /, *args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[R, None]:
+        values = await asyncio.to_thread(method, self.wrapped, *args, **kwargs)
+        end = object()
+        try:
+            while (value := await asyncio.to_thread(next, values, end)) is not end:
+                yield value  # type: ignore[misc]
+        finally:
+            if isinstance(values, Generator):
+                with suppress(ValueError):  # after a cancellation, its thread may still run
+                    await asyncio.to_thread(values.close)
 
     update_wrapper(run, method)
     return run

@@ -203,6 +203,7 @@ class WritableIndex:
         *,
         raise_on_error: bool = True,
         refresh: bool = True,
+        progress: Callable[[int], None] | None = None,
     ) -> IngestResult:
         """Add documents from an asynchronous iterable, as `add` does; they are encoded and written in threads.
 
@@ -213,14 +214,19 @@ class WritableIndex:
         checked = check_documents(_popped(arrived), fields=fields)  # one at a time, and all by the same checker
         pending: list[CorpusRecord] = []
         total: IngestResult | None = None
+
+        def processed(number: int) -> None:
+            if progress is not None:
+                progress(number + (total.read if total is not None else 0))
+
         size = _ASYNC_BATCH if await asyncio.to_thread(self.exists) else MAX_SAMPLED
         async for document in documents:
             arrived.append(document)
             pending.append(next(checked))
             if len(pending) == size:
-                added = await asyncio.to_thread(self._add, pending, documents=size, refresh=False)
+                added = await asyncio.to_thread(self._add, pending, documents=size, refresh=False, progress=processed)
                 total, pending, size = added.plus(total), [], _ASYNC_BATCH
-        added = await asyncio.to_thread(self._add, pending, documents=len(pending), refresh=refresh)
+        added = await asyncio.to_thread(self._add, pending, documents=len(pending), refresh=refresh, progress=processed)
         total = added.plus(total)
         return _checked(total, raise_on_error)
 

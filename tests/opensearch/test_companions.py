@@ -98,6 +98,8 @@ TEMPLATES: dict[str, dict[str, Any]] = {
     "alias": {"aliases": {"ALIAS": {}}},
     "strict": {"mappings": {"dynamic": "strict", "properties": {"data": {"type": "keyword"}}}},
     "refresh": {"settings": {"index.refresh_interval": "-1"}},
+    "routing": {"mappings": {"_routing": {"required": True}}},
+    "source": {"mappings": {"_source": {"enabled": False}}},
 }
 
 

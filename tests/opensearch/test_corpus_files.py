@@ -75,6 +75,17 @@ def test_a_year_that_is_a_float_is_found_as_a_year(command: Command, options: li
     assert found(command, "stars burn", "--filter", "year=2021") == set()
 
 
+def test_several_files_are_one_corpus(command: Command, workplace: Path) -> None:
+    for name in "ab":
+        Path(f"{name}.jsonl").write_text(f'{{"_id": "{name}", "text": "stars burn"}}\n')
+    result = command("ingest", "a.jsonl", "b.jsonl", "--json", "--quiet")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["indexed"] == 2
+    assert found(command, "stars burn") == {"a", "b"}
+    result = command("ingest", "a.jsonl", "-", "--quiet", input="")
+    assert result.exit_code != 0 and "Standard input (-) cannot be combined with other paths" in result.output
+
+
 def test_a_number_is_found_however_a_file_wrote_it(command: Command, workplace: Path) -> None:
     Path("a.jsonl").write_text(
         '{"_id": "1", "text": "stars burn", "metadata": {"n": 2020.0, "m": 1e3}}\n'

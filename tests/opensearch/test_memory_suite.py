@@ -65,8 +65,8 @@ def test_a_node_that_is_killed_is_a_row(hierarchy: Hierarchy, head_folder: Path,
     result = json.loads(path.read_text())
     measured = result["results"]
     for row in measured["no limit"]:
-        # Java starts, and then its heap does not fit. (In 16 MB it would not even be killed: it reads its own files again
-        # and again until the patience of the suite ends.)
+        # Java starts, and then its heap does not fit. In 16 MB it would not even be killed: it would read its own files
+        # again and again until the suite gives up.
         row["node_bytes"] = 128 * 2**20
     path.write_text(json.dumps(result))
     printed = run("memory", str(dataset), "--share", "1", "--share", "0.5", *more).stdout

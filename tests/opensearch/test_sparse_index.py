@@ -303,10 +303,24 @@ async def test_the_asynchronous_twin_does_the_same(docs: SparseIndex) -> None:
     async def arriving() -> AsyncIterator[Document]:
         yield Document("6", "music has rhythm")
 
-    assert (await docs.add_async(arriving())).indexed == 1
-    assert await twin.count() == 4
+    assert (await twin.add(arriving())).indexed == 1
+    assert (await twin.add([{"_id": "7", "text": "music has pauses"}])).indexed == 1
+    assert await twin.count() == 5
     public = {name for name, _ in inspect.getmembers(SparseIndex, inspect.isfunction) if name[0] != "_"}
-    assert public - set(vars(AsyncSparseIndex)) == {"add_async", "job", "pages"}
+    assert public - set(vars(AsyncSparseIndex)) == {"add_async", "job"}
+
+
+async def test_the_asynchronous_twin_reads_pages_and_is_closed(client: OpenSearch, docs: SparseIndex) -> None:
+    expected = [hit.id for page in docs.pages("cats music plants", page_size=1) for hit in page]
+    assert len(expected) > 1
+    async with AsyncSparseIndex(docs) as twin:
+        assert [hit.id async for page in twin.pages("cats music plants", page_size=1) for hit in page] == expected
+        pages = twin.pages("cats music plants", page_size=1)
+        assert [hit.id for hit in await anext(pages)] == expected[:1]
+        await pages.aclose()
+        assert client.get_all_pits()["pits"] == [], "abandoned pages release theirs"
+        with pytest.raises(SearchError, match="empty"):
+            await anext(twin.pages(" "))
 
 
 def test_an_index_that_another_encoder_recreated_is_opened_again(
