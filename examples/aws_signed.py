@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 
-from connector import Retriever, connect
+from connector import SparseIndex, connect
 from connector.connection.aws import aws_signer
 
 
@@ -23,8 +23,8 @@ def main() -> None:
     arguments = parser.parse_args()
     # The signers of opensearch-py work as well.
     client = connect(arguments.url, http_auth=aws_signer(arguments.service))
-    for hit in Retriever(client, arguments.index).search(arguments.query, top_k=3):
-        print(f"{hit.score:.3f} {hit.doc_id} {hit.source.get('text', '')[:80]}")
+    for hit in SparseIndex(arguments.index, client=client).search(arguments.query, top_k=3):
+        print(f"{hit.score:.3f} {hit.id} {hit.text[:80]}")
 
 
 if __name__ == "__main__":

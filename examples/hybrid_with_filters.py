@@ -2,8 +2,7 @@
 
     python examples/hybrid_with_filters.py --index articles
 
-Filters are clauses of OpenSearch's query language. They are part of the query, so all hits match them, and scores do
-not change.
+Filters are part of the query, so all hits match them, and scores do not change.
 """
 
 from __future__ import annotations
@@ -11,16 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from connector import (
-    BulkWriter,
-    Document,
-    NewIndex,
-    Retriever,
-    connect,
-    ingest_documents,
-    load_encoder,
-    prepare_encoder,
-)
+from connector import Document, NewIndex, SparseIndex
 
 URL = os.environ.get("OPENSEARCH_URL", "http://localhost:9200")
 # Metadata accepts any keys and compares values as strings; fields for ranges of numbers or dates are declared.
@@ -37,23 +27,19 @@ def main() -> None:
     """Index four documents and run three searches."""
     parser = argparse.ArgumentParser(description="Hybrid search with filters.")
     parser.add_argument("--index", required=True)
-    index = parser.parse_args().index
-    client = connect(URL)
-    sample = [document.content for document in DOCUMENTS]
-    encoder = prepare_encoder(client, index, load_encoder(), sample=sample, new=NewIndex(fields=FIELDS))
-    ingest_documents(DOCUMENTS, encoder, BulkWriter(client, index))
+    index = SparseIndex(parser.parse_args().index, url=URL, new=NewIndex(fields=FIELDS))
+    index.add(DOCUMENTS)
 
-    retriever = Retriever(client, index, encoder)
-    english = {"term": {"metadata.lang": {"value": "en"}}}
-    recent = {"range": {"year": {"gte": 2020}}}
     query = "which enzyme feeds plants, rubisco?"
     found = {
-        "features": retriever.search(query, top_k=3),
-        "hybrid": retriever.search_hybrid(query, top_k=3),
-        "hybrid, English, since 2020": retriever.search_hybrid(query, top_k=3, filters=[english, recent]),
+        "features": index.search(query, top_k=3),
+        "hybrid": index.search(query, top_k=3, hybrid=True),
+        "hybrid, English, since 2020": index.search(
+            query, top_k=3, hybrid=True, filters={"lang": "en", "year": {"$gte": 2020}}
+        ),
     }
     for name, hits in found.items():
-        print(f"{name}: {' '.join(hit.doc_id for hit in hits)}")
+        print(f"{name}: {' '.join(hit.id for hit in hits)}")
 
 
 if __name__ == "__main__":

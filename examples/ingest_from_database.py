@@ -3,6 +3,8 @@
     python examples/ingest_from_database.py articles.db --index articles
     python examples/ingest_from_database.py articles.db --index articles --resume
 
+A new index builds a dictionary from the first 10,000 rows; with --encoder, from the embeddings of another dense model.
+
 The table: CREATE TABLE articles (id TEXT PRIMARY KEY, title TEXT, body TEXT, lang TEXT).
 """
 
@@ -16,16 +18,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from connector import (
-    BulkWriter,
-    Checkpoint,
-    Document,
-    IngestJob,
-    check_documents,
-    connect,
-    load_encoder,
-    prepare_encoder,
-)
+from connector import Checkpoint, Document, SparseIndex, check_documents
 
 URL = os.environ.get("OPENSEARCH_URL", "http://localhost:9200")
 
@@ -41,23 +34,22 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Ingest the rows of a database.")
     parser.add_argument("database", type=Path)
     parser.add_argument("--index", required=True)
+    parser.add_argument("--encoder", help="Name or folder of a sentence-transformers model.")
     parser.add_argument("--resume", action="store_true", help="Resume the last run if it was stopped.")
     arguments = parser.parse_args()
 
-    client = connect(URL)
+    index = SparseIndex(arguments.index, encoder=arguments.encoder, url=URL)
     database = sqlite3.connect(arguments.database)
-    sample = [document.content for document in islice(rows(database), 10_000)]
-    encoder = prepare_encoder(client, arguments.index, load_encoder(), sample=sample)
-    job = IngestJob(
-        BulkWriter(client, arguments.index),
-        encoder,
+    [count] = database.execute("SELECT count(*) FROM articles").fetchone()
+    encoder = index.prepare([document.content for document in islice(rows(database), 10_000)], documents=count)
+    job = index.job(
         # A run can be resumed only with the same values.
         checkpoint=Checkpoint(
-            Path(f"{arguments.index}.checkpoint.json"),
+            f"{arguments.index}.checkpoint.json",
             {"database": str(arguments.database.resolve()), "encoder": encoder.fingerprint.digest},
         ),
         resume=arguments.resume,
-        dead_letters=Path(f"{arguments.index}.dead-letters.jsonl"),
+        dead_letters=f"{arguments.index}.dead-letters.jsonl",
         progress=lambda done: print(f"{done} rows", file=sys.stderr),
     )
     with job:

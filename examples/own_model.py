@@ -2,7 +2,7 @@
 
     python examples/own_model.py corpus.jsonl --model sentence-transformers/all-mpnet-base-v2 --index docs --minutes 10
 
-The head is saved in a folder for `ksparse search ... --encoder FOLDER` and `load_encoder(FOLDER)`. With 1,000 documents
+The head is saved in a folder, which `--encoder` and `SparseIndex(encoder=)` take. With 1,000 documents
 or more, `SparseIndex("docs", encoder=MODEL)` needs no head: it builds a dictionary.
 """
 
@@ -15,17 +15,7 @@ from pathlib import Path
 
 from sentence_transformers import SentenceTransformer
 
-from connector import (
-    BulkWriter,
-    Document,
-    Retriever,
-    TextEncoder,
-    connect,
-    ingest_documents,
-    load_encoder,
-    prepare_encoder,
-    read_corpus,
-)
+from connector import Document, SparseIndex, TextEncoder, read_corpus
 from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.load import join
 from connector.training.heads.fit import fit_head
@@ -60,12 +50,11 @@ def main() -> None:
     fitted.save(arguments.head, Path(arguments.corpus).stem)
     print(f"{arguments.head}: {fitted.trained.best.ndcg_share:.1%} of dense NDCG@10 on held-out sentences")
 
-    client = connect(URL)
-    encoder = prepare_encoder(client, arguments.index, load_encoder(str(arguments.head)), sample=sample[:10_000])
-    result = ingest_documents(read_corpus(arguments.corpus), encoder, BulkWriter(client, arguments.index))
+    index = SparseIndex(arguments.index, encoder=arguments.head, url=URL)
+    result = index.add(read_corpus(arguments.corpus), raise_on_error=False)
     print(f"{result.indexed} of {result.read} records indexed")
-    for hit in Retriever(client, arguments.index, encoder).search(arguments.query, top_k=3):
-        print(f"{hit.score:.3f} {hit.doc_id} {hit.source['text'][:80]}")
+    for hit in index.search(arguments.query, top_k=3):
+        print(f"{hit.score:.3f} {hit.id} {hit.text[:80]}")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import os
 from flask import Flask, jsonify, request
 from flask.typing import ResponseReturnValue
 
-from connector import ClusterError, Retriever, SearchError, connect
+from connector import ClusterError, SearchError, SparseIndex
 
 URL = os.environ.get("OPENSEARCH_URL", "http://localhost:9200")
 
@@ -20,15 +20,16 @@ URL = os.environ.get("OPENSEARCH_URL", "http://localhost:9200")
 def create_app(index: str = os.environ.get("INDEX", "articles")) -> Flask:
     """Create the application; it loads the encoder of the index here, not at the first request."""
     app = Flask(__name__)
-    retriever = Retriever(connect(URL), index, source=["title", "text"])
+    searched = SparseIndex(index, url=URL, source=["title", "text"])
+    searched.retriever  # noqa: B018 - loads the encoder
 
     @app.get("/search")
     def search() -> ResponseReturnValue:
         lang = request.args.get("lang")
-        filters = [{"term": {"metadata.lang": {"value": lang}}}] if lang else []
         top_k = request.args.get("top_k", 10, type=int)
-        hits = retriever.search(request.args.get("q", ""), top_k=min(top_k, 100), filters=filters)
-        return jsonify([{"id": hit.doc_id, "score": hit.score, **hit.source} for hit in hits])
+        filters = {"lang": lang} if lang else None
+        hits = searched.search(request.args.get("q", ""), top_k=min(top_k, 100), filters=filters)
+        return jsonify([{"id": hit.id, "score": hit.score, **hit.source} for hit in hits])
 
     @app.errorhandler(SearchError)
     def refused(error: SearchError) -> ResponseReturnValue:

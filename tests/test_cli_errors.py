@@ -135,6 +135,9 @@ def test_errors_become_one_line_and_an_exit_status(
     [
         (["--prune-ratio", "0.1"], "--prune-ratio 0.1 needs --prune-type"),
         (["--prune-type", "posting_budget"], "--prune-type posting_budget needs --prune-ratio"),
+        (["--alpha", "0.3"], "--alpha needs --hybrid"),
+        (["--hybrid", "--alpha", "1.5"], "1.5 is not in the range 0<=x<=1"),
+        (["--hybrid", "--alpha", "nan"], "--alpha must be a number, got nan"),
         (["--bm25-weight", "-1"], "--bm25-weight must be a number above 0, got -1"),
     ],
 )

@@ -66,7 +66,7 @@ class Nothing(OneRequest):
     """
 
     index: str
-    name: str = "a search for nothing"
+    name: str = "search without hits"
 
     def prepare(self, count: int) -> list[Request]:
         """Return `count` requests."""

@@ -53,6 +53,11 @@ _OPTIONS = (
     ),
     click.option("--hybrid", is_flag=True, help="Average the normalized scores of features and of BM25."),
     click.option(
+        "--alpha",
+        type=click.FloatRange(0, 1),
+        help="Weight of the features in this average; BM25 has the rest.  [default: 0.5]",
+    ),
+    click.option(
         "--rank-window-size",
         type=click.IntRange(1, MAX_HITS),
         help="Hits of each ranking that --hybrid fuses.  [default: 100, at most the window and at least --top-k]",
@@ -78,6 +83,7 @@ class SearchChoice:
     window: int | None = None
     min_score: float | None = None
     hybrid: bool = False
+    alpha: float | None = None
     rank_window_size: int | None = None
     bm25_weight: float | None = None
     filters: tuple[str, ...] = ()
@@ -88,10 +94,12 @@ class SearchChoice:
             raise click.UsageError("--hybrid averages normalized scores and --bm25-weight adds scores; choose one.")
         if weight is not None and not (weight > 0 and isfinite(weight)):
             raise click.UsageError(f"--bm25-weight must be a number above 0, got {weight:g}.")
-        if self.min_score is not None and isnan(self.min_score):
-            raise click.UsageError("--min-score must be a number, got nan.")
-        if self.rank_window_size is not None and not self.hybrid:
-            raise click.UsageError("--rank-window-size needs --hybrid.")
+        for option, given in {"--min-score": self.min_score, "--alpha": self.alpha}.items():
+            if given is not None and isnan(given):
+                raise click.UsageError(f"{option} must be a number, got nan.")
+        for option, given in {"--alpha": self.alpha, "--rank-window-size": self.rank_window_size}.items():
+            if given is not None and not self.hybrid:
+                raise click.UsageError(f"{option} needs --hybrid.")
         if weight is not None and self.window:
             raise click.UsageError("--bm25-weight does not rescore by codes; leave --window out, or use --hybrid.")
         if self.prune_ratio is not None and self.prune_type is None:
@@ -149,7 +157,8 @@ class SearchChoice:
         options: dict[str, Any] = {"top_k": top_k, "filters": clauses, "settings": self.settings}
         options["options"] = SearchOptions(min_score=self.min_score, source=source)
         if self.mixed:
-            return [retriever.search_hybrid(query, bm25_weight=self.bm25_weight, **options) for query in queries]
+            options |= {"alpha": self.alpha, "bm25_weight": self.bm25_weight}
+            return [retriever.search_hybrid(query, **options) for query in queries]
         if many:
             return retriever.search_many(queries, **options)
         return [retriever.search(query, **options) for query in queries]

@@ -50,8 +50,8 @@ class Checkpoint:
         run: What identifies the run, by name: input, encoder, index. No secrets.
     """
 
-    def __init__(self, path: Path, run: Mapping[str, str]) -> None:
-        self.path = path
+    def __init__(self, path: str | Path, run: Mapping[str, str]) -> None:
+        self.path = Path(path)
         self._run = dict(run)
 
     def load(self) -> Watermark:

@@ -183,7 +183,7 @@ class LetterReplayer:
         fields: Collection[str] = (),
         layout: Layout | None = None,
         generate_ids: bool = False,
-        dead_letters: Path | None = None,
+        dead_letters: str | Path | None = None,
         batch_size: int = 32,
         write_size: int = WRITE_SIZE,
         progress: Progress | None = None,
@@ -192,11 +192,11 @@ class LetterReplayer:
         self._rewriter = Rewriter(writer, writer.lookup, encoder, batch_size=batch_size)
         self._checker = RecordChecker(fields, generate_ids=generate_ids, refuse_repeated=False)
         self._mapper = RecordMapper(self._checker, layout or Layout())
-        self._dead_letters = dead_letters
+        self._dead_letters = None if dead_letters is None else Path(dead_letters)
         self._write_size = write_size
         self._progress = progress
 
-    def replay(self, path: Path) -> IngestResult:
+    def replay(self, path: str | Path) -> IngestResult:
         """Replay a dead-letter file.
 
         Raises:
@@ -205,6 +205,7 @@ class LetterReplayer:
             BulkWriteError: A write failed; repeating is safe.
         """
         started = time.monotonic()
+        path = Path(path)
         file = LetterFile(path)
         read = [_Entry(line, letter, _wanted(letter, self._mapper)) for line, letter in _read(path)]
         entries = self._noted(file, read)

@@ -6,6 +6,7 @@ import asyncio
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 try:
@@ -179,14 +180,16 @@ class KSparseVectorStore(BasePydanticVectorStore):
         Args:
             query: Supported modes: `DEFAULT` and `SPARSE` (features), `HYBRID` (fusion with BM25; `alpha` weighs
                 the features), `TEXT_SEARCH` (BM25) and `MMR` (features with diversity). The embedding is ignored.
-                `sparse_top_k` is the number of hits of `SPARSE`, and of each ranking that `HYBRID` fuses.
+                `sparse_top_k` is the number of hits of `SPARSE`, and of each ranking that `HYBRID` fuses. An empty
+                query with filters, as of an auto-retriever whose question is only about metadata, returns matching
+                nodes in any order, with a similarity of 1.
             **kwargs: Passed to `Retriever.search` or `search_hybrid` (`settings`, `options`, `bm25_weight`); retrievers
                 pass their `vector_store_kwargs`. For `MMR`: `mmr_threshold` (weight of relevance, 0 to 1, default 0.5)
                 and `mmr_prefetch_k` or `mmr_prefetch_factor` (number of candidates, default 4 times the hits).
 
         Raises:
-            ValueError: `query_str` is missing, the mode is not supported, the query is empty or too long, or as in
-                `to_clause`.
+            ValueError: `query_str` is missing, the mode is not supported, the query is too long, or empty without
+                filters, or as in `to_clause`.
             TypeError: An option is unknown.
         """
         hits = self._hits(query, **kwargs)
@@ -216,6 +219,8 @@ class KSparseVectorStore(BasePydanticVectorStore):
         filters = self._clauses(query.node_ids or None, query.filters)
         if query.doc_ids is not None:
             filters.append(self._of_documents(query.doc_ids))
+        if not text.strip() and (query.node_ids or query.doc_ids or (query.filters and query.filters.filters)):
+            return [Hit(doc_id, 1.0, source) for doc_id, source in islice(self._store.matching(filters), top_k)]
         if mode == VectorStoreQueryMode.TEXT_SEARCH:
             return self._store.search_words(text, top_k=top_k, filters=filters)
         if diversity is not None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from connector.ingest.ledger import IngestResult
 from connector.search.sparse_index import SparseIndex
 from connector.search.threads import InThreads, awaited, iterated
-from connector.types import Document
+from connector.search.writable_index import InputRecord
 
 
 class AsyncSparseIndex(InThreads[SparseIndex]):
@@ -40,7 +40,7 @@ class AsyncSparseIndex(InThreads[SparseIndex]):
 
     async def add(
         self,
-        documents: Iterable[Document | Mapping[str, Any]] | AsyncIterable[Document | Mapping[str, Any]],
+        documents: Iterable[InputRecord] | AsyncIterable[InputRecord],
         *,
         raise_on_error: bool = True,
         refresh: bool = True,

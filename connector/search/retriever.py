@@ -165,7 +165,7 @@ class Retriever:
         query: str,
         *,
         bm25_weight: float | None = None,
-        alpha: float = _ALPHA,
+        alpha: float | None = None,
         top_k: int = 10,
         settings: SearchSettings = DEFAULT_SETTINGS,
         filters: Sequence[Mapping[str, Any]] = (),
@@ -178,7 +178,7 @@ class Retriever:
             bm25_weight: If set, the score is the dot product plus this weight times BM25, in one query without
                 rescoring; start with 0.005 to 0.05. Otherwise the scores of both rankings are normalized to 0 to 1 and
                 averaged, as OpenSearch's normalization processor does by default.
-            alpha: Weight of the sparse ranking in this mean, 0 to 1; BM25 has the rest.
+            alpha: Weight of the sparse ranking in this mean, 0 to 1; BM25 has the rest. None means 0.5.
             top_k: Number of hits.
             settings: As in `search`. Without `rank_window_size` (`top_k` to 10,000), 100 hits of each ranking are
                 fused, but no more than are rescored, and at least `top_k`. With a weight neither it nor `window`
@@ -192,7 +192,7 @@ class Retriever:
                 with a window.
         """
         weighted = bm25_weight is not None
-        if weighted and (settings.window or settings.rank_window_size is not None or alpha != _ALPHA):
+        if weighted and (settings.window or settings.rank_window_size is not None or alpha is not None):
             raise ValueError("bm25_weight adds both scores in one query; leave alpha, window and rank_window_size out.")
 
         def search(opened: OpenedIndex) -> list[Hit]:
@@ -203,7 +203,7 @@ class Retriever:
                 query,
                 features,
                 weight=bm25_weight,
-                alpha=alpha,
+                alpha=_ALPHA if alpha is None else alpha,
                 top_k=top_k,
                 rank_window_size=depth if settings.rank_window_size is None else settings.rank_window_size,
                 filters=filters,

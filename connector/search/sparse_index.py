@@ -117,6 +117,7 @@ class SparseIndex(WritableIndex):
         top_k: int = 10,
         filters: Filters = None,
         hybrid: bool = False,
+        alpha: float | None = None,
         bm25_weight: float | None = None,
         explain: bool = False,
         settings: SearchSettings = DEFAULT_SETTINGS,
@@ -129,25 +130,32 @@ class SparseIndex(WritableIndex):
             top_k: Number of hits, 1 to 10,000.
             filters: `{"lang": "en"}` matches metadata or declared fields, a list matches any of its values; OpenSearch
                 query clauses also work. Filters do not change scores.
-            hybrid: Combine with BM25.
-            bm25_weight: With `hybrid`, add BM25 times this weight to the score; None averages the
-                normalized scores of both.
+            hybrid: Combine with BM25: average the normalized scores of both.
+            alpha: With `hybrid`, weight of the features in this mean, 0 to 1; BM25 has the rest. None means 0.5.
+            bm25_weight: With `hybrid`, instead add BM25 times this weight to the score.
             explain: Store the contribution of each feature with each hit (`Hit.explain`).
             settings: Query features, rescoring window and pruning; defaults to the settings stored in the index.
             options: Minimum score, returned fields, highlighting, routing.
 
         Raises:
             SearchError: The query is empty or too long, or the server rejects it.
-            ValueError: `hybrid` and `explain` are both set, or `bm25_weight` without `hybrid`.
+            ValueError: `hybrid` and `explain` are both set, or `alpha` or `bm25_weight` without `hybrid`.
         """
-        if bm25_weight is not None and not hybrid:
-            raise ValueError("bm25_weight needs hybrid=True.")
+        for name, given in {"alpha": alpha, "bm25_weight": bm25_weight}.items():
+            if given is not None and not hybrid:
+                raise ValueError(f"{name} needs hybrid=True.")
         if hybrid and explain:
             raise ValueError("a hybrid search cannot be explained; leave hybrid or explain out.")
         clauses = self._clauses(filters)
         if hybrid:
             return self.retriever.search_hybrid(
-                query, bm25_weight=bm25_weight, top_k=top_k, settings=settings, filters=clauses, options=options
+                query,
+                alpha=alpha,
+                bm25_weight=bm25_weight,
+                top_k=top_k,
+                settings=settings,
+                filters=clauses,
+                options=options,
             )
         return self.retriever.search(
             query, top_k=top_k, settings=settings, filters=clauses, explain=explain, options=options

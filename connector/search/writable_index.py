@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+InputRecord = Document | MalformedRecord | Mapping[str, Any]
+"""What can be added: a document, a dictionary like a line of a JSONL corpus, or a record that a reader refused."""
+
 _ASYNC_BATCH = 500
 
 
@@ -171,7 +174,7 @@ class WritableIndex:
 
     def add(
         self,
-        documents: Iterable[Document | Mapping[str, Any]],
+        documents: Iterable[InputRecord],
         *,
         raise_on_error: bool = True,
         refresh: bool = True,
@@ -182,9 +185,9 @@ class WritableIndex:
         Of several documents of a call with the same id, all but the first are refused.
 
         Args:
-            documents: Any number, read lazily: `Document`s, or dictionaries like lines of a JSONL corpus
-                (`_id`, `text`, `title`, `metadata`). A new index builds its dictionary from the first ones; without
-                any, none is created.
+            documents: Any number, read lazily: `Document`s, dictionaries like lines of a JSONL corpus
+                (`_id`, `text`, `title`, `metadata`), or the records of `read_corpus`. A new index builds its
+                dictionary from the first ones; without any, none is created.
             raise_on_error: Raise if a document was refused, after all others were written.
             refresh: Make the documents visible to searches.
             progress: Called with the number of processed documents.
@@ -199,7 +202,7 @@ class WritableIndex:
 
     async def add_async(
         self,
-        documents: AsyncIterable[Document | Mapping[str, Any]],
+        documents: AsyncIterable[InputRecord],
         *,
         raise_on_error: bool = True,
         refresh: bool = True,
@@ -209,7 +212,7 @@ class WritableIndex:
 
         A new index builds its dictionary from the first 10,000, which are kept in memory until then.
         """
-        arrived: list[Document | MalformedRecord | Mapping[str, Any]] = []
+        arrived: list[InputRecord] = []
         fields = await asyncio.to_thread(self._fields)
         checked = check_documents(_popped(arrived), fields=fields)  # one at a time, and all by the same checker
         pending: list[CorpusRecord] = []

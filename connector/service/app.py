@@ -195,6 +195,7 @@ def _search(served: ServedIndex, body: Search) -> list[Hit]:
         top_k=body.top_k,
         filters=body.filters,
         hybrid=body.hybrid,
+        alpha=body.alpha,
         bm25_weight=body.bm25_weight,
         explain=body.explain,
         settings=_settings(body, body.rank_window_size),

@@ -74,6 +74,12 @@ class Search(_Choice, _Body):
         None, description='Values such as {"lang": "en"}, or OpenSearch query clauses.'
     )
     hybrid: bool = Field(default=False, description="Combine with BM25.")
+    alpha: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="With hybrid: weight of the features in the mean of scores; 0.5 by default.",
+    )
     bm25_weight: float | None = Field(default=None, gt=0, description="With hybrid: add this weight times BM25.")
     rank_window_size: int | None = Field(default=None, ge=1, le=MAX_HITS)
     min_score: float | None = None

@@ -75,6 +75,11 @@ class Recorder:
                 lambda: any(started > asked for started in self._under_way.values()), timeout_s
             ), "nothing is sent"
 
+    def under_way_since(self, moment: float) -> bool:
+        """Whether a request that was sent before a time has no answer yet."""
+        with self._changed:
+            return any(started < moment for started in self._under_way.values())
+
     def interrupted(self, at: float) -> int:
         """Requests that were under way at a time and got no answer."""
         return sum(each.started < at < each.ended and each.outcome != "200" for each in self.requests)

@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from connector.cluster import Cluster, embedded_cluster, wait_until_ready
+from connector.cluster.node import Node
 from connector.connection.client import connect
 from connector.query.body import without_features
 from connector.types import Document
@@ -24,6 +25,8 @@ AWAY_S = 30.0
 FROZEN_S = 60.0
 IN_THE_MIDDLE_S = 0.005
 """A bulk of 256 documents takes ten times as long."""
+ARRIVED_S = 0.2
+"""After this time, an answer that was sent has been received."""
 
 
 @pytest.fixture(scope="module")
@@ -38,15 +41,29 @@ def three_nodes() -> Iterator[Cluster]:
         yield cluster
 
 
+def pause_in_a_bulk(node: Node, recorder: Recorder) -> float:
+    """SIGSTOP the node while a bulk is under way; return when.
+
+    The bulk may have been answered just before: then the node goes on, and the next bulk is waited for.
+    """
+    while True:
+        recorder.wait_until_under_way()
+        time.sleep(IN_THE_MIDDLE_S)
+        paused = time.monotonic()
+        node.pause()
+        time.sleep(ARRIVED_S)
+        if recorder.under_way_since(paused):
+            return paused
+        node.resume()
+
+
 def kill_three_times(cluster: Cluster, recorder: Recorder) -> list[float]:
     """SIGKILL the node while a bulk is under way, and start it again later; return when it was killed."""
     [node] = cluster.nodes
     killed = []
     for _ in range(3):
         recorder.wait_for(5 + recorder.outcomes()["200"])
-        recorder.wait_until_under_way()
-        time.sleep(IN_THE_MIDDLE_S)
-        killed.append(time.monotonic())
+        killed.append(pause_in_a_bulk(node, recorder))
         node.kill()
         time.sleep(AWAY_S)
         node.start()
@@ -134,9 +151,7 @@ def freeze(cluster: Cluster, recorder: Recorder) -> float:
     """SIGSTOP the node while a bulk is under way, and SIGCONT it later; return when it was stopped."""
     [node] = cluster.nodes
     recorder.wait_for(5)
-    recorder.wait_until_under_way()
-    stopped = time.monotonic()
-    node.pause()
+    stopped = pause_in_a_bulk(node, recorder)
     time.sleep(FROZEN_S)
     node.resume()
     return stopped

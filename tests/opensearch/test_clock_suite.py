@@ -61,7 +61,7 @@ def test_another_clock_sends_the_same_requests(workplace: Path, head_folder: Pat
     options = ("--encoder", str(head_folder), "--cache", "cache", "--output", "clock.json", "--rounds", "2")
     run("clock", str(dataset), "--tool", str(tool), *options)
     groups = read_groups(workplace / "clock.json")
-    names = ["HNSW", "own dictionary + 4 bits", "a search for nothing"]
+    names = ["HNSW", "own dictionary + 4 bits", "search without hits"]
     assert [row["system"] for row in groups["ours"]] == names
     assert [row["system"] for row in groups["OpenSearch Benchmark"]] == names
     bodies = (workplace / ".cache" / "clock" / "workload" / "2.json").read_text().splitlines()
@@ -69,7 +69,7 @@ def test_another_clock_sends_the_same_requests(workplace: Path, head_folder: Pat
     [agreed] = groups["agreement"]
     assert agreed["p50_ratio"] == pytest.approx(groups["ours"][1]["p50_ms"] / groups["ours"][0]["p50_ms"])
     assert len((workplace / ".cache" / "clock" / "workload" / "1.json").read_text().splitlines()) == 20
-    assert "a search for nothing" in run("report", "clock.json").stdout
+    assert "search without hits" in run("report", "clock.json").stdout
 
 
 def test_a_tool_that_fails_is_an_error(workplace: Path, head_folder: Path) -> None:

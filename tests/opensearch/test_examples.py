@@ -59,19 +59,20 @@ def articles(path: Path, count: int) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("tiny")
 def test_an_ingestion_job_resumes_where_it_was_stopped(
     index: str,
     client: OpenSearch,
+    dense_folder: Path,
     opensearch_url: str,
     workplace: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    command = ("ingest_from_database.py", str(articles(workplace / "articles.db", 1_100)), "--index", index)
+    database = articles(workplace / "articles.db", 1_100)
+    command = ("ingest_from_database.py", str(database), "--index", index, "--encoder", str(dense_folder))
     with fault_proxy(opensearch_url) as proxy:
         monkeypatch.setenv("OPENSEARCH_URL", proxy.url)
-        proxy.faults += [passed, passed]  # whether the index takes documents, and the first 500 rows
+        proxy.faults += [passed] * 3  # the dictionary, whether the index takes documents, and the first 500 rows
         proxy.always = status(403)
         with pytest.raises((BulkWriteError, ClusterError)):
             run(*command)

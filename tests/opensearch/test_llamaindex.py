@@ -252,6 +252,20 @@ def test_a_query_is_kept_to_filters_nodes_and_documents(nodes: KSparseVectorStor
             assert set(nodes.query(asked).ids or ()) == expected, mode
 
 
+@pytest.mark.parametrize("mode", ["default", "hybrid", "text_search", "mmr"])
+def test_a_query_of_filters_alone_finds_what_matches(nodes: KSparseVectorStore, mode: str) -> None:
+    english = only("lang", FilterOperator.EQ, "en")
+    expected = ids_of(nodes.get_nodes(filters=english))
+    query = VectorStoreQuery(query_str=" ", similarity_top_k=10, mode=VectorStoreQueryMode(mode), filters=english)
+    found = nodes.query(query)
+    assert set(found.ids or []) == ids_of(found.nodes or []) == expected
+    assert found.similarities == [1.0] * len(expected)
+    assert len(nodes.query(replace(query, similarity_top_k=1)).ids or []) == 1
+    for nothing in (None, MetadataFilters(filters=[])):
+        with pytest.raises(ValueError, match="The query is empty"):
+            nodes.query(replace(query, filters=nothing))
+
+
 def test_options_of_a_search_are_passed_on(nodes: KSparseVectorStore) -> None:
     hybrid = VectorStoreQuery(query_str="cats sleep", similarity_top_k=1, mode=VectorStoreQueryMode.HYBRID)
     plain = nodes.query(VectorStoreQuery(query_str="cats sleep")).similarities

@@ -100,6 +100,7 @@ def test_a_search_finds_what_the_library_finds(service: TestClient, written: Spa
         {"window": 0},
         {"k_query": 2},
         {"hybrid": True},
+        {"hybrid": True, "alpha": 0.2},
         {"hybrid": True, "bm25_weight": 0.1},
     ]
     for each in options:
@@ -218,6 +219,8 @@ def test_a_text_with_a_variable_of_ml_commons_stays_a_text(service: TestClient, 
         ("/search", {"query": "cats " * 50}, 400, "tokens, but the encoder reads at most 12; shorten it"),
         ("/search", {"query": "cats", "top": 3}, 422, "top: Extra inputs are not permitted"),
         ("/search", {"query": "cats", "bm25_weight": 1}, 422, "bm25_weight needs hybrid=True"),
+        ("/search", {"query": "cats", "alpha": 0.2}, 422, "alpha needs hybrid=True"),
+        ("/search", {"query": "cats", "hybrid": True, "alpha": 2}, 422, "less than or equal to 1"),
         ("/search", {"query": "cats", "filters": {"x": {"$near": 1}}}, 422, "near"),
         ("/search", {"query": "cats", "prune_type": "top_k"}, 422, "top_k keeps a whole number"),
         ("/search", {"query": "cats", "prune_ratio": 0.5}, 422, "prune_ratio needs a prune_type"),

@@ -278,8 +278,18 @@ def test_settings_hybrid_pages_and_explanations_take_the_same_search(docs: Spars
     assert docs.search(query, hybrid=True, top_k=1)[0].id == "3"
     assert docs.search(query, hybrid=True, bm25_weight=0.5, top_k=1)[0].id == "3"
     assert [hit.id for page in docs.pages(query, page_size=1) for hit in page][0] == "3"
-    with pytest.raises(ValueError, match="bm25_weight needs hybrid"):
-        docs.search(query, bm25_weight=0.5)
+    # With all weight on one ranking, that of the other does not matter; the best of each has 1.
+    assert docs.search(f"{query} cats", hybrid=True, alpha=1.0, top_k=1)[0].score == 1
+    features, mixed, words = (
+        {hit.id: hit.score for hit in docs.search(f"{query} cats", hybrid=True, alpha=alpha)} for alpha in (1, 0.25, 0)
+    )
+    for doc_id, score in mixed.items():
+        assert score == pytest.approx(0.25 * features.get(doc_id, 0) + 0.75 * words.get(doc_id, 0))
+    for option in ("alpha", "bm25_weight"):
+        with pytest.raises(ValueError, match=f"{option} needs hybrid"):
+            docs.search(query, **{option: 0.5})  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="leave alpha"):
+        docs.search(query, hybrid=True, alpha=0.5, bm25_weight=0.5)
     with pytest.raises(ValueError, match="cannot be explained"):
         docs.search(query, hybrid=True, explain=True)
 

@@ -79,7 +79,7 @@ class RayIngest:
     k: int | None = None
     actors: int = 1
     gpus_per_actor: float = 0.0
-    dead_letters: Path | None = None
+    dead_letters: str | Path | None = None
     idf: bool = False
     new: NewIndex = DEFAULT_INDEX
     generate_ids: bool = False
@@ -164,7 +164,8 @@ class RayIngest:
         )
         outcomes.context.raise_original_map_exception = True
         try:
-            result = _add_up(outcomes.iter_rows(), self.dead_letters, started, progress)
+            letters = None if self.dead_letters is None else Path(self.dead_letters)
+            result = _add_up(outcomes.iter_rows(), letters, started, progress)
         except ray.exceptions.RayError as error:
             raise _cause_of(error) from error
         BulkWriter(client, self.index).refresh()
