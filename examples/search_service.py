@@ -21,7 +21,7 @@ def create_app(index: str = os.environ.get("INDEX", "articles")) -> Flask:
     """Create the application; it loads the encoder of the index here, not at the first request."""
     app = Flask(__name__)
     searched = SparseIndex(index, url=URL, source=["title", "text"])
-    searched.retriever  # noqa: B018 - loads the encoder
+    searched.search("warm up", top_k=1)
 
     @app.get("/search")
     def search() -> ResponseReturnValue:

@@ -66,21 +66,16 @@ def test_five_commands_lead_from_a_csv_to_hits(index: str, workplace: Path) -> N
     first, *further = blocks_of("docs/guide.md")
     assert len(first) == 3
     commands = [*first, *(line for block in further for line in block)]
-    rows = [
-        "id,title,text,lang",
-        "1,Photosynthesis,Plants make sugar from light.,en",
-        "2,Cats,Cats sleep on stones.,en",
-    ]
-    (workplace / "articles.csv").write_text("\n".join(rows))
+    (workplace / "examples").symlink_to(ROOT / "examples")
     printed = []
     for command in commands:
         name, *arguments = shlex.split(command.replace("--index articles", f"--index {index}"))
         result = CliRunner().invoke(cli, arguments, catch_exceptions=False)
         assert name == "ksparse" and result.exit_code == 0, result.output
         printed.append(result.stdout)
-    assert "2 indexed" in printed[0]
-    assert printed[1].splitlines()[1].split()[1:3] == ["1", "Photosynthesis"]
-    assert printed[2].startswith("1: ") and "share" in printed[2]
+    assert "25 indexed" in printed[0]
+    assert printed[1].splitlines()[1].split()[1:3] == ["photosynthesis", "Photosynthesis"]
+    assert printed[2].startswith("photosynthesis: ") and "share" in printed[2]
 
 
 # They start and stop the node of all tests, need a Ray (test_ray.py), a browser (test_explore.py), or a minute

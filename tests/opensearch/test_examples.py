@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import runpy
 import sqlite3
 import sys
@@ -169,6 +170,26 @@ def test_a_rag_chain_puts_the_passages_that_matter_into_the_prompt(
     assert rest[0] == "[photosynthesis] Plants make sugar from light, water and carbon dioxide."
     assert rest[-1] == "Human: how do plants make sugar?"
     assert not any("photosynthese]" in line for line in rest), "the filter leaves German out"
+
+
+@pytest.mark.usefixtures("workplace")
+def test_long_texts_are_found_once_by_their_best_passage(
+    index: str, client: OpenSearch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    filler = "The road went on through the hills, and nobody spoke a word until the evening. "
+    Path("travel.txt").write_text(40 * filler + "Plants make sugar from light in their leaves. " + 40 * filler)
+    Path("cats.txt").write_text("Cats sleep on warm stones.")
+    arguments = ("passages.py", "how do plants make sugar?", "--index", index, "travel.txt", "cats.txt")
+    run(*arguments)
+    first, second = capsys.readouterr().out.splitlines()
+    assert re.search(r" travel\.txt#[1-9]\d* ", first) and " cats.txt#0 Cats sleep" in second
+    [best] = client.search(index=index, body={"query": {"ids": {"values": [first.split()[1]]}}})["hits"]["hits"]
+    assert "Plants make sugar" in best["_source"]["text"] and len(best["_source"]["text"].split()) <= 150
+    passages = client.count(index=index)["count"]
+    assert passages > 8
+    Path("travel.txt").write_text(20 * filler)
+    run(*arguments)
+    assert 1 < client.count(index=index)["count"] < passages / 2, "passages of the longer version are gone"
 
 
 @pytest.mark.usefixtures("workplace")
