@@ -75,9 +75,12 @@ class Checkpoint:
             ) from error
         for name, value in self._run.items():
             if run.get(name) != value:
+                result = "no document is duplicated"
+                if name == "index":  # created again, or the new write index of an alias
+                    result = "this index gets all documents; an index that the alias named before keeps its own"
                 raise CheckpointError(
                     f"Checkpoint {self.path} has another {name} ({run.get(name)}, now {value}). Leave --resume out: "
-                    "no document is duplicated."
+                    f"{result}."
                 )
         _log.info("Resuming after %d records, from checkpoint %s.", watermark.read, self.path)
         return watermark
