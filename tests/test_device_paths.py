@@ -45,7 +45,8 @@ def test_padded_groups_find_the_cells_of_single_products(
     directions = torch.nn.functional.normalize(torch.from_numpy(DOCUMENTS[:texts]) @ dictionary.projection, dim=1)
     probed = (directions @ dictionary.coarse.T).topk(dictionary.probes, dim=1).indices
     assert (len(torch.unique(probed)) < dictionary.num_coarse) == (texts == 1)
-    expected, _ = dictionary._by_coarse_cell(directions, probed, 3)
+    products_of = dictionary._by_coarse_cell(directions, probed).view(*probed.shape, dictionary.num_fine)
+    expected = products_of.topk(3, dim=2).values
     cosines, found = nearest_in_groups(directions, probed, dictionary.points, dictionary.scales, 3)
     torch.testing.assert_close(cosines, expected)
     assert (found // dictionary.num_fine == probed.unsqueeze(2)).all()

@@ -256,33 +256,32 @@ class TwoLevelDictionary(KSparseAutoEncoder):
     def _nearest(self, directions: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """Cosines and ids of the nearest fine cells, (n, at most count) each, nearest first."""
         probed = (directions @ self.coarse.T).topk(self.probes, dim=1).indices
+        if probed.is_cuda:
+            found, ids = nearest_in_groups(directions, probed, self.points, self.scales, min(count, self.num_fine))
+            cosines, slots = found.flatten(1).topk(min(count, found[0].numel()), dim=1)
+            return cosines, ids.flatten(1).gather(1, slots)
         if len(probed) == 1:
             # One product per probed cell: the unpacked cells fit into the CPU cache.
-            found = torch.stack([(self.points[cell].float() @ directions[0]) * self.scales[cell] for cell in probed[0]])
+            found = torch.cat([(self.points[cell].float() @ directions[0]) * self.scales[cell] for cell in probed[0]])
             found = found.unsqueeze(0)
-            ids = probed.unsqueeze(2) * self.num_fine + torch.arange(self.num_fine, device=probed.device)
-        elif probed.is_cuda:
-            found, ids = nearest_in_groups(directions, probed, self.points, self.scales, min(count, self.num_fine))
         else:
-            found, ids = self._by_coarse_cell(directions, probed, min(count, self.num_fine))
-        cosines, slots = found.flatten(1).topk(min(count, found[0].numel()), dim=1)
-        return cosines, ids.flatten(1).gather(1, slots)
+            found = self._by_coarse_cell(directions, probed)
+        cosines, slots = found.topk(min(count, found.shape[1]), dim=1)
+        return cosines, probed.gather(1, slots // self.num_fine) * self.num_fine + slots % self.num_fine
 
-    def _by_coarse_cell(self, directions: Tensor, probed: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """The nearest fine cells of each probed coarse cell, (n, probes, count): with one product per coarse cell."""
+    def _by_coarse_cell(self, directions: Tensor, probed: Tensor) -> Tensor:
+        """Cosines of the fine cells of the probed coarse cells, (n, probes * num_fine): with one product per cell."""
         places = probed.flatten()
         order = places.argsort()
-        cosines = directions.new_empty(len(places), count)
-        ids = places.new_empty(len(places), count)
+        cosines = directions.new_empty(len(places), self.num_fine)
         start = 0
         for coarse, size in enumerate(places.bincount(minlength=self.num_coarse).tolist()):
             if size:
                 rows = order[start : start + size]
-                products = directions[rows // self.probes] @ self.points[coarse].float().T * self.scales[coarse]
-                values, slots = products.topk(count, dim=1)
-                cosines[rows], ids[rows] = values, slots + coarse * self.num_fine
+                products = directions[rows // self.probes] @ self.points[coarse].float().T
+                cosines.index_copy_(0, rows, products * self.scales[coarse])
                 start += size
-        return cosines.view(*probed.shape, count), ids.view(*probed.shape, count)
+        return cosines.view(len(probed), -1)
 
 
 def _spread(cosines: Tensor, units: Tensor, count: int, spread: float) -> Tensor:
