@@ -35,6 +35,12 @@ _ML = "/_plugins/_ml"
 _PLUGIN, _FUSING_PLUGIN = "opensearch-ml", "opensearch-neural-search"
 _MINIMUM_VERSION = (3, 0)
 _PATIENCE_S = 90.0
+_UNDEPLOYED_S = 2.0
+"""After this time, a model is undeployed again: a deployment that had only begun goes on."""
+
+_PASSING = ("not ready", "timed out")
+"""Parts of the reasons of a model or service that is still being loaded."""
+
 _SECRET = "********"
 _IN_USE = ("DEPLOYING", "DEPLOYED", "PARTIALLY_DEPLOYED")
 _SETTINGS = (
@@ -205,8 +211,10 @@ def _model(server: Server, connected: Connected, task: Task, key: str | None) ->
     if not server.rehearse:
         reason = _wait_for_answer(server, model_id, task)
         if reason is not None:
-            _delete_model(server, model_id)
-            _delete_connector(server, connector_id)
+            try:
+                _delete(server, (model_id,), (connector_id,))
+            except ClusterError as error:  # must not hide the reason
+                server.say(f"{error} ksparse does not use it; the next run tries again.")
             raise ConnectorError(
                 f"OpenSearch cannot reach {connected.service}: {reason} The index was not changed. Start "
                 f"`ksparse serve {connected.index}` at an address that OpenSearch can reach, and rerun."
@@ -231,14 +239,14 @@ def _delete_model(server: Server, model_id: str) -> None:
     while True:
         server.change("POST", f"{path}/_undeploy")
         # The nodes undeploy it one by one and report it with a delay.
-        while not server.rehearse and time.monotonic() < deadline:
+        asked_again = min(deadline, time.monotonic() + _UNDEPLOYED_S)
+        while not server.rehearse and time.monotonic() < asked_again:
             if (server.read("GET", path) or {}).get("model_state") not in _IN_USE:
                 break
             time.sleep(0.1)
         try:
             server.change("DELETE", path)
         except ClusterError as error:
-            # A deployment that had only begun when it was undeployed goes on.
             if "undeploy model first" not in str(error) or time.monotonic() > deadline:
                 raise
             time.sleep(0.2)
@@ -261,7 +269,7 @@ def _wait_for_answer(server: Server, model_id: str, task: Task) -> str | None:
     deadline = time.monotonic() + _PATIENCE_S
     while True:
         reason = _answers(server, model_id, task)
-        if reason is None or "not ready" not in reason or time.monotonic() > deadline:
+        if reason is None or not any(each in reason for each in _PASSING) or time.monotonic() > deadline:
             return reason
         time.sleep(0.2)
 
