@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 TEXT_TYPES = ("text", "match_only_text", "search_as_you_type", "annotated_text")
 """Field types that are analysed: a clause on them compares single words, not the whole value."""
@@ -14,6 +15,24 @@ WORD_TYPES = ("keyword", "constant_keyword", "wildcard", *FLAT_TYPES)
 """Field types that compare strings as written, not the numbers they represent."""
 
 _WHOLE_TYPES = ("keyword", "constant_keyword", "wildcard")
+
+
+class FieldType(str):
+    """The type of a field.
+
+    Attributes:
+        longest: Length above which the server does not index a value (`ignore_above`); None without such a limit.
+    """
+
+    __slots__ = ("longest",)
+    longest: int | None
+
+    @classmethod
+    def of(cls, definition: Mapping[str, Any]) -> FieldType:
+        """The type in the definition of a field in a mapping."""
+        made = cls(definition.get("type", "object"))
+        made.longest = definition.get("ignore_above")
+        return made
 
 
 def is_declared(name: str, fields: Collection[str]) -> bool:
@@ -71,6 +90,27 @@ def exact_path(path: str, fields: Collection[str]) -> str:
             f'{{"match": {{"{path}": "x"}}}}.'
         )
     return f"{path}.keyword" if f"{path}.keyword" in whole else whole[0]
+
+
+def check_lengths(path: str, values: Iterable[Any], fields: Collection[str]) -> None:
+    """Refuse values that a field does not index, so that a filter would find no document, or with a negation all.
+
+    Args:
+        path: Path of the field that is compared.
+        values: The values.
+        fields: As in `is_declared`.
+
+    Raises:
+        ValueError: A string is longer than the field's `ignore_above`.
+    """
+    longest = getattr(_kind(path, fields), "longest", None)
+    for value in values if longest is not None else ():
+        if isinstance(value, str) and len(value) > longest:
+            raise ValueError(
+                f"the field {path!r} does not index values above {longest:,} characters (ignore_above), so a filter "
+                f"cannot compare one of {len(value):,}: {value[:20]!r}... Ingest into a new index with a higher "
+                "limit."
+            )
 
 
 def _kind(path: str, fields: Collection[str]) -> str | None:
