@@ -67,7 +67,8 @@ def check_filters(client: OpenSearch, index: str, filters: Sequence[Mapping[str,
                 "words, so a filter cannot compare its whole value. Pass a query clause from Python, e.g. "
                 f'{{"match_phrase": {{"{name}": "x"}}}}.'
             )
-        _log.warning("No document of index %r has the metadata key %r, which a filter names.", index, name)
+        hint = " The id of a document is `_id`." if name == "id" else ""
+        _log.warning("No document of index %r has the metadata key %r, which a filter names.%s", index, name, hint)
 
 
 def _has_values(client: OpenSearch, index: str, field: str) -> bool:

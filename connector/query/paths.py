@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from connector.limits import MAX_TERM_BYTES
+
 TEXT_TYPES = ("text", "match_only_text", "search_as_you_type", "annotated_text")
 """Field types that are analysed: a clause on them compares single words, not the whole value."""
 
@@ -101,11 +103,16 @@ def check_lengths(path: str, values: Iterable[Any], fields: Collection[str]) -> 
         fields: As in `is_declared`.
 
     Raises:
-        ValueError: A string is longer than the field's `ignore_above`.
+        ValueError: A string is longer than the field's `ignore_above`, or than a `flat_object` indexes.
     """
     longest = getattr(_kind(path, fields), "longest", None)
-    for value in values if longest is not None else ():
-        if isinstance(value, str) and len(value) > longest:
+    for value in (each for each in values if isinstance(each, str)):
+        if path.startswith("metadata.") and len(path.encode()) + len(value.encode()) > MAX_TERM_BYTES:
+            raise ValueError(
+                f"{path!r} is indexed up to {MAX_TERM_BYTES:,} bytes with its name, so a filter cannot compare a value "
+                f"of {len(value):,} characters: {value[:20]!r}... Filter by another key, e.g. a digest of it."
+            )
+        if longest is not None and len(value) > longest:
             raise ValueError(
                 f"the field {path!r} does not index values above {longest:,} characters (ignore_above), so a filter "
                 f"cannot compare one of {len(value):,}: {value[:20]!r}... Ingest into a new index with a higher "

@@ -499,6 +499,11 @@ def test_a_value_that_a_field_does_not_index_is_refused_in_filters(
         for filters in refused:
             with pytest.raises(ValueError, match=r"does not index values above 5 characters .* one of 7: 'Grace H'"):
                 store.search("cats", filters=filters)
+    long = "x" * 33_000
+    store.add([{"_id": "1", "text": "cats sleep", "metadata": {"note": long}}])
+    for filters in ({"note": long}, {"note": {"$ne": long}}):
+        with pytest.raises(ValueError, match=r"'metadata.note' is indexed up to 32,702 bytes .* 33,000 characters: 'x"):
+            store.count(filters)
     assert store.schema is not None
     with pytest.raises(ValueError, match="'author.keyword' does not index values above 5 characters"):
         parse_filter("author=Grace H", fields=store.schema.filterable)
@@ -526,6 +531,8 @@ def test_a_filter_that_no_document_can_match_says_so(docs: SparseIndex, caplog: 
             ]
         with pytest.raises(SearchError, match="the field 'title' is indexed by words.*match_phrase"):
             call({"title": "Cats"})
+    caplog.clear()
+    assert docs.count({"id": "4"}) == 0 and "The id of a document is `_id`." in caplog.text
     caplog.clear()
     docs.add([{"_id": "5", "text": "dogs bark", "metadata": {"title": "Dogs"}}])
     assert not any(call({"title": "Cats"}) for call in calls if call is not calls[4])
