@@ -13,6 +13,9 @@ MAX_HITS = 10_000
 MAX_CLAUSES = 1_024
 """Clauses of a bool query: `indices.query.bool.max_clause_count`."""
 
+MAX_TERM_BYTES = 32_766 - 64
+"""Bytes of a path in a `flat_object` and its value, without the server's separators."""
+
 MAX_DEPTH = 100
 """Nested arrays and objects. Near 900 levels, with the default stack, a node that maps them as `flat_object` exits
 with a StackOverflowError (OpenSearch 3.6)."""

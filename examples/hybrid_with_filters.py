@@ -1,6 +1,6 @@
 """Hybrid search with filters.
 
-    python examples/hybrid_with_filters.py --index articles
+    python examples/hybrid_with_filters.py --index enzymes
 
 Filters are part of the query, so all hits match them, and scores do not change.
 """

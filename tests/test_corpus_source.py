@@ -371,6 +371,20 @@ def test_files_that_a_folder_has_besides_are_named(tmp_path: Path, caplog: pytes
     ]
 
 
+def test_what_runs_wrote_is_not_read_because_a_pattern_matches_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A run of `*.json*` writes files that the same pattern matches when it is resumed."""
+    for name in ("a.jsonl", "b.json", "docs.checkpoint.json", "docs.dead-letters.jsonl"):
+        (tmp_path / name).write_bytes(GOOD.replace(b"d1", name[:1].encode()))
+    corpus = sorted(tmp_path.iterdir())
+    assert list(read_corpus(corpus)) == [Document("a", "body"), Document("b", "body")]
+    assert caplog.messages == [
+        f"Not read, because runs wrote them: '{corpus[2]}', '{corpus[3]}'. `ksparse replay` retries dead letters."
+    ]
+    assert digest_source(corpus) == digest_source(corpus[:2])
+
+
 def test_linked_folders_are_read_once(tmp_path: Path) -> None:
     folder, elsewhere = tmp_path / "corpus", tmp_path / "elsewhere"
     folder.mkdir()

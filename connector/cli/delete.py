@@ -75,7 +75,7 @@ def delete(
 
     schema = existing_schema(client, index)
     if filters:
-        clauses = filter_clauses(client, schema, filters)
+        clauses = filter_clauses(schema, filters)
         matching = count_matching(client, index, clauses)
         if not yes:
             click.confirm(f"Delete {matching:,} documents of {index}?", abort=True)

@@ -80,7 +80,7 @@ def evaluate(
     if index is not None:
         schema = existing_schema(client, index)
         new.check_existing(client, schema, k=k, encoder=encoder)
-        clauses = choice.clauses(client, schema, top_k=DEPTH)
+        clauses = choice.clauses(schema, top_k=DEPTH)
     records = list(read_corpus(dataset, fields=() if schema is None else schema.fields))
     corpus = [record for record in records if isinstance(record, Document)]
     for record in records:
@@ -125,7 +125,7 @@ def evaluate(
             )
 
     def filters(opened: IndexSchema) -> Sequence[Mapping[str, Any]]:
-        return clauses if schema is not None else choice.clauses(client, opened, top_k=DEPTH)
+        return clauses if schema is not None else choice.clauses(opened, top_k=DEPTH)
 
     def search(
         retriever: Retriever, texts: Sequence[str], asked: Sequence[Mapping[str, Any]], top_k: int

@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from opensearchpy import OpenSearch
 
 from connector.cli.encoder_option import new_encoder_option
 from connector.encoders.graph import BACKEND_VARIABLE, BACKENDS, THREADS_VARIABLE
 from connector.encoders.precision import PRECISION_VARIABLE, PRECISIONS
 from connector.errors import SearchError
 from connector.index.schema import STORED_FIELDS, IndexSchema
-from connector.index.sizes import find_unused
 from connector.query.body import parse_filter
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -231,22 +229,16 @@ def advice_for_codes(schema: IndexSchema) -> str:
     return f"Re-encode it with codes: `ksparse reencode {schema.index} --to NEW --code-bits 4 --no-switch`."
 
 
-def filter_clauses(client: OpenSearch, schema: IndexSchema, filters: Sequence[str]) -> list[dict[str, Any]]:
-    """Parse NAME=VALUE filters into query clauses; warn on standard error of names that no document has.
+def filter_clauses(schema: IndexSchema, filters: Sequence[str]) -> list[dict[str, Any]]:
+    """Parse NAME=VALUE filters into query clauses.
 
     Raises:
         UsageError: A filter is not of that form, or names a `text` field without a keyword subfield.
     """
-    known = schema.filterable
     try:
-        clauses = [parse_filter(expression, fields=known) for expression in filters]
+        return [parse_filter(expression, fields=schema.filterable) for expression in filters]
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    paths = [path for clause in clauses for compared in clause.values() for path in compared]
-    for path in find_unused(client, schema.index, [path for path in paths if path != "_id" and path not in known]):
-        declared = f" Declared fields: {', '.join(schema.fields)}." if schema.fields else ""
-        click.echo(f"No document of {schema.index} has the field {path} of --filter.{declared}", err=True)
-    return clauses
 
 
 def source_fields(schema: IndexSchema, names: str | None) -> list[str] | None:

@@ -68,7 +68,7 @@ def search(
     client = open_client(connection)
     schema = existing_schema(client, index)
     source = source_fields(schema, fields)
-    clauses = choice.clauses(client, schema, top_k=top_k)
+    clauses = choice.clauses(schema, top_k=top_k)
     retriever = open_retriever(client, schema, encoder, device=device, light=True)
     found = choice.ask(retriever, queries, clauses, top_k=top_k, source=source, many=query == "-")
     for text, hits in zip(queries, found, strict=True):

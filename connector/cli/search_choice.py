@@ -9,7 +9,6 @@ from math import isfinite, isnan
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
-from opensearchpy import OpenSearch
 
 from connector.cli.options import check_window, filter_clauses
 from connector.limits import MAX_CLAUSES, MAX_HITS
@@ -122,7 +121,7 @@ class SearchChoice:
         pruning = None if self.prune_type is None else Pruning(self.prune_type, self.prune_ratio or 0.0)
         return SearchSettings(self.k_query, self.window, pruning, self.rank_window_size)
 
-    def clauses(self, client: OpenSearch, schema: IndexSchema, *, top_k: int) -> list[dict[str, Any]]:
+    def clauses(self, schema: IndexSchema, *, top_k: int) -> list[dict[str, Any]]:
         """Run the checks that need no encoder and return the filters as query clauses.
 
         Raises:
@@ -132,7 +131,7 @@ class SearchChoice:
         check_window(schema, self.window)
         if self.rank_window_size is not None and self.rank_window_size < top_k:
             raise click.UsageError(f"--rank-window-size {self.rank_window_size} is below --top-k {top_k}; increase it.")
-        return filter_clauses(client, schema, self.filters)
+        return filter_clauses(schema, self.filters)
 
     def ask(
         self,

@@ -102,7 +102,7 @@ def update(
     probe_write(client, index)
     writer = BulkWriter(client, index)
     writer.target.check_single("changed")
-    clauses, new_values = filter_clauses(client, schema, filters), _parse_values(values, schema.fields)
+    clauses, new_values = filter_clauses(schema, filters), _parse_values(values, schema.fields)
     if changes is not None:
         total = count_records(changes, format="jsonl")
     else:

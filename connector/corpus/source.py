@@ -102,7 +102,7 @@ def find_sources(path: Corpus, format: Format | None = None) -> list[Source]:
     Args:
         path: As in `find_source`, a BEIR folder, or another folder: all its files of a known format, recursively and
             sorted by name, except hidden ones, those that begin with `_`, and dead letters and checkpoints. Of several
-            paths, the files in this order.
+            paths, the files in this order, without dead letters and checkpoints, which a shell's pattern also matches.
         format: Format of all files; None uses their suffixes.
 
     Raises:
@@ -155,9 +155,14 @@ def name_of_corpus(path: Corpus) -> str:
 
 
 def warn_of_unread(path: Corpus, format: Format | None = None) -> None:
-    """Log a warning that names the files of a folder that `find_sources` does not find, because of their suffix."""
+    """Log a warning that names the files that `find_sources` does not find: by their suffix, or written by runs."""
     if not isinstance(path, str | Path):
-        for each in path:
+        read = _without_own(path)
+        if unread := [str(each) for each in path if each not in read]:
+            _log.warning(
+                "Not read, because runs wrote them: %s. `ksparse replay` retries dead letters.", listed(unread)
+            )
+        for each in read:
             warn_of_unread(each, format)
         return
     folder = Path(path)
@@ -206,7 +211,7 @@ def _sources_of_several(paths: Sequence[str | Path], format: Format | None) -> l
         raise CorpusError("The list of paths is empty; give a file, a folder, or - for standard input.")
     if len(paths) > 1 and STANDARD_INPUT in map(str, paths):
         raise CorpusError("Standard input (-) cannot be combined with other paths; give one or the others.")
-    sources = [source for path in paths for source in find_sources(path, format)]
+    sources = [source for path in _without_own(paths) for source in find_sources(path, format)]
     seen: set[Path] = set()
     for source in sources:
         if source.path is not None:
@@ -215,6 +220,11 @@ def _sources_of_several(paths: Sequence[str | Path], format: Format | None) -> l
                 raise CorpusError(f"{source.path} is given twice, alone or in a folder; give it once.")
             seen.add(real)
     return sources
+
+
+def _without_own(paths: Sequence[str | Path]) -> Sequence[str | Path]:
+    """The paths that do not name files that runs write, unless all do."""
+    return [path for path in paths if not str(path).endswith(_OWN_ENDS)] or paths
 
 
 def _check_arguments(path: str | Path, format: Format | None) -> None:

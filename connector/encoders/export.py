@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from pathlib import Path
 
+from connector.encoders.labels import LABELS_FILE
 from connector.encoders.light_heads import to_head
 from connector.encoders.light_model import FACTS_FILE, HEAD_FOLDER
 from connector.encoders.text import TextEncoder
@@ -44,6 +46,7 @@ def export_encoder(encoder: TextEncoder, folder: Path) -> None:
         if not encoder.has_dictionary:
             (new / HEAD_FOLDER).mkdir()
             head.save(str(new / HEAD_FOLDER))
+            (new / HEAD_FOLDER / LABELS_FILE).write_text(json.dumps({"labels": encoder.labels}), encoding="utf-8")
         new.chmod(0o755)
         new.replace(folder)
     finally:

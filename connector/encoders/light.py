@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import NoReturn, Self
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from connector.encoders.batches import Task
 from connector.encoders.graph import describe_backend
+from connector.encoders.labels import Labels
 from connector.encoders.light_heads import QUERY_ONLY, CellsHead, LinearHead, count_ids, statistics_of, with_statistics
 from connector.encoders.light_model import LightModel
 from connector.errors import EncoderError
@@ -38,6 +39,7 @@ class LightEncoder:
         k_query: Features kept per query; the head's number if None.
         code: As in `TextEncoder`.
         name: As in `TextEncoder`.
+        labels: Returns the terms of each latent; called at the first `label`, because a search needs none.
     """
 
     backend = "openvino"
@@ -56,6 +58,7 @@ class LightEncoder:
         k_query: int | None = None,
         code: RotatedCode | None = None,
         name: str = "",
+        labels: Callable[[], Labels] = tuple,
     ) -> None:
         if head.weights["mean"].shape != (model.dim,):
             raise EncoderError(f"The dense model has {model.dim} dimensions, the head {head.weights['mean'].size}.")
@@ -67,6 +70,7 @@ class LightEncoder:
         self.k_query = k_query or int(head.config["k_query"] or head.config["k"])
         self.code = code
         self.name = name
+        self._labels = labels
         self.precision = model.precision
 
     def __getattr__(self, name: str) -> NoReturn:
@@ -135,9 +139,12 @@ class LightEncoder:
         )
 
     def label(self, feature: str) -> str:
-        """Return the quoted token of a feature; empty for a latent."""
-        token = int(feature) - self.head.num_latents
-        return f'"{self._dense.whole.id_to_token(token)}"' if token >= 0 else ""
+        """As in `TextEncoder`."""
+        number = int(feature)
+        if number >= self.head.num_latents:
+            return f'"{self._dense.whole.id_to_token(number - self.head.num_latents)}"'
+        labels = self._labels()
+        return ", ".join(labels[number]) if number < len(labels) else ""
 
     def encode_document(self, texts: Sequence[str], *, batch_size: int = 32) -> SparseVectors:
         """As in `TextEncoder`."""
@@ -197,6 +204,7 @@ class LightEncoder:
             k_query=self.k_query,
             code=code,
             name=self.name,
+            labels=self._labels,
         )
         if head is self.head and "fingerprint" in vars(self):
             vars(made)["fingerprint"] = self.fingerprint  # hashing 90 MB takes 0.1 s

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from connector.limits import MAX_TERM_BYTES
 from connector.query.terms import META_FIELD, TERMS_FIELD, terms_of
 from connector.types import FLAT_FIELDS, WHOLE_FIELD
 
@@ -21,9 +22,6 @@ _DEFINITIONS: Mapping[str, Mapping[str, Any]] = {
 
 DERIVED_MAPPING = tuple(f"{name}.{key}" for name, definition in _DEFINITIONS.items() for key in definition)
 """The part of a mapping's `properties` that `derived_in` reads."""
-
-_MAX_TERM_BYTES = 32_766 - 64
-"""Maximum bytes of a path and its value, without the server's separators."""
 
 
 def derived_in(properties: Mapping[str, Any]) -> frozenset[str]:
@@ -56,7 +54,7 @@ def _has_long(path: str, value: object) -> bool:
         return any(_has_long(path, item) for item in value)
     # A character has at most four bytes in UTF-8.
     size = len(path) + (len(value) if isinstance(value, str) else 0)
-    return 4 * size > _MAX_TERM_BYTES and len(path.encode()) + len(str(value).encode()) > _MAX_TERM_BYTES
+    return 4 * size > MAX_TERM_BYTES and len(path.encode()) + len(str(value).encode()) > MAX_TERM_BYTES
 
 
 def _without_long(path: str, value: Any) -> Any:  # noqa: ANN401

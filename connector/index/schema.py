@@ -20,7 +20,7 @@ from connector.index.names import broken_rule, check_field_name, check_index_nam
 from connector.index.new_index import DEFAULT_INDEX, NewIndex
 from connector.index.probe import probe_write
 from connector.query.body import FEATURES_FIELD, SPACE_FIELD
-from connector.query.paths import TEXT_TYPES
+from connector.query.paths import TEXT_TYPES, FieldType
 from connector.query.rescore import CODE_FIELD, code_mapping
 from connector.query.settings import SearchSettings
 from connector.query.terms import TERMS_FIELD
@@ -389,7 +389,7 @@ def _parse(name: str, mappings: Mapping[str, Any]) -> IndexSchema:
     known = IndexMeta.from_json(name, meta)
     own = _own_in(properties)
     definitions = {name: definition for name, definition in properties.items() if name not in own}
-    declared = {name: definition.get("type", "object") for name, definition in definitions.items()}
+    declared: dict[str, str] = {name: FieldType.of(definition) for name, definition in definitions.items()}
     return IndexSchema(
         name,
         known.encoder,
@@ -412,6 +412,6 @@ def _subfields(path: str, definition: Mapping[str, Any]) -> dict[str, str]:
     if definition.get("type") == "nested":  # no clause on a path finds these
         return found
     for name, inner in (definition.get("fields", {}) | definition.get("properties", {})).items():
-        found[f"{path}.{name}"] = inner.get("type", "object")
+        found[f"{path}.{name}"] = FieldType.of(inner)
         found |= _subfields(f"{path}.{name}", inner)
     return found

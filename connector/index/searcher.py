@@ -16,6 +16,7 @@ from connector.index.guard import IndexGuard
 from connector.index.kept import KeptDocuments
 from connector.index.point_in_time import point_in_time, tie_breaker
 from connector.index.schema import read_weight_exponent
+from connector.index.sizes import check_filters
 from connector.limits import MAX_HITS
 from connector.query.body import NO_OPTIONS, SearchOptions, build_query, build_search
 from connector.query.hybrid import build_hybrid_query, build_words_query, fuse
@@ -87,7 +88,7 @@ class Searcher:
             body["query"] = {"bool": {"must": [body["query"]], "filter": [{"ids": {"values": [doc_id]}}]}}
         # Only named clauses need single scores, and older servers do not support the parameter.
         params = options.params | ({"include_named_queries_score": "true"} if explain else {})
-        return options.keep(self._send(body, params, self._guard))
+        return options.keep(self._send(body, params, self._guard, filters))
 
     def search_hybrid(
         self,
@@ -124,7 +125,7 @@ class Searcher:
                 text, features, weight=weight, filters=filters, weight_exponent=self._exponent(), space=self._space
             )
             body = build_search(query, top_k=top_k, source=self._source, options=options)
-            return options.keep(self._send(body, options.params, self._guard))
+            return options.keep(self._send(body, options.params, self._guard, filters))
         if not 0 <= alpha <= 1:
             raise ValueError(f"alpha must be between 0 (BM25 alone) and 1 (features alone), got {alpha}.")
         if not top_k <= rank_window_size <= MAX_HITS:
@@ -136,7 +137,8 @@ class Searcher:
             self._body(features, rank_window_size, filters, rescore, options),
             build_search(words, top_k=rank_window_size, source=self._source, options=options),
         ]
-        return options.keep(fuse(self._send_many(bodies, options.params), top_k=top_k, weights=(alpha, 1 - alpha)))
+        found = self._send_many(bodies, options.params, filters)
+        return options.keep(fuse(found, top_k=top_k, weights=(alpha, 1 - alpha)))
 
     def pages(
         self,
@@ -176,7 +178,7 @@ class Searcher:
                     guard.check([reply])
                     guard.check_features(reply["hits"]["hits"])
                     guard = None  # later pages come from the same indices
-                found = _hits(reply)
+                [found] = self._checked([_hits(reply)], () if "search_after" in body else filters)
                 if kept := options.keep(found):
                     yield kept
                 if len(found) < page_size or len(kept) < len(found):
@@ -205,19 +207,27 @@ class Searcher:
             for features, rescore in zip(queries, rescores or [None] * len(queries), strict=True)
             if features
         ]
-        found = iter(self._send_many(bodies, options.params))
+        found = iter(self._send_many(bodies, options.params, filters))
         return [options.keep(next(found)) if features else [] for features in queries]
 
-    def _send(self, body: dict[str, Any], params: Mapping[str, str], guard: IndexGuard | None) -> list[Hit]:
+    def _send(
+        self,
+        body: dict[str, Any],
+        params: Mapping[str, str],
+        guard: IndexGuard | None,
+        filters: Sequence[Mapping[str, Any]] = (),
+    ) -> list[Hit]:
         with self._errors(guard):
             reply = self._client.search(index=self.index, body=body, params=dict(params))
         check_complete(self.index, reply)
         if guard is not None:
             guard.check([reply])
             guard.check_features(reply["hits"]["hits"])
-        return _hits(reply)
+        return self._checked([_hits(reply)], filters)[0]
 
-    def _send_many(self, bodies: Sequence[dict[str, Any]], params: Mapping[str, str]) -> list[list[Hit]]:
+    def _send_many(
+        self, bodies: Sequence[dict[str, Any]], params: Mapping[str, str], filters: Sequence[Mapping[str, Any]]
+    ) -> list[list[Hit]]:
         if not bodies:
             return []
         with self._errors(self._guard):
@@ -232,7 +242,14 @@ class Searcher:
             )
         for reply in replies:
             check_complete(self.index, reply)
-        return [_hits(reply) for reply in replies]
+        return self._checked([_hits(reply) for reply in replies], filters)
+
+    def _checked(self, found: list[list[Hit]], filters: Sequence[Mapping[str, Any]]) -> list[list[Hit]]:
+        """The hits; if there are none, check that the filters could match (`check_filters`)."""
+        if filters and not any(found):
+            with self._errors():
+                check_filters(self._client, self.index, filters)
+        return found
 
     @contextmanager
     def _errors(self, guard: IndexGuard | None = None) -> Iterator[None]:

@@ -1,8 +1,10 @@
-"""Document counts, used fields and disk size of an index."""
+"""Document counts, filters that match nothing, and disk size of an index."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from logging import getLogger
 from typing import Any
 
 from opensearchpy import OpenSearch
@@ -11,9 +13,14 @@ from opensearchpy.exceptions import NotFoundError, RequestError
 from connector.connection.client import explained, reason_of
 from connector.errors import IndexMappingError, SearchError
 from connector.index.complete import check_complete
-from connector.query.clauses import every
+from connector.query.clauses import every, listed
+
+_log = getLogger("ksparse.index")
 
 _MERGE_TIMEOUT_S = 1_800
+_METADATA = "metadata."
+_MOST_ASKED = 10
+"""Metadata keys in filters that matched nothing to ask about, each in a request."""
 
 
 def all_of(filters: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -27,37 +34,55 @@ def count_matching(client: OpenSearch, index: str, filters: Sequence[Mapping[str
     Raises:
         ClusterError: The server is unreachable or denies access.
         IndexMappingError: The index does not exist.
-        SearchError: The server rejects a filter.
+        SearchError: The server rejects a filter, or as in `check_filters`.
     """
     try:
         with explained(client):
             reply = client.count(index=index, body=all_of(filters))
+            check_complete(index, reply)
+            if not reply["count"]:
+                check_filters(client, index, filters)
     except NotFoundError as error:
         raise IndexMappingError(f"There is no index {index!r}.") from error
     except RequestError as error:
         raise SearchError(f"Index {index!r} rejects the filter: {reason_of(error)}") from error
-    check_complete(index, reply)
     return int(reply["count"])
 
 
-def find_unused(client: OpenSearch, index: str, fields: Sequence[str]) -> list[str]:
-    """Return the fields or metadata keys that no document has; fields that cannot be queried count as used.
+def check_filters(client: OpenSearch, index: str, filters: Sequence[Mapping[str, Any]]) -> None:
+    """Log a warning of metadata keys that filters name and no document has; for filters that match nothing.
 
     Raises:
-        ClusterError: The server is unreachable or denies access.
+        SearchError: Such a key is `title` or `text`, so the filter means that field, which is indexed by words.
+        TransportError: The server is unreachable or denies access.
     """
-    if not fields:
-        return []
-    lines: list[dict[str, Any]] = []
-    for field in fields:
-        lines += [{"index": index}, {**all_of([{"exists": {"field": field}}]), "size": 0, "terminate_after": 1}]
-    with explained(client):
-        replies = client.msearch(body=lines)["responses"]
-    return [
-        field
-        for field, reply in zip(fields, replies, strict=True)
-        if "error" not in reply and not reply["hits"]["total"]["value"]
-    ]
+    named = dict.fromkeys(path for clause in filters for path in _metadata_paths(clause))
+    for path in islice(named, _MOST_ASKED):
+        name = path.removeprefix(_METADATA)
+        if _has_values(client, index, path):
+            continue
+        if name in ("title", "text") and _has_values(client, index, name):
+            raise SearchError(
+                f"No document of index {index!r} has the metadata key {name!r}, and the field {name!r} is indexed by "
+                "words, so a filter cannot compare its whole value. Pass a query clause from Python, e.g. "
+                f'{{"match_phrase": {{"{name}": "x"}}}}.'
+            )
+        hint = " The id of a document is `_id`." if name == "id" else ""
+        _log.warning("No document of index %r has the metadata key %r, which a filter names.%s", index, name, hint)
+
+
+def _has_values(client: OpenSearch, index: str, field: str) -> bool:
+    body = all_of([{"exists": {"field": field}}]) | {"size": 0, "terminate_after": 1}
+    return bool(client.search(index=index, body=body)["hits"]["total"]["value"])
+
+
+def _metadata_paths(clause: Mapping[str, Any]) -> Iterator[str]:
+    """The paths in metadata of which a clause requires a value, or one of several."""
+    for kind in ("term", "terms"):
+        yield from (path for path in clause.get(kind, ()) if path.startswith(_METADATA))
+    for part in ("must", "filter", "should"):
+        for each in listed(clause.get("bool", {}).get(part)):
+            yield from _metadata_paths(each)
 
 
 def merge_index(client: OpenSearch, index: str) -> None:

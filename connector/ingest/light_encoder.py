@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache, partial
 from logging import getLogger
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from safetensors.numpy import load
 from connector.encoders.adapt import adapt
 from connector.encoders.folders import DEFAULT_ENCODER, QUERY_MODEL, encoder_folder, is_head
 from connector.encoders.graph import choose_backend
+from connector.encoders.labels import read_labels
 from connector.encoders.light import LightEncoder
 from connector.encoders.light_heads import to_head
 from connector.encoders.light_model import FACTS_FILE, HEAD_FOLDER, LightModel, find_graph
@@ -25,8 +27,8 @@ from connector.index.schema import IndexSchema
 
 _log = getLogger("ksparse.ingest")
 
-Head = tuple[dict[str, Any], dict[str, NDArray[Any]]]
-"""Configuration and weights."""
+Head = tuple[dict[str, Any], dict[str, NDArray[Any]], Path | None]
+"""Configuration, weights, and the folder with its labels; None for a dictionary, which has none."""
 
 
 def find_light_encoder(
@@ -81,7 +83,7 @@ def open_exported(client: OpenSearch, schema: IndexSchema, folder: Path) -> Ligh
 
 
 def _joined(model: LightModel, head: Head, schema: IndexSchema, name: str) -> LightEncoder:
-    config, weights = head
+    config, weights, folder = head
     encoder = LightEncoder(
         model,
         to_head(config, weights),
@@ -89,6 +91,7 @@ def _joined(model: LightModel, head: Head, schema: IndexSchema, name: str) -> Li
         revision=schema.encoder.revision,
         k=schema.encoder.k,
         name=name,
+        labels=tuple if folder is None else cache(partial(read_labels, folder)),
     )
     return adapt(encoder, schema.statistics, schema.code)
 
@@ -107,9 +110,9 @@ def _dictionary_of(client: OpenSearch, schema: IndexSchema) -> Head | None:
         return None
     weights = load(fetch_companion(client, schema.dictionary))
     config: dict[str, Any] = json.loads(weights.pop("config").tobytes())
-    return config, weights
+    return config, weights, None
 
 
 def _read_head(folder: Path) -> Head:
     config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    return config, load((folder / "model.safetensors").read_bytes())
+    return config, load((folder / "model.safetensors").read_bytes()), folder

@@ -89,6 +89,7 @@ class IngestJob:
         max_in_flight: Batches that may wait for the server before encoding pauses.
         refresh: Make the documents visible to searches at the end.
         progress: Called with the number of processed records.
+        stopped: When another thread sets it, nothing more is sent: the job fails. The end of the job sets it, too.
 
     Raises:
         CheckpointError: `resume` is set and the checkpoint is missing or belongs to another run.
@@ -109,6 +110,7 @@ class IngestJob:
         max_in_flight: int = 4,
         refresh: bool = True,
         progress: Progress | None = None,
+        stopped: Event | None = None,
     ) -> None:
         if write_size < 1 or max_in_flight < 1:
             raise ValueError(f"write_size {write_size} and max_in_flight {max_in_flight} must be at least 1.")
@@ -128,7 +130,7 @@ class IngestJob:
         self._waiting_characters = 0
         self._pending: deque[_Batch] = deque()
         self._pool = ThreadPoolExecutor(max_in_flight, "bulk")
-        self._stopped = Event()
+        self._stopped = stopped or Event()
         self._open = False
         self._failure: BaseException | None = None
         self._result: IngestResult | None = None

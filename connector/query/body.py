@@ -12,7 +12,7 @@ from connector.corpus.values import is_unicode
 from connector.errors import SearchError
 from connector.limits import MAX_CLAUSES, MAX_HITS
 from connector.query.clauses import copied
-from connector.query.paths import WORD_TYPES, exact_path, path_of
+from connector.query.paths import WORD_TYPES, check_lengths, exact_path, path_of
 from connector.types import FLAT_FIELDS, WHOLE_FIELD, Hit
 from connector.vectors.storage import SMALLEST_WEIGHT
 
@@ -254,8 +254,8 @@ def parse_filter(expression: str, *, fields: Mapping[str, str] | Sequence[str] =
             looked up under `metadata`.
 
     Raises:
-        ValueError: The expression has no name, no `=`, or is not valid Unicode; or the field is analysed text without
-            a keyword subfield.
+        ValueError: The expression has no name, no `=`, or is not valid Unicode; or the value is too long for the
+            field's index; or the field is analysed text without a keyword subfield.
     """
     name, separator, value = expression.partition("=")
     name, value = name.strip(), value.strip()
@@ -264,6 +264,7 @@ def parse_filter(expression: str, *, fields: Mapping[str, str] | Sequence[str] =
     if not is_unicode(expression):
         raise ValueError(f"filter {expression!r} is not valid Unicode; give it as UTF-8.")
     path = exact_path(path_of(name, fields), fields)
+    check_lengths(path, [value], fields)
     of_words = path not in fields or (isinstance(fields, Mapping) and fields[path] in WORD_TYPES)
     written = _spellings(value) if of_words and path != "_id" else [value]
     if isinstance(fields, Mapping) and fields.get(path) == "boolean":

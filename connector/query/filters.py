@@ -8,7 +8,7 @@ from typing import Any
 
 from connector.corpus.values import plain
 from connector.query.clauses import Clause, every, negation, some
-from connector.query.paths import exact_path, path_of
+from connector.query.paths import check_lengths, exact_path, path_of
 
 Filters = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
 """Required values (`{"lang": "en"}`), OpenSearch query clauses, or a list of either."""
@@ -57,16 +57,16 @@ def words_equal(path: str, values: Iterable[Any], *, fields: Collection[str] = (
         fields: As in `filter_clauses`.
 
     Raises:
-        ValueError: A value is not a string, number or boolean, or the field is analysed text without a keyword
-            subfield.
+        ValueError: A value is not a string, number or boolean, or too long for the field's index; or the field is
+            analysed text without a keyword subfield.
     """
     found = list(dict.fromkeys(_word(path, value) for value in values))
     words = [word for word in found if word is not None]
     clauses: list[Clause] = [negation(_exists(path))] if None in found else []
-    if len(words) == 1:
-        clauses.append({"term": {exact_path(path, fields): {"value": words[0]}}})
-    elif words:
-        clauses.append({"terms": {exact_path(path, fields): words}})
+    if words:
+        place = exact_path(path, fields)
+        check_lengths(place, words, fields)
+        clauses.append({"terms": {place: words}} if len(words) > 1 else {"term": {place: {"value": words[0]}}})
     return clauses[0] if len(clauses) == 1 else some(clauses)
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from connector.limits import MAX_TERM_BYTES
 
 TEXT_TYPES = ("text", "match_only_text", "search_as_you_type", "annotated_text")
 """Field types that are analysed: a clause on them compares single words, not the whole value."""
@@ -14,6 +17,24 @@ WORD_TYPES = ("keyword", "constant_keyword", "wildcard", *FLAT_TYPES)
 """Field types that compare strings as written, not the numbers they represent."""
 
 _WHOLE_TYPES = ("keyword", "constant_keyword", "wildcard")
+
+
+class FieldType(str):
+    """The type of a field.
+
+    Attributes:
+        longest: Length above which the server does not index a value (`ignore_above`); None without such a limit.
+    """
+
+    __slots__ = ("longest",)
+    longest: int | None
+
+    @classmethod
+    def of(cls, definition: Mapping[str, Any]) -> FieldType:
+        """The type in the definition of a field in a mapping."""
+        made = cls(definition.get("type", "object"))
+        made.longest = definition.get("ignore_above")
+        return made
 
 
 def is_declared(name: str, fields: Collection[str]) -> bool:
@@ -71,6 +92,32 @@ def exact_path(path: str, fields: Collection[str]) -> str:
             f'{{"match": {{"{path}": "x"}}}}.'
         )
     return f"{path}.keyword" if f"{path}.keyword" in whole else whole[0]
+
+
+def check_lengths(path: str, values: Iterable[Any], fields: Collection[str]) -> None:
+    """Refuse values that a field does not index, so that a filter would find no document, or with a negation all.
+
+    Args:
+        path: Path of the field that is compared.
+        values: The values.
+        fields: As in `is_declared`.
+
+    Raises:
+        ValueError: A string is longer than the field's `ignore_above`, or than a `flat_object` indexes.
+    """
+    longest = getattr(_kind(path, fields), "longest", None)
+    for value in (each for each in values if isinstance(each, str)):
+        if path.startswith("metadata.") and len(path.encode()) + len(value.encode()) > MAX_TERM_BYTES:
+            raise ValueError(
+                f"{path!r} is indexed up to {MAX_TERM_BYTES:,} bytes with its name, so a filter cannot compare a value "
+                f"of {len(value):,} characters: {value[:20]!r}... Filter by another key, e.g. a digest of it."
+            )
+        if longest is not None and len(value) > longest:
+            raise ValueError(
+                f"the field {path!r} does not index values above {longest:,} characters (ignore_above), so a filter "
+                f"cannot compare one of {len(value):,}: {value[:20]!r}... Ingest into a new index with a higher "
+                "limit."
+            )
 
 
 def _kind(path: str, fields: Collection[str]) -> str | None:

@@ -9,7 +9,7 @@ from typing import Self
 
 from connector.ingest.ledger import IngestResult
 from connector.search.sparse_index import SparseIndex
-from connector.search.threads import InThreads, awaited, iterated
+from connector.search.threads import InThreads, awaited, iterated, stoppable
 from connector.search.writable_index import InputRecord
 
 
@@ -20,9 +20,14 @@ class AsyncSparseIndex(InThreads[SparseIndex]):
 
     Args:
         index: The wrapped index; it may also be used directly.
+
+    Raises:
+        ValueError: It is no `SparseIndex`.
     """
 
     def __init__(self, index: SparseIndex) -> None:
+        if not isinstance(index, SparseIndex):
+            raise ValueError(f"an AsyncSparseIndex wraps a SparseIndex, got {index!r}; pass one.")
         super().__init__(index)
         self.index = index
 
@@ -36,7 +41,6 @@ class AsyncSparseIndex(InThreads[SparseIndex]):
     explain = awaited(SparseIndex.explain)
     tune = awaited(SparseIndex.tune)
     exists = awaited(SparseIndex.exists)
-    close = awaited(SparseIndex.close)
 
     async def add(
         self,
@@ -47,6 +51,8 @@ class AsyncSparseIndex(InThreads[SparseIndex]):
         progress: Callable[[int], None] | None = None,
     ) -> IngestResult:
         """Encode and write documents, as `SparseIndex.add` does; the iterable may also be asynchronous.
+
+        If it is cancelled, nothing more is sent: documents already written stay indexed.
 
         Args:
             documents: As for `SparseIndex.add`, or for `SparseIndex.add_async`.
@@ -61,9 +67,14 @@ class AsyncSparseIndex(InThreads[SparseIndex]):
             return await self.index.add_async(
                 documents, raise_on_error=raise_on_error, refresh=refresh, progress=progress
             )
-        return await asyncio.to_thread(
+        return await stoppable(
             self.index.add, documents, raise_on_error=raise_on_error, refresh=refresh, progress=progress
         )
+
+    async def close(self) -> None:
+        """Close the client, unless it was passed in, and release the pages that a loop has left."""
+        await self._end_iterators()
+        await asyncio.to_thread(self.index.close)
 
     async def __aenter__(self) -> Self:
         return self

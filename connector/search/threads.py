@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator
 from contextlib import suppress
 from functools import update_wrapper
+from threading import Event
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 W = TypeVar("W")
@@ -23,6 +24,12 @@ class InThreads(Generic[W_co]):
 
     def __init__(self, wrapped: W_co) -> None:
         self.wrapped = wrapped
+        self._iterators: set[Iterator[Any]] = set()
+
+    async def _end_iterators(self) -> None:
+        """Release what the iterators hold that a loop has left, before their client is closed."""
+        while self._iterators:
+            await asyncio.to_thread(_end, self._iterators.pop())
 
 
 def in_thread(method: Callable[P, R]) -> Callable[P, Coroutine[Any, Any, R]]:
@@ -33,6 +40,16 @@ def in_thread(method: Callable[P, R]) -> Callable[P, Coroutine[Any, Any, R]]:
 
     update_wrapper(run, method)
     return run
+
+
+async def stoppable(function: Callable[..., R], *args: Any, **kwargs: Any) -> R:  # noqa: ANN401
+    """Run a function in a thread; a cancellation sets the event that it takes as `stopped`."""
+    stopped = Event()
+    try:
+        return await asyncio.to_thread(function, *args, stopped=stopped, **kwargs)
+    except asyncio.CancelledError:
+        stopped.set()
+        raise
 
 
 def awaited(
@@ -54,14 +71,20 @@ def iterated(
 
     async def run(self: InThreads[W], /, *args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[R, None]:
         values = await asyncio.to_thread(method, self.wrapped, *args, **kwargs)
+        self._iterators.add(values)
         end = object()
         try:
             while (value := await asyncio.to_thread(next, values, end)) is not end:
                 yield value  # type: ignore[misc]
         finally:
-            if isinstance(values, Generator):
-                with suppress(ValueError):  # after a cancellation, its thread may still run
-                    await asyncio.to_thread(values.close)
+            await asyncio.to_thread(_end, values)
+            self._iterators.discard(values)
 
     update_wrapper(run, method)
     return run
+
+
+def _end(values: Iterator[Any]) -> None:
+    if isinstance(values, Generator):
+        with suppress(ValueError):  # after a cancellation, its thread may still run
+            values.close()

@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import asdict
-from threading import RLock
+from threading import Event, RLock
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -33,6 +33,7 @@ from connector.ingest.prepare import prepare_encoder
 from connector.ingest.sample import MAX_SAMPLED, Sampled
 from connector.ingest.update import Change, DocumentUpdater
 from connector.query.filters import Filters, filter_clauses
+from connector.search.threads import stoppable
 from connector.types import Deletion, Document, MalformedRecord
 
 if TYPE_CHECKING:
@@ -179,6 +180,7 @@ class WritableIndex:
         raise_on_error: bool = True,
         refresh: bool = True,
         progress: Callable[[int], None] | None = None,
+        stopped: Event | None = None,
     ) -> IngestResult:
         """Encode and write documents; a document replaces the stored one with the same id.
 
@@ -191,14 +193,17 @@ class WritableIndex:
             raise_on_error: Raise if a document was refused, after all others were written.
             refresh: Make the documents visible to searches.
             progress: Called with the number of processed documents.
+            stopped: When another thread sets it, nothing more is sent, and the call raises.
 
         Raises:
-            BulkWriteError: Documents were refused; the message names the first one and the reason.
+            BulkWriteError: Documents were refused; the message names the first one and the reason. Or `stopped` was
+                set; documents already written stay indexed.
             ConnectorError: The index cannot be created or written to.
         """
         count = len(documents) if isinstance(documents, Sized) else None
         checked = check_documents(documents, fields=self._fields())
-        return _checked(self._add(checked, documents=count, refresh=refresh, progress=progress), raise_on_error)
+        added = self._add(checked, documents=count, refresh=refresh, progress=progress, stopped=stopped)
+        return _checked(added, raise_on_error)
 
     async def add_async(
         self,
@@ -210,7 +215,8 @@ class WritableIndex:
     ) -> IngestResult:
         """Add documents from an asynchronous iterable, as `add` does; they are encoded and written in threads.
 
-        A new index builds its dictionary from the first 10,000, which are kept in memory until then.
+        A new index builds its dictionary from the first 10,000, which are kept in memory until then. If it is
+        cancelled, nothing more is sent.
         """
         arrived: list[InputRecord] = []
         fields = await asyncio.to_thread(self._fields)
@@ -227,9 +233,9 @@ class WritableIndex:
             arrived.append(document)
             pending.append(next(checked))
             if len(pending) == size:
-                added = await asyncio.to_thread(self._add, pending, documents=size, refresh=False, progress=processed)
+                added = await stoppable(self._add, pending, documents=size, refresh=False, progress=processed)
                 total, pending, size = added.plus(total), [], _ASYNC_BATCH
-        added = await asyncio.to_thread(self._add, pending, documents=len(pending), refresh=refresh, progress=processed)
+        added = await stoppable(self._add, pending, documents=len(pending), refresh=refresh, progress=processed)
         total = added.plus(total)
         return _checked(total, raise_on_error)
 
@@ -240,11 +246,12 @@ class WritableIndex:
         documents: int | None,
         refresh: bool,
         progress: Callable[[int], None] | None = None,
+        stopped: Event | None = None,
     ) -> IngestResult:
         records = Sampled(checked)
         if records.sample(1) or self.exists():
             self.prepare(records.sample, documents=documents)
-            job = self.job(refresh=refresh, progress=progress)
+            job = self.job(refresh=refresh, progress=progress, stopped=stopped)
         else:  # no documents by which a new index could be calibrated
             job = IngestJob(BulkWriter(self.client, self.index), refresh=False, progress=progress)
         with job:

@@ -295,7 +295,9 @@ def test_a_wrong_option_is_said_before_a_model_is_loaded(
 def test_a_filter_by_what_no_document_has_is_said(ingested: Path, command: Command, arguments: tuple[str, ...]) -> None:
     result = command(*arguments, "--filter", "nosuch=1")
     assert result.exit_code == 0, result.output
-    assert "has the field metadata.nosuch of --filter" in result.stderr
+    assert "has the metadata key 'nosuch', which a filter names" in result.stderr
+    result = command(*arguments, "--filter", f"text={TEXTS[0]}")
+    assert result.exit_code == 1 and "the field 'text' is indexed by words" in result.stderr
 
 
 def test_a_filter_by_what_documents_have_is_not_remarked(command: Command) -> None:

@@ -21,6 +21,7 @@ from packaging.utils import canonicalize_name
 
 from connector import SparseIndex
 from connector.cli.main import cli
+from connector.encoders.light import LightEncoder
 from connector.errors import EncoderError
 from connector.index.companion import delete_companion
 from connector.index.schema import existing_schema
@@ -196,6 +197,25 @@ def test_a_command_searches_and_writes_without_torch(
     assert "1 indexed + 0 dead-lettered" in done
     assert found(without_torch(*search, *by_folder))[0][0] == "5000"
     client.delete(index=written.name, id="5000", refresh=True)
+
+
+@pytest.mark.usefixtures("openvino")
+def test_latents_of_a_head_are_named_without_torch(client: OpenSearch, index: str, workplace: Path) -> None:
+    """A small index has the shipped head: its features were explained by their numbers alone."""
+    documents = SparseIndex(index, client=client)
+    documents.add([{"_id": "1", "text": "the roots of flowers and herbs take up water"}])
+    exported = str(workplace / "exported")
+    ksparse("export", exported, "--encoder", "all-MiniLM-L6-v2")
+    schema = existing_schema(client, index)
+    whole = load_index_encoder(client, schema, light=False)
+    expected = [whole.label(str(latent)) for latent in range(2_000)]
+    assert sum(map(bool, expected)) > 1_000
+    for name in (None, exported):
+        light = load_index_encoder(client, schema, name, light=True)
+        assert isinstance(light, LightEncoder)
+        assert [light.label(str(latent)) for latent in range(2_000)] == expected
+    contributions = documents.search("what do plants drink", top_k=1, explain=True)[0].explain().contributions
+    assert contributions and all(part.label == whole.label(part.feature) != "" for part in contributions)
 
 
 def test_an_exported_encoder_refuses_a_precision_of_torch(

@@ -18,6 +18,7 @@ from opensearchpy import OpenSearch
 from connector import AsyncSparseIndex, Document, NewIndex, Pruning, SearchSettings, SparseIndex
 from connector.encoders.text import TextEncoder
 from connector.errors import BulkWriteError, EncoderMismatchError, IndexMappingError, SearchError
+from connector.query.body import parse_filter
 from connector.query.filters import Filters
 from connector.search.retriever import Retriever
 from tests.tiny import build_head
@@ -333,6 +334,45 @@ async def test_the_asynchronous_twin_reads_pages_and_is_closed(client: OpenSearc
             await anext(twin.pages(" "))
 
 
+async def test_pages_that_a_loop_left_are_released_before_the_client_is_closed(
+    client: OpenSearch, docs: SparseIndex, encoder: TextEncoder, opensearch_url: str
+) -> None:
+    with pytest.raises(RuntimeError, match="inside"):
+        async with AsyncSparseIndex(SparseIndex(docs.index, encoder=encoder, url=opensearch_url)) as twin:
+            kept = twin.pages("cats music plants", page_size=1)
+            await anext(kept)
+            async for _ in twin.pages("cats music plants", page_size=1):
+                break
+            raise RuntimeError("inside")
+    assert client.get_all_pits()["pits"] == []
+    with pytest.raises(ValueError, match="an AsyncSparseIndex wraps a SparseIndex, got 'docs'"):
+        AsyncSparseIndex("docs")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("arriving", [False, True])
+async def test_an_addition_that_is_cancelled_sends_nothing_more(
+    docs: SparseIndex, encoder: TextEncoder, opensearch_url: str, arriving: bool
+) -> None:
+    given = 0
+
+    def many() -> Iterator[Document]:
+        nonlocal given
+        for given in range(100_000):
+            yield Document(f"new-{given}", f"cats sleep {given}")
+
+    async def many_arrive() -> AsyncIterator[Document]:
+        for document in many():
+            yield document
+
+    async with AsyncSparseIndex(SparseIndex(docs.index, encoder=encoder, url=opensearch_url)) as twin:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(twin.add(many_arrive() if arriving else many()), timeout=2.0)
+    await asyncio.sleep(2.0)  # the batch that was being encoded
+    before = given
+    await asyncio.sleep(1.0)
+    assert 0 < given == before
+
+
 def test_an_index_that_another_encoder_recreated_is_opened_again(
     client: OpenSearch, index: str, encoder: TextEncoder, dense_folder: Path, tmp_path: Path
 ) -> None:
@@ -443,6 +483,61 @@ def test_whole_values_of_declared_text_are_compared_or_the_filter_is_refused(
             call({"bare": "ada"})
     assert store.delete(filters={"author": "ada"}) == 1
     assert set(store.get(["1", "2", "3"])) == {"1", "2"}
+
+
+def test_a_value_that_a_field_does_not_index_is_refused_in_filters(
+    index: str, client: OpenSearch, encoder: TextEncoder
+) -> None:
+    """The server finds no document for it, and with a negation every one."""
+    keyword = {"type": "keyword", "ignore_above": 5}
+    properties = {"tag": keyword, "author": {"type": "text", "fields": {"keyword": keyword}}}
+    store = SparseIndex(index, client=client, encoder=encoder, new=NewIndex(mappings={"properties": properties}))
+    store.add([{"_id": name, "text": "cats sleep", "author": name, "tag": name} for name in ("Grace", "Grace H")])
+    for name in ("author", "tag"):
+        assert store.count({name: "Grace"}) == 1
+        refused: list[Filters] = [{name: "Grace H"}, {name: {"$ne": "Grace H"}}, {name: ["Grace", "Grace H"]}]
+        for filters in refused:
+            with pytest.raises(ValueError, match=r"does not index values above 5 characters .* one of 7: 'Grace H'"):
+                store.search("cats", filters=filters)
+    long = "x" * 33_000
+    store.add([{"_id": "1", "text": "cats sleep", "metadata": {"note": long}}])
+    for filters in ({"note": long}, {"note": {"$ne": long}}):
+        with pytest.raises(ValueError, match=r"'metadata.note' is indexed up to 32,702 bytes .* 33,000 characters: 'x"):
+            store.count(filters)
+    assert store.schema is not None
+    with pytest.raises(ValueError, match="'author.keyword' does not index values above 5 characters"):
+        parse_filter("author=Grace H", fields=store.schema.filterable)
+
+
+def test_a_filter_that_no_document_can_match_says_so(docs: SparseIndex, caplog: pytest.LogCaptureFixture) -> None:
+    docs.add([{"_id": "4", "title": "Cats", "text": "cats sleep"}])
+    retriever = docs.retriever
+    calls: list[Callable[[Filters], object]] = [
+        lambda filters: docs.search("cats", filters=filters),
+        lambda filters: docs.search("cats", filters=filters, hybrid=True),
+        lambda filters: docs.search("cats", filters=filters, hybrid=True, bm25_weight=0.01),
+        lambda filters: list(docs.pages("cats", filters=filters)),
+        lambda filters: retriever.search_many(["cats"], filters=docs._clauses(filters)),
+        docs.count,
+        lambda filters: docs.delete(filters=filters),
+    ]
+    unknown: list[Filters] = [{"langg": "en"}, {"$or": [{"lang": "fr"}, {"langg": ["en", "de"]}]}]
+    for call in calls:
+        for filters in unknown:
+            caplog.clear()
+            assert not call(filters) or call is calls[4]
+            assert [record.getMessage() for record in caplog.records] == [
+                f"No document of index '{docs.index}' has the metadata key 'langg', which a filter names."
+            ]
+        with pytest.raises(SearchError, match="the field 'title' is indexed by words.*match_phrase"):
+            call({"title": "Cats"})
+    caplog.clear()
+    assert docs.count({"id": "4"}) == 0 and "The id of a document is `_id`." in caplog.text
+    caplog.clear()
+    docs.add([{"_id": "5", "text": "dogs bark", "metadata": {"title": "Dogs"}}])
+    assert not any(call({"title": "Cats"}) for call in calls if call is not calls[4])
+    assert found(docs, filters={"title": "Dogs"}) <= {"5"} and docs.count({"title": "Dogs"}) == 1
+    assert docs.count({"lang": "fr"}) == 0 and not caplog.records
 
 
 def join_two(name: str, client: OpenSearch, encoder: TextEncoder, field: str, kinds: Sequence[str], value: str) -> None:
