@@ -56,8 +56,11 @@ def main() -> None:
     if index.exists():  # a shorter version of a text would leave passages of the earlier one
         index.delete(filters={"file": [path.name for path in arguments.files]})
     index.add(documents(arguments.files))
-    for hit in best_passages(index, arguments.query, top_k=3):
+    hits = best_passages(index, arguments.query, top_k=3)
+    for hit in hits:
         print(f"{hit.score:.3f} {hit.id} {hit.text[:80]}")
+    if not hits:
+        print("No text shares a feature with the query.")
 
 
 if __name__ == "__main__":

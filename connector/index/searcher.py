@@ -18,7 +18,7 @@ from connector.index.point_in_time import point_in_time, tie_breaker
 from connector.index.schema import read_weight_exponent
 from connector.index.sizes import check_filters
 from connector.limits import MAX_HITS
-from connector.query.body import NO_OPTIONS, SearchOptions, build_query, build_search
+from connector.query.body import NO_OPTIONS, SearchOptions, build_query, build_search, check_top_k
 from connector.query.hybrid import build_hybrid_query, build_words_query, fuse
 from connector.query.rescore import MAX_RESCORED, rescore_all
 from connector.types import Hit, restored
@@ -164,6 +164,7 @@ class Searcher:
         Raises:
             SearchError, ClusterError, ValueError: As in `search`.
         """
+        check_top_k(page_size, "page_size")
         body = self._body(features, page_size, filters, None, options)
         params = options.params | {"keep_alive": keep_alive}
         guard = self._guard
@@ -323,9 +324,11 @@ def _matches(named: Any) -> Mapping[str, float]:  # noqa: ANN401
 
 
 def _advised(reason: str) -> str:
-    """The server's reason, with the way out if the cluster permits no scripts."""
+    """The server's reason, with the next step if the cluster permits no scripts, or a filter is no query clause."""
     if "search.allow_expensive_queries" in reason or ("cannot execute" in reason and "script" in reason):
         return f"{reason}. A script rescores hits by codes: permit it, or search with window=0 (--window 0)."
+    if "unknown query [" in reason:
+        return f"{reason}. A mapping in a filter is a query clause; a key inside of an object is named a.b."
     return reason
 
 

@@ -223,16 +223,20 @@ def build_search(
     )
 
 
-def check_top_k(top_k: Any) -> None:  # noqa: ANN401
+def check_top_k(top_k: Any, name: str = "top_k") -> None:  # noqa: ANN401
     """Check a number of hits.
+
+    Args:
+        top_k: The number.
+        name: Name of the option in errors.
 
     Raises:
         ValueError: It is not a whole number from 1 to 10,000, the server's `index.max_result_window`.
     """
     if isinstance(top_k, bool) or not hasattr(top_k, "__index__"):
-        raise ValueError(f"top_k must be a whole number, got {top_k!r}.")
+        raise ValueError(f"{name} must be a whole number, got {top_k!r}.")
     if not 1 <= top_k <= MAX_HITS:
-        raise ValueError(f"top_k must be between 1 and {MAX_HITS:,} (index.max_result_window), got {top_k}.")
+        raise ValueError(f"{name} must be between 1 and {MAX_HITS:,} (index.max_result_window), got {top_k}.")
 
 
 def _asked(fields: Sequence[str]) -> list[str]:

@@ -64,6 +64,12 @@ def test_pages_that_the_server_no_longer_holds_are_an_error(retriever: Retriever
         list(pages)
 
 
+@pytest.mark.parametrize("size", [0, 10_001, 2.5])
+def test_an_impossible_page_size_is_named(retriever: Retriever, size: Any) -> None:  # noqa: ANN401
+    with pytest.raises(ValueError, match=rf"page_size must be .*, got {size}"):
+        list(retriever.pages(WORDS[0], page_size=size))
+
+
 def test_a_point_in_time_does_not_outlive_its_pages(retriever: Retriever, client: OpenSearch) -> None:
     pages = retriever.pages(WORDS[0], page_size=1)
     next(pages)
