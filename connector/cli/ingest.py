@@ -107,7 +107,7 @@ def ingest(
     new.check_own(encoder, k=k, fit=fit is not None)
     client = open_client(connection)
     from connector.corpus.read import count_records, read_corpus
-    from connector.corpus.source import STANDARD_INPUT, Format, digest_source, find_sources, name_of_corpus
+    from connector.corpus.source import STANDARD_INPUT, Format, digest_source, find_sources
     from connector.index.names import check_index_name
     from connector.index.probe import probe_write
     from connector.index.schema import check_new_index, read_schema, read_uuid
@@ -120,7 +120,7 @@ def ingest(
     letters = dead_letters_path(dead_letters, index)
     files = [each.path for each in find_sources(corpus, kind)]
     check_outputs(files, {"--dead-letters": letters, "--checkpoint": path})
-    name = name_of_corpus(corpus)
+    name = corpus[0] if len(corpus) == 1 else f"{corpus[0]} and {len(corpus) - 1} more"
     source = "" if name == STANDARD_INPUT and not resume else digest_source(corpus, kind, layout)
     check_index_name(index)
     schema = read_schema(client, index)

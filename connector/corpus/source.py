@@ -146,14 +146,6 @@ def find_sources(path: Corpus, format: Format | None = None) -> list[Source]:
     return sources
 
 
-def name_of_corpus(path: Corpus) -> str:
-    """A short name for messages: the path, or the first of several."""
-    if isinstance(path, str | Path):
-        return str(path)
-    first, *others = path
-    return f"{first} and {len(others)} more" if others else str(first)
-
-
 def warn_of_unread(path: Corpus, format: Format | None = None) -> None:
     """Log a warning that names the files that `find_sources` does not find: by their suffix, or written by runs."""
     if not isinstance(path, str | Path):

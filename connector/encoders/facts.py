@@ -12,7 +12,7 @@ from connector.encoders.batches import TOKENIZING, length_limit
 from connector.encoders.dictionary import TwoLevelDictionary
 from connector.encoders.fingerprint import hash_weights, name_of, pooling_of
 from connector.encoders.idf import QueryIdf
-from connector.encoders.labels import Labels
+from connector.encoders.labels import Labels, label_of
 from connector.encoders.splade_pooling import is_splade, with_max_logit_pooling
 from connector.encoders.unbuilt import UnbuiltDictionary
 from connector.types import EncoderFingerprint
@@ -135,7 +135,7 @@ class ModelFacts:
         """
         number, latents = int(feature), self._head.num_latents if self._head is not None else 0
         if number < latents:
-            return ", ".join(self.labels[number]) if number < len(self.labels) else ""
+            return label_of(number, self.labels)
         tokens = len(self.model.tokenizer)
         if self.num_latents != latents + tokens:
             return ""

@@ -15,6 +15,11 @@ Labels = tuple[tuple[str, ...], ...]
 """Terms of each latent, most characteristic first; empty without a label."""
 
 
+def label_of(latent: int, labels: Labels) -> str:
+    """The terms of a latent, joined by commas; empty without a label."""
+    return ", ".join(labels[latent]) if latent < len(labels) else ""
+
+
 @dataclass(frozen=True, slots=True)
 class LabelQuality:
     """How well the terms of a latent predict, on held-out documents, whether it fires.

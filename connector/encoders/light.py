@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from connector.encoders.batches import Task
 from connector.encoders.graph import describe_backend
-from connector.encoders.labels import Labels
+from connector.encoders.labels import Labels, label_of
 from connector.encoders.light_heads import QUERY_ONLY, CellsHead, LinearHead, count_ids, statistics_of, with_statistics
 from connector.encoders.light_model import LightModel
 from connector.errors import EncoderError
@@ -143,8 +143,7 @@ class LightEncoder:
         number = int(feature)
         if number >= self.head.num_latents:
             return f'"{self._dense.whole.id_to_token(number - self.head.num_latents)}"'
-        labels = self._labels()
-        return ", ".join(labels[number]) if number < len(labels) else ""
+        return label_of(number, self._labels())
 
     def encode_document(self, texts: Sequence[str], *, batch_size: int = 32) -> SparseVectors:
         """As in `TextEncoder`."""

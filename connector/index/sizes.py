@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
 from logging import getLogger
 from typing import Any
 
@@ -19,8 +18,6 @@ _log = getLogger("ksparse.index")
 
 _MERGE_TIMEOUT_S = 1_800
 _METADATA = "metadata."
-_MOST_ASKED = 10
-"""Metadata keys in filters that matched nothing to ask about, each in a request."""
 
 
 def all_of(filters: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -57,11 +54,9 @@ def check_filters(client: OpenSearch, index: str, filters: Sequence[Mapping[str,
         TransportError: The server is unreachable or denies access.
     """
     named = dict.fromkeys(path for clause in filters for path in _metadata_paths(clause))
-    for path in islice(named, _MOST_ASKED):
+    for path in _without_values(client, index, list(named)):
         name = path.removeprefix(_METADATA)
-        if _has_values(client, index, path):
-            continue
-        if name in ("title", "text") and _has_values(client, index, name):
+        if name in ("title", "text") and not _without_values(client, index, [name]):
             raise SearchError(
                 f"No document of index {index!r} has the metadata key {name!r}, and the field {name!r} is indexed by "
                 "words, so a filter cannot compare its whole value. Pass a query clause from Python, e.g. "
@@ -71,9 +66,19 @@ def check_filters(client: OpenSearch, index: str, filters: Sequence[Mapping[str,
         _log.warning("No document of index %r has the metadata key %r, which a filter names.%s", index, name, hint)
 
 
-def _has_values(client: OpenSearch, index: str, field: str) -> bool:
-    body = all_of([{"exists": {"field": field}}]) | {"size": 0, "terminate_after": 1}
-    return bool(client.search(index=index, body=body)["hits"]["total"]["value"])
+def _without_values(client: OpenSearch, index: str, fields: Sequence[str]) -> list[str]:
+    """The fields that no document has, found in one request; those that cannot be queried count as used."""
+    if not fields:
+        return []
+    lines: list[dict[str, Any]] = []
+    for field in fields:
+        lines += [{}, all_of([{"exists": {"field": field}}]) | {"size": 0, "terminate_after": 1}]
+    replies = client.msearch(index=index, body=lines)["responses"]
+    return [
+        field
+        for field, reply in zip(fields, replies, strict=True)
+        if "error" not in reply and not reply["hits"]["total"]["value"]
+    ]
 
 
 def _metadata_paths(clause: Mapping[str, Any]) -> Iterator[str]:

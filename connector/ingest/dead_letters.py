@@ -22,7 +22,7 @@ class DeadLetters:
     See `Letter` for the format of a line.
     """
 
-    def __init__(self, path: Path | None, *, count: int = 0, run: str = "") -> None:
+    def __init__(self, path: str | Path | None, *, count: int = 0, run: str = "") -> None:
         """Open lazily.
 
         Args:
@@ -30,11 +30,11 @@ class DeadLetters:
             count: Number of letters already in the file.
             run: Identity of the run, if it can be resumed; part of its letters.
         """
-        self.path = path
+        self.path = None if path is None else Path(path)
         self.count = count
         self._run = run
         self.reasons: list[str] = []
-        self._file = LetterFile(path) if path is not None else None
+        self._file = LetterFile(self.path) if self.path is not None else None
 
     @property
     def bytes(self) -> int:

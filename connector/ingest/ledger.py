@@ -71,7 +71,7 @@ class Ledger:
         CheckpointError: `resume` is set and the checkpoint is missing or belongs to another run.
     """
 
-    def __init__(self, dead_letters: Path | None, checkpoint: Checkpoint | None, *, resume: bool) -> None:
+    def __init__(self, dead_letters: str | Path | None, checkpoint: Checkpoint | None, *, resume: bool) -> None:
         self._checkpoint = checkpoint
         self._started = time.monotonic()
         self.done = Watermark(run="" if checkpoint is None else uuid.uuid4().hex)

@@ -124,7 +124,7 @@ class IngestJob:
         self._max_in_flight = max_in_flight
         self._refresh = refresh
         self._progress = progress
-        self._ledger = Ledger(None if dead_letters is None else Path(dead_letters), checkpoint, resume=resume)
+        self._ledger = Ledger(dead_letters, checkpoint, resume=resume)
         self._skip = self._ledger.done.read
         self._waiting: list[Record] = []
         self._waiting_characters = 0

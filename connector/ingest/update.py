@@ -206,7 +206,7 @@ class DocumentUpdater:
         )
         self._checker = RecordChecker(fields, refuse_repeated=False)
         self._upsert = upsert
-        self._dead_letters = None if dead_letters is None else Path(dead_letters)
+        self._dead_letters = dead_letters
         self._write_size = write_size
 
     def update_matching(

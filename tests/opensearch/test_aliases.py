@@ -332,7 +332,7 @@ def test_a_search_with_hits_is_one_request_and_one_without_reads_the_schema(
         proxy.paths.clear()
         assert retriever.search(QUERY, filters=[{"term": {"metadata.tenant": "gamma"}}]) == []
         # The documents of a filter are counted when it is first seen; at last, whether any document has its key.
-        expected = [f"/{index}/_search", f"/{index}/_search", f"/{index}/_mapping", f"/{index}/_search"]
+        expected = [f"/{index}/_search", f"/{index}/_search", f"/{index}/_mapping", f"/{index}/_msearch"]
         assert [path.partition("?")[0] for path in proxy.paths] == expected
 
 
