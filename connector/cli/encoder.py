@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from opensearchpy import OpenSearch
 
 from connector.index.schema import IndexSchema
-from connector.ingest.index_encoder import load_index_encoder
+from connector.ingest.index_encoder import load_index_encoder, load_new_encoder
 
 if TYPE_CHECKING:
     from connector.encoders.text import TextEncoder
@@ -44,6 +44,14 @@ def open_index_encoder(
     """
     hide_loading()
     return load_index_encoder(client, schema, name, device=device, light=light)
+
+
+def open_new_encoder(
+    name: str, *, device: str | None = None, k: int | None = None, idf: bool = False, light: bool | None = None
+) -> TextEncoder:
+    """Load the encoder of a new index without progress bars; see `load_new_encoder`."""
+    hide_loading()
+    return load_new_encoder(name, device=device, k=k, idf=idf, light=light)
 
 
 def open_encoder(name: str, *, device: str | None = None, k: int | None = None, idf: bool = False) -> TextEncoder:

@@ -152,7 +152,7 @@ def ingest(
     if fit is not None and not fitted:
         check_documents(len(records.sample(MIN_DOCUMENTS)))
     nothing = schema is None and not dry_run and not records.sample(1)
-    from connector.cli.encoder import open_encoder, open_index_encoder
+    from connector.cli.encoder import open_index_encoder, open_new_encoder
     from connector.cli.passed_on import encoder_to_name
     from connector.cli.summary import conclude, print_growth_advice
     from connector.encoders.folders import DEFAULT_ENCODER, OWN_ENCODER
@@ -172,12 +172,12 @@ def ingest(
         return
     device = devices[0] if devices else None
     named = str(fit) if fitted else None if encoder == OWN_ENCODER else encoder
+    # Copies for several devices need torch, and so does training.
+    light = False if len(devices) > 1 or (fit is not None and not fitted) else None
     if schema is not None:
-        # Copies for several devices need torch.
-        light = False if len(devices) > 1 else None
         loaded = encoder_of(schema, open_index_encoder(client, schema, named, device=device, light=light))
     else:
-        loaded = open_encoder(named or DEFAULT_ENCODER, device=device, k=k, idf=bool(new.idf))
+        loaded = open_new_encoder(named or DEFAULT_ENCODER, device=device, k=k, idf=bool(new.idf), light=light)
     if fit is not None and not fitted:
         from connector.cli.fit import fitted_encoder
 

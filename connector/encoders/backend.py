@@ -102,6 +102,8 @@ def run_modules(
     backend: str | None,
     name: str = "",
     precision: Precision = "float32",
+    *,
+    revision: str = "",
 ) -> DenseModel:
     """Choose the backend of a dense model.
 
@@ -111,13 +113,14 @@ def run_modules(
         backend: As for `choose_backend`.
         name: Name under which searches find the graph without loading the modules; empty for none.
         precision: As for `TorchModel`, or int8 for OpenVINO, which otherwise chooses its own.
+        revision: Revision of the model on the hub.
 
     Raises:
         EncoderError: The backend is unknown or not available.
     """
     if choose_backend(backend, model.device.type, precision) == "torch":
         return TorchModel(modules, precision)
-    return OpenVinoModel(modules, model, name, precision)
+    return OpenVinoModel(modules, model, name, precision, revision=revision)
 
 
 class OpenVinoModel:
@@ -131,15 +134,23 @@ class OpenVinoModel:
         model: Model with these modules; its tokenizer is used.
         name: As for `run_modules`.
         precision: As for `Graph`.
+        revision: As for `run_modules`.
     """
 
     def __init__(
-        self, modules: Sequence[nn.Module], model: BaseModel, name: str = "", precision: Precision = "float32"
+        self,
+        modules: Sequence[nn.Module],
+        model: BaseModel,
+        name: str = "",
+        precision: Precision = "float32",
+        *,
+        revision: str = "",
     ) -> None:
         self._torch = TorchModel(modules)
         self._precision = precision
         self._model = model
         self._name = name
+        self._revision = revision
         self._lock = Lock()
         self._graph: Graph | None = None
         self._failed = False
@@ -181,7 +192,7 @@ class OpenVinoModel:
         if not (folder / GRAPH_FILE).is_file():
             self._convert(folder)
         if self._name:
-            remember_graph(self._name, folder)
+            remember_graph(self._name, folder, self._revision)
         return open_graph(self._torch.modules, folder, self._precision)
 
     def _convert(self, folder: Path) -> None:

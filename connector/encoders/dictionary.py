@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -13,19 +13,25 @@ from torch.nn.functional import normalize
 from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.cells import nearest_in_groups
 from connector.encoders.lexical import Task, TokenCounts
-from connector.encoders.light_heads import CANDIDATE_SHARE, CELL_BITS, FLOOR, POOL, min_idf
+from connector.encoders.light_heads import (
+    CANDIDATE_CELLS,
+    CANDIDATE_SHARE,
+    CANDIDATE_TOKENS,
+    CELL_BITS,
+    FLOOR,
+    POOL,
+    PROBES,
+    SPREAD,
+    CellsHead,
+    min_idf,
+)
 from connector.vectors.codes import (
     Bits,
     RotatedCode,
     choose_groups,
-    directions_to_levels,
-    pack_levels,
     random_rotation,
     unpack_levels,
 )
-
-_INT8 = 127
-"""Largest value of a component as it is stored."""
 
 _CACHED = 64
 """Documents per block when choosing cells, so that operands fit into the CPU cache."""
@@ -93,10 +99,10 @@ class TwoLevelDictionary(KSparseAutoEncoder):
         k_query: int | None = None,
         cells: int | None = None,
         query_cells: int | None = None,
-        candidate_cells: int = 16,
-        candidate_tokens: int = 4,
-        probes: int = 24,
-        spread: float = 4.0,
+        candidate_cells: int = CANDIDATE_CELLS,
+        candidate_tokens: int = CANDIDATE_TOKENS,
+        probes: int = PROBES,
+        spread: float = SPREAD,
         num_components: int | None = None,
         base_model: str = "",
         lexical_config: dict[str, Any] | None = None,
@@ -142,30 +148,12 @@ class TwoLevelDictionary(KSparseAutoEncoder):
         """Cells are buffers; there is no linear layer."""
         return nn.Identity()
 
-    def use_components(self, components: Tensor, variances: Tensor) -> None:
-        """Set the principal components, rounded to 8 bits per value as they are stored.
-
-        Args:
-            components: (dim, num_components), of length 1, strongest first.
-            variances: (num_components,), of embeddings of length 1.
-        """
-        scales = (components.abs().amax(dim=0).clamp_min(1e-12) / _INT8).half().float()
-        self.component_scales.copy_(scales)
-        self.components.copy_((components / scales).round().clamp(-_INT8, _INT8))
-        self.variances.copy_(variances.half())
-        self.unpack()
-
-    def use_cells(self, coarse: Tensor, fine: Tensor) -> None:
-        """Set the centroids, rounded as they are stored.
-
-        Args:
-            coarse: (num_coarse, width), of length 1.
-            fine: (num_coarse * num_fine, width), those of a coarse cell next to each other.
-        """
-        self.coarse.copy_(coarse.half())
-        for codes, block in zip(torch.split(self.fine_codes, _BLOCK), torch.split(fine, _BLOCK), strict=True):
-            codes.copy_(torch.from_numpy(pack_levels(directions_to_levels(block.numpy(), CELL_BITS), CELL_BITS)))
-        self.unpack()
+    @classmethod
+    def from_cells(cls, cells: CellsHead) -> Self:
+        """Convert a dictionary without torch."""
+        head = cls(**cells.config)
+        head.load_state_dict({name: torch.from_numpy(value) for name, value in cells.stored().items()})
+        return head
 
     @property
     def principal_components(self) -> NDArray[np.float32]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from connector.encoders.batches import TOKENIZING
 from connector.encoders.batches import Task as Task
 from connector.encoders.batches import readable as readable
+from connector.encoders.light_heads import BM25
 
 _BLOCK = 4_096
 
@@ -57,8 +58,8 @@ class LexicalFeatures(nn.Module):
         num_tokens: int,
         document_scale: float,
         query_scale: float,
-        k1: float = 1.2,
-        b: float = 0.6,
+        k1: float = BM25["k1"],
+        b: float = BM25["b"],
     ) -> None:
         super().__init__()
         if num_tokens < 1 or min(document_scale, query_scale) <= 0:

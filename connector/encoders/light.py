@@ -1,4 +1,4 @@
-"""An encoder without torch, for searching and writing existing indices."""
+"""An encoder without torch."""
 
 from __future__ import annotations
 
@@ -14,21 +14,31 @@ from numpy.typing import NDArray
 from connector.encoders.batches import Task
 from connector.encoders.graph import describe_backend
 from connector.encoders.labels import Labels, label_of
-from connector.encoders.light_heads import QUERY_ONLY, CellsHead, LinearHead, count_ids, statistics_of, with_statistics
+from connector.encoders.light_heads import (
+    QUERY_ONLY,
+    CellsHead,
+    Head,
+    UnbuiltHead,
+    count_ids,
+    statistics_of,
+    with_statistics,
+)
 from connector.encoders.light_model import LightModel
 from connector.errors import EncoderError
 from connector.types import EncoderFingerprint, SparseVectors
-from connector.vectors.codes import RotatedCode
-from connector.vectors.statistics import CorpusStatistics
+from connector.vectors.codes import Bits, RotatedCode
+from connector.vectors.statistics import MAX_EMBEDDED, CorpusStatistics, DistinctTokens
 from connector.vectors.storage import SMALLEST_WEIGHT
 
-_NO_TORCH = frozenset(
-    {"model", "calibrate", "dense_model", "measure_statistics", "on_device", "with_head"},
-)
+_NO_TORCH = frozenset({"model", "dense_model", "on_device", "sparsify_embeddings"})
+
+
+_BLOCK = 512
+"""Texts per pass of a head."""
 
 
 class LightEncoder:
-    """A torch-free `TextEncoder` for searching and writing existing indices, with the same fingerprint.
+    """A torch-free `TextEncoder` of a dense model with a head, with the same fingerprint.
 
     Args:
         model: The dense model.
@@ -45,12 +55,12 @@ class LightEncoder:
     backend = "openvino"
     device = "cpu"
     is_splade = False
-    needs_dictionary = False
+    query_model = None
 
     def __init__(
         self,
         model: LightModel,
-        head: CellsHead | LinearHead,
+        head: Head,
         *,
         base_model: str,
         revision: str = "",
@@ -82,6 +92,11 @@ class LightEncoder:
     def runtime(self) -> str:
         """As in `TextEncoder`."""
         return describe_backend(self.backend, self.precision)
+
+    @property
+    def needs_dictionary(self) -> bool:
+        """As in `TextEncoder`."""
+        return isinstance(self.head, UnbuiltHead)
 
     @property
     def has_dictionary(self) -> bool:
@@ -161,17 +176,68 @@ class LightEncoder:
         kept = k if k is not None else self.k_query
         return self._encode(texts, "query", kept, batch_size, candidates=True)
 
-    def embed(self, texts: Sequence[str], *, task: Task = "document", batch_size: int = 32) -> NDArray[np.float32]:
+    def embed(
+        self,
+        texts: Sequence[str],
+        *,
+        task: Task = "document",
+        batch_size: int = 32,
+        progress: Callable[[float], None] | None = None,
+    ) -> NDArray[np.float32]:
         """As in `TextEncoder`."""
-        outputs = np.empty((len(texts), self._dense.dim), np.float32)
+        outputs, done = np.empty((len(texts), self._dense.dim), np.float32), 0
         for batch in self._dense.embed(texts, task, batch_size):
             outputs[batch.rows] = batch.embeddings
+            done += len(batch.rows)
+            if progress is not None:
+                progress(done / len(texts))
         return outputs
 
     def encode_embedded(self, embeddings: NDArray[np.float32], texts: Sequence[str]) -> SparseVectors:
         """As in `TextEncoder`."""
         vectors = self._sparsify(embeddings, self._dense.tokenize(texts, "document"), "document", self.k)
         return vectors if self.code is None else vectors._replace(codes=self.code.encode(embeddings))
+
+    def count_corpus(self, texts: Sequence[str]) -> DistinctTokens:
+        """As in `TextEncoder`."""
+        ids = self._dense.tokenize(texts, "document")
+        parts = [count_ids(ids[start : start + _BLOCK]) for start in range(0, len(ids), _BLOCK)]
+        used = [part.counts > 0 for part in parts]
+        return DistinctTokens(
+            (len(texts), self._dense.num_tokens),
+            np.concatenate([part.ids[slots] for part, slots in zip(parts, used, strict=True)]),
+            np.concatenate([part.counts[slots] for part, slots in zip(parts, used, strict=True)]),
+        )
+
+    @property
+    def special_ids(self) -> list[int]:
+        """As in `TextEncoder`."""
+        return self._dense.special_ids
+
+    def measure_statistics(
+        self, texts: Sequence[str], embeddings: NDArray[np.float32] | None = None
+    ) -> CorpusStatistics:
+        """As in `TextEncoder`."""
+        if not texts:
+            raise ValueError("texts must contain at least one document.")
+        if embeddings is None:
+            embeddings = self.embed(texts[:: -(-len(texts) // MAX_EMBEDDED)])
+        counts = self.count_corpus(texts) if self.head.config.get("lexical_config") else None
+        return CorpusStatistics.measure(embeddings, counts, self.special_ids, prior=self.statistics)
+
+    def calibrate(self, texts: Sequence[str]) -> Self:
+        """As in `TextEncoder`."""
+        return self.with_statistics(self.measure_statistics(texts))
+
+    def make_code(self, bits: Bits, norm: float = 1.0) -> RotatedCode:
+        """As in `TextEncoder`."""
+        if isinstance(self.head, CellsHead):
+            return self.head.code(bits, norm)
+        return RotatedCode(self.statistics.mean, bits, norm=norm)
+
+    def with_head(self, head: Head) -> Self:
+        """As in `TextEncoder`."""
+        return type(self)(self._dense, head, base_model=self._base_model, revision=self._revision)
 
     def with_idf(self) -> Self:
         """Raise ValueError: only a SPLADE supports IDF.
@@ -193,7 +259,7 @@ class LightEncoder:
             code = code.with_components(self.head.principal_components)
         return self._with(self.head, code)
 
-    def _with(self, head: CellsHead | LinearHead, code: RotatedCode | None) -> Self:
+    def _with(self, head: Head, code: RotatedCode | None) -> Self:
         made = type(self)(
             self._dense,
             head,
@@ -236,9 +302,10 @@ class LightEncoder:
         lexical = bool(self.head.config.get("lexical_config"))
         features = np.zeros((len(ids), kept), np.int32)
         weights = np.zeros((len(ids), kept), np.float32)
-        for row, (embedding, of_text) in enumerate(zip(embeddings, ids, strict=True)):
-            tokens = count_ids(of_text) if lexical else None
-            found, values = self.head.strongest(embedding, kept, task, tokens, candidates=candidates)
-            features[row, : len(found)], weights[row, : len(found)] = found, values
+        for start in range(0, len(ids), _BLOCK):
+            rows = slice(start, start + _BLOCK)
+            tokens = count_ids(ids[rows]) if lexical else None
+            found, values = self.head.strongest(embeddings[rows], kept, task, tokens, candidates=candidates)
+            features[rows, : found.shape[1]], weights[rows, : found.shape[1]] = found, values
         weights[weights < SMALLEST_WEIGHT] = 0.0
         return SparseVectors(features, weights)

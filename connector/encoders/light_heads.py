@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, lru_cache
-from typing import Any, Literal, NamedTuple
+from itertools import chain
+from typing import Any, Literal, NamedTuple, NoReturn, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from connector.encoders.batches import Task
 from connector.errors import EncoderError
-from connector.vectors.codes import random_rotation, unpack_levels
+from connector.vectors.codes import Bits, RotatedCode, choose_groups, random_rotation, unpack_levels
 from connector.vectors.statistics import CorpusStatistics
 
 Floats = NDArray[np.floating[Any]]
@@ -23,6 +24,18 @@ MIN_VALUE = 0.01
 
 CELL_BITS: Literal[2] = 2
 """Bits per dimension of fine cells. 2 bits lose less than a point of recall; 1 bit is too coarse."""
+
+PROBES = 24
+"""Default number of coarse cells whose fine cells are compared with a text."""
+
+SPREAD = 4.0
+"""Default weight of the penalty on parallel residuals of a document's cells."""
+
+CANDIDATE_CELLS, CANDIDATE_TOKENS = 16, 4
+"""Default cells, and maximum tokens, of a query whose hits are rescored by codes."""
+
+BM25 = {"k1": 1.2, "b": 0.6}
+"""Default saturation and length normalization of tokens."""
 
 POOL = 4
 """Candidate fine cells of a document per kept cell."""
@@ -42,12 +55,20 @@ _MAX_SHARE, _MAX_DOCUMENTS = 0.03, 3_000
 _CACHE_BYTES = 64 << 20
 """Maximum size of the cache of unpacked cells: enough for all cells of 100,000 documents."""
 
+_CACHED = 64
+"""Documents per block when choosing cells, so that operands fit into the CPU cache."""
+
 QUERY_ONLY = ("candidate_cells", "candidate_tokens")
 """Settings that do not affect documents."""
 
 
 class Tokens(NamedTuple):
-    """The distinct tokens of a text with their counts."""
+    """The distinct tokens of n texts with their counts, each row padded to the longest.
+
+    Attributes:
+        ids: int64 (n, length), in order of first occurrence.
+        counts: float32 (n, length); 0 marks an unused slot.
+    """
 
     ids: Ids
     counts: Floats
@@ -62,15 +83,20 @@ class _Head:
             name: value if value.dtype == np.uint8 else np.asarray(value, np.float32) for name, value in weights.items()
         }
 
+    @property
+    def dim(self) -> int:
+        """Width of the dense embedding."""
+        return int(self.weights["mean"].size)
+
     def _lexical(self, tokens: Tokens, task: Task) -> Floats:
         """BM25 values of tokens, as in `LexicalFeatures`."""
         lexical = self.config["lexical_config"]
         weights: Floats = self.weights["lexical.token_weights"][tokens.ids]
         if task == "query":
-            return np.asarray(lexical["query_scale"] * weights, dtype=np.float32)
+            return np.asarray(lexical["query_scale"] * weights * (tokens.counts > 0), dtype=np.float32)
         k1, b = lexical["k1"], lexical["b"]
-        length = (tokens.counts * (weights > 0)).sum()
-        saturation = k1 * (1 - b + b * length / float(self.weights["lexical.average_length"]))
+        lengths = (tokens.counts * (weights > 0)).sum(axis=1, keepdims=True)
+        saturation = k1 * (1 - b + b * lengths / float(self.weights["lexical.average_length"]))
         scaled = lexical["document_scale"] * weights * tokens.counts * (k1 + 1) / (tokens.counts + saturation)
         return np.asarray(scaled, dtype=np.float32)
 
@@ -88,30 +114,49 @@ class LinearHead(_Head):
 
     def strongest(
         self,
-        embedding: Floats,
+        embeddings: Floats,
         k: int,
         task: Task,
         tokens: Tokens | None,
         *,
         candidates: bool = False,  # noqa: ARG002
     ) -> tuple[Ids, Floats]:
-        """Features and values of one text, strongest first; see `KSparseAutoEncoder.strongest`."""
-        values = self.weights["encoder.weight"] @ (embedding - self.weights["mean"]) + self.weights["encoder.bias"]
-        latents = _top(values, k)
-        features, values = latents, values[latents]
+        """Features and values of n texts, both (n, k), strongest first; see `KSparseAutoEncoder.strongest`."""
+        products = (embeddings - self.weights["mean"]) @ self.weights["encoder.weight"].T + self.weights["encoder.bias"]
+        features = _top(products, k)
+        values = np.take_along_axis(products, features, axis=1)
         if tokens is not None:
-            features = np.concatenate([features, self.num_latents + tokens.ids])
-            values = np.concatenate([values, self._lexical(tokens, task)])
-            best = _top(values, k)
-            features, values = features[best], values[best]
+            features = np.concatenate([features, self.num_latents + tokens.ids], axis=1)
+            values = np.concatenate([values, self._lexical(tokens, task)], axis=1)
+            features, values = _take(_top(values, k), features, values)
         values = np.maximum(values, 0)
-        if values[0] <= 0:
-            values[0] = MIN_VALUE
+        values[:, 0] = np.where(values[:, 0] <= 0, MIN_VALUE, values[:, 0])
         return features, values
 
 
+class UnbuiltHead(_Head):
+    """A head without features, of a dense model whose dictionary is not built yet."""
+
+    has_cells = False
+    k_candidates = None
+    num_latents = 1
+
+    @classmethod
+    def of_model(cls, dim: int, base_model: str) -> Self:
+        """Create the head of a dense model with embeddings of `dim` values."""
+        return cls({"k": 1, "k_query": 1, "base_model": base_model}, {"mean": np.zeros(dim, np.float32)})
+
+    def strongest(self, *_arguments: object, **_options: object) -> NoReturn:
+        """Raise EncoderError: there are no features yet.
+
+        Raises:
+            EncoderError: Always.
+        """
+        raise unbuilt(self.config["base_model"])
+
+
 class CellsHead(_Head):
-    """`TwoLevelDictionary`; only the fine cells of probed coarse cells are unpacked."""
+    """`TwoLevelDictionary`; for a single text, only the fine cells of probed coarse cells are unpacked."""
 
     has_cells = True
 
@@ -131,32 +176,42 @@ class CellsHead(_Head):
         return np.asarray(self.weights["components"] * self.weights["component_scales"], dtype=np.float32)
 
     @cached_property
-    def _projection(self) -> NDArray[np.float32]:
+    def projection(self) -> NDArray[np.float32]:
+        """Float32 (dim, width): the strongest components, rotated."""
         width = int(self.config["width"])
         return self.principal_components[:, :width] @ random_rotation(width, 0)
+
+    def code(self, bits: Bits, norm: float) -> RotatedCode:
+        """Create the quantizer of the components for embeddings of a given norm."""
+        groups = choose_groups(self.weights["variances"], self.dim, bits)
+        return RotatedCode(self.weights["mean"], bits, norm=norm, groups=groups, components=self.principal_components)
+
+    def stored(self) -> dict[str, NDArray[Any]]:
+        """The weights as stored: cells with 2 bits per dimension, components with 8, others in half precision."""
+        types = {"fine_codes": np.uint8, "components": np.int8}
+        return {name: np.ascontiguousarray(value, types.get(name, np.float16)) for name, value in self.weights.items()}
 
     @property
     def _candidate_tokens(self) -> int:
         return int(self.config["candidate_tokens"]) if self.config.get("lexical_config") else 0
 
     def strongest(
-        self, embedding: Floats, k: int, task: Task, tokens: Tokens | None, *, candidates: bool = False
+        self, embeddings: Floats, k: int, task: Task, tokens: Tokens | None, *, candidates: bool = False
     ) -> tuple[Ids, Floats]:
-        """Features and values of one text, strongest first; see `TwoLevelDictionary.strongest`."""
-        direction = (embedding - self.weights["mean"]) @ self._projection
-        direction = direction / max(float(np.linalg.norm(direction)), 1e-12)
+        """Features and values of n texts, (n, at most k), strongest first; see `TwoLevelDictionary.strongest`."""
+        directions = (embeddings - self.weights["mean"]) @ self.projection
+        directions /= np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-12)
         count = self._share(k, task, candidates) if tokens is not None else min(k, self.num_latents)
-        features, values = self._cells(direction, count, task)
+        features, values = self._cells(directions, count, task)
         if tokens is not None and k > count:
             weights = self._lexical(tokens, task)
             if candidates:
                 rare = self.weights["lexical.token_weights"][tokens.ids] ** 2 >= min_idf(self.num_latents)
                 weights = np.asarray(CANDIDATE_SHARE * weights * rare, dtype=np.float32)
-            best = _top(weights, k - count)
-            features = np.concatenate([features, self.num_latents + tokens.ids[best]])
-            values = np.concatenate([values, weights[best]])
-            order = np.argsort(-values, kind="stable")
-            features, values = features[order], values[order]
+            ids, weights = _take(_top(weights, k - count), tokens.ids, weights)
+            features = np.concatenate([features, self.num_latents + ids], axis=1)
+            values = np.concatenate([values, weights], axis=1)
+            features, values = _take(np.argsort(-values, axis=1, kind="stable"), features, values)
         return features, np.maximum(values, 0)
 
     def _share(self, k: int, task: Task, candidates: bool) -> int:  # noqa: FBT001
@@ -167,56 +222,100 @@ class CellsHead(_Head):
                 share, whole = self.k_candidates - self._candidate_tokens, self.k_candidates
         return max(1, round(k * share / whole))
 
-    def _cells(self, direction: Floats, count: int, task: Task) -> tuple[Ids, Floats]:
+    def _cells(self, directions: Floats, count: int, task: Task) -> tuple[Ids, Floats]:
+        """The cells of texts, nearest first: (n, count) ids and cosines."""
         spread = self.config["spread"]
-        wide = count if task == "query" or not spread else POOL * count
-        cells, cosines = self._nearest(direction, wide)
+        cells, cosines = self._nearest(directions, count if task == "query" or not spread else POOL * count)
         if task == "query":
-            return cells, cosines - FLOOR * max(float(cosines[-1]), 0.0)
-        if not spread or count >= len(cells):
-            return cells[:count], cosines[:count]
-        chosen = _spread(cosines, self._units(cells), count, spread)
-        return cells[chosen], cosines[chosen]
+            return cells, cosines - FLOOR * np.maximum(cosines[:, -1:], 0)
+        if not spread or count >= cells.shape[1]:
+            return cells, cosines
+        blocks = range(0, len(cells), _CACHED)
+        parts = ((cells[start : start + _CACHED], cosines[start : start + _CACHED]) for start in blocks)
+        chosen = np.concatenate([_spread(near, self._units(ids), count, spread) for ids, near in parts])
+        return _take(chosen, cells, cosines)
 
-    def _nearest(self, direction: Floats, count: int) -> tuple[Ids, Floats]:
-        """Ids and cosines of the nearest fine cells, nearest first."""
+    def _nearest(self, directions: Floats, count: int) -> tuple[Ids, Floats]:
+        """Ids and cosines of the nearest fine cells, (n, at most count) each, nearest first."""
         fine = int(self.config["num_fine"])
-        probed = _top(self.weights["coarse"] @ direction, int(self.config["probes"]))
-        blocks = map(self._unpacked, probed.tolist())
-        cosines = np.concatenate([(points @ direction) * scales for points, scales in blocks])
-        best = _top(cosines, count)
-        return probed[best // fine] * fine + best % fine, cosines[best]
+        probed = _top(directions @ self.weights["coarse"].T, int(self.config["probes"]))
+        cosines = self._compared(directions, probed)
+        slots = _top(cosines, count)
+        cells = np.take_along_axis(probed, slots // fine, axis=1) * fine + slots % fine
+        return cells, np.take_along_axis(cosines, slots, axis=1)
+
+    def _compared(self, directions: Floats, probed: Ids) -> Floats:
+        """Cosines of the fine cells of the probed coarse cells, (n, probes * num_fine): one product per coarse cell."""
+        if len(directions) == 1:
+            blocks = map(self._cached_points, probed[0].tolist())
+            return np.concatenate([points @ directions[0] * scales for points, scales in blocks])[np.newaxis]
+        places = probed.ravel()
+        order = np.argsort(places, kind="stable")
+        found, starts = np.unique(places[order], return_index=True)
+        points, scales = self._points
+        cosines = np.empty((len(places), int(self.config["num_fine"])), np.float32)
+        for coarse, rows in zip(found.tolist(), np.split(order, starts[1:]), strict=True):
+            cosines[rows] = directions[rows // probed.shape[1]] @ points[coarse].astype(np.float32).T * scales[coarse]
+        return cosines.reshape(len(directions), -1)
 
     def _units(self, cells: Ids) -> Floats:
-        """The directions of cells: (len(cells), width)."""
-        fine = int(self.config["num_fine"])
-        units = []
-        for cell in cells.tolist():
-            points, scales = self._unpacked(cell // fine)
-            units.append(points[cell % fine] * scales[cell % fine])
-        return np.stack(units)
+        """The directions of cells (n, m): (n, m, width)."""
+        coarse, fine = np.divmod(cells, int(self.config["num_fine"]))
+        points, scales = self._points
+        return points[coarse, fine].astype(np.float32) * scales[coarse, fine, np.newaxis]
 
     @cached_property
-    def _unpacked(self) -> Callable[[int], tuple[Floats, Floats]]:
-        """Points (num_fine, width) of a coarse cell's fine cells and one over their lengths, cached."""
-        fine = int(self.config["num_fine"])
-        packed = self.weights["fine_codes"].reshape(-1, fine, self.weights["fine_codes"].shape[-1])
-        levels = unpack_levels(np.arange(256, dtype=np.uint8)[:, np.newaxis], CELL_BITS)
-        # Integers, so that sums of squares are exact in any order.
-        points_of_byte = 2 * levels.astype(np.float32) - (2**CELL_BITS - 1)
-        each: int = fine * packed.shape[2] * points_of_byte[0].nbytes
+    def _packed(self) -> NDArray[np.uint8]:
+        codes = np.asarray(self.weights["fine_codes"], dtype=np.uint8)
+        return codes.reshape(-1, int(self.config["num_fine"]), codes.shape[-1])
+
+    @cached_property
+    def _points(self) -> tuple[NDArray[np.int8], Floats]:
+        """All points (num_coarse, num_fine, width) and one over their lengths, for batches, which need most cells."""
+        points = np.stack([_unpack(packed, np.int8) for packed in self._packed])
+        return points, np.stack([_inverse_lengths(block.astype(np.float32)) for block in points])
+
+    @cached_property
+    def _cached_points(self) -> Callable[[int], tuple[Floats, Floats]]:
+        """Points (num_fine, width) of a coarse cell and one over their lengths, for single texts."""
+        each: int = 4 * self._packed[0].size * np.dtype(np.float32).itemsize
 
         @lru_cache(maxsize=max(2 * int(self.config["probes"]), _CACHE_BYTES // each))
         def unpack(coarse: int) -> tuple[Floats, Floats]:
-            points = points_of_byte[packed[coarse]].reshape(fine, -1)
-            return points, 1 / np.sqrt(np.einsum("nd,nd->n", points, points))
+            points = _unpack(self._packed[coarse], np.float32)
+            return points, _inverse_lengths(points)
 
         return unpack
+
+
+_LEVELS = unpack_levels(np.arange(256, dtype=np.uint8)[:, np.newaxis], CELL_BITS)
+_POINTS_OF_BYTE = 2 * _LEVELS.astype(np.int8) - (2**CELL_BITS - 1)
+"""The values that a byte of the codes packs: integers, so that sums of squares are exact in any order."""
+
+
+def _unpack(packed: NDArray[np.uint8], dtype: type[np.generic]) -> NDArray[Any]:
+    return _POINTS_OF_BYTE.astype(dtype)[packed].reshape(len(packed), -1)
+
+
+def _inverse_lengths(points: Floats) -> Floats:
+    return np.asarray(1 / np.sqrt(np.einsum("nd,nd->n", points, points)), dtype=np.float32)
 
 
 def min_idf(cells: int) -> float:
     """Return the minimum IDF of candidate tokens, by the number of cells; more frequent ones are not searched."""
     return math.log(max(1 / _MAX_SHARE, cells / CELLS_PER_DOCUMENT / _MAX_DOCUMENTS))
+
+
+Head = CellsHead | LinearHead | UnbuiltHead
+
+
+def unbuilt(base_model: str) -> EncoderError:
+    """The error for a dense model without a head."""
+    return EncoderError(
+        f"{base_model} is a dense model without a head. A new index of 1,000 documents or more builds a dictionary for "
+        f"it; to search or to write other indices, train a head: ksparse train CORPUS --base-model {base_model} "
+        "--output HEAD."
+    )
 
 
 def to_head(config: Mapping[str, Any], weights: Mapping[str, NDArray[Any]]) -> CellsHead | LinearHead:
@@ -232,7 +331,7 @@ def to_head(config: Mapping[str, Any], weights: Mapping[str, NDArray[Any]]) -> C
     return LinearHead(config, weights)
 
 
-def with_statistics(head: CellsHead | LinearHead, statistics: CorpusStatistics) -> CellsHead | LinearHead:
+def with_statistics(head: Head, statistics: CorpusStatistics) -> Head:
     """The same head with the statistics of another corpus.
 
     Raises:
@@ -249,7 +348,7 @@ def with_statistics(head: CellsHead | LinearHead, statistics: CorpusStatistics) 
     return type(head)(head.config, weights | fresh)
 
 
-def statistics_of(head: CellsHead | LinearHead) -> CorpusStatistics:
+def statistics_of(head: Head) -> CorpusStatistics:
     """The corpus statistics of a head."""
     if not head.config.get("lexical_config"):
         return CorpusStatistics(head.weights["mean"], np.empty(0, np.float32))
@@ -257,30 +356,49 @@ def statistics_of(head: CellsHead | LinearHead) -> CorpusStatistics:
     return CorpusStatistics(head.weights["mean"], head.weights["lexical.token_weights"], length)
 
 
-def count_ids(ids: Sequence[int]) -> Tokens:
-    """Count the distinct tokens of a text, in order of first occurrence."""
-    found, first, counts = np.unique(np.asarray(ids, np.int64), return_index=True, return_counts=True)
+def count_ids(texts: Sequence[Sequence[int]]) -> Tokens:
+    """Count the distinct tokens of n texts, given by their token ids."""
+    lengths = np.array([len(ids) for ids in texts], dtype=np.int64)
+    ids = np.fromiter(chain.from_iterable(texts), np.int64, int(lengths.sum()))
+    rows = np.repeat(np.arange(len(texts)), lengths)
+    width = int(ids.max(initial=0)) + 1
+    found, first, counts = np.unique(rows * width + ids, return_index=True, return_counts=True)
     order = np.argsort(first)
-    return Tokens(found[order], counts[order].astype(np.float32))
+    found, counts = found[order], counts[order]
+    rows = found // width
+    distinct = np.bincount(rows, minlength=len(texts))
+    slots = np.arange(len(rows)) - np.repeat(np.cumsum(distinct) - distinct, distinct)
+    padded = Tokens(
+        np.zeros((len(texts), int(distinct.max(initial=1))), np.int64),
+        np.zeros((len(texts), int(distinct.max(initial=1))), np.float32),
+    )
+    padded.ids[rows, slots], padded.counts[rows, slots] = found % width, counts
+    return padded
 
 
 def _top(values: Floats, k: int) -> Ids:
-    """Indices of the k largest values, largest first."""
-    if k < len(values):
-        places = np.argpartition(-values, k - 1)[:k]
-        return places[np.argsort(-values[places], kind="stable")]
-    return np.argsort(-values, kind="stable")
+    """Columns of the k largest values of each row, largest first."""
+    if k < values.shape[1]:
+        places = np.argpartition(-values, k - 1, axis=1)[:, :k]
+        order = np.argsort(-np.take_along_axis(values, places, axis=1), axis=1, kind="stable")
+        return np.take_along_axis(places, order, axis=1)
+    return np.argsort(-values, axis=1, kind="stable")
+
+
+def _take(places: Ids, features: Ids, values: Floats) -> tuple[Ids, Floats]:
+    return np.take_along_axis(features, places, axis=1), np.take_along_axis(values, places, axis=1)
 
 
 def _spread(cosines: Floats, units: Floats, count: int, spread: float) -> Ids:
-    """Select the cells of a document; see `TwoLevelDictionary`."""
-    products = 1 - cosines[:, np.newaxis] - cosines + units @ units.T
+    """Select cells of n documents from near ones, slots (n, count), nearest first; see `TwoLevelDictionary`."""
+    products = 1 - cosines[:, :, np.newaxis] - cosines[:, np.newaxis] + units @ units.transpose(0, 2, 1)
     distances = 2 - 2 * cosines
-    parallel = products**2 / np.maximum(distances, 1e-12)
-    penalty, taken, slots = np.zeros_like(distances), np.zeros_like(distances), []
+    parallel = products**2 / np.maximum(distances, 1e-12)[:, np.newaxis]
+    penalty, taken = np.zeros_like(distances), np.zeros_like(distances)
+    rows, slots = np.arange(len(cosines)), np.empty((len(cosines), count), np.int64)
     for place in range(count):
-        slot = int((distances + taken + spread / max(place, 1) * penalty).argmin())
-        slots.append(slot)
-        taken[slot] = np.inf
-        penalty += parallel[:, slot]
-    return np.sort(np.array(slots, dtype=np.int64))
+        slot = (distances + taken + spread / max(place, 1) * penalty).argmin(axis=1)
+        slots[:, place] = slot
+        taken[rows, slot] = np.inf
+        penalty += parallel[rows, :, slot]
+    return np.sort(slots, axis=1)

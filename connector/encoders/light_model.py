@@ -60,10 +60,12 @@ class LightModel:
     Args:
         folder: Its folder.
         precision: As for `Graph`.
+        revision: Its revision on the hub, if known.
     """
 
-    def __init__(self, folder: Path, precision: Precision = "float32") -> None:
+    def __init__(self, folder: Path, precision: Precision = "float32", revision: str = "") -> None:
         self.folder = folder
+        self.revision = revision
         self.precision = precision
         facts: dict[str, Any] = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
         self.pooling: str = facts["pooling"]
@@ -108,6 +110,17 @@ class LightModel:
             return count
         return len(self.whole.encode(text).ids)
 
+    @property
+    def num_tokens(self) -> int:
+        """Size of the vocabulary, with special tokens."""
+        return self._cutting.get_vocab_size(with_added_tokens=True)
+
+    @property
+    def special_ids(self) -> list[int]:
+        """Special tokens of the tokenizer."""
+        added = self._cutting.get_added_tokens_decoder()
+        return [number for number, token in added.items() if token.special]
+
     def tokenize(self, texts: Sequence[str], task: Task) -> list[list[int]]:
         """Tokenize texts with the task's prompt, truncated to `max_seq_length`."""
         prompt = self.prompts.get(task, "")
@@ -148,21 +161,28 @@ class LightModel:
         return {name: known[name] for name in self.graph.inputs}
 
 
-def remember_graph(name: str, folder: Path) -> None:
-    """Record the graph folder of a model name, so that it is found without loading the model."""
-    path = _note_of(name)
-    if path.is_file() and path.read_text(encoding="utf-8") == folder.name:
+def remember_graph(name: str, folder: Path, revision: str = "") -> None:
+    """Record the graph folder of a model name, so that it is found without loading the model.
+
+    Args:
+        name: Name of the model.
+        folder: Folder of its graph.
+        revision: Its revision on the hub; empty for other sources.
+    """
+    path, note = _note_of(name), f"{folder.name}\n{revision}"
+    if path.is_file() and path.read_text(encoding="utf-8") == note:
         return
     handle, new = tempfile.mkstemp(dir=path.parent)
     with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(folder.name)
+        file.write(note)
     Path(new).replace(path)
 
 
 def find_graph(name: str, precision: Precision = "float32") -> LightModel | None:
     """Return the model of this name if it was converted on this machine."""
     try:
-        return LightModel(cache_folder("graphs") / _note_of(name).read_text(encoding="utf-8"), precision)
+        folder, _, revision = _note_of(name).read_text(encoding="utf-8").partition("\n")
+        return LightModel(cache_folder("graphs") / folder, precision, revision)
     except OSError:
         return None
 

@@ -7,16 +7,14 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
 from connector.encoders.encoding import DenseEncoding, PlainEncoding
 from connector.encoders.idf import QueryIdf
 from connector.encoders.lexical import Task, count_texts
 from connector.encoders.variants import AdaptableModel
 from connector.types import SparseVectors
-from connector.vectors.statistics import CorpusStatistics
-
-_MAX_EMBEDDED = 1_000
-"""Sample size for the mean embedding."""
+from connector.vectors.statistics import MAX_EMBEDDED, CorpusStatistics
 
 
 class TextEncoder(AdaptableModel):
@@ -119,7 +117,7 @@ class TextEncoder(AdaptableModel):
         """
         if not texts:
             raise ValueError("texts must contain at least one document.")
-        some = texts[:: -(-len(texts) // _MAX_EMBEDDED)]
+        some = texts[:: -(-len(texts) // MAX_EMBEDDED)]
         if isinstance(self._calibrated, QueryIdf):
             return CorpusStatistics.measure_features(self.encode_document(some), self.num_latents)
         head = self._require_head()
@@ -127,9 +125,17 @@ class TextEncoder(AdaptableModel):
             embeddings = self.embed(some)
         if head.lexical is None:
             return CorpusStatistics.measure(embeddings, prior=head.statistics)
-        prompt, tokenizer = self.model.prompts.get("document") or "", self.model.tokenizer
-        counts = count_texts(tokenizer, [prompt + text for text in texts], self.max_seq_length)
-        return CorpusStatistics.measure(embeddings, counts, tokenizer.all_special_ids, prior=head.statistics)
+        return CorpusStatistics.measure(embeddings, self.count_corpus(texts), self.special_ids, prior=head.statistics)
+
+    def count_corpus(self, texts: Sequence[str]) -> csr_matrix:
+        """Count the tokens of n documents with their prompt: float32 (n, vocabulary)."""
+        prompt = self.model.prompts.get("document") or ""
+        return count_texts(self.model.tokenizer, [prompt + text for text in texts], self.max_seq_length)
+
+    @property
+    def special_ids(self) -> list[int]:
+        """Special tokens of the tokenizer."""
+        return list(self.model.tokenizer.all_special_ids)
 
     def calibrate(self, texts: Sequence[str]) -> TextEncoder:
         """Return this encoder with the statistics of a sample of the documents to encode.

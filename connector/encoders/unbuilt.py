@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from connector.encoders.autoencoder import KSparseAutoEncoder
-from connector.errors import EncoderError
+from connector.encoders.light_heads import unbuilt
 
 
 class UnbuiltDictionary(KSparseAutoEncoder):
@@ -27,8 +27,4 @@ class UnbuiltDictionary(KSparseAutoEncoder):
         Raises:
             EncoderError: Always.
         """
-        raise EncoderError(
-            f"{self.base_model} is a dense model without a head. A new index of 1,000 documents or more builds a "
-            f"dictionary for it; to search or to write other indices, train a head: ksparse train CORPUS --base-model "
-            f"{self.base_model} --output HEAD."
-        )
+        raise unbuilt(self.base_model)

@@ -16,6 +16,7 @@ from connector.encoders.facts import ModelFacts
 from connector.encoders.graph import Backend, choose_backend, describe_backend
 from connector.encoders.idf import QueryIdf, with_query_idf
 from connector.encoders.labels import Labels
+from connector.encoders.light_heads import CellsHead
 from connector.encoders.precision import Precision
 from connector.encoders.splade_pooling import modules_to_pooling
 from connector.errors import EncoderError
@@ -135,13 +136,15 @@ class AdaptableModel(ModelFacts):
                 code = code.with_components(head.principal_components)
         return self._with(self.model, code)
 
-    def with_head(self, head: KSparseAutoEncoder) -> Self:
+    def with_head(self, head: KSparseAutoEncoder | CellsHead) -> Self:
         """Return the dense model with another head, without codes, labels and name.
 
         Raises:
             ValueError: The model is not a dense model with a head, or the widths differ.
         """
         own = self._require_head()
+        if isinstance(head, CellsHead):
+            head = TwoLevelDictionary.from_cells(head).eval()
         if head.dim != own.dim:
             raise ValueError(f"a head of {head.dim} dimensions does not fit embeddings of {own.dim}.")
         modules = [head.to(self.model.device) if module is own else module for module in self.model]
@@ -184,7 +187,14 @@ class AdaptableModel(ModelFacts):
 
     def _run_by(self, backend: str) -> DenseModel:
         if self._head is not None:
-            return run_modules(self._dense_modules(), self.model, backend, self._base_model, self.precision)
+            return run_modules(
+                self._dense_modules(),
+                self.model,
+                backend,
+                self._base_model,
+                self.precision,
+                revision=self._revision,
+            )
         if self.precision != "float32":
             raise EncoderError(
                 f"The precision {self.precision} needs a dense model with a head; {self._base_model} runs in float32."

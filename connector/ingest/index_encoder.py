@@ -13,7 +13,7 @@ from connector.encoders.graph import has_accelerator
 from connector.errors import EncoderError
 from connector.index.companion import Companion, fetch_companion
 from connector.index.schema import IndexSchema, check_encoder
-from connector.ingest.light_encoder import find_light_encoder, is_exported, open_exported
+from connector.ingest.light_encoder import find_light_encoder, find_new_encoder, is_exported, open_exported
 
 if TYPE_CHECKING:
     from connector.encoders.dictionary import TwoLevelDictionary
@@ -79,6 +79,35 @@ def load_index_encoder(
             f"Index {schema.index!r} was written by the encoder {schema.encoder_name}, which cannot be loaded here: "
             f"{error} If there is a copy elsewhere, name it."
         ) from error
+
+
+def load_new_encoder(
+    name: str = DEFAULT_ENCODER,
+    *,
+    device: str | None = None,
+    k: int | None = None,
+    idf: bool = False,
+    light: bool | None = None,
+) -> TextEncoder:
+    """Load an encoder for a new index.
+
+    Args:
+        name: As in `load_encoder`, or the folder of an exported encoder.
+        device: As in `load_encoder`.
+        k: As in `load_encoder`.
+        idf: As in `load_encoder`.
+        light: As in `load_index_encoder`.
+
+    Raises:
+        EncoderError: The encoder cannot be loaded.
+    """
+    if not idf and (light or (light is None and (device is not None or not has_accelerator()))):
+        found = find_new_encoder(name, device, k)
+        if found is not None:
+            return cast("TextEncoder", found)
+    from connector.encoders.load import load_encoder
+
+    return load_encoder(name, device=device, k=k, idf=idf)
 
 
 def fitting_encoder(client: OpenSearch, schema: IndexSchema, encoder: TextEncoder | None) -> TextEncoder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import cache, partial
 from logging import getLogger
 from pathlib import Path
@@ -14,11 +15,12 @@ from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from connector.encoders.adapt import adapt
-from connector.encoders.folders import DEFAULT_ENCODER, QUERY_MODEL, encoder_folder, is_head
+from connector.encoders.dictionary_file import unpack_cells
+from connector.encoders.folders import DEFAULT_ENCODER, QUERY_MODEL, encoder_folder, is_head, lasting_name
 from connector.encoders.graph import choose_backend
 from connector.encoders.labels import read_labels
 from connector.encoders.light import LightEncoder
-from connector.encoders.light_heads import to_head
+from connector.encoders.light_heads import UnbuiltHead, to_head
 from connector.encoders.light_model import FACTS_FILE, HEAD_FOLDER, LightModel, find_graph
 from connector.encoders.precision import choose_precision
 from connector.errors import EncoderError
@@ -27,7 +29,7 @@ from connector.index.schema import IndexSchema
 
 _log = getLogger("ksparse.ingest")
 
-Head = tuple[dict[str, Any], dict[str, NDArray[Any]], Path | None]
+Head = tuple[Mapping[str, Any], Mapping[str, NDArray[Any]], Path | None]
 """Configuration, weights, and the folder with its labels; None for a dictionary, which has none."""
 
 
@@ -59,6 +61,45 @@ def find_light_encoder(
         return None
     # The model of that name may have changed.
     return encoder if encoder.fingerprint.digest == schema.encoder.digest else None
+
+
+def find_new_encoder(name: str, device: str | None, k: int | None) -> LightEncoder | None:
+    """Load an encoder for a new index without torch; None if that is not possible.
+
+    Args:
+        name: A shipped head, the folder of a head, a dense model, or the folder of an exported encoder.
+        device: Device; any other than a CPU needs torch.
+        k: Features kept per document; None uses the head's number.
+    """
+    try:
+        if device not in (None, "cpu") or choose_backend(None, "cpu") != "openvino":
+            return None
+        precision = choose_precision(None)
+        exported = is_exported(name)
+        folder = Path(name) / HEAD_FOLDER if exported else encoder_folder(name)
+        head = _read_head(folder) if is_head(folder) else None
+        if (folder / QUERY_MODEL).exists():
+            return None
+        base_model = str(head[0].get("base_model", "")) if head is not None else name
+        # The weights in a folder may have changed since they were converted.
+        if exported:
+            model: LightModel | None = LightModel(Path(name), precision)
+        else:
+            model = None if Path(base_model).is_dir() else find_graph(base_model, precision)
+        if model is None:
+            return None
+        return LightEncoder(
+            model,
+            to_head(*head[:2]) if head is not None else UnbuiltHead.of_model(model.dim, base_model),
+            base_model=base_model,
+            revision=model.revision,
+            k=k,
+            name=lasting_name(name) if head is not None else "",
+            labels=cache(partial(read_labels, folder)) if head is not None else tuple,
+        )
+    except (EncoderError, SafetensorError, OSError, ValueError, KeyError) as error:
+        _log.info("The encoder %s needs torch: %s", name, error)
+        return None
 
 
 def is_exported(name: str | None) -> bool:
@@ -108,9 +149,8 @@ def _head_of(client: OpenSearch, schema: IndexSchema, name: str | None) -> Head 
 def _dictionary_of(client: OpenSearch, schema: IndexSchema) -> Head | None:
     if schema.dictionary is None:
         return None
-    weights = load(fetch_companion(client, schema.dictionary))
-    config: dict[str, Any] = json.loads(weights.pop("config").tobytes())
-    return config, weights, None
+    cells = unpack_cells(fetch_companion(client, schema.dictionary))
+    return cells.config, cells.weights, None
 
 
 def _read_head(folder: Path) -> Head:

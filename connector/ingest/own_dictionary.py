@@ -137,13 +137,11 @@ def dictionary_encoder(
     Raises:
         ValueError: There are too few texts.
     """
-    from connector.encoders.lexical import count_texts
-    from connector.training.dictionary.build import build_dictionary
+    from connector.training.dictionary.build import build_cells
 
-    tokenizer, prompt = encoder.model.tokenizer, encoder.model.prompts.get("document") or ""
     some = np.random.default_rng(settings.seed).permutation(len(texts))[:MAX_SAMPLED].tolist()
-    counts = count_texts(tokenizer, [prompt + texts[row] for row in some], encoder.max_seq_length)
-    head = build_dictionary(
+    counts = encoder.count_corpus([texts[row] for row in some])
+    head = build_cells(
         embeddings,
         documents=documents,
         k=settings.cells + settings.tokens,
@@ -157,7 +155,7 @@ def dictionary_encoder(
             "document_scale": settings.document_lexical_scale,
             "query_scale": settings.query_lexical_scale,
         },
-        statistics=CorpusStatistics.measure(embeddings[some], counts, tokenizer.all_special_ids),
+        statistics=CorpusStatistics.measure(embeddings[some], counts, encoder.special_ids),
         base_model=encoder.fingerprint.base_model,
         seed=settings.seed,
         progress=progress,

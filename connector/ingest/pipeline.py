@@ -31,7 +31,13 @@ Progress = Callable[[int], None]
 """Called with the number of records whose outcome is known."""
 
 WRITE_SIZE = 500
-"""Documents per write batch, at most: as many as a default request."""
+"""Documents per write batch; more if their texts are short."""
+
+_SHORT_WRITE_SIZE, _SHORT_CHARACTERS = 2_000, 150_000
+"""Maximum documents per batch, and characters of a batch above `WRITE_SIZE`.
+
+Few short texts do not keep all cores busy: 500 package summaries take 1.3 ms each, 2,000 take 0.7 ms.
+"""
 
 _MAX_WAITING_CHARACTERS = 32 * 2**20
 """Maximum size of a batch: 500 texts of 100 MB would be 50 GB."""
@@ -85,7 +91,8 @@ class IngestJob:
         resume: Resume from the checkpoint: the records that it counts are skipped.
         strict: Stop at the first failed record.
         batch_size: Texts per forward pass.
-        write_size: Documents per write batch, at least 1; fewer if they are large.
+        write_size: Documents per write batch, at least 1; fewer if they are large. None chooses 500 to 2,000 by the
+            length of their texts.
         max_in_flight: Batches that may wait for the server before encoding pauses.
         refresh: Make the documents visible to searches at the end.
         progress: Called with the number of processed records.
@@ -106,13 +113,13 @@ class IngestJob:
         resume: bool = False,
         strict: bool = False,
         batch_size: int = 32,
-        write_size: int = WRITE_SIZE,
+        write_size: int | None = None,
         max_in_flight: int = 4,
         refresh: bool = True,
         progress: Progress | None = None,
         stopped: Event | None = None,
     ) -> None:
-        if write_size < 1 or max_in_flight < 1:
+        if (write_size is not None and write_size < 1) or max_in_flight < 1:
             raise ValueError(f"write_size {write_size} and max_in_flight {max_in_flight} must be at least 1.")
         if resume and checkpoint is None:
             # A resumed job needs the checkpoint to truncate the dead letters.
@@ -120,7 +127,8 @@ class IngestJob:
         self._writer = writer
         self._strict = strict
         self._preparation = BatchPreparation(writer, encoder, batch_size=batch_size)
-        self._write_size = write_size
+        self._write_size = write_size or WRITE_SIZE
+        self._most = write_size or _SHORT_WRITE_SIZE
         self._max_in_flight = max_in_flight
         self._refresh = refresh
         self._progress = progress
@@ -241,8 +249,14 @@ class IngestJob:
         self._waiting.append(record)
         if not isinstance(record, Deletion):
             self._waiting_characters += len(record.raw if isinstance(record, MalformedRecord) else record.text)
-        if len(self._waiting) == self._write_size or self._waiting_characters > _MAX_WAITING_CHARACTERS:
+        if self._is_full():
             self._flush()
+
+    def _is_full(self) -> bool:
+        size, characters = len(self._waiting), self._waiting_characters
+        if characters > _MAX_WAITING_CHARACTERS or size >= self._most:
+            return True
+        return size >= self._write_size and characters >= _SHORT_CHARACTERS
 
     def _flush(self) -> None:
         """Encode the pending partial batch."""
@@ -320,6 +334,11 @@ class IngestJob:
         # The previous checkpoint is still valid, and the first error is more informative.
         with suppress(OSError):
             self._ledger.save()
+
+
+def typical_write_size(characters: float) -> float:
+    """Return the number of documents per write batch for texts of this mean length."""
+    return min(max(WRITE_SIZE, _SHORT_CHARACTERS / max(1.0, characters)), _SHORT_WRITE_SIZE)
 
 
 def ingest_documents(

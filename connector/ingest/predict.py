@@ -20,7 +20,7 @@ from connector.index.sizes import file_bytes, merge_index
 from connector.index.writer import BulkWriter
 from connector.ingest.dead_letters import REASONS_KEPT
 from connector.ingest.own_dictionary import OwnDictionary
-from connector.ingest.pipeline import WRITE_SIZE
+from connector.ingest.pipeline import typical_write_size
 from connector.ingest.preparation import to_sparse_documents
 from connector.ingest.prepare import prepare_encoder
 from connector.types import Document, MalformedRecord
@@ -118,7 +118,7 @@ def predict(
         sampled=len(sample),
         refused=len(refused),
         index_bytes=_extrapolate(sizes, (counts[0], len(sample)), counted),
-        requests=math.ceil(counted / min(chunk_size, WRITE_SIZE)),
+        requests=math.ceil(counted / min(chunk_size, typical_write_size(sum(map(len, texts)) / max(1, len(texts))))),
         seconds=encoding_s / max(1, len(sample)) * counted,
         reasons=tuple(reasons[:REASONS_KEPT]),
     )

@@ -26,7 +26,6 @@ from connector.index.new_index import DEFAULT_INDEX, NewIndex
 from connector.index.schema import IndexSchema
 from connector.index.searcher import Searcher
 from connector.index.sizes import all_of, count_matching
-from connector.ingest.pipeline import WRITE_SIZE
 from connector.integrations.filters import Metadata, TypedMetadata, WordsMetadata
 from connector.query.body import SearchOptions
 from connector.query.hybrid import build_words_query
@@ -162,9 +161,8 @@ class IndexStore:
             )
         if vectors is not None:
             _check_vectors(kept, vectors.take(latest), encoder, ids)
-        size = WRITE_SIZE if batch_size is None else batch_size
         try:
-            with self._index.job(refresh=self._refresh, write_size=size) as job:
+            with self._index.job(refresh=self._refresh, write_size=batch_size) as job:
                 if vectors is not None:
                     job.add_vectors(kept, vectors.take(latest))
                 else:

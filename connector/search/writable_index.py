@@ -26,7 +26,7 @@ from connector.index.new_index import DEFAULT_INDEX, NewIndex
 from connector.index.schema import IndexSchema, existing_schema, read_schema
 from connector.index.sizes import count_matching
 from connector.index.writer import BulkWriter
-from connector.ingest.index_encoder import encoder_of, load_index_encoder
+from connector.ingest.index_encoder import encoder_of, load_index_encoder, load_new_encoder
 from connector.ingest.ledger import IngestResult
 from connector.ingest.pipeline import IngestJob
 from connector.ingest.prepare import prepare_encoder
@@ -98,8 +98,8 @@ class WritableIndex:
             return self._encoder
         schema = read_schema(self.client, self.index)
         if self._encoder is None:
-            return _load_encoder() if schema is None else self._load(schema)
-        found = _load_encoder(self._encoder) if schema is None else self._load(schema, self._encoder)
+            return load_new_encoder() if schema is None else self._load(schema)
+        found = load_new_encoder(self._encoder) if schema is None else self._load(schema, self._encoder)
         self._encoder = found
         return found
 
@@ -371,12 +371,6 @@ def _changes(changes: Iterable[Change | Mapping[str, Any]]) -> Iterator[Change |
             if not isinstance(change, Mapping):
                 raise
             yield MalformedRecord(f"change {number}", str(error), repr(change))
-
-
-def _load_encoder(*name: str) -> TextEncoder:
-    from connector.encoders.load import load_encoder
-
-    return load_encoder(*name)
 
 
 def _checked(result: IngestResult, raise_on_error: bool) -> IngestResult:

@@ -6,21 +6,48 @@ import base64
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from connector.types import SparseVectors
 
-if TYPE_CHECKING:
-    from scipy.sparse import csr_matrix
-
 TOKEN_WEIGHT_STEP = 1 / 64
 """Token weights are multiples of this: one byte each, and exact in half precision."""
 
+MAX_EMBEDDED = 1_000
+"""Size of the sample for the mean embedding."""
+
 _PRIOR_DOCUMENTS = 50
 """Weight of a prior mean in documents."""
+
+
+class TokenCounts(Protocol):
+    """Token counts of m documents: a sparse matrix (m, vocabulary), or `DistinctTokens`."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of documents, and size of the vocabulary."""
+        ...
+
+    @property
+    def indices(self) -> NDArray[Any]:
+        """Token ids, each one once per document."""
+        ...
+
+    @property
+    def data(self) -> NDArray[Any]:
+        """Their counts."""
+        ...
+
+
+class DistinctTokens(NamedTuple):
+    """Token counts of documents without SciPy; see `TokenCounts`."""
+
+    shape: tuple[int, ...]
+    indices: NDArray[np.int64]
+    data: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,7 +70,7 @@ class CorpusStatistics:
     def measure(
         cls,
         embeddings: NDArray[np.float32],
-        counts: csr_matrix | None = None,
+        counts: TokenCounts | None = None,
         special_ids: Sequence[int] = (),
         *,
         prior: CorpusStatistics | None = None,
@@ -54,7 +81,7 @@ class CorpusStatistics:
 
         Args:
             embeddings: (n, dim), embeddings of documents.
-            counts: (m, vocabulary), token counts of documents, not necessarily the same ones.
+            counts: Token counts of m documents, not necessarily the same ones.
             special_ids: Special tokens of the tokenizer, which get weight 0.
             prior: Its mean is mixed in, which matters for small `n`.
         """
@@ -69,7 +96,7 @@ class CorpusStatistics:
         weights = _root_idf(frequencies, documents)
         weights[frequencies > max(1, documents // 10)] = 0.0
         weights[list(special_ids)] = 0.0
-        length = float((counts @ (weights > 0)).mean())
+        length = float((counts.data * (weights[counts.indices] > 0)).sum(dtype=np.float64)) / max(1, documents)
         return cls(
             _as_half(mean), _to_steps(weights) * np.float32(TOKEN_WEIGHT_STEP), float(np.float16(max(1, length)))
         )
