@@ -11,12 +11,13 @@ from scipy.sparse import csr_matrix
 
 from connector.encoders.batches import Task
 from connector.encoders.dictionary import TwoLevelDictionary
+from connector.encoders.dictionary_file import pack_dictionary, unpack_cells
 from connector.encoders.lexical import TokenCounts, pad_counts
 from connector.encoders.light_heads import CellsHead, Tokens, count_ids, min_idf
 from connector.encoders.load import join, load_encoder, load_head
 from connector.encoders.text import TextEncoder
 from connector.ingest.prepare import window_for
-from connector.training.dictionary.build import build_dictionary, cells_for
+from connector.training.dictionary.build import build_cells, build_dictionary, cells_for
 from connector.vectors.statistics import CorpusStatistics
 from tests.tiny import DIM, build_dense
 
@@ -230,6 +231,16 @@ def test_features_are_the_same_without_torch(documents: NDArray[np.float32], tas
         theirs = above_zero(expected[0][row].tolist(), expected[1][row].tolist())
         assert above_zero(together[0][row].tolist(), together[1][row].tolist()) == pytest.approx(theirs, abs=2e-3)
         assert above_zero(single[0][0].tolist(), single[1][0].tolist()) == pytest.approx(theirs, abs=2e-3)
+
+
+def test_a_dictionary_is_built_with_the_values_that_are_stored() -> None:
+    """The fingerprint covers all bytes: negative zeros among the components made a search take it for another one."""
+    random = np.random.default_rng(0)
+    embeddings = (random.standard_normal((1_000, 96)) * np.linspace(1, 0.05, 96)).astype(np.float32)
+    cells = build_cells(embeddings)
+    again = unpack_cells(pack_dictionary(cells))
+    for name, value in cells.weights.items():
+        assert value.tobytes() == again.weights[name].tobytes(), name
 
 
 def above_zero(features: list[int], values: list[float]) -> dict[int, float]:

@@ -19,14 +19,15 @@ from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.batches import Task
 from connector.encoders.comparable import make_comparable
 from connector.encoders.dictionary import TwoLevelDictionary
-from connector.encoders.dictionary_file import pack_dictionary
+from connector.encoders.dictionary_file import pack_dictionary, unpack_cells
 from connector.encoders.export import export_encoder
 from connector.encoders.light import LightEncoder
-from connector.encoders.light_heads import to_head
+from connector.encoders.light_heads import CellsHead, to_head
 from connector.encoders.light_model import find_graph
 from connector.encoders.load import join
 from connector.encoders.text import TextEncoder
 from connector.errors import EncoderError
+from connector.ingest.light_encoder import find_new_encoder
 from connector.ingest.own_dictionary import dictionary_encoder
 from connector.training.dictionary.settings import DictionarySettings
 from connector.types import SparseVectors
@@ -105,6 +106,61 @@ def test_vectors_and_fingerprint_are_those_of_the_whole_model(kind: str, request
     np.testing.assert_allclose(embedded, embeddings, atol=1e-6)
     assert (without.encode_document(TEXTS).codes == encoder.encode_document(TEXTS).codes).mean() > 0.99  # type: ignore[union-attr]
     assert without.label(str(encoder.num_latents - 1)) == encoder.label(str(encoder.num_latents - 1))
+
+
+def test_a_dictionary_built_without_torch_is_the_same(linear: TextEncoder) -> None:
+    texts = sentences(1_200)
+    embeddings = linear.embed(texts)
+    settings = DictionarySettings(cells=5, tokens=3, query_cells=4, query_tokens=2)
+    by_torch = dictionary_encoder(linear, texts, embeddings, settings=settings)
+    without = dictionary_encoder(light(linear), texts, embeddings, settings=settings)
+    assert without.fingerprint == by_torch.fingerprint
+    assert isinstance(without.head, CellsHead) and isinstance(by_torch.head, TwoLevelDictionary)
+    stored = unpack_cells(pack_dictionary(by_torch.head))
+    assert stored.config == without.head.config == by_torch.head.get_config_dict()
+    assert stored.weights.keys() == without.head.weights.keys()
+    for name, values in unpack_cells(pack_dictionary(without.head)).weights.items():
+        np.testing.assert_array_equal(values, stored.weights[name], err_msg=name)
+    assert without.make_code(4).to_json() == by_torch.make_code(4).to_json()
+
+
+def test_statistics_measured_without_torch_are_the_same(transformer_folder: Path) -> None:
+    dense = build_dense(transformer_folder, prompts=PROMPTS)
+    tokens = {"num_tokens": len(dense.tokenizer), "document_scale": 0.2, "query_scale": 0.2}
+    head = KSparseAutoEncoder(DIM, NUM_LATENTS, K, lexical_config=tokens)
+    whole = TextEncoder(join(dense, head), base_model="tiny-lexical", backend="openvino")
+    without = light(whole)
+    embeddings = whole.embed(TEXTS)
+    assert without.measure_statistics(TEXTS, embeddings).equals(whole.measure_statistics(TEXTS, embeddings))
+    assert sorted(without.special_ids) == sorted(whole.special_ids)
+    with pytest.raises(ValueError, match="texts must contain at least one document"):
+        without.measure_statistics([])
+
+
+def test_a_new_encoder_needs_torch_unless_its_weights_are_certain(
+    transformer_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KSPARSE_BACKEND", "openvino")
+    head = build_head()
+    head.base_model = "tiny-certain"
+    linear = TextEncoder(join(build_dense(transformer_folder), head), base_model="tiny-certain", backend="openvino")
+    folder = tmp_path / "head"
+    folder.mkdir()
+    head.save(str(folder))
+    assert find_new_encoder(str(folder), None, None) is None, "never converted"
+    linear.embed(["stars"])
+    found = find_new_encoder(str(folder), None, 3)
+    assert found is not None and found.k == 3
+    assert found.fingerprint.weights_sha256 == linear.fingerprint.weights_sha256
+    assert find_new_encoder(str(folder), "cuda", None) is None
+    dense = find_new_encoder("tiny-certain", "cpu", None)
+    assert dense is not None and dense.needs_dictionary
+    with pytest.raises(EncoderError, match="tiny-certain is a dense model without a head"):
+        dense.encode_query(["stars"])
+    # A model in a folder may have been trained again since.
+    (tmp_path / "tiny-certain").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert find_new_encoder(str(folder), None, None) is None
 
 
 def dot(model: SentenceTransformer) -> None:

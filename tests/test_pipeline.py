@@ -22,7 +22,7 @@ from connector.ingest.checkpoint import Checkpoint
 from connector.ingest.dead_letters import DeadLetters
 from connector.ingest.ledger import IngestResult
 from connector.ingest.letters import Letter
-from connector.ingest.pipeline import IngestJob, ingest_documents
+from connector.ingest.pipeline import IngestJob, ingest_documents, typical_write_size
 from connector.ingest.preparation import to_sparse_documents
 from connector.types import (
     Deletion,
@@ -42,6 +42,7 @@ class LengthEncoder:
     def __init__(self, before: Callable[[], object] = lambda: None) -> None:
         self.before = before
         self.calls = 0
+        self.sizes: list[int] = []
 
     @property
     def fingerprint(self) -> EncoderFingerprint:
@@ -49,6 +50,7 @@ class LengthEncoder:
 
     def encode_document(self, texts: Sequence[str], *, batch_size: int = 32) -> SparseVectors:
         self.calls += 1
+        self.sizes.append(len(texts))
         self.before()
         weights = np.array([[len(text)] for text in texts], np.float32)
         return SparseVectors(np.full((len(texts), 1), 7, np.int32), weights)
@@ -272,6 +274,15 @@ def test_progress_counts_up_to_all_records() -> None:
     run([*documents("d1", "bad1", "d2"), MALFORMED], ListWriter(), progress=reported.append)
     assert reported == sorted(reported)
     assert reported[-1] == 4
+
+
+@pytest.mark.parametrize(("length", "size"), [(10, 2_000), (150, 1_000), (2_000, 500)])
+def test_short_texts_are_encoded_in_larger_batches(length: int, size: int) -> None:
+    encoder = LengthEncoder()
+    records = [Document(f"d{number}", "x" * length) for number in range(4_000)]
+    ingest_documents(records, encoder, cast(BulkWriter, ListWriter()))
+    assert encoder.sizes == [size] * (4_000 // size)
+    assert typical_write_size(length) == size
 
 
 @pytest.mark.parametrize("sizes", [(0, 1), (1, 0)])

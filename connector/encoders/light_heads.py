@@ -189,7 +189,7 @@ class CellsHead(_Head):
     def stored(self) -> dict[str, NDArray[Any]]:
         """The weights as stored: cells with 2 bits per dimension, components with 8, others in half precision."""
         types = {"fine_codes": np.uint8, "components": np.int8}
-        return {name: np.ascontiguousarray(value, types.get(name, np.float16)) for name, value in self.weights.items()}
+        return {name: np.asarray(value, types.get(name, np.float16), order="C") for name, value in self.weights.items()}
 
     @property
     def _candidate_tokens(self) -> int:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from connector.encoders.adapt import E
 from connector.encoders.base import Encoder
 from connector.ingest.sample import MAX_SAMPLED
 from connector.training.dictionary.settings import MIN_DOCUMENTS, DictionarySettings
@@ -116,14 +117,14 @@ class OwnDictionary:
 
 
 def dictionary_encoder(
-    encoder: TextEncoder,
+    encoder: E,
     texts: Sequence[str],
     embeddings: NDArray[np.float32],
     *,
     documents: int | None = None,
     settings: DictionarySettings = _DEFAULT_SETTINGS,
     progress: Callable[[float], None] | None = None,
-) -> TextEncoder:
+) -> E:
     """Build the dictionary of a corpus from a sample, and append it to the dense model.
 
     Args:

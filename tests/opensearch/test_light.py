@@ -22,10 +22,11 @@ from packaging.utils import canonicalize_name
 from connector import SparseIndex
 from connector.cli.main import cli
 from connector.encoders.light import LightEncoder
+from connector.encoders.load import load_encoder
 from connector.errors import EncoderError
 from connector.index.companion import delete_companion
 from connector.index.schema import existing_schema
-from connector.ingest.index_encoder import load_index_encoder
+from connector.ingest.index_encoder import encoder_of, load_index_encoder
 from tests.beir import write_beir
 from tests.patience import PATIENCE_S
 from tests.service_server import service_process
@@ -80,6 +81,16 @@ with SparseIndex(index, url=url) as docs:
     docs.delete(["9000"], refresh=True)
 found = [[hit.doc_id, hit.score] for hit in hits]
 print(json.dumps({"hits": found, "first": again[0].doc_id, "indexed": added.indexed, "why": len(why.contributions)}))
+"""
+
+FIRST_STEPS = """
+import json
+from connector import Document, SparseIndex
+url, index = sys.argv[1:]
+with SparseIndex(index, url=url) as docs:
+    docs.add([Document("1", "Plants make sugar from light."), Document("2", "Cats sleep on warm stones.")])
+    hits = docs.search("how do plants eat")
+print(json.dumps([hits[0].id, hits[0].score > 0]))
 """
 
 
@@ -197,6 +208,53 @@ def test_a_command_searches_and_writes_without_torch(
     assert "1 indexed + 0 dead-lettered" in done
     assert found(without_torch(*search, *by_folder))[0][0] == "5000"
     client.delete(index=written.name, id="5000", refresh=True)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("openvino")
+def test_a_new_index_builds_its_dictionary_without_torch(
+    client: OpenSearch, index: str, written: Written, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the graph in the cache, or by an exported folder; a search by torch finds the same."""
+    expected = existing_schema(client, written.name)
+    corpus = str(written.cache.parent / "corpus.jsonl")
+    done = without_torch("ingest", corpus, "--index", index, "--quiet")
+    assert "1,000 indexed" in done and "encoded by openvino" in done
+    schema = existing_schema(client, index)
+    assert schema.encoder.base_model == expected.encoder.base_model
+    assert schema.encoder.num_latents == expected.encoder.num_latents
+    first = [doc_id for doc_id, _ in found(without_torch(*asked(index)))]
+    assert first == [doc_id for doc_id, _ in found(ksparse(*asked(index), "--backend", "torch"))]
+    assert len(set(first) & {doc_id for doc_id, _ in written.expected}) >= 4
+
+    monkeypatch.setenv("KSPARSE_CACHE", str(workplace / "nothing"))
+    by_folder = ("--encoder", str(written.exported))
+    without_torch("ingest", corpus, "--index", f"{index}-2", *by_folder, "--quiet")
+    again = [doc_id for doc_id, _ in found(without_torch(*asked(f"{index}-2"), *by_folder))]
+    assert len(set(again) & set(first)) >= 4
+    few = str(write_corpus(workplace / "few.jsonl", [QUERY]))
+    refused = CliRunner().invoke(cli, ["ingest", few, "--index", f"{index}-3", *by_folder, "--quiet"])
+    assert refused.exit_code != 0
+    assert "a new index builds a dictionary for it from at least 1,000 documents" in refused.stderr
+    assert not client.indices.exists(index=f"{index}-3")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("openvino")
+def test_a_small_new_index_has_the_shipped_head_without_torch(
+    client: OpenSearch, index: str, opensearch_url: str
+) -> None:
+    added = python(WITHOUT + FIRST_STEPS, opensearch_url, index)
+    assert json.loads(added) == ["1", True]
+    calibrated = existing_schema(client, index)
+    assert calibrated.encoder_name == "all-MiniLM-L6-v2"
+    assert calibrated.statistics is not None
+    whole = load_index_encoder(client, calibrated, light=False)
+    measured = load_encoder(device="cpu").calibrate(["Plants make sugar from light.", "Cats sleep on warm stones."])
+    assert measured.statistics is not None
+    np.testing.assert_allclose(calibrated.statistics.mean, measured.statistics.mean, atol=1e-3)
+    np.testing.assert_array_equal(calibrated.statistics.token_weights, measured.statistics.token_weights)
+    assert encoder_of(calibrated, whole).fingerprint.digest == calibrated.encoder.digest
 
 
 @pytest.mark.usefixtures("openvino")

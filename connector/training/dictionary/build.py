@@ -127,8 +127,8 @@ def build_cells(
     order = np.random.default_rng(seed).permutation(len(embeddings))
     components, variances, width = _components(embeddings[order[:_COMPONENTS_SAMPLE]] - statistics.mean)
     scales = (np.abs(components).max(axis=0).clip(1e-12) / _INT8).astype(np.float16).astype(np.float32)
-    components = np.rint(components / scales).clip(-_INT8, _INT8)
-    projection = (components * scales)[:, :width] @ random_rotation(width, 0)
+    packed = np.rint(components / scales).clip(-_INT8, _INT8).astype(np.int8)
+    projection = (packed * scales)[:, :width] @ random_rotation(width, 0)
     blocks = (embeddings[order[start : start + _BLOCK]] for start in range(0, len(order), _BLOCK))
     directions = np.concatenate([_normalize((block - statistics.mean) @ projection) for block in blocks])
     coarse = _centroids(directions[: max(num_coarse, _COARSE_SAMPLE * num_coarse)], num_coarse, _COARSE_ITERATIONS)
@@ -145,7 +145,7 @@ def build_cells(
         report((cell + 1) / num_coarse)
     weights: dict[str, NDArray[Any]] = {
         "mean": statistics.mean,
-        "components": components,
+        "components": packed,
         "component_scales": scales,
         "variances": variances.astype(np.float16),
         "coarse": coarse.astype(np.float16),
