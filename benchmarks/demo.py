@@ -16,11 +16,12 @@ from benchmarks.datasets import EncodedSet
 from benchmarks.environment import describe
 from benchmarks.suites import demo_systems
 from connector.cluster import Cluster, down, up
-from connector.index.meta import IndexMeta
+from connector.index.drop import drop_index
 from connector.index.new_index import NewIndex
-from connector.index.schema import prepare_index
 from connector.index.writer import BulkWriter
+from connector.ingest.own_dictionary import OwnDictionary
 from connector.ingest.preparation import to_sparse_documents
+from connector.ingest.prepare import prepare_encoder
 from connector.search.retriever import Retriever
 from connector.types import Hit
 
@@ -54,18 +55,16 @@ def client_maker(cluster: Cluster) -> Callable[[], OpenSearch]:
 
 
 def answer_questions(client: OpenSearch, data: EncodedSet, questions: Sequence[str]) -> list[list[Hit]]:
-    """Index the corpus with its text and search for the questions. The index is kept."""
-    client.indices.delete(index=DEMO_INDEX, ignore_unavailable=True)
-    prepare_index(
-        client,
-        DEMO_INDEX,
-        IndexMeta(data.encoder.fingerprint, statistics=data.encoder.statistics),
-        NewIndex(settings={"number_of_shards": 1, "number_of_replicas": 0}),
-    )
+    """Index the corpus by default settings, reusing its embeddings, and search for the questions. The index is kept."""
+    drop_index(client, DEMO_INDEX)
+    texts = [document.content for document in data.documents]
+    own = OwnDictionary(texts, documents=len(texts), embeddings=data.document_embeddings)
+    new = NewIndex(settings={"number_of_shards": 1, "number_of_replicas": 0})
+    encoder = prepare_encoder(client, DEMO_INDEX, data.encoder, sample=texts, dictionary=own, new=new)
     writer = BulkWriter(client, DEMO_INDEX)
-    writer.write(to_sparse_documents(data.documents, data.document_vectors))
+    writer.write(to_sparse_documents(data.documents, encoder.encode_embedded(data.document_embeddings, texts)))
     writer.refresh()
-    retriever = Retriever(client, DEMO_INDEX, data.encoder)
+    retriever = Retriever(client, DEMO_INDEX, encoder)
     return [retriever.search(question, top_k=3) for question in questions]
 
 

@@ -60,6 +60,7 @@ def demo(corpus: Path | None, encoder: str, documents: int, rounds: int, cache: 
     from benchmarks.plots import plot_frontier
     from benchmarks.report import COLUMNS, to_cells
     from connector.cli.encoder import open_encoder
+    from connector.index.drop import drop_index
 
     started = time.monotonic()
     console = Console(width=None if Console().is_terminal else 130)
@@ -81,7 +82,7 @@ def demo(corpus: Path | None, encoder: str, documents: int, rounds: int, cache: 
             rows = job.compare_with_hnsw(make_client, data, rounds=rounds, report=report)
         job.save_result(output, data, cluster, rows)
         if not keep:
-            client.indices.delete(index=job.DEMO_INDEX, ignore_unavailable=True)
+            drop_index(client, job.DEMO_INDEX)
     for question, hits in zip(job.QUESTIONS, answers, strict=True):
         console.print(f"\n[bold]{question}[/bold]")
         for hit in hits:

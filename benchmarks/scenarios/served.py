@@ -18,15 +18,12 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-import numpy as np
-from numpy.typing import NDArray
 from opensearchpy import OpenSearch
 
 from benchmarks.compare import Report
 from benchmarks.datasets import EncodedSet
 from benchmarks.results import Rows
 from benchmarks.scenarios.open_loop import Arrivals, Ask, Load, schedule, send_on_schedule
-from connector.encoders.text import TextEncoder
 from connector.errors import ConnectorError
 from connector.index.drop import drop_index
 from connector.index.sizes import merge_index
@@ -48,22 +45,12 @@ _THREADS = 64
 """Maximum requests waiting for replies; with more, the rate is far above the capacity."""
 
 
-class _KnownDictionary(OwnDictionary):
-    """Built from existing embeddings."""
-
-    def __init__(self, data: EncodedSet, texts: Sequence[str]) -> None:
-        super().__init__(texts, documents=len(texts))
-        self._embedded = data.document_embeddings
-
-    def _embed(self, encoder: TextEncoder, texts: Sequence[str]) -> NDArray[np.float32]:
-        return self._embedded[: len(texts)]
-
-
 def write_index(client: OpenSearch, index: str, data: EncodedSet, report: Report) -> None:
     """Write a set as a new index by default, reusing its embeddings, and merge it."""
     texts = [document.content for document in data.documents]
     drop_index(client, index)
-    encoder = prepare_encoder(client, index, data.encoder, sample=texts[:64], dictionary=_KnownDictionary(data, texts))
+    own = OwnDictionary(texts, documents=len(texts), embeddings=data.document_embeddings)
+    encoder = prepare_encoder(client, index, data.encoder, sample=texts[:64], dictionary=own)
     writer = BulkWriter(client, index)
     for start in range(0, len(texts), _BLOCK):
         report("indexing", start / len(texts))

@@ -25,8 +25,8 @@ Examples:
 def export(folder: Path, index: str | None, encoder: str | None, connection: ConnectionOptions) -> None:
     """Export an encoder to FOLDER that needs neither torch nor sentence-transformers.
 
-    Use it with `--encoder FOLDER` of search, ingest, update and replay, for an existing index. The folder does not
-    contain the dictionary of an index, which is stored in the cluster.
+    Use it with `--encoder FOLDER` of search, ingest, update and replay. The folder does not contain the dictionary of
+    an index, which is stored in the cluster; a new index of 1,000 documents or more builds its own.
     """
     if (index is None) == (encoder is None):
         raise click.UsageError("Give either --index or --encoder.")

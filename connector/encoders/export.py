@@ -43,6 +43,9 @@ def export_encoder(encoder: TextEncoder, folder: Path) -> None:
     new = Path(tempfile.mkdtemp(dir=folder.parent))
     try:
         shutil.copytree(graph, new, dirs_exist_ok=True)
+        facts = json.loads((new / FACTS_FILE).read_text(encoding="utf-8"))
+        named = {"base_model": encoder.fingerprint.base_model, "revision": encoder.fingerprint.revision}
+        (new / FACTS_FILE).write_text(json.dumps(facts | named), encoding="utf-8")
         if not encoder.has_dictionary:
             (new / HEAD_FOLDER).mkdir()
             head.save(str(new / HEAD_FOLDER))

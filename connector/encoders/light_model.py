@@ -65,9 +65,10 @@ class LightModel:
 
     def __init__(self, folder: Path, precision: Precision = "float32", revision: str = "") -> None:
         self.folder = folder
-        self.revision = revision
         self.precision = precision
         facts: dict[str, Any] = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
+        self.base_model: str = facts.get("base_model", "")
+        self.revision: str = facts.get("revision", revision)
         self.pooling: str = facts["pooling"]
         self.max_seq_length: int | None = facts["max_seq_length"]
         self.prompts: dict[str, str] = facts["prompts"]

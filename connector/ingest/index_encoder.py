@@ -55,10 +55,11 @@ def load_index_encoder(
         IndexMappingError: The dictionary of the index is missing.
     """
     # It has all methods that searches and indices need.
-    if is_exported(name):
+    folder = name or (schema.encoder_name if schema.dictionary is None else None)
+    if is_exported(folder):
         if device not in (None, "cpu"):
-            raise EncoderError(f"{name} computes on a cpu, not on {device}; leave the device out.")
-        return cast("TextEncoder", open_exported(client, schema, Path(str(name))))
+            raise EncoderError(f"{folder} computes on a cpu, not on {device}; leave the device out.")
+        return cast("TextEncoder", open_exported(client, schema, Path(str(folder))))
     if light or (light is None and (device is not None or not has_accelerator())):
         found = find_light_encoder(client, schema, name, device)
         if found is not None:

@@ -81,13 +81,14 @@ def find_new_encoder(name: str, device: str | None, k: int | None) -> LightEncod
         if (folder / QUERY_MODEL).exists():
             return None
         base_model = str(head[0].get("base_model", "")) if head is not None else name
-        # The weights in a folder may have changed since they were converted.
         if exported:
             model: LightModel | None = LightModel(Path(name), precision)
         else:
+            # The weights in a folder may have changed since they were converted.
             model = None if Path(base_model).is_dir() else find_graph(base_model, precision)
         if model is None:
             return None
+        base_model = model.base_model or base_model
         return LightEncoder(
             model,
             to_head(*head[:2]) if head is not None else UnbuiltHead.of_model(model.dim, base_model),
@@ -104,7 +105,7 @@ def find_new_encoder(name: str, device: str | None, k: int | None) -> LightEncod
 
 def is_exported(name: str | None) -> bool:
     """Whether the name is a folder of an exported encoder."""
-    return name is not None and (Path(name) / FACTS_FILE).is_file()
+    return bool(name) and (Path(str(name)) / FACTS_FILE).is_file()
 
 
 def open_exported(client: OpenSearch, schema: IndexSchema, folder: Path) -> LightEncoder:

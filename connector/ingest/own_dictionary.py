@@ -45,6 +45,7 @@ class OwnDictionary:
         settings: Settings of the dictionary.
         documents: Expected number of documents, which sets the number of cells; None if unknown.
         progress: Called with the current step and its completed fraction.
+        embeddings: (n, dim), those of the first n texts of the sample, if they are known; n at least its size.
     """
 
     def __init__(
@@ -54,11 +55,13 @@ class OwnDictionary:
         *,
         documents: int | None = None,
         progress: Callable[[str, float], None] | None = None,
+        embeddings: NDArray[np.float32] | None = None,
     ) -> None:
         self._sample: Sample = sample if callable(sample) else lambda most=MAX_SAMPLED: sample[:most]
         self._settings = settings
         self._documents = documents
         self._report = progress or (lambda _task, _share: None)
+        self._embeddings = embeddings
         self._known: tuple[Sequence[str], NDArray[np.float32]] | None = None
 
     def build(self, encoder: TextEncoder) -> TextEncoder | None:
@@ -81,9 +84,12 @@ class OwnDictionary:
         texts = self._sample(max(coarse * fine, min(expected, MAX_SAMPLED)))
         if len(texts) < coarse * fine:  # fewer came than were expected
             expected = len(texts)
-        embeddings = encoder.embed(
-            texts, progress=lambda share: self._report("embedding documents for the dictionary", share)
-        )
+        if self._embeddings is not None:
+            embeddings = self._embeddings[: len(texts)]
+        else:
+            embeddings = encoder.embed(
+                texts, progress=lambda share: self._report("embedding documents for the dictionary", share)
+            )
         started = time.monotonic()
         made = dictionary_encoder(
             encoder,

@@ -230,6 +230,7 @@ def test_a_new_index_builds_its_dictionary_without_torch(
     monkeypatch.setenv("KSPARSE_CACHE", str(workplace / "nothing"))
     by_folder = ("--encoder", str(written.exported))
     without_torch("ingest", corpus, "--index", f"{index}-2", *by_folder, "--quiet")
+    assert existing_schema(client, f"{index}-2").encoder.base_model == expected.encoder.base_model
     again = [doc_id for doc_id, _ in found(without_torch(*asked(f"{index}-2"), *by_folder))]
     assert len(set(again) & set(first)) >= 4
     few = str(write_corpus(workplace / "few.jsonl", [QUERY]))
@@ -272,6 +273,12 @@ def test_latents_of_a_head_are_named_without_torch(client: OpenSearch, index: st
         light = load_index_encoder(client, schema, name, light=True)
         assert isinstance(light, LightEncoder)
         assert [light.label(str(latent)) for latent in range(2_000)] == expected
+    # A new index of an exported head names its folder.
+    with SparseIndex(f"{index}-2", client=client, encoder=exported) as others:
+        others.add([{"_id": "1", "text": "the roots of flowers and herbs take up water"}])
+    assert isinstance(load_index_encoder(client, existing_schema(client, f"{index}-2")), LightEncoder)
+    [hit] = SparseIndex(f"{index}-2", client=client).search("the roots of herbs")
+    assert hit.id == "1"
     contributions = documents.search("what do plants drink", top_k=1, explain=True)[0].explain().contributions
     assert contributions and all(part.label == whole.label(part.feature) != "" for part in contributions)
 
