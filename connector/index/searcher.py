@@ -35,6 +35,7 @@ class Searcher:
         source: Names of the fields to return with each hit, or whether to return all stored fields.
         weight_exponent: The weight exponent of the index; None reads it at the first search.
         guard: Checks that replies come from the index with the expected schema; None disables the check.
+        scan_limit: Maximum number of documents of an index whose codes a rescored search scores all without filters.
     """
 
     def __init__(
@@ -45,12 +46,14 @@ class Searcher:
         source: Sequence[str] | bool = True,
         weight_exponent: int | None = None,
         guard: IndexGuard | None = None,
+        scan_limit: int = 0,
     ) -> None:
         self._client = client
         self.index = index
         self._source = source
         self._weight_exponent = weight_exponent
         self._guard = guard
+        self.scan_limit = scan_limit
         self._kept = KeptDocuments(client, index)
 
     def search(
@@ -66,8 +69,8 @@ class Searcher:
     ) -> list[Hit]:
         """Return the `top_k` documents with the highest dot product.
 
-        Where codes rescore and the filters keep few documents, all of these are scored by their codes, those that share
-        no feature with the query as well.
+        Where codes rescore and the filters keep few documents, or the index has no more than `scan_limit`, all of these
+        are scored by their codes, those that share no feature with the query as well.
 
         Args:
             features: Query weight of each feature name.
@@ -274,12 +277,34 @@ class Searcher:
         named: bool = False,
     ) -> dict[str, Any]:
         query = build_query(features, filters=filters, weight_exponent=self._exponent(), named=named, space=self._space)
-        if rescore is not None and filters:
-            with self._errors(self._guard):
-                kept = self._kept.count(filters, options.params)
-            if kept <= MAX_RESCORED:
-                query, rescore = rescore_all(query, rescore, kept)
+        if rescore is not None:
+            query, rescore = self.scanned(query, rescore, filters, options)
         return build_search(query, top_k=top_k, source=self._source, rescore=rescore, options=options)
+
+    def scanned(
+        self,
+        query: dict[str, Any],
+        rescore: Mapping[str, Any],
+        filters: Sequence[Mapping[str, Any]] = (),
+        options: SearchOptions = NO_OPTIONS,
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Make a rescored query score all documents by their codes if these, or those that match filters, are few.
+
+        Args:
+            query: The query (`build_query`).
+            rescore: Its `rescore` part.
+            filters: Filters of the query.
+            options: Options of the search.
+
+        Raises:
+            SearchError, ClusterError: As for `search`.
+        """
+        limit = MAX_RESCORED if filters else self.scan_limit
+        if not limit:
+            return query, dict(rescore)
+        with self._errors(self._guard):
+            kept = self._kept.count(filters, options.params)
+        return rescore_all(query, rescore, kept) if kept <= limit else (query, dict(rescore))
 
     def kept_share(self, filters: Sequence[Mapping[str, Any]], options: SearchOptions) -> float:
         """Return the fraction of documents that match filters; 1 where codes score all of them.

@@ -10,13 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from connector.limits import MAX_HITS
+from connector.limits import MAX_CLAUSES, MAX_HITS
 from connector.vectors.codes import GridBits, Group, RotatedCode
 
 CODE_FIELD = "dense_code"
 
 MAX_RESCORED = 5_000
-"""Maximum number of documents that match filters for which codes score all of them."""
+"""Maximum number of documents that match filters, or are in an index without a dictionary, for which codes score all
+of them. Features of the shipped head find 6 to 80 % of the exact top ten in an index of 30 to 900 documents."""
+
+MAX_SCANNED = 2_000
+"""The same for an index with a dictionary, whose features find 90 to 95 % in half the time."""
 
 _LEAST = 1e-6
 """Scores are not negative, but 1 plus an inner product of embeddings that are not normalized may be. Below this, it is
@@ -100,26 +104,27 @@ def build_script(code: RotatedCode, query: NDArray[np.float32]) -> dict[str, Any
 def rescore_all(
     query: Mapping[str, Any], rescore: Mapping[str, Any], kept: int
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Make a filtered search score all matching documents by their codes.
+    """Make a search score all matching documents by their codes.
 
-    Features find the neighbours among all documents. With a narrow filter, most neighbours among the matching documents
-    share no feature with the query.
+    Features find the neighbours among many documents. With a narrow filter, or in a small index, most neighbours among
+    the matching documents share no feature with the query.
 
     Args:
-        query: A bool query of features with filters (`build_query`).
+        query: A bool query of features (`build_query`).
         rescore: The `rescore` part of the search (`build_rescore`).
-        kept: Number of documents that match the filters, or more.
+        kept: Number of documents that match its filters, or more.
 
     Returns:
         The query with optional features, and a window for twice as many documents, because some may be added after the
-        count.
+        count. A query without filters that already has as many clauses as possible is returned as it is.
     """
     inner = query["bool"]
-    if "must" in inner:  # wrapped to make room for a clause (`within_space`)
-        [wrapped] = inner["must"]
-        inner = inner | {"must": [{"bool": wrapped["bool"] | {"minimum_should_match": 0}}]}
-    else:
-        inner = inner | {"minimum_should_match": 0}
+    [scored] = inner.get("must", [query])  # wrapped if it has as many clauses as possible (`within_space`)
+    # Without a filter, a bool query would still require one of its optional clauses.
+    optional = {"filter": [{"match_all": {}}]} | scored["bool"] | {"minimum_should_match": 0}
+    if len(optional["should"]) + len(optional["filter"]) > MAX_CLAUSES:
+        return dict(query), dict(rescore)
+    inner = inner | {"must": [{"bool": optional}]} if "must" in inner else optional
     window = min(max(rescore["window_size"], 2 * kept), MAX_HITS)
     return {"bool": inner}, {**rescore, "window_size": window}
 

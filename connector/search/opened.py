@@ -16,9 +16,10 @@ from connector.ingest.index_encoder import encoder_of
 from connector.limits import MAX_CLAUSES, MAX_HITS
 from connector.query.body import NO_OPTIONS, SearchOptions, check_text, check_top_k
 from connector.query.pruning import Pruning, prune_query
-from connector.query.rescore import build_rescore
+from connector.query.rescore import MAX_RESCORED, MAX_SCANNED, build_rescore
 from connector.query.settings import DEFAULT_WINDOW, SearchSettings
 from connector.search.encoded import EncodedQueries, EncodedQuery
+from connector.search.growth import cells_of
 
 if TYPE_CHECKING:
     from connector.encoders.text import TextEncoder
@@ -43,6 +44,14 @@ def features_for(candidates: int, share: float) -> int:
     """
     factor: float = min(_MAX_GROWTH, max(share, 1e-9) ** -0.75)
     return max(candidates, min(round(candidates * factor), _MAX_FEATURES))
+
+
+def _scan_limit(encoder: TextEncoder) -> int:
+    """The number of documents up to which codes score all of an index; 0 if its dictionary was built for many more."""
+    cells = cells_of(encoder)
+    if cells is None:
+        return MAX_RESCORED
+    return MAX_SCANNED if cells <= MAX_SCANNED else 0
 
 
 class OpenedIndex:
@@ -76,6 +85,7 @@ class OpenedIndex:
             source=source,
             weight_exponent=schema.weight_exponent,
             guard=IndexGuard(client, schema),
+            scan_limit=_scan_limit(self.encoder),
         )
         self.frequencies = DocumentFrequencies(client, schema.index)
         self._defaults = schema.search or SearchSettings()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -146,9 +147,11 @@ def _routes(client: OpenSearch, settings: ServiceSettings, metrics: Metrics) -> 
         text = QueryText(clause.text, clause.depth, alone=not clause.rescored)
         [found] = await served.encode_queries([text], space=space)
         features = {name: weight * clause.boost for name, weight in found.features.items()}
-        schema = found.opened.schema
+        schema, rescore = found.opened.schema, found.rescore
         query = build_query(features, weight_exponent=schema.weight_exponent, space=schema.space)
-        return _rewritten(with_features(asked, clause, query, found.rescore))
+        if rescore is not None and found.opened.searcher.scan_limit:
+            query, rescore = await asyncio.to_thread(found.opened.searcher.scanned, query, rescore)
+        return _rewritten(with_features(asked, clause, query, rescore))
 
     @app.post("/indices/{index}/pipeline/document", responses=RESPONSES)
     async def pipeline_document(index: str, document: PipelineDocument, space: str | None = None) -> Response:

@@ -68,18 +68,18 @@ def test_an_ingestion_job_resumes_where_it_was_stopped(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    database = articles(workplace / "articles.db", 1_100)
+    database = articles(workplace / "articles.db", 3_100)
     command = ("ingest_from_database.py", str(database), "--index", index, "--encoder", str(dense_folder))
     with fault_proxy(opensearch_url) as proxy:
         monkeypatch.setenv("OPENSEARCH_URL", proxy.url)
-        proxy.faults += [passed] * 3  # the dictionary, whether the index takes documents, and the first 500 rows
+        proxy.faults += [passed] * 4  # the dictionary, whether the index takes documents, and the first 2,000 rows
         proxy.always = status(403)
         with pytest.raises((BulkWriteError, ClusterError)):
             run(*command)
     assert (workplace / f"{index}.checkpoint.json").is_file()
     client.indices.refresh(index=index)
     first = client.count(index=index)["count"]
-    assert first == 500
+    assert first == 2_000
 
     with fault_proxy(opensearch_url) as proxy:
         monkeypatch.setenv("OPENSEARCH_URL", proxy.url)
@@ -87,9 +87,9 @@ def test_an_ingestion_job_resumes_where_it_was_stopped(
             run(*command, "--resume")
         written = b"".join(proxy.bulks)
     assert ended.value.code == 3
-    assert capsys.readouterr().out == "1100 rows: 1099 indexed, 1 in the dead letters\n"
-    assert client.count(index=index)["count"] == 1_099
-    assert b'"01050"' in written and b'"00000"' not in written, "what the first run had done was sent again"
+    assert capsys.readouterr().out == "3100 rows: 3099 indexed, 1 in the dead letters\n"
+    assert client.count(index=index)["count"] == 3_099
+    assert b'"03050"' in written and b'"00000"' not in written, "what the first run had done was sent again"
     [letter] = (workplace / f"{index}.dead-letters.jsonl").read_text().splitlines()
     assert json.loads(letter)["reason"].startswith("has an empty 'text'")
     assert not (workplace / f"{index}.checkpoint.json").exists()

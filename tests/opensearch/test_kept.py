@@ -12,6 +12,7 @@ from opensearchpy import OpenSearch
 from benchmarks.systems.base import write
 from connector.index.kept import KeptDocuments
 from connector.index.searcher import Searcher
+from connector.limits import MAX_CLAUSES
 from connector.query.body import FEATURES_FIELD, NO_OPTIONS, build_query, within_space
 from connector.query.rescore import CODE_FIELD, build_rescore, code_mapping, rescore_all
 from connector.search.opened import features_for
@@ -73,6 +74,24 @@ def test_features_decide_without_codes_or_filters_or_where_many_are_kept(
     monkeypatch.setattr("connector.index.searcher.MAX_RESCORED", 19)
     assert searcher.kept_share(KEPT, NO_OPTIONS) == 1 / 3
     assert found(filters=KEPT, rescore=RESCORE) == {0}, "20 documents are kept"
+
+
+@pytest.mark.opensearch
+def test_a_small_index_is_scored_as_a_whole(searcher: Searcher, client: OpenSearch) -> None:
+    def found(searcher: Searcher, **how: Any) -> list[str]:  # noqa: ANN401
+        return [hit.doc_id for hit in searcher.search({"a": 1.0}, **how)]
+
+    small = Searcher(client, searcher.index, weight_exponent=0, scan_limit=COUNT)
+    assert found(small, rescore=RESCORE) == best(list(range(COUNT)))
+    [several] = small.search_many([{"a": 1.0}], rescores=[RESCORE])
+    assert [hit.doc_id for hit in several] == best(list(range(COUNT)))
+    assert found(small, rescore=RESCORE, doc_id="1") == ["1"]
+    assert len(found(small, top_k=COUNT)) == COUNT / 2, "without codes, features decide"
+    large = Searcher(client, searcher.index, weight_exponent=0, scan_limit=COUNT - 1)
+    assert not any(int(doc_id) % 2 for doc_id in found(large, rescore=RESCORE))
+    # As many features as a query may have clauses leave no room for another one.
+    full = {"a": 1.0} | {f"f{number}": 1.0 for number in range(1, MAX_CLAUSES)}
+    assert not any(int(hit.doc_id) % 2 for hit in small.search(full, rescore=RESCORE))
 
 
 def test_a_filter_is_counted_once_in_a_while() -> None:

@@ -26,10 +26,14 @@ COUNT = 1_000
 OTHERS = {"gone", "mended"}
 
 
+def text_of(row: int) -> str:
+    return f"cats sleep {row} " + "deep " * 70
+
+
 @pytest.fixture
 def corpus(workplace: Path) -> Path:
-    """1,000 documents, every hundredth without a text."""
-    records = [{"_id": f"d{row}", "text": f"cats sleep {row}" if row % 100 else ""} for row in range(COUNT)]
+    """1,000 documents, every hundredth without a text, and each long enough for batches of 500."""
+    records = [{"_id": f"d{row}", "text": text_of(row) if row % 100 else ""} for row in range(COUNT)]
     path = workplace / "corpus.jsonl"
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
     return path
@@ -84,7 +88,7 @@ def test_a_run_that_was_stopped_resumes(
     assert result.exit_code == 3, result.output
     found = json.loads(result.stdout)
     assert (found["read"], found["indexed"], found["dead_lettered"]) == (COUNT, COUNT - 10, 10)
-    assert contents(client, index) == {f"d{row}": f"cats sleep {row}" for row in range(COUNT) if row % 100}
+    assert contents(client, index) == {f"d{row}": text_of(row) for row in range(COUNT) if row % 100}
     letters = [json.loads(line)["location"] for line in Path(f"{index}.dead-letters.jsonl").read_text().splitlines()]
     assert letters == [f"{corpus}:{row + 1}" for row in range(0, COUNT, 100)], "each once, in order"
     assert not checkpoint.exists()

@@ -62,7 +62,10 @@ def test_more_features_and_wider_windows_find_more(client: OpenSearch, index: st
     assert shares == sorted(shares) and shares[-1] == 1.0
 
 
-def test_what_is_out_of_reach_is_said(client: OpenSearch, index: str, coded: TextEncoder) -> None:
+def test_what_is_out_of_reach_is_said(
+    client: OpenSearch, index: str, coded: TextEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connector.search.opened.MAX_RESCORED", 0)  # no scan, as in a large index
     assert coded.head is not None
     vectors = coded.encode_document(TEXTS[:1])
     # The feature of the token [PAD], which is in no query: only a scan of all codes finds this document.
@@ -117,7 +120,10 @@ def test_filters_search_more_features_than_the_saved_number(
     assert opened.resolve(SearchSettings(k_query=2), 10, half).k_query == 2, "what a search asks for is what it gets"
 
 
-def test_the_doctor_examines_the_saved_budget(client: OpenSearch, index: str, coded: TextEncoder) -> None:
+def test_the_doctor_examines_the_saved_budget(
+    client: OpenSearch, index: str, coded: TextEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connector.search.opened.MAX_RESCORED", 0)  # no scan, as in a large index
     before = diagnose(client, Retriever(client, index, coded), sample=40)
     save_search_defaults(client, index, SearchSettings(32, 100, Pruning("posting_budget", 0.02)))
     after = diagnose(client, Retriever(client, index, coded), sample=40)
