@@ -31,7 +31,7 @@ QUESTIONS = (
     "how do I wait until several tasks have finished?",
     "make a picture smaller",
 )
-K_QUERIES = (8, 16, 32, 64)
+K_QUERIES = (8, 32)
 
 _PATIENCE_S = 20.0
 """No further block of rounds is begun after this time: a demo should end soon."""

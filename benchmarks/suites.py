@@ -199,7 +199,7 @@ def default_systems(data: EncodedSet) -> list[System]:
 
 
 def demo_systems(data: EncodedSet, k_queries: Sequence[int]) -> list[System]:
-    """Systems of `make demo`: HNSW on floats and on bytes, features, features with codes.
+    """Systems of `make demo`: HNSW on floats and on bytes, a new index, features of the shipped head, with codes.
 
     Args:
         data: The encoded set.
@@ -208,10 +208,9 @@ def demo_systems(data: EncodedSet, k_queries: Sequence[int]) -> list[System]:
     features = _features(data, 64)
     return [
         *_graphs(data),
-        *dictionary_systems(data),
+        *dictionary_systems(data)[:2],
         *(replace(features, k_query=k) for k in k_queries),
-        *(_rescored(data, "4 bits", 32, k, 100) for k in (8, 16)),
-        replace(_rescored(data, "4 bits", 32, 32, 100), pruning=Pruning("posting_budget", 0.08)),
+        _rescored(data, "4 bits", 32, 16, 100),
     ]
 
 

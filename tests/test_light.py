@@ -99,6 +99,10 @@ def test_vectors_and_fingerprint_are_those_of_the_whole_model(kind: str, request
     embedded = encoder.embed(TEXTS)
     assert_same(without.encode_embedded(embedded, TEXTS), encoder.encode_embedded(embedded, TEXTS))
     assert without.encode_embedded(embedded, TEXTS).codes is not None
+    for how in ({"task": "query", "candidates": True}, {"k": 3}):
+        assert_same(
+            without.sparsify_embeddings(embedded, TEXTS, **how), encoder.sparsify_embeddings(embedded, TEXTS, **how)
+        )
     assert_same(without.encode_query(TEXTS), encoder.encode_query(TEXTS))
     found, embedded = without.encode_query_for_rescoring(TEXTS, k=3)
     expected, embeddings = encoder.encode_query_for_rescoring(TEXTS, k=3)

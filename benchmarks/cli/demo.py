@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import click
@@ -33,7 +34,7 @@ Examples:
 @click.option(
     "--rounds",
     type=click.IntRange(1),
-    default=3,
+    default=2,
     show_default=True,
     help="Rounds of a block; blocks are repeated until the medians settle.",
 )
@@ -71,8 +72,9 @@ def demo(corpus: Path | None, encoder: str, documents: int, rounds: int, cache: 
             count = write_docstrings(corpus, documents=documents)
             console.print(f"{count:,} docstrings in {corpus}; some of their first sentences are the queries.")
     check_sets([corpus])
-    loaded = open_encoder(encoder)
+    loading = ThreadPoolExecutor(1).submit(open_encoder, encoder)  # while OpenSearch starts
     with job.running_cluster(keep=keep, say=console.print) as cluster:
+        loaded = loading.result()
         make_client = job.client_maker(cluster)
         client = make_client()
         with stages(quiet=False) as report:

@@ -56,7 +56,7 @@ def doctor(
     from connector.search.doctor import diagnose
     from connector.search.growth import growth_advice
 
-    found = diagnose(client, open_retriever(client, schema, None, device=device, light=False), sample=sample)
+    found = diagnose(client, open_retriever(client, schema, None, device=device), sample=sample)
     poor = found.recall < recall
     grown = growth_advice(schema, found.documents, found.cells)
     if as_json:

@@ -95,9 +95,8 @@ def evaluate(
         raise CorpusError(f"{dataset} contains no documents to search. Give a corpus, or --index.")
     if corpus:
         _check_judged(judged, {document.doc_id for document in corpus}, index)
-    from connector.cli.encoder import open_encoder, open_index_encoder
-    from connector.encoders.folders import OWN_ENCODER
-    from connector.encoders.load import DEFAULT_ENCODER
+    from connector.cli.encoder import open_index_encoder, open_new_encoder
+    from connector.encoders.folders import DEFAULT_ENCODER, OWN_ENCODER
     from connector.index.drop import drop_index
     from connector.ingest.own_dictionary import OwnDictionary
     from connector.ingest.prepare import prepare_encoder
@@ -109,7 +108,7 @@ def evaluate(
     if schema is not None:
         loaded = open_index_encoder(client, schema, encoder, device=device)
     else:
-        loaded = open_encoder(encoder or DEFAULT_ENCODER, device=device, k=k, idf=bool(new.idf))
+        loaded = open_new_encoder(encoder or DEFAULT_ENCODER, device=device, k=k, idf=bool(new.idf))
     name = index or f"ksparse-evaluate-{uuid.uuid4().hex[:8]}"
     if index is None:
         builds = new.builds_dictionary(encoder, k) or loaded.needs_dictionary

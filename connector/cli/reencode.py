@@ -172,11 +172,9 @@ def reencode(
 
 def _bits_kept(schema: IndexSchema, after: TextEncoder) -> str | None:
     """The code bits of the old index, if the new encoder supports them."""
-    from connector.encoders.dictionary import TwoLevelDictionary
-
     if schema.code is None or after.head is None:
         return "none"
-    fits = schema.code.bits in get_args(GridBits) or isinstance(after.head, TwoLevelDictionary)
+    fits = schema.code.bits in get_args(GridBits) or after.has_dictionary
     return str(schema.code.bits) if fits else None
 
 
@@ -192,15 +190,15 @@ def _open_encoders(
     device: str | None,
 ) -> tuple[TextEncoder, TextEncoder]:
     """Load the encoders of the old and the new index, which may be the same."""
-    from connector.cli.encoder import open_encoder, open_index_encoder
-    from connector.encoders.load import lasting_name
+    from connector.cli.encoder import open_index_encoder, open_new_encoder
+    from connector.encoders.folders import lasting_name
 
-    before = open_index_encoder(client, schema, old_encoder, device=device, light=False)
+    before = open_index_encoder(client, schema, old_encoder, device=device)
     if there is not None:
-        return before, open_index_encoder(client, there, encoder, device=device, light=False)
+        return before, open_index_encoder(client, there, encoder, device=device)
     if encoder is not None and lasting_name(encoder) != before.name:
-        return before, open_encoder(encoder, device=device, k=k, idf=idf)
+        return before, open_new_encoder(encoder, device=device, k=k, idf=idf)
     k, idf = k or schema.encoder.k, idf or weighs_by_idf(schema)
     if k == schema.encoder.k and not idf:
         return before, before
-    return before, open_encoder(before.name, device=device, k=k, idf=idf)
+    return before, open_new_encoder(before.name, device=device, k=k, idf=idf)

@@ -30,7 +30,7 @@ from connector.vectors.codes import Bits, RotatedCode
 from connector.vectors.statistics import MAX_EMBEDDED, CorpusStatistics, DistinctTokens
 from connector.vectors.storage import SMALLEST_WEIGHT
 
-_NO_TORCH = frozenset({"model", "dense_model", "on_device", "sparsify_embeddings"})
+_NO_TORCH = frozenset({"model", "dense_model", "on_device"})
 
 
 _BLOCK = 512
@@ -192,6 +192,25 @@ class LightEncoder:
             if progress is not None:
                 progress(done / len(texts))
         return outputs
+
+    def sparsify_embeddings(
+        self,
+        embeddings: NDArray[np.float32],
+        texts: Sequence[str] | None = None,
+        *,
+        task: Task = "document",
+        k: int | None = None,
+        candidates: bool = False,
+    ) -> SparseVectors:
+        """As in `TextEncoder`."""
+        if self.head.config.get("lexical_config") and (texts is None or len(texts) != len(embeddings)):
+            raise ValueError(
+                f"this head has lexical features: it needs the texts of all {len(embeddings)} embeddings, "
+                f"got {'none' if texts is None else len(texts)}."
+            )
+        ids = self._dense.tokenize(texts, task) if texts is not None else [[]] * len(embeddings)
+        own = self.k_candidates if candidates else self.k_query if task == "query" else self.k
+        return self._sparsify(embeddings, ids, task, k or own, candidates=candidates)
 
     def encode_embedded(self, embeddings: NDArray[np.float32], texts: Sequence[str]) -> SparseVectors:
         """As in `TextEncoder`."""

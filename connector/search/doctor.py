@@ -46,7 +46,7 @@ def diagnose(client: OpenSearch, retriever: Retriever, *, sample: int = 50, seed
 
     Args:
         client: A connected client.
-        retriever: Retriever of an index with codes, whose encoder runs on torch.
+        retriever: Retriever of an index with codes.
         sample: Number of documents to draw. Each scan takes about a second per million documents.
         seed: Random seed of the sample.
 
