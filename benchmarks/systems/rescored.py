@@ -23,11 +23,12 @@ from benchmarks.systems.base import (
 )
 from benchmarks.systems.lucene_hnsw import knn_script, to_bytes
 from benchmarks.systems.rank_features import document_shares, feature_probes, searched_features, stored_features
-from connector.query.body import FEATURES_FIELD, build_query
+from connector.query.body import FEATURES_FIELD, PRESENCE_FEATURE, build_query
 from connector.query.pruning import Pruning
 from connector.query.rescore import CODE_FIELD, build_rescore, code_mapping, rescore_by
 from connector.types import SparseVectors
 from connector.vectors.codes import RotatedCode
+from connector.vectors.storage import SMALLEST_WEIGHT
 
 Kind = Literal["1 bit", "2 bits", "3 bits", "4 bits", "knn byte"]
 
@@ -104,6 +105,7 @@ class Rescored(OneRequest):
     def sources(self, data: EncodedSet, rows: Sequence[int]) -> Iterator[dict[str, Any]]:
         """Yield the fields of documents, given by their rows."""
         code = None if self.kind == "knn byte" else self._code(data)
+        present = max(2.0**self.weight_exponent, SMALLEST_WEIGHT)
         for block in blocks(rows):
             embeddings = data.document_embeddings[block]
             codes: list[Any]
@@ -113,7 +115,7 @@ class Rescored(OneRequest):
                 codes = [base64.b64encode(row.tobytes()).decode() for row in code.encode(embeddings)]
             stored = stored_features(self._vectors(data)[0].take(block), self.k_doc, self.weight_exponent)
             for features, found in zip(stored, codes, strict=True):
-                yield {FEATURES_FIELD: features, CODE_FIELD: found}
+                yield {FEATURES_FIELD: {**features, PRESENCE_FEATURE: present}, CODE_FIELD: found}
 
     def prepare(self, data: EncodedSet) -> list[Request]:
         """Build one bool query each, with rescoring."""

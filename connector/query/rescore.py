@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from connector.limits import MAX_CLAUSES, MAX_HITS
+from connector.query.body import has_features
 from connector.vectors.codes import GridBits, Group, RotatedCode
 
 CODE_FIELD = "dense_code"
@@ -116,14 +117,15 @@ def rescore_all(
 
     Returns:
         The query with optional features, and a window for twice as many documents, because some may be added after the
-        count. A query without filters that already has as many clauses as possible is returned as it is.
+        count. A query that already has as many clauses as possible is returned as it is.
     """
     inner = query["bool"]
     [scored] = inner.get("must", [query])  # wrapped if it has as many clauses as possible (`within_space`)
-    # Without a filter, a bool query would still require one of its optional clauses.
-    optional = {"filter": [{"match_all": {}}]} | scored["bool"] | {"minimum_should_match": 0}
-    if len(optional["should"]) + len(optional["filter"]) > MAX_CLAUSES:
+    # Documents that the server has changed have neither features nor a code.
+    filters = [*scored["bool"].get("filter", ()), has_features()]
+    if len(scored["bool"]["should"]) + len(filters) > MAX_CLAUSES:
         return dict(query), dict(rescore)
+    optional = scored["bool"] | {"filter": filters, "minimum_should_match": 0}
     inner = inner | {"must": [{"bool": optional}]} if "must" in inner else optional
     window = min(max(rescore["window_size"], 2 * kept), MAX_HITS)
     return {"bool": inner}, {**rescore, "window_size": window}

@@ -13,7 +13,14 @@ from benchmarks.systems.base import write
 from connector.index.kept import KeptDocuments
 from connector.index.searcher import Searcher
 from connector.limits import MAX_CLAUSES
-from connector.query.body import FEATURES_FIELD, NO_OPTIONS, build_query, within_space
+from connector.query.body import (
+    FEATURES_FIELD,
+    NO_OPTIONS,
+    PRESENCE_FEATURE,
+    build_query,
+    has_features,
+    within_space,
+)
 from connector.query.rescore import CODE_FIELD, build_rescore, code_mapping, rescore_all
 from connector.search.opened import features_for
 from connector.vectors.codes import RotatedCode
@@ -32,7 +39,7 @@ def searcher(client: OpenSearch, index: str) -> Searcher:
     client.indices.create(index=index, body={"mappings": {"properties": properties}})
     sources = (
         {
-            FEATURES_FIELD: {"ab"[row % 2]: 1.0},
+            FEATURES_FIELD: {"ab"[row % 2]: 1.0, PRESENCE_FEATURE: 1.0},
             CODE_FIELD: base64.b64encode(code.tobytes()).decode(),
             "tag": "few" if row % 6 < 2 else "many",
         }
@@ -129,10 +136,11 @@ def test_a_query_has_no_more_features_than_clauses() -> None:
 def test_the_window_holds_more_than_were_counted() -> None:
     query = build_query({"a": 1.0}, filters=KEPT)
     changed, rescore = rescore_all(query, RESCORE, 20)
-    assert changed["bool"] == query["bool"] | {"minimum_should_match": 0}
+    assert changed["bool"] == query["bool"] | {"minimum_should_match": 0, "filter": [*KEPT, has_features()]}
     assert rescore == RESCORE | {"window_size": 40}
     assert rescore_all(query, RESCORE | {"window_size": 200}, 20)[1]["window_size"] == 200
     assert rescore_all(query, RESCORE, 9_000)[1]["window_size"] == 10_000
+    full = within_space(build_query({str(n): 1.0 for n in range(1_022)}, filters=KEPT), "space")
+    assert len(rescore_all(full, RESCORE, 20)[0]["bool"]["should"]) == 1_022
     full = within_space(build_query({str(n): 1.0 for n in range(1_023)}, filters=KEPT), "space")
-    [wrapped] = rescore_all(full, RESCORE, 20)[0]["bool"]["must"]
-    assert wrapped["bool"]["minimum_should_match"] == 0 and len(wrapped["bool"]["should"]) == 1_023
+    assert rescore_all(full, RESCORE, 20) == (full, RESCORE), "there is no room for a clause"

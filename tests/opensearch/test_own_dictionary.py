@@ -254,8 +254,9 @@ def test_the_commands_need_no_option_for_it(
 
 
 def test_the_doctor_says_when_a_new_dictionary_would_pay(
-    client: OpenSearch, named: str, dense: TextEncoder, workplace: Path
+    client: OpenSearch, named: str, dense: TextEncoder, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("connector.search.opened.MAX_SCANNED", 0)  # no scan, as in a large index
     written = prepare(client, named, dense)
     with IngestJob(BulkWriter(client, named), written) as job:
         job.add(Document(str(row), text) for row, text in enumerate(TEXTS))
