@@ -13,6 +13,7 @@ from benchmarks.scenarios.filtered import with_filter
 from benchmarks.scenarios.filters import PARTS, SHARES, exact_among, label
 from benchmarks.scenarios.plots import plot_filtered
 from connector.encoders.text import TextEncoder
+from connector.query.body import has_features
 from connector.query.rescore import MAX_RESCORED
 from tests.unjudged import COUNT, QUERIES, read_groups, run, write_unjudged
 
@@ -81,7 +82,7 @@ def test_the_filter_stands_inside_of_knn_and_beside_features() -> None:
     ours = {"query": {"bool": features}, "rescore": {"window_size": 200}}
     many, few = (with_filter(ours, "a", kept) for kept in (MAX_RESCORED + 1, 500))
     assert many == ours | {"query": {"bool": features | {"filter": [clause]}}}
-    assert few["query"]["bool"] == {"should": [1], "minimum_should_match": 0, "filter": [clause]}
+    assert few["query"]["bool"] == {"should": [1], "minimum_should_match": 0, "filter": [clause, has_features()]}
     assert few["rescore"]["window_size"] == 1_000
 
 
