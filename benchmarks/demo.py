@@ -38,9 +38,9 @@ _PATIENCE_S = 20.0
 
 
 @contextmanager
-def running_cluster(*, keep: bool, say: Callable[[str], None]) -> Iterator[Cluster]:
-    """Yield the running cluster, or start one and stop it afterwards unless `keep` is set."""
-    started = up(on_progress=say)
+def running_cluster(*, keep: bool, say: Callable[[str], None], ml: bool = False) -> Iterator[Cluster]:
+    """Yield the running cluster, or start one, with ML Commons if `ml`, and stop it afterwards unless `keep` is set."""
+    started = up(on_progress=say, ml=ml)
     try:
         yield started.cluster
     finally:

@@ -230,7 +230,7 @@ def test_a_node_is_stopped_if_it_was_started_and_is_not_kept(
     was_up: bool, keep: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cluster, said, purged = Cluster("http://127.0.0.1:9200"), list[str](), list[bool]()
-    monkeypatch.setattr(demo, "up", lambda on_progress: Started(cluster, was_up=was_up))
+    monkeypatch.setattr(demo, "up", lambda on_progress, ml: Started(cluster, was_up=was_up))
     monkeypatch.setattr(demo, "down", lambda *, purge: purged.append(purge))
     with demo.running_cluster(keep=keep, say=said.append) as running:
         assert running is cluster and purged == []

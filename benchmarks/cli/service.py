@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -16,6 +18,7 @@ from benchmarks.cli.stage import Options, common, documents_option, on_stage, pr
 Examples:
   python -m benchmarks service packages --documents 50000 --max-queries 300
   python -m benchmarks service packages --documents 50000 --backend openvino --long 600
+  python -m benchmarks service packages --documents 50000 --backend openvino --long 600 --pipeline
 """
 )
 @click.argument("dataset", type=click.Path(exists=True, file_okay=False, path_type=Path))
@@ -46,6 +49,11 @@ Examples:
     default=0.0,
     help="Seconds of a final run at 80 % of the capacity, e.g. 600.  [default: none]",
 )
+@click.option(
+    "--pipeline",
+    is_flag=True,
+    help="Send the searches to OpenSearch, whose search pipeline calls the service (`ksparse connect`).",
+)
 @common
 def service(
     dataset: Path,
@@ -56,21 +64,24 @@ def service(
     max_p99: float,
     clients: int,
     long_s: float,
+    pipeline: bool,
     options: Options,
 ) -> None:
     """Highest arrival rate at which `ksparse serve` keeps p99 below 50 ms, from text to hits, by backend.
 
     Requests arrive by a schedule, and latency is measured from the scheduled time. --rounds has no effect here.
     """
-    from benchmarks.scenarios.served import Limits, measure_service, write_index
+    from benchmarks.demo import running_cluster
+    from benchmarks.scenarios.served import Limits, measure_service, of_pipeline, of_service, write_index
     from benchmarks.scenarios.served import service as running_service
     from benchmarks.suites import PREFIX
     from connector.index.drop import drop_index
 
+    running = running_cluster(keep=False, say=partial(click.echo, err=True), ml=True) if pipeline else None
     chosen = backends or tuple(name for name in ("torch", "openvino") if find_spec(name) is not None)
     limits = Limits(arrivals, seconds, max_p99, clients, long_s)
     index = f"{PREFIX}-service"
-    with on_stage(options, [dataset]) as stage:
+    with on_stage(options, [dataset], running=running) as stage:
         data = stage.encode_first(dataset, documents)
         about = {
             "arrivals": arrivals,
@@ -78,6 +89,7 @@ def service(
             "most_p99_ms": max_p99,
             "clients": clients,
             "long_s": long_s,
+            "pipeline": pipeline,
         }
         result = stage.result("service", data, **about)
         if any(backend not in result.groups for backend in chosen):
@@ -88,8 +100,10 @@ def service(
                     for backend in chosen:
                         if backend not in result.groups:
                             with running_service(stage.cluster.url, index, backend) as address:
-                                report = stage.report
-                                result.add(backend, measure_service(address, index, texts, limits, report))
+                                direct = nullcontext(of_service(address, index))
+                                through = of_pipeline(client, stage.cluster.url, index, address) if pipeline else direct
+                                with through as target:
+                                    result.add(backend, measure_service(target, texts, limits, stage.report))
                 finally:
                     drop_index(client, index)
     print_result(result)

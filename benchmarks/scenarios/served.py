@@ -31,6 +31,8 @@ from connector.index.writer import BulkWriter
 from connector.ingest.own_dictionary import OwnDictionary
 from connector.ingest.preparation import to_sparse_documents
 from connector.ingest.prepare import prepare_encoder
+from connector.service.connect import connect_index, disconnect_index
+from connector.service.rewrite import TEXT_FIELD
 
 SHARES = (0.1, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 """Measured rates, as fractions of the capacity."""
@@ -148,12 +150,49 @@ class Limits:
 LONG_SHARE = 0.8
 
 
-def measure_service(address: str, index: str, texts: Sequence[str], limits: Limits, report: Report) -> Rows:
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where searches are sent.
+
+    Attributes:
+        address: URL of the server.
+        path: Path with parameters.
+        body: Returns the body of a search for a text.
+    """
+
+    address: str
+    path: str
+    body: Callable[[str], dict[str, Any]]
+
+
+def of_service(address: str, index: str) -> Target:
+    """Searches by `POST /search` of the service."""
+    return Target(address, "/search", lambda text: {"index": index, "query": text, "top_k": 10})
+
+
+@contextmanager
+def of_pipeline(client: OpenSearch, url: str, index: str, service: str) -> Iterator[Target]:
+    """Searches by OpenSearch's search pipeline, which calls the service; needs ML Commons.
+
+    Args:
+        client: A client of the node.
+        url: URL of the node.
+        index: The index, which is connected meanwhile.
+        service: Address of the service.
+    """
+    name = connect_index(client, index, service)
+    try:
+        path = f"/{index}/_search?search_pipeline={name}"
+        yield Target(url, path, lambda text: {"size": 10, "query": {"match": {TEXT_FIELD: text}}})
+    finally:
+        disconnect_index(client, index)
+
+
+def measure_service(target: Target, texts: Sequence[str], limits: Limits, report: Report) -> Rows:
     """Measure the capacity of a service, then latencies at lower rates.
 
     Args:
-        address: Address of the service.
-        index: The index.
+        target: Where searches are sent.
         texts: Query texts. A number is added to each repetition, so that the cache of queries is not used.
         limits: Settings of the load.
         report: Called with the current task and its completed fraction.
@@ -161,23 +200,23 @@ def measure_service(address: str, index: str, texts: Sequence[str], limits: Limi
     Returns:
         A row for the capacity (`kind` is `capacity`), one for each rate (`rate`), and perhaps the long run (`long`).
     """
-    fresh = _Fresh(index, texts)
-    capacity = _capacity(address, fresh, limits, report)
+    fresh = _Fresh(target, texts)
+    capacity = _capacity(fresh, limits, report)
     rows: Rows = [{"kind": "capacity", "clients": limits.clients, "rate": capacity}]
     low, high = 0.0, None
     for share in SHARES:
-        row = _at_rate(address, fresh, share * capacity, limits, report)
+        row = _at_rate(fresh, share * capacity, limits, report)
         rows.append(row)
         if not row["sustained"]:
             high = share * capacity
             break
         low = share * capacity
     if high is not None and low:
-        rows.append(_at_rate(address, fresh, (low + high) / 2, limits, report))
+        rows.append(_at_rate(fresh, (low + high) / 2, limits, report))
     if limits.long_s:
         rate = LONG_SHARE * capacity
         what = f"{limits.clients} clients, {rate:.1f} requests/s for {limits.long_s:.0f} s"
-        load = _send(address, fresh, rate, limits.long_s, limits.clients, limits.arrivals, what, report)
+        load = _send(fresh, rate, limits.long_s, limits.clients, limits.arrivals, what, report)
         rows.append({"kind": "long", "clients": limits.clients, **load.row()})
     return rows
 
@@ -185,26 +224,27 @@ def measure_service(address: str, index: str, texts: Sequence[str], limits: Limi
 class _Fresh:
     """Bodies of searches with new query texts."""
 
-    def __init__(self, index: str, texts: Sequence[str]) -> None:
-        self._index, self._texts = index, texts
+    def __init__(self, target: Target, texts: Sequence[str]) -> None:
+        self.target, self._texts = target, texts
         self._numbers = itertools.count()
 
     def body(self) -> bytes:
         number = next(self._numbers)
         text = f"{self._texts[number % len(self._texts)]} {number}"
-        return json.dumps({"index": self._index, "query": text, "top_k": 10}).encode()
+        return json.dumps(self.target.body(text)).encode()
 
 
-def _asker(address: str, fresh: _Fresh) -> Callable[[], AbstractContextManager[Ask]]:
-    """Return a function that opens a separate connection to the service."""
+def _asker(fresh: _Fresh) -> Callable[[], AbstractContextManager[Ask]]:
+    """Return a function that opens a separate connection to the server."""
 
     @contextmanager
     def opened() -> Iterator[Ask]:
-        connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=_TIMEOUT_S)
+        target = fresh.target
+        connection = http.client.HTTPConnection(urlsplit(target.address).netloc, timeout=_TIMEOUT_S)
 
         def ask(_number: int) -> None:
             try:
-                connection.request("POST", "/search", fresh.body(), {"Content-Type": "application/json"})
+                connection.request("POST", target.path, fresh.body(), {"Content-Type": "application/json"})
                 reply = connection.getresponse()
                 content = reply.read()
             except (OSError, http.client.HTTPException):
@@ -221,15 +261,14 @@ def _asker(address: str, fresh: _Fresh) -> Callable[[], AbstractContextManager[A
     return opened
 
 
-def _at_rate(address: str, fresh: _Fresh, rate: float, limits: Limits, report: Report) -> dict[str, Any]:
-    load = _send(address, fresh, rate, limits.seconds, _THREADS, limits.arrivals, f"{rate:.1f} requests/s", report)
+def _at_rate(fresh: _Fresh, rate: float, limits: Limits, report: Report) -> dict[str, Any]:
+    load = _send(fresh, rate, limits.seconds, _THREADS, limits.arrivals, f"{rate:.1f} requests/s", report)
     row = load.row()
     sustained = not row["errors"] and row["p99_ms"] < limits.max_p99_ms
     return {"kind": "rate", "sustained": sustained, **row}
 
 
 def _send(
-    address: str,
     fresh: _Fresh,
     rate: float,
     seconds: float,
@@ -239,7 +278,7 @@ def _send(
     report: Report,
 ) -> Load:
     return send_on_schedule(
-        _asker(address, fresh),
+        _asker(fresh),
         schedule(rate, seconds, arrivals),
         rate=rate,
         seconds=seconds,
@@ -248,14 +287,14 @@ def _send(
     )
 
 
-def _capacity(address: str, fresh: _Fresh, limits: Limits, report: Report) -> float:
+def _capacity(fresh: _Fresh, limits: Limits, report: Report) -> float:
     """Searches per second of clients that send the next query after each reply, after a warm-up."""
     answered = [0] * limits.clients
     until = [0.0]
     ready = threading.Barrier(limits.clients + 1)
 
     def work(number: int) -> None:
-        with _asker(address, fresh)() as ask:
+        with _asker(fresh)() as ask:
             for _ in range(_WARM_UP):
                 ask(0)
             ready.wait(_START_S)

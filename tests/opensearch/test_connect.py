@@ -20,6 +20,7 @@ from click.testing import CliRunner
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import OpenSearchWarning, TransportError
 
+from benchmarks.scenarios.served import Limits, measure_service, of_pipeline
 from connector import Document, NewIndex, SparseIndex
 from connector.cli.main import cli
 from connector.cluster import Cluster, connection_from_environment, embedded_cluster, read_status
@@ -495,3 +496,15 @@ def test_variables_in_metadata_and_ids_are_texts(client: OpenSearch, index: str,
     source = made["doc"]["_source"]
     assert sorted(source["meta_terms"]) == sorted(terms_of(meta))
     assert source["meta"] == meta and "ksparse_input" not in source
+
+
+@pytest.mark.slow
+def test_the_suite_service_sends_searches_through_the_pipeline(
+    ml_cluster: Cluster, client: OpenSearch, written: SparseIndex, service: str
+) -> None:
+    limits = Limits("uniform", 0.5, 10_000.0, 2, 1.0)
+    with of_pipeline(client, ml_cluster.url, written.index, service) as target:
+        capacity, *rates, last = measure_service(target, ["cats sleep"], limits, lambda _what, _share: None)
+    assert capacity["rate"] > 1 and rates[0]["requests"] >= 1
+    assert (last["kind"], last["errors"]) == ("long", 0)
+    assert not client.transport.perform_request("GET", "/_search/pipeline"), "it is disconnected afterwards"
