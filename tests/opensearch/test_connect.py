@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from opensearchpy import OpenSearch
-from opensearchpy.exceptions import OpenSearchWarning, TransportError
+from opensearchpy.exceptions import NotFoundError, OpenSearchWarning, TransportError
 
 from benchmarks.scenarios.served import Limits, measure_service, of_pipeline
 from connector import Document, NewIndex, SparseIndex
@@ -507,4 +507,5 @@ def test_the_suite_service_sends_searches_through_the_pipeline(
         capacity, *rates, last = measure_service(target, ["cats sleep"], limits, lambda _what, _share: None)
     assert capacity["rate"] > 1 and rates[0]["requests"] >= 1
     assert (last["kind"], last["errors"]) == ("long", 0)
-    assert not client.transport.perform_request("GET", "/_search/pipeline"), "it is disconnected afterwards"
+    with pytest.raises(NotFoundError):  # it is disconnected afterwards
+        client.transport.perform_request("GET", f"/_search/pipeline/ksparse-{written.index}")
