@@ -32,7 +32,6 @@ from connector.vectors.storage import SMALLEST_WEIGHT
 
 _NO_TORCH = frozenset({"model", "dense_model", "on_device"})
 
-
 _BLOCK = 512
 """Texts per pass of a head."""
 

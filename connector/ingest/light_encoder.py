@@ -29,7 +29,7 @@ from connector.index.schema import IndexSchema
 
 _log = getLogger("ksparse.ingest")
 
-Head = tuple[Mapping[str, Any], Mapping[str, NDArray[Any]], Path | None]
+StoredHead = tuple[Mapping[str, Any], Mapping[str, NDArray[Any]], Path | None]
 """Configuration, weights, and the folder with its labels; None for a dictionary, which has none."""
 
 
@@ -124,7 +124,7 @@ def open_exported(client: OpenSearch, schema: IndexSchema, folder: Path) -> Ligh
     return _joined(LightModel(folder, precision), head, schema, str(folder.resolve()))
 
 
-def _joined(model: LightModel, head: Head, schema: IndexSchema, name: str) -> LightEncoder:
+def _joined(model: LightModel, head: StoredHead, schema: IndexSchema, name: str) -> LightEncoder:
     config, weights, folder = head
     encoder = LightEncoder(
         model,
@@ -138,7 +138,7 @@ def _joined(model: LightModel, head: Head, schema: IndexSchema, name: str) -> Li
     return adapt(encoder, schema.statistics, schema.code)
 
 
-def _head_of(client: OpenSearch, schema: IndexSchema, name: str | None) -> Head | None:
+def _head_of(client: OpenSearch, schema: IndexSchema, name: str | None) -> StoredHead | None:
     if name is None and schema.dictionary is not None:
         return _dictionary_of(client, schema)
     folder = encoder_folder(name or schema.encoder_name or DEFAULT_ENCODER)
@@ -147,13 +147,13 @@ def _head_of(client: OpenSearch, schema: IndexSchema, name: str | None) -> Head 
     return _read_head(folder)
 
 
-def _dictionary_of(client: OpenSearch, schema: IndexSchema) -> Head | None:
+def _dictionary_of(client: OpenSearch, schema: IndexSchema) -> StoredHead | None:
     if schema.dictionary is None:
         return None
     cells = unpack_cells(fetch_companion(client, schema.dictionary))
     return cells.config, cells.weights, None
 
 
-def _read_head(folder: Path) -> Head:
+def _read_head(folder: Path) -> StoredHead:
     config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     return config, load((folder / "model.safetensors").read_bytes()), folder
