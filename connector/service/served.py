@@ -145,6 +145,8 @@ class ServedIndex:
         for number, text in enumerate(texts):
             if not text.strip():
                 raise ValueError(f"text {number} is empty; there is nothing to encode.")
+        if space is None:
+            self._checked_s = -math.inf  # features of another encoder would be written into the index
         return await self._within(space, lambda: self._documents.submit(texts))
 
     async def exists(self) -> bool:

@@ -33,7 +33,7 @@ from connector.connection.client import connect
 from connector.encoders.load import load_encoder
 from connector.encoders.text import TextEncoder
 from connector.index.kept import KeptDocuments
-from connector.index.schema import save_search_defaults
+from connector.index.schema import existing_schema, save_search_defaults
 from connector.search.opened import OpenedIndex, features_for
 from connector.service.app import create_app
 from connector.service.run import Listener, config
@@ -306,6 +306,25 @@ def test_an_index_that_was_recreated_is_served_by_its_new_encoder(
     assert (fresh.status_code, fresh.json()["space"]) == (200, space)
     stale = service.post("/encode/document", json={"texts": ["cats"], "space": before})
     assert stale.status_code == 409 and f"ksparse connect {written.index}" in stale.json()["error"]
+
+
+def test_documents_are_encoded_for_the_index_that_an_alias_has_now(
+    client: OpenSearch, written: SparseIndex, second: str, encoder: TextEncoder
+) -> None:
+    """Queries of the old encoder find nothing, but its documents would be written."""
+    SparseIndex(second, encoder=encoder, client=client).add([{"_id": "9", "text": "wolves run"}, *DOCUMENTS[:2]])
+    alias = f"{written.index}-alias"
+    client.indices.put_alias(index=written.index, name=alias)
+    with serving(client, alias, recheck_s=600.0) as service:
+        before = service.post("/encode/document", json={"texts": ["cats"]}).json()["space"]
+        switch = [
+            {"remove": {"index": written.index, "alias": alias}},
+            {"add": {"index": second, "alias": alias}},
+        ]
+        client.indices.update_aliases(body={"actions": switch})
+        after = service.post("/encode/document", json={"texts": ["cats"]}).json()["space"]
+    assert before == existing_schema(client, written.index).space
+    assert after == existing_schema(client, second).space != before
 
 
 def test_a_deleted_index_is_not_found_and_makes_room_for_another_one(
