@@ -78,7 +78,8 @@ def print_growth_advice(client: OpenSearch, index: str, encoder: TextEncoder) ->
     """Print whether the index, with the documents that it has now, should build a new dictionary."""
     from connector.index.schema import existing_schema
     from connector.index.sizes import count_matching
-    from connector.search.growth import cells_of, growth_advice
+    from connector.search.growth import growth_advice
+    from connector.search.opened import cells_of
 
     # An account may write documents without the right to count them.
     with suppress(ConnectorError):

@@ -13,7 +13,7 @@ from connector.index.sizes import count_matching
 from connector.query.body import without_features
 from connector.query.clauses import at_random
 from connector.query.rescore import CODE_FIELD, build_rescore, build_scan, code_of
-from connector.search.growth import cells_of
+from connector.search.opened import cells_of
 from connector.search.retriever import Retriever
 from connector.types import content_of
 

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from connector.encoders.folders import DEFAULT_ENCODER
 from connector.index.schema import IndexSchema
 from connector.training.dictionary.settings import MIN_DOCUMENTS
 
-if TYPE_CHECKING:
-    from connector.encoders.text import TextEncoder
-
 _GROWN = 4
 """Documents per cell above which a new dictionary would save many postings."""
-
-
-def cells_of(encoder: TextEncoder) -> int | None:
-    """Return the number of cells of an encoder's dictionary; None for other encoders."""
-    return encoder.head.num_latents if encoder.has_dictionary and encoder.head is not None else None
 
 
 def growth_advice(schema: IndexSchema, documents: int, cells: int | None) -> str:

@@ -19,7 +19,6 @@ from connector.query.pruning import Pruning, prune_query
 from connector.query.rescore import MAX_RESCORED, MAX_SCANNED, build_rescore
 from connector.query.settings import DEFAULT_WINDOW, SearchSettings
 from connector.search.encoded import EncodedQueries, EncodedQuery
-from connector.search.growth import cells_of
 
 if TYPE_CHECKING:
     from connector.encoders.text import TextEncoder
@@ -44,6 +43,11 @@ def features_for(candidates: int, share: float) -> int:
     """
     factor: float = min(_MAX_GROWTH, max(share, 1e-9) ** -0.75)
     return max(candidates, min(round(candidates * factor), _MAX_FEATURES))
+
+
+def cells_of(encoder: TextEncoder) -> int | None:
+    """Return the number of cells of an encoder's dictionary; None for other encoders."""
+    return encoder.head.num_latents if encoder.has_dictionary and encoder.head is not None else None
 
 
 def _scan_limit(encoder: TextEncoder) -> int:
