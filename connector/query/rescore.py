@@ -120,15 +120,13 @@ def rescore_all(
         count. A query that already has as many clauses as possible is returned as it is.
     """
     inner = query["bool"]
-    [scored] = inner.get("must", [query])  # wrapped if it has as many clauses as possible (`within_space`)
     # Documents that the server has changed have neither features nor a code.
-    filters = [*scored["bool"].get("filter", ()), has_features()]
-    if len(scored["bool"]["should"]) + len(filters) > MAX_CLAUSES:
+    filters = [*inner.get("filter", ()), has_features()]
+    # A query with as many clauses as possible may be wrapped (`within_space`).
+    if "must" in inner or len(inner["should"]) + len(filters) > MAX_CLAUSES:
         return dict(query), dict(rescore)
-    optional = scored["bool"] | {"filter": filters, "minimum_should_match": 0}
-    inner = inner | {"must": [{"bool": optional}]} if "must" in inner else optional
     window = min(max(rescore["window_size"], 2 * kept), MAX_HITS)
-    return {"bool": inner}, {**rescore, "window_size": window}
+    return {"bool": inner | {"filter": filters, "minimum_should_match": 0}}, {**rescore, "window_size": window}
 
 
 def score_by(script: Mapping[str, Any]) -> dict[str, Any]:
