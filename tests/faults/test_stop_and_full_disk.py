@@ -72,10 +72,10 @@ class Run:
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """10,000 documents, every hundredth without a text."""
+    """10,000 documents, every hundredth without a text, and each long enough for batches of 500."""
     rng = random.Random(8)
     records = [
-        {"_id": f"d{row}", "text": " ".join(rng.choices(WORDS, k=8)) if row % 100 else ""} for row in range(COUNT)
+        {"_id": f"d{row}", "text": " ".join(rng.choices(WORDS, k=80)) if row % 100 else ""} for row in range(COUNT)
     ]
     path = tmp_path_factory.mktemp("corpus") / "corpus.jsonl"
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
