@@ -13,15 +13,11 @@ from opensearchpy import OpenSearch
 
 from benchmarks.compare import Plan, Report, compare
 from benchmarks.datasets import EncodedSet
+from benchmarks.default_index import write_default_index
 from benchmarks.environment import describe
 from benchmarks.suites import demo_systems
 from connector.cluster import Cluster, down, up
-from connector.index.drop import drop_index
 from connector.index.new_index import NewIndex
-from connector.index.writer import BulkWriter
-from connector.ingest.own_dictionary import OwnDictionary
-from connector.ingest.preparation import to_sparse_documents
-from connector.ingest.prepare import prepare_encoder
 from connector.search.retriever import Retriever
 from connector.types import Hit
 
@@ -54,16 +50,12 @@ def client_maker(cluster: Cluster) -> Callable[[], OpenSearch]:
     return partial(cluster.connect, timeout=1_800)
 
 
-def answer_questions(client: OpenSearch, data: EncodedSet, questions: Sequence[str]) -> list[list[Hit]]:
+def answer_questions(
+    client: OpenSearch, data: EncodedSet, questions: Sequence[str], report: Report = lambda _what, _share: None
+) -> list[list[Hit]]:
     """Index the corpus by default settings, reusing its embeddings, and search for the questions. The index is kept."""
-    drop_index(client, DEMO_INDEX)
-    texts = [document.content for document in data.documents]
-    own = OwnDictionary(texts, documents=len(texts), embeddings=data.document_embeddings)
     new = NewIndex(settings={"number_of_shards": 1, "number_of_replicas": 0})
-    encoder = prepare_encoder(client, DEMO_INDEX, data.encoder, sample=texts, dictionary=own, new=new)
-    writer = BulkWriter(client, DEMO_INDEX)
-    writer.write(to_sparse_documents(data.documents, encoder.encode_embedded(data.document_embeddings, texts)))
-    writer.refresh()
+    encoder = write_default_index(client, DEMO_INDEX, data, report, new=new)
     retriever = Retriever(client, DEMO_INDEX, encoder)
     return [retriever.search(question, top_k=3) for question in questions]
 

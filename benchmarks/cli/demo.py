@@ -80,7 +80,7 @@ def demo(corpus: Path | None, encoder: str, documents: int, rounds: int, cache: 
         with stages(quiet=False) as report:
             embed = cached_embed(loaded, cache / "embeddings", report)
             data = encode_set(corpus, loaded, embed, k_query=max(job.K_QUERIES))
-            answers = job.answer_questions(client, data, job.QUESTIONS)
+            answers = job.answer_questions(client, data, job.QUESTIONS, report)
             rows = job.compare_with_hnsw(make_client, data, rounds=rounds, report=report)
         job.save_result(output, data, cluster, rows)
         if not keep:

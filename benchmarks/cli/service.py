@@ -71,8 +71,9 @@ def service(
 
     Requests arrive by a schedule, and latency is measured from the scheduled time. --rounds has no effect here.
     """
+    from benchmarks.default_index import write_default_index
     from benchmarks.demo import running_cluster
-    from benchmarks.scenarios.served import Limits, measure_service, of_pipeline, of_service, write_index
+    from benchmarks.scenarios.served import Limits, measure_service, of_pipeline, of_service
     from benchmarks.scenarios.served import service as running_service
     from benchmarks.suites import PREFIX
     from connector.index.drop import drop_index
@@ -96,7 +97,7 @@ def service(
             texts = [query.text for query in data.judged.queries]
             with stage.connect() as client:
                 try:
-                    write_index(client, index, data, stage.report)
+                    write_default_index(client, index, data, stage.report)
                     for backend in chosen:
                         if backend not in result.groups:
                             with running_service(stage.cluster.url, index, backend) as address:

@@ -21,16 +21,9 @@ from urllib.parse import urlsplit
 from opensearchpy import OpenSearch
 
 from benchmarks.compare import Report
-from benchmarks.datasets import EncodedSet
 from benchmarks.results import Rows
 from benchmarks.scenarios.open_loop import Arrivals, Ask, Load, schedule, send_on_schedule
 from connector.errors import ConnectorError
-from connector.index.drop import drop_index
-from connector.index.sizes import merge_index
-from connector.index.writer import BulkWriter
-from connector.ingest.own_dictionary import OwnDictionary
-from connector.ingest.preparation import to_sparse_documents
-from connector.ingest.prepare import prepare_encoder
 from connector.service.connect import connect_index, disconnect_index
 from connector.service.rewrite import TEXT_FIELD
 
@@ -40,28 +33,10 @@ SHARES = (0.1, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 _OK = 200
 _WARM_UP = 20
 """Searches of each client."""
-_BLOCK = 2_000
 _START_S = 300.0
 _TIMEOUT_S = 30.0
 _THREADS = 64
 """Maximum requests waiting for replies; with more, the rate is far above the capacity."""
-
-
-def write_index(client: OpenSearch, index: str, data: EncodedSet, report: Report) -> None:
-    """Write a set as a new index by default, reusing its embeddings, and merge it."""
-    texts = [document.content for document in data.documents]
-    drop_index(client, index)
-    own = OwnDictionary(texts, documents=len(texts), embeddings=data.document_embeddings)
-    encoder = prepare_encoder(client, index, data.encoder, sample=texts[:64], dictionary=own)
-    writer = BulkWriter(client, index)
-    for start in range(0, len(texts), _BLOCK):
-        report("indexing", start / len(texts))
-        rows = slice(start, start + _BLOCK)
-        vectors = encoder.encode_embedded(data.document_embeddings[rows], texts[rows])
-        result = writer.write(to_sparse_documents(data.documents[rows], vectors))
-        if result.refused:
-            raise ConnectorError(f"Index {index!r} refused {result.refused[0]}; its times would not be valid.")
-    merge_index(client, index)
 
 
 @contextmanager

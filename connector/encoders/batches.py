@@ -122,3 +122,34 @@ def readable(text: str, max_length: int | None) -> str:
     """
     cut = text if max_length is None else text[: _CHARACTERS_PER_TOKEN * max_length]
     return cut.encode("utf-8", "replace").decode()
+
+
+def check_k(k: int | None) -> None:
+    """Refuse a number of features below 1; None means the encoder's own.
+
+    Raises:
+        ValueError: `k` is below 1.
+    """
+    if k is not None and k < 1:
+        raise ValueError(f"k must be at least 1, got {k}.")
+
+
+def check_embedded(embeddings: NDArray[np.float32], texts: Sequence[str] | None, *, dim: int, lexical: bool) -> None:
+    """Check the input of a head.
+
+    Args:
+        embeddings: Must be (n, dim).
+        texts: The n texts; needed if `lexical`.
+        dim: Width of the dense embedding.
+        lexical: Whether the head has lexical features.
+
+    Raises:
+        ValueError: The shapes do not match, or a head with lexical features gets no texts.
+    """
+    if embeddings.ndim != 2 or embeddings.shape[1] != dim:
+        raise ValueError(f"embeddings must have shape (n, {dim}), got {embeddings.shape}.")
+    if lexical and (texts is None or len(texts) != len(embeddings)):
+        raise ValueError(
+            f"this head has lexical features: it needs the texts of all {len(embeddings)} embeddings, "
+            f"got {'none' if texts is None else len(texts)}."
+        )

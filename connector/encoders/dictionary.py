@@ -14,6 +14,7 @@ from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.cells import nearest_in_groups
 from connector.encoders.lexical import Task, TokenCounts
 from connector.encoders.light_heads import (
+    CACHED,
     CANDIDATE_CELLS,
     CANDIDATE_SHARE,
     CANDIDATE_TOKENS,
@@ -32,9 +33,6 @@ from connector.vectors.codes import (
     random_rotation,
     unpack_levels,
 )
-
-_CACHED = 64
-"""Documents per block when choosing cells, so that operands fit into the CPU cache."""
 
 _BLOCK = 2_048
 """Documents per block when comparing them with cells."""
@@ -231,7 +229,7 @@ class TwoLevelDictionary(KSparseAutoEncoder):
             return cells, cosines - FLOOR * cosines[:, -1:].clamp_min(0)
         if not self.spread or count >= cells.shape[1]:
             return cells, cosines
-        size = _CACHED if cells.device.type == "cpu" else _BLOCK
+        size = CACHED if cells.device.type == "cpu" else _BLOCK
         pairs = zip(torch.split(cells, size), torch.split(cosines, size), strict=True)
         chosen = torch.cat([_spread(near, self._units(ids), count, self.spread) for ids, near in pairs])
         return cells.gather(1, chosen), cosines.gather(1, chosen)

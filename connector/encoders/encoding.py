@@ -18,6 +18,7 @@ from connector.encoders.batches import (
     TOKENIZING,
     TOKENS_ON_GPU,
     TOKENS_PER_TEXT,
+    check_embedded,
     length_limit,
     rows_by_length,
     rows_by_tokens,
@@ -155,13 +156,7 @@ class DenseEncoding:
             ValueError: The shapes do not match, or a head with lexical features gets no texts.
         """
         head = self._head
-        if embeddings.ndim != 2 or embeddings.shape[1] != head.dim:
-            raise ValueError(f"embeddings must have shape (n, {head.dim}), got {embeddings.shape}.")
-        if head.lexical is not None and (texts is None or len(texts) != len(embeddings)):
-            raise ValueError(
-                f"this head has lexical features: it needs the texts of all {len(embeddings)} embeddings, "
-                f"got {'none' if texts is None else len(texts)}."
-            )
+        check_embedded(embeddings, texts, dim=head.dim, lexical=head.lexical is not None)
         known = texts if head.lexical is not None else None
         starts = range(0, len(embeddings), _BLOCK)
         blocks = (self._block(embeddings, known, task, slice(start, start + _BLOCK)) for start in starts)

@@ -11,7 +11,7 @@ from typing import NoReturn, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from connector.encoders.batches import Task
+from connector.encoders.batches import Task, check_embedded, check_k
 from connector.encoders.graph import describe_backend
 from connector.encoders.labels import Labels, label_of
 from connector.encoders.light_heads import (
@@ -202,18 +202,15 @@ class LightEncoder:
         candidates: bool = False,
     ) -> SparseVectors:
         """As in `TextEncoder`."""
-        if self.head.config.get("lexical_config") and (texts is None or len(texts) != len(embeddings)):
-            raise ValueError(
-                f"this head has lexical features: it needs the texts of all {len(embeddings)} embeddings, "
-                f"got {'none' if texts is None else len(texts)}."
-            )
+        check_k(k)
+        check_embedded(embeddings, texts, dim=self._dense.dim, lexical=bool(self.head.config.get("lexical_config")))
         ids = self._dense.tokenize(texts, task) if texts is not None else [[]] * len(embeddings)
         own = self.k_candidates if candidates else self.k_query if task == "query" else self.k
         return self._sparsify(embeddings, ids, task, k or own, candidates=candidates)
 
     def encode_embedded(self, embeddings: NDArray[np.float32], texts: Sequence[str]) -> SparseVectors:
         """As in `TextEncoder`."""
-        vectors = self._sparsify(embeddings, self._dense.tokenize(texts, "document"), "document", self.k)
+        vectors = self.sparsify_embeddings(embeddings, texts)
         return vectors if self.code is None else vectors._replace(codes=self.code.encode(embeddings))
 
     def count_corpus(self, texts: Sequence[str]) -> DistinctTokens:
@@ -296,8 +293,7 @@ class LightEncoder:
     def _encode(
         self, texts: Sequence[str], task: Task, k: int, batch_size: int, *, candidates: bool = False
     ) -> tuple[SparseVectors, NDArray[np.float32]]:
-        if k < 1:
-            raise ValueError(f"k must be at least 1, got {k}.")
+        check_k(k)
         outputs = np.empty((len(texts), self._dense.dim), np.float32)
         ids: list[list[int]] = [[] for _ in texts]
         for batch in self._dense.embed(texts, task, batch_size):

@@ -55,7 +55,7 @@ _MAX_SHARE, _MAX_DOCUMENTS = 0.03, 3_000
 _CACHE_BYTES = 64 << 20
 """Maximum size of the cache of unpacked cells: enough for all cells of 100,000 documents."""
 
-_CACHED = 64
+CACHED = 64
 """Documents per block when choosing cells, so that operands fit into the CPU cache."""
 
 QUERY_ONLY = ("candidate_cells", "candidate_tokens")
@@ -230,8 +230,8 @@ class CellsHead(_Head):
             return cells, cosines - FLOOR * np.maximum(cosines[:, -1:], 0)
         if not spread or count >= cells.shape[1]:
             return cells, cosines
-        blocks = range(0, len(cells), _CACHED)
-        parts = ((cells[start : start + _CACHED], cosines[start : start + _CACHED]) for start in blocks)
+        blocks = range(0, len(cells), CACHED)
+        parts = ((cells[start : start + CACHED], cosines[start : start + CACHED]) for start in blocks)
         chosen = np.concatenate([_spread(near, self._units(ids), count, spread) for ids, near in parts])
         return _take(chosen, cells, cosines)
 

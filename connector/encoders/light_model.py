@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +16,7 @@ from tokenizers import Tokenizer
 from connector.encoders.batches import TOKENIZED_TOGETHER, Task, readable, rows_by_length, rows_by_tokens
 from connector.encoders.graph import Graph, Inputs
 from connector.encoders.precision import Precision
-from connector.files import cache_folder
+from connector.files import cache_folder, write_whole
 
 FACTS_FILE = "model.json"
 TOKENIZER_FILE = "tokenizer.json"
@@ -173,10 +171,7 @@ def remember_graph(name: str, folder: Path, revision: str = "") -> None:
     path, note = _note_of(name), f"{folder.name}\n{revision}"
     if path.is_file() and path.read_text(encoding="utf-8") == note:
         return
-    handle, new = tempfile.mkstemp(dir=path.parent)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(note)
-    Path(new).replace(path)
+    write_whole(path, note)
 
 
 def find_graph(name: str, precision: Precision = "float32") -> LightModel | None:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from connector.encoders.batches import check_k
 from connector.encoders.encoding import DenseEncoding, PlainEncoding
 from connector.encoders.idf import QueryIdf
 from connector.encoders.lexical import Task, count_texts
@@ -168,8 +169,7 @@ class TextEncoder(AdaptableModel):
             ValueError: The model has no head, the shapes do not match, or `texts` are missing.
         """
         encoding = self._dense_encoding
-        if k is not None and k < 1:
-            raise ValueError(f"k must be at least 1, got {k}.")
+        check_k(k)
         own = self.k_candidates if candidates else self.k_query if task == "query" else self.k
         return encoding.sparsify(embeddings, texts, task, k or own, candidates=candidates)
 
@@ -189,8 +189,7 @@ class TextEncoder(AdaptableModel):
         self, texts: Sequence[str], task: Task, k: int | None, batch_size: int, *, dense: bool
     ) -> tuple[SparseVectors, NDArray[np.float32]]:
         """Return sparse vectors and, if `dense`, the embeddings."""
-        if k is not None and k < 1:
-            raise ValueError(f"k must be at least 1, got {k}.")
+        check_k(k)
         if self._head is not None:
             return self._dense_encoding.encode(texts, task, k, batch_size, dense=dense)
         plain = PlainEncoding(self.model, lambda: self._max_logit_model, self._dense)

@@ -60,7 +60,7 @@ def load_index_encoder(
         if device not in (None, "cpu"):
             raise EncoderError(f"{folder} computes on a cpu, not on {device}; leave the device out.")
         return cast("TextEncoder", open_exported(client, schema, Path(str(folder))))
-    if light or (light is None and (device is not None or not has_accelerator())):
+    if _may_avoid_torch(device, light):
         found = find_light_encoder(client, schema, name, device)
         if found is not None:
             return cast("TextEncoder", found)
@@ -102,13 +102,17 @@ def load_new_encoder(
     Raises:
         EncoderError: The encoder cannot be loaded.
     """
-    if not idf and (light or (light is None and (device is not None or not has_accelerator()))):
+    if not idf and _may_avoid_torch(device, light):
         found = find_new_encoder(name, device, k)
         if found is not None:
             return cast("TextEncoder", found)
     from connector.encoders.load import load_encoder
 
     return load_encoder(name, device=device, k=k, idf=idf)
+
+
+def _may_avoid_torch(device: str | None, light: bool | None) -> bool:
+    return light if light is not None else device is not None or not has_accelerator()
 
 
 def fitting_encoder(client: OpenSearch, schema: IndexSchema, encoder: TextEncoder | None) -> TextEncoder:

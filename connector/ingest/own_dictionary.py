@@ -151,20 +151,9 @@ def dictionary_encoder(
     head = build_cells(
         embeddings,
         documents=documents,
-        k=settings.cells + settings.tokens,
-        k_query=settings.query_cells + settings.query_tokens,
-        cells=settings.cells,
-        query_cells=settings.query_cells,
-        probes=settings.probes,
-        spread=settings.spread,
-        lexical_config={
-            "num_tokens": counts.shape[1],
-            "document_scale": settings.document_lexical_scale,
-            "query_scale": settings.query_lexical_scale,
-        },
+        **settings.head_options(counts.shape[1]),
         statistics=CorpusStatistics.measure(embeddings[some], counts, encoder.special_ids),
         base_model=encoder.fingerprint.base_model,
-        seed=settings.seed,
         progress=progress,
     )
     return encoder.with_head(head)

@@ -54,28 +54,15 @@ def fit_dictionary(
     """
     report = progress or (lambda _task, _share: None)
     statistics = data.statistics(special_ids)
-    lexical = None
-    if settings.lexical and data.document_tokens is not None:
-        lexical = {
-            "num_tokens": data.document_tokens.shape[1],
-            "document_scale": settings.document_lexical_scale,
-            "query_scale": settings.query_lexical_scale,
-        }
+    counts = data.document_tokens if settings.lexical else None
     average = CorpusStatistics.average(statistics) if len(statistics) > 1 else statistics[0]
     started = time.monotonic()
     head = build_dictionary(
         data.documents,
         documents=documents,
-        k=settings.cells + (settings.tokens if lexical else 0),
-        k_query=settings.query_cells + (settings.query_tokens if lexical else 0),
-        cells=settings.cells,
-        query_cells=settings.query_cells,
-        probes=settings.probes,
-        spread=settings.spread,
-        lexical_config=lexical,
+        **settings.head_options(None if counts is None else counts.shape[1]),
         statistics=average,
         base_model=base_model,
-        seed=settings.seed,
         progress=lambda share: report("building the dictionary", share),
     )
     build_s = time.monotonic() - started

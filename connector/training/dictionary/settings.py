@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from connector.training.ranges import check_ranges
 
@@ -54,6 +55,28 @@ class DictionarySettings:
         if self.lexical:
             return {}
         return dict.fromkeys(("document_lexical_scale", "query_lexical_scale"), "there are no tokens")
+
+    def head_options(self, num_tokens: int | None) -> dict[str, Any]:
+        """The arguments of `build_cells` that these settings determine.
+
+        Args:
+            num_tokens: Size of the tokenizer's vocabulary; None for cells alone.
+        """
+        tokens, query_tokens, lexical = 0, 0, None
+        if num_tokens is not None:
+            tokens, query_tokens = self.tokens, self.query_tokens
+            scales = {"document_scale": self.document_lexical_scale, "query_scale": self.query_lexical_scale}
+            lexical = {"num_tokens": num_tokens, **scales}
+        return {
+            "k": self.cells + tokens,
+            "k_query": self.query_cells + query_tokens,
+            "cells": self.cells,
+            "query_cells": self.query_cells,
+            "probes": self.probes,
+            "spread": self.spread,
+            "lexical_config": lexical,
+            "seed": self.seed,
+        }
 
     @property
     def lexical(self) -> bool:
