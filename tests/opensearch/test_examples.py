@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import runpy
 import sqlite3
 import sys
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,7 @@ import connector
 from connector.encoders.text import TextEncoder
 from connector.errors import BulkWriteError, ClusterError
 from connector.index.searcher import Searcher
-from tests.fault_proxy import fault_proxy, passed, status
+from tests.fault_proxy import Fault, Forward, Reply, fault_proxy, status
 from tests.tiny import WORDS
 
 pytestmark = pytest.mark.opensearch
@@ -58,6 +60,22 @@ def articles(path: Path, count: int) -> Path:
     return path
 
 
+def refusal_after_2000_rows() -> Fault:
+    """Refuse the second batch once the first one is written; they are sent concurrently, in any order."""
+    first_batch_written = Event()
+
+    def answer(body: bytes, forward: Forward) -> Reply:
+        if re.search(rb'"_id": ?"0[23]\d{3}"', body):
+            first_batch_written.wait(30)
+            return status(403)(body, forward)
+        reply = forward(body)
+        if b'"01999"' in body:
+            first_batch_written.set()
+        return reply
+
+    return answer
+
+
 @pytest.mark.slow
 def test_an_ingestion_job_resumes_where_it_was_stopped(
     index: str,
@@ -72,8 +90,7 @@ def test_an_ingestion_job_resumes_where_it_was_stopped(
     command = ("ingest_from_database.py", str(database), "--index", index, "--encoder", str(dense_folder))
     with fault_proxy(opensearch_url) as proxy:
         monkeypatch.setenv("OPENSEARCH_URL", proxy.url)
-        proxy.faults += [passed] * 4  # the dictionary, whether the index takes documents, and the first 2,000 rows
-        proxy.always = status(403)
+        proxy.always = refusal_after_2000_rows()
         with pytest.raises((BulkWriteError, ClusterError)):
             run(*command)
     assert (workplace / f"{index}.checkpoint.json").is_file()
