@@ -18,7 +18,7 @@ from connector.errors import BulkWriteError, CorpusError
 from connector.index.lookup import Held
 from connector.index.outcome import Refusal, WriteResult
 from connector.index.writer import BulkWriter
-from connector.ingest.checkpoint import Checkpoint
+from connector.ingest.checkpoint import Checkpoint, Watermark
 from connector.ingest.dead_letters import DeadLetters
 from connector.ingest.ledger import IngestResult
 from connector.ingest.letters import Letter
@@ -462,6 +462,31 @@ def test_dead_letters_that_the_checkpoint_does_not_know_are_taken_off(tmp_path: 
     assert lines[0] == "from another run"
     assert [json.loads(line)["_id"] for line in lines[1:]] == ["bad1", "bad2", "bad3"]
     assert second.result.dead_lettered == 3
+
+
+@pytest.mark.parametrize("before", ["", "from another run\n"])
+def test_letters_of_a_run_that_was_killed_before_they_were_counted_are_taken_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str
+) -> None:
+    letters = tmp_path / "dead.jsonl"
+    if before:
+        letters.write_text(before)
+    save = Checkpoint.save
+
+    def killed_with_letters(self: Checkpoint, mark: Watermark) -> None:
+        if mark.dead_lettered:
+            raise OSError("killed")
+        save(self, mark)
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="killed"), job(ListWriter(), tmp_path) as first:
+        patch.setattr(Checkpoint, "save", killed_with_letters)
+        first.add(documents("bad1", "bad2", "d3", "d4"))
+    assert letters.read_text().count("\n") >= 2 + len(before.splitlines())
+    with job(ListWriter(), tmp_path, resume=True) as second:
+        second.add(documents("bad1", "bad2", "d3", "d4"))
+    kept = letters.read_text()
+    assert kept.startswith(before)
+    assert [json.loads(line)["_id"] for line in kept.removeprefix(before).splitlines()] == ["bad1", "bad2"]
 
 
 @pytest.mark.parametrize("exists", [True, False])

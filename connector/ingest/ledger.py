@@ -81,10 +81,9 @@ class Ledger:
         self._letters = DeadLetters(dead_letters, count=self.done.dead_lettered, run=self.done.run)
         if resume:
             self._letters.cut(self.done.dead_letter_bytes, self.done.dead_letter_file)
-            # Cutting may have replaced the file.
-            self.done = replace(
-                self.done, dead_letter_bytes=self._letters.bytes, dead_letter_file=self._letters.identity
-            )
+        self.done = replace(self.done, dead_letter_bytes=self._letters.bytes, dead_letter_file=self._letters.identity)
+        self._saved = False
+        if resume:
             self.save()
 
     @property
@@ -111,6 +110,8 @@ class Ledger:
             held: States in the index of the documents that failed.
         """
         self.broken = True
+        if not self._saved:
+            self.save()  # if the run is killed now, a resumed run must find and remove its letters
         for record in records:
             if isinstance(record, MalformedRecord):
                 doc_id, _ = id_of(record.raw) or (None, None)
@@ -145,6 +146,7 @@ class Ledger:
         if self._checkpoint is not None:
             self._letters.sync()
             self._checkpoint.save(self.done)
+        self._saved = True
 
     def finish(self) -> IngestResult:
         """Finish the run and return its result."""
