@@ -12,7 +12,7 @@ HEAD := connector/heads/all-MiniLM-L6-v2
 # With compiled modules, commands in tests start twice as fast.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test tests-with-a-server tests-without-a-server lint fast docs minimum faults head splade zero-shot own paper-tables lock clean
+.PHONY: help setup demo test tests style types lint fast docs minimum faults head splade zero-shot own paper-tables lock clean
 
 help:
 	@echo "make demo               index a real corpus and compare with HNSW (CORPUS=folder for a BEIR folder, KEEP=1)"
@@ -55,9 +55,13 @@ $(VENV)/installed-demo: requirements-demo.lock setup.cfg setup.py pyproject.toml
 demo: $(if $(wildcard $(VENV)/installed),setup,$(VENV)/installed-demo)
 	$(BIN)/python -m benchmarks demo $(DEMO_OPTIONS)
 
-lint: setup
+lint: style types
+
+style: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: setup
 	$(BIN)/mypy
 
 fast: setup
@@ -80,10 +84,15 @@ minimum:
 	.cache/minimum/bin/python -m pytest --override-ini addopts= --override-ini filterwarnings=default \
 		-m "not opensearch and not slow and not faults and not long" $(MINIMUM:%=tests/test_%.py)
 
-# Each process has its own node. Files keep their order, so the slowest ones (tests/opensearch) start first. The hash seed is
-# fixed because both processes must generate the same test names. With more threads than cores, threads would spin.
-test: lint
-	PYTHONHASHSEED=0 OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+# mypy runs beside the tests.
+test: style
+	$(MAKE) --jobs 2 --no-print-directory types tests
+
+# Each process has its own node, for which it waits a quarter of the time, so three keep two cores busy. Files keep their order, so the
+# slowest ones (tests/opensearch) start first. The hash seed is fixed because all processes must generate the same test names. With more
+# threads than cores, threads would spin.
+tests: setup
+	PYTHONHASHSEED=0 OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

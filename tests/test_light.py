@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load
 from safetensors.torch import save
 from sentence_transformers import SentenceTransformer
@@ -24,7 +25,7 @@ from connector.encoders.export import export_encoder
 from connector.encoders.light import LightEncoder
 from connector.encoders.light_heads import CellsHead, to_head
 from connector.encoders.light_model import find_graph
-from connector.encoders.load import join
+from connector.encoders.load import join, load_encoder
 from connector.encoders.text import TextEncoder
 from connector.errors import EncoderError
 from connector.ingest.light_encoder import find_new_encoder
@@ -145,9 +146,11 @@ def test_a_new_encoder_needs_torch_unless_its_weights_are_certain(
     transformer_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KSPARSE_BACKEND", "openvino")
-    head = build_head()
-    head.base_model = "tiny-certain"
-    linear = TextEncoder(join(build_dense(transformer_folder), head), base_model="tiny-certain", backend="openvino")
+    name = str(tmp_path / "tiny-certain")
+    dense_model = build_dense(transformer_folder)
+    dense_model.save_pretrained(name)
+    head = build_head(name)
+    linear = TextEncoder(join(dense_model, head), base_model=name, backend="openvino")
     folder = tmp_path / "head"
     folder.mkdir()
     head.save(str(folder))
@@ -157,14 +160,33 @@ def test_a_new_encoder_needs_torch_unless_its_weights_are_certain(
     assert found is not None and found.k == 3
     assert found.fingerprint.weights_sha256 == linear.fingerprint.weights_sha256
     assert find_new_encoder(str(folder), "cuda", None) is None
-    dense = find_new_encoder("tiny-certain", "cpu", None)
+    dense = find_new_encoder(name, "cpu", None)
     assert dense is not None and dense.needs_dictionary
     with pytest.raises(EncoderError, match="tiny-certain is a dense model without a head"):
         dense.encode_query(["stars"])
-    # A model in a folder may have been trained again since.
-    (tmp_path / "tiny-certain").mkdir()
-    monkeypatch.chdir(tmp_path)
-    assert find_new_encoder(str(folder), None, None) is None
+
+    late = TextEncoder(join(dense_model, head), base_model=name, backend="openvino")
+    again = build_dense(transformer_folder)
+    with torch.no_grad():
+        next(again.parameters()).mul_(1.5)
+    again.save_pretrained(name)
+    assert find_new_encoder(str(folder), None, None) is None, "trained again"
+    late.embed(["stars"])
+    assert find_new_encoder(name, None, None) is None, "converted now, but loaded before the files changed"
+    assert load_encoder(name, device="cpu", backend="openvino").embed(["stars"]).any()
+    assert find_new_encoder(str(folder), None, None) is not None
+    Path(name).rename(tmp_path / "elsewhere")
+    assert find_new_encoder(str(folder), None, None) is not None, "a machine may have the graph alone"
+
+
+def test_a_complete_encoder_is_not_taken_for_its_dense_model(
+    transformer_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KSPARSE_BACKEND", "openvino")
+    complete = str(tmp_path / "complete")
+    join(build_dense(transformer_folder), build_head()).save_pretrained(complete)
+    assert load_encoder(complete, device="cpu").encode_document(["stars"]).weights.size
+    assert find_new_encoder(complete, None, None) is None
 
 
 def dot(model: SentenceTransformer) -> None:

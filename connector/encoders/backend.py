@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from sentence_transformers.base.model import BaseModel
 from torch import Tensor, nn
 
+from connector.encoders.base_model import files_digest, find_local_model, is_complete_encoder
 from connector.encoders.convert import convert, graph_folder, open_graph
 from connector.encoders.graph import GRAPH_FILE, Backend, Graph, choose_backend
 from connector.encoders.light_model import remember_graph
@@ -149,8 +150,12 @@ class OpenVinoModel:
         self._torch = TorchModel(modules)
         self._precision = precision
         self._model = model
-        self._name = name
+        local = find_local_model(name) if name else None
+        # The name of a complete encoder is not that of its dense model.
+        self._name = "" if local is not None and is_complete_encoder(local) else name
         self._revision = revision
+        # Now, because the files may be those of a new training when the graph is converted, on first use.
+        self._files = files_digest(local) if local is not None else ""
         self._lock = Lock()
         self._graph: Graph | None = None
         self._failed = False
@@ -192,7 +197,7 @@ class OpenVinoModel:
         if not (folder / GRAPH_FILE).is_file():
             self._convert(folder)
         if self._name:
-            remember_graph(self._name, folder, self._revision)
+            remember_graph(self._name, folder, self._revision, self._files)
         return open_graph(self._torch.modules, folder, self._precision)
 
     def _convert(self, folder: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +26,15 @@ HUB_TIMEOUT_S = 5.0
 
 _DOCUMENT_PROMPTS = ("passage", "corpus")
 """Other names of the prompt for documents, as in sentence-transformers."""
+
+_SPARSE_MODULES = (
+    "KSparseAutoEncoder",
+    "TwoLevelDictionary",
+    "SparseAutoEncoder",
+    "SpladePooling",
+    "SparseStaticEmbedding",
+)
+"""Sparse module types; without one, sentence-transformers would append an untrained autoencoder."""
 
 _HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
@@ -56,30 +67,55 @@ def find_base_model(name: str = DEFAULT_BASE_MODEL) -> BaseModel:
     Raises:
         EncoderError: The model was not found.
     """
-    if Path(name).is_dir():
-        return BaseModel(name, name)
+    local = _in_folder(name)
+    if local is not None:
+        return local
     if not _HUB_NAME.fullmatch(name):
         raise EncoderError(
             f"The model {name!r} is not a folder and cannot be fetched from the model hub (no name for a model there). "
             f"{_advice(name)}"
         )
     try:
-        folder = Path(snapshot_download(name, local_files_only=True))
-        if _is_complete(folder):
-            return BaseModel(name, str(folder), revision=folder.name)
-    except (LocalEntryNotFoundError, OSError, ValueError):
-        pass
-    try:
         return BaseModel(name, name, revision=_commit_on_hub(name))
     # Offline mode, no connection, an invalid name: each raises its own class, some of the HTTP library.
     except Exception as error:
         packaged = _packaged(name)
         if packaged is not None:
-            return BaseModel(name, str(packaged))
+            return packaged
         raise EncoderError(
             f"The model {name!r} is not a folder and cannot be fetched from the model hub "
             f"({type(error).__name__}). {_advice(name)}"
         ) from error
+
+
+def find_local_model(name: str) -> BaseModel | None:
+    """Find a dense model as `find_base_model` does, but without asking the hub; None if it is not on this machine."""
+    return _in_folder(name) or _packaged(name)
+
+
+def files_digest(model: BaseModel) -> str:
+    """Digest of the names, sizes and times of a local model's files, which changes if the model is trained again."""
+    folder = Path(model.path)
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    states = ((path, path.stat()) for path in files)
+    listed = [f"{path.relative_to(folder)}:{state.st_size}:{state.st_mtime_ns}" for path, state in states]
+    return hashlib.sha256("\n".join(listed).encode()).hexdigest()
+
+
+def is_complete_encoder(model: BaseModel) -> bool:
+    """Whether a local model has a sparse module beside its dense model."""
+    modules = Path(model.path) / "modules.json"
+    return modules.is_file() and has_sparse_module(module_types(modules))
+
+
+def has_sparse_module(types: Iterable[str]) -> bool:
+    """Whether one of a saved model's module classes makes sparse vectors."""
+    return any(kind.rsplit(".")[-1] in _SPARSE_MODULES for kind in types)
+
+
+def module_types(modules: Path) -> list[str]:
+    """The module classes that a file `modules.json` lists."""
+    return [str(module["type"]) for module in json.loads(modules.read_text(encoding="utf-8"))]
 
 
 def load_base_model(base_model: BaseModel, device: str | None = None) -> SentenceTransformer:
@@ -118,6 +154,19 @@ def prompts_of(model: SentenceTransformer) -> dict[str, str]:
     return prompts
 
 
+def _in_folder(name: str) -> BaseModel | None:
+    """The model of a folder, or of the hub's cache if its download was complete."""
+    if Path(name).is_dir():
+        return BaseModel(name, name)
+    if not _HUB_NAME.fullmatch(name):
+        return None
+    try:
+        folder = Path(snapshot_download(name, local_files_only=True))
+        return BaseModel(name, str(folder), revision=folder.name) if _is_complete(folder) else None
+    except (LocalEntryNotFoundError, OSError, ValueError):
+        return None
+
+
 @lru_cache
 def _commit_on_hub(name: str) -> str:
     """The newest commit of a model, which a process asks for once; errors are not cached."""
@@ -139,12 +188,12 @@ def _has_parts(index: Path) -> bool:
     return bool(parts) and all((index.parent / part).is_file() for part in parts)
 
 
-def _packaged(name: str) -> Path | None:
+def _packaged(name: str) -> BaseModel | None:
     package = _PACKAGES.get(name.rsplit("/", maxsplit=1)[-1])
     spec = importlib.util.find_spec(package) if package else None
     if spec is None or spec.origin is None:
         return None
-    return Path(spec.origin).parent / "model"
+    return BaseModel(name, str(Path(spec.origin).parent / "model"))
 
 
 def _advice(name: str) -> str:

@@ -160,24 +160,33 @@ class LightModel:
         return {name: known[name] for name in self.graph.inputs}
 
 
-def remember_graph(name: str, folder: Path, revision: str = "") -> None:
+def remember_graph(name: str, folder: Path, revision: str = "", files: str = "") -> None:
     """Record the graph folder of a model name, so that it is found without loading the model.
 
     Args:
         name: Name of the model.
         folder: Folder of its graph.
         revision: Its revision on the hub; empty for other sources.
+        files: Digest of the model's files (`files_digest`); empty if they are not on this machine.
     """
-    path, note = _note_of(name), f"{folder.name}\n{revision}"
+    path, note = _note_of(name), f"{folder.name}\n{revision}\n{files}"
     if path.is_file() and path.read_text(encoding="utf-8") == note:
         return
     write_whole(path, note)
 
 
-def find_graph(name: str, precision: Precision = "float32") -> LightModel | None:
-    """Return the model of this name if it was converted on this machine."""
+def find_graph(name: str, precision: Precision = "float32", *, files: str | None = None) -> LightModel | None:
+    """Return the model of this name if it was converted on this machine.
+
+    Args:
+        name: Name of the model.
+        precision: As for `Graph`.
+        files: Digest of the model's files, which must be that of the converted ones; None if they may differ.
+    """
     try:
-        folder, _, revision = _note_of(name).read_text(encoding="utf-8").partition("\n")
+        folder, revision, converted = (*_note_of(name).read_text(encoding="utf-8").split("\n"), "", "")[:3]
+        if files is not None and files != converted:
+            return None
         return LightModel(cache_folder("graphs") / folder, precision, revision)
     except OSError:
         return None

@@ -12,7 +12,14 @@ from sentence_transformers import SentenceTransformer, SparseEncoder
 from sentence_transformers.util import load_file_path
 
 from connector.encoders.autoencoder import KSparseAutoEncoder
-from connector.encoders.base_model import BaseModel, find_base_model, load_base_model, prompts_of
+from connector.encoders.base_model import (
+    BaseModel,
+    find_base_model,
+    has_sparse_module,
+    load_base_model,
+    module_types,
+    prompts_of,
+)
 from connector.encoders.comparable import ComparableEmbedding
 from connector.encoders.device import choose_device
 from connector.encoders.dictionary import TwoLevelDictionary
@@ -43,14 +50,6 @@ _OUR_MODULES = {
     f"{module.__module__}.{module.__qualname__}"
     for module in (KSparseAutoEncoder, TwoLevelDictionary, QueryIdf, Thresholding, TopKMasking, ComparableEmbedding)
 }
-_SPARSE_MODULES = (
-    "KSparseAutoEncoder",
-    "TwoLevelDictionary",
-    "SparseAutoEncoder",
-    "SpladePooling",
-    "SparseStaticEmbedding",
-)
-"""Sparse module types; without one, sentence-transformers would append an untrained autoencoder."""
 
 
 def load_encoder(
@@ -112,7 +111,7 @@ def _load(
         )
     source = BaseModel(name, str(folder)) if folder.exists() else find_base_model(name)
     types = _module_types(source)
-    is_sparse = any(kind.rsplit(".")[-1] in _SPARSE_MODULES for kind in types) or (not types and _is_masked_lm(source))
+    is_sparse = has_sparse_module(types) or (not types and _is_masked_lm(source))
     if not is_sparse and folder.exists() and not (folder / "modules.json").is_file():
         raise no_encoder(name)
     if not is_sparse and types:
@@ -225,9 +224,7 @@ def _load_query_model(folder: Path) -> SentenceTransformer | None:
 def _module_types(source: BaseModel) -> list[str]:
     """The module classes of a saved model; empty if not recorded."""
     path = load_file_path(source.path, "modules.json", revision=source.revision or None)
-    if path is None:
-        return []
-    return [str(module["type"]) for module in json.loads(Path(path).read_text(encoding="utf-8"))]
+    return [] if path is None else module_types(Path(path))
 
 
 def _is_masked_lm(source: BaseModel) -> bool:

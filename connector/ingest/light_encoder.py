@@ -22,7 +22,7 @@ from connector.encoders.labels import read_labels
 from connector.encoders.light import LightEncoder
 from connector.encoders.light_heads import UnbuiltHead, to_head
 from connector.encoders.light_model import FACTS_FILE, HEAD_FOLDER, LightModel, find_graph
-from connector.encoders.precision import choose_precision
+from connector.encoders.precision import Precision, choose_precision
 from connector.errors import EncoderError
 from connector.index.companion import fetch_companion
 from connector.index.schema import IndexSchema
@@ -84,8 +84,7 @@ def find_new_encoder(name: str, device: str | None, k: int | None) -> LightEncod
         if exported:
             model: LightModel | None = LightModel(Path(name), precision)
         else:
-            # The weights in a folder may have changed since they were converted.
-            model = None if Path(base_model).is_dir() else find_graph(base_model, precision)
+            model = _find_unchanged(base_model, precision)
         if model is None:
             return None
         base_model = model.base_model or base_model
@@ -101,6 +100,14 @@ def find_new_encoder(name: str, device: str | None, k: int | None) -> LightEncod
     except (EncoderError, SafetensorError, OSError, ValueError, KeyError) as error:
         _log.info("The encoder %s needs torch: %s", name, error)
         return None
+
+
+def _find_unchanged(base_model: str, precision: Precision) -> LightModel | None:
+    """The converted dense model of this name, unless its files are on this machine and have changed since then."""
+    from connector.encoders.base_model import files_digest, find_local_model
+
+    local = find_local_model(base_model)
+    return find_graph(base_model, precision, files=files_digest(local) if local is not None else None)
 
 
 def is_exported(name: str | None) -> bool:
