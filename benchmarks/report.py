@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -50,6 +50,9 @@ def to_cells(rows: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
     ]
 
 
+_POSTINGS = "postings, p99"
+
+
 def name_of(row: dict[str, Any]) -> str:
     """Name of a system with its setting, or of a rule with its numbers of features (`feature-selection`)."""
     if "rule" in row:
@@ -70,9 +73,20 @@ def rows_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
 def _any_cell(name: str, value: Any) -> str:  # noqa: ANN401
     if value is None:
         return ""
-    if name in ("zeros", "of dense", "of dense, paper"):
+    if name in ("zeros", "of dense", "of dense, here", "of dense, paper"):
         return f"{value:.1%}"
     return f"{value:.2f} N" if name == "postings" else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def paper_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """Return Table 1, 2 or 3 of the K-sparse paper: settings, NDCG@10 relative to dense search, postings of a query."""
+    settings = [name for name in rows[0] if name not in ("zeros", "paper", "ndcg@10", *_OF_PAPER)]
+    names = dict.fromkeys(settings) | _OF_PAPER
+    lines = [{head or name: row.get(name) for name, head in names.items()} for row in rows]
+    return rows_to_markdown(lines)
+
+
+_OF_PAPER = {"of dense, paper": None, "of dense": "of dense, here", "postings": None}
 
 
 def systems_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
@@ -111,6 +125,19 @@ def compare_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
 
     Columns without values are omitted.
     """
+    lines = _compared(rows)
+    heads = [head for head in lines[0] if head != _POSTINGS and any(line[head] for line in lines)]
+    return to_table(heads, ([line[head] for head in heads] for line in lines))
+
+
+def levers_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """Return what reduces the cost of a query, as in `compare_to_markdown`, with the postings of a query."""
+    heads = ["system", "of dense", "of HNSW", "p50", "p99", "requests/s, 8 clients", _POSTINGS]
+    return to_table(heads, ([line[head] for head in heads] for line in _compared(rows)))
+
+
+def _compared(rows: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
+    """Cells by column; ratios are those to the first timed system."""
     base = next(row for row in rows if "p50_ms" in row)
 
     def ratio(of: dict[str, Any], first: dict[str, Any], key: str, form: str) -> str:
@@ -136,10 +163,12 @@ def compare_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
                 "requests/s, 8 clients": ratio(answered, base.get("requests_per_s", {}), "8", "{:,.0f}"),
                 "mapped MB": _cell(memory, "mapped_bytes", lambda value: f"{value / 1e6:.0f}"),
                 "indexed, documents/s": _cell(row, "documents_per_s", lambda value: f"{value:,.0f}"),
+                _POSTINGS: ", ".join(
+                    f"{row[key]:.2f} N" for key in ("postings_per_document", "postings_per_document_p99") if key in row
+                ),
             }
         )
-    heads = [head for head in lines[0] if any(line[head] for line in lines)]
-    return to_table(heads, ([line[head] for head in heads] for line in lines))
+    return lines
 
 
 def encoders_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
@@ -211,25 +240,33 @@ _PAPER_TABLE_4: dict[str, dict[int, dict[str, float]]] = {
 }
 """Figures of the K-sparse paper: MS MARCO, 768 dimensions, times include query encoding."""
 
+_OF_TABLE_4: tuple[tuple[str, str, Callable[[float], str]], ...] = (
+    ("MB", "index_bytes", lambda value: f"{value / 1e6:.1f} MB"),
+    ("ms", "p50_ms", "{:.2f} ms".format),
+    ("NDCG@10", "ndcg@10", "{:.3f}".format),
+)
+
 
 def table_4_to_markdown(groups: Mapping[str, Sequence[dict[str, Any]]]) -> str:
-    """Return Table 4 of the K-sparse paper, with the paper's figures as ratios to its HNSW."""
-    keys = {"MB": "index_bytes", "ms": "p50_ms", "NDCG@10": "ndcg@10"}
-    heads = ("figure", "documents", "system", "value", "of HNSW", "of HNSW, paper")
-    lines = []
-    for figure, key in keys.items():
-        for count, rows in groups.items():
-            timed = [row for row in rows if "p50_ms" in row]
-            paper = _PAPER_TABLE_4[figure].get(int(count), {})
-            for row in timed:
-                name = row["system"].removeprefix("K-sparse, ")
-                value = row[key] / 1e6 if figure == "MB" else row[key]
-                of_paper = f"{paper[name] / paper['HNSW']:.2f}" if name in paper else ""
-                of_the_paper = row["system"].startswith(("K-sparse", "HNSW"))
-                label = row["system"] if of_the_paper else f"{row['system']} {row['knob']}"
-                cells = (figure, f"{int(count):,}", label, f"{value:.4g}", f"{row[key] / timed[0][key]:.2f}", of_paper)
-                lines.append(cells)
-    return to_table(heads, lines, left=(0, 2))
+    """Return Table 4 of the K-sparse paper: ratios to HNSW by number of documents, with the paper's in brackets.
+
+    Args:
+        groups: Rows by number of documents: exact search, HNSW, others.
+    """
+    lines: dict[str, list[str]] = {}
+    for count, rows in groups.items():
+        timed = [row for row in rows if "p50_ms" in row]
+        for row in timed:
+            name = row["system"].removeprefix("K-sparse, ")
+            of_the_paper = row["system"].startswith(("K-sparse", "HNSW"))
+            cells = lines.setdefault(row["system"] if of_the_paper else name_of(row), [])
+            for figure, key, form in _OF_TABLE_4:
+                paper = _PAPER_TABLE_4[figure].get(int(count), {})
+                absolute = f" ({form(row[key])})" if row is timed[0] else ""
+                of_paper = f" ({paper[name] / paper['HNSW']:.2f})" if name in paper and not absolute else ""
+                cells.append(f"{row[key] / timed[0][key]:.2f}{absolute or of_paper}")
+    heads = [f"{int(count):,}: {figure}" for count in groups for figure, *_ in _OF_TABLE_4]
+    return to_table(["system", *heads], ([name, *cells] for name, cells in lines.items()))
 
 
 def growth_to_markdown(groups: Mapping[str, Sequence[dict[str, Any]]]) -> str:

@@ -119,7 +119,11 @@ def test_table_4_has_each_subset(dataset: Path, head_folder: Path, tmp_path: Pat
         assert rows[2]["index_bytes"] < rows[3]["index_bytes"]
     assert "\n100 documents\n" in printed
     reported = run("report", "table4.json").stdout
-    assert "| MB | 100 | HNSW | " in reported
+    assert "| system | 100: MB | 100: ms | 100: NDCG@10 | 120: MB |" in reported
+    size = result["results"]["120"][1]["index_bytes"] / 1e6
+    assert f"| 1.00 ({size:.1f} MB) | " in next(
+        line for line in reported.splitlines() if line.startswith("| HNSW | 1.00")
+    )
     assert (tmp_path / "table4.png").read_bytes().startswith(b"\x89PNG")
 
 
