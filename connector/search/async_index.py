@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Callable, Iterable
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from connector.ingest.ledger import IngestResult
+from connector.ingest.update import Change
 from connector.search.sparse_index import SparseIndex
-from connector.search.threads import InThreads, awaited, iterated, stoppable
+from connector.search.threads import InThreads, awaited, interruptible, iterated, stoppable
 from connector.search.writable_index import InputRecord
 
 
@@ -32,7 +33,6 @@ class AsyncSparseIndex(InThreads[SparseIndex]):
         self.index = index
 
     prepare = awaited(SparseIndex.prepare)
-    update = awaited(SparseIndex.update)
     delete = awaited(SparseIndex.delete)
     get = awaited(SparseIndex.get)
     count = awaited(SparseIndex.count)
@@ -70,6 +70,23 @@ class AsyncSparseIndex(InThreads[SparseIndex]):
         return await stoppable(
             self.index.add, documents, raise_on_error=raise_on_error, refresh=refresh, progress=progress
         )
+
+    async def update(
+        self, changes: Iterable[Change | Mapping[str, Any]], *, upsert: bool = False, raise_on_error: bool = True
+    ) -> IngestResult:
+        """Update documents partially, as `SparseIndex.update` does.
+
+        If it is cancelled, no further changes are read: those of at most one batch are still made.
+
+        Args:
+            changes: As for `SparseIndex.update`.
+            upsert: As for `SparseIndex.update`.
+            raise_on_error: As for `SparseIndex.update`.
+
+        Raises:
+            BulkWriteError, ValueError: As for `SparseIndex.update`.
+        """
+        return await interruptible(self.index.update, changes, upsert=upsert, raise_on_error=raise_on_error)
 
     async def close(self) -> None:
         """Close the client, unless it was passed in, and release the pages that a loop has left."""

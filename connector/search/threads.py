@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable, Iterator
 from contextlib import suppress
 from functools import update_wrapper
 from threading import Event
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
+from connector.errors import BulkWriteError
+
 W = TypeVar("W")
 W_co = TypeVar("W_co", covariant=True)
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 class InThreads(Generic[W_co]):
@@ -47,6 +50,25 @@ async def stoppable(function: Callable[..., R], *args: Any, **kwargs: Any) -> R:
     stopped = Event()
     try:
         return await asyncio.to_thread(function, *args, stopped=stopped, **kwargs)
+    except asyncio.CancelledError:
+        stopped.set()
+        raise
+
+
+async def interruptible(
+    function: Callable[Concatenate[Iterator[T], P], R], items: Iterable[T], *args: P.args, **kwargs: P.kwargs
+) -> R:
+    """Run a function in a thread; after a cancellation, it fails when it takes the next item."""
+    stopped = Event()
+
+    def until_stopped() -> Iterator[T]:
+        for item in items:
+            if stopped.is_set():
+                raise BulkWriteError("Stopped: the call was cancelled.")
+            yield item
+
+    try:
+        return await asyncio.to_thread(function, until_stopped(), *args, **kwargs)
     except asyncio.CancelledError:
         stopped.set()
         raise

@@ -373,6 +373,26 @@ async def test_an_addition_that_is_cancelled_sends_nothing_more(
     assert 0 < given == before
 
 
+async def test_an_update_that_is_cancelled_reads_no_further_changes(
+    docs: SparseIndex, encoder: TextEncoder, opensearch_url: str
+) -> None:
+    given = 0
+
+    def many() -> Iterator[dict[str, str]]:
+        nonlocal given
+        for given in range(100_000):
+            yield {"_id": f"new-{given}", "text": f"cats sleep {given}"}
+
+    async with AsyncSparseIndex(SparseIndex(docs.index, encoder=encoder, url=opensearch_url)) as twin:
+        assert (await twin.update([{"_id": "1", "text": "stones sleep"}])).indexed == 1
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(twin.update(many(), upsert=True), timeout=2.0)
+        await asyncio.sleep(2.0)  # the batch that was being written
+        before = given
+        await asyncio.sleep(1.0)
+    assert 0 < given == before
+
+
 def test_an_index_that_another_encoder_recreated_is_opened_again(
     client: OpenSearch, index: str, encoder: TextEncoder, dense_folder: Path, tmp_path: Path
 ) -> None:
