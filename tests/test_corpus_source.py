@@ -446,7 +446,7 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\
     [
         ("c.xlsx", b"PK\x03\x04rest", "a ZIP archive or an Excel workbook"),
         ("c.csv.zip", b"PK\x03\x04rest", "a ZIP archive or an Excel workbook"),
-        ("c.tar.gz", gzip.compress(tar()), "a tar archive"),
+        ("c.tar.gz", gzip.compress(tar(), mtime=0), "a tar archive"),
         ("c.arrow", b"ARROW1\0\0", "an Arrow or Feather file"),
         ("c.7z", b"7z\xbc\xaf\x27\x1c\0\0", "a 7z archive"),
         ("c.jsonl.lz4", b"\x04\x22\x4d\x18rest", "compressed by LZ4"),
@@ -454,8 +454,8 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\
         ("c.csv", LFS, "a pointer of Git LFS"),
         ("c.parquet", LFS, "a pointer of Git LFS"),
         ("c.parquet", b"PK\x03\x04rest", "a ZIP archive"),
-        ("c.parquet.gz", gzip.compress(b"PAR1\x15\x04\x15\0rest"), "a compressed Parquet file; decompress it"),
-        ("c.parquet", gzip.compress(b"PAR1\x15\x04\x15\0rest"), "a compressed Parquet file; decompress it"),
+        ("c.parquet.gz", gzip.compress(b"PAR1\x15\x04\x15\0rest", mtime=0), "a compressed Parquet file; decompress it"),
+        ("c.parquet", gzip.compress(b"PAR1\x15\x04\x15\0rest", mtime=0), "a compressed Parquet file; decompress it"),
     ],
 )
 def test_the_next_step_fits_what_a_file_is_and_not_its_name(
