@@ -50,9 +50,6 @@ def to_cells(rows: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
     ]
 
 
-_POSTINGS = "postings, p99"
-
-
 def name_of(row: dict[str, Any]) -> str:
     """Name of a system with its setting, or of a rule with its numbers of features (`feature-selection`)."""
     if "rule" in row:
@@ -80,13 +77,10 @@ def _any_cell(name: str, value: Any) -> str:  # noqa: ANN401
 
 def paper_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
     """Return Table 1, 2 or 3 of the K-sparse paper: settings, NDCG@10 relative to dense search, postings of a query."""
-    settings = [name for name in rows[0] if name not in ("zeros", "paper", "ndcg@10", *_OF_PAPER)]
-    names = dict.fromkeys(settings) | _OF_PAPER
-    lines = [{head or name: row.get(name) for name, head in names.items()} for row in rows]
-    return rows_to_markdown(lines)
-
-
-_OF_PAPER = {"of dense, paper": None, "of dense": "of dense, here", "postings": None}
+    figures = {"of dense, paper": "of dense, paper", "of dense, here": "of dense", "postings": "postings"}
+    settings = [name for name in rows[0] if name not in ("zeros", "paper", "ndcg@10", *figures.values())]
+    columns = dict(zip(settings, settings, strict=True)) | figures
+    return rows_to_markdown([{head: row.get(name) for head, name in columns.items()} for row in rows])
 
 
 def systems_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
@@ -118,6 +112,9 @@ def details_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
         ]
         lines.append(cells)
     return to_table(heads, lines)
+
+
+_POSTINGS = "postings, p99"
 
 
 def compare_to_markdown(rows: Sequence[dict[str, Any]]) -> str:

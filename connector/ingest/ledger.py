@@ -82,7 +82,6 @@ class Ledger:
         if resume:
             self._letters.cut(self.done.dead_letter_bytes, self.done.dead_letter_file)
         self.done = replace(self.done, dead_letter_bytes=self._letters.bytes, dead_letter_file=self._letters.identity)
-        self._saved = False
         if resume:
             self.save()
 
@@ -110,7 +109,7 @@ class Ledger:
             held: States in the index of the documents that failed.
         """
         self.broken = True
-        if not self._saved:
+        if not self.done.read:
             self.save()  # if the run is killed now, a resumed run must find and remove its letters
         for record in records:
             if isinstance(record, MalformedRecord):
@@ -146,7 +145,6 @@ class Ledger:
         if self._checkpoint is not None:
             self._letters.sync()
             self._checkpoint.save(self.done)
-        self._saved = True
 
     def finish(self) -> IngestResult:
         """Finish the run and return its result."""

@@ -59,19 +59,14 @@ async def interruptible(
     function: Callable[Concatenate[Iterator[T], P], R], items: Iterable[T], *args: P.args, **kwargs: P.kwargs
 ) -> R:
     """Run a function in a thread; after a cancellation, it fails when it takes the next item."""
-    stopped = Event()
 
-    def until_stopped() -> Iterator[T]:
+    def until(stopped: Event) -> Iterator[T]:
         for item in items:
             if stopped.is_set():
                 raise BulkWriteError("Stopped: the call was cancelled.")
             yield item
 
-    try:
-        return await asyncio.to_thread(function, until_stopped(), *args, **kwargs)
-    except asyncio.CancelledError:
-        stopped.set()
-        raise
+    return await stoppable(lambda stopped: function(until(stopped), *args, **kwargs))
 
 
 def awaited(
