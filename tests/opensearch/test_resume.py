@@ -63,6 +63,11 @@ def silenced(opensearch_url: str) -> Iterator[FaultProxy]:
         yield proxy
 
 
+def read(checkpoint: Path) -> int:
+    """Records that a run has accounted for; none in the checkpoint that precedes its first dead letters."""
+    return int(json.loads(checkpoint.read_text())["watermark"]["read"]) if checkpoint.exists() else 0
+
+
 def start(corpus: Path, options: list[str], url: str) -> AbstractContextManager[subprocess.Popen[str]]:
     command = [sys.executable, "-c", "from connector.cli.main import cli; cli()", "ingest", str(corpus), *options]
     environment = os.environ | {"OPENSEARCH_URL": url, "OMP_NUM_THREADS": "1"}
@@ -76,14 +81,13 @@ def test_a_run_that_was_stopped_resumes(
 ) -> None:
     checkpoint = Path(f"{index}.checkpoint.json")
     with start(corpus, options, silenced.url) as started:
-        wait_until(lambda: checkpoint.exists() or started.poll() is not None)
+        wait_until(lambda: read(checkpoint) or started.poll() is not None)
         assert started.poll() is None, started.communicate()
         started.send_signal(how)
         _, errors = started.communicate(timeout=PATIENCE_S)
     if how == signal.SIGTERM:
         assert started.returncode == 4 and "Rerun the command with --resume" in errors
-    mark = json.loads(checkpoint.read_text())["watermark"]
-    assert 0 < mark["read"] < COUNT
+    assert 0 < read(checkpoint) < COUNT
     result = run("ingest", str(corpus), *options, "--resume", "--json")
     assert result.exit_code == 3, result.output
     found = json.loads(result.stdout)
