@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from connector.corpus import check_documents
+from connector.errors import CorpusError
 from connector.limits import MAX_DEPTH
 from connector.types import Document, MalformedRecord
 
@@ -106,9 +107,23 @@ def test_a_lone_surrogate_in_an_id_is_refused() -> None:
     assert reason({"_id": "\ud800", "text": "body"}).startswith("'_id' cannot be sent as UTF-8")
 
 
-def test_nan_in_the_metadata_is_refused_by_its_key() -> None:
-    record = {"_id": "d1", "text": "body", "metadata": {"good": 1.0, "bad": float("nan")}}
-    assert reason(record).startswith("'metadata.bad' cannot be written as JSON")
+def test_nan_counts_as_missing_and_infinity_is_refused_by_its_key() -> None:
+    record = {"_id": "d1", "text": "body", "metadata": {"a": 1.5, "b": float("nan")}, "c": [{"d": float("nan")}]}
+    assert check(record, fields=["c"]) == Document(
+        "d1", "body", metadata={"a": 1.5, "b": None}, fields={"c": [{"d": None}]}
+    )
+    found = reason(record | {"metadata": {"good": 1.0, "bad": float("-inf")}}, fields=["c"])
+    assert found.startswith("'metadata.bad' cannot be written as JSON") and found.endswith("leave infinite numbers out")
+
+
+@pytest.mark.parametrize("value", [2020.5, [2020, 2020.5], np.float32(0.25)])
+def test_a_fraction_in_an_integer_field_is_refused(value: object) -> None:
+    record = {"_id": "d1", "text": "body", "year": value}
+    assert reason(record, fields={"year": "integer"}).startswith("field 'year' is an integer in the index, got ")
+    assert isinstance(check(record, fields={"year": "double"}), Document)
+    assert check(record | {"year": [2020.0, "2021"]}, fields={"year": "long"}) == Document(
+        "d1", "body", fields={"year": [2020, "2021"]}
+    )
 
 
 def test_a_value_that_json_lacks_is_refused_by_its_key() -> None:
@@ -343,10 +358,23 @@ def test_rows_of_pandas_lack_what_is_missing() -> None:
     frame["metadata"] = [{"n": pandas.NA, "t": pandas.NaT}, None]
     first, second = check_documents(frame.to_dict("records"))
     assert (first, second) == (Document("1", "body", "T", {"n": None, "t": None}), Document("2", "more", version=7))
-    with pytest.raises(ValueError, match=r"got a DataFrame; pass its rows, df\.to_dict\('records'\)"):
-        check_documents(frame)
+    assert list(check_documents(frame)) == [first, second]
     missing = check({"_id": float("nan"), "text": "body"})
     assert isinstance(missing, MalformedRecord) and missing.reason.startswith("has no '_id'")
+
+
+def test_other_columns_of_a_table_in_memory_are_metadata() -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(
+        {"id": [1, 2, 3], "text": ["a b", "c d", ""], "lang": ["en", None, "en"], "n": [1, 2.5, 3]}
+    )
+    documents = list(check_documents(frame[frame["id"] > 1], fields={"n": "double"}))
+    assert documents[0] == Document("2", "c d", fields={"n": 2.5})
+    assert isinstance(documents[1], MalformedRecord) and documents[1].location == "document 2"
+    arrow = pytest.importorskip("pyarrow").Table.from_pandas(frame[:1])
+    assert list(check_documents(arrow)) == [Document("1", "a b", metadata={"lang": "en", "n": 1})]
+    with pytest.raises(CorpusError, match="the table.*text"):
+        check_documents(frame[["id", "lang"]])
 
 
 def test_all_undeclared_fields_are_named_at_once() -> None:

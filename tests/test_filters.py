@@ -78,6 +78,8 @@ def test_filters_become_clauses(filters: Filters, clauses: list[dict[str, Any]])
         ({"a": {"$regex": "x"}}, r"the operator '\$regex' for 'metadata.a' is unknown; use one of \$eq, \$ne, \$in"),
         ({"a": {"$eq": 1, "gt": 2}}, "the operator 'gt' for 'metadata.a' is unknown"),
         ({"a": {"$gt": 1}}, r"'\$gt' cannot compare 'metadata.a': metadata is indexed as strings"),
+        ({"range": {"metadata.a": {"gt": 1}}}, "'range' cannot compare 'metadata.a': metadata is indexed as strings"),
+        ({"bool": {"must_not": [{"range": {"metadata.a": {"lte": 1.5}}}]}}, "'range' cannot compare 'metadata.a'"),
         ({"a": {"$in": "en"}}, r"'\$in' takes a list, got 'en'"),
         ({"a": {"$in": iter("ab")}}, r"'\$in' takes a list"),
         ({"a": {"$eq": ["b", "c"]}}, r"'\$eq' takes one value, got \['b', 'c'\] for 'metadata.a'; use \$in or \$nin"),
@@ -167,6 +169,21 @@ def test_whole_values_of_text_without_such_a_subfield_are_refused(filters: Filte
     message = "the field '(bare|author.stems)' has the type 'text', .*Declare it as keyword .*or pass a query clause"
     with pytest.raises(ValueError, match=message):
         filter_clauses(filters, fields=TYPES)
+
+
+@pytest.mark.parametrize("filters", [{"year": "abc"}, {"year": [2020, "abc"]}, {"year": {"$lt": "abc"}}])
+def test_a_number_is_compared_with_numbers(filters: Filters) -> None:
+    with pytest.raises(ValueError, match="the field 'year' has the type integer; compare it with a number, not 'abc'"):
+        filter_clauses(filters, fields=TYPES)
+    assert filter_clauses({"year": {"$gte": "2020", "$ne": 2021.0}}, fields=TYPES)
+
+
+def test_a_range_of_dates_or_declared_keys_passes() -> None:
+    clauses: list[dict[str, Any]] = [
+        {"range": {"metadata.day": {"gte": "2020-01-01", "boost": 2.0}}},
+        {"range": {"year": {"gt": 2020}}},
+    ]
+    assert filter_clauses(clauses, fields=TYPES) == clauses
 
 
 def test_keys_of_a_flat_object_are_strings() -> None:

@@ -22,6 +22,7 @@ from connector.encoders.comparable import make_comparable
 from connector.encoders.dictionary import TwoLevelDictionary
 from connector.encoders.dictionary_file import pack_dictionary, unpack_cells
 from connector.encoders.export import export_encoder
+from connector.encoders.graph import _computes_bfloat16_faster
 from connector.encoders.light import LightEncoder
 from connector.encoders.light_heads import CellsHead, to_head
 from connector.encoders.light_model import find_graph
@@ -218,7 +219,7 @@ KINDS: dict[str, tuple[list[nn.Module], Callable[[SentenceTransformer], None]]] 
 def test_every_kind_of_dense_model_is_that_of_sentence_transformers(
     kind: str, transformer_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("connector.encoders.graph._has_bfloat16_units", lambda: False)
+    monkeypatch.setattr("connector.encoders.graph._computes_bfloat16_faster", lambda: False)
     modules, change = KINDS[kind]
     transformer = Transformer(str(transformer_folder), max_seq_length=MAX_TOKENS)
     made = SentenceTransformer(modules=[transformer, *modules], device="cpu", prompts={"query": "query :"})
@@ -244,6 +245,25 @@ def test_every_kind_of_dense_model_is_that_of_sentence_transformers(
             found = np.concatenate([encoder.embed([text], task=task) for text in TEXTS])
             np.testing.assert_allclose(found, embedded, atol=1e-4 * lengths.mean())
         np.testing.assert_allclose(without.embed(TEXTS, task=task), embedded, atol=1e-4 * lengths.mean())
+
+
+@pytest.mark.parametrize(
+    ("vendor", "flags", "faster"),
+    [
+        ("GenuineIntel", "avx512f avx512_bf16 amx_bf16", True),
+        ("GenuineIntel", "avx512f avx512_bf16", False),
+        ("AuthenticAMD", "avx512f avx512_bf16", True),
+        ("AuthenticAMD", "avx512f", False),
+    ],
+)
+def test_bfloat16_is_used_where_it_is_faster(
+    vendor: str, flags: str, faster: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    processor = tmp_path / "cpuinfo"
+    monkeypatch.setattr("connector.encoders.graph._PROCESSOR", processor)
+    assert not _computes_bfloat16_faster(), "no Linux"
+    processor.write_text(f"vendor_id\t: {vendor}\nflags\t\t: {flags}\n")
+    assert _computes_bfloat16_faster() == faster
 
 
 def test_a_model_that_reads_queries_in_another_way_needs_sentence_transformers(

@@ -68,6 +68,7 @@ def delete(
     client = open_client(connection)
     from connector.cli.summary import conclude
     from connector.index.delete import delete_matching, number_deleted
+    from connector.index.probe import probe_write
     from connector.index.schema import existing_schema
     from connector.index.sizes import count_matching
     from connector.index.writer import BulkWriter
@@ -86,6 +87,7 @@ def delete(
     letters = dead_letters_path(None, index)
     writer = BulkWriter(client, index)
     writer.target.check_single("deleted")
+    probe_write(client, index, deletes=True)
     with stoppable(), documents(quiet, len(named), f"deleting from {index}") as progress:
         with IngestJob(writer, dead_letters=letters, progress=progress) as job:
             job.add(Deletion(name, routing=routing) for name in named)

@@ -267,6 +267,8 @@ def root_cause(error: Mapping[str, Any]) -> str:
     [first, *_] = error.get("root_cause") or [error]
     if first.get("type") == "index_closed_exception":  # whose reason is "closed"
         return f"index {first.get('index')!r} is closed; open it, or take it out of its aliases"
+    if not error.get("root_cause") and error.get("failed_shards"):  # of a task
+        first = error["failed_shards"][0].get("reason") or error
     reason = first.get("reason") or error.get("reason") or error.get("type") or "it gives no reason"
     cause = error.get("caused_by")
     while reason == "Failed to parse" and isinstance(cause, Mapping):  # a count gives no other reason

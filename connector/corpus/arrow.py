@@ -5,12 +5,33 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import accumulate, chain
 from typing import Any
 
 from connector.corpus.arrow_types import Skip, converter_of, in_microseconds
 from connector.corpus.columns import Columns
 from connector.corpus.layout import RecordMapper
+from connector.errors import CorpusError
 from connector.types import Document, MalformedRecord
+
+
+def read_frame(frame: Any, mapper: RecordMapper) -> Iterator[Document | MalformedRecord]:  # noqa: ANN401
+    """Read the rows of a table in memory (pandas, Polars, Arrow), by the Arrow PyCapsule interface.
+
+    Raises:
+        CorpusError: pyarrow is missing, or as in `ArrowReader`.
+    """
+    try:
+        import pyarrow
+    except ImportError as error:
+        raise CorpusError(f"a {type(frame).__name__} needs pyarrow; pip install 'ksparse[parquet]'.") from error
+    table = pyarrow.table(frame)
+    reader = ArrowReader(table.schema, mapper, table="the table")
+    starts = accumulate((batch.num_rows for batch in table.to_batches()), initial=0)
+    return chain.from_iterable(
+        reader.rows(batch, place="document ", before=before)
+        for batch, before in zip(table.to_batches(), starts, strict=False)
+    )
 
 
 class ArrowReader:

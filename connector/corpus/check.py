@@ -7,7 +7,7 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from connector.corpus.values import exact, is_missing, plain
+from connector.corpus.values import exact, is_missing, stored
 from connector.limits import MAX_ID_BYTES, check_depth
 from connector.types import Document
 
@@ -20,6 +20,8 @@ REPEATED_ID = "is repeated, an earlier record has it"
 
 _TRUTHS = ("True", "False", "TRUE", "FALSE")
 """Spellings that the server refuses: those of CSV files by pandas and R."""
+
+_INTEGER_TYPES = ("byte", "short", "integer", "long", "unsigned_long")
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
@@ -42,7 +44,7 @@ class RecordChecker:
 
         Args:
             fields: Top-level fields that the index declares besides title, text and metadata, with types if known.
-                For a `boolean`, True and False may be strings as Python and R write them.
+                For a `boolean`, True and False may be strings as Python and R write them; an integer must be whole.
             generate_ids: Use the SHA-256 of the content as the id of records without one, instead of refusing them.
             refuse_repeated: Refuse the second and later records with an id.
 
@@ -54,6 +56,7 @@ class RecordChecker:
         self.fields = frozenset(fields) - set(RESERVED)
         types = fields if isinstance(fields, Mapping) else {}
         self._booleans = frozenset(name for name in self.fields if types.get(name) == "boolean")
+        self._integers = frozenset(name for name in self.fields if types.get(name) in _INTEGER_TYPES)
         self.generate_ids = generate_ids
         self._seen: set[int] | None = set() if refuse_repeated else None
 
@@ -74,10 +77,12 @@ class RecordChecker:
             raise ValueError("has an empty 'text' and no 'title'; there is nothing to encode")
         metadata = _object(record, "metadata")
         version = _version(record)
-        fields = {key: plain(value) for key, value in record.items() if key not in RESERVED}
+        fields = {key: stored(value) for key, value in record.items() if key not in RESERVED}
         for key in self._booleans & fields.keys():
             if str(fields[key]) in _TRUTHS:
                 fields[key] = str(fields[key]).lower() == "true"
+        for key in self._integers & fields.keys():
+            _refuse_fraction(key, fields[key])
         unknown = [key for key in fields if key not in self.fields]
         if unknown:
             key, *others = unknown
@@ -163,8 +168,15 @@ def _object(record: Mapping[str, Any], key: str) -> dict[str, Any]:
     for name in value:
         if not isinstance(name, str):
             raise ValueError(f"{key!r} has the key {name!r}, which is not a string")
-    converted: dict[str, Any] = plain(value)
+    converted: dict[str, Any] = stored(value)
     return converted
+
+
+def _refuse_fraction(key: str, value: Any) -> None:  # noqa: ANN401
+    """Refuse numbers that the server would truncate, so that filters would find another value than the stored one."""
+    for each in value if isinstance(value, list) else [value]:
+        if isinstance(each, float) and not each.is_integer():
+            raise ValueError(f"field {key!r} is an integer in the index, got {each}; round it, or declare it as double")
 
 
 def _version(record: Mapping[str, Any]) -> int | None:
@@ -204,7 +216,8 @@ def _refuse_unwritable(name: str, value: object) -> None:
     except UnicodeEncodeError as error:
         raise ValueError(f"{name!r} cannot be sent as UTF-8: {error}") from None
     except (ValueError, TypeError, RecursionError) as error:
-        raise ValueError(f"{name!r} cannot be written as JSON: {error}") from None
+        infinite = "; leave infinite numbers out" if "Out of range float" in str(error) else ""
+        raise ValueError(f"{name!r} cannot be written as JSON: {error}{infinite}") from None
 
 
 def _canonical(value: object) -> bytes:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterable, Collection, Iterable, Iterator, Mappi
 from itertools import chain
 from typing import Any
 
+from connector.corpus.arrow import read_frame
 from connector.corpus.check import RESERVED, RecordChecker
 from connector.corpus.jsonl import count_lines, read_documents
 from connector.corpus.layout import Layout, RecordMapper
@@ -81,7 +82,8 @@ def check_documents(
     The location of a malformed record is its number from 1, e.g. `document 17`.
 
     Args:
-        documents: Documents, or mappings with the keys of a JSONL record. Malformed records are passed through.
+        documents: Documents, or mappings with the keys of a JSONL record. Malformed records are passed through. Or a
+            table of pandas, Polars or Arrow: like a Parquet file, its other columns are metadata.
         fields: As in `read_corpus`.
         generate_ids: As in `read_corpus`; also for documents with an empty `doc_id`.
         refuse_repeated: As in `read_corpus`.
@@ -92,6 +94,7 @@ def check_documents(
 
     Raises:
         ValueError: `fields` is a single string, or `documents` a single document or an asynchronous iterable.
+        CorpusError: A table lacks the text or id column, repeats a name, or pyarrow is missing.
     """
     if isinstance(documents, str | bytes | Mapping | Document):
         raise ValueError(
@@ -99,11 +102,17 @@ def check_documents(
         )
     if isinstance(documents, AsyncIterable):
         raise ValueError("documents come from an asynchronous iterable; pass it to `SparseIndex.add_async`.")
-    if hasattr(documents, "columns"):  # a table of pandas, Polars or Arrow, whose items are names or columns
+    mapper = RecordMapper(
+        RecordChecker(fields, generate_ids=generate_ids, refuse_repeated=refuse_repeated), layout or Layout()
+    )
+    if hasattr(documents, "__arrow_c_stream__"):
+        return read_frame(documents, mapper)
+    if hasattr(documents, "columns"):  # a table, whose items are names or columns
         kind = type(documents).__name__
-        raise ValueError(f"documents must be a list of documents, got a {kind}; pass its rows, df.to_dict('records').")
-    checker = RecordChecker(fields, generate_ids=generate_ids, refuse_repeated=refuse_repeated)
-    return _check(documents, RecordMapper(checker, layout or Layout()))
+        raise ValueError(f"documents must be a list of documents, got a {kind}; pass its rows as dictionaries.")
+    if not isinstance(documents, Iterable):
+        raise ValueError(f"documents must be a list of documents, got {documents!r}.")
+    return _check(documents, mapper)
 
 
 def count_records(path: Corpus, *, format: Format | None = None) -> int | None:

@@ -74,6 +74,11 @@ def plain(value: Any, _inside: frozenset[int] = frozenset()) -> Any:  # noqa: AN
     return None if is_missing(value) else value
 
 
+def stored(value: Any) -> Any:  # noqa: ANN401
+    """Convert a value as `plain` does; NaN, which pandas has for a missing value and JSON lacks, becomes None."""
+    return _without_nan(plain(value))
+
+
 def to_id(value: Any) -> str:  # noqa: ANN401
     """Convert an id (a string, an integer or a UUID) to a string.
 
@@ -107,6 +112,8 @@ def to_ids(values: Iterable[Any]) -> list[str]:
     """
     if isinstance(values, str | bytes):
         raise ValueError(f"ids must be a list of ids, got {values!r}; pass [{values!r}].")
+    if not isinstance(values, Iterable):
+        raise ValueError(f"ids must be a list of ids, got {values!r}.")
     return [to_id(value) for value in values]
 
 
@@ -119,6 +126,17 @@ def _container(value: Any, inside: frozenset[int]) -> Any:  # noqa: ANN401
     # Sorted, so that a set becomes the same list in each process.
     items = sorted(value, key=repr) if isinstance(value, AbstractSet) else value
     return [plain(item, within) for item in items]
+
+
+def _without_nan(value: Any, inside: frozenset[int] = frozenset()) -> Any:  # noqa: ANN401
+    if type(value) is float:
+        return None if value != value else value
+    if not isinstance(value, dict | list) or id(value) in inside or len(inside) > MAX_DEPTH:
+        return value
+    within = inside | {id(value)}
+    if isinstance(value, dict):
+        return {key: _without_nan(item, within) for key, item in value.items()}
+    return [_without_nan(item, within) for item in value]
 
 
 def _key(key: Any) -> Any:  # noqa: ANN401

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, partial
 from logging import getLogger
 from pathlib import Path
 from threading import Lock
@@ -25,6 +26,10 @@ from connector.encoders.precision import Precision
 from connector.files import cache_folder, write_whole
 
 _log = getLogger("ksparse.encoders")
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    # The threads of OpenMP do not survive a fork, and torch would wait for them; its own DataLoader does the same.
+    os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))
 
 _PASSING = (OSError, MemoryError, ImportError)
 """Errors of a conversion that may not occur again: a full disk, little memory, a broken installation."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -33,6 +34,9 @@ _PARTS = 4
 """Documents per request: 2.7 MB, below the request limits of all services."""
 
 _REFUSED = 400
+
+_MARK, _DIGITS = "-dictionary-", 12
+"""Between the name of an index and the beginning of the digest, in the name of its hidden index."""
 
 _MAPPINGS: dict[str, Any] = {"dynamic": False, "properties": {"data": {"type": "binary"}}}
 _BODY: dict[str, Any] = {
@@ -70,13 +74,16 @@ class Companion:
         return asdict(self)
 
 
-def store_companion(client: OpenSearch, owner: str, data: bytes) -> Companion:
+def store_companion(client: OpenSearch, owner: str, data: bytes) -> tuple[Companion, bool]:
     """Store the file of an index that is about to be created.
 
     Args:
         client: A connected client.
         owner: Name of the index. Concurrent jobs store a file each; those that do not create the index delete theirs.
         data: Content of the file.
+
+    Returns:
+        Its location, and whether it is new: an index with another name may need the same file.
 
     Raises:
         ClusterError: The server is unreachable or denies access.
@@ -88,7 +95,7 @@ def store_companion(client: OpenSearch, owner: str, data: bytes) -> Companion:
     name = owner.encode()[: MAX_NAME_BYTES - len(suffix)].decode(errors="ignore") + suffix
     kept = Companion(name, digest, len(data))
     try:
-        _create(client, name)
+        created = _create(client, name)
     except ClusterError as error:
         raise ClusterError(f"The dictionary of {owner!r} could not be stored in the index {name!r}. {error}") from error
     except TransportError as error:
@@ -98,11 +105,12 @@ def store_companion(client: OpenSearch, owner: str, data: bytes) -> Companion:
     try:
         _write(client, owner, name, data)
     except BaseException:
-        with suppress(TransportError, ClusterError):
-            delete_companion(client, kept)
+        if created:
+            with suppress(TransportError, ClusterError):
+                delete_companion(client, kept)
         raise
     _log.info("Index %s stores a dictionary of %d bytes.", name, len(data))
-    return kept
+    return kept, created
 
 
 def fetch_companion(client: OpenSearch, companion: Companion, *, folder: Path | None = None) -> bytes:
@@ -137,8 +145,21 @@ def delete_companion(client: OpenSearch, companion: Companion) -> None:
         client.indices.delete(index=companion.index, ignore_unavailable=True)
 
 
-def _create(client: OpenSearch, name: str) -> None:
-    """Create the hidden index unless it exists; with the fields alone if the service does not allow more.
+def renamed_companions(client: OpenSearch, name: str) -> list[str]:
+    """Other hidden indices that hold the file of this one, as after a restoration or clone. Errors pass through."""
+    params = {"expand_wildcards": "all", "filter_path": "*.settings.index.uuid"}
+    marked = re.search(rf"{_MARK}[0-9a-f]{{{_DIGITS}}}$", name)
+    if marked is None:
+        return []
+    try:
+        found = client.indices.get_settings(index=f"*{marked[0]}*", params=params)
+    except NotFoundError:
+        return []
+    return sorted({*found} - {name})
+
+
+def _create(client: OpenSearch, name: str) -> bool:
+    """Create the hidden index; with the fields alone if the service does not allow more. False if it exists already.
 
     It leaves the aliases that a template for the documents gives to it: they would no longer name indices of ksparse
     alone.
@@ -149,17 +170,18 @@ def _create(client: OpenSearch, name: str) -> None:
                 client.indices.create(index=name, body=body)
         except TransportError as error:
             if error.error == "resource_already_exists_exception":
-                return
+                return False
             if "settings" not in body or error.status_code != _REFUSED:
                 raise
         else:
             with suppress(TransportError):  # it has none
                 client.indices.delete_alias(index=name, name="*")
-            return
+            return True
+    return False
 
 
 def _suffix(digest: str) -> str:
-    return f"-dictionary-{digest[:12]}"
+    return f"{_MARK}{digest[:_DIGITS]}"
 
 
 def _write(client: OpenSearch, owner: str, name: str, data: bytes) -> None:
@@ -212,10 +234,8 @@ def _fetch(client: OpenSearch, companion: Companion) -> bytes:
 def _places(client: OpenSearch, companion: Companion) -> Iterator[str]:
     """The indices that may hold the file: the recorded one, then those restored or cloned under another name."""
     yield companion.index
-    params = {"expand_wildcards": "all", "filter_path": "*.settings.index.uuid"}
-    with suppress(NotFoundError, AuthorizationException):
-        pattern = f"*{_suffix(companion.sha256)}*"
-        yield from sorted({*client.indices.get_settings(index=pattern, params=params)} - {companion.index})
+    with suppress(AuthorizationException):
+        yield from renamed_companions(client, companion.index)
 
 
 def _read(client: OpenSearch, index: str, size: int) -> bytes:

@@ -48,6 +48,7 @@ def create_index(client: OpenSearch, index: str, body: dict[str, Any]) -> bool:
         _check_source(client, index)
         if not reply.get("shards_acknowledged", True):
             _check_allocation(client, index)
+            _check_copies(client, index)
         probe_write(client, index, created=True)
     except (ClusterError, IndexMappingError):
         with suppress(TransportError):  # a read-only index cannot be deleted
@@ -99,6 +100,19 @@ def _check_source(client: OpenSearch, index: str) -> None:
             raise IndexMappingError(
                 f"Index {index!r} would not store its documents (_source {what})."
                 f"{advice_about_templates(client, index)}"
+            )
+
+
+def _check_copies(client: OpenSearch, index: str) -> None:
+    """Report how many copies of a shard a write waits for, if these have not started."""
+    name = "index.write.wait_for_active_shards"
+    with suppress(TransportError):
+        found = client.indices.get_settings(index=index, name=name, params={"flat_settings": "true"})
+        copies = found[index]["settings"].get(name, "1") if found else "1"
+        if copies != "1":
+            raise ClusterError(
+                f"Index {index!r} accepts writes only while {copies} copies of each shard are active ({name}), which "
+                f"have not started within {_WAIT_S} s.{advice_about_templates(client, index)}"
             )
 
 

@@ -25,7 +25,10 @@ _ATTEMPTS = 5
 _FIRST_POLL_S, _LONGEST_POLL_S = 0.01, 0.2
 """Pauses between two looks at a task, which double: most deletions end within milliseconds."""
 
-_EXPLICITLY = "to delete all of them, use everything=True or the method that clears the store, or delete the index."
+_EXPLICITLY = (
+    "to delete all of them, use everything=True of SparseIndex, delete() of a LangChain store, "
+    "delete_all_documents() of a Haystack store or clear() of a LlamaIndex store, or delete the index."
+)
 
 
 class Deleted(NamedTuple):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from logging import getLogger
 
 from opensearchpy import OpenSearch
-from opensearchpy.exceptions import AuthorizationException
+from opensearchpy.exceptions import AuthorizationException, TransportError
 
 from connector.connection.client import explained
+from connector.index.companion import renamed_companions
 from connector.index.meta import META_KEY
 
 _log = getLogger("ksparse.index")
@@ -17,7 +18,8 @@ _log = getLogger("ksparse.index")
 def companions_of(client: OpenSearch, names: Sequence[str]) -> list[str]:
     """Return the hidden indices of these indices' dictionaries that no other index needs; missing ones are omitted.
 
-    A clone, a restored copy or a rollover of an index names the same dictionary.
+    A clone, a restored copy or a rollover of an index names the same dictionary, which may itself have been restored
+    under another name.
 
     Raises:
         ClusterError: The server is unreachable or denies access.
@@ -33,7 +35,17 @@ def companions_of(client: OpenSearch, names: Sequence[str]) -> list[str]:
         except AuthorizationException:
             _log.warning("%s is kept: other indices that may need it cannot be read.", ", ".join(sorted(theirs)))
             return []
-    return sorted(theirs - {used for index, used in everywhere.items() if index not in names})
+        unneeded = theirs - {used for index, used in everywhere.items() if index not in names}
+        renamed = {each for name in unneeded for each in renamed_companions(client, name)}
+        return sorted(_existing(client, unneeded) | renamed - set(everywhere.values()))
+
+
+def is_in_use(client: OpenSearch, companion: str) -> bool:
+    """Whether an index needs the dictionary in a hidden index; True as well if that cannot be found out."""
+    try:
+        return companion in _all_dictionaries(client).values()
+    except TransportError:
+        return True
 
 
 def drop_index(client: OpenSearch, name: str) -> None:
@@ -45,6 +57,14 @@ def drop_index(client: OpenSearch, name: str) -> None:
     names = [name, *companions_of(client, [name])]
     with explained(client):
         client.indices.delete(index=",".join(names), ignore_unavailable=True)
+
+
+def _existing(client: OpenSearch, names: Collection[str]) -> set[str]:
+    """Those of some indices that exist. Errors pass through."""
+    if not names:
+        return set()
+    params = {"ignore_unavailable": "true", "filter_path": "*.settings.index.uuid"}
+    return set(client.indices.get_settings(index=",".join(sorted(names)), params=params))
 
 
 def _dictionaries(client: OpenSearch, names: Sequence[str]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from time import monotonic
 from typing import Any
 
 from opensearchpy import OpenSearch
@@ -16,6 +17,10 @@ WITHOUT_FEATURES = (
     "the server's `_reindex`, `_update` and `_update_by_query` write a document without them. Ingest it again, or "
     "re-encode the index with `ksparse reencode`."
 )
+
+
+_RECHECK_S = 30.0
+"""Seconds between two looks at the schema of an index in use."""
 
 
 class StaleSchemaError(SearchError):
@@ -33,13 +38,18 @@ class StaleSchemaError(SearchError):
         self.schema = schema
 
 
+class WithoutFeaturesError(IndexMappingError):
+    """No document of an index has features."""
+
+
 class IndexGuard:
-    """Checks replies to searches by features; sends a request only if a reply is suspicious.
+    """Checks replies to searches by features; sends a request if a reply is suspicious, and every half minute.
 
     Searches name the alias rather than its indices, so that its filter and routing apply. An index that records the
     space of its features (`SPACE_FIELD`) returns no hits for queries of another space. Older indices do not record it,
     but hits contain the name of their index. So the schema is read again after a reply without hits, with hits from an
-    unknown index, or with an error. Thread-safe.
+    unknown index, or with an error; and every half minute, because an alias may have got another index, whose documents
+    such a query does not find. Thread-safe.
 
     Args:
         client: A connected client.
@@ -51,6 +61,7 @@ class IndexGuard:
         self._schema = schema
         self._names = frozenset(schema.names)
         self._has_features = False
+        self._checked_at = monotonic()
 
     @property
     def space(self) -> str:
@@ -58,14 +69,15 @@ class IndexGuard:
         return self._schema.space
 
     def check(self, replies: Sequence[Mapping[str, Any]]) -> None:
-        """Check replies: unless each has hits, all from known indices, read the schema again.
+        """Check replies: unless each has hits, all from known indices, and it was just read, read the schema again.
 
         Raises:
             StaleSchemaError: The schema has changed.
             IndexMappingError: The index no longer exists, or ksparse did not create it.
             ClusterError: The server is unreachable or denies access.
         """
-        if not all(reply["hits"]["hits"] for reply in replies) or self._unknown(replies):
+        due = monotonic() - self._checked_at > _RECHECK_S
+        if due or not all(reply["hits"]["hits"] for reply in replies) or self._unknown(replies):
             self.recheck()
             if self._unknown(replies):  # replaced again meanwhile
                 raise StaleSchemaError(existing_schema(self._client, self._schema.index))
@@ -76,6 +88,7 @@ class IndexGuard:
         if set(spaces.values()) != {(self._schema.space, self._schema.encoder.digest)}:
             raise StaleSchemaError(existing_schema(self._client, self._schema.index))
         self._names = frozenset(spaces)
+        self._checked_at = monotonic()
 
     def check_features(self, hits: Sequence[Mapping[str, Any]]) -> None:
         """Check that the documents have features, unless the index has given a hit before.
@@ -83,7 +96,7 @@ class IndexGuard:
         A copy by `_reindex` has the mapping and the documents of an index, but none of their features.
 
         Raises:
-            IndexMappingError: No document has features.
+            WithoutFeaturesError: No document has features.
             ClusterError: The server is unreachable or denies access.
         """
         if hits or self._has_features:
@@ -94,7 +107,7 @@ class IndexGuard:
             reply = self._client.search(index=self._schema.index, body=body)
         documents, encoded = reply["hits"]["total"]["value"], reply["aggregations"]["encoded"]["doc_count"]
         if documents and not encoded:
-            raise IndexMappingError(
+            raise WithoutFeaturesError(
                 f"None of the {documents:,} documents of index {self._schema.index!r} has features: {WITHOUT_FEATURES}"
             )
         self._has_features = encoded > 0

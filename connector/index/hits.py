@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from opensearchpy import OpenSearch
-from opensearchpy.exceptions import NotFoundError
+from opensearchpy.exceptions import NotFoundError, RequestError
 from opensearchpy.helpers import ScanError, scan
 
 from connector.connection.client import explained, reason_of
@@ -52,6 +52,8 @@ def read_hits(client: OpenSearch, index: str, query: Mapping[str, Any]) -> Itera
     try:
         with explained(client):
             yield from scan(client, index=index, query=query, size=_PAGE, scroll=_KEPT)
+    except RequestError as error:
+        raise ClusterError(f"Index {index!r} cannot be read: {reason_of(error)}") from error
     except (NotFoundError, ScanError) as error:
         reason = reason_of(error) if isinstance(error, NotFoundError) else str(error).rstrip(".")
         raise ClusterError(f"Reading {index!r} was interrupted: {reason}. Run it again.") from error

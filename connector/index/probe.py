@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import RequestError
 
@@ -15,15 +17,14 @@ _PROBE_ID = "ksparse:write-probe"
 _NO_SEQ_NO = 2**53 - 1
 
 
-def probe_write(client: OpenSearch, index: str, *, created: bool = False) -> None:
+def probe_write(client: OpenSearch, index: str, *, created: bool = False, deletes: bool = False) -> None:
     """Send a write whose condition always fails; any other error would affect all documents.
-
-    A deletion would need other permissions and succeed on a full disk.
 
     Args:
         client: A connected client.
         index: The index or alias.
         created: Whether the index has just been created, so that a block comes from a template or the cluster.
+        deletes: Send a deletion, which needs other permissions and succeeds on a full disk.
 
     Raises:
         ClusterError: The server is unreachable, denies access, or rejects writes to this index.
@@ -34,7 +35,8 @@ def probe_write(client: OpenSearch, index: str, *, created: bool = False) -> Non
         if target.routing is not None or target.routing_required:
             head["routing"] = target.routing or _PROBE_ID
         try:
-            reply = client.bulk(body=[{"index": head}, {}], index=index, params={"filter_path": FILTER_PATH})
+            lines: list[dict[str, Any]] = [{"delete": head}] if deletes else [{"index": head}, {}]
+            reply = client.bulk(body=lines, index=index, params={"filter_path": FILTER_PATH})
         except RequestError as error:
             raise ClusterError(f"Index {index!r} cannot be written to: {reason_of(error)}") from error
     items = read_items(reply)

@@ -140,7 +140,7 @@ class Searcher:
             self._body(features, rank_window_size, filters, rescore, options),
             build_search(words, top_k=rank_window_size, source=self._source, options=options),
         ]
-        found = self._send_many(bodies, options.params, filters)
+        found = self._send_many(bodies, options.params, filters, by_features=1)
         return options.keep(fuse(found, top_k=top_k, weights=(alpha, 1 - alpha)))
 
     def pages(
@@ -211,7 +211,7 @@ class Searcher:
             for features, rescore in zip(queries, rescores or [None] * len(queries), strict=True)
             if features
         ]
-        found = iter(self._send_many(bodies, options.params, filters))
+        found = iter(self._send_many(bodies, options.params, filters, by_features=len(bodies)))
         return [options.keep(next(found)) if features else [] for features in queries]
 
     def _send(
@@ -230,8 +230,14 @@ class Searcher:
         return self._checked([_hits(reply)], filters)[0]
 
     def _send_many(
-        self, bodies: Sequence[dict[str, Any]], params: Mapping[str, str], filters: Sequence[Mapping[str, Any]]
+        self,
+        bodies: Sequence[dict[str, Any]],
+        params: Mapping[str, str],
+        filters: Sequence[Mapping[str, Any]],
+        *,
+        by_features: int,
     ) -> list[list[Hit]]:
+        """Send several searches, the first ones by features, in one request."""
         if not bodies:
             return []
         with self._errors(self._guard):
@@ -246,6 +252,8 @@ class Searcher:
             )
         for reply in replies:
             check_complete(self.index, reply)
+        if self._guard is not None:
+            self._guard.check_features([hit for reply in replies[:by_features] for hit in reply["hits"]["hits"]])
         return self._checked([_hits(reply) for reply in replies], filters)
 
     def _checked(self, found: list[list[Hit]], filters: Sequence[Mapping[str, Any]]) -> list[list[Hit]]:
@@ -352,6 +360,10 @@ def _advised(reason: str) -> str:
     """The server's reason, with the next step if the cluster permits no scripts, or a filter is no query clause."""
     if "search.allow_expensive_queries" in reason or ("cannot execute" in reason and "script" in reason):
         return f"{reason}. A script rescores hits by codes: permit it, or search with window=0 (--window 0)."
+    if "max_compilations_rate" in reason:
+        return f"{reason}. A script rescores hits by codes: raise that limit, or search with window=0 (--window 0)."
+    if "Rescore window [" in reason:
+        return f"{reason.rstrip('.')}; search with a smaller window (--window), or raise it."
     if "unknown query [" in reason:
         return f"{reason}. A mapping in a filter is a query clause; a key inside of an object is named a.b."
     return reason

@@ -12,7 +12,8 @@ from opensearchpy.exceptions import NotFoundError, RequestError
 from connector.connection.client import explained, reason_of
 from connector.errors import IndexMappingError, SearchError
 from connector.index.complete import check_complete
-from connector.query.clauses import every, listed
+from connector.query.clauses import Clause, every, listed
+from connector.query.terms import TERMS_FIELD, exists, path_of
 
 _log = getLogger("ksparse.index")
 
@@ -47,47 +48,58 @@ def count_matching(client: OpenSearch, index: str, filters: Sequence[Mapping[str
 
 
 def check_filters(client: OpenSearch, index: str, filters: Sequence[Mapping[str, Any]]) -> None:
-    """Log a warning of metadata keys that filters name and no document has; for filters that match nothing.
+    """Log a warning of fields and metadata keys that filters name and no document has; for filters that match nothing.
 
     Raises:
         SearchError: Such a key is `title` or `text`, so the filter means that field, which is indexed by words.
         TransportError: The server is unreachable or denies access.
     """
-    named = dict.fromkeys(path for clause in filters for path in _metadata_paths(clause))
-    for path in _without_values(client, index, list(named)):
+    keys = dict(key for clause in filters for key in _required_keys(clause))
+    if not keys:
+        return
+    not_empty, *all_used = _any_matches(client, index, [every([]), *keys.values()])
+    for (path, having), used in zip(keys.items(), all_used if not_empty else (), strict=not_empty):
+        if used:
+            continue
         name = path.removeprefix(_METADATA)
-        if name in ("title", "text") and not _without_values(client, index, [name]):
+        if path in (f"{_METADATA}title", f"{_METADATA}text") and _any_matches(client, index, [_exists(name)])[0]:
             raise SearchError(
                 f"No document of index {index!r} has the metadata key {name!r}, and the field {name!r} is indexed by "
                 "words, so a filter cannot compare its whole value. Pass a query clause from Python, e.g. "
                 f'{{"match_phrase": {{"{name}": "x"}}}}.'
             )
-        hint = " The id of a document is `_id`." if name == "id" else ""
-        _log.warning("No document of index %r has the metadata key %r, which a filter names.%s", index, name, hint)
+        if path == name and having == _exists(path):
+            kind, hint = "field", f" A key of the metadata is {_METADATA + name!r}."
+        else:
+            kind, hint = "metadata key", " The id of a document is `_id`." if name == "id" else ""
+        _log.warning("No document of index %r has the %s %r, which a filter names.%s", index, kind, name, hint)
 
 
-def _without_values(client: OpenSearch, index: str, fields: Sequence[str]) -> list[str]:
-    """The fields that no document has, found in one request; those that cannot be queried count as used."""
-    if not fields:
-        return []
+def _any_matches(client: OpenSearch, index: str, clauses: Sequence[Clause]) -> list[bool]:
+    """Whether each clause matches any document, by one request; one that cannot be queried counts as matching."""
     lines: list[dict[str, Any]] = []
-    for field in fields:
-        lines += [{}, all_of([{"exists": {"field": field}}]) | {"size": 0, "terminate_after": 1}]
+    for clause in clauses:
+        lines += [{}, all_of([clause]) | {"size": 0, "terminate_after": 1}]
     replies = client.msearch(index=index, body=lines)["responses"]
-    return [
-        field
-        for field, reply in zip(fields, replies, strict=True)
-        if "error" not in reply and not reply["hits"]["total"]["value"]
-    ]
+    return ["error" in reply or reply["hits"]["total"]["value"] > 0 for reply in replies]
 
 
-def _metadata_paths(clause: Mapping[str, Any]) -> Iterator[str]:
-    """The paths in metadata of which a clause requires a value, or one of several."""
-    for kind in ("term", "terms"):
-        yield from (path for path in clause.get(kind, ()) if path.startswith(_METADATA))
+def _required_keys(clause: Mapping[str, Any]) -> Iterator[tuple[str, Clause]]:
+    """The fields and metadata keys of which a clause requires a value, or one of several, with `exists` clauses."""
+    for kind in ("term", "terms", "range"):
+        for field, condition in clause.get(kind, {}).items():
+            if field == TERMS_FIELD:
+                if (path := path_of(condition)) is not None:
+                    yield path, exists(path)
+            elif not field.startswith("_") and field != "boost":
+                yield field, _exists(field)
     for part in ("must", "filter", "should"):
         for each in listed(clause.get("bool", {}).get(part)):
-            yield from _metadata_paths(each)
+            yield from _required_keys(each)
+
+
+def _exists(field: str) -> Clause:
+    return {"exists": {"field": field}}
 
 
 def merge_index(client: OpenSearch, index: str) -> None:

@@ -13,6 +13,7 @@ from opensearchpy import OpenSearch
 
 from connector.errors import EncoderError, EncoderMismatchError
 from connector.index.companion import Companion, delete_companion, store_companion
+from connector.index.drop import is_in_use
 from connector.index.meta import IndexMeta
 from connector.index.names import check_index_name
 from connector.index.new_index import DEFAULT_INDEX, NewIndex
@@ -85,7 +86,7 @@ def prepare_encoder(
             raise EncoderError(_needs_documents(encoder, dictionary))
         known = dictionary.known if dictionary is not None else None
         made, meta = _new_encoder(own or encoder, sample if new.calibrate else (), new.code_bits, known)
-        kept = _store_dictionary(client, index, made)
+        kept, stored_now = _store_dictionary(client, index, made)
         if kept is not None:
             search = new.search or SearchSettings()
             cells = cast("TwoLevelDictionary", made.head).num_latents
@@ -94,10 +95,8 @@ def prepare_encoder(
         try:
             prepare_index(client, index, meta, new)
         except BaseException as error:
-            if kept is not None:
-                schema = read_schema(client, index)
-                if schema is None or schema.dictionary != kept:
-                    delete_companion(client, kept)
+            if kept is not None and stored_now and not is_in_use(client, kept.index):
+                delete_companion(client, kept)
             if not isinstance(error, EncoderMismatchError):
                 raise
             # Another job has created it meanwhile, from another sample.
@@ -106,6 +105,12 @@ def prepare_encoder(
                 encoder = load_index_encoder(client, schema, device=encoder.device)
         else:
             return made
+    if len(schema.names) > 1:
+        _log.warning(
+            "%s spans %d indices, and documents are written into one of them; those that another one contains are then "
+            "stored twice.",
+            *(index, len(schema.names)),
+        )
     calibrated = encoder_of(schema, encoder)
     prepare_index(client, index, IndexMeta(calibrated.fingerprint), new)
     return calibrated
@@ -162,9 +167,10 @@ def _exponent_for(encoder: TextEncoder, texts: Sequence[str], known: Known | Non
     return find_weight_exponent(weights, margin=1) if weights.any() else 0
 
 
-def _store_dictionary(client: OpenSearch, index: str, encoder: TextEncoder) -> Companion | None:
+def _store_dictionary(client: OpenSearch, index: str, encoder: TextEncoder) -> tuple[Companion | None, bool]:
+    """As `store_companion`; None without a dictionary."""
     if not encoder.has_dictionary:
-        return None
+        return None, False
     from connector.encoders.dictionary_file import pack_dictionary
 
     return store_companion(client, index, pack_dictionary(cast("TwoLevelDictionary", encoder.head)))

@@ -111,12 +111,10 @@ class KSparseDocumentStore:
             "index": "haystack",
             "encoder": encoder,
             "url": None,
-            "username": username,
-            "password": password,
             "code_bits": code_bits,
             "settings": settings,
             "refresh": refresh,
-            **_with_credentials(rename(named | options, owner), owner),
+            **_with_credentials({"username": username, "password": password} | rename(named | options, owner), owner),
         }
         with _haystack_errors():
             self.store = IndexStore.of(

@@ -192,8 +192,14 @@ class KSparseVectorStore(VectorStore):
     def _similarity_search_with_relevance_scores(
         self, query: str, k: int = 4, **kwargs: Any
     ) -> list[tuple[Document, float]]:
-        """Return documents with relevance from 0 to 1: the cosine where codes rescore, else score / (1 + score)."""
+        """Return documents with relevance from 0 to 1.
+
+        It is the cosine where codes rescore, the score of a hybrid search, which is normalized unless `bm25_weight` is
+        given, and else score / (1 + score).
+        """
         scored = self.similarity_search_with_score(query, k, **kwargs)
+        if kwargs.get("hybrid") and kwargs.get("bm25_weight") is None:
+            return scored
         schema, settings = self.store.schema, kwargs.get("settings") or DEFAULT_SETTINGS
         code = None if schema is None or kwargs.get("hybrid") or settings.window == 0 else schema.code
         if code is None:

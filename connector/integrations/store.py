@@ -25,7 +25,7 @@ from connector.index.hits import read_hits
 from connector.index.new_index import DEFAULT_INDEX, NewIndex
 from connector.index.schema import IndexSchema
 from connector.index.searcher import Searcher
-from connector.index.sizes import all_of, count_matching
+from connector.index.sizes import all_of, check_filters, count_matching
 from connector.integrations.filters import Metadata, TypedMetadata, WordsMetadata
 from connector.query.body import SearchOptions
 from connector.query.hybrid import build_words_query
@@ -144,10 +144,11 @@ class IndexStore:
         if not documents:
             return
         ids = [str(document.doc_id) for document in documents]
-        fields = {*self._declared, *(self.fields if declared is None else declared)}
-        checked = _checked(documents, fields, with_text=vectors is None)
+        known = self.fields if declared is None else declared
+        checked = _checked(documents, {*self._declared, *known}, with_text=vectors is None)
         latest = sorted({document.doc_id: row for row, document in enumerate(checked)}.values())
         kept = [checked[row] for row in latest]
+        self._check_origin(kept, known, ids)
         if vectors is not None and vectors.codes is None:  # and of an encoder that is there already
             bits = self._index.new.code_bits
             self._index.new = replace(self._index.new, code_bits=None if bits == "auto" else bits, dictionary=False)
@@ -172,7 +173,21 @@ class IndexStore:
         if job.result.dead_lettered:
             raise RefusedDocumentsError(
                 f"{job.result.dead_lettered} of {len(documents)} documents were refused, "
-                f"{job.result.reasons[0].rstrip('.')}. The others were written.",
+                f"{job.result.reasons[0].rstrip('.')}. "
+                f"{'The others were' if job.result.dead_lettered < len(kept) else 'None was'} written.",
+                ids,
+            )
+
+    def _check_origin(self, documents: Sequence[Document], known: Collection[str], ids: Sequence[str]) -> None:
+        """Refuse an index that has metadata in other fields: this store's filters, or its own, would not find it."""
+        lacking = sorted({name for document in documents for name in document.fields}.difference(known))
+        typed = TERMS_FIELD in known and META_FIELD not in self._declared
+        if lacking or (typed and any(document.metadata for document in documents)):
+            named = f", without {', '.join(lacking)}" if lacking else ""
+            raise RefusedDocumentsError(
+                f"Index {self.index!r} has metadata in other fields{named}, because another kind of store or "
+                f"`ksparse ingest` created it. Write into an index that this store creates. None of the {len(ids)} "
+                "documents was written.",
                 ids,
             )
 
@@ -219,8 +234,11 @@ class IndexStore:
             return
         try:
             with _store_errors(self.client, self.index):
+                hit = None
                 for hit in read_hits(self.client, self.index, all_of(clauses)):
                     yield hit["_id"], restored(hit["_source"])
+                if hit is None:
+                    check_filters(self.client, self.index, clauses)
         except ClusterError:
             if self._index.exists():
                 raise

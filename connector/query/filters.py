@@ -8,13 +8,14 @@ from typing import Any
 
 from connector.corpus.values import plain
 from connector.query.clauses import Clause, every, negation, some
-from connector.query.paths import check_lengths, exact_path, path_of
+from connector.query.paths import check_lengths, check_numbers, exact_path, path_of
 
 Filters = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
 """Required values (`{"lang": "en"}`), OpenSearch query clauses, or a list of either."""
 
 _RANGES = {"$gt": "gt", "$gte": "gte", "$lt": "lt", "$lte": "lte"}
 _OPERATORS = ("$eq", "$ne", "$in", "$nin", "$exists", *_RANGES)
+_BOUNDS = ("gt", "gte", "lt", "lte", "from", "to")
 _JOINS = ("$and", "$or", "$not")
 
 
@@ -66,6 +67,7 @@ def words_equal(path: str, values: Iterable[Any], *, fields: Collection[str] = (
     if words:
         place = exact_path(path, fields)
         check_lengths(place, words, fields)
+        check_numbers(place, words, fields)
         clauses.append({"terms": {place: words}} if len(words) > 1 else {"term": {place: {"value": words[0]}}})
     return clauses[0] if len(clauses) == 1 else some(clauses)
 
@@ -101,7 +103,30 @@ def _clause(name: str, wanted: Any, fields: Collection[str]) -> Clause:  # noqa:
         return _any_of(path, wanted, fields)
     if any(isinstance(key, str) and key.startswith("$") for key in wanted):
         return every(_operation(path, operator, value, fields) for operator, value in wanted.items())
-    return {name: dict(wanted)}
+    clause = {name: dict(wanted)}
+    _refuse_numeric_ranges(clause, fields)
+    return clause
+
+
+def _refuse_numeric_ranges(clause: Any, fields: Collection[str]) -> None:  # noqa: ANN401
+    """Refuse ranges of numbers on metadata in a query clause: the server would compare them as strings."""
+    if isinstance(clause, list | tuple):
+        for each in clause:
+            _refuse_numeric_ranges(each, fields)
+    elif isinstance(clause, Mapping):
+        for key, value in clause.items():
+            for path, bounds in value.items() if key == "range" and isinstance(value, Mapping) else ():
+                named = path.startswith("metadata.") and path not in fields and isinstance(bounds, Mapping)
+                if named and any(isinstance(plain(bounds.get(name)), int | float) for name in _BOUNDS):
+                    raise _not_comparable("range", path)
+            _refuse_numeric_ranges(value, fields)
+
+
+def _not_comparable(operator: str, path: str) -> ValueError:
+    return ValueError(
+        f"{operator!r} cannot compare {path!r}: metadata is indexed as strings. Declare it as a field of the index "
+        "with a type such as integer or date."
+    )
 
 
 def _joined(name: str, filters: Any, fields: Collection[str]) -> Clause:  # noqa: ANN401
@@ -138,11 +163,10 @@ def _operation(path: str, operator: str, value: Any, fields: Collection[str]) ->
     if operator not in _RANGES:
         raise ValueError(f"the operator {operator!r} for {path!r} is unknown; use one of {', '.join(_OPERATORS)}.")
     if path not in fields:
-        raise ValueError(
-            f"{operator!r} cannot compare {path!r}: metadata is indexed as strings. Declare it as a field of the "
-            "index with a type such as integer or date."
-        )
-    return in_range(exact_path(path, fields), operator, _RANGES[operator], value)
+        raise _not_comparable(operator, path)
+    clause = in_range(exact_path(path, fields), operator, _RANGES[operator], value)
+    check_numbers(path, [plain(value)], fields)
+    return clause
 
 
 def _any_of(path: str, wanted: Any, fields: Collection[str]) -> Clause:  # noqa: ANN401

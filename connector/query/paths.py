@@ -16,6 +16,8 @@ FLAT_TYPES = ("flat_object", "flattened")
 WORD_TYPES = ("keyword", "constant_keyword", "wildcard", *FLAT_TYPES)
 """Field types that compare strings as written, not the numbers they represent."""
 
+_NUMBER_TYPES = ("byte", "short", "integer", "long", "unsigned_long", "half_float", "float", "double", "scaled_float")
+
 _WHOLE_TYPES = ("keyword", "constant_keyword", "wildcard")
 
 
@@ -118,6 +120,27 @@ def check_lengths(path: str, values: Iterable[Any], fields: Collection[str]) -> 
                 f"cannot compare one of {len(value):,}: {value[:20]!r}... Ingest into a new index with a higher "
                 "limit."
             )
+
+
+def check_numbers(path: str, values: Iterable[Any], fields: Collection[str]) -> None:
+    """Refuse values that a numeric field cannot be compared with; the server's error names neither field nor rule.
+
+    Args:
+        path: Path of the field that is compared.
+        values: The values.
+        fields: As in `is_declared`.
+
+    Raises:
+        ValueError: The field is numeric, and a value is not a number.
+    """
+    kind = _kind(path, fields)
+    for value in values if kind in _NUMBER_TYPES else ():
+        try:
+            float(value)
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"the field {path!r} has the type {kind}; compare it with a number, not {value!r}."
+            ) from None
 
 
 def _kind(path: str, fields: Collection[str]) -> str | None:

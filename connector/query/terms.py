@@ -100,6 +100,15 @@ def exists(path: str) -> Clause:
     return {"term": {TERMS_FIELD: {"value": _term(path, _EXISTS, "")}}}
 
 
+def path_of(condition: Any) -> str | None:  # noqa: ANN401
+    """The path in the terms of a `term`, `terms` or `range` clause of this module; None if it has none."""
+    if isinstance(condition, str):
+        path, separator, _ = condition.partition(_SEPARATOR)
+        return path if separator else None
+    parts = condition.values() if isinstance(condition, Mapping) else condition if isinstance(condition, list) else ()
+    return next((path for path in map(path_of, parts) if path is not None), None)
+
+
 def missing(path: str) -> Clause:
     """The field is missing or None."""
     return negation(exists(path))

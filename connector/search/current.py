@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_ATTEMPTS = 3
+_ATTEMPTS = 10
 """Attempts of one search if the index keeps being replaced."""
 
 

@@ -42,8 +42,10 @@ def diversify(
         ValueError: `top_k` is below 1, or `relevance` is not between 0 and 1.
         opensearchpy.TransportError: The server rejected the request.
     """
-    if top_k < 1 or not 0 <= relevance <= 1:
-        raise ValueError(f"top_k {top_k} must be at least 1, and the weight of relevance {relevance} between 0 and 1.")
+    if top_k < 1:
+        raise ValueError(f"the number of hits must be at least 1, got {top_k}.")
+    if not 0 <= relevance <= 1:
+        raise ValueError(f"the weight of relevance must be 0 to 1, got {relevance}.")
     encoder = retriever.encoder
     if encoder.head is None:
         found, documents = _sparse(encoder, query, hits)

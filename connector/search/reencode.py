@@ -16,6 +16,7 @@ from opensearchpy import OpenSearch
 from connector.connection.client import explained
 from connector.errors import IndexMappingError
 from connector.index.drop import companions_of
+from connector.index.guard import WithoutFeaturesError
 from connector.index.hits import read_hits
 from connector.index.pipelines import PIPELINE_PREFIX, final_pipelines_in
 from connector.index.schema import IndexSchema
@@ -311,7 +312,10 @@ def _first_words(source: Mapping[str, Any]) -> str:
 def _found(retriever: Retriever, queries: Sequence[str], ids: Sequence[str]) -> NDArray[np.bool_]:
     """Whether each document is found by its query, as bool; without documents that have no text."""
     asked = [(query, doc_id) for query, doc_id in zip(queries, ids, strict=True) if query]
-    found = retriever.search_many([query for query, _ in asked], top_k=10) if asked else []
+    try:
+        found = retriever.search_many([query for query, _ in asked], top_k=10) if asked else []
+    except WithoutFeaturesError:
+        found = [[]] * len(asked)
     held = [doc_id in {hit.doc_id for hit in hits} for hits, (_, doc_id) in zip(found, asked, strict=True)]
     return np.array(held, dtype=bool)
 

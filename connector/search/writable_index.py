@@ -23,6 +23,7 @@ from connector.index.delete import delete_matching, number_deleted
 from connector.index.documents import read_documents
 from connector.index.names import check_index_name
 from connector.index.new_index import DEFAULT_INDEX, NewIndex
+from connector.index.probe import probe_write
 from connector.index.schema import IndexSchema, existing_schema, read_schema
 from connector.index.sizes import count_matching
 from connector.index.writer import BulkWriter
@@ -306,6 +307,7 @@ class WritableIndex:
             writer = BulkWriter(self.client, self.index)
             if ids:
                 writer.target.check_single("deleted")
+                probe_write(self.client, self.index, deletes=True)
             with IngestJob(writer, refresh=refresh) as job:
                 job.add(Deletion(doc_id) for doc_id in ids)
             return _checked(job.result, True).deleted
@@ -377,7 +379,8 @@ def _checked(result: IngestResult, raise_on_error: bool) -> IngestResult:
     if result.dead_lettered and raise_on_error:
         raise BulkWriteError(
             f"{result.dead_lettered} of {result.read} documents were refused, the first: {result.reasons[0]}. "
-            "All others were written; correct these and write them again."
+            f"{'All others were' if result.dead_lettered < result.read else 'None was'} written; correct these and "
+            "write them again."
         )
     return result
 

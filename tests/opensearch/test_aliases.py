@@ -229,7 +229,12 @@ def test_an_index_that_joins_an_alias_is_searched(
 
 
 def test_an_index_of_another_encoder_that_joins_an_alias_adds_no_hits(
-    client: OpenSearch, index: str, second: str, lexical: TextEncoder, other: TextEncoder
+    client: OpenSearch,
+    index: str,
+    second: str,
+    lexical: TextEncoder,
+    other: TextEncoder,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     fill(client, index, lexical, DOCUMENTS[1:])
     fill(client, second, other, DOCUMENTS[:1])
@@ -238,9 +243,22 @@ def test_an_index_of_another_encoder_that_joins_an_alias_adds_no_hits(
     retriever = Retriever(client, alias, lexical)
     before = retriever.search(QUERY)
     client.indices.put_alias(index=second, name=alias)
+    monkeypatch.setattr("connector.index.guard._RECHECK_S", 1_000.0)
     assert retriever.search(QUERY) == before
-    with pytest.raises(IndexMappingError, match=f"{alias} spans indices of 2 encoders"):
-        Retriever(client, alias, lexical)
+    monkeypatch.setattr("connector.index.guard._RECHECK_S", 0.0)  # half a minute later
+    message = f"{alias} spans indices of 2 encoders"
+    searches: list[Callable[[], object]] = [
+        lambda: retriever.search(QUERY),
+        lambda: retriever.search_hybrid(QUERY),
+        lambda: retriever.search_many([QUERY]),
+        lambda: list(retriever.pages(QUERY)),
+        lambda: Retriever(client, alias, lexical),
+    ]
+    for search in searches:
+        with pytest.raises(IndexMappingError, match=message):
+            search()
+    switch(client, alias, index)
+    assert retriever.search(QUERY) == before
 
 
 def test_hits_of_one_id_in_several_indices_are_not_fused(

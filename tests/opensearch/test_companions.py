@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,7 +35,9 @@ def owner(client: OpenSearch, index: str) -> Iterator[str]:
 
 @pytest.fixture
 def stored(client: OpenSearch, owner: str) -> Companion:
-    return store_companion(client, owner, DATA)
+    companion, created = store_companion(client, owner, DATA)
+    assert created
+    return companion
 
 
 def claim(client: OpenSearch, index: str, stored: Companion) -> None:
@@ -92,6 +95,35 @@ def test_a_dictionary_goes_with_the_last_of_several_indices(client: OpenSearch, 
     assert companions_of(client, both) == [stored.index]
 
 
+def test_a_dictionary_that_is_gone_or_was_renamed_hinders_no_deletion(
+    client: OpenSearch, owner: str, stored: Companion
+) -> None:
+    claim(client, owner, stored)
+    copy = f"restored-{stored.index}"
+    client.indices.refresh(index=stored.index)
+    client.reindex(body={"source": {"index": stored.index}, "dest": {"index": copy}})
+    client.indices.delete(index=stored.index)
+    assert companions_of(client, [owner]) == [copy]
+    claim(client, f"{owner}-clone", stored)
+    assert companions_of(client, [owner]) == [], "the clone needs it"
+    client.indices.delete(index=f"{owner}-clone,{copy}")
+    assert companions_of(client, [owner]) == []
+    drop_index(client, owner)
+    assert not client.indices.exists(index=owner)
+
+
+def test_a_dictionary_that_was_there_is_kept_if_it_cannot_be_stored_again(
+    opensearch_url: str, client: OpenSearch, owner: str, stored: Companion, tmp_path: Path
+) -> None:
+    proxy: FaultProxy
+    with fault_proxy(opensearch_url) as proxy, connect(proxy.url) as through:
+        proxy.always = status(403, "no permissions")
+        with pytest.raises(ClusterError, match="no permissions"):
+            store_companion(through, owner, DATA)
+    assert store_companion(client, owner, DATA) == (stored, False)
+    assert fetch_companion(client, stored, folder=tmp_path) == DATA
+
+
 TEMPLATES: dict[str, dict[str, Any]] = {
     "pipeline": {"settings": {"index.default_pipeline": "PIPELINE"}},
     "final pipeline": {"settings": {"index.final_pipeline": "PIPELINE"}},
@@ -108,7 +140,7 @@ def test_a_template_for_the_documents_does_not_apply_to_the_dictionary(
     client: OpenSearch, owner: str, kind: str, template: Callable[[dict[str, Any]], None]
 ) -> None:
     template(TEMPLATES[kind])
-    stored = store_companion(client, owner, DATA)
+    stored, _ = store_companion(client, owner, DATA)
     assert fetch_companion(client, stored) == DATA
     assert client.indices.get_alias(index=stored.index) == {stored.index: {"aliases": {}}}
 
@@ -139,7 +171,7 @@ def test_a_server_that_is_busy_is_asked_again(opensearch_url: str, client: OpenS
     proxy: FaultProxy
     with fault_proxy(opensearch_url) as proxy, connect(proxy.url) as through:
         proxy.faults.append(status(429, "the queue is full"))
-        stored = store_companion(through, owner, DATA)
+        stored, _ = store_companion(through, owner, DATA)
         assert len(proxy.bulks) == 2
     assert fetch_companion(client, stored) == DATA
 

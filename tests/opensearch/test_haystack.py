@@ -49,6 +49,8 @@ from connector.integrations.haystack import (
     KSparseStoreError,
 )
 from connector.integrations.haystack_filters import to_clause
+from connector.integrations.langchain import KSparseVectorStore
+from connector.integrations.store import StoreWriteError
 from connector.search.sparse_index import SparseIndex
 from tests.fault_proxy import TLS_FOLDER
 from tests.tiny import build_head
@@ -106,6 +108,25 @@ DOCUMENTS = [
     Document(id="2", content="cats sleep on warm stones", meta={"lang": "en", "year": 2022}),
     Document(id="3", content="rivers carry sand", meta={"lang": "de", "year": 2023, "tags": ["a", "b"]}),
 ]
+
+
+def test_a_filter_on_a_metadata_key_that_no_document_has_says_so(
+    document_store: KSparseDocumentStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    def asked(field: str, operator: str, value: object) -> list[str]:
+        caplog.clear()
+        condition = {"field": f"meta.{field}", "operator": operator, "value": value}
+        assert document_store.filter_documents(condition) == []
+        assert KSparseRetriever(document_store=document_store).run("cats", filters=condition)["documents"] == []
+        return [record.getMessage() for record in caplog.records if record.name.startswith("ksparse")]
+
+    assert asked("yaer", "==", 2020) == [], "an empty index has no keys"
+    document_store.write_documents([Document(id="1", content="cats sleep", meta={"year": 2020, "of": {"who": "me"}})])
+    message = f"No document of index '{document_store.store.index}' has the metadata key %r, which a filter names."
+    for operator, value in (("==", 2020), ("in", [2020, "x"]), (">", 1999), ("<=", "2020-01-01")):
+        assert asked("yaer", operator, value) == [message % "yaer"] * 2
+    assert asked("of.whom", "==", "me") == [message % "of.whom"] * 2
+    assert asked("year", "==", 1999) == asked("year", ">", 2020) == asked("of.who", "==", "you") == []
 
 
 def test_a_pipeline_finds_documents(document_store: KSparseDocumentStore, opensearch_url: str) -> None:
@@ -201,6 +222,21 @@ def test_one_that_cannot_be_encoded_is_named_and_none_is_written(document_store:
         document_store.write_documents([DOCUMENTS[0], Document(id="x", meta={"a": 1})])
     assert isinstance(caught.value, DocumentStoreError) and isinstance(caught.value, ConnectorError)
     assert document_store.count_documents() == 0
+
+
+def test_an_index_of_another_kind_of_store_is_refused(
+    document_store: KSparseDocumentStore, client: OpenSearch, index: str, second: str, head_folder: Path
+) -> None:
+    document_store.write_documents([Document(id="1", content="cats sleep", meta={"lang": "en"})])
+    words = KSparseVectorStore(index, encoder=str(head_folder), client=client)
+    with pytest.raises(StoreWriteError, match=f"Index '{index}' has metadata in other fields, .*another kind of store"):
+        words.add_texts(["dogs bark"], [{"lang": "de"}], ids=["2"])
+    assert document_store.count_documents() == 1
+    SparseIndex(second, client=client, encoder=str(head_folder)).add([{"_id": "1", "text": "cats sleep"}])
+    other = KSparseDocumentStore(index=second, client=client, encoder=str(head_folder))
+    with pytest.raises(KSparseStoreError, match=f"Index '{second}' has metadata in other fields, without meta, "):
+        other.write_documents([Document(id="2", content="dogs bark", meta={"lang": "de"})])
+    assert other.count_documents() == 1
 
 
 def test_components_are_written_and_read_again_without_secrets(
@@ -489,6 +525,8 @@ def test_errors_of_the_server_are_haystack_s(document_store: KSparseDocumentStor
         ({"hosts": "http://a", "url": "http://b"}, TypeError, "got 'hosts' and 'url'"),
         ({"embedding_dim": 384}, TypeError, "no option 'embedding_dim'"),
         ({"api_key": "s3cret"}, TypeError, "'api_key' must be a Secret"),
+        ({"username": "me", "password": Secret.from_token("t0ken")}, TypeError, "'username' must be a Secret"),
+        ({"password": "s3cret"}, TypeError, "'password' must be a Secret"),
         ({"hosts": "localhost:9200"}, DocumentStoreError, "not a URL such as http"),
         ({"index": "a,b"}, DocumentStoreError, "it must not contain ','"),
         ({"hosts": {"host": "a", "port": 9200}}, DocumentStoreError, "of type dict, not a URL such as http"),

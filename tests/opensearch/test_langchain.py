@@ -237,7 +237,12 @@ async def test_where_codes_rescore_relevance_is_the_cosine(
     [close] = [document for document, relevance in found if relevance > 0.9]
     retriever = store.as_retriever(search_type="similarity_score_threshold", search_kwargs={"score_threshold": 0.9})
     assert retriever.invoke(texts[0]) == [close]
-    others: list[dict[str, Any]] = [{"settings": SearchSettings(window=0)}, {"hybrid": True}]
+    hybrid = store.similarity_search_with_relevance_scores(texts[0], hybrid=True)
+    assert hybrid == store.similarity_search_with_score(texts[0], hybrid=True) and hybrid[0][1] == 1.0
+    others: list[dict[str, Any]] = [
+        {"settings": SearchSettings(window=0)},
+        {"hybrid": True, "bm25_weight": 0.01, "settings": SearchSettings(window=0)},
+    ]
     for options in others:
         scored = store.similarity_search_with_score(texts[0], **options)
         relevant = store.similarity_search_with_relevance_scores(texts[0], **options)
@@ -440,7 +445,7 @@ async def test_marginal_relevance_leaves_copies_out(
     assert await store.amax_marginal_relevance_search(texts[0], k=2, fetch_k=4, lambda_mult=0.3) == diverse
     retriever = store.as_retriever(search_type="mmr", search_kwargs={"k": 2, "fetch_k": 4, "lambda_mult": 0.3})
     assert retriever.invoke(texts[0]) == diverse and await retriever.ainvoke(texts[0]) == diverse
-    with pytest.raises(ValueError, match="the weight of relevance 2 between 0 and 1"):
+    with pytest.raises(ValueError, match="the weight of relevance must be 0 to 1, got 2"):
         store.max_marginal_relevance_search(texts[0], lambda_mult=2)
 
 

@@ -174,6 +174,20 @@ def test_an_index_that_cannot_be_created_leaves_no_dictionary(
     assert not client.indices.get(index=f"{named}*", params={"expand_wildcards": "all"})
 
 
+def test_a_dictionary_that_a_renamed_index_needs_survives_a_failure_under_its_old_name(
+    client: OpenSearch, named: str, dense: TextEncoder, tmp_path: Path
+) -> None:
+    prepare(client, named, dense)
+    dictionary = dictionary_of(existing_schema(client, named))
+    client.indices.create(index=f"{named}-2", body={"mappings": client.indices.get(index=named)[named]["mappings"]})
+    client.indices.delete(index=named)
+    own = OwnDictionary(TEXTS, documents=len(TEXTS))
+    wrong = NewIndex(settings={"number_of_shards": "many"}, code_bits=4)
+    with pytest.raises(IndexMappingError, match="number_of_shards"):
+        prepare_encoder(client, named, dense, sample=TEXTS, dictionary=own, new=wrong)
+    assert fetch_companion(client, dictionary, folder=tmp_path)
+
+
 def test_too_few_documents_get_the_fixed_head(client: OpenSearch, named: str, dense: TextEncoder) -> None:
     calibrated = prepare(client, named, dense, TEXTS[:999])
     schema = existing_schema(client, named)

@@ -94,6 +94,10 @@ def test_a_copy_by_the_server_says_that_it_has_no_features(
         copy.search("cats sleep")
     with pytest.raises(IndexMappingError, match=lost):
         list(copy.pages("cats sleep"))
+    with pytest.raises(IndexMappingError, match=lost):
+        copy.search("cats sleep", hybrid=True)
+    with pytest.raises(IndexMappingError, match=lost):
+        copy.retriever.search_many(["cats sleep", "stars"])
     compared = compare_indices(client, Retriever(client, second, encoder), Retriever(client, docs.index, encoder))
     assert (compared.found, compared.new_documents) == (0.0, 12), "re-encoding it is possible"
     copy.add(DOCUMENTS[:1])

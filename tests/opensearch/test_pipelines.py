@@ -21,7 +21,7 @@ from connector.index.new_index import NewIndex
 from connector.index.schema import index_body, prepare_index
 from connector.index.writer import BulkWriter
 from connector.types import Deletion, EncoderFingerprint, SparseDocument
-from tests.fault_proxy import Forward, Reply, busy_for, fault_proxy, status
+from tests.fault_proxy import Forward, Reply, busy_for, fault_proxy, passed, status
 
 pytestmark = pytest.mark.opensearch
 
@@ -415,16 +415,27 @@ def test_a_server_that_is_busy_halves_the_requests_with_a_warning(
 
 
 def test_a_command_that_waits_says_why_on_standard_error(
-    client: OpenSearch, index: str, head_folder: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
+    client: OpenSearch,
+    index: str,
+    head_folder: Path,
+    workplace: Path,
+    opensearch_url: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("connector.index.patience._SAID_AFTER_S", 0.2)
     assert ingest(index, head_folder, workplace).exit_code == 0
-    client.indices.put_settings(index=index, body={"index.blocks.write": True})
-    timer = threading.Timer(
-        1.5, client.indices.put_settings, kwargs={"index": index, "body": {"index.blocks.write": None}}
-    )
-    timer.start()
-    result = CliRunner().invoke(cli, ["delete", "--index", index, "--id", "1", "--quiet"])
+    block = {"index": index, "body": {"index.blocks.write": True}}
+    timer = threading.Timer(1.5, client.indices.put_settings, kwargs=block | {"body": {"index.blocks.write": None}})
+
+    def blocked(body: bytes, forward: Forward) -> Reply:
+        client.indices.put_settings(**block)
+        timer.start()
+        return forward(body)
+
+    with fault_proxy(opensearch_url) as proxy:
+        monkeypatch.setenv("OPENSEARCH_URL", proxy.url)
+        proxy.faults.extend([passed, blocked])  # the first asks whether the index can be written to
+        result = CliRunner().invoke(cli, ["delete", "--index", index, "--id", "1", "--quiet"])
     timer.join()
     assert result.exit_code == 0, result.output
     assert result.stderr.count("is waiting: cluster_block_exception") == 1

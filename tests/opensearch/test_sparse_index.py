@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from opensearchpy import OpenSearch
 
 from connector import AsyncSparseIndex, Document, NewIndex, Pruning, SearchSettings, SparseIndex
+from connector.cli.main import cli
 from connector.encoders.text import TextEncoder
-from connector.errors import BulkWriteError, EncoderMismatchError, IndexMappingError, SearchError
+from connector.errors import BulkWriteError, ClusterError, EncoderMismatchError, IndexMappingError, SearchError
+from connector.index.hits import read_hits
 from connector.query.body import parse_filter
 from connector.query.filters import Filters
 from connector.search.retriever import Retriever
@@ -244,6 +247,36 @@ def test_delete_by_ids_and_by_filters(docs: SparseIndex) -> None:
         docs.delete(filters={})
     assert docs.count() == 1
     assert docs.delete(filters={}, everything=True) == 1
+
+
+@pytest.mark.usefixtures("workplace")
+def test_a_deletion_that_is_blocked_is_said_at_once(
+    docs: SparseIndex, opensearch_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENSEARCH_URL", opensearch_url)
+    docs.client.indices.put_settings(index=docs.index, body={"index.blocks.read_only": True})
+    with pytest.raises(ClusterError, match=rf"Index '{docs.index}' cannot be written to: .*read-only.* Lift the block"):
+        docs.delete(["1"])
+    result = CliRunner().invoke(cli, ["delete", "--index", docs.index, "--id", "1"])
+    assert result.exit_code == 1 and "cannot be written to" in result.stderr, result.output
+    docs.client.indices.put_settings(index=docs.index, body={"index.blocks.read_only": None})
+    docs.client.indices.put_settings(index=docs.index, body={"index.blocks.read_only_allow_delete": True})
+    assert docs.count() == 3
+    docs.client.indices.put_settings(index=docs.index, body={"index.blocks.read_only_allow_delete": None})
+    assert docs.delete(["1", "nosuch"]) == 1 and docs.count() == 2, "the question leaves nothing behind"
+
+
+def test_a_server_that_keeps_no_search_open_long_enough_says_so(docs: SparseIndex) -> None:
+    short = {"search.max_keep_alive": "30s", "search.default_keep_alive": "30s"}
+    docs.client.cluster.put_settings(body={"persistent": short})
+    try:
+        with pytest.raises(ClusterError, match=r"failed: Keep alive for request .*search.max_keep_alive"):
+            docs.delete(filters={"lang": "de"})
+        with pytest.raises(ClusterError, match=r"cannot be read: Keep alive for request .*search.max_keep_alive"):
+            list(read_hits(docs.client, docs.index, {"query": {"match_all": {}}}))
+    finally:
+        docs.client.cluster.put_settings(body={"persistent": dict.fromkeys(short)})
+    assert docs.delete(filters={"lang": "de"}) == 1
 
 
 def test_a_deletion_by_filter_that_happens_to_match_all_needs_the_explicit_word(docs: SparseIndex) -> None:
@@ -553,6 +586,10 @@ def test_a_filter_that_no_document_can_match_says_so(docs: SparseIndex, caplog: 
             call({"title": "Cats"})
     caplog.clear()
     assert docs.count({"id": "4"}) == 0 and "The id of a document is `_id`." in caplog.text
+    caplog.clear()
+    assert docs.search("cats", filters={"term": {"lang": "en"}}) == []
+    [said] = [record.getMessage() for record in caplog.records]
+    assert said.endswith("has the field 'lang', which a filter names. A key of the metadata is 'metadata.lang'.")
     caplog.clear()
     docs.add([{"_id": "5", "text": "dogs bark", "metadata": {"title": "Dogs"}}])
     assert not any(call({"title": "Cats"}) for call in calls if call is not calls[4])

@@ -164,6 +164,18 @@ def test_an_index_that_no_node_may_store_is_refused_with_the_reason_and_left_awa
         client.indices.get(index=index)
 
 
+def test_an_index_whose_writes_wait_for_copies_that_do_not_start_is_refused_and_left_away(
+    client: OpenSearch, index: str, fingerprint: EncoderFingerprint, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connector.index.create._WAIT_S", 3)
+    name = put({"settings": {"index.write.wait_for_active_shards": "2", "index.number_of_replicas": 1}})
+    message = rf"only while 2 copies of each shard are active \(index.write.wait_for.* Index template '{name}' applies"
+    with pytest.raises(ClusterError, match=message):
+        prepare_index(client, index, IndexMeta(fingerprint))
+    with pytest.raises(NotFoundError):
+        client.indices.get(index=index)
+
+
 def test_templates_are_those_that_match_a_name(client: OpenSearch, index: str, put: Put) -> None:
     name = put({}, pattern=f"*{index[3:8]}*{index[-4:]}")
     assert templates_of(client, index) == (f"index template {name!r}",)
