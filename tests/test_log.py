@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import click
 import pytest
 from click.testing import CliRunner, Result
+from opensearchpy.exceptions import NotFoundError
 
 import connector
 from connector.cli.log import shown_on_standard_error
@@ -54,6 +55,14 @@ def test_a_connection_is_logged(url: str, caplog: pytest.LogCaptureFixture) -> N
     [record] = [each for each in caplog.records if each.name.startswith("ksparse")]
     assert (record.name, record.levelname) == ("ksparse.connection", "INFO")
     assert record.getMessage() == f"{url} is opensearch 3.6.0, cluster 'books'."
+
+
+def test_an_index_that_does_not_exist_is_no_warning(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "opensearch")
+    with connect(url) as client, pytest.raises(NotFoundError):
+        client.indices.get_mapping(index="docs")
+    [record] = [each for each in caplog.records if each.name == "opensearch"]
+    assert record.levelname == "INFO" and "[status:404" in record.getMessage()
 
 
 @pytest.mark.parametrize("place", [0, 1, 5])

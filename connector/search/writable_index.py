@@ -189,8 +189,9 @@ class WritableIndex:
 
         Args:
             documents: Any number, read lazily: `Document`s, dictionaries like lines of a JSONL corpus
-                (`_id`, `text`, `title`, `metadata`), or the records of `read_corpus`. A new index builds its
-                dictionary from the first ones; without any, none is created.
+                (`_id`, `text`, `title`, `metadata`), or the records of `read_corpus`; or a table of pandas, Polars or
+                Arrow, whose other columns are metadata. A new index builds its dictionary from the first ones;
+                without any, none is created.
             raise_on_error: Raise if a document was refused, after all others were written.
             refresh: Make the documents visible to searches.
             progress: Called with the number of processed documents.
