@@ -373,6 +373,9 @@ def test_other_columns_of_a_table_in_memory_are_metadata() -> None:
     assert isinstance(documents[1], MalformedRecord) and documents[1].location == "document 2"
     arrow = pytest.importorskip("pyarrow").Table.from_pandas(frame[:1])
     assert list(check_documents(arrow)) == [Document("1", "a b", metadata={"lang": "en", "n": 1})]
+    frame["mixed"] = [1, "a", None]
+    with pytest.raises(CorpusError, match="cannot be converted to Arrow .*mixed.* Pass its rows as dictionaries"):
+        check_documents(frame)
     with pytest.raises(CorpusError, match="the table.*text"):
         check_documents(frame[["id", "lang"]])
 

@@ -19,13 +19,18 @@ def read_frame(frame: Any, mapper: RecordMapper) -> Iterator[Document | Malforme
     """Read the rows of a table in memory (pandas, Polars, Arrow), by the Arrow PyCapsule interface.
 
     Raises:
-        CorpusError: pyarrow is missing, or as in `ArrowReader`.
+        CorpusError: pyarrow is missing or cannot convert the table, or as in `ArrowReader`.
     """
     try:
         import pyarrow
     except ImportError as error:
         raise CorpusError(f"a {type(frame).__name__} needs pyarrow; pip install 'ksparse[parquet]'.") from error
-    table = pyarrow.table(frame)
+    try:
+        table = pyarrow.table(frame)
+    except pyarrow.ArrowException as error:  # e.g. for a column of values of several types
+        raise CorpusError(
+            f"the table cannot be converted to Arrow ({error}). Pass its rows as dictionaries."
+        ) from error
     reader = ArrowReader(table.schema, mapper, table="the table")
     starts = accumulate((batch.num_rows for batch in table.to_batches()), initial=0)
     return chain.from_iterable(
