@@ -5,12 +5,8 @@ from __future__ import annotations
 import inspect
 import logging
 import os
-import os.path
-import random
-import shutil
-import statistics
 import sys
-import textwrap
+from importlib import import_module
 from pathlib import Path
 
 import click
@@ -35,11 +31,19 @@ from connector.types import SparseVectors
 from tests.never import never
 from tests.tiny import build_csr, build_dense, build_head, build_splade
 
+MODULES = (
+    "argparse asyncio calendar collections contextlib datetime decimal difflib functools inspect itertools logging "
+    "math os os.path random shutil socket ssl statistics string subprocess tempfile textwrap threading time unittest"
+).split()
+
 
 def docstrings() -> tuple[list[str], list[str]]:
-    """Docstrings of the standard library; the first sentence is a query for the rest."""
+    """Docstrings of the standard library, about 400; the first sentence is a query for the rest.
+
+    So many that one exchange of the first two hits of a query changes NDCG@10 by 0.001.
+    """
     pairs = {}
-    for module in (os.path, shutil, textwrap, statistics, random):
+    for module in map(import_module, MODULES):
         for name, value in sorted(vars(module).items()):
             first, _, rest = (inspect.getdoc(value) or "").partition("\n\n") if callable(value) else ("", "", "")
             if len(first) > 20 and len(rest) > 80:
