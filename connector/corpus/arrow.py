@@ -32,10 +32,10 @@ def read_frame(frame: Any, mapper: RecordMapper) -> Iterator[Document | Malforme
             f"the table cannot be converted to Arrow ({error}). Pass its rows as dictionaries."
         ) from error
     reader = ArrowReader(table.schema, mapper, table="the table")
-    starts = accumulate((batch.num_rows for batch in table.to_batches()), initial=0)
+    batches = table.to_batches()
+    starts = accumulate((batch.num_rows for batch in batches), initial=0)
     return chain.from_iterable(
-        reader.rows(batch, place="document ", before=before)
-        for batch, before in zip(table.to_batches(), starts, strict=False)
+        reader.rows(batch, place="document ", before=before) for batch, before in zip(batches, starts, strict=False)
     )
 
 

@@ -145,17 +145,14 @@ def delete_companion(client: OpenSearch, companion: Companion) -> None:
         client.indices.delete(index=companion.index, ignore_unavailable=True)
 
 
-def renamed_companions(client: OpenSearch, name: str) -> list[str]:
-    """Other hidden indices that hold the file of this one, as after a restoration or clone. Errors pass through."""
+def copies_of(client: OpenSearch, name: str) -> set[str]:
+    """A hidden index, if it exists, and those restored or cloned from it under other names. Errors pass through."""
     params = {"expand_wildcards": "all", "filter_path": "*.settings.index.uuid"}
     marked = re.search(rf"{_MARK}[0-9a-f]{{{_DIGITS}}}$", name)
-    if marked is None:
-        return []
     try:
-        found = client.indices.get_settings(index=f"*{marked[0]}*", params=params)
+        return set(client.indices.get_settings(index=f"*{marked[0]}*" if marked else name, params=params))
     except NotFoundError:
-        return []
-    return sorted({*found} - {name})
+        return set()
 
 
 def _create(client: OpenSearch, name: str) -> bool:
@@ -235,7 +232,7 @@ def _places(client: OpenSearch, companion: Companion) -> Iterator[str]:
     """The indices that may hold the file: the recorded one, then those restored or cloned under another name."""
     yield companion.index
     with suppress(AuthorizationException):
-        yield from renamed_companions(client, companion.index)
+        yield from sorted(copies_of(client, companion.index) - {companion.index})
 
 
 def _read(client: OpenSearch, index: str, size: int) -> bytes:

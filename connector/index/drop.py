@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from logging import getLogger
 
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import AuthorizationException, TransportError
 
 from connector.connection.client import explained
-from connector.index.companion import renamed_companions
+from connector.index.companion import copies_of
 from connector.index.meta import META_KEY
 
 _log = getLogger("ksparse.index")
@@ -35,9 +35,8 @@ def companions_of(client: OpenSearch, names: Sequence[str]) -> list[str]:
         except AuthorizationException:
             _log.warning("%s is kept: other indices that may need it cannot be read.", ", ".join(sorted(theirs)))
             return []
-        unneeded = theirs - {used for index, used in everywhere.items() if index not in names}
-        renamed = {each for name in unneeded for each in renamed_companions(client, name)}
-        return sorted(_existing(client, unneeded) | renamed - set(everywhere.values()))
+        needed = {used for index, used in everywhere.items() if index not in names}
+        return sorted({each for name in theirs - needed for each in copies_of(client, name)} - needed)
 
 
 def is_in_use(client: OpenSearch, companion: str) -> bool:
@@ -57,14 +56,6 @@ def drop_index(client: OpenSearch, name: str) -> None:
     names = [name, *companions_of(client, [name])]
     with explained(client):
         client.indices.delete(index=",".join(names), ignore_unavailable=True)
-
-
-def _existing(client: OpenSearch, names: Collection[str]) -> set[str]:
-    """Those of some indices that exist. Errors pass through."""
-    if not names:
-        return set()
-    params = {"ignore_unavailable": "true", "filter_path": "*.settings.index.uuid"}
-    return set(client.indices.get_settings(index=",".join(sorted(names)), params=params))
 
 
 def _dictionaries(client: OpenSearch, names: Sequence[str]) -> dict[str, str]:

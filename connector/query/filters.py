@@ -9,13 +9,13 @@ from typing import Any
 from connector.corpus.values import plain
 from connector.query.clauses import Clause, every, negation, some
 from connector.query.paths import check_lengths, check_numbers, exact_path, path_of
+from connector.query.required import BOUNDS
 
 Filters = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
 """Required values (`{"lang": "en"}`), OpenSearch query clauses, or a list of either."""
 
 _RANGES = {"$gt": "gt", "$gte": "gte", "$lt": "lt", "$lte": "lte"}
 _OPERATORS = ("$eq", "$ne", "$in", "$nin", "$exists", *_RANGES)
-_BOUNDS = ("gt", "gte", "lt", "lte", "from", "to")
 _JOINS = ("$and", "$or", "$not")
 
 
@@ -117,7 +117,7 @@ def _refuse_numeric_ranges(clause: Any, fields: Collection[str]) -> None:  # noq
         for key, value in clause.items():
             for path, bounds in value.items() if key == "range" and isinstance(value, Mapping) else ():
                 named = path.startswith("metadata.") and path not in fields and isinstance(bounds, Mapping)
-                if named and any(isinstance(plain(bounds.get(name)), int | float) for name in _BOUNDS):
+                if named and any(isinstance(plain(bounds.get(name)), int | float) for name in BOUNDS):
                     raise _not_comparable("range", path)
             _refuse_numeric_ranges(value, fields)
 

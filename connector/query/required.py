@@ -11,7 +11,7 @@ from typing import Any
 
 from connector.query.clauses import listed, unwrapped
 
-_BOUNDS = ("gt", "gte", "lt", "lte", "from", "to")
+BOUNDS = ("gt", "gte", "lt", "lte", "from", "to")
 _OF_ONE_VALUE = (
     *("term", "prefix", "fuzzy", "wildcard"),
     *("match", "match_phrase", "match_phrase_prefix", "match_bool_prefix"),
@@ -62,7 +62,7 @@ def _bool_requires(body: Mapping[str, Any]) -> bool:
 
 
 def _is_bounded(bounds: Mapping[str, Any]) -> bool:
-    return any(bounds.get(bound) is not None for bound in _BOUNDS)
+    return any(bounds.get(bound) is not None for bound in BOUNDS)
 
 
 def _value(body: Any) -> Any:  # noqa: ANN401

@@ -40,6 +40,14 @@ def stored(client: OpenSearch, owner: str) -> Companion:
     return companion
 
 
+def fail_to_store(opensearch_url: str, owner: str) -> None:
+    proxy: FaultProxy
+    with fault_proxy(opensearch_url) as proxy, connect(proxy.url) as through:
+        proxy.always = status(403, "no permissions")
+        with pytest.raises(ClusterError, match="no permissions"):
+            store_companion(through, owner, DATA)
+
+
 def claim(client: OpenSearch, index: str, stored: Companion) -> None:
     """Create an index that names this dictionary as its own."""
     meta = {META_KEY: {"dictionary": stored.to_json()}}
@@ -115,11 +123,7 @@ def test_a_dictionary_that_is_gone_or_was_renamed_hinders_no_deletion(
 def test_a_dictionary_that_was_there_is_kept_if_it_cannot_be_stored_again(
     opensearch_url: str, client: OpenSearch, owner: str, stored: Companion, tmp_path: Path
 ) -> None:
-    proxy: FaultProxy
-    with fault_proxy(opensearch_url) as proxy, connect(proxy.url) as through:
-        proxy.always = status(403, "no permissions")
-        with pytest.raises(ClusterError, match="no permissions"):
-            store_companion(through, owner, DATA)
+    fail_to_store(opensearch_url, owner)
     assert store_companion(client, owner, DATA) == (stored, False)
     assert fetch_companion(client, stored, folder=tmp_path) == DATA
 
@@ -179,9 +183,5 @@ def test_a_server_that_is_busy_is_asked_again(opensearch_url: str, client: OpenS
 def test_a_dictionary_that_cannot_be_stored_leaves_no_index(
     opensearch_url: str, client: OpenSearch, owner: str
 ) -> None:
-    proxy: FaultProxy
-    with fault_proxy(opensearch_url) as proxy, connect(proxy.url) as through:
-        proxy.always = status(403, "no permissions")
-        with pytest.raises(ClusterError, match="no permissions"):
-            store_companion(through, owner, DATA)
+    fail_to_store(opensearch_url, owner)
     assert not client.indices.get(index=f"{owner}*", params={"expand_wildcards": "all"})
