@@ -15,7 +15,6 @@ import pytest
 import torch
 from click.testing import CliRunner
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 from sentence_transformers import SparseEncoder
 from sentence_transformers.sparse_encoder.modules import SpladePooling
 
@@ -28,6 +27,8 @@ from connector.encoders.graph import choose_backend, choose_threads
 from connector.encoders.load import join, load_encoder
 from connector.encoders.text import TextEncoder
 from connector.errors import ConnectorError, EncoderError
+from connector.evaluation.exact import exact_sparse_search
+from connector.evaluation.metrics import evaluate_run
 from connector.types import SparseVectors
 from tests.never import never
 from tests.tiny import build_csr, build_dense, build_head, build_splade
@@ -316,18 +317,11 @@ def cosines(first: SparseVectors, second: SparseVectors) -> NDArray[np.float64]:
 
 def ndcg_at_10(documents: SparseVectors, queries: SparseVectors) -> float:
     """NDCG of queries of which each is for one document; their order repeats that of the documents."""
-    latents = 1 + max(documents.features.max(), queries.features.max())
-    scores = (as_matrix(queries, latents) @ as_matrix(documents, latents).T).toarray()
-    rows = np.arange(len(scores))
-    places = (scores > scores[rows, rows % scores.shape[1]][:, None]).sum(axis=1)
-    return float(np.where(places < 10, 1 / np.log2(2 + places), 0.0).mean())
-
-
-def as_matrix(vectors: SparseVectors, latents: int) -> csr_matrix:
-    rows = np.repeat(np.arange(len(vectors.features)), vectors.features.shape[1])
-    return csr_matrix(
-        (vectors.weights.ravel(), (rows, vectors.features.ravel())), shape=(len(vectors.features), latents)
-    )
+    ids = [str(row) for row in range(len(documents.features))]
+    latents = 1 + int(max(documents.features.max(), queries.features.max()))
+    found = exact_sparse_search(documents, queries, ids, latents, 10)
+    run = {str(row): hits for row, hits in enumerate(found)}
+    return evaluate_run(run, {query: {ids[int(query) % len(ids)]: 1} for query in run})["ndcg@10"]
 
 
 def test_the_suite_compares_encoders_with_the_first_backend(pair: tuple[TextEncoder, TextEncoder]) -> None:
