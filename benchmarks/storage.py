@@ -75,7 +75,7 @@ def _check_sample(client: OpenSearch, system: System, data: EncodedSet) -> None:
     rows = range(0, len(data.documents), max(1, len(data.documents) // _SAMPLED))
     probes = system.probes(data, rows)
     for row, (request, expected) in zip(rows if probes else (), probes, strict=True):
-        doc_id = data.doc_ids[row]
+        doc_id = data.documents[row].doc_id
         query = {"bool": {"must": [request["query"]], "filter": [{"ids": {"values": [doc_id]}}]}}
         found = client.search(index=system.index, body={"size": 1, "_source": False, "query": query})["hits"]["hits"]
         score = float(found[0]["_score"]) if found else 0.0

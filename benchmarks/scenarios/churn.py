@@ -77,7 +77,7 @@ def measure_churn(
         streams = {system.index: WriteStream(data, system) for system in by_index(systems)}
         for system in each_index(systems, report):
             first = streams[system.index].first.tolist()
-            write(client, system.index, [data.doc_ids[row] for row in first], system.sources(data, first))
+            write(client, system.index, [data.documents[row].doc_id for row in first], system.sources(data, first))
             wait_for_merges(client, system.index)
         requests = [system.prepare(data) for system in systems]
         for rate in RATES:
