@@ -148,6 +148,13 @@ def second(client: OpenSearch) -> Iterator[str]:
 
 
 @pytest.fixture
+def few_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`tune` tries 6 settings instead of 52 (4 instead of 20 for a dictionary), each with every query three times."""
+    for name, values in {"K_QUERIES": (4, 16), "BUDGETS": (0.02,), "CELLS": (8, 32), "WINDOWS": (100, 500)}.items():
+        monkeypatch.setattr(f"connector.search.tune.{name}", values)
+
+
+@pytest.fixture
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache folder of this test alone."""
     monkeypatch.setenv("KSPARSE_CACHE", str(tmp_path / "cache"))

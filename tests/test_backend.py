@@ -55,7 +55,7 @@ def docstrings() -> tuple[list[str], list[str]]:
         for name, value in sorted(vars(module).items()):
             first, _, rest = (inspect.getdoc(value) or "").partition("\n\n") if callable(value) else ("", "", "")
             if len(first) > 20 and len(rest) > 80:
-                pairs[name] = (rest[:300], first)
+                pairs[name] = (rest[:120], first[:120])
     documents = [rest for rest, _ in pairs.values()]
     words = [" ".join(rest.split()[::3]) for rest in documents]
     return documents, [first for _, first in pairs.values()] + words

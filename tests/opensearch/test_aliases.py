@@ -271,6 +271,7 @@ def test_hits_of_one_id_in_several_indices_are_not_fused(
     assert [(hit.doc_id, hit.index) for hit in found] == [("1", index), ("1", second)]
 
 
+@pytest.mark.usefixtures("few_trials")
 def test_tuning_an_alias_sees_what_the_alias_shows_and_notices_a_switch(
     client: OpenSearch, index: str, second: str, lexical: TextEncoder, other: TextEncoder
 ) -> None:

@@ -197,6 +197,7 @@ def assert_ranked_alike(client: OpenSearch, index: str, model: Built) -> None:
     assert np.mean(losses) < 0.35 * spread
 
 
+@pytest.mark.usefixtures("few_trials")
 def test_it_goes_through_all_commands(client: OpenSearch, named: str, model: Built, workplace: Path) -> None:
     lines = [json.dumps({"_id": str(row), "text": text}) for row, text in enumerate(CORPUS)]
     (workplace / "corpus.jsonl").write_text("\n".join(lines))

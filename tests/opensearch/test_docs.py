@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from click.testing import CliRunner
 from opensearchpy import OpenSearch
+from sentence_transformers import SentenceTransformer
 
 from connector.cli.main import cli
 from connector.encoders.load import shipped_heads
@@ -161,6 +163,8 @@ def test_the_commands_of_a_block_run(
 ) -> None:
     if any("ksparse export" in line for line in block):
         monkeypatch.setenv("KSPARSE_BACKEND", "openvino")
+    if any("train queries" in line for line in block):  # 30,000 tokens, in half a minute
+        monkeypatch.setattr("connector.training.static_queries.trainer._embed_tokens", random_tokens)
     if any("--fit" in line or "--max-minutes" in line for line in block):
         shutil.rmtree(files / "my-head")
         with (files / "corpus.jsonl").open("a") as corpus:  # enough to train on
@@ -179,6 +183,12 @@ def test_the_commands_of_a_block_run(
             run(re.sub(r"\bdocs", index, brief.replace("--fit ", "--fit-minutes 0.03 --fit ")))
     finally:
         client.indices.delete(index=f"{index}-*,{index}2", ignore_unavailable=True)
+
+
+def random_tokens(dense: SentenceTransformer, _report: object) -> torch.Tensor:
+    dim = dense.get_embedding_dimension()
+    assert dim is not None
+    return torch.randn(len(dense.tokenizer), dim)
 
 
 def run(command: str) -> None:

@@ -98,7 +98,7 @@ def test_a_new_dictionary_restores_what_a_changed_subject_lost(
         docs.add([Document(f"later{row}", text) for row, text in enumerate(LATER)])
 
     def doctor(*options: str) -> tuple[int, str]:
-        return run("doctor", "--index", named, "--recall", "0.8", "--sample", "1000", *options)[:2]
+        return run("doctor", "--index", named, "--recall", "0.8", "--sample", "500", *options)[:2]
 
     status, said = doctor()
     advice = ["ksparse", "reencode", named, "--to", "NEW", "--encoder", "own"]

@@ -73,6 +73,7 @@ def test_the_index_keeps_where_its_encoder_is(
     assert existing_schema(client, index).encoder_name == str(head_folder.resolve())
 
 
+@pytest.mark.usefixtures("few_trials")
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -187,6 +188,7 @@ def test_evaluate_refuses_what_the_index_does_not_have(ingested: Path, command: 
     assert result.exit_code == 1 and "only a new index can have --code-bits 2" in result.stderr
 
 
+@pytest.mark.usefixtures("few_trials")
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
