@@ -71,3 +71,13 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
     for name in ("connector", "benchmarks"):  # whose names are imported when they are first used
         graph[name] = set()
     assert len(list(TopologicalSorter(graph).static_order())) == len(known)
+
+
+def test_no_class_is_longer_than_250_lines() -> None:
+    classes = {
+        f"{name}.{node.name}": node.end_lineno - node.lineno + 1
+        for name, file in (modules("connector") | modules("benchmarks")).items()
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef) and node.end_lineno is not None
+    }
+    assert {name: lines for name, lines in classes.items() if lines > 250} == {}

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 from opensearchpy import OpenSearch
-from opensearchpy.exceptions import NotFoundError, RequestError, TransportError
 
-from connector.connection.client import explained, reason_of, root_cause
-from connector.errors import BusyError, SearchError
-from connector.index.complete import check_complete
 from connector.index.guard import IndexGuard
 from connector.index.kept import KeptDocuments
 from connector.index.point_in_time import point_in_time, tie_breaker
 from connector.index.schema import read_weight_exponent
-from connector.index.sizes import check_filters
+from connector.index.sender import Sender
 from connector.limits import MAX_HITS
 from connector.query.body import NO_OPTIONS, SearchOptions, build_query, build_search, check_top_k
 from connector.query.hybrid import build_hybrid_query, build_words_query, fuse
 from connector.query.rescore import MAX_RESCORED, rescore_all
-from connector.types import Hit, restored
+from connector.types import Hit
 
 
 class Searcher:
@@ -52,7 +47,7 @@ class Searcher:
         self.index = index
         self._source = source
         self._weight_exponent = weight_exponent
-        self._guard = guard
+        self._sender = Sender(client, index, guard)
         self.scan_limit = scan_limit
         self._kept = KeptDocuments(client, index)
 
@@ -91,7 +86,7 @@ class Searcher:
             body["query"] = {"bool": {"must": [body["query"]], "filter": [{"ids": {"values": [doc_id]}}]}}
         # Only named clauses need single scores, and older servers do not support the parameter.
         params = options.params | ({"include_named_queries_score": "true"} if explain else {})
-        return options.keep(self._send(body, params, self._guard, filters))
+        return options.keep(self._sender.send(body, params, filters))
 
     def search_hybrid(
         self,
@@ -128,7 +123,7 @@ class Searcher:
                 text, features, weight=weight, filters=filters, weight_exponent=self._exponent(), space=self._space
             )
             body = build_search(query, top_k=top_k, source=self._source, options=options)
-            return options.keep(self._send(body, options.params, self._guard, filters))
+            return options.keep(self._sender.send(body, options.params, filters))
         if not 0 <= alpha <= 1:
             raise ValueError(f"alpha must be between 0 (BM25 alone) and 1 (features alone), got {alpha}.")
         if not top_k <= rank_window_size <= MAX_HITS:
@@ -140,7 +135,7 @@ class Searcher:
             self._body(features, rank_window_size, filters, rescore, options),
             build_search(words, top_k=rank_window_size, source=self._source, options=options),
         ]
-        found = self._send_many(bodies, options.params, filters, by_features=1)
+        found = self._sender.send_many(bodies, options.params, filters, by_features=1)
         return options.keep(fuse(found, top_k=top_k, weights=(alpha, 1 - alpha)))
 
     def pages(
@@ -170,19 +165,14 @@ class Searcher:
         check_top_k(page_size, "page_size")
         body = self._body(features, page_size, filters, None, options)
         params = options.params | {"keep_alive": keep_alive}
-        guard = self._guard
-        with self._errors(guard), point_in_time(self._client, self.index, params) as pit:
+        with self._sender.errors(), point_in_time(self._client, self.index, params) as pit:
             body["pit"] = {"id": pit, "keep_alive": keep_alive}
             body["sort"] = [{"_score": "desc"}, {tie_breaker(self._client): "asc"}]
             while True:
                 # The point in time includes the index, the alias's filter and the routing.
                 reply = self._client.search(body=body)
-                check_complete(self.index, reply)
-                if guard is not None:
-                    guard.check([reply])
-                    guard.check_features(reply["hits"]["hits"])
-                    guard = None  # later pages come from the same indices
-                [found] = self._checked([_hits(reply)], () if "search_after" in body else filters)
+                first = "search_after" not in body  # later pages come from the same indices
+                found = self._sender.hits_of(reply, filters if first else (), guarded=first)
                 if kept := options.keep(found):
                     yield kept
                 if len(found) < page_size or len(kept) < len(found):
@@ -191,7 +181,7 @@ class Searcher:
 
     def scan(self, clause: Mapping[str, Any], *, top_k: int = 10) -> list[Hit]:
         """Return the `top_k` documents by any query clause, e.g. of `build_scan`; errors as in `search`."""
-        return self._send(build_search(clause, top_k=top_k, source=self._source), {}, None)
+        return self._sender.send(build_search(clause, top_k=top_k, source=self._source), {}, guarded=False)
 
     def search_many(
         self,
@@ -211,68 +201,8 @@ class Searcher:
             for features, rescore in zip(queries, rescores or [None] * len(queries), strict=True)
             if features
         ]
-        found = iter(self._send_many(bodies, options.params, filters, by_features=len(bodies)))
+        found = iter(self._sender.send_many(bodies, options.params, filters, by_features=len(bodies)))
         return [options.keep(next(found)) if features else [] for features in queries]
-
-    def _send(
-        self,
-        body: dict[str, Any],
-        params: Mapping[str, str],
-        guard: IndexGuard | None,
-        filters: Sequence[Mapping[str, Any]] = (),
-    ) -> list[Hit]:
-        with self._errors(guard):
-            reply = self._client.search(index=self.index, body=body, params=dict(params))
-        check_complete(self.index, reply)
-        if guard is not None:
-            guard.check([reply])
-            guard.check_features(reply["hits"]["hits"])
-        return self._checked([_hits(reply)], filters)[0]
-
-    def _send_many(
-        self,
-        bodies: Sequence[dict[str, Any]],
-        params: Mapping[str, str],
-        filters: Sequence[Mapping[str, Any]],
-        *,
-        by_features: int,
-    ) -> list[list[Hit]]:
-        """Send several searches, the first ones by features, in one request."""
-        if not bodies:
-            return []
-        with self._errors(self._guard):
-            lines = [line for body in bodies for line in (dict(params), body)]
-            replies = self._client.msearch(index=self.index, body=lines)["responses"]
-        errors = [reply for reply in replies if "error" in reply]
-        if self._guard is not None:
-            self._guard.recheck() if errors else self._guard.check(replies)
-        if errors:
-            raise _kind(errors[0].get("status"))(
-                f"Index {self.index!r} rejects a query: {_advised(root_cause(errors[0]['error']))}"
-            )
-        for reply in replies:
-            check_complete(self.index, reply)
-        if self._guard is not None:
-            self._guard.check_features([hit for reply in replies[:by_features] for hit in reply["hits"]["hits"]])
-        return self._checked([_hits(reply) for reply in replies], filters)
-
-    def _checked(self, found: list[list[Hit]], filters: Sequence[Mapping[str, Any]]) -> list[list[Hit]]:
-        """The hits; if there are none, check that the filters could match (`check_filters`)."""
-        if filters and not any(found):
-            with self._errors():
-                check_filters(self._client, self.index, filters)
-        return found
-
-    @contextmanager
-    def _errors(self, guard: IndexGuard | None = None) -> Iterator[None]:
-        """Translate server errors; if the index was replaced, the guard's error takes precedence."""
-        try:
-            with explained(self._client):
-                yield
-        except TransportError as error:
-            if guard is not None and isinstance(error, RequestError):
-                guard.recheck()
-            raise _search_error(self.index, error) from error
 
     def _body(
         self,
@@ -310,7 +240,7 @@ class Searcher:
         limit = MAX_RESCORED if filters else self.scan_limit
         if not limit:
             return query, dict(rescore)
-        with self._errors(self._guard):
+        with self._sender.errors():
             kept = self._kept.count(filters, options.params)
         return rescore_all(query, rescore, kept) if kept <= limit else (query, dict(rescore))
 
@@ -320,7 +250,7 @@ class Searcher:
         Raises:
             SearchError, ClusterError: As for `search`.
         """
-        with self._errors(self._guard):
+        with self._sender.errors():
             kept = self._kept.count(filters, options.params)
             if kept <= MAX_RESCORED:
                 return 1.0
@@ -328,59 +258,9 @@ class Searcher:
 
     @property
     def _space(self) -> str | None:
-        return None if self._guard is None else self._guard.space
+        return None if self._sender.guard is None else self._sender.guard.space
 
     def _exponent(self) -> int:
         if self._weight_exponent is None:
             self._weight_exponent = read_weight_exponent(self._client, self.index)
         return self._weight_exponent
-
-
-def _hits(reply: Mapping[str, Any]) -> list[Hit]:
-    return [
-        Hit(
-            hit["_id"],
-            float(hit["_score"]),
-            restored(hit.get("_source", {})),
-            _matches(hit.get("matched_queries")),
-            highlight=hit.get("highlight", {}),
-            index=hit["_index"],
-            routing=hit.get("_routing"),
-        )
-        for hit in reply["hits"]["hits"]
-    ]
-
-
-def _matches(named: Any) -> Mapping[str, float]:  # noqa: ANN401
-    """Scores of named clauses; without them, the server lists the names that a user gave to filters."""
-    return named if isinstance(named, Mapping) else {}
-
-
-def _advised(reason: str) -> str:
-    """The server's reason, with the next step if the cluster permits no scripts, or a filter is no query clause."""
-    if "search.allow_expensive_queries" in reason or ("cannot execute" in reason and "script" in reason):
-        return f"{reason}. A script rescores hits by codes: permit it, or search with window=0 (--window 0)."
-    if "max_compilations_rate" in reason:
-        return f"{reason}. A script rescores hits by codes: raise that limit, or search with window=0 (--window 0)."
-    if "Rescore window [" in reason:
-        return f"{reason.rstrip('.')}; search with a smaller window (--window), or raise it."
-    if "unknown query [" in reason:
-        return f"{reason}. A mapping in a filter is a query clause; a key inside of an object is named a.b."
-    return reason
-
-
-def _kind(status: object) -> type[SearchError]:
-    """The class of an error by its status: what the server could not do may succeed at the next attempt."""
-    return BusyError if isinstance(status, int) and (status == 429 or status >= 500) else SearchError
-
-
-def _search_error(index: str, error: TransportError) -> Exception:
-    if isinstance(error, NotFoundError) and "search_context_missing" in str(error.info):
-        return SearchError(f"The server no longer has the pages of {index!r} ({reason_of(error)}). Search again.")
-    if isinstance(error, NotFoundError):
-        return SearchError(f"There is no index {index!r}. Create it with `ksparse ingest CORPUS --index {index}`.")
-    if isinstance(error, RequestError):
-        return SearchError(f"Index {index!r} rejects the query: {_advised(reason_of(error))}")
-    return _kind(error.status_code)(
-        f"The search in {index!r} failed ({error.status_code}): {reason_of(error)}. Try again."
-    )

@@ -75,6 +75,35 @@ class _Batch:
     refused: Sequence[Refusal] = ()
 
 
+class _Waiting:
+    """The records of the batch that is being collected.
+
+    Args:
+        write_size: Records of a full batch, if their texts are not short; None chooses by their length.
+    """
+
+    def __init__(self, write_size: int | None) -> None:
+        self.write_size = write_size or WRITE_SIZE
+        self._most = write_size or _SHORT_WRITE_SIZE
+        self._records: list[Record] = []
+        self._characters = 0
+
+    def add(self, record: Record) -> bool:
+        """Add a record; return whether the batch is full."""
+        self._records.append(record)
+        if not isinstance(record, Deletion):
+            self._characters += len(record.raw if isinstance(record, MalformedRecord) else record.text)
+        size = len(self._records)
+        if self._characters > _MAX_WAITING_CHARACTERS or size >= self._most:
+            return True
+        return size >= self.write_size and self._characters >= _SHORT_CHARACTERS
+
+    def take(self) -> list[Record]:
+        """Return the records and begin the next batch."""
+        records, self._records, self._characters = self._records, [], 0
+        return records
+
+
 class IngestJob:
     """Encodes and writes documents in overlapping batches with bounded memory. The last record of an id wins.
 
@@ -127,15 +156,12 @@ class IngestJob:
         self._writer = writer
         self._strict = strict
         self._preparation = BatchPreparation(writer, encoder, batch_size=batch_size)
-        self._write_size = write_size or WRITE_SIZE
-        self._most = write_size or _SHORT_WRITE_SIZE
         self._max_in_flight = max_in_flight
         self._refresh = refresh
         self._progress = progress
         self._ledger = Ledger(dead_letters, checkpoint, resume=resume)
         self._skip = self._ledger.done.read
-        self._waiting: list[Record] = []
-        self._waiting_characters = 0
+        self._waiting = _Waiting(write_size)
         self._pending: deque[_Batch] = deque()
         self._pool = ThreadPoolExecutor(max_in_flight, "bulk")
         self._stopped = stopped or Event()
@@ -193,8 +219,9 @@ class IngestJob:
         self._flush()
         skipped = min(self._skip, len(listed))
         self._skip -= skipped
-        for start in range(skipped, len(listed), self._write_size):
-            rows = range(start, min(start + self._write_size, len(listed)))
+        size = self._waiting.write_size
+        for start in range(skipped, len(listed), size):
+            rows = range(start, min(start + size, len(listed)))
             self._take(listed[rows.start : rows.stop], vectors.take(rows))
 
     def __enter__(self) -> Self:
@@ -246,22 +273,12 @@ class IngestJob:
             return
         if self._strict and isinstance(record, MalformedRecord):
             raise CorpusError(f"Stopped at the first failure: {record.location}: {record.reason}")
-        self._waiting.append(record)
-        if not isinstance(record, Deletion):
-            self._waiting_characters += len(record.raw if isinstance(record, MalformedRecord) else record.text)
-        if self._is_full():
+        if self._waiting.add(record):
             self._flush()
-
-    def _is_full(self) -> bool:
-        size, characters = len(self._waiting), self._waiting_characters
-        if characters > _MAX_WAITING_CHARACTERS or size >= self._most:
-            return True
-        return size >= self._write_size and characters >= _SHORT_CHARACTERS
 
     def _flush(self) -> None:
         """Encode the pending partial batch."""
-        batch, self._waiting, self._waiting_characters = self._waiting, [], 0
-        if batch:
+        if batch := self._waiting.take():
             self._take(batch, None)
 
     def _take(self, batch: Sequence[Record], vectors: SparseVectors | None) -> None:

@@ -25,7 +25,66 @@ from connector.types import Document as OurDocument
 from connector.types import Hit
 
 
-class KSparseVectorStore(VectorStore):
+class _Creation(VectorStore):
+    """Creates a store and writes its first documents."""
+
+    @classmethod
+    def from_texts(
+        cls,
+        texts: list[str],
+        embedding: Embeddings | None = None,
+        metadatas: list[dict[str, Any]] | None = None,
+        *,
+        ids: list[str] | None = None,
+        index: str | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Create a store and write texts.
+
+        Args:
+            texts: Texts of the documents.
+            embedding: Must be None: the store encodes texts itself.
+            metadatas: Metadata of each text.
+            ids: Id of each text.
+            index: Name of the index; `langchain` if None. Alias: `index_name`.
+            **kwargs: As in the class.
+
+        Raises:
+            ValueError: An `embedding` is given, or the numbers differ.
+            TypeError: An option is unknown.
+        """
+        if embedding is not None:
+            raise _no_embeddings()
+        given = rename(({} if index is None else {"index": index}) | kwargs, f"{cls.__name__}.from_texts()")
+        store = cls(**({"index": "langchain"} | given))
+        store.add_texts(texts, metadatas, ids=ids)
+        return store
+
+    @classmethod
+    async def afrom_texts(
+        cls,
+        texts: list[str],
+        embedding: Embeddings | None = None,
+        metadatas: list[dict[str, Any]] | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Run `from_texts` in a thread."""
+        return await asyncio.to_thread(cls.from_texts, texts, embedding, metadatas, **kwargs)
+
+    @classmethod
+    def from_documents(cls, documents: list[Document], embedding: Embeddings | None = None, **kwargs: Any) -> Self:
+        """Create a store and write documents with their ids; arguments and errors as in `from_texts`."""
+        return super().from_documents(documents, embedding, **kwargs)  # type: ignore[arg-type]
+
+    @classmethod
+    async def afrom_documents(
+        cls, documents: list[Document], embedding: Embeddings | None = None, **kwargs: Any
+    ) -> Self:
+        """Run `from_documents` in a thread."""
+        return await asyncio.to_thread(cls.from_documents, documents, embedding, **kwargs)
+
+
+class KSparseVectorStore(_Creation):
     """A LangChain vector store on a ksparse index.
 
     The store encodes texts itself, so it takes no LangChain `Embeddings`. As usual, `as_retriever()` creates a
@@ -258,61 +317,6 @@ class KSparseVectorStore(VectorStore):
     ) -> NoReturn:
         """Raise NotImplementedError: the index cannot be searched by a dense embedding."""
         raise _no_vectors("max_marginal_relevance_search")
-
-    @classmethod
-    def from_texts(
-        cls,
-        texts: list[str],
-        embedding: Embeddings | None = None,
-        metadatas: list[dict[str, Any]] | None = None,
-        *,
-        ids: list[str] | None = None,
-        index: str | None = None,
-        **kwargs: Any,
-    ) -> Self:
-        """Create a store and write texts.
-
-        Args:
-            texts: Texts of the documents.
-            embedding: Must be None: the store encodes texts itself.
-            metadatas: Metadata of each text.
-            ids: Id of each text.
-            index: Name of the index; `langchain` if None. Alias: `index_name`.
-            **kwargs: As in the class.
-
-        Raises:
-            ValueError: An `embedding` is given, or the numbers differ.
-            TypeError: An option is unknown.
-        """
-        if embedding is not None:
-            raise _no_embeddings()
-        given = rename(({} if index is None else {"index": index}) | kwargs, f"{cls.__name__}.from_texts()")
-        store = cls(**({"index": "langchain"} | given))
-        store.add_texts(texts, metadatas, ids=ids)
-        return store
-
-    @classmethod
-    async def afrom_texts(
-        cls,
-        texts: list[str],
-        embedding: Embeddings | None = None,
-        metadatas: list[dict[str, Any]] | None = None,
-        **kwargs: Any,
-    ) -> Self:
-        """Run `from_texts` in a thread."""
-        return await asyncio.to_thread(cls.from_texts, texts, embedding, metadatas, **kwargs)
-
-    @classmethod
-    def from_documents(cls, documents: list[Document], embedding: Embeddings | None = None, **kwargs: Any) -> Self:
-        """Create a store and write documents with their ids; arguments and errors as in `from_texts`."""
-        return super().from_documents(documents, embedding, **kwargs)  # type: ignore[arg-type]
-
-    @classmethod
-    async def afrom_documents(
-        cls, documents: list[Document], embedding: Embeddings | None = None, **kwargs: Any
-    ) -> Self:
-        """Run `from_documents` in a thread."""
-        return await asyncio.to_thread(cls.from_documents, documents, embedding, **kwargs)
 
     def _clauses(self, filter: Filters) -> list[dict[str, Any]]:
         return filter_clauses(filter, fields=self.store.filterable if filter else ())

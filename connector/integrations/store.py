@@ -3,39 +3,26 @@
 from __future__ import annotations
 
 import inspect
-import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Self, TypeVar
+from typing import Any
 
-from opensearchpy import OpenSearch
-from opensearchpy.exceptions import NotFoundError, OpenSearchException, RequestError, TransportError
-
-from connector.arguments import refuse_unknown, rename
-from connector.connection.client import explained, reason_of
-from connector.connection.factory import connection_options
-from connector.connection.transport import PatientConnection
+from connector.arguments import refuse_unknown
 from connector.corpus.read import check_documents
 from connector.corpus.values import to_ids
 from connector.encoders.text import TextEncoder
-from connector.errors import BulkWriteError, BusyError, ClusterError, IndexMappingError, SearchError
+from connector.errors import BulkWriteError, ClusterError
 from connector.index.delete import check_narrowed, delete_matching, number_deleted
 from connector.index.hits import read_hits
-from connector.index.new_index import DEFAULT_INDEX, NewIndex
-from connector.index.schema import IndexSchema
 from connector.index.searcher import Searcher
 from connector.index.sizes import all_of, check_filters, count_matching
-from connector.integrations.filters import Metadata, TypedMetadata, WordsMetadata
+from connector.integrations.stored_index import StoredIndex, store_errors
 from connector.query.body import SearchOptions
 from connector.query.hybrid import build_words_query
-from connector.query.terms import META_FIELD, TERMS_FIELD, Naive
+from connector.query.terms import META_FIELD, TERMS_FIELD
 from connector.search.diversify import diversify
 from connector.search.retriever import Retriever
-from connector.search.sparse_index import SparseIndex
 from connector.types import Document, Hit, MalformedRecord, SparseVectors, restored
-
-T = TypeVar("T")
 
 
 class StoreWriteError(BulkWriteError):
@@ -54,69 +41,8 @@ class RefusedDocumentsError(StoreWriteError, ValueError):
     """Documents were refused."""
 
 
-class QueryRefusedError(SearchError, ValueError):
-    """The server rejected a query or filter."""
-
-
-class IndexStore:
-    """A `SparseIndex` as a framework store: a missing index is an empty store, and all errors are ksparse's.
-
-    `index`, `encoder`, `client` and `url` are as in `SparseIndex`.
-
-    Args:
-        new: Properties of a new index.
-        mappings: Additional `properties` of the framework for a new index.
-        sample: Texts for the calibration of a new index; None uses the first documents.
-        refresh: Make writes visible to searches immediately, if the server supports it.
-        **connection: Passed to `connect`.
-
-    Raises:
-        ValueError: Both a client and connection arguments are given.
-        TypeError: An option is unknown.
-        IndexMappingError: The index name is invalid.
-    """
-
-    def __init__(
-        self,
-        index: str,
-        *,
-        encoder: TextEncoder | str | os.PathLike[str] | None = None,
-        client: OpenSearch | None = None,
-        url: str | Sequence[str] | None = None,
-        new: NewIndex = DEFAULT_INDEX,
-        mappings: Mapping[str, Any] | None = None,
-        sample: Sequence[str] = (),
-        refresh: bool = True,
-        **connection: Any,
-    ) -> None:
-        properties = dict(new.mappings.get("properties", {})) | dict((mappings or {}).get("properties", {}))
-        new = replace(new, mappings={**new.mappings, "properties": properties} if properties else new.mappings)
-        self._declared = (*new.fields, *(name for name in properties if name != TERMS_FIELD))
-        self._index = SparseIndex(index, encoder=encoder, client=client, url=url, new=new, **connection)
-        self.index = index
-        self.client = self._index.client
-        self._sample = sample
-        self._refresh = refresh
-
-    @classmethod
-    def of(cls, owner: str, index: str | None, options: Mapping[str, Any], **fixed: Any) -> Self:
-        """Create a store from the options of a framework's class, which may use other libraries' names.
-
-        Args:
-            owner: Name of the class in errors.
-            index: Name of the index; None if the options contain it.
-            options: The given options.
-            **fixed: Arguments set by the class.
-
-        Raises:
-            ValueError, TypeError, IndexMappingError: As in the class.
-        """
-        given = rename(({} if index is None else {"index": index}) | dict(options), owner)
-        known = set(inspect.signature(cls).parameters) - {"connection", "mappings", *fixed}
-        refuse_unknown(given, known | connection_options(given.get("connection_class", PatientConnection)), owner)
-        if "index" not in given:
-            raise TypeError(f"{owner} needs an index name.")
-        return cls(**given, **fixed)
+class IndexStore(StoredIndex):
+    """Writes, deletes, reads and searches the documents of a framework's store; arguments as in `StoredIndex`."""
 
     def write(
         self,
@@ -233,7 +159,7 @@ class IndexStore:
         if not self.exists():
             return
         try:
-            with _store_errors(self.client, self.index):
+            with store_errors(self.client, self.index):
                 hit = None
                 for hit in read_hits(self.client, self.index, all_of(clauses)):
                     yield hit["_id"], restored(hit["_source"])
@@ -247,52 +173,6 @@ class IndexStore:
         """Return the stored fields of documents by id; missing ones are omitted."""
         wanted = to_ids(doc_ids)
         return self._ask(lambda: self._index.get(wanted), {}) if wanted else {}
-
-    def exists(self) -> bool:
-        """Whether the index exists, or did when a search last read its schema."""
-        return self.schema is not None
-
-    @property
-    def schema(self) -> IndexSchema | None:
-        """The schema of the index; None if the index does not exist."""
-        return self._index.schema
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """Names of the top-level fields that the index declares, or will declare."""
-        schema = self.schema
-        return tuple(schema.fields) if schema is not None else self._declared
-
-    @property
-    def filterable(self) -> Collection[str]:
-        """What filters can name beside metadata, by path: with types, if the index exists."""
-        schema = self.schema
-        return self._declared if schema is None else schema.filterable
-
-    def metadata(self, naive: Naive = "utc") -> Metadata:
-        """How filters find metadata in the index: typed, as in new indices of this store, or as `ksparse ingest` does.
-
-        Args:
-            naive: As in `TypedMetadata`.
-
-        Raises:
-            IndexMappingError: The typed metadata has the format of an earlier version.
-        """
-        schema = self.schema
-        if META_FIELD in self._declared and (schema is None or TERMS_FIELD in schema.fields):
-            return TypedMetadata(naive)
-        fields = {} if schema is None else schema.filterable
-        if META_FIELD in fields and TERMS_FIELD not in fields:
-            raise IndexMappingError(
-                f"Index {self.index!r} has metadata in the format of an earlier version of ksparse, which this "
-                "version cannot filter; write the documents into a new index."
-            )
-        return WordsMetadata(fields)
-
-    @property
-    def retriever(self) -> Retriever | None:
-        """The retriever; None if the index does not exist."""
-        return self._index.retriever if self.exists() else None
 
     def search(
         self, query: str, *, top_k: int, filters: Sequence[Mapping[str, Any]] = (), hybrid: bool = False, **options: Any
@@ -342,7 +222,7 @@ class IndexStore:
         hits = self.search(query, top_k=max(top_k, fetch_k), filters=filters, hybrid=hybrid, **options)
         if not hits or (retriever := self.retriever) is None:
             return []
-        with _store_errors(self.client, self.index):
+        with store_errors(self.client, self.index):
             return diversify(self.client, retriever, query, hits, top_k=top_k, relevance=relevance)
 
     def search_words(self, query: str, *, top_k: int = 10, filters: Sequence[Mapping[str, Any]] = ()) -> list[Hit]:
@@ -351,22 +231,10 @@ class IndexStore:
         Raises:
             QueryRefusedError: The query is empty, or the server rejects it.
         """
-        with _store_errors(self.client, self.index):
+        with store_errors(self.client, self.index):
             clause = build_words_query(query, filters=filters)
         searcher = Searcher(self.client, self.index, source=self._index.source)
         return self._ask(lambda: searcher.scan(clause, top_k=top_k), [])
-
-    def _ask(self, request: Callable[[], T], otherwise: T) -> T:
-        """The result of a request; `otherwise` if the index does not exist, or was deleted since a search read it."""
-        if not self.exists():
-            return otherwise
-        try:
-            with _store_errors(self.client, self.index):
-                return request()
-        except (IndexMappingError, SearchError, BulkWriteError):
-            if self._index.exists():
-                raise
-            return otherwise
 
 
 def check_search_options(
@@ -440,23 +308,3 @@ def _check_vectors(
             f"{encoder.fingerprint}; embed with this one, or write the documents without embeddings. None was written.",
             ids,
         )
-
-
-@contextmanager
-def _store_errors(client: OpenSearch, index: str) -> Iterator[None]:
-    """Translate errors of opensearch-py."""
-    try:
-        with explained(client):
-            yield
-    except NotFoundError as error:
-        raise IndexMappingError(f"There is no index {index!r}.") from error
-    except RequestError as error:
-        raise QueryRefusedError(f"Index {index!r} rejects this: {reason_of(error)}") from error
-    except TransportError as error:
-        raise ClusterError(f"Index {index!r} failed ({error.status_code}): {reason_of(error)}.") from error
-    except OpenSearchException as error:
-        raise ClusterError(f"Index {index!r} failed: {error}.") from error
-    except BusyError:
-        raise
-    except SearchError as error:
-        raise QueryRefusedError(str(error)) from error

@@ -1,8 +1,9 @@
-"""An index opened with its schema and encoder: turns query texts into search bodies."""
+"""An index opened with its schema and encoder: encodes query texts and searches."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from opensearchpy import OpenSearch
@@ -15,10 +16,12 @@ from connector.index.searcher import Searcher
 from connector.ingest.index_encoder import encoder_of
 from connector.limits import MAX_CLAUSES, MAX_HITS
 from connector.query.body import NO_OPTIONS, SearchOptions, check_text, check_top_k
+from connector.query.explain import explain_score
 from connector.query.pruning import Pruning, prune_query
 from connector.query.rescore import MAX_RESCORED, MAX_SCANNED, build_rescore
 from connector.query.settings import DEFAULT_WINDOW, SearchSettings
 from connector.search.encoded import EncodedQueries, EncodedQuery
+from connector.types import Hit
 
 if TYPE_CHECKING:
     from connector.encoders.text import TextEncoder
@@ -120,6 +123,30 @@ class OpenedIndex:
                 k_query = features_for(k_query, self.searcher.kept_share(filters, options))
         return SearchSettings(k_query, window, pruning)
 
+    def search(
+        self,
+        query: str,
+        settings: SearchSettings,
+        *,
+        top_k: int,
+        filters: Sequence[Mapping[str, Any]] = (),
+        explain: bool = False,
+        options: SearchOptions = NO_OPTIONS,
+        doc_id: str | None = None,
+    ) -> list[Hit]:
+        """Search by features; arguments and errors as in `Retriever.search`, `doc_id` as in `Searcher.search`."""
+        features, rescore = self.encode(query, self.resolve(settings, top_k, filters, options))
+        hits = self.searcher.search(
+            features,
+            top_k=top_k,
+            filters=filters,
+            rescore=rescore,
+            explain=explain,
+            options=options,
+            doc_id=doc_id,
+        )
+        return [_explained(hit, features, self.encoder) for hit in hits] if explain else hits
+
     def encode(self, query: str, settings: SearchSettings) -> tuple[dict[str, float], dict[str, Any] | None]:
         """Encode one query; return its pruned features and the `rescore` part of the body.
 
@@ -213,6 +240,10 @@ class OpenedIndex:
         if limit is not None and tokens > limit:
             what = f"{tokens} tokens{' with its prompt' if prompt else ''}"
             raise SearchError(f"The query has {what}, but the encoder reads at most {limit}; shorten it.")
+
+
+def _explained(hit: Hit, features: Mapping[str, float], encoder: TextEncoder) -> Hit:
+    return replace(hit, explanation=explain_score(hit.score, hit.matches, features, encoder.label))
 
 
 def _check_string(query: Any) -> None:  # noqa: ANN401

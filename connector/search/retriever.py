@@ -15,7 +15,6 @@ from connector.errors import SearchError
 from connector.index.documents import explain_absence
 from connector.index.schema import IndexSchema
 from connector.query.body import NO_OPTIONS, SearchOptions
-from connector.query.explain import explain_score
 from connector.query.settings import DEFAULT_SETTINGS, SearchSettings
 from connector.search.current import CurrentIndex
 from connector.search.opened import OpenedIndex
@@ -102,33 +101,8 @@ class Retriever:
             SearchError: The query is empty or too long, the server rejects it, or a window is set and the index has
                 no codes.
         """
-        return self._search(query, settings, top_k=top_k, filters=filters, explain=explain, options=options)
-
-    def _search(
-        self,
-        query: str,
-        settings: SearchSettings,
-        *,
-        top_k: int,
-        filters: Sequence[Mapping[str, Any]],
-        explain: bool,
-        options: SearchOptions,
-        doc_id: str | None = None,
-    ) -> list[Hit]:
-        def search(opened: OpenedIndex) -> list[Hit]:
-            features, rescore = opened.encode(query, opened.resolve(settings, top_k, filters, options))
-            hits = opened.searcher.search(
-                features,
-                top_k=top_k,
-                filters=filters,
-                rescore=rescore,
-                explain=explain,
-                options=options,
-                doc_id=doc_id,
-            )
-            return [_explained(hit, features, opened.encoder) for hit in hits] if explain else hits
-
-        return self._index.ask(search)
+        asked: dict[str, Any] = {"top_k": top_k, "filters": filters, "explain": explain, "options": options}
+        return self._index.ask(lambda opened: opened.search(query, settings, **asked))
 
     def explain(
         self,
@@ -147,15 +121,8 @@ class Retriever:
             ValueError: `doc_id` is not an id.
         """
         doc_id = to_id(doc_id)
-        found = self._search(
-            query,
-            settings,
-            top_k=1,
-            filters=filters,
-            explain=True,
-            options=replace(options, min_score=None),
-            doc_id=doc_id,
-        )
+        asked: dict[str, Any] = {"filters": filters, "options": replace(options, min_score=None), "doc_id": doc_id}
+        found = self._index.ask(lambda opened: opened.search(query, settings, top_k=1, explain=True, **asked))
         if not found:
             why = explain_absence(self._client, self.schema, doc_id, filters=filters, routing=options.routing)
             raise SearchError(why)
@@ -301,7 +268,3 @@ class Retriever:
             ClusterError: The server is unreachable or denies access.
         """
         self._index.refresh()
-
-
-def _explained(hit: Hit, features: Mapping[str, float], encoder: TextEncoder) -> Hit:
-    return replace(hit, explanation=explain_score(hit.score, hit.matches, features, encoder.label))

@@ -1,0 +1,161 @@
+"""Send searches to an index, check the replies, and explain what the server rejects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from opensearchpy import OpenSearch
+from opensearchpy.exceptions import NotFoundError, RequestError, TransportError
+
+from connector.connection.client import explained, reason_of, root_cause
+from connector.errors import BusyError, SearchError
+from connector.index.complete import check_complete
+from connector.index.guard import IndexGuard
+from connector.index.sizes import check_filters
+from connector.types import Hit, restored
+
+
+class Sender:
+    """Sends search bodies to one index (or alias).
+
+    Args:
+        client: A connected client.
+        index: The index or alias.
+        guard: Checks that replies come from the index with the expected schema; None disables the check.
+    """
+
+    def __init__(self, client: OpenSearch, index: str, guard: IndexGuard | None) -> None:
+        self.client = client
+        self.index = index
+        self.guard = guard
+
+    def send(
+        self,
+        body: dict[str, Any],
+        params: Mapping[str, str],
+        filters: Sequence[Mapping[str, Any]] = (),
+        *,
+        guarded: bool = True,
+    ) -> list[Hit]:
+        """Send one search and return its hits.
+
+        Args:
+            body: The search body.
+            params: URL parameters.
+            filters: Filters of the search, which are checked if nothing is found.
+            guarded: Whether the guard checks the reply; not for queries that do not name features.
+
+        Raises:
+            SearchError: The index does not exist, the server rejects the query, or the guard finds another schema.
+            ClusterError: The server is unreachable or denies access.
+        """
+        with self.errors(guarded=guarded):
+            reply = self.client.search(index=self.index, body=body, params=dict(params))
+        return self.hits_of(reply, filters, guarded=guarded)
+
+    def send_many(
+        self,
+        bodies: Sequence[dict[str, Any]],
+        params: Mapping[str, str],
+        filters: Sequence[Mapping[str, Any]],
+        *,
+        by_features: int,
+    ) -> list[list[Hit]]:
+        """Send several searches, the first `by_features` by features, in one request; errors as for `send`."""
+        if not bodies:
+            return []
+        with self.errors():
+            lines = [line for body in bodies for line in (dict(params), body)]
+            replies = self.client.msearch(index=self.index, body=lines)["responses"]
+        errors = [reply for reply in replies if "error" in reply]
+        if self.guard is not None:
+            self.guard.recheck() if errors else self.guard.check(replies)
+        if errors:
+            raise _kind(errors[0].get("status"))(
+                f"Index {self.index!r} rejects a query: {_advised(root_cause(errors[0]['error']))}"
+            )
+        for reply in replies:
+            check_complete(self.index, reply)
+        if self.guard is not None:
+            self.guard.check_features([hit for reply in replies[:by_features] for hit in reply["hits"]["hits"]])
+        return self._checked([_hits(reply) for reply in replies], filters)
+
+    def hits_of(
+        self, reply: Mapping[str, Any], filters: Sequence[Mapping[str, Any]] = (), *, guarded: bool = True
+    ) -> list[Hit]:
+        """Check a reply and return its hits; errors as for `send`."""
+        check_complete(self.index, reply)
+        if guarded and self.guard is not None:
+            self.guard.check([reply])
+            self.guard.check_features(reply["hits"]["hits"])
+        return self._checked([_hits(reply)], filters)[0]
+
+    def _checked(self, found: list[list[Hit]], filters: Sequence[Mapping[str, Any]]) -> list[list[Hit]]:
+        """The hits; if there are none, check that the filters could match (`check_filters`)."""
+        if filters and not any(found):
+            with self.errors(guarded=False):
+                check_filters(self.client, self.index, filters)
+        return found
+
+    @contextmanager
+    def errors(self, *, guarded: bool = True) -> Iterator[None]:
+        """Translate server errors; if the index was replaced, the guard's error takes precedence."""
+        try:
+            with explained(self.client):
+                yield
+        except TransportError as error:
+            if guarded and self.guard is not None and isinstance(error, RequestError):
+                self.guard.recheck()
+            raise _search_error(self.index, error) from error
+
+
+def _hits(reply: Mapping[str, Any]) -> list[Hit]:
+    return [
+        Hit(
+            hit["_id"],
+            float(hit["_score"]),
+            restored(hit.get("_source", {})),
+            _matches(hit.get("matched_queries")),
+            highlight=hit.get("highlight", {}),
+            index=hit["_index"],
+            routing=hit.get("_routing"),
+        )
+        for hit in reply["hits"]["hits"]
+    ]
+
+
+def _matches(named: Any) -> Mapping[str, float]:  # noqa: ANN401
+    """Scores of named clauses; without them, the server lists the names that a user gave to filters."""
+    return named if isinstance(named, Mapping) else {}
+
+
+def _advised(reason: str) -> str:
+    """The server's reason, with the next step if the cluster permits no scripts, or a filter is no query clause."""
+    if "search.allow_expensive_queries" in reason or ("cannot execute" in reason and "script" in reason):
+        return f"{reason}. A script rescores hits by codes: permit it, or search with window=0 (--window 0)."
+    if "max_compilations_rate" in reason:
+        return f"{reason}. A script rescores hits by codes: raise that limit, or search with window=0 (--window 0)."
+    if "Rescore window [" in reason:
+        return f"{reason.rstrip('.')}; search with a smaller window (--window), or raise it."
+    if "unknown query [" in reason:
+        return f"{reason}. A mapping in a filter is a query clause; a key inside of an object is named a.b."
+    return reason
+
+
+def _kind(status: object) -> type[SearchError]:
+    """The class of an error by its status: what the server could not do may succeed at the next attempt."""
+    return BusyError if isinstance(status, int) and (status == 429 or status >= 500) else SearchError
+
+
+def _search_error(index: str, error: TransportError) -> Exception:
+    if isinstance(error, NotFoundError) and "search_context_missing" in str(error.info):
+        return SearchError(f"The server no longer has the pages of {index!r} ({reason_of(error)}). Search again.")
+    if isinstance(error, NotFoundError):
+        return SearchError(f"There is no index {index!r}. Create it with `ksparse ingest CORPUS --index {index}`.")
+    if isinstance(error, RequestError):
+        return SearchError(f"Index {index!r} rejects the query: {_advised(reason_of(error))}")
+    return _kind(error.status_code)(
+        f"The search in {index!r} failed ({error.status_code}): {reason_of(error)}. Try again."
+    )
