@@ -22,9 +22,13 @@ pytestmark = [pytest.mark.opensearch, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
 PLUGINS = {"opensearch-knn", "opensearch-neural-search"}
+# Nodes start with one compiler only, in half of the time.
 KSPARSE = """
+from functools import partial
 import click
 from connector.cli.cluster import down, status, up
+from connector.cluster import local
+local.create_nodes = partial(local.create_nodes, quick_start=True)
 click.Group("ksparse", commands={"up": up, "down": down, "status": status})()
 """
 PARENT = """
