@@ -77,17 +77,17 @@ def measure(
         requests: Requests of each system, in the order of the queries.
         rounds: Rounds of a block; in a round, every query is sent to every system.
         block: Queries per turn of a system.
-        patience_s: No further block is begun after this time.
+        patience_s: Seconds for each three systems after which no further block is begun, except the second one.
         progress: Called with the completed fraction.
     """
-    until = time.perf_counter() + patience_s
+    until = time.perf_counter() + patience_s * max(1.0, len(systems) / 3)
     report = _Halves(progress or (lambda _: None))
     turns = _Turns(client, systems, requests, block)
     hits, _ = turns.take(1, report)
     blocks: list[list[NDArray[np.float64]]] = []
     while len(blocks) < 2 or not _have_settled(*blocks[-2:]):
         blocks.append(turns.take(rounds, report)[1])
-        if rounds * len(requests[0]) < _MIN_SEARCHES or time.perf_counter() > until:
+        if rounds * len(requests[0]) < _MIN_SEARCHES or (len(blocks) > 1 and time.perf_counter() > until):
             break
     report.end()
     times = [np.concatenate(each) for each in zip(*blocks[-2:], strict=True)]

@@ -82,8 +82,14 @@ def test_too_few_searches_to_tell_are_measured_once(clock: Clock) -> None:
 def test_no_block_is_begun_after_the_patience(clock: Clock) -> None:
     always_faster = Timed(clock, "faster", lambda number: 1_000 * 0.999**number)
     [found] = run([always_faster], patience_s=150.0)
-    assert always_faster.searches == 400, "the first block ends after 330 s"
-    assert found.times_ms.shape == (3, QUERIES)
+    assert always_faster.searches == 700, "the second block is over after 500 s, and no third one begins"
+    assert found.times_ms.shape == (6, QUERIES)
+
+
+def test_many_systems_have_more_patience(clock: Clock) -> None:
+    systems = [Timed(clock, f"{number}", lambda done: 60 * 0.999**done) for number in range(6)]
+    run(systems, patience_s=150.0)
+    assert {system.searches for system in systems} == {1_900}, "patience for three systems, 150 s, ends at 700"
 
 
 def test_progress_grows_to_one(clock: Clock) -> None:

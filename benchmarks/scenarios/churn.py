@@ -136,7 +136,8 @@ class _Turns:
         rows = self.streams[index].rows
         shape = checked_shape(self.client, index, len(rows))
         found = self.data.run_of([system.search(self.client, request) for request in self.requests[place]])
-        return asdict(shape) | {"overlap@10": overlap_at(found, exact_top_10(self.data, rows), 10)}
+        size = {"index_bytes": shape.index_bytes + getattr(system, "more_bytes", 0)}
+        return asdict(shape) | size | {"overlap@10": overlap_at(found, exact_top_10(self.data, rows), 10)}
 
 
 def _per_s(rate: str, most: Sequence[dict[str, Any]], place: int) -> float | None:

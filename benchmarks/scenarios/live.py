@@ -78,7 +78,7 @@ def filtered_systems(data: EncodedSet, suite: str) -> Callable[[int], list[Writa
 
 def _beside_hnsw(data: EncodedSet, suite: str, ours: Iterable[Rescored]) -> list[Writable]:
     hnsw = LuceneHnsw(f"{PREFIX}-{suite}-hnsw", data.document_embeddings.shape[1])
-    return [hnsw, *(replace(system, index=f"{PREFIX}-{suite}-own") for system in ours)]
+    return [hnsw, *(replace(system, index=f"{PREFIX}-{suite}-own", recoverable=True) for system in ours)]
 
 
 def by_index(systems: Iterable[W]) -> list[W]:
@@ -151,7 +151,8 @@ def _is_leased(shard: dict[str, Any]) -> bool:
 
 
 def read_shape(client: OpenSearch, index: str) -> Shape:
-    """Read segments, documents and size of an index."""
+    """Read segments, documents and size of an index, without the segments that merges have replaced."""
+    client.indices.flush(index=index, force=True, wait_if_ongoing=True)
     primaries = client.indices.stats(index=index, metric="docs,store")["indices"][index]["primaries"]
     shards = client.indices.segments(index=index)["indices"][index]["shards"]
     segments = [

@@ -80,6 +80,8 @@ def churn_to_markdown(groups: _Groups) -> str:
         "p99",
         "of exact top 10",
         "segments",
+        "deleted",
+        "MB",
     )
     lines = []
     for rate, rows in groups.items():
@@ -87,5 +89,6 @@ def churn_to_markdown(groups: _Groups) -> str:
             cells = [rate, name_of(row), f"{row['documents_per_s']:,.0f}"]
             cells += [f"{row[key]:.2f}" if key in row else "" for key in ("found_p50_s", "found_most_s")]
             cells += latencies(row, first=row is rows[0])
-            lines.append([*cells, f"{row['overlap@10']:.1%}", f"{row['segments']}"])
+            cells += [f"{row['overlap@10']:.1%}", f"{row['segments']}", f"{row['deleted']:,}"]
+            lines.append([*cells, f"{row['index_bytes'] / 1e6:.1f}"])
     return to_table(heads, lines, left=(0, 1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -104,9 +105,9 @@ class LuceneHnsw(OneRequest):
 
     def sources(self, data: EncodedSet, rows: Sequence[int]) -> Iterator[dict[str, Any]]:
         """Yield the fields of documents, given by their rows."""
+        stored = self._storage(data)
         for block in blocks(rows):
-            for embedding in self._stored(data.document_embeddings[block], data):
-                yield {"embedding": embedding.tolist()}
+            yield from ({"embedding": numbers} for numbers in to_numbers(stored(data.document_embeddings[block])))
 
     def prepare(self, data: EncodedSet) -> list[Request]:
         """Build one k-NN query each."""
@@ -116,22 +117,25 @@ class LuceneHnsw(OneRequest):
         return [
             {
                 "size": self.top_k,
-                "query": {"knn": {"embedding": {"vector": embedding.tolist(), "k": self.top_k, **extra}}},
+                "query": {"knn": {"embedding": {"vector": numbers, "k": self.top_k, **extra}}},
             }
-            for embedding in self._stored(data.query_embeddings, data)
+            for numbers in to_numbers(self._storage(data)(data.query_embeddings))
         ]
 
     def probes(self, data: EncodedSet, rows: Sequence[int]) -> list[Probe]:
         """Expect the inner product of a stored vector with itself, to which the plugin adds 1."""
-        stored = self._stored(data.document_embeddings[np.asarray(rows)], data)
+        stored = self._storage(data)(data.document_embeddings[np.asarray(rows)])
         probes: list[Probe] = []
         for vector in stored:
             product = float(np.square(vector.astype(np.float64)).sum())
             probes.append(({"query": score_by(knn_script("embedding", vector))}, product + 1.0))
         return probes
 
-    def _stored(self, embeddings: NDArray[np.float32], data: EncodedSet) -> NDArray[Any]:
-        return embeddings if self.data_type == "float" else to_bytes(embeddings, data.document_embeddings)
+    def _storage(self, data: EncodedSet) -> Callable[[NDArray[np.float32]], NDArray[Any]]:
+        """What turns embeddings into stored vectors."""
+        if self.data_type == "float":
+            return lambda embeddings: embeddings
+        return partial(to_bytes, largest=largest_value(data.document_embeddings))
 
 
 def knn_script(field: str, vector: NDArray[Any]) -> dict[str, Any]:
@@ -140,7 +144,17 @@ def knn_script(field: str, vector: NDArray[Any]) -> dict[str, Any]:
     return {"source": "knn_score", "lang": "knn", "params": params}
 
 
-def to_bytes(embeddings: NDArray[np.float32], documents: NDArray[np.float32]) -> NDArray[np.int8]:
-    """Quantize embeddings to int8, (n, dim), with the documents' largest value as 127."""
-    scale = 127.0 / float(np.abs(documents).max())
-    return np.asarray(np.clip(np.rint(embeddings * scale), -127, 127), dtype=np.int8)
+def to_numbers(vectors: NDArray[Any]) -> Iterator[list[float]]:
+    """Yield each vector as JSON numbers; of floats, 8 decimals, which are half as long as the digits of a double."""
+    for vector in vectors:
+        yield (vector if vector.dtype == np.int8 else np.round(vector.astype(np.float64), 8)).tolist()
+
+
+def largest_value(embeddings: NDArray[np.float32]) -> float:
+    """The largest absolute value."""
+    return float(max(embeddings.max(), -embeddings.min()))
+
+
+def to_bytes(embeddings: NDArray[np.float32], *, largest: float) -> NDArray[np.int8]:
+    """Quantize embeddings to int8, (n, dim), with `largest` as 127."""
+    return np.asarray(np.clip(np.rint(embeddings * (127.0 / largest)), -127, 127), dtype=np.int8)

@@ -11,7 +11,7 @@ from opensearchpy import OpenSearch
 from benchmarks.datasets import EncodedSet
 from benchmarks.systems.base import Encoding, OneRequest, Probe, Request, write
 from benchmarks.systems.bm25 import WORDS_FIELD
-from benchmarks.systems.lucene_hnsw import LuceneHnsw
+from benchmarks.systems.lucene_hnsw import LuceneHnsw, to_numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +64,12 @@ class NeuralHybrid(OneRequest):
                 "query": {
                     "hybrid": {
                         "pagination_depth": self.candidates,
-                        "queries": [{"match": {WORDS_FIELD: query.text}}, self._neighbours(embedding.tolist())],
+                        "queries": [{"match": {WORDS_FIELD: query.text}}, self._neighbours(numbers)],
                     }
                 },
                 "search_pipeline": {"phase_results_processors": [self._processor()]},
             }
-            for query, embedding in zip(data.judged.queries, data.query_embeddings, strict=True)
+            for query, numbers in zip(data.judged.queries, to_numbers(data.query_embeddings), strict=True)
         ]
 
     def probes(self, data: EncodedSet, rows: Sequence[int]) -> list[Probe]:

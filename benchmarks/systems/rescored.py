@@ -21,7 +21,7 @@ from benchmarks.systems.base import (
     without_source,
     write,
 )
-from benchmarks.systems.lucene_hnsw import knn_script, to_bytes
+from benchmarks.systems.lucene_hnsw import knn_script, largest_value, to_bytes
 from benchmarks.systems.rank_features import document_shares, feature_probes, searched_features, stored_features
 from connector.query.body import FEATURES_FIELD, PRESENCE_FEATURE, build_query
 from connector.query.pruning import Pruning
@@ -49,6 +49,8 @@ class Rescored(OneRequest):
         code: The code; None uses a random rotation.
         label: Name in tables instead of `k-sparse`.
         more_bytes: Bytes that the cluster stores in addition to the index.
+        recoverable: Keep the copy of features and codes for recovery, as ksparse does; the server drops it in a merge,
+            a minute after it was written. Without it, a merged index has its final size at once.
         top_k: Hits per query.
     """
 
@@ -63,6 +65,7 @@ class Rescored(OneRequest):
     code: RotatedCode | None = None
     label: str = "k-sparse"
     more_bytes: int = 0
+    recoverable: bool = False
     top_k: int = 10
     encoding: Encoding = "features"
 
@@ -92,6 +95,8 @@ class Rescored(OneRequest):
         if words is not None:
             properties[words] = {"type": "text"}
         source = without_source(FEATURES_FIELD, CODE_FIELD, *([words] if words else []))
+        if self.recoverable:
+            del source["recovery_source_excludes"]
         mappings = {"dynamic": "strict", "_source": source, "properties": properties}
         client.indices.create(index=self.index, body={"settings": {"index": INDEX_SETTINGS}, "mappings": mappings})
 
@@ -105,12 +110,13 @@ class Rescored(OneRequest):
     def sources(self, data: EncodedSet, rows: Sequence[int]) -> Iterator[dict[str, Any]]:
         """Yield the fields of documents, given by their rows."""
         code = None if self.kind == "knn byte" else self._code(data)
+        largest = largest_value(data.document_embeddings) if code is None else 0.0
         present = max(2.0**self.weight_exponent, SMALLEST_WEIGHT)
         for block in blocks(rows):
             embeddings = data.document_embeddings[block]
             codes: list[Any]
             if code is None:
-                codes = to_bytes(embeddings, data.document_embeddings).tolist()
+                codes = to_bytes(embeddings, largest=largest).tolist()
             else:
                 codes = [base64.b64encode(row.tobytes()).decode() for row in code.encode(embeddings)]
             stored = stored_features(self._vectors(data)[0].take(block), self.k_doc, self.weight_exponent)
@@ -120,7 +126,8 @@ class Rescored(OneRequest):
     def prepare(self, data: EncodedSet) -> list[Request]:
         """Build one bool query each, with rescoring."""
         code = None if self.kind == "knn byte" else self._code(data)
-        in_bytes = to_bytes(data.query_embeddings, data.document_embeddings)
+        largest = largest_value(data.document_embeddings) if code is None else 1.0
+        in_bytes = to_bytes(data.query_embeddings, largest=largest)
         requests: list[Request] = []
         documents, queries = self._vectors(data)
         count = partial(document_shares, documents, self.k_doc)

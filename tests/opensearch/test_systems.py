@@ -16,7 +16,7 @@ from benchmarks.datasets import EncodedSet, encode_set
 from benchmarks.storage import build
 from benchmarks.systems.base import System
 from benchmarks.systems.bm25 import BM25, Hybrid
-from benchmarks.systems.lucene_hnsw import LuceneHnsw, to_bytes
+from benchmarks.systems.lucene_hnsw import LuceneHnsw, largest_value, to_bytes
 from benchmarks.systems.neural_sparse import NeuralSparse
 from benchmarks.systems.rank_features import RankFeatures
 from benchmarks.systems.rescored import Rescored
@@ -136,8 +136,8 @@ def test_documents_may_keep_fewer_features(client: OpenSearch, index: str, data:
 
 def test_bytes_span_the_documents() -> None:
     documents = np.array([[0.5, -0.25], [0.1, 0.0]], np.float32)
-    assert to_bytes(documents, documents).tolist() == [[127, -64], [25, 0]]
-    assert to_bytes(np.array([[9.0, -9.0]], np.float32), documents).tolist() == [[127, -127]]
+    assert to_bytes(documents, largest=largest_value(documents)).tolist() == [[127, -64], [25, 0]]
+    assert to_bytes(np.array([[9.0, -9.0]], np.float32), largest=largest_value(documents)).tolist() == [[127, -127]]
 
 
 def test_a_comparison_measures_everything(client: OpenSearch, opensearch_url: str, data: EncodedSet) -> None:
