@@ -10,6 +10,7 @@ import pytest
 from connector.corpus import Layout, count_records, read_corpus
 from connector.errors import CorpusError
 from connector.types import Document, MalformedRecord
+from tests.never import never
 
 
 def write(folder: Path, content: str | bytes, name: str = "c.csv") -> Path:
@@ -117,6 +118,17 @@ def test_blank_lines_are_skipped(tmp_path: Path) -> None:
 def test_a_row_of_empty_tsv_cells_is_no_blank_line(tmp_path: Path) -> None:
     found = malformed(write(tmp_path, "_id\ttext\n\t\nd1\tbody\n", "c.tsv"))
     assert found.reason.startswith("has no '_id'")
+
+
+def test_a_row_of_another_width_is_not_searched_for_a_closing_quote(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each would read 10,000 lines ahead: a day for ten million rows that end with a tab."""
+    monkeypatch.setattr("connector.corpus.rows._lines_of_quote", never("searched"))
+    rows = "".join(f"d{number}\tbody\t\n" for number in range(50))
+    found = list(read_corpus(write(tmp_path, f"_id\ttext\n{rows}d50\n", "c.tsv")))
+    assert found[:50] == [Document(f"d{number}", "body") for number in range(50)]
+    assert isinstance(found[50], MalformedRecord) and "has 1 cells, the header has 2" in found[50].reason
 
 
 def test_tsv_is_split_by_tabs(tmp_path: Path) -> None:

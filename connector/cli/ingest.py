@@ -51,6 +51,13 @@ column becomes metadata. Exit status 3: finished, but some records are dead lett
 @click.option(
     "--dry-run", is_flag=True, help="Estimate size, time and failures from 2,000 documents (uses a temporary index)."
 )
+@click.option(
+    "--documents",
+    "expected",
+    type=click.IntRange(1),
+    help="Expected number of documents, which sets the size of a dictionary.  [default: counted or estimated; 10,000 "
+    "for standard input]",
+)
 @click.option("--resume", is_flag=True, help="Resume where the last run of the same command stopped.")
 @click.option(
     "--checkpoint",
@@ -83,6 +90,7 @@ def ingest(
     strict: bool,
     dead_letters: Path | None,
     dry_run: bool,
+    expected: int | None,
     resume: bool,
     checkpoint: Path | None,
     fit: Path | None,
@@ -106,13 +114,14 @@ def ingest(
     _check_options(corpus, dry_run, resume, checkpoint, fit_minutes, fits=fit is not None and not fitted, fit=fit)
     new.check_own(encoder, k=k, fit=fit is not None)
     client = open_client(connection)
+    from connector.corpus.estimate import estimate_records
     from connector.corpus.read import count_records, read_corpus
     from connector.corpus.source import STANDARD_INPUT, Format, digest_source, find_sources
     from connector.index.names import check_index_name
     from connector.index.probe import probe_write
     from connector.index.schema import check_new_index, read_schema, read_uuid
     from connector.ingest.checkpoint import Checkpoint
-    from connector.ingest.sample import Sampled
+    from connector.ingest.sample import MAX_SAMPLED, Sampled
     from connector.training.heads.settings import MIN_DOCUMENTS, check_documents
 
     kind: Format | None = file_format  # type: ignore[assignment]
@@ -214,8 +223,14 @@ def ingest(
         print_prediction(index, prediction, as_json=as_json)
         return
     written = SparseIndex(index, encoder=loaded, client=client, new=new_index)
+    if expected is not None and not builds:
+        raise click.UsageError("--documents sets the size of a dictionary, and this run builds none; leave it out.")
+    if builds and expected is None:
+        expected = total if total is not None else estimate_records(corpus, format=kind, layout=layout)
+        if total is None and not quiet and (expected or len(records.sample(MAX_SAMPLED))) >= MAX_SAMPLED:
+            click.echo(_size_note(index, expected), err=True)
     with stages(quiet or not builds) as report:
-        loaded = written.prepare(records.sample, documents=total, progress=report)
+        loaded = written.prepare(records.sample, documents=expected, progress=report)
     if builds and not loaded.has_dictionary and not quiet:
         click.echo(small_corpus_note(index, len(records.sample())), err=True)
     spread = None
@@ -245,6 +260,13 @@ def ingest(
         print_growth_advice(client, index, loaded)
     to_name = encoder_to_name(schema, named)
     conclude(index, job.result, as_json=as_json, backend=loaded.runtime, encoder=to_name)
+
+
+def _size_note(index: str, documents: int | None) -> str:
+    """Say for how many documents a dictionary is built if they were not counted."""
+    if documents is None:
+        return f"{index}: for a dictionary of more than 10,000 documents from standard input, give --documents."
+    return f"{index}: by the size of the input, the dictionary is built for {documents:,} documents (--documents)."
 
 
 def _check_options(

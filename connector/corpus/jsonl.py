@@ -104,7 +104,7 @@ def is_cuttable(path: Path, encoding: str | None = None) -> bool:
     with open_bytes(path, encoding) as opened:
         if ends_with_carriage_return(opened.head) or is_spread(opened.head):
             return False
-        return not _is_action(next((line for line in split_lines(opened) if line.strip()), b""))
+        return not is_action(next((line for line in split_lines(opened) if line.strip()), b""))
 
 
 def count_lines(path: Path) -> int | None:
@@ -125,7 +125,7 @@ def count_lines(path: Path) -> int | None:
             count = (1 if first else 0) + sum(1 for _ in lines)
     except READ_ERRORS as error:
         raise unreadable(path, f"line {count}", error) from error
-    return (count + 1) // 2 if _is_action(first) else count
+    return (count + 1) // 2 if is_action(first) else count
 
 
 def parse_object(text: str) -> dict[str, Any]:
@@ -169,7 +169,8 @@ def _read(path: Path | None, encoding: str | None) -> Iterator[tuple[str, bytes]
         raise unreadable(path, f"line {number}", error) from error
 
 
-def _is_action(line: bytes) -> bool:
+def is_action(line: bytes) -> bool:
+    """Whether a line is an action of a bulk body."""
     try:
         return action_of(_parse(line)) is not None
     except ValueError:

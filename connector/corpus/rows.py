@@ -91,7 +91,7 @@ def _tab_rows(lines: Lines) -> Iterator[Row]:
         cells = _quoted_cells([first[1]])
         taken = [first[1]]
         if cells is None or (width and len(cells) != width):
-            if width:
+            if width and cells is None:  # a quote is open
                 taken += _lines_of_quote(first[1], width, waiting, lines)
             cells = _quoted_cells(taken) if len(taken) > 1 else None
             cells = _literal_cells(first[1]) if cells is None else cells

@@ -87,10 +87,10 @@ def open_bytes(path: Path | None, encoding: str | None = None) -> Iterator[Opene
     if path is None:
         if sys.stdin is None:
             raise CorpusError("Standard input is closed; pipe the content to it, or give a file.")
-        yield _opened(sys.stdin.buffer, name_of(path), encoding)
+        yield open_stream(sys.stdin.buffer, name_of(path), encoding)
         return
     with path.open("rb") as stream:
-        yield _opened(stream, name_of(path), encoding)
+        yield open_stream(stream, name_of(path), encoding)
 
 
 def is_plain(path: Path, encoding: str | None = None) -> bool:
@@ -197,8 +197,8 @@ class _Zstandard(io.RawIOBase):
         self._packed, self._frame = (frame.unused_data, None) if frame.eof else (b"", frame)
 
 
-def _opened(stream: IO[bytes], name: str, encoding: str | None) -> Opened:
-    """Decompress and transcode a stream."""
+def open_stream(stream: IO[bytes], name: str, encoding: str | None = None) -> Opened:
+    """Decompress and transcode a stream; arguments and errors as for `open_bytes`."""
     stream, head = _begin(stream)
     packed = False
     while (packing := _packing(head)) is not None:

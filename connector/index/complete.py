@@ -69,6 +69,19 @@ def check_complete(index: str, reply: Mapping[str, Any]) -> None:
         )
 
 
+def check_whole(index: str, reply: Mapping[str, Any]) -> None:
+    """Check that all shards answered, where missing hits would be taken for the end.
+
+    Raises:
+        BusyError: A shard did not answer.
+    """
+    answered, total = reply["_shards"]["successful"], reply["_shards"]["total"]
+    if answered < total:
+        raise BusyError(
+            f"Only {answered} of {total} shards of {index!r} answered, so documents are missing. Try again."
+        )
+
+
 def check_read(documents: Sequence[Mapping[str, Any]]) -> None:
     """Check that each document of an `_mget` reply was read, or is not there.
 

@@ -49,7 +49,7 @@ class IndexGuard:
     space of its features (`SPACE_FIELD`) returns no hits for queries of another space. Older indices do not record it,
     but hits contain the name of their index. So the schema is read again after a reply without hits, with hits from an
     unknown index, or with an error; and every half minute, because an alias may have got another index, whose documents
-    such a query does not find. Thread-safe.
+    such a query does not find, and other default settings may have been saved. Thread-safe.
 
     Args:
         client: A connected client.
@@ -68,19 +68,32 @@ class IndexGuard:
         """The space of the queries (`build_query`)."""
         return self._schema.space
 
-    def check(self, replies: Sequence[Mapping[str, Any]]) -> None:
+    def check(self, replies: Sequence[Mapping[str, Any]], by_features: int | None = None) -> None:
         """Check replies: unless each has hits, all from known indices, and it was just read, read the schema again.
+
+        Args:
+            replies: Replies to searches.
+            by_features: How many of the first ones are to searches by features; None means all. The others may be
+                empty: words can match nothing.
 
         Raises:
             StaleSchemaError: The schema has changed.
             IndexMappingError: The index no longer exists, or ksparse did not create it.
             ClusterError: The server is unreachable or denies access.
         """
-        due = monotonic() - self._checked_at > _RECHECK_S
-        if due or not all(reply["hits"]["hits"] for reply in replies) or self._unknown(replies):
+        if monotonic() - self._checked_at > _RECHECK_S:
+            self._check_settings()
+        if not all(reply["hits"]["hits"] for reply in replies[:by_features]) or self._unknown(replies):
             self.recheck()
             if self._unknown(replies):  # replaced again meanwhile
                 raise StaleSchemaError(existing_schema(self._client, self._schema.index))
+
+    def _check_settings(self) -> None:
+        """Read the schema again; default settings that were saved since count as another one."""
+        found = existing_schema(self._client, self._schema.index)
+        if found.search != self._schema.search:
+            raise StaleSchemaError(found)
+        self.recheck()
 
     def recheck(self) -> None:
         """Read the current schema; errors as in `check`."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from opensearchpy import OpenSearch
-from opensearchpy.exceptions import NotFoundError, RequestError
-from opensearchpy.helpers import ScanError, scan
+from opensearchpy.exceptions import NotFoundError, OpenSearchException, RequestError
 
 from connector.connection.client import explained, reason_of
 from connector.errors import ClusterError
@@ -49,11 +49,34 @@ def read_hits(client: OpenSearch, index: str, query: Mapping[str, Any]) -> Itera
         ClusterError: The server is unreachable, denies access, or no longer has the index, all of its shards or the
             open search.
     """
+    body = {**query, "sort": "_doc", "size": _PAGE}
+    scroll: str | None = None
     try:
         with explained(client):
-            yield from scan(client, index=index, query=query, size=_PAGE, scroll=_KEPT)
+            reply = client.search(index=index, body=body, scroll=_KEPT)
+            while True:
+                scroll = reply.get("_scroll_id", scroll)
+                # Of a page without hits, too: all that is missing may be on the shard that is away.
+                _check_shards(index, reply["_shards"])
+                if not reply["hits"]["hits"]:
+                    return
+                yield from reply["hits"]["hits"]
+                reply = client.scroll(body={"scroll_id": scroll, "scroll": _KEPT})
     except RequestError as error:
         raise ClusterError(f"Index {index!r} cannot be read: {reason_of(error)}") from error
-    except (NotFoundError, ScanError) as error:
-        reason = reason_of(error) if isinstance(error, NotFoundError) else str(error).rstrip(".")
-        raise ClusterError(f"Reading {index!r} was interrupted: {reason}. Run it again.") from error
+    except NotFoundError as error:
+        raise _interrupted(index, reason_of(error)) from error
+    finally:
+        if scroll is not None:
+            with suppress(OpenSearchException):
+                client.clear_scroll(body={"scroll_id": [scroll]})
+
+
+def _check_shards(index: str, shards: Mapping[str, Any]) -> None:
+    answered = shards["successful"]
+    if answered < shards["total"]:
+        raise _interrupted(index, f"only {answered} shards out of {shards['total']} answered")
+
+
+def _interrupted(index: str, reason: str) -> ClusterError:
+    return ClusterError(f"Reading {index!r} was interrupted: {reason}. Run it again.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections import OrderedDict
@@ -33,7 +34,7 @@ class KeptDocuments:
         self._client = client
         self._index = index
         self._refresh_s = refresh_s
-        self._counts: OrderedDict[str, tuple[float, int]] = OrderedDict()
+        self._counts: OrderedDict[bytes, tuple[float, int]] = OrderedDict()
         self._lock = Lock()
 
     def count(self, filters: Sequence[Mapping[str, Any]], params: Mapping[str, str]) -> int:
@@ -47,7 +48,8 @@ class KeptDocuments:
             TransportError: The server rejects a filter or is unreachable.
             SearchError: As in `check_complete`.
         """
-        key = json.dumps([list(filters), params.get("routing")], sort_keys=True, default=str)
+        named = json.dumps([list(filters), params.get("routing")], sort_keys=True, default=str)
+        key = hashlib.blake2b(named.encode(), digest_size=16).digest()  # a filter may name thousands of values
         with self._lock:
             counted, count = self._counts.get(key, (-float("inf"), 0))
         if time.monotonic() - counted > self._refresh_s:
@@ -55,7 +57,10 @@ class KeptDocuments:
             with self._lock:
                 self._counts[key] = time.monotonic(), count
                 self._counts.move_to_end(key)
-                while len(self._counts) > _REMEMBERED:
+                expired = time.monotonic() - self._refresh_s
+                while len(self._counts) > 1 and (
+                    len(self._counts) > _REMEMBERED or next(iter(self._counts.values()))[0] < expired
+                ):
                     self._counts.popitem(last=False)
         return count
 

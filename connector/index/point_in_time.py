@@ -30,7 +30,8 @@ def point_in_time(client: OpenSearch, index: str, params: Mapping[str, Any]) -> 
     if elastic:
         pit = send("POST", f"/{quote(index, safe=',*')}/_pit", params=dict(params))["id"]
     else:
-        pit = client.create_pit(index=index, params=dict(params))["pit_id"]
+        # By default, it lacks the documents of a shard that is away.
+        pit = client.create_pit(index=index, params={**params, "allow_partial_pit_creation": "false"})["pit_id"]
     try:
         yield pit
     finally:

@@ -7,6 +7,7 @@ from typing import Any
 
 from opensearchpy import OpenSearch
 
+from connector.index.complete import check_whole
 from connector.index.guard import IndexGuard
 from connector.index.kept import KeptDocuments
 from connector.index.point_in_time import point_in_time, tie_breaker
@@ -173,6 +174,7 @@ class Searcher:
                 reply = self._client.search(body=body)
                 first = "search_after" not in body  # later pages come from the same indices
                 found = self._sender.hits_of(reply, filters if first else (), guarded=first)
+                check_whole(self.index, reply)
                 if kept := options.keep(found):
                     yield kept
                 if len(found) < page_size or len(kept) < len(found):

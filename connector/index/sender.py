@@ -71,7 +71,7 @@ class Sender:
             replies = self.client.msearch(index=self.index, body=lines)["responses"]
         errors = [reply for reply in replies if "error" in reply]
         if self.guard is not None:
-            self.guard.recheck() if errors else self.guard.check(replies)
+            self.guard.recheck() if errors else self.guard.check(replies, by_features)
         if errors:
             raise _kind(errors[0].get("status"))(
                 f"Index {self.index!r} rejects a query: {_advised(root_cause(errors[0]['error']))}"
@@ -138,7 +138,7 @@ def _advised(reason: str) -> str:
     if "max_compilations_rate" in reason:
         return f"{reason}. A script rescores hits by codes: raise that limit, or search with window=0 (--window 0)."
     if "Rescore window [" in reason:
-        return f"{reason.rstrip('.')}; search with a smaller window (--window), or raise it."
+        return f"{reason.rstrip('.')}; search with a smaller window (--window), or 0, or raise it."
     if "unknown query [" in reason:
         return f"{reason}. A mapping in a filter is a query clause; a key inside of an object is named a.b."
     return reason

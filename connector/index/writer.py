@@ -145,13 +145,14 @@ class BulkWriter:
         A user who may only write need not be permitted to do it: it is logged.
 
         Raises:
-            BulkWriteError: The index was deleted meanwhile.
-            ClusterError: The server is unreachable or denies access.
+            BulkWriteError: The index was deleted meanwhile, the error is permanent, or retries failed within
+                `retry_deadline_s`.
+            ClusterError: The server denies access.
         """
         with explained(self._client):
-            self._target.check()
+            self.patiently(self._target.check)
             try:
-                self._client.indices.refresh(index=self.target.index or self.index)
+                self.patiently(lambda: self._client.indices.refresh(index=self.target.index or self.index))
             except AuthorizationException as error:
                 said = "%s is not refreshed, so searches may find what was written only later: %s"
                 _log.warning(said, self.index, reason_of(error))

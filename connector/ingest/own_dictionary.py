@@ -160,7 +160,7 @@ def dictionary_encoder(
 
 
 class KnownEmbeddings:
-    """An encoder that reuses known embeddings of some documents.
+    """An encoder that reuses known embeddings of some documents, until it encodes a batch without any of them.
 
     Args:
         encoder: Encodes other documents and queries.
@@ -183,6 +183,8 @@ class KnownEmbeddings:
         rows = np.array([self._rows.get(_digest(text), -1) for text in texts], dtype=np.int64)
         known, others = np.flatnonzero(rows >= 0), np.flatnonzero(rows < 0)
         if not len(known):
+            # The sample came first. Of a million documents, its embeddings take 1.6 GB.
+            self._rows, self._embeddings = {}, np.empty((0, 0), np.float32)
             return self._encoder.encode_document(texts, batch_size=batch_size)
         vectors = self._encoder.encode_embedded(
             self._embeddings[rows[known]], [texts[number] for number in known.tolist()]

@@ -76,12 +76,13 @@ class SparseIndex(WritableIndex):
             EncoderMismatchError: Another encoder wrote it.
         """
         with self._opening:  # of several threads, one loads the encoder
-            if self._retriever is None:
+            retriever = self._retriever  # another thread may find that the index was deleted
+            if retriever is None:
                 prepared = self._prepared[1] if self._prepared is not None else None
                 given = None if self._encoder is None else prepared or self.encoder
-                self._retriever = Retriever(self.client, self.index, given, source=self.source, known=prepared)
-                self._recheck_s = time.monotonic() + _RECHECK_S
-            return self._retriever
+                retriever = Retriever(self.client, self.index, given, source=self.source, known=prepared)
+                self._retriever, self._recheck_s = retriever, time.monotonic() + _RECHECK_S
+            return retriever
 
     @property
     def schema(self) -> IndexSchema | None:

@@ -79,6 +79,25 @@ def test_a_thousand_documents_need_no_advice(client: OpenSearch, named: str, wor
     assert existing_schema(client, named).dictionary is not None
 
 
+def test_a_table_gets_a_dictionary_for_all_of_its_rows(
+    client: OpenSearch, named: str, workplace: Path, dense_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connector.ingest.sample.MAX_SAMPLED", 500)  # of which a stream's dictionary is made
+    rows = "".join(f"{row},{text}\n" for row, text in enumerate(LATER[:1_500]))
+    (workplace / "corpus.csv").write_text(f"_id,text\n{rows}")
+    status, _, errors = run("ingest", "corpus.csv", "--index", named, "--encoder", str(dense_folder))
+    assert status == 0
+    assert f"{named}: by the size of the input, the dictionary is built for 1,500 documents (--documents)." in errors
+    assert json.loads(run("doctor", "--index", named, "--recall", "0.01", "--json")[1])["cells"] == 0.6 * 1_500
+
+
+def test_the_number_of_documents_is_for_a_dictionary(workplace: Path, named: str, head_folder: Path) -> None:
+    write(workplace, FIRST[:3])
+    fixed = ("--encoder", str(head_folder), "--documents", "5000")
+    status, _, errors = run("ingest", "corpus.jsonl", "--index", named, *fixed)
+    assert status == 2 and "--documents sets the size of a dictionary, and this run builds none" in errors
+
+
 async def test_a_stream_gets_a_dictionary(client: OpenSearch, named: str, encoder: TextEncoder) -> None:
     async def arriving() -> AsyncIterator[Document]:
         for row, text in enumerate(FIRST):
@@ -98,7 +117,7 @@ def test_a_new_dictionary_restores_what_a_changed_subject_lost(
         docs.add([Document(f"later{row}", text) for row, text in enumerate(LATER)])
 
     def doctor(*options: str) -> tuple[int, str]:
-        return run("doctor", "--index", named, "--recall", "0.8", "--sample", "500", *options)[:2]
+        return run("doctor", "--index", named, "--recall", "0.8", "--sample", "1000", *options)[:2]
 
     status, said = doctor()
     advice = ["ksparse", "reencode", named, "--to", "NEW", "--encoder", "own"]

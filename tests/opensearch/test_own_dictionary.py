@@ -210,13 +210,18 @@ def test_documents_of_the_sample_are_not_embedded_again(
         return encode(self, texts, batch_size=batch_size)
 
     monkeypatch.setattr(TextEncoder, "encode_document", counted)
-    found = own.reuse(calibrated).encode_document(TEXTS[1_090:1_110])
+    reusing = own.reuse(calibrated)
+    found = reusing.encode_document(TEXTS[1_090:1_110])
     assert embedded == TEXTS[1_100:1_110]
     for one, other in zip(found.as_mappings(), expected.as_mappings(), strict=True):
         assert one == pytest.approx(other, rel=1e-3)
     assert found.codes is not None and expected.codes is not None
     # The last bits of an embedding depend on what else is in its batch.
     assert np.mean(found.codes == expected.codes) > 0.99
+    reusing.encode_document(TEXTS[1_110:1_115])
+    embedded.clear()
+    reusing.encode_document(TEXTS[:2])
+    assert embedded == TEXTS[:2], "the embeddings were released after the sample"
 
 
 def test_a_packed_dictionary_is_the_same_and_a_damaged_one_is_refused(

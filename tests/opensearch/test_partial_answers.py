@@ -22,6 +22,7 @@ from connector.query.settings import SearchSettings
 from connector.search.reencode import compare_indices
 from connector.search.retriever import Retriever
 from connector.search.sparse_index import SparseIndex
+from tests.never import never
 from tests.opensearch.shards import shard_away
 
 pytestmark = pytest.mark.opensearch
@@ -64,8 +65,23 @@ def test_a_search_says_that_a_shard_is_away(partial: SparseIndex, caplog: pytest
 
 
 def test_reading_all_documents_ends_if_a_shard_is_away(client: OpenSearch, partial: SparseIndex) -> None:
-    with pytest.raises(ClusterError, match=f"Reading '{partial.index}' was interrupted: .*1 .*shards out of 2"):
-        list(read_hits(client, partial.index, all_of(())))
+    seen = {hit["_id"] for hit in client.search(index=partial.index, body={"size": 100})["hits"]["hits"]}
+    lost = sorted(set(IDS) - seen)
+    assert seen and lost
+    for clauses in ((), [{"ids": {"values": lost}}]):  # a page without hits is none of an index without hits
+        with pytest.raises(ClusterError, match=f"Reading '{partial.index}' was interrupted: only 1 shards out of 2"):
+            list(read_hits(client, partial.index, all_of(clauses)))
+    with pytest.raises(BusyError, match=r"cannot answer now \(503\)"):
+        list(partial.pages("cats sleep"))
+
+
+def test_words_that_match_nothing_are_no_sign_of_another_index(
+    docs: SparseIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert docs.search("cats sleep", hybrid=True)
+    monkeypatch.setattr("connector.index.guard.read_spaces", never("read again"))
+    monkeypatch.setattr("connector.index.searcher.build_words_query", lambda *_, **__: {"match_none": {}})
+    assert docs.search("cats sleep", hybrid=True)
 
 
 def test_hits_of_a_search_that_ran_out_of_time_are_no_answer(

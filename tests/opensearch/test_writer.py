@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from opensearchpy import OpenSearch
-from opensearchpy.exceptions import AuthorizationException
+from opensearchpy.exceptions import AuthorizationException, ConnectionTimeout, TransportError
 
 from connector.connection.client import connect
 from connector.errors import BulkWriteError
@@ -101,6 +101,24 @@ def test_refresh_makes_documents_visible(make_writer: MakeWriter, client: OpenSe
     writer.write(documents("d1"))
     writer.refresh()
     assert client.count(index=ready_index)["count"] == 1
+
+
+def test_a_refresh_is_retried_as_writes_are(
+    make_writer: MakeWriter, monkeypatch: pytest.MonkeyPatch, client: OpenSearch, ready_index: str
+) -> None:
+    writer = make_writer()
+    writer.write(documents("d1"))
+    refresh = writer._client.indices.refresh
+    failures = [TransportError(503, "no master", {}), ConnectionTimeout("N/A", "no reply", {})]
+
+    def busy_twice(**how: Any) -> Any:  # noqa: ANN401
+        if failures:
+            raise failures.pop()
+        return refresh(**how)
+
+    monkeypatch.setattr(writer._client.indices, "refresh", busy_twice)
+    writer.refresh()
+    assert client.count(index=ready_index)["count"] == 1 and not failures
 
 
 def test_a_user_who_may_only_write_need_not_refresh(
