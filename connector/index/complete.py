@@ -75,7 +75,8 @@ def check_whole(index: str, reply: Mapping[str, Any]) -> None:
     Raises:
         BusyError: A shard did not answer.
     """
-    answered, total = reply["_shards"]["successful"], reply["_shards"]["total"]
+    shards = reply.get("_shards", {})
+    answered, total = shards.get("successful", 0), shards.get("total", 0)
     if answered < total:
         raise BusyError(
             f"Only {answered} of {total} shards of {index!r} answered, so documents are missing. Try again."
