@@ -121,6 +121,10 @@ def test_a_filter_is_counted_once_in_a_while() -> None:
     never.count(KEPT, {})
     never.count(KEPT, {})
     assert len(client.asked) == 4
+    for number in range(50):
+        never.count([{"terms": {"acl": [f"group-{number}"] * 1_000}}], {})
+    assert len(never._counts) == 1, "expired counts are dropped"
+    assert max(map(len, kept._counts)) <= 16, "a filter may name thousands of values"
 
 
 @pytest.mark.parametrize(("share", "features"), [(1.0, 20), (0.5, 34), (0.1, 112), (0.0001, 480)])

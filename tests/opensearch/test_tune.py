@@ -169,6 +169,17 @@ def test_what_is_saved_is_what_searches_take(client: OpenSearch, index: str, cod
     assert few.score < many.score
 
 
+def test_saved_settings_reach_an_open_retriever(
+    client: OpenSearch, index: str, coded: TextEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    retriever = Retriever(client, index, coded)
+    assert retriever.search(TEXTS[0])
+    save_search_defaults(client, index, SearchSettings(2, 7))
+    assert retriever.search(TEXTS[0]) and retriever.defaults().k_query != 2
+    monkeypatch.setattr("connector.index.guard._RECHECK_S", 0.0)  # half a minute later
+    assert retriever.search(TEXTS[0]) and retriever.defaults().k_query == 2
+
+
 def test_a_budget_that_is_saved_holds_until_a_search_says_otherwise(
     client: OpenSearch, index: str, coded: TextEncoder
 ) -> None:
