@@ -18,7 +18,7 @@ from opensearchpy.helpers import parallel_bulk, streaming_bulk
 from benchmarks.datasets import EncodedSet
 from benchmarks.storage import settle
 from benchmarks.systems.base import INDEX_SETTINGS
-from benchmarks.systems.lucene_hnsw import LuceneHnsw
+from benchmarks.systems.lucene_hnsw import LuceneHnsw, to_numbers
 from benchmarks.systems.rank_features import stored_features
 from connector.index.meta import IndexMeta
 from connector.index.new_index import NewIndex
@@ -222,5 +222,5 @@ def _features(data: EncodedSet) -> Iterator[dict[str, Any]]:
 
 
 def _embeddings(data: EncodedSet) -> Iterator[dict[str, Any]]:
-    for document, embedding in zip(data.documents, data.document_embeddings, strict=True):
-        yield {"_index": INDEX, "_id": document.doc_id, "text": document.text, "embedding": embedding.tolist()}
+    for document, numbers in zip(data.documents, to_numbers(data.document_embeddings), strict=True):
+        yield {"_index": INDEX, "_id": document.doc_id, "text": document.text, "embedding": numbers}

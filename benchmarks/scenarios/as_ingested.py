@@ -106,8 +106,7 @@ def measure_states(
             result = []
             for system, each in zip(systems, measured, strict=True):
                 row = describe_row(system) | {"overlap@10": overlap_at(data.run_of(each.hits), truth, 10)}
-                row |= timed(each, measured[0]) | asdict(checked_shape(client, system.index, len(rows)))
-                row["index_bytes"] += getattr(system, "more_bytes", 0)
+                row |= timed(each, measured[0]) | asdict(checked_shape(client, system, len(rows)))
                 result.append(row)
             add(state, result)
 

@@ -132,12 +132,11 @@ class _Turns:
 
     def _state(self, place: int) -> dict[str, Any]:
         """State of the index after the turns, and overlap with exact search."""
-        system, index = self.systems[place], self.systems[place].index
-        rows = self.streams[index].rows
-        shape = checked_shape(self.client, index, len(rows))
+        system = self.systems[place]
+        rows = self.streams[system.index].rows
+        shape = checked_shape(self.client, system, len(rows))
         found = self.data.run_of([system.search(self.client, request) for request in self.requests[place]])
-        size = {"index_bytes": shape.index_bytes + getattr(system, "more_bytes", 0)}
-        return asdict(shape) | size | {"overlap@10": overlap_at(found, exact_top_10(self.data, rows), 10)}
+        return asdict(shape) | {"overlap@10": overlap_at(found, exact_top_10(self.data, rows), 10)}
 
 
 def _per_s(rate: str, most: Sequence[dict[str, Any]], place: int) -> float | None:

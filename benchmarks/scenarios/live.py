@@ -164,19 +164,19 @@ def read_shape(client: OpenSearch, index: str) -> Shape:
     return Shape(len(segments), int(documents["count"]), int(documents["deleted"]), size)
 
 
-def checked_shape(client: OpenSearch, index: str, documents: int) -> Shape:
-    """Read the shape of an index and check its number of documents.
+def checked_shape(client: OpenSearch, system: Writable, documents: int) -> Shape:
+    """Read the shape of a system's index, with what the system stores beside it, and check its number of documents.
 
     Raises:
         ClusterError: The number of documents is wrong.
     """
-    shape = read_shape(client, index)
+    shape = read_shape(client, system.index)
     if shape.documents != documents:
         raise ClusterError(
-            f"Index {index!r} has {shape.documents:,} documents instead of {documents:,}; another process may have "
-            "written to it."
+            f"Index {system.index!r} has {shape.documents:,} documents instead of {documents:,}; another process may "
+            "have written to it."
         )
-    return shape
+    return replace(shape, index_bytes=shape.index_bytes + getattr(system, "more_bytes", 0))
 
 
 def exact_top_10(

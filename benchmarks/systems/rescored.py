@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from opensearchpy import OpenSearch
 
 from benchmarks.datasets import EncodedSet
@@ -109,40 +111,24 @@ class Rescored(OneRequest):
 
     def sources(self, data: EncodedSet, rows: Sequence[int]) -> Iterator[dict[str, Any]]:
         """Yield the fields of documents, given by their rows."""
-        code = None if self.kind == "knn byte" else self._code(data)
-        largest = largest_value(data.document_embeddings) if code is None else 0.0
+        encode = self._encoding(data)
         present = max(2.0**self.weight_exponent, SMALLEST_WEIGHT)
         for block in blocks(rows):
-            embeddings = data.document_embeddings[block]
-            codes: list[Any]
-            if code is None:
-                codes = to_bytes(embeddings, largest=largest).tolist()
-            else:
-                codes = [base64.b64encode(row.tobytes()).decode() for row in code.encode(embeddings)]
+            codes = encode(data.document_embeddings[block])
             stored = stored_features(self._vectors(data)[0].take(block), self.k_doc, self.weight_exponent)
             for features, found in zip(stored, codes, strict=True):
                 yield {FEATURES_FIELD: {**features, PRESENCE_FEATURE: present}, CODE_FIELD: found}
 
     def prepare(self, data: EncodedSet) -> list[Request]:
         """Build one bool query each, with rescoring."""
-        code = None if self.kind == "knn byte" else self._code(data)
-        largest = largest_value(data.document_embeddings) if code is None else 1.0
-        in_bytes = to_bytes(data.query_embeddings, largest=largest)
-        requests: list[Request] = []
         documents, queries = self._vectors(data)
         count = partial(document_shares, documents, self.k_doc)
         features = searched_features(queries, self.k_query, self.pruning, count)
-        for found, embedding, rounded in zip(features, data.query_embeddings, in_bytes, strict=True):
-            request: Request = {
-                "size": self.top_k,
-                "query": build_query(found, weight_exponent=self.weight_exponent),
-            }
-            if self.window and code is None:
-                request["rescore"] = rescore_by(knn_script(CODE_FIELD, rounded), self.window)
-            elif self.window and code is not None:
-                request["rescore"] = build_rescore(code, embedding, self.window)
-            requests.append(request)
-        return requests
+        rescores = self._rescores(data) if self.window else [{}] * len(features)
+        return [
+            {"size": self.top_k, "query": build_query(found, weight_exponent=self.weight_exponent), **rescore}
+            for found, rescore in zip(features, rescores, strict=True)
+        ]
 
     def probes(self, data: EncodedSet, rows: Sequence[int]) -> list[Probe]:
         """Expect the sum of a document's stored weights."""
@@ -150,6 +136,22 @@ class Rescored(OneRequest):
 
     def _vectors(self, data: EncodedSet) -> tuple[SparseVectors, SparseVectors]:
         return self.vectors or (data.document_vectors, data.query_vectors)
+
+    def _encoding(self, data: EncodedSet) -> Callable[[NDArray[np.float32]], list[Any]]:
+        """What turns embeddings of documents into JSON values."""
+        if self.kind == "knn byte":
+            largest = largest_value(data.document_embeddings)
+            return lambda embeddings: to_bytes(embeddings, largest=largest).tolist()
+        code = self._code(data)
+        return lambda embeddings: [base64.b64encode(row.tobytes()).decode() for row in code.encode(embeddings)]
+
+    def _rescores(self, data: EncodedSet) -> list[Request]:
+        """The `rescore` part of each query's request."""
+        if self.kind == "knn byte":
+            rounded = to_bytes(data.query_embeddings, largest=largest_value(data.document_embeddings))
+            return [{"rescore": rescore_by(knn_script(CODE_FIELD, each), self.window)} for each in rounded]
+        code = self._code(data)
+        return [{"rescore": build_rescore(code, each, self.window)} for each in data.query_embeddings]
 
     def _code(self, data: EncodedSet) -> RotatedCode:
         if self.code is not None:

@@ -202,6 +202,8 @@ def ingest(
         )
     calibrate = new.calibrate is not False and fit is None and schema is None
     builds = calibrate and (new.builds_dictionary(named, k) or loaded.needs_dictionary)
+    if expected is not None and not builds:
+        raise click.UsageError("--documents sets the size of a dictionary, and this run builds none; leave it out.")
     new_index = new.to_new_index(fields=fields, dictionary=builds, calibrate=calibrate)
     if dry_run:
         from connector.cli.dry_run import print_prediction
@@ -223,8 +225,6 @@ def ingest(
         print_prediction(index, prediction, as_json=as_json)
         return
     written = SparseIndex(index, encoder=loaded, client=client, new=new_index)
-    if expected is not None and not builds:
-        raise click.UsageError("--documents sets the size of a dictionary, and this run builds none; leave it out.")
     if builds and expected is None:
         expected = total if total is not None else estimate_records(corpus, format=kind, layout=layout)
         if total is None and not quiet and (expected or len(records.sample(MAX_SAMPLED))) >= MAX_SAMPLED:

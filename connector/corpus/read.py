@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from connector.corpus.arrow import read_frame
@@ -128,12 +129,14 @@ def count_records(path: Corpus, *, format: Format | None = None) -> int | None:
         ValueError: `format` is unknown.
     """
     sources = find_sources(path, format)
-    lines = [source.path for source in sources if source.path is not None and source.format == "jsonl"]
-    if sum(each.stat().st_size for each in lines) > _MAX_COUNTED_BYTES:
+    files = [(source.path, source.format) for source in sources if source.path is not None]
+    if len(files) < len(sources) or any(kind in ("csv", "tsv") for _, kind in files):
+        return None
+    if sum(path.stat().st_size for path, kind in files if kind == "jsonl") > _MAX_COUNTED_BYTES:
         return None
     total = 0
-    for source in sources:
-        count = _count(source)
+    for file, kind in files:
+        count = count_rows(file) if kind == "parquet" else _count(file)
         if count is None:
             return None
         total += count
@@ -165,13 +168,9 @@ def read_source(source: Source, mapper: RecordMapper) -> Iterator[CorpusRecord]:
     return read_table(source, mapper)
 
 
-def _count(source: Source) -> int | None:
-    if source.path is None or source.format in ("csv", "tsv"):
-        return None
-    if source.format == "parquet":
-        return count_rows(source.path)
+def _count(path: Path) -> int | None:
     try:
-        return count_lines(source.path)
+        return count_lines(path)
     except CorpusError:
         # The error is raised when the file is read.
         return None

@@ -53,20 +53,26 @@ def check_complete(index: str, reply: Mapping[str, Any]) -> None:
             f"The search in {index!r} reached the server's time limit (search.default_search_timeout), so hits are "
             "missing. Raise it, or try again."
         )
-    shards = reply.get("_shards", {})
-    for failure in shards.get("failures", ()):
+    failures = reply.get("_shards", {}).get("failures", ())
+    for failure in failures:
         reason = failure.get("reason", {})
         if isinstance(reason, Mapping) and reason.get("type") in _OF_THE_QUERY:
             raise SearchError(
                 f"A part of index {index!r} ({failure.get('index', 'unknown')}) rejects the query: {root_cause(reason)}"
             )
-    away = shards.get("total", 0) - shards.get("successful", 0)
-    if away > 0:
-        reasons = [each["reason"] for each in shards.get("failures", ()) if isinstance(each.get("reason"), Mapping)]
+    answered, total = count_shards(reply)
+    if answered < total:
+        reasons = [each["reason"] for each in failures if isinstance(each.get("reason"), Mapping)]
         why = root_cause(reasons[0]) if reasons else "no copy is at hand"
         _log.warning(
-            "%d of %d shards of %s did not answer; documents are missing: %s", away, shards["total"], index, why
+            "%d of %d shards of %s did not answer; documents are missing: %s", total - answered, total, index, why
         )
+
+
+def count_shards(reply: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the numbers of shards that answered a search or a count, and of all."""
+    shards = reply.get("_shards", {})
+    return shards.get("successful", 0), shards.get("total", 0)
 
 
 def check_whole(index: str, reply: Mapping[str, Any]) -> None:
@@ -75,8 +81,7 @@ def check_whole(index: str, reply: Mapping[str, Any]) -> None:
     Raises:
         BusyError: A shard did not answer.
     """
-    shards = reply.get("_shards", {})
-    answered, total = shards.get("successful", 0), shards.get("total", 0)
+    answered, total = count_shards(reply)
     if answered < total:
         raise BusyError(
             f"Only {answered} of {total} shards of {index!r} answered, so documents are missing. Try again."

@@ -82,18 +82,19 @@ class IndexGuard:
             ClusterError: The server is unreachable or denies access.
         """
         if monotonic() - self._checked_at > _RECHECK_S:
-            self._check_settings()
+            self._reread()
         if not all(reply["hits"]["hits"] for reply in replies[:by_features]) or self._unknown(replies):
             self.recheck()
             if self._unknown(replies):  # replaced again meanwhile
                 raise StaleSchemaError(existing_schema(self._client, self._schema.index))
 
-    def _check_settings(self) -> None:
-        """Read the schema again; default settings that were saved since count as another one."""
-        found = existing_schema(self._client, self._schema.index)
-        if found.search != self._schema.search:
+    def _reread(self) -> None:
+        """Read the whole schema again; default settings that were saved since make it another one."""
+        found, ours = existing_schema(self._client, self._schema.index), self._schema
+        if (found.space, found.encoder.digest, found.search) != (ours.space, ours.encoder.digest, ours.search):
             raise StaleSchemaError(found)
-        self.recheck()
+        self._names = frozenset(found.names)
+        self._checked_at = monotonic()
 
     def recheck(self) -> None:
         """Read the current schema; errors as in `check`."""

@@ -11,6 +11,7 @@ from opensearchpy.exceptions import NotFoundError, OpenSearchException, RequestE
 
 from connector.connection.client import explained, reason_of
 from connector.errors import ClusterError
+from connector.index.complete import count_shards
 from connector.limits import MAX_HITS
 
 _PAGE = 500
@@ -57,7 +58,9 @@ def read_hits(client: OpenSearch, index: str, query: Mapping[str, Any]) -> Itera
             while True:
                 scroll = reply.get("_scroll_id", scroll)
                 # Of a page without hits, too: all that is missing may be on the shard that is away.
-                _check_shards(index, reply["_shards"])
+                answered, total = count_shards(reply)
+                if answered < total:
+                    raise _interrupted(index, f"only {answered} shards out of {total} answered")
                 if not reply["hits"]["hits"]:
                     return
                 yield from reply["hits"]["hits"]
@@ -70,12 +73,6 @@ def read_hits(client: OpenSearch, index: str, query: Mapping[str, Any]) -> Itera
         if scroll is not None:
             with suppress(OpenSearchException):
                 client.clear_scroll(body={"scroll_id": [scroll]})
-
-
-def _check_shards(index: str, shards: Mapping[str, Any]) -> None:
-    answered = shards["successful"]
-    if answered < shards["total"]:
-        raise _interrupted(index, f"only {answered} shards out of {shards['total']} answered")
 
 
 def _interrupted(index: str, reason: str) -> ClusterError:
