@@ -230,12 +230,12 @@ def test_quiet_is_quiet(train: Train, corpus: Path) -> None:
     from transformers.utils import logging
 
     was_on = logging.is_progress_bar_enabled()
-    logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.enable_progress_bar()
     try:
         assert train(str(corpus)).stderr == ""
     finally:
         if not was_on:
-            logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+            logging.disable_progress_bar()
 
 
 def test_fewer_than_64_latents_can_be_trained(tmp_path: Path, dense_folder: Path, corpus: Path) -> None:

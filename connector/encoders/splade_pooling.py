@@ -101,7 +101,7 @@ def _without(module: nn.Module, layer: nn.Module) -> nn.Module:
 
 def _output_layer(model: SparseEncoder) -> nn.Linear | None:
     transformer = model.transformers_model
-    layer = transformer.get_output_embeddings() if transformer is not None else None  # type: ignore[no-untyped-call]
+    layer = transformer.get_output_embeddings() if transformer is not None else None
     return layer if isinstance(layer, nn.Linear) and layer.bias is not None else None
 
 

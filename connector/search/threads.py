@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Generator, Iterable, Iterator
 from functools import update_wrapper
+from queue import SimpleQueue
 from threading import Event
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
@@ -16,6 +16,9 @@ W_co = TypeVar("W_co", covariant=True)
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
+
+_MAX_HANDED = 1_000
+"""Items of an asynchronous iterable that may wait for the thread."""
 
 
 class InThreads(Generic[W_co]):
@@ -32,7 +35,9 @@ class InThreads(Generic[W_co]):
     async def _end_iterators(self) -> None:
         """Release what the iterators hold that a loop has left, before their client is closed."""
         while self._iterators:
-            await asyncio.to_thread(_end, self._iterators.pop())
+            values = self._iterators.pop()
+            while not await asyncio.to_thread(_end, values):
+                await asyncio.sleep(0.01)
 
 
 def in_thread(method: Callable[P, R]) -> Callable[P, Coroutine[Any, Any, R]]:
@@ -69,6 +74,50 @@ async def interruptible(
     return await stoppable(lambda stopped: function(until(stopped), *args, **kwargs))
 
 
+async def streamed(function: Callable[..., R], items: AsyncIterable[T], **kwargs: Any) -> R:  # noqa: ANN401
+    """Run a function in a thread, with an iterator over the items of an asynchronous iterable as its argument.
+
+    The items are awaited in the calling task while the thread works on earlier ones. An error of the iterable is raised
+    in the function, and so ends it as an error of any iterator would. A cancellation sets the event that the function
+    takes as `stopped`, and fails its iterator.
+    """
+    handed: SimpleQueue[T | _End] = SimpleQueue()
+    room = asyncio.Semaphore(_MAX_HANDED)
+    loop = asyncio.get_running_loop()
+
+    def arriving() -> Iterator[T]:
+        while not isinstance(item := handed.get(), _End):
+            loop.call_soon_threadsafe(room.release)
+            yield item
+        if item.error is not None:
+            raise item.error
+
+    work = asyncio.create_task(stoppable(function, arriving(), **kwargs))
+    work.add_done_callback(lambda _: room.release())  # it may end before the items do
+    try:
+        async for item in items:
+            await room.acquire()
+            if work.done():
+                break
+            handed.put(item)
+        handed.put(_End())
+        return await work
+    except asyncio.CancelledError:
+        work.cancel()
+        handed.put(_End(BulkWriteError("Stopped: the call was cancelled.")))
+        raise
+    except Exception as error:
+        handed.put(_End(error))
+        return await work
+
+
+class _End:
+    """The end of the items of `streamed`, and the error that ended them."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+
+
 def awaited(
     method: Callable[Concatenate[W, P], R],
 ) -> Callable[Concatenate[InThreads[W], P], Coroutine[Any, Any, R]]:
@@ -101,7 +150,11 @@ def iterated(
     return run
 
 
-def _end(values: Iterator[Any]) -> None:
+def _end(values: Iterator[Any]) -> bool:
+    """End a generator; return whether it has ended, or another thread still runs or ends it."""
     if isinstance(values, Generator):
-        with suppress(ValueError):  # after a cancellation, its thread may still run
+        try:
             values.close()
+        except ValueError:
+            return False
+    return True

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping, Sized
 from threading import Event
-from typing import Any, TypeVar
+from typing import Any
 
-from connector.corpus.read import CorpusRecord, check_documents
+from connector.corpus.read import check_documents
 from connector.corpus.values import to_ids
 from connector.errors import BulkWriteError, IndexMappingError
 from connector.index.delete import delete_matching, number_deleted
@@ -19,19 +18,15 @@ from connector.index.writer import BulkWriter
 from connector.ingest.index_encoder import encoder_of
 from connector.ingest.ledger import IngestResult
 from connector.ingest.pipeline import IngestJob
-from connector.ingest.sample import MAX_SAMPLED, Sampled
+from connector.ingest.sample import Sampled
 from connector.ingest.update import Change, DocumentUpdater
 from connector.query.filters import Filters
 from connector.search.prepared_index import PreparedIndex
-from connector.search.threads import stoppable
+from connector.search.threads import streamed
 from connector.types import Deletion, Document, MalformedRecord
-
-T = TypeVar("T")
 
 InputRecord = Document | MalformedRecord | Mapping[str, Any]
 """What can be added: a document, a dictionary like a line of a JSONL corpus, or a record that a reader refused."""
-
-_ASYNC_BATCH = 500
 
 
 class WritableIndex(PreparedIndex):
@@ -66,9 +61,15 @@ class WritableIndex(PreparedIndex):
             ConnectorError: The index cannot be created or written to.
         """
         count = len(documents) if isinstance(documents, Sized) else None
-        checked = check_documents(documents, fields=self._fields())
-        added = self._add(checked, documents=count, refresh=refresh, progress=progress, stopped=stopped)
-        return _checked(added, raise_on_error)
+        records = Sampled(check_documents(documents, fields=self._fields()))
+        if records.sample(1) or self.exists():
+            self.prepare(records.sample, documents=count)
+            job = self.job(refresh=refresh, progress=progress, stopped=stopped)
+        else:  # no documents by which a new index could be calibrated
+            job = IngestJob(BulkWriter(self.client, self.index), refresh=False, progress=progress)
+        with job:
+            job.add(records)
+        return _checked(job.result, raise_on_error)
 
     async def add_async(
         self,
@@ -78,50 +79,12 @@ class WritableIndex(PreparedIndex):
         refresh: bool = True,
         progress: Callable[[int], None] | None = None,
     ) -> IngestResult:
-        """Add documents from an asynchronous iterable, as `add` does; they are encoded and written in threads.
+        """Add documents from an asynchronous iterable, as `add` does; they are encoded and written in a thread.
 
         A new index builds its dictionary from the first 10,000, which are kept in memory until then. If it is
         cancelled, nothing more is sent.
         """
-        arrived: list[InputRecord] = []
-        fields = await asyncio.to_thread(self._fields)
-        checked = check_documents(_popped(arrived), fields=fields)  # one at a time, and all by the same checker
-        pending: list[CorpusRecord] = []
-        total: IngestResult | None = None
-
-        def processed(number: int) -> None:
-            if progress is not None:
-                progress(number + (total.read if total is not None else 0))
-
-        size = _ASYNC_BATCH if await asyncio.to_thread(self.exists) else MAX_SAMPLED
-        async for document in documents:
-            arrived.append(document)
-            pending.append(next(checked))
-            if len(pending) == size:
-                added = await stoppable(self._add, pending, documents=size, refresh=False, progress=processed)
-                total, pending, size = added.plus(total), [], _ASYNC_BATCH
-        added = await stoppable(self._add, pending, documents=len(pending), refresh=refresh, progress=processed)
-        total = added.plus(total)
-        return _checked(total, raise_on_error)
-
-    def _add(
-        self,
-        checked: Iterable[CorpusRecord],
-        *,
-        documents: int | None,
-        refresh: bool,
-        progress: Callable[[int], None] | None = None,
-        stopped: Event | None = None,
-    ) -> IngestResult:
-        records = Sampled(checked)
-        if records.sample(1) or self.exists():
-            self.prepare(records.sample, documents=documents)
-            job = self.job(refresh=refresh, progress=progress, stopped=stopped)
-        else:  # no documents by which a new index could be calibrated
-            job = IngestJob(BulkWriter(self.client, self.index), refresh=False, progress=progress)
-        with job:
-            job.add(records)
-        return job.result
+        return await streamed(self.add, documents, raise_on_error=raise_on_error, refresh=refresh, progress=progress)
 
     def update(
         self, changes: Iterable[Change | Mapping[str, Any]], *, upsert: bool = False, raise_on_error: bool = True
@@ -189,11 +152,6 @@ class WritableIndex(PreparedIndex):
     def count(self, filters: Filters = None) -> int:
         """Return the number of documents that match all filters, or of all documents without filters."""
         return count_matching(self.client, self.index, self._clauses(filters))
-
-
-def _popped(arrived: list[T]) -> Iterator[T]:
-    while True:
-        yield arrived.pop()
 
 
 def _changes(changes: Iterable[Change | Mapping[str, Any]]) -> Iterator[Change | MalformedRecord]:

@@ -122,7 +122,7 @@ def build_causal(folder: Path) -> Path:
     whole = Tokenizer(WordLevel(words, unk_token="<unk>"))
     whole.pre_tokenizer = Whitespace()
     whole.post_processor = TemplateProcessing(single="$A <end>", special_tokens=[("<end>", 0)])
-    tokenizer = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+    tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=whole, eos_token="<end>", pad_token="<end>", unk_token="<unk>", padding_side="left"
     )
     tokenizer.save_pretrained(str(folder))

@@ -139,9 +139,8 @@ async def test_a_new_index_is_not_created_without_documents(
 
 
 async def test_documents_that_arrive_are_checked_as_one_list(
-    client: OpenSearch, index: str, encoder: TextEncoder, monkeypatch: pytest.MonkeyPatch
+    client: OpenSearch, index: str, encoder: TextEncoder
 ) -> None:
-    monkeypatch.setattr("connector.search.writable_index._ASYNC_BATCH", 2)
     made = SparseIndex(index, client=client, encoder=encoder)
     made.add(DOCUMENTS[:1])
     ticks = 0
