@@ -16,7 +16,7 @@ from connector.encoders.load import join, load_encoder
 from connector.encoders.text import TextEncoder
 from connector.errors import EncoderError
 from tests.beir import numbered, write_beir
-from tests.test_backend import DOCUMENTS, QUERIES, equal_features, ndcg_at_10
+from tests.test_backend import FEWER, FEWER_QUERIES, equal_features, ndcg_at_10
 from tests.tiny import build_dense, build_head, build_splade
 
 pytestmark = pytest.mark.usefixtures("in_file_cache")
@@ -84,13 +84,13 @@ def test_the_suite_measures_both_sides(head_folder: Path, tmp_path: Path) -> Non
 
 @pytest.mark.slow
 def test_documents_in_int8_meet_queries_in_float32() -> None:
-    exact = load_encoder(device="cpu", backend="openvino").calibrate(DOCUMENTS[:30])
+    exact = load_encoder(device="cpu", backend="openvino").calibrate(FEWER[:30])
     small = load_encoder(device="cpu", backend="openvino", precision="int8").with_statistics(exact.statistics)
     encoders = (exact, small)
-    embedded = [encoder.embed(DOCUMENTS) for encoder in encoders]
+    embedded = [encoder.embed(FEWER) for encoder in encoders]
     assert (embedded[0] * embedded[1]).sum(axis=1).min() > 0.997
-    documents = [exact.sparsify_embeddings(each, DOCUMENTS) for each in embedded]
-    queries = [encoder.encode_query(QUERIES) for encoder in encoders]
+    documents = [exact.sparsify_embeddings(each, FEWER) for each in embedded]
+    queries = [encoder.encode_query(FEWER_QUERIES) for encoder in encoders]
     assert equal_features(*documents) > 0.9
     assert equal_features(*queries) > 0.9
     scores = [ndcg_at_10(indexed, searched) for indexed in documents for searched in queries]
