@@ -93,7 +93,7 @@ test: style
 # threads than cores, threads would spin. The first line compiles modules once instead of in each process.
 tests: setup
 	PYTHONHASHSEED=0 $(BIN)/python -m pytest --collect-only --quiet > /dev/null 2>&1 || true
-	PYTHONHASHSEED=0 OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
+	PYTHONHASHSEED=0 OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
