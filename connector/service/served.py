@@ -22,6 +22,7 @@ from connector.query.body import NO_OPTIONS, SearchOptions
 from connector.query.filters import Filters, filter_clauses
 from connector.query.settings import DEFAULT_SETTINGS, SearchSettings
 from connector.search.opened import OpenedIndex
+from connector.search.retriever import Retriever
 from connector.search.sparse_index import SparseIndex
 from connector.service.batcher import Batcher
 from connector.service.metrics import Metrics
@@ -188,10 +189,16 @@ class ServedIndex:
     async def _refresh(self) -> None:
         self._checked_s = time.monotonic()
         try:
-            await asyncio.to_thread(self.retriever.refresh)
+            self.retriever = await asyncio.to_thread(self._refreshed)
         except IndexMappingError:
             self._checked_s = -math.inf  # the next request is not encoded for an index that is gone
             raise
+
+    def _refreshed(self) -> Retriever:
+        """The retriever of the index, which has opened another one if the index was deleted and created again."""
+        retriever = self.index.retriever
+        retriever.refresh()
+        return retriever
 
     def _encode_queries(self, batch: list[_Resolved]) -> list[QueryVector | Exception]:
         known = sum((text, said.k_query, said.window) in opened.cache for text, said, opened in batch)

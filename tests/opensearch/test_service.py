@@ -36,7 +36,9 @@ from connector.index.kept import KeptDocuments
 from connector.index.schema import existing_schema, save_search_defaults
 from connector.search.opened import OpenedIndex, features_for
 from connector.service.app import create_app
+from connector.service.metrics import Metrics
 from connector.service.run import Listener, config
+from connector.service.served import QueryText, ServedIndex
 from connector.service.settings import ServiceSettings
 from tests.fault_proxy import fault_proxy
 from tests.patience import PATIENCE_S
@@ -306,6 +308,23 @@ def test_an_index_that_was_recreated_is_served_by_its_new_encoder(
     assert (fresh.status_code, fresh.json()["space"]) == (200, space)
     stale = service.post("/encode/document", json={"texts": ["cats"], "space": before})
     assert stale.status_code == 409 and f"ksparse connect {written.index}" in stale.json()["error"]
+
+
+async def test_searches_and_vectors_of_a_recreated_index_share_one_encoder(
+    client: OpenSearch, written: SparseIndex, encoder: TextEncoder
+) -> None:
+    with ThreadPoolExecutor(1) as executor:
+        settings = ServiceSettings(recheck_s=0.0)
+        served = ServedIndex(
+            client, written.index, settings=settings, metrics=Metrics(), executors=(executor, executor)
+        )
+        client.indices.delete(index=written.index)
+        assert not served.index.exists()  # its searches open another retriever
+        SparseIndex(written.index, encoder=encoder, client=client).add(DOCUMENTS)
+        assert served.index.search("cats")
+        [vector] = await served.encode_queries([QueryText("cats")])
+        assert served.retriever is served.index.retriever
+        assert vector.opened is served.index.retriever.opened
 
 
 def test_documents_are_encoded_for_the_index_that_an_alias_has_now(
