@@ -21,12 +21,12 @@ Examples:
 @click.option(
     "--native",
     is_flag=True,
-    help="Also run 1-bit HNSW and `flat` if the k-NN plugin's native library is not detected. Without it, they crash "
-    "the node.",
+    help="Also run Faiss, 1-bit HNSW and `flat` if the k-NN plugin's native library is not detected. Without it, they "
+    "crash the node.",
 )
 @common
 def rivals(dataset: Path, documents: int | None, native: bool, options: Options) -> None:
-    """Compare a new index with quantized HNSW, SEISMIC, and BM25 with HNSW in a `hybrid` query.
+    """Compare a new index with HNSW of other engines and quantized, SEISMIC, and BM25 with HNSW in a `hybrid` query.
 
     Each has several settings, so that latency and bytes can be compared at equal quality.
     """

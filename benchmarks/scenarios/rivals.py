@@ -12,14 +12,14 @@ from benchmarks.suites import EF_SEARCH, PREFIX, OwnDictionary
 from benchmarks.systems.base import System
 from benchmarks.systems.bm25 import BM25, Hybrid
 from benchmarks.systems.fused import Fused
-from benchmarks.systems.lucene_hnsw import QUANTIZED, LuceneHnsw
+from benchmarks.systems.lucene_hnsw import VARIANTS, LuceneHnsw
 from benchmarks.systems.neural_hybrid import NeuralHybrid
 from benchmarks.systems.seismic import Seismic
 from connector.vectors.storage import find_weight_exponent
 
 VECTORS, WORDS, NOT_RUN = "vectors", "words and vectors", "not run"
 
-NATIVE = tuple(name for name in QUANTIZED if name != "HNSW 7 bits")
+NATIVE = tuple(name for name in VARIANTS if name != "HNSW 7 bits")
 """Systems that need the k-NN plugin's native library."""
 
 _ABSENT = "the k-NN plugin lacks its native library on this node, so the first document or search would crash the node"
@@ -43,12 +43,12 @@ def vector_systems(data: EncodedSet, own: OwnDictionary, *, native: bool) -> lis
     graphs = [
         hnsw,
         replace(hnsw, index=f"{_PREFIX}-byte", data_type="byte"),
-        replace(hnsw, index=f"{_PREFIX}-7-bits", quantized="HNSW 7 bits"),
+        replace(hnsw, index=f"{_PREFIX}-7-bits", variant="HNSW 7 bits"),
     ]
     if native:
-        graphs += [replace(hnsw, index=f"{_PREFIX}-native-{place}", quantized=q) for place, q in enumerate(NATIVE)]
+        graphs += [replace(hnsw, index=f"{_PREFIX}-native-{place}", variant=each) for place, each in enumerate(NATIVE)]
     systems: list[System] = [*graphs]
-    swept = [graph for graph in graphs if graph.quantized != "flat"]
+    swept = [graph for graph in graphs if graph.variant != "flat"]
     systems += [replace(graph, ef_search=ef) for graph in swept for ef in EF_SEARCH]
     settings = ((own.k, 100), (own.k, None), (own.k, 500), (2 * own.k, 500), (3 * own.k, 1_000), (3 * own.k, 2_000))
     systems += [replace(own.system(k, window), index=f"{_PREFIX}-own") for k, window in settings]

@@ -1,4 +1,4 @@
-"""The k-NN plugin's Lucene HNSW on fp32 or byte embeddings, the reference of comparisons."""
+"""The k-NN plugin's Lucene HNSW on fp32 or byte embeddings, the reference of comparisons, and its other engines."""
 
 from __future__ import annotations
 
@@ -40,13 +40,25 @@ def _flat(field: dict[str, Any]) -> dict[str, Any]:
     return kept | {"space_type": space, "method": {"name": "flat", "engine": "lucene"}}
 
 
-QUANTIZED: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+def _faiss(**parameters: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:  # noqa: ANN401
+    """The plugin's default engine, with the graph of the reference."""
+
+    def change(field: dict[str, Any]) -> dict[str, Any]:
+        method = field["method"]
+        return field | {"method": method | {"engine": "faiss", "parameters": method["parameters"] | parameters}}
+
+    return change
+
+
+VARIANTS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "HNSW 7 bits": _scalar(7),
+    "HNSW Faiss": _faiss(),
+    "HNSW Faiss, fp16": _faiss(encoder={"name": "sq", "parameters": {"type": "fp16"}}),
     "HNSW 1 bit": _scalar(1),
     "HNSW 1 bit, on_disk": _on_disk,
     "flat": _flat,
 }
-"""Mappings of vectors that the server quantizes, by name in tables.
+"""Other engines, and vectors that the server quantizes: changes of the reference's mapping, by name in tables.
 
 All but 7 bits need the plugin's native library: without it, the first document or search crashes the node.
 """
@@ -61,7 +73,7 @@ class LuceneHnsw(OneRequest):
         dim: Dimensions of the embeddings.
         ef_search: Size of the candidate list; None uses the server's default.
         data_type: `byte` takes a quarter of the bytes.
-        quantized: Quantization by the server; see `QUANTIZED`.
+        variant: Another engine, or quantization by the server; see `VARIANTS`.
         top_k: Hits per query.
     """
 
@@ -69,15 +81,15 @@ class LuceneHnsw(OneRequest):
     dim: int
     ef_search: int | None = None
     data_type: Literal["float", "byte"] = "float"
-    quantized: str | None = None
+    variant: str | None = None
     top_k: int = 10
     encoding: Encoding = "dense"
 
     @property
     def name(self) -> str:
         """Name in tables."""
-        if self.quantized is not None:
-            return self.quantized
+        if self.variant is not None:
+            return self.variant
         return "HNSW" if self.data_type == "float" else "HNSW byte"
 
     @property
@@ -94,8 +106,8 @@ class LuceneHnsw(OneRequest):
         body = load_mapping("lucene_hnsw")
         field = body["mappings"]["properties"]["embedding"]
         field |= {"dimension": self.dim, "data_type": self.data_type}
-        if self.quantized is not None:
-            body["mappings"]["properties"]["embedding"] = QUANTIZED[self.quantized](field)
+        if self.variant is not None:
+            body["mappings"]["properties"]["embedding"] = VARIANTS[self.variant](field)
         body["settings"] = {"index": {"knn": True, **INDEX_SETTINGS}}
         return body
 

@@ -117,6 +117,18 @@ def test_ours_joins_what_codes_and_words_find(client: OpenSearch, index: str, da
         assert ids(found) == ids(fuse(rankings, top_k=10))
 
 
+def test_the_engine_of_new_vector_fields_is_a_rival() -> None:
+    """Of which OpenSearch's documentation gives the mapping; it runs where the native library is."""
+    assert {"HNSW Faiss", "HNSW Faiss, fp16"} <= set(NATIVE)
+    [plain, half] = (
+        LuceneHnsw("faiss", 4, variant=name).body()["mappings"]["properties"]["embedding"]["method"]
+        for name in ("HNSW Faiss", "HNSW Faiss, fp16")
+    )
+    graph = {"m": 16, "ef_construction": 100}
+    assert plain == {"name": "hnsw", "engine": "faiss", "space_type": "innerproduct", "parameters": graph}
+    assert half["parameters"] == graph | {"encoder": {"name": "sq", "parameters": {"type": "fp16"}}}
+
+
 def test_what_is_not_run_has_a_reason() -> None:
     assert why_not_run(True) == []
     assert {row["system"] for row in why_not_run(False)} == set(NATIVE)
