@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
 import pytest
@@ -43,6 +44,21 @@ async def test_the_function_works_while_items_arrive() -> None:
         yield 1
 
     assert await streamed(first, slowly()) == [0, 1]
+
+
+async def test_items_may_need_the_threads_of_asyncio() -> None:
+    """As files, connections to databases and look-ups of names do; many streams leave them some."""
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))
+
+    async def slowly() -> AsyncIterator[int]:
+        for number in range(3):
+            yield await asyncio.to_thread(int, number)
+
+    def collect(items: Iterator[int], *, stopped: Event) -> list[int]:
+        return list(items)
+
+    streams = asyncio.gather(*(streamed(collect, slowly()) for _ in range(4)))
+    assert await asyncio.wait_for(streams, PATIENCE_S) == [[0, 1, 2]] * 4
 
 
 async def test_few_items_wait_for_a_slow_function() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Generator, Iterable, Iterator
-from functools import update_wrapper
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial, update_wrapper
 from queue import SimpleQueue
 from threading import Event
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
@@ -79,11 +81,12 @@ async def streamed(function: Callable[..., R], items: AsyncIterable[T], **kwargs
 
     The items are awaited in the calling task while the thread works on earlier ones. An error of the iterable is raised
     in the function, and so ends it as an error of any iterator would. A cancellation sets the event that the function
-    takes as `stopped`, and fails its iterator.
+    takes as `stopped`, and fails its iterator. The thread is not one of asyncio's pool, because the items may need one.
     """
     handed: SimpleQueue[T | _End] = SimpleQueue()
     room = asyncio.Semaphore(_MAX_HANDED)
     loop = asyncio.get_running_loop()
+    stopped = Event()
 
     def arriving() -> Iterator[T]:
         while not isinstance(item := handed.get(), _End):
@@ -92,7 +95,10 @@ async def streamed(function: Callable[..., R], items: AsyncIterable[T], **kwargs
         if item.error is not None:
             raise item.error
 
-    work = asyncio.create_task(stoppable(function, arriving(), **kwargs))
+    own = ThreadPoolExecutor(1, "stream")
+    call = partial(copy_context().run, function, arriving(), stopped=stopped, **kwargs)
+    work: asyncio.Future[R] = loop.run_in_executor(own, call)
+    own.shutdown(wait=False)
     work.add_done_callback(lambda _: room.release())  # it may end before the items do
     try:
         async for item in items:
@@ -103,6 +109,7 @@ async def streamed(function: Callable[..., R], items: AsyncIterable[T], **kwargs
         handed.put(_End())
         return await work
     except asyncio.CancelledError:
+        stopped.set()
         work.cancel()
         handed.put(_End(BulkWriteError("Stopped: the call was cancelled.")))
         raise

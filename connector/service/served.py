@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from typing import Any, NamedTuple, TypeVar
@@ -20,6 +20,7 @@ from connector.errors import ClusterError, ConnectorError, EncoderMismatchError,
 from connector.index.bulk_lines import to_features
 from connector.query.body import NO_OPTIONS, SearchOptions
 from connector.query.filters import Filters, filter_clauses
+from connector.query.pruning import Pruning
 from connector.query.settings import DEFAULT_SETTINGS, SearchSettings
 from connector.search.opened import OpenedIndex
 from connector.search.retriever import Retriever
@@ -59,6 +60,18 @@ class _Resolved(NamedTuple):
     text: str
     settings: SearchSettings
     opened: OpenedIndex
+
+    @property
+    def unpruned(self) -> _Resolved:
+        """The query without a budget of postings, for which the server counts documents."""
+        pruning = self.settings.pruning
+        if pruning is None or pruning.prune_type != "posting_budget":
+            return self
+        return self._replace(settings=replace(self.settings, pruning=Pruning()))
+
+    def encoded(self) -> QueryVector:
+        """Encode the query; errors as in `OpenedIndex.encode`."""
+        return QueryVector(*self.opened.encode(self.text, self.settings), self.opened)
 
 
 class QueryVector(NamedTuple):
@@ -135,9 +148,13 @@ class ServedIndex:
             def resolve() -> list[_Resolved]:
                 return [_Resolved(query.text, query.resolved(opened), opened) for query in queries]
 
-            # What a filter matches is counted by the server, for which other queries must not wait.
+            # What a filter or a feature matches is counted by the server, for which other queries must not wait.
             filtered = any(query.filters for query in queries)
-            return await self._queries.submit(await asyncio.to_thread(resolve) if filtered else resolve())
+            resolved = await asyncio.to_thread(resolve) if filtered else resolve()
+            vectors = await self._queries.submit([query.unpruned for query in resolved])
+            if any(query.unpruned is not query for query in resolved):
+                vectors = await asyncio.to_thread(lambda: [query.encoded() for query in resolved])
+            return vectors
 
         return await self._within(space, encode)
 
@@ -168,6 +185,8 @@ class ServedIndex:
                 raise
             # Encoding needs no server, and a search will report it.
         vectors: list[T] = await encode()
+        while len({vector.opened.schema.space for vector in vectors}) > 1:  # opened again between two batches
+            vectors = await encode()
         if space is None or all(vector.opened.schema.space == space for vector in vectors):
             return vectors
         # The index was recreated since it was opened here, or since the caller was set up.
@@ -207,11 +226,7 @@ class ServedIndex:
         for _, group in groupby(sorted(batch, key=_pass_of), key=_pass_of):
             alike = list(group)
             alike[0].opened.encode_ahead([query.text for query in alike], alike[0].settings)
-
-        def finish(query: _Resolved) -> QueryVector:
-            return QueryVector(*query.opened.encode(query.text, query.settings), query.opened)
-
-        return [_attempt(partial(finish, query)) for query in batch]
+        return [_attempt(query.encoded) for query in batch]
 
     def _encode_documents(self, batch: list[str]) -> list[DocumentVector | Exception]:
         opened = self.retriever.opened

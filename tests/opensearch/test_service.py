@@ -9,7 +9,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -32,13 +32,14 @@ from connector.cli.serve import read_keys
 from connector.connection.client import connect
 from connector.encoders.load import load_encoder
 from connector.encoders.text import TextEncoder
+from connector.index.frequencies import DocumentFrequencies
 from connector.index.kept import KeptDocuments
 from connector.index.schema import existing_schema, save_search_defaults
 from connector.search.opened import OpenedIndex, features_for
 from connector.service.app import create_app
 from connector.service.metrics import Metrics
 from connector.service.run import Listener, config
-from connector.service.served import QueryText, ServedIndex
+from connector.service.served import DocumentVector, QueryText, ServedIndex
 from connector.service.settings import ServiceSettings
 from tests.fault_proxy import fault_proxy
 from tests.patience import PATIENCE_S
@@ -583,3 +584,52 @@ def test_a_filter_that_the_server_counts_slowly_holds_up_no_other_query(
         encoded.set()
         assert filtered.result().status_code == 200
     assert all(in_time)
+
+
+def test_features_that_the_server_counts_slowly_hold_up_no_other_query(
+    client: OpenSearch, written: SparseIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counting, encoded, in_time = Event(), Event(), []
+    shares = DocumentFrequencies.shares
+
+    def slow(frequencies: DocumentFrequencies, names: Iterable[str]) -> dict[str, float]:
+        counting.set()
+        in_time.append(encoded.wait(10))
+        return shares(frequencies, names)
+
+    monkeypatch.setattr(DocumentFrequencies, "shares", slow)
+    budget = {"prune_type": "posting_budget", "prune_ratio": 3.0}
+    with serving(client, written.index) as service, ThreadPoolExecutor(1) as caller:
+        pruned = caller.submit(service.post, "/encode/query", json={"texts": ["cats"], **budget})
+        assert counting.wait(PATIENCE_S)
+        assert service.post("/encode/query", json={"texts": ["wolves"]}).status_code == 200
+        encoded.set()
+        assert pruned.result().status_code == 200, pruned.result().text
+    assert all(in_time)
+
+
+async def test_vectors_of_one_request_are_by_one_encoder(
+    client: OpenSearch, written: SparseIndex, second: str, encoder: TextEncoder
+) -> None:
+    SparseIndex(second, encoder=encoder, client=client).add([{"_id": "9", "text": "wolves run"}, *DOCUMENTS[:2]])
+    alias = f"{written.index}-alias"
+    client.indices.put_alias(index=written.index, name=alias)
+    with ThreadPoolExecutor(1) as executor:
+        settings = ServiceSettings(max_batch=1, recheck_s=600.0)
+        served = ServedIndex(client, alias, settings=settings, metrics=Metrics(), executors=(executor, executor))
+        encode, batches = served._documents._work, []
+
+        def switching(batch: list[str]) -> Sequence[DocumentVector | Exception]:
+            batches.append(batch)
+            if len(batches) == 2:
+                switch = [
+                    {"remove": {"index": written.index, "alias": alias}},
+                    {"add": {"index": second, "alias": alias}},
+                ]
+                client.indices.update_aliases(body={"actions": switch})
+                served.retriever.refresh()
+            return encode(batch)
+
+        served._documents._work = switching
+        vectors = await served.encode_documents(["cats", "dogs"])
+    assert {vector.opened.schema.space for vector in vectors} == {existing_schema(client, second).space}
