@@ -449,6 +449,19 @@ def test_a_run_that_was_stopped_resumes_to_the_same_end(tmp_path: Path, stop_at:
     assert [each.get("_id", each.get("location")) for each in letters] == ["bad1", "c.jsonl:4", "bad2", "c.jsonl:4"]
 
 
+def test_strict_stops_a_resumed_run_at_its_own_failures_alone(tmp_path: Path) -> None:
+    with pytest.raises(Killed), job(ListWriter(), tmp_path) as first:
+        first.add(documents("bad1", "d2"))
+        raise Killed
+    records = documents("bad1", "d2", "d3", "d4", "bad5", "d6")
+    with pytest.raises(CorpusError, match="Stopped at the first failure: document 'bad5': no such field"):
+        with job(ListWriter(), tmp_path, resume=True, strict=True) as second:
+            second.add(records)
+    with job(ListWriter(), tmp_path, resume=True, strict=True) as third:
+        third.add(records)
+    assert (third.result.read, third.result.indexed, third.result.dead_lettered) == (6, 4, 2)
+
+
 def test_dead_letters_that_the_checkpoint_does_not_know_are_taken_off(tmp_path: Path) -> None:
     (tmp_path / "dead.jsonl").write_text("from another run\n")
     with pytest.raises(Killed), job(ListWriter(), tmp_path) as first:
