@@ -91,6 +91,20 @@ def test_another_port_than_that_of_the_url_is_refused(server_url: str, monkeypat
     assert run("up", "--port", server_url.rpartition(":")[2]).exit_code == 0
 
 
+def test_any_port_of_several_urls_is_that_of_the_cluster(server_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    urls = f"{server_url},http://127.0.0.1:1"
+    monkeypatch.setenv("OPENSEARCH_URL", urls)
+    for options in ([], ["--port", server_url.rpartition(":")[2]], ["--port", "1"]):
+        assert run("up", *options).output == f"OpenSearch is already up at {urls} (given)\n"
+    assert f"OpenSearch runs at {urls}, not on port 9200." in run("up", "--port", "9200").stderr
+
+
+def test_the_port_of_https_is_443(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENSEARCH_URL", "https://127.0.0.1")
+    assert run("up", "--port", "443").stderr.startswith("Error: No OpenSearch answers at https://127.0.0.1 ")
+    assert "OpenSearch runs at https://127.0.0.1, not on port 9200." in run("up", "--port", "9200").stderr
+
+
 def test_up_prints_json(server_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENSEARCH_URL", server_url)
     assert json.loads(run("up", "--json").output) == {"url": server_url, "kind": "given", "was_up": True}

@@ -4,7 +4,6 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from connector.cluster.compose import COMPOSE_FILE, compose_down, compose_up, docker_answers
 from connector.cluster.connection import Cluster, connection_from_environment
@@ -15,6 +14,7 @@ from connector.cluster.probe import get_json, wait_until_ready
 from connector.cluster.processes import stop_processes
 from connector.cluster.state import State, describe_process, read_state, remove_state, still_runs, write_state
 from connector.cluster.status import read_status
+from connector.connection.address import parse_addresses
 from connector.errors import ClusterError
 
 DEFAULT_PORT = 9200
@@ -135,8 +135,7 @@ def _check_file(url: str, used: str, wanted: Path | None, advice: str) -> None:
 
 
 def _check_port(url: str, port: int | None, advice: str) -> None:
-    used = urlsplit(url).port or DEFAULT_PORT
-    if port is not None and port != used:
+    if port is not None and port not in {address.port for address in parse_addresses(url)[0]}:
         raise ClusterError(f"OpenSearch runs at {url}, not on port {port}. {advice}")
 
 
