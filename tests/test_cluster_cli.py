@@ -153,6 +153,27 @@ def test_docker_gets_our_compose_file_unless_another_is_named(
     assert files == [COMPOSE_FILE, other]
 
 
+def test_purge_deletes_the_volumes_of_stopped_containers(
+    server_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    purged: list[Path] = []
+    monkeypatch.setattr(local, "docker_answers", lambda: True)
+    monkeypatch.setattr(local, "compose_up", lambda *_, **__: None)
+    monkeypatch.setattr(local, "compose_down", lambda file, purge: purged.append(file) if purge else None)
+    other, lost = tmp_path / "other.yml", tmp_path / "lost.yml"
+    for file in (other, lost):
+        file.write_text("services: {}\n")
+    for options in ([], ["--compose-file", str(other)], ["--compose-file", str(lost)]):
+        run("up", "--port", server_url.rpartition(":")[2], *options)
+        assert run("down").output == f"OpenSearch at {server_url} is down\n"
+    lost.unlink()
+    result = run("down", "--purge")
+    assert result.stdout == "Nothing was up; data deleted\n"
+    assert set(purged) == {COMPOSE_FILE, other}
+    assert run("down", "--purge").output == "Nothing was up; there was no data to delete\n"
+    assert len(purged) == 2
+
+
 @pytest.fixture
 def without_psutil(monkeypatch: pytest.MonkeyPatch) -> None:
     """As where the extra `cluster` is not installed, and Docker does not answer."""
