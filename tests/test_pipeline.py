@@ -285,6 +285,17 @@ def test_short_texts_are_encoded_in_larger_batches(length: int, size: int) -> No
     assert typical_write_size(length) == size
 
 
+def test_large_metadata_makes_small_batches() -> None:
+    encoder = LengthEncoder()
+    circular: dict[str, Any] = {"long": "x" * 2**20}
+    circular["parent"] = circular
+    for metadata in ({"pages": ["x" * 2**20]}, {"x" * 2**20: True}, circular):
+        encoder.sizes.clear()
+        records = [Document(f"d{number}", "text", metadata=metadata) for number in range(100)]
+        ingest_documents(records, encoder, cast(BulkWriter, ListWriter()))
+        assert encoder.sizes == [32, 32, 32, 4]
+
+
 @pytest.mark.parametrize("sizes", [(0, 1), (1, 0)])
 def test_sizes_below_1_are_refused(sizes: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="must be at least 1"):
