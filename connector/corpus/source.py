@@ -39,7 +39,8 @@ _DIGESTED_BYTES, _LEAST_DIGESTED_BYTES = 1 << 20, 1 << 14
 """Bytes of all beginnings, and at least of each: files may be many."""
 
 _BEIR_NAMES = tuple(f"corpus.jsonl{packed}" for packed in ("", *_PACKED))
-_OWN_ENDS = (".dead-letters.jsonl", ".checkpoint.json")
+CHECKPOINT_END = ".checkpoint.json"
+_OWN_ENDS = (".dead-letters.jsonl", CHECKPOINT_END)
 """Ends of the names of files that runs write."""
 
 _TABLE_FORMATS = {"_delta_log": "a Delta", ".hoodie": "a Hudi", "metadata/*.metadata.json": "an Iceberg"}
