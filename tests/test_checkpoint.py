@@ -58,6 +58,24 @@ def test_none_is_an_error(tmp_path: Path) -> None:
         Checkpoint(tmp_path / "run.json", RUN).load()
 
 
+@pytest.mark.parametrize(
+    ("name", "aside"),
+    [("docs.2.checkpoint.json", "docs.2.{}.checkpoint.json"), ("run.json", "run.{}.json"), ("run", "run.{}")],
+)
+def test_that_of_another_input_is_set_aside_and_can_be_resumed(tmp_path: Path, name: str, aside: str) -> None:
+    checkpoint = Checkpoint(tmp_path / name, RUN)
+    for number in (1, 2):
+        Checkpoint(tmp_path / name, RUN | {"input": f"other {number}"}).save(MARK)
+        assert checkpoint.set_aside() == tmp_path / aside.format(number)
+    for number in (1, 2):
+        assert Checkpoint(tmp_path / aside.format(number), RUN | {"input": f"other {number}"}).load() == MARK
+    assert checkpoint.set_aside() is None
+    Checkpoint(tmp_path / name, RUN | {"encoder": "other"}).save(MARK)
+    assert checkpoint.set_aside() is None and checkpoint.path.exists()
+    checkpoint.path.write_text("damaged")
+    assert checkpoint.set_aside() is None and checkpoint.path.exists()
+
+
 def test_it_holds_names_and_numbers_alone(tmp_path: Path) -> None:
     Checkpoint(tmp_path / "run.json", RUN).save(MARK)
     kept = json.loads((tmp_path / "run.json").read_text())

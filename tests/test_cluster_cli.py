@@ -91,6 +91,20 @@ def test_another_port_than_that_of_the_url_is_refused(server_url: str, monkeypat
     assert run("up", "--port", server_url.rpartition(":")[2]).exit_code == 0
 
 
+def test_any_port_of_several_urls_is_that_of_the_cluster(server_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    urls = f"{server_url},http://127.0.0.1:1"
+    monkeypatch.setenv("OPENSEARCH_URL", urls)
+    for options in ([], ["--port", server_url.rpartition(":")[2]], ["--port", "1"]):
+        assert run("up", *options).output == f"OpenSearch is already up at {urls} (given)\n"
+    assert f"OpenSearch runs at {urls}, not on port 9200." in run("up", "--port", "9200").stderr
+
+
+def test_the_port_of_https_is_443(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENSEARCH_URL", "https://127.0.0.1")
+    assert run("up", "--port", "443").stderr.startswith("Error: No OpenSearch answers at https://127.0.0.1 ")
+    assert "OpenSearch runs at https://127.0.0.1, not on port 9200." in run("up", "--port", "9200").stderr
+
+
 def test_up_prints_json(server_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENSEARCH_URL", server_url)
     assert json.loads(run("up", "--json").output) == {"url": server_url, "kind": "given", "was_up": True}
@@ -137,6 +151,27 @@ def test_docker_gets_our_compose_file_unless_another_is_named(
         run("up", "--port", server_url.rpartition(":")[2], *options)
         run("down")
     assert files == [COMPOSE_FILE, other]
+
+
+def test_purge_deletes_the_volumes_of_stopped_containers(
+    server_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    purged: list[Path] = []
+    monkeypatch.setattr(local, "docker_answers", lambda: True)
+    monkeypatch.setattr(local, "compose_up", lambda *_, **__: None)
+    monkeypatch.setattr(local, "compose_down", lambda file, purge: purged.append(file) if purge else None)
+    other, lost = tmp_path / "other.yml", tmp_path / "lost.yml"
+    for file in (other, lost):
+        file.write_text("services: {}\n")
+    for options in ([], ["--compose-file", str(other)], ["--compose-file", str(lost)]):
+        run("up", "--port", server_url.rpartition(":")[2], *options)
+        assert run("down").output == f"OpenSearch at {server_url} is down\n"
+    lost.unlink()
+    result = run("down", "--purge")
+    assert result.stdout == "Nothing was up; data deleted\n"
+    assert set(purged) == {COMPOSE_FILE, other}
+    assert run("down", "--purge").output == "Nothing was up; there was no data to delete\n"
+    assert len(purged) == 2
 
 
 @pytest.fixture

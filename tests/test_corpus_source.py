@@ -24,7 +24,7 @@ from connector.corpus.check import RecordChecker
 from connector.corpus.layout import RecordMapper
 from connector.corpus.lines import read_entries
 from connector.corpus.parts import read_part, split_corpus
-from connector.corpus.source import digest_source
+from connector.corpus.source import Format, digest_source
 from connector.errors import CorpusError
 from connector.types import Document, MalformedRecord
 
@@ -368,6 +368,23 @@ def test_files_that_a_folder_has_besides_are_named(tmp_path: Path, caplog: pytes
     assert list(read_corpus(tmp_path)) == [Document("d1", "body")]
     assert caplog.messages == [
         f"Files of {tmp_path} that are not read, because of their suffix: 'notes.txt', 'sub/b.jsonl.zip'."
+    ]
+
+
+@pytest.mark.parametrize("file_format", [None, "jsonl"])
+def test_files_that_a_beir_folder_has_besides_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, file_format: Format | None
+) -> None:
+    for folder in ("qrels", "sub"):
+        (tmp_path / folder).mkdir()
+    for name in ("corpus.jsonl", "corpus-2.jsonl", "sub/more.csv"):
+        (tmp_path / name).write_bytes(GOOD)
+    for name in ("queries.jsonl", "queries-dev.jsonl", "qrels/test.tsv", "qrels.tsv", "notes.txt"):
+        (tmp_path / name).write_text("no corpus")
+    assert list(read_corpus(tmp_path, format=file_format)) == [Document("d1", "body")]
+    assert caplog.messages == [
+        f"{tmp_path} is read as a BEIR folder, of which corpus.jsonl is the corpus; not read: 'corpus-2.jsonl', "
+        "'sub/more.csv'. If these belong to the corpus, give the paths of all files."
     ]
 
 

@@ -48,6 +48,12 @@ def test_large_documents_make_a_small_sample() -> None:
     assert len(Sampled(large).sample()) == 256
 
 
+def test_metadata_and_fields_make_a_small_sample_as_well() -> None:
+    kept = {"a": [{"b": "x" * 2**19}, 7]}
+    large = [Document(str(row), "text", metadata=kept, fields=kept) for row in range(300)]
+    assert len(Sampled(large).sample()) == 256
+
+
 def test_what_is_malformed_takes_its_part_of_the_memory() -> None:
     read = 0
 

@@ -31,6 +31,18 @@ def test_lines_are_taken_out_in_any_order_and_once_each(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [], "the last line takes the file along"
 
 
+def test_lines_of_a_linked_file_are_taken_out_of_it_and_the_link_stays(tmp_path: Path) -> None:
+    link, target = tmp_path / "letters", tmp_path / "elsewhere" / "letters"
+    link.symlink_to(target)
+    for _ in range(2):
+        for line in (b"a", b"b"):
+            LetterFile(link).append(line + b"\n")
+        LetterFile(link).take_out([b"a"])
+        assert link.is_symlink() and lines(target) == [b"b"]
+        LetterFile(link).take_out([b"b"])
+        assert link.is_symlink() and not target.exists()
+
+
 def append_many(path: Path, name: str) -> None:
     file = LetterFile(path)
     for number in range(300):

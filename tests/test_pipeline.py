@@ -285,6 +285,17 @@ def test_short_texts_are_encoded_in_larger_batches(length: int, size: int) -> No
     assert typical_write_size(length) == size
 
 
+def test_large_metadata_makes_small_batches() -> None:
+    encoder = LengthEncoder()
+    circular: dict[str, Any] = {"long": "x" * 2**20}
+    circular["parent"] = circular
+    for metadata in ({"pages": ["x" * 2**20]}, {"x" * 2**20: True}, circular):
+        encoder.sizes.clear()
+        records = [Document(f"d{number}", "text", metadata=metadata) for number in range(100)]
+        ingest_documents(records, encoder, cast(BulkWriter, ListWriter()))
+        assert encoder.sizes == [32, 32, 32, 4]
+
+
 @pytest.mark.parametrize("sizes", [(0, 1), (1, 0)])
 def test_sizes_below_1_are_refused(sizes: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match="must be at least 1"):
@@ -447,6 +458,19 @@ def test_a_run_that_was_stopped_resumes_to_the_same_end(tmp_path: Path, stop_at:
     assert {each.doc_id for each in writer.written} == {"d1", "d2", "d3", "d4", "d5", "d6"}
     letters = [json.loads(line) for line in (tmp_path / "dead.jsonl").read_text().splitlines()]
     assert [each.get("_id", each.get("location")) for each in letters] == ["bad1", "c.jsonl:4", "bad2", "c.jsonl:4"]
+
+
+def test_strict_stops_a_resumed_run_at_its_own_failures_alone(tmp_path: Path) -> None:
+    with pytest.raises(Killed), job(ListWriter(), tmp_path) as first:
+        first.add(documents("bad1", "d2"))
+        raise Killed
+    records = documents("bad1", "d2", "d3", "d4", "bad5", "d6")
+    with pytest.raises(CorpusError, match="Stopped at the first failure: document 'bad5': no such field"):
+        with job(ListWriter(), tmp_path, resume=True, strict=True) as second:
+            second.add(records)
+    with job(ListWriter(), tmp_path, resume=True, strict=True) as third:
+        third.add(records)
+    assert (third.result.read, third.result.indexed, third.result.dead_lettered) == (6, 4, 2)
 
 
 def test_dead_letters_that_the_checkpoint_does_not_know_are_taken_off(tmp_path: Path) -> None:

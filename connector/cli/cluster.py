@@ -86,9 +86,10 @@ def down(purge: bool) -> None:
 
     The server of OPENSEARCH_URL is never stopped.
     """
-    url = cluster.down(purge=purge)
-    what = "Nothing was up" if url is None else f"OpenSearch at {url} is down"
-    click.echo(f"{what}{'; data deleted' if purge else ''}")
+    stopped = cluster.down(purge=purge)
+    what = "Nothing was up" if stopped.url is None else f"OpenSearch at {stopped.url} is down"
+    data = "; data deleted" if stopped.data_deleted else "; there was no data to delete" if purge else ""
+    click.echo(f"{what}{data}")
 
 
 @click.command(

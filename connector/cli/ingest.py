@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -116,7 +117,7 @@ def ingest(
     client = open_client(connection)
     from connector.corpus.estimate import estimate_records
     from connector.corpus.read import count_records, read_corpus
-    from connector.corpus.source import STANDARD_INPUT, Format, digest_source, find_sources
+    from connector.corpus.source import CHECKPOINT_END, STANDARD_INPUT, Format, digest_source, find_sources
     from connector.index.names import check_index_name
     from connector.index.probe import probe_write
     from connector.index.schema import check_new_index, read_schema, read_uuid
@@ -125,7 +126,7 @@ def ingest(
     from connector.training.heads.settings import MIN_DOCUMENTS, check_documents
 
     kind: Format | None = file_format  # type: ignore[assignment]
-    path = checkpoint or Path(f"{index}.checkpoint.json")
+    path = checkpoint or Path(f"{index}{CHECKPOINT_END}")
     letters = dead_letters_path(dead_letters, index)
     files = [each.path for each in find_sources(corpus, kind)]
     check_outputs(files, {"--dead-letters": letters, "--checkpoint": path})
@@ -239,8 +240,17 @@ def ingest(
 
         spread = SpreadEncoder(loaded, devices)
     point = point_of(loaded.fingerprint.digest) if source else None
-    if point is not None and point.path.is_file() and not resume:
-        click.echo(f"{point.path} belongs to a stopped run, which --resume would continue. Starting over.", err=True)
+    if point is not None and not resume:
+        if (aside := point.set_aside()) is not None:
+            click.echo(
+                f"{point.path} belongs to a stopped run of another input and is now {aside}. To continue that run, "
+                f"rerun its command with --resume --checkpoint {shlex.quote(str(aside))}.",
+                err=True,
+            )
+        elif point.path.is_file():
+            click.echo(
+                f"{point.path} belongs to a stopped run, which --resume would continue. Starting over.", err=True
+            )
     writer = BulkWriter(client, index, chunk_size=chunk_size, max_in_flight=max_in_flight)
     going_on = stoppable(option="--resume" if point is not None else "")
     with going_on, documents(quiet, total, f"{name} -> {index}") as progress:

@@ -4,7 +4,6 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from connector.cluster.compose import COMPOSE_FILE, compose_down, compose_up, docker_answers
 from connector.cluster.connection import Cluster, connection_from_environment
@@ -13,8 +12,18 @@ from connector.cluster.folders import cache_folder, locked
 from connector.cluster.node import HOST, Node, bytes_of_heap, free_ports, is_free
 from connector.cluster.probe import get_json, wait_until_ready
 from connector.cluster.processes import stop_processes
-from connector.cluster.state import State, describe_process, read_state, remove_state, still_runs, write_state
+from connector.cluster.state import (
+    State,
+    describe_process,
+    read_compose_files,
+    read_state,
+    remove_state,
+    still_runs,
+    write_compose_files,
+    write_state,
+)
 from connector.cluster.status import read_status
+from connector.connection.address import parse_addresses
 from connector.errors import ClusterError
 
 DEFAULT_PORT = 9200
@@ -30,6 +39,15 @@ class Started(NamedTuple):
     cluster: Cluster
     was_up: bool
     """Whether it was already running."""
+
+
+class Stopped(NamedTuple):
+    """Result of `down`."""
+
+    url: str | None
+    """URL of the stopped cluster; None if there was none."""
+    data_deleted: bool
+    """Whether there was data and it was deleted."""
 
 
 def up(
@@ -101,6 +119,7 @@ def up(
             cluster = Cluster(f"http://{HOST}:{port}", kind="compose")
             # Before the start, so that `down` can also stop an unhealthy container.
             write_state(State("compose", cluster.url, compose_file=str(file.absolute())))
+            write_compose_files(read_compose_files() | {str(file.absolute())})
             compose_up(file, port=port, heap=heap, timeout_s=timeout_s)
             wait_until_ready(cluster, nodes=1, timeout_s=timeout_s)
             return Started(cluster, was_up=False)
@@ -135,31 +154,38 @@ def _check_file(url: str, used: str, wanted: Path | None, advice: str) -> None:
 
 
 def _check_port(url: str, port: int | None, advice: str) -> None:
-    used = urlsplit(url).port or DEFAULT_PORT
-    if port is not None and port != used:
+    if port is not None and port not in {address.port for address in parse_addresses(url)[0]}:
         raise ClusterError(f"OpenSearch runs at {url}, not on port {port}. {advice}")
 
 
-def down(*, purge: bool = False) -> str | None:
-    """Stop the cluster started by `up`, and return its URL, or None if there was none.
+def down(*, purge: bool = False) -> Stopped:
+    """Stop the cluster started by `up`.
 
     Args:
-        purge: Also delete the data.
+        purge: Also delete the data, including that of earlier clusters.
 
     Raises:
         ClusterError: Docker reported an error.
     """
     with locked(cache_folder() / "up.lock", timeout_s=_LOCK_TIMEOUT_S):
         state = read_state()
-        if state is not None and state.kind == "compose":
-            compose_down(Path(state.compose_file), purge=purge)
+        folders = _data_folders()
         stopped = 0
-        for folder in _data_folders():
+        for folder in folders:
             stopped += stop_processes(folder)
             if purge:
                 shutil.rmtree(folder)
+        in_docker = state is not None and state.kind == "compose"
+        files = {state.compose_file} if state is not None and in_docker else set()
+        if purge:
+            files |= read_compose_files()
+        for file in sorted(files):
+            compose_down(Path(file), purge=purge)
+            if purge:
+                write_compose_files(read_compose_files() - {file})
         remove_state()
-    return state.url if state is not None and (stopped or state.kind == "compose") else None
+    url = state.url if state is not None and (stopped or in_docker) else None
+    return Stopped(url, data_deleted=purge and bool(folders or files))
 
 
 def find_cluster() -> Cluster:

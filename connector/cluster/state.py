@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass
+from logging import getLogger
 from pathlib import Path
 from typing import Literal
 
@@ -9,6 +10,8 @@ from connector.cluster.folders import cache_folder
 from connector.cluster.processes import creation_time
 from connector.errors import ClusterError
 from connector.files import write_whole
+
+_log = getLogger("ksparse.cluster")
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,35 @@ def write_state(state: State) -> None:
 def remove_state() -> None:
     """Delete the state."""
     state_path().unlink(missing_ok=True)
+
+
+def read_compose_files() -> set[str]:
+    """Return the compose files whose volumes `down --purge` has to delete: those of all clusters since the last one.
+
+    A file that no longer exists is left out with a warning, because Docker finds the volume by it.
+    """
+    try:
+        files = set(_compose_files_path().read_text().splitlines())
+    except FileNotFoundError:
+        return set()
+    lost = {file for file in files if not Path(file).is_file()}
+    for file in sorted(lost):
+        _log.warning(
+            "The compose file %s no longer exists; if its data remains, delete it with `docker volume rm`.", file
+        )
+    return files - lost
+
+
+def write_compose_files(files: set[str]) -> None:
+    """Replace the list of compose files atomically."""
+    if files:
+        write_whole(_compose_files_path(), "".join(f"{file}\n" for file in sorted(files)))
+    else:
+        _compose_files_path().unlink(missing_ok=True)
+
+
+def _compose_files_path() -> Path:
+    return cache_folder() / "compose-files.txt"
 
 
 def describe_process(name: str, pid: int) -> NodeProcess:

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple, NoReturn, get_args
 
@@ -39,7 +40,8 @@ _DIGESTED_BYTES, _LEAST_DIGESTED_BYTES = 1 << 20, 1 << 14
 """Bytes of all beginnings, and at least of each: files may be many."""
 
 _BEIR_NAMES = tuple(f"corpus.jsonl{packed}" for packed in ("", *_PACKED))
-_OWN_ENDS = (".dead-letters.jsonl", ".checkpoint.json")
+CHECKPOINT_END = ".checkpoint.json"
+_OWN_ENDS = (".dead-letters.jsonl", CHECKPOINT_END)
 """Ends of the names of files that runs write."""
 
 _TABLE_FORMATS = {"_delta_log": "a Delta", ".hoodie": "a Hudi", "metadata/*.metadata.json": "an Iceberg"}
@@ -147,7 +149,10 @@ def find_sources(path: Corpus, format: Format | None = None) -> list[Source]:
 
 
 def warn_of_unread(path: Corpus, format: Format | None = None) -> None:
-    """Log a warning that names the files that `find_sources` does not find: by their suffix, or written by runs."""
+    """Log a warning that names the files that `find_sources` does not find.
+
+    These have another suffix, were written by runs, or are in a BEIR folder.
+    """
     if not isinstance(path, str | Path):
         read = _without_own(path)
         if unread := [str(each) for each in path if each not in read]:
@@ -158,11 +163,32 @@ def warn_of_unread(path: Corpus, format: Format | None = None) -> None:
             warn_of_unread(each, format)
         return
     folder = Path(path)
-    if format is not None or not folder.is_dir() or _beir_corpus(folder) is not None:
+    if (corpus := _beir_corpus(folder)) is not None:
+        _warn_of_others(folder, corpus)
+        return
+    if format is not None or not folder.is_dir():
         return
     unread = [str(file.relative_to(folder)) for file in _files_in(folder) if not format_of(file)]
     if unread:
         _log.warning("Files of %s that are not read, because of their suffix: %s.", folder, listed(unread))
+
+
+def _warn_of_others(folder: Path, corpus: Path) -> None:
+    """Warn of files in a BEIR folder that may be a part of the corpus."""
+    unread: list[str] = []
+    with suppress(CorpusError):  # a subfolder that cannot be read does not matter here
+        for file in _files_in(folder):
+            name = file.relative_to(folder)
+            if file != corpus and format_of(file) and not name.parts[0].startswith(("queries", "qrels")):
+                unread.append(str(name))
+    if unread:
+        _log.warning(
+            "%s is read as a BEIR folder, of which %s is the corpus; not read: %s. If these belong to the corpus, give "
+            "the paths of all files.",
+            folder,
+            corpus.name,
+            listed(unread),
+        )
 
 
 def digest_source(path: Corpus, format: Format | None = None, layout: Layout | None = None) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import count
 from logging import getLogger
 from pathlib import Path
 from typing import Any
 
+from connector.corpus.source import CHECKPOINT_END
 from connector.errors import CheckpointError
 from connector.files import write_whole
 
@@ -90,6 +92,25 @@ class Checkpoint:
         content = json.dumps({"run": self._run, "watermark": asdict(watermark)}, indent=1) + "\n"
         write_whole(self.path, content)
         _log.debug("Checkpoint %s: %d records.", self.path, watermark.read)
+
+    def set_aside(self) -> Path | None:
+        """Move the checkpoint of another input to a free name beside it, so that its run can still be resumed.
+
+        Returns:
+            The new path; None if there is no checkpoint, or it is unreadable or that of this input.
+        """
+        try:
+            other = json.loads(self.path.read_text(encoding="utf-8"))["run"]["input"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        if other == self._run["input"]:
+            return None
+        # Keep the end of the name, by which a corpus folder leaves checkpoints out.
+        end = CHECKPOINT_END if self.path.name.endswith(CHECKPOINT_END) else self.path.suffix
+        paths = (self.path.with_name(f"{self.path.name.removesuffix(end)}.{number}{end}") for number in count(1))
+        free = next(path for path in paths if not path.exists())
+        self.path.rename(free)
+        return free
 
     def remove(self) -> None:
         """Delete the file after the run has finished."""

@@ -132,12 +132,12 @@ class Ledger:
         self.broken = False
 
     def check_strictly(self) -> None:
-        """Raise if anything failed.
+        """Raise if anything failed since the run started or was resumed.
 
         Raises:
             CorpusError: A record failed.
         """
-        if self._letters.count:
+        if self._letters.reasons:  # those of the run that this one resumed are only counted
             raise CorpusError(f"Stopped at the first failure: {self._letters.reasons[0]}")
 
     def save(self) -> None:

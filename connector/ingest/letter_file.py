@@ -20,8 +20,8 @@ class LetterFile:
     """
 
     def __init__(self, path: Path) -> None:
-        """Open lazily; the file need not exist."""
-        self.path = path
+        """Open lazily; the file need not exist. Of a symbolic link, the linked file is written and deleted."""
+        self.path = Path(os.path.realpath(path))
 
     @property
     def size(self) -> int:

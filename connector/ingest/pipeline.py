@@ -23,6 +23,7 @@ from connector.ingest.checkpoint import Checkpoint
 from connector.ingest.ledger import IngestResult, Ledger, Record
 from connector.ingest.letters import id_of
 from connector.ingest.preparation import BatchPreparation, PreparedBatch
+from connector.ingest.size import size_of
 from connector.types import Deletion, Document, MalformedRecord, SparseDocument, SparseVectors
 
 _log = getLogger("ksparse.ingest")
@@ -40,7 +41,7 @@ Few short texts do not keep all cores busy: 500 package summaries take 1.3 ms ea
 """
 
 _MAX_WAITING_CHARACTERS = 32 * 2**20
-"""Maximum size of a batch: 500 texts of 100 MB would be 50 GB."""
+"""Maximum size of a batch with its metadata: 500 texts of 100 MB would be 50 GB."""
 
 
 @dataclass(slots=True)
@@ -87,20 +88,23 @@ class _Waiting:
         self._most = write_size or _SHORT_WRITE_SIZE
         self._records: list[Record] = []
         self._characters = 0
+        self._size = 0
 
     def add(self, record: Record) -> bool:
         """Add a record; return whether the batch is full."""
         self._records.append(record)
         if not isinstance(record, Deletion):
             self._characters += len(record.raw if isinstance(record, MalformedRecord) else record.text)
-        size = len(self._records)
-        if self._characters > _MAX_WAITING_CHARACTERS or size >= self._most:
+        self._size += size_of(record)
+        count = len(self._records)
+        if self._size > _MAX_WAITING_CHARACTERS or count >= self._most:
             return True
-        return size >= self.write_size and self._characters >= _SHORT_CHARACTERS
+        return count >= self.write_size and self._characters >= _SHORT_CHARACTERS
 
     def take(self) -> list[Record]:
         """Return the records and begin the next batch."""
-        records, self._records, self._characters = self._records, [], 0
+        records, self._records = self._records, []
+        self._characters = self._size = 0
         return records
 
 

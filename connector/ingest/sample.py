@@ -6,15 +6,13 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 
 from connector.errors import CorpusError
+from connector.ingest.size import size_of
 from connector.types import Document, MalformedRecord
 
 MAX_SAMPLED = 10_000
 """Enough to estimate the frequency of a token that 1 % of the documents contain."""
 
 _MAX_CHARACTERS = 256 * 2**20
-
-_OF_A_RECORD = 1_000
-"""Characters that a malformed record takes in memory besides its own."""
 
 
 class Sampled:
@@ -38,13 +36,13 @@ class Sampled:
             CorpusError: There is no document among so many characters.
         """
         texts = [record.content for record in self._taken if isinstance(record, Document)][:most]
-        characters = sum(map(_size, self._taken))
+        characters = sum(map(size_of, self._taken))
         while len(texts) < most and characters < _MAX_CHARACTERS:
             record = next(self._records, None)
             if record is None:
                 break
             self._taken.append(record)
-            characters += _size(record)
+            characters += size_of(record)
             if isinstance(record, Document):
                 texts.append(record.content)
         first = next(iter(self._taken), None)
@@ -60,8 +58,3 @@ class Sampled:
         while self._taken:
             yield self._taken.popleft()
         yield from self._records
-
-
-def _size(record: Document | MalformedRecord) -> int:
-    """Characters of a record, approximately."""
-    return len(record.content) if isinstance(record, Document) else len(record.raw) + _OF_A_RECORD

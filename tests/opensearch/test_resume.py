@@ -122,6 +122,24 @@ def test_another_input_is_not_gone_on_with(
     assert anew.exit_code == 3 and "which --resume would continue. Starting over." in anew.stderr
 
 
+def test_a_run_can_be_resumed_after_another_input_was_ingested(
+    corpus: Path, options: list[str], index: str, opensearch_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with fault_proxy(opensearch_url) as proxy:
+        monkeypatch.setenv("OPENSEARCH_URL", proxy.url)
+        proxy.faults.extend([passed, status(400, "not today")])
+        assert run("ingest", str(corpus), *options).exit_code == 4
+    monkeypatch.setenv("OPENSEARCH_URL", opensearch_url)
+    other = corpus.with_name("other.jsonl")
+    other.write_text(json.dumps({"_id": "other", "text": "cats"}) + "\n")
+    between = run("ingest", str(other), *options)
+    assert between.exit_code == 0 and f"rerun its command with --resume --checkpoint {index}.1." in between.stderr
+    assert not Path(f"{index}.checkpoint.json").exists()
+    resumed = run("ingest", str(corpus), *options, "--resume", "--checkpoint", f"{index}.1.checkpoint.json")
+    assert resumed.exit_code == 3 and f"= {COUNT:,} read" in resumed.stdout
+    assert not Path(f"{index}.1.checkpoint.json").exists()
+
+
 def test_standard_input_cannot_be_resumed(corpus: Path, options: list[str]) -> None:
     result = CliRunner().invoke(cli, ["ingest", "-", *options, "--resume"], input=corpus.read_text())
     assert result.exit_code == 1 and "Standard input cannot be resumed" in result.output
