@@ -122,9 +122,12 @@ class DocumentLookup:
         if self._target().finds_by_id:
             return found
         self._routed |= any(routing is not None for routing in wanted.values())
-        missing = [doc_id for doc_id in wanted if doc_id not in found]
-        if missing and self._holds_routed(stopped=stopped):
-            found |= self._search(missing, source=source, stopped=stopped)
+        routing = self._target().routing
+        anywhere = [doc_id for doc_id, by in wanted.items() if doc_id not in found or (by or routing) is None]
+        if anywhere and self._holds_routed(stopped=stopped):
+            for doc_id, copies in self._search(anywhere, source=source, stopped=stopped).items():
+                read = found.setdefault(doc_id, [])  # may be newer than what searches see without a refresh
+                read += [each for each in copies if each.routing not in [one.routing for one in read]]
         return found
 
     def held(self, wanted: Mapping[str, str | None], *, stopped: Event | None = None) -> dict[str, Held]:

@@ -220,6 +220,23 @@ def test_an_id_of_several_documents_is_not_guessed(client: OpenSearch, routed: s
     assert held(client, routed) == expected()
 
 
+def test_a_change_of_one_of_two_documents_with_an_id_names_it(
+    client: OpenSearch, routed: str, encoder: TextEncoder
+) -> None:
+    other = elsewhere(client, routed, "d3")
+    client.index(index=routed, id="d3", body={"text": "second"})
+    client.index(index=routed, id="d3", routing=other, body={"text": "third"})
+    before = held(client, routed)
+    refused = updater(client, routed, encoder).update([Change("d3", {"text": "dogs"})])
+    assert (refused.indexed, refused.dead_lettered) == (0, 1)
+    assert "documents with the id 'd3', with routings none" in refused.reasons[0]
+    assert held(client, routed) == before
+    by_filter = updater(client, routed, encoder).update_matching([{"ids": {"values": ["d3"]}}], {"text": "dogs"})
+    copies = [each for each in before if each[0] == "d3"]
+    assert (by_filter.indexed, by_filter.dead_lettered) == (len(copies), 0)
+    assert [each for each in held(client, routed) if each[0] == "d3"] == [(*each[:2], "dogs") for each in copies]
+
+
 @pytest.fixture
 def required(client: OpenSearch, index: str, encoder: TextEncoder) -> str:
     """An index that takes no document without a routing."""
