@@ -143,7 +143,8 @@ def reencode(
         with written.job(dead_letters=letters, batch_size=batch_size, progress=progress) as job:
             job.add(read_index(client, source))
     print_summary(target, job.result, as_json=False, backend=written.encoder.runtime)
-    comparison = compare_indices(client, old, written.retriever, sample=sample)
+    superseded = job.result.superseded_ids
+    comparison = compare_indices(client, old, written.retriever, sample=sample, superseded=superseded)
     click.echo(
         f"{comparison.sampled} documents compared: {len(comparison.differing)} differ; known-item recall of "
         f"{alias} {comparison.found:.1%}, of {target} {comparison.new_found:.1%}"

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from connector.index.patience import RETRIED_STATUS
+
 FILTER_PATH = ",".join(
     f"items.*.{name}" for name in ("status", "result", "_index", "_id", "error.type", "error.reason", "error.caused_by")
 )
 """Parts of the reply to request."""
 
-_RETRIED_STATUS = (408, 429, 500, 502, 503, 504)
 _KINDS_OF_THE_INDEX = ("index_closed_exception", "security_exception")
 _REASONS_OF_THE_INDEX = (
     "pipeline with id [",  # "... does not exist"
@@ -69,7 +70,7 @@ class Item(NamedTuple):
             self.kind.endswith("processor_exception") or (pipeline and attempts >= _PIPELINE_ATTEMPTS)
         ):
             return False
-        return self.status in _RETRIED_STATUS or self.is_blocked
+        return self.status in RETRIED_STATUS or self.is_blocked
 
 
 def read_items(reply: Any) -> list[Item] | None:  # noqa: ANN401

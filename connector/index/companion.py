@@ -15,15 +15,22 @@ from threading import Event
 from typing import Any
 
 from opensearchpy import OpenSearch
-from opensearchpy.exceptions import AuthorizationException, NotFoundError, RequestError, TransportError
+from opensearchpy.exceptions import (
+    AuthorizationException,
+    NotFoundError,
+    RequestError,
+    SerializationError,
+    TransportError,
+)
 
 from connector.connection.client import explained, reason_of
-from connector.errors import BusyError, ClusterError, IndexMappingError
+from connector.connection.transport import retry_after
+from connector.errors import ClusterError, IndexMappingError
 from connector.files import cache_folder, written_whole
 from connector.index.bulk_replies import read_items
 from connector.index.complete import check_read
 from connector.index.names import MAX_NAME_BYTES
-from connector.index.patience import Patience, Pauses, RetryPolicy
+from connector.index.patience import UNREADABLE, Patience, Pauses, RetryPolicy, retryable_cause
 
 _log = getLogger("ksparse.index")
 
@@ -87,7 +94,7 @@ def store_companion(client: OpenSearch, owner: str, data: bytes) -> tuple[Compan
 
     Raises:
         ClusterError: The server is unreachable or denies access.
-        BulkWriteError: The server stayed busy.
+        BulkWriteError: The server stayed busy or unreachable.
         IndexMappingError: The server rejects the hidden index.
     """
     digest = hashlib.sha256(data).hexdigest()
@@ -182,29 +189,40 @@ def _suffix(digest: str) -> str:
 
 
 def _write(client: OpenSearch, owner: str, name: str, data: bytes) -> None:
-    """Store the parts; a busy server is asked again, because building the dictionary takes minutes."""
+    """Store the parts; requests are sent again as those of documents are, because building the dictionary is slow."""
     policy = RetryPolicy()
-    patience = Patience(policy, Pauses(f"Writing into {name!r}", policy.deadline_s), Event())
+    pauses = Pauses(f"Writing into {name!r}", policy.deadline_s)
     parts = [data[start : start + _PART] for start in range(0, len(data), _PART)]
     for first in range(0, len(parts), _PARTS):
         lines: list[dict[str, Any]] = []
         for number, part in enumerate(parts[first : first + _PARTS], start=first):
             lines += [{"index": {"_id": str(number)}}, {"data": base64.b64encode(part).decode("ascii")}]
-        while cause := _why_refused(client, owner, name, lines):
-            patience.wait(cause, given_up=f"Index {name!r} did not accept the dictionary of {owner!r}")
+        patience = Patience(policy, pauses, Event())
+        cause, wait = _why_refused(client, owner, name, lines)
+        while cause:
+            patience.wait(cause, at_least=wait, given_up=f"Index {name!r} did not accept the dictionary of {owner!r}")
+            cause, wait = _why_refused(client, owner, name, lines)
+        pauses.end()
 
 
-def _why_refused(client: OpenSearch, owner: str, name: str, lines: list[dict[str, Any]]) -> str:
-    """Send a request; return the reason if it was refused for the moment."""
-    try:
-        with explained(client):
-            items = read_items(client.bulk(index=name, body=lines)) or ()
-    except BusyError as error:
-        return str(error)
+def _why_refused(client: OpenSearch, owner: str, name: str, lines: list[dict[str, Any]]) -> tuple[str, float]:
+    """Send a request; return why it must be sent again, empty if not, and the wait that the server asks for."""
+    with explained(client):
+        try:
+            items = read_items(client.bulk(index=name, body=lines))
+        except SerializationError:
+            return UNREADABLE, 0.0
+        except TransportError as error:
+            cause = retryable_cause(error)
+            if cause is None:
+                raise
+            return cause, retry_after(error)
+    if items is None or 2 * len(items) != len(lines):
+        return UNREADABLE, 0.0
     for item in items:
         if item.kind and (item.is_blocked or not item.is_temporary(1, pipeline=False)):
             raise ClusterError(f"Index {name!r} rejects the dictionary of {owner!r}: {item.reason}")
-    return next((item.reason for item in items if item.kind), "")
+    return next((f"{item.kind}: {item.reason}" for item in items if item.kind), ""), 0.0
 
 
 def _fetch(client: OpenSearch, companion: Companion) -> bytes:

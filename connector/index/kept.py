@@ -11,29 +11,35 @@ from threading import Lock
 from typing import Any
 
 from opensearchpy import OpenSearch
+from opensearchpy.exceptions import TransportError
 
 from connector.index.complete import check_complete
 from connector.index.sizes import all_of
+from connector.limits import MAX_HITS
+
+_WINDOWS = ("max_rescore_window", "max_result_window")
+"""Settings that limit rescoring windows: the second one is the default of the first one."""
 
 _REMEMBERED = 10_000
 """Capacity of the cache of counts: each tenant or user may have a filter."""
 
 
 class KeptDocuments:
-    """Counts the documents that match filters, and caches the counts. Thread-safe.
+    """Counts the documents that match filters, and reads how many the index permits to rescore. Thread-safe.
 
-    A filter is counted on first use, and again after `refresh_s`.
+    A filter is counted on first use, and again after `refresh_s`; the limit as well.
 
     Args:
         client: A connected client.
         index: The index or alias.
-        refresh_s: Seconds after which a count expires.
+        refresh_s: Seconds after which a count or the limit expires.
     """
 
     def __init__(self, client: OpenSearch, index: str, *, refresh_s: float = 60.0) -> None:
         self._client = client
         self._index = index
         self._refresh_s = refresh_s
+        self._limit = -float("inf"), MAX_HITS
         self._counts: OrderedDict[bytes, tuple[float, int]] = OrderedDict()
         self._lock = Lock()
 
@@ -63,6 +69,24 @@ class KeptDocuments:
                 ):
                     self._counts.popitem(last=False)
         return count
+
+    def largest_window(self) -> int:
+        """Return the largest rescoring window that the index permits; the default if its settings may not be read."""
+        read, limit = self._limit
+        if time.monotonic() - read > self._refresh_s:
+            limit = self._read_limit()
+            self._limit = time.monotonic(), limit
+        return limit
+
+    def _read_limit(self) -> int:
+        path = ",".join(f"*.settings.index.{name}" for name in _WINDOWS)
+        try:
+            replies = self._client.indices.get_settings(index=self._index, params={"filter_path": path})
+        except TransportError:  # a user who may search need not be permitted to do this
+            return MAX_HITS
+        found = [reply["settings"]["index"] for reply in replies.values()]
+        limits = [int(next(own[name] for name in _WINDOWS if name in own)) for own in found]
+        return min([MAX_HITS, *limits])
 
     def _count(self, filters: Sequence[Mapping[str, Any]], params: Mapping[str, str]) -> int:
         body = {"size": 0, "track_total_hits": True, **all_of(filters)}

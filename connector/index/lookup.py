@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from math import inf
 from threading import Event
+from time import monotonic
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from opensearchpy import OpenSearch
@@ -20,6 +22,10 @@ from connector.types import Deletion, Document, StoredState, restored
 
 T = TypeVar("T")
 Record = TypeVar("Record", bound=Document | Deletion)
+
+_ASK_AGAIN_S = 120.0
+"""Seconds after which an index without routings is asked again: another job may write the first one meanwhile. It is
+refreshed for that (0.1 to 0.8 s), and every second for 30 s after a search (index.search.idle.after)."""
 
 
 class Patiently(Protocol):
@@ -83,7 +89,8 @@ class DocumentLookup:
         self._client = client
         self._target = target
         self._patiently = patiently
-        self._routed: bool | None = None
+        self._routed = False
+        self._asked = -inf
 
     def find(
         self,
@@ -112,9 +119,15 @@ class DocumentLookup:
             shown = self._search(list(wanted), source=source, stopped=stopped)
             return {doc_id: _named(copies, wanted[doc_id]) for doc_id, copies in shown.items()}
         found = self._get(wanted, source=source, stopped=stopped)
-        missing = [doc_id for doc_id in wanted if doc_id not in found]
-        if missing and self._holds_routed():
-            found |= self._search(missing, source=source, stopped=stopped)
+        if self._target().finds_by_id:
+            return found
+        self._routed |= any(routing is not None for routing in wanted.values())
+        routing = self._target().routing
+        anywhere = [doc_id for doc_id, by in wanted.items() if doc_id not in found or (by or routing) is None]
+        if anywhere and self._holds_routed(stopped=stopped):
+            for doc_id, copies in self._search(anywhere, source=source, stopped=stopped).items():
+                read = found.setdefault(doc_id, [])  # may be newer than what searches see without a refresh
+                read += [each for each in copies if each.routing not in [one.routing for one in read]]
         return found
 
     def held(self, wanted: Mapping[str, str | None], *, stopped: Event | None = None) -> dict[str, Held]:
@@ -177,7 +190,10 @@ class DocumentLookup:
         target = self._target()
         routed = target.routing is None and any(record.routing is None for record in records) and self._holds_routed()
         unrouted = [record.doc_id for record in records if routed and record.routing is None]
-        copies = self._search(unrouted, source=False) if unrouted else {}
+        if target.finds_by_id and not target.hides_documents:
+            copies = self._get(dict.fromkeys(unrouted), source=False, stopped=None) if unrouted else {}
+        else:
+            copies = self._search(unrouted, source=False)
         resolved: list[Record | str] = []
         for record in records:
             try:
@@ -192,20 +208,32 @@ class DocumentLookup:
             self._routed = True
         return resolved
 
-    def _holds_routed(self) -> bool:
-        """Whether the index is known to have documents with a routing."""
-        if self._routed is None:
+    def _holds_routed(self, *, stopped: Event | None = None) -> bool:
+        """Whether the index has documents with a routing; if not, it is refreshed and asked again after a while."""
+        if not self._routed and monotonic() >= self._asked + _ASK_AGAIN_S:
             target = self._target()
-            self._routed = target.routing_required or self._count_routed(target) > 0
+            self._routed = target.routing_required or self._has_routed(target, stopped)
+            self._asked = monotonic()
         return self._routed
 
-    def _count_routed(self, target: WriteTarget) -> int:
-        body = {"query": {"exists": {"field": "_routing"}}}
+    def _has_routed(self, target: WriteTarget, stopped: Event | None) -> bool:
+        index = target.index or target.name
+        body = {"query": {"exists": {"field": "_routing"}}, "size": 0, "terminate_after": 1}
+        self._refresh(index, stopped)
         try:
-            reply = self._ask(lambda: self._client.count(index=target.index or target.name, body=body))
+            reply = self._ask(lambda: self._client.search(index=index, body=body, params=WHOLE), stopped=stopped)
         except (ClusterError, NotFoundError):  # no read permission
-            return 0
-        return int(reply["count"])
+            return False
+        return bool(reply["hits"]["total"]["value"])
+
+    def _refresh(self, index: str, stopped: Event | None) -> None:
+        def refreshed() -> None:
+            try:
+                self._client.indices.refresh(index=index)
+            except (NotFoundError, AuthorizationException):
+                pass  # Amazon's Serverless refreshes automatically
+
+        self._ask(refreshed, stopped=stopped)
 
     def _ask(self, call: Callable[[], Any], *, stopped: Event | None = None) -> Any:  # noqa: ANN401
         with explained(self._client):
@@ -242,12 +270,6 @@ class DocumentLookup:
         index = target.name if target.hides_documents and not everything else target.index or target.name
         params = WHOLE | ({"routing": target.routing} if target.routing is not None and everything else {})
 
-        def refreshed() -> None:
-            try:
-                self._client.indices.refresh(index=index)
-            except (NotFoundError, AuthorizationException):
-                pass  # Amazon's Serverless refreshes automatically
-
         def search(some: Sequence[str], size: int) -> Any:  # noqa: ANN401
             body = {
                 "query": {"ids": {"values": some}},
@@ -261,7 +283,7 @@ class DocumentLookup:
         found: dict[str, list[Found]] = {}
         sent = _sendable(doc_ids)
         if sent and refresh:
-            self._ask(refreshed, stopped=stopped)
+            self._refresh(index, stopped)
         for hit in hits_of_ids(sent, search):
             if target.takes(hit["_index"]):
                 found.setdefault(hit["_id"], []).append(_found(hit))

@@ -43,6 +43,7 @@ class WriteResult:
         superseded: Number of documents of which the index has a newer version.
         deleted: Number of deleted documents.
         not_found: Number of deletions of documents that did not exist.
+        superseded_ids: Ids of the superseded documents.
     """
 
     indexed: int
@@ -50,6 +51,7 @@ class WriteResult:
     superseded: int = 0
     deleted: int = 0
     not_found: int = 0
+    superseded_ids: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -84,14 +86,14 @@ class Outcome:
         stored: Indexed documents.
         deleted: Deleted documents.
         not_found: Deletions of documents that did not exist.
-        superseded: Documents of which the index has a newer version.
+        superseded: Ids of documents of which the index has a newer version.
         refused: Refused documents, with reasons.
     """
 
     stored: list[Action] = field(default_factory=list)
     deleted: int = 0
     not_found: int = 0
-    superseded: int = 0
+    superseded: list[str] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
 
     def note(self, action: Action, item: Item, targets: Sequence[WriteTarget]) -> None:
@@ -109,7 +111,7 @@ class Outcome:
         elif item.status == 409 and (reason := _displaced(document, item, targets)):
             self.refused.append(action.refused(item.status, STORED_ELSEWHERE, f"{reason}: {item.reason}"))
         elif item.status == 409 and document.version is not None:
-            self.superseded += 1
+            self.superseded.append(document.doc_id)
         elif item.kind and not item.index_is_gone:
             self.refused.append(action.refused(item.status, item.kind, item.reason))
         elif reason := _displaced(document, item, targets):
@@ -139,7 +141,14 @@ class Outcome:
     @property
     def result(self) -> WriteResult:
         """The counts."""
-        return WriteResult(len(self.stored), tuple(self.refused), self.superseded, self.deleted, self.not_found)
+        return WriteResult(
+            len(self.stored),
+            tuple(self.refused),
+            len(self.superseded),
+            self.deleted,
+            self.not_found,
+            tuple(self.superseded),
+        )
 
 
 def _displaced(document: SparseDocument | Deletion, item: Item, targets: Sequence[WriteTarget]) -> str:

@@ -8,11 +8,20 @@ from dataclasses import dataclass
 from logging import getLogger
 from threading import Event, Lock
 
-from connector.errors import BulkWriteError
+from opensearchpy.exceptions import ConnectionError, ConnectionTimeout, TransportError
+
+from connector.connection.client import reason_of
+from connector.errors import BulkWriteError, ClusterError
 
 _log = getLogger("ksparse.index")
 
 _SAID_AFTER_S = 5.0
+
+RETRIED_STATUS = (408, 429, 500, 502, 503, 504)
+"""Statuses of a request, or of a document in it, after which it is sent again."""
+
+UNREADABLE = "an unreadable reply"
+"""Cause of a retry: the request may have been executed, and is safe to repeat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,3 +112,12 @@ class Patience:
         self._pauses.begin(cause, seconds)
         self._stopped.wait(seconds)
         self._backoff = min(2 * self._backoff, self._policy.max_backoff)
+
+
+def retryable_cause(error: TransportError) -> str | None:
+    """Describe an error in a few words; None if a retry cannot help."""
+    if isinstance(error, ConnectionTimeout):
+        return "no reply in time"
+    if isinstance(error, ConnectionError):
+        return str(error.info) if isinstance(error.info, ClusterError) else "no connection"
+    return f"status {error.status_code}: {reason_of(error)}" if error.status_code in RETRIED_STATUS else None

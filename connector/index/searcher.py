@@ -230,6 +230,8 @@ class Searcher:
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Make a rescored query score all documents by their codes if these, or those that match filters, are few.
 
+        At most as many are scored as the index permits (`index.max_rescore_window`).
+
         Args:
             query: The query (`build_query`).
             rescore: Its `rescore` part.
@@ -244,7 +246,9 @@ class Searcher:
             return query, dict(rescore)
         with self._sender.errors():
             kept = self._kept.count(filters, options.params)
-        return rescore_all(query, rescore, kept) if kept <= limit else (query, dict(rescore))
+        if kept > limit or kept > (most := self._kept.largest_window()):
+            return query, dict(rescore)
+        return rescore_all(query, rescore, kept, most)
 
     def kept_share(self, filters: Sequence[Mapping[str, Any]], options: SearchOptions) -> float:
         """Return the fraction of documents that match filters; 1 where codes score all of them.
@@ -254,7 +258,7 @@ class Searcher:
         """
         with self._sender.errors():
             kept = self._kept.count(filters, options.params)
-            if kept <= MAX_RESCORED:
+            if kept <= MAX_RESCORED and kept <= self._kept.largest_window():
                 return 1.0
             return min(1.0, kept / max(kept, self._kept.count((), options.params)))
 

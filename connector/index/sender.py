@@ -138,7 +138,10 @@ def _advised(reason: str) -> str:
     if "max_compilations_rate" in reason:
         return f"{reason}. A script rescores hits by codes: raise that limit, or search with window=0 (--window 0)."
     if "Rescore window [" in reason:
-        return f"{reason.rstrip('.')}; search with a smaller window (--window), or 0, or raise it."
+        return (
+            f"{reason.rstrip('.')}; search with a smaller window (--window), or 0, or raise it; permit "
+            "`indices:monitor/settings/get`, so that a window to score all documents stays below it."
+        )
     if "unknown query [" in reason:
         return f"{reason}. A mapping in a filter is a query clause; a key inside of an object is named a.b."
     return reason

@@ -7,7 +7,7 @@ from logging import getLogger
 from typing import Any
 
 from opensearchpy import OpenSearch
-from opensearchpy.exceptions import NotFoundError, RequestError
+from opensearchpy.exceptions import AuthorizationException, NotFoundError, RequestError
 
 from connector.connection.client import explained, reason_of
 from connector.errors import IndexMappingError, SearchError
@@ -50,14 +50,20 @@ def count_matching(client: OpenSearch, index: str, filters: Sequence[Mapping[str
 def check_filters(client: OpenSearch, index: str, filters: Sequence[Mapping[str, Any]]) -> None:
     """Log a warning of fields and metadata keys that filters name and no document has; for filters that match nothing.
 
+    A user who may search need not be permitted to send several searches in one request; then nothing is checked.
+
     Raises:
         SearchError: Such a key is `title` or `text`, so the filter means that field, which is indexed by words.
-        TransportError: The server is unreachable or denies access.
+        TransportError: The server is unreachable.
     """
     keys = dict(key for clause in filters for key in _required_keys(clause))
     if not keys:
         return
-    not_empty, *all_used = _any_matches(client, index, [every([]), *keys.values()])
+    try:
+        not_empty, *all_used = _any_matches(client, index, [every([]), *keys.values()])
+    except (AuthorizationException, NotFoundError) as error:
+        _log.debug("Filters of a search in %s that found nothing are not checked: %s", index, reason_of(error))
+        return
     for (path, having), used in zip(keys.items(), all_used if not_empty else (), strict=not_empty):
         if used:
             continue

@@ -18,7 +18,9 @@ from connector.types import Deletion, Document, SparseDocument
 
 _log = getLogger("ksparse.index")
 
-_SETTINGS = ",".join(f"*.settings.index.{name}" for name in ("uuid", "default_pipeline", "final_pipeline"))
+_SETTINGS = ",".join(
+    f"*.settings.index.{name}" for name in ("uuid", "number_of_shards", "default_pipeline", "final_pipeline")
+)
 _MAPPING = ",".join(
     f"*.mappings.{name}"
     for name in (
@@ -35,10 +37,12 @@ class IndexState(NamedTuple):
     Attributes:
         uuid: UUID of the index.
         has_pipeline: Whether an ingest pipeline processes documents.
+        shards: Number of primary shards; 0 if unknown.
     """
 
     uuid: str
     has_pipeline: bool
+    shards: int = 0
 
 
 class StoredFormat(NamedTuple):
@@ -98,6 +102,12 @@ class WriteTarget:
                 f"{', '.join(self.formats)}."
             )
         return next(iter(exponents), 0)
+
+    @property
+    def finds_by_id(self) -> bool:
+        """Whether an id alone finds a document with any routing: the write index is known to have only one shard."""
+        state = self.states.get(self.index or "")
+        return state is not None and state.shards == 1 and not self.routing_required
 
     def takes(self, index: str) -> bool:
         """Whether a write to an index belongs to this target."""
@@ -185,7 +195,7 @@ def _write_index(states: Mapping[str, IndexState], aliases: Mapping[str, Mapping
 
 def _state(settings: Mapping[str, Any]) -> IndexState:
     pipelines = {settings.get(f"{name}_pipeline", "_none") for name in ("default", "final")}
-    return IndexState(str(settings["uuid"]), pipelines != {"_none"})
+    return IndexState(str(settings["uuid"]), pipelines != {"_none"}, int(settings.get("number_of_shards", 0)))
 
 
 def _derived(mappings: Iterable[Mapping[str, Any]]) -> frozenset[str]:

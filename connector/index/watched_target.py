@@ -9,8 +9,6 @@ from typing import TypeVar
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import (
     AuthorizationException,
-    ConnectionError,
-    ConnectionTimeout,
     NotFoundError,
     SerializationError,
     TransportError,
@@ -18,13 +16,11 @@ from opensearchpy.exceptions import (
 
 from connector.connection.client import address_of, explained, reason_of
 from connector.connection.transport import retry_after
-from connector.errors import BulkWriteError, ClusterError, IndexMappingError
-from connector.index.patience import Patience, Pauses, RetryPolicy
+from connector.errors import BulkWriteError, IndexMappingError
+from connector.index.patience import UNREADABLE, Patience, Pauses, RetryPolicy, retryable_cause
 from connector.index.target import read_states, read_target
 
 T = TypeVar("T")
-
-_RETRIED_STATUS = (408, 429, 500, 502, 503, 504)
 
 
 class WatchedTarget:
@@ -71,7 +67,7 @@ class WatchedTarget:
             try:
                 reply = call()
             except SerializationError:
-                cause = "an unreadable reply"
+                cause = UNREADABLE
             except (NotFoundError, AuthorizationException):
                 raise
             except TransportError as error:
@@ -123,13 +119,10 @@ class WatchedTarget:
 
     def retryable_cause(self, error: TransportError) -> str:
         """Describe the error in a few words, or raise if a retry cannot help."""
-        if isinstance(error, ConnectionTimeout):
-            return "no reply in time"
-        if isinstance(error, ConnectionError):
-            return str(error.info) if isinstance(error.info, ClusterError) else "no connection"
-        if error.status_code in _RETRIED_STATUS:
-            return f"status {error.status_code}: {reason_of(error)}"
-        raise self._refused(error) from error
+        cause = retryable_cause(error)
+        if cause is None:
+            raise self._refused(error) from error
+        return cause
 
     def _refused(self, error: TransportError) -> BulkWriteError:
         return BulkWriteError(

@@ -24,7 +24,7 @@ from connector.index.bulk_replies import FILTER_PATH, read_items
 from connector.index.limit import InFlightLimit
 from connector.index.lookup import DocumentLookup, Held
 from connector.index.outcome import STORED_ELSEWHERE, Action, Outcome, Refusal, WriteResult
-from connector.index.patience import Patience, RetryPolicy
+from connector.index.patience import UNREADABLE, Patience, RetryPolicy
 from connector.index.target import WriteTarget
 from connector.index.watched_target import WatchedTarget
 from connector.types import Deletion, Document, SparseDocument
@@ -187,7 +187,7 @@ class BulkWriter:
             try:
                 reply = self._request(chunk, stopped)
             except SerializationError:
-                cause = "an unreadable reply"
+                cause = UNREADABLE
             except TransportError as error:
                 if error.status_code == 413:
                     self._send_halves(chunk, outcome, stopped)
@@ -231,7 +231,7 @@ class BulkWriter:
         """Record the outcomes of a chunk from its reply; return the actions to retry and the reason."""
         items = read_items(reply)
         if items is None:
-            return chunk, "an unreadable reply"
+            return chunk, UNREADABLE
         if len(items) != len(chunk):
             return chunk, f"the reply names {len(items)} of {len(chunk)} documents"
         before = self.target

@@ -18,6 +18,8 @@ from connector.types import Deletion, Document, MalformedRecord
 
 Record = Document | Deletion | MalformedRecord
 
+_SUPERSEDED_KEPT = 10_000
+
 
 @dataclass(frozen=True, slots=True)
 class IngestResult:
@@ -33,6 +35,8 @@ class IngestResult:
         superseded: Documents of which the index has a newer version.
         deleted: Deleted documents.
         not_found: Deletions of documents that did not exist.
+        superseded_ids: Ids of the first 10,000 superseded documents, without those of the run that this one resumed;
+            none for a job on Ray.
     """
 
     read: int
@@ -44,6 +48,7 @@ class IngestResult:
     superseded: int = 0
     deleted: int = 0
     not_found: int = 0
+    superseded_ids: tuple[str, ...] = ()
 
     def plus(self, earlier: IngestResult | None) -> IngestResult:
         """Add an earlier result, whose reasons come first."""
@@ -52,7 +57,9 @@ class IngestResult:
         counts = ("read", "indexed", "dead_lettered", "elapsed_s", "superseded", "deleted", "not_found")
         sums = {name: getattr(earlier, name) + getattr(self, name) for name in counts}
         reasons = (earlier.reasons + self.reasons)[:REASONS_KEPT]
-        return replace(self, reasons=reasons, dead_letters=self.dead_letters or earlier.dead_letters, **sums)
+        ids = (earlier.superseded_ids + self.superseded_ids)[:_SUPERSEDED_KEPT]
+        letters = self.dead_letters or earlier.dead_letters
+        return replace(self, reasons=reasons, dead_letters=letters, superseded_ids=ids, **sums)
 
 
 class Ledger:
@@ -74,6 +81,7 @@ class Ledger:
     def __init__(self, dead_letters: str | Path | None, checkpoint: Checkpoint | None, *, resume: bool) -> None:
         self._checkpoint = checkpoint
         self._started = time.monotonic()
+        self._superseded: list[str] = []
         self.done = Watermark(run="" if checkpoint is None else uuid.uuid4().hex)
         if resume and checkpoint is not None:
             self.done = checkpoint.load()
@@ -118,6 +126,7 @@ class Ledger:
         for refusal in (*refused, *result.refused):
             doc_id = refusal.document.doc_id
             self._letters.add_refusal(by_id[doc_id], refusal, held=held.get(doc_id))
+        self._superseded += result.superseded_ids[: _SUPERSEDED_KEPT - len(self._superseded)]
         self.done = Watermark(
             read=self.done.read + len(records),
             indexed=self.done.indexed + result.indexed,
@@ -161,4 +170,5 @@ class Ledger:
             superseded=self.done.superseded,
             deleted=self.done.deleted,
             not_found=self.done.not_found,
+            superseded_ids=tuple(self._superseded),
         )

@@ -95,6 +95,11 @@ class _LettersOfOne:
             named.insert(0, self.base[1].routing)
         return next((routing for routing in reversed(named) if routing is not None), None)
 
+    @property
+    def has_no_routing(self) -> bool:
+        """No letter says it."""
+        return False
+
     def become(self, found: Found | None) -> Document | Deletion | None:
         """Return the new document or deletion; None if the stored document is newer.
 

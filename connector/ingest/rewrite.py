@@ -29,6 +29,10 @@ class Edit(Protocol):
     def routing(self) -> str | None:
         """Routing of the document; None for that of the stored document."""
 
+    @property
+    def has_no_routing(self) -> bool:
+        """Whether the document is known to have no routing, of several with its id."""
+
     def become(self, found: Found | None) -> Document | Deletion | None:
         """Return the new document or deletion for the stored one; None if the stored one is newer.
 
@@ -86,6 +90,9 @@ class Rewriter:
         total = WriteResult(0)
         for attempt in range(1, _ATTEMPTS + 1):
             found = self._lookup.find({doc_id: edit.routing for doc_id, edit in waiting.items()})
+            for doc_id, edit in waiting.items():
+                if edit.has_no_routing:
+                    found[doc_id] = [each for each in found.get(doc_id, []) if each.routing is None]
             records: list[Document | Deletion] = []
             for doc_id, edit in waiting.items():
                 copies = found.get(doc_id, [])

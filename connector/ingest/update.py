@@ -127,6 +127,11 @@ class ChangeEdit:
         """Routing of the document; None for that of the stored document."""
         return self.change.routing
 
+    @property
+    def has_no_routing(self) -> bool:
+        """Whether a search has found the document, without a routing."""
+        return self.change.seen is not None and self.change.routing is None
+
     def become(self, found: Found | None) -> Document | None:
         """Return the changed document; None if the stored values, or the stored state, are no longer those to replace.
 

@@ -103,7 +103,7 @@ def build_script(code: RotatedCode, query: NDArray[np.float32]) -> dict[str, Any
 
 
 def rescore_all(
-    query: Mapping[str, Any], rescore: Mapping[str, Any], kept: int
+    query: Mapping[str, Any], rescore: Mapping[str, Any], kept: int, most: int = MAX_HITS
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Make a search score all matching documents by their codes.
 
@@ -114,6 +114,7 @@ def rescore_all(
         query: A bool query of features (`build_query`).
         rescore: The `rescore` part of the search (`build_rescore`).
         kept: Number of documents that match its filters, or more.
+        most: Largest window that the index permits, at least `kept`.
 
     Returns:
         The query with optional features, and a window for twice as many documents, because some may be added after the
@@ -125,7 +126,7 @@ def rescore_all(
     # A query with as many clauses as possible may be wrapped (`within_space`).
     if "must" in inner or len(inner["should"]) + len(filters) > MAX_CLAUSES:
         return dict(query), dict(rescore)
-    window = min(max(rescore["window_size"], 2 * kept), MAX_HITS)
+    window = min(max(rescore["window_size"], 2 * kept), most)
     return {"bool": inner | {"filter": filters, "minimum_should_match": 0}}, {**rescore, "window_size": window}
 
 

@@ -15,9 +15,10 @@ from opensearchpy import OpenSearch
 
 from connector.connection.client import explained
 from connector.errors import IndexMappingError
+from connector.index.complete import WHOLE
 from connector.index.drop import companions_of
 from connector.index.guard import WithoutFeaturesError
-from connector.index.hits import read_hits
+from connector.index.hits import hits_of_ids, read_hits
 from connector.index.pipelines import PIPELINE_PREFIX, final_pipelines_in
 from connector.index.schema import IndexSchema
 from connector.index.sizes import all_of, count_matching
@@ -30,6 +31,7 @@ _OWN = ("title", "text", "metadata")
 _COPIED_SETTINGS = ("number_of_shards", "number_of_replicas", "analysis")
 _KEPT_OF_ALIASES = ("filter", "index_routing", "search_routing", "is_hidden")
 _WORDS = 12
+_COMPARED = 500
 _SIGNIFICANT = 2.33
 """Standard errors of a drop that chance exceeds in one of 100 samples."""
 
@@ -47,6 +49,7 @@ class Comparison:
         new_found: Known-item recall of the new index.
         lost: Number of sampled documents that only the old index finds.
         gained: Number of sampled documents that only the new index finds.
+        kept: Ids of documents whose newer versions in the new index differ from those in the old index.
     """
 
     documents: int
@@ -57,6 +60,7 @@ class Comparison:
     new_found: float
     lost: int
     gained: int
+    kept: tuple[str, ...] = ()
 
     def objections(self, tolerance: float) -> list[str]:
         """Return the reasons why the new index should not replace the old one.
@@ -71,6 +75,11 @@ class Comparison:
         if self.differing:
             names = ", ".join(self.differing[:3])
             said.append(f"{len(self.differing)} of {self.sampled} sampled documents are missing or differ ({names})")
+        if self.kept:
+            said.append(
+                f"it keeps newer versions of {len(self.kept):,} documents ({', '.join(self.kept[:3])}), which differ; "
+                "unless another writer will write them to both indices, delete the new index and run this again"
+            )
         if self.found - self.new_found > max(tolerance, _SIGNIFICANT * self.drop_error):
             said.append(f"its known-item recall is {self.new_found:.1%}, that of the old index {self.found:.1%}")
         return said
@@ -155,8 +164,18 @@ def copied_settings(client: OpenSearch, index: str) -> dict[str, Any]:
     return {name: own[name] for name in _COPIED_SETTINGS if name in own}
 
 
-def compare_indices(client: OpenSearch, old: Retriever, new: Retriever, *, sample: int = 200) -> Comparison:
+def compare_indices(
+    client: OpenSearch, old: Retriever, new: Retriever, *, sample: int = 200, superseded: Sequence[str] = ()
+) -> Comparison:
     """Compare the counts, the content of sampled documents and known-item recall.
+
+    Args:
+        client: A connected client.
+        old: Searches the index to replace.
+        new: Searches the new index.
+        sample: Number of documents to compare.
+        superseded: Ids of documents that were not copied because the new index had newer versions; all are compared.
+            Versions of a document that was deleted and written again start anew, so they may be older.
 
     Raises:
         ClusterError, SearchError: The server rejected a request.
@@ -167,14 +186,22 @@ def compare_indices(client: OpenSearch, old: Retriever, new: Retriever, *, sampl
         client.indices.refresh(index=",".join(names))
         counts = [count_matching(client, name) for name in names]
         hits = client.search(index=names[0], body={"query": at_random(), "size": sample})["hits"]["hits"]
-        wanted = [{"_id": hit["_id"]} | ({"routing": hit["_routing"]} if "_routing" in hit else {}) for hit in hits]
-        copies = client.mget(index=names[1], body={"docs": wanted})["docs"] if hits else []
+        differing = _differing(client, names[1], hits)
+
+        def search(some: Sequence[str], size: int) -> list[dict[str, Any]]:
+            body = {"query": {"ids": {"values": some}}, "size": size}
+            found: list[dict[str, Any]] = client.search(index=names[0], body=body, params=WHOLE)["hits"]["hits"]
+            return found
+
+        kept: tuple[str, ...] = ()
+        for start in range(0, len(superseded), _COMPARED):
+            some = list(hits_of_ids(superseded[start : start + _COMPARED], search))
+            kept += _differing(client, names[1], some)
     ids = [hit["_id"] for hit in hits]
-    differing = tuple(hit["_id"] for hit, copy in zip(hits, copies, strict=True) if not _is_same(hit, copy))
     queries = [_first_words(hit["_source"]) for hit in hits]
     held, new_held = (_found(each, queries, ids) for each in (old, new))
     lost, gained = (int(np.sum(one & ~other)) for one, other in ((held, new_held), (new_held, held)))
-    return Comparison(counts[0], counts[1], len(hits), differing, _share(held), _share(new_held), lost, gained)
+    return Comparison(counts[0], counts[1], len(hits), differing, _share(held), _share(new_held), lost, gained, kept)
 
 
 def check_switch(client: OpenSearch, name: str, index: str, *, delete_old: bool = False) -> None:
@@ -291,6 +318,13 @@ def _to_document(hit: Mapping[str, Any]) -> Document:
     fields = {name: value for name, value in source.items() if name not in _OWN}
     title, text, metadata = source.get("title") or "", source.get("text") or "", source.get("metadata") or {}
     return Document(hit["_id"], text, title, metadata, fields, hit["_version"], hit.get("_routing"))
+
+
+def _differing(client: OpenSearch, index: str, hits: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Ids of the hits of which an index has no copy with the same content and routing. Errors pass through."""
+    wanted = [{"_id": hit["_id"]} | ({"routing": hit["_routing"]} if "_routing" in hit else {}) for hit in hits]
+    copies = client.mget(index=index, body={"docs": wanted})["docs"] if hits else []
+    return tuple(hit["_id"] for hit, copy in zip(hits, copies, strict=True) if not _is_same(hit, copy))
 
 
 def _is_same(hit: Mapping[str, Any], copy: Mapping[str, Any]) -> bool:

@@ -15,7 +15,18 @@ from connector.errors import BusyError, ClusterError, IndexMappingError
 from connector.index.companion import Companion, fetch_companion, store_companion
 from connector.index.drop import companions_of, drop_index
 from connector.index.meta import META_KEY
-from tests.fault_proxy import FaultProxy, fault_proxy, status
+from connector.index.patience import RetryPolicy
+from tests.fault_proxy import (
+    FaultProxy,
+    broken_before,
+    empty,
+    fault_proxy,
+    half_json,
+    page,
+    reset_after,
+    status,
+    without_last_item,
+)
 from tests.opensearch.shards import shard_away
 
 pytestmark = [pytest.mark.opensearch, pytest.mark.usefixtures("own_cache")]
@@ -177,6 +188,21 @@ def test_a_server_that_is_busy_is_asked_again(opensearch_url: str, client: OpenS
         proxy.faults.append(status(429, "the queue is full"))
         stored, _ = store_companion(through, owner, DATA)
         assert len(proxy.bulks) == 2
+    assert fetch_companion(client, stored) == DATA
+
+
+FAULTS = [status(408), status(500), status(503), broken_before, reset_after, half_json, empty, page, without_last_item]
+
+
+def test_a_request_that_fails_for_the_moment_is_sent_again(
+    opensearch_url: str, client: OpenSearch, owner: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connector.index.companion.RetryPolicy", lambda: RetryPolicy(0.01, 0.01))
+    proxy: FaultProxy
+    with fault_proxy(opensearch_url) as proxy, connect(proxy.url) as through:
+        proxy.faults.extend(FAULTS)
+        stored, _ = store_companion(through, owner, DATA)
+        assert len(proxy.bulks) == len(FAULTS) + 1
     assert fetch_companion(client, stored) == DATA
 
 

@@ -101,6 +101,20 @@ def test_a_small_index_is_scored_as_a_whole(searcher: Searcher, client: OpenSear
     assert not any(int(hit.doc_id) % 2 for hit in small.search(full, rescore=RESCORE))
 
 
+@pytest.mark.opensearch
+@pytest.mark.parametrize(("limit", "scored"), [(30, True), (19, False)])
+def test_an_index_limits_how_many_documents_are_scored(
+    searcher: Searcher, client: OpenSearch, limit: int, scored: bool
+) -> None:
+    client.indices.put_settings(index=searcher.index, body={"index.max_result_window": limit})
+    found = [hit.doc_id for hit in searcher.search({"a": 1.0}, filters=KEPT, rescore=RESCORE)]
+    assert len(found) == 10
+    assert (found == best([row for row in range(COUNT) if row % 6 < 2])) == scored, "20 documents are kept"
+    assert (searcher.kept_share(KEPT, NO_OPTIONS) == 1.0) == scored
+    small = Searcher(client, searcher.index, weight_exponent=0, scan_limit=COUNT)
+    assert len(small.search({"a": 1.0}, rescore=RESCORE)) == 10
+
+
 def test_a_filter_is_counted_once_in_a_while() -> None:
     class Counting:
         """Records its calls."""

@@ -22,6 +22,7 @@ from connector.query.settings import SearchSettings
 from connector.search.reencode import compare_indices
 from connector.search.retriever import Retriever
 from connector.search.sparse_index import SparseIndex
+from connector.types import Deletion
 from tests.never import never
 from tests.opensearch.shards import shard_away
 
@@ -55,6 +56,8 @@ def test_documents_of_a_shard_that_is_away_are_not_missing(client: OpenSearch, p
         lookup.find(dict.fromkeys(IDS))
     with pytest.raises(BulkWriteError, match="did not answer a request about index"):
         lookup._search(IDS, source=False, refresh=False)
+    with pytest.raises(BulkWriteError, match="did not answer a request about index"):
+        lookup.resolve([Deletion("1")])
 
 
 def test_a_search_says_that_a_shard_is_away(partial: SparseIndex, caplog: pytest.LogCaptureFixture) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -110,6 +111,23 @@ def test_a_document_that_is_newer_in_the_new_index_stays(
     again = command("reencode", alias, *options, "--tolerance", "1")
     assert again.exit_code == 0, again.output
     assert client.get(index=alias, id="d1")["_source"]["text"] == "cats run"
+
+
+def test_a_document_that_was_deleted_and_written_again_is_not_lost(
+    command: Command, client: OpenSearch, alias: str, head_folder: Path
+) -> None:
+    options = ("--to", f"{alias}-2", "--encoder", str(head_folder), "--quiet", "--sample", "1", "--tolerance", "1")
+    assert command("reencode", alias, *options, "--no-switch").exit_code == 0
+    client.indices.put_settings(index=f"{alias}-1", body={"index.gc_deletes": "0s"})
+    client.delete(index=f"{alias}-1", id="d5", params={"refresh": "true"})
+    time.sleep(1.5)  # the server keeps the version for as long as its clock shows the same time
+    Path("new.jsonl").write_text('{"_id": "d5", "text": "cats run"}\n')
+    command("ingest", "new.jsonl", "--index", f"{alias}-1", "--encoder", str(head_folder), "--quiet")
+    assert client.get(index=f"{alias}-1", id="d5")["_version"] == 1
+    refused = command("reencode", alias, *options)
+    assert refused.exit_code == 1, refused.output
+    assert "it keeps newer versions of 1 documents (d5), which differ" in refused.stderr
+    assert named(client, alias) == [f"{alias}-1"]
 
 
 def test_an_index_that_differs_does_not_take_the_place(

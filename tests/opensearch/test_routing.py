@@ -72,7 +72,8 @@ def held(client: OpenSearch, index: str) -> list[tuple[str, str | None, str]]:
     """Id, routing and text of all documents, copies of an id and all."""
     client.indices.refresh(index=index)
     hits = client.search(index=index, body={"size": 100})["hits"]["hits"]
-    return sorted((hit["_id"], hit.get("_routing"), hit["_source"]["text"]) for hit in hits)
+    found = [(hit["_id"], hit.get("_routing"), hit["_source"]["text"]) for hit in hits]
+    return sorted(found, key=lambda each: (each[0], each[1] or ""))
 
 
 def expected(**changed: str | None) -> list[tuple[str, str | None, str]]:
@@ -136,6 +137,38 @@ def test_a_deletion_without_a_routing_deletes_the_document_wherever_it_lies(
     assert held(client, routed) == expected(d3=None, d4=None)
 
 
+@pytest.mark.parametrize("shards", [1, 5])
+def test_a_document_with_a_routing_is_found_before_a_refresh(
+    client: OpenSearch, index: str, encoder: TextEncoder, shards: int
+) -> None:
+    new = NewIndex(settings={"number_of_shards": shards, "refresh_interval": "-1"}, code_bits=None)
+    docs = SparseIndex(index, client=client, encoder=encoder, new=new)
+    fresh = [Document("1", "cats", routing="a"), Document("2", "cats", routing="b")]
+    assert docs.add(fresh, refresh=False).indexed == 2
+    assert docs.add([Document("1", "dogs")], refresh=False).indexed == 1
+    assert docs.delete(["2"]) == 1
+    assert held(client, index) == [("1", "a", "dogs")]
+
+
+def test_the_first_document_with_a_routing_of_another_job_is_found_later(
+    client: OpenSearch, index: str, encoder: TextEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare_encoder(client, index, encoder, new=NewIndex(settings=SHARDS, code_bits=None))
+    lookup, search, asked = BulkWriter(client, index).lookup, client.search, list[Any]()
+
+    def counted(**request: Any) -> Any:  # noqa: ANN401
+        asked.append(request)
+        return search(**request)
+
+    monkeypatch.setattr(client, "search", counted)
+    for _ in range(3):
+        assert lookup.resolve([Deletion("1")]) == [Deletion("1")]
+    assert len(asked) == 1, "not for each batch"
+    write(client, index, encoder, Document("1", "cats", routing="a"))
+    monkeypatch.setattr("connector.index.lookup._ASK_AGAIN_S", 0.0)
+    assert lookup.resolve([Deletion("1")]) == [Deletion("1", routing="a")]
+
+
 def test_what_was_written_by_a_routing_in_the_same_job_is_deleted(
     client: OpenSearch, index: str, encoder: TextEncoder
 ) -> None:
@@ -185,6 +218,23 @@ def test_an_id_of_several_documents_is_not_guessed(client: OpenSearch, routed: s
     assert "the index has 2 documents with the id 'd3', with routings" in result.reasons[0]
     assert write(client, routed, encoder, Deletion("d3", routing=other)).deleted == 1
     assert held(client, routed) == expected()
+
+
+def test_a_change_of_one_of_two_documents_with_an_id_names_it(
+    client: OpenSearch, routed: str, encoder: TextEncoder
+) -> None:
+    other = elsewhere(client, routed, "d3")
+    client.index(index=routed, id="d3", body={"text": "second"})
+    client.index(index=routed, id="d3", routing=other, body={"text": "third"})
+    before = held(client, routed)
+    refused = updater(client, routed, encoder).update([Change("d3", {"text": "dogs"})])
+    assert (refused.indexed, refused.dead_lettered) == (0, 1)
+    assert "documents with the id 'd3', with routings none" in refused.reasons[0]
+    assert held(client, routed) == before
+    by_filter = updater(client, routed, encoder).update_matching([{"ids": {"values": ["d3"]}}], {"text": "dogs"})
+    copies = [each for each in before if each[0] == "d3"]
+    assert (by_filter.indexed, by_filter.dead_lettered) == (len(copies), 0)
+    assert [each for each in held(client, routed) if each[0] == "d3"] == [(*each[:2], "dogs") for each in copies]
 
 
 @pytest.fixture

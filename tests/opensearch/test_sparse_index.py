@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from opensearchpy import OpenSearch
+from opensearchpy.exceptions import AuthorizationException, NotFoundError, TransportError
 
 from connector import AsyncSparseIndex, Document, NewIndex, Pruning, SearchSettings, SparseIndex
 from connector.cli.main import cli
@@ -594,6 +595,17 @@ def test_a_filter_that_no_document_can_match_says_so(docs: SparseIndex, caplog: 
     assert not any(call({"title": "Cats"}) for call in calls if call is not calls[4])
     assert found(docs, filters={"title": "Dogs"}) <= {"5"} and docs.count({"title": "Dogs"}) == 1
     assert docs.count({"lang": "fr"}) == 0 and not caplog.records
+
+
+@pytest.mark.parametrize("denied", [AuthorizationException(403, "security_exception", {}), NotFoundError(404, "", {})])
+def test_a_search_without_hits_needs_no_further_permission(
+    docs: SparseIndex, monkeypatch: pytest.MonkeyPatch, denied: TransportError
+) -> None:
+    def deny(**_: object) -> None:
+        raise denied
+
+    monkeypatch.setattr(docs.client, "msearch", deny)
+    assert docs.search("cats", filters={"langg": "en"}) == [] and docs.count({"langg": "en"}) == 0
 
 
 def join_two(name: str, client: OpenSearch, encoder: TextEncoder, field: str, kinds: Sequence[str], value: str) -> None:

@@ -237,6 +237,7 @@ def _add_up(
         reasons=tuple(reasons[:REASONS_KEPT]),
         dead_letters=dead_letters if totals["dead_lettered"] else None,
         elapsed_s=time.monotonic() - started,
+        superseded_ids=(),
     )
 
 
