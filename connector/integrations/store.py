@@ -14,6 +14,7 @@ from connector.encoders.text import TextEncoder
 from connector.errors import BulkWriteError, ClusterError
 from connector.index.delete import check_narrowed, delete_matching, number_deleted
 from connector.index.hits import read_hits
+from connector.index.new_index import NewIndex
 from connector.index.searcher import Searcher
 from connector.index.sizes import all_of, check_filters, count_matching
 from connector.integrations.stored_index import StoredIndex, store_errors
@@ -23,6 +24,9 @@ from connector.query.terms import META_FIELD, TERMS_FIELD
 from connector.search.diversify import diversify
 from connector.search.retriever import Retriever
 from connector.types import Document, Hit, MalformedRecord, SparseVectors, restored
+
+_CALIBRATING = 1_000
+"""Texts that calibrate the encoder of a missing index for a comparison."""
 
 
 class StoreWriteError(BulkWriteError):
@@ -75,19 +79,9 @@ class IndexStore(StoredIndex):
         latest = sorted({document.doc_id: row for row, document in enumerate(checked)}.values())
         kept = [checked[row] for row in latest]
         self._check_origin(kept, known, ids)
-        if vectors is not None and vectors.codes is None:  # and of an encoder that is there already
-            bits = self._index.new.code_bits
-            self._index.new = replace(self._index.new, code_bits=None if bits == "auto" else bits, dictionary=False)
         texts = self._sample or [document.content for document in kept]
-        encoder = self._index.prepare(texts, documents=len(texts))
-        if vectors is not None and vectors.codes is None and encoder.code is not None:
-            raise RefusedDocumentsError(
-                f"Index {self.index!r} has codes, by which searches rank documents, but sparse embeddings have none. "
-                "Write the documents without sparse embeddings, or into a new index. None was written.",
-                ids,
-            )
-        if vectors is not None:
-            _check_vectors(kept, vectors.take(latest), encoder, ids)
+        new = None if vectors is None else self._new_for(kept, vectors.take(latest), texts, ids)
+        self._index.prepare(texts, documents=len(texts), new=new)
         try:
             with self._index.job(refresh=self._refresh, write_size=batch_size) as job:
                 if vectors is not None:
@@ -103,6 +97,25 @@ class IndexStore(StoredIndex):
                 f"{'The others were' if job.result.dead_lettered < len(kept) else 'None was'} written.",
                 ids,
             )
+
+    def _new_for(
+        self, documents: Sequence[Document], vectors: SparseVectors, texts: Sequence[str], ids: Sequence[str]
+    ) -> NewIndex:
+        """Refuse vectors that do not fit the index, before it is created; return the properties of one for them."""
+        new, schema = self._index.new, self.schema if self._index.exists() else None
+        coded = new.code_bits not in (None, "auto") if schema is None else schema.code is not None
+        if vectors.codes is None and coded:
+            raise RefusedDocumentsError(
+                f"Index {self.index!r} {'would have' if schema is None else 'has'} codes, by which searches rank "
+                "documents, but sparse embeddings have none. Write the documents without sparse embeddings, or into a "
+                f"new index{' without code_bits' if schema is None else ''}. None was written.",
+                ids,
+            )
+        encoder = self._index.encoder if schema is None else self._index.prepare()
+        if schema is None and new.calibrate and encoder.statistics is not None:
+            encoder = encoder.calibrate(texts[:_CALIBRATING])
+        _check_vectors(documents, vectors, encoder, ids)
+        return new if vectors.codes is not None else replace(new, code_bits=None, dictionary=False)
 
     def _check_origin(self, documents: Sequence[Document], known: Collection[str], ids: Sequence[str]) -> None:
         """Refuse an index that has metadata in other fields: this store's filters, or its own, would not find it."""

@@ -94,6 +94,7 @@ class PreparedIndex:
         *,
         documents: int | None = None,
         progress: Callable[[str, float], None] | None = None,
+        new: NewIndex | None = None,
     ) -> TextEncoder:
         """Create the index unless it exists and return the calibrated encoder. `add` calls this itself.
 
@@ -101,23 +102,25 @@ class PreparedIndex:
             sample: Texts of the first documents, or a function that returns a requested number of them.
             documents: Expected number of documents, which sets the size of a dictionary; None if unknown.
             progress: Called with a step of building the dictionary and its completed fraction.
+            new: Properties of the index if this call creates it; None for those given to the constructor.
 
         Raises:
             ConnectorError, ValueError: As for `prepare_encoder`.
         """
         with self._preparing:  # of several threads, one builds the dictionary
-            return self._prepare(sample, documents, progress)
+            return self._prepare(sample, documents, progress, self.new if new is None else new)
 
     def _prepare(
         self,
         sample: Sample | Sequence[str],
         documents: int | None,
         progress: Callable[[str, float], None] | None,
+        new: NewIndex,
     ) -> TextEncoder:
         schema = read_schema(self.client, self.index)
         if self._prepared is not None and schema is not None and schema.space == self._prepared[0]:
             return self._prepared[1]
-        builds = self.new.dictionary
+        builds = new.dictionary
         if builds is None:
             builds = self._encoder is None or (schema is None and self.encoder.needs_dictionary)
         own = None
@@ -125,7 +128,7 @@ class PreparedIndex:
             from connector.ingest.own_dictionary import OwnDictionary
 
             own = OwnDictionary(sample, documents=documents, progress=progress)
-        encoder = prepare_encoder(self.client, self.index, self.encoder, sample=sample, dictionary=own, new=self.new)
+        encoder = prepare_encoder(self.client, self.index, self.encoder, sample=sample, dictionary=own, new=new)
         self._encoding = encoder if own is None else own.reuse(encoder)
         self._prepared = self._fitted = existing_schema(self.client, self.index).space, encoder
         return encoder

@@ -42,6 +42,7 @@ from connector.connection.client import address_of
 from connector.corpus.values import plain
 from connector.errors import ConnectorError
 from connector.index.new_index import NewIndex
+from connector.index.schema import existing_schema
 from connector.integrations.haystack import (
     KSparseDocumentEmbedder,
     KSparseDocumentStore,
@@ -214,6 +215,25 @@ def test_embeddings_by_another_encoder_are_refused(
     with pytest.raises(KSparseStoreError, match="of document '1' is not by the encoder of the index, .* None was writ"):
         document_store.write_documents(embedded)
     assert document_store.count_documents() == 0
+
+
+def test_refused_embeddings_leave_no_index(
+    client: OpenSearch, index: str, head_folder: Path, dense_folder: Path, tmp_path: Path
+) -> None:
+    build_head(str(dense_folder), seed=5).save(str(tmp_path))
+    other, own = (KSparseDocumentEmbedder(encoder=str(folder)) for folder in (tmp_path, head_folder))
+    store = KSparseDocumentStore(index=index, encoder=str(head_folder), client=client)
+    with pytest.raises(KSparseStoreError, match="is not by the encoder of the index"):
+        store.write_documents(other.run(documents=DOCUMENTS)["documents"])
+    coded = KSparseDocumentStore(index=index, encoder=str(head_folder), client=client, code_bits=4)
+    with pytest.raises(KSparseStoreError, match="would have codes, .* or into a new index without code_bits"):
+        coded.write_documents(own.run(documents=DOCUMENTS)["documents"])
+    assert not client.indices.exists(index=index)
+    store.write_documents(own.run(documents=DOCUMENTS)["documents"])
+    assert existing_schema(client, index).code is None
+    client.indices.delete(index=index)
+    store.write_documents(DOCUMENTS)
+    assert existing_schema(client, index).code is not None, "as without the embeddings of earlier calls"
 
 
 def test_one_that_cannot_be_encoded_is_named_and_none_is_written(document_store: KSparseDocumentStore) -> None:
