@@ -53,7 +53,7 @@ class IndexStore(StoredIndex):
         documents: Sequence[Document],
         vectors: SparseVectors | None = None,
         *,
-        declared: Collection[str] | None = None,
+        declared: Mapping[str, str] | None = None,
         batch_size: int | None = None,
     ) -> None:
         """Write documents; they replace documents with the same ids. Of duplicates, the last is written.
@@ -75,7 +75,7 @@ class IndexStore(StoredIndex):
             return
         ids = [str(document.doc_id) for document in documents]
         known = self.fields if declared is None else declared
-        checked = _checked(documents, {*self._declared, *known}, with_text=vectors is None)
+        checked = _checked(documents, {**self._declared, **known}, with_text=vectors is None)
         latest = sorted({document.doc_id: row for row, document in enumerate(checked)}.values())
         kept = [checked[row] for row in latest]
         self._check_origin(kept, known, ids)
@@ -288,7 +288,7 @@ def read_metadata(source: Mapping[str, Any], own_field: str = "") -> dict[str, A
     return title | fields | (source.get("metadata") or {})
 
 
-def _checked(documents: Sequence[Document], fields: Collection[str], *, with_text: bool) -> list[Document]:
+def _checked(documents: Sequence[Document], fields: Mapping[str, str], *, with_text: bool) -> list[Document]:
     """Validate documents; raise if any is invalid."""
     # Documents with vectors need no text.
     given = documents if with_text else [replace(document, text="-") for document in documents]

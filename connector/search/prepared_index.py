@@ -193,11 +193,10 @@ class PreparedIndex:
     def _load(self, schema: IndexSchema, name: str | None = None) -> TextEncoder:
         return load_index_encoder(self.client, schema, name)
 
-    def _fields(self) -> tuple[str, ...]:
-        """Names of the top-level fields that the index declares or will declare."""
+    def _fields(self) -> Mapping[str, str]:
+        """Types of the top-level fields that the index declares or will declare."""
         schema = self.schema
-        declared = (*self.new.fields, *self.new.mappings.get("properties", {}))
-        return tuple(schema.fields) if schema is not None else declared
+        return self.new.types if schema is None else schema.fields
 
     def _clauses(self, filters: Filters) -> list[dict[str, Any]]:
         return filter_clauses(filters, fields=self._filterable() if filters else ())
