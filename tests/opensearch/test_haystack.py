@@ -291,6 +291,16 @@ def test_components_are_written_and_read_again_without_secrets(
     by_proxy = KSparseDocumentStore(index=index, url="http://b.example", proxy=proxy, headers={"x-opaque-id": "me"})
     assert "s3cret" not in str(by_proxy.to_dict())
     assert KSparseDocumentStore.from_dict(by_proxy.to_dict()).to_dict() == by_proxy.to_dict()
+    monkeypatch.setenv("STORE_AUTH", "me:s3cret")
+    auth = Secret.from_env_var("STORE_AUTH")
+    by_auth = KSparseDocumentStore(index=index, url="http://b.example", http_auth=auth)
+    assert "s3cret" not in str(by_auth.to_dict())
+    with monkeypatch.context() as older:  # Haystack 2 leaves secrets as they are
+        create = "connector.integrations.haystack.default_from_dict"
+        older.setattr(create, lambda cls, data: cls(**data["init_parameters"]))
+        read = KSparseDocumentStore.from_dict(by_auth.to_dict())
+    assert read.to_dict() == by_auth.to_dict()
+    assert read.store.client.transport.get_connection().headers["authorization"] == "Basic bWU6czNjcmV0"
     authority = TLS_FOLDER / "ca.pem"
     by_path = KSparseDocumentStore(index=index, url="https://b.example", ca_certs=authority)
     assert by_path.to_dict()["init_parameters"]["ca_certs"] == str(authority), "YAML has no paths"
