@@ -497,6 +497,37 @@ def test_a_companion_is_taken_again_only_where_it_is_whole_and_fits(
     client.indices.delete(index=companion().name)
 
 
+def test_a_companion_has_whole_documents_whatever_their_fields_are_named(
+    client: OpenSearch, index: str, labelled: TextEncoder
+) -> None:
+    named = {
+        "version": "integer",
+        "routing": "keyword",
+        "parent": "keyword",
+        "pipeline": "keyword",
+        "if_seq_no": "long",
+    }
+    new = NewIndex(code_bits=None, fields=named, settings={"number_of_shards": 3})
+    fields: dict[str, Any] = {"version": 3, "routing": "a", "parent": "b", "pipeline": "c", "if_seq_no": 4}
+    metadata = {"lang": "en", "long": "x" * 40_000}
+    documents = [Document(str(row), f"{text} cats", metadata=metadata, fields=fields) for row, text in enumerate(WORDS)]
+    calibrated = prepare_encoder(client, index, labelled, new=new)
+    assert ingest_documents(documents, calibrated, BulkWriter(client, index)).indexed == len(WORDS)
+    client.indices.refresh(index=index)
+    retriever = Retriever(client, index, labelled)
+    hnsw = HnswIndex(client, retriever.schema, retriever.encoder)
+    try:
+        hnsw.build(lambda _done: None)
+        [query] = calibrated.embed(["cats"], task="query")
+        english = [{"term": {"metadata.lang": {"value": "en"}}}, {"term": {"routing": "a"}}]
+        hits = hnsw.search(query, filters=english)
+        assert len(hits) == 10
+        assert all(hit.metadata == metadata and hit.source.items() >= fields.items() for hit in hits)
+        assert client.get(index=hnsw.name, id="0")["found"], "in the shard of its id"
+    finally:
+        client.indices.delete(index=hnsw.name, ignore_unavailable=True)
+
+
 def test_a_companion_of_an_alias_is_built_anew_when_its_filter_changes(
     client: OpenSearch, index: str, labelled: TextEncoder
 ) -> None:
