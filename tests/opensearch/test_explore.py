@@ -13,6 +13,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,8 +38,10 @@ from connector.explore.frontier import results_folder
 from connector.explore.hnsw import HnswIndex
 from connector.index.new_index import NewIndex
 from connector.index.writer import BulkWriter
+from connector.ingest.own_dictionary import OwnDictionary
 from connector.ingest.pipeline import ingest_documents
 from connector.ingest.prepare import prepare_encoder
+from connector.query.pruning import Pruning
 from connector.query.settings import SearchSettings
 from connector.search.retriever import Retriever
 from connector.types import Document
@@ -424,6 +427,23 @@ def test_columns_hold_what_each_search_finds(explorer: Explorer, explored: Retri
     assert found["HNSW"] == sorted(near, key=lambda doc_id: -near[doc_id]), "by the dense model's own order"
     assert len(answer.features) == 8 and answer.documents == len(documents()) and answer.encoding_ms > 0
     assert all(column.latency_ms > 0 and not column.error for column in answer.columns)
+
+
+def test_the_shown_features_are_those_that_are_searched(client: OpenSearch, named: str, encoder: TextEncoder) -> None:
+    random = np.random.default_rng(4)
+    texts = [" ".join(random.choice(WORDS, 7)) for _ in range(1_200)]
+    own = OwnDictionary(texts, documents=len(texts))
+    calibrated = prepare_encoder(client, named, encoder, sample=texts, dictionary=own, new=NewIndex(code_bits=4))
+    some = [Document(str(row), text) for row, text in enumerate(texts[:50])]
+    assert ingest_documents(some, calibrated, BulkWriter(client, named)).indexed == 50
+    client.indices.refresh(index=named)
+    explorer = Explorer(client, Retriever(client, named, calibrated))
+    for settings in (explorer.defaults, replace(explorer.defaults, pruning=Pruning("top_k", 3))):
+        answer = explorer.ask(Question(QUERY, settings))
+        searched, _ = explorer.retriever.opened.encode(QUERY, settings)
+        assert {each.name: each.weight for each in answer.features} == pytest.approx(searched)
+        weights = [each.weight for each in answer.features]
+        assert weights == sorted(weights, reverse=True)
 
 
 def test_without_hnsw_a_line_says_how_to_get_it(client: OpenSearch, explored: Retriever, tmp_path: Path) -> None:
