@@ -539,7 +539,7 @@ def test_a_companion_has_whole_documents_whatever_their_fields_are_named(
     try:
         hnsw.build(lambda _done: None)
         [query] = calibrated.embed(["cats"], task="query")
-        english = [{"term": {"metadata.lang": {"value": "en"}}}, {"term": {"routing": "a"}}]
+        english: list[dict[str, Any]] = [{"term": {"metadata.lang": {"value": "en"}}}, {"term": {"routing": "a"}}]
         hits = hnsw.search(query, filters=english)
         assert len(hits) == 10
         assert all(hit.metadata == metadata and hit.source.items() >= fields.items() for hit in hits)
