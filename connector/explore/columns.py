@@ -93,7 +93,7 @@ class Answer:
     Attributes:
         documents: Number of documents in the index.
         encoding_ms: Time to encode the query.
-        features: Query features, strongest first.
+        features: Query features of the K-sparse search, strongest first.
         columns: Columns in display order.
     """
 
@@ -143,13 +143,15 @@ class Explorer:
         with self._one_at_a_time:
             # A separate search, since explaining is slower; it also puts the encoded query into the cache.
             explained = self.retriever.search(question.text, explain=True, **asked)
+            opened = self.retriever.opened
+            resolved = opened.resolve(settings, TOP_K, asked["filters"])
             started = perf_counter()
-            [features] = self.retriever.encoder.encode_query([question.text], k=settings.k_query).as_mappings()
+            [features], _ = opened.encode_many([question.text], resolved)  # as a search does, without its cache
             encoding_ms = 1e3 * (perf_counter() - started)
             return Answer(
                 count_matching(self._client, self.retriever.schema.index),
                 encoding_ms,
-                tuple(QueryFeature(name, self.retriever.encoder.label(name), features[name]) for name in features),
+                tuple(QueryFeature(name, opened.encoder.label(name), features[name]) for name in features),
                 self._columns(question, asked, explained),
             )
 

@@ -17,6 +17,7 @@ from connector.connection.client import explained, reason_of
 from connector.encoders.text import TextEncoder
 from connector.errors import BulkWriteError, IndexMappingError, SearchError
 from connector.index.aliases import read_alias
+from connector.index.derived import derived_in, with_derived
 from connector.index.names import check_index_name
 from connector.index.schema import IndexSchema, load_mapping, read_uuid
 from connector.index.searcher import Searcher
@@ -25,6 +26,7 @@ from connector.ingest.preparation import to_source
 from connector.query.body import FEATURES_FIELD
 from connector.query.clauses import every
 from connector.query.rescore import CODE_FIELD
+from connector.query.terms import TERMS_FIELD
 from connector.search.reencode import copied_settings, read_index
 from connector.types import Hit
 
@@ -148,23 +150,28 @@ class HnswIndex:
     def _body(self, made: Mapping[str, str]) -> dict[str, Any]:
         """The benchmarks' graph plus the fields of the index, so that hits and filters work alike."""
         body = load_mapping("lucene_hnsw")
-        first = self._schema.names[0]
-        fields = dict(self._client.indices.get_mapping(index=first)[first]["mappings"]["properties"])
+        fields = self._properties()
         for own in (FEATURES_FIELD, CODE_FIELD):
             fields.pop(own, None)
         [dim] = self._encoder.embed([""]).shape[1:]
         embedding = body["mappings"]["properties"]["embedding"] | {"dimension": dim}
         body["mappings"] |= {"properties": fields | {_FIELD: embedding}, "_meta": {_META: made}}
-        body["settings"]["index"] |= copied_settings(self._client, first)
+        body["settings"]["index"] |= copied_settings(self._client, self._schema.names[0])
         # As with features: without this, vectors would be lost when a shard recovers.
-        body["mappings"]["_source"] = {"excludes": [_FIELD]}
+        body["mappings"]["_source"] = {"excludes": [_FIELD, *({TERMS_FIELD} & derived_in(fields))]}
         return body
+
+    def _properties(self) -> dict[str, Any]:
+        first = self._schema.names[0]
+        return dict(self._client.indices.get_mapping(index=first)[first]["mappings"]["properties"])
 
     def _actions(self, progress: Callable[[int], None]) -> Iterator[dict[str, Any]]:
         documents, done = read_index(self._client, self._schema.index), 0
+        derived = derived_in(self._properties())
         while block := list(islice(documents, _BLOCK)):
             embeddings = self._encoder.embed([document.content for document in block])
             for document, embedding in zip(block, embeddings, strict=True):
-                yield {"_index": self.name, "_id": document.doc_id, **to_source(document), _FIELD: embedding.tolist()}
+                source = with_derived(to_source(document), derived) | {_FIELD: embedding.tolist()}
+                yield {"_index": self.name, "_id": document.doc_id, "_source": source}
             done += len(block)
             progress(done)

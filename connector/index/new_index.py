@@ -34,5 +34,13 @@ class NewIndex:
     mappings: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def types(self) -> dict[str, str]:
+        """Types of the declared top-level fields, those of `mappings` among them."""
+        properties = self.mappings.get("properties", {})
+        # The server refuses a definition that is no object.
+        kinds = {name: each.get("type", "object") for name, each in properties.items() if isinstance(each, Mapping)}
+        return dict.fromkeys(properties, "") | kinds | dict(self.fields)
+
 
 DEFAULT_INDEX = NewIndex()

@@ -23,7 +23,7 @@ from connector.index.schema import (
     prepare_index,
     read_schema,
 )
-from connector.ingest.index_encoder import encoder_of, load_index_encoder
+from connector.ingest.index_encoder import encoder_of, fitting_encoder, load_index_encoder
 from connector.query.settings import SearchSettings
 from connector.vectors.codes import Bits, CodeBits, RotatedCode
 from connector.vectors.statistics import CorpusStatistics
@@ -111,7 +111,7 @@ def prepare_encoder(
             "stored twice.",
             *(index, len(schema.names)),
         )
-    calibrated = encoder_of(schema, encoder)
+    calibrated = encoder_of(schema, fitting_encoder(client, schema, encoder))
     prepare_index(client, index, IndexMeta(calibrated.fingerprint), new)
     return calibrated
 

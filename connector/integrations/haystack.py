@@ -81,7 +81,8 @@ class KSparseDocumentStore:
         refresh: Make writes visible immediately.
         client: A connected client to use instead; it is not serialized.
         **options: As in `connector.connect`: `ca_certs`, `verify_certs`, `timeout_s`, ... `api_key`, `bearer_token` and
-            both values of `http_auth` (for `username` and `password`) are Haystack `Secret`s, and `proxy` may be one.
+            both values of `http_auth` (for `username` and `password`) are Haystack `Secret`s, and `proxy` may be one,
+            as may `http_auth` (`USER:PASSWORD`).
 
     Raises:
         TypeError: An option is unknown, or a secret is not a `Secret` (also a password in a URL, or a header with one).
@@ -140,7 +141,7 @@ class KSparseDocumentStore:
     def from_dict(cls, data: dict[str, Any]) -> KSparseDocumentStore:
         """Create a store from the output of `to_dict`."""
         params = dict(data["init_parameters"])
-        secrets = [name for name in (*_SECRETS, "proxy") if isinstance(params.get(name), dict)]
+        secrets = [name for name in (*_SECRETS, "http_auth", "proxy") if isinstance(params.get(name), dict)]
         deserialize_secrets_inplace(params, keys=secrets)
         return default_from_dict(cls, data | {"init_parameters": params})
 

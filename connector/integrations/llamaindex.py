@@ -209,6 +209,11 @@ class KSparseVectorStore(BasePydanticVectorStore):
             raise ValueError(f"mode {mode.value!r} must be one of {', '.join(each.value for each in _MODES)}.")
         if text is None:
             raise ValueError("this store encodes queries itself: set query_str instead of an embedding.")
+        if "hybrid" in kwargs:
+            raise TypeError(
+                f"query() has no option 'hybrid', got {kwargs['hybrid']!r}; choose the mode of a hybrid search by "
+                'vector_store_query_mode="hybrid", or by the mode of the VectorStoreQuery.'
+            )
         diversity = _diversity(query, kwargs) if mode == VectorStoreQueryMode.MMR else None
         hybrid = mode == VectorStoreQueryMode.HYBRID
         if mode == VectorStoreQueryMode.TEXT_SEARCH:

@@ -14,6 +14,7 @@ from connector.encoders.text import TextEncoder
 from connector.errors import BulkWriteError, ClusterError
 from connector.index.delete import check_narrowed, delete_matching, number_deleted
 from connector.index.hits import read_hits
+from connector.index.new_index import NewIndex
 from connector.index.searcher import Searcher
 from connector.index.sizes import all_of, check_filters, count_matching
 from connector.integrations.stored_index import StoredIndex, store_errors
@@ -23,6 +24,9 @@ from connector.query.terms import META_FIELD, TERMS_FIELD
 from connector.search.diversify import diversify
 from connector.search.retriever import Retriever
 from connector.types import Document, Hit, MalformedRecord, SparseVectors, restored
+
+_CALIBRATING = 1_000
+"""Texts that calibrate the encoder of a missing index for a comparison."""
 
 
 class StoreWriteError(BulkWriteError):
@@ -49,7 +53,7 @@ class IndexStore(StoredIndex):
         documents: Sequence[Document],
         vectors: SparseVectors | None = None,
         *,
-        declared: Collection[str] | None = None,
+        declared: Mapping[str, str] | None = None,
         batch_size: int | None = None,
     ) -> None:
         """Write documents; they replace documents with the same ids. Of duplicates, the last is written.
@@ -71,23 +75,13 @@ class IndexStore(StoredIndex):
             return
         ids = [str(document.doc_id) for document in documents]
         known = self.fields if declared is None else declared
-        checked = _checked(documents, {*self._declared, *known}, with_text=vectors is None)
+        checked = _checked(documents, {**self._declared, **known}, with_text=vectors is None)
         latest = sorted({document.doc_id: row for row, document in enumerate(checked)}.values())
         kept = [checked[row] for row in latest]
         self._check_origin(kept, known, ids)
-        if vectors is not None and vectors.codes is None:  # and of an encoder that is there already
-            bits = self._index.new.code_bits
-            self._index.new = replace(self._index.new, code_bits=None if bits == "auto" else bits, dictionary=False)
         texts = self._sample or [document.content for document in kept]
-        encoder = self._index.prepare(texts, documents=len(texts))
-        if vectors is not None and vectors.codes is None and encoder.code is not None:
-            raise RefusedDocumentsError(
-                f"Index {self.index!r} has codes, by which searches rank documents, but sparse embeddings have none. "
-                "Write the documents without sparse embeddings, or into a new index. None was written.",
-                ids,
-            )
-        if vectors is not None:
-            _check_vectors(kept, vectors.take(latest), encoder, ids)
+        new = None if vectors is None else self._new_for(kept, vectors.take(latest), texts, ids)
+        self._index.prepare(texts, documents=len(texts), new=new)
         try:
             with self._index.job(refresh=self._refresh, write_size=batch_size) as job:
                 if vectors is not None:
@@ -103,6 +97,25 @@ class IndexStore(StoredIndex):
                 f"{'The others were' if job.result.dead_lettered < len(kept) else 'None was'} written.",
                 ids,
             )
+
+    def _new_for(
+        self, documents: Sequence[Document], vectors: SparseVectors, texts: Sequence[str], ids: Sequence[str]
+    ) -> NewIndex:
+        """Refuse vectors that do not fit the index, before it is created; return the properties of one for them."""
+        new, schema = self._index.new, self.schema if self._index.exists() else None
+        coded = new.code_bits not in (None, "auto") if schema is None else schema.code is not None
+        if vectors.codes is None and coded:
+            raise RefusedDocumentsError(
+                f"Index {self.index!r} {'would have' if schema is None else 'has'} codes, by which searches rank "
+                "documents, but sparse embeddings have none. Write the documents without sparse embeddings, or into a "
+                f"new index{' without code_bits' if schema is None else ''}. None was written.",
+                ids,
+            )
+        encoder = self._index.encoder if schema is None else self._index.prepare()
+        if schema is None and new.calibrate and encoder.statistics is not None:
+            encoder = encoder.calibrate(texts[:_CALIBRATING])
+        _check_vectors(documents, vectors, encoder, ids)
+        return new if vectors.codes is not None else replace(new, code_bits=None, dictionary=False)
 
     def _check_origin(self, documents: Sequence[Document], known: Collection[str], ids: Sequence[str]) -> None:
         """Refuse an index that has metadata in other fields: this store's filters, or its own, would not find it."""
@@ -275,7 +288,7 @@ def read_metadata(source: Mapping[str, Any], own_field: str = "") -> dict[str, A
     return title | fields | (source.get("metadata") or {})
 
 
-def _checked(documents: Sequence[Document], fields: Collection[str], *, with_text: bool) -> list[Document]:
+def _checked(documents: Sequence[Document], fields: Mapping[str, str], *, with_text: bool) -> list[Document]:
     """Validate documents; raise if any is invalid."""
     # Documents with vectors need no text.
     given = documents if with_text else [replace(document, text="-") for document in documents]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Self, TypeVar
@@ -65,7 +65,7 @@ class StoredIndex:
     ) -> None:
         properties = dict(new.mappings.get("properties", {})) | dict((mappings or {}).get("properties", {}))
         new = replace(new, mappings={**new.mappings, "properties": properties} if properties else new.mappings)
-        self._declared = (*new.fields, *(name for name in properties if name != TERMS_FIELD))
+        self._declared = {name: kind for name, kind in new.types.items() if name != TERMS_FIELD}
         self._index = SparseIndex(index, encoder=encoder, client=client, url=url, new=new, **connection)
         self.index = index
         self.client = self._index.client
@@ -102,14 +102,14 @@ class StoredIndex:
         return self._index.schema
 
     @property
-    def fields(self) -> tuple[str, ...]:
-        """Names of the top-level fields that the index declares, or will declare."""
+    def fields(self) -> Mapping[str, str]:
+        """Types of the top-level fields that the index declares, or will declare."""
         schema = self.schema
-        return tuple(schema.fields) if schema is not None else self._declared
+        return self._declared if schema is None else schema.fields
 
     @property
-    def filterable(self) -> Collection[str]:
-        """What filters can name beside metadata, by path: with types, if the index exists."""
+    def filterable(self) -> Mapping[str, str]:
+        """Types of what filters can name beside metadata, by path."""
         schema = self.schema
         return self._declared if schema is None else schema.filterable
 

@@ -15,12 +15,13 @@ from connector.arguments import rename
 from connector.connection.access import CREDENTIALS, access_from_environment, url_from_environment
 from connector.connection.client import connect
 from connector.encoders.base import Encoder
+from connector.encoders.folders import DEFAULT_ENCODER
 from connector.errors import IndexMappingError
 from connector.index.names import check_index_name
 from connector.index.new_index import DEFAULT_INDEX, NewIndex
 from connector.index.schema import IndexSchema, existing_schema, read_schema
 from connector.index.writer import BulkWriter
-from connector.ingest.index_encoder import load_index_encoder, load_new_encoder
+from connector.ingest.index_encoder import encoder_of, fitting_encoder, load_index_encoder, load_new_encoder
 from connector.ingest.pipeline import IngestJob
 from connector.ingest.prepare import prepare_encoder
 from connector.query.filters import Filters, filter_clauses
@@ -62,6 +63,7 @@ class PreparedIndex:
         self._encoder = encoder
         self._preparing = RLock()
         self._prepared: tuple[str, TextEncoder] | None = None
+        self._fitted: tuple[str, TextEncoder] | None = None
         self._encoding: Encoder | None = None
 
     @property
@@ -75,15 +77,16 @@ class PreparedIndex:
 
     @property
     def encoder(self) -> TextEncoder:
-        """The given encoder, else the one that wrote the index, else the shipped one. Loaded on first use."""
+        """The given encoder, else the one that wrote the index, else the shipped one.
+
+        Loaded on first use, and again if the index was created or replaced since.
+
+        Raises:
+            EncoderMismatchError: Another encoder than the named one wrote the index.
+        """
         if self._encoder is not None and not isinstance(self._encoder, str):
             return self._encoder
-        schema = read_schema(self.client, self.index)
-        if self._encoder is None:
-            return load_new_encoder() if schema is None else self._load(schema)
-        found = load_new_encoder(self._encoder) if schema is None else self._load(schema, self._encoder)
-        self._encoder = found
-        return found
+        return self._fitting(read_schema(self.client, self.index))
 
     def prepare(
         self,
@@ -91,6 +94,7 @@ class PreparedIndex:
         *,
         documents: int | None = None,
         progress: Callable[[str, float], None] | None = None,
+        new: NewIndex | None = None,
     ) -> TextEncoder:
         """Create the index unless it exists and return the calibrated encoder. `add` calls this itself.
 
@@ -98,23 +102,25 @@ class PreparedIndex:
             sample: Texts of the first documents, or a function that returns a requested number of them.
             documents: Expected number of documents, which sets the size of a dictionary; None if unknown.
             progress: Called with a step of building the dictionary and its completed fraction.
+            new: Properties of the index if this call creates it; None for those given to the constructor.
 
         Raises:
             ConnectorError, ValueError: As for `prepare_encoder`.
         """
         with self._preparing:  # of several threads, one builds the dictionary
-            return self._prepare(sample, documents, progress)
+            return self._prepare(sample, documents, progress, self.new if new is None else new)
 
     def _prepare(
         self,
         sample: Sample | Sequence[str],
         documents: int | None,
         progress: Callable[[str, float], None] | None,
+        new: NewIndex,
     ) -> TextEncoder:
         schema = read_schema(self.client, self.index)
         if self._prepared is not None and schema is not None and schema.space == self._prepared[0]:
             return self._prepared[1]
-        builds = self.new.dictionary
+        builds = new.dictionary
         if builds is None:
             builds = self._encoder is None or (schema is None and self.encoder.needs_dictionary)
         own = None
@@ -122,9 +128,9 @@ class PreparedIndex:
             from connector.ingest.own_dictionary import OwnDictionary
 
             own = OwnDictionary(sample, documents=documents, progress=progress)
-        encoder = prepare_encoder(self.client, self.index, self.encoder, sample=sample, dictionary=own, new=self.new)
+        encoder = prepare_encoder(self.client, self.index, self.encoder, sample=sample, dictionary=own, new=new)
         self._encoding = encoder if own is None else own.reuse(encoder)
-        self._prepared = existing_schema(self.client, self.index).space, encoder
+        self._prepared = self._fitted = existing_schema(self.client, self.index).space, encoder
         return encoder
 
     def job(
@@ -171,14 +177,26 @@ class PreparedIndex:
     def __getstate__(self) -> dict[str, Any]:
         raise TypeError(f"a {type(self).__name__} holds a connection and cannot be copied or pickled; create another.")
 
+    def _fitting(self, schema: IndexSchema | None) -> TextEncoder:
+        """The encoder that the index needs, kept until the index is created or replaced; None is a missing index."""
+        space = "" if schema is None else schema.space
+        if self._fitted is None or self._fitted[0] != space:
+            self._fitted = space, self._fit(schema)
+        return self._fitted[1]
+
+    def _fit(self, schema: IndexSchema | None) -> TextEncoder:
+        given = self._encoder
+        if given is None or isinstance(given, str):
+            given = load_new_encoder(given or DEFAULT_ENCODER) if schema is None else self._load(schema, given)
+        return given if schema is None else encoder_of(schema, fitting_encoder(self.client, schema, given))
+
     def _load(self, schema: IndexSchema, name: str | None = None) -> TextEncoder:
         return load_index_encoder(self.client, schema, name)
 
-    def _fields(self) -> tuple[str, ...]:
-        """Names of the top-level fields that the index declares or will declare."""
+    def _fields(self) -> Mapping[str, str]:
+        """Types of the top-level fields that the index declares or will declare."""
         schema = self.schema
-        declared = (*self.new.fields, *self.new.mappings.get("properties", {}))
-        return tuple(schema.fields) if schema is not None else declared
+        return self.new.types if schema is None else schema.fields
 
     def _clauses(self, filters: Filters) -> list[dict[str, Any]]:
         return filter_clauses(filters, fields=self._filterable() if filters else ())

@@ -15,7 +15,6 @@ from connector.index.probe import probe_write
 from connector.index.schema import existing_schema
 from connector.index.sizes import count_matching
 from connector.index.writer import BulkWriter
-from connector.ingest.index_encoder import encoder_of
 from connector.ingest.ledger import IngestResult
 from connector.ingest.pipeline import IngestJob
 from connector.ingest.sample import Sampled
@@ -100,7 +99,7 @@ class WritableIndex(PreparedIndex):
             BulkWriteError: Changes were refused; the message names the first one and the reason.
             ValueError: A value is neither a `Change` nor a dictionary.
         """
-        encoder = encoder_of(existing_schema(self.client, self.index), self.encoder)
+        encoder = self._fitting(existing_schema(self.client, self.index))
         writer = BulkWriter(self.client, self.index)
         updater = DocumentUpdater(self.client, writer, encoder, fields=self._fields(), upsert=upsert)
         return _checked(updater.update(_changes(changes)), raise_on_error)

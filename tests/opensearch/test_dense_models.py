@@ -18,9 +18,12 @@ from torch.nn import Module
 from connector import Document, NewIndex, SearchSettings, SparseIndex
 from connector.cli.main import cli
 from connector.encoders.load import load_encoder
-from connector.errors import EncoderError
+from connector.errors import EncoderError, IndexMappingError
 from connector.index.schema import existing_schema
 from connector.ingest.index_encoder import load_index_encoder
+from connector.ingest.prepare import prepare_encoder
+from connector.integrations.langchain import KSparseVectorStore
+from tests.tenants import switch
 from tests.tiny import DIM, MAX_TOKENS, WORDS, build_transformer
 
 pytestmark = [pytest.mark.opensearch, pytest.mark.usefixtures("own_cache")]
@@ -51,11 +54,12 @@ def model(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 def test_every_kind_of_dense_model_finds_what_it_finds_by_itself(client: OpenSearch, named: str, model: Path) -> None:
     with SparseIndex(named, encoder=str(model), client=client, new=NewIndex(code_bits=8)) as docs:
+        encoder = docs.encoder
+        assert encoder.needs_dictionary
         assert docs.add(DOCUMENTS).indexed == len(TEXTS)
         schema = existing_schema(client, named)
         assert schema.dictionary is not None and schema.code is not None
-        encoder = docs.encoder
-        assert encoder.needs_dictionary
+        assert docs.encoder.fingerprint.digest == schema.encoder.digest
         documents, queries = encoder.embed(TEXTS), encoder.embed(TEXTS[:20], task="query")
     exact = queries @ documents.T
     # Other programs: by the name of the model, and by what the index knows.
@@ -77,6 +81,63 @@ def test_it_needs_no_file_to_be_written_again(client: OpenSearch, named: str, mo
         assert docs.encoder.fingerprint == load_index_encoder(client, existing_schema(client, named)).fingerprint
         assert docs.count() == len(TEXTS) + 1
         assert docs.search("stars burn for years", top_k=20)
+
+
+ONE_KIND = pytest.mark.parametrize("model", ["normalized"], indirect=True)
+CHANGE = {"_id": "3", "text": "stars burn for years"}
+
+
+@ONE_KIND
+def test_it_is_written_again_with_the_same_model(client: OpenSearch, named: str, model: Path) -> None:
+    dense = load_encoder(str(model), device="cpu")
+    with SparseIndex(named, encoder=str(model), client=client) as early:
+        with pytest.raises(IndexMappingError, match="There is no index"):
+            early.search(TEXTS[0])
+        with SparseIndex(named, encoder=str(model), client=client) as docs:
+            docs.add(DOCUMENTS)
+            assert docs.update([CHANGE]).indexed == 1
+        written = existing_schema(client, named).encoder.digest
+        assert early.update([CHANGE]).indexed == 1
+        assert early.add(DOCUMENTS[:2]).indexed == 2 and early.search(TEXTS[0])
+        for given in (str(model), dense):
+            with SparseIndex(named, encoder=given, client=client) as docs:
+                assert docs.update([CHANGE]).indexed == 1
+                assert docs.add(DOCUMENTS[:2]).indexed == 2
+            with SparseIndex(named, encoder=given, client=client) as docs:
+                assert docs.add(DOCUMENTS[:2]).indexed == 2 and docs.search(TEXTS[0])
+        assert prepare_encoder(client, named, dense).fingerprint.digest == written
+    store = KSparseVectorStore(named, encoder=str(model), client=client)
+    assert store.add_texts(["stars burn for years"], ids=["another"]) == ["another"]
+    assert dense.needs_dictionary and client.count(index=named)["count"] == len(TEXTS) + 1
+
+
+@ONE_KIND
+def test_writes_follow_an_alias_to_another_dictionary(client: OpenSearch, named: str, model: Path) -> None:
+    second, alias = f"{named}-2", f"{named}-live"
+    for name, documents in ((named, DOCUMENTS[:1_050]), (second, DOCUMENTS[50:])):
+        with SparseIndex(name, encoder=str(model), client=client) as docs:
+            docs.add(documents)
+    client.indices.put_alias(index=named, name=alias)
+    with SparseIndex(alias, encoder=str(model), client=client) as docs:
+        assert docs.search(TEXTS[60]) and docs.update([{"_id": "60", "text": TEXTS[60]}]).indexed == 1
+        docs.add(DOCUMENTS[60:61])
+        switch(client, alias, second)
+        assert docs.update([{"_id": "1060", "text": TEXTS[1_060]}]).indexed == 1
+        docs.add([Document("new", TEXTS[0])])
+        assert docs.encoder.fingerprint.digest == existing_schema(client, second).encoder.digest
+        assert docs.search(TEXTS[0], top_k=1)[0].text == TEXTS[0]
+
+
+@ONE_KIND
+def test_an_index_created_again_builds_another_dictionary(client: OpenSearch, named: str, model: Path) -> None:
+    with SparseIndex(named, encoder=str(model), client=client) as docs:
+        docs.add(DOCUMENTS[:1_050])
+    with SparseIndex(named, encoder=str(model), client=client) as docs:
+        docs.add(DOCUMENTS[:1])
+        before = existing_schema(client, named).encoder.digest
+        client.indices.delete(index=named)
+        docs.add(DOCUMENTS[50:])
+        assert existing_schema(client, named).encoder.digest != before
 
 
 def test_the_commands_take_it(client: OpenSearch, named: str, model: Path, workplace: Path) -> None:

@@ -13,6 +13,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,8 +38,10 @@ from connector.explore.frontier import results_folder
 from connector.explore.hnsw import HnswIndex
 from connector.index.new_index import NewIndex
 from connector.index.writer import BulkWriter
+from connector.ingest.own_dictionary import OwnDictionary
 from connector.ingest.pipeline import ingest_documents
 from connector.ingest.prepare import prepare_encoder
+from connector.query.pruning import Pruning
 from connector.query.settings import SearchSettings
 from connector.search.retriever import Retriever
 from connector.types import Document
@@ -426,6 +429,23 @@ def test_columns_hold_what_each_search_finds(explorer: Explorer, explored: Retri
     assert all(column.latency_ms > 0 and not column.error for column in answer.columns)
 
 
+def test_the_shown_features_are_those_that_are_searched(client: OpenSearch, named: str, encoder: TextEncoder) -> None:
+    random = np.random.default_rng(4)
+    texts = [" ".join(random.choice(WORDS, 7)) for _ in range(1_200)]
+    own = OwnDictionary(texts, documents=len(texts))
+    calibrated = prepare_encoder(client, named, encoder, sample=texts, dictionary=own, new=NewIndex(code_bits=4))
+    some = [Document(str(row), text) for row, text in enumerate(texts[:50])]
+    assert ingest_documents(some, calibrated, BulkWriter(client, named)).indexed == 50
+    client.indices.refresh(index=named)
+    explorer = Explorer(client, Retriever(client, named, calibrated))
+    for settings in (explorer.defaults, replace(explorer.defaults, pruning=Pruning("top_k", 3))):
+        answer = explorer.ask(Question(QUERY, settings))
+        searched, _ = explorer.retriever.opened.encode(QUERY, settings)
+        assert {each.name: each.weight for each in answer.features} == pytest.approx(searched)
+        weights = [each.weight for each in answer.features]
+        assert weights == sorted(weights, reverse=True)
+
+
 def test_without_hnsw_a_line_says_how_to_get_it(client: OpenSearch, explored: Retriever, tmp_path: Path) -> None:
     web = create_app(Explorer(client, explored), tmp_path, without_hnsw="start with --hnsw").test_client()
     page = web.get(f"/?q={QUERY}").text
@@ -495,6 +515,37 @@ def test_a_companion_is_taken_again_only_where_it_is_whole_and_fits(
     with pytest.raises(IndexMappingError, match="was not created by `ksparse explore --hnsw`"):
         companion().stale_reason()
     client.indices.delete(index=companion().name)
+
+
+def test_a_companion_has_whole_documents_whatever_their_fields_are_named(
+    client: OpenSearch, index: str, labelled: TextEncoder
+) -> None:
+    named = {
+        "version": "integer",
+        "routing": "keyword",
+        "parent": "keyword",
+        "pipeline": "keyword",
+        "if_seq_no": "long",
+    }
+    new = NewIndex(code_bits=None, fields=named, settings={"number_of_shards": 3})
+    fields: dict[str, Any] = {"version": 3, "routing": "a", "parent": "b", "pipeline": "c", "if_seq_no": 4}
+    metadata = {"lang": "en", "long": "x" * 40_000}
+    documents = [Document(str(row), f"{text} cats", metadata=metadata, fields=fields) for row, text in enumerate(WORDS)]
+    calibrated = prepare_encoder(client, index, labelled, new=new)
+    assert ingest_documents(documents, calibrated, BulkWriter(client, index)).indexed == len(WORDS)
+    client.indices.refresh(index=index)
+    retriever = Retriever(client, index, labelled)
+    hnsw = HnswIndex(client, retriever.schema, retriever.encoder)
+    try:
+        hnsw.build(lambda _done: None)
+        [query] = calibrated.embed(["cats"], task="query")
+        english: list[dict[str, Any]] = [{"term": {"metadata.lang": {"value": "en"}}}, {"term": {"routing": "a"}}]
+        hits = hnsw.search(query, filters=english)
+        assert len(hits) == 10
+        assert all(hit.metadata == metadata and hit.source.items() >= fields.items() for hit in hits)
+        assert client.get(index=hnsw.name, id="0")["found"], "in the shard of its id"
+    finally:
+        client.indices.delete(index=hnsw.name, ignore_unavailable=True)
 
 
 def test_a_companion_of_an_alias_is_built_anew_when_its_filter_changes(

@@ -42,6 +42,7 @@ from connector.connection.client import address_of
 from connector.corpus.values import plain
 from connector.errors import ConnectorError
 from connector.index.new_index import NewIndex
+from connector.index.schema import existing_schema
 from connector.integrations.haystack import (
     KSparseDocumentEmbedder,
     KSparseDocumentStore,
@@ -216,6 +217,25 @@ def test_embeddings_by_another_encoder_are_refused(
     assert document_store.count_documents() == 0
 
 
+def test_refused_embeddings_leave_no_index(
+    client: OpenSearch, index: str, head_folder: Path, dense_folder: Path, tmp_path: Path
+) -> None:
+    build_head(str(dense_folder), seed=5).save(str(tmp_path))
+    other, own = (KSparseDocumentEmbedder(encoder=str(folder)) for folder in (tmp_path, head_folder))
+    store = KSparseDocumentStore(index=index, encoder=str(head_folder), client=client)
+    with pytest.raises(KSparseStoreError, match="is not by the encoder of the index"):
+        store.write_documents(other.run(documents=DOCUMENTS)["documents"])
+    coded = KSparseDocumentStore(index=index, encoder=str(head_folder), client=client, code_bits=4)
+    with pytest.raises(KSparseStoreError, match="would have codes, .* or into a new index without code_bits"):
+        coded.write_documents(own.run(documents=DOCUMENTS)["documents"])
+    assert not client.indices.exists(index=index)
+    store.write_documents(own.run(documents=DOCUMENTS)["documents"])
+    assert existing_schema(client, index).code is None
+    client.indices.delete(index=index)
+    store.write_documents(DOCUMENTS)
+    assert existing_schema(client, index).code is not None, "as without the embeddings of earlier calls"
+
+
 def test_one_that_cannot_be_encoded_is_named_and_none_is_written(document_store: KSparseDocumentStore) -> None:
     refused = r"1 of 2 documents were refused, document 2: has an empty .* None was written\."
     with pytest.raises(KSparseStoreError, match=refused) as caught:
@@ -271,6 +291,16 @@ def test_components_are_written_and_read_again_without_secrets(
     by_proxy = KSparseDocumentStore(index=index, url="http://b.example", proxy=proxy, headers={"x-opaque-id": "me"})
     assert "s3cret" not in str(by_proxy.to_dict())
     assert KSparseDocumentStore.from_dict(by_proxy.to_dict()).to_dict() == by_proxy.to_dict()
+    monkeypatch.setenv("STORE_AUTH", "me:s3cret")
+    auth = Secret.from_env_var("STORE_AUTH")
+    by_auth = KSparseDocumentStore(index=index, url="http://b.example", http_auth=auth)
+    assert "s3cret" not in str(by_auth.to_dict())
+    with monkeypatch.context() as older:  # Haystack 2 leaves secrets as they are
+        create = "connector.integrations.haystack.default_from_dict"
+        older.setattr(create, lambda cls, data: cls(**data["init_parameters"]))
+        read = KSparseDocumentStore.from_dict(by_auth.to_dict())
+    assert read.to_dict() == by_auth.to_dict()
+    assert read.store.client.transport.get_connection().headers["authorization"] == "Basic bWU6czNjcmV0"
     authority = TLS_FOLDER / "ca.pem"
     by_path = KSparseDocumentStore(index=index, url="https://b.example", ca_certs=authority)
     assert by_path.to_dict()["init_parameters"]["ca_certs"] == str(authority), "YAML has no paths"

@@ -356,6 +356,9 @@ def test_metadata_of_declared_fields_is_typed(client: OpenSearch, index: str, de
     store.add_texts(["cats sleep"] * 3, metadatas, ids=["1", "2", "3"])
     again = KSparseVectorStore(index, encoder=dense_features, client=client)  # knows the fields from the index
     again.add_texts(["cats sleep"], [{"year": 2021, "when": "2024-02-01"}], ids=["4"])
+    for each in (KSparseVectorStore(f"{index}-2", encoder=dense_features, client=client, new=new), store, again):
+        with pytest.raises(StoreWriteError, match="'year' is an integer in the index, got 1.5; .* None was written"):
+            each.add_texts(["cats sleep"], [{"year": 1.5}])
     found: list[tuple[Filters, str]] = [
         ({"year": {"$gt": 1999}}, "24"),
         ({"year": {"$gte": 1000, "$lt": 2021}}, "12"),

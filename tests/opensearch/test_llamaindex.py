@@ -277,6 +277,14 @@ def test_options_of_a_search_are_passed_on(nodes: KSparseVectorStore) -> None:
     assert len(nodes.query(hybrid).ids or ()) == 2
 
 
+@pytest.mark.parametrize("mode", ["default", "sparse", "hybrid", "text_search", "mmr"])
+def test_a_hybrid_search_is_chosen_by_the_mode_alone(nodes: KSparseVectorStore, mode: str) -> None:
+    index = VectorStoreIndex.from_vector_store(nodes, embed_model=MockEmbedding(embed_dim=1))
+    retriever = index.as_retriever(vector_store_query_mode=mode, vector_store_kwargs={"hybrid": True})
+    with pytest.raises(TypeError, match="no option 'hybrid', got True; .* by vector_store_query_mode=\"hybrid\""):
+        retriever.retrieve("cats sleep")
+
+
 def test_alpha_is_the_weight_of_features(nodes: KSparseVectorStore) -> None:
     asked = VectorStoreQuery(query_str="plants cats rivers", mode=VectorStoreQueryMode.HYBRID)
     alone = nodes.query(replace(asked, mode=VectorStoreQueryMode.DEFAULT)).ids

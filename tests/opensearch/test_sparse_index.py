@@ -512,6 +512,26 @@ def test_filters_in_a_list_know_the_declared_fields(index: str, client: OpenSear
     assert store.count() == 2
 
 
+def test_values_of_declared_fields_are_checked_by_their_types(
+    index: str, client: OpenSearch, encoder: TextEncoder
+) -> None:
+    properties = {"size": {"type": "long"}, "on": {"type": "boolean"}}
+    new = NewIndex(fields={"year": "integer"}, mappings={"properties": properties})
+    good = {"_id": "1", "text": "cats sleep", "year": 2020.0, "size": 7, "on": "TRUE"}
+    refused = "field '{}' is an integer in the index, got 1.5; round it, or declare it as double"
+    with SparseIndex(index, client=client, encoder=encoder, new=new) as docs:
+        for name in ("year", "size"):
+            with pytest.raises(BulkWriteError, match=refused.format(name)):
+                docs.add([{"_id": "2", "text": "stars burn", name: 1.5}, good])
+        assert docs.get(["1", "2"])["1"]["on"] is True
+    with SparseIndex(index, client=client, encoder=encoder) as docs:
+        for call in (docs.add, docs.update):
+            with pytest.raises(BulkWriteError, match=refused.format("year")):
+                call([{"_id": "1", "text": "cats sleep", "year": [1.5]}])
+        assert docs.update([{"_id": "1", "on": "False"}]).indexed == 1
+        assert docs.get(["1"])["1"]["on"] is False
+
+
 def test_whole_values_of_declared_text_are_compared_or_the_filter_is_refused(
     index: str, client: OpenSearch, encoder: TextEncoder
 ) -> None:
