@@ -125,7 +125,7 @@ def load_base_model(base_model: BaseModel, device: str | None = None) -> Sentenc
     named `document` (`prompts_of`).
 
     Raises:
-        EncoderError: The model has no tokenizer of transformers, whose tokens are counted.
+        EncoderError: The model needs code of its own, or has no tokenizer of transformers, whose tokens are counted.
     """
     import torch
     from sentence_transformers import SentenceTransformer
@@ -137,7 +137,10 @@ def load_base_model(base_model: BaseModel, device: str | None = None) -> Sentenc
     )
     # Half precision is only for storage, and heads compute in float32; a newer transformers keeps what is stored.
     stored = {"torch_dtype": torch.float32}
-    model = SentenceTransformer(base_model.path, device=device, model_kwargs=stored, **where)
+    try:
+        model = SentenceTransformer(base_model.path, device=device, model_kwargs=stored, **where)
+    except ValueError as error:
+        raise not_loaded(base_model.name, error, "TextEncoder(connector.encoders.load.join(model, head))") from error
     if not hasattr(model.tokenizer, "all_special_ids"):
         raise EncoderError(
             f"The model {base_model.name} has no tokenizer of transformers ({type(model[0]).__name__}), whose tokens "
@@ -145,6 +148,17 @@ def load_base_model(base_model: BaseModel, device: str | None = None) -> Sentenc
         )
     model.prompts = {**prompts_of(model)}
     return make_comparable(model)
+
+
+def not_loaded(name: str, error: ValueError, wrapped: str) -> EncoderError:
+    """Return the error for a model that sentence-transformers refuses, usually because it needs code of its own.
+
+    Args:
+        name: Name of the model.
+        error: What sentence-transformers says.
+        wrapped: Expression that makes an encoder of a loaded `model`.
+    """
+    return EncoderError(f"{name} cannot be loaded: {error} If you trust it, load it yourself and wrap it: {wrapped}.")
 
 
 def prompts_of(model: SentenceTransformer) -> dict[str, str]:
