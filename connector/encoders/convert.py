@@ -54,14 +54,24 @@ class _Positional(nn.Module):
 
 
 def graph_folder(modules: Sequence[nn.Module], model: BaseModel, cache: Path) -> Path:
-    """Return the cache folder of the graph, named by weights, settings and versions of the libraries."""
+    """Return the cache folder of the graph, named by weights, settings, tokenizer and versions of the libraries."""
     digest = hashlib.sha256(f"{model.max_seq_length} {model.prompts}".encode())
+    digest.update(_tokenizer_of(model).encode())
     for place, module in enumerate(modules):
         settings: dict[str, Any] = getattr(module, "get_config_dict", dict)()
         digest.update(f"{place}:{type(module).__qualname__}:{settings}:{module}".encode())
         update_by_tensors(digest, module.state_dict())
     digest.update(" ".join([__version__, *(version(name) for name in _LIBRARIES)]).encode())
     return cache / digest.hexdigest()[:32]
+
+
+def _tokenizer_of(model: BaseModel) -> str:
+    """The tokenizer of a model as JSON, without the truncation and padding of its last call."""
+    tokenizer = model.tokenizer
+    backend = getattr(tokenizer, "backend_tokenizer", None)  # one that is written in Python cannot be converted
+    facts: dict[str, Any] = {} if backend is None else json.loads(backend.to_str())
+    facts |= {"truncation": None, "padding": None}
+    return json.dumps([facts, *(str(getattr(tokenizer, f"{name}_side", "")) for name in ("truncation", "padding"))])
 
 
 def convert(modules: Sequence[nn.Module], model: BaseModel, folder: Path) -> None:
