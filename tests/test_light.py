@@ -180,6 +180,24 @@ def test_a_new_encoder_needs_torch_unless_its_weights_are_certain(
     assert find_new_encoder(str(folder), None, None) is not None, "a machine may have the graph alone"
 
 
+def test_settings_changed_in_memory_are_not_those_of_a_new_encoder(
+    transformer_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KSPARSE_BACKEND", "openvino")
+    name = str(tmp_path / "tiny-changed")
+    build_dense(transformer_folder, prompts=PROMPTS).save_pretrained(name)
+    shorter, prompted = (load_encoder(name, device="cpu") for _ in range(2))
+    shorter.model.max_seq_length = 5
+    prompted.model.prompts["query"] = "why "
+    for changed in (shorter, prompted):
+        assert changed.embed(["stars"]).any() and changed.backend == "openvino"
+        assert find_new_encoder(name, None, None) is None
+    assert load_encoder(name, device="cpu").embed(["stars"]).any()
+    found = find_new_encoder(name, None, None)
+    assert found is not None
+    assert (found.max_seq_length, found.fingerprint.prompts) == (MAX_TOKENS, PROMPTS)
+
+
 def test_a_complete_encoder_is_not_taken_for_its_dense_model(
     transformer_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -55,7 +55,7 @@ class _Positional(nn.Module):
 
 def graph_folder(modules: Sequence[nn.Module], model: BaseModel, cache: Path) -> Path:
     """Return the cache folder of the graph, named by weights, settings, tokenizer and versions of the libraries."""
-    digest = hashlib.sha256(f"{model.max_seq_length} {model.prompts}".encode())
+    digest = hashlib.sha256(reading_of(model).encode())
     digest.update(_tokenizer_of(model).encode())
     for place, module in enumerate(modules):
         settings: dict[str, Any] = getattr(module, "get_config_dict", dict)()
@@ -63,6 +63,11 @@ def graph_folder(modules: Sequence[nn.Module], model: BaseModel, cache: Path) ->
         update_by_tensors(digest, module.state_dict())
     digest.update(" ".join([__version__, *(version(name) for name in _LIBRARIES)]).encode())
     return cache / digest.hexdigest()[:32]
+
+
+def reading_of(model: BaseModel) -> str:
+    """The settings with which a model reads texts, which can be changed after it is loaded."""
+    return f"{model.max_seq_length} {model.prompts}"
 
 
 def _tokenizer_of(model: BaseModel) -> str:
