@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Pooling
 
 from connector.encoders.base_model import find_base_model, load_base_model
 from connector.encoders.load import load_encoder
@@ -213,6 +214,20 @@ def test_the_cache_tells_texts_order_model_and_length_apart(model: CountingModel
     model.max_seq_length = 5
     paths.add(cache.path_for(["a", "b"]))
     assert len(paths) == 6
+
+
+def test_the_cache_tells_a_model_from_the_same_one_trained_again(
+    transformer_folder: Path, model: CountingModel, tmp_path: Path
+) -> None:
+    trained = build_dense(transformer_folder)
+    with torch.no_grad():
+        next(trained.parameters()).mul_(1.5)
+    transformer, _, *others = build_dense(transformer_folder)
+    pooled = SentenceTransformer(modules=[transformer, Pooling(DIM, "cls"), *others], device="cpu")
+    same = build_dense(transformer_folder)
+    models = (model, trained, pooled, same)
+    paths = [EmbeddingCache(each, "tiny", tmp_path).path_for(["stars"]) for each in models]
+    assert len(set(paths)) == 3 and paths[0] == paths[3]
 
 
 def test_the_cache_tells_a_nul_from_the_end_of_a_text(model: CountingModel, tmp_path: Path) -> None:
