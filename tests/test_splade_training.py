@@ -294,6 +294,13 @@ def test_a_stopped_run_resumes_to_the_same_result(
     other = replace(corpus, source=replace(corpus.source, queries=("others", *corpus.source.queries[1:])))
     with pytest.raises(EncoderError, match="belongs to a run with another corpus"):
         train_splade(load_encoder(str(splade_folder), device="cpu").model, [other], settings, checkpoint=checkpoint)
+    with pytest.raises(EncoderError, match="belongs to a run with another teacher"):
+        train(checkpoint=checkpoint, teacher="trained again")
+    start = load_encoder(str(splade_folder), device="cpu").model
+    with torch.no_grad():
+        next(start.parameters()).mul_(1.5)
+    with pytest.raises(EncoderError, match="belongs to a run with another start"):
+        train_splade(start, [corpus], settings, checkpoint=checkpoint)
     resumed = train(checkpoint=checkpoint)
     assert (resumed.validations, resumed.losses) == (whole.validations, whole.losses)
     for name, tensor in whole.model.state_dict().items():

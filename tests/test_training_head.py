@@ -345,6 +345,8 @@ def test_a_stopped_run_resumes_to_the_same_result(
         train_head(other, settings, checkpoint=checkpoint)
     with pytest.raises(EncoderError, match="belongs to a run with another base_model"):
         train_head(data_with_queries, settings, base_model="other", checkpoint=checkpoint)
+    with pytest.raises(EncoderError, match="belongs to a run with another base_model"):
+        train_head(data_with_queries, settings, teacher="trained again", checkpoint=checkpoint)
     resumed = train_head(data_with_queries, settings, checkpoint=checkpoint)
     assert resumed.validations == whole.validations
     assert resumed.losses == whole.losses

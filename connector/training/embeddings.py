@@ -76,6 +76,11 @@ class EmbeddingCache:
         prompted = [self._prompt_of(task) + text for text in texts]
         return count_texts(self._model.tokenizer, prompted, length_limit(self._model.max_seq_length))
 
+    @cached_property
+    def digest(self) -> str:
+        """Digest of the model's weights and pooling."""
+        return digest_model(self._model)
+
     @property
     def special_ids(self) -> list[int]:
         """Special tokens of the tokenizer."""
@@ -85,7 +90,7 @@ class EmbeddingCache:
         """Path of the cache file for these texts, which need not exist; None without a cache."""
         if self._folder is None:
             return None
-        digest = hashlib.sha256(f"{self._model_name}\n{self._model.max_seq_length}\n{self._weights}\n".encode())
+        digest = hashlib.sha256(f"{self._model_name}\n{self._model.max_seq_length}\n{self.digest}\n".encode())
         if self._precision != "float32":
             digest.update(self._precision.encode())
         if isinstance(self._model[-1], ComparableEmbedding):
@@ -96,11 +101,6 @@ class EmbeddingCache:
             encoded = text.encode("utf-8", "surrogatepass")
             digest.update(len(encoded).to_bytes(8, "little") + encoded)
         return self._folder / f"{digest.hexdigest()[:32]}.npy"
-
-    @cached_property
-    def _weights(self) -> str:
-        """Digest of the model's weights and pooling."""
-        return digest_model(self._model)
 
     def _prompt_of(self, task: Task | None) -> str:
         return self._model.prompts.get(task or "") or ""
