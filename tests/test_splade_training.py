@@ -163,6 +163,15 @@ def test_held_out_queries_are_not_trained_on_and_find_their_documents_in_the_sam
     assert len(left.source.queries) == 36, "a tenth at most"
 
 
+def test_a_query_of_several_documents_or_corpora_is_held_out_everywhere(corpus: DistillationCorpus) -> None:
+    twice = corpus.take(np.arange(40).repeat(2))
+    left, held = hold_out([twice, replace(corpus, source=replace(corpus.source, name="other"))], 12, 40, 0)
+    texts = [text for each in held for text in each.source.queries]
+    assert len(held[0].source.queries) == 8 and len(set(held[0].source.queries)) == 4
+    assert not set(texts) & {text for each in left for text in each.source.queries}
+    assert all(each.source.documents == corpus.source.documents for each in left)
+
+
 def modules_of(trained: TrainedSplade) -> list[str]:
     return [type(module).__name__ for module in trained.model][2:]
 

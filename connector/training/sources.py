@@ -55,9 +55,12 @@ class TextSource:
     ) -> TrainingData:
         """Embed documents and queries with their prompts; with `lexical`, also count their tokens."""
         progress = partial(report, f"embedding {self.name}") if report is not None else None
+        # Each text once: rows of one query are equal, so that they are held out together.
+        asked = {text: row for row, text in enumerate(dict.fromkeys(self.queries))}
+        rows = np.array([asked[text] for text in self.queries], dtype=np.int64)
         return TrainingData(
             documents=cache.embed(self.documents, task="document", progress=progress),
-            queries=cache.embed(self.queries, task="query", progress=progress),
+            queries=cache.embed(list(asked), task="query", progress=progress)[rows],
             positives=np.asarray(self.positives, dtype=np.int64),
             corpus_starts=np.zeros(1, dtype=np.int64),
             document_tokens=cache.count_tokens(self.documents, "document") if lexical else None,
