@@ -328,6 +328,24 @@ def test_a_source_without_queries_asks_with_a_sentence_of_each_document() -> Non
     assert len(TextSource("two", texts, (), (), 0).with_queries(1).queries) == 1
 
 
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("星星燃烧多年。音乐有节奏！", {"星星燃烧多年。", "音乐有节奏！"}),  # noqa: RUF001
+        ("猫は石の上で眠る。 星は燃える。", {"猫は石の上で眠る。", "星は燃える。"}),
+    ],
+)
+def test_sentences_of_languages_without_spaces_are_queries(text: str, sentences: set[str]) -> None:
+    asked = {TextSource("one", (text,), (), (), 0).with_queries(seed=seed).queries[0] for seed in range(9)}
+    assert asked == sentences
+
+
+@pytest.mark.parametrize("text", ["星星燃烧多年", "แมวนอนบนหินอุ่น", "猫は石の上で眠る " * 90])
+def test_a_single_sentence_without_spaces_asks_with_half_of_its_characters(text: str) -> None:
+    [query] = TextSource("one", (text,), (), (), 0).with_queries().queries
+    assert query in text and len(query.replace(" ", "")) == min(32, (len(text.replace(" ", "")) + 1) // 2)
+
+
 def test_queries_that_are_there_are_kept(tmp_path: Path) -> None:
     source = read_texts(beir_folder(tmp_path))
     assert source.with_queries() is source
