@@ -265,6 +265,23 @@ def test_every_kind_of_dense_model_is_that_of_sentence_transformers(
         np.testing.assert_allclose(without.embed(TEXTS, task=task), embedded, atol=1e-4 * lengths.mean())
 
 
+def test_the_end_of_a_very_long_text_is_read_where_texts_are_truncated_at_the_left(
+    transformer_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connector.encoders.graph._computes_bfloat16_faster", lambda: False)
+    dense = build_dense(transformer_folder)
+    left(dense)
+    text = "stars " * 1_000 + "cats sleep on warm stones"
+    expected = dense.encode([text])
+    cats = dense.tokenizer.convert_tokens_to_ids("cats")
+    by_torch = TextEncoder(join(dense, build_head()))
+    by_openvino = TextEncoder(join(dense, build_head()), base_model="left", backend="openvino")
+    for encoder in (by_torch, by_openvino, light(by_openvino)):
+        np.testing.assert_allclose(encoder.embed([text]), expected, atol=1e-5)
+        counted = encoder.count_corpus([text])
+        assert cats in counted.indices and counted.data.sum() == MAX_TOKENS
+
+
 @pytest.mark.parametrize(
     ("vendor", "flags", "faster"),
     [

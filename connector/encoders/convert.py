@@ -20,7 +20,7 @@ from sentence_transformers.base.model import BaseModel
 from torch import Tensor, nn
 
 from connector import __version__
-from connector.encoders.batches import Task, length_limit, readable
+from connector.encoders.batches import Task, length_limit
 from connector.encoders.fingerprint import pooling_of, update_by_tensors, values_of
 from connector.encoders.graph import GRAPH_FILE, Graph, import_converter, import_openvino
 from connector.encoders.light_model import FACTS_FILE, REST_FILE, TOKENIZER_FILE, LightModel, StoredTensor
@@ -166,8 +166,7 @@ def _reads_alike(light: LightModel, model: BaseModel) -> bool:
     texts = [*_EXAMPLE, " ".join(_EXAMPLE[:1] * (light.max_seq_length or 1))]
     tasks: tuple[Task, ...] = get_args(Task)
     for task in tasks:
-        cut = [readable(text, light.max_seq_length) for text in texts]
-        read = model.preprocess(cut, prompt=model.prompts.get(task) or None, task=task)
+        read = model.preprocess(texts, prompt=model.prompts.get(task) or None, task=task)
         ids, mask = read.get("input_ids"), read.get("attention_mask")
         if ids is None or mask is None:
             return False
