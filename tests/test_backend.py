@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import os
+import shutil
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -119,6 +120,20 @@ def test_other_weights_have_a_graph_of_their_own(transformer_folder: Path, file_
     before = set(file_cache.glob("graphs/*/"))
     assert TextEncoder(join(dense, build_head()), backend="openvino").backend == "openvino"
     assert len(set(file_cache.glob("graphs/*/")) - before) == 1
+
+
+def test_another_tokenizer_has_a_graph_of_its_own(transformer_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(transformer_folder, tmp_path / "other")
+    tokenizer = tmp_path / "other" / "tokenizer.json"
+    tokenizer.write_text(tokenizer.read_text().replace('"stars":', '"wars":'))
+    models = [build_dense(folder) for folder in (transformer_folder, tmp_path / "other", transformer_folder)]
+    models[2].tokenizer.truncation_side = "left"
+    folders = set()
+    for model in models * 2:
+        encoder = TextEncoder(join(model, build_head()), backend="openvino")
+        folders.add(encoder.graph_folder)
+        encoder.embed(TEXTS)
+    assert len(folders) == 3
 
 
 def test_variants_share_the_graph(pair: tuple[TextEncoder, TextEncoder], monkeypatch: pytest.MonkeyPatch) -> None:

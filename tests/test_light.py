@@ -180,6 +180,24 @@ def test_a_new_encoder_needs_torch_unless_its_weights_are_certain(
     assert find_new_encoder(str(folder), None, None) is not None, "a machine may have the graph alone"
 
 
+def test_settings_changed_in_memory_are_not_those_of_a_new_encoder(
+    transformer_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KSPARSE_BACKEND", "openvino")
+    name = str(tmp_path / "tiny-changed")
+    build_dense(transformer_folder, prompts=PROMPTS).save_pretrained(name)
+    shorter, prompted = (load_encoder(name, device="cpu") for _ in range(2))
+    shorter.model.max_seq_length = 5
+    prompted.model.prompts["query"] = "why "
+    for changed in (shorter, prompted):
+        assert changed.embed(["stars"]).any() and changed.backend == "openvino"
+        assert find_new_encoder(name, None, None) is None
+    assert load_encoder(name, device="cpu").embed(["stars"]).any()
+    found = find_new_encoder(name, None, None)
+    assert found is not None
+    assert (found.max_seq_length, found.fingerprint.prompts) == (MAX_TOKENS, PROMPTS)
+
+
 def test_a_complete_encoder_is_not_taken_for_its_dense_model(
     transformer_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -245,6 +263,23 @@ def test_every_kind_of_dense_model_is_that_of_sentence_transformers(
             found = np.concatenate([encoder.embed([text], task=task) for text in TEXTS])
             np.testing.assert_allclose(found, embedded, atol=1e-4 * lengths.mean())
         np.testing.assert_allclose(without.embed(TEXTS, task=task), embedded, atol=1e-4 * lengths.mean())
+
+
+def test_the_end_of_a_very_long_text_is_read_where_texts_are_truncated_at_the_left(
+    transformer_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connector.encoders.graph._computes_bfloat16_faster", lambda: False)
+    dense = build_dense(transformer_folder)
+    left(dense)
+    text = "stars " * 1_000 + "cats sleep on warm stones"
+    expected = dense.encode([text])
+    cats = dense.tokenizer.convert_tokens_to_ids("cats")
+    by_torch = TextEncoder(join(dense, build_head()))
+    by_openvino = TextEncoder(join(dense, build_head()), base_model="left", backend="openvino")
+    for encoder in (by_torch, by_openvino, light(by_openvino)):
+        np.testing.assert_allclose(encoder.embed([text]), expected, atol=1e-5)
+        counted = encoder.count_corpus([text])
+        assert cats in counted.indices and counted.data.sum() == MAX_TOKENS
 
 
 @pytest.mark.parametrize(

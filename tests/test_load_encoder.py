@@ -208,6 +208,33 @@ def test_a_dense_model_embeds_but_has_no_features(dense_folder: Path) -> None:
         dense.encode_document(["plants eat light"])
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_dense_model_stored_in_half_precision_computes_in_float32(
+    transformer_folder: Path, tmp_path: Path, dtype: torch.dtype
+) -> None:
+    model = build_dense(transformer_folder).to(dtype)
+    model.save_pretrained(str(tmp_path / "half"))
+    model.float().save_pretrained(str(tmp_path / "same"))
+    half, same = (load_encoder(str(tmp_path / name), device="cpu") for name in ("half", "same"))
+    np.testing.assert_array_equal(half.embed(TEXTS), same.embed(TEXTS))
+    found, expected = (dense.with_head(build_head()) for dense in (half, same))
+    assert found.fingerprint.weights_sha256 == expected.fingerprint.weights_sha256
+    for ours, theirs in zip(found.encode_document(TEXTS), expected.encode_document(TEXTS), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_dense_model_with_code_of_its_own_is_refused(dense_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(dense_folder, tmp_path / "dense")
+    modules = tmp_path / "dense" / "modules.json"
+    first, *others = json.loads(modules.read_text())
+    modules.write_text(json.dumps([first | {"type": "custom_st.Transformer"}, *others]))
+    (tmp_path / "head").mkdir()
+    build_head(str(tmp_path / "dense")).save(str(tmp_path / "head"))
+    for name in ("dense", "head"):
+        with pytest.raises(EncoderError, match=r"dense cannot be loaded: (.|\n)*custom_st(.|\n)* wrap it: TextEncoder"):
+            load_encoder(str(tmp_path / name), device="cpu")
+
+
 def test_a_dense_model_without_a_transformer_is_refused(transformer_folder: Path, tmp_path: Path) -> None:
     static = StaticEmbedding(Tokenizer.from_file(str(transformer_folder / "tokenizer.json")), embedding_dim=DIM)
     SentenceTransformer(modules=[static], device="cpu").save_pretrained(str(tmp_path))

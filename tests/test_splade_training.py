@@ -163,6 +163,15 @@ def test_held_out_queries_are_not_trained_on_and_find_their_documents_in_the_sam
     assert len(left.source.queries) == 36, "a tenth at most"
 
 
+def test_a_query_of_several_documents_or_corpora_is_held_out_everywhere(corpus: DistillationCorpus) -> None:
+    twice = corpus.take(np.arange(40).repeat(2))
+    left, held = hold_out([twice, replace(corpus, source=replace(corpus.source, name="other"))], 12, 40, 0)
+    texts = [text for each in held for text in each.source.queries]
+    assert len(held[0].source.queries) == 8 and len(set(held[0].source.queries)) == 4
+    assert not set(texts) & {text for each in left for text in each.source.queries}
+    assert all(each.source.documents == corpus.source.documents for each in left)
+
+
 def modules_of(trained: TrainedSplade) -> list[str]:
     return [type(module).__name__ for module in trained.model][2:]
 
@@ -294,6 +303,13 @@ def test_a_stopped_run_resumes_to_the_same_result(
     other = replace(corpus, source=replace(corpus.source, queries=("others", *corpus.source.queries[1:])))
     with pytest.raises(EncoderError, match="belongs to a run with another corpus"):
         train_splade(load_encoder(str(splade_folder), device="cpu").model, [other], settings, checkpoint=checkpoint)
+    with pytest.raises(EncoderError, match="belongs to a run with another teacher"):
+        train(checkpoint=checkpoint, teacher="trained again")
+    start = load_encoder(str(splade_folder), device="cpu").model
+    with torch.no_grad():
+        next(start.parameters()).mul_(1.5)
+    with pytest.raises(EncoderError, match="belongs to a run with another start"):
+        train_splade(start, [corpus], settings, checkpoint=checkpoint)
     resumed = train(checkpoint=checkpoint)
     assert (resumed.validations, resumed.losses) == (whole.validations, whole.losses)
     for name, tensor in whole.model.state_dict().items():

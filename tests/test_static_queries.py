@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from collections.abc import Callable
@@ -120,6 +121,11 @@ def test_a_run_that_was_stopped_resumes_to_the_same_end(
     source = replace(corpus.source, queries=("others", *corpus.source.queries[1:]))
     with pytest.raises(EncoderError, match="belongs to a run with another corpus"):
         train_static(dense, [replace(corpus, source=source)], SMALL, checkpoint=checkpoint)
+    other = copy.deepcopy(dense)
+    with torch.no_grad():
+        next(other.parameters()).mul_(1.5)
+    with pytest.raises(EncoderError, match="belongs to a run with another dense_model"):
+        train_static(other, [corpus], SMALL, checkpoint=checkpoint)
     resumed = train_static(dense, [corpus], SMALL, checkpoint=checkpoint)
     assert (resumed.validations, resumed.losses) == (trained.validations, trained.losses)
     assert torch.equal(token_embeddings(resumed.model), token_embeddings(trained.model))

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Pooling
 
 from connector.encoders.base_model import find_base_model, load_base_model
 from connector.encoders.load import load_encoder
@@ -215,6 +216,20 @@ def test_the_cache_tells_texts_order_model_and_length_apart(model: CountingModel
     assert len(paths) == 6
 
 
+def test_the_cache_tells_a_model_from_the_same_one_trained_again(
+    transformer_folder: Path, model: CountingModel, tmp_path: Path
+) -> None:
+    trained = build_dense(transformer_folder)
+    with torch.no_grad():
+        next(trained.parameters()).mul_(1.5)
+    transformer, _, *others = build_dense(transformer_folder)
+    pooled = SentenceTransformer(modules=[transformer, Pooling(DIM, "cls"), *others], device="cpu")
+    same = build_dense(transformer_folder)
+    models = (model, trained, pooled, same)
+    paths = [EmbeddingCache(each, "tiny", tmp_path).path_for(["stars"]) for each in models]
+    assert len(set(paths)) == 3 and paths[0] == paths[3]
+
+
 def test_the_cache_tells_a_nul_from_the_end_of_a_text(model: CountingModel, tmp_path: Path) -> None:
     cache = EmbeddingCache(model, "tiny", tmp_path)
     assert cache.path_for(["a", "b"]) != cache.path_for(["a\0b"])
@@ -311,6 +326,24 @@ def test_a_source_without_queries_asks_with_a_sentence_of_each_document() -> Non
     assert source.queries[1] in ("one two", "two three", "three four")
     assert TextSource("two", texts, (), (), 0).with_queries(seed=1) == source
     assert len(TextSource("two", texts, (), (), 0).with_queries(1).queries) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("星星燃烧多年。音乐有节奏！", {"星星燃烧多年。", "音乐有节奏！"}),  # noqa: RUF001
+        ("猫は石の上で眠る。 星は燃える。", {"猫は石の上で眠る。", "星は燃える。"}),
+    ],
+)
+def test_sentences_of_languages_without_spaces_are_queries(text: str, sentences: set[str]) -> None:
+    asked = {TextSource("one", (text,), (), (), 0).with_queries(seed=seed).queries[0] for seed in range(9)}
+    assert asked == sentences
+
+
+@pytest.mark.parametrize("text", ["星星燃烧多年", "แมวนอนบนหินอุ่น", "猫は石の上で眠る " * 90])
+def test_a_single_sentence_without_spaces_asks_with_half_of_its_characters(text: str) -> None:
+    [query] = TextSource("one", (text,), (), (), 0).with_queries().queries
+    assert query in text and len(query.replace(" ", "")) == min(32, (len(text.replace(" ", "")) + 1) // 2)
 
 
 def test_queries_that_are_there_are_kept(tmp_path: Path) -> None:

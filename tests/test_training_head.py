@@ -268,6 +268,16 @@ def test_hold_out_takes_a_tenth_at_most(data_with_queries: TrainingData) -> None
     assert len(left.queries) == 96
 
 
+def test_a_query_is_held_out_with_all_of_its_relevant_documents(data: TrainingData) -> None:
+    repeated = replace(data, queries=clustered(25, 2).repeat(4, axis=0), positives=np.arange(100))
+    left, validation = hold_out(repeated, repeated.statistics(), 10, 0)
+    [(held, _)] = validation._corpora
+    assert (len(left.queries), len(held.queries)) == (92, 8)
+    assert not {row.tobytes() for row in held.queries} & {row.tobytes() for row in left.queries}
+    left, _ = hold_out(repeated, repeated.statistics(), 3, 0)
+    assert len(left.queries) == 96, "one query at least"
+
+
 def test_validation_by_hand() -> None:
     # One latent per direction: documents 0 and 1 share a latent, 2 has its own, latent 3 is dead.
     head = KSparseAutoEncoder(3, 4, k=1)
@@ -345,6 +355,8 @@ def test_a_stopped_run_resumes_to_the_same_result(
         train_head(other, settings, checkpoint=checkpoint)
     with pytest.raises(EncoderError, match="belongs to a run with another base_model"):
         train_head(data_with_queries, settings, base_model="other", checkpoint=checkpoint)
+    with pytest.raises(EncoderError, match="belongs to a run with another base_model"):
+        train_head(data_with_queries, settings, teacher="trained again", checkpoint=checkpoint)
     resumed = train_head(data_with_queries, settings, checkpoint=checkpoint)
     assert resumed.validations == whole.validations
     assert resumed.losses == whole.losses

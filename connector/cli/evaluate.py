@@ -62,7 +62,8 @@ def evaluate(
 ) -> None:
     """Measure NDCG@10, MRR@10 and Recall@100 on a BEIR folder, for sparse and exact dense search.
 
-    With --filter, only matching documents are searched, by both, and only their judgements count.
+    With --filter, only matching documents are searched, by both, and only their judgements count. A hit with the id of
+    its query is dropped, as BEIR does: the queries of some sets are documents of the corpus.
     """
     new.check_own(encoder, k=k)
     client = open_client(connection)
@@ -129,7 +130,7 @@ def evaluate(
     def search(
         retriever: Retriever, texts: Sequence[str], asked: Sequence[Mapping[str, Any]], top_k: int
     ) -> list[list[Hit]]:
-        return choice.ask(retriever, texts, asked, top_k=top_k)
+        return choice.ask(retriever, texts, asked, top_k=min(top_k, choice.rank_window_size or top_k))
 
     try:
         with documents(quiet, len(corpus), f"encoding {judged.name}") as progress:

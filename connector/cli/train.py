@@ -162,6 +162,7 @@ def train(
     device = choose_device(device)
     counts: dict[str, dict[str, int]] = {}
     special_ids: list[int] = []
+    teacher = ""
     with stages(quiet) as report:
         names = [path.name for path in corpus]
         if sources:
@@ -170,13 +171,14 @@ def train(
             embedder = EmbeddingCache(load_base_model(dense, device), dense.name, cache)
             names = [source.name for source in sources]
             parts = [source.embed(embedder, report, lexical=settings.lexical) for source in sources]
-            special_ids = embedder.special_ids
+            special_ids, teacher = embedder.special_ids, embedder.digest
         for name, part in zip(names, parts, strict=True):
             counts[name] = {"documents": len(part.documents), "queries": len(part.queries)}
         trained = train_head(
             concatenate(parts),
             settings,
             base_model=base_model.name if base_model is not None else DEFAULT_BASE_MODEL,
+            teacher=teacher,
             special_ids=special_ids,
             device=device,
             checkpoint=output / "checkpoint.pt",

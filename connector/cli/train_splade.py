@@ -118,7 +118,14 @@ def splade(
     with stages(quiet) as report:
         embedder = EmbeddingCache(load_base_model(dense, device), dense.name, cache)
         corpora = embed_corpora(sources, embedder, report=report)
-        trained = train_splade(encoder.model, corpora, settings, checkpoint=output / "checkpoint.pt", progress=report)
+        trained = train_splade(
+            encoder.model,
+            corpora,
+            settings,
+            teacher=embedder.digest,
+            checkpoint=output / "checkpoint.pt",
+            progress=report,
+        )
     counts = {each.source.name: each.counts for each in corpora}
     save_splade(trained, output, settings, start=start, teacher=dense.name, data=counts)
     first, last = trained.validations[0], trained.validations[-1]

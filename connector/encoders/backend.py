@@ -19,7 +19,7 @@ from sentence_transformers.base.model import BaseModel
 from torch import Tensor, nn
 
 from connector.encoders.base_model import files_digest, find_local_model, is_complete_encoder
-from connector.encoders.convert import convert, graph_folder, open_graph
+from connector.encoders.convert import convert, graph_folder, open_graph, reading_of
 from connector.encoders.graph import GRAPH_FILE, Backend, Graph, choose_backend
 from connector.encoders.light_model import remember_graph
 from connector.encoders.precision import Precision
@@ -159,8 +159,10 @@ class OpenVinoModel:
         # The name of a complete encoder is not that of its dense model.
         self._name = "" if local is not None and is_complete_encoder(local) else name
         self._revision = revision
-        # Now, because the files may be those of a new training when the graph is converted, on first use.
+        # Now, because the files may be those of a new training when the graph is converted, on first use, and the
+        # settings may be changed until then.
         self._files = files_digest(local) if local is not None else ""
+        self._reading = reading_of(model)
         self._lock = Lock()
         self._graph: Graph | None = None
         self._failed = False
@@ -201,7 +203,7 @@ class OpenVinoModel:
         folder = graph_folder(self._torch.modules, self._model, cache_folder("graphs"))
         if not (folder / GRAPH_FILE).is_file():
             self._convert(folder)
-        if self._name:
+        if self._name and reading_of(self._model) == self._reading:
             remember_graph(self._name, folder, self._revision, self._files)
         return open_graph(self._torch.modules, folder, self._precision)
 

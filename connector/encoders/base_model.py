@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import LocalEntryNotFoundError
@@ -119,23 +119,28 @@ def module_types(modules: Path) -> list[str]:
 
 
 def load_base_model(base_model: BaseModel, device: str | None = None) -> SentenceTransformer:
-    """Load a located dense model onto `device` or the best available one (cuda, mps, cpu).
+    """Load a located dense model in float32 onto `device` or the best available one (cuda, mps, cpu).
 
     The dot product of its embeddings is the model's similarity (`make_comparable`), and the prompt of documents is
     named `document` (`prompts_of`).
 
     Raises:
-        EncoderError: The model has no tokenizer of transformers, whose tokens are counted.
+        EncoderError: The model needs code of its own, or has no tokenizer of transformers, whose tokens are counted.
     """
+    import torch
     from sentence_transformers import SentenceTransformer
 
     from connector.encoders.comparable import make_comparable
 
-    revision = base_model.revision or None
-    if Path(base_model.path).is_dir():
-        model = SentenceTransformer(base_model.path, device=device, local_files_only=True)
-    else:
-        model = SentenceTransformer(base_model.path, device=device, revision=revision)
+    where: dict[str, Any] = (
+        {"local_files_only": True} if Path(base_model.path).is_dir() else {"revision": base_model.revision or None}
+    )
+    # Half precision is only for storage, and heads compute in float32; a newer transformers keeps what is stored.
+    stored = {"torch_dtype": torch.float32}
+    try:
+        model = SentenceTransformer(base_model.path, device=device, model_kwargs=stored, **where)
+    except ValueError as error:
+        raise not_loaded(base_model.name, error, "TextEncoder(connector.encoders.load.join(model, head))") from error
     if not hasattr(model.tokenizer, "all_special_ids"):
         raise EncoderError(
             f"The model {base_model.name} has no tokenizer of transformers ({type(model[0]).__name__}), whose tokens "
@@ -143,6 +148,17 @@ def load_base_model(base_model: BaseModel, device: str | None = None) -> Sentenc
         )
     model.prompts = {**prompts_of(model)}
     return make_comparable(model)
+
+
+def not_loaded(name: str, error: ValueError, wrapped: str) -> EncoderError:
+    """Return the error for a model that sentence-transformers refuses, usually because it needs code of its own.
+
+    Args:
+        name: Name of the model.
+        error: What sentence-transformers says.
+        wrapped: Expression that makes an encoder of a loaded `model`.
+    """
+    return EncoderError(f"{name} cannot be loaded: {error} If you trust it, load it yourself and wrap it: {wrapped}.")
 
 
 def prompts_of(model: SentenceTransformer) -> dict[str, str]:

@@ -110,18 +110,21 @@ def rows_by_tokens(
         start += size
 
 
-def readable(text: str, max_length: int | None) -> str:
-    """Return the prefix of a text that a tokenizer needs, since it reads the whole text before truncating.
+def readable(text: str, max_length: int | None, side: str = "right") -> str:
+    """Return the part of a text that a tokenizer needs, since it reads the whole text before truncating.
 
     100 MB of text would take minutes and 15 GB. BERT's tokenizers split only words of up to 100 characters, so this
-    prefix suffices for any text whose tokens are not longer on average.
+    part suffices for any text whose tokens are not longer on average.
 
     Args:
         text: The text. Unpaired surrogates, which tokenizers refuse, become question marks.
         max_length: Tokens after which the text is truncated; None for no limit.
+        side: Side at which the tokenizer truncates: right, or left for one that keeps the end of a text.
     """
-    cut = text if max_length is None else text[: _CHARACTERS_PER_TOKEN * max_length]
-    return cut.encode("utf-8", "replace").decode()
+    if max_length is not None:
+        most = _CHARACTERS_PER_TOKEN * max_length
+        text = text[-most:] if side == "left" else text[:most]
+    return text.encode("utf-8", "replace").decode()
 
 
 def check_k(k: int | None) -> None:

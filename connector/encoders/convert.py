@@ -20,7 +20,7 @@ from sentence_transformers.base.model import BaseModel
 from torch import Tensor, nn
 
 from connector import __version__
-from connector.encoders.batches import Task, length_limit, readable
+from connector.encoders.batches import Task, length_limit
 from connector.encoders.fingerprint import pooling_of, update_by_tensors, values_of
 from connector.encoders.graph import GRAPH_FILE, Graph, import_converter, import_openvino
 from connector.encoders.light_model import FACTS_FILE, REST_FILE, TOKENIZER_FILE, LightModel, StoredTensor
@@ -54,14 +54,29 @@ class _Positional(nn.Module):
 
 
 def graph_folder(modules: Sequence[nn.Module], model: BaseModel, cache: Path) -> Path:
-    """Return the cache folder of the graph, named by weights, settings and versions of the libraries."""
-    digest = hashlib.sha256(f"{model.max_seq_length} {model.prompts}".encode())
+    """Return the cache folder of the graph, named by weights, settings, tokenizer and versions of the libraries."""
+    digest = hashlib.sha256(reading_of(model).encode())
+    digest.update(_tokenizer_of(model).encode())
     for place, module in enumerate(modules):
         settings: dict[str, Any] = getattr(module, "get_config_dict", dict)()
         digest.update(f"{place}:{type(module).__qualname__}:{settings}:{module}".encode())
         update_by_tensors(digest, module.state_dict())
     digest.update(" ".join([__version__, *(version(name) for name in _LIBRARIES)]).encode())
     return cache / digest.hexdigest()[:32]
+
+
+def reading_of(model: BaseModel) -> str:
+    """The settings with which a model reads texts, which can be changed after it is loaded."""
+    return f"{model.max_seq_length} {model.prompts}"
+
+
+def _tokenizer_of(model: BaseModel) -> str:
+    """The tokenizer of a model as JSON, without the truncation and padding of its last call."""
+    tokenizer = model.tokenizer
+    backend = getattr(tokenizer, "backend_tokenizer", None)  # one that is written in Python cannot be converted
+    facts: dict[str, Any] = {} if backend is None else json.loads(backend.to_str())
+    facts |= {"truncation": None, "padding": None}
+    return json.dumps([facts, *(str(getattr(tokenizer, f"{name}_side", "")) for name in ("truncation", "padding"))])
 
 
 def convert(modules: Sequence[nn.Module], model: BaseModel, folder: Path) -> None:
@@ -151,8 +166,7 @@ def _reads_alike(light: LightModel, model: BaseModel) -> bool:
     texts = [*_EXAMPLE, " ".join(_EXAMPLE[:1] * (light.max_seq_length or 1))]
     tasks: tuple[Task, ...] = get_args(Task)
     for task in tasks:
-        cut = [readable(text, light.max_seq_length) for text in texts]
-        read = model.preprocess(cut, prompt=model.prompts.get(task) or None, task=task)
+        read = model.preprocess(texts, prompt=model.prompts.get(task) or None, task=task)
         ids, mask = read.get("input_ids"), read.get("attention_mask")
         if ids is None or mask is None:
             return False

@@ -271,13 +271,14 @@ def _batches(
     small on a GPU as on a CPU.
     """
     longest = length_limit(model.max_seq_length)
+    side = getattr(getattr(model, "tokenizer", None), "truncation_side", "right")
     prompt = model.prompts.get(task or "") or None
     large = model.device.type == "cuda" and not wide
     per_text = TOKENS_ON_GPU if large else TOKENS_PER_TEXT
 
     def tokenized(rows: NDArray[np.int64]) -> dict[str, Any]:
         with TOKENIZING:
-            return model.preprocess([readable(texts[row], longest) for row in rows], prompt=prompt, task=task)
+            return model.preprocess([readable(texts[row], longest, side) for row in rows], prompt=prompt, task=task)
 
     def batch(rows: NDArray[np.int64], features: dict[str, Any]) -> Batch:
         if stand_in is not None:

@@ -31,6 +31,13 @@ def hash_weights(model: SparseEncoder, head: KSparseAutoEncoder | None) -> str:
     return digest.hexdigest()
 
 
+def digest_model(model: BaseModel) -> str:
+    """Digest of the weights and the pooling of a model."""
+    digest = hashlib.sha256(pooling_of(model).encode())
+    update_by_tensors(digest, model.state_dict())
+    return digest.hexdigest()[:16]
+
+
 def update_by_tensors(digest: Any, tensors: Mapping[str, Tensor]) -> None:  # noqa: ANN401 - hashlib names no type
     """Add names, shapes and values of tensors to a digest, sorted by name."""
     for name, tensor in sorted(tensors.items()):

@@ -113,9 +113,10 @@ def count_texts(tokenizer: Any, texts: Sequence[str], max_length: int | None) ->
         float32 (n, vocabulary size).
     """
     size = len(tokenizer)
+    side = getattr(tokenizer, "truncation_side", "right")
     parts = [csr_matrix((0, size), dtype=np.float32)]
     for start in range(0, len(texts), _BLOCK):
-        block = [readable(text, max_length) for text in texts[start : start + _BLOCK]]
+        block = [readable(text, max_length, side) for text in texts[start : start + _BLOCK]]
         with TOKENIZING:
             ids = tokenizer(block, truncation=max_length is not None, max_length=max_length, verbose=False)["input_ids"]
         indices = np.fromiter((token for row in ids for token in row), dtype=np.int64)

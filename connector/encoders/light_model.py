@@ -123,7 +123,8 @@ class LightModel:
     def tokenize(self, texts: Sequence[str], task: Task) -> list[list[int]]:
         """Tokenize texts with the task's prompt, truncated to `max_seq_length`."""
         prompt = self.prompts.get(task, "")
-        cut = [prompt + readable(text, self.max_seq_length) for text in texts]
+        side = (self._cutting.truncation or {}).get("direction", "right")
+        cut = [prompt + readable(text, self.max_seq_length, side) for text in texts]
         return [each.ids for each in self._cutting.encode_batch(cut)]
 
     def embed(self, texts: Sequence[str], task: Task, batch_size: int) -> Iterator[Embedded]:

@@ -18,6 +18,7 @@ from connector.encoders.base_model import (
     has_sparse_module,
     load_base_model,
     module_types,
+    not_loaded,
     prompts_of,
 )
 from connector.encoders.comparable import ComparableEmbedding
@@ -140,9 +141,7 @@ def _load(
             model_kwargs=stored,
         )
     except ValueError as error:
-        raise EncoderError(
-            f"{name} cannot be loaded: {error} If you trust it, load it yourself and wrap it: TextEncoder(model)."
-        ) from error
+        raise not_loaded(name, error, "TextEncoder(model)") from error
     return TextEncoder(
         model,
         k=k,

@@ -37,6 +37,18 @@ def write_run(run: Mapping[str, Sequence[Hit]], path: str | Path, *, tag: str = 
                 file.write(f"{query_id} Q0 {hit.doc_id} {rank} {float(hit.score)!r} {tag}\n")
 
 
+def without_own(run: Mapping[str, Sequence[Hit]], qrels: Mapping[str, Mapping[str, int]]) -> Run:
+    """Drop the document that has the id of its query, and keep the first `DEPTH` hits.
+
+    Queries of some sets are documents of the corpus (ArguAna), which find themselves; BEIR drops them as well. One that
+    is judged relevant is kept, because its id is a coincidence.
+    """
+    return {
+        query_id: [hit for hit in hits if hit.doc_id != query_id or qrels[query_id].get(query_id, 0) > 0][:DEPTH]
+        for query_id, hits in run.items()
+    }
+
+
 def check_run_ids(query_ids: Iterable[str], doc_ids: Iterable[str]) -> None:
     """Check that a run with these ids can be written.
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, cast
 from opensearchpy import OpenSearch
 
 from connector.encoders.adapt import adapt
+from connector.encoders.dictionary_file import unpack_cells
 from connector.encoders.folders import DEFAULT_ENCODER
 from connector.encoders.graph import has_accelerator
+from connector.encoders.light import LightEncoder
 from connector.errors import EncoderError
 from connector.index.companion import Companion, fetch_companion
 from connector.index.schema import IndexSchema, check_encoder
@@ -138,6 +140,8 @@ def _with_dictionary(client: OpenSearch, schema: IndexSchema, dense: TextEncoder
             f"Index {schema.index!r} was not written with a dictionary for the dense model "
             f"{dense.fingerprint.base_model}; leave the encoder out."
         )
+    if isinstance(dense, LightEncoder):
+        return dense.with_head(unpack_cells(fetch_companion(client, schema.dictionary)))
     return dense.with_head(_fetch_dictionary(client, schema.dictionary))
 
 

@@ -16,7 +16,7 @@ from connector.errors import BulkWriteError, SearchError
 from connector.evaluation.datasets import RetrievalSet
 from connector.evaluation.exact import exact_search
 from connector.evaluation.metrics import evaluate_run, share
-from connector.evaluation.runs import DEPTH, Run
+from connector.evaluation.runs import DEPTH, Run, without_own
 from connector.index.hits import read_hits
 from connector.index.schema import IndexSchema
 from connector.index.sizes import all_of, count_matching
@@ -67,6 +67,8 @@ def evaluate(
 ) -> Evaluation:
     """Run the judged queries and compute NDCG@10, MRR@10 and Recall@100 (ir-measures).
 
+    A document with the id of the query is not a hit (`without_own`).
+
     Args:
         corpus: All documents of the set; if empty, exact dense search is skipped.
         judged: The queries and relevance judgements.
@@ -115,30 +117,35 @@ def evaluate(
         judged = _judged_among(judged, kept)
         rows = np.array([document.doc_id in kept for document in corpus], dtype=bool)
     texts = [query.text for query in judged.queries]
+    ids = [document.doc_id for document in corpus]
+    top_k = DEPTH if ids and judged.qrels.keys().isdisjoint(ids) else DEPTH + 1
     if search is None:
-        found = retriever.search_many(texts, top_k=DEPTH, settings=settings, filters=clauses)
+        found = retriever.search_many(texts, top_k=top_k, settings=settings, filters=clauses)
     else:
-        found = search(retriever, texts, clauses, DEPTH)
-    sparse_run: Run = {query.query_id: hits for query, hits in zip(judged.queries, found, strict=True)}
+        found = search(retriever, texts, clauses, top_k)
+    sparse_run = _run_of(judged, found)
     name = "k-sparse" if encoder.head is not None else "sparse"
     figures = {name: evaluate_run(sparse_run, judged.qrels)}
     if has_dense:
-        ids = [document.doc_id for document in corpus]
         truth = _exact(np.concatenate(embedded), encoder.embed(texts, task="query"), ids, rows)
-        dense = evaluate_run({q.query_id: hits for q, hits in zip(judged.queries, truth, strict=True)}, judged.qrels)
+        dense = evaluate_run(_run_of(judged, truth), judged.qrels)
         sparse = figures["k-sparse"]
         figures["exact dense"] = dense
         figures["share of dense"] = {name: share(sparse[name], dense[name]) if dense[name] else nan for name in dense}
     return Evaluation(figures, sparse_run, judged, int(rows.sum()))
 
 
+def _run_of(judged: RetrievalSet, found: Sequence[list[Hit]]) -> Run:
+    return without_own({q.query_id: hits for q, hits in zip(judged.queries, found, strict=True)}, judged.qrels)
+
+
 def _exact(
     embeddings: NDArray[np.float32], queries: NDArray[np.float32], doc_ids: Sequence[str], rows: NDArray[np.bool_]
 ) -> list[list[Hit]]:
-    """The nearest documents among some rows."""
+    """The nearest documents among some rows, one more than are scored."""
     if rows.all():
-        return exact_search(embeddings, queries, doc_ids, DEPTH)
-    return exact_search(embeddings[rows], queries, [doc_ids[row] for row in np.flatnonzero(rows).tolist()], DEPTH)
+        return exact_search(embeddings, queries, doc_ids, DEPTH + 1)
+    return exact_search(embeddings[rows], queries, [doc_ids[row] for row in np.flatnonzero(rows).tolist()], DEPTH + 1)
 
 
 def _matching(client: OpenSearch, index: str, clauses: Clauses) -> frozenset[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -209,3 +209,27 @@ class NeighbourBatches:
         noise *= 0.5 / np.linalg.norm(noise, axis=1, keepdims=True)
         queries = documents + way * (neighbours - documents) + noise
         return np.asarray(queries / np.linalg.norm(queries, axis=1, keepdims=True), dtype=np.float32)
+
+
+def rows_of_queries(queries: Sequence[Hashable], most: int, random: np.random.Generator) -> NDArray[np.int64]:
+    """Draw queries with all of their rows, of which there are one per relevant document: at most `most` rows.
+
+    If all queries have more, that with the fewest is drawn.
+
+    Args:
+        queries: The query of each row; equal ones are one query.
+        most: Maximum number of rows.
+        random: Random generator.
+    """
+    known: dict[Hashable, int] = {}
+    numbers = np.array([known.setdefault(query, len(known)) for query in queries], dtype=np.int64)
+    order = random.permutation(len(numbers))
+    sizes = np.bincount(numbers)
+    drawn, left = [], most
+    for number in dict.fromkeys(numbers[order].tolist()):
+        if sizes[number] <= left:
+            drawn.append(number)
+            left -= int(sizes[number])
+    if most and not drawn:
+        drawn.append(int(sizes.argmin()))
+    return order[np.isin(numbers[order], drawn)]

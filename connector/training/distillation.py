@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from connector.training.data import TrainingData
+from connector.training.data import TrainingData, rows_of_queries
 from connector.training.embeddings import EmbeddingCache
 from connector.training.sources import TextSource
 
@@ -77,6 +77,8 @@ def hold_out(
 ) -> tuple[list[DistillationCorpus], list[DistillationCorpus]]:
     """Hold out queries for validation, at most a tenth, with a sample of the documents.
 
+    A text that is held out is in no training corpus.
+
     Args:
         corpora: The corpora; each contributes in proportion to its queries.
         queries: Number of queries to hold out.
@@ -88,17 +90,19 @@ def hold_out(
     """
     random = np.random.default_rng(seed)
     total = max(1, sum(len(corpus.source.queries) for corpus in corpora))
-    left, held = [], []
+    held = []
     for corpus in corpora:
         count = len(corpus.source.queries)
-        order = random.permutation(count)
-        out = round(min(queries / total, 0.1) * count)
-        own, rest = np.sort(order[:out]), np.sort(order[out:])
-        left.append(corpus.take(rest))
+        own = np.sort(rows_of_queries(corpus.source.queries, round(min(queries / total, 0.1) * count), random))
         wanted = np.unique(corpus.teacher.positives[own])
         others = np.setdiff1d(np.arange(len(corpus.source.documents)), wanted)
         most = max(0, round(documents * count / total) - len(wanted))
         sample = np.sort(np.concatenate([wanted, random.permutation(others)[:most]]))
-        if out:
+        if len(own):
             held.append(corpus.take(own, sample))
+    texts = {text for corpus in held for text in corpus.source.queries}
+    left = [
+        corpus.take(np.array([row for row, text in enumerate(corpus.source.queries) if text not in texts], np.int64))
+        for corpus in corpora
+    ]
     return left, held

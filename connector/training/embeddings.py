@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from logging import getLogger
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from connector.encoders.backend import run_modules
 from connector.encoders.batches import Task, length_limit
 from connector.encoders.comparable import ComparableEmbedding
 from connector.encoders.encoding import embed_texts
+from connector.encoders.fingerprint import digest_model
 from connector.encoders.lexical import count_texts
 from connector.encoders.precision import choose_precision
 from connector.files import written_whole
@@ -24,7 +26,7 @@ _log = getLogger("ksparse.training")
 
 
 class EmbeddingCache:
-    """Embeds texts with a dense model and caches the result by a hash of model and texts.
+    """Embeds texts with a dense model and caches the result by a hash of model, weights and texts.
 
     Args:
         model: The dense model; KSPARSE_BACKEND and KSPARSE_PRECISION select its backend and precision.
@@ -74,6 +76,11 @@ class EmbeddingCache:
         prompted = [self._prompt_of(task) + text for text in texts]
         return count_texts(self._model.tokenizer, prompted, length_limit(self._model.max_seq_length))
 
+    @cached_property
+    def digest(self) -> str:
+        """Digest of the model's weights and pooling."""
+        return digest_model(self._model)
+
     @property
     def special_ids(self) -> list[int]:
         """Special tokens of the tokenizer."""
@@ -83,7 +90,7 @@ class EmbeddingCache:
         """Path of the cache file for these texts, which need not exist; None without a cache."""
         if self._folder is None:
             return None
-        digest = hashlib.sha256(f"{self._model_name}\n{self._model.max_seq_length}\n".encode())
+        digest = hashlib.sha256(f"{self._model_name}\n{self._model.max_seq_length}\n{self.digest}\n".encode())
         if self._precision != "float32":
             digest.update(self._precision.encode())
         if isinstance(self._model[-1], ComparableEmbedding):

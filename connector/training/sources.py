@@ -29,7 +29,11 @@ MAX_SYNTHETIC_QUERIES = 20_000
 """Sufficient for training; embedding more would take long."""
 
 _MAX_QUERY_WORDS = 32
-_SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|\n+")
+_SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|(?<=[。！？；｡])\s*|\n+")  # noqa: RUF001
+_WITHOUT_SPACES = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+"""Thai, Lao, Burmese, Khmer, Japanese and Chinese, where each character counts as a word."""
+
+_WORD = re.compile(rf"[{_WITHOUT_SPACES}]|[^\s{_WITHOUT_SPACES}]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +59,12 @@ class TextSource:
     ) -> TrainingData:
         """Embed documents and queries with their prompts; with `lexical`, also count their tokens."""
         progress = partial(report, f"embedding {self.name}") if report is not None else None
+        # Each text once: rows of one query are equal, so that they are held out together.
+        asked = {text: row for row, text in enumerate(dict.fromkeys(self.queries))}
+        rows = np.array([asked[text] for text in self.queries], dtype=np.int64)
         return TrainingData(
             documents=cache.embed(self.documents, task="document", progress=progress),
-            queries=cache.embed(self.queries, task="query", progress=progress),
+            queries=cache.embed(list(asked), task="query", progress=progress)[rows],
             positives=np.asarray(self.positives, dtype=np.int64),
             corpus_starts=np.zeros(1, dtype=np.int64),
             document_tokens=cache.count_tokens(self.documents, "document") if lexical else None,
@@ -200,10 +207,16 @@ def _distinct(sources: Sequence[TextSource]) -> list[TextSource]:
 
 def _sentence_of(text: str, random: np.random.Generator) -> str:
     """A random sentence of the text; half of its words in sequence if it has only one."""
-    sentences = [sentence for sentence in _SENTENCE_END.split(text) if len(sentence.split()) > 2]
+    pieces = [list(_WORD.finditer(sentence)) for sentence in _SENTENCE_END.split(text)]
+    sentences = [words for words in pieces if len(words) > 2]
     if len(sentences) > 1:
-        return " ".join(sentences[random.integers(len(sentences))].split()[:_MAX_QUERY_WORDS])
-    words = text.split()
+        return _span(sentences[random.integers(len(sentences))][:_MAX_QUERY_WORDS])
+    words = list(_WORD.finditer(text))
     length = min(_MAX_QUERY_WORDS, (len(words) + 1) // 2)
     start = random.integers(len(words) - length + 1)
-    return " ".join(words[start : start + length])
+    return _span(words[start : start + length])
+
+
+def _span(words: Sequence[re.Match[str]]) -> str:
+    """The text from the first of some words to the last, with single spaces."""
+    return " ".join(words[0].string[words[0].start() : words[-1].end()].split()) if words else ""

@@ -13,7 +13,7 @@ from scipy.sparse import csr_matrix
 from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.lexical import Task, pad_counts
 from connector.evaluation.exact import document_frequencies, exact_search, exact_sparse_search, postings_read
-from connector.training.data import TrainingData
+from connector.training.data import TrainingData, rows_of_queries
 from connector.types import Hit, SparseVectors
 from connector.vectors.statistics import CorpusStatistics
 from connector.vectors.top_k import prune
@@ -150,13 +150,14 @@ def hold_out(
     share: float = 0.1,
     max_documents: int = MAX_DOCUMENTS,
 ) -> tuple[TrainingData, Validation]:
-    """Hold out `count` queries for validation, but at most the fraction `share`.
+    """Hold out `count` queries for validation, but at most the fraction `share`, with all rows of equal ones.
 
     All documents stay in the training data. In a corpus of more than `max_documents`, validation searches a sample that
     includes the relevant ones.
     """
     random = np.random.default_rng(seed)
-    held = random.permutation(len(data.queries))[: min(count, int(share * len(data.queries)))]
+    queries = [hash(row.tobytes()) for row in data.queries]
+    held = rows_of_queries(queries, min(count, int(share * len(queries))), random)
     corpora = []
     for rows in data.corpora:
         own = held[(data.positives[held] >= rows.start) & (data.positives[held] < rows.stop)]

@@ -271,6 +271,24 @@ def test_queries_with_nothing_relevant_are_left_out_and_counted(
     assert "1 queries (1 without a relevant document skipped), 2 documents" in evaluate(head_folder).stdout
 
 
+def test_a_query_that_is_a_document_does_not_find_itself(
+    workplace: Path, opensearch_url: str, head_folder: Path
+) -> None:
+    (workplace / "set" / "qrels").mkdir(parents=True)
+    texts = ("stars burn", "stars burn", "cats sleep")
+    lines = [json.dumps({"_id": f"d{number}", "text": text}) + "\n" for number, text in enumerate(texts)]
+    Path("set", "corpus.jsonl").write_text("".join(lines))
+    Path("set", "queries.jsonl").write_text(lines[0])
+    Path("set", "qrels", "test.tsv").write_text("d0\td1\t1\n")
+    figures = json.loads(evaluate(head_folder, "--json", "--run", "run.trec").stdout)
+    assert figures["k-sparse"]["ndcg@10"] == figures["exact dense"]["ndcg@10"] == 1.0
+    assert " d1 1 " in Path("run.trec").read_text() and " d0 " not in Path("run.trec").read_text()
+    hybrid = evaluate(head_folder, "--json", "--hybrid", "--rank-window-size", "100")
+    assert json.loads(hybrid.stdout)["k-sparse"]["ndcg@10"] == 1.0
+    Path("set", "qrels", "test.tsv").write_text("d0\td0\t1\n")
+    assert json.loads(evaluate(head_folder, "--json").stdout)["k-sparse"]["recall@100"] == 1.0
+
+
 def test_a_run_that_cannot_be_written_is_refused_before_anything_is_encoded(
     workplace: Path, opensearch_url: str
 ) -> None:

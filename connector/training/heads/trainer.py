@@ -82,6 +82,7 @@ def train_head(
     settings: TrainingSettings,
     *,
     base_model: str = "",
+    teacher: str = "",
     special_ids: Sequence[int] = (),
     device: str | torch.device = "cpu",
     baseline: KSparseAutoEncoder | None = None,
@@ -95,6 +96,7 @@ def train_head(
         data: Embeddings of the dense model. No recipe needs queries, but they improve `retrieval`.
         settings: Settings of the run.
         base_model: Name of the dense model, stored in the head's configuration.
+        teacher: Digest of the dense model (`EmbeddingCache.digest`), which a checkpoint records; empty if unknown.
         special_ids: Special tokens of the dense model's tokenizer.
         device: Device for training.
         baseline: A head for comparison, which is returned if training finds no better one.
@@ -119,7 +121,8 @@ def train_head(
     before = copy.deepcopy(baseline).to(device).eval() if baseline is not None else None
     compared = validation.run(before) if before is not None else None
 
-    store = Checkpoint(checkpoint, settings, ValidationResult, base_model=base_model, corpus=data.digest)
+    dense = f"{base_model} {teacher}".strip()
+    store = Checkpoint(checkpoint, settings, ValidationResult, base_model=dense, corpus=data.digest)
     run = store.load(objective, optimizer)
 
     def validate(steps: int) -> ValidationResult:

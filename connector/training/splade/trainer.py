@@ -16,6 +16,7 @@ from sentence_transformers import SparseEncoder
 from sentence_transformers.util import batch_to_device
 from torch import Tensor, nn
 
+from connector.encoders.fingerprint import digest_model
 from connector.encoders.idf import QueryIdf, with_query_idf
 from connector.encoders.lexical import Task
 from connector.encoders.splade_pooling import is_splade, with_max_logit_pooling
@@ -174,6 +175,7 @@ def train_splade(
     corpora: Sequence[DistillationCorpus],
     settings: SpladeSettings,
     *,
+    teacher: str = "",
     checkpoint: Path | None = None,
     save_every_s: float = SAVE_EVERY_S,
     progress: Progress | None = None,
@@ -184,6 +186,7 @@ def train_splade(
         start: The initial SPLADE, whose modules are modified. Its thresholds, IDF and mask are removed.
         corpora: Texts with a teacher's embeddings.
         settings: Settings of the run.
+        teacher: Digest of the teacher (`EmbeddingCache.digest`), which a checkpoint records.
         checkpoint: File in which the state is saved. If it exists, the run resumes from it; deleted at the end.
         save_every_s: Seconds between two checkpoints.
         progress: Called with the current task and its completed fraction.
@@ -196,6 +199,7 @@ def train_splade(
     check_queries([corpus.source for corpus in corpora], MIN_QUERIES)
     started = time.monotonic()
     torch.manual_seed(settings.seed)
+    facts = {"start": digest_model(start), "teacher": teacher, "corpus": digest_texts(corpora)}
     model = with_method(start, settings)
     trained = with_max_logit_pooling(model)  # shares the weights, with a fraction of the time and memory
     left, held = hold_out(corpora, settings.validation_queries, settings.validation_documents, settings.seed)
@@ -211,7 +215,7 @@ def train_splade(
             threshold_learning_rate=settings.threshold_learning_rate,
         )
         optimizer = torch.optim.Adam(groups)
-        store = Checkpoint(checkpoint, settings, SpladeResult, corpus=digest_texts(corpora))
+        store = Checkpoint(checkpoint, settings, SpladeResult, **facts)
         run = store.load(objective, optimizer)
 
         def measure(steps: int) -> SpladeResult:

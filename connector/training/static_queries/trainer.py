@@ -20,6 +20,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, StaticEmbedding
 from torch import Tensor, nn
 
+from connector.encoders.fingerprint import digest_model
 from connector.evaluation.exact import exact_search
 from connector.training.checkpoint import Checkpoint, Objective
 from connector.training.data import root_shares
@@ -190,7 +191,9 @@ def train_static(
     # In each step, few of 30,522 rows have a gradient.
     module.embedding.sparse = True
     optimizer = torch.optim.SparseAdam(list(objective.parameters()), lr=settings.learning_rate)
-    store = Checkpoint(checkpoint, settings, StaticResult, corpus=digest_texts(corpora))
+    store = Checkpoint(
+        checkpoint, settings, StaticResult, dense_model=digest_model(dense), corpus=digest_texts(corpora)
+    )
     run = store.load(objective, optimizer)
     train_loop(
         objective,
