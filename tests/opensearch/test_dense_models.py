@@ -21,14 +21,10 @@ from connector.encoders.light import LightEncoder
 from connector.encoders.load import load_encoder
 from connector.errors import EncoderError, IndexMappingError
 from connector.index.schema import existing_schema
-<<<<<<< HEAD
-from connector.ingest.index_encoder import load_index_encoder
+from connector.ingest.index_encoder import load_index_encoder, load_new_encoder
 from connector.ingest.prepare import prepare_encoder
 from connector.integrations.langchain import KSparseVectorStore
 from tests.tenants import switch
-=======
-from connector.ingest.index_encoder import load_index_encoder, load_new_encoder
->>>>>>> mend-d
 from tests.tiny import DIM, MAX_TOKENS, WORDS, build_transformer
 
 pytestmark = [pytest.mark.opensearch, pytest.mark.usefixtures("own_cache")]
@@ -88,7 +84,6 @@ def test_it_needs_no_file_to_be_written_again(client: OpenSearch, named: str, mo
         assert docs.search("stars burn for years", top_k=20)
 
 
-<<<<<<< HEAD
 ONE_KIND = pytest.mark.parametrize("model", ["normalized"], indirect=True)
 CHANGE = {"_id": "3", "text": "stars burn for years"}
 
@@ -144,7 +139,8 @@ def test_an_index_created_again_builds_another_dictionary(client: OpenSearch, na
         client.indices.delete(index=named)
         docs.add(DOCUMENTS[50:])
         assert existing_schema(client, named).encoder.digest != before
-=======
+
+
 def test_an_encoder_without_torch_takes_the_dictionary_of_the_index(
     client: OpenSearch, named: str, dense_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,7 +150,6 @@ def test_an_encoder_without_torch_takes_the_dictionary_of_the_index(
     dense = load_new_encoder(str(dense_folder), light=True)
     assert isinstance(dense, LightEncoder) and dense.needs_dictionary
     assert Retriever(client, named, dense).search(TEXTS[3])
->>>>>>> mend-d
 
 
 def test_the_commands_take_it(client: OpenSearch, named: str, model: Path, workplace: Path) -> None:
