@@ -347,9 +347,10 @@ def test_a_search_with_hits_is_one_request_and_one_without_reads_the_schema(
         retriever.search(QUERY)
         retriever.search_many([QUERY] * 3)
         retriever.search_hybrid(QUERY)
-        # The documents of an index without a dictionary are counted once a minute.
-        paths = [path.partition("?")[0] for path in proxy.paths]
-        assert paths == [f"/{index}/_search", f"/{index}/_search", f"/{index}/_msearch", f"/{index}/_msearch"]
+        # Once a minute, the documents of an index without a dictionary are counted, and its largest window is read.
+        first, limit, *paths = [path.partition("?")[0] for path in proxy.paths]
+        assert (first, limit) == (f"/{index}/_search", f"/{index}/_settings")
+        assert paths == [f"/{index}/_search", f"/{index}/_msearch", f"/{index}/_msearch"]
         proxy.paths.clear()
         assert retriever.search(QUERY, filters=[{"term": {"metadata.tenant": "gamma"}}]) == []
         # The documents of a filter are counted when it is first seen; at last, whether any document has its key.
