@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from opensearchpy import OpenSearch
 
+from connector.index.point_in_time import point_in_time
 from connector.query.body import FEATURES_FIELD, PRESENCE_FEATURE
 from connector.types import SparseDocument
 from connector.vectors.storage import round_to_stored
@@ -68,13 +69,15 @@ def contents_of(documents: Iterable[SparseDocument]) -> Contents:
 def _all_hits(client: OpenSearch, index: str, query: dict[str, Any], *, preference: str) -> Iterator[dict[str, Any]]:
     # A scroll gives no scores of named clauses from its second page on.
     client.indices.put_settings(index=index, body={"index.max_result_window": 1_000_000})
-    params = {"preference": preference, "include_named_queries_score": "true"}
     place, total = 0, 1
-    while place < total:
-        body = {"query": query, "sort": ["_doc"], "from": place, "size": _PAGE, "track_total_hits": True}
-        found = client.search(index=index, body=body, params=params)["hits"]
-        yield from found["hits"]
-        place, total = place + _PAGE, found["total"]["value"]
+    # A merge between two pages would change the order of the documents.
+    with point_in_time(client, index, {"keep_alive": "10m", "preference": preference}) as pit:
+        body = {"query": query, "sort": ["_doc"], "size": _PAGE, "track_total_hits": True, "pit": {"id": pit}}
+        while place < total:
+            params = {"include_named_queries_score": "true"}
+            found = client.search(body=body | {"from": place}, params=params)["hits"]
+            yield from found["hits"]
+            place, total = place + _PAGE, found["total"]["value"]
 
 
 def _stored(scores: Mapping[str, float]) -> dict[str, float]:
