@@ -274,8 +274,12 @@ def ingest(
 
 def _size_note(index: str, documents: int | None) -> str:
     """Say for how many documents a dictionary is built if they were not counted."""
+    from connector.ingest.sample import MAX_SAMPLED
+
     if documents is None:
-        return f"{index}: for a dictionary of more than 10,000 documents from standard input, give --documents."
+        return (
+            f"{index}: for a dictionary of more than {MAX_SAMPLED:,} documents from standard input, give --documents."
+        )
     return f"{index}: by the size of the input, the dictionary is built for {documents:,} documents (--documents)."
 
 

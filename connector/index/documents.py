@@ -12,9 +12,9 @@ from opensearchpy.exceptions import AuthorizationException, NotFoundError, Reque
 from connector.connection.client import explained, reason_of
 from connector.errors import ClusterError, IndexMappingError
 from connector.index.aliases import hides_documents, read_alias
-from connector.index.complete import WHOLE, check_read
+from connector.index.complete import check_read
 from connector.index.guard import WITHOUT_FEATURES
-from connector.index.hits import hits_of_ids
+from connector.index.hits import hits_with_ids
 from connector.index.schema import IndexSchema
 from connector.index.sizes import all_of
 from connector.query.body import has_features
@@ -134,13 +134,7 @@ def _get(client: OpenSearch, index: str, doc_ids: Sequence[str]) -> dict[str, St
 def _search(client: OpenSearch, index: str, doc_ids: Sequence[str]) -> dict[str, StoredDocument]:
     with suppress(TransportError):  # not every server allows refresh
         client.indices.refresh(index=index)
-
-    def search(some: Sequence[str], size: int) -> list[dict[str, Any]]:
-        body = all_of([{"ids": {"values": some}}]) | {"size": size, "seq_no_primary_term": True}
-        hits: list[dict[str, Any]] = client.search(index=index, body=body, params=WHOLE)["hits"]["hits"]
-        return hits
-
-    return {hit["_id"]: _stored(hit) for hit in hits_of_ids(doc_ids, search)}
+    return {hit["_id"]: _stored(hit) for hit in hits_with_ids(client, index, doc_ids)}
 
 
 def _stored(reply: Mapping[str, Any]) -> StoredDocument:

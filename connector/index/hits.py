@@ -11,7 +11,7 @@ from opensearchpy.exceptions import NotFoundError, OpenSearchException, RequestE
 
 from connector.connection.client import explained, reason_of
 from connector.errors import ClusterError
-from connector.index.complete import count_shards
+from connector.index.complete import WHOLE, count_shards
 from connector.limits import MAX_HITS
 
 _PAGE = 500
@@ -36,6 +36,25 @@ def hits_of_ids(
         # Usually one for each id, for which a lower index.max_result_window suffices.
         hits = search(some, len(some) + 1)
         yield from hits if len(hits) <= len(some) else search(some, MAX_HITS)
+
+
+def hits_with_ids(client: OpenSearch, index: str, doc_ids: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Yield the documents with some ids, whatever their routing, and the state of each one's last write.
+
+    Errors pass through.
+
+    Args:
+        client: A connected client.
+        index: The index or alias, or several joined by commas.
+        doc_ids: The ids.
+    """
+
+    def search(some: Sequence[str], size: int) -> list[dict[str, Any]]:
+        body = {"query": {"ids": {"values": some}}, "size": size, "seq_no_primary_term": True}
+        hits: list[dict[str, Any]] = client.search(index=index, body=body, params=WHOLE)["hits"]["hits"]
+        return hits
+
+    return hits_of_ids(doc_ids, search)
 
 
 def read_hits(client: OpenSearch, index: str, query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -15,10 +15,9 @@ from opensearchpy import OpenSearch
 
 from connector.connection.client import explained
 from connector.errors import IndexMappingError
-from connector.index.complete import WHOLE
 from connector.index.drop import companions_of
 from connector.index.guard import WithoutFeaturesError
-from connector.index.hits import hits_of_ids, read_hits
+from connector.index.hits import hits_with_ids, read_hits
 from connector.index.pipelines import PIPELINE_PREFIX, final_pipelines_in
 from connector.index.schema import IndexSchema
 from connector.index.sizes import all_of, count_matching
@@ -187,16 +186,10 @@ def compare_indices(
         counts = [count_matching(client, name) for name in names]
         hits = client.search(index=names[0], body={"query": at_random(), "size": sample})["hits"]["hits"]
         differing = _differing(client, names[1], hits)
-
-        def search(some: Sequence[str], size: int) -> list[dict[str, Any]]:
-            body = {"query": {"ids": {"values": some}}, "size": size}
-            found: list[dict[str, Any]] = client.search(index=names[0], body=body, params=WHOLE)["hits"]["hits"]
-            return found
-
         kept: tuple[str, ...] = ()
         for start in range(0, len(superseded), _COMPARED):
-            some = list(hits_of_ids(superseded[start : start + _COMPARED], search))
-            kept += _differing(client, names[1], some)
+            some = hits_with_ids(client, names[0], superseded[start : start + _COMPARED])
+            kept += _differing(client, names[1], list(some))
     ids = [hit["_id"] for hit in hits]
     queries = [_first_words(hit["_source"]) for hit in hits]
     held, new_held = (_found(each, queries, ids) for each in (old, new))

@@ -83,13 +83,13 @@ async def streamed(function: Callable[..., R], items: AsyncIterable[T], **kwargs
     in the function, and so ends it as an error of any iterator would. A cancellation sets the event that the function
     takes as `stopped`, and fails its iterator. The thread is not one of asyncio's pool, because the items may need one.
     """
-    handed: SimpleQueue[T | _End] = SimpleQueue()
+    handed: SimpleQueue[T | _Last] = SimpleQueue()
     room = asyncio.Semaphore(_MAX_HANDED)
     loop = asyncio.get_running_loop()
     stopped = Event()
 
     def arriving() -> Iterator[T]:
-        while not isinstance(item := handed.get(), _End):
+        while not isinstance(item := handed.get(), _Last):
             loop.call_soon_threadsafe(room.release)
             yield item
         if item.error is not None:
@@ -100,28 +100,29 @@ async def streamed(function: Callable[..., R], items: AsyncIterable[T], **kwargs
     work: asyncio.Future[R] = loop.run_in_executor(own, call)
     own.shutdown(wait=False)
     work.add_done_callback(lambda _: room.release())  # it may end before the items do
+    failure: Exception | None = None
     try:
-        async for item in items:
-            await room.acquire()
-            if work.done():
-                break
-            handed.put(item)
-        handed.put(_End())
+        try:
+            async for item in items:
+                await room.acquire()
+                if work.done():
+                    break
+                handed.put(item)
+        except Exception as error:
+            failure = error
+        handed.put(_Last(failure))
         return await work
-    except asyncio.CancelledError:
+    except BaseException:  # cancelled, or the error of the function, which has ended
         stopped.set()
         work.cancel()
-        handed.put(_End(BulkWriteError("Stopped: the call was cancelled.")))
+        handed.put(_Last(BulkWriteError("Stopped: the call was cancelled.")))
         raise
-    except Exception as error:
-        handed.put(_End(error))
-        return await work
 
 
-class _End:
-    """The end of the items of `streamed`, and the error that ended them."""
+class _Last:
+    """Comes after the items of `streamed`, with the error that ended them."""
 
-    def __init__(self, error: Exception | None = None) -> None:
+    def __init__(self, error: Exception | None) -> None:
         self.error = error
 
 
