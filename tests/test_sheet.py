@@ -15,7 +15,8 @@ from connector.errors import ConnectorError
 
 
 def row(system: str, overlap: float, p50: float, size: float = 1_000.0) -> dict[str, Any]:
-    return {"system": system, "knob": f"{p50}", "overlap@10": overlap, "p50_ms": p50, "bytes_per_document": size}
+    timed = {"p50_ms": p50, "p50_ratio": p50 / 3.0}
+    return {"system": system, "knob": f"{p50}", "overlap@10": overlap, **timed, "bytes_per_document": size}
 
 
 ROWS = [
@@ -24,7 +25,12 @@ ROWS = [
     row("own", 0.91, 2.0, 400),
     row("own", 0.95, 4.0, 400),
 ]
-RESULT = {"suite": "dictionary", "environment": {"heap_bytes": 10**9}, "results": {"10": [], "200": ROWS}}
+RESULT = {
+    "suite": "dictionary",
+    "params": {"documents": None},
+    "environment": {"heap_bytes": 10**9},
+    "results": {"10": [], "200": ROWS},
+}
 DEFAULTS: dict[str, Any] = {"overlap": None, "counts": [10**6], "machines_gb": [4, 8]}
 
 
@@ -58,9 +64,20 @@ def test_figures_follow_from_what_was_measured() -> None:
     [_, less] = compute(RESULT, {"own": Need(2 * 10**9, 0.25)}, **DEFAULTS)["1000000"]
     assert own["memory_bytes"] == 1.4e9 and less["memory_bytes"] == 2.1e9
     with pytest.raises(ConnectorError, match="no groups by documents; use one of `dictionary`"):
-        compute({"suite": "stream", "results": {"stream": []}}, {}, **DEFAULTS)
+        compute({"suite": "stream", "params": {}, "results": {"stream": []}}, {}, **DEFAULTS)
     with pytest.raises(ConnectorError, match="does not contain the heap of the node"):
         compute(RESULT | {"environment": {}}, {}, **DEFAULTS)
+
+
+def test_rivals_are_in_the_sheet_at_what_they_find() -> None:
+    byte = [row("HNSW byte", 0.96, 3.3, 480), row("HNSW byte", 0.94, 2.7, 480)]
+    rivals = RESULT | {"params": {"documents": 300}, "results": {"vectors": [*ROWS, *byte], "not run": []}}
+    rows = compute(rivals, {"HNSW": Need(10**9, 0.5)}, **DEFAULTS | {"overlap": 0.93})["1000000"]
+    assert [(each["system"], each["knob"]) for each in rows] == [("HNSW", "3.0"), ("own", "4.0"), ("HNSW byte", "2.7")]
+    assert rows[2]["memory_bytes"] == 1.48e9, "its memory was not measured, so all of the index is counted"
+    assert rows[2]["p50_ratio"] == 0.9 and rows[2]["measured_documents"] == 300
+    with pytest.raises(ConnectorError, match="or one of `rivals` with --documents"):
+        compute(rivals | {"params": {"documents": None}}, {}, **DEFAULTS)
 
 
 def test_what_fits_no_machine_takes_several() -> None:
@@ -73,10 +90,10 @@ def test_what_fits_no_machine_takes_several() -> None:
 
 def test_the_sheet_is_written_and_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("own.json").write_text(json.dumps(RESULT | {"params": {}}))
+    Path("own.json").write_text(json.dumps(RESULT))
     command = ["sheet", "own.json", "--documents", "5000000", "--machine", "8", "--output", "sheet.json"]
     printed = CliRunner().invoke(benchmarks, command, catch_exceptions=False).stdout
-    assert "| 5,000,000 | HNSW 3.0 | 97.0% | 8.0 | 10.0 | 16.0 | 2 x 8 GB |" in printed
+    assert "| 5,000,000 | HNSW 3.0 | 97.0% | 1.00 | 8.0 | 10.0 | 16.0 | 2 x 8 GB |" in printed
     assert "Measured at 200 documents" in printed
     assert json.loads(Path("sheet.json").read_text())["params"]["computed_from"] == ["own.json"]
     reported = CliRunner().invoke(benchmarks, ["report", "sheet.json"], catch_exceptions=False).stdout

@@ -12,8 +12,8 @@ _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.command(
     epilog="""\b
 Examples:
-  python -m benchmarks sheet benchmarks/results/dictionary-packages-100000.json
-  python -m benchmarks sheet .cache/dictionary-packages.json --memory .cache/memory-packages.json --overlap 0.95
+  python -m benchmarks sheet benchmarks/results/rivals-packages.json
+  python -m benchmarks sheet .cache/rivals-packages.json --memory .cache/memory-packages.json --overlap 0.95
 """
 )
 @click.argument("result", type=_file)
@@ -56,7 +56,7 @@ def sheet(
     machines: tuple[int, ...],
     output: Path,
 ) -> None:
-    """Compute memory, disk and machine of each system at equal overlap from a RESULT of the suite `dictionary`."""
+    """Compute memory, disk and machine of each system at equal overlap from a RESULT of `rivals` or `dictionary`."""
     from benchmarks.results import read_result
     from benchmarks.scenarios.sheet import COUNTS, MACHINES_GB, compute, needs, sheet_to_markdown, write_sheet
 

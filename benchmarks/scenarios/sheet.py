@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmarks.report import name_of, to_table
 from benchmarks.results import Rows, write_result
+from benchmarks.scenarios.rivals import VECTORS
 from connector.errors import ConnectorError
 
 COUNTS = (1_000_000, 10_000_000, 100_000_000)
@@ -97,7 +98,8 @@ def compute(
     """Compute the sheet.
 
     Args:
-        result: Result of a suite with groups by number of documents, e.g. `dictionary`, of which the largest is used.
+        result: Result of `rivals`, or of a suite with groups by number of documents, e.g. `dictionary`, of which the
+            largest is used.
         memory: Memory needs by system; for others, the complete index and the heap of the result are assumed.
         overlap: As in `equal_settings`.
         counts: Numbers of documents.
@@ -109,13 +111,8 @@ def compute(
     Raises:
         ConnectorError: The result has no such groups, or the memory of the node is unknown.
     """
-    sizes = [int(group) for group in result["results"] if group.isdigit()]
-    if not sizes:
-        raise ConnectorError(
-            f"The result of the suite {result['suite']!r} has no groups by documents; use one of `dictionary`."
-        )
-    measured = max(sizes)
-    chosen = equal_settings(result["results"][str(measured)], overlap)
+    measured, compared = _measured_rows(result)
+    chosen = equal_settings(compared, overlap)
     heap = result.get("environment", {}).get("heap_bytes")
     if heap is None and not memory:
         raise ConnectorError("The result does not contain the heap of the node; add a result of the suite `memory`.")
@@ -134,6 +131,7 @@ def compute(
                     "system": row["system"],
                     "knob": row["knob"],
                     "overlap@10": row["overlap@10"],
+                    "p50_ratio": row["p50_ratio"],
                     "measured_documents": measured,
                     "bytes_per_document": row["bytes_per_document"],
                     "node_bytes": need.node_bytes,
@@ -147,6 +145,21 @@ def compute(
             )
         rows_of[str(count)] = rows
     return rows_of
+
+
+def _measured_rows(result: dict[str, Any]) -> tuple[int, Rows]:
+    """Return the number of documents of a comparison, and its rows."""
+    groups: dict[str, Rows] = result["results"]
+    documents = result["params"].get("documents")
+    if VECTORS in groups and documents is not None:
+        return int(documents), groups[VECTORS]
+    sizes = [int(group) for group in groups if group.isdigit()]
+    if not sizes:
+        raise ConnectorError(
+            f"The result of the suite {result['suite']!r} has no groups by documents; use one of `dictionary`, or one "
+            "of `rivals` with --documents."
+        )
+    return max(sizes), groups[str(max(sizes))]
 
 
 def fit(node_bytes: float, held: float, machines_gb: Sequence[int]) -> tuple[int, int]:
@@ -172,15 +185,16 @@ def sheet_to_markdown(groups: Mapping[str, Rows]) -> str:
             nodes = f"{row['nodes']} x " if row["nodes"] > 1 else ""
             figures = (f"{row[key] / 1e9:,.1f}" for key in ("index_bytes", "memory_bytes", "disk_bytes"))
             machine = f"{nodes}{row['machine_gb']} GB"
-            lines.append((f"{int(count):,}", name_of(row), f"{row['overlap@10']:.1%}", *figures, machine))
-    heads = ("documents", "system", "overlap", "index GB", "memory GB", "disk GB", "machine")
+            facts = (f"{row['overlap@10']:.1%}", f"{row['p50_ratio']:.2f}")
+            lines.append((f"{int(count):,}", name_of(row), *facts, *figures, machine))
+    heads = ("documents", "system", "overlap", "p50 of HNSW", "index GB", "memory GB", "disk GB", "machine")
     rows = next(iter(groups.values()))
-    facts = "; ".join(
+    sources = "; ".join(
         f"{row['system']}: {row['bytes_per_document']:,.0f} bytes per document, node {row['node_bytes'] / 1e9:.1f} GB, "
         f"{row['share_in_memory']:.0%} of the index in memory"
         for row in rows
     )
-    source = f"Measured at {rows[0]['measured_documents']:,} documents, overlap as well. {facts}."
+    source = f"Measured at {rows[0]['measured_documents']:,} documents, overlap and p50 as well. {sources}."
     return f"{to_table(heads, lines, left=(0, 1))}\n{FORMULA[0].upper()}{FORMULA[1:]} {source}\n"
 
 
