@@ -172,6 +172,7 @@ class FaultProxy:
         bulks: Bodies of the `_bulk` requests, in order.
         faults: One for each of the next `_bulk` requests.
         always: For those after them.
+        creations: Faults of the next requests that create an index.
         allowed: Takes method and path of any request; one that is not allowed gets a 404.
         keep: Whether bodies are kept.
         hang_up: Ends all connections; clients open others.
@@ -182,6 +183,7 @@ class FaultProxy:
     paths: list[str] = field(default_factory=list)
     faults: deque[Fault] = field(default_factory=deque)
     always: Fault | None = None
+    creations: deque[Fault] = field(default_factory=deque)
     allowed: Callable[[str, str], bool] | None = None
     keep: bool = True
     hang_up: Callable[[], None] = lambda: None
@@ -245,6 +247,8 @@ def fault_proxy(
                     if proxy.keep:
                         proxy.bulks.append(body)
                     fault = proxy.faults.popleft() if proxy.faults else proxy.always
+                elif self.command == "PUT" and proxy.creations:
+                    fault = proxy.creations.popleft()
             if not self.path.startswith(prefix):
                 fault = status(404, "no such path")
             if proxy.allowed is not None and not proxy.allowed(self.command, self.path):

@@ -125,6 +125,18 @@ def test_a_document_without_a_query_gets_one_that_is_near_it() -> None:
     assert np.min(np.sum(batch.queries[~own] * batch.documents[~own], axis=1)) > 0.3
 
 
+def test_synthetic_queries_are_as_long_as_the_documents_of_a_model_that_does_not_normalize() -> None:
+    documents = unit_rows(40, dim=32, seed=1)
+    lengths = np.linspace(5, 15, 40, dtype=np.float32)[:, None]
+    rows = np.arange(40)
+    short = batches(data_of(documents, unit_rows(0, dim=32), ())).make_queries(rows)
+    long = batches(data_of(8 * documents, unit_rows(0, dim=32), ())).make_queries(rows)
+    np.testing.assert_allclose(long, 8 * short, rtol=1e-4)
+    unlike = batches(data_of(lengths * documents, unit_rows(0, dim=32), ())).make_queries(rows)
+    np.testing.assert_allclose(np.linalg.norm(unlike, axis=1), lengths[:, 0], rtol=1e-5)
+    assert np.mean(np.sum(unlike * documents, axis=1) / lengths[:, 0]) < 0.95, "the noise grows with the length"
+
+
 def test_a_batch_holds_seeds_and_their_neighbours_of_one_corpus() -> None:
     data = concatenate([data_of(unit_rows(10, seed=1)), data_of(unit_rows(10, seed=2))])
     neighbours = nearest_neighbours(data, 3, CPU)

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from logging import getLogger
 from pathlib import Path
 from threading import Event
@@ -30,7 +31,7 @@ from connector.files import cache_folder, written_whole
 from connector.index.bulk_replies import read_items
 from connector.index.complete import check_read
 from connector.index.names import MAX_NAME_BYTES
-from connector.index.patience import UNREADABLE, Patience, Pauses, RetryPolicy, retryable_cause
+from connector.index.patience import UNREADABLE, Patience, Pauses, RetryPolicy, patiently, retryable_cause
 
 _log = getLogger("ksparse.index")
 
@@ -102,7 +103,11 @@ def store_companion(client: OpenSearch, owner: str, data: bytes) -> tuple[Compan
     name = owner.encode()[: MAX_NAME_BYTES - len(suffix)].decode(errors="ignore") + suffix
     kept = Companion(name, digest, len(data))
     try:
-        created = _create(client, name)
+        created = patiently(
+            partial(_create, client, name),
+            what=f"Creating {name!r}",
+            given_up=f"Index {name!r} for the dictionary of {owner!r} could not be created",
+        )
     except ClusterError as error:
         raise ClusterError(f"The dictionary of {owner!r} could not be stored in the index {name!r}. {error}") from error
     except TransportError as error:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from logging import getLogger
 from threading import Event, Lock
+from typing import TypeVar
 
 from opensearchpy.exceptions import ConnectionError, ConnectionTimeout, TransportError
 
 from connector.connection.client import reason_of
+from connector.connection.transport import retry_after
 from connector.errors import BulkWriteError, ClusterError
 
 _log = getLogger("ksparse.index")
+
+T = TypeVar("T")
 
 _SAID_AFTER_S = 5.0
 
@@ -112,6 +117,33 @@ class Patience:
         self._pauses.begin(cause, seconds)
         self._stopped.wait(seconds)
         self._backoff = min(2 * self._backoff, self._policy.max_backoff)
+
+
+def patiently(send: Callable[[], T], *, what: str, given_up: str) -> T:
+    """Call a function that sends requests, and call it again while the server is busy or unreachable.
+
+    Args:
+        send: The function; safe to repeat after it failed with an error of `explained`.
+        what: The operation, as the subject of a sentence.
+        given_up: Beginning of the error message when the time is over.
+
+    Raises:
+        BulkWriteError: The server stayed busy or unreachable.
+    """
+    policy = RetryPolicy()
+    pauses = Pauses(what, policy.deadline_s)
+    patience = Patience(policy, pauses, Event())
+    while True:
+        try:
+            result = send()
+        except ClusterError as error:
+            reason = error.__cause__
+            if not isinstance(reason, TransportError) or (cause := retryable_cause(reason)) is None:
+                raise
+            patience.wait(cause, at_least=retry_after(reason), given_up=given_up)
+        else:
+            pauses.end()
+            return result
 
 
 def retryable_cause(error: TransportError) -> str | None:

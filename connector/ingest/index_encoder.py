@@ -11,7 +11,6 @@ from connector.encoders.adapt import adapt
 from connector.encoders.dictionary_file import unpack_cells
 from connector.encoders.folders import DEFAULT_ENCODER
 from connector.encoders.graph import has_accelerator
-from connector.encoders.light import LightEncoder
 from connector.errors import EncoderError
 from connector.index.companion import Companion, fetch_companion
 from connector.index.schema import IndexSchema, check_encoder
@@ -118,7 +117,7 @@ def _may_avoid_torch(device: str | None, light: bool | None) -> bool:
 
 
 def fitting_encoder(client: OpenSearch, schema: IndexSchema, encoder: TextEncoder | None) -> TextEncoder:
-    """Return the given encoder, or load the index's own if none is given or the dictionary has changed.
+    """Return the given encoder with the dictionary of the index, or load the index's own if none is given.
 
     Raises:
         ClusterError, EncoderError, IndexMappingError: As in `load_index_encoder`.
@@ -129,20 +128,20 @@ def fitting_encoder(client: OpenSearch, schema: IndexSchema, encoder: TextEncode
         return _with_dictionary(client, schema, encoder)
     both = schema.dictionary is not None and encoder.has_dictionary
     if both and encoder.fingerprint.digest != schema.encoder.digest:
-        return load_index_encoder(client, schema, device=encoder.device)
+        return _with_dictionary(client, schema, encoder)
     return encoder
 
 
 def _with_dictionary(client: OpenSearch, schema: IndexSchema, dense: TextEncoder) -> TextEncoder:
-    """Combine a dense model with the dictionary of the index."""
+    """Combine a dense model with the dictionary of the index, unless their widths differ."""
     if schema.dictionary is None:
         raise EncoderError(
             f"Index {schema.index!r} was not written with a dictionary for the dense model "
             f"{dense.fingerprint.base_model}; leave the encoder out."
         )
-    if isinstance(dense, LightEncoder):
-        return dense.with_head(unpack_cells(fetch_companion(client, schema.dictionary)))
-    return dense.with_head(_fetch_dictionary(client, schema.dictionary))
+    head = unpack_cells(fetch_companion(client, schema.dictionary))
+    # `check_encoder` reports another width.
+    return dense.with_head(head) if dense.head is not None and dense.head.dim == head.dim else dense
 
 
 def _fetch_dictionary(client: OpenSearch, dictionary: Companion) -> TwoLevelDictionary:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from logging import getLogger
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -17,6 +18,7 @@ from connector.index.drop import is_in_use
 from connector.index.meta import IndexMeta
 from connector.index.names import check_index_name
 from connector.index.new_index import DEFAULT_INDEX, NewIndex
+from connector.index.patience import patiently
 from connector.index.schema import (
     check_new_index,
     existing_schema,
@@ -93,7 +95,12 @@ def prepare_encoder(
             window = window_for(cells) if search.window is None else search.window
             meta = replace(meta, dictionary=kept, search=replace(search, window=window))
         try:
-            prepare_index(client, index, meta, new)
+            # The dictionary took minutes or hours.
+            patiently(
+                partial(prepare_index, client, index, meta, new),
+                what=f"Creating {index!r}",
+                given_up=f"Index {index!r} could not be created",
+            )
         except BaseException as error:
             if kept is not None and stored_now and not is_in_use(client, kept.index):
                 delete_companion(client, kept)

@@ -148,7 +148,7 @@ class NeighbourBatches:
     """Draws batches in which every document has near neighbours, because only their ranking is difficult to preserve.
 
     Each document comes with one of its queries, or with a synthetic one: the document's embedding moved up to halfway
-    to one of its neighbours, plus noise of norm 0.5.
+    to one of its neighbours, plus noise half as long as the document's.
 
     Args:
         data: The training data.
@@ -200,15 +200,17 @@ class NeighbourBatches:
         return queries, query_rows
 
     def make_queries(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return a synthetic query for each document: float32 (len(rows), dim), normalized."""
+        """Return a synthetic query for each document, as long as the document: float32 (len(rows), dim)."""
         documents = self._data.documents[rows]
+        lengths = np.linalg.norm(documents, axis=1, keepdims=True)
         column = self.random.integers(0, self._neighbours.shape[1], size=len(rows))
         neighbours = self._data.documents[self._neighbours[rows, column]]
         way = self.random.uniform(0.0, 0.5, size=(len(rows), 1)).astype(np.float32)
         noise = self.random.standard_normal(documents.shape).astype(np.float32)
-        noise *= 0.5 / np.linalg.norm(noise, axis=1, keepdims=True)
+        noise *= 0.5 * lengths / np.linalg.norm(noise, axis=1, keepdims=True)
         queries = documents + way * (neighbours - documents) + noise
-        return np.asarray(queries / np.linalg.norm(queries, axis=1, keepdims=True), dtype=np.float32)
+        queries *= lengths / np.maximum(np.linalg.norm(queries, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+        return np.asarray(queries, dtype=np.float32)
 
 
 def rows_of_queries(queries: Sequence[Hashable], most: int, random: np.random.Generator) -> NDArray[np.int64]:

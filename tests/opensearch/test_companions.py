@@ -17,6 +17,7 @@ from connector.index.drop import companions_of, drop_index
 from connector.index.meta import META_KEY
 from connector.index.patience import RetryPolicy
 from tests.fault_proxy import (
+    Fault,
     FaultProxy,
     broken_before,
     empty,
@@ -204,6 +205,29 @@ def test_a_request_that_fails_for_the_moment_is_sent_again(
         stored, _ = store_companion(through, owner, DATA)
         assert len(proxy.bulks) == len(FAULTS) + 1
     assert fetch_companion(client, stored) == DATA
+
+
+@pytest.mark.parametrize("fault", [status(429), status(503), broken_before, reset_after])
+def test_a_creation_that_fails_for_the_moment_is_repeated(
+    opensearch_url: str, client: OpenSearch, owner: str, monkeypatch: pytest.MonkeyPatch, fault: Fault
+) -> None:
+    monkeypatch.setattr("connector.index.patience.RetryPolicy", lambda: RetryPolicy(0.01, 0.01))
+    proxy: FaultProxy
+    with fault_proxy(opensearch_url) as proxy, connect(proxy.url) as through:
+        proxy.creations.append(fault)
+        stored, _ = store_companion(through, owner, DATA)
+        assert not proxy.creations
+    assert fetch_companion(client, stored) == DATA
+
+
+def test_a_creation_that_is_denied_is_not_repeated(opensearch_url: str, client: OpenSearch, owner: str) -> None:
+    proxy: FaultProxy
+    with fault_proxy(opensearch_url) as proxy, connect(proxy.url) as through:
+        proxy.creations.extend([status(403, "no permissions")] * 2)
+        with pytest.raises(ClusterError, match="no permissions"):
+            store_companion(through, owner, DATA)
+        assert len(proxy.creations) == 1
+    assert not client.indices.get(index=f"{owner}*", params={"expand_wildcards": "all"})
 
 
 def test_a_dictionary_that_cannot_be_stored_leaves_no_index(

@@ -19,7 +19,8 @@ from connector import Document, NewIndex, Retriever, SearchSettings, SparseIndex
 from connector.cli.main import cli
 from connector.encoders.light import LightEncoder
 from connector.encoders.load import load_encoder
-from connector.errors import EncoderError, IndexMappingError
+from connector.errors import EncoderError, EncoderMismatchError, IndexMappingError
+from connector.index.drop import drop_index
 from connector.index.schema import existing_schema
 from connector.ingest.index_encoder import load_index_encoder, load_new_encoder
 from connector.ingest.prepare import prepare_encoder
@@ -127,6 +128,33 @@ def test_writes_follow_an_alias_to_another_dictionary(client: OpenSearch, named:
         docs.add([Document("new", TEXTS[0])])
         assert docs.encoder.fingerprint.digest == existing_schema(client, second).encoder.digest
         assert docs.search(TEXTS[0], top_k=1)[0].text == TEXTS[0]
+
+
+@ONE_KIND
+@pytest.mark.parametrize("pooling", ["cls", "wider"])
+def test_another_dense_model_is_not_replaced_by_that_of_the_index(
+    client: OpenSearch, named: str, model: Path, tmp_path: Path, pooling: str
+) -> None:
+    dense = load_encoder(str(model), device="cpu")
+    with SparseIndex(named, encoder=dense, client=client) as docs:
+        docs.add(DOCUMENTS)
+        given = docs.encoder
+    drop_index(client, named)
+    transformer = Transformer(str(tmp_path / "transformer"), max_seq_length=MAX_TOKENS)
+    modules: list[Module] = [Pooling(DIM, "cls"), Normalize()]
+    if pooling == "wider":
+        modules = [Pooling(DIM, ("mean", "cls")), Normalize()]
+    SentenceTransformer(modules=[transformer, *modules], device="cpu").save_pretrained(str(tmp_path / "other"))
+    with SparseIndex(named, encoder=str(tmp_path / "other"), client=client) as others:
+        others.add(DOCUMENTS[:1_050])
+    for encoder in (dense, given):
+        with SparseIndex(named, encoder=encoder, client=client) as docs:
+            with pytest.raises(EncoderMismatchError, match=f"Index '{named}' was written by encoder"):
+                docs.add([Document("new", TEXTS[0])])
+            with pytest.raises(EncoderMismatchError):
+                docs.search(TEXTS[0])
+    with SparseIndex(named, client=client) as docs:
+        assert docs.count() == 1_050 and docs.search(TEXTS[0], top_k=1)[0].text == TEXTS[0]
 
 
 @ONE_KIND

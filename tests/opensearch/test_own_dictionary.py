@@ -16,6 +16,7 @@ from opensearchpy.exceptions import AuthorizationException
 
 from connector import Document, SparseIndex
 from connector.cli.main import cli
+from connector.connection.client import connect
 from connector.encoders.dictionary import TwoLevelDictionary
 from connector.encoders.dictionary_file import pack_dictionary, unpack_dictionary
 from connector.encoders.text import TextEncoder
@@ -24,6 +25,7 @@ from connector.files import cache_folder
 from connector.index.companion import Companion, fetch_companion
 from connector.index.drop import drop_index
 from connector.index.new_index import NewIndex
+from connector.index.patience import RetryPolicy
 from connector.index.schema import IndexSchema, existing_schema
 from connector.index.writer import BulkWriter
 from connector.ingest.index_encoder import load_index_encoder
@@ -32,6 +34,7 @@ from connector.ingest.pipeline import IngestJob
 from connector.ingest.prepare import prepare_encoder
 from connector.query.settings import SearchSettings
 from connector.search.retriever import Retriever
+from tests.fault_proxy import fault_proxy, passed, reset_after, status
 from tests.patience import PATIENCE_S
 from tests.tenants import switch
 from tests.tiny import WORDS
@@ -156,6 +159,20 @@ def test_jobs_that_start_together_use_one_dictionary(client: OpenSearch, named: 
     assert one == other == schema.encoder.digest
     kept = client.indices.get(index=f"{named}-dictionary-*", params={"expand_wildcards": "all"})
     assert list(kept) == [dictionary_of(schema).index], "the other job deletes what it had stored"
+
+
+def test_a_creation_that_fails_for_the_moment_does_not_lose_the_dictionary(
+    opensearch_url: str, client: OpenSearch, named: str, dense: TextEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connector.index.patience.RetryPolicy", lambda: RetryPolicy(0.01, 0.01))
+    own = OwnDictionary(TEXTS, documents=len(TEXTS))
+    with fault_proxy(opensearch_url) as proxy, connect(proxy.url) as through:
+        proxy.creations.extend([status(503), passed, reset_after])  # of the hidden index, then of the index
+        made = prepare_encoder(through, named, dense, sample=TEXTS, dictionary=own)
+        assert not proxy.creations
+    schema = existing_schema(client, named)
+    assert schema.encoder.digest == made.fingerprint.digest
+    assert fetch_companion(client, dictionary_of(schema))
 
 
 def test_an_index_that_cannot_be_created_leaves_no_dictionary(
