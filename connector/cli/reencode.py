@@ -9,7 +9,7 @@ import click
 
 from connector.cli.connection import ConnectionOptions, connection_options, open_client
 from connector.cli.encoder_option import encoder_option, new_encoder_option
-from connector.cli.new_index import NewIndexChoice, new_index_options, weighs_by_idf
+from connector.cli.new_index import NewIndexChoice, check_copied, new_index_options, weighs_by_idf
 from connector.cli.options import batch_size_option, dead_letters_path, device_option, quiet_option
 from connector.cli.progress import documents, stages
 from connector.cli.stop import stoppable
@@ -104,6 +104,8 @@ def reencode(
     if switch:
         check_switch(client, alias, target, delete_old=delete_old)
     if there is None:
+        if encoder is None:
+            check_copied(schema, k, idf=bool(new.idf))
         check_new_index(client, target, NewIndex(mappings=mappings))
     else:
         new.check_existing(client, there, k=k, encoder=encoder)
