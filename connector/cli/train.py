@@ -20,7 +20,7 @@ from connector.cli.options import (
     training_options,
 )
 from connector.cli.progress import stages
-from connector.cli.settings import make_settings, settings_option
+from connector.cli.settings import make_settings, naming_options, settings_option
 from connector.corpus.layout import Layout
 from connector.errors import CorpusError
 from connector.training.heads.settings import RECIPES, TrainingSettings, check_documents
@@ -163,7 +163,7 @@ def train(
     counts: dict[str, dict[str, int]] = {}
     special_ids: list[int] = []
     teacher = ""
-    with stages(quiet) as report:
+    with naming_options(), stages(quiet) as report:
         names = [path.name for path in corpus]
         if sources:
             hide_loading()
