@@ -280,7 +280,10 @@ def _size_note(index: str, documents: int | None) -> str:
         return (
             f"{index}: for a dictionary of more than {MAX_SAMPLED:,} documents from standard input, give --documents."
         )
-    return f"{index}: by the size of the input, the dictionary is built for {documents:,} documents (--documents)."
+    return (
+        f"{index}: estimated {documents:,} documents from the size of the files; the dictionary is built for that "
+        "number. If it is wrong, give --documents."
+    )
 
 
 def _check_options(
