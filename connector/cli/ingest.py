@@ -300,7 +300,7 @@ def _check_options(
     if fit_minutes is not None and fit is None:
         raise click.UsageError("--fit-minutes needs --fit.")
     if dry_run and fits:
-        raise click.UsageError("--dry-run writes nothing, and --fit would write a head; choose one.")
+        raise click.UsageError("--dry-run keeps nothing, and --fit would write a head; choose one.")
     if dry_run and (resume or checkpoint is not None):
         raise click.UsageError("--dry-run cannot be resumed; leave --resume and --checkpoint out.")
     if corpus == ("-",) and checkpoint is not None:
