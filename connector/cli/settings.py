@@ -85,9 +85,9 @@ def _with_flags(message: str) -> str:
     for option in click.get_current_context().command.params:
         name = option.name or ""
         if isinstance(option, click.Option) and name:
-            # Others are also words, and mean the option only before its value.
-            value = "" if "_" in name or len(name) == 1 else r"(?= -?\d)"
-            message = re.sub(rf"(?<![\w./-]){name}(?![\w/-]){value}", option.opts[0], message)
+            # Others are also words, and mean the option only as the subject of the message, before its value.
+            pattern = rf"(?<![\w./-]){name}(?![\w/-])" if "_" in name or len(name) == 1 else rf"^{name}(?= -?\d)"
+            message = re.sub(pattern, option.opts[0], message)
     return message
 
 
