@@ -11,6 +11,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 from connector.cli.main import cli
+from connector.cli.train import SUBCOMMANDS, subcommand
 
 ROOT = Path(__file__).parents[1]
 
@@ -43,6 +44,12 @@ def commands() -> str:
     for name in cli.list_commands(whole):
         command = cli.get_command(whole, name)
         assert command is not None
-        text = command.get_help(click.Context(command, whole, info_name=name))
-        parts.append(f"## ksparse {name}\n\n```text\n{text}\n```\n")
+        parts.append(_help_of(command, whole, name))
+        if name == "train":
+            parts += [_help_of(subcommand(each), whole, f"{name} {each}") for each in SUBCOMMANDS]
     return "\n".join(parts)
+
+
+def _help_of(command: click.Command, parent: click.Context, name: str) -> str:
+    text = command.get_help(click.Context(command, parent, info_name=name))
+    return f"## ksparse {name}\n\n```text\n{text}\n```\n"

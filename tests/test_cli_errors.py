@@ -208,3 +208,10 @@ def test_options_that_a_dictionary_would_ignore_are_refused(
     result = CliRunner().invoke(cli, [*arguments[command], "--encoder", "own", *options])
     assert result.exit_code == 2
     assert f"Error: --encoder own builds a dictionary, without {said}; choose one." in result.stderr
+
+
+def test_codes_that_a_head_cannot_have_are_refused_before_it_is_fitted(folder: Path) -> None:
+    result = CliRunner().invoke(cli, [*COMMANDS["ingest"], "--fit", "head", "--code-bits", "3"])
+    assert result.exit_code == 2
+    said = "Error: --code-bits 3 needs a dictionary, and --fit makes a head; use 1, 2, 4 or 8."
+    assert said in result.stderr

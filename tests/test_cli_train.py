@@ -17,6 +17,7 @@ from connector.cli.train_queries import queries
 from connector.cli.train_splade import splade
 from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.load import load_encoder
+from connector.errors import EncoderError
 from connector.training.heads.settings import RECIPES, Recipe, TrainingSettings
 from tests.beir import documents_of, numbered, to_lines, write_beir
 from tests.never import never
@@ -146,8 +147,10 @@ def test_one_seed_writes_one_file(train: Train, corpus: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--k", "65"], "65 features exceed num_latents 64"),
-        (["--batch-size", "20"], "must be a multiple of neighbours_per_seed"),
+        (["--k", "65"], "--k 65 exceeds --latents 64; lower --k or raise --latents."),
+        (["--k-query", "65"], "--k-query 65 exceeds --latents 64; lower --k-query or raise --latents."),
+        (["--batch-size", "20"], "--batch-size 20 must be a multiple of 8 (neighbours_per_seed)"),
+        (["--recipe", "paper", "--thresholds", "1"], "does not learn thresholds; leave --thresholds at 0."),
         (["--recipe", "other"], "Invalid value for '--recipe'"),
         (["--learning-rate", "0"], "Invalid value for '--learning-rate'"),
         (["--seed", "-1"], "Invalid value for '--seed'"),
@@ -156,7 +159,7 @@ def test_one_seed_writes_one_file(train: Train, corpus: Path, tmp_path: Path) ->
             "--flops-weight has no effect: the recipe ivae does not use it, retrieval",
         ),
         (["--alpha-distance", "2"], "--alpha-distance has no effect: the recipe retrieval does not use it, paper and"),
-        (["--recipe", "ivae", "--latents", "65"], "num_latents must be even with ivae, which has two features"),
+        (["--recipe", "ivae", "--latents", "65"], "--latents must be even with ivae, which has two features"),
         (["--no-lexical", "--lexical-weight", "0.1"], "choose one"),
     ],
 )
@@ -167,6 +170,16 @@ def test_wrong_options_are_exit_status_2(
     result = CliRunner().invoke(cli, ["train", str(corpus), *options])
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+def test_errors_during_training_name_options(train: Train, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: object, **__: object) -> None:
+        raise EncoderError("With threshold_weight 2 no features are left; lower it. At step 7, lower learning_rate.")
+
+    monkeypatch.setattr("connector.training.heads.trainer.train_head", failing)
+    result = train(str(corpus), "--thresholds", "2")
+    said = "Error: With --thresholds 2 no features are left; lower it. At step 7, lower --learning-rate.\n"
+    assert (result.exit_code, result.stderr) == (1, said)
 
 
 @pytest.mark.parametrize(

@@ -83,3 +83,10 @@ def test_what_cannot_be_built_is_refused_before_a_model_is_loaded(
     assert result.exit_code != 0
     assert expected in result.output
     assert not output.exists()
+
+
+def test_options_that_contradict_each_other_are_named(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "corpus.jsonl", 1)
+    result = train(str(corpus), "--output", str(tmp_path / "cells"), "--tokens", "0", "--query-tokens", "5")
+    assert result.exit_code == 2
+    assert "--tokens 0 and --query-tokens 5 must both be 0 or both be at least 1." in result.stderr

@@ -346,3 +346,15 @@ def test_a_compose_file_that_would_not_be_used_is_refused(
     result = run("up", "--compose-file", str(COMPOSE_FILE), *options)
     assert result.exit_code == 1 and reason in result.stderr
     assert read_state() is None
+
+
+def test_up_that_takes_too_long_names_its_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "docker_answers", lambda: True)
+    (tmp_path / "docker").write_text("#!/bin/sh\nexec sleep 60\n")
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    result = run("up", "--timeout", "1", "--port", "9301")
+    assert result.exit_code == 1
+    assert (
+        "did not finish within 1 s. Repeat it with a longer --timeout; what was downloaded is kept.\n" in result.stderr
+    )

@@ -64,6 +64,19 @@ def test_what_docker_says_last_is_the_error(tmp_path: Path, monkeypatch: pytest.
         compose_up(FILE, port=9200, heap="2g", timeout_s=10.0)
 
 
+def test_a_docker_that_takes_too_long_is_an_error_with_the_next_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install_docker(tmp_path, "exec sleep 60", monkeypatch)
+    with pytest.raises(
+        ClusterError, match=r"within 0\.2 s\. Repeat it with a longer timeout_s; what was downloaded is"
+    ):
+        compose_up(FILE, port=9200, heap="2g", timeout_s=0.2)
+    monkeypatch.setattr("connector.cluster.compose._DOWN_TIMEOUT_S", 0.2)
+    with pytest.raises(ClusterError, match=r"within 0\.2 s\. Check that Docker answers .* run `ksparse down` again\.$"):
+        compose_down(FILE, purge=False)
+
+
 def test_the_compose_file_of_the_library_is_about_opensearch_on_the_loopback_interface() -> None:
     text = COMPOSE_FILE.read_text()
     assert "image: opensearchproject/opensearch:" in text

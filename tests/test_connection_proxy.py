@@ -86,10 +86,23 @@ def test_a_proxy_that_is_unreachable_is_named_and_not_the_server(scheme: str) ->
     url = f"{scheme}://search.example:9200"
     with (
         connect(url, proxy="http://ada:lace@127.0.0.1:1") as client,
-        pytest.raises(ClusterError, match=f"{url} cannot be reached. The proxy {CLOSED} does not lead") as refused,
+        pytest.raises(
+            ClusterError, match=f"{url} cannot be reached. The connection through the proxy {CLOSED} failed"
+        ) as refused,
     ):
         check_server(client)
     assert "lace" not in str(refused.value)
+    assert "Correct the address or credentials of the proxy, or leave it out." in str(refused.value)
+
+
+def test_an_unreachable_proxy_of_the_environment_can_be_avoided_by_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", CLOSED)
+    with (
+        connect("http://search.example:9200") as client,
+        pytest.raises(ClusterError, match=f"through the proxy {CLOSED} of HTTP_PROXY failed: ") as refused,
+    ):
+        check_server(client)
+    assert str(refused.value).endswith("of the proxy, or add the server's host to NO_PROXY.")
 
 
 def test_the_command_line_and_the_environment_name_a_proxy(

@@ -18,6 +18,7 @@ import connector
 from benchmarks.pages import write_tables
 from benchmarks.results import read_result
 from connector.cli.main import cli
+from connector.cli.train import SUBCOMMANDS
 from connector.errors import ConnectorError
 
 ROOT = Path(__file__).parents[1]
@@ -68,7 +69,9 @@ def test_every_page_and_every_command_is_in_the_site(site: dict[Path, Page]) -> 
     pages = {path.relative_to(ROOT / "docs").with_suffix(".html") for path in (ROOT / "docs").rglob("*.md")}
     from_the_first = {Path(link) for link in site[Path("index.html")].links}
     assert pages <= from_the_first, "the navigation leads to each"
-    assert {f"ksparse-{name}" for name in cli.list_commands(None)} <= site[Path("commands.html")].anchors  # type: ignore[arg-type]
+    described = site[Path("commands.html")].anchors
+    assert {f"ksparse-{name}" for name in cli.list_commands(None)} <= described  # type: ignore[arg-type]
+    assert {f"ksparse-train-{name}" for name in SUBCOMMANDS} <= described
 
 
 def test_every_link_inside_of_the_site_leads_somewhere(site: dict[Path, Page]) -> None:

@@ -8,6 +8,7 @@ import click
 
 from connector import cluster
 from connector.cli.connection import ConnectionOptions, connection_options
+from connector.cli.settings import naming_options
 from connector.cluster.local import DEFAULT_HEAP
 from connector.cluster.node import check_heap
 from connector.encoders.graph import choose_backend, describe_backend
@@ -57,15 +58,16 @@ def up(
     If OPENSEARCH_URL is set (with OPENSEARCH_USERNAME etc.), nothing is started. Otherwise Docker is used if it is
     running, else OpenSearch is downloaded once. It listens on 127.0.0.1 only, without authentication.
     """
-    started = cluster.up(
-        nodes=int(nodes),
-        heap=heap,
-        port=port,
-        ml=ml,
-        timeout_s=timeout_s,
-        compose_file=compose_file,
-        on_progress=lambda step: click.echo(step, err=True),
-    )
+    with naming_options():
+        started = cluster.up(
+            nodes=int(nodes),
+            heap=heap,
+            port=port,
+            ml=ml,
+            timeout_s=timeout_s,
+            compose_file=compose_file,
+            on_progress=lambda step: click.echo(step, err=True),
+        )
     found = started.cluster
     if as_json:
         click.echo(json.dumps({"url": found.url, "kind": found.kind, "was_up": started.was_up}))

@@ -66,7 +66,8 @@ _OPTIONS = (
         "--proxy",
         metavar="URL",
         callback=_without_credentials,
-        help="HTTP proxy, or '' for none.  [default: HTTPS_PROXY, HTTP_PROXY, NO_PROXY]",
+        help="HTTP proxy, or '' for none.  [default: OPENSEARCH_PROXY, else HTTPS_PROXY, HTTP_PROXY or ALL_PROXY, "
+        "except for NO_PROXY]",
     ),
 )
 

@@ -280,7 +280,10 @@ def _size_note(index: str, documents: int | None) -> str:
         return (
             f"{index}: for a dictionary of more than {MAX_SAMPLED:,} documents from standard input, give --documents."
         )
-    return f"{index}: by the size of the input, the dictionary is built for {documents:,} documents (--documents)."
+    return (
+        f"{index}: estimated {documents:,} documents from the size of the files; the dictionary is built for that "
+        "number. If it is wrong, give --documents."
+    )
 
 
 def _check_options(
@@ -297,7 +300,7 @@ def _check_options(
     if fit_minutes is not None and fit is None:
         raise click.UsageError("--fit-minutes needs --fit.")
     if dry_run and fits:
-        raise click.UsageError("--dry-run writes nothing, and --fit would write a head; choose one.")
+        raise click.UsageError("--dry-run keeps nothing, and --fit would write a head; choose one.")
     if dry_run and (resume or checkpoint is not None):
         raise click.UsageError("--dry-run cannot be resumed; leave --resume and --checkpoint out.")
     if corpus == ("-",) and checkpoint is not None:

@@ -87,8 +87,8 @@ def ingest_ray(
 ) -> None:
     """Encode a corpus and index it on many machines with Ray.
 
-    CORPUS is as in `ksparse ingest` except standard input, or a folder with any number of such files. JSONL and
-    Parquet files are split into parts; other files are read whole. The parts of a lost machine are repeated; no
+    CORPUS is one file as in `ksparse ingest`, or a folder with any number of such files. JSONL and Parquet files are
+    split into parts; other files are read whole. The parts of a lost machine are repeated; no
     document is duplicated. Ids must be unique: a repeated id is not refused, and the record written last wins.
     """
     new.check_own(encoder, k=k)

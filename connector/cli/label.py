@@ -12,9 +12,11 @@ import click
 from connector.cli.connection import ConnectionOptions, connection_options, open_client
 from connector.cli.encoder_option import encoder_option
 from connector.cli.layout import layout_options
+from connector.cli.new_index import advise_copy
 from connector.cli.options import corpora_argument, training_options
 from connector.cli.progress import stages
 from connector.corpus.layout import Layout
+from connector.encoders.folders import DEFAULT_ENCODER
 from connector.errors import EncoderError
 
 
@@ -29,7 +31,7 @@ Examples:
 @corpora_argument
 @layout_options
 @encoder_option("Folder of a head, or name of a shipped one.")
-@click.option("--index", help="Label the head of this index instead.")
+@click.option("--index", help="Label the head of this index instead; an index with its own dictionary has none.")
 @click.option(
     "--output", type=click.Path(file_okay=False, path_type=Path), help="Output folder.  [default: that of the head]"
 )
@@ -110,7 +112,13 @@ def label(
 def _encoder_of(index: str, connection: ConnectionOptions) -> str:
     from connector.index.schema import existing_schema
 
-    name = existing_schema(open_client(connection), index).encoder_name
+    schema = existing_schema(open_client(connection), index)
+    if schema.dictionary is not None:
+        raise EncoderError(
+            f"Index {index!r} has its own dictionary, whose cells have no labels; only the latents of a head can be "
+            f"labelled. For labels, {advise_copy(schema, DEFAULT_ENCODER)}"
+        )
+    name = schema.encoder_name
     if not name:
         raise EncoderError(f"Index {index!r} does not record its encoder's name; give --encoder.")
     return name

@@ -11,7 +11,7 @@ import click
 from opensearchpy import OpenSearch
 
 from connector.connection.client import explained
-from connector.encoders.folders import OWN_ENCODER
+from connector.encoders.folders import DEFAULT_ENCODER, OWN_ENCODER, SHIPPED_SPLADE
 from connector.errors import EncoderMismatchError, IndexMappingError
 from connector.index.new_index import NewIndex
 from connector.index.schema import IndexSchema, check_fields
@@ -38,8 +38,8 @@ _OPTIONS = {
     "code_bits": click.option(
         "--code-bits",
         type=CodeBitsChoice,
-        help="Store an N-bit code of each dense embedding to rescore the top hits (new index only).  "
-        "[default: 4 if the encoder has a dense model]",
+        help="Store an N-bit code of each dense embedding to rescore the top hits (new index only); 3 only with "
+        "a dictionary of the index.  [default: 4 if the encoder has a dense model]",
     ),
     "posting_budget": click.option(
         "--posting-budget",
@@ -91,7 +91,7 @@ class NewIndexChoice:
         return NewIndex(**own | others)
 
     def check_own(self, encoder: str | None, *, k: int | None = None, fit: bool = False) -> None:
-        """Refuse options that contradict `--encoder own`.
+        """Refuse options that contradict `--encoder own`, and codes that a fitted head cannot have.
 
         Args:
             encoder: The given encoder.
@@ -105,6 +105,8 @@ class NewIndexChoice:
         refused = [option for option, is_given in given.items() if is_given]
         if encoder == OWN_ENCODER and refused:
             raise click.UsageError(f"--encoder own builds a dictionary, without {' and '.join(refused)}; choose one.")
+        if fit and self.bits == 3:
+            raise click.UsageError("--code-bits 3 needs a dictionary, and --fit makes a head; use 1, 2, 4 or 8.")
 
     def check_existing(
         self,
@@ -133,17 +135,21 @@ class NewIndexChoice:
         check_k(schema, k)
         check_fields(schema, fields or {})
         settings = _settings(client, schema) if self.settings else {}
-        bits, weighs = schema.code.bits if schema.code is not None else None, weighs_by_idf(schema)
-        refused = []
+        bits = schema.code.bits if schema.code is not None else None
+        refused, copied = [], []
         if self.code_bits is not None and self.bits != bits:
             refused.append(f"--code-bits {self.code_bits} (it has {f'codes of {bits} bits' if bits else 'no codes'})")
-        if self.idf and not weighs:
+            needs_dictionary = self.bits == 3 and schema.dictionary is None
+            copied.append(f"{f'--encoder {OWN_ENCODER} ' if needs_dictionary else ''}--code-bits {self.code_bits}")
+        if self.idf and not weighs_by_idf(schema):
             refused.append("--idf (its queries are not weighted)")
+            if not _has_dense_model(schema):
+                copied.append("--idf")
+            elif not copied:  # a SPLADE has no codes
+                copied.append(f"--encoder {SHIPPED_SPLADE} --idf")
         if self.shards is not None and str(self.shards) != settings["number_of_shards"]:
             refused.append(f"--shards {self.shards} (it has {settings['number_of_shards']})")
         if refused:
-            copied = [f"--code-bits {self.code_bits}"] if self.code_bits is not None and self.bits != bits else []
-            copied += ["--idf"] if self.idf and not weighs else []
             advice = f", or copy this one: `ksparse reencode {schema.index} --to NEW {' '.join(copied)} --no-switch`"
             raise IndexMappingError(
                 f"Index {schema.index!r} exists, and only a new index can have {', '.join(refused)}. Leave it "
@@ -189,13 +195,52 @@ def check_k(schema: IndexSchema, k: int | None) -> None:
     if k is not None and k != schema.encoder.k:
         raise EncoderMismatchError(
             f"Index {schema.index!r} keeps {schema.encoder.k or 'all'} features per document, not {k}. Leave --k "
-            f"out, or copy the index: `ksparse reencode {schema.index} --to NEW --k {k}`."
+            f"out, or {_advise_k(schema, k)}"
         )
+
+
+def check_copied(schema: IndexSchema, k: int | None, *, idf: bool) -> None:
+    """Check that a copy of an index with the same encoder can have these properties.
+
+    Args:
+        schema: Schema of the index to copy.
+        k: Features per document of the copy; None if not given.
+        idf: Whether its queries are to be weighted by IDF.
+
+    Raises:
+        UsageError: The encoder is a dictionary, which cannot.
+    """
+    if schema.dictionary is None or (k in (None, schema.encoder.k) and not idf):
+        return
+    option = "--idf" if idf or k is None else f"--k {k}"
+    advice = advise_copy(schema, SHIPPED_SPLADE, "--idf") if idf or k is None else _advise_k(schema, k)
+    raise click.UsageError(
+        f"{option} is impossible: {schema.index} has its own dictionary, whose features are fixed. Leave it out, or "
+        f"{advice}"
+    )
+
+
+def advise_copy(schema: IndexSchema, encoder: str | None = None, options: str = "") -> str:
+    """How to copy an index, with another encoder if one is named."""
+    words = ["ksparse reencode", schema.index, "--to NEW", f"--encoder {encoder}" if encoder else "", options]
+    fixed = " with a fixed encoder" if encoder in (DEFAULT_ENCODER, SHIPPED_SPLADE) else ""
+    return f"copy the index{fixed}: `{' '.join(filter(None, words))} --no-switch`."
+
+
+def _advise_k(schema: IndexSchema, k: int) -> str:
+    """How to copy an index to another number of features, which a dictionary does not have."""
+    return advise_copy(schema, DEFAULT_ENCODER if schema.dictionary is not None else None, f"--k {k}")
 
 
 def weighs_by_idf(schema: IndexSchema) -> bool:
     """Whether queries are weighted by `QueryIdf`, whose statistics have no mean."""
     return schema.statistics is not None and not schema.statistics.mean.size
+
+
+def _has_dense_model(schema: IndexSchema) -> bool:
+    """Whether the encoder of an index is known to have a dense model; only a SPLADE can weight queries by IDF."""
+    measured = schema.statistics is not None and bool(schema.statistics.mean.size)
+    return measured or schema.dictionary is not None or schema.code is not None
 
 
 def _settings(client: OpenSearch, schema: IndexSchema) -> dict[str, str]:

@@ -9,7 +9,7 @@ import click
 
 from connector.cli.connection import ConnectionOptions, connection_options, open_client
 from connector.cli.encoder_option import encoder_option, new_encoder_option
-from connector.cli.new_index import NewIndexChoice, new_index_options, weighs_by_idf
+from connector.cli.new_index import NewIndexChoice, check_copied, new_index_options, weighs_by_idf
 from connector.cli.options import batch_size_option, dead_letters_path, device_option, quiet_option
 from connector.cli.progress import documents, stages
 from connector.cli.stop import stoppable
@@ -33,7 +33,8 @@ Examples:
   ksparse reencode docs --to docs-2 --code-bits 4 --delete-old      if docs is an index and not an alias
 \b
 Documents keep their versions and routing: versioned writes that go to both indices meanwhile are not overwritten. The
-old index is kept unless --delete-old is given. Fields, codes and tuned settings are copied.
+old index is kept unless --delete-old is given. Fields, and unless a new dictionary is built also the bits of codes
+and tuned settings, are copied; after `--encoder own`, give --code-bits again and rerun `ksparse tune --save`.
 """
 )
 @click.argument("alias")
@@ -104,6 +105,8 @@ def reencode(
     if switch:
         check_switch(client, alias, target, delete_old=delete_old)
     if there is None:
+        if encoder is None:
+            check_copied(schema, k, idf=bool(new.idf))
         check_new_index(client, target, NewIndex(mappings=mappings))
     else:
         new.check_existing(client, there, k=k, encoder=encoder)

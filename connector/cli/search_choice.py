@@ -43,7 +43,8 @@ _OPTIONS = (
     click.option(
         "--window",
         type=click.IntRange(0, MAX_HITS),
-        help="Hits to rescore by codes; 0 disables rescoring.  [default: as stored in the index, or 100]",
+        help="Hits per shard to rescore by codes; 0 disables rescoring.  [default: as stored in the index, else 100; "
+        "at least 10 times --top-k]",
     ),
     click.option(
         "--min-score",

@@ -42,7 +42,7 @@ Examples:
   ksparse serve docs                                  on http://127.0.0.1:8080
   ksparse serve docs wiki --port 8081                 two indices
   ksparse serve docs --encoder my-encoder             a folder written by `ksparse export`: needs no torch
-  ksparse serve                                       any index, loaded on first use
+  ksparse serve                                       up to eight indices, each loaded on first use
   KSPARSE_API_KEY=... ksparse serve docs --host 0.0.0.0 --ssl-certfile cert.pem --ssl-keyfile key.pem
 \b
 Routes: POST /encode/query, /encode/document and /search; GET /health, /ready, /metrics and /openapi.json.

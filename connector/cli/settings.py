@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
+
+from connector.errors import ConnectorError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -60,11 +64,31 @@ def make_settings(settings: type[S], *, max_minutes: float | None = None, **opti
     try:
         made = settings(**given)
     except ValueError as error:
-        raise click.UsageError(str(error)) from error
+        raise click.UsageError(_with_flags(str(error))) from error
     for name, reason in made.unread().items():
         if name in given:
             raise click.UsageError(f"{_flag_of(name)} has no effect: {reason}. Leave it out.")
     return made
+
+
+@contextmanager
+def naming_options() -> Iterator[None]:
+    """Name options of the current command in errors of the library, which name its arguments and settings."""
+    try:
+        yield
+    except ConnectorError as error:
+        raise type(error)(_with_flags(str(error))) from error
+
+
+def _with_flags(message: str) -> str:
+    """Replace names of arguments and settings by the current command's options."""
+    for option in click.get_current_context().command.params:
+        name = option.name or ""
+        if isinstance(option, click.Option) and name:
+            # Others are also words, and mean the option only as the subject of the message, before its value.
+            pattern = rf"(?<![\w./-]){name}(?![\w/-])" if "_" in name or len(name) == 1 else rf"^{name}(?= -?\d)"
+            message = re.sub(pattern, option.opts[0], message)
+    return message
 
 
 def _flag_of(name: str) -> str:

@@ -20,7 +20,7 @@ from connector.cli.options import (
     training_options,
 )
 from connector.cli.progress import stages
-from connector.cli.settings import make_settings, settings_option
+from connector.cli.settings import make_settings, naming_options, settings_option
 from connector.corpus.layout import Layout
 from connector.errors import CorpusError
 from connector.training.heads.settings import RECIPES, TrainingSettings, check_documents
@@ -33,14 +33,24 @@ _FROM_0 = click.FloatRange(min=0)
 _option = partial(settings_option, TrainingSettings)
 
 
+SUBCOMMANDS = ("dictionary", "queries", "splade")
+"""Names of the commands of `ksparse train`."""
+
+
+def subcommand(name: str) -> click.Command:
+    """Import a command of `ksparse train`, one of `SUBCOMMANDS`."""
+    command: click.Command = getattr(import_module(f"connector.cli.train_{name}"), name)
+    return command
+
+
 class _TrainCommand(click.Command):
     """`ksparse train CORPUS` trains a head; `train dictionary`, `train splade` and `train queries` are subcommands."""
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
-        if args and args[0] in ("dictionary", "queries", "splade"):
-            command: click.Command = getattr(import_module(f"connector.cli.train_{args[0]}"), args[0])
+        if args and args[0] in SUBCOMMANDS:
+            command = subcommand(args[0])
             return command.make_context(f"{info_name} {args[0]}", args[1:], parent, **extra)
         return super().make_context(info_name, args, parent, **extra)
 
@@ -63,7 +73,12 @@ Examples:
 @layout_options
 @trained_output_option
 @dense_model_option("--base-model")
-@_option("recipe", "--recipe", click.Choice(RECIPES))
+@_option(
+    "recipe",
+    "--recipe",
+    click.Choice(RECIPES),
+    "Distillation of rankings (retrieval), or the losses of the K-sparse paper (paper) or of the earlier work (ivae).",
+)
 @splits_option
 @_option(
     "num_latents",
@@ -108,13 +123,18 @@ Examples:
     "Weight of a document's tokens. Lower values find more dense hits with fewer postings on long texts, but rank "
     "worse without codes.",
 )
-@_option("alpha_mse", "--alpha-mse", _FROM_0, "alpha_1 of the paper's eq. 3, with paper.")
+@_option(
+    "alpha_mse",
+    "--alpha-mse",
+    _FROM_0,
+    "Weight of the reconstruction loss (alpha_1 in eq. 3 of the K-sparse paper); only with --recipe paper.",
+)
 @_option(
     "alpha_distance",
     "--alpha-distance",
     _FROM_0,
-    "alpha_2 of the paper's eq. 1 and 3.",
-    default="1 with paper, 30,000 with ivae",
+    "Weight of the distance loss (alpha_2 in eq. 1 and 3); only with --recipe paper or ivae.",
+    default="1; 30,000 with ivae",
 )
 @training_options
 def train(
@@ -132,9 +152,9 @@ def train(
 ) -> None:
     """Train a K-sparse head on your own texts, or on embeddings (.npy, .npz).
 
-    A corpus is a BEIR folder (its train queries are used, too) or a JSONL, CSV or Parquet file. The output folder (a
-    few MB) contains the head, a card and a plot; pass it as --encoder. The same command resumes a stopped run (with
-    --cache, without embedding the texts again).
+    A corpus is a BEIR folder (its train queries are used, too) or a JSONL, CSV or Parquet file. The output folder
+    (a few MB) contains the head, a card and, if matplotlib is installed, a plot; pass it as --encoder. The same
+    command resumes a stopped run (with --cache, without embedding the texts again).
     """
     from connector.cli.encoder import hide_loading
     from connector.encoders.base_model import DEFAULT_BASE_MODEL, find_base_model, load_base_model
@@ -163,7 +183,7 @@ def train(
     counts: dict[str, dict[str, int]] = {}
     special_ids: list[int] = []
     teacher = ""
-    with stages(quiet) as report:
+    with naming_options(), stages(quiet) as report:
         names = [path.name for path in corpus]
         if sources:
             hide_loading()

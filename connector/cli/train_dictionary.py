@@ -25,7 +25,7 @@ _option = partial(settings_option, DictionarySettings)
     epilog="""\b
 Examples:
   ksparse train dictionary corpus.jsonl --output my-dictionary
-  ksparse train dictionary beir/scifact --output my-dictionary --query-cells 32
+  ksparse train dictionary beir/scifact --output my-dictionary --cells 12
   ksparse ingest corpus.jsonl --index docs --encoder my-dictionary --code-bits 4
 """
 )
@@ -34,9 +34,19 @@ Examples:
 @dense_model_option("--base-model")
 @splits_option
 @_option("cells", "--cells", click.IntRange(1), "Cells kept per document.")
-@_option("query_cells", "--query-cells", click.IntRange(1), "Cells kept per query.")
+@_option(
+    "query_cells",
+    "--query-cells",
+    click.IntRange(1),
+    "Cells per query in searches by features alone; searches rescored by codes use 16 (change with --k-query).",
+)
 @_option("tokens", "--tokens", click.IntRange(0), "Tokens kept per document; 0 for cells only.")
-@_option("query_tokens", "--query-tokens", click.IntRange(0), "Tokens kept per query.")
+@_option(
+    "query_tokens",
+    "--query-tokens",
+    click.IntRange(0),
+    "Tokens per query in searches by features alone; searches rescored by codes use 4.",
+)
 @_option("spread", "--spread", click.FloatRange(0), "Weight of diversity among the cells of a document.")
 @training_options
 def dictionary(

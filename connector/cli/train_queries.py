@@ -17,7 +17,7 @@ from connector.cli.options import (
     training_options,
 )
 from connector.cli.progress import stages
-from connector.cli.settings import make_settings, settings_option
+from connector.cli.settings import make_settings, naming_options, settings_option
 from connector.corpus.layout import Layout
 from connector.training.static_queries.settings import MIN_QUERIES, StaticSettings
 
@@ -73,7 +73,7 @@ def queries(
     output.mkdir(parents=True, exist_ok=True)
     opened = open_encoder(str(head), device=device)
     dense, base_model = opened.dense_model(), opened.fingerprint.base_model
-    with stages(quiet) as report:
+    with naming_options(), stages(quiet) as report:
         embedder = EmbeddingCache(dense, base_model, cache)
         corpora = embed_corpora(sources, embedder, report=report)
         trained = train_static(dense, corpora, settings, checkpoint=output / "queries.pt", progress=report)

@@ -18,7 +18,7 @@ from connector.cli.options import (
     training_options,
 )
 from connector.cli.progress import stages
-from connector.cli.settings import make_settings, settings_option
+from connector.cli.settings import make_settings, naming_options, settings_option
 from connector.corpus.layout import Layout
 from connector.encoders.threshold_rules import THRESHOLD_RULES
 from connector.training.splade.settings import METHODS, MIN_QUERIES, SpladeSettings
@@ -115,7 +115,7 @@ def splade(
     encoder = open_encoder(start, device=device)
     check_is_splade(encoder.model)
     dense = teacher or find_base_model()
-    with stages(quiet) as report:
+    with naming_options(), stages(quiet) as report:
         embedder = EmbeddingCache(load_base_model(dense, device), dense.name, cache)
         corpora = embed_corpora(sources, embedder, report=report)
         trained = train_splade(

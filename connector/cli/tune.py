@@ -21,6 +21,7 @@ from connector.query.clauses import at_random
 if TYPE_CHECKING:
     from opensearchpy import OpenSearch
 
+    from connector.index.schema import IndexSchema
     from connector.search.tune import Tuning
 
 _SAMPLED = 200
@@ -89,7 +90,7 @@ def tune(
         best = tuning.best.setting.to_json()
         click.echo(json.dumps({"best": best, "reached": tuning.reached, "saved": save, "trials": trials}))
     else:
-        _print(tuning, recall, len(texts), saved=save)
+        _print(tuning, recall, len(texts), schema, saved=save)
 
 
 def _sentences(client: OpenSearch, index: str) -> list[str]:
@@ -102,7 +103,7 @@ def _sentences(client: OpenSearch, index: str) -> list[str]:
     return list(TextSource(index, texts, queries=(), positives=(), skipped=0).with_queries(_SAMPLED).queries)
 
 
-def _print(tuning: Tuning, recall: float, queries: int, *, saved: bool) -> None:
+def _print(tuning: Tuning, recall: float, queries: int, schema: IndexSchema, *, saved: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -123,8 +124,12 @@ def _print(tuning: Tuning, recall: float, queries: int, *, saved: bool) -> None:
     if tuning.reached:
         click.echo(f"{what} reach {recall:g} on {queries} queries with the lowest latency.")
     else:
+        copy = f"ksparse reencode {schema.index} --to NEW"
+        advice = f"more than {schema.encoder.k} features per document: `{copy} --k K --no-switch`"
+        if schema.dictionary is not None:
+            advice = f"build a new dictionary: `{copy} --encoder own --no-switch`"
         click.echo(
-            f"No setting reaches {recall:g} on {queries} queries; {what} come closest. More features per document "
-            f"help: `ksparse reencode INDEX --to NEW --k K`."
+            f"No setting reaches {recall:g} on {queries} queries; {what} come closest. Ask for a lower --recall, or "
+            f"{advice}."
         )
     click.echo("Stored in the index." if saved else "--save stores it in the index.")

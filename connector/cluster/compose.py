@@ -10,6 +10,8 @@ from connector.source_tree import compose_file
 COMPOSE_FILE = compose_file()
 """The compose file of this library, also in the wheel."""
 
+_DOWN_TIMEOUT_S = 120.0
+
 
 def docker_answers(*, timeout_s: float = 5.0) -> bool:
     """Return whether a Docker engine answers within `timeout_s` seconds and `docker compose` is installed."""
@@ -36,7 +38,8 @@ def compose_up(file: Path, *, port: int, heap: str, timeout_s: float) -> None:
         ClusterError: Docker reported an error, or it took too long.
     """
     settings = {"OPENSEARCH_PORT": str(port), "OPENSEARCH_HEAP": heap}
-    _compose(file, ["up", "--detach", "--wait", "opensearch"], settings=settings, timeout_s=timeout_s)
+    late = "Repeat it with a longer timeout_s; what was downloaded is kept."
+    _compose(file, ["up", "--detach", "--wait", "opensearch"], settings=settings, timeout_s=timeout_s, late=late)
 
 
 def compose_down(file: Path, *, purge: bool) -> None:
@@ -45,10 +48,13 @@ def compose_down(file: Path, *, purge: bool) -> None:
     Raises:
         ClusterError: Docker reported an error.
     """
-    _compose(file, ["down", *(["--volumes"] if purge else [])], settings={}, timeout_s=120.0)
+    late = "Check that Docker answers (`docker info`), then run `ksparse down` again."
+    arguments = ["down", *(["--volumes"] if purge else [])]
+    _compose(file, arguments, settings={}, timeout_s=_DOWN_TIMEOUT_S, late=late)
 
 
-def _compose(file: Path, arguments: list[str], *, settings: dict[str, str], timeout_s: float) -> None:
+def _compose(file: Path, arguments: list[str], *, settings: dict[str, str], timeout_s: float, late: str) -> None:
+    """Run Docker Compose; `late` is the next step if it takes too long."""
     command = ["docker", "compose", "--file", str(file), *arguments]
     try:
         done = subprocess.run(
@@ -60,9 +66,7 @@ def _compose(file: Path, arguments: list[str], *, settings: dict[str, str], time
             timeout=timeout_s,
         )
     except subprocess.TimeoutExpired as error:
-        raise ClusterError(
-            f"`{' '.join(command)}` did not finish within {timeout_s:g} s. Set a longer timeout."
-        ) from error
+        raise ClusterError(f"`{' '.join(command)}` did not finish within {timeout_s:g} s. {late}") from error
     except OSError as error:
         raise ClusterError(
             f"Cannot run docker ({error}). Start Docker, or run this command where Docker is available."

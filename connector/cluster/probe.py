@@ -71,6 +71,6 @@ def wait_until_ready(
             if time.monotonic() > deadline:
                 raise ClusterError(
                     f"OpenSearch at {cluster.url} was not ready after {timeout_s:g} s. "
-                    f"Set a longer timeout. Last attempt: {error}"
+                    f"Set a longer timeout_s. Last attempt: {error}"
                 ) from error
         time.sleep(0.2)

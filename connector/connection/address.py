@@ -107,7 +107,7 @@ def _split(url: str, name: str) -> tuple[SplitResult, int | None]:
         pass
     # Not while the error is handled: it shows what it could not read, and that may be a password.
     raise ClusterError(
-        f"{name} cannot be read: is its port a number from 1 to 65535, does an IPv6 address stand in brackets, and is "
-        "a / in a password written as %2F? It should be like http://localhost:9200 or http://[::1]:9200; several are "
-        "separated by commas, each with its http://."
+        f"{name} is not a valid URL. The port must be a number from 1 to 65535, an IPv6 address must be in brackets, "
+        "and a / in a password must be written as %2F. Examples: http://localhost:9200, http://[::1]:9200. Separate "
+        "several URLs by commas, each with its http://."
     )

@@ -91,8 +91,8 @@ def connect(
         ca_certs: File or folder of CA certificates; else SSL_CERT_FILE, else the system's.
         client_cert: File of a client certificate.
         client_key: File of its key, if separate.
-        proxy: URL of an HTTP proxy; empty for none. None follows HTTPS_PROXY, HTTP_PROXY and NO_PROXY, except for this
-            machine.
+        proxy: URL of an HTTP proxy; empty for none. None follows HTTPS_PROXY, HTTP_PROXY or ALL_PROXY, except for hosts
+            in NO_PROXY and for this machine.
         timeout_s: Timeout of a request.
         max_connections: Size of the connection pool.
         http_compress: Use gzip; None enables it for servers on other machines.

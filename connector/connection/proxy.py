@@ -104,5 +104,10 @@ def explain_proxy(proxy: Proxy, error: BaseException) -> str | None:
     """Explain an error of the proxy with the next step; None if it was not the proxy."""
     for cause in causes_of(error):
         if isinstance(cause, ProxyError):
-            return f"The {proxy} does not lead there: {cause.original_error}. Correct it, or set NO_PROXY."
+            # A proxy that is given, not found, is used for all hosts.
+            without = "leave it out" if proxy.named_by == "proxy" else "add the server's host to NO_PROXY"
+            return (
+                f"The connection through the {proxy} failed: {cause.original_error}. Correct the address or "
+                f"credentials of the proxy, or {without}."
+            )
     return None

@@ -11,6 +11,9 @@ from connector.errors import EncoderError
 DEFAULT_ENCODER = "all-MiniLM-L6-v2"
 """The shipped head on the dense model of that name: 64 features per document, 32 per query."""
 
+SHIPPED_SPLADE = "bert-tiny-splade-ht"
+"""The shipped SPLADE."""
+
 OWN_ENCODER = "own"
 """Encoder name for a dictionary built from the documents of a new index."""
 

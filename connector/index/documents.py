@@ -15,6 +15,7 @@ from connector.index.aliases import hides_documents, read_alias
 from connector.index.complete import check_read
 from connector.index.guard import WITHOUT_FEATURES
 from connector.index.hits import hits_with_ids
+from connector.index.names import no_index
 from connector.index.schema import IndexSchema
 from connector.index.sizes import all_of
 from connector.query.body import has_features
@@ -63,7 +64,7 @@ def read_documents(client: OpenSearch, index: str, doc_ids: Sequence[str]) -> di
             missing = [doc_id for doc_id in wanted if doc_id not in found]
             return found | _search(client, index, missing) if missing else found
     except NotFoundError as error:
-        raise IndexMappingError(f"There is no index {index!r}.") from error
+        raise IndexMappingError(no_index(index)) from error
     except RequestError as error:
         raise IndexMappingError(f"Index {index!r} cannot be read: {reason_of(error)}.") from error
 

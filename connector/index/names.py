@@ -40,11 +40,26 @@ def check_field_name(name: str, taken: tuple[str, ...]) -> None:
     Raises:
         ValueError: The name is taken, or the server would split or reserve it.
     """
-    if name in taken or not name.strip() or "." in name or name.startswith("_") or not name.isprintable():
-        raise ValueError(
-            f"field {name[:80]!r} cannot be declared: {', '.join(taken)}, names with a dot or a control character and "
-            "names that begin with _ are taken. Rename it."
-        )
+    rules = {
+        "is blank": not name.strip(),
+        "is used by ksparse itself": name in taken,
+        "begins with _": name.startswith("_"),
+        "contains a dot": "." in name,
+        "contains an unprintable character": not name.isprintable(),
+    }
+    broken = next((rule for rule, is_broken in rules.items() if is_broken), None)
+    if broken is not None:
+        raise ValueError(f"field {name[:80]!r} cannot be declared: its name {broken}. Rename it.")
+
+
+def no_index(name: str) -> str:
+    """Return the message that an index does not exist, with the next step."""
+    if any(character in name for character in "*,<"):
+        return f"No index matches {name!r}, or one of its names does not exist."
+    rule = broken_rule(name, new=True)
+    if rule is not None:
+        return f"There is no index {name!r}, and none can have that name: it {rule}."
+    return f"There is no index {name!r}. Create it with `ksparse ingest CORPUS --index {name}`."
 
 
 def broken_rule(name: str, *, new: bool = False) -> str | None:

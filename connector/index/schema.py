@@ -16,7 +16,7 @@ from connector.index.companion import Companion
 from connector.index.create import check_mapping, create_index
 from connector.index.derived import derived_in
 from connector.index.meta import META_KEY, IndexMeta, check_format, space_of
-from connector.index.names import broken_rule, check_field_name, check_index_name, check_sendable
+from connector.index.names import check_field_name, check_index_name, check_sendable, no_index
 from connector.index.new_index import DEFAULT_INDEX, NewIndex
 from connector.index.probe import probe_write
 from connector.query.body import FEATURES_FIELD, SPACE_FIELD
@@ -251,7 +251,7 @@ def read_uuid(client: OpenSearch, index: str) -> str:
         with explained(client):
             return ",".join(sorted(uuids_of(client, index).values()))
     except NotFoundError as error:
-        raise IndexMappingError(f"There is no index {index!r}.") from error
+        raise IndexMappingError(no_index(index)) from error
 
 
 def read_weight_exponent(client: OpenSearch, index: str) -> int:
@@ -283,12 +283,7 @@ def existing_schema(client: OpenSearch, index: str) -> IndexSchema:
     """
     schema = read_schema(client, index)
     if schema is None:
-        if any(character in index for character in "*,<"):
-            raise IndexMappingError(f"No index matches {index!r}, or one of its names does not exist.")
-        rule = broken_rule(index, new=True)
-        if rule is not None:
-            raise IndexMappingError(f"There is no index {index!r}, and none can have that name: it {rule}.")
-        raise IndexMappingError(f"There is no index {index!r}. Create it with `ksparse ingest CORPUS --index {index}`.")
+        raise IndexMappingError(no_index(index))
     return schema
 
 

@@ -13,6 +13,7 @@ from connector.connection.client import explained, reason_of, root_cause
 from connector.errors import BusyError, SearchError
 from connector.index.complete import check_complete
 from connector.index.guard import IndexGuard
+from connector.index.names import no_index
 from connector.index.sizes import check_filters
 from connector.types import Hit, restored
 
@@ -156,7 +157,7 @@ def _search_error(index: str, error: TransportError) -> Exception:
     if isinstance(error, NotFoundError) and "search_context_missing" in str(error.info):
         return SearchError(f"The server no longer has the pages of {index!r} ({reason_of(error)}). Search again.")
     if isinstance(error, NotFoundError):
-        return SearchError(f"There is no index {index!r}. Create it with `ksparse ingest CORPUS --index {index}`.")
+        return SearchError(no_index(index))
     if isinstance(error, RequestError):
         return SearchError(f"Index {index!r} rejects the query: {_advised(reason_of(error))}")
     return _kind(error.status_code)(

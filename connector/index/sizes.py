@@ -12,6 +12,7 @@ from opensearchpy.exceptions import AuthorizationException, NotFoundError, Reque
 from connector.connection.client import explained, reason_of
 from connector.errors import IndexMappingError, SearchError
 from connector.index.complete import check_complete
+from connector.index.names import no_index
 from connector.query.clauses import Clause, every, listed
 from connector.query.terms import TERMS_FIELD, exists, path_of
 
@@ -41,7 +42,7 @@ def count_matching(client: OpenSearch, index: str, filters: Sequence[Mapping[str
             if not reply["count"]:
                 check_filters(client, index, filters)
     except NotFoundError as error:
-        raise IndexMappingError(f"There is no index {index!r}.") from error
+        raise IndexMappingError(no_index(index)) from error
     except RequestError as error:
         raise SearchError(f"Index {index!r} rejects the filter: {reason_of(error)}") from error
     return int(reply["count"])

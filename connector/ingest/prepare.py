@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from logging import getLogger
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,8 @@ from connector.index.schema import (
 )
 from connector.ingest.index_encoder import encoder_of, fitting_encoder, load_index_encoder
 from connector.query.settings import SearchSettings
-from connector.vectors.codes import Bits, CodeBits, RotatedCode
+from connector.training.dictionary.settings import MIN_DOCUMENTS
+from connector.vectors.codes import Bits, CodeBits, GridBits, RotatedCode
 from connector.vectors.statistics import CorpusStatistics
 from connector.vectors.storage import find_weight_exponent
 
@@ -76,7 +77,8 @@ def prepare_encoder(
         IndexMappingError: The index exists with another mapping, or its name or a field is invalid.
         EncoderMismatchError: Another encoder wrote the index.
         ValueError: A field name is invalid.
-        EncoderError: `code_bits` is a number, but the encoder has no dense embeddings.
+        EncoderError: The encoder cannot have codes of `code_bits`: it has no dense embeddings, no dictionary for 3
+            bits, or a number of dimensions of which these bits do not fill whole bytes.
     """
     check_index_name(index)
     schema = read_schema(client, index)
@@ -86,6 +88,7 @@ def prepare_encoder(
         own = dictionary.build(encoder) if dictionary is not None else None
         if own is None and encoder.needs_dictionary:
             raise EncoderError(_needs_documents(encoder, dictionary))
+        _check_bits(own or encoder, new.code_bits, has_few_documents=dictionary is not None)
         known = dictionary.known if dictionary is not None else None
         made, meta = _new_encoder(own or encoder, sample if new.calibrate else (), new.code_bits, known)
         kept, stored_now = _store_dictionary(client, index, made)
@@ -201,11 +204,37 @@ def _code_for(
     return encoder.make_code(bits, norm)
 
 
+def _check_bits(encoder: TextEncoder, bits: CodeBits, *, has_few_documents: bool) -> None:
+    """Refuse codes that an encoder without a dictionary cannot have, before a sample is embedded.
+
+    Args:
+        encoder: The encoder of a new index.
+        bits: Bits of the codes.
+        has_few_documents: Whether a dictionary would have been built from more documents.
+    """
+    if bits is None or bits == "auto" or encoder.head is None or encoder.has_dictionary:
+        return
+    if bits == 3:
+        why = (
+            f"which is built from at least {MIN_DOCUMENTS:,} documents, and there are fewer"
+            if has_few_documents
+            else "which an index with a fixed encoder does not get"
+        )
+        raise EncoderError(f"Codes of 3 bits need a dictionary, {why}; use 1, 2, 4 or 8.")
+    dim = encoder.head.dim
+    if dim * bits % 8:
+        fitting = " or ".join(str(each) for each in get_args(GridBits) if dim * each % 8 == 0)
+        raise EncoderError(
+            f"{dim} dimensions of {bits} bits do not fill whole bytes, as codes without a dictionary must; "
+            f"use {fitting} bits."
+        )
+
+
 def _needs_documents(encoder: TextEncoder, dictionary: OwnDictionary | None) -> str:
     name = encoder.fingerprint.base_model
     few = "but there are fewer" if dictionary is not None else "but this index is created without one"
     return (
-        f"{name} is a dense model without a head: a new index builds a dictionary for it from at least 1,000 "
-        f"documents, {few}. Use the shipped encoder, or train a head: ksparse train CORPUS "
+        f"{name} is a dense model without a head: a new index builds a dictionary for it from at least "
+        f"{MIN_DOCUMENTS:,} documents, {few}. Use the shipped encoder, or train a head: ksparse train CORPUS "
         f"--base-model {name} --output HEAD."
     )

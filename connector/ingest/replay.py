@@ -143,7 +143,10 @@ class _LettersOfOne:
         document: Document | None = None
         for change in changes:
             if not source and not upsert:
-                raise ValueError("the document does not exist; an upsert would create it")
+                raise ValueError(
+                    "the document does not exist, and the update was made without upsert; ingest the document, or "
+                    "remove the letter"
+                )
             document = self.checker.check(change.merged_into(source))
             source = to_source(document)
             version = version if change.version is None else change.version

@@ -144,7 +144,7 @@ class ChangeEdit:
             self.moved.append(self.doc_id)
             return None
         if found is None and not self.upsert:
-            raise ValueError("the document does not exist; an upsert would create it")
+            raise ValueError("the document does not exist; update with upsert to create it")
         source = found.source if found is not None else {}
         if found is not None and self.replaces not in (None, self.change.replaced_in(source)):
             return None

@@ -1,4 +1,4 @@
-"""A document store, embedders and a retriever for Haystack: `pip install 'ksparse[haystack]'`."""
+"""A document store, embedders and a retriever for Haystack: `pip install '.[haystack]'` in a clone."""
 
 from __future__ import annotations
 

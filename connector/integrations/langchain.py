@@ -1,4 +1,4 @@
-"""A vector store for LangChain: `pip install 'ksparse[langchain]'`."""
+"""A vector store for LangChain: `pip install '.[langchain]'` in a clone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A vector store for LlamaIndex: `pip install 'ksparse[llamaindex]'`."""
+"""A vector store for LlamaIndex: `pip install '.[llamaindex]'` in a clone."""
 
 from __future__ import annotations
 

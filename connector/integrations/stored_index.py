@@ -18,6 +18,7 @@ from connector.connection.factory import connection_options
 from connector.connection.transport import PatientConnection
 from connector.encoders.text import TextEncoder
 from connector.errors import BulkWriteError, BusyError, ClusterError, IndexMappingError, SearchError
+from connector.index.names import no_index
 from connector.index.new_index import DEFAULT_INDEX, NewIndex
 from connector.index.schema import IndexSchema
 from connector.integrations.filters import Metadata, TypedMetadata, WordsMetadata
@@ -158,7 +159,7 @@ def store_errors(client: OpenSearch, index: str) -> Iterator[None]:
         with explained(client):
             yield
     except NotFoundError as error:
-        raise IndexMappingError(f"There is no index {index!r}.") from error
+        raise IndexMappingError(no_index(index)) from error
     except RequestError as error:
         raise QueryRefusedError(f"Index {index!r} rejects this: {reason_of(error)}") from error
     except TransportError as error:

@@ -11,6 +11,7 @@ from connector.corpus.values import to_ids
 from connector.errors import BulkWriteError, IndexMappingError
 from connector.index.delete import delete_matching, number_deleted
 from connector.index.documents import read_documents
+from connector.index.names import no_index
 from connector.index.probe import probe_write
 from connector.index.schema import existing_schema
 from connector.index.sizes import count_matching
@@ -128,7 +129,7 @@ class WritableIndex(PreparedIndex):
         """
         ids = to_ids(doc_ids)
         if not self.exists():
-            raise IndexMappingError(f"There is no index {self.index!r}.")
+            raise IndexMappingError(no_index(self.index))
         if filters is None:
             writer = BulkWriter(self.client, self.index)
             if ids:

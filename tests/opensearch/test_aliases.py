@@ -133,7 +133,7 @@ def test_documents_are_read_from_all_indices_of_an_alias_as_they_were_last_writt
     client.update(index=index, id="a1", body={"doc": {"title": "new"}}, params={"routing": "alpha"})
     found = read_documents(client, f"{index}-both", ["a1", "b2", "nowhere"])
     assert {doc_id: each.source.get("title") for doc_id, each in found.items()} == {"a1": "new", "b2": None}
-    with pytest.raises(IndexMappingError, match="There is no index 'test-nowhere'"):
+    with pytest.raises(IndexMappingError, match="There is no index 'test-nowhere'. Create it with `ksparse"):
         read_documents(client, "test-nowhere", ["1"])
 
 

@@ -87,7 +87,8 @@ def test_a_table_gets_a_dictionary_for_all_of_its_rows(
     (workplace / "corpus.csv").write_text(f"_id,text\n{rows}")
     status, _, errors = run("ingest", "corpus.csv", "--index", named, "--encoder", str(dense_folder))
     assert status == 0
-    assert f"{named}: by the size of the input, the dictionary is built for 1,500 documents (--documents)." in errors
+    said = "estimated 1,500 documents from the size of the files; the dictionary is built for that number."
+    assert f"{named}: {said} If it is wrong, give --documents." in errors
     assert json.loads(run("doctor", "--index", named, "--recall", "0.01", "--json")[1])["cells"] == 0.6 * 1_500
 
 

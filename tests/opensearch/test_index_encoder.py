@@ -160,7 +160,7 @@ def test_another_k_is_another_encoder(ingested: Path, command: Command, index: s
     result = command("ingest", "corpus.jsonl", "--k", "8")
     assert result.exit_code == 5
     assert "keeps 6 features per document, not 8. Leave --k out" in result.stderr
-    assert f"`ksparse reencode {index} --to NEW --k 8`" in result.stderr
+    assert f"`ksparse reencode {index} --to NEW --k 8 --no-switch`" in result.stderr
 
 
 @pytest.mark.parametrize(

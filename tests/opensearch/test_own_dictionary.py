@@ -334,6 +334,35 @@ def test_the_doctor_needs_codes(client: OpenSearch, named: str, dense: TextEncod
     assert "stores no codes to compare hits with" in result.output
 
 
+def test_another_number_of_features_needs_a_fixed_encoder(
+    client: OpenSearch, named: str, dense: TextEncoder, head_folder: Path, workplace: Path
+) -> None:
+    written = prepare(client, named, dense)
+    with IngestJob(BulkWriter(client, named), written) as job:
+        job.add(Document(str(row), text) for row, text in enumerate(TEXTS))
+
+    def run(*arguments: str) -> tuple[int, str]:
+        result = CliRunner().invoke(cli, [*arguments])
+        return result.exit_code, result.stderr
+
+    copying = ("reencode", named, "--to", f"{named}-2", "--no-switch", "--quiet")
+    advice = f"`ksparse reencode {named} --to NEW --encoder all-MiniLM-L6-v2 --k 6 --no-switch`"
+    status, said = run(*copying, "--k", "6")
+    assert status == 2 and f"{named} has its own dictionary, whose features are fixed" in said and advice in said
+    status, said = run(*copying, "--idf")
+    assert status == 2 and "--encoder bert-tiny-splade-ht --idf --no-switch`" in said
+    (workplace / "corpus.jsonl").write_text('{"_id": "1", "text": "stars burn"}\n')
+    status, said = run("ingest", "corpus.jsonl", "--index", named, "--k", "6")
+    assert status == 5 and advice in said
+    status, said = run("label", "corpus.jsonl", "--index", named)
+    assert status == 1 and "has its own dictionary, whose cells have no labels" in said
+    # As advised, with the tiny head in place of the shipped one.
+    status, said = run(*copying, "--encoder", str(head_folder), "--k", "6", "--tolerance", "1")
+    assert status == 0, said
+    copy = existing_schema(client, f"{named}-2")
+    assert (copy.encoder.k, copy.dictionary) == (6, None)
+
+
 def test_a_store_of_a_framework_needs_no_encoder(client: OpenSearch, named: str) -> None:
     """The real dense model, as a user has it."""
     from connector.integrations.store import IndexStore

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,9 +12,14 @@ from typing import Literal
 import numpy as np
 import pytest
 from opensearchpy import OpenSearch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Transformer
+from sentence_transformers.sentence_transformer.modules import Pooling
 from torch import Tensor
 
+from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.backend import Batch, TorchModel
+from connector.encoders.load import join
 from connector.encoders.text import TextEncoder
 from connector.errors import EncoderError, EncoderMismatchError, SearchError
 from connector.index.meta import IndexMeta
@@ -26,8 +32,9 @@ from connector.ingest.prepare import prepare_encoder
 from connector.query.settings import SearchSettings
 from connector.search.retriever import Retriever
 from connector.types import Document
+from tests.never import never
 from tests.patience import PATIENCE_S
-from tests.tiny import WORDS, K, build_splade
+from tests.tiny import WORDS, K, build_splade, build_transformer
 
 pytestmark = pytest.mark.opensearch
 
@@ -210,3 +217,27 @@ def test_a_window_needs_codes(client: OpenSearch, index: str, lexical: TextEncod
     with pytest.raises(EncoderError, match="codes need a dense model"):
         prepare_encoder(client, f"{index}-other", splade, new=NewIndex(code_bits=4))
     assert not client.indices.exists(index=f"{index}-other")
+
+
+def test_codes_that_need_a_dictionary_are_refused_without_one(
+    client: OpenSearch, index: str, lexical: TextEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TextEncoder, "embed", never("a text is embedded"))
+    new = NewIndex(code_bits=3)
+    fixed = "Codes of 3 bits need a dictionary, which an index with a fixed encoder does not get; use 1, 2, 4 or 8."
+    with pytest.raises(EncoderError, match=f"^{re.escape(fixed)}$"):
+        prepare_encoder(client, index, lexical, sample=TEXTS, new=new)
+    few = "which is built from at least 1,000 documents, and there are fewer; use 1, 2, 4 or 8."
+    with pytest.raises(EncoderError, match=f"{re.escape(few)}$"):
+        prepare_encoder(client, index, lexical, sample=TEXTS, dictionary=OwnDictionary(TEXTS), new=new)
+    assert not client.indices.exists(index=index)
+
+
+def test_codes_that_do_not_fill_whole_bytes_are_refused(client: OpenSearch, index: str, tmp_path: Path) -> None:
+    transformer = Transformer(str(build_transformer(tmp_path / "narrow", dim=12)))
+    dense = SentenceTransformer(modules=[transformer, Pooling(12, "mean")], device="cpu")
+    encoder = TextEncoder(join(dense, KSparseAutoEncoder(12, 64, 8)), base_model="narrow")
+    said = "12 dimensions of 1 bits do not fill whole bytes, as codes without a dictionary must; use 2 or 4 or 8 bits"
+    with pytest.raises(EncoderError, match=said):
+        prepare_encoder(client, index, encoder, sample=TEXTS, new=NewIndex(code_bits=1))
+    assert not client.indices.exists(index=index)

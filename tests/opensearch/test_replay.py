@@ -159,7 +159,9 @@ def test_a_change_of_a_document_that_is_not_there_makes_one_only_if_it_was_to(sh
         assert counts(result) == (1, 1, 0, 0) and shop.source("a") == {"text": "cats", "year": 1999}
         return
     assert counts(result) == (1, 0, 0, 1) and shop.source("a") is None
-    assert shop.kept()[0]["reason"] == "the document does not exist; an upsert would create it"
+    assert shop.kept()[0]["reason"] == (
+        "the document does not exist, and the update was made without upsert; ingest the document, or remove the letter"
+    )
     shop.ingest(Document("a", "dogs", "Title"))
     assert counts(shop.replay()) == (1, 1, 0, 0)
     assert shop.source("a") == {"text": "cats", "title": "Title", "year": 1999}

@@ -188,6 +188,8 @@ def test_an_index_that_is_missing_is_named(client: OpenSearch, index: str, encod
     for call in calls:
         with pytest.raises(IndexMappingError, match=f"There is no index '{index}'"):
             call()
+    with pytest.raises(IndexMappingError, match=f"Create it with `ksparse ingest CORPUS --index {index}`"):
+        made.delete([])
     assert not made.exists()
 
 

@@ -98,7 +98,7 @@ def test_a_document_that_is_not_there_is_a_dead_letter_or_made(
 ) -> None:
     change = Change("new", {"text": "mountains are high"})
     refused = updater(client, filled, encoder, dead_letters=tmp_path / "letters.jsonl").update([change])
-    assert refused.reasons == ("document 'new': the document does not exist; an upsert would create it",)
+    assert refused.reasons == ("document 'new': the document does not exist; update with upsert to create it",)
     letter = json.loads((tmp_path / "letters.jsonl").read_text())
     assert (letter["operation"], letter["upsert"]) == ("update", False)
     assert letter["change"] == {"_id": "new", "text": "mountains are high"}
@@ -305,7 +305,8 @@ def test_a_change_that_a_pipeline_sends_elsewhere_says_so_at_once(
 
 def test_an_index_that_is_not_there_has_nothing_to_delete(client: OpenSearch) -> None:
     clauses = [parse_filter("lang=de")]
-    with pytest.raises(IndexMappingError, match="There is no index 'never-made'"):
+    created = "Create it with `ksparse ingest CORPUS --index never-made`"
+    with pytest.raises(IndexMappingError, match=f"There is no index 'never-made'. {created}"):
         count_matching(client, "never-made", clauses)
     with pytest.raises(IndexMappingError, match="There is no index 'never-made'"):
         delete_matching(client, "never-made", clauses)

@@ -155,14 +155,18 @@ class TrainingSettings:
             object.__setattr__(self, "train_k_query", (self.k, max(1, self.k_query // 2)))
         if math.isnan(self.alpha_distance):
             object.__setattr__(self, "alpha_distance", 30_000.0 if self.recipe == "ivae" else 1.0)
-        widest = max(self.k, self.k_query, *self.train_k_query)
-        if widest > self.num_latents:
-            raise ValueError(f"{widest} features exceed num_latents {self.num_latents}.")
+        counts = {"k": self.k, "k_query": self.k_query, "train_k_query": max(self.train_k_query)}
+        for name, count in counts.items():
+            if count > self.num_latents:
+                raise ValueError(
+                    f"{name} {count} exceeds num_latents {self.num_latents}; lower {name} or raise num_latents."
+                )
         if self.recipe == "ivae" and self.num_latents % 2:
             raise ValueError(
                 f"num_latents must be even with ivae, which has two features per latent, got {self.num_latents}."
             )
         if self.recipe == "retrieval" and self.batch_size % self.neighbours_per_seed:
             raise ValueError(
-                f"batch_size {self.batch_size} must be a multiple of neighbours_per_seed {self.neighbours_per_seed}."
+                f"batch_size {self.batch_size} must be a multiple of {self.neighbours_per_seed} (neighbours_per_seed), "
+                "because a batch consists of neighbourhoods."
             )
