@@ -563,7 +563,7 @@ def test_declared_fields_of_an_index_of_ksparse_have_their_types(
     ours.add(
         [
             {"_id": "1", "text": "cats sleep", "metadata": {"lang": "en"}, "year": 2021, "kind": "Pet"},
-            {"_id": "2", "text": "plants eat light", "year": 2022, "kind": ""},
+            {"_id": "2", "text": "plants eat light", "metadata": {"year": 1999}, "year": 2022, "kind": ""},
             {"_id": "3", "text": "rivers carry sand"},
         ]
     )
