@@ -501,6 +501,20 @@ def test_long_strings_and_many_keys_are_kept(store: KSparseVectorStore, client: 
         assert all(document.metadata == metadata for document in documents if document.id == "1")
     [other] = [hit for hit in client.search(index=store.store.index)["hits"]["hits"] if hit["_id"] == "2"]
     assert other["_source"] == {"text": "plants", "metadata": {"short": "y"}}, "others are as they were"
+    ours = SparseIndex(store.store.index, client=client, encoder=store.store._index.encoder)
+    for names, first, second in (
+        (["metadata.long"], {"long": metadata["long"]}, None),
+        (["metadata.short"], {"short": "y"}, {"short": "y"}),
+        (["metadata.l*"], {"long": metadata["long"], "list": metadata["list"]}, None),
+        (["metadata"], metadata, {"short": "y"}),
+        (["*a.short"], {"short": "y"}, {"short": "y"}),
+        (["text"], None, None),
+        ([], None, None),
+    ):
+        hits = {hit.id: hit.source for hit in ours.search("cats", options=SearchOptions(source=names))}
+        texts = {"1": {"text": "cats"}, "2": {"text": "plants"}} if names == ["text"] else {"1": {}, "2": {}}
+        for doc_id, kept in (("1", first), ("2", second)):
+            assert hits[doc_id] == texts[doc_id] | ({} if kept is None else {"metadata": kept}), (names, doc_id)
 
 
 @pytest.mark.parametrize(
