@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import itertools
 import random
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -113,6 +114,12 @@ def test_many_values_are_asked_in_clauses_that_the_server_takes() -> None:
     clause = any_of("a", [str(number) for number in range(70_000)])
     sizes = [len(each["terms"][TERMS_FIELD]) for each in clause["bool"]["should"]]
     assert sizes == [65_536, 4_464]
+
+
+def test_decimals_are_numbers_and_what_earlier_versions_stored() -> None:
+    [asked] = any_of("x", [Decimal("9.99")])["terms"].values()
+    assert set(asked) == {number_term(9.99).replace("n", "x", 1), "x\0s9.99"}
+    assert equal("x", Decimal("10.00")) == equal("x", 10)
 
 
 def test_lists_are_equal_as_python_has_it() -> None:

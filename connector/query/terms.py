@@ -17,7 +17,7 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from connector.corpus.values import plain
+from connector.corpus.values import numeric, plain
 from connector.query.clauses import NOTHING, Clause, negation, some
 
 TERMS_FIELD = "meta_terms"
@@ -80,11 +80,14 @@ def any_of(path: str, values: Iterable[Any], *, naive: Naive = "utc") -> Clause:
     """The field equals one of the values; an empty list matches nothing."""
     wanted: dict[str, None] = {}
     clauses: list[Clause] = []
-    for value in map(plain, values):
-        if value is None:
+    for value in values:
+        found = numeric(value)
+        if found is None:
             clauses.append(missing(path))
         else:
-            wanted |= dict.fromkeys(_equal_terms(path, value, naive))
+            wanted |= dict.fromkeys(_equal_terms(path, found, naive))
+        if isinstance(value, decimal.Decimal):  # earlier versions stored them as strings
+            wanted |= dict.fromkeys(_equal_terms(path, plain(value), naive))
     clauses += _among(list(wanted))
     return clauses[0] if len(clauses) == 1 else some(clauses)
 

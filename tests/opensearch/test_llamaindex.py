@@ -485,10 +485,12 @@ def test_python_s_values_are_kept_and_found(store: KSparseVectorStore) -> None:
     source = {NodeRelationship.SOURCE: RelatedNodeInfo(node_id="leaves", metadata=values)}
     store.add([TextNode(text="plants eat light", metadata=values, relationships=source), node("1", "cats", **values)])
     nodes = store.get_nodes()
-    assert len(nodes) == 2 and all(each.metadata == plain(values) for each in nodes)
-    for name, value in plain(values).items():
+    stored = plain(values) | {"price": 9.99}
+    assert len(nodes) == 2 and all(each.metadata == stored for each in nodes)
+    for name, value in stored.items():
         assert len(store.get_nodes(filters=only(name, FilterOperator.EQ, value))) == 2, name
     assert len(store.get_nodes(filters=only("count", FilterOperator.GTE, 3))) == 2
+    assert len(store.get_nodes(filters=only("price", FilterOperator.GT, 9))) == 2
     assert store.get_nodes(filters=only("when", FilterOperator.GT, "2024-02-01T13:00:00+01:00")) == []
 
 
