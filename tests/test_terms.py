@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from connector.query.clauses import NOTHING
-from connector.query.terms import TERMS_FIELD, any_of, any_string, compare, equal, terms_of
+from connector.query.terms import TERMS_FIELD, any_of, any_string, compare, contains, equal, terms_of
 
 NUMBERS: list[Any] = [
     -(10**400),
@@ -120,6 +120,20 @@ def test_decimals_are_numbers_and_what_earlier_versions_stored() -> None:
     [asked] = any_of("x", [Decimal("9.99")])["terms"].values()
     assert set(asked) == {number_term(9.99).replace("n", "x", 1), "x\0s9.99"}
     assert equal("x", Decimal("10.00")) == equal("x", 10)
+
+
+def test_a_text_in_any_case_is_a_regular_expression_that_the_server_takes() -> None:
+    assert contains("c", "zÜ ß(1", ignore_case=True) == {
+        "regexp": {TERMS_FIELD: {"value": "c\0s.*[zZ][Üü]\\ ß\\(1.*", "flags": "NONE"}}
+    }
+    longest = "x" * 248
+    [pattern] = [each["value"] for each in contains("c", longest, ignore_case=True)["regexp"].values()]
+    assert len(pattern) == 999
+    for text in ("x" * 249, "é" * 250, "𐐀" * 167):  # the last letters count twice
+        refused = rf"a text of {len(text)} characters, .* the server allows 1,000 \(index.max_regex_length\)"
+        with pytest.raises(ValueError, match=refused):
+            contains("c", text, ignore_case=True)
+    assert contains("c", "x" * 5_000, ignore_case=False)["wildcard"]
 
 
 def test_lists_are_equal_as_python_has_it() -> None:
