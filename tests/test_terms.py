@@ -73,6 +73,30 @@ def test_dates_sort_as_instants_and_as_their_clocks_show() -> None:
     assert {term[2] for term in terms_of({"d": "2024-02-01"}) if len(term) > 2} == {"s", "u"}
 
 
+@pytest.mark.parametrize(
+    ("text", "usual"),
+    [
+        ("2024-01-31T22:30:00z", "2024-01-31T22:30:00Z"),
+        ("2024-01-31t22:30z", "2024-01-31T22:30:00+00:00"),
+        ("2024-01-31T24:00", "2024-02-01T00:00:00"),
+        ("2024-02-28 24:00:00.000z", "2024-02-29T00:00:00Z"),
+        ("2024-12-31T2400+02:00", "2025-01-01T00:00:00+02:00"),
+        ("2024-12-31T24-02:00", "2025-01-01T00:00:00-02:00"),
+    ],
+)
+def test_rare_spellings_of_dates_are_dates(text: str, usual: str) -> None:
+    def dates(spelling: str) -> list[str]:
+        return [term for term in terms_of({"d": spelling}) if term[2:3] in ("i", "l", "u")]
+
+    assert dates(text) == dates(usual) != []
+    assert compare("d", ">=", text) == compare("d", ">=", usual)
+
+
+@pytest.mark.parametrize("text", ["2024-02-01T24:01", "2024-02-01T24:00:01", "9999-12-31T24:00", "2024-02-01T2024:00"])
+def test_what_is_beyond_the_end_of_a_day_is_a_string(text: str) -> None:
+    assert terms_of({"d": text}) == ["d\0", f"d\0s{text}"]
+
+
 @pytest.mark.parametrize("text", ["2024", "20240201", "2024-W05-1", "2024-02-30", "2024-02-01x", "on 2024-02-01"])
 def test_what_is_no_date_is_a_string(text: str) -> None:
     assert terms_of({"d": text}) == ["d\0", f"d\0s{text}"]

@@ -39,6 +39,7 @@ _TERMS_PER_CLAUSE = 65_536
 """`index.max_terms_count`."""
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d([Tt ]|$)")
+_END_OF_DAY = re.compile(r"(?<=.{10}[T ])24(:?00(:?00([.,]0+)?)?)?(?=$|[Z+-])")
 _UTC = datetime.UTC
 _BEGIN = datetime.datetime(1, 1, 1, tzinfo=_UTC)
 _DAY = datetime.timedelta(days=1)
@@ -281,9 +282,11 @@ def _date(text: str) -> datetime.datetime | None:
     """Parse an ISO 8601 date, with or without time and zone; None if the string is not one."""
     if not _DATE.match(text):
         return None
+    # Python does not read z for UTC, nor 24:00 for midnight at the end of a day.
+    begun, ended = _END_OF_DAY.subn("00:00", text.upper())
     try:
-        return datetime.datetime.fromisoformat(text)
-    except ValueError:
+        return datetime.datetime.fromisoformat(begun) + ended * _DAY
+    except (ValueError, OverflowError):
         return None
 
 
