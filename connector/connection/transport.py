@@ -50,8 +50,8 @@ _KEPT_ALIVE = (
 class PatientConnection(Urllib3HttpConnection):
     """Keeps the headers `Retry-After` and `Location` of rejected requests in the error, and supports proxies.
 
-    A request that only reads is sent once more, on a new connection, if its connection was closed: a load balancer may
-    have dropped it while it was idle.
+    A request that only reads is sent once more, on a new connection, if an earlier one was answered and the connection
+    was closed: a load balancer may have dropped it while it was idle.
 
     Args:
         *args: As in opensearch-py's connection.
@@ -61,6 +61,7 @@ class PatientConnection(Urllib3HttpConnection):
 
     def __init__(self, *args: Any, proxy: Proxy | None = None, **kwargs: Any) -> None:
         self._last = local()
+        self._has_answered = False
         self._proxy = proxy
         self._pool_options: dict[str, Any] = {
             "maxsize": kwargs.get("pool_maxsize") or 1,
@@ -90,12 +91,14 @@ class PatientConnection(Urllib3HttpConnection):
                 try:
                     response = send(*args, **kwargs)
                 except (ProtocolError, SSLError) as error:
-                    if not (_only_reads(method, path) and _was_closed(error)):
+                    # Before the first answer, no connection has been idle.
+                    if not (self._has_answered and _only_reads(method, path) and _was_closed(error)):
                         raise
                     _log.info("A connection to %s was closed, sending the request again: %s", self.host, error)
                     if self.pool is pool:  # whose other connections may be closed as well
                         self._create_urllib3_pool()
                     response = self._send(*args, **kwargs)
+            self._has_answered = True
             self._last.headers = response.headers
             return response
 
