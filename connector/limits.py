@@ -16,6 +16,9 @@ MAX_CLAUSES = 1_024
 MAX_TERM_BYTES = 32_766 - 64
 """Bytes of a path in a `flat_object` and its value, without the server's separators."""
 
+MAX_REGEXP = 1_000
+"""Characters of a regular expression in UTF-16: `index.max_regex_length`."""
+
 MAX_DEPTH = 100
 """Nested arrays and objects. Near 900 levels, with the default stack, a node that maps them as `flat_object` exits
 with a StackOverflowError (OpenSearch 3.6)."""

@@ -66,7 +66,8 @@ def restored(source: Mapping[str, Any]) -> dict[str, Any]:
     whole = source.get(WHOLE_FIELD)
     if not isinstance(whole, Mapping) or not whole or not all(name in FLAT_FIELDS for name in whole):
         return dict(source)  # missing, or a field of the user
-    return {name: whole.get(name, value) for name, value in source.items() if name != WHOLE_FIELD}
+    # If only some keys were requested, all of them may be in the unindexed field alone.
+    return {name: value for name, value in source.items() if name != WHOLE_FIELD} | dict(whole)
 
 
 @dataclass(frozen=True, slots=True)

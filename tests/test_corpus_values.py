@@ -14,7 +14,7 @@ from uuid import UUID
 import numpy as np
 import pytest
 
-from connector.corpus.values import plain, to_id, to_ids
+from connector.corpus.values import numeric, plain, to_id, to_ids
 
 
 class Colour(enum.StrEnum):
@@ -62,11 +62,34 @@ def test_values_become_those_of_json(value: object, written: str) -> None:
     assert json.dumps(plain(value)) == written
 
 
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        (Decimal("9.99"), "9.99"),
+        (Decimal("1.50"), "1.5"),
+        (Decimal("10.00"), "10"),
+        (Decimal("-0.0"), "0"),
+        (Decimal("1E+20"), "1e+20"),
+        (Decimal(2**53 + 1), str(2**53 + 1)),
+        ({"a": [Decimal("0.1"), (Decimal("0.2"),)], "b": {Decimal("0.3")}}, '{"a": [0.1, [0.2]], "b": [0.3]}'),
+        # No float has these digits.
+        (Decimal("0.12345678901234567890"), '"0.12345678901234567890"'),
+        (Decimal("1E+400"), '"1E+400"'),
+        (Decimal("NaN"), '"NaN"'),
+        ({"day": datetime.date(2024, 1, 2), "raw": b"\x89P"}, '{"day": "2024-01-02", "raw": "iVA="}'),
+    ],
+    ids=str,
+)
+def test_decimals_become_numbers_that_are_equal(value: object, written: str) -> None:
+    assert json.dumps(numeric(value)) == written
+
+
 def test_what_json_cannot_store_stays_for_the_writer_to_refuse() -> None:
     mine: dict[str, Any] = {}
     mine["self"] = [mine, mine]
-    with pytest.raises(ValueError, match="Circular"):
-        json.dumps(plain(mine))
+    for converted in (plain, numeric):
+        with pytest.raises(ValueError, match="Circular"):
+            json.dumps(converted(mine))
     with pytest.raises(TypeError, match="complex"):
         json.dumps(plain({"z": [1j]}))
 

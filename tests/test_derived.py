@@ -33,6 +33,11 @@ def test_long_strings_are_kept_and_not_indexed(metadata: dict[str, Any], indexed
     assert restored(sent) == source
 
 
+def test_a_key_that_was_requested_alone_is_restored() -> None:
+    assert restored({"unindexed": {"metadata": {"a": LONG}}}) == {"metadata": {"a": LONG}}
+    assert restored({"title": "t", "unindexed": {"meta": {"a": LONG}}}) == {"title": "t", "meta": {"a": LONG}}
+
+
 def test_an_index_without_the_field_is_sent_what_there_is() -> None:
     source = {"text": "cats", "metadata": {"a": LONG}, "unindexed": "mine", "meta_terms": "mine"}
     assert with_derived(source, ()) == source

@@ -86,6 +86,25 @@ def test_a_search_asks_for_hits_without_counting_them() -> None:
     assert build_search({}, top_k=1, source=False)["_source"] is False
 
 
+def test_a_search_for_no_fields_asks_the_server_for_none() -> None:
+    """The server returns all fields for an empty list."""
+    assert build_search({}, top_k=1, source=[])["_source"] is False
+    assert build_search({}, top_k=1, options=SearchOptions(source=[]))["_source"] is False
+
+
+def test_keys_of_metadata_are_asked_for_where_long_strings_are_stored_too() -> None:
+    asked = build_search({}, top_k=1, source=["title", "metadata.note", "meta", "m*"])["_source"]
+    assert asked == [
+        "title",
+        "metadata.note",
+        "meta",
+        "m*",
+        "unindexed.metadata.note",
+        "unindexed.meta",
+        "unindexed.m*",
+    ]
+
+
 @pytest.mark.parametrize("top_k", [0, -1, 10_001])
 def test_top_k_out_of_range_is_refused(top_k: int) -> None:
     with pytest.raises(ValueError, match=rf"between 1 and 10,000 .*, got {top_k}"):

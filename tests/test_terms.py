@@ -5,13 +5,14 @@ from __future__ import annotations
 import datetime
 import itertools
 import random
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
 import pytest
 
 from connector.query.clauses import NOTHING
-from connector.query.terms import TERMS_FIELD, any_of, any_string, compare, equal, terms_of
+from connector.query.terms import TERMS_FIELD, any_of, any_string, compare, contains, equal, terms_of
 
 NUMBERS: list[Any] = [
     -(10**400),
@@ -72,6 +73,30 @@ def test_dates_sort_as_instants_and_as_their_clocks_show() -> None:
     assert {term[2] for term in terms_of({"d": "2024-02-01"}) if len(term) > 2} == {"s", "u"}
 
 
+@pytest.mark.parametrize(
+    ("text", "usual"),
+    [
+        ("2024-01-31T22:30:00z", "2024-01-31T22:30:00Z"),
+        ("2024-01-31t22:30z", "2024-01-31T22:30:00+00:00"),
+        ("2024-01-31T24:00", "2024-02-01T00:00:00"),
+        ("2024-02-28 24:00:00.000z", "2024-02-29T00:00:00Z"),
+        ("2024-12-31T2400+02:00", "2025-01-01T00:00:00+02:00"),
+        ("2024-12-31T24-02:00", "2025-01-01T00:00:00-02:00"),
+    ],
+)
+def test_rare_spellings_of_dates_are_dates(text: str, usual: str) -> None:
+    def dates(spelling: str) -> list[str]:
+        return [term for term in terms_of({"d": spelling}) if term[2:3] in ("i", "l", "u")]
+
+    assert dates(text) == dates(usual) != []
+    assert compare("d", ">=", text) == compare("d", ">=", usual)
+
+
+@pytest.mark.parametrize("text", ["2024-02-01T24:01", "2024-02-01T24:00:01", "9999-12-31T24:00", "2024-02-01T2024:00"])
+def test_what_is_beyond_the_end_of_a_day_is_a_string(text: str) -> None:
+    assert terms_of({"d": text}) == ["d\0", f"d\0s{text}"]
+
+
 @pytest.mark.parametrize("text", ["2024", "20240201", "2024-W05-1", "2024-02-30", "2024-02-01x", "on 2024-02-01"])
 def test_what_is_no_date_is_a_string(text: str) -> None:
     assert terms_of({"d": text}) == ["d\0", f"d\0s{text}"]
@@ -113,6 +138,26 @@ def test_many_values_are_asked_in_clauses_that_the_server_takes() -> None:
     clause = any_of("a", [str(number) for number in range(70_000)])
     sizes = [len(each["terms"][TERMS_FIELD]) for each in clause["bool"]["should"]]
     assert sizes == [65_536, 4_464]
+
+
+def test_decimals_are_numbers_and_what_earlier_versions_stored() -> None:
+    [asked] = any_of("x", [Decimal("9.99")])["terms"].values()
+    assert set(asked) == {number_term(9.99).replace("n", "x", 1), "x\0s9.99"}
+    assert equal("x", Decimal("10.00")) == equal("x", 10)
+
+
+def test_a_text_in_any_case_is_a_regular_expression_that_the_server_takes() -> None:
+    assert contains("c", "zÜ ß(1", ignore_case=True) == {
+        "regexp": {TERMS_FIELD: {"value": "c\0s.*[zZ][Üü]\\ ß\\(1.*", "flags": "NONE"}}
+    }
+    longest = "x" * 248
+    [pattern] = [each["value"] for each in contains("c", longest, ignore_case=True)["regexp"].values()]
+    assert len(pattern) == 999
+    for text in ("x" * 249, "é" * 250, "𐐀" * 167):  # the last letters count twice
+        refused = rf"a text of {len(text)} characters, .* the server allows 1,000 \(index.max_regex_length\)"
+        with pytest.raises(ValueError, match=refused):
+            contains("c", text, ignore_case=True)
+    assert contains("c", "x" * 5_000, ignore_case=False)["wildcard"]
 
 
 def test_lists_are_equal_as_python_has_it() -> None:

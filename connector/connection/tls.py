@@ -13,7 +13,8 @@ from connector.errors import ClusterError
 _ASKS_FOR_CLIENT = ("CERTIFICATE_REQUIRED", "BAD_CERTIFICATE", "UNKNOWN_CA", "HANDSHAKE_FAILURE", "CERTIFICATE_UNKNOWN")
 """TLS alerts of servers that require a client certificate."""
 
-_CLOSED = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionResetError, BrokenPipeError, BadStatusLine)
+CLOSED = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionResetError, BrokenPipeError, BadStatusLine)
+"""Errors of a connection that the other end closed instead of answering."""
 
 _CLIENT_ADVICE = (
     "name one that it trusts, and its key (client_cert, client_key; OPENSEARCH_CLIENT_CERT, OPENSEARCH_CLIENT_KEY)."
@@ -100,7 +101,7 @@ def explain_tls(url: str, error: BaseException) -> str | None:
                 f"{url} has a certificate that cannot be verified: {cause.verify_message}. Give its CA "
                 "certificate (ca_certs, OPENSEARCH_CA_CERTS or --ca-certs), and a host name for which it is valid."
             )
-        if isinstance(cause, _CLOSED):
+        if isinstance(cause, CLOSED):
             # In TLS 1.3 the client's handshake is already complete, and the alert is lost if the server closes first.
             secure = f"if it asks for a client certificate, {_CLIENT_ADVICE}"
             plain = "is it an https:// address? If not, try again."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import socket
 import ssl
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -14,10 +15,12 @@ from typing import Any
 
 from opensearchpy import Transport, Urllib3HttpConnection
 from opensearchpy.exceptions import ConnectionError, TransportError
-from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxyError
+from urllib3.connection import HTTPConnection
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProtocolError, ProxyError, SSLError
 
 from connector.connection.proxy import ProxiedPool, Proxy
 from connector.connection.slow import SLOW_REPLIES
+from connector.connection.tls import CLOSED, causes_of
 
 _log = getLogger("ksparse.connection")
 
@@ -29,9 +32,26 @@ _UNAVAILABLE = (502, 503, 504)
 _READS = frozenset({"_search", "_msearch", "_mget", "_count", "_field_caps", "_termvectors", "_mtermvectors"})
 """Last parts of the paths of POST requests that only read."""
 
+_IDLE_S = 60
+"""Load balancers and NAT gateways forget connections that are idle for some minutes (on AWS 350 s, on Azure 240 s)."""
+
+_KEPT_ALIVE = (
+    *HTTPConnection.default_socket_options,
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    # The second name is that of macOS.
+    *(
+        (socket.IPPROTO_TCP, getattr(socket, name), _IDLE_S)
+        for name in ("TCP_KEEPIDLE", "TCP_KEEPALIVE")
+        if hasattr(socket, name)
+    ),
+)
+
 
 class PatientConnection(Urllib3HttpConnection):
     """Keeps the headers `Retry-After` and `Location` of rejected requests in the error, and supports proxies.
+
+    A request that only reads is sent once more, on a new connection, if an earlier one was answered and the connection
+    was closed: a load balancer may have dropped it while it was idle.
 
     Args:
         *args: As in opensearch-py's connection.
@@ -41,8 +61,12 @@ class PatientConnection(Urllib3HttpConnection):
 
     def __init__(self, *args: Any, proxy: Proxy | None = None, **kwargs: Any) -> None:
         self._last = local()
+        self._has_answered = False
         self._proxy = proxy
-        self._pool_options: dict[str, Any] = {"maxsize": kwargs.get("pool_maxsize") or 1}
+        self._pool_options: dict[str, Any] = {
+            "maxsize": kwargs.get("pool_maxsize") or 1,
+            "socket_options": _KEPT_ALIVE,
+        }
         context: ssl.SSLContext | None = kwargs.get("ssl_context")
         if context is not None:
             self._pool_options["ssl_context"] = context
@@ -51,21 +75,34 @@ class PatientConnection(Urllib3HttpConnection):
     def _create_urllib3_pool(self) -> None:
         if self._proxy is None:
             super()._create_urllib3_pool()
+            self.pool.conn_kw["socket_options"] = _KEPT_ALIVE
         else:
             self.pool = ProxiedPool(self._proxy, self.host, timeout=self.timeout, **self._pool_options)
-        send, process = self.pool.urlopen, os.getpid()
+        pool, process = self.pool, os.getpid()
+        send = self._send = pool.urlopen
 
         def urlopen(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
             if os.getpid() != process:  # after a fork, both processes would read replies from the same sockets
                 self._create_urllib3_pool()
                 return self.pool.urlopen(*args, **kwargs)
             self._last.headers = {}
-            with SLOW_REPLIES.watched(f"{args[0]} {self.host}{args[1].partition('?')[0]}"):
-                response = send(*args, **kwargs)
+            method, path = args[0], args[1].partition("?")[0]
+            with SLOW_REPLIES.watched(f"{method} {self.host}{path}"):
+                try:
+                    response = send(*args, **kwargs)
+                except (ProtocolError, SSLError) as error:
+                    # Before the first answer, no connection has been idle.
+                    if not (self._has_answered and _only_reads(method, path) and _was_closed(error)):
+                        raise
+                    _log.info("A connection to %s was closed, sending the request again: %s", self.host, error)
+                    if self.pool is pool:  # whose other connections may be closed as well
+                        self._create_urllib3_pool()
+                    response = self._send(*args, **kwargs)
+            self._has_answered = True
             self._last.headers = response.headers
             return response
 
-        self.pool.urlopen = urlopen
+        pool.urlopen = urlopen
 
     def _gzip_compress(self, body: Any) -> bytes:  # noqa: ANN401
         # opensearch-py uses level 9: 54 ms instead of 5 ms for 256 documents, for a fifth less bytes.
@@ -142,6 +179,10 @@ def _only_reads(method: str, url: str) -> bool:
 def _was_never_sent(error: ConnectionError) -> bool:
     cause = error.info.original_error if isinstance(error.info, ProxyError) else error.info
     return isinstance(cause, (NewConnectionError, ConnectTimeoutError))
+
+
+def _was_closed(error: Exception) -> bool:
+    return any(isinstance(cause, CLOSED) for cause in causes_of(error))
 
 
 def _seconds(header: str | None) -> float:

@@ -74,6 +74,11 @@ def plain(value: Any, _inside: frozenset[int] = frozenset()) -> Any:  # noqa: AN
     return None if is_missing(value) else value
 
 
+def numeric(value: Any) -> Any:  # noqa: ANN401
+    """Convert a value as `plain` does, but decimals become numbers; those without an equal float remain strings."""
+    return plain(_with_floats(value))
+
+
 def stored(value: Any) -> Any:  # noqa: ANN401
     """Convert a value as `plain` does; NaN, which pandas has for a missing value and JSON lacks, becomes None."""
     return _without_nan(plain(value))
@@ -123,9 +128,24 @@ def _container(value: Any, inside: frozenset[int]) -> Any:  # noqa: ANN401
     within = inside | {id(value)}
     if type(value) is dict or isinstance(value, Mapping):
         return {key if type(key) is str else _key(key): plain(item, within) for key, item in value.items()}
-    # Sorted, so that a set becomes the same list in each process.
-    items = sorted(value, key=repr) if isinstance(value, AbstractSet) else value
-    return [plain(item, within) for item in items]
+    return [plain(item, within) for item in _items(value)]
+
+
+def _items(value: Any) -> Iterable[Any]:  # noqa: ANN401
+    """The items of a list or set; of a set sorted, so that it becomes the same list in each process."""
+    return sorted(value, key=repr) if isinstance(value, AbstractSet) else value
+
+
+def _with_floats(value: Any, inside: frozenset[int] = frozenset()) -> Any:  # noqa: ANN401
+    if isinstance(value, decimal.Decimal):
+        equal = value.is_finite() and decimal.Decimal(repr(float(value))) == value
+        return float(value) if equal else value
+    if not isinstance(value, Mapping | list | tuple | AbstractSet) or id(value) in inside or len(inside) > MAX_DEPTH:
+        return value
+    within = inside | {id(value)}
+    if isinstance(value, Mapping):
+        return {key: _with_floats(item, within) for key, item in value.items()}
+    return [_with_floats(item, within) for item in _items(value)]
 
 
 def _without_nan(value: Any, inside: frozenset[int] = frozenset()) -> Any:  # noqa: ANN401

@@ -133,7 +133,9 @@ def _matches(named: Any) -> Mapping[str, float]:  # noqa: ANN401
 
 
 def _advised(reason: str) -> str:
-    """The server's reason, with the next step if the cluster permits no scripts, or a filter is no query clause."""
+    """The server's reason, with the next step if the cluster permits no such query, or a filter is no query clause."""
+    if "search.allow_expensive_queries" in reason and "[script" not in reason:
+        return f"{reason}. A filter needs such a query: set this to true, or search without that filter."
     if "search.allow_expensive_queries" in reason or ("cannot execute" in reason and "script" in reason):
         return f"{reason}. A script rescores hits by codes: permit it, or search with window=0 (--window 0)."
     if "max_compilations_rate" in reason:

@@ -117,8 +117,10 @@ class WordsMetadata:
 
     def contains(self, path: str, text: str, *, ignore_case: bool) -> Clause:
         """See `Metadata`."""
-        pattern = re.sub(r"([*?\\])", r"\\\1", text)
         place = exact_path(self._place(path), self._fields)
+        if ignore_case and not text.isascii():
+            return terms.contains_in_any_case(place, text)
+        pattern = re.sub(r"([*?\\])", r"\\\1", text)
         return {"wildcard": {place: {"value": f"*{pattern}*", "case_insensitive": ignore_case}}}
 
     def _place(self, path: str) -> str:

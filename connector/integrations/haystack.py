@@ -25,7 +25,7 @@ from opensearchpy import OpenSearch
 
 from connector.arguments import rename
 from connector.connection.address import without_password
-from connector.corpus.values import plain, to_id
+from connector.corpus.values import numeric, plain, to_id
 from connector.encoders.load import DEFAULT_ENCODER, load_encoder
 from connector.encoders.text import TextEncoder
 from connector.errors import ConnectorError
@@ -446,7 +446,7 @@ def _vectors(sparse: Sequence[SparseEmbedding]) -> SparseVectors:
 
 
 def _from_haystack(document: Document) -> OurDocument:
-    fields: dict[str, Any] = {META_FIELD: document.meta} if document.meta else {}
+    fields: dict[str, Any] = {META_FIELD: numeric(document.meta)} if document.meta else {}
     rest = {
         name: value
         for name, value in (

@@ -89,7 +89,8 @@ class KSparseVectorStore(_Creation):
 
     The store encodes texts itself, so it takes no LangChain `Embeddings`. As usual, `as_retriever()` creates a
     retriever, and asynchronous methods run in threads. Metadata is indexed as strings. Keys that the index declares as
-    fields, by `new=NewIndex(fields={"year": "integer"})`, also have their type, for ranges: `{"year": {"$gt": 2020}}`.
+    fields, by `new=NewIndex(fields={"year": "integer"})`, are stored in these, with their type, for ranges:
+    `{"year": {"$gt": 2020}}`.
 
     Args:
         index: Name of the index; the first write creates it. Alias: `index_name`.
@@ -341,13 +342,15 @@ def _no_vectors(instead: str) -> NotImplementedError:
 
 
 def _from_langchain(doc_id: str, document: Document, declared: Collection[str]) -> OurDocument:
-    """The document with all of its metadata, and typed copies of what the index declares."""
+    """The document, with its metadata in the fields that the index declares, and the rest as metadata."""
     fields = {name: document.metadata[name] for name in declared if document.metadata.get(name) is not None}
-    return OurDocument(doc_id, document.page_content, metadata=document.metadata, fields=fields)
+    metadata = {name: value for name, value in document.metadata.items() if name not in fields}
+    return OurDocument(doc_id, document.page_content, metadata=metadata, fields=fields)
 
 
 def _to_langchain(doc_id: str, source: Mapping[str, Any], declared: Collection[str]) -> Document:
     title = {"title": source["title"]} if source.get("title") else {}
-    fields = title | {name: source[name] for name in declared if name in source}
-    metadata = fields | (source.get("metadata") or {})
+    fields = {name: source[name] for name in declared if name in source}
+    # Filters find fields; metadata of documents of earlier versions has copies, which updates leave as they were.
+    metadata = title | (source.get("metadata") or {}) | fields
     return Document(id=doc_id, page_content=source.get("text") or "", metadata=metadata)

@@ -27,7 +27,7 @@ from llama_index.core.vector_stores.utils import metadata_dict_to_node, node_to_
 from opensearchpy import OpenSearch
 
 from connector.arguments import refuse_unknown
-from connector.corpus.values import plain, to_ids
+from connector.corpus.values import numeric, to_ids
 from connector.integrations.filters import Metadata
 from connector.integrations.llamaindex_filters import to_clause
 from connector.integrations.store import IndexStore, check_search_options, read_metadata
@@ -298,11 +298,11 @@ def _plain(node: BaseNode) -> BaseNode:
         kind: [_plain_info(each) for each in related] if isinstance(related, list) else _plain_info(related)
         for kind, related in node.relationships.items()
     }
-    return node.model_copy(update={"metadata": plain(node.metadata), "relationships": relationships})
+    return node.model_copy(update={"metadata": numeric(node.metadata), "relationships": relationships})
 
 
 def _plain_info(info: RelatedNodeInfo) -> RelatedNodeInfo:
-    return info.model_copy(update={"metadata": plain(info.metadata)})
+    return info.model_copy(update={"metadata": numeric(info.metadata)})
 
 
 def _node(doc_id: str, source: Mapping[str, Any]) -> BaseNode:

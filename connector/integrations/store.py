@@ -285,7 +285,7 @@ def read_metadata(source: Mapping[str, Any], own_field: str = "") -> dict[str, A
         return dict(source.get(META_FIELD) or {})
     fields = {name: value for name, value in source.items() if name not in ("title", "text", "metadata")}
     title = {"title": source["title"]} if source.get("title") else {}
-    return title | fields | (source.get("metadata") or {})
+    return title | (source.get("metadata") or {}) | fields  # of one name, filters find the field
 
 
 def _checked(documents: Sequence[Document], fields: Mapping[str, str], *, with_text: bool) -> list[Document]:

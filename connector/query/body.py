@@ -239,11 +239,14 @@ def check_top_k(top_k: Any, name: str = "top_k") -> None:  # noqa: ANN401
         raise ValueError(f"{name} must be between 1 and {MAX_HITS:,} (index.max_result_window), got {top_k}.")
 
 
-def _asked(fields: Sequence[str]) -> list[str]:
-    """The `_source` fields needed to build the given document fields."""
+def _asked(fields: Sequence[str]) -> list[str] | bool:
+    """The `_source` needed to build the given document fields."""
     if isinstance(fields, str):  # which is a sequence of names of one letter
         raise ValueError(f"source must be a list of names, got {fields!r}; pass [{fields!r}].")
-    return [*fields, WHOLE_FIELD] if any(name in FLAT_FIELDS for name in fields) else list(fields)
+    # A pattern may match the name of a flat field, or the path of its keys.
+    whole = [name for name in fields if "*" in name or name.partition(".")[0] in FLAT_FIELDS]
+    # The server would take an empty list as all fields.
+    return [*fields, *(f"{WHOLE_FIELD}.{name}" for name in whole)] or False
 
 
 def parse_filter(expression: str, *, fields: Mapping[str, str] | Sequence[str] = ()) -> dict[str, Any]:

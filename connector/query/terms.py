@@ -17,7 +17,8 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from connector.corpus.values import plain
+from connector.corpus.values import numeric, plain
+from connector.limits import MAX_REGEXP
 from connector.query.clauses import NOTHING, Clause, negation, some
 
 TERMS_FIELD = "meta_terms"
@@ -38,6 +39,7 @@ _TERMS_PER_CLAUSE = 65_536
 """`index.max_terms_count`."""
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d([Tt ]|$)")
+_END_OF_DAY = re.compile(r"(?<=.{10}[T ])24(:?00(:?00([.,]0+)?)?)?(?=$|[Z+-])")
 _UTC = datetime.UTC
 _BEGIN = datetime.datetime(1, 1, 1, tzinfo=_UTC)
 _DAY = datetime.timedelta(days=1)
@@ -80,11 +82,14 @@ def any_of(path: str, values: Iterable[Any], *, naive: Naive = "utc") -> Clause:
     """The field equals one of the values; an empty list matches nothing."""
     wanted: dict[str, None] = {}
     clauses: list[Clause] = []
-    for value in map(plain, values):
-        if value is None:
+    for value in values:
+        found = numeric(value)
+        if found is None:
             clauses.append(missing(path))
         else:
-            wanted |= dict.fromkeys(_equal_terms(path, value, naive))
+            wanted |= dict.fromkeys(_equal_terms(path, found, naive))
+        if isinstance(value, decimal.Decimal):  # earlier versions stored them as strings
+            wanted |= dict.fromkeys(_equal_terms(path, plain(value), naive))
     clauses += _among(list(wanted))
     return clauses[0] if len(clauses) == 1 else some(clauses)
 
@@ -131,14 +136,39 @@ def compare(path: str, operator: str, value: Any, *, naive: Naive = "utc") -> Cl
 
 
 def contains(path: str, text: str, *, ignore_case: bool) -> Clause:
-    """A string field, or a string in a list, contains a substring. Strings above 4,096 bytes are not searched."""
+    """A string field, or a string in a list, contains a substring. Strings above 4,096 bytes are not searched.
+
+    Raises:
+        ValueError: As in `contains_in_any_case`, if case is ignored.
+    """
     prefix = _term(path, _STRING, "")
     if not ignore_case:
         pattern = "*".join(re.sub(r"([*?\\])", r"\\\1", part) for part in (prefix, text, ""))
         return {"wildcard": {TERMS_FIELD: {"value": pattern}}}
-    # The server's `case_insensitive` covers only ASCII and would apply to the path as well.
+    return contains_in_any_case(TERMS_FIELD, text, prefix=prefix)
+
+
+def contains_in_any_case(field: str, text: str, *, prefix: str = "") -> Clause:
+    """A term of a field contains a text, ignoring case.
+
+    Args:
+        field: The field.
+        text: The text.
+        prefix: Begin of the term, with this case.
+
+    Raises:
+        ValueError: The text is too long for a regular expression of the server, at about 240 letters.
+    """
+    # The server's `case_insensitive` covers only ASCII and would apply to the prefix as well.
     pattern = f"{''.join(map(_escaped, prefix))}.*{''.join(map(_either_case, text))}.*"
-    return {"regexp": {TERMS_FIELD: {"value": pattern, "flags": "NONE"}}}
+    size = len(pattern.encode("utf-16-le")) // 2
+    if size > MAX_REGEXP:
+        raise ValueError(
+            f"a text of {len(text)} characters, {text[:20]!r}..., is too long for a comparison that ignores case: its "
+            f"regular expression has {size:,} characters, and the server allows {MAX_REGEXP:,} "
+            "(index.max_regex_length). Search for a part of it, or compare it with its case."
+        )
+    return {"regexp": {field: {"value": pattern, "flags": "NONE"}}}
 
 
 def _among(wanted: Sequence[str]) -> list[Clause]:
@@ -252,9 +282,11 @@ def _date(text: str) -> datetime.datetime | None:
     """Parse an ISO 8601 date, with or without time and zone; None if the string is not one."""
     if not _DATE.match(text):
         return None
+    # Python does not read z for UTC, nor 24:00 for midnight at the end of a day.
+    begun, ended = _END_OF_DAY.subn("00:00", text.upper())
     try:
-        return datetime.datetime.fromisoformat(text)
-    except ValueError:
+        return datetime.datetime.fromisoformat(begun) + ended * _DAY
+    except (ValueError, OverflowError):
         return None
 
 
@@ -267,7 +299,7 @@ def _moment(date: datetime.datetime) -> str:
 
 def _either_case(character: str) -> str:
     forms = dict.fromkeys(form for form in (character, character.lower(), character.upper()) if len(form) == 1)
-    return f"({'|'.join(map(_escaped, forms))})" if len(forms) > 1 else _escaped(character)
+    return f"[{''.join(forms)}]" if len(forms) > 1 else _escaped(character)
 
 
 def _escaped(character: str) -> str:

@@ -32,6 +32,7 @@ from connector.service.bodies import (
 from connector.service.escape import unescape, unescape_all
 from connector.service.gate import App, Gate, is_permitted
 from connector.service.indices import Indices
+from connector.service.lookups import check_lookups
 from connector.service.metrics import Metrics
 from connector.service.problems import RESPONSES, TooLargeError, add_problems
 from connector.service.rewrite import find_text, with_features
@@ -127,6 +128,8 @@ def _routes(client: OpenSearch, settings: ServiceSettings, metrics: Metrics) -> 
     async def search(body: Search) -> Hits:
         """Search; see `SparseIndex.search`."""
         served = await indices.get(body.index)
+        if settings.indices:  # otherwise any index is served
+            check_lookups([body.filters, body.highlight], settings.indices)
         alone = body.hybrid and body.bm25_weight is not None
         query = QueryText(body.query, body.top_k, _settings(body), alone, body.filters, _options(body))
         # Encode in a batch with concurrent queries; the search then finds it in the cache.

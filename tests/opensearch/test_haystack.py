@@ -344,6 +344,8 @@ VALUES: list[object] = [
     "2024-02-01T00:30:00",
     "2024-02-01T00:30:00+02:00",
     "2024-01-31T22:30:00Z",
+    "2024-01-31t22:30:00z",
+    "2024-01-31T24:00:00",
     "2024-01-31T23:30:00.5-01:00",
     [],
     ["en"],
@@ -402,7 +404,9 @@ def test_values_are_equal_as_haystack_has_it(filled: KSparseDocumentStore, value
 @pytest.mark.parametrize("value", [None, 0, 1.0, 2**53, "2024-02-01", "2024-01-31T22:30:00+00:00", "2024-01-31 22:30"])
 def test_values_compare_as_haystack_has_it(filled: KSparseDocumentStore, operator: str, value: object) -> None:
     filters = {"field": "meta.x", "operator": operator, "value": value}
-    assert matching(filled, filters) - LISTS == expected(filters) - LISTS
+    # Haystack reads 24:00 for equality, but not for order.
+    ignored = LISTS | {str(VALUES.index("2024-01-31T24:00:00"))}
+    assert matching(filled, filters) - ignored == expected(filters) - ignored
     deep = {"field": "meta.x.deep.er", "operator": operator, "value": value}
     assert matching(filled, deep) == expected(deep)
 
@@ -445,7 +449,7 @@ def test_python_s_values_are_kept_and_found(document_store: KSparseDocumentStore
     }
     document_store.write_documents([Document(id="1", content="cats", meta=values)])
     [found] = document_store.filter_documents()
-    assert found.meta == plain(values)
+    assert found.meta == plain(values) | {"price": 9.99}
     for name, value in values.items():
         assert matching(document_store, {"field": f"meta.{name}", "operator": "==", "value": value}) == {"1"}, name
     earlier = {"field": "meta.when", "operator": ">=", "value": datetime(2024, 2, 1, 10, tzinfo=UTC)}
@@ -505,6 +509,20 @@ def test_decimals_compare_with_numbers(document_store: KSparseDocumentStore) -> 
     above = {"field": "meta.price", "operator": ">", "value": Decimal("9.5")}
     assert matching(document_store, above) == {"1"}
     assert matching(document_store, above | {"operator": "<"}) == set()
+    prices = [Document(id=price, content="cats", meta={"price": Decimal(price)}) for price in ("9.99", "10.00")]
+    document_store.delete_all_documents()
+    document_store.write_documents(prices)
+    found: list[tuple[str, object, set[str]]] = [
+        (">", 5, {"9.99", "10.00"}),
+        (">", 9.99, {"10.00"}),
+        ("<=", Decimal("9.99"), {"9.99"}),
+        ("==", Decimal("9.99"), {"9.99"}),
+        ("==", 9.99, {"9.99"}),
+        ("in", [Decimal("10"), Decimal("9.9")], {"10.00"}),
+    ]
+    for operator, value, ids in found:
+        asked = {"field": "meta.price", "operator": operator, "value": value}
+        assert matching(document_store, asked) == ids, asked
 
 
 def test_integer_ids_work_in_all_verbs(document_store: KSparseDocumentStore) -> None:

@@ -382,6 +382,22 @@ def test_metadata_of_declared_fields_is_typed(client: OpenSearch, index: str, de
     assert other.metadata == {"year": 3000}  # as it was found by
 
 
+def test_an_update_changes_what_a_filter_finds_and_what_is_returned(
+    client: OpenSearch, index: str, dense_features: TextEncoder
+) -> None:
+    new = NewIndex(code_bits=None, fields={"year": "integer"})
+    store = KSparseVectorStore(index, encoder=dense_features, client=client, new=new)
+    store.add_texts(["cats sleep"], [{"year": 1999, "lang": "en"}], ids=["1"])
+    ours = SparseIndex(index, client=client, encoder=dense_features)
+    # As earlier versions stored it.
+    ours.add([{"_id": "2", "text": "plants eat", "year": 1999, "metadata": {"year": 1999, "lang": "en"}}])
+    assert [document.metadata for document in store.get_by_ids(["1", "2"])] == [{"year": 1999, "lang": "en"}] * 2
+    ours.update([{"_id": doc_id, "year": 2025} for doc_id in "12"])
+    found = store.similarity_search("cats sleep", filter={"year": {"$gt": 2020}})
+    assert {document.id: document.metadata for document in found} == dict.fromkeys("12", {"year": 2025, "lang": "en"})
+    assert store.similarity_search("cats sleep", filter={"year": 1999}) == []
+
+
 def test_documents_are_deleted_by_a_filter_that_says_something(store: KSparseVectorStore) -> None:
     store.add_texts(["cats", "plants", "rivers"], [{"lang": "en"}, {"lang": "en"}, {"lang": "de"}])
     everything: list[Filters] = [
@@ -485,6 +501,20 @@ def test_long_strings_and_many_keys_are_kept(store: KSparseVectorStore, client: 
         assert all(document.metadata == metadata for document in documents if document.id == "1")
     [other] = [hit for hit in client.search(index=store.store.index)["hits"]["hits"] if hit["_id"] == "2"]
     assert other["_source"] == {"text": "plants", "metadata": {"short": "y"}}, "others are as they were"
+    ours = SparseIndex(store.store.index, client=client, encoder=store.store._index.encoder)
+    for names, first, second in (
+        (["metadata.long"], {"long": metadata["long"]}, None),
+        (["metadata.short"], {"short": "y"}, {"short": "y"}),
+        (["metadata.l*"], {"long": metadata["long"], "list": metadata["list"]}, None),
+        (["metadata"], metadata, {"short": "y"}),
+        (["*a.short"], {"short": "y"}, {"short": "y"}),
+        (["text"], None, None),
+        ([], None, None),
+    ):
+        hits = {hit.id: hit.source for hit in ours.search("cats", options=SearchOptions(source=names))}
+        texts = {"1": {"text": "cats"}, "2": {"text": "plants"}} if names == ["text"] else {"1": {}, "2": {}}
+        for doc_id, kept in (("1", first), ("2", second)):
+            assert hits[doc_id] == texts[doc_id] | ({} if kept is None else {"metadata": kept}), (names, doc_id)
 
 
 @pytest.mark.parametrize(

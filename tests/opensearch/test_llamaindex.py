@@ -127,6 +127,7 @@ def only(key: str, operator: FilterOperator, value: Value = None) -> MetadataFil
         ("", FilterOperator.EQ, "empty key", "plants"),
         ("long", FilterOperator.EQ, "x" * 40_000, "rivers"),
         ("city", FilterOperator.TEXT_MATCH_INSENSITIVE, "zÜrich (", "cats"),
+        ("long", FilterOperator.TEXT_MATCH_INSENSITIVE, "X" * 246, ""),  # the longest
         ("mixed", FilterOperator.EQ, "soon", "stars"),
         ("mixed", FilterOperator.GT, 2000, "plants"),
         ("key1499", FilterOperator.EQ, 1499, "stars"),
@@ -485,10 +486,12 @@ def test_python_s_values_are_kept_and_found(store: KSparseVectorStore) -> None:
     source = {NodeRelationship.SOURCE: RelatedNodeInfo(node_id="leaves", metadata=values)}
     store.add([TextNode(text="plants eat light", metadata=values, relationships=source), node("1", "cats", **values)])
     nodes = store.get_nodes()
-    assert len(nodes) == 2 and all(each.metadata == plain(values) for each in nodes)
-    for name, value in plain(values).items():
+    stored = plain(values) | {"price": 9.99}
+    assert len(nodes) == 2 and all(each.metadata == stored for each in nodes)
+    for name, value in stored.items():
         assert len(store.get_nodes(filters=only(name, FilterOperator.EQ, value))) == 2, name
     assert len(store.get_nodes(filters=only("count", FilterOperator.GTE, 3))) == 2
+    assert len(store.get_nodes(filters=only("price", FilterOperator.GT, 9))) == 2
     assert store.get_nodes(filters=only("when", FilterOperator.GT, "2024-02-01T13:00:00+01:00")) == []
 
 
@@ -555,6 +558,9 @@ def test_an_index_of_ksparse_is_searched_as_well(store: KSparseVectorStore, inde
         store.add([CATS])
 
 
+MUNICH = {"lang": "en", "city": "München (Bayern)"}
+
+
 def test_declared_fields_of_an_index_of_ksparse_have_their_types(
     index: str, encoder: TextEncoder, client: OpenSearch
 ) -> None:
@@ -562,8 +568,8 @@ def test_declared_fields_of_an_index_of_ksparse_have_their_types(
     ours = SparseIndex(index, encoder=encoder, client=client, new=new)
     ours.add(
         [
-            {"_id": "1", "text": "cats sleep", "metadata": {"lang": "en"}, "year": 2021, "kind": "Pet"},
-            {"_id": "2", "text": "plants eat light", "year": 2022, "kind": ""},
+            {"_id": "1", "text": "cats sleep", "metadata": MUNICH, "year": 2021, "kind": "Pet É"},
+            {"_id": "2", "text": "plants eat light", "metadata": {"year": 1999}, "year": 2022, "kind": ""},
             {"_id": "3", "text": "rivers carry sand"},
         ]
     )
@@ -576,12 +582,19 @@ def test_declared_fields_of_an_index_of_ksparse_have_their_types(
         ("year", FilterOperator.IS_EMPTY, None, "3"),
         ("kind", FilterOperator.IS_EMPTY, None, "23"),
         ("kind", FilterOperator.TEXT_MATCH_INSENSITIVE, "pe", "1"),
+        ("kind", FilterOperator.TEXT_MATCH_INSENSITIVE, "t é", "1"),
+        ("kind", FilterOperator.TEXT_MATCH_INSENSITIVE, "t è", ""),
+        ("city", FilterOperator.TEXT_MATCH_INSENSITIVE, "MÜNCHEN (", "1"),
+        ("city", FilterOperator.TEXT_MATCH_INSENSITIVE, "ünch", "1"),
+        ("city", FilterOperator.TEXT_MATCH_INSENSITIVE, "münchen.*", ""),
+        ("city", FilterOperator.TEXT_MATCH_INSENSITIVE, "(b", "1"),
+        ("city", FilterOperator.TEXT_MATCH, "MÜNCHEN", ""),
         ("lang", FilterOperator.IS_EMPTY, None, "23"),
     ]
     for key, operator, value, ids in found:
         assert ids_of(store.get_nodes(filters=only(key, operator, value))) == set(ids), (key, operator)
     assert {each.node_id: each.metadata for each in store.get_nodes()} == {
-        "1": {"year": 2021, "kind": "Pet", "lang": "en"},
+        "1": {"year": 2021, "kind": "Pet É", "lang": "en", "city": "München (Bayern)"},
         "2": {"year": 2022, "kind": ""},
         "3": {},
     }

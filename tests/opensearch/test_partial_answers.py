@@ -208,5 +208,8 @@ def test_a_cluster_that_permits_no_scripts_is_searched_without_a_window(client: 
             with pytest.raises(SearchError, match=rf"{setting}.*or search with window=0 \(--window 0\)"):
                 docs.search("cats sleep", hybrid=hybrid)
         assert docs.search("cats sleep", settings=SearchSettings(window=0))
+        with pytest.raises(SearchError, match=rf"{setting}.*search without that filter") as refused:
+            docs.search("cats sleep", filters={"nobody": None}, settings=SearchSettings(window=0))
+        assert "window" not in str(refused.value)
     finally:
         client.cluster.put_settings(body={"transient": {setting: None}})

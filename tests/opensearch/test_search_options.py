@@ -132,6 +132,8 @@ def test_fields_and_highlights_are_those_requested(retriever: Retriever) -> None
     assert f"<em>{WORDS[0]}</em>" in hit.highlight["text"][0]
     [[same]] = retriever.search_many([WORDS[0]], top_k=1, filters=filters, options=asked)
     assert same.highlight == hit.highlight
+    [without] = retriever.search(WORDS[0], top_k=1, filters=filters, options=replace(asked, source=[]))
+    assert (without.source, without.highlight) == ({}, hit.highlight)
 
 
 def test_routing_asks_one_shard(retriever: Retriever) -> None:

@@ -115,6 +115,8 @@ def test_a_search_finds_what_the_library_finds(service: TestClient, written: Spa
         found = [(hit["id"], hit["score"]) for hit in reply.json()["hits"]]
         assert found == [(hit.doc_id, pytest.approx(hit.score, rel=1e-5)) for hit in hits], each
         assert reply.json()["hits"][0]["source"]["text"]
+    reply = service.post("/search", json={"query": "cats sleep", "fields": []})
+    assert [hit["source"] for hit in reply.json()["hits"]] == [{}] * 3
 
 
 def test_documents_are_encoded_as_the_writer_does(service: TestClient, written: SparseIndex) -> None:
@@ -244,6 +246,23 @@ def test_a_request_that_cannot_be_answered_says_why(
     reply = service.post(path, json=body)
     assert reply.status_code == code, reply.text
     assert reason in reply.json()["error"]
+
+
+def test_a_filter_does_not_read_an_index_that_is_not_served(
+    service: TestClient, client: OpenSearch, written: SparseIndex, second: str
+) -> None:
+    client.index(index=second, id="1", body={"lang": ["de"], "text": "rivers"}, params={"refresh": "true"})
+    lookup = {"terms": {"metadata.lang": {"index": second, "id": "1", "path": "lang"}}}
+    alike = {"more_like_this": {"fields": ["text"], "like": {"_index": second, "_id": "1"}, "min_doc_freq": 1}}
+    shown = {"fields": {"text": {}}, "highlight_query": alike}
+    assert [hit.id for hit in written.search("cats", filters=[lookup])] == ["3"], "the server does look it up"
+    for each in ({"filters": [lookup]}, {"filters": {"bool": {"must": alike}}}, {"highlight": shown}):
+        reply = service.post("/search", json={"query": "cats sleep", **each})
+        assert reply.status_code == 422, reply.text
+        assert f"reads documents of index '{second}', which is not served here" in reply.json()["error"]
+    own = {"terms": {"metadata.lang": {"index": written.index, "id": "3", "path": "metadata.lang"}}}
+    reply = service.post("/search", json={"query": "cats sleep", "filters": [own]})
+    assert [hit["id"] for hit in reply.json()["hits"]] == ["3"]
 
 
 def test_too_many_bytes_are_refused_before_they_are_read(client: OpenSearch, written: SparseIndex) -> None:
