@@ -91,9 +91,9 @@ class Retriever:
                 features, or its `k_candidates` where hits are rescored and nothing is pruned: candidates need no order.
                 Without `window`, at least ten times `top_k` hits are rescored where the index has codes; their scores
                 are 1 plus the estimated inner product.
-            filters: Filters that a document must match; they do not change scores. Where codes rescore, narrow filters
-                search more features. If at most 5,000 documents match, or are in an index without a dictionary, codes
-                score all of them.
+            filters: Filters that a document must match; they do not change scores. Where codes rescore, narrow filters,
+                a routing and an alias that hides documents search more features. If at most 5,000 documents are left,
+                or are in an index without a dictionary, codes score all of them.
             explain: Store the contribution of each feature with each hit (`Hit.explain`).
             options: Minimum score, returned fields, highlighting, routing.
 

@@ -15,7 +15,7 @@ from opensearchpy import OpenSearch
 
 import connector
 from connector.index.derived import with_derived
-from connector.query.body import FEATURES_FIELD, SearchOptions, build_query
+from connector.query.body import FEATURES_FIELD, NO_OPTIONS, SearchOptions, build_query
 from connector.query.rescore import CODE_FIELD
 from connector.query.settings import SearchSettings
 from connector.query.terms import META_FIELD, TERMS_FIELD
@@ -149,8 +149,9 @@ def _routes(client: OpenSearch, settings: ServiceSettings, metrics: Metrics) -> 
         features = {name: weight * clause.boost for name, weight in found.features.items()}
         schema, rescore = found.opened.schema, found.rescore
         query = build_query(features, weight_exponent=schema.weight_exponent, space=schema.space)
-        if rescore is not None and found.opened.searcher.scan_limit:
-            query, rescore = await asyncio.to_thread(found.opened.searcher.scanned, query, rescore)
+        searcher = found.opened.searcher
+        if rescore is not None and searcher.reach.is_counted((), NO_OPTIONS):
+            query, rescore = await asyncio.to_thread(searcher.scanned, query, rescore)
         return _rewritten(with_features(asked, clause, query, rescore))
 
     @app.post("/indices/{index}/pipeline/document", responses=RESPONSES)

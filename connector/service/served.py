@@ -53,6 +53,10 @@ class QueryText:
         clauses = filter_clauses(self.filters, fields=opened.schema.filterable if self.filters else ())
         return opened.resolve(self.settings, self.top_k, clauses, self.options)
 
+    def asks_server(self, opened: OpenedIndex) -> bool:
+        """Whether `resolved` may send requests."""
+        return not self.alone and (bool(self.filters) or opened.searcher.reach.may_be_narrow((), self.options))
+
 
 class _Resolved(NamedTuple):
     """A query with all settings, and the index that it is encoded for."""
@@ -148,9 +152,9 @@ class ServedIndex:
             def resolve() -> list[_Resolved]:
                 return [_Resolved(query.text, query.resolved(opened), opened) for query in queries]
 
-            # What a filter or a feature matches is counted by the server, for which other queries must not wait.
-            filtered = any(query.filters for query in queries)
-            resolved = await asyncio.to_thread(resolve) if filtered else resolve()
+            # What a search reaches and a feature matches is counted by the server; other queries must not wait for it.
+            counts = any(query.asks_server(opened) for query in queries)
+            resolved = await asyncio.to_thread(resolve) if counts else resolve()
             vectors = await self._queries.submit([query.unpruned for query in resolved])
             if any(query.unpruned is not query for query in resolved):
                 vectors = await asyncio.to_thread(lambda: [query.encoded() for query in resolved])

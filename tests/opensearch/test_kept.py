@@ -77,9 +77,9 @@ def test_features_decide_without_codes_or_filters_or_where_many_are_kept(
     assert found(rescore=RESCORE) == found(filters=KEPT) == {0}
     # Asking for one document is no filter: it is not found unless a search finds it.
     assert searcher.search({"a": 1.0}, rescore=RESCORE, doc_id="1") == []
-    assert searcher.kept_share(KEPT, NO_OPTIONS) == 1.0
-    monkeypatch.setattr("connector.index.searcher.MAX_RESCORED", 19)
-    assert searcher.kept_share(KEPT, NO_OPTIONS) == 1 / 3
+    assert searcher.reach.share(KEPT, NO_OPTIONS) == 1.0
+    monkeypatch.setattr("connector.index.reach.MAX_RESCORED", 19)
+    assert searcher.reach.share(KEPT, NO_OPTIONS) == 1 / 3
     assert found(filters=KEPT, rescore=RESCORE) == {0}, "20 documents are kept"
 
 
@@ -110,7 +110,7 @@ def test_an_index_limits_how_many_documents_are_scored(
     found = [hit.doc_id for hit in searcher.search({"a": 1.0}, filters=KEPT, rescore=RESCORE)]
     assert len(found) == 10
     assert (found == best([row for row in range(COUNT) if row % 6 < 2])) == scored, "20 documents are kept"
-    assert (searcher.kept_share(KEPT, NO_OPTIONS) == 1.0) == scored
+    assert (searcher.reach.share(KEPT, NO_OPTIONS) == 1.0) == scored
     small = Searcher(client, searcher.index, weight_exponent=0, scan_limit=COUNT)
     assert len(small.search({"a": 1.0}, rescore=RESCORE)) == 10
 

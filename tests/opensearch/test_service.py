@@ -87,7 +87,7 @@ def test_a_query_with_filters_is_encoded_once(service: TestClient, monkeypatch: 
         return encode(opened, queries, settings)
 
     monkeypatch.setattr(OpenedIndex, "_encode_apart", counted)
-    monkeypatch.setattr("connector.index.searcher.MAX_RESCORED", 0)
+    monkeypatch.setattr("connector.index.reach.MAX_RESCORED", 0)
     filtered = {"query": "plants eat light", "filters": {"lang": "en"}}
     assert [hit["id"] for hit in service.post("/search", json=filtered).json()["hits"]][0] == "1"
     assert service.post("/search", json={"query": "plants eat light"}).status_code == 200
@@ -566,10 +566,16 @@ def test_a_server_that_cannot_read_a_mapping_now_is_no_error_of_the_service(
             assert service.post("/encode/query", json={"texts": ["cats"]}).status_code == 200
 
 
-def test_a_filter_that_the_server_counts_slowly_holds_up_no_other_query(
-    client: OpenSearch, written: SparseIndex, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("asked", [{"filters": {"lang": "en"}}, {"routing": "en"}, {"index": "alias"}])
+def test_what_the_server_counts_slowly_for_one_query_holds_up_no_other(
+    client: OpenSearch, written: SparseIndex, asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counting, encoded, in_time = Event(), Event(), []
+    alias = f"{written.index}-alias"
+    client.indices.put_alias(index=written.index, name=alias)
+    slowly = {"query": "cats", "index": written.index, **asked}
+    if "index" in asked:
+        slowly["index"] = alias
 
     def slow(*_: object) -> int:
         counting.set()
@@ -577,12 +583,13 @@ def test_a_filter_that_the_server_counts_slowly_holds_up_no_other_query(
         return len(DOCUMENTS)
 
     monkeypatch.setattr(KeptDocuments, "_count", slow)
-    with serving(client, written.index) as service, ThreadPoolExecutor(1) as caller:
-        filtered = caller.submit(service.post, "/search", json={"query": "cats", "filters": {"lang": "en"}})
+    app = create_app(client, ServiceSettings(indices=(written.index, alias)))
+    with TestClient(app, raise_server_exceptions=False) as service, ThreadPoolExecutor(1) as caller:
+        counted = caller.submit(service.post, "/search", json=slowly)
         assert counting.wait(PATIENCE_S)
-        assert service.post("/encode/query", json={"texts": ["wolves"]}).status_code == 200
+        assert service.post("/encode/query", json={"texts": ["wolves"], "index": written.index}).status_code == 200
         encoded.set()
-        assert filtered.result().status_code == 200
+        assert counted.result().status_code == 200
     assert all(in_time)
 
 

@@ -113,7 +113,7 @@ def test_filters_search_more_features_than_the_saved_number(
 ) -> None:
     save_search_defaults(client, index, SearchSettings(2, 100))
     opened = Retriever(client, index, coded).opened
-    monkeypatch.setattr("connector.index.searcher.MAX_RESCORED", 0)
+    monkeypatch.setattr("connector.index.reach.MAX_RESCORED", 0)
     half = [{"ids": {"values": [str(row) for row in range(20)]}}]
     assert opened.resolve(SearchSettings(), 10).k_query == 2
     assert opened.resolve(SearchSettings(), 10, half).k_query == features_for(2, 0.5) > 2
