@@ -34,6 +34,10 @@ _MAX_FEATURES = MAX_CLAUSES - 100
 """Maximum number of query features that the rule below chooses, which leaves room for the clauses of filters."""
 
 
+CANDIDATES_TOP_K = 10
+"""Hits for which an encoder's `k_candidates` was chosen."""
+
+
 def features_for(candidates: int, share: float) -> int:
     """Return the number of query features for a search that reaches a fraction of the documents.
 
@@ -120,7 +124,7 @@ class OpenedIndex:
         if settings.k_query is None and window and pruning.prune_type == "none":
             k_query = self.encoder.k_candidates if k_query is None else k_query
             if k_query is not None:
-                k_query = features_for(k_query, self.searcher.reach.share(filters, options))
+                k_query = self._grown(k_query, top_k, filters, options)
         return SearchSettings(k_query, window, pruning)
 
     def search(
@@ -192,6 +196,16 @@ class OpenedIndex:
             return [], []
         encoded = self._encode_apart(queries, settings)
         return self.prune([each.features for each in encoded], settings.pruning), [each.rescore for each in encoded]
+
+    def _grown(self, candidates: int, top_k: int, filters: Sequence[Mapping[str, Any]], options: SearchOptions) -> int:
+        """The number of features that finds `top_k` hits among the documents that the search reaches."""
+        reach = self.searcher.reach
+        if top_k <= CANDIDATES_TOP_K and not reach.may_be_narrow(filters, options):
+            return candidates
+        if reach.scored(filters, options) is not None:  # features choose no candidates
+            return candidates
+        # The last of many neighbours is as far away as the last of ten among as large a part of the documents.
+        return features_for(candidates, reach.share(filters, options) * min(1.0, CANDIDATES_TOP_K / top_k))
 
     def _window(self, window: int | None, top_k: int) -> int:
         if self.encoder.code is not None:

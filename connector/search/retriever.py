@@ -89,8 +89,8 @@ class Retriever:
             top_k: Number of hits, 1 to 10,000.
             settings: Without `k_query`, the settings that the index stores apply, then the encoder's own number of
                 features, or its `k_candidates` where hits are rescored and nothing is pruned: candidates need no order.
-                Without `window`, at least ten times `top_k` hits are rescored where the index has codes; their scores
-                are 1 plus the estimated inner product.
+                They grow with a `top_k` above 10. Without `window`, at least ten times `top_k` hits are rescored where
+                the index has codes; their scores are 1 plus the estimated inner product.
             filters: Filters that a document must match; they do not change scores. Where codes rescore, narrow filters,
                 a routing and an alias that hides documents search more features. If at most 5,000 documents are left,
                 or are in an index without a dictionary, codes score all of them.

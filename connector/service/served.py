@@ -22,7 +22,7 @@ from connector.query.body import NO_OPTIONS, SearchOptions
 from connector.query.filters import Filters, filter_clauses
 from connector.query.pruning import Pruning
 from connector.query.settings import DEFAULT_SETTINGS, SearchSettings
-from connector.search.opened import OpenedIndex
+from connector.search.opened import CANDIDATES_TOP_K, OpenedIndex
 from connector.search.retriever import Retriever
 from connector.search.sparse_index import SparseIndex
 from connector.service.batcher import Batcher
@@ -55,7 +55,10 @@ class QueryText:
 
     def asks_server(self, opened: OpenedIndex) -> bool:
         """Whether `resolved` may send requests."""
-        return not self.alone and (bool(self.filters) or opened.searcher.reach.may_be_narrow((), self.options))
+        if self.alone:
+            return False
+        many = self.top_k > CANDIDATES_TOP_K
+        return many or bool(self.filters) or opened.searcher.reach.may_be_narrow((), self.options)
 
 
 class _Resolved(NamedTuple):

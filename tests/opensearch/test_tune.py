@@ -120,6 +120,24 @@ def test_filters_search_more_features_than_the_saved_number(
     assert opened.resolve(SearchSettings(k_query=2), 10, half).k_query == 2, "what a search asks for is what it gets"
 
 
+def test_more_hits_are_searched_by_more_features(
+    client: OpenSearch, index: str, coded: TextEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_search_defaults(client, index, SearchSettings(2, 100))
+    small = Retriever(client, index, coded).opened
+    assert small.resolve(SearchSettings(), 200).k_query == 2, "codes score all documents"
+    for name in ("connector.search.opened.MAX_RESCORED", "connector.index.reach.MAX_RESCORED"):
+        monkeypatch.setattr(name, 0)  # no scan, as in a large index
+    opened = Retriever(client, index, coded).opened
+    assert opened.resolve(SearchSettings(), 10).k_query == 2
+    assert opened.resolve(SearchSettings(), 20).k_query == features_for(2, 0.5) == 3
+    assert opened.resolve(SearchSettings(), 200).k_query == features_for(2, 0.05) == 19
+    half = [{"ids": {"values": [str(row) for row in range(20)]}}]
+    assert opened.resolve(SearchSettings(), 20, half).k_query == features_for(2, 0.25)
+    assert opened.resolve(SearchSettings(k_query=2), 200).k_query == 2, "what a search asks for is what it gets"
+    assert opened.resolve(SearchSettings(window=0), 200).k_query == 2, "features alone find what they find"
+
+
 def test_the_doctor_examines_the_saved_budget(
     client: OpenSearch, index: str, coded: TextEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
