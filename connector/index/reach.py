@@ -18,9 +18,13 @@ class Reach:
         sender: Sends the searches.
         scan_limit: Maximum number of documents of an index whose codes a rescored search scores all if it reaches all
             of them.
+
+    Attributes:
+        by_features: Let features choose candidates however few documents there are.
     """
 
     def __init__(self, sender: Sender, scan_limit: int) -> None:
+        self.by_features = False
         self._sender = sender
         self._scan_limit = scan_limit
         self._kept = KeptDocuments(sender.client, sender.index)
@@ -39,6 +43,8 @@ class Reach:
         Raises:
             SearchError, ClusterError: As for `Searcher.search`.
         """
+        if self.by_features:
+            return None
         with self._sender.errors():
             limit = MAX_RESCORED if self._is_narrow(filters, options) else self._scan_limit
             if not limit:

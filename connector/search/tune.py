@@ -75,6 +75,9 @@ def tune(
 ) -> Tuning:
     """Run the queries with every setting in turns and compare the hits with a scan of all codes.
 
+    Features choose the candidates also in an index that is so small that codes score all of it in searches, where all
+    settings find the same: the best one applies once the index has grown.
+
     Args:
         client: A connected client.
         index: An index with codes.
@@ -96,6 +99,7 @@ def tune(
     if code is None:
         raise SearchError(f"Index {index!r} stores no codes to compare with; re-encode it into an index with codes.")
     searcher = retriever.opened.searcher
+    searcher.reach.by_features = True
     settings = _settings(retriever.encoder, top_k)
     # For each k, as in searches: with fixed shares of cells and tokens, the first k of more features would differ.
     features: dict[int | None, list[dict[str, float]]] = {}

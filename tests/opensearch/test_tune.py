@@ -79,6 +79,24 @@ def test_what_is_out_of_reach_is_said(
     assert {trial.setting.window for trial in tuning.trials} == {500, 1_000}, "ten times as many as hits"
 
 
+@pytest.mark.usefixtures("few_trials")
+def test_a_small_index_is_tuned_for_when_it_has_grown(
+    client: OpenSearch, index: str, encoder: TextEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calibrated = prepare_encoder(client, index, encoder, sample=TEXTS, new=NewIndex(code_bits=4))
+    documents = [Document(str(row), text) for row, text in enumerate(TEXTS)]
+    assert ingest_documents(documents, calibrated, BulkWriter(client, index)).indexed == len(TEXTS)
+    client.indices.put_alias(index=index, name=f"{index}-half", body={"filter": {"range": {"_seq_no": {"lt": 20}}}})
+    monkeypatch.setattr("connector.search.tune.K_QUERIES", (1, 4))
+    for name in (index, f"{index}-half"):
+        tuning = tune(client, name, calibrated, TEXTS[:10], top_k=len(TEXTS))
+        trials = {trial.setting: trial.recall for trial in tuning.trials}
+        assert trials[SearchSettings(1, 400)] < trials[SearchSettings(4, 400)], name
+    retriever = Retriever(client, index, calibrated)
+    one = retriever.search(TEXTS[0], top_k=len(TEXTS), settings=SearchSettings(k_query=1))
+    assert len(one) == len(TEXTS), "codes score all documents in searches"
+
+
 def test_what_is_tried_is_what_searches_do(
     client: OpenSearch, named: str, head_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
