@@ -144,14 +144,14 @@ def _routes(client: OpenSearch, settings: ServiceSettings, metrics: Metrics) -> 
         if clause is None:
             return _rewritten(asked)
         served = await indices.get(index)
-        text = QueryText(clause.text, clause.depth, alone=not clause.rescored)
+        text = QueryText(clause.text, clause.depth, alone=not clause.rescored, clauses=clause.filters)
         [found] = await served.encode_queries([text], space=space)
         features = {name: weight * clause.boost for name, weight in found.features.items()}
         schema, rescore = found.opened.schema, found.rescore
         query = build_query(features, weight_exponent=schema.weight_exponent, space=schema.space)
         searcher = found.opened.searcher
-        if rescore is not None and searcher.reach.is_counted((), NO_OPTIONS):
-            query, rescore = await asyncio.to_thread(searcher.scanned, query, rescore)
+        if rescore is not None and searcher.reach.is_counted(clause.filters, NO_OPTIONS):
+            query, rescore = await asyncio.to_thread(searcher.scanned, query, rescore, clause.filters)
         return _rewritten(with_features(asked, clause, query, rescore))
 
     @app.post("/indices/{index}/pipeline/document", responses=RESPONSES)

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -45,20 +45,23 @@ class QueryText:
     """Ignore the codes of the index."""
     filters: Filters = None
     options: SearchOptions = NO_OPTIONS
+    clauses: Sequence[Mapping[str, Any]] = ()
+    """Further filters, as query clauses that are sent unchanged."""
 
     def resolved(self, opened: OpenedIndex) -> SearchSettings:
         """Fill in the defaults of the index, as the search will."""
         if self.alone:
             return self.settings.features_alone
         clauses = filter_clauses(self.filters, fields=opened.schema.filterable if self.filters else ())
-        return opened.resolve(self.settings, self.top_k, clauses, self.options)
+        return opened.resolve(self.settings, self.top_k, [*clauses, *self.clauses], self.options)
 
     def asks_server(self, opened: OpenedIndex) -> bool:
         """Whether `resolved` may send requests."""
         if self.alone:
             return False
-        many = self.top_k > CANDIDATES_TOP_K
-        return many or bool(self.filters) or opened.searcher.reach.may_be_narrow((), self.options)
+        if self.filters or self.top_k > CANDIDATES_TOP_K:
+            return True
+        return opened.searcher.reach.may_be_narrow(self.clauses, self.options)
 
 
 class _Resolved(NamedTuple):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytest
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import AuthorizationException
@@ -34,7 +33,7 @@ from connector.search.sparse_index import SparseIndex
 from connector.search.tune import tune
 from connector.types import Document, Hit, SparseDocument
 from tests.fault_proxy import FaultProxy, fault_proxy
-from tests.tenants import ALPHA, DOCUMENTS, QUERY, fill, ids, switch
+from tests.tenants import ALPHA, DOCUMENTS, QUERY, fill, fill_a_tenth, ids, switch
 from tests.tiny import WORDS
 
 pytestmark = pytest.mark.opensearch
@@ -361,17 +360,6 @@ def test_a_search_with_hits_is_one_request_and_one_without_reads_the_schema(
         assert [path.partition("?")[0] for path in proxy.paths] == expected
 
 
-def fill_with_a_tenth_of_alpha(client: OpenSearch, index: str, encoder: TextEncoder) -> TextEncoder:
-    """60 documents of random words; every tenth is of tenant alpha, and only these have its routing."""
-    random = np.random.default_rng(0)
-    documents = [
-        Document(str(row), " ".join(random.choice(WORDS, 6)), metadata={"tenant": tenant}, routing=tenant)
-        for row in range(60)
-        for tenant in ("beta" if row % 10 else "alpha",)
-    ]
-    return fill(client, index, encoder, documents, sample=[document.content for document in documents])
-
-
 def by_one_feature(retriever: Retriever, window: int | None = None, **how: Any) -> list[tuple[str, Any]]:  # noqa: ANN401
     """Hits with their scores; the strongest feature of the query is in three of the six documents of alpha."""
     hits = retriever.search(QUERY, settings=SearchSettings(1, window), **how)
@@ -382,7 +370,7 @@ def test_a_search_that_reaches_few_documents_finds_them_however_the_others_are_h
     client: OpenSearch, index: str, encoder: TextEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("connector.search.opened.MAX_RESCORED", 0)  # no scan without filters, as in a large index
-    written = fill_with_a_tenth_of_alpha(client, index, encoder)
+    written = fill_a_tenth(client, index, encoder)
     switch(client, f"{index}-alpha", index, **ALPHA)
     switch(client, f"{index}-routed", index, search_routing="alpha")
     whole = Retriever(client, index, written)
@@ -405,7 +393,7 @@ def test_the_fewer_documents_an_alias_shows_the_more_features_are_searched(
 ) -> None:
     for name in ("connector.search.opened.MAX_RESCORED", "connector.index.reach.MAX_RESCORED"):
         monkeypatch.setattr(name, 0)  # no scan, as in a large index
-    written = fill_with_a_tenth_of_alpha(client, index, encoder)
+    written = fill_a_tenth(client, index, encoder)
     switch(client, f"{index}-alpha", index, **ALPHA)
     switch(client, f"{index}-all", index)
     half = [{"ids": {"values": ["0", "10", "20", "1"]}}]
@@ -426,7 +414,7 @@ def test_searches_of_a_large_index_send_one_request_and_those_of_its_alias_count
     opensearch_url: str, client: OpenSearch, index: str, encoder: TextEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("connector.search.opened.MAX_RESCORED", 0)  # no scan, as in a large index
-    written = fill_with_a_tenth_of_alpha(client, index, encoder)
+    written = fill_a_tenth(client, index, encoder)
     alias = f"{index}-all"
     switch(client, alias, index)
     proxy: FaultProxy

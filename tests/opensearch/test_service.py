@@ -44,6 +44,7 @@ from connector.service.settings import ServiceSettings
 from tests.fault_proxy import fault_proxy
 from tests.patience import PATIENCE_S
 from tests.service_server import service_process, serving_texts
+from tests.tenants import fill_a_tenth
 from tests.tiny import DIM, MAX_TOKENS, build_head
 
 pytestmark = pytest.mark.opensearch
@@ -206,6 +207,36 @@ def test_a_rewritten_request_finds_what_the_library_finds(
     hits = written.search("cats sleep", filters={"lang": "en"})
     assert found == [(hit.doc_id, pytest.approx(hit.score, rel=1e-5)) for hit in hits]
     assert body["rescore"]["window_size"] == written.retriever.defaults().window
+
+
+def test_a_rewritten_request_with_filters_finds_what_the_library_finds(
+    client: OpenSearch, index: str, encoder: TextEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connector.search.opened.MAX_RESCORED", 0)  # no scan without filters, as in a large index
+    fill_a_tenth(client, index, encoder)
+    text, alpha = {"match": {"ksparse": "warm"}}, {"term": {"metadata.tenant": "alpha"}}
+    beta = {"term": {"metadata.tenant": "beta"}}
+    requests: list[dict[str, Any]] = [
+        {"query": {"bool": {"must": text, "filter": [alpha]}}},
+        {"query": {"bool": {"must": text, "must_not": beta}}},
+        {"query": text, "post_filter": alpha},
+    ]
+
+    def check() -> None:
+        hits = SparseIndex(index, client=client).search("warm", filters=[alpha])
+        assert len(hits) == 6
+        with serving(client, index) as service:
+            for request in requests:
+                reply = service.post(f"/indices/{index}/pipeline/search", json=request)
+                found = client.search(index=index, body=json.loads(reply.json()["request"]))["hits"]["hits"]
+                expected = [(hit.doc_id, pytest.approx(hit.score, rel=1e-5)) for hit in hits]
+                assert [(hit["_id"], hit["_score"]) for hit in found] == expected, request
+
+    by_two = SparseIndex(index, client=client).search("warm", filters=[alpha], settings=SearchSettings(2, 0))
+    assert len(by_two) == 2, "features of a search without filters"
+    check()  # all codes
+    monkeypatch.setattr("connector.index.reach.MAX_RESCORED", 0)
+    check()  # more features
 
 
 def test_a_text_with_a_variable_of_ml_commons_stays_a_text(service: TestClient, index: str) -> None:
