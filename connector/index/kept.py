@@ -107,19 +107,28 @@ class KeptDocuments:
         return total is None or self.count((), {}) < total
 
     def largest_window(self) -> int:
-        """Return the largest rescoring window that the index permits; the default if its settings may not be read."""
+        """Return the largest rescoring window that the index permits; what is known if its settings may not be read."""
         read, limit = self._limit
         if time.monotonic() - read > self._refresh_s:
             limit = self._read_limit()
             self._limit = time.monotonic(), limit
         return limit
 
+    @property
+    def known_window(self) -> int:
+        """The largest rescoring window as far as it was read or learned."""
+        return self._limit[1]
+
+    def learn_window(self, largest: int) -> None:
+        """Record the largest rescoring window, which the server names when it refuses a wider one."""
+        self._limit = time.monotonic(), largest
+
     def _read_limit(self) -> int:
         path = ",".join(f"*.settings.index.{name}" for name in _WINDOWS)
         try:
             replies = self._client.indices.get_settings(index=self._index, params={"filter_path": path})
         except TransportError:  # a user who may search need not be permitted to do this
-            return MAX_HITS
+            return self.known_window
         found = [reply["settings"]["index"] for reply in replies.values()]
         limits = [int(next(own[name] for name in _WINDOWS if name in own)) for own in found]
         return min([MAX_HITS, *limits])

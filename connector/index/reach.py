@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from connector.errors import SearchError
 from connector.index.kept import KeptDocuments
 from connector.index.sender import Sender
+from connector.limits import MAX_HITS
 from connector.query.body import SearchOptions
 from connector.query.rescore import MAX_RESCORED
+
+_REFUSED_WINDOW = re.compile(
+    r"Rescore window \[\d+\] is too large\. It must be less than \[(?P<largest>\d+)\]"
+    r"|Result window is too large, from \+ size must be less than or equal to: \[(?P<most>\d+)\]"
+)
+"""The server's messages; a window may be as large as the number. The setting of the second limits the first, too."""
 
 
 class Reach:
@@ -70,6 +79,35 @@ class Reach:
     def largest_window(self) -> int:
         """Return the largest rescoring window that the index permits, read at most once a minute."""
         return self._kept.largest_window()
+
+    @property
+    def known_window(self) -> int:
+        """The largest rescoring window as far as it is known, without a request."""
+        return self._kept.known_window
+
+    def default_window(self, window: int) -> int:
+        """Return a window or number of hits that the search does not set, lowered to what the index permits.
+
+        Usual indices permit it, so the limit is read only after the server has refused a window.
+        """
+        return window if self.known_window >= MAX_HITS else min(window, self.largest_window())
+
+    def learn_window(self, error: SearchError, known: int) -> bool:
+        """Record the limit that the server names if it has refused a window or a number of hits.
+
+        Args:
+            error: The error of a search.
+            known: `known_window` before the search.
+
+        Returns:
+            Whether the limit is lower than was known, so that another search may succeed.
+        """
+        refused = _REFUSED_WINDOW.search(str(error))
+        if refused is None:
+            return False
+        largest = int(refused["largest"] or refused["most"])
+        self._kept.learn_window(largest)
+        return largest < known
 
     def _is_narrow(self, filters: Sequence[Mapping[str, Any]], options: SearchOptions) -> bool:
         if filters or options.routing is not None:

@@ -212,6 +212,7 @@ class OpenedIndex:
             stored = self._defaults.window
             if window is None:
                 window = min(max(DEFAULT_WINDOW if stored is None else stored, 10 * top_k), MAX_HITS)
+                window = max(top_k, self.searcher.reach.default_window(window))
             return window
         if window:
             raise SearchError(

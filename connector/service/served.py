@@ -18,6 +18,7 @@ from opensearchpy.exceptions import OpenSearchException
 
 from connector.errors import ClusterError, ConnectorError, EncoderMismatchError, IndexMappingError
 from connector.index.bulk_lines import to_features
+from connector.limits import MAX_HITS
 from connector.query.body import NO_OPTIONS, SearchOptions
 from connector.query.filters import Filters, filter_clauses
 from connector.query.pruning import Pruning
@@ -61,7 +62,8 @@ class QueryText:
             return False
         if self.filters or self.top_k > CANDIDATES_TOP_K:
             return True
-        return opened.searcher.reach.may_be_narrow(self.clauses, self.options)
+        reach = opened.searcher.reach
+        return reach.known_window < MAX_HITS or reach.may_be_narrow(self.clauses, self.options)
 
 
 class _Resolved(NamedTuple):
@@ -127,6 +129,8 @@ class ServedIndex:
     ) -> None:
         self.index = SparseIndex(name, client=client, encoder=settings.encoder)
         self.retriever = self.index.retriever
+        self._opened: OpenedIndex | None = None
+        self._learn_window()
         self._checked_s = time.monotonic()
         self._metrics = metrics
         self._settings = settings
@@ -227,7 +231,15 @@ class ServedIndex:
         """The retriever of the index, which has opened another one if the index was deleted and created again."""
         retriever = self.index.retriever
         retriever.refresh()
+        self._learn_window()
         return retriever
+
+    def _learn_window(self) -> None:
+        """Read the largest rescoring window once: others send what is encoded here, so no refusal would show it."""
+        opened = self.index.retriever.opened
+        if opened is not self._opened:
+            self._opened = opened
+            opened.searcher.reach.largest_window()
 
     def _encode_queries(self, batch: list[_Resolved]) -> list[QueryVector | Exception]:
         known = sum((text, said.k_query, said.window) in opened.cache for text, said, opened in batch)

@@ -239,6 +239,21 @@ def test_a_rewritten_request_with_filters_finds_what_the_library_finds(
     check()  # more features
 
 
+def test_a_rewritten_request_rescores_as_many_hits_as_the_index_permits(
+    client: OpenSearch, written: SparseIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connector.search.opened.MAX_RESCORED", 0)  # no scan, as in a large index
+    client.indices.put_settings(index=written.index, body={"index.max_rescore_window": 30})
+    with serving(client, written.index, recheck_s=0.0) as service:
+        for k in (2, 3):
+            request = {"query": {"match": {"ksparse": "cats sleep"}}}
+            reply = service.post(f"/indices/{written.index}/pipeline/search", json=request)
+            body = json.loads(reply.json()["request"])
+            assert body["rescore"]["window_size"] == 30
+            assert client.search(index=written.index, body=body)["hits"]["hits"][0]["_id"] == "2"
+            save_search_defaults(client, written.index, SearchSettings(k, 50))  # which opens the index again
+
+
 def test_a_text_with_a_variable_of_ml_commons_stays_a_text(service: TestClient, index: str) -> None:
     request = {"query": {"match": {"text": "echo ${HOME:-/root}"}}}
     reply = service.post(f"/indices/{index}/pipeline/search", json=request).json()["request"]

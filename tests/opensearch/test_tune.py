@@ -233,6 +233,13 @@ def test_a_budget_that_is_saved_holds_until_a_search_says_otherwise(
 
 
 @pytest.mark.usefixtures("few_trials")
+def test_windows_are_tried_that_the_index_permits(client: OpenSearch, index: str, coded: TextEncoder) -> None:
+    client.indices.put_settings(index=index, body={"index.max_rescore_window": 120})
+    trials = tune(client, index, coded, TEXTS[:10]).trials
+    assert {trial.setting.window for trial in trials} == {100, 120}
+
+
+@pytest.mark.usefixtures("few_trials")
 def test_the_command_prints_and_keeps_the_setting(
     client: OpenSearch, index: str, head_folder: Path, workplace: Path
 ) -> None:
