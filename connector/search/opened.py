@@ -116,7 +116,7 @@ class OpenedIndex:
             ValueError: `top_k` is not a whole number between 1 and 10,000.
         """
         check_top_k(top_k)
-        window, pruning, k_query = self._window(settings.window, top_k), settings.pruning, settings.k_query
+        window, pruning, k_query = self._window(settings, top_k), settings.pruning, settings.k_query
         if k_query is None:
             pruning = self._defaults.pruning if pruning is None else pruning
             k_query = self._defaults.k_query
@@ -207,13 +207,15 @@ class OpenedIndex:
         # The last of many neighbours is as far away as the last of ten among as large a part of the documents.
         return features_for(candidates, reach.share(filters, options) * min(1.0, CANDIDATES_TOP_K / top_k))
 
-    def _window(self, window: int | None, top_k: int) -> int:
+    def _window(self, settings: SearchSettings, top_k: int) -> int:
+        window = settings.window
         if self.encoder.code is not None:
+            if window is not None:
+                return window
             stored = self._defaults.window
-            if window is None:
-                window = min(max(DEFAULT_WINDOW if stored is None else stored, 10 * top_k), MAX_HITS)
-                window = max(top_k, self.searcher.reach.default_window(window))
-            return window
+            # All hits of a fused ranking are rescored, or those below the window would have no score.
+            most = max(DEFAULT_WINDOW if stored is None else stored, 10 * top_k, settings.rank_window_size or 0)
+            return max(top_k, self.searcher.reach.default_window(min(most, MAX_HITS)))
         if window:
             raise SearchError(
                 f"Index {self.schema.index!r} stores no codes, so it cannot rescore {window} hits; search without a "

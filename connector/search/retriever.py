@@ -150,8 +150,8 @@ class Retriever:
             alpha: Weight of the sparse ranking in this mean, 0 to 1; BM25 has the rest. None means 0.5.
             top_k: Number of hits.
             settings: As in `search`. Without `rank_window_size` (`top_k` to 10,000), 100 hits of each ranking are
-                fused, but no more than are rescored, and at least `top_k`. With a weight neither it nor `window`
-                applies.
+                fused, but no more than are rescored, and at least `top_k`; with it, at least as many are rescored
+                unless `window` is set. With a weight neither applies.
             filters: As in `search`.
             options: As in `search`.
 

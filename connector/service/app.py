@@ -128,7 +128,8 @@ def _routes(client: OpenSearch, settings: ServiceSettings, metrics: Metrics) -> 
         """Search; see `SparseIndex.search`."""
         served = await indices.get(body.index)
         alone = body.hybrid and body.bm25_weight is not None
-        query = QueryText(body.query, body.top_k, _settings(body), alone, body.filters, _options(body))
+        asked = _settings(body, body.rank_window_size)
+        query = QueryText(body.query, body.top_k, asked, alone, body.filters, _options(body))
         # Encode in a batch with concurrent queries; the search then finds it in the cache.
         found = await searches.run(lambda: served.encode_queries([query]), lambda: _search(served, body))
         return Hits(hits=[_found(hit) for hit in found])

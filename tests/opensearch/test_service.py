@@ -79,7 +79,7 @@ def service(client: OpenSearch, written: SparseIndex) -> Iterator[TestClient]:
         yield service
 
 
-def test_a_query_with_filters_is_encoded_once(service: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_query_is_encoded_once(service: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     encoded: list[int | None] = []
     encode = OpenedIndex._encode_apart
 
@@ -94,6 +94,9 @@ def test_a_query_with_filters_is_encoded_once(service: TestClient, monkeypatch: 
     assert service.post("/search", json={"query": "plants eat light"}).status_code == 200
     # Two of three documents are kept, so more features are searched than without the filter.
     assert encoded == [features_for(2, 2 / 3), 2]
+    deep = {"query": "cats sleep", "hybrid": True, "rank_window_size": 250}
+    assert service.post("/search", json=deep).status_code == 200
+    assert encoded == [features_for(2, 2 / 3), 2, 2]
 
 
 def test_a_search_finds_what_the_library_finds(service: TestClient, written: SparseIndex) -> None:
