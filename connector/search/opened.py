@@ -27,15 +27,14 @@ if TYPE_CHECKING:
     from connector.encoders.text import TextEncoder
 
 
+CANDIDATES_TOP_K = 10
+"""Number of hits for which an encoder's `k_candidates` was chosen."""
+
 _MAX_GROWTH = 24
 """Maximum factor for the number of query features; each is a clause, which takes about 13 microseconds."""
 
 _MAX_FEATURES = MAX_CLAUSES - 100
 """Maximum number of query features that the rule below chooses, which leaves room for the clauses of filters."""
-
-
-CANDIDATES_TOP_K = 10
-"""Hits for which an encoder's `k_candidates` was chosen."""
 
 
 def features_for(candidates: int, share: float) -> int:
@@ -46,7 +45,7 @@ def features_for(candidates: int, share: float) -> int:
 
     Args:
         candidates: Features of a search that reaches all documents.
-        share: Fraction of the documents that filters, a routing and an alias leave.
+        share: Fraction of the documents that filters, a routing and an alias leave; a tenth of it for 100 hits.
     """
     factor: float = min(_MAX_GROWTH, max(share, 1e-9) ** -0.75)
     return max(candidates, min(round(candidates * factor), _MAX_FEATURES))
