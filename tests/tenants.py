@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from opensearchpy import OpenSearch
 
 from connector.encoders.text import TextEncoder
@@ -44,6 +45,17 @@ def fill(
     assert ingest_documents(documents, calibrated, BulkWriter(client, index)).indexed == len(documents)
     client.indices.refresh(index=index)
     return calibrated
+
+
+def fill_a_tenth(client: OpenSearch, index: str, encoder: TextEncoder) -> TextEncoder:
+    """60 documents of random words; every tenth is of tenant alpha, and only these have its routing."""
+    random = np.random.default_rng(0)
+    documents = [
+        Document(str(row), " ".join(random.choice(WORDS, 6)), metadata={"tenant": tenant}, routing=tenant)
+        for row in range(60)
+        for tenant in ("beta" if row % 10 else "alpha",)
+    ]
+    return fill(client, index, encoder, documents, sample=[document.content for document in documents])
 
 
 def switch(client: OpenSearch, alias: str, index: str, **definition: object) -> None:

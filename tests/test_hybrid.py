@@ -33,6 +33,15 @@ def test_a_ranking_without_differences_or_hits_can_be_fused() -> None:
     assert fuse([[], []], top_k=5) == []
 
 
+def test_hits_that_were_not_rescored_do_not_squeeze_the_scores_of_the_others() -> None:
+    rescored, below = [Hit("a", 1.6), Hit("b", 1.5), Hit("c", 1.4)], [Hit("d", 0.0), Hit("e", 0.0)]
+    fused = fuse([[*rescored, *below], []], top_k=5, weights=(1.0, 0.0))
+    assert [hit.doc_id for hit in fused] == ["a", "b", "c", "d", "e"]
+    assert [hit.score for hit in fused] == pytest.approx([1.0, 0.5, 0.001, 0.001, 0.001])
+    one = fuse([[*rescored[:1], *below], []], top_k=3, weights=(1.0, 0.0))
+    assert [hit.score for hit in one] == [1.0, 0.001, 0.001]
+
+
 def test_fusion_needs_a_number_above_zero() -> None:
     with pytest.raises(ValueError, match="top_k must be at least 1, got 0"):
         fuse([ranking("a")], top_k=0)

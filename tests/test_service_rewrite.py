@@ -110,6 +110,23 @@ def test_the_words_of_the_text_are_highlighted_unless_the_request_says_others() 
     assert with_features(request, clause, QUERY, None)["highlight"] == request["highlight"]
 
 
+def test_the_filters_of_a_text_are_those_of_all_that_encloses_it() -> None:
+    other: dict[str, Any] = {"exists": {"field": "year"}}
+    inner = {"bool": {"must": [TEXT], "filter": FILTER}}
+    for query, filters in (
+        (TEXT, []),
+        (inner, [FILTER]),
+        ({"bool": {"should": inner, "filter": [other]}}, [other, FILTER]),
+        ({"bool": {"must": TEXT, "must_not": [FILTER, other]}}, [{"bool": {"must_not": [FILTER, other]}}]),
+    ):
+        clause = find_text({"query": query})
+        assert clause is not None and clause.filters == filters
+    clause = find_text({"query": inner, "post_filter": other})
+    assert clause is not None and clause.filters == [FILTER, other]
+    clause = find_text({"query": inner, "sort": [{"year": "asc"}]})
+    assert clause is not None and clause.filters == (), "features alone need no count"
+
+
 def test_a_request_that_counts_hits_still_does() -> None:
     request = {"query": TEXT, "track_total_hits": True}
     clause = find_text(request)

@@ -68,6 +68,11 @@ class IndexGuard:
         """The space of the queries (`build_query`)."""
         return self._schema.space
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The indices behind the searched index or alias."""
+        return self._names
+
     def check(self, replies: Sequence[Mapping[str, Any]], by_features: int | None = None) -> None:
         """Check replies: unless each has hits, all from known indices, and it was just read, read the schema again.
 

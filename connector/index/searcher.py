@@ -9,14 +9,14 @@ from opensearchpy import OpenSearch
 
 from connector.index.complete import check_whole
 from connector.index.guard import IndexGuard
-from connector.index.kept import KeptDocuments
 from connector.index.point_in_time import point_in_time, tie_breaker
+from connector.index.reach import Reach
 from connector.index.schema import read_weight_exponent
 from connector.index.sender import Sender
 from connector.limits import MAX_HITS
 from connector.query.body import NO_OPTIONS, SearchOptions, build_query, build_search, check_top_k
 from connector.query.hybrid import build_hybrid_query, build_words_query, fuse
-from connector.query.rescore import MAX_RESCORED, rescore_all
+from connector.query.rescore import rescore_all
 from connector.types import Hit
 
 
@@ -31,7 +31,7 @@ class Searcher:
         source: Names of the fields to return with each hit, or whether to return all stored fields.
         weight_exponent: The weight exponent of the index; None reads it at the first search.
         guard: Checks that replies come from the index with the expected schema; None disables the check.
-        scan_limit: Maximum number of documents of an index whose codes a rescored search scores all without filters.
+        scan_limit: As for `Reach`.
     """
 
     def __init__(
@@ -49,8 +49,7 @@ class Searcher:
         self._source = source
         self._weight_exponent = weight_exponent
         self._sender = Sender(client, index, guard)
-        self.scan_limit = scan_limit
-        self._kept = KeptDocuments(client, index)
+        self.reach = Reach(self._sender, scan_limit)
 
     def search(
         self,
@@ -65,8 +64,8 @@ class Searcher:
     ) -> list[Hit]:
         """Return the `top_k` documents with the highest dot product.
 
-        Where codes rescore and the filters keep few documents, or the index has no more than `scan_limit`, all of these
-        are scored by their codes, those that share no feature with the query as well.
+        Where codes rescore and the search reaches few documents (`Reach.scored`), all of these are scored by their
+        codes, those that share no feature with the query as well.
 
         Args:
             features: Query weight of each feature name.
@@ -228,39 +227,23 @@ class Searcher:
         filters: Sequence[Mapping[str, Any]] = (),
         options: SearchOptions = NO_OPTIONS,
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Make a rescored query score all documents by their codes if these, or those that match filters, are few.
+        """Make a rescored query score all documents that it reaches by their codes if these are few.
 
         At most as many are scored as the index permits (`index.max_rescore_window`).
 
         Args:
             query: The query (`build_query`).
             rescore: Its `rescore` part.
-            filters: Filters of the query.
+            filters: Filters of the query, or of those that enclose it.
             options: Options of the search.
 
         Raises:
             SearchError, ClusterError: As for `search`.
         """
-        limit = MAX_RESCORED if filters else self.scan_limit
-        if not limit:
+        kept = self.reach.scored(filters, options)
+        if kept is None:
             return query, dict(rescore)
-        with self._sender.errors():
-            kept = self._kept.count(filters, options.params)
-        if kept > limit or kept > (most := self._kept.largest_window()):
-            return query, dict(rescore)
-        return rescore_all(query, rescore, kept, most)
-
-    def kept_share(self, filters: Sequence[Mapping[str, Any]], options: SearchOptions) -> float:
-        """Return the fraction of documents that match filters; 1 where codes score all of them.
-
-        Raises:
-            SearchError, ClusterError: As for `search`.
-        """
-        with self._sender.errors():
-            kept = self._kept.count(filters, options.params)
-            if kept <= MAX_RESCORED and kept <= self._kept.largest_window():
-                return 1.0
-            return min(1.0, kept / max(kept, self._kept.count((), options.params)))
+        return rescore_all(query, rescore, kept, self.reach.largest_window())
 
     @property
     def _space(self) -> str | None:

@@ -32,6 +32,11 @@ class Sender:
         self.index = index
         self.guard = guard
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The indices behind the index or alias; without a guard, the given name."""
+        return frozenset([self.index]) if self.guard is None else self.guard.names
+
     def send(
         self,
         body: dict[str, Any],

@@ -78,7 +78,8 @@ def fuse(rankings: Sequence[Sequence[Hit]], *, top_k: int, weights: Sequence[flo
     """Fuse rankings by score: the scores of each are normalized to 0 to 1, and a document's score is their mean.
 
     As OpenSearch's normalization processor does by default (`min_max`, `arithmetic_mean`): the last hit of a ranking
-    has 0.001, a document that a ranking lacks 0, and equal scores are 1.
+    has 0.001, a document that a ranking lacks 0, and equal scores are 1. Hits that were not rescored, whose score is 0,
+    have 0.001, too, and do not count as the last.
 
     Args:
         rankings: Hits, best first.
@@ -112,7 +113,8 @@ def fuse(rankings: Sequence[Sequence[Hit]], *, top_k: int, weights: Sequence[flo
 
 
 def _normalized(scores: Sequence[float]) -> list[float]:
-    lowest, highest = min(scores, default=0.0), max(scores, default=0.0)
+    scored = [score for score in scores if score] or scores  # a hit below the rescoring window has none
+    lowest, highest = min(scored, default=0.0), max(scored, default=0.0)
     if lowest == highest:
-        return [1.0] * len(scores)
+        return [1.0 if score == highest else _LOWEST for score in scores]
     return [max((score - lowest) / (highest - lowest), _LOWEST) for score in scores]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from opensearchpy import OpenSearch
 
-from connector.errors import EncoderMismatchError
+from connector.errors import EncoderMismatchError, SearchError
 from connector.index.guard import StaleSchemaError
 from connector.index.schema import IndexSchema, existing_schema
 from connector.ingest.index_encoder import fitting_encoder
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _ATTEMPTS = 10
-"""Attempts of one search if the index keeps being replaced."""
+"""Attempts of one search if the index keeps being replaced, or its parts permit smaller and smaller windows."""
 
 
 class CurrentIndex:
@@ -67,12 +67,18 @@ class CurrentIndex:
         self._reopen(existing_schema(self._client, self.opened.schema.index))
 
     def ask(self, search: Callable[[OpenedIndex], T]) -> T:
-        """Search; if the index was replaced meanwhile, search again with the new schema."""
+        """Search; if the index was replaced meanwhile or permits a smaller window, search again, knowing this."""
         for _ in range(_ATTEMPTS - 1):
+            opened = self.opened
+            reach = opened.searcher.reach
+            known_window = reach.known_window
             try:
-                return search(self.opened)
+                return search(opened)
             except StaleSchemaError as stale:
                 self._reopen(stale.schema)
+            except SearchError as error:
+                if not reach.learn_window(error, known_window):
+                    raise
         return search(self.opened)
 
     def _reopen(self, schema: IndexSchema) -> None:

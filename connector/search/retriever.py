@@ -89,11 +89,12 @@ class Retriever:
             top_k: Number of hits, 1 to 10,000.
             settings: Without `k_query`, the settings that the index stores apply, then the encoder's own number of
                 features, or its `k_candidates` where hits are rescored and nothing is pruned: candidates need no order.
-                Without `window`, at least ten times `top_k` hits are rescored where the index has codes; their scores
-                are 1 plus the estimated inner product.
-            filters: Filters that a document must match; they do not change scores. Where codes rescore, narrow filters
-                search more features. If at most 5,000 documents match, or are in an index without a dictionary, codes
-                score all of them.
+                They grow with a `top_k` above 10. Without `window`, at least ten times `top_k` hits are rescored where
+                the index has codes, as far as it permits (`index.max_rescore_window`); their scores are 1 plus the
+                estimated inner product.
+            filters: Filters that a document must match; they do not change scores. Where codes rescore, narrow filters,
+                a routing and an alias that hides documents search more features. If at most 5,000 documents are left,
+                or are in an index without a dictionary, codes score all of them.
             explain: Store the contribution of each feature with each hit (`Hit.explain`).
             options: Minimum score, returned fields, highlighting, routing.
 
@@ -149,8 +150,8 @@ class Retriever:
             alpha: Weight of the sparse ranking in this mean, 0 to 1; BM25 has the rest. None means 0.5.
             top_k: Number of hits.
             settings: As in `search`. Without `rank_window_size` (`top_k` to 10,000), 100 hits of each ranking are
-                fused, but no more than are rescored, and at least `top_k`. With a weight neither it nor `window`
-                applies.
+                fused, but no more than are rescored, and at least `top_k`; with it, at least as many are rescored
+                unless `window` is set. With a weight neither applies.
             filters: As in `search`.
             options: As in `search`.
 
@@ -165,7 +166,8 @@ class Retriever:
 
         def search(opened: OpenedIndex) -> list[Hit]:
             resolved = settings.features_alone if weighted else opened.resolve(settings, top_k, filters, options)
-            depth = max(min(resolved.window or _RANK_WINDOW_SIZE, _RANK_WINDOW_SIZE), top_k)
+            depth = min(resolved.window or _RANK_WINDOW_SIZE, _RANK_WINDOW_SIZE)
+            depth = max(opened.searcher.reach.default_window(depth), top_k)
             features, rescore = opened.encode(query, resolved)
             return opened.searcher.search_hybrid(
                 query,
@@ -251,6 +253,7 @@ class Retriever:
 
     def defaults(self, top_k: int = 10) -> SearchSettings:
         """The settings of a search without `settings`; `k_query` None means all features."""
+        self.opened.searcher.reach.largest_window()  # a search would learn it from the server's error
         settings = self.opened.resolve(DEFAULT_SETTINGS, top_k)
         return replace(settings, k_query=settings.k_query or self.encoder.k_query)
 

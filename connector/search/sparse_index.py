@@ -200,6 +200,8 @@ class SparseIndex(WritableIndex):
     def tune(self, queries: Sequence[str], *, recall: float = 0.9, save: bool = True) -> Tuning:
         """Find the fastest settings that reach a recall, and store them in the index as its defaults.
 
+        In an index that is so small that codes score all of it, they apply once it has grown.
+
         Args:
             queries: Typical queries: at least 10, preferably 100.
             recall: Target recall against the top 10 of a scan of all codes.

@@ -12,7 +12,6 @@ import numpy as np
 from opensearchpy import OpenSearch
 
 from connector.errors import SearchError
-from connector.limits import MAX_HITS
 from connector.query.pruning import Pruning, prune_query
 from connector.query.rescore import build_rescore, build_scan
 from connector.query.settings import SearchSettings
@@ -75,6 +74,9 @@ def tune(
 ) -> Tuning:
     """Run the queries with every setting in turns and compare the hits with a scan of all codes.
 
+    Features choose the candidates also in an index that is so small that codes score all of it in searches, where all
+    settings find the same: the best one applies once the index has grown.
+
     Args:
         client: A connected client.
         index: An index with codes.
@@ -96,7 +98,8 @@ def tune(
     if code is None:
         raise SearchError(f"Index {index!r} stores no codes to compare with; re-encode it into an index with codes.")
     searcher = retriever.opened.searcher
-    settings = _settings(retriever.encoder, top_k)
+    searcher.reach.by_features = True
+    settings = _settings(retriever.encoder, top_k, searcher.reach.largest_window())
     # For each k, as in searches: with fixed shares of cells and tokens, the first k of more features would differ.
     features: dict[int | None, list[dict[str, float]]] = {}
     for k in {setting.k_query: None for setting in settings}:
@@ -134,8 +137,8 @@ def tune(
     return Tuning(trials, best, bool(enough))
 
 
-def _settings(encoder: TextEncoder, top_k: int) -> list[SearchSettings]:
-    windows = sorted({min(max(window, 10 * top_k), MAX_HITS) for window in WINDOWS})
+def _settings(encoder: TextEncoder, top_k: int, largest_window: int) -> list[SearchSettings]:
+    windows = sorted({min(max(window, 10 * top_k), largest_window) for window in WINDOWS})
     if encoder.has_dictionary:
         return [SearchSettings(*each) for each in product(CELLS, windows)]
     settings = [SearchSettings(*each) for each in product(K_QUERIES, windows)]

@@ -15,7 +15,7 @@ from opensearchpy import OpenSearch
 
 import connector
 from connector.index.derived import with_derived
-from connector.query.body import FEATURES_FIELD, SearchOptions, build_query
+from connector.query.body import FEATURES_FIELD, NO_OPTIONS, SearchOptions, build_query
 from connector.query.rescore import CODE_FIELD
 from connector.query.settings import SearchSettings
 from connector.query.terms import META_FIELD, TERMS_FIELD
@@ -131,7 +131,8 @@ def _routes(client: OpenSearch, settings: ServiceSettings, metrics: Metrics) -> 
         if settings.indices:  # otherwise any index is served
             check_lookups([body.filters, body.highlight], settings.indices)
         alone = body.hybrid and body.bm25_weight is not None
-        query = QueryText(body.query, body.top_k, _settings(body), alone, body.filters, _options(body))
+        asked = _settings(body, body.rank_window_size)
+        query = QueryText(body.query, body.top_k, asked, alone, body.filters, _options(body))
         # Encode in a batch with concurrent queries; the search then finds it in the cache.
         found = await searches.run(lambda: served.encode_queries([query]), lambda: _search(served, body))
         return Hits(hits=[_found(hit) for hit in found])
@@ -147,13 +148,14 @@ def _routes(client: OpenSearch, settings: ServiceSettings, metrics: Metrics) -> 
         if clause is None:
             return _rewritten(asked)
         served = await indices.get(index)
-        text = QueryText(clause.text, clause.depth, alone=not clause.rescored)
+        text = QueryText(clause.text, clause.depth, alone=not clause.rescored, clauses=clause.filters)
         [found] = await served.encode_queries([text], space=space)
         features = {name: weight * clause.boost for name, weight in found.features.items()}
         schema, rescore = found.opened.schema, found.rescore
         query = build_query(features, weight_exponent=schema.weight_exponent, space=schema.space)
-        if rescore is not None and found.opened.searcher.scan_limit:
-            query, rescore = await asyncio.to_thread(found.opened.searcher.scanned, query, rescore)
+        searcher = found.opened.searcher
+        if rescore is not None and searcher.reach.is_counted(clause.filters, NO_OPTIONS):
+            query, rescore = await asyncio.to_thread(searcher.scanned, query, rescore, clause.filters)
         return _rewritten(with_features(asked, clause, query, rescore))
 
     @app.post("/indices/{index}/pipeline/document", responses=RESPONSES)

@@ -10,7 +10,7 @@ The text can be anywhere in the query, once, in one of three forms:
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +38,7 @@ class TextClause:
         path: Keys from the query to the clause.
         rescored: Whether codes may rescore, since no other clause affects the score.
         depth: Number of hits that the request reads, including skipped ones.
+        filters: What the enclosing queries and the `post_filter` require of a hit; empty if codes do not rescore.
     """
 
     text: str
@@ -45,6 +46,7 @@ class TextClause:
     path: Path
     rescored: bool
     depth: int
+    filters: Sequence[Mapping[str, Any]] = ()
 
 
 def find_text(request: Mapping[str, Any]) -> TextClause | None:
@@ -63,8 +65,11 @@ def find_text(request: Mapping[str, Any]) -> TextClause | None:
         raise SearchError(f"A search can have one text, this one has {len(found)}; send separate searches.")
     [(path, text, boost)] = found
     size, skipped = request.get("size", _DEFAULT_SIZE), request.get("from", 0)
-    rescored = size > 0 and _decides(query, path) and not any(request.get(name) for name in _NO_RESCORE)
-    return TextClause(text, boost, path, rescored, max(size + skipped, 1))
+    depth = max(size + skipped, 1)
+    filters = _filters_around(query, path)
+    if size == 0 or filters is None or any(request.get(name) for name in _NO_RESCORE):
+        return TextClause(text, boost, path, False, depth)
+    return TextClause(text, boost, path, True, depth, [*filters, *_listed(request.get("post_filter"))])
 
 
 def with_features(
@@ -135,18 +140,22 @@ def _text_of(clause: Mapping[str, Any]) -> tuple[str, float] | None:
     return None
 
 
-def _decides(query: Mapping[str, Any], path: Path) -> bool:
-    """Whether only the clause at the path is scored: all enclosing queries are bool queries with filters only."""
+def _filters_around(query: Mapping[str, Any], path: Path) -> list[Mapping[str, Any]] | None:
+    """The filters of the queries that enclose the clause at the path; None if another clause is scored, too."""
+    filters: list[Mapping[str, Any]] = []
     around: Any = query
     while path:
         inner = around.get("bool") if len(around) == 1 else None
         if inner is None or path[0] != "bool" or path[1] not in ("must", "should"):
-            return False
+            return None
         scored = [clause for kind in ("must", "should") for clause in _listed(inner.get(kind))]
         if len(scored) != 1 or inner.get("boost", 1.0) != 1.0:
-            return False
+            return None
+        filters += _listed(inner.get("filter"))
+        if excluded := _listed(inner.get("must_not")):
+            filters.append({"bool": {"must_not": excluded}})
         around, path = scored[0], path[3:] if len(path) > 2 and isinstance(path[2], int) else path[2:]
-    return True
+    return filters
 
 
 def _listed(clauses: Any) -> list[Any]:  # noqa: ANN401

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,11 +18,12 @@ from opensearchpy.exceptions import OpenSearchException
 
 from connector.errors import ClusterError, ConnectorError, EncoderMismatchError, IndexMappingError
 from connector.index.bulk_lines import to_features
+from connector.limits import MAX_HITS
 from connector.query.body import NO_OPTIONS, SearchOptions
 from connector.query.filters import Filters, filter_clauses
 from connector.query.pruning import Pruning
 from connector.query.settings import DEFAULT_SETTINGS, SearchSettings
-from connector.search.opened import OpenedIndex
+from connector.search.opened import CANDIDATES_TOP_K, OpenedIndex
 from connector.search.retriever import Retriever
 from connector.search.sparse_index import SparseIndex
 from connector.service.batcher import Batcher
@@ -45,13 +46,24 @@ class QueryText:
     """Ignore the codes of the index."""
     filters: Filters = None
     options: SearchOptions = NO_OPTIONS
+    clauses: Sequence[Mapping[str, Any]] = ()
+    """Further filters, as query clauses that are sent unchanged."""
 
     def resolved(self, opened: OpenedIndex) -> SearchSettings:
         """Fill in the defaults of the index, as the search will."""
         if self.alone:
             return self.settings.features_alone
         clauses = filter_clauses(self.filters, fields=opened.schema.filterable if self.filters else ())
-        return opened.resolve(self.settings, self.top_k, clauses, self.options)
+        return opened.resolve(self.settings, self.top_k, [*clauses, *self.clauses], self.options)
+
+    def asks_server(self, opened: OpenedIndex) -> bool:
+        """Whether `resolved` may send requests."""
+        if self.alone:
+            return False
+        if self.filters or self.top_k > CANDIDATES_TOP_K:
+            return True
+        reach = opened.searcher.reach
+        return reach.known_window < MAX_HITS or reach.may_be_narrow(self.clauses, self.options)
 
 
 class _Resolved(NamedTuple):
@@ -117,6 +129,8 @@ class ServedIndex:
     ) -> None:
         self.index = SparseIndex(name, client=client, encoder=settings.encoder)
         self.retriever = self.index.retriever
+        self._opened: OpenedIndex | None = None
+        self._learn_window()
         self._checked_s = time.monotonic()
         self._metrics = metrics
         self._settings = settings
@@ -148,9 +162,9 @@ class ServedIndex:
             def resolve() -> list[_Resolved]:
                 return [_Resolved(query.text, query.resolved(opened), opened) for query in queries]
 
-            # What a filter or a feature matches is counted by the server, for which other queries must not wait.
-            filtered = any(query.filters for query in queries)
-            resolved = await asyncio.to_thread(resolve) if filtered else resolve()
+            # What a search reaches and a feature matches is counted by the server; other queries must not wait for it.
+            counts = any(query.asks_server(opened) for query in queries)
+            resolved = await asyncio.to_thread(resolve) if counts else resolve()
             vectors = await self._queries.submit([query.unpruned for query in resolved])
             if any(query.unpruned is not query for query in resolved):
                 vectors = await asyncio.to_thread(lambda: [query.encoded() for query in resolved])
@@ -217,7 +231,15 @@ class ServedIndex:
         """The retriever of the index, which has opened another one if the index was deleted and created again."""
         retriever = self.index.retriever
         retriever.refresh()
+        self._learn_window()
         return retriever
+
+    def _learn_window(self) -> None:
+        """Read the largest rescoring window once: others send what is encoded here, so no refusal would show it."""
+        opened = self.index.retriever.opened
+        if opened is not self._opened:
+            self._opened = opened
+            opened.searcher.reach.largest_window()
 
     def _encode_queries(self, batch: list[_Resolved]) -> list[QueryVector | Exception]:
         known = sum((text, said.k_query, said.window) in opened.cache for text, said, opened in batch)

@@ -15,6 +15,7 @@ from connector.errors import ConnectorError, EncoderMismatchError, IndexMappingE
 from connector.index.documents import read_documents
 from connector.index.frequencies import DocumentFrequencies
 from connector.index.guard import StaleSchemaError
+from connector.index.kept import KeptDocuments
 from connector.index.meta import IndexMeta
 from connector.index.schema import existing_schema, index_body
 from connector.index.searcher import Searcher
@@ -26,12 +27,13 @@ from connector.limits import MAX_HITS
 from connector.query.body import SPACE_FIELD, SearchOptions
 from connector.query.pruning import Pruning
 from connector.query.settings import SearchSettings
+from connector.search.opened import features_for
 from connector.search.retriever import Retriever
 from connector.search.sparse_index import SparseIndex
 from connector.search.tune import tune
 from connector.types import Document, Hit, SparseDocument
 from tests.fault_proxy import FaultProxy, fault_proxy
-from tests.tenants import ALPHA, DOCUMENTS, QUERY, fill, ids, switch
+from tests.tenants import ALPHA, DOCUMENTS, QUERY, fill, fill_a_tenth, ids, switch
 from tests.tiny import WORDS
 
 pytestmark = pytest.mark.opensearch
@@ -356,6 +358,77 @@ def test_a_search_with_hits_is_one_request_and_one_without_reads_the_schema(
         # The documents of a filter are counted when it is first seen; at last, whether any document has its key.
         expected = [f"/{index}/_search", f"/{index}/_search", f"/{index}/_mapping", f"/{index}/_msearch"]
         assert [path.partition("?")[0] for path in proxy.paths] == expected
+
+
+def by_one_feature(retriever: Retriever, window: int | None = None, **how: Any) -> list[tuple[str, Any]]:  # noqa: ANN401
+    """Hits with their scores; the strongest feature of the query is in three of the six documents of alpha."""
+    hits = retriever.search(QUERY, settings=SearchSettings(1, window), **how)
+    return [(hit.doc_id, pytest.approx(hit.score, rel=1e-5)) for hit in hits]
+
+
+def test_a_search_that_reaches_few_documents_finds_them_however_the_others_are_hidden(
+    client: OpenSearch, index: str, encoder: TextEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connector.search.opened.MAX_RESCORED", 0)  # no scan without filters, as in a large index
+    written = fill_a_tenth(client, index, encoder)
+    switch(client, f"{index}-alpha", index, **ALPHA)
+    switch(client, f"{index}-routed", index, search_routing="alpha")
+    whole = Retriever(client, index, written)
+    expected = by_one_feature(whole, filters=[ALPHA["filter"]])
+    assert len(expected) == 6
+    assert len(by_one_feature(Retriever(client, f"{index}-alpha", written), window=0)) == 3
+    assert by_one_feature(Retriever(client, f"{index}-alpha", written)) == expected
+    assert by_one_feature(Retriever(client, f"{index}-alp*", written)) == expected
+    routed = count_matching(client, f"{index}-routed")
+    assert 6 <= routed < 60
+    by_routing = by_one_feature(whole, options=SearchOptions(routing="alpha"))
+    assert len(by_routing) == min(10, routed)
+    assert by_one_feature(Retriever(client, f"{index}-routed", written)) == by_routing
+    monkeypatch.setattr(KeptDocuments, "total", lambda *_: None)  # a user who may not search the index by its name
+    assert by_one_feature(Retriever(client, f"{index}-alpha", written)) == expected
+
+
+def test_the_fewer_documents_an_alias_shows_the_more_features_are_searched(
+    client: OpenSearch, index: str, second: str, encoder: TextEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("connector.search.opened.MAX_RESCORED", "connector.index.reach.MAX_RESCORED"):
+        monkeypatch.setattr(name, 0)  # no scan, as in a large index
+    written = fill_a_tenth(client, index, encoder)
+    switch(client, f"{index}-alpha", index, **ALPHA)
+    switch(client, f"{index}-all", index)
+    half = [{"ids": {"values": ["0", "10", "20", "1"]}}]
+
+    def features(name: str, *settings: Any) -> int | None:  # noqa: ANN401
+        return Retriever(client, name, written).opened.resolve(SearchSettings(), 10, *settings).k_query
+
+    candidates = features(index)
+    assert candidates == features(f"{index}-all") == written.k_candidates == 2
+    assert features(f"{index}-alpha") == features_for(2, 0.1)
+    assert features(f"{index}-alpha", half) == features_for(2, 3 / 60) > features_for(2, 0.1)
+    assert features(f"{index}-all", half) == features_for(2, 4 / 60)
+    monkeypatch.setattr(KeptDocuments, "total", lambda *_: None)
+    assert features(f"{index}-alpha", half) == features_for(2, 3 / 6), "of the documents that are counted at all"
+
+
+def test_searches_of_a_large_index_send_one_request_and_those_of_its_alias_count_once_a_minute(
+    opensearch_url: str, client: OpenSearch, index: str, encoder: TextEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connector.search.opened.MAX_RESCORED", 0)  # no scan, as in a large index
+    written = fill_a_tenth(client, index, encoder)
+    alias = f"{index}-all"
+    switch(client, alias, index)
+    proxy: FaultProxy
+    with fault_proxy(opensearch_url) as proxy, connect(proxy.url) as through:
+
+        def paths(retriever: Retriever) -> list[str]:
+            proxy.paths.clear()
+            assert retriever.search(QUERY)
+            return [path.partition("?")[0] for path in proxy.paths]
+
+        assert paths(Retriever(through, index, written)) == [f"/{index}/_search"]
+        by_alias = Retriever(through, alias, written)
+        assert paths(by_alias) == [f"/{index}/_search", f"/{alias}/_search", f"/{alias}/_search"]
+        assert paths(by_alias) == [f"/{alias}/_search"]
 
 
 def test_as_many_features_as_a_query_takes_are_searched_in_their_space(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,13 @@ import pytest
 from opensearchpy import OpenSearch
 
 from benchmarks.systems.base import write
+from connector.connection.client import connect
+from connector.encoders.text import TextEncoder
+from connector.errors import SearchError
 from connector.index.kept import KeptDocuments
+from connector.index.reach import Reach
 from connector.index.searcher import Searcher
+from connector.index.sender import Sender
 from connector.limits import MAX_CLAUSES
 from connector.query.body import (
     FEATURES_FIELD,
@@ -22,8 +28,13 @@ from connector.query.body import (
     within_space,
 )
 from connector.query.rescore import CODE_FIELD, build_rescore, code_mapping, rescore_all
+from connector.query.settings import SearchSettings
 from connector.search.opened import features_for
+from connector.search.retriever import Retriever
+from connector.types import Hit
 from connector.vectors.codes import RotatedCode
+from tests.fault_proxy import fault_proxy
+from tests.tenants import QUERY, fill_a_tenth
 from tests.unit_vectors import DOCUMENTS, QUERIES
 
 COUNT = 60
@@ -77,9 +88,9 @@ def test_features_decide_without_codes_or_filters_or_where_many_are_kept(
     assert found(rescore=RESCORE) == found(filters=KEPT) == {0}
     # Asking for one document is no filter: it is not found unless a search finds it.
     assert searcher.search({"a": 1.0}, rescore=RESCORE, doc_id="1") == []
-    assert searcher.kept_share(KEPT, NO_OPTIONS) == 1.0
-    monkeypatch.setattr("connector.index.searcher.MAX_RESCORED", 19)
-    assert searcher.kept_share(KEPT, NO_OPTIONS) == 1 / 3
+    assert searcher.reach.share(KEPT, NO_OPTIONS) == 1.0
+    monkeypatch.setattr("connector.index.reach.MAX_RESCORED", 19)
+    assert searcher.reach.share(KEPT, NO_OPTIONS) == 1 / 3
     assert found(filters=KEPT, rescore=RESCORE) == {0}, "20 documents are kept"
 
 
@@ -110,9 +121,52 @@ def test_an_index_limits_how_many_documents_are_scored(
     found = [hit.doc_id for hit in searcher.search({"a": 1.0}, filters=KEPT, rescore=RESCORE)]
     assert len(found) == 10
     assert (found == best([row for row in range(COUNT) if row % 6 < 2])) == scored, "20 documents are kept"
-    assert (searcher.kept_share(KEPT, NO_OPTIONS) == 1.0) == scored
+    assert (searcher.reach.share(KEPT, NO_OPTIONS) == 1.0) == scored
     small = Searcher(client, searcher.index, weight_exponent=0, scan_limit=COUNT)
     assert len(small.search({"a": 1.0}, rescore=RESCORE)) == 10
+
+
+@pytest.mark.opensearch
+def test_a_window_that_no_search_sets_is_one_that_the_index_permits(
+    opensearch_url: str, client: OpenSearch, index: str, encoder: TextEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connector.search.opened.MAX_RESCORED", 0)  # no scan, as in a large index
+    written = fill_a_tenth(client, index, encoder)
+    client.indices.put_settings(index=index, body={"index.max_result_window": 30})
+    with fault_proxy(opensearch_url) as proxy, connect(proxy.url) as through:
+        searches: list[Callable[[Retriever], list[Hit]]] = [
+            lambda retriever: retriever.search(QUERY),
+            lambda retriever: retriever.search_many([QUERY])[0],
+            lambda retriever: retriever.search_hybrid(QUERY),
+            lambda retriever: retriever.search_hybrid(QUERY, settings=SearchSettings(window=0)),
+        ]
+        for search in searches:
+            retriever = Retriever(through, index, written)
+            assert len(search(retriever)) == 10
+            proxy.paths.clear()
+            assert len(search(retriever)) == 10
+            assert len(proxy.paths) == 1, "what the server has refused once is known"
+        with pytest.raises(SearchError, match=r"Rescore window \[100\] is too large"):
+            retriever.search(QUERY, settings=SearchSettings(window=100))
+    assert Retriever(client, index, written).defaults().window == 30
+    client.indices.put_settings(index=index, body={"index.max_rescore_window": 40})
+    assert Retriever(client, index, written).defaults().window == 40
+
+
+def test_a_refused_window_is_tried_again_by_each_search_that_did_not_know_the_limit() -> None:
+    reach = Reach(Sender(OpenSearch(), "docs", None), 0)
+    refused = SearchError(
+        "Index 'docs' rejects the query: Rescore window [600] is too large. It must be less than [500]. This prevents "
+        "allocating massive heaps"
+    )
+    known = reach.known_window
+    assert reach.default_window(600) == 600
+    assert not reach.learn_window(SearchError("Index 'docs' rejects the query: too many clauses"), known)
+    assert reach.learn_window(refused, known) and reach.learn_window(refused, known), "of two that ran at a time"
+    assert (reach.default_window(600), reach.default_window(400)) == (500, 400)
+    assert not reach.learn_window(refused, reach.known_window), "the search set the window"
+    deep = SearchError("Result window is too large, from + size must be less than or equal to: [30] but was [100]")
+    assert reach.learn_window(deep, reach.known_window) and reach.default_window(100) == 30
 
 
 def test_a_filter_is_counted_once_in_a_while() -> None:

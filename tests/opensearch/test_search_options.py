@@ -13,6 +13,7 @@ from opensearchpy import OpenSearch
 from connector.encoders.text import TextEncoder
 from connector.errors import SearchError
 from connector.index.new_index import NewIndex
+from connector.index.searcher import Searcher
 from connector.index.writer import BulkWriter
 from connector.ingest.pipeline import ingest_documents
 from connector.ingest.prepare import prepare_encoder
@@ -195,6 +196,20 @@ def test_the_depth_of_a_fusion_is_not_the_number_of_hits_rescored(
     for settings in (SearchSettings(window=9), SearchSettings(rank_window_size=9)):
         with pytest.raises(ValueError, match="in one query; leave alpha, window and rank_window_size out"):
             retriever.search_hybrid(ASKED, bm25_weight=0.1, settings=settings)
+
+
+def test_all_hits_of_a_deep_fusion_are_rescored(retriever: Retriever, monkeypatch: pytest.MonkeyPatch) -> None:
+    windows: list[int] = []
+    fused = Searcher.search_hybrid
+
+    def recorded(searcher: Searcher, *query: Any, **options: Any) -> list[Hit]:
+        windows.append(options["rescore"]["window_size"])
+        return fused(searcher, *query, **options)
+
+    monkeypatch.setattr(Searcher, "search_hybrid", recorded)
+    for settings in (SearchSettings(), SearchSettings(rank_window_size=250), SearchSettings(None, 50, None, 250)):
+        assert retriever.search_hybrid(ASKED, settings=settings)
+    assert windows == [100, 250, 50]
 
 
 def test_the_same_methods_can_be_awaited(retriever: Retriever) -> None:

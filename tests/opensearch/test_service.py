@@ -44,6 +44,7 @@ from connector.service.settings import ServiceSettings
 from tests.fault_proxy import fault_proxy
 from tests.patience import PATIENCE_S
 from tests.service_server import service_process, serving_texts
+from tests.tenants import fill_a_tenth
 from tests.tiny import DIM, MAX_TOKENS, build_head
 
 pytestmark = pytest.mark.opensearch
@@ -78,7 +79,7 @@ def service(client: OpenSearch, written: SparseIndex) -> Iterator[TestClient]:
         yield service
 
 
-def test_a_query_with_filters_is_encoded_once(service: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_query_is_encoded_once(service: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     encoded: list[int | None] = []
     encode = OpenedIndex._encode_apart
 
@@ -87,12 +88,15 @@ def test_a_query_with_filters_is_encoded_once(service: TestClient, monkeypatch: 
         return encode(opened, queries, settings)
 
     monkeypatch.setattr(OpenedIndex, "_encode_apart", counted)
-    monkeypatch.setattr("connector.index.searcher.MAX_RESCORED", 0)
+    monkeypatch.setattr("connector.index.reach.MAX_RESCORED", 0)
     filtered = {"query": "plants eat light", "filters": {"lang": "en"}}
     assert [hit["id"] for hit in service.post("/search", json=filtered).json()["hits"]][0] == "1"
     assert service.post("/search", json={"query": "plants eat light"}).status_code == 200
     # Two of three documents are kept, so more features are searched than without the filter.
     assert encoded == [features_for(2, 2 / 3), 2]
+    deep = {"query": "cats sleep", "hybrid": True, "rank_window_size": 250}
+    assert service.post("/search", json=deep).status_code == 200
+    assert encoded == [features_for(2, 2 / 3), 2, 2]
 
 
 def test_a_search_finds_what_the_library_finds(service: TestClient, written: SparseIndex) -> None:
@@ -208,6 +212,51 @@ def test_a_rewritten_request_finds_what_the_library_finds(
     hits = written.search("cats sleep", filters={"lang": "en"})
     assert found == [(hit.doc_id, pytest.approx(hit.score, rel=1e-5)) for hit in hits]
     assert body["rescore"]["window_size"] == written.retriever.defaults().window
+
+
+def test_a_rewritten_request_with_filters_finds_what_the_library_finds(
+    client: OpenSearch, index: str, encoder: TextEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connector.search.opened.MAX_RESCORED", 0)  # no scan without filters, as in a large index
+    fill_a_tenth(client, index, encoder)
+    text, alpha = {"match": {"ksparse": "warm"}}, {"term": {"metadata.tenant": "alpha"}}
+    beta = {"term": {"metadata.tenant": "beta"}}
+    requests: list[dict[str, Any]] = [
+        {"query": {"bool": {"must": text, "filter": [alpha]}}},
+        {"query": {"bool": {"must": text, "must_not": beta}}},
+        {"query": text, "post_filter": alpha},
+    ]
+
+    def check() -> None:
+        hits = SparseIndex(index, client=client).search("warm", filters=[alpha])
+        assert len(hits) == 6
+        with serving(client, index) as service:
+            for request in requests:
+                reply = service.post(f"/indices/{index}/pipeline/search", json=request)
+                found = client.search(index=index, body=json.loads(reply.json()["request"]))["hits"]["hits"]
+                expected = [(hit.doc_id, pytest.approx(hit.score, rel=1e-5)) for hit in hits]
+                assert [(hit["_id"], hit["_score"]) for hit in found] == expected, request
+
+    by_two = SparseIndex(index, client=client).search("warm", filters=[alpha], settings=SearchSettings(2, 0))
+    assert len(by_two) == 2, "features of a search without filters"
+    check()  # all codes
+    monkeypatch.setattr("connector.index.reach.MAX_RESCORED", 0)
+    check()  # more features
+
+
+def test_a_rewritten_request_rescores_as_many_hits_as_the_index_permits(
+    client: OpenSearch, written: SparseIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connector.search.opened.MAX_RESCORED", 0)  # no scan, as in a large index
+    client.indices.put_settings(index=written.index, body={"index.max_rescore_window": 30})
+    with serving(client, written.index, recheck_s=0.0) as service:
+        for k in (2, 3):
+            request = {"query": {"match": {"ksparse": "cats sleep"}}}
+            reply = service.post(f"/indices/{written.index}/pipeline/search", json=request)
+            body = json.loads(reply.json()["request"])
+            assert body["rescore"]["window_size"] == 30
+            assert client.search(index=written.index, body=body)["hits"]["hits"][0]["_id"] == "2"
+            save_search_defaults(client, written.index, SearchSettings(k, 50))  # which opens the index again
 
 
 def test_a_text_with_a_variable_of_ml_commons_stays_a_text(service: TestClient, index: str) -> None:
@@ -585,10 +634,16 @@ def test_a_server_that_cannot_read_a_mapping_now_is_no_error_of_the_service(
             assert service.post("/encode/query", json={"texts": ["cats"]}).status_code == 200
 
 
-def test_a_filter_that_the_server_counts_slowly_holds_up_no_other_query(
-    client: OpenSearch, written: SparseIndex, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("asked", [{"filters": {"lang": "en"}}, {"routing": "en"}, {"index": "alias"}])
+def test_what_the_server_counts_slowly_for_one_query_holds_up_no_other(
+    client: OpenSearch, written: SparseIndex, asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counting, encoded, in_time = Event(), Event(), []
+    alias = f"{written.index}-alias"
+    client.indices.put_alias(index=written.index, name=alias)
+    slowly = {"query": "cats", "index": written.index, **asked}
+    if "index" in asked:
+        slowly["index"] = alias
 
     def slow(*_: object) -> int:
         counting.set()
@@ -596,12 +651,13 @@ def test_a_filter_that_the_server_counts_slowly_holds_up_no_other_query(
         return len(DOCUMENTS)
 
     monkeypatch.setattr(KeptDocuments, "_count", slow)
-    with serving(client, written.index) as service, ThreadPoolExecutor(1) as caller:
-        filtered = caller.submit(service.post, "/search", json={"query": "cats", "filters": {"lang": "en"}})
+    app = create_app(client, ServiceSettings(indices=(written.index, alias)))
+    with TestClient(app, raise_server_exceptions=False) as service, ThreadPoolExecutor(1) as caller:
+        counted = caller.submit(service.post, "/search", json=slowly)
         assert counting.wait(PATIENCE_S)
-        assert service.post("/encode/query", json={"texts": ["wolves"]}).status_code == 200
+        assert service.post("/encode/query", json={"texts": ["wolves"], "index": written.index}).status_code == 200
         encoded.set()
-        assert filtered.result().status_code == 200
+        assert counted.result().status_code == 200
     assert all(in_time)
 
 

@@ -79,6 +79,24 @@ def test_what_is_out_of_reach_is_said(
     assert {trial.setting.window for trial in tuning.trials} == {500, 1_000}, "ten times as many as hits"
 
 
+@pytest.mark.usefixtures("few_trials")
+def test_a_small_index_is_tuned_for_when_it_has_grown(
+    client: OpenSearch, index: str, encoder: TextEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calibrated = prepare_encoder(client, index, encoder, sample=TEXTS, new=NewIndex(code_bits=4))
+    documents = [Document(str(row), text) for row, text in enumerate(TEXTS)]
+    assert ingest_documents(documents, calibrated, BulkWriter(client, index)).indexed == len(TEXTS)
+    client.indices.put_alias(index=index, name=f"{index}-half", body={"filter": {"range": {"_seq_no": {"lt": 20}}}})
+    monkeypatch.setattr("connector.search.tune.K_QUERIES", (1, 4))
+    for name in (index, f"{index}-half"):
+        tuning = tune(client, name, calibrated, TEXTS[:10], top_k=len(TEXTS))
+        trials = {trial.setting: trial.recall for trial in tuning.trials}
+        assert trials[SearchSettings(1, 400)] < trials[SearchSettings(4, 400)], name
+    retriever = Retriever(client, index, calibrated)
+    one = retriever.search(TEXTS[0], top_k=len(TEXTS), settings=SearchSettings(k_query=1))
+    assert len(one) == len(TEXTS), "codes score all documents in searches"
+
+
 def test_what_is_tried_is_what_searches_do(
     client: OpenSearch, named: str, head_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,11 +131,29 @@ def test_filters_search_more_features_than_the_saved_number(
 ) -> None:
     save_search_defaults(client, index, SearchSettings(2, 100))
     opened = Retriever(client, index, coded).opened
-    monkeypatch.setattr("connector.index.searcher.MAX_RESCORED", 0)
+    monkeypatch.setattr("connector.index.reach.MAX_RESCORED", 0)
     half = [{"ids": {"values": [str(row) for row in range(20)]}}]
     assert opened.resolve(SearchSettings(), 10).k_query == 2
     assert opened.resolve(SearchSettings(), 10, half).k_query == features_for(2, 0.5) > 2
     assert opened.resolve(SearchSettings(k_query=2), 10, half).k_query == 2, "what a search asks for is what it gets"
+
+
+def test_more_hits_are_searched_by_more_features(
+    client: OpenSearch, index: str, coded: TextEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_search_defaults(client, index, SearchSettings(2, 100))
+    small = Retriever(client, index, coded).opened
+    assert small.resolve(SearchSettings(), 200).k_query == 2, "codes score all documents"
+    for name in ("connector.search.opened.MAX_RESCORED", "connector.index.reach.MAX_RESCORED"):
+        monkeypatch.setattr(name, 0)  # no scan, as in a large index
+    opened = Retriever(client, index, coded).opened
+    assert opened.resolve(SearchSettings(), 10).k_query == 2
+    assert opened.resolve(SearchSettings(), 20).k_query == features_for(2, 0.5) == 3
+    assert opened.resolve(SearchSettings(), 200).k_query == features_for(2, 0.05) == 19
+    half = [{"ids": {"values": [str(row) for row in range(20)]}}]
+    assert opened.resolve(SearchSettings(), 20, half).k_query == features_for(2, 0.25)
+    assert opened.resolve(SearchSettings(k_query=2), 200).k_query == 2, "what a search asks for is what it gets"
+    assert opened.resolve(SearchSettings(window=0), 200).k_query == 2, "features alone find what they find"
 
 
 def test_the_doctor_examines_the_saved_budget(
@@ -194,6 +230,13 @@ def test_a_budget_that_is_saved_holds_until_a_search_says_otherwise(
     [all_of_them] = retriever.search(text, top_k=1, settings=SearchSettings(window=0, pruning=Pruning()))
     assert within.score < all_of_them.score
     assert retriever.search(text, top_k=1, settings=SearchSettings(window=0, k_query=K)) == [all_of_them]
+
+
+@pytest.mark.usefixtures("few_trials")
+def test_windows_are_tried_that_the_index_permits(client: OpenSearch, index: str, coded: TextEncoder) -> None:
+    client.indices.put_settings(index=index, body={"index.max_rescore_window": 120})
+    trials = tune(client, index, coded, TEXTS[:10]).trials
+    assert {trial.setting.window for trial in trials} == {100, 120}
 
 
 @pytest.mark.usefixtures("few_trials")
