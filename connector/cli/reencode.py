@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from connector.encoders.text import TextEncoder
     from connector.index.schema import IndexSchema
+    from connector.query.settings import SearchSettings
 
 
 @click.command(
@@ -33,7 +34,8 @@ Examples:
   ksparse reencode docs --to docs-2 --code-bits 4 --delete-old      if docs is an index and not an alias
 \b
 Documents keep their versions and routing: versioned writes that go to both indices meanwhile are not overwritten. The
-old index is kept unless --delete-old is given. Fields, codes and tuned settings are copied.
+old index is kept unless --delete-old is given. Fields and codes are copied; tuned settings, unless the model or its head
+changes.
 """
 )
 @click.argument("alias")
@@ -130,8 +132,7 @@ def reencode(
     total = count_matching(client, source)
     new_index = new.to_new_index(
         dictionary=builds,
-        # The best settings depend on the encoder.
-        search=schema.search if not builds else None,
+        search=None if builds else _settings_kept(schema, after),
         mappings=mappings,
         settings=settings,
     )
@@ -177,6 +178,14 @@ def _bits_kept(schema: IndexSchema, after: TextEncoder) -> str | None:
         return "none"
     fits = schema.code.bits in get_args(GridBits) or after.has_dictionary
     return str(schema.code.bits) if fits else None
+
+
+def _settings_kept(schema: IndexSchema, after: TextEncoder) -> SearchSettings | None:
+    """The search settings of the old index, if the new encoder has the same weights: the best ones depend on these."""
+    from connector.encoders.adapt import adapt
+
+    calibrated = adapt(after, schema.statistics, None)
+    return schema.search if calibrated.fingerprint.weights_sha256 == schema.encoder.weights_sha256 else None
 
 
 def _open_encoders(

@@ -141,8 +141,13 @@ def _exclude(body: dict[str, Any], field: str) -> None:
         excludes.append(field)
 
 
-def read_schema(client: OpenSearch, index: str) -> IndexSchema | None:
+def read_schema(client: OpenSearch, index: str, *, timeout_s: float | None = None) -> IndexSchema | None:
     """Read the schema of an index; None if it does not exist.
+
+    Args:
+        client: A connected client.
+        index: The index or alias.
+        timeout_s: Timeout of the request in seconds; None means that of the client.
 
     Raises:
         ClusterError: The server is unreachable or denies access.
@@ -152,7 +157,8 @@ def read_schema(client: OpenSearch, index: str) -> IndexSchema | None:
     check_sendable(index)
     try:
         with explained(client):
-            replies = client.indices.get_mapping(index=index)
+            params = {} if timeout_s is None else {"request_timeout": timeout_s}
+            replies = client.indices.get_mapping(index=index, params=params)
     except NotFoundError:
         return None
     except RequestError as error:
@@ -275,13 +281,14 @@ def read_weight_exponent(client: OpenSearch, index: str) -> int:
     return _only_exponent(index, {name: int(meta_of.get("weight_exponent", 0)) for name, meta_of in metas.items()})
 
 
-def existing_schema(client: OpenSearch, index: str) -> IndexSchema:
-    """Read the schema of an index that must exist.
+def existing_schema(client: OpenSearch, index: str, *, timeout_s: float | None = None) -> IndexSchema:
+    """Read the schema of an index that must exist; arguments as for `read_schema`.
 
     Raises:
+        ClusterError: The server is unreachable or denies access.
         IndexMappingError: The index does not exist, or ksparse did not create it.
     """
-    schema = read_schema(client, index)
+    schema = read_schema(client, index, timeout_s=timeout_s)
     if schema is None:
         if any(character in index for character in "*,<"):
             raise IndexMappingError(f"No index matches {index!r}, or one of its names does not exist.")

@@ -17,6 +17,8 @@ from opensearchpy.exceptions import TransportError
 from connector.cli.main import cli
 from connector.encoders.text import TextEncoder
 from connector.errors import ClusterError, EncoderMismatchError
+from connector.index.schema import existing_schema, save_search_defaults
+from connector.query.settings import SearchSettings
 from connector.search.reencode import Comparison, compare_indices, read_index, switch_alias
 from connector.search.retriever import Retriever
 from tests.tenants import ALPHA, fill
@@ -84,6 +86,22 @@ def test_a_new_index_takes_the_place_of_the_old_one(
     assert found.exit_code == 0, found.output
     with pytest.raises(EncoderMismatchError, match=f"Index '{alias}' was written by encoder"):
         before.search("cats sleep")
+
+
+def test_tuned_settings_are_copied_only_for_the_same_weights(
+    command: Command, client: OpenSearch, alias: str, head_folder: Path, other_head: Path
+) -> None:
+    tuned = SearchSettings(3, 200)
+    save_search_defaults(client, alias, tuned)
+    options = ("--old-encoder", str(head_folder), "--quiet", "--tolerance", "1", "--no-switch")
+    for name, changed, expected in (
+        ("same", (), tuned),
+        ("k", ("--k", "6"), tuned),
+        ("other", ("--encoder", str(other_head)), None),
+    ):
+        done = command("reencode", alias, "--to", f"{alias}-{name}", *options, *changed)
+        assert done.exit_code == 0, done.output
+        assert existing_schema(client, f"{alias}-{name}").search == expected
 
 
 def test_a_copy_with_its_own_dictionary_is_resumed_by_the_same_command(
