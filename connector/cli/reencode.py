@@ -34,8 +34,8 @@ Examples:
   ksparse reencode docs --to docs-2 --code-bits 4 --delete-old      if docs is an index and not an alias
 \b
 Documents keep their versions and routing: versioned writes that go to both indices meanwhile are not overwritten. The
-old index is kept unless --delete-old is given. Fields and codes are copied; tuned settings, unless the model or its head
-changes.
+old index is kept unless --delete-old is given. Fields and codes are copied; tuned settings as well, if model and head
+stay the same.
 """
 )
 @click.argument("alias")

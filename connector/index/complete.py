@@ -88,6 +88,26 @@ def check_whole(index: str, reply: Mapping[str, Any]) -> None:
         )
 
 
+def check_replies(index: str, replies: Sequence[Mapping[str, Any]]) -> None:
+    """Check that all shards answered each search of one `_msearch`, where missing hits would be taken for the truth.
+
+    Raises:
+        SearchError: The server rejects a search.
+        BusyError: A shard did not answer.
+    """
+    for reply in replies:
+        if "error" in reply:
+            raise error_for(reply.get("status"))(
+                f"The search in {index!r} failed: {root_cause(reply['error'])}. Try again."
+            )
+        check_whole(index, reply)
+
+
+def error_for(status: object) -> type[SearchError]:
+    """The class of an error by its status: what the server could not do may succeed at the next attempt."""
+    return BusyError if isinstance(status, int) and (status == 429 or status >= 500) else SearchError
+
+
 def check_read(documents: Sequence[Mapping[str, Any]]) -> None:
     """Check that each document of an `_mget` reply was read, or is not there.
 

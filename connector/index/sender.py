@@ -10,8 +10,8 @@ from opensearchpy import OpenSearch
 from opensearchpy.exceptions import NotFoundError, RequestError, TransportError
 
 from connector.connection.client import explained, reason_of, root_cause
-from connector.errors import BusyError, SearchError
-from connector.index.complete import check_complete
+from connector.errors import SearchError
+from connector.index.complete import check_complete, error_for
 from connector.index.guard import IndexGuard
 from connector.index.sizes import check_filters
 from connector.types import Hit, restored
@@ -73,7 +73,7 @@ class Sender:
         if self.guard is not None:
             self.guard.recheck() if errors else self.guard.check(replies, by_features)
         if errors:
-            raise _kind(errors[0].get("status"))(
+            raise error_for(errors[0].get("status"))(
                 f"Index {self.index!r} rejects a query: {_advised(root_cause(errors[0]['error']))}"
             )
         for reply in replies:
@@ -147,11 +147,6 @@ def _advised(reason: str) -> str:
     return reason
 
 
-def _kind(status: object) -> type[SearchError]:
-    """The class of an error by its status: what the server could not do may succeed at the next attempt."""
-    return BusyError if isinstance(status, int) and (status == 429 or status >= 500) else SearchError
-
-
 def _search_error(index: str, error: TransportError) -> Exception:
     if isinstance(error, NotFoundError) and "search_context_missing" in str(error.info):
         return SearchError(f"The server no longer has the pages of {index!r} ({reason_of(error)}). Search again.")
@@ -159,6 +154,6 @@ def _search_error(index: str, error: TransportError) -> Exception:
         return SearchError(f"There is no index {index!r}. Create it with `ksparse ingest CORPUS --index {index}`.")
     if isinstance(error, RequestError):
         return SearchError(f"Index {index!r} rejects the query: {_advised(reason_of(error))}")
-    return _kind(error.status_code)(
+    return error_for(error.status_code)(
         f"The search in {index!r} failed ({error.status_code}): {reason_of(error)}. Try again."
     )

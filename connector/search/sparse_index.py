@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import TransportError
 
-from connector.errors import ClusterError
+from connector.errors import ClusterError, ConnectorError
 from connector.index.guard import RECHECK_TIMEOUT_S
 from connector.index.new_index import DEFAULT_INDEX, NewIndex
 from connector.index.schema import IndexSchema, read_schema, save_search_defaults
@@ -217,12 +217,16 @@ class SparseIndex(WritableIndex):
 
         Raises:
             SearchError: The index has no codes.
+            UnsavedTuningError: The settings were measured, and could not be stored; its `tuning` contains them.
             ValueError: There are too few queries, or `recall` is not in (0, 1].
         """
-        from connector.search.tune import tune
+        from connector.search.tune import UnsavedTuningError, tune
 
         tuning = tune(self.client, self.index, self.encoder, queries, recall=recall)
         if save:
-            save_search_defaults(self.client, self.index, tuning.best.setting)
+            try:
+                save_search_defaults(self.client, self.index, tuning.best.setting)
+            except (ConnectorError, TransportError) as error:
+                raise UnsavedTuningError(tuning, error) from error
             self._retriever = None
         return tuning
