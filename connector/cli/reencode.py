@@ -106,7 +106,7 @@ def reencode(
     if switch:
         check_switch(client, alias, target, delete_old=delete_old)
     if there is None:
-        check_new_index(client, target, NewIndex(mappings=mappings))
+        check_new_index(client, target, NewIndex(mappings=mappings, settings=settings))
     else:
         new.check_existing(client, there, k=k, encoder=encoder)
         check_fields(there, schema.fields)

@@ -42,10 +42,14 @@ def point_in_time(client: OpenSearch, index: str, params: Mapping[str, Any]) -> 
                 client.delete_pit(body={"pit_id": [pit]})
 
 
-def tie_breaker(client: OpenSearch) -> str:
-    """Return the sort field for ties: the position in the shard where supported (3.3 and later), else the id."""
+def tie_breakers(client: OpenSearch) -> tuple[str, ...]:
+    """Return the sort fields for ties: the position in the shard where supported (3.3 and later), else the document.
+
+    An id alone is not unique: several indices of an alias may contain it, and an index with several routings.
+    """
+    document = ("_id", "_index", "_seq_no")
     try:
         version = client.info()["version"]["number"]
     except AuthorizationException:  # a user may be permitted to use the index alone
-        return "_id"
-    return "_shard_doc" if version_tuple(version) >= (3, 3) else "_id"
+        return document
+    return ("_shard_doc",) if version_tuple(version) >= (3, 3) else document

@@ -118,7 +118,7 @@ def check_new_index(client: OpenSearch, index: str, new: NewIndex = DEFAULT_INDE
     check_index_name(index, new=True)
     properties = _declared(new)
     if properties:
-        check_mapping(client, index, {"properties": properties})
+        check_mapping(client, index, {"properties": properties}, new.settings)
 
 
 def _declared(new: NewIndex) -> dict[str, Any]:

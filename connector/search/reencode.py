@@ -27,7 +27,8 @@ from connector.search.retriever import Retriever
 from connector.types import Document, content_of, restored
 
 _OWN = ("title", "text", "metadata")
-_COPIED_SETTINGS = ("number_of_shards", "number_of_replicas", "analysis")
+_COPIED_SETTINGS = ("number_of_shards", "number_of_replicas", "analysis", "similarity", "mapping")
+"""Declared fields may need the last three: their analyzers, normalizers and similarities, and the number of fields."""
 _KEPT_OF_ALIASES = ("filter", "index_routing", "search_routing", "is_hidden")
 _WORDS = 12
 _COMPARED = 500

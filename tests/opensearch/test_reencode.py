@@ -17,10 +17,12 @@ from opensearchpy.exceptions import TransportError
 from connector.cli.main import cli
 from connector.encoders.text import TextEncoder
 from connector.errors import ClusterError, EncoderMismatchError
+from connector.index.new_index import NewIndex
 from connector.index.schema import existing_schema, save_search_defaults
 from connector.query.settings import SearchSettings
 from connector.search.reencode import Comparison, compare_indices, read_index, switch_alias
 from connector.search.retriever import Retriever
+from connector.search.sparse_index import SparseIndex
 from tests.tenants import ALPHA, fill
 from tests.tiny import WORDS, build_head
 
@@ -102,6 +104,32 @@ def test_tuned_settings_are_copied_only_for_the_same_weights(
         done = command("reencode", alias, "--to", f"{alias}-{name}", *options, *changed)
         assert done.exit_code == 0, done.output
         assert existing_schema(client, f"{alias}-{name}").search == expected
+
+
+def test_a_field_with_its_own_normalizer_or_similarity_is_created_filtered_and_copied(
+    command: Command, client: OpenSearch, alias: str, encoder: TextEncoder, head_folder: Path
+) -> None:
+    low = {"type": "keyword", "normalizer": "low"}
+    properties = {"tag": low, "note": {"type": "text", "similarity": "flat"}}
+    settings = {
+        "analysis": {"normalizer": {"low": {"type": "custom", "filter": ["lowercase"]}}},
+        "similarity": {"flat": {"type": "BM25", "b": 0.0}},
+        "mapping": {"total_fields": {"limit": 1_200}},
+    }
+    new = NewIndex(mappings={"properties": properties}, settings=settings)
+    docs = SparseIndex(f"{alias}-tagged", client=client, encoder=encoder, new=new)
+    docs.add([{"_id": "1", "text": "cats sleep", "tag": "Cats"}, {"_id": "2", "text": "cats sleep", "tag": "dogs"}])
+    done = command(
+        "reencode", docs.index, "--to", f"{alias}-2", "--no-switch", "--quiet", "--old-encoder", str(head_folder)
+    )
+    assert done.exit_code == 0, done.output
+    copy = SparseIndex(f"{alias}-2", client=client, encoder=encoder)
+    for index in (docs, copy):
+        assert [hit.id for hit in index.search("cats sleep", filters={"tag": "cats"})] == ["1"]
+    copied = client.indices.get(index=copy.index)[copy.index]
+    assert copied["mappings"]["properties"]["tag"] == low
+    assert copied["mappings"]["properties"]["note"]["similarity"] == "flat"
+    assert copied["settings"]["index"]["mapping"]["total_fields"]["limit"] == "1200"
 
 
 def test_a_copy_with_its_own_dictionary_is_resumed_by_the_same_command(
