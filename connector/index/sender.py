@@ -11,7 +11,7 @@ from opensearchpy.exceptions import NotFoundError, RequestError, TransportError
 
 from connector.connection.client import explained, reason_of, root_cause
 from connector.errors import SearchError
-from connector.index.complete import check_complete, error_for
+from connector.index.complete import advised, check_complete, error_for
 from connector.index.guard import IndexGuard
 from connector.index.sizes import check_filters
 from connector.types import Hit, restored
@@ -73,9 +73,8 @@ class Sender:
         if self.guard is not None:
             self.guard.recheck() if errors else self.guard.check(replies, by_features)
         if errors:
-            raise error_for(errors[0].get("status"))(
-                f"Index {self.index!r} rejects a query: {_advised(root_cause(errors[0]['error']))}"
-            )
+            why = root_cause(errors[0]["error"])
+            raise error_for(errors[0].get("status"), why)(f"Index {self.index!r} rejects a query: {advised(why)}")
         for reply in replies:
             check_complete(self.index, reply)
         if self.guard is not None:
@@ -131,29 +130,13 @@ def _matches(named: Any) -> Mapping[str, float]:  # noqa: ANN401
     return named if isinstance(named, Mapping) else {}
 
 
-def _advised(reason: str) -> str:
-    """The server's reason, with the next step if the cluster permits no scripts, or a filter is no query clause."""
-    if "search.allow_expensive_queries" in reason or ("cannot execute" in reason and "script" in reason):
-        return f"{reason}. A script rescores hits by codes: permit it, or search with window=0 (--window 0)."
-    if "max_compilations_rate" in reason:
-        return f"{reason}. A script rescores hits by codes: raise that limit, or search with window=0 (--window 0)."
-    if "Rescore window [" in reason:
-        return (
-            f"{reason.rstrip('.')}; search with a smaller window (--window), or 0, or raise it; permit "
-            "`indices:monitor/settings/get`, so that a window to score all documents stays below it."
-        )
-    if "unknown query [" in reason:
-        return f"{reason}. A mapping in a filter is a query clause; a key inside of an object is named a.b."
-    return reason
-
-
 def _search_error(index: str, error: TransportError) -> Exception:
     if isinstance(error, NotFoundError) and "search_context_missing" in str(error.info):
         return SearchError(f"The server no longer has the pages of {index!r} ({reason_of(error)}). Search again.")
     if isinstance(error, NotFoundError):
         return SearchError(f"There is no index {index!r}. Create it with `ksparse ingest CORPUS --index {index}`.")
+    why = reason_of(error)
+    kind = error_for(error.status_code, why)
     if isinstance(error, RequestError):
-        return SearchError(f"Index {index!r} rejects the query: {_advised(reason_of(error))}")
-    return error_for(error.status_code)(
-        f"The search in {index!r} failed ({error.status_code}): {reason_of(error)}. Try again."
-    )
+        return kind(f"Index {index!r} rejects the query: {advised(why)}")
+    return kind(f"The search in {index!r} failed ({error.status_code}): {advised(why).rstrip('.')}. Try again.")

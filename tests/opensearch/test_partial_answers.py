@@ -236,3 +236,15 @@ def test_a_cluster_that_permits_no_scripts_is_searched_without_a_window(client: 
         assert docs.search("cats sleep", settings=SearchSettings(window=0))
     finally:
         client.cluster.put_settings(body={"transient": {setting: None}})
+
+
+def test_a_node_that_compiles_no_script_now_is_busy(client: OpenSearch, docs: SparseIndex) -> None:
+    setting = "script.context.score.max_compilations_rate"
+    client.cluster.put_settings(body={"transient": {setting: "0/10m"}})
+    try:
+        for hybrid in (False, True):
+            with pytest.raises(BusyError, match=rf"\[{setting}\].* raise that limit, or search with window=0"):
+                docs.search("cats sleep", hybrid=hybrid)
+    finally:
+        client.cluster.put_settings(body={"transient": {setting: None}})
+    assert docs.search("cats sleep")
