@@ -110,7 +110,7 @@ def check_replies(index: str, replies: Sequence[Mapping[str, Any]]) -> None:
 
 def advised(reason: str) -> str:
     """The server's reason, with the next step if the cluster permits no scripts, or a filter is no query clause."""
-    if "search.allow_expensive_queries" in reason or ("cannot execute" in reason and "script" in reason):
+    if "script" in reason and ("search.allow_expensive_queries" in reason or "cannot execute" in reason):
         return f"{reason}. A script rescores hits by codes: permit it, or search with window=0 (--window 0)."
     if _TOO_MANY_SCRIPTS in reason:
         return f"{reason}. A script rescores hits by codes: raise that limit, or search with window=0 (--window 0)."

@@ -20,7 +20,7 @@ from connector.index.names import broken_rule, check_field_name, check_index_nam
 from connector.index.new_index import DEFAULT_INDEX, NewIndex
 from connector.index.probe import probe_write
 from connector.query.body import FEATURES_FIELD, SPACE_FIELD
-from connector.query.paths import TEXT_TYPES, FieldType
+from connector.query.paths import METADATA_KEYS, TEXT_TYPES, FieldType
 from connector.query.rescore import CODE_FIELD, code_mapping
 from connector.query.settings import SearchSettings
 from connector.query.terms import TERMS_FIELD
@@ -53,6 +53,7 @@ class IndexSchema:
         space: Digest of what a query must share with the index: encoder, weight scale and codes.
         dictionary: Location of the encoder's dictionary in the cluster; None for other encoders.
         subfields: Types of the declared fields' subfields that all of the indices have, by path (`author.keyword`).
+        metadata: Type of the field `metadata`: `flat_object`, or `flattened` on Elasticsearch.
     """
 
     index: str
@@ -67,11 +68,12 @@ class IndexSchema:
     space: str = ""
     dictionary: Companion | None = None
     subfields: Mapping[str, str] = field(default_factory=dict)
+    metadata: str = ""
 
     @property
     def filterable(self) -> dict[str, str]:
-        """Types of what a filter can name beside metadata: the declared fields and their subfields, by path."""
-        return {**self.fields, **self.subfields}
+        """Types of what a filter can name, by path: declared fields, their subfields, and `METADATA_KEYS`."""
+        return {**self.fields, **self.subfields, METADATA_KEYS: self.metadata}
 
 
 def load_mapping(name: str) -> dict[str, Any]:
@@ -410,6 +412,7 @@ def _parse(name: str, mappings: Mapping[str, Any]) -> IndexSchema:
         space=_space(mappings),
         dictionary=known.dictionary,
         subfields={path: kind for each in definitions.items() for path, kind in _subfields(*each).items()},
+        metadata=properties.get("metadata", {}).get("type", ""),
     )
 
 
