@@ -33,13 +33,14 @@ Examples:
   ksparse reencode docs --to docs-2 --encoder own                   a new dictionary after the documents changed
   ksparse reencode docs --to docs-2 --code-bits 4 --delete-old      if docs is an index and not an alias
 \b
-Documents keep their versions and routing: versioned writes that go to both indices meanwhile are not overwritten. The
+Documents keep their versions and routing: versioned writes that go to both indices meanwhile are not overwritten. If
+the new index exists, e.g. after a run that stopped, all documents are encoded again, and newer ones in it are kept. The
 old index is kept unless --delete-old is given. Fields and codes are copied; tuned settings as well, if model and head
 stay the same.
 """
 )
 @click.argument("alias")
-@click.option("--to", "target", required=True, help="Target index; created if missing, resumed if it exists.")
+@click.option("--to", "target", required=True, help="Target index; created if missing.")
 @new_encoder_option("Encoder of the new index; `own` builds a new dictionary.  [default: the one that wrote ALIAS]")
 @encoder_option("Encoder that wrote ALIAS, or a copy.  [default: the one that the index names]", "--old-encoder")
 @click.option(
@@ -115,6 +116,7 @@ def reencode(
     from connector.cli.passed_on import encoder_to_name
     from connector.cli.summary import name_replay, print_summary
     from connector.encoders.folders import OWN_ENCODER
+    from connector.index.patience import patiently
     from connector.index.sizes import count_matching
     from connector.search.reencode import RandomTexts, compare_indices, final_pipelines, read_index, switch_alias
     from connector.search.retriever import Retriever
@@ -145,7 +147,11 @@ def reencode(
             job.add(read_index(client, source))
     print_summary(target, job.result, as_json=False, backend=written.encoder.runtime)
     superseded = job.result.superseded_ids
-    comparison = compare_indices(client, old, written.retriever, sample=sample, superseded=superseded)
+    comparison = patiently(
+        lambda: compare_indices(client, old, written.retriever, sample=sample, superseded=superseded),
+        what=f"Comparing {alias!r} with {target!r}",
+        given_up=f"{alias!r} could not be compared with {target!r}",
+    )
     click.echo(
         f"{comparison.sampled} documents compared: {len(comparison.differing)} differ; known-item recall of "
         f"{alias} {comparison.found:.1%}, of {target} {comparison.new_found:.1%}"

@@ -101,9 +101,10 @@ def read_index(client: OpenSearch, index: str) -> Iterator[Document]:
         index: One index, or several joined by commas. Not an alias: its filter and routing would hide documents.
 
     Raises:
-        ClusterError: The server is unreachable or denies access.
+        BulkWriteError: The server stayed busy or unreachable for ten minutes.
+        ClusterError: The server denies access, or no longer has the index or the open search.
     """
-    for hit in read_hits(client, index, all_of(()) | {"version": True}):
+    for hit in read_hits(client, index, all_of(()) | {"version": True}, patient=True):
         yield _to_document(hit)
 
 
@@ -129,7 +130,7 @@ class RandomTexts:
         """Return up to `most` texts; the index is read only if more are wanted than before.
 
         Raises:
-            ClusterError: The server is unreachable or denies access.
+            BulkWriteError, ClusterError: As in `read_index`.
         """
         if len(self._drawn) < most and not self._all_drawn:
             self._drawn = self._draw(most)
@@ -144,7 +145,7 @@ class RandomTexts:
         drawn = at_random(seed=self._seed)
         drawn["function_score"]["min_score"] = max(0.0, 1 - share)
         body = {"query": drawn, "_source": ["title", "text"]}
-        sources = [hit["_source"] for hit in read_hits(self._client, self._index, body)]
+        sources = [hit["_source"] for hit in read_hits(self._client, self._index, body, patient=True)]
         texts = [content_of(source) for source in sources]
         return [texts[row] for row in np.random.default_rng(self._seed).permutation(len(texts))[:most]]
 
