@@ -271,6 +271,7 @@ def test_hits_of_one_id_in_several_indices_are_not_fused(
     assert [(hit.doc_id, hit.index) for hit in found] == [("1", index), ("1", second)]
 
 
+@pytest.mark.filterwarnings("ignore:Loading the fielddata on the _id field is deprecated")
 def test_pages_hold_equal_documents_of_several_indices_on_older_servers(
     client: OpenSearch, index: str, second: str, lexical: TextEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
