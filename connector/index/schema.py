@@ -68,7 +68,7 @@ class IndexSchema:
     space: str = ""
     dictionary: Companion | None = None
     subfields: Mapping[str, str] = field(default_factory=dict)
-    metadata: str = ""
+    metadata: str = "flat_object"
 
     @property
     def filterable(self) -> dict[str, str]:
