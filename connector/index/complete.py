@@ -102,9 +102,8 @@ def check_replies(index: str, replies: Sequence[Mapping[str, Any]]) -> None:
     """
     for reply in replies:
         if "error" in reply:
-            raise error_for(reply.get("status"))(
-                f"The search in {index!r} failed: {root_cause(reply['error'])}. Try again."
-            )
+            kind, why = error_for(reply.get("status")), root_cause(reply["error"])
+            raise kind(f"The search in {index!r} failed: {why}.{' Try again.' if kind is BusyError else ''}")
         check_whole(index, reply)
 
 
