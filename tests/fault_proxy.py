@@ -1,4 +1,4 @@
-"""An HTTP proxy in front of a real node that injects faults into `_bulk` requests, or allows only some requests."""
+"""An HTTP proxy in front of a real node that injects faults into requests, or allows only some of them."""
 
 from __future__ import annotations
 
@@ -173,6 +173,7 @@ class FaultProxy:
         faults: One for each of the next `_bulk` requests.
         always: For those after them.
         creations: Faults of the next requests that create an index.
+        reads: Takes method and path of any other request, and returns a fault for it, or None.
         allowed: Takes method and path of any request; one that is not allowed gets a 404.
         keep: Whether bodies are kept.
         hang_up: Ends all connections; clients open others.
@@ -184,6 +185,7 @@ class FaultProxy:
     faults: deque[Fault] = field(default_factory=deque)
     always: Fault | None = None
     creations: deque[Fault] = field(default_factory=deque)
+    reads: Callable[[str, str], Fault | None] | None = None
     allowed: Callable[[str, str], bool] | None = None
     keep: bool = True
     hang_up: Callable[[], None] = lambda: None
@@ -249,6 +251,8 @@ def fault_proxy(
                     fault = proxy.faults.popleft() if proxy.faults else proxy.always
                 elif self.command == "PUT" and proxy.creations:
                     fault = proxy.creations.popleft()
+                elif proxy.reads is not None:
+                    fault = proxy.reads(self.command, self.path)
             if not self.path.startswith(prefix):
                 fault = status(404, "no such path")
             if proxy.allowed is not None and not proxy.allowed(self.command, self.path):

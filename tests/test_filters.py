@@ -223,3 +223,17 @@ def test_a_nested_field_is_refused_by_its_name(name: str) -> None:
     with pytest.raises(ValueError, match=said):
         WordsMetadata(fields).missing(name)
     assert filter_clauses({"person.name": "x"}, fields=fields) == [{"term": {"person.name": {"value": "x"}}}]
+
+
+def test_a_key_of_a_flat_object_exists_with_the_keys_below_it() -> None:
+    below = {"wildcard": {r"metadata.a\*b.*": {"value": "*"}}}
+    either = {"bool": {"should": [{"exists": {"field": "metadata.a*b"}}, below], "minimum_should_match": 1}}
+    fields = {"metadata.*": "flat_object", "facts": "flat_object"}
+    assert filter_clauses({"a*b": {"$exists": True}}, fields=fields) == [{"bool": {"filter": [either]}}]
+    assert filter_clauses({"a*b": None}, fields=fields) == [{"bool": {"must_not": [either]}}]
+    [declared] = filter_clauses({"facts.author": None}, fields=fields)
+    assert {"wildcard": {"facts.author.*": {"value": "*"}}} in declared["bool"]["must_not"][0]["bool"]["should"]
+    # Elasticsearch refuses wildcards on keys.
+    missing = {"bool": {"must_not": [{"exists": {"field": "metadata.a*b"}}]}}
+    assert filter_clauses({"a*b": None}, fields={"metadata.*": "flattened"}) == [missing]
+    assert WordsMetadata(fields).missing("a*b") == {"bool": {"must_not": [either]}}

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
+from opensearchpy.exceptions import TransportError
 
 from connector.connection.client import Server, address_of, check_server, connect, is_elasticsearch
 from connector.errors import BusyError, ClusterError, SearchError
+from connector.index.complete import check_complete
 from connector.index.schema import read_schema
+from connector.index.sender import _search_error
 from tests.http_server import QuietHandler, serving
 
 Serve = Callable[..., str]
@@ -194,3 +198,35 @@ def test_a_forked_process_opens_connections_of_its_own() -> None:
         assert os.waitpid(child, 0)[1] == 0
         client.info()
     assert ports[0] == ports[1] == ports[3] != ports[2]
+
+
+LIMIT = {
+    "type": "circuit_breaking_exception",
+    "reason": "[script] Too many dynamic script compilations within, max: [75/5m]; please use indexed, or scripts "
+    "with parameters; this limit can be changed by the [script.context.score.max_compilations_rate] setting",
+}
+SCRIPT = "Failed to compile inline script [double best = 0;] using lang [painless]"
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        {"type": "query_shard_exception", "reason": f"failed to create query: {SCRIPT}", "caused_by": LIMIT},
+        {"type": "general_script_exception", "reason": SCRIPT, "caused_by": LIMIT},
+    ],
+    ids=["rescoring", "elsewhere"],
+)
+def test_a_part_of_an_index_that_has_compiled_too_many_scripts_says_what_to_do(reason: object) -> None:
+    failures = [{"shard": 0, "index": "docs-1", "reason": reason}]
+    shards = {"total": 2, "successful": 1, "failed": 1, "failures": failures}
+    with pytest.raises(BusyError, match=r"^A part of index 'docs' \(docs-1\) rejects the query: ") as refused:
+        check_complete("docs", {"timed_out": False, "_shards": shards, "hits": {"hits": []}})
+    assert "compilations_rate] setting. A script rescores hits by codes: raise that limit, or" in str(refused.value)
+    assert "double best" not in str(refused.value), "not the whole script"
+
+
+def test_a_search_that_fails_for_its_script_says_what_to_do() -> None:
+    error = {"type": "search_phase_execution_exception", "reason": "all shards failed", "root_cause": [LIMIT]}
+    found = _search_error("docs", TransportError(500, "search_phase_execution_exception", {"error": error}))
+    assert isinstance(found, BusyError)
+    assert re.search(r"^The search in 'docs' failed \(500\): .* A script rescores .* Try again.$", str(found)), found

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from connector.encoders.text import TextEncoder
     from connector.index.schema import IndexSchema
+    from connector.query.settings import SearchSettings
 
 
 @click.command(
@@ -32,13 +33,14 @@ Examples:
   ksparse reencode docs --to docs-2 --encoder own                   a new dictionary after the documents changed
   ksparse reencode docs --to docs-2 --code-bits 4 --delete-old      if docs is an index and not an alias
 \b
-Documents keep their versions and routing: versioned writes that go to both indices meanwhile are not overwritten. The
-old index is kept unless --delete-old is given. Fields, and unless a new dictionary is built also the bits of codes
-and tuned settings, are copied; after `--encoder own`, give --code-bits again and rerun `ksparse tune --save`.
+Documents keep their versions and routing: versioned writes that go to both indices meanwhile are not overwritten. If
+the new index exists, e.g. after a run that stopped, all documents are encoded again, and newer ones in it are kept. The
+old index is kept unless --delete-old is given. Fields are copied, and the bits of codes as well unless a new dictionary
+is built (then give --code-bits again); tuned settings are copied if model and head stay the same.
 """
 )
 @click.argument("alias")
-@click.option("--to", "target", required=True, help="Target index; created if missing, resumed if it exists.")
+@click.option("--to", "target", required=True, help="Target index; created if missing.")
 @new_encoder_option("Encoder of the new index; `own` builds a new dictionary.  [default: the one that wrote ALIAS]")
 @encoder_option("Encoder that wrote ALIAS, or a copy.  [default: the one that the index names]", "--old-encoder")
 @click.option(
@@ -107,7 +109,7 @@ def reencode(
     if there is None:
         if encoder is None:
             check_copied(schema, k, idf=bool(new.idf))
-        check_new_index(client, target, NewIndex(mappings=mappings))
+        check_new_index(client, target, NewIndex(mappings=mappings, settings=settings))
     else:
         new.check_existing(client, there, k=k, encoder=encoder)
         check_fields(there, schema.fields)
@@ -116,6 +118,7 @@ def reencode(
     from connector.cli.passed_on import encoder_to_name
     from connector.cli.summary import name_replay, print_summary
     from connector.encoders.folders import OWN_ENCODER
+    from connector.index.patience import patiently
     from connector.index.sizes import count_matching
     from connector.search.reencode import RandomTexts, compare_indices, final_pipelines, read_index, switch_alias
     from connector.search.retriever import Retriever
@@ -133,8 +136,7 @@ def reencode(
     total = count_matching(client, source)
     new_index = new.to_new_index(
         dictionary=builds,
-        # The best settings depend on the encoder.
-        search=schema.search if not builds else None,
+        search=None if builds else _settings_kept(schema, after),
         mappings=mappings,
         settings=settings,
     )
@@ -147,7 +149,11 @@ def reencode(
             job.add(read_index(client, source))
     print_summary(target, job.result, as_json=False, backend=written.encoder.runtime)
     superseded = job.result.superseded_ids
-    comparison = compare_indices(client, old, written.retriever, sample=sample, superseded=superseded)
+    comparison = patiently(
+        lambda: compare_indices(client, old, written.retriever, sample=sample, superseded=superseded),
+        what=f"Comparing {alias!r} with {target!r}",
+        given_up=f"{alias!r} could not be compared with {target!r}",
+    )
     click.echo(
         f"{comparison.sampled} documents compared: {len(comparison.differing)} differ; known-item recall of "
         f"{alias} {comparison.found:.1%}, of {target} {comparison.new_found:.1%}"
@@ -180,6 +186,14 @@ def _bits_kept(schema: IndexSchema, after: TextEncoder) -> str | None:
         return "none"
     fits = schema.code.bits in get_args(GridBits) or after.has_dictionary
     return str(schema.code.bits) if fits else None
+
+
+def _settings_kept(schema: IndexSchema, after: TextEncoder) -> SearchSettings | None:
+    """The search settings of the old index, if the new encoder has the same weights: the best ones depend on these."""
+    from connector.encoders.adapt import adapt
+
+    calibrated = adapt(after, schema.statistics, None)
+    return schema.search if calibrated.fingerprint.weights_sha256 == schema.encoder.weights_sha256 else None
 
 
 def _open_encoders(

@@ -83,14 +83,20 @@ def tune(
         tuning = measure(
             client, index, loaded, texts, recall=recall, progress=lambda done: report("searching, in turns", done)
         )
-    if save:
-        save_search_defaults(client, index, tuning.best.setting)
-    if as_json:
-        trials = [asdict(trial) | {"setting": trial.setting.to_json()} for trial in tuning.trials]
-        best = tuning.best.setting.to_json()
-        click.echo(json.dumps({"best": best, "reached": tuning.reached, "saved": save, "trials": trials}))
-    else:
-        _print(tuning, recall, len(texts), schema, saved=save)
+    saved = False
+    try:
+        if save:
+            save_search_defaults(client, index, tuning.best.setting)
+            saved = True
+    finally:  # an error does not take the measurements with it
+        if as_json:
+            trials = [asdict(trial) | {"setting": trial.setting.to_json()} for trial in tuning.trials]
+            best = tuning.best.setting.to_json()
+            click.echo(json.dumps({"best": best, "reached": tuning.reached, "saved": saved, "trials": trials}))
+        else:
+            _print(tuning, recall, len(texts), schema)
+    if not as_json:
+        click.echo("Stored in the index." if saved else "--save stores it in the index.")
 
 
 def _sentences(client: OpenSearch, index: str) -> list[str]:
@@ -103,7 +109,7 @@ def _sentences(client: OpenSearch, index: str) -> list[str]:
     return list(TextSource(index, texts, queries=(), positives=(), skipped=0).with_queries(_SAMPLED).queries)
 
 
-def _print(tuning: Tuning, recall: float, queries: int, schema: IndexSchema, *, saved: bool) -> None:
+def _print(tuning: Tuning, recall: float, queries: int, schema: IndexSchema) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -132,4 +138,3 @@ def _print(tuning: Tuning, recall: float, queries: int, schema: IndexSchema, *, 
             f"No setting reaches {recall:g} on {queries} queries; {what} come closest. Ask for a lower --recall, or "
             f"{advice}."
         )
-    click.echo("Stored in the index." if saved else "--save stores it in the index.")

@@ -269,8 +269,11 @@ def root_cause(error: Mapping[str, Any]) -> str:
         return f"index {first.get('index')!r} is closed; open it, or take it out of its aliases"
     if not error.get("root_cause") and error.get("failed_shards"):  # of a task
         first = error["failed_shards"][0].get("reason") or error
-    reason = first.get("reason") or error.get("reason") or error.get("type") or "it gives no reason"
+    while "Failed to compile" in str(first.get("reason")) and isinstance(first.get("caused_by"), Mapping):
+        first = first["caused_by"]  # its own reason is the whole script
     cause = error.get("caused_by")
+    below = cause.get("reason") if isinstance(cause, Mapping) else None  # of a search without any of its shards
+    reason = first.get("reason") or error.get("reason") or below or error.get("type") or "it gives no reason"
     while reason == "Failed to parse" and isinstance(cause, Mapping):  # a count gives no other reason
         inner = cause.get("caused_by")
         if cause.get("type") == "parsing_exception" or not isinstance(inner, Mapping):

@@ -19,10 +19,14 @@ WHOLE = {"allow_partial_search_results": "false"}
 _OF_THE_QUERY = (
     "query_shard_exception",
     "script_exception",
+    "general_script_exception",
     "parsing_exception",
     "illegal_argument_exception",
     "number_format_exception",
 )
+
+_TOO_MANY_SCRIPTS = "max_compilations_rate"
+"""In the reason of a node that has compiled its maximum of scripts per minute."""
 
 _NOT_BY_ID = ("routing_missing_exception", "index_not_found_exception", "illegal_argument_exception")
 """Errors of a document that its id alone does not find: it needs a routing, or the alias has several indices."""
@@ -46,7 +50,7 @@ def check_complete(index: str, reply: Mapping[str, Any]) -> None:
 
     Raises:
         SearchError: A shard rejected the query.
-        BusyError: The server stopped after its time limit.
+        BusyError: The server stopped after its time limit, or a node has compiled too many scripts.
     """
     if reply.get("timed_out"):
         raise BusyError(
@@ -57,8 +61,9 @@ def check_complete(index: str, reply: Mapping[str, Any]) -> None:
     for failure in failures:
         reason = failure.get("reason", {})
         if isinstance(reason, Mapping) and reason.get("type") in _OF_THE_QUERY:
-            raise SearchError(
-                f"A part of index {index!r} ({failure.get('index', 'unknown')}) rejects the query: {root_cause(reason)}"
+            why = root_cause(reason)
+            raise error_for(None, why)(
+                f"A part of index {index!r} ({failure.get('index', 'unknown')}) rejects the query: {advised(why)}"
             )
     answered, total = count_shards(reply)
     if answered < total:
@@ -86,6 +91,49 @@ def check_whole(index: str, reply: Mapping[str, Any]) -> None:
         raise BusyError(
             f"Only {answered} of {total} shards of {index!r} answered, so documents are missing. Try again."
         )
+
+
+def check_replies(index: str, replies: Sequence[Mapping[str, Any]]) -> None:
+    """Check that all shards answered each search of one `_msearch`, where missing hits would be taken for the truth.
+
+    Raises:
+        SearchError: The server rejects a search.
+        BusyError: A shard did not answer.
+    """
+    for reply in replies:
+        if "error" in reply:
+            kind, why = error_for(reply.get("status")), root_cause(reply["error"])
+            raise kind(f"The search in {index!r} failed: {why}.{' Try again.' if kind is BusyError else ''}")
+        check_whole(index, reply)
+
+
+def advised(reason: str) -> str:
+    """The server's reason, with the next step if the cluster permits no such query, or a filter is no query clause."""
+    if "search.allow_expensive_queries" in reason and "[script" not in reason:
+        return f"{reason}. A filter needs such a query: set this to true, or search without that filter."
+    if "script" in reason and ("search.allow_expensive_queries" in reason or "cannot execute" in reason):
+        return f"{reason}. A script rescores hits by codes: permit it, or search with window=0 (--window 0)."
+    if _TOO_MANY_SCRIPTS in reason:
+        return f"{reason}. A script rescores hits by codes: raise that limit, or search with window=0 (--window 0)."
+    if "Rescore window [" in reason:
+        return (
+            f"{reason.rstrip('.')}; search with a smaller window (--window), or 0, or raise it; permit "
+            "`indices:monitor/settings/get`, so that a window to score all documents stays below it."
+        )
+    if "unknown query [" in reason:
+        return f"{reason}. A mapping in a filter is a query clause; a key inside of an object is named a.b."
+    return reason
+
+
+def error_for(status: object, reason: str = "") -> type[SearchError]:
+    """The class of an error: what the server could not do, or does only so often, may succeed at the next attempt.
+
+    Args:
+        status: Status of the reply.
+        reason: The server's reason; a node that has compiled too many scripts calls the query wrong.
+    """
+    busy = isinstance(status, int) and (status == 429 or status >= 500)
+    return BusyError if busy or _TOO_MANY_SCRIPTS in reason else SearchError
 
 
 def check_read(documents: Sequence[Mapping[str, Any]]) -> None:

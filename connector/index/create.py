@@ -58,13 +58,20 @@ def create_index(client: OpenSearch, index: str, body: dict[str, Any]) -> bool:
     return True
 
 
-def check_mapping(client: OpenSearch, index: str, mappings: Mapping[str, Any]) -> None:
+def check_mapping(client: OpenSearch, index: str, mappings: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
     """Validate parts of a mapping on the server before the index exists; skipped if the server cannot.
+
+    Args:
+        client: A connected client.
+        index: Name of the index.
+        mappings: The parts.
+        settings: Settings of the index, which define its analyzers, normalizers and similarities.
 
     Raises:
         IndexMappingError: The server would reject them.
     """
-    template = {"index_patterns": [index], "priority": _HIGHEST_PRIORITY, "template": {"mappings": dict(mappings)}}
+    parts = {"mappings": dict(mappings), "settings": {"index": dict(settings)}}
+    template = {"index_patterns": [index], "priority": _HIGHEST_PRIORITY, "template": parts}
     try:
         client.transport.perform_request("POST", "/_index_template/_simulate", body=template)
     except RequestError as error:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from logging import getLogger
 from time import monotonic
 from typing import Any
 
 from opensearchpy import OpenSearch
+from opensearchpy.exceptions import TransportError
 
 from connector.connection.client import explained
-from connector.errors import IndexMappingError, SearchError
+from connector.errors import ClusterError, IndexMappingError, SearchError
 from connector.index.schema import IndexSchema, existing_schema, read_spaces
 from connector.query.body import has_features
 
@@ -18,9 +20,13 @@ WITHOUT_FEATURES = (
     "re-encode the index with `ksparse reencode`."
 )
 
+_log = getLogger("ksparse.index")
 
 _RECHECK_S = 30.0
 """Seconds between two looks at the schema of an index in use."""
+
+RECHECK_TIMEOUT_S = 5.0
+"""Timeout of such a look: without a cluster manager, the server would wait for one for half a minute."""
 
 
 class StaleSchemaError(SearchError):
@@ -84,10 +90,14 @@ class IndexGuard:
         Raises:
             StaleSchemaError: The schema has changed.
             IndexMappingError: The index no longer exists, or ksparse did not create it.
-            ClusterError: The server is unreachable or denies access.
+            ClusterError: A reply is suspicious, and the server is unreachable or denies access.
         """
         if monotonic() - self._checked_at > _RECHECK_S:
-            self._reread()
+            try:
+                self._reread()
+            except (ClusterError, TransportError) as error:  # the hits have arrived, and the next ones need not wait
+                self._checked_at = monotonic()
+                _log.warning("The schema of index %r cannot be read again: %s", self._schema.index, error)
         if not all(reply["hits"]["hits"] for reply in replies[:by_features]) or self._unknown(replies):
             self.recheck()
             if self._unknown(replies):  # replaced again meanwhile
@@ -95,7 +105,8 @@ class IndexGuard:
 
     def _reread(self) -> None:
         """Read the whole schema again; default settings that were saved since make it another one."""
-        found, ours = existing_schema(self._client, self._schema.index), self._schema
+        ours = self._schema
+        found = existing_schema(self._client, ours.index, timeout_s=RECHECK_TIMEOUT_S)
         if (found.space, found.encoder.digest, found.search) != (ours.space, ours.encoder.digest, ours.search):
             raise StaleSchemaError(found)
         self._names = frozenset(found.names)

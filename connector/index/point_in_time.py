@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from opensearchpy import OpenSearch
-from opensearchpy.exceptions import AuthorizationException, TransportError
+from opensearchpy.exceptions import AuthorizationException, NotFoundError, TransportError
 
 from connector.connection.client import is_elasticsearch, version_tuple
 
@@ -42,10 +42,18 @@ def point_in_time(client: OpenSearch, index: str, params: Mapping[str, Any]) -> 
                 client.delete_pit(body={"pit_id": [pit]})
 
 
-def tie_breaker(client: OpenSearch) -> str:
-    """Return the sort field for ties: the position in the shard where supported (3.3 and later), else the id."""
+def has_shard_doc(client: OpenSearch) -> bool:
+    """Whether the server can sort by the position in the shard (`_shard_doc`, 3.3 and later); False if unknown."""
     try:
         version = client.info()["version"]["number"]
-    except AuthorizationException:  # a user may be permitted to use the index alone
-        return "_id"
-    return "_shard_doc" if version_tuple(version) >= (3, 3) else "_id"
+    except (AuthorizationException, NotFoundError):  # a user may be permitted to use the index alone
+        return False
+    return version_tuple(version) >= (3, 3)
+
+
+def tie_breakers(client: OpenSearch) -> tuple[str, ...]:
+    """Return the sort fields for ties: the position in the shard where supported, else the document.
+
+    An id alone is not unique: several indices of an alias may contain it, and an index with several routings.
+    """
+    return ("_shard_doc",) if has_shard_doc(client) else ("_id", "_index", "_seq_no")

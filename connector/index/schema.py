@@ -20,7 +20,7 @@ from connector.index.names import check_field_name, check_index_name, check_send
 from connector.index.new_index import DEFAULT_INDEX, NewIndex
 from connector.index.probe import probe_write
 from connector.query.body import FEATURES_FIELD, SPACE_FIELD
-from connector.query.paths import TEXT_TYPES, FieldType
+from connector.query.paths import METADATA_KEYS, TEXT_TYPES, FieldType
 from connector.query.rescore import CODE_FIELD, code_mapping
 from connector.query.settings import SearchSettings
 from connector.query.terms import TERMS_FIELD
@@ -53,6 +53,7 @@ class IndexSchema:
         space: Digest of what a query must share with the index: encoder, weight scale and codes.
         dictionary: Location of the encoder's dictionary in the cluster; None for other encoders.
         subfields: Types of the declared fields' subfields that all of the indices have, by path (`author.keyword`).
+        metadata: Type of the field `metadata`: `flat_object`, or `flattened` on Elasticsearch.
     """
 
     index: str
@@ -67,11 +68,12 @@ class IndexSchema:
     space: str = ""
     dictionary: Companion | None = None
     subfields: Mapping[str, str] = field(default_factory=dict)
+    metadata: str = "flat_object"
 
     @property
     def filterable(self) -> dict[str, str]:
-        """Types of what a filter can name beside metadata: the declared fields and their subfields, by path."""
-        return {**self.fields, **self.subfields}
+        """Types of what a filter can name, by path: declared fields, their subfields, and `METADATA_KEYS`."""
+        return {**self.fields, **self.subfields, METADATA_KEYS: self.metadata}
 
 
 def load_mapping(name: str) -> dict[str, Any]:
@@ -118,7 +120,7 @@ def check_new_index(client: OpenSearch, index: str, new: NewIndex = DEFAULT_INDE
     check_index_name(index, new=True)
     properties = _declared(new)
     if properties:
-        check_mapping(client, index, {"properties": properties})
+        check_mapping(client, index, {"properties": properties}, new.settings)
 
 
 def _declared(new: NewIndex) -> dict[str, Any]:
@@ -141,8 +143,13 @@ def _exclude(body: dict[str, Any], field: str) -> None:
         excludes.append(field)
 
 
-def read_schema(client: OpenSearch, index: str) -> IndexSchema | None:
+def read_schema(client: OpenSearch, index: str, *, timeout_s: float | None = None) -> IndexSchema | None:
     """Read the schema of an index; None if it does not exist.
+
+    Args:
+        client: A connected client.
+        index: The index or alias.
+        timeout_s: Timeout of the request in seconds; None means that of the client.
 
     Raises:
         ClusterError: The server is unreachable or denies access.
@@ -152,7 +159,8 @@ def read_schema(client: OpenSearch, index: str) -> IndexSchema | None:
     check_sendable(index)
     try:
         with explained(client):
-            replies = client.indices.get_mapping(index=index)
+            params = {} if timeout_s is None else {"request_timeout": timeout_s}
+            replies = client.indices.get_mapping(index=index, params=params)
     except NotFoundError:
         return None
     except RequestError as error:
@@ -275,13 +283,14 @@ def read_weight_exponent(client: OpenSearch, index: str) -> int:
     return _only_exponent(index, {name: int(meta_of.get("weight_exponent", 0)) for name, meta_of in metas.items()})
 
 
-def existing_schema(client: OpenSearch, index: str) -> IndexSchema:
-    """Read the schema of an index that must exist.
+def existing_schema(client: OpenSearch, index: str, *, timeout_s: float | None = None) -> IndexSchema:
+    """Read the schema of an index that must exist; arguments as for `read_schema`.
 
     Raises:
+        ClusterError: The server is unreachable or denies access.
         IndexMappingError: The index does not exist, or ksparse did not create it.
     """
-    schema = read_schema(client, index)
+    schema = read_schema(client, index, timeout_s=timeout_s)
     if schema is None:
         raise IndexMappingError(no_index(index))
     return schema
@@ -398,6 +407,7 @@ def _parse(name: str, mappings: Mapping[str, Any]) -> IndexSchema:
         space=_space(mappings),
         dictionary=known.dictionary,
         subfields={path: kind for each in definitions.items() for path, kind in _subfields(*each).items()},
+        metadata=properties.get("metadata", {}).get("type", ""),
     )
 
 

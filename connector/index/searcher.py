@@ -9,7 +9,7 @@ from opensearchpy import OpenSearch
 
 from connector.index.complete import check_whole
 from connector.index.guard import IndexGuard
-from connector.index.point_in_time import point_in_time, tie_breaker
+from connector.index.point_in_time import point_in_time, tie_breakers
 from connector.index.reach import Reach
 from connector.index.schema import read_weight_exponent
 from connector.index.sender import Sender
@@ -167,7 +167,7 @@ class Searcher:
         params = options.params | {"keep_alive": keep_alive}
         with self._sender.errors(), point_in_time(self._client, self.index, params) as pit:
             body["pit"] = {"id": pit, "keep_alive": keep_alive}
-            body["sort"] = [{"_score": "desc"}, {tie_breaker(self._client): "asc"}]
+            body["sort"] = [{"_score": "desc"}, *({name: "asc"} for name in tie_breakers(self._client))]
             while True:
                 # The point in time includes the index, the alias's filter and the routing.
                 reply = self._client.search(body=body)

@@ -10,8 +10,8 @@ from opensearchpy import OpenSearch
 from opensearchpy.exceptions import NotFoundError, RequestError, TransportError
 
 from connector.connection.client import explained, reason_of, root_cause
-from connector.errors import BusyError, SearchError
-from connector.index.complete import check_complete
+from connector.errors import SearchError
+from connector.index.complete import advised, check_complete, error_for
 from connector.index.guard import IndexGuard
 from connector.index.names import no_index
 from connector.index.sizes import check_filters
@@ -79,9 +79,8 @@ class Sender:
         if self.guard is not None:
             self.guard.recheck() if errors else self.guard.check(replies, by_features)
         if errors:
-            raise _kind(errors[0].get("status"))(
-                f"Index {self.index!r} rejects a query: {_advised(root_cause(errors[0]['error']))}"
-            )
+            why = root_cause(errors[0]["error"])
+            raise error_for(errors[0].get("status"), why)(f"Index {self.index!r} rejects a query: {advised(why)}")
         for reply in replies:
             check_complete(self.index, reply)
         if self.guard is not None:
@@ -137,36 +136,13 @@ def _matches(named: Any) -> Mapping[str, float]:  # noqa: ANN401
     return named if isinstance(named, Mapping) else {}
 
 
-def _advised(reason: str) -> str:
-    """The server's reason, with the next step if the cluster permits no such query, or a filter is no query clause."""
-    if "search.allow_expensive_queries" in reason and "[script" not in reason:
-        return f"{reason}. A filter needs such a query: set this to true, or search without that filter."
-    if "search.allow_expensive_queries" in reason or ("cannot execute" in reason and "script" in reason):
-        return f"{reason}. A script rescores hits by codes: permit it, or search with window=0 (--window 0)."
-    if "max_compilations_rate" in reason:
-        return f"{reason}. A script rescores hits by codes: raise that limit, or search with window=0 (--window 0)."
-    if "Rescore window [" in reason:
-        return (
-            f"{reason.rstrip('.')}; search with a smaller window (--window), or 0, or raise it; permit "
-            "`indices:monitor/settings/get`, so that a window to score all documents stays below it."
-        )
-    if "unknown query [" in reason:
-        return f"{reason}. A mapping in a filter is a query clause; a key inside of an object is named a.b."
-    return reason
-
-
-def _kind(status: object) -> type[SearchError]:
-    """The class of an error by its status: what the server could not do may succeed at the next attempt."""
-    return BusyError if isinstance(status, int) and (status == 429 or status >= 500) else SearchError
-
-
 def _search_error(index: str, error: TransportError) -> Exception:
     if isinstance(error, NotFoundError) and "search_context_missing" in str(error.info):
         return SearchError(f"The server no longer has the pages of {index!r} ({reason_of(error)}). Search again.")
     if isinstance(error, NotFoundError):
         return SearchError(no_index(index))
+    why = reason_of(error)
+    kind = error_for(error.status_code, why)
     if isinstance(error, RequestError):
-        return SearchError(f"Index {index!r} rejects the query: {_advised(reason_of(error))}")
-    return _kind(error.status_code)(
-        f"The search in {index!r} failed ({error.status_code}): {reason_of(error)}. Try again."
-    )
+        return kind(f"Index {index!r} rejects the query: {advised(why)}")
+    return kind(f"The search in {index!r} failed ({error.status_code}): {advised(why).rstrip('.')}. Try again.")

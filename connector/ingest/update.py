@@ -166,9 +166,11 @@ def matching_changes(
     """Yield the same change for every document that matches all filters, in its present state.
 
     Raises:
-        ClusterError: The server is unreachable or denies access.
+        BulkWriteError: The server stayed busy or unreachable for ten minutes.
+        ClusterError: The server denies access, or no longer has the index or the open search.
     """
-    for hit in read_hits(client, index, all_of(filters) | {"_source": False, "seq_no_primary_term": True}):
+    query = all_of(filters) | {"_source": False, "seq_no_primary_term": True}
+    for hit in read_hits(client, index, query, patient=True):
         seen = StoredState(hit["_seq_no"], hit["_primary_term"])
         yield Change(hit["_id"], values, routing=hit.get("_routing"), seen=seen)
 

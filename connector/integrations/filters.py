@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from connector.query import terms
 from connector.query.clauses import Clause, negation, some
-from connector.query.filters import in_range, words_equal
+from connector.query.filters import field_exists, in_range, words_equal
 from connector.query.paths import TEXT_TYPES, WORD_TYPES, exact_path, is_declared
 from connector.query.terms import COMPARISONS, Naive
 
@@ -98,7 +98,7 @@ class WordsMetadata:
 
     def missing(self, path: str) -> Clause:
         """See `Metadata`."""
-        return negation({"exists": {"field": self._place(path)}})
+        return negation(field_exists(self._place(path), fields=self._fields))
 
     def empty(self, path: str) -> Clause:
         """See `Metadata`."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from connector.corpus.values import plain
 from connector.query.clauses import Clause, every, negation, some
-from connector.query.paths import check_lengths, check_numbers, exact_path, path_of
+from connector.query.paths import check_lengths, check_numbers, exact_path, is_flat_key, path_of
 from connector.query.required import BOUNDS
 
 Filters = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
@@ -63,13 +64,28 @@ def words_equal(path: str, values: Iterable[Any], *, fields: Collection[str] = (
     """
     found = list(dict.fromkeys(_word(path, value) for value in values))
     words = [word for word in found if word is not None]
-    clauses: list[Clause] = [negation(_exists(path))] if None in found else []
+    clauses: list[Clause] = [negation(field_exists(path, fields=fields))] if None in found else []
     if words:
         place = exact_path(path, fields)
         check_lengths(place, words, fields)
         check_numbers(place, words, fields)
         clauses.append({"terms": {place: words}} if len(words) > 1 else {"term": {place: {"value": words[0]}}})
     return clauses[0] if len(clauses) == 1 else some(clauses)
+
+
+def field_exists(path: str, *, fields: Collection[str] = ()) -> Clause:
+    """A field has a value, which may be an object; null, empty lists and empty objects are no values.
+
+    Args:
+        path: Path of the field.
+        fields: As in `filter_clauses`. If these say that the path is a key of a `flat_object`, keys below it count:
+            for an object, the server indexes no path but those of the strings in it.
+    """
+    clause = {"exists": {"field": path}}
+    if not is_flat_key(path, fields):
+        return clause
+    literal = re.sub(r"([*?\\])", r"\\\1", path)
+    return some([clause, {"wildcard": {f"{literal}.*": {"value": "*"}}}])
 
 
 def in_range(path: str, operator: str, comparison: str, value: Any) -> Clause:  # noqa: ANN401
@@ -159,7 +175,7 @@ def _operation(path: str, operator: str, value: Any, fields: Collection[str]) ->
     if operator == "$exists":
         if not isinstance(value, bool):
             raise ValueError(f"'$exists' takes True or False, got {value!r} for {path!r}.")
-        return _exists(path) if value else negation(_exists(path))
+        return field_exists(path, fields=fields) if value else negation(field_exists(path, fields=fields))
     if operator not in _RANGES:
         raise ValueError(f"the operator {operator!r} for {path!r} is unknown; use one of {', '.join(_OPERATORS)}.")
     if path not in fields:
@@ -172,10 +188,6 @@ def _operation(path: str, operator: str, value: Any, fields: Collection[str]) ->
 def _any_of(path: str, wanted: Any, fields: Collection[str]) -> Clause:  # noqa: ANN401
     found = plain(wanted)
     return words_equal(path, found if isinstance(found, list) else [found], fields=fields)
-
-
-def _exists(path: str) -> Clause:
-    return {"exists": {"field": path}}
 
 
 def _word(path: str, value: Any) -> str | None:  # noqa: ANN401

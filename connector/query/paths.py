@@ -13,6 +13,9 @@ TEXT_TYPES = ("text", "match_only_text", "search_as_you_type", "annotated_text")
 FLAT_TYPES = ("flat_object", "flattened")
 """Field types whose keys are indexed as strings, without a mapping of their own."""
 
+METADATA_KEYS = "metadata.*"
+"""Name in types of fields that stands for all keys of `metadata`."""
+
 WORD_TYPES = ("keyword", "constant_keyword", "wildcard", *FLAT_TYPES)
 """Field types that compare strings as written, not the numbers they represent."""
 
@@ -71,6 +74,17 @@ def path_of(name: str, fields: Collection[str]) -> str:
     """
     own = name == "_id" or name.startswith("metadata.") or is_declared(name, fields)
     return name if own else f"metadata.{name}"
+
+
+def is_flat_key(path: str, fields: Collection[str]) -> bool:
+    """Whether a path is known to be a key of a `flat_object`, which indexes only the paths of strings.
+
+    Args:
+        path: Path of a field.
+        fields: As in `is_declared`; `METADATA_KEYS` has the type of `metadata`.
+    """
+    top, dot, _ = path.partition(".")
+    return bool(dot) and _kind(METADATA_KEYS if top == "metadata" else top, fields) == "flat_object"
 
 
 def exact_path(path: str, fields: Collection[str]) -> str:

@@ -27,7 +27,8 @@ from connector.search.retriever import Retriever
 from connector.types import Document, content_of, restored
 
 _OWN = ("title", "text", "metadata")
-_COPIED_SETTINGS = ("number_of_shards", "number_of_replicas", "analysis")
+_COPIED_SETTINGS = ("number_of_shards", "number_of_replicas", "analysis", "similarity", "mapping")
+"""Declared fields may need the last three: their analyzers, normalizers and similarities, and the number of fields."""
 _KEPT_OF_ALIASES = ("filter", "index_routing", "search_routing", "is_hidden")
 _WORDS = 12
 _COMPARED = 500
@@ -100,9 +101,10 @@ def read_index(client: OpenSearch, index: str) -> Iterator[Document]:
         index: One index, or several joined by commas. Not an alias: its filter and routing would hide documents.
 
     Raises:
-        ClusterError: The server is unreachable or denies access.
+        BulkWriteError: The server stayed busy or unreachable for ten minutes.
+        ClusterError: The server denies access, or no longer has the index or the open search.
     """
-    for hit in read_hits(client, index, all_of(()) | {"version": True}):
+    for hit in read_hits(client, index, all_of(()) | {"version": True}, patient=True):
         yield _to_document(hit)
 
 
@@ -128,7 +130,7 @@ class RandomTexts:
         """Return up to `most` texts; the index is read only if more are wanted than before.
 
         Raises:
-            ClusterError: The server is unreachable or denies access.
+            BulkWriteError, ClusterError: As in `read_index`.
         """
         if len(self._drawn) < most and not self._all_drawn:
             self._drawn = self._draw(most)
@@ -143,7 +145,7 @@ class RandomTexts:
         drawn = at_random(seed=self._seed)
         drawn["function_score"]["min_score"] = max(0.0, 1 - share)
         body = {"query": drawn, "_source": ["title", "text"]}
-        sources = [hit["_source"] for hit in read_hits(self._client, self._index, body)]
+        sources = [hit["_source"] for hit in read_hits(self._client, self._index, body, patient=True)]
         texts = [content_of(source) for source in sources]
         return [texts[row] for row in np.random.default_rng(self._seed).permutation(len(texts))[:most]]
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
+from logging import getLogger
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from opensearchpy import OpenSearch
+from opensearchpy.exceptions import TransportError
 
+from connector.errors import ClusterError, ConnectorError
+from connector.index.guard import RECHECK_TIMEOUT_S
 from connector.index.new_index import DEFAULT_INDEX, NewIndex
-from connector.index.schema import IndexSchema, save_search_defaults
+from connector.index.schema import IndexSchema, read_schema, save_search_defaults
 from connector.query.body import NO_OPTIONS, SearchOptions
 from connector.query.filters import Filters
 from connector.query.settings import DEFAULT_SETTINGS, SearchSettings
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
     from connector.encoders.text import TextEncoder
     from connector.search.tune import Tuning
 
+_log = getLogger("ksparse.search")
 
 _RECHECK_S = 60.0
 """Seconds after which the schema is read again: fields may have been declared since."""
@@ -86,14 +91,19 @@ class SparseIndex(WritableIndex):
 
     @property
     def schema(self) -> IndexSchema | None:
-        """The schema of the index, at most a minute old; None if the index does not exist."""
+        """The schema of the index, at most a minute old if the server answers; None if the index does not exist."""
         retriever = self._retriever
         if retriever is None:
             return super().schema
         if time.monotonic() > self._recheck_s:
             self._recheck_s = time.monotonic() + _RECHECK_S
-            if self.exists():
-                retriever.refresh()
+            try:
+                if read_schema(self.client, self.index, timeout_s=RECHECK_TIMEOUT_S) is None:
+                    self._retriever = None
+                else:
+                    retriever.refresh()
+            except (ClusterError, TransportError) as error:  # a search can do with the known one
+                _log.warning("The schema of index %r cannot be read again: %s", self.index, error)
         return retriever.schema
 
     def exists(self) -> bool:
@@ -209,12 +219,16 @@ class SparseIndex(WritableIndex):
 
         Raises:
             SearchError: The index has no codes.
+            UnsavedTuningError: The settings were measured, and could not be stored; its `tuning` contains them.
             ValueError: There are too few queries, or `recall` is not in (0, 1].
         """
-        from connector.search.tune import tune
+        from connector.search.tune import UnsavedTuningError, tune
 
         tuning = tune(self.client, self.index, self.encoder, queries, recall=recall)
         if save:
-            save_search_defaults(self.client, self.index, tuning.best.setting)
+            try:
+                save_search_defaults(self.client, self.index, tuning.best.setting)
+            except (ConnectorError, TransportError) as error:
+                raise UnsavedTuningError(tuning, error) from error
             self._retriever = None
         return tuning

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from opensearchpy import OpenSearch
 
-from connector.errors import SearchError
+from connector.errors import ClusterError, SearchError
 from connector.query.pruning import Pruning, prune_query
 from connector.query.rescore import build_rescore, build_scan
 from connector.query.settings import SearchSettings
@@ -60,6 +60,21 @@ class Tuning:
     trials: tuple[Trial, ...]
     best: Trial
     reached: bool
+
+
+class UnsavedTuningError(ClusterError):
+    """Settings were measured, and could not be stored in the index.
+
+    Attributes:
+        tuning: The measurements.
+    """
+
+    def __init__(self, tuning: Tuning, reason: Exception) -> None:
+        super().__init__(
+            f"The best settings, {tuning.best.setting}, could not be stored in the index: {reason} Pass them to "
+            "searches, or store them later (`tuning` of this error contains all measurements)."
+        )
+        self.tuning = tuning
 
 
 def tune(

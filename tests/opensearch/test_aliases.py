@@ -273,6 +273,19 @@ def test_hits_of_one_id_in_several_indices_are_not_fused(
     assert [(hit.doc_id, hit.index) for hit in found] == [("1", index), ("1", second)]
 
 
+@pytest.mark.filterwarnings("ignore:Loading the fielddata on the _id field is deprecated")
+def test_pages_hold_equal_documents_of_several_indices_on_older_servers(
+    client: OpenSearch, index: str, second: str, lexical: TextEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (index, second):
+        fill(client, name, lexical, [Document("1", QUERY), Document("2", QUERY)])
+    client.indices.put_alias(index=f"{index},{second}", name=f"{index}-both")
+    monkeypatch.setattr("connector.index.point_in_time.version_tuple", lambda _: (3, 2, 0))
+    pages = Retriever(client, f"{index}-both", lexical).pages(QUERY, page_size=1)
+    found = [(hit.doc_id, hit.index) for page in pages for hit in page]
+    assert found == [(doc_id, name) for doc_id in ("1", "2") for name in sorted((index, second))]
+
+
 @pytest.mark.usefixtures("few_trials")
 def test_tuning_an_alias_sees_what_the_alias_shows_and_notices_a_switch(
     client: OpenSearch, index: str, second: str, lexical: TextEncoder, other: TextEncoder

@@ -78,6 +78,32 @@ def test_reading_all_documents_ends_if_a_shard_is_away(client: OpenSearch, parti
         list(partial.pages("cats sleep"))
 
 
+def test_a_document_of_a_shard_that_is_away_is_not_explained_as_missing(
+    client: OpenSearch, partial: SparseIndex
+) -> None:
+    seen = {hit["_id"] for hit in client.search(index=partial.index, body={"size": 100})["hits"]["hits"]}
+    lost = min(set(IDS) - seen)
+    with pytest.raises(BusyError, match=f"The search in '{partial.index}' failed: .*missing shards.*Try again"):
+        partial.explain("cats sleep", lost)
+
+
+def test_a_missing_document_is_explained_without_naming_the_index_in_headers(
+    docs: SparseIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server may not permit them to (`rest.action.multi.allow_explicit_index`)."""
+    sent: list[dict[str, Any]] = []
+    msearch = docs.client.msearch
+
+    def noted(*, body: list[dict[str, Any]], **request: Any) -> Any:  # noqa: ANN401
+        sent.extend(body[::2])
+        return msearch(body=body, **request)
+
+    monkeypatch.setattr(docs.client, "msearch", noted)
+    with pytest.raises(SearchError, match=f"^Index '{docs.index}' has no document 'nowhere'.$"):
+        docs.explain("cats sleep", "nowhere")
+    assert sent and not any("index" in header for header in sent)
+
+
 def test_words_that_match_nothing_are_no_sign_of_another_index(
     docs: SparseIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -213,3 +239,15 @@ def test_a_cluster_that_permits_no_scripts_is_searched_without_a_window(client: 
         assert "window" not in str(refused.value)
     finally:
         client.cluster.put_settings(body={"transient": {setting: None}})
+
+
+def test_a_node_that_compiles_no_script_now_is_busy(client: OpenSearch, docs: SparseIndex) -> None:
+    setting = "script.context.score.max_compilations_rate"
+    client.cluster.put_settings(body={"transient": {setting: "0/10m"}})
+    try:
+        for hybrid in (False, True):
+            with pytest.raises(BusyError, match=rf"\[{setting}\].* raise that limit, or search with window=0"):
+                docs.search("cats sleep", hybrid=hybrid)
+    finally:
+        client.cluster.put_settings(body={"transient": {setting: None}})
+    assert docs.search("cats sleep")

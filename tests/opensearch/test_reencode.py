@@ -15,10 +15,18 @@ from opensearchpy import OpenSearch
 from opensearchpy.exceptions import TransportError
 
 from connector.cli.main import cli
+from connector.connection.client import connect
 from connector.encoders.text import TextEncoder
 from connector.errors import ClusterError, EncoderMismatchError
+from connector.index.new_index import NewIndex
+from connector.index.schema import existing_schema, save_search_defaults
+from connector.ingest.update import matching_changes
+from connector.query.settings import SearchSettings
 from connector.search.reencode import Comparison, compare_indices, read_index, switch_alias
 from connector.search.retriever import Retriever
+from connector.search.sparse_index import SparseIndex
+from connector.types import Document
+from tests.fault_proxy import broken_before, fault_proxy, status
 from tests.tenants import ALPHA, fill
 from tests.tiny import WORDS, build_head
 
@@ -84,6 +92,48 @@ def test_a_new_index_takes_the_place_of_the_old_one(
     assert found.exit_code == 0, found.output
     with pytest.raises(EncoderMismatchError, match=f"Index '{alias}' was written by encoder"):
         before.search("cats sleep")
+
+
+def test_tuned_settings_are_copied_only_for_the_same_weights(
+    command: Command, client: OpenSearch, alias: str, head_folder: Path, other_head: Path
+) -> None:
+    tuned = SearchSettings(3, 200)
+    save_search_defaults(client, alias, tuned)
+    options = ("--old-encoder", str(head_folder), "--quiet", "--tolerance", "1", "--no-switch")
+    for name, changed, expected in (
+        ("same", (), tuned),
+        ("k", ("--k", "6"), tuned),
+        ("other", ("--encoder", str(other_head)), None),
+    ):
+        done = command("reencode", alias, "--to", f"{alias}-{name}", *options, *changed)
+        assert done.exit_code == 0, done.output
+        assert existing_schema(client, f"{alias}-{name}").search == expected
+
+
+def test_a_field_with_its_own_normalizer_or_similarity_is_created_filtered_and_copied(
+    command: Command, client: OpenSearch, alias: str, encoder: TextEncoder, head_folder: Path
+) -> None:
+    low = {"type": "keyword", "normalizer": "low"}
+    properties = {"tag": low, "note": {"type": "text", "similarity": "flat"}}
+    settings = {
+        "analysis": {"normalizer": {"low": {"type": "custom", "filter": ["lowercase"]}}},
+        "similarity": {"flat": {"type": "BM25", "b": 0.0}},
+        "mapping": {"total_fields": {"limit": 1_200}},
+    }
+    new = NewIndex(mappings={"properties": properties}, settings=settings)
+    docs = SparseIndex(f"{alias}-tagged", client=client, encoder=encoder, new=new)
+    docs.add([{"_id": "1", "text": "cats sleep", "tag": "Cats"}, {"_id": "2", "text": "cats sleep", "tag": "dogs"}])
+    done = command(
+        "reencode", docs.index, "--to", f"{alias}-2", "--no-switch", "--quiet", "--old-encoder", str(head_folder)
+    )
+    assert done.exit_code == 0, done.output
+    copy = SparseIndex(f"{alias}-2", client=client, encoder=encoder)
+    for index in (docs, copy):
+        assert [hit.id for hit in index.search("cats sleep", filters={"tag": "cats"})] == ["1"]
+    copied = client.indices.get(index=copy.index)[copy.index]
+    assert copied["mappings"]["properties"]["tag"] == low
+    assert copied["mappings"]["properties"]["note"]["similarity"] == "flat"
+    assert copied["settings"]["index"]["mapping"]["total_fields"]["limit"] == "1200"
 
 
 def test_a_copy_with_its_own_dictionary_is_resumed_by_the_same_command(
@@ -214,10 +264,30 @@ def test_documents_that_take_longer_than_the_server_keeps_a_search_open_are_an_e
     reading = iter(read_index(client, index))
     next(reading)
     contexts = client.nodes.stats(metric="indices", index_metric="search")["nodes"].values()
-    assert any(node["indices"]["search"]["scroll_current"] for node in contexts)
-    client.clear_scroll(scroll_id="_all")
+    assert any(node["indices"]["search"]["point_in_time_current"] for node in contexts)
+    client.delete_all_pits()
     with pytest.raises(ClusterError, match=f"Reading '{index}' was interrupted: .*Run it again"):
         list(reading)
+
+
+def test_a_server_that_is_busy_for_a_while_does_not_end_reading(
+    opensearch_url: str, client: OpenSearch, index: str, lexical: TextEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    documents = [Document(str(row), f"{WORDS[0]} {row}", metadata={"of": "all"}) for row in range(7)]
+    fill(client, index, lexical, documents, code_bits=None)
+    monkeypatch.setattr("connector.index.hits._PAGE", 2)
+    with fault_proxy(opensearch_url) as proxy, connect(proxy.url) as through:
+        readings: tuple[Callable[[], list[str | None]], ...] = (
+            lambda: [each.doc_id for each in read_index(through, index)],
+            lambda: [each.doc_id for each in matching_changes(through, index, [{"exists": {"field": "text"}}], {})],
+        )
+        for read in readings:
+            faults = iter([None, status(429), None, status(503), broken_before])
+            proxy.reads = lambda _, path, faults=faults: next(faults, None) if path.startswith("/_search?") else None
+            proxy.paths.clear()
+            assert sorted(map(str, read())) == [document.doc_id for document in documents]
+            assert sum(path.startswith("/_search?") for path in proxy.paths) == 4 + 3, "pages, and repeated ones"
+    assert client.get_all_pits()["pits"] == []
 
 
 def test_an_alias_that_names_the_new_index_already_keeps_its_filter(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from opensearchpy import OpenSearch
 from connector.connection.client import connect
 from connector.encoders.load import join
 from connector.encoders.text import TextEncoder
-from connector.errors import EncoderMismatchError, IndexMappingError, SearchError
+from connector.errors import BusyError, EncoderMismatchError, IndexMappingError, SearchError
 from connector.index.meta import IndexMeta
 from connector.index.new_index import NewIndex
 from connector.index.schema import prepare_index
@@ -20,8 +21,9 @@ from connector.ingest.pipeline import ingest_documents
 from connector.query.settings import SearchSettings
 from connector.search.async_retriever import AsyncRetriever
 from connector.search.retriever import Retriever
+from connector.search.sparse_index import SparseIndex
 from connector.types import Document, SparseVectors
-from tests.fault_proxy import fault_proxy
+from tests.fault_proxy import fault_proxy, status
 from tests.tiny import MAX_TOKENS, build_dense, build_head, build_splade
 
 pytestmark = pytest.mark.opensearch
@@ -179,3 +181,28 @@ def test_a_query_that_is_asked_again_is_not_encoded_again(
     forgetful = Retriever(client, retriever.schema.index, encoder, cached_queries=0)
     assert forgetful.search(TEXTS["cats"]) == forgetful.search(TEXTS["cats"]) == first
     assert len(encoded) == 4
+
+
+def test_hits_that_have_arrived_are_returned_even_if_the_schema_cannot_be_read_again(
+    opensearch_url: str,
+    retriever: Retriever,
+    encoder: TextEncoder,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    index, text = retriever.schema.index, TEXTS["cats"]
+    with fault_proxy(opensearch_url) as proxy, connect(proxy.url) as client:
+        searched = SparseIndex(index, client=client, encoder=encoder)
+        expected = searched.search(text, filters={"of": "cats"})
+        proxy.reads = lambda _method, path: status(503) if "/_mapping" in path else None
+        proxy.paths.clear()
+        monkeypatch.setattr("connector.index.guard.monotonic", lambda: time.monotonic() + 31)
+        searched._recheck_s = 0.0  # a minute later
+        for _ in range(2):
+            assert searched.search(text, filters={"of": "cats"}) == expected
+        assert [hit.doc_id for hit in expected] == ["cats"]
+        # One to translate the filter, one after the hits, and none by the second search.
+        assert proxy.paths.count(f"/{index}/_mapping") == 2
+        assert f"The schema of index {index!r} cannot be read again" in caplog.text
+        with pytest.raises(BusyError, match=r"cannot answer now \(503\)"):
+            searched.search(text, filters={"of": "nobody"})

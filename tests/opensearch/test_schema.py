@@ -375,4 +375,5 @@ def test_subfields_and_fields_of_objects_can_be_filtered(
         "author.exact": "keyword",
         "person.name": "text",
         "person.name.exact": "keyword",
+        "metadata.*": "flat_object",
     }

@@ -716,6 +716,29 @@ def test_a_deletion_by_filter_that_others_keep_from_a_document_says_so(
     assert set(unrefreshed.get(["1", "2", "3"])) == {"1", "3"}
 
 
+def test_a_key_that_holds_an_object_is_not_missing(client: OpenSearch, index: str, encoder: TextEncoder) -> None:
+    docs = SparseIndex(index, client=client, encoder=encoder, new=NewIndex(fields={"facts": "flat_object"}))
+    written: dict[str, dict[str, Any]] = {
+        "object": {"author": {"name": "Ada", "born": {"year": 1815}}},
+        "name": {"author": "Anon"},
+        "list": {"author": [{"name": "Ada"}]},
+        "empty": {"author": {}},
+        "none": {},
+        "other": {"a*b": {"c": 1}, "authors": {"name": "Ada"}},
+    }
+    docs.add([Document(doc_id, "cats", metadata=each, fields={"facts": each}) for doc_id, each in written.items()])
+    having = {"object", "name", "list"}
+    for key in ("author", "facts.author"):
+        assert found(docs, filters={key: {"$exists": True}}) == having
+        assert found(docs, filters={key: None}) == {"empty", "none", "other"}
+        assert found(docs, filters={key: ["Anon", None]}) == {"name", "empty", "none", "other"}
+    assert found(docs, filters={"author.born": {"$exists": True}}) == {"object"}
+    assert found(docs, filters={"a*b": {"$exists": True}}) == {"other"}
+    assert found(docs, filters={"a*r": {"$exists": True}}) == set(), "a star in a key is a star"
+    assert docs.delete(filters={"author": None}) == 3
+    assert set(docs.get(written)) == having
+
+
 def test_a_field_that_is_declared_later_is_filtered(docs: SparseIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("connector.search.sparse_index._RECHECK_S", 0.0)
     assert docs.search("cats", filters={"floor": 3}) == []

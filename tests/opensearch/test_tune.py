@@ -27,7 +27,7 @@ from connector.query.settings import SearchSettings
 from connector.search.doctor import diagnose
 from connector.search.opened import features_for
 from connector.search.retriever import Retriever
-from connector.search.tune import BUDGETS, K_QUERIES, WINDOWS, tune
+from connector.search.tune import BUDGETS, K_QUERIES, WINDOWS, UnsavedTuningError, tune
 from connector.types import Document, Hit, SparseVectors
 from tests.tiny import WORDS, K
 
@@ -203,6 +203,24 @@ def test_what_is_saved_is_what_searches_take(client: OpenSearch, index: str, cod
     [few], [many] = (retriever.search(text, top_k=1, settings=SearchSettings(window=0, k_query=k)) for k in (2, K))
     assert retriever.search(text, top_k=1, settings=SearchSettings(window=0)) == [few]
     assert few.score < many.score
+
+
+@pytest.mark.usefixtures("few_trials")
+def test_measurements_survive_an_index_that_refuses_the_settings(
+    client: OpenSearch, index: str, coded: TextEncoder, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.indices.put_settings(index=index, body={"index.blocks.read_only_allow_delete": True})
+    with pytest.raises(UnsavedTuningError, match=r"The best settings, SearchSettings\(.*could not be stored") as failed:
+        SparseIndex(index, client=client, encoder=coded).tune(TEXTS[:10])
+    assert len(failed.value.tuning.trials) == 6
+    monkeypatch.setattr("connector.cli.encoder.open_index_encoder", lambda *_, **__: coded)
+    (workplace / "queries.txt").write_text("\n".join(TEXTS[:10]))
+    asked = ("tune", "--index", index, "--queries", "queries.txt", "--save", "--quiet", "--json")
+    result = CliRunner().invoke(cli, asked)
+    assert result.exit_code == 1 and result.stderr.startswith("Error: "), result.output
+    printed = json.loads(result.stdout)
+    assert len(printed["trials"]) == 6 and printed["saved"] is False
+    assert existing_schema(client, index).search is None
 
 
 def test_saved_settings_reach_an_open_retriever(
