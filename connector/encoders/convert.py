@@ -25,6 +25,7 @@ from connector.encoders.fingerprint import pooling_of, update_by_tensors, values
 from connector.encoders.graph import GRAPH_FILE, Graph, import_converter, import_openvino
 from connector.encoders.light_model import FACTS_FILE, REST_FILE, TOKENIZER_FILE, LightModel, StoredTensor
 from connector.encoders.precision import Precision
+from connector.encoders.saved_model import ROUTED
 from connector.encoders.splade_pooling import is_splade
 
 _log = logging.getLogger("ksparse.encoders")
@@ -96,6 +97,8 @@ def convert(modules: Sequence[nn.Module], model: BaseModel, folder: Path) -> Non
     """
     if any(getattr(module, "include_prompt", True) is False for module in modules):
         raise ValueError("its pooling leaves prompts out, and a graph does not know their length.")
+    if any(type(module).__name__ in ROUTED for module in modules):
+        raise ValueError("its modules depend on the task, and a graph has those of one task.")
     openvino = import_openvino()
     example = model.preprocess(list(_EXAMPLE))
     inputs = {name: value for name, value in example.items() if isinstance(value, Tensor)}
