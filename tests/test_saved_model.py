@@ -48,10 +48,9 @@ def routers(tmp_path_factory: pytest.TempPathFactory) -> tuple[SparseEncoder, Se
     masked = Transformer(str(build_transformer(folder / "masked", masked=True)), transformer_task="fill-mask")
     splade = Router.for_query_document([SparseStaticEmbedding(masked.tokenizer)], [masked, SpladePooling("max")])
     plain = str(build_transformer(folder / "plain"))
-    dense = [[Transformer(plain), Pooling(DIM, mode)] for mode in ("mean", "cls")]
-    return SparseEncoder(modules=[splade], device="cpu"), SentenceTransformer(
-        modules=[Router.for_query_document(*dense, default_route="document")], device="cpu"
-    )
+    asked, stored = ([Transformer(plain), Pooling(DIM, mode)] for mode in ("mean", "cls"))
+    dense = Router.for_query_document(asked, stored, default_route="document")
+    return SparseEncoder(modules=[splade], device="cpu"), SentenceTransformer(modules=[dense], device="cpu")
 
 
 def test_a_model_with_routes_is_refused(routers: tuple[SparseEncoder, SentenceTransformer], tmp_path: Path) -> None:

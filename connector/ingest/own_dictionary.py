@@ -145,14 +145,21 @@ def dictionary_encoder(
         ValueError: There are too few texts.
     """
     from connector.training.dictionary.build import build_cells
+    from connector.training.distinct import distinct_rows
 
-    some = np.random.default_rng(settings.seed).permutation(len(texts))[:MAX_SAMPLED].tolist()
-    counts = encoder.count_corpus([texts[row] for row in some])
+    distinct = distinct_rows(embeddings, texts)
+    some, different = (
+        rows[np.random.default_rng(settings.seed).permutation(len(rows))[:MAX_SAMPLED]]
+        for rows in (np.arange(len(texts)), distinct)
+    )
+    # Copies count for the frequency of a token, but would move the mean away from all other documents.
+    counts = encoder.count_corpus([texts[row] for row in some.tolist()])
     head = build_cells(
         embeddings,
         documents=documents,
+        distinct=distinct,
         **settings.head_options(counts.shape[1]),
-        statistics=CorpusStatistics.measure(embeddings[some], counts, encoder.special_ids),
+        statistics=CorpusStatistics.measure(embeddings[different], counts, encoder.special_ids),
         base_model=encoder.fingerprint.base_model,
         progress=progress,
     )
