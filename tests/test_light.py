@@ -315,6 +315,21 @@ def test_a_model_that_reads_queries_in_another_way_needs_sentence_transformers(
         export_encoder(by_openvino, tmp_path / "exported")
 
 
+def test_an_exported_dense_model_builds_a_dictionary_for_a_new_index(
+    transformer_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KSPARSE_BACKEND", "openvino")
+    build_dense(transformer_folder).save_pretrained(str(tmp_path / "dense"))
+    dense = load_encoder(str(tmp_path / "dense"), device="cpu")
+    assert dense.needs_dictionary
+    export_encoder(dense, tmp_path / "exported")
+    assert not (tmp_path / "exported" / "head").exists()
+    found = find_new_encoder(str(tmp_path / "exported"), None, None)
+    assert found is not None and found.needs_dictionary
+    assert found.fingerprint.base_model == str(tmp_path / "dense")
+    np.testing.assert_allclose(found.embed(TEXTS), dense.embed(TEXTS), atol=1e-3)
+
+
 def test_what_needs_torch_reports_it(linear: TextEncoder) -> None:
     with pytest.raises(EncoderError, match="without torch has no dense_model; load the whole model"):
         _ = light(linear).dense_model

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from connector.encoders.adapt import E
 from connector.encoders.base import Encoder
-from connector.ingest.sample import MAX_SAMPLED
+from connector.ingest.sample import MAX_SAMPLED, with_finite
 from connector.training.dictionary.settings import MIN_DOCUMENTS, DictionarySettings
 from connector.types import EncoderFingerprint, SparseVectors
 from connector.vectors.statistics import CorpusStatistics
@@ -63,6 +63,7 @@ class OwnDictionary:
         self._report = progress or (lambda _task, _share: None)
         self._embeddings = embeddings
         self._known: tuple[Sequence[str], NDArray[np.float32]] | None = None
+        self._finite = self._known
 
     def build(self, encoder: TextEncoder) -> TextEncoder | None:
         """Build the dictionary from a sample.
@@ -71,7 +72,10 @@ class OwnDictionary:
             encoder: Encoder whose dense model is used; its head is ignored.
 
         Returns:
-            The dense model with the dictionary, or None if there are too few documents.
+            The dense model with the dictionary, or None if there are too few documents with finite embeddings.
+
+        Raises:
+            EncoderError: No embedding is finite.
         """
         from connector.training.dictionary.build import cells_for
 
@@ -82,14 +86,18 @@ class OwnDictionary:
         expected = max(self._documents or MAX_SAMPLED, MIN_DOCUMENTS)
         coarse, fine = cells_for(expected)
         texts = self._sample(max(coarse * fine, min(expected, MAX_SAMPLED)))
-        if len(texts) < coarse * fine:  # fewer came than were expected
-            expected = len(texts)
         if self._embeddings is not None:
             embeddings = self._embeddings[: len(texts)]
         else:
             embeddings = encoder.embed(
                 texts, progress=lambda share: self._report("embedding documents for the dictionary", share)
             )
+        known = texts, embeddings
+        texts, embeddings = with_finite(texts, embeddings, encoder.precision)
+        if len(texts) < MIN_DOCUMENTS:
+            return None
+        if len(texts) < coarse * fine:  # fewer came than were expected
+            expected = len(texts)
         started = time.monotonic()
         made = dictionary_encoder(
             encoder,
@@ -101,24 +109,27 @@ class OwnDictionary:
         )
         took = time.monotonic() - started
         _log.info("%s was built from %d documents in %.1f s.", made.fingerprint, len(texts), took)
-        self._known = texts, embeddings
+        self._known, self._finite = known, (texts, embeddings)
         return made
 
     @property
     def known(self) -> tuple[Sequence[str], NDArray[np.float32]] | None:
-        """The sample and its embeddings, (n, dim); None if no dictionary was built, and after `reuse`."""
-        return self._known
+        """Texts of the sample and their embeddings, (n, dim), all finite.
+
+        None if no dictionary was built, and after `reuse`.
+        """
+        return self._finite
 
     @property
     def embeddings(self) -> NDArray[np.float32] | None:
-        """The embeddings of the sample."""
+        """The embeddings of the sample, one for each text."""
         return None if self._known is None else self._known[1]
 
     def reuse(self, encoder: TextEncoder) -> Encoder:
         """Return an encoder that reuses the embeddings of the sample."""
         if self._known is None:
             return encoder
-        known, self._known = self._known, None
+        known, self._known, self._finite = self._known, None, None
         return KnownEmbeddings(encoder, *known)
 
 

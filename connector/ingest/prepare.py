@@ -26,6 +26,7 @@ from connector.index.schema import (
     read_schema,
 )
 from connector.ingest.index_encoder import encoder_of, fitting_encoder, load_index_encoder
+from connector.ingest.sample import with_finite
 from connector.query.settings import SearchSettings
 from connector.vectors.codes import Bits, CodeBits, RotatedCode
 from connector.vectors.statistics import CorpusStatistics
@@ -76,7 +77,8 @@ def prepare_encoder(
         IndexMappingError: The index exists with another mapping, or its name or a field is invalid.
         EncoderMismatchError: Another encoder wrote the index.
         ValueError: A field name is invalid.
-        EncoderError: `code_bits` is a number, but the encoder has no dense embeddings.
+        EncoderError: `code_bits` is a number, but the encoder has no dense embeddings; or it has, and none of the
+            sample is finite.
     """
     check_index_name(index)
     schema = read_schema(client, index)
@@ -146,7 +148,7 @@ def _new_encoder(
     texts = () if encoder.statistics is None else sample() if callable(sample) else sample
     if known is None and texts and encoder.head is not None:
         some = texts[:: -(-len(texts) // (_MEASURED if encoder.has_dictionary else _EMBEDDED))]
-        known = some, encoder.embed(some)
+        known = with_finite(some, encoder.embed(some), encoder.precision)
     embeddings = known[1] if known is not None else None
     if encoder.has_dictionary:
         statistics: CorpusStatistics | None = encoder.statistics
@@ -171,7 +173,7 @@ def _exponent_for(encoder: TextEncoder, texts: Sequence[str], known: Known | Non
         weights = encoder.encode_document(texts[:_MEASURED]).weights
     else:
         return 0
-    return find_weight_exponent(weights, margin=1) if weights.any() else 0
+    return find_weight_exponent(weights, margin=1)
 
 
 def _store_dictionary(client: OpenSearch, index: str, encoder: TextEncoder) -> tuple[Companion | None, bool]:

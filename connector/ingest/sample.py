@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from logging import getLogger
 
-from connector.errors import CorpusError
+import numpy as np
+from numpy.typing import NDArray
+
+from connector.errors import CorpusError, EncoderError
 from connector.ingest.size import size_of
 from connector.types import Document, MalformedRecord
+
+_log = getLogger("ksparse.ingest")
 
 MAX_SAMPLED = 10_000
 """Enough to estimate the frequency of a token that 1 % of the documents contain."""
@@ -58,3 +64,31 @@ class Sampled:
         while self._taken:
             yield self._taken.popleft()
         yield from self._records
+
+
+def with_finite(
+    texts: Sequence[str], embeddings: NDArray[np.float32], precision: str
+) -> tuple[Sequence[str], NDArray[np.float32]]:
+    """Return the texts whose embeddings are finite, and these embeddings; the others become dead letters later.
+
+    Args:
+        texts: n texts, at least one.
+        embeddings: Their embeddings, (n, dim).
+        precision: Precision of the dense model, for messages.
+
+    Raises:
+        EncoderError: No embedding is finite.
+    """
+    finite = np.isfinite(embeddings).all(axis=1)
+    if finite.all():
+        return texts, embeddings
+    if not finite.any():
+        raise EncoderError(
+            f"None of the embeddings of {len(texts):,} documents is finite, computed in {precision}. Use the precision "
+            "float32, or another dense model."
+        )
+    _log.warning(
+        "The embeddings of %d of %d documents are not finite, computed in %s; an index is created without them.",
+        *(len(texts) - finite.sum(), len(texts), precision),
+    )
+    return [texts[row] for row in np.flatnonzero(finite).tolist()], embeddings[finite]
