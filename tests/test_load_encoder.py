@@ -77,6 +77,17 @@ def test_the_fingerprint_names_the_base_model(encoder: TextEncoder, dense_folder
     assert (encoder.fingerprint.base_model, encoder.fingerprint.revision) == (str(dense_folder), "")
 
 
+def test_the_folder_of_a_dense_model_is_named_for_any_working_directory(
+    dense_folder: Path, head_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(dense_folder.parent)
+    assert find_base_model("./dense").name == str(dense_folder.resolve())
+    build_head("dense").save(str(tmp_path))
+    dense, head = (load_encoder(name, device="cpu").fingerprint for name in ("dense", str(tmp_path)))
+    assert dense.base_model == head.base_model == str(dense_folder.resolve())
+    assert head.digest == load_encoder(str(head_folder), device="cpu").fingerprint.digest
+
+
 def test_a_saved_splade_loads(tmp_path: Path) -> None:
     model = build_splade(tmp_path / "transformer")
     model.save_pretrained(str(tmp_path / "m"))

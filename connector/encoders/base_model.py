@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import LocalEntryNotFoundError
 
+from connector.encoders.folders import lasting_model_name
 from connector.encoders.saved_model import DENSE_KINDS, read_saved_model
 from connector.errors import EncoderError
 
@@ -42,7 +43,7 @@ class BaseModel:
     """A located dense model.
 
     Attributes:
-        name: Name of the model.
+        name: Name of the model; the full path of a folder, because it is recorded in heads and indices.
         path: Its folder, or its name on the hub.
         revision: Commit on the hub; empty for other sources.
     """
@@ -157,7 +158,7 @@ def prompts_of(model: SentenceTransformer) -> dict[str, str]:
 def _in_folder(name: str) -> BaseModel | None:
     """The model of a folder, or of the hub's cache if its download was complete."""
     if Path(name).is_dir():
-        return BaseModel(name, name)
+        return BaseModel(lasting_model_name(name), name)
     if not _HUB_NAME.fullmatch(name):
         return None
     try:

@@ -109,7 +109,7 @@ def _load(
             backend=backend,
             precision=precision,
         )
-    source = BaseModel(name, str(folder)) if folder.exists() else find_base_model(name)
+    source = BaseModel(lasting_name(name), str(folder)) if folder.exists() else find_base_model(name)
     saved = read_saved_model(source.path, source.revision)
     saved.check(name, (SPARSE_KIND,) if saved.is_sparse else KINDS)
     is_sparse = saved.is_sparse or (not saved.modules and _is_masked_lm(source))

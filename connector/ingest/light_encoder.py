@@ -16,7 +16,14 @@ from safetensors.numpy import load
 
 from connector.encoders.adapt import adapt
 from connector.encoders.dictionary_file import unpack_cells
-from connector.encoders.folders import DEFAULT_ENCODER, QUERY_MODEL, encoder_folder, is_head, lasting_name
+from connector.encoders.folders import (
+    DEFAULT_ENCODER,
+    QUERY_MODEL,
+    encoder_folder,
+    is_head,
+    lasting_model_name,
+    lasting_name,
+)
 from connector.encoders.graph import choose_backend
 from connector.encoders.labels import read_labels
 from connector.encoders.light import LightEncoder
@@ -52,7 +59,7 @@ def find_light_encoder(
         if device not in (None, "cpu") or choose_backend(None, "cpu") != "openvino":
             return None
         found = _head_of(client, schema, name)
-        model = find_graph(str(found[0].get("base_model", "")), choose_precision(None)) if found is not None else None
+        model = find_graph(_base_model_of(found), choose_precision(None)) if found is not None else None
         if found is None or model is None:
             return None
         encoder = _joined(model, found, schema, name or schema.encoder_name)
@@ -80,7 +87,7 @@ def find_new_encoder(name: str, device: str | None, k: int | None) -> LightEncod
         head = _read_head(folder) if is_head(folder) else None
         if (folder / QUERY_MODEL).exists():
             return None
-        base_model = str(head[0].get("base_model", "")) if head is not None else name
+        base_model = _base_model_of(head) if head is not None else lasting_model_name(name)
         if exported:
             model: LightModel | None = LightModel(Path(name), precision)
         else:
@@ -100,6 +107,11 @@ def find_new_encoder(name: str, device: str | None, k: int | None) -> LightEncod
     except (EncoderError, SafetensorError, OSError, ValueError, KeyError) as error:
         _log.info("The encoder %s needs torch: %s", name, error)
         return None
+
+
+def _base_model_of(head: StoredHead) -> str:
+    """Name of the head's dense model, by which its graph is found."""
+    return lasting_model_name(str(head[0].get("base_model", "")))
 
 
 def _find_unchanged(base_model: str, precision: Precision) -> LightModel | None:
