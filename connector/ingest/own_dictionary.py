@@ -6,6 +6,7 @@ Torch is imported on demand.
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Callable, Sequence
 from logging import getLogger
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from connector.encoders.adapt import E
 from connector.encoders.base import Encoder
-from connector.ingest.sample import MAX_SAMPLED, with_finite
+from connector.ingest.sample import MAX_SAMPLED, SampledTexts, with_finite
 from connector.training.dictionary.settings import MIN_DOCUMENTS, DictionarySettings
 from connector.types import EncoderFingerprint, SparseVectors
 from connector.vectors.statistics import CorpusStatistics
@@ -84,8 +85,17 @@ class OwnDictionary:
             _log.info("%d documents are too few for a dictionary, which needs %d.", len(texts), MIN_DOCUMENTS)
             return None
         expected = max(self._documents or MAX_SAMPLED, MIN_DOCUMENTS)
-        coarse, fine = cells_for(expected)
-        texts = self._sample(max(coarse * fine, min(expected, MAX_SAMPLED)))
+        cells = math.prod(cells_for(expected))
+        texts = self._sample(max(cells, min(expected, MAX_SAMPLED)))
+        if len(texts) < cells:
+            if isinstance(texts, SampledTexts) and texts.is_cut:
+                _log.warning(
+                    "Only %d texts fit into the sample, because they are long: the dictionary has about as many cells "
+                    "instead of %d, and searches read more postings.",
+                    *(len(texts), cells),
+                )
+            else:  # fewer came than were expected
+                cells = math.prod(cells_for(len(texts)))
         if self._embeddings is not None:
             embeddings = self._embeddings[: len(texts)]
         else:
@@ -96,14 +106,12 @@ class OwnDictionary:
         texts, embeddings = with_finite(texts, embeddings, encoder.precision)
         if len(texts) < MIN_DOCUMENTS:
             return None
-        if len(texts) < coarse * fine:  # fewer came than were expected
-            expected = len(texts)
         started = time.monotonic()
         made = dictionary_encoder(
             encoder,
             texts,
             embeddings,
-            documents=expected,
+            num_cells=min(cells, len(texts)),
             settings=self._settings,
             progress=lambda share: self._report("building the dictionary", share),
         )
@@ -139,6 +147,7 @@ def dictionary_encoder(
     embeddings: NDArray[np.float32],
     *,
     documents: int | None = None,
+    num_cells: int | None = None,
     settings: DictionarySettings = _DEFAULT_SETTINGS,
     progress: Callable[[float], None] | None = None,
 ) -> E:
@@ -149,6 +158,7 @@ def dictionary_encoder(
         texts: n texts of documents.
         embeddings: (n, dim), embeddings of these texts.
         documents: Documents of the corpus, which set the number of cells; n if None.
+        num_cells: Number of cells, approximately; None for that of the documents.
         settings: Settings of the dictionary.
         progress: Called with the completed fraction.
 
@@ -168,6 +178,7 @@ def dictionary_encoder(
     head = build_cells(
         embeddings,
         documents=documents,
+        num_cells=num_cells,
         distinct=distinct,
         **settings.head_options(counts.shape[1]),
         statistics=CorpusStatistics.measure(embeddings[different], counts, encoder.special_ids),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from logging import getLogger
 
 import numpy as np
@@ -21,6 +22,16 @@ MAX_SAMPLED = 10_000
 _MAX_CHARACTERS = 256 * 2**20
 
 
+class SampledTexts(list[str]):
+    """Texts of the first documents.
+
+    Attributes:
+        is_cut: Whether there are fewer than were asked for because of their size, so that more documents may follow.
+    """
+
+    is_cut = False
+
+
 class Sampled:
     """A stream of records whose beginning can be sampled without consuming it.
 
@@ -32,7 +43,7 @@ class Sampled:
         self._records = iter(records)
         self._taken: deque[Document | MalformedRecord] = deque()
 
-    def sample(self, most: int = MAX_SAMPLED) -> list[str]:
+    def sample(self, most: int = MAX_SAMPLED) -> SampledTexts:
         """Return the texts of the first documents; call before iterating.
 
         Args:
@@ -41,7 +52,8 @@ class Sampled:
         Raises:
             CorpusError: There is no document among so many characters.
         """
-        texts = [record.content for record in self._taken if isinstance(record, Document)][:most]
+        known = (record.content for record in self._taken if isinstance(record, Document))
+        texts = SampledTexts(islice(known, most))
         characters = sum(map(size_of, self._taken))
         while len(texts) < most and characters < _MAX_CHARACTERS:
             record = next(self._records, None)
@@ -51,6 +63,7 @@ class Sampled:
             characters += size_of(record)
             if isinstance(record, Document):
                 texts.append(record.content)
+        texts.is_cut = len(texts) < most and characters >= _MAX_CHARACTERS
         first = next(iter(self._taken), None)
         if not texts and isinstance(first, MalformedRecord) and characters >= _MAX_CHARACTERS:
             raise CorpusError(

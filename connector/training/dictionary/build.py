@@ -87,6 +87,7 @@ def build_cells(
     embeddings: Floats,
     *,
     documents: int | None = None,
+    num_cells: int | None = None,
     distinct: NDArray[np.int64] | None = None,
     k: int = 8,
     k_query: int = 16,
@@ -110,6 +111,7 @@ def build_cells(
     Args:
         embeddings: float32 (n, dim), embeddings of a random sample of the documents; at least one per cell.
         documents: Documents of the corpus, which set the number of cells; the number of `embeddings` if None.
+        num_cells: Number of cells, approximately; None for that of the documents.
         distinct: Rows of distinct texts (`distinct_rows`); None compares the embeddings.
         k: As in `TwoLevelDictionary`, like all settings up to `spread`.
         k_query: Features kept per query.
@@ -128,16 +130,17 @@ def build_cells(
     Raises:
         ValueError: There are too few embeddings for the number of cells.
     """
-    num_coarse, num_fine = cells_for(documents if documents is not None else len(embeddings))
-    if len(embeddings) < num_coarse * num_fine:
+    if num_cells is None:
+        num_cells = math.prod(cells_for(documents if documents is not None else len(embeddings)))
+    if len(embeddings) < num_cells:
         raise ValueError(
-            f"{num_coarse * num_fine:,} cells need as many embeddings, got {len(embeddings):,}; sample more documents."
+            f"{num_cells:,} cells need as many embeddings, got {len(embeddings):,}; sample more documents."
         )
     report = progress or (lambda _share: None)
     rows = distinct_rows(embeddings) if distinct is None else distinct
     statistics = statistics or CorpusStatistics.measure(embeddings[rows])
     fewest = math.prod(cells_for(MIN_DOCUMENTS))
-    num_coarse, num_fine = _on_two_levels(min(num_coarse * num_fine, max(len(rows), fewest)))
+    num_coarse, num_fine = _on_two_levels(min(num_cells, max(len(rows), fewest)))
     order = rows[np.random.default_rng(seed).permutation(len(rows))]
     components, variances, width = _components(embeddings[order[:_COMPONENTS_SAMPLE]] - statistics.mean)
     scales = (np.abs(components).max(axis=0).clip(1e-12) / _INT8).astype(np.float16).astype(np.float32)
