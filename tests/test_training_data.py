@@ -410,9 +410,9 @@ def test_arrays_of_another_kind_are_refused(
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_embeddings_that_are_not_finite_are_refused(tmp_path: Path, value: float) -> None:
     for name in ("documents", "queries"):
-        arrays = {"documents": unit_rows(4), "queries": unit_rows(3), "positives": np.arange(3)}
+        arrays = {"documents": unit_rows(4), "queries": unit_rows(3)}
         arrays[name][2, 1] = value
-        np.savez(tmp_path / "b.npz", **arrays)  # type: ignore[arg-type]
+        np.savez(tmp_path / "b.npz", positives=np.arange(3), **arrays)  # type: ignore[arg-type]
         with pytest.raises(CorpusError, match=f"row 2 of `{name}` is not finite; embed its text in float32"):
             load_embeddings(tmp_path / "b.npz")
 

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import LocalEntryNotFoundError
 
-from connector.encoders.folders import lasting_model_name
-from connector.encoders.saved_model import DENSE_KINDS, read_saved_model
+from connector.encoders.saved_model import DENSE_KINDS, lasting_model_name, read_saved_model
 from connector.errors import EncoderError
 
 if TYPE_CHECKING:

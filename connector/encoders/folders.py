@@ -82,11 +82,6 @@ def lasting_name(name: str) -> str:
     return str(Path(name).resolve())
 
 
-def lasting_model_name(name: str) -> str:
-    """Return a name that finds the same dense model from any working directory: the full path of a folder."""
-    return str(Path(name).resolve()) if name and Path(name).is_dir() else name
-
-
 def is_head(folder: Path) -> bool:
     """Whether a folder contains a head without its dense model.
 

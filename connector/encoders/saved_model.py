@@ -155,6 +155,11 @@ def read_saved_model(path: str, revision: str = "") -> SavedModel:
     )
 
 
+def lasting_model_name(name: str) -> str:
+    """Return a name that finds the same dense model from any working directory: the full path of a folder."""
+    return str(Path(name).resolve()) if name and Path(name).is_dir() else name
+
+
 def _read(path: str, revision: str, name: str) -> Any:  # noqa: ANN401 - JSON
     """A JSON file of a model; None if it has none of this name."""
     file: Path | str | None = Path(path) / name

@@ -16,20 +16,14 @@ from safetensors.numpy import load
 
 from connector.encoders.adapt import adapt
 from connector.encoders.dictionary_file import unpack_cells
-from connector.encoders.folders import (
-    DEFAULT_ENCODER,
-    QUERY_MODEL,
-    encoder_folder,
-    is_head,
-    lasting_model_name,
-    lasting_name,
-)
+from connector.encoders.folders import DEFAULT_ENCODER, QUERY_MODEL, encoder_folder, is_head, lasting_name
 from connector.encoders.graph import choose_backend
 from connector.encoders.labels import read_labels
 from connector.encoders.light import LightEncoder
 from connector.encoders.light_heads import UnbuiltHead, to_head
 from connector.encoders.light_model import FACTS_FILE, HEAD_FOLDER, LightModel, find_graph
 from connector.encoders.precision import Precision, choose_precision
+from connector.encoders.saved_model import lasting_model_name
 from connector.errors import EncoderError
 from connector.index.companion import fetch_companion
 from connector.index.schema import IndexSchema

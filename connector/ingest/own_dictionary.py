@@ -64,7 +64,7 @@ class OwnDictionary:
         self._report = progress or (lambda _task, _share: None)
         self._embeddings = embeddings
         self._known: tuple[Sequence[str], NDArray[np.float32]] | None = None
-        self._finite = self._known
+        self._finite: tuple[Sequence[str], NDArray[np.float32]] | None = None
 
     def build(self, encoder: TextEncoder) -> TextEncoder | None:
         """Build the dictionary from a sample.

@@ -88,11 +88,11 @@ class CorpusStatistics:
         Raises:
             ValueError: No embedding is finite.
         """
-        finite = np.isfinite(embeddings).all(axis=1)
+        count, finite = len(embeddings), np.isfinite(embeddings).all(axis=1)
         if not finite.all():
             embeddings = embeddings[finite]
             if not len(embeddings):
-                raise ValueError(f"none of {len(finite)} embeddings is finite; compute them in float32.")
+                raise ValueError(f"none of {count} embeddings is finite; compute them in float32.")
         mean = embeddings.mean(axis=0, dtype=np.float64)
         if prior is not None:
             share = len(embeddings) / (len(embeddings) + _PRIOR_DOCUMENTS)
