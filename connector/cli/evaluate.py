@@ -83,14 +83,10 @@ def evaluate(
         new.check_existing(client, schema, k=k, encoder=encoder)
         clauses = choice.clauses(schema, top_k=DEPTH)
     records = list(read_corpus(dataset, fields=() if schema is None else schema.fields))
-    documents_read = [record for record in records if isinstance(record, Document)]
-    # As in an index, the last one counts.
-    corpus = list({document.doc_id: document for document in documents_read}.values())
+    corpus = [record for record in records if isinstance(record, Document)]
     for record in records:
         if isinstance(record, MalformedRecord):
             click.echo(f"skipped: {record.location}: {record.reason}", err=True)
-    if replaced := len(documents_read) - len(corpus):
-        click.echo(f"replaced: {replaced:,} documents, by later ones with the same id", err=True)
     if run_file is not None:
         try:
             check_run_ids(judged.qrels, (document.doc_id for document in corpus))

@@ -271,20 +271,6 @@ def test_queries_with_nothing_relevant_are_left_out_and_counted(
     assert "1 queries (1 without a relevant document skipped), 2 documents" in evaluate(head_folder).stdout
 
 
-def test_the_last_of_documents_with_one_id_is_evaluated(
-    workplace: Path, opensearch_url: str, head_folder: Path
-) -> None:
-    judged_folder(("d1", "d1"))
-    Path("set", "qrels", "test.tsv").write_text("q2\td1\t1\n")
-    result = evaluate(head_folder, "--json")
-    assert (result.exit_code, result.stderr) == (0, "replaced: 1 documents, by later ones with the same id\n"), (
-        result.output
-    )
-    figures = json.loads(result.stdout)
-    assert (figures["queries"], figures["documents"]) == (1, 1)
-    assert figures["k-sparse"]["ndcg@10"] == figures["exact dense"]["ndcg@10"] == 1.0
-
-
 def test_a_query_that_is_a_document_does_not_find_itself(
     workplace: Path, opensearch_url: str, head_folder: Path
 ) -> None:
