@@ -107,7 +107,7 @@ def test_tune_advises_what_the_encoder_allows(
     schema: IndexSchema, advice: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trial = Trial(SearchSettings(32, 100), 0.8, 1.0, 2.0)
-    _print(Tuning((trial,), trial, reached=False), 0.9, 50, schema, saved=False)
+    _print(Tuning((trial,), trial, reached=False), 0.9, 50, schema)
     said = "No setting reaches 0.9 on 50 queries; k_query 32 and a window of 100 come closest. Ask for a lower --recall"
     assert f"{said}, or {advice}\n" in capsys.readouterr().out
 

@@ -18,16 +18,25 @@ from connector.encoders.load import join, load_encoder, load_head
 from connector.encoders.text import TextEncoder
 from connector.ingest.prepare import window_for
 from connector.training.dictionary.build import build_cells, build_dictionary, cells_for
+from connector.training.distinct import distinct_rows
 from connector.vectors.statistics import CorpusStatistics
 from tests.tiny import DIM, build_dense
 
 
-def clustered(documents: int, *, seed: int = 0) -> NDArray[np.float32]:
+def clustered(documents: int, *, seed: int = 0, dim: int = DIM) -> NDArray[np.float32]:
     """Embeddings of length 1 around forty directions."""
     random = np.random.default_rng(seed)
-    centres = np.random.default_rng(99).standard_normal((40, DIM))
-    vectors = centres[random.integers(0, 40, documents)] + 0.7 * random.standard_normal((documents, DIM))
+    centres = np.random.default_rng(99).standard_normal((40, dim))
+    vectors = centres[random.integers(0, 40, documents)] + 0.7 * random.standard_normal((documents, dim))
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32)
+
+
+WIDE = 32
+
+
+def wide(documents: int, *, seed: int = 0) -> NDArray[np.float32]:
+    """As `clustered`, with 32 dimensions."""
+    return clustered(documents, seed=seed, dim=WIDE)
 
 
 def build_mixed(documents: NDArray[np.float32], token_weights: NDArray[np.float32]) -> TwoLevelDictionary:
@@ -170,6 +179,45 @@ def test_few_cells_find_the_dense_neighbours_by_few_postings(
     postings = (in_documents > 0).sum(axis=0)[wanted.numpy()].sum(axis=1).mean() / len(documents)
     assert recall > 0.9, "100 of 4,000 documents at random would hold 0.025"
     assert postings < 0.03
+
+
+def test_copies_of_a_document_do_not_take_the_cells_of_others() -> None:
+    documents = wide(4_000)
+    copies = np.concatenate([documents, np.repeat(documents[:1], 1_714, axis=0)])
+    head = build_cells(copies[np.random.default_rng(0).permutation(len(copies))])
+    coarse = head.weights["coarse"]
+    assert len(np.unique(coarse, axis=0)) == len(coarse) == 58
+    around = documents[:1] + 0.06 * np.random.default_rng(5).standard_normal((100, WIDE)).astype(np.float32)
+    cells, _ = head.strongest(documents, 8, "document", None)
+    for asked in (wide(300, seed=11), around / np.linalg.norm(around, axis=1, keepdims=True)):
+        wanted, _ = head.strongest(asked, 16, "query", None)
+        truth = np.argsort(-(asked @ documents.T), axis=1)[:, :10]
+        shared = [np.isin(cells[rows], wanted[row]).any(axis=1).mean() for row, rows in enumerate(truth)]
+        assert np.mean(shared) > 0.95
+
+
+def test_there_are_at_most_as_many_cells_as_distinct_documents() -> None:
+    documents = clustered(700)
+    copies = np.concatenate([documents] * 3)
+    assert build_cells(copies).num_latents == 26 * 26, "26 squared is below 700, 0.6 x 2,100 is not"
+    assert build_cells(np.repeat(documents[:5], 300, axis=0)).num_latents == 24 * 25, "as for 1,000 documents"
+
+
+def test_copies_are_recognized_by_their_texts_in_half_precision() -> None:
+    documents = clustered(700)
+    noisy = np.concatenate([documents, documents * np.float32(1.01)])
+    texts = [str(row % 700) for row in range(1_400)]
+    np.testing.assert_array_equal(distinct_rows(noisy, texts), np.arange(700))
+    np.testing.assert_array_equal(distinct_rows(noisy), np.arange(1_400))
+
+
+def test_copies_are_recognized_by_their_embeddings_up_to_rounding() -> None:
+    documents = wide(20_000)
+    noise = 1e-8 * np.random.default_rng(2).standard_normal((20_000, WIDE))
+    copies = np.asarray(documents + noise, dtype=np.float32)
+    found = distinct_rows(np.concatenate([documents, copies]))
+    np.testing.assert_array_equal(found[:20_000], np.arange(20_000))
+    assert len(found) < 20_100
 
 
 def test_tokens_take_the_places_that_cells_leave(documents: NDArray[np.float32]) -> None:

@@ -59,6 +59,20 @@ def test_a_large_corpus_gets_more_latents() -> None:
     assert latents_for(200_000, 200_000) == 32_768
 
 
+def test_a_dense_model_without_a_head_gets_one(dense_folder: Path, tmp_path: Path) -> None:
+    dense = load_encoder(str(dense_folder), device="cpu")
+    assert dense.needs_dictionary
+    fitted = fit_head(dense, texts(300), seconds=0.01)
+    head = fitted.trained.head
+    assert (head.k, head.k_query, fitted.trained.baseline) == (64, 32, None)
+    assert head.lexical is not None, "as `ksparse train` does by default"
+    fitted.save(tmp_path / "head", "mine")
+    again = load_encoder(str(tmp_path / "head"), device="cpu")
+    assert (again.k, again.fingerprint.base_model) == (64, str(dense_folder.resolve()))
+    assert again.encode_document(["stars burn"]).active_dims.tolist() != [0]
+    assert fit_head(dense, texts(300), k=5, seconds=0.01).trained.head.k == 5
+
+
 def test_what_cannot_be_fitted_is_named(encoder: TextEncoder, tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="199 documents are too few to train a head; at least 200 are needed"):
         fit_head(encoder, texts(199))

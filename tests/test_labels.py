@@ -13,7 +13,9 @@ from connector.encoders.labels import LabelQuality, read_labels, write_labels
 from connector.encoders.load import load_encoder
 from connector.encoders.text import TextEncoder
 from connector.errors import EncoderError
+from connector.training.heads.labelling import label_head
 from connector.types import SparseVectors
+from tests.never import never
 from tests.tiny import NUM_LATENTS, WORDS
 
 TOPICS = ("cats purr softly", "rivers carry sand", "engines burn fuel")
@@ -119,3 +121,9 @@ def test_a_model_of_tokens_has_nothing_to_name(documents: Path, tmp_path: Path, 
     build_splade(tmp_path / "transformer").save_pretrained(str(tmp_path / "splade"))
     run = CliRunner().invoke(cli, ["label", str(documents), "--encoder", str(tmp_path / "splade"), "--quiet"])
     assert run.exit_code == 2 and "has no latents to label" in run.output
+
+
+def test_a_dense_model_without_a_head_has_nothing_to_name(dense_folder: Path) -> None:
+    dense = load_encoder(str(dense_folder), device="cpu")
+    with pytest.raises(EncoderError, match="is a dense model without a head.* train a head: ksparse train"):
+        label_head(dense, [WORDS], never("documents were embedded"))

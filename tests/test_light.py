@@ -180,6 +180,22 @@ def test_a_new_encoder_needs_torch_unless_its_weights_are_certain(
     assert find_new_encoder(str(folder), None, None) is not None, "a machine may have the graph alone"
 
 
+def test_a_head_finds_a_converted_model_that_it_names_by_a_relative_path(
+    transformer_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KSPARSE_BACKEND", "openvino")
+    monkeypatch.chdir(tmp_path)
+    build_dense(transformer_folder).save_pretrained("tiny-relative")
+    Path("head").mkdir()
+    build_head("tiny-relative").save("head")
+    expected = load_encoder("head", device="cpu")
+    assert expected.embed(["stars"]).any()
+    for name in ("head", "tiny-relative"):
+        found = find_new_encoder(name, None, None)
+        assert found is not None
+        assert found.fingerprint.base_model == expected.fingerprint.base_model == str(tmp_path / "tiny-relative")
+
+
 def test_settings_changed_in_memory_are_not_those_of_a_new_encoder(
     transformer_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -313,6 +329,21 @@ def test_a_model_that_reads_queries_in_another_way_needs_sentence_transformers(
     assert find_graph("short queries") is None
     with pytest.raises(EncoderError, match="cannot be exported: sentence-transformers does more than tokenize"):
         export_encoder(by_openvino, tmp_path / "exported")
+
+
+def test_an_exported_dense_model_builds_a_dictionary_for_a_new_index(
+    transformer_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KSPARSE_BACKEND", "openvino")
+    build_dense(transformer_folder).save_pretrained(str(tmp_path / "dense"))
+    dense = load_encoder(str(tmp_path / "dense"), device="cpu")
+    assert dense.needs_dictionary
+    export_encoder(dense, tmp_path / "exported")
+    assert not (tmp_path / "exported" / "head").exists()
+    found = find_new_encoder(str(tmp_path / "exported"), None, None)
+    assert found is not None and found.needs_dictionary
+    assert found.fingerprint.base_model == str(tmp_path / "dense")
+    np.testing.assert_allclose(found.embed(TEXTS), dense.embed(TEXTS), atol=1e-3)
 
 
 def test_what_needs_torch_reports_it(linear: TextEncoder) -> None:

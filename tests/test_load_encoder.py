@@ -13,7 +13,7 @@ from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from tokenizers import Tokenizer
 
 from connector.encoders.autoencoder import KSparseAutoEncoder
-from connector.encoders.base_model import find_base_model
+from connector.encoders.base_model import find_base_model, find_local_model
 from connector.encoders.folders import check_encoder
 from connector.encoders.load import DEFAULT_ENCODER, join, load_encoder, shipped_encoders, shipped_heads
 from connector.encoders.text import TextEncoder
@@ -75,6 +75,17 @@ def test_k_can_be_changed_on_loading(head_folder: Path) -> None:
 
 def test_the_fingerprint_names_the_base_model(encoder: TextEncoder, dense_folder: Path) -> None:
     assert (encoder.fingerprint.base_model, encoder.fingerprint.revision) == (str(dense_folder), "")
+
+
+def test_the_folder_of_a_dense_model_is_named_for_any_working_directory(
+    dense_folder: Path, head_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(dense_folder.parent)
+    assert find_base_model("./dense").name == str(dense_folder.resolve())
+    build_head("dense").save(str(tmp_path))
+    dense, head = (load_encoder(name, device="cpu").fingerprint for name in ("dense", str(tmp_path)))
+    assert dense.base_model == head.base_model == str(dense_folder.resolve())
+    assert head.digest == load_encoder(str(head_folder), device="cpu").fingerprint.digest
 
 
 def test_a_saved_splade_loads(tmp_path: Path) -> None:
@@ -184,6 +195,33 @@ def test_a_cached_model_whose_download_was_stopped_is_not_used(hub_cache: Path) 
             find_base_model("nobody/large")
     (folder / parts[1]).touch()
     assert find_base_model("nobody/large").path == str(folder)
+
+
+@pytest.mark.parametrize(
+    ("absent", "complete"),
+    [
+        ("onnx/model.onnx", True),
+        ("onnx/config.json", True),
+        ("openvino/openvino_model.bin", True),
+        ("pytorch_model.bin", True),
+        ("README.md", True),
+        ("1_Pooling/config.json", False),
+        ("2_Dense/model.safetensors", False),
+    ],
+)
+def test_a_cached_model_needs_only_files_that_are_loaded(
+    hub_cache: Path, absent: str, complete: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connector.encoders.base_model.HfApi", never("the hub was asked"))
+    folder = cached(hub_cache, "nobody/graphs")
+    present = ("modules.json", "config.json", "model.safetensors")
+    for name in present:
+        (folder / name).write_text("[]")
+    listed = {name: {"size": 2, "blob_id": "0" * 40} for name in (*present, absent)}
+    (folder.parents[1] / "trees").mkdir()
+    (folder.parents[1] / "trees" / f"{COMMIT}.json").write_text(json.dumps({"format_version": 1, "files": listed}))
+    found = find_local_model("nobody/graphs")
+    assert (found.path if found is not None else None) == (str(folder) if complete else None)
 
 
 def test_the_hub_is_asked_once_for_a_model(hub_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

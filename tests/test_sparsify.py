@@ -101,6 +101,12 @@ def test_the_scale_has_ends(smallest: float, exponent: int) -> None:
     assert find_weight_exponent(rows([smallest])) == exponent
 
 
+def test_the_scale_ignores_what_cannot_be_stored() -> None:
+    unstorable = [np.nan, np.inf, -1.0, 0.0]
+    assert find_weight_exponent(rows([*unstorable, 0.25])) == find_weight_exponent(rows([0.25])) < 0
+    assert find_weight_exponent(rows(unstorable)) == 0
+
+
 def test_what_can_be_stored_is_left_as_it_is() -> None:
     rounded = round_to_stored(np.random.default_rng(0).random(1000, np.float32))
     assert not np.any(rounded.view(np.uint32) & 0x7FFF), "more than 9 significant bits"

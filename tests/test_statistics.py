@@ -64,6 +64,14 @@ def test_they_survive_json_and_half_precision() -> None:
     assert len(set(measured.token_weights.tolist())) > 20
 
 
+def test_embeddings_that_are_not_finite_do_not_count() -> None:
+    broken = np.full((1, 2), np.nan, np.float32)
+    measured = CorpusStatistics.measure(np.concatenate([broken, EMBEDDINGS]), counts())
+    assert measured.equals(CorpusStatistics.measure(EMBEDDINGS, counts()))
+    with pytest.raises(ValueError, match="none of 1 embeddings is finite"):
+        CorpusStatistics.measure(broken)
+
+
 @pytest.mark.parametrize("damage", [{"mean": "AAAA"}, {"mean": "?"}, {"token_weights": None}, {"average_length": "x"}])
 def test_damaged_ones_are_refused(damage: dict[str, object]) -> None:
     facts = CorpusStatistics.measure(EMBEDDINGS, counts()).to_json() | damage

@@ -10,16 +10,18 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling
+from tokenizers.normalizers import BertNormalizer
 
 from connector.encoders.base_model import find_base_model, load_base_model
-from connector.encoders.load import load_encoder
+from connector.encoders.load import join, load_encoder
+from connector.encoders.text import TextEncoder
 from connector.errors import CorpusError
 from connector.training.data import NeighbourBatches, TrainingData, concatenate
 from connector.training.embeddings import EmbeddingCache
 from connector.training.heads.neighbours import nearest_neighbours
 from connector.training.sources import TextSource, load_embeddings, read_sources, read_texts
 from tests.beir import write_beir
-from tests.tiny import DIM, build_dense
+from tests.tiny import DIM, build_dense, build_head
 
 CPU = torch.device("cpu")
 
@@ -242,6 +244,21 @@ def test_the_cache_tells_a_model_from_the_same_one_trained_again(
     assert len(set(paths)) == 3 and paths[0] == paths[3]
 
 
+def test_the_cache_tells_tokenizers_apart_and_fingerprints_of_indices_do_not(
+    transformer_folder: Path, model: CountingModel, tmp_path: Path
+) -> None:
+    cased = build_dense(transformer_folder)
+    tokenizer = cased.tokenizer.backend_tokenizer
+    tokenizer.normalizer = BertNormalizer(lowercase=False)
+    assert "Stars" not in cased.tokenizer.tokenize("Stars stars"), "unknown"
+    paths = [EmbeddingCache(each, "tiny", tmp_path).path_for(["Stars"]) for each in (model, cased)]
+    assert paths[0] != paths[1]
+    hashes = {TextEncoder(join(each, build_head())).fingerprint.weights_sha256 for each in (model, cased)}
+    assert len(hashes) == 1
+    cased.tokenizer(["stars"], truncation=True, max_length=4, padding="max_length")
+    assert EmbeddingCache(cased, "tiny", tmp_path).path_for(["Stars"]) == paths[1], "whatever was tokenized before"
+
+
 def test_the_cache_tells_a_nul_from_the_end_of_a_text(model: CountingModel, tmp_path: Path) -> None:
     cache = EmbeddingCache(model, "tiny", tmp_path)
     assert cache.path_for(["a", "b"]) != cache.path_for(["a\0b"])
@@ -388,6 +405,16 @@ def test_arrays_of_another_kind_are_refused(
     np.savez(tmp_path / "b.npz", **arrays)  # type: ignore[arg-type]
     with pytest.raises(CorpusError, match=message):
         load_embeddings(tmp_path / "b.npz")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_embeddings_that_are_not_finite_are_refused(tmp_path: Path, value: float) -> None:
+    for name in ("documents", "queries"):
+        arrays = {"documents": unit_rows(4), "queries": unit_rows(3)}
+        arrays[name][2, 1] = value
+        np.savez(tmp_path / "b.npz", positives=np.arange(3), **arrays)  # type: ignore[arg-type]
+        with pytest.raises(CorpusError, match=f"row 2 of `{name}` is not finite; embed its text in float32"):
+            load_embeddings(tmp_path / "b.npz")
 
 
 def test_a_file_that_is_no_array_is_refused(tmp_path: Path) -> None:

@@ -416,6 +416,15 @@ def test_latents_begin_as_centroids_and_documents_score_one_with_themselves(
     assert values.square().sum(dim=1).mean().item() == pytest.approx(1.0, abs=0.1)
 
 
+def test_copies_of_a_document_are_one_latent(data: TrainingData) -> None:
+    copies = replace(data, documents=np.concatenate([data.documents, np.repeat(data.documents[:1], 400, axis=0)]))
+    head = KSparseAutoEncoder(dim=data.documents.shape[1], num_latents=64, k=8)
+    np.testing.assert_array_equal(copies.statistics()[0].mean, data.statistics()[0].mean)
+    init_latents_from_documents(head, copies, copies.statistics(), seed=3)
+    directions = torch.nn.functional.normalize(head.encoder.weight.detach(), dim=1)
+    assert (directions @ directions.T).triu(1).max() < 0.999
+
+
 def test_learned_thresholds_leave_each_text_as_many_features_as_it_needs(data_with_queries: TrainingData) -> None:
     lengths = []
     for weight in (0.5, 20.0):

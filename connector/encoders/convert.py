@@ -21,10 +21,11 @@ from torch import Tensor, nn
 
 from connector import __version__
 from connector.encoders.batches import Task, length_limit
-from connector.encoders.fingerprint import pooling_of, update_by_tensors, values_of
+from connector.encoders.fingerprint import pooling_of, tokenizer_of, update_by_tensors, values_of
 from connector.encoders.graph import GRAPH_FILE, Graph, import_converter, import_openvino
 from connector.encoders.light_model import FACTS_FILE, REST_FILE, TOKENIZER_FILE, LightModel, StoredTensor
 from connector.encoders.precision import Precision
+from connector.encoders.saved_model import ROUTED
 from connector.encoders.splade_pooling import is_splade
 
 _log = logging.getLogger("ksparse.encoders")
@@ -56,7 +57,7 @@ class _Positional(nn.Module):
 def graph_folder(modules: Sequence[nn.Module], model: BaseModel, cache: Path) -> Path:
     """Return the cache folder of the graph, named by weights, settings, tokenizer and versions of the libraries."""
     digest = hashlib.sha256(reading_of(model).encode())
-    digest.update(_tokenizer_of(model).encode())
+    digest.update(tokenizer_of(model).encode())
     for place, module in enumerate(modules):
         settings: dict[str, Any] = getattr(module, "get_config_dict", dict)()
         digest.update(f"{place}:{type(module).__qualname__}:{settings}:{module}".encode())
@@ -68,15 +69,6 @@ def graph_folder(modules: Sequence[nn.Module], model: BaseModel, cache: Path) ->
 def reading_of(model: BaseModel) -> str:
     """The settings with which a model reads texts, which can be changed after it is loaded."""
     return f"{model.max_seq_length} {model.prompts}"
-
-
-def _tokenizer_of(model: BaseModel) -> str:
-    """The tokenizer of a model as JSON, without the truncation and padding of its last call."""
-    tokenizer = model.tokenizer
-    backend = getattr(tokenizer, "backend_tokenizer", None)  # one that is written in Python cannot be converted
-    facts: dict[str, Any] = {} if backend is None else json.loads(backend.to_str())
-    facts |= {"truncation": None, "padding": None}
-    return json.dumps([facts, *(str(getattr(tokenizer, f"{name}_side", "")) for name in ("truncation", "padding"))])
 
 
 def convert(modules: Sequence[nn.Module], model: BaseModel, folder: Path) -> None:
@@ -96,6 +88,8 @@ def convert(modules: Sequence[nn.Module], model: BaseModel, folder: Path) -> Non
     """
     if any(getattr(module, "include_prompt", True) is False for module in modules):
         raise ValueError("its pooling leaves prompts out, and a graph does not know their length.")
+    if any(type(module).__name__ in ROUTED for module in modules):
+        raise ValueError("its modules depend on the task, and a graph has those of one task.")
     openvino = import_openvino()
     example = model.preprocess(list(_EXAMPLE))
     inputs = {name: value for name, value in example.items() if isinstance(value, Tensor)}

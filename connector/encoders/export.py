@@ -46,7 +46,7 @@ def export_encoder(encoder: TextEncoder, folder: Path) -> None:
         facts = json.loads((new / FACTS_FILE).read_text(encoding="utf-8"))
         named = {"base_model": encoder.fingerprint.base_model, "revision": encoder.fingerprint.revision}
         (new / FACTS_FILE).write_text(json.dumps(facts | named), encoding="utf-8")
-        if not encoder.has_dictionary:
+        if not (encoder.has_dictionary or encoder.needs_dictionary):
             (new / HEAD_FOLDER).mkdir()
             head.save(str(new / HEAD_FOLDER))
             (new / HEAD_FOLDER / LABELS_FILE).write_text(json.dumps({"labels": encoder.labels}), encoding="utf-8")

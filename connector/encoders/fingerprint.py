@@ -32,8 +32,8 @@ def hash_weights(model: SparseEncoder, head: KSparseAutoEncoder | None) -> str:
 
 
 def digest_model(model: BaseModel) -> str:
-    """Digest of the weights and the pooling of a model."""
-    digest = hashlib.sha256(pooling_of(model).encode())
+    """Digest of the weights, the pooling and the tokenizer of a model."""
+    digest = hashlib.sha256(f"{pooling_of(model)}\n{tokenizer_of(model)}".encode())
     update_by_tensors(digest, model.state_dict())
     return digest.hexdigest()[:16]
 
@@ -58,6 +58,15 @@ def pooling_of(model: BaseModel) -> str:
     mode = getattr(pooling, "pooling_mode", None) or getattr(pooling, "pooling_strategy", None)
     activation = getattr(pooling, "activation_function", None)
     return "/".join(str(part) for part in (mode, activation) if part) or type(pooling).__name__
+
+
+def tokenizer_of(model: BaseModel) -> str:
+    """The tokenizer of a model as JSON, without the truncation and padding of its last call."""
+    tokenizer = model.tokenizer
+    backend = getattr(tokenizer, "backend_tokenizer", None)  # one that is written in Python cannot be converted
+    facts: dict[str, Any] = {} if backend is None else json.loads(backend.to_str())
+    facts |= {"truncation": None, "padding": None}
+    return json.dumps([facts, *(str(getattr(tokenizer, f"{name}_side", "")) for name in ("truncation", "padding"))])
 
 
 def name_of(model: SparseEncoder) -> str:

@@ -6,6 +6,7 @@ import json
 from importlib import resources
 from pathlib import Path
 
+from connector.encoders.saved_model import read_saved_model
 from connector.errors import EncoderError
 
 DEFAULT_ENCODER = "all-MiniLM-L6-v2"
@@ -38,18 +39,20 @@ def encoder_folder(name: str) -> Path:
 
 
 def check_encoder(name: str) -> None:
-    """Check that an encoder exists, without importing torch or loading it.
+    """Check that an encoder exists and is of a supported kind, without importing torch, loading or downloading it.
 
     Raises:
-        EncoderError: There is no encoder of this name.
+        EncoderError: There is no encoder of this name, or it is of another kind.
     """
     folder = encoder_folder(name)
     if not folder.is_dir():
         from connector.encoders.base_model import find_base_model
 
-        find_base_model(name)
+        folder = Path(find_base_model(name).path)
     elif not any(folder.glob("*.json")):
         raise no_encoder(name)
+    if folder.is_dir():
+        read_saved_model(str(folder)).check(name)
 
 
 def no_encoder(name: str) -> EncoderError:

@@ -15,9 +15,7 @@ from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.base_model import (
     BaseModel,
     find_base_model,
-    has_sparse_module,
     load_base_model,
-    module_types,
     not_loaded,
     prompts_of,
 )
@@ -37,6 +35,7 @@ from connector.encoders.idf import QueryIdf
 from connector.encoders.ivae import IdentifiableVAE
 from connector.encoders.labels import read_labels
 from connector.encoders.precision import Precision, choose_precision
+from connector.encoders.saved_model import KINDS, SPARSE_KIND, read_saved_model
 from connector.encoders.text import TextEncoder
 from connector.encoders.thresholds import Thresholding, TopKMasking
 from connector.encoders.unbuilt import UnbuiltDictionary
@@ -110,12 +109,13 @@ def _load(
             backend=backend,
             precision=precision,
         )
-    source = BaseModel(name, str(folder)) if folder.exists() else find_base_model(name)
-    types = _module_types(source)
-    is_sparse = has_sparse_module(types) or (not types and _is_masked_lm(source))
+    source = BaseModel(lasting_name(name), str(folder)) if folder.exists() else find_base_model(name)
+    saved = read_saved_model(source.path, source.revision)
+    saved.check(name, (SPARSE_KIND,) if saved.is_sparse else KINDS)
+    is_sparse = saved.is_sparse or (not saved.modules and _is_masked_lm(source))
     if not is_sparse and folder.exists() and not (folder / "modules.json").is_file():
         raise no_encoder(name)
-    if not is_sparse and types:
+    if not is_sparse and saved.modules:
         dense = load_base_model(source, device)
         head = UnbuiltDictionary(dense.get_embedding_dimension() or 0, source.name)
         chosen = choose_backend(backend, device, precision)
@@ -124,21 +124,24 @@ def _load(
         )
     if not is_sparse:
         raise EncoderError(
-            f"{name} has no sparse module ({', '.join(kind.rsplit('.')[-1] for kind in types) or 'no modules.json'}). "
+            f"{name} has no sparse module ({saved.described()}). "
             f"To search with a dense model, train a head: ksparse train CORPUS --base-model {name} --output HEAD."
         )
-    foreign = {kind for kind in types if not kind.startswith("sentence_transformers.")}
-    # The flag allows a model to run its own code; ours contain none and only name installed classes.
-    trusted = bool(foreign) and foreign <= _OUR_MODULES and folder.is_dir() and not list(folder.rglob("*.py"))
+    # sentence-transformers needs the flag for the modules of this library. transformers must not see it: it would
+    # download and run the code that a configuration names.
+    untrusting = {"trust_remote_code": False}
     # Half precision is only for storage: it is slower on a CPU, and features must be equal everywhere.
     stored = {"torch_dtype": torch.float32}
     try:
+        saved.check_code(folder if folder.is_dir() else None, _OUR_MODULES)
         model = SparseEncoder(
             source.path,
             device=device,
             revision=source.revision or None,
-            trust_remote_code=trusted,
-            model_kwargs=stored,
+            trust_remote_code=saved.has_foreign,
+            model_kwargs=stored | untrusting,
+            processor_kwargs=untrusting,
+            config_kwargs=untrusting,
         )
     except ValueError as error:
         raise not_loaded(name, error, "TextEncoder(model)") from error
@@ -217,13 +220,12 @@ def _load_query_model(folder: Path) -> SentenceTransformer | None:
     """Load a static query model on the CPU, where its lookups are faster than a transfer to a GPU."""
     if not (folder / "modules.json").is_file():
         return None
-    return SentenceTransformer(str(folder), device="cpu", local_files_only=True).float().eval()
-
-
-def _module_types(source: BaseModel) -> list[str]:
-    """The module classes of a saved model; empty if not recorded."""
-    path = load_file_path(source.path, "modules.json", revision=source.revision or None)
-    return [] if path is None else module_types(Path(path))
+    try:
+        read_saved_model(str(folder)).check_code()
+        model = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
+    except ValueError as error:
+        raise not_loaded(str(folder), error, "TextEncoder(model, query_model=query_model)") from error
+    return model.float().eval()
 
 
 def _is_masked_lm(source: BaseModel) -> bool:

@@ -23,6 +23,7 @@ from connector.encoders.light import LightEncoder
 from connector.encoders.light_heads import UnbuiltHead, to_head
 from connector.encoders.light_model import FACTS_FILE, HEAD_FOLDER, LightModel, find_graph
 from connector.encoders.precision import Precision, choose_precision
+from connector.encoders.saved_model import lasting_model_name
 from connector.errors import EncoderError
 from connector.index.companion import fetch_companion
 from connector.index.schema import IndexSchema
@@ -52,7 +53,7 @@ def find_light_encoder(
         if device not in (None, "cpu") or choose_backend(None, "cpu") != "openvino":
             return None
         found = _head_of(client, schema, name)
-        model = find_graph(str(found[0].get("base_model", "")), choose_precision(None)) if found is not None else None
+        model = find_graph(_base_model_of(found), choose_precision(None)) if found is not None else None
         if found is None or model is None:
             return None
         encoder = _joined(model, found, schema, name or schema.encoder_name)
@@ -80,7 +81,7 @@ def find_new_encoder(name: str, device: str | None, k: int | None) -> LightEncod
         head = _read_head(folder) if is_head(folder) else None
         if (folder / QUERY_MODEL).exists():
             return None
-        base_model = str(head[0].get("base_model", "")) if head is not None else name
+        base_model = _base_model_of(head) if head is not None else lasting_model_name(name)
         if exported:
             model: LightModel | None = LightModel(Path(name), precision)
         else:
@@ -100,6 +101,11 @@ def find_new_encoder(name: str, device: str | None, k: int | None) -> LightEncod
     except (EncoderError, SafetensorError, OSError, ValueError, KeyError) as error:
         _log.info("The encoder %s needs torch: %s", name, error)
         return None
+
+
+def _base_model_of(head: StoredHead) -> str:
+    """Name of the head's dense model, by which its graph is found."""
+    return lasting_model_name(str(head[0].get("base_model", "")))
 
 
 def _find_unchanged(base_model: str, precision: Precision) -> LightModel | None:

@@ -6,6 +6,7 @@ Torch is imported on demand.
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Callable, Sequence
 from logging import getLogger
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from connector.encoders.adapt import E
 from connector.encoders.base import Encoder
-from connector.ingest.sample import MAX_SAMPLED
+from connector.ingest.sample import MAX_SAMPLED, SampledTexts, with_finite
 from connector.training.dictionary.settings import MIN_DOCUMENTS, DictionarySettings
 from connector.types import EncoderFingerprint, SparseVectors
 from connector.vectors.statistics import CorpusStatistics
@@ -63,6 +64,7 @@ class OwnDictionary:
         self._report = progress or (lambda _task, _share: None)
         self._embeddings = embeddings
         self._known: tuple[Sequence[str], NDArray[np.float32]] | None = None
+        self._finite: tuple[Sequence[str], NDArray[np.float32]] | None = None
 
     def build(self, encoder: TextEncoder) -> TextEncoder | None:
         """Build the dictionary from a sample.
@@ -71,7 +73,10 @@ class OwnDictionary:
             encoder: Encoder whose dense model is used; its head is ignored.
 
         Returns:
-            The dense model with the dictionary, or None if there are too few documents.
+            The dense model with the dictionary, or None if there are too few documents with finite embeddings.
+
+        Raises:
+            EncoderError: No embedding is finite.
         """
         from connector.training.dictionary.build import cells_for
 
@@ -80,45 +85,59 @@ class OwnDictionary:
             _log.info("%d documents are too few for a dictionary, which needs %d.", len(texts), MIN_DOCUMENTS)
             return None
         expected = max(self._documents or MAX_SAMPLED, MIN_DOCUMENTS)
-        coarse, fine = cells_for(expected)
-        texts = self._sample(max(coarse * fine, min(expected, MAX_SAMPLED)))
-        if len(texts) < coarse * fine:  # fewer came than were expected
-            expected = len(texts)
+        cells = math.prod(cells_for(expected))
+        texts = self._sample(max(cells, min(expected, MAX_SAMPLED)))
+        if len(texts) < cells:
+            if isinstance(texts, SampledTexts) and texts.is_cut:
+                _log.warning(
+                    "Only %d texts fit into the sample, because they are long: the dictionary has about as many cells "
+                    "instead of %d, and searches read more postings.",
+                    *(len(texts), cells),
+                )
+            else:  # fewer came than were expected
+                cells = math.prod(cells_for(len(texts)))
         if self._embeddings is not None:
             embeddings = self._embeddings[: len(texts)]
         else:
             embeddings = encoder.embed(
                 texts, progress=lambda share: self._report("embedding documents for the dictionary", share)
             )
+        known = texts, embeddings
+        texts, embeddings = with_finite(texts, embeddings, encoder.precision)
+        if len(texts) < MIN_DOCUMENTS:
+            return None
         started = time.monotonic()
         made = dictionary_encoder(
             encoder,
             texts,
             embeddings,
-            documents=expected,
+            num_cells=min(cells, len(texts)),
             settings=self._settings,
             progress=lambda share: self._report("building the dictionary", share),
         )
         took = time.monotonic() - started
         _log.info("%s was built from %d documents in %.1f s.", made.fingerprint, len(texts), took)
-        self._known = texts, embeddings
+        self._known, self._finite = known, (texts, embeddings)
         return made
 
     @property
     def known(self) -> tuple[Sequence[str], NDArray[np.float32]] | None:
-        """The sample and its embeddings, (n, dim); None if no dictionary was built, and after `reuse`."""
-        return self._known
+        """Texts of the sample and their embeddings, (n, dim), all finite.
+
+        None if no dictionary was built, and after `reuse`.
+        """
+        return self._finite
 
     @property
     def embeddings(self) -> NDArray[np.float32] | None:
-        """The embeddings of the sample."""
+        """The embeddings of the sample, one for each text."""
         return None if self._known is None else self._known[1]
 
     def reuse(self, encoder: TextEncoder) -> Encoder:
         """Return an encoder that reuses the embeddings of the sample."""
         if self._known is None:
             return encoder
-        known, self._known = self._known, None
+        known, self._known, self._finite = self._known, None, None
         return KnownEmbeddings(encoder, *known)
 
 
@@ -128,6 +147,7 @@ def dictionary_encoder(
     embeddings: NDArray[np.float32],
     *,
     documents: int | None = None,
+    num_cells: int | None = None,
     settings: DictionarySettings = _DEFAULT_SETTINGS,
     progress: Callable[[float], None] | None = None,
 ) -> E:
@@ -138,6 +158,7 @@ def dictionary_encoder(
         texts: n texts of documents.
         embeddings: (n, dim), embeddings of these texts.
         documents: Documents of the corpus, which set the number of cells; n if None.
+        num_cells: Number of cells, approximately; None for that of the documents.
         settings: Settings of the dictionary.
         progress: Called with the completed fraction.
 
@@ -145,14 +166,22 @@ def dictionary_encoder(
         ValueError: There are too few texts.
     """
     from connector.training.dictionary.build import build_cells
+    from connector.training.distinct import distinct_rows
 
-    some = np.random.default_rng(settings.seed).permutation(len(texts))[:MAX_SAMPLED].tolist()
-    counts = encoder.count_corpus([texts[row] for row in some])
+    distinct = distinct_rows(embeddings, texts)
+    some, different = (
+        rows[np.random.default_rng(settings.seed).permutation(len(rows))[:MAX_SAMPLED]]
+        for rows in (np.arange(len(texts)), distinct)
+    )
+    # Copies count for the frequency of a token, but would move the mean away from all other documents.
+    counts = encoder.count_corpus([texts[row] for row in some.tolist()])
     head = build_cells(
         embeddings,
         documents=documents,
+        num_cells=num_cells,
+        distinct=distinct,
         **settings.head_options(counts.shape[1]),
-        statistics=CorpusStatistics.measure(embeddings[some], counts, encoder.special_ids),
+        statistics=CorpusStatistics.measure(embeddings[different], counts, encoder.special_ids),
         base_model=encoder.fingerprint.base_model,
         progress=progress,
     )

@@ -26,6 +26,7 @@ from connector.index.schema import (
     read_schema,
 )
 from connector.ingest.index_encoder import encoder_of, fitting_encoder, load_index_encoder
+from connector.ingest.sample import with_finite
 from connector.query.settings import SearchSettings
 from connector.training.dictionary.settings import MIN_DOCUMENTS
 from connector.vectors.codes import Bits, CodeBits, GridBits, RotatedCode
@@ -78,7 +79,8 @@ def prepare_encoder(
         EncoderMismatchError: Another encoder wrote the index.
         ValueError: A field name is invalid.
         EncoderError: The encoder cannot have codes of `code_bits`: it has no dense embeddings, no dictionary for 3
-            bits, or a number of dimensions of which these bits do not fill whole bytes.
+            bits, or a number of dimensions of which these bits do not fill whole bytes. Or it has dense embeddings,
+            and none of the sample is finite.
     """
     check_index_name(index)
     schema = read_schema(client, index)
@@ -149,7 +151,7 @@ def _new_encoder(
     texts = () if encoder.statistics is None else sample() if callable(sample) else sample
     if known is None and texts and encoder.head is not None:
         some = texts[:: -(-len(texts) // (_MEASURED if encoder.has_dictionary else _EMBEDDED))]
-        known = some, encoder.embed(some)
+        known = with_finite(some, encoder.embed(some), encoder.precision)
     embeddings = known[1] if known is not None else None
     if encoder.has_dictionary:
         statistics: CorpusStatistics | None = encoder.statistics
@@ -174,7 +176,7 @@ def _exponent_for(encoder: TextEncoder, texts: Sequence[str], known: Known | Non
         weights = encoder.encode_document(texts[:_MEASURED]).weights
     else:
         return 0
-    return find_weight_exponent(weights, margin=1) if weights.any() else 0
+    return find_weight_exponent(weights, margin=1)
 
 
 def _store_dictionary(client: OpenSearch, index: str, encoder: TextEncoder) -> tuple[Companion | None, bool]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, vstack
 
+from connector.training.distinct import distinct_of
 from connector.vectors.statistics import CorpusStatistics
 
 
@@ -80,14 +81,14 @@ class TrainingData:
         )
 
     def statistics(self, special_ids: Sequence[int] = ()) -> list[CorpusStatistics]:
-        """Measure the statistics of each corpus.
+        """Measure the statistics of each corpus; of equal documents, only one counts for the mean embedding.
 
         Args:
             special_ids: Special tokens of the tokenizer, which are not counted.
         """
         return [
             CorpusStatistics.measure(
-                self.documents[rows],
+                distinct_of(self.documents[rows]),
                 None if self.document_tokens is None else self.document_tokens[rows],
                 special_ids,
             )

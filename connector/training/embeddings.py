@@ -78,7 +78,7 @@ class EmbeddingCache:
 
     @cached_property
     def digest(self) -> str:
-        """Digest of the model's weights and pooling."""
+        """Digest of the model's weights, pooling and tokenizer."""
         return digest_model(self._model)
 
     @property

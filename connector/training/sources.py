@@ -184,9 +184,16 @@ def load_embeddings(path: Path) -> TrainingData:
         raise CorpusError(f"{path} contains {sorted(arrays)}; it needs an array `documents` of shape (n, dim).")
     dim = arrays["documents"].shape[1]
     try:
+        documents, queries = (
+            np.asarray(arrays.get(name, np.empty((0, dim))), dtype=np.float32) for name in ("documents", "queries")
+        )
+        for name, embeddings in (("documents", documents), ("queries", queries)):
+            if not np.isfinite(embeddings).all():
+                row = int(np.argwhere(~np.isfinite(embeddings))[0][0])
+                raise ValueError(f"row {row} of `{name}` is not finite; embed its text in float32, or leave it out.")
         return TrainingData(
-            documents=np.asarray(arrays["documents"], dtype=np.float32),
-            queries=np.asarray(arrays.get("queries", np.empty((0, dim))), dtype=np.float32),
+            documents=documents,
+            queries=queries,
             positives=np.asarray(arrays.get("positives", np.empty(0)), dtype=np.int64),
             corpus_starts=np.zeros(1, dtype=np.int64),
         )

@@ -155,12 +155,15 @@ class RotatedCode:
         """Encode n documents.
 
         Args:
-            embeddings: (n, dim).
+            embeddings: (n, dim). One that is not finite has the code of the mean; its document is refused, because its
+                weights are not finite either.
 
         Returns:
             (n, num_bytes).
         """
-        rest = np.asarray((embeddings - self.mean) @ self.rotation, dtype=np.float32)
+        finite = np.isfinite(embeddings).all(axis=1, keepdims=True)
+        centred = np.where(finite, embeddings - self.mean, np.float32(0))
+        rest = np.asarray(centred @ self.rotation, dtype=np.float32)
         parts, start = [], 0
         for (dims, bits), unit in zip(self.layout, self.factor_units, strict=True):
             parts += _encode_group(rest[:, start : start + dims], bits, unit)

@@ -80,11 +80,19 @@ class CorpusStatistics:
         Tokens in more than 10 % of the documents get weight 0: they are the most expensive and least informative.
 
         Args:
-            embeddings: (n, dim), embeddings of documents.
+            embeddings: (n, dim), embeddings of documents; those that are not finite are ignored.
             counts: Token counts of m documents, not necessarily the same ones.
             special_ids: Special tokens of the tokenizer, which get weight 0.
             prior: Its mean is mixed in, which matters for small `n`.
+
+        Raises:
+            ValueError: No embedding is finite.
         """
+        count, finite = len(embeddings), np.isfinite(embeddings).all(axis=1)
+        if not finite.all():
+            embeddings = embeddings[finite]
+            if not len(embeddings):
+                raise ValueError(f"none of {count} embeddings is finite; compute them in float32.")
         mean = embeddings.mean(axis=0, dtype=np.float64)
         if prior is not None:
             share = len(embeddings) / (len(embeddings) + _PRIOR_DOCUMENTS)

@@ -20,13 +20,16 @@ def find_weight_exponent(weights: NDArray[np.float32], *, margin: int = 0) -> in
     takes three bytes in a short list of postings, one near 2^-126 two. A query's boost undoes the power exactly.
 
     Args:
-        weights: float32 of any shape, at least one of them above 0.
+        weights: float32 of any shape; those that cannot be stored are ignored: 0, negative and not finite ones.
         margin: Binary orders of magnitude reserved for smaller weights.
 
     Returns:
-        -120 to 0, so that the inverse boost is a float for query weights up to 256.
+        -120 to 0, so that the inverse boost is a float for query weights up to 256; 0 if there are no weights.
     """
-    _, exponent = np.frexp(weights[weights > 0].min())
+    stored = weights[np.isfinite(weights) & (weights > 0)]
+    if not len(stored):
+        return 0
+    _, exponent = np.frexp(stored.min())
     return int(np.clip(-125 - int(exponent) + margin, -120, 0))
 
 

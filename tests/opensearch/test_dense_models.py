@@ -180,6 +180,20 @@ def test_an_encoder_without_torch_takes_the_dictionary_of_the_index(
     assert Retriever(client, named, dense).search(TEXTS[3])
 
 
+def test_a_relative_folder_is_found_from_another_working_directory(
+    client: OpenSearch, named: str, dense_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(dense_folder.parent)
+    with SparseIndex(named, encoder="./dense", client=client) as docs:
+        docs.add(DOCUMENTS)
+    monkeypatch.chdir(tmp_path)
+    schema = existing_schema(client, named)
+    loaded = load_index_encoder(client, schema, light=False)
+    assert loaded.fingerprint.digest == schema.encoder.digest
+    assert schema.encoder.base_model == str(dense_folder.resolve())
+    assert Retriever(client, named, loaded).search(TEXTS[3])
+
+
 def test_the_commands_take_it(client: OpenSearch, named: str, model: Path, workplace: Path) -> None:
     lines = [json.dumps({"_id": str(row), "text": text}) for row, text in enumerate(TEXTS)]
     (workplace / "corpus.jsonl").write_text("\n".join(lines))

@@ -17,6 +17,7 @@ from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
 from torch import Tensor
 
+from connector import SparseIndex
 from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.backend import Batch, TorchModel
 from connector.encoders.load import join
@@ -93,6 +94,48 @@ def test_a_text_of_the_sample_is_embedded_once(
     made = prepare_encoder(client, f"{named}-2", lexical, sample=many, dictionary=OwnDictionary(many))
     assert made.has_dictionary and made.code is not None
     assert sum(embedded) == len(many)
+
+
+def poison(monkeypatch: pytest.MonkeyPatch, encoder: TextEncoder, word: str) -> None:
+    """Make all texts with a word have an embedding of NaN."""
+    token = encoder.model.tokenizer.convert_tokens_to_ids(word)
+    embed = TorchModel.embed
+
+    def poisoned(self: TorchModel, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Tensor]]:
+        for batch, found in embed(self, batches):
+            bad = (batch.features["input_ids"] == token).any(dim=1, keepdim=True)
+            yield batch, found.masked_fill(bad, np.nan)
+
+    monkeypatch.setattr(TorchModel, "embed", poisoned)
+
+
+@pytest.mark.parametrize("count", [60, 1_100])
+def test_a_text_without_a_finite_embedding_is_a_dead_letter(
+    client: OpenSearch, named: str, lexical: TextEncoder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, count: int
+) -> None:
+    texts = [" ".join(RANDOM.choice(WORDS, 6)) for _ in range(count)]
+    poison(monkeypatch, lexical, ":")
+    documents = [Document(str(row), text) for row, text in enumerate([":", *texts])]
+    with SparseIndex(named, encoder=lexical, client=client, new=NewIndex(dictionary=count > 1_000)) as docs:
+        prepared = docs.prepare([document.content for document in documents], documents=len(documents))
+        with docs.job(dead_letters=tmp_path / "letters.jsonl") as job:
+            job.add(documents)
+        assert (job.result.indexed, job.result.dead_lettered) == (count, 1)
+        assert prepared.has_dictionary == (count > 1_000)
+        assert prepared.statistics is not None and np.isfinite(prepared.statistics.mean).all()
+        assert texts[3] in {hit.text for hit in docs.search(texts[3], top_k=count)}
+
+
+@pytest.mark.parametrize("dictionary", [False, True])
+def test_an_encoder_without_any_finite_embedding_is_refused(
+    client: OpenSearch, index: str, lexical: TextEncoder, monkeypatch: pytest.MonkeyPatch, *, dictionary: bool
+) -> None:
+    poison(monkeypatch, lexical, "[CLS]")
+    texts = [" ".join(RANDOM.choice(WORDS, 6)) for _ in range(1_100)]
+    own = OwnDictionary(texts, documents=len(texts)) if dictionary else None
+    with pytest.raises(EncoderError, match="None of the embeddings of (1,100|550) documents is finite"):
+        prepare_encoder(client, index, lexical, sample=texts, dictionary=own)
+    assert not client.indices.exists(index=index)
 
 
 def test_jobs_that_start_together_agree(client: OpenSearch, index: str, lexical: TextEncoder) -> None:

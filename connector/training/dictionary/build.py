@@ -23,6 +23,7 @@ from connector.encoders.light_heads import (
     CellsHead,
 )
 from connector.training.dictionary.settings import MIN_DOCUMENTS
+from connector.training.distinct import distinct_rows
 from connector.vectors.codes import directions_to_levels, pack_levels, random_rotation
 from connector.vectors.statistics import CorpusStatistics
 
@@ -65,7 +66,12 @@ def cells_for(documents: int) -> tuple[int, int]:
     """
     if documents < MIN_DOCUMENTS:
         raise ValueError(f"a dictionary needs {MIN_DOCUMENTS:,} documents, got {documents:,}; use a fixed head.")
-    cells = max(min(int(CELLS_PER_DOCUMENT * documents), _FULL_CELLS), min(documents // _DOCUMENTS_PER_CELL, MAX_CELLS))
+    few, many = min(int(CELLS_PER_DOCUMENT * documents), _FULL_CELLS), min(documents // _DOCUMENTS_PER_CELL, MAX_CELLS)
+    return _on_two_levels(max(few, many))
+
+
+def _on_two_levels(cells: int) -> tuple[int, int]:
+    """Divide about this number of cells into coarse cells and fine cells in each."""
     coarse = math.isqrt(cells)
     return coarse, cells // coarse
 
@@ -81,6 +87,8 @@ def build_cells(
     embeddings: Floats,
     *,
     documents: int | None = None,
+    num_cells: int | None = None,
+    distinct: NDArray[np.int64] | None = None,
     k: int = 8,
     k_query: int = 16,
     cells: int | None = None,
@@ -97,9 +105,14 @@ def build_cells(
 ) -> CellsHead:
     """Build a dictionary by spherical k-means in two levels.
 
+    Of equal texts only one counts, and there are at most as many cells as distinct texts, but at least those for 1,000
+    documents. Otherwise, copies would be many equal centroids, of which documents and queries choose different ones.
+
     Args:
         embeddings: float32 (n, dim), embeddings of a random sample of the documents; at least one per cell.
         documents: Documents of the corpus, which set the number of cells; the number of `embeddings` if None.
+        num_cells: Number of cells, approximately; None for that of the documents.
+        distinct: Rows of distinct texts (`distinct_rows`); None compares the embeddings.
         k: As in `TwoLevelDictionary`, like all settings up to `spread`.
         k_query: Features kept per query.
         cells: Cells among the features of a document; all of them if None.
@@ -109,7 +122,7 @@ def build_cells(
         probes: Coarse cells whose fine cells are compared with a text.
         spread: Weight of the penalty on parallel residuals.
         lexical_config: Arguments of `LexicalFeatures`; None for cells alone.
-        statistics: Corpus statistics, for tokens; None measures only the mean embedding.
+        statistics: Corpus statistics, for tokens; None measures only the mean embedding of distinct texts.
         base_model: Name of the dense model.
         seed: Seed of the sampling; the same seed and embeddings give the same dictionary.
         progress: Called with the completed fraction.
@@ -117,14 +130,18 @@ def build_cells(
     Raises:
         ValueError: There are too few embeddings for the number of cells.
     """
-    num_coarse, num_fine = cells_for(documents if documents is not None else len(embeddings))
-    if len(embeddings) < num_coarse * num_fine:
+    if num_cells is None:
+        num_cells = math.prod(cells_for(documents if documents is not None else len(embeddings)))
+    if len(embeddings) < num_cells:
         raise ValueError(
-            f"{num_coarse * num_fine:,} cells need as many embeddings, got {len(embeddings):,}; sample more documents."
+            f"{num_cells:,} cells need as many embeddings, got {len(embeddings):,}; sample more documents."
         )
     report = progress or (lambda _share: None)
-    statistics = statistics or CorpusStatistics.measure(embeddings)
-    order = np.random.default_rng(seed).permutation(len(embeddings))
+    rows = distinct_rows(embeddings) if distinct is None else distinct
+    statistics = statistics or CorpusStatistics.measure(embeddings[rows])
+    fewest = math.prod(cells_for(MIN_DOCUMENTS))
+    num_coarse, num_fine = _on_two_levels(min(num_cells, max(len(rows), fewest)))
+    order = rows[np.random.default_rng(seed).permutation(len(rows))]
     components, variances, width = _components(embeddings[order[:_COMPONENTS_SAMPLE]] - statistics.mean)
     scales = (np.abs(components).max(axis=0).clip(1e-12) / _INT8).astype(np.float16).astype(np.float32)
     packed = np.rint(components / scales).clip(-_INT8, _INT8).astype(np.int8)

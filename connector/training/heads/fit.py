@@ -75,6 +75,7 @@ def fit_head(
     texts: Sequence[str],
     *,
     documents: int | None = None,
+    k: int | None = None,
     num_latents: int | None = None,
     seconds: float = 600.0,
     steps: int = 1_000_000,
@@ -87,9 +88,10 @@ def fit_head(
     (`init_latents_from_documents`).
 
     Args:
-        encoder: A dense model with a head as the baseline.
+        encoder: A dense model, with a head as the baseline or without one.
         texts: A sample of the documents: at least 200, better tens of thousands.
         documents: Number of documents of the corpus; None means the number of `texts`.
+        k: Features kept per document; None uses the encoder's number, or 64 without a head.
         num_latents: Number of latents, at least that of the features of a text; None depends on the corpus.
         seconds: Total time.
         steps: Maximum number of steps.
@@ -98,10 +100,10 @@ def fit_head(
 
     Raises:
         CorpusError: There are too few texts.
-        EncoderError: The encoder has no head, or one with thresholds.
+        EncoderError: The encoder is not a dense model, or has a head with thresholds.
     """
     if encoder.head is None:
-        raise EncoderError("only a dense model with a K-sparse head can be fitted; this encoder has none.")
+        raise EncoderError("only a dense model can be fitted; this encoder has none.")
     if encoder.head.thresholds is not None:
         raise EncoderError(
             "a head with learned thresholds cannot be fitted; train one with `ksparse train --thresholds`."
@@ -123,7 +125,8 @@ def fit_head(
         _SHARE_QUERIES * seconds,
         lambda share: report("embedding sentences", share),
     )
-    length, lexical = encoder.max_seq_length, encoder.head.lexical is not None
+    baseline = None if encoder.needs_dictionary else encoder.head
+    length, lexical = encoder.max_seq_length, baseline is None or baseline.lexical is not None
     prompts = {task: model.prompts.get(task) or "" for task in ("document", "query")}
     data = TrainingData(
         documents=embeddings,
@@ -138,7 +141,10 @@ def fit_head(
         else None,
     )
     left = seconds - (time.monotonic() - started)
-    k, k_query = encoder.k or encoder.head.k, encoder.k_query or encoder.head.k_query
+    if baseline is None:
+        k, k_query = k or TrainingSettings().k, TrainingSettings().k_query
+    else:
+        k, k_query = k or encoder.k or baseline.k, encoder.k_query or baseline.k_query
     settings = TrainingSettings(
         num_latents=max(k, k_query, num_latents or latents_for(documents or len(texts), len(embeddings))),
         k=k,
@@ -156,7 +162,7 @@ def fit_head(
         base_model=encoder.head.base_model,
         special_ids=model.tokenizer.all_special_ids if lexical else (),
         device=encoder.model.device,
-        baseline=encoder.head,
+        baseline=baseline,
         progress=report,
     )
     return FittedHead(trained, settings, len(embeddings), len(queries))

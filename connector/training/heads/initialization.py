@@ -18,6 +18,7 @@ from torch.nn.functional import normalize
 
 from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.training.data import TrainingData, root_shares
+from connector.training.distinct import distinct_rows
 from connector.vectors.statistics import CorpusStatistics
 
 _MAX_DOCUMENTS = 131_072
@@ -63,8 +64,11 @@ def init_latents_from_documents(
     random = np.random.default_rng(seed)
     rows = _draw(data, max(_MAX_DOCUMENTS, head.num_latents), random)
     means = np.stack([each.mean for each in statistics])[np.searchsorted(data.corpus_starts, rows, side="right") - 1]
-    documents = torch.from_numpy(data.documents[rows] - means).to(head.mean.device)
-    latents = _first_latents(documents, head.num_latents, random)
+    centred = data.documents[rows] - means
+    documents = torch.from_numpy(centred).to(head.mean.device)
+    # Copies of a document would be equal latents, of which a text keeps all or none.
+    distinct = torch.from_numpy(distinct_rows(centred)).to(documents.device)
+    latents = _first_latents(documents[distinct], head.num_latents, random)
     if len(documents) > head.num_latents:
         for iteration in range(_ITERATIONS):
             latents = _lloyd(documents, latents)
@@ -89,7 +93,7 @@ def _draw(data: TrainingData, most: int, random: np.random.Generator) -> NDArray
 
 
 def _first_latents(documents: Tensor, count: int, random: np.random.Generator) -> Tensor:
-    """Normalized documents, repeated with noise if there are too few: (count, dim)."""
+    """Normalized distinct documents, repeated with noise if there are too few: (count, dim)."""
     latents = normalize(documents[torch.arange(count, device=documents.device) % len(documents)], dim=1)
     again = max(0, count - len(documents))
     noise = torch.from_numpy(random.standard_normal((again, documents.shape[1]), dtype=np.float32))

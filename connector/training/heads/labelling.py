@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from connector.encoders.labelling import label_latents, measure_labels
 from connector.encoders.labels import LabelQuality, Labels
+from connector.encoders.light_heads import unbuilt
 from connector.encoders.text import TextEncoder
 from connector.errors import EncoderError
 from connector.types import SparseVectors
@@ -61,6 +62,8 @@ def label_head(
     """
     if encoder.head is None:
         raise EncoderError("the encoder has no latents to label: its features are tokens.")
+    if encoder.needs_dictionary:
+        raise unbuilt(encoder.head.base_model)
     random = np.random.default_rng(seed)
     texts: list[str] = []
     parts: list[SparseVectors] = []
