@@ -33,7 +33,8 @@ Examples:
   ksparse reencode docs --to docs-2 --code-bits 4 --delete-old      if docs is an index and not an alias
 \b
 Documents keep their versions and routing: versioned writes that go to both indices meanwhile are not overwritten. The
-old index is kept unless --delete-old is given. Fields, codes and tuned settings are copied.
+old index is kept unless --delete-old is given. Fields, codes, tuned settings and the default ingest pipeline are
+copied.
 """
 )
 @click.argument("alias")
