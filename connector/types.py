@@ -80,6 +80,8 @@ class MalformedRecord:
         raw: Its bytes.
         partition: Names and values from the folders of its file, which apply to it as well.
         flat: Whether it is a row of a table, of which other columns are metadata.
+        doc_id: Its id by the layout of its corpus; None if unreadable.
+        routing: Its routing; None if it has none, or it is unreadable.
     """
 
     location: str
@@ -87,6 +89,8 @@ class MalformedRecord:
     raw: str
     partition: tuple[tuple[str, str | int], ...] = ()
     flat: bool = False
+    doc_id: str | None = field(default=None, compare=False)
+    routing: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

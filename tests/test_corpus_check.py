@@ -13,7 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from connector.corpus import check_documents
+from connector.corpus import Layout, check_documents
+from connector.corpus.check import RecordChecker
+from connector.corpus.jsonl import read_document
+from connector.corpus.layout import RecordMapper
 from connector.errors import CorpusError
 from connector.limits import MAX_DEPTH
 from connector.types import Document, MalformedRecord
@@ -116,13 +119,20 @@ def test_nan_counts_as_missing_and_infinity_is_refused_by_its_key() -> None:
     assert found.startswith("'metadata.bad' cannot be written as JSON") and found.endswith("leave infinite numbers out")
 
 
-@pytest.mark.parametrize("value", [2020.5, [2020, 2020.5], np.float32(0.25)])
+@pytest.mark.parametrize(
+    "value",
+    [2020.5, [2020, 2020.5], np.float32(0.25), "2020.5", ["2020", "2020.5"], "5e-1", decimal.Decimal("1.5")],
+)
 def test_a_fraction_in_an_integer_field_is_refused(value: object) -> None:
     record = {"_id": "d1", "text": "body", "year": value}
     assert reason(record, fields={"year": "integer"}).startswith("field 'year' is an integer in the index, got ")
     assert isinstance(check(record, fields={"year": "double"}), Document)
     assert check(record | {"year": [2020.0, "2021"]}, fields={"year": "long"}) == Document(
         "d1", "body", fields={"year": [2020, "2021"]}
+    )
+    judged_by_the_server = ["2020.0", "2e3", "soon", "NaN", "Infinity", ""]
+    assert check(record | {"year": judged_by_the_server}, fields={"year": "long"}) == Document(
+        "d1", "body", fields={"year": judged_by_the_server}
     )
 
 
@@ -401,3 +411,52 @@ def test_a_boolean_may_be_spelled_as_tables_do() -> None:
     for written, meant in (("True", True), ("FALSE", False), (True, True), ("true", "true"), (np.bool_(True), True)):
         record = {"_id": "d1", "text": "body", "new": written, "word": "True"}
         assert check(record, fields=fields) == Document("d1", "body", fields={"new": meant, "word": "True"})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"a", "b"},
+        datetime.datetime(2020, 1, 1),
+        datetime.timedelta(seconds=90),
+        decimal.Decimal("2.00"),
+        np.float32(4.99),
+        np.array([1.0, 2.5]),
+        b"bytes",
+        uuid.UUID(int=7),
+        float("nan"),
+        {"deep": [{"day": datetime.date(2020, 1, 2)}]},
+        None,
+    ],
+)
+def test_a_malformed_record_that_is_corrected_is_read_as_a_valid_one(value: object) -> None:
+    record = {"_id": "d1", "text": "", "metadata": {"value": value}, "declared": value}
+    fields = {"declared": "keyword"}
+    malformed = check(record, fields=fields)
+    assert isinstance(malformed, MalformedRecord) and malformed.doc_id == "d1"
+    corrected = json.dumps(json.loads(malformed.raw) | {"text": "body"})
+    found = read_document(corrected, RecordMapper(RecordChecker(fields), Layout()))
+    assert found == check(record | {"text": "body"}, fields=fields)
+
+
+@pytest.mark.parametrize(
+    ("record", "place"),
+    [
+        ({"sku": "a", "text": "", "_routing": 7}, ("a", "7")),
+        ({"sku": 7, "text": ""}, ("7", None)),
+        ({"sku": "a", "text": "", "_routing": []}, ("a", None)),
+        ({"sku": True, "text": "body"}, (None, None)),
+        ({"sku": "x" * 513, "text": "body"}, (None, None)),
+        ({"id": "a", "text": "body"}, (None, None)),
+    ],
+)
+def test_a_malformed_record_has_the_id_of_its_layout(
+    record: Mapping[str, Any], place: tuple[str | None, str | None]
+) -> None:
+    found = check(record, layout=Layout(id_field="sku"))
+    assert isinstance(found, MalformedRecord) and (found.doc_id, found.routing) == place
+
+
+def test_a_malformed_document_has_its_own_id_whatever_the_layout() -> None:
+    found = check(Document("a", "", routing="r"), layout=Layout(id_field="sku"))
+    assert isinstance(found, MalformedRecord) and (found.doc_id, found.routing) == ("a", "r")

@@ -129,3 +129,38 @@ def test_a_record_without_the_id_that_was_named_reports_it() -> None:
     [found] = check_documents([{"id": "d1", "text": "body"}], layout=Layout(id_field="sku"))
     assert isinstance(found, MalformedRecord)
     assert found.reason == "has no id field 'sku'; it has 'id', 'text'"
+
+
+def test_embeddings_of_a_dump_are_left_out_by_name_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    numbers = [0, 0.5] * 32
+    source = {"text": "body", "embedding": numbers, "short": numbers[:63], "years": list(range(2000, 2064))}
+    hits = [{"_id": name, "_source": source} for name in ("d1", "d2")]
+    (tmp_path / "c.jsonl").write_text("".join(json.dumps(hit) + "\n" for hit in hits))
+    kept = {"short": source["short"], "years": source["years"]}
+    assert list(read_corpus(tmp_path / "c.jsonl")) == [Document(name, "body", metadata=kept) for name in ("d1", "d2")]
+    assert caplog.messages == [
+        "Key 'embedding' holds embeddings (lists of 64 or more floats; to store them, declare it as a field); such "
+        "values are skipped."
+    ]
+    declared = list(read_corpus(tmp_path / "c.jsonl", fields=["embedding"]))
+    assert isinstance(declared[0], Document) and declared[0].fields == {"embedding": numbers}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "place"),
+    [
+        ("c.jsonl", '{"sku": "a", "text": "", "_routing": "r"}', ("a", "r")),
+        ("c.jsonl", '{"sku": "a", "text": "body", "colour": "red"}', ("a", None)),
+        ("c.jsonl", '{"_id": "own", "_routing": "r", "_source": {"sku": "a", "text": ""}}', ("a", "r")),
+        ("c.jsonl", '{"sku": "a", "text": "body"', (None, None)),
+        ("c.csv", "sku,text,_routing\na,,r", ("a", "r")),
+        ("c.csv", "sku,text\na", (None, None)),
+        ("c.tsv", "text\tsku\n\ta", ("a", None)),
+    ],
+)
+def test_a_malformed_record_of_a_file_has_the_id_of_its_layout(
+    tmp_path: Path, name: str, content: str, place: tuple[str | None, str | None]
+) -> None:
+    (tmp_path / name).write_text(content + "\n")
+    [found] = read_corpus(tmp_path / name, layout=Layout(id_field="sku"))
+    assert isinstance(found, MalformedRecord) and (found.doc_id, found.routing) == place

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import decimal
 import json
@@ -8,10 +9,14 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow
 import pytest
 
-from connector.corpus import Layout, count_records, read_corpus
+from connector.corpus import Layout, check_documents, count_records, read_corpus
+from connector.corpus.check import RecordChecker
+from connector.corpus.jsonl import read_document
+from connector.corpus.layout import RecordMapper
 from connector.errors import CorpusError
 from connector.types import Document, MalformedRecord
 
@@ -334,3 +339,128 @@ def test_decimals_are_ids_versions_and_routings(tmp_path: Path) -> None:
     assert read(tmp_path, {"_id": numbers, "_version": numbers, "_routing": numbers}) == [
         Document("7", "body", version=7, routing="7")
     ]
+
+
+TIME = datetime.datetime(2020, 1, 1)
+STRUCT = {"kept": None, "raw": b"\0", "price": 4.99}
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (TIME, pyarrow.timestamp("us")),
+        (TIME, pyarrow.timestamp("ns")),
+        (datetime.timedelta(seconds=90), pyarrow.duration("s")),
+        (decimal.Decimal("2.00"), pyarrow.decimal128(5, 2)),
+        (decimal.Decimal("2.50"), pyarrow.decimal128(5, 2)),
+        ([("k", 1)], pyarrow.map_(pyarrow.string(), pyarrow.int64())),
+        (STRUCT, pyarrow.struct([("kept", pyarrow.int64()), ("raw", pyarrow.binary()), ("price", pyarrow.float32())])),
+        (float("nan"), pyarrow.float64()),
+        (float("inf"), pyarrow.float64()),
+        (4.99, pyarrow.float32()),
+        ([0.5] * 63 + [float("nan")], pyarrow.list_(pyarrow.float64())),
+        ([1.0] * 64, pyarrow.list_(pyarrow.float64())),
+        ([0.5] * 64, pyarrow.list_(pyarrow.float32(), 64)),
+        (None, pyarrow.string()),
+        ("", pyarrow.string()),
+    ],
+)
+@pytest.mark.parametrize("place", ["value", "declared"])
+def test_a_malformed_row_that_is_corrected_is_read_as_a_valid_one(
+    tmp_path: Path,
+    value: Any,  # noqa: ANN401
+    kind: Any,  # noqa: ANN401
+    place: str,
+) -> None:
+    cells = pyarrow.array([value, value], kind)
+    path = write(tmp_path, {"_id": ["d1", "d2"], "text": ["body", ""], place: cells})
+    fields = {"declared": "double"}
+    valid, malformed = read_corpus(path, fields=fields)
+    if place == "declared" and value == float("inf"):
+        assert isinstance(malformed, MalformedRecord) and "cannot be read: inf is not a JSON number" in malformed.reason
+        return
+    assert isinstance(valid, Document) and isinstance(malformed, MalformedRecord)
+    assert (malformed.doc_id, malformed.flat) == ("d2", True)
+    corrected = json.dumps(json.loads(malformed.raw) | {"text": "body"})
+    mapper = RecordMapper(RecordChecker(fields), Layout())
+    assert read_document(corrected, mapper, flat=True) == dataclasses.replace(valid, doc_id="d2")
+
+
+def test_metadata_as_text_and_a_version_as_text_are_read_again_as_from_the_row(tmp_path: Path) -> None:
+    columns = {"_id": ["d1"], "text": [""], "metadata": ['{"a": 1.0}'], "_version": ["7"], "_routing": [3]}
+    [malformed] = read_corpus(write(tmp_path, columns))
+    assert isinstance(malformed, MalformedRecord) and (malformed.doc_id, malformed.routing) == ("d1", "3")
+    corrected = json.dumps(json.loads(malformed.raw) | {"text": "body"})
+    mapper = RecordMapper(RecordChecker(), Layout())
+    expected = Document("d1", "body", metadata={"a": 1}, version=7, routing="3")
+    assert read_document(corrected, mapper, flat=True) == expected
+
+
+def test_a_time_is_the_same_id_in_a_row_that_is_corrected(tmp_path: Path) -> None:
+    columns = {"_id": pyarrow.array([TIME, TIME], pyarrow.timestamp("us")), "text": ["body", ""]}
+    valid, malformed = read_corpus(write(tmp_path, columns), refuse_repeated=False)
+    assert isinstance(valid, Document) and isinstance(malformed, MalformedRecord)
+    assert valid.doc_id == malformed.doc_id == json.loads(malformed.raw)["_id"] == "2020-01-01T00:00:00"
+
+
+def test_a_null_id_is_not_replaced_by_another_column_in_a_row_that_is_corrected(tmp_path: Path) -> None:
+    [malformed] = read_corpus(write(tmp_path, {"_id": [None], "id": [7], "text": ["body"]}))
+    assert isinstance(malformed, MalformedRecord) and malformed.doc_id is None
+    with pytest.raises(ValueError, match="has no '_id'"):
+        read_document(malformed.raw, RecordMapper(RecordChecker(), Layout()), flat=True)
+
+
+def test_bytes_of_a_declared_field_are_text_unless_it_is_binary(tmp_path: Path) -> None:
+    fields = {"lang": "keyword", "tags": "keyword", "thumb": "binary"}
+    columns = {"lang": [b"en"], "tags": [["é".encode(), None]], "thumb": [b"en"]}
+    expected = {"lang": "en", "tags": ["é", None], "thumb": "ZW4="}
+    assert read(tmp_path, columns, fields=fields) == [Document("d1", "body", fields=expected)]
+    [found] = read(tmp_path, {"lang": [b"caf\xe9"]}, fields=fields)
+    assert isinstance(found, MalformedRecord) and found.doc_id == "d1"
+    assert found.reason.startswith("column 'lang' cannot be read: not UTF-8")
+
+
+@pytest.mark.parametrize("number", [0.25, 1.0])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pyarrow.list_(pyarrow.float32(), 128),
+        pyarrow.list_(pyarrow.float32()),
+        pyarrow.large_list(pyarrow.float64()),
+        pyarrow.list_(pyarrow.float16(), 128),
+    ],
+)
+def test_embeddings_are_left_out_by_name_once(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    kind: Any,  # noqa: ANN401
+    number: float,
+) -> None:
+    given = np.float16(number) if pyarrow.types.is_float16(kind.value_type) else number
+    numbers = pyarrow.array([[given] * 128] * 2, kind)
+    columns = {"_id": ["d1", "d2"], "text": ["a", "b"], "emb": numbers, "place": [[1.5, 2.5, 3.5]] * 2}
+    place = {"place": [1.5, 2.5, 3.5]}
+    assert read(tmp_path, columns) == [Document("d1", "a", metadata=place), Document("d2", "b", metadata=place)]
+    [message] = caplog.messages
+    assert message.partition(": ")[2].startswith("column 'emb' holds embeddings (lists of 64 or more floats;")
+    caplog.clear()
+    [found, _] = read(tmp_path, columns, fields=["emb"])
+    assert isinstance(found, Document) and found.fields == {"emb": [number] * 128} and not caplog.messages
+
+
+def test_narrow_floats_are_their_shortest_decimals(tmp_path: Path) -> None:
+    values = [0.1, 4.99, 2020]
+    kind = pyarrow.struct([("all", pyarrow.list_(pyarrow.float32()))])
+    columns = {
+        "price": pyarrow.array([4.99], pyarrow.float32()),
+        "half": pyarrow.array([np.float16(0.1)], pyarrow.float16()),
+        "s": pyarrow.array([{"all": values}], kind),
+        "m": pyarrow.array([[("k", 4.99)]], pyarrow.map_(pyarrow.string(), pyarrow.float32())),
+        "d": pyarrow.array([4.99], pyarrow.float32()).dictionary_encode(),
+    }
+    expected = {"price": 4.99, "half": 0.1, "s": {"all": values}, "m": {"k": 4.99}, "d": 4.99}
+    [found] = read(tmp_path, columns)
+    assert isinstance(found, Document) and found.metadata == expected
+    assert repr(found.metadata["s"]) == "{'all': [0.1, 4.99, 2020]}"
+    [found] = check_documents([{"_id": "d1", "text": "body", "metadata": {"all": np.array(values, dtype="float32")}}])
+    assert isinstance(found, Document) and found.metadata == {"all": values}

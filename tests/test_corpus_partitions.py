@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pyarrow
 import pyarrow.dataset
+import pyarrow.parquet
 import pytest
 
 from connector.corpus import Layout, read_corpus
@@ -69,5 +70,39 @@ def test_what_folders_say_may_be_declared_or_left_out(hive: Path) -> None:
     assert all("year" not in record.metadata for record in found if isinstance(record, Document))
 
 
-def test_a_file_is_read_without_what_its_folders_say(hive: Path) -> None:
-    assert by_id(list(read_corpus(hive / "lang=fr" / "year=007" / "a.jsonl"))) == {"3": {}}
+def test_a_file_or_folder_given_itself_has_what_the_folders_directly_above_it_say(hive: Path) -> None:
+    """As a shell's pattern gives them."""
+    expected = {"3": {"lang": "fr", "year": "007"}}
+    for given in (hive / "lang=fr" / "year=007" / "a.jsonl", hive / "lang=fr" / "year=007", hive / "lang=fr"):
+        assert by_id(list(read_corpus(given))) == expected
+        mapper = RecordMapper(RecordChecker(), Layout())
+        parts = split_corpus(given, part_bytes=10)
+        assert by_id([record for part in parts for record in read_part(part, mapper)]) == expected
+    folders = [folder for folder in sorted(hive.glob("lang=*")) if folder.name != "lang=it"]
+    assert by_id(list(read_corpus(folders))) == EXPECTED
+    files = [path for path in sorted(hive.glob("**/*.*")) if path.is_file() and "_temporary" not in path.parts]
+    assert by_id(list(read_corpus(files))) == EXPECTED
+    (hive / "lang=fr" / "plain").mkdir()
+    (hive / "lang=fr" / "year=007" / "a.jsonl").rename(hive / "lang=fr" / "plain" / "a.jsonl")
+    assert by_id(list(read_corpus(hive / "lang=fr" / "plain" / "a.jsonl"))) == {"3": {}}, "not directly above it"
+
+
+def test_a_relative_path_has_what_the_folders_above_it_say(hive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(hive / "lang=fr")
+    for given in (".", "year=007", "year=007/a.jsonl"):
+        assert by_id(list(read_corpus(given))) == {"3": {"lang": "fr", "year": "007"}}
+
+
+@pytest.mark.parametrize("name", ["p.jsonl", "p.csv", "p.parquet"])
+def test_a_null_takes_what_folders_say_in_any_format(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "lang=en" / "year=2020"
+    folder.mkdir(parents=True)
+    if name == "p.jsonl":
+        (folder / name).write_text('{"_id": "1", "text": "a", "year": null, "metadata": {"lang": null, "by": "me"}}\n')
+    elif name == "p.csv":
+        (folder / name).write_text("_id,text,year,lang,by\n1,a,,,me\n")
+    else:
+        row = {"_id": "1", "text": "a", "year": None, "lang": None, "by": "me"}
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist([row]), folder / name)
+    expected = Document("1", "a", metadata={"lang": "en", "by": "me"}, fields={"year": 2020})
+    assert list(read_corpus(tmp_path, fields={"year": "integer"})) == [expected]

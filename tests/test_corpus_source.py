@@ -446,6 +446,19 @@ def test_a_dataset_of_hugging_face_is_named(tmp_path: Path) -> None:
         read_corpus(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["dataset_infos.json", "dataset_info.json", "dataset_dict.json", "state.json"])
+@pytest.mark.parametrize("file_format", [None, "parquet"])
+def test_the_description_of_a_dataset_is_no_record(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, file_format: Format | None
+) -> None:
+    (tmp_path / "data").mkdir()
+    table = pyarrow.table({"_id": ["d1"], "text": ["body"]})
+    pyarrow.parquet.write_table(table, tmp_path / "data" / "train-00000-of-00001.parquet")
+    (tmp_path / name).write_text('{"default": {"features": {}}}')
+    assert list(read_corpus(tmp_path, format=file_format)) == [Document("d1", "body")]
+    assert caplog.messages == [f"Files of {tmp_path} that are not read, because they describe a dataset: '{name}'."]
+
+
 def test_an_empty_table_of_a_folder_has_no_records(tmp_path: Path) -> None:
     (tmp_path / "part-0.csv").touch()
     (tmp_path / "part-1.csv.gz").write_bytes(gzip.compress(b""))

@@ -229,6 +229,34 @@ def test_cells_of_a_table_separated_by_tabs_may_be_quoted(tmp_path: Path) -> Non
     ]
 
 
+def test_a_quoted_cell_of_a_table_separated_by_tabs_may_hold_lines_with_tabs(tmp_path: Path) -> None:
+    indented = write(tmp_path, '_id\ttext\n1\t"def f():\n\treturn 1\n"\n2\tok\n', "c.tsv")
+    assert list(read_corpus(indented)) == [Document("1", "def f():\n\treturn 1\n"), Document("2", "ok")]
+    aligned = write(tmp_path, 'text\tid\n"x = 1\tone\ny = 2\ttwo"\t7\nok\t8\n', "c.tsv")
+    assert list(read_corpus(aligned)) == [Document("7", "x = 1\tone\ny = 2\ttwo"), Document("8", "ok")]
+
+
+def test_a_quoted_cell_of_a_table_with_one_column_may_hold_several_lines(tmp_path: Path) -> None:
+    path = write(tmp_path, 'text\n"one\ntwo"\nthree\n"Hail," he said.\n"open\n', "c.tsv")
+    found = [record.text for record in read_corpus(path, generate_ids=True) if isinstance(record, Document)]
+    assert found == ["one\ntwo", "three", '"Hail," he said.', '"open']
+
+
+@pytest.mark.parametrize(
+    "ids", [("a1b", "c22", "0de"), ("x-1", "y-2", "zz-3"), ("9f3e-ab", "11-2", "7-c0d"), ("one", "two", "three")]
+)
+def test_a_row_is_told_from_a_line_of_a_quote_by_its_id(tmp_path: Path, ids: tuple[str, ...]) -> None:
+    path = write(tmp_path, f'_id\ttext\n{ids[0]}\t"open\n{ids[1]}\tmiddle\n{ids[2]}\tclosed"\n', "c.tsv")
+    expected = [Document(ids[0], '"open'), Document(ids[1], "middle"), Document(ids[2], 'closed"')]
+    assert list(read_corpus(path)) == expected
+
+
+def test_without_ids_a_line_with_all_cells_is_a_row(tmp_path: Path) -> None:
+    path = write(tmp_path, 'title\ttext\nHail 1\t"open\nSnow\tclosed"\n', "c.tsv")
+    found = [record.title for record in read_corpus(path, generate_ids=True) if isinstance(record, Document)]
+    assert found == ["Hail 1", "Snow"]
+
+
 def test_a_quote_that_never_closes_before_the_end_is_a_part_of_its_cell(tmp_path: Path) -> None:
     path = write(tmp_path, '_id\ttext\n1\t"open\n', "c.tsv")
     assert list(read_corpus(path)) == [Document("1", '"open')]
@@ -352,6 +380,13 @@ def test_a_column_to_be_left_out_that_is_not_there_is_named(tmp_path: Path, capl
     path = write(tmp_path, "_id,text\n1,body\n")
     assert list(read_corpus(path, layout=Layout(exclude=frozenset({"nosuch"})))) == [Document("1", "body")]
     assert caplog.messages == [f"{path} has no column 'nosuch', which should be excluded."]
+
+
+def test_a_fraction_in_an_integer_column_is_refused(tmp_path: Path) -> None:
+    whole, fraction = read_corpus(write(tmp_path, "_id,text,year\n1,a,2020\n2,a,2020.7\n"), fields={"year": "integer"})
+    assert whole == Document("1", "a", fields={"year": "2020"})
+    assert isinstance(fraction, MalformedRecord)
+    assert fraction.reason == "field 'year' is an integer in the index, got 2020.7; round it, or declare it as double"
 
 
 def test_a_version_is_a_number_although_a_table_holds_text(tmp_path: Path) -> None:

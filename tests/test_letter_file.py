@@ -12,7 +12,7 @@ import pytest
 from connector.index.lookup import Held
 from connector.ingest.letter_file import LetterFile
 from connector.ingest.letters import Letter, id_of
-from connector.types import StoredState
+from connector.types import MalformedRecord, StoredState
 
 
 def lines(path: Path) -> list[bytes]:
@@ -150,4 +150,5 @@ def test_what_is_no_letter_is_not_taken_for_one(line: str) -> None:
 def test_the_id_of_a_malformed_record_is_read_where_it_can_be_requested(
     raw: str, found: tuple[str, str | None] | None
 ) -> None:
-    assert id_of(raw) == found
+    assert id_of(MalformedRecord("c.jsonl:1", "no", raw)) == found
+    assert id_of(MalformedRecord("c.jsonl:1", "no", raw, doc_id="b", routing="s")) == ("b", "s"), "by its layout"

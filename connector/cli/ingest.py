@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -208,12 +207,11 @@ def ingest(
         raise click.UsageError("--documents sets the size of a dictionary, and this run builds none; leave it out.")
     new_index = new.to_new_index(fields=fields, dictionary=builds, calibrate=calibrate)
     if dry_run:
-        from connector.cli.dry_run import print_prediction
+        from connector.cli.dry_run import like_existing, print_prediction
         from connector.ingest.predict import predict
 
         if schema is not None:
-            bits = schema.code.bits if schema.code is not None else None
-            new_index = replace(new_index, fields=schema.fields, code_bits=bits)
+            new_index = like_existing(client, schema, new_index)
         with documents(quiet, total, f"reading {name}") as progress:
             prediction = predict(
                 client,

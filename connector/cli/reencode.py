@@ -35,8 +35,9 @@ Examples:
 \b
 Documents keep their versions and routing: versioned writes that go to both indices meanwhile are not overwritten. If
 the new index exists, e.g. after a run that stopped, all documents are encoded again, and newer ones in it are kept. The
-old index is kept unless --delete-old is given. Fields are copied, and the bits of codes as well unless a new dictionary
-is built (then give --code-bits again); tuned settings are copied if model and head stay the same.
+old index is kept unless --delete-old is given. Fields and the default ingest pipeline are copied, and the bits of codes
+as well unless a new dictionary is built (then give --code-bits again); tuned settings are copied if model and head stay
+the same.
 """
 )
 @click.argument("alias")

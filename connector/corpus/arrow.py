@@ -8,9 +8,10 @@ from functools import partial
 from itertools import accumulate, chain
 from typing import Any
 
-from connector.corpus.arrow_types import Skip, converter_of, in_microseconds
+from connector.corpus.arrow_types import Skip, converter_of, holds_floats, in_microseconds, is_embedding_type
 from connector.corpus.columns import Columns
 from connector.corpus.layout import RecordMapper
+from connector.corpus.values import EMBEDDING_NUMBERS, HOLDS_EMBEDDINGS, stored
 from connector.errors import CorpusError
 from connector.types import Document, MalformedRecord
 
@@ -43,7 +44,7 @@ class ArrowReader:
     """Reads the rows of a table.
 
     Maps are converted to objects, and NaN counts as missing. Columns and members of structs that contain bytes, tensors
-    etc. are skipped unless they are required, so that they do not make rows invalid.
+    etc. are skipped unless they are required, so that they do not make rows invalid; and so are columns of embeddings.
 
     Attributes:
         names: Columns that are read; others need not be decoded.
@@ -64,9 +65,16 @@ class ArrowReader:
         self._columns = columns
         self._partition = mapper.partition
         self._converters: dict[str, Callable[[Any], Any]] = {}
+        self._floats: set[str] = set()
         for field in schema:
             if columns.is_skipped(field.name):
                 continue
+            needed = columns.is_needed(field.name)
+            if not needed and is_embedding_type(field.type):
+                columns.skip(field.name, HOLDS_EMBEDDINGS)
+                continue
+            if not needed and holds_floats(field.type):
+                self._floats.add(field.name)
             converter = converter_of(field.type, self._skip(field.name))
             if isinstance(converter, str):
                 columns.skip(field.name, converter)
@@ -82,15 +90,13 @@ class ArrowReader:
             place: Prefix of the location of a malformed record, followed by the row number from 1.
             before: Number of rows before this batch.
         """
-        batch = batch.select(self.names)
-        arrays = [in_microseconds(array) for array in batch.columns]
+        arrays = [in_microseconds(array) for array in batch.select(self.names).columns]
         for index in range(batch.num_rows):
             record: Document | MalformedRecord
             try:
                 record = self._columns.document(self._cells(arrays, index))
             except ValueError as error:
-                location = f"{place}{before + index + 1}"
-                record = MalformedRecord(location, str(error), _raw(batch, index), self._partition, flat=True)
+                record = self._malformed(f"{place}{before + index + 1}", error, arrays, index)
             yield record
 
     def _skip(self, column: str) -> Skip | None:
@@ -104,29 +110,60 @@ class ArrowReader:
         cells: dict[str, Any] = {}
         for name, array in zip(self.names, arrays, strict=True):
             try:
-                cell = self._converters[name](array[index].as_py())
-                cells[name] = cell.decode() if isinstance(cell, bytes) and self._columns.is_text(name) else cell
+                cell = self._cell(name, array[index])
             except (ValueError, OverflowError) as error:
                 reason = f"not UTF-8: {error}" if isinstance(error, UnicodeDecodeError) else str(error)
                 if self._columns.is_needed(name):
                     raise ValueError(f"column {name!r} cannot be read: {reason}") from None
                 self._columns.skip_cell(name, f"has cells that cannot be read ({reason})")
+                continue
+            if self._is_embedding(name, cell):
+                self._columns.skip_cell(name, HOLDS_EMBEDDINGS)
+            else:
+                cells[name] = cell
         return cells
 
+    def _is_embedding(self, name: str, cell: Any) -> bool:  # noqa: ANN401
+        return name in self._floats and cell is not None and len(cell) >= EMBEDDING_NUMBERS
 
-def _raw(batch: Any, index: int) -> str:  # noqa: ANN401
-    """Serialize a row as JSON, with bytes escaped."""
-    row = {}
-    for name, column in zip(batch.schema.names, batch.columns, strict=True):
-        cell = column[index]
-        try:
-            row[name] = cell.as_py()
-        except UnicodeDecodeError:
-            # The bytes of a string; for lists and structs only repr is available.
-            row[name] = cell.as_buffer().to_pybytes() if hasattr(cell, "as_buffer") else repr(cell)
-        except (ValueError, OverflowError):
-            row[name] = _shown(cell)
-    return json.dumps(row, default=_escape)
+    def _cell(self, name: str, cell: Any) -> Any:  # noqa: ANN401
+        """Convert a cell; raise a `ValueError` or an `OverflowError` if it cannot be."""
+        value = self._converters[name](cell.as_py())
+        return _decoded(value) if self._columns.is_text(name) else value
+
+    def _malformed(self, location: str, error: ValueError, arrays: list[Any], index: int) -> MalformedRecord:
+        """Keep a row in the form in which a replay reads it as it would have been read here."""
+        row: dict[str, Any] = {}
+        for name, array in zip(self.names, arrays, strict=True):
+            try:
+                cell = self._cell(name, array[index])
+            except (ValueError, OverflowError):
+                if self._columns.is_needed(name):
+                    row[name] = _as_it_is(array[index])
+            else:
+                if not self._is_embedding(name, cell):
+                    row[name] = stored(cell)
+        doc_id, routing = self._columns.identify(row)
+        raw = json.dumps(row, default=_escape)
+        return MalformedRecord(location, str(error), raw, self._partition, flat=True, doc_id=doc_id, routing=routing)
+
+
+def _decoded(value: Any) -> Any:  # noqa: ANN401
+    """Decode bytes, also those of a list."""
+    if isinstance(value, list):
+        return [_decoded(item) for item in value]
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _as_it_is(cell: Any) -> Any:  # noqa: ANN401
+    """The value of a cell that cannot be converted."""
+    try:
+        return cell.as_py()
+    except UnicodeDecodeError:
+        # The bytes of a string; for lists and structs only repr is available.
+        return cell.as_buffer().to_pybytes() if hasattr(cell, "as_buffer") else repr(cell)
+    except (ValueError, OverflowError):
+        return _shown(cell)
 
 
 def _shown(cell: Any) -> str:  # noqa: ANN401

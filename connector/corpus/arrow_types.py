@@ -6,7 +6,9 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from connector.corpus.values import plain
+import numpy as np
+
+from connector.corpus.values import EMBEDDING_NUMBERS, plain, shortest
 
 _EXTENSIONS = ("arrow.uuid", "arrow.json", "arrow.bool8")
 """Supported extension types; others (tensors, pickles) are skipped."""
@@ -23,7 +25,7 @@ Skip = Callable[[str, str], None]
 def converter_of(kind: Any, skip: Skip | None) -> Converter | str:  # noqa: ANN401
     """Return the converter of a type, or the reason why its values cannot be stored.
 
-    Maps become objects; NaN, None; whole floats, integers.
+    Maps become objects; NaN, None; whole floats, integers; float32, its shortest decimal.
 
     Args:
         kind: A pyarrow type.
@@ -37,11 +39,27 @@ def in_microseconds(array: Any) -> Any:  # noqa: ANN401
     return array.cast(_with_microseconds(array.type), safe=False) if "[ns" in str(array.type) else array
 
 
+def holds_floats(kind: Any) -> bool:  # noqa: ANN401
+    """Whether a type is a list of floats, of any length."""
+    from pyarrow import types
+
+    return _is_list(kind) and bool(types.is_floating(kind.value_type))
+
+
+def is_embedding_type(kind: Any) -> bool:  # noqa: ANN401
+    """Whether all values of a type are embeddings: lists of floats whose length is fixed and at least 64."""
+    from pyarrow import types
+
+    return bool(types.is_fixed_size_list(kind)) and holds_floats(kind) and kind.list_size >= EMBEDDING_NUMBERS
+
+
 def _converter(kind: Any, skip: Skip | None, path: tuple[str, ...]) -> Converter | str:  # noqa: ANN401
     from pyarrow import types
 
     if reason := skip and _unstorable(kind):
         return reason
+    if types.is_dictionary(kind):
+        return _converter(kind.value_type, skip, path)
     if types.is_struct(kind):
         return _of_struct(kind, skip, path)
     if types.is_map(kind):
@@ -49,12 +67,19 @@ def _converter(kind: Any, skip: Skip | None, path: tuple[str, ...]) -> Converter
         if isinstance(keys, str) or isinstance(items, str):
             return _BYTES if _BYTES in (keys, items) else str(items)
         return lambda pairs: None if pairs is None else _from_pairs(pairs, items)
-    if "list" in str(kind).partition("<")[0]:
+    if _is_list(kind):
         of_item = _converter(kind.value_type, skip, path)
         if isinstance(of_item, str):
             return of_item
         return lambda values: None if values is None else [of_item(value) for value in values]
+    if types.is_float16(kind) or types.is_float32(kind):
+        narrow = np.float16 if types.is_float16(kind) else np.float32
+        return lambda value: None if value is None else _scalar(shortest(narrow(value)))
     return _scalar
+
+
+def _is_list(kind: Any) -> bool:  # noqa: ANN401
+    return "list" in str(kind).partition("<")[0]
 
 
 def _of_struct(kind: Any, skip: Skip | None, path: tuple[str, ...]) -> Converter | str:  # noqa: ANN401

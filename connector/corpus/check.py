@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Mapping
+from contextlib import suppress
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from connector.corpus.values import exact, is_missing, stored
@@ -21,6 +23,9 @@ REPEATED_ID = "is repeated, an earlier record has it"
 _TRUTHS = ("True", "False", "TRUE", "FALSE")
 """Spellings that the server refuses: those of CSV files by pandas and R."""
 
+_TYPES_OF_BYTES = ("binary", "object", "nested", "")
+"""Types of fields that may hold bytes, or have members that do; empty if the type is unknown."""
+
 _INTEGER_TYPES = ("byte", "short", "integer", "long", "unsigned_long")
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
@@ -34,6 +39,7 @@ class RecordChecker:
 
     Attributes:
         fields: Declared top-level fields besides title, text and metadata.
+        texts: Those of which bytes are text in UTF-8; in others, they become Base64.
         generate_ids: Whether ids are generated for records without one.
     """
 
@@ -55,6 +61,7 @@ class RecordChecker:
             raise ValueError(f"fields must be a collection of names, got the string {fields!r}; pass [{fields!r}].")
         self.fields = frozenset(fields) - set(RESERVED)
         types = fields if isinstance(fields, Mapping) else {}
+        self.texts = frozenset(name for name in self.fields if types.get(name) not in (None, *_TYPES_OF_BYTES))
         self._booleans = frozenset(name for name in self.fields if types.get(name) == "boolean")
         self._integers = frozenset(name for name in self.fields if types.get(name) in _INTEGER_TYPES)
         self.generate_ids = generate_ids
@@ -100,6 +107,15 @@ class RecordChecker:
         self._refuse_repeated(doc_id)
         return Document(doc_id, text, title, metadata, fields, version, read_routing(record))
 
+    def identify(self, record: Mapping[str, Any]) -> tuple[str | None, str | None]:
+        """Return the id and the routing of a record, which may be malformed otherwise; None for what is unreadable."""
+        doc_id = routing = None
+        with suppress(ValueError):
+            doc_id = self._doc_id(record)
+        with suppress(ValueError):
+            routing = read_routing(record)
+        return doc_id, routing
+
     def _doc_id(self, record: Mapping[str, Any]) -> str | None:
         doc_id = exact(record.get("_id"))
         if isinstance(doc_id, int) and not isinstance(doc_id, bool):
@@ -126,8 +142,13 @@ class RecordChecker:
         # Not hash(), which differs between processes: a resumed run must refuse the same records.
         digest = int.from_bytes(hashlib.blake2b(doc_id.encode(), digest_size=8).digest(), "little")
         if digest in self._seen:
-            raise ValueError(f"'_id' {doc_id!r} {REPEATED_ID}; ids must be unique")
+            raise ValueError(f"{repeated(doc_id)}; ids must be unique")
         self._seen.add(digest)
+
+
+def repeated(doc_id: str) -> str:
+    """The beginning of the reason for a record whose id an earlier record has."""
+    return f"'_id' {doc_id!r} {REPEATED_ID}"
 
 
 def read_routing(record: Mapping[str, Any]) -> str | None:
@@ -175,8 +196,21 @@ def _object(record: Mapping[str, Any], key: str) -> dict[str, Any]:
 def _refuse_fraction(key: str, value: Any) -> None:  # noqa: ANN401
     """Refuse numbers that the server would truncate, so that filters would find another value than the stored one."""
     for each in value if isinstance(value, list) else [value]:
-        if isinstance(each, float) and not each.is_integer():
+        if _is_fraction(each):
             raise ValueError(f"field {key!r} is an integer in the index, got {each}; round it, or declare it as double")
+
+
+def _is_fraction(value: Any) -> bool:  # noqa: ANN401
+    """Whether a value is a number that is not whole, or such a number as a string; the server judges other strings."""
+    if isinstance(value, float):
+        return not value.is_integer()
+    if not isinstance(value, str):
+        return False
+    try:
+        number = Decimal(value)
+    except InvalidOperation:
+        return False
+    return number.is_finite() and number != number.to_integral_value()
 
 
 def _version(record: Mapping[str, Any]) -> int | None:

@@ -6,13 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from connector.corpus.jsonl import parse_object
+from connector.corpus.jsonl import values_of
 from connector.corpus.layout import RecordMapper
 from connector.errors import CorpusError
 from connector.types import Document
-
-_WHOLE = re.compile(r"[0-9]{1,19}(\.0+)?")
-"""A whole number as text, which is all that some tables can hold."""
 
 _NUMBERS_OF_ROWS = re.compile(r"(Unnamed: \d+|__index_level_\d+__|)")
 """Names of row numbers written by pandas, and empty names."""
@@ -44,13 +41,13 @@ class Columns:
         _check_header(names, kept, id_name, mapper, table)
         self._warn_of_skipped(names, mapper)
         self._mapper = mapper.with_id(id_name)
-        self._texts = frozenset(layout.texts)
         self._known = {id_name, layout.title, *layout.texts, "metadata"}
+        self._decoded = {*self._known, *mapper.checker.texts}
         self.id_place = names.index(id_name) if id_name in kept else None
 
     def is_text(self, name: str) -> bool:
-        """Whether a column must be text: id, title, text, and metadata as JSON."""
-        return name in self._known
+        """Whether bytes of a column are text: of id, title, text, metadata as JSON, and fields of a type for text."""
+        return name in self._decoded
 
     def is_needed(self, name: str) -> bool:
         """Whether a column does not become a key of the metadata."""
@@ -83,21 +80,12 @@ class Columns:
         Raises:
             ValueError: The document is invalid; the message is the reason for a `MalformedRecord`.
         """
-        values = {
-            name: cell
-            for name, cell in cells.items()
-            if name not in self._skipped and (name in self._texts or not (cell is None or cell == ""))
-        }
-        version = values.get("_version")
-        if isinstance(version, str) and _WHOLE.fullmatch(version):
-            values["_version"] = int(version.partition(".")[0])
-        given = values.get("metadata")
-        if isinstance(given, str) and "metadata" not in self._texts:
-            try:
-                values["metadata"] = parse_object(given)
-            except ValueError as error:
-                raise ValueError(f"'metadata' is {error}") from None
-        return self._mapper.document(values, flat=True)
+        kept = {name: cell for name, cell in cells.items() if name not in self._skipped}
+        return self._mapper.document(values_of(kept, self._mapper.layout), flat=True)
+
+    def identify(self, cells: Mapping[str, Any]) -> tuple[str | None, str | None]:
+        """Return the id and the routing of a row, which may be malformed otherwise; None for what is unreadable."""
+        return self._mapper.identify(cells)
 
     def _warn_of_skipped(self, names: Sequence[str], mapper: RecordMapper) -> None:
         for place, name in enumerate(names, 1):

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from connector.corpus.envelopes import Envelopes, action_of, split_action
 from connector.corpus.json_values import is_spread, read_values
-from connector.corpus.layout import Partition, RecordMapper
+from connector.corpus.layout import Layout, RecordMapper
 from connector.corpus.lines import decode, ends_with_carriage_return, split_lines, unreadable
 from connector.corpus.streams import READ_ERRORS, is_plain, name_of, open_bytes
 from connector.types import Document, MalformedRecord
 
 T = TypeVar("T")
+
+_WHOLE = re.compile(r"[0-9]{1,19}(\.0+)?")
+"""A whole number as text, which is all that some tables can hold."""
 
 Located = Iterable[tuple[str, bytes]]
 """Texts of JSON values with their locations."""
@@ -56,6 +60,7 @@ def map_documents(located: Located, mapper: RecordMapper) -> Iterator[Document |
     for location, line in located:
         # A document of a bulk body has its id in the line before.
         raw, action = action + line, b""
+        meant = None
         try:
             meant, foreign = envelopes.open(_parse(line))
             if meant is None:
@@ -64,10 +69,10 @@ def map_documents(located: Located, mapper: RecordMapper) -> Iterator[Document |
                 yield mapper.document(meant, flat=foreign)
         except ValueError as error:
             envelopes.discard()
-            yield _malformed(location, raw, error, mapper.partition)
+            yield _malformed(location, raw, error, mapper, meant)
     if envelopes.incomplete:
         lost = ValueError("is an action of a bulk body without a document")
-        yield _malformed(location, line, lost, mapper.partition)
+        yield _malformed(location, line, lost, mapper)
 
 
 def read_document(text: str, mapper: RecordMapper, *, flat: bool = False) -> Document:
@@ -76,7 +81,7 @@ def read_document(text: str, mapper: RecordMapper, *, flat: bool = False) -> Doc
     Args:
         text: The object.
         mapper: Converts it.
-        flat: Whether unknown keys become metadata in any case, as columns of a table do.
+        flat: Whether it is a row of a table: unknown keys become metadata, and null and empty values are omitted.
 
     Raises:
         ValueError: The document is invalid; the message is the reason for a `MalformedRecord`.
@@ -90,7 +95,35 @@ def read_document(text: str, mapper: RecordMapper, *, flat: bool = False) -> Doc
     meant, foreign = Envelopes(action).open(record)
     if meant is None:
         raise ValueError("is an action of a bulk body; use its document, with its '_id'")
+    if flat and not foreign:
+        # A null or empty id is still the id, as in the table.
+        mapper = mapper.with_id(mapper.layout.id_of(meant, mapper.checker.fields))
+        meant = values_of(meant, mapper.layout)
     return mapper.document(meant, flat=foreign or flat)
+
+
+def values_of(cells: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
+    """Return the values of a row of a table: without empty cells and None, with metadata and version as JSON values.
+
+    Args:
+        cells: Cells by column name.
+        layout: Layout of the table.
+
+    Raises:
+        ValueError: The metadata is text that is not a JSON object.
+    """
+    texts = layout.texts
+    values = {name: cell for name, cell in cells.items() if name in texts or not (cell is None or cell == "")}
+    version = values.get("_version")
+    if isinstance(version, str) and _WHOLE.fullmatch(version):
+        values["_version"] = int(version.partition(".")[0])
+    given = values.get("metadata")
+    if isinstance(given, str) and "metadata" not in texts:
+        try:
+            values["metadata"] = parse_object(given)
+        except ValueError as error:
+            raise ValueError(f"'metadata' is {error}") from None
+    return values
 
 
 def is_cuttable(path: Path, encoding: str | None = None) -> bool:
@@ -181,8 +214,17 @@ def _parse(line: bytes) -> dict[str, Any]:
     return parse_object(decode(line))
 
 
-def _malformed(location: str, line: bytes, error: ValueError, partition: Partition = ()) -> MalformedRecord:
-    return MalformedRecord(location, str(error), line.decode("utf-8", "backslashreplace"), partition)
+def _malformed(
+    location: str,
+    line: bytes,
+    error: ValueError,
+    mapper: RecordMapper | None = None,
+    record: Mapping[str, Any] | None = None,
+) -> MalformedRecord:
+    partition = () if mapper is None else mapper.partition
+    doc_id, routing = (None, None) if mapper is None or record is None else mapper.identify(record)
+    raw = line.decode("utf-8", "backslashreplace")
+    return MalformedRecord(location, str(error), raw, partition, doc_id=doc_id, routing=routing)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

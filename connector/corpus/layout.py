@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from connector.corpus.check import RESERVED, RecordChecker, listed
+from connector.corpus.values import HOLDS_EMBEDDINGS, is_embedding
 from connector.types import Document
 
 _log = logging.getLogger("ksparse.corpus")
@@ -134,17 +135,22 @@ class RecordMapper:
             if name in self.layout.exclude:
                 continue
             if name in self.checker.fields:
-                record.setdefault(name, value)
+                if record.get(name) is None:
+                    record[name] = value
             elif metadata is None or isinstance(metadata, Mapping):
-                metadata = {name: value} | dict(metadata or {})
-                record["metadata"] = metadata
+                given = {key: each for key, each in (metadata or {}).items() if key != name or each is not None}
+                record["metadata"] = metadata = {name: value} | given
         return self.checker.check(record)
+
+    def identify(self, values: Mapping[str, Any]) -> tuple[str | None, str | None]:
+        """Return the id and the routing of a record, which may be malformed otherwise; None for what is unreadable."""
+        places = self._places_of(values)
+        return self.checker.identify({place: value for name, value in values.items() if (place := places.get(name))})
 
     def _arranged(self, values: Mapping[str, Any], *, flat: bool) -> dict[str, Any]:
         """Return the record with the names that the checker expects."""
         layout = self.layout
-        id_name = self._id_name or layout.id_of(values, self.checker.fields)
-        places = self._places.get(id_name) or self._places_by(id_name)
+        places = self._places_of(values)
         record: dict[str, Any] = {}
         texts: dict[str, Any] = {}
         others: dict[str, Any] = {}
@@ -162,7 +168,7 @@ class RecordMapper:
             raise ValueError(f"{missing}. {_advice(values)}")
         record["text"] = _joined([texts[name] for name in layout.texts if name in texts])
         if flat:
-            record["metadata"] = _merged(record.get("metadata"), others)
+            record["metadata"] = _merged(record.get("metadata"), self._without_embeddings(others))
             return record
         if not others:
             return record
@@ -172,6 +178,17 @@ class RecordMapper:
                     f"has the key {name!r} in addition to the one that the layout uses for it; exclude one"
                 )
         return record | others
+
+    def _without_embeddings(self, others: dict[str, Any]) -> dict[str, Any]:
+        """Leave embeddings out, with a warning."""
+        embeddings = [name for name, value in others.items() if is_embedding(value)]
+        for name in embeddings:
+            self.say_once(name, f"Key {name!r} {HOLDS_EMBEDDINGS}; such values are skipped")
+        return {name: value for name, value in others.items() if name not in embeddings} if embeddings else others
+
+    def _places_of(self, values: Mapping[str, Any]) -> dict[str, str | None]:
+        id_name = self._id_name or self.layout.id_of(values, self.checker.fields)
+        return self._places.get(id_name) or self._places_by(id_name)
 
     def _places_by(self, id_name: str) -> dict[str, str | None]:
         """Map names to those of the checker, or to None if excluded, for a given id field."""

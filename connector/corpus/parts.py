@@ -10,7 +10,7 @@ from connector.corpus.jsonl import is_cuttable, map_documents
 from connector.corpus.layout import Layout, RecordMapper
 from connector.corpus.lines import read_line_range
 from connector.corpus.parquet import read_parquet, row_groups
-from connector.corpus.partitions import partition_of
+from connector.corpus.partitions import folder_above, partition_of
 from connector.corpus.read import CorpusRecord, check_layout, read_source
 from connector.corpus.source import Format, Source, find_sources
 from connector.errors import CorpusError
@@ -27,7 +27,8 @@ class Part(NamedTuple):
         format: Its format.
         start: First byte (JSONL) or row (Parquet).
         stop: First byte or row after the part; None if the part is the whole file.
-        folder: Folder of the corpus; folders between it and the file may be partitions. Empty for a single file.
+        folder: A folder above the file; folders between them may be partitions. Empty for a file without partitions.
+        in_folder: As in `Source`.
     """
 
     path: str
@@ -35,6 +36,7 @@ class Part(NamedTuple):
     start: int = 0
     stop: int | None = None
     folder: str = ""
+    in_folder: bool = False
 
 
 def split_corpus(
@@ -57,13 +59,13 @@ def split_corpus(
     Raises:
         CorpusError: There is no corpus, or a file cannot be read.
     """
-    folder = str(path) if Path(path).is_dir() else ""
+    folder = folder_above(Path(path) if Path(path).is_dir() else Path(path).parent)
     layout = layout or Layout()
     sources = find_sources(path, format)
     check_layout(sources, layout)
     for source in sources:
         for part in _split(source, layout.encoding, part_bytes, part_rows):
-            yield part._replace(folder=folder)
+            yield part._replace(folder=str(folder), in_folder=source.in_folder)
 
 
 def read_part(part: Part, mapper: RecordMapper) -> Iterator[CorpusRecord]:
@@ -76,7 +78,7 @@ def read_part(part: Part, mapper: RecordMapper) -> Iterator[CorpusRecord]:
     """
     path = Path(part.path)
     partition = partition_of(path, Path(part.folder)) if part.folder else ()
-    source = Source(path, part.format, partition, in_folder=bool(part.folder))
+    source = Source(path, part.format, partition, in_folder=part.in_folder)
     if part.stop is None:
         return read_source(source, mapper)
     mapper = mapper.with_partition(source.partition)

@@ -16,6 +16,7 @@ from connector.corpus.parquet import count_rows, read_parquet
 from connector.corpus.raw import abridge
 from connector.corpus.source import Corpus, Format, Source, find_sources, warn_of_unread
 from connector.corpus.tables import read_table
+from connector.corpus.values import stored
 from connector.errors import CorpusError
 from connector.types import Document, MalformedRecord
 
@@ -184,6 +185,9 @@ def _check(
             yield document
             continue
         record: CorpusRecord
+        values: Mapping[str, Any] = {}
+        # A Document has the names of the checker, whatever the layout.
+        reader: RecordChecker | RecordMapper = mapper.checker if isinstance(document, Document) else mapper
         try:
             values = _as_record(document)
             if isinstance(document, Document):
@@ -191,7 +195,8 @@ def _check(
             else:
                 record = mapper.document(values, flat=False)
         except ValueError as error:
-            record = MalformedRecord(f"document {number}", str(error), _raw(document))
+            doc_id, routing = reader.identify(values)
+            record = MalformedRecord(f"document {number}", str(error), _raw(document), doc_id=doc_id, routing=routing)
         yield record
 
 
@@ -212,6 +217,6 @@ def _raw(document: Document | Mapping[str, Any]) -> str:
     except ValueError:
         return repr(document)
     try:
-        return json.dumps(dict(record), default=str)
+        return json.dumps({key: stored(value) for key, value in record.items()}, default=str)
     except (ValueError, TypeError, RecursionError):
         return json.dumps(abridge(record))

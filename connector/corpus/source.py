@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple, NoReturn, get_args
 
 from connector.corpus.check import listed
 from connector.corpus.layout import Layout, Partition
-from connector.corpus.partitions import partition_of
+from connector.corpus.partitions import folder_above, partition_of
 from connector.corpus.streams import refuse_foreign
 from connector.errors import CorpusError
 
@@ -44,6 +44,9 @@ CHECKPOINT_END = ".checkpoint.json"
 _OWN_ENDS = (".dead-letters.jsonl", CHECKPOINT_END)
 """Ends of the names of files that runs write."""
 
+_DESCRIPTIONS = ("dataset_infos.json", "dataset_info.json", "dataset_dict.json", "state.json")
+"""Names of files in which Hugging Face describes the dataset of a folder."""
+
 _TABLE_FORMATS = {"_delta_log": "a Delta", ".hoodie": "a Hudi", "metadata/*.metadata.json": "an Iceberg"}
 """Signs of table formats in a folder."""
 
@@ -54,7 +57,8 @@ class Source(NamedTuple):
     Attributes:
         path: The file; None is standard input.
         format: Format of its records. Compression is detected by the first bytes.
-        partition: Partition values from its folders.
+        partition: Partition values from its folders: those in the folder of the corpus, and those directly above the
+            given file or folder.
         in_folder: Whether it was found in the folder of the corpus. Such a table may be empty, without a header.
     """
 
@@ -95,7 +99,7 @@ def find_source(path: str | Path, format: Format | None = None) -> Source:
             f"{path} has an unknown suffix; known are {', '.join(_SUFFIXES)}, and all but Parquet with "
             f"{', '.join(_PACKED)}. Rename it or set the format."
         )
-    return Source(path, found)
+    return Source(path, found, partition_of(path, folder_above(path.parent)))
 
 
 def find_sources(path: Corpus, format: Format | None = None) -> list[Source]:
@@ -103,8 +107,9 @@ def find_sources(path: Corpus, format: Format | None = None) -> list[Source]:
 
     Args:
         path: As in `find_source`, a BEIR folder, or another folder: all its files of a known format, recursively and
-            sorted by name, except hidden ones, those that begin with `_`, and dead letters and checkpoints. Of several
-            paths, the files in this order, without dead letters and checkpoints, which a shell's pattern also matches.
+            sorted by name, except hidden ones, those that begin with `_`, descriptions of a Hugging Face dataset, and
+            dead letters and checkpoints. Of several paths, the files in this order, without dead letters and
+            checkpoints, which a shell's pattern also matches.
         format: Format of all files; None uses their suffixes.
 
     Raises:
@@ -131,15 +136,16 @@ def find_sources(path: Corpus, format: Format | None = None) -> list[Source]:
             f"folder {folder} has queries or qrels like a BEIR folder, but no corpus.jsonl; give the path of the "
             "corpus."
         )
-    files = _files_in(folder)
+    files = [file for file in _files_in(folder) if file.name not in _DESCRIPTIONS]
     arrow = next((file for file in files if file.suffix == ".arrow"), None)
     if arrow is not None and format is None:
         raise CorpusError(
             f"folder {folder} has Arrow files, e.g. {arrow.name}, as Hugging Face's save_to_disk writes them; export "
             "the data as Parquet (to_parquet) and give that."
         )
+    above = folder_above(folder)
     sources = [
-        find_source(file, format)._replace(partition=partition_of(file, folder), in_folder=True)
+        find_source(file, format)._replace(partition=partition_of(file, above), in_folder=True)
         for file in files
         if format or format_of(file)
     ]
@@ -151,7 +157,7 @@ def find_sources(path: Corpus, format: Format | None = None) -> list[Source]:
 def warn_of_unread(path: Corpus, format: Format | None = None) -> None:
     """Log a warning that names the files that `find_sources` does not find.
 
-    These have another suffix, were written by runs, or are in a BEIR folder.
+    These have another suffix, describe a dataset, were written by runs, or are in a BEIR folder.
     """
     if not isinstance(path, str | Path):
         read = _without_own(path)
@@ -166,10 +172,12 @@ def warn_of_unread(path: Corpus, format: Format | None = None) -> None:
     if (corpus := _beir_corpus(folder)) is not None:
         _warn_of_others(folder, corpus)
         return
-    if format is not None or not folder.is_dir():
+    if not folder.is_dir():
         return
-    unread = [str(file.relative_to(folder)) for file in _files_in(folder) if not format_of(file)]
-    if unread:
+    files = _files_in(folder)
+    if described := [str(file.relative_to(folder)) for file in files if file.name in _DESCRIPTIONS]:
+        _log.warning("Files of %s that are not read, because they describe a dataset: %s.", folder, listed(described))
+    if format is None and (unread := [str(file.relative_to(folder)) for file in files if not format_of(file)]):
         _log.warning("Files of %s that are not read, because of their suffix: %s.", folder, listed(unread))
 
 
@@ -179,7 +187,9 @@ def _warn_of_others(folder: Path, corpus: Path) -> None:
     with suppress(CorpusError):  # a subfolder that cannot be read does not matter here
         for file in _files_in(folder):
             name = file.relative_to(folder)
-            if file != corpus and format_of(file) and not name.parts[0].startswith(("queries", "qrels")):
+            if file == corpus or not format_of(file) or file.name in _DESCRIPTIONS:
+                continue
+            if not name.parts[0].startswith(("queries", "qrels")):
                 unread.append(str(name))
     if unread:
         _log.warning(

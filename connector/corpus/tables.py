@@ -35,7 +35,8 @@ def read_table(source: Source, mapper: RecordMapper) -> Iterator[Document | Malf
     wanted = {*mapper.layout.texts, *([mapper.layout.id_field] if mapper.layout.id_field else [])}
     expected = "\t" if source.format == "tsv" else ","
     separator = mapper.layout.separator or named or find_separator(first, expected, wanted)
-    rows = read_rows(lines, separator, spaced=is_spaced(first, separator))
+    ids = (mapper.layout.id_field,) if mapper.layout.id_field else ("_id", "id")
+    rows = read_rows(lines, separator, spaced=is_spaced(first, separator), ids=ids)
     header = next(rows, None)
     if header is None:
         if source.in_folder:  # writers of many files, such as Spark, leave those without rows empty
@@ -44,7 +45,6 @@ def read_table(source: Source, mapper: RecordMapper) -> Iterator[Document | Malf
     if header.error is not None:
         raise CorpusError(f"the header of {name} cannot be read: {header.error}. Correct its first line.")
     names = [cell.strip() for cell in header.cells]
-    ids = (mapper.layout.id_field,) if mapper.layout.id_field else ("_id", "id")
     if not {*mapper.layout.texts} <= {*names} and (other := other_separator(first, mapper.layout.texts, ids)):
         raise CorpusError(f"{name} seems to be separated by {other!r}; set it as the separator.")
     table = name if separator == "," else f"{name} (separated by {separator!r})"
@@ -55,12 +55,22 @@ def read_table(source: Source, mapper: RecordMapper) -> Iterator[Document | Malf
         raise CorpusError(f"{error} {hint}") from error
     for row in rows:
         record: Document | MalformedRecord
+        cells: dict[str, str] = {}
         try:
             cells = _cells(row, names)
             _refuse_swallowed(row, columns.id_place, separator)
             record = columns.document(cells)
         except ValueError as error:
-            record = MalformedRecord(f"{name}:{row.number}", str(error), row.raw, mapper.partition, flat=True)
+            doc_id, routing = columns.identify(cells)
+            record = MalformedRecord(
+                f"{name}:{row.number}",
+                str(error),
+                row.raw,
+                mapper.partition,
+                flat=True,
+                doc_id=doc_id,
+                routing=routing,
+            )
         yield record
 
 

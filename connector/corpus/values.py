@@ -17,6 +17,14 @@ import numpy as np
 
 from connector.limits import MAX_DEPTH
 
+EMBEDDING_NUMBERS = 64
+"""Least length of a list of floats that is taken for an embedding."""
+
+HOLDS_EMBEDDINGS = (
+    f"holds embeddings (lists of {EMBEDDING_NUMBERS} or more floats; to store them, declare it as a field)"
+)
+"""Why a column or key is skipped: in metadata, each number would be a term and a stored string."""
+
 _EXACT = 2**53
 """Integers below it are exact as floats."""
 
@@ -41,8 +49,8 @@ def plain(value: Any, _inside: frozenset[int] = frozenset()) -> Any:  # noqa: AN
 
     Whole floats and decimals become integers, so that 2020.0 and 2020 are equal in all inputs; dates and times ISO 8601
     strings; durations seconds; bytes Base64; UUIDs, other decimals, paths and IP addresses strings; enumerations their
-    values; arrays, tuples and sets lists; NumPy values Python values; `NaT` and `NA` None. Other values are returned
-    unchanged, and serialization refuses them.
+    values; arrays, tuples and sets lists; NumPy values Python values (float32: see `shortest`); `NaT` and `NA` None.
+    Other values are returned unchanged, and serialization refuses them.
     """
     kind = type(value)
     if kind in _PLAIN:
@@ -82,6 +90,20 @@ def numeric(value: Any) -> Any:  # noqa: ANN401
 def stored(value: Any) -> Any:  # noqa: ANN401
     """Convert a value as `plain` does; NaN, which pandas has for a missing value and JSON lacks, becomes None."""
     return _without_nan(plain(value))
+
+
+def is_embedding(value: Any) -> bool:  # noqa: ANN401
+    """Whether a JSON value is a list of at least 64 numbers that are not all integers."""
+    if not isinstance(value, list) or len(value) < EMBEDDING_NUMBERS:
+        return False
+    kinds = set(map(type, value))
+    return float in kinds and kinds <= {int, float}
+
+
+def shortest(value: np.floating[Any]) -> float:
+    """The shortest decimal that is the same float16 or float32 (4.99, not 4.989999771118164); whole numbers as is."""
+    found = float(value)
+    return found if found.is_integer() else float(str(value))
 
 
 def to_id(value: Any) -> str:  # noqa: ANN401
@@ -167,6 +189,8 @@ def _key(key: Any) -> Any:  # noqa: ANN401
 
 
 def _from_numpy(value: Any, inside: frozenset[int]) -> Any:  # noqa: ANN401
+    if value.dtype.kind == "f" and value.dtype.itemsize < 8:
+        return [plain(item) for item in value] if value.ndim else plain(shortest(value[()]))
     if value.dtype.kind not in "mM":
         found = value.tolist()
         return value if isinstance(found, np.generic) else plain(found, inside)

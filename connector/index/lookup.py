@@ -98,6 +98,7 @@ class DocumentLookup:
         *,
         source: bool = True,
         hidden: bool = False,
+        placed: Collection[str] = (),
         stopped: Event | None = None,
     ) -> dict[str, list[Found]]:
         """Find the current documents; for an id without a routing, the copies of all routings.
@@ -106,6 +107,8 @@ class DocumentLookup:
             wanted: Routing by id; None if unknown.
             source: Whether to return fields.
             hidden: Whether to return also documents that the alias hides.
+            placed: Ids whose routing is that of the document. Without one there, other ids with a routing return the
+                copies of all routings.
             stopped: Ends retries when set.
 
         Raises:
@@ -117,13 +120,17 @@ class DocumentLookup:
             return {}
         if self._target().hides_documents and not hidden:  # reading by id would ignore what the alias hides
             shown = self._search(list(wanted), source=source, stopped=stopped)
-            return {doc_id: _named(copies, wanted[doc_id]) for doc_id, copies in shown.items()}
+            return {doc_id: _named(copies, wanted[doc_id], only=doc_id in placed) for doc_id, copies in shown.items()}
         found = self._get(wanted, source=source, stopped=stopped)
         if self._target().finds_by_id:
             return found
         self._routed |= any(routing is not None for routing in wanted.values())
         routing = self._target().routing
-        anywhere = [doc_id for doc_id, by in wanted.items() if doc_id not in found or (by or routing) is None]
+        anywhere = [
+            doc_id
+            for doc_id, by in wanted.items()
+            if (doc_id not in found and (by is None or doc_id not in placed)) or (by or routing) is None
+        ]
         if anywhere and self._holds_routed(stopped=stopped):
             for doc_id, copies in self._search(anywhere, source=source, stopped=stopped).items():
                 read = found.setdefault(doc_id, [])  # may be newer than what searches see without a refresh
@@ -131,7 +138,9 @@ class DocumentLookup:
         return found
 
     def held(self, wanted: Mapping[str, str | None], *, stopped: Event | None = None) -> dict[str, Held]:
-        """Return the states of documents, without ids with several copies; empty if reading is not permitted.
+        """Return the states of documents by id and routing, without ids with several copies.
+
+        Empty if reading is not permitted.
 
         Args:
             wanted: As in `find`.
@@ -141,7 +150,7 @@ class DocumentLookup:
         if uuid is None:
             return {}
         try:
-            found = self.find(wanted, source=False, stopped=stopped)
+            found = self.find(wanted, source=False, placed=wanted, stopped=stopped)
         except ClusterError:
             return {}
         states = {doc_id: found.get(doc_id, []) for doc_id in wanted}
@@ -310,9 +319,10 @@ def only_routing(doc_id: str, copies: Sequence[Found]) -> str | None:
     return copies[0].routing if copies else None
 
 
-def _named(copies: list[Found], routing: str | None) -> list[Found]:
-    """The copy with the routing; all copies if there is none, or without a routing."""
-    return [each for each in copies if routing is not None and each.routing == routing] or copies
+def _named(copies: list[Found], routing: str | None, *, only: bool) -> list[Found]:
+    """The copy with the routing; all copies without a routing, or if there is none and `only` is not set."""
+    named = [each for each in copies if routing is not None and each.routing == routing]
+    return named if only and routing is not None else named or copies
 
 
 def _found(reply: Mapping[str, Any]) -> Found:

@@ -1,4 +1,4 @@
-"""Final ingest pipelines of indices. Pure functions."""
+"""Ingest pipelines of indices. Pure functions."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ PIPELINE_PREFIX = "ksparse-"
 
 def final_pipelines_in(replies: Mapping[str, Any]) -> dict[str, str]:
     """Return the final pipeline of each index that has one, from their settings by index."""
-    return {
-        name: reply["settings"]["index"]["final_pipeline"] for name, reply in replies.items() if reply.get("settings")
-    }
+    return pipelines_in(replies, "final_pipeline")
+
+
+def pipelines_in(replies: Mapping[str, Any], setting: str) -> dict[str, str]:
+    """Return the pipeline in a setting of each index that has it, from replies with only that setting."""
+    return {name: reply["settings"]["index"][setting] for name, reply in replies.items() if reply.get("settings")}

@@ -26,6 +26,7 @@ from connector.index.lookup import DocumentLookup, Held
 from connector.index.outcome import STORED_ELSEWHERE, Action, Outcome, Refusal, WriteResult
 from connector.index.patience import UNREADABLE, Patience, RetryPolicy
 from connector.index.target import WriteTarget
+from connector.index.tombstones import warn_of_deletions
 from connector.index.watched_target import WatchedTarget
 from connector.types import Deletion, Document, SparseDocument
 
@@ -83,6 +84,7 @@ class BulkWriter:
         self._scale = 2.0**self.target.weight_exponent
         self.lookup = DocumentLookup(client, lambda: self.target, self._target.patiently)
         self.limit = InFlightLimit(max_in_flight)
+        self._warned = False
 
     @property
     def target(self) -> WriteTarget:
@@ -119,6 +121,8 @@ class BulkWriter:
             self._send(chunk, outcome, stopped)
         if self.target.has_pipeline:
             self._find_displaced(outcome, stopped)
+        if outcome.superseded and not self._warned:
+            self._warned = warn_of_deletions(self.lookup, self.index, actions, set(outcome.superseded), stopped)
         return outcome.result
 
     def patiently(self, call: Callable[[], T], *, stopped: Event | None = None) -> T:

@@ -121,7 +121,7 @@ class Ledger:
             self.save()  # if the run is killed now, a resumed run must find and remove its letters
         for record in records:
             if isinstance(record, MalformedRecord):
-                doc_id, _ = id_of(record.raw) or (None, None)
+                doc_id, _ = id_of(record) or (None, None)
                 self._letters.add_malformed(record, doc_id=doc_id, held=held.get(doc_id or ""))
         for refusal in (*refused, *result.refused):
             doc_id = refusal.document.doc_id

@@ -13,7 +13,7 @@ from connector.corpus.envelopes import kept_of, split_action
 from connector.corpus.raw import abridge
 from connector.index.lookup import Held
 from connector.limits import MAX_ID_BYTES
-from connector.types import StoredState
+from connector.types import MalformedRecord, StoredState
 
 Operation = Literal["index", "update", "delete"]
 
@@ -142,8 +142,13 @@ class Letter:
         )
 
 
-def id_of(raw: str) -> tuple[str, str | None] | None:
-    """Id and routing of an otherwise malformed record; None if they are unreadable or invalid."""
+def id_of(record: MalformedRecord) -> tuple[str, str | None] | None:
+    """Id and routing of a malformed record; None if they are unreadable or invalid."""
+    return _id_in(record.raw) if record.doc_id is None else (record.doc_id, record.routing)
+
+
+def _id_in(raw: str) -> tuple[str, str | None] | None:
+    """Id and routing in a raw record whose layout is unknown, or which could not be parsed."""
     try:
         action, text = split_action(raw)
         record = {} if action is None else kept_of(action[1])

@@ -296,7 +296,7 @@ class IngestJob:
 
     def _submit(self, batch: Sequence[Record], vectors: SparseVectors | None) -> None:
         named = [record for record in batch if not isinstance(record, MalformedRecord)]
-        malformed = [id_of(record.raw) for record in batch if isinstance(record, MalformedRecord)]
+        malformed = [id_of(record) for record in batch if isinstance(record, MalformedRecord)]
         unread = dict(each for each in malformed if each is not None) if self._ledger.keeps_letters else {}
         ids = frozenset((*(record.doc_id for record in named), *unread))
         # Batches are written concurrently: a later record of an id must wait for the earlier one.

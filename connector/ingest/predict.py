@@ -72,7 +72,8 @@ def predict(
         client: A connected client.
         encoder: Encoder of the documents.
         records: The complete input.
-        new: Properties of the index; a dictionary is built if set.
+        new: Properties of the index, of which the temporary one has all but the numbers of shards and replicas; a
+            dictionary is built if set.
         chunk_size: Documents per request.
         batch_size: Texts per forward pass.
         sample_size: Maximum size of the sample.
@@ -96,7 +97,7 @@ def predict(
             encoder,
             sample=texts,
             dictionary=own,
-            new=replace(new, settings={"number_of_shards": 1, "number_of_replicas": 0}),
+            new=replace(new, settings={**new.settings, "number_of_shards": 1, "number_of_replicas": 0}),
         )
         writer = BulkWriter(client, name, chunk_size=chunk_size)
         middle = len(sample) // 2

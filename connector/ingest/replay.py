@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from connector.corpus.check import RecordChecker
+from connector.corpus.check import RecordChecker, listed, read_routing, repeated
 from connector.corpus.jsonl import parse_object, read_document
 from connector.corpus.layout import Layout, RecordMapper
 from connector.encoders.base import Encoder
@@ -16,6 +17,7 @@ from connector.errors import CorpusError
 from connector.index.lookup import Found
 from connector.index.outcome import Refusal
 from connector.index.writer import BulkWriter
+from connector.ingest.batches import without_repeats
 from connector.ingest.dead_letters import REASONS_KEPT, DeadLetters
 from connector.ingest.ledger import IngestResult
 from connector.ingest.letter_file import LetterFile
@@ -46,6 +48,15 @@ class _Entry:
         """Id of the document; None if unreadable."""
         return self.letter.doc_id if isinstance(self.wanted, str) else self.wanted.doc_id
 
+    @property
+    def routing(self) -> str | None:
+        """Routing that the letter names; None if it names none, or an unreadable one."""
+        if not isinstance(self.wanted, str):
+            return self.wanted.routing
+        with suppress(ValueError):
+            return read_routing(self.letter.record or {})
+        return None
+
 
 @dataclass(frozen=True, slots=True)
 class _LettersOfOne:
@@ -56,6 +67,7 @@ class _LettersOfOne:
 
     Attributes:
         doc_id: Id of the document.
+        routing: Its routing; None if no letter names one.
         entries: The letters in file order.
         base: The last document or deletion, if any.
         changes: The changes after it.
@@ -65,6 +77,7 @@ class _LettersOfOne:
     """
 
     doc_id: str
+    routing: str | None
     entries: Sequence[_Entry]
     base: tuple[Letter, Document | Deletion] | None
     changes: Sequence[tuple[Letter, Change]]
@@ -73,7 +86,13 @@ class _LettersOfOne:
     uuid: str | None
 
     @classmethod
-    def of(cls, doc_id: str, entries: Sequence[_Entry], checker: RecordChecker, uuid: str | None) -> Self:
+    def of(
+        cls,
+        place: tuple[str, str | None],
+        entries: Sequence[_Entry],
+        checker: RecordChecker,
+        uuid: str | None,
+    ) -> Self:
         """Group the letters of a document."""
         base: tuple[Letter, Document | Deletion] | None = None
         changes: list[tuple[Letter, Change]] = []
@@ -85,20 +104,17 @@ class _LettersOfOne:
                 unread = unread or entry.wanted
             else:
                 base, changes = (entry.letter, entry.wanted), []
-        return cls(doc_id, entries, base, changes, unread, checker, uuid)
-
-    @property
-    def routing(self) -> str | None:
-        """The last routing that a letter names."""
-        named = [change.routing for _, change in self.changes]
-        if self.base is not None:
-            named.insert(0, self.base[1].routing)
-        return next((routing for routing in reversed(named) if routing is not None), None)
+        return cls(*place, entries, base, changes, unread, checker, uuid)
 
     @property
     def has_no_routing(self) -> bool:
         """No letter says it."""
         return False
+
+    @property
+    def names_place(self) -> bool:
+        """Whether a document or deletion names its routing; a change must find its document."""
+        return self.base is not None and self.routing is not None
 
     def become(self, found: Found | None) -> Document | Deletion | None:
         """Return the new document or deletion; None if the stored document is newer.
@@ -113,7 +129,7 @@ class _LettersOfOne:
             return self._changed(found.source if found is not None else {}, due, None)
         _, record = self.base
         if not self.changes:
-            return record
+            return replace(record, routing=self.routing)
         if isinstance(record, Deletion):
             raise ValueError("is changed after it was deleted; remove one of these letters")
         return self._changed(to_source(record), [change for _, change in self.changes], record.version)
@@ -220,16 +236,11 @@ class LetterReplayer:
         failed: list[tuple[_Entry, str, Refusal | None]] = []
         done: list[_Entry] = []
         indexed = deleted = not_found = 0
-        by_id: dict[str, list[_Entry]] = {}
-        for entry in entries:
-            if entry.doc_id is not None:
-                by_id.setdefault(entry.doc_id, []).append(entry)
-            elif isinstance(entry.wanted, str):
-                failed.append((entry, entry.wanted, None))
-        edits = [_LettersOfOne.of(*each, self._checker, self._writer.lookup.uuid) for each in by_id.items()]
+        by_place, unplaced = _by_place(entries)
+        failed += [(entry, reason, None) for entry, reason in unplaced]
+        edits = [_LettersOfOne.of(*each, self._checker, self._writer.lookup.uuid) for each in by_place.items()]
         try:
-            for start in range(0, len(edits), self._write_size):
-                batch = edits[start : start + self._write_size]
+            for batch in self._batches(edits):
                 result, refused = self._rewriter.rewrite(batch)
                 again = {each.edit.doc_id: each.refusal for each in refused}
                 for edit in batch:
@@ -258,22 +269,30 @@ class LetterReplayer:
             not_found=not_found,
         )
 
+    def _batches(self, edits: Sequence[_LettersOfOne]) -> Iterator[Sequence[_LettersOfOne]]:
+        """Split edits into batches, in which no id occurs twice."""
+        for start in range(0, len(edits), self._write_size):
+            batch = edits[start : start + self._write_size]
+            yield from (batch[rows.start : rows.stop] for rows in without_repeats(batch))
+
     def _noted(self, file: LetterFile, entries: list[_Entry]) -> list[_Entry]:
         """Record the current state of the documents in letters whose record was corrected.
 
         A later replay can then tell whether an interrupted one has already written them.
         """
         repaired = [
-            each
+            (each, each.wanted)
             for each in entries
             if each.letter.current and each.letter.doc_id is None and isinstance(each.wanted, Document)
         ]
-        wanted = {each.doc_id: each.wanted.routing for each in repaired if isinstance(each.wanted, Document)}
-        held = self._writer.held({doc_id: routing for doc_id, routing in wanted.items() if doc_id is not None})
-        noted = {
-            id(each): replace(each.letter, doc_id=each.doc_id, held=held.get(each.doc_id or "")) for each in repaired
-        }
-        file.take_out([each.line for each in repaired], [noted[id(each)].to_line() for each in repaired])
+        documents = [document for _, document in repaired]
+        noted: dict[int, Letter] = {}
+        for rows in without_repeats(documents):
+            some = repaired[rows.start : rows.stop]
+            held = self._writer.held({document.doc_id: document.routing for _, document in some})
+            for each, document in some:
+                noted[id(each)] = replace(each.letter, doc_id=document.doc_id, held=held.get(document.doc_id))
+        file.take_out([each.line for each, _ in repaired], [noted[id(each)].to_line() for each, _ in repaired])
         return [
             replace(each, letter=noted[id(each)], line=noted[id(each)].to_line().rstrip(b"\n"))
             if id(each) in noted
@@ -319,6 +338,33 @@ def _read(path: Path) -> Iterator[tuple[bytes, Letter]]:
             ) from error
 
 
+def _by_place(
+    entries: Sequence[_Entry],
+) -> tuple[dict[tuple[str, str | None], list[_Entry]], list[tuple[_Entry, str]]]:
+    """Group letters by id and routing: documents of several tenants can share an id.
+
+    A letter without a routing belongs to the only routing that other letters name for its id.
+
+    Returns:
+        The letters of each document, and those that belong to none, with reasons.
+    """
+    named: dict[str, set[str]] = {}
+    for entry in entries:
+        if entry.doc_id is not None and entry.routing is not None:
+            named.setdefault(entry.doc_id, set()).add(entry.routing)
+    grouped: dict[tuple[str, str | None], list[_Entry]] = {}
+    unplaced: list[tuple[_Entry, str]] = []
+    for entry in entries:
+        routings = sorted(named.get(entry.doc_id or "", ()))
+        if entry.doc_id is None or (entry.routing is None and len(routings) > 1):
+            ambiguous = f"other letters of this id name the routings {listed(routings)}; name one as '_routing'"
+            unplaced.append((entry, entry.wanted if isinstance(entry.wanted, str) else ambiguous))
+            continue
+        routing = routings[0] if entry.routing is None and routings else entry.routing
+        grouped.setdefault((entry.doc_id, routing), []).append(entry)
+    return grouped, unplaced
+
+
 def _wanted(letter: Letter, mapper: RecordMapper) -> Document | Deletion | Change | str:
     """Parse the operation of a letter; return the reason if it is invalid."""
     try:
@@ -335,14 +381,16 @@ def _wanted(letter: Letter, mapper: RecordMapper) -> Document | Deletion | Chang
     except (ValueError, KeyError) as error:
         return f"has no {error}" if isinstance(error, KeyError) else str(error)
     # It is unknown whether the repeated record is the better one, and its id was not corrected.
-    return letter.reason if letter.kind == REPEATED and letter.doc_id == document.doc_id else document
+    same = letter.doc_id == document.doc_id or repeated(document.doc_id) in letter.reason
+    return letter.reason if letter.kind == REPEATED and same else document
 
 
 def _failed_again(letter: Letter, reason: str, refusal: Refusal | None) -> Letter:
     if refusal is None:
         return replace(letter, reason=reason)
     attempts = letter.attempts + refusal.attempts
-    return replace(letter, reason=reason, status=refusal.status, kind=refusal.kind, attempts=attempts)
+    kind = REPEATED if letter.kind == REPEATED else refusal.kind  # which the next replay must know
+    return replace(letter, reason=reason, status=refusal.status, kind=kind, attempts=attempts)
 
 
 def _name_of(entry: _Entry) -> str:

@@ -33,6 +33,10 @@ class Edit(Protocol):
     def has_no_routing(self) -> bool:
         """Whether the document is known to have no routing, of several with its id."""
 
+    @property
+    def names_place(self) -> bool:
+        """Whether a document with its id on another shard than that of its routing is another document."""
+
     def become(self, found: Found | None) -> Document | Deletion | None:
         """Return the new document or deletion for the stored one; None if the stored one is newer.
 
@@ -89,7 +93,8 @@ class Rewriter:
         refused: list[Refused[E]] = []
         total = WriteResult(0)
         for attempt in range(1, _ATTEMPTS + 1):
-            found = self._lookup.find({doc_id: edit.routing for doc_id, edit in waiting.items()})
+            places = [doc_id for doc_id, edit in waiting.items() if edit.names_place]
+            found = self._lookup.find({doc_id: edit.routing for doc_id, edit in waiting.items()}, placed=places)
             for doc_id, edit in waiting.items():
                 if edit.has_no_routing:
                     found[doc_id] = [each for each in found.get(doc_id, []) if each.routing is None]

@@ -132,6 +132,11 @@ class ChangeEdit:
         """Whether a search has found the document, without a routing."""
         return self.change.seen is not None and self.change.routing is None
 
+    @property
+    def names_place(self) -> bool:
+        """A change must find its document; a document with another routing explains why it does not."""
+        return False
+
     def become(self, found: Found | None) -> Document | None:
         """Return the changed document; None if the stored values, or the stored state, are no longer those to replace.
 

@@ -18,7 +18,7 @@ from connector.errors import IndexMappingError
 from connector.index.drop import companions_of
 from connector.index.guard import WithoutFeaturesError
 from connector.index.hits import hits_with_ids, read_hits
-from connector.index.pipelines import PIPELINE_PREFIX, final_pipelines_in
+from connector.index.pipelines import PIPELINE_PREFIX, pipelines_in
 from connector.index.schema import IndexSchema
 from connector.index.sizes import all_of, count_matching
 from connector.ingest.sample import MAX_SAMPLED
@@ -27,8 +27,18 @@ from connector.search.retriever import Retriever
 from connector.types import Document, content_of, restored
 
 _OWN = ("title", "text", "metadata")
-_COPIED_SETTINGS = ("number_of_shards", "number_of_replicas", "analysis", "similarity", "mapping")
-"""Declared fields may need the last three: their analyzers, normalizers and similarities, and the number of fields."""
+_COPIED_SETTINGS = (
+    "number_of_shards",
+    "number_of_replicas",
+    "analysis",
+    "similarity",
+    "mapping",
+    "max_result_window",
+    "refresh_interval",
+)
+"""Settings that a replacement has from the start. Declared fields may need their analyzers, normalizers, similarities
+and limits, such as that of the number of fields (`mapping`)."""
+
 _KEPT_OF_ALIASES = ("filter", "index_routing", "search_routing", "is_hidden")
 _WORDS = 12
 _COMPARED = 500
@@ -237,7 +247,8 @@ def check_target(schema: IndexSchema, index: str, there: IndexSchema | None) -> 
 def switch_alias(client: OpenSearch, name: str, index: str, *, delete_old: bool = False) -> list[str]:
     """Point an alias at one index only, atomically; the alias keeps its filter and routing.
 
-    The index takes over the final pipeline that `ksparse connect` made for the alias.
+    The index takes over the final pipeline that `ksparse connect` made for the alias, and the default pipeline of the
+    indices before it if they have the same; only now, so that it does not process copied documents again.
 
     Args:
         client: A connected client.
@@ -262,11 +273,17 @@ def switch_alias(client: OpenSearch, name: str, index: str, *, delete_old: bool 
         said = _said_of_documents(name, [replies[each]["aliases"][name] for each in old or named if each in replies])
         kept = {**(_aliases_of(client, old) if delete_old else {}), name: said | {"is_write_index": True}}
         companions = companions_of(client, old) if delete_old else []
+        pipelines: dict[str, str] = {}
         pipeline = f"{PIPELINE_PREFIX}{name}"
         if pipeline in final_pipelines(client, old).values() and not final_pipelines(client, [index]):
             # Without it, other clients' documents would be stored without features. With another encoder it refuses
             # them until `ksparse connect` runs again.
-            client.indices.put_settings(index=index, body={"index.final_pipeline": pipeline})
+            pipelines["index.final_pipeline"] = pipeline
+        defaults = set(_pipelines(client, old, "default_pipeline").values())
+        if len(defaults) == 1 and not _pipelines(client, [index], "default_pipeline"):
+            pipelines["index.default_pipeline"] = defaults.pop()
+        if pipelines:
+            client.indices.put_settings(index=index, body=pipelines)
         taken = "remove_index" if delete_old else "remove"
         actions: list[dict[str, Any]] = [
             {"add": {"index": index, "alias": alias, **facts}} for alias, facts in kept.items()
@@ -279,9 +296,13 @@ def switch_alias(client: OpenSearch, name: str, index: str, *, delete_old: bool 
 
 def final_pipelines(client: OpenSearch, indices: Sequence[str]) -> dict[str, str]:
     """Return the final ingest pipeline of each index that has one. Errors pass through."""
+    return _pipelines(client, indices, "final_pipeline")
+
+
+def _pipelines(client: OpenSearch, indices: Sequence[str], setting: str) -> dict[str, str]:
     if not indices:
         return {}
-    return final_pipelines_in(client.indices.get_settings(index=",".join(indices), name="index.final_pipeline"))
+    return pipelines_in(client.indices.get_settings(index=",".join(indices), name=f"index.{setting}"), setting)
 
 
 def _aliases_of(client: OpenSearch, indices: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -76,3 +76,37 @@ def test_the_command_writes_nothing(client: OpenSearch, index: str, head_folder:
     assert fitted.exit_code == 2 and "--fit would write a head" in fitted.output
     assert not client.indices.exists(index=index)
     assert sorted(path.name for path in workplace.iterdir()) == ["corpus.jsonl"]
+
+
+def test_an_existing_index_is_imitated_with_its_whole_mapping_and_its_analysis(
+    client: OpenSearch, index: str, encoder: TextEncoder, head_folder: Path, workplace: Path
+) -> None:
+    properties = {
+        "day": {"type": "date", "format": "dd/MM/yyyy"},
+        "price": {"type": "scaled_float", "scaling_factor": 100},
+        "by": {"properties": {"name": {"type": "text", "analyzer": "own"}}},
+    }
+    analysis = {"analyzer": {"own": {"type": "custom", "tokenizer": "whitespace"}}}
+    new = NewIndex(mappings={"properties": properties}, settings={"analysis": analysis}, code_bits=None)
+    prepare_encoder(client, index, encoder, new=new)
+    record = {"_id": "1", "text": "cats sleep", "day": "31/12/2020", "price": 4.99, "by": {"name": "Li"}}
+    (workplace / "corpus.jsonl").write_text("".join(json.dumps(each) + "\n" for each in (record, record | {"_id": 2})))
+    options = [
+        "ingest",
+        "corpus.jsonl",
+        "--index",
+        index,
+        "--encoder",
+        str(head_folder),
+        "--dry-run",
+        "--json",
+        "--quiet",
+    ]
+    shown = CliRunner().invoke(cli, options, catch_exceptions=False)
+    assert shown.exit_code == 0, shown.output
+    found = json.loads(shown.stdout)
+    assert (found["sampled"], found["refused"], found["reasons"]) == (2, 0, [])
+    client.indices.put_alias(index=index, name=f"{index}-alias")
+    options[options.index(index)] = f"{index}-alias"
+    shown = CliRunner().invoke(cli, options, catch_exceptions=False)
+    assert json.loads(shown.stdout)["refused"] == 0

@@ -136,6 +136,26 @@ def test_a_field_with_its_own_normalizer_or_similarity_is_created_filtered_and_c
     assert copied["settings"]["index"]["mapping"]["total_fields"]["limit"] == "1200"
 
 
+def test_a_new_index_has_the_settings_of_the_old_one_and_its_pipeline_for_new_documents(
+    command: Command, client: OpenSearch, alias: str, head_folder: Path, other_head: Path
+) -> None:
+    client.ingest.put_pipeline(id=alias, body={"processors": [{"set": {"field": "title", "value": "stamped"}}]})
+    settings = {"refresh_interval": "30s", "max_result_window": "20000", "mapping.total_fields.limit": "1500"}
+    settings |= {"default_pipeline": alias}
+    client.indices.put_settings(index=f"{alias}-1", body={"index": settings})
+    try:
+        options = ("--encoder", str(other_head), "--old-encoder", str(head_folder), "--tolerance", "1", "--quiet")
+        done = command("reencode", alias, "--to", f"{alias}-2", *options)
+        assert done.exit_code == 0, done.output
+        found = client.indices.get_settings(index=f"{alias}-2", params={"flat_settings": "true"})
+        own = found[f"{alias}-2"]["settings"]
+        assert {name: own.get(f"index.{name}") for name in settings} == settings
+        assert "title" not in client.get(index=alias, id="d1")["_source"], "the pipeline did not process the copies"
+    finally:
+        client.indices.put_settings(index=f"{alias}-*", body={"index.default_pipeline": "_none"})
+        client.ingest.delete_pipeline(id=alias)
+
+
 def test_a_copy_with_its_own_dictionary_is_resumed_by_the_same_command(
     command: Command, client: OpenSearch, alias: str
 ) -> None:

@@ -15,6 +15,7 @@ from opensearchpy import OpenSearch
 
 from connector.cli.main import cli
 from connector.connection.client import connect
+from connector.corpus.layout import Layout
 from connector.corpus.read import check_documents
 from connector.encoders.base import Encoder
 from connector.encoders.text import TextEncoder
@@ -259,11 +260,103 @@ def test_a_repeated_id_is_not_written_over_the_first_one(shop: Workshop, head_fo
     (workplace / "c.jsonl").write_text('{"_id": "a", "text": "first"}\n{"_id": "a", "text": "second"}\n')
     options = ("--index", shop.index, "--encoder", str(head_folder), "--quiet")
     CliRunner().invoke(cli, ["ingest", "c.jsonl", *options, "--dead-letters", str(shop.letters)])
-    assert counts(shop.replay()) == (1, 0, 0, 1)
-    assert shop.source("a") == {"text": "first"}
+    for _ in range(2):
+        assert counts(shop.replay()) == (1, 0, 0, 1)
+        assert shop.source("a") == {"text": "first"}
     shop.edit('\\"a\\"', '\\"b\\"')
     assert counts(shop.replay()) == (1, 1, 0, 0)
     assert shop.source("b") == {"text": "second"}
+
+
+SKU = ("--id-field", "sku")
+
+
+def test_a_repeated_id_of_another_field_is_not_written_over_the_first_one(
+    shop: Workshop, head_folder: Path, workplace: Path
+) -> None:
+    (workplace / "c.jsonl").write_text('{"sku": "a", "text": "first"}\n{"sku": "a", "text": "second"}\n')
+    options = ("--index", shop.index, "--encoder", str(head_folder), "--quiet", *SKU)
+    CliRunner().invoke(cli, ["ingest", "c.jsonl", *options, "--dead-letters", str(shop.letters)])
+    replayed = CliRunner().invoke(cli, ["replay", str(shop.letters), *options])
+    assert replayed.exit_code == 3, replayed.output
+    assert shop.source("a") == {"text": "first"}
+    [letter] = shop.kept()
+    line = {key: value for key, value in letter.items() if key != "held"}
+    shop.letters.write_text(json.dumps(line) + "\n")  # as of a version that did not know the id
+    assert counts(shop.replay(layout=Layout(id_field="sku"))) == (1, 0, 0, 1)
+    assert shop.source("a") == {"text": "first"}
+    shop.edit('\\"a\\"', '\\"b\\"')
+    assert counts(shop.replay(layout=Layout(id_field="sku"))) == (1, 1, 0, 0)
+    assert shop.source("b") == {"text": "second"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "correction"),
+    [
+        ("c.jsonl", '{"sku": "a", "text": "old", "colour": "red"}', '{"sku": "a", "text": "old"}'),
+        ("c.csv", "sku,text,year\na,old,1999.5", '{"sku": "a", "text": "old", "year": "1999"}'),
+    ],
+)
+def test_a_malformed_record_with_an_id_of_another_field_is_not_written_over_a_newer_document(
+    shop: Workshop, head_folder: Path, workplace: Path, name: str, content: str, correction: str
+) -> None:
+    (workplace / name).write_text(content + "\n")
+    options = ("--index", shop.index, "--encoder", str(head_folder), "--quiet", *SKU)
+    CliRunner().invoke(cli, ["ingest", name, *options, "--dead-letters", str(shop.letters)])
+    shop.ingest(Document("a", "newer"))
+    [letter] = shop.kept()
+    shop.letters.write_text(json.dumps(letter | {"raw": correction}) + "\n")
+    assert counts(shop.replay(layout=Layout(id_field="sku"))) == (1, 0, 1, 0)
+    assert shop.source("a") == {"text": "newer"}
+
+
+@pytest.fixture
+def tenants(shop: Workshop, client: OpenSearch, encoder: TextEncoder) -> tuple[str, str]:
+    """Two routings of different shards of the index."""
+    client.indices.delete(index=shop.index)
+    new = NewIndex(fields=FIELDS, settings={"number_of_shards": 2, "number_of_replicas": 0}, code_bits=None)
+    prepare_encoder(client, shop.index, encoder, new=new)
+    shards = {
+        routing: client.search_shards(index=shop.index, routing=routing)["shards"][0][0]["shard"]
+        for routing in "abcdefgh"
+    }
+    return "a", next(routing for routing, shard in shards.items() if shard != shards["a"])
+
+
+def test_letters_of_two_documents_that_share_an_id_are_both_written(shop: Workshop, tenants: tuple[str, str]) -> None:
+    one, other = tenants
+    shop.ingest(refused("1", "cats sleep", routing=one))
+    shop.ingest(refused("1", "dogs run", routing=other))
+    shop.edit('"soon"', "1999")
+    assert counts(shop.replay()) == (2, 2, 0, 0)
+    texts = [shop.client.get(index=shop.index, id="1", routing=each)["_source"]["text"] for each in tenants]
+    assert texts == ["cats sleep", "dogs run"]
+
+
+def test_a_letter_is_written_beside_a_document_of_another_routing(shop: Workshop, tenants: tuple[str, str]) -> None:
+    one, other = tenants
+    shop.ingest(Document("1", "cats sleep", routing=one))
+    shop.ingest(refused("1", "dogs run", routing=other))
+    shop.edit('"soon"', "1999")
+    assert counts(shop.replay()) == (1, 1, 0, 0)
+    texts = [shop.client.get(index=shop.index, id="1", routing=each)["_source"]["text"] for each in tenants]
+    assert texts == ["cats sleep", "dogs run"]
+
+
+def test_a_letter_without_a_routing_needs_one_if_others_name_several(shop: Workshop, tenants: tuple[str, str]) -> None:
+    shop.ingest(refused("1", "cats sleep", routing=tenants[0]))
+    shop.update(Change("1", {"title": "Cats"}))
+    shop.ingest(refused("2", "cats sleep", routing=tenants[0]))
+    shop.ingest(refused("2", "dogs run", routing=tenants[1]))
+    shop.update(Change("2", {"title": "Dogs"}))
+    shop.edit('"soon"', "1999")
+    assert counts(shop.replay()) == (5, 3, 1, 1)
+    [left] = shop.kept()
+    assert left["change"] == {"_id": "2", "title": "Dogs"}
+    named = ", ".join(map(repr, sorted(tenants)))
+    assert left["reason"] == f"other letters of this id name the routings {named}; name one as '_routing'"
+    found = shop.client.get(index=shop.index, id="1", routing=tenants[0])["_source"]
+    assert found == {"text": "cats sleep", "title": "Cats", "year": 1999}
 
 
 class Interrupted(BaseException):

@@ -20,6 +20,7 @@ from connector.connection.client import connect
 from connector.errors import BulkWriteError
 from connector.index.meta import IndexMeta
 from connector.index.new_index import NewIndex
+from connector.index.outcome import WriteResult
 from connector.index.schema import prepare_index
 from connector.index.writer import BulkWriter
 from connector.query.body import without_features
@@ -444,6 +445,26 @@ def test_an_older_deletion_is_superseded(make_writer: MakeWriter, client: OpenSe
     assert writer.write([Deletion("d1", 6)]).deleted == 1
     late = writer.write([SparseDocument("d1", {"3": 0.5}, {"text": "x"}, version=5)])
     assert (late.indexed, late.superseded) == (0, 1) and ids_in(client, ready_index) == set()
+
+
+def test_documents_that_are_written_again_soon_after_their_deletion_are_named_once(
+    make_writer: MakeWriter, client: OpenSearch, ready_index: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer = make_writer()
+
+    def written(version: int, *names: str) -> WriteResult:
+        return writer.write([SparseDocument(name, {"3": 0.5}, {"text": "x"}, version=version) for name in names])
+
+    assert written(5, "d1", "d2", "d3").indexed == 3
+    assert written(4, "d1").superseded == 1 and not caplog.messages, "the index has a newer one"
+    assert writer.write([Deletion("d1"), Deletion("d2")]).deleted == 2
+    result = written(5, "d1", "d2", "d3")
+    assert (result.indexed, result.superseded) == (1, 2) and ids_in(client, ready_index) == {"d3"}
+    [message] = caplog.messages
+    assert message.startswith(
+        f"Documents count as superseded, but are not in {ready_index} (2 of one batch, e.g. 'd1'): they were deleted as"
+    )
+    assert written(5, "d1").superseded == 1 and len(caplog.messages) == 1
 
 
 def test_a_deletion_in_an_index_that_is_gone_is_no_success(make_writer: MakeWriter, client: OpenSearch) -> None:
