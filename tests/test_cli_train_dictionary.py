@@ -69,7 +69,7 @@ def test_options_reach_the_dictionary(tmp_path: Path, dense_folder: Path) -> Non
     ("documents", "options", "expected"),
     [
         (999, [], "A dictionary needs 1,000 documents, got 999; use the shipped encoder."),
-        (1_000, ["--tokens", "0"], "tokens 0 and query_tokens 24 must both be 0 or both be at least 1"),
+        (1_000, ["--tokens", "0"], "--tokens 0 and --query-tokens 24 must both be 0 or both be at least 1"),
         (1_000, ["--cells", "0"], "Invalid value for '--cells'"),
         (1_000, ["--latents", "64"], "No such option"),
     ],

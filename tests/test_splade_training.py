@@ -399,7 +399,7 @@ def test_the_command_writes_a_model_that_loads_and_a_card(train: Callable[..., R
 def test_wrong_options_of_the_command_are_exit_status_2(train: Callable[..., Result]) -> None:
     result = train("--method", "topk", "--query-rule", "soft")
     assert result.exit_code == 2
-    assert "the method topk has no thresholds; leave query_rule out or choose ht." in result.stderr
+    assert "the method topk has no thresholds; leave --query-rule out or choose ht." in result.stderr
 
 
 def test_train_alone_still_trains_heads() -> None:

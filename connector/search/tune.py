@@ -6,12 +6,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
+from logging import getLogger
 from typing import TYPE_CHECKING
 
 import numpy as np
 from opensearchpy import OpenSearch
 
 from connector.errors import ClusterError, SearchError
+from connector.query.body import NO_OPTIONS
 from connector.query.pruning import Pruning, prune_query
 from connector.query.rescore import build_rescore, build_scan
 from connector.query.settings import SearchSettings
@@ -20,6 +22,8 @@ from connector.types import Hit
 
 if TYPE_CHECKING:
     from connector.encoders.text import TextEncoder
+
+_log = getLogger("ksparse.search")
 
 K_QUERIES = (4, 8, 12, 16, 24, 32, 48)
 BUDGETS = (0.02, 0.04, 0.06, 0.08, 0.12, 0.2)
@@ -113,6 +117,12 @@ def tune(
     if code is None:
         raise SearchError(f"Index {index!r} stores no codes to compare with; re-encode it into an index with codes.")
     searcher = retriever.opened.searcher
+    if searcher.reach.scored((), NO_OPTIONS) is not None:
+        _log.warning(
+            "Index %r is so small that searches score all documents by their codes; a setting found here applies once "
+            "the index has grown.",
+            index,
+        )
     searcher.reach.by_features = True
     settings = _settings(retriever.encoder, top_k, searcher.reach.largest_window())
     # For each k, as in searches: with fixed shares of cells and tokens, the first k of more features would differ.

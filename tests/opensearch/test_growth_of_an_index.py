@@ -110,8 +110,11 @@ async def test_a_stream_gets_a_dictionary(client: OpenSearch, named: str, encode
 
 
 def test_a_new_dictionary_restores_what_a_changed_subject_lost(
-    client: OpenSearch, named: str, workplace: Path, head_folder: Path
+    client: OpenSearch, named: str, workplace: Path, head_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # The random sample depends on the UUID of an index.
+    drawn = {"ids": {"values": [f"later{row}" for row in range(1_000)]}}
+    monkeypatch.setattr("connector.search.doctor.at_random", lambda *_args, **_options: drawn)
     new = NewIndex(dictionary=True, search=SearchSettings(window=20))
     with SparseIndex(named, client=client, encoder=str(head_folder), new=new) as docs:
         docs.add([Document(str(row), text) for row, text in enumerate(FIRST)])

@@ -81,7 +81,11 @@ def test_what_is_out_of_reach_is_said(
 
 @pytest.mark.usefixtures("few_trials")
 def test_a_small_index_is_tuned_for_when_it_has_grown(
-    client: OpenSearch, index: str, encoder: TextEncoder, monkeypatch: pytest.MonkeyPatch
+    client: OpenSearch,
+    index: str,
+    encoder: TextEncoder,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     calibrated = prepare_encoder(client, index, encoder, sample=TEXTS, new=NewIndex(code_bits=4))
     documents = [Document(str(row), text) for row, text in enumerate(TEXTS)]
@@ -92,6 +96,7 @@ def test_a_small_index_is_tuned_for_when_it_has_grown(
         tuning = tune(client, name, calibrated, TEXTS[:10], top_k=len(TEXTS))
         trials = {trial.setting: trial.recall for trial in tuning.trials}
         assert trials[SearchSettings(1, 400)] < trials[SearchSettings(4, 400)], name
+        assert f"Index '{name}' is so small that searches score all documents by their codes" in caplog.text
     retriever = Retriever(client, index, calibrated)
     one = retriever.search(TEXTS[0], top_k=len(TEXTS), settings=SearchSettings(k_query=1))
     assert len(one) == len(TEXTS), "codes score all documents in searches"
@@ -217,7 +222,9 @@ def test_measurements_survive_an_index_that_refuses_the_settings(
     (workplace / "queries.txt").write_text("\n".join(TEXTS[:10]))
     asked = ("tune", "--index", index, "--queries", "queries.txt", "--save", "--quiet", "--json")
     result = CliRunner().invoke(cli, asked)
-    assert result.exit_code == 1 and result.stderr.startswith("Error: "), result.output
+    said, failure = result.stderr.splitlines()
+    assert result.exit_code == 1 and failure.startswith("Error: "), result.output
+    assert "is so small that searches score all documents" in said
     printed = json.loads(result.stdout)
     assert len(printed["trials"]) == 6 and printed["saved"] is False
     assert existing_schema(client, index).search is None
