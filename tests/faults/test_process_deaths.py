@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from opensearchpy import OpenSearch
 
+from connector.types import MalformedRecord
 from tests.faults.conftest import FaultFree, Figures
 from tests.faults.contents import read_contents
 from tests.faults.corpora import NUM_LATENTS, numbered
@@ -62,7 +63,7 @@ def test_08_a_process_killed_at_20_random_points_and_resumed_makes_the_same_inde
     tmp_path: Path,
 ) -> None:
     rng = random.Random(8)
-    malformed = [place for place, each in enumerate(records(COUNT)) if not hasattr(each, "doc_id")]
+    malformed = [place for place, each in enumerate(records(COUNT)) if isinstance(each, MalformedRecord)]
     again: list[int] = []
     for _ in range(KILLS):
         read, encoded = read_so_far(tmp_path), sum(counted(tmp_path))
