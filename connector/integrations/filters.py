@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from connector.query import terms
-from connector.query.clauses import Clause, negation, some
+from connector.query.clauses import Clause, literally, negation, some
 from connector.query.filters import field_exists, in_range, words_equal
 from connector.query.paths import TEXT_TYPES, WORD_TYPES, exact_path, is_declared
 from connector.query.terms import COMPARISONS, Naive
@@ -120,8 +119,7 @@ class WordsMetadata:
         place = exact_path(self._place(path), self._fields)
         if ignore_case and not text.isascii():
             return terms.contains_in_any_case(place, text)
-        pattern = re.sub(r"([*?\\])", r"\\\1", text)
-        return {"wildcard": {place: {"value": f"*{pattern}*", "case_insensitive": ignore_case}}}
+        return {"wildcard": {place: {"value": f"*{literally(text)}*", "case_insensitive": ignore_case}}}
 
     def _place(self, path: str) -> str:
         return path if is_declared(path, self._fields) else f"metadata.{path}"

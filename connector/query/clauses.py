@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -45,6 +46,11 @@ def at_random(clause: Mapping[str, Any] = EVERYTHING, *, seed: int | None = None
     """The matching documents in random order, reproducible by seed while the index does not change."""
     drawn = {} if seed is None else {"seed": seed, "field": "_seq_no"}
     return {"function_score": {"query": dict(clause), "random_score": drawn}}
+
+
+def literally(text: str) -> str:
+    """A text for the pattern of a `wildcard` clause, in which none of its characters is a wildcard."""
+    return re.sub(r"([*?\\])", r"\\\1", text)
 
 
 def negation(clause: Mapping[str, Any]) -> Clause:

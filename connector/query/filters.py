@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from connector.corpus.values import plain
-from connector.query.clauses import Clause, every, negation, some
+from connector.query.clauses import Clause, every, literally, negation, some
 from connector.query.paths import check_lengths, check_numbers, exact_path, is_flat_key, path_of
 from connector.query.required import BOUNDS
 
@@ -84,8 +83,7 @@ def field_exists(path: str, *, fields: Collection[str] = ()) -> Clause:
     clause = {"exists": {"field": path}}
     if not is_flat_key(path, fields):
         return clause
-    literal = re.sub(r"([*?\\])", r"\\\1", path)
-    return some([clause, {"wildcard": {f"{literal}.*": {"value": "*"}}}])
+    return some([clause, {"wildcard": {f"{literally(path)}.*": {"value": "*"}}}])
 
 
 def in_range(path: str, operator: str, comparison: str, value: Any) -> Clause:  # noqa: ANN401

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from connector.corpus.values import numeric, plain
 from connector.limits import MAX_REGEXP
-from connector.query.clauses import NOTHING, Clause, negation, some
+from connector.query.clauses import NOTHING, Clause, literally, negation, some
 
 TERMS_FIELD = "meta_terms"
 META_FIELD = "meta"
@@ -143,7 +143,7 @@ def contains(path: str, text: str, *, ignore_case: bool) -> Clause:
     """
     prefix = _term(path, _STRING, "")
     if not ignore_case:
-        pattern = "*".join(re.sub(r"([*?\\])", r"\\\1", part) for part in (prefix, text, ""))
+        pattern = "*".join(map(literally, (prefix, text, "")))
         return {"wildcard": {TERMS_FIELD: {"value": pattern}}}
     return contains_in_any_case(TERMS_FIELD, text, prefix=prefix)
 

@@ -199,12 +199,11 @@ class OpenedIndex:
     def _grown(self, candidates: int, top_k: int, filters: Sequence[Mapping[str, Any]], options: SearchOptions) -> int:
         """The number of features that finds `top_k` hits among the documents that the search reaches."""
         reach = self.searcher.reach
-        if top_k <= CANDIDATES_TOP_K and not reach.may_be_narrow(filters, options):
-            return candidates
-        if reach.scored(filters, options) is not None:  # features choose no candidates
-            return candidates
-        # The last of many neighbours is as far away as the last of ten among as large a part of the documents.
-        return features_for(candidates, reach.share(filters, options) * min(1.0, CANDIDATES_TOP_K / top_k))
+        share = reach.share(filters, options)
+        if top_k > CANDIDATES_TOP_K and reach.scored(filters, options) is None:  # features choose the candidates
+            # The last of many neighbours is as far away as the last of ten among as large a part of the documents.
+            share *= CANDIDATES_TOP_K / top_k
+        return features_for(candidates, share)
 
     def _window(self, settings: SearchSettings, top_k: int) -> int:
         window = settings.window

@@ -323,14 +323,18 @@ def tenants(shop: Workshop, client: OpenSearch, encoder: TextEncoder) -> tuple[s
     return "a", next(routing for routing, shard in shards.items() if shard != shards["a"])
 
 
+def texts_of(shop: Workshop, tenants: tuple[str, str]) -> list[str]:
+    """The text of document 1 by each routing."""
+    return [shop.client.get(index=shop.index, id="1", routing=each)["_source"]["text"] for each in tenants]
+
+
 def test_letters_of_two_documents_that_share_an_id_are_both_written(shop: Workshop, tenants: tuple[str, str]) -> None:
     one, other = tenants
     shop.ingest(refused("1", "cats sleep", routing=one))
     shop.ingest(refused("1", "dogs run", routing=other))
     shop.edit('"soon"', "1999")
     assert counts(shop.replay()) == (2, 2, 0, 0)
-    texts = [shop.client.get(index=shop.index, id="1", routing=each)["_source"]["text"] for each in tenants]
-    assert texts == ["cats sleep", "dogs run"]
+    assert texts_of(shop, tenants) == ["cats sleep", "dogs run"]
 
 
 def test_a_letter_is_written_beside_a_document_of_another_routing(shop: Workshop, tenants: tuple[str, str]) -> None:
@@ -339,8 +343,7 @@ def test_a_letter_is_written_beside_a_document_of_another_routing(shop: Workshop
     shop.ingest(refused("1", "dogs run", routing=other))
     shop.edit('"soon"', "1999")
     assert counts(shop.replay()) == (1, 1, 0, 0)
-    texts = [shop.client.get(index=shop.index, id="1", routing=each)["_source"]["text"] for each in tenants]
-    assert texts == ["cats sleep", "dogs run"]
+    assert texts_of(shop, tenants) == ["cats sleep", "dogs run"]
 
 
 def test_a_letter_without_a_routing_needs_one_if_others_name_several(shop: Workshop, tenants: tuple[str, str]) -> None:
