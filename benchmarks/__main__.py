@@ -13,6 +13,7 @@ from benchmarks.cli.clock import clock
 from benchmarks.cli.cluster import cluster
 from benchmarks.cli.demo import demo
 from benchmarks.cli.dictionary import dictionary
+from benchmarks.cli.dictionary_levers import dictionary_levers
 from benchmarks.cli.encoder_frontier import encoder_frontier
 from benchmarks.cli.filtered import filtered
 from benchmarks.cli.frontier import frontier
@@ -52,6 +53,7 @@ benchmarks.add_command(ht_table_command("ht-table2", "Table 2 of the HT paper: s
 benchmarks.add_command(ht_table_command("ht-table3", "Table 3 of the HT paper: variants of the design."))
 benchmarks.add_command(ht_table_command("ht-idf", "Beyond the HT paper: higher thresholds, IDF, posting budgets."))
 benchmarks.add_command(dictionary)
+benchmarks.add_command(dictionary_levers)
 benchmarks.add_command(growth)
 benchmarks.add_command(as_ingested)
 benchmarks.add_command(filtered)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.backends_table import backends_to_markdown
+from benchmarks.dictionary_levers_table import dictionary_levers_to_markdown
 from benchmarks.report import (
     cheapest_to_markdown,
     compare_to_markdown,
@@ -87,6 +88,7 @@ _OF_ONE_SET: dict[str, Callable[[Sequence[dict[str, Any]]], str]] = {
     "ksparse-paper": paper_to_markdown,
     "ingest": ingest_to_markdown,
     "levers": levers_to_markdown,
+    "dictionary-levers": dictionary_levers_to_markdown,
     "selection": selection_to_markdown,
     "sizes": sizes_to_markdown,
     "stream": stream_to_markdown,

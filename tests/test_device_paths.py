@@ -33,7 +33,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def dictionary() -> TwoLevelDictionary:
-    return build_dictionary(DOCUMENTS, k=4, k_query=8)
+    return build_dictionary(DOCUMENTS, k=4, k_query=8, probes=24)
 
 
 @pytest.mark.parametrize("texts", [1, 40], ids=["some cells empty", "all cells probed"])

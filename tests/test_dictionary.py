@@ -81,7 +81,7 @@ def cosines(dictionary: TwoLevelDictionary, embeddings: NDArray[np.float32]) -> 
 
 @pytest.mark.parametrize(
     ("documents", "expected"),
-    [(1_000, (24, 25)), (100_000, (244, 245)), (800_000, (692, 693)), (10**8, (1_024, 1_024))],
+    [(1_000, (24, 25)), (27_000, (127, 127)), (28_000, (258, 65)), (100_000, (488, 122)), (10**8, (2_048, 512))],
 )
 def test_the_number_of_cells_follows_the_documents(documents: int, expected: tuple[int, int]) -> None:
     assert cells_for(documents) == expected
@@ -90,7 +90,7 @@ def test_the_number_of_cells_follows_the_documents(documents: int, expected: tup
 def test_a_corpus_that_is_too_small_is_refused(documents: NDArray[np.float32]) -> None:
     with pytest.raises(ValueError, match="a dictionary needs 1,000 documents, got 999"):
         build_dictionary(documents[:999])
-    with pytest.raises(ValueError, match="479,556 cells need as many embeddings, got 4,000"):
+    with pytest.raises(ValueError, match="478,864 cells need as many embeddings, got 4,000"):
         build_dictionary(documents, documents=800_000)
 
 

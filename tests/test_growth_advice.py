@@ -16,7 +16,7 @@ def test_a_dictionary_is_not_outgrown_when_it_was_just_built(fingerprint: Encode
     assert growth_advice(IndexSchema("docs", fingerprint, {}), documents, cells) == ""
 
 
-@pytest.mark.parametrize(("documents", "per_cell"), [(1_000_000, 17), (10_000_000, 167)])
+@pytest.mark.parametrize(("documents", "per_cell"), [(1_000_000, 17), (10_000_000, 168)])
 def test_a_dictionary_for_a_tenth_of_the_documents_is_outgrown(
     fingerprint: EncoderFingerprint, documents: int, per_cell: int
 ) -> None:

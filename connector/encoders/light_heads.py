@@ -25,7 +25,7 @@ MIN_VALUE = 0.01
 CELL_BITS: Literal[2] = 2
 """Bits per dimension of fine cells. 2 bits lose less than a point of recall; 1 bit is too coarse."""
 
-PROBES = 24
+PROBES = 48
 """Default number of coarse cells whose fine cells are compared with a text."""
 
 SPREAD = 4.0

@@ -40,6 +40,10 @@ _FULL_CELLS = 524_288
 _DOCUMENTS_PER_CELL = 4
 """Minimum documents per cell above `_FULL_CELLS`."""
 
+_MANY_CELLS = 16_384
+"""From this number on, there are four times as many coarse cells as fine cells in each, so that a text is compared with
+half as many fine cells. With fewer cells, that costs little, and equal numbers find more neighbours."""
+
 _VARIANCE = 0.9
 """Fraction of the variance kept by the projection: less loses neighbours, more gains at most a point."""
 
@@ -59,7 +63,7 @@ _INT8 = 127
 
 
 def cells_for(documents: int) -> tuple[int, int]:
-    """Return the numbers of coarse cells and of fine cells in each, which are about equal.
+    """Return the numbers of coarse cells and of fine cells in each.
 
     Raises:
         ValueError: There are fewer than 1,000 documents.
@@ -72,7 +76,7 @@ def cells_for(documents: int) -> tuple[int, int]:
 
 def _on_two_levels(cells: int) -> tuple[int, int]:
     """Divide about this number of cells into coarse cells and fine cells in each."""
-    coarse = math.isqrt(cells)
+    coarse = math.isqrt(cells) * (2 if cells >= _MANY_CELLS else 1)
     return coarse, cells // coarse
 
 

@@ -27,7 +27,7 @@ class DictionarySettings:
     """Tokens kept per document; 0 for cells alone."""
     query_tokens: int = 24
     """Tokens kept per query."""
-    probes: int = 24
+    probes: int = 48
     """Nearest coarse cells whose fine cells are compared with a text."""
     spread: float = 8.0
     """Weight of the penalty on parallel residuals of a document's cells; 0 keeps the nearest cells."""

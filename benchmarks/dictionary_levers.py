@@ -1,0 +1,202 @@
+"""Effect of each setting of a dictionary on the dense neighbours that a search finds. Needs no server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.datasets import EncodedSet
+from connector.encoders.dictionary import TwoLevelDictionary
+from connector.encoders.light_heads import CANDIDATE_CELLS, CANDIDATE_TOKENS, CELLS_PER_DOCUMENT
+from connector.encoders.text import TextEncoder
+from connector.evaluation.exact import document_frequencies, exact_search, exact_sparse_search, postings_read
+from connector.evaluation.metrics import evaluate_run, share
+from connector.ingest.own_dictionary import dictionary_encoder
+from connector.ingest.prepare import window_for
+from connector.training.dictionary.settings import DictionarySettings
+from connector.types import Hit, SparseVectors
+from connector.vectors.codes import RotatedCode
+
+DEPTHS = (100, 200, 500)
+"""Numbers of first hits in which the dense top ten are counted."""
+
+_DEFAULTS = DictionarySettings()
+
+Order = Literal["4 bits", "3 bits", "4 bits, one rotation", "exact"]
+
+
+@dataclass(frozen=True, slots=True)
+class Lever:
+    """One combination of settings; the defaults are those of a new index.
+
+    Attributes:
+        density: Cells per document of the corpus.
+        cells: Cells kept per document.
+        spread: Weight of the penalty on parallel residuals of a document's cells.
+        probes: Nearest coarse cells whose fine cells are compared with a text.
+        query_cells: Cells per query.
+        query_tokens: Maximum rare tokens per query.
+        window: Hits that are rescored; None for the default of this number of documents.
+        order: Scores by which they are ranked.
+    """
+
+    density: float = CELLS_PER_DOCUMENT
+    cells: int = _DEFAULTS.cells
+    spread: float = _DEFAULTS.spread
+    probes: int = _DEFAULTS.probes
+    query_cells: int = CANDIDATE_CELLS
+    query_tokens: int = CANDIDATE_TOKENS
+    window: int | None = None
+    order: Order = "4 bits"
+
+
+CHANGES: tuple[dict[str, Any], ...] = (
+    {"density": 0.15},
+    {"density": 0.3},
+    {"density": 1.0},
+    {"cells": 4},
+    {"cells": 12},
+    {"spread": 0.0},
+    {"spread": 4.0},
+    {"probes": 24},
+    {"probes": 96},
+    {"query_cells": 8},
+    {"query_cells": 24},
+    {"query_cells": 48},
+    {"query_tokens": 0},
+    {"query_tokens": 12},
+    {"window": 100},
+    {"window": 500},
+    {"window": 1_000},
+    {"order": "3 bits"},
+    {"order": "4 bits, one rotation"},
+    {"order": "exact"},
+)
+"""Changes to the defaults, each measured alone."""
+
+_BLOCKS = 64
+
+_BUILDS = ("density", "cells", "spread", "probes")
+
+
+def compare_levers(
+    data: EncodedSet,
+    changes: Sequence[Mapping[str, Any]] | None = None,
+    *,
+    progress: Callable[[float], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Measure the default dictionary of a set and each change to it.
+
+    Args:
+        data: The set with its embeddings.
+        changes: Settings that differ from the defaults; None for `CHANGES`.
+        progress: Called with the completed fraction.
+
+    Returns:
+        One row each, the defaults first: the changed settings; recall of the dense top ten in the first 100, 200 and
+        500 hits, in the rescored window and among all documents that share a feature with the query; overlap of the
+        rescored first ten with them; NDCG@10 relative to exact dense search; postings read per query, relative to the
+        number of documents.
+
+    Raises:
+        ValueError: The set has fewer than 1,000 documents.
+    """
+    lab = _Lab(data)
+    wanted = [{}, *(CHANGES if changes is None else changes)]
+    rows = []
+    for done, change in enumerate(wanted):
+        rows.append({"change": dict(change), **lab.measure(replace(Lever(), **change))})
+        if progress is not None:
+            progress((done + 1) / len(wanted))
+    return rows
+
+
+class _Lab:
+    """Searches of one set; the last dictionary is kept, because most levers share it."""
+
+    def __init__(self, data: EncodedSet) -> None:
+        self._data = data
+        self._texts = [document.content for document in data.documents]
+        self._questions = [query.text for query in data.judged.queries]
+        self._ids = [str(row) for row in range(len(data.documents))]
+        hits = exact_search(data.document_embeddings, data.query_embeddings, self._ids, 10)
+        self._wanted = [{int(hit.doc_id) for hit in found} for found in hits]
+        self._dense = self._ndcg([[int(hit.doc_id) for hit in found] for found in hits])
+        self._default = self._build(Lever())
+        self._window = window_for(_head(self._default[0]).num_latents)
+
+    def measure(self, lever: Lever) -> dict[str, Any]:
+        same = all(getattr(lever, name) == getattr(Lever(), name) for name in _BUILDS)
+        encoder, documents = self._default if same else self._build(lever)
+        head = _head(encoder)
+        head.candidate_cells, head.candidate_tokens = lever.query_cells, lever.query_tokens
+        queries = encoder.sparsify_embeddings(
+            self._data.query_embeddings,
+            self._questions,
+            task="query",
+            k=lever.query_cells + lever.query_tokens,
+            candidates=True,
+        )
+        window = lever.window or self._window
+        found = exact_sparse_search(documents, queries, self._ids, encoder.num_latents, len(documents.features))
+        rows = [np.array([int(hit.doc_id) for hit in hits], dtype=np.int64) for hits in found]
+        ranked = self._ranked([each[:window] for each in rows], encoder, lever.order)
+        frequencies = document_frequencies(documents, encoder.num_latents)
+        return {
+            **{f"recall@{depth}": self._recall([each[:depth] for each in rows]) for depth in DEPTHS},
+            "recall": self._recall(rows),
+            "window": window,
+            "recall@window": self._recall([each[:window] for each in rows]),
+            "overlap@10": self._recall([np.array(each[:10]) for each in ranked]),
+            "ndcg_share": share(self._ndcg(ranked), self._dense),
+            "postings_per_document": float(postings_read(queries, frequencies).mean()) / len(self._ids),
+            "settings": asdict(lever),
+        }
+
+    def _build(self, lever: Lever) -> tuple[TextEncoder, SparseVectors]:
+        settings = DictionarySettings(cells=lever.cells, spread=lever.spread, probes=lever.probes)
+        cells = round(lever.density * len(self._texts))
+        encoder = dictionary_encoder(
+            self._data.encoder,
+            self._texts,
+            self._data.document_embeddings,
+            num_cells=None if lever.density == CELLS_PER_DOCUMENT else cells,
+            settings=settings,
+        )
+        return encoder, encoder.sparsify_embeddings(self._data.document_embeddings, self._texts)
+
+    def _ranked(self, rows: list[NDArray[np.int64]], encoder: TextEncoder, order: Order) -> list[list[int]]:
+        """Rank the candidates of each query by exact scores or by codes."""
+        embeddings, queries = self._data.document_embeddings, self._data.query_embeddings
+        decoded = embeddings if order == "exact" else _decoded(embeddings, _head(encoder), order)
+        ranked = []
+        for each, query in zip(rows, queries, strict=True):
+            scores = decoded[each] @ query
+            ranked.append(each[np.argsort(-scores, kind="stable")].tolist())
+        return ranked
+
+    def _recall(self, found: list[NDArray[np.int64]]) -> float:
+        pairs = zip(found, self._wanted, strict=True)
+        return float(np.mean([len(wanted.intersection(rows.tolist())) / len(wanted) for rows, wanted in pairs]))
+
+    def _ndcg(self, ranked: list[list[int]]) -> float:
+        ids, documents = [query.query_id for query in self._data.judged.queries], self._data.documents
+        hits = [[Hit(documents[row].doc_id, -float(place)) for place, row in enumerate(rows[:10])] for rows in ranked]
+        return evaluate_run(dict(zip(ids, hits, strict=True)), self._data.judged.qrels)["ndcg@10"]
+
+
+def _head(encoder: TextEncoder) -> TwoLevelDictionary:
+    assert isinstance(encoder.head, TwoLevelDictionary)
+    return encoder.head
+
+
+def _decoded(embeddings: NDArray[np.float32], head: TwoLevelDictionary, order: Order) -> NDArray[np.float32]:
+    """Embeddings as the codes store them."""
+    code = head.code(3 if order == "3 bits" else 4)
+    if order == "4 bits, one rotation":
+        code = RotatedCode(code.mean, 4)
+    return np.concatenate([code.decode(code.encode(block)) for block in np.array_split(embeddings, _BLOCKS)])
