@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.datasets import EncodedSet
+from benchmarks.suites import require_dictionary_size
 from connector.encoders.dictionary import TwoLevelDictionary
 from connector.encoders.light_heads import CANDIDATE_CELLS, CANDIDATE_TOKENS, CELLS_PER_DOCUMENT
 from connector.encoders.text import TextEncoder
@@ -103,8 +104,9 @@ def compare_levers(
         number of documents.
 
     Raises:
-        ValueError: The set has fewer than 1,000 documents.
+        ConnectorError: The set has fewer than 1,000 documents.
     """
+    require_dictionary_size(data)
     lab = _Lab(data)
     wanted = [{}, *(CHANGES if changes is None else changes)]
     rows = []
@@ -116,7 +118,7 @@ def compare_levers(
 
 
 class _Lab:
-    """Searches of one set; the last dictionary is kept, because most levers share it."""
+    """Searches of one set; the default dictionary is kept, because most levers share it."""
 
     def __init__(self, data: EncodedSet) -> None:
         self._data = data
@@ -130,6 +132,7 @@ class _Lab:
         self._window = window_for(_head(self._default[0]).num_latents)
 
     def measure(self, lever: Lever) -> dict[str, Any]:
+        """Return the figures of one combination of settings."""
         same = all(getattr(lever, name) == getattr(Lever(), name) for name in _BUILDS)
         encoder, documents = self._default if same else self._build(lever)
         head = _head(encoder)

@@ -126,6 +126,15 @@ def _rescored(data: EncodedSet, kind: Kind, k_doc: int, k_query: int, window: in
     return Rescored(index, kind, k_query, window, k_doc=k_doc, weight_exponent=exponent)
 
 
+def require_dictionary_size(data: EncodedSet) -> None:
+    """Raise ConnectorError if a set is too small for a dictionary."""
+    if len(data.documents) < MIN_DOCUMENTS:
+        raise ConnectorError(
+            f"{data.name} has {len(data.documents):,} documents, but a dictionary needs {MIN_DOCUMENTS:,}; choose a "
+            "larger set."
+        )
+
+
 class OwnDictionary:
     """A new index with its own dictionary, at any setting.
 
@@ -137,11 +146,7 @@ class OwnDictionary:
     """
 
     def __init__(self, data: EncodedSet) -> None:
-        if len(data.documents) < MIN_DOCUMENTS:
-            raise ConnectorError(
-                f"{data.name} has {len(data.documents):,} documents, but a dictionary needs {MIN_DOCUMENTS:,}; choose "
-                "a larger set."
-            )
+        require_dictionary_size(data)
         texts = [document.content for document in data.documents]
         self._data = data
         self._encoder = dictionary_encoder(data.encoder, texts, data.document_embeddings)

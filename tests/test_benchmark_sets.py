@@ -17,6 +17,7 @@ COMMANDS = {
     "frontier": ("--splade", "bert-tiny-splade-ht"),
     "levers": (),
     "dictionary": (),
+    "dictionary-levers": (),
     "growth": (),
     "ingest": (),
     "ksparse-table4": (),

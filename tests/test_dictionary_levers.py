@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.dictionary_levers import CHANGES, DEPTHS, Lever, compare_levers
 from connector.encoders.text import TextEncoder
+from connector.errors import ConnectorError
 from tests.test_benchmark_dictionary import encoded, write_set
 from tests.unjudged import run
 
@@ -45,6 +46,11 @@ def test_candidates_limit_what_an_order_finds(rows: list[dict[str, Any]]) -> Non
         assert 0.3 < row["overlap@10"] <= row["recall@window"]
     exact = rows[3]
     assert exact["overlap@10"] == exact["recall@window"], "exact scores put all neighbours among the candidates first"
+
+
+def test_a_small_set_is_refused(tmp_path: Path, lexical: TextEncoder) -> None:
+    with pytest.raises(ConnectorError, match="has 999 documents, but a dictionary needs 1,000; choose a larger set"):
+        compare_levers(encoded(write_set(tmp_path, 999), lexical))
 
 
 def test_all_changes_are_settings_of_a_lever() -> None:
