@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.datasets import EncodedSet
+from benchmarks.exact import ExactSearches, rescore
 from benchmarks.suites import require_dictionary_size
 from connector.encoders.dictionary import TwoLevelDictionary
 from connector.encoders.light_heads import CANDIDATE_CELLS, CANDIDATE_TOKENS, CELLS_PER_DOCUMENT
 from connector.encoders.text import TextEncoder
-from connector.evaluation.exact import document_frequencies, exact_search, exact_sparse_search, postings_read
-from connector.evaluation.metrics import evaluate_run, share
+from connector.evaluation.exact import document_frequencies, exact_sparse_search, postings_read
+from connector.evaluation.metrics import evaluate_run, overlap_at, share
 from connector.ingest.own_dictionary import dictionary_encoder
 from connector.ingest.prepare import window_for
 from connector.training.dictionary.settings import DictionarySettings
@@ -117,6 +118,14 @@ def compare_levers(
     return rows
 
 
+class _Built(NamedTuple):
+    """A dictionary with the vectors of all documents and their embeddings as 4-bit codes store them."""
+
+    encoder: TextEncoder
+    documents: SparseVectors
+    decoded: NDArray[np.float32]
+
+
 class _Lab:
     """Searches of one set; the default dictionary is kept, because most levers share it."""
 
@@ -124,72 +133,65 @@ class _Lab:
         self._data = data
         self._texts = [document.content for document in data.documents]
         self._questions = [query.text for query in data.judged.queries]
-        self._ids = [str(row) for row in range(len(data.documents))]
-        hits = exact_search(data.document_embeddings, data.query_embeddings, self._ids, 10)
-        self._wanted = [{int(hit.doc_id) for hit in found} for found in hits]
-        self._dense = self._ndcg([[int(hit.doc_id) for hit in found] for found in hits])
+        self._exact = ExactSearches(data)
         self._default = self._build(Lever())
-        self._window = window_for(_head(self._default[0]).num_latents)
+        self._window = window_for(_head(self._default.encoder).num_latents)
 
     def measure(self, lever: Lever) -> dict[str, Any]:
         """Return the figures of one combination of settings."""
         same = all(getattr(lever, name) == getattr(Lever(), name) for name in _BUILDS)
-        encoder, documents = self._default if same else self._build(lever)
+        built = self._default if same else self._build(lever)
+        encoder, documents, data = built.encoder, built.documents, self._data
         head = _head(encoder)
         head.candidate_cells, head.candidate_tokens = lever.query_cells, lever.query_tokens
         queries = encoder.sparsify_embeddings(
-            self._data.query_embeddings,
+            data.query_embeddings,
             self._questions,
             task="query",
             k=lever.query_cells + lever.query_tokens,
             candidates=True,
         )
         window = lever.window or self._window
-        found = exact_sparse_search(documents, queries, self._ids, encoder.num_latents, len(documents.features))
-        rows = [np.array([int(hit.doc_id) for hit in hits], dtype=np.int64) for hits in found]
-        ranked = self._ranked([each[:window] for each in rows], encoder, lever.order)
+        found = exact_sparse_search(documents, queries, data.doc_ids, encoder.num_latents, len(documents.features))
+        run = rescore([hits[:window] for hits in found], data, self._ordering(built, lever.order))
         frequencies = document_frequencies(documents, encoder.num_latents)
         return {
-            **{f"recall@{depth}": self._recall([each[:depth] for each in rows]) for depth in DEPTHS},
-            "recall": self._recall(rows),
+            **{f"recall@{depth}": self._recall(found, depth) for depth in DEPTHS},
+            "recall": self._recall(found, None),
             "window": window,
-            "recall@window": self._recall([each[:window] for each in rows]),
-            "overlap@10": self._recall([np.array(each[:10]) for each in ranked]),
-            "ndcg_share": share(self._ndcg(ranked), self._dense),
-            "postings_per_document": float(postings_read(queries, frequencies).mean()) / len(self._ids),
+            "recall@window": self._recall(found, window),
+            "overlap@10": overlap_at(run, self._exact.top_10, 10),
+            "ndcg_share": share(evaluate_run(run, data.judged.qrels)["ndcg@10"], self._exact.dense_ndcg),
+            "postings_per_document": float(postings_read(queries, frequencies).mean()) / len(data.documents),
             "settings": asdict(lever),
         }
 
-    def _build(self, lever: Lever) -> tuple[TextEncoder, SparseVectors]:
-        settings = DictionarySettings(cells=lever.cells, spread=lever.spread, probes=lever.probes)
+    def _build(self, lever: Lever) -> _Built:
+        embeddings = self._data.document_embeddings
         cells = round(lever.density * len(self._texts))
         encoder = dictionary_encoder(
             self._data.encoder,
             self._texts,
-            self._data.document_embeddings,
+            embeddings,
             num_cells=None if lever.density == CELLS_PER_DOCUMENT else cells,
-            settings=settings,
+            settings=DictionarySettings(cells=lever.cells, spread=lever.spread, probes=lever.probes),
         )
-        return encoder, encoder.sparsify_embeddings(self._data.document_embeddings, self._texts)
+        documents = encoder.sparsify_embeddings(embeddings, self._texts)
+        return _Built(encoder, documents, _decoded(embeddings, _head(encoder).code(4)))
 
-    def _ranked(self, rows: list[NDArray[np.int64]], encoder: TextEncoder, order: Order) -> list[list[int]]:
-        """Rank the candidates of each query by exact scores or by codes."""
-        embeddings, queries = self._data.document_embeddings, self._data.query_embeddings
-        decoded = embeddings if order == "exact" else _decoded(embeddings, _head(encoder), order)
-        ranked = []
-        for each, query in zip(rows, queries, strict=True):
-            scores = decoded[each] @ query
-            ranked.append(each[np.argsort(-scores, kind="stable")].tolist())
-        return ranked
+    def _ordering(self, built: _Built, order: Order) -> NDArray[np.float32]:
+        """Embeddings whose products with a query rank its candidates."""
+        embeddings, head = self._data.document_embeddings, _head(built.encoder)
+        if order == "exact":
+            return embeddings
+        if order == "3 bits":
+            return _decoded(embeddings, head.code(3))
+        if order == "4 bits, one rotation":
+            return _decoded(embeddings, RotatedCode(head.code(4).mean, 4))
+        return built.decoded
 
-    def _recall(self, found: list[NDArray[np.int64]]) -> float:
-        pairs = zip(found, self._wanted, strict=True)
-        return float(np.mean([len(wanted.intersection(rows.tolist())) / len(wanted) for rows, wanted in pairs]))
-
-    def _ndcg(self, ranked: list[list[int]]) -> float:
-        ids, documents = [query.query_id for query in self._data.judged.queries], self._data.documents
-        hits = [[Hit(documents[row].doc_id, -float(place)) for place, row in enumerate(rows[:10])] for rows in ranked]
-        return evaluate_run(dict(zip(ids, hits, strict=True)), self._data.judged.qrels)["ndcg@10"]
+    def _recall(self, found: list[list[Hit]], depth: int | None) -> float:
+        return self._exact.recall(self._data.run_of([hits[:depth] for hits in found]))
 
 
 def _head(encoder: TextEncoder) -> TwoLevelDictionary:
@@ -197,9 +199,6 @@ def _head(encoder: TextEncoder) -> TwoLevelDictionary:
     return encoder.head
 
 
-def _decoded(embeddings: NDArray[np.float32], head: TwoLevelDictionary, order: Order) -> NDArray[np.float32]:
-    """Embeddings as the codes store them."""
-    code = head.code(3 if order == "3 bits" else 4)
-    if order == "4 bits, one rotation":
-        code = RotatedCode(code.mean, 4)
+def _decoded(embeddings: NDArray[np.float32], code: RotatedCode) -> NDArray[np.float32]:
+    """Embeddings as codes store them."""
     return np.concatenate([code.decode(code.encode(block)) for block in np.array_split(embeddings, _BLOCKS)])

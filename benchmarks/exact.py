@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -68,15 +69,40 @@ class ExactSearches:
         figures = {
             "ndcg@10": float(gains.mean()),
             "ndcg_share": share(float(gains.mean()), self.dense_ndcg),
-            "recall_of_dense_top_10@100": self._recall(run),
+            "recall_of_dense_top_10@100": self.recall(run),
             "postings_per_document": float(postings_read(queries, frequencies).mean()) / len(data.documents),
         }
         return Found(run, gains, frequencies, figures)
 
-    def _recall(self, run: dict[str, list[Hit]]) -> float:
+    def recall(self, run: Mapping[str, Sequence[Hit]]) -> float:
         """Fraction of the dense top 10 among the hits, mean over queries."""
         shares = []
         for query_id, wanted in self.top_10.items():
             found = {hit.doc_id for hit in run[query_id]}
             shares.append(sum(hit.doc_id in found for hit in wanted) / len(wanted))
         return float(np.mean(shares))
+
+
+def rescore(found: Sequence[list[Hit]], data: EncodedSet, embeddings: NDArray[np.float32]) -> dict[str, list[Hit]]:
+    """Rescore candidates by inner products of embeddings.
+
+    Args:
+        found: Candidates of each query.
+        data: The set.
+        embeddings: float32 (n, dim), embeddings of its documents, exact or as codes store them.
+
+    Returns:
+        The candidates by query id, best first.
+    """
+    row_of = {doc_id: row for row, doc_id in enumerate(data.doc_ids)}
+    rescored = []
+    for hits, query in zip(found, data.query_embeddings, strict=True):
+        rows = [row_of[hit.doc_id] for hit in hits]
+        scores = embeddings[rows] @ query if rows else np.empty(0)
+        rescored.append(
+            sorted(
+                (Hit(hit.doc_id, float(score)) for hit, score in zip(hits, scores, strict=True)),
+                key=lambda hit: -hit.score,
+            )
+        )
+    return data.run_of(rescored)

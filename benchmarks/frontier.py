@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from benchmarks.datasets import EncodedSet
-from benchmarks.exact import ExactSearches
+from benchmarks.exact import ExactSearches, rescore
 from connector.evaluation.metrics import evaluate_run, overlap_at, share
 from connector.training.validation import FRONTIER
-from connector.types import Hit
 from connector.vectors.top_k import prune
 
 
@@ -39,7 +36,7 @@ def encoder_frontier(
     rows: list[dict[str, Any]] = []
     for done, (k_doc, k_query) in enumerate(FRONTIER):
         found = exact.search(prune(data.document_vectors, k_doc), prune(data.query_vectors, k_query), num_features)
-        ordered = dict(zip(exact.ids, _rescore(list(found.run.values()), data), strict=True))
+        ordered = rescore(list(found.run.values()), data, data.document_embeddings)
         rescored = evaluate_run(ordered, data.judged.qrels)["ndcg@10"]
         rows.append(
             {
@@ -56,19 +53,3 @@ def encoder_frontier(
         if progress is not None:
             progress((done + 1) / len(FRONTIER))
     return rows
-
-
-def _rescore(found: list[list[Hit]], data: EncodedSet) -> list[list[Hit]]:
-    """Rescore the candidates of each query by exact dense scores."""
-    row_of = {doc_id: row for row, doc_id in enumerate(data.doc_ids)}
-    rescored = []
-    for hits, query in zip(found, data.query_embeddings, strict=True):
-        rows = [row_of[hit.doc_id] for hit in hits]
-        scores = data.document_embeddings[rows] @ query if rows else np.empty(0)
-        rescored.append(
-            sorted(
-                (Hit(hit.doc_id, float(score)) for hit, score in zip(hits, scores, strict=True)),
-                key=lambda hit: -hit.score,
-            )
-        )
-    return rescored

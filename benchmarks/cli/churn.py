@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from benchmarks.cli.stage import Options, common, documents_option, on_stage, print_result
+from benchmarks.cli.options import documents_option
+from benchmarks.cli.stage import Options, common, on_stage, print_result
 
 
 @click.command(

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from benchmarks.cli.options import heap_option
-from benchmarks.cli.stage import Options, common, documents_option, on_stage, print_result
+from benchmarks.cli.options import documents_option, heap_option
+from benchmarks.cli.stage import Options, common, on_stage, print_result
 
 
 @click.command(

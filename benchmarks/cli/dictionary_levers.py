@@ -7,7 +7,14 @@ from pathlib import Path
 
 import click
 
-from benchmarks.cli.options import cache_option, datasets_argument, encoder_option, rows_option
+from benchmarks.cli.options import (
+    cache_option,
+    datasets_argument,
+    documents_option,
+    encoder_option,
+    print_rows,
+    rows_option,
+)
 from connector.cli.progress import stages
 
 
@@ -21,11 +28,7 @@ Examples:
 )
 @datasets_argument
 @encoder_option
-@click.option(
-    "--documents",
-    type=click.IntRange(1_000),
-    help="Number of documents, the first ones, of sets without judgements.  [default: all]",
-)
+@documents_option
 @click.option("--max-queries", type=click.IntRange(1), default=500, show_default=True)
 @cache_option
 @rows_option
@@ -41,7 +44,6 @@ def dictionary_levers(
     from benchmarks.datasets import cached_embed, check_sets, encode_set
     from benchmarks.dictionary_levers import compare_levers
     from benchmarks.dictionary_levers_table import dictionary_levers_to_markdown
-    from benchmarks.results import write_result
     from connector.cli.encoder import open_encoder
 
     check_sets(datasets)
@@ -52,8 +54,5 @@ def dictionary_levers(
             embed = cached_embed(loaded, cache, report)
             data = encode_set(folder, loaded, embed, max_queries=max_queries, max_documents=documents, features=False)
             results[data.name] = compare_levers(data, progress=partial(report, f"searching {data.name}"))
-    for name, rows in results.items():
-        click.echo(f"\n{name}\n\n{dictionary_levers_to_markdown(rows)}")
-    if output is not None:
-        params = {"encoder": str(loaded.fingerprint), "max_documents": documents, "max_queries": max_queries}
-        write_result(output, "dictionary-levers", params, results)
+    params = {"encoder": str(loaded.fingerprint), "max_documents": documents, "max_queries": max_queries}
+    print_rows("dictionary-levers", results, dictionary_levers_to_markdown, output, params)

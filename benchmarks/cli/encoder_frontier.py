@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks.cli.options import cache_option, datasets_argument, encoder_option, rows_option
+from benchmarks.cli.options import cache_option, datasets_argument, encoder_option, print_rows, rows_option
 from connector.cli.progress import stages
 
 
@@ -50,7 +50,6 @@ def encoder_frontier(
     from benchmarks.datasets import cached_embed, check_sets, encode_set
     from benchmarks.frontier import encoder_frontier as measure
     from benchmarks.report import SCORES_HEADING, frontier_to_markdown, scores_section
-    from benchmarks.results import write_result
     from connector.cli.encoder import open_encoder
     from connector.training.validation import FRONTIER
 
@@ -75,16 +74,13 @@ def encoder_frontier(
                 num_latents=loaded.head.num_latents if loaded.head is not None else None,
                 progress=partial(report, f"searching {data.name}"),
             )
-    for name, rows in results.items():
-        click.echo(f"\n{name}\n\n{frontier_to_markdown(rows)}")
-    if output is not None:
-        params = {
-            "encoder": str(loaded.fingerprint),
-            "split": split,
-            "most_queries": max_queries,
-            "calibrate": calibrate,
-        }
-        write_result(output, "encoder-frontier", params, results)
+    params = {
+        "encoder": str(loaded.fingerprint),
+        "split": split,
+        "most_queries": max_queries,
+        "calibrate": calibrate,
+    }
+    print_rows("encoder-frontier", results, frontier_to_markdown, output, params)
     if card is not None:
         above, *_ = card.read_text(encoding="utf-8").split(f"\n{SCORES_HEADING}")
         card.write_text(f"{above}\n{scores_section(results)}", encoding="utf-8")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from benchmarks.cli.options import cache_option, datasets_argument, encoder_option, rows_option
+from benchmarks.cli.options import cache_option, datasets_argument, encoder_option, print_rows, rows_option
 from connector.cli.progress import stages
 
 if TYPE_CHECKING:
@@ -43,7 +43,6 @@ def feature_selection(
     """Compare a fixed number of features with rules that depend on the text, at equal index size. Needs no server."""
     from benchmarks.datasets import cached_embed, check_sets, encode_set
     from benchmarks.report import selection_to_markdown
-    from benchmarks.results import write_result
     from benchmarks.selection import WIDTH, compare_rules
     from connector.cli.encoder import open_encoder
 
@@ -65,12 +64,9 @@ def feature_selection(
             with_thresholds = encode(folder, other, None, other.k_query or WIDTH[1]) if other is not None else None
             progress = partial(report, f"searching {data.name}")
             results[data.name] = compare_rules(data, with_thresholds, progress=progress)
-    for name, rows in results.items():
-        click.echo(f"\n{name}\n\n{selection_to_markdown(rows)}")
-    if output is not None:
-        params = {
-            "encoder": str(loaded.fingerprint),
-            "learned": str(other.fingerprint) if other is not None else None,
-            "most_queries": max_queries,
-        }
-        write_result(output, "feature-selection", params, results)
+    params = {
+        "encoder": str(loaded.fingerprint),
+        "learned": str(other.fingerprint) if other is not None else None,
+        "most_queries": max_queries,
+    }
+    print_rows("feature-selection", results, selection_to_markdown, output, params)

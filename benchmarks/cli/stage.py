@@ -66,13 +66,6 @@ def common(command: Callable[..., None]) -> Callable[..., None]:
     return packed
 
 
-documents_option = click.option(
-    "--documents",
-    type=click.IntRange(1_000),
-    help="Maximum number of documents, for sets without judgements.  [default: all]",
-)
-
-
 @dataclass(frozen=True, slots=True)
 class Stage:
     """A running node and a loaded encoder.
