@@ -16,14 +16,12 @@ from random import SystemRandom
 from connector.cluster.folders import ServiceUser, service_user
 from connector.cluster.java import Java
 from connector.cluster.processes import MARK
+from connector.cluster.quick_start import quick_command
 from connector.errors import ClusterError
 
 _log = getLogger("ksparse.cluster")
 
 HOST = "127.0.0.1"
-_QUICK_START = " -XX:TieredStopAtLevel=1 -XX:-UseG1GC -XX:+UseSerialGC"
-"""Start-up is mostly compilation: 18 s of processor time, 9 s with C1 alone, and 8 s without the threads of G1."""
-
 _CONSOLE = "console.log"
 # Below the ephemeral ports of Linux and macOS, so that no outgoing connection takes one meanwhile.
 _PORTS = range(20_000, 32_000)
@@ -58,8 +56,7 @@ class Node:
             port: HTTP port on 127.0.0.1.
             transport_port: Port on 127.0.0.1 for the other nodes.
             settings: Additional settings of opensearch.yml, written as JSON values.
-            quick_start: Use only the C1 compiler and a serial garbage collector: half the time to start, no SIMD, and
-                latencies that are not valid.
+            quick_start: For tests (`quick_command`): starts in half the time, without SIMD, so latencies are not valid.
         """
         check_heap(heap)
         self.name = name
@@ -119,12 +116,15 @@ class Node:
             "OPENSEARCH_JAVA_HOME": str(self._java.home),
             "OPENSEARCH_PATH_CONF": str(self.folder / "config"),
             "OPENSEARCH_TMPDIR": str(self.folder / "tmp"),
-            "OPENSEARCH_JAVA_OPTS": f"-Xms{self._heap} -Xmx{self._heap}" + (_QUICK_START if self._quick_start else ""),
+            "OPENSEARCH_JAVA_OPTS": f"-Xms{self._heap} -Xmx{self._heap}",
         }
+        command = [str(self._distribution / "bin" / "opensearch")]
+        if self._quick_start:
+            command = quick_command(self._java.home, self._distribution, self.folder, self._heap)
         with (logs / _CONSOLE).open("wb") as console:
             # A separate session: Ctrl-C in the terminal does not reach it, and one signal reaches the whole launcher.
             self._process = subprocess.Popen(
-                [self._distribution / "bin" / "opensearch"],
+                command,
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=console,
@@ -210,7 +210,7 @@ class Node:
         options = (config / "jvm.options").read_text()
         # Relative paths would be in the distribution, which is read-only and shared by all nodes.
         options = options.replace("HeapDumpPath=data", f"HeapDumpPath={logs}").replace("=logs/", f"={logs}/")
-        if not self._java.simd or self._quick_start:  # the vector module needs the C2 compiler
+        if not self._java.simd:
             options = re.sub(r"(?m)^.*--add-modules=jdk\.incubator\.vector$", "", options)
         (config / "jvm.options").write_text(options)
         if self._user is not None:
