@@ -9,7 +9,7 @@ from connector.cluster.compose import COMPOSE_FILE
 from connector.cluster.node import free_ports
 from connector.errors import ClusterError
 
-_HEAP = "2g"
+_HEAP = "1500m"
 _TIMEOUT_S = 600.0
 _COUNTS_REQUESTS = {"indices.breaker.total.use_real_memory": False}
 """Otherwise the circuit breaker counts uncollected garbage, of which a thousand tests produce much."""

@@ -24,7 +24,7 @@ from connector.encoders.dictionary_file import pack_dictionary, unpack_cells
 from connector.encoders.export import export_encoder
 from connector.encoders.graph import _computes_bfloat16_faster
 from connector.encoders.light import LightEncoder
-from connector.encoders.light_heads import CellsHead, to_head
+from connector.encoders.light_heads import CellsHead, LinearHead, to_head
 from connector.encoders.light_model import find_graph
 from connector.encoders.load import join, load_encoder
 from connector.encoders.text import TextEncoder
@@ -353,3 +353,20 @@ def test_what_needs_torch_reports_it(linear: TextEncoder) -> None:
 
 def test_a_model_that_was_never_converted_is_not_found() -> None:
     assert find_graph("never seen") is None
+
+
+def test_the_strongest_of_many_latents_are_kept() -> None:
+    random = np.random.default_rng(0)
+    weights = random.standard_normal((5_000, 4), dtype=np.float32)
+    shared = {"mean": np.zeros(4, np.float32), "encoder.bias": np.zeros(5_000, np.float32)}
+    head = LinearHead({"num_latents": 5_000, "k": 8}, {**shared, "encoder.weight": weights})
+    embeddings = random.standard_normal((50, 4), dtype=np.float32)
+    embeddings[7], embeddings[8] = 0, np.nan
+    features, values = head.strongest(embeddings, 8, "document", None)
+    products = embeddings @ weights.T
+    for row in set(range(50)) - {7, 8}:
+        best = np.argsort(-products[row])[:8]
+        assert features[row].tolist() == best.tolist()
+        np.testing.assert_array_equal(values[row], products[row, best])
+    assert len(set(features[7].tolist())) == 8, "of equal values, some"
+    assert features.shape == values.shape == (50, 8)

@@ -58,6 +58,9 @@ _CACHE_BYTES = 64 << 20
 CACHED = 64
 """Documents per block when choosing cells, so that operands fit into the CPU cache."""
 
+_GROUPS, _MIN_GROUP = 8, 8
+"""Groups of columns per wanted value when the largest values of a row are searched, and minimum columns of each."""
+
 QUERY_ONLY = ("candidate_cells", "candidate_tokens")
 """Settings that do not affect documents."""
 
@@ -378,11 +381,27 @@ def count_ids(texts: Sequence[Sequence[int]]) -> Tokens:
 
 def _top(values: Floats, k: int) -> Ids:
     """Columns of the k largest values of each row, largest first."""
-    if k < values.shape[1]:
-        places = np.argpartition(-values, k - 1, axis=1)[:, :k]
-        order = np.argsort(-np.take_along_axis(values, places, axis=1), axis=1, kind="stable")
-        return np.take_along_axis(places, order, axis=1)
-    return np.argsort(-values, axis=1, kind="stable")
+    count, width = values.shape
+    if k >= width:
+        return np.argsort(-values, axis=1, kind="stable")
+    size = width // (_GROUPS * k)
+    if size >= _MIN_GROUP:
+        # At least k values reach the k-th largest maximum of groups of columns, and few others do. This takes a tenth
+        # of the time of partitioning all values.
+        groups = width // size
+        maxima = values[:, : size * groups].reshape(count, size, groups).max(axis=1)
+        least = np.partition(maxima, groups - k, axis=1)[:, groups - k, np.newaxis]
+        rows, columns = np.divmod(np.flatnonzero(values >= least), width)
+        reached = np.bincount(rows, minlength=count)
+        if reached.min(initial=k) >= k:  # fewer if some are not numbers
+            slots = np.arange(len(rows)) - np.repeat(np.cumsum(reached) - reached, reached)
+            places = np.zeros((count, reached.max(initial=k)), np.int64)
+            largest = np.full(places.shape, -np.inf, values.dtype)
+            places[rows, slots], largest[rows, slots] = columns, values[rows, columns]
+            return np.take_along_axis(places, np.argsort(-largest, axis=1, kind="stable")[:, :k], axis=1)
+    places = np.argpartition(-values, k - 1, axis=1)[:, :k]
+    order = np.argsort(-np.take_along_axis(values, places, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(places, order, axis=1)
 
 
 def _take(places: Ids, features: Ids, values: Floats) -> tuple[Ids, Floats]:
