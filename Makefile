@@ -20,7 +20,7 @@ help:
 	@echo "make fast               the tests that need no server"
 	@echo "make minimum            unit tests with the lowest versions of the dependencies that setup.cfg allows"
 	@echo "make docs               build the documentation into site/; warnings are errors (a test does the same)"
-	@echo "make faults             the twelve fault tests, which kill nodes and processes (17 minutes; writes benchmarks/results/faults.json)"
+	@echo "make faults             the twelve fault tests, which kill nodes and processes (12 minutes; writes benchmarks/results/faults.json)"
 	@echo "make head               retrain the shipped head on the sets in DATA=folder, and write its scores"
 	@echo "make splade             retrain the shipped SPLADE on the same sets (ten minutes)"
 	@echo "make zero-shot          score each set with a head trained on the other sets"
