@@ -88,7 +88,7 @@ minimum:
 test: style
 	$(MAKE) --jobs 2 --no-print-directory types tests
 
-# Each process has its own node, for which it waits a third of the time, so four keep two cores busy. Files keep their order, so the
+# Each process has its own node, for which it waits part of the time, so four keep two cores busy. Files keep their order, so the
 # slowest ones (tests/opensearch) start first. The hash seed is fixed because all processes must generate the same test names. With more
 # threads than cores, threads would spin. The first line compiles modules once instead of in each process.
 tests: setup

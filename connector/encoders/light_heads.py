@@ -370,7 +370,7 @@ def count_ids(texts: Sequence[Sequence[int]]) -> Tokens:
     found, counts = found[order], counts[order]
     rows = found // width
     distinct = np.bincount(rows, minlength=len(texts))
-    slots = np.arange(len(rows)) - np.repeat(np.cumsum(distinct) - distinct, distinct)
+    slots = _slots(distinct)
     padded = Tokens(
         np.zeros((len(texts), int(distinct.max(initial=1))), np.int64),
         np.zeros((len(texts), int(distinct.max(initial=1))), np.float32),
@@ -379,11 +379,20 @@ def count_ids(texts: Sequence[Sequence[int]]) -> Tokens:
     return padded
 
 
+def _slots(counts: Ids) -> Ids:
+    """Number the entries of each row from 0, given their counts: the places of consecutive entries in padded rows."""
+    return np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+
+
 def _top(values: Floats, k: int) -> Ids:
     """Columns of the k largest values of each row, largest first."""
+    columns, found = _contenders(values, k)
+    return np.take_along_axis(columns, np.argsort(-found, axis=1, kind="stable")[:, :k], axis=1)
+
+
+def _contenders(values: Floats, k: int) -> tuple[Ids, Floats]:
+    """Columns of each row, with the k largest values among them, and their values; -inf marks an unused slot."""
     count, width = values.shape
-    if k >= width:
-        return np.argsort(-values, axis=1, kind="stable")
     size = width // (_GROUPS * k)
     if size >= _MIN_GROUP:
         # At least k values reach the k-th largest maximum of groups of columns, and few others do. This takes a tenth
@@ -391,17 +400,18 @@ def _top(values: Floats, k: int) -> Ids:
         groups = width // size
         maxima = values[:, : size * groups].reshape(count, size, groups).max(axis=1)
         least = np.partition(maxima, groups - k, axis=1)[:, groups - k, np.newaxis]
-        rows, columns = np.divmod(np.flatnonzero(values >= least), width)
-        reached = np.bincount(rows, minlength=count)
-        if reached.min(initial=k) >= k:  # fewer if some are not numbers
-            slots = np.arange(len(rows)) - np.repeat(np.cumsum(reached) - reached, reached)
-            places = np.zeros((count, reached.max(initial=k)), np.int64)
-            largest = np.full(places.shape, -np.inf, values.dtype)
-            places[rows, slots], largest[rows, slots] = columns, values[rows, columns]
-            return np.take_along_axis(places, np.argsort(-largest, axis=1, kind="stable")[:, :k], axis=1)
-    places = np.argpartition(-values, k - 1, axis=1)[:, :k]
-    order = np.argsort(-np.take_along_axis(values, places, axis=1), axis=1, kind="stable")
-    return np.take_along_axis(places, order, axis=1)
+        rows, reached = np.divmod(np.flatnonzero(values >= least), width)
+        counts = np.bincount(rows, minlength=count)
+        if counts.min(initial=k) >= k:  # fewer if some are not numbers
+            slots = _slots(counts)
+            columns = np.zeros((count, counts.max(initial=k)), np.int64)
+            found = np.full(columns.shape, -np.inf, values.dtype)
+            columns[rows, slots], found[rows, slots] = reached, values[rows, reached]
+            return columns, found
+    if k < width:
+        columns = np.argpartition(-values, k - 1, axis=1)[:, :k]
+        return columns, np.take_along_axis(values, columns, axis=1)
+    return np.broadcast_to(np.arange(width), values.shape), values
 
 
 def _take(places: Ids, features: Ids, values: Floats) -> tuple[Ids, Floats]:
