@@ -42,12 +42,17 @@ def test_more_bits_are_better_and_longer() -> None:
     assert sizes == [18, 34, 66, 130]
 
 
-@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+@pytest.mark.parametrize("bits", [1, 2, 4, 6, 8])
 def test_levels_survive_packing(bits: int) -> None:
     levels = np.random.default_rng(0).integers(0, 2**bits, (5, 16)).astype(np.uint8)
     packed = pack_levels(levels, bits)
     assert packed.shape == (5, 2 * bits)
     np.testing.assert_array_equal(unpack_levels(packed, bits), levels)
+
+
+def test_four_values_of_six_bits_fill_three_bytes_high_bits_first() -> None:
+    packed = pack_levels(np.array([[0b111111, 0b000001, 0b100000, 0b000011]], np.uint8), 6)
+    assert packed.tolist() == [[0b11111100, 0b00011000, 0b00000011]]
 
 
 def test_the_rotation_is_one_and_the_same() -> None:

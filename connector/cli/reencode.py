@@ -15,7 +15,7 @@ from connector.cli.progress import documents, stages
 from connector.cli.stop import stoppable
 from connector.index.new_index import NewIndex
 from connector.limits import MAX_HITS
-from connector.vectors.codes import GridBits
+from connector.vectors.codes import UniformBits
 
 if TYPE_CHECKING:
     from opensearchpy import OpenSearch
@@ -185,7 +185,7 @@ def _bits_kept(schema: IndexSchema, after: TextEncoder) -> str | None:
     """The code bits of the old index, if the new encoder supports them."""
     if schema.code is None or after.head is None:
         return "none"
-    fits = schema.code.bits in get_args(GridBits) or after.has_dictionary
+    fits = schema.code.bits in get_args(UniformBits) or after.has_dictionary
     return str(schema.code.bits) if fits else None
 
 

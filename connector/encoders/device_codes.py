@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from connector.vectors.codes import GRID_STEPS, RotatedCode
+from connector.vectors.codes import GRID_STEPS, RotatedCode, Word
 
 _MAX_FACTOR = 0xFFFF
 
@@ -50,7 +50,9 @@ def _encode_group(rest: Tensor, bits: int, unit: float) -> list[Tensor]:
     factors = torch.where(along > 1e-12, squares / along, 0.0)
     counts = (factors / unit).round().clamp(0, _MAX_FACTOR).int()
     high_first = torch.stack([counts >> 8, counts & 0xFF], dim=1).to(torch.uint8)
-    per_byte = 8 // bits
-    shifts = torch.arange(per_byte - 1, -1, -1, device=rest.device) * bits
-    packed = (levels.int().reshape(len(levels), -1, per_byte) << shifts).sum(dim=2).to(torch.uint8)
+    word = Word.of(bits)
+    shifts = torch.arange(word.values - 1, -1, -1, device=rest.device) * bits
+    words = (levels.int().reshape(len(levels), -1, word.values) << shifts).sum(dim=2)
+    places = torch.arange(word.num_bytes - 1, -1, -1, device=rest.device) * 8
+    packed = (words.unsqueeze(2) >> places & 0xFF).flatten(1).to(torch.uint8)
     return [packed, high_first]

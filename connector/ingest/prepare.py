@@ -29,7 +29,7 @@ from connector.ingest.index_encoder import encoder_of, fitting_encoder, load_ind
 from connector.ingest.sample import with_finite
 from connector.query.settings import SearchSettings
 from connector.training.dictionary.settings import MIN_DOCUMENTS
-from connector.vectors.codes import Bits, CodeBits, GridBits, RotatedCode
+from connector.vectors.codes import Bits, CodeBits, RotatedCode, UniformBits
 from connector.vectors.statistics import CorpusStatistics
 from connector.vectors.storage import find_weight_exponent
 
@@ -225,7 +225,7 @@ def _check_bits(encoder: TextEncoder, bits: CodeBits, *, has_few_documents: bool
         raise EncoderError(f"Codes of 3 bits need a dictionary, {why}; use 1, 2, 4 or 8.")
     dim = encoder.head.dim
     if dim * bits % 8:
-        fitting = " or ".join(str(each) for each in get_args(GridBits) if dim * each % 8 == 0)
+        fitting = " or ".join(str(each) for each in get_args(UniformBits) if dim * each % 8 == 0)
         raise EncoderError(
             f"{dim} dimensions of {bits} bits do not fill whole bytes, as codes without a dictionary must; "
             f"use {fitting} bits."

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from connector.limits import MAX_CLAUSES, MAX_HITS
 from connector.query.body import has_features
-from connector.vectors.codes import GridBits, Group, RotatedCode
+from connector.vectors.codes import GridBits, Group, RotatedCode, Word
 
 CODE_FIELD = "dense_code"
 
@@ -156,10 +156,10 @@ def script_source(layout: tuple[Group, ...]) -> str:
     """
     parts, start = [], 0
     for number, group in enumerate(layout):
-        end = start + group.num_bytes
+        end, word = start + group.num_bytes, Word.of(group.bits)
         parts.append(
-            f"s = 0; for (int i = o + {start}; i < o + {end}; ++i) "
-            f"{{ int x = a[i]; s += {_terms(group.bits)}; j += {8 // group.bits}; }} "
+            f"s = 0; for (int i = o + {start}; i < o + {end}; i += {word.num_bytes}) "
+            f"{{ int x = {_bytes(word)}; s += {_terms(group.bits)}; j += {word.values}; }} "
             f"t += (double) params.scale{number} * s * ((a[o + {end}] & 255) << 8 | (a[o + {end + 1}] & 255)); "
         )
         start = end + 2
@@ -171,10 +171,18 @@ def script_source(layout: tuple[Group, ...]) -> str:
     )
 
 
+def _bytes(word: Word) -> str:
+    """Source of one word; unlike single bytes, several need no sign."""
+    if word.num_bytes == 1:
+        return "a[i]"
+    last = word.num_bytes - 1
+    return " | ".join(f"(a[i + {place}] & 255) << {8 * (last - place)}" for place in range(word.num_bytes))
+
+
 def _terms(bits: GridBits) -> str:
-    """Source of the products of one byte's values with the query's."""
-    per_byte, most = 8 // bits, 2**bits - 1
+    """Source of the products of one word's values with the query's."""
+    values, most = Word.of(bits).values, 2**bits - 1
     return " + ".join(
-        f"(q.charAt(j + {place}) - {_ZERO}) * ((x >> {bits * (per_byte - 1 - place)} & {most}) * 2 - {most})"
-        for place in range(per_byte)
+        f"(q.charAt(j + {place}) - {_ZERO}) * ((x >> {bits * (values - 1 - place)} & {most}) * 2 - {most})"
+        for place in range(values)
     )

@@ -19,11 +19,32 @@ Bits = Literal[1, 2, 3, 4, 8]
 CodeBits = Bits | Literal["auto"] | None
 """Codes of a new index: "auto" depends on the encoder, None means no codes."""
 
-GridBits = Literal[1, 2, 4, 8]
-"""Bits of a value, which divide a byte."""
+UniformBits = Literal[1, 2, 4, 8]
+"""Bits per dimension of a code without principal components."""
+
+GridBits = Literal[1, 2, 4, 6, 8]
+"""Bits of a value. Four values of 6 bits fill three bytes; others divide a byte."""
 
 _FACTOR_BYTES = 2
 """Bytes of the factor after the values of each group: unsigned, high byte first, in units of `factor_units`."""
+
+
+class Word(NamedTuple):
+    """The shortest sequence of bytes that values of some bits fill, high bits first.
+
+    Attributes:
+        num_bytes: Number of bytes.
+        values: Number of values.
+    """
+
+    num_bytes: int
+    values: int
+
+    @classmethod
+    def of(cls, bits: int) -> Self:
+        """Return the word of values of `bits` bits."""
+        whole = math.lcm(bits, 8)
+        return cls(whole // 8, whole // bits)
 
 
 class Group(NamedTuple):
@@ -76,11 +97,10 @@ class RotatedCode:
     components: NDArray[np.float32] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        grids = get_args(GridBits)
-        if not self.groups and self.bits not in grids:
+        if not self.groups and self.bits not in get_args(UniformBits):
             raise ValueError(f"bits must be 1, 2, 4 or 8, got {self.bits}.")
         for dims, bits in self.layout:
-            if bits not in grids or dims < 1 or dims * bits % 8:
+            if bits not in get_args(GridBits) or dims < 1 or dims % Word.of(bits).values:
                 raise ValueError(f"{dims} dimensions of {bits} bits do not fill whole bytes.")
 
     def to_json(self) -> dict[str, Any]:
@@ -205,10 +225,10 @@ class RotatedCode:
         return np.concatenate(parts, axis=1)
 
 
-_GRIDS: tuple[GridBits, ...] = (8, 4, 2, 1)
+_GRIDS: tuple[GridBits, ...] = (8, 6, 4, 2)
 
-_ERRORS = {0: 1.0, 1: 0.363, 2: 0.1175, 4: 0.0095, 8: 0.0001}
-"""Variance of the quantization error of a Gaussian by number of bits (Max 1960)."""
+_ERRORS = {0: 1.0, 2: 0.1188, 4: 0.0115, 6: 0.00104, 8: 0.0001}
+"""Variance of the error of a Gaussian's uniform quantization, by number of bits (Max 1960)."""
 
 
 _MIN_BLOCKS = 12
@@ -232,7 +252,7 @@ def choose_groups(variances: NDArray[np.float32], dim: int, bits: Bits) -> tuple
     """
     step = 8 * max(1, dim // 96)
     blocks = min(len(variances), dim) // step
-    if not blocks or (dim // step < _MIN_BLOCKS and bits in get_args(GridBits)):
+    if not blocks or (dim // step < _MIN_BLOCKS and bits in get_args(UniformBits)):
         return ()
     known = np.concatenate([[0.0], np.cumsum(variances[: blocks * step].reshape(blocks, step).sum(axis=1))])
     affordable = dim * bits // step
@@ -264,7 +284,7 @@ def _encode_group(rest: NDArray[np.float32], bits: GridBits, unit: float) -> lis
     return [pack_levels(levels, bits), counts.view(np.uint8).reshape(len(levels), _FACTOR_BYTES)]
 
 
-GRID_STEPS = {1: 1.0, 2: 0.9957, 4: 0.3352, 8: 6.0 / 128}
+GRID_STEPS = {1: 1.0, 2: 0.9957, 4: 0.3352, 6: 0.1041, 8: 6.0 / 128}
 """Optimal step width of uniform quantizers in standard deviations of a Gaussian (Max 1960)."""
 
 
@@ -285,15 +305,25 @@ def random_rotation(dim: int, seed: int) -> NDArray[np.float32]:
 
 def pack_levels(levels: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
     """Pack levels (n, dim) into bytes, the first in the highest bits."""
-    per_byte = 8 // bits
-    groups = levels.reshape(len(levels), levels.shape[1] // per_byte, per_byte)
-    shifts = np.arange(per_byte - 1, -1, -1, dtype=np.uint8) * np.uint8(bits)
-    return np.asarray(np.bitwise_or.reduce(groups << shifts, axis=2), dtype=np.uint8)
+    word = Word.of(bits)
+    groups = levels.reshape(len(levels), levels.shape[1] // word.values, word.values)
+    if word.num_bytes == 1:
+        return np.asarray(np.bitwise_or.reduce(groups << _shifts(word, bits), axis=2), dtype=np.uint8)
+    words = np.bitwise_or.reduce(groups.astype(np.uint32) << _shifts(word, bits), axis=2)
+    packed = words.astype(">u4")[:, :, np.newaxis].view(np.uint8)[:, :, -word.num_bytes :]
+    return np.asarray(packed.reshape(len(levels), groups.shape[1] * word.num_bytes), dtype=np.uint8)
 
 
 def unpack_levels(packed: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
     """Unpack rows (n, dim * bits / 8) to levels (n, dim)."""
-    per_byte = 8 // bits
-    shifts = np.arange(per_byte - 1, -1, -1, dtype=np.uint8) * np.uint8(bits)
-    levels: NDArray[np.uint8] = (packed[:, :, None] >> shifts) & np.uint8(2**bits - 1)
-    return levels.reshape(len(packed), packed.shape[1] * per_byte)
+    word = Word.of(bits)
+    words: NDArray[np.unsignedinteger[Any]] = packed[:, 0 :: word.num_bytes]
+    for place in range(1, word.num_bytes):
+        words = words.astype(np.uint32) << np.uint32(8) | packed[:, place :: word.num_bytes]
+    levels = (words[:, :, np.newaxis] >> _shifts(word, bits)) & words.dtype.type(2**bits - 1)
+    return levels.astype(np.uint8, copy=False).reshape(len(packed), words.shape[1] * word.values)
+
+
+def _shifts(word: Word, bits: int) -> NDArray[np.uint8]:
+    """Positions of a word's values, counted from its lowest bit."""
+    return np.arange(word.values - 1, -1, -1, dtype=np.uint8) * np.uint8(bits)

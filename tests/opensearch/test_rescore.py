@@ -18,7 +18,7 @@ pytestmark = pytest.mark.opensearch
 COUNT = 60
 
 
-MIXED = (Group(32, 8), Group(64, 4), Group(16, 2), Group(8, 1))
+MIXED = (Group(32, 8), Group(32, 6), Group(32, 4), Group(16, 2), Group(8, 1))
 
 
 @pytest.mark.parametrize(("bits", "groups"), [(1, ()), (2, ()), (4, ()), (8, ()), (3, MIXED)])
