@@ -281,6 +281,18 @@ def test_features_are_the_same_without_torch(documents: NDArray[np.float32], tas
         assert above_zero(single[0][0].tolist(), single[1][0].tolist()) == pytest.approx(theirs, abs=2e-3)
 
 
+def test_without_torch_only_cells_that_were_probed_are_unpacked(documents: NDArray[np.float32]) -> None:
+    few = build_dictionary(documents, k=4, k_query=8, probes=2)
+    light = CellsHead(few.get_config_dict(), {name: value.numpy() for name, value in few.half_weights().items()})
+    points, _, valid = light._points  # noqa: SLF001
+    assert valid.sum() == 0
+    light.strongest(documents[:1], 8, "query", None)
+    assert valid.sum() == 2
+    light.strongest(documents, 8, "query", None)
+    assert valid.all()
+    np.testing.assert_array_equal(points, few.points.numpy())
+
+
 def test_a_dictionary_is_built_with_the_values_that_are_stored() -> None:
     """The fingerprint covers all bytes: negative zeros among the components made a search take it for another one."""
     random = np.random.default_rng(0)

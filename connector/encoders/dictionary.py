@@ -248,8 +248,8 @@ class TwoLevelDictionary(KSparseAutoEncoder):
             return cosines, ids.flatten(1).gather(1, slots)
         if len(probed) == 1:
             # One product per probed cell: the unpacked cells fit into the CPU cache.
-            found = torch.cat([(self.points[cell].float() @ directions[0]) * self.scales[cell] for cell in probed[0]])
-            found = found.unsqueeze(0)
+            products = torch.stack([self.points[cell].float() @ directions[0] for cell in probed[0].tolist()])
+            found = (products * self.scales[probed[0]]).view(1, -1)
         else:
             found = self._by_coarse_cell(directions, probed)
         cosines, slots = found.topk(min(count, found.shape[1]), dim=1)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property, lru_cache
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from itertools import chain
 from typing import Any, Literal, NamedTuple, NoReturn, Self
 
@@ -51,9 +51,6 @@ CELLS_PER_DOCUMENT = 0.6
 
 _MAX_SHARE, _MAX_DOCUMENTS = 0.03, 3_000
 """Maximum document frequency of candidate tokens: more frequent ones account for most of the postings."""
-
-_CACHE_BYTES = 64 << 20
-"""Maximum size of the cache of unpacked cells: enough for all cells of 100,000 documents."""
 
 CACHED = 64
 """Documents per block when choosing cells, so that operands fit into the CPU cache."""
@@ -159,7 +156,7 @@ class UnbuiltHead(_Head):
 
 
 class CellsHead(_Head):
-    """`TwoLevelDictionary`; for a single text, only the fine cells of probed coarse cells are unpacked."""
+    """`TwoLevelDictionary`; the fine cells of a coarse cell are unpacked when it is probed for the first time."""
 
     has_cells = True
 
@@ -249,14 +246,19 @@ class CellsHead(_Head):
 
     def _compared(self, directions: Floats, probed: Ids) -> Floats:
         """Cosines of the fine cells of the probed coarse cells, (n, probes * num_fine): one product per coarse cell."""
+        points, scales = self._unpacked(probed)
         if len(directions) == 1:
-            blocks = map(self._cached_points, probed[0].tolist())
-            return np.concatenate([points @ directions[0] * scales for points, scales in blocks])[np.newaxis]
+            block = np.empty(points.shape[1:], np.float32)
+            products = np.empty((probed.shape[1], len(block)), np.float32)
+            for coarse, row in zip(probed[0].tolist(), products, strict=True):
+                np.copyto(block, points[coarse])
+                np.dot(block, directions[0], out=row)
+            products *= scales[probed[0]]
+            return products.reshape(1, -1)
         places = probed.ravel()
         order = np.argsort(places, kind="stable")
         found, starts = np.unique(places[order], return_index=True)
-        points, scales = self._points
-        cosines = np.empty((len(places), int(self.config["num_fine"])), np.float32)
+        cosines = np.empty((len(places), points.shape[1]), np.float32)
         for coarse, rows in zip(found.tolist(), np.split(order, starts[1:]), strict=True):
             cosines[rows] = directions[rows // probed.shape[1]] @ points[coarse].astype(np.float32).T * scales[coarse]
         return cosines.reshape(len(directions), -1)
@@ -264,8 +266,20 @@ class CellsHead(_Head):
     def _units(self, cells: Ids) -> Floats:
         """The directions of cells (n, m): (n, m, width)."""
         coarse, fine = np.divmod(cells, int(self.config["num_fine"]))
-        points, scales = self._points
+        points, scales = self._unpacked(coarse)
         return points[coarse, fine].astype(np.float32) * scales[coarse, fine, np.newaxis]
+
+    def _unpacked(self, coarse: Ids) -> tuple[NDArray[np.int8], Floats]:
+        """All points (num_coarse, num_fine, width) and one over their lengths, valid for some coarse cells.
+
+        A cell is unpacked when it is needed for the first time. Threads may do so at the same time.
+        """
+        points, scales, valid = self._points
+        for cell in np.unique(coarse[~valid[coarse]]).tolist():
+            points[cell] = _unpack(self._packed[cell])
+            scales[cell] = _inverse_lengths(points[cell].astype(np.float32))
+            valid[cell] = True
+        return points, scales
 
     @cached_property
     def _packed(self) -> NDArray[np.uint8]:
@@ -273,22 +287,11 @@ class CellsHead(_Head):
         return codes.reshape(-1, int(self.config["num_fine"]), codes.shape[-1])
 
     @cached_property
-    def _points(self) -> tuple[NDArray[np.int8], Floats]:
-        """All points (num_coarse, num_fine, width) and one over their lengths, for batches, which need most cells."""
-        points = np.stack([_unpack(packed, np.int8) for packed in self._packed])
-        return points, np.stack([_inverse_lengths(block.astype(np.float32)) for block in points])
-
-    @cached_property
-    def _cached_points(self) -> Callable[[int], tuple[Floats, Floats]]:
-        """Points (num_fine, width) of a coarse cell and one over their lengths, for single texts."""
-        each: int = 4 * self._packed[0].size * np.dtype(np.float32).itemsize
-
-        @lru_cache(maxsize=max(2 * int(self.config["probes"]), _CACHE_BYTES // each))
-        def unpack(coarse: int) -> tuple[Floats, Floats]:
-            points = _unpack(self._packed[coarse], np.float32)
-            return points, _inverse_lengths(points)
-
-        return unpack
+    def _points(self) -> tuple[NDArray[np.int8], Floats, NDArray[np.bool_]]:
+        """Space for all points, one over their lengths, and the coarse cells for which both are valid."""
+        num_coarse, num_fine, size = self._packed.shape
+        points = np.empty((num_coarse, num_fine, size * 8 // CELL_BITS), np.int8)
+        return points, np.empty((num_coarse, num_fine), np.float32), np.zeros(num_coarse, np.bool_)
 
 
 _LEVELS = unpack_levels(np.arange(256, dtype=np.uint8)[:, np.newaxis], CELL_BITS)
@@ -296,8 +299,8 @@ _POINTS_OF_BYTE = 2 * _LEVELS.astype(np.int8) - (2**CELL_BITS - 1)
 """The values that a byte of the codes packs: integers, so that sums of squares are exact in any order."""
 
 
-def _unpack(packed: NDArray[np.uint8], dtype: type[np.generic]) -> NDArray[Any]:
-    return _POINTS_OF_BYTE.astype(dtype)[packed].reshape(len(packed), -1)
+def _unpack(packed: NDArray[np.uint8]) -> NDArray[np.int8]:
+    return _POINTS_OF_BYTE[packed].reshape(len(packed), -1)
 
 
 def _inverse_lengths(points: Floats) -> Floats:
