@@ -39,7 +39,8 @@ class Lever:
         density: Cells per document of the corpus.
         cells: Cells kept per document.
         spread: Weight of the penalty on parallel residuals of a document's cells.
-        probes: Nearest coarse cells whose fine cells are compared with a text.
+        probes: Nearest coarse cells whose fine cells are compared with a document.
+        query_probes: The same for a query.
         query_cells: Cells per query.
         query_tokens: Maximum rare tokens per query.
         window: Hits that are rescored; None for the default of this number of documents.
@@ -50,6 +51,7 @@ class Lever:
     cells: int = _DEFAULTS.cells
     spread: float = _DEFAULTS.spread
     probes: int = _DEFAULTS.probes
+    query_probes: int = _DEFAULTS.query_probes
     query_cells: int = CANDIDATE_CELLS
     query_tokens: int = CANDIDATE_TOKENS
     window: int | None = None
@@ -64,8 +66,10 @@ CHANGES: tuple[dict[str, Any], ...] = (
     {"cells": 12},
     {"spread": 0.0},
     {"spread": 4.0},
-    {"probes": 24},
-    {"probes": 96},
+    {"probes": 12},
+    {"probes": 48},
+    {"query_probes": 24},
+    {"query_probes": 96},
     {"query_cells": 8},
     {"query_cells": 24},
     {"query_cells": 48},
@@ -144,6 +148,7 @@ class _Lab:
         encoder, documents, data = built.encoder, built.documents, self._data
         head = _head(encoder)
         head.candidate_cells, head.candidate_tokens = lever.query_cells, lever.query_tokens
+        head.query_probes = min(lever.query_probes, head.num_coarse)
         queries = encoder.sparsify_embeddings(
             data.query_embeddings,
             self._questions,

@@ -113,13 +113,30 @@ def test_the_projection_keeps_what_most_of_the_variance_is_in() -> None:
 
 @pytest.mark.parametrize("queries", [1, 50])
 def test_a_query_keeps_its_nearest_cells(documents: NDArray[np.float32], queries: int) -> None:
-    everywhere = build_dictionary(documents, k=4, k_query=8, probes=64)
+    everywhere = build_dictionary(documents, k=4, k_query=8, probes=64, query_probes=64)
     asked = clustered(queries, seed=7)
     cells, values = everywhere.strongest(torch.from_numpy(asked), 8, task="query")
     expected = cosines(everywhere, asked)
     best = np.sort(expected, axis=1)[:, ::-1][:, :8]
     assert np.allclose(np.take_along_axis(expected, cells.numpy(), axis=1), best, atol=1e-5)
     assert np.allclose(values, best - 0.8 * best[:, -1:], atol=1e-5)
+
+
+def test_documents_and_queries_probe_numbers_of_their_own(documents: NDArray[np.float32]) -> None:
+    built = build_dictionary(documents, k=4, k_query=8, probes=2, query_probes=64)
+    texts = torch.from_numpy(documents[:50])
+    of_documents, _ = built.strongest(texts, 4, task="document")
+    assert all(len(set(row)) <= 2 for row in (of_documents // built.num_fine).tolist())
+    of_queries, _ = built.strongest(texts, 8, task="query")
+    assert any(len(set(row)) > 2 for row in (of_queries // built.num_fine).tolist())
+
+    # Dictionaries of earlier versions name one number.
+    config = built.get_config_dict()
+    del config["query_probes"]
+    assert TwoLevelDictionary(**config).query_probes == 2
+    light = CellsHead(config, {name: value.numpy() for name, value in built.half_weights().items()})
+    found, _ = light.strongest(documents[:50], 8, "query", None)
+    assert all(len(set(row)) <= 2 for row in (found // built.num_fine).tolist())
 
 
 def test_one_text_and_many_have_the_same_cells(dictionary: TwoLevelDictionary) -> None:
@@ -130,7 +147,7 @@ def test_one_text_and_many_have_the_same_cells(dictionary: TwoLevelDictionary) -
 
 
 def test_without_spread_a_document_keeps_its_nearest_cells_as_well(documents: NDArray[np.float32]) -> None:
-    nearest = build_dictionary(documents, k=4, spread=0.0, probes=64)
+    nearest = build_dictionary(documents, k=4, spread=0.0, probes=64, query_probes=64)
     cells, values = nearest.strongest(torch.from_numpy(documents[:30]), 4, task="document")
     expected = np.sort(cosines(nearest, documents[:30]), axis=1)[:, ::-1][:, :4]
     assert np.allclose(values, expected, atol=1e-5)
@@ -139,7 +156,7 @@ def test_without_spread_a_document_keeps_its_nearest_cells_as_well(documents: ND
 
 def test_a_document_keeps_the_cells_whose_residuals_differ_most(documents: NDArray[np.float32]) -> None:
     """The rule of the class's docstring, written out with vectors for each document."""
-    everywhere = build_dictionary(documents, k=3, probes=64)
+    everywhere = build_dictionary(documents, k=3, probes=64, query_probes=64)
     asked = clustered(25, seed=5)
     cells, _ = everywhere.strongest(torch.from_numpy(asked), 3, task="document")
     directions = directions_of(everywhere, asked)
@@ -282,7 +299,7 @@ def test_features_are_the_same_without_torch(documents: NDArray[np.float32], tas
 
 
 def test_without_torch_only_cells_that_were_probed_are_unpacked(documents: NDArray[np.float32]) -> None:
-    few = build_dictionary(documents, k=4, k_query=8, probes=2)
+    few = build_dictionary(documents, k=4, k_query=8, query_probes=2)
     light = CellsHead(few.get_config_dict(), {name: value.numpy() for name, value in few.half_weights().items()})
     points, _, valid = light._points  # noqa: SLF001
     assert valid.sum() == 0

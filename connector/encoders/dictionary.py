@@ -44,8 +44,8 @@ class TwoLevelDictionary(KSparseAutoEncoder):
     Embeddings are first projected to `width` dimensions: the strongest principal components of the corpus, rotated
     randomly so that cells need only a few bits per dimension. Codes also quantize the components.
 
-    A text is compared with the coarse cells, then with the fine cells of the `probes` nearest ones. A query keeps its
-    nearest fine cells. A document keeps near cells with different residuals r = x - c: each next cell minimizes
+    A text is compared with the coarse cells, then with the fine cells of the nearest ones. A query keeps its nearest
+    fine cells. A document keeps near cells with different residuals r = x - c: each next cell minimizes
     |r|^2 + spread * mean((r . r_j / |r_j|)^2) over the selected j (after SOAR, Sun et al. 2023, arXiv:2404.00774).
 
     Cells find neighbours and tokens find answers, so each has a fixed share: `cells` of `k` features of a document,
@@ -65,8 +65,9 @@ class TwoLevelDictionary(KSparseAutoEncoder):
         query_cells: Cells among the `k_query` features of a query.
         candidate_cells: Cells of a query whose hits are rescored by codes; at most as many as there are.
         candidate_tokens: Maximum tokens of such a query; none without lexical features.
-        probes: Coarse cells whose fine cells are compared, at most `num_coarse`.
+        probes: Coarse cells whose fine cells are compared with a document, at most `num_coarse`.
         spread: Weight of the penalty on parallel residuals; 0 keeps the nearest cells.
+        query_probes: Coarse cells whose fine cells are compared with a query; `probes` if None.
         base_model: Name of the dense model whose embeddings the cells were built from.
         lexical_config: Arguments of `LexicalFeatures`; None for cells alone.
 
@@ -76,7 +77,7 @@ class TwoLevelDictionary(KSparseAutoEncoder):
 
     config_keys = [
         "dim", "width", "num_coarse", "num_fine", "num_components", "k", "k_query", "cells", "query_cells",
-        "candidate_cells", "candidate_tokens", "probes", "spread", "base_model", "lexical_config",
+        "candidate_cells", "candidate_tokens", "probes", "query_probes", "spread", "base_model", "lexical_config",
     ]  # fmt: skip
     components: Tensor
     component_scales: Tensor
@@ -102,13 +103,15 @@ class TwoLevelDictionary(KSparseAutoEncoder):
         probes: int = PROBES,
         spread: float = SPREAD,
         num_components: int | None = None,
+        query_probes: int | None = None,
         base_model: str = "",
         lexical_config: dict[str, Any] | None = None,
     ) -> None:
-        if min(num_coarse, num_fine, probes) < 1 or spread < 0:
+        query_probes = probes if query_probes is None else query_probes
+        if min(num_coarse, num_fine, probes, query_probes) < 1 or spread < 0:
             raise ValueError(
-                f"num_coarse {num_coarse}, num_fine {num_fine} and probes {probes} must be at least 1 and spread "
-                f"{spread} at least 0."
+                f"num_coarse {num_coarse}, num_fine {num_fine}, probes {probes} and query_probes {query_probes} must "
+                f"be at least 1 and spread {spread} at least 0."
             )
         self.num_components = width if num_components is None else num_components
         if not 4 <= width <= self.num_components <= dim or width % 4:
@@ -125,6 +128,7 @@ class TwoLevelDictionary(KSparseAutoEncoder):
         self.candidate_cells = min(candidate_cells, self.num_latents)
         self.candidate_tokens = candidate_tokens if self.lexical is not None else 0
         self.probes = min(probes, num_coarse)
+        self.query_probes = min(query_probes, num_coarse)
         self.spread = spread
         for name, share, whole in (("cells", self.cells, self.k), ("query_cells", self.query_cells, self.k_query)):
             if not 1 <= share <= whole:
@@ -224,7 +228,7 @@ class TwoLevelDictionary(KSparseAutoEncoder):
     def _cells(self, directions: Tensor, count: int, task: Task | None) -> tuple[Tensor, Tensor]:
         """The cells of a block of texts, nearest first: (n, count) ids and cosines."""
         width = count if task == "query" or not self.spread else POOL * count
-        cosines, cells = self._nearest(directions, width)
+        cosines, cells = self._nearest(directions, width, self.query_probes if task == "query" else self.probes)
         if task == "query":
             return cells, cosines - FLOOR * cosines[:, -1:].clamp_min(0)
         if not self.spread or count >= cells.shape[1]:
@@ -239,9 +243,9 @@ class TwoLevelDictionary(KSparseAutoEncoder):
         coarse, fine = cells // self.num_fine, cells % self.num_fine
         return self.points[coarse, fine].float() * self.scales[coarse, fine].unsqueeze(2)
 
-    def _nearest(self, directions: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    def _nearest(self, directions: Tensor, count: int, probes: int) -> tuple[Tensor, Tensor]:
         """Cosines and ids of the nearest fine cells, (n, at most count) each, nearest first."""
-        probed = (directions @ self.coarse.T).topk(self.probes, dim=1).indices
+        probed = (directions @ self.coarse.T).topk(probes, dim=1).indices
         if probed.is_cuda:
             found, ids = nearest_in_groups(directions, probed, self.points, self.scales, min(count, self.num_fine))
             cosines, slots = found.flatten(1).topk(min(count, found[0].numel()), dim=1)
@@ -264,7 +268,7 @@ class TwoLevelDictionary(KSparseAutoEncoder):
         for coarse, size in enumerate(places.bincount(minlength=self.num_coarse).tolist()):
             if size:
                 rows = order[start : start + size]
-                products = directions[rows // self.probes] @ self.points[coarse].float().T
+                products = directions[rows // probed.shape[1]] @ self.points[coarse].float().T
                 cosines.index_copy_(0, rows, products * self.scales[coarse])
                 start += size
         return cosines.view(len(probed), -1)

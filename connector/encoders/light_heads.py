@@ -25,8 +25,8 @@ MIN_VALUE = 0.01
 CELL_BITS: Literal[2] = 2
 """Bits per dimension of fine cells. 2 bits lose less than a point of recall; 1 bit is too coarse."""
 
-PROBES = 48
-"""Default number of coarse cells whose fine cells are compared with a text."""
+PROBES, QUERY_PROBES = 24, 48
+"""Default numbers of coarse cells whose fine cells are compared with a document, and with a query."""
 
 SPREAD = 4.0
 """Default weight of the penalty on parallel residuals of a document's cells."""
@@ -58,7 +58,7 @@ CACHED = 64
 _GROUPS, _MIN_GROUP = 8, 8
 """Groups of columns per wanted value when the largest values of a row are searched, and minimum columns of each."""
 
-QUERY_ONLY = ("candidate_cells", "candidate_tokens")
+QUERY_ONLY = ("candidate_cells", "candidate_tokens", "query_probes")
 """Settings that do not affect documents."""
 
 
@@ -225,7 +225,7 @@ class CellsHead(_Head):
     def _cells(self, directions: Floats, count: int, task: Task) -> tuple[Ids, Floats]:
         """The cells of texts, nearest first: (n, count) ids and cosines."""
         spread = self.config["spread"]
-        cells, cosines = self._nearest(directions, count if task == "query" or not spread else POOL * count)
+        cells, cosines = self._nearest(directions, count if task == "query" or not spread else POOL * count, task)
         if task == "query":
             return cells, cosines - FLOOR * np.maximum(cosines[:, -1:], 0)
         if not spread or count >= cells.shape[1]:
@@ -235,10 +235,12 @@ class CellsHead(_Head):
         chosen = np.concatenate([_spread(near, self._units(ids), count, spread) for ids, near in parts])
         return _take(chosen, cells, cosines)
 
-    def _nearest(self, directions: Floats, count: int) -> tuple[Ids, Floats]:
+    def _nearest(self, directions: Floats, count: int, task: Task) -> tuple[Ids, Floats]:
         """Ids and cosines of the nearest fine cells, (n, at most count) each, nearest first."""
-        fine = int(self.config["num_fine"])
-        probed = _top(directions @ self.weights["coarse"].T, int(self.config["probes"]))
+        fine, probes = int(self.config["num_fine"]), int(self.config["probes"])
+        if task == "query":
+            probes = int(self.config.get("query_probes", probes))
+        probed = _top(directions @ self.weights["coarse"].T, probes)
         cosines = self._compared(directions, probed)
         slots = _top(cosines, count)
         cells = np.take_along_axis(probed, slots // fine, axis=1) * fine + slots % fine

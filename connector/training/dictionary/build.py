@@ -19,6 +19,7 @@ from connector.encoders.light_heads import (
     CELL_BITS,
     CELLS_PER_DOCUMENT,
     PROBES,
+    QUERY_PROBES,
     SPREAD,
     CellsHead,
 )
@@ -100,6 +101,7 @@ def build_cells(
     candidate_cells: int = CANDIDATE_CELLS,
     candidate_tokens: int = CANDIDATE_TOKENS,
     probes: int = PROBES,
+    query_probes: int = QUERY_PROBES,
     spread: float = SPREAD,
     lexical_config: Mapping[str, Any] | None = None,
     statistics: CorpusStatistics | None = None,
@@ -123,7 +125,8 @@ def build_cells(
         query_cells: Cells among the features of a query; all of them if None.
         candidate_cells: Cells of a query whose hits are rescored by codes.
         candidate_tokens: Maximum tokens of such a query.
-        probes: Coarse cells whose fine cells are compared with a text.
+        probes: Coarse cells whose fine cells are compared with a document.
+        query_probes: Coarse cells whose fine cells are compared with a query.
         spread: Weight of the penalty on parallel residuals.
         lexical_config: Arguments of `LexicalFeatures`; None for cells alone.
         statistics: Corpus statistics, for tokens; None measures only the mean embedding of distinct texts.
@@ -188,6 +191,7 @@ def build_cells(
         "candidate_cells": min(candidate_cells, num_coarse * num_fine),
         "candidate_tokens": candidate_tokens if lexical_config is not None else 0,
         "probes": min(probes, num_coarse),
+        "query_probes": min(query_probes, num_coarse),
         "spread": spread,
         "base_model": base_model,
         "lexical_config": BM25 | dict(lexical_config) if lexical_config is not None else None,

@@ -27,8 +27,10 @@ class DictionarySettings:
     """Tokens kept per document; 0 for cells alone."""
     query_tokens: int = 24
     """Tokens kept per query."""
-    probes: int = 48
-    """Nearest coarse cells whose fine cells are compared with a text."""
+    probes: int = 24
+    """Nearest coarse cells whose fine cells are compared with a document."""
+    query_probes: int = 48
+    """Nearest coarse cells whose fine cells are compared with a query."""
     spread: float = 8.0
     """Weight of the penalty on parallel residuals of a document's cells; 0 keeps the nearest cells."""
     document_lexical_scale: float = 0.14
@@ -41,7 +43,7 @@ class DictionarySettings:
     """Seed of the sample, the centroids and the test queries."""
 
     def __post_init__(self) -> None:
-        check_ranges(self, at_least_one=("cells", "query_cells", "probes", "validation_queries"))
+        check_ranges(self, at_least_one=("cells", "query_cells", "probes", "query_probes", "validation_queries"))
         for name in ("tokens", "query_tokens", "spread"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}.")
@@ -73,6 +75,7 @@ class DictionarySettings:
             "cells": self.cells,
             "query_cells": self.query_cells,
             "probes": self.probes,
+            "query_probes": self.query_probes,
             "spread": self.spread,
             "lexical_config": lexical,
             "seed": self.seed,
