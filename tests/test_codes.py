@@ -90,6 +90,8 @@ def test_components_that_vary_more_get_more_bits() -> None:
         assert groups[0].bits > bits
         assert sum(group.num_bytes for group in groups) <= DIM * bits // 8
     assert sum(group.dims for group in choose_groups(variances, DIM, 3)) < DIM, "the weakest get none"
+    slowly = np.exp(-np.arange(DIM) / 32).astype(np.float32)
+    assert [group.bits for group in choose_groups(slowly, DIM, 3)] == [6, 4, 2]
     even = choose_groups(np.ones(DIM, np.float32), DIM, 4)
     assert even == ((DIM, 4),), "where all vary alike, all get the same"
     assert choose_groups(variances[:100], DIM, 4) != (), "components that nobody knows get none"

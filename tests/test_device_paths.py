@@ -62,7 +62,7 @@ def test_codes_on_a_device_are_those_of_numpy(bits: Bits) -> None:
 
 def test_codes_of_components_on_a_device_are_those_of_numpy() -> None:
     components = np.linalg.qr(np.random.default_rng(0).standard_normal((DIM, DIM)))[0].astype(np.float32)
-    groups = (Group(16, 8), Group(32, 4), Group(8, 1))
+    groups = (Group(16, 8), Group(16, 6), Group(16, 4), Group(8, 1))
     assert_same_codes(RotatedCode(DOCUMENTS.mean(axis=0), 4, groups=groups, components=components))
 
 

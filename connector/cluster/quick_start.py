@@ -12,7 +12,6 @@ _OPTIONS = (
     "-XX:+UnlockDiagnosticVMOptions",
     "-XX:-BytecodeVerificationRemote",
     # As set by the distribution.
-    "-XX:+AlwaysPreTouch",
     "-XX:-OmitStackTraceInFastThrow",
     "-Xss1m",
     "-Djava.awt.headless=true",
