@@ -26,7 +26,8 @@ CELL_BITS: Literal[2] = 2
 """Bits per dimension of fine cells. 2 bits lose less than a point of recall; 1 bit is too coarse."""
 
 PROBES, QUERY_PROBES = 24, 48
-"""Default numbers of coarse cells whose fine cells are compared with a document, and with a query."""
+"""Default numbers of coarse cells whose fine cells are compared with a document, and with a query. Half as many for
+queries find up to a point fewer of the exact top ten, twice as many for documents 0.1 points more."""
 
 SPREAD = 4.0
 """Default weight of the penalty on parallel residuals of a document's cells."""
