@@ -56,6 +56,10 @@ _MAX_SHARE, _MAX_DOCUMENTS = 0.03, 3_000
 CACHED = 64
 """Documents per block when choosing cells, so that operands fit into the CPU cache."""
 
+_ONE_THREAD = 1 << 18
+"""Multiplications up to which OpenBLAS computes a product in one thread. With several threads for each of many small
+products, encoding takes a third longer beside a busy server."""
+
 _GROUPS, _MIN_GROUP = 8, 8
 """Groups of columns per wanted value when the largest values of a row are searched, and minimum columns of each."""
 
@@ -263,7 +267,10 @@ class CellsHead(_Head):
         found, starts = np.unique(places[order], return_index=True)
         cosines = np.empty((len(places), points.shape[1]), np.float32)
         for coarse, rows in zip(found.tolist(), np.split(order, starts[1:]), strict=True):
-            cosines[rows] = directions[rows // probed.shape[1]] @ points[coarse].astype(np.float32).T * scales[coarse]
+            texts, block = directions[rows // probed.shape[1]], points[coarse].astype(np.float32).T
+            step = max(1, _ONE_THREAD // texts.size)
+            parts = [texts @ block[:, start : start + step] for start in range(0, block.shape[1], step)]
+            cosines[rows] = np.concatenate(parts, axis=1) * scales[coarse]
         return cosines.reshape(len(directions), -1)
 
     def _units(self, cells: Ids) -> Floats:
