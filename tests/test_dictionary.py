@@ -113,7 +113,7 @@ def test_the_projection_keeps_what_most_of_the_variance_is_in() -> None:
 
 @pytest.mark.parametrize("queries", [1, 50])
 def test_a_query_keeps_its_nearest_cells(documents: NDArray[np.float32], queries: int) -> None:
-    everywhere = build_dictionary(documents, k=4, k_query=8, probes=64, query_probes=64)
+    everywhere = build_dictionary(documents, k=4, k_query=8, query_probes=64)
     asked = clustered(queries, seed=7)
     cells, values = everywhere.strongest(torch.from_numpy(asked), 8, task="query")
     expected = cosines(everywhere, asked)
@@ -147,7 +147,7 @@ def test_one_text_and_many_have_the_same_cells(dictionary: TwoLevelDictionary) -
 
 
 def test_without_spread_a_document_keeps_its_nearest_cells_as_well(documents: NDArray[np.float32]) -> None:
-    nearest = build_dictionary(documents, k=4, spread=0.0, probes=64, query_probes=64)
+    nearest = build_dictionary(documents, k=4, spread=0.0, probes=64)
     cells, values = nearest.strongest(torch.from_numpy(documents[:30]), 4, task="document")
     expected = np.sort(cosines(nearest, documents[:30]), axis=1)[:, ::-1][:, :4]
     assert np.allclose(values, expected, atol=1e-5)
@@ -156,7 +156,7 @@ def test_without_spread_a_document_keeps_its_nearest_cells_as_well(documents: ND
 
 def test_a_document_keeps_the_cells_whose_residuals_differ_most(documents: NDArray[np.float32]) -> None:
     """The rule of the class's docstring, written out with vectors for each document."""
-    everywhere = build_dictionary(documents, k=3, probes=64, query_probes=64)
+    everywhere = build_dictionary(documents, k=3, probes=64)
     asked = clustered(25, seed=5)
     cells, _ = everywhere.strongest(torch.from_numpy(asked), 3, task="document")
     directions = directions_of(everywhere, asked)
