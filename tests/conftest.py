@@ -155,6 +155,14 @@ def few_trials(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"connector.search.tune.{name}", values)
 
 
+@pytest.fixture(scope="module")
+def narrow_ivae() -> Iterator[None]:
+    """Networks of an iVAE with a thirtieth of the weights."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("connector.training.heads.trainer.HIDDEN_DIM", 256)
+        yield
+
+
 @pytest.fixture
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache folder of this test alone."""

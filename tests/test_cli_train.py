@@ -25,6 +25,8 @@ from tests.tiny import WORDS
 
 Train = Callable[..., Result]
 
+pytestmark = pytest.mark.usefixtures("narrow_ivae")
+
 SMALL = ["--latents", "64", "--k", "8", "--k-query", "4", "--steps", "3", "--batch-size", "16", "--device", "cpu"]
 
 

@@ -28,7 +28,7 @@ def test_a_fitted_head_is_better_on_held_out_sentences(
     encoder: TextEncoder = request.getfixturevalue(name)
     reported: list[str] = []
     fitted = fit_head(
-        encoder, texts(600), num_latents=NUM_LATENTS, steps=400, progress=lambda what, _share: reported.append(what)
+        encoder, texts(600), num_latents=NUM_LATENTS, steps=150, progress=lambda what, _share: reported.append(what)
     )
     stages = ["embedding documents", "embedding sentences", "finding neighbours", "initializing latents", "training"]
     assert list(dict.fromkeys(reported)) == stages

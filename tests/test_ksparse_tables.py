@@ -17,6 +17,8 @@ from connector.training.embeddings import EmbeddingCache
 from tests.beir import numbered, write_beir
 from tests.tiny import WORDS
 
+pytestmark = pytest.mark.usefixtures("narrow_ivae")
+
 
 @pytest.fixture
 def bench(dense_folder: Path, tmp_path: Path) -> Bench:

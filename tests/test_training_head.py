@@ -42,6 +42,8 @@ SMALL = TrainingSettings(
     validations=4,
     patience=10,
 )
+pytestmark = pytest.mark.usefixtures("narrow_ivae")
+
 RECIPES: tuple[Recipe, ...] = ("retrieval", "paper", "ivae")
 
 
@@ -337,8 +339,6 @@ class Stopped(Exception):
 def test_a_stopped_run_resumes_to_the_same_result(
     data_with_queries: TrainingData, tmp_path: Path, recipe: Recipe
 ) -> None:
-    # An iVAE is large and slow: kept after every step it would take half a minute.
-    every_s = 0.3 if recipe == "ivae" else 0.0
     settings, checkpoint = small(recipe), tmp_path / "head" / "checkpoint.pt"
     whole = train_head(data_with_queries, settings)
 
@@ -347,7 +347,7 @@ def test_a_stopped_run_resumes_to_the_same_result(
             raise Stopped
 
     with pytest.raises(Stopped):
-        train_head(data_with_queries, settings, checkpoint=checkpoint, save_every_s=every_s, progress=stop_at_half)
+        train_head(data_with_queries, settings, checkpoint=checkpoint, save_every_s=0.0, progress=stop_at_half)
     assert checkpoint.is_file()
     with pytest.raises(EncoderError, match="belongs to a run with another learning_rate and seed"):
         train_head(data_with_queries, replace(settings, learning_rate=1e-4, seed=5), checkpoint=checkpoint)

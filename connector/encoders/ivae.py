@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from connector.encoders.autoencoder import KSparseAutoEncoder
 from connector.encoders.lexical import Task, TokenCounts
 
+HIDDEN_DIM = 1_500
+"""Width of the hidden layers of all networks, as in the earlier work."""
+
 
 class IdentifiableVAE(KSparseAutoEncoder):
     """Turns `sentence_embedding` (n, dim) into the mean g(x, u) of the posterior, and keeps its largest values.
@@ -41,7 +44,7 @@ class IdentifiableVAE(KSparseAutoEncoder):
         k: int,
         k_query: int | None = None,
         base_model: str = "",
-        hidden_dim: int = 1_500,
+        hidden_dim: int = HIDDEN_DIM,
         num_clusters: int = 25,
     ) -> None:
         if num_latents % 2:

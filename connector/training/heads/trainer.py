@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from connector.encoders.autoencoder import MIN_VALUE, KSparseAutoEncoder
-from connector.encoders.ivae import IdentifiableVAE
+from connector.encoders.ivae import HIDDEN_DIM, IdentifiableVAE
 from connector.encoders.lexical import Task, pad_counts
 from connector.errors import EncoderError
 from connector.training.checkpoint import Checkpoint
@@ -223,7 +223,12 @@ def _set_up(
 def _new_head(data: TrainingData, settings: TrainingSettings, base_model: str) -> KSparseAutoEncoder:
     if settings.recipe == "ivae":
         return IdentifiableVAE(
-            data.documents.shape[1], settings.num_latents, settings.k, settings.k_query, base_model=base_model
+            data.documents.shape[1],
+            settings.num_latents,
+            settings.k,
+            settings.k_query,
+            base_model=base_model,
+            hidden_dim=HIDDEN_DIM,
         )
     lexical = None
     if data.document_tokens is not None:
