@@ -155,6 +155,13 @@ def few_trials(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"connector.search.tune.{name}", values)
 
 
+@pytest.fixture
+def small_dictionaries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """300 documents are enough for a dictionary."""
+    for module in ("ingest.own_dictionary", "ingest.prepare", "search.growth", "training.dictionary.build"):
+        monkeypatch.setattr(f"connector.{module}.MIN_DOCUMENTS", 300)
+
+
 @pytest.fixture(scope="module")
 def narrow_ivae() -> Iterator[None]:
     """Networks of an iVAE with a thirtieth of the weights."""

@@ -6,6 +6,7 @@ The expected ranking is sentence-transformers' own, by `encode_query`, `encode_d
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,12 +36,13 @@ from transformers import (
 from connector import SearchSettings, SparseIndex
 from connector.cli.main import cli
 from connector.index.schema import existing_schema
+from connector.training.dictionary.build import cells_for
 from tests.tiny import MAX_TOKENS, WORDS, build_transformer
 
 pytestmark = pytest.mark.opensearch
 
 PIECES = 250_000
-COUNT = 1_000
+COUNT = 300
 QUERIES = 12
 
 _RANDOM = np.random.default_rng(7)
@@ -64,7 +66,7 @@ class Kind:
         sentencepiece: Whether the tokenizer has 250,000 pieces.
         causal: Whether tokens see only those before them.
         bits: Bits of its codes.
-        found: Share of the nearest ten that features find among 1,000 documents. Of models that do not normalize, the
+        found: Share of the nearest ten that features find among 300 documents. Of models that do not normalize, the
             longest documents are neighbours of all queries, and most share no cell with a query.
     """
 
@@ -202,7 +204,7 @@ def assert_ranked_alike(client: OpenSearch, index: str, model: Built) -> None:
     assert np.mean(losses) < 0.35 * spread
 
 
-@pytest.mark.usefixtures("few_trials")
+@pytest.mark.usefixtures("few_trials", "small_dictionaries")
 def test_it_goes_through_all_commands(client: OpenSearch, named: str, model: Built, workplace: Path) -> None:
     lines = [json.dumps({"_id": str(row), "text": text}) for row, text in enumerate(CORPUS)]
     (workplace / "corpus.jsonl").write_text("\n".join(lines))
@@ -216,7 +218,8 @@ def test_it_goes_through_all_commands(client: OpenSearch, named: str, model: Bui
 
     assert_ranked_alike(client, named, model)
     assert json.loads(run("search", ASKED[0], "--index", named, "--json"))["hits"]
-    assert json.loads(run("doctor", "--index", named, "--recall", "0.1", "--json"))["cells"] == 600
+    cells = math.prod(cells_for(COUNT))
+    assert json.loads(run("doctor", "--index", named, "--recall", "0.1", "--json"))["cells"] == cells
     wanted = ("--recall", str(model.kind.found))
     assert json.loads(run("tune", "--index", named, "--queries", "queries.txt", *wanted, "--json"))["reached"]
     run("reencode", named, "--to", f"{named}-2", "--encoder", "own", "--delete-old", "--quiet")

@@ -59,12 +59,13 @@ def test_documents_too_few_for_a_dictionary_are_said(
         assert FIRST[0] in {hit.text for hit in docs.search(FIRST[0], top_k=10)}
 
 
+@pytest.mark.usefixtures("small_dictionaries")
 def test_an_index_that_has_grown_is_advised_to_build_one(client: OpenSearch, named: str, workplace: Path) -> None:
     write(workplace, FIRST[:100])
     run("ingest", "corpus.jsonl", "--index", named)
-    write(workplace, FIRST[100:], start=100)
+    write(workplace, FIRST[100:300], start=100)
     _, _, errors = run("ingest", "corpus.jsonl", "--index", named)
-    advice = "The 1,000 documents are enough for a dictionary of their own"
+    advice = "The 300 documents are enough for a dictionary of their own"
     assert f"{named}: {advice}" in errors
     assert advice in run("doctor", "--index", named, "--recall", "0.01")[1]
     assert run("reencode", named, "--to", f"{named}-2", "--encoder", "own", "--delete-old", "--quiet")[0] == 0
@@ -121,7 +122,7 @@ def test_a_new_dictionary_restores_what_a_changed_subject_lost(
         docs.add([Document(f"later{row}", text) for row, text in enumerate(LATER)])
 
     def doctor(*options: str) -> tuple[int, str]:
-        return run("doctor", "--index", named, "--recall", "0.8", "--sample", "1000", *options)[:2]
+        return run("doctor", "--index", named, "--recall", "0.8", "--sample", "300", *options)[:2]
 
     status, said = doctor()
     advice = ["ksparse", "reencode", named, "--to", "NEW", "--encoder", "own"]

@@ -252,11 +252,12 @@ def test_a_packed_dictionary_is_the_same_and_a_damaged_one_is_refused(
         unpack_dictionary(data[:1_000])
 
 
+@pytest.mark.usefixtures("small_dictionaries")
 def test_the_commands_need_no_option_for_it(
     client: OpenSearch, named: str, workplace: Path, head_folder: Path, own_cache: Path
 ) -> None:
     """The real dense model: the default of every command."""
-    lines = [json.dumps({"_id": str(row), "text": text}) for row, text in enumerate(TEXTS[:1_000])]
+    lines = [json.dumps({"_id": str(row), "text": text}) for row, text in enumerate(TEXTS[:300])]
     (workplace / "corpus.jsonl").write_text("\n".join(lines))
     (workplace / "few.jsonl").write_text("\n".join(lines[:3]))
 
