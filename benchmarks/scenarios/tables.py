@@ -69,13 +69,17 @@ def rivals_to_markdown(groups: _Groups) -> str:
 
 
 def churn_to_markdown(groups: _Groups) -> str:
-    """Return a table of the suite `churn`: writes and concurrent searches of each system at each rate."""
+    """Return a table of the suite `churn`: writes and concurrent searches of each system at each rate.
+
+    Latencies have two modes, with and without a merge, between which a median jumps; the mean does not.
+    """
     heads = (
         "rate",
         "system",
         "documents/s",
         "found after, p50 s",
         "maximum",
+        "mean",
         "p50",
         "p99",
         "of exact top 10",
@@ -88,6 +92,8 @@ def churn_to_markdown(groups: _Groups) -> str:
         for row in rows:
             cells = [rate, name_of(row), f"{row['documents_per_s']:,.0f}"]
             cells += [f"{row[key]:.2f}" if key in row else "" for key in ("found_p50_s", "found_most_s")]
+            mean = f"{row['mean_ms'] / rows[0]['mean_ms']:.2f}"
+            cells += [mean if row is not rows[0] else f"{mean} ({row['mean_ms']:.2f} ms)"]
             cells += latencies(row, first=row is rows[0])
             cells += [f"{row['overlap@10']:.1%}", f"{row['segments']}", f"{row['deleted']:,}"]
             lines.append([*cells, f"{row['index_bytes'] / 1e6:.1f}"])
