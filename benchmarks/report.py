@@ -133,6 +133,12 @@ def levers_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
     return to_table(heads, ([line[head] for head in heads] for line in _compared(rows)))
 
 
+def costs_to_markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """Return bytes and latency of the systems that were timed, without their quality."""
+    heads = ["system", "bytes per document", "of HNSW", "p50", "p99"]
+    return to_table(heads, ([line[head] for head in heads] for line in _compared(rows) if line["p50"]))
+
+
 def _compared(rows: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
     """Cells by column; ratios are those to the first timed system."""
     base = next(row for row in rows if "p50_ms" in row)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.report import cheapest_to_markdown, compare_to_markdown, name_of, to_table
+from benchmarks.report import cheapest_to_markdown, compare_to_markdown, costs_to_markdown, name_of, to_table
 from benchmarks.scenarios.rivals import NOT_RUN, VECTORS, WORDS
 
 _Groups = Mapping[str, Sequence[dict[str, Any]]]
@@ -50,12 +50,13 @@ def filtered_to_markdown(groups: _Groups) -> str:
 def rivals_to_markdown(groups: _Groups) -> str:
     """Return tables of the suite `rivals`: all settings, the fastest at equal quality, and what was not run.
 
-    Words are compared only if there are judgements, since without them the exact top ten count as relevant.
+    Without judgements, the exact top ten count as relevant, so only the costs of combinations with words are compared.
     """
     parts = []
     for group, key, name in ((VECTORS, "overlap@10", "exact top 10"), (WORDS, "ndcg_share", "dense NDCG@10")):
         if group == WORDS and group in groups and not is_judged(groups[group]):
-            parts.append("Without relevance judgements, combinations with words cannot be compared.\n")
+            parts += [f"{group}; their quality cannot be compared without relevance judgements\n"]
+            parts += [costs_to_markdown(groups[group])]
         elif group in groups:
             parts += [f"{group}\n", compare_to_markdown(groups[group])]
             parts += [f"The fastest setting of each system that reaches a share of {name}:\n"]

@@ -68,6 +68,8 @@ def test_rivals_are_compared_twice(
     assert today["index_bytes"] > words["HNSW"]["index_bytes"] + words["BM25"]["index_bytes"] / 2
     reported = run("report", "rivals.json").stdout
     assert "| system | 90%: p50, bytes |" in reported
+    costs = reported.partition("| system | bytes per document | of HNSW | p50 | p99 |\n")[2].splitlines()
+    assert costs[1].startswith("| HNSW default | ") and any("hybrid query by rank" in line for line in costs)
     for row in groups.get("not run", ()):
         assert re.search(f"^Not run: .*{re.escape(row['system'])}.*, since ", reported, re.MULTILINE)
     for name in ("vectors", "words-and-vectors"):
