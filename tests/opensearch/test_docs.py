@@ -139,6 +139,7 @@ def ingested(material: Path, client: OpenSearch, opensearch_url: str) -> Iterato
     name = f"test-{uuid.uuid4().hex[:12]}"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OPENSEARCH_URL", opensearch_url)
+        patch.setenv("KSPARSE_BACKEND", "auto")
         run(f"ksparse ingest {material / 'corpus.jsonl'} --index {name} --dead-letters {material / 'letters.jsonl'}")
     client.indices.put_settings(index=name, body={"index.blocks.write": True})
     yield name
@@ -161,8 +162,7 @@ def test_the_commands_of_a_block_run(
     request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    if any("ksparse export" in line for line in block):
-        monkeypatch.setenv("KSPARSE_BACKEND", "openvino")
+    monkeypatch.setenv("KSPARSE_BACKEND", "auto")  # as users have it
     if any("train queries" in line for line in block):  # 30,000 tokens, in half a minute
         monkeypatch.setattr("connector.training.static_queries.trainer._embed_tokens", random_tokens)
     if any("--fit" in line or "--max-minutes" in line for line in block):
