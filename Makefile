@@ -88,12 +88,12 @@ minimum:
 test: style
 	$(MAKE) --jobs 2 --no-print-directory types tests
 
-# Each process has its own node, for which it waits part of the time, so five keep two cores busy. Files keep their order, so the
+# Each process has its own node, for which it waits part of the time, so four keep two cores busy. Files keep their order, so the
 # slowest ones (tests/opensearch) start first. The hash seed is fixed because all processes must generate the same test names. With more
 # threads than cores, threads would spin. The first line compiles modules once instead of in each process.
 tests: setup
 	PYTHONHASHSEED=0 $(BIN)/python -m pytest --collect-only --quiet > /dev/null 2>&1 || true
-	PYTHONHASHSEED=0 OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 5 --dist loadfile --no-loadscope-reorder
+	PYTHONHASHSEED=0 OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

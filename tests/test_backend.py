@@ -47,20 +47,19 @@ MODULES = (
 
 
 def docstrings() -> tuple[list[str], list[str]]:
-    """500 docstrings of the standard library, and two queries for each: its first sentence, and words of it.
+    """Docstrings of the standard library, about 800, and two queries for each: its first sentence, and words of it.
 
-    So many that the exchange of the first two hits of a query changes NDCG@10 by 0.0004.
+    So many that the exchange of the first two hits of a query changes NDCG@10 by 0.0002.
     """
     pairs = {}
     for module in map(import_module, MODULES):
         for name, value in sorted(vars(module).items()):
             first, _, rest = (inspect.getdoc(value) or "").partition("\n\n") if callable(value) else ("", "", "")
             if len(first) > 20 and len(rest) > 80:
-                pairs[name] = (rest[:60], first[:60])
-    chosen = list(pairs.values())[:500]
-    documents = [rest for rest, _ in chosen]
+                pairs[name] = (rest[:120], first[:120])
+    documents = [rest for rest, _ in pairs.values()]
     words = [" ".join(rest.split()[::3]) for rest in documents]
-    return documents, [first for _, first in chosen] + words
+    return documents, [first for _, first in pairs.values()] + words
 
 
 pytestmark = pytest.mark.usefixtures("in_file_cache")
@@ -316,7 +315,7 @@ def test_documents_by_one_backend_meet_queries_by_the_other(shipped: tuple[TextE
     assert equal_features(*documents) > 0.97
     assert equal_features(*queries) > 0.97
     scores = [ndcg_at_10(indexed, asked) for indexed in documents for asked in queries]
-    assert scores[0] > 0.4, "the set can be searched"
+    assert scores[0] > 0.5, "the set can be searched"
     assert max(scores) - min(scores) <= 0.002
 
 
