@@ -19,7 +19,7 @@ def cluster_to_markdown(groups: Mapping[str, Rows]) -> str:
     for group, rows in groups.items():
         for row in rows if group != KILLED else ():
             cells = [group, name_of(row), f"{row['index_bytes'] / 1e6:.1f}", f"{row['overlap@10']:.1%}"]
-            lines.append([*cells, *latencies(row, first=row is rows[0]), f"{row['requests_per_s']:,.0f}"])
+            lines.append([*cells, *latencies(row, rows[0]), f"{row['requests_per_s']:,.0f}"])
     tables = [to_table(heads, lines, left=(0, 1))]
     if KILLED in groups:
         tables.append(_killed(groups[KILLED]))

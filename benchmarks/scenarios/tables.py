@@ -24,15 +24,16 @@ def states_to_markdown(groups: _Groups) -> str:
         for row in rows:
             cells = [state, name_of(row), f"{row['segments']}", f"{row['documents']:,}", f"{row['deleted']:,}"]
             cells += [f"{row['index_bytes'] / 1e6:.1f}", f"{row['index_bytes'] / rows[0]['index_bytes']:.2f}"]
-            lines.append([*cells, f"{row['overlap@10']:.1%}", *latencies(row, first=row is rows[0])])
+            lines.append([*cells, f"{row['overlap@10']:.1%}", *latencies(row, rows[0])])
     return to_table(heads, lines, left=(0, 1))
 
 
-def latencies(row: Mapping[str, Any], *, first: bool) -> list[str]:
-    """Return p50 and p99 as ratios to the first system's, which are also given in milliseconds."""
+def latencies(row: Mapping[str, Any], first: Mapping[str, Any], names: Sequence[str] = ("p50", "p99")) -> list[str]:
+    """Return latencies as ratios to those of the first system, which are also given in milliseconds."""
     return [
-        f"{row[f'{name}_ratio']:.2f}" + (f" ({row[f'{name}_ms']:.{digits}f} ms)" if first else "")
-        for name, digits in (("p50", 2), ("p99", 1))
+        f"{row[f'{name}_ms'] / first[f'{name}_ms']:.2f}"
+        + (f" ({row[f'{name}_ms']:.{1 if name == 'p99' else 2}f} ms)" if row is first else "")
+        for name in names
     ]
 
 
@@ -43,7 +44,7 @@ def filtered_to_markdown(groups: _Groups) -> str:
     for group, rows in groups.items():
         for row in rows:
             cells = [group, f"{row['kept']:,.0f}", name_of(row), f"{row['overlap@10']:.1%}", f"{row['too_few']:.0%}"]
-            lines.append([*cells, *latencies(row, first=row is rows[0])])
+            lines.append([*cells, *latencies(row, rows[0])])
     return to_table(heads, lines, left=(0, 2))
 
 
@@ -93,9 +94,7 @@ def churn_to_markdown(groups: _Groups) -> str:
         for row in rows:
             cells = [rate, name_of(row), f"{row['documents_per_s']:,.0f}"]
             cells += [f"{row[key]:.2f}" if key in row else "" for key in ("found_p50_s", "found_most_s")]
-            mean = f"{row['mean_ms'] / rows[0]['mean_ms']:.2f}"
-            cells += [mean if row is not rows[0] else f"{mean} ({row['mean_ms']:.2f} ms)"]
-            cells += latencies(row, first=row is rows[0])
+            cells += latencies(row, rows[0], ("mean", "p50", "p99"))
             cells += [f"{row['overlap@10']:.1%}", f"{row['segments']}", f"{row['deleted']:,}"]
             lines.append([*cells, f"{row['index_bytes'] / 1e6:.1f}"])
     return to_table(heads, lines, left=(0, 1))
