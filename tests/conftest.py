@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 import threading
 import uuid
@@ -27,6 +28,18 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 # Tiny models differ from test to test, and each would be converted: seconds. Tests of OpenVINO ask for it.
 os.environ["KSPARSE_BACKEND"] = "torch"
 os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"
+
+
+def pytest_collection() -> None:
+    """Collecting tests creates millions of lasting objects, among which looking for garbage takes seconds."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was created so far out of later collections of garbage, and make these rarer."""
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+    gc.enable()
 
 
 # Threads of libraries that live for the whole run; the watcher of late replies ends automatically.
