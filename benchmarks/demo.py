@@ -29,7 +29,7 @@ QUESTIONS = (
 )
 K_QUERIES = (8, 32)
 
-_PATIENCE_S = 20.0
+_PATIENCE_S = 10.0
 """No further block of rounds is begun after this time: a demo should end soon."""
 
 
