@@ -30,7 +30,7 @@ QUESTIONS = (
 K_QUERIES = (8, 32)
 
 _PATIENCE_S = 10.0
-"""No further block of rounds is begun after this time: a demo should end soon."""
+"""Seconds for each three systems, after which no further block of rounds is begun: a demo should end soon."""
 
 
 @contextmanager

@@ -31,12 +31,12 @@ os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"
 
 
 def pytest_collection() -> None:
-    """Collecting tests creates millions of lasting objects, among which looking for garbage takes seconds."""
+    """Objects created while tests are collected live until the end; the garbage collector would search them."""
     gc.disable()
 
 
 def pytest_collection_finish() -> None:
-    """Leave what was created so far out of later collections of garbage, and make these rarer."""
+    """Exclude the objects created so far from garbage collection, and let it run less often."""
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
     gc.enable()

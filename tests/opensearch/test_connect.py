@@ -358,7 +358,7 @@ def test_clients_in_other_languages_write_and_search(
 ) -> None:
     if shutil.which(command[0]) is None:
         pytest.skip(f"{command[0]} is not installed")
-    # Go compiles its standard library once, without C and without inlining, which takes a third of the time.
+    # Go compiles its standard library once, without C and without inlining, which saves a quarter of the time.
     go = {"GOCACHE": str(cache_folder() / "go-build"), "CGO_ENABLED": "0", "GOFLAGS": "-gcflags=all=-l"}
     environment = os.environ | {"OPENSEARCH_URL": ml_cluster.url, "INDEX": written.index} | go
     query = 'plants "eat" light'
