@@ -117,7 +117,10 @@ def test_a_wrong_option_is_a_usage_error(arguments: list[str]) -> None:
     assert run("up", *arguments).exit_code == 2
 
 
-def test_up_on_a_port_that_is_taken_is_refused(server_url: str) -> None:
+def test_up_on_a_port_that_is_taken_is_refused_before_anything_is_downloaded(
+    server_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KSPARSE_CACHE", str(tmp_path))
     port = server_url.rpartition(":")[2]
     result = run("up", "--port", port)
     assert result.exit_code == 1

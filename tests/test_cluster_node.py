@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from connector.cluster import embedded, node
+from connector.cluster import Cluster, embedded, node, probe
 from connector.cluster.folders import locked
 from connector.cluster.java import Java
 from connector.cluster.node import Node, check_heap, free_ports, is_free
@@ -54,6 +54,15 @@ def make_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
 
     yield make
     stop_processes(tmp_path, grace_s=0.0)
+
+
+def test_waiting_says_for_how_long_it_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "_SAY_EVERY_S", 0.5)
+    nobody, said = f"http://127.0.0.1:{free_ports(1)[0]}", list[str]()
+    with pytest.raises(ClusterError, match="was not ready after 1.5 s"):
+        probe.wait_until_ready(Cluster(nobody), nodes=1, timeout_s=1.5, on_progress=said.append)
+    assert said[0] == "OpenSearch is starting: 1 s"
+    assert len(said) in (1, 2), "not at each attempt, of which there are seven"
 
 
 def test_stop_ends_all_processes_of_the_session(make_node: Callable[..., Node]) -> None:
@@ -194,7 +203,7 @@ PARENT = """
 import signal, sys, time
 from pathlib import Path
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it, and so would we
-from connector.cluster import embedded, node
+from connector.cluster import Cluster, embedded, node, probe
 from connector.cluster.java import Java
 node.service_user = lambda: None
 embedded.cache_folder = lambda: Path(sys.argv[1])

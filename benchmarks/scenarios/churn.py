@@ -40,11 +40,36 @@ class Load:
         rounds: Turns of each system per rate.
         seconds: Duration of a turn.
         writers: Number of writing threads.
+        per_s: Documents written per second to each system; empty for rates derived from each system's maximum.
     """
 
     rounds: int = 3
     seconds: float = 10.0
     writers: int = 2
+    per_s: tuple[float, ...] = ()
+
+    @property
+    def rates(self) -> tuple[str, ...]:
+        """Names of the rates, in the order in which they are measured."""
+        return (NO_WRITES, *self._fixed) if self.per_s else RATES
+
+    def rate_of(self, name: str, place: int, most: Sequence[dict[str, Any]]) -> float | None:
+        """Return the documents sent per second to a system; None for as many as possible.
+
+        Args:
+            name: Name of a rate.
+            place: Place of the system.
+            most: Rows of the systems at their maximum rates, if the rate is derived from these.
+        """
+        if name in (NO_WRITES, MAXIMUM):
+            return 0.0 if name == NO_WRITES else None
+        if name in (HALF, SAME):
+            return float(most[place if name == HALF else 0]["documents_per_s"]) / 2
+        return self._fixed[name]
+
+    @property
+    def _fixed(self) -> dict[str, float]:
+        return {f"{per_s:,g} documents/s": per_s for per_s in self.per_s}
 
 
 def measure_churn(
@@ -80,7 +105,7 @@ def measure_churn(
             write(client, system.index, [data.documents[row].doc_id for row in first], system.sources(data, first))
             wait_for_merges(client, system.index)
         requests = [system.prepare(data) for system in systems]
-        for rate in RATES:
+        for rate in load.rates:
             if rate not in rows:
                 turns = _Turns(connect, client, data, systems, requests, streams)
                 rows[rate] = turns.measure(rate, rows.get(MAXIMUM, []), load, report)
@@ -98,7 +123,7 @@ class _Turns:
 
     def measure(self, rate: str, most: Sequence[dict[str, Any]], load: Load, report: Report) -> list[dict[str, Any]]:
         """Measure each system in turns at a rate, and return a row for each."""
-        asked = [_per_s(rate, most, place) for place in range(len(self.systems))]
+        asked = [load.rate_of(rate, place, most) for place in range(len(self.systems))]
         times: list[list[float]] = [[] for _ in self.systems]
         written: list[list[Written]] = [[] for _ in self.systems]
         for turn in range(load.rounds):
@@ -137,13 +162,6 @@ class _Turns:
         shape = checked_shape(self.client, system, len(rows))
         found = self.data.run_of([system.search(self.client, request) for request in self.requests[place]])
         return asdict(shape) | {"overlap@10": overlap_at(found, exact_top_10(self.data, rows), 10)}
-
-
-def _per_s(rate: str, most: Sequence[dict[str, Any]], place: int) -> float | None:
-    """Documents sent per second; None for as many as possible."""
-    if rate in (NO_WRITES, MAXIMUM):
-        return 0.0 if rate == NO_WRITES else None
-    return float(most[place if rate == HALF else 0]["documents_per_s"]) / 2
 
 
 def _figures(written: Sequence[Written]) -> dict[str, float]:

@@ -83,7 +83,7 @@ def embedded_cluster(
             on_progress=on_progress,
         )
         try:
-            yield start_nodes(handles, timeout_s=timeout_s)
+            yield start_nodes(handles, timeout_s=timeout_s, on_progress=on_progress)
         finally:
             stop_nodes(handles)
 
@@ -122,16 +122,16 @@ def create_nodes(
     if count not in _NODE_COUNTS:
         raise ValueError(f"nodes must be one of {_NODE_COUNTS}, got {count}.")
     require_psutil()
+    if port is not None and not is_free(port):
+        raise ClusterError(
+            f"Port {port} of 127.0.0.1 is in use. Choose another port, or stop the process that listens there."
+        )
     java = find_java()
     distribution = prepare(java, ml=ml, on_progress=on_progress)
     if not java.simd:
         on_progress(
             f"Java {java.version} in {java.home} lacks jdk.incubator.vector, so dense search is slow and its latencies "
             "are not valid"
-        )
-    if port is not None and not is_free(port):
-        raise ClusterError(
-            f"Port {port} of 127.0.0.1 is in use. Choose another port, or stop the process that listens there."
         )
     ports = free_ports(2 * count)
     http_ports, transport_ports = ports[:count], ports[count:]
@@ -163,13 +163,20 @@ def create_nodes(
     return handles
 
 
-def start_nodes(nodes: Sequence[Node], *, timeout_s: float, on_started: Callable[[], None] = lambda: None) -> Cluster:
+def start_nodes(
+    nodes: Sequence[Node],
+    *,
+    timeout_s: float,
+    on_started: Callable[[], None] = lambda: None,
+    on_progress: Callable[[str], None] = _say_nothing,
+) -> Cluster:
     """Start the nodes and wait until the cluster is ready.
 
     Args:
         nodes: All nodes of the cluster.
         timeout_s: Timeout in seconds.
         on_started: Called when the processes run.
+        on_progress: Called with a message every few seconds.
 
     Raises:
         ClusterError: A node ended, or the cluster was not ready in time. The caller has to stop the nodes.
@@ -183,7 +190,7 @@ def start_nodes(nodes: Sequence[Node], *, timeout_s: float, on_started: Callable
             node.check_alive()
 
     cluster = Cluster(nodes[0].url, kind="embedded", nodes=tuple(nodes))
-    wait_until_ready(cluster, nodes=len(nodes), timeout_s=timeout_s, check_alive=check_alive)
+    wait_until_ready(cluster, nodes=len(nodes), timeout_s=timeout_s, check_alive=check_alive, on_progress=on_progress)
     # Another OpenSearch that took the port meanwhile would also have answered.
     members = get_json(cluster, "/_nodes/process")["nodes"].values()
     if {member["process"]["id"] for member in members} != {node.pid for node in nodes}:

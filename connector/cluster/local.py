@@ -121,7 +121,7 @@ def up(
             write_state(State("compose", cluster.url, compose_file=str(file.absolute())))
             write_compose_files(read_compose_files() | {str(file.absolute())})
             compose_up(file, port=port, heap=heap, timeout_s=timeout_s)
-            wait_until_ready(cluster, nodes=1, timeout_s=timeout_s)
+            wait_until_ready(cluster, nodes=1, timeout_s=timeout_s, on_progress=on_progress)
             return Started(cluster, was_up=False)
         return Started(_start_embedded(nodes, heap, port, ml, timeout_s, on_progress), was_up=False)
 
@@ -231,7 +231,7 @@ def _start_embedded(
 
     on_progress("Starting OpenSearch (20 to 30 s)")
     try:
-        cluster = start_nodes(nodes, timeout_s=timeout_s, on_started=remember)
+        cluster = start_nodes(nodes, timeout_s=timeout_s, on_started=remember, on_progress=on_progress)
     except BaseException:  # also Ctrl-C, which would leave nodes running
         stop_nodes(nodes)
         remove_state()

@@ -13,6 +13,8 @@ from connector.errors import ClusterError
 
 _log = getLogger("ksparse.cluster")
 
+_SAY_EVERY_S = 5.0
+
 
 def get_json(cluster: Cluster, path: str, *, timeout_s: float = 10.0) -> dict[str, Any]:
     """Send a GET request and return the JSON object of the reply.
@@ -42,7 +44,12 @@ def get_json(cluster: Cluster, path: str, *, timeout_s: float = 10.0) -> dict[st
 
 
 def wait_until_ready(
-    cluster: Cluster, *, nodes: int, timeout_s: float, check_alive: Callable[[], None] = lambda: None
+    cluster: Cluster,
+    *,
+    nodes: int,
+    timeout_s: float,
+    check_alive: Callable[[], None] = lambda: None,
+    on_progress: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Wait until all nodes have joined and shards are allocated (green; yellow with one node).
 
@@ -51,13 +58,14 @@ def wait_until_ready(
         nodes: Number of nodes of the complete cluster, at least 1.
         timeout_s: Timeout in seconds.
         check_alive: Called before each attempt; raises an error if waiting is pointless.
+        on_progress: Called with a message every 5 seconds.
 
     Raises:
         ClusterError: The cluster was not ready in time; the message has the last answer.
     """
     status = "green" if nodes > 1 else "yellow"
     path = f"/_cluster/health?wait_for_nodes=%3E%3D{nodes}&wait_for_status={status}&timeout=1s"
-    deadline = time.monotonic() + timeout_s
+    started = said = time.monotonic()
     _log.info("Waiting for OpenSearch at %s.", cluster.url)
     while True:
         check_alive()
@@ -68,9 +76,13 @@ def wait_until_ready(
         except ClusterError as error:
             # A cluster that is not ready answers 408 after one second.
             _log.debug("Not yet: %s", error)
-            if time.monotonic() > deadline:
+            now = time.monotonic()
+            if now > started + timeout_s:
                 raise ClusterError(
                     f"OpenSearch at {cluster.url} was not ready after {timeout_s:g} s. "
                     f"Set a longer timeout_s. Last attempt: {error}"
                 ) from error
+            if now > said + _SAY_EVERY_S:
+                on_progress(f"OpenSearch is starting: {now - started:.0f} s")
+                said = now
         time.sleep(0.2)

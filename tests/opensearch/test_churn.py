@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from opensearchpy import OpenSearch
 
+from benchmarks.__main__ import benchmarks
 from benchmarks.datasets import EncodedSet, encode_set
 from benchmarks.scenarios.churn import HALF, MAXIMUM, NO_WRITES, RATES, SAME
 from benchmarks.scenarios.writes import BATCH, WriteStream, writing
@@ -49,6 +51,26 @@ def test_each_rate_is_kept_and_ends_with_the_documents_that_were_written(
     assert {row["asked_per_s"] for row in same} == {most[0]["documents_per_s"] / 2}
     assert all(0 < row["found_p50_s"] <= row["found_most_s"] for row in most if "found_p50_s" in row)
     assert "| half of HNSW's maximum | HNSW default | " in run("report", "churn.json").stdout
+
+
+@pytest.mark.opensearch
+def test_rates_given_by_number_replace_those_of_the_maximum(
+    opensearch_url: str, head_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENSEARCH_URL", opensearch_url)
+    monkeypatch.chdir(tmp_path)
+    dataset = write_unjudged(tmp_path / "unjudged")
+    options = ("--encoder", str(head_folder), "--rounds", "1", "--cache", "cache", "--output", "churn.json")
+    run("churn", str(dataset), "--seconds", "1", "--rate", "200", "--rate", "1000", *options)
+    groups = read_groups(tmp_path / "churn.json")
+    assert list(groups) == ["no writes", "200 documents/s", "1,000 documents/s"]
+    for rate, rows in zip((200, 1_000), list(groups.values())[1:], strict=True):
+        assert [row["asked_per_s"] for row in rows] == [rate] * 3
+        # Half a rate of leeway for slow machines; two batches are in flight at the end.
+        assert all(rate / 2 < row["documents_per_s"] <= rate + 2 * BATCH for row in rows)
+    other = CliRunner().invoke(benchmarks, ["churn", str(dataset), "--seconds", "1", *options])
+    assert "churn.json contains the suite churn with another per_s" in other.stderr
+    assert read_groups(tmp_path / "churn.json") == groups
 
 
 def test_what_a_stream_has_written_is_what_is_left(data: EncodedSet) -> None:
