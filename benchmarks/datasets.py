@@ -179,18 +179,9 @@ def encode_set(
     judged = load_queries(folder, split).first(max_queries)
     texts, questions = [document.content for document in documents], [query.text for query in judged.queries]
     document_embeddings, query_embeddings = embed(texts, "document"), embed(questions, "query")
-    if not judgements:
-        nearest = exact_search(document_embeddings, query_embeddings, [each.doc_id for each in documents], 10)
-        judged = replace(
-            judged,
-            qrels={
-                query.query_id: {hit.doc_id: 1 for hit in hits}
-                for query, hits in zip(judged.queries, nearest, strict=True)
-            },
-        )
     if calibrate and features:
         encoder = encoder.with_statistics(encoder.measure_statistics(texts, document_embeddings))
-    return EncodedSet(
+    data = EncodedSet(
         name=folder.resolve().name,
         documents=documents,
         judged=judged,
@@ -204,6 +195,14 @@ def encode_set(
         else _empty_vectors(len(questions)),
         encoder=encoder,
     )
+    return data if judgements else with_exact_truth(data)
+
+
+def with_exact_truth(data: EncodedSet) -> EncodedSet:
+    """Return a set with the top ten of exact dense search as the relevant documents of each query."""
+    nearest = exact_search(data.document_embeddings, data.query_embeddings, data.doc_ids, 10)
+    qrels = {query: {hit.doc_id: 1 for hit in hits} for query, hits in data.run_of(nearest).items()}
+    return replace(data, judged=replace(data.judged, qrels=qrels))
 
 
 def _empty_vectors(count: int) -> SparseVectors:

@@ -303,6 +303,17 @@ def scaling_to_markdown(groups: Mapping[str, Sequence[dict[str, Any]]]) -> str:
     return to_table(("system", *(f"{int(count):,}" for count in timed), "bytes", "mapped"), lines)
 
 
+def neighbours_to_markdown(groups: Mapping[str, Sequence[dict[str, Any]]]) -> str:
+    """Return the fraction of the exact top ten that each system finds, by number of documents."""
+    found = {
+        count: {name_of(row): f"{row['overlap@10']:.1%}" for row in groups[count] if "p50_ms" in row}
+        for count in sorted(groups, key=int)
+    }
+    systems = dict.fromkeys(name for names in found.values() for name in names)
+    lines = [(system, *(names.get(system, "") for names in found.values())) for system in systems]
+    return to_table(("system", *(f"{int(count):,}" for count in found)), lines)
+
+
 def _held(row: dict[str, Any]) -> tuple[int | None, int | None]:
     return row["index_bytes"], row.get("memory", {}).get("mapped_bytes")
 

@@ -198,6 +198,14 @@ def dictionary_systems(data: EncodedSet) -> list[System]:
     return [own.system(), own.wide(), own.system(bits=3)]
 
 
+def _named_dictionary_systems(data: EncodedSet) -> list[System]:
+    if len(data.documents) < MIN_DOCUMENTS:
+        return []
+    own = OwnDictionary(data)
+    wide = replace(own.wide(), setting="three times the features, 1000 rescored")
+    return [replace(own.system(), setting="default"), wide]
+
+
 def default_systems(data: EncodedSet) -> list[System]:
     """Systems of the suite `dictionary`: HNSW and a new index at their defaults."""
     return [_graphs(data)[0], *dictionary_systems(data)]
@@ -288,11 +296,14 @@ def query_encoder_systems(data: EncodedSet, asked: EncodedSet) -> list[System]:
 
 
 def growth_systems(data: EncodedSet) -> list[System]:
-    """Systems of the suite `growth`: HNSW on floats and on bytes, features, features with codes."""
+    """Systems of the suite `growth`: HNSW on floats and on bytes, a new index, features, features with codes.
+
+    The settings of a new index follow from the number of documents, so they are named, for one line in plots.
+    """
     features, coded = _features(data, 64), _rescored(data, "4 bits", 32, 32, 100)
     return [
         *_graphs(data),
-        *dictionary_systems(data),
+        *_named_dictionary_systems(data),
         *(replace(features, k_query=k) for k in (16, 32)),
         replace(features, k_query=32, pruning=Pruning("posting_budget", 0.1)),
         *(replace(coded, k_query=k) for k in (8, 16)),

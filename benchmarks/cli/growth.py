@@ -14,7 +14,7 @@ from benchmarks.cli.stage import Options, common, on_stage, print_comparison
     epilog="""\b
 Examples:
   python -m benchmarks growth beir/msmarco
-  python -m benchmarks growth beir/msmarco --documents 10000 --documents 100000
+  python -m benchmarks growth packages --max-queries 300 --documents 10000 --documents 100000 --documents 800000
 """
 )
 @click.argument("dataset", type=click.Path(exists=True, file_okay=False, path_type=Path))
@@ -29,8 +29,12 @@ Examples:
 )
 @common
 def growth(dataset: Path, sizes: tuple[int, ...], options: Options) -> None:
-    """Bytes, memory and latency by number of documents, compared with HNSW, with fitted exponents."""
+    """Bytes, memory and latency by number of documents, compared with HNSW, with fitted exponents.
+
+    Without judgements, the relevant documents of a query are the top ten of exact search at each size.
+    """
     from benchmarks.compare import Plan
+    from benchmarks.datasets import with_exact_truth
     from benchmarks.growth import resampled
     from benchmarks.suites import growth_systems
 
@@ -40,6 +44,8 @@ def growth(dataset: Path, sizes: tuple[int, ...], options: Options) -> None:
         for size in sorted(sizes):
             if f"{size}" not in result.groups:
                 larger = resampled(data, size, progress=partial(stage.report, f"resampling to {size:,} documents"))
+                if not any(dataset.glob("qrels/*")):
+                    larger = with_exact_truth(larger)
                 plan = Plan(rounds=options.rounds, memory=True)
                 result.add(f"{size}", stage.compare(larger, growth_systems(larger), plan))
     print_comparison(result)

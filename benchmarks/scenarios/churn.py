@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from opensearchpy import OpenSearch
 
 from benchmarks.compare import Report
@@ -30,6 +31,12 @@ NO_WRITES, MAXIMUM, HALF, SAME = "no writes", "maximum", "half the maximum", "ha
 RATES = (NO_WRITES, MAXIMUM, HALF, SAME)
 
 _WARM_UP = 20
+
+_MOST_S_WITHOUT_WRITES = 20.0
+"""Seconds of a turn without writes, which needs no time for merges."""
+
+_MIN_SEARCHES = 100
+"""Minimum number of searches for separate latencies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,36 +131,42 @@ class _Turns:
     def measure(self, rate: str, most: Sequence[dict[str, Any]], load: Load, report: Report) -> list[dict[str, Any]]:
         """Measure each system in turns at a rate, and return a row for each."""
         asked = [load.rate_of(rate, place, most) for place in range(len(self.systems))]
-        times: list[list[float]] = [[] for _ in self.systems]
+        times: list[list[NDArray[np.float64]]] = [[] for _ in self.systems]
+        merging: list[list[NDArray[np.bool_]]] = [[] for _ in self.systems]
         written: list[list[Written]] = [[] for _ in self.systems]
+        seconds = min(load.seconds, _MOST_S_WITHOUT_WRITES) if rate == NO_WRITES else load.seconds
         for turn in range(load.rounds):
             for step, place in enumerate(np.roll(np.arange(len(self.systems)), turn).tolist()):
                 report(f"{rate}: searching in turns", (turn + step / len(self.systems)) / load.rounds)
                 index = self.systems[place].index
                 with writing(self.connect, self.streams[index], asked[place], writers=load.writers) as meanwhile:
-                    times[place] += self._search(place, load.seconds)
+                    begun, taken = self._search(place, seconds)
+                times[place].append(taken)
+                merging[place].append(meanwhile.merging_at(begun))
                 written[place].append(meanwhile)
                 wait_for_merges(self.client, index)
         report(f"{rate}: searching in turns", 1.0)
         rows: list[dict[str, Any]] = []
         for place, system in enumerate(self.systems):
             row = describe_row(system) | {"asked_per_s": asked[place]} | _figures(written[place])
-            row |= asdict(to_latency(np.array(times[place])))
+            row |= split_latencies(np.concatenate(times[place]), np.concatenate(merging[place]))
             row |= {f"{name}_ratio": row[f"{name}_ms"] / (rows or [row])[0][f"{name}_ms"] for name in ("p50", "p99")}
             rows.append(row | self._state(place))
         return rows
 
-    def _search(self, place: int, seconds: float) -> list[float]:
-        """Send queries in sequence from one client; return the milliseconds of each."""
-        system, requests, times = self.systems[place], self.requests[place], []
+    def _search(self, place: int, seconds: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Send queries in sequence from one client; return when each was sent, and its milliseconds."""
+        system, requests = self.systems[place], self.requests[place]
+        sent, times = list[float](), list[float]()
         for request in requests[:_WARM_UP]:
             system.search(self.client, request)
         until, number = time.perf_counter() + seconds, 0
         while (begun := time.perf_counter()) < until:
             system.search(self.client, requests[number % len(requests)])
+            sent.append(begun)
             times.append(1000 * (time.perf_counter() - begun))
             number += 1
-        return times
+        return np.array(sent), np.array(times)
 
     def _state(self, place: int) -> dict[str, Any]:
         """State of the index after the turns, and overlap with exact search."""
@@ -169,4 +182,18 @@ def _figures(written: Sequence[Written]) -> dict[str, float]:
     figures = {"documents_per_s": sum(each.documents for each in written) / sum(each.seconds for each in written)}
     if found:
         figures |= {"found_p50_s": float(np.median(found)), "found_most_s": max(found)}
-    return figures
+    return figures | {"merging_share": float(np.mean([merging for each in written for _, merging in each.merges]))}
+
+
+def split_latencies(times_ms: NDArray[np.float64], merging: NDArray[np.bool_]) -> dict[str, Any]:
+    """Return the latency of all searches, and separately of those during merges and between them.
+
+    Args:
+        times_ms: (n,), milliseconds.
+        merging: (n,), whether merges were running.
+    """
+    row: dict[str, Any] = asdict(to_latency(times_ms))
+    for name, chosen in (("during_merges", times_ms[merging]), ("between_merges", times_ms[~merging])):
+        if chosen.size >= _MIN_SEARCHES:
+            row[name] = asdict(to_latency(chosen))
+    return row

@@ -121,11 +121,17 @@ def wait_for_merges(client: OpenSearch, index: str) -> None:
     """
     client.indices.refresh(index=index)
     until = time.monotonic() + _PATIENCE_S
-    while client.indices.stats(index=index, metric="merge")["indices"][index]["primaries"]["merges"]["current"]:
+    while is_merging(client, index):
         if time.monotonic() > until:
             raise ClusterError(f"Index {index!r} is still merging after {_PATIENCE_S:.0f} s; see the node's log.")
         time.sleep(_POLL_S)
     client.indices.refresh(index=index)
+
+
+def is_merging(client: OpenSearch, index: str) -> bool:
+    """Whether merges of an index are running."""
+    stats = client.indices.stats(index=index, metric="merge")["indices"][index]
+    return bool(stats["primaries"]["merges"]["current"])
 
 
 def wait_for_leases(client: OpenSearch, index: str, patience_s: float) -> None:

@@ -73,28 +73,21 @@ def rivals_to_markdown(groups: _Groups) -> str:
 def churn_to_markdown(groups: _Groups) -> str:
     """Return a table of the suite `churn`: writes and concurrent searches of each system at each rate.
 
-    Latencies have two modes, with and without a merge, between which a median jumps; the mean does not.
+    Latencies have two modes, during and between merges, between which a median jumps. So both modes are shown, with the
+    share of the time in which merges run, and the mean.
     """
-    heads = (
-        "rate",
-        "system",
-        "documents/s",
-        "found after, p50 s",
-        "maximum",
-        "mean",
-        "p50",
-        "p99",
-        "of exact top 10",
-        "segments",
-        "deleted",
-        "MB",
-    )
+    heads = ("rate", "system", "documents/s", "found after, p50 s", "maximum", "of exact top 10", "MB", "mean", "p50",
+             "p99", "merging", "p50 between merges", "during")  # fmt: skip
     lines = []
     for rate, rows in groups.items():
         for row in rows:
             cells = [rate, name_of(row), f"{row['documents_per_s']:,.0f}"]
             cells += [f"{row[key]:.2f}" if key in row else "" for key in ("found_p50_s", "found_most_s")]
+            cells += [f"{row['overlap@10']:.1%}", f"{row['index_bytes'] / 1e6:.1f}"]
             cells += latencies(row, rows[0], ("mean", "p50", "p99"))
-            cells += [f"{row['overlap@10']:.1%}", f"{row['segments']}", f"{row['deleted']:,}"]
-            lines.append([*cells, f"{row['index_bytes'] / 1e6:.1f}"])
+            cells.append(f"{row['merging_share']:.0%}" if "merging_share" in row else "")
+            for mode in ("between_merges", "during_merges"):
+                both = mode in row and mode in rows[0]
+                cells += latencies(row[mode], rows[0][mode], ("p50",)) if both else [""]
+            lines.append(cells)
     return to_table(heads, lines, left=(0, 1))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from opensearchpy import OpenSearch
 
 from benchmarks.datasets import EncodedSet
+from benchmarks.scenarios.live import is_merging
 from benchmarks.systems.base import Writable
 from connector.errors import BulkWriteError
 
@@ -25,6 +26,8 @@ _MAX_PREPARED = 10_000
 """Maximum number of documents that are added and deleted; half as many updates are prepared. It limits memory."""
 
 _POLL_S = 0.02
+
+_SAMPLE_S = 0.2
 
 Connect = Callable[[], OpenSearch]
 
@@ -95,11 +98,22 @@ class Written:
         documents: Number of added and updated documents.
         seconds: Duration.
         found_s: Times from sending a document until a search found it, for additional sample documents.
+        merges: Whether merges of the index were running, five times per second, with the times of the samples.
     """
 
     documents: int = 0
     seconds: float = 0.0
     found_s: list[float] = field(default_factory=list)
+    merges: list[tuple[float, bool]] = field(default_factory=list)
+
+    def merging_at(self, times: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Return whether merges were running, by the last sample before each time.
+
+        Args:
+            times: (n,), times of `time.perf_counter`.
+        """
+        sampled, merging = np.array([at for at, _ in self.merges]), np.array([each for _, each in self.merges])
+        return np.asarray(merging[np.maximum(np.searchsorted(sampled, times, side="right") - 1, 0)], dtype=np.bool_)
 
 
 @contextmanager
@@ -132,9 +146,10 @@ def writing(connect: Connect, stream: WriteStream, per_s: float | None, *, write
                     written.documents += BATCH
 
     threads = 0 if per_s == 0 else writers
-    with ThreadPoolExecutor(threads + 1) as pool:
+    with ThreadPoolExecutor(threads + 2) as pool:
         tasks = [pool.submit(write) for _ in range(threads)]
         tasks.append(pool.submit(_watch, connect, stream, over, written.found_s))
+        tasks.append(pool.submit(_sample_merges, connect, stream.index, over, written.merges))
         try:
             yield written
         finally:
@@ -166,3 +181,11 @@ def _watch(connect: Connect, stream: WriteStream, over: threading.Event, found_s
                     found_s.append(time.perf_counter() - sent)
                     break
             client.delete(index=stream.index, id=name)
+
+
+def _sample_merges(connect: Connect, index: str, over: threading.Event, samples: list[tuple[float, bool]]) -> None:
+    with connect() as client:
+        while True:
+            samples.append((time.perf_counter(), is_merging(client, index)))
+            if over.wait(_SAMPLE_S):
+                break

@@ -50,6 +50,7 @@ class Rescored(OneRequest):
         vectors: Vectors of documents and queries from another encoder; None uses those of the set.
         code: The code; None uses a random rotation.
         label: Name in tables instead of `k-sparse`.
+        setting: Name of the settings in tables; empty shows their values.
         more_bytes: Bytes that the cluster stores in addition to the index.
         recoverable: Keep the copy of features and codes for recovery, as ksparse does; the server drops it in a merge,
             a minute after it was written. Without it, a merged index has its final size at once.
@@ -66,6 +67,7 @@ class Rescored(OneRequest):
     vectors: tuple[SparseVectors, SparseVectors] | None = None
     code: RotatedCode | None = None
     label: str = "k-sparse"
+    setting: str = ""
     more_bytes: int = 0
     recoverable: bool = False
     top_k: int = 10
@@ -82,7 +84,7 @@ class Rescored(OneRequest):
         """Setting that trades quality for latency."""
         rule = "" if self.pruning.prune_type == "none" else f", {self.pruning}"
         rescored = f", {self.window} rescored" if self.window else ""
-        return f"k_query={self.k_query}{rule}{rescored}"
+        return self.setting or f"k_query={self.k_query}{rule}{rescored}"
 
     def configure(self, client: OpenSearch, *, words: str | None = None) -> None:
         """Create an index of features and codes.

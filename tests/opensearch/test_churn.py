@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from opensearchpy import OpenSearch
 
-from benchmarks.__main__ import benchmarks
 from benchmarks.datasets import EncodedSet, encode_set
-from benchmarks.scenarios.churn import HALF, MAXIMUM, NO_WRITES, RATES, SAME
-from benchmarks.scenarios.writes import BATCH, WriteStream, writing
+from benchmarks.scenarios.churn import HALF, MAXIMUM, NO_WRITES, RATES, SAME, split_latencies
+from benchmarks.scenarios.tables import churn_to_markdown
+from benchmarks.scenarios.writes import BATCH, WriteStream, Written, writing
 from benchmarks.systems.lucene_hnsw import LuceneHnsw
 from connector.connection.client import connect
 from connector.encoders.text import TextEncoder
-from connector.errors import BulkWriteError
+from connector.errors import BulkWriteError, ConnectorError
 from tests.tiny import DIM
 from tests.unjudged import COUNT, read_groups, run, write_unjudged
 
@@ -43,6 +43,10 @@ def test_each_rate_is_kept_and_ends_with_the_documents_that_were_written(
         assert [row["system"] for row in rows] == ["HNSW", "own dictionary + 4 bits", "own dictionary + 4 bits"]
         assert rows[0]["overlap@10"] > 0.97, "the truth is among what is left"
         assert all(row["documents"] == COUNT - 400 + (0 if rate == NO_WRITES else 200) for row in rows)
+        for row in rows:
+            modes = [row[mode]["requests"] for mode in ("during_merges", "between_merges") if mode in row]
+            assert row["requests"] - 100 < sum(modes) <= row["requests"], "a mode of fewer than 100 is not told apart"
+            assert 0 <= row["merging_share"] < 1
     assert {row["documents_per_s"] for row in groups[NO_WRITES]} == {0.0}
     most, half, same = (groups[rate] for rate in (MAXIMUM, HALF, SAME))
     for row, fastest in zip(half, most, strict=True):
@@ -68,9 +72,29 @@ def test_rates_given_by_number_replace_those_of_the_maximum(
         assert [row["asked_per_s"] for row in rows] == [rate] * 3
         # Half a rate of leeway for slow machines; two batches are in flight at the end.
         assert all(rate / 2 < row["documents_per_s"] <= rate + 2 * BATCH for row in rows)
-    other = CliRunner().invoke(benchmarks, ["churn", str(dataset), "--seconds", "1", *options])
-    assert "churn.json contains the suite churn with another per_s" in other.stderr
+    with pytest.raises(ConnectorError, match=r"churn.json contains the suite churn with another per_s"):
+        run("churn", str(dataset), "--seconds", "1", *options)
     assert read_groups(tmp_path / "churn.json") == groups
+
+
+def test_a_search_is_in_the_mode_of_the_last_sample_before_it() -> None:
+    written = Written(merges=[(1.0, False), (2.0, True), (3.0, False)])
+    times = np.array([0.5, 1.5, 2.0, 2.9, 3.5])
+    assert written.merging_at(times).tolist() == [False, False, True, True, False]
+
+
+def test_both_modes_of_latencies_are_shown_beside_all() -> None:
+    def row(system: str, factor: float) -> dict[str, Any]:
+        times_ms = factor * np.repeat([2.0, 8.0, 4.0], [300, 150, 50])
+        merging = np.repeat([False, True, False], [300, 150, 50])
+        row: dict[str, Any] = {"system": system, "knob": "default", "documents_per_s": 1_000.0, "merging_share": 0.3}
+        return row | {"index_bytes": 10_000_000, "overlap@10": 0.9} | split_latencies(times_ms, merging)
+
+    table = churn_to_markdown({"1,000 documents/s": [row("HNSW", 1.0), row("other", 0.25)]})
+    ours = [cell.strip() for cell in table.splitlines()[-1].split("|")]
+    assert row("HNSW", 1.0)["between_merges"]["p50_ms"] == 2.0
+    assert "1.00 (4.00 ms) | 1.00 (2.00 ms)" in table and "| 30% | 1.00 (2.00 ms) | 1.00 (8.00 ms) |" in table
+    assert ours[-7:-1] == ["0.25", "0.25", "0.25", "30%", "0.25", "0.25"]
 
 
 def test_what_a_stream_has_written_is_what_is_left(data: EncodedSet) -> None:

@@ -11,10 +11,12 @@ from click.testing import CliRunner, Result
 
 from benchmarks import ht_tables
 from benchmarks.__main__ import benchmarks
+from benchmarks.report import neighbours_to_markdown
 from benchmarks.suites import EF_SEARCH
 from connector.cli.main import cli
 from tests.beir import numbered, write_beir
 from tests.tiny import WORDS, build_splade
+from tests.unjudged import read_groups, write_unjudged
 
 pytestmark = pytest.mark.opensearch
 
@@ -177,6 +179,28 @@ def test_growth_goes_beyond_the_set(dataset: Path, head_folder: Path, tmp_path: 
     reported = run("report", "growth.json").stdout
     assert "| p50, ms | HNSW default | " in reported
     assert (tmp_path / "growth.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.usefixtures("workplace")
+def test_the_growth_of_a_set_without_judgements_is_judged_by_exact_search_at_each_size(
+    tmp_path: Path, head_folder: Path
+) -> None:
+    unjudged = write_unjudged(tmp_path / "unjudged")
+    sizes = ("--documents", "1000", "--documents", "1200")
+    options = ("--encoder", str(head_folder), "--rounds", "1", "--cache", "cache", "--output", "growth.json")
+    run("growth", str(unjudged), *sizes, *options)
+    groups = read_groups(tmp_path / "growth.json")
+    assert list(groups) == ["1000", "1200"]
+    for rows in groups.values():
+        exact, hnsw, _, own, wide, *_ = rows
+        assert exact["ndcg@10"] == 1.0, "all relevant documents are in the sample"
+        assert (own["system"], own["knob"]) == ("own dictionary + 4 bits", "default")
+        assert wide["knob"] == "three times the features, 1000 rescored"
+        assert hnsw["overlap@10"] > 0.97 and min(own["overlap@10"], wide["overlap@10"]) > 0.5
+    share = f"{groups['1200'][3]['overlap@10']:.1%}"
+    assert f"| own dictionary + 4 bits default | {groups['1000'][3]['overlap@10']:.1%} | {share} |" in (
+        neighbours_to_markdown(groups)
+    )
 
 
 def test_a_new_index_is_compared_at_its_defaults(
