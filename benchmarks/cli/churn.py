@@ -15,13 +15,17 @@ from benchmarks.cli.stage import Options, common, on_stage, print_result
 Examples:
   python -m benchmarks churn beir/scifact
   python -m benchmarks churn packages --documents 100000 --max-queries 300 --seconds 20
-  python -m benchmarks churn packages --documents 100000 --max-queries 300 --rate 250 --rate 1000
+  python -m benchmarks churn packages --documents 100000 --max-queries 300 --seconds 60 --rate 1000
 """
 )
 @click.argument("dataset", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @documents_option
 @click.option(
-    "--seconds", type=click.FloatRange(0.1), default=10.0, show_default=True, help="Seconds per turn of a system."
+    "--seconds",
+    type=click.FloatRange(0.1),
+    default=10.0,
+    show_default=True,
+    help="Seconds per turn of a system, at most 20 of them without writes.",
 )
 @click.option("--writers", type=click.IntRange(1), default=2, show_default=True, help="Number of writing clients.")
 @click.option(

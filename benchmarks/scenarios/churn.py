@@ -45,7 +45,7 @@ class Load:
 
     Attributes:
         rounds: Turns of each system per rate.
-        seconds: Duration of a turn.
+        seconds: Duration of a turn, at most 20 without writes.
         writers: Number of writing threads.
         per_s: Documents written per second to each system; empty for rates derived from each system's maximum.
     """

@@ -50,18 +50,20 @@ class Shape:
     index_bytes: int
 
 
-def new_index_systems(data: EncodedSet, suite: str) -> list[Writable]:
+def new_index_systems(data: EncodedSet, suite: str, *, merged: bool = False) -> list[Writable]:
     """Return HNSW at its default, a new index at its default, and with a large window, with index names of a suite.
 
     Args:
         data: The encoded set.
         suite: Part of the index names, so that suites can run concurrently.
+        merged: The indices will be merged, and have the size that they would have after a later merge: without the
+            copy of features and codes for recovery.
 
     Raises:
         ConnectorError: There are too few documents for a dictionary.
     """
     own = OwnDictionary(data)
-    return _beside_hnsw(data, suite, [own.system(), own.wide()])
+    return _beside_hnsw(data, suite, [own.system(), own.wide()], recoverable=not merged)
 
 
 def filtered_systems(data: EncodedSet, suite: str) -> Callable[[int], list[Writable]]:
@@ -71,14 +73,14 @@ def filtered_systems(data: EncodedSet, suite: str) -> Callable[[int], list[Writa
     def systems(kept: int) -> list[Writable]:
         share = 1.0 if kept <= MAX_RESCORED else kept / len(data.documents)
         ours = [own.system(features_for(own.k, share)), own.wide(), own.system(window=0)]
-        return _beside_hnsw(data, suite, ours)
+        return _beside_hnsw(data, suite, ours, recoverable=False)
 
     return systems
 
 
-def _beside_hnsw(data: EncodedSet, suite: str, ours: Iterable[Rescored]) -> list[Writable]:
+def _beside_hnsw(data: EncodedSet, suite: str, ours: Iterable[Rescored], *, recoverable: bool) -> list[Writable]:
     hnsw = LuceneHnsw(f"{PREFIX}-{suite}-hnsw", data.document_embeddings.shape[1])
-    return [hnsw, *(replace(system, index=f"{PREFIX}-{suite}-own", recoverable=True) for system in ours)]
+    return [hnsw, *(replace(system, index=f"{PREFIX}-{suite}-own", recoverable=recoverable) for system in ours)]
 
 
 def by_index(systems: Iterable[W]) -> list[W]:

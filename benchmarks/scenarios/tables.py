@@ -76,8 +76,12 @@ def churn_to_markdown(groups: _Groups) -> str:
     Latencies have two modes, during and between merges, between which a median jumps. So both modes are shown, with the
     share of the time in which merges run, and the mean.
     """
-    heads = ("rate", "system", "documents/s", "found after, p50 s", "maximum", "of exact top 10", "MB", "mean", "p50",
-             "p99", "merging", "p50 between merges", "during")  # fmt: skip
+    heads = ["rate", "system", "documents/s", "found after, p50 s", "maximum", "of exact top 10", "MB", "mean", "p50",
+             "p99"]  # fmt: skip
+    # Results of earlier versions lack it.
+    modes = all("merging_share" in row for rows in groups.values() for row in rows)
+    if modes:
+        heads += ["merging", "p50 between merges", "during"]
     lines = []
     for rate, rows in groups.items():
         for row in rows:
@@ -85,9 +89,10 @@ def churn_to_markdown(groups: _Groups) -> str:
             cells += [f"{row[key]:.2f}" if key in row else "" for key in ("found_p50_s", "found_most_s")]
             cells += [f"{row['overlap@10']:.1%}", f"{row['index_bytes'] / 1e6:.1f}"]
             cells += latencies(row, rows[0], ("mean", "p50", "p99"))
-            cells.append(f"{row['merging_share']:.0%}" if "merging_share" in row else "")
-            for mode in ("between_merges", "during_merges"):
-                both = mode in row and mode in rows[0]
-                cells += latencies(row[mode], rows[0][mode], ("p50",)) if both else [""]
+            if modes:
+                cells.append(f"{row['merging_share']:.0%}")
+                for mode in ("between_merges", "during_merges"):
+                    both = mode in row and mode in rows[0]
+                    cells += latencies(row[mode], rows[0][mode], ("p50",)) if both else [""]
             lines.append(cells)
     return to_table(heads, lines, left=(0, 1))
