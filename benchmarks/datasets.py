@@ -127,7 +127,12 @@ def check_sets(folders: Iterable[Path], split: str = "test") -> None:
 
 def load_queries(folder: Path, split: str = "test") -> RetrievalSet:
     """Load the queries of a set, with the judgements of a split if there are any."""
-    return load_retrieval_set(folder, split) if any(folder.glob("qrels/*")) else _unjudged(folder)
+    return load_retrieval_set(folder, split) if has_judgements(folder) else _unjudged(folder)
+
+
+def has_judgements(folder: Path) -> bool:
+    """Whether a set has judgements; otherwise exact dense search is the truth."""
+    return any(folder.glob("qrels/*"))
 
 
 def _unjudged(folder: Path) -> RetrievalSet:
@@ -173,7 +178,7 @@ def encode_set(
         calibrate: Calibrate the encoder with the statistics of the corpus, as `ksparse ingest` does.
         features: Encode with the encoder's head; otherwise the vectors are empty, for systems with their own head.
     """
-    judgements = any(folder.glob("qrels/*"))
+    judgements = has_judgements(folder)
     records = (record for record in read_corpus(folder) if isinstance(record, Document))
     documents = tuple(records if judgements else islice(records, max_documents))
     judged = load_queries(folder, split).first(max_queries)

@@ -190,20 +190,12 @@ class OwnDictionary:
         return self.system(3 * self.k, 1_000)
 
 
-def dictionary_systems(data: EncodedSet) -> list[System]:
+def dictionary_systems(data: EncodedSet) -> list[Rescored]:
     """A new index by default, with a dictionary and codes; none for fewer than 1,000 documents."""
     if len(data.documents) < MIN_DOCUMENTS:
         return []
     own = OwnDictionary(data)
     return [own.system(), own.wide(), own.system(bits=3)]
-
-
-def _named_dictionary_systems(data: EncodedSet) -> list[System]:
-    if len(data.documents) < MIN_DOCUMENTS:
-        return []
-    own = OwnDictionary(data)
-    wide = replace(own.wide(), setting="three times the features, 1000 rescored")
-    return [replace(own.system(), setting="default"), wide]
 
 
 def default_systems(data: EncodedSet) -> list[System]:
@@ -301,9 +293,10 @@ def growth_systems(data: EncodedSet) -> list[System]:
     The settings of a new index follow from the number of documents, so they are named, for one line in plots.
     """
     features, coded = _features(data, 64), _rescored(data, "4 bits", 32, 32, 100)
+    names = ("default", "three times the features, 1000 rescored")
     return [
         *_graphs(data),
-        *_named_dictionary_systems(data),
+        *(replace(system, setting=name) for system, name in zip(dictionary_systems(data), names, strict=False)),
         *(replace(features, k_query=k) for k in (16, 32)),
         replace(features, k_query=32, pruning=Pruning("posting_budget", 0.1)),
         *(replace(coded, k_query=k) for k in (8, 16)),

@@ -203,7 +203,7 @@ PARENT = """
 import signal, sys, time
 from pathlib import Path
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it, and so would we
-from connector.cluster import Cluster, embedded, node, probe
+from connector.cluster import embedded, node
 from connector.cluster.java import Java
 node.service_user = lambda: None
 embedded.cache_folder = lambda: Path(sys.argv[1])

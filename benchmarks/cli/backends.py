@@ -65,7 +65,7 @@ def backends(
     from benchmarks.backend_quality import measure_quality
     from benchmarks.backends import compare_backends, unpack_revision
     from benchmarks.backends_table import backends_to_markdown
-    from benchmarks.datasets import check_sets, load_queries
+    from benchmarks.datasets import check_sets, has_judgements, load_queries
     from benchmarks.demo import running_cluster
     from benchmarks.encoder_backends import compare_encoders, load_runtimes
     from benchmarks.environment import describe
@@ -97,7 +97,7 @@ def backends(
                 rows = []
                 for name, some_encoders in loaded.items():
                     compared = compare_encoders(name, some_encoders, contents, asked, rounds=rounds, report=report)
-                    if quality and any(dataset.glob("qrels/*")) and some_encoders["torch"].head is not None:
+                    if quality and has_judgements(dataset) and some_encoders["torch"].head is not None:
                         scores = measure_quality(some_encoders, dataset, report=report)
                         compared = [row | scores[row["backend"]] for row in compared]
                     rows += compared

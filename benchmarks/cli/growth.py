@@ -34,7 +34,7 @@ def growth(dataset: Path, sizes: tuple[int, ...], options: Options) -> None:
     Without judgements, the relevant documents of a query are the top ten of exact search at each size.
     """
     from benchmarks.compare import Plan
-    from benchmarks.datasets import with_exact_truth
+    from benchmarks.datasets import has_judgements, with_exact_truth
     from benchmarks.growth import resampled
     from benchmarks.suites import growth_systems
 
@@ -44,7 +44,7 @@ def growth(dataset: Path, sizes: tuple[int, ...], options: Options) -> None:
         for size in sorted(sizes):
             if f"{size}" not in result.groups:
                 larger = resampled(data, size, progress=partial(stage.report, f"resampling to {size:,} documents"))
-                if not any(dataset.glob("qrels/*")):
+                if not has_judgements(dataset):
                     larger = with_exact_truth(larger)
                 plan = Plan(rounds=options.rounds, memory=True)
                 result.add(f"{size}", stage.compare(larger, growth_systems(larger), plan))

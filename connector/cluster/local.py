@@ -100,7 +100,7 @@ def up(
             _check_port(state.url, port, advice)
             _check_file(state.url, state.compose_file, compose_file, advice)
             cluster = Cluster(state.url, kind=state.kind)
-            wait_until_ready(cluster, nodes=nodes, timeout_s=timeout_s)
+            wait_until_ready(cluster, nodes=nodes, timeout_s=timeout_s, on_progress=on_progress)
             return _was_up(cluster, ml, nodes, heap, advice)
         for folder in _data_folders():
             stop_processes(folder)  # the rest of a cluster, part of which has ended

@@ -28,16 +28,17 @@ def data(encoder: TextEncoder, tmp_path_factory: pytest.TempPathFactory) -> Enco
     return encode_set(folder, encoder, lambda texts, task: encoder.embed(texts, task=task), k_query=4)
 
 
+def churn(workplace: Path, head_folder: Path, *options: str) -> dict[str, list[dict[str, Any]]]:
+    """Run the suite for a second per turn; return its rows by rate."""
+    dataset = write_unjudged(workplace / "unjudged")
+    common = ("--encoder", str(head_folder), "--rounds", "1", "--cache", "cache", "--output", "churn.json")
+    run("churn", str(dataset), "--seconds", "1", *options, *common)
+    return read_groups(workplace / "churn.json")
+
+
 @pytest.mark.opensearch
-def test_each_rate_is_kept_and_ends_with_the_documents_that_were_written(
-    opensearch_url: str, head_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OPENSEARCH_URL", opensearch_url)
-    monkeypatch.chdir(tmp_path)
-    dataset = write_unjudged(tmp_path / "unjudged")
-    options = ("--encoder", str(head_folder), "--rounds", "1", "--cache", "cache", "--output", "churn.json")
-    run("churn", str(dataset), "--seconds", "1", "--writers", "1", *options)
-    groups = read_groups(tmp_path / "churn.json")
+def test_each_rate_is_kept_and_ends_with_the_documents_that_were_written(workplace: Path, head_folder: Path) -> None:
+    groups = churn(workplace, head_folder, "--writers", "1")
     assert tuple(groups) == RATES
     for rate, rows in groups.items():
         assert [row["system"] for row in rows] == ["HNSW", "own dictionary + 4 bits", "own dictionary + 4 bits"]
@@ -58,23 +59,16 @@ def test_each_rate_is_kept_and_ends_with_the_documents_that_were_written(
 
 
 @pytest.mark.opensearch
-def test_rates_given_by_number_replace_those_of_the_maximum(
-    opensearch_url: str, head_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OPENSEARCH_URL", opensearch_url)
-    monkeypatch.chdir(tmp_path)
-    dataset = write_unjudged(tmp_path / "unjudged")
-    options = ("--encoder", str(head_folder), "--rounds", "1", "--cache", "cache", "--output", "churn.json")
-    run("churn", str(dataset), "--seconds", "1", "--rate", "200", "--rate", "1000", *options)
-    groups = read_groups(tmp_path / "churn.json")
+def test_rates_given_by_number_replace_those_of_the_maximum(workplace: Path, head_folder: Path) -> None:
+    groups = churn(workplace, head_folder, "--rate", "200", "--rate", "1000")
     assert list(groups) == ["no writes", "200 documents/s", "1,000 documents/s"]
     for rate, rows in zip((200, 1_000), list(groups.values())[1:], strict=True):
         assert [row["asked_per_s"] for row in rows] == [rate] * 3
         # Half a rate of leeway for slow machines; two batches are in flight at the end.
         assert all(rate / 2 < row["documents_per_s"] <= rate + 2 * BATCH for row in rows)
     with pytest.raises(ConnectorError, match=r"churn.json contains the suite churn with another per_s"):
-        run("churn", str(dataset), "--seconds", "1", *options)
-    assert read_groups(tmp_path / "churn.json") == groups
+        churn(workplace, head_folder)
+    assert read_groups(workplace / "churn.json") == groups
 
 
 def test_a_search_is_in_the_mode_of_the_last_sample_before_it() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from benchmarks import ht_tables
 from benchmarks.__main__ import benchmarks
@@ -16,7 +16,7 @@ from benchmarks.suites import EF_SEARCH
 from connector.cli.main import cli
 from tests.beir import numbered, write_beir
 from tests.tiny import WORDS, build_splade
-from tests.unjudged import read_groups, write_unjudged
+from tests.unjudged import read_groups, run, write_unjudged
 
 pytestmark = pytest.mark.opensearch
 
@@ -33,12 +33,6 @@ def dataset(tmp_path: Path, opensearch_url: str, monkeypatch: pytest.MonkeyPatch
     judged = [(str(row), str(row)) for row in range(40)]
     folder = tmp_path / "tiny"
     return write_beir(folder, numbered(texts), numbered(texts[:40]), test=judged[:20], train=judged[20:])
-
-
-def run(*arguments: str) -> Result:
-    result = CliRunner().invoke(benchmarks, list(arguments), catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    return result
 
 
 def test_the_frontier_has_every_system_and_resumes(dataset: Path, head_folder: Path, tmp_path: Path) -> None:
@@ -181,15 +175,14 @@ def test_growth_goes_beyond_the_set(dataset: Path, head_folder: Path, tmp_path: 
     assert (tmp_path / "growth.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.usefixtures("workplace")
 def test_the_growth_of_a_set_without_judgements_is_judged_by_exact_search_at_each_size(
-    tmp_path: Path, head_folder: Path
+    workplace: Path, head_folder: Path
 ) -> None:
-    unjudged = write_unjudged(tmp_path / "unjudged")
+    unjudged = write_unjudged(workplace / "unjudged")
     sizes = ("--documents", "1000", "--documents", "1200")
     options = ("--encoder", str(head_folder), "--rounds", "1", "--cache", "cache", "--output", "growth.json")
     run("growth", str(unjudged), *sizes, *options)
-    groups = read_groups(tmp_path / "growth.json")
+    groups = read_groups(workplace / "growth.json")
     assert list(groups) == ["1000", "1200"]
     for rows in groups.values():
         exact, hnsw, _, own, wide, *_ = rows
