@@ -38,6 +38,9 @@ _MOST_S_WITHOUT_WRITES = 20.0
 _MIN_SEARCHES = 100
 """Minimum number of searches for separate latencies."""
 
+_MIN_TURNS = 5
+"""Minimum number of turns for an interval; with fewer, resampled turns differ too little."""
+
 
 @dataclass(frozen=True, slots=True)
 class Load:
@@ -151,6 +154,9 @@ class _Turns:
             row = describe_row(system) | {"asked_per_s": asked[place]} | _figures(written[place])
             row |= split_latencies(np.concatenate(times[place]), np.concatenate(merging[place]))
             row |= {f"{name}_ratio": row[f"{name}_ms"] / (rows or [row])[0][f"{name}_ms"] for name in ("p50", "p99")}
+            row["turn_means_ms"] = [float(taken.mean()) for taken in times[place]]
+            if place and load.rounds >= _MIN_TURNS:
+                row["mean_interval"] = mean_interval(times[place], times[0])
             rows.append(row | self._state(place))
         return rows
 
@@ -197,3 +203,29 @@ def split_latencies(times_ms: NDArray[np.float64], merging: NDArray[np.bool_]) -
         if chosen.size >= _MIN_SEARCHES:
             row[name] = asdict(to_latency(chosen))
     return row
+
+
+def mean_interval(
+    times_ms: Sequence[NDArray[np.float64]], reference_ms: Sequence[NDArray[np.float64]], *, resamples: int = 2_000
+) -> tuple[float, float]:
+    """Bootstrap the 95 % interval of the ratio of two systems' mean times over turns.
+
+    Searches of one turn share its merges, so turns are resampled, not searches.
+
+    Args:
+        times_ms: Milliseconds of the searches of each turn of the system.
+        reference_ms: Those of the reference.
+        resamples: Bootstrap samples.
+    """
+    random = np.random.default_rng(0)
+    own, other = (_resampled_means(turns, random, resamples) for turns in (times_ms, reference_ms))
+    low, high = np.percentile(own / other, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _resampled_means(
+    turns: Sequence[NDArray[np.float64]], random: np.random.Generator, resamples: int
+) -> NDArray[np.float64]:
+    sums, counts = np.array([turn.sum() for turn in turns]), np.array([turn.size for turn in turns])
+    drawn = random.integers(len(turns), size=(resamples, len(turns)))
+    return np.asarray(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1), dtype=np.float64)

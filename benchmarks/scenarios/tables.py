@@ -74,7 +74,7 @@ def churn_to_markdown(groups: _Groups) -> str:
     """Return a table of the suite `churn`: writes and concurrent searches of each system at each rate.
 
     Latencies have two modes, during and between merges, between which a median jumps. So both modes are shown, with the
-    share of the time in which merges run, and the mean.
+    share of the time in which merges run, and the mean, with the 95 % interval of its ratio if there were turns enough.
     """
     heads = ["rate", "system", "documents/s", "found after, p50 s", "maximum", "of exact top 10", "MB", "mean", "p50",
              "p99"]  # fmt: skip
@@ -88,7 +88,10 @@ def churn_to_markdown(groups: _Groups) -> str:
             cells = [rate, name_of(row), f"{row['documents_per_s']:,.0f}"]
             cells += [f"{row[key]:.2f}" if key in row else "" for key in ("found_p50_s", "found_most_s")]
             cells += [f"{row['overlap@10']:.1%}", f"{row['index_bytes'] / 1e6:.1f}"]
-            cells += latencies(row, rows[0], ("mean", "p50", "p99"))
+            mean, *percentiles = latencies(row, rows[0], ("mean", "p50", "p99"))
+            if "mean_interval" in row:
+                mean += " ({:.2f} to {:.2f})".format(*row["mean_interval"])
+            cells += [mean, *percentiles]
             if modes:
                 cells.append(f"{row['merging_share']:.0%}")
                 for mode in ("between_merges", "during_merges"):

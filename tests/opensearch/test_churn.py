@@ -11,7 +11,7 @@ import pytest
 from opensearchpy import OpenSearch
 
 from benchmarks.datasets import EncodedSet, encode_set
-from benchmarks.scenarios.churn import HALF, MAXIMUM, NO_WRITES, RATES, SAME, split_latencies
+from benchmarks.scenarios.churn import HALF, MAXIMUM, NO_WRITES, RATES, SAME, mean_interval, split_latencies
 from benchmarks.scenarios.tables import churn_to_markdown
 from benchmarks.scenarios.writes import BATCH, WriteStream, Written, writing
 from benchmarks.systems.lucene_hnsw import LuceneHnsw
@@ -48,6 +48,7 @@ def test_each_rate_is_kept_and_ends_with_the_documents_that_were_written(workpla
             modes = [row[mode]["requests"] for mode in ("during_merges", "between_merges") if mode in row]
             assert row["requests"] - 100 < sum(modes) <= row["requests"], "a mode of fewer than 100 is not told apart"
             assert 0 <= row["merging_share"] < 1
+            assert row["turn_means_ms"] == [row["mean_ms"]] and "mean_interval" not in row, "one turn has no interval"
     assert {row["documents_per_s"] for row in groups[NO_WRITES]} == {0.0}
     most, half, same = (groups[rate] for rate in (MAXIMUM, HALF, SAME))
     for row, fastest in zip(half, most, strict=True):
@@ -89,6 +90,22 @@ def test_both_modes_of_latencies_are_shown_beside_all() -> None:
     assert row("HNSW", 1.0)["between_merges"]["p50_ms"] == 2.0
     assert "1.00 (4.00 ms) | 1.00 (2.00 ms)" in table and "| 30% | 1.00 (2.00 ms) | 1.00 (8.00 ms) |" in table
     assert ours[-7:-1] == ["0.25", "0.25", "0.25", "30%", "0.25", "0.25"]
+
+
+def test_the_interval_of_a_mean_is_that_of_turns_not_of_searches() -> None:
+    quiet, busy = np.full(300, 2.0), np.full(100, 10.0)
+    assert mean_interval([quiet / 2] * 9, [quiet] * 9) == (0.5, 0.5)
+    low, high = mean_interval([quiet] * 9, [quiet, quiet, busy] * 3)
+    ratio = 2.0 / np.concatenate([quiet, quiet, busy]).mean()
+    # The reference has from none to six of nine turns with merges.
+    assert 2 / 10 < low < 0.75 * ratio < 1.25 * ratio < high <= 1.0
+    rows: list[dict[str, Any]] = [
+        {"system": name, "knob": "default", "documents_per_s": 1_000.0, "index_bytes": 10_000_000, "overlap@10": 0.9}
+        | split_latencies(factor * quiet, np.zeros(300, dtype=np.bool_))
+        for name, factor in (("HNSW", 1.0), ("other", 0.5))
+    ]
+    rows[1]["mean_interval"] = (0.41, 0.58)
+    assert "| 0.50 (0.41 to 0.58) | 0.50 | 0.50 |" in churn_to_markdown({"1,000 documents/s": rows})
 
 
 def test_what_a_stream_has_written_is_what_is_left(data: EncodedSet) -> None:
