@@ -11,22 +11,19 @@ from opensearchpy import OpenSearch
 
 from benchmarks.scenarios import as_ingested
 from benchmarks.scenarios.as_ingested import STATES, draw_changes
-from connector.connection.client import connect
 from tests.unjudged import COUNT, read_groups, run, write_unjudged
 
 pytestmark = pytest.mark.opensearch
 
 
 def test_each_state_has_its_segments_and_documents(
-    opensearch_url: str, head_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    workplace: Path, head_folder: Path, client: OpenSearch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("OPENSEARCH_URL", opensearch_url)
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(as_ingested, "LEASES_S", 0.0)  # the server takes half a minute
-    dataset = write_unjudged(tmp_path / "unjudged")
+    dataset = write_unjudged(workplace / "unjudged")
     options = ("--encoder", str(head_folder), "--rounds", "1", "--cache", "cache", "--output", "states.json")
     printed = run("as-ingested", str(dataset), *options).stdout
-    groups = read_groups(tmp_path / "states.json")
+    groups = read_groups(workplace / "states.json")
     assert tuple(groups) == STATES
     ingested, changed, merged = groups.values()
     for rows, documents in ((ingested, COUNT), (changed, COUNT - 60), (merged, COUNT - 60)):
@@ -38,15 +35,14 @@ def test_each_state_has_its_segments_and_documents(
     assert all(row["segments"] > 1 and row["deleted"] > 0 for row in changed)
     assert all(row["segments"] == 1 for row in merged)
     assert printed.count("\n| ") == 9 + 2
-    with connect(opensearch_url) as client:
-        assert not _left(client), "indices are deleted"
+    assert not _left(client), "indices are deleted"
 
     # A stopped run resumes: existing groups are not measured again.
-    kept = json.loads((tmp_path / "states.json").read_text())
+    kept = json.loads((workplace / "states.json").read_text())
     del kept["results"][STATES[2]]
-    (tmp_path / "states.json").write_text(json.dumps(kept))
+    (workplace / "states.json").write_text(json.dumps(kept))
     run("as-ingested", str(dataset), *options)
-    again = read_groups(tmp_path / "states.json")
+    again = read_groups(workplace / "states.json")
     assert (again[STATES[0]], again[STATES[1]]) == (ingested, changed)
     assert [row["segments"] for row in again[STATES[2]]] == [1, 1, 1]
     assert "| merged | HNSW default | 1 | 1,140 | " in run("report", "states.json").stdout

@@ -25,15 +25,11 @@ def data(encoder: TextEncoder, tmp_path_factory: pytest.TempPathFactory) -> Enco
 
 
 @pytest.mark.opensearch
-def test_filters_keep_their_share(
-    opensearch_url: str, head_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OPENSEARCH_URL", opensearch_url)
-    monkeypatch.chdir(tmp_path)
-    dataset = write_unjudged(tmp_path / "unjudged")
+def test_filters_keep_their_share(workplace: Path, head_folder: Path) -> None:
+    dataset = write_unjudged(workplace / "unjudged")
     options = ("--encoder", str(head_folder), "--rounds", "1", "--cache", "cache", "--output", "filtered.json")
     printed = run("filtered", str(dataset), *options).stdout
-    groups = read_groups(tmp_path / "filtered.json")
+    groups = read_groups(workplace / "filtered.json")
     shares = ["50.00%", "10.00%", "1.00%", "0.10%"]
     assert list(groups) == [f"{kind}, {share}" for kind in ("uncorrelated", "correlated") for share in shares]
     for (group, rows), share in zip(groups.items(), [*SHARES[:4]] * 2, strict=True):
@@ -47,7 +43,7 @@ def test_filters_keep_their_share(
         assert rows[3]["system"].endswith("features alone")
     assert printed.count("\n| ") == 8 * 4 + 2
     assert "| correlated, 0.10% | 1 | HNSW default | 100.0% | 0% | 1.00" in run("report", "filtered.json").stdout
-    assert (tmp_path / "filtered.png").read_bytes().startswith(b"\x89PNG")
+    assert (workplace / "filtered.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("kind", ["uncorrelated", "correlated"])

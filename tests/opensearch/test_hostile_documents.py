@@ -113,13 +113,6 @@ REFUSED = {
 }
 
 
-@pytest.fixture
-def folder(opensearch_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("OPENSEARCH_URL", opensearch_url)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def ingest(lines: Iterator[bytes] | list[bytes], index: str, head_folder: Path) -> dict[str, Any]:
     """Write the lines to a file, ingest it, and return the summary."""
     with Path("c.jsonl").open("wb") as file:
@@ -146,7 +139,7 @@ def dead_letters(index: str) -> list[dict[str, Any]]:
 
 
 def test_what_is_odd_and_harmless_is_stored_as_given(
-    folder: Path, client: OpenSearch, index: str, head_folder: Path
+    workplace: Path, client: OpenSearch, index: str, head_folder: Path
 ) -> None:
     lines = [GOOD[0]]
     expected = {}
@@ -166,7 +159,7 @@ def test_what_is_odd_and_harmless_is_stored_as_given(
 
 
 def test_what_cannot_be_stored_is_dead_lettered_with_its_reason_and_its_bytes(
-    folder: Path, client: OpenSearch, index: str, head_folder: Path
+    workplace: Path, client: OpenSearch, index: str, head_folder: Path
 ) -> None:
     lines = [GOOD[0]]
     for number, (line, _) in enumerate(REFUSED.values()):
@@ -183,7 +176,7 @@ def test_what_cannot_be_stored_is_dead_lettered_with_its_reason_and_its_bytes(
 
 
 def test_a_dead_letter_of_any_kind_can_be_read_again_by_replay(
-    folder: Path, client: OpenSearch, index: str, head_folder: Path
+    workplace: Path, client: OpenSearch, index: str, head_folder: Path
 ) -> None:
     hostile = [line for line, _ in REFUSED.values()] + [record(json.dumps({"k": "\u2028\u0085"}), more=', "x": 1')]
     lines = [GOOD[0], *(line.replace(b'"bad"', f'"bad {number}"'.encode()) for number, line in enumerate(hostile))]
@@ -196,7 +189,7 @@ def test_a_dead_letter_of_any_kind_can_be_read_again_by_replay(
 
 @pytest.mark.slow
 def test_a_text_of_100_mb_is_dead_lettered_in_bounded_memory(
-    folder: Path, client: OpenSearch, index: str, head_folder: Path
+    workplace: Path, client: OpenSearch, index: str, head_folder: Path
 ) -> None:
     text = WORDS * (105 * MB // len(WORDS))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -240,7 +233,7 @@ DOCUMENTS = {
 
 
 def test_documents_that_nobody_checked_end_in_the_dead_letters_alone(
-    folder: Path, client: OpenSearch, index: str, encoder: TextEncoder
+    workplace: Path, client: OpenSearch, index: str, encoder: TextEncoder
 ) -> None:
     prepare_index(client, index, IndexMeta(encoder.fingerprint))
     for number, (name, document) in enumerate(DOCUMENTS.items()):

@@ -44,15 +44,11 @@ def answers(client: OpenSearch, system: System, data: EncodedSet) -> list[list[H
         client.indices.delete(index=system.index, ignore_unavailable=True)
 
 
-def test_rivals_are_compared_twice(
-    opensearch_url: str, head_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OPENSEARCH_URL", opensearch_url)
-    monkeypatch.chdir(tmp_path)
-    dataset = write_unjudged(tmp_path / "unjudged")
+def test_rivals_are_compared_twice(workplace: Path, head_folder: Path) -> None:
+    dataset = write_unjudged(workplace / "unjudged")
     options = ("--encoder", str(head_folder), "--rounds", "1", "--cache", "cache", "--output", "rivals.json")
     run("rivals", str(dataset), *options)
-    groups = read_groups(tmp_path / "rivals.json")
+    groups = read_groups(workplace / "rivals.json")
     vectors = groups["vectors"]
     graphs = ["HNSW", "HNSW byte", "HNSW 7 bits"]
     assert {row["system"] for row in vectors} - set(NATIVE) == {
@@ -73,7 +69,7 @@ def test_rivals_are_compared_twice(
     for row in groups.get("not run", ()):
         assert re.search(f"^Not run: .*{re.escape(row['system'])}.*, since ", reported, re.MULTILINE)
     for name in ("vectors", "words-and-vectors"):
-        assert (tmp_path / f"rivals-{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert (workplace / f"rivals-{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_plugin_joins_ranks(client: OpenSearch, index: str, data: EncodedSet) -> None:

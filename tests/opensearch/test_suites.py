@@ -24,15 +24,12 @@ COUNT = 150
 
 
 @pytest.fixture
-def dataset(tmp_path: Path, opensearch_url: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+def dataset(workplace: Path) -> Path:
     """150 documents; 20 of them are test queries, 20 others train queries."""
-    monkeypatch.setenv("OPENSEARCH_URL", opensearch_url)
-    monkeypatch.chdir(tmp_path)
     random = np.random.default_rng(0)
     texts = [" ".join(random.choice(WORDS, 8)) for _ in range(COUNT)]
     judged = [(str(row), str(row)) for row in range(40)]
-    folder = tmp_path / "tiny"
-    return write_beir(folder, numbered(texts), numbered(texts[:40]), test=judged[:20], train=judged[20:])
+    return write_beir(workplace / "tiny", numbered(texts), numbered(texts[:40]), test=judged[:20], train=judged[20:])
 
 
 def test_the_frontier_has_every_system_and_resumes(dataset: Path, head_folder: Path, tmp_path: Path) -> None:
@@ -196,17 +193,11 @@ def test_the_growth_of_a_set_without_judgements_is_judged_by_exact_search_at_eac
     )
 
 
-def test_a_new_index_is_compared_at_its_defaults(
-    opensearch_url: str, head_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OPENSEARCH_URL", opensearch_url)
-    monkeypatch.chdir(tmp_path)
-    random = np.random.default_rng(2)
-    texts = [" ".join(random.choice(WORDS, 8)) for _ in range(1_200)]
-    unjudged = write_beir(tmp_path / "unjudged", numbered(texts), numbered(texts[:20]))
+def test_a_new_index_is_compared_at_its_defaults(workplace: Path, head_folder: Path) -> None:
+    unjudged = write_unjudged(workplace / "unjudged")
     options = ("--encoder", str(head_folder), "--rounds", "1", "--cache", "cache", "--output", "own.json")
     run("dictionary", str(unjudged), "--documents", "1000", "--documents", "1100", *options)
-    result = json.loads((tmp_path / "own.json").read_text())
+    result = json.loads((workplace / "own.json").read_text())
     assert list(result["results"]) == ["1000", "1100"]
     rows = {(row["system"], row["knob"]): row for row in result["results"]["1100"]}
     assert list(rows) == [
