@@ -15,6 +15,7 @@ from benchmarks.datasets import EncodedSet
 from benchmarks.encoding import query_encodings
 from benchmarks.measure import Answers, Measured, difference_interval, measure, throughput, timed, to_latency
 from benchmarks.memory import memory_by_index
+from benchmarks.progress import Report
 from benchmarks.storage import Stored, build
 from benchmarks.systems.base import Encoding, System
 from benchmarks.systems.fused import Fused
@@ -26,8 +27,6 @@ from connector.errors import ConnectorError
 from connector.evaluation.exact import exact_search
 from connector.evaluation.metrics import evaluate_run, ndcg_by_query, overlap_at
 from connector.evaluation.runs import Run
-
-Report = Callable[[str, float], None]
 
 _DEPTH = 100
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from opensearchpy import OpenSearch
 
-from benchmarks.compare import Report
 from benchmarks.datasets import EncodedSet
+from benchmarks.progress import Report
 from connector.encoders.text import TextEncoder
 from connector.errors import ConnectorError
 from connector.index.drop import drop_index
@@ -29,7 +29,7 @@ def write_default_index(
     """
     texts = [document.content for document in data.documents]
     drop_index(client, index)
-    own = OwnDictionary(texts, documents=len(texts), embeddings=data.document_embeddings)
+    own = OwnDictionary(texts, documents=len(texts), embeddings=data.document_embeddings, progress=report)
     encoder = prepare_encoder(client, index, data.encoder, sample=texts, dictionary=own, new=new)
     writer = BulkWriter(client, index)
     for start in range(0, len(texts), _BLOCK):

@@ -11,10 +11,11 @@ from typing import Any
 
 from opensearchpy import OpenSearch
 
-from benchmarks.compare import Plan, Report, compare
+from benchmarks.compare import Plan, compare
 from benchmarks.datasets import EncodedSet
 from benchmarks.default_index import write_default_index
 from benchmarks.environment import describe
+from benchmarks.progress import Report, silent
 from benchmarks.suites import demo_systems
 from connector.cluster import Cluster, down, up
 from connector.index.new_index import NewIndex
@@ -51,7 +52,7 @@ def client_maker(cluster: Cluster) -> Callable[[], OpenSearch]:
 
 
 def answer_questions(
-    client: OpenSearch, data: EncodedSet, questions: Sequence[str], report: Report = lambda _what, _share: None
+    client: OpenSearch, data: EncodedSet, questions: Sequence[str], report: Report = silent
 ) -> list[list[Hit]]:
     """Index the corpus by default settings, reusing its embeddings, and search for the questions. The index is kept."""
     new = NewIndex(settings={"number_of_shards": 1, "number_of_replicas": 0})

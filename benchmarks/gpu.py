@@ -18,6 +18,7 @@ from sentence_transformers import SentenceTransformer
 
 from benchmarks.encoder_backends import equal_features, seconds_in_turns
 from benchmarks.growth import with_noise
+from benchmarks.progress import Report
 from connector.encoders.load import load_encoder
 from connector.encoders.precision import Precision
 from connector.encoders.text import TextEncoder
@@ -29,7 +30,6 @@ from connector.training.heads.fit import fit_head
 from connector.types import SparseVectors
 from connector.vectors.codes import Bits
 
-Report = Callable[[str, float], None]
 Row = dict[str, Any]
 
 _CODE_BITS: Bits = 4

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
 
 from benchmarks.datasets import EncodedSet
+from benchmarks.progress import Report, silent
 from benchmarks.systems.base import System
 from benchmarks.systems.bm25 import BM25, Hybrid
 from benchmarks.systems.lucene_hnsw import LuceneHnsw
@@ -140,19 +142,24 @@ class OwnDictionary:
 
     Args:
         data: A set of at least 1,000 documents.
+        report: Called with the current task and its completed fraction.
 
     Raises:
         ConnectorError: There are fewer documents.
     """
 
-    def __init__(self, data: EncodedSet) -> None:
+    def __init__(self, data: EncodedSet, report: Report = silent) -> None:
         require_dictionary_size(data)
         texts = [document.content for document in data.documents]
         self._data = data
-        self._encoder = dictionary_encoder(data.encoder, texts, data.document_embeddings)
+        self._encoder = dictionary_encoder(
+            data.encoder, texts, data.document_embeddings, progress=partial(report, "building the dictionary")
+        )
         assert isinstance(self._encoder.head, TwoLevelDictionary)
         self._head = self._encoder.head
+        report("encoding with the dictionary", 0.0)
         self._documents = self._encoder.sparsify_embeddings(data.document_embeddings, texts)
+        report("encoding with the dictionary", 1.0)
         self._exponent = find_weight_exponent(self._documents.weights, margin=1)
         self._bytes = len(pack_dictionary(self._head))
         self.k = self._head.k_candidates
@@ -190,17 +197,17 @@ class OwnDictionary:
         return self.system(3 * self.k, 1_000)
 
 
-def dictionary_systems(data: EncodedSet) -> list[Rescored]:
+def dictionary_systems(data: EncodedSet, report: Report = silent) -> list[Rescored]:
     """A new index by default, with a dictionary and codes; none for fewer than 1,000 documents."""
     if len(data.documents) < MIN_DOCUMENTS:
         return []
-    own = OwnDictionary(data)
+    own = OwnDictionary(data, report)
     return [own.system(), own.wide(), own.system(bits=3)]
 
 
-def default_systems(data: EncodedSet) -> list[System]:
+def default_systems(data: EncodedSet, report: Report = silent) -> list[System]:
     """Systems of the suite `dictionary`: HNSW and a new index at their defaults."""
-    return [_graphs(data)[0], *dictionary_systems(data)]
+    return [_graphs(data)[0], *dictionary_systems(data, report)]
 
 
 def demo_systems(data: EncodedSet, k_queries: Sequence[int]) -> list[System]:
@@ -287,7 +294,7 @@ def query_encoder_systems(data: EncodedSet, asked: EncodedSet) -> list[System]:
     return [*systems, *(StaticQueries(system, asked) for system in systems)]
 
 
-def growth_systems(data: EncodedSet) -> list[System]:
+def growth_systems(data: EncodedSet, report: Report = silent) -> list[System]:
     """Systems of the suite `growth`: HNSW on floats and on bytes, a new index, features, features with codes.
 
     The settings of a new index follow from the number of documents, so they are named, for one line in plots.
@@ -296,7 +303,7 @@ def growth_systems(data: EncodedSet) -> list[System]:
     names = ("default", "three times the features, 1000 rescored")
     return [
         *_graphs(data),
-        *(replace(system, setting=name) for system, name in zip(dictionary_systems(data), names, strict=False)),
+        *(replace(system, setting=name) for system, name in zip(dictionary_systems(data, report), names, strict=False)),
         *(replace(features, k_query=k) for k in (16, 32)),
         replace(features, k_query=32, pruning=Pruning("posting_budget", 0.1)),
         *(replace(coded, k_query=k) for k in (8, 16)),

@@ -32,7 +32,7 @@ def as_ingested(dataset: Path, documents: int | None, options: Options) -> None:
         data = stage.encode_first(dataset, documents)
         result = stage.result("as-ingested", data)
         if not set(STATES) <= set(result.groups):
-            systems = new_index_systems(data, "states")
+            systems = new_index_systems(data, "states", report=stage.report)
             with stage.connect() as client:
                 measure_states(
                     client,

@@ -56,7 +56,7 @@ def churn(
             measure_churn(
                 stage.connect,
                 data,
-                new_index_systems(data, "churn"),
+                new_index_systems(data, "churn", report=stage.report),
                 load,
                 done=result.groups,
                 report=stage.report,

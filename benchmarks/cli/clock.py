@@ -40,7 +40,7 @@ def clock(dataset: Path, documents: int | None, tool: Path | None, options: Opti
         data = stage.encode_first(dataset, documents)
         result = stage.result("clock", data, tool=REQUIREMENT)
         if not result.groups:
-            systems = new_index_systems(data, "clock", merged=True)[:2]
+            systems = new_index_systems(data, "clock", merged=True, report=stage.report)[:2]
             with stage.connect() as client:
                 try:
                     for system in each_index(systems, stage.report):

@@ -60,7 +60,7 @@ def cluster(
         result = stage.result("cluster", data, heap=heap, seconds=seconds)
         wanted = {*groups, *(() if one_node else (three, KILLED))}
         if not wanted <= set(result.groups):
-            hnsw, ours = new_index_systems(data, "cluster")[:2]
+            hnsw, ours = new_index_systems(data, "cluster", report=stage.report)[:2]
         for group, count in groups.items():
             if group not in result.groups:
                 systems = sharded_systems(hnsw, ours, count)

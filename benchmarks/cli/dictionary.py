@@ -38,5 +38,5 @@ def dictionary(dataset: Path, sizes: tuple[int, ...], options: Options) -> None:
             if f"{size}" not in result.groups:
                 drawn = resampled(data, size)
                 plan = Plan(rounds=options.rounds)
-                result.add(f"{size}", stage.compare(drawn, default_systems(drawn), plan))
+                result.add(f"{size}", stage.compare(drawn, default_systems(drawn, stage.report), plan))
     print_comparison(result)

@@ -33,7 +33,7 @@ def filtered(dataset: Path, documents: int | None, options: Options) -> None:
         data = stage.encode_first(dataset, documents)
         result = stage.result("filtered", data)
         if not set(groups_of(len(data.documents))) <= set(result.groups):
-            systems_for = filtered_systems(data, "filtered")
+            systems_for = filtered_systems(data, "filtered", stage.report)
             with stage.connect() as client:
                 measure_filters(
                     client,

@@ -47,5 +47,5 @@ def growth(dataset: Path, sizes: tuple[int, ...], options: Options) -> None:
                 if not has_judgements(dataset):
                     larger = with_exact_truth(larger)
                 plan = Plan(rounds=options.rounds, memory=True)
-                result.add(f"{size}", stage.compare(larger, growth_systems(larger), plan))
+                result.add(f"{size}", stage.compare(larger, growth_systems(larger, stage.report), plan))
     print_comparison(result)

@@ -73,7 +73,7 @@ def memory(
         groups = {f"{share:g} of HNSW": share for share in sorted(set(shares), reverse=True)}
         own = ["own need"] if own_need else []
         if any(group not in result.groups for group in ("no limit", *own, *groups)):
-            systems = new_index_systems(data, "memory", merged=True)[:2]
+            systems = new_index_systems(data, "memory", merged=True, report=stage.report)[:2]
             with stage.connect() as client:
                 sizes = [build(client, system, data).bytes for system in each_index(systems, stage.report)]
             bench = Bench(

@@ -42,7 +42,7 @@ def rivals(dataset: Path, documents: int | None, native: bool, options: Options)
         result = stage.result("rivals", data, native=bool(found))
         plan = Plan(rounds=options.rounds)
         if not {suite.VECTORS, suite.WORDS} <= set(result.groups):
-            own = OwnDictionary(data)
+            own = OwnDictionary(data, stage.report)
         if suite.VECTORS not in result.groups:
             result.add(suite.VECTORS, stage.compare(data, suite.vector_systems(data, own, native=bool(found)), plan))
         if suite.WORDS not in result.groups:

@@ -17,8 +17,9 @@ from connector.cli.progress import stages
 if TYPE_CHECKING:
     from opensearchpy import OpenSearch
 
-    from benchmarks.compare import Plan, Report
+    from benchmarks.compare import Plan
     from benchmarks.datasets import Embed, EncodedSet
+    from benchmarks.progress import Report
     from benchmarks.results import ResultFile
     from benchmarks.systems.base import System
     from connector.cluster import Cluster

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from opensearchpy import OpenSearch
 from opensearchpy.helpers import bulk
 
-from benchmarks.compare import Report
 from benchmarks.datasets import EncodedSet
 from benchmarks.measure import measure, timed
+from benchmarks.progress import Report
 from benchmarks.scenarios.live import (
     checked_shape,
     describe_row,

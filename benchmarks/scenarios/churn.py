@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from opensearchpy import OpenSearch
 
-from benchmarks.compare import Report
 from benchmarks.datasets import EncodedSet
 from benchmarks.measure import to_latency
+from benchmarks.progress import Report
 from benchmarks.scenarios.live import (
     by_index,
     checked_shape,

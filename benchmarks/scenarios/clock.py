@@ -20,8 +20,8 @@ from typing import Protocol
 import numpy as np
 from opensearchpy import OpenSearch
 
-from benchmarks.compare import Report
 from benchmarks.measure import measure, to_latency
+from benchmarks.progress import Report
 from benchmarks.results import Rows
 from benchmarks.scenarios import workload
 from benchmarks.systems.base import OneRequest, Request, System

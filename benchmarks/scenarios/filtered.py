@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from opensearchpy import OpenSearch
 
-from benchmarks.compare import Report
 from benchmarks.datasets import EncodedSet
 from benchmarks.measure import measure, timed
+from benchmarks.progress import Report
 from benchmarks.scenarios.filters import SHARES, Kind, Labels, exact_among, label
 from benchmarks.scenarios.live import describe_row, each_index, empty_indices
 from benchmarks.storage import settle

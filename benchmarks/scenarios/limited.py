@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from opensearchpy import OpenSearch
 
-from benchmarks.compare import Report
 from benchmarks.datasets import EncodedSet
 from benchmarks.measure import Measured, measure, timed, to_latency
+from benchmarks.progress import Report
 from benchmarks.results import Rows
 from benchmarks.scenarios.cgroup import Hierarchy, MemoryGroup, drop_caches
 from benchmarks.scenarios.live import describe_row, exact_top_10

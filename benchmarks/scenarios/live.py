@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from opensearchpy import OpenSearch
 
-from benchmarks.compare import Report
 from benchmarks.datasets import EncodedSet
+from benchmarks.progress import Report, silent
 from benchmarks.suites import PREFIX, OwnDictionary
 from benchmarks.systems.base import Writable
 from benchmarks.systems.lucene_hnsw import LuceneHnsw
@@ -50,7 +50,7 @@ class Shape:
     index_bytes: int
 
 
-def new_index_systems(data: EncodedSet, suite: str, *, merged: bool = False) -> list[Writable]:
+def new_index_systems(data: EncodedSet, suite: str, *, merged: bool = False, report: Report = silent) -> list[Writable]:
     """Return HNSW at its default, a new index at its default, and with a large window, with index names of a suite.
 
     Args:
@@ -58,17 +58,18 @@ def new_index_systems(data: EncodedSet, suite: str, *, merged: bool = False) -> 
         suite: Part of the index names, so that suites can run concurrently.
         merged: The indices will be merged, and have the size that they would have after a later merge: without the
             copy of features and codes for recovery.
+        report: Called with the current task and its completed fraction.
 
     Raises:
         ConnectorError: There are too few documents for a dictionary.
     """
-    own = OwnDictionary(data)
+    own = OwnDictionary(data, report)
     return _beside_hnsw(data, suite, [own.system(), own.wide()], recoverable=not merged)
 
 
-def filtered_systems(data: EncodedSet, suite: str) -> Callable[[int], list[Writable]]:
+def filtered_systems(data: EncodedSet, suite: str, report: Report = silent) -> Callable[[int], list[Writable]]:
     """The systems of `new_index_systems` with filters, by number of matching documents."""
-    own = OwnDictionary(data)
+    own = OwnDictionary(data, report)
 
     def systems(kept: int) -> list[Writable]:
         share = 1.0 if kept <= MAX_RESCORED else kept / len(data.documents)

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from opensearchpy import OpenSearch
 
-from benchmarks.compare import Report
+from benchmarks.progress import Report
 from benchmarks.results import Rows
 from benchmarks.scenarios.open_loop import Arrivals, Ask, Load, schedule, send_on_schedule
 from connector.errors import ConnectorError

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from opensearchpy import OpenSearch
 
-from benchmarks.compare import Report
 from benchmarks.datasets import EncodedSet
 from benchmarks.measure import measure, throughput, timed
+from benchmarks.progress import Report
 from benchmarks.results import Rows
 from benchmarks.scenarios.live import describe_row, each_index, exact_top_10
 from benchmarks.scenarios.open_loop import Ask, Load, schedule, send_on_schedule

@@ -196,7 +196,8 @@ def test_the_growth_of_a_set_without_judgements_is_judged_by_exact_search_at_eac
 def test_a_new_index_is_compared_at_its_defaults(workplace: Path, head_folder: Path) -> None:
     unjudged = write_unjudged(workplace / "unjudged")
     options = ("--encoder", str(head_folder), "--rounds", "1", "--cache", "cache", "--output", "own.json")
-    run("dictionary", str(unjudged), "--documents", "1000", "--documents", "1100", *options)
+    said = run("dictionary", str(unjudged), "--documents", "1000", "--documents", "1100", *options).stderr
+    assert "building the dictionary: " in said and "encoding with the dictionary: 0%" in said
     result = json.loads((workplace / "own.json").read_text())
     assert list(result["results"]) == ["1000", "1100"]
     rows = {(row["system"], row["knob"]): row for row in result["results"]["1100"]}
