@@ -59,43 +59,71 @@ def plot_frontier(rows: Sequence[dict[str, Any]], title: str, path: Path, *, qua
     figure.savefig(path, dpi=110)
 
 
-def _plain_ticks(axis: Axis, subs: tuple[int, ...] = (1, 2, 5)) -> None:
+def _plain_ticks(axis: Axis, subs: tuple[float, ...] = (1, 2, 5), form: str = "{x:,.0f}") -> None:
     """Format ticks of a logarithmic axis as plain numbers."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     axis.set_major_locator(LogLocator(subs=subs))
-    axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axis.set_major_formatter(StrMethodFormatter(form))
     axis.set_minor_formatter(NullFormatter())
 
 
-def plot_growth(groups: Mapping[str, Sequence[dict[str, Any]]], title: str, path: Path) -> None:
+_LINE_STYLES = ("-", "--", ":", "-.")
+
+
+def plot_growth(
+    groups: Mapping[str, Sequence[dict[str, Any]]], title: str, path: Path, *, neighbours: bool = False
+) -> None:
     """Plot p50, p99 and bytes against the number of documents, with the fitted exponent of each line.
 
     Args:
         groups: Rows of `compare` by number of documents.
         title: Title of the plot.
         path: Output file, e.g. a PNG.
+        neighbours: Also plot the share of the exact top ten that each system finds.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import PercentFormatter
 
-    figure = Figure(figsize=(15, 6), layout="constrained")
+    panels = [("p50_ms", "p50, ms", 1.0), ("p99_ms", "p99, ms", 1.0), ("index_bytes", "index, MB", 1e-6)]
+    if neighbours:
+        panels.append(("overlap@10", "of the exact top 10", 1.0))
+    figure = Figure(figsize=(15, 10) if neighbours else (15, 6), layout="constrained")
     powers: dict[str, list[str]] = {}
-    drawn = figure.subplots(1, 3)
-    for axes, (key, label) in zip(
-        drawn, (("p50_ms", "p50, ms"), ("p99_ms", "p99, ms"), ("index_bytes", "index, bytes")), strict=True
-    ):
-        for number, (system, counts, values) in enumerate(growth_lines(groups, key)):
-            powers.setdefault(system, []).append(f"{exponent(counts, values):.2f}")
-            axes.plot(counts, values, marker="o", color=f"C{number}", label=system)
-        axes.set(xscale="log", yscale="log", xlabel="documents", title=label)
+    drawn = np.ravel(figure.subplots(2, 2) if neighbours else figure.subplots(1, 3))
+    looks = _looks(groups)
+    for axes, (key, label, unit) in zip(drawn, panels, strict=True):
+        for system, counts, values in growth_lines(groups, key):
+            if system not in looks:
+                continue
+            axes.plot(counts, np.multiply(values, unit), marker="o", label=system, **looks[system])
+            if key != "overlap@10":
+                powers.setdefault(system, []).append(f"{exponent(counts, values):.2f}")
+        axes.set(xscale="log", xlabel="documents", title=label)
         _plain_ticks(axes.xaxis, (1,) if len(groups) > 3 else (1, 2, 5))
-        _plain_ticks(axes.yaxis)
+        if key == "overlap@10":
+            axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        else:
+            axes.set_yscale("log")
+            _plain_ticks(axes.yaxis, (1, 1.5, 2, 3, 5, 7), "{x:,g}")
         axes.grid(alpha=0.25)
     lines, systems = drawn[0].get_legend_handles_labels()
     labels = [f"{system}: exponents {', '.join(powers[system])}" for system in systems]
-    figure.legend(lines, labels, loc="outside lower center", ncols=2, frameon=False, fontsize="small")
+    figure.legend(lines, labels, loc="outside lower center", ncols=2, frameon=False, fontsize="small", handlelength=4)
     figure.suptitle(title)
     figure.savefig(path, dpi=110)
+
+
+def _looks(groups: Mapping[str, Sequence[dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """A colour for each timed system and a line style for each of its settings, by the names of `growth_lines`."""
+    settings: dict[str, dict[str, None]] = {}
+    for row in (row for rows in groups.values() for row in rows if "p50_ms" in row):
+        settings.setdefault(row["system"], {})[row["knob"]] = None
+    return {
+        f"{system} {knob}".strip(): {"color": f"C{number}", "linestyle": _LINE_STYLES[place % len(_LINE_STYLES)]}
+        for number, (system, knobs) in enumerate(settings.items())
+        for place, knob in enumerate(knobs)
+    }
 
 
 def plot_stream(rows: Sequence[dict[str, Any]], path: Path) -> None:

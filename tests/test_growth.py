@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
+from matplotlib.colors import same_color
+from matplotlib.figure import Figure
 
 from benchmarks.datasets import EncodedSet
 from benchmarks.growth import resampled
@@ -11,6 +17,7 @@ from connector.encoders.text import TextEncoder
 from connector.evaluation.datasets import RetrievalSet
 from connector.types import Document, Query
 from tests.tiny import WORDS, K
+from tests.unjudged import run
 
 
 @pytest.fixture(params=["encoder", "lexical"])
@@ -53,3 +60,26 @@ def test_resampled_documents_are_like_real_ones_but_none_of_them(data: EncodedSe
     assert large.document_vectors.weights.shape == (300, K)
     again = resampled(data, 300)
     np.testing.assert_array_equal(again.document_vectors.features, large.document_vectors.features)
+
+
+@pytest.mark.parametrize("documents", [1_000, 999])
+def test_neighbours_are_plotted_only_where_all_documents_are_real(
+    documents: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_given, **_how: drawn.append(figure))
+    costs = {"p50_ms": 2.0, "p99_ms": 4.0, "index_bytes": 3_000_000, "bytes_per_document": 3.0, "p50_ratio": 1.0}
+    row: dict[str, Any] = {"system": "own", "overlap@10": 0.9, **costs}
+    exact: dict[str, Any] = {"system": "exact dense", "knob": "", "overlap@10": 1.0}
+    rows = [exact, row | {"system": "HNSW", "knob": "default"}, row | {"knob": "k=1"}, row | {"knob": "k=2"}]
+    result = {"suite": "growth", "params": {"dataset": "packages", "documents": documents}, "environment": {}}
+    (tmp_path / "growth.json").write_text(json.dumps(result | {"results": {"100": rows, "1000": rows}}))
+    run("report", str(tmp_path / "growth.json"))
+    [figure] = drawn
+    titles = ["p50, ms", "p99, ms", "index, MB", "of the exact top 10"]
+    assert [axes.get_title() for axes in figure.axes] == (titles if documents == 1_000 else titles[:3])
+    for axes in figure.axes:
+        hnsw, first, second = axes.lines
+        assert same_color(first.get_color(), second.get_color()) and not same_color(hnsw.get_color(), first.get_color())
+        assert first.get_linestyle() != second.get_linestyle()
+    assert np.array(figure.axes[2].lines[0].get_ydata()).tolist() == [3.0, 3.0]

@@ -61,7 +61,9 @@ def _draw(result: dict[str, Any], picture: Path) -> list[Path]:
         case "ksparse-table4":
             plots.plot_growth(groups, f"{params['dataset']}: Table 4 of the K-sparse paper", picture)
         case "growth":
-            plots.plot_growth(groups, f"{params['dataset']}: {documents}, above that resampled", picture)
+            real = max(map(int, groups)) <= params["documents"]
+            title = f"{params['dataset']}: " + ("random samples" if real else f"{documents}, above that resampled")
+            plots.plot_growth(groups, title, picture, neighbours=real)
         case "stream":
             plots.plot_stream(groups["stream"], picture)
         case "filtered":
