@@ -102,7 +102,7 @@ def plot_growth(
         axes.set(xscale="log", xlabel="documents", title=label)
         _plain_ticks(axes.xaxis, (1,) if len(groups) > 3 else (1, 2, 5))
         if key == "overlap@10":
-            axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+            axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         else:
             axes.set_yscale("log")
             _plain_ticks(axes.yaxis, (1, 1.5, 2, 3, 5, 7), "{x:,g}")

@@ -72,6 +72,7 @@ def test_neighbours_are_plotted_only_where_all_documents_are_real(
     row: dict[str, Any] = {"system": "own", "overlap@10": 0.9, **costs}
     exact: dict[str, Any] = {"system": "exact dense", "knob": "", "overlap@10": 1.0}
     rows = [exact, row | {"system": "HNSW", "knob": "default"}, row | {"knob": "k=1"}, row | {"knob": "k=2"}]
+    rows += [row | {"system": "k-sparse", "knob": "k=1"}]
     result = {"suite": "growth", "params": {"dataset": "packages", "documents": documents}, "environment": {}}
     (tmp_path / "growth.json").write_text(json.dumps(result | {"results": {"100": rows, "1000": rows}}))
     run("report", str(tmp_path / "growth.json"))
@@ -79,7 +80,8 @@ def test_neighbours_are_plotted_only_where_all_documents_are_real(
     titles = ["p50, ms", "p99, ms", "index, MB", "of the exact top 10"]
     assert [axes.get_title() for axes in figure.axes] == (titles if documents == 1_000 else titles[:3])
     for axes in figure.axes:
-        hnsw, first, second = axes.lines
+        hnsw, first, second, *fixed = axes.lines
+        assert len(fixed) == (0 if documents == 1_000 else 1), "beside neighbours, fixed heads are left to the tables"
         assert same_color(first.get_color(), second.get_color()) and not same_color(hnsw.get_color(), first.get_color())
         assert first.get_linestyle() != second.get_linestyle()
     assert np.array(figure.axes[2].lines[0].get_ydata()).tolist() == [3.0, 3.0]
