@@ -29,7 +29,6 @@ from benchmarks.report import (
     ht_to_markdown,
     ingest_to_markdown,
     levers_to_markdown,
-    name_of,
     neighbours_to_markdown,
     paper_to_markdown,
     rows_to_markdown,
@@ -42,7 +41,7 @@ from benchmarks.report import (
     table_4_to_markdown,
     to_table,
 )
-from benchmarks.results import Rows, read_result
+from benchmarks.results import Rows, name_of, read_result
 from benchmarks.scenarios.clock_tables import clock_to_markdown
 from benchmarks.scenarios.limited_tables import limited_to_markdown
 from benchmarks.scenarios.served_tables import served_to_markdown

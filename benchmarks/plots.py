@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from benchmarks.results import name_of
 
 if TYPE_CHECKING:
     from matplotlib.axis import Axis
@@ -91,11 +93,11 @@ def plot_growth(
     figure = Figure(figsize=(15, 10) if neighbours else (15, 6), layout="constrained")
     powers: dict[str, list[str]] = {}
     drawn = np.ravel(figure.subplots(2, 2) if neighbours else figure.subplots(1, 3))
-    looks = _looks(groups)
+    # Exact search has neighbours, but no latency.
+    groups = {count: [row for row in rows if "p50_ms" in row] for count, rows in groups.items()}
+    looks = _looks(row for rows in groups.values() for row in rows)
     for axes, (key, label, unit) in zip(drawn, panels, strict=True):
         for system, counts, values in growth_lines(groups, key):
-            if system not in looks:
-                continue
             axes.plot(counts, np.multiply(values, unit), marker="o", label=system, **looks[system])
             if key != "overlap@10":
                 powers.setdefault(system, []).append(f"{exponent(counts, values):.2f}")
@@ -114,15 +116,15 @@ def plot_growth(
     figure.savefig(path, dpi=110)
 
 
-def _looks(groups: Mapping[str, Sequence[dict[str, Any]]]) -> dict[str, dict[str, Any]]:
-    """A colour for each timed system and a line style for each of its settings, by the names of `growth_lines`."""
+def _looks(rows: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """A colour for each system and a line style for each of its settings, by `name_of`."""
     settings: dict[str, dict[str, None]] = {}
-    for row in (row for rows in groups.values() for row in rows if "p50_ms" in row):
-        settings.setdefault(row["system"], {})[row["knob"]] = None
+    for row in rows:
+        settings.setdefault(row["system"], {})[name_of(row)] = None
     return {
-        f"{system} {knob}".strip(): {"color": f"C{number}", "linestyle": _LINE_STYLES[place % len(_LINE_STYLES)]}
-        for number, (system, knobs) in enumerate(settings.items())
-        for place, knob in enumerate(knobs)
+        name: {"color": f"C{number}", "linestyle": _LINE_STYLES[place % len(_LINE_STYLES)]}
+        for number, names in enumerate(settings.values())
+        for place, name in enumerate(names)
     }
 
 
@@ -155,7 +157,7 @@ def growth_lines(groups: Mapping[str, Sequence[dict[str, Any]]], key: str) -> li
     for count, rows in sorted(groups.items(), key=lambda each: int(each[0])):
         for row in rows:
             if key in row:
-                counts, values = lines.setdefault(f"{row['system']} {row['knob']}".strip(), ([], []))
+                counts, values = lines.setdefault(name_of(row), ([], []))
                 counts.append(int(count))
                 values.append(float(row[key]))
     return [(name, counts, values) for name, (counts, values) in lines.items()]

@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from benchmarks.plots import exponent, growth_lines
+from benchmarks.results import name_of
 
 SCORES_HEADING = "## Scores"
 
@@ -48,13 +49,6 @@ def to_cells(rows: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
         )
         for row in rows
     ]
-
-
-def name_of(row: dict[str, Any]) -> str:
-    """Name of a system with its setting, or of a rule with its numbers of features (`feature-selection`)."""
-    if "rule" in row:
-        return f"{row['length']} {row['rule']}"
-    return f"{row['system']} {row.get('knob', '')}".strip()
 
 
 def _cell(row: dict[str, Any], key: str, form: Any) -> str:  # noqa: ANN401

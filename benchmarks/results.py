@@ -70,3 +70,10 @@ def read_result(path: Path) -> dict[str, Any]:
     if not isinstance(result, dict) or not {"suite", "params", "results"} <= set(result):
         raise ConnectorError(f"{path} is not the result of a suite: suite, params or results is missing.")
     return result
+
+
+def name_of(row: dict[str, Any]) -> str:
+    """Name of a system with its setting, or of a rule with its numbers of features (`feature-selection`)."""
+    if "rule" in row:
+        return f"{row['length']} {row['rule']}"
+    return f"{row['system']} {row.get('knob', '')}".strip()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.report import to_table
-from benchmarks.results import Rows
+from benchmarks.results import Rows, name_of
 
 
 def limited_to_markdown(groups: Mapping[str, Rows]) -> str:
@@ -18,7 +18,7 @@ def limited_to_markdown(groups: Mapping[str, Rows]) -> str:
     for group, rows in groups.items():
         for row in rows:
             limit = [f"{row[key] / 1e6:,.0f}" if key in row else "" for key in ("limit_bytes", "budget_bytes")]
-            name = f"{row['system']} {row['knob']}"
+            name = name_of(row)
             if "p50_ms" not in row:
                 lines.append((group, name, *limit, row.get("ended", ""), *[""] * 6))
                 continue

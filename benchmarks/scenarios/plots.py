@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report import name_of
+from benchmarks.results import name_of
 
 
 def plot_filtered(groups: Mapping[str, Sequence[dict[str, Any]]], title: str, path: Path) -> None:

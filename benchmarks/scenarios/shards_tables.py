@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from benchmarks.report import name_of, to_table
-from benchmarks.results import Rows
+from benchmarks.report import to_table
+from benchmarks.results import Rows, name_of
 from benchmarks.scenarios.tables import latencies
 
 KILLED = "a node killed"

@@ -8,8 +8,8 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report import name_of, to_table
-from benchmarks.results import Rows, write_result
+from benchmarks.report import to_table
+from benchmarks.results import Rows, name_of, write_result
 from benchmarks.scenarios.rivals import VECTORS
 from connector.errors import ConnectorError
 

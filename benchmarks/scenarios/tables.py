@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.report import cheapest_to_markdown, compare_to_markdown, costs_to_markdown, name_of, to_table
+from benchmarks.report import cheapest_to_markdown, compare_to_markdown, costs_to_markdown, to_table
+from benchmarks.results import name_of
 from benchmarks.scenarios.rivals import NOT_RUN, VECTORS, WORDS
 
 _Groups = Mapping[str, Sequence[dict[str, Any]]]
